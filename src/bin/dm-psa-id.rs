@@ -1,0 +1,2 @@
+//! dm-psa-id
+fn main() {}

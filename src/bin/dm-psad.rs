@@ -1,0 +1,2 @@
+//! dm-psad
+fn main() {}

@@ -1,0 +1,2 @@
+//! psactl
+fn main() {}

@@ -1,0 +1,1 @@
+//! dm-psa: the library behind `dm-psad`, `psactl` and `dm-psa-id`.
