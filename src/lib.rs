@@ -1,1 +1,21 @@
-//! dm-psa: the library behind `dm-psad`, `psactl` and `dm-psa-id`.
+//! dm-psa: VMware ESXi's Pluggable Storage Architecture on Linux.
+//!
+//! This file is the map of the house. The rooms, bottom to top; each may use the rooms above it in this list
+//! and none below (`tests/import_order.rs` reads the `use` lines and enforces it):
+//!
+//! | room | what it is for | may use |
+//! |---|---|---|
+//! | [`scsi`] | bytes and their meaning: CDBs, INQUIRY, VPD pages, target port groups, sense | nothing |
+//! | [`psa`] | every decision, pure: events in, actions out; no clock, no file, no thread, no panic | `scsi` |
+//! | [`config`] | the admin's files: schema, load, validate, store | `psa` |
+//! | [`api`] | the varlink interface between agent and `psactl` | `psa` |
+//! | [`kernel`] | the only room with file descriptors, ioctls and `unsafe`: udev, sysfs, sg, device-mapper | `config`, `api` and below |
+//! | [`sim`] | a simulated kernel and array below the same decisions, with a virtual clock | `config`, `api` and below |
+//! | [`agent`] | the daemon: feeds events to the world and carries out its actions | `kernel` and below |
+//! | [`cli`] | `psactl`: arguments, requests, layouts | `api` and below |
+//!
+//! Start reading at [`psa::world`], the loop on one screen, then [`psa::event`] and [`psa::action`], the vocabulary.
+
+pub mod api;
+pub mod psa;
+pub mod scsi;

@@ -1,0 +1,178 @@
+//! The records of the interface `io.dmpsa`, one for each esxcli listing.
+//!
+//! Field names are the varlink names; `cli::layout` knows which ESXi column shows which field.
+
+use serde::{Deserialize, Serialize};
+
+/// A record of `storage nmp device list`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NmpDevice {
+    /// `naa.6001...`
+    pub device: String,
+    /// `LIO-ORG Fibre Channel Disk (naa.6001...)`
+    pub display_name: String,
+    /// `VMW_SATP_ALUA`
+    pub satp: String,
+    /// `{implicit_support=on; ...}`
+    pub satp_device_config: String,
+    /// `VMW_PSP_MRU`
+    pub psp: String,
+    /// `Current Path=vmhba64:C0:T0:L1`
+    pub psp_device_config: String,
+    /// What the admin set and what of it takes effect; empty if nothing was set.
+    pub psp_custom_config: String,
+    /// Runtime names of the paths that I/O may take now.
+    pub working_paths: Vec<String>,
+    /// Whether it is a USB device.
+    pub is_usb: bool,
+    /// dm name of its map; `None` if the device is not stacked.
+    pub map: Option<String>,
+    /// Who activates standby paths: `kernel` or `agent`; `none` where nothing has to be activated.
+    pub activation: String,
+}
+
+/// A record of `storage nmp path list`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NmpPath {
+    /// `fc.W:W-fc.W:W-naa.6001...`
+    pub uid: String,
+    /// `vmhba2:C0:T0:L1`
+    pub runtime_name: String,
+    /// `naa.6001...`
+    pub device: String,
+    /// As of the device.
+    pub display_name: String,
+    /// `active`, `active unoptimized`, `standby`, `dead`, ...
+    pub group_state: String,
+    /// PREF of the target port group.
+    pub array_priority: u32,
+    /// `{TPG_id=1,TPG_state=AO,RTP_id=29,RTP_health=UP}`
+    pub satp_path_config: String,
+    /// `{current path; rank: 0}`
+    pub psp_path_config: String,
+}
+
+/// A record of `storage core path list`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CorePath {
+    /// `fc.W:W-fc.W:W-naa.6001...`
+    pub uid: String,
+    /// `vmhba2:C0:T0:L1`
+    pub runtime_name: String,
+    /// `None` while the device behind it is not known: printed `No associated device`.
+    pub device: Option<String>,
+    /// As of the device.
+    pub display_name: Option<String>,
+    /// `vmhba2`
+    pub adapter: String,
+    /// Channel.
+    pub channel: u32,
+    /// Target.
+    pub target: u32,
+    /// LUN.
+    pub lun: u64,
+    /// `NMP`, `MASK_PATH`, or `unclaimed`.
+    pub plugin: String,
+    /// `active`, `standby`, `dead`, `off`, `unknown`, `masked`.
+    pub state: String,
+    /// Why it is in this state, for a person: `TUR: DID_NO_CONNECT`; empty when there is nothing to say.
+    pub reason: String,
+    /// `fc`
+    pub transport: String,
+    /// `fc.WWNN:WWPN`
+    pub adapter_identifier: String,
+    /// `fc.WWNN:WWPN`
+    pub target_identifier: String,
+    /// Adapter's transport details.
+    pub adapter_transport_details: String,
+    /// Target's transport details, with the state of the rport or session where there is one.
+    pub target_transport_details: String,
+    /// Bytes; `max_hw_sectors_kb`, 0 if unknown.
+    pub maximum_io_size: u64,
+    /// Kernel name of the disk, `sdc`.
+    pub disk: Option<String>,
+    /// Kernel's address, `2:0:0:1`.
+    pub hctl: String,
+}
+
+/// A record of `storage core device list`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CoreDevice {
+    /// `naa.6001...`
+    pub device: String,
+    /// `LIO-ORG Fibre Channel Disk (naa.6001...)`
+    pub display_name: String,
+    /// MiB.
+    pub size_mib: u64,
+    /// `Direct-Access`
+    pub device_type: String,
+    /// `NMP`, or `unclaimed`.
+    pub multipath_plugin: String,
+    /// `/dev/mapper/naa.6001...`, or the disk of a device that is not stacked.
+    pub devfs_path: String,
+    /// INQUIRY vendor, 8 characters with its padding.
+    pub vendor: String,
+    /// INQUIRY product, 16 characters with its padding.
+    pub model: String,
+    /// INQUIRY revision, 4 characters with its padding.
+    pub revision: String,
+    /// INQUIRY VERSION as SCSI level.
+    pub scsi_level: u8,
+    /// Peripheral qualifier other than 0, or a management LU.
+    pub is_pseudo: bool,
+    /// `on`, `off`, `degraded`, `dead`, `unknown`, `not connected`.
+    pub status: String,
+    /// Whether its transport is local.
+    pub is_local: bool,
+    /// RMB.
+    pub is_removable: bool,
+    /// Not rotating.
+    pub is_ssd: bool,
+    /// Whether the admin took it off line.
+    pub is_offline: bool,
+    /// WWID and further names.
+    pub other_uids: Vec<String>,
+    /// Whether its transport is SAS.
+    pub is_sas: bool,
+    /// Whether its transport is USB.
+    pub is_usb: bool,
+    /// Whether the running system's root file system is on it.
+    pub is_boot_device: bool,
+    /// Queue depth of its paths, summed.
+    pub device_max_queue_depth: u32,
+}
+
+/// A record of `storage core adapter list`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Adapter {
+    /// `vmhba2`
+    pub name: String,
+    /// `qla2xxx`
+    pub driver: String,
+    /// `link-up`, `link-down`, `link-n/a`
+    pub link_state: String,
+    /// `fc.WWNN:WWPN`
+    pub uid: String,
+    /// Empty, or `Second Level Lun ID` where the LUNs of the adapter need more than 14 bits.
+    pub capabilities: String,
+    /// `(0000:02:00.0) ...`
+    pub description: String,
+}
+
+/// The answer to `explain`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// What was asked for, by its full name.
+    pub subject: String,
+    /// Sections in the order of the decision.
+    pub sections: Vec<Section>,
+}
+
+/// A part of an explanation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Section {
+    /// `Claim rules`, `SATP`, `PSP`, `State`, `Table`
+    pub title: String,
+    /// Its lines.
+    pub lines: Vec<String>,
+}

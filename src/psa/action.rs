@@ -1,0 +1,99 @@
+//! What to do: the whole output vocabulary of [`super::world::World`].
+
+use super::table::model::{Message, Table};
+use super::units::{DevT, Hctl, Millis};
+use crate::scsi::cdb::Command;
+use serde::{Deserialize, Serialize};
+
+/// Something to be done by the agent. Each is answered by an [`super::event::Event`] where the variant says so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Action {
+    /// Send commands down a path, one after the other; answered by `Examined`. The world has at most one
+    /// examination per path outstanding.
+    Examine {
+        /// The path.
+        path: Hctl,
+        /// Its pass-through device, `sg3`.
+        sg: String,
+        /// Comes back in the answer.
+        ticket: u64,
+        /// The commands, in order.
+        commands: Vec<Command>,
+        /// Time for each command, counted by the kernel from its dispatch.
+        timeout: Millis,
+    },
+    /// Change a map; answered by `MapDone`. The world has at most one such action per map outstanding.
+    Map {
+        /// dm name.
+        name: String,
+        /// dm UUID.
+        uuid: String,
+        /// Comes back in the answer.
+        ticket: u64,
+        /// The steps, in order; the first failure ends them.
+        steps: Vec<MapStep>,
+    },
+    /// Read the facts of a path again; answered by `PathSeen` or `PathGone`.
+    RefreshFacts(Hctl),
+    /// Tell udev whose disk this is: store the mark that `dm-psa-id` reads, and raise a `change` uevent.
+    MarkOwner {
+        /// The disk.
+        dev: DevT,
+        /// Kernel name, `sdc`.
+        name: String,
+        /// `true`: a path of ours, hidden from other users. `false`: left to the host.
+        owned: bool,
+    },
+    /// Forget the mark of a disk that is gone.
+    ForgetOwner(DevT),
+    /// Store what early boot and the next start need.
+    Remember(super::memory::Memory),
+    /// Tell people.
+    Notify(Notice),
+}
+
+/// One step on a map.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MapStep {
+    /// Create the map with this first table and resume it; leaves no empty map behind if that fails.
+    Create(Table),
+    /// Load the table and make it live by one resume with NOFLUSH and SKIP_LOCKFS.
+    Reload {
+        /// The table.
+        table: Table,
+        /// Whether any path serves I/O: tells the udev rules not to probe a map without paths.
+        usable: bool,
+    },
+    /// Resume a map that somebody left suspended.
+    Resume,
+    /// Send a message to the target.
+    Message(Message),
+    /// Remove the map if nobody has it open.
+    Remove,
+    /// Nothing but the observation that ends every list of steps.
+    Observe,
+}
+
+/// A log event: one line, a stable code, what it is about, and key=value details.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    /// How much it matters.
+    pub severity: Severity,
+    /// Stable code, `PATH_DEAD`.
+    pub code: String,
+    /// The device, path or map it is about: also the key for rate limiting.
+    pub subject: String,
+    /// Details in the order of printing.
+    pub details: Vec<(String, String)>,
+}
+
+/// How much a notice matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Severity {
+    /// Data or access is in danger.
+    Error,
+    /// Redundancy is lost, or something was refused.
+    Warning,
+    /// A change that an admin wants to find in the log.
+    Info,
+}

@@ -1,0 +1,104 @@
+//! What happened: the whole input vocabulary of [`super::world::World`].
+//!
+//! Adapters turn uevents, sg completions, dm events and timers into these and nothing else. SCSI replies come as
+//! raw bytes: parsing is a decision too, and so a recorded run replays the same parser.
+
+use super::path::PathFacts;
+use super::table::model::Map;
+use super::units::Hctl;
+use crate::scsi::cdb::Command;
+use crate::scsi::outcome::Outcome;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// A path is there: new, or its facts were read again.
+    PathSeen(Box<PathFacts>),
+    /// The SCSI device was removed.
+    PathGone(Hctl),
+    /// A full enumeration ended; whatever path is not in the set is gone.
+    PathsListed(BTreeSet<Hctl>),
+    /// A unit attention was reported on a path (`SDEV_UA` uevent, raised whoever received the sense).
+    UnitAttention {
+        /// The path that reported it.
+        path: Hctl,
+        /// What it said.
+        kind: UnitAttention,
+    },
+    /// The commands of an [`super::action::Action::Examine`] ended.
+    Examined(Box<Examination>),
+    /// A dm-multipath map was found or changed.
+    MapSeen(Box<Map>),
+    /// A map is gone, by its name.
+    MapGone(String),
+    /// A full listing of the multipath maps ended; whatever map is not in the set is gone.
+    MapsListed(BTreeSet<String>),
+    /// The steps of an [`super::action::Action::Map`] ended; an observation of the map comes with them.
+    MapDone {
+        /// dm name.
+        map: String,
+        /// The ticket of the action.
+        ticket: u64,
+        /// What became of the steps; on failure the step that failed was the last to be tried.
+        result: Result<(), MapError>,
+        /// The map as it is now; `None` if there is no such map.
+        observed: Option<Box<Map>>,
+    },
+    /// A moment that [`super::world::World::next_deadline`] asked for has come.
+    Timer,
+}
+
+/// The unit attentions that the kernel raises uevents for (`scsi_report_sense`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum UnitAttention {
+    /// 3F/03.
+    InquiryDataHasChanged,
+    /// 3F/0E.
+    ReportedLunsDataHasChanged,
+    /// 29/xx.
+    PowerOnResetOccurred,
+    /// 2A/01.
+    ModeParametersChanged,
+    /// 2A/06.
+    AsymmetricAccessStateChanged,
+    /// 2A/09.
+    CapacityDataHasChanged,
+    /// 38/07.
+    ThinProvisioningSoftThresholdReached,
+}
+
+/// What came back from a path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Examination {
+    /// The path.
+    pub path: Hctl,
+    /// The ticket of the action; an examination with another ticket than the last is stale.
+    pub ticket: u64,
+    /// One reply for each command that was sent, in order. Commands after a transport failure are not sent.
+    pub replies: Vec<Reply>,
+}
+
+/// The reply to one command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reply {
+    /// The command as it was sent.
+    pub command: Command,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The data that came in; empty unless the outcome is good.
+    pub data: Vec<u8>,
+}
+
+/// Why a step on a map failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{step}: {reason}")]
+pub struct MapError {
+    /// The step: `create`, `load`, `resume`, `message fail_path 8:16`, `remove`.
+    pub step: String,
+    /// `errno` of the kernel, if it was the kernel that refused.
+    pub errno: Option<i32>,
+    /// Text for a person.
+    pub reason: String,
+}

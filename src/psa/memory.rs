@@ -1,0 +1,24 @@
+//! What the agent remembers over a restart and early boot needs: `/etc/dm-psa/state/`.
+
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Everything that is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Memory {
+    /// WWIDs (`3600...`) that had a map: their paths are hidden from other users as soon as udev sees them.
+    pub devices: BTreeSet<String>,
+    /// Adapters by key.
+    pub adapters: BTreeMap<String, RememberedAdapter>,
+}
+
+/// The stable names of an adapter and of its target ports.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RememberedAdapter {
+    /// `N` of `vmhbaN`.
+    pub number: u32,
+    /// Target identifier to `T` of `vmhbaN:C:T:L`, where the kernel's target number is not stable (iSCSI).
+    pub targets: BTreeMap<String, u32>,
+}

@@ -1,0 +1,19 @@
+//! Bytes and their meaning: CDBs, INQUIRY, VPD pages, target port groups, sense.
+//!
+//! Input: what a device sent, any bytes. Output: typed values with the field names of SPC-5, or a [`ParseError`]
+//! that says what is wrong where. Invariants: no parser panics, whatever the bytes; no length field is believed
+//! beyond the end of the data. Tests: in each file, and `tests/scsi_properties.rs`; fuzz targets in `tests/fuzz`.
+
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects
+)]
+#![forbid(unsafe_code)]
+
+pub mod cdb;
+pub mod outcome;
+pub mod sense;
+pub mod tpgs;
