@@ -15,8 +15,25 @@
 
 pub mod action;
 pub mod adapter;
+pub mod claim;
+pub mod device;
+mod discovery;
 pub mod event;
+mod explain;
+mod health;
+pub mod identity;
+mod maps;
 pub mod memory;
 pub mod path;
+mod plan;
+pub mod plugin;
+pub mod psp;
+mod report;
+pub mod satp;
+mod schedule;
+pub mod settings;
 pub mod table;
+#[cfg(test)]
+mod test_support;
 pub mod units;
+pub mod world;
