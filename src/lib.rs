@@ -19,3 +19,4 @@
 pub mod api;
 pub mod psa;
 pub mod scsi;
+pub mod sim;
