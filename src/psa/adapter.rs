@@ -100,7 +100,11 @@ pub struct RuntimeName {
 
 impl fmt::Display for RuntimeName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "vmhba{}:C{}:T{}:L{}", self.adapter, self.channel, self.target, self.lun)
+        write!(
+            f,
+            "vmhba{}:C{}:T{}:L{}",
+            self.adapter, self.channel, self.target, self.lun
+        )
     }
 }
 
@@ -117,23 +121,36 @@ pub fn runtime_name(memory: &mut Memory, facts: &PathFacts) -> (RuntimeName, boo
     let mut learned = false;
     if !memory.adapters.contains_key(&facts.adapter.key) {
         let number = first_free(memory.adapters.values().map(|a| a.number));
-        let known = super::memory::RememberedAdapter { number, ..Default::default() };
+        let known = super::memory::RememberedAdapter {
+            number,
+            ..Default::default()
+        };
         memory.adapters.insert(facts.adapter.key.clone(), known);
         learned = true;
     }
-    let adapter = memory.adapters.entry(facts.adapter.key.clone()).or_default();
+    let adapter = memory
+        .adapters
+        .entry(facts.adapter.key.clone())
+        .or_default();
     // Software iSCSI has one SCSI host per session, and the number of that host is the only thing in which the
     // targets of one initiator differ: host, channel and target number say nothing.
     let target = if facts.transport == Transport::Iscsi {
         let free = first_free(adapter.targets.values().copied());
-        *adapter.targets.entry(facts.target.identifier.clone()).or_insert_with(|| {
-            learned = true;
-            free
-        })
+        *adapter
+            .targets
+            .entry(facts.target.identifier.clone())
+            .or_insert_with(|| {
+                learned = true;
+                free
+            })
     } else {
         facts.hctl.target
     };
-    let name =
-        RuntimeName { adapter: adapter.number, channel: facts.hctl.channel, target, lun: facts.hctl.lun };
+    let name = RuntimeName {
+        adapter: adapter.number,
+        channel: facts.hctl.channel,
+        target,
+        lun: facts.hctl.lun,
+    };
     (name, learned)
 }

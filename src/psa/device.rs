@@ -90,8 +90,10 @@ pub struct Failure {
     pub text: String,
     /// How many in a row.
     pub count: u32,
-    /// Nothing is tried before.
+    /// It is not tried again before.
     pub retry_at: Millis,
+    /// Whether it was a message that failed: then no other is sent before either.
+    pub of_message: bool,
 }
 
 impl Device {

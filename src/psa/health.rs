@@ -20,8 +20,12 @@ impl World {
     /// An examination ended.
     pub(super) fn examined(&mut self, examination: Examination) {
         let id = examination.path;
-        let Some(path) = self.paths.get_mut(&id) else { return };
-        let Some(exam) = path.exam.filter(|exam| exam.ticket == examination.ticket) else { return };
+        let Some(path) = self.paths.get_mut(&id) else {
+            return;
+        };
+        let Some(exam) = path.exam.filter(|exam| exam.ticket == examination.ticket) else {
+            return;
+        };
         path.exam = None;
         self.counters.examinations = self.counters.examinations.saturating_add(1);
         // What was sent before the kernel failed the path says nothing about it now.
@@ -31,7 +35,9 @@ impl World {
                 self.take_in(id, reply);
             }
         }
-        let Some(path) = self.paths.get_mut(&id) else { return };
+        let Some(path) = self.paths.get_mut(&id) else {
+            return;
+        };
         let again = path.again || outdated;
         if !outdated && path.link == Link::Up && path.suspect_since.take().is_some() {
             path.last_relapse = self.now;
@@ -43,7 +49,11 @@ impl World {
         }
         self.judge(id);
         self.mark_dirty(id);
-        if again { self.path_due(id) } else { self.schedule_next(id) }
+        if again {
+            self.path_due(id)
+        } else {
+            self.schedule_next(id)
+        }
     }
 
     /// One answer.
@@ -77,10 +87,14 @@ impl World {
     }
 
     fn link_is(&mut self, id: Hctl, link: Link) {
-        let Some(path) = self.paths.get_mut(&id) else { return };
+        let Some(path) = self.paths.get_mut(&id) else {
+            return;
+        };
         // A path that was down may come back as another logical unit: it proves itself again.
-        if matches!(link, Link::Down(_) | Link::NoAnswer(_) | Link::PermanentLoss(_))
-            && let Identity::Proven(unit) = &path.identity
+        if matches!(
+            link,
+            Link::Down(_) | Link::NoAnswer(_) | Link::PermanentLoss(_)
+        ) && let Identity::Proven(unit) = &path.identity
         {
             path.identity = Identity::Stale(unit.clone());
         }
@@ -88,21 +102,32 @@ impl World {
     }
 
     fn inquiry_is(&mut self, id: Hctl, data: &[u8]) {
-        let Some(path) = self.paths.get_mut(&id) else { return };
+        let Some(path) = self.paths.get_mut(&id) else {
+            return;
+        };
         match StandardInquiry::parse(data) {
             Ok(inquiry) => path.inquiry = Some(inquiry),
             Err(error) => {
                 let name = path.name.to_string();
                 path.link = Link::Down(format!("INQUIRY: {error}"));
-                self.notify(Severity::Warning, "INQUIRY_UNREADABLE", name, &[("reason", &error.to_string())]);
+                self.notify(
+                    Severity::Warning,
+                    "INQUIRY_UNREADABLE",
+                    name,
+                    &[("reason", &error.to_string())],
+                );
             }
         }
     }
 
     /// The states of the port groups of the device behind a path.
     fn port_groups_are(&mut self, id: Hctl, report: &TargetPortGroups) {
-        let Some(wwid) = self.paths.get(&id).and_then(|path| path.device.clone()) else { return };
-        let Some(device) = self.devices.get_mut(&wwid) else { return };
+        let Some(wwid) = self.paths.get(&id).and_then(|path| path.device.clone()) else {
+            return;
+        };
+        let Some(device) = self.devices.get_mut(&wwid) else {
+            return;
+        };
         let mut changes = Vec::new();
         let mut transitioning = false;
         for group in &report.groups {
@@ -114,7 +139,11 @@ impl World {
             transitioning |= group.access_state == AccessState::Transitioning;
             if before.map(|b| b.access) != Some(group.access_state) {
                 let from = before.map_or("unknown", |b| b.access.short());
-                changes.push(format!("{}:{from}->{}", group.id, group.access_state.short()));
+                changes.push(format!(
+                    "{}:{from}->{}",
+                    group.id,
+                    group.access_state.short()
+                ));
             }
             let now = PortGroup {
                 access: group.access_state,
@@ -127,7 +156,12 @@ impl World {
         let members: Vec<Hctl> = device.paths.iter().copied().collect();
         if !changes.is_empty() {
             let device_id = device.id.clone();
-            self.notify(Severity::Info, "PORT_GROUP_STATE", device_id, &[("changes", &changes.join(" "))]);
+            self.notify(
+                Severity::Info,
+                "PORT_GROUP_STATE",
+                device_id,
+                &[("changes", &changes.join(" "))],
+            );
             for member in members {
                 // A refusal is older than this report.
                 if let Some(path) = self.paths.get_mut(&member)
@@ -147,7 +181,9 @@ impl World {
 
     /// The states could not be read: what is known stays, and people are told when it is the array's fault.
     fn port_groups_unknown(&mut self, id: Hctl, outcome: &Outcome, why: &str) {
-        let Some(path) = self.paths.get(&id) else { return };
+        let Some(path) = self.paths.get(&id) else {
+            return;
+        };
         let known = path
             .device
             .as_deref()
@@ -155,7 +191,11 @@ impl World {
             .is_some_and(|device| !device.groups.is_empty());
         if matches!(outcome, Outcome::Good | Outcome::CheckCondition(_)) {
             let name = path.name.to_string();
-            let kept = if known { "the states reported before are kept" } else { "no state is known" };
+            let kept = if known {
+                "the states reported before are kept"
+            } else {
+                "no state is known"
+            };
             self.notify(
                 Severity::Warning,
                 "PORT_GROUPS_UNREADABLE",
@@ -171,7 +211,10 @@ impl World {
         groups: &'a std::collections::BTreeMap<u16, PortGroup>,
     ) -> Evidence<'a> {
         Evidence {
-            tpgs: path.inquiry.as_ref().map_or(Tpgs::None, |inquiry| inquiry.tpgs),
+            tpgs: path
+                .inquiry
+                .as_ref()
+                .map_or(Tpgs::None, |inquiry| inquiry.tpgs),
             port_group: path.port_group,
             relative_port: path.relative_port,
             groups,
@@ -182,8 +225,13 @@ impl World {
 
     /// What the SATP of its device makes of a path.
     pub(super) fn judge(&mut self, id: Hctl) {
-        let Some(path) = self.paths.get(&id) else { return };
-        let device = path.device.as_deref().and_then(|wwid| self.devices.get(wwid));
+        let Some(path) = self.paths.get(&id) else {
+            return;
+        };
+        let device = path
+            .device
+            .as_deref()
+            .and_then(|wwid| self.devices.get(wwid));
         let judgement = self.judgement(path, device);
         let before = path.judgement.clone();
         let subject = path.name.to_string();
@@ -191,15 +239,22 @@ impl World {
         let now = self.now;
         if let Some(path) = self.paths.get_mut(&id) {
             let serves = judgement.state.serves_io() || judgement.state == PathState::Standby;
-            path.failed_since = if serves { None } else { Some(path.failed_since.unwrap_or(now)) };
+            path.failed_since = if serves {
+                None
+            } else {
+                Some(path.failed_since.unwrap_or(now))
+            };
             if before.state != judgement.state {
                 path.since = now;
             }
             path.judgement = judgement.clone();
         }
         if before.state != judgement.state && !device_id.is_empty() {
-            let severity =
-                if judgement.state == PathState::Dead { Severity::Warning } else { Severity::Info };
+            let severity = if judgement.state == PathState::Dead {
+                Severity::Warning
+            } else {
+                Severity::Info
+            };
             self.notify(
                 severity,
                 "PATH_STATE",
@@ -218,17 +273,29 @@ impl World {
         let class = path.judgement.class;
         if path.claim.is_some() && !Self::is_nmp(path) {
             let reason = "owned by MASK_PATH".to_owned();
-            return Judgement { state: PathState::Masked, reason, class };
+            return Judgement {
+                state: PathState::Masked,
+                reason,
+                class,
+            };
         }
         if let Identity::Quarantined { found, .. } = &path.identity {
-            return Judgement { state: PathState::Dead, reason: format!("quarantined: {found}"), class };
+            return Judgement {
+                state: PathState::Dead,
+                reason: format!("quarantined: {found}"),
+                class,
+            };
         }
         let groups = std::collections::BTreeMap::new();
         let evidence = Self::evidence(path, device.map_or(&groups, |device| &device.groups));
         let satp = device
             .and_then(|device| device.selection.as_ref())
-            .map_or(super::satp::by_name("VMW_SATP_LOCAL"), |selection| Some(selection.satp));
-        let Some(satp) = satp else { return path.judgement.clone() };
+            .map_or(super::satp::by_name("VMW_SATP_LOCAL"), |selection| {
+                Some(selection.satp)
+            });
+        let Some(satp) = satp else {
+            return path.judgement.clone();
+        };
         let mut judgement = satp.judge(&evidence);
         // Without a device there is no class: the link is all that is known.
         judgement.class = match device.and_then(|device| device.selection.as_ref()) {
@@ -237,12 +304,21 @@ impl World {
         };
         let mismatch = device.and_then(|device| self.mismatch(path, device));
         if let Some(reason) = mismatch {
-            return Judgement { state: PathState::Dead, reason, class: judgement.class };
+            return Judgement {
+                state: PathState::Dead,
+                reason,
+                class: judgement.class,
+            };
         }
         let unproven = matches!(path.identity, Identity::Stale(_) | Identity::Assumed(_));
         if unproven && (judgement.state.serves_io() || judgement.state == PathState::Standby) {
-            let reason = "it answers, and has yet to prove that it is still the same logical unit".to_owned();
-            return Judgement { state: PathState::Unknown, reason, class: judgement.class };
+            let reason = "it answers, and has yet to prove that it is still the same logical unit"
+                .to_owned();
+            return Judgement {
+                state: PathState::Unknown,
+                reason,
+                class: judgement.class,
+            };
         }
         judgement
     }
@@ -250,17 +326,24 @@ impl World {
     /// Whether the disk of a path differs from its device in a way that no table can hold.
     fn mismatch(&self, path: &Path, device: &super::device::Device) -> Option<String> {
         let block = path.facts.block.as_ref()?;
-        let table = self.map_of(&device.wwid).and_then(|map| map.table.as_ref().ok())?;
+        let table = self
+            .map_of(&device.wwid)
+            .and_then(|map| map.table.as_ref().ok())?;
         // A disk that cannot be read yet has size 0: nothing is known of it.
         let differs = block.size.0 != 0 && block.size < table.length;
         differs.then(|| {
-            format!("its disk has {} sectors, less than the {} of the map", block.size.0, table.length.0)
+            format!(
+                "its disk has {} sectors, less than the {} of the map",
+                block.size.0, table.length.0
+            )
         })
     }
 
     /// When the path is examined next.
     pub(super) fn schedule_next(&mut self, id: Hctl) {
-        let Some(path) = self.paths.get(&id) else { return };
+        let Some(path) = self.paths.get(&id) else {
+            return;
+        };
         let settings = &self.settings;
         let at = match path.failed_since {
             Some(since) if self.now.since(since) < settings.retry_backoff_after_ms => {

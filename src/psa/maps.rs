@@ -2,8 +2,8 @@
 
 use super::action::{Action, MapStep, Severity};
 use super::device::{Device, Failure};
+use super::discovery::device_id_of;
 use super::event::MapError;
-use super::identity;
 use super::path::{Identity, PathState};
 use super::satp::Link;
 use super::schedule::Key;
@@ -30,7 +30,9 @@ const HOLD_LONGEST: Millis = Millis(60_000);
 impl World {
     /// A map was found or changed.
     pub(super) fn map_seen(&mut self, map: Map) {
-        let Some(wwid) = map.uuid.strip_prefix(UUID_PREFIX).map(str::to_owned) else { return };
+        let Some(wwid) = map.uuid.strip_prefix(UUID_PREFIX).map(str::to_owned) else {
+            return;
+        };
         let now = self.now;
         let recent = self.devices.get_mut(&wwid).is_some_and(|device| {
             if device.in_flight.is_some() {
@@ -41,25 +43,49 @@ impl World {
         });
         if !recent {
             self.observed(&wwid, map);
-        } else if self.devices.get(&wwid).is_some_and(|device| device.in_flight.is_none()) {
+        } else if self
+            .devices
+            .get(&wwid)
+            .is_some_and(|device| device.in_flight.is_none())
+        {
             self.act(&wwid, vec![MapStep::Observe]);
         }
     }
 
     /// A map is gone by somebody's doing.
     pub(super) fn map_gone(&mut self, name: &str) {
-        let Some(map) = self.maps.get(name) else { return };
-        let wwid = map.uuid.strip_prefix(UUID_PREFIX).unwrap_or_default().to_owned();
-        if self.devices.get(&wwid).is_some_and(|device| device.in_flight.is_some()) {
+        let Some(map) = self.maps.get(name) else {
+            return;
+        };
+        let wwid = map
+            .uuid
+            .strip_prefix(UUID_PREFIX)
+            .unwrap_or_default()
+            .to_owned();
+        if self
+            .devices
+            .get(&wwid)
+            .is_some_and(|device| device.in_flight.is_some())
+        {
             return; // MapDone says what there is.
         }
         self.forget_map(&wwid, name);
-        self.notify(Severity::Warning, "MAP_GONE", name, &[("uuid", &format!("{UUID_PREFIX}{wwid}"))]);
+        self.notify(
+            Severity::Warning,
+            "MAP_GONE",
+            name,
+            &[("uuid", &format!("{UUID_PREFIX}{wwid}"))],
+        );
     }
 
     /// The first listing of maps ended.
     pub(super) fn maps_listed(&mut self, present: &BTreeSet<String>) {
-        let gone: Vec<String> = self.maps.keys().filter(|name| !present.contains(*name)).cloned().collect();
+        let gone: Vec<String> = self
+            .maps
+            .keys()
+            .filter(|name| !present.contains(*name))
+            .cloned()
+            .collect();
         for name in gone {
             self.map_gone(&name);
         }
@@ -67,8 +93,19 @@ impl World {
     }
 
     /// The steps on a map ended.
-    pub(super) fn map_done(&mut self, name: &str, ticket: u64, result: Result<(), MapError>, observed: Option<Map>) {
-        let Some(wwid) = self.devices.values().find(|d| d.in_flight == Some(ticket)).map(|d| d.wwid.clone()) else {
+    pub(super) fn map_done(
+        &mut self,
+        name: &str,
+        ticket: u64,
+        result: Result<(), MapError>,
+        observed: Option<Map>,
+    ) {
+        let Some(wwid) = self
+            .devices
+            .values()
+            .find(|d| d.in_flight == Some(ticket))
+            .map(|d| d.wwid.clone())
+        else {
             return;
         };
         let now = self.now;
@@ -79,23 +116,53 @@ impl World {
             match &result {
                 Ok(()) => device.failure = None,
                 Err(error) => {
-                    let count = device.failure.as_ref().map_or(0, |f| f.count).saturating_add(1);
-                    let doubled = RETRY_FIRST.0.saturating_mul(1 << count.saturating_sub(1).min(10));
+                    let count = device
+                        .failure
+                        .as_ref()
+                        .map_or(0, |f| f.count)
+                        .saturating_add(1);
+                    let doubled = RETRY_FIRST
+                        .0
+                        .saturating_mul(1 << count.saturating_sub(1).min(10));
                     let retry_at = now.after(Millis(doubled.min(RETRY_LONGEST.0)));
-                    device.failure = Some(Failure { text: error.to_string(), count, retry_at });
+                    let of_message = error.step.starts_with("message");
+                    device.failure = Some(Failure {
+                        text: error.to_string(),
+                        count,
+                        retry_at,
+                        of_message,
+                    });
                     problem = Some((error.to_string(), retry_at.since(now)));
                 }
             }
         }
+        if problem.is_some() {
+            // Perhaps somebody else uses one of the disks: that shows in the facts.
+            let members = self
+                .devices
+                .get(&wwid)
+                .map(|device| device.paths.clone())
+                .unwrap_or_default();
+            self.actions
+                .extend(members.into_iter().map(Action::RefreshFacts));
+        }
         if let Some((text, pause)) = problem {
             let retry = format!("{} ms", pause.0);
-            self.notify(Severity::Error, "MAP_ACTION_FAILED", name, &[("reason", &text), ("retry_in", &retry)]);
+            self.notify(
+                Severity::Error,
+                "MAP_ACTION_FAILED",
+                name,
+                &[("reason", &text), ("retry_in", &retry)],
+            );
         }
         match observed {
             Some(map) => self.observed(&wwid, map),
             None => self.forget_map(&wwid, name),
         }
-        let again = self.devices.get_mut(&wwid).is_some_and(|d| std::mem::take(&mut d.observe_again));
+        let again = self
+            .devices
+            .get_mut(&wwid)
+            .is_some_and(|d| std::mem::take(&mut d.observe_again));
         if again && self.map_of(&wwid).is_some() {
             self.act(&wwid, vec![MapStep::Observe]);
         }
@@ -124,14 +191,18 @@ impl World {
         self.maps.insert(name, map);
         self.devices
             .entry(wwid.to_owned())
-            .or_insert_with(|| Device::new(wwid, &identity::device_id_of(wwid), now));
+            .or_insert_with(|| Device::new(wwid, &device_id_of(wwid), now));
         let mut failed = Vec::new();
         for (dev, status) in &after {
-            let Some(id) = self.disks.get(dev).copied() else { continue };
+            let Some(id) = self.disks.get(dev).copied() else {
+                continue;
+            };
             if first {
                 self.assume(id, wwid);
             }
-            let newly_failed = before.get(dev).is_some_and(|b| b.active && status.fail_count > b.fail_count);
+            let newly_failed = before
+                .get(dev)
+                .is_some_and(|b| b.active && status.fail_count > b.fail_count);
             if newly_failed && !status.active {
                 failed.push(id);
             }
@@ -145,8 +216,13 @@ impl World {
     /// I/O failed on a path: whatever was known of it is out of date.
     fn failed_by_kernel(&mut self, id: Hctl) {
         let now = self.now;
-        let Some(path) = self.paths.get_mut(&id) else { return };
-        if matches!(path.judgement.state, PathState::Dead | PathState::Off | PathState::Masked) {
+        let Some(path) = self.paths.get_mut(&id) else {
+            return;
+        };
+        if matches!(
+            path.judgement.state,
+            PathState::Dead | PathState::Off | PathState::Masked
+        ) {
             return; // We failed it ourselves, or would have.
         }
         path.suspect_since = Some(now);
@@ -164,7 +240,12 @@ impl World {
         }
         let name = path.name.to_string();
         let device = path.device.clone().unwrap_or_default();
-        self.notify(Severity::Warning, "PATH_FAILED_BY_KERNEL", name, &[("device", &device)]);
+        self.notify(
+            Severity::Warning,
+            "PATH_FAILED_BY_KERNEL",
+            name,
+            &[("device", &device)],
+        );
         self.judge(id);
         self.examine_now(id);
     }
@@ -172,35 +253,55 @@ impl World {
     /// Gives a map something to do.
     pub(super) fn act(&mut self, wwid: &str, steps: Vec<MapStep>) {
         let ticket = self.ticket();
-        let Some(device) = self.devices.get_mut(wwid) else { return };
+        let Some(device) = self.devices.get_mut(wwid) else {
+            return;
+        };
         device.in_flight = Some(ticket);
         device.pending = None;
-        let name = self.map_names.get(wwid).cloned().unwrap_or_else(|| device.id.clone());
+        let name = self
+            .map_names
+            .get(wwid)
+            .cloned()
+            .unwrap_or_else(|| device.id.clone());
         let subject = device.id.clone();
         for step in &steps {
             match step {
                 MapStep::Create(_) | MapStep::Reload { .. } => {
                     self.counters.tables_loaded = self.counters.tables_loaded.saturating_add(1);
                 }
-                MapStep::Message(_) => self.counters.messages = self.counters.messages.saturating_add(1),
+                MapStep::Message(_) => {
+                    self.counters.messages = self.counters.messages.saturating_add(1)
+                }
                 MapStep::Resume | MapStep::Remove | MapStep::Observe => {}
             }
         }
         let said: Vec<String> = steps.iter().filter_map(describe).collect();
         if !said.is_empty() {
-            self.notify(Severity::Info, "MAP_ACTION", subject, &[("map", &name), ("steps", &said.join("; "))]);
+            self.notify(
+                Severity::Info,
+                "MAP_ACTION",
+                subject,
+                &[("map", &name), ("steps", &said.join("; "))],
+            );
         }
         let uuid = format!("{UUID_PREFIX}{wwid}");
         self.schedule.cancel(&Key::Device(wwid.to_owned()));
-        self.actions.push(Action::Map { name, uuid, ticket, steps });
+        self.actions.push(Action::Map {
+            name,
+            uuid,
+            ticket,
+            steps,
+        });
     }
 }
 
 /// A step in words, for the log; an observation is not worth a line.
 fn describe(step: &MapStep) -> Option<String> {
     match step {
-        MapStep::Create(table) => Some(format!("create with {} paths", table.devices().count())),
-        MapStep::Reload { table, .. } => Some(format!("reload with {} paths", table.devices().count())),
+        MapStep::Create(table) => Some(format!("create with {} paths", table.paths().count())),
+        MapStep::Reload { table, .. } => {
+            Some(format!("reload with {} paths", table.paths().count()))
+        }
         MapStep::Resume => Some("resume".to_owned()),
         MapStep::Remove => Some("remove".to_owned()),
         MapStep::Observe => None,

@@ -42,6 +42,12 @@ pub struct BlockFacts {
     pub size: Sectors,
     /// Whether the kernel holds it for read-only.
     pub read_only: bool,
+    /// The largest I/O that it takes, `queue/max_hw_sectors_kb`; 0 if unknown.
+    pub max_io_bytes: u64,
+    /// Its queue depth; 0 if unknown.
+    pub queue_depth: u32,
+    /// Whether it says that it rotates.
+    pub rotational: bool,
     /// Who uses the disk or one of its partitions, other than a dm-multipath map over the whole disk.
     pub usage: Vec<Usage>,
 }

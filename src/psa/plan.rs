@@ -8,7 +8,7 @@ use super::satp::{Class, Link, rules};
 use super::schedule::Key;
 use super::settings::DeviceSettings;
 use super::table::diff::{Difference, Wanted, diff};
-use super::table::model::{Features, Group, HardwareHandler, Map, Message, Selector, Table, TablePath};
+use super::table::model::{Features, Group, HardwareHandler, Map, Selector, Table, TablePath};
 use super::units::{DevT, Hctl, Millis, Sectors};
 use super::world::World;
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,7 +34,9 @@ impl World {
     /// Looks at a device: decides anew whatever may have changed, and acts on the difference.
     pub(super) fn look_at(&mut self, wwid: &str) {
         self.forget_if_empty(wwid);
-        let Some(device) = self.devices.get(wwid) else { return };
+        let Some(device) = self.devices.get(wwid) else {
+            return;
+        };
         if !self.started {
             return;
         }
@@ -43,29 +45,40 @@ impl World {
         }
         self.dispose(wwid);
         self.mark_owners(wwid);
-        let Some(device) = self.devices.get(wwid) else { return };
+        let Some(device) = self.devices.get(wwid) else {
+            return;
+        };
         if device.in_flight.is_some() {
             return; // MapDone comes back here.
         }
         let stacked = device.disposition == Disposition::Stacked;
         let view = self.view(device);
         self.watch_apd(wwid, &view);
-        let Some(device) = self.devices.get(wwid) else { return };
-        if let Some(failure) = &device.failure
-            && failure.retry_at > self.now
-        {
-            self.schedule.no_later_than(Key::Device(wwid.to_owned()), failure.retry_at);
+        let Some(device) = self.devices.get(wwid) else {
             return;
-        }
+        };
+        let failure = device
+            .failure
+            .clone()
+            .filter(|failure| failure.retry_at > self.now);
         let arrangement = view.psp.plugin().arrange(&view.candidates, &view.options);
         if let Some(device) = self.devices.get_mut(wwid) {
-            device.options = Options { chosen: arrangement.chosen, ..view.options.clone() };
+            device.options = Options {
+                chosen: arrangement.chosen,
+                ..view.options.clone()
+            };
         }
-        let steps = match self.map_of(wwid) {
+        let mut steps = match self.map_of(wwid) {
             None if stacked => self.creation(wwid, &view, &arrangement),
             None => Vec::new(),
             Some(_) => self.correction(wwid, &view, &arrangement),
         };
+        if let Some(failure) = failure {
+            // A table that the kernel refuses must not keep a path from being reinstated.
+            steps.retain(|step| matches!(step, MapStep::Message(_)) && !failure.of_message);
+            self.schedule
+                .no_later_than(Key::Device(wwid.to_owned()), failure.retry_at);
+        }
         if !steps.is_empty() {
             self.act(wwid, steps);
         }
@@ -73,7 +86,10 @@ impl World {
 
     /// A device without paths and without a map is nothing.
     fn forget_if_empty(&mut self, wwid: &str) {
-        let empty = self.devices.get(wwid).is_some_and(|d| d.paths.is_empty() && d.in_flight.is_none());
+        let empty = self
+            .devices
+            .get(wwid)
+            .is_some_and(|d| d.paths.is_empty() && d.in_flight.is_none());
         if empty && self.map_of(wwid).is_none() {
             self.devices.remove(wwid);
             self.schedule.cancel(&Key::Device(wwid.to_owned()));
@@ -82,7 +98,9 @@ impl World {
 
     /// Chooses SATP and PSP by the first path that can be judged.
     fn select_satp(&mut self, wwid: &str) {
-        let Some(device) = self.devices.get(wwid) else { return };
+        let Some(device) = self.devices.get(wwid) else {
+            return;
+        };
         let Some((path, inquiry)) = device
             .paths
             .iter()
@@ -98,8 +116,13 @@ impl World {
             transport: path.facts.transport,
             paths: device.paths.len(),
         };
-        let selection = rules::select(&self.satp_rules, facts, &Self::evidence(path, &device.groups));
-        let changed = device.selection.as_ref().map(|s| s.satp.name()) != Some(selection.satp.name());
+        let selection = rules::select(
+            &self.satp_rules,
+            facts,
+            &Self::evidence(path, &device.groups),
+        );
+        let changed =
+            device.selection.as_ref().map(|s| s.satp.name()) != Some(selection.satp.name());
         let members: Vec<Hctl> = device.paths.iter().copied().collect();
         if let Some(device) = self.devices.get_mut(wwid) {
             device.selection = Some(selection);
@@ -115,7 +138,9 @@ impl World {
 
     /// Decides whether the device gets a map.
     fn dispose(&mut self, wwid: &str) {
-        let Some(device) = self.devices.get(wwid) else { return };
+        let Some(device) = self.devices.get(wwid) else {
+            return;
+        };
         let disposition = self.disposition(device);
         if device.disposition == disposition {
             return;
@@ -124,7 +149,12 @@ impl World {
         match &disposition {
             Disposition::Stacked => {
                 let satp = device.selection.as_ref().map_or("", |s| s.satp.name());
-                self.notify(Severity::Info, "DEVICE_CLAIMED", id, &[("plugin", "NMP"), ("satp", satp)]);
+                self.notify(
+                    Severity::Info,
+                    "DEVICE_CLAIMED",
+                    id,
+                    &[("plugin", "NMP"), ("satp", satp)],
+                );
                 if self.memory.devices.insert(wwid.to_owned()) {
                     self.actions.push(Action::Remember(self.memory.clone()));
                 }
@@ -161,7 +191,9 @@ impl World {
         }
         if !selection.satp.is_stacked() {
             let satp = selection.satp.name();
-            return Disposition::LeftAlone(format!("a local disk with one path ({satp}) stays as it is"));
+            return Disposition::LeftAlone(format!(
+                "a local disk with one path ({satp}) stays as it is"
+            ));
         }
         let usage = ours
             .iter()
@@ -176,7 +208,9 @@ impl World {
 
     /// Tells udev whose disks these are, as far as that is decided.
     fn mark_owners(&mut self, wwid: &str) {
-        let Some(device) = self.devices.get(wwid) else { return };
+        let Some(device) = self.devices.get(wwid) else {
+            return;
+        };
         let stacked = match device.disposition {
             Disposition::Undecided(_) => return,
             Disposition::Stacked => true,
@@ -184,12 +218,20 @@ impl World {
         };
         let members: Vec<Hctl> = device.paths.iter().copied().collect();
         for id in members {
-            let Some(path) = self.paths.get_mut(&id) else { continue };
-            let Some(block) = &path.facts.block else { continue };
+            let Some(path) = self.paths.get_mut(&id) else {
+                continue;
+            };
+            let Some(block) = &path.facts.block else {
+                continue;
+            };
             let owned = stacked || !Self::is_nmp(path);
             if path.marked != Some(owned) {
                 path.marked = Some(owned);
-                let mark = Action::MarkOwner { dev: block.dev, name: block.name.clone(), owned };
+                let mark = Action::MarkOwner {
+                    dev: block.dev,
+                    name: block.name.clone(),
+                    owned,
+                };
                 self.actions.push(mark);
             }
         }
@@ -197,7 +239,12 @@ impl World {
 
     /// Gathers what the table is made of.
     fn view(&self, device: &Device) -> View {
-        let settings = self.settings.device.get(&device.id).cloned().unwrap_or_default();
+        let settings = self
+            .settings
+            .device
+            .get(&device.id)
+            .cloned()
+            .unwrap_or_default();
         let psp = device.psp(settings.psp.as_deref());
         let named = |name: &str| {
             device
@@ -209,16 +256,29 @@ impl World {
         };
         let options = Options {
             preferred: settings.preferred.as_deref().and_then(named),
-            chosen: device.options.chosen.or_else(|| self.first_of_table(&device.wwid)),
+            chosen: device
+                .options
+                .chosen
+                .or_else(|| self.first_of_table(&device.wwid)),
             use_ano: settings.use_ano,
         };
-        let table = self.map_of(&device.wwid).and_then(|map| map.table.as_ref().ok());
-        let in_table: BTreeSet<DevT> = table.map(|t| t.devices().collect()).unwrap_or_default();
+        let table = self
+            .map_of(&device.wwid)
+            .and_then(|map| map.table.as_ref().ok());
+        let in_table: BTreeSet<DevT> = table
+            .map(|t| t.paths().map(|p| p.dev).collect())
+            .unwrap_or_default();
         let mut candidates = Vec::new();
         let mut length = table.map(|table| table.length);
         let mut handler = None;
-        for (id, path) in device.paths.iter().filter_map(|id| Some((*id, self.paths.get(id)?))) {
-            let Some(block) = &path.facts.block else { continue };
+        for (id, path) in device
+            .paths
+            .iter()
+            .filter_map(|id| Some((*id, self.paths.get(id)?)))
+        {
+            let Some(block) = &path.facts.block else {
+                continue;
+            };
             let held = in_table.contains(&block.dev);
             let proven = matches!(path.identity, Identity::Proven(_));
             // A path that the kernel does not hold yet joins when it is proven and of use.
@@ -229,7 +289,11 @@ impl World {
             if out || !(held || joins) {
                 continue;
             }
-            let rank = settings.ranks.get(&path.name.to_string()).copied().unwrap_or(0);
+            let rank = settings
+                .ranks
+                .get(&path.name.to_string())
+                .copied()
+                .unwrap_or(0);
             candidates.push(Candidate {
                 path: id,
                 dev: block.dev,
@@ -243,17 +307,29 @@ impl World {
             }
             if handler.is_none() && proven {
                 let evidence = Self::evidence(path, &device.groups);
-                handler = device.selection.as_ref().and_then(|s| s.satp.handler(&evidence));
+                handler = device
+                    .selection
+                    .as_ref()
+                    .and_then(|s| s.satp.handler(&evidence));
             }
         }
         if let Some(table) = table {
             place_unknown(&mut candidates, table, |id| {
-                self.paths.get(&id).is_some_and(|path| path.judgement.class.is_some())
+                self.paths
+                    .get(&id)
+                    .is_some_and(|path| path.judgement.class.is_some())
             });
             // Nobody proved anything since the start: the kernel's table is all there is to go by.
             handler = handler.or_else(|| table.handler.clone());
         }
-        View { settings, psp, options, candidates, length: length.unwrap_or_default(), handler }
+        View {
+            settings,
+            psp,
+            options,
+            candidates,
+            length: length.unwrap_or_default(),
+            handler,
+        }
     }
 
     /// The path that a FIXED table in the kernel begins with: what was chosen before a restart.
@@ -265,20 +341,32 @@ impl World {
 
     /// Starts, ends and times out "all paths down".
     fn watch_apd(&mut self, wwid: &str, view: &View) {
-        let Some(device) = self.devices.get(wwid) else { return };
+        let Some(device) = self.devices.get(wwid) else {
+            return;
+        };
         let has_map = self.map_of(wwid).is_some();
         // "Unknown" is no reason to give up: only paths that are known not to work count as down.
-        let alive = view.candidates.iter().any(|c| c.state != PathState::Dead && c.state != PathState::Off);
-        let timeout = view.settings.apd_timeout_ms.unwrap_or(self.settings.apd_timeout_ms);
+        let alive = view
+            .candidates
+            .iter()
+            .any(|c| c.state != PathState::Dead && c.state != PathState::Off);
+        let timeout = view
+            .settings
+            .apd_timeout_ms
+            .unwrap_or(self.settings.apd_timeout_ms);
         let (id, now) = (device.id.clone(), self.now);
         let next = match device.apd {
             _ if alive || !has_map => Apd::No,
-            Apd::No => Apd::Waiting { since: now, deadline: now.after(timeout) },
+            Apd::No => Apd::Waiting {
+                since: now,
+                deadline: now.after(timeout),
+            },
             Apd::Waiting { since, deadline } if now >= deadline => Apd::TimedOut { since },
             unchanged => unchanged,
         };
         if let Apd::Waiting { deadline, .. } = next {
-            self.schedule.no_later_than(Key::Device(wwid.to_owned()), deadline);
+            self.schedule
+                .no_later_than(Key::Device(wwid.to_owned()), deadline);
         }
         if next == device.apd {
             return;
@@ -287,11 +375,21 @@ impl World {
         match (device.apd, next) {
             (_, Apd::Waiting { .. }) => {
                 let timeout = format!("{} ms", timeout.0);
-                self.notify(Severity::Error, "APD_START", id, &[("effect", "I/O is queued"), ("for", &timeout)]);
+                self.notify(
+                    Severity::Error,
+                    "APD_START",
+                    id,
+                    &[("effect", "I/O is queued"), ("for", &timeout)],
+                );
             }
             (_, Apd::TimedOut { since }) => {
                 let (lasted, effect) = (lasted(since), "I/O fails until a path returns");
-                self.notify(Severity::Error, "APD_TIMEOUT", id, &[("effect", effect), ("after", &lasted)]);
+                self.notify(
+                    Severity::Error,
+                    "APD_TIMEOUT",
+                    id,
+                    &[("effect", effect), ("after", &lasted)],
+                );
             }
             (Apd::Waiting { since, .. } | Apd::TimedOut { since }, Apd::No) => {
                 self.notify(Severity::Info, "APD_EXIT", id, &[("after", &lasted(since))]);
@@ -305,23 +403,37 @@ impl World {
 
     /// The first table of a device, once its paths have settled.
     fn creation(&mut self, wwid: &str, view: &View, arrangement: &Arrangement) -> Vec<MapStep> {
-        let Some(device) = self.devices.get(wwid) else { return Vec::new() };
+        let Some(device) = self.devices.get(wwid) else {
+            return Vec::new();
+        };
         if view.candidates.is_empty() || view.length.0 == 0 {
             return Vec::new();
         }
         if let Some(at) = self.settles_at(device) {
-            self.schedule.no_later_than(Key::Device(wwid.to_owned()), at);
+            self.schedule
+                .no_later_than(Key::Device(wwid.to_owned()), at);
             return Vec::new();
         }
-        vec![MapStep::Create(table_of(view, arrangement, true))]
+        let table = table_of(view, arrangement, true);
+        let usable = view.candidates.iter().map(|c| c.dev).collect();
+        let wanted = Wanted {
+            avoid: avoided(&table, view),
+            table,
+            usable,
+        };
+        vec![MapStep::Create(wanted.table_to_load())]
     }
 
     /// When the set of paths of a new device may be taken for complete; `None` if it may be now.
     fn settles_at(&self, device: &Device) -> Option<Millis> {
         let settle = self.settings.settle_ms;
-        let undecided = device.paths.iter().filter_map(|id| self.paths.get(id)).any(|path| {
-            path.exam.is_some() && (path.link == Link::Up) && path.judgement.class.is_none()
-        });
+        let undecided = device
+            .paths
+            .iter()
+            .filter_map(|id| self.paths.get(id))
+            .any(|path| {
+                path.exam.is_some() && (path.link == Link::Up) && path.judgement.class.is_none()
+            });
         // Paths that were there at start were all examined before the start was over.
         if device.last_join <= self.started_at && !undecided {
             return None;
@@ -334,13 +446,20 @@ impl World {
 
     /// What has to change about a map that exists.
     fn correction(&mut self, wwid: &str, view: &View, arrangement: &Arrangement) -> Vec<MapStep> {
-        let Some(device) = self.devices.get(wwid) else { return Vec::new() };
-        let Some(map) = self.map_of(wwid).cloned() else { return Vec::new() };
+        let Some(device) = self.devices.get(wwid) else {
+            return Vec::new();
+        };
+        let Some(map) = self.map_of(wwid).cloned() else {
+            return Vec::new();
+        };
         if map.suspended {
             return vec![MapStep::Resume];
         }
-        let (Ok(table), Ok(_)) = (&map.table, &map.status) else { return Vec::new() };
-        if device.paths.is_empty() && map.open_count == 0 {
+        let (Ok(table), Ok(_)) = (&map.table, &map.status) else {
+            return Vec::new();
+        };
+        let orphaned = device.paths.is_empty();
+        if orphaned && map.open_count == 0 {
             return vec![MapStep::Remove];
         }
         let queue = !matches!(device.apd, Apd::TimedOut { .. });
@@ -348,60 +467,100 @@ impl World {
         let ideal = table_of(view, arrangement, queue);
         // Without a proven path there is nothing better to go by than the table that is there.
         let known = view.candidates.iter().any(|c| {
-            self.paths.get(&c.path).is_some_and(|path| path.identity.unit().is_some())
+            self.paths
+                .get(&c.path)
+                .is_some_and(|path| path.identity.unit().is_some())
         });
-        let mut wanted = Wanted { table: ideal.clone(), usable: usable.clone() };
-        if known || device.paths.is_empty() {
+        let mut wanted = Wanted {
+            avoid: avoided(&ideal, view),
+            table: ideal,
+            usable,
+        };
+        if known || orphaned {
             match diff(&map, &wanted) {
                 Difference::None => {
                     self.settled(wwid);
-                    if device_needs_poll(&map, self.devices.get(wwid)) {
-                        let at = self.now.after(REMOVAL_POLL);
-                        self.schedule.no_later_than(Key::Device(wwid.to_owned()), at);
-                        return vec![];
-                    }
-                    return Vec::new();
+                    return if orphaned {
+                        self.await_last_close(wwid)
+                    } else {
+                        Vec::new()
+                    };
                 }
                 Difference::Messages(messages) => {
                     self.settled(wwid);
                     return messages.into_iter().map(MapStep::Message).collect();
                 }
                 Difference::Reload(reason) => {
-                    if self.reload_is_due(wwid, &map, &ideal, &usable) {
-                        let serves = view.candidates.iter().any(|c| usable.contains(&c.dev));
-                        let id = self.devices.get(wwid).map(|d| d.id.clone()).unwrap_or_default();
+                    if self.reload_is_due(wwid, &map, &wanted) {
+                        let id = self
+                            .devices
+                            .get(wwid)
+                            .map(|d| d.id.clone())
+                            .unwrap_or_default();
                         self.notify(Severity::Info, "TABLE_RELOAD", id, &[("reason", &reason)]);
-                        let failed = ideal.devices().filter(|dev| !usable.contains(dev));
-                        let mut steps = vec![MapStep::Reload { table: ideal.clone(), usable: serves }];
-                        steps.extend(failed.map(|dev| MapStep::Message(Message::FailPath(dev))));
-                        return steps;
+                        let reload = MapStep::Reload {
+                            table: wanted.table_to_load(),
+                            usable: !wanted.usable.is_empty(),
+                        };
+                        let after = wanted
+                            .messages_after_load()
+                            .into_iter()
+                            .map(MapStep::Message);
+                        return std::iter::once(reload).chain(after).collect();
                     }
                 }
             }
         }
         // The table stays as it is for now: keep its paths and the choice of its groups true.
         wanted.table = within(table, arrangement, queue);
+        wanted.avoid = avoided(&wanted.table, view);
         match diff(&map, &wanted) {
             Difference::Messages(messages) => messages.into_iter().map(MapStep::Message).collect(),
             Difference::None | Difference::Reload(_) => Vec::new(),
         }
     }
 
+    /// A map without paths is removed when its last user has closed it, which nobody announces.
+    fn await_last_close(&mut self, wwid: &str) -> Vec<MapStep> {
+        let Some(device) = self.devices.get(wwid) else {
+            return Vec::new();
+        };
+        let at = device.last_done.after(REMOVAL_POLL);
+        if at <= self.now {
+            return vec![MapStep::Observe];
+        }
+        self.schedule
+            .no_later_than(Key::Device(wwid.to_owned()), at);
+        Vec::new()
+    }
+
     /// Whether a wanted reload has waited long enough.
-    fn reload_is_due(&mut self, wwid: &str, map: &Map, ideal: &Table, usable: &BTreeSet<DevT>) -> bool {
+    fn reload_is_due(&mut self, wwid: &str, map: &Map, wanted: &Wanted) -> bool {
+        let (ideal, usable) = (&wanted.table, &wanted.usable);
         let (now, settings) = (self.now, &self.settings);
-        let Some(device) = self.devices.get_mut(wwid) else { return false };
+        let Some(device) = self.devices.get_mut(wwid) else {
+            return false;
+        };
         let since = match &device.pending {
             Some(pending) if pending.table == *ideal => pending.since,
             _ => {
-                device.pending = Some(Pending { table: ideal.clone(), since: now });
+                device.pending = Some(Pending {
+                    table: ideal.clone(),
+                    since: now,
+                });
                 now
             }
         };
-        let (Ok(table), Ok(status)) = (&map.table, &map.status) else { return false };
-        let before: BTreeSet<DevT> = table.devices().collect();
-        let after: BTreeSet<DevT> = ideal.devices().collect();
-        let serves = status.groups.iter().flat_map(|g| &g.paths).any(|p| p.active && usable.contains(&p.dev));
+        let (Ok(table), Ok(status)) = (&map.table, &map.status) else {
+            return false;
+        };
+        let before: BTreeSet<DevT> = table.paths().map(|p| p.dev).collect();
+        let after: BTreeSet<DevT> = ideal.paths().map(|p| p.dev).collect();
+        let serves = status
+            .groups
+            .iter()
+            .flat_map(|g| &g.paths)
+            .any(|p| p.active && usable.contains(&p.dev));
         let wait = if before == after {
             settings.regroup_ms
         } else if !serves && after.iter().any(|dev| usable.contains(dev)) {
@@ -411,7 +570,8 @@ impl World {
         };
         let at = since.after(wait);
         if at > now {
-            self.schedule.no_later_than(Key::Device(wwid.to_owned()), at);
+            self.schedule
+                .no_later_than(Key::Device(wwid.to_owned()), at);
         }
         at <= now
     }
@@ -437,7 +597,9 @@ impl World {
         let mut held = BTreeSet::new();
         let mut silent = BTreeSet::new();
         for candidate in &view.candidates {
-            let Some(path) = self.paths.get(&candidate.path) else { continue };
+            let Some(path) = self.paths.get(&candidate.path) else {
+                continue;
+            };
             let is_active = active.contains(&candidate.dev);
             let wanted = match candidate.state {
                 PathState::Active | PathState::ActiveUnoptimized => {
@@ -477,16 +639,22 @@ impl World {
     }
 
     fn can_activate(&self, id: Hctl) -> bool {
-        let Some(path) = self.paths.get(&id) else { return false };
-        let Some(device) = path.device.as_deref().and_then(|wwid| self.devices.get(wwid)) else { return false };
+        let Some(path) = self.paths.get(&id) else {
+            return false;
+        };
+        let Some(device) = path
+            .device
+            .as_deref()
+            .and_then(|wwid| self.devices.get(wwid))
+        else {
+            return false;
+        };
         let evidence = Self::evidence(path, &device.groups);
-        device.selection.as_ref().is_some_and(|s| s.satp.can_activate(&evidence))
+        device
+            .selection
+            .as_ref()
+            .is_some_and(|s| s.satp.can_activate(&evidence))
     }
-}
-
-/// Whether a map without paths has to be looked at again.
-fn device_needs_poll(map: &Map, device: Option<&Device>) -> bool {
-    map.open_count > 0 && device.is_some_and(|device| device.paths.is_empty())
 }
 
 /// The table of an arrangement.
@@ -495,12 +663,18 @@ fn table_of(view: &View, arrangement: &Arrangement, queue: bool) -> Table {
         .groups
         .iter()
         .map(|group| Group {
-            selector: Selector { name: group.selector.to_owned(), args: Vec::new() },
+            selector: Selector {
+                name: group.selector.to_owned(),
+                args: Vec::new(),
+            },
             paths: group
                 .paths
                 .iter()
                 // A repeat count of 1: the kernel clamps any other to it.
-                .map(|dev| TablePath { dev: *dev, args: vec!["1".to_owned()] })
+                .map(|dev| TablePath {
+                    dev: *dev,
+                    args: vec!["1".to_owned()],
+                })
                 .collect(),
         })
         .collect();
@@ -517,6 +691,30 @@ fn table_of(view: &View, arrangement: &Arrangement, queue: bool) -> Table {
     }
 }
 
+/// The groups, from 1, that I/O must not go to while another has a path: those that have to be activated first, and
+/// those that the array keeps out of use.
+fn avoided(table: &Table, view: &View) -> BTreeSet<u32> {
+    let class = |dev: DevT| {
+        view.candidates
+            .iter()
+            .find(|c| c.dev == dev)
+            .map_or(Class::Last, |c| c.class)
+    };
+    let best = |group: &Group| {
+        group
+            .paths
+            .iter()
+            .map(|path| class(path.dev))
+            .min()
+            .unwrap_or(Class::Last)
+    };
+    (1..)
+        .zip(&table.groups)
+        .filter(|(_, group)| best(group) >= Class::Standby)
+        .map(|(n, _)| n)
+        .collect()
+}
+
 /// The kernel's own table with its groups in the order that an arrangement prefers: what can be had by messages.
 fn within(table: &Table, arrangement: &Arrangement, queue: bool) -> Table {
     let position: BTreeMap<DevT, usize> = arrangement
@@ -527,20 +725,42 @@ fn within(table: &Table, arrangement: &Arrangement, queue: bool) -> Table {
         .collect();
     let mut groups = table.groups.clone();
     groups.sort_by_key(|group| {
-        group.paths.iter().filter_map(|path| position.get(&path.dev)).min().copied().unwrap_or(usize::MAX)
+        group
+            .paths
+            .iter()
+            .filter_map(|path| position.get(&path.dev))
+            .min()
+            .copied()
+            .unwrap_or(usize::MAX)
     });
-    let features = Features { queue_if_no_path: queue, ..table.features.clone() };
-    Table { features, groups, ..table.clone() }
+    let features = Features {
+        queue_if_no_path: queue,
+        ..table.features.clone()
+    };
+    Table {
+        features,
+        groups,
+        ..table.clone()
+    }
 }
 
 /// Gives paths of which nothing is known the class of those that they share a group with in the kernel's table, so
 /// that a restart of the agent while paths are down does not regroup anything.
 fn place_unknown(candidates: &mut [Candidate], table: &Table, is_known: impl Fn(Hctl) -> bool) {
-    let known: BTreeMap<DevT, Class> =
-        candidates.iter().filter(|c| is_known(c.path)).map(|c| (c.dev, c.class)).collect();
+    let known: BTreeMap<DevT, Class> = candidates
+        .iter()
+        .filter(|c| is_known(c.path))
+        .map(|c| (c.dev, c.class))
+        .collect();
     for candidate in candidates.iter_mut().filter(|c| !is_known(c.path)) {
-        let group = table.groups.iter().find(|g| g.paths.iter().any(|p| p.dev == candidate.dev));
-        let classes = group.into_iter().flat_map(|g| &g.paths).filter_map(|p| known.get(&p.dev));
+        let group = table
+            .groups
+            .iter()
+            .find(|g| g.paths.iter().any(|p| p.dev == candidate.dev));
+        let classes = group
+            .into_iter()
+            .flat_map(|g| &g.paths)
+            .filter_map(|p| known.get(&p.dev));
         candidate.class = classes.min().copied().unwrap_or(Class::Last);
     }
 }

@@ -65,7 +65,9 @@ impl Schedule {
         let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
-        let Some(phase) = hash.checked_rem(interval.0) else { return now.after(Millis(1)) };
+        let Some(phase) = hash.checked_rem(interval.0) else {
+            return now.after(Millis(1));
+        };
         let shifted = now.0.saturating_add(interval.0).saturating_sub(phase);
         let passed = shifted.checked_rem(interval.0).unwrap_or(0);
         Millis(now.0.saturating_add(interval.0.saturating_sub(passed)))
@@ -97,7 +99,10 @@ mod tests {
         for now in [0, 1, 4999, 5000, 123_456] {
             let tick = Schedule::tick(Millis(now), interval, "naa.1");
             assert!(tick.0 > now && tick.0 <= now + 5000);
-            assert_eq!(tick.0 % 5000, Schedule::tick(Millis(7), interval, "naa.1").0 % 5000);
+            assert_eq!(
+                tick.0 % 5000,
+                Schedule::tick(Millis(7), interval, "naa.1").0 % 5000
+            );
         }
         assert_ne!(
             Schedule::tick(Millis(0), interval, "naa.1"),

@@ -105,7 +105,12 @@ impl World {
             Event::MapSeen(map) => self.map_seen(*map),
             Event::MapGone(name) => self.map_gone(&name),
             Event::MapsListed(present) => self.maps_listed(&present),
-            Event::MapDone { map, ticket, result, observed } => {
+            Event::MapDone {
+                map,
+                ticket,
+                result,
+                observed,
+            } => {
                 self.map_done(&map, ticket, result, observed.map(|map| *map));
             }
             Event::Timer => {}
@@ -136,7 +141,10 @@ impl World {
     pub fn is_quiet(&self) -> bool {
         self.started
             && self.paths.values().all(|path| path.exam.is_none())
-            && self.devices.values().all(|device| device.in_flight.is_none() && device.pending.is_none())
+            && self
+                .devices
+                .values()
+                .all(|device| device.in_flight.is_none() && device.pending.is_none())
     }
 
     /// What the agent did since it started.
@@ -165,7 +173,9 @@ impl World {
         }
         let patience = self.settings.check_deadline_ms;
         let waiting = self.unidentified.iter().any(|path| {
-            self.paths.get(path).is_some_and(|p| p.exam.is_some() && self.now.since(p.since) < patience)
+            self.paths
+                .get(path)
+                .is_some_and(|p| p.exam.is_some() && self.now.since(p.since) < patience)
         });
         if !waiting {
             self.started = true;
@@ -174,12 +184,21 @@ impl World {
         }
     }
 
-    pub(super) fn notify(&mut self, severity: Severity, code: &str, subject: impl Into<String>, details: &[(&str, &str)]) {
+    pub(super) fn notify(
+        &mut self,
+        severity: Severity,
+        code: &str,
+        subject: impl Into<String>,
+        details: &[(&str, &str)],
+    ) {
         self.actions.push(Action::Notify(Notice {
             severity,
             code: code.to_owned(),
             subject: subject.into(),
-            details: details.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+            details: details
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                .collect(),
         }));
     }
 }

@@ -12,10 +12,17 @@ pub const CATCH_ALL: u32 = 65535;
 /// a pseudo device that is no disk.
 #[must_use]
 pub fn builtin_rules() -> Vec<Rule> {
-    let transport = |number, transport| Rule { number, matches: Match::Transport(transport), plugin: Plugin::Nmp };
+    let transport = |number, transport| Rule {
+        number,
+        matches: Match::Transport(transport),
+        plugin: Plugin::Nmp,
+    };
     let vendor = |number, vendor: &str, model: &str, plugin| Rule {
         number,
-        matches: Match::Vendor { vendor: vendor.to_owned(), model: model.to_owned() },
+        matches: Match::Vendor {
+            vendor: vendor.to_owned(),
+            model: model.to_owned(),
+        },
         plugin,
     };
     vec![

@@ -45,7 +45,11 @@ impl Ruleset {
     #[must_use]
     pub fn new(mut rules: Vec<Rule>) -> Ruleset {
         if !rules.iter().any(|r| r.number == builtin::CATCH_ALL) {
-            rules.extend(builtin_rules().into_iter().filter(|r| r.number == builtin::CATCH_ALL));
+            rules.extend(
+                builtin_rules()
+                    .into_iter()
+                    .filter(|r| r.number == builtin::CATCH_ALL),
+            );
         }
         rules.sort_by_key(|r| r.number);
         Ruleset(rules)
@@ -58,15 +62,29 @@ impl Ruleset {
         for rule in &self.0 {
             match rule.matches.test(subject) {
                 Ok(()) => {
-                    trace.push(format!("rule {} ({}) matches: {}", rule.number, rule.matches, rule.plugin));
-                    return Claim { plugin: rule.plugin, rule: rule.number, trace };
+                    trace.push(format!(
+                        "rule {} ({}) matches: {}",
+                        rule.number, rule.matches, rule.plugin
+                    ));
+                    return Claim {
+                        plugin: rule.plugin,
+                        rule: rule.number,
+                        trace,
+                    };
                 }
-                Err(why) => trace.push(format!("rule {} ({}): no, {why}", rule.number, rule.matches)),
+                Err(why) => trace.push(format!(
+                    "rule {} ({}): no, {why}",
+                    rule.number, rule.matches
+                )),
             }
         }
         // Not reached: `new` guarantees a catch-all. NMP is what the catch-all would say.
         trace.push("no rule matches: NMP".to_owned());
-        Claim { plugin: Plugin::Nmp, rule: builtin::CATCH_ALL, trace }
+        Claim {
+            plugin: Plugin::Nmp,
+            rule: builtin::CATCH_ALL,
+            trace,
+        }
     }
 }
 
@@ -77,8 +95,18 @@ mod tests {
 
     fn claim(vendor: &str, model: &str) -> Claim {
         let facts = facts("1:0:0:0", "sda");
-        let name = crate::psa::adapter::RuntimeName { adapter: 0, channel: 0, target: 0, lun: 0 };
-        Ruleset::new(builtin_rules()).decide(&Subject { vendor, model, facts: &facts, name })
+        let name = crate::psa::adapter::RuntimeName {
+            adapter: 0,
+            channel: 0,
+            target: 0,
+            lun: 0,
+        };
+        Ruleset::new(builtin_rules()).decide(&Subject {
+            vendor,
+            model,
+            facts: &facts,
+            name,
+        })
     }
 
     #[test]
@@ -87,11 +115,16 @@ mod tests {
         assert_eq!((masked.plugin, masked.rule), (Plugin::MaskPath, 101));
         let normal = claim("DELL", "MD3000");
         assert_eq!((normal.plugin, normal.rule), (Plugin::Nmp, 65535));
-        assert!(normal.trace.iter().any(|line| line.contains("rule 101")), "{:?}", normal.trace);
+        assert!(
+            normal.trace.iter().any(|line| line.contains("rule 101")),
+            "{:?}",
+            normal.trace
+        );
     }
 
     #[test]
     fn the_catch_all_cannot_be_lost() {
-        assert_eq!(Ruleset::new(Vec::new()), Ruleset::new(builtin_rules()[1..].to_vec()));
+        let Ruleset(rules) = Ruleset::new(Vec::new());
+        assert_eq!(rules.iter().map(|r| r.number).collect::<Vec<_>>(), [65535]);
     }
 }

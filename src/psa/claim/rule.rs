@@ -58,7 +58,11 @@ impl Match {
     /// # Errors
     /// The first attribute that differs, for a person.
     pub fn test(&self, subject: &Subject<'_>) -> Result<(), String> {
-        fn number<T: PartialEq + fmt::Display>(what: &str, wanted: Option<T>, is: T) -> Result<(), String> {
+        fn number<T: PartialEq + fmt::Display>(
+            what: &str,
+            wanted: Option<T>,
+            is: T,
+        ) -> Result<(), String> {
             match wanted {
                 Some(n) if n != is => Err(format!("{what} is {is}")),
                 _ => Ok(()),
@@ -72,7 +76,12 @@ impl Match {
                 Err(format!("model is `{}`", subject.model))
             }
             Match::Vendor { .. } => Ok(()),
-            Match::Location { adapter, channel, target, lun } => number("adapter", *adapter, subject.name.adapter)
+            Match::Location {
+                adapter,
+                channel,
+                target,
+                lun,
+            } => number("adapter", *adapter, subject.name.adapter)
                 .and_then(|()| number("channel", *channel, subject.name.channel))
                 .and_then(|()| number("target", *target, subject.name.target))
                 .and_then(|()| number("LUN", *lun, subject.name.lun)),
@@ -96,9 +105,20 @@ impl fmt::Display for Match {
         }
         match self {
             Match::Vendor { vendor, model } => write!(f, "vendor={vendor} model={model}"),
-            Match::Location { adapter, channel, target, lun } => {
+            Match::Location {
+                adapter,
+                channel,
+                target,
+                lun,
+            } => {
                 let adapter = adapter.map_or_else(|| "*".to_owned(), |n| format!("vmhba{n}"));
-                write!(f, "adapter={adapter} channel={} target={} lun={}", any(*channel), any(*target), any(*lun))
+                write!(
+                    f,
+                    "adapter={adapter} channel={} target={} lun={}",
+                    any(*channel),
+                    any(*target),
+                    any(*lun)
+                )
             }
             Match::Transport(transport) => write!(f, "transport={}", transport.as_str()),
             Match::Driver(driver) => write!(f, "driver={driver}"),

@@ -18,7 +18,10 @@ impl Psp for Fixed {
     fn arrange(&self, candidates: &[Candidate], options: &Options) -> Arrangement {
         let serving = |c: &&Candidate| c.state.serves_io();
         let best = candidates.iter().filter(serving).map(|c| c.class).min();
-        let preferred = candidates.iter().filter(serving).find(|c| Some(c.name) == options.preferred);
+        let preferred = candidates
+            .iter()
+            .filter(serving)
+            .find(|c| Some(c.name) == options.preferred);
         // Without an admin's preference: the path chosen before while it is as good as any, else the best.
         let kept = candidates
             .iter()
@@ -34,14 +37,25 @@ impl Psp for Fixed {
         ordered.sort_by_key(|c| (Some(c.path) != choice, c.class, c.name, c.path));
         let groups = ordered
             .into_iter()
-            .map(|c| WantedGroup { selector: "service-time", paths: vec![c.dev], class: c.class })
+            .map(|c| WantedGroup {
+                selector: "service-time",
+                paths: vec![c.dev],
+                class: c.class,
+            })
             .collect();
-        Arrangement { groups, chosen: choice.or(options.chosen) }
+        Arrangement {
+            groups,
+            chosen: choice.or(options.chosen),
+        }
     }
     fn device_config(&self, options: &Options, current: &[RuntimeName]) -> String {
         let name = |n: Option<RuntimeName>| n.map_or_else(|| "none".to_owned(), |n| n.to_string());
         let current = current.first().copied();
-        format!("{{preferred={};current={}}}", name(options.preferred.or(current)), name(current))
+        format!(
+            "{{preferred={};current={}}}",
+            name(options.preferred.or(current)),
+            name(current)
+        )
     }
     fn path_config(&self, candidate: &Candidate, options: &Options, is_current: bool) -> String {
         let word = |b: bool| if b { "yes" } else { "no" };
@@ -49,6 +63,10 @@ impl Psp for Fixed {
             Some(name) => name == candidate.name,
             None => Some(candidate.path) == options.chosen,
         };
-        format!("{{current: {}; preferred: {}}}", word(is_current), word(preferred))
+        format!(
+            "{{current: {}; preferred: {}}}",
+            word(is_current),
+            word(preferred)
+        )
     }
 }

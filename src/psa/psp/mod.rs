@@ -29,7 +29,9 @@ impl PspKind {
     /// The PSP of this name.
     #[must_use]
     pub fn by_name(name: &str) -> Option<PspKind> {
-        [PspKind::Fixed, PspKind::Mru, PspKind::RoundRobin].into_iter().find(|kind| kind.name() == name)
+        [PspKind::Fixed, PspKind::Mru, PspKind::RoundRobin]
+            .into_iter()
+            .find(|kind| kind.name() == name)
     }
 
     /// Its name.
@@ -117,7 +119,8 @@ fn group_by<K: Ord>(
     selector: &'static str,
     key: impl Fn(&Candidate) -> K,
 ) -> Vec<WantedGroup> {
-    let mut groups: std::collections::BTreeMap<K, Vec<&Candidate>> = std::collections::BTreeMap::new();
+    let mut groups: std::collections::BTreeMap<K, Vec<&Candidate>> =
+        std::collections::BTreeMap::new();
     for candidate in candidates {
         groups.entry(key(candidate)).or_default().push(candidate);
     }
@@ -141,9 +144,19 @@ mod tests {
     /// A path `vmhba0:C0:T0:L<n>` on 8:<n>.
     fn path(n: u32, state: PathState, class: Class, rank: i32) -> Candidate {
         Candidate {
-            path: Hctl { host: 0, channel: 0, target: 0, lun: u64::from(n) },
+            path: Hctl {
+                host: 0,
+                channel: 0,
+                target: 0,
+                lun: u64::from(n),
+            },
             dev: DevT { major: 8, minor: n },
-            name: RuntimeName { adapter: 0, channel: 0, target: 0, lun: u64::from(n) },
+            name: RuntimeName {
+                adapter: 0,
+                channel: 0,
+                target: 0,
+                lun: u64::from(n),
+            },
             state,
             class,
             rank,
@@ -151,7 +164,11 @@ mod tests {
     }
 
     fn shape(arrangement: &Arrangement) -> Vec<Vec<u32>> {
-        arrangement.groups.iter().map(|g| g.paths.iter().map(|d| d.minor).collect()).collect()
+        arrangement
+            .groups
+            .iter()
+            .map(|g| g.paths.iter().map(|d| d.minor).collect())
+            .collect()
     }
 
     const AO: (PathState, Class) = (PathState::Active, Class::Optimized);
@@ -160,32 +177,51 @@ mod tests {
     const STANDBY: (PathState, Class) = (PathState::Standby, Class::Standby);
 
     fn paths(of: &[(PathState, Class)]) -> Vec<Candidate> {
-        of.iter().zip(1..).map(|((state, class), n)| path(n, *state, *class, 0)).collect()
+        of.iter()
+            .zip(1..)
+            .map(|((state, class), n)| path(n, *state, *class, 0))
+            .collect()
     }
 
     #[test]
     fn mru_groups_by_state_then_rank() {
         let mut all = paths(&[STANDBY, ANO, AO, ANO, AO]);
         let none = Options::default();
-        assert_eq!(shape(&PspKind::Mru.plugin().arrange(&all, &none)), [vec![3, 5], vec![2, 4], vec![1]]);
+        assert_eq!(
+            shape(&PspKind::Mru.plugin().arrange(&all, &none)),
+            [vec![3, 5], vec![2, 4], vec![1]]
+        );
         all[4].rank = 7;
-        assert_eq!(shape(&PspKind::Mru.plugin().arrange(&all, &none)), [vec![5], vec![3], vec![2, 4], vec![1]]);
+        assert_eq!(
+            shape(&PspKind::Mru.plugin().arrange(&all, &none)),
+            [vec![5], vec![3], vec![2, 4], vec![1]]
+        );
     }
 
     #[test]
     fn round_robin_uses_ano_only_when_told() {
         let all = paths(&[ANO, AO, STANDBY, AO]);
         let mut options = Options::default();
-        assert_eq!(shape(&PspKind::RoundRobin.plugin().arrange(&all, &options)), [vec![2, 4], vec![1], vec![3]]);
+        assert_eq!(
+            shape(&PspKind::RoundRobin.plugin().arrange(&all, &options)),
+            [vec![2, 4], vec![1], vec![3]]
+        );
         options.use_ano = true;
-        assert_eq!(shape(&PspKind::RoundRobin.plugin().arrange(&all, &options)), [vec![1, 2, 4], vec![3]]);
+        assert_eq!(
+            shape(&PspKind::RoundRobin.plugin().arrange(&all, &options)),
+            [vec![1, 2, 4], vec![3]]
+        );
     }
 
     #[test]
     fn a_failure_never_regroups() {
         for kind in [PspKind::Mru, PspKind::RoundRobin] {
-            let before = kind.plugin().arrange(&paths(&[AO, AO, ANO, ANO]), &Options::default());
-            let after = kind.plugin().arrange(&paths(&[DEAD_AO, AO, ANO, ANO]), &Options::default());
+            let before = kind
+                .plugin()
+                .arrange(&paths(&[AO, AO, ANO, ANO]), &Options::default());
+            let after = kind
+                .plugin()
+                .arrange(&paths(&[DEAD_AO, AO, ANO, ANO]), &Options::default());
             assert_eq!(shape(&before), shape(&after));
         }
     }
@@ -196,14 +232,29 @@ mod tests {
         let first = psp.arrange(&paths(&[ANO, AO, AO]), &Options::default());
         assert_eq!(shape(&first), [vec![2], vec![3], vec![1]]);
         // Path 2 dies, 3 is chosen; 2 returns, 3 is kept.
-        let mut options = Options { chosen: first.chosen, ..Options::default() };
+        let mut options = Options {
+            chosen: first.chosen,
+            ..Options::default()
+        };
         let second = psp.arrange(&paths(&[ANO, DEAD_AO, AO]), &options);
         assert_eq!(shape(&second)[0], [3]);
         options.chosen = second.chosen;
-        assert_eq!(shape(&psp.arrange(&paths(&[ANO, AO, AO]), &options))[0], [3]);
+        assert_eq!(
+            shape(&psp.arrange(&paths(&[ANO, AO, AO]), &options))[0],
+            [3]
+        );
         // An admin's preference is used whenever it serves, optimized or not, and is not forgotten while dead.
         options.preferred = Some(path(1, PathState::Active, Class::Optimized, 0).name);
-        assert_eq!(shape(&psp.arrange(&paths(&[ANO, AO, AO]), &options))[0], [1]);
-        assert_eq!(shape(&psp.arrange(&paths(&[(PathState::Dead, Class::NonOptimized), AO, AO]), &options))[0], [3]);
+        assert_eq!(
+            shape(&psp.arrange(&paths(&[ANO, AO, AO]), &options))[0],
+            [1]
+        );
+        assert_eq!(
+            shape(&psp.arrange(
+                &paths(&[(PathState::Dead, Class::NonOptimized), AO, AO]),
+                &options
+            ))[0],
+            [3]
+        );
     }
 }

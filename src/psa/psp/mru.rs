@@ -19,14 +19,23 @@ impl Psp for Mru {
     }
     fn arrange(&self, candidates: &[Candidate], _options: &Options) -> Arrangement {
         let groups = group_by(candidates, "service-time", |c| (c.class, Reverse(c.rank)));
-        Arrangement { groups, chosen: None }
+        Arrangement {
+            groups,
+            chosen: None,
+        }
     }
     fn device_config(&self, _options: &Options, current: &[RuntimeName]) -> String {
-        let current = current.first().map_or_else(|| "none".to_owned(), ToString::to_string);
+        let current = current
+            .first()
+            .map_or_else(|| "none".to_owned(), ToString::to_string);
         format!("Current Path={current}")
     }
     fn path_config(&self, candidate: &Candidate, _options: &Options, is_current: bool) -> String {
-        let current = if is_current { "current path" } else { "non-current path" };
+        let current = if is_current {
+            "current path"
+        } else {
+            "non-current path"
+        };
         format!("{{{current}; rank: {}}}", candidate.rank)
     }
 }

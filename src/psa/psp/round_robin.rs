@@ -21,7 +21,10 @@ impl Psp for RoundRobin {
             Class::NonOptimized if options.use_ano => Class::Optimized,
             class => class,
         });
-        Arrangement { groups, chosen: None }
+        Arrangement {
+            groups,
+            chosen: None,
+        }
     }
     fn device_config(&self, options: &Options, _current: &[RuntimeName]) -> String {
         // What takes effect: one I/O per path in turn. The order of the fields is ESXi's.

@@ -19,9 +19,13 @@ pub struct Alua;
 fn class_of(access: AccessState) -> Option<Class> {
     match access {
         AccessState::ActiveOptimized => Some(Class::Optimized),
-        AccessState::ActiveNonOptimized | AccessState::LogicalBlockDependent => Some(Class::NonOptimized),
+        AccessState::ActiveNonOptimized | AccessState::LogicalBlockDependent => {
+            Some(Class::NonOptimized)
+        }
         AccessState::Standby => Some(Class::Standby),
-        AccessState::Unavailable | AccessState::Offline | AccessState::Reserved(_) => Some(Class::Last),
+        AccessState::Unavailable | AccessState::Offline | AccessState::Reserved(_) => {
+            Some(Class::Last)
+        }
         AccessState::Transitioning => None,
     }
 }
@@ -55,7 +59,9 @@ impl Satp for Alua {
     }
     fn accepts(&self, evidence: &Evidence<'_>) -> Result<(), String> {
         if evidence.tpgs == Tpgs::None {
-            return Err("INQUIRY TPGS is 0: the device does not report target port groups".to_owned());
+            return Err(
+                "INQUIRY TPGS is 0: the device does not report target port groups".to_owned(),
+            );
         }
         if evidence.port_group.is_none() {
             return Err("VPD page 83h names no target port group".to_owned());
@@ -74,14 +80,20 @@ impl Satp for Alua {
             _ => None,
         };
         let class = refused.or(reported);
-        let dead = |reason: String| Judgement { state: PathState::Dead, reason, class: reported };
+        let dead = |reason: String| Judgement {
+            state: PathState::Dead,
+            reason,
+            class: reported,
+        };
         match evidence.link {
             Link::Down(why) => dead(why.clone()),
             Link::PermanentLoss(sense) => dead(format!("permanent loss: {sense}")),
             Link::NotReady(sense) => dead(format!("TEST UNIT READY: {sense}")),
-            Link::Unchecked(why) | Link::NoAnswer(why) => {
-                Judgement { state: PathState::Unknown, reason: why.clone(), class: reported }
-            }
+            Link::Unchecked(why) | Link::NoAnswer(why) => Judgement {
+                state: PathState::Unknown,
+                reason: why.clone(),
+                class: reported,
+            },
             Link::Up | Link::Refused(..) => match (class, group) {
                 (None, Some(_)) => Judgement {
                     state: PathState::Unknown,
@@ -94,13 +106,20 @@ impl Satp for Alua {
                     class: None,
                 },
                 (Some(class), _) => {
-                    let transitioning = group.is_some_and(|g| g.access == AccessState::Transitioning);
+                    let transitioning =
+                        group.is_some_and(|g| g.access == AccessState::Transitioning);
                     let reason = match (class, transitioning) {
                         (_, true) => "its target port group is transitioning".to_owned(),
-                        (Class::Last, _) => "its target port group is unavailable or offline".to_owned(),
+                        (Class::Last, _) => {
+                            "its target port group is unavailable or offline".to_owned()
+                        }
                         _ => String::new(),
                     };
-                    Judgement { state: state_of(class), reason, class: Some(class) }
+                    Judgement {
+                        state: state_of(class),
+                        reason,
+                        class: Some(class),
+                    }
                 }
             },
         }
@@ -111,12 +130,14 @@ impl Satp for Alua {
     fn handler(&self, evidence: &Evidence<'_>) -> Option<HardwareHandler> {
         match evidence.handler {
             Handler::Unsupported => None,
-            Handler::Attached(name) if name != "alua" => {
-                Some(HardwareHandler { name: name.clone(), args: Vec::new() })
-            }
-            Handler::Detached | Handler::Attached(_) => {
-                Some(HardwareHandler { name: "alua".to_owned(), args: vec!["1".to_owned()] })
-            }
+            Handler::Attached(name) if name != "alua" => Some(HardwareHandler {
+                name: name.clone(),
+                args: Vec::new(),
+            }),
+            Handler::Detached | Handler::Attached(_) => Some(HardwareHandler {
+                name: "alua".to_owned(),
+                args: vec!["1".to_owned()],
+            }),
         }
     }
     fn device_config(&self, evidence: &Evidence<'_>) -> String {
@@ -135,7 +156,11 @@ impl Satp for Alua {
     fn path_config(&self, evidence: &Evidence<'_>) -> String {
         let number = |n: Option<u16>| n.map_or_else(|| "unknown".to_owned(), |n| n.to_string());
         let access = Self::group(evidence).map_or("unknown", |g| g.access.short());
-        let health = if matches!(evidence.link, Link::Up | Link::Refused(..)) { "UP" } else { "DOWN" };
+        let health = if matches!(evidence.link, Link::Up | Link::Refused(..)) {
+            "UP"
+        } else {
+            "DOWN"
+        };
         format!(
             "{{TPG_id={},TPG_state={access},RTP_id={},RTP_health={health}}}",
             number(evidence.port_group),

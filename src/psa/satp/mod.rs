@@ -124,7 +124,10 @@ pub trait Satp: Sync {
     }
     /// `Storage Array Type Device Config`.
     fn device_config(&self, _evidence: &Evidence<'_>) -> String {
-        format!("SATP {} does not support device configuration.", self.name())
+        format!(
+            "SATP {} does not support device configuration.",
+            self.name()
+        )
     }
     /// `Storage Array Type Path Config`.
     fn path_config(&self, _evidence: &Evidence<'_>) -> String {
@@ -148,11 +151,17 @@ fn judge_link(link: &Link) -> Judgement {
     let (state, reason) = match link {
         Link::Up => (PathState::Active, String::new()),
         Link::Unchecked(why) | Link::NoAnswer(why) => (PathState::Unknown, why.clone()),
-        Link::Refused(_, sense) | Link::NotReady(sense) => (PathState::Dead, format!("TEST UNIT READY: {sense}")),
+        Link::Refused(_, sense) | Link::NotReady(sense) => {
+            (PathState::Dead, format!("TEST UNIT READY: {sense}"))
+        }
         Link::PermanentLoss(sense) => (PathState::Dead, format!("permanent loss: {sense}")),
         Link::Down(why) => (PathState::Dead, why.clone()),
     };
-    Judgement { state, reason, class: Some(Class::Optimized) }
+    Judgement {
+        state,
+        reason,
+        class: Some(Class::Optimized),
+    }
 }
 
 /// What the outcome of TEST UNIT READY says of the link.
@@ -163,7 +172,9 @@ pub fn link_from(outcome: &crate::scsi::outcome::Outcome) -> Link {
         // A busy or reserved logical unit answers: the path works (kernel.md 4.3).
         Outcome::Good | Outcome::Busy | Outcome::ReservationConflict => Link::Up,
         Outcome::CheckCondition(sense) => match sense.meaning() {
-            SenseMeaning::AccessStateTransition => Link::Refused(AccessState::Transitioning, *sense),
+            SenseMeaning::AccessStateTransition => {
+                Link::Refused(AccessState::Transitioning, *sense)
+            }
             SenseMeaning::TargetPortStandby => Link::Refused(AccessState::Standby, *sense),
             SenseMeaning::TargetPortUnavailable => Link::Refused(AccessState::Unavailable, *sense),
             SenseMeaning::TargetPortOffline => Link::Refused(AccessState::Offline, *sense),
@@ -172,7 +183,9 @@ pub fn link_from(outcome: &crate::scsi::outcome::Outcome) -> Link {
             SenseMeaning::UnitAttention(_) => Link::Up,
             _ => Link::NotReady(*sense),
         },
-        Outcome::Overdue => Link::NoAnswer("no answer to TEST UNIT READY within the deadline".to_owned()),
+        Outcome::Overdue => {
+            Link::NoAnswer("no answer to TEST UNIT READY within the deadline".to_owned())
+        }
         other => Link::Down(format!("TEST UNIT READY: {other}")),
     }
 }

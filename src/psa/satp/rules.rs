@@ -66,11 +66,16 @@ impl SatpRule {
     fn test(&self, device: DeviceFacts<'_>, evidence: &Evidence<'_>) -> Result<(), String> {
         let on = evidence.tpgs != crate::scsi::inquiry::Tpgs::None;
         match (&self.vendor, &self.model, self.tpgs) {
-            (Some(vendor), _, _) if vendor != device.vendor => Err(format!("vendor is `{}`", device.vendor)),
-            (_, Some(model), _) if model != device.model => Err(format!("model is `{}`", device.model)),
-            (_, _, Some(wanted)) if wanted != on => {
-                Err(format!("INQUIRY TPGS is {}", if on { "not 0" } else { "0" }))
+            (Some(vendor), _, _) if vendor != device.vendor => {
+                Err(format!("vendor is `{}`", device.vendor))
             }
+            (_, Some(model), _) if model != device.model => {
+                Err(format!("model is `{}`", device.model))
+            }
+            (_, _, Some(wanted)) if wanted != on => Err(format!(
+                "INQUIRY TPGS is {}",
+                if on { "not 0" } else { "0" }
+            )),
             _ => Ok(()),
         }
     }
@@ -80,7 +85,10 @@ impl SatpRule {
         let mut words = Vec::new();
         words.extend(self.vendor.iter().map(|v| format!("vendor={v}")));
         words.extend(self.model.iter().map(|m| format!("model={m}")));
-        words.extend(self.tpgs.map(|on| (if on { "tpgs_on" } else { "tpgs_off" }).to_owned()));
+        words.extend(
+            self.tpgs
+                .map(|on| (if on { "tpgs_on" } else { "tpgs_off" }).to_owned()),
+        );
         words.join(" ")
     }
 }
@@ -104,18 +112,38 @@ pub fn select(rules: &[SatpRule], device: DeviceFacts<'_>, evidence: &Evidence<'
             continue;
         }
         trace.push(format!("{label}: matches"));
-        let psp = rule.psp.as_deref().and_then(PspKind::by_name).unwrap_or_else(|| satp.default_psp());
+        let psp = rule
+            .psp
+            .as_deref()
+            .and_then(PspKind::by_name)
+            .unwrap_or_else(|| satp.default_psp());
         return Selection { satp, psp, trace };
     }
     // ESXi's defaults by transport. A local device that two paths lead to is no plain local disk: without a map
     // both its disks would be offered to the host.
     let (satp, why): (&'static dyn Satp, String) = if device.transport.is_san() {
-        (&super::default_aa::DefaultAa, format!("default of transport {}", device.transport.as_str()))
+        (
+            &super::default_aa::DefaultAa,
+            format!("default of transport {}", device.transport.as_str()),
+        )
     } else if device.paths > 1 {
-        (&super::default_aa::DefaultAa, format!("{} paths lead to it", device.paths))
+        (
+            &super::default_aa::DefaultAa,
+            format!("{} paths lead to it", device.paths),
+        )
     } else {
-        (&super::local::Local, format!("default of transport {} with one path", device.transport.as_str()))
+        (
+            &super::local::Local,
+            format!(
+                "default of transport {} with one path",
+                device.transport.as_str()
+            ),
+        )
     };
     trace.push(format!("no rule: {} ({why})", satp.name()));
-    Selection { satp, psp: satp.default_psp(), trace }
+    Selection {
+        satp,
+        psp: satp.default_psp(),
+        trace,
+    }
 }

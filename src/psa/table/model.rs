@@ -192,10 +192,3 @@ pub enum Message {
     /// Undo `DisableGroup`. From 1.
     EnableGroup(u32),
 }
-
-impl Table {
-    /// The disks of its paths, in table order.
-    pub fn devices(&self) -> impl Iterator<Item = DevT> + '_ {
-        self.groups.iter().flat_map(|group| &group.paths).map(|path| path.dev)
-    }
-}
