@@ -207,11 +207,13 @@ path_rescan() {
     done
 }
 
-# disk_reads SDX: a read reaches the medium. sg_turs is no substitute: its exit
-# status is 0 when the transport fails.
+# disk_reads SDX: a read reaches the medium
 disk_reads() { dd if="/dev/$1" of=/dev/null bs=4k count=1 iflag=direct 2>&1; }
-# tur SDX: take the unit attentions that wait there, one per command
-tur() { sg_turs -n 3 "/dev/$1" >/dev/null 2>&1; }
+# tur SDX: one TEST UNIT READY. Without -l, sg3-utils 1.48 sends no command at
+# all and still ends with 0.
+tur() { sg_turs -l "/dev/$1"; }
+# settle_path SDX: take the unit attentions that wait on the path
+settle_path() { tur "$1" >/dev/null 2>&1; tur "$1" >/dev/null 2>&1; }
 
 # The disks a transport has just been told of are there, with their links.
 lab_settle() { udevadm settle -t 60; }

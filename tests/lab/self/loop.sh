@@ -26,10 +26,10 @@ check_eq "disks on port 1 have the handler attached" alua "$(cat "/sys/block/$d1
 alua_set 17 standby 1
 check_eq "an implicit change is reported" "1 16 ao none
 1 17 standby implicit" "$(alua_status 1)"
-tur "$d3"
+settle_path "$d3"
 check "a standby port rejects reads" not disk_reads "$d3"
 alua_set 17 ano 1
-tur "$d3"
+settle_path "$d3"
 check "a non-optimized port takes reads" wait_for 3 disk_reads "$d3"
 sg_stpg --tp=17,16 --state=ao,an "/dev/$d3"
 check_eq "an explicit change is reported as such" "1 16 ano explicit
@@ -40,6 +40,7 @@ check_eq "... and is per LU" "2 16 ao none
 path_down 1
 check "a port that is down rejects reads" not disk_reads "$d1"
 check "... and other ports do not" disk_reads "$d3"
+check "a port that is down fails a TUR" not tur "$d1"
 path_up 1
 check "a port that is up again takes reads" disk_reads "$d1"
 
