@@ -1,0 +1,4 @@
+//! The only room with file descriptors, ioctls and `unsafe`.
+
+pub mod id;
+pub mod usage;
