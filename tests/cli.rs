@@ -452,6 +452,18 @@ fn esxi_admins_find_their_lines() {
 }
 
 #[test]
+fn our_fields_are_not_taken_for_esxis() {
+    let check = |listing: Listing, ours: usize| {
+        let (esxi, ours) = listing.columns.split_at(listing.columns.len() - ours);
+        for name in ours {
+            assert!(!esxi.iter().any(|theirs| name.ends_with(theirs)), "{name}");
+        }
+    };
+    check(layout::listing::<NmpDevice>(&[]), 2);
+    check(layout::listing::<CorePath>(&[]), 3);
+}
+
+#[test]
 fn an_empty_listing_is_empty() {
     let none = layout::listing::<NmpDevice>(&[]);
     assert_eq!(render(&none, None, false), "");

@@ -1,6 +1,7 @@
 //! Which field of which record is printed under which name, in which order.
 //!
-//! Names and order are those of `esxcli storage` on ESXi 8; what is ours comes after ESXi's fields. Where Linux
+//! Names and order are those of `esxcli storage` on ESXi 8; what is ours comes after ESXi's fields, under names that
+//! a script does not take for ESXi's: `grep Device:` must not find `Linux Device:`. Where Linux
 //! cannot tell what ESXi tells, the word that ESXi has for that is printed (`unknown`, `false`); a field is left
 //! out where there is no such word and a value would be an invention: the number of outstanding I/Os with competing
 //! worlds, and the eight fields of data integrity (`Protection Enabled` and after), which the agent does not read.
@@ -157,7 +158,7 @@ impl Layout for CorePath {
             bytes => bytes.into(),
         }),
         ("State Reason", |p| (&p.reason).into()),
-        ("Linux Device", |p| (&p.disk).into()),
+        ("Linux Disk", |p| (&p.disk).into()),
         ("Linux Address", |p| (&p.hctl).into()),
     ];
 
