@@ -6,8 +6,8 @@ use std::fmt;
 
 /// Allocation length of INQUIRY for standard data, in bytes.
 ///
-/// 96 holds all that SPC-5 defines for standard INQUIRY data (bytes 0 to 95, version descriptors included) and ends just
-/// before the vendor specific parameters; every device that speaks SPC-2 or later gives what it has and stops.
+/// 96 holds all that SPC-5 defines for standard INQUIRY data (bytes 0 to 95, version descriptors included) and ends
+/// just before the vendor specific parameters; every device that speaks SPC-2 or later gives what it has and stops.
 pub const INQUIRY_LENGTH: u16 = 96;
 
 /// Allocation length of INQUIRY for a VPD page, in bytes.

@@ -17,8 +17,8 @@
 //! 8..   target port group descriptors
 //! ```
 //!
-//! One target port group descriptor: byte 0 PREF in bit 7 and ASYMMETRIC ACCESS STATE in bits 3..0; byte 1 what the group
-//! supports; 2..3 TARGET PORT GROUP; 4 reserved; 5 STATUS CODE; 6 vendor specific; 7 TARGET PORT COUNT; then for
+//! One target port group descriptor: byte 0 PREF in bit 7 and ASYMMETRIC ACCESS STATE in bits 3..0; byte 1 what the
+//! group supports; 2..3 TARGET PORT GROUP; 4 reserved; 5 STATUS CODE; 6 vendor specific; 7 TARGET PORT COUNT; then for
 //! each port two reserved bytes and its RELATIVE TARGET PORT IDENTIFIER.
 
 use super::reader::{ParseError, ParseProblem, Reader};
