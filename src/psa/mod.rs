@@ -16,6 +16,7 @@
 pub mod action;
 pub mod adapter;
 pub mod event;
+pub mod identity;
 pub mod memory;
 pub mod path;
 pub mod table;

@@ -1,7 +1,32 @@
 //! The commands that the agent sends.
 
-use super::tpgs::AccessState;
+use super::tpgs::{self, AccessState};
 use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Allocation length of INQUIRY for standard data, in bytes.
+///
+/// 96 holds all that SPC-5 6.7.2 table 150 defines (bytes 0 to 95, version descriptors included) and ends just
+/// before the vendor specific parameters; every device that speaks SPC-2 or later gives what it has and stops.
+pub const INQUIRY_LENGTH: u16 = 96;
+
+/// Allocation length of INQUIRY for a VPD page, in bytes.
+///
+/// A device identification page outgrows 255 bytes once an array lists its ports' names, so the two byte
+/// ALLOCATION LENGTH of SPC-3 and later is needed. SCSI-2 and SPC-2 devices take only its low byte (byte 3 was
+/// reserved then): FCh gives them 252 bytes where 1000h would ask for nothing. Both are multiples of four, which
+/// some host adapters want of a transfer.
+pub const VPD_LENGTH: u16 = 0x0ffc;
+
+/// Length of READ CAPACITY (16) parameter data (SBC-4 5.20.2), in bytes.
+pub const READ_CAPACITY_16_LENGTH: u32 = 32;
+
+/// Allocation length of REPORT TARGET PORT GROUPS, in bytes.
+///
+/// A group takes 8 bytes and 4 for each port: this holds 64 groups of 30 ports, well above any array in the
+/// field, and stays inside the 32 KiB buffer that each `sg` file descriptor has reserved anyway. A longer answer
+/// is refused as truncated, never half believed.
+pub const RTPG_LENGTH: u32 = 8192;
 
 /// A command to a logical unit.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -20,4 +45,178 @@ pub enum Command {
     ReportTargetPortGroupsShort,
     /// SET TARGET PORT GROUPS (SPC-5 6.45): group and wanted state.
     SetTargetPortGroups(Vec<(u16, AccessState)>),
+}
+
+/// A command descriptor block of 6, 12 or 16 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Cdb {
+    bytes: [u8; 16],
+    length: usize,
+}
+
+impl Cdb {
+    /// `N` is 6, 10, 12 or 16; what is beyond 16 bytes would be cut.
+    fn new<const N: usize>(cdb: [u8; N]) -> Cdb {
+        let mut bytes = [0; 16];
+        for (slot, byte) in bytes.iter_mut().zip(cdb) {
+            *slot = byte;
+        }
+        Cdb {
+            bytes,
+            length: N.min(16),
+        }
+    }
+
+    /// The bytes to send.
+    #[must_use]
+    pub fn as_slice(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or(&self.bytes)
+    }
+}
+
+impl Command {
+    /// The command descriptor block.
+    #[must_use]
+    pub fn cdb(&self) -> Cdb {
+        match self {
+            Command::TestUnitReady => Cdb::new([0x00, 0, 0, 0, 0, 0]),
+            Command::Inquiry => inquiry(false, 0, INQUIRY_LENGTH),
+            Command::Vpd(page) => inquiry(true, *page, VPD_LENGTH),
+            Command::ReadCapacity16 => {
+                let [a, b, c, d] = READ_CAPACITY_16_LENGTH.to_be_bytes();
+                // SERVICE ACTION IN (16) with service action 10h.
+                Cdb::new([0x9e, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d, 0, 0])
+            }
+            // MAINTENANCE IN; PARAMETER DATA FORMAT in bits 7 to 5 of byte 1: 001b is the extended header.
+            Command::ReportTargetPortGroups => maintenance(0xa3, 0x20 | 0x0a, RTPG_LENGTH),
+            Command::ReportTargetPortGroupsShort => maintenance(0xa3, 0x0a, RTPG_LENGTH),
+            // MAINTENANCE OUT.
+            Command::SetTargetPortGroups(groups) => {
+                maintenance(0xa4, 0x0a, tpgs::set_parameter_list_length(groups.len()))
+            }
+        }
+    }
+
+    /// How many bytes the device may send at most: the size of the buffer for it.
+    #[must_use]
+    pub fn data_in_length(&self) -> usize {
+        match self {
+            Command::TestUnitReady | Command::SetTargetPortGroups(_) => 0,
+            Command::Inquiry => usize::from(INQUIRY_LENGTH),
+            Command::Vpd(_) => usize::from(VPD_LENGTH),
+            Command::ReadCapacity16 => usize::try_from(READ_CAPACITY_16_LENGTH).unwrap_or(0),
+            Command::ReportTargetPortGroups | Command::ReportTargetPortGroupsShort => {
+                usize::try_from(RTPG_LENGTH).unwrap_or(0)
+            }
+        }
+    }
+
+    /// What the host sends with the command; empty for all but SET TARGET PORT GROUPS.
+    #[must_use]
+    pub fn data_out(&self) -> Vec<u8> {
+        match self {
+            Command::SetTargetPortGroups(groups) => tpgs::set_parameter_list(groups),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The name of the command in the standard, for logs. [`fmt::Display`] adds the VPD page or the groups.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Command::TestUnitReady => "TEST UNIT READY",
+            Command::Inquiry | Command::Vpd(_) => "INQUIRY",
+            Command::ReadCapacity16 => "READ CAPACITY (16)",
+            Command::ReportTargetPortGroups | Command::ReportTargetPortGroupsShort => {
+                "REPORT TARGET PORT GROUPS"
+            }
+            Command::SetTargetPortGroups(_) => "SET TARGET PORT GROUPS",
+        }
+    }
+}
+
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())?;
+        match self {
+            Command::Vpd(page) => write!(f, " page {page:02X}h"),
+            Command::SetTargetPortGroups(groups) => groups
+                .iter()
+                .try_for_each(|(group, state)| write!(f, " {group}={}", state.short())),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// INQUIRY (SPC-5 6.7.1 table 148): EVPD in byte 1 bit 0, page code, allocation length in bytes 3 and 4.
+fn inquiry(evpd: bool, page: u8, length: u16) -> Cdb {
+    let [high, low] = length.to_be_bytes();
+    Cdb::new([0x12, u8::from(evpd), page, high, low, 0])
+}
+
+/// MAINTENANCE IN or OUT: the length of the data in bytes 6 to 9 (SPC-5 6.36 table 237, 6.45 table 276).
+fn maintenance(opcode: u8, action: u8, length: u32) -> Cdb {
+    let [a, b, c, d] = length.to_be_bytes();
+    Cdb::new([opcode, action, 0, 0, 0, 0, a, b, c, d, 0, 0])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cdb_is_as_the_standard_lays_it_out() {
+        let cases: &[(Command, &[u8])] = &[
+            (Command::TestUnitReady, &[0, 0, 0, 0, 0, 0]),
+            (Command::Inquiry, &[0x12, 0, 0, 0, 96, 0]),
+            (Command::Vpd(0x83), &[0x12, 1, 0x83, 0x0f, 0xfc, 0]),
+            (
+                Command::ReadCapacity16,
+                &[0x9e, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0],
+            ),
+            (
+                Command::ReportTargetPortGroups,
+                &[0xa3, 0x2a, 0, 0, 0, 0, 0, 0, 0x20, 0, 0, 0],
+            ),
+            (
+                Command::ReportTargetPortGroupsShort,
+                &[0xa3, 0x0a, 0, 0, 0, 0, 0, 0, 0x20, 0, 0, 0],
+            ),
+            (
+                Command::SetTargetPortGroups(vec![
+                    (2, AccessState::ActiveOptimized),
+                    (1, AccessState::ActiveNonOptimized),
+                ]),
+                &[0xa4, 0x0a, 0, 0, 0, 0, 0, 0, 0, 12, 0, 0],
+            ),
+        ];
+        for (command, wanted) in cases {
+            assert_eq!(command.cdb().as_slice(), *wanted, "{command}");
+        }
+    }
+
+    #[test]
+    fn the_allocation_length_is_the_size_of_the_buffer() {
+        let at = |command: Command, from: usize, to: usize| {
+            let field = command.cdb().as_slice()[from..to]
+                .iter()
+                .fold(0usize, |n, &b| n << 8 | usize::from(b));
+            assert_eq!(field, command.data_in_length(), "{command}");
+        };
+        at(Command::Inquiry, 3, 5);
+        at(Command::Vpd(0x80), 3, 5);
+        at(Command::ReadCapacity16, 10, 14);
+        at(Command::ReportTargetPortGroups, 6, 10);
+        at(Command::ReportTargetPortGroupsShort, 6, 10);
+        assert_eq!(Command::TestUnitReady.data_in_length(), 0);
+    }
+
+    #[test]
+    fn set_target_port_groups_carries_its_parameter_list() {
+        let command = Command::SetTargetPortGroups(vec![(0x0102, AccessState::Standby)]);
+        assert_eq!(command.data_out(), [0, 0, 0, 0, 2, 0, 1, 2]);
+        assert!(Command::TestUnitReady.data_out().is_empty());
+        assert_eq!(command.to_string(), "SET TARGET PORT GROUPS 258=STBY");
+        assert_eq!(Command::Vpd(0x83).to_string(), "INQUIRY page 83h");
+    }
 }

@@ -3,6 +3,8 @@
 //! Input: what a device sent, any bytes. Output: typed values with the field names of SPC-5, or a [`ParseError`]
 //! that says what is wrong where. Invariants: no parser panics, whatever the bytes; no length field is believed
 //! beyond the end of the data. Tests: in each file, and `tests/scsi_properties.rs`; fuzz targets in `tests/fuzz`.
+//!
+//! Clauses and tables are those of SPC-5 (T10/BSR INCITS 502) and SBC-4 unless said otherwise.
 
 #![deny(
     clippy::unwrap_used,
@@ -11,9 +13,25 @@
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects
 )]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 #![forbid(unsafe_code)]
 
+pub mod capacity;
 pub mod cdb;
+pub mod inquiry;
 pub mod outcome;
+pub mod reader;
 pub mod sense;
 pub mod tpgs;
+pub mod vpd;
+
+pub use reader::{ParseError, ParseProblem};

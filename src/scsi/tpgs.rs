@@ -1,6 +1,33 @@
-//! Asymmetric logical unit access: REPORT and SET TARGET PORT GROUPS.
+//! Asymmetric logical unit access: REPORT and SET TARGET PORT GROUPS (SPC-5 5.18, 6.36, 6.45).
+//!
+//! REPORT TARGET PORT GROUPS parameter data, length only header (table 238):
+//!
+//! ```text
+//! 0..3  RETURN DATA LENGTH, of what follows
+//! 4..   target port group descriptors
+//! ```
+//!
+//! and with the extended header (table 239):
+//!
+//! ```text
+//! 0..3  RETURN DATA LENGTH
+//! 4     bits 6..4 FORMAT TYPE, 001b
+//! 5     IMPLICIT TRANSITION TIME, seconds, 0 = not given
+//! 6..7  reserved
+//! 8..   target port group descriptors
+//! ```
+//!
+//! One descriptor (table 241): byte 0 PREF in bit 7 and ASYMMETRIC ACCESS STATE in bits 3..0; byte 1 what the group
+//! supports; 2..3 TARGET PORT GROUP; 4 reserved; 5 STATUS CODE; 6 vendor specific; 7 TARGET PORT COUNT; then for
+//! each port two reserved bytes and its RELATIVE TARGET PORT IDENTIFIER.
 
+use super::reader::{ParseError, ParseProblem, Reader};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::fmt;
+
+/// The most groups that are taken from one answer: as many as [`super::cdb::RTPG_LENGTH`] can hold.
+pub const MAX_GROUPS: usize = 1024;
 
 /// ASYMMETRIC ACCESS STATE (SPC-5 table 180).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -21,4 +48,515 @@ pub enum AccessState {
     Transitioning,
     /// Any other nibble.
     Reserved(u8),
+}
+
+impl AccessState {
+    /// From the low nibble of `value`; the high one is not looked at.
+    #[must_use]
+    pub fn from_nibble(value: u8) -> AccessState {
+        match value & 0x0f {
+            0x0 => AccessState::ActiveOptimized,
+            0x1 => AccessState::ActiveNonOptimized,
+            0x2 => AccessState::Standby,
+            0x3 => AccessState::Unavailable,
+            0x4 => AccessState::LogicalBlockDependent,
+            0xe => AccessState::Offline,
+            0xf => AccessState::Transitioning,
+            other => AccessState::Reserved(other),
+        }
+    }
+
+    /// The code, 0h to Fh.
+    #[must_use]
+    pub fn nibble(self) -> u8 {
+        match self {
+            AccessState::ActiveOptimized => 0x0,
+            AccessState::ActiveNonOptimized => 0x1,
+            AccessState::Standby => 0x2,
+            AccessState::Unavailable => 0x3,
+            AccessState::LogicalBlockDependent => 0x4,
+            AccessState::Offline => 0xe,
+            AccessState::Transitioning => 0xf,
+            AccessState::Reserved(other) => other & 0x0f,
+        }
+    }
+
+    /// The abbreviation that ESXi prints (`TPG_state = ANO`) where it has one.
+    #[must_use]
+    pub fn short(self) -> &'static str {
+        match self {
+            AccessState::ActiveOptimized => "AO",
+            AccessState::ActiveNonOptimized => "ANO",
+            AccessState::Standby => "STBY",
+            AccessState::Unavailable => "UNAV",
+            AccessState::LogicalBlockDependent => "LBD",
+            AccessState::Offline => "OFFL",
+            AccessState::Transitioning => "TRNS",
+            AccessState::Reserved(_) => "RSVD",
+        }
+    }
+}
+
+impl fmt::Display for AccessState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AccessState::ActiveOptimized => f.write_str("active/optimized"),
+            AccessState::ActiveNonOptimized => f.write_str("active/non-optimized"),
+            AccessState::Standby => f.write_str("standby"),
+            AccessState::Unavailable => f.write_str("unavailable"),
+            AccessState::LogicalBlockDependent => f.write_str("logical block dependent"),
+            AccessState::Offline => f.write_str("offline"),
+            AccessState::Transitioning => f.write_str("transitioning"),
+            AccessState::Reserved(code) => write!(f, "reserved ({code:X}h)"),
+        }
+    }
+}
+
+/// Which states a group can be in: byte 1 of its descriptor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub struct SupportedStates {
+    /// T_SUP, bit 7: transitioning is reported.
+    pub transitioning: bool,
+    /// O_SUP, bit 6.
+    pub offline: bool,
+    /// LBD_SUP, bit 4.
+    pub logical_block_dependent: bool,
+    /// U_SUP, bit 3.
+    pub unavailable: bool,
+    /// S_SUP, bit 2.
+    pub standby: bool,
+    /// AN_SUP, bit 1.
+    pub active_non_optimized: bool,
+    /// AO_SUP, bit 0.
+    pub active_optimized: bool,
+}
+
+impl SupportedStates {
+    /// From byte 1 of a descriptor; the reserved bit 5 is not looked at.
+    #[must_use]
+    pub fn from_byte(byte: u8) -> SupportedStates {
+        SupportedStates {
+            transitioning: byte & 0x80 != 0,
+            offline: byte & 0x40 != 0,
+            logical_block_dependent: byte & 0x10 != 0,
+            unavailable: byte & 0x08 != 0,
+            standby: byte & 0x04 != 0,
+            active_non_optimized: byte & 0x02 != 0,
+            active_optimized: byte & 0x01 != 0,
+        }
+    }
+
+    /// Byte 1 of a descriptor.
+    #[must_use]
+    pub fn to_byte(self) -> u8 {
+        [
+            (self.transitioning, 0x80),
+            (self.offline, 0x40),
+            (self.logical_block_dependent, 0x10),
+            (self.unavailable, 0x08),
+            (self.standby, 0x04),
+            (self.active_non_optimized, 0x02),
+            (self.active_optimized, 0x01),
+        ]
+        .into_iter()
+        .filter(|(set, _)| *set)
+        .fold(0, |byte, (_, bit)| byte | bit)
+    }
+}
+
+/// STATUS CODE (SPC-5 table 243): who changed the state of a group last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum StatusCode {
+    /// 0h: nothing to say.
+    None,
+    /// 1h: some host, by SET TARGET PORT GROUPS.
+    ByStpg,
+    /// 2h: the array itself.
+    Implicit,
+    /// Any other.
+    Reserved(u8),
+}
+
+impl StatusCode {
+    /// From byte 5 of a descriptor.
+    #[must_use]
+    pub fn from_byte(byte: u8) -> StatusCode {
+        match byte {
+            0 => StatusCode::None,
+            1 => StatusCode::ByStpg,
+            2 => StatusCode::Implicit,
+            other => StatusCode::Reserved(other),
+        }
+    }
+
+    /// Byte 5 of a descriptor.
+    #[must_use]
+    pub fn to_byte(self) -> u8 {
+        match self {
+            StatusCode::None => 0,
+            StatusCode::ByStpg => 1,
+            StatusCode::Implicit => 2,
+            StatusCode::Reserved(other) => other,
+        }
+    }
+}
+
+/// One target port group: the ports of it show one access state for this logical unit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetPortGroup {
+    /// PREF: the group is a preferred one for this logical unit.
+    pub preferred: bool,
+    /// ASYMMETRIC ACCESS STATE.
+    pub access_state: AccessState,
+    /// The states it can be in.
+    pub supported: SupportedStates,
+    /// TARGET PORT GROUP, the number that VPD page 83h of a path repeats.
+    pub id: u16,
+    /// STATUS CODE.
+    pub status_code: StatusCode,
+    /// Vendor specific byte.
+    pub vendor_specific: u8,
+    /// RELATIVE TARGET PORT IDENTIFIERs of its ports, in the order given.
+    pub relative_target_ports: Vec<u16>,
+}
+
+/// The answer to REPORT TARGET PORT GROUPS.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetPortGroups {
+    /// IMPLICIT TRANSITION TIME in seconds, 0 if the array gives none; `None` with the length only header.
+    pub implicit_transition_time: Option<u8>,
+    /// The groups in the order given, each number once.
+    pub groups: Vec<TargetPortGroup>,
+}
+
+impl TargetPortGroups {
+    /// Parses parameter data with either header; bytes after RETURN DATA LENGTH are left alone.
+    ///
+    /// Which header it is shows in bits 6..4 of byte 4: FORMAT TYPE 001b in the extended one, reserved and zero in
+    /// the first descriptor that stands there otherwise. A target may answer the request for the extended header
+    /// with the other (SPC-3 targets that ignore the bits), so the answer decides, not the request.
+    ///
+    /// # Errors
+    /// - RETURN DATA LENGTH beyond the data: the answer was cut by the allocation length or the transport;
+    /// - another FORMAT TYPE, a descriptor beyond RETURN DATA LENGTH;
+    /// - a group number that comes twice, or more than [`MAX_GROUPS`] groups.
+    pub fn parse(data: &[u8]) -> Result<TargetPortGroups, ParseError> {
+        let mut whole = Reader::new("RETURN DATA LENGTH", data);
+        let length = usize::try_from(whole.u32()?).unwrap_or(usize::MAX);
+        let mut r = whole.part(length)?;
+
+        r.entering("FORMAT TYPE");
+        let implicit_transition_time = match r.rest().first().map(|byte| byte & 0x70) {
+            None | Some(0x00) => None,
+            Some(0x10) => {
+                r.entering("extended header");
+                let [_, seconds, _, _] = r.array()?;
+                Some(seconds)
+            }
+            Some(other) => {
+                return Err(r.error(ParseProblem::Unexpected {
+                    found: u64::from(other >> 4),
+                    expected: "0 or 1",
+                }));
+            }
+        };
+
+        let mut seen = BTreeSet::new();
+        let mut groups = Vec::new();
+        while !r.is_empty() {
+            r.entering("target port group descriptor");
+            if groups.len() >= MAX_GROUPS {
+                return Err(r.error(ParseProblem::TooMany { limit: MAX_GROUPS }));
+            }
+            let before = r.clone();
+            let group = parse_group(&mut r)?;
+            if !seen.insert(group.id) {
+                return Err(before.error(ParseProblem::Duplicate {
+                    value: u64::from(group.id),
+                }));
+            }
+            groups.push(group);
+        }
+        Ok(TargetPortGroups {
+            implicit_transition_time,
+            groups,
+        })
+    }
+
+    /// The parameter data that a target would send: the inverse of [`TargetPortGroups::parse`], for simulated arrays
+    /// and tests. TARGET PORT COUNT is one byte, so ports beyond 255 of a group are left out.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut body = Vec::new();
+        if let Some(seconds) = self.implicit_transition_time {
+            body.extend([0x10, seconds, 0, 0]);
+        }
+        for group in &self.groups {
+            let count = u8::try_from(group.relative_target_ports.len()).unwrap_or(u8::MAX);
+            let [id_high, id_low] = group.id.to_be_bytes();
+            body.extend([
+                u8::from(group.preferred) << 7 | group.access_state.nibble(),
+                group.supported.to_byte(),
+                id_high,
+                id_low,
+                0,
+                group.status_code.to_byte(),
+                group.vendor_specific,
+                count,
+            ]);
+            for port in group.relative_target_ports.iter().take(usize::from(count)) {
+                let [high, low] = port.to_be_bytes();
+                body.extend([0, 0, high, low]);
+            }
+        }
+        let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
+        let mut out = length.to_be_bytes().to_vec();
+        out.append(&mut body);
+        out
+    }
+
+    /// The group with this number.
+    #[must_use]
+    pub fn find(&self, id: u16) -> Option<&TargetPortGroup> {
+        self.groups.iter().find(|group| group.id == id)
+    }
+}
+
+/// One descriptor with its ports.
+fn parse_group(r: &mut Reader<'_>) -> Result<TargetPortGroup, ParseError> {
+    let [
+        state,
+        supported,
+        id_high,
+        id_low,
+        _,
+        status,
+        vendor_specific,
+        count,
+    ] = r.array()?;
+    r.entering("target port descriptor");
+    let relative_target_ports = (0..count)
+        .map(|_| {
+            let [_, _, high, low] = r.array()?;
+            Ok(u16::from_be_bytes([high, low]))
+        })
+        .collect::<Result<_, ParseError>>()?;
+    Ok(TargetPortGroup {
+        preferred: state & 0x80 != 0,
+        access_state: AccessState::from_nibble(state),
+        supported: SupportedStates::from_byte(supported),
+        id: u16::from_be_bytes([id_high, id_low]),
+        status_code: StatusCode::from_byte(status),
+        vendor_specific,
+        relative_target_ports,
+    })
+}
+
+/// Length of [`set_parameter_list`] for this many groups, in bytes.
+#[must_use]
+pub fn set_parameter_list_length(groups: usize) -> u32 {
+    u32::try_from(groups)
+        .unwrap_or(u32::MAX)
+        .saturating_add(1)
+        .saturating_mul(4)
+}
+
+/// The parameter list of SET TARGET PORT GROUPS (SPC-5 6.45 tables 277 and 278): four reserved bytes, then for each
+/// group the wanted state, a reserved byte and the group number.
+#[must_use]
+pub fn set_parameter_list(groups: &[(u16, AccessState)]) -> Vec<u8> {
+    let mut out = vec![0; 4];
+    for (id, state) in groups {
+        let [high, low] = id.to_be_bytes();
+        out.extend([state.nibble(), 0, high, low]);
+    }
+    out
+}
+
+/// Parses the parameter list of SET TARGET PORT GROUPS, as a target does.
+///
+/// # Errors
+/// Fewer than four bytes, or a last descriptor that is cut.
+pub fn parse_set_parameter_list(data: &[u8]) -> Result<Vec<(u16, AccessState)>, ParseError> {
+    let mut r = Reader::new("SET TARGET PORT GROUPS parameter list", data);
+    r.skip(4)?;
+    r.entering("set target port group descriptor");
+    let mut groups = Vec::new();
+    while !r.is_empty() {
+        let [state, _, high, low] = r.array()?;
+        groups.push((
+            u16::from_be_bytes([high, low]),
+            AccessState::from_nibble(state),
+        ));
+    }
+    Ok(groups)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// LIO with two controllers, all states supported but logical block dependent: the layout of kernel.md 6.1.
+    const LIO: [u8; 40] = [
+        0, 0, 0, 32, 0x10, 30, 0, 0, // extended header, 30 s
+        0x80, 0xcf, 0, 1, 0, 1, 0, 2, 0, 0, 0, 1, 0, 0, 0,
+        2, // group 1: AO, preferred, by STPG, ports 1 2
+        0x01, 0xcf, 0, 2, 0, 2, 0, 1, 0, 0, 0, 3, // group 2: ANO, implicit, port 3
+        0, 0, 0, 0, // what the allocation length had room for
+    ];
+
+    fn lio() -> TargetPortGroups {
+        TargetPortGroups {
+            implicit_transition_time: Some(30),
+            groups: vec![
+                TargetPortGroup {
+                    preferred: true,
+                    access_state: AccessState::ActiveOptimized,
+                    supported: SupportedStates::from_byte(0xcf),
+                    id: 1,
+                    status_code: StatusCode::ByStpg,
+                    vendor_specific: 0,
+                    relative_target_ports: vec![1, 2],
+                },
+                TargetPortGroup {
+                    preferred: false,
+                    access_state: AccessState::ActiveNonOptimized,
+                    supported: SupportedStates::from_byte(0xcf),
+                    id: 2,
+                    status_code: StatusCode::Implicit,
+                    vendor_specific: 0,
+                    relative_target_ports: vec![3],
+                },
+            ],
+        }
+    }
+
+    #[test]
+    fn extended_header() {
+        assert_eq!(TargetPortGroups::parse(&LIO).unwrap(), lio());
+        assert_eq!(lio().to_bytes(), LIO[..36]);
+        assert_eq!(lio().find(2).unwrap().relative_target_ports, [3]);
+        assert_eq!(lio().find(3), None);
+    }
+
+    #[test]
+    fn half_a_descriptor_at_the_end() {
+        let mut data = LIO;
+        data[3] = 36;
+        assert_eq!(
+            TargetPortGroups::parse(&data).unwrap_err().to_string(),
+            "target port group descriptor, byte 36: truncated: 8 bytes wanted, 4 there"
+        );
+    }
+
+    #[test]
+    fn length_only_header_with_a_preferred_first_group() {
+        // scsi_debug: own group standby, the invented one unavailable; PREF must not be taken for FORMAT TYPE.
+        let data = [
+            0, 0, 0, 24, 0x82, 0x0f, 1, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0x03, 0x08, 1, 0x80, 0, 0, 0, 1,
+            0, 0, 0, 2,
+        ];
+        let parsed = TargetPortGroups::parse(&data).unwrap();
+        assert_eq!(parsed.implicit_transition_time, None);
+        assert_eq!(
+            parsed.find(0x100).unwrap().access_state,
+            AccessState::Standby
+        );
+        assert!(parsed.find(0x100).unwrap().preferred);
+        assert_eq!(
+            parsed.find(0x180).unwrap().access_state,
+            AccessState::Unavailable
+        );
+        assert_eq!(parsed.to_bytes(), data);
+    }
+
+    #[test]
+    fn no_groups_at_all() {
+        for data in [&[0, 0, 0, 0][..], &[0, 0, 0, 4, 0x10, 0, 0, 0]] {
+            assert!(TargetPortGroups::parse(data).unwrap().groups.is_empty());
+        }
+    }
+
+    #[test]
+    fn lengths_that_lie() {
+        let message = |data: &[u8]| TargetPortGroups::parse(data).unwrap_err().to_string();
+        assert_eq!(
+            message(&[0, 0]),
+            "RETURN DATA LENGTH, byte 0: truncated: 4 bytes wanted, 2 there"
+        );
+        assert_eq!(
+            message(&LIO[..32]),
+            "RETURN DATA LENGTH, byte 4: truncated: 32 bytes wanted, 28 there"
+        );
+        let mut ports = LIO;
+        ports[15] = 200;
+        assert_eq!(
+            message(&ports),
+            "target port descriptor, byte 36: truncated: 4 bytes wanted, 0 there"
+        );
+        assert_eq!(
+            message(&[0xff, 0xff, 0xff, 0xff, 0, 0]),
+            "RETURN DATA LENGTH, byte 4: truncated: 4294967295 bytes wanted, 2 there"
+        );
+    }
+
+    #[test]
+    fn what_no_array_can_mean() {
+        assert_eq!(
+            TargetPortGroups::parse(&[0, 0, 0, 4, 0x20, 0, 0, 0])
+                .unwrap_err()
+                .to_string(),
+            "FORMAT TYPE, byte 4: found 0x2, expected 0 or 1"
+        );
+        let mut twice = lio();
+        twice.groups[1].id = 1;
+        assert_eq!(
+            TargetPortGroups::parse(&twice.to_bytes())
+                .unwrap_err()
+                .to_string(),
+            "target port group descriptor, byte 24: 0x1 comes twice"
+        );
+        let many = TargetPortGroups {
+            implicit_transition_time: None,
+            groups: (0..=1024)
+                .map(|id| TargetPortGroup {
+                    id,
+                    relative_target_ports: Vec::new(),
+                    ..lio().groups[0].clone()
+                })
+                .collect(),
+        };
+        assert_eq!(
+            TargetPortGroups::parse(&many.to_bytes())
+                .unwrap_err()
+                .problem,
+            ParseProblem::TooMany { limit: 1024 }
+        );
+    }
+
+    #[test]
+    fn every_nibble_and_byte_survives() {
+        for nibble in 0..16 {
+            assert_eq!(AccessState::from_nibble(nibble | 0xa0).nibble(), nibble);
+        }
+        for byte in 0..=255 {
+            assert_eq!(StatusCode::from_byte(byte).to_byte(), byte);
+            assert_eq!(SupportedStates::from_byte(byte).to_byte(), byte & 0xdf);
+        }
+        assert_eq!(AccessState::from_nibble(5).to_string(), "reserved (5h)");
+    }
+
+    #[test]
+    fn set_parameter_list_both_ways() {
+        let groups = [
+            (2, AccessState::ActiveOptimized),
+            (0xfffe, AccessState::ActiveNonOptimized),
+        ];
+        let list = set_parameter_list(&groups);
+        assert_eq!(list, [0, 0, 0, 0, 0, 0, 0, 2, 1, 0, 0xff, 0xfe]);
+        assert_eq!(list.len(), set_parameter_list_length(2) as usize);
+        assert_eq!(parse_set_parameter_list(&list).unwrap(), groups);
+        assert!(parse_set_parameter_list(&list[..10]).is_err());
+        assert!(parse_set_parameter_list(&[]).is_err());
+    }
 }

@@ -1,0 +1,257 @@
+//! A bounded big-endian reader: every parser of this room takes its bytes through it.
+//!
+//! SCSI is big-endian throughout (SPC-5 3.5.4 "Bit and byte ordering"). A reader knows the name of what it reads
+//! and how far into the whole reply it stands, so that every refusal says what was wanted where.
+
+use std::fmt;
+
+/// Why some bytes are not what they should be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what}, byte {offset}: {problem}")]
+pub struct ParseError {
+    /// The structure or field, in the words of the standard.
+    pub what: &'static str,
+    /// Where in the whole reply, counted in bytes from 0.
+    pub offset: usize,
+    /// What is wrong with it.
+    pub problem: ParseProblem,
+}
+
+/// What is wrong at the place that a [`ParseError`] names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ParseProblem {
+    /// The data end too early.
+    Truncated {
+        /// Bytes that were wanted from here on.
+        needed: usize,
+        /// Bytes that are there from here on.
+        available: usize,
+    },
+    /// A value that must not be.
+    Unexpected {
+        /// The value.
+        found: u64,
+        /// What may be there.
+        expected: &'static str,
+    },
+    /// A value that may come only once came again.
+    Duplicate {
+        /// The value.
+        value: u64,
+    },
+    /// More entries than anyone can mean.
+    TooMany {
+        /// The most that are taken.
+        limit: usize,
+    },
+}
+
+impl fmt::Display for ParseProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ParseProblem::Truncated { needed, available } => {
+                write!(f, "truncated: {needed} bytes wanted, {available} there")
+            }
+            ParseProblem::Unexpected { found, expected } => {
+                write!(f, "found {found:#x}, expected {expected}")
+            }
+            ParseProblem::Duplicate { value } => write!(f, "{value:#x} comes twice"),
+            ParseProblem::TooMany { limit } => write!(f, "more than {limit} entries"),
+        }
+    }
+}
+
+/// Reads fields from the front of a byte slice and never beyond its end.
+#[derive(Debug, Clone)]
+pub struct Reader<'a> {
+    what: &'static str,
+    rest: &'a [u8],
+    offset: usize,
+}
+
+impl<'a> Reader<'a> {
+    /// A reader over a whole reply; `what` is the name that errors carry.
+    #[must_use]
+    pub fn new(what: &'static str, data: &'a [u8]) -> Reader<'a> {
+        Reader {
+            what,
+            rest: data,
+            offset: 0,
+        }
+    }
+
+    /// Where it stands in the whole reply, in bytes.
+    #[must_use]
+    pub fn offset(&self) -> usize {
+        self.offset
+    }
+
+    /// What is left to read.
+    #[must_use]
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// Whether all is read.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// From here on errors speak of `what`.
+    pub fn entering(&mut self, what: &'static str) {
+        self.what = what;
+    }
+
+    /// An error at the place where the reader stands.
+    #[must_use]
+    pub fn error(&self, problem: ParseProblem) -> ParseError {
+        ParseError {
+            what: self.what,
+            offset: self.offset,
+            problem,
+        }
+    }
+
+    /// The next `n` bytes.
+    ///
+    /// # Errors
+    /// [`ParseProblem::Truncated`] if fewer are left; nothing is read then.
+    pub fn bytes(&mut self, n: usize) -> Result<&'a [u8], ParseError> {
+        match self.rest.split_at_checked(n) {
+            Some((head, tail)) => {
+                self.rest = tail;
+                self.offset = self.offset.saturating_add(n);
+                Ok(head)
+            }
+            None => Err(self.error(ParseProblem::Truncated {
+                needed: n,
+                available: self.rest.len(),
+            })),
+        }
+    }
+
+    /// The next `N` bytes as an array.
+    ///
+    /// # Errors
+    /// As [`Reader::bytes`].
+    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], ParseError> {
+        let mut out = [0; N];
+        for (slot, byte) in out.iter_mut().zip(self.bytes(N)?) {
+            *slot = *byte;
+        }
+        Ok(out)
+    }
+
+    /// Passes over `n` bytes.
+    ///
+    /// # Errors
+    /// As [`Reader::bytes`].
+    pub fn skip(&mut self, n: usize) -> Result<(), ParseError> {
+        self.bytes(n).map(|_| ())
+    }
+
+    /// One byte.
+    ///
+    /// # Errors
+    /// As [`Reader::bytes`].
+    pub fn u8(&mut self) -> Result<u8, ParseError> {
+        self.array().map(u8::from_be_bytes)
+    }
+
+    /// Two bytes, most significant first.
+    ///
+    /// # Errors
+    /// As [`Reader::bytes`].
+    pub fn u16(&mut self) -> Result<u16, ParseError> {
+        self.array().map(u16::from_be_bytes)
+    }
+
+    /// Four bytes, most significant first.
+    ///
+    /// # Errors
+    /// As [`Reader::bytes`].
+    pub fn u32(&mut self) -> Result<u32, ParseError> {
+        self.array().map(u32::from_be_bytes)
+    }
+
+    /// Eight bytes, most significant first.
+    ///
+    /// # Errors
+    /// As [`Reader::bytes`].
+    pub fn u64(&mut self) -> Result<u64, ParseError> {
+        self.array().map(u64::from_be_bytes)
+    }
+
+    /// A reader over the next `n` bytes alone, which this one passes over: for a part with a length field of
+    /// its own. Its offsets still count from the start of the whole reply.
+    ///
+    /// # Errors
+    /// As [`Reader::bytes`].
+    pub fn part(&mut self, n: usize) -> Result<Reader<'a>, ParseError> {
+        let offset = self.offset;
+        Ok(Reader {
+            what: self.what,
+            rest: self.bytes(n)?,
+            offset,
+        })
+    }
+}
+
+/// The text of a field that SPC-5 4.3.1 calls ASCII data, fit for logs and for comparing: bytes outside of
+/// 20h..7Eh become `?`, so that no control character and no broken UTF-8 gets any further. As long as the field.
+#[must_use]
+pub fn ascii(field: &[u8]) -> String {
+    field
+        .iter()
+        .map(|&b| match b {
+            0x20..=0x7e => char::from(b),
+            _ => '?',
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_big_endian_and_counts() {
+        let mut r = Reader::new("X", &[1, 0, 2, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 4, 9]);
+        assert_eq!(r.u8(), Ok(1));
+        assert_eq!(r.u16(), Ok(2));
+        assert_eq!(r.u32(), Ok(3));
+        assert_eq!(r.u64(), Ok(4));
+        assert_eq!((r.offset(), r.rest()), (15, &[9][..]));
+        assert!(!r.is_empty());
+    }
+
+    #[test]
+    fn a_short_field_is_named_and_nothing_is_consumed() {
+        let mut r = Reader::new("HEADER", &[1, 2, 3]);
+        r.skip(1).unwrap();
+        r.entering("LENGTH");
+        let error = r.u32().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "LENGTH, byte 1: truncated: 4 bytes wanted, 2 there"
+        );
+        assert_eq!(r.u16(), Ok(0x0203));
+    }
+
+    #[test]
+    fn a_part_ends_where_its_length_says() {
+        let mut r = Reader::new("WHOLE", &[0, 1, 2, 3, 4]);
+        r.skip(1).unwrap();
+        let mut part = r.part(2).unwrap();
+        assert_eq!(part.u16(), Ok(0x0102));
+        assert_eq!(part.u8().unwrap_err().offset, 3);
+        assert_eq!(r.u8(), Ok(3));
+        assert!(r.part(2).is_err());
+    }
+
+    #[test]
+    fn ascii_lets_no_control_character_through() {
+        assert_eq!(ascii(b"A b\x1b[2J\0\xc3\xa9"), "A b?[2J???");
+    }
+}
