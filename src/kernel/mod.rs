@@ -6,4 +6,5 @@
 //! Tests: in each file what can be had without a kernel, golden trees in `tests/sysfs_golden.rs`, the rest in the
 //! lab (`tests/lab`).
 
+pub mod sg;
 pub mod sysfs;
