@@ -16,7 +16,6 @@
 //!
 //! Start reading at [`psa::world`], the loop on one screen, then [`psa::event`] and [`psa::action`], the vocabulary.
 
-pub mod api;
 pub mod agent;
 pub mod api;
 pub mod cli;
