@@ -58,7 +58,8 @@ impl World {
 
     /// One answer.
     fn take_in(&mut self, id: Hctl, reply: &Reply) {
-        let good = reply.outcome == Outcome::Good;
+        // A recovered error comes with its data.
+        let good = reply.outcome.carried_out();
         match &reply.command {
             Command::TestUnitReady => self.link_is(id, link_from(&reply.outcome)),
             Command::Inquiry if good => self.inquiry_is(id, &reply.data),

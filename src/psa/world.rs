@@ -6,7 +6,7 @@
 //! MapSeen, MapDone ──> what the kernel has ─────────────────────────────────────────┘   against the kernel's
 //! ```
 //!
-//! Invariants: see design.md section 4. Tests: `tests/world.rs` (examples), `tests/properties.rs` (over `sim/`).
+//! Invariants: "What it never does" in the README. Tests: `tests/world.rs` (examples), `tests/properties.rs` (over `sim/`).
 
 use super::action::{Action, Notice, Severity};
 use super::claim::{Ruleset, builtin_rules};

@@ -396,7 +396,7 @@ pub fn parse_set_parameter_list(data: &[u8]) -> Result<Vec<(u16, AccessState)>, 
 mod tests {
     use super::*;
 
-    /// LIO with two controllers, all states supported but logical block dependent: the layout of kernel.md 6.1.
+    /// LIO with two controllers, all states supported but logical block dependent.
     const LIO: [u8; 40] = [
         0, 0, 0, 32, 0x10, 30, 0, 0, // extended header, 30 s
         0x80, 0xcf, 0, 1, 0, 1, 0, 2, 0, 0, 0, 1, 0, 0, 0,
