@@ -14,7 +14,9 @@ ok() { LAB_PASSED=$((LAB_PASSED + 1)); echo "ok $((LAB_PASSED + LAB_FAILED)) - $
 fail() { LAB_FAILED=$((LAB_FAILED + 1)); echo "not ok $((LAB_PASSED + LAB_FAILED)) - $*"; }
 
 # A remark that is no result: figures, what is being done now.
-note() { echo "# $*"; }
+# It is seen even from a command that check runs.
+exec {LAB_OUT}>&1
+note() { echo "# $*" >&"$LAB_OUT"; }
 
 # check DESCRIPTION COMMAND...: one result. The command's words are shown only
 # when it fails.
