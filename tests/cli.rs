@@ -289,6 +289,7 @@ fn status() -> Status {
         version: "0.1.0".to_owned(),
         interface_version: INTERFACE_VERSION,
         uptime_seconds: 86_461,
+        settled: true,
         paths: 16,
         dead_paths: 1,
         devices: 5,

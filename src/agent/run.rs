@@ -179,7 +179,7 @@ impl Owner {
 
     fn tell_systemd(&mut self, watchdog: Option<Duration>, pinged: &mut Instant) {
         use sd_notify::NotifyState;
-        if !self.ready && (self.world.is_quiet() || self.origin.elapsed() > READY_WITHIN) {
+        if !self.ready && (self.world.is_settled() || self.origin.elapsed() > READY_WITHIN) {
             self.ready = true;
             let maps = self.world.devices().filter(|d| self.world.map_of(&d.wwid).is_some()).count();
             let took = self.now();

@@ -247,6 +247,7 @@ impl Layout for Status {
         ("Agent Version", |s| (&s.version).into()),
         ("Interface Version", |s| s.interface_version.into()),
         ("Uptime (seconds)", |s| s.uptime_seconds.into()),
+        ("Settled", |s| s.settled.into()),
         ("Paths", |s| s.paths.into()),
         ("Dead Paths", |s| s.dead_paths.into()),
         ("Devices", |s| s.devices.into()),

@@ -424,6 +424,15 @@ impl World {
         vec![MapStep::Create(wanted.table_to_load())]
     }
 
+    /// Whether the device is about to get its map.
+    pub(super) fn awaits_creation(&self, device: &Device) -> bool {
+        let serves = |path: &Path| path.state().serves_io() && matches!(path.identity, Identity::Proven(_));
+        device.disposition == Disposition::Stacked
+            && device.failure.is_none()
+            && self.map_of(&device.wwid).is_none()
+            && self.paths_of(device).any(serves)
+    }
+
     /// When the set of paths of a new device may be taken for complete; `None` if it may be now.
     fn settles_at(&self, device: &Device) -> Option<Millis> {
         let settle = self.settings.settle_ms;
