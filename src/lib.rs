@@ -17,6 +17,7 @@
 //! Start reading at [`psa::world`], the loop on one screen, then [`psa::event`] and [`psa::action`], the vocabulary.
 
 pub mod api;
+pub mod kernel;
 pub mod psa;
 pub mod scsi;
 pub mod sim;
