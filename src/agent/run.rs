@@ -111,7 +111,8 @@ pub(super) fn start(what: &'static str, mend: &'static str) -> impl Fn(std::io::
 /// Puts kernel events into the owner's inbox.
 pub(super) fn sink(inbox: &SyncSender<Input>) -> crate::kernel::Sink {
     let inbox = inbox.clone();
-    Arc::new(move |event| inbox.send(Input::Event(event)).is_ok())
+    // Nobody receives any more only when the agent stops.
+    Arc::new(move |event| drop(inbox.send(Input::Event(event))))
 }
 
 /// The API's side of the inbox.

@@ -6,11 +6,15 @@
 //! Tests: in each file what can be had without a kernel, golden trees in `tests/sysfs_golden.rs`, the rest in the
 //! lab (`tests/lab`).
 
+pub mod dm;
 pub mod id;
+pub mod owner;
+pub mod privilege;
 pub mod sg;
 pub mod sysfs;
+pub mod uevent;
 pub mod usage;
 
-/// Where the threads of this room put their events; `false` when nobody wants them any more. It waits while the
-/// receiver is behind, so the receiver must not wait for a thread of this room.
-pub type Sink = std::sync::Arc<dyn Fn(crate::psa::event::Event) -> bool + Send + Sync>;
+/// Where the threads of this room put their events. It waits while the receiver is behind: that is the
+/// back-pressure, and so the receiver must not wait for a thread of this room.
+pub type Sink = std::sync::Arc<dyn Fn(crate::psa::event::Event) + Send + Sync>;

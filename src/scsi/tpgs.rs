@@ -269,7 +269,7 @@ impl TargetPortGroups {
                 return Err(r.error(ParseProblem::TooMany { limit: MAX_GROUPS }));
             }
             let before = r.clone();
-            let group = parse_group(&mut r)?;
+            let group = parse_group(&mut r, implicit_transition_time.is_some())?;
             if !seen.insert(group.id) {
                 return Err(before.error(ParseProblem::Duplicate {
                     value: u64::from(group.id),
@@ -323,7 +323,7 @@ impl TargetPortGroups {
 }
 
 /// One descriptor with its ports.
-fn parse_group(r: &mut Reader<'_>) -> Result<TargetPortGroup, ParseError> {
+fn parse_group(r: &mut Reader<'_>, extended: bool) -> Result<TargetPortGroup, ParseError> {
     let [
         state,
         supported,
@@ -335,12 +335,16 @@ fn parse_group(r: &mut Reader<'_>) -> Result<TargetPortGroup, ParseError> {
         count,
     ] = r.array()?;
     r.entering("target port descriptor");
-    let relative_target_ports = (0..count)
-        .map(|_| {
-            let [_, _, high, low] = r.array()?;
-            Ok(u16::from_be_bytes([high, low]))
-        })
-        .collect::<Result<_, ParseError>>()?;
+    let mut relative_target_ports = Vec::new();
+    for number in 1..=count {
+        // LIO (6.1 to 7.3) leaves the four bytes of the extended header out of RETURN DATA LENGTH and sends no more
+        // than that, so the last port of its last group is missing. The group's state came before it and counts.
+        if extended && number == count && r.is_empty() {
+            break;
+        }
+        let [_, _, high, low] = r.array()?;
+        relative_target_ports.push(u16::from_be_bytes([high, low]));
+    }
     Ok(TargetPortGroup {
         preferred: state & 0x80 != 0,
         access_state: AccessState::from_nibble(state),
@@ -475,6 +479,20 @@ mod tests {
         for data in [&[0, 0, 0, 0][..], &[0, 0, 0, 4, 0x10, 0, 0, 0]] {
             assert!(TargetPortGroups::parse(data).unwrap().groups.is_empty());
         }
+    }
+
+    #[test]
+    fn the_port_that_lio_leaves_out() {
+        // As Linux 6.12 answers with two ports in each of two groups.
+        let sent = [
+            0, 0, 0, 0x20, 0x10, 0, 0, 0, 0x00, 0xcf, 0, 1, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 2,
+            0x01, 0xcf, 0, 2, 0, 0, 0, 2, 0, 0, 0, 3,
+        ];
+        let report = TargetPortGroups::parse(&sent).unwrap();
+        assert_eq!(report.groups.len(), 2);
+        assert_eq!(report.groups[0].relative_target_ports, [1, 2]);
+        assert_eq!(report.groups[1].relative_target_ports, [3]);
+        assert_eq!(report.groups[1].access_state, AccessState::ActiveNonOptimized);
     }
 
     #[test]

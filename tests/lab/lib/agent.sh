@@ -46,3 +46,40 @@ agent_kill() {
     wait "$AGENT_PID" 2>/dev/null
     return 0
 }
+
+# What it tells, for check and wait_for:
+#
+#   agent_quiet               nothing waits to be identified, made or changed
+#   agent_setting LINE...     into its settings file, before it starts
+#   explains SUBJECT TEXT...  psactl explain has every TEXT
+#   json_has WORDS FILTER     jq's FILTER is true of `psactl WORDS --formatter=json`
+#   psactl_ms WORDS...        how long psactl takes, in REPLY
+
+agent_quiet() { [[ $(psactl status) == *"Settled: true"* ]]; }
+
+agent_setting() {
+    mkdir -p /etc/dm-psa
+    printf '%s\n' "$@" >>/etc/dm-psa/dm-psa.toml
+}
+
+explains() {
+    local said text
+    said=$(psactl explain "$1") || return
+    shift
+    for text; do
+        [[ $said == *"$text"* ]] || { printf 'no "%s" in:\n%s\n' "$text" "$said"; return 1; }
+    done
+}
+
+json_has() {
+    # shellcheck disable=SC2086
+    psactl $1 --formatter=json | jq -e "$2"
+}
+
+psactl_ms() {
+    local before after
+    now_ms before
+    psactl "$@" >/dev/null || return
+    now_ms after
+    REPLY=$((after - before))
+}

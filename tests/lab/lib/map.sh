@@ -110,3 +110,11 @@ map_queues() { [[ $(dmsetup table "$1") == *queue_if_no_path* ]]; }
 maps_are() { [ "$(dmsetup ls --target multipath 2>/dev/null | grep -c '(')" = "$1" ]; }
 map_exists() { not maps_are 0; }
 link_is() { [ "$(readlink -f "$1")" = "$(readlink -f "$2")" ]; }
+
+# lvm_works MAP: a volume group on it, a volume, a file system
+lvm_works() {
+    vgcreate -qq labvg "/dev/mapper/$1" && lvcreate -qq -y -L 16M -n v labvg && mkfs.ext4 -qF /dev/labvg/v &&
+        mkdir -p /mnt/v && mount /dev/labvg/v /mnt/v && echo x >/mnt/v/x && umount /mnt/v && vgchange -qq -an labvg
+}
+
+udev_property() { [ "$(udevadm info -q property --property="$2" --value "/dev/$1")" = "$3" ]; }
