@@ -392,6 +392,10 @@ impl Kernel {
         let Some(map) = self.maps.get_mut(name) else {
             return;
         };
+        // Without a table its size is 0, and there is nothing to write to.
+        if map.dm.queues().is_none() {
+            return;
+        }
         if let Some((dev, since)) = map.stuck.take() {
             let hangs = self.link_of(dev) == Some(Link::Hung);
             if hangs && now.since(since) < IO_TIMEOUT {
