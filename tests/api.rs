@@ -262,6 +262,7 @@ fn the_interface_file_describes_the_records() {
                 version: text(),
                 interface_version: 0,
                 uptime_seconds: 0,
+                settled: true,
                 paths: 0,
                 dead_paths: 0,
                 devices: 0,

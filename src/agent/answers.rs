@@ -230,6 +230,7 @@ fn status(world: &World, uptime: Millis) -> Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         interface_version: crate::api::INTERFACE_VERSION,
         uptime_seconds: uptime.0 / 1000,
+        settled: world.is_settled(),
         paths: count(world.paths().count()),
         dead_paths: count(world.paths().filter(|(_, path)| path.state() == PathState::Dead).count()),
         devices: count(world.devices().count()),

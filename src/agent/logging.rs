@@ -11,6 +11,29 @@ const REFILL: Millis = Millis(5_000);
 /// Buckets kept; more subjects than this at a time and the oldest knowledge goes.
 const MOST_BUCKETS: usize = 65_536;
 
+/// Starts writing to standard error: under systemd one line with a priority that the journal understands, else with
+/// the time. `RUST_LOG` chooses other levels.
+pub fn start_logging() {
+    use std::io::Write;
+    let journal = std::env::var_os("JOURNAL_STREAM").is_some();
+    let env = env_logger::Env::default().default_filter_or("info,devicemapper=warn");
+    env_logger::Builder::from_env(env)
+        .format(move |out, record| {
+            if journal {
+                let priority = match record.level() {
+                    log::Level::Error => 3,
+                    log::Level::Warn => 4,
+                    log::Level::Info => 6,
+                    log::Level::Debug | log::Level::Trace => 7,
+                };
+                writeln!(out, "<{priority}>{}", record.args())
+            } else {
+                writeln!(out, "{} {} {}", out.timestamp_millis(), record.level(), record.args())
+            }
+        })
+        .init();
+}
+
 struct Bucket {
     tokens: u32,
     refilled: Millis,

@@ -12,4 +12,5 @@ mod logging;
 mod persist;
 mod run;
 
+pub use logging::start_logging;
 pub use run::{Options, run};

@@ -186,6 +186,8 @@ pub struct Status {
     pub interface_version: u32,
     /// Seconds since the agent started.
     pub uptime_seconds: u64,
+    /// Whether everything known was acted upon: no path waits to be identified, no map to be made or changed.
+    pub settled: bool,
     /// Paths known.
     pub paths: u64,
     /// Those of them that are dead.

@@ -80,6 +80,9 @@ pub struct TargetFacts {
     pub identifier: String,
     /// `Target Transport Details` of `core path list`.
     pub details: String,
+    /// Address and port of the portal that an iSCSI session is logged in to, `10.0.0.1:3260` or `[fe80::1]:3260`:
+    /// what tells two sessions to one portal group apart. `None` on other transports.
+    pub portal: Option<String>,
     /// State of the transport to this port in the transport's own words: FC `port_state` (`Online`, `Blocked`,
     /// `Not Present`, ...), iSCSI session state (`LOGGED_IN`, `FAILED`, `FREE`); `None` where there is none.
     pub port_state: Option<String>,

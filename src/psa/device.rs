@@ -75,8 +75,6 @@ pub struct Device {
     pub pending: Option<Pending>,
     /// Ticket of the action on the map that is under way.
     pub in_flight: Option<u64>,
-    /// The map changed while an action was under way: look at it afterwards.
-    pub observe_again: bool,
     /// When the last action on the map ended.
     pub last_done: Millis,
     /// The last failure of an action, and until when nothing is tried.
@@ -114,7 +112,6 @@ impl Device {
             last_join: now,
             pending: None,
             in_flight: None,
-            observe_again: false,
             last_done: Millis(0),
             failure: None,
         }

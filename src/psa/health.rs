@@ -71,7 +71,8 @@ impl World {
 
     /// One answer.
     fn take_in(&mut self, id: Hctl, reply: &Reply) {
-        let good = reply.outcome == Outcome::Good;
+        // A recovered error comes with its data.
+        let good = reply.outcome.carried_out();
         match &reply.command {
             Command::TestUnitReady => self.link_is(id, link_from(&reply.outcome)),
             Command::Inquiry if good => self.inquiry_is(id, &reply.data),
@@ -301,20 +302,13 @@ impl World {
         }
         let groups = std::collections::BTreeMap::new();
         let evidence = Self::evidence(path, device.map_or(&groups, |device| &device.groups));
-        let satp = device
-            .and_then(|device| device.selection.as_ref())
-            .map_or(super::satp::by_name("VMW_SATP_LOCAL"), |selection| {
-                Some(selection.satp)
-            });
+        let satp = device.and_then(|device| device.selection.as_ref()).map(|selection| selection.satp);
         let Some(satp) = satp else {
-            return path.judgement.clone();
+            let reason = "its SATP is not chosen yet".to_owned();
+            return Judgement { state: PathState::Unknown, reason, class: None };
         };
         let mut judgement = satp.judge(&evidence);
-        // Without a device there is no class: the link is all that is known.
-        judgement.class = match device.and_then(|device| device.selection.as_ref()) {
-            Some(_) => judgement.class.or(class),
-            None => None,
-        };
+        judgement.class = judgement.class.or(class);
         let mismatch = device.and_then(|device| self.mismatch(path, device));
         if let Some(reason) = mismatch {
             return Judgement {

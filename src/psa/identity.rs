@@ -22,24 +22,26 @@
 //! | T10 vendor identification | `t10.` text | `1` text |
 //! | any other NAA (3 is locally assigned) | `naa.` hex | `3` hex |
 //!
-//! - The order and the WWIDs are those of `55-scsi-sg3_id.rules` (Debian 12 and 13, package sg3-utils-udev, on which
-//!   multipath-tools depends; checked against `sg_inq --export` 1.46), and multipath-tools has the same order where
-//!   it reads page 83h itself. Debian 13's rules stop before the last row unless told otherwise
-//!   (`.SCSI_ID_SERIAL_SRC`); here it is taken, because such a device would have no name at all.
+//! - The order and the WWIDs are those of `55-scsi-sg3_id.rules` (Debian's package sg3-utils-udev, on which
+//!   multipath-tools depends; compared with what `sg_inq --export` 1.46 prints), and multipath-tools has the same
+//!   order where it reads page 83h itself. Since sg3_utils 1.48 (Debian 13) the rules stop before the last row unless
+//!   told otherwise (`.SCSI_ID_SERIAL_SRC`); here it is taken, because such a device would have no name at all.
 //! - `scsi_id` of systemd, which sets `ID_SERIAL` only where the sg3 rules are not installed, takes any NAA before
 //!   EUI-64 and T10, and knows no name strings: a device with NAA 3 and T10 (scsi_debug) has another `ID_SERIAL` there.
-//! - Of two designators of one kind the first wins, as in `scsi_id`, multipath-tools and the kernel. (The sg3 rules
-//!   import both into one variable, so the last wins there; no array is known to send two.)
+//! - Of two designators of one kind the first wins, as in `scsi_id` and multipath-tools. (The sg3 rules import both
+//!   into one variable, so the last wins there.)
 //! - An identifier of the wrong length, in a code set that its type does not have (NAA in ASCII), of zeros, or a T10
 //!   designator with nothing but the vendor's name is passed over: it might name many units.
 //! - WWID of T10 text as `sg_inq` prints it: no NULs, no blanks at the ends, each run of blanks inside one `_`, bytes
 //!   outside of ASCII and control characters `.`, anything but letters, digits and `#+-.:=@_` as `\xNN`. In code set
 //!   binary: hex. multipath-tools reading the page itself does not escape, and drops the first four characters of a
 //!   name string; it does so only where udev has no `ID_SERIAL`.
-//! - A SATA disk has a T10 designator `ATA     MODEL SERIAL`. The sg3 rules prefer it to all others and leave the `1
-//!   ATA_` away (to agree with `ata_id`): so the WWID is that, while the device id goes by the table.
+//! - A SATA disk has a T10 designator `ATA     MODEL SERIAL`. The sg3 rules prefer it to all others and leave its
+//!   `ATA_` and the leading `1` away, to agree with `ata_id`: so the WWID is that, while the device id goes by the
+//!   table.
 //! - Device id of T10 text as ESXi prints it (`t10.ATA_____WDC_WD40EFRX2D68WT0N0___...`): each blank `_`, letters,
-//!   digits and `_` as they are, other bytes as two upper-case hex digits.
+//!   digits and `_` as they are, other bytes as two upper-case hex digits. (From listings that people published; how
+//!   ESXi writes a T10 designator in code set binary differs, nibbles swapped, and is not imitated.)
 //!
 //! # Limits of device-mapper
 //!

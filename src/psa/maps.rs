@@ -15,9 +15,6 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Every dm UUID of a multipath map begins so; the rest is the WWID.
 pub const UUID_PREFIX: &str = "mpath-";
 
-/// An observation that arrives so soon after an action ended may have been made before it.
-const STALE: Millis = Millis(1000);
-
 /// First and longest pause after a failed action on a map.
 const RETRY_FIRST: Millis = Millis(1000);
 const RETRY_LONGEST: Millis = Millis(60_000);
@@ -30,25 +27,8 @@ const HOLD_LONGEST: Millis = Millis(60_000);
 impl World {
     /// A map was found or changed.
     pub(super) fn map_seen(&mut self, map: Map) {
-        let Some(wwid) = map.uuid.strip_prefix(UUID_PREFIX).map(str::to_owned) else {
-            return;
-        };
-        let now = self.now;
-        let recent = self.devices.get_mut(&wwid).is_some_and(|device| {
-            if device.in_flight.is_some() {
-                device.observe_again = true;
-                return true;
-            }
-            device.last_done.0 != 0 && now.since(device.last_done) < STALE
-        });
-        if !recent {
+        if let Some(wwid) = map.uuid.strip_prefix(UUID_PREFIX).map(str::to_owned) {
             self.observed(&wwid, map);
-        } else if self
-            .devices
-            .get(&wwid)
-            .is_some_and(|device| device.in_flight.is_none())
-        {
-            self.act(&wwid, vec![MapStep::Observe]);
         }
     }
 
@@ -158,13 +138,6 @@ impl World {
         match observed {
             Some(map) => self.observed(&wwid, map),
             None => self.forget_map(&wwid, name),
-        }
-        let again = self
-            .devices
-            .get_mut(&wwid)
-            .is_some_and(|d| std::mem::take(&mut d.observe_again));
-        if again && self.map_of(&wwid).is_some() {
-            self.act(&wwid, vec![MapStep::Observe]);
         }
     }
 

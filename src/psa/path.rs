@@ -42,11 +42,11 @@ pub struct BlockFacts {
     pub size: Sectors,
     /// Whether the kernel holds it for read-only.
     pub read_only: bool,
-    /// The largest I/O that it takes, `queue/max_hw_sectors_kb`; 0 if unknown.
+    /// Largest transfer that HBA and transport take, in bytes (`queue/max_hw_sectors_kb`); 0 if it cannot be told.
     pub max_io_bytes: u64,
-    /// Its queue depth; 0 if unknown.
+    /// Commands that the host sends to the device at once (`device/queue_depth`); 0 if it cannot be told.
     pub queue_depth: u32,
-    /// Whether it says that it rotates.
+    /// Whether the disk says that it spins (`queue/rotational`).
     pub rotational: bool,
     /// Who uses the disk or one of its partitions, other than a dm-multipath map over the whole disk.
     pub usage: Vec<Usage>,

@@ -17,8 +17,11 @@ use std::collections::{BTreeMap, BTreeSet};
 /// they move a logical unit; 50 is the most that it takes.
 const PG_INIT_RETRIES: u32 = 50;
 
-/// A map that nobody needs is looked at this often until the last user has closed it.
+/// A map without paths is removed when its last user has closed it, which nobody announces: it is looked at this often.
 const REMOVAL_POLL: Millis = Millis(5_000);
+
+/// A map whose table or status could not be read is looked at this often.
+const UNREADABLE_POLL: Millis = Millis(1_000);
 
 /// What a look at a device found out.
 struct View {
@@ -424,6 +427,15 @@ impl World {
         vec![MapStep::Create(wanted.table_to_load())]
     }
 
+    /// Whether the device is about to get its map.
+    pub(super) fn awaits_creation(&self, device: &Device) -> bool {
+        let serves = |path: &Path| path.state().serves_io() && matches!(path.identity, Identity::Proven(_));
+        device.disposition == Disposition::Stacked
+            && device.failure.is_none()
+            && self.map_of(&device.wwid).is_none()
+            && self.paths_of(device).any(serves)
+    }
+
     /// When the set of paths of a new device may be taken for complete; `None` if it may be now.
     fn settles_at(&self, device: &Device) -> Option<Millis> {
         let settle = self.settings.settle_ms;
@@ -456,7 +468,7 @@ impl World {
             return vec![MapStep::Resume];
         }
         let (Ok(table), Ok(_)) = (&map.table, &map.status) else {
-            return Vec::new();
+            return self.observe_after(wwid, UNREADABLE_POLL);
         };
         let orphaned = device.paths.is_empty();
         if orphaned && map.open_count == 0 {
@@ -481,7 +493,7 @@ impl World {
                 Difference::None => {
                     self.settled(wwid);
                     return if orphaned {
-                        self.await_last_close(wwid)
+                        self.observe_after(wwid, REMOVAL_POLL)
                     } else {
                         Vec::new()
                     };
@@ -520,12 +532,12 @@ impl World {
         }
     }
 
-    /// A map without paths is removed when its last user has closed it, which nobody announces.
-    fn await_last_close(&mut self, wwid: &str) -> Vec<MapStep> {
+    /// Looks at the map again this long after the last look.
+    fn observe_after(&mut self, wwid: &str, pause: Millis) -> Vec<MapStep> {
         let Some(device) = self.devices.get(wwid) else {
             return Vec::new();
         };
-        let at = device.last_done.after(REMOVAL_POLL);
+        let at = device.last_done.after(pause);
         if at <= self.now {
             return vec![MapStep::Observe];
         }

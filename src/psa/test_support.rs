@@ -36,6 +36,7 @@ pub fn facts(hctl: &str, name: &str) -> PathFacts {
             identifier: format!("fc.target{}", hctl.target),
             details: String::new(),
             port_state: None,
+            portal: None,
         },
     }
 }

@@ -6,7 +6,7 @@
 //! MapSeen, MapDone ──> what the kernel has ─────────────────────────────────────────┘   against the kernel's
 //! ```
 //!
-//! Invariants: see design.md section 4. Tests: `tests/world.rs` (examples), `tests/properties.rs` (over `sim/`).
+//! Invariants: "What it never does" in the README. Tests: `tests/world.rs` (examples), `tests/properties.rs` (over `sim/`).
 
 use super::action::{Action, Notice, Severity};
 use super::claim::{Ruleset, builtin_rules};
@@ -136,15 +136,15 @@ impl World {
         self.schedule.next()
     }
 
-    /// Whether nothing is under way: every path examined, every map as wanted.
+    /// Whether everything that is known was acted upon: no path waits to be identified, no map to be made or
+    /// changed. Checks go on all the time and do not count.
     #[must_use]
-    pub fn is_quiet(&self) -> bool {
-        self.started
-            && self.paths.values().all(|path| path.exam.is_none())
-            && self
-                .devices
-                .values()
-                .all(|device| device.in_flight.is_none() && device.pending.is_none())
+    pub fn is_settled(&self) -> bool {
+        let identifying = |path: &Path| path.exam.is_some() && self.unidentified.contains(&path.facts.hctl);
+        let busy = |device: &Device| {
+            device.in_flight.is_some() || device.pending.is_some() || self.awaits_creation(device)
+        };
+        self.started && !self.paths.values().any(identifying) && !self.devices.values().any(busy)
     }
 
     /// What the agent did since it started.

@@ -3,7 +3,7 @@
 //! Activation is the kernel's wherever it was built with device handlers: an I/O-path failover must survive a dead
 //! agent. The handler gets the argument `1` (optimize): with it `scsi_dh_alua` sends no SET TARGET PORT GROUPS
 //! to a group that is active/non-optimized and whose array also moves logical units by itself. An ANO group serves
-//! I/O, and another host may have had its reasons to move the logical unit: follow-over (psa.md 7).
+//! I/O, and another host may have had its reasons to move the logical unit: follow-over.
 
 use super::{Class, Evidence, Judgement, Link, PortGroup, Satp};
 use crate::psa::path::{Handler, PathState};

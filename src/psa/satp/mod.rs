@@ -169,8 +169,9 @@ fn judge_link(link: &Link) -> Judgement {
 pub fn link_from(outcome: &crate::scsi::outcome::Outcome) -> Link {
     use crate::scsi::outcome::Outcome;
     match outcome {
-        // A busy or reserved logical unit answers: the path works (kernel.md 4.3).
-        Outcome::Good | Outcome::Busy | Outcome::ReservationConflict => Link::Up,
+        // A busy or reserved logical unit answers, and so does one that recovered from an error: the path works.
+        done if done.carried_out() => Link::Up,
+        Outcome::Busy | Outcome::ReservationConflict => Link::Up,
         Outcome::CheckCondition(sense) => match sense.meaning() {
             SenseMeaning::AccessStateTransition => {
                 Link::Refused(AccessState::Transitioning, *sense)

@@ -1,6 +1,6 @@
 //! Which SATP takes a device.
 //!
-//! Rules are tried in ESXi's order (psa.md 2.2); a SATP may decline a device that a rule gives it, then the next
+//! Rules are tried in ESXi's order; a SATP may decline a device that a rule gives it, then the next
 //! rule is tried. Invariant: there is always an answer, and a trace of how it came about.
 
 use super::{Evidence, Satp, by_name};

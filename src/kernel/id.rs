@@ -1,0 +1,288 @@
+//! Whose disk is it? What `dm-psa-id` tells udev about a disk before anybody looks into it.
+//!
+//! Input: the name of a disk, and a file tree with `sys`, `proc`, `run` and `etc` (the host's, or a test's). Output:
+//! a [`Decision`], or an error if there is not even a disk to judge. In order:
+//!
+//! 1. the agent's [`Mark`] decides, if it is about this disk;
+//! 2. a disk below a multipath map is a path, whoever made the map;
+//! 3. a disk in use is not a path: udev properties that hide it would make systemd unmount it;
+//! 4. a disk whose WWID had a map before is a path, even while no agent is running: at boot udev comes first;
+//! 5. with an agent running, a disk behind a SAN transport, or of an array that reports target port groups, is
+//!    hidden until the agent has judged it and set the mark.
+//!
+//! Invariants: no device is opened, and no process waited for; files of the kernel are read from its caches. Runs for
+//! each event of each disk: everything is read at most once, and only if it is needed.
+//! Tests: `tests/dm_psa_id.rs` with the trees in `tests/golden/id`.
+
+use super::usage;
+use crate::psa::memory::Memory;
+use crate::psa::path::Usage;
+use crate::psa::units::DevT;
+use std::fmt;
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// The answer, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// Whether the disk is to be hidden as a path.
+    pub path: bool,
+    /// What decided.
+    pub reason: Reason,
+}
+
+/// What decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// The agent's mark.
+    Marked,
+    /// It is below a multipath map.
+    InMap,
+    /// Somebody else uses it.
+    InUse(Usage),
+    /// Its WWID had a map before.
+    Remembered(String),
+    /// An agent is running, and the disk hangs on a transport that is shared by design.
+    San,
+    /// An agent is running, and the disk reports target port groups.
+    TargetPortGroups,
+    /// Nothing says that it is a path.
+    Unclaimed,
+}
+
+impl fmt::Display for Reason {
+    /// One word, for a udev property.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Reason::Marked => "marked",
+            Reason::InMap => "in-map",
+            Reason::InUse(Usage::Mounted { .. }) => "mounted",
+            Reason::InUse(Usage::Swap { .. }) => "swap",
+            Reason::InUse(Usage::Held { .. }) => "held",
+            Reason::Remembered(_) => "remembered",
+            Reason::San => "san",
+            Reason::TargetPortGroups => "target-port-groups",
+            Reason::Unclaimed => "unclaimed",
+        })
+    }
+}
+
+impl fmt::Display for Decision {
+    /// The lines that `IMPORT{program}` reads.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "DM_MULTIPATH_DEVICE_PATH={}", u8::from(self.path))?;
+        writeln!(f, "DM_PSA_REASON={}", self.reason)
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum IdError {
+    /// The argument cannot be the name of a disk.
+    #[error("`{0}` is not the name of a block device")]
+    Name(String),
+    /// The disk is not there, or went away.
+    #[error("cannot read the number of {name}: {source}")]
+    NoDisk {
+        /// `sdc`.
+        name: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// Nobody can tell whether the disk is in use.
+    #[error("cannot tell who uses {name}: {source}")]
+    Usage {
+        /// `sdc`.
+        name: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+}
+
+/// The agent's word about a disk, in the file [`Mark::path`]: `1` (a path) or `0` (left alone), and after a blank the
+/// disk's sequence number, if the kernel has one.
+///
+/// Device numbers are used again at once; the sequence number (sysfs `diskseq`, since 5.15) is not, so a mark that
+/// was left behind is told from one about the disk at hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// Whether the disk is a path of ours.
+    pub owned: bool,
+    /// Of the disk that was judged; `None` on a kernel that does not count.
+    pub diskseq: Option<u64>,
+}
+
+impl Mark {
+    /// Where the mark of a disk is kept.
+    #[must_use]
+    pub fn path(root: &Path, dev: DevT) -> PathBuf {
+        root.join("run/dm-psa/paths").join(dev.to_string())
+    }
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", u8::from(self.owned))?;
+        match self.diskseq {
+            Some(diskseq) => write!(f, " {diskseq}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl FromStr for Mark {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let mut words = text.split_ascii_whitespace();
+        let owned = match words.next() {
+            Some("1") => true,
+            Some("0") => false,
+            _ => return Err(()),
+        };
+        let diskseq = words.next().map(str::parse).transpose().map_err(|_| ())?;
+        Ok(Mark { owned, diskseq })
+    }
+}
+
+/// Judges the disk `name` (`sdc`) by the files below `root`.
+///
+/// # Errors
+/// There is no such disk, or whether it is in use cannot be told. udev then keeps what it knew.
+pub fn decide(root: &Path, name: &str) -> Result<Decision, IdError> {
+    if name.is_empty() || name.starts_with('.') || name.contains('/') {
+        return Err(IdError::Name(name.to_owned()));
+    }
+    let dir = root.join("sys/block").join(name);
+    let dev = usage::read_dev(&dir).map_err(|source| IdError::NoDisk {
+        name: name.to_owned(),
+        source,
+    })?;
+    let unknown_usage = |source| IdError::Usage {
+        name: name.to_owned(),
+        source,
+    };
+    let answer = |path, reason| Ok(Decision { path, reason });
+
+    if let Some(mark) = mark(root, dev, &dir) {
+        return answer(mark.owned, Reason::Marked);
+    }
+    let holders = usage::holders(&dir).map_err(unknown_usage)?;
+    if holders.iter().any(|holder| holder.is_multipath) {
+        return answer(true, Reason::InMap);
+    }
+    let users = usage::users(root, name).map_err(unknown_usage)?;
+    if let Some(user) = users.into_iter().next() {
+        return answer(false, Reason::InUse(user));
+    }
+    if let Some(wwid) = remembered(root, &dir) {
+        return answer(true, Reason::Remembered(wwid));
+    }
+    if root.join("run/dm-psa/io.dmpsa").exists() && attribute(&dir, "device/type") == "0" {
+        if on_san(&dir) {
+            return answer(true, Reason::San);
+        }
+        if reports_target_port_groups(&dir) {
+            return answer(true, Reason::TargetPortGroups);
+        }
+    }
+    answer(false, Reason::Unclaimed)
+}
+
+/// The agent's mark, unless it is about a disk that had this number before.
+fn mark(root: &Path, dev: DevT, dir: &Path) -> Option<Mark> {
+    let text = fs::read_to_string(Mark::path(root, dev)).ok()?;
+    let mark: Mark = text.parse().ok()?;
+    let stale = mark.diskseq.is_some_and(|judged| {
+        attribute(dir, "diskseq")
+            .parse::<u64>()
+            .is_ok_and(|present| present != judged)
+    });
+    (!stale).then_some(mark)
+}
+
+/// The WWID of the disk, if it is among those that had a map.
+fn remembered(root: &Path, dir: &Path) -> Option<String> {
+    let file = root.join("etc/dm-psa/state/memory.json");
+    let text = match fs::read_to_string(&file) {
+        Ok(text) => text,
+        Err(error) => {
+            if error.kind() != ErrorKind::NotFound {
+                eprintln!("dm-psa-id: {}: {error}", file.display());
+            }
+            return None;
+        }
+    };
+    // A damaged file must not take every disk of the host away from udev: it is told, and nothing is remembered.
+    let memory: Memory = serde_json::from_str(&text)
+        .inspect_err(|error| eprintln!("dm-psa-id: {}: {error}", file.display()))
+        .ok()?;
+    if memory.devices.is_empty() {
+        return None;
+    }
+    let wwid = wwid(&fs::read(dir.join("device/vpd_pg83")).ok()?)?;
+    memory.devices.contains(&wwid).then_some(wwid)
+}
+
+/// Whether the way to the disk leads through a port of a storage network, by the kernel's name for the far end
+/// (FC and FCoE `rport-H:C-N`, iSCSI `sessionN`).
+fn on_san(dir: &Path) -> bool {
+    let Ok(device) = fs::canonicalize(dir.join("device")) else {
+        return false;
+    };
+    device.components().any(|component| {
+        let name = component.as_os_str().to_string_lossy();
+        let number = |prefix| {
+            name.strip_prefix(prefix)
+                .is_some_and(|rest: &str| rest.starts_with(|c: char| c.is_ascii_digit()))
+        };
+        number("rport-") || number("session")
+    })
+}
+
+/// TPGS of the standard INQUIRY data (SPC-5 6.7.2: byte 5, bits 4 and 5) that the kernel got when it found the disk.
+fn reports_target_port_groups(dir: &Path) -> bool {
+    fs::read(dir.join("device/inquiry"))
+        .is_ok_and(|inquiry| inquiry.get(5).is_some_and(|byte| byte & 0x30 != 0))
+}
+
+/// A sysfs attribute without its line end; empty if it cannot be read.
+fn attribute(dir: &Path, name: &str) -> String {
+    fs::read_to_string(dir.join(name))
+        .map(|text| text.trim_end().to_owned())
+        .unwrap_or_default()
+}
+
+/// What `dm-psa-id --map` prints for the map with this dm UUID (`mpath-3600...`): the properties that the links in
+/// `/dev/disk/by-id` are made of. `None` if it is not a multipath map, or if its id would break a udev property.
+///
+/// The names are those of kpartx, whose rules make the links of partitions from them. Only an NAA designator
+/// (WWIDs that begin with `3`) is a World Wide Name that the paths have a link for.
+#[must_use]
+pub fn map_properties(uuid: &str) -> Option<String> {
+    let wwid = uuid.strip_prefix("mpath-")?;
+    let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '\'' | '\\' | '/' | '$' | '%');
+    if wwid.is_empty() || !wwid.chars().all(plain) {
+        return None;
+    }
+    let mut lines = format!("DM_TYPE=scsi\nDM_SERIAL={wwid}\n");
+    if let Some(naa) = wwid.strip_prefix('3') {
+        lines.push_str(&format!("DM_WWN=0x{naa}\n"));
+    }
+    Some(lines)
+}
+
+fn wwid(page: &[u8]) -> Option<String> {
+    let mut rest = page.get(4..)?;
+    while let [_, b1, _, len, tail @ ..] = rest {
+        let body = tail.get(..usize::from(*len))?;
+        if b1 & 0x3f == 3 {
+            return Some(
+                "3".to_owned() + &body.iter().map(|b| format!("{b:02x}")).collect::<String>(),
+            );
+        }
+        rest = tail.get(usize::from(*len)..)?;
+    }
+    None
+}

@@ -1,0 +1,235 @@
+# shellcheck shell=bash
+# What every LIO array here has in common.
+#
+# An array has LUs 1..N, ports 1..M and target port groups. A LU has the same
+# LUN on every port, a group the same id on every LU (LIO keeps groups per LU).
+# The functions lio_loop, lio_iscsi and lio_fc build one array each and take:
+#
+#   --lus N                 LUs (1)
+#   --groups 'ID:STATE:PORT[,PORT...] ...'
+#                           target port groups ('1:ao:1,2 2:ano:3,4')
+#   --alua none|implicit|explicit|both    what the LUs offer (both)
+#   --size MB               of each LU (64)
+#   --first K               number of the first LU (1): a second array
+#   --lun-base N            LUN of LU 1 (0 on tcm_loop, else 1). LIO never
+#                           refuses LUN 0: where nothing is mapped there, a
+#                           RAM disk answers, with PQ 1 and another identity,
+#                           and takes reads and writes. Only other LUNs end in
+#                           5/25/00 when they are unmapped.
+#
+# STATE is ao, ano, standby, unavailable, lba, offline or transitioning.
+#
+# Verbs, with ports and LUs as numbers ("all" for each of them):
+#
+#   path_down PORT...   path_up PORT...       a port stops and goes on answering
+#   alua_set GROUP STATE [LU...]              implicit change, by the array
+#   alua_status [LU...]                       "LU GROUP STATE none|explicit|implicit",
+#                                             the last being who changed it last
+#   lu_remove LU [PORT...]   lu_add LU [PORT...]   unmapped, mapped again
+#   port_remove PORT...  port_add PORT...     the port is gone from the array
+#   path_dev PORT LU                          its sdX
+#   path_delete SDX|H:C:T:L ...   path_rescan H:C:T:L ...    the host's side
+#   path_hctl SDX                             its H:C:T:L
+#   lu_wwid LU   lu_naa LU                    3600..., naa.600...
+#
+# The port verbs act on the transport of the array made last (LAB_TRANSPORT).
+
+LAB_TARGET=/sys/kernel/config/target
+LAB_STORE=/dev/shm
+LAB_TRANSPORT=''
+# Each LUN's group, so that a LUN that comes back goes to its group again.
+declare -A LAB_PORT_GROUP=()
+LAB_LUS=''
+LAB_PORTS=''
+LAB_LUN_BASE=0
+
+lab_die() { echo "lab: $*" >&2; exit 99; }
+
+alua_code() {
+    case $1 in
+        ao) REPLY=0 ;; ano) REPLY=1 ;; standby) REPLY=2 ;; unavailable) REPLY=3 ;;
+        lba) REPLY=4 ;; offline) REPLY=14 ;; transitioning) REPLY=15 ;;
+        *) lab_die "no such ALUA state: $1" ;;
+    esac
+}
+
+# Parse the options that all arrays share into LAB_OPT_*.
+array_options() {
+    LAB_OPT_lus=1 LAB_OPT_groups='1:ao:1,2 2:ano:3,4' LAB_OPT_alua=both LAB_OPT_size=64 LAB_OPT_first=1
+    if [ "$LAB_TRANSPORT" = loop ]; then LAB_LUN_BASE=0; else LAB_LUN_BASE=1; fi
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --lus) LAB_OPT_lus=$2 ;;
+            --groups) LAB_OPT_groups=$2 ;;
+            --alua) LAB_OPT_alua=$2 ;;
+            --size) LAB_OPT_size=$2 ;;
+            --first) LAB_OPT_first=$2 ;;
+            --lun-base) LAB_LUN_BASE=$2 ;;
+            *) lab_die "no such array option: $1" ;;
+        esac
+        shift 2
+    done
+    local group id ports port
+    LAB_LUS='' LAB_PORTS=''
+    for ((id = LAB_OPT_first; id < LAB_OPT_first + LAB_OPT_lus; id++)); do LAB_LUS+=" $id"; done
+    for group in $LAB_OPT_groups; do
+        IFS=: read -r id _ ports <<<"$group"
+        for port in ${ports//,/ }; do
+            LAB_PORT_GROUP[$LAB_TRANSPORT$port]=$id
+            LAB_PORTS+=" $port"
+        done
+    done
+}
+
+# The backstores with their port groups.
+array_lus() {
+    local lu group id state file type b
+    mkdir -p /etc/target/alua /etc/target/pr
+    modprobe -a target_core_mod target_core_file
+    case $LAB_OPT_alua in
+        none) type=0 ;; implicit) type=1 ;; explicit) type=2 ;; both) type=3 ;;
+        *) lab_die "--alua takes none, implicit, explicit or both" ;;
+    esac
+    for lu in $LAB_LUS; do
+        b=$LAB_TARGET/core/fileio_$lu/lu$lu
+        [ ! -d "$b" ] || continue
+        mkdir -p "$b"
+        file=$LAB_STORE/lu$lu
+        truncate -s "${LAB_OPT_size}M" "$file"
+        echo "fd_dev_name=$file,fd_dev_size=$((LAB_OPT_size * 1048576)),fd_buffered_io=1" >"$b/control"
+        # The NAA id is made of the first 25 hex digits of the serial number.
+        printf '%08daabbccdd\n' "$lu" >"$b/wwn/vpd_unit_serial"
+        echo 1 >"$b/enable"
+        for group in $LAB_OPT_groups; do
+            IFS=: read -r id state _ <<<"$group"
+            mkdir "$b/alua/g$id"
+            echo "$id" >"$b/alua/g$id/tg_pt_gp_id"
+            # A state can be written only while implicit changes are allowed.
+            echo 3 >"$b/alua/g$id/alua_access_type"
+            # The default delays every command of a non-optimized port by 100 ms.
+            echo 0 >"$b/alua/g$id/nonop_delay_msecs"
+            alua_code "$state"
+            echo "$REPLY" >"$b/alua/g$id/alua_access_state"
+            echo $type >"$b/alua/g$id/alua_access_type"
+            # As if it had always been so: see alua_status.
+            echo 0 >"$b/alua/g$id/alua_access_status"
+        done
+    done
+}
+
+# lun_map TPG_DIR LU PORT: export the LU and put it in its group
+lun_map() {
+    local l=$1/lun/lun_$(($2 - 1 + LAB_LUN_BASE)) group=${LAB_PORT_GROUP[$LAB_TRANSPORT$3]:-}
+    mkdir -p "$l" && ln -s "$LAB_TARGET/core/fileio_$2/lu$2" "$l/lu" || return
+    [ -z "$group" ] || echo "g$group" >"$l/alua_tg_pt_gp"
+}
+
+lun_unmap() {
+    local l=$1/lun/lun_$(($2 - 1 + LAB_LUN_BASE))
+    [ ! -e "$l/lu" ] || rm "$l/lu"
+    [ ! -d "$l" ] || rmdir "$l"
+}
+
+# lun_unmap_all TPG_DIR
+lun_unmap_all() {
+    local l
+    for l in "$1"/lun/lun_*; do
+        [ ! -d "$l" ] || lun_unmap "$1" $((${l##*lun_} + 1 - LAB_LUN_BASE))
+    done
+}
+
+lab_ports() { if [ $# = 0 ] || [ "$1" = all ]; then echo "$LAB_PORTS"; else echo "$*"; fi; }
+
+path_down() { local p; for p in $(lab_ports "$@"); do "${LAB_TRANSPORT}_down" "$p"; done; }
+path_up() { local p; for p in $(lab_ports "$@"); do "${LAB_TRANSPORT}_up" "$p"; done; }
+port_remove() { local p; for p in $(lab_ports "$@"); do "${LAB_TRANSPORT}_port_remove" "$p"; done; }
+port_add() { local p; for p in $(lab_ports "$@"); do "${LAB_TRANSPORT}_port_add" "$p"; done; }
+path_dev() { "${LAB_TRANSPORT}_dev" "$@"; }
+
+lu_remove() {
+    local lu=$1 p; shift
+    for p in $(lab_ports "$@"); do "${LAB_TRANSPORT}_tpg" "$p"; "${LAB_TRANSPORT}_lun_unmap" "$REPLY" "$lu" "$p"; done
+}
+lu_add() {
+    local lu=$1 p; shift
+    for p in $(lab_ports "$@"); do "${LAB_TRANSPORT}_tpg" "$p"; "${LAB_TRANSPORT}_lun_map" "$REPLY" "$lu" "$p"; done
+}
+
+alua_set() {
+    local group=$1 state=$2 lu
+    shift 2
+    alua_code "$state"
+    if [ $# = 0 ] || [ "$1" = all ]; then
+        # shellcheck disable=SC2086
+        set -- $LAB_LUS
+    fi
+    for lu; do echo "$REPLY" >"$LAB_TARGET/core/fileio_$lu/lu$lu/alua/g$group/alua_access_state"; done
+}
+
+alua_status() {
+    local lu g state status
+    if [ $# = 0 ] || [ "$1" = all ]; then
+        # shellcheck disable=SC2086
+        set -- $LAB_LUS
+    fi
+    for lu; do
+        for g in "$LAB_TARGET/core/fileio_$lu/lu$lu"/alua/g[0-9]*; do
+            read -r state <"$g/alua_access_state"
+            read -r status <"$g/alua_access_status"
+            case $state in
+                0) state=ao ;; 1) state=ano ;; 2) state=standby ;; 3) state=unavailable ;;
+                4) state=lba ;; 14) state=offline ;; 15) state=transitioning ;;
+            esac
+            # The kernel prints "None", "Altered by Explicit STPG" or
+            # "Altered by Implicit ALUA".
+            case $status in *xplicit*) status=explicit ;; *mplicit*) status=implicit ;; *) status=none ;; esac
+            echo "$lu ${g##*/g} $state $status"
+        done
+    done
+}
+
+lu_wwid() { printf '36001405%08daabbccdd000000000\n' "$1"; }
+lu_naa() { printf 'naa.6001405%08daabbccdd000000000\n' "$1"; }
+
+path_hctl() { local d; d=$(readlink "/sys/block/$1/device") && echo "${d##*/}"; }
+
+# path_is PORT LU: that path is a disk (for wait_for)
+path_is() { [ -n "$(path_dev "$1" "$2")" ]; }
+
+hctl_dev() { local b; for b in "/sys/class/scsi_device/$1/device/block/"*; do [ -e "$b" ] && echo "${b##*/}"; done; }
+
+path_delete() {
+    local x
+    for x; do
+        case $x in *:*) echo 1 >"/sys/class/scsi_device/$x/device/delete" ;; *) echo 1 >"/sys/block/$x/device/delete" ;; esac
+    done
+}
+
+path_rescan() {
+    local x h c t l
+    for x; do
+        IFS=: read -r h c t l <<<"$x"
+        if [ "$(<"/sys/class/scsi_host/host$h/proc_name")" = tcm_loopback ]; then
+            # This host's max_lun is 0: it refuses every LUN number, and a scan
+            # of all of them finds LUN 0 only.
+            if [ "$l" = 0 ]; then
+                echo "$c $t -" >"/sys/class/scsi_host/host$h/scan"
+            else
+                lio_loop_relink "$h" "$t" "$l"
+            fi
+        else
+            echo "$c $t $l" >"/sys/class/scsi_host/host$h/scan"
+        fi
+    done
+}
+
+# disk_reads SDX: a read reaches the medium
+disk_reads() { dd if="/dev/$1" of=/dev/null bs=4k count=1 iflag=direct 2>&1; }
+# tur SDX: one TEST UNIT READY. Without -l, sg3-utils 1.48 sends no command at
+# all and still ends with 0.
+tur() { sg_turs -l "/dev/$1"; }
+# settle_path SDX: take the unit attentions that wait on the path
+settle_path() { tur "$1" >/dev/null 2>&1; tur "$1" >/dev/null 2>&1; }
+
+# The disks a transport has just been told of are there, with their links.
+lab_settle() { udevadm settle -t 60; }

@@ -1,0 +1,95 @@
+# shellcheck shell=bash
+# Results, in the words of a test runner, and time.
+#
+# The guest is slow when it is emulated: a fork costs 5 to 10 ms. What is
+# called often here forks nothing and hands its result over in a variable.
+
+LAB_PASSED=0
+LAB_WAITED=0
+LAB_SAID=/run/lab/said.$$
+LAB_FAILED=0
+
+ok() { LAB_PASSED=$((LAB_PASSED + 1)); echo "ok $((LAB_PASSED + LAB_FAILED)) - $*"; }
+
+fail() { LAB_FAILED=$((LAB_FAILED + 1)); echo "not ok $((LAB_PASSED + LAB_FAILED)) - $*"; }
+
+# A remark that is no result: figures, what is being done now.
+# It is seen even from a command that check runs.
+exec {LAB_OUT}>&1
+note() { echo "# $*" >&"$LAB_OUT"; }
+
+# check DESCRIPTION COMMAND...: one result. The command's words are shown only
+# when it fails.
+check() {
+    local what=$1 status
+    shift
+    # No subshell: COMMAND may set variables (LAB_WAITED, REPLY).
+    "$@" >"$LAB_SAID" 2>&1
+    status=$?
+    if [ $status = 0 ]; then
+        ok "$what"
+    else
+        fail "$what"
+        echo "#   $* -> $status"
+        sed 's/^/#   /' "$LAB_SAID"
+    fi
+    return $status
+}
+
+# check_eq DESCRIPTION WANTED GOT
+check_eq() {
+    if [ "$2" = "$3" ]; then ok "$1"; return; fi
+    fail "$1"
+    printf '#   wanted: %s\n#   got:    %s\n' "${2//$'\n'/$'\n'#           }" "${3//$'\n'/$'\n'#           }"
+    return 1
+}
+
+# check_le DESCRIPTION LIMIT GOT: whole numbers, GOT is not above LIMIT
+check_le() {
+    if [ "$3" -le "$2" ] 2>/dev/null; then ok "$1 ($3, limit $2)"; return; fi
+    fail "$1 ($3, limit $2)"
+    return 1
+}
+
+# The tally, whatever way the script ends: a script that dies half way fails.
+lab_tally() {
+    local status=$?
+    trap - EXIT
+    echo "$LAB_PASSED passed, $LAB_FAILED failed"
+    [ $status != 0 ] || [ $LAB_FAILED = 0 ] || status=1
+    exit $status
+}
+trap lab_tally EXIT
+
+# A pipe nobody writes to: reading it with a time limit sleeps without a fork.
+exec {LAB_SLEEP}<> <(:)
+sleep_ms() { local s; printf -v s '%d.%03d' $(($1 / 1000)) $(($1 % 1000)); read -rt "$s" -u "$LAB_SLEEP" || true; }
+
+# now_ms VARIABLE: milliseconds since 1970
+now_ms() { printf -v "$1" %s $((${EPOCHREALTIME/./} / 1000)); }
+
+# wait_for SECONDS COMMAND...: until COMMAND succeeds, tried every 20 ms.
+# LAB_WAITED holds the milliseconds it took. COMMAND should not fork if the
+# time matters.
+wait_for() {
+    local limit=$1 start now
+    shift
+    now_ms start
+    while :; do
+        if "$@" >/dev/null 2>&1; then
+            now_ms now
+            LAB_WAITED=$((now - start))
+            return 0
+        fi
+        now_ms now
+        LAB_WAITED=$((now - start))
+        [ $LAB_WAITED -lt $((limit * 1000)) ] || return 1
+        sleep_ms 20
+    done
+}
+
+# file_is FILE VALUE, file_has FILE PATTERN: forkless conditions for wait_for
+file_is() { local v; read -r v <"$1" && [ "$v" = "$2" ]; } 2>/dev/null
+file_has() { local v; v=$(<"$1") && [[ $v == *$2* ]]; } 2>/dev/null
+not() { ! "$@"; }
+gone() { [ ! -e "$1" ]; }

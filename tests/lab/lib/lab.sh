@@ -1,0 +1,13 @@
+# shellcheck shell=bash
+# The guest's library: `. /lab/lib/lab.sh` at the top of a bash script.
+#
+#   check.sh       ok, fail, check, wait_for, now_ms: results and time
+#   array.sh       what all LIO arrays share: LUs, port groups, verbs
+#   lio_loop.sh    LIO over tcm_loop: one SCSI host per port
+set -u
+LAB_LIB=${BASH_SOURCE[0]%/*}
+# shellcheck source=/dev/null
+for lab_part in check array lio_loop lio_iscsi lio_fc scsi_debug probe io map agent peer; do
+    [ ! -e "$LAB_LIB/$lab_part.sh" ] || . "$LAB_LIB/$lab_part.sh"
+done
+unset lab_part

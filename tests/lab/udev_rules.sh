@@ -1,0 +1,191 @@
+#!/bin/bash
+# The udev rules and the unit by themselves: no agent runs, its part is played here.
+# Needs --systemd: 99-systemd.rules and udevd as hosts run them.
+# shellcheck source=lib/lab.sh
+. /lab/lib/lab.sh
+
+rules=/usr/lib/udev/rules.d
+check "udev accepts the rules" udevadm verify "$rules/56-dm-psa-path.rules" "$rules/56-dm-psa-map.rules"
+check "systemd accepts the unit" systemd-analyze verify --man=no /usr/lib/systemd/system/dm-psa.service
+check_eq "multipath-tools' rules are overridden" "/dev/null /dev/null" \
+    "$(readlink /etc/udev/rules.d/56-dm-mpath.rules /etc/udev/rules.d/60-multipath.rules | xargs)"
+
+property() { udevadm info -q property --property="$2" --value "/dev/$1"; }
+# seen DEVICE NAME VALUE: for wait_for
+seen() { [ "$(property "$1" "$2")" = "$3" ]; }
+link() { local l; l=$(readlink -f "/dev/disk/by-id/$1") && echo "${l##*/}"; }
+
+lio_loop --groups '1:ao:1,2 2:ano:3,4'
+wwid=$(lu_wwid 1)
+paths=()
+for p in 1 2 3 4; do paths+=("$(path_dev $p 1)"); done
+one=${paths[0]}
+
+note "paths"
+check_eq "without agent, mark and memory a disk is not a path" "0 unclaimed" \
+    "$(property "$one" DM_MULTIPATH_DEVICE_PATH) $(property "$one" DM_PSA_REASON)"
+check_eq "... and is ready for systemd" "" "$(property "$one" SYSTEMD_READY)"
+
+# A partition table and a file system with an UUID, seen through the paths.
+# A DOS label by hand (the guest has no fdisk): one Linux partition at sector 2048, 65536 sectors long.
+{
+    head -c 446 /dev/zero
+    printf '\0\0\0\0\203\0\0\0\0\10\0\0\0\0\1\0'
+    head -c 48 /dev/zero
+    printf '\125\252'
+} | dd of="/dev/$one" bs=512 iflag=fullblock conv=fsync status=none
+lab_settle
+blockdev --rereadpt "/dev/$one"
+lab_settle
+mkfs.ext4 -q -U 12345678-1234-1234-1234-123456789abc "/dev/${one}1"
+lab_settle
+check_eq "a partition of an unclaimed disk is found by its file system" ext4 "$(property "${one}1" ID_FS_TYPE)"
+
+mkdir -p /run/dm-psa/paths
+# mark DISK 0|1: as the agent does
+mark() {
+    echo "$2 $(cat "/sys/block/$1/diskseq")" >"/run/dm-psa/paths/$(cat "/sys/block/$1/dev")"
+    echo change >"/sys/block/$1/uevent"
+}
+for d in "${paths[@]}"; do mark "$d" 1; done
+lab_settle
+for d in "${paths[@]}"; do
+    check_eq "$d is a path for all who ask" "1 marked mpath_member 0" \
+        "$(property "$d" DM_MULTIPATH_DEVICE_PATH) $(property "$d" DM_PSA_REASON) $(property "$d" ID_FS_TYPE) $(property "$d" SYSTEMD_READY)"
+done
+udevadm trigger --settle --action=change "/dev/${one}1" 2>/dev/null
+if [ -b "/dev/${one}1" ]; then
+    check_eq "a partition of a path inherits" "1 none 0" \
+        "$(property "${one}1" DM_MULTIPATH_DEVICE_PATH) $(property "${one}1" ID_FS_TYPE) $(property "${one}1" SYSTEMD_READY)"
+else
+    ok "the partitions of a path are deleted (kpartx' 68-del-part-nodes.rules)"
+fi
+check "no by-uuid link leads to a path" test ! -e /dev/disk/by-uuid/12345678-1234-1234-1234-123456789abc
+
+mv /usr/lib/udev/dm-psa-id /usr/lib/udev/dm-psa-id.away
+udevadm trigger --settle --action=change "/dev/$one"
+check_eq "without the helper the last decision stands" "1 mpath_member" \
+    "$(property "$one" DM_MULTIPATH_DEVICE_PATH) $(property "$one" ID_FS_TYPE)"
+mv /usr/lib/udev/dm-psa-id.away /usr/lib/udev/dm-psa-id
+
+mark "$one" 0
+lab_settle
+check_eq "a disk that is given back is a disk again" "0 marked" \
+    "$(property "$one" DM_MULTIPATH_DEVICE_PATH) $(property "$one" DM_PSA_REASON)"
+check_eq "... and ready for systemd" "" "$(property "$one" SYSTEMD_READY)"
+mark "$one" 1
+lab_settle
+
+h=$(path_hctl "${paths[3]}")
+n=$(cat "/sys/block/${paths[3]}/dev")
+path_delete "$h"
+wait_for 5 gone "/sys/class/scsi_device/$h"
+lab_settle
+check "the mark of a disk goes with it" test ! -e "/run/dm-psa/paths/$n"
+path_rescan "$h"
+wait_for 5 path_is 4 1
+lab_settle
+paths[3]=$(path_dev 4 1)
+mark "${paths[3]}" 1
+lab_settle
+
+note "the map"
+dm() { cat "/sys/block/${paths[$1]}/dev"; }
+size=$(cat "/sys/block/$one/size")
+table() { echo "0 $size multipath 1 queue_if_no_path 0 2 1 service-time 0 2 1 $(dm 0) 1 $(dm 1) 1 service-time 0 2 1 $(dm 2) 1 $(dm 3) 1"; }
+name=$(lu_naa 1)
+dmsetup create "$name" --uuid "mpath-$wwid" --table "$(table)"
+lab_settle
+map=$(basename "$(readlink -f "/dev/mapper/$name")")
+links() { echo "$(link "dm-uuid-mpath-$wwid") $(link "dm-name-$name") $(link "wwn-0x${wwid#3}") $(link "scsi-$wwid")"; }
+check_eq "all links lead to the map" "$map $map $map $map" "$(links)"
+check_eq "it is announced" "1 0 1" \
+    "$(property "$map" MPATH_DEVICE_READY) $(property "$map" MPATH_UNCHANGED) $(property "$map" DM_ACTIVATION)"
+check "kpartx made its partition" wait_for 10 test -e "/dev/mapper/$name-part1"
+lab_settle
+part() { local l; l=$(readlink -f /dev/disk/by-uuid/12345678-1234-1234-1234-123456789abc) && echo "${l##*/}"; }
+p1=$(basename "$(readlink -f "/dev/mapper/$name-part1")")
+check_eq "its file system is found there" "$p1" "$(part)"
+check_eq "a disk below a map is a path, mark or not" "1 in-map" "$(
+    rm "/run/dm-psa/paths/$(dm 1)"
+    udevadm trigger --settle --action=change "/dev/${paths[1]}"
+    echo "$(property "${paths[1]}" DM_MULTIPATH_DEVICE_PATH) $(property "${paths[1]}" DM_PSA_REASON)"
+)"
+check "lsblk says mpath" test "$(lsblk -ndo TYPE "/dev/$map")" = mpath
+pvs() { LVM_SUPPRESS_FD_WARNINGS=1 command pvs --devicesfile '' -qo pv_name --noheadings -a 2>/dev/null | xargs; }
+case " $(pvs) " in
+    *"/dev/$one "*) fail "lvm2 does not see the paths: $(pvs)" ;;
+    *) ok "lvm2 does not see the paths" ;;
+esac
+
+# quiet WHAT: the last event told the layers above nothing, and took nothing away
+quiet() {
+    check_eq "$1: quiet" "1 1 0" \
+        "$(property "$map" MPATH_DEVICE_READY) $(property "$map" MPATH_UNCHANGED) $(property "$map" DM_ACTIVATION)"
+    check_eq "... and all links stay" "$map $map $map $map $p1" "$(links) $(part)"
+}
+message() { dmsetup message "$name" 0 "$@"; lab_settle; }
+message "fail_path $(dm 0)"
+quiet "a path fails"
+message "reinstate_path $(dm 0)"
+quiet "it returns"
+
+# resume FLAGS: what a dm worker does: a loaded table made live, with these udev flags.
+# The numbers are those of struct dm_ioctl and DM_DEV_SUSPEND in linux/dm-ioctl.h.
+resume() {
+    python3 - "$name" "$1" <<'P'
+import fcntl, struct, sys
+name, flags = sys.argv[1], int(sys.argv[2], 16)
+# 0x40: DM_UDEV_PRIMARY_SOURCE_FLAG; the cookie itself is nobody's semaphore.
+event = (flags | 0x40) << 16 | 0x4d50
+SKIP_LOCKFS, NOFLUSH = 1 << 10, 1 << 11
+data = struct.pack("=3I7IQ128s129s7x", 4, 0, 0, 312, 312, 0, 0, SKIP_LOCKFS | NOFLUSH, event, 0, 0, name.encode(), b"")
+with open("/dev/mapper/control", "rb") as control:
+    fcntl.ioctl(control, 0xC138FD06, bytearray(data))
+P
+    lab_settle
+}
+dmsetup load "$name" --table "$(table)"
+resume 0x100
+quiet "a reload"
+
+# The last path goes while the kernel's count says that it does not: only the
+# kernel's status is believed.
+note "no path"
+for k in 0 1 2 3; do dmsetup message "$name" 0 "fail_path $(dm $k)"; done
+lab_settle
+check_eq "without a path nobody may look" "0 1 1 1" \
+    "$(property "$map" MPATH_DEVICE_READY) $(property "$map" DM_UDEV_DISABLE_OTHER_RULES_FLAG) $(property "$map" MPATH_UNCHANGED) $(property "$map" DM_PSA_OWED)"
+check_eq "... and all links stay" "$map $map $map $map $p1" "$(links) $(part)"
+before=$SECONDS
+udevadm trigger --action=change "/dev/$map"
+check "... and a triggered event does not hang on it" timeout 20 udevadm settle -t 15
+note "settled after $((SECONDS - before)) s"
+check_eq "... and is quiet as well" "0 1" "$(property "$map" MPATH_DEVICE_READY) $(property "$map" DM_UDEV_DISABLE_OTHER_RULES_FLAG)"
+message "reinstate_path $(dm 2)"
+check_eq "a path is back: announced again" "1 0 1" \
+    "$(property "$map" MPATH_DEVICE_READY) $(property "$map" MPATH_UNCHANGED) $(property "$map" DM_ACTIVATION)"
+check_eq "... and nothing is owed" "" "$(property "$map" DM_PSA_OWED)"
+for k in 0 1 3; do message "reinstate_path $(dm $k)"; done
+
+dmsetup load "$name" --table "$(table)"
+resume 0x500
+check_eq "a reload that the agent says has no usable path" "0 1 1" \
+    "$(property "$map" MPATH_DEVICE_READY) $(property "$map" DM_UDEV_DISABLE_OTHER_RULES_FLAG) $(property "$map" DM_PSA_OWED)"
+dmsetup load "$name" --table "$(table)"
+resume 0x100
+check_eq "... and one that has: announced again" "1 0 1 " \
+    "$(property "$map" MPATH_DEVICE_READY) $(property "$map" MPATH_UNCHANGED) $(property "$map" DM_ACTIVATION) $(property "$map" DM_PSA_OWED)"
+
+note "coldplug"
+udevadm trigger --settle --action=add "/dev/$map"
+check_eq "a coldplug announces it" "1 0 1" \
+    "$(property "$map" MPATH_DEVICE_READY) $(property "$map" MPATH_UNCHANGED) $(property "$map" DM_ACTIVATION)"
+dmsetup suspend --noflush --nolockfs "$name"
+udevadm trigger --settle --action=add "/dev/$map"
+check_eq "a coldplug of a suspended map is remembered" 1 "$(property "$map" DM_PSA_OWED)"
+check_eq "... and all links stay" "$map $map $map $map $p1" "$(links) $(part)"
+resume 0x100
+check_eq "... until it is resumed" "1 0 1 " \
+    "$(property "$map" MPATH_DEVICE_READY) $(property "$map" MPATH_UNCHANGED) $(property "$map" DM_ACTIVATION) $(property "$map" DM_PSA_OWED)"
+check_eq "... and all links stay" "$map $map $map $map $p1" "$(links) $(part)"
