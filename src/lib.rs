@@ -16,7 +16,11 @@
 //!
 //! Start reading at [`psa::world`], the loop on one screen, then [`psa::event`] and [`psa::action`], the vocabulary.
 
+pub mod agent;
 pub mod api;
+pub mod cli;
+pub mod config;
 pub mod kernel;
 pub mod psa;
 pub mod scsi;
+pub mod sim;

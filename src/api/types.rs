@@ -176,3 +176,28 @@ pub struct Section {
     /// Its lines.
     pub lines: Vec<String>,
 }
+
+/// The agent and what it looks after.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the agent.
+    pub version: String,
+    /// [`super::INTERFACE_VERSION`] of the agent.
+    pub interface_version: u32,
+    /// Seconds since the agent started.
+    pub uptime_seconds: u64,
+    /// Whether everything known was acted upon: no path waits to be identified, no map to be made or changed.
+    pub settled: bool,
+    /// Paths known.
+    pub paths: u64,
+    /// Those of them that are dead.
+    pub dead_paths: u64,
+    /// Devices known.
+    pub devices: u64,
+    /// Maps that the agent keeps.
+    pub maps: u64,
+    /// Tables loaded since the agent started: a restart with nothing changed leaves it at 0.
+    pub tables_loaded: u64,
+    /// Maps that queue I/O now because no path is left.
+    pub queueing_maps: u64,
+}

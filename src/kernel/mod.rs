@@ -1,4 +1,20 @@
 //! The only room with file descriptors, ioctls and `unsafe`.
+//!
+//! Input: uevents, sysfs and procfs, completions of SCSI commands, dm events. Output: [`crate::psa::event::Event`]s;
+//! and in the other direction the [`crate::psa::action::Action`]s carried out. Invariants: nothing here decides
+//! anything; no thread that answers for many paths ever waits for one device; every queue has a bound.
+//! Tests: in each file what can be had without a kernel, golden trees in `tests/sysfs_golden.rs`, the rest in the
+//! lab (`tests/lab`).
 
+pub mod dm;
 pub mod id;
+pub mod owner;
+pub mod privilege;
+pub mod sg;
+pub mod sysfs;
+pub mod uevent;
 pub mod usage;
+
+/// Where the threads of this room put their events. It waits while the receiver is behind: that is the
+/// back-pressure, and so the receiver must not wait for a thread of this room.
+pub type Sink = std::sync::Arc<dyn Fn(crate::psa::event::Event) + Send + Sync>;

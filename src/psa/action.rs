@@ -19,8 +19,11 @@ pub enum Action {
         ticket: u64,
         /// The commands, in order.
         commands: Vec<Command>,
-        /// Time for each command, counted by the kernel from its dispatch.
+        /// Time for each command, counted by the kernel from its dispatch; then it is aborted.
         timeout: Millis,
+        /// Time for each command, counted by the agent from its sending; then the examination ends with
+        /// [`crate::scsi::outcome::Outcome::Overdue`], and the command stays out.
+        deadline: Millis,
     },
     /// Change a map; answered by `MapDone`. The world has at most one such action per map outstanding.
     Map {

@@ -1,6 +1,9 @@
 //! Host bus adapters and target ports, as the agent is told of them.
 
+use super::memory::Memory;
+use super::path::PathFacts;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// How a path reaches its logical unit; the words are ESXi's (`claimrule add --transport`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -77,7 +80,80 @@ pub struct TargetFacts {
     pub identifier: String,
     /// `Target Transport Details` of `core path list`.
     pub details: String,
+    /// Address and port of the portal that an iSCSI session is logged in to, `10.0.0.1:3260` or `[fe80::1]:3260`:
+    /// what tells two sessions to one portal group apart. `None` on other transports.
+    pub portal: Option<String>,
     /// State of the transport to this port in the transport's own words: FC `port_state` (`Online`, `Blocked`,
     /// `Not Present`, ...), iSCSI session state (`LOGGED_IN`, `FAILED`, `FREE`); `None` where there is none.
     pub port_state: Option<String>,
+}
+
+/// The runtime name of a path: `vmhbaN:C:T:L`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RuntimeName {
+    /// `N` of `vmhbaN`.
+    pub adapter: u32,
+    /// Channel.
+    pub channel: u32,
+    /// Target.
+    pub target: u32,
+    /// LUN.
+    pub lun: u64,
+}
+
+impl fmt::Display for RuntimeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "vmhba{}:C{}:T{}:L{}",
+            self.adapter, self.channel, self.target, self.lun
+        )
+    }
+}
+
+/// The first number from 0 that is not in `taken`.
+fn first_free(taken: impl Iterator<Item = u32>) -> u32 {
+    let taken: std::collections::BTreeSet<u32> = taken.collect();
+    (0..).find(|n| !taken.contains(n)).unwrap_or(u32::MAX)
+}
+
+/// Gives a path its runtime name, the same after every restart: an adapter and, over iSCSI, a target port that
+/// was never seen before gets the next free number and is remembered. Returns the name and whether `memory`
+/// changed.
+pub fn runtime_name(memory: &mut Memory, facts: &PathFacts) -> (RuntimeName, bool) {
+    let mut learned = false;
+    if !memory.adapters.contains_key(&facts.adapter.key) {
+        let number = first_free(memory.adapters.values().map(|a| a.number));
+        let known = super::memory::RememberedAdapter {
+            number,
+            ..Default::default()
+        };
+        memory.adapters.insert(facts.adapter.key.clone(), known);
+        learned = true;
+    }
+    let adapter = memory
+        .adapters
+        .entry(facts.adapter.key.clone())
+        .or_default();
+    // Software iSCSI has one SCSI host per session, and the number of that host is the only thing in which the
+    // targets of one initiator differ: host, channel and target number say nothing.
+    let target = if facts.transport == Transport::Iscsi {
+        let free = first_free(adapter.targets.values().copied());
+        *adapter
+            .targets
+            .entry(facts.target.identifier.clone())
+            .or_insert_with(|| {
+                learned = true;
+                free
+            })
+    } else {
+        facts.hctl.target
+    };
+    let name = RuntimeName {
+        adapter: adapter.number,
+        channel: facts.hctl.channel,
+        target,
+        lun: facts.hctl.lun,
+    };
+    (name, learned)
 }

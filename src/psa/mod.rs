@@ -11,12 +11,39 @@
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects
 )]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 #![forbid(unsafe_code)]
 
 pub mod action;
 pub mod adapter;
+pub mod claim;
+pub mod device;
+mod discovery;
 pub mod event;
+mod explain;
+mod health;
+pub mod identity;
+mod maps;
 pub mod memory;
 pub mod path;
+mod plan;
+pub mod plugin;
+pub mod psp;
+mod report;
+pub mod satp;
+mod schedule;
+pub mod settings;
 pub mod table;
+#[cfg(test)]
+mod test_support;
 pub mod units;
+pub mod world;

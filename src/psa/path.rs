@@ -1,7 +1,11 @@
 //! A path: one SCSI device of this host, the facts about it and its states.
 
-use super::adapter::{AdapterFacts, TargetFacts, Transport};
-use super::units::{DevT, Hctl, Sectors};
+use super::adapter::{AdapterFacts, RuntimeName, TargetFacts, Transport};
+use super::claim::Claim;
+use super::identity::LogicalUnit;
+use super::satp::{Class, Judgement, Link};
+use super::units::{DevT, Hctl, Millis, Sectors};
+use crate::scsi::inquiry::StandardInquiry;
 use serde::{Deserialize, Serialize};
 
 /// What sysfs and udev say of a path, read without sending a command to it.
@@ -38,6 +42,12 @@ pub struct BlockFacts {
     pub size: Sectors,
     /// Whether the kernel holds it for read-only.
     pub read_only: bool,
+    /// Largest transfer that HBA and transport take, in bytes (`queue/max_hw_sectors_kb`); 0 if it cannot be told.
+    pub max_io_bytes: u64,
+    /// Commands that the host sends to the device at once (`device/queue_depth`); 0 if it cannot be told.
+    pub queue_depth: u32,
+    /// Whether the disk says that it spins (`queue/rotational`).
+    pub rotational: bool,
     /// Who uses the disk or one of its partitions, other than a dm-multipath map over the whole disk.
     pub usage: Vec<Usage>,
 }
@@ -64,6 +74,16 @@ pub enum Usage {
         /// `dm-3 (vg-root)`
         by: String,
     },
+}
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Usage::Mounted { device, at } => write!(f, "{device} is mounted at {at}"),
+            Usage::Swap { device } => write!(f, "{device} is swap"),
+            Usage::Held { device, by } => write!(f, "{device} is held by {by}"),
+        }
+    }
 }
 
 /// Device handler (`scsi_dh`) of the kernel on a path.
@@ -116,5 +136,150 @@ impl PathState {
     #[must_use]
     pub fn serves_io(self) -> bool {
         matches!(self, PathState::Active | PathState::ActiveUnoptimized)
+    }
+}
+
+/// Which logical unit is behind a path, and how sure that is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Identity {
+    /// Not asked yet, or no answer yet.
+    Unknown,
+    /// The path stands in the table of this device's map, found at start; nothing was proven yet.
+    Assumed(String),
+    /// Proven by VPD page 83h and in force.
+    Proven(LogicalUnit),
+    /// Proven once; the path failed since, and it has to be proven again before it carries I/O.
+    Stale(LogicalUnit),
+    /// The logical unit does not name itself: why. It is never stacked.
+    Nameless(String),
+    /// Another logical unit answers than the one that the path was in use for.
+    Quarantined {
+        /// WWID of the device that the path belonged to.
+        expected: String,
+        /// What was found, for a person.
+        found: String,
+    },
+}
+
+impl Identity {
+    /// The logical unit, if it was ever proven and not disproven.
+    #[must_use]
+    pub fn unit(&self) -> Option<&LogicalUnit> {
+        match self {
+            Identity::Proven(unit) | Identity::Stale(unit) => Some(unit),
+            _ => None,
+        }
+    }
+}
+
+/// An examination under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exam {
+    /// Its ticket.
+    pub ticket: u64,
+    /// When it was asked for.
+    pub sent: Millis,
+    /// What it is for.
+    pub stage: Stage,
+}
+
+/// What an examination is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// What kind of device is it?
+    Inquiry,
+    /// Which logical unit is it, and in which state?
+    Identify,
+    /// Is it still well?
+    Check,
+}
+
+/// A path as the world knows it.
+#[derive(Debug, Clone)]
+pub struct Path {
+    /// What sysfs says.
+    pub facts: PathFacts,
+    /// Its runtime name.
+    pub name: RuntimeName,
+    /// Standard INQUIRY data, once read.
+    pub inquiry: Option<StandardInquiry>,
+    /// Which logical unit is behind it.
+    pub identity: Identity,
+    /// WWID of the device that it belongs to.
+    pub device: Option<String>,
+    /// Target port group, from VPD 83.
+    pub port_group: Option<u16>,
+    /// Relative target port, from VPD 83.
+    pub relative_port: Option<u16>,
+    /// Who owns it.
+    pub claim: Option<Claim>,
+    /// What TEST UNIT READY said last.
+    pub link: Link,
+    /// What the SATP makes of it.
+    pub judgement: Judgement,
+    /// The examination under way.
+    pub exam: Option<Exam>,
+    /// Something happened since the examination was sent: examine again when it ends.
+    pub again: bool,
+    /// The next check is to prove the identity again although the path is in use.
+    pub reprove: bool,
+    /// The kernel failed the path at this time; only an examination sent later clears it.
+    pub suspect_since: Option<Millis>,
+    /// Not serving I/O since then.
+    pub failed_since: Option<Millis>,
+    /// How often the kernel failed it while checks said that it is well.
+    pub relapses: u32,
+    /// When the kernel failed it last.
+    pub last_relapse: Millis,
+    /// Not to be reinstated before, because of its relapses.
+    pub hold_until: Millis,
+    /// The mark that udev was given.
+    pub marked: Option<bool>,
+    /// When it became what it is, for people.
+    pub since: Millis,
+}
+
+impl Path {
+    /// A path that was just seen.
+    #[must_use]
+    pub fn new(facts: PathFacts, name: RuntimeName, now: Millis) -> Path {
+        Path {
+            facts,
+            name,
+            inquiry: None,
+            identity: Identity::Unknown,
+            device: None,
+            port_group: None,
+            relative_port: None,
+            claim: None,
+            link: Link::Unchecked("not checked yet".to_owned()),
+            judgement: Judgement {
+                state: PathState::Unknown,
+                reason: "not checked yet".to_owned(),
+                class: None::<Class>,
+            },
+            exam: None,
+            again: false,
+            reprove: false,
+            suspect_since: None,
+            failed_since: None,
+            relapses: 0,
+            last_relapse: Millis(0),
+            hold_until: Millis(0),
+            marked: None,
+            since: now,
+        }
+    }
+
+    /// Number of its disk.
+    #[must_use]
+    pub fn dev(&self) -> Option<DevT> {
+        self.facts.block.as_ref().map(|block| block.dev)
+    }
+
+    /// Its state.
+    #[must_use]
+    pub fn state(&self) -> PathState {
+        self.judgement.state
     }
 }

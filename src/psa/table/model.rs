@@ -18,6 +18,13 @@ pub struct Table {
     pub initial_group: u32,
 }
 
+impl Table {
+    /// Every path, in table order.
+    pub fn paths(&self) -> impl Iterator<Item = &TablePath> {
+        self.groups.iter().flat_map(|group| &group.paths)
+    }
+}
+
 /// The features of a multipath target.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Features {
@@ -31,6 +38,10 @@ pub struct Features {
     pub pg_init_delay_msecs: Option<u32>,
     /// `None` is the kernel's default (request based).
     pub queue_mode: Option<QueueMode>,
+    /// Words of a newer kernel, arguments among them, kept in their order so that they do not blind us: they are
+    /// printed back and otherwise ignored.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown: Vec<String>,
 }
 
 /// How the kernel drives the paths.
@@ -94,6 +105,23 @@ pub struct Status {
     pub groups: Vec<GroupStatus>,
 }
 
+impl Status {
+    /// Whether the status was taken of this table: the same groups with the same paths, in the same order. Text of
+    /// table and status are read one after the other, and a table may be swapped in between.
+    #[must_use]
+    pub fn belongs_to(&self, table: &Table) -> bool {
+        let mine = self
+            .groups
+            .iter()
+            .map(|group| group.paths.iter().map(|path| path.dev));
+        let its = table
+            .groups
+            .iter()
+            .map(|group| group.paths.iter().map(|path| path.dev));
+        self.groups.len() == table.groups.len() && mine.zip(its).all(|(a, b)| a.eq(b))
+    }
+}
+
 /// The state of one group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupStatus {
@@ -110,7 +138,7 @@ pub enum GroupState {
     Active,
     /// `E`: may be used. Also what every group says before the first I/O.
     Enabled,
-    /// `D`: bypassed, used only if no other group has a path.
+    /// `D`: bypassed, used only if no other group has a path. A group in use says `D` too while it is bypassed.
     Disabled,
 }
 

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # What every LIO array here has in common.
 #
-# An array has LUs 1..N, ports 1..M and target port groups. LU K is LUN K-1 on
-# every port. A group is in configfs per LU and has the same id on each.
+# An array has LUs 1..N, ports 1..M and target port groups. A LU has the same
+# LUN on every port, a group the same id on every LU (LIO keeps groups per LU).
 # The functions lio_loop, lio_iscsi and lio_fc build one array each and take:
 #
 #   --lus N                 LUs (1)
@@ -11,6 +11,11 @@
 #   --alua none|implicit|explicit|both    what the LUs offer (both)
 #   --size MB               of each LU (64)
 #   --first K               number of the first LU (1): a second array
+#   --lun-base N            LUN of LU 1 (0 on tcm_loop, else 1). LIO never
+#                           refuses LUN 0: where nothing is mapped there, a
+#                           RAM disk answers, with PQ 1 and another identity,
+#                           and takes reads and writes. Only other LUNs end in
+#                           5/25/00 when they are unmapped.
 #
 # STATE is ao, ano, standby, unavailable, lba, offline or transitioning.
 #
@@ -36,6 +41,7 @@ LAB_TRANSPORT=''
 declare -A LAB_PORT_GROUP=()
 LAB_LUS=''
 LAB_PORTS=''
+LAB_LUN_BASE=0
 
 lab_die() { echo "lab: $*" >&2; exit 99; }
 
@@ -50,6 +56,7 @@ alua_code() {
 # Parse the options that all arrays share into LAB_OPT_*.
 array_options() {
     LAB_OPT_lus=1 LAB_OPT_groups='1:ao:1,2 2:ano:3,4' LAB_OPT_alua=both LAB_OPT_size=64 LAB_OPT_first=1
+    if [ "$LAB_TRANSPORT" = loop ]; then LAB_LUN_BASE=0; else LAB_LUN_BASE=1; fi
     while [ $# -gt 0 ]; do
         case $1 in
             --lus) LAB_OPT_lus=$2 ;;
@@ -57,6 +64,7 @@ array_options() {
             --alua) LAB_OPT_alua=$2 ;;
             --size) LAB_OPT_size=$2 ;;
             --first) LAB_OPT_first=$2 ;;
+            --lun-base) LAB_LUN_BASE=$2 ;;
             *) lab_die "no such array option: $1" ;;
         esac
         shift 2
@@ -109,17 +117,25 @@ array_lus() {
     done
 }
 
-# lun_map TPG_DIR LU PORT: export the LU as LUN LU-1 and put it in its group
+# lun_map TPG_DIR LU PORT: export the LU and put it in its group
 lun_map() {
-    local l=$1/lun/lun_$(($2 - 1)) group=${LAB_PORT_GROUP[$LAB_TRANSPORT$3]:-}
+    local l=$1/lun/lun_$(($2 - 1 + LAB_LUN_BASE)) group=${LAB_PORT_GROUP[$LAB_TRANSPORT$3]:-}
     mkdir -p "$l" && ln -s "$LAB_TARGET/core/fileio_$2/lu$2" "$l/lu" || return
     [ -z "$group" ] || echo "g$group" >"$l/alua_tg_pt_gp"
 }
 
 lun_unmap() {
-    local l=$1/lun/lun_$(($2 - 1))
+    local l=$1/lun/lun_$(($2 - 1 + LAB_LUN_BASE))
     [ ! -e "$l/lu" ] || rm "$l/lu"
     [ ! -d "$l" ] || rmdir "$l"
+}
+
+# lun_unmap_all TPG_DIR
+lun_unmap_all() {
+    local l
+    for l in "$1"/lun/lun_*; do
+        [ ! -d "$l" ] || lun_unmap "$1" $((${l##*lun_} + 1 - LAB_LUN_BASE))
+    done
 }
 
 lab_ports() { if [ $# = 0 ] || [ "$1" = all ]; then echo "$LAB_PORTS"; else echo "$*"; fi; }

@@ -5,6 +5,8 @@
 # called often here forks nothing and hands its result over in a variable.
 
 LAB_PASSED=0
+LAB_WAITED=0
+LAB_SAID=/run/lab/said.$$
 LAB_FAILED=0
 
 ok() { LAB_PASSED=$((LAB_PASSED + 1)); echo "ok $((LAB_PASSED + LAB_FAILED)) - $*"; }
@@ -12,21 +14,24 @@ ok() { LAB_PASSED=$((LAB_PASSED + 1)); echo "ok $((LAB_PASSED + LAB_FAILED)) - $
 fail() { LAB_FAILED=$((LAB_FAILED + 1)); echo "not ok $((LAB_PASSED + LAB_FAILED)) - $*"; }
 
 # A remark that is no result: figures, what is being done now.
-note() { echo "# $*"; }
+# It is seen even from a command that check runs.
+exec {LAB_OUT}>&1
+note() { echo "# $*" >&"$LAB_OUT"; }
 
 # check DESCRIPTION COMMAND...: one result. The command's words are shown only
 # when it fails.
 check() {
-    local what=$1 said status
+    local what=$1 status
     shift
-    said=$("$@" 2>&1)
+    # No subshell: COMMAND may set variables (LAB_WAITED, REPLY).
+    "$@" >"$LAB_SAID" 2>&1
     status=$?
     if [ $status = 0 ]; then
         ok "$what"
     else
         fail "$what"
         echo "#   $* -> $status"
-        [ -z "$said" ] || printf '#   %s\n' "${said//$'\n'/$'\n'#   }"
+        sed 's/^/#   /' "$LAB_SAID"
     fi
     return $status
 }

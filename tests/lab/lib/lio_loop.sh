@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2034,SC2153 # variables are shared with the other parts
 # LIO over tcm_loop: each port is a SCSI host of its own, all in one kernel.
 
 lio_loop() { # OPTION...: see array.sh
@@ -28,14 +29,10 @@ loop_port_add() {
 }
 
 loop_port_remove() {
-    local t l
+    local t
     loop_tpg "$1"
     t=$REPLY
-    for l in "$t"/lun/lun_*; do
-        [ -d "$l" ] || continue
-        l=${l##*lun_}
-        lun_unmap "$t" $((l + 1))
-    done
+    lun_unmap_all "$t"
     echo NULL >"$t/nexus"
     rmdir "$t" "${t%/*}"
 }
@@ -47,7 +44,7 @@ loop_dev() {
     local address
     loop_tpg "$1"
     read -r address <"$REPLY/address"
-    hctl_dev "$address:$(($2 - 1))"
+    hctl_dev "$address:$(($2 - 1 + LAB_LUN_BASE))"
 }
 
 # lio_loop_relink HOST TARGET LUN: make the kernel scan a LUN by mapping it anew
@@ -57,8 +54,8 @@ lio_loop_relink() {
         loop_tpg "$p"
         read -r address <"$REPLY/address"
         [ "$address" = "$1:0:$2" ] || continue
-        lun_unmap "$REPLY" $(($3 + 1))
-        lun_map "$REPLY" $(($3 + 1)) "$p"
+        lun_unmap "$REPLY" $(($3 + 1 - LAB_LUN_BASE))
+        lun_map "$REPLY" $(($3 + 1 - LAB_LUN_BASE)) "$p"
         return
     done
     lab_die "no tcm_loop port on host $1"

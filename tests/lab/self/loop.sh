@@ -17,7 +17,6 @@ for p in 1 2 3 4; do
 done
 
 d1=$(path_dev 1 1) d3=$(path_dev 3 1)
-note "$(sg_rtpg -d "/dev/$d1" | tr '\n' ';')"
 rtpg() { sg_rtpg "/dev/$1" | awk '/target port group id/{split($0,a,"[ :,]+"); for(i in a) if (a[i] ~ /^0x/) {g=a[i]; break}} /asymmetric access state/{s=$NF; print g, s}'; }
 check_eq "RTPG gives both groups with their states" "0x10 0x00
 0x11 0x01" "$(rtpg "$d1")"

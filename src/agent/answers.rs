@@ -1,0 +1,241 @@
+//! The answers of the API, from the world as it is.
+
+use crate::api::error::ApiError;
+use crate::api::requests::{
+    Adapters, CoreDevices, CorePaths, Explained, NmpDevices, NmpPaths, Request, StatusReply,
+};
+use crate::api::types::{Adapter, CoreDevice, CorePath, Explanation, NmpDevice, NmpPath, Section, Status};
+use crate::psa::adapter::Transport;
+use crate::psa::device::{Apd, Device};
+use crate::psa::path::{Path, PathState};
+use crate::psa::units::{Hctl, Millis};
+use crate::psa::world::World;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// Answers a request; `uptime` is that of the agent.
+///
+/// # Errors
+/// The device or path that was asked for does not exist.
+pub fn answer(world: &World, uptime: Millis, request: &Request) -> Result<Value, ApiError> {
+    let reply = match request {
+        Request::ListNmpDevices(of) => {
+            let devices = devices(world, of.device.as_deref())?.map(|d| nmp_device(world, d)).collect();
+            serde_json::to_value(NmpDevices { devices })
+        }
+        Request::ListNmpPaths(of) => {
+            let paths = paths(world, of.device.as_deref(), of.path.as_deref())?;
+            let paths = paths.into_iter().filter_map(|(id, path)| nmp_path(world, *id, path)).collect();
+            serde_json::to_value(NmpPaths { paths })
+        }
+        Request::ListCorePaths(of) => {
+            let paths = paths(world, of.device.as_deref(), of.path.as_deref())?;
+            let paths = paths.into_iter().map(|(id, path)| core_path(world, *id, path)).collect();
+            serde_json::to_value(CorePaths { paths })
+        }
+        Request::ListCoreDevices(of) => {
+            let devices = devices(world, of.device.as_deref())?.map(|d| core_device(world, d)).collect();
+            serde_json::to_value(CoreDevices { devices })
+        }
+        Request::ListAdapters(_) => serde_json::to_value(Adapters { adapters: adapters(world) }),
+        Request::Explain(of) => serde_json::to_value(Explained { explanation: explanation(world, &of.subject)? }),
+        Request::GetStatus(_) => serde_json::to_value(StatusReply { status: status(world, uptime) }),
+    };
+    reply.map_err(|error| ApiError::Failed { reason: error.to_string() })
+}
+
+fn not_found(subject: &str) -> ApiError {
+    ApiError::NotFound {
+        subject: subject.to_owned(),
+        hint: "`psactl storage core device list` and `core path list` show what there is".to_owned(),
+    }
+}
+
+fn devices<'a>(
+    world: &'a World,
+    wanted: Option<&str>,
+) -> Result<impl Iterator<Item = &'a Device> + use<'a>, ApiError> {
+    let mut found: Vec<&Device> = match wanted {
+        Some(name) => vec![world.find_device(name).ok_or_else(|| not_found(name))?],
+        None => world.devices().collect(),
+    };
+    found.sort_by(|a, b| a.id.cmp(&b.id));
+    Ok(found.into_iter())
+}
+
+fn paths<'a>(
+    world: &'a World,
+    device: Option<&str>,
+    path: Option<&str>,
+) -> Result<Vec<(&'a Hctl, &'a Path)>, ApiError> {
+    let device = match device {
+        Some(name) => Some(world.find_device(name).ok_or_else(|| not_found(name))?),
+        None => None,
+    };
+    let one = match path {
+        Some(name) => Some(world.find_path(name).ok_or_else(|| not_found(name))?),
+        None => None,
+    };
+    let mut found: Vec<(&Hctl, &Path)> = world
+        .paths()
+        .filter(|(id, _)| device.is_none_or(|device| device.paths.contains(id)))
+        .filter(|(_, path)| one.is_none_or(|one| one.facts.hctl == path.facts.hctl))
+        .collect();
+    found.sort_by_key(|(id, path)| (path.name, **id));
+    Ok(found)
+}
+
+fn nmp_device(world: &World, device: &Device) -> NmpDevice {
+    NmpDevice {
+        device: device.id.clone(),
+        display_name: world.display_name(device),
+        satp: device.selection.as_ref().map_or_else(String::new, |s| s.satp.name().to_owned()),
+        satp_device_config: world.satp_device_config(device),
+        psp: world.psp_of(device).name().to_owned(),
+        psp_device_config: world.psp_device_config(device),
+        psp_custom_config: String::new(),
+        working_paths: world.working_paths(device).iter().map(ToString::to_string).collect(),
+        is_usb: world.paths_of(device).any(|path| path.facts.transport == Transport::Usb),
+        map: world.map_of(&device.wwid).map(|map| map.name.clone()),
+        activation: world.activation(device).to_owned(),
+    }
+}
+
+fn nmp_path(world: &World, id: Hctl, path: &Path) -> Option<NmpPath> {
+    let device = world.device_of(path)?;
+    let preferred = path.port_group.and_then(|group| device.groups.get(&group)).is_some_and(|g| g.preferred);
+    Some(NmpPath {
+        uid: world.path_uid(path),
+        runtime_name: path.name.to_string(),
+        device: device.id.clone(),
+        display_name: world.display_name(device),
+        group_state: path.state().as_str().to_owned(),
+        array_priority: u32::from(preferred),
+        satp_path_config: world.satp_path_config(path),
+        psp_path_config: world.psp_path_config(id, path),
+    })
+}
+
+fn core_path(world: &World, id: Hctl, path: &Path) -> CorePath {
+    let device = world.device_of(path);
+    let facts = &path.facts;
+    // `core path list` knows no "unoptimized": such a path is active.
+    let state = match path.state() {
+        PathState::ActiveUnoptimized => "active",
+        state => state.as_str(),
+    };
+    let target = match &facts.target.port_state {
+        Some(state) => format!("{} State={state}", facts.target.details),
+        None => facts.target.details.clone(),
+    };
+    CorePath {
+        uid: world.path_uid(path),
+        runtime_name: path.name.to_string(),
+        device: device.map(|device| device.id.clone()),
+        display_name: device.map(|device| world.display_name(device)),
+        adapter: format!("vmhba{}", path.name.adapter),
+        channel: path.name.channel,
+        target: path.name.target,
+        lun: path.name.lun,
+        plugin: path.claim.as_ref().map_or_else(|| "unclaimed".to_owned(), |claim| claim.plugin.to_string()),
+        state: state.to_owned(),
+        reason: path.judgement.reason.clone(),
+        transport: facts.transport.as_str().to_owned(),
+        adapter_identifier: facts.adapter.identifier.clone(),
+        target_identifier: facts.target.identifier.clone(),
+        adapter_transport_details: facts.adapter.identifier.clone(),
+        target_transport_details: target,
+        maximum_io_size: facts.block.as_ref().map_or(0, |block| block.max_io_bytes),
+        disk: facts.block.as_ref().map(|block| block.name.clone()),
+        hctl: id.to_string(),
+    }
+}
+
+fn core_device(world: &World, device: &Device) -> CoreDevice {
+    let first = world.paths_of(device).find(|path| path.inquiry.is_some());
+    let inquiry = first.and_then(|path| path.inquiry.as_ref());
+    let facts = first.map(|path| &path.facts);
+    let block = world.paths_of(device).find_map(|path| path.facts.block.as_ref());
+    let map = world.map_of(&device.wwid);
+    let length = map.and_then(|map| map.table.as_ref().ok()).map(|table| table.length.0);
+    let sectors = length.or(block.map(|block| block.size.0)).unwrap_or(0);
+    let transport = facts.map_or(Transport::Unknown, |facts| facts.transport);
+    let is_local = device.selection.as_ref().is_none_or(|s| !s.satp.is_stacked());
+    CoreDevice {
+        device: device.id.clone(),
+        display_name: world.display_name(device),
+        size_mib: sectors / 2048,
+        device_type: "Direct-Access".to_owned(),
+        multipath_plugin: first
+            .and_then(|path| path.claim.as_ref())
+            .map_or_else(|| "unclaimed".to_owned(), |claim| claim.plugin.to_string()),
+        devfs_path: match (map, block) {
+            (Some(map), _) => format!("/dev/mapper/{}", map.name),
+            (None, Some(block)) => format!("/dev/{}", block.name),
+            (None, None) => String::new(),
+        },
+        vendor: inquiry.map_or_else(String::new, |i| i.vendor.clone()),
+        model: inquiry.map_or_else(String::new, |i| i.product.clone()),
+        revision: inquiry.map_or_else(String::new, |i| i.revision.clone()),
+        scsi_level: inquiry.map_or(0, |i| i.version),
+        is_pseudo: false,
+        status: world.device_status(device).to_owned(),
+        is_local,
+        is_removable: inquiry.is_some_and(|i| i.rmb),
+        is_ssd: block.is_some_and(|block| !block.rotational),
+        is_offline: false,
+        other_uids: vec![device.wwid.clone()],
+        is_sas: transport == Transport::Sas,
+        is_usb: transport == Transport::Usb,
+        is_boot_device: world.paths_of(device).filter_map(|path| path.facts.block.as_ref()).any(|block| {
+            block.usage.iter().any(
+                |usage| matches!(usage, crate::psa::path::Usage::Mounted { at, .. } if at == "/"),
+            )
+        }),
+        device_max_queue_depth: world
+            .paths_of(device)
+            .filter_map(|path| path.facts.block.as_ref())
+            .map(|block| block.queue_depth)
+            .sum(),
+    }
+}
+
+fn adapters(world: &World) -> Vec<Adapter> {
+    let mut found: BTreeMap<u32, Adapter> = BTreeMap::new();
+    for (_, path) in world.paths() {
+        let facts = &path.facts.adapter;
+        found.entry(path.name.adapter).or_insert_with(|| Adapter {
+            name: format!("vmhba{}", path.name.adapter),
+            driver: facts.driver.clone(),
+            link_state: facts.link_state.clone(),
+            uid: facts.identifier.clone(),
+            capabilities: String::new(),
+            description: facts.description.clone(),
+        });
+    }
+    found.into_values().collect()
+}
+
+fn explanation(world: &World, subject: &str) -> Result<Explanation, ApiError> {
+    let (subject, sections) = world.explain(subject).ok_or_else(|| not_found(subject))?;
+    let sections =
+        sections.into_iter().map(|(title, lines)| Section { title: title.to_owned(), lines }).collect();
+    Ok(Explanation { subject, sections })
+}
+
+fn status(world: &World, uptime: Millis) -> Status {
+    let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+    let mapped = || world.devices().filter(|device| world.map_of(&device.wwid).is_some());
+    Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        interface_version: crate::api::INTERFACE_VERSION,
+        uptime_seconds: uptime.0 / 1000,
+        settled: world.is_settled(),
+        paths: count(world.paths().count()),
+        dead_paths: count(world.paths().filter(|(_, path)| path.state() == PathState::Dead).count()),
+        devices: count(world.devices().count()),
+        maps: count(mapped().count()),
+        tables_loaded: world.counters().tables_loaded,
+        queueing_maps: count(mapped().filter(|device| matches!(device.apd, Apd::Waiting { .. })).count()),
+    }
+}

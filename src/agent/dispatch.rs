@@ -1,0 +1,60 @@
+//! Carrying out actions: each goes to the thread whose work it is.
+
+use super::logging::Logger;
+use super::persist::Keeper;
+use super::run::{AgentError, Input, sink, start};
+use crate::config::Places;
+use crate::kernel::dm::Dm;
+use crate::kernel::owner::Owners;
+use crate::kernel::sg::Transport;
+use crate::kernel::uevent::Discovery;
+use crate::psa::action::Action;
+use crate::psa::event::Event;
+use crate::psa::units::Millis;
+use std::sync::mpsc::SyncSender;
+
+/// Everything that acts.
+pub struct Hands {
+    transport: Transport,
+    dm: Dm,
+    discovery: Discovery,
+    owners: Owners,
+    keeper: Keeper,
+    logger: Logger,
+}
+
+impl Hands {
+    /// Starts the threads; their events go to `inbox`.
+    ///
+    /// # Errors
+    /// One of them could not be started.
+    pub fn start(places: &Places, inbox: &SyncSender<Input>) -> Result<Hands, AgentError> {
+        let threads = "raise TasksMax of the service";
+        let modules = "load the module dm-multipath, and run as root";
+        Ok(Hands {
+            transport: { let (tx, rx) = std::sync::mpsc::sync_channel(64); let s = sink(inbox); std::thread::spawn(move || for e in rx { s(e) }); Transport::new(tx) },
+            dm: Dm::start(sink(inbox)).map_err(start("device-mapper", modules))?,
+            discovery: Discovery::start(sink(inbox)).map_err(start("discovery through udev", threads))?,
+            owners: Owners::start(&places.run()).map_err(start("the marks for udev", threads))?,
+            keeper: Keeper::start(places.clone()).map_err(start("the memory's thread", threads))?,
+            logger: Logger::default(),
+        })
+    }
+
+    /// Carries out an action. Never waits; an answer that is known at once is returned.
+    pub fn carry_out(&mut self, now: Millis, action: Action) -> Option<Event> {
+        match action {
+            Action::Examine { path, sg, ticket, commands, timeout, deadline: _ } => {
+                let sent = self.transport.examine(path, sg, ticket, commands, timeout);
+                return sent.err().map(Event::Examined);
+            }
+            Action::Map { name, uuid, ticket, steps } => self.dm.submit(name, uuid, ticket, steps),
+            Action::RefreshFacts(path) => self.discovery.refresh(path),
+            Action::MarkOwner { dev, name, owned } => self.owners.mark(dev, name, owned),
+            Action::ForgetOwner(dev) => self.owners.forget(dev),
+            Action::Remember(memory) => self.keeper.remember(memory),
+            Action::Notify(notice) => self.logger.write(now, &notice),
+        }
+        None
+    }
+}

@@ -1,0 +1,118 @@
+//! Notices of the world as log lines: a stable code, then key=value, rate-limited for each subject.
+
+use crate::psa::action::{Notice, Severity};
+use crate::psa::units::Millis;
+use std::collections::HashMap;
+
+/// So many lines of one code about one subject are written at once...
+const BURST: u32 = 10;
+/// ... and one more in each such span: a path that flaps for a day is worth some lines, not a million.
+const REFILL: Millis = Millis(5_000);
+/// Buckets kept; more subjects than this at a time and the oldest knowledge goes.
+const MOST_BUCKETS: usize = 65_536;
+
+/// Starts writing to standard error: under systemd one line with a priority that the journal understands, else with
+/// the time. `RUST_LOG` chooses other levels.
+pub fn start_logging() {
+    use std::io::Write;
+    let journal = std::env::var_os("JOURNAL_STREAM").is_some();
+    let env = env_logger::Env::default().default_filter_or("info,devicemapper=warn");
+    env_logger::Builder::from_env(env)
+        .format(move |out, record| {
+            if journal {
+                let priority = match record.level() {
+                    log::Level::Error => 3,
+                    log::Level::Warn => 4,
+                    log::Level::Info => 6,
+                    log::Level::Debug | log::Level::Trace => 7,
+                };
+                writeln!(out, "<{priority}>{}", record.args())
+            } else {
+                writeln!(out, "{} {} {}", out.timestamp_millis(), record.level(), record.args())
+            }
+        })
+        .init();
+}
+
+struct Bucket {
+    tokens: u32,
+    refilled: Millis,
+    dropped: u64,
+}
+
+/// Writes notices through `log`.
+#[derive(Default)]
+pub struct Logger {
+    buckets: HashMap<(String, String), Bucket>,
+}
+
+impl Logger {
+    /// Writes a notice, unless there were too many of its kind.
+    pub fn write(&mut self, now: Millis, notice: &Notice) {
+        let Some(dropped) = self.admit(now, notice) else { return };
+        let mut line = format!("{} subject=\"{}\"", notice.code, clean(&notice.subject));
+        for (key, value) in &notice.details {
+            line.push_str(&format!(" {key}=\"{}\"", clean(value)));
+        }
+        if dropped > 0 {
+            line.push_str(&format!(" suppressed_before={dropped}"));
+        }
+        let level = match notice.severity {
+            Severity::Error => log::Level::Error,
+            Severity::Warning => log::Level::Warn,
+            Severity::Info => log::Level::Info,
+        };
+        log::log!(target: "psa", level, "{line}");
+    }
+
+    /// Whether the notice is written; if so, how many like it were not since the last.
+    fn admit(&mut self, now: Millis, notice: &Notice) -> Option<u64> {
+        if self.buckets.len() >= MOST_BUCKETS {
+            self.buckets.clear();
+        }
+        let key = (notice.code.clone(), notice.subject.clone());
+        let bucket =
+            self.buckets.entry(key).or_insert(Bucket { tokens: BURST, refilled: now, dropped: 0 });
+        let earned = now.since(bucket.refilled).0 / REFILL.0;
+        if earned > 0 {
+            bucket.tokens = bucket.tokens.saturating_add(u32::try_from(earned).unwrap_or(BURST)).min(BURST);
+            bucket.refilled = now;
+        }
+        if bucket.tokens == 0 {
+            bucket.dropped += 1;
+            return None;
+        }
+        bucket.tokens -= 1;
+        Some(std::mem::take(&mut bucket.dropped))
+    }
+}
+
+/// A text of a device or of the kernel without what would break a log line.
+fn clean(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() || c == '"' { '?' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_storm_is_cut_and_counted() {
+        let mut logger = Logger::default();
+        let notice = Notice {
+            severity: Severity::Info,
+            code: "X".to_owned(),
+            subject: "p".to_owned(),
+            details: Vec::new(),
+        };
+        let written = (0..100).filter(|_| logger.admit(Millis(0), &notice).is_some()).count();
+        assert_eq!(written, 10);
+        assert_eq!(logger.admit(Millis(5_000), &notice), Some(90));
+        assert_eq!(logger.admit(Millis(5_001), &notice), None);
+    }
+
+    #[test]
+    fn a_line_stays_a_line() {
+        assert_eq!(clean("a\nb\"c\u{1b}"), "a?b?c?");
+    }
+}

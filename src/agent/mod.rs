@@ -1,0 +1,16 @@
+//! The daemon: feeds events to the world and carries out its actions.
+//!
+//! One thread owns the [`crate::psa::world::World`] and waits on one bounded channel; discovery, dm events, sg
+//! submitters, dm workers and the API each have threads of their own and send into it. The owner never touches a
+//! device and never waits for one, so an answer to `psactl` takes as long as the formatting of its reply.
+
+#![forbid(unsafe_code)]
+
+mod answers;
+mod dispatch;
+mod logging;
+mod persist;
+mod run;
+
+pub use logging::start_logging;
+pub use run::{Options, run};

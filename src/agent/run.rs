@@ -1,0 +1,201 @@
+//! The owner's loop: one channel in, the world, its actions out.
+
+use super::answers::answer;
+use super::dispatch::Hands;
+use crate::api::error::ApiError;
+use crate::api::listener::{ListenError, Listener};
+use crate::api::requests::Request;
+use crate::api::server::{Handler, Limits, Peer, Server};
+use crate::config::{self, Places};
+use crate::kernel::privilege;
+use crate::psa::event::Event;
+use crate::psa::memory::Memory;
+use crate::psa::units::Millis;
+use crate::psa::world::World;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+/// What waits for the owner at a time; a sender waits when there is more. Enough for the answers of some thousand
+/// paths, and small enough that a uevent is not stuck behind a million others.
+const INBOX: usize = 8192;
+
+/// How long a client of the API waits for the owner.
+const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+
+/// systemd is told "ready" when every device found at start has its map, but no later than this: a disk that does
+/// not answer must not hold up the boot.
+const READY_WITHIN: Duration = Duration::from_secs(10);
+
+/// What the daemon was started with.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where `/etc` and `/run` are; `/` but in tests.
+    pub root: PathBuf,
+    /// Socket of the API.
+    pub socket: PathBuf,
+}
+
+/// Why the daemon could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The API has no socket.
+    #[error("the API: {0}")]
+    Listen(#[from] ListenError),
+    /// A thread, a signal handler or a device node of the kernel is not to be had.
+    #[error("{what}: {source}; {mend}")]
+    Start {
+        /// What was to be started.
+        what: &'static str,
+        /// Why it was not.
+        source: std::io::Error,
+        /// What to do.
+        mend: &'static str,
+    },
+}
+
+/// What comes in to the owner.
+pub enum Input {
+    /// For the world.
+    Event(Event),
+    /// A call of the API and where its answer goes.
+    Call(Request, SyncSender<Result<serde_json::Value, ApiError>>),
+    /// SIGTERM or SIGINT.
+    Stop,
+}
+
+/// Runs the agent until a signal stops it. Maps and their I/O stay as they are.
+///
+/// # Errors
+/// Something without which it cannot work could not be started.
+pub fn run(options: &Options) -> Result<(), AgentError> {
+    // Before the first thread: signals are blocked in all of them but the one that waits for them.
+    let signals = privilege::block_signals().map_err(start("signals", "this should not happen"))?;
+    privilege::harden();
+    let places = Places::below(&options.root);
+    let settings = config::load_settings(&places).unwrap_or_else(|error| {
+        log::error!(target: "psa", "SETTINGS_REFUSED reason=\"{error}\" effect=\"defaults are in force\"");
+        Default::default()
+    });
+    let memory = config::load_memory(&places).unwrap_or_else(|error| {
+        log::error!(target: "psa", "MEMORY_REFUSED reason=\"{error}\"");
+        Memory::default()
+    });
+
+    let (inbox, inputs) = sync_channel(INBOX);
+    let stop = inbox.clone();
+    signals
+        .on_stop(move || drop(stop.send(Input::Stop)))
+        .map_err(start("signals", "this should not happen"))?;
+    let hands = Hands::start(&places, &inbox)?;
+    let listener = match privilege::passed_socket() {
+        Some(socket) => Listener::passed(socket)?,
+        None => Listener::bind(&options.socket)?,
+    };
+    let server = Server::start(listener, Box::new(Caller(inbox)), Limits::default())
+        .map_err(start("the API's thread", "raise TasksMax of the service"))?;
+
+    log::info!(target: "psa", "AGENT_STARTED version=\"{}\"", env!("CARGO_PKG_VERSION"));
+    Owner { world: World::new(settings, memory), hands, origin: Instant::now(), ready: false }.serve(&inputs);
+    drop(server);
+    log::info!(target: "psa", "AGENT_STOPPED effect=\"maps and their I/O go on\"");
+    Ok(())
+}
+
+/// Names what could not be started.
+pub(super) fn start(what: &'static str, mend: &'static str) -> impl Fn(std::io::Error) -> AgentError {
+    move |source| AgentError::Start { what, source, mend }
+}
+
+/// Puts kernel events into the owner's inbox.
+pub(super) fn sink(inbox: &SyncSender<Input>) -> crate::kernel::Sink {
+    let inbox = inbox.clone();
+    // Nobody receives any more only when the agent stops.
+    Arc::new(move |event| drop(inbox.send(Input::Event(event))))
+}
+
+/// The API's side of the inbox.
+struct Caller(SyncSender<Input>);
+
+impl Handler for Caller {
+    fn call(&self, method: &str, parameters: &serde_json::Value, _peer: Peer) -> Result<serde_json::Value, ApiError> {
+        let request = Request::parse(method, parameters)?;
+        let (reply, answer) = sync_channel(1);
+        let busy = || ApiError::Unavailable { reason: "it is busy or stopping".to_owned() };
+        self.0.try_send(Input::Call(request, reply)).map_err(|_| busy())?;
+        answer.recv_timeout(ANSWER_WITHIN).map_err(|_| busy())?
+    }
+}
+
+struct Owner {
+    world: World,
+    hands: Hands,
+    origin: Instant,
+    ready: bool,
+}
+
+impl Owner {
+    fn now(&self) -> Millis {
+        Millis(u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn serve(mut self, inputs: &Receiver<Input>) {
+        let watchdog = sd_notify::watchdog_enabled().map(|interval| interval / 3);
+        let mut pinged = Instant::now();
+        loop {
+            let due = self.world.next_deadline().map(|at| Duration::from_millis(at.since(self.now()).0));
+            let wait = [due, watchdog, (!self.ready).then_some(Duration::from_millis(100))]
+                .into_iter()
+                .flatten()
+                .min()
+                .unwrap_or(Duration::from_secs(3600));
+            match inputs.recv_timeout(wait) {
+                Ok(Input::Event(event)) => self.step(event),
+                Ok(Input::Call(request, reply)) => {
+                    // A caller that gave up is no error.
+                    let _ = reply.try_send(answer(&self.world, self.now(), &request));
+                }
+                Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if self.world.next_deadline().is_some_and(|at| at <= self.now()) {
+                self.step(Event::Timer);
+            }
+            self.tell_systemd(watchdog, &mut pinged);
+        }
+    }
+
+    /// One event, and what follows from it at once.
+    fn step(&mut self, event: Event) {
+        let now = self.now();
+        let mut queue = std::collections::VecDeque::from([event]);
+        while let Some(event) = queue.pop_front() {
+            for action in self.world.step(now, event) {
+                // What is answered at once (a path whose last command is still out) comes back here.
+                queue.extend(self.hands.carry_out(now, action));
+            }
+        }
+    }
+
+    fn tell_systemd(&mut self, watchdog: Option<Duration>, pinged: &mut Instant) {
+        use sd_notify::NotifyState;
+        if !self.ready && (self.world.is_settled() || self.origin.elapsed() > READY_WITHIN) {
+            self.ready = true;
+            let maps = self.world.devices().filter(|d| self.world.map_of(&d.wwid).is_some()).count();
+            let took = self.now();
+            log::info!(
+                target: "psa",
+                "AGENT_READY maps={maps} tables_loaded={} after_ms={}",
+                self.world.counters().tables_loaded,
+                took.0
+            );
+            // Without systemd there is nobody to tell.
+            let _ = sd_notify::notify(&[NotifyState::Ready]);
+        }
+        if watchdog.is_some_and(|interval| pinged.elapsed() >= interval) {
+            *pinged = Instant::now();
+            let _ = sd_notify::notify(&[NotifyState::Watchdog]);
+        }
+    }
+}

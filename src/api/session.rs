@@ -1,0 +1,185 @@
+//! One session: a socket, a call that is coming in, a reply that is going out, and a deadline for each.
+
+use super::server::{Limits, Peer};
+use super::wire::{Decoder, MAX_CALL, WireError};
+use nix::poll::PollFlags;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::time::Instant;
+
+/// Most bytes taken from one session in one turn of the loop.
+const CHUNK: usize = 64 << 10;
+
+/// The session is of no more use.
+pub(super) struct Over;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Nothing is under way.
+    Idle,
+    /// A call has begun to come in, or waits for its turn.
+    Calling,
+    /// A reply is going out; nothing is read meanwhile, so that a peer cannot pile up replies.
+    Replying,
+}
+
+pub(super) struct Session {
+    socket: UnixStream,
+    pub(super) peer: Peer,
+    calls: Decoder,
+    reply: Vec<u8>,
+    sent: usize,
+    /// The peer will send no more; it may still read.
+    half_closed: bool,
+    phase: Phase,
+    /// When the phase began.
+    since: Instant,
+    /// When the phase must be over.
+    pub(super) deadline: Instant,
+}
+
+impl Session {
+    pub(super) fn new(socket: UnixStream, peer: Peer, limits: &Limits, now: Instant) -> Session {
+        Session {
+            socket,
+            peer,
+            calls: Decoder::new(MAX_CALL),
+            reply: Vec::new(),
+            sent: 0,
+            half_closed: false,
+            phase: Phase::Idle,
+            since: now,
+            deadline: now + limits.idle,
+        }
+    }
+
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// What to wait for.
+    pub(super) fn interest(&self) -> PollFlags {
+        if self.pending() > 0 {
+            PollFlags::POLLOUT
+        } else if self.half_closed || self.calls.is_ready() {
+            PollFlags::empty()
+        } else {
+            PollFlags::POLLIN
+        }
+    }
+
+    /// Bytes of the reply that the peer has not taken yet.
+    pub(super) fn pending(&self) -> usize {
+        self.reply.len() - self.sent
+    }
+
+    /// Whether a call is there and may be answered.
+    pub(super) fn is_ready(&self) -> bool {
+        self.pending() == 0 && self.calls.is_ready()
+    }
+
+    /// Whether everything is said and the peer will say no more.
+    pub(super) fn is_finished(&self) -> bool {
+        self.half_closed && self.pending() == 0 && !self.calls.is_ready()
+    }
+
+    /// Since when nothing is under way.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        (self.phase == Phase::Idle).then_some(self.since)
+    }
+
+    /// Does what the socket is ready for.
+    pub(super) fn serve(
+        &mut self,
+        events: PollFlags,
+        limits: &Limits,
+        now: Instant,
+    ) -> Result<(), Over> {
+        let interest = self.interest();
+        if events.intersects(PollFlags::POLLERR | PollFlags::POLLNVAL)
+            || (events.contains(PollFlags::POLLHUP) && !interest.contains(PollFlags::POLLIN))
+        {
+            return Err(Over);
+        }
+        if events.intersects(PollFlags::POLLIN | PollFlags::POLLHUP) {
+            self.receive()?;
+        }
+        if events.contains(PollFlags::POLLOUT) {
+            self.flush()?;
+        }
+        self.settle(limits, now);
+        Ok(())
+    }
+
+    /// Takes the call out that [`Session::is_ready`] spoke of.
+    pub(super) fn take(&mut self) -> Result<Option<Vec<u8>>, WireError> {
+        self.calls.take()
+    }
+
+    /// Starts to send a reply.
+    pub(super) fn reply(
+        &mut self,
+        bytes: Vec<u8>,
+        limits: &Limits,
+        now: Instant,
+    ) -> Result<(), Over> {
+        self.reply = bytes;
+        self.sent = 0;
+        // A new reply has its own deadline, also after another one.
+        self.phase = Phase::Idle;
+        self.flush()?;
+        self.since = now;
+        self.deadline = now + limits.idle;
+        self.settle(limits, now);
+        Ok(())
+    }
+
+    fn receive(&mut self) -> Result<(), Over> {
+        let mut chunk = [0; CHUNK];
+        match self.socket.read(&mut chunk) {
+            Ok(0) => self.half_closed = true,
+            Ok(count) => self.calls.push(&chunk[..count]),
+            Err(why) if is_transient(&why) => {}
+            Err(_) => return Err(Over),
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), Over> {
+        while let Some(rest) = self.reply.get(self.sent..).filter(|rest| !rest.is_empty()) {
+            match self.socket.write(rest) {
+                Ok(0) => return Err(Over),
+                Ok(count) => self.sent += count,
+                Err(why) if is_transient(&why) => return Ok(()),
+                Err(_) => return Err(Over),
+            }
+        }
+        self.reply = Vec::new();
+        self.sent = 0;
+        Ok(())
+    }
+
+    /// Sets the deadline if the phase changed.
+    fn settle(&mut self, limits: &Limits, now: Instant) {
+        let (phase, span) = if self.pending() > 0 {
+            (Phase::Replying, limits.reply)
+        } else if self.calls.is_empty() {
+            (Phase::Idle, limits.idle)
+        } else {
+            (Phase::Calling, limits.call)
+        };
+        if phase != self.phase {
+            self.phase = phase;
+            self.since = now;
+            self.deadline = now + span;
+        }
+    }
+}
+
+fn is_transient(why: &io::Error) -> bool {
+    matches!(
+        why.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+    )
+}

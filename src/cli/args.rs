@@ -1,0 +1,174 @@
+//! The command line: clap's tree, built from the table of [`super::verbs`].
+
+use super::exit::Failure;
+use super::format::Format;
+use super::verbs::{NAMESPACES, VERBS, Verb};
+use clap::builder::StyledStr;
+use clap::error::ErrorKind;
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+const AFTER_HELP: &str = "\
+Examples:
+  psactl storage nmp device list
+  psactl nmp path list -d naa.60014058d216d30d1048d43d1db0c4df
+  psactl --formatter=json core path list
+  psactl explain sdc
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 agent unreachable, 4 not found, 5 partly done.
+Environment: DM_PSA_SOCKET names another socket of the agent; NO_COLOR turns colours off.";
+
+/// A command line that was understood.
+pub enum Parsed {
+    /// Help or the version was asked for: this text.
+    Help(String),
+    /// A command was.
+    Run(Invocation),
+}
+
+/// A command to run.
+pub struct Invocation {
+    /// Which.
+    pub verb: &'static Verb,
+    /// Its arguments.
+    pub given: ArgMatches,
+    /// The format asked for.
+    pub format: Option<Format>,
+    /// The socket asked for.
+    pub socket: Option<PathBuf>,
+}
+
+/// Understands a command line, its first word the name of the program.
+///
+/// # Errors
+/// [`Failure::Clap`] with the text to print.
+pub fn parse(
+    args: impl IntoIterator<Item = OsString>,
+    colour_out: bool,
+    colour_err: bool,
+) -> Result<Parsed, Failure> {
+    let text = |styled: StyledStr, colour| {
+        if colour {
+            styled.ansi().to_string()
+        } else {
+            styled.to_string()
+        }
+    };
+    let mut matches = match command().try_get_matches_from(args) {
+        Ok(matches) => matches,
+        Err(why)
+            if matches!(
+                why.kind(),
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+            ) =>
+        {
+            return Ok(Parsed::Help(text(why.render(), colour_out)));
+        }
+        Err(why) => return Err(Failure::Clap(text(why.render(), colour_err))),
+    };
+    let mut words = Vec::new();
+    while let Some((word, given)) = matches.remove_subcommand() {
+        words.push(word);
+        matches = given;
+    }
+    let named = |words: &[String]| VERBS.iter().find(|verb| words == verb.words);
+    let verb = named(&words).or_else(|| named(&[&["storage".to_owned()], &words[..]].concat()));
+    let Some(verb) = verb else {
+        // The tree is made of the table, so clap lets no other words through.
+        return Err(Failure::Clap(format!(
+            "psactl: no such command: {}\n",
+            words.join(" ")
+        )));
+    };
+    Ok(Parsed::Run(Invocation {
+        verb,
+        format: matches.get_one("formatter").copied(),
+        socket: matches.get_one("socket").cloned(),
+        given: matches,
+    }))
+}
+
+/// The whole tree. What is below `storage` stands at the top as well.
+#[must_use]
+pub fn command() -> Command {
+    let storage = namespace(&["storage"]);
+    let below = storage.get_subcommands().cloned().enumerate();
+    let below = below.map(|(order, command)| command.display_order(order));
+    children(Command::new("psactl"), &[])
+        .subcommands(below)
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("ESXi's Pluggable Storage Architecture on Linux, with the commands of esxcli")
+        .after_help(AFTER_HELP)
+        // -V is a vendor in esxcli's commands.
+        .disable_version_flag(true)
+        .arg(
+            Arg::new("version")
+                .long("version")
+                .action(ArgAction::Version)
+                .help("Print the version"),
+        )
+        .arg(
+            Arg::new("formatter")
+                .long("formatter")
+                .value_name("FORMAT")
+                .value_parser(value_parser!(Format))
+                .global(true)
+                .help_heading("Global options")
+                .help("Print in this format instead of the command's own"),
+        )
+        .arg(
+            Arg::new("socket")
+                .long("socket")
+                .value_name("PATH")
+                .value_parser(value_parser!(PathBuf))
+                .global(true)
+                .help_heading("Global options")
+                .help("Talk to the agent on this socket [default: /run/dm-psa/io.dmpsa]"),
+        )
+        .max_term_width(100)
+}
+
+/// A word that is no command itself.
+fn namespace(words: &[&'static str]) -> Command {
+    let about = NAMESPACES
+        .iter()
+        .find(|(named, _)| *named == words)
+        .map_or("", |(_, about)| about);
+    children(Command::new(last(words)), words).about(about)
+}
+
+/// Adds what stands below `words` in the table.
+fn children(mut command: Command, words: &[&'static str]) -> Command {
+    let mut seen = Vec::new();
+    for verb in VERBS {
+        let Some(rest) = verb.words.strip_prefix(words) else {
+            continue;
+        };
+        let Some((next, after)) = rest.split_first() else {
+            continue;
+        };
+        if seen.contains(next) {
+            continue;
+        }
+        seen.push(*next);
+        let words = [words, &[*next]].concat();
+        let child = if after.is_empty() {
+            Command::new(*next)
+                .about(verb.about)
+                .args(verb.arguments.iter().map(|argument| argument()))
+        } else {
+            namespace(&words)
+        };
+        // In the order of the table, after what `command` puts to the top.
+        command = command.subcommand(child.display_order(seen.len().saturating_add(100)));
+    }
+    command
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true)
+}
+
+fn last(words: &[&'static str]) -> &'static str {
+    words.last().copied().unwrap_or_default()
+}

@@ -1,0 +1,82 @@
+//! The formats: one small file for each.
+
+mod csv;
+mod json;
+mod keyvalue;
+mod list;
+mod prose;
+mod table;
+mod xml;
+
+use super::printable::printable;
+use super::record::{Listing, Style, Value};
+
+/// A format that can be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// A line for each record.
+    Table,
+    /// `Key: value` lines.
+    List,
+    /// An array of objects; an object for a single record.
+    Json,
+    /// RFC 4180, with a header line.
+    Csv,
+    /// `<structure>` and `<field>` elements.
+    Xml,
+    /// `Type[n].Name.type=value` lines.
+    Keyvalue,
+}
+
+/// Prints a listing, in its own style or in the format asked for. The text is empty or ends with a line break.
+#[must_use]
+pub fn render(listing: &Listing, format: Option<Format>, colour: bool) -> String {
+    let paint = Paint { colour };
+    match (format, listing.style) {
+        (Some(Format::Table), _) | (None, Style::Table) => table::render(listing, paint),
+        (Some(Format::List), _) | (None, Style::List | Style::Sheet) => {
+            list::render(listing, paint)
+        }
+        (None, Style::Prose) => prose::render(listing),
+        (Some(Format::Json), _) => json::render(listing),
+        (Some(Format::Csv), _) => csv::render(listing),
+        (Some(Format::Xml), _) => xml::render(listing),
+        (Some(Format::Keyvalue), _) => keyvalue::render(listing),
+    }
+}
+
+/// Colour, where the eye has to find something.
+#[derive(Debug, Clone, Copy)]
+struct Paint {
+    colour: bool,
+}
+
+impl Paint {
+    /// The printable text of a value, padded by `pad` and red if it is a state that calls for action.
+    fn value(self, value: &Value, pad: impl Fn(&str) -> String) -> String {
+        let text = value.text();
+        let padded = pad(&printable(&text));
+        match value {
+            Value::State(state)
+                if self.colour && matches!(state.as_str(), "dead" | "link-down") =>
+            {
+                format!("\x1b[31m{padded}\x1b[0m")
+            }
+            _ => padded,
+        }
+    }
+}
+
+/// A column name as an identifier: without blanks and punctuation.
+fn identifier(column: &str) -> String {
+    column.chars().filter(|c| c.is_alphanumeric()).collect()
+}
+
+/// Name of a value's type.
+fn type_name(value: &Value) -> &'static str {
+    match value {
+        Value::Number(_) => "integer",
+        Value::Flag(_) => "boolean",
+        Value::Text(_) | Value::State(_) | Value::List(_) | Value::Absent(_) => "string",
+    }
+}

@@ -1,0 +1,24 @@
+//! The style of `explain`: the subject, then a paragraph for each section.
+
+use crate::cli::printable::printable;
+use crate::cli::record::{Listing, Value};
+
+pub(super) fn render(listing: &Listing) -> String {
+    let mut out = String::new();
+    if let Some(title) = &listing.title {
+        out += &format!("{}\n", printable(title));
+    }
+    for record in &listing.records {
+        if let Some(heading) = &record.heading {
+            out += &format!("   {}:\n", printable(heading));
+        }
+        for (_, value) in &record.fields {
+            if let Value::List(lines) = value {
+                for line in lines {
+                    out += &format!("      {}\n", printable(line));
+                }
+            }
+        }
+    }
+    out
+}

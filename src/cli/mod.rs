@@ -1,0 +1,88 @@
+//! `psactl`: arguments in, one request, one screen out.
+//!
+//! The way of a command: [`typography`] refuses what an editor put into it, [`args`] parses it against the table of
+//! [`verbs`], the verb asks the agent and turns the records into a [`record::Listing`] by their [`layout`], and
+//! [`mod@format`] prints that. A new command is one entry in [`verbs::VERBS`], and a layout if its records are new.
+//!
+//! Invariants: no byte that came from a device or from the agent reaches the terminal as a control character
+//! ([`printable`]); rendering never fails; a reader that goes away ends the program quietly.
+//! Tests: `tests/cli.rs`, with the screens in `tests/golden/cli/`.
+
+#![forbid(unsafe_code)]
+
+pub mod args;
+mod context;
+mod exit;
+pub mod format;
+pub mod layout;
+pub mod printable;
+pub mod record;
+pub mod typography;
+pub mod verbs;
+
+pub use context::Context;
+pub use exit::{Exit, Failure};
+
+use args::Parsed;
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Write};
+
+/// Where a command prints to.
+pub struct Console<'a> {
+    /// Standard output.
+    pub out: &'a mut dyn Write,
+    /// Standard error.
+    pub err: &'a mut dyn Write,
+    /// Whether `out` takes colours.
+    pub colour_out: bool,
+    /// Whether `err` takes colours.
+    pub colour_err: bool,
+}
+
+/// The program: runs the command line of this process.
+#[must_use]
+pub fn main() -> std::process::ExitCode {
+    let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
+    // https://no-color.org: set and not empty means no.
+    let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+        && std::env::var_os("TERM").is_some_and(|term| term != "dumb");
+    let mut console = Console {
+        colour_out: wanted && out.is_terminal(),
+        colour_err: wanted && err.is_terminal(),
+        out: &mut out,
+        err: &mut err,
+    };
+    run(std::env::args_os(), &mut console).into()
+}
+
+/// Runs a command line, its first word the name of the program.
+pub fn run(args: impl IntoIterator<Item = OsString>, console: &mut Console) -> Exit {
+    match try_run(args, console) {
+        Ok(()) => Exit::Ok,
+        Err(Failure::Write(why)) if why.kind() == io::ErrorKind::BrokenPipe => Exit::Ok,
+        Err(failure) => {
+            // If standard error is gone too, the exit code is all that can be said.
+            let _ = match &failure {
+                Failure::Clap(text) => console.err.write_all(text.as_bytes()),
+                other => writeln!(console.err, "psactl: {other}"),
+            };
+            failure.exit()
+        }
+    }
+}
+
+fn try_run(args: impl IntoIterator<Item = OsString>, console: &mut Console) -> Result<(), Failure> {
+    let args: Vec<OsString> = args.into_iter().collect();
+    typography::check(args.iter().skip(1))?;
+    let text = match args::parse(args, console.colour_out, console.colour_err)? {
+        Parsed::Help(text) => text,
+        Parsed::Run(invocation) => {
+            let mut context = Context::new(invocation.socket.as_deref());
+            let listing = (invocation.verb.run)(&mut context, &invocation.given)?;
+            format::render(&listing, invocation.format, console.colour_out)
+        }
+    };
+    console.out.write_all(text.as_bytes())?;
+    console.out.flush()?;
+    Ok(())
+}

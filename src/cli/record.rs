@@ -1,0 +1,138 @@
+//! What a screen is made of, before it has a format.
+
+/// A value of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    /// Text.
+    Text(String),
+    /// A state: text that may be coloured.
+    State(String),
+    /// A number.
+    Number(u64),
+    /// Yes or no.
+    Flag(bool),
+    /// Several texts.
+    List(Vec<String>),
+    /// There is none: what a person reads in its place. A program reads `null`.
+    Absent(&'static str),
+}
+
+impl Value {
+    /// As a person reads it; not yet [`super::printable`].
+    #[must_use]
+    pub fn text(&self) -> String {
+        match self {
+            Value::Text(text) | Value::State(text) => text.clone(),
+            Value::Number(number) => number.to_string(),
+            Value::Flag(flag) => flag.to_string(),
+            Value::List(items) => items.join(", "),
+            Value::Absent(text) => (*text).to_owned(),
+        }
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Value::Text(text.to_owned())
+    }
+}
+
+impl From<&String> for Value {
+    fn from(text: &String) -> Self {
+        Value::Text(text.clone())
+    }
+}
+
+impl From<&Option<String>> for Value {
+    fn from(text: &Option<String>) -> Self {
+        text.as_ref().map_or(Value::Absent(""), Value::from)
+    }
+}
+
+impl From<&Vec<String>> for Value {
+    fn from(items: &Vec<String>) -> Self {
+        Value::List(items.clone())
+    }
+}
+
+impl From<bool> for Value {
+    fn from(flag: bool) -> Self {
+        Value::Flag(flag)
+    }
+}
+
+macro_rules! from_number {
+    ($($type:ty)*) => {$(
+        impl From<$type> for Value {
+            fn from(number: $type) -> Self {
+                Value::Number(number.into())
+            }
+        }
+    )*};
+}
+from_number!(u8 u32 u64);
+
+/// One thing that is listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// The line above its fields, where the layout has one.
+    pub heading: Option<String>,
+    /// Column names as ESXi prints them, and values, in ESXi's order.
+    pub fields: Vec<(&'static str, Value)>,
+}
+
+/// How a listing looks unless another format is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// A heading and `Key: value` lines for each record.
+    List,
+    /// A line for each record.
+    Table,
+    /// One record without a heading: the `get` commands of esxcli.
+    Sheet,
+    /// A title, and a headed paragraph for each record.
+    Prose,
+}
+
+/// Everything that a command prints.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listing {
+    /// Name of the type of its records, for the formats that have types.
+    pub kind: &'static str,
+    /// How it looks by itself.
+    pub style: Style,
+    /// The line above everything ([`Style::Prose`] only).
+    pub title: Option<String>,
+    /// Column name of the headings, for the formats without headings.
+    pub heading: Option<&'static str>,
+    /// Column names, known also when there is no record.
+    pub columns: Vec<&'static str>,
+    /// The records.
+    pub records: Vec<Record>,
+}
+
+impl Listing {
+    /// Whether the heading is a column that the fields lack.
+    fn heading_column(&self) -> Option<&'static str> {
+        self.heading.filter(|name| !self.columns.contains(name))
+    }
+
+    /// Columns for the formats without headings.
+    #[must_use]
+    pub fn all_columns(&self) -> Vec<&'static str> {
+        let fields = self.columns.iter().copied();
+        self.heading_column().into_iter().chain(fields).collect()
+    }
+
+    /// Fields for the formats without headings, one for each of [`Listing::all_columns`].
+    #[must_use]
+    pub fn all_fields(&self, record: &Record) -> Vec<(&'static str, Value)> {
+        let heading = self
+            .heading_column()
+            .map(|name| (name, Value::from(&record.heading)));
+        heading
+            .into_iter()
+            .chain(record.fields.iter().cloned())
+            .collect()
+    }
+}

@@ -1,0 +1,82 @@
+//! Dashes and quotes of word processors, copied into a command line together with it.
+//!
+//! `esxcli ... –d “naa.6001”` from a document looks right and is not; parsed as it stands it would give an error
+//! about something else, or worse, store a rule with a quote in its vendor.
+
+use std::ffi::OsString;
+
+/// An argument with such a character.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "argument {argument}, character {character}: {name} (U+{code:04X}) in `{text}`, as from a formatted document\nwrite: {mended}"
+)]
+pub struct Typography {
+    /// Which argument, counted from 1.
+    pub argument: usize,
+    /// Which of its characters, counted from 1.
+    pub character: usize,
+    /// Its name.
+    pub name: &'static str,
+    /// Its code point.
+    pub code: u32,
+    /// The argument.
+    pub text: String,
+    /// The argument as it was probably meant.
+    pub mended: String,
+}
+
+/// Refuses the first argument with such a character.
+///
+/// # Errors
+/// [`Typography`] says where, and how to mend it.
+pub fn check<'a>(args: impl Iterator<Item = &'a OsString>) -> Result<(), Typography> {
+    for (index, arg) in args.enumerate() {
+        let text = arg.to_string_lossy();
+        let found = text
+            .chars()
+            .enumerate()
+            .find_map(|(at, c)| Some((at, c, plain(c)?.0)));
+        if let Some((at, c, name)) = found {
+            return Err(Typography {
+                argument: index.saturating_add(1),
+                character: at.saturating_add(1),
+                name,
+                code: c.into(),
+                mended: mend(&text),
+                text: text.into_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The name of a character that does not belong into a command line, and what does.
+fn plain(c: char) -> Option<(&'static str, &'static str)> {
+    Some(match c {
+        '\u{2010}' | '\u{2011}' => ("a typographic hyphen", "-"),
+        '\u{2012}' | '\u{2013}' => ("an en dash", "-"),
+        '\u{2014}' | '\u{2015}' => ("an em dash", "-"),
+        '\u{2212}' => ("a minus sign", "-"),
+        '\u{2018}' | '\u{2019}' | '\u{201a}' | '\u{201b}' => ("a curly quote", "'"),
+        '\u{201c}' | '\u{201d}' | '\u{201e}' | '\u{201f}' => ("a curly quote", "\""),
+        '\u{a0}' | '\u{202f}' | '\u{2007}' => ("a no-break space", " "),
+        '\u{200b}' | '\u{2060}' | '\u{feff}' => ("an invisible character", ""),
+        _ => return None,
+    })
+}
+
+fn mend(text: &str) -> String {
+    let mended: String = text
+        .chars()
+        .map(|c| plain(c).map_or_else(|| c.to_string(), |(_, plain)| plain.to_owned()))
+        .collect();
+    let dash = text.chars().next().and_then(plain).map(|(_, plain)| plain) == Some("-");
+    // An editor makes one dash of two: `–device` was `--device`, while `–d` was `-d`.
+    let word = mended.trim_start_matches('-');
+    let name = word.split('=').next().unwrap_or_default();
+    if dash && name.chars().count() > 1 {
+        format!("--{word}")
+    } else {
+        mended
+    }
+}

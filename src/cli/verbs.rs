@@ -1,0 +1,140 @@
+//! Every command: the one table that the parser, the help texts and the dispatch are made of.
+
+use super::context::Context;
+use super::exit::Failure;
+use super::layout::{explanation, listing};
+use super::record::Listing;
+use crate::api::requests::{
+    Explain, GetStatus, ListAdapters, ListCoreDevices, ListCorePaths, ListNmpDevices, ListNmpPaths,
+};
+use clap::{Arg, ArgMatches};
+
+/// A command.
+pub struct Verb {
+    /// Its words. A leading `storage` may be left out by the user.
+    pub words: &'static [&'static str],
+    /// What it does, in one line.
+    pub about: &'static str,
+    /// Its options and arguments.
+    pub arguments: &'static [fn() -> Arg],
+    /// Does it.
+    pub run: fn(&mut Context, &ArgMatches) -> Result<Listing, Failure>,
+}
+
+/// What the words that are not commands themselves stand for.
+pub const NAMESPACES: &[(&[&str], &str)] = &[
+    (&["storage"], "esxcli's leading word; it may be left out"),
+    (
+        &["storage", "core"],
+        "Adapters, paths and devices, whichever plug-in owns them",
+    ),
+    (&["storage", "core", "adapter"], "Host bus adapters"),
+    (&["storage", "core", "device"], "Logical devices"),
+    (&["storage", "core", "path"], "Paths to logical devices"),
+    (
+        &["storage", "nmp"],
+        "The Native Multipathing Plug-in: what it owns and how it chooses",
+    ),
+    (&["storage", "nmp", "device"], "Devices that NMP owns"),
+    (&["storage", "nmp", "path"], "Paths that NMP owns"),
+];
+
+/// All commands.
+pub const VERBS: &[Verb] = &[
+    Verb {
+        words: &["storage", "core", "adapter", "list"],
+        about: "List the host bus adapters",
+        arguments: &[],
+        run: |context, _| Ok(listing(&context.ask(&ListAdapters {})?.adapters)),
+    },
+    Verb {
+        words: &["storage", "core", "device", "list"],
+        about: "List the devices that are known",
+        arguments: &[device],
+        run: |context, given| {
+            let request = ListCoreDevices {
+                device: text(given, "device"),
+            };
+            Ok(listing(&context.ask(&request)?.devices))
+        },
+    },
+    Verb {
+        words: &["storage", "core", "path", "list"],
+        about: "List the paths that are known, with their state",
+        arguments: &[device, path],
+        run: |context, given| {
+            let request = ListCorePaths {
+                device: text(given, "device"),
+                path: text(given, "path"),
+            };
+            Ok(listing(&context.ask(&request)?.paths))
+        },
+    },
+    Verb {
+        words: &["storage", "nmp", "device", "list"],
+        about: "List the devices that NMP owns, with their SATP and PSP",
+        arguments: &[device],
+        run: |context, given| {
+            let request = ListNmpDevices {
+                device: text(given, "device"),
+            };
+            Ok(listing(&context.ask(&request)?.devices))
+        },
+    },
+    Verb {
+        words: &["storage", "nmp", "path", "list"],
+        about: "List the paths that NMP owns, with their group state",
+        arguments: &[device, path],
+        run: |context, given| {
+            let request = ListNmpPaths {
+                device: text(given, "device"),
+                path: text(given, "path"),
+            };
+            Ok(listing(&context.ask(&request)?.paths))
+        },
+    },
+    Verb {
+        words: &["explain"],
+        about: "Say why a device or path is as it is",
+        arguments: &[subject],
+        run: |context, given| {
+            let request = Explain {
+                subject: text(given, "subject").unwrap_or_default(),
+            };
+            Ok(explanation(&context.ask(&request)?.explanation))
+        },
+    },
+    Verb {
+        words: &["status"],
+        about: "Show the agent and what it looks after",
+        arguments: &[],
+        run: |context, _| Ok(listing(&[context.ask(&GetStatus {})?.status])),
+    },
+];
+
+fn device() -> Arg {
+    Arg::new("device")
+        .short('d')
+        .long("device")
+        .value_name("DEVICE")
+        .help("This device only: naa.6001..., or a Linux name of it (sdc, dm-3)")
+}
+
+fn path() -> Arg {
+    Arg::new("path")
+        .short('p')
+        .long("path")
+        .value_name("PATH")
+        .help("This path only: vmhba2:C0:T0:L1, its UID, or a Linux name of it (sdc, 2:0:0:1)")
+}
+
+fn subject() -> Arg {
+    Arg::new("subject")
+        .required(true)
+        .value_name("DEVICE|PATH")
+        .help("naa.6001..., vmhba2:C0:T0:L1, a path UID, or a Linux name (sdc, dm-3, 2:0:0:1)")
+}
+
+fn text(given: &ArgMatches, name: &str) -> Option<String> {
+    given.get_one::<String>(name).cloned()
+}

@@ -1,0 +1,187 @@
+//! The files of the admin and of the agent: read whole and checked, written atomically.
+//!
+//! Input: `/etc/dm-psa/dm-psa.toml` (settings), `/etc/dm-psa/state/memory.json` (what the agent remembers).
+//! Invariants: a damaged file never stops the agent and is never overwritten unread: settings fall back to the
+//! defaults, memory is set aside under another name, and both are reported with file, place and mend.
+
+#![forbid(unsafe_code)]
+
+pub mod store;
+
+use crate::psa::memory::Memory;
+use crate::psa::settings::Settings;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Where the files are, below a root directory (`/` for the running system).
+#[derive(Debug, Clone)]
+pub struct Places {
+    root: PathBuf,
+}
+
+impl Places {
+    /// The files below `root`.
+    #[must_use]
+    pub fn below(root: &Path) -> Places {
+        Places { root: root.to_owned() }
+    }
+
+    /// Settings of the admin.
+    #[must_use]
+    pub fn settings(&self) -> PathBuf {
+        self.root.join("etc/dm-psa/dm-psa.toml")
+    }
+
+    /// What the agent remembers.
+    #[must_use]
+    pub fn memory(&self) -> PathBuf {
+        self.root.join("etc/dm-psa/state/memory.json")
+    }
+
+    /// Files of the run time, gone after a reboot.
+    #[must_use]
+    pub fn run(&self) -> PathBuf {
+        self.root.join("run/dm-psa")
+    }
+}
+
+/// A file that could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// It could not be read.
+    #[error("{file}: {source}; check the file and its permissions")]
+    Read {
+        /// Which.
+        file: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It does not say what it should.
+    #[error("{file}: {problem}")]
+    Invalid {
+        /// Which.
+        file: PathBuf,
+        /// Place and reason.
+        problem: String,
+    },
+}
+
+/// Reads a file; `None` if there is none.
+fn read(file: &Path) -> Result<Option<String>, ConfigError> {
+    match std::fs::read_to_string(file) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(ConfigError::Read { file: file.to_owned(), source }),
+    }
+}
+
+/// Reads the settings of the admin; the defaults if there is no file.
+///
+/// # Errors
+/// The file cannot be read, is not TOML, or a value is out of its range; the message names line and mend.
+pub fn load_settings(places: &Places) -> Result<Settings, ConfigError> {
+    let file = places.settings();
+    let Some(text) = read(&file)? else { return Ok(Settings::default()) };
+    let invalid = |problem: String| ConfigError::Invalid { file: file.clone(), problem };
+    let settings: Settings = toml::from_str(&text).map_err(|error| invalid(error.to_string()))?;
+    check(&settings).map_err(invalid)?;
+    Ok(settings)
+}
+
+/// Whether values are in their ranges.
+fn check(settings: &Settings) -> Result<(), String> {
+    let ranges = [
+        ("check_interval_ms", settings.check_interval_ms.0, 100, 86_400_000),
+        ("retry_interval_ms", settings.retry_interval_ms.0, 50, 86_400_000),
+        ("check_timeout_ms", settings.check_timeout_ms.0, 1_000, 600_000),
+        ("check_deadline_ms", settings.check_deadline_ms.0, 100, 600_000),
+        // ESXi takes 20 s at least; a test wants less.
+        ("apd_timeout_ms", settings.apd_timeout_ms.0, 1_000, 99_999_000),
+        ("settle_ms", settings.settle_ms.0, 0, 60_000),
+        ("regroup_ms", settings.regroup_ms.0, 0, 60_000),
+    ];
+    for (name, value, least, most) in ranges {
+        if value < least || value > most {
+            return Err(format!("{name} = {value} is out of range: take {least} to {most}"));
+        }
+    }
+    for (device, settings) in &settings.device {
+        if let Some(psp) = &settings.psp
+            && crate::psa::psp::PspKind::by_name(psp).is_none()
+        {
+            return Err(format!(
+                "[device.\"{device}\"] psp = \"{psp}\": there is no such PSP; take VMW_PSP_FIXED, VMW_PSP_MRU or VMW_PSP_RR"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Reads what the agent remembers; nothing if there is no file.
+///
+/// # Errors
+/// The file cannot be read or is damaged; then it was set aside as `memory.json.damaged`.
+pub fn load_memory(places: &Places) -> Result<Memory, ConfigError> {
+    let file = places.memory();
+    let Some(text) = read(&file)? else { return Ok(Memory::default()) };
+    serde_json::from_str(&text).map_err(|error| {
+        let aside = file.with_extension("json.damaged");
+        let kept = match std::fs::rename(&file, &aside) {
+            Ok(()) => format!("it was set aside as {}", aside.display()),
+            Err(error) => format!("it could not be set aside: {error}"),
+        };
+        ConfigError::Invalid {
+            file,
+            problem: format!("{error}; {kept}, and adapters are numbered anew"),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::psa::units::Millis;
+
+    fn with_settings(text: &str) -> Result<Settings, ConfigError> {
+        let root = tempfile::tempdir().unwrap();
+        let places = Places::below(root.path());
+        store::replace(&places.settings(), text.as_bytes()).unwrap();
+        load_settings(&places)
+    }
+
+    #[test]
+    fn no_file_is_the_defaults() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(load_settings(&Places::below(root.path())).unwrap(), Settings::default());
+    }
+
+    #[test]
+    fn a_value_is_taken_and_the_rest_is_default() {
+        let settings = with_settings("apd_timeout_ms = 20000\n[device.\"naa.6\"]\npsp = \"VMW_PSP_RR\"\n").unwrap();
+        assert_eq!(settings.apd_timeout_ms, Millis(20_000));
+        assert_eq!(settings.check_interval_ms, Settings::default().check_interval_ms);
+    }
+
+    #[test]
+    fn errors_name_the_place() {
+        for (text, part) in [
+            ("apd_timeout_ms = 1\n", "out of range"),
+            ("apd_timeout_ms = \"x\"\n", "line 1"),
+            ("apd_timout_ms = 5000\n", "apd_timout_ms"),
+            ("[device.\"naa.6\"]\npsp = \"VMW_PSP_XX\"\n", "VMW_PSP_FIXED"),
+        ] {
+            let error = with_settings(text).unwrap_err().to_string();
+            assert!(error.contains(part) && error.contains("dm-psa.toml"), "{error}");
+        }
+    }
+
+    #[test]
+    fn damaged_memory_is_set_aside() {
+        let root = tempfile::tempdir().unwrap();
+        let places = Places::below(root.path());
+        store::replace(&places.memory(), b"{").unwrap();
+        assert!(load_memory(&places).unwrap_err().to_string().contains("set aside"));
+        assert_eq!(load_memory(&places).unwrap(), Memory::default());
+        assert!(root.path().join("etc/dm-psa/state/memory.json.damaged").exists());
+    }
+}

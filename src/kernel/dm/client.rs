@@ -1,0 +1,387 @@
+//! The device-mapper client: one map observed or changed, in the caller's thread.
+//!
+//! Every call may block: a table load waits while a SCSI host recovers from errors, a resume waits for I/O in flight.
+//! [`super::worker`] gives each map a thread of its own for that.
+//!
+//! Maps are addressed by UUID where they have one: a name that changed hands gets no message that was meant for
+//! another.
+
+use super::ioctl::{self, Listed, Which};
+use super::reasons::{self, System};
+use super::udev::{self, Cookies};
+use crate::psa::action::MapStep;
+use crate::psa::event::MapError;
+use crate::psa::table::emit::emit;
+use crate::psa::table::model::{Map, Message, Table};
+use crate::psa::table::{parse, status};
+use crate::psa::units::{DevT, Sectors};
+use devicemapper::errors::Error as CoreError;
+use devicemapper::{DM, DevId, DeviceInfo, DmError, DmFlags, DmName, DmOptions, DmUuid};
+use nix::errno::Errno;
+use std::io;
+use std::thread;
+use std::time::Duration;
+
+/// How often a remove is tried while udev may have the map open, and the pause in between.
+const REMOVE_TRIES: u32 = 5;
+const REMOVE_PAUSE: Duration = Duration::from_millis(100);
+/// Table and status are two calls; a table that is swapped in between is read again.
+const OBSERVE_TRIES: u32 = 3;
+
+/// An open `/dev/mapper/control`. Calls may be made from many threads at once; the arming of [`Client::arm`] belongs
+/// to the descriptor, so a thread that polls wants a client of its own.
+pub struct Client {
+    dm: DM,
+    cookies: Cookies,
+}
+
+/// An error of the crate, taken apart: errno if it was the kernel's, and the text of anything else.
+enum Refusal {
+    Kernel(Errno),
+    Other(String),
+}
+
+impl From<DmError> for Refusal {
+    fn from(error: DmError) -> Self {
+        match error {
+            DmError::Core(CoreError::Ioctl(_, _, _, errno)) => Refusal::Kernel(*errno),
+            other => Refusal::Other(other.to_string()),
+        }
+    }
+}
+
+impl From<Errno> for Refusal {
+    fn from(errno: Errno) -> Self {
+        Refusal::Kernel(errno)
+    }
+}
+
+impl Refusal {
+    fn in_step(self, step: &str, reason: impl FnOnce(Errno) -> String) -> MapError {
+        let (errno, reason) = match self {
+            Refusal::Kernel(errno) => (Some(errno as i32), reason(errno)),
+            Refusal::Other(text) => (None, text),
+        };
+        MapError {
+            step: step.to_owned(),
+            errno,
+            reason,
+        }
+    }
+
+    fn is(&self, errno: Errno) -> bool {
+        matches!(self, Refusal::Kernel(is) if *is == errno)
+    }
+}
+
+/// How a map is addressed.
+fn which<'a>(name: &'a str, uuid: &'a str) -> Which<'a> {
+    if uuid.is_empty() {
+        Which::Name(name)
+    } else {
+        Which::Uuid(uuid)
+    }
+}
+
+fn id<'a>(name: &'a str, uuid: &'a str) -> Result<DevId<'a>, Refusal> {
+    Ok(match which(name, uuid) {
+        Which::Name(name) => DevId::Name(DmName::new(name)?),
+        Which::Uuid(uuid) => DevId::Uuid(DmUuid::new(uuid)?),
+    })
+}
+
+impl Client {
+    /// Opens `/dev/mapper/control`; that loads the module if need be.
+    ///
+    /// # Errors
+    /// It is not there, or may not be opened.
+    pub fn open() -> io::Result<Self> {
+        let dm = DM::new().map_err(|error| {
+            io::Error::other(format!(
+                "cannot open device-mapper (/dev/mapper/control): {error}"
+            ))
+        })?;
+        Ok(Client {
+            dm,
+            cookies: Cookies::new(),
+        })
+    }
+
+    /// The version of the kernel's device-mapper interface (`DM_VERSION`).
+    ///
+    /// # Errors
+    /// No `CAP_SYS_ADMIN`.
+    pub fn version(&self) -> Result<(u32, u32, u32), MapError> {
+        self.dm
+            .version()
+            .map_err(|error| Refusal::from(error).in_step("version", reasons::general))
+    }
+
+    /// All dm devices, multipath or not (`DM_LIST_DEVICES`).
+    ///
+    /// # Errors
+    /// No `CAP_SYS_ADMIN`, no memory.
+    pub fn list(&self) -> Result<Vec<Listed>, MapError> {
+        ioctl::list(self.dm.file())
+            .map_err(|errno| Refusal::from(errno).in_step("list", reasons::general))
+    }
+
+    /// Asks for the descriptor to become readable with the next event of any map (`DM_DEV_ARM_POLL`). Arm before
+    /// [`Client::list`], or what happens in between is missed.
+    ///
+    /// # Errors
+    /// No `CAP_SYS_ADMIN`, or a kernel older than dm 4.37.
+    pub fn arm(&self) -> Result<(), MapError> {
+        let armed = self.dm.arm_poll();
+        armed
+            .map(drop)
+            .map_err(|error| Refusal::from(error).in_step("arm", reasons::general))
+    }
+
+    /// The descriptor to poll after [`Client::arm`].
+    #[must_use]
+    pub fn control(&self) -> &std::fs::File {
+        self.dm.file()
+    }
+
+    /// How many uevents of our own changes udev has not yet worked off.
+    #[must_use]
+    pub fn udev_backlog(&self) -> usize {
+        self.cookies.outstanding()
+    }
+
+    /// A map as it is now, by name; `None` if there is none. Reads table and status without flushing and without
+    /// waiting for I/O, also while the map is suspended. A map that is not one multipath target has the reason in
+    /// place of its table.
+    ///
+    /// # Errors
+    /// The kernel does not answer: no `CAP_SYS_ADMIN`, no memory, or a name that dm cannot have.
+    pub fn observe(&self, name: &str) -> Result<Option<Map>, MapError> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.observe_once(name) {
+                Ok(map) => {
+                    let torn = matches!((&map.table, &map.status),
+                        (Ok(table), Ok(status)) if !status.belongs_to(table));
+                    if !torn || tries >= OBSERVE_TRIES {
+                        return Ok(Some(map));
+                    }
+                }
+                Err(refusal) if refusal.is(Errno::ENXIO) => return Ok(None),
+                Err(refusal) => return Err(refusal.in_step("observe", reasons::general)),
+            }
+        }
+    }
+
+    fn observe_once(&self, name: &str) -> Result<Map, Refusal> {
+        let id = DevId::Name(DmName::new(name)?);
+        let read = |flags| {
+            let options = DmOptions::default().set_flags(flags | DmFlags::DM_NOFLUSH);
+            self.dm.table_status(&id, options)
+        };
+        let (_, table) = read(DmFlags::DM_STATUS_TABLE)?;
+        let (info, status) = read(DmFlags::empty())?;
+        Ok(Map {
+            name: name.to_owned(),
+            uuid: info.uuid().map(ToString::to_string).unwrap_or_default(),
+            dev: dev_of(&info),
+            event_nr: info.event_nr(),
+            open_count: u32::try_from(info.open_count()).unwrap_or_default(),
+            suspended: info.flags().contains(DmFlags::DM_SUSPEND),
+            table: multipath(&table).and_then(|(length, params)| {
+                parse::parse(length, params).map_err(|error| error.to_string())
+            }),
+            status: multipath(&status)
+                .and_then(|(_, info)| status::parse(info).map_err(|error| error.to_string())),
+        })
+    }
+
+    /// Carries out the steps, in order; the first failure ends them.
+    ///
+    /// # Errors
+    /// Which step failed, and why. A failed [`MapStep::Create`] leaves no map, a failed [`MapStep::Reload`] leaves
+    /// the old table in use.
+    pub fn execute(&self, name: &str, uuid: &str, steps: &[MapStep]) -> Result<(), MapError> {
+        steps.iter().try_for_each(|step| match step {
+            MapStep::Create(table) => self.create(name, uuid, table),
+            MapStep::Reload { table, usable } => self.reload(name, uuid, table, *usable),
+            MapStep::Resume => self.resume(name, uuid),
+            MapStep::Message(message) => self.message(name, uuid, message),
+            MapStep::Remove => self.remove(name, uuid),
+            MapStep::Observe => Ok(()),
+        })
+    }
+
+    fn create(&self, name: &str, uuid: &str, table: &Table) -> Result<(), MapError> {
+        // Before anything is made.
+        let params = emit(table).map_err(|problem| impossible("create", &problem))?;
+        let made = || -> Result<(), Refusal> {
+            let uuid = match uuid {
+                "" => None,
+                uuid => Some(DmUuid::new(uuid)?),
+            };
+            self.dm
+                .device_create(DmName::new(name)?, uuid, DmOptions::default())?;
+            Ok(())
+        };
+        made().map_err(|refusal| refusal.in_step("create", reasons::create))?;
+        let no_paths = if table.groups.is_empty() {
+            udev::NO_PATHS
+        } else {
+            0
+        };
+        let filled = self.load(name, uuid, table, params).and_then(|()| {
+            self.swap(name, uuid, no_paths)
+                .map_err(|refusal| refusal.in_step("resume", reasons::resume))
+        });
+        filled.inspect_err(|_| {
+            if let Err(left) = self.try_remove(name, uuid) {
+                let why = left.in_step("remove", reasons::general);
+                log::error!(code = "MAP_SHELL_LEFT", map = name, error:% = why;
+                    "an empty map is left behind; remove it with `dmsetup remove`");
+            }
+        })
+    }
+
+    fn reload(&self, name: &str, uuid: &str, table: &Table, usable: bool) -> Result<(), MapError> {
+        let params = emit(table).map_err(|problem| impossible("load", &problem))?;
+        self.load(name, uuid, table, params)?;
+        let no_paths = if usable { 0 } else { udev::NO_PATHS };
+        self.swap(name, uuid, udev::RELOAD | no_paths)
+            .map_err(|refusal| {
+                let mut error = refusal.in_step("resume", reasons::resume);
+                match self.back_to_the_old_table(name, uuid) {
+                    Ok(()) => error
+                        .reason
+                        .push_str("; the map goes on with its old table"),
+                    Err(worse) => {
+                        let worse = worse.in_step("resume", reasons::resume);
+                        error.reason = format!(
+                            "{}; and the map could not be brought back: {worse}",
+                            error.reason
+                        );
+                    }
+                }
+                error
+            })
+    }
+
+    /// `DM_TABLE_LOAD`, read-only where a path is.
+    fn load(&self, name: &str, uuid: &str, table: &Table, params: String) -> Result<(), MapError> {
+        let targets = [(0, table.length.0, "multipath".to_owned(), params)];
+        let load = |flags| -> Result<(), Refusal> {
+            let options = DmOptions::default().set_flags(flags);
+            self.dm.table_load(&id(name, uuid)?, &targets, options)?;
+            Ok(())
+        };
+        load(DmFlags::empty())
+            .or_else(|refusal| {
+                if refusal.is(Errno::EROFS) || refusal.is(Errno::EACCES) {
+                    load(DmFlags::DM_READONLY)
+                } else {
+                    Err(refusal)
+                }
+            })
+            .map_err(|refusal| {
+                refusal.in_step("load", |errno| {
+                    reasons::load(&System::here(), errno, name, table)
+                })
+            })
+    }
+
+    /// One resume, which suspends for the instant of the swap: I/O in flight goes on, and I/O that waits for a path
+    /// is kept.
+    fn swap(&self, name: &str, uuid: &str, udev_flags: u32) -> Result<(), Refusal> {
+        let cookie = self.cookies.make(udev_flags);
+        let flags = ioctl::NOFLUSH | ioctl::SKIP_LOCKFS;
+        let resumed = ioctl::resume(self.dm.file(), which(name, uuid), flags, cookie.value);
+        let uevent = matches!(resumed, Ok(flags) if flags & ioctl::UEVENT_GENERATED != 0);
+        self.cookies.sent(cookie, name, uevent);
+        resumed.map(drop).map_err(Refusal::from)
+    }
+
+    /// After a resume that failed: the new table may wait in its slot still, and the map may be suspended.
+    fn back_to_the_old_table(&self, name: &str, uuid: &str) -> Result<(), Refusal> {
+        let id = id(name, uuid)?;
+        let info = self.dm.table_clear(&id)?;
+        if info.flags().contains(DmFlags::DM_SUSPEND) {
+            self.swap(name, uuid, udev::RELOAD)?;
+        }
+        Ok(())
+    }
+
+    /// A table that lies in the inactive slot is not ours: whoever suspended the map may have left it.
+    fn resume(&self, name: &str, uuid: &str) -> Result<(), MapError> {
+        let resumed = || -> Result<(), Refusal> {
+            self.dm.table_clear(&id(name, uuid)?)?;
+            self.swap(name, uuid, udev::RELOAD)
+        };
+        resumed().map_err(|refusal| refusal.in_step("resume", reasons::resume))
+    }
+
+    fn message(&self, name: &str, uuid: &str, message: &Message) -> Result<(), MapError> {
+        let sent = || -> Result<(), Refusal> {
+            let text = message.to_string();
+            self.dm.target_msg(&id(name, uuid)?, Some(0), &text)?;
+            Ok(())
+        };
+        sent().map_err(|refusal| refusal.in_step(&format!("message {message}"), reasons::message))
+    }
+
+    fn remove(&self, name: &str, uuid: &str) -> Result<(), MapError> {
+        self.try_remove(name, uuid).map_err(|refusal| {
+            let info = id(name, uuid).and_then(|id| Ok(self.dm.device_info(&id)?));
+            let dev = info.ok().map(|info| dev_of(&info));
+            refusal.in_step("remove", |errno| {
+                reasons::remove(&System::here(), errno, dev)
+            })
+        })
+    }
+
+    fn try_remove(&self, name: &str, uuid: &str) -> Result<(), Refusal> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let cookie = self.cookies.make(0);
+            let removed = ioctl::remove(self.dm.file(), which(name, uuid), cookie.value);
+            let uevent = matches!(removed, Ok(flags) if flags & ioctl::UEVENT_GENERATED != 0);
+            self.cookies.sent(cookie, name, uevent);
+            match removed {
+                // udev opens a map for a moment after each of its events.
+                Err(Errno::EBUSY) if tries < REMOVE_TRIES => thread::sleep(REMOVE_PAUSE),
+                Err(errno) => return Err(errno.into()),
+                Ok(_) => return Ok(()),
+            }
+        }
+    }
+}
+
+fn impossible(step: &str, problem: &dyn std::error::Error) -> MapError {
+    MapError {
+        step: step.to_owned(),
+        errno: None,
+        reason: format!("the kernel would refuse this table: {problem}"),
+    }
+}
+
+fn dev_of(info: &DeviceInfo) -> DevT {
+    let dev = info.device();
+    DevT {
+        major: dev.major,
+        minor: dev.minor,
+    }
+}
+
+/// The one multipath target of a map: its length and text.
+fn multipath(targets: &[(u64, u64, String, String)]) -> Result<(Sectors, &str), String> {
+    match targets {
+        [] => Err("it has no live table".to_owned()),
+        [(0, length, kind, text)] if kind == "multipath" => Ok((Sectors(*length), text)),
+        [(_, _, kind, _)] => Err(format!("it is a map of type {kind}")),
+        [(_, _, kind, _), ..] => Err(format!(
+            "it has {} targets, the first of type {kind}",
+            targets.len()
+        )),
+    }
+}

@@ -1,0 +1,219 @@
+//! The watcher: one thread that hears of every change to a multipath map, whoever made it.
+//!
+//! `/dev/mapper/control` becomes readable with the next event after it was armed (`DM_DEV_ARM_POLL`): a path that
+//! failed or came back, a group that was switched or disabled, a map created, removed, renamed, or its table swapped.
+//! The list of devices tells by the event counter of each map which it was, but for the swap of a table, which does
+//! not count; and some changes raise no event at all (the kernel chose another group, queueing went off). So some
+//! time after each event all maps are looked at once more, and those that differ from the last look are reported.
+
+use super::UUID_PREFIX;
+use super::client::Client;
+use super::observer::Observer;
+use crate::psa::event::{Event, MapError};
+use crate::psa::table::model::Map;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// From an event to the look at all maps; events within it share one look.
+const SETTLE: Duration = Duration::from_secs(1);
+/// A look at all maps may take up to this part of the time: 1 in 20.
+const SHARE: u32 = 20;
+/// After the kernel refused to list or arm.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// The watcher's handle; dropping it stops the thread.
+pub struct Watcher {
+    wake: Arc<EventFd>,
+    shared: Arc<Orders>,
+}
+
+#[derive(Default)]
+struct Orders {
+    stop: AtomicBool,
+    list: AtomicBool,
+}
+
+impl Watcher {
+    /// Starts to watch; reports go through the observer.
+    ///
+    /// # Errors
+    /// `/dev/mapper/control` or an eventfd cannot be had, or no thread.
+    pub fn spawn(observer: Arc<Observer>) -> io::Result<Self> {
+        // Arming belongs to the descriptor: this one is the watcher's own.
+        let client = Client::open()?;
+        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+        let wake = Arc::new(EventFd::from_flags(flags)?);
+        let shared = Arc::new(Orders::default());
+        let watch = Watch {
+            client,
+            observer,
+            wake: Arc::clone(&wake),
+            orders: Arc::clone(&shared),
+            known: BTreeMap::new(),
+        };
+        thread::Builder::new()
+            .name("dm-events".into())
+            .stack_size(256 * 1024)
+            .spawn(move || watch.run())?;
+        Ok(Watcher { wake, shared })
+    }
+
+    /// Has every map observed and reported again, changed or not, and then `MapsListed`.
+    pub fn kick(&self) {
+        self.shared.list.store(true, Ordering::SeqCst);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        // Full means that it is awake.
+        let _ = self.wake.write(1);
+    }
+}
+
+impl Drop for Watcher {
+    /// Does not wait for the thread: it may be in the middle of a report that nobody takes any more.
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::SeqCst);
+        self.wake();
+    }
+}
+
+/// What the watcher's thread holds.
+struct Watch {
+    client: Client,
+    observer: Arc<Observer>,
+    wake: Arc<EventFd>,
+    orders: Arc<Orders>,
+    /// The maps as they were last reported, by name.
+    known: BTreeMap<String, Map>,
+}
+
+impl Watch {
+    fn run(mut self) {
+        let mut look_due = None;
+        let mut all = true;
+        loop {
+            all |= self.orders.list.swap(false, Ordering::SeqCst);
+            let now = Instant::now();
+            let look = all || look_due.is_some_and(|due| due <= now);
+            let result = self.round(look, all);
+            let took = now.elapsed();
+            match &result {
+                Ok(()) => {
+                    if look {
+                        look_due = None;
+                    }
+                    all = false;
+                }
+                Err(error) => {
+                    log::error!(code = "DM_WATCH_FAILED", error:% = error;
+                        "cannot watch the maps; tried again");
+                    // Whatever was missed is found by the look after the retry.
+                    look_due = Some(Instant::now() + RETRY);
+                }
+            }
+            // Not armed, the descriptor would be readable at once, again and again.
+            let event = self.wait(look_due, result.is_ok());
+            if self.orders.stop.load(Ordering::SeqCst) {
+                return;
+            }
+            if event && look_due.is_none() {
+                let pause = if look { took * SHARE } else { SETTLE };
+                look_due = Some(Instant::now() + pause.max(SETTLE));
+            }
+        }
+    }
+
+    /// Arms, lists, and reports what changed; with `look` observes also what the list shows unchanged, with `all`
+    /// reports everything.
+    fn round(&mut self, look: bool, all: bool) -> Result<(), MapError> {
+        self.client.arm()?;
+        let listed = self.client.list()?;
+        let ours = listed
+            .into_iter()
+            .filter(|listed| listed.uuid.starts_with(UUID_PREFIX));
+        let mut before = std::mem::take(&mut self.known);
+        for listed in ours {
+            let known = before.remove(&listed.name);
+            let same = known.as_ref().is_some_and(|map| {
+                map.uuid == listed.uuid && map.dev == listed.dev && map.event_nr == listed.event_nr
+            });
+            if same && !look {
+                self.known.extend(known.map(|map| (listed.name, map)));
+                continue;
+            }
+            let mut now = None;
+            self.observer.report(&listed.name, |map| {
+                now.clone_from(&map);
+                match map {
+                    Some(map) if all || known.as_ref() != Some(&map) => {
+                        Some(Event::MapSeen(Box::new(map)))
+                    }
+                    Some(_) => None,
+                    // Gone since the list was read.
+                    None => known.is_some().then(|| Event::MapGone(listed.name.clone())),
+                }
+            });
+            self.known.extend(now.map(|map| (listed.name, map)));
+        }
+        for (name, _) in before {
+            // Renamed to something else, or removed; a map may have that name again by now.
+            let known = &mut self.known;
+            self.observer.report(&name, |map| match map {
+                None => Some(Event::MapGone(name.clone())),
+                Some(map) => {
+                    let seen = map.uuid.starts_with(UUID_PREFIX);
+                    let event = if seen {
+                        Event::MapSeen(Box::new(map.clone()))
+                    } else {
+                        Event::MapGone(name.clone())
+                    };
+                    if seen {
+                        known.insert(name.clone(), map);
+                    }
+                    Some(event)
+                }
+            });
+        }
+        if all {
+            let names = self.known.keys().cloned().collect();
+            self.observer.tell(Event::MapsListed(names));
+        }
+        Ok(())
+    }
+
+    /// Waits for an order, the time, or an event if that was armed; whether it was an event.
+    fn wait(&self, until: Option<Instant>, armed: bool) -> bool {
+        let timeout = until.map_or(PollTimeout::NONE, |until| {
+            let left = until.saturating_duration_since(Instant::now());
+            // Rounded up, or the last millisecond would be spent in a busy loop.
+            PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX)
+        });
+        let mut descriptors = [
+            PollFd::new(self.wake.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.client.control().as_fd(), PollFlags::POLLIN),
+        ];
+        let watched = if armed { 2 } else { 1 };
+        match poll(&mut descriptors[..watched], timeout) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => {
+                log::error!(code = "DM_WATCH_FAILED", errno:% = errno; "cannot wait for dm events");
+                thread::sleep(RETRY);
+            }
+        }
+        let [wake, control] = descriptors;
+        let ready = |descriptor: PollFd<'_>| descriptor.any().unwrap_or(false);
+        if ready(wake) {
+            let _ = self.wake.read();
+        }
+        armed && ready(control)
+    }
+}

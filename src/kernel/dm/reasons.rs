@@ -1,0 +1,260 @@
+//! Why device-mapper refused something, in words for a person.
+//!
+//! The kernel writes its own reason to its log only; the ioctl has but an errno. What can be found out about the
+//! paths in sysfs and in the list of mounts is added here.
+
+use crate::psa::table::model::Table;
+use crate::psa::units::DevT;
+use nix::errno::Errno;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Where to look; another root for tests.
+pub(super) struct System<'a> {
+    pub(super) sys: &'a Path,
+    pub(super) mountinfo: &'a Path,
+}
+
+impl System<'static> {
+    /// The running system.
+    pub(super) fn here() -> Self {
+        System {
+            sys: Path::new("/sys"),
+            mountinfo: Path::new("/proc/self/mountinfo"),
+        }
+    }
+}
+
+/// Why a table was not accepted for the map with this name.
+pub(super) fn load(system: &System<'_>, errno: Errno, map: &str, table: &Table) -> String {
+    let paths: Vec<DevT> = table.paths().map(|path| path.dev).collect();
+    let about = |tell: &dyn Fn(DevT) -> Vec<String>, else_say: &str| {
+        let told: Vec<String> = paths.iter().flat_map(|&dev| tell(dev)).collect();
+        if told.is_empty() {
+            else_say.to_owned()
+        } else {
+            told.join("; ")
+        }
+    };
+    match errno {
+        Errno::EBUSY => about(
+            &|dev| system.users(dev, map),
+            "a path is in use: mounted, or opened exclusively by another program",
+        ),
+        Errno::ENXIO | Errno::ENODEV | Errno::ENOENT => about(
+            &|dev| system.offline(dev),
+            "a path cannot be opened: it is gone or offline",
+        ),
+        Errno::EINVAL => format!(
+            "the kernel refused the table; its log has a line `device-mapper: table: ...` with the reason \
+             (a path smaller than the map, a missing module {}, limits that do not match)",
+            modules(table).join(" or ")
+        ),
+        Errno::EROFS | Errno::EACCES => "a path is read-only or may not be opened".to_owned(),
+        Errno::ENOMEM => "the kernel has no memory for it".to_owned(),
+        _ => general(errno),
+    }
+}
+
+/// Why a map could not be made.
+pub(super) fn create(errno: Errno) -> String {
+    match errno {
+        Errno::EBUSY => "a map with this name or this UUID exists already".to_owned(),
+        _ => general(errno),
+    }
+}
+
+/// Why a map could not be resumed.
+pub(super) fn resume(errno: Errno) -> String {
+    match errno {
+        Errno::EINVAL => {
+            "it has no table, or the new one does not fit the old one (queue mode, target type)"
+                .to_owned()
+        }
+        Errno::EINTR => "waiting for I/O in flight was interrupted".to_owned(),
+        _ => general(errno),
+    }
+}
+
+/// Why a message was refused.
+pub(super) fn message(errno: Errno) -> String {
+    match errno {
+        Errno::EBUSY => "the map is suspended".to_owned(),
+        Errno::EINVAL => "the live table has no such path or group".to_owned(),
+        _ => general(errno),
+    }
+}
+
+/// Why a map could not be removed.
+pub(super) fn remove(system: &System<'_>, errno: Errno, dev: Option<DevT>) -> String {
+    if errno != Errno::EBUSY {
+        return general(errno);
+    }
+    let users = dev
+        .map(|dev| system.users(dev, ""))
+        .filter(|users| !users.is_empty());
+    users.map_or_else(
+        || "it is open: in use by a program".to_owned(),
+        |users| users.join("; "),
+    )
+}
+
+/// What an errno means for any call.
+pub(super) fn general(errno: Errno) -> String {
+    match errno {
+        Errno::ENXIO => "there is no such map".to_owned(),
+        Errno::EPERM | Errno::EACCES => {
+            "not allowed: device-mapper wants CAP_SYS_ADMIN and /dev/mapper/control".to_owned()
+        }
+        Errno::ENOTTY => "the kernel is too old for this call".to_owned(),
+        _ => errno.desc().to_owned(),
+    }
+}
+
+/// The kernel modules that a table needs.
+fn modules(table: &Table) -> Vec<String> {
+    let mut out = vec!["dm-multipath".to_owned()];
+    for group in &table.groups {
+        let module = format!("dm-{}", group.selector.name);
+        if !out.contains(&module) {
+            out.push(module);
+        }
+    }
+    out
+}
+
+impl System<'_> {
+    fn block(&self, dev: DevT) -> PathBuf {
+        self.sys.join(format!("dev/block/{dev}"))
+    }
+
+    /// `8:16 (sdb)`
+    fn called(&self, dev: DevT) -> String {
+        let name = self
+            .block(dev)
+            .canonicalize()
+            .ok()
+            .and_then(|path| Some(path.file_name()?.to_str()?.to_owned()));
+        name.map_or_else(|| dev.to_string(), |name| format!("{dev} ({name})"))
+    }
+
+    /// Who, other than the map, holds the disk or one of its partitions or has it mounted.
+    fn users(&self, dev: DevT, map: &str) -> Vec<String> {
+        let disk = self.block(dev);
+        let partitions = entries(&disk)
+            .into_iter()
+            .filter(|path| path.join("partition").exists());
+        let mut out = Vec::new();
+        for place in std::iter::once(disk.clone()).chain(partitions) {
+            let number = fs::read_to_string(place.join("dev")).unwrap_or_default();
+            let Ok(number) = number.trim().parse() else {
+                continue;
+            };
+            for holder in entries(&place.join("holders")) {
+                let name = fs::read_to_string(holder.join("dm/name")).unwrap_or_default();
+                if name.trim() != map || map.is_empty() {
+                    let node = holder.file_name().unwrap_or_default().display().to_string();
+                    let name = match name.trim() {
+                        "" => node,
+                        name => format!("{node} ({name})"),
+                    };
+                    out.push(format!("{} is held by {name}", self.called(number)));
+                }
+            }
+            if let Some(at) = self.mounted_at(number) {
+                out.push(format!("{} is mounted at {at}", self.called(number)));
+            }
+        }
+        out
+    }
+
+    /// Fields of mountinfo: id, parent, `major:minor`, root, mount point.
+    fn mounted_at(&self, dev: DevT) -> Option<String> {
+        let text = fs::read_to_string(self.mountinfo).ok()?;
+        let dev = dev.to_string();
+        text.lines().find_map(|line| {
+            let mut fields = line.split(' ').skip(2);
+            (fields.next()? == dev).then(|| fields.nth(1).map(str::to_owned))?
+        })
+    }
+
+    /// Why a path cannot be opened, if sysfs knows.
+    fn offline(&self, dev: DevT) -> Vec<String> {
+        if !self.block(dev).exists() {
+            return vec![format!("path {dev} is gone")];
+        }
+        let state = fs::read_to_string(self.block(dev).join("device/state")).unwrap_or_default();
+        match state.trim() {
+            "" | "running" => vec![],
+            state => vec![format!(
+                "path {} is {state}: it cannot be added to a map until it is running again",
+                self.called(dev)
+            )],
+        }
+    }
+}
+
+/// What is in a directory; nothing if it cannot be read.
+fn entries(directory: &Path) -> Vec<PathBuf> {
+    let mut out: Vec<PathBuf> = fs::read_dir(directory)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .collect();
+    out.sort();
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::psa::table::parse::parse;
+    use crate::psa::units::Sectors;
+
+    fn write(path: PathBuf, text: &str) {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    #[test]
+    fn names_who_is_in_the_way() {
+        let root = tempfile::tempdir().unwrap();
+        let sys = root.path();
+        for (dev, disk) in [("8:0", "sda"), ("8:16", "sdb"), ("8:32", "sdc")] {
+            write(sys.join(format!("devices/{disk}/dev")), &format!("{dev}\n"));
+            fs::create_dir_all(sys.join("dev/block")).unwrap();
+            let link = sys.join(format!("dev/block/{dev}"));
+            std::os::unix::fs::symlink(format!("../../devices/{disk}"), link).unwrap();
+        }
+        write(sys.join("devices/sda/sda1/dev"), "8:1\n");
+        write(sys.join("devices/sda/sda1/partition"), "1\n");
+        write(sys.join("devices/sdb/holders/dm-3/dm/name"), "vg-root\n");
+        write(sys.join("devices/sdb/holders/dm-0/dm/name"), "naa.6\n");
+        write(sys.join("devices/sdc/device/state"), "transport-offline\n");
+        write(
+            sys.join("mountinfo"),
+            "29 1 8:1 / /boot rw shared:1 - ext4 /dev/sda1 rw\n",
+        );
+        let mountinfo = sys.join("mountinfo");
+        let system = System {
+            sys,
+            mountinfo: &mountinfo,
+        };
+        let table = parse(Sectors(1), "0 0 1 1 service-time 0 4 0 8:0 8:16 8:32 8:48").unwrap();
+        assert_eq!(
+            load(&system, Errno::EBUSY, "naa.6", &table),
+            "8:1 is mounted at /boot; 8:16 (sdb) is held by dm-3 (vg-root)"
+        );
+        assert_eq!(
+            load(&system, Errno::ENXIO, "naa.6", &table),
+            "path 8:32 (sdc) is transport-offline: it cannot be added to a map until it is running again; \
+             path 8:48 is gone"
+        );
+        assert!(load(&system, Errno::EINVAL, "naa.6", &table).contains("dm-service-time"));
+        let dev = "8:16".parse().unwrap();
+        assert_eq!(
+            remove(&system, Errno::EBUSY, Some(dev)),
+            "8:16 (sdb) is held by dm-0 (naa.6); 8:16 (sdb) is held by dm-3 (vg-root)"
+        );
+    }
+}

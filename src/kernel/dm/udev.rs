@@ -1,0 +1,322 @@
+//! The cookie between device-mapper and udev, without waiting for it.
+//!
+//! A resume or remove raises a uevent. It carries a cookie: in its upper half flags for the udev rules (decoded by
+//! `10-dm.rules`), in its lower half the key of a System V semaphore. At the end of the rules, `95-dm-notify.rules`
+//! runs `dmsetup udevcomplete`, which counts the semaphore down. libdevmapper and the `devicemapper` crate wait for
+//! that with no limit, and hang when udev does.
+//!
+//! Nothing in the agent needs udev to be done, so here nobody waits: a map that fails over must not stand in line
+//! behind a udev that is busy with a thousand disks. A thread removes the semaphores that were counted down; warns
+//! when one is not after [`SLOW`]; and removes it anyway after [`LOST`], when udev itself has given up.
+//! The semaphore must be in the host's IPC namespace (no `PrivateIPC=`).
+
+use nix::errno::Errno;
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// After this time udev is called slow.
+pub const SLOW: Duration = Duration::from_secs(10);
+/// After this time udev will not answer any more: it kills its own workers after 180 s.
+pub const LOST: Duration = Duration::from_secs(190);
+/// How often the semaphores are looked at; nobody waits for the answer.
+const LOOK: Duration = Duration::from_millis(200);
+/// No more semaphores than this; the kernel's own limit is 32000 for everyone.
+const MOST: usize = 4096;
+
+/// `DM_UDEV_DISABLE_LIBRARY_FALLBACK`: udev alone makes the links.
+const NO_FALLBACK: u32 = 0x0020;
+/// `DM_UDEV_PRIMARY_SOURCE_FLAG`: a genuine dm event, whose flags the rules may believe.
+const PRIMARY_SOURCE: u32 = 0x0040;
+/// `DM_SUBSYSTEM_UDEV_FLAG0` of multipath maps: another table of a map that was there before.
+pub(super) const RELOAD: u32 = 0x0100;
+/// `DM_SUBSYSTEM_UDEV_FLAG2` of multipath maps: no path serves I/O, so do not probe the map.
+pub(super) const NO_PATHS: u32 = 0x0400;
+
+/// Where the flags begin in a cookie.
+const FLAGS_SHIFT: u32 = 16;
+/// The upper half of the key of every such semaphore (`DM_COOKIE_MAGIC`).
+const KEY_MAGIC: u32 = 0x0d4d;
+
+/// A semaphore that waits for udev.
+struct Outstanding {
+    semaphore: libc::c_int,
+    map: String,
+    since: Instant,
+}
+
+#[derive(Default)]
+struct State {
+    outstanding: Vec<Outstanding>,
+    running: bool,
+    closing: bool,
+    slow: bool,
+}
+
+/// Hands out cookies and looks after them.
+pub struct Cookies {
+    shared: Arc<(Mutex<State>, Condvar)>,
+}
+
+/// A cookie that goes into one ioctl.
+pub(super) struct Cookie {
+    /// For `event_nr` of the header.
+    pub(super) value: u32,
+    semaphore: Option<libc::c_int>,
+}
+
+impl Cookies {
+    /// None are out yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Cookies {
+            shared: Arc::default(),
+        }
+    }
+
+    /// How many events of ours udev has not yet worked off.
+    #[must_use]
+    pub fn outstanding(&self) -> usize {
+        lock(&self.shared.0).outstanding.len()
+    }
+
+    /// A cookie with flags for the udev rules. Without udev, or if there is no semaphore to be had, it has flags
+    /// only, and udev counts nothing.
+    pub(super) fn make(&self, flags: u32) -> Cookie {
+        let flags = (flags | NO_FALLBACK | PRIMARY_SOURCE) << FLAGS_SHIFT;
+        let udev = Path::new("/run/udev/control").exists();
+        let made = (udev && self.outstanding() < MOST).then(create_semaphore);
+        match made {
+            Some(Ok((base, semaphore))) => Cookie {
+                value: flags | u32::from(base),
+                semaphore: Some(semaphore),
+            },
+            Some(Err(errno)) => {
+                log::warn!(code = "UDEV_NO_COOKIE", errno:% = errno; "no semaphore for udev");
+                Cookie {
+                    value: flags,
+                    semaphore: None,
+                }
+            }
+            None => Cookie {
+                value: flags,
+                semaphore: None,
+            },
+        }
+    }
+
+    /// The ioctl is over: watches the cookie if udev was told of it, else removes it.
+    pub(super) fn sent(&self, cookie: Cookie, map: &str, uevent_generated: bool) {
+        let Some(semaphore) = cookie.semaphore else {
+            return;
+        };
+        if !uevent_generated {
+            remove_semaphore(semaphore);
+            return;
+        }
+        let mut state = lock(&self.shared.0);
+        state.outstanding.push(Outstanding {
+            semaphore,
+            map: map.to_owned(),
+            since: Instant::now(),
+        });
+        if !state.running {
+            let shared = Arc::clone(&self.shared);
+            let started = thread::Builder::new()
+                .name("dm-udev".into())
+                .stack_size(128 * 1024)
+                .spawn(move || look_after(&shared));
+            // Tried again with the next cookie; until then the semaphores only pile up to their limit.
+            state.running = started.is_ok();
+        }
+        self.shared.1.notify_one();
+    }
+}
+
+impl Default for Cookies {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Cookies {
+    fn drop(&mut self) {
+        let mut state = lock(&self.shared.0);
+        state.closing = true;
+        for lost in state.outstanding.drain(..) {
+            remove_semaphore(lost.semaphore);
+        }
+        self.shared.1.notify_one();
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn look_after(shared: &(Mutex<State>, Condvar)) {
+    let mut state = lock(&shared.0);
+    while !state.closing {
+        if state.outstanding.is_empty() {
+            state = shared.1.wait(state).unwrap_or_else(PoisonError::into_inner);
+            continue;
+        }
+        look(&mut state, Instant::now());
+        let waited = shared.1.wait_timeout(state, LOOK);
+        state = waited.unwrap_or_else(PoisonError::into_inner).0;
+    }
+}
+
+fn look(state: &mut State, now: Instant) {
+    let mut slowest: Option<(Duration, String)> = None;
+    state.outstanding.retain(|cookie| {
+        let age = now.duration_since(cookie.since);
+        match count(cookie.semaphore) {
+            Ok(0) => {
+                remove_semaphore(cookie.semaphore);
+                false
+            }
+            // Somebody else removed it: `dmsetup udevcomplete_all`.
+            Err(_) => false,
+            Ok(_) if age >= LOST => {
+                remove_semaphore(cookie.semaphore);
+                false
+            }
+            Ok(_) => {
+                if slowest.as_ref().is_none_or(|(most, _)| age > *most) {
+                    slowest = Some((age, cookie.map.clone()));
+                }
+                true
+            }
+        }
+    });
+    let waiting = state.outstanding.len();
+    match slowest {
+        Some((age, map)) if age >= SLOW && !state.slow => {
+            state.slow = true;
+            log::warn!(code = "UDEV_SLOW", map = map, waiting = waiting, seconds = age.as_secs();
+                "udev has not worked off the events of our maps: links in /dev may be late; see whether \
+                 systemd-udevd runs (maps themselves are not affected)");
+        }
+        None if state.slow => {
+            state.slow = false;
+            log::info!(code = "UDEV_OK"; "udev has caught up");
+        }
+        _ => {}
+    }
+}
+
+/// A new semaphore that udev counts down to 0, and the lower half of its key, which is never 0.
+fn create_semaphore() -> Result<(u16, libc::c_int), Errno> {
+    for _ in 0..64 {
+        // Random enough not to meet another program's cookies often; if so, the next one is tried.
+        let base = RandomState::new().build_hasher().finish() as u16;
+        if base == 0 {
+            continue;
+        }
+        let key = (KEY_MAGIC << FLAGS_SHIFT | u32::from(base)) as libc::key_t;
+        let flags = libc::IPC_CREAT | libc::IPC_EXCL | 0o600;
+        // SAFETY: takes and returns plain numbers.
+        // JUSTIFICATION: neither nix nor the standard library has System V semaphores.
+        let semaphore = unsafe { libc::semget(key, 1, flags) };
+        match Errno::result(semaphore) {
+            Err(Errno::EEXIST) => {}
+            Err(errno) => return Err(errno),
+            Ok(semaphore) => {
+                // SAFETY: SETVAL takes an int as its fourth argument and touches no memory of ours.
+                // JUSTIFICATION: as above.
+                let set = unsafe { libc::semctl(semaphore, 0, libc::SETVAL, 1 as libc::c_int) };
+                return match Errno::result(set) {
+                    Ok(_) => Ok((base, semaphore)),
+                    Err(errno) => {
+                        remove_semaphore(semaphore);
+                        Err(errno)
+                    }
+                };
+            }
+        }
+    }
+    Err(Errno::EEXIST)
+}
+
+fn count(semaphore: libc::c_int) -> Result<libc::c_int, Errno> {
+    // SAFETY: GETVAL takes no further argument and touches no memory of ours.
+    // JUSTIFICATION: neither nix nor the standard library has System V semaphores.
+    Errno::result(unsafe { libc::semctl(semaphore, 0, libc::GETVAL) })
+}
+
+fn remove_semaphore(semaphore: libc::c_int) {
+    // SAFETY: IPC_RMID takes no further argument and touches no memory of ours. That it may be gone already is fine.
+    // JUSTIFICATION: neither nix nor the standard library has System V semaphores.
+    unsafe { libc::semctl(semaphore, 0, libc::IPC_RMID) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count_down(semaphore: libc::c_int) {
+        // SAFETY: as in `create_semaphore`.
+        // JUSTIFICATION: what `dmsetup udevcomplete` does, in effect.
+        unsafe { libc::semctl(semaphore, 0, libc::SETVAL, 0 as libc::c_int) };
+    }
+
+    fn outstanding(ages: &[Duration]) -> State {
+        let now = Instant::now();
+        let outstanding = ages.iter().map(|age| Outstanding {
+            semaphore: create_semaphore().unwrap().1,
+            map: "naa.6".into(),
+            since: now.checked_sub(*age).unwrap(),
+        });
+        State {
+            outstanding: outstanding.collect(),
+            ..State::default()
+        }
+    }
+
+    #[test]
+    fn what_udev_has_done_is_removed() {
+        let mut state = outstanding(&[Duration::ZERO, Duration::ZERO]);
+        let (first, second) = (
+            state.outstanding[0].semaphore,
+            state.outstanding[1].semaphore,
+        );
+        count_down(first);
+        look(&mut state, Instant::now());
+        assert_eq!(state.outstanding.len(), 1);
+        assert!(count(first).is_err(), "the semaphore is gone");
+        count_down(second);
+        look(&mut state, Instant::now());
+        assert!(state.outstanding.is_empty() && count(second).is_err());
+    }
+
+    #[test]
+    fn slowness_is_told_once_and_ends() {
+        let mut state = outstanding(&[SLOW]);
+        look(&mut state, Instant::now());
+        assert!(state.slow && state.outstanding.len() == 1);
+        count_down(state.outstanding[0].semaphore);
+        look(&mut state, Instant::now());
+        assert!(!state.slow);
+    }
+
+    #[test]
+    fn what_udev_lost_is_removed_after_all() {
+        let mut state = outstanding(&[LOST]);
+        let semaphore = state.outstanding[0].semaphore;
+        look(&mut state, Instant::now());
+        assert!(state.outstanding.is_empty() && count(semaphore).is_err());
+    }
+
+    #[test]
+    fn a_cookie_carries_its_flags() {
+        let cookies = Cookies::new();
+        let cookie = cookies.make(RELOAD | NO_PATHS);
+        assert_eq!(cookie.value >> FLAGS_SHIFT, 0x0560);
+        cookies.sent(cookie, "naa.6", false);
+        assert_eq!(cookies.outstanding(), 0);
+    }
+}

@@ -1,0 +1,267 @@
+//! Workers: the steps of each map in order, the maps side by side.
+//!
+//! A map with work has a thread, up to [`MOST_THREADS`]; further maps wait for one. A thread that has no work ends.
+//! So a table load that waits for a SCSI host to recover holds up its own map only, until as many maps hang as there
+//! are threads.
+
+use super::observer::Observer;
+use crate::psa::action::MapStep;
+use crate::psa::event::{Event, MapError};
+use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+/// How many maps may be worked on at the same time.
+pub const MOST_THREADS: usize = 64;
+/// The agent locks its memory, stacks too.
+const STACK: usize = 256 * 1024;
+
+/// What is to be done on a map.
+struct Job {
+    uuid: String,
+    ticket: u64,
+    steps: Vec<MapStep>,
+}
+
+#[derive(Default)]
+struct Queues {
+    /// Maps with work, each with its jobs in order; a map whose last job is being done has none left.
+    jobs: BTreeMap<String, VecDeque<Job>>,
+    /// Maps that wait for a thread, in order.
+    waiting: VecDeque<String>,
+    threads: usize,
+}
+
+type Carry = dyn Fn(&str, &Job) -> Result<(), MapError> + Send + Sync;
+type Report = dyn Fn(&str, u64, Result<(), MapError>) + Send + Sync;
+
+struct Shared {
+    queues: Mutex<Queues>,
+    most: usize,
+    carry_out: Box<Carry>,
+    report: Box<Report>,
+}
+
+/// The workers. When this is dropped, what was submitted is still carried out.
+pub struct Workers {
+    shared: Arc<Shared>,
+}
+
+impl Workers {
+    /// No thread runs yet.
+    #[must_use]
+    pub fn new(observer: Arc<Observer>, most_threads: usize) -> Self {
+        let reporter = Arc::clone(&observer);
+        Workers::of(
+            most_threads,
+            Box::new(move |map, job| observer.client().execute(map, &job.uuid, &job.steps)),
+            Box::new(move |map, ticket, result| {
+                reporter.report(map, |observed| {
+                    Some(Event::MapDone {
+                        map: map.to_owned(),
+                        ticket,
+                        result,
+                        observed: observed.map(Box::new),
+                    })
+                });
+            }),
+        )
+    }
+
+    fn of(most: usize, carry_out: Box<Carry>, report: Box<Report>) -> Self {
+        let queues = Mutex::default();
+        Workers {
+            shared: Arc::new(Shared {
+                queues,
+                most: most.max(1),
+                carry_out,
+                report,
+            }),
+        }
+    }
+
+    /// Has the steps carried out after whatever was submitted for the map before. Answered by `MapDone`, with the
+    /// map as it is then, whether the steps succeeded or not. Never blocks.
+    pub fn submit(&self, name: String, uuid: String, ticket: u64, steps: Vec<MapStep>) {
+        let job = Job {
+            uuid,
+            ticket,
+            steps,
+        };
+        let mut queues = self.shared.lock();
+        if let Some(jobs) = queues.jobs.get_mut(&name) {
+            jobs.push_back(job);
+            return;
+        }
+        queues.jobs.insert(name.clone(), VecDeque::from([job]));
+        queues.waiting.push_back(name);
+        if queues.threads < self.shared.most {
+            let shared = Arc::clone(&self.shared);
+            let started = thread::Builder::new()
+                .name("dm-worker".into())
+                .stack_size(STACK)
+                .spawn(move || shared.work());
+            match started {
+                Ok(_) => queues.threads += 1,
+                // Another thread will come to it.
+                Err(error) if queues.threads > 0 => {
+                    log::warn!(code = "NO_THREAD", error:% = error; "no thread for a map; it waits");
+                }
+                // Nobody would ever come to it: the caller learns that by the event it waits for.
+                Err(error) => {
+                    let waiting = std::mem::take(&mut queues.waiting);
+                    let failed: Vec<_> = waiting
+                        .into_iter()
+                        .filter_map(|name| queues.jobs.remove_entry(&name))
+                        .collect();
+                    drop(queues);
+                    for (name, jobs) in failed {
+                        for job in jobs {
+                            let reason = format!("no thread could be started: {error}");
+                            (self.shared.report)(&name, job.ticket, Err(internal(reason)));
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queues> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A thread: one job of the map that waits longest, again and again.
+    fn work(&self) {
+        let mut queues = self.lock();
+        while let Some(name) = queues.waiting.pop_front() {
+            let Some(job) = queues.jobs.get_mut(&name).and_then(VecDeque::pop_front) else {
+                continue;
+            };
+            drop(queues);
+            // The caller waits for an answer; a bug in here must not keep it waiting.
+            let result = catch_unwind(AssertUnwindSafe(|| (self.carry_out)(&name, &job)))
+                .unwrap_or_else(|_| Err(internal("internal error, see the log".to_owned())));
+            let reported = catch_unwind(AssertUnwindSafe(|| {
+                (self.report)(&name, job.ticket, result);
+            }));
+            if reported.is_err() {
+                log::error!(code = "INTERNAL", map = name; "the result of a map was lost");
+            }
+            queues = self.lock();
+            if queues.jobs.get(&name).is_some_and(|jobs| !jobs.is_empty()) {
+                queues.waiting.push_back(name);
+            } else {
+                queues.jobs.remove(&name);
+            }
+        }
+        queues.threads -= 1;
+    }
+}
+
+fn internal(reason: String) -> MapError {
+    MapError {
+        step: "start".to_owned(),
+        errno: None,
+        reason,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Barrier;
+    use std::sync::mpsc::{Receiver, channel};
+    use std::time::Duration;
+
+    const SOON: Duration = Duration::from_secs(10);
+
+    /// Map, ticket, result.
+    type Answer = (String, u64, Result<(), MapError>);
+
+    /// Workers whose jobs block on a map called `hung` until the barrier is reached, and panic on `bug`.
+    fn workers(most: usize, barrier: Arc<Barrier>) -> (Workers, Receiver<Answer>) {
+        let (send, receive) = channel();
+        let send = Mutex::new(send);
+        let carry_out = move |map: &str, _: &Job| {
+            match map {
+                "hung" => {
+                    barrier.wait();
+                }
+                "bug" => panic!("as wanted by the test"),
+                _ => {}
+            }
+            Ok(())
+        };
+        let report = move |map: &str, ticket, result| {
+            let _ = send.lock().unwrap().send((map.to_owned(), ticket, result));
+        };
+        (
+            Workers::of(most, Box::new(carry_out), Box::new(report)),
+            receive,
+        )
+    }
+
+    fn submit(workers: &Workers, map: &str, ticket: u64) {
+        workers.submit(map.into(), String::new(), ticket, vec![]);
+    }
+
+    #[test]
+    fn a_hung_map_delays_no_other() {
+        let barrier = Arc::new(Barrier::new(2));
+        let (workers, results) = workers(2, Arc::clone(&barrier));
+        submit(&workers, "hung", 1);
+        submit(&workers, "hung", 2);
+        for ticket in 0..100 {
+            submit(&workers, &format!("map{}", ticket % 10), ticket);
+        }
+        for _ in 0..100 {
+            assert_ne!(results.recv_timeout(SOON).unwrap().0, "hung");
+        }
+        barrier.wait();
+        assert_eq!(results.recv_timeout(SOON).unwrap().1, 1);
+        barrier.wait();
+        assert_eq!(results.recv_timeout(SOON).unwrap().1, 2);
+    }
+
+    #[test]
+    fn jobs_of_a_map_are_done_in_order() {
+        let (workers, results) = workers(8, Arc::new(Barrier::new(1)));
+        for ticket in 0..1000 {
+            submit(&workers, ["a", "b", "c"][ticket as usize % 3], ticket);
+        }
+        let mut last = BTreeMap::new();
+        for _ in 0..1000 {
+            let (map, ticket, _) = results.recv_timeout(SOON).unwrap();
+            assert!(
+                last.insert(map, ticket)
+                    .is_none_or(|before| before < ticket)
+            );
+        }
+    }
+
+    #[test]
+    fn threads_end_when_there_is_nothing_to_do() {
+        let (workers, results) = workers(4, Arc::new(Barrier::new(1)));
+        for round in 0..3 {
+            submit(&workers, "a", round);
+            assert_eq!(results.recv_timeout(SOON).unwrap().1, round);
+        }
+        while workers.shared.lock().threads > 0 {
+            thread::yield_now();
+        }
+        assert!(workers.shared.lock().jobs.is_empty());
+    }
+
+    #[test]
+    fn a_bug_is_answered_too() {
+        let (workers, results) = workers(1, Arc::new(Barrier::new(1)));
+        submit(&workers, "bug", 7);
+        let (_, ticket, result) = results.recv_timeout(SOON).unwrap();
+        assert!(ticket == 7 && result.is_err());
+        submit(&workers, "fine", 8);
+        assert!(results.recv_timeout(SOON).unwrap().2.is_ok());
+    }
+}

@@ -1,0 +1,389 @@
+//! The books of one SCSI host: which examinations run, what is out, what is due. Pure: no clock, no file.
+//!
+//! A path has at most one *line*: an examination that waits its turn, one whose command is with the kernel, or an
+//! orphan, a command whose examination has ended without it. A path with an orphan takes no other command.
+
+use crate::psa::event::{Examination, Reply};
+use crate::psa::units::{Hctl, Millis};
+use crate::scsi::cdb::Command;
+use crate::scsi::outcome::Outcome;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// A command that the kernel has not given back this long after its own timeout is overdue. Two seconds are what
+/// the kernel takes to notice a timeout (its timer rounds up by a second) and to abort the command.
+pub(super) const GRACE: Millis = Millis(2000);
+
+/// So many commands of one host are on their way at once: enough to keep an HBA busy with commands that take a
+/// round trip each, few enough to leave the tags of the host to I/O.
+pub(super) const WINDOW: usize = 64;
+
+/// A command that is out for longer does not count for the window, so that hung paths delay the others by this for
+/// each window full of them, and no more.
+pub(super) const YOUNG: Millis = Millis(250);
+
+/// So many examinations wait for their turn or run on one host. The world has one per path at most.
+pub(super) const LINES: usize = 16_384;
+
+/// UNIT ATTENTION is repeated at most so often per command.
+const ATTENTIONS: u32 = 3;
+/// A transient failure is repeated at most so often per command.
+const RETRIES: u32 = 2;
+
+/// An examination as it is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Order {
+    pub(super) path: Hctl,
+    pub(super) sg: String,
+    pub(super) ticket: u64,
+    pub(super) commands: Vec<Command>,
+    pub(super) timeout: Millis,
+}
+
+impl Order {
+    /// The answer to an order of which nothing was sent: an outcome for its first command.
+    pub(super) fn answer(self, outcome: Outcome) -> Examination {
+        let first = self.commands.into_iter().next();
+        Examination {
+            path: self.path,
+            ticket: self.ticket,
+            replies: first
+                .map(|command| Reply {
+                    command,
+                    outcome,
+                    data: Vec::new(),
+                })
+                .into_iter()
+                .collect(),
+        }
+    }
+}
+
+/// A command whose turn it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Sending {
+    pub(super) path: Hctl,
+    pub(super) sg: String,
+    pub(super) command: Command,
+    pub(super) timeout: Millis,
+}
+
+/// What became of a command that came back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Next {
+    /// The examination goes on.
+    GoesOn,
+    /// It has ended; this is the answer.
+    Ended(Examination),
+    /// The command was an orphan.
+    Reaped,
+}
+
+/// The books.
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    lines: BTreeMap<Hctl, Line>,
+    /// Paths whose next command has not been sent, in order.
+    queue: VecDeque<Hctl>,
+    /// When each examination that waits or is out is overdue.
+    deadlines: BTreeSet<(Millis, Hctl)>,
+    /// When each command that counts for the window was sent.
+    young: BTreeSet<(Millis, Hctl)>,
+    /// Nobody serves this book any more.
+    pub(super) closed: bool,
+}
+
+#[derive(Debug)]
+struct Line {
+    state: State,
+    since: Millis,
+    /// `None` for an orphan.
+    exam: Option<Exam>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Waits its turn; nothing is out.
+    Queued,
+    /// Being opened or written.
+    Sending,
+    /// With the kernel.
+    Out,
+}
+
+#[derive(Debug)]
+struct Exam {
+    sg: String,
+    ticket: u64,
+    timeout: Millis,
+    /// The command that is next or out.
+    current: Command,
+    /// Those after it.
+    rest: VecDeque<Command>,
+    attentions: u32,
+    retries: u32,
+    replies: Vec<Reply>,
+}
+
+impl Book {
+    /// Takes an order. Whether the thread must be woken: it is not, if there are orders before this one.
+    ///
+    /// # Errors
+    /// The answer, where there is nothing to wait for: no commands (no replies), an orphan on the path (Overdue),
+    /// an examination on it (EBUSY), or no room (EAGAIN).
+    pub(super) fn accept(&mut self, order: Order, now: Millis) -> Result<bool, Box<Examination>> {
+        let path = order.path;
+        let refusal = match self.lines.get(&path) {
+            Some(Line { exam: None, .. }) => Some(Outcome::Overdue),
+            Some(_) => Some(Outcome::Errno(libc::EBUSY)),
+            None if self.lines.len() >= LINES => Some(Outcome::Errno(libc::EAGAIN)),
+            None => None,
+        };
+        if let Some(outcome) = refusal {
+            return Err(Box::new(order.answer(outcome)));
+        }
+        let mut rest = VecDeque::from(order.commands);
+        let Some(current) = rest.pop_front() else {
+            return Err(Box::new(Examination {
+                path,
+                ticket: order.ticket,
+                replies: Vec::new(),
+            }));
+        };
+        let exam = Exam {
+            sg: order.sg,
+            ticket: order.ticket,
+            timeout: order.timeout,
+            current,
+            rest,
+            attentions: 0,
+            retries: 0,
+            replies: Vec::new(),
+        };
+        self.deadlines.insert((exam.due(now), path));
+        self.lines.insert(
+            path,
+            Line {
+                state: State::Queued,
+                since: now,
+                exam: Some(exam),
+            },
+        );
+        self.queue.push_back(path);
+        Ok(self.queue.len() == 1)
+    }
+
+    /// The next command to send, if there is one and the window has room. To be followed by [`Book::sent`] or
+    /// [`Book::not_sent`].
+    pub(super) fn take(&mut self, now: Millis) -> Option<Sending> {
+        while let Some((since, _)) = self.young.first()
+            && since.after(YOUNG) <= now
+        {
+            self.young.pop_first();
+        }
+        if self.young.len() >= WINDOW {
+            return None;
+        }
+        while let Some(path) = self.queue.pop_front() {
+            let Some(line) = self.lines.get_mut(&path) else {
+                continue;
+            };
+            let Some(exam) = &line.exam else {
+                continue;
+            };
+            self.deadlines.remove(&(exam.due(line.since), path));
+            self.deadlines.insert((exam.due(now), path));
+            self.young.insert((now, path));
+            line.state = State::Sending;
+            line.since = now;
+            return Some(Sending {
+                path,
+                sg: exam.sg.clone(),
+                command: exam.current.clone(),
+                timeout: exam.timeout,
+            });
+        }
+        None
+    }
+
+    /// The command of a path is with the kernel.
+    pub(super) fn sent(&mut self, path: Hctl) {
+        if let Some(line) = self.lines.get_mut(&path) {
+            line.state = State::Out;
+        }
+    }
+
+    /// The command of a path could not be sent, or the path is gone with it: nothing is out any more, or what is
+    /// out no longer bars the path.
+    pub(super) fn not_sent(&mut self, path: Hctl, outcome: Outcome) -> Option<Examination> {
+        let line = self.close_line(path)?;
+        line.exam.map(|exam| exam.end(path, outcome))
+    }
+
+    /// The command of a path came back.
+    pub(super) fn returned(
+        &mut self,
+        path: Hctl,
+        outcome: Outcome,
+        data: Vec<u8>,
+        now: Millis,
+    ) -> Next {
+        let Some(line) = self.close_line(path) else {
+            return Next::Reaped;
+        };
+        let Some(mut exam) = line.exam else {
+            return Next::Reaped;
+        };
+        if !exam.goes_on(outcome, data) {
+            return Next::Ended(Examination {
+                path,
+                ticket: exam.ticket,
+                replies: exam.replies,
+            });
+        }
+        self.deadlines.insert((exam.due(now), path));
+        self.lines.insert(
+            path,
+            Line {
+                state: State::Queued,
+                since: now,
+                exam: Some(exam),
+            },
+        );
+        // An examination under way has its file open and ends before others begin.
+        self.queue.push_front(path);
+        Next::GoesOn
+    }
+
+    /// Ends the examinations that are overdue. What of them is with the kernel is an orphan from now on.
+    pub(super) fn expire(&mut self, now: Millis) -> Vec<Examination> {
+        let mut ended = Vec::new();
+        let mut unsent = false;
+        while let Some(&(due, path)) = self.deadlines.first()
+            && due <= now
+        {
+            self.deadlines.pop_first();
+            let Some(line) = self.lines.get_mut(&path) else {
+                continue;
+            };
+            let exam = line.exam.take();
+            ended.extend(exam.map(|exam| exam.end(path, Outcome::Overdue)));
+            if line.state == State::Queued {
+                unsent = true;
+                self.lines.remove(&path);
+            }
+        }
+        if unsent {
+            let lines = &self.lines;
+            self.queue.retain(|path| lines.contains_key(path));
+        }
+        ended
+    }
+
+    /// When something is to be done if nothing comes back before.
+    pub(super) fn next_moment(&self) -> Option<Millis> {
+        let due = self.deadlines.first().map(|(due, _)| *due);
+        let room = match self.queue.is_empty() {
+            true => None,
+            false => self.young.first().map(|(since, _)| since.after(YOUNG)),
+        };
+        due.into_iter().chain(room).min()
+    }
+
+    /// Whether there is neither an examination nor an orphan.
+    pub(super) fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    fn close_line(&mut self, path: Hctl) -> Option<Line> {
+        let line = self.lines.remove(&path)?;
+        self.young.remove(&(line.since, path));
+        if let Some(exam) = &line.exam {
+            self.deadlines.remove(&(exam.due(line.since), path));
+        }
+        Some(line)
+    }
+}
+
+impl Exam {
+    /// When the current command is overdue if it is sent, or waits, from `since` on.
+    fn due(&self, since: Millis) -> Millis {
+        since.after(self.timeout).after(GRACE)
+    }
+
+    /// Notes how the current command ended. Whether there is a command to send now.
+    fn goes_on(&mut self, outcome: Outcome, data: Vec<u8>) -> bool {
+        let key = outcome.sense().map(|sense| sense.key);
+        if key == Some(UNIT_ATTENTION) && self.attentions < ATTENTIONS {
+            self.attentions += 1;
+            return true;
+        }
+        if matches!(outcome, Outcome::Retry(_)) && self.retries < RETRIES {
+            self.retries += 1;
+            return true;
+        }
+        if self.current == Command::ReportTargetPortGroups && is_refused(&outcome) {
+            self.current = Command::ReportTargetPortGroupsShort;
+            return true;
+        }
+        let next = self.rest.pop_front();
+        let more = next.is_some() && !ends_examination(&outcome);
+        let command = match next {
+            Some(next) => std::mem::replace(&mut self.current, next),
+            None => self.current.clone(),
+        };
+        self.replies.push(Reply {
+            command,
+            outcome,
+            data,
+        });
+        self.attentions = 0;
+        self.retries = 0;
+        more
+    }
+
+    fn end(mut self, path: Hctl, outcome: Outcome) -> Examination {
+        self.replies.push(Reply {
+            command: self.current,
+            outcome,
+            data: Vec::new(),
+        });
+        Examination {
+            path,
+            ticket: self.ticket,
+            replies: self.replies,
+        }
+    }
+}
+
+const ILLEGAL_REQUEST: u8 = 5;
+const UNIT_ATTENTION: u8 = 6;
+
+/// Whether a target refused a field of the CDB. INVALID FIELD IN CDB is what the standard asks for; some arrays say
+/// ILLEGAL REQUEST without more (kernel `alua_rtpg`, which for that reason looks at the sense key alone).
+fn is_refused(outcome: &Outcome) -> bool {
+    outcome
+        .sense()
+        .is_some_and(|sense| sense.key == ILLEGAL_REQUEST && matches!(sense.asc, 0x00 | 0x24))
+}
+
+/// Whether an outcome says that the path, not the command, failed: others would fare the same.
+fn ends_examination(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::NoConnect(_)
+        | Outcome::Host(_)
+        | Outcome::Timeout
+        | Outcome::Overdue
+        | Outcome::Gone
+        | Outcome::Errno(_) => true,
+        Outcome::Good
+        | Outcome::CheckCondition(_)
+        | Outcome::Busy
+        | Outcome::ReservationConflict
+        | Outcome::Status(_)
+        | Outcome::Retry(_) => false,
+    }
+}
+
+#[cfg(test)]
+#[path = "book_tests.rs"]
+mod tests;

@@ -1,0 +1,259 @@
+//! SCSI commands through `/dev/sgN`, asynchronously.
+//!
+//! Input: examinations, lists of commands for one path each. Output: [`Event::Examined`], one for each. Method:
+//! sg's version 3 interface, `write()` to send and `read()` to fetch, with `epoll` in between, so that any number
+//! of commands is out without a thread for each. One thread per SCSI host, because `write()` sleeps while the host
+//! has no tag free; another thread watches over those that do.
+//!
+//! Invariants:
+//! - a path has one command out at most; one that is overdue keeps it until the kernel gives it back;
+//! - every examination is answered once, at the latest its command's timeout and two seconds after the command was
+//!   sent (or could have been sent), whatever the kernel does;
+//! - memory that the kernel may write to is neither moved nor freed;
+//! - the caller never waits: neither for a device nor for a queue.
+//!
+//! The credentials of the process must not change after the first examination: sg refuses files that were opened
+//! under others (`sg_check_file_access`).
+//!
+//! Tests: the books in `book.rs`, the header in `slot.rs`; the rest needs a kernel (`tests/lab`).
+
+mod book;
+mod header;
+mod node;
+mod slot;
+mod submitter;
+
+use crate::psa::event::{Event, Examination};
+use crate::psa::units::{Hctl, Millis};
+use crate::scsi::cdb::Command;
+use crate::scsi::outcome::Outcome;
+use book::Order;
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread;
+use std::time::Duration;
+use submitter::{Clock, Desk, Submitter};
+
+/// How often threads are looked after that may sleep in `write()`.
+const WATCH: Duration = Duration::from_secs(1);
+
+/// Sends commands down paths.
+#[derive(Debug)]
+pub struct Transport {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    results: SyncSender<Event>,
+    clock: Clock,
+    hosts: Mutex<Hosts>,
+}
+
+#[derive(Debug, Default)]
+struct Hosts {
+    desks: BTreeMap<u32, Arc<Desk>>,
+    watched: bool,
+}
+
+impl Transport {
+    /// A transport that puts its answers into `results`. Its threads wait while that queue is full, so the
+    /// receiver must not wait for anything of the transport while it does not receive.
+    #[must_use]
+    pub fn new(results: SyncSender<Event>) -> Transport {
+        Transport {
+            shared: Arc::new(Shared {
+                results,
+                clock: Clock::start(),
+                hosts: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Sends `commands` down `path` through `/dev/SG`, each after the one before has come back; never blocks.
+    ///
+    /// UNIT ATTENTION is met by sending the command again, up to three times; a transient failure
+    /// ([`Outcome::Retry`]) up to twice; a REPORT TARGET PORT GROUPS whose extended header is refused by one
+    /// without. A transport failure ends the examination. `timeout` is the kernel's, which counts from the dispatch
+    /// of the command; one that is not back two seconds after that time, counted from its writing, is `Overdue`,
+    /// and as long as it is out the path takes no other.
+    ///
+    /// # Errors
+    /// The answer, where it is known at once and will not come through the queue: a command of an earlier
+    /// examination is still out (`Overdue`), another examination is under way (`Errno(EBUSY)`), too many are
+    /// (`Errno(EAGAIN)`), a thread could not be started, or there are no commands (no replies).
+    pub fn examine(
+        &self,
+        path: Hctl,
+        sg: String,
+        ticket: u64,
+        commands: Vec<Command>,
+        timeout: Millis,
+    ) -> Result<(), Box<Examination>> {
+        let order = Order {
+            path,
+            sg,
+            ticket,
+            commands,
+            timeout,
+        };
+        // The order of locks is hosts, then books; a thread closes its books under their lock alone.
+        let mut hosts = self.shared.hosts();
+        let desk = match hosts.desks.get(&path.host) {
+            Some(desk) if !desk.book().closed => Arc::clone(desk),
+            _ => match self.open_desk(&mut hosts, path.host) {
+                Ok(desk) => desk,
+                Err(error) => return Err(refusal(order, errno_of(&error))),
+            },
+        };
+        let mut book = desk.book();
+        if book.closed {
+            return Err(refusal(order, libc::EAGAIN));
+        }
+        let wake = book.accept(order, self.shared.clock.now())?;
+        drop(book);
+        if wake {
+            desk.wake();
+        }
+        Ok(())
+    }
+
+    /// A desk for a host, with a thread behind it.
+    fn open_desk(&self, hosts: &mut Hosts, host: u32) -> io::Result<Arc<Desk>> {
+        let shared = &self.shared;
+        let desk = Arc::new(Desk::new()?);
+        let submitter = Submitter::new(Arc::clone(&desk), shared.results.clone(), shared.clock)?;
+        thread::Builder::new()
+            .name(format!("sg-host{host}"))
+            .spawn(move || submitter.run())?;
+        hosts.desks.insert(host, Arc::clone(&desk));
+        if !hosts.watched {
+            let shared = Arc::downgrade(shared);
+            thread::Builder::new()
+                .name("sg-watch".to_owned())
+                .spawn(move || watch(&shared))?;
+            hosts.watched = true;
+        }
+        Ok(desk)
+    }
+}
+
+impl Drop for Transport {
+    fn drop(&mut self) {
+        for desk in self.shared.hosts().desks.values() {
+            desk.book().closed = true;
+            desk.wake();
+        }
+    }
+}
+
+impl Shared {
+    fn hosts(&self) -> MutexGuard<'_, Hosts> {
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Answers for threads that sleep in `write()`; ends when there are no threads.
+fn watch(shared: &Weak<Shared>) {
+    loop {
+        thread::sleep(WATCH);
+        let Some(shared) = shared.upgrade() else {
+            return;
+        };
+        let desks: Vec<Arc<Desk>> = {
+            let mut hosts = shared.hosts();
+            hosts.desks.retain(|_, desk| !desk.book().closed);
+            hosts.watched = !hosts.desks.is_empty();
+            if !hosts.watched {
+                return;
+            }
+            hosts.desks.values().cloned().collect()
+        };
+        let now = shared.clock.now();
+        for desk in desks {
+            let overdue = desk.book().expire(now);
+            for examination in overdue {
+                let event = Event::Examined(Box::new(examination));
+                if shared.results.send(event).is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn refusal(order: Order, errno: i32) -> Box<Examination> {
+    Box::new(order.answer(Outcome::Errno(errno)))
+}
+
+fn errno_of(error: &io::Error) -> i32 {
+    error.raw_os_error().unwrap_or(libc::EIO)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::{Receiver, sync_channel};
+
+    const SECOND: Millis = Millis::from_secs(1);
+
+    fn transport() -> (Transport, Receiver<Event>) {
+        let (results, answers) = sync_channel(16);
+        (Transport::new(results), answers)
+    }
+
+    fn path() -> Hctl {
+        "4000000000:0:0:1".parse().unwrap()
+    }
+
+    #[test]
+    fn a_missing_device_is_gone() {
+        let (transport, answers) = transport();
+        for sg in ["sg-no-such-device", "", "../null"] {
+            transport
+                .examine(
+                    path(),
+                    sg.to_owned(),
+                    7,
+                    vec![Command::TestUnitReady],
+                    SECOND,
+                )
+                .unwrap();
+            let Event::Examined(answer) = answers.recv_timeout(Duration::from_secs(10)).unwrap()
+            else {
+                panic!("another event");
+            };
+            assert_eq!((answer.path, answer.ticket), (path(), 7));
+            assert_eq!(answer.replies[0].outcome, Outcome::Gone);
+        }
+    }
+
+    #[test]
+    fn what_is_no_sg_device_is_refused() {
+        let (transport, answers) = transport();
+        transport
+            .examine(
+                path(),
+                "null".to_owned(),
+                1,
+                vec![Command::TestUnitReady],
+                SECOND,
+            )
+            .unwrap();
+        let Event::Examined(answer) = answers.recv_timeout(Duration::from_secs(10)).unwrap() else {
+            panic!("another event");
+        };
+        assert_eq!(answer.replies[0].outcome, Outcome::Errno(libc::ENOTTY));
+    }
+
+    #[test]
+    fn nothing_to_send_is_answered_at_once() {
+        let (transport, _answers) = transport();
+        let answer = transport
+            .examine(path(), "sg0".to_owned(), 1, Vec::new(), SECOND)
+            .unwrap_err();
+        assert!(answer.replies.is_empty());
+    }
+}

@@ -1,0 +1,82 @@
+//! An open sg device that is known to be the path it is taken for.
+
+use super::header::{SG_GET_SCSI_ID, ScsiId};
+use super::slot::Slot;
+use crate::psa::units::{Hctl, Millis};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+/// An open sg device and the memory of its command.
+#[derive(Debug)]
+pub(super) struct Node {
+    /// Dropped before the slot: once the file is closed, nothing writes to the slot any more.
+    pub(super) file: File,
+    pub(super) slot: Slot,
+    pub(super) path: Hctl,
+    pub(super) sg: String,
+    /// When a command was last sent.
+    pub(super) used: Millis,
+    /// The device was removed while a command was out: nobody waits for that any more.
+    pub(super) zombie: bool,
+}
+
+nix::ioctl_read_bad!(sg_get_scsi_id, SG_GET_SCSI_ID, ScsiId);
+
+impl Node {
+    /// Opens `/dev/SG` and makes sure that it is `path`: numbers of sg devices are used again.
+    ///
+    /// With `O_NONBLOCK` neither this nor a write waits for error recovery of the SCSI host.
+    ///
+    /// # Errors
+    /// ENODEV if the node is missing or belongs to another path, otherwise what `open` says.
+    pub(super) fn open(path: Hctl, sg: &str, now: Millis) -> io::Result<Node> {
+        let gone = || io::Error::from_raw_os_error(libc::ENODEV);
+        if sg.is_empty() || sg.contains('/') {
+            return Err(gone());
+        }
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
+            .open(Path::new("/dev").join(sg))
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => gone(),
+                _ => error,
+            })?;
+        if !is_path(&file, path)? {
+            return Err(gone());
+        }
+        Ok(Node {
+            file,
+            slot: Slot::new(),
+            path,
+            sg: sg.to_owned(),
+            used: now,
+            zombie: false,
+        })
+    }
+}
+
+impl AsFd for Node {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+/// Whether an open sg device has this address.
+fn is_path(file: &File, path: Hctl) -> io::Result<bool> {
+    let mut id = ScsiId::default();
+    // SAFETY: SG_GET_SCSI_ID writes a `struct sg_scsi_id`, 32 bytes, which ScsiId is; any bytes are valid for it.
+    // JUSTIFICATION: no wrapper knows this ioctl.
+    unsafe { sg_get_scsi_id(file.as_raw_fd(), &raw mut id) }?;
+    let same = |told: i32, wanted: u32| u32::try_from(told) == Ok(wanted);
+    // The driver cuts the logical unit number to an int; the sign is an accident.
+    let lun = u64::from(id.lun.cast_unsigned());
+    Ok(same(id.host_no, path.host)
+        && same(id.channel, path.channel)
+        && same(id.scsi_id, path.target)
+        && lun == path.lun & u64::from(u32::MAX))
+}

@@ -1,0 +1,229 @@
+//! The memory of one command: header, CDB, sense and data.
+//!
+//! The header holds pointers to the rest, and the kernel writes through them when the reply is read. So the memory
+//! has one address from the time a command is written until the kernel has given it back, and nothing here lets it
+//! be touched or freed in between.
+
+use super::header::{Direction, Header, SENSE_LENGTH};
+use crate::psa::units::Millis;
+use crate::scsi::cdb::Command;
+use crate::scsi::outcome::Outcome;
+use std::ffi::c_int;
+use std::fs::File;
+use std::io;
+use std::mem::size_of;
+use std::os::fd::AsRawFd;
+use std::ptr::NonNull;
+
+/// What is at the far end of the pointers.
+#[derive(Debug)]
+struct Memory {
+    header: Header,
+    cdb: [u8; 16],
+    sense: [u8; SENSE_LENGTH],
+    data: Vec<u8>,
+}
+
+/// The memory of one command, and whether the kernel has it.
+#[derive(Debug)]
+pub(super) struct Slot {
+    /// From `Box::into_raw`; never null, freed only by `drop`.
+    memory: NonNull<Memory>,
+    /// Whether a command was written and has not been given back.
+    out: bool,
+}
+
+// SAFETY: a Slot owns its memory alone; the raw pointer is there to keep its address, not to share it.
+unsafe impl Send for Slot {}
+
+impl Slot {
+    pub(super) fn new() -> Slot {
+        let memory = Box::new(Memory {
+            header: Header::empty(),
+            cdb: [0; 16],
+            sense: [0; SENSE_LENGTH],
+            data: Vec::new(),
+        });
+        Slot {
+            memory: NonNull::from(Box::leak(memory)),
+            out: false,
+        }
+    }
+
+    /// Whether a command is out.
+    pub(super) fn is_out(&self) -> bool {
+        self.out
+    }
+
+    /// Writes a command to an sg device. May block while the SCSI host has no tag free (`scsi_alloc_request`).
+    ///
+    /// # Errors
+    /// EBUSY if a command is out already, otherwise what the kernel says; then nothing is out.
+    pub(super) fn send(
+        &mut self,
+        sg: &File,
+        command: &Command,
+        timeout: Millis,
+        pack_id: c_int,
+    ) -> io::Result<()> {
+        if self.out {
+            return Err(io::Error::from_raw_os_error(libc::EBUSY));
+        }
+        let invalid = || io::Error::from_raw_os_error(libc::EINVAL);
+        // SAFETY: the pointer is from Box::into_raw and not freed; no command is out, so the kernel does not use
+        // the memory, and `&mut self` makes this the only reference.
+        let memory = unsafe { self.memory.as_mut() };
+        let cdb = command.cdb();
+        let cdb = cdb.as_slice();
+        memory
+            .cdb
+            .get_mut(..cdb.len())
+            .ok_or_else(invalid)?
+            .copy_from_slice(cdb);
+        memory.data = command.data_out();
+        let direction = if !memory.data.is_empty() {
+            Direction::ToDevice
+        } else if command.data_in_length() > 0 {
+            memory.data = vec![0; command.data_in_length()];
+            Direction::FromDevice
+        } else {
+            Direction::None
+        };
+        memory.header = Header {
+            dxfer_direction: direction.number(),
+            cmd_len: u8::try_from(cdb.len()).map_err(|_| invalid())?,
+            mx_sb_len: u8::try_from(SENSE_LENGTH).map_err(|_| invalid())?,
+            dxfer_len: u32::try_from(memory.data.len()).map_err(|_| invalid())?,
+            dxferp: memory.data.as_mut_ptr().cast(),
+            cmdp: memory.cdb.as_mut_ptr(),
+            sbp: memory.sense.as_mut_ptr(),
+            // 0 would mean the default of the queue.
+            timeout: u32::try_from(timeout.0).unwrap_or(u32::MAX).max(1),
+            pack_id,
+            ..Header::empty()
+        };
+        let header: *const Header = &raw const memory.header;
+        // SAFETY: `header` points to an initialised Header of that size. The pointers in it are to memory of this
+        // slot that stays where it is while `out` is set: the box is not moved or freed, the vector not touched.
+        // JUSTIFICATION: write() of an sg_io_hdr has no wrapper; a slice of bytes would lose the pointers' origin.
+        let written = unsafe { libc::write(sg.as_raw_fd(), header.cast(), size_of::<Header>()) };
+        if written < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        self.out = true;
+        Ok(())
+    }
+
+    /// Reads the reply of the command that is out, if the kernel has it.
+    ///
+    /// # Errors
+    /// What the kernel says; then the command is no longer out. A command that is still on its way is no error but
+    /// `None`.
+    pub(super) fn receive(&mut self, sg: &File) -> io::Result<Option<(Outcome, Vec<u8>)>> {
+        if !self.out {
+            return Ok(None);
+        }
+        let mut header = Header::empty();
+        // SAFETY: `header` is valid for writes of its size. The kernel copies data and sense through the pointers
+        // that it was given by `send`, which are to memory of this slot that nothing else refers to now.
+        // JUSTIFICATION: read() of an sg_io_hdr has no wrapper.
+        let read = unsafe {
+            libc::read(
+                sg.as_raw_fd(),
+                (&raw mut header).cast(),
+                size_of::<Header>(),
+            )
+        };
+        if read < 0 {
+            let error = io::Error::last_os_error();
+            if matches!(
+                error.kind(),
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+            ) {
+                return Ok(None);
+            }
+            // sg finishes a request whose reply it fails to copy, and ENODEV means that it has none any more. In
+            // both cases this file gives nothing back any more, and sg writes to our memory only inside read()
+            // (indirect transfer: `bio_uncopy_user` in the reader's context).
+            self.out = false;
+            return Err(error);
+        }
+        self.out = false;
+        // SAFETY: the command is back, so the kernel does not use the memory any more, and `&mut self` makes this
+        // the only reference.
+        let memory = unsafe { self.memory.as_mut() };
+        let sense_length = usize::from(header.sb_len_wr).min(SENSE_LENGTH);
+        let sense = memory.sense.get(..sense_length).unwrap_or_default();
+        let [_, host] = header.host_status.to_be_bytes();
+        let [_, driver] = header.driver_status.to_be_bytes();
+        let outcome = Outcome::from_sg(header.status, host, driver, sense);
+        let mut data = std::mem::take(&mut memory.data);
+        if header.dxfer_direction == Direction::FromDevice.number() && outcome.carried_out() {
+            let missing = usize::try_from(header.resid).unwrap_or(0);
+            data.truncate(data.len().saturating_sub(missing));
+        } else {
+            data.clear();
+        }
+        Ok(Some((outcome, data)))
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        // What the kernel may still write to is never freed; that happens only if a thread ends by a panic or the
+        // transport is dropped under a command.
+        if !self.out {
+            // SAFETY: the pointer is from Box::into_raw, this is the only place that frees it, and no command is
+            // out.
+            drop(unsafe { Box::from_raw(self.memory.as_ptr()) });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::OpenOptions;
+    use std::io::{Read, Seek};
+
+    const TIMEOUT: Millis = Millis(1500);
+
+    /// A plain file takes the header as bytes, so its layout can be looked at.
+    #[test]
+    fn the_header_is_laid_out_as_the_kernel_reads_it() {
+        let mut file = tempfile::tempfile().unwrap();
+        let mut slot = Slot::new();
+        slot.send(&file, &Command::Inquiry, TIMEOUT, 7).unwrap();
+        assert!(slot.is_out());
+        let again = slot.send(&file, &Command::TestUnitReady, TIMEOUT, 8);
+        assert_eq!(again.unwrap_err().raw_os_error(), Some(libc::EBUSY));
+        let mut bytes = Vec::new();
+        file.rewind().unwrap();
+        file.read_to_end(&mut bytes).unwrap();
+        assert_eq!(bytes.len(), size_of::<Header>());
+        let int = |at: usize| i32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap());
+        assert_eq!(int(0), i32::from(b'S'));
+        assert_eq!(int(4), -3);
+        assert_eq!(bytes[8], 6);
+        assert_eq!(bytes[9], 96);
+        assert_eq!(int(12), 96);
+        #[cfg(target_pointer_width = "64")]
+        assert_eq!((int(40), int(48)), (1500, 7));
+        // Reading the file back stands for a reply: good, nothing missing, 96 bytes.
+        file.rewind().unwrap();
+        let (outcome, data) = slot.receive(&file).unwrap().unwrap();
+        assert_eq!(outcome, Outcome::Good);
+        assert_eq!(data, vec![0; 96]);
+        assert!(!slot.is_out());
+        assert_eq!(slot.receive(&file).unwrap(), None);
+    }
+
+    #[test]
+    fn a_refused_command_is_not_out() {
+        let read_only = OpenOptions::new().read(true).open("/dev/null").unwrap();
+        let mut slot = Slot::new();
+        let refused = slot.send(&read_only, &Command::TestUnitReady, TIMEOUT, 1);
+        assert_eq!(refused.unwrap_err().raw_os_error(), Some(libc::EBADF));
+        assert!(!slot.is_out());
+    }
+}

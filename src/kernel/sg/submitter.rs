@@ -1,0 +1,357 @@
+//! The thread of one SCSI host: opens its sg devices, writes commands, reads replies.
+
+use super::book::{Book, Next, Sending};
+use super::node::Node;
+use crate::psa::event::{Event, Examination};
+use crate::psa::units::{Hctl, Millis};
+use crate::scsi::outcome::Outcome;
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+/// So many sg devices of one host stay open between examinations; each costs about 50 KiB of kernel memory
+/// (`sg_add_sfp`). Beyond that a device is closed after its examination, and the ones that are open stay: in a
+/// round over more paths than this, closing the oldest would close each just before its turn.
+const KEPT: usize = 64;
+
+/// An open device that was not used for so long is closed, and a thread without work ends.
+const IDLE: Millis = Millis::from_secs(60);
+
+/// How often devices are looked at that no event concerns: unused ones, and removed ones whose command is out.
+const LOOK: Millis = Millis(1000);
+
+/// The token of the wake-up descriptor; those of nodes are indices.
+const WAKE: u64 = u64::MAX;
+
+/// What the thread of a host shares with the others.
+#[derive(Debug)]
+pub(super) struct Desk {
+    book: Mutex<Book>,
+    wake: EventFd,
+}
+
+impl Desk {
+    pub(super) fn new() -> io::Result<Desk> {
+        Ok(Desk {
+            book: Mutex::new(Book::default()),
+            wake: EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?,
+        })
+    }
+
+    /// The books; a thread that panicked left them in order, as no call on them can.
+    pub(super) fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes the thread look at the books.
+    pub(super) fn wake(&self) {
+        // The only failure is a full counter, and that wakes too.
+        let _ = self.wake.write(1);
+    }
+}
+
+/// The origin of the transport's time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Clock(Instant);
+
+impl Clock {
+    pub(super) fn start() -> Clock {
+        Clock(Instant::now())
+    }
+
+    pub(super) fn now(self) -> Millis {
+        Millis(u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+/// The receiver of the answers is gone, or the books are closed: the thread ends.
+#[derive(Debug)]
+pub(super) struct Ended;
+
+/// The thread's own things.
+#[derive(Debug)]
+pub(super) struct Submitter {
+    desk: Arc<Desk>,
+    results: SyncSender<Event>,
+    clock: Clock,
+    epoll: Epoll,
+    /// Open devices; the index is the epoll token.
+    nodes: Vec<Option<Node>>,
+    /// Which of them is a path's.
+    by_path: BTreeMap<Hctl, usize>,
+    zombies: usize,
+    /// When there was work last.
+    busy: Millis,
+    /// When the devices were looked after last.
+    looked: Millis,
+    /// Counts commands, for `pack_id`.
+    serial: i32,
+}
+
+impl Submitter {
+    pub(super) fn new(
+        desk: Arc<Desk>,
+        results: SyncSender<Event>,
+        clock: Clock,
+    ) -> io::Result<Submitter> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        epoll.add(&desk.wake, EpollEvent::new(EpollFlags::EPOLLIN, WAKE))?;
+        Ok(Submitter {
+            desk,
+            results,
+            clock,
+            epoll,
+            nodes: Vec::new(),
+            by_path: BTreeMap::new(),
+            zombies: 0,
+            busy: clock.now(),
+            looked: clock.now(),
+            serial: 0,
+        })
+    }
+
+    /// Works until there is nothing to do for a while, or nobody to answer.
+    pub(super) fn run(mut self) {
+        if self.serve().is_err() {
+            self.desk.book().closed = true;
+        }
+    }
+
+    fn serve(&mut self) -> Result<(), Ended> {
+        let mut events = [EpollEvent::empty(); 64];
+        loop {
+            let Some(wait) = self.work()? else {
+                return Ok(());
+            };
+            let woken = match self.epoll.wait(&mut events, wait) {
+                Ok(count) => events.get(..count).unwrap_or_default(),
+                Err(Errno::EINTR) => &[],
+                // Only a bad descriptor or address could be the reason; nothing sensible is left to do.
+                Err(_) => return Err(Ended),
+            };
+            for event in woken {
+                if event.data() == WAKE {
+                    // EAGAIN if another reading took it; either way the books are looked at now.
+                    let _ = self.desk.wake.read();
+                } else if let Ok(index) = usize::try_from(event.data()) {
+                    let hung_up = EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR;
+                    self.receive(index, event.events().intersects(hung_up))?;
+                }
+            }
+        }
+    }
+
+    /// Sends what may be sent and ends what is overdue; how long to wait for events then, or `None` to end.
+    fn work(&mut self) -> Result<Option<EpollTimeout>, Ended> {
+        loop {
+            let sending = self.desk.book().take(self.clock.now());
+            match sending {
+                Some(sending) => self.send(&sending)?,
+                None => break,
+            }
+        }
+        let now = self.clock.now();
+        if self.looked.after(LOOK) <= now {
+            self.looked = now;
+            self.look_after_nodes(now)?;
+        }
+        let (overdue, moment, idle) = {
+            let mut book = self.desk.book();
+            if book.closed {
+                return Err(Ended);
+            }
+            let overdue = book.expire(now);
+            if !book.is_empty() || self.zombies > 0 {
+                self.busy = now;
+            } else if self.busy.after(IDLE) <= now {
+                // Under the lock, so that no order comes in between.
+                book.closed = true;
+                return Ok(None);
+            }
+            (overdue, book.next_moment(), book.is_empty())
+        };
+        for examination in overdue {
+            self.answer(examination)?;
+        }
+        let mut moment = moment.unwrap_or(now.after(IDLE));
+        if idle {
+            moment = moment.min(self.busy.after(IDLE));
+        }
+        if self.zombies > 0 {
+            moment = moment.min(now.after(LOOK));
+        }
+        // One more millisecond, as the clock is cut to whole ones.
+        let wait = moment.since(now).0.saturating_add(1);
+        Ok(Some(EpollTimeout::from(
+            u16::try_from(wait).unwrap_or(u16::MAX),
+        )))
+    }
+
+    /// Opens the device of a path if need be and writes its command.
+    fn send(&mut self, sending: &Sending) -> Result<(), Ended> {
+        let mut result = self.try_send(sending);
+        if let Err((error, true)) = &result
+            && is_gone(error)
+        {
+            // The file was open from before: the path may have come back since under the same names.
+            result = self.try_send(sending);
+        }
+        match result {
+            Ok(()) => {
+                self.desk.book().sent(sending.path);
+                Ok(())
+            }
+            Err((error, _)) => {
+                let outcome = outcome_of(&error);
+                let ended = self.desk.book().not_sent(sending.path, outcome);
+                ended.map_or(Ok(()), |examination| self.answer(examination))
+            }
+        }
+    }
+
+    /// The flag in the error tells whether the file was open from before.
+    fn try_send(&mut self, sending: &Sending) -> Result<(), (io::Error, bool)> {
+        let now = self.clock.now();
+        let known = match self.by_path.get(&sending.path) {
+            Some(index) => match self.nodes.get(*index) {
+                Some(Some(node)) if node.sg == sending.sg => Some(*index),
+                _ => {
+                    let index = *index;
+                    self.close(index);
+                    None
+                }
+            },
+            None => None,
+        };
+        let index = match known {
+            Some(index) => index,
+            None => self.open(sending, now).map_err(|error| (error, false))?,
+        };
+        let Some(Some(node)) = self.nodes.get_mut(index) else {
+            return Err((io::Error::from_raw_os_error(libc::ENODEV), false));
+        };
+        self.serial = self.serial.wrapping_add(1);
+        node.used = now;
+        let sent = node
+            .slot
+            .send(&node.file, &sending.command, sending.timeout, self.serial);
+        if sent.is_err() {
+            self.close(index);
+        }
+        sent.map_err(|error| (error, known.is_some()))
+    }
+
+    fn open(&mut self, sending: &Sending, now: Millis) -> io::Result<usize> {
+        let node = Node::open(sending.path, &sending.sg, now)?;
+        let index = match self.nodes.iter().position(Option::is_none) {
+            Some(index) => index,
+            None => {
+                self.nodes.push(None);
+                self.nodes.len() - 1
+            }
+        };
+        let token = u64::try_from(index).unwrap_or(WAKE);
+        // Edge triggered: a removed device would report its hang-up without end while a command is out.
+        let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
+        self.epoll.add(&node, EpollEvent::new(flags, token))?;
+        self.by_path.insert(node.path, index);
+        if let Some(place) = self.nodes.get_mut(index) {
+            *place = Some(node);
+        }
+        Ok(index)
+    }
+
+    /// Reads the reply of a device, if there is one, and acts on its removal.
+    fn receive(&mut self, index: usize, hung_up: bool) -> Result<(), Ended> {
+        let now = self.clock.now();
+        let Some(Some(node)) = self.nodes.get_mut(index) else {
+            // An event of a file that was closed since.
+            return Ok(());
+        };
+        let path = node.path;
+        let (outcome, data) = match node.slot.receive(&node.file) {
+            Ok(Some(reply)) => reply,
+            Ok(None) if !hung_up => return Ok(()),
+            Ok(None) if !node.slot.is_out() => {
+                self.close(index);
+                return Ok(());
+            }
+            Ok(None) if node.zombie => return Ok(()),
+            Ok(None) => {
+                // Removed under its command. The path is free for a device that takes its place; this file and its
+                // memory stay until the command is back.
+                node.zombie = true;
+                self.zombies += 1;
+                self.by_path.remove(&path);
+                let ended = self.desk.book().not_sent(path, Outcome::Gone);
+                return ended.map_or(Ok(()), |examination| self.answer(examination));
+            }
+            Err(error) => (outcome_of(&error), Vec::new()),
+        };
+        let zombie = node.zombie;
+        if zombie || hung_up || outcome == Outcome::Gone {
+            self.close(index);
+        }
+        if zombie {
+            return Ok(());
+        }
+        let next = self.desk.book().returned(path, outcome, data, now);
+        match next {
+            Next::GoesOn => Ok(()),
+            Next::Ended(examination) => {
+                if self.by_path.len() > KEPT {
+                    self.close(index);
+                }
+                self.answer(examination)
+            }
+            Next::Reaped => {
+                self.close(index);
+                Ok(())
+            }
+        }
+    }
+
+    /// Closes a device. Closing takes it out of epoll too.
+    fn close(&mut self, index: usize) {
+        if let Some(node) = self.nodes.get_mut(index).and_then(Option::take) {
+            if node.zombie {
+                self.zombies = self.zombies.saturating_sub(1);
+            } else {
+                self.by_path.remove(&node.path);
+            }
+        }
+    }
+
+    /// Closes devices that were not used for long, and asks removed ones for their command.
+    fn look_after_nodes(&mut self, now: Millis) -> Result<(), Ended> {
+        for index in 0..self.nodes.len() {
+            let Some(Some(node)) = self.nodes.get(index) else {
+                continue;
+            };
+            if node.zombie {
+                self.receive(index, true)?;
+            } else if !node.slot.is_out() && node.used.after(IDLE) <= now {
+                self.close(index);
+            }
+        }
+        Ok(())
+    }
+
+    fn answer(&self, examination: Examination) -> Result<(), Ended> {
+        let event = Event::Examined(Box::new(examination));
+        self.results.send(event).map_err(|_| Ended)
+    }
+}
+
+fn outcome_of(error: &io::Error) -> Outcome {
+    Outcome::from_errno(error.raw_os_error().unwrap_or(libc::EIO))
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    outcome_of(error) == Outcome::Gone
+}

@@ -1,0 +1,313 @@
+//! Facts about paths, read from sysfs and procfs.
+//!
+//! Input: the file trees of the kernel and udev's database below a root directory (`/`, or a copy of parts of them
+//! in a test). Output: [`PathFacts`]. Invariants: no command is sent to a device and no device node is opened; one
+//! attribute that cannot be read costs that fact and no other; reading `n` paths costs `O(n)` small reads, because
+//! what many paths share (adapter, target port, mounts) is read once per batch.
+//!
+//! Tests: `tests/sysfs_golden.rs` with trees captured from real kernels.
+
+mod facts;
+mod transport;
+mod usage;
+
+use crate::psa::path::PathFacts;
+use crate::psa::units::{DevT, Hctl};
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use transport::{Host, TargetKey, TcmLoop};
+use usage::Users;
+
+/// The trees that facts are read from.
+#[derive(Debug, Clone)]
+pub struct Sysfs {
+    root: PathBuf,
+}
+
+impl Sysfs {
+    /// The trees below `root`: `sys`, `proc/self/mountinfo`, `proc/swaps`, `run/udev`.
+    #[must_use]
+    pub fn new(root: impl Into<PathBuf>) -> Sysfs {
+        Sysfs { root: root.into() }
+    }
+
+    /// The trees of the running kernel.
+    #[must_use]
+    pub fn of_this_host() -> Sysfs {
+        Sysfs::new("/")
+    }
+
+    /// Every SCSI device there is, of any type: one directory listing of `/sys/class/scsi_device`
+    /// (`scsi_sysfs_add_sdev`). A device that is being removed is no longer in it.
+    #[must_use]
+    pub fn list_paths(&self) -> BTreeSet<Hctl> {
+        names_in(&self.sys("class/scsi_device"))
+            .iter()
+            .filter_map(|name| name.parse().ok())
+            .collect()
+    }
+
+    /// The SCSI device below a disk or partition; `None` for any other block device (dm, md, nvme).
+    #[must_use]
+    pub fn path_of(&self, dev: DevT) -> Option<Hctl> {
+        address_in(&fs::read_link(self.sys(&format!("dev/block/{dev}"))).ok()?)
+    }
+
+    /// As [`Sysfs::path_of`], by the kernel name of a disk or partition.
+    #[must_use]
+    pub fn path_named(&self, block: &str) -> Option<Hctl> {
+        address_in(&fs::read_link(self.sys(&format!("class/block/{block}"))).ok()?)
+    }
+
+    /// Whether a udev daemon runs, by its control socket.
+    #[must_use]
+    pub fn udev_runs(&self) -> bool {
+        self.root.join("run/udev/control").exists()
+    }
+
+    /// Whether udev's rules have run for a block device (the `I:` line of its record in udev's database).
+    fn udev_knows(&self, dev: DevT) -> bool {
+        self.udev_record(&format!("b{dev}"))
+            .is_some_and(|record| record.lines().any(|line| line.starts_with("I:")))
+    }
+
+    /// The record of one device in udev's database.
+    fn udev_record(&self, id: &str) -> Option<String> {
+        text_of(&self.root.join("run/udev/data").join(id))
+    }
+
+    /// A file below `/sys`.
+    fn sys(&self, path: &str) -> PathBuf {
+        self.root.join("sys").join(path)
+    }
+
+    /// A file below `/proc`.
+    fn proc(&self, path: &str) -> PathBuf {
+        self.root.join("proc").join(path)
+    }
+}
+
+/// Reads the facts of paths, in batches.
+///
+/// What paths share is read at most once between two calls of [`Survey::begin`].
+#[derive(Debug)]
+pub struct Survey {
+    sysfs: Sysfs,
+    batch: Batch,
+    limits: HashMap<Hctl, facts::Limits>,
+    /// Users as of the last comparison by [`Survey::usage_changes`].
+    compared: Users,
+}
+
+/// What the paths of one batch share.
+#[derive(Debug, Default)]
+struct Batch {
+    udev_runs: Option<bool>,
+    users: Option<Users>,
+    hosts: HashMap<u32, Host>,
+    targets: HashMap<TargetKey, transport::Target>,
+    ordinals: Option<HashMap<u32, u32>>,
+    tcm_loop: Option<TcmLoop>,
+}
+
+impl Survey {
+    /// Nothing is read yet.
+    #[must_use]
+    pub fn new(sysfs: Sysfs) -> Survey {
+        Survey {
+            sysfs,
+            batch: Batch::default(),
+            limits: HashMap::new(),
+            compared: Users::default(),
+        }
+    }
+
+    /// The trees that are read.
+    #[must_use]
+    pub fn sysfs(&self) -> &Sysfs {
+        &self.sysfs
+    }
+
+    /// Begins a new batch: adapters, target ports, mounts and swaps will be read again.
+    pub fn begin(&mut self) {
+        self.batch = Batch::default();
+    }
+
+    /// Forgets what is only read once in the life of a disk (its queue limits): to be called when it is removed.
+    pub fn forget(&mut self, path: Hctl) {
+        self.limits.remove(&path);
+    }
+
+    /// The facts of one path; `None` if there is no such SCSI device.
+    ///
+    /// `block` is given only once udev's rules have run for the disk, or if no udev daemon runs: before that
+    /// neither its links nor the mark that hides it from other users are there.
+    #[must_use]
+    pub fn read(&mut self, path: Hctl) -> Option<PathFacts> {
+        let device = Device::find(&self.sysfs, path)?;
+        Some(facts::read(self, &device))
+    }
+
+    /// The paths whose mounts or swap use changed since the last call (since nothing, at the first).
+    #[must_use]
+    pub fn usage_changes(&mut self) -> BTreeSet<Hctl> {
+        let now = Users::read(&self.sysfs);
+        let changed = now.changes_since(&self.compared, &self.sysfs);
+        self.compared = now;
+        changed
+    }
+
+    fn users(&mut self) -> &Users {
+        self.batch
+            .users
+            .get_or_insert_with(|| Users::read(&self.sysfs))
+    }
+
+    fn udev_runs(&mut self) -> bool {
+        *self
+            .batch
+            .udev_runs
+            .get_or_insert_with(|| self.sysfs.udev_runs())
+    }
+}
+
+/// A SCSI device in the device tree.
+#[derive(Debug)]
+struct Device {
+    hctl: Hctl,
+    /// Its directory.
+    dir: PathBuf,
+    /// The names from `/sys/devices` down to the device itself.
+    names: Vec<String>,
+    /// Index of `hostN` in `names`.
+    host: usize,
+}
+
+impl Device {
+    fn find(sysfs: &Sysfs, hctl: Hctl) -> Option<Device> {
+        // The class link is the shortest way to the device and vanishes first when it is removed:
+        // ../../devices/platform/host7/session1/target7:0:0/7:0:0:1/scsi_device/7:0:0:1
+        let link = fs::read_link(sysfs.sys(&format!("class/scsi_device/{hctl}"))).ok()?;
+        let names: Vec<String> = names_of(&link.parent()?.parent()?.to_string_lossy());
+        let host = names
+            .iter()
+            .position(|name| *name == format!("host{}", hctl.host))?;
+        let dir = sysfs.sys("devices").join(names.join("/"));
+        Some(Device {
+            hctl,
+            dir,
+            names,
+            host,
+        })
+    }
+
+    /// The names above the SCSI host: bus, function, port.
+    fn above_host(&self) -> &[String] {
+        self.names.get(..self.host).unwrap_or_default()
+    }
+
+    /// The names between the SCSI host and the device: remote port, session, end device, target.
+    fn below_host(&self) -> &[String] {
+        self.names.get(self.host + 1..).unwrap_or_default()
+    }
+
+    /// An attribute of the device.
+    fn attribute(&self, name: &str) -> Option<String> {
+        text_of(&self.dir.join(name))
+    }
+}
+
+/// The names below `/sys/devices` in a link of sysfs.
+fn names_of(link: &str) -> Vec<String> {
+    link.split('/')
+        .skip_while(|name| *name != "devices")
+        .skip(1)
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The SCSI address in a path of the device tree: the last name that is one.
+#[must_use]
+pub fn address_in(path: &Path) -> Option<Hctl> {
+    path.iter()
+        .rev()
+        .filter_map(OsStr::to_str)
+        .find_map(|name| name.parse().ok())
+}
+
+/// The host number in a path of the device tree: that of the first `hostN`.
+#[must_use]
+pub fn host_in(path: &Path) -> Option<u32> {
+    path.iter()
+        .filter_map(OsStr::to_str)
+        .find_map(|name| numbered(name, "host"))
+}
+
+/// `N` of `prefixN`.
+fn numbered(name: &str, prefix: &str) -> Option<u32> {
+    let digits = name.strip_prefix(prefix)?;
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    digits.parse().ok()
+}
+
+/// The text of an attribute or small file without surrounding blanks; `None` if it cannot be read.
+///
+/// One `read` of a page is all that sysfs gives; longer files (`mountinfo`, udev's records) take more of them.
+fn text_of(path: &Path) -> Option<String> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(LONGEST_FILE).read_to_end(&mut bytes))
+        .ok()?;
+    Some(String::from_utf8_lossy(&bytes).trim().to_owned())
+}
+
+/// No file read here is longer, save by a mistake: 16 MiB is a mount table of 100,000 lines.
+const LONGEST_FILE: u64 = 16 << 20;
+
+/// The names in a directory in order; none if it cannot be read.
+fn names_in(dir: &Path) -> BTreeSet<String> {
+    fs::read_dir(dir)
+        .map(|entries| {
+            entries
+                .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+                .collect()
+        })
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_and_hosts_are_found_in_device_paths() {
+        let path = Path::new("/devices/platform/host7/session1/target7:0:0/7:0:0:1/block/sdc/sdc1");
+        assert_eq!(address_in(path), "7:0:0:1".parse().ok());
+        assert_eq!(host_in(path), Some(7));
+        assert_eq!(host_in(Path::new("/devices/pci0000:00/hostile")), None);
+        assert_eq!(address_in(Path::new("/devices/virtual/block/dm-3")), None);
+    }
+
+    #[test]
+    fn numbers_need_digits() {
+        assert_eq!(numbered("ata12", "ata"), Some(12));
+        assert_eq!(numbered("ata", "ata"), None);
+        assert_eq!(numbered("ata+1", "ata"), None);
+        assert_eq!(numbered("hostess", "host"), None);
+    }
+
+    #[test]
+    fn an_empty_root_has_no_paths() {
+        let sysfs = Sysfs::new("/nonexistent");
+        assert!(sysfs.list_paths().is_empty());
+        assert!(!sysfs.udev_runs());
+        let mut survey = Survey::new(sysfs);
+        assert_eq!(survey.read("0:0:0:0".parse().unwrap()), None);
+        assert!(survey.usage_changes().is_empty());
+    }
+}

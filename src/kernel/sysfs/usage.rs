@@ -1,0 +1,233 @@
+//! Who uses a disk: mounts, swap, and block devices that hold it.
+
+use super::{Sysfs, names_in, text_of};
+use crate::psa::path::Usage;
+use crate::psa::units::{DevT, Hctl};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// A disk may be mounted any number of times (containers); this many mount points of one device tell enough.
+const MOUNTS_TOLD: usize = 8;
+
+/// Mounts and swaps of the whole host.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Users {
+    /// Mount points by device number.
+    mounts: BTreeMap<DevT, BTreeSet<String>>,
+    /// Mount points by the kernel name of the device, for file systems that show a device number of their own.
+    mounts_by_name: BTreeMap<String, BTreeSet<String>>,
+    /// Kernel names of devices in use as swap.
+    swaps: BTreeSet<String>,
+    /// Members of btrfs by kernel name: only one of several is named in the mount table, and none has holders.
+    btrfs: BTreeMap<String, String>,
+}
+
+impl Users {
+    pub(super) fn read(sysfs: &Sysfs) -> Users {
+        let mut users = Users::default();
+        if let Some(table) = text_of(&sysfs.proc("self/mountinfo")) {
+            users.add_mounts(&table);
+        }
+        if let Some(table) = text_of(&sysfs.proc("swaps")) {
+            users.add_swaps(&table);
+        }
+        let file_systems = sysfs.sys("fs/btrfs");
+        for id in names_in(&file_systems) {
+            for member in names_in(&file_systems.join(&id).join("devices")) {
+                users.btrfs.insert(member, id.clone());
+            }
+        }
+        users
+    }
+
+    /// `/proc/self/mountinfo` (proc(5)): `36 35 98:0 / /mnt rw,noatime master:1 - ext3 /dev/sdb1 rw`.
+    fn add_mounts(&mut self, table: &str) {
+        for line in table.lines() {
+            let mut fields = line.split(' ');
+            let (Some(dev), Some(at)) = (fields.nth(2), fields.nth(1)) else {
+                continue;
+            };
+            let at = unescape(at);
+            match dev.parse::<DevT>() {
+                // Anonymous device numbers: the source names the device, or is no device at all.
+                Ok(DevT { major: 0, .. }) | Err(_) => {
+                    let source = fields.skip_while(|field| *field != "-").nth(2);
+                    if let Some(name) = source.and_then(kernel_name) {
+                        self.mounts_by_name.entry(name).or_default().insert(at);
+                    }
+                }
+                Ok(dev) => {
+                    self.mounts.entry(dev).or_default().insert(at);
+                }
+            }
+        }
+    }
+
+    /// `/proc/swaps`: a heading, then the file in the first column.
+    fn add_swaps(&mut self, table: &str) {
+        for line in table.lines().skip(1) {
+            let file = line.split_ascii_whitespace().next();
+            self.swaps.extend(file.and_then(kernel_name));
+        }
+    }
+
+    /// Who uses a disk and its partitions.
+    pub(super) fn of_disk(&self, sysfs: &Sysfs, dir: &Path, name: &str, dev: DevT) -> Vec<Usage> {
+        let mut usage = BTreeSet::new();
+        self.of_device(sysfs, dir, name, dev, &mut usage);
+        // In the directory of a disk only its partitions carry its name.
+        for partition in names_in(dir) {
+            if partition.starts_with(name) {
+                let dir = dir.join(&partition);
+                if let Some(dev) = text_of(&dir.join("dev")).and_then(|dev| dev.parse().ok()) {
+                    self.of_device(sysfs, &dir, &partition, dev, &mut usage);
+                }
+            }
+        }
+        usage.into_iter().collect()
+    }
+
+    fn of_device(
+        &self,
+        sysfs: &Sysfs,
+        dir: &Path,
+        name: &str,
+        dev: DevT,
+        usage: &mut BTreeSet<Usage>,
+    ) {
+        let device = || name.to_owned();
+        let mounts = self.mounts.get(&dev).into_iter().flatten();
+        let named = self.mounts_by_name.get(name).into_iter().flatten();
+        for at in mounts.chain(named).take(MOUNTS_TOLD) {
+            usage.insert(Usage::Mounted {
+                device: device(),
+                at: at.clone(),
+            });
+        }
+        if self.swaps.contains(name) {
+            usage.insert(Usage::Swap { device: device() });
+        }
+        if let Some(id) = self.btrfs.get(name) {
+            usage.insert(Usage::Held {
+                device: device(),
+                by: format!("btrfs ({id})"),
+            });
+        }
+        for holder in names_in(&dir.join("holders")) {
+            let dm = sysfs.sys(&format!("class/block/{holder}/dm"));
+            // A multipath map over the path is what the path is for.
+            if text_of(&dm.join("uuid")).is_some_and(|uuid| uuid.starts_with("mpath-")) {
+                continue;
+            }
+            let by = match text_of(&dm.join("name")) {
+                Some(map) => format!("{holder} ({map})"),
+                None => holder,
+            };
+            usage.insert(Usage::Held {
+                device: device(),
+                by,
+            });
+        }
+    }
+
+    /// The paths of which the mounts or swaps differ.
+    pub(super) fn changes_since(&self, then: &Users, sysfs: &Sysfs) -> BTreeSet<Hctl> {
+        let by_number = differing(&self.mounts, &then.mounts)
+            .into_iter()
+            .filter_map(|dev| sysfs.path_of(*dev));
+        let by_name = differing(&self.mounts_by_name, &then.mounts_by_name)
+            .into_iter()
+            .chain(differing(&self.btrfs, &then.btrfs))
+            .chain(self.swaps.symmetric_difference(&then.swaps))
+            .filter_map(|name| sysfs.path_named(name));
+        by_number.chain(by_name).collect()
+    }
+}
+
+/// The keys whose values differ, or that are in one of the maps only.
+fn differing<'a, K: Ord, V: PartialEq>(
+    now: &'a BTreeMap<K, V>,
+    then: &'a BTreeMap<K, V>,
+) -> BTreeSet<&'a K> {
+    let changed = now
+        .iter()
+        .filter(|(key, value)| then.get(key) != Some(*value));
+    let gone = then.iter().filter(|(key, _)| !now.contains_key(key));
+    changed.chain(gone).map(|(key, _)| key).collect()
+}
+
+/// `sda2` of `/dev/sda2`; `None` for what is not a device of that form. Slashes in a kernel name (`cciss/c0d0`) are
+/// exclamation marks in sysfs.
+fn kernel_name(file: &str) -> Option<String> {
+    let name = unescape(file.strip_prefix("/dev/")?).replace('/', "!");
+    (!name.is_empty()).then_some(name)
+}
+
+/// Undoes the octal escapes of `seq_path` (`\040` for a blank).
+fn unescape(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        let code = after
+            .get(..3)
+            .filter(|_| byte == b'\\')
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        match code {
+            Some(code) => {
+                out.push(code);
+                rest = after.get(3..).unwrap_or_default();
+            }
+            None => {
+                out.push(byte);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_of_the_mount_table_are_undone() {
+        assert_eq!(unescape(r"/mnt/my\040disk\134"), r"/mnt/my disk\");
+        assert_eq!(unescape(r"/mnt/\04"), r"/mnt/\04");
+        assert_eq!(unescape(r"/mnt/\999"), r"/mnt/\999");
+    }
+
+    #[test]
+    fn mounts_are_known_by_number_or_by_name() {
+        let mut users = Users::default();
+        users.add_mounts(
+            "22 1 8:2 / / rw - ext4 /dev/sda2 rw\n\
+             23 22 0:21 / /proc rw shared:5 - proc proc rw\n\
+             24 22 0:40 /sub /data rw shared:7 master:2 - btrfs /dev/sdb1 rw\n\
+             25 22 8:2 /srv /srv rw - ext4 /dev/sda2 rw\n\
+             26 22 garbage\n",
+        );
+        let dev = DevT { major: 8, minor: 2 };
+        let points: Vec<_> = users.mounts[&dev].iter().map(String::as_str).collect();
+        assert_eq!(points, ["/", "/srv"]);
+        assert!(users.mounts_by_name["sdb1"].contains("/data"));
+        assert_eq!(users.mounts_by_name.len(), 1);
+    }
+
+    #[test]
+    fn swaps_are_known_by_name() {
+        let mut users = Users::default();
+        users.add_swaps(
+            "Filename\tType\tSize\tUsed\tPriority\n/dev/sda3 partition 1 0 -2\n/swapfile file 1 0 -3\n",
+        );
+        assert_eq!(users.swaps, BTreeSet::from(["sda3".to_owned()]));
+    }
+
+    #[test]
+    fn differences_are_found_on_both_sides() {
+        let now = BTreeMap::from([(1, "a"), (2, "b"), (3, "c")]);
+        let then = BTreeMap::from([(2, "b"), (3, "x"), (4, "d")]);
+        assert_eq!(differing(&now, &then), BTreeSet::from([&1, &3, &4]));
+    }
+}

@@ -1,0 +1,128 @@
+//! A device: one logical unit and what was decided about it.
+
+use super::identity::LogicalUnit;
+use super::psp::{Options, PspKind};
+use super::satp::{PortGroup, rules::Selection};
+use super::table::model::Table;
+use super::units::{Hctl, Millis};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Whether a device gets a map.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Disposition {
+    /// Not decided yet: why.
+    Undecided(String),
+    /// It gets a map.
+    Stacked,
+    /// It is left alone: why.
+    LeftAlone(String),
+}
+
+/// All paths down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Apd {
+    /// At least one path may serve I/O.
+    No,
+    /// None does, and I/O is queued until the deadline.
+    Waiting {
+        /// Since when.
+        since: Millis,
+        /// Until when.
+        deadline: Millis,
+    },
+    /// The deadline passed, and I/O fails until a path returns.
+    TimedOut {
+        /// Since when no path serves I/O.
+        since: Millis,
+    },
+}
+
+/// A change of the table that waits for things to settle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pending {
+    /// The table that is wanted; another one starts the wait anew.
+    pub table: Table,
+    /// Since when it is wanted.
+    pub since: Millis,
+}
+
+/// A device as the world knows it.
+#[derive(Clone)]
+pub struct Device {
+    /// WWID: the key of the device, and its dm UUID without `mpath-`.
+    pub wwid: String,
+    /// `naa.6001...`
+    pub id: String,
+    /// Its identity, once a path proved it.
+    pub unit: Option<LogicalUnit>,
+    /// Its paths.
+    pub paths: BTreeSet<Hctl>,
+    /// SATP and PSP with the trace of the rules; `None` until a path is identified.
+    pub selection: Option<Selection>,
+    /// Port groups as last reported.
+    pub groups: BTreeMap<u16, PortGroup>,
+    /// Whether it gets a map.
+    pub disposition: Disposition,
+    /// What the PSP was told and what it chose.
+    pub options: Options,
+    /// All paths down?
+    pub apd: Apd,
+    /// When the first path joined.
+    pub first_join: Millis,
+    /// When the set of paths changed last.
+    pub last_join: Millis,
+    /// A change of the table that waits.
+    pub pending: Option<Pending>,
+    /// Ticket of the action on the map that is under way.
+    pub in_flight: Option<u64>,
+    /// When the last action on the map ended.
+    pub last_done: Millis,
+    /// The last failure of an action, and until when nothing is tried.
+    pub failure: Option<Failure>,
+}
+
+/// A failed action on a map.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What failed and why.
+    pub text: String,
+    /// How many in a row.
+    pub count: u32,
+    /// It is not tried again before.
+    pub retry_at: Millis,
+    /// Whether it was a message that failed: then no other is sent before either.
+    pub of_message: bool,
+}
+
+impl Device {
+    /// A device of which nothing but the name is known.
+    #[must_use]
+    pub fn new(wwid: &str, id: &str, now: Millis) -> Device {
+        Device {
+            wwid: wwid.to_owned(),
+            id: id.to_owned(),
+            unit: None,
+            paths: BTreeSet::new(),
+            selection: None,
+            groups: BTreeMap::new(),
+            disposition: Disposition::Undecided("its paths are being examined".to_owned()),
+            options: Options::default(),
+            apd: Apd::No,
+            first_join: now,
+            last_join: now,
+            pending: None,
+            in_flight: None,
+            last_done: Millis(0),
+            failure: None,
+        }
+    }
+
+    /// The PSP in force.
+    #[must_use]
+    pub fn psp(&self, configured: Option<&str>) -> PspKind {
+        configured
+            .and_then(PspKind::by_name)
+            .or_else(|| self.selection.as_ref().map(|s| s.psp))
+            .unwrap_or(PspKind::Mru)
+    }
+}

@@ -1,0 +1,433 @@
+//! From a path that was seen to a path whose logical unit, owner and device are known.
+
+use super::action::{Action, Severity};
+use super::adapter::{Transport, runtime_name};
+use super::claim::Subject;
+use super::device::Device;
+use super::event::UnitAttention;
+use super::identity::{self, LogicalUnit};
+use super::path::{Exam, Identity, Path, PathFacts, Stage};
+use super::plugin::Plugin;
+use super::satp::Link;
+use super::schedule::Key;
+use super::units::Hctl;
+use super::world::World;
+use crate::scsi::cdb::Command;
+use crate::scsi::vpd::{self, DeviceIdentification};
+use std::collections::BTreeSet;
+
+/// The device id that goes with a WWID, as far as that tells: what a device is called until a path proves more.
+pub(super) fn device_id_of(wwid: &str) -> String {
+    let hex = |rest: &str| rest.bytes().all(|b| b.is_ascii_hexdigit());
+    match wwid.split_at_checked(1) {
+        Some(("3", rest)) if hex(rest) => format!("naa.{rest}"),
+        Some(("2", rest)) if hex(rest) => format!("eui.{rest}"),
+        _ => identity::safe_name(wwid),
+    }
+}
+
+/// Peripheral device type 00h: direct access block device. Nothing else is multipathed.
+const DIRECT_ACCESS: u8 = 0;
+
+impl World {
+    /// A path is there: new, come back as another disk, or with other facts.
+    pub(super) fn path_seen(&mut self, facts: PathFacts) {
+        let id = facts.hctl;
+        let dev = facts.block.as_ref().map(|block| block.dev);
+        let known = self
+            .paths
+            .get(&id)
+            .map(|path| (path.dev(), path.facts.clone()));
+        match known {
+            // The disk went and came back under the same address while nobody was looking: another path.
+            Some((Some(before), _)) if dev.is_some_and(|dev| dev != before) => {
+                self.path_gone(id);
+                self.path_new(facts);
+            }
+            Some((_, before)) if before == facts => {}
+            Some((before, _)) => {
+                if let Some(path) = self.paths.get_mut(&id) {
+                    // A disk that is being removed loses its block device first; its number stays until then.
+                    let block = facts.block.clone().or_else(|| path.facts.block.clone());
+                    path.facts = PathFacts { block, ..facts };
+                }
+                if before.is_none() {
+                    self.disk_bound(id);
+                }
+                self.mark_dirty(id);
+                if self.unidentified.contains(&id) {
+                    self.schedule.set(Key::Path(id), self.now);
+                }
+            }
+            None => self.path_new(facts),
+        }
+    }
+
+    fn path_new(&mut self, facts: PathFacts) {
+        let id = facts.hctl;
+        let (name, learned) = runtime_name(&mut self.memory, &facts);
+        if learned {
+            self.actions.push(Action::Remember(self.memory.clone()));
+        }
+        let is_disk = facts.device_type == DIRECT_ACCESS;
+        self.paths.insert(id, Path::new(facts, name, self.now));
+        if is_disk {
+            self.unidentified.insert(id);
+            self.disk_bound(id);
+            self.schedule.set(Key::Path(id), self.now);
+        }
+    }
+
+    /// The disk of a path is known: is it in the table of a map that was there before us?
+    fn disk_bound(&mut self, id: Hctl) {
+        let Some(dev) = self.paths.get(&id).and_then(Path::dev) else {
+            return;
+        };
+        self.disks.insert(dev, id);
+        let holder = self.map_names.iter().find(|(_, name)| {
+            self.maps
+                .get(*name)
+                .and_then(|map| map.table.as_ref().ok())
+                .is_some_and(|table| table.paths().any(|p| p.dev == dev))
+        });
+        if let Some(wwid) = holder.map(|(wwid, _)| wwid.clone()) {
+            self.assume(id, &wwid);
+        }
+    }
+
+    /// A path stands in the table of this device's map: it belongs to it unless a proof says otherwise.
+    pub(super) fn assume(&mut self, id: Hctl, wwid: &str) {
+        let Some(path) = self.paths.get_mut(&id) else {
+            return;
+        };
+        if path.identity == Identity::Unknown {
+            path.identity = Identity::Assumed(wwid.to_owned());
+            self.join(id, wwid, &device_id_of(wwid), None);
+        }
+    }
+
+    /// A path is gone.
+    pub(super) fn path_gone(&mut self, id: Hctl) {
+        let Some(path) = self.paths.remove(&id) else {
+            return;
+        };
+        self.schedule.cancel(&Key::Path(id));
+        self.unidentified.remove(&id);
+        if let Some(dev) = path.dev() {
+            if self.disks.get(&dev) == Some(&id) {
+                self.disks.remove(&dev);
+            }
+            self.actions.push(Action::ForgetOwner(dev));
+        }
+        self.leave(id, path.device.as_deref());
+        if path.device.is_some() {
+            self.notify(
+                Severity::Warning,
+                "PATH_REMOVED",
+                path.name.to_string(),
+                &[
+                    ("device", path.device.as_deref().unwrap_or("")),
+                    ("hctl", &id.to_string()),
+                ],
+            );
+        }
+    }
+
+    fn leave(&mut self, id: Hctl, wwid: Option<&str>) {
+        let Some(device) = wwid.and_then(|wwid| self.devices.get_mut(wwid)) else {
+            return;
+        };
+        device.paths.remove(&id);
+        device.last_join = self.now;
+        self.dirty.insert(device.wwid.clone());
+    }
+
+    /// A full enumeration ended.
+    pub(super) fn paths_listed(&mut self, present: &BTreeSet<Hctl>) {
+        let gone: Vec<Hctl> = self
+            .paths
+            .keys()
+            .filter(|id| !present.contains(id))
+            .copied()
+            .collect();
+        for id in gone {
+            self.path_gone(id);
+        }
+        self.paths_listed = true;
+    }
+
+    /// A unit attention: what it makes doubtful is asked for at once.
+    pub(super) fn unit_attention(&mut self, id: Hctl, kind: UnitAttention) {
+        let Some(path) = self.paths.get_mut(&id) else {
+            return;
+        };
+        match kind {
+            UnitAttention::InquiryDataHasChanged
+            | UnitAttention::ReportedLunsDataHasChanged
+            | UnitAttention::PowerOnResetOccurred => path.reprove = true,
+            UnitAttention::CapacityDataHasChanged => self.actions.push(Action::RefreshFacts(id)),
+            UnitAttention::AsymmetricAccessStateChanged => {}
+            UnitAttention::ModeParametersChanged
+            | UnitAttention::ThinProvisioningSoftThresholdReached => return,
+        }
+        self.examine_now(id);
+    }
+
+    /// Examines a path at once, or once more when the examination under way has ended.
+    pub(super) fn examine_now(&mut self, id: Hctl) {
+        let Some(path) = self.paths.get_mut(&id) else {
+            return;
+        };
+        if path.exam.is_some() {
+            path.again = true;
+        } else {
+            self.path_due(id);
+        }
+    }
+
+    /// The examination of a path is due.
+    pub(super) fn path_due(&mut self, id: Hctl) {
+        let Some(path) = self.paths.get(&id) else {
+            return;
+        };
+        if path.exam.is_some() {
+            return;
+        }
+        let Some(sg) = path.facts.sg.clone() else {
+            // No pass-through device yet; its uevent brings new facts. The module may also be missing.
+            let at = self.now.after(self.settings.check_interval_ms);
+            self.schedule.set(Key::Path(id), at);
+            self.actions.push(Action::RefreshFacts(id));
+            return;
+        };
+        let (stage, commands) = self.commands_for(id, path);
+        let ticket = self.ticket();
+        let timeout = self.settings.check_timeout_ms;
+        let deadline = self.settings.check_deadline_ms;
+        let sent = self.now;
+        if let Some(path) = self.paths.get_mut(&id) {
+            path.exam = Some(Exam {
+                ticket,
+                sent,
+                stage,
+            });
+            path.again = false;
+        }
+        self.actions.push(Action::Examine {
+            path: id,
+            sg,
+            ticket,
+            commands,
+            timeout,
+            deadline,
+        });
+    }
+
+    /// What to ask a path.
+    fn commands_for(&self, id: Hctl, path: &Path) -> (Stage, Vec<Command>) {
+        let Some(inquiry) = &path.inquiry else {
+            return (Stage::Inquiry, vec![Command::Inquiry]);
+        };
+        let page83 = Command::Vpd(vpd::DEVICE_IDENTIFICATION);
+        if self.unidentified.contains(&id) {
+            let mut commands = vec![Command::TestUnitReady];
+            // Many USB bridges hang on a VPD page that they do not know; their disks are never stacked.
+            if path.facts.transport != Transport::Usb {
+                commands.push(page83);
+            }
+            if inquiry.tpgs != crate::scsi::inquiry::Tpgs::None {
+                commands.push(Command::ReportTargetPortGroups);
+            }
+            return (Stage::Identify, commands);
+        }
+        let mut commands = vec![Command::TestUnitReady];
+        let provable = !matches!(path.identity, Identity::Nameless(_));
+        if provable && (path.reprove || !matches!(path.identity, Identity::Proven(_))) {
+            commands.push(page83);
+        }
+        if self.is_reporter(id, path) {
+            commands.push(Command::ReportTargetPortGroups);
+        }
+        (Stage::Check, commands)
+    }
+
+    /// Whether the path asks for the states of the port groups: one working path of each group does, since the
+    /// ports of a controller answer from that controller's view; and any path that is not known to work, so that
+    /// its first good answer comes with the states.
+    fn is_reporter(&self, id: Hctl, path: &Path) -> bool {
+        let Some(device) = path
+            .device
+            .as_deref()
+            .and_then(|wwid| self.devices.get(wwid))
+        else {
+            return false;
+        };
+        if !device
+            .selection
+            .as_ref()
+            .is_some_and(|s| s.satp.reports_port_groups())
+        {
+            return false;
+        }
+        path.link != Link::Up || path.again || path.suspect_since.is_some() || {
+            let first = device.paths.iter().find(|other| {
+                self.paths
+                    .get(other)
+                    .is_some_and(|o| o.port_group == path.port_group && o.link == Link::Up)
+            });
+            first == Some(&id)
+        }
+    }
+
+    /// Page 83h was read, or could not be: what it means for the path.
+    pub(super) fn identify(&mut self, id: Hctl, page83: Result<&[u8], String>) {
+        let found = page83.and_then(|bytes| {
+            let unit = identity::identify(bytes).map_err(|problem| problem.to_string())?;
+            let page = DeviceIdentification::parse(bytes).map_err(|error| error.to_string())?;
+            Ok((unit, page.target_port_group(), page.relative_target_port()))
+        });
+        let Some(path) = self.paths.get_mut(&id) else {
+            return;
+        };
+        let (unit, port_group, relative_port) = match found {
+            Ok(found) => found,
+            Err(why) => {
+                // A path in use that cannot prove itself just now is not taken out of use for that: only a
+                // contradiction is a proof. It stays stale, if it was, and carries no I/O until proven.
+                if path.identity == Identity::Unknown {
+                    self.nameless(id, why);
+                }
+                return;
+            }
+        };
+        path.reprove = false;
+        let expected = match &path.identity {
+            Identity::Assumed(wwid) => Some(wwid.clone()),
+            Identity::Proven(before) | Identity::Stale(before) => Some(before.wwid.clone()),
+            Identity::Quarantined { expected, .. } => Some(expected.clone()),
+            Identity::Unknown | Identity::Nameless(_) => None,
+        };
+        if expected.as_ref().is_some_and(|wwid| *wwid != unit.wwid) {
+            self.quarantine(id, &expected.unwrap_or_default(), &unit);
+            return;
+        }
+        path.port_group = port_group;
+        path.relative_port = relative_port;
+        let released = matches!(path.identity, Identity::Quarantined { .. });
+        path.identity = Identity::Proven(unit.clone());
+        let name = path.name.to_string();
+        self.unidentified.remove(&id);
+        if released {
+            self.notify(
+                Severity::Info,
+                "PATH_QUARANTINE_ENDED",
+                name,
+                &[("device", &unit.device_id)],
+            );
+        }
+        let (wwid, device_id) = (unit.wwid.clone(), unit.device_id.clone());
+        self.join(id, &wwid, &device_id, Some(unit));
+    }
+
+    /// The logical unit does not name itself: it is listed, and never stacked.
+    fn nameless(&mut self, id: Hctl, why: String) {
+        let Some(path) = self.paths.get_mut(&id) else {
+            return;
+        };
+        path.identity = Identity::Nameless(why.clone());
+        let name = path.name;
+        self.unidentified.remove(&id);
+        let device_id = format!("mpx.{name}");
+        self.join(id, &device_id, &device_id, None);
+        self.notify(
+            Severity::Warning,
+            "DEVICE_NAMELESS",
+            device_id,
+            &[("reason", &why)],
+        );
+    }
+
+    /// Another logical unit answers than the one that the path is in use for: no I/O goes there.
+    fn quarantine(&mut self, id: Hctl, expected: &str, unit: &LogicalUnit) {
+        let Some(path) = self.paths.get_mut(&id) else {
+            return;
+        };
+        let found = format!("{} answers where {expected} is expected", unit.device_id);
+        let quarantined = Identity::Quarantined {
+            expected: expected.to_owned(),
+            found: found.clone(),
+        };
+        if path.identity == quarantined {
+            return;
+        }
+        path.identity = quarantined;
+        let (name, device) = (path.name.to_string(), path.device.clone());
+        self.unidentified.remove(&id);
+        self.dirty.extend(device);
+        self.notify(
+            Severity::Error,
+            "PATH_QUARANTINED",
+            name,
+            &[
+                ("reason", &found),
+                ("action", "map the LUN back, or delete the path and rescan"),
+            ],
+        );
+    }
+
+    /// The path belongs to this device.
+    fn join(&mut self, id: Hctl, wwid: &str, device_id: &str, unit: Option<LogicalUnit>) {
+        let now = self.now;
+        let Some(path) = self.paths.get_mut(&id) else {
+            return;
+        };
+        let before = path.device.replace(wwid.to_owned());
+        if before.as_deref() != Some(wwid) {
+            self.leave(id, before.as_deref());
+        }
+        let device = self
+            .devices
+            .entry(wwid.to_owned())
+            .or_insert_with(|| Device::new(wwid, device_id, now));
+        if device.paths.insert(id) {
+            device.last_join = now;
+        }
+        if let Some(unit) = unit {
+            device.id.clone_from(&unit.device_id);
+            device.unit = Some(unit);
+        }
+        self.dirty.insert(wwid.to_owned());
+    }
+
+    /// Decides who owns the path; needs its INQUIRY strings.
+    pub(super) fn claim(&mut self, id: Hctl) {
+        let Some(path) = self.paths.get(&id) else {
+            return;
+        };
+        let Some(inquiry) = &path.inquiry else { return };
+        let subject = Subject {
+            vendor: inquiry.vendor_trimmed(),
+            model: inquiry.product_trimmed(),
+            facts: &path.facts,
+            name: path.name,
+        };
+        let claim = self.claim_rules.decide(&subject);
+        if let Some(path) = self.paths.get_mut(&id) {
+            path.claim = Some(claim);
+        }
+    }
+
+    /// Whether a path is NMP's.
+    pub(super) fn is_nmp(path: &Path) -> bool {
+        path.claim
+            .as_ref()
+            .is_none_or(|claim| claim.plugin == Plugin::Nmp)
+    }
+
+    /// The device of the path is to be looked at.
+    pub(super) fn mark_dirty(&mut self, id: Hctl) {
+        if let Some(wwid) = self.paths.get(&id).and_then(|path| path.device.clone()) {
+            self.dirty.insert(wwid);
+        }
+    }
+}

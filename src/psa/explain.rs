@@ -1,0 +1,274 @@
+//! Why things are as they are: the trace of every decision on a device or a path, for a person.
+
+use super::device::{Apd, Device, Disposition};
+use super::path::{Identity, Path};
+use super::table::model::{GroupState, Map};
+use super::units::Millis;
+use super::world::World;
+
+/// A titled list of lines.
+pub type Section = (&'static str, Vec<String>);
+
+impl World {
+    /// Explains a device or a path by any of its names; the full name of what was found comes first.
+    #[must_use]
+    pub fn explain(&self, subject: &str) -> Option<(String, Vec<Section>)> {
+        if let Some(device) = self.find_device(subject) {
+            return Some((device.id.clone(), self.explain_device(device)));
+        }
+        let path = self.find_path(subject)?;
+        let mut sections = self.explain_path(path);
+        if let Some(device) = self.device_of(path) {
+            sections.extend(self.explain_device(device));
+        }
+        Some((format!("{} ({})", path.name, path.facts.hctl), sections))
+    }
+
+    fn explain_path(&self, path: &Path) -> Vec<Section> {
+        let facts = &path.facts;
+        let disk = facts.block.as_ref().map_or_else(
+            || "no disk".to_owned(),
+            |b| format!("{} ({})", b.name, b.dev),
+        );
+        let mut address = vec![
+            format!(
+                "{disk} at {}, {} through {} ({})",
+                facts.hctl,
+                facts.transport.as_str(),
+                facts.adapter.identifier,
+                facts.adapter.driver
+            ),
+            format!("target {}{}", facts.target.identifier, port_state(path)),
+        ];
+        if facts.device_type != 0 {
+            address.push(format!(
+                "peripheral device type {} is no disk: it is not claimed",
+                facts.device_type
+            ));
+        }
+        if facts.sg.is_none() {
+            address.push(
+                "it has no sg device: is the module sg loaded? Without it the path is not examined"
+                    .to_owned(),
+            );
+        }
+        vec![
+            ("Path", address),
+            ("Identity", vec![identity_line(&path.identity)]),
+            (
+                "Claim rules",
+                path.claim.as_ref().map_or_else(
+                    || vec!["not claimed: its INQUIRY data are not known".to_owned()],
+                    |c| c.trace.clone(),
+                ),
+            ),
+            ("State", self.state_lines(path)),
+        ]
+    }
+
+    fn state_lines(&self, path: &Path) -> Vec<String> {
+        let mut lines = vec![state_line(path, self.now)];
+        if path.facts.device_state != "running" {
+            lines.push(format!(
+                "the kernel holds it as `{}`",
+                path.facts.device_state
+            ));
+        }
+        if path.hold_until > self.now {
+            lines.push(format!(
+                "the kernel failed it {} times in a row while checks said that it is well: held back for {} ms more",
+                path.relapses.saturating_add(1),
+                path.hold_until.since(self.now).0
+            ));
+        }
+        lines
+    }
+
+    fn explain_device(&self, device: &Device) -> Vec<Section> {
+        let mut sections = Vec::new();
+        let claims: Vec<String> = self
+            .paths_of(device)
+            .map(|path| match &path.claim {
+                Some(claim) => format!(
+                    "{}: {}",
+                    path.name,
+                    claim.trace.last().map_or("", String::as_str)
+                ),
+                None => format!("{}: not claimed yet", path.name),
+            })
+            .collect();
+        sections.push(("Claim rules", claims));
+        let mut satp = match &device.selection {
+            Some(selection) => {
+                let mut lines = selection.trace.clone();
+                lines.push(format!(
+                    "SATP {}: {}",
+                    selection.satp.name(),
+                    self.satp_device_config(device)
+                ));
+                lines
+            }
+            None => vec!["none yet: no path is identified".to_owned()],
+        };
+        satp.push(match &device.disposition {
+            Disposition::Stacked => "it gets a map".to_owned(),
+            Disposition::LeftAlone(why) => format!("left alone: {why}"),
+            Disposition::Undecided(why) => format!("not decided yet: {why}"),
+        });
+        sections.push(("SATP", satp));
+        let settings = self.settings.device.get(&device.id);
+        let origin = match (settings.and_then(|s| s.psp.as_deref()), &device.selection) {
+            (Some(_), _) => "set by the admin",
+            (None, Some(s)) if s.psp == s.satp.default_psp() => "default of the SATP",
+            (None, Some(_)) => "set by the SATP rule",
+            (None, None) => "default",
+        };
+        let psp = self.psp_of(device);
+        sections.push((
+            "PSP",
+            vec![format!(
+                "{} ({origin}): {}",
+                psp.name(),
+                self.psp_device_config(device)
+            )],
+        ));
+        sections.push((
+            "Paths",
+            self.paths_of(device)
+                .map(|path| self.member_line(path))
+                .collect(),
+        ));
+        let mut table = match self.map_of(&device.wwid) {
+            Some(map) => map_lines(map),
+            None => vec!["no map".to_owned()],
+        };
+        match device.apd {
+            Apd::No => {}
+            Apd::Waiting { deadline, .. } => {
+                table.push(format!(
+                    "all paths down: I/O is queued for {} ms more",
+                    deadline.since(self.now).0
+                ));
+            }
+            Apd::TimedOut { since } => {
+                table.push(format!(
+                    "all paths down for {} ms: I/O fails until one returns",
+                    self.now.since(since).0
+                ));
+            }
+        }
+        if let Some(failure) = &device.failure {
+            table.push(format!(
+                "the last action failed ({} in a row): {}",
+                failure.count, failure.text
+            ));
+        }
+        if device.pending.is_some() {
+            table.push("another grouping is wanted, and waits for things to settle".to_owned());
+        }
+        sections.push(("Map", table));
+        sections
+    }
+
+    fn member_line(&self, path: &Path) -> String {
+        let disk = path
+            .facts
+            .block
+            .as_ref()
+            .map_or("no disk", |block| block.name.as_str());
+        let group = path
+            .port_group
+            .map_or_else(String::new, |id| format!(", port group {id}"));
+        let mut line = format!(
+            "{} {disk}{group}: {}",
+            path.name,
+            state_line(path, self.now)
+        );
+        if let Identity::Quarantined { .. } | Identity::Nameless(_) = path.identity {
+            line.push_str("; ");
+            line.push_str(&identity_line(&path.identity));
+        }
+        line
+    }
+}
+
+fn port_state(path: &Path) -> String {
+    path.facts
+        .target
+        .port_state
+        .as_ref()
+        .map_or_else(String::new, |state| format!(", {state}"))
+}
+
+fn state_line(path: &Path, now: Millis) -> String {
+    let reason = &path.judgement.reason;
+    let why = if reason.is_empty() {
+        String::new()
+    } else {
+        format!(": {reason}")
+    };
+    format!(
+        "{}{why} (for {} s)",
+        path.state().as_str(),
+        now.since(path.since).0.checked_div(1000).unwrap_or(0)
+    )
+}
+
+fn identity_line(identity: &Identity) -> String {
+    match identity {
+        Identity::Unknown => "not known yet: no answer to INQUIRY page 83h".to_owned(),
+        Identity::Assumed(wwid) => {
+            format!("{wwid} by the table that it was found in; not proven since the agent started")
+        }
+        Identity::Proven(unit) => format!(
+            "{} (WWID {}), proven by VPD page 83h",
+            unit.device_id, unit.wwid
+        ),
+        Identity::Stale(unit) => format!(
+            "{} (WWID {}), to be proven again before it carries I/O",
+            unit.device_id, unit.wwid
+        ),
+        Identity::Nameless(why) => format!("the logical unit does not name itself: {why}"),
+        Identity::Quarantined { found, .. } => format!("quarantined: {found}"),
+    }
+}
+
+/// A map in words.
+fn map_lines(map: &Map) -> Vec<String> {
+    let mut lines = vec![format!(
+        "{} (dm {}, {} users)",
+        map.name, map.dev, map.open_count
+    )];
+    if map.suspended {
+        lines.push("suspended by somebody: it is being resumed".to_owned());
+    }
+    match (&map.table, &map.status) {
+        (Ok(table), Ok(status)) => {
+            let queueing = if table.features.queue_if_no_path {
+                "queues"
+            } else {
+                "fails"
+            };
+            lines.push(format!("{queueing} I/O while no path is left"));
+            for (number, (group, status)) in (1..).zip(table.groups.iter().zip(&status.groups)) {
+                let state = match status.state {
+                    GroupState::Active => "in use",
+                    GroupState::Enabled => "enabled",
+                    GroupState::Disabled => "disabled",
+                };
+                let paths: Vec<String> = status
+                    .paths
+                    .iter()
+                    .map(|p| format!("{} {}", p.dev, if p.active { "A" } else { "F" }))
+                    .collect();
+                lines.push(format!(
+                    "group {number} ({}, {state}): {}",
+                    group.selector.name,
+                    paths.join(", ")
+                ));
+            }
+        }
+        (Err(why), _) | (_, Err(why)) => lines.push(format!("not read as a multipath map: {why}")),
+    }
+    lines
+}

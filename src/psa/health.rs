@@ -1,0 +1,353 @@
+//! From the answers of a path to its state.
+
+use super::action::Severity;
+use super::event::{Examination, Reply};
+use super::path::{Identity, Path, PathState, Stage};
+use super::satp::{Evidence, Judgement, Link, PortGroup, link_from};
+use super::schedule::{Key, Schedule};
+use super::units::{Hctl, Millis};
+use super::world::World;
+use crate::scsi::cdb::Command;
+use crate::scsi::inquiry::{StandardInquiry, Tpgs};
+use crate::scsi::outcome::Outcome;
+use crate::scsi::sense::SenseMeaning;
+use crate::scsi::tpgs::{AccessState, TargetPortGroups};
+
+/// A group that is changing is asked about again this soon (the kernel's handler does so every 2 s).
+const TRANSITION_POLL: Millis = Millis(500);
+
+impl World {
+    /// An examination ended.
+    pub(super) fn examined(&mut self, examination: Examination) {
+        let id = examination.path;
+        let Some(path) = self.paths.get_mut(&id) else {
+            return;
+        };
+        let Some(exam) = path.exam.filter(|exam| exam.ticket == examination.ticket) else {
+            return;
+        };
+        path.exam = None;
+        self.counters.examinations = self.counters.examinations.saturating_add(1);
+        // What was sent before the kernel failed the path says nothing about it now.
+        let outdated = path.suspect_since.is_some_and(|since| exam.sent < since);
+        if !outdated {
+            for reply in &examination.replies {
+                self.take_in(id, reply);
+            }
+        }
+        let Some(path) = self.paths.get_mut(&id) else {
+            return;
+        };
+        let again = path.again || outdated;
+        if !outdated && path.link == Link::Up && path.suspect_since.take().is_some() {
+            path.last_relapse = self.now;
+        }
+        if exam.stage == Stage::Inquiry && path.inquiry.is_some() {
+            self.claim(id);
+            self.path_due(id);
+            return;
+        }
+        self.judge(id);
+        self.mark_dirty(id);
+        if again {
+            self.path_due(id)
+        } else {
+            self.schedule_next(id)
+        }
+    }
+
+    /// One answer.
+    fn take_in(&mut self, id: Hctl, reply: &Reply) {
+        // A recovered error comes with its data.
+        let good = reply.outcome.carried_out();
+        match &reply.command {
+            Command::TestUnitReady => self.link_is(id, link_from(&reply.outcome)),
+            Command::Inquiry if good => self.inquiry_is(id, &reply.data),
+            Command::Inquiry => self.link_is(id, Link::Down(format!("INQUIRY: {}", reply.outcome))),
+            Command::Vpd(_) if good => self.identify(id, Ok(&reply.data)),
+            Command::Vpd(_) => {
+                if let Outcome::CheckCondition(sense) = reply.outcome
+                    && sense.meaning() == SenseMeaning::InvalidOpcodeOrField
+                {
+                    self.identify(id, Err(format!("VPD page 83h is refused: {sense}")));
+                }
+            }
+            Command::ReportTargetPortGroups | Command::ReportTargetPortGroupsShort => {
+                let groups = if good {
+                    TargetPortGroups::parse(&reply.data).map_err(|e| e.to_string())
+                } else {
+                    Err(reply.outcome.to_string())
+                };
+                match groups {
+                    Ok(groups) => self.port_groups_are(id, &groups),
+                    Err(why) => self.port_groups_unknown(id, &reply.outcome, &why),
+                }
+            }
+            Command::ReadCapacity16 | Command::SetTargetPortGroups(_) => {}
+        }
+    }
+
+    fn link_is(&mut self, id: Hctl, link: Link) {
+        let Some(path) = self.paths.get_mut(&id) else {
+            return;
+        };
+        // A path that was down may come back as another logical unit: it proves itself again.
+        if matches!(
+            link,
+            Link::Down(_) | Link::NoAnswer(_) | Link::PermanentLoss(_)
+        ) && let Identity::Proven(unit) = &path.identity
+        {
+            path.identity = Identity::Stale(unit.clone());
+        }
+        path.link = link;
+    }
+
+    fn inquiry_is(&mut self, id: Hctl, data: &[u8]) {
+        let Some(path) = self.paths.get_mut(&id) else {
+            return;
+        };
+        match StandardInquiry::parse(data) {
+            Ok(inquiry) => path.inquiry = Some(inquiry),
+            Err(error) => {
+                let name = path.name.to_string();
+                path.link = Link::Down(format!("INQUIRY: {error}"));
+                self.notify(
+                    Severity::Warning,
+                    "INQUIRY_UNREADABLE",
+                    name,
+                    &[("reason", &error.to_string())],
+                );
+            }
+        }
+    }
+
+    /// The states of the port groups of the device behind a path.
+    fn port_groups_are(&mut self, id: Hctl, report: &TargetPortGroups) {
+        let Some(wwid) = self.paths.get(&id).and_then(|path| path.device.clone()) else {
+            return;
+        };
+        let Some(device) = self.devices.get_mut(&wwid) else {
+            return;
+        };
+        let mut changes = Vec::new();
+        let mut transitioning = false;
+        for group in &report.groups {
+            let before = device.groups.get(&group.id);
+            let settled = match group.access_state {
+                AccessState::Transitioning => before.and_then(|b| b.settled),
+                access => Some(access),
+            };
+            transitioning |= group.access_state == AccessState::Transitioning;
+            if before.map(|b| b.access) != Some(group.access_state) {
+                let from = before.map_or("unknown", |b| b.access.short());
+                changes.push(format!(
+                    "{}:{from}->{}",
+                    group.id,
+                    group.access_state.short()
+                ));
+            }
+            let now = PortGroup {
+                access: group.access_state,
+                settled,
+                preferred: group.preferred,
+                status_code: group.status_code,
+            };
+            device.groups.insert(group.id, now);
+        }
+        let members: Vec<Hctl> = device.paths.iter().copied().collect();
+        if !changes.is_empty() {
+            let device_id = device.id.clone();
+            self.notify(
+                Severity::Info,
+                "PORT_GROUP_STATE",
+                device_id,
+                &[("changes", &changes.join(" "))],
+            );
+            for member in members {
+                // A refusal is older than this report.
+                if let Some(path) = self.paths.get_mut(&member)
+                    && matches!(path.link, Link::Refused(..))
+                {
+                    path.link = Link::Up;
+                }
+                self.judge(member);
+            }
+            self.dirty.insert(wwid);
+        }
+        if transitioning {
+            let at = self.now.after(TRANSITION_POLL);
+            self.schedule.no_later_than(Key::Path(id), at);
+        }
+    }
+
+    /// The states could not be read: what is known stays, and people are told when it is the array's fault.
+    fn port_groups_unknown(&mut self, id: Hctl, outcome: &Outcome, why: &str) {
+        let Some(path) = self.paths.get(&id) else {
+            return;
+        };
+        let known = path
+            .device
+            .as_deref()
+            .and_then(|wwid| self.devices.get(wwid))
+            .is_some_and(|device| !device.groups.is_empty());
+        if matches!(outcome, Outcome::Good | Outcome::CheckCondition(_)) {
+            let name = path.name.to_string();
+            let kept = if known {
+                "the states reported before are kept"
+            } else {
+                "no state is known"
+            };
+            self.notify(
+                Severity::Warning,
+                "PORT_GROUPS_UNREADABLE",
+                name,
+                &[("reason", why), ("effect", kept)],
+            );
+        }
+    }
+
+    /// The evidence on a path.
+    pub(super) fn evidence<'a>(
+        path: &'a Path,
+        groups: &'a std::collections::BTreeMap<u16, PortGroup>,
+    ) -> Evidence<'a> {
+        Evidence {
+            tpgs: path
+                .inquiry
+                .as_ref()
+                .map_or(Tpgs::None, |inquiry| inquiry.tpgs),
+            port_group: path.port_group,
+            relative_port: path.relative_port,
+            groups,
+            link: &path.link,
+            handler: &path.facts.handler,
+        }
+    }
+
+    /// What the SATP of its device makes of a path.
+    pub(super) fn judge(&mut self, id: Hctl) {
+        let Some(path) = self.paths.get(&id) else {
+            return;
+        };
+        let device = path
+            .device
+            .as_deref()
+            .and_then(|wwid| self.devices.get(wwid));
+        let judgement = self.judgement(path, device);
+        let before = path.judgement.clone();
+        let subject = path.name.to_string();
+        let device_id = device.map(|device| device.id.clone()).unwrap_or_default();
+        let now = self.now;
+        if let Some(path) = self.paths.get_mut(&id) {
+            let serves = judgement.state.serves_io() || judgement.state == PathState::Standby;
+            path.failed_since = if serves {
+                None
+            } else {
+                Some(path.failed_since.unwrap_or(now))
+            };
+            if before.state != judgement.state {
+                path.since = now;
+            }
+            path.judgement = judgement.clone();
+        }
+        if before.state != judgement.state && !device_id.is_empty() {
+            let severity = if judgement.state == PathState::Dead {
+                Severity::Warning
+            } else {
+                Severity::Info
+            };
+            self.notify(
+                severity,
+                "PATH_STATE",
+                subject,
+                &[
+                    ("device", &device_id),
+                    ("from", before.state.as_str()),
+                    ("to", judgement.state.as_str()),
+                    ("reason", &judgement.reason),
+                ],
+            );
+        }
+    }
+
+    fn judgement(&self, path: &Path, device: Option<&super::device::Device>) -> Judgement {
+        let class = path.judgement.class;
+        if path.claim.is_some() && !Self::is_nmp(path) {
+            let reason = "owned by MASK_PATH".to_owned();
+            return Judgement {
+                state: PathState::Masked,
+                reason,
+                class,
+            };
+        }
+        if let Identity::Quarantined { found, .. } = &path.identity {
+            return Judgement {
+                state: PathState::Dead,
+                reason: format!("quarantined: {found}"),
+                class,
+            };
+        }
+        let groups = std::collections::BTreeMap::new();
+        let evidence = Self::evidence(path, device.map_or(&groups, |device| &device.groups));
+        let satp = device.and_then(|device| device.selection.as_ref()).map(|selection| selection.satp);
+        let Some(satp) = satp else {
+            let reason = "its SATP is not chosen yet".to_owned();
+            return Judgement { state: PathState::Unknown, reason, class: None };
+        };
+        let mut judgement = satp.judge(&evidence);
+        judgement.class = judgement.class.or(class);
+        let mismatch = device.and_then(|device| self.mismatch(path, device));
+        if let Some(reason) = mismatch {
+            return Judgement {
+                state: PathState::Dead,
+                reason,
+                class: judgement.class,
+            };
+        }
+        let unproven = matches!(path.identity, Identity::Stale(_) | Identity::Assumed(_));
+        if unproven && (judgement.state.serves_io() || judgement.state == PathState::Standby) {
+            let reason = "it answers, and has yet to prove that it is still the same logical unit"
+                .to_owned();
+            return Judgement {
+                state: PathState::Unknown,
+                reason,
+                class: judgement.class,
+            };
+        }
+        judgement
+    }
+
+    /// Whether the disk of a path differs from its device in a way that no table can hold.
+    fn mismatch(&self, path: &Path, device: &super::device::Device) -> Option<String> {
+        let block = path.facts.block.as_ref()?;
+        let table = self
+            .map_of(&device.wwid)
+            .and_then(|map| map.table.as_ref().ok())?;
+        // A disk that cannot be read yet has size 0: nothing is known of it.
+        let differs = block.size.0 != 0 && block.size < table.length;
+        differs.then(|| {
+            format!(
+                "its disk has {} sectors, less than the {} of the map",
+                block.size.0, table.length.0
+            )
+        })
+    }
+
+    /// When the path is examined next.
+    pub(super) fn schedule_next(&mut self, id: Hctl) {
+        let Some(path) = self.paths.get(&id) else {
+            return;
+        };
+        let settings = &self.settings;
+        let at = match path.failed_since {
+            Some(since) if self.now.since(since) < settings.retry_backoff_after_ms => {
+                self.now.after(settings.retry_interval_ms)
+            }
+            _ => {
+                let name = path.device.clone().unwrap_or_else(|| path.name.to_string());
+                Schedule::tick(self.now, settings.check_interval_ms, &name)
+            }
+        };
+        self.schedule.no_later_than(Key::Path(id), at);
+    }
+}

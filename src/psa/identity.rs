@@ -1,0 +1,676 @@
+//! Which logical unit is behind a path, and the proof that it still is.
+//!
+//! Input: the Device Identification VPD page (83h) as the path answered it. Output: a [`LogicalUnit`] or a
+//! [`Problem`]; for a path that is known already, a [`Verdict`]. Invariant: nothing is guessed. A page that is
+//! cut, that is another page, or that names no logical unit proves nothing, and what is not proven carries no I/O.
+//!
+//! # Two names
+//!
+//! A logical unit has the name that ESXi gives it ([`LogicalUnit::device_id`]), which becomes the dm name, and the
+//! WWID that udev gives it as `ID_SERIAL` ([`LogicalUnit::wwid`]), which becomes the dm UUID behind `mpath-`: LVM,
+//! dracut, kpartx and fstab know maps by it, and maps of multipath-tools can be taken over.
+//!
+//! # Where the rules come from
+//!
+//! Only designators with association "logical unit" count. The first that is usable wins, in this order:
+//!
+//! | designator | device id | WWID |
+//! |---|---|---|
+//! | NAA 6 (16 bytes), then NAA 5, then NAA 2 (8 bytes) | `naa.` hex | `3` hex |
+//! | EUI-64 based (8, 12, 16 bytes) | `eui.` hex | `2` hex |
+//! | SCSI name string (`iqn.`, `naa.`, `eui.`) | itself | `8` text |
+//! | T10 vendor identification | `t10.` text | `1` text |
+//! | any other NAA (3 is locally assigned) | `naa.` hex | `3` hex |
+//!
+//! - The order and the WWIDs are those of `55-scsi-sg3_id.rules` (Debian's package sg3-utils-udev, on which
+//!   multipath-tools depends; compared with what `sg_inq --export` 1.46 prints), and multipath-tools has the same
+//!   order where it reads page 83h itself. Since sg3_utils 1.48 (Debian 13) the rules stop before the last row unless
+//!   told otherwise (`.SCSI_ID_SERIAL_SRC`); here it is taken, because such a device would have no name at all.
+//! - `scsi_id` of systemd, which sets `ID_SERIAL` only where the sg3 rules are not installed, takes any NAA before
+//!   EUI-64 and T10, and knows no name strings: a device with NAA 3 and T10 (scsi_debug) has another `ID_SERIAL` there.
+//! - Of two designators of one kind the first wins, as in `scsi_id` and multipath-tools. (The sg3 rules import both
+//!   into one variable, so the last wins there.)
+//! - An identifier of the wrong length, in a code set that its type does not have (NAA in ASCII), of zeros, or a T10
+//!   designator with nothing but the vendor's name is passed over: it might name many units.
+//! - WWID of T10 text as `sg_inq` prints it: no NULs, no blanks at the ends, each run of blanks inside one `_`, bytes
+//!   outside of ASCII and control characters `.`, anything but letters, digits and `#+-.:=@_` as `\xNN`. In code set
+//!   binary: hex. multipath-tools reading the page itself does not escape, and drops the first four characters of a
+//!   name string; it does so only where udev has no `ID_SERIAL`.
+//! - A SATA disk has a T10 designator `ATA     MODEL SERIAL`. The sg3 rules prefer it to all others and leave its
+//!   `ATA_` and the leading `1` away, to agree with `ata_id`: so the WWID is that, while the device id goes by the
+//!   table.
+//! - Device id of T10 text as ESXi prints it (`t10.ATA_____WDC_WD40EFRX2D68WT0N0___...`): each blank `_`, letters,
+//!   digits and `_` as they are, other bytes as two upper-case hex digits. (From listings that people published; how
+//!   ESXi writes a T10 designator in code set binary differs, nibbles swapped, and is not imitated.)
+//!
+//! # Limits of device-mapper
+//!
+//! A dm name has at most 127 bytes and a UUID 128 (`DM_NAME_LEN`, `DM_UUID_LEN` in `linux/dm-ioctl.h` count a NUL);
+//! a name may not hold `/` nor be `.`, `..` or `control`; and libdm mangles what is not a letter, a digit or one of
+//! `#+-.:=@_`, so that tools would print another name than the kernel has. [`safe_name`] keeps device ids within that.
+
+use crate::scsi::inquiry::PeripheralQualifier;
+use crate::scsi::vpd::{CodeSet, Designator, DesignatorType, DeviceIdentification};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// The longest dm name, in bytes.
+pub const NAME_LIMIT: usize = 127;
+
+/// The longest WWID, in bytes: with `mpath-` before it a dm UUID of 128.
+pub const WWID_LIMIT: usize = 122;
+
+/// The names of a logical unit.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct LogicalUnit {
+    /// ESXi's device identifier: `naa.6001...`, `eui....`, `t10....`. Always a good dm name.
+    pub device_id: String,
+    /// udev's `ID_SERIAL`: `36001...`.
+    pub wwid: String,
+}
+
+impl LogicalUnit {
+    /// The UUID of its map, `mpath-36001...`.
+    #[must_use]
+    pub fn dm_uuid(&self) -> String {
+        format!("mpath-{}", self.wwid)
+    }
+}
+
+impl fmt::Display for LogicalUnit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.device_id)
+    }
+}
+
+/// Why a page does not tell which logical unit is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Problem {
+    /// The page cannot be read: what is wrong with it where.
+    Unreadable(String),
+    /// PERIPHERAL QUALIFIER says that there is no logical unit.
+    NoLogicalUnit,
+    /// No designator names the logical unit in a way that can be trusted.
+    NoDesignator {
+        /// How many designators of the logical unit were passed over.
+        passed_over: usize,
+    },
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Problem::Unreadable(why) => write!(f, "VPD page 83h cannot be read: {why}"),
+            Problem::NoLogicalUnit => f.write_str("no logical unit is behind this LUN"),
+            Problem::NoDesignator { passed_over: 0 } => {
+                f.write_str("VPD page 83h does not name the logical unit")
+            }
+            Problem::NoDesignator { passed_over } => write!(
+                f,
+                "VPD page 83h names the logical unit in no usable way ({passed_over} designators passed over)"
+            ),
+        }
+    }
+}
+
+/// Whether a path still leads to the logical unit that it is taken for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verdict {
+    /// It does.
+    Proven,
+    /// Another logical unit is there.
+    Different {
+        /// The one that was expected.
+        expected: LogicalUnit,
+        /// The one that is there.
+        found: LogicalUnit,
+        /// Whether the page lists the expected one behind a better designator: then the array may have learnt a
+        /// better name for the same unit, and a person must say so.
+        still_listed: bool,
+    },
+    /// The page does not say.
+    Unproven(Problem),
+}
+
+impl Verdict {
+    /// Whether I/O may use the path.
+    #[must_use]
+    pub fn is_proven(&self) -> bool {
+        *self == Verdict::Proven
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Verdict::Proven => f.write_str("identity proven"),
+            Verdict::Different {
+                expected,
+                found,
+                still_listed,
+            } => {
+                write!(
+                    f,
+                    "identity changed: found {} (WWID {}), expected {} (WWID {})",
+                    found.device_id, found.wwid, expected.device_id, expected.wwid
+                )?;
+                if *still_listed {
+                    f.write_str(", which is still listed but no longer the best name")?;
+                }
+                Ok(())
+            }
+            Verdict::Unproven(problem) => write!(f, "identity not proven: {problem}"),
+        }
+    }
+}
+
+/// The logical unit that a Device Identification page names.
+///
+/// # Errors
+/// The [`Problem`], if it names none.
+pub fn identify(page83: &[u8]) -> Result<LogicalUnit, Problem> {
+    let (best, _) = names(page83)?;
+    Ok(best)
+}
+
+/// Whether a Device Identification page proves that the path leads to `expected`.
+///
+/// Only the best name counts: one that is listed behind it (a T10 text that several units share, say) is no proof.
+#[must_use]
+pub fn prove(expected: &LogicalUnit, page83: &[u8]) -> Verdict {
+    match names(page83) {
+        Err(problem) => Verdict::Unproven(problem),
+        Ok((best, _)) if best == *expected => Verdict::Proven,
+        Ok((found, others)) => Verdict::Different {
+            expected: expected.clone(),
+            found,
+            still_listed: others.contains(expected),
+        },
+    }
+}
+
+/// Every name that a page gives to the logical unit: the best, and the others in their order, by which other tools
+/// may have called a map of it.
+///
+/// # Errors
+/// As [`identify`].
+pub fn names(page83: &[u8]) -> Result<(LogicalUnit, Vec<LogicalUnit>), Problem> {
+    let page = DeviceIdentification::parse(page83)
+        .map_err(|error| Problem::Unreadable(error.to_string()))?;
+    if matches!(
+        page.peripheral_qualifier,
+        PeripheralQualifier::NotConnected | PeripheralQualifier::NotCapable
+    ) {
+        return Err(Problem::NoLogicalUnit);
+    }
+    let mut ranked: Vec<(u8, LogicalUnit)> = page.logical_unit().filter_map(name).collect();
+    // Stable: of two with one rank the first of the page stays first.
+    ranked.sort_by_key(|(rank, _)| *rank);
+    let mut ranked = ranked.into_iter().map(|(_, unit)| unit);
+    let Some(mut best) = ranked.next() else {
+        return Err(Problem::NoDesignator {
+            passed_over: page.logical_unit().count(),
+        });
+    };
+    if let Some(ata) = page.logical_unit().find_map(ata_wwid) {
+        best.wwid = ata;
+    }
+    Ok((best, ranked.collect()))
+}
+
+/// The rank of a designator, 0 the best, and the names that follow from it; `None` if it cannot be trusted.
+fn name(designator: &Designator) -> Option<(u8, LogicalUnit)> {
+    let bytes = designator.bytes.as_slice();
+    let binary = designator.code_set == CodeSet::Binary;
+    let (rank, device_id, wwid) = match designator.designator_type {
+        DesignatorType::Naa if binary => {
+            let rank = match (bytes.first()? >> 4, bytes.len()) {
+                (6, 16) => 0,
+                (5, 8) => 1,
+                (2, 8) => 2,
+                (2 | 5 | 6, _) => return None,
+                (_, 8 | 16) if bytes.iter().any(|&b| b != 0) => 6,
+                _ => return None,
+            };
+            let hex = hex(bytes);
+            (rank, format!("naa.{hex}"), format!("3{hex}"))
+        }
+        DesignatorType::Eui64 if binary => {
+            if !matches!(bytes.len(), 8 | 12 | 16) || bytes.iter().all(|&b| b == 0) {
+                return None;
+            }
+            let hex = hex(bytes);
+            (3, format!("eui.{hex}"), format!("2{hex}"))
+        }
+        DesignatorType::ScsiNameString if !binary => {
+            let text = std::str::from_utf8(bytes).ok()?.trim_end_matches('\0');
+            let (scheme, rest) = text.split_at_checked(4)?;
+            if rest.trim().is_empty() {
+                return None;
+            }
+            let device_id = match scheme {
+                "naa." | "eui." => text.to_ascii_lowercase(),
+                "iqn." => text.to_owned(),
+                _ => return None,
+            };
+            (4, device_id, format!("8{}", udev_text(text.as_bytes())))
+        }
+        DesignatorType::T10VendorId => {
+            // Eight bytes name the vendor; the unit is named by what follows.
+            let own = bytes.get(8..)?;
+            if own.iter().all(|&b| b == 0 || b.is_ascii_whitespace()) {
+                return None;
+            }
+            match designator.code_set {
+                CodeSet::Ascii | CodeSet::Utf8 => (
+                    5,
+                    format!("t10.{}", esxi_text(bytes)),
+                    format!("1{}", udev_text(bytes)),
+                ),
+                CodeSet::Binary | CodeSet::Reserved(_) => {
+                    let hex = hex(bytes);
+                    (5, format!("t10.{hex}"), format!("1{hex}"))
+                }
+            }
+        }
+        _ => return None,
+    };
+    let unit = LogicalUnit {
+        device_id: safe_name(&device_id),
+        wwid: bounded(wwid, WWID_LIMIT),
+    };
+    Some((rank, unit))
+}
+
+/// `ID_SERIAL` of a SATA disk, see the module's text.
+fn ata_wwid(designator: &Designator) -> Option<String> {
+    let text = matches!(designator.code_set, CodeSet::Ascii | CodeSet::Utf8);
+    if designator.designator_type != DesignatorType::T10VendorId || !text {
+        return None;
+    }
+    let encoded = udev_text(&designator.bytes);
+    let own = encoded.strip_prefix("ATA_")?;
+    (!own.is_empty()).then(|| bounded(own.to_owned(), WWID_LIMIT))
+}
+
+/// Text as `sg_inq --export` prints it for udev.
+fn udev_text(bytes: &[u8]) -> String {
+    let mut out = String::new();
+    let mut gap = false;
+    for &b in bytes.iter().filter(|&&b| b != 0) {
+        if b.is_ascii_whitespace() {
+            gap = true;
+            continue;
+        }
+        if gap && !out.is_empty() {
+            out.push('_');
+        }
+        gap = false;
+        match b {
+            b if is_plain(b) => out.push(char::from(b)),
+            0x21..=0x7e => out.push_str(&format!("\\x{b:02x}")),
+            _ => out.push('.'),
+        }
+    }
+    out
+}
+
+/// Text as ESXi prints it behind `t10.`; NULs that pad it are left out.
+fn esxi_text(bytes: &[u8]) -> String {
+    let end = bytes
+        .iter()
+        .rposition(|&b| b != 0)
+        .map_or(0, |last| last.saturating_add(1));
+    let mut out = String::new();
+    for &b in bytes.iter().take(end) {
+        match b {
+            b' ' => out.push('_'),
+            b if b.is_ascii_alphanumeric() || b == b'_' => out.push(char::from(b)),
+            _ => out.push_str(&format!("{b:02X}")),
+        }
+    }
+    out
+}
+
+/// Lower-case hex digits.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Whether udev and libdm leave the character as it is.
+fn is_plain(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b"#+-.:=@_".contains(&b)
+}
+
+/// A dm name for a device id: itself if it is a good one. Otherwise what libdm would mangle becomes `_`, what is too
+/// long is cut, and `-` with 16 hex digits of a hash of the whole id keeps two such ids apart. The same id gives the
+/// same name on every host and in every version.
+#[must_use]
+pub fn safe_name(id: &str) -> String {
+    let reserved = matches!(id, "" | "." | ".." | "control");
+    if !reserved && id.bytes().all(is_plain) {
+        return bounded(id.to_owned(), NAME_LIMIT);
+    }
+    let plain: String = id
+        .bytes()
+        .map(|b| if is_plain(b) { char::from(b) } else { '_' })
+        .collect();
+    with_hash(&plain, id, NAME_LIMIT)
+}
+
+/// `text`, which is ASCII, cut to `limit` bytes with a hash of the whole at its end if it is longer.
+fn bounded(text: String, limit: usize) -> String {
+    if text.len() <= limit {
+        text
+    } else {
+        with_hash(&text, &text, limit)
+    }
+}
+
+/// The start of `text` and a hash of `whole`, in at most `limit` bytes.
+fn with_hash(text: &str, whole: &str, limit: usize) -> String {
+    let hash = format!("-{:016x}", fnv1a(whole.as_bytes()));
+    let keep = limit.saturating_sub(hash.len());
+    let mut out: String = text.chars().take(keep).collect();
+    out.push_str(&hash);
+    out
+}
+
+/// FNV-1a, 64 bits: small, and the same for ever, unlike the hasher of the standard library.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &b| {
+        (hash ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+mod tests {
+    use super::*;
+    use crate::scsi::vpd::Association;
+
+    fn page(designators: &[(CodeSet, DesignatorType, &[u8])]) -> Vec<u8> {
+        DeviceIdentification {
+            peripheral_qualifier: PeripheralQualifier::Connected,
+            designators: designators
+                .iter()
+                .map(|(code_set, designator_type, bytes)| Designator {
+                    protocol_identifier: None,
+                    code_set: *code_set,
+                    association: Association::LogicalUnit,
+                    designator_type: *designator_type,
+                    bytes: bytes.to_vec(),
+                })
+                .collect(),
+        }
+        .to_bytes()
+    }
+
+    fn unit(device_id: &str, wwid: &str) -> LogicalUnit {
+        LogicalUnit {
+            device_id: device_id.to_owned(),
+            wwid: wwid.to_owned(),
+        }
+    }
+
+    use CodeSet::{Ascii, Binary, Utf8};
+    use DesignatorType::{
+        Eui64, LogicalUnitGroup, Naa, ScsiNameString, T10VendorId, Uuid, VendorSpecific,
+    };
+
+    const NAA6: &[u8] = b"\x60\x01\x40\x50\x12\x34\x56\x78\x9a\xbc\xde\xf0\x12\x34\x56\x78";
+    const NAA6_EMC: &[u8] = b"\x60\x06\x01\x60\xaa\xaa\xbb\xbb\xcc\xcc\xdd\xdd\xee\xee\xff\xff";
+    const NAA5: &[u8] = b"\x50\x01\x40\x50\x12\x34\x56\x78";
+    const NAA3: &[u8] = b"\x33\x33\x33\x30\x00\x00\x0f\xa0";
+    const NAA2: &[u8] = b"\x20\x01\x40\x50\x12\x34\x56\x78";
+    const EUI: &[u8] = b"\x00\x11\x22\x33\x44\x55\x66\x77";
+
+    /// Each WWID here is what `sg_inq --export` 1.46 printed for the same bytes, with the digit of the udev rules.
+    #[test]
+    fn one_designator_of_each_kind() {
+        for (designator, device_id, wwid) in [
+            (
+                (Binary, Naa, NAA6),
+                "naa.6001405012345678".to_owned() + "9abcdef012345678",
+                "360014050123456789abcdef012345678",
+            ),
+            (
+                (Binary, Naa, NAA5),
+                "naa.5001405012345678".into(),
+                "35001405012345678",
+            ),
+            (
+                (Binary, Naa, NAA2),
+                "naa.2001405012345678".into(),
+                "32001405012345678",
+            ),
+            (
+                (Binary, Naa, NAA3),
+                "naa.3333333000000fa0".into(),
+                "33333333000000fa0",
+            ),
+            (
+                (Binary, Eui64, EUI),
+                "eui.0011223344556677".into(),
+                "20011223344556677",
+            ),
+            (
+                (Ascii, T10VendorId, b"Linux   scsi_debug      2000"),
+                "t10.Linux___scsi_debug______2000".into(),
+                "1Linux_scsi_debug_2000",
+            ),
+            (
+                (Ascii, T10VendorId, b"LIO-ORG disk1:01234567-89ab-cdef\0"),
+                "t10.LIO2DORG_disk13A012345672D89ab2Dcdef".into(),
+                "1LIO-ORG_disk1:01234567-89ab-cdef",
+            ),
+            (
+                (Binary, T10VendorId, b"OPNFILER\x01\x02"),
+                "t10.4f504e46494c45520102".into(),
+                "14f504e46494c45520102",
+            ),
+            (
+                (Ascii, T10VendorId, b"VEND\t\tab c#+-.:=@_~\\\""),
+                "t10.VEND0909ab_c232B2D2E3A3D40_7E5C22".into(),
+                "1VEND_ab_c#+-.:=@_\\x7e\\x5c\\x22",
+            ),
+            (
+                (Ascii, T10VendorId, b"  VEND  a/b,c\x01 x\xc3\xa9 (1)  "),
+                "t10.__VEND__a2Fb2Cc01_xC3A9_28129__".into(),
+                "1VEND_a\\x2fb\\x2cc._x.._\\x281\\x29",
+            ),
+            (
+                (Ascii, T10VendorId, b"VEND    ab\0cd\0\0"),
+                "t10.VEND____ab00cd".into(),
+                "1VEND_abcd",
+            ),
+            (
+                (Utf8, ScsiNameString, b"iqn.2001-04.com.Example:stor:1\0\0"),
+                "iqn.2001-04.com.Example:stor:1".into(),
+                "8iqn.2001-04.com.Example:stor:1",
+            ),
+            (
+                (
+                    Utf8,
+                    ScsiNameString,
+                    b"naa.600140501234567890ABCDEF01234567\0\0\0\0",
+                ),
+                "naa.600140501234567890abcdef01234567".into(),
+                "8naa.600140501234567890ABCDEF01234567",
+            ),
+        ] {
+            assert_eq!(identify(&page(&[designator])), Ok(unit(&device_id, wwid)));
+        }
+    }
+
+    #[test]
+    fn the_order_of_preference() {
+        let t10: (CodeSet, DesignatorType, &[u8]) = (Ascii, T10VendorId, b"VENDOR  serial");
+        let all = [
+            (Binary, Naa, NAA3),
+            t10,
+            (Utf8, ScsiNameString, b"iqn.x:y\0".as_slice()),
+            (Binary, Eui64, EUI),
+            (Binary, Naa, NAA2),
+            (Binary, Naa, NAA5),
+            (Binary, Naa, NAA6),
+            (Binary, Naa, NAA6_EMC),
+        ];
+        let (best, others) = names(&page(&all)).unwrap();
+        let found: Vec<String> = std::iter::once(best)
+            .chain(others)
+            .map(|unit| unit.wwid)
+            .collect();
+        assert_eq!(
+            found,
+            [
+                "360014050123456789abcdef012345678",
+                "360060160aaaabbbbccccddddeeeeffff",
+                "35001405012345678",
+                "32001405012345678",
+                "20011223344556677",
+                "8iqn.x:y",
+                "1VENDOR_serial",
+                "33333333000000fa0",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_sata_disk_has_the_wwid_of_ata_id() {
+        let text = b"ATA     WDC WD40EFRX-68WT0N0                      WD-WCC4E1234567";
+        let wwid = "WDC_WD40EFRX-68WT0N0_WD-WCC4E1234567";
+        assert_eq!(
+            identify(&page(&[(Ascii, T10VendorId, text), (Binary, Naa, NAA5)])),
+            Ok(unit("naa.5001405012345678", wwid))
+        );
+        assert_eq!(
+            identify(&page(&[(Ascii, T10VendorId, text)])),
+            Ok(unit(
+                "t10.ATA_____WDC_WD40EFRX2D68WT0N0______________________WD2DWCC4E1234567",
+                wwid
+            ))
+        );
+    }
+
+    #[test]
+    fn what_names_no_unit_is_passed_over() {
+        let usable = (Binary, Naa, NAA3);
+        for designator in [
+            (Ascii, Naa, b"60014050123456789abcdef012345678".as_slice()),
+            (Binary, Naa, &NAA6[..8]),
+            (Binary, Naa, &NAA6[..15]),
+            (Binary, Naa, b"".as_slice()),
+            (Binary, Naa, &[0; 8]),
+            (Binary, Eui64, &[0; 8]),
+            (Binary, Eui64, &EUI[..7]),
+            (Ascii, T10VendorId, b"VENDOR  "),
+            (Ascii, T10VendorId, b"IBM                     \0\0"),
+            (Ascii, T10VendorId, b"VEND"),
+            (Utf8, ScsiNameString, b"iqn.\0\0\0\0"),
+            (Utf8, ScsiNameString, b"what.ever"),
+            (Utf8, ScsiNameString, b"iqn.\xff\xff"),
+            (Ascii, VendorSpecific, b"serial"),
+            (Binary, LogicalUnitGroup, &[0, 0, 0, 1]),
+            (Binary, Uuid, &[0x10; 18]),
+        ] {
+            assert_eq!(
+                identify(&page(&[designator])),
+                Err(Problem::NoDesignator { passed_over: 1 }),
+                "{designator:?}"
+            );
+            assert_eq!(
+                identify(&page(&[designator, usable])).unwrap().wwid,
+                "33333333000000fa0"
+            );
+        }
+    }
+
+    #[test]
+    fn designators_of_the_port_do_not_name_the_unit() {
+        let mut data = page(&[(Binary, Naa, NAA5)]);
+        data[5] |= 0x10;
+        let problem = identify(&data).unwrap_err();
+        assert_eq!(
+            problem.to_string(),
+            "VPD page 83h does not name the logical unit"
+        );
+    }
+
+    #[test]
+    fn pages_that_prove_nothing() {
+        let expected = unit("naa.5001405012345678", "35001405012345678");
+        let data = page(&[(Binary, Naa, NAA5)]);
+        assert_eq!(prove(&expected, &data), Verdict::Proven);
+        assert!(prove(&expected, &data).is_proven());
+        for cut in 0..data.len() {
+            assert!(!prove(&expected, &data[..cut]).is_proven());
+        }
+        assert_eq!(
+            prove(&expected, &data[..10]).to_string(),
+            "identity not proven: VPD page 83h cannot be read: Device Identification page, byte 4: truncated: \
+             12 bytes wanted, 6 there"
+        );
+        let mut absent = data.clone();
+        absent[0] = 0x20;
+        assert_eq!(
+            prove(&expected, &absent),
+            Verdict::Unproven(Problem::NoLogicalUnit)
+        );
+    }
+
+    #[test]
+    fn another_unit_is_told_with_both_names() {
+        let expected = identify(&page(&[(Binary, Naa, NAA5)])).unwrap();
+        let verdict = prove(&expected, &page(&[(Binary, Naa, NAA3)]));
+        assert_eq!(
+            verdict.to_string(),
+            "identity changed: found naa.3333333000000fa0 (WWID 33333333000000fa0), expected \
+             naa.5001405012345678 (WWID 35001405012345678)"
+        );
+        let better = prove(
+            &expected,
+            &page(&[(Binary, Naa, NAA5), (Binary, Naa, NAA6)]),
+        );
+        assert!(matches!(
+            better,
+            Verdict::Different {
+                still_listed: true,
+                ..
+            }
+        ));
+        assert!(better.to_string().ends_with("no longer the best name"));
+    }
+
+    #[test]
+    fn names_that_device_mapper_takes() {
+        assert_eq!(safe_name("naa.6001"), "naa.6001");
+        assert_eq!(safe_name("mpx.vmhba1:C0:T1:L3"), "mpx.vmhba1:C0:T1:L3");
+        assert_eq!(safe_name("iqn.a/b"), "iqn.a_b-6fee19ecd6ea16bf");
+        assert_ne!(safe_name("iqn.a/b"), safe_name("iqn.a,b"));
+        for id in ["", ".", "..", "control", "a\nb", "é"] {
+            let name = safe_name(id);
+            assert_ne!(name, id);
+            assert!(name.bytes().all(is_plain) && name.len() > 16);
+        }
+        let long = "x".repeat(128);
+        assert_eq!(safe_name(&long).len(), NAME_LIMIT);
+        assert_eq!(safe_name(&long[..127]), long[..127]);
+        assert_ne!(safe_name(&long), safe_name(&"x".repeat(129)));
+    }
+
+    #[test]
+    fn the_hash_is_the_published_one() {
+        assert_eq!(fnv1a(b""), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(fnv1a(b"foobar"), 0x8594_4171_f739_67e8);
+    }
+
+    #[test]
+    fn a_long_text_fits_name_and_uuid() {
+        let mut text = b"VENDOR  ".to_vec();
+        text.extend([b'~'; 200]);
+        let found = identify(&page(&[(Ascii, T10VendorId, &text)])).unwrap();
+        assert_eq!(found.device_id.len(), NAME_LIMIT);
+        assert_eq!(found.dm_uuid().len(), 128);
+    }
+}

@@ -1,0 +1,778 @@
+//! From the states of the paths to the wanted table, and to what has to be done about the kernel's.
+
+use super::action::{Action, MapStep, Severity};
+use super::device::{Apd, Device, Disposition, Pending};
+use super::path::{Identity, Path, PathState};
+use super::psp::{Arrangement, Candidate, Options, PspKind};
+use super::satp::{Class, Link, rules};
+use super::schedule::Key;
+use super::settings::DeviceSettings;
+use super::table::diff::{Difference, Wanted, diff};
+use super::table::model::{Features, Group, HardwareHandler, Map, Selector, Table, TablePath};
+use super::units::{DevT, Hctl, Millis, Sectors};
+use super::world::World;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Rounds of activation before the kernel gives a path up. Its default is none, and arrays answer "retry" while
+/// they move a logical unit; 50 is the most that it takes.
+const PG_INIT_RETRIES: u32 = 50;
+
+/// A map without paths is removed when its last user has closed it, which nobody announces: it is looked at this often.
+const REMOVAL_POLL: Millis = Millis(5_000);
+
+/// A map whose table or status could not be read is looked at this often.
+const UNREADABLE_POLL: Millis = Millis(1_000);
+
+/// What a look at a device found out.
+struct View {
+    settings: DeviceSettings,
+    psp: PspKind,
+    options: Options,
+    candidates: Vec<Candidate>,
+    length: Sectors,
+    handler: Option<HardwareHandler>,
+}
+
+impl World {
+    /// Looks at a device: decides anew whatever may have changed, and acts on the difference.
+    pub(super) fn look_at(&mut self, wwid: &str) {
+        self.forget_if_empty(wwid);
+        let Some(device) = self.devices.get(wwid) else {
+            return;
+        };
+        if !self.started {
+            return;
+        }
+        if device.selection.is_none() || self.map_of(wwid).is_none() {
+            self.select_satp(wwid);
+        }
+        self.dispose(wwid);
+        self.mark_owners(wwid);
+        let Some(device) = self.devices.get(wwid) else {
+            return;
+        };
+        if device.in_flight.is_some() {
+            return; // MapDone comes back here.
+        }
+        let stacked = device.disposition == Disposition::Stacked;
+        let view = self.view(device);
+        self.watch_apd(wwid, &view);
+        let Some(device) = self.devices.get(wwid) else {
+            return;
+        };
+        let failure = device
+            .failure
+            .clone()
+            .filter(|failure| failure.retry_at > self.now);
+        let arrangement = view.psp.plugin().arrange(&view.candidates, &view.options);
+        if let Some(device) = self.devices.get_mut(wwid) {
+            device.options = Options {
+                chosen: arrangement.chosen,
+                ..view.options.clone()
+            };
+        }
+        let mut steps = match self.map_of(wwid) {
+            None if stacked => self.creation(wwid, &view, &arrangement),
+            None => Vec::new(),
+            Some(_) => self.correction(wwid, &view, &arrangement),
+        };
+        if let Some(failure) = failure {
+            // A table that the kernel refuses must not keep a path from being reinstated.
+            steps.retain(|step| matches!(step, MapStep::Message(_)) && !failure.of_message);
+            self.schedule
+                .no_later_than(Key::Device(wwid.to_owned()), failure.retry_at);
+        }
+        if !steps.is_empty() {
+            self.act(wwid, steps);
+        }
+    }
+
+    /// A device without paths and without a map is nothing.
+    fn forget_if_empty(&mut self, wwid: &str) {
+        let empty = self
+            .devices
+            .get(wwid)
+            .is_some_and(|d| d.paths.is_empty() && d.in_flight.is_none());
+        if empty && self.map_of(wwid).is_none() {
+            self.devices.remove(wwid);
+            self.schedule.cancel(&Key::Device(wwid.to_owned()));
+        }
+    }
+
+    /// Chooses SATP and PSP by the first path that can be judged.
+    fn select_satp(&mut self, wwid: &str) {
+        let Some(device) = self.devices.get(wwid) else {
+            return;
+        };
+        let Some((path, inquiry)) = device
+            .paths
+            .iter()
+            .filter_map(|id| self.paths.get(id))
+            .filter(|path| matches!(path.identity, Identity::Proven(_) | Identity::Nameless(_)))
+            .find_map(|path| Some((path, path.inquiry.as_ref()?)))
+        else {
+            return;
+        };
+        let facts = rules::DeviceFacts {
+            vendor: inquiry.vendor_trimmed(),
+            model: inquiry.product_trimmed(),
+            transport: path.facts.transport,
+            paths: device.paths.len(),
+        };
+        let selection = rules::select(
+            &self.satp_rules,
+            facts,
+            &Self::evidence(path, &device.groups),
+        );
+        let changed =
+            device.selection.as_ref().map(|s| s.satp.name()) != Some(selection.satp.name());
+        let members: Vec<Hctl> = device.paths.iter().copied().collect();
+        if let Some(device) = self.devices.get_mut(wwid) {
+            device.selection = Some(selection);
+        }
+        if changed {
+            for member in members {
+                self.judge(member);
+                // An ALUA path is of use once the state of its group is known.
+                self.examine_now(member);
+            }
+        }
+    }
+
+    /// Decides whether the device gets a map.
+    fn dispose(&mut self, wwid: &str) {
+        let Some(device) = self.devices.get(wwid) else {
+            return;
+        };
+        let disposition = self.disposition(device);
+        if device.disposition == disposition {
+            return;
+        }
+        let id = device.id.clone();
+        match &disposition {
+            Disposition::Stacked => {
+                let satp = device.selection.as_ref().map_or("", |s| s.satp.name());
+                self.notify(
+                    Severity::Info,
+                    "DEVICE_CLAIMED",
+                    id,
+                    &[("plugin", "NMP"), ("satp", satp)],
+                );
+                if self.memory.devices.insert(wwid.to_owned()) {
+                    self.actions.push(Action::Remember(self.memory.clone()));
+                }
+            }
+            Disposition::LeftAlone(why) => {
+                let why = why.clone();
+                self.notify(Severity::Info, "DEVICE_LEFT_ALONE", id, &[("reason", &why)]);
+            }
+            Disposition::Undecided(_) => {}
+        }
+        if let Some(device) = self.devices.get_mut(wwid) {
+            device.disposition = disposition;
+        }
+    }
+
+    fn disposition(&self, device: &Device) -> Disposition {
+        // What has a map keeps it: its users would lose their disk.
+        if self.map_of(&device.wwid).is_some() {
+            return Disposition::Stacked;
+        }
+        let members = || device.paths.iter().filter_map(|id| self.paths.get(id));
+        if let Some(why) = members().find_map(|path| match &path.identity {
+            Identity::Nameless(why) => Some(why),
+            _ => None,
+        }) {
+            return Disposition::LeftAlone(format!("the logical unit does not name itself: {why}"));
+        }
+        let Some(selection) = &device.selection else {
+            return Disposition::Undecided("none of its paths is identified yet".to_owned());
+        };
+        let ours: Vec<&Path> = members().filter(|path| Self::is_nmp(path)).collect();
+        if ours.is_empty() {
+            return Disposition::LeftAlone("all its paths are masked".to_owned());
+        }
+        if !selection.satp.is_stacked() {
+            let satp = selection.satp.name();
+            return Disposition::LeftAlone(format!(
+                "a local disk with one path ({satp}) stays as it is"
+            ));
+        }
+        let usage = ours
+            .iter()
+            .filter_map(|path| path.facts.block.as_ref())
+            .flat_map(|block| &block.usage)
+            .next();
+        if let Some(usage) = usage {
+            return Disposition::LeftAlone(format!("in use: {usage}"));
+        }
+        Disposition::Stacked
+    }
+
+    /// Tells udev whose disks these are, as far as that is decided.
+    fn mark_owners(&mut self, wwid: &str) {
+        let Some(device) = self.devices.get(wwid) else {
+            return;
+        };
+        let stacked = match device.disposition {
+            Disposition::Undecided(_) => return,
+            Disposition::Stacked => true,
+            Disposition::LeftAlone(_) => false,
+        };
+        let members: Vec<Hctl> = device.paths.iter().copied().collect();
+        for id in members {
+            let Some(path) = self.paths.get_mut(&id) else {
+                continue;
+            };
+            let Some(block) = &path.facts.block else {
+                continue;
+            };
+            let owned = stacked || !Self::is_nmp(path);
+            if path.marked != Some(owned) {
+                path.marked = Some(owned);
+                let mark = Action::MarkOwner {
+                    dev: block.dev,
+                    name: block.name.clone(),
+                    owned,
+                };
+                self.actions.push(mark);
+            }
+        }
+    }
+
+    /// Gathers what the table is made of.
+    fn view(&self, device: &Device) -> View {
+        let settings = self
+            .settings
+            .device
+            .get(&device.id)
+            .cloned()
+            .unwrap_or_default();
+        let psp = device.psp(settings.psp.as_deref());
+        let named = |name: &str| {
+            device
+                .paths
+                .iter()
+                .filter_map(|id| self.paths.get(id))
+                .map(|path| path.name)
+                .find(|candidate| candidate.to_string() == name)
+        };
+        let options = Options {
+            preferred: settings.preferred.as_deref().and_then(named),
+            chosen: device
+                .options
+                .chosen
+                .or_else(|| self.first_of_table(&device.wwid)),
+            use_ano: settings.use_ano,
+        };
+        let table = self
+            .map_of(&device.wwid)
+            .and_then(|map| map.table.as_ref().ok());
+        let in_table: BTreeSet<DevT> = table
+            .map(|t| t.paths().map(|p| p.dev).collect())
+            .unwrap_or_default();
+        let mut candidates = Vec::new();
+        let mut length = table.map(|table| table.length);
+        let mut handler = None;
+        for (id, path) in device
+            .paths
+            .iter()
+            .filter_map(|id| Some((*id, self.paths.get(id)?)))
+        {
+            let Some(block) = &path.facts.block else {
+                continue;
+            };
+            let held = in_table.contains(&block.dev);
+            let proven = matches!(path.identity, Identity::Proven(_));
+            // A path that the kernel does not hold yet joins when it is proven and of use.
+            let joins = proven
+                && block.usage.is_empty()
+                && (path.state().serves_io() || path.state() == PathState::Standby);
+            let out = !Self::is_nmp(path) || matches!(path.identity, Identity::Quarantined { .. });
+            if out || !(held || joins) {
+                continue;
+            }
+            let rank = settings
+                .ranks
+                .get(&path.name.to_string())
+                .copied()
+                .unwrap_or(0);
+            candidates.push(Candidate {
+                path: id,
+                dev: block.dev,
+                name: path.name,
+                state: path.state(),
+                class: path.judgement.class.unwrap_or(Class::Last),
+                rank,
+            });
+            if proven && length.is_none() && block.size.0 > 0 {
+                length = Some(block.size);
+            }
+            if handler.is_none() && proven {
+                let evidence = Self::evidence(path, &device.groups);
+                handler = device
+                    .selection
+                    .as_ref()
+                    .and_then(|s| s.satp.handler(&evidence));
+            }
+        }
+        if let Some(table) = table {
+            place_unknown(&mut candidates, table, |id| {
+                self.paths
+                    .get(&id)
+                    .is_some_and(|path| path.judgement.class.is_some())
+            });
+            // Nobody proved anything since the start: the kernel's table is all there is to go by.
+            handler = handler.or_else(|| table.handler.clone());
+        }
+        View {
+            settings,
+            psp,
+            options,
+            candidates,
+            length: length.unwrap_or_default(),
+            handler,
+        }
+    }
+
+    /// The path that a FIXED table in the kernel begins with: what was chosen before a restart.
+    fn first_of_table(&self, wwid: &str) -> Option<Hctl> {
+        let table = self.map_of(wwid)?.table.as_ref().ok()?;
+        let dev = table.groups.first()?.paths.first()?.dev;
+        self.disks.get(&dev).copied()
+    }
+
+    /// Starts, ends and times out "all paths down".
+    fn watch_apd(&mut self, wwid: &str, view: &View) {
+        let Some(device) = self.devices.get(wwid) else {
+            return;
+        };
+        let has_map = self.map_of(wwid).is_some();
+        // "Unknown" is no reason to give up: only paths that are known not to work count as down.
+        let alive = view
+            .candidates
+            .iter()
+            .any(|c| c.state != PathState::Dead && c.state != PathState::Off);
+        let timeout = view
+            .settings
+            .apd_timeout_ms
+            .unwrap_or(self.settings.apd_timeout_ms);
+        let (id, now) = (device.id.clone(), self.now);
+        let next = match device.apd {
+            _ if alive || !has_map => Apd::No,
+            Apd::No => Apd::Waiting {
+                since: now,
+                deadline: now.after(timeout),
+            },
+            Apd::Waiting { since, deadline } if now >= deadline => Apd::TimedOut { since },
+            unchanged => unchanged,
+        };
+        if let Apd::Waiting { deadline, .. } = next {
+            self.schedule
+                .no_later_than(Key::Device(wwid.to_owned()), deadline);
+        }
+        if next == device.apd {
+            return;
+        }
+        let lasted = |since: Millis| format!("{} ms", now.since(since).0);
+        match (device.apd, next) {
+            (_, Apd::Waiting { .. }) => {
+                let timeout = format!("{} ms", timeout.0);
+                self.notify(
+                    Severity::Error,
+                    "APD_START",
+                    id,
+                    &[("effect", "I/O is queued"), ("for", &timeout)],
+                );
+            }
+            (_, Apd::TimedOut { since }) => {
+                let (lasted, effect) = (lasted(since), "I/O fails until a path returns");
+                self.notify(
+                    Severity::Error,
+                    "APD_TIMEOUT",
+                    id,
+                    &[("effect", effect), ("after", &lasted)],
+                );
+            }
+            (Apd::Waiting { since, .. } | Apd::TimedOut { since }, Apd::No) => {
+                self.notify(Severity::Info, "APD_EXIT", id, &[("after", &lasted(since))]);
+            }
+            (Apd::No, Apd::No) => {}
+        }
+        if let Some(device) = self.devices.get_mut(wwid) {
+            device.apd = next;
+        }
+    }
+
+    /// The first table of a device, once its paths have settled.
+    fn creation(&mut self, wwid: &str, view: &View, arrangement: &Arrangement) -> Vec<MapStep> {
+        let Some(device) = self.devices.get(wwid) else {
+            return Vec::new();
+        };
+        if view.candidates.is_empty() || view.length.0 == 0 {
+            return Vec::new();
+        }
+        if let Some(at) = self.settles_at(device) {
+            self.schedule
+                .no_later_than(Key::Device(wwid.to_owned()), at);
+            return Vec::new();
+        }
+        let table = table_of(view, arrangement, true);
+        let usable = view.candidates.iter().map(|c| c.dev).collect();
+        let wanted = Wanted {
+            avoid: avoided(&table, view),
+            table,
+            usable,
+        };
+        vec![MapStep::Create(wanted.table_to_load())]
+    }
+
+    /// Whether the device is about to get its map.
+    pub(super) fn awaits_creation(&self, device: &Device) -> bool {
+        let serves = |path: &Path| path.state().serves_io() && matches!(path.identity, Identity::Proven(_));
+        device.disposition == Disposition::Stacked
+            && device.failure.is_none()
+            && self.map_of(&device.wwid).is_none()
+            && self.paths_of(device).any(serves)
+    }
+
+    /// When the set of paths of a new device may be taken for complete; `None` if it may be now.
+    fn settles_at(&self, device: &Device) -> Option<Millis> {
+        let settle = self.settings.settle_ms;
+        let undecided = device
+            .paths
+            .iter()
+            .filter_map(|id| self.paths.get(id))
+            .any(|path| {
+                path.exam.is_some() && (path.link == Link::Up) && path.judgement.class.is_none()
+            });
+        // Paths that were there at start were all examined before the start was over.
+        if device.last_join <= self.started_at && !undecided {
+            return None;
+        }
+        let quiet = device.last_join.after(settle);
+        let patience = device.first_join.after(Millis(settle.0.saturating_mul(4)));
+        let at = quiet.min(patience);
+        (at > self.now).then_some(at)
+    }
+
+    /// What has to change about a map that exists.
+    fn correction(&mut self, wwid: &str, view: &View, arrangement: &Arrangement) -> Vec<MapStep> {
+        let Some(device) = self.devices.get(wwid) else {
+            return Vec::new();
+        };
+        let Some(map) = self.map_of(wwid).cloned() else {
+            return Vec::new();
+        };
+        if map.suspended {
+            return vec![MapStep::Resume];
+        }
+        let (Ok(table), Ok(_)) = (&map.table, &map.status) else {
+            return self.observe_after(wwid, UNREADABLE_POLL);
+        };
+        let orphaned = device.paths.is_empty();
+        if orphaned && map.open_count == 0 {
+            return vec![MapStep::Remove];
+        }
+        let queue = !matches!(device.apd, Apd::TimedOut { .. });
+        let usable = self.usable(&map, view);
+        let ideal = table_of(view, arrangement, queue);
+        // Without a proven path there is nothing better to go by than the table that is there.
+        let known = view.candidates.iter().any(|c| {
+            self.paths
+                .get(&c.path)
+                .is_some_and(|path| path.identity.unit().is_some())
+        });
+        let mut wanted = Wanted {
+            avoid: avoided(&ideal, view),
+            table: ideal,
+            usable,
+        };
+        if known || orphaned {
+            match diff(&map, &wanted) {
+                Difference::None => {
+                    self.settled(wwid);
+                    return if orphaned {
+                        self.observe_after(wwid, REMOVAL_POLL)
+                    } else {
+                        Vec::new()
+                    };
+                }
+                Difference::Messages(messages) => {
+                    self.settled(wwid);
+                    return messages.into_iter().map(MapStep::Message).collect();
+                }
+                Difference::Reload(reason) => {
+                    if self.reload_is_due(wwid, &map, &wanted) {
+                        let id = self
+                            .devices
+                            .get(wwid)
+                            .map(|d| d.id.clone())
+                            .unwrap_or_default();
+                        self.notify(Severity::Info, "TABLE_RELOAD", id, &[("reason", &reason)]);
+                        let reload = MapStep::Reload {
+                            table: wanted.table_to_load(),
+                            usable: !wanted.usable.is_empty(),
+                        };
+                        let after = wanted
+                            .messages_after_load()
+                            .into_iter()
+                            .map(MapStep::Message);
+                        return std::iter::once(reload).chain(after).collect();
+                    }
+                }
+            }
+        }
+        // The table stays as it is for now: keep its paths and the choice of its groups true.
+        wanted.table = within(table, arrangement, queue);
+        wanted.avoid = avoided(&wanted.table, view);
+        match diff(&map, &wanted) {
+            Difference::Messages(messages) => messages.into_iter().map(MapStep::Message).collect(),
+            Difference::None | Difference::Reload(_) => Vec::new(),
+        }
+    }
+
+    /// Looks at the map again this long after the last look.
+    fn observe_after(&mut self, wwid: &str, pause: Millis) -> Vec<MapStep> {
+        let Some(device) = self.devices.get(wwid) else {
+            return Vec::new();
+        };
+        let at = device.last_done.after(pause);
+        if at <= self.now {
+            return vec![MapStep::Observe];
+        }
+        self.schedule
+            .no_later_than(Key::Device(wwid.to_owned()), at);
+        Vec::new()
+    }
+
+    /// Whether a wanted reload has waited long enough.
+    fn reload_is_due(&mut self, wwid: &str, map: &Map, wanted: &Wanted) -> bool {
+        let (ideal, usable) = (&wanted.table, &wanted.usable);
+        let (now, settings) = (self.now, &self.settings);
+        let Some(device) = self.devices.get_mut(wwid) else {
+            return false;
+        };
+        let since = match &device.pending {
+            Some(pending) if pending.table == *ideal => pending.since,
+            _ => {
+                device.pending = Some(Pending {
+                    table: ideal.clone(),
+                    since: now,
+                });
+                now
+            }
+        };
+        let (Ok(table), Ok(status)) = (&map.table, &map.status) else {
+            return false;
+        };
+        let before: BTreeSet<DevT> = table.paths().map(|p| p.dev).collect();
+        let after: BTreeSet<DevT> = ideal.paths().map(|p| p.dev).collect();
+        let serves = status
+            .groups
+            .iter()
+            .flat_map(|g| &g.paths)
+            .any(|p| p.active && usable.contains(&p.dev));
+        let wait = if before == after {
+            settings.regroup_ms
+        } else if !serves && after.iter().any(|dev| usable.contains(dev)) {
+            Millis(0) // I/O waits for the very path that the reload brings.
+        } else {
+            settings.settle_ms
+        };
+        let at = since.after(wait);
+        if at > now {
+            self.schedule
+                .no_later_than(Key::Device(wwid.to_owned()), at);
+        }
+        at <= now
+    }
+
+    fn settled(&mut self, wwid: &str) {
+        if let Some(device) = self.devices.get_mut(wwid) {
+            device.pending = None;
+        }
+    }
+
+    /// The paths that dm should use: those that serve I/O; and those of which that is not known, as dm has them,
+    /// unless they give no answer while others do. The last usable path is never failed on "unknown".
+    fn usable(&mut self, map: &Map, view: &View) -> BTreeSet<DevT> {
+        let active: BTreeSet<DevT> = map
+            .status
+            .iter()
+            .flat_map(|status| &status.groups)
+            .flat_map(|group| &group.paths)
+            .filter(|path| path.active)
+            .map(|path| path.dev)
+            .collect();
+        let mut usable = BTreeSet::new();
+        let mut held = BTreeSet::new();
+        let mut silent = BTreeSet::new();
+        for candidate in &view.candidates {
+            let Some(path) = self.paths.get(&candidate.path) else {
+                continue;
+            };
+            let is_active = active.contains(&candidate.dev);
+            let wanted = match candidate.state {
+                PathState::Active | PathState::ActiveUnoptimized => {
+                    if path.hold_until > self.now && !is_active {
+                        held.insert((path.hold_until, candidate.dev, candidate.path));
+                        continue;
+                    }
+                    true
+                }
+                // A standby path that the host can activate is the kernel's to use; one that only the array can
+                // activate is left as the kernel has it.
+                PathState::Standby => is_active || self.can_activate(candidate.path),
+                PathState::Unknown if matches!(path.link, Link::NoAnswer(_)) => {
+                    if is_active {
+                        silent.insert(candidate.dev);
+                    }
+                    false
+                }
+                PathState::Unknown => is_active,
+                PathState::Dead | PathState::Off | PathState::Masked => false,
+            };
+            if wanted {
+                usable.insert(candidate.dev);
+            }
+        }
+        if usable.is_empty() {
+            usable.extend(held.iter().map(|(_, dev, _)| *dev));
+        } else if let Some((at, _, path)) = held.first()
+            && let Some(wwid) = self.paths.get(path).and_then(|p| p.device.clone())
+        {
+            self.schedule.no_later_than(Key::Device(wwid), *at);
+        }
+        if usable.is_empty() {
+            usable = silent;
+        }
+        usable
+    }
+
+    fn can_activate(&self, id: Hctl) -> bool {
+        let Some(path) = self.paths.get(&id) else {
+            return false;
+        };
+        let Some(device) = path
+            .device
+            .as_deref()
+            .and_then(|wwid| self.devices.get(wwid))
+        else {
+            return false;
+        };
+        let evidence = Self::evidence(path, &device.groups);
+        device
+            .selection
+            .as_ref()
+            .is_some_and(|s| s.satp.can_activate(&evidence))
+    }
+}
+
+/// The table of an arrangement.
+fn table_of(view: &View, arrangement: &Arrangement, queue: bool) -> Table {
+    let groups: Vec<Group> = arrangement
+        .groups
+        .iter()
+        .map(|group| Group {
+            selector: Selector {
+                name: group.selector.to_owned(),
+                args: Vec::new(),
+            },
+            paths: group
+                .paths
+                .iter()
+                // A repeat count of 1: the kernel clamps any other to it.
+                .map(|dev| TablePath {
+                    dev: *dev,
+                    args: vec!["1".to_owned()],
+                })
+                .collect(),
+        })
+        .collect();
+    Table {
+        length: view.length,
+        features: Features {
+            queue_if_no_path: queue,
+            pg_init_retries: view.handler.is_some().then_some(PG_INIT_RETRIES),
+            ..Features::default()
+        },
+        handler: view.handler.clone(),
+        initial_group: u32::from(!groups.is_empty()),
+        groups,
+    }
+}
+
+/// The groups, from 1, that I/O must not go to while another has a path: those that have to be activated first, and
+/// those that the array keeps out of use.
+fn avoided(table: &Table, view: &View) -> BTreeSet<u32> {
+    let class = |dev: DevT| {
+        view.candidates
+            .iter()
+            .find(|c| c.dev == dev)
+            .map_or(Class::Last, |c| c.class)
+    };
+    let best = |group: &Group| {
+        group
+            .paths
+            .iter()
+            .map(|path| class(path.dev))
+            .min()
+            .unwrap_or(Class::Last)
+    };
+    (1..)
+        .zip(&table.groups)
+        .filter(|(_, group)| best(group) >= Class::Standby)
+        .map(|(n, _)| n)
+        .collect()
+}
+
+/// The kernel's own table with its groups in the order that an arrangement prefers: what can be had by messages.
+fn within(table: &Table, arrangement: &Arrangement, queue: bool) -> Table {
+    let position: BTreeMap<DevT, usize> = arrangement
+        .groups
+        .iter()
+        .zip(0..)
+        .flat_map(|(group, position)| group.paths.iter().map(move |dev| (*dev, position)))
+        .collect();
+    let mut groups = table.groups.clone();
+    groups.sort_by_key(|group| {
+        group
+            .paths
+            .iter()
+            .filter_map(|path| position.get(&path.dev))
+            .min()
+            .copied()
+            .unwrap_or(usize::MAX)
+    });
+    let features = Features {
+        queue_if_no_path: queue,
+        ..table.features.clone()
+    };
+    Table {
+        features,
+        groups,
+        ..table.clone()
+    }
+}
+
+/// Gives paths of which nothing is known the class of those that they share a group with in the kernel's table, so
+/// that a restart of the agent while paths are down does not regroup anything.
+fn place_unknown(candidates: &mut [Candidate], table: &Table, is_known: impl Fn(Hctl) -> bool) {
+    let known: BTreeMap<DevT, Class> = candidates
+        .iter()
+        .filter(|c| is_known(c.path))
+        .map(|c| (c.dev, c.class))
+        .collect();
+    for candidate in candidates.iter_mut().filter(|c| !is_known(c.path)) {
+        let group = table
+            .groups
+            .iter()
+            .find(|g| g.paths.iter().any(|p| p.dev == candidate.dev));
+        let classes = group
+            .into_iter()
+            .flat_map(|g| &g.paths)
+            .filter_map(|p| known.get(&p.dev));
+        candidate.class = classes.min().copied().unwrap_or(Class::Last);
+    }
+}

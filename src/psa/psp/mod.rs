@@ -1,0 +1,260 @@
+//! Path selection plug-ins: from path states to ordered priority groups and a kernel selector.
+//!
+//! Input: the [`Candidate`] paths of a device. Output: an [`Arrangement`]. Invariants: every candidate is in exactly
+//! one group; the groups stand in the order of preference; a failure or a recovery of a path changes the order of
+//! groups at most, never which paths stand together, so that messages and not a reload follow it.
+
+mod fixed;
+mod mru;
+mod round_robin;
+
+use super::adapter::RuntimeName;
+use super::path::PathState;
+use super::satp::Class;
+use super::units::{DevT, Hctl};
+use serde::{Deserialize, Serialize};
+
+/// The PSPs of this build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum PspKind {
+    /// VMW_PSP_FIXED
+    Fixed,
+    /// VMW_PSP_MRU
+    Mru,
+    /// VMW_PSP_RR
+    RoundRobin,
+}
+
+impl PspKind {
+    /// The PSP of this name.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<PspKind> {
+        [PspKind::Fixed, PspKind::Mru, PspKind::RoundRobin]
+            .into_iter()
+            .find(|kind| kind.name() == name)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.plugin().name()
+    }
+
+    /// The plug-in itself.
+    #[must_use]
+    pub fn plugin(self) -> &'static dyn Psp {
+        match self {
+            PspKind::Fixed => &fixed::Fixed,
+            PspKind::Mru => &mru::Mru,
+            PspKind::RoundRobin => &round_robin::RoundRobin,
+        }
+    }
+}
+
+/// A path that may stand in a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// The path.
+    pub path: Hctl,
+    /// Its disk.
+    pub dev: DevT,
+    /// Its runtime name.
+    pub name: RuntimeName,
+    /// Its state.
+    pub state: PathState,
+    /// Its class.
+    pub class: Class,
+    /// Rank set by the admin.
+    pub rank: i32,
+}
+
+/// What the admin set, and what the plug-in itself chose before.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Options {
+    /// FIXED: the path that the admin prefers.
+    pub preferred: Option<RuntimeName>,
+    /// FIXED: the path chosen before, kept while it serves.
+    pub chosen: Option<Hctl>,
+    /// RR: ANO paths carry I/O next to AO paths.
+    pub use_ano: bool,
+}
+
+/// A wanted priority group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WantedGroup {
+    /// Kernel path selector.
+    pub selector: &'static str,
+    /// Its paths, sorted by runtime name.
+    pub paths: Vec<DevT>,
+    /// The class of its paths: the best of them.
+    pub class: Class,
+}
+
+/// The wanted groups in order of preference.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Arrangement {
+    /// The groups.
+    pub groups: Vec<WantedGroup>,
+    /// FIXED: the path that was chosen, to be given back as [`Options::chosen`].
+    pub chosen: Option<Hctl>,
+}
+
+/// A path selection plug-in.
+pub trait Psp: Sync {
+    /// `VMW_PSP_MRU`
+    fn name(&self) -> &'static str;
+    /// The text of `psp list`.
+    fn description(&self) -> &'static str;
+    /// Orders the paths.
+    fn arrange(&self, candidates: &[Candidate], options: &Options) -> Arrangement;
+    /// `Path Selection Policy Device Config`; `current` are the names of the paths in use.
+    fn device_config(&self, options: &Options, current: &[RuntimeName]) -> String;
+    /// `Path Selection Policy Path Config`.
+    fn path_config(&self, candidate: &Candidate, options: &Options, is_current: bool) -> String;
+}
+
+/// Groups candidates by a key; groups in ascending order of the key, paths by runtime name.
+fn group_by<K: Ord>(
+    candidates: &[Candidate],
+    selector: &'static str,
+    key: impl Fn(&Candidate) -> K,
+) -> Vec<WantedGroup> {
+    let mut groups: std::collections::BTreeMap<K, Vec<&Candidate>> =
+        std::collections::BTreeMap::new();
+    for candidate in candidates {
+        groups.entry(key(candidate)).or_default().push(candidate);
+    }
+    groups
+        .into_values()
+        .map(|mut members| {
+            members.sort_by_key(|c| (c.name, c.path));
+            WantedGroup {
+                selector,
+                class: members.iter().map(|c| c.class).min().unwrap_or(Class::Last),
+                paths: members.iter().map(|c| c.dev).collect(),
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A path `vmhba0:C0:T0:L<n>` on 8:<n>.
+    fn path(n: u32, state: PathState, class: Class, rank: i32) -> Candidate {
+        Candidate {
+            path: Hctl {
+                host: 0,
+                channel: 0,
+                target: 0,
+                lun: u64::from(n),
+            },
+            dev: DevT { major: 8, minor: n },
+            name: RuntimeName {
+                adapter: 0,
+                channel: 0,
+                target: 0,
+                lun: u64::from(n),
+            },
+            state,
+            class,
+            rank,
+        }
+    }
+
+    fn shape(arrangement: &Arrangement) -> Vec<Vec<u32>> {
+        arrangement
+            .groups
+            .iter()
+            .map(|g| g.paths.iter().map(|d| d.minor).collect())
+            .collect()
+    }
+
+    const AO: (PathState, Class) = (PathState::Active, Class::Optimized);
+    const ANO: (PathState, Class) = (PathState::ActiveUnoptimized, Class::NonOptimized);
+    const DEAD_AO: (PathState, Class) = (PathState::Dead, Class::Optimized);
+    const STANDBY: (PathState, Class) = (PathState::Standby, Class::Standby);
+
+    fn paths(of: &[(PathState, Class)]) -> Vec<Candidate> {
+        of.iter()
+            .zip(1..)
+            .map(|((state, class), n)| path(n, *state, *class, 0))
+            .collect()
+    }
+
+    #[test]
+    fn mru_groups_by_state_then_rank() {
+        let mut all = paths(&[STANDBY, ANO, AO, ANO, AO]);
+        let none = Options::default();
+        assert_eq!(
+            shape(&PspKind::Mru.plugin().arrange(&all, &none)),
+            [vec![3, 5], vec![2, 4], vec![1]]
+        );
+        all[4].rank = 7;
+        assert_eq!(
+            shape(&PspKind::Mru.plugin().arrange(&all, &none)),
+            [vec![5], vec![3], vec![2, 4], vec![1]]
+        );
+    }
+
+    #[test]
+    fn round_robin_uses_ano_only_when_told() {
+        let all = paths(&[ANO, AO, STANDBY, AO]);
+        let mut options = Options::default();
+        assert_eq!(
+            shape(&PspKind::RoundRobin.plugin().arrange(&all, &options)),
+            [vec![2, 4], vec![1], vec![3]]
+        );
+        options.use_ano = true;
+        assert_eq!(
+            shape(&PspKind::RoundRobin.plugin().arrange(&all, &options)),
+            [vec![1, 2, 4], vec![3]]
+        );
+    }
+
+    #[test]
+    fn a_failure_never_regroups() {
+        for kind in [PspKind::Mru, PspKind::RoundRobin] {
+            let before = kind
+                .plugin()
+                .arrange(&paths(&[AO, AO, ANO, ANO]), &Options::default());
+            let after = kind
+                .plugin()
+                .arrange(&paths(&[DEAD_AO, AO, ANO, ANO]), &Options::default());
+            assert_eq!(shape(&before), shape(&after));
+        }
+    }
+
+    #[test]
+    fn fixed_keeps_its_choice_and_returns_to_the_preferred_path() {
+        let psp = PspKind::Fixed.plugin();
+        let first = psp.arrange(&paths(&[ANO, AO, AO]), &Options::default());
+        assert_eq!(shape(&first), [vec![2], vec![3], vec![1]]);
+        // Path 2 dies, 3 is chosen; 2 returns, 3 is kept.
+        let mut options = Options {
+            chosen: first.chosen,
+            ..Options::default()
+        };
+        let second = psp.arrange(&paths(&[ANO, DEAD_AO, AO]), &options);
+        assert_eq!(shape(&second)[0], [3]);
+        options.chosen = second.chosen;
+        assert_eq!(
+            shape(&psp.arrange(&paths(&[ANO, AO, AO]), &options))[0],
+            [3]
+        );
+        // An admin's preference is used whenever it serves, optimized or not, and is not forgotten while dead.
+        options.preferred = Some(path(1, PathState::Active, Class::Optimized, 0).name);
+        assert_eq!(
+            shape(&psp.arrange(&paths(&[ANO, AO, AO]), &options))[0],
+            [1]
+        );
+        assert_eq!(
+            shape(&psp.arrange(
+                &paths(&[(PathState::Dead, Class::NonOptimized), AO, AO]),
+                &options
+            ))[0],
+            [3]
+        );
+    }
+}

@@ -1,0 +1,258 @@
+//! What the world tells people: read-only views, from which the API builds its records.
+
+use super::adapter::RuntimeName;
+use super::device::{Device, Disposition};
+use super::memory::Memory;
+use super::path::{Path, PathState};
+use super::psp::{Candidate, PspKind};
+use super::satp::Class;
+use super::table::model::GroupState;
+use super::units::{DevT, Hctl};
+use super::world::World;
+use std::collections::BTreeSet;
+
+impl World {
+    /// All paths by address.
+    pub fn paths(&self) -> impl Iterator<Item = (&Hctl, &Path)> {
+        self.paths.iter()
+    }
+
+    /// All devices by WWID.
+    pub fn devices(&self) -> impl Iterator<Item = &Device> {
+        self.devices.values()
+    }
+
+    /// The paths of a device.
+    pub fn paths_of<'a>(&'a self, device: &'a Device) -> impl Iterator<Item = &'a Path> + 'a {
+        device.paths.iter().filter_map(|id| self.paths.get(id))
+    }
+
+    /// The device of a path.
+    #[must_use]
+    pub fn device_of(&self, path: &Path) -> Option<&Device> {
+        self.devices.get(path.device.as_deref()?)
+    }
+
+    /// What is remembered over a restart.
+    #[must_use]
+    pub fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// A device by device id, WWID, dm name, or the kernel name of its map.
+    #[must_use]
+    pub fn find_device(&self, subject: &str) -> Option<&Device> {
+        let name = subject.strip_prefix("/dev/mapper/").unwrap_or(subject);
+        let by_map = || {
+            self.map_names
+                .iter()
+                .find(|(_, map)| *map == name)
+                .map(|(wwid, _)| wwid.as_str())
+        };
+        self.devices
+            .get(name)
+            .or_else(|| self.devices.values().find(|device| device.id == name))
+            .or_else(|| self.devices.get(by_map()?))
+    }
+
+    /// A path by runtime name, UID, kernel name (`sdc`, `/dev/sdc`), device number or H:C:T:L.
+    #[must_use]
+    pub fn find_path(&self, subject: &str) -> Option<&Path> {
+        let name = subject.strip_prefix("/dev/").unwrap_or(subject);
+        if let Ok(id) = name.parse::<Hctl>() {
+            return self.paths.get(&id);
+        }
+        if let Ok(dev) = name.parse::<DevT>() {
+            return self.paths.get(self.disks.get(&dev)?);
+        }
+        self.paths.values().find(|path| {
+            path.name.to_string() == name
+                || path
+                    .facts
+                    .block
+                    .as_ref()
+                    .is_some_and(|block| block.name == name)
+                || self.path_uid(path) == name
+        })
+    }
+
+    /// ESXi's UID of a path: adapter, target and device.
+    #[must_use]
+    pub fn path_uid(&self, path: &Path) -> String {
+        let device = self.device_of(path).map_or("", |device| device.id.as_str());
+        let (adapter, target) = (
+            &path.facts.adapter.identifier,
+            &path.facts.target.identifier,
+        );
+        format!("{adapter}-{target}-{device}")
+    }
+
+    /// ESXi's display name of a device.
+    #[must_use]
+    pub fn display_name(&self, device: &Device) -> String {
+        use super::adapter::Transport;
+        let path = self.paths_of(device).next();
+        let vendor = path
+            .and_then(|p| p.inquiry.as_ref())
+            .map_or("Unknown", |i| i.vendor_trimmed());
+        let kind = match path.map(|p| p.facts.transport) {
+            Some(Transport::Fc | Transport::Fcoe) => "Fibre Channel Disk",
+            Some(Transport::Iscsi) => "iSCSI Disk",
+            Some(Transport::Sas) => "Serial Attached SCSI Disk",
+            Some(Transport::Sata | Transport::Ide) => "ATA Disk",
+            Some(Transport::Usb) => "USB Disk",
+            _ => "Disk",
+        };
+        format!("{vendor} {kind} ({})", device.id)
+    }
+
+    /// The PSP of a device.
+    #[must_use]
+    pub fn psp_of(&self, device: &Device) -> PspKind {
+        device.psp(
+            self.settings
+                .device
+                .get(&device.id)
+                .and_then(|settings| settings.psp.as_deref()),
+        )
+    }
+
+    /// The disks that the kernel uses now: the active paths of the group in use or next to be used.
+    #[must_use]
+    pub fn in_use(&self, device: &Device) -> BTreeSet<DevT> {
+        let Some(status) = self
+            .map_of(&device.wwid)
+            .and_then(|map| map.status.as_ref().ok())
+        else {
+            return BTreeSet::new();
+        };
+        let in_use = status
+            .groups
+            .iter()
+            .find(|group| group.state == GroupState::Active);
+        let next = usize::try_from(status.group_now)
+            .ok()
+            .and_then(|n| status.groups.get(n.checked_sub(1)?));
+        let group = in_use.or(next);
+        group
+            .into_iter()
+            .flat_map(|g| &g.paths)
+            .filter(|p| p.active)
+            .map(|p| p.dev)
+            .collect()
+    }
+
+    /// Runtime names of the paths that carry I/O now; a device that is not stacked has the one that serves.
+    #[must_use]
+    pub fn working_paths(&self, device: &Device) -> Vec<RuntimeName> {
+        let in_use = self.in_use(device);
+        let stacked = self.map_of(&device.wwid).is_some();
+        self.paths_of(device)
+            .filter(|path| path.state() != PathState::Dead)
+            .filter(|path| {
+                if stacked {
+                    path.dev().is_some_and(|dev| in_use.contains(&dev))
+                } else {
+                    path.state().serves_io()
+                }
+            })
+            .map(|path| path.name)
+            .collect()
+    }
+
+    /// `Storage Array Type Device Config` of a device.
+    #[must_use]
+    pub fn satp_device_config(&self, device: &Device) -> String {
+        match (
+            &device.selection,
+            self.paths_of(device).find(|path| path.inquiry.is_some()),
+        ) {
+            (Some(selection), Some(path)) => selection
+                .satp
+                .device_config(&Self::evidence(path, &device.groups)),
+            _ => String::new(),
+        }
+    }
+
+    /// `Storage Array Type Path Config` of a path.
+    #[must_use]
+    pub fn satp_path_config(&self, path: &Path) -> String {
+        let selection = self
+            .device_of(path)
+            .and_then(|device| Some((device, device.selection.as_ref()?)));
+        selection.map_or_else(String::new, |(device, selection)| {
+            selection
+                .satp
+                .path_config(&Self::evidence(path, &device.groups))
+        })
+    }
+
+    /// `Path Selection Policy Device Config` of a device.
+    #[must_use]
+    pub fn psp_device_config(&self, device: &Device) -> String {
+        self.psp_of(device)
+            .plugin()
+            .device_config(&device.options, &self.working_paths(device))
+    }
+
+    /// `Path Selection Policy Path Config` of a path.
+    #[must_use]
+    pub fn psp_path_config(&self, id: Hctl, path: &Path) -> String {
+        let Some(device) = self.device_of(path) else {
+            return String::new();
+        };
+        let rank = self
+            .settings
+            .device
+            .get(&device.id)
+            .and_then(|s| s.ranks.get(&path.name.to_string()));
+        let candidate = Candidate {
+            path: id,
+            dev: path.dev().unwrap_or(DevT { major: 0, minor: 0 }),
+            name: path.name,
+            state: path.state(),
+            class: path.judgement.class.unwrap_or(Class::Last),
+            rank: rank.copied().unwrap_or(0),
+        };
+        let is_current = self.working_paths(device).contains(&path.name);
+        self.psp_of(device)
+            .plugin()
+            .path_config(&candidate, &device.options, is_current)
+    }
+
+    /// Who activates standby paths of a device: `kernel`, `agent`, or `none` where nothing has to be.
+    #[must_use]
+    pub fn activation(&self, device: &Device) -> &'static str {
+        let table = self
+            .map_of(&device.wwid)
+            .and_then(|map| map.table.as_ref().ok());
+        if table.is_some_and(|table| table.handler.is_some()) {
+            "kernel"
+        } else {
+            "none"
+        }
+    }
+
+    /// `on`, `degraded`, `dead`, `unknown`, `not connected`: ESXi's status of a device.
+    #[must_use]
+    pub fn device_status(&self, device: &Device) -> &'static str {
+        let states: Vec<PathState> = self.paths_of(device).map(Path::state).collect();
+        let serving = states
+            .iter()
+            .filter(|s| s.serves_io() || **s == PathState::Standby)
+            .count();
+        match (states.len(), serving) {
+            (0, _) => "not connected",
+            (all, serving) if all == serving => "on",
+            (_, 0) if states.iter().all(|s| *s == PathState::Unknown) => "unknown",
+            (_, 0) => "dead",
+            _ => "degraded",
+        }
+    }
+
+    /// Whether the device has a map or is to get one.
+    #[must_use]
+    pub fn is_stacked(device: &Device) -> bool {
+        device.disposition == Disposition::Stacked
+    }
+}

@@ -1,0 +1,112 @@
+//! When something is due: one deadline per path and per device.
+
+use super::units::{Hctl, Millis};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What a deadline is about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Key {
+    /// The next examination of a path.
+    Path(Hctl),
+    /// The next look at a device: settling, regrouping, APD, a retry.
+    Device(String),
+}
+
+/// Deadlines, at most one for each key. All operations are logarithmic.
+#[derive(Debug, Clone, Default)]
+pub struct Schedule {
+    by_time: BTreeSet<(Millis, Key)>,
+    by_key: BTreeMap<Key, Millis>,
+}
+
+impl Schedule {
+    /// Sets the deadline of a key, whatever it was.
+    pub fn set(&mut self, key: Key, at: Millis) {
+        self.cancel(&key);
+        self.by_key.insert(key.clone(), at);
+        self.by_time.insert((at, key));
+    }
+
+    /// Sets the deadline of a key unless it is due sooner anyway.
+    pub fn no_later_than(&mut self, key: Key, at: Millis) {
+        if self.by_key.get(&key).is_none_or(|present| at < *present) {
+            self.set(key, at);
+        }
+    }
+
+    /// Forgets a key.
+    pub fn cancel(&mut self, key: &Key) {
+        if let Some(at) = self.by_key.remove(key) {
+            self.by_time.remove(&(at, key.clone()));
+        }
+    }
+
+    /// Takes a key that is due at `now`, the earliest first.
+    pub fn pop_due(&mut self, now: Millis) -> Option<Key> {
+        if self.next()? > now {
+            return None;
+        }
+        let (_, key) = self.by_time.pop_first()?;
+        self.by_key.remove(&key);
+        Some(key)
+    }
+
+    /// The earliest deadline.
+    #[must_use]
+    pub fn next(&self) -> Option<Millis> {
+        self.by_time.first().map(|(at, _)| *at)
+    }
+
+    /// The next tick after `now` of a clock that ticks every `interval`, shifted by a phase that is the same for
+    /// the same `name`: checks of one device coincide, those of different devices spread over the interval.
+    #[must_use]
+    pub fn tick(now: Millis, interval: Millis, name: &str) -> Millis {
+        // FNV-1a: any fixed function would do that is the same on every run.
+        let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        let Some(phase) = hash.checked_rem(interval.0) else {
+            return now.after(Millis(1));
+        };
+        let shifted = now.0.saturating_add(interval.0).saturating_sub(phase);
+        let passed = shifted.checked_rem(interval.0).unwrap_or(0);
+        Millis(now.0.saturating_add(interval.0.saturating_sub(passed)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deadlines_come_in_order_and_once() {
+        let mut schedule = Schedule::default();
+        let (a, b) = (Key::Device("a".to_owned()), Key::Device("b".to_owned()));
+        schedule.set(a.clone(), Millis(5));
+        schedule.set(b.clone(), Millis(3));
+        schedule.no_later_than(b.clone(), Millis(9));
+        schedule.no_later_than(a.clone(), Millis(2));
+        assert_eq!(schedule.next(), Some(Millis(2)));
+        assert_eq!(schedule.pop_due(Millis(1)), None);
+        assert_eq!(schedule.pop_due(Millis(4)), Some(a));
+        assert_eq!(schedule.pop_due(Millis(4)), Some(b));
+        assert_eq!(schedule.pop_due(Millis(4)), None);
+    }
+
+    #[test]
+    fn ticks_of_one_name_coincide_and_are_never_now() {
+        let interval = Millis(5000);
+        for now in [0, 1, 4999, 5000, 123_456] {
+            let tick = Schedule::tick(Millis(now), interval, "naa.1");
+            assert!(tick.0 > now && tick.0 <= now + 5000);
+            assert_eq!(
+                tick.0 % 5000,
+                Schedule::tick(Millis(7), interval, "naa.1").0 % 5000
+            );
+        }
+        assert_ne!(
+            Schedule::tick(Millis(0), interval, "naa.1"),
+            Schedule::tick(Millis(0), interval, "naa.2")
+        );
+    }
+}

@@ -1,0 +1,380 @@
+//! What must be done so that a map becomes what is wanted: nothing, messages, or a new table.
+//!
+//! A new table is expensive: all paths become active again, their failure counts are lost, and the first I/O after
+//! it activates the group anew, which on an array with explicit ALUA may move a logical unit. So the order of
+//! paths and groups is never a reason for one: messages express the preferred group as well.
+//!
+//! # The order of messages
+//!
+//! 1. `queue_if_no_path`, so that nothing is failed by what follows.
+//! 2. `reinstate_path`: from here on every usable path is in use.
+//! 3. `switch_group`, if the kernel would not use the right group by itself. Before the failures, so that the last
+//!    failure of the old group does not send the kernel, for an instant, to a group of its own choice, whose
+//!    activation might move the logical unit.
+//! 4. `fail_path`: all usable paths were reinstated before, so the map never loses its last one here.
+//! 5. `disable_group`, after the failures, because it drops the group in use: I/O that comes in after it chooses
+//!    again among the groups that have a path left, in table order.
+//! 6. `fail_if_no_path`.
+//!
+//! # Which groups get disabled
+//!
+//! When the group in use loses its last path the kernel goes on, long before the agent can act, with the first
+//! other group in table order, disabled groups last. Where that would be a group to be avoided (standby) although a
+//! better one has a path, groups are disabled:
+//!
+//! - `switch_group` enables all groups, so it must come first and all wanted disables must follow it.
+//! - `disable_group` drops the group in use, and I/O in between has consumed the switch. So the groups before the
+//!   wanted one in table order are disabled as well: the choice that follows can only be the wanted one.
+//! - Not every preference can be expressed so. If the only better groups stand before the wanted one and behind
+//!   one to be avoided, the kernel's first choice after a failure is the latter; the agent corrects it by the next
+//!   difference.
+//! - A disabled group that does no harm is left so: enabling it would drop the group in use, and would fight with
+//!   the kernel, which disables a group itself when a controller is busy.
+//!
+//! # What it does not do
+//!
+//! It fails the last usable path if it is told to: whether that is right is for the caller to decide. A suspended
+//! map takes no messages; the caller resumes it first. The same messages twice in a row mean that the kernel or
+//! someone else undoes them: the caller slows down.
+
+use super::model::{Group, GroupState, Map, Message, QueueMode, Status, Table};
+use super::normal;
+use crate::psa::units::DevT;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// What a map should be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wanted {
+    /// The table, its groups in the order of preference.
+    pub table: Table,
+    /// The paths that dm should have as active; every other path of the table should be failed.
+    pub usable: BTreeSet<DevT>,
+    /// Groups of `table`, from 1, that must not be used while another group has a usable path.
+    pub avoid: BTreeSet<u32>,
+}
+
+impl Wanted {
+    /// The group to be used, from 1: the first in the order of preference that has a usable path and is not to be
+    /// avoided, else the first that has a usable path; `None` if there is none.
+    #[must_use]
+    pub fn first_group(&self) -> Option<u32> {
+        let usable = || {
+            (1u32..)
+                .zip(&self.table.groups)
+                .filter(|(_, group)| {
+                    group
+                        .paths
+                        .iter()
+                        .any(|path| self.usable.contains(&path.dev))
+                })
+                .map(|(number, _)| number)
+        };
+        usable()
+            .find(|number| !self.avoid.contains(number))
+            .or_else(|| usable().next())
+    }
+
+    /// The table to load: as wanted, and starting with the group to be used.
+    #[must_use]
+    pub fn table_to_load(&self) -> Table {
+        let mut table = self.table.clone();
+        table.initial_group = self
+            .first_group()
+            .unwrap_or(u32::from(!table.groups.is_empty()));
+        table
+    }
+
+    /// The messages that must follow at once when [`Wanted::table_to_load`] has become live: all paths of a new
+    /// table are active, also the dead ones.
+    #[must_use]
+    pub fn messages_after_load(&self) -> Vec<Message> {
+        let paths = self.table.paths().map(|path| path.dev);
+        paths
+            .filter(|dev| !self.usable.contains(dev))
+            .map(Message::FailPath)
+            .collect()
+    }
+}
+
+/// What separates a map from what is wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Difference {
+    /// Nothing.
+    None,
+    /// These messages, in this order.
+    Messages(Vec<Message>),
+    /// A new table; the text says why.
+    Reload(String),
+}
+
+/// One line for the log.
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Difference::None => f.write_str("nothing to do"),
+            Difference::Reload(reason) => write!(f, "new table: {reason}"),
+            Difference::Messages(messages) => {
+                f.write_str("messages: ")?;
+                for (n, message) in messages.iter().enumerate() {
+                    write!(f, "{}{message}", if n == 0 { "" } else { ", " })?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Compares a map with what is wanted.
+///
+/// A map whose status cannot be read, or does not belong to its table, gets no messages: each would be a guess.
+#[must_use]
+pub fn diff(observed: &Map, wanted: &Wanted) -> Difference {
+    let table = match &observed.table {
+        Ok(table) => table,
+        Err(why) => return Difference::Reload(format!("the live table is not ours: {why}")),
+    };
+    let reasons = reload_reasons(table, &wanted.table);
+    if !reasons.is_empty() {
+        return Difference::Reload(reasons.join("; "));
+    }
+    match &observed.status {
+        Ok(status) if status.belongs_to(table) => {
+            let messages = messages(table, status, wanted);
+            if messages.is_empty() {
+                Difference::None
+            } else {
+                Difference::Messages(messages)
+            }
+        }
+        _ => Difference::None,
+    }
+}
+
+/// Everything that no message can mend.
+fn reload_reasons(is: &Table, wanted: &Table) -> Vec<String> {
+    let mut reasons = Vec::new();
+    let mut differ = |what: &str, is: &dyn fmt::Display, wanted: &dyn fmt::Display| {
+        let (is, wanted) = (is.to_string(), wanted.to_string());
+        if is != wanted {
+            reasons.push(format!("{what} {is} -> {wanted}"));
+        }
+    };
+    differ("length", &is.length.0, &wanted.length.0);
+    let bio = |table: &Table| table.features.queue_mode == Some(QueueMode::Bio);
+    let mode = |table: &Table| if bio(table) { "bio" } else { "request" };
+    differ("queue mode", &mode(is), &mode(wanted));
+    // The kernel prints neither 0 rounds nor its default pause.
+    let retries = |table: &Table| table.features.pg_init_retries.unwrap_or(0);
+    differ("pg_init_retries", &retries(is), &retries(wanted));
+    let delay = |table: &Table| table.features.pg_init_delay_msecs.unwrap_or(2000);
+    differ("pg_init_delay_msecs", &delay(is), &delay(wanted));
+    // The kernel prints the handler that is attached, whatever it was asked for, and kernels from 7.0 on use it
+    // without being asked: since no handler can be detached, a new table would read back the same. Bio-based maps
+    // have none.
+    if let (None, Some(handler), false) = (&is.handler, &wanted.handler, bio(wanted)) {
+        reasons.push(format!("handler none -> {}", handler.name));
+    }
+    reasons.extend(partition_reasons(is, wanted));
+    reasons
+}
+
+/// Groups by their members: the order of paths and of groups is not part of the comparison.
+type Partition = BTreeMap<Vec<DevT>, (String, BTreeMap<DevT, Vec<String>>)>;
+
+fn partition(table: &Table) -> Partition {
+    let group = |group: &Group| {
+        let selector = normal::selector(&group.selector);
+        let mut name = selector.name.clone();
+        for arg in &selector.args {
+            name.push(' ');
+            name.push_str(arg);
+        }
+        let mut devs: Vec<DevT> = group.paths.iter().map(|path| path.dev).collect();
+        devs.sort_unstable();
+        let args = group
+            .paths
+            .iter()
+            .map(|path| (path.dev, normal::path_args(&selector.name, &path.args)));
+        (devs, (name, args.collect()))
+    };
+    table.groups.iter().map(group).collect()
+}
+
+fn partition_reasons(is: &Table, wanted: &Table) -> Vec<String> {
+    let devs = |table: &Table| -> BTreeSet<DevT> { table.paths().map(|path| path.dev).collect() };
+    let (have, want) = (devs(is), devs(wanted));
+    let mut reasons = Vec::new();
+    reasons.extend(
+        want.difference(&have)
+            .map(|dev| format!("path {dev} added")),
+    );
+    reasons.extend(
+        have.difference(&want)
+            .map(|dev| format!("path {dev} removed")),
+    );
+    if !reasons.is_empty() {
+        return reasons;
+    }
+    let (have, want) = (partition(is), partition(wanted));
+    if !have.keys().eq(want.keys()) || is.groups.len() != wanted.groups.len() {
+        let groups = |partition: &Partition| {
+            let each: Vec<String> = partition.keys().map(|devs| members(devs)).collect();
+            each.join(" ")
+        };
+        return vec![format!("groups {} -> {}", groups(&have), groups(&want))];
+    }
+    for ((devs, (selector, args)), (wanted_selector, wanted_args)) in have.iter().zip(want.values())
+    {
+        if selector != wanted_selector {
+            let group = members(devs);
+            reasons.push(format!(
+                "selector of group {group} {selector} -> {wanted_selector}"
+            ));
+            continue;
+        }
+        let pairs = args.iter().zip(wanted_args.values());
+        reasons.extend(pairs.filter(|((_, is), wanted)| is != wanted).map(
+            |((dev, is), wanted)| {
+                format!(
+                    "arguments of path {dev} {} -> {}",
+                    is.join(" "),
+                    wanted.join(" ")
+                )
+            },
+        ));
+    }
+    reasons
+}
+
+/// `{8:16 8:32}`
+fn members(devs: &[DevT]) -> String {
+    let devs: Vec<String> = devs.iter().map(DevT::to_string).collect();
+    format!("{{{}}}", devs.join(" "))
+}
+
+fn messages(table: &Table, status: &Status, wanted: &Wanted) -> Vec<Message> {
+    let mut out = Vec::new();
+    let queue = wanted.table.features.queue_if_no_path;
+    if queue && !table.features.queue_if_no_path {
+        out.push(Message::QueueIfNoPath);
+    }
+    let paths = || status.groups.iter().flat_map(|group| &group.paths);
+    let usable = |dev: &DevT| wanted.usable.contains(dev);
+    let reinstated = paths().filter(|path| !path.active && usable(&path.dev));
+    out.extend(reinstated.map(|path| Message::ReinstatePath(path.dev)));
+    let (switch, disables) = steering(table, status, wanted);
+    out.extend(switch);
+    let failed = paths().filter(|path| path.active && !usable(&path.dev));
+    out.extend(failed.map(|path| Message::FailPath(path.dev)));
+    out.extend(disables);
+    if !queue && table.features.queue_if_no_path {
+        out.push(Message::FailIfNoPath);
+    }
+    out
+}
+
+/// A group of the live table that has a usable path.
+struct Candidate {
+    /// From 1, in table order.
+    number: u32,
+    /// From 1, in the order of preference.
+    rank: u32,
+    avoid: bool,
+    disabled: bool,
+}
+
+/// How to make the kernel use the wanted group, and avoid what is to be avoided when that group fails.
+fn steering(table: &Table, status: &Status, wanted: &Wanted) -> (Option<Message>, Vec<Message>) {
+    let candidates = candidates(table, status, wanted);
+    let Some(rank) = wanted.first_group() else {
+        return (None, vec![]);
+    };
+    let Some(target) = candidates.iter().find(|group| group.rank == rank) else {
+        return (None, vec![]);
+    };
+    // Two ways: to enable all groups, or to disable those to be avoided and all before the target.
+    let to_disable: BTreeSet<u32> = candidates
+        .iter()
+        .filter(|group| {
+            group.number != target.number && (group.avoid || group.number < target.number)
+        })
+        .map(|group| group.number)
+        .collect();
+    let as_it_is = good_choices(&candidates, target, |group| group.disabled);
+    let all_enabled = good_choices(&candidates, target, |_| false);
+    let some_disabled = good_choices(&candidates, target, |group| {
+        to_disable.contains(&group.number)
+    });
+    let settled = will_use(&candidates, status) == Some(target.number);
+    if settled && as_it_is >= all_enabled.max(some_disabled) {
+        return (None, vec![]);
+    }
+    let disables = if some_disabled > all_enabled {
+        to_disable.into_iter().map(Message::DisableGroup).collect()
+    } else {
+        vec![]
+    };
+    (Some(Message::SwitchGroup(target.number)), disables)
+}
+
+fn candidates(table: &Table, status: &Status, wanted: &Wanted) -> Vec<Candidate> {
+    let devs =
+        |group: &Group| -> BTreeSet<DevT> { group.paths.iter().map(|path| path.dev).collect() };
+    let ranks: BTreeMap<BTreeSet<DevT>, u32> =
+        wanted.table.groups.iter().map(devs).zip(1..).collect();
+    let groups = (1u32..).zip(&table.groups).zip(&status.groups);
+    groups
+        .filter_map(|((number, group), group_status)| {
+            let devs = devs(group);
+            let rank = *ranks.get(&devs)?;
+            devs.iter()
+                .any(|dev| wanted.usable.contains(dev))
+                .then_some(Candidate {
+                    number,
+                    rank,
+                    avoid: wanted.avoid.contains(&rank),
+                    disabled: group_status.state == GroupState::Disabled,
+                })
+        })
+        .collect()
+}
+
+/// The group that the kernel will send the next I/O to, once the flags of the paths are as wanted; `None` if that
+/// cannot be told.
+fn will_use(candidates: &[Candidate], status: &Status) -> Option<u32> {
+    let candidate = |number: u32| candidates.iter().find(|group| group.number == number);
+    let by_itself = || {
+        let first = candidates
+            .iter()
+            .min_by_key(|group| (group.disabled, group.number));
+        first.map(|group| group.number)
+    };
+    let active = (1u32..)
+        .zip(&status.groups)
+        .find(|(_, group)| group.state == GroupState::Active);
+    // In use, or asked for: the kernel leaves it only when it has no path left.
+    let now = active.map_or(status.group_now, |(number, _)| number);
+    match candidate(now) {
+        None => by_itself(),
+        // What the kernel also says if nothing was chosen yet: then it will not be this one.
+        Some(group) if now == 1 && group.disabled && by_itself() != Some(1) => None,
+        Some(group) => Some(group.number),
+    }
+}
+
+/// How many groups that are not to be avoided the kernel would go through, one after the other, before it comes
+/// to one that is, if `target` failed.
+fn good_choices(
+    candidates: &[Candidate],
+    target: &Candidate,
+    disabled: impl Fn(&Candidate) -> bool,
+) -> usize {
+    let mut others: Vec<&Candidate> = candidates
+        .iter()
+        .filter(|group| group.number != target.number)
+        .collect();
+    others.sort_by_key(|group| (disabled(group), group.number));
+    others.iter().take_while(|group| !group.avoid).count()
+}

@@ -1,0 +1,204 @@
+//! The loop on one screen: an event comes in, the world changes, actions go out.
+//!
+//! ```text
+//! PathSeen ──> discovery: name it, examine it ──> identity ──> claim ──> SATP, PSP ─┐
+//! Examined ──> health: link, port groups, identity ─────────────────────────────────┼─> plan: wanted table
+//! MapSeen, MapDone ──> what the kernel has ─────────────────────────────────────────┘   against the kernel's
+//! ```
+//!
+//! Invariants: "What it never does" in the README. Tests: `tests/world.rs` (examples), `tests/properties.rs` (over `sim/`).
+
+use super::action::{Action, Notice, Severity};
+use super::claim::{Ruleset, builtin_rules};
+use super::device::Device;
+use super::event::Event;
+use super::memory::Memory;
+use super::path::Path;
+use super::satp::rules::SatpRule;
+use super::schedule::{Key, Schedule};
+use super::settings::Settings;
+use super::table::model::Map;
+use super::units::{DevT, Hctl, Millis};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Everything that the agent knows, and the only thing that decides.
+pub struct World {
+    pub(super) settings: Settings,
+    pub(super) claim_rules: Ruleset,
+    pub(super) satp_rules: Vec<SatpRule>,
+    pub(super) memory: Memory,
+    pub(super) paths: BTreeMap<Hctl, Path>,
+    /// Which path has this disk.
+    pub(super) disks: BTreeMap<DevT, Hctl>,
+    /// Devices by WWID.
+    pub(super) devices: BTreeMap<String, Device>,
+    /// dm-multipath maps by dm name.
+    pub(super) maps: BTreeMap<String, Map>,
+    /// dm name by WWID.
+    pub(super) map_names: BTreeMap<String, String>,
+    pub(super) schedule: Schedule,
+    /// Devices to be looked at before the step ends.
+    pub(super) dirty: BTreeSet<String>,
+    /// Both first listings were seen; before that no map is touched.
+    pub(super) paths_listed: bool,
+    pub(super) maps_listed: bool,
+    /// Paths of which it is not known yet what is behind them.
+    pub(super) unidentified: BTreeSet<Hctl>,
+    /// The paths found at start are identified: from now on a new path is one that was added.
+    pub(super) started: bool,
+    pub(super) started_at: Millis,
+    pub(super) next_ticket: u64,
+    pub(super) now: Millis,
+    pub(super) actions: Vec<Action>,
+    /// Counters for people.
+    pub(super) counters: Counters,
+}
+
+/// What the agent did since it started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Counters {
+    /// Examinations that ended.
+    pub examinations: u64,
+    /// Tables loaded, first ones included.
+    pub tables_loaded: u64,
+    /// Messages sent to maps.
+    pub messages: u64,
+}
+
+impl World {
+    /// A world that has seen nothing yet.
+    #[must_use]
+    pub fn new(settings: Settings, memory: Memory) -> World {
+        World {
+            settings,
+            claim_rules: Ruleset::new(builtin_rules()),
+            satp_rules: super::satp::rules::builtin_rules(),
+            memory,
+            paths: BTreeMap::new(),
+            disks: BTreeMap::new(),
+            devices: BTreeMap::new(),
+            maps: BTreeMap::new(),
+            map_names: BTreeMap::new(),
+            schedule: Schedule::default(),
+            dirty: BTreeSet::new(),
+            paths_listed: false,
+            maps_listed: false,
+            unidentified: BTreeSet::new(),
+            started: false,
+            started_at: Millis(0),
+            next_ticket: 1,
+            now: Millis(0),
+            actions: Vec::new(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Takes in an event and returns what is to be done about it, in order. `now` never goes back.
+    pub fn step(&mut self, now: Millis, event: Event) -> Vec<Action> {
+        self.now = self.now.max(now);
+        match event {
+            Event::PathSeen(facts) => self.path_seen(*facts),
+            Event::PathGone(path) => self.path_gone(path),
+            Event::PathsListed(present) => self.paths_listed(&present),
+            Event::UnitAttention { path, kind } => self.unit_attention(path, kind),
+            Event::Examined(examination) => self.examined(*examination),
+            Event::MapSeen(map) => self.map_seen(*map),
+            Event::MapGone(name) => self.map_gone(&name),
+            Event::MapsListed(present) => self.maps_listed(&present),
+            Event::MapDone {
+                map,
+                ticket,
+                result,
+                observed,
+            } => {
+                self.map_done(&map, ticket, result, observed.map(|map| *map));
+            }
+            Event::Timer => {}
+        }
+        while let Some(key) = self.schedule.pop_due(self.now) {
+            match key {
+                Key::Path(path) => self.path_due(path),
+                Key::Device(wwid) => {
+                    self.dirty.insert(wwid);
+                }
+            }
+        }
+        self.note_started();
+        while let Some(wwid) = self.dirty.pop_first() {
+            self.look_at(&wwid);
+        }
+        std::mem::take(&mut self.actions)
+    }
+
+    /// When to send [`Event::Timer`] if nothing else happens before.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Millis> {
+        self.schedule.next()
+    }
+
+    /// Whether everything that is known was acted upon: no path waits to be identified, no map to be made or
+    /// changed. Checks go on all the time and do not count.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        let identifying = |path: &Path| path.exam.is_some() && self.unidentified.contains(&path.facts.hctl);
+        let busy = |device: &Device| {
+            device.in_flight.is_some() || device.pending.is_some() || self.awaits_creation(device)
+        };
+        self.started && !self.paths.values().any(identifying) && !self.devices.values().any(busy)
+    }
+
+    /// What the agent did since it started.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// The map of a device.
+    #[must_use]
+    pub fn map_of(&self, wwid: &str) -> Option<&Map> {
+        self.maps.get(self.map_names.get(wwid)?)
+    }
+
+    pub(super) fn ticket(&mut self) -> u64 {
+        let ticket = self.next_ticket;
+        self.next_ticket = ticket.saturating_add(1);
+        ticket
+    }
+
+    /// The first moment at which both listings were seen and every path found is identified, or has had its
+    /// time: from here on maps are touched.
+    fn note_started(&mut self) {
+        if self.started || !self.paths_listed || !self.maps_listed {
+            return;
+        }
+        let patience = self.settings.check_deadline_ms;
+        let waiting = self.unidentified.iter().any(|path| {
+            self.paths
+                .get(path)
+                .is_some_and(|p| p.exam.is_some() && self.now.since(p.since) < patience)
+        });
+        if !waiting {
+            self.started = true;
+            self.started_at = self.now;
+            self.dirty.extend(self.devices.keys().cloned());
+        }
+    }
+
+    pub(super) fn notify(
+        &mut self,
+        severity: Severity,
+        code: &str,
+        subject: impl Into<String>,
+        details: &[(&str, &str)],
+    ) {
+        self.actions.push(Action::Notify(Notice {
+            severity,
+            code: code.to_owned(),
+            subject: subject.into(),
+            details: details
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                .collect(),
+        }));
+    }
+}

@@ -1,0 +1,132 @@
+# shellcheck shell=bash
+# I/O that is checked, and how long it was held up.
+#
+#   fio_verify_start MAP...      write and verify (md5) all the time
+#   fio_verify_stop              sets FIO_ERRORS FIO_VERIFY_ERRORS FIO_STALL_MS
+#                                FIO_IOS, prints one line, fails on any error
+#   fio_running                  is it still (for wait_for)
+#   stall_start MAP  stall_stop  a lighter meter: one reader and writer of one
+#                                block; sets STALL_MS STALL_ERRORS STALL_IOS
+#   mpath_create NAME [OPTION...] -- GROUP...   a dm-multipath map by hand
+#
+# MAP is a name below /dev/mapper, or a path.
+
+LAB_FIO=/run/lab/fio
+FIO_RATE=${FIO_RATE:-150}
+
+map_path() { case $1 in /*) REPLY=$1 ;; *) REPLY=/dev/mapper/$1 ;; esac; }
+
+fio_verify_start() {
+    local map n=0
+    rm -rf $LAB_FIO
+    mkdir -p $LAB_FIO
+    {
+        # A rate, because an emulated processor has other things to do as well;
+        # verify_backlog reads back what was written a little while ago.
+        cat <<J
+[global]
+ioengine=libaio
+direct=1
+rw=randwrite
+bs=4k
+iodepth=4
+size=4m
+verify=md5
+verify_fatal=0
+verify_backlog=32
+verify_async=0
+serialize_overlap=1
+time_based=1
+runtime=86400
+rate_iops=$FIO_RATE
+continue_on_error=all
+error_dump=0
+group_reporting=0
+clocksource=clock_gettime
+J
+        for map; do
+            n=$((n + 1))
+            map_path "$map"
+            printf '[verify%s]\nfilename=%s\n' $n "$REPLY"
+        done
+    } >$LAB_FIO/job
+    map_path "$1"
+    FIO_STAT=/sys/block/$(basename "$(readlink -f "$REPLY")")/stat
+    map_writes
+    FIO_BEFORE=$REPLY
+    fio --output-format=json --output=$LAB_FIO/result $LAB_FIO/job >$LAB_FIO/said 2>&1 &
+    FIO_PID=$!
+    wait_for 20 fio_has_begun || { cat $LAB_FIO/said; lab_die "fio does not start"; }
+}
+
+# It has begun when the first map has taken writes.
+fio_has_begun() { map_writes; [ "$REPLY" -gt "$FIO_BEFORE" ]; }
+map_writes() { read -r _ _ _ _ REPLY _ <"$FIO_STAT"; }
+fio_running() { kill -0 "$FIO_PID" 2>/dev/null; }
+
+fio_verify_stop() {
+    local status
+    kill -INT "$FIO_PID" 2>/dev/null
+    # I/O that is queued for ever must not hang the test.
+    if ! wait_for 60 not fio_running; then
+        kill -9 "$FIO_PID"
+        FIO_ERRORS=-1 FIO_VERIFY_ERRORS=-1 FIO_STALL_MS=-1 FIO_IOS=0
+        note "fio: did not end within 60 s, its I/O hangs"
+        return 1
+    fi
+    wait "$FIO_PID"
+    status=$?
+    # EILSEQ (84) is how fio reports a block that came back different.
+    # fio puts a line about the signal before the JSON.
+    read -r FIO_IOS FIO_ERRORS FIO_STALL_MS < <(sed -n '/^{/,$p' $LAB_FIO/result | jq -r '[
+        ([.jobs[] | .read.total_ios + .write.total_ios] | add),
+        ([.jobs[] | .total_err] | add),
+        ([.jobs[] | .read.lat_ns.max, .write.lat_ns.max] | max / 1000000 | floor)
+        ] | join(" ")')
+    FIO_VERIFY_ERRORS=$(grep -c -i -E 'verify: bad|verify failed|verify: ' $LAB_FIO/said)
+    note "fio: $FIO_IOS I/Os, $FIO_ERRORS errors, $FIO_VERIFY_ERRORS verify errors, longest $FIO_STALL_MS ms (exit $status)"
+    [ "$FIO_ERRORS" = 0 ] && [ "$FIO_VERIFY_ERRORS" = 0 ] && [ "$FIO_IOS" -gt 0 ]
+}
+
+stall_start() {
+    map_path "$1"
+    rm -f /run/lab/stall
+    python3 "$LAB_LIB/stall.py" "$REPLY" /run/lab/stall &
+    STALL_PID=$!
+    wait_for 10 test -s /run/lab/stall || lab_die "the stall meter does not start"
+}
+
+# stall_mark: the longest I/O since the last mark or the start, in STALL_MS
+stall_mark() {
+    local before
+    before=$(wc -l </run/lab/stall)
+    kill -USR1 "$STALL_PID"
+    wait_for 30 stall_has $((before + 1)) || return
+    read -r STALL_IOS STALL_ERRORS STALL_MS < <(tail -1 /run/lab/stall)
+}
+stall_has() { [ "$(wc -l </run/lab/stall)" -ge "$1" ]; }
+
+stall_stop() {
+    stall_mark
+    kill -9 "$STALL_PID"
+    wait "$STALL_PID" 2>/dev/null
+    note "stall meter: $STALL_IOS I/Os, $STALL_ERRORS errors, longest $STALL_MS ms"
+    [ "$STALL_ERRORS" = 0 ]
+}
+
+# mpath_create NAME FEATURES HANDLER GROUP...: a dm-multipath map by hand, each
+# GROUP a word list of disks. FEATURES and HANDLER as in the table, e.g.
+# '1 queue_if_no_path' and '1 alua' or '0'.
+mpath_create() { dmsetup create "$1" --uuid "mpath-lab-$1" --table "$(mpath_table "${@:2}")"; }
+mpath_table() {
+    local features=$1 handler=$2 group disk n=0 groups=''
+    shift 2
+    for group; do
+        n=0
+        for disk in $group; do n=$((n + 1)); done
+        groups+=" service-time 0 $n 1"
+        for disk in $group; do groups+=" $(<"/sys/block/$disk/dev") 1"; done
+    done
+    for disk in $1; do break; done
+    echo "0 $(<"/sys/block/$disk/size") multipath $features $handler $# 1$groups"
+}

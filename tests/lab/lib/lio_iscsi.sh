@@ -1,0 +1,123 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2034,SC2153 # variables are shared with the other parts
+# LIO over iSCSI, target and initiator in one kernel, over the loopback
+# interface. One target; each port is a portal group (TPG) of it, with one or
+# more portals; the host has one session per portal. iscsid runs, so a lost
+# session is logged in again.
+#
+#   lio_iscsi [ARRAY OPTION...] [--portals N] [--recovery S]
+#
+# --recovery is node.session.timeo.replacement_timeout (3 here, 120 by default
+# in open-iscsi): so long does I/O wait for a lost session.
+
+LAB_IQN=iqn.2026-01.lab:array
+LAB_PORTALS=1
+
+lio_iscsi() {
+    local rest=() recovery=3 port n
+    LAB_PORTALS=1
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --portals) LAB_PORTALS=$2 ;;
+            --recovery) recovery=$2 ;;
+            *) rest+=("$1" "$2") ;;
+        esac
+        shift 2
+    done
+    LAB_TRANSPORT=iscsi
+    array_options ${rest[@]+"${rest[@]}"}
+    modprobe -a iscsi_target_mod iscsi_tcp sd_mod sg
+    array_lus
+    for port in $LAB_PORTS; do iscsi_port_add "$port"; done
+
+    cat >/etc/iscsi/iscsid.conf <<C
+node.startup = manual
+node.session.timeo.replacement_timeout = $recovery
+node.conn[0].timeo.login_timeout = 5
+node.conn[0].timeo.noop_out_interval = 2
+node.conn[0].timeo.noop_out_timeout = 2
+node.session.err_timeo.abort_timeout = 5
+node.session.scan = auto
+C
+    # Under systemd a socket unit starts it.
+    pidof iscsid >/dev/null || systemctl is-active -q iscsid.socket 2>/dev/null || iscsid
+    for port in $LAB_PORTS; do
+        for ((n = 1; n <= LAB_PORTALS; n++)); do iscsi_login "$port" "$n" || lab_die "no iSCSI session to port $port"; done
+    done
+    lab_settle
+}
+
+# iscsi_portal PORT N: the TCP port of the N-th portal, in REPLY
+iscsi_portal() { REPLY=$((3259 + ($1 - 1) * LAB_PORTALS + $2)); }
+iscsi_tpg() { REPLY=$LAB_TARGET/iscsi/$LAB_IQN/tpgt_$1; }
+iscsi_lun_map() { lun_map "$@"; }
+iscsi_lun_unmap() { lun_unmap "$1" "$2"; }
+
+iscsi_port_add() {
+    local t lu n
+    iscsi_tpg "$1"
+    t=$REPLY
+    mkdir -p "$t"
+    for ((n = 1; n <= LAB_PORTALS; n++)); do
+        iscsi_portal "$1" "$n"
+        mkdir "$t/np/127.0.0.1:$REPLY"
+    done
+    echo 0 >"$t/attrib/authentication"
+    echo 1 >"$t/attrib/generate_node_acls"
+    echo 0 >"$t/attrib/demo_mode_write_protect"
+    echo 1 >"$t/attrib/cache_dynamic_acls"
+    [ ! -f "$t/rtpi" ] || echo "$1" >"$t/rtpi"
+    for lu in $LAB_LUS; do lun_map "$t" "$lu" "$1"; done
+    echo 1 >"$t/enable"
+}
+
+iscsi_port_remove() {
+    local t
+    iscsi_tpg "$1"
+    t=$REPLY
+    echo 0 >"$t/enable"
+    lun_unmap_all "$t"
+    rmdir "$t"/np/* "$t"
+}
+
+iscsi_login() {
+    iscsi_portal "$1" "$2"
+    local node=(iscsiadm -m node -T "$LAB_IQN" -p "127.0.0.1:$REPLY,$1")
+    "${node[@]}" -o new >/dev/null && "${node[@]}" --login >/dev/null
+}
+iscsi_logout() {
+    iscsi_portal "$1" "$2"
+    iscsiadm -m node -T "$LAB_IQN" -p "127.0.0.1:$REPLY,$1" --logout >/dev/null
+}
+
+# The portal group refuses: sessions end at once and log in again when it is up.
+iscsi_down() { iscsi_tpg "$1"; echo 0 >"$REPLY/enable"; }
+iscsi_up() { iscsi_tpg "$1"; echo 1 >"$REPLY/enable"; }
+
+# iscsi_session PORT [PORTAL]: /sys/class/iscsi_session/sessionN, in REPLY
+iscsi_session() {
+    local c tcp
+    iscsi_portal "$1" "${2:-1}"
+    for c in /sys/class/iscsi_connection/connection*; do
+        tcp=''
+        { read -r tcp <"$c/persistent_port"; } 2>/dev/null
+        [ "$tcp" = "$REPLY" ] || continue
+        c=${c##*connection}
+        REPLY=/sys/class/iscsi_session/session${c%:*}
+        return
+    done
+    return 1
+}
+
+iscsi_dev() { # PORT LU [PORTAL]
+    local b
+    iscsi_session "$1" "${3:-1}" || return
+    for b in "$REPLY"/device/target*/*:$(($2 - 1 + LAB_LUN_BASE))/block/*; do [ -e "$b" ] && echo "${b##*/}"; done
+}
+
+# host_rescan: the host looks for LUs it has not seen yet
+host_rescan() {
+    local h
+    for h in /sys/class/scsi_host/host*; do echo '- - -' >"$h/scan"; done
+    lab_settle
+}

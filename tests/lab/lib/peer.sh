@@ -1,0 +1,49 @@
+# shellcheck shell=bash
+# multipath-tools as the one that owns the maps, to measure against.
+#
+#   peer_multipathd_start [SECONDS]   polling_interval (5); its own udev rules
+#                                     act, dm-psa's do not
+#   peer_multipathd_stop [flush]      stop it; "flush" removes its maps too
+#   peer_maps COUNT                   it has that many maps (for wait_for)
+#
+# Not both at once: stop the agent first.
+
+PEER_PID=''
+# Rules of multipath-tools that the image overrides with links to /dev/null.
+peer_rules() { find /usr/lib/udev/rules.d -name '*multipath*.rules' -o -name '*dm-mpath*.rules'; }
+psa_rules() { find /usr/lib/udev/rules.d /lib/udev/rules.d -name '*dm-psa*.rules'; }
+
+peer_multipathd_start() {
+    local r
+    for r in $(peer_rules); do rm -f "/etc/udev/rules.d/${r##*/}"; done
+    for r in $(psa_rules); do ln -sf /dev/null "/etc/udev/rules.d/${r##*/}"; done
+    cat >/etc/multipath.conf <<C
+defaults {
+    find_multipaths greedy
+    user_friendly_names no
+    polling_interval ${1:-5}
+    max_polling_interval ${1:-5}
+}
+C
+    udevadm control --reload
+    # The disks that are there get the variables of the rules that now act.
+    udevadm trigger --action=change --subsystem-match=block
+    udevadm settle
+    modprobe -a dm_multipath dm_service_time
+    multipathd -d -s -v2 >>/share/multipathd.log 2>&1 &
+    PEER_PID=$!
+    wait_for 60 peer_answers || { tail -5 /share/multipathd.log; lab_die "multipathd does not answer"; }
+}
+peer_answers() { multipathd show daemon | grep -q -E 'idle|running'; }
+peer_maps() { [ "$(dmsetup ls --target multipath 2>/dev/null | grep -c '(')" = "$1" ]; }
+
+peer_multipathd_stop() {
+    local r
+    multipathd shutdown >/dev/null
+    wait_for 20 not kill -0 "$PEER_PID"
+    wait "$PEER_PID" 2>/dev/null
+    [ "${1:-}" != flush ] || multipath -F
+    for r in $(peer_rules); do ln -sf /dev/null "/etc/udev/rules.d/${r##*/}"; done
+    for r in $(psa_rules); do rm -f "/etc/udev/rules.d/${r##*/}"; done
+    udevadm control --reload
+}

@@ -1,0 +1,29 @@
+#!/bin/bash
+# What is not a shared disk, or is in use, is left alone, and people are told why.
+. /lab/lib/lab.sh
+
+# A lone local disk: scsi_debug with one host does not report port groups.
+modprobe scsi_debug dev_size_mb=16 vpd_use_hostno=1
+# Three LUs with two ports each, of which one is mounted and one is held before the agent starts.
+lio_loop --lus 3 --groups '1:ao:1,2'
+lab_settle
+local_disk=$(scsi_debug_disks | head -1)
+mounted=$(path_dev 1 1) held=$(path_dev 1 2)
+mkfs.ext4 -qF "/dev/$mounted"
+mkdir -p /mnt/lab && mount "/dev/$mounted" /mnt/lab
+dmsetup create other --table "0 $(<"/sys/block/$held/size") linear /dev/$held 0"
+agent_start
+check "the LU that nobody uses gets a map" wait_for 10 test -b "/dev/mapper/$(lu_naa 3)"
+check "the rest settles" wait_for 10 agent_quiet
+check_eq "there is no other map" "$(lu_naa 3)" "$(dmsetup ls --target multipath | cut -f1)"
+check "the local disk is explained" explains "$local_disk" "left alone: a local disk" VMW_SATP_LOCAL
+check "the mounted disk is explained" explains "$mounted" "left alone: in use: $mounted is mounted at /mnt/lab"
+check "the held disk is explained" explains "$held" "left alone: in use: $held is held by"
+check "the other path of a mounted disk is explained as well" explains "$(path_dev 2 1)" "is mounted at /mnt/lab"
+check "the local disk is listed all the same" json_has "storage core path list" ".[].\"Linux Device\" == \"$local_disk\""
+check "the file system still works" sh -c 'echo x >/mnt/lab/x && sync'
+check "udev does not call the local disk a path" udev_property "$local_disk" DM_MULTIPATH_DEVICE_PATH 0
+
+note "the disk is no longer used: it is taken"
+umount /mnt/lab
+check "a map for the LU that was mounted" wait_for 20 test -b "/dev/mapper/$(lu_naa 1)"

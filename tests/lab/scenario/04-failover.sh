@@ -1,0 +1,96 @@
+#!/bin/bash
+# I/O with verification goes on while paths die and return, disks come and go, and the array moves the LU.
+# 04-failover.sh [ROUNDS]
+. /lab/lib/lab.sh
+rounds=${1:-10}
+
+lio_loop --lus 1 --groups '1:ao:1,2 2:ano:3,4'
+naa=$(lu_naa 1)
+
+note "multipathd first: its longest stall is the one to match"
+peer_multipathd_start
+check "multipathd makes its map" wait_for 60 map_exists
+peer=$(dmsetup ls --target multipath | cut -f1 | head -1)
+fio_verify_start "$peer"
+for ((i = 0; i < 3; i++)); do
+    path_down 1 2; sleep_ms 1500; path_up 1 2
+    wait_for 20 map_all_active "$peer"
+    sleep_ms 500
+done
+check "multipathd: no errors" fio_verify_stop
+peer_stall=$FIO_STALL_MS
+peer_multipathd_stop
+
+dm_loads_start
+agent_start
+check "a map appears" wait_for 10 test -b "/dev/mapper/$naa"
+check "it settles" wait_for 10 agent_quiet
+fio_verify_start "$naa"
+wait_for 5 map_uses "$naa" 1 1
+
+note "$rounds rounds: both optimized paths go and return"
+loads=$(dm_loads_count) worst=0 late=0
+for ((i = 0; i < rounds; i++)); do
+    path_down 1 2
+    wait_for 10 map_uses "$naa" 1 3 || late=$((late + 1))
+    sleep_ms $((700 + 300 * (i % 4)))
+    path_up 1 2
+    wait_for 10 map_all_active "$naa" || late=$((late + 1))
+    [ "$LAB_WAITED" -le $worst ] || worst=$LAB_WAITED
+    wait_for 10 map_uses "$naa" 1 1 || late=$((late + 1))
+done
+check_eq "every switch and return happened" 0 $late
+check_le "paths reinstated within 1 s of their return, worst of $rounds (ms)" 1000 $worst
+check_eq "no table was loaded for that" "$loads" "$(dm_loads_count)"
+check "0 errors" fio_verify_stop
+stall=$FIO_STALL_MS
+# The meter counts whole milliseconds of an emulated machine: equal within its noise is not above.
+check_le "longest stall not above multipathd's (ms)" $((peer_stall + peer_stall / 10 + 20)) "$stall"
+
+note "each path is deleted and found again"
+fio_verify_start "$naa"
+for port in 1 2 3 4; do
+    disk=$(path_dev $port 1) hctl=$(path_hctl "$disk") number=$(<"/sys/block/$disk/dev")
+    path_delete "$disk"
+    check "port $port: the deleted path leaves the table" wait_for 10 not map_has "$naa" "$number"
+    path_rescan "$hctl"
+    check "port $port: it is found" wait_for 10 path_is $port 1
+    number=$(<"/sys/block/$(path_dev $port 1)/dev")
+    check "port $port: it joins the table" wait_for 10 map_has "$naa" "$number"
+    check "port $port: the map settles" wait_for 10 agent_quiet
+done
+check "0 errors" fio_verify_stop
+check_eq "grouped as before" "AA AA" "$(map_letters "$naa" | sed 's/.://g')"
+
+note "the array moves the LU to the other controller and back, under I/O"
+stpg_count_start
+fio_verify_start "$naa"
+loads=$(dm_loads_count) worst=0 late=0
+for ((i = 0; i < 5; i++)); do
+    alua_set 1 ano; alua_set 2 ao
+    wait_for 10 map_uses "$naa" 1 3 || late=$((late + 1))
+    [ "$LAB_WAITED" -le $worst ] || worst=$LAB_WAITED
+    sleep_ms 500
+    alua_set 2 ano; alua_set 1 ao
+    wait_for 10 map_uses "$naa" 1 1 || late=$((late + 1))
+    [ "$LAB_WAITED" -le $worst ] || worst=$LAB_WAITED
+    sleep_ms 500
+done
+check_eq "the groups followed every time" 0 $late
+check_le "within 0.5 s, worst of 10 (ms)" 500 $worst
+check_eq "by messages, without a table load" "$loads" "$(dm_loads_count)"
+check_eq "and without a SET TARGET PORT GROUPS" 0 "$(stpg_count)"
+check "0 errors" fio_verify_stop
+
+note "the same while nothing reads or writes"
+late=0 worst=0
+for ((i = 0; i < 2; i++)); do
+    alua_set 1 ano; alua_set 2 ao
+    wait_for 8 map_uses "$naa" 1 3 || late=$((late + 1))
+    [ "$LAB_WAITED" -le $worst ] || worst=$LAB_WAITED
+    alua_set 2 ano; alua_set 1 ao
+    wait_for 8 map_uses "$naa" 1 1 || late=$((late + 1))
+    [ "$LAB_WAITED" -le $worst ] || worst=$LAB_WAITED
+done
+check_eq "the groups followed every time" 0 $late
+check_le "within one check interval and a little, worst (ms)" 5500 $worst
