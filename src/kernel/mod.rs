@@ -13,7 +13,6 @@ pub mod privilege;
 pub mod sg;
 pub mod sysfs;
 pub mod uevent;
-pub mod usage;
 
 /// Where the threads of this room put their events. It waits while the receiver is behind: that is the
 /// back-pressure, and so the receiver must not wait for a thread of this room.

@@ -13,7 +13,7 @@ mod target;
 mod usage;
 
 use crate::psa::adapter::TargetFacts;
-use crate::psa::path::PathFacts;
+use crate::psa::path::{PathFacts, Usage};
 use crate::psa::units::{DevT, Hctl};
 use adapter::Host;
 use std::collections::{BTreeSet, HashMap};
@@ -63,6 +63,16 @@ impl Sysfs {
     #[must_use]
     pub fn path_named(&self, block: &str) -> Option<Hctl> {
         address_in(&fs::read_link(self.sys(&format!("class/block/{block}"))).ok()?)
+    }
+
+    /// Who uses the disk with this kernel name, other than a multipath map over it; `None` if there is no such disk,
+    /// or if the mount table cannot be read: then its users are not known.
+    #[must_use]
+    pub fn users_of(&self, disk: &str) -> Option<Vec<Usage>> {
+        let dir = self.sys("block").join(disk);
+        let dev = text_of(&dir.join("dev"))?.trim_end().parse().ok()?;
+        File::open(self.proc("self/mountinfo")).ok()?;
+        Some(Users::read(self).of_disk(self, &dir, disk, dev))
     }
 
     /// Whether a udev daemon runs, by its control socket.
