@@ -241,6 +241,7 @@ impl Kernel {
                 identifier: format!("{}.port{port}", transport.as_str()),
                 details: String::new(),
                 port_state: None,
+                portal: None,
             },
         };
         self.templates.insert(path, template);
