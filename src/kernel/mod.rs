@@ -6,5 +6,8 @@
 //! Tests: in each file what can be had without a kernel, golden trees in `tests/sysfs_golden.rs`, the rest in the
 //! lab (`tests/lab`).
 
+pub mod owner;
+pub mod privilege;
 pub mod sg;
 pub mod sysfs;
+pub mod uevent;
