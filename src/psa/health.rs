@@ -302,10 +302,16 @@ impl World {
         }
         let groups = std::collections::BTreeMap::new();
         let evidence = Self::evidence(path, device.map_or(&groups, |device| &device.groups));
-        let satp = device.and_then(|device| device.selection.as_ref()).map(|selection| selection.satp);
+        let satp = device
+            .and_then(|device| device.selection.as_ref())
+            .map(|selection| selection.satp);
         let Some(satp) = satp else {
             let reason = "its SATP is not chosen yet".to_owned();
-            return Judgement { state: PathState::Unknown, reason, class: None };
+            return Judgement {
+                state: PathState::Unknown,
+                reason,
+                class: None,
+            };
         };
         let mut judgement = satp.judge(&evidence);
         judgement.class = judgement.class.or(class);

@@ -429,7 +429,8 @@ impl World {
 
     /// Whether the device is about to get its map.
     pub(super) fn awaits_creation(&self, device: &Device) -> bool {
-        let serves = |path: &Path| path.state().serves_io() && matches!(path.identity, Identity::Proven(_));
+        let serves =
+            |path: &Path| path.state().serves_io() && matches!(path.identity, Identity::Proven(_));
         device.disposition == Disposition::Stacked
             && device.failure.is_none()
             && self.map_of(&device.wwid).is_none()
