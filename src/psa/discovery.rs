@@ -330,7 +330,7 @@ impl World {
     }
 
     /// The logical unit does not name itself: it is listed, and never stacked.
-    fn nameless(&mut self, id: Hctl, why: String) {
+    pub(super) fn nameless(&mut self, id: Hctl, why: String) {
         let Some(path) = self.paths.get_mut(&id) else {
             return;
         };

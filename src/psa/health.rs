@@ -1,6 +1,7 @@
 //! From the answers of a path to its state.
 
 use super::action::Severity;
+use super::adapter::Transport;
 use super::event::{Examination, Reply};
 use super::path::{Identity, Path, PathState, Stage};
 use super::satp::{Evidence, Judgement, Link, PortGroup, link_from};
@@ -55,6 +56,14 @@ impl World {
                 }
             }
         }
+        let unasked = path.facts.transport == Transport::Usb && path.identity == Identity::Unknown;
+        if exam.stage == Stage::Identify && unasked {
+            let why = "USB disks are not asked for VPD page 83h, because many bridges hang on it";
+            self.nameless(id, why.to_owned());
+        }
+        let Some(path) = self.paths.get_mut(&id) else {
+            return;
+        };
         if exam.stage == Stage::Inquiry && path.inquiry.is_some() {
             self.claim(id);
             self.path_due(id);
