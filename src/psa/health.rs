@@ -88,10 +88,14 @@ impl World {
             Command::Inquiry => self.link_is(id, Link::Down(format!("INQUIRY: {}", reply.outcome))),
             Command::Vpd(_) if good => self.identify(id, Ok(&reply.data)),
             Command::Vpd(_) => {
-                if let Outcome::CheckCondition(sense) = reply.outcome
-                    && sense.meaning() == SenseMeaning::InvalidOpcodeOrField
-                {
-                    self.identify(id, Err(format!("VPD page 83h is refused: {sense}")));
+                if is_refused(&reply.outcome) {
+                    self.identify(id, Err(format!("VPD page 83h is refused: {}", reply.outcome)));
+                }
+            }
+            Command::ReportTargetPortGroups if is_refused(&reply.outcome) => {
+                if let Some(path) = self.paths.get_mut(&id) {
+                    path.short_header = true;
+                    path.again = true;
                 }
             }
             Command::ReportTargetPortGroups | Command::ReportTargetPortGroupsShort => {
@@ -372,4 +376,9 @@ impl World {
         };
         self.schedule.no_later_than(Key::Path(id), at);
     }
+}
+
+/// Whether the device says that it does not know the command, or a field of it.
+fn is_refused(outcome: &Outcome) -> bool {
+    outcome.sense().is_some_and(|sense| sense.meaning() == SenseMeaning::InvalidOpcodeOrField)
 }
