@@ -8,7 +8,7 @@ use super::satp::{Class, Link, rules};
 use super::schedule::Key;
 use super::settings::DeviceSettings;
 use super::table::diff::{Difference, Wanted, diff};
-use super::table::model::{Features, Group, HardwareHandler, Map, Selector, Table, TablePath};
+use super::table::model::{Features, Group, GroupState, HardwareHandler, Map, Selector, Table, TablePath};
 use super::units::{DevT, Hctl, Millis, Sectors};
 use super::world::World;
 use std::collections::{BTreeMap, BTreeSet};
@@ -262,7 +262,7 @@ impl World {
             chosen: device
                 .options
                 .chosen
-                .or_else(|| self.first_of_table(&device.wwid)),
+                .or_else(|| self.chosen_before(&device.wwid)),
             use_ano: settings.use_ano,
         };
         let table = self
@@ -335,10 +335,13 @@ impl World {
         }
     }
 
-    /// The path that a FIXED table in the kernel begins with: what was chosen before a restart.
-    fn first_of_table(&self, wwid: &str) -> Option<Hctl> {
-        let table = self.map_of(wwid)?.table.as_ref().ok()?;
-        let dev = table.groups.first()?.paths.first()?.dev;
+    /// The path that the kernel uses of a FIXED table: what was chosen before a restart.
+    fn chosen_before(&self, wwid: &str) -> Option<Hctl> {
+        let map = self.map_of(wwid)?;
+        let (table, status) = (map.table.as_ref().ok()?, map.status.as_ref().ok()?);
+        let in_use = status.groups.iter().position(|group| group.state == GroupState::Active);
+        let next = usize::try_from(status.group_now).ok().and_then(|n| n.checked_sub(1));
+        let dev = table.groups.get(in_use.or(next)?)?.paths.first()?.dev;
         self.disks.get(&dev).copied()
     }
 
