@@ -175,7 +175,7 @@ impl World {
 
     fn disposition(&self, device: &Device) -> Disposition {
         // What has a map keeps it: its users would lose their disk.
-        if self.map_of(&device.wwid).is_some() {
+        if self.map_of(&device.wwid).is_some_and(|map| !map.is_shell()) {
             return Disposition::Stacked;
         }
         let members = || device.paths.iter().filter_map(|id| self.paths.get(id));
@@ -430,6 +430,25 @@ impl World {
         vec![MapStep::Create(wanted.table_to_load())]
     }
 
+    /// What becomes of a map without a table, left by an agent that was killed while it made the map.
+    fn fill(&mut self, wwid: &str, map: &Map, view: &View, arrangement: &Arrangement) -> Vec<MapStep> {
+        let needed = self
+            .devices
+            .get(wwid)
+            .is_some_and(|device| device.disposition == Disposition::Stacked);
+        if !needed && map.open_count == 0 {
+            return vec![MapStep::Remove];
+        }
+        let first = if needed { self.creation(wwid, view, arrangement) } else { Vec::new() };
+        first
+            .into_iter()
+            .map(|step| match step {
+                MapStep::Create(table) => MapStep::Reload { table, usable: true },
+                other => other,
+            })
+            .collect()
+    }
+
     /// Whether the device is about to get its map.
     pub(super) fn awaits_creation(&self, device: &Device) -> bool {
         let serves = |path: &Path| path.state().serves_io() && matches!(path.identity, Identity::Proven(_));
@@ -467,6 +486,9 @@ impl World {
         let Some(map) = self.map_of(wwid).cloned() else {
             return Vec::new();
         };
+        if map.is_shell() {
+            return self.fill(wwid, &map, view, arrangement);
+        }
         if map.suspended {
             return vec![MapStep::Resume];
         }
