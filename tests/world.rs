@@ -284,7 +284,11 @@ fn when_every_path_hangs_the_last_is_not_failed() {
     sim.suffer_all(&[A1, A2, B1, B2].map(Fault::Hang));
     sim.run_for(seconds(300));
     // Those that were silent while others still answered are; once none answers, no more.
-    let letters = maps(&sim)[0].split(" | ").nth(1).unwrap_or_default().to_owned();
+    let letters = maps(&sim)[0]
+        .split(" | ")
+        .nth(1)
+        .unwrap_or_default()
+        .to_owned();
     assert!(letters.matches('A').count() > 1, "{letters}");
     assert_eq!(sim.kernel.ledger.queueing_ended, []);
     sim.suffer_all(&[A1, A2, B1, B2].map(Fault::LinkUp));
