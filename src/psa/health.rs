@@ -1,6 +1,7 @@
 //! From the answers of a path to its state.
 
 use super::action::Severity;
+use super::adapter::Transport;
 use super::event::{Examination, Reply};
 use super::path::{Identity, Path, PathState, Stage};
 use super::satp::{Evidence, Judgement, Link, PortGroup, link_from};
@@ -55,6 +56,14 @@ impl World {
                 }
             }
         }
+        let unasked = path.facts.transport == Transport::Usb && path.identity == Identity::Unknown;
+        if exam.stage == Stage::Identify && unasked {
+            let why = "USB disks are not asked for VPD page 83h, because many bridges hang on it";
+            self.nameless(id, why.to_owned());
+        }
+        let Some(path) = self.paths.get_mut(&id) else {
+            return;
+        };
         if exam.stage == Stage::Inquiry && path.inquiry.is_some() {
             self.claim(id);
             self.path_due(id);
@@ -79,10 +88,14 @@ impl World {
             Command::Inquiry => self.link_is(id, Link::Down(format!("INQUIRY: {}", reply.outcome))),
             Command::Vpd(_) if good => self.identify(id, Ok(&reply.data)),
             Command::Vpd(_) => {
-                if let Outcome::CheckCondition(sense) = reply.outcome
-                    && sense.meaning() == SenseMeaning::InvalidOpcodeOrField
-                {
-                    self.identify(id, Err(format!("VPD page 83h is refused: {sense}")));
+                if is_refused(&reply.outcome) {
+                    self.identify(id, Err(format!("VPD page 83h is refused: {}", reply.outcome)));
+                }
+            }
+            Command::ReportTargetPortGroups if is_refused(&reply.outcome) => {
+                if let Some(path) = self.paths.get_mut(&id) {
+                    path.short_header = true;
+                    path.again = true;
                 }
             }
             Command::ReportTargetPortGroups | Command::ReportTargetPortGroupsShort => {
@@ -369,4 +382,9 @@ impl World {
         };
         self.schedule.no_later_than(Key::Path(id), at);
     }
+}
+
+/// Whether the device says that it does not know the command, or a field of it.
+fn is_refused(outcome: &Outcome) -> bool {
+    outcome.sense().is_some_and(|sense| sense.meaning() == SenseMeaning::InvalidOpcodeOrField)
 }

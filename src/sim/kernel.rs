@@ -240,6 +240,7 @@ impl Kernel {
             target: TargetFacts {
                 identifier: format!("{}.port{port}", transport.as_str()),
                 details: String::new(),
+                portal: None,
                 port_state: None,
                 portal: None,
             },
