@@ -39,8 +39,21 @@ impl World {
             return;
         };
         let again = path.again || outdated;
-        if !outdated && path.link == Link::Up && path.suspect_since.take().is_some() {
-            path.last_relapse = self.now;
+        if !outdated && path.suspect_since.is_some() {
+            match path.link {
+                // I/O fails and checks say that it is well: if that happens again it has relapsed.
+                Link::Up => {
+                    path.suspect_since = None;
+                    path.last_relapse = self.now;
+                }
+                Link::Unchecked(_) | Link::NoAnswer(_) => {}
+                // The check agrees with the kernel: no relapse, but a path that fails and returns.
+                _ => {
+                    path.suspect_since = None;
+                    path.last_relapse = Millis(0);
+                    path.relapses = 0;
+                }
+            }
         }
         if exam.stage == Stage::Inquiry && path.inquiry.is_some() {
             self.claim(id);

@@ -147,6 +147,12 @@ impl World {
         self.started && !self.paths.values().any(identifying) && !self.devices.values().any(busy)
     }
 
+    /// Whether nothing at all is under way, checks included.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.is_settled() && self.paths.values().all(|path| path.exam.is_none())
+    }
+
     /// What the agent did since it started.
     #[must_use]
     pub fn counters(&self) -> Counters {

@@ -14,7 +14,7 @@ use crate::psa::table::model::{
 };
 use crate::psa::table::{parse, status};
 use crate::psa::units::DevT;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 /// `errno` values that the model answers with.
@@ -210,6 +210,38 @@ impl Multipath {
             return Io::Held;
         }
         self.live.as_mut().map_or(Io::Failed, Live::io)
+    }
+
+    /// Its UUID.
+    #[must_use]
+    pub fn uuid(&self) -> &str {
+        &self.uuid
+    }
+
+    /// Its event counter.
+    #[must_use]
+    pub fn event_nr(&self) -> u32 {
+        self.event_nr
+    }
+
+    /// Whether a table is loaded that is not live yet.
+    #[must_use]
+    pub fn has_inactive(&self) -> bool {
+        self.inactive.is_some()
+    }
+
+    /// Whether the live table holds I/O back while there is no path; `None` without a table.
+    #[must_use]
+    pub fn queues(&self) -> Option<bool> {
+        let live = self.live.as_ref()?;
+        Some(live.table.features.queue_if_no_path)
+    }
+
+    /// The paths of the live table.
+    #[must_use]
+    pub fn devs(&self) -> BTreeSet<DevT> {
+        let tables = self.live.iter().flat_map(|live| live.table.paths());
+        tables.map(|path| path.dev).collect()
     }
 
     /// What the ioctls show, through text and back.

@@ -2,5 +2,15 @@
 //!
 //! Pure: no file, thread or clock. The models follow what was measured on real kernels; where they leave something
 //! out, they say so.
+//!
+//! Input: a host made with [`kernel::Kernel::cable`], and a script of [`fault::Fault`]s. Output: the journal of
+//! [`run::Simulation`] and the [`kernel::Ledger`] of what users of the maps got. Tests: `tests/world.rs` (examples),
+//! `tests/properties.rs` (random scripts on a small host), `tests/simulation.rs` (a large host for a long time).
 
+pub mod array;
 pub mod dm;
+pub mod fault;
+pub mod kernel;
+pub mod maps;
+pub mod rng;
+pub mod run;

@@ -1,0 +1,584 @@
+//! A simulated array: logical units behind target port groups, and what they answer.
+//!
+//! Input: commands through a nexus (a path, by its [`Hctl`]: it stands for initiator port, target port and LUN), and
+//! what the array does by itself. Output: [`Answer`]s, built with the builders of `scsi`, so the parsers under test
+//! read real bytes. Every nexus has its own queue of unit attentions (SAM-6 5.14); a change of access states reports
+//! 2A/06 to all of them but the one that asked for it (SPC-5 5.18.2.6).
+
+use crate::psa::units::{Hctl, Sectors};
+use crate::scsi::cdb::Command;
+use crate::scsi::inquiry::{PeripheralQualifier, StandardInquiry, Tpgs};
+use crate::scsi::outcome::Outcome;
+use crate::scsi::sense::{ILLEGAL_REQUEST, NOT_READY, Sense, UNIT_ATTENTION};
+use crate::scsi::tpgs::{
+    AccessState, StatusCode, SupportedStates, TargetPortGroup, TargetPortGroups,
+};
+use crate::scsi::vpd::{
+    Association, CodeSet, DEVICE_IDENTIFICATION, Designator, DesignatorType, DeviceIdentification,
+};
+use std::collections::{BTreeMap, VecDeque};
+
+/// A logical unit by its number in the array (not its LUN: that belongs to a nexus).
+pub type UnitId = u32;
+
+/// How a command ended, and the data that came with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Parameter data.
+    pub data: Vec<u8>,
+}
+
+impl Answer {
+    /// GOOD with data.
+    #[must_use]
+    pub fn good(data: Vec<u8>) -> Answer {
+        Answer {
+            outcome: Outcome::Good,
+            data,
+        }
+    }
+
+    /// CHECK CONDITION with this sense.
+    #[must_use]
+    pub fn check(key: u8, asc: u8, ascq: u8) -> Answer {
+        Outcome::CheckCondition(Sense { key, asc, ascq }).into()
+    }
+}
+
+impl From<Outcome> for Answer {
+    fn from(outcome: Outcome) -> Answer {
+        Answer {
+            outcome,
+            data: Vec::new(),
+        }
+    }
+}
+
+/// A target port group, for one logical unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PortGroup {
+    /// Its access state.
+    pub access: AccessState,
+    /// PREF.
+    pub preferred: bool,
+    /// Who changed the state last.
+    pub status_code: StatusCode,
+}
+
+/// A logical unit.
+#[derive(Debug, Clone)]
+pub struct Unit {
+    /// Its NAA 6 identifier.
+    pub naa: [u8; 16],
+    /// Its size.
+    pub size: Sectors,
+    /// INQUIRY vendor.
+    pub vendor: String,
+    /// INQUIRY product.
+    pub product: String,
+    /// Who may change access states.
+    pub tpgs: Tpgs,
+    /// The port groups and their states.
+    pub groups: BTreeMap<u16, PortGroup>,
+    /// On SET TARGET PORT GROUPS the group that was active/optimized takes the state of the one that becomes so, as
+    /// arrays with two controllers do; LIO leaves both active/optimized.
+    pub demotes: bool,
+    /// REPORT TARGET PORT GROUPS with the extended header is refused, as by SPC-3 arrays.
+    pub short_header_only: bool,
+}
+
+impl Unit {
+    /// A unit of 1 GiB with these groups, all of which the array and hosts may change.
+    #[must_use]
+    pub fn new(number: u32, groups: &[(u16, AccessState)]) -> Unit {
+        let mut naa = [0x60, 0x01, 0x40, 0x5a, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        naa[12..].copy_from_slice(&number.to_be_bytes());
+        Unit {
+            naa,
+            size: Sectors(1 << 21),
+            vendor: "SIM".to_owned(),
+            product: "ARRAY".to_owned(),
+            tpgs: if groups.is_empty() {
+                Tpgs::None
+            } else {
+                Tpgs::Both
+            },
+            groups: groups
+                .iter()
+                .map(|(id, access)| (*id, PortGroup::of(*access)))
+                .collect(),
+            demotes: true,
+            short_header_only: false,
+        }
+    }
+
+    /// The WWID of its map's UUID.
+    #[must_use]
+    pub fn wwid(&self) -> String {
+        let hex: String = self.naa.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("3{hex}")
+    }
+
+    /// Its device id.
+    #[must_use]
+    pub fn id(&self) -> String {
+        format!("naa.{}", &self.wwid()[1..])
+    }
+
+    fn page83(&self, lun: &Lun) -> Vec<u8> {
+        let designator = |association, designator_type, bytes: Vec<u8>| Designator {
+            protocol_identifier: None,
+            code_set: CodeSet::Binary,
+            association,
+            designator_type,
+            bytes,
+        };
+        let number = |n: u16| {
+            let [high, low] = n.to_be_bytes();
+            vec![0, 0, high, low]
+        };
+        let port = Association::TargetPort;
+        let mut designators = vec![designator(
+            Association::LogicalUnit,
+            DesignatorType::Naa,
+            self.naa.to_vec(),
+        )];
+        designators.push(designator(
+            port,
+            DesignatorType::RelativeTargetPort,
+            number(lun.port),
+        ));
+        if self.tpgs != Tpgs::None {
+            designators.push(designator(
+                port,
+                DesignatorType::TargetPortGroup,
+                number(lun.group),
+            ));
+        }
+        DeviceIdentification {
+            peripheral_qualifier: PeripheralQualifier::Connected,
+            designators,
+        }
+        .to_bytes()
+    }
+}
+
+impl PortGroup {
+    fn of(access: AccessState) -> PortGroup {
+        PortGroup {
+            access,
+            preferred: false,
+            status_code: StatusCode::None,
+        }
+    }
+}
+
+/// Where a nexus leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lun {
+    /// The logical unit; `None`: the LUN is mapped to nothing.
+    pub unit: Option<UnitId>,
+    /// The port group of the target port.
+    pub group: u16,
+    /// Relative target port.
+    pub port: u16,
+}
+
+/// A SET TARGET PORT GROUPS that arrived.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stpg {
+    /// Through which path.
+    pub nexus: Hctl,
+    /// The unit.
+    pub unit: UnitId,
+    /// What was asked for.
+    pub groups: Vec<(u16, AccessState)>,
+}
+
+/// The array.
+#[derive(Debug, Clone, Default)]
+pub struct Array {
+    units: BTreeMap<UnitId, Unit>,
+    luns: BTreeMap<Hctl, Lun>,
+    attentions: BTreeMap<Hctl, VecDeque<Sense>>,
+    lies: BTreeMap<Hctl, Vec<(Command, Answer)>>,
+    /// Every SET TARGET PORT GROUPS that was carried out.
+    pub stpgs: Vec<Stpg>,
+}
+
+impl Array {
+    /// Adds a unit; its number is that of the first free slot.
+    pub fn add(&mut self, unit: Unit) -> UnitId {
+        let id = self.units.keys().next_back().map_or(0, |last| last + 1);
+        self.units.insert(id, unit);
+        id
+    }
+
+    /// Lets a nexus lead to a unit through a port.
+    pub fn connect(&mut self, nexus: Hctl, unit: UnitId, group: u16, port: u16) {
+        let unit = Some(unit);
+        self.luns.insert(nexus, Lun { unit, group, port });
+    }
+
+    /// Where a nexus leads to.
+    #[must_use]
+    pub fn lun(&self, nexus: Hctl) -> Option<&Lun> {
+        self.luns.get(&nexus)
+    }
+
+    /// Every nexus and where it leads to.
+    pub fn luns(&self) -> impl Iterator<Item = (&Hctl, &Lun)> {
+        self.luns.iter()
+    }
+
+    /// The unit that a nexus leads to.
+    #[must_use]
+    pub fn unit_at(&self, nexus: Hctl) -> Option<&Unit> {
+        self.units.get(&self.luns.get(&nexus)?.unit?)
+    }
+
+    /// A unit.
+    #[must_use]
+    pub fn unit(&self, id: UnitId) -> Option<&Unit> {
+        self.units.get(&id)
+    }
+
+    /// A unit, to be changed without anybody being told.
+    pub fn unit_mut(&mut self, id: UnitId) -> Option<&mut Unit> {
+        self.units.get_mut(&id)
+    }
+
+    /// All units.
+    pub fn units(&self) -> impl Iterator<Item = (UnitId, &Unit)> {
+        self.units.iter().map(|(id, unit)| (*id, unit))
+    }
+
+    /// The access state of the unit through a nexus; active/optimized where there are no groups.
+    #[must_use]
+    pub fn access(&self, nexus: Hctl) -> Option<AccessState> {
+        let lun = self.luns.get(&nexus)?;
+        let unit = self.units.get(&lun.unit?)?;
+        if unit.tpgs == Tpgs::None {
+            return Some(AccessState::ActiveOptimized);
+        }
+        unit.groups.get(&lun.group).map(|group| group.access)
+    }
+
+    /// Lets the LUN of a nexus lead to another unit, or to none. With `attention` the array says so (3F/0E).
+    pub fn remap(&mut self, nexus: Hctl, unit: Option<UnitId>, attention: bool) {
+        if let Some(lun) = self.luns.get_mut(&nexus) {
+            lun.unit = unit;
+            if attention {
+                self.attend(nexus, 0x3f, 0x0e);
+            }
+        }
+    }
+
+    /// Makes a nexus answer a command with this from now on, or honestly again.
+    pub fn lie(&mut self, nexus: Hctl, command: Command, answer: Option<Answer>) {
+        let lies = self.lies.entry(nexus).or_default();
+        lies.retain(|(lied, _)| *lied != command);
+        lies.extend(answer.map(|answer| (command, answer)));
+    }
+
+    /// The array changes access states. `sender` is the nexus that asked for it; the others get a unit attention.
+    pub fn set_access(
+        &mut self,
+        id: UnitId,
+        states: &[(u16, AccessState)],
+        status_code: StatusCode,
+        sender: Option<Hctl>,
+    ) {
+        let Some(unit) = self.units.get_mut(&id) else {
+            return;
+        };
+        let mut changed = false;
+        for (group, access) in states {
+            if let Some(group) = unit.groups.get_mut(group) {
+                changed |= group.access != *access;
+                group.access = *access;
+                group.status_code = status_code;
+            }
+        }
+        if changed {
+            let told: Vec<Hctl> = self
+                .luns
+                .iter()
+                .filter(|(nexus, lun)| lun.unit == Some(id) && Some(**nexus) != sender)
+                .map(|(nexus, _)| *nexus)
+                .collect();
+            for nexus in told {
+                self.attend(nexus, 0x2a, 0x06);
+            }
+        }
+    }
+
+    /// Changes the size of a unit (2A/09).
+    pub fn resize(&mut self, id: UnitId, size: Sectors) {
+        if let Some(unit) = self.units.get_mut(&id) {
+            unit.size = size;
+        }
+        let told: Vec<Hctl> = self
+            .luns
+            .iter()
+            .filter(|(_, lun)| lun.unit == Some(id))
+            .map(|(nexus, _)| *nexus)
+            .collect();
+        for nexus in told {
+            self.attend(nexus, 0x2a, 0x09);
+        }
+    }
+
+    /// Queues a unit attention; one that waits already is not repeated.
+    pub fn attend(&mut self, nexus: Hctl, asc: u8, ascq: u8) {
+        let sense = Sense {
+            key: UNIT_ATTENTION,
+            asc,
+            ascq,
+        };
+        let queue = self.attentions.entry(nexus).or_default();
+        if !queue.contains(&sense) {
+            queue.push_back(sense);
+        }
+    }
+
+    fn attention(&mut self, nexus: Hctl) -> Option<Sense> {
+        self.attentions.get_mut(&nexus)?.pop_front()
+    }
+
+    /// A command arrives.
+    pub fn execute(&mut self, nexus: Hctl, command: &Command) -> Answer {
+        let lie = self
+            .lies
+            .get(&nexus)
+            .and_then(|lies| lies.iter().find(|(lied, _)| lied == command));
+        if let Some((_, answer)) = lie {
+            return answer.clone();
+        }
+        let Some(lun) = self.luns.get(&nexus).copied() else {
+            return Outcome::NoConnect(1).into();
+        };
+        let unit = lun
+            .unit
+            .and_then(|id| Some((id, self.units.get(&id)?.clone())));
+        // INQUIRY is answered whatever state the unit is in, and leaves unit attentions alone (SPC-5 6.7.1).
+        match (command, &unit) {
+            (Command::Inquiry, Some((_, unit))) => {
+                let data = StandardInquiry::build(unit.tpgs, &unit.vendor, &unit.product, "1.0");
+                return Answer::good(data);
+            }
+            (Command::Inquiry, None) => {
+                // PERIPHERAL QUALIFIER 011b, device type 1Fh: nothing can be here.
+                let mut data = StandardInquiry::build(Tpgs::None, "SIM", "NOTHING", "1.0");
+                data[0] = 0x7f;
+                return Answer::good(data);
+            }
+            (Command::Vpd(DEVICE_IDENTIFICATION), Some((_, unit))) => {
+                return Answer::good(unit.page83(&lun));
+            }
+            (Command::Vpd(_), Some(_)) => return Answer::check(ILLEGAL_REQUEST, 0x24, 0x00),
+            _ => {}
+        }
+        if let Some(sense) = self.attention(nexus) {
+            return Outcome::CheckCondition(sense).into();
+        }
+        let Some((id, unit)) = unit else {
+            return Answer::check(ILLEGAL_REQUEST, 0x25, 0x00);
+        };
+        match command {
+            Command::ReportTargetPortGroups if unit.short_header_only => {
+                Answer::check(ILLEGAL_REQUEST, 0x24, 0x00)
+            }
+            Command::ReportTargetPortGroups if unit.tpgs != Tpgs::None => {
+                Answer::good(self.report(id, &unit, Some(0)))
+            }
+            Command::ReportTargetPortGroupsShort if unit.tpgs != Tpgs::None => {
+                Answer::good(self.report(id, &unit, None))
+            }
+            Command::SetTargetPortGroups(groups) if unit.tpgs.explicit() => {
+                self.set_by_host(nexus, id, groups);
+                Answer::good(Vec::new())
+            }
+            Command::ReportTargetPortGroups
+            | Command::ReportTargetPortGroupsShort
+            | Command::SetTargetPortGroups(_) => Answer::check(ILLEGAL_REQUEST, 0x20, 0x00),
+            _ => match self.refusal(nexus) {
+                Some(refusal) => refusal,
+                None if *command == Command::ReadCapacity16 => {
+                    let mut data = (unit.size.0.saturating_sub(1)).to_be_bytes().to_vec();
+                    data.extend(512u32.to_be_bytes());
+                    data.resize(32, 0);
+                    Answer::good(data)
+                }
+                None => Answer::good(Vec::new()),
+            },
+        }
+    }
+
+    /// A write arrives: the unit that it changed.
+    ///
+    /// # Errors
+    /// Why nothing was written.
+    pub fn write(&mut self, nexus: Hctl) -> Result<UnitId, Outcome> {
+        let lun = self
+            .luns
+            .get(&nexus)
+            .copied()
+            .ok_or(Outcome::NoConnect(1))?;
+        if let Some(sense) = self.attention(nexus) {
+            return Err(Outcome::CheckCondition(sense));
+        }
+        let id = lun
+            .unit
+            .ok_or_else(|| Answer::check(ILLEGAL_REQUEST, 0x25, 0x00).outcome)?;
+        match self.refusal(nexus) {
+            Some(refusal) => Err(refusal.outcome),
+            None => Ok(id),
+        }
+    }
+
+    /// What commands that need the medium are told in the states that do not serve them.
+    fn refusal(&self, nexus: Hctl) -> Option<Answer> {
+        let not_ready = |ascq| Some(Answer::check(NOT_READY, 0x04, ascq));
+        match self.access(nexus) {
+            Some(AccessState::Transitioning) => not_ready(0x0a),
+            Some(AccessState::Standby) => not_ready(0x0b),
+            Some(AccessState::Unavailable) => not_ready(0x0c),
+            Some(AccessState::Offline) => not_ready(0x12),
+            _ => None,
+        }
+    }
+
+    fn report(&self, id: UnitId, unit: &Unit, transition_time: Option<u8>) -> Vec<u8> {
+        let ports = |group: u16| {
+            let mut ports: Vec<u16> = self
+                .luns
+                .values()
+                .filter(|lun| lun.unit == Some(id) && lun.group == group)
+                .map(|lun| lun.port)
+                .collect();
+            ports.sort_unstable();
+            ports.dedup();
+            ports
+        };
+        let groups = unit.groups.iter().map(|(id, group)| TargetPortGroup {
+            preferred: group.preferred,
+            access_state: group.access,
+            supported: SupportedStates::from_byte(0xcf),
+            id: *id,
+            status_code: group.status_code,
+            vendor_specific: 0,
+            relative_target_ports: ports(*id),
+        });
+        TargetPortGroups {
+            implicit_transition_time: transition_time,
+            groups: groups.collect(),
+        }
+        .to_bytes()
+    }
+
+    fn set_by_host(&mut self, nexus: Hctl, id: UnitId, groups: &[(u16, AccessState)]) {
+        self.stpgs.push(Stpg {
+            nexus,
+            unit: id,
+            groups: groups.to_vec(),
+        });
+        let Some(unit) = self.units.get(&id) else {
+            return;
+        };
+        let mut states = groups.to_vec();
+        let promoted = groups
+            .iter()
+            .find(|(_, access)| *access == AccessState::ActiveOptimized);
+        if let (true, Some((promoted, _))) = (unit.demotes, promoted) {
+            let before = unit.groups.get(promoted).map(|group| group.access);
+            states.extend(
+                unit.groups
+                    .iter()
+                    .filter(|(other, group)| {
+                        *other != promoted && group.access == AccessState::ActiveOptimized
+                    })
+                    .filter_map(|(other, _)| Some((*other, before?))),
+            );
+        }
+        self.set_access(id, &states, StatusCode::ByStpg, Some(nexus));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn two_paths() -> (Array, UnitId, Hctl, Hctl) {
+        let mut array = Array::default();
+        let groups = [
+            (1, AccessState::ActiveOptimized),
+            (2, AccessState::ActiveNonOptimized),
+        ];
+        let unit = array.add(Unit::new(1, &groups));
+        let (a, b) = ("1:0:0:0".parse().unwrap(), "2:0:0:0".parse().unwrap());
+        array.connect(a, unit, 1, 11);
+        array.connect(b, unit, 2, 12);
+        (array, unit, a, b)
+    }
+
+    #[test]
+    fn a_set_tells_every_nexus_but_the_sender() {
+        let (mut array, _, a, b) = two_paths();
+        let set = Command::SetTargetPortGroups(vec![(2, AccessState::ActiveOptimized)]);
+        assert_eq!(array.execute(b, &set).outcome, Outcome::Good);
+        let told = array.execute(a, &Command::TestUnitReady);
+        assert_eq!(told, Answer::check(UNIT_ATTENTION, 0x2a, 0x06));
+        assert_eq!(
+            array.execute(a, &Command::TestUnitReady).outcome,
+            Outcome::Good
+        );
+        assert_eq!(
+            array.execute(b, &Command::TestUnitReady).outcome,
+            Outcome::Good
+        );
+        assert_eq!(array.access(a), Some(AccessState::ActiveNonOptimized));
+        assert_eq!(array.stpgs.len(), 1);
+    }
+
+    #[test]
+    fn what_a_unit_says_is_read_back() {
+        let (mut array, unit, a, b) = two_paths();
+        array.set_access(
+            unit,
+            &[(2, AccessState::Standby)],
+            StatusCode::Implicit,
+            None,
+        );
+        let page = array.execute(b, &Command::Vpd(DEVICE_IDENTIFICATION)).data;
+        let page = DeviceIdentification::parse(&page).unwrap();
+        assert_eq!(
+            (page.target_port_group(), page.relative_target_port()),
+            (Some(2), Some(12))
+        );
+        array.attention(a);
+        let report = array.execute(a, &Command::ReportTargetPortGroups).data;
+        let report = TargetPortGroups::parse(&report).unwrap();
+        assert_eq!(report.find(2).unwrap().access_state, AccessState::Standby);
+        assert_eq!(report.find(1).unwrap().relative_target_ports, [11]);
+        array.attention(b);
+        assert_eq!(
+            array.execute(b, &Command::TestUnitReady),
+            Answer::check(NOT_READY, 0x04, 0x0b)
+        );
+    }
+
+    #[test]
+    fn a_lun_without_a_unit_says_so() {
+        let (mut array, _, a, _) = two_paths();
+        array.remap(a, None, false);
+        assert_eq!(
+            array.execute(a, &Command::TestUnitReady),
+            Answer::check(ILLEGAL_REQUEST, 0x25, 0x00)
+        );
+        let inquiry = array.execute(a, &Command::Inquiry).data;
+        assert!(!StandardInquiry::parse(&inquiry).unwrap().is_disk());
+    }
+}

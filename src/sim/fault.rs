@@ -1,0 +1,170 @@
+//! What may befall a host and its array, and what people do to them: the words of a script.
+
+use super::array::{Answer, UnitId};
+use super::kernel::{Kernel, Link};
+use crate::psa::event::Event;
+use crate::psa::path::Usage;
+use crate::psa::table::model::Message;
+use crate::psa::units::{Hctl, Millis, Sectors};
+use crate::scsi::cdb::Command;
+use crate::scsi::outcome::Outcome;
+use crate::scsi::tpgs::{AccessState, StatusCode};
+
+/// One line of a script.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// Commands down the path come back at once.
+    LinkDown(Hctl),
+    /// Commands down the path do not come back.
+    Hang(Hctl),
+    /// The path works again; what was out on it is carried out now.
+    LinkUp(Hctl),
+    /// The SCSI device is removed (`echo 1 > delete`, dev_loss_tmo).
+    Delete(Hctl),
+    /// The SCSI device is found by a scan, unless it is there.
+    Add(Hctl),
+    /// The array changes access states by itself, or for another host.
+    Access(UnitId, Vec<(u16, AccessState)>),
+    /// The array sets PREF of a group, and clears that of the others.
+    Prefer(UnitId, u16),
+    /// The LUN of a path leads to another unit, or to none; with `true` the array says so.
+    Remap(Hctl, Option<UnitId>, bool),
+    /// The unit gets another size.
+    Resize(UnitId, Sectors),
+    /// Somebody uses the disk from now on; nobody, if the list is empty.
+    Use(Hctl, Vec<Usage>),
+    /// A path answers a command with this from now on, or honestly again.
+    Lie(Hctl, Command, Option<Answer>),
+    /// The next so many table loads for a unit's map are refused with this errno.
+    RefuseTables(UnitId, i32, u32),
+    /// The unit's map gets so many users.
+    Open(UnitId, u32),
+    /// Somebody sends a message to the unit's map.
+    Message(UnitId, Message),
+    /// Somebody leaves the unit's map suspended.
+    Suspend(UnitId),
+    /// Somebody removes the unit's map, unless it is open.
+    RemoveMap(UnitId),
+    /// The agent is killed and starts again at once.
+    RestartAgent,
+}
+
+impl Kernel {
+    /// The name of the map of a unit.
+    #[must_use]
+    pub fn map_of(&self, unit: UnitId) -> Option<String> {
+        let uuid = format!("mpath-{}", self.array.unit(unit)?.wwid());
+        let found = self.maps.iter().find(|(_, map)| map.dm.uuid() == uuid);
+        found.map(|(name, _)| name.clone())
+    }
+
+    /// Carries out a line of a script; [`Fault::RestartAgent`] is not for the kernel.
+    pub fn suffer(&mut self, now: Millis, fault: &Fault) {
+        match fault {
+            Fault::LinkDown(path) => self.set_link(now, *path, Link::Down),
+            Fault::Hang(path) => self.set_link(now, *path, Link::Hung),
+            Fault::LinkUp(path) => self.set_link(now, *path, Link::Up),
+            Fault::Delete(path) => self.delete(now, *path),
+            Fault::Add(path) => {
+                if self.disks.contains_key(path) || !self.templates.contains_key(path) {
+                    return;
+                }
+                self.scan(*path);
+                self.tell_facts(now, *path);
+            }
+            Fault::Access(unit, states) => {
+                self.array
+                    .set_access(*unit, states, StatusCode::Implicit, None);
+            }
+            Fault::Prefer(unit, preferred) => {
+                if let Some(unit) = self.array.unit_mut(*unit) {
+                    for (id, group) in &mut unit.groups {
+                        group.preferred = id == preferred;
+                    }
+                }
+            }
+            Fault::Remap(path, unit, attention) => self.array.remap(*path, *unit, *attention),
+            Fault::Resize(unit, size) => self.array.resize(*unit, *size),
+            Fault::Use(path, usage) => {
+                let disk = self.disks.get_mut(path);
+                if let Some(block) = disk.and_then(|disk| disk.facts.block.as_mut()) {
+                    block.usage.clone_from(usage);
+                    self.tell_facts(now, *path);
+                }
+            }
+            Fault::Lie(path, command, answer) => {
+                self.array.lie(*path, command.clone(), answer.clone());
+            }
+            Fault::RefuseTables(unit, errno, times) => {
+                if let Some(unit) = self.array.unit(*unit) {
+                    let uuid = format!("mpath-{}", unit.wwid());
+                    self.refusals.insert(uuid, (*errno, *times));
+                }
+            }
+            Fault::Open(unit, users) => {
+                let name = self.map_of(*unit);
+                if let Some(map) = name.and_then(|name| self.maps.get_mut(&name)) {
+                    map.dm.open_count = *users;
+                }
+            }
+            Fault::Message(unit, message) => {
+                if let Some(name) = self.map_of(*unit)
+                    && self.message(&name, message).is_ok()
+                {
+                    self.event_of(now, &name);
+                }
+            }
+            Fault::Suspend(unit) => {
+                if let Some(name) = self.map_of(*unit) {
+                    if let Some(map) = self.maps.get_mut(&name) {
+                        map.dm.suspend();
+                    }
+                    self.event_of(now, &name);
+                }
+            }
+            Fault::RemoveMap(unit) => {
+                if let Some(name) = self.map_of(*unit)
+                    && self
+                        .maps
+                        .get(&name)
+                        .is_some_and(|map| map.dm.open_count == 0)
+                {
+                    self.event_of(now, &name);
+                    self.remove(&name);
+                }
+            }
+            Fault::RestartAgent => {}
+        }
+    }
+
+    fn set_link(&mut self, now: Millis, path: Hctl, link: Link) {
+        let lost = self.nexus_loss;
+        let Some(disk) = self.disks.get_mut(&path) else {
+            return;
+        };
+        let before = std::mem::replace(&mut disk.link, link);
+        let state = if link == Link::Down {
+            "transport-offline"
+        } else {
+            "running"
+        };
+        state.clone_into(&mut disk.facts.device_state);
+        if before == Link::Hung && link != Link::Hung {
+            self.release(now, path);
+        }
+        if before == Link::Down && link == Link::Up && lost {
+            self.array.attend(path, 0x29, 0x07);
+        }
+    }
+
+    fn delete(&mut self, now: Millis, path: Hctl) {
+        let Some(disk) = self.disks.remove(&path) else {
+            return;
+        };
+        self.devs.remove(&disk.dev());
+        if let Some(run) = disk.waiting {
+            self.end(now, run, Some(Outcome::Gone));
+        }
+        self.tell(now, Event::PathGone(path));
+    }
+}

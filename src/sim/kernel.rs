@@ -1,0 +1,637 @@
+//! A simulated host: disks, what it takes to send commands down them, and the queue of what is under way.
+//!
+//! Input: [`Action`]s of the world, [`super::fault::Fault`]s of a script, and the time. Output: [`Event`]s, through
+//! [`Kernel::pop`]. Whatever takes time waits in one queue, by time and then in the order of asking, so a run is
+//! determined by its seed alone. Latencies vary within [`Pace`].
+//!
+//! What it knows of commands (kernel.md 4): a path that is down answers DID_NO_CONNECT; one that hangs answers when
+//! it is released, and until the agent's deadline nothing is said of it, then [`Outcome::Overdue`]; the command stays
+//! out, and a path with such an orphan takes no other. Unit attentions are repeated by the mid-layer and told by a
+//! uevent. Left out: error recovery of a host, tags, the kernel's own timeouts.
+
+use super::array::{Array, UnitId};
+use super::dm::Series;
+use super::maps::{Job, SimMap};
+use super::rng::Rng;
+use crate::psa::action::{Action, Notice};
+use crate::psa::adapter::{AdapterFacts, TargetFacts, Transport};
+use crate::psa::event::{Event, Examination, Reply, UnitAttention};
+use crate::psa::memory::Memory;
+use crate::psa::path::{BlockFacts, Handler, PathFacts, Usage};
+use crate::psa::units::{DevT, Hctl, Millis, Sectors};
+use crate::scsi::cdb::Command;
+use crate::scsi::inquiry::Tpgs;
+use crate::scsi::outcome::Outcome;
+use crate::scsi::sense::{Sense, SenseMeaning, UnitAttentionKind};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// How long things take, in milliseconds: from, to.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// A SCSI command.
+    pub command: (u64, u64),
+    /// A step on a map.
+    pub step: (u64, u64),
+    /// An event on its way to the world. Events about one map keep their order.
+    pub event: (u64, u64),
+}
+
+impl Pace {
+    /// Everything takes a millisecond, always: for examples that people read.
+    pub const STEADY: Pace = Pace {
+        command: (1, 1),
+        step: (1, 1),
+        event: (1, 1),
+    };
+    /// Things overtake one another.
+    pub const VARIED: Pace = Pace {
+        command: (1, 40),
+        step: (1, 60),
+        event: (0, 300),
+    };
+}
+
+/// The way to the target port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Link {
+    /// Commands get through.
+    Up,
+    /// They come back at once: the rport is gone, the session lost.
+    Down,
+    /// They do not come back.
+    Hung,
+}
+
+/// A SCSI disk of the host.
+#[derive(Debug, Clone)]
+pub struct Disk {
+    pub(super) facts: PathFacts,
+    pub(super) link: Link,
+    /// A command is out whose examination has ended without it.
+    pub(super) orphan: bool,
+    /// The examination whose command is out while the path hangs.
+    pub(super) waiting: Option<Run>,
+    /// Ticket of the examination that is under way.
+    examined: Option<u64>,
+}
+
+impl Disk {
+    /// Its number.
+    #[must_use]
+    pub fn dev(&self) -> DevT {
+        self.facts
+            .block
+            .as_ref()
+            .map_or(DevT { major: 0, minor: 0 }, |block| block.dev)
+    }
+
+    /// Its facts as sysfs has them.
+    #[must_use]
+    pub fn facts(&self) -> &PathFacts {
+        &self.facts
+    }
+
+    /// The way to the target port.
+    #[must_use]
+    pub fn link(&self) -> Link {
+        self.link
+    }
+
+    /// Who uses it other than dm-multipath.
+    #[must_use]
+    pub fn usage(&self) -> &[Usage] {
+        self.facts
+            .block
+            .as_ref()
+            .map_or(&[], |block| block.usage.as_slice())
+    }
+}
+
+/// An examination under way.
+#[derive(Debug, Clone)]
+pub(super) struct Run {
+    path: Hctl,
+    sg: String,
+    ticket: u64,
+    /// The first is out.
+    commands: VecDeque<Command>,
+    replies: Vec<Reply>,
+    deadline: Millis,
+    sent: Millis,
+}
+
+/// Something that will happen.
+#[derive(Debug, Clone)]
+pub(super) enum Pending {
+    Deliver(Event),
+    Command(Run),
+    /// The agent stops waiting for the command that it sent at this time.
+    Deadline(Hctl, u64, Millis),
+    Step(Job),
+    /// The agent reads a map because of a dm event.
+    Observe(String),
+}
+
+/// What went on, for the checks of a test.
+#[derive(Debug, Clone, Default)]
+pub struct Ledger {
+    /// Writes that reached their logical unit.
+    pub writes: u64,
+    /// I/O errors that a user of a map got: when, and which map.
+    pub io_errors: Vec<(Millis, String)>,
+    /// Writes that reached another logical unit than that of the map: when, which map, through which path.
+    pub wrong_writes: Vec<(Millis, String, Hctl)>,
+    /// The longest time that I/O to a map was held back.
+    pub longest_stall: Millis,
+    /// Tables that became live.
+    pub tables: u64,
+    /// Messages that were sent, by map.
+    pub messages: u64,
+    /// When a map was told to fail I/O without a path, by message or by table.
+    pub queueing_ended: Vec<(Millis, String)>,
+    /// Examinations carried out.
+    pub examinations: u64,
+    /// Rules of the interface that the world broke.
+    pub violations: Vec<String>,
+}
+
+/// The host and the array behind it.
+#[derive(Debug, Clone)]
+pub struct Kernel {
+    /// The array.
+    pub array: Array,
+    /// How long things take.
+    pub pace: Pace,
+    /// A path that comes back reports the loss of its nexus (29/07), as FC and iSCSI do.
+    pub nexus_loss: bool,
+    /// Device handlers are loaded: a disk with TPGS gets `alua`.
+    pub handlers: bool,
+    /// What went on.
+    pub ledger: Ledger,
+    /// What the agent has stored.
+    pub memory: Memory,
+    pub(super) series: Series,
+    pub(super) disks: BTreeMap<Hctl, Disk>,
+    /// What a path is when it is found again, by address.
+    pub(super) templates: BTreeMap<Hctl, PathFacts>,
+    pub(super) devs: BTreeMap<DevT, Hctl>,
+    pub(super) maps: BTreeMap<String, SimMap>,
+    /// Which map has a disk open.
+    pub(super) holders: BTreeMap<DevT, String>,
+    /// Groups of units whose handler was told to spare STPGs.
+    pub(super) optimize: BTreeSet<(UnitId, u16)>,
+    /// Table loads to be refused: by map UUID, errno and how often.
+    pub(super) refusals: BTreeMap<String, (i32, u32)>,
+    marks: BTreeMap<DevT, bool>,
+    queue: BTreeMap<(Millis, u64), Pending>,
+    asked: u64,
+    next_disk: u32,
+    next_map: u32,
+    pub(super) rng: Rng,
+}
+
+impl Kernel {
+    /// A host without disks.
+    #[must_use]
+    pub fn new(series: Series, pace: Pace, seed: u64) -> Kernel {
+        Kernel {
+            array: Array::default(),
+            pace,
+            nexus_loss: false,
+            handlers: true,
+            ledger: Ledger::default(),
+            memory: Memory::default(),
+            series,
+            disks: BTreeMap::new(),
+            templates: BTreeMap::new(),
+            devs: BTreeMap::new(),
+            maps: BTreeMap::new(),
+            holders: BTreeMap::new(),
+            optimize: BTreeSet::new(),
+            refusals: BTreeMap::new(),
+            marks: BTreeMap::new(),
+            queue: BTreeMap::new(),
+            asked: 0,
+            next_disk: 0,
+            next_map: 0,
+            rng: Rng::new(seed),
+        }
+    }
+
+    /// Adds a path over this transport to a unit through a port of a group, and scans it; nobody is told.
+    pub fn cable(&mut self, path: Hctl, transport: Transport, unit: UnitId, group: u16, port: u16) {
+        self.array.connect(path, unit, group, port);
+        let name = format!("host{}", path.host);
+        let template = PathFacts {
+            hctl: path,
+            block: None,
+            sg: None,
+            device_type: 0,
+            device_state: "running".to_owned(),
+            handler: Handler::Detached,
+            transport,
+            adapter: AdapterFacts {
+                key: format!("{}.{name}", transport.as_str()),
+                identifier: format!("{}.{name}", transport.as_str()),
+                driver: "simulated".to_owned(),
+                link_state: "link-up".to_owned(),
+                description: String::new(),
+            },
+            target: TargetFacts {
+                identifier: format!("{}.port{port}", transport.as_str()),
+                details: String::new(),
+                port_state: None,
+                portal: None,
+            },
+        };
+        self.templates.insert(path, template);
+        self.scan(path);
+    }
+
+    /// Finds a disk at an address: it gets a new number, which no disk had before.
+    pub(super) fn scan(&mut self, path: Hctl) {
+        let Some(template) = self.templates.get(&path) else {
+            return;
+        };
+        let n = self.next_disk;
+        self.next_disk += 1;
+        let dev = DevT {
+            major: 8,
+            minor: n * 16,
+        };
+        let unit = self.array.unit_at(path);
+        let alua = self.handlers && unit.is_some_and(|unit| unit.tpgs != Tpgs::None);
+        let facts = PathFacts {
+            block: Some(BlockFacts {
+                name: disk_name(n),
+                dev,
+                size: unit.map_or(Sectors(0), |unit| unit.size),
+                read_only: false,
+                max_io_bytes: 0,
+                queue_depth: 32,
+                rotational: false,
+                usage: Vec::new(),
+            }),
+            sg: Some(format!("sg{n}")),
+            handler: if alua {
+                Handler::Attached("alua".to_owned())
+            } else {
+                Handler::Detached
+            },
+            ..template.clone()
+        };
+        self.devs.insert(dev, path);
+        self.disks.insert(
+            path,
+            Disk {
+                facts,
+                link: Link::Up,
+                orphan: false,
+                waiting: None,
+                examined: None,
+            },
+        );
+    }
+
+    /// The disks by address.
+    pub fn disks(&self) -> impl Iterator<Item = (&Hctl, &Disk)> {
+        self.disks.iter()
+    }
+
+    /// A disk by address.
+    #[must_use]
+    pub fn disk(&self, path: Hctl) -> Option<&Disk> {
+        self.disks.get(&path)
+    }
+
+    /// The path of a disk that is there.
+    #[must_use]
+    pub fn path_of(&self, dev: DevT) -> Option<Hctl> {
+        self.devs.get(&dev).copied()
+    }
+
+    /// Whether udev was told that a disk is a path of ours.
+    #[must_use]
+    pub fn mark(&self, dev: DevT) -> Option<bool> {
+        self.marks.get(&dev).copied()
+    }
+
+    /// When the next thing happens.
+    #[must_use]
+    pub fn next_time(&self) -> Option<Millis> {
+        self.queue.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// What happens next, if that is due: the time and the events that come of it.
+    pub fn pop(&mut self, now: Millis) -> Option<(Millis, Vec<Event>)> {
+        if self.next_time()? > now {
+            return None;
+        }
+        let ((at, _), pending) = self.queue.pop_first()?;
+        let events = match pending {
+            Pending::Deliver(event) => vec![event],
+            Pending::Command(run) => self.command_ends(at, run),
+            Pending::Deadline(path, ticket, sent) => self.deadline(path, ticket, sent),
+            Pending::Step(job) => self.step(at, job),
+            Pending::Observe(name) => self.observe_later(at, &name),
+        };
+        Some((at, events))
+    }
+
+    /// Carries out an action; its answer comes through [`Kernel::pop`]. Notices are given back.
+    pub fn carry_out(&mut self, now: Millis, action: Action) -> Option<Notice> {
+        match action {
+            Action::Examine {
+                path,
+                sg,
+                ticket,
+                commands,
+                deadline,
+                ..
+            } => {
+                let run = Run {
+                    path,
+                    sg,
+                    ticket,
+                    commands: commands.into(),
+                    replies: Vec::new(),
+                    deadline,
+                    sent: now,
+                };
+                self.examine(now, run);
+            }
+            Action::Map {
+                name,
+                uuid,
+                ticket,
+                steps,
+            } => self.submit(now, Job::new(name, uuid, ticket, steps)),
+            Action::RefreshFacts(path) => self.tell_facts(now, path),
+            Action::MarkOwner { dev, owned, .. } => {
+                self.marks.insert(dev, owned);
+                if let Some(path) = self.path_of(dev) {
+                    self.tell_facts(now, path);
+                }
+            }
+            Action::ForgetOwner(dev) => {
+                self.marks.remove(&dev);
+            }
+            Action::Remember(memory) => self.memory = memory,
+            Action::Notify(notice) => return Some(notice),
+        }
+        None
+    }
+
+    /// What an agent learns when it starts: all paths, all maps, and that these are all. In which order the two
+    /// listings come is left to chance, as they come from two threads. What was under way for the agent before is
+    /// lost; steps on a map that were not reached are never taken.
+    pub fn enumerate(&mut self) -> Vec<Event> {
+        self.queue.clear();
+        for disk in self.disks.values_mut() {
+            disk.examined = None;
+            disk.waiting = None;
+            disk.orphan = false;
+        }
+        for map in self.maps.values_mut() {
+            map.busy = None;
+            map.observation_due = false;
+        }
+        let facts = self.disks.values().map(|disk| disk.facts.clone());
+        let mut paths: Vec<Event> = facts.map(|f| Event::PathSeen(Box::new(f))).collect();
+        paths.push(Event::PathsListed(self.disks.keys().copied().collect()));
+        let maps = self.maps.values().map(|map| map.dm.observe());
+        let mut maps: Vec<Event> = maps.map(|m| Event::MapSeen(Box::new(m))).collect();
+        maps.push(Event::MapsListed(self.maps.keys().cloned().collect()));
+        if self.rng.chance(50) {
+            std::mem::swap(&mut paths, &mut maps);
+        }
+        paths.extend(maps);
+        paths
+    }
+
+    pub(super) fn later(&mut self, at: Millis, pending: Pending) {
+        self.asked += 1;
+        self.queue.insert((at, self.asked), pending);
+    }
+
+    pub(super) fn tell(&mut self, now: Millis, event: Event) {
+        let at = now.after(self.some(self.pace.event));
+        self.later(at, Pending::Deliver(event));
+    }
+
+    /// The facts of a path as they are when they are read, which is now.
+    pub(super) fn tell_facts(&mut self, now: Millis, path: Hctl) {
+        let event = match self.disks.get(&path) {
+            Some(disk) => Event::PathSeen(Box::new(disk.facts.clone())),
+            None => Event::PathGone(path),
+        };
+        self.tell(now, event);
+    }
+
+    pub(super) fn some(&mut self, (low, high): (u64, u64)) -> Millis {
+        Millis(self.rng.between(low, high))
+    }
+
+    /// A number for a new map.
+    pub(super) fn new_map_dev(&mut self) -> DevT {
+        let minor = self.next_map;
+        self.next_map += 1;
+        DevT { major: 252, minor }
+    }
+
+    fn examine(&mut self, now: Millis, run: Run) {
+        self.ledger.examinations += 1;
+        let refusal = match self.disks.get_mut(&run.path) {
+            Some(disk) if disk.facts.sg.as_ref() == Some(&run.sg) => {
+                if let Some(other) = disk.examined.replace(run.ticket) {
+                    self.ledger.violations.push(format!(
+                        "path {} was examined while examination {other} was out",
+                        run.path
+                    ));
+                }
+                disk.orphan.then_some(Outcome::Overdue)
+            }
+            _ => Some(Outcome::Gone),
+        };
+        if let Some(outcome) = refusal {
+            self.end(now, run, Some(outcome));
+            return;
+        }
+        self.send(now, run);
+    }
+
+    /// Sends the next command of an examination.
+    fn send(&mut self, now: Millis, mut run: Run) {
+        if run.commands.is_empty() {
+            self.end(now, run, None);
+            return;
+        }
+        run.sent = now;
+        let at = now.after(self.some(self.pace.command));
+        self.later(at, Pending::Command(run));
+    }
+
+    /// A command comes back, or would if the path did not hang.
+    fn command_ends(&mut self, now: Millis, mut run: Run) -> Vec<Event> {
+        let Some(disk) = self.disks.get_mut(&run.path) else {
+            return self.end(now, run, Some(Outcome::Gone));
+        };
+        if disk.facts.sg.as_ref() != Some(&run.sg) {
+            return self.end(now, run, Some(Outcome::Gone));
+        }
+        match disk.link {
+            Link::Down => return self.end(now, run, Some(Outcome::NoConnect(1))),
+            Link::Hung => {
+                let at = run.sent.after(run.deadline);
+                let due = Pending::Deadline(run.path, run.ticket, run.sent);
+                disk.waiting = Some(run);
+                self.later(at, due);
+                return Vec::new();
+            }
+            Link::Up => {}
+        }
+        let Some(command) = run.commands.front().cloned() else {
+            return self.end(now, run, None);
+        };
+        let mut answer = self.array.execute(run.path, &command);
+        while let Some(kind) = attention(&answer.outcome) {
+            self.tell_attention(now, run.path, kind);
+            answer = self.array.execute(run.path, &command);
+        }
+        let on = matches!(answer.outcome, Outcome::Good | Outcome::CheckCondition(_));
+        if !on {
+            return self.end(now, run, Some(answer.outcome));
+        }
+        run.commands.pop_front();
+        run.replies.push(Reply {
+            command,
+            data: if answer.outcome == Outcome::Good {
+                answer.data
+            } else {
+                Vec::new()
+            },
+            outcome: answer.outcome,
+        });
+        self.send(now, run);
+        Vec::new()
+    }
+
+    fn deadline(&mut self, path: Hctl, ticket: u64, sent: Millis) -> Vec<Event> {
+        let Some(disk) = self.disks.get_mut(&path) else {
+            return Vec::new();
+        };
+        match disk.waiting.take() {
+            Some(run) if run.ticket == ticket && run.sent == sent => {
+                disk.orphan = true;
+                let now = sent.after(run.deadline);
+                self.end(now, run, Some(Outcome::Overdue))
+            }
+            other => {
+                disk.waiting = other;
+                Vec::new()
+            }
+        }
+    }
+
+    /// An examination ends; with an outcome, that of the command that is out. The answer takes its time, too.
+    pub(super) fn end(&mut self, now: Millis, mut run: Run, last: Option<Outcome>) -> Vec<Event> {
+        if let (Some(outcome), Some(command)) = (last, run.commands.pop_front()) {
+            run.replies.push(Reply {
+                command,
+                outcome,
+                data: Vec::new(),
+            });
+        }
+        if let Some(disk) = self.disks.get_mut(&run.path)
+            && disk.examined == Some(run.ticket)
+        {
+            disk.examined = None;
+        }
+        self.tell(
+            now,
+            Event::Examined(Box::new(Examination {
+                path: run.path,
+                ticket: run.ticket,
+                replies: run.replies,
+            })),
+        );
+        Vec::new()
+    }
+
+    /// A path that hung goes on: the command that is out is carried out now.
+    pub(super) fn release(&mut self, now: Millis, path: Hctl) {
+        let Some(disk) = self.disks.get_mut(&path) else {
+            return;
+        };
+        disk.orphan = false;
+        if let Some(run) = disk.waiting.take() {
+            self.later(now, Pending::Command(run));
+        }
+    }
+
+    pub(super) fn tell_attention(&mut self, now: Millis, path: Hctl, kind: UnitAttentionKind) {
+        let kind = match kind {
+            UnitAttentionKind::InquiryDataHasChanged => UnitAttention::InquiryDataHasChanged,
+            UnitAttentionKind::ReportedLunsDataHasChanged => {
+                UnitAttention::ReportedLunsDataHasChanged
+            }
+            UnitAttentionKind::PowerOnResetOccurred => UnitAttention::PowerOnResetOccurred,
+            UnitAttentionKind::ModeParametersChanged => UnitAttention::ModeParametersChanged,
+            UnitAttentionKind::AsymmetricAccessStateChanged => {
+                UnitAttention::AsymmetricAccessStateChanged
+            }
+            UnitAttentionKind::CapacityDataHasChanged => {
+                self.reread_capacity(path);
+                UnitAttention::CapacityDataHasChanged
+            }
+            UnitAttentionKind::ThinProvisioningSoftThresholdReached => {
+                UnitAttention::ThinProvisioningSoftThresholdReached
+            }
+            UnitAttentionKind::ImplicitTransitionFailed | UnitAttentionKind::Other => return,
+        };
+        self.tell(now, Event::UnitAttention { path, kind });
+    }
+
+    /// udev's rule rescans a disk whose capacity changed.
+    fn reread_capacity(&mut self, path: Hctl) {
+        let size = self.array.unit_at(path).map(|unit| unit.size);
+        let disk = self.disks.get_mut(&path);
+        if let (Some(size), Some(block)) = (size, disk.and_then(|d| d.facts.block.as_mut())) {
+            block.size = size;
+        }
+    }
+}
+
+/// The unit attention in an outcome.
+pub(super) fn attention(outcome: &Outcome) -> Option<UnitAttentionKind> {
+    match outcome.sense().map(Sense::meaning) {
+        Some(SenseMeaning::UnitAttention(kind)) => Some(kind),
+        _ => None,
+    }
+}
+
+/// `sda`, ..., `sdz`, `sdaa`: as `sd_format_disk_name` counts.
+fn disk_name(n: u32) -> String {
+    let mut letters = Vec::new();
+    let mut n = n;
+    loop {
+        letters.push(b'a' + (n % 26) as u8);
+        if n < 26 {
+            break;
+        }
+        n = n / 26 - 1;
+    }
+    letters.reverse();
+    format!("sd{}", String::from_utf8_lossy(&letters))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::disk_name;
+
+    #[test]
+    fn disks_are_named_as_the_kernel_does() {
+        let names: Vec<String> = [0, 25, 26, 701, 702].map(disk_name).into();
+        assert_eq!(names, ["sda", "sdz", "sdaa", "sdzz", "sdaaa"]);
+    }
+}

@@ -1,0 +1,561 @@
+//! Maps of the simulated host: the steps of the agent on them, and the I/O of their users.
+//!
+//! A step takes its time, and the world goes on meanwhile: a disk may vanish between any two of them, also between
+//! the load of a table and its becoming live. The choice of groups and paths is that of [`super::dm::Multipath`];
+//! here are the disks below it, and the `alua` handler's part in an activation (kernel.md 1.5, 2.2).
+//!
+//! Left out: activation takes no time and a group that is in transition holds I/O back without another activation;
+//! the handler's cache of access states is always true; a reload does not wait for I/O in flight.
+
+use super::dm::{Io, Multipath, errno};
+use super::kernel::{Kernel, Link, Pending, attention};
+use crate::psa::action::MapStep;
+use crate::psa::event::{Event, MapError};
+use crate::psa::path::Handler;
+use crate::psa::table::model::{Map, Message, Table};
+use crate::psa::units::{DevT, Hctl, Millis};
+use crate::scsi::cdb::Command;
+use crate::scsi::outcome::Outcome;
+use crate::scsi::tpgs::AccessState;
+use std::collections::{BTreeSet, VecDeque};
+
+/// `EIO`, `ENODEV`: not refusals of dm, so not among those of the model.
+const ENODEV: i32 = 19;
+
+/// Timeout of an I/O on a disk (`queue/io_timeout`).
+const IO_TIMEOUT: Millis = Millis(30_000);
+
+/// A map with what hangs on it.
+#[derive(Debug, Clone)]
+pub struct SimMap {
+    /// The map itself.
+    pub dm: Multipath,
+    /// Ticket of the action that is under way.
+    pub(super) busy: Option<u64>,
+    pub(super) observation_due: bool,
+    /// Events about a map keep their order.
+    last_told: Millis,
+    /// I/O is held back since then.
+    pub stalled_since: Option<Millis>,
+    /// The path that an I/O is stuck on, and since when.
+    stuck: Option<(DevT, Millis)>,
+}
+
+impl SimMap {
+    pub(super) fn new(dm: Multipath) -> SimMap {
+        SimMap {
+            dm,
+            busy: None,
+            observation_due: false,
+            last_told: Millis(0),
+            stalled_since: None,
+            stuck: None,
+        }
+    }
+}
+
+/// The steps of an action, taken apart as far as time passes between them.
+#[derive(Debug, Clone)]
+pub(super) struct Job {
+    name: String,
+    uuid: String,
+    ticket: u64,
+    todo: VecDeque<(String, Act)>,
+    /// The map was made by this action.
+    made: bool,
+}
+
+#[derive(Debug, Clone)]
+enum Act {
+    New,
+    Load(Box<Table>),
+    Resume,
+    Message(Message),
+    Remove,
+}
+
+impl Job {
+    pub(super) fn new(name: String, uuid: String, ticket: u64, steps: Vec<MapStep>) -> Job {
+        let mut todo = VecDeque::new();
+        for step in steps {
+            match step {
+                MapStep::Create(table) => todo.extend([
+                    ("create".to_owned(), Act::New),
+                    ("load".to_owned(), Act::Load(Box::new(table))),
+                    ("resume".to_owned(), Act::Resume),
+                ]),
+                MapStep::Reload { table, .. } => todo.extend([
+                    ("load".to_owned(), Act::Load(Box::new(table))),
+                    ("resume".to_owned(), Act::Resume),
+                ]),
+                MapStep::Resume => todo.push_back(("resume".to_owned(), Act::Resume)),
+                MapStep::Message(message) => {
+                    todo.push_back((format!("message {message}"), Act::Message(message)));
+                }
+                MapStep::Remove => todo.push_back(("remove".to_owned(), Act::Remove)),
+                MapStep::Observe => {}
+            }
+        }
+        Job {
+            name,
+            uuid,
+            ticket,
+            todo,
+            made: false,
+        }
+    }
+}
+
+/// What became of a write down a path.
+enum Write {
+    Done,
+    /// It hangs, or the target port is between two states.
+    Stuck,
+    Failed,
+}
+
+impl Kernel {
+    /// The maps by name.
+    pub fn maps(&self) -> impl Iterator<Item = (&String, &SimMap)> {
+        self.maps.iter()
+    }
+
+    /// A map as it is now, by name.
+    #[must_use]
+    pub fn map(&self, name: &str) -> Option<Map> {
+        self.maps.get(name).map(|map| map.dm.observe())
+    }
+
+    pub(super) fn submit(&mut self, now: Millis, job: Job) {
+        let name = self.name_of(&job);
+        if let Some(map) = name.and_then(|name| self.maps.get_mut(&name))
+            && let Some(other) = map.busy.replace(job.ticket)
+        {
+            let (name, ticket) = (&job.name, job.ticket);
+            self.ledger.violations.push(format!(
+                "action {ticket} on map {name} while {other} is under way"
+            ));
+        }
+        let at = now.after(self.some(self.pace.step));
+        self.later(at, Pending::Step(job));
+    }
+
+    /// Maps are addressed by UUID: a name may have changed hands.
+    fn name_of(&self, job: &Job) -> Option<String> {
+        let named = self.maps.get(&job.name);
+        if named.is_some_and(|map| map.dm.uuid() == job.uuid) {
+            return Some(job.name.clone());
+        }
+        let found = self.maps.iter().find(|(_, map)| map.dm.uuid() == job.uuid);
+        found.map(|(name, _)| name.clone())
+    }
+
+    /// Takes the next step of an action.
+    pub(super) fn step(&mut self, now: Millis, mut job: Job) -> Vec<Event> {
+        let Some((what, act)) = job.todo.pop_front() else {
+            return self.job_ends(now, job, Ok(()));
+        };
+        if let Err((errno, reason)) = self.act(now, &job, act) {
+            let error = MapError {
+                step: what,
+                errno: Some(errno),
+                reason,
+            };
+            if job.made
+                && let Some(name) = self.name_of(&job)
+            {
+                self.remove(&name);
+            }
+            return self.job_ends(now, job, Err(error));
+        }
+        job.made |= what == "create";
+        if job.todo.is_empty() {
+            return self.job_ends(now, job, Ok(()));
+        }
+        let at = now.after(self.some(self.pace.step));
+        self.later(at, Pending::Step(job));
+        Vec::new()
+    }
+
+    fn job_ends(&mut self, now: Millis, job: Job, result: Result<(), MapError>) -> Vec<Event> {
+        let name = self.name_of(&job);
+        if let Some(map) = name.as_ref().and_then(|name| self.maps.get_mut(name))
+            && map.busy == Some(job.ticket)
+        {
+            map.busy = None;
+        }
+        let observed = name.as_deref().and_then(|name| self.map(name));
+        let event = Event::MapDone {
+            map: job.name,
+            ticket: job.ticket,
+            result,
+            observed: observed.map(Box::new),
+        };
+        self.tell_map(now, name.as_deref(), event);
+        Vec::new()
+    }
+
+    /// An event about a map; it does not overtake the one before it.
+    fn tell_map(&mut self, now: Millis, name: Option<&str>, event: Event) {
+        let mut at = now.after(self.some(self.pace.event));
+        if let Some(map) = name.and_then(|name| self.maps.get_mut(name)) {
+            at = at.max(map.last_told);
+            map.last_told = at;
+        }
+        self.later(at, Pending::Deliver(event));
+    }
+
+    fn act(&mut self, now: Millis, job: &Job, act: Act) -> Result<(), (i32, String)> {
+        let found = self.name_of(job);
+        if let Act::New = act {
+            if found.is_some() || self.maps.contains_key(&job.name) {
+                return Err((errno::EBUSY, "a map of this name or UUID exists".to_owned()));
+            }
+            let dev = self.new_map_dev();
+            let dm = Multipath::new(self.series, &job.name, &job.uuid, dev);
+            let mut map = SimMap::new(dm);
+            map.busy = Some(job.ticket);
+            self.maps.insert(job.name.clone(), map);
+            return Ok(());
+        }
+        let name = found.ok_or((errno::ENXIO, "no such map".to_owned()))?;
+        let event_nr = self.maps.get(&name).map(|map| map.dm.event_nr());
+        let plain = |errno: i32| (errno, "refused".to_owned());
+        match act {
+            Act::New => {}
+            Act::Load(table) => self.load(&name, &table)?,
+            Act::Resume => self.resume(now, &name).map_err(plain)?,
+            Act::Message(message) => {
+                self.ledger.messages += 1;
+                if message == Message::FailIfNoPath {
+                    self.ledger.queueing_ended.push((now, name.clone()));
+                }
+                self.message(&name, &message).map_err(plain)?;
+            }
+            Act::Remove => {
+                if self
+                    .maps
+                    .get(&name)
+                    .is_some_and(|map| map.dm.open_count > 0)
+                {
+                    return Err((errno::EBUSY, "it is open".to_owned()));
+                }
+                self.remove(&name);
+            }
+        }
+        if event_nr != self.maps.get(&name).map(|map| map.dm.event_nr()) {
+            self.event_of(now, &name);
+        }
+        Ok(())
+    }
+
+    /// A message to a map, whoever sends it.
+    pub(super) fn message(&mut self, name: &str, message: &Message) -> Result<(), i32> {
+        let map = self.maps.get_mut(name).ok_or(errno::ENXIO)?;
+        map.dm.message(message)
+    }
+
+    /// Removes a map; its disks are free.
+    pub(super) fn remove(&mut self, name: &str) {
+        self.maps.remove(name);
+        self.holders.retain(|_, holder| holder != name);
+    }
+
+    fn load(&mut self, name: &str, table: &Table) -> Result<(), (i32, String)> {
+        let uuid = self.maps.get(name).map(|map| map.dm.uuid().to_owned());
+        if let Some((errno, times)) = uuid.and_then(|uuid| self.refusals.get_mut(&uuid))
+            && *times > 0
+        {
+            *times -= 1;
+            return Err((*errno, "refused as the script wants it".to_owned()));
+        }
+        let asked = table.handler.as_ref();
+        let mut devs = BTreeSet::new();
+        for path in table.paths() {
+            devs.insert(path.dev);
+            self.open(name, path.dev, table)?;
+        }
+        for dev in &devs {
+            self.attach(
+                name,
+                *dev,
+                asked.map(|h| (h.name.as_str(), h.args.as_slice())),
+            );
+        }
+        let map = self.maps.get_mut(name).ok_or((ENODEV, String::new()))?;
+        map.dm
+            .load(table)
+            .map_err(|errno| (errno, "the kernel refuses the table".to_owned()))?;
+        for dev in devs {
+            self.holders.insert(dev, name.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Opens a disk for a table; one that the map holds already needs no opening.
+    fn open(&self, name: &str, dev: DevT, table: &Table) -> Result<(), (i32, String)> {
+        let holder = self.holders.get(&dev);
+        let disk = self.devs.get(&dev).and_then(|path| self.disks.get(path));
+        if holder.is_some_and(|holder| holder != name) {
+            return Err((errno::EBUSY, format!("{dev} belongs to another map")));
+        }
+        if holder.is_none() {
+            let disk = disk.ok_or_else(|| (ENODEV, format!("{dev} is gone")))?;
+            if disk.link() == Link::Down {
+                return Err((errno::ENXIO, format!("{dev} is offline")));
+            }
+            if !disk.usage().is_empty() {
+                return Err((errno::EBUSY, format!("{dev} is in use")));
+            }
+        }
+        let size = disk.and_then(|disk| disk.facts().block.as_ref().map(|block| block.size));
+        // dm lets a disk pass whose size is not known.
+        if size.is_some_and(|size| size.0 != 0 && size < table.length) {
+            return Err((errno::EINVAL, format!("{dev} is too small")));
+        }
+        Ok(())
+    }
+
+    /// Device handlers come with the table, and keep what they were told last.
+    fn attach(&mut self, name: &str, dev: DevT, asked: Option<(&str, &[String])>) {
+        let Some(path) = self.path_of(dev) else {
+            return;
+        };
+        let Some(disk) = self.disks.get_mut(&path) else {
+            return;
+        };
+        if let (Handler::Detached, Some((handler, _))) = (&disk.facts.handler, asked) {
+            disk.facts.handler = Handler::Attached(handler.to_owned());
+        }
+        let Handler::Attached(handler) = disk.facts.handler.clone() else {
+            return;
+        };
+        if let Some(map) = self.maps.get_mut(name) {
+            map.dm.attach(dev, &handler);
+        }
+        if let (Some((_, [argument, ..])), Some(lun)) = (asked, self.array.lun(path))
+            && let Some(unit) = lun.unit
+        {
+            if argument == "1" {
+                self.optimize.insert((unit, lun.group));
+            } else {
+                self.optimize.remove(&(unit, lun.group));
+            }
+        }
+    }
+
+    /// Makes the table that was loaded live.
+    pub(super) fn resume(&mut self, now: Millis, name: &str) -> Result<(), i32> {
+        let map = self.maps.get_mut(name).ok_or(errno::ENXIO)?;
+        let queued = map.dm.queues();
+        let swapped = map.dm.has_inactive();
+        map.dm.resume()?;
+        if !swapped {
+            return Ok(());
+        }
+        self.ledger.tables += 1;
+        let devs = map.dm.devs();
+        if queued != Some(false) && map.dm.queues() == Some(false) {
+            self.ledger.queueing_ended.push((now, name.to_owned()));
+        }
+        map.stuck = None;
+        self.holders
+            .retain(|dev, holder| holder != name || devs.contains(dev));
+        Ok(())
+    }
+
+    /// dm raised an event for a map: the agent reads it some time later.
+    pub(super) fn event_of(&mut self, now: Millis, name: &str) {
+        let Some(map) = self.maps.get_mut(name) else {
+            return;
+        };
+        if !std::mem::replace(&mut map.observation_due, true) {
+            let at = now.after(self.some(self.pace.event));
+            self.later(at, Pending::Observe(name.to_owned()));
+        }
+    }
+
+    pub(super) fn observe_later(&mut self, now: Millis, name: &str) -> Vec<Event> {
+        let event = match self.maps.get_mut(name) {
+            Some(map) => {
+                map.observation_due = false;
+                Event::MapSeen(Box::new(map.dm.observe()))
+            }
+            None => Event::MapGone(name.to_owned()),
+        };
+        self.tell_map(now, Some(name), event);
+        Vec::new()
+    }
+
+    /// One write by a user of the map.
+    pub fn io(&mut self, now: Millis, name: &str) {
+        let Some(map) = self.maps.get_mut(name) else {
+            return;
+        };
+        // Without a table its size is 0, and there is nothing to write to.
+        if map.dm.queues().is_none() {
+            return;
+        }
+        if let Some((dev, since)) = map.stuck.take() {
+            let hangs = self.link_of(dev) == Some(Link::Hung);
+            if hangs && now.since(since) < IO_TIMEOUT {
+                self.stall(now, name, Some((dev, since)));
+                return;
+            }
+            if hangs {
+                self.path_error(now, name, dev);
+            }
+        }
+        // Each round takes a path out of use, so it ends.
+        while let Some(map) = self.maps.get_mut(name) {
+            match map.dm.io() {
+                Io::Held => {
+                    self.stall(now, name, None);
+                    return;
+                }
+                Io::Failed => {
+                    self.flows(now, name);
+                    self.ledger.io_errors.push((now, name.to_owned()));
+                    return;
+                }
+                Io::Path(dev, activated) => {
+                    let mut failed = false;
+                    for dev in activated {
+                        match self.activate(now, dev) {
+                            Write::Done => {}
+                            Write::Stuck => {
+                                self.stall(now, name, None);
+                                return;
+                            }
+                            Write::Failed => {
+                                failed = true;
+                                self.path_error(now, name, dev);
+                            }
+                        }
+                    }
+                    if failed {
+                        continue;
+                    }
+                    match self.write(now, name, dev) {
+                        Write::Done => {
+                            self.flows(now, name);
+                            return;
+                        }
+                        Write::Stuck => {
+                            self.stall(now, name, Some((dev, now)));
+                            return;
+                        }
+                        Write::Failed => self.path_error(now, name, dev),
+                    }
+                }
+            }
+        }
+    }
+
+    fn link_of(&self, dev: DevT) -> Option<Link> {
+        let path = self.devs.get(&dev)?;
+        self.disks.get(path).map(|disk| disk.link())
+    }
+
+    fn path_error(&mut self, now: Millis, name: &str, dev: DevT) {
+        if let Some(map) = self.maps.get_mut(name) {
+            map.dm.path_error(dev);
+            self.event_of(now, name);
+        }
+    }
+
+    fn stall(&mut self, now: Millis, name: &str, stuck: Option<(DevT, Millis)>) {
+        if let Some(map) = self.maps.get_mut(name) {
+            map.stuck = stuck;
+            let since = *map.stalled_since.get_or_insert(now);
+            self.ledger.longest_stall = self.ledger.longest_stall.max(now.since(since));
+        }
+    }
+
+    fn flows(&mut self, now: Millis, name: &str) {
+        if let Some(map) = self.maps.get_mut(name)
+            && let Some(since) = map.stalled_since.take()
+        {
+            self.ledger.longest_stall = self.ledger.longest_stall.max(now.since(since));
+        }
+    }
+
+    fn write(&mut self, now: Millis, name: &str, dev: DevT) -> Write {
+        let Some(path) = self.path_of(dev) else {
+            return Write::Failed;
+        };
+        match self.link_of(dev) {
+            Some(Link::Up) => {}
+            Some(Link::Hung) => return Write::Stuck,
+            Some(Link::Down) | None => return Write::Failed,
+        }
+        let written = loop {
+            match self.array.write(path) {
+                Ok(unit) => break unit,
+                Err(outcome) => match attention(&outcome) {
+                    Some(kind) => self.tell_attention(now, path, kind),
+                    None if self.array.access(path) == Some(AccessState::Transitioning) => {
+                        return Write::Stuck;
+                    }
+                    None => return Write::Failed,
+                },
+            }
+        };
+        let uuid = self
+            .array
+            .unit(written)
+            .map(|unit| format!("mpath-{}", unit.wwid()));
+        let map = self.maps.get(name);
+        if map.map(|map| map.dm.uuid()) == uuid.as_deref() {
+            self.ledger.writes += 1;
+        } else {
+            self.ledger.wrong_writes.push((now, name.to_owned(), path));
+        }
+        Write::Done
+    }
+
+    /// `alua_activate`: SET TARGET PORT GROUPS unless it has no use or is to be spared.
+    fn activate(&mut self, now: Millis, dev: DevT) -> Write {
+        let Some(path) = self.path_of(dev) else {
+            return Write::Failed;
+        };
+        match self.link_of(dev) {
+            Some(Link::Up) => {}
+            Some(Link::Hung) => return Write::Stuck,
+            Some(Link::Down) | None => return Write::Failed,
+        }
+        let (Some(lun), Some(unit)) = (self.array.lun(path).copied(), self.array.unit_at(path))
+        else {
+            return Write::Failed;
+        };
+        let (Some(id), Some(group)) = (lun.unit, unit.groups.get(&lun.group)) else {
+            return Write::Done;
+        };
+        let spared =
+            self.optimize.contains(&(id, lun.group)) && !group.preferred && unit.tpgs.implicit();
+        match group.access {
+            _ if !unit.tpgs.explicit() => return Write::Done,
+            AccessState::ActiveOptimized => return Write::Done,
+            AccessState::ActiveNonOptimized if spared => return Write::Done,
+            AccessState::Offline => return Write::Failed,
+            AccessState::Transitioning => return Write::Stuck,
+            _ => {}
+        }
+        let set = Command::SetTargetPortGroups(vec![(lun.group, AccessState::ActiveOptimized)]);
+        loop {
+            let answer = self.array.execute(path, &set);
+            match attention(&answer.outcome) {
+                Some(kind) => self.tell_attention(now, path, kind),
+                None if answer.outcome == Outcome::Good => return Write::Done,
+                None => return Write::Failed,
+            }
+        }
+    }
+
+    /// Who holds a disk: the name of a map.
+    #[must_use]
+    pub fn holder(&self, path: Hctl) -> Option<&str> {
+        let dev = self.disks.get(&path)?.dev();
+        self.holders.get(&dev).map(String::as_str)
+    }
+}

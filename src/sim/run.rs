@@ -1,0 +1,200 @@
+//! The loop: a simulated host below a [`World`], and a virtual clock.
+//!
+//! Time is counted in milliseconds from the start of the simulation. The world's own clock starts at 0 whenever the
+//! agent starts, as in the daemon; the journal has the world's times. Nothing happens by itself: [`Simulation::step`]
+//! goes to the next moment at which something is due, in the kernel or in the world, and I/O is sent to all maps at
+//! every tick of [`Simulation::io_every`]. The same seed and the same script give the same run.
+
+use super::fault::Fault;
+use super::kernel::Kernel;
+use crate::psa::action::{Action, Notice};
+use crate::psa::event::Event;
+use crate::psa::settings::Settings;
+use crate::psa::units::Millis;
+use crate::psa::world::World;
+
+/// What the world was told and what it said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The world's time.
+    pub at: Millis,
+    /// What it was told.
+    pub event: Event,
+    /// What it wants to be done.
+    pub actions: Vec<Action>,
+}
+
+/// Steps at one moment after which a run is stuck in a loop.
+const MOST_STEPS_AT_ONCE: u32 = 200_000;
+
+/// A simulated host with an agent.
+pub struct Simulation {
+    /// What decides.
+    pub world: World,
+    /// What it decides about.
+    pub kernel: Kernel,
+    /// The agent's settings.
+    pub settings: Settings,
+    /// Every map gets an I/O at these intervals; never, if it is `None`.
+    pub io_every: Option<Millis>,
+    /// What the present agent was told and said, if [`Simulation::keep_journal`].
+    pub journal: Vec<Entry>,
+    /// Whether the journal is kept.
+    pub keep_journal: bool,
+    /// What the agents told people, if [`Simulation::keep_journal`].
+    pub notices: Vec<(Millis, Notice)>,
+    now: Millis,
+    /// When the present agent started.
+    origin: Millis,
+    next_io: Millis,
+    steps_at_once: u32,
+}
+
+impl Simulation {
+    /// Starts an agent on a host.
+    #[must_use]
+    pub fn start(kernel: Kernel, settings: Settings) -> Simulation {
+        let mut simulation = Simulation {
+            world: World::new(settings.clone(), kernel.memory.clone()),
+            kernel,
+            settings,
+            io_every: None,
+            journal: Vec::new(),
+            keep_journal: true,
+            notices: Vec::new(),
+            now: Millis(0),
+            origin: Millis(0),
+            next_io: Millis(0),
+            steps_at_once: 0,
+        };
+        simulation.restart_agent();
+        simulation
+    }
+
+    /// The time since the start of the simulation.
+    #[must_use]
+    pub fn now(&self) -> Millis {
+        self.now
+    }
+
+    /// Kills the agent and starts another at once, with what was remembered. The journal starts anew.
+    pub fn restart_agent(&mut self) {
+        self.origin = self.now;
+        self.world = World::new(self.settings.clone(), self.kernel.memory.clone());
+        self.journal.clear();
+        for event in self.kernel.enumerate() {
+            self.tell(event);
+        }
+    }
+
+    /// Carries out a line of a script now.
+    pub fn suffer(&mut self, fault: &Fault) {
+        if *fault == Fault::RestartAgent {
+            self.restart_agent();
+        } else {
+            self.kernel.suffer(self.now, fault);
+        }
+    }
+
+    /// Carries out lines of a script at one moment.
+    pub fn suffer_all(&mut self, faults: &[Fault]) {
+        faults.iter().for_each(|fault| self.suffer(fault));
+    }
+
+    /// Gives the world an event now, and carries out what it wants.
+    pub fn tell(&mut self, event: Event) {
+        let at = self.now.since(self.origin);
+        let told = self.keep_journal.then(|| event.clone());
+        let actions = self.world.step(at, event);
+        if let Some(event) = told {
+            self.journal.push(Entry {
+                at,
+                event,
+                actions: actions.clone(),
+            });
+        }
+        for action in actions {
+            let notice = self.kernel.carry_out(self.now, action);
+            if let (Some(notice), true) = (notice, self.keep_journal) {
+                self.notices.push((self.now, notice));
+            }
+        }
+    }
+
+    /// The next moment at which something is due.
+    #[must_use]
+    pub fn next_time(&self) -> Option<Millis> {
+        let world = self
+            .world
+            .next_deadline()
+            .map(|at| self.origin.after(at).max(self.now));
+        let io = self.io_every.map(|_| self.next_io.max(self.now));
+        [self.kernel.next_time(), world, io]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Goes to the next moment and does one thing that is due then; `false` if nothing is due until `end`.
+    ///
+    /// # Panics
+    /// If the clock stands still: the world asks for a timer again and again.
+    pub fn step(&mut self, end: Millis) -> bool {
+        let Some(next) = self.next_time().filter(|next| *next <= end) else {
+            self.now = self.now.max(end);
+            return false;
+        };
+        self.steps_at_once = if next > self.now {
+            0
+        } else {
+            self.steps_at_once + 1
+        };
+        assert!(
+            self.steps_at_once < MOST_STEPS_AT_ONCE,
+            "the clock stands still at {next:?}"
+        );
+        self.now = self.now.max(next);
+        if let Some((_, events)) = self.kernel.pop(self.now) {
+            for event in events {
+                self.tell(event);
+            }
+        } else if let Some(every) = self.io_every.filter(|_| self.next_io <= self.now) {
+            self.next_io = self.now.after(Millis(every.0.max(1)));
+            self.io();
+        } else {
+            self.tell(Event::Timer);
+        }
+        true
+    }
+
+    /// One I/O to every map.
+    pub fn io(&mut self) {
+        let names: Vec<String> = self.kernel.maps().map(|(name, _)| name.clone()).collect();
+        for name in names {
+            self.kernel.io(self.now, &name);
+        }
+    }
+
+    /// Runs until this time.
+    pub fn run_until(&mut self, end: Millis) {
+        while self.step(end) {}
+    }
+
+    /// Runs for so long.
+    pub fn run_for(&mut self, time: Millis) {
+        self.run_until(self.now.after(time));
+    }
+
+    /// Runs until the world is quiet, at most for so long; whether it came to rest.
+    pub fn run_until_quiet(&mut self, most: Millis) -> bool {
+        let end = self.now.after(most);
+        loop {
+            if self.world.is_quiet() && self.kernel.next_time().is_none() {
+                return true;
+            }
+            if !self.step(end) {
+                return false;
+            }
+        }
+    }
+}
