@@ -284,9 +284,7 @@ impl Client {
                 }
             })
             .map_err(|refusal| {
-                refusal.in_step("load", |errno| {
-                    reasons::load(&System::here(), errno, name, table)
-                })
+                refusal.in_step("load", |errno| reasons::load(&System::here(), errno, table))
             })
     }
 
