@@ -89,7 +89,10 @@ impl World {
             Command::Vpd(_) if good => self.identify(id, Ok(&reply.data)),
             Command::Vpd(_) => {
                 if is_refused(&reply.outcome) {
-                    self.identify(id, Err(format!("VPD page 83h is refused: {}", reply.outcome)));
+                    self.identify(
+                        id,
+                        Err(format!("VPD page 83h is refused: {}", reply.outcome)),
+                    );
                 }
             }
             Command::ReportTargetPortGroups if is_refused(&reply.outcome) => {
@@ -386,5 +389,7 @@ impl World {
 
 /// Whether the device says that it does not know the command, or a field of it.
 fn is_refused(outcome: &Outcome) -> bool {
-    outcome.sense().is_some_and(|sense| sense.meaning() == SenseMeaning::InvalidOpcodeOrField)
+    outcome
+        .sense()
+        .is_some_and(|sense| sense.meaning() == SenseMeaning::InvalidOpcodeOrField)
 }

@@ -242,7 +242,6 @@ impl Kernel {
                 details: String::new(),
                 portal: None,
                 port_state: None,
-                portal: None,
             },
         };
         self.templates.insert(path, template);
