@@ -4,7 +4,7 @@
 //! The kernel is the model in `sim::dm`; the lab runs the same against real ones.
 
 use dm_psa::psa::table::diff::{Difference, Wanted, diff};
-use dm_psa::psa::table::model::{Features, Group, Message, Selector, Table, TablePath};
+use dm_psa::psa::table::model::{Features, Group, Message, QueueMode, Selector, Table, TablePath};
 use dm_psa::psa::units::{DevT, Sectors};
 use dm_psa::sim::dm::{Io, Multipath, Series, letters};
 use proptest::prelude::*;
@@ -81,6 +81,7 @@ fn carry_out(map: &mut Multipath, wanted: &Wanted, io: bool) -> Difference {
                 map.message(&message).unwrap();
             }
         }
+        Difference::Recreate(reason) => panic!("{reason}"),
     }
     difference
 }
@@ -200,6 +201,10 @@ fn reasons_for_a_table_are_told() {
             path.args = vec!["1".into(), "50".into()];
         }),
         "new table: arguments of path 8:16 1 1 -> 1 50; arguments of path 8:32 1 1 -> 1 50"
+    );
+    assert_eq!(
+        reason(&|t| t.features.queue_mode = Some(QueueMode::Bio)),
+        "new map: queue mode request -> bio"
     );
     assert_eq!(
         reason(&|t| t.features.pg_init_retries = Some(50)),

@@ -28,7 +28,13 @@ pub fn start_logging() {
                 };
                 writeln!(out, "<{priority}>{}", record.args())
             } else {
-                writeln!(out, "{} {} {}", out.timestamp_millis(), record.level(), record.args())
+                writeln!(
+                    out,
+                    "{} {} {}",
+                    out.timestamp_millis(),
+                    record.level(),
+                    record.args()
+                )
             }
         })
         .init();
@@ -49,7 +55,9 @@ pub struct Logger {
 impl Logger {
     /// Writes a notice, unless there were too many of its kind.
     pub fn write(&mut self, now: Millis, notice: &Notice) {
-        let Some(dropped) = self.admit(now, notice) else { return };
+        let Some(dropped) = self.admit(now, notice) else {
+            return;
+        };
         let mut line = format!("{} subject=\"{}\"", notice.code, clean(&notice.subject));
         for (key, value) in &notice.details {
             line.push_str(&format!(" {key}=\"{}\"", clean(value)));
@@ -71,11 +79,17 @@ impl Logger {
             self.buckets.clear();
         }
         let key = (notice.code.clone(), notice.subject.clone());
-        let bucket =
-            self.buckets.entry(key).or_insert(Bucket { tokens: BURST, refilled: now, dropped: 0 });
+        let bucket = self.buckets.entry(key).or_insert(Bucket {
+            tokens: BURST,
+            refilled: now,
+            dropped: 0,
+        });
         let earned = now.since(bucket.refilled).0 / REFILL.0;
         if earned > 0 {
-            bucket.tokens = bucket.tokens.saturating_add(u32::try_from(earned).unwrap_or(BURST)).min(BURST);
+            bucket.tokens = bucket
+                .tokens
+                .saturating_add(u32::try_from(earned).unwrap_or(BURST))
+                .min(BURST);
             bucket.refilled = now;
         }
         if bucket.tokens == 0 {
@@ -89,7 +103,9 @@ impl Logger {
 
 /// A text of a device or of the kernel without what would break a log line.
 fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() || c == '"' { '?' } else { c }).collect()
+    text.chars()
+        .map(|c| if c.is_control() || c == '"' { '?' } else { c })
+        .collect()
 }
 
 #[cfg(test)]
@@ -105,7 +121,9 @@ mod tests {
             subject: "p".to_owned(),
             details: Vec::new(),
         };
-        let written = (0..100).filter(|_| logger.admit(Millis(0), &notice).is_some()).count();
+        let written = (0..100)
+            .filter(|_| logger.admit(Millis(0), &notice).is_some())
+            .count();
         assert_eq!(written, 10);
         assert_eq!(logger.admit(Millis(5_000), &notice), Some(90));
         assert_eq!(logger.admit(Millis(5_001), &notice), None);

@@ -229,6 +229,11 @@ impl World {
             return (Stage::Inquiry, vec![Command::Inquiry]);
         };
         let page83 = Command::Vpd(vpd::DEVICE_IDENTIFICATION);
+        let report = if path.short_header {
+            Command::ReportTargetPortGroupsShort
+        } else {
+            Command::ReportTargetPortGroups
+        };
         if self.unidentified.contains(&id) {
             let mut commands = vec![Command::TestUnitReady];
             // Many USB bridges hang on a VPD page that they do not know; their disks are never stacked.
@@ -236,7 +241,7 @@ impl World {
                 commands.push(page83);
             }
             if inquiry.tpgs != crate::scsi::inquiry::Tpgs::None {
-                commands.push(Command::ReportTargetPortGroups);
+                commands.push(report);
             }
             return (Stage::Identify, commands);
         }
@@ -246,7 +251,7 @@ impl World {
             commands.push(page83);
         }
         if self.is_reporter(id, path) {
-            commands.push(Command::ReportTargetPortGroups);
+            commands.push(report);
         }
         (Stage::Check, commands)
     }
@@ -330,7 +335,7 @@ impl World {
     }
 
     /// The logical unit does not name itself: it is listed, and never stacked.
-    fn nameless(&mut self, id: Hctl, why: String) {
+    pub(super) fn nameless(&mut self, id: Hctl, why: String) {
         let Some(path) = self.paths.get_mut(&id) else {
             return;
         };

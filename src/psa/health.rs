@@ -1,6 +1,7 @@
 //! From the answers of a path to its state.
 
 use super::action::Severity;
+use super::adapter::Transport;
 use super::event::{Examination, Reply};
 use super::path::{Identity, Path, PathState, Stage};
 use super::satp::{Evidence, Judgement, Link, PortGroup, link_from};
@@ -55,6 +56,14 @@ impl World {
                 }
             }
         }
+        let unasked = path.facts.transport == Transport::Usb && path.identity == Identity::Unknown;
+        if exam.stage == Stage::Identify && unasked {
+            let why = "USB disks are not asked for VPD page 83h, because many bridges hang on it";
+            self.nameless(id, why.to_owned());
+        }
+        let Some(path) = self.paths.get_mut(&id) else {
+            return;
+        };
         if exam.stage == Stage::Inquiry && path.inquiry.is_some() {
             self.claim(id);
             self.path_due(id);
@@ -79,10 +88,17 @@ impl World {
             Command::Inquiry => self.link_is(id, Link::Down(format!("INQUIRY: {}", reply.outcome))),
             Command::Vpd(_) if good => self.identify(id, Ok(&reply.data)),
             Command::Vpd(_) => {
-                if let Outcome::CheckCondition(sense) = reply.outcome
-                    && sense.meaning() == SenseMeaning::InvalidOpcodeOrField
-                {
-                    self.identify(id, Err(format!("VPD page 83h is refused: {sense}")));
+                if is_refused(&reply.outcome) {
+                    self.identify(
+                        id,
+                        Err(format!("VPD page 83h is refused: {}", reply.outcome)),
+                    );
+                }
+            }
+            Command::ReportTargetPortGroups if is_refused(&reply.outcome) => {
+                if let Some(path) = self.paths.get_mut(&id) {
+                    path.short_header = true;
+                    path.again = true;
                 }
             }
             Command::ReportTargetPortGroups | Command::ReportTargetPortGroupsShort => {
@@ -302,10 +318,16 @@ impl World {
         }
         let groups = std::collections::BTreeMap::new();
         let evidence = Self::evidence(path, device.map_or(&groups, |device| &device.groups));
-        let satp = device.and_then(|device| device.selection.as_ref()).map(|selection| selection.satp);
+        let satp = device
+            .and_then(|device| device.selection.as_ref())
+            .map(|selection| selection.satp);
         let Some(satp) = satp else {
             let reason = "its SATP is not chosen yet".to_owned();
-            return Judgement { state: PathState::Unknown, reason, class: None };
+            return Judgement {
+                state: PathState::Unknown,
+                reason,
+                class: None,
+            };
         };
         let mut judgement = satp.judge(&evidence);
         judgement.class = judgement.class.or(class);
@@ -363,4 +385,11 @@ impl World {
         };
         self.schedule.no_later_than(Key::Path(id), at);
     }
+}
+
+/// Whether the device says that it does not know the command, or a field of it.
+fn is_refused(outcome: &Outcome) -> bool {
+    outcome
+        .sense()
+        .is_some_and(|sense| sense.meaning() == SenseMeaning::InvalidOpcodeOrField)
 }

@@ -223,6 +223,8 @@ pub struct Path {
     pub again: bool,
     /// The next check is to prove the identity again although the path is in use.
     pub reprove: bool,
+    /// It refused the extended header of REPORT TARGET PORT GROUPS, as SPC-3 arrays do: it is asked without.
+    pub short_header: bool,
     /// The kernel failed the path at this time; only an examination sent later clears it.
     pub suspect_since: Option<Millis>,
     /// Not serving I/O since then.
@@ -261,6 +263,7 @@ impl Path {
             exam: None,
             again: false,
             reprove: false,
+            short_header: false,
             suspect_since: None,
             failed_since: None,
             relapses: 0,

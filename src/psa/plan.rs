@@ -8,7 +8,9 @@ use super::satp::{Class, Link, rules};
 use super::schedule::Key;
 use super::settings::DeviceSettings;
 use super::table::diff::{Difference, Wanted, diff};
-use super::table::model::{Features, Group, HardwareHandler, Map, Selector, Table, TablePath};
+use super::table::model::{
+    Features, Group, GroupState, HardwareHandler, Map, Selector, Table, TablePath,
+};
 use super::units::{DevT, Hctl, Millis, Sectors};
 use super::world::World;
 use std::collections::{BTreeMap, BTreeSet};
@@ -175,7 +177,7 @@ impl World {
 
     fn disposition(&self, device: &Device) -> Disposition {
         // What has a map keeps it: its users would lose their disk.
-        if self.map_of(&device.wwid).is_some() {
+        if self.map_of(&device.wwid).is_some_and(|map| !map.is_shell()) {
             return Disposition::Stacked;
         }
         let members = || device.paths.iter().filter_map(|id| self.paths.get(id));
@@ -262,7 +264,7 @@ impl World {
             chosen: device
                 .options
                 .chosen
-                .or_else(|| self.first_of_table(&device.wwid)),
+                .or_else(|| self.chosen_before(&device.wwid)),
             use_ano: settings.use_ano,
         };
         let table = self
@@ -335,10 +337,18 @@ impl World {
         }
     }
 
-    /// The path that a FIXED table in the kernel begins with: what was chosen before a restart.
-    fn first_of_table(&self, wwid: &str) -> Option<Hctl> {
-        let table = self.map_of(wwid)?.table.as_ref().ok()?;
-        let dev = table.groups.first()?.paths.first()?.dev;
+    /// The path that the kernel uses of a FIXED table: what was chosen before a restart.
+    fn chosen_before(&self, wwid: &str) -> Option<Hctl> {
+        let map = self.map_of(wwid)?;
+        let (table, status) = (map.table.as_ref().ok()?, map.status.as_ref().ok()?);
+        let in_use = status
+            .groups
+            .iter()
+            .position(|group| group.state == GroupState::Active);
+        let next = usize::try_from(status.group_now)
+            .ok()
+            .and_then(|n| n.checked_sub(1));
+        let dev = table.groups.get(in_use.or(next)?)?.paths.first()?.dev;
         self.disks.get(&dev).copied()
     }
 
@@ -427,9 +437,42 @@ impl World {
         vec![MapStep::Create(wanted.table_to_load())]
     }
 
+    /// What becomes of a map without a table, left by an agent that was killed while it made the map.
+    fn fill(
+        &mut self,
+        wwid: &str,
+        map: &Map,
+        view: &View,
+        arrangement: &Arrangement,
+    ) -> Vec<MapStep> {
+        let needed = self
+            .devices
+            .get(wwid)
+            .is_some_and(|device| device.disposition == Disposition::Stacked);
+        if !needed && map.open_count == 0 {
+            return vec![MapStep::Remove];
+        }
+        let first = if needed {
+            self.creation(wwid, view, arrangement)
+        } else {
+            Vec::new()
+        };
+        first
+            .into_iter()
+            .map(|step| match step {
+                MapStep::Create(table) => MapStep::Reload {
+                    table,
+                    usable: true,
+                },
+                other => other,
+            })
+            .collect()
+    }
+
     /// Whether the device is about to get its map.
     pub(super) fn awaits_creation(&self, device: &Device) -> bool {
-        let serves = |path: &Path| path.state().serves_io() && matches!(path.identity, Identity::Proven(_));
+        let serves =
+            |path: &Path| path.state().serves_io() && matches!(path.identity, Identity::Proven(_));
         device.disposition == Disposition::Stacked
             && device.failure.is_none()
             && self.map_of(&device.wwid).is_none()
@@ -464,6 +507,9 @@ impl World {
         let Some(map) = self.map_of(wwid).cloned() else {
             return Vec::new();
         };
+        if map.is_shell() {
+            return self.fill(wwid, &map, view, arrangement);
+        }
         if map.suspended {
             return vec![MapStep::Resume];
         }
@@ -502,6 +548,8 @@ impl World {
                     self.settled(wwid);
                     return messages.into_iter().map(MapStep::Message).collect();
                 }
+                // Another queue mode would take a new map, and the users of this one their disk.
+                Difference::Recreate(_) => {}
                 Difference::Reload(reason) => {
                     if self.reload_is_due(wwid, &map, &wanted) {
                         let id = self
@@ -528,7 +576,7 @@ impl World {
         wanted.avoid = avoided(&wanted.table, view);
         match diff(&map, &wanted) {
             Difference::Messages(messages) => messages.into_iter().map(MapStep::Message).collect(),
-            Difference::None | Difference::Reload(_) => Vec::new(),
+            Difference::None | Difference::Reload(_) | Difference::Recreate(_) => Vec::new(),
         }
     }
 

@@ -140,7 +140,8 @@ impl World {
     /// changed. Checks go on all the time and do not count.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        let identifying = |path: &Path| path.exam.is_some() && self.unidentified.contains(&path.facts.hctl);
+        let identifying =
+            |path: &Path| path.exam.is_some() && self.unidentified.contains(&path.facts.hctl);
         let busy = |device: &Device| {
             device.in_flight.is_some() || device.pending.is_some() || self.awaits_creation(device)
         };

@@ -10,7 +10,7 @@
 
 use crate::psa::table::emit::{self, emit};
 use crate::psa::table::model::{
-    Features, GroupState, HardwareHandler, Map, Message, QueueMode, Table,
+    Features, GroupState, HardwareHandler, Map, Message, NO_TABLE, QueueMode, Table,
 };
 use crate::psa::table::{parse, status};
 use crate::psa::units::DevT;
@@ -247,7 +247,7 @@ impl Multipath {
     /// What the ioctls show, through text and back.
     #[must_use]
     pub fn observe(&self) -> Map {
-        let none = || "no live table".to_owned();
+        let none = || NO_TABLE.to_owned();
         let live = self.live.as_ref();
         Map {
             name: self.name.clone(),

@@ -240,8 +240,8 @@ impl Kernel {
             target: TargetFacts {
                 identifier: format!("{}.port{port}", transport.as_str()),
                 details: String::new(),
-                port_state: None,
                 portal: None,
+                port_state: None,
             },
         };
         self.templates.insert(path, template);

@@ -185,11 +185,11 @@ impl Simulation {
         self.run_until(self.now.after(time));
     }
 
-    /// Runs until the world is quiet, at most for so long; whether it came to rest.
-    pub fn run_until_quiet(&mut self, most: Millis) -> bool {
+    /// Runs until the world has settled, at most for so long; whether it came to rest.
+    pub fn run_until_settled(&mut self, most: Millis) -> bool {
         let end = self.now.after(most);
         loop {
-            if self.world.is_quiet() && self.kernel.next_time().is_none() {
+            if self.world.is_settled() {
                 return true;
             }
             if !self.step(end) {

@@ -12,7 +12,7 @@ use super::udev::{self, Cookies};
 use crate::psa::action::MapStep;
 use crate::psa::event::MapError;
 use crate::psa::table::emit::emit;
-use crate::psa::table::model::{Map, Message, Table};
+use crate::psa::table::model::{Map, Message, NO_TABLE, Table};
 use crate::psa::table::{parse, status};
 use crate::psa::units::{DevT, Sectors};
 use devicemapper::errors::Error as CoreError;
@@ -284,9 +284,7 @@ impl Client {
                 }
             })
             .map_err(|refusal| {
-                refusal.in_step("load", |errno| {
-                    reasons::load(&System::here(), errno, name, table)
-                })
+                refusal.in_step("load", |errno| reasons::load(&System::here(), errno, table))
             })
     }
 
@@ -376,7 +374,7 @@ fn dev_of(info: &DeviceInfo) -> DevT {
 /// The one multipath target of a map: its length and text.
 fn multipath(targets: &[(u64, u64, String, String)]) -> Result<(Sectors, &str), String> {
     match targets {
-        [] => Err("it has no live table".to_owned()),
+        [] => Err(NO_TABLE.to_owned()),
         [(0, length, kind, text)] if kind == "multipath" => Ok((Sectors(*length), text)),
         [(_, _, kind, _)] => Err(format!("it is a map of type {kind}")),
         [(_, _, kind, _), ..] => Err(format!(

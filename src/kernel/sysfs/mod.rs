@@ -75,6 +75,24 @@ impl Sysfs {
         Some(Users::read(self).of_disk(self, &dir, disk, dev))
     }
 
+    /// The SCSI devices that a block device (dm, md) is built upon, itself or by their partitions: `slaves`.
+    #[must_use]
+    pub fn paths_below(&self, block: &str) -> Vec<Hctl> {
+        names_in(&self.sys(&format!("class/block/{block}/slaves")))
+            .iter()
+            .filter_map(|slave| self.path_named(slave))
+            .collect()
+    }
+
+    /// The mount table and the swap table, to be polled for POLLPRI: the kernel tells that they have changed since
+    /// they were polled last (`mounts_poll`, `swaps_poll`). Those that cannot be opened are left out.
+    #[must_use]
+    pub fn usage_tables(&self) -> Vec<File> {
+        let names = ["self/mountinfo", "swaps"];
+        let open = |name| File::open(self.proc(name)).ok();
+        names.into_iter().filter_map(open).collect()
+    }
+
     /// Whether a udev daemon runs, by its control socket.
     #[must_use]
     pub fn udev_runs(&self) -> bool {

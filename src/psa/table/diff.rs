@@ -1,4 +1,4 @@
-//! What must be done so that a map becomes what is wanted: nothing, messages, or a new table.
+//! What must be done so that a map becomes what is wanted: nothing, messages, a new table, or a new map.
 //!
 //! A new table is expensive: all paths become active again, their failure counts are lost, and the first I/O after
 //! it activates the group anew, which on an array with explicit ALUA may move a logical unit. So the order of
@@ -107,6 +107,9 @@ pub enum Difference {
     Messages(Vec<Message>),
     /// A new table; the text says why.
     Reload(String),
+    /// What no table can change: the map must be removed and made anew, which needs that nobody uses it. The text
+    /// says why.
+    Recreate(String),
 }
 
 /// One line for the log.
@@ -115,6 +118,7 @@ impl fmt::Display for Difference {
         match self {
             Difference::None => f.write_str("nothing to do"),
             Difference::Reload(reason) => write!(f, "new table: {reason}"),
+            Difference::Recreate(reason) => write!(f, "new map: {reason}"),
             Difference::Messages(messages) => {
                 f.write_str("messages: ")?;
                 for (n, message) in messages.iter().enumerate() {
@@ -135,6 +139,11 @@ pub fn diff(observed: &Map, wanted: &Wanted) -> Difference {
         Ok(table) => table,
         Err(why) => return Difference::Reload(format!("the live table is not ours: {why}")),
     };
+    let (is, should) = (queue_mode(table), queue_mode(&wanted.table));
+    if is != should {
+        // The kernel fixes it with the first table ("can't change device type").
+        return Difference::Recreate(format!("queue mode {is} -> {should}"));
+    }
     let reasons = reload_reasons(table, &wanted.table);
     if !reasons.is_empty() {
         return Difference::Reload(reasons.join("; "));
@@ -152,6 +161,14 @@ pub fn diff(observed: &Map, wanted: &Wanted) -> Difference {
     }
 }
 
+/// `rq` and `mq` mean the same.
+fn queue_mode(table: &Table) -> &'static str {
+    match table.features.queue_mode {
+        Some(QueueMode::Bio) => "bio",
+        None | Some(QueueMode::Rq | QueueMode::Mq) => "request",
+    }
+}
+
 /// Everything that no message can mend.
 fn reload_reasons(is: &Table, wanted: &Table) -> Vec<String> {
     let mut reasons = Vec::new();
@@ -162,9 +179,6 @@ fn reload_reasons(is: &Table, wanted: &Table) -> Vec<String> {
         }
     };
     differ("length", &is.length.0, &wanted.length.0);
-    let bio = |table: &Table| table.features.queue_mode == Some(QueueMode::Bio);
-    let mode = |table: &Table| if bio(table) { "bio" } else { "request" };
-    differ("queue mode", &mode(is), &mode(wanted));
     // The kernel prints neither 0 rounds nor its default pause.
     let retries = |table: &Table| table.features.pg_init_retries.unwrap_or(0);
     differ("pg_init_retries", &retries(is), &retries(wanted));
@@ -173,7 +187,7 @@ fn reload_reasons(is: &Table, wanted: &Table) -> Vec<String> {
     // The kernel prints the handler that is attached, whatever it was asked for, and kernels from 7.0 on use it
     // without being asked: since no handler can be detached, a new table would read back the same. Bio-based maps
     // have none.
-    if let (None, Some(handler), false) = (&is.handler, &wanted.handler, bio(wanted)) {
+    if let (None, Some(handler), "request") = (&is.handler, &wanted.handler, queue_mode(wanted)) {
         reasons.push(format!("handler none -> {}", handler.name));
     }
     reasons.extend(partition_reasons(is, wanted));

@@ -153,6 +153,9 @@ pub struct PathStatus {
     pub fail_count: u32,
 }
 
+/// What [`Map::table`] says of a map that never got a table.
+pub const NO_TABLE: &str = "it has no live table";
+
 /// A dm device as it was found in the kernel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Map {
@@ -172,6 +175,14 @@ pub struct Map {
     pub table: Result<Table, String>,
     /// Status of the multipath target, or why it could not be read.
     pub status: Result<Status, String>,
+}
+
+impl Map {
+    /// Whether the map never got a table: whoever made it was stopped before it loaded one.
+    #[must_use]
+    pub fn is_shell(&self) -> bool {
+        self.table.as_ref().is_err_and(|why| why == NO_TABLE)
+    }
 }
 
 /// A message to the multipath target of a live map (`DM_TARGET_MSG`).

@@ -4,7 +4,7 @@
 #   scsi_debug_array [--hosts N] [--luns N] [--size MB] [--options 'K=V ...']
 #       each LUN is one logical unit seen through every host (4 hosts, 1 LUN)
 #   scsi_debug_path HOST LUN         its sdX (HOST 1.. in order of creation)
-#   scsi_debug_wwid LUN              3333333...
+#   scsi_debug_wwid LUN              as udev and multipath-tools have it
 #   error_inject HCTL|SDX TYPE COUNT CMD [ARG...]    from 6.7 on
 #   error_clear  HCTL|SDX TYPE CMD
 #
@@ -45,7 +45,9 @@ scsi_debug_path() { # HOST LUN
     mapfile -t hosts < <(for h in /sys/bus/pseudo/devices/adapter*/host*; do echo "${h##*/host}"; done | sort -n)
     hctl_dev "${hosts[$1 - 1]}:0:0:$2"
 }
-scsi_debug_wwid() { printf '3333333%09x\n' $((2000 + $1)) ; }
+# With the rules of sg3-utils-udev (multipath-tools depends on them) a T10 id
+# comes before a locally assigned NAA one.
+scsi_debug_wwid() { printf '1Linux_scsi_debug_%d\n' $((2000 + $1)); }
 
 lab_hctl() { case $1 in *:*) REPLY=$1 ;; *) REPLY=$(path_hctl "$1") ;; esac; }
 

@@ -4,8 +4,10 @@
 
 scsi_debug_array --hosts 4 --luns 3
 for l in 0 1 2; do
-    ids=$(for h in 1 2 3 4; do udevadm info -q property --property=ID_SERIAL --value "/dev/$(scsi_debug_path $h $l)"; done | sort -u)
-    check_eq "LUN $l is one logical unit through all hosts" "$(scsi_debug_wwid $l)" "$ids"
+    ids=$(for h in 1 2 3 4; do cat "/sys/block/$(scsi_debug_path $h $l)/device/wwid"; done | sort -u)
+    note "LUN $l: the kernel says $ids, udev $(udevadm info -q property --property=ID_SERIAL --value "/dev/$(scsi_debug_path 1 $l)")"
+    check_eq "LUN $l has one id through all hosts for udev" "$(scsi_debug_wwid $l)" \
+        "$(for h in 1 2 3 4; do udevadm info -q property --property=ID_SERIAL --value "/dev/$(scsi_debug_path $h $l)"; done | sort -u)"
 done
 a=$(scsi_debug_path 1 1) b=$(scsi_debug_path 2 1)
 settle_path "$a"

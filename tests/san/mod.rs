@@ -1,0 +1,191 @@
+//! Simulated hosts that several test files start from, and words for what their agents did.
+#![allow(
+    dead_code,
+    reason = "every test file is a crate of its own and uses a part of this"
+)]
+
+use dm_psa::psa::action::{Action, MapStep, Notice};
+use dm_psa::psa::adapter::Transport;
+use dm_psa::psa::settings::Settings;
+use dm_psa::psa::table::emit::emit;
+use dm_psa::psa::table::model::Map;
+use dm_psa::psa::units::{Hctl, Millis};
+use dm_psa::scsi::tpgs::AccessState;
+use dm_psa::sim::array::{Unit, UnitId};
+use dm_psa::sim::dm::{Series, letters};
+use dm_psa::sim::kernel::{Kernel, Pace};
+use dm_psa::sim::run::Simulation;
+
+pub const AO: AccessState = AccessState::ActiveOptimized;
+pub const ANO: AccessState = AccessState::ActiveNonOptimized;
+pub const STANDBY: AccessState = AccessState::Standby;
+
+/// A path by host, target and LUN.
+pub fn path(host: u32, target: u32, lun: u64) -> Hctl {
+    Hctl {
+        host,
+        channel: 0,
+        target,
+        lun,
+    }
+}
+
+pub fn seconds(n: u64) -> Millis {
+    Millis::from_secs(n)
+}
+
+/// A host that does everything in a millisecond.
+pub fn steady() -> Kernel {
+    Kernel::new(Series::Linux6, Pace::STEADY, 1)
+}
+
+/// The four paths of [`four_paths`]: controller A through both HBAs, then controller B.
+pub const A1: Hctl = hctl(1, 0);
+pub const A2: Hctl = hctl(2, 0);
+pub const B1: Hctl = hctl(1, 1);
+pub const B2: Hctl = hctl(2, 1);
+
+const fn hctl(host: u32, target: u32) -> Hctl {
+    Hctl {
+        host,
+        channel: 0,
+        target,
+        lun: 0,
+    }
+}
+
+/// An array with two controllers, A (port group 1, optimized) and B (port group 2), and a host with two HBAs: sda and
+/// sdc lead to A, sdb and sdd to B.
+pub fn four_paths() -> Kernel {
+    let mut kernel = steady();
+    add_unit(&mut kernel, 0, &[(1, AO), (2, ANO)]);
+    kernel
+}
+
+/// A unit with two paths (one for each HBA) to each of its port groups, at this LUN.
+pub fn add_unit(kernel: &mut Kernel, lun: u32, groups: &[(u16, AccessState)]) -> UnitId {
+    let unit = kernel.array.add(Unit::new(lun + 1, groups));
+    for host in [1, 2] {
+        for (target, (group, _)) in (0..).zip(groups) {
+            let port = group * 10 + host;
+            let path = path(u32::from(host), target, u64::from(lun));
+            kernel.cable(path, Transport::Fc, unit, *group, port);
+        }
+    }
+    unit
+}
+
+/// A map in a line: its table, and the letters of groups and paths as `dmsetup status` has them.
+pub fn line(map: &Map) -> String {
+    let table = match &map.table {
+        Ok(table) => emit(table).unwrap_or_else(|problem| format!("{problem:?}")),
+        Err(why) => why.clone(),
+    };
+    let groups = letters(map);
+    let paths: String = map
+        .status
+        .iter()
+        .flat_map(|status| &status.groups)
+        .map(|group| {
+            let paths = group.paths.iter();
+            let letters: String = paths.map(|p| if p.active { 'A' } else { 'F' }).collect();
+            format!(" {letters}")
+        })
+        .collect();
+    format!("{}: {table} | {groups}{paths}", map.name)
+}
+
+/// All maps of the host.
+pub fn maps(sim: &Simulation) -> Vec<String> {
+    let maps = sim.kernel.maps();
+    maps.map(|(_, map)| line(&map.dm.observe())).collect()
+}
+
+/// The steps on maps that the agent asked for since this entry of its journal.
+pub fn steps(sim: &Simulation, from: usize) -> Vec<String> {
+    let entries = sim.journal.iter().skip(from);
+    let actions = entries.flat_map(|entry| &entry.actions);
+    actions
+        .filter_map(|action| match action {
+            Action::Map { steps, .. } => Some(steps.iter().filter_map(step)),
+            _ => None,
+        })
+        .flatten()
+        .collect()
+}
+
+fn step(step: &MapStep) -> Option<String> {
+    let text = |table| emit(table).unwrap_or_else(|problem| format!("{problem:?}"));
+    match step {
+        MapStep::Create(table) => Some(format!("create {}", text(table))),
+        MapStep::Reload { table, .. } => Some(format!("reload {}", text(table))),
+        MapStep::Resume => Some("resume".to_owned()),
+        MapStep::Message(message) => Some(message.to_string()),
+        MapStep::Remove => Some("remove".to_owned()),
+        MapStep::Observe => None,
+    }
+}
+
+/// The tables that the agent asked for since this entry of its journal.
+pub fn tables(sim: &Simulation, from: usize) -> Vec<String> {
+    let mut steps = steps(sim, from);
+    steps.retain(|step| step.starts_with("create ") || step.starts_with("reload "));
+    steps
+}
+
+/// A notice in a line.
+pub fn notice(notice: &Notice) -> String {
+    let details: Vec<String> = notice
+        .details
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    format!("{} {} {}", notice.code, notice.subject, details.join(" "))
+        .trim_end()
+        .to_owned()
+}
+
+/// What the agent told people since this entry of its journal, but for the steps on maps.
+pub fn told(sim: &Simulation, from: usize) -> Vec<String> {
+    let entries = sim.journal.iter().skip(from);
+    let actions = entries.flat_map(|entry| &entry.actions);
+    actions
+        .filter_map(|action| match action {
+            Action::Notify(n) if n.code != "MAP_ACTION" => Some(notice(n)),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The lines that `explain` has for a subject.
+pub fn explained(sim: &Simulation, subject: &str) -> String {
+    let (name, sections) = sim.world.explain(subject).unwrap_or_default();
+    let sections = sections
+        .iter()
+        .map(|(title, lines)| format!("{title}\n  {}", lines.join("\n  ")));
+    std::iter::once(name)
+        .chain(sections)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// An agent with default settings on a host, after the first ten seconds, its users' I/O running.
+pub fn running(kernel: Kernel) -> Simulation {
+    running_with(kernel, Settings::default())
+}
+
+/// The same with other settings.
+pub fn running_with(kernel: Kernel, settings: Settings) -> Simulation {
+    let mut sim = Simulation::start(kernel, settings);
+    sim.io_every = Some(Millis(100));
+    sim.run_for(seconds(10));
+    sim
+}
+
+/// Nothing happened that must never happen.
+pub fn unharmed(sim: &Simulation) {
+    let ledger = &sim.kernel.ledger;
+    assert_eq!(ledger.violations, Vec::<String>::new());
+    assert_eq!(ledger.wrong_writes, vec![]);
+    assert_eq!(ledger.io_errors, vec![]);
+}

@@ -1,0 +1,1120 @@
+//! Worked examples of the decisions, one scenario each: what happens, and what the agent does about it.
+//!
+//! The host and the array are those of `sim/`; they do everything in a millisecond, so that what is shown here is the
+//! agent's doing. Every scenario has a counterpart in `tests/lab`, on real kernels. Disks are sda = 8:0, sdb = 8:16,
+//! and so on in the order of their paths; see `san` for which path leads where.
+
+mod san;
+
+use dm_psa::psa::adapter::Transport;
+use dm_psa::psa::path::{PathState, Usage};
+use dm_psa::psa::settings::{DeviceSettings, Settings};
+use dm_psa::psa::table::model::Message;
+use dm_psa::psa::units::{Hctl, Millis, Sectors};
+use dm_psa::scsi::cdb::Command;
+use dm_psa::scsi::inquiry::Tpgs;
+use dm_psa::scsi::outcome::Outcome;
+use dm_psa::scsi::tpgs::AccessState;
+use dm_psa::scsi::vpd::DEVICE_IDENTIFICATION;
+use dm_psa::sim::array::{Answer, Unit};
+use dm_psa::sim::fault::Fault;
+use dm_psa::sim::kernel::Kernel;
+use dm_psa::sim::run::Simulation;
+use san::*;
+
+/// The unit of the examples with one unit.
+const UNIT: &str = "naa.6001405a000000000000000000000001";
+const PAGE83: Command = Command::Vpd(DEVICE_IDENTIFICATION);
+
+fn state(sim: &Simulation, path: Hctl) -> PathState {
+    let found = sim.world.paths().find(|(id, _)| **id == path);
+    found.map_or(PathState::Unknown, |(_, path)| path.state())
+}
+
+// ---- the first table ------------------------------------------------------------------------------------------
+
+#[test]
+fn four_paths_become_one_map_with_two_groups_by_one_load() {
+    let sim = running(four_paths());
+    assert_eq!(
+        steps(&sim, 0),
+        ["create 3 queue_if_no_path pg_init_retries 50 2 alua 1 2 1 \
+             service-time 0 2 1 8:0 1 8:32 1 service-time 0 2 1 8:16 1 8:48 1"]
+    );
+    assert_eq!(
+        maps(&sim),
+        [format!(
+            "{UNIT}: 3 queue_if_no_path pg_init_retries 50 1 alua 2 1 \
+             service-time 0 2 2 8:0 1 1 8:32 1 1 service-time 0 2 2 8:16 1 1 8:48 1 1 | AE AA AA"
+        )]
+    );
+    let map = sim.kernel.map(UNIT).unwrap();
+    assert_eq!(map.uuid, "mpath-36001405a000000000000000000000001");
+    assert_eq!(sim.kernel.ledger.tables, 1);
+    assert_eq!(sim.kernel.array.stpgs, []);
+    for (_, disk) in sim.kernel.disks() {
+        assert_eq!(sim.kernel.mark(disk.dev()), Some(true));
+    }
+    unharmed(&sim);
+}
+
+#[test]
+fn three_controllers_in_three_states_make_three_groups_for_each_of_eight_units() {
+    let mut kernel = steady();
+    for lun in 0..8 {
+        let states = [(1, ANO), (2, STANDBY), (3, AO)];
+        add_unit(&mut kernel, lun, &states);
+    }
+    let sim = running(kernel);
+    assert_eq!(tables(&sim, 0).len(), 8);
+    // The optimized group first, standby last, whatever their numbers.
+    assert_eq!(
+        steps(&sim, 0)[0],
+        "create 3 queue_if_no_path pg_init_retries 50 2 alua 1 3 1 \
+         service-time 0 2 1 8:32 1 8:80 1 service-time 0 2 1 8:0 1 8:48 1 service-time 0 2 1 8:16 1 8:64 1"
+    );
+    assert!(maps(&sim).iter().all(|map| map.ends_with("| AEE AA AA AA")));
+    assert_eq!(sim.kernel.array.stpgs, []);
+    unharmed(&sim);
+}
+
+#[test]
+fn paths_that_come_one_by_one_make_one_table() {
+    let mut kernel = four_paths();
+    for path in [A1, A2, B1, B2] {
+        kernel.suffer(Millis(0), &Fault::Delete(path));
+    }
+    let mut sim = running(kernel);
+    assert_eq!(maps(&sim), Vec::<String>::new());
+    for path in [B2, A1, A2, B1] {
+        sim.suffer(&Fault::Add(path));
+        sim.run_for(Millis(300));
+    }
+    sim.run_for(seconds(5));
+    assert_eq!(tables(&sim, 0).len(), 1);
+    assert!(maps(&sim)[0].ends_with("| AE AA AA"));
+    unharmed(&sim);
+}
+
+// ---- what is left alone ---------------------------------------------------------------------------------------
+
+/// A host with one disk behind a RAID controller or on the board, and one of the SAN.
+fn with_local(transport: Transport) -> Kernel {
+    let mut kernel = four_paths();
+    let unit = kernel.array.add(Unit::new(9, &[]));
+    kernel.cable(path(0, 0, 0), transport, unit, 0, 1);
+    kernel
+}
+
+#[test]
+fn a_lone_local_disk_stays_as_it_is() {
+    for transport in [Transport::Sata, Transport::Block, Transport::Usb] {
+        let sim = running(with_local(transport));
+        assert_eq!(maps(&sim).len(), 1);
+        let local = sim.kernel.disk(path(0, 0, 0)).unwrap();
+        assert_eq!(sim.kernel.mark(local.dev()), Some(false));
+        let text = explained(&sim, "sde");
+        assert!(
+            text.contains("left alone: a local disk with one path (VMW_SATP_LOCAL) stays as it is")
+                || transport == Transport::Usb && text.contains("left alone: "),
+            "{text}"
+        );
+        unharmed(&sim);
+    }
+}
+
+#[test]
+fn disks_in_use_are_left_alone_and_the_reason_is_told() {
+    let mounted = Usage::Mounted {
+        device: "sdb1".to_owned(),
+        at: "/srv".to_owned(),
+    };
+    let held = Usage::Held {
+        device: "sdc".to_owned(),
+        by: "dm-3 (vg-root)".to_owned(),
+    };
+    for (usage, on, why) in [
+        (mounted, B1, "left alone: in use: sdb1 is mounted at /srv"),
+        (
+            held,
+            A2,
+            "left alone: in use: sdc is held by dm-3 (vg-root)",
+        ),
+    ] {
+        let mut kernel = four_paths();
+        add_unit(&mut kernel, 1, &[(1, AO), (2, ANO)]);
+        kernel.suffer(Millis(0), &Fault::Use(on, vec![usage]));
+        let mut sim = running(kernel);
+        assert_eq!(maps(&sim).len(), 1, "the other unit has its map");
+        for (_, disk) in sim.kernel.disks().filter(|(id, _)| id.lun == 0) {
+            assert_eq!(sim.kernel.mark(disk.dev()), Some(false));
+        }
+        let text = explained(&sim, UNIT);
+        assert!(text.contains(why), "{text}");
+        // Free again, it is claimed.
+        sim.suffer(&Fault::Use(on, vec![]));
+        sim.run_for(seconds(10));
+        assert_eq!(maps(&sim).len(), 2);
+        unharmed(&sim);
+    }
+}
+
+#[test]
+fn an_access_lun_is_masked() {
+    let mut kernel = four_paths();
+    let unit = kernel.array.unit_mut(0).unwrap();
+    unit.vendor = "DELL".to_owned();
+    unit.product = "Universal Xport".to_owned();
+    let sim = running(kernel);
+    assert_eq!(steps(&sim, 0), Vec::<String>::new());
+    assert_eq!(state(&sim, A1), PathState::Masked);
+    let text = explained(&sim, UNIT);
+    assert!(
+        text.contains("rule 101 (vendor=DELL model=Universal Xport) matches: MASK_PATH"),
+        "{text}"
+    );
+    assert!(
+        text.contains("left alone: all its paths are masked"),
+        "{text}"
+    );
+}
+
+// ---- failures and returns -------------------------------------------------------------------------------------
+
+#[test]
+fn a_controller_fails_and_returns_without_a_table() {
+    let mut sim = running(four_paths());
+    for _ in 0..10 {
+        let mark = sim.journal.len();
+        sim.suffer_all(&[Fault::LinkDown(A1), Fault::LinkDown(A2)]);
+        sim.run_for(seconds(20));
+        assert_eq!(
+            steps(&sim, mark),
+            Vec::<String>::new(),
+            "the kernel failed over by itself"
+        );
+        assert!(maps(&sim)[0].ends_with("| EA FF AA"), "{:?}", maps(&sim));
+
+        let mark = sim.journal.len();
+        sim.suffer_all(&[Fault::LinkUp(A1), Fault::LinkUp(A2)]);
+        sim.run_for(seconds(1));
+        let steps = steps(&sim, mark);
+        assert_eq!(
+            steps.iter().filter(|s| s.starts_with("reinstate")).count(),
+            2,
+            "{steps:?}"
+        );
+        assert_eq!(
+            steps.iter().filter(|s| *s == "switch_group 1").count(),
+            1,
+            "{steps:?}"
+        );
+        assert_eq!(steps.len(), 3, "{steps:?}");
+        assert!(maps(&sim)[0].ends_with("| AE AA AA"), "{:?}", maps(&sim));
+    }
+    assert_eq!(sim.kernel.ledger.tables, 1);
+    assert_eq!(sim.kernel.array.stpgs, []);
+    unharmed(&sim);
+}
+
+/// Without I/O nobody but the checks finds out.
+#[test]
+fn an_idle_map_follows_its_paths_within_a_check_interval() {
+    let mut sim = running(four_paths());
+    sim.io_every = None;
+    sim.suffer(&Fault::LinkDown(A2));
+    sim.run_for(seconds(6));
+    assert!(maps(&sim)[0].ends_with("| AE AF AA"), "{:?}", maps(&sim));
+    sim.suffer(&Fault::LinkUp(A2));
+    sim.run_for(seconds(1));
+    assert!(maps(&sim)[0].ends_with("| AE AA AA"), "{:?}", maps(&sim));
+    assert_eq!(sim.kernel.ledger.tables, 1);
+}
+
+#[test]
+fn each_path_is_deleted_and_found_again() {
+    let mut sim = running(four_paths());
+    for path in [A1, A2, B1, B2] {
+        let old = sim.kernel.disk(path).unwrap().dev();
+        sim.suffer(&Fault::Delete(path));
+        sim.run_for(seconds(5));
+        let map = &maps(&sim)[0];
+        assert!(
+            !map.contains(&format!(" {old} ")),
+            "{path} is still in the table: {map}"
+        );
+        sim.suffer(&Fault::Add(path));
+        sim.run_for(seconds(5));
+        let new = sim.kernel.disk(path).unwrap().dev();
+        let map = &maps(&sim)[0];
+        assert!(
+            map.contains(&format!(" {new} ")),
+            "{path} is not in the table: {map}"
+        );
+        assert!(map.ends_with(" AA AA"), "{map}");
+    }
+    // One table without the path and one with it, each time.
+    assert_eq!(sim.kernel.ledger.tables, 1 + 4 * 2);
+    assert_eq!(sim.kernel.array.stpgs, []);
+    unharmed(&sim);
+}
+
+#[test]
+fn a_hung_path_is_taken_out_of_use_and_delays_no_other() {
+    let mut kernel = four_paths();
+    add_unit(&mut kernel, 1, &[(1, AO), (2, ANO)]);
+    let mut sim = running(kernel);
+    sim.io_every = None;
+    sim.suffer(&Fault::Hang(A1));
+    sim.run_for(seconds(15));
+    assert_eq!(state(&sim, A1), PathState::Unknown);
+    assert!(maps(&sim)[0].ends_with(" FA AA"), "{:?}", maps(&sim));
+    assert!(maps(&sim)[1].ends_with(" AA AA"), "{:?}", maps(&sim));
+    sim.suffer(&Fault::LinkUp(A1));
+    sim.run_for(seconds(1));
+    assert!(maps(&sim)[0].ends_with(" AA AA"), "{:?}", maps(&sim));
+    unharmed(&sim);
+}
+
+/// "Unknown" is no reason to fail the last path.
+#[test]
+fn when_every_path_hangs_the_last_is_not_failed() {
+    let mut sim = running(four_paths());
+    sim.io_every = None;
+    sim.suffer_all(&[A1, A2, B1, B2].map(Fault::Hang));
+    sim.run_for(seconds(300));
+    // Those that were silent while others still answered are; once none answers, no more.
+    let letters = maps(&sim)[0]
+        .split(" | ")
+        .nth(1)
+        .unwrap_or_default()
+        .to_owned();
+    assert!(letters.matches('A').count() > 1, "{letters}");
+    assert_eq!(sim.kernel.ledger.queueing_ended, []);
+    sim.suffer_all(&[A1, A2, B1, B2].map(Fault::LinkUp));
+    sim.run_for(seconds(2));
+    assert!(maps(&sim)[0].ends_with("| AE AA AA"), "{:?}", maps(&sim));
+    unharmed(&sim);
+}
+
+// ---- the array moves the unit ---------------------------------------------------------------------------------
+
+#[test]
+fn the_groups_follow_the_array_by_messages_and_no_stpg() {
+    let mut sim = running(four_paths());
+    for _ in 0..5 {
+        for (a, b, group) in [(ANO, AO, 2), (AO, ANO, 1)] {
+            let mark = sim.journal.len();
+            sim.suffer(&Fault::Access(0, vec![(1, a), (2, b)]));
+            sim.run_for(Millis(500));
+            assert_eq!(steps(&sim, mark), [format!("switch_group {group}")]);
+            sim.run_for(seconds(20));
+            assert_eq!(steps(&sim, mark).len(), 1, "{:?}", steps(&sim, mark));
+        }
+    }
+    assert_eq!(sim.kernel.ledger.tables, 1);
+    assert_eq!(sim.kernel.array.stpgs, []);
+    unharmed(&sim);
+}
+
+/// While the array moves the unit it passes through states in which nothing is certain.
+#[test]
+fn a_transition_fails_no_path() {
+    let mut sim = running(four_paths());
+    let mark = sim.journal.len();
+    let moving = AccessState::Transitioning;
+    sim.suffer(&Fault::Access(0, vec![(1, moving), (2, moving)]));
+    sim.run_for(seconds(3));
+    assert_eq!(steps(&sim, mark), Vec::<String>::new());
+    sim.suffer(&Fault::Access(0, vec![(1, ANO), (2, AO)]));
+    sim.run_for(seconds(10));
+    assert_eq!(steps(&sim, mark), ["switch_group 2"]);
+    assert_eq!(sim.kernel.ledger.tables, 1);
+    assert_eq!(sim.kernel.array.stpgs, []);
+    unharmed(&sim);
+}
+
+/// The host sees only controller B; another host moves the unit to A and back.
+#[test]
+fn followover_the_host_takes_the_array_s_decision_as_it_is() {
+    let mut kernel = four_paths();
+    kernel.array.set_access(
+        0,
+        &[(1, ANO), (2, AO)],
+        dm_psa::scsi::tpgs::StatusCode::Implicit,
+        None,
+    );
+    kernel.suffer(Millis(0), &Fault::Delete(A1));
+    kernel.suffer(Millis(0), &Fault::Delete(A2));
+    let mut sim = running(kernel);
+    assert!(maps(&sim)[0].ends_with("| A AA"), "{:?}", maps(&sim));
+    for _ in 0..5 {
+        for (a, b) in [(AO, ANO), (ANO, AO)] {
+            sim.suffer(&Fault::Access(0, vec![(1, a), (2, b)]));
+            sim.run_for(seconds(20));
+            assert!(maps(&sim)[0].ends_with("| A AA"), "{:?}", maps(&sim));
+        }
+    }
+    assert_eq!(sim.kernel.array.stpgs, []);
+    assert_eq!(sim.kernel.ledger.tables, 1);
+    unharmed(&sim);
+}
+
+#[test]
+fn a_standby_controller_is_activated_when_nothing_else_is_left() {
+    let mut kernel = steady();
+    add_unit(&mut kernel, 0, &[(1, AO), (2, STANDBY)]);
+    let mut sim = running(kernel);
+    sim.suffer_all(&[Fault::LinkDown(A1), Fault::LinkDown(A2)]);
+    sim.run_for(seconds(10));
+    // The kernel did it on the I/O path.
+    assert!(!sim.kernel.array.stpgs.is_empty());
+    assert!(
+        sim.kernel
+            .array
+            .stpgs
+            .iter()
+            .all(|stpg| stpg.groups == [(2, AO)])
+    );
+    assert!(maps(&sim)[0].ends_with("| EA FF AA"), "{:?}", maps(&sim));
+    let count = sim.kernel.array.stpgs.len();
+    sim.suffer_all(&[Fault::LinkUp(A1), Fault::LinkUp(A2)]);
+    sim.run_for(seconds(30));
+    // The unit is on B now, and that is where it stays.
+    assert_eq!(sim.kernel.array.stpgs.len(), count);
+    assert!(maps(&sim)[0].ends_with("| EA AA AA"), "{:?}", maps(&sim));
+    assert_eq!(sim.kernel.ledger.tables, 1);
+    unharmed(&sim);
+}
+
+#[test]
+fn an_unavailable_group_is_out_of_use_until_it_is_available() {
+    let mut sim = running(four_paths());
+    sim.suffer(&Fault::Access(0, vec![(1, AccessState::Unavailable)]));
+    sim.run_for(seconds(10));
+    assert!(maps(&sim)[0].ends_with("| EA FF AA"), "{:?}", maps(&sim));
+    sim.suffer(&Fault::Access(0, vec![(1, AO)]));
+    sim.run_for(seconds(10));
+    assert!(maps(&sim)[0].ends_with("| AE AA AA"), "{:?}", maps(&sim));
+    assert_eq!(sim.kernel.ledger.tables, 1);
+    assert_eq!(sim.kernel.array.stpgs, []);
+    unharmed(&sim);
+}
+
+// ---- all paths down -------------------------------------------------------------------------------------------
+
+fn short_apd() -> Settings {
+    Settings {
+        apd_timeout_ms: seconds(60),
+        ..Settings::default()
+    }
+}
+
+#[test]
+fn io_is_queued_until_a_path_returns() {
+    let mut sim = running_with(four_paths(), short_apd());
+    let mark = sim.journal.len();
+    sim.suffer_all(&[A1, A2, B1, B2].map(Fault::LinkDown));
+    sim.run_for(seconds(55));
+    assert_eq!(steps(&sim, mark), Vec::<String>::new());
+    sim.suffer(&Fault::LinkUp(B2));
+    sim.run_for(seconds(1));
+    assert_eq!(steps(&sim, mark), ["reinstate_path 8:48"]);
+    let told = told(&sim, mark);
+    assert!(
+        told.iter()
+            .any(|l| l == &format!("APD_START {UNIT} effect=I/O is queued for=60000 ms")),
+        "{told:?}"
+    );
+    assert!(
+        told.iter()
+            .any(|l| l.starts_with(&format!("APD_EXIT {UNIT} after="))),
+        "{told:?}"
+    );
+    let stall = sim.kernel.ledger.longest_stall;
+    assert!(stall > seconds(54) && stall < seconds(57), "{stall:?}");
+    unharmed(&sim);
+}
+
+#[test]
+fn after_the_apd_timer_io_fails_until_a_path_returns() {
+    let mut sim = running_with(four_paths(), short_apd());
+    sim.suffer_all(&[A1, A2, B1, B2].map(Fault::LinkDown));
+    let gone = sim.now();
+    let mark = sim.journal.len();
+    sim.run_for(seconds(70));
+    assert_eq!(steps(&sim, mark), ["fail_if_no_path"]);
+    let (ended, _) = sim.kernel.ledger.queueing_ended[0];
+    assert!(
+        ended >= gone.after(seconds(60)) && ended < gone.after(seconds(62)),
+        "{ended:?}"
+    );
+    assert!(!sim.kernel.ledger.io_errors.is_empty());
+
+    let mark = sim.journal.len();
+    sim.suffer(&Fault::LinkUp(A1));
+    sim.run_for(seconds(1));
+    assert_eq!(
+        steps(&sim, mark)[..2],
+        ["queue_if_no_path", "reinstate_path 8:0"]
+    );
+    let errors = sim.kernel.ledger.io_errors.len();
+    sim.run_for(seconds(10));
+    assert_eq!(sim.kernel.ledger.io_errors.len(), errors);
+    assert_eq!(sim.kernel.ledger.tables, 1);
+}
+
+#[test]
+fn all_paths_removed_and_found_again_keep_the_map_of_its_users() {
+    let mut sim = running_with(four_paths(), short_apd());
+    sim.suffer(&Fault::Open(0, 1));
+    sim.suffer_all(&[A1, A2, B1, B2].map(Fault::Delete));
+    sim.run_for(seconds(30));
+    assert_eq!(maps(&sim).len(), 1);
+    sim.suffer_all(&[A1, A2, B1, B2].map(Fault::Add));
+    sim.run_for(seconds(10));
+    assert!(maps(&sim)[0].ends_with("| AE AA AA"), "{:?}", maps(&sim));
+    unharmed(&sim);
+}
+
+#[test]
+fn a_map_without_paths_goes_when_its_last_user_has_closed_it() {
+    let mut sim = running(four_paths());
+    sim.suffer(&Fault::Open(0, 1));
+    sim.suffer_all(&[A1, A2, B1, B2].map(Fault::Delete));
+    sim.run_for(seconds(600));
+    assert_eq!(maps(&sim).len(), 1);
+    sim.suffer(&Fault::Open(0, 0));
+    sim.run_for(seconds(10));
+    assert_eq!(maps(&sim), Vec::<String>::new());
+    assert!(sim.world.devices().next().is_none());
+}
+
+// ---- restart --------------------------------------------------------------------------------------------------
+
+#[test]
+fn a_restart_changes_nothing() {
+    let mut kernel = four_paths();
+    for lun in 1..4 {
+        add_unit(&mut kernel, lun, &[(1, ANO), (2, AO), (3, STANDBY)]);
+    }
+    let mut sim = running(kernel);
+    let before = maps(&sim);
+    for _ in 0..20 {
+        sim.suffer(&Fault::RestartAgent);
+        sim.run_for(seconds(7));
+        assert_eq!(steps(&sim, 0), Vec::<String>::new());
+    }
+    assert_eq!(maps(&sim), before);
+    assert_eq!(sim.kernel.ledger.tables, 4);
+    assert_eq!(sim.kernel.array.stpgs, []);
+    unharmed(&sim);
+}
+
+#[test]
+fn a_restart_with_dead_paths_changes_nothing() {
+    for dead in [vec![A1], vec![B1, B2], vec![A1, A2], vec![A1, A2, B1, B2]] {
+        let mut sim = running(four_paths());
+        let faults: Vec<Fault> = dead.iter().copied().map(Fault::LinkDown).collect();
+        sim.suffer_all(&faults);
+        sim.run_for(seconds(10));
+        let before = maps(&sim);
+        for _ in 0..3 {
+            sim.suffer(&Fault::RestartAgent);
+            sim.run_for(seconds(20));
+            assert_eq!(steps(&sim, 0), Vec::<String>::new(), "{dead:?}");
+            assert_eq!(maps(&sim), before);
+        }
+        let faults: Vec<Fault> = dead.iter().copied().map(Fault::LinkUp).collect();
+        sim.suffer_all(&faults);
+        sim.run_for(seconds(10));
+        assert!(
+            maps(&sim)[0].ends_with("| AE AA AA"),
+            "{dead:?} {:?}",
+            maps(&sim)
+        );
+        assert_eq!(sim.kernel.ledger.tables, 1);
+        unharmed(&sim);
+    }
+}
+
+#[test]
+fn what_happened_while_the_agent_was_away_is_picked_up() {
+    let mut sim = running(four_paths());
+    sim.io_every = None;
+    // The kernel does not know of it either: there was no I/O.
+    sim.suffer_all(&[Fault::LinkDown(A2), Fault::RestartAgent]);
+    sim.run_for(seconds(6));
+    assert_eq!(steps(&sim, 0), ["fail_path 8:32"]);
+    // Returned meanwhile.
+    sim.suffer_all(&[Fault::LinkUp(A2), Fault::RestartAgent]);
+    sim.run_for(seconds(2));
+    assert_eq!(steps(&sim, 0), ["reinstate_path 8:32"]);
+    // The array has moved the unit.
+    sim.suffer_all(&[
+        Fault::Access(0, vec![(1, ANO), (2, AO)]),
+        Fault::RestartAgent,
+    ]);
+    sim.run_for(seconds(6));
+    assert_eq!(steps(&sim, 0), ["switch_group 2"]);
+    // A disk was replaced by another number.
+    sim.suffer_all(&[Fault::Delete(B1), Fault::Add(B1), Fault::RestartAgent]);
+    sim.run_for(seconds(6));
+    assert_eq!(tables(&sim, 0).len(), 1);
+    assert!(maps(&sim)[0].ends_with(" AA AA"), "{:?}", maps(&sim));
+    assert_eq!(sim.kernel.ledger.tables, 2);
+    assert_eq!(sim.kernel.array.stpgs, []);
+    unharmed(&sim);
+}
+
+/// The agent is killed between any two of the steps that make a map.
+#[test]
+fn a_restart_at_any_moment_of_the_first_seconds() {
+    for moment in 0..400 {
+        let mut sim = Simulation::start(four_paths(), Settings::default());
+        for _ in 0..moment {
+            sim.step(seconds(10));
+        }
+        sim.suffer(&Fault::RestartAgent);
+        sim.io_every = Some(Millis(100));
+        sim.run_for(seconds(20));
+        assert!(
+            maps(&sim).len() == 1 && maps(&sim)[0].ends_with("| AE AA AA"),
+            "{moment}: {:?}",
+            maps(&sim)
+        );
+        unharmed(&sim);
+        if sim.now() >= seconds(30) {
+            break;
+        }
+    }
+}
+
+// ---- identity -------------------------------------------------------------------------------------------------
+
+#[test]
+fn a_path_that_leads_to_another_unit_never_carries_io_again() {
+    let mut kernel = four_paths();
+    let other = kernel.array.add(Unit::new(77, &[(1, AO), (2, ANO)]));
+    let mut sim = running(kernel);
+    let mark = sim.journal.len();
+    // The LUN is mapped anew while the path is down.
+    sim.suffer(&Fault::LinkDown(A1));
+    sim.run_for(seconds(5));
+    sim.suffer_all(&[Fault::Remap(A1, Some(other), false), Fault::LinkUp(A1)]);
+    sim.run_for(seconds(30));
+    let map = &maps(&sim)[0];
+    assert!(!map.contains(" 8:0 "), "{map}");
+    let told_now = told(&sim, mark);
+    assert!(
+        told_now.iter().any(|line| line.starts_with("PATH_QUARANTINED vmhba0:C0:T0:L0 reason=naa.6001405a00000000000000000000004d answers where 36001405a000000000000000000000001 is expected")),
+        "{told_now:?}"
+    );
+    let text = explained(&sim, "sda");
+    assert!(text.contains("quarantined: "), "{text}");
+    // Not after a restart either: then it is just a path of the other unit.
+    sim.suffer(&Fault::RestartAgent);
+    sim.run_for(seconds(30));
+    let of_unit = maps(&sim)
+        .into_iter()
+        .find(|map| map.starts_with(UNIT))
+        .unwrap();
+    assert!(!of_unit.contains(" 8:0 "), "{of_unit}");
+    unharmed(&sim);
+}
+
+#[test]
+fn a_remapped_lun_that_the_array_tells_of_is_found_at_once() {
+    let mut kernel = four_paths();
+    let other = kernel.array.add(Unit::new(77, &[(1, AO), (2, ANO)]));
+    let mut sim = running(kernel);
+    sim.io_every = None;
+    sim.suffer(&Fault::Remap(B1, Some(other), true));
+    sim.run_for(seconds(7));
+    let map = &maps(&sim)[0];
+    assert!(!map.contains(" 8:16 ") && map.ends_with("AA A"), "{map}");
+    // Mapped back, it serves again.
+    sim.suffer(&Fault::Remap(B1, Some(0), true));
+    sim.run_for(seconds(10));
+    assert!(maps(&sim)[0].ends_with("AA AA"), "{:?}", maps(&sim));
+    sim.io_every = Some(Millis(100));
+    sim.run_for(seconds(5));
+    unharmed(&sim);
+}
+
+#[test]
+fn a_removed_unit_is_told_from_a_dead_path() {
+    let mut sim = running(four_paths());
+    let mark = sim.journal.len();
+    sim.suffer(&Fault::Remap(A1, None, false));
+    sim.run_for(seconds(10));
+    assert!(maps(&sim)[0].ends_with(" FA AA"), "{:?}", maps(&sim));
+    let told = told(&sim, mark);
+    assert!(
+        told.iter()
+            .any(|line| line.contains("permanent loss: 5/25/00 (logical unit not supported)")),
+        "{told:?}"
+    );
+    unharmed(&sim);
+}
+
+// ---- bad input ------------------------------------------------------------------------------------------------
+
+/// A second unit, which no trouble of the first may touch.
+fn with_neighbour() -> Kernel {
+    let mut kernel = four_paths();
+    add_unit(&mut kernel, 1, &[(1, AO), (2, ANO)]);
+    kernel
+}
+
+fn neighbour_is_well(sim: &Simulation) {
+    let maps = maps(sim);
+    let map = maps
+        .iter()
+        .find(|map| map.starts_with("naa.6001405a000000000000000000000002"));
+    assert!(
+        map.is_some_and(|map| map.ends_with("| AE AA AA")),
+        "{maps:?}"
+    );
+    unharmed(sim);
+}
+
+#[test]
+fn a_path_that_cannot_name_its_unit_is_not_stacked() {
+    let truncated = {
+        let mut kernel = four_paths();
+        let mut data = kernel.array.execute(A1, &PAGE83).data;
+        data.truncate(9);
+        Answer::good(data)
+    };
+    let cases = [
+        ("missing", Answer::check(5, 0x24, 0), "is refused"),
+        ("truncated", truncated, "truncated"),
+        ("empty", Answer::good(vec![]), "truncated"),
+        (
+            "another page",
+            Answer::good(vec![0, 0x80, 0, 2, b'1', b'2']),
+            "expected PAGE CODE 83h",
+        ),
+    ];
+    for (case, answer, why) in cases {
+        let mut kernel = with_neighbour();
+        kernel.array.lie(A1, PAGE83, Some(answer));
+        let sim = running(kernel);
+        let map = maps(&sim)
+            .into_iter()
+            .find(|map| map.starts_with(UNIT))
+            .unwrap();
+        assert!(
+            map.ends_with(" A AA") && !map.contains(" 8:0 "),
+            "{case}: {map}"
+        );
+        let text = explained(&sim, "sda");
+        assert!(
+            text.contains(why) && text.contains("left alone"),
+            "{case}: {text}"
+        );
+        assert!(
+            told(&sim, 0)
+                .iter()
+                .any(|line| line.starts_with("DEVICE_NAMELESS")),
+            "{case}"
+        );
+        neighbour_is_well(&sim);
+    }
+}
+
+#[test]
+fn a_path_that_lies_about_its_unit_later_is_taken_out() {
+    let mut kernel = with_neighbour();
+    let of_other = kernel.array.execute(path(1, 0, 1), &PAGE83).data;
+    let mut sim = running(kernel);
+    sim.suffer_all(&[
+        Fault::LinkDown(A1),
+        Fault::Lie(A1, PAGE83, Some(Answer::good(of_other))),
+    ]);
+    sim.run_for(seconds(5));
+    sim.suffer(&Fault::LinkUp(A1));
+    sim.run_for(seconds(20));
+    let map = maps(&sim)
+        .into_iter()
+        .find(|map| map.starts_with(UNIT))
+        .unwrap();
+    assert!(!map.contains(" 8:0 "), "{map}");
+    neighbour_is_well(&sim);
+}
+
+#[test]
+fn reports_of_the_wrong_length_change_nothing_and_are_told() {
+    let mut kernel = with_neighbour();
+    let whole = kernel
+        .array
+        .execute(A1, &Command::ReportTargetPortGroups)
+        .data;
+    let mut sim = running(kernel);
+    let mut cases = vec![vec![], vec![0, 0, 0, 200, 0x10], vec![0xff; 64]];
+    cases.push(whole[..whole.len() - 3].to_vec());
+    for data in cases {
+        let mark = sim.journal.len();
+        for path in [A1, A2, B1, B2] {
+            let lie = Some(Answer::good(data.clone()));
+            sim.suffer(&Fault::Lie(path, Command::ReportTargetPortGroups, lie));
+        }
+        sim.run_for(seconds(20));
+        assert_eq!(steps(&sim, mark), Vec::<String>::new(), "{data:?}");
+        let told = told(&sim, mark);
+        assert!(
+            told.iter()
+                .any(|line| line.starts_with("PORT_GROUPS_UNREADABLE")),
+            "{told:?}"
+        );
+    }
+    neighbour_is_well(&sim);
+}
+
+/// An SPC-3 array refuses the extended header.
+#[test]
+fn an_array_that_knows_only_the_short_header_is_asked_with_it() {
+    let mut kernel = with_neighbour();
+    kernel.array.unit_mut(0).unwrap().short_header_only = true;
+    let mut sim = running(kernel);
+    assert!(
+        maps(&sim).iter().all(|map| map.ends_with("| AE AA AA")),
+        "{:?}",
+        maps(&sim)
+    );
+    assert_eq!(maps(&sim).len(), 2);
+    let mark = sim.journal.len();
+    sim.suffer(&Fault::Access(0, vec![(1, ANO), (2, AO)]));
+    sim.run_for(seconds(20));
+    assert_eq!(steps(&sim, mark), ["switch_group 2"]);
+    neighbour_is_well(&sim);
+}
+
+#[test]
+fn a_table_that_the_kernel_refuses_is_tried_again_ever_more_slowly() {
+    let mut kernel = with_neighbour();
+    kernel.suffer(Millis(0), &Fault::RefuseTables(0, 22, 5));
+    let mut sim = running(kernel);
+    neighbour_is_well(&sim);
+    let text = explained(&sim, UNIT);
+    assert!(text.contains("the last action failed"), "{text}");
+    sim.run_for(seconds(50));
+    assert_eq!(
+        tables(&sim, 0).len(),
+        2 + 5,
+        "once for each unit, and five times in vain"
+    );
+    assert_eq!(maps(&sim).len(), 2);
+    assert!(!explained(&sim, UNIT).contains("the last action failed"));
+    neighbour_is_well(&sim);
+}
+
+#[test]
+fn a_refused_table_keeps_no_path_from_being_reinstated() {
+    let mut sim = running(with_neighbour());
+    sim.suffer_all(&[
+        Fault::RefuseTables(0, 22, 1000),
+        Fault::Delete(B1),
+        Fault::LinkDown(A1),
+    ]);
+    sim.run_for(seconds(60));
+    sim.suffer(&Fault::LinkUp(A1));
+    sim.run_for(seconds(1));
+    let map = maps(&sim)
+        .into_iter()
+        .find(|map| map.starts_with(UNIT))
+        .unwrap();
+    assert!(map.contains("| AE AA "), "{map}");
+    neighbour_is_well(&sim);
+}
+
+#[test]
+fn somebody_takes_a_disk_before_us() {
+    let mut kernel = with_neighbour();
+    kernel.suffer(Millis(0), &Fault::RefuseTables(0, 16, 1000));
+    let mut sim = running(kernel);
+    let usage = vec![Usage::Held {
+        device: "sda".to_owned(),
+        by: "md0".to_owned(),
+    }];
+    sim.suffer(&Fault::Use(A1, usage));
+    sim.run_for(seconds(30));
+    assert!(explained(&sim, UNIT).contains("left alone: in use: sda is held by md0"));
+    neighbour_is_well(&sim);
+}
+
+#[test]
+fn a_disk_too_small_for_its_map_is_dead_and_says_why() {
+    let mut sim = running(with_neighbour());
+    sim.suffer(&Fault::Resize(0, Sectors(1 << 20)));
+    sim.run_for(seconds(10));
+    let text = explained(&sim, UNIT);
+    assert!(text.contains("less than the 2097152 of the map"), "{text}");
+    sim.suffer(&Fault::Resize(0, Sectors(1 << 21)));
+    sim.run_for(seconds(10));
+    assert!(maps(&sim)[0].ends_with("| AE AA AA"), "{:?}", maps(&sim));
+    neighbour_is_well(&sim);
+}
+
+/// A path, all paths, or the map vanish between any two steps of the agent or the kernel; and come back.
+#[test]
+fn a_device_may_disappear_between_any_two_steps() {
+    let deleted = |paths: &[Hctl]| paths.iter().copied().map(Fault::Delete).collect::<Vec<_>>();
+    let found = |paths: &[Hctl]| paths.iter().copied().map(Fault::Add).collect::<Vec<_>>();
+    for victims in [&[A1][..], &[A1, A2, B1, B2]] {
+        for moment in 0..1000 {
+            let mut sim = Simulation::start(with_neighbour(), Settings::default());
+            for _ in 0..moment {
+                sim.step(seconds(2));
+            }
+            let over = sim.now() >= seconds(2);
+            sim.suffer_all(&deleted(victims));
+            sim.io_every = Some(Millis(100));
+            sim.run_for(seconds(20));
+            neighbour_is_well(&sim);
+            assert!(
+                maps(&sim).iter().all(|map| !map.contains(" 8:0 ")),
+                "{moment}: {:?}",
+                maps(&sim)
+            );
+            sim.suffer_all(&found(victims));
+            sim.run_for(seconds(20));
+            let all = maps(&sim);
+            assert!(
+                all.len() == 2 && all[0].ends_with(" AA AA"),
+                "{moment}: {all:?}"
+            );
+            if over {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_map_that_somebody_removes_is_made_again() {
+    let mut sim = running(with_neighbour());
+    sim.suffer(&Fault::RemoveMap(0));
+    sim.run_for(seconds(10));
+    assert_eq!(maps(&sim).len(), 2);
+    neighbour_is_well(&sim);
+}
+
+#[test]
+fn what_somebody_does_to_a_map_is_undone() {
+    let mut sim = running(with_neighbour());
+    let dev = sim.kernel.disk(A1).unwrap().dev();
+    for meddling in [
+        Fault::Message(0, Message::FailPath(dev)),
+        Fault::Message(0, Message::SwitchGroup(2)),
+        Fault::Message(0, Message::DisableGroup(1)),
+        Fault::Suspend(0),
+    ] {
+        sim.suffer(&meddling);
+        sim.run_for(seconds(10));
+        assert!(
+            maps(&sim)[0].ends_with("| AE AA AA"),
+            "{meddling:?}: {:?}",
+            maps(&sim)
+        );
+    }
+    assert_eq!(sim.kernel.ledger.tables, 2);
+    neighbour_is_well(&sim);
+}
+
+#[test]
+fn errors_of_the_transport_name_no_unit_and_prove_nothing() {
+    for outcome in [
+        Outcome::Timeout,
+        Outcome::Busy,
+        Outcome::Host(7),
+        Outcome::Retry(14),
+        Outcome::Gone,
+        Outcome::Errno(5),
+    ] {
+        let mut sim = running(with_neighbour());
+        let lie = Some(Answer::from(outcome.clone()));
+        sim.suffer_all(&[Fault::LinkDown(A1), Fault::Lie(A1, PAGE83, lie)]);
+        sim.run_for(seconds(5));
+        sim.suffer(&Fault::LinkUp(A1));
+        sim.run_for(seconds(20));
+        let map = maps(&sim)
+            .into_iter()
+            .find(|map| map.starts_with(UNIT))
+            .unwrap();
+        assert!(
+            map.ends_with(" FA AA"),
+            "{outcome:?}: not proven, so not in use: {map}"
+        );
+        sim.suffer(&Fault::Lie(A1, PAGE83, None));
+        sim.run_for(seconds(2));
+        assert!(
+            maps(&sim)[0].ends_with(" AA AA"),
+            "{outcome:?}: {:?}",
+            maps(&sim)
+        );
+        neighbour_is_well(&sim);
+    }
+}
+
+// ---- policies -------------------------------------------------------------------------------------------------
+
+fn settings(device: DeviceSettings) -> Settings {
+    Settings {
+        device: [(UNIT.to_owned(), device)].into(),
+        ..Settings::default()
+    }
+}
+
+/// An array whose ports are all alike.
+fn symmetric() -> Kernel {
+    let mut kernel = four_paths();
+    let unit = kernel.array.unit_mut(0).unwrap();
+    unit.tpgs = Tpgs::None;
+    unit.groups.clear();
+    let mut again = steady();
+    let unit = again.array.add(Unit::new(1, &[]));
+    for path in [A1, A2, B1, B2] {
+        again.cable(path, Transport::Fc, unit, 1, 1);
+    }
+    again
+}
+
+#[test]
+fn fixed_returns_to_the_preferred_path() {
+    let wanted = settings(DeviceSettings {
+        psp: Some("VMW_PSP_FIXED".to_owned()),
+        preferred: Some("vmhba1:C0:T0:L0".to_owned()),
+        ..DeviceSettings::default()
+    });
+    let mut sim = running_with(symmetric(), wanted);
+    let preferred = sim.kernel.disk(A2).unwrap().dev();
+    assert_eq!(
+        tables(&sim, 0),
+        [format!(
+            "create 1 queue_if_no_path 0 4 1 service-time 0 1 1 {preferred} 1 service-time 0 1 1 8:0 1 \
+             service-time 0 1 1 8:32 1 service-time 0 1 1 8:48 1"
+        )]
+    );
+    for _ in 0..3 {
+        sim.suffer(&Fault::LinkDown(A2));
+        sim.run_for(seconds(5));
+        assert!(
+            maps(&sim)[0].ends_with("| EAEE F A A A"),
+            "{:?}",
+            maps(&sim)
+        );
+        let mark = sim.journal.len();
+        sim.suffer(&Fault::LinkUp(A2));
+        sim.run_for(seconds(1));
+        assert_eq!(
+            steps(&sim, mark),
+            [
+                format!("reinstate_path {preferred}"),
+                "switch_group 1".to_owned()
+            ]
+        );
+        assert!(
+            maps(&sim)[0].ends_with("| AEEE A A A A"),
+            "{:?}",
+            maps(&sim)
+        );
+    }
+    assert_eq!(sim.kernel.ledger.tables, 1);
+    unharmed(&sim);
+}
+
+#[test]
+fn fixed_without_a_preference_stays_with_its_choice() {
+    let mut sim = running(symmetric());
+    assert!(explained(&sim, UNIT).contains("VMW_PSP_FIXED (default of the SATP)"));
+    sim.suffer(&Fault::LinkDown(A1));
+    sim.run_for(seconds(5));
+    assert!(
+        maps(&sim)[0].ends_with("| EAEE F A A A"),
+        "{:?}",
+        maps(&sim)
+    );
+    let mark = sim.journal.len();
+    sim.suffer(&Fault::LinkUp(A1));
+    sim.run_for(seconds(10));
+    assert_eq!(steps(&sim, mark), ["reinstate_path 8:0"]);
+    assert!(
+        maps(&sim)[0].ends_with("| EAEE A A A A"),
+        "{:?}",
+        maps(&sim)
+    );
+    // And so after a restart.
+    sim.suffer(&Fault::RestartAgent);
+    sim.run_for(seconds(10));
+    assert_eq!(steps(&sim, 0), Vec::<String>::new());
+    unharmed(&sim);
+}
+
+#[test]
+fn mru_prefers_higher_ranks_within_a_state() {
+    let wanted = settings(DeviceSettings {
+        ranks: [
+            ("vmhba1:C0:T0:L0".to_owned(), 5),
+            ("vmhba0:C0:T1:L0".to_owned(), 9),
+        ]
+        .into(),
+        ..DeviceSettings::default()
+    });
+    let mut sim = running_with(four_paths(), wanted);
+    // A2 (8:32), A1 (8:0), then B1 (8:16) although its rank is the highest, then B2 (8:48).
+    assert!(
+        tables(&sim, 0)[0].ends_with(
+            "4 1 service-time 0 1 1 8:32 1 service-time 0 1 1 8:0 1 service-time 0 1 1 8:16 1 service-time 0 1 1 8:48 1"
+        ),
+        "{:?}",
+        tables(&sim, 0)
+    );
+    sim.suffer(&Fault::LinkDown(A2));
+    sim.run_for(seconds(5));
+    assert!(
+        maps(&sim)[0].ends_with("| EAEE F A A A"),
+        "{:?}",
+        maps(&sim)
+    );
+    sim.suffer(&Fault::LinkUp(A2));
+    sim.run_for(seconds(2));
+    assert!(
+        maps(&sim)[0].ends_with("| AEEE A A A A"),
+        "{:?}",
+        maps(&sim)
+    );
+    assert_eq!(sim.kernel.ledger.tables, 1);
+    unharmed(&sim);
+}
+
+#[test]
+fn round_robin_uses_non_optimized_paths_only_if_told() {
+    for (use_ano, groups) in [
+        (
+            false,
+            "2 1 round-robin 0 2 1 8:0 1 8:32 1 round-robin 0 2 1 8:16 1 8:48 1",
+        ),
+        (true, "1 1 round-robin 0 4 1 8:0 1 8:16 1 8:32 1 8:48 1"),
+    ] {
+        let wanted = settings(DeviceSettings {
+            psp: Some("VMW_PSP_RR".to_owned()),
+            use_ano,
+            ..DeviceSettings::default()
+        });
+        let mut sim = running_with(four_paths(), wanted);
+        assert!(
+            tables(&sim, 0)[0].ends_with(groups),
+            "{:?}",
+            tables(&sim, 0)
+        );
+        sim.suffer(&Fault::Access(0, vec![(1, ANO), (2, AO)]));
+        sim.run_for(seconds(10));
+        sim.suffer(&Fault::RestartAgent);
+        sim.run_for(seconds(10));
+        assert_eq!(sim.kernel.ledger.tables, 1);
+        assert_eq!(sim.kernel.array.stpgs, []);
+        unharmed(&sim);
+    }
+}
