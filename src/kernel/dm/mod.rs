@@ -19,6 +19,7 @@ use crate::psa::action::MapStep;
 use crate::psa::event::Event;
 use std::io;
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 
 pub mod client;
 pub mod events;
@@ -30,6 +31,14 @@ pub mod worker;
 
 /// Where events go. May block: that is the back-pressure.
 pub type Sink = Arc<dyn Fn(Event) + Send + Sync>;
+
+/// A sink that sends into a channel, and drops events when nobody receives them any more.
+#[must_use]
+pub fn into_channel(sender: SyncSender<Event>) -> Sink {
+    Arc::new(move |event| {
+        let _ = sender.send(event);
+    })
+}
 
 /// The UUID prefix of the maps that are multipath's, whoever made them.
 pub const UUID_PREFIX: &str = "mpath-";
