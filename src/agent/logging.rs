@@ -67,16 +67,26 @@ impl Logger {
     /// The kernel has no more threads.
     pub fn start() -> std::io::Result<Logger> {
         let (lines, queue) = sync_channel::<(log::Level, String)>(QUEUE);
-        let thread = std::thread::Builder::new().name("log".to_owned()).spawn(move || {
-            for (level, line) in queue {
-                log::log!(target: "psa", level, "{line}");
-            }
-        })?;
-        Ok(Logger { lines: Some(lines), thread: Some(thread), ..Logger::silent() })
+        let thread = std::thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || {
+                for (level, line) in queue {
+                    log::log!(target: "psa", level, "{line}");
+                }
+            })?;
+        let mut logger = Logger::silent();
+        logger.lines = Some(lines);
+        logger.thread = Some(thread);
+        Ok(logger)
     }
 
     fn silent() -> Logger {
-        Logger { buckets: HashMap::new(), lines: None, thread: None, lost: 0 }
+        Logger {
+            buckets: HashMap::new(),
+            lines: None,
+            thread: None,
+            lost: 0,
+        }
     }
 
     /// Writes a notice, unless there were too many of its kind.
@@ -102,7 +112,12 @@ impl Logger {
     fn put(&mut self, level: log::Level, line: String) {
         let Some(lines) = &self.lines else { return };
         if self.lost > 0
-            && lines.try_send((log::Level::Warn, format!("LOG_LINES_LOST count={}", self.lost))).is_ok()
+            && lines
+                .try_send((
+                    log::Level::Warn,
+                    format!("LOG_LINES_LOST count={}", self.lost),
+                ))
+                .is_ok()
         {
             self.lost = 0;
         }
