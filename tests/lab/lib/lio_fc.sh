@@ -115,8 +115,9 @@ fc_port_remove() {
 # (fc_rport_work is one ordered queue; seen on 6.12 and 7.2).
 fc_down() {
     tc qdisc add dev "i$1" clsact 2>/dev/null
-    # 14 bytes behind the Ethernet header is R_CTL; 6 is an FCP command.
-    tc filter add dev "i$1" egress protocol all u32 match u8 0x06 0xff at 14 action drop
+    # R_CTL is 28 bytes into the frame (fcoe sets the network header to the
+    # Ethernet header); 6 is an FCP command.
+    tc filter add dev "i$1" egress protocol all u32 match u8 0x06 0xff at 28 action drop
     sleep_ms 300
     ip link set "t$1" down
 }
