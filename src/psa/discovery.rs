@@ -166,7 +166,7 @@ impl World {
             | UnitAttention::ReportedLunsDataHasChanged
             | UnitAttention::PowerOnResetOccurred => path.reprove = true,
             UnitAttention::CapacityDataHasChanged => self.actions.push(Action::RefreshFacts(id)),
-            UnitAttention::AsymmetricAccessStateChanged => {}
+            UnitAttention::AsymmetricAccessStateChanged => path.ask_groups = true,
             UnitAttention::ModeParametersChanged
             | UnitAttention::ThinProvisioningSoftThresholdReached => return,
         }
@@ -212,6 +212,7 @@ impl World {
                 stage,
             });
             path.again = false;
+            path.ask_groups = false;
         }
         self.actions.push(Action::Examine {
             path: id,
@@ -281,7 +282,7 @@ impl World {
         ) {
             return false;
         }
-        path.link != Link::Up || path.again || path.suspect_since.is_some() || {
+        path.link != Link::Up || path.ask_groups || path.suspect_since.is_some() || {
             let first = device.paths.iter().find(|other| {
                 self.paths.get(other).is_some_and(|o| {
                     let proven = matches!(o.identity, Identity::Proven(_));

@@ -14,8 +14,8 @@ use crate::scsi::outcome::Outcome;
 use crate::scsi::sense::SenseMeaning;
 use crate::scsi::tpgs::{AccessState, TargetPortGroups};
 
-/// A group that is changing is asked about again this soon (the kernel's handler does so every 2 s).
-const TRANSITION_POLL: Millis = Millis(500);
+/// Groups that are changing are asked about again this soon (the kernel's handler does so every 2 s).
+const FOLLOW_UP: Millis = Millis(200);
 
 impl World {
     /// An examination ended.
@@ -209,8 +209,13 @@ impl World {
             }
             self.dirty.insert(wwid);
         }
-        if transitioning {
-            let at = self.now.after(TRANSITION_POLL);
+        if transitioning || !changes.is_empty() {
+            // Where one group has changed another may be about to: the attention for that one comes on its own
+            // ports, which may carry no command for seconds.
+            if let Some(path) = self.paths.get_mut(&id) {
+                path.ask_groups = true;
+            }
+            let at = self.now.after(FOLLOW_UP);
             self.schedule.no_later_than(Key::Path(id), at);
         }
     }

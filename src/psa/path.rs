@@ -227,6 +227,8 @@ pub struct Path {
     pub short_header: bool,
     /// Why the states of the port groups could not be read through it last; told once.
     pub report_problem: Option<String>,
+    /// The next check is to ask for the states of the port groups whatever path usually does.
+    pub ask_groups: bool,
     /// The kernel failed the path at this time; only an examination sent later clears it.
     pub suspect_since: Option<Millis>,
     /// Not serving I/O since then.
@@ -265,6 +267,7 @@ impl Path {
             exam: None,
             again: false,
             reprove: false,
+            ask_groups: false,
             short_header: false,
             report_problem: None,
             suspect_since: None,

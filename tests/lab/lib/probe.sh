@@ -42,6 +42,20 @@ probe_stop() {
     echo "-:lab/$1" >>$LAB_TRACING/kprobe_events
 }
 
+# probe_mark: the moment from which probe_after counts. probe_after first|last NAME: milliseconds from the mark to the
+# first or last hit of the probe since, in REPLY, by the kernel's clock: what the shell takes to look does not count.
+probe_mark() {
+    : >$LAB_TRACING/trace
+    echo lab-mark >$LAB_TRACING/trace_marker
+}
+probe_after() {
+    REPLY=$(awk -v which="$1" -v probe="$2:" '
+        { for (i = 1; i <= NF; i++) if ($i ~ /^[0-9]+[.][0-9]+:$/) { t = $i + 0; break } }
+        /lab-mark/ { mark = t; next }
+        mark && index($0, " " probe) && (which == "last" || !hit) { hit = t }
+        END { if (hit) printf "%d", (hit - mark) * 1000; else print -1 }' $LAB_TRACING/trace)
+}
+
 dm_loads_start() { modprobe dm_mod; probe_start dm_load dm_mod:table_load; }
 dm_loads_count() { probe_count dm_load; }
 dm_messages_start() { modprobe dm_multipath; probe_start dm_message dm_multipath:multipath_message; }
