@@ -15,7 +15,7 @@ AGENT_PID=''
 LAB_AGENT_LOG=/run/lab/dm-psad.log
 
 agent_answers() { psactl storage nmp device list; }
-agent_alive() { [ -n "$AGENT_PID" ] && kill -0 "$AGENT_PID" 2>/dev/null; }
+agent_alive() { [ -n "$AGENT_PID" ] && running "$AGENT_PID"; }
 under_systemd() { [ -d /run/systemd/system ]; }
 
 agent_start() {

@@ -94,3 +94,11 @@ file_is() { local v; read -r v <"$1" && [ "$v" = "$2" ]; } 2>/dev/null
 file_has() { local v; v=$(<"$1") && [[ $v == *$2* ]]; } 2>/dev/null
 not() { ! "$@"; }
 gone() { [ ! -e "$1" ]; }
+# running PID: it runs; a child that ended and waits to be reaped does not. bash reaps when it forks, and a loop that
+# forks nothing may wait for ever for `kill -0` to fail.
+running() {
+    local stat
+    read -r stat <"/proc/$1/stat" || return
+    stat=${stat##*) }
+    [ "${stat%% *}" != Z ]
+} 2>/dev/null

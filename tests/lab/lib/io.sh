@@ -62,13 +62,13 @@ J
 # It has begun when the first map has taken writes.
 fio_has_begun() { map_writes; [ "$REPLY" -gt "$FIO_BEFORE" ]; }
 map_writes() { read -r _ _ _ _ REPLY _ <"$FIO_STAT"; }
-fio_running() { kill -0 "$FIO_PID" 2>/dev/null; }
+fio_running() { running "$FIO_PID"; }
 
 fio_verify_stop() {
     local status
     kill -INT "$FIO_PID" 2>/dev/null
-    # I/O that is queued for ever must not hang the test. One signal may find fio where it does not look for it.
-    if ! wait_for 20 not fio_running && ! { kill -INT "$FIO_PID" 2>/dev/null; wait_for 40 not fio_running; }; then
+    # I/O that is queued for ever must not hang the test.
+    if ! wait_for 60 not fio_running; then
         hang_report
         kill -9 "$FIO_PID"
         FIO_ERRORS=-1 FIO_VERIFY_ERRORS=-1 FIO_STALL_MS=-1 FIO_IOS=0

@@ -40,7 +40,7 @@ peer_maps() { [ "$(dmsetup ls --target multipath 2>/dev/null | grep -c '(')" = "
 peer_multipathd_stop() {
     local r
     multipathd shutdown >/dev/null
-    wait_for 20 not kill -0 "$PEER_PID"
+    wait_for 20 not running "$PEER_PID"
     wait "$PEER_PID" 2>/dev/null
     [ "${1:-}" != flush ] || multipath -F
     for r in $(peer_rules); do ln -sf /dev/null "/etc/udev/rules.d/${r##*/}"; done
