@@ -9,7 +9,7 @@ use crate::kernel::dm::Dm;
 use crate::kernel::sg::Transport;
 use crate::kernel::sysfs::Sysfs;
 use crate::kernel::uevent::Discovery;
-use crate::psa::action::Action;
+use crate::psa::action::{Action, Notice};
 use crate::psa::event::Event;
 use crate::psa::units::Millis;
 use std::sync::mpsc::SyncSender;
@@ -40,8 +40,13 @@ impl Hands {
                 .map_err(start("discovery through udev", threads))?,
             marker: Marker::start(places).map_err(start("the marks for udev", threads))?,
             keeper: Keeper::start(places.clone()).map_err(start("the memory's thread", threads))?,
-            logger: Logger::default(),
+            logger: Logger::start().map_err(start("the log's thread", threads))?,
         })
+    }
+
+    /// Writes a notice that the world did not make.
+    pub fn notify(&mut self, notice: &Notice) {
+        self.logger.write(Millis(0), notice);
     }
 
     /// Carries out an action. Never waits; an answer that is known at once is returned.

@@ -2,7 +2,6 @@
 
 use super::answers::answer;
 use super::dispatch::Hands;
-use super::logging::Logger;
 use crate::api::error::ApiError;
 use crate::api::listener::{ListenError, Listener};
 use crate::api::requests::Request;
@@ -73,9 +72,7 @@ pub enum Input {
 pub fn run(options: &Options) -> Result<(), AgentError> {
     // Before the first thread: signals are blocked in all of them but the one that waits for them.
     let stop = Stop::block().map_err(start("signals", "this should not happen"))?;
-    for notice in privilege::prepare() {
-        Logger::default().write(Millis(0), &notice);
-    }
+    let notices = privilege::prepare();
     let places = Places::below(&options.root);
     let settings = config::load_settings(&places).unwrap_or_else(|error| {
         log::error!(target: "psa", "SETTINGS_REFUSED reason=\"{error}\" effect=\"defaults are in force\"");
@@ -90,7 +87,8 @@ pub fn run(options: &Options) -> Result<(), AgentError> {
     let stopped = inbox.clone();
     stop.on_arrival(move || drop(stopped.send(Input::Stop)))
         .map_err(start("signals", "raise TasksMax of the service"))?;
-    let hands = Hands::start(&places, &inbox)?;
+    let mut hands = Hands::start(&places, &inbox)?;
+    notices.iter().for_each(|notice| hands.notify(notice));
     let listener = Listener::bind(&options.socket)?;
     let server = Server::start(listener, Box::new(Caller(inbox)), Limits::default())
         .map_err(start("the API's thread", "raise TasksMax of the service"))?;

@@ -274,11 +274,19 @@ impl World {
         {
             return false;
         }
+        // It would tell of another unit.
+        if matches!(
+            path.identity,
+            Identity::Quarantined { .. } | Identity::Nameless(_)
+        ) {
+            return false;
+        }
         path.link != Link::Up || path.again || path.suspect_since.is_some() || {
             let first = device.paths.iter().find(|other| {
-                self.paths
-                    .get(other)
-                    .is_some_and(|o| o.port_group == path.port_group && o.link == Link::Up)
+                self.paths.get(other).is_some_and(|o| {
+                    let proven = matches!(o.identity, Identity::Proven(_));
+                    proven && o.port_group == path.port_group && o.link == Link::Up
+                })
             });
             first == Some(&id)
         }

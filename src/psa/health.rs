@@ -152,7 +152,13 @@ impl World {
 
     /// The states of the port groups of the device behind a path.
     fn port_groups_are(&mut self, id: Hctl, report: &TargetPortGroups) {
-        let Some(wwid) = self.paths.get(&id).and_then(|path| path.device.clone()) else {
+        // What a path says that does not lead to the device for sure may be about another one.
+        let proven = |path: &&mut Path| matches!(path.identity, Identity::Proven(_));
+        let Some(path) = self.paths.get_mut(&id).filter(proven) else {
+            return;
+        };
+        path.report_problem = None;
+        let Some(wwid) = path.device.clone() else {
             return;
         };
         let Some(device) = self.devices.get_mut(&wwid) else {
@@ -219,13 +225,17 @@ impl World {
             .as_deref()
             .and_then(|wwid| self.devices.get(wwid))
             .is_some_and(|device| !device.groups.is_empty());
-        if matches!(outcome, Outcome::Good | Outcome::CheckCondition(_)) {
+        let told = path.report_problem.as_deref() == Some(why);
+        if matches!(outcome, Outcome::Good | Outcome::CheckCondition(_)) && !told {
             let name = path.name.to_string();
             let kept = if known {
                 "the states reported before are kept"
             } else {
                 "no state is known"
             };
+            if let Some(path) = self.paths.get_mut(&id) {
+                path.report_problem = Some(why.to_owned());
+            }
             self.notify(
                 Severity::Warning,
                 "PORT_GROUPS_UNREADABLE",

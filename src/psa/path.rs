@@ -225,6 +225,8 @@ pub struct Path {
     pub reprove: bool,
     /// It refused the extended header of REPORT TARGET PORT GROUPS, as SPC-3 arrays do: it is asked without.
     pub short_header: bool,
+    /// Why the states of the port groups could not be read through it last; told once.
+    pub report_problem: Option<String>,
     /// The kernel failed the path at this time; only an examination sent later clears it.
     pub suspect_since: Option<Millis>,
     /// Not serving I/O since then.
@@ -264,6 +266,7 @@ impl Path {
             again: false,
             reprove: false,
             short_header: false,
+            report_problem: None,
             suspect_since: None,
             failed_since: None,
             relapses: 0,

@@ -31,7 +31,7 @@ pub enum Fault {
     Remap(Hctl, Option<UnitId>, bool),
     /// The unit gets another size.
     Resize(UnitId, Sectors),
-    /// Somebody uses the disk from now on; nobody, if the list is empty.
+    /// Somebody uses the disk from now on, unless a map has it; nobody, if the list is empty.
     Use(Hctl, Vec<Usage>),
     /// A path answers a command with this from now on, or honestly again.
     Lie(Hctl, Command, Option<Answer>),
@@ -86,6 +86,10 @@ impl Kernel {
             Fault::Remap(path, unit, attention) => self.array.remap(*path, *unit, *attention),
             Fault::Resize(unit, size) => self.array.resize(*unit, *size),
             Fault::Use(path, usage) => {
+                // What a map has open nobody else can open exclusively.
+                if !usage.is_empty() && self.holder(*path).is_some() {
+                    return;
+                }
                 let disk = self.disks.get_mut(path);
                 if let Some(block) = disk.and_then(|disk| disk.facts.block.as_mut()) {
                     block.usage.clone_from(usage);

@@ -13,13 +13,13 @@ impl Rng {
         let mixed = (seed ^ 0x9e37_79b9_7f4a_7c15).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mut rng = Rng(mixed | 1);
         for _ in 0..4 {
-            rng.next();
+            rng.bits();
         }
         rng
     }
 
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         let mut x = self.0;
         x ^= x >> 12;
         x ^= x << 25;
@@ -30,7 +30,7 @@ impl Rng {
 
     /// A number below `n`; 0 if `n` is 0.
     pub fn below(&mut self, n: u64) -> u64 {
-        (self.next() >> 11).checked_rem(n).unwrap_or(0)
+        (self.bits() >> 11).checked_rem(n).unwrap_or(0)
     }
 
     /// A number from `low` to `high`, both included.
@@ -58,7 +58,7 @@ mod tests {
     fn the_same_seed_gives_the_same_numbers_and_another_gives_others() {
         let numbers = |seed| {
             let mut rng = Rng::new(seed);
-            [rng.next(), rng.next(), rng.next()]
+            [rng.bits(), rng.bits(), rng.bits()]
         };
         assert_eq!(numbers(7), numbers(7));
         assert_ne!(numbers(7), numbers(8));

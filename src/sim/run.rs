@@ -9,6 +9,7 @@ use super::fault::Fault;
 use super::kernel::Kernel;
 use crate::psa::action::{Action, Notice};
 use crate::psa::event::Event;
+use crate::psa::memory::Memory;
 use crate::psa::settings::Settings;
 use crate::psa::units::Millis;
 use crate::psa::world::World;
@@ -41,6 +42,8 @@ pub struct Simulation {
     pub journal: Vec<Entry>,
     /// Whether the journal is kept.
     pub keep_journal: bool,
+    /// What the present agent remembered of those before when it started.
+    pub remembered: Memory,
     /// What the agents told people, if [`Simulation::keep_journal`].
     pub notices: Vec<(Millis, Notice)>,
     now: Millis,
@@ -61,6 +64,7 @@ impl Simulation {
             io_every: None,
             journal: Vec::new(),
             keep_journal: true,
+            remembered: Memory::default(),
             notices: Vec::new(),
             now: Millis(0),
             origin: Millis(0),
@@ -80,7 +84,8 @@ impl Simulation {
     /// Kills the agent and starts another at once, with what was remembered. The journal starts anew.
     pub fn restart_agent(&mut self) {
         self.origin = self.now;
-        self.world = World::new(self.settings.clone(), self.kernel.memory.clone());
+        self.remembered = self.kernel.memory.clone();
+        self.world = World::new(self.settings.clone(), self.remembered.clone());
         self.journal.clear();
         for event in self.kernel.enumerate() {
             self.tell(event);
@@ -183,6 +188,22 @@ impl Simulation {
     /// Runs for so long.
     pub fn run_for(&mut self, time: Millis) {
         self.run_until(self.now.after(time));
+    }
+
+    /// Lets a new world take in the journal: whether it wants the same to be done, byte for byte.
+    ///
+    /// # Errors
+    /// The first entry for which it does not, and what it wants instead.
+    pub fn replay(&self) -> Result<(), Box<(Entry, Vec<Action>)>> {
+        let mut world = World::new(self.settings.clone(), self.remembered.clone());
+        for entry in &self.journal {
+            let actions = world.step(entry.at, entry.event.clone());
+            let text = |actions: &[Action]| serde_json::to_string(actions).unwrap_or_default();
+            if actions != entry.actions || text(&actions) != text(&entry.actions) {
+                return Err(Box::new((entry.clone(), actions)));
+            }
+        }
+        Ok(())
     }
 
     /// Runs until the world has settled, at most for so long; whether it came to rest.

@@ -109,9 +109,19 @@ fc_port_remove() {
     rmdir "$t"/acls/* "$t" "${t%/*}"
 }
 
-# The link at the array's end: both ends lose it.
-fc_down() { ip link set "t$1" down; }
+# The cable is pulled: both ends lose the link. New commands get lost a moment
+# earlier, because tcm_fc never ends a WRITE whose data does not arrive: its
+# session then waits for it for ever, and with it every FC port of the kernel
+# (fc_rport_work is one ordered queue; seen on 6.12 and 7.2).
+fc_down() {
+    tc qdisc add dev "i$1" clsact 2>/dev/null
+    # 14 bytes behind the Ethernet header is R_CTL; 6 is an FCP command.
+    tc filter add dev "i$1" egress protocol all u32 match u8 0x06 0xff at 14 action drop
+    sleep_ms 300
+    ip link set "t$1" down
+}
 fc_up() {
+    tc filter del dev "i$1" egress 2>/dev/null
     ip link set "i$1" up
     ip link set "t$1" up
 }

@@ -22,6 +22,8 @@ check "multipathd: no errors" fio_verify_stop
 peer_stall=$FIO_STALL_MS
 peer_multipathd_stop flush
 
+# The kernel's activations for multipathd left both controllers optimized.
+alua_set 2 ano; alua_set 1 ao
 dm_loads_start
 agent_start
 check "a map appears" wait_for 10 test -b "/dev/mapper/$naa"

@@ -58,4 +58,4 @@ dmsetup remove "$map"
 check "a map that was removed by hand is made again" wait_for 20 dmsetup info "$map"
 check "0 errors on the other device" fio_verify_stop
 check "the agent still runs" agent_alive
-check "no panic in the log" not grep -q panicked /share/dm-psad.log
+check "no panic in the log" not grep -q panicked $LAB_AGENT_LOG

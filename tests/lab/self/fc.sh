@@ -31,6 +31,19 @@ note "after $LAB_WAITED ms"
 check "... and its disk" wait_for 5 file_is "/sys/block/$d/device/state" running
 check "... which takes reads" disk_reads "$d"
 dmsetup message m1 0 "reinstate_path $(cat "/sys/block/$d/dev")"
+note "each link goes down and up three times"
+for p in 1 2 1 2 1 2; do
+    fc_rport $p
+    r=$REPLY
+    path_down $p
+    check "link $p down: blocked" wait_for 5 file_is "$r/port_state" Blocked
+    sleep 3
+    path_up $p
+    check "link $p up: online" wait_for 15 file_is "$r/port_state" Online
+    x=$(path_dev $p 1)
+    check "... with its disk" wait_for 5 file_is "/sys/block/$x/device/state" running
+    dmsetup message m1 0 "reinstate_path $(cat "/sys/block/$x/dev")"
+done
 check "fio saw no error" fio_verify_stop
 
 path_down 1
