@@ -350,35 +350,47 @@ impl World {
         let Some(device) = self.devices.get(wwid) else {
             return;
         };
+        let map = self.map_of(wwid).and_then(|map| map.table.as_ref().ok());
+        let queues = map.is_none_or(|table| table.features.queue_if_no_path);
         let has_map = self.map_of(wwid).is_some();
-        // "Unknown" is no reason to give up: only paths that are known not to work count as down.
-        let alive = view
-            .candidates
-            .iter()
-            .any(|c| c.state != PathState::Dead && c.state != PathState::Off);
+        // "Unknown" is no reason to give up: only paths that are known not to work count as down. Nor is it one to
+        // hope again.
+        let dead = |state| matches!(state, PathState::Dead | PathState::Off);
+        let down = view.candidates.iter().all(|c| dead(c.state));
+        let serves = view.candidates.iter().any(|c| !dead(c.state) && c.state != PathState::Unknown);
         let timeout = view
             .settings
             .apd_timeout_ms
             .unwrap_or(self.settings.apd_timeout_ms);
         let (id, now) = (device.id.clone(), self.now);
         let next = match device.apd {
-            _ if alive || !has_map => Apd::No,
+            _ if serves || !has_map => Apd::No,
+            Apd::No if !down => Apd::No,
+            // The agent was restarted, and the time had passed before.
+            Apd::No if !device.served && !queues => Apd::TimedOut { since: now },
             Apd::No => Apd::Waiting {
                 since: now,
                 deadline: now.after(timeout),
             },
-            Apd::Waiting { since, deadline } if now >= deadline => Apd::TimedOut { since },
+            Apd::Waiting { since, deadline } if down && now >= deadline => Apd::TimedOut { since },
             unchanged => unchanged,
         };
-        if let Apd::Waiting { deadline, .. } = next {
+        if let Apd::Waiting { deadline, .. } = next
+            && deadline > now
+        {
             self.schedule
                 .no_later_than(Key::Device(wwid.to_owned()), deadline);
         }
-        if next == device.apd {
+        let before = device.apd;
+        if let Some(device) = self.devices.get_mut(wwid) {
+            device.served |= serves;
+            device.apd = next;
+        }
+        if next == before {
             return;
         }
         let lasted = |since: Millis| format!("{} ms", now.since(since).0);
-        match (device.apd, next) {
+        match (before, next) {
             (_, Apd::Waiting { .. }) => {
                 let timeout = format!("{} ms", timeout.0);
                 self.notify(
@@ -401,9 +413,6 @@ impl World {
                 self.notify(Severity::Info, "APD_EXIT", id, &[("after", &lasted(since))]);
             }
             (Apd::No, Apd::No) => {}
-        }
-        if let Some(device) = self.devices.get_mut(wwid) {
-            device.apd = next;
         }
     }
 
@@ -499,7 +508,9 @@ impl World {
         if orphaned && map.open_count == 0 {
             return vec![MapStep::Remove];
         }
-        let queue = !matches!(device.apd, Apd::TimedOut { .. });
+        // Until a path is known to serve, a restart leaves the queueing as it was.
+        let queue = !matches!(device.apd, Apd::TimedOut { .. })
+            && (device.served || table.features.queue_if_no_path);
         let usable = self.usable(&map, view);
         let ideal = table_of(view, arrangement, queue);
         // Without a proven path there is nothing better to go by than the table that is there.
