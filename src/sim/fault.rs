@@ -169,6 +169,6 @@ impl Kernel {
         if let Some(run) = disk.waiting {
             self.end(now, run, Some(Outcome::Gone));
         }
-        self.tell(now, Event::PathGone(path));
+        self.announce(now, Event::PathGone(path));
     }
 }
