@@ -85,6 +85,10 @@ impl World {
         match &reply.command {
             Command::TestUnitReady => self.link_is(id, link_from(&reply.outcome)),
             Command::Inquiry if good => self.inquiry_is(id, &reply.data),
+            Command::Inquiry if reply.outcome == Outcome::Overdue => {
+                let why = "no answer to INQUIRY within the deadline";
+                self.link_is(id, Link::NoAnswer(why.to_owned()));
+            }
             Command::Inquiry => self.link_is(id, Link::Down(format!("INQUIRY: {}", reply.outcome))),
             Command::Vpd(_) if good => self.identify(id, Ok(&reply.data)),
             Command::Vpd(_) => {
