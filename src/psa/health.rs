@@ -331,8 +331,14 @@ impl World {
         let evidence = Self::evidence(path, device.map_or(&groups, |device| &device.groups));
         let satp = device.and_then(|device| device.selection.as_ref()).map(|selection| selection.satp);
         let Some(satp) = satp else {
-            let reason = "its SATP is not chosen yet".to_owned();
-            return Judgement { state: PathState::Unknown, reason, class: None };
+            // A path that is down is so to every SATP; none may be chosen before a path of the device works.
+            let (state, reason) = match &path.link {
+                Link::Down(why) => (PathState::Dead, why.clone()),
+                Link::PermanentLoss(sense) => (PathState::Dead, format!("permanent loss: {sense}")),
+                Link::NoAnswer(why) | Link::Unchecked(why) => (PathState::Unknown, why.clone()),
+                _ => (PathState::Unknown, "its SATP is not chosen yet".to_owned()),
+            };
+            return Judgement { state, reason, class: None };
         };
         let mut judgement = satp.judge(&evidence);
         judgement.class = judgement.class.or(class);
