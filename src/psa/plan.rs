@@ -356,7 +356,11 @@ impl World {
         // "Unknown" is no reason to give up: only paths that are known not to work count as down. Nor is it one to
         // hope again.
         let dead = |state| matches!(state, PathState::Dead | PathState::Off);
-        let down = view.candidates.iter().all(|c| dead(c.state));
+        let doubtful = |path: &Path| {
+            let free = path.facts.block.as_ref().is_some_and(|block| block.usage.is_empty());
+            path.state() == PathState::Unknown && free && Self::is_nmp(path)
+        };
+        let down = view.candidates.iter().all(|c| dead(c.state)) && !self.paths_of(device).any(doubtful);
         let serves = view.candidates.iter().any(|c| !dead(c.state) && c.state != PathState::Unknown);
         let timeout = view
             .settings
