@@ -137,7 +137,12 @@ impl World {
             return;
         };
         match StandardInquiry::parse(data) {
-            Ok(inquiry) => path.inquiry = Some(inquiry),
+            Ok(inquiry) => {
+                let changed = path.inquiry.replace(inquiry) != path.inquiry;
+                if changed && path.claim.is_some() {
+                    self.claim(id);
+                }
+            }
             Err(error) => {
                 let name = path.name.to_string();
                 path.link = Link::Down(format!("INQUIRY: {error}"));
