@@ -1,52 +1,146 @@
-# dm-psa: what a machine needs is installed by `make install`; everything else
-# (demo, tests) runs in a virtual machine and leaves this one alone.
+# dm-psa. `make help` lists the targets and what can be set.
 #
-#   make                  build (PROFILE=dev for a quick, lightly optimised one)
-#   make install          into $(DESTDIR)$(PREFIX); builds nothing
-#   make uninstall
-#   make lab-image        the guests of the lab: kernels 6.1, 6.12 and 7
-#   make demo             a controller failover under I/O, in the lab
-#   make test             every test, the lab's included
+# `make install` changes this machine; everything else (demo, tests) runs in a
+# virtual machine and leaves this one alone, but for the packages that
+# `make setup` installs and tells of.
 
 PREFIX ?= /usr
+SYSCONFDIR ?= /etc
 DESTDIR ?=
 PROFILE ?= release
 CARGO ?= cargo
 
+# A map rule has to run between two rules of lvm2, which distributions number
+# differently: 10-dm and 13-dm-disk, or on Debian and Ubuntu 55-dm and
+# 60-persistent-storage-dm.
+MAP_RULE_NUMBER ?= $(if $(wildcard /usr/lib/udev/rules.d/10-dm.rules /lib/udev/rules.d/10-dm.rules),11,56)
+
+# The rules of multipath-tools that act on every disk and every multipath map,
+# whether its daemon runs or not: they mark disks by its configuration, and
+# fail paths by message. All names that distributions gave them.
+MASKED_RULES := 11-dm-mpath 56-dm-mpath 56-multipath 60-multipath 62-multipath
+
+export PATH := $(PATH):$(HOME)/.cargo/bin
+SHELL := /bin/bash
+.ONESHELL:
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := build
+
 out := target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 root := $(DESTDIR)$(PREFIX)
+etc := $(DESTDIR)$(SYSCONFDIR)
+# What was installed, a line each: `make uninstall` removes that and no more.
+manifest := $(root)/lib/dm-psa/installed
+# Is this about the machine itself, and not a tree for a package or a guest?
+live := $(if $(DESTDIR),,$(wildcard /run/systemd/system))
 
-# Each installed file as SOURCE:FOLDER:MODE. A folder that a source tree does
-# not have yet adds nothing.
-programs := $(out)/dm-psad:sbin:755 $(out)/psactl:sbin:755 $(out)/dm-psa-id:lib/udev:755
-data := \
-	$(patsubst %,%:lib/udev/rules.d:644,$(wildcard udev-rules/*.rules)) \
-	$(patsubst %,%:lib/systemd/system:644,$(wildcard systemd/*.service systemd/*.socket)) \
-	$(patsubst %,%:lib/tmpfiles.d:644,$(wildcard systemd/tmpfiles.d/*.conf)) \
-	$(patsubst %,%:lib/modules-load.d:644,$(wildcard systemd/modules-load.d/*.conf))
-installed := $(programs) $(data)
+# Each installed file as SOURCE:TARGET:MODE, the target below PREFIX. A folder
+# that does not exist yet adds nothing.
+below = $(foreach f,$(wildcard $(1)),$(f):$(2)/$(notdir $(f)):644)
+installed := \
+	$(out)/dm-psad:sbin/dm-psad:755 \
+	$(out)/psactl:sbin/psactl:755 \
+	$(out)/dm-psa-id:lib/udev/dm-psa-id:755 \
+	udev-rules/56-dm-psa-path.rules:lib/udev/rules.d/56-dm-psa-path.rules:644 \
+	udev-rules/56-dm-psa-map.rules:lib/udev/rules.d/$(MAP_RULE_NUMBER)-dm-psa-map.rules:644 \
+	$(call below,systemd/*.service systemd/*.socket,lib/systemd/system) \
+	$(call below,systemd/tmpfiles.d/*.conf,lib/tmpfiles.d) \
+	$(call below,systemd/modules-load.d/*.conf,lib/modules-load.d) \
+	$(call below,man/*.5,share/man/man5) \
+	$(call below,man/*.8,share/man/man8) \
+	$(call below,README.md LICENSE-MIT LICENSE-APACHE,share/doc/dm-psa)
 
-source = $(word 1,$(subst :, ,$(1)))
-folder = $(word 2,$(subst :, ,$(1)))
-mode = $(word 3,$(subst :, ,$(1)))
+.PHONY: build help setup install uninstall lab-image demo test
 
-.PHONY: build install uninstall lab-image demo test
-
-build:
+build: ## build the three programs (PROFILE=dev: quickly, lightly optimised)
 	$(CARGO) build --locked --profile $(PROFILE) --bins
 
-install:
-	$(foreach f,$(installed),install -D -m $(call mode,$(f)) $(call source,$(f)) $(root)/$(call folder,$(f))/$(notdir $(call source,$(f))) &&) true
+help: ## this list
+	@echo "make TARGET [NAME=VALUE...]"
+	sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r t d; do printf '%-13s %s\n' "$$t" "$$d"; done
+	echo "  PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) DESTDIR=$(DESTDIR) PROFILE=$(PROFILE) MAP_RULE_NUMBER=$(MAP_RULE_NUMBER)"
 
-uninstall:
-	rm -f $(foreach f,$(installed),$(root)/$(call folder,$(f))/$(notdir $(call source,$(f))))
+setup: ## install what building, testing and the lab need and this machine lacks
+	@tests/setup
 
-lab-image:
+install: ## install what `make` has built, below DESTDIR; builds nothing
+	@for f in dm-psad psactl dm-psa-id; do
+		[ -x "$(out)/$$f" ] || { echo "$(out)/$$f is missing: run \`make\` first (as yourself, not as root)" >&2; exit 1; }
+	done
+	if [ -n "$(live)" ] && systemctl is-active -q multipathd.service && [ -z "$${TAKEOVER:-}" ]; then
+		cat >&2 <<-'T'
+		multipathd is running here and owns the multipath maps. dm-psa would take them
+		over: its udev rules replace those of multipath-tools. If that is what you want:
+		    systemctl disable --now multipathd.socket multipathd.service
+		(the maps stay, and so does their I/O), then install again. Or TAKEOVER=1.
+		T
+		exit 1
+	fi
+	new=$$(mktemp); trap 'rm -f "$$new"' EXIT
+	# What the files say of their places holds for PREFIX=/usr; elsewhere it is rewritten.
+	for f in $(installed); do
+		IFS=: read -r from to mode <<<"$$f"
+		install -D -m "$$mode" "$$from" "$(root)/$$to"
+		case $$to in
+			*.service) sed -i 's|^\(Exec[A-Za-z]*=[-@:+!]*\)/usr/sbin/|\1$(PREFIX)/sbin/|' "$(root)/$$to" ;;
+			*.rules) [ "$(PREFIX)" = /usr ] || sed -i 's|="dm-psa-id |="$(PREFIX)/lib/udev/dm-psa-id |' "$(root)/$$to" ;;
+		esac
+		echo "$(PREFIX)/$$to" >>"$$new"
+	done
+	install -d -m 755 "$(etc)/dm-psa" "$(etc)/dm-psa/state" "$(etc)/udev/rules.d"
+	for r in $(MASKED_RULES); do
+		link=$(SYSCONFDIR)/udev/rules.d/$$r.rules
+		if [ ! -e "$(DESTDIR)$$link" ] && [ ! -L "$(DESTDIR)$$link" ]; then
+			ln -s /dev/null "$(DESTDIR)$$link"
+			echo "$$link" >>"$$new"
+		elif grep -qsxF "$$link" "$(manifest)"; then
+			# Ours since an earlier installation.
+			echo "$$link" >>"$$new"
+		elif [ "$$(readlink "$(DESTDIR)$$link")" != /dev/null ]; then
+			echo "left alone: $$link is not ours; dm-psa needs it to do nothing to its paths and maps" >&2
+		fi
+	done
+	# A file of an earlier version that this one does not have.
+	if [ -e "$(manifest)" ]; then
+		grep -vxFf "$$new" "$(manifest)" | while read -r f; do rm -f "$(DESTDIR)$$f"; done || true
+	fi
+	install -D -m 644 "$$new" "$(manifest)"
+	if [ -n "$(live)" ]; then
+		systemctl daemon-reload
+		udevadm control --reload
+		echo "installed. To start it now and at every boot: systemctl enable --now dm-psa.service"
+	fi
+
+uninstall: ## remove what `make install` put there; keeps /etc/dm-psa unless PURGE=1
+	@[ -e "$(manifest)" ] || { echo "nothing to do: there is no $(manifest)" >&2; exit 1; }
+	if [ -n "$(live)" ]; then
+		systemctl disable -q --now dm-psa.service || true
+		echo "the agent is stopped. Its maps and their I/O stay, but nobody looks after their paths now."
+	fi
+	while read -r f; do
+		case $$f in
+			# Only if it is still the link that we made.
+			$(SYSCONFDIR)/udev/*) [ "$$(readlink "$(DESTDIR)$$f")" = /dev/null ] || continue ;;
+		esac
+		rm -f "$(DESTDIR)$$f"
+	done <"$(manifest)"
+	rm -f "$(manifest)"
+	rmdir --ignore-fail-on-non-empty "$(root)/lib/dm-psa" "$(root)/share/doc/dm-psa"
+	if [ -n "$${PURGE:-$(PURGE)}" ]; then
+		rm -rf "$(etc)/dm-psa"
+	else
+		for d in "$(etc)/dm-psa/state" "$(etc)/dm-psa"; do
+			[ ! -d "$$d" ] || rmdir --ignore-fail-on-non-empty "$$d"
+		done
+		[ ! -d "$(etc)/dm-psa" ] || echo "kept: $(etc)/dm-psa (PURGE=1 removes it)"
+	fi
+	if [ -n "$(live)" ]; then systemctl daemon-reload; udevadm control --reload; fi
+
+lab-image: ## build the guests of the lab: kernels 6.1, 6.12 and 7
 	tests/lab/host/image 6.1 6.12 7
 
-demo:
-	tests/lab/run tests/lab/demo.sh
+demo: setup ## a controller fails under verified I/O, in a virtual machine
+	@tests/lab/run --systemd tests/lab/demo.sh
 
-test:
-	$(CARGO) test --locked
-	tests/lab/self/all
+test: setup ## every test, the lab's included
+	@tests/all

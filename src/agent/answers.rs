@@ -4,7 +4,9 @@ use crate::api::error::ApiError;
 use crate::api::requests::{
     Adapters, CoreDevices, CorePaths, Explained, NmpDevices, NmpPaths, Request, StatusReply,
 };
-use crate::api::types::{Adapter, CoreDevice, CorePath, Explanation, NmpDevice, NmpPath, Section, Status};
+use crate::api::types::{
+    Adapter, CoreDevice, CorePath, Explanation, NmpDevice, NmpPath, Section, Status,
+};
 use crate::psa::adapter::Transport;
 use crate::psa::device::{Apd, Device};
 use crate::psa::path::{Path, PathState};
@@ -20,34 +22,53 @@ use std::collections::BTreeMap;
 pub fn answer(world: &World, uptime: Millis, request: &Request) -> Result<Value, ApiError> {
     let reply = match request {
         Request::ListNmpDevices(of) => {
-            let devices = devices(world, of.device.as_deref())?.map(|d| nmp_device(world, d)).collect();
+            let devices = devices(world, of.device.as_deref())?
+                .map(|d| nmp_device(world, d))
+                .collect();
             serde_json::to_value(NmpDevices { devices })
         }
         Request::ListNmpPaths(of) => {
             let paths = paths(world, of.device.as_deref(), of.path.as_deref())?;
-            let paths = paths.into_iter().filter_map(|(id, path)| nmp_path(world, *id, path)).collect();
+            let paths = paths
+                .into_iter()
+                .filter_map(|(id, path)| nmp_path(world, *id, path))
+                .collect();
             serde_json::to_value(NmpPaths { paths })
         }
         Request::ListCorePaths(of) => {
             let paths = paths(world, of.device.as_deref(), of.path.as_deref())?;
-            let paths = paths.into_iter().map(|(id, path)| core_path(world, *id, path)).collect();
+            let paths = paths
+                .into_iter()
+                .map(|(id, path)| core_path(world, *id, path))
+                .collect();
             serde_json::to_value(CorePaths { paths })
         }
         Request::ListCoreDevices(of) => {
-            let devices = devices(world, of.device.as_deref())?.map(|d| core_device(world, d)).collect();
+            let devices = devices(world, of.device.as_deref())?
+                .map(|d| core_device(world, d))
+                .collect();
             serde_json::to_value(CoreDevices { devices })
         }
-        Request::ListAdapters(_) => serde_json::to_value(Adapters { adapters: adapters(world) }),
-        Request::Explain(of) => serde_json::to_value(Explained { explanation: explanation(world, &of.subject)? }),
-        Request::GetStatus(_) => serde_json::to_value(StatusReply { status: status(world, uptime) }),
+        Request::ListAdapters(_) => serde_json::to_value(Adapters {
+            adapters: adapters(world),
+        }),
+        Request::Explain(of) => serde_json::to_value(Explained {
+            explanation: explanation(world, &of.subject)?,
+        }),
+        Request::GetStatus(_) => serde_json::to_value(StatusReply {
+            status: status(world, uptime),
+        }),
     };
-    reply.map_err(|error| ApiError::Failed { reason: error.to_string() })
+    reply.map_err(|error| ApiError::Failed {
+        reason: error.to_string(),
+    })
 }
 
 fn not_found(subject: &str) -> ApiError {
     ApiError::NotFound {
         subject: subject.to_owned(),
-        hint: "`psactl storage core device list` and `core path list` show what there is".to_owned(),
+        hint: "`psactl storage core device list` and `core path list` show what there is"
+            .to_owned(),
     }
 }
 
@@ -89,13 +110,22 @@ fn nmp_device(world: &World, device: &Device) -> NmpDevice {
     NmpDevice {
         device: device.id.clone(),
         display_name: world.display_name(device),
-        satp: device.selection.as_ref().map_or_else(String::new, |s| s.satp.name().to_owned()),
+        satp: device
+            .selection
+            .as_ref()
+            .map_or_else(String::new, |s| s.satp.name().to_owned()),
         satp_device_config: world.satp_device_config(device),
         psp: world.psp_of(device).name().to_owned(),
         psp_device_config: world.psp_device_config(device),
         psp_custom_config: String::new(),
-        working_paths: world.working_paths(device).iter().map(ToString::to_string).collect(),
-        is_usb: world.paths_of(device).any(|path| path.facts.transport == Transport::Usb),
+        working_paths: world
+            .working_paths(device)
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+        is_usb: world
+            .paths_of(device)
+            .any(|path| path.facts.transport == Transport::Usb),
         map: world.map_of(&device.wwid).map(|map| map.name.clone()),
         activation: world.activation(device).to_owned(),
     }
@@ -103,7 +133,10 @@ fn nmp_device(world: &World, device: &Device) -> NmpDevice {
 
 fn nmp_path(world: &World, id: Hctl, path: &Path) -> Option<NmpPath> {
     let device = world.device_of(path)?;
-    let preferred = path.port_group.and_then(|group| device.groups.get(&group)).is_some_and(|g| g.preferred);
+    let preferred = path
+        .port_group
+        .and_then(|group| device.groups.get(&group))
+        .is_some_and(|g| g.preferred);
     Some(NmpPath {
         uid: world.path_uid(path),
         runtime_name: path.name.to_string(),
@@ -137,7 +170,10 @@ fn core_path(world: &World, id: Hctl, path: &Path) -> CorePath {
         channel: path.name.channel,
         target: path.name.target,
         lun: path.name.lun,
-        plugin: path.claim.as_ref().map_or_else(|| "unclaimed".to_owned(), |claim| claim.plugin.to_string()),
+        plugin: path
+            .claim
+            .as_ref()
+            .map_or_else(|| "unclaimed".to_owned(), |claim| claim.plugin.to_string()),
         state: state.to_owned(),
         reason: path.judgement.reason.clone(),
         transport: facts.transport.as_str().to_owned(),
@@ -155,12 +191,19 @@ fn core_device(world: &World, device: &Device) -> CoreDevice {
     let first = world.paths_of(device).find(|path| path.inquiry.is_some());
     let inquiry = first.and_then(|path| path.inquiry.as_ref());
     let facts = first.map(|path| &path.facts);
-    let block = world.paths_of(device).find_map(|path| path.facts.block.as_ref());
+    let block = world
+        .paths_of(device)
+        .find_map(|path| path.facts.block.as_ref());
     let map = world.map_of(&device.wwid);
-    let length = map.and_then(|map| map.table.as_ref().ok()).map(|table| table.length.0);
+    let length = map
+        .and_then(|map| map.table.as_ref().ok())
+        .map(|table| table.length.0);
     let sectors = length.or(block.map(|block| block.size.0)).unwrap_or(0);
     let transport = facts.map_or(Transport::Unknown, |facts| facts.transport);
-    let is_local = device.selection.as_ref().is_none_or(|s| !s.satp.is_stacked());
+    let is_local = device
+        .selection
+        .as_ref()
+        .is_none_or(|s| !s.satp.is_stacked());
     CoreDevice {
         device: device.id.clone(),
         display_name: world.display_name(device),
@@ -187,11 +230,14 @@ fn core_device(world: &World, device: &Device) -> CoreDevice {
         other_uids: vec![device.wwid.clone()],
         is_sas: transport == Transport::Sas,
         is_usb: transport == Transport::Usb,
-        is_boot_device: world.paths_of(device).filter_map(|path| path.facts.block.as_ref()).any(|block| {
-            block.usage.iter().any(
+        is_boot_device: world
+            .paths_of(device)
+            .filter_map(|path| path.facts.block.as_ref())
+            .any(|block| {
+                block.usage.iter().any(
                 |usage| matches!(usage, crate::psa::path::Usage::Mounted { at, .. } if at == "/"),
             )
-        }),
+            }),
         device_max_queue_depth: world
             .paths_of(device)
             .filter_map(|path| path.facts.block.as_ref())
@@ -218,24 +264,42 @@ fn adapters(world: &World) -> Vec<Adapter> {
 
 fn explanation(world: &World, subject: &str) -> Result<Explanation, ApiError> {
     let (subject, sections) = world.explain(subject).ok_or_else(|| not_found(subject))?;
-    let sections =
-        sections.into_iter().map(|(title, lines)| Section { title: title.to_owned(), lines }).collect();
+    let sections = sections
+        .into_iter()
+        .map(|(title, lines)| Section {
+            title: title.to_owned(),
+            lines,
+        })
+        .collect();
     Ok(Explanation { subject, sections })
 }
 
 fn status(world: &World, uptime: Millis) -> Status {
     let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-    let mapped = || world.devices().filter(|device| world.map_of(&device.wwid).is_some());
+    let mapped = || {
+        world
+            .devices()
+            .filter(|device| world.map_of(&device.wwid).is_some())
+    };
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         interface_version: crate::api::INTERFACE_VERSION,
         uptime_seconds: uptime.0 / 1000,
         settled: world.is_settled(),
         paths: count(world.paths().count()),
-        dead_paths: count(world.paths().filter(|(_, path)| path.state() == PathState::Dead).count()),
+        dead_paths: count(
+            world
+                .paths()
+                .filter(|(_, path)| path.state() == PathState::Dead)
+                .count(),
+        ),
         devices: count(world.devices().count()),
         maps: count(mapped().count()),
         tables_loaded: world.counters().tables_loaded,
-        queueing_maps: count(mapped().filter(|device| matches!(device.apd, Apd::Waiting { .. })).count()),
+        queueing_maps: count(
+            mapped()
+                .filter(|device| matches!(device.apd, Apd::Waiting { .. }))
+                .count(),
+        ),
     }
 }

@@ -1,14 +1,15 @@
 //! Carrying out actions: each goes to the thread whose work it is.
 
 use super::logging::Logger;
+use super::marks::Marker;
 use super::persist::Keeper;
 use super::run::{AgentError, Input, sink, start};
 use crate::config::Places;
 use crate::kernel::dm::Dm;
-use crate::kernel::owner::Owners;
 use crate::kernel::sg::Transport;
+use crate::kernel::sysfs::Sysfs;
 use crate::kernel::uevent::Discovery;
-use crate::psa::action::Action;
+use crate::psa::action::{Action, Notice};
 use crate::psa::event::Event;
 use crate::psa::units::Millis;
 use std::sync::mpsc::SyncSender;
@@ -18,7 +19,7 @@ pub struct Hands {
     transport: Transport,
     dm: Dm,
     discovery: Discovery,
-    owners: Owners,
+    marker: Marker,
     keeper: Keeper,
     logger: Logger,
 }
@@ -32,26 +33,47 @@ impl Hands {
         let threads = "raise TasksMax of the service";
         let modules = "load the module dm-multipath, and run as root";
         Ok(Hands {
-            transport: { let (tx, rx) = std::sync::mpsc::sync_channel(64); let s = sink(inbox); std::thread::spawn(move || for e in rx { s(e) }); Transport::new(tx) },
+            transport: Transport::new(sink(inbox)),
+            // Maps first: a path that is found in the table of one is known to belong to it.
             dm: Dm::start(sink(inbox)).map_err(start("device-mapper", modules))?,
-            discovery: Discovery::start(sink(inbox)).map_err(start("discovery through udev", threads))?,
-            owners: Owners::start(&places.run()).map_err(start("the marks for udev", threads))?,
+            discovery: Discovery::start(Sysfs::of_this_host(), sink(inbox))
+                .map_err(start("discovery through udev", threads))?,
+            marker: Marker::start(places).map_err(start("the marks for udev", threads))?,
             keeper: Keeper::start(places.clone()).map_err(start("the memory's thread", threads))?,
-            logger: Logger::default(),
+            logger: Logger::start().map_err(start("the log's thread", threads))?,
         })
+    }
+
+    /// Writes a notice that the world did not make.
+    pub fn notify(&mut self, notice: &Notice) {
+        self.logger.write(Millis(0), notice);
     }
 
     /// Carries out an action. Never waits; an answer that is known at once is returned.
     pub fn carry_out(&mut self, now: Millis, action: Action) -> Option<Event> {
         match action {
-            Action::Examine { path, sg, ticket, commands, timeout, deadline: _ } => {
-                let sent = self.transport.examine(path, sg, ticket, commands, timeout);
+            Action::Examine {
+                path,
+                sg,
+                ticket,
+                commands,
+                timeout,
+                deadline,
+            } => {
+                let sent = self
+                    .transport
+                    .examine(path, sg, ticket, commands, timeout, deadline);
                 return sent.err().map(Event::Examined);
             }
-            Action::Map { name, uuid, ticket, steps } => self.dm.submit(name, uuid, ticket, steps),
+            Action::Map {
+                name,
+                uuid,
+                ticket,
+                steps,
+            } => self.dm.submit(name, uuid, ticket, steps),
             Action::RefreshFacts(path) => self.discovery.refresh(path),
-            Action::MarkOwner { dev, name, owned } => self.owners.mark(dev, name, owned),
-            Action::ForgetOwner(dev) => self.owners.forget(dev),
+            Action::MarkOwner { dev, name, owned } => self.marker.mark(dev, name, owned),
+            Action::ForgetOwner(dev) => self.marker.forget(dev),
             Action::Remember(memory) => self.keeper.remember(memory),
             Action::Notify(notice) => self.logger.write(now, &notice),
         }

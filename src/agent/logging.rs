@@ -3,6 +3,8 @@
 use crate::psa::action::{Notice, Severity};
 use crate::psa::units::Millis;
 use std::collections::HashMap;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::JoinHandle;
 
 /// So many lines of one code about one subject are written at once...
 const BURST: u32 = 10;
@@ -28,7 +30,13 @@ pub fn start_logging() {
                 };
                 writeln!(out, "<{priority}>{}", record.args())
             } else {
-                writeln!(out, "{} {} {}", out.timestamp_millis(), record.level(), record.args())
+                writeln!(
+                    out,
+                    "{} {} {}",
+                    out.timestamp_millis(),
+                    record.level(),
+                    record.args()
+                )
             }
         })
         .init();
@@ -40,16 +48,52 @@ struct Bucket {
     dropped: u64,
 }
 
-/// Writes notices through `log`.
-#[derive(Default)]
+/// Lines that wait to be written; more at a time are counted and dropped.
+const QUEUE: usize = 4096;
+
+/// Writes notices through `log`, on a thread of its own: the journal may be slow or stuck, and the owner of the world
+/// must not wait for it.
 pub struct Logger {
     buckets: HashMap<(String, String), Bucket>,
+    lines: Option<SyncSender<(log::Level, String)>>,
+    thread: Option<JoinHandle<()>>,
+    lost: u64,
 }
 
 impl Logger {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The kernel has no more threads.
+    pub fn start() -> std::io::Result<Logger> {
+        let (lines, queue) = sync_channel::<(log::Level, String)>(QUEUE);
+        let thread = std::thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || {
+                for (level, line) in queue {
+                    log::log!(target: "psa", level, "{line}");
+                }
+            })?;
+        let mut logger = Logger::silent();
+        logger.lines = Some(lines);
+        logger.thread = Some(thread);
+        Ok(logger)
+    }
+
+    fn silent() -> Logger {
+        Logger {
+            buckets: HashMap::new(),
+            lines: None,
+            thread: None,
+            lost: 0,
+        }
+    }
+
     /// Writes a notice, unless there were too many of its kind.
     pub fn write(&mut self, now: Millis, notice: &Notice) {
-        let Some(dropped) = self.admit(now, notice) else { return };
+        let Some(dropped) = self.admit(now, notice) else {
+            return;
+        };
         let mut line = format!("{} subject=\"{}\"", notice.code, clean(&notice.subject));
         for (key, value) in &notice.details {
             line.push_str(&format!(" {key}=\"{}\"", clean(value)));
@@ -62,7 +106,24 @@ impl Logger {
             Severity::Warning => log::Level::Warn,
             Severity::Info => log::Level::Info,
         };
-        log::log!(target: "psa", level, "{line}");
+        self.put(level, line);
+    }
+
+    fn put(&mut self, level: log::Level, line: String) {
+        let Some(lines) = &self.lines else { return };
+        if self.lost > 0
+            && lines
+                .try_send((
+                    log::Level::Warn,
+                    format!("LOG_LINES_LOST count={}", self.lost),
+                ))
+                .is_ok()
+        {
+            self.lost = 0;
+        }
+        if lines.try_send((level, line)).is_err() {
+            self.lost = self.lost.saturating_add(1);
+        }
     }
 
     /// Whether the notice is written; if so, how many like it were not since the last.
@@ -71,11 +132,17 @@ impl Logger {
             self.buckets.clear();
         }
         let key = (notice.code.clone(), notice.subject.clone());
-        let bucket =
-            self.buckets.entry(key).or_insert(Bucket { tokens: BURST, refilled: now, dropped: 0 });
+        let bucket = self.buckets.entry(key).or_insert(Bucket {
+            tokens: BURST,
+            refilled: now,
+            dropped: 0,
+        });
         let earned = now.since(bucket.refilled).0 / REFILL.0;
         if earned > 0 {
-            bucket.tokens = bucket.tokens.saturating_add(u32::try_from(earned).unwrap_or(BURST)).min(BURST);
+            bucket.tokens = bucket
+                .tokens
+                .saturating_add(u32::try_from(earned).unwrap_or(BURST))
+                .min(BURST);
             bucket.refilled = now;
         }
         if bucket.tokens == 0 {
@@ -87,9 +154,21 @@ impl Logger {
     }
 }
 
+impl Drop for Logger {
+    fn drop(&mut self) {
+        drop(self.lines.take());
+        if let Some(thread) = self.thread.take() {
+            // What waits is still written. A panic of the thread was reported when it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
 /// A text of a device or of the kernel without what would break a log line.
 fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() || c == '"' { '?' } else { c }).collect()
+    text.chars()
+        .map(|c| if c.is_control() || c == '"' { '?' } else { c })
+        .collect()
 }
 
 #[cfg(test)]
@@ -98,14 +177,16 @@ mod tests {
 
     #[test]
     fn a_storm_is_cut_and_counted() {
-        let mut logger = Logger::default();
+        let mut logger = Logger::silent();
         let notice = Notice {
             severity: Severity::Info,
             code: "X".to_owned(),
             subject: "p".to_owned(),
             details: Vec::new(),
         };
-        let written = (0..100).filter(|_| logger.admit(Millis(0), &notice).is_some()).count();
+        let written = (0..100)
+            .filter(|_| logger.admit(Millis(0), &notice).is_some())
+            .count();
         assert_eq!(written, 10);
         assert_eq!(logger.admit(Millis(5_000), &notice), Some(90));
         assert_eq!(logger.admit(Millis(5_001), &notice), None);

@@ -9,6 +9,7 @@
 mod answers;
 mod dispatch;
 mod logging;
+mod marks;
 mod persist;
 mod run;
 

@@ -25,12 +25,17 @@ impl Keeper {
     pub fn start(places: Places) -> std::io::Result<Keeper> {
         let shared = Arc::new((Mutex::new(State::default()), Condvar::new()));
         let theirs = Arc::clone(&shared);
-        let thread = std::thread::Builder::new().name("memory".to_owned()).spawn(move || {
-            while let Some(memory) = next(&theirs) {
-                write(&places, &memory);
-            }
-        })?;
-        Ok(Keeper { shared, thread: Some(thread) })
+        let thread = std::thread::Builder::new()
+            .name("memory".to_owned())
+            .spawn(move || {
+                while let Some(memory) = next(&theirs) {
+                    write(&places, &memory);
+                }
+            })?;
+        Ok(Keeper {
+            shared,
+            thread: Some(thread),
+        })
     }
 
     /// Stores this from now on.

@@ -7,13 +7,13 @@ use crate::api::listener::{ListenError, Listener};
 use crate::api::requests::Request;
 use crate::api::server::{Handler, Limits, Peer, Server};
 use crate::config::{self, Places};
-use crate::kernel::privilege;
+use crate::kernel::signal::Stop;
+use crate::kernel::{Sink, privilege};
 use crate::psa::event::Event;
 use crate::psa::memory::Memory;
 use crate::psa::units::Millis;
 use crate::psa::world::World;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -71,8 +71,8 @@ pub enum Input {
 /// Something without which it cannot work could not be started.
 pub fn run(options: &Options) -> Result<(), AgentError> {
     // Before the first thread: signals are blocked in all of them but the one that waits for them.
-    let signals = privilege::block_signals().map_err(start("signals", "this should not happen"))?;
-    privilege::harden();
+    let stop = Stop::block().map_err(start("signals", "this should not happen"))?;
+    let notices = privilege::prepare();
     let places = Places::below(&options.root);
     let settings = config::load_settings(&places).unwrap_or_else(|error| {
         log::error!(target: "psa", "SETTINGS_REFUSED reason=\"{error}\" effect=\"defaults are in force\"");
@@ -84,46 +84,60 @@ pub fn run(options: &Options) -> Result<(), AgentError> {
     });
 
     let (inbox, inputs) = sync_channel(INBOX);
-    let stop = inbox.clone();
-    signals
-        .on_stop(move || drop(stop.send(Input::Stop)))
-        .map_err(start("signals", "this should not happen"))?;
-    let hands = Hands::start(&places, &inbox)?;
-    let listener = match privilege::passed_socket() {
-        Some(socket) => Listener::passed(socket)?,
-        None => Listener::bind(&options.socket)?,
-    };
+    let stopped = inbox.clone();
+    stop.on_arrival(move || drop(stopped.send(Input::Stop)))
+        .map_err(start("signals", "raise TasksMax of the service"))?;
+    let mut hands = Hands::start(&places, &inbox)?;
+    notices.iter().for_each(|notice| hands.notify(notice));
+    let listener = Listener::bind(&options.socket)?;
     let server = Server::start(listener, Box::new(Caller(inbox)), Limits::default())
         .map_err(start("the API's thread", "raise TasksMax of the service"))?;
 
     log::info!(target: "psa", "AGENT_STARTED version=\"{}\"", env!("CARGO_PKG_VERSION"));
-    Owner { world: World::new(settings, memory), hands, origin: Instant::now(), ready: false }.serve(&inputs);
+    Owner {
+        world: World::new(settings, memory),
+        hands,
+        origin: Instant::now(),
+        ready: false,
+    }
+    .serve(inputs);
     drop(server);
     log::info!(target: "psa", "AGENT_STOPPED effect=\"maps and their I/O go on\"");
     Ok(())
 }
 
 /// Names what could not be started.
-pub(super) fn start(what: &'static str, mend: &'static str) -> impl Fn(std::io::Error) -> AgentError {
+pub(super) fn start(
+    what: &'static str,
+    mend: &'static str,
+) -> impl Fn(std::io::Error) -> AgentError {
     move |source| AgentError::Start { what, source, mend }
 }
 
 /// Puts kernel events into the owner's inbox.
-pub(super) fn sink(inbox: &SyncSender<Input>) -> crate::kernel::Sink {
+pub(super) fn sink(inbox: &SyncSender<Input>) -> Sink {
     let inbox = inbox.clone();
-    // Nobody receives any more only when the agent stops.
-    Arc::new(move |event| drop(inbox.send(Input::Event(event))))
+    Sink::new(move |event| inbox.send(Input::Event(event)).is_ok())
 }
 
 /// The API's side of the inbox.
 struct Caller(SyncSender<Input>);
 
 impl Handler for Caller {
-    fn call(&self, method: &str, parameters: &serde_json::Value, _peer: Peer) -> Result<serde_json::Value, ApiError> {
+    fn call(
+        &self,
+        method: &str,
+        parameters: &serde_json::Value,
+        _peer: Peer,
+    ) -> Result<serde_json::Value, ApiError> {
         let request = Request::parse(method, parameters)?;
         let (reply, answer) = sync_channel(1);
-        let busy = || ApiError::Unavailable { reason: "it is busy or stopping".to_owned() };
-        self.0.try_send(Input::Call(request, reply)).map_err(|_| busy())?;
+        let busy = || ApiError::Unavailable {
+            reason: "it is busy or stopping".to_owned(),
+        };
+        self.0
+            .try_send(Input::Call(request, reply))
+            .map_err(|_| busy())?;
         answer.recv_timeout(ANSWER_WITHIN).map_err(|_| busy())?
     }
 }
@@ -140,30 +154,43 @@ impl Owner {
         Millis(u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 
-    fn serve(mut self, inputs: &Receiver<Input>) {
+    fn serve(mut self, inputs: Receiver<Input>) {
         let watchdog = sd_notify::watchdog_enabled().map(|interval| interval / 3);
         let mut pinged = Instant::now();
         loop {
-            let due = self.world.next_deadline().map(|at| Duration::from_millis(at.since(self.now()).0));
-            let wait = [due, watchdog, (!self.ready).then_some(Duration::from_millis(100))]
-                .into_iter()
-                .flatten()
-                .min()
-                .unwrap_or(Duration::from_secs(3600));
+            let due = self
+                .world
+                .next_deadline()
+                .map(|at| Duration::from_millis(at.since(self.now()).0));
+            let wait = [
+                due,
+                watchdog,
+                (!self.ready).then_some(Duration::from_millis(100)),
+            ]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(Duration::from_secs(3600));
             match inputs.recv_timeout(wait) {
                 Ok(Input::Event(event)) => self.step(event),
                 Ok(Input::Call(request, reply)) => {
                     // A caller that gave up is no error.
                     let _ = reply.try_send(answer(&self.world, self.now(), &request));
                 }
-                Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            if self.world.next_deadline().is_some_and(|at| at <= self.now()) {
+            if self
+                .world
+                .next_deadline()
+                .is_some_and(|at| at <= self.now())
+            {
                 self.step(Event::Timer);
             }
             self.tell_systemd(watchdog, &mut pinged);
         }
+        // Before the hands go: a thread of theirs that waits for room in the inbox must see that nobody listens.
+        drop(inputs);
     }
 
     /// One event, and what follows from it at once.
@@ -182,7 +209,11 @@ impl Owner {
         use sd_notify::NotifyState;
         if !self.ready && (self.world.is_settled() || self.origin.elapsed() > READY_WITHIN) {
             self.ready = true;
-            let maps = self.world.devices().filter(|d| self.world.map_of(&d.wwid).is_some()).count();
+            let maps = self
+                .world
+                .devices()
+                .filter(|d| self.world.map_of(&d.wwid).is_some())
+                .count();
             let took = self.now();
             log::info!(
                 target: "psa",

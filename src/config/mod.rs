@@ -23,7 +23,9 @@ impl Places {
     /// The files below `root`.
     #[must_use]
     pub fn below(root: &Path) -> Places {
-        Places { root: root.to_owned() }
+        Places {
+            root: root.to_owned(),
+        }
     }
 
     /// Settings of the admin.
@@ -71,7 +73,10 @@ fn read(file: &Path) -> Result<Option<String>, ConfigError> {
     match std::fs::read_to_string(file) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(ConfigError::Read { file: file.to_owned(), source }),
+        Err(source) => Err(ConfigError::Read {
+            file: file.to_owned(),
+            source,
+        }),
     }
 }
 
@@ -81,8 +86,13 @@ fn read(file: &Path) -> Result<Option<String>, ConfigError> {
 /// The file cannot be read, is not TOML, or a value is out of its range; the message names line and mend.
 pub fn load_settings(places: &Places) -> Result<Settings, ConfigError> {
     let file = places.settings();
-    let Some(text) = read(&file)? else { return Ok(Settings::default()) };
-    let invalid = |problem: String| ConfigError::Invalid { file: file.clone(), problem };
+    let Some(text) = read(&file)? else {
+        return Ok(Settings::default());
+    };
+    let invalid = |problem: String| ConfigError::Invalid {
+        file: file.clone(),
+        problem,
+    };
     let settings: Settings = toml::from_str(&text).map_err(|error| invalid(error.to_string()))?;
     check(&settings).map_err(invalid)?;
     Ok(settings)
@@ -91,18 +101,45 @@ pub fn load_settings(places: &Places) -> Result<Settings, ConfigError> {
 /// Whether values are in their ranges.
 fn check(settings: &Settings) -> Result<(), String> {
     let ranges = [
-        ("check_interval_ms", settings.check_interval_ms.0, 100, 86_400_000),
-        ("retry_interval_ms", settings.retry_interval_ms.0, 50, 86_400_000),
-        ("check_timeout_ms", settings.check_timeout_ms.0, 1_000, 600_000),
-        ("check_deadline_ms", settings.check_deadline_ms.0, 100, 600_000),
+        (
+            "check_interval_ms",
+            settings.check_interval_ms.0,
+            100,
+            86_400_000,
+        ),
+        (
+            "retry_interval_ms",
+            settings.retry_interval_ms.0,
+            50,
+            86_400_000,
+        ),
+        (
+            "check_timeout_ms",
+            settings.check_timeout_ms.0,
+            1_000,
+            600_000,
+        ),
+        (
+            "check_deadline_ms",
+            settings.check_deadline_ms.0,
+            100,
+            600_000,
+        ),
         // ESXi takes 20 s at least; a test wants less.
-        ("apd_timeout_ms", settings.apd_timeout_ms.0, 1_000, 99_999_000),
+        (
+            "apd_timeout_ms",
+            settings.apd_timeout_ms.0,
+            1_000,
+            99_999_000,
+        ),
         ("settle_ms", settings.settle_ms.0, 0, 60_000),
         ("regroup_ms", settings.regroup_ms.0, 0, 60_000),
     ];
     for (name, value, least, most) in ranges {
         if value < least || value > most {
-            return Err(format!("{name} = {value} is out of range: take {least} to {most}"));
+            return Err(format!(
+                "{name} = {value} is out of range: take {least} to {most}"
+            ));
         }
     }
     for (device, settings) in &settings.device {
@@ -123,7 +160,9 @@ fn check(settings: &Settings) -> Result<(), String> {
 /// The file cannot be read or is damaged; then it was set aside as `memory.json.damaged`.
 pub fn load_memory(places: &Places) -> Result<Memory, ConfigError> {
     let file = places.memory();
-    let Some(text) = read(&file)? else { return Ok(Memory::default()) };
+    let Some(text) = read(&file)? else {
+        return Ok(Memory::default());
+    };
     serde_json::from_str(&text).map_err(|error| {
         let aside = file.with_extension("json.damaged");
         let kept = match std::fs::rename(&file, &aside) {
@@ -152,14 +191,22 @@ mod tests {
     #[test]
     fn no_file_is_the_defaults() {
         let root = tempfile::tempdir().unwrap();
-        assert_eq!(load_settings(&Places::below(root.path())).unwrap(), Settings::default());
+        assert_eq!(
+            load_settings(&Places::below(root.path())).unwrap(),
+            Settings::default()
+        );
     }
 
     #[test]
     fn a_value_is_taken_and_the_rest_is_default() {
-        let settings = with_settings("apd_timeout_ms = 20000\n[device.\"naa.6\"]\npsp = \"VMW_PSP_RR\"\n").unwrap();
+        let settings =
+            with_settings("apd_timeout_ms = 20000\n[device.\"naa.6\"]\npsp = \"VMW_PSP_RR\"\n")
+                .unwrap();
         assert_eq!(settings.apd_timeout_ms, Millis(20_000));
-        assert_eq!(settings.check_interval_ms, Settings::default().check_interval_ms);
+        assert_eq!(
+            settings.check_interval_ms,
+            Settings::default().check_interval_ms
+        );
     }
 
     #[test]
@@ -168,10 +215,16 @@ mod tests {
             ("apd_timeout_ms = 1\n", "out of range"),
             ("apd_timeout_ms = \"x\"\n", "line 1"),
             ("apd_timout_ms = 5000\n", "apd_timout_ms"),
-            ("[device.\"naa.6\"]\npsp = \"VMW_PSP_XX\"\n", "VMW_PSP_FIXED"),
+            (
+                "[device.\"naa.6\"]\npsp = \"VMW_PSP_XX\"\n",
+                "VMW_PSP_FIXED",
+            ),
         ] {
             let error = with_settings(text).unwrap_err().to_string();
-            assert!(error.contains(part) && error.contains("dm-psa.toml"), "{error}");
+            assert!(
+                error.contains(part) && error.contains("dm-psa.toml"),
+                "{error}"
+            );
         }
     }
 
@@ -180,8 +233,17 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let places = Places::below(root.path());
         store::replace(&places.memory(), b"{").unwrap();
-        assert!(load_memory(&places).unwrap_err().to_string().contains("set aside"));
+        assert!(
+            load_memory(&places)
+                .unwrap_err()
+                .to_string()
+                .contains("set aside")
+        );
         assert_eq!(load_memory(&places).unwrap(), Memory::default());
-        assert!(root.path().join("etc/dm-psa/state/memory.json.damaged").exists());
+        assert!(
+            root.path()
+                .join("etc/dm-psa/state/memory.json.damaged")
+                .exists()
+        );
     }
 }

@@ -14,7 +14,8 @@
 //! each event of each disk: everything is read at most once, and only if it is needed.
 //! Tests: `tests/dm_psa_id.rs` with the trees in `tests/golden/id`.
 
-use super::usage;
+use super::sysfs::Sysfs;
+use crate::psa::identity::identify;
 use crate::psa::memory::Memory;
 use crate::psa::path::Usage;
 use crate::psa::units::DevT;
@@ -92,13 +93,8 @@ pub enum IdError {
         source: io::Error,
     },
     /// Nobody can tell whether the disk is in use.
-    #[error("cannot tell who uses {name}: {source}")]
-    Usage {
-        /// `sdc`.
-        name: String,
-        /// The kernel's answer.
-        source: io::Error,
-    },
+    #[error("cannot tell who uses {0}: the mount table cannot be read")]
+    Usage(String),
 }
 
 /// The agent's word about a disk, in the file [`Mark::path`]: `1` (a path) or `0` (left alone), and after a blank the
@@ -155,24 +151,21 @@ pub fn decide(root: &Path, name: &str) -> Result<Decision, IdError> {
         return Err(IdError::Name(name.to_owned()));
     }
     let dir = root.join("sys/block").join(name);
-    let dev = usage::read_dev(&dir).map_err(|source| IdError::NoDisk {
+    let dev = device_number(&dir).map_err(|source| IdError::NoDisk {
         name: name.to_owned(),
         source,
     })?;
-    let unknown_usage = |source| IdError::Usage {
-        name: name.to_owned(),
-        source,
-    };
     let answer = |path, reason| Ok(Decision { path, reason });
 
     if let Some(mark) = mark(root, dev, &dir) {
         return answer(mark.owned, Reason::Marked);
     }
-    let holders = usage::holders(&dir).map_err(unknown_usage)?;
-    if holders.iter().any(|holder| holder.is_multipath) {
+    if in_map(&dir) {
         return answer(true, Reason::InMap);
     }
-    let users = usage::users(root, name).map_err(unknown_usage)?;
+    let users = Sysfs::new(root)
+        .users_of(name)
+        .ok_or_else(|| IdError::Usage(name.to_owned()))?;
     if let Some(user) = users.into_iter().next() {
         return answer(false, Reason::InUse(user));
     }
@@ -188,6 +181,23 @@ pub fn decide(root: &Path, name: &str) -> Result<Decision, IdError> {
         }
     }
     answer(false, Reason::Unclaimed)
+}
+
+/// The number of the disk whose sysfs folder is `dir`.
+fn device_number(dir: &Path) -> io::Result<DevT> {
+    fs::read_to_string(dir.join("dev"))?
+        .trim_end()
+        .parse()
+        .map_err(|error| io::Error::new(ErrorKind::InvalidData, error))
+}
+
+/// Whether one of the disk's holders is a multipath map, by the prefix of its dm UUID.
+fn in_map(dir: &Path) -> bool {
+    fs::read_dir(dir.join("holders")).is_ok_and(|holders| {
+        holders
+            .flatten()
+            .any(|holder| attribute(&holder.path(), "dm/uuid").starts_with("mpath-"))
+    })
 }
 
 /// The agent's mark, unless it is about a disk that had this number before.
@@ -221,7 +231,9 @@ fn remembered(root: &Path, dir: &Path) -> Option<String> {
     if memory.devices.is_empty() {
         return None;
     }
-    let wwid = wwid(&fs::read(dir.join("device/vpd_pg83")).ok()?)?;
+    let wwid = identify(&fs::read(dir.join("device/vpd_pg83")).ok()?)
+        .ok()?
+        .wwid;
     memory.devices.contains(&wwid).then_some(wwid)
 }
 
@@ -271,18 +283,4 @@ pub fn map_properties(uuid: &str) -> Option<String> {
         lines.push_str(&format!("DM_WWN=0x{naa}\n"));
     }
     Some(lines)
-}
-
-fn wwid(page: &[u8]) -> Option<String> {
-    let mut rest = page.get(4..)?;
-    while let [_, b1, _, len, tail @ ..] = rest {
-        let body = tail.get(..usize::from(*len))?;
-        if b1 & 0x3f == 3 {
-            return Some(
-                "3".to_owned() + &body.iter().map(|b| format!("{b:02x}")).collect::<String>(),
-            );
-        }
-        rest = tail.get(usize::from(*len)..)?;
-    }
-    None
 }

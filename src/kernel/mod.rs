@@ -11,10 +11,40 @@ pub mod id;
 pub mod owner;
 pub mod privilege;
 pub mod sg;
+pub mod signal;
 pub mod sysfs;
 pub mod uevent;
-pub mod usage;
 
-/// Where the threads of this room put their events. It waits while the receiver is behind: that is the
-/// back-pressure, and so the receiver must not wait for a thread of this room.
-pub type Sink = std::sync::Arc<dyn Fn(crate::psa::event::Event) + Send + Sync>;
+use crate::psa::event::Event;
+use std::fmt;
+use std::sync::Arc;
+
+/// Where the threads of this room put their events.
+#[derive(Clone)]
+pub struct Sink(Arc<dyn Fn(Event) -> bool + Send + Sync>);
+
+/// Nobody wants events any more: the agent stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended;
+
+impl Sink {
+    /// A sink that hands events to `put`, which says whether it still wants them. `put` waits while the receiver is
+    /// behind: that is the back-pressure, and so the receiver must not wait for a thread of this room.
+    pub fn new(put: impl Fn(Event) -> bool + Send + Sync + 'static) -> Sink {
+        Sink(Arc::new(put))
+    }
+
+    /// Hands over an event.
+    ///
+    /// # Errors
+    /// The agent stops.
+    pub fn put(&self, event: Event) -> Result<(), Ended> {
+        if (self.0)(event) { Ok(()) } else { Err(Ended) }
+    }
+}
+
+impl fmt::Debug for Sink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sink")
+    }
+}

@@ -1,12 +1,154 @@
-//! TEMPORARY
+//! Whose disk it is: the marks that udev's helper `dm-psa-id` reads.
+//!
+//! A mark is a file `MAJOR:MINOR` that holds a [`Mark`]; its existence alone says that the agent has decided. A change of a mark raises a `change` uevent of
+//! the disk, so that udev's rules run again; an unchanged mark raises none, so that the event that comes of it does
+//! not come back for ever.
+
+use super::id::Mark;
 use crate::psa::units::DevT;
-/// x
-pub struct Owners;
-impl Owners {
-    /// x
-    pub fn start(_p: &std::path::Path) -> std::io::Result<Owners> { Ok(Owners) }
-    /// x
-    pub fn mark(&self, _d: DevT, _n: String, _o: bool) {}
-    /// x
-    pub fn forget(&self, _d: DevT) {}
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The marks in one directory.
+#[derive(Debug, Clone)]
+pub struct Marks {
+    dir: PathBuf,
+    sys: PathBuf,
+}
+
+impl Marks {
+    /// Marks in `dir` (`/run/dm-psa/paths`, made if missing), and disks below `sys` (`/sys`).
+    #[must_use]
+    pub fn new(dir: impl Into<PathBuf>, sys: impl Into<PathBuf>) -> Marks {
+        Marks {
+            dir: dir.into(),
+            sys: sys.into(),
+        }
+    }
+
+    /// Marks the disk `name` with number `dev`. Whether that was news: only then a uevent was raised.
+    ///
+    /// # Errors
+    /// ENODEV if the disk of that name has another number by now, and then nothing is marked; otherwise what the
+    /// file system says. If the uevent could not be raised the mark is taken back, so that it is tried again.
+    pub fn mark(&self, dev: DevT, name: &str, owned: bool) -> io::Result<bool> {
+        let disk = self.disk(name)?;
+        if fs::read_to_string(disk.join("dev"))?.trim() != dev.to_string() {
+            return Err(io::Error::from_raw_os_error(libc::ENODEV));
+        }
+        let diskseq = fs::read_to_string(disk.join("diskseq")).ok();
+        let diskseq = diskseq.and_then(|text| text.trim().parse().ok());
+        let text = format!("{}\n", Mark { owned, diskseq });
+        let file = self.file(dev);
+        if fs::read_to_string(&file).is_ok_and(|now| now == text) {
+            return Ok(false);
+        }
+        fs::create_dir_all(&self.dir)?;
+        // udev may look at any time: it sees the old mark or the new one.
+        let new = self.dir.join(format!(".{dev}"));
+        fs::write(&new, text)?;
+        fs::rename(&new, &file)?;
+        if let Err(error) = fs::write(disk.join("uevent"), "change") {
+            let _ = fs::remove_file(&file);
+            return Err(error);
+        }
+        Ok(true)
+    }
+
+    /// Forgets the mark of a disk that is gone; its number may be another's soon.
+    ///
+    /// # Errors
+    /// What the file system says; that there is no mark is no error.
+    pub fn forget(&self, dev: DevT) -> io::Result<()> {
+        match fs::remove_file(self.file(dev)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn file(&self, dev: DevT) -> PathBuf {
+        self.dir.join(dev.to_string())
+    }
+
+    fn disk(&self, name: &str) -> io::Result<PathBuf> {
+        // A kernel name has no slash; sysfs shows `!` for it.
+        if name.is_empty() || name.starts_with('.') || Path::new(name).components().count() != 1 {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        }
+        Ok(self.sys.join("class/block").join(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tempfile::TempDir;
+
+    const DEV: DevT = DevT {
+        major: 8,
+        minor: 32,
+    };
+
+    fn tree() -> (TempDir, Marks, PathBuf) {
+        let root = TempDir::new().unwrap();
+        let disk = root.path().join("sys/class/block/sdc");
+        fs::create_dir_all(&disk).unwrap();
+        fs::write(disk.join("dev"), "8:32\n").unwrap();
+        let marks = Marks::new(root.path().join("run/paths"), root.path().join("sys"));
+        let uevent = disk.join("uevent");
+        (root, marks, uevent)
+    }
+
+    #[test]
+    fn a_mark_is_news_once() {
+        let (root, marks, uevent) = tree();
+        let file = root.path().join("run/paths/8:32");
+        assert!(marks.mark(DEV, "sdc", true).unwrap());
+        assert_eq!(fs::read_to_string(&file).unwrap(), "1\n");
+        assert_eq!(fs::read_to_string(&uevent).unwrap(), "change");
+        fs::remove_file(&uevent).unwrap();
+        assert!(!marks.mark(DEV, "sdc", true).unwrap());
+        assert!(!uevent.exists());
+        assert!(marks.mark(DEV, "sdc", false).unwrap());
+        assert_eq!(fs::read_to_string(&file).unwrap(), "0\n");
+        assert!(uevent.exists());
+        let left: Vec<_> = fs::read_dir(root.path().join("run/paths"))
+            .unwrap()
+            .collect();
+        assert_eq!(left.len(), 1);
+    }
+
+    #[test]
+    fn a_disk_that_is_another_now_is_not_marked() {
+        let (root, marks, uevent) = tree();
+        let other = DevT {
+            major: 8,
+            minor: 48,
+        };
+        let error = marks.mark(other, "sdc", true).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ENODEV));
+        assert!(marks.mark(DEV, "sdd", true).is_err());
+        assert!(marks.mark(DEV, "../block/sdc", true).is_err());
+        assert!(marks.mark(DEV, "..", true).is_err());
+        assert!(!root.path().join("run/paths").exists());
+        assert!(!uevent.exists());
+    }
+
+    #[test]
+    fn marks_are_forgotten() {
+        let (root, marks, _) = tree();
+        marks.mark(DEV, "sdc", true).unwrap();
+        marks.forget(DEV).unwrap();
+        assert!(!root.path().join("run/paths/8:32").exists());
+        marks.forget(DEV).unwrap();
+    }
+
+    #[test]
+    fn a_mark_without_its_uevent_is_taken_back() {
+        let (root, marks, uevent) = tree();
+        fs::create_dir(&uevent).unwrap();
+        assert!(marks.mark(DEV, "sdc", true).is_err());
+        assert!(!root.path().join("run/paths/8:32").exists());
+    }
 }

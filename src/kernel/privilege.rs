@@ -1,29 +1,66 @@
-//! TEMPORARY
-use std::os::fd::OwnedFd;
-/// x
-pub struct Signals;
-/// x
-pub fn block_signals() -> std::io::Result<Signals> {
-    let mut set = nix::sys::signal::SigSet::empty();
-    set.add(nix::sys::signal::SIGTERM);
-    set.add(nix::sys::signal::SIGINT);
-    set.thread_block()?;
-    Ok(Signals)
+//! What the agent does to its own process before it serves: it must not wait for a disk that it is to revive, nor
+//! be killed while it is the one who can.
+//!
+//! Nothing here changes credentials. They must be what they will be before the first sg device is opened: sg
+//! refuses a file whose opener had other ones (`sg_check_file_access`), and even dropping a capability makes others
+//! of them.
+
+use crate::psa::action::{Notice, Severity};
+use nix::sys::mman::{MlockAllFlags, mlockall};
+use nix::sys::stat::{Mode, umask};
+use std::fs;
+use std::io;
+
+/// `OOM_SCORE_ADJ_MIN`: never killed for memory.
+const NEVER: &str = "-1000";
+
+/// Prepares the process; each step is tried, and one that fails is told in a notice and does no more harm.
+///
+/// - Memory is locked as it is touched, now and later (`mlockall`): a page that has to come back from a swap device
+///   behind a dead path would never come. `MCL_ONFAULT` keeps what is mapped but never used out of memory.
+/// - The kernel's memory killer leaves the process alone (`oom_score_adj`).
+/// - New files may be written by the owner only (`umask` 022).
+#[must_use]
+pub fn prepare() -> Vec<Notice> {
+    umask(Mode::S_IWGRP | Mode::S_IWOTH);
+    let mut notices = Vec::new();
+    if let Err(errno) = lock_memory() {
+        notices.push(notice("MEMORY_NOT_LOCKED", "mlockall", &errno.into()));
+    }
+    if let Err(error) = fs::write("/proc/self/oom_score_adj", NEVER) {
+        notices.push(notice("MAY_BE_KILLED", "oom_score_adj", &error));
+    }
+    notices
 }
-impl Signals {
-    /// x
-    pub fn on_stop(self, f: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
-        std::thread::Builder::new().name("signals".into()).spawn(move || {
-            let mut set = nix::sys::signal::SigSet::empty();
-            set.add(nix::sys::signal::SIGTERM);
-            set.add(nix::sys::signal::SIGINT);
-            let _ = set.wait();
-            f();
-        })?;
-        Ok(())
+
+fn lock_memory() -> nix::Result<()> {
+    let all = MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE;
+    // Since Linux 4.4.
+    mlockall(all | MlockAllFlags::from_bits_retain(libc::MCL_ONFAULT))
+}
+
+fn notice(code: &str, call: &str, error: &io::Error) -> Notice {
+    Notice {
+        severity: Severity::Warning,
+        code: code.to_owned(),
+        subject: "agent".to_owned(),
+        details: vec![
+            ("call".to_owned(), call.to_owned()),
+            ("error".to_owned(), error.to_string()),
+        ],
     }
 }
-/// x
-pub fn harden() {}
-/// x
-pub fn passed_socket() -> Option<OwnedFd> { None }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_is_told_and_not_fatal() {
+        let error = io::Error::from_raw_os_error(libc::EPERM);
+        let notice = notice("MEMORY_NOT_LOCKED", "mlockall", &error);
+        assert_eq!(notice.code, "MEMORY_NOT_LOCKED");
+        assert_eq!(notice.details[0].1, "mlockall");
+        assert!(notice.details[1].1.contains("not permitted"));
+    }
+}

@@ -281,7 +281,10 @@ impl World {
             return false;
         }
         // It would tell of another unit.
-        if matches!(path.identity, Identity::Quarantined { .. } | Identity::Nameless(_)) {
+        if matches!(
+            path.identity,
+            Identity::Quarantined { .. } | Identity::Nameless(_)
+        ) {
             return false;
         }
         path.link != Link::Up || path.again || path.suspect_since.is_some() || {

@@ -93,7 +93,10 @@ impl World {
             Command::Vpd(_) if good => self.identify(id, Ok(&reply.data)),
             Command::Vpd(_) => {
                 if is_refused(&reply.outcome) {
-                    self.identify(id, Err(format!("VPD page 83h is refused: {}", reply.outcome)));
+                    self.identify(
+                        id,
+                        Err(format!("VPD page 83h is refused: {}", reply.outcome)),
+                    );
                 }
             }
             Command::ReportTargetPortGroups if is_refused(&reply.outcome) => {
@@ -334,7 +337,9 @@ impl World {
         }
         let groups = std::collections::BTreeMap::new();
         let evidence = Self::evidence(path, device.map_or(&groups, |device| &device.groups));
-        let satp = device.and_then(|device| device.selection.as_ref()).map(|selection| selection.satp);
+        let satp = device
+            .and_then(|device| device.selection.as_ref())
+            .map(|selection| selection.satp);
         let Some(satp) = satp else {
             // A path that is down is so to every SATP; none may be chosen before a path of the device works.
             let (state, reason) = match &path.link {
@@ -343,7 +348,11 @@ impl World {
                 Link::NoAnswer(why) | Link::Unchecked(why) => (PathState::Unknown, why.clone()),
                 _ => (PathState::Unknown, "its SATP is not chosen yet".to_owned()),
             };
-            return Judgement { state, reason, class: None };
+            return Judgement {
+                state,
+                reason,
+                class: None,
+            };
         };
         let mut judgement = satp.judge(&evidence);
         judgement.class = judgement.class.or(class);
@@ -405,5 +414,7 @@ impl World {
 
 /// Whether the device says that it does not know the command, or a field of it.
 fn is_refused(outcome: &Outcome) -> bool {
-    outcome.sense().is_some_and(|sense| sense.meaning() == SenseMeaning::InvalidOpcodeOrField)
+    outcome
+        .sense()
+        .is_some_and(|sense| sense.meaning() == SenseMeaning::InvalidOpcodeOrField)
 }

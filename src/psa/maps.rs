@@ -213,6 +213,11 @@ impl World {
         }
         let name = path.name.to_string();
         let device = path.device.clone().unwrap_or_default();
+        let device = self
+            .devices
+            .get(&device)
+            .map(|device| device.id.clone())
+            .unwrap_or_default();
         self.notify(
             Severity::Warning,
             "PATH_FAILED_BY_KERNEL",

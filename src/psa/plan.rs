@@ -8,7 +8,9 @@ use super::satp::{Class, Link, rules};
 use super::schedule::Key;
 use super::settings::DeviceSettings;
 use super::table::diff::{Difference, Wanted, diff};
-use super::table::model::{Features, Group, GroupState, HardwareHandler, Map, Selector, Table, TablePath};
+use super::table::model::{
+    Features, Group, GroupState, HardwareHandler, Map, Selector, Table, TablePath,
+};
 use super::units::{DevT, Hctl, Millis, Sectors};
 use super::world::World;
 use std::collections::{BTreeMap, BTreeSet};
@@ -339,8 +341,13 @@ impl World {
     fn chosen_before(&self, wwid: &str) -> Option<Hctl> {
         let map = self.map_of(wwid)?;
         let (table, status) = (map.table.as_ref().ok()?, map.status.as_ref().ok()?);
-        let in_use = status.groups.iter().position(|group| group.state == GroupState::Active);
-        let next = usize::try_from(status.group_now).ok().and_then(|n| n.checked_sub(1));
+        let in_use = status
+            .groups
+            .iter()
+            .position(|group| group.state == GroupState::Active);
+        let next = usize::try_from(status.group_now)
+            .ok()
+            .and_then(|n| n.checked_sub(1));
         let dev = table.groups.get(in_use.or(next)?)?.paths.first()?.dev;
         self.disks.get(&dev).copied()
     }
@@ -357,11 +364,19 @@ impl World {
         // hope again.
         let dead = |state| matches!(state, PathState::Dead | PathState::Off);
         let doubtful = |path: &Path| {
-            let free = path.facts.block.as_ref().is_some_and(|block| block.usage.is_empty());
+            let free = path
+                .facts
+                .block
+                .as_ref()
+                .is_some_and(|block| block.usage.is_empty());
             path.state() == PathState::Unknown && free && Self::is_nmp(path)
         };
-        let down = view.candidates.iter().all(|c| dead(c.state)) && !self.paths_of(device).any(doubtful);
-        let serves = view.candidates.iter().any(|c| !dead(c.state) && c.state != PathState::Unknown);
+        let down =
+            view.candidates.iter().all(|c| dead(c.state)) && !self.paths_of(device).any(doubtful);
+        let serves = view
+            .candidates
+            .iter()
+            .any(|c| !dead(c.state) && c.state != PathState::Unknown);
         let timeout = view
             .settings
             .apd_timeout_ms
@@ -444,7 +459,13 @@ impl World {
     }
 
     /// What becomes of a map without a table, left by an agent that was killed while it made the map.
-    fn fill(&mut self, wwid: &str, map: &Map, view: &View, arrangement: &Arrangement) -> Vec<MapStep> {
+    fn fill(
+        &mut self,
+        wwid: &str,
+        map: &Map,
+        view: &View,
+        arrangement: &Arrangement,
+    ) -> Vec<MapStep> {
         let needed = self
             .devices
             .get(wwid)
@@ -452,11 +473,18 @@ impl World {
         if !needed && map.open_count == 0 {
             return vec![MapStep::Remove];
         }
-        let first = if needed { self.creation(wwid, view, arrangement) } else { Vec::new() };
+        let first = if needed {
+            self.creation(wwid, view, arrangement)
+        } else {
+            Vec::new()
+        };
         first
             .into_iter()
             .map(|step| match step {
-                MapStep::Create(table) => MapStep::Reload { table, usable: true },
+                MapStep::Create(table) => MapStep::Reload {
+                    table,
+                    usable: true,
+                },
                 other => other,
             })
             .collect()
@@ -464,7 +492,8 @@ impl World {
 
     /// Whether the device is about to get its map.
     pub(super) fn awaits_creation(&self, device: &Device) -> bool {
-        let serves = |path: &Path| path.state().serves_io() && matches!(path.identity, Identity::Proven(_));
+        let serves =
+            |path: &Path| path.state().serves_io() && matches!(path.identity, Identity::Proven(_));
         device.disposition == Disposition::Stacked
             && device.failure.is_none()
             && self.map_of(&device.wwid).is_none()
@@ -542,6 +571,8 @@ impl World {
                     self.settled(wwid);
                     return messages.into_iter().map(MapStep::Message).collect();
                 }
+                // Another queue mode would take a new map, and the users of this one their disk.
+                Difference::Recreate(_) => {}
                 Difference::Reload(reason) => {
                     if self.reload_is_due(wwid, &map, &wanted) {
                         let id = self
@@ -568,7 +599,7 @@ impl World {
         wanted.avoid = avoided(&wanted.table, view);
         match diff(&map, &wanted) {
             Difference::Messages(messages) => messages.into_iter().map(MapStep::Message).collect(),
-            Difference::None | Difference::Reload(_) => Vec::new(),
+            Difference::None | Difference::Reload(_) | Difference::Recreate(_) => Vec::new(),
         }
     }
 

@@ -140,11 +140,18 @@ impl World {
     /// changed. Checks go on all the time and do not count.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        let identifying = |path: &Path| path.exam.is_some() && self.unidentified.contains(&path.facts.hctl);
+        let identifying =
+            |path: &Path| path.exam.is_some() && self.unidentified.contains(&path.facts.hctl);
         let busy = |device: &Device| {
             device.in_flight.is_some() || device.pending.is_some() || self.awaits_creation(device)
         };
         self.started && !self.paths.values().any(identifying) && !self.devices.values().any(busy)
+    }
+
+    /// Whether nothing at all is under way, checks included.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.is_settled() && self.paths.values().all(|path| path.exam.is_none())
     }
 
     /// What the agent did since it started.

@@ -492,7 +492,10 @@ mod tests {
         assert_eq!(report.groups.len(), 2);
         assert_eq!(report.groups[0].relative_target_ports, [1, 2]);
         assert_eq!(report.groups[1].relative_target_ports, [3]);
-        assert_eq!(report.groups[1].access_state, AccessState::ActiveNonOptimized);
+        assert_eq!(
+            report.groups[1].access_state,
+            AccessState::ActiveNonOptimized
+        );
     }
 
     #[test]

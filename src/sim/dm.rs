@@ -5,8 +5,9 @@
 //! [`Multipath::observe`], which goes through the kernel's text and our parsers.
 //!
 //! It knows what decides the choice of groups: `current_pg`, `next_pg` and the bypass flags of `dm-mpath.c`, which
-//! `dmsetup status` shows only in part. Left out: time (activation succeeds at once), I/O in flight, selectors
-//! (paths of a group are used in turn).
+//! `dmsetup status` shows only in part. Left out: time (activation succeeds at once; in the kernel, one that is under
+//! way while its group gets disabled enables it again when it ends), I/O in flight, selectors (paths of a group are
+//! used in turn). Compared with Linux 6.1, 6.12 and 7.2, thousands of random operations each.
 
 use crate::psa::table::emit::{self, emit};
 use crate::psa::table::model::{
@@ -39,9 +40,8 @@ pub enum Series {
 /// Where an I/O went.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Io {
-    /// Down this path; before it, these paths were activated (`scsi_dh_activate`, which is an STPG where ALUA is
-    /// explicit and the state is not active/optimized).
-    Path(DevT, Vec<DevT>),
+    /// Down this path.
+    Path(DevT),
     /// Held back until a path comes.
     Held,
     /// Failed to the caller.
@@ -63,6 +63,8 @@ pub struct Multipath {
     suspended: bool,
     live: Option<Live>,
     inactive: Option<Live>,
+    /// Paths that were activated (`scsi_dh_activate`) and nobody asked for yet.
+    activated: Vec<DevT>,
 }
 
 /// A table with the state that hangs on it.
@@ -110,6 +112,7 @@ impl Multipath {
             suspended: false,
             live: None,
             inactive: None,
+            activated: vec![],
         }
     }
 
@@ -175,6 +178,13 @@ impl Multipath {
                 let path = live.path(*dev).ok_or(errno::EINVAL)?;
                 event = !path.active;
                 path.active = true;
+                // A path that comes back to the group in use is activated, and that enables the group.
+                let handler = live.table.handler.is_some();
+                let in_use = live.current.map(|index| &mut live.groups[index]);
+                if let Some(group) = in_use.filter(|group| event && handler && group.has(*dev)) {
+                    group.bypassed = false;
+                    self.activated.push(*dev);
+                }
             }
             Message::SwitchGroup(n) => {
                 let index = group(*n)?;
@@ -209,7 +219,14 @@ impl Multipath {
         if self.suspended {
             return Io::Held;
         }
-        self.live.as_mut().map_or(Io::Failed, Live::io)
+        let live = self.live.as_mut();
+        live.map_or(Io::Failed, |live| live.io(&mut self.activated))
+    }
+
+    /// The paths that were activated (`scsi_dh_activate`) since this was last asked, in order. Where ALUA is explicit
+    /// and the state is not active/optimized, each is an STPG.
+    pub fn take_activated(&mut self) -> Vec<DevT> {
+        std::mem::take(&mut self.activated)
     }
 
     /// Its UUID.
@@ -311,6 +328,12 @@ impl Multipath {
     }
 }
 
+impl LiveGroup {
+    fn has(&self, dev: DevT) -> bool {
+        self.paths.iter().any(|path| path.dev == dev)
+    }
+}
+
 impl LivePath {
     /// Takes it out of use; whether that was news.
     fn fail(&mut self) -> bool {
@@ -353,7 +376,7 @@ impl Live {
         paths.find(|path| path.dev == dev)
     }
 
-    fn io(&mut self) -> Io {
+    fn io(&mut self, activated: &mut Vec<DevT>) -> Io {
         let Some(group) = self.choose() else {
             self.current = None;
             self.held = false;
@@ -375,15 +398,14 @@ impl Live {
             .filter(|path| path.active)
             .map(|path| path.dev)
             .collect();
-        let mut activated = vec![];
         if std::mem::take(&mut self.pg_init_required) {
             // A successful activation clears the bypass.
             chosen.bypassed = false;
             self.pg_init_count += 1;
-            activated.clone_from(&active);
+            activated.extend(&active);
         }
         chosen.turn = (chosen.turn + 1) % active.len();
-        Io::Path(active[chosen.turn], activated)
+        Io::Path(active[chosen.turn])
     }
 
     /// The order of choice; the group that was asked for is forgotten once it was looked at.

@@ -408,7 +408,9 @@ impl Kernel {
         }
         // Each round takes a path out of use, so it ends.
         while let Some(map) = self.maps.get_mut(name) {
-            match map.dm.io() {
+            let went = map.dm.io();
+            let activated = map.dm.take_activated();
+            match went {
                 Io::Held => {
                     self.stall(now, name, None);
                     return;
@@ -418,7 +420,7 @@ impl Kernel {
                     self.ledger.io_errors.push((now, name.to_owned()));
                     return;
                 }
-                Io::Path(dev, activated) => {
+                Io::Path(dev) => {
                     let mut failed = false;
                     for dev in activated {
                         match self.activate(now, dev) {

@@ -6,7 +6,8 @@
 //! Maps are addressed by UUID where they have one: a name that changed hands gets no message that was meant for
 //! another.
 
-use super::ioctl::{self, Listed, Which};
+pub use super::ioctl::Listed;
+use super::ioctl::{self, Which};
 use super::reasons::{self, System};
 use super::udev::{self, Cookies};
 use crate::psa::action::MapStep;
@@ -284,9 +285,7 @@ impl Client {
                 }
             })
             .map_err(|refusal| {
-                refusal.in_step("load", |errno| {
-                    reasons::load(&System::here(), errno, name, table)
-                })
+                refusal.in_step("load", |errno| reasons::load(&System::here(), errno, table))
             })
     }
 

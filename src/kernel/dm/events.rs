@@ -3,8 +3,9 @@
 //! `/dev/mapper/control` becomes readable with the next event after it was armed (`DM_DEV_ARM_POLL`): a path that
 //! failed or came back, a group that was switched or disabled, a map created, removed, renamed, or its table swapped.
 //! The list of devices tells by the event counter of each map which it was, but for the swap of a table, which does
-//! not count; and some changes raise no event at all (the kernel chose another group, queueing went off). So some
-//! time after each event all maps are looked at once more, and those that differ from the last look are reported.
+//! not count; and some changes raise no event at all (the kernel chose another group, its own timeout ended
+//! queueing). So some time after each event, and now and then without one, all maps are looked at, and those that
+//! differ from the last look are reported.
 
 use super::UUID_PREFIX;
 use super::client::Client;
@@ -24,7 +25,9 @@ use std::time::{Duration, Instant};
 
 /// From an event to the look at all maps; events within it share one look.
 const SETTLE: Duration = Duration::from_secs(1);
-/// A look at all maps may take up to this part of the time: 1 in 20.
+/// Without any event.
+const NOW_AND_THEN: Duration = Duration::from_secs(30);
+/// Looks at all maps may take up to this part of the time: 1 in 20.
 const SHARE: u32 = 20;
 /// After the kernel refused to list or arm.
 const RETRY: Duration = Duration::from_secs(5);
@@ -98,36 +101,37 @@ struct Watch {
 
 impl Watch {
     fn run(mut self) {
-        let mut look_due = None;
         let mut all = true;
+        // When all maps are to be looked at, and whether an event asked for it.
+        let (mut due, mut asked) = (Instant::now(), false);
+        let mut pause = SETTLE;
         loop {
             all |= self.orders.list.swap(false, Ordering::SeqCst);
-            let now = Instant::now();
-            let look = all || look_due.is_some_and(|due| due <= now);
+            let begin = Instant::now();
+            let look = all || due <= begin;
             let result = self.round(look, all);
-            let took = now.elapsed();
+            let end = Instant::now();
             match &result {
-                Ok(()) => {
-                    if look {
-                        look_due = None;
-                    }
+                Ok(()) if look => {
+                    pause = SETTLE.max((end - begin) * SHARE);
+                    (due, asked) = (end + NOW_AND_THEN.max(pause), false);
                     all = false;
                 }
+                Ok(()) => {}
                 Err(error) => {
                     log::error!(code = "DM_WATCH_FAILED", error:% = error;
                         "cannot watch the maps; tried again");
-                    // Whatever was missed is found by the look after the retry.
-                    look_due = Some(Instant::now() + RETRY);
+                    // Whatever is missed until then is found by that look.
+                    (due, asked) = (end + RETRY, true);
                 }
             }
             // Not armed, the descriptor would be readable at once, again and again.
-            let event = self.wait(look_due, result.is_ok());
+            let event = self.wait(due, result.is_ok());
             if self.orders.stop.load(Ordering::SeqCst) {
                 return;
             }
-            if event && look_due.is_none() {
-                let pause = if look { took * SHARE } else { SETTLE };
-                look_due = Some(Instant::now() + pause.max(SETTLE));
+            if event && !asked {
+                (due, asked) = (Instant::now() + pause, true);
             }
         }
     }
@@ -191,12 +195,10 @@ impl Watch {
     }
 
     /// Waits for an order, the time, or an event if that was armed; whether it was an event.
-    fn wait(&self, until: Option<Instant>, armed: bool) -> bool {
-        let timeout = until.map_or(PollTimeout::NONE, |until| {
-            let left = until.saturating_duration_since(Instant::now());
-            // Rounded up, or the last millisecond would be spent in a busy loop.
-            PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX)
-        });
+    fn wait(&self, until: Instant, armed: bool) -> bool {
+        let left = until.saturating_duration_since(Instant::now());
+        // Rounded up, or the last millisecond would be spent in a busy loop.
+        let timeout = PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX);
         let mut descriptors = [
             PollFd::new(self.wake.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.client.control().as_fd(), PollFlags::POLLIN),

@@ -11,7 +11,7 @@
 //!
 //! Which ioctl goes where: the `devicemapper` crate creates, loads, clears, sends messages and reads status. It
 //! cannot resume or remove without an unlimited wait for udev, and its list of devices fails as a whole on one odd
-//! name and knows no UUIDs; these three ioctls are our own ([`ioctl`]).
+//! name and knows no UUIDs; these three ioctls are our own (`ioctl.rs`).
 //!
 //! Tests: in each file what needs no kernel; the rest runs in the lab.
 

@@ -38,7 +38,8 @@ impl Observer {
 
     /// Reports what is about no map in particular.
     pub(super) fn tell(&self, event: Event) {
-        (self.sink)(event);
+        // Nobody receives any more only when the agent stops.
+        let _ = self.sink.put(event);
     }
 
     /// Observes a map and reports what `event` makes of it, if anything.

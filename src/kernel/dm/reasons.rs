@@ -25,8 +25,16 @@ impl System<'static> {
     }
 }
 
-/// Why a table was not accepted for the map with this name.
-pub(super) fn load(system: &System<'_>, errno: Errno, map: &str, table: &Table) -> String {
+/// Which holders of a block device are in the way.
+#[derive(Clone, Copy, PartialEq)]
+enum Holders {
+    All,
+    /// Maps share what they hold: the kernel opens all their devices in the name of device-mapper.
+    AllButDm,
+}
+
+/// Why a table was not accepted.
+pub(super) fn load(system: &System<'_>, errno: Errno, table: &Table) -> String {
     let paths: Vec<DevT> = table.paths().map(|path| path.dev).collect();
     let about = |tell: &dyn Fn(DevT) -> Vec<String>, else_say: &str| {
         let told: Vec<String> = paths.iter().flat_map(|&dev| tell(dev)).collect();
@@ -38,7 +46,7 @@ pub(super) fn load(system: &System<'_>, errno: Errno, map: &str, table: &Table) 
     };
     match errno {
         Errno::EBUSY => about(
-            &|dev| system.users(dev, map),
+            &|dev| system.users(dev, Holders::AllButDm),
             "a path is in use: mounted, or opened exclusively by another program",
         ),
         Errno::ENXIO | Errno::ENODEV | Errno::ENOENT => about(
@@ -47,7 +55,8 @@ pub(super) fn load(system: &System<'_>, errno: Errno, map: &str, table: &Table) 
         ),
         Errno::EINVAL => format!(
             "the kernel refused the table; its log has a line `device-mapper: table: ...` with the reason \
-             (a path smaller than the map, a missing module {}, limits that do not match)",
+             (a path smaller than the map, a missing module {}, a map that cannot become multipath or change its \
+             queue mode)",
             modules(table).join(" or ")
         ),
         Errno::EROFS | Errno::EACCES => "a path is read-only or may not be opened".to_owned(),
@@ -91,7 +100,7 @@ pub(super) fn remove(system: &System<'_>, errno: Errno, dev: Option<DevT>) -> St
         return general(errno);
     }
     let users = dev
-        .map(|dev| system.users(dev, ""))
+        .map(|dev| system.users(dev, Holders::All))
         .filter(|users| !users.is_empty());
     users.map_or_else(
         || "it is open: in use by a program".to_owned(),
@@ -138,8 +147,8 @@ impl System<'_> {
         name.map_or_else(|| dev.to_string(), |name| format!("{dev} ({name})"))
     }
 
-    /// Who, other than the map, holds the disk or one of its partitions or has it mounted.
-    fn users(&self, dev: DevT, map: &str) -> Vec<String> {
+    /// Who holds the device or one of its partitions or has it mounted.
+    fn users(&self, dev: DevT, which: Holders) -> Vec<String> {
         let disk = self.block(dev);
         let partitions = entries(&disk)
             .into_iter()
@@ -151,15 +160,16 @@ impl System<'_> {
                 continue;
             };
             for holder in entries(&place.join("holders")) {
-                let name = fs::read_to_string(holder.join("dm/name")).unwrap_or_default();
-                if name.trim() != map || map.is_empty() {
-                    let node = holder.file_name().unwrap_or_default().display().to_string();
-                    let name = match name.trim() {
-                        "" => node,
-                        name => format!("{node} ({name})"),
-                    };
-                    out.push(format!("{} is held by {name}", self.called(number)));
+                let dm_name = fs::read_to_string(holder.join("dm/name"));
+                if which == Holders::AllButDm && dm_name.is_ok() {
+                    continue;
                 }
+                let node = holder.file_name().unwrap_or_default().display().to_string();
+                let name = match dm_name.unwrap_or_default().trim() {
+                    "" => node,
+                    name => format!("{node} ({name})"),
+                };
+                out.push(format!("{} is held by {name}", self.called(number)));
             }
             if let Some(at) = self.mounted_at(number) {
                 out.push(format!("{} is mounted at {at}", self.called(number)));
@@ -229,7 +239,7 @@ mod tests {
         write(sys.join("devices/sda/sda1/dev"), "8:1\n");
         write(sys.join("devices/sda/sda1/partition"), "1\n");
         write(sys.join("devices/sdb/holders/dm-3/dm/name"), "vg-root\n");
-        write(sys.join("devices/sdb/holders/dm-0/dm/name"), "naa.6\n");
+        write(sys.join("devices/sdb/holders/md0/dev"), "9:0\n");
         write(sys.join("devices/sdc/device/state"), "transport-offline\n");
         write(
             sys.join("mountinfo"),
@@ -242,19 +252,19 @@ mod tests {
         };
         let table = parse(Sectors(1), "0 0 1 1 service-time 0 4 0 8:0 8:16 8:32 8:48").unwrap();
         assert_eq!(
-            load(&system, Errno::EBUSY, "naa.6", &table),
-            "8:1 is mounted at /boot; 8:16 (sdb) is held by dm-3 (vg-root)"
+            load(&system, Errno::EBUSY, &table),
+            "8:1 is mounted at /boot; 8:16 (sdb) is held by md0"
         );
         assert_eq!(
-            load(&system, Errno::ENXIO, "naa.6", &table),
+            load(&system, Errno::ENXIO, &table),
             "path 8:32 (sdc) is transport-offline: it cannot be added to a map until it is running again; \
              path 8:48 is gone"
         );
-        assert!(load(&system, Errno::EINVAL, "naa.6", &table).contains("dm-service-time"));
+        assert!(load(&system, Errno::EINVAL, &table).contains("dm-service-time"));
         let dev = "8:16".parse().unwrap();
         assert_eq!(
             remove(&system, Errno::EBUSY, Some(dev)),
-            "8:16 (sdb) is held by dm-0 (naa.6); 8:16 (sdb) is held by dm-3 (vg-root)"
+            "8:16 (sdb) is held by dm-3 (vg-root); 8:16 (sdb) is held by md0"
         );
     }
 }

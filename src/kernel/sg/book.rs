@@ -9,10 +9,6 @@ use crate::scsi::cdb::Command;
 use crate::scsi::outcome::Outcome;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// A command that the kernel has not given back this long after its own timeout is overdue. Two seconds are what
-/// the kernel takes to notice a timeout (its timer rounds up by a second) and to abort the command.
-pub(super) const GRACE: Millis = Millis(2000);
-
 /// So many commands of one host are on their way at once: enough to keep an HBA busy with commands that take a
 /// round trip each, few enough to leave the tags of the host to I/O.
 pub(super) const WINDOW: usize = 64;
@@ -37,6 +33,8 @@ pub(super) struct Order {
     pub(super) ticket: u64,
     pub(super) commands: Vec<Command>,
     pub(super) timeout: Millis,
+    /// Of each command, from its sending.
+    pub(super) deadline: Millis,
 }
 
 impl Order {
@@ -115,6 +113,7 @@ struct Exam {
     sg: String,
     ticket: u64,
     timeout: Millis,
+    deadline: Millis,
     /// The command that is next or out.
     current: Command,
     /// Those after it.
@@ -153,6 +152,7 @@ impl Book {
             sg: order.sg,
             ticket: order.ticket,
             timeout: order.timeout,
+            deadline: order.deadline,
             current,
             rest,
             attentions: 0,
@@ -307,7 +307,7 @@ impl Book {
 impl Exam {
     /// When the current command is overdue if it is sent, or waits, from `since` on.
     fn due(&self, since: Millis) -> Millis {
-        since.after(self.timeout).after(GRACE)
+        since.after(self.deadline)
     }
 
     /// Notes how the current command ended. Whether there is a command to send now.

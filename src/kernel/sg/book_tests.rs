@@ -20,6 +20,7 @@ fn order(lun: u64, ticket: u64, commands: &[Command]) -> Order {
         ticket,
         commands: commands.to_vec(),
         timeout: TIMEOUT,
+        deadline: TIMEOUT.after(Millis(2000)),
     }
 }
 

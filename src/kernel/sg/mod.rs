@@ -7,7 +7,7 @@
 //!
 //! Invariants:
 //! - a path has one command out at most; one that is overdue keeps it until the kernel gives it back;
-//! - every examination is answered once, at the latest its command's timeout and two seconds after the command was
+//! - every examination is answered once, at the latest its deadline after the command was
 //!   sent (or could have been sent), whatever the kernel does;
 //! - memory that the kernel may write to is neither moved nor freed;
 //! - the caller never waits: neither for a device nor for a queue.
@@ -23,6 +23,7 @@ mod node;
 mod slot;
 mod submitter;
 
+use super::Sink;
 use crate::psa::event::{Event, Examination};
 use crate::psa::units::{Hctl, Millis};
 use crate::scsi::cdb::Command;
@@ -30,7 +31,6 @@ use crate::scsi::outcome::Outcome;
 use book::Order;
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
@@ -47,7 +47,7 @@ pub struct Transport {
 
 #[derive(Debug)]
 struct Shared {
-    results: SyncSender<Event>,
+    results: Sink,
     clock: Clock,
     hosts: Mutex<Hosts>,
 }
@@ -62,7 +62,7 @@ impl Transport {
     /// A transport that puts its answers into `results`. Its threads wait while that queue is full, so the
     /// receiver must not wait for anything of the transport while it does not receive.
     #[must_use]
-    pub fn new(results: SyncSender<Event>) -> Transport {
+    pub fn new(results: Sink) -> Transport {
         Transport {
             shared: Arc::new(Shared {
                 results,
@@ -77,8 +77,8 @@ impl Transport {
     /// UNIT ATTENTION is met by sending the command again, up to three times; a transient failure
     /// ([`Outcome::Retry`]) up to twice; a REPORT TARGET PORT GROUPS whose extended header is refused by one
     /// without. A transport failure ends the examination. `timeout` is the kernel's, which counts from the dispatch
-    /// of the command; one that is not back two seconds after that time, counted from its writing, is `Overdue`,
-    /// and as long as it is out the path takes no other.
+    /// of the command and ends in its abortion; one that is not back `deadline` after its writing is `Overdue`, and as
+    /// long as it is out the path takes no other.
     ///
     /// # Errors
     /// The answer, where it is known at once and will not come through the queue: a command of an earlier
@@ -91,6 +91,7 @@ impl Transport {
         ticket: u64,
         commands: Vec<Command>,
         timeout: Millis,
+        deadline: Millis,
     ) -> Result<(), Box<Examination>> {
         let order = Order {
             path,
@@ -98,6 +99,7 @@ impl Transport {
             ticket,
             commands,
             timeout,
+            deadline,
         };
         // The order of locks is hosts, then books; a thread closes its books under their lock alone.
         let mut hosts = self.shared.hosts();
@@ -176,7 +178,7 @@ fn watch(shared: &Weak<Shared>) {
             let overdue = desk.book().expire(now);
             for examination in overdue {
                 let event = Event::Examined(Box::new(examination));
-                if shared.results.send(event).is_err() {
+                if shared.results.put(event).is_err() {
                     return;
                 }
             }
@@ -201,7 +203,8 @@ mod tests {
 
     fn transport() -> (Transport, Receiver<Event>) {
         let (results, answers) = sync_channel(16);
-        (Transport::new(results), answers)
+        let sink = Sink::new(move |event| results.send(event).is_ok());
+        (Transport::new(sink), answers)
     }
 
     fn path() -> Hctl {
@@ -218,6 +221,7 @@ mod tests {
                     sg.to_owned(),
                     7,
                     vec![Command::TestUnitReady],
+                    SECOND,
                     SECOND,
                 )
                 .unwrap();
@@ -240,6 +244,7 @@ mod tests {
                 1,
                 vec![Command::TestUnitReady],
                 SECOND,
+                SECOND,
             )
             .unwrap();
         let Event::Examined(answer) = answers.recv_timeout(Duration::from_secs(10)).unwrap() else {
@@ -252,7 +257,7 @@ mod tests {
     fn nothing_to_send_is_answered_at_once() {
         let (transport, _answers) = transport();
         let answer = transport
-            .examine(path(), "sg0".to_owned(), 1, Vec::new(), SECOND)
+            .examine(path(), "sg0".to_owned(), 1, Vec::new(), SECOND, SECOND)
             .unwrap_err();
         assert!(answer.replies.is_empty());
     }

@@ -2,6 +2,7 @@
 
 use super::book::{Book, Next, Sending};
 use super::node::Node;
+use crate::kernel::Sink;
 use crate::psa::event::{Event, Examination};
 use crate::psa::units::{Hctl, Millis};
 use crate::scsi::outcome::Outcome;
@@ -10,7 +11,6 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -77,7 +77,7 @@ pub(super) struct Ended;
 #[derive(Debug)]
 pub(super) struct Submitter {
     desk: Arc<Desk>,
-    results: SyncSender<Event>,
+    results: Sink,
     clock: Clock,
     epoll: Epoll,
     /// Open devices; the index is the epoll token.
@@ -94,11 +94,7 @@ pub(super) struct Submitter {
 }
 
 impl Submitter {
-    pub(super) fn new(
-        desk: Arc<Desk>,
-        results: SyncSender<Event>,
-        clock: Clock,
-    ) -> io::Result<Submitter> {
+    pub(super) fn new(desk: Arc<Desk>, results: Sink, clock: Clock) -> io::Result<Submitter> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&desk.wake, EpollEvent::new(EpollFlags::EPOLLIN, WAKE))?;
         Ok(Submitter {
@@ -344,7 +340,7 @@ impl Submitter {
 
     fn answer(&self, examination: Examination) -> Result<(), Ended> {
         let event = Event::Examined(Box::new(examination));
-        self.results.send(event).map_err(|_| Ended)
+        self.results.put(event).map_err(|_| Ended)
     }
 }
 

@@ -1,6 +1,6 @@
 //! A SCSI device and its disk.
 
-use super::{Device, Survey, names_in, text_of, transport};
+use super::{Device, Survey, adapter, attribute, names_in, target};
 use crate::psa::path::{BlockFacts, Handler, PathFacts};
 use crate::psa::units::{DevT, Sectors};
 use std::fs;
@@ -20,7 +20,7 @@ pub(super) struct Limits {
 
 /// The facts of a device that was found.
 pub(super) fn read(survey: &mut Survey, device: &Device) -> PathFacts {
-    let (transport, adapter) = transport::adapter(survey, device);
+    let (transport, adapter) = adapter::adapter(survey, device);
     PathFacts {
         hctl: device.hctl,
         block: block(survey, device),
@@ -30,7 +30,7 @@ pub(super) fn read(survey: &mut Survey, device: &Device) -> PathFacts {
         handler: handler(device),
         transport,
         adapter,
-        target: transport::target(survey, device),
+        target: target::target(survey, device),
     }
 }
 
@@ -57,7 +57,7 @@ fn block(survey: &mut Survey, device: &Device) -> Option<BlockFacts> {
     // A device has one disk at most; `sd` and `sr` both put it into `block`.
     let name = names_in(&device.dir.join("block")).pop_first()?;
     let dir = device.dir.join("block").join(&name);
-    let dev: DevT = text_of(&dir.join("dev"))?.parse().ok()?;
+    let dev: DevT = attribute(&dir.join("dev"))?.parse().ok()?;
     if survey.udev_runs() && !survey.sysfs.udev_knows(dev) {
         return None;
     }
@@ -72,8 +72,8 @@ fn block(survey: &mut Survey, device: &Device) -> Option<BlockFacts> {
     let sysfs = survey.sysfs.clone();
     Some(BlockFacts {
         dev,
-        size: Sectors(number(text_of(&dir.join("size"))).unwrap_or(0)),
-        read_only: text_of(&dir.join("ro")).as_deref() == Some("1"),
+        size: Sectors(number(attribute(&dir.join("size"))).unwrap_or(0)),
+        read_only: attribute(&dir.join("ro")).as_deref() == Some("1"),
         max_io_bytes: limits.max_io_bytes,
         queue_depth: number(device.attribute("queue_depth")).unwrap_or(0),
         rotational: limits.rotational,
@@ -87,10 +87,10 @@ impl Limits {
         let queue = disk.join("queue");
         Limits {
             dev,
-            max_io_bytes: number::<u64>(text_of(&queue.join("max_hw_sectors_kb")))
+            max_io_bytes: number::<u64>(attribute(&queue.join("max_hw_sectors_kb")))
                 .unwrap_or(0)
                 .saturating_mul(1024),
-            rotational: text_of(&queue.join("rotational")).as_deref() == Some("1"),
+            rotational: attribute(&queue.join("rotational")).as_deref() == Some("1"),
         }
     }
 }

@@ -7,18 +7,21 @@
 //!
 //! Tests: `tests/sysfs_golden.rs` with trees captured from real kernels.
 
+mod adapter;
 mod facts;
-mod transport;
+mod target;
 mod usage;
 
-use crate::psa::path::PathFacts;
+use crate::psa::adapter::TargetFacts;
+use crate::psa::path::{PathFacts, Usage};
 use crate::psa::units::{DevT, Hctl};
+use adapter::Host;
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use transport::{Host, TargetKey, TcmLoop};
+use target::{TargetKey, TcmLoop};
 use usage::Users;
 
 /// The trees that facts are read from.
@@ -60,6 +63,34 @@ impl Sysfs {
     #[must_use]
     pub fn path_named(&self, block: &str) -> Option<Hctl> {
         address_in(&fs::read_link(self.sys(&format!("class/block/{block}"))).ok()?)
+    }
+
+    /// Who uses the disk with this kernel name, other than a multipath map over it; `None` if there is no such disk,
+    /// or if the mount table cannot be read: then its users are not known.
+    #[must_use]
+    pub fn users_of(&self, disk: &str) -> Option<Vec<Usage>> {
+        let dir = self.sys("block").join(disk);
+        let dev = text_of(&dir.join("dev"))?.trim_end().parse().ok()?;
+        File::open(self.proc("self/mountinfo")).ok()?;
+        Some(Users::read(self).of_disk(self, &dir, disk, dev))
+    }
+
+    /// The SCSI devices that a block device (dm, md) is built upon, itself or by their partitions: `slaves`.
+    #[must_use]
+    pub fn paths_below(&self, block: &str) -> Vec<Hctl> {
+        names_in(&self.sys(&format!("class/block/{block}/slaves")))
+            .iter()
+            .filter_map(|slave| self.path_named(slave))
+            .collect()
+    }
+
+    /// The mount table and the swap table, to be polled for POLLPRI: the kernel tells that they have changed since
+    /// they were polled last (`mounts_poll`, `swaps_poll`). Those that cannot be opened are left out.
+    #[must_use]
+    pub fn usage_tables(&self) -> Vec<File> {
+        let names = ["self/mountinfo", "swaps"];
+        let open = |name| File::open(self.proc(name)).ok();
+        names.into_iter().filter_map(open).collect()
     }
 
     /// Whether a udev daemon runs, by its control socket.
@@ -108,7 +139,7 @@ struct Batch {
     udev_runs: Option<bool>,
     users: Option<Users>,
     hosts: HashMap<u32, Host>,
-    targets: HashMap<TargetKey, transport::Target>,
+    targets: HashMap<TargetKey, TargetFacts>,
     ordinals: Option<HashMap<u32, u32>>,
     tcm_loop: Option<TcmLoop>,
 }
@@ -214,9 +245,17 @@ impl Device {
         self.names.get(self.host + 1..).unwrap_or_default()
     }
 
+    /// The first of these names that begins with `prefix`: `rport-7:0-2`, `session1`.
+    fn below(&self, prefix: &str) -> Option<&str> {
+        let mut names = self.below_host().iter();
+        names
+            .find(|name| name.starts_with(prefix))
+            .map(String::as_str)
+    }
+
     /// An attribute of the device.
     fn attribute(&self, name: &str) -> Option<String> {
-        text_of(&self.dir.join(name))
+        attribute(&self.dir.join(name))
     }
 }
 
@@ -255,15 +294,40 @@ fn numbered(name: &str, prefix: &str) -> Option<u32> {
     digits.parse().ok()
 }
 
-/// The text of an attribute or small file without surrounding blanks; `None` if it cannot be read.
-///
-/// One `read` of a page is all that sysfs gives; longer files (`mountinfo`, udev's records) take more of them.
+/// The text of an attribute without surrounding blanks; `None` if it cannot be read. One read gives all of it:
+/// the kernel prints an attribute into a page, and those wanted here are a line.
+fn attribute(path: &Path) -> Option<String> {
+    let mut bytes = [0; 1024];
+    let length = File::open(path).ok()?.read(&mut bytes).ok()?;
+    let text = String::from_utf8_lossy(bytes.get(..length)?);
+    Some(text.trim().to_owned())
+}
+
+/// As [`attribute`], but not the words that drivers have for nothing.
+fn given(path: &Path) -> Option<String> {
+    attribute(path).filter(|text| is_given(text))
+}
+
+/// Whether a text of the iSCSI class or of a driver says anything.
+fn is_given(text: &str) -> bool {
+    !matches!(text, "" | "(null)" | "<NULL>" | "<null>" | "unknown")
+}
+
+/// The digits of `0x5000...`; `None` for no or a void name.
+fn hex(text: Option<String>) -> Option<String> {
+    let text = text?;
+    let digits = text.strip_prefix("0x").unwrap_or(&text);
+    let good = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_hexdigit());
+    (good && digits.bytes().any(|b| b != b'0')).then(|| digits.to_ascii_lowercase())
+}
+
+/// The text of a file that is longer than an attribute; `None` if it cannot be read.
 fn text_of(path: &Path) -> Option<String> {
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| file.take(LONGEST_FILE).read_to_end(&mut bytes))
         .ok()?;
-    Some(String::from_utf8_lossy(&bytes).trim().to_owned())
+    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// No file read here is longer, save by a mistake: 16 MiB is a mount table of 100,000 lines.
@@ -299,6 +363,18 @@ mod tests {
         assert_eq!(numbered("ata", "ata"), None);
         assert_eq!(numbered("ata+1", "ata"), None);
         assert_eq!(numbered("hostess", "host"), None);
+    }
+
+    #[test]
+    fn world_wide_names_lose_their_prefix() {
+        let hex = |text: &str| hex(Some(text.to_owned()));
+        assert_eq!(
+            hex("0x21000024FF8AF5C0").as_deref(),
+            Some("21000024ff8af5c0")
+        );
+        assert_eq!(hex("500140500000000a").as_deref(), Some("500140500000000a"));
+        assert_eq!(hex("0x0"), None);
+        assert_eq!(hex("<not available>"), None);
     }
 
     #[test]

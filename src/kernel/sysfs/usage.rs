@@ -1,6 +1,6 @@
 //! Who uses a disk: mounts, swap, and block devices that hold it.
 
-use super::{Sysfs, names_in, text_of};
+use super::{Sysfs, attribute, names_in, text_of};
 use crate::psa::path::Usage;
 use crate::psa::units::{DevT, Hctl};
 use std::collections::{BTreeMap, BTreeSet};
@@ -79,7 +79,7 @@ impl Users {
         for partition in names_in(dir) {
             if partition.starts_with(name) {
                 let dir = dir.join(&partition);
-                if let Some(dev) = text_of(&dir.join("dev")).and_then(|dev| dev.parse().ok()) {
+                if let Some(dev) = attribute(&dir.join("dev")).and_then(|dev| dev.parse().ok()) {
                     self.of_device(sysfs, &dir, &partition, dev, &mut usage);
                 }
             }
@@ -116,10 +116,10 @@ impl Users {
         for holder in names_in(&dir.join("holders")) {
             let dm = sysfs.sys(&format!("class/block/{holder}/dm"));
             // A multipath map over the path is what the path is for.
-            if text_of(&dm.join("uuid")).is_some_and(|uuid| uuid.starts_with("mpath-")) {
+            if attribute(&dm.join("uuid")).is_some_and(|uuid| uuid.starts_with("mpath-")) {
                 continue;
             }
-            let by = match text_of(&dm.join("name")) {
+            let by = match attribute(&dm.join("name")) {
                 Some(map) => format!("{holder} ({map})"),
                 None => holder,
             };

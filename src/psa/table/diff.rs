@@ -1,4 +1,4 @@
-//! What must be done so that a map becomes what is wanted: nothing, messages, or a new table.
+//! What must be done so that a map becomes what is wanted: nothing, messages, a new table, or a new map.
 //!
 //! A new table is expensive: all paths become active again, their failure counts are lost, and the first I/O after
 //! it activates the group anew, which on an array with explicit ALUA may move a logical unit. So the order of
@@ -6,15 +6,21 @@
 //!
 //! # The order of messages
 //!
+//! I/O goes on between any two messages, and a group that the kernel chooses is activated, which may move the
+//! logical unit. So the order sees to it that the kernel never chooses a group but the one in use and the wanted
+//! one, and that the map never loses its last usable path.
+//!
 //! 1. `queue_if_no_path`, so that nothing is failed by what follows.
-//! 2. `reinstate_path`: from here on every usable path is in use.
-//! 3. `switch_group`, if the kernel would not use the right group by itself. Before the failures, so that the last
-//!    failure of the old group does not send the kernel, for an instant, to a group of its own choice, whose
-//!    activation might move the logical unit.
-//! 4. `fail_path`: all usable paths were reinstated before, so the map never loses its last one here.
-//! 5. `disable_group`, after the failures, because it drops the group in use: I/O that comes in after it chooses
-//!    again among the groups that have a path left, in table order.
-//! 6. `fail_if_no_path`.
+//! 2. `reinstate_path` in the wanted group. First, because a map without a path takes the first that comes, and its
+//!    group with it.
+//! 3. `switch_group`, if the kernel would not use the wanted group by itself.
+//! 4. `reinstate_path` elsewhere. After the switch, because a path that comes back to the group in use is activated
+//!    at once, even if that group is about to be left.
+//! 5. `fail_path`, in the group in use last: when that has no path left, the kernel chooses among those that are
+//!    still in use.
+//! 6. `disable_group`, which drops the group in use: I/O that comes in after it chooses again among the groups that
+//!    have a path left, in table order.
+//! 7. `fail_if_no_path`.
 //!
 //! # Which groups get disabled
 //!
@@ -23,11 +29,14 @@
 //! better one has a path, groups are disabled:
 //!
 //! - `switch_group` enables all groups, so it must come first and all wanted disables must follow it.
-//! - `disable_group` drops the group in use, and I/O in between has consumed the switch. So the groups before the
-//!   wanted one in table order are disabled as well: the choice that follows can only be the wanted one.
-//! - Not every preference can be expressed so. If the only better groups stand before the wanted one and behind
-//!   one to be avoided, the kernel's first choice after a failure is the latter; the agent corrects it by the next
-//!   difference.
+//! - `disable_group` drops the group in use, and I/O in between has consumed the switch. So the group before the
+//!   wanted one in table order is disabled as well, and first: the choice that follows can only be the wanted one.
+//! - Not every preference can be expressed so. If two groups or more stand before the wanted one, the choice after
+//!   the first disable would fall on the other. If the only better group stands before the wanted one and behind
+//!   one to be avoided, it would not help. Then nothing is disabled, and if the wanted group fails, the kernel's
+//!   choice is corrected by the next difference.
+//! - An activation that was under way when its group was disabled enables it again when it ends, and no event tells
+//!   of it: such a group is found by the next look at the map.
 //! - A disabled group that does no harm is left so: enabling it would drop the group in use, and would fight with
 //!   the kernel, which disables a group itself when a controller is busy.
 //!
@@ -107,6 +116,9 @@ pub enum Difference {
     Messages(Vec<Message>),
     /// A new table; the text says why.
     Reload(String),
+    /// What no table can change: the map must be removed and made anew, which needs that nobody uses it. The text
+    /// says why.
+    Recreate(String),
 }
 
 /// One line for the log.
@@ -115,6 +127,7 @@ impl fmt::Display for Difference {
         match self {
             Difference::None => f.write_str("nothing to do"),
             Difference::Reload(reason) => write!(f, "new table: {reason}"),
+            Difference::Recreate(reason) => write!(f, "new map: {reason}"),
             Difference::Messages(messages) => {
                 f.write_str("messages: ")?;
                 for (n, message) in messages.iter().enumerate() {
@@ -135,6 +148,11 @@ pub fn diff(observed: &Map, wanted: &Wanted) -> Difference {
         Ok(table) => table,
         Err(why) => return Difference::Reload(format!("the live table is not ours: {why}")),
     };
+    let (is, should) = (queue_mode(table), queue_mode(&wanted.table));
+    if is != should {
+        // The kernel fixes it with the first table ("can't change device type").
+        return Difference::Recreate(format!("queue mode {is} -> {should}"));
+    }
     let reasons = reload_reasons(table, &wanted.table);
     if !reasons.is_empty() {
         return Difference::Reload(reasons.join("; "));
@@ -152,6 +170,14 @@ pub fn diff(observed: &Map, wanted: &Wanted) -> Difference {
     }
 }
 
+/// `rq` and `mq` mean the same.
+fn queue_mode(table: &Table) -> &'static str {
+    match table.features.queue_mode {
+        Some(QueueMode::Bio) => "bio",
+        None | Some(QueueMode::Rq | QueueMode::Mq) => "request",
+    }
+}
+
 /// Everything that no message can mend.
 fn reload_reasons(is: &Table, wanted: &Table) -> Vec<String> {
     let mut reasons = Vec::new();
@@ -162,9 +188,6 @@ fn reload_reasons(is: &Table, wanted: &Table) -> Vec<String> {
         }
     };
     differ("length", &is.length.0, &wanted.length.0);
-    let bio = |table: &Table| table.features.queue_mode == Some(QueueMode::Bio);
-    let mode = |table: &Table| if bio(table) { "bio" } else { "request" };
-    differ("queue mode", &mode(is), &mode(wanted));
     // The kernel prints neither 0 rounds nor its default pause.
     let retries = |table: &Table| table.features.pg_init_retries.unwrap_or(0);
     differ("pg_init_retries", &retries(is), &retries(wanted));
@@ -173,7 +196,7 @@ fn reload_reasons(is: &Table, wanted: &Table) -> Vec<String> {
     // The kernel prints the handler that is attached, whatever it was asked for, and kernels from 7.0 on use it
     // without being asked: since no handler can be detached, a new table would read back the same. Bio-based maps
     // have none.
-    if let (None, Some(handler), false) = (&is.handler, &wanted.handler, bio(wanted)) {
+    if let (None, Some(handler), "request") = (&is.handler, &wanted.handler, queue_mode(wanted)) {
         reasons.push(format!("handler none -> {}", handler.name));
     }
     reasons.extend(partition_reasons(is, wanted));
@@ -260,19 +283,59 @@ fn messages(table: &Table, status: &Status, wanted: &Wanted) -> Vec<Message> {
     if queue && !table.features.queue_if_no_path {
         out.push(Message::QueueIfNoPath);
     }
-    let paths = || status.groups.iter().flat_map(|group| &group.paths);
-    let usable = |dev: &DevT| wanted.usable.contains(dev);
-    let reinstated = paths().filter(|path| !path.active && usable(&path.dev));
-    out.extend(reinstated.map(|path| Message::ReinstatePath(path.dev)));
+    let target = first_group_paths(wanted);
+    let (now, usable) = (group_in_use(status), |dev: &DevT| {
+        wanted.usable.contains(dev)
+    });
+    // With the numbers of their groups.
+    let paths = || {
+        let groups = (1u32..).zip(&status.groups);
+        groups.flat_map(|(number, group)| group.paths.iter().map(move |path| (number, path)))
+    };
+    let reinstated = |in_target: bool| {
+        paths()
+            .map(|(_, path)| path)
+            .filter(move |path| !path.active && usable(&path.dev))
+            .map(|path| path.dev)
+            .filter(|dev| target.contains(dev) == in_target)
+            .map(Message::ReinstatePath)
+            .collect::<Vec<_>>()
+    };
+    let failed = |in_use: bool| {
+        paths()
+            .filter(move |(number, path)| {
+                path.active && !usable(&path.dev) && (*number == now) == in_use
+            })
+            .map(|(_, path)| Message::FailPath(path.dev))
+            .collect::<Vec<_>>()
+    };
     let (switch, disables) = steering(table, status, wanted);
+    out.extend(reinstated(true));
     out.extend(switch);
-    let failed = paths().filter(|path| path.active && !usable(&path.dev));
-    out.extend(failed.map(|path| Message::FailPath(path.dev)));
+    out.extend(reinstated(false));
+    out.extend(failed(false));
+    out.extend(failed(true));
     out.extend(disables);
     if !queue && table.features.queue_if_no_path {
         out.push(Message::FailIfNoPath);
     }
     out
+}
+
+/// The paths of the group that is to be used.
+fn first_group_paths(wanted: &Wanted) -> BTreeSet<DevT> {
+    let index = wanted.first_group().and_then(|n| n.checked_sub(1));
+    let group = index.and_then(|index| wanted.table.groups.get(index as usize));
+    let paths = group.into_iter().flat_map(|group| &group.paths);
+    paths.map(|path| path.dev).collect()
+}
+
+/// The group in use, or asked for; 1 also if nothing was chosen yet.
+fn group_in_use(status: &Status) -> u32 {
+    let active = (1u32..)
+        .zip(&status.groups)
+        .find(|(_, group)| group.state == GroupState::Active);
+    active.map_or(status.group_now, |(number, _)| number)
 }
 
 /// A group of the live table that has a usable path.
@@ -294,23 +357,24 @@ fn steering(table: &Table, status: &Status, wanted: &Wanted) -> (Option<Message>
     let Some(target) = candidates.iter().find(|group| group.rank == rank) else {
         return (None, vec![]);
     };
-    // Two ways: to enable all groups, or to disable those to be avoided and all before the target.
+    // Two ways: to enable all groups, or to disable those to be avoided and the one before the target.
+    let before = |group: &Candidate| group.number < target.number;
     let to_disable: BTreeSet<u32> = candidates
         .iter()
-        .filter(|group| {
-            group.number != target.number && (group.avoid || group.number < target.number)
-        })
+        .filter(|group| group.number != target.number && (group.avoid || before(group)))
         .map(|group| group.number)
         .collect();
+    let expressible = candidates.iter().filter(|group| before(group)).count() <= 1;
     let as_it_is = good_choices(&candidates, target, |group| group.disabled);
     let all_enabled = good_choices(&candidates, target, |_| false);
     let some_disabled = good_choices(&candidates, target, |group| {
-        to_disable.contains(&group.number)
+        expressible && to_disable.contains(&group.number)
     });
     let settled = will_use(&candidates, status) == Some(target.number);
     if settled && as_it_is >= all_enabled.max(some_disabled) {
         return (None, vec![]);
     }
+    // In table order, so that the one before the target is the first.
     let disables = if some_disabled > all_enabled {
         to_disable.into_iter().map(Message::DisableGroup).collect()
     } else {
@@ -351,11 +415,8 @@ fn will_use(candidates: &[Candidate], status: &Status) -> Option<u32> {
             .min_by_key(|group| (group.disabled, group.number));
         first.map(|group| group.number)
     };
-    let active = (1u32..)
-        .zip(&status.groups)
-        .find(|(_, group)| group.state == GroupState::Active);
-    // In use, or asked for: the kernel leaves it only when it has no path left.
-    let now = active.map_or(status.group_now, |(number, _)| number);
+    // The kernel leaves it only when it has no path left.
+    let now = group_in_use(status);
     match candidate(now) {
         None => by_itself(),
         // What the kernel also says if nothing was chosen yet: then it will not be this one.

@@ -6,11 +6,13 @@
 #   agent_kill             kill -9
 #   agent_alive            (for wait_for)
 #
-# Its log goes to /share/dm-psad.log (by hand) or the journal, AGENT_LOG is the
+# Its log goes to $LAB_AGENT_LOG (by hand; kept in the shared folder at the end) or the journal, AGENT_LOG is the
 # RUST_LOG it runs with.
 
 AGENT_LOG=${AGENT_LOG:-info}
 AGENT_PID=''
+# Not in the shared folder: a write there takes milliseconds.
+LAB_AGENT_LOG=/run/lab/dm-psad.log
 
 agent_answers() { psactl storage nmp device list; }
 agent_alive() { [ -n "$AGENT_PID" ] && kill -0 "$AGENT_PID" 2>/dev/null; }
@@ -22,7 +24,7 @@ agent_start() {
         AGENT_PID=$(systemctl show -p MainPID --value dm-psa.service)
     else
         mkdir -p /run/dm-psa
-        RUST_LOG=$AGENT_LOG dm-psad "$@" >>/share/dm-psad.log 2>&1 &
+        RUST_LOG=$AGENT_LOG dm-psad "$@" >>$LAB_AGENT_LOG 2>&1 &
         AGENT_PID=$!
     fi
     if ! wait_for 60 agent_answers; then
@@ -31,7 +33,7 @@ agent_start() {
         return 1
     fi
 }
-agent_words() { if under_systemd; then journalctl -o cat -u dm-psa.service; else cat /share/dm-psad.log; fi; }
+agent_words() { if under_systemd; then journalctl -o cat -u dm-psa.service; else cat $LAB_AGENT_LOG; fi; }
 
 agent_stop() {
     if under_systemd; then systemctl stop dm-psa.service; return; fi

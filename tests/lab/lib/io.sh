@@ -69,6 +69,7 @@ fio_verify_stop() {
     kill -INT "$FIO_PID" 2>/dev/null
     # I/O that is queued for ever must not hang the test.
     if ! wait_for 60 not fio_running; then
+        hang_report
         kill -9 "$FIO_PID"
         FIO_ERRORS=-1 FIO_VERIFY_ERRORS=-1 FIO_STALL_MS=-1 FIO_IOS=0
         note "fio: did not end within 60 s, its I/O hangs"
@@ -86,6 +87,22 @@ fio_verify_stop() {
     FIO_VERIFY_ERRORS=$(grep -c -i -E 'verify: bad|verify failed|verify: ' $LAB_FIO/said)
     note "fio: $FIO_IOS I/Os, $FIO_ERRORS errors, $FIO_VERIFY_ERRORS verify errors, longest $FIO_STALL_MS ms (exit $status)"
     [ "$FIO_ERRORS" = 0 ] && [ "$FIO_VERIFY_ERRORS" = 0 ] && [ "$FIO_IOS" -gt 0 ]
+}
+
+# What to look at when I/O hangs: maps, paths, requests under way, and who waits.
+hang_report() {
+    local f
+    {
+        dmsetup table --target multipath
+        dmsetup status --target multipath
+        for f in /sys/block/sd*/device/{state,device_busy,device_blocked,access_state}; do
+            echo "$f $(cat "$f" 2>&1)"
+        done
+        grep -H . /sys/kernel/debug/block/{sd*,dm-*}/hctx*/{busy,state,dispatch} /sys/kernel/debug/block/{sd*,dm-*}/requeue_list
+        echo w >/proc/sysrq-trigger
+        dmesg
+    } >/share/hang.txt 2>&1
+    note "see hang.txt in the shared folder"
 }
 
 stall_start() {

@@ -7,7 +7,7 @@ modprobe scsi_debug dev_size_mb=16 vpd_use_hostno=1
 # Three LUs with two ports each, of which one is mounted and one is held before the agent starts.
 lio_loop --lus 3 --groups '1:ao:1,2'
 lab_settle
-local_disk=$(scsi_debug_disks | head -1)
+local_disk=$(scsi_debug_path 1 0)
 mounted=$(path_dev 1 1) held=$(path_dev 1 2)
 mkfs.ext4 -qF "/dev/$mounted"
 mkdir -p /mnt/lab && mount "/dev/$mounted" /mnt/lab

@@ -11,6 +11,7 @@ note "multipathd first: its longest stall is the one to match"
 peer_multipathd_start
 check "multipathd makes its map" wait_for 60 map_exists
 peer=$(dmsetup ls --target multipath | cut -f1 | head -1)
+wait_for 20 test -b "/dev/mapper/$peer"
 fio_verify_start "$peer"
 for ((i = 0; i < 3; i++)); do
     path_down 1 2; sleep_ms 1500; path_up 1 2
@@ -19,8 +20,10 @@ for ((i = 0; i < 3; i++)); do
 done
 check "multipathd: no errors" fio_verify_stop
 peer_stall=$FIO_STALL_MS
-peer_multipathd_stop
+peer_multipathd_stop flush
 
+# The kernel's activations for multipathd left both controllers optimized.
+alua_set 2 ano; alua_set 1 ao
 dm_loads_start
 agent_start
 check "a map appears" wait_for 10 test -b "/dev/mapper/$naa"

@@ -24,13 +24,14 @@ note "multipathd with checks every 2 s"
 peer_multipathd_start 2
 check "multipathd makes its map" wait_for 60 map_exists
 peer=$(dmsetup ls --target multipath | cut -f1 | head -1)
+wait_for 20 test -b "/dev/mapper/$peer"
 fio_verify_start "$peer"
 stpg_count_start
 took=0
 moves 5000
 peer_stpg=$(stpg_count) peer_took=$took
 fio_verify_stop
-peer_multipathd_stop
+peer_multipathd_stop flush
 note "multipathd: $peer_stpg SET TARGET PORT GROUPS, LU taken back $peer_took of $rounds times"
 
 note "dm-psa"

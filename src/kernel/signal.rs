@@ -1,0 +1,37 @@
+//! The signals that end the agent.
+
+use nix::sys::signal::{SigSet, Signal};
+use std::io;
+
+/// SIGTERM and SIGINT, blocked in this thread and in every thread that it starts from now on.
+#[derive(Debug)]
+pub struct Stop(SigSet);
+
+impl Stop {
+    /// Blocks the signals. To be called before the first thread is started: a signal goes to any thread that has it
+    /// not blocked.
+    ///
+    /// # Errors
+    /// As `pthread_sigmask`.
+    pub fn block() -> io::Result<Stop> {
+        let mut set = SigSet::empty();
+        set.add(Signal::SIGTERM);
+        set.add(Signal::SIGINT);
+        set.thread_block()?;
+        Ok(Stop(set))
+    }
+
+    /// Calls `then`, on a thread of its own, when one of them arrives.
+    ///
+    /// # Errors
+    /// The kernel has no more threads.
+    pub fn on_arrival(self, then: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        let thread = std::thread::Builder::new().name("signals".to_owned());
+        thread.spawn(move || {
+            if self.0.wait().is_ok() {
+                then();
+            }
+        })?;
+        Ok(())
+    }
+}

@@ -1,0 +1,169 @@
+//! The target port at the far end of a path.
+//!
+//! | transport | told by |
+//! |---|---|
+//! | FC, FCoE | `class/fc_remote_ports/rport-H:C-n` |
+//! | iSCSI | `class/iscsi_session/sessionS`, `class/iscsi_connection/connectionS:0` |
+//! | SAS | `class/sas_device/end_device-N:P` |
+//! | tcm_loop | `config/target/loopback/WWN/tpgt_T/address` |
+//! | others | nothing: `DRIVER.C:T` |
+
+use super::adapter::{adapter, emulated_identifier, port_identifier};
+use super::{Device, Survey, Sysfs, attribute, given, hex, names_in, numbered};
+use crate::psa::adapter::TargetFacts;
+use std::collections::BTreeMap;
+
+/// Host, channel and target number.
+pub(super) type TargetKey = (u32, u32, u32);
+
+/// WWN and target portal group of tcm_loop's ports, by the numbers of host and target.
+pub(super) type TcmLoop = BTreeMap<(u32, u32), (String, u32)>;
+
+const TCM_LOOP: &str = "tcm_loopback";
+
+/// The target port of a path.
+pub(super) fn target(survey: &mut Survey, device: &Device) -> TargetFacts {
+    let key = (device.hctl.host, device.hctl.channel, device.hctl.target);
+    if let Some(target) = survey.batch.targets.get(&key) {
+        return target.clone();
+    }
+    let target = read_target(survey, device);
+    survey.batch.targets.insert(key, target.clone());
+    target
+}
+
+fn read_target(survey: &mut Survey, device: &Device) -> TargetFacts {
+    let sysfs = survey.sysfs.clone();
+    if let Some(rport) = device.below("rport-")
+        && let Some(target) = fc_target(survey, device, rport)
+    {
+        return target;
+    }
+    if let Some(session) = device.below("session")
+        && let Some(target) = iscsi_target(&sysfs, session)
+    {
+        return target;
+    }
+    if let Some(end) = device.below("end_device-") {
+        let address = sysfs.sys(&format!("class/sas_device/{end}/sas_address"));
+        if let Some(address) = hex(attribute(&address)) {
+            return nameless(format!("sas.{address}"), address);
+        }
+    }
+    let driver = adapter(survey, device).1.driver;
+    if let Some((wwn, portal_group)) = tcm_loop_port(survey, device, &driver) {
+        return nameless(
+            format!("{},t,{portal_group}", emulated_identifier(&wwn)),
+            format!("{wwn},t,0x{portal_group:04x}"),
+        );
+    }
+    let address = format!("{}:{}", device.hctl.channel, device.hctl.target);
+    nameless(format!("{driver}.{address}"), String::new())
+}
+
+/// A target port without a state of its own.
+fn nameless(identifier: String, details: String) -> TargetFacts {
+    TargetFacts {
+        identifier,
+        details,
+        portal: None,
+        port_state: None,
+    }
+}
+
+/// `scsi_transport_fc`: the remote port.
+fn fc_target(survey: &mut Survey, device: &Device, rport: &str) -> Option<TargetFacts> {
+    let (transport, _) = adapter(survey, device);
+    let port = survey.sysfs.sys(&format!("class/fc_remote_ports/{rport}"));
+    let colons = |name: &str| {
+        let node = hex(attribute(&port.join(name))).unwrap_or_default();
+        let pairs: Vec<&str> = (0..node.len() / 2)
+            .filter_map(|i| node.get(2 * i..2 * i + 2))
+            .collect();
+        pairs.join(":")
+    };
+    Some(TargetFacts {
+        identifier: port_identifier(transport, &port)?,
+        details: format!(
+            "WWNN: {} WWPN: {}",
+            colons("node_name"),
+            colons("port_name")
+        ),
+        portal: None,
+        port_state: attribute(&port.join("port_state")),
+    })
+}
+
+/// `scsi_transport_iscsi`: the session and its leading connection.
+fn iscsi_target(sysfs: &Sysfs, session: &str) -> Option<TargetFacts> {
+    let dir = sysfs.sys(&format!("class/iscsi_session/{session}"));
+    let get = |name: &str| given(&dir.join(name));
+    let number = numbered(session, "session")?;
+    let name = get("targetname")?;
+    let group = get("tpgt").unwrap_or_else(|| "0".to_owned());
+    let connection = sysfs.sys(&format!("class/iscsi_connection/connection{number}:0"));
+    // The persistent address is the one that was configured; `address` is asked of the socket and lost with it.
+    let address = given(&connection.join("persistent_address"));
+    let port = given(&connection.join("persistent_port"));
+    let portal = address.zip(port).map(|(address, port)| {
+        if address.contains(':') && !address.starts_with('[') {
+            format!("[{address}]:{port}")
+        } else {
+            format!("{address}:{port}")
+        }
+    });
+    let isid = get("isid").unwrap_or_else(|| number.to_string());
+    Some(TargetFacts {
+        identifier: format!("{name},t,{group}"),
+        details: format!("IQN={name} Alias= Session={isid} PortalTag={group}"),
+        portal,
+        port_state: get("state"),
+    })
+}
+
+/// tcm_loop's ports by host and target number, from the target's own configuration: sysfs tells only the ordinal
+/// of the adapter since the module was loaded.
+pub(super) fn tcm_loop_port(
+    survey: &mut Survey,
+    device: &Device,
+    driver: &str,
+) -> Option<(String, u32)> {
+    if driver != TCM_LOOP {
+        return None;
+    }
+    let sysfs = &survey.sysfs;
+    let ports = survey
+        .batch
+        .tcm_loop
+        .get_or_insert_with(|| read_tcm_loop(sysfs));
+    let key = (device.hctl.host, device.hctl.target);
+    let any_of_host = || ports.range((key.0, 0)..=(key.0, u32::MAX)).next();
+    match ports.get(&key) {
+        Some(port) => Some(port.clone()),
+        None => any_of_host().map(|(_, port)| port.clone()),
+    }
+}
+
+/// `address` (`tcm_loop_wwn_address_show`) is `host:channel:target`.
+fn read_tcm_loop(sysfs: &Sysfs) -> TcmLoop {
+    let mut ports = TcmLoop::new();
+    let fabric = sysfs.sys("kernel/config/target/loopback");
+    for wwn in names_in(&fabric) {
+        let groups = names_in(&fabric.join(&wwn));
+        for (name, group) in groups
+            .iter()
+            .filter_map(|name| Some((name, numbered(name, "tpgt_")?)))
+        {
+            let address = attribute(&fabric.join(&wwn).join(name).join("address"));
+            let numbers: Vec<u32> = address
+                .iter()
+                .flat_map(|text| text.split(':'))
+                .filter_map(|text| text.parse().ok())
+                .collect();
+            if let [host, _channel, target] = numbers[..] {
+                ports.insert((host, target), (wwn.clone(), group));
+            }
+        }
+    }
+    ports
+}

@@ -1,0 +1,211 @@
+//! What a uevent means for paths. Pure: text in, meaning out.
+
+use crate::kernel::sysfs::{address_in, host_in};
+use crate::psa::event::UnitAttention;
+use crate::psa::units::Hctl;
+use std::path::PathBuf;
+
+/// A uevent, copied out of libudev.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Message {
+    /// `add`, `change`, `remove`, `online`, ...
+    pub(super) action: String,
+    pub(super) subsystem: String,
+    /// `disk`, `partition`, `scsi_device`, `scsi_target`, ... or empty.
+    pub(super) devtype: String,
+    /// Kernel name, the last part of the path.
+    pub(super) name: String,
+    /// `/devices/...`
+    pub(super) devpath: PathBuf,
+    /// `SDEV_UA` (kernel `scsi_evt_emit`).
+    pub(super) attention: Option<String>,
+    /// `SYNTH_UUID` is set: somebody wrote to `uevent`, nothing happened to the device.
+    pub(super) synthetic: bool,
+    /// `DM_UUID`, which the dm rules of udev add.
+    pub(super) dm_uuid: Option<String>,
+}
+
+/// What is to be done about a uevent.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Meaning {
+    /// The SCSI device is gone.
+    Removed(Hctl),
+    /// Its disk is gone, and it perhaps too.
+    DiskRemoved(Hctl),
+    /// It reported a unit attention.
+    Attention(Hctl, UnitAttention),
+    /// Its facts may have changed.
+    Changed(Hctl),
+    /// The facts of all paths below a SCSI host may have changed.
+    HostChanged(u32),
+    /// A block device that may hold paths came, changed or (`true`) went.
+    HolderChanged(String, bool),
+}
+
+/// The subsystems that the kernel's own messages are wanted of.
+pub(super) const KERNEL_SUBSYSTEMS: [&str; 4] = ["scsi", "scsi_device", "block", "scsi_generic"];
+
+/// The subsystems that udev's messages are wanted of.
+pub(super) const UDEV_SUBSYSTEMS: [&str; 7] = [
+    "block",
+    "scsi_generic",
+    "scsi_host",
+    "fc_host",
+    "fc_remote_ports",
+    "iscsi_session",
+    "iscsi_connection",
+];
+
+/// What a message of the kernel means. These come before any rule has run, and even if udev hangs.
+pub(super) fn of_kernel(message: &Message) -> Option<Meaning> {
+    let path = address_in(&message.devpath)?;
+    let is_device = message.subsystem == "scsi_device"
+        || (message.subsystem == "scsi" && message.devtype == "scsi_device");
+    match message.action.as_str() {
+        "remove" if message.synthetic => None,
+        "remove" if is_device => Some(Meaning::Removed(path)),
+        "remove" if message.subsystem == "block" && message.devtype == "disk" => {
+            Some(Meaning::DiskRemoved(path))
+        }
+        "change" if is_device => {
+            let attention = attention(message.attention.as_deref()?)?;
+            Some(Meaning::Attention(path, attention))
+        }
+        _ => None,
+    }
+}
+
+/// What a message of udev means: the rules have run, links and marks are there. Without udev, the kernel's messages
+/// have to do.
+pub(super) fn of_udev(message: &Message) -> Option<Meaning> {
+    let gone = message.action == "remove";
+    match message.subsystem.as_str() {
+        "block" => match address_in(&message.devpath) {
+            Some(path) => (message.devtype == "disk" && !gone).then_some(Meaning::Changed(path)),
+            // Not a SCSI disk: dm, md. A multipath map is what paths are for; its events are of no interest here.
+            None => {
+                let ours = |uuid: &String| uuid.starts_with("mpath-");
+                let holder = !message.dm_uuid.as_ref().is_some_and(ours);
+                holder.then(|| Meaning::HolderChanged(message.name.clone(), gone))
+            }
+        },
+        "scsi_generic" => {
+            let path = address_in(&message.devpath)?;
+            (!gone).then_some(Meaning::Changed(path))
+        }
+        "scsi_host" | "fc_host" | "fc_remote_ports" | "iscsi_session" | "iscsi_connection" => {
+            host_in(&message.devpath).map(Meaning::HostChanged)
+        }
+        _ => None,
+    }
+}
+
+/// The value of `SDEV_UA`.
+fn attention(text: &str) -> Option<UnitAttention> {
+    Some(match text {
+        "INQUIRY_DATA_HAS_CHANGED" => UnitAttention::InquiryDataHasChanged,
+        "REPORTED_LUNS_DATA_HAS_CHANGED" => UnitAttention::ReportedLunsDataHasChanged,
+        "POWER_ON_RESET_OCCURRED" => UnitAttention::PowerOnResetOccurred,
+        "MODE_PARAMETERS_CHANGED" => UnitAttention::ModeParametersChanged,
+        "ASYMMETRIC_ACCESS_STATE_CHANGED" => UnitAttention::AsymmetricAccessStateChanged,
+        "CAPACITY_DATA_HAS_CHANGED" => UnitAttention::CapacityDataHasChanged,
+        "THIN_PROVISIONING_SOFT_THRESHOLD_REACHED" => {
+            UnitAttention::ThinProvisioningSoftThresholdReached
+        }
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEVICE: &str = "/devices/platform/host7/session1/target7:0:0/7:0:0:1";
+
+    fn message(action: &str, subsystem: &str, devtype: &str, below: &str) -> Message {
+        Message {
+            action: action.to_owned(),
+            subsystem: subsystem.to_owned(),
+            devtype: devtype.to_owned(),
+            name: below.rsplit('/').next().unwrap_or_default().to_owned(),
+            devpath: PathBuf::from(format!("{DEVICE}{below}")),
+            ..Message::default()
+        }
+    }
+
+    fn path() -> Hctl {
+        "7:0:0:1".parse().unwrap()
+    }
+
+    #[test]
+    fn removals_come_from_the_kernel() {
+        for message in [
+            message("remove", "scsi_device", "", "/scsi_device/7:0:0:1"),
+            message("remove", "scsi", "scsi_device", ""),
+        ] {
+            assert_eq!(of_kernel(&message), Some(Meaning::Removed(path())));
+            assert_eq!(of_udev(&message), None);
+        }
+        let disk = message("remove", "block", "disk", "/block/sdc");
+        assert_eq!(of_kernel(&disk), Some(Meaning::DiskRemoved(path())));
+        assert_eq!(of_udev(&disk), None);
+        let partition = message("remove", "block", "partition", "/block/sdc/sdc1");
+        assert_eq!(of_kernel(&partition), None);
+    }
+
+    #[test]
+    fn a_removal_that_somebody_wrote_is_none() {
+        let mut removal = message("remove", "scsi", "scsi_device", "");
+        removal.synthetic = true;
+        assert_eq!(of_kernel(&removal), None);
+    }
+
+    #[test]
+    fn unit_attentions_come_from_the_kernel() {
+        let mut change = message("change", "scsi", "scsi_device", "");
+        assert_eq!(of_kernel(&change), None);
+        change.attention = Some("ASYMMETRIC_ACCESS_STATE_CHANGED".to_owned());
+        assert_eq!(
+            of_kernel(&change),
+            Some(Meaning::Attention(
+                path(),
+                UnitAttention::AsymmetricAccessStateChanged
+            ))
+        );
+        change.attention = Some("SOMETHING_NEW".to_owned());
+        assert_eq!(of_kernel(&change), None);
+    }
+
+    #[test]
+    fn disks_are_looked_at_after_udev() {
+        for action in ["add", "change", "online"] {
+            let disk = message(action, "block", "disk", "/block/sdc");
+            assert_eq!(of_udev(&disk), Some(Meaning::Changed(path())));
+            assert_eq!(of_kernel(&disk), None);
+        }
+        let sg = message("add", "scsi_generic", "", "/scsi_generic/sg3");
+        assert_eq!(of_udev(&sg), Some(Meaning::Changed(path())));
+        let partition = message("add", "block", "partition", "/block/sdc/sdc1");
+        assert_eq!(of_udev(&partition), None);
+    }
+
+    #[test]
+    fn transports_concern_their_host() {
+        let mut session = message("change", "iscsi_session", "", "");
+        session.devpath = "/devices/platform/host7/session1/iscsi_session/session1".into();
+        assert_eq!(of_udev(&session), Some(Meaning::HostChanged(7)));
+    }
+
+    #[test]
+    fn holders_are_other_block_devices_than_our_maps() {
+        let mut map = message("change", "block", "disk", "");
+        map.devpath = "/devices/virtual/block/dm-3".into();
+        map.name = "dm-3".to_owned();
+        let holder = |gone| Some(Meaning::HolderChanged("dm-3".to_owned(), gone));
+        assert_eq!(of_udev(&map), holder(false));
+        map.action = "remove".to_owned();
+        assert_eq!(of_udev(&map), holder(true));
+        map.dm_uuid = Some("mpath-3600140500000001".to_owned());
+        assert_eq!(of_udev(&map), None);
+    }
+}

@@ -1,0 +1,129 @@
+//! Discovery: which paths there are, and when their facts change.
+//!
+//! Input: uevents of the kernel and of udev, changes of the mount and swap tables, and requests. Output:
+//! [`Event::PathSeen`](crate::psa::event::Event::PathSeen), [`Event::PathGone`], [`Event::PathsListed`], [`Event::UnitAttention`]. One thread owns all
+//! of it, libudev's objects included.
+//!
+//! Invariants:
+//! - whatever is lost on the way (a full socket) is made good by a new enumeration;
+//! - facts that were read before a removal are not told after it;
+//! - any number of uevents of one path within [`QUIET`] are one reading of its facts;
+//! - requests never block and never get lost; the thread waits where the receiver of the events is slow.
+//!
+//! Tests: `message.rs` for what messages mean; the rest needs a kernel (`tests/lab`).
+
+mod message;
+mod socket;
+mod watcher;
+
+use super::Sink;
+use super::sysfs::Sysfs;
+use crate::psa::units::Hctl;
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+use watcher::Watcher;
+
+/// How long uevents of paths are gathered before facts are read.
+pub const QUIET: Duration = Duration::from_millis(20);
+
+/// More requests than this at once are answered by an enumeration.
+const ASKED: usize = 65_536;
+
+/// The thread of discovery, and the way to talk to it. Dropping it ends the thread.
+#[derive(Debug)]
+pub struct Discovery {
+    desk: Arc<Desk>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What is asked of the thread.
+#[derive(Debug)]
+struct Desk {
+    inbox: Mutex<Inbox>,
+    wake: EventFd,
+}
+
+#[derive(Debug, Default)]
+struct Inbox {
+    /// Bounded by [`ASKED`].
+    asked: BTreeSet<Hctl>,
+    enumerate: bool,
+    stop: bool,
+}
+
+impl Discovery {
+    /// Begins to listen, then enumerates, then tells what happens, all in a thread of its own.
+    ///
+    /// # Errors
+    /// What the kernel says to the sockets, files and the thread that are needed.
+    pub fn start(sysfs: Sysfs, events: Sink) -> io::Result<Discovery> {
+        let desk = Arc::new(Desk {
+            inbox: Mutex::default(),
+            wake: EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?,
+        });
+        let (started, result) = sync_channel(1);
+        let theirs = Arc::clone(&desk);
+        let thread = thread::Builder::new()
+            .name("uevent".to_owned())
+            .spawn(move || match Watcher::new(sysfs, events, theirs) {
+                Ok(mut watcher) => {
+                    let _ = started.send(Ok(()));
+                    watcher.run();
+                }
+                Err(error) => {
+                    let _ = started.send(Err(error));
+                }
+            })?;
+        let ended = || Err(io::Error::other("the thread ended at once"));
+        result.recv().unwrap_or_else(|_| ended())?;
+        Ok(Discovery {
+            desk,
+            thread: Some(thread),
+        })
+    }
+
+    /// Reads the facts of a path again; answered by `PathSeen` or `PathGone`. Never blocks.
+    pub fn refresh(&self, path: Hctl) {
+        let mut inbox = self.desk.inbox();
+        if inbox.asked.len() < ASKED {
+            inbox.asked.insert(path);
+        } else {
+            inbox.enumerate = true;
+        }
+        drop(inbox);
+        self.desk.wake();
+    }
+
+    /// Reads the facts of all paths; answered by a `PathSeen` for each and `PathsListed` at the end. Never blocks.
+    pub fn enumerate(&self) {
+        self.desk.inbox().enumerate = true;
+        self.desk.wake();
+    }
+}
+
+impl Drop for Discovery {
+    fn drop(&mut self) {
+        self.desk.inbox().stop = true;
+        self.desk.wake();
+        if let Some(thread) = self.thread.take() {
+            // A panic there has been printed; there is nothing to add to it.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Desk {
+    fn inbox(&self) -> MutexGuard<'_, Inbox> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wake(&self) {
+        // The only failure is a full counter, and that wakes too.
+        let _ = self.wake.write(1);
+    }
+}

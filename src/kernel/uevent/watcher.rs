@@ -1,0 +1,356 @@
+//! The thread of discovery.
+
+use super::message::{self, KERNEL_SUBSYSTEMS, Meaning, UDEV_SUBSYSTEMS};
+use super::socket::{Group, Socket};
+use super::{Desk, Inbox, QUIET};
+use crate::kernel::Sink;
+use crate::kernel::sysfs::{Survey, Sysfs};
+use crate::psa::event::{Event, UnitAttention};
+use crate::psa::path::{PathFacts, Usage};
+use crate::psa::units::Hctl;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// So many paths are read between two looks at the sockets.
+const CHUNK: usize = 128;
+
+/// The mount table is compared at most so often: container hosts change it all the time.
+const MOUNTS: Duration = Duration::from_secs(1);
+
+/// The thread has to end.
+#[derive(Debug)]
+pub(super) struct Stopped;
+
+pub(super) struct Watcher {
+    events: Sink,
+    desk: Arc<Desk>,
+    survey: Survey,
+    kernel: Socket,
+    udev: Socket,
+    /// `/proc/self/mountinfo` and `/proc/swaps`, to be told of changes; absent below a root without them.
+    tables: Vec<File>,
+    /// Paths that were told of and not taken back.
+    known: BTreeSet<Hctl>,
+    /// Who holds paths, other than maps of ours: kernel names.
+    holders: BTreeMap<Hctl, Vec<String>>,
+    /// Paths to read: those of uevents, and those that somebody asked for and must be answered.
+    changed: BTreeSet<Hctl>,
+    asked: BTreeSet<Hctl>,
+    /// When to read `changed`.
+    changed_due: Option<Instant>,
+    /// When to compare the mount table, and when it was done last.
+    mounts_due: Option<Instant>,
+    mounts_compared: Option<Instant>,
+    /// When to enumerate.
+    enumerate_due: Option<Instant>,
+}
+
+impl Watcher {
+    pub(super) fn new(sysfs: Sysfs, events: Sink, desk: Arc<Desk>) -> io::Result<Watcher> {
+        let tables = sysfs.usage_tables();
+        Ok(Watcher {
+            events,
+            desk,
+            survey: Survey::new(sysfs),
+            kernel: Socket::listen(Group::Kernel, &KERNEL_SUBSYSTEMS)?,
+            udev: Socket::listen(Group::Udev, &UDEV_SUBSYSTEMS)?,
+            tables,
+            known: BTreeSet::new(),
+            holders: BTreeMap::new(),
+            changed: BTreeSet::new(),
+            asked: BTreeSet::new(),
+            changed_due: None,
+            mounts_due: None,
+            mounts_compared: None,
+            // The first thing to do, now that nothing can be missed.
+            enumerate_due: Some(Instant::now()),
+        })
+    }
+
+    /// Works until it is stopped or nobody receives.
+    pub(super) fn run(&mut self) {
+        while self.turn().is_ok() {}
+    }
+
+    fn turn(&mut self) -> Result<(), Stopped> {
+        self.wait();
+        let inbox = std::mem::take(&mut *self.desk.inbox());
+        let Inbox {
+            asked,
+            enumerate,
+            stop,
+        } = inbox;
+        if stop {
+            // For whoever hands over an event meanwhile.
+            self.desk.inbox().stop = true;
+            return Err(Stopped);
+        }
+        self.asked.extend(asked);
+        let now = Instant::now();
+        if enumerate {
+            self.enumerate_due = Some(now);
+        }
+        self.listen()?;
+        if is_due(self.enumerate_due) {
+            self.enumerate()?;
+        }
+        if is_due(self.mounts_due) {
+            self.mounts_due = None;
+            self.mounts_compared = Some(Instant::now());
+            let paths = self.survey.usage_changes();
+            let known = paths.intersection(&self.known).copied();
+            self.changed.extend(known);
+            self.changed_due.get_or_insert_with(Instant::now);
+        }
+        if !self.asked.is_empty() || is_due(self.changed_due) {
+            self.read_some()?;
+        }
+        Ok(())
+    }
+
+    /// Waits for something to do.
+    fn wait(&mut self) {
+        let dues = [self.changed_due, self.mounts_due, self.enumerate_due];
+        let due = dues.into_iter().flatten().min();
+        let timeout = if !self.asked.is_empty() {
+            PollTimeout::ZERO
+        } else if let Some(due) = due {
+            let left = due.saturating_duration_since(Instant::now());
+            // Rounded up, lest the last millisecond be spent spinning.
+            let left = u16::try_from(left.as_micros().div_ceil(1000)).unwrap_or(u16::MAX);
+            PollTimeout::from(left)
+        } else {
+            PollTimeout::NONE
+        };
+        let mut files = vec![
+            PollFd::new(self.desk.wake.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.kernel.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.udev.as_fd(), PollFlags::POLLIN),
+        ];
+        let tables = self.tables.iter();
+        files.extend(tables.map(|table| PollFd::new(table.as_fd(), PollFlags::POLLPRI)));
+        // EINTR and the like: another turn does no harm.
+        let _ = poll(&mut files, timeout);
+        let flags = |file: &PollFd| file.revents().unwrap_or(PollFlags::empty());
+        let woken = files.first().is_some_and(|file| !flags(file).is_empty());
+        // Polling the tables also takes note of the change, so it is told once.
+        let mounts = files
+            .iter()
+            .skip(3)
+            .any(|file| flags(file).contains(PollFlags::POLLPRI));
+        if woken {
+            let _ = self.desk.wake.read();
+        }
+        if mounts {
+            let now = Instant::now();
+            let next = self.mounts_compared.map_or(now, |last| last + MOUNTS);
+            self.mounts_due.get_or_insert(next.max(now + QUIET));
+        }
+    }
+
+    /// Takes all messages that wait: tells of removals and unit attentions, and notes what is to be read. The paths
+    /// that were removed.
+    fn listen(&mut self) -> Result<BTreeSet<Hctl>, Stopped> {
+        let mut removals = Vec::new();
+        let mut others = BTreeSet::new();
+        let udev_runs = self.survey.sysfs().udev_runs();
+        let mut lost = self.kernel.drain(|message| {
+            match message::of_kernel(&message) {
+                Some(removal @ (Meaning::Removed(_) | Meaning::DiskRemoved(_))) => {
+                    removals.push(removal);
+                }
+                other => others.extend(other),
+            }
+            if !udev_runs {
+                others.extend(message::of_udev(&message));
+            }
+        });
+        lost |= self.udev.drain(|message| {
+            others.extend(message::of_udev(&message));
+        });
+        if lost {
+            self.enumerate_due
+                .get_or_insert_with(|| Instant::now() + QUIET);
+        }
+        let mut removed = BTreeSet::new();
+        for removal in removals {
+            match removal {
+                Meaning::Removed(path) => {
+                    removed.insert(path);
+                    self.removed(path)?;
+                }
+                Meaning::DiskRemoved(path) => {
+                    self.survey.forget(path);
+                    self.note(path);
+                }
+                _ => {}
+            }
+        }
+        for meaning in others {
+            match meaning {
+                Meaning::Attention(path, kind) => {
+                    self.tell(Event::UnitAttention { path, kind })?;
+                    if matches!(
+                        kind,
+                        UnitAttention::InquiryDataHasChanged
+                            | UnitAttention::CapacityDataHasChanged
+                    ) {
+                        self.note(path);
+                    }
+                }
+                Meaning::Changed(path) => self.note(path),
+                Meaning::HostChanged(host) => self.note_host(host),
+                Meaning::HolderChanged(name, gone) => self.note_held(&name, gone),
+                Meaning::Removed(_) | Meaning::DiskRemoved(_) => {}
+            }
+        }
+        Ok(removed)
+    }
+
+    fn removed(&mut self, path: Hctl) -> Result<(), Stopped> {
+        self.survey.forget(path);
+        self.holders.remove(&path);
+        if self.known.remove(&path) {
+            self.tell(Event::PathGone(path))?;
+        }
+        Ok(())
+    }
+
+    /// The facts of a path are to be read again soon.
+    fn note(&mut self, path: Hctl) {
+        self.changed.insert(path);
+        self.changed_due
+            .get_or_insert_with(|| Instant::now() + QUIET);
+    }
+
+    fn note_host(&mut self, host: u32) {
+        let below: Vec<Hctl> = self
+            .known
+            .iter()
+            .filter(|path| path.host == host)
+            .copied()
+            .collect();
+        for path in below {
+            self.note(path);
+        }
+    }
+
+    fn note_held(&mut self, holder: &str, gone: bool) {
+        let held: Vec<Hctl> = if gone {
+            let holds = |names: &Vec<String>| names.iter().any(|name| name == holder);
+            let held = self.holders.iter().filter(|(_, names)| holds(names));
+            held.map(|(path, _)| *path).collect()
+        } else {
+            self.survey.sysfs().paths_below(holder)
+        };
+        for path in held {
+            self.note(path);
+        }
+    }
+
+    /// Reads the facts of all paths, in chunks with a look at the sockets in between.
+    fn enumerate(&mut self) -> Result<(), Stopped> {
+        self.enumerate_due = None;
+        self.changed.clear();
+        self.changed_due = None;
+        // What is mounted now is in the facts that are read next; only later changes are changes.
+        let _ = self.survey.usage_changes();
+        let listed: Vec<Hctl> = self.survey.sysfs().list_paths().into_iter().collect();
+        // Those that are not listed are taken back by PathsListed.
+        self.known = listed
+            .iter()
+            .filter(|path| self.known.contains(path))
+            .copied()
+            .collect();
+        for chunk in listed.chunks(CHUNK) {
+            self.read(chunk)?;
+            self.stop_if_asked()?;
+        }
+        self.tell(Event::PathsListed(self.known.clone()))
+    }
+
+    /// Reads the facts of some of the paths that are to be read.
+    fn read_some(&mut self) -> Result<(), Stopped> {
+        let mut chunk: Vec<Hctl> = self.asked.iter().take(CHUNK).copied().collect();
+        if is_due(self.changed_due) {
+            let room = CHUNK - chunk.len();
+            chunk.extend(self.changed.iter().take(room));
+        }
+        for path in &chunk {
+            self.changed.remove(path);
+        }
+        if self.changed.is_empty() {
+            self.changed_due = None;
+        }
+        self.read(&chunk)
+    }
+
+    /// Reads the facts of paths and tells them.
+    fn read(&mut self, paths: &[Hctl]) -> Result<(), Stopped> {
+        self.survey.begin();
+        let mut facts: BTreeMap<Hctl, PathFacts> = BTreeMap::new();
+        for path in paths {
+            facts.extend(self.survey.read(*path).map(|facts| (*path, facts)));
+        }
+        // A path that was removed may have come back before it was read. The message of the removal was sent before
+        // that, so it waits: it has to be told first, and what was read is told by the next reading.
+        let removed = self.listen()?;
+        for path in paths {
+            if removed.contains(path) && facts.contains_key(path) {
+                self.note(*path);
+                continue;
+            }
+            let asked = self.asked.remove(path);
+            match facts.remove(path) {
+                Some(facts) => self.seen(facts)?,
+                None if self.known.remove(path) || asked => {
+                    self.survey.forget(*path);
+                    self.holders.remove(path);
+                    self.tell(Event::PathGone(*path))?;
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn seen(&mut self, facts: PathFacts) -> Result<(), Stopped> {
+        let holders: Vec<String> = facts
+            .block
+            .iter()
+            .flat_map(|block| &block.usage)
+            .filter_map(|usage| match usage {
+                Usage::Held { by, .. } => by.split(' ').next().map(str::to_owned),
+                Usage::Mounted { .. } | Usage::Swap { .. } => None,
+            })
+            .collect();
+        if holders.is_empty() {
+            self.holders.remove(&facts.hctl);
+        } else {
+            self.holders.insert(facts.hctl, holders);
+        }
+        self.known.insert(facts.hctl);
+        self.tell(Event::PathSeen(Box::new(facts)))
+    }
+
+    /// Hands over an event; waits while the receiver has no room.
+    fn tell(&self, event: Event) -> Result<(), Stopped> {
+        self.events.put(event).map_err(|_| Stopped)
+    }
+
+    fn stop_if_asked(&self) -> Result<(), Stopped> {
+        match self.desk.inbox().stop {
+            true => Err(Stopped),
+            false => Ok(()),
+        }
+    }
+}
+
+fn is_due(due: Option<Instant>) -> bool {
+    due.is_some_and(|due| due <= Instant::now())
+}

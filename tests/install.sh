@@ -1,0 +1,48 @@
+#!/bin/bash
+# `make install` puts every file where tests/golden/install.list says and `make uninstall` takes away no more: below a
+# DESTDIR, so this machine stays as it is. Needs a build (PROFILE=dev).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+stage=$(mktemp -d)
+trap 'rm -rf "$stage"' EXIT
+failed=0
+fail() { echo "not ok - $*"; failed=1; }
+make_() { make --no-print-directory -s PROFILE=dev MAP_RULE_NUMBER=56 DESTDIR="$stage" "$@"; }
+# Modes and paths of files and links, without what the test itself put there.
+list() { (cd "$stage" && find . \( -type f -o -type l -o -type d -empty \) -printf '%M %P %l\n' | sed 's/ *$//' | LC_ALL=C sort -k2); }
+
+make_ install
+if diff -u tests/golden/install.list <(list); then echo "ok - everything is where it belongs"; else fail "make install"; fi
+make_ install
+diff -u tests/golden/install.list <(list) || fail "a second make install changes something"
+
+# The admin's own override, state, and a file of ours that a newer version no longer has.
+rm "$stage/etc/udev/rules.d/60-multipath.rules"
+echo '# mine' >"$stage/etc/udev/rules.d/60-multipath.rules"
+echo '{}' >"$stage/etc/dm-psa/state/memory.json"
+echo /usr/lib/udev/rules.d/10-old.rules >>"$stage/usr/lib/dm-psa/installed"
+touch "$stage/usr/lib/udev/rules.d/10-old.rules" "$stage/usr/lib/udev/rules.d/10-foreign.rules"
+make_ install 2>/dev/null
+[ ! -e "$stage/usr/lib/udev/rules.d/10-old.rules" ] || fail "a file of an earlier version stays"
+make_ uninstall >/dev/null
+if diff -u - <(list) <<'L'; then echo "ok - uninstall takes what install brought"; else fail "make uninstall"; fi
+-rw-r--r-- etc/dm-psa/state/memory.json
+-rw-r--r-- etc/udev/rules.d/60-multipath.rules
+drwxr-xr-x usr/lib/modules-load.d
+drwxr-xr-x usr/lib/systemd/system
+drwxr-xr-x usr/lib/tmpfiles.d
+-rw-r--r-- usr/lib/udev/rules.d/10-foreign.rules
+drwxr-xr-x usr/sbin
+drwxr-xr-x usr/share/doc
+L
+make_ install 2>/dev/null
+make_ uninstall PURGE=1 >/dev/null
+[ ! -e "$stage/etc/dm-psa" ] || fail "PURGE=1 leaves /etc/dm-psa"
+
+# Elsewhere than in /usr, the files say where their programs are.
+make_ install PREFIX=/usr/local 2>/dev/null
+grep -q '^ExecStart=/usr/local/sbin/dm-psad$' "$stage/usr/local/lib/systemd/system/dm-psa.service" || fail "PREFIX in the unit"
+grep -q '="/usr/local/lib/udev/dm-psa-id ' "$stage/usr/local/lib/udev/rules.d/56-dm-psa-path.rules" || fail "PREFIX in the rules"
+[ $failed = 0 ] && echo "ok - another PREFIX"
+exit $failed

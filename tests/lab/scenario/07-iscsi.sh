@@ -1,0 +1,43 @@
+#!/bin/bash
+# iSCSI: sessions are lost and come back, the LU is unmapped on one port.
+. /lab/lib/lab.sh
+
+lio_iscsi --lus 2 --groups '1:ao:1,2 2:ano:3,4' --recovery 2
+naa=$(lu_naa 1)
+agent_start
+check "maps appear" wait_for 20 maps_are 2
+check "they settle" wait_for 20 agent_quiet
+check "they have nodes" wait_for 20 test -b "/dev/mapper/$naa"
+check_eq "all sessions are paths of one software adapter" 1 "$(psactl core adapter list --formatter=json | jq length)"
+check_eq "the transport is iscsi" iscsi "$(psactl core path list -d "$naa" --formatter=json | jq -r 'map(.Transport) | unique | join(",")')"
+check_eq "four runtime names" 4 "$(psactl core path list -d "$naa" --formatter=json | jq -r '.[]."Runtime Name"' | sort -u | wc -l)"
+psactl core path list -d "$naa" | head -20
+dm_loads_start
+fio_verify_start "$naa"
+
+note "both optimized sessions are lost and log in again"
+for ((i = 0; i < 2; i++)); do
+    path_down 1 2
+    check "I/O goes to the other controller" wait_for 20 map_uses "$naa" 1 3
+    sleep_ms 4000
+    path_up 1 2
+    check "the paths return" wait_for 60 map_all_active "$naa"
+    check "and are used" wait_for 5 map_uses "$naa" 1 1
+done
+check "0 errors" fio_verify_stop
+
+note "a session that is down is told as such"
+path_down 4
+check "its paths are dead" wait_for 20 json_has "nmp path list -d $naa" 'any(.[]; ."Group State" == "dead")'
+check "with the state of the session" wait_for 20 sh -c "psactl core path list -d $naa | grep -q 'State=FREE\|State=FAILED'"
+path_up 4
+check "the path returns" wait_for 60 map_all_active "$naa"
+
+note "LU 1 is unmapped on port 2 while LU 2 stays"
+fio_verify_start "$naa" "$(lu_naa 2)"
+lu_remove 1 2
+check "its path is dead, with the reason" wait_for 20 explains "$naa" "permanent loss: 5/25/00"
+lu_add 1 2
+check "it is back" wait_for 20 map_all_active "$naa"
+check "0 errors" fio_verify_stop
+check_eq "no table was loaded" 0 "$(dm_loads_count)"

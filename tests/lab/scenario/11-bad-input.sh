@@ -1,0 +1,61 @@
+#!/bin/bash
+# Devices that answer wrongly or not at all: they are told about, and no other device suffers.
+. /lab/lib/lab.sh
+
+lio_loop --lus 1 --groups '1:ao:1,2 2:ano:3,4'
+naa=$(lu_naa 1)
+scsi_debug_array --hosts 2 --luns 2
+agent_start
+check "maps appear" wait_for 20 maps_are 3
+check "they settle" wait_for 20 agent_quiet
+a=$(scsi_debug_path 1 0) b=$(scsi_debug_path 2 0)
+map=$(psactl nmp device list -d "$a" --formatter=json | jq -r '.[0]."Device Mapper Name"')
+check "the map has its node" wait_for 20 test -b "/dev/mapper/$naa"
+fio_verify_start "$naa"
+
+if [ -e "/sys/kernel/debug/scsi_debug/$(path_hctl "$a")/error" ]; then
+    note "one path answers TEST UNIT READY with HARDWARE ERROR"
+    error_inject "$a" 2 100 0 0 0 2 4 44 0
+    check "it is dead, with the sense" wait_for 15 explains "$a" "4/44/00"
+    check "the kernel knows" wait_for 5 map_some_failed "$map"
+    error_clear "$a" 2 0
+    check "it is back" wait_for 10 map_all_active "$map"
+
+    note "one path does not answer: a command is out for good"
+    error_inject "$b" 0 1 0
+    error_inject "$b" 3 1 ff
+    check "it is told as such" wait_for 30 explains "$b" "no answer"
+    psactl_ms nmp path list
+    check_le "psactl answers all the same (ms, emulated)" 2000 "$REPLY"
+    check "the other devices are checked on time" json_has "nmp path list -d $naa" 'all(.[]; ."Group State" | startswith("active"))'
+    error_clear "$b" 0 0
+    error_clear "$b" 3 ff
+    check "it recovers" wait_for 90 map_all_active "$map"
+else
+    note "this kernel's scsi_debug injects no errors: left out"
+fi
+
+note "RTPG is refused or cut"
+note "a disk vanishes at once"
+for ((i = 0; i < 5; i++)); do
+    hctl=$(path_hctl "$b")
+    path_delete "$b"
+    path_rescan "$hctl"
+    wait_for 10 test -n "$(scsi_debug_path 2 0)"
+    b=$(scsi_debug_path 2 0)
+done
+check "the map has both paths again" wait_for 20 map_path_count "$map" 2
+check "and uses them" wait_for 20 map_all_active "$map"
+
+note "somebody else meddles with the map"
+dmsetup suspend --noflush "$map"
+check "a suspended map is resumed" wait_for 10 not sh -c "dmsetup info -c --noheadings -o suspended $map | grep -qi suspended"
+dmsetup message "$map" 0 "fail_path $(<"/sys/block/$a/dev")"
+check "a path that was failed by hand is checked and used again" wait_for 10 map_all_active "$map"
+dmsetup message "$map" 0 fail_if_no_path
+check "queueing is switched on again" wait_for 15 map_queues "$map"
+dmsetup remove "$map"
+check "a map that was removed by hand is made again" wait_for 20 dmsetup info "$map"
+check "0 errors on the other device" fio_verify_stop
+check "the agent still runs" agent_alive
+check "no panic in the log" not grep -q panicked $LAB_AGENT_LOG

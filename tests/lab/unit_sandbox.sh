@@ -1,0 +1,75 @@
+#!/bin/bash
+# What the agent has to do is possible inside the sandbox of dm-psa.service, and what it must not do is not. Another
+# program runs in the unit, with all of its other settings. Needs --systemd.
+# shellcheck source=lib/lab.sh
+. /lab/lib/lab.sh
+
+# Before the array: no SCSI disk has been seen, and DeviceAllow= has to work for those that come later.
+mkdir -p /etc/systemd/system/dm-psa.service.d /home/user/disk /etc/dm-psa/state
+cat >/etc/systemd/system/dm-psa.service.d/lab.conf <<'U'
+[Service]
+Type=exec
+ExecStart=
+ExecStart=/usr/bin/python3 /run/lab-inside
+WatchdogSec=0
+Restart=no
+U
+mkfifo /run/lab-ask /run/lab-answer
+chmod 600 /run/lab-ask
+# Runs each line that it is sent with a shell, and answers with status and output in one line.
+cat >/run/lab-inside <<'P'
+import subprocess
+while True:
+    for line in open("/run/lab-ask"):
+        r = subprocess.run(["/bin/bash", "-c", line], capture_output=True, text=True)
+        with open("/run/dm-psa/answer", "w") as f:
+            f.write(f"{r.returncode} {(r.stdout + r.stderr).strip()!r}\n")
+        open("/run/dm-psa/answered", "w").close()
+P
+systemctl daemon-reload
+check "the unit starts" systemctl start dm-psa.service
+sleep_ms 500
+
+# inside COMMAND: in the sandbox
+inside() {
+    local status text
+    rm -f /run/dm-psa/answered
+    echo "$*" >/run/lab-ask
+    wait_for 20 test -e /run/dm-psa/answered || { echo "no answer"; return 1; }
+    read -r status text </run/dm-psa/answer
+    echo "$text"
+    return "$status"
+}
+
+lio_loop --groups '1:ao:1,2'
+one=$(path_dev 1 1) size=$(cat "/sys/block/$(path_dev 1 1)/size") dev=$(cat "/sys/block/$(path_dev 1 1)/dev")
+sg=$(basename "/sys/block/$one/device/scsi_generic/"*)
+
+check "SCSI commands go through sg" inside "sg_turs -l /dev/$sg && sg_inq -p 0x83 /dev/$sg"
+check "a multipath table is made of a disk that came later" \
+    inside "dmsetup create --noudevsync lab --uuid mpath-3lab --table '0 $size multipath 0 0 1 1 service-time 0 1 1 $dev 1'"
+check "... reloaded" inside "dmsetup reload lab --table '0 $size multipath 1 queue_if_no_path 0 1 1 service-time 0 1 1 $dev 1' && dmsetup resume --noudevsync lab"
+check "... sent messages" inside "dmsetup message lab 0 fail_path $dev && dmsetup message lab 0 reinstate_path $dev"
+check "... and waited for through udev's semaphore" inside "dmsetup remove lab"
+check "uevents are raised" inside "echo change >/sys/block/$one/uevent"
+check "states are written to sysfs" inside "echo running >/sys/block/$one/device/state"
+check "state is stored" inside "echo '{}' >/etc/dm-psa/state/memory.json"
+check "marks are stored" inside "mkdir -p /run/dm-psa/paths && echo 1 >/run/dm-psa/paths/8:0"
+check "memory is locked" inside "python3 -c 'import ctypes, sys; sys.exit(ctypes.CDLL(None).mlockall(3))'"
+check "real-time scheduling is allowed" inside "chrt -r 5 true"
+check "udev's events are heard" inside "timeout 10 udevadm monitor -u -s block >/run/dm-psa/events & sleep 1; echo change >/sys/block/$one/uevent; sleep 2; grep -q change /run/dm-psa/events"
+
+mkfs.ext4 -q "/dev/$one"
+mount "/dev/$one" /home/user/disk
+check "a mount below /home is seen" inside "grep -q ' /home/user/disk ' /proc/self/mountinfo"
+umount /home/user/disk
+check "... and its end" inside "! grep -q ' /home/user/disk ' /proc/self/mountinfo"
+
+check "the rest of the system cannot be written" inside "! touch /usr/x && ! touch /etc/x && ! touch /home/x && ! touch /var/x"
+check "other devices cannot be opened" inside "! head -c 1 /dev/vda && ! head -c 1 /dev/mem"
+check "no IP" inside "! python3 -c 'import socket; socket.socket(socket.AF_INET)'"
+check "no mounts, no modules" inside "! mount -t tmpfs x /run/dm-psa && ! modprobe dummy"
+
+note "a stop leaves the marks"
+systemctl stop dm-psa.service
+check "/run/dm-psa is kept" test -e /run/dm-psa/paths/8:0
