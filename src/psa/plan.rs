@@ -3,37 +3,21 @@
 use super::action::{Action, MapStep, Severity};
 use super::device::{Apd, Device, Disposition, Pending};
 use super::path::{Identity, Path, PathState};
-use super::psp::{Arrangement, Candidate, Options, PspKind};
+use super::psp::{Arrangement, Candidate, Options};
 use super::satp::{Class, Link, rules};
 use super::schedule::Key;
-use super::settings::DeviceSettings;
 use super::table::diff::{Difference, Wanted, diff};
-use super::table::model::{
-    Features, Group, GroupState, HardwareHandler, Map, Selector, Table, TablePath,
-};
-use super::units::{DevT, Hctl, Millis, Sectors};
+use super::table::model::{GroupState, Map};
+use super::units::{DevT, Hctl, Millis};
+use super::wanted::{View, avoided, place_unknown, table_of, within};
 use super::world::World;
-use std::collections::{BTreeMap, BTreeSet};
-
-/// Rounds of activation before the kernel gives a path up. Its default is none, and arrays answer "retry" while
-/// they move a logical unit; 50 is the most that it takes.
-const PG_INIT_RETRIES: u32 = 50;
+use std::collections::BTreeSet;
 
 /// A map without paths is removed when its last user has closed it, which nobody announces: it is looked at this often.
 const REMOVAL_POLL: Millis = Millis(5_000);
 
 /// A map whose table or status could not be read is looked at this often.
 const UNREADABLE_POLL: Millis = Millis(1_000);
-
-/// What a look at a device found out.
-struct View {
-    settings: DeviceSettings,
-    psp: PspKind,
-    options: Options,
-    candidates: Vec<Candidate>,
-    length: Sectors,
-    handler: Option<HardwareHandler>,
-}
 
 impl World {
     /// Looks at a device: decides anew whatever may have changed, and acts on the difference.
@@ -737,113 +721,5 @@ impl World {
             .selection
             .as_ref()
             .is_some_and(|s| s.satp.can_activate(&evidence))
-    }
-}
-
-/// The table of an arrangement.
-fn table_of(view: &View, arrangement: &Arrangement, queue: bool) -> Table {
-    let groups: Vec<Group> = arrangement
-        .groups
-        .iter()
-        .map(|group| Group {
-            selector: Selector {
-                name: group.selector.to_owned(),
-                args: Vec::new(),
-            },
-            paths: group
-                .paths
-                .iter()
-                // A repeat count of 1: the kernel clamps any other to it.
-                .map(|dev| TablePath {
-                    dev: *dev,
-                    args: vec!["1".to_owned()],
-                })
-                .collect(),
-        })
-        .collect();
-    Table {
-        length: view.length,
-        features: Features {
-            queue_if_no_path: queue,
-            pg_init_retries: view.handler.is_some().then_some(PG_INIT_RETRIES),
-            ..Features::default()
-        },
-        handler: view.handler.clone(),
-        initial_group: u32::from(!groups.is_empty()),
-        groups,
-    }
-}
-
-/// The groups, from 1, that I/O must not go to while another has a path: those that have to be activated first, and
-/// those that the array keeps out of use.
-fn avoided(table: &Table, view: &View) -> BTreeSet<u32> {
-    let class = |dev: DevT| {
-        view.candidates
-            .iter()
-            .find(|c| c.dev == dev)
-            .map_or(Class::Last, |c| c.class)
-    };
-    let best = |group: &Group| {
-        group
-            .paths
-            .iter()
-            .map(|path| class(path.dev))
-            .min()
-            .unwrap_or(Class::Last)
-    };
-    (1..)
-        .zip(&table.groups)
-        .filter(|(_, group)| best(group) >= Class::Standby)
-        .map(|(n, _)| n)
-        .collect()
-}
-
-/// The kernel's own table with its groups in the order that an arrangement prefers: what can be had by messages.
-fn within(table: &Table, arrangement: &Arrangement, queue: bool) -> Table {
-    let position: BTreeMap<DevT, usize> = arrangement
-        .groups
-        .iter()
-        .zip(0..)
-        .flat_map(|(group, position)| group.paths.iter().map(move |dev| (*dev, position)))
-        .collect();
-    let mut groups = table.groups.clone();
-    groups.sort_by_key(|group| {
-        group
-            .paths
-            .iter()
-            .filter_map(|path| position.get(&path.dev))
-            .min()
-            .copied()
-            .unwrap_or(usize::MAX)
-    });
-    let features = Features {
-        queue_if_no_path: queue,
-        ..table.features.clone()
-    };
-    Table {
-        features,
-        groups,
-        ..table.clone()
-    }
-}
-
-/// Gives paths of which nothing is known the class of those that they share a group with in the kernel's table, so
-/// that a restart of the agent while paths are down does not regroup anything.
-fn place_unknown(candidates: &mut [Candidate], table: &Table, is_known: impl Fn(Hctl) -> bool) {
-    let known: BTreeMap<DevT, Class> = candidates
-        .iter()
-        .filter(|c| is_known(c.path))
-        .map(|c| (c.dev, c.class))
-        .collect();
-    for candidate in candidates.iter_mut().filter(|c| !is_known(c.path)) {
-        let group = table
-            .groups
-            .iter()
-            .find(|g| g.paths.iter().any(|p| p.dev == candidate.dev));
-        let classes = group
-            .into_iter()
-            .flat_map(|g| &g.paths)
-            .filter_map(|p| known.get(&p.dev));
-        candidate.class = classes.min().copied().unwrap_or(Class::Last);
     }
 }

@@ -113,7 +113,7 @@ impl Kernel {
             }
             Fault::Message(unit, message) => {
                 if let Some(name) = self.map_of(*unit)
-                    && self.message(&name, message).is_ok()
+                    && self.message(now, &name, message).is_ok()
                 {
                     self.event_of(now, &name);
                 }
