@@ -67,6 +67,8 @@ pub struct Device {
     pub options: Options,
     /// All paths down?
     pub apd: Apd,
+    /// A path served I/O since the agent started.
+    pub served: bool,
     /// When the first path joined.
     pub first_join: Millis,
     /// When the set of paths changed last.
@@ -108,6 +110,7 @@ impl Device {
             disposition: Disposition::Undecided("its paths are being examined".to_owned()),
             options: Options::default(),
             apd: Apd::No,
+            served: false,
             first_join: now,
             last_join: now,
             pending: None,

@@ -235,10 +235,14 @@ impl World {
         } else {
             Command::ReportTargetPortGroups
         };
+        // Many USB bridges hang on a VPD page that they do not know; their disks are never stacked.
+        let askable = path.facts.transport != Transport::Usb;
+        let mut commands = vec![Command::TestUnitReady];
+        if path.reprove {
+            commands.push(Command::Inquiry);
+        }
         if self.unidentified.contains(&id) {
-            let mut commands = vec![Command::TestUnitReady];
-            // Many USB bridges hang on a VPD page that they do not know; their disks are never stacked.
-            if path.facts.transport != Transport::Usb {
+            if askable {
                 commands.push(page83);
             }
             if inquiry.tpgs != crate::scsi::inquiry::Tpgs::None {
@@ -246,9 +250,11 @@ impl World {
             }
             return (Stage::Identify, commands);
         }
-        let mut commands = vec![Command::TestUnitReady];
-        let provable = !matches!(path.identity, Identity::Nameless(_));
-        if provable && (path.reprove || !matches!(path.identity, Identity::Proven(_))) {
+        let doubtful = match path.identity {
+            Identity::Proven(_) | Identity::Nameless(_) => path.reprove,
+            _ => true,
+        };
+        if askable && doubtful {
             commands.push(page83);
         }
         if self.is_reporter(id, path) {
@@ -308,8 +314,10 @@ impl World {
             Err(why) => {
                 // A path in use that cannot prove itself just now is not taken out of use for that: only a
                 // contradiction is a proof. It stays stale, if it was, and carries no I/O until proven.
-                if path.identity == Identity::Unknown {
-                    self.nameless(id, why);
+                match path.identity {
+                    Identity::Unknown => self.nameless(id, why),
+                    Identity::Nameless(_) => path.reprove = false,
+                    _ => {}
                 }
                 return;
             }

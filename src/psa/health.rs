@@ -85,6 +85,10 @@ impl World {
         match &reply.command {
             Command::TestUnitReady => self.link_is(id, link_from(&reply.outcome)),
             Command::Inquiry if good => self.inquiry_is(id, &reply.data),
+            Command::Inquiry if reply.outcome == Outcome::Overdue => {
+                let why = "no answer to INQUIRY within the deadline";
+                self.link_is(id, Link::NoAnswer(why.to_owned()));
+            }
             Command::Inquiry => self.link_is(id, Link::Down(format!("INQUIRY: {}", reply.outcome))),
             Command::Vpd(_) if good => self.identify(id, Ok(&reply.data)),
             Command::Vpd(_) => {
@@ -136,7 +140,12 @@ impl World {
             return;
         };
         match StandardInquiry::parse(data) {
-            Ok(inquiry) => path.inquiry = Some(inquiry),
+            Ok(inquiry) => {
+                let changed = path.inquiry.replace(inquiry) != path.inquiry;
+                if changed && path.claim.is_some() {
+                    self.claim(id);
+                }
+            }
             Err(error) => {
                 let name = path.name.to_string();
                 path.link = Link::Down(format!("INQUIRY: {error}"));
@@ -337,9 +346,15 @@ impl World {
             .and_then(|device| device.selection.as_ref())
             .map(|selection| selection.satp);
         let Some(satp) = satp else {
-            let reason = "its SATP is not chosen yet".to_owned();
+            // A path that is down is so to every SATP; none may be chosen before a path of the device works.
+            let (state, reason) = match &path.link {
+                Link::Down(why) => (PathState::Dead, why.clone()),
+                Link::PermanentLoss(sense) => (PathState::Dead, format!("permanent loss: {sense}")),
+                Link::NoAnswer(why) | Link::Unchecked(why) => (PathState::Unknown, why.clone()),
+                _ => (PathState::Unknown, "its SATP is not chosen yet".to_owned()),
+            };
             return Judgement {
-                state: PathState::Unknown,
+                state,
                 reason,
                 class: None,
             };

@@ -46,4 +46,5 @@ pub mod table;
 #[cfg(test)]
 mod test_support;
 pub mod units;
+mod wanted;
 pub mod world;

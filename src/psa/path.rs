@@ -221,7 +221,7 @@ pub struct Path {
     pub exam: Option<Exam>,
     /// Something happened since the examination was sent: examine again when it ends.
     pub again: bool,
-    /// The next check is to prove the identity again although the path is in use.
+    /// The next check is to read INQUIRY data and prove the identity again although the path is in use.
     pub reprove: bool,
     /// It refused the extended header of REPORT TARGET PORT GROUPS, as SPC-3 arrays do: it is asked without.
     pub short_header: bool,

@@ -3,37 +3,21 @@
 use super::action::{Action, MapStep, Severity};
 use super::device::{Apd, Device, Disposition, Pending};
 use super::path::{Identity, Path, PathState};
-use super::psp::{Arrangement, Candidate, Options, PspKind};
+use super::psp::{Arrangement, Candidate, Options};
 use super::satp::{Class, Link, rules};
 use super::schedule::Key;
-use super::settings::DeviceSettings;
 use super::table::diff::{Difference, Wanted, diff};
-use super::table::model::{
-    Features, Group, GroupState, HardwareHandler, Map, Selector, Table, TablePath,
-};
-use super::units::{DevT, Hctl, Millis, Sectors};
+use super::table::model::{GroupState, Map};
+use super::units::{DevT, Hctl, Millis};
+use super::wanted::{View, avoided, place_unknown, table_of, within};
 use super::world::World;
-use std::collections::{BTreeMap, BTreeSet};
-
-/// Rounds of activation before the kernel gives a path up. Its default is none, and arrays answer "retry" while
-/// they move a logical unit; 50 is the most that it takes.
-const PG_INIT_RETRIES: u32 = 50;
+use std::collections::BTreeSet;
 
 /// A map without paths is removed when its last user has closed it, which nobody announces: it is looked at this often.
 const REMOVAL_POLL: Millis = Millis(5_000);
 
 /// A map whose table or status could not be read is looked at this often.
 const UNREADABLE_POLL: Millis = Millis(1_000);
-
-/// What a look at a device found out.
-struct View {
-    settings: DeviceSettings,
-    psp: PspKind,
-    options: Options,
-    candidates: Vec<Candidate>,
-    length: Sectors,
-    handler: Option<HardwareHandler>,
-}
 
 impl World {
     /// Looks at a device: decides anew whatever may have changed, and acts on the difference.
@@ -357,35 +341,59 @@ impl World {
         let Some(device) = self.devices.get(wwid) else {
             return;
         };
+        let map = self.map_of(wwid).and_then(|map| map.table.as_ref().ok());
+        let queues = map.is_none_or(|table| table.features.queue_if_no_path);
         let has_map = self.map_of(wwid).is_some();
-        // "Unknown" is no reason to give up: only paths that are known not to work count as down.
-        let alive = view
+        // "Unknown" is no reason to give up: only paths that are known not to work count as down. Nor is it one to
+        // hope again.
+        let dead = |state| matches!(state, PathState::Dead | PathState::Off);
+        let doubtful = |path: &Path| {
+            let free = path
+                .facts
+                .block
+                .as_ref()
+                .is_some_and(|block| block.usage.is_empty());
+            path.state() == PathState::Unknown && free && Self::is_nmp(path)
+        };
+        let down =
+            view.candidates.iter().all(|c| dead(c.state)) && !self.paths_of(device).any(doubtful);
+        let serves = view
             .candidates
             .iter()
-            .any(|c| c.state != PathState::Dead && c.state != PathState::Off);
+            .any(|c| !dead(c.state) && c.state != PathState::Unknown);
         let timeout = view
             .settings
             .apd_timeout_ms
             .unwrap_or(self.settings.apd_timeout_ms);
         let (id, now) = (device.id.clone(), self.now);
         let next = match device.apd {
-            _ if alive || !has_map => Apd::No,
+            _ if serves || !has_map => Apd::No,
+            Apd::No if !down => Apd::No,
+            // The agent was restarted, and the time had passed before.
+            Apd::No if !device.served && !queues => Apd::TimedOut { since: now },
             Apd::No => Apd::Waiting {
                 since: now,
                 deadline: now.after(timeout),
             },
-            Apd::Waiting { since, deadline } if now >= deadline => Apd::TimedOut { since },
+            Apd::Waiting { since, deadline } if down && now >= deadline => Apd::TimedOut { since },
             unchanged => unchanged,
         };
-        if let Apd::Waiting { deadline, .. } = next {
+        if let Apd::Waiting { deadline, .. } = next
+            && deadline > now
+        {
             self.schedule
                 .no_later_than(Key::Device(wwid.to_owned()), deadline);
         }
-        if next == device.apd {
+        let before = device.apd;
+        if let Some(device) = self.devices.get_mut(wwid) {
+            device.served |= serves;
+            device.apd = next;
+        }
+        if next == before {
             return;
         }
         let lasted = |since: Millis| format!("{} ms", now.since(since).0);
-        match (device.apd, next) {
+        match (before, next) {
             (_, Apd::Waiting { .. }) => {
                 let timeout = format!("{} ms", timeout.0);
                 self.notify(
@@ -408,9 +416,6 @@ impl World {
                 self.notify(Severity::Info, "APD_EXIT", id, &[("after", &lasted(since))]);
             }
             (Apd::No, Apd::No) => {}
-        }
-        if let Some(device) = self.devices.get_mut(wwid) {
-            device.apd = next;
         }
     }
 
@@ -520,7 +525,9 @@ impl World {
         if orphaned && map.open_count == 0 {
             return vec![MapStep::Remove];
         }
-        let queue = !matches!(device.apd, Apd::TimedOut { .. });
+        // Until a path is known to serve, a restart leaves the queueing as it was.
+        let queue = !matches!(device.apd, Apd::TimedOut { .. })
+            && (device.served || table.features.queue_if_no_path);
         let usable = self.usable(&map, view);
         let ideal = table_of(view, arrangement, queue);
         // Without a proven path there is nothing better to go by than the table that is there.
@@ -714,113 +721,5 @@ impl World {
             .selection
             .as_ref()
             .is_some_and(|s| s.satp.can_activate(&evidence))
-    }
-}
-
-/// The table of an arrangement.
-fn table_of(view: &View, arrangement: &Arrangement, queue: bool) -> Table {
-    let groups: Vec<Group> = arrangement
-        .groups
-        .iter()
-        .map(|group| Group {
-            selector: Selector {
-                name: group.selector.to_owned(),
-                args: Vec::new(),
-            },
-            paths: group
-                .paths
-                .iter()
-                // A repeat count of 1: the kernel clamps any other to it.
-                .map(|dev| TablePath {
-                    dev: *dev,
-                    args: vec!["1".to_owned()],
-                })
-                .collect(),
-        })
-        .collect();
-    Table {
-        length: view.length,
-        features: Features {
-            queue_if_no_path: queue,
-            pg_init_retries: view.handler.is_some().then_some(PG_INIT_RETRIES),
-            ..Features::default()
-        },
-        handler: view.handler.clone(),
-        initial_group: u32::from(!groups.is_empty()),
-        groups,
-    }
-}
-
-/// The groups, from 1, that I/O must not go to while another has a path: those that have to be activated first, and
-/// those that the array keeps out of use.
-fn avoided(table: &Table, view: &View) -> BTreeSet<u32> {
-    let class = |dev: DevT| {
-        view.candidates
-            .iter()
-            .find(|c| c.dev == dev)
-            .map_or(Class::Last, |c| c.class)
-    };
-    let best = |group: &Group| {
-        group
-            .paths
-            .iter()
-            .map(|path| class(path.dev))
-            .min()
-            .unwrap_or(Class::Last)
-    };
-    (1..)
-        .zip(&table.groups)
-        .filter(|(_, group)| best(group) >= Class::Standby)
-        .map(|(n, _)| n)
-        .collect()
-}
-
-/// The kernel's own table with its groups in the order that an arrangement prefers: what can be had by messages.
-fn within(table: &Table, arrangement: &Arrangement, queue: bool) -> Table {
-    let position: BTreeMap<DevT, usize> = arrangement
-        .groups
-        .iter()
-        .zip(0..)
-        .flat_map(|(group, position)| group.paths.iter().map(move |dev| (*dev, position)))
-        .collect();
-    let mut groups = table.groups.clone();
-    groups.sort_by_key(|group| {
-        group
-            .paths
-            .iter()
-            .filter_map(|path| position.get(&path.dev))
-            .min()
-            .copied()
-            .unwrap_or(usize::MAX)
-    });
-    let features = Features {
-        queue_if_no_path: queue,
-        ..table.features.clone()
-    };
-    Table {
-        features,
-        groups,
-        ..table.clone()
-    }
-}
-
-/// Gives paths of which nothing is known the class of those that they share a group with in the kernel's table, so
-/// that a restart of the agent while paths are down does not regroup anything.
-fn place_unknown(candidates: &mut [Candidate], table: &Table, is_known: impl Fn(Hctl) -> bool) {
-    let known: BTreeMap<DevT, Class> = candidates
-        .iter()
-        .filter(|c| is_known(c.path))
-        .map(|c| (c.dev, c.class))
-        .collect();
-    for candidate in candidates.iter_mut().filter(|c| !is_known(c.path)) {
-        let group = table
-            .groups
-            .iter()
-            .find(|g| g.paths.iter().any(|p| p.dev == candidate.dev));
-        let classes = group
-            .into_iter()
-            .flat_map(|g| &g.paths)
-            .filter_map(|p| known.get(&p.dev));
-        candidate.class = classes.min().copied().unwrap_or(Class::Last);
     }
 }

@@ -113,7 +113,7 @@ impl Kernel {
             }
             Fault::Message(unit, message) => {
                 if let Some(name) = self.map_of(*unit)
-                    && self.message(&name, message).is_ok()
+                    && self.message(now, &name, message).is_ok()
                 {
                     self.event_of(now, &name);
                 }
@@ -169,6 +169,6 @@ impl Kernel {
         if let Some(run) = disk.waiting {
             self.end(now, run, Some(Outcome::Gone));
         }
-        self.tell(now, Event::PathGone(path));
+        self.announce(now, Event::PathGone(path));
     }
 }

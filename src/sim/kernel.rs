@@ -185,6 +185,7 @@ pub struct Kernel {
     marks: BTreeMap<DevT, bool>,
     queue: BTreeMap<(Millis, u64), Pending>,
     asked: u64,
+    last_uevent: Millis,
     next_disk: u32,
     next_map: u32,
     pub(super) rng: Rng,
@@ -212,6 +213,7 @@ impl Kernel {
             marks: BTreeMap::new(),
             queue: BTreeMap::new(),
             asked: 0,
+            last_uevent: Millis(0),
             next_disk: 0,
             next_map: 0,
             rng: Rng::new(seed),
@@ -414,8 +416,15 @@ impl Kernel {
         self.queue.insert((at, self.asked), pending);
     }
 
-    pub(super) fn tell(&mut self, now: Millis, event: Event) {
+    fn tell(&mut self, now: Millis, event: Event) {
         let at = now.after(self.some(self.pace.event));
+        self.later(at, Pending::Deliver(event));
+    }
+
+    /// A uevent, or facts that are read because of one: they come through one socket, in order.
+    pub(super) fn announce(&mut self, now: Millis, event: Event) {
+        let at = now.after(self.some(self.pace.event)).max(self.last_uevent);
+        self.last_uevent = at;
         self.later(at, Pending::Deliver(event));
     }
 
@@ -425,7 +434,7 @@ impl Kernel {
             Some(disk) => Event::PathSeen(Box::new(disk.facts.clone())),
             None => Event::PathGone(path),
         };
-        self.tell(now, event);
+        self.announce(now, event);
     }
 
     pub(super) fn some(&mut self, (low, high): (u64, u64)) -> Millis {
@@ -589,7 +598,7 @@ impl Kernel {
             }
             UnitAttentionKind::ImplicitTransitionFailed | UnitAttentionKind::Other => return,
         };
-        self.tell(now, Event::UnitAttention { path, kind });
+        self.announce(now, Event::UnitAttention { path, kind });
     }
 
     /// udev's rule rescans a disk whose capacity changed.

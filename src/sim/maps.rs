@@ -230,7 +230,7 @@ impl Kernel {
                 if message == Message::FailIfNoPath {
                     self.ledger.queueing_ended.push((now, name.clone()));
                 }
-                self.message(&name, &message).map_err(plain)?;
+                self.message(now, &name, &message).map_err(plain)?;
             }
             Act::Remove => {
                 if self
@@ -249,10 +249,21 @@ impl Kernel {
         Ok(())
     }
 
-    /// A message to a map, whoever sends it.
-    pub(super) fn message(&mut self, name: &str, message: &Message) -> Result<(), i32> {
+    /// A message to a map, whoever sends it. A path that comes back to the group in use is activated.
+    pub(super) fn message(
+        &mut self,
+        now: Millis,
+        name: &str,
+        message: &Message,
+    ) -> Result<(), i32> {
         let map = self.maps.get_mut(name).ok_or(errno::ENXIO)?;
-        map.dm.message(message)
+        map.dm.message(message)?;
+        for dev in map.dm.take_activated() {
+            if let Write::Failed = self.activate(now, dev) {
+                self.path_error(now, name, dev);
+            }
+        }
+        Ok(())
     }
 
     /// Removes a map; its disks are free.

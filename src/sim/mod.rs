@@ -7,6 +7,8 @@
 //! [`run::Simulation`] and the [`kernel::Ledger`] of what users of the maps got. Tests: `tests/world.rs` (examples),
 //! `tests/properties.rs` (random scripts on a small host), `tests/simulation.rs` (a large host for a long time).
 
+#![forbid(unsafe_code)]
+
 pub mod array;
 pub mod dm;
 pub mod fault;

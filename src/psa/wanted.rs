@@ -1,0 +1,135 @@
+//! From an arrangement of paths to the table that is wanted. What the kernel's own table says is kept where nothing
+//! better is known.
+
+use super::psp::{Arrangement, Candidate, Options, PspKind};
+use super::satp::Class;
+use super::settings::DeviceSettings;
+use super::table::model::{Features, Group, HardwareHandler, Selector, Table, TablePath};
+use super::units::{DevT, Hctl, Sectors};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Rounds of activation before the kernel gives a path up. Its default is none, and arrays answer "retry" while
+/// they move a logical unit; 50 is the most that it takes.
+const PG_INIT_RETRIES: u32 = 50;
+
+/// What a look at a device found out.
+pub(super) struct View {
+    pub(super) settings: DeviceSettings,
+    pub(super) psp: PspKind,
+    pub(super) options: Options,
+    pub(super) candidates: Vec<Candidate>,
+    pub(super) length: Sectors,
+    pub(super) handler: Option<HardwareHandler>,
+}
+
+/// The table of an arrangement.
+pub(super) fn table_of(view: &View, arrangement: &Arrangement, queue: bool) -> Table {
+    let groups: Vec<Group> = arrangement
+        .groups
+        .iter()
+        .map(|group| Group {
+            selector: Selector {
+                name: group.selector.to_owned(),
+                args: Vec::new(),
+            },
+            paths: group
+                .paths
+                .iter()
+                // A repeat count of 1: the kernel clamps any other to it.
+                .map(|dev| TablePath {
+                    dev: *dev,
+                    args: vec!["1".to_owned()],
+                })
+                .collect(),
+        })
+        .collect();
+    Table {
+        length: view.length,
+        features: Features {
+            queue_if_no_path: queue,
+            pg_init_retries: view.handler.is_some().then_some(PG_INIT_RETRIES),
+            ..Features::default()
+        },
+        handler: view.handler.clone(),
+        initial_group: u32::from(!groups.is_empty()),
+        groups,
+    }
+}
+
+/// The groups, from 1, that I/O must not go to while another has a path: those that have to be activated first, and
+/// those that the array keeps out of use.
+pub(super) fn avoided(table: &Table, view: &View) -> BTreeSet<u32> {
+    let class = |dev: DevT| {
+        view.candidates
+            .iter()
+            .find(|c| c.dev == dev)
+            .map_or(Class::Last, |c| c.class)
+    };
+    let best = |group: &Group| {
+        group
+            .paths
+            .iter()
+            .map(|path| class(path.dev))
+            .min()
+            .unwrap_or(Class::Last)
+    };
+    (1..)
+        .zip(&table.groups)
+        .filter(|(_, group)| best(group) >= Class::Standby)
+        .map(|(n, _)| n)
+        .collect()
+}
+
+/// The kernel's own table with its groups in the order that an arrangement prefers: what can be had by messages.
+pub(super) fn within(table: &Table, arrangement: &Arrangement, queue: bool) -> Table {
+    let position: BTreeMap<DevT, usize> = arrangement
+        .groups
+        .iter()
+        .zip(0..)
+        .flat_map(|(group, position)| group.paths.iter().map(move |dev| (*dev, position)))
+        .collect();
+    let mut groups = table.groups.clone();
+    groups.sort_by_key(|group| {
+        group
+            .paths
+            .iter()
+            .filter_map(|path| position.get(&path.dev))
+            .min()
+            .copied()
+            .unwrap_or(usize::MAX)
+    });
+    let features = Features {
+        queue_if_no_path: queue,
+        ..table.features.clone()
+    };
+    Table {
+        features,
+        groups,
+        ..table.clone()
+    }
+}
+
+/// Gives paths of which nothing is known the class of those that they share a group with in the kernel's table, so
+/// that a restart of the agent while paths are down does not regroup anything.
+pub(super) fn place_unknown(
+    candidates: &mut [Candidate],
+    table: &Table,
+    is_known: impl Fn(Hctl) -> bool,
+) {
+    let known: BTreeMap<DevT, Class> = candidates
+        .iter()
+        .filter(|c| is_known(c.path))
+        .map(|c| (c.dev, c.class))
+        .collect();
+    for candidate in candidates.iter_mut().filter(|c| !is_known(c.path)) {
+        let group = table
+            .groups
+            .iter()
+            .find(|g| g.paths.iter().any(|p| p.dev == candidate.dev));
+        let classes = group
+            .into_iter()
+            .flat_map(|g| &g.paths)
+            .filter_map(|p| known.get(&p.dev));
+        candidate.class = classes.min().copied().unwrap_or(Class::Last);
+    }
+}
