@@ -151,6 +151,11 @@ impl Client {
         self.cookies.outstanding()
     }
 
+    /// Before the process ends: removes what udev would otherwise leave behind.
+    pub(super) fn forget_cookies(&self) {
+        self.cookies.forget();
+    }
+
     /// A map as it is now, by name; `None` if there is none. Reads table and status without flushing and without
     /// waiting for I/O, also while the map is suspended. A map that is not one multipath target has the reason in
     /// place of its table.

@@ -70,3 +70,10 @@ impl Dm {
         &self.client
     }
 }
+
+impl Drop for Dm {
+    /// Waits for no thread: one may hang in the kernel.
+    fn drop(&mut self) {
+        self.client.forget_cookies();
+    }
+}

@@ -83,6 +83,13 @@ impl Cookies {
         lock(&self.shared.0).outstanding.len()
     }
 
+    /// Removes the semaphores that udev has not come to: they would outlive the process.
+    pub(super) fn forget(&self) {
+        for cookie in lock(&self.shared.0).outstanding.drain(..) {
+            remove_semaphore(cookie.semaphore);
+        }
+    }
+
     /// A cookie with flags for the udev rules. Without udev, or if there is no semaphore to be had, it has flags
     /// only, and udev counts nothing.
     pub(super) fn make(&self, flags: u32) -> Cookie {
@@ -144,11 +151,8 @@ impl Default for Cookies {
 
 impl Drop for Cookies {
     fn drop(&mut self) {
-        let mut state = lock(&self.shared.0);
-        state.closing = true;
-        for lost in state.outstanding.drain(..) {
-            remove_semaphore(lost.semaphore);
-        }
+        self.forget();
+        lock(&self.shared.0).closing = true;
         self.shared.1.notify_one();
     }
 }
