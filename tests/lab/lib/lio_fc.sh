@@ -114,18 +114,11 @@ fc_port_remove() {
 # session then waits for it for ever, and with it every FC port of the kernel
 # (fc_rport_work is one ordered queue; seen on 6.12 and 7.2).
 fc_down() {
-<<<<<<< HEAD
-    tc qdisc add dev "i$1" clsact 2>/dev/null
-    # R_CTL is 28 bytes into the frame (fcoe sets the network header to the
-    # Ethernet header); 6 is an FCP command.
-    tc filter add dev "i$1" egress protocol all u32 match u8 0x06 0xff at 28 action drop
-=======
     # Dropped where they arrive: fcoe would queue frames it cannot send, and
     # hold the data frames behind them. R_CTL is 14 bytes behind the Ethernet
     # header, 6 is an FCP command.
     tc qdisc add dev "t$1" clsact 2>/dev/null
     tc filter add dev "t$1" ingress protocol all u32 match u8 0x06 0xff at 14 action drop
->>>>>>> lab
     sleep_ms 300
     ip link set "t$1" down
 }
