@@ -9,7 +9,7 @@ check "they settle" wait_for 10 agent_quiet
 for lu in 1 2 3 4 5 6 7 8; do
     naa=$(lu_naa $lu)
     wait_for 20 test -b "/dev/mapper/$naa"
-    disk_reads "mapper/$naa" >/dev/null
+    check "LU $lu can be read" disk_reads "mapper/$naa"
     # Standby is disabled: the kernel must not prefer it to the non-optimized group.
     check_eq "LU $lu: three groups, the optimized one in use" "A:AA E:AA" "$(map_letters "$naa" | cut -d' ' -f1,2)"
     want=''
