@@ -1,6 +1,7 @@
 //! Discovery: which paths there are, and when their facts change.
 //!
-//! Input: uevents of the kernel and of udev, changes of the mount and swap tables, and requests. Output:
+//! Input: uevents of the kernel and of udev, netlink messages of FC and iSCSI, changes of the mount and swap tables,
+//! and requests. Output:
 //! [`Event::PathSeen`], [`Event::PathGone`], [`Event::PathsListed`], [`Event::UnitAttention`]. One thread owns all
 //! of it, libudev's objects included.
 //!
@@ -14,6 +15,7 @@
 
 mod message;
 mod socket;
+mod transport;
 mod watcher;
 
 use super::sysfs::Sysfs;
