@@ -26,7 +26,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
 use watcher::Watcher;
 
@@ -36,11 +36,11 @@ pub const QUIET: Duration = Duration::from_millis(20);
 /// More requests than this at once are answered by an enumeration.
 const ASKED: usize = 65_536;
 
-/// The thread of discovery, and the way to talk to it. Dropping it ends the thread.
+/// The way to talk to the thread of discovery, which ends when this is dropped. It is not waited for: an attribute
+/// that it reads may take its time.
 #[derive(Debug)]
 pub struct Discovery {
     desk: Arc<Desk>,
-    thread: Option<JoinHandle<()>>,
 }
 
 /// What is asked of the thread.
@@ -70,7 +70,7 @@ impl Discovery {
         });
         let (started, result) = sync_channel(1);
         let theirs = Arc::clone(&desk);
-        let thread = thread::Builder::new()
+        thread::Builder::new()
             .name("uevent".to_owned())
             .spawn(move || match Watcher::new(sysfs, events, theirs) {
                 Ok(mut watcher) => {
@@ -83,10 +83,7 @@ impl Discovery {
             })?;
         let ended = || Err(io::Error::other("the thread ended at once"));
         result.recv().unwrap_or_else(|_| ended())?;
-        Ok(Discovery {
-            desk,
-            thread: Some(thread),
-        })
+        Ok(Discovery { desk })
     }
 
     /// Reads the facts of a path again; answered by `PathSeen` or `PathGone`. Never blocks.
@@ -112,10 +109,6 @@ impl Drop for Discovery {
     fn drop(&mut self) {
         self.desk.inbox().stop = true;
         self.desk.wake();
-        if let Some(thread) = self.thread.take() {
-            // A panic there has been printed; there is nothing to add to it.
-            let _ = thread.join();
-        }
     }
 }
 
