@@ -214,15 +214,16 @@ fn transport(sysfs: &Sysfs, device: &Device, driver: &str) -> Transport {
     }
 }
 
-/// libata drives both kinds; only a SATA link has a speed (`ata_link` class, `sata_spd_limit` is `<unknown>` for
-/// parallel ports).
+/// libata drives both kinds. `ata_piix` and `ata_generic` may have either below them; only a SATA link tells a speed
+/// (`ata_link` class).
 fn ata(sysfs: &Sysfs, port: u32, driver: &str) -> Transport {
-    let limit = sysfs.sys(&format!("class/ata_link/link{port}/hw_sata_spd_limit"));
-    let parallel = match attribute(&limit) {
-        Some(limit) => !limit.contains("Gbps"),
-        None => driver.starts_with("pata_"),
+    let speed = sysfs.sys(&format!("class/ata_link/link{port}/sata_spd"));
+    let serial = || attribute(&speed).is_some_and(|speed| speed.contains("Gbps"));
+    let parallel = match driver {
+        "ata_piix" | "ata_generic" => !serial(),
+        _ => driver.starts_with("pata_"),
     };
-    if driver.starts_with("pata_") || (driver == "ata_piix" && parallel) {
+    if parallel {
         Transport::Ide
     } else {
         Transport::Sata

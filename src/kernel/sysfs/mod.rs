@@ -84,6 +84,19 @@ impl Sysfs {
             .collect()
     }
 
+    /// The SCSI host of an iSCSI session.
+    #[must_use]
+    pub fn host_of_session(&self, session: u32) -> Option<u32> {
+        let class = self.sys(&format!("class/iscsi_session/session{session}"));
+        host_in(&fs::read_link(class).ok()?)
+    }
+
+    /// Whether a device class is there: its module is loaded.
+    #[must_use]
+    pub fn has_class(&self, class: &str) -> bool {
+        self.sys("class").join(class).exists()
+    }
+
     /// The mount table and the swap table, to be polled for POLLPRI: the kernel tells that they have changed since
     /// they were polled last (`mounts_poll`, `swaps_poll`). Those that cannot be opened are left out.
     #[must_use]

@@ -1,7 +1,8 @@
 //! Discovery: which paths there are, and when their facts change.
 //!
-//! Input: uevents of the kernel and of udev, changes of the mount and swap tables, and requests. Output:
-//! [`Event::PathSeen`](crate::psa::event::Event::PathSeen), [`Event::PathGone`], [`Event::PathsListed`], [`Event::UnitAttention`]. One thread owns all
+//! Input: uevents of the kernel and of udev, netlink messages of FC and iSCSI, changes of the mount and swap tables,
+//! and requests. Output:
+//! `PathSeen`, `PathGone`, `PathsListed` and `UnitAttention` of [`crate::psa::event::Event`]. One thread owns all
 //! of it, libudev's objects included.
 //!
 //! Invariants:
@@ -14,6 +15,7 @@
 
 mod message;
 mod socket;
+mod transport;
 mod watcher;
 
 use super::Sink;
@@ -24,7 +26,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
 use watcher::Watcher;
 
@@ -34,11 +36,11 @@ pub const QUIET: Duration = Duration::from_millis(20);
 /// More requests than this at once are answered by an enumeration.
 const ASKED: usize = 65_536;
 
-/// The thread of discovery, and the way to talk to it. Dropping it ends the thread.
+/// The way to talk to the thread of discovery, which ends when this is dropped. It is not waited for: an attribute
+/// that it reads may take its time.
 #[derive(Debug)]
 pub struct Discovery {
     desk: Arc<Desk>,
-    thread: Option<JoinHandle<()>>,
 }
 
 /// What is asked of the thread.
@@ -68,7 +70,7 @@ impl Discovery {
         });
         let (started, result) = sync_channel(1);
         let theirs = Arc::clone(&desk);
-        let thread = thread::Builder::new()
+        thread::Builder::new()
             .name("uevent".to_owned())
             .spawn(move || match Watcher::new(sysfs, events, theirs) {
                 Ok(mut watcher) => {
@@ -81,10 +83,7 @@ impl Discovery {
             })?;
         let ended = || Err(io::Error::other("the thread ended at once"));
         result.recv().unwrap_or_else(|_| ended())?;
-        Ok(Discovery {
-            desk,
-            thread: Some(thread),
-        })
+        Ok(Discovery { desk })
     }
 
     /// Reads the facts of a path again; answered by `PathSeen` or `PathGone`. Never blocks.
@@ -110,10 +109,6 @@ impl Drop for Discovery {
     fn drop(&mut self) {
         self.desk.inbox().stop = true;
         self.desk.wake();
-        if let Some(thread) = self.thread.take() {
-            // A panic there has been printed; there is nothing to add to it.
-            let _ = thread.join();
-        }
     }
 }
 

@@ -2,9 +2,11 @@
 
 use super::message::{self, KERNEL_SUBSYSTEMS, Meaning, UDEV_SUBSYSTEMS};
 use super::socket::{Group, Socket};
+use super::transport::{Kind, Listener, Place};
 use super::{Desk, Inbox, QUIET};
 use crate::kernel::Sink;
 use crate::kernel::sysfs::{Survey, Sysfs};
+use crate::psa::adapter::Transport;
 use crate::psa::event::{Event, UnitAttention};
 use crate::psa::path::{PathFacts, Usage};
 use crate::psa::units::Hctl;
@@ -22,6 +24,10 @@ const CHUNK: usize = 128;
 /// The mount table is compared at most so often: container hosts change it all the time.
 const MOUNTS: Duration = Duration::from_secs(1);
 
+/// A transport tells that something happens before its state shows it: its paths are read at once and once more
+/// after this.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// The thread has to end.
 #[derive(Debug)]
 pub(super) struct Stopped;
@@ -32,6 +38,10 @@ pub(super) struct Watcher {
     survey: Survey,
     kernel: Socket,
     udev: Socket,
+    /// Messages of the transports that paths were seen on.
+    transports: BTreeMap<Kind, Listener>,
+    /// Hosts whose paths are to be read once more, and when.
+    again: BTreeMap<u32, Instant>,
     /// `/proc/self/mountinfo` and `/proc/swaps`, to be told of changes; absent below a root without them.
     tables: Vec<File>,
     /// Paths that were told of and not taken back.
@@ -59,6 +69,8 @@ impl Watcher {
             survey: Survey::new(sysfs),
             kernel: Socket::listen(Group::Kernel, &KERNEL_SUBSYSTEMS)?,
             udev: Socket::listen(Group::Udev, &UDEV_SUBSYSTEMS)?,
+            transports: BTreeMap::new(),
+            again: BTreeMap::new(),
             tables,
             known: BTreeSet::new(),
             holders: BTreeMap::new(),
@@ -107,6 +119,16 @@ impl Watcher {
             self.changed.extend(known);
             self.changed_due.get_or_insert_with(Instant::now);
         }
+        let again: Vec<u32> = self
+            .again
+            .iter()
+            .filter(|(_, due)| is_due(Some(**due)))
+            .map(|(host, _)| *host)
+            .collect();
+        for host in again {
+            self.again.remove(&host);
+            self.note_host(host);
+        }
         if !self.asked.is_empty() || is_due(self.changed_due) {
             self.read_some()?;
         }
@@ -116,7 +138,8 @@ impl Watcher {
     /// Waits for something to do.
     fn wait(&mut self) {
         let dues = [self.changed_due, self.mounts_due, self.enumerate_due];
-        let due = dues.into_iter().flatten().min();
+        let again = self.again.values().min().copied();
+        let due = dues.into_iter().flatten().chain(again).min();
         let timeout = if !self.asked.is_empty() {
             PollTimeout::ZERO
         } else if let Some(due) = due {
@@ -134,6 +157,8 @@ impl Watcher {
         ];
         let tables = self.tables.iter();
         files.extend(tables.map(|table| PollFd::new(table.as_fd(), PollFlags::POLLPRI)));
+        let transports = self.transports.values();
+        files.extend(transports.map(|listener| PollFd::new(listener.as_fd(), PollFlags::POLLIN)));
         // EINTR and the like: another turn does no harm.
         let _ = poll(&mut files, timeout);
         let flags = |file: &PollFd| file.revents().unwrap_or(PollFlags::empty());
@@ -173,6 +198,12 @@ impl Watcher {
         lost |= self.udev.drain(|message| {
             others.extend(message::of_udev(&message));
         });
+        let mut places = BTreeSet::new();
+        for listener in self.transports.values() {
+            lost |= listener.drain(|place| {
+                places.insert(place);
+            });
+        }
         if lost {
             self.enumerate_due
                 .get_or_insert_with(|| Instant::now() + QUIET);
@@ -207,6 +238,18 @@ impl Watcher {
                 Meaning::HostChanged(host) => self.note_host(host),
                 Meaning::HolderChanged(name, gone) => self.note_held(&name, gone),
                 Meaning::Removed(_) | Meaning::DiskRemoved(_) => {}
+            }
+        }
+        for place in places {
+            let host = match place {
+                Place::Host(host) => Some(host),
+                Place::Session(session) => self.survey.sysfs().host_of_session(session),
+            };
+            if let Some(host) = host {
+                self.note_host(host);
+                self.again
+                    .entry(host)
+                    .or_insert_with(|| Instant::now() + AGAIN);
             }
         }
         Ok(removed)
@@ -319,7 +362,24 @@ impl Watcher {
         Ok(())
     }
 
+    /// Listens to the messages of a transport from the first path on that it has.
+    fn listen_to(&mut self, transport: Transport) {
+        let kind = match transport {
+            Transport::Fc | Transport::Fcoe => Kind::Fc,
+            Transport::Iscsi => Kind::Iscsi,
+            _ => return,
+        };
+        if !self.transports.contains_key(&kind)
+            && self.survey.sysfs().has_class(kind.class())
+            && let Ok(listener) = Listener::open(kind)
+        {
+            // Without it the state of a port is learned by the next check of a path: nothing else is lost.
+            self.transports.insert(kind, listener);
+        }
+    }
+
     fn seen(&mut self, facts: PathFacts) -> Result<(), Stopped> {
+        self.listen_to(facts.transport);
         let holders: Vec<String> = facts
             .block
             .iter()

@@ -1,0 +1,166 @@
+//! What transports tell by netlink and not by uevents: that a port or a session went or came.
+//!
+//! No uevent is raised when a remote port becomes `Blocked` or a session `FAILED`; their drivers post messages of
+//! their own: FC events (`fc_host_post_event`, `scsi_netlink_fc.h`) and iSCSI events (`iscsi_conn_error_event`,
+//! `iscsi_if.h`). Neither says what the state is: they are reasons to read it.
+
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, socket,
+};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+/// Which transport.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    /// `NETLINK_SCSITRANSPORT`.
+    Fc,
+    /// `NETLINK_ISCSI`.
+    Iscsi,
+}
+
+impl Kind {
+    /// The class of sysfs that is there while the module of the transport is loaded.
+    pub(super) fn class(self) -> &'static str {
+        match self {
+            Kind::Fc => "fc_host",
+            Kind::Iscsi => "iscsi_session",
+        }
+    }
+}
+
+/// Where something happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Place {
+    /// A SCSI host.
+    Host(u32),
+    /// An iSCSI session.
+    Session(u32),
+}
+
+/// A socket that receives the events of a transport.
+#[derive(Debug)]
+pub(super) struct Listener {
+    kind: Kind,
+    socket: OwnedFd,
+}
+
+impl Listener {
+    /// Listens to a transport. Its module must be loaded: the kernel would load it for the asking.
+    ///
+    /// # Errors
+    /// What the kernel says; EPERM without CAP_NET_ADMIN.
+    pub(super) fn open(kind: Kind) -> io::Result<Listener> {
+        // Numbers of multicast groups: SCSI_NL_GRP_FC_EVENTS is written as 1 << 2 and used as a number, so it is
+        // group 4; ISCSI_NL_GRP_ISCSID is group 1.
+        let (protocol, group) = match kind {
+            Kind::Fc => (SockProtocol::NetlinkSCSITransport, 4),
+            Kind::Iscsi => (SockProtocol::NetlinkISCSI, 1),
+        };
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let socket = socket(AddressFamily::Netlink, SockType::Raw, flags, protocol)?;
+        bind(socket.as_raw_fd(), &NetlinkAddr::new(0, 1 << (group - 1)))?;
+        Ok(Listener { kind, socket })
+    }
+
+    /// Hands the place of every message that waits to `take`. Whether messages were lost.
+    pub(super) fn drain(&self, mut take: impl FnMut(Place)) -> bool {
+        let mut buffer = [0; 4096];
+        loop {
+            match recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
+                Ok(length) => {
+                    let message = buffer.get(..length).unwrap_or_default();
+                    if let Some(place) = place(self.kind, message) {
+                        take(place);
+                    }
+                }
+                Err(nix::errno::Errno::EAGAIN) => return false,
+                Err(nix::errno::Errno::EINTR) => {}
+                // ENOBUFS: the queue was full. The rest of it is read at the next turn.
+                Err(_) => return true,
+            }
+        }
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// `struct nlmsghdr`.
+const NETLINK_HEADER: usize = 16;
+/// `SCSI_NL_MAGIC`, `FC_NL_ASYNC_EVENT`.
+const SCSI_MAGIC: u16 = 0xa1b2;
+const FC_EVENT: u16 = 0x0100;
+
+/// `ISCSI_KEVENT_*`.
+const RECV_PDU: u32 = 101;
+const CONN_ERROR: u32 = 102;
+const UNBIND_SESSION: u32 = 105;
+const CREATE_SESSION: u32 = 106;
+const CONN_LOGIN_STATE: u32 = 109;
+
+/// Where a message says that something happened.
+fn place(kind: Kind, message: &[u8]) -> Option<Place> {
+    let body = message.get(NETLINK_HEADER..)?;
+    match kind {
+        // struct scsi_nl_hdr: version, transport, magic, msgtype, msglen (8 bytes); struct fc_nl_event goes on with
+        // seconds (8), vendor_id (8), host_no (2).
+        Kind::Fc => {
+            let known = half(body, 2)? == SCSI_MAGIC && half(body, 4)? == FC_EVENT;
+            known.then_some(Place::Host(half(body, 24)?.into()))
+        }
+        // struct iscsi_uevent: type (4), iferror (4), transport_handle (8), request (24), then what happened, which
+        // for these types begins with the number of the session.
+        Kind::Iscsi => match word(body, 0)? {
+            RECV_PDU | CONN_ERROR | UNBIND_SESSION | CREATE_SESSION | CONN_LOGIN_STATE => {
+                Some(Place::Session(word(body, 40)?))
+            }
+            _ => None,
+        },
+    }
+}
+
+fn half(bytes: &[u8], at: usize) -> Option<u16> {
+    let bytes = bytes.get(at..at.checked_add(2)?)?;
+    Some(u16::from_ne_bytes(bytes.try_into().ok()?))
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    let bytes = bytes.get(at..at.checked_add(4)?)?;
+    Some(u32::from_ne_bytes(bytes.try_into().ok()?))
+}
+
+#[cfg(all(test, target_endian = "little"))]
+mod tests {
+    use super::*;
+
+    fn bytes(hex: &str) -> Vec<u8> {
+        let digit = |i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap();
+        (0..hex.len()).step_by(2).map(digit).collect()
+    }
+
+    /// As received on Linux 6.12: the link of an FCoE port of host 1 went down.
+    const LINK: &str = "380000001100000000000000000000000101b2a10001280031\
+        54006b00000000000000000000000001000400030000000400000000000000";
+    /// As received on Linux 6.12: a connection error of session 1.
+    const CONNECTION: &str = "48000000000000000000000000000000660000000000000020e1a3c0ffffffff\
+        0000000000000000000000000000000000000000000000000100000000000000fc03000000000000";
+
+    #[test]
+    fn messages_tell_their_place() {
+        assert_eq!(place(Kind::Fc, &bytes(LINK)), Some(Place::Host(1)));
+        assert_eq!(
+            place(Kind::Iscsi, &bytes(CONNECTION)),
+            Some(Place::Session(1))
+        );
+        // Of the other protocol, or cut short.
+        assert_eq!(place(Kind::Fc, &bytes(CONNECTION)), None);
+        for length in 0..42 {
+            assert_eq!(place(Kind::Fc, &bytes(LINK)[..length]), None);
+            assert_eq!(place(Kind::Iscsi, &bytes(CONNECTION)[..length]), None);
+        }
+    }
+}
