@@ -146,6 +146,10 @@ impl World {
         if self.map_names.get(wwid).is_some_and(|n| n == name) {
             self.map_names.remove(wwid);
         }
+        // What was about to be changed is gone.
+        if let Some(device) = self.devices.get_mut(wwid) {
+            device.pending = None;
+        }
         self.dirty.insert(wwid.to_owned());
     }
 

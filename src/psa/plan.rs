@@ -9,7 +9,7 @@ use super::schedule::Key;
 use super::table::diff::{Difference, Wanted, diff};
 use super::table::model::{GroupState, Map};
 use super::units::{DevT, Hctl, Millis};
-use super::wanted::{View, avoided, place_unknown, table_of, within};
+use super::wanted::{View, avoided, keep_apart, place_unknown, table_of, within};
 use super::world::World;
 use std::collections::BTreeSet;
 
@@ -50,7 +50,8 @@ impl World {
             .failure
             .clone()
             .filter(|failure| failure.retry_at > self.now);
-        let arrangement = view.psp.plugin().arrange(&view.candidates, &view.options);
+        let mut arrangement = view.psp.plugin().arrange(&view.candidates, &view.options);
+        keep_apart(&mut arrangement, &view.unplaced);
         if let Some(device) = self.devices.get_mut(wwid) {
             device.options = Options {
                 chosen: arrangement.chosen,
@@ -258,6 +259,7 @@ impl World {
             .map(|t| t.paths().map(|p| p.dev).collect())
             .unwrap_or_default();
         let mut candidates = Vec::new();
+        let mut unplaced = Vec::new();
         let mut length = table.map(|table| table.length);
         let mut handler = None;
         for (id, path) in device
@@ -303,7 +305,7 @@ impl World {
             }
         }
         if let Some(table) = table {
-            place_unknown(&mut candidates, table, |id| {
+            unplaced = place_unknown(&mut candidates, table, |id| {
                 self.paths
                     .get(&id)
                     .is_some_and(|path| path.judgement.class.is_some())
@@ -316,6 +318,7 @@ impl World {
             psp,
             options,
             candidates,
+            unplaced,
             length: length.unwrap_or_default(),
             handler,
         }

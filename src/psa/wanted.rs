@@ -1,7 +1,7 @@
 //! From an arrangement of paths to the table that is wanted. What the kernel's own table says is kept where nothing
 //! better is known.
 
-use super::psp::{Arrangement, Candidate, Options, PspKind};
+use super::psp::{Arrangement, Candidate, Options, PspKind, WantedGroup};
 use super::satp::Class;
 use super::settings::DeviceSettings;
 use super::table::model::{Features, Group, HardwareHandler, Selector, Table, TablePath};
@@ -18,6 +18,8 @@ pub(super) struct View {
     pub(super) psp: PspKind,
     pub(super) options: Options,
     pub(super) candidates: Vec<Candidate>,
+    /// Groups of the kernel's table of whose paths nothing is known.
+    pub(super) unplaced: Vec<Vec<DevT>>,
     pub(super) length: Sectors,
     pub(super) handler: Option<HardwareHandler>,
 }
@@ -110,26 +112,62 @@ pub(super) fn within(table: &Table, arrangement: &Arrangement, queue: bool) -> T
 }
 
 /// Gives paths of which nothing is known the class of those that they share a group with in the kernel's table, so
-/// that a restart of the agent while paths are down does not regroup anything.
+/// that a restart of the agent while paths are down does not regroup anything. Returns the paths of each group that
+/// nothing is known of at all.
 pub(super) fn place_unknown(
     candidates: &mut [Candidate],
     table: &Table,
     is_known: impl Fn(Hctl) -> bool,
-) {
+) -> Vec<Vec<DevT>> {
     let known: BTreeMap<DevT, Class> = candidates
         .iter()
         .filter(|c| is_known(c.path))
         .map(|c| (c.dev, c.class))
         .collect();
-    for candidate in candidates.iter_mut().filter(|c| !is_known(c.path)) {
-        let group = table
-            .groups
-            .iter()
-            .find(|g| g.paths.iter().any(|p| p.dev == candidate.dev));
-        let classes = group
-            .into_iter()
-            .flat_map(|g| &g.paths)
-            .filter_map(|p| known.get(&p.dev));
-        candidate.class = classes.min().copied().unwrap_or(Class::Last);
+    let mut unplaced = Vec::new();
+    for group in &table.groups {
+        let members: BTreeSet<DevT> = group.paths.iter().map(|p| p.dev).collect();
+        let class = members.iter().filter_map(|dev| known.get(dev)).min();
+        let mut unknown = Vec::new();
+        for candidate in candidates.iter_mut() {
+            if members.contains(&candidate.dev) && !known.contains_key(&candidate.dev) {
+                candidate.class = class.copied().unwrap_or(Class::Last);
+                unknown.push(candidate.dev);
+            }
+        }
+        if class.is_none() && !unknown.is_empty() {
+            unplaced.push(unknown);
+        }
+    }
+    unplaced
+}
+
+/// Lets groups of which nothing is known stand as they stand in the kernel's table, behind the others: their paths
+/// share a class with others only because theirs is unknown.
+pub(super) fn keep_apart(arrangement: &mut Arrangement, unplaced: &[Vec<DevT>]) {
+    for members in unplaced {
+        let mut selector = None;
+        for group in &mut arrangement.groups {
+            let (mut left, mut own) = (Vec::new(), false);
+            for dev in std::mem::take(&mut group.paths) {
+                if members.contains(&dev) {
+                    own = true;
+                } else {
+                    left.push(dev);
+                }
+            }
+            group.paths = left;
+            if own {
+                selector = selector.or(Some(group.selector));
+            }
+        }
+        arrangement.groups.retain(|group| !group.paths.is_empty());
+        if let Some(selector) = selector {
+            arrangement.groups.push(WantedGroup {
+                selector,
+                paths: members.clone(),
+                class: Class::Last,
+            });
+        }
     }
 }

@@ -14,6 +14,7 @@ use super::device::Device;
 use super::event::Event;
 use super::memory::Memory;
 use super::path::Path;
+use super::satp::Link;
 use super::satp::rules::SatpRule;
 use super::schedule::{Key, Schedule};
 use super::settings::Settings;
@@ -140,8 +141,11 @@ impl World {
     /// changed. Checks go on all the time and do not count.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        let identifying =
-            |path: &Path| path.exam.is_some() && self.unidentified.contains(&path.facts.hctl);
+        // One that does not work is asked again and again; nobody can wait for that.
+        let identifying = |path: &Path| {
+            let asked = path.exam.is_some() && self.unidentified.contains(&path.facts.hctl);
+            asked && matches!(path.link, Link::Unchecked(_) | Link::Up)
+        };
         let busy = |device: &Device| {
             device.in_flight.is_some() || device.pending.is_some() || self.awaits_creation(device)
         };
