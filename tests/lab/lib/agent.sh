@@ -14,7 +14,6 @@ AGENT_PID=''
 
 agent_answers() { psactl storage nmp device list; }
 agent_alive() { [ -n "$AGENT_PID" ] && kill -0 "$AGENT_PID" 2>/dev/null; }
-under_systemd() { [ -d /run/systemd/system ]; }
 
 agent_start() {
     if under_systemd; then
