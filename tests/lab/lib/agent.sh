@@ -16,7 +16,6 @@ LAB_AGENT_LOG=/run/lab/dm-psad.log
 
 agent_answers() { psactl storage nmp device list; }
 agent_alive() { [ -n "$AGENT_PID" ] && running "$AGENT_PID"; }
-under_systemd() { [ -d /run/systemd/system ]; }
 
 agent_start() {
     if under_systemd; then

@@ -92,6 +92,7 @@ wait_for() {
 # file_is FILE VALUE, file_has FILE PATTERN: forkless conditions for wait_for
 file_is() { local v; read -r v <"$1" && [ "$v" = "$2" ]; } 2>/dev/null
 file_has() { local v; v=$(<"$1") && [[ $v == *$2* ]]; } 2>/dev/null
+under_systemd() { [ -d /run/systemd/system ]; }
 not() { ! "$@"; }
 gone() { [ ! -e "$1" ]; }
 # running PID: it runs; a child that ended and waits to be reaped does not. bash reaps when it forks, and a loop that

@@ -39,8 +39,9 @@ node.conn[0].timeo.noop_out_timeout = 2
 node.session.err_timeo.abort_timeout = 5
 node.session.scan = auto
 C
-    # Under systemd a socket unit starts it.
-    pidof iscsid >/dev/null || systemctl is-active -q iscsid.socket 2>/dev/null || iscsid
+    # It must run first: iscsiadm asks it where the settings above are, and
+    # silently takes the built-in ones if the socket unit has yet to start it.
+    if under_systemd; then systemctl start iscsid.service; else pidof iscsid >/dev/null || iscsid; fi
     for port in $LAB_PORTS; do
         for ((n = 1; n <= LAB_PORTALS; n++)); do iscsi_login "$port" "$n" || lab_die "no iSCSI session to port $port"; done
     done

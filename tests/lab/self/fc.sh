@@ -46,8 +46,9 @@ for p in 1 2 1 2 1 2; do
 done
 check "fio saw no error" fio_verify_stop
 
+# A busy host may have taken longer than dev_loss before: the name may be new.
+h=$(path_hctl "$(path_dev 1 1)")
 path_down 1
-h=$(path_hctl "$d")
 check "a link that stays down loses its disk after dev_loss" wait_for 15 gone "/sys/class/scsi_device/$h"
 path_up 1
 check "... and has one again when it is up" wait_for 20 path_is 1 1
