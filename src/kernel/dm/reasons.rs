@@ -90,6 +90,10 @@ pub(super) fn message(errno: Errno) -> String {
     match errno {
         Errno::EBUSY => "the map is suspended".to_owned(),
         Errno::EINVAL => "the live table has no such path or group".to_owned(),
+        // Linux 6.1 opens the device that a message names.
+        Errno::ENXIO | Errno::ENODEV => {
+            "there is no such map, or (before Linux 6.12) its path cannot be opened".to_owned()
+        }
         _ => general(errno),
     }
 }
