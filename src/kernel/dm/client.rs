@@ -222,6 +222,16 @@ impl Client {
     fn create(&self, name: &str, uuid: &str, table: &Table) -> Result<(), MapError> {
         // Before anything is made.
         let params = emit(table).map_err(|problem| impossible("create", &problem))?;
+        // dm opens all its devices under one claim: LVM or another map on a path would be no reason for EBUSY, and
+        // both would write. A new map has no path that anybody holds.
+        let users = reasons::users(&System::here(), table);
+        if !users.is_empty() {
+            return Err(MapError {
+                step: "create".to_owned(),
+                errno: Some(Errno::EBUSY as i32),
+                reason: users.join("; "),
+            });
+        }
         let made = || -> Result<(), Refusal> {
             let uuid = match uuid {
                 "" => None,

@@ -3,7 +3,7 @@
 //! The kernel writes its own reason to its log only; the ioctl has but an errno. What can be found out about the
 //! paths in sysfs and in the list of mounts is added here.
 
-use crate::psa::table::model::Table;
+use crate::psa::table::model::{Table, TablePath};
 use crate::psa::units::DevT;
 use nix::errno::Errno;
 use std::fs;
@@ -31,6 +31,12 @@ enum Holders {
     All,
     /// Maps share what they hold: the kernel opens all their devices in the name of device-mapper.
     AllButDm,
+}
+
+/// Who holds or has mounted a path of a table.
+pub(super) fn users(system: &System<'_>, table: &Table) -> Vec<String> {
+    let of = |path: &TablePath| system.users(path.dev, Holders::All);
+    table.paths().flat_map(of).collect()
 }
 
 /// Why a table was not accepted.
