@@ -1,4 +1,4 @@
-//! READ CAPACITY (16) parameter data (SBC-4 5.20.2 table 78).
+//! READ CAPACITY (16) parameter data (SBC-4, READ CAPACITY (16) command).
 
 use super::reader::{ParseError, ParseProblem, Reader};
 use serde::{Deserialize, Serialize};

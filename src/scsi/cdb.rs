@@ -6,8 +6,8 @@ use std::fmt;
 
 /// Allocation length of INQUIRY for standard data, in bytes.
 ///
-/// 96 holds all that SPC-5 6.7.2 table 150 defines (bytes 0 to 95, version descriptors included) and ends just
-/// before the vendor specific parameters; every device that speaks SPC-2 or later gives what it has and stops.
+/// 96 holds all that SPC-5 defines for standard INQUIRY data (bytes 0 to 95, version descriptors included) and ends
+/// just before the vendor specific parameters; every device that speaks SPC-2 or later gives what it has and stops.
 pub const INQUIRY_LENGTH: u16 = 96;
 
 /// Allocation length of INQUIRY for a VPD page, in bytes.
@@ -18,7 +18,7 @@ pub const INQUIRY_LENGTH: u16 = 96;
 /// some host adapters want of a transfer.
 pub const VPD_LENGTH: u16 = 0x0ffc;
 
-/// Length of READ CAPACITY (16) parameter data (SBC-4 5.20.2), in bytes.
+/// Length of READ CAPACITY (16) parameter data (SBC-4), in bytes.
 pub const READ_CAPACITY_16_LENGTH: u32 = 32;
 
 /// Allocation length of REPORT TARGET PORT GROUPS, in bytes.
@@ -148,13 +148,13 @@ impl fmt::Display for Command {
     }
 }
 
-/// INQUIRY (SPC-5 6.7.1 table 148): EVPD in byte 1 bit 0, page code, allocation length in bytes 3 and 4.
+/// INQUIRY (SPC-5 6.7): EVPD in byte 1 bit 0, page code, allocation length in bytes 3 and 4.
 fn inquiry(evpd: bool, page: u8, length: u16) -> Cdb {
     let [high, low] = length.to_be_bytes();
     Cdb::new([0x12, u8::from(evpd), page, high, low, 0])
 }
 
-/// MAINTENANCE IN or OUT: the length of the data in bytes 6 to 9 (SPC-5 6.36 table 237, 6.45 table 276).
+/// MAINTENANCE IN or OUT: the length of the data in bytes 6 to 9 (SPC-5 6.36, 6.45).
 fn maintenance(opcode: u8, action: u8, length: u32) -> Cdb {
     let [a, b, c, d] = length.to_be_bytes();
     Cdb::new([opcode, action, 0, 0, 0, 0, a, b, c, d, 0, 0])

@@ -1,4 +1,4 @@
-//! Standard INQUIRY data (SPC-5 6.7.2 table 150).
+//! Standard INQUIRY data (SPC-5 6.7, "Standard INQUIRY data").
 
 use super::reader::{ParseError, Reader, ascii};
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// further than this, because no more is asked for): [`super::cdb::INQUIRY_LENGTH`], in bytes.
 pub const KEPT: usize = super::cdb::INQUIRY_LENGTH as usize;
 
-/// PERIPHERAL QUALIFIER (SPC-5 table 151).
+/// PERIPHERAL QUALIFIER (SPC-5 6.7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum PeripheralQualifier {
     /// 000b: a logical unit is behind this LUN, as far as the device server can tell.
@@ -33,7 +33,7 @@ impl PeripheralQualifier {
     }
 }
 
-/// TPGS (SPC-5 table 152): who may change asymmetric access states.
+/// TPGS (SPC-5 6.7): who may change asymmetric access states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Tpgs {
     /// 00b: no asymmetric access, or not by the standard.

@@ -4,7 +4,8 @@
 //! that says what is wrong where. Invariants: no parser panics, whatever the bytes; no length field is believed
 //! beyond the end of the data. Tests: in each file, and `tests/scsi_properties.rs`; fuzz targets in `tests/fuzz`.
 //!
-//! Clauses and tables are those of SPC-5 (T10/BSR INCITS 502) and SBC-4 unless said otherwise.
+//! The standards are SPC-5 (T10/BSR INCITS 502), SBC-4 and SAM-6; where a clause is named by its title alone, its
+//! number differs between the drafts.
 
 #![deny(
     clippy::unwrap_used,

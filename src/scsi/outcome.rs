@@ -57,7 +57,7 @@ impl Outcome {
         }
     }
 
-    /// SAM-6 table 39; bits 7 and 0 were vendor specific in SCSI-2 and are not looked at.
+    /// SAM-6, "Status codes"; bits 7 and 0 were vendor specific in SCSI-2 and are not looked at.
     fn from_status(status: u8, driver_status: u8, sense: &[u8]) -> Outcome {
         match status & 0x7e {
             0x02 => Sense::parse(sense).map_or(Outcome::Status(0x02), Outcome::CheckCondition),
@@ -120,7 +120,7 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Names of SAM status codes (SAM-6 table 39).
+/// Names of SAM status codes (SAM-6, "Status codes").
 fn status_name(status: u8) -> &'static str {
     match status {
         0x00 => "GOOD",

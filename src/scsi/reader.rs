@@ -1,6 +1,6 @@
 //! A bounded big-endian reader: every parser of this room takes its bytes through it.
 //!
-//! SCSI is big-endian throughout (SPC-5 3.5.4 "Bit and byte ordering"). A reader knows the name of what it reads
+//! SCSI is big-endian throughout (SPC-5, "Bit and byte ordering"). A reader knows the name of what it reads
 //! and how far into the whole reply it stands, so that every refusal says what was wanted where.
 
 use std::fmt;
@@ -198,7 +198,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The text of a field that SPC-5 4.3.1 calls ASCII data, fit for logs and for comparing: bytes outside of
+/// The text of a field that SPC-5 calls an ASCII data field, fit for logs and for comparing: bytes outside of
 /// 20h..7Eh become `?`, so that no control character and no broken UTF-8 gets any further. As long as the field.
 #[must_use]
 pub fn ascii(field: &[u8]) -> String {

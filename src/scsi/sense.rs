@@ -1,4 +1,4 @@
-//! Sense data (SPC-5 4.4).
+//! Sense data (SPC-5, "Sense data").
 
 use super::reader::{ParseError, ParseProblem, Reader};
 use serde::{Deserialize, Serialize};
@@ -84,8 +84,8 @@ pub enum UnitAttentionKind {
 }
 
 impl Sense {
-    /// Parses sense data of the fixed (response codes 70h, 71h; SPC-5 4.4.3) or the descriptor format (72h, 73h;
-    /// 4.4.2). 71h and 73h are deferred errors, of some earlier command: they read the same.
+    /// Parses sense data of the fixed (response codes 70h, 71h) or the descriptor format (72h, 73h). 71h and 73h are
+    /// deferred errors, of some earlier command: they read the same.
     ///
     /// ADDITIONAL SENSE CODE and its qualifier are taken both or not at all, and only if they are within ADDITIONAL
     /// SENSE LENGTH: half a code would have another meaning. Where they are not, they are zero.
@@ -186,7 +186,8 @@ impl Sense {
         }
     }
 
-    /// The text of the standard (SPC-5 table F.1) for the codes that matter here, else that of the sense key.
+    /// The text of the standard (SPC-5, "ASC and ASCQ assignments", shortened) for the codes that matter here, else
+    /// that of the sense key.
     fn text(self) -> &'static str {
         match (self.key, self.asc, self.ascq) {
             (_, 0x04, 0x00) => "not ready, cause not reportable",
@@ -236,7 +237,7 @@ impl UnitAttentionKind {
     }
 }
 
-/// Names of sense keys (SPC-5 table 48).
+/// Names of sense keys (SPC-5, "Sense key descriptions").
 fn key_text(key: u8) -> &'static str {
     match key {
         0x0 => "no sense",

@@ -1,13 +1,13 @@
-//! Asymmetric logical unit access: REPORT and SET TARGET PORT GROUPS (SPC-5 5.18, 6.36, 6.45).
+//! Asymmetric logical unit access: REPORT and SET TARGET PORT GROUPS (SPC-5 6.36, 6.45).
 //!
-//! REPORT TARGET PORT GROUPS parameter data, length only header (table 238):
+//! REPORT TARGET PORT GROUPS parameter data, length only header:
 //!
 //! ```text
 //! 0..3  RETURN DATA LENGTH, of what follows
 //! 4..   target port group descriptors
 //! ```
 //!
-//! and with the extended header (table 239):
+//! and with the extended header:
 //!
 //! ```text
 //! 0..3  RETURN DATA LENGTH
@@ -17,8 +17,8 @@
 //! 8..   target port group descriptors
 //! ```
 //!
-//! One descriptor (table 241): byte 0 PREF in bit 7 and ASYMMETRIC ACCESS STATE in bits 3..0; byte 1 what the group
-//! supports; 2..3 TARGET PORT GROUP; 4 reserved; 5 STATUS CODE; 6 vendor specific; 7 TARGET PORT COUNT; then for
+//! One target port group descriptor: byte 0 PREF in bit 7 and ASYMMETRIC ACCESS STATE in bits 3..0; byte 1 what the
+//! group supports; 2..3 TARGET PORT GROUP; 4 reserved; 5 STATUS CODE; 6 vendor specific; 7 TARGET PORT COUNT; then for
 //! each port two reserved bytes and its RELATIVE TARGET PORT IDENTIFIER.
 
 use super::reader::{ParseError, ParseProblem, Reader};
@@ -164,7 +164,7 @@ impl SupportedStates {
     }
 }
 
-/// STATUS CODE (SPC-5 table 243): who changed the state of a group last.
+/// STATUS CODE (SPC-5 6.36): who changed the state of a group last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum StatusCode {
     /// 0h: nothing to say.
@@ -361,7 +361,7 @@ pub fn set_parameter_list_length(groups: usize) -> u32 {
         .saturating_mul(4)
 }
 
-/// The parameter list of SET TARGET PORT GROUPS (SPC-5 6.45 tables 277 and 278): four reserved bytes, then for each
+/// The parameter list of SET TARGET PORT GROUPS (SPC-5 6.45): four reserved bytes, then for each
 /// group the wanted state, a reserved byte and the group number.
 #[must_use]
 pub fn set_parameter_list(groups: &[(u16, AccessState)]) -> Vec<u8> {

@@ -1,6 +1,6 @@
-//! Vital product data pages (SPC-5 7.7, SBC-4 6.6).
+//! Vital product data pages (SPC-5 and SBC-4, "Vital product data parameters").
 //!
-//! Every page begins with the same four bytes (SPC-5 table 603):
+//! Every page begins with the same four bytes:
 //!
 //! ```text
 //! 0     PERIPHERAL QUALIFIER, PERIPHERAL DEVICE TYPE
@@ -63,7 +63,7 @@ pub fn page(code: u8, data: &[u8]) -> Result<Page<'_>, ParseError> {
     })
 }
 
-/// The page codes of the Supported VPD Pages page (00h, SPC-5 7.7.16), in the order given.
+/// The page codes of the Supported VPD Pages page (00h, SPC-5), in the order given.
 ///
 /// # Errors
 /// As [`page`].
@@ -71,7 +71,7 @@ pub fn supported_pages(data: &[u8]) -> Result<Vec<u8>, ParseError> {
     Ok(page(SUPPORTED_PAGES, data)?.body.rest().to_vec())
 }
 
-/// The PRODUCT SERIAL NUMBER of the Unit Serial Number page (80h, SPC-5 7.7.19), without the blanks around it;
+/// The PRODUCT SERIAL NUMBER of the Unit Serial Number page (80h, SPC-5), without the blanks around it;
 /// unprintable bytes are `?`, and NULs at the end, with which some devices pad, are padding.
 ///
 /// # Errors
@@ -87,7 +87,7 @@ pub fn unit_serial_number(data: &[u8]) -> Result<String, ParseError> {
     Ok(text.trim().to_owned())
 }
 
-/// The Block Device Characteristics page (B1h, SBC-4 6.6.2).
+/// The Block Device Characteristics page (B1h, SBC-4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct BlockDeviceCharacteristics {
     /// MEDIUM ROTATION RATE: revolutions per minute from 0401h on; 0 is not reported, 1 does not rotate.
@@ -114,7 +114,7 @@ impl BlockDeviceCharacteristics {
     }
 }
 
-/// CODE SET (SPC-5 table 26).
+/// CODE SET (SPC-5, "Designation descriptor").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum CodeSet {
     /// 1h
@@ -147,7 +147,7 @@ impl CodeSet {
     }
 }
 
-/// ASSOCIATION (SPC-5 table 602): what a designator names.
+/// ASSOCIATION (SPC-5, "Designation descriptor"): what a designator names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Association {
     /// 00b: the addressed logical unit.
@@ -180,7 +180,7 @@ impl Association {
     }
 }
 
-/// DESIGNATOR TYPE (SPC-5 table 600).
+/// DESIGNATOR TYPE (SPC-5, "Designation descriptor").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum DesignatorType {
     /// 0h
@@ -245,7 +245,7 @@ impl DesignatorType {
     }
 }
 
-/// A designation descriptor (SPC-5 7.7.6.1 table 599).
+/// A designation descriptor (SPC-5, "Device Identification VPD page").
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Designator {
     /// PROTOCOL IDENTIFIER, where PIV says that it counts: 0 FC, 5 iSCSI, 6 SAS.
@@ -260,7 +260,7 @@ pub struct Designator {
     pub bytes: Vec<u8>,
 }
 
-/// The Device Identification page (83h, SPC-5 7.7.6).
+/// The Device Identification page (83h, SPC-5, "Device Identification VPD page").
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceIdentification {
     /// Whether there is a logical unit at all.
@@ -340,13 +340,13 @@ impl DeviceIdentification {
         self.with(Association::TargetPort)
     }
 
-    /// The TARGET PORT GROUP of the path (SPC-5 7.7.6.8).
+    /// The TARGET PORT GROUP of the path (designator type 5h).
     #[must_use]
     pub fn target_port_group(&self) -> Option<u16> {
         self.port_number(DesignatorType::TargetPortGroup)
     }
 
-    /// The RELATIVE TARGET PORT IDENTIFIER of the path (SPC-5 7.7.6.7).
+    /// The RELATIVE TARGET PORT IDENTIFIER of the path (designator type 4h).
     #[must_use]
     pub fn relative_target_port(&self) -> Option<u16> {
         self.port_number(DesignatorType::RelativeTargetPort)

@@ -1,0 +1,27 @@
+//! The Device Identification page and the identity made of it: a name that device-mapper takes, and proof of itself.
+#![no_main]
+
+use dm_psa::psa::identity::{self, Verdict};
+use dm_psa::scsi::vpd::DeviceIdentification;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    if let Ok(parsed) = DeviceIdentification::parse(data) {
+        let _ = (parsed.target_port_group(), parsed.relative_target_port());
+        let emitted = parsed.to_bytes();
+        // The page of an old Symmetrix gains a descriptor when it is emitted, and so has another length.
+        assert_eq!(
+            DeviceIdentification::parse(&emitted).map(|page| page.designators),
+            Ok(parsed.designators)
+        );
+    }
+    if let Ok((best, others)) = identity::names(data) {
+        assert_eq!(identity::prove(&best, data), Verdict::Proven);
+        for unit in others.iter().chain([&best]) {
+            assert!((1..=127).contains(&unit.device_id.len()));
+            assert_eq!(identity::safe_name(&unit.device_id), unit.device_id);
+            assert!(unit.dm_uuid().len() <= 128);
+            assert!(unit.wwid.bytes().all(|b| b.is_ascii_graphic() && b != b'/'));
+        }
+    }
+});
