@@ -117,8 +117,8 @@ impl Slot {
     /// Reads the reply of the command that is out, if the kernel has it.
     ///
     /// # Errors
-    /// What the kernel says; then the command is no longer out. A command that is still on its way is no error but
-    /// `None`.
+    /// What the kernel says; the file is of no more use then and must be closed. A command that is still on its way
+    /// is no error but `None`.
     pub(super) fn receive(&mut self, sg: &File) -> io::Result<Option<(Outcome, Vec<u8>)>> {
         if !self.out {
             return Ok(None);
@@ -142,10 +142,11 @@ impl Slot {
             ) {
                 return Ok(None);
             }
-            // sg finishes a request whose reply it fails to copy, and ENODEV means that it has none any more. In
-            // both cases this file gives nothing back any more, and sg writes to our memory only inside read()
-            // (indirect transfer: `bio_uncopy_user` in the reader's context).
-            self.out = false;
+            // ENODEV and ENXIO: the device is detached and no command of this file is left. After any other failure
+            // the command may be out still, and the memory stays the kernel's for good.
+            if Outcome::from_errno(error.raw_os_error().unwrap_or(0)) == Outcome::Gone {
+                self.out = false;
+            }
             return Err(error);
         }
         self.out = false;
@@ -170,8 +171,8 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        // What the kernel may still write to is never freed; that happens only if a thread ends by a panic or the
-        // transport is dropped under a command.
+        // What the kernel may still write to is never freed; that happens only if a thread ends under a command or
+        // the kernel refuses to give a reply out.
         if !self.out {
             // SAFETY: the pointer is from Box::into_raw, this is the only place that frees it, and no command is
             // out.

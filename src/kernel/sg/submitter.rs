@@ -270,6 +270,7 @@ impl Submitter {
             return Ok(());
         };
         let path = node.path;
+        let mut broken = hung_up;
         let (outcome, data) = match node.slot.receive(&node.file) {
             Ok(Some(reply)) => reply,
             Ok(None) if !hung_up => return Ok(()),
@@ -287,10 +288,13 @@ impl Submitter {
                 let ended = self.desk.book().not_sent(path, Outcome::Gone);
                 return ended.map_or(Ok(()), |examination| self.answer(examination));
             }
-            Err(error) => (outcome_of(&error), Vec::new()),
+            Err(error) => {
+                broken = true;
+                (outcome_of(&error), Vec::new())
+            }
         };
         let zombie = node.zombie;
-        if zombie || hung_up || outcome == Outcome::Gone {
+        if zombie || broken {
             self.close(index);
         }
         if zombie {
