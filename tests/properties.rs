@@ -550,7 +550,9 @@ fn of_unit(
         }
         if let Some(path) = member
             && unit_of(kernel, path) != Some(unit)
-            && kernel.disk(path).is_some_and(|disk| disk.link() == Link::Up)
+            && kernel
+                .disk(path)
+                .is_some_and(|disk| disk.link() == Link::Up)
             && active[dev]
         {
             wrong.push(format!("{name}: {path} leads elsewhere and is in use"));
@@ -699,4 +701,3 @@ proptest! {
         }
     }
 }
-

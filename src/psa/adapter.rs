@@ -139,13 +139,15 @@ pub fn runtime_name(memory: &mut Memory, facts: &PathFacts) -> (RuntimeName, boo
     // targets of one initiator differ: host, channel and target number say nothing.
     let target = if facts.transport == Transport::Iscsi {
         let free = first_free(adapter.targets.values().copied());
-        *adapter
-            .targets
-            .entry(facts.target.identifier.clone())
-            .or_insert_with(|| {
-                learned = true;
-                free
-            })
+        // Two sessions to one portal group differ in the portal only.
+        let port = match &facts.target.portal {
+            Some(portal) => format!("{} {portal}", facts.target.identifier),
+            None => facts.target.identifier.clone(),
+        };
+        *adapter.targets.entry(port).or_insert_with(|| {
+            learned = true;
+            free
+        })
     } else {
         facts.hctl.target
     };

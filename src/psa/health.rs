@@ -69,12 +69,26 @@ impl World {
             self.path_due(id);
             return;
         }
+        self.refresh_if_down(id);
         self.judge(id);
         self.mark_dirty(id);
         if again {
             self.path_due(id)
         } else {
             self.schedule_next(id)
+        }
+    }
+
+    /// The return of a link or of a session is announced by no event on some transports (FCoE, and the end of
+    /// fast_io_fail and recovery_tmo on all): what sysfs says of a path is read again with its checks while it is down.
+    fn refresh_if_down(&mut self, id: Hctl) {
+        let Some(path) = self.paths.get(&id) else {
+            return;
+        };
+        let port = path.facts.target.port_state.as_deref();
+        let up = matches!(port, None | Some("Online" | "LOGGED_IN"));
+        if path.link != Link::Up || !up || path.facts.device_state != "running" {
+            self.actions.push(super::action::Action::RefreshFacts(id));
         }
     }
 

@@ -51,6 +51,8 @@ J
         done
     } >$LAB_FIO/job
     map_path "$1"
+    # udev makes the node, some time after the map.
+    wait_for 30 test -b "$REPLY" || lab_die "no $REPLY"
     FIO_STAT=/sys/block/$(basename "$(readlink -f "$REPLY")")/stat
     map_writes
     FIO_BEFORE=$REPLY
