@@ -667,7 +667,8 @@ proptest! {
         for entry in run.sim.journal.iter().skip(mark) {
             for action in &entry.actions {
                 let idle = match action {
-                    Action::Examine { .. } => true,
+                    // What is down is checked, and looked at in sysfs as well.
+                    Action::Examine { .. } | Action::RefreshFacts(_) => true,
                     Action::Map { steps, .. } => steps.iter().all(|step| *step == MapStep::Observe),
                     _ => false,
                 };
