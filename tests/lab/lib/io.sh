@@ -52,7 +52,9 @@ J
     } >$LAB_FIO/job
     map_path "$1"
     # udev makes the node, some time after the map.
-    wait_for 30 test -b "$REPLY" || lab_die "no $REPLY"
+    local node=$REPLY
+    wait_for 30 test -b "$node" || lab_die "no $node"
+    REPLY=$node # sleeping in wait_for reads into it
     FIO_STAT=/sys/block/$(basename "$(readlink -f "$REPLY")")/stat
     map_writes
     FIO_BEFORE=$REPLY

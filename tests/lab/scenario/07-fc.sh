@@ -9,7 +9,7 @@ check "a map appears" wait_for 20 test -b "/dev/mapper/$naa"
 check "it settles" wait_for 20 agent_quiet
 check_eq "four paths" 4 "$(psactl core path list -d "$naa" --formatter=json | jq length)"
 check_eq "four adapters" 4 "$(psactl core adapter list --formatter=json | jq length)"
-check "UIDs are made of port names" sh -c "psactl core path list -d $naa | grep -q '^fc\.[0-9a-f]*:[0-9a-f]*-fc\.'"
+check "UIDs are made of port names" sh -c "psactl core path list -d $naa | grep -q '^fcoe\.[0-9a-f]*:[0-9a-f]*-fcoe\.'"
 check "the state of the remote port is shown" sh -c "psactl core path list -d $naa | grep -q 'State=Online'"
 psactl core adapter list
 dm_loads_start
