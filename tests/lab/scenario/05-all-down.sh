@@ -16,9 +16,12 @@ check "all paths are failed" wait_for 10 map_no_active "$naa"
 check "the map queues" map_queues "$naa"
 check "psactl calls it dead and still answers" json_has "storage core device list -d $naa" '.[0].Status == "dead"'
 sleep_ms 1500
+dm_messages_start
 path_up 3
+probe_mark
 check "the first path back is taken at once" wait_for 3 map_some_active "$naa"
-check_le "within a second (ms)" 1000 "$LAB_WAITED"
+probe_after first dm_message
+check_le "within a second (ms)" 1000 "$REPLY"
 path_up all
 check "all are back" wait_for 5 map_all_active "$naa"
 check "0 errors" fio_verify_stop
