@@ -72,12 +72,21 @@ fn not_found(subject: &str) -> ApiError {
     }
 }
 
+/// A device by any of its names, or by any name of one of its paths.
+fn device_named<'a>(world: &'a World, name: &str) -> Result<&'a Device, ApiError> {
+    let by_path = || world.device_of(world.find_path(name)?);
+    world
+        .find_device(name)
+        .or_else(by_path)
+        .ok_or_else(|| not_found(name))
+}
+
 fn devices<'a>(
     world: &'a World,
     wanted: Option<&str>,
 ) -> Result<impl Iterator<Item = &'a Device> + use<'a>, ApiError> {
     let mut found: Vec<&Device> = match wanted {
-        Some(name) => vec![world.find_device(name).ok_or_else(|| not_found(name))?],
+        Some(name) => vec![device_named(world, name)?],
         None => world.devices().collect(),
     };
     found.sort_by(|a, b| a.id.cmp(&b.id));
@@ -90,7 +99,7 @@ fn paths<'a>(
     path: Option<&str>,
 ) -> Result<Vec<(&'a Hctl, &'a Path)>, ApiError> {
     let device = match device {
-        Some(name) => Some(world.find_device(name).ok_or_else(|| not_found(name))?),
+        Some(name) => Some(device_named(world, name)?),
         None => None,
     };
     let one = match path {
