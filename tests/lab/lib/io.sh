@@ -53,7 +53,7 @@ J
     map_path "$1"
     # udev makes the node, some time after the map.
     local node=$REPLY
-    wait_for 30 test -b "$node" || lab_die "no $node"
+    wait_for 90 test -b "$node" || lab_die "no $node"
     REPLY=$node # sleeping in wait_for reads into it
     FIO_STAT=/sys/block/$(basename "$(readlink -f "$REPLY")")/stat
     map_writes

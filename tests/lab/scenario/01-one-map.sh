@@ -6,7 +6,7 @@ lio_loop --lus 1 --groups '1:ao:1,2 2:ano:3,4'
 naa=$(lu_naa 1)
 dm_loads_start
 agent_start
-check "a map appears" wait_for 10 test -b "/dev/mapper/$naa"
+check "a map appears" wait_for 60 test -b "/dev/mapper/$naa"
 check "it settles" wait_for 10 agent_quiet
 check_eq "it was loaded once" 1 "$(dm_loads_count)"
 check_eq "there is no other map" "$naa" "$(dmsetup ls --target multipath | cut -f1)"
@@ -17,7 +17,7 @@ dev() { cat "/sys/block/$(path_dev "$1" 1)/dev"; }
 check_eq "the optimized paths are in the first group" "$(printf '%s\n' "$(dev 1)" "$(dev 2)" | sort -t: -k2n | xargs)" \
     "$(map_group "$naa" 1)"
 check_eq "lsblk calls it a multipath map" mpath "$(lsblk -dno TYPE "/dev/mapper/$naa")"
-check "dm-uuid-mpath link" wait_for 10 test -b "/dev/disk/by-id/dm-uuid-mpath-$(lu_wwid 1)"
+check "dm-uuid-mpath link" wait_for 60 test -b "/dev/disk/by-id/dm-uuid-mpath-$(lu_wwid 1)"
 check "wwn link leads to the map" wait_for 10 link_is "/dev/disk/by-id/wwn-0x${naa#naa.}" "/dev/mapper/$naa"
 
 note "psactl"

@@ -8,7 +8,7 @@ check "eight maps appear" wait_for 30 maps_are 8
 check "they settle" wait_for 10 agent_quiet
 for lu in 1 2 3 4 5 6 7 8; do
     naa=$(lu_naa $lu)
-    wait_for 20 test -b "/dev/mapper/$naa"
+    wait_for 90 test -b "/dev/mapper/$naa"
     check "LU $lu can be read" disk_reads "mapper/$naa"
     # Standby is disabled: the kernel must not prefer it to the non-optimized group.
     check_eq "LU $lu: three groups, the optimized one in use" "A:AA E:AA" "$(map_letters "$naa" | cut -d' ' -f1,2)"

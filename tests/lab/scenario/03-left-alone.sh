@@ -13,7 +13,7 @@ mkfs.ext4 -qF "/dev/$mounted"
 mkdir -p /mnt/lab && mount "/dev/$mounted" /mnt/lab
 dmsetup create other --table "0 $(<"/sys/block/$held/size") linear /dev/$held 0"
 agent_start
-check "the LU that nobody uses gets a map" wait_for 10 test -b "/dev/mapper/$(lu_naa 3)"
+check "the LU that nobody uses gets a map" wait_for 60 test -b "/dev/mapper/$(lu_naa 3)"
 check "the rest settles" wait_for 10 agent_quiet
 check_eq "there is no other map" "$(lu_naa 3)" "$(dmsetup ls --target multipath | cut -f1)"
 check "the local disk is explained" explains "$local_disk" "left alone: a local disk" VMW_SATP_LOCAL
@@ -26,4 +26,4 @@ check "udev does not call the local disk a path" udev_property "$local_disk" DM_
 
 note "the disk is no longer used: it is taken"
 umount /mnt/lab
-check "a map for the LU that was mounted" wait_for 20 test -b "/dev/mapper/$(lu_naa 1)"
+check "a map for the LU that was mounted" wait_for 90 test -b "/dev/mapper/$(lu_naa 1)"

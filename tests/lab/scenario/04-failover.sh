@@ -26,7 +26,7 @@ note "multipathd first: its longest stall is the one to match"
 peer_multipathd_start
 check "multipathd makes its map" wait_for 60 map_exists
 peer=$(dmsetup ls --target multipath | cut -f1 | head -1)
-wait_for 20 test -b "/dev/mapper/$peer"
+wait_for 90 test -b "/dev/mapper/$peer"
 fio_verify_start "$peer"
 worst=0 late=0
 for ((i = 0; i < rounds; i++)); do cycle "$peer"; done

@@ -6,7 +6,7 @@ agent_setting 'apd_timeout_ms = 6000'
 lio_loop --lus 1 --groups '1:ao:1,2 2:ano:3,4'
 naa=$(lu_naa 1)
 agent_start
-check "a map appears" wait_for 10 test -b "/dev/mapper/$naa"
+check "a map appears" wait_for 60 test -b "/dev/mapper/$naa"
 check "it settles" wait_for 10 agent_quiet
 
 note "back before the time is over"

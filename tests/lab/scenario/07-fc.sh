@@ -5,7 +5,7 @@
 lio_fc --lus 1 --groups '1:ao:1,2 2:ano:3,4'
 naa=$(lu_naa 1)
 agent_start
-check "a map appears" wait_for 20 test -b "/dev/mapper/$naa"
+check "a map appears" wait_for 90 test -b "/dev/mapper/$naa"
 check "it settles" wait_for 20 agent_quiet
 check_eq "four paths" 4 "$(psactl core path list -d "$naa" --formatter=json | jq length)"
 check_eq "four adapters" 4 "$(psactl core adapter list --formatter=json | jq length)"

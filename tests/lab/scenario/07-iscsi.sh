@@ -7,7 +7,7 @@ naa=$(lu_naa 1)
 agent_start
 check "maps appear" wait_for 20 maps_are 2
 check "they settle" wait_for 20 agent_quiet
-check "they have nodes" wait_for 20 test -b "/dev/mapper/$naa"
+check "they have nodes" wait_for 90 test -b "/dev/mapper/$naa"
 check_eq "all sessions are paths of one software adapter" 1 "$(psactl core adapter list --formatter=json | jq length)"
 check_eq "the transport is iscsi" iscsi "$(psactl core path list -d "$naa" --formatter=json | jq -r 'map(.Transport) | unique | join(",")')"
 check_eq "four runtime names" 4 "$(psactl core path list -d "$naa" --formatter=json | jq -r '.[]."Runtime Name"' | sort -u | wc -l)"

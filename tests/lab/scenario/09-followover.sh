@@ -24,7 +24,7 @@ note "multipathd with checks every 2 s"
 peer_multipathd_start 2
 check "multipathd makes its map" wait_for 60 map_exists
 peer=$(dmsetup ls --target multipath | cut -f1 | head -1)
-wait_for 20 test -b "/dev/mapper/$peer"
+wait_for 90 test -b "/dev/mapper/$peer"
 fio_verify_start "$peer"
 stpg_count_start
 took=0
@@ -38,7 +38,7 @@ note "dm-psa"
 # The array as it was: B optimized, by the array's own doing.
 alua_set 1 ano; alua_set 2 ao
 agent_start
-check "a map appears" wait_for 10 test -b "/dev/mapper/$naa"
+check "a map appears" wait_for 60 test -b "/dev/mapper/$naa"
 check "it settles" wait_for 10 agent_quiet
 fio_verify_start "$naa"
 stpg_count_start
@@ -59,7 +59,7 @@ alua_set 2 ano; alua_set 1 ao
 agent_stop
 dmsetup remove "$naa"
 agent_start
-check "a map appears" wait_for 10 test -b "/dev/mapper/$naa"
+check "a map appears" wait_for 60 test -b "/dev/mapper/$naa"
 fio_verify_start "$naa"
 sleep_ms 2000
 check "0 errors" fio_verify_stop

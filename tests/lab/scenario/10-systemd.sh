@@ -11,8 +11,8 @@ systemctl start dm-psa.service
 check_eq "the unit is active once it said so" active "$(systemctl is-active dm-psa.service)"
 check "maps appear" wait_for 20 maps_are 2
 check "they settle" wait_for 20 agent_quiet
-check "the map has its node" wait_for 20 test -b "/dev/mapper/$naa"
-check "the map has its dm-uuid link" wait_for 20 test -b "/dev/disk/by-id/dm-uuid-mpath-$(lu_wwid 1)"
+check "the map has its node" wait_for 90 test -b "/dev/mapper/$naa"
+check "the map has its dm-uuid link" wait_for 90 test -b "/dev/disk/by-id/dm-uuid-mpath-$(lu_wwid 1)"
 disk=$(path_dev 1 1)
 check "a path is marked for udev" wait_for 20 udev_property "$disk" DM_MULTIPATH_DEVICE_PATH 1
 check "as a member of a multipath device" udev_property "$disk" ID_FS_TYPE mpath_member

@@ -10,7 +10,7 @@ check "maps appear" wait_for 20 maps_are 3
 check "they settle" wait_for 20 agent_quiet
 a=$(scsi_debug_path 1 0) b=$(scsi_debug_path 2 0)
 map=$(psactl nmp device list -d "$a" --formatter=json | jq -r '.[0]."Device Mapper Name"')
-check "the map has its node" wait_for 20 test -b "/dev/mapper/$naa"
+check "the map has its node" wait_for 90 test -b "/dev/mapper/$naa"
 fio_verify_start "$naa"
 
 if [ -e "/sys/kernel/debug/scsi_debug/$(path_hctl "$a")/error" ]; then
