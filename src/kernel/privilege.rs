@@ -18,12 +18,14 @@ const NEVER: &str = "-1000";
 ///
 /// - Memory is locked as it is touched, now and later (`mlockall`): a page that has to come back from a swap device
 ///   behind a dead path would never come. `MCL_ONFAULT` keeps what is mapped but never used out of memory.
+/// - One heap serves all threads: else glibc reserves, and the kernel counts as locked, 64 MiB for every one of them.
 /// - The kernel's memory killer leaves the process alone (`oom_score_adj`).
 /// - New files may be written by the owner only (`umask` 022).
 #[must_use]
 pub fn prepare() -> Vec<Notice> {
     umask(Mode::S_IWGRP | Mode::S_IWOTH);
     let mut notices = Vec::new();
+    one_heap();
     if let Err(errno) = lock_memory() {
         notices.push(notice("MEMORY_NOT_LOCKED", "mlockall", &errno.into()));
     }
@@ -32,6 +34,15 @@ pub fn prepare() -> Vec<Notice> {
     }
     notices
 }
+
+#[cfg(target_env = "gnu")]
+fn one_heap() {
+    // SAFETY: two integers go in and nothing else is touched; a refusal (0) changes nothing.
+    unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
+}
+
+#[cfg(not(target_env = "gnu"))]
+fn one_heap() {}
 
 fn lock_memory() -> nix::Result<()> {
     let all = MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE;

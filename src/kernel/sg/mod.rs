@@ -38,6 +38,8 @@ use submitter::{Clock, Desk, Submitter};
 
 /// How often threads are looked after that may sleep in `write()`.
 const WATCH: Duration = Duration::from_secs(1);
+/// The agent locks its memory, stacks too.
+const STACK: usize = 256 * 1024;
 
 /// Sends commands down paths.
 #[derive(Debug)]
@@ -129,12 +131,14 @@ impl Transport {
         let submitter = Submitter::new(Arc::clone(&desk), shared.results.clone(), shared.clock)?;
         thread::Builder::new()
             .name(format!("sg-host{host}"))
+            .stack_size(STACK)
             .spawn(move || submitter.run())?;
         hosts.desks.insert(host, Arc::clone(&desk));
         if !hosts.watched {
             let shared = Arc::downgrade(shared);
             thread::Builder::new()
                 .name("sg-watch".to_owned())
+                .stack_size(STACK)
                 .spawn(move || watch(&shared))?;
             hosts.watched = true;
         }
