@@ -706,30 +706,6 @@ fn the_socket_is_made_replaced_and_never_stolen() {
     assert_eq!(std::fs::read(&path).unwrap(), b"a file");
 }
 
-#[test]
-fn a_passed_socket_is_served() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("socket");
-    let passed = UnixListener::bind(&path).unwrap();
-    let listener = Listener::passed(passed.into()).unwrap();
-    let server = Server::start(listener, Box::new(Fake), Limits::default()).unwrap();
-    let mut client = Client::connect(&path, Duration::from_secs(5)).unwrap();
-    assert_eq!(client.call(&ListAdapters {}).unwrap().adapters, [adapter()]);
-    drop(server);
-    // It is the service manager's file.
-    assert!(path.exists());
-    let (one, _other) = UnixStream::pair().unwrap();
-    assert!(matches!(
-        Listener::passed(one.into()),
-        Err(ListenError::NotListening)
-    ));
-    let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    assert!(matches!(
-        Listener::passed(tcp.into()),
-        Err(ListenError::NotListening)
-    ));
-}
-
 // ---- any bytes ----------------------------------------------------------------------------------------------
 
 proptest! {

@@ -2,20 +2,18 @@
 
 use super::client::open;
 use nix::errno::Errno;
-use nix::sys::socket::{getsockopt, sockopt};
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// A listening socket; one that was made here takes its file away when it goes.
+/// A listening socket; it takes its file away when it goes.
 #[derive(Debug)]
 pub struct Listener {
     pub(super) socket: UnixListener,
-    path: Option<PathBuf>,
+    path: PathBuf,
 }
 
 /// Why there is no socket to listen on.
@@ -27,9 +25,6 @@ pub enum ListenError {
     /// Something that is no socket is in the way.
     #[error("{} exists and is not a socket; move it away", .0.display())]
     NotASocket(PathBuf),
-    /// What was passed is not a listening UNIX stream socket.
-    #[error("the socket passed by the service manager is not a listening UNIX stream socket")]
-    NotListening,
     /// The kernel refused.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
@@ -73,34 +68,18 @@ impl Listener {
         .map_err(failed("listen on"))?;
         let listener = Listener {
             socket,
-            path: Some(path.to_owned()),
+            path: path.to_owned(),
         };
         fs::set_permissions(path, Permissions::from_mode(0o666))
             .map_err(failed("set the mode of"))?;
         Ok(listener)
     }
-
-    /// Listens on a socket that the service manager made (`LISTEN_FDS`); its file is the manager's.
-    ///
-    /// # Errors
-    /// [`ListenError::NotListening`].
-    pub fn passed(socket: OwnedFd) -> Result<Listener, ListenError> {
-        let listening = getsockopt(&socket, sockopt::AcceptConn).unwrap_or(false);
-        let socket = UnixListener::from(socket);
-        // `local_addr` fails on a socket of another family.
-        if !listening || socket.local_addr().is_err() {
-            return Err(ListenError::NotListening);
-        }
-        Ok(Listener { socket, path: None })
-    }
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Some(path) = &self.path {
-            // A file that is already gone is as good.
-            let _ = fs::remove_file(path);
-        }
+        // A file that is already gone is as good.
+        let _ = fs::remove_file(&self.path);
     }
 }
 
