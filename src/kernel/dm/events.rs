@@ -25,8 +25,8 @@ use std::time::{Duration, Instant};
 
 /// From an event to the look at all maps; events within it share one look.
 const SETTLE: Duration = Duration::from_secs(1);
-/// Without any event.
-const NOW_AND_THEN: Duration = Duration::from_secs(30);
+/// Without any event: a map that somebody suspended stops I/O for that long.
+const NOW_AND_THEN: Duration = Duration::from_secs(10);
 /// Looks at all maps may take up to this part of the time: 1 in 20.
 const SHARE: u32 = 20;
 /// After the kernel refused to list or arm.
