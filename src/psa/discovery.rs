@@ -119,16 +119,15 @@ impl World {
             }
             self.actions.push(Action::ForgetOwner(dev));
         }
+        let device = path.device.as_ref().and_then(|wwid| self.devices.get(wwid));
+        let device_id = device.map(|device| device.id.clone());
         self.leave(id, path.device.as_deref());
-        if path.device.is_some() {
+        if let Some(device_id) = device_id {
             self.notify(
                 Severity::Warning,
                 "PATH_REMOVED",
                 path.name.to_string(),
-                &[
-                    ("device", path.device.as_deref().unwrap_or("")),
-                    ("hctl", &id.to_string()),
-                ],
+                &[("device", &device_id), ("hctl", &id.to_string())],
             );
         }
     }
@@ -317,12 +316,13 @@ impl World {
                 match path.identity {
                     Identity::Unknown => self.nameless(id, why),
                     Identity::Nameless(_) => path.reprove = false,
-                    _ => {}
+                    _ => self.unproven(id, why),
                 }
                 return;
             }
         };
         path.reprove = false;
+        path.proof_problem = None;
         let expected = match &path.identity {
             Identity::Assumed(wwid) => Some(wwid.clone()),
             Identity::Proven(before) | Identity::Stale(before) => Some(before.wwid.clone()),
@@ -349,6 +349,29 @@ impl World {
         }
         let (wwid, device_id) = (unit.wwid.clone(), unit.device_id.clone());
         self.join(id, &wwid, &device_id, Some(unit));
+    }
+
+    /// The unit was known and does not say who it is now.
+    fn unproven(&mut self, id: Hctl, why: String) {
+        let Some(path) = self.paths.get_mut(&id) else {
+            return;
+        };
+        if path.proof_problem.as_ref() == Some(&why) {
+            return;
+        }
+        path.proof_problem = Some(why.clone());
+        let effect = if matches!(path.identity, Identity::Proven(_)) {
+            "it stays in use: only another identity is a reason to end that"
+        } else {
+            "it carries no I/O until it proves to be the same logical unit"
+        };
+        let name = path.name.to_string();
+        self.notify(
+            Severity::Warning,
+            "PATH_UNPROVEN",
+            name,
+            &[("reason", &why), ("effect", effect)],
+        );
     }
 
     /// The logical unit does not name itself: it is listed, and never stacked.

@@ -54,7 +54,7 @@ impl World {
         }
         vec![
             ("Path", address),
-            ("Identity", vec![identity_line(&path.identity)]),
+            ("Identity", identity_lines(path)),
             (
                 "Claim rules",
                 path.claim.as_ref().map_or_else(
@@ -68,10 +68,20 @@ impl World {
 
     fn state_lines(&self, path: &Path) -> Vec<String> {
         let mut lines = vec![state_line(path, self.now)];
-        if path.facts.device_state != "running" {
+        match path.facts.device_state.as_str() {
+            "running" => {}
+            // Nobody but an administrator brings such a device back: a probe that hangs again would have the error
+            // handling stop every device of the host once more.
+            "offline" => lines.push(format!(
+                "the kernel's error handling gave it up (state `offline`): when it is mended, \
+                 echo running > /sys/bus/scsi/devices/{}/state",
+                path.facts.hctl
+            )),
+            other => lines.push(format!("the kernel holds it as `{other}`")),
+        }
+        if let Some(why) = &path.report_problem {
             lines.push(format!(
-                "the kernel holds it as `{}`",
-                path.facts.device_state
+                "its report of the target port groups cannot be read: {why}"
             ));
         }
         if path.hold_until > self.now {
@@ -212,6 +222,14 @@ fn state_line(path: &Path, now: Millis) -> String {
         path.state().as_str(),
         now.since(path.since).0.checked_div(1000).unwrap_or(0)
     )
+}
+
+fn identity_lines(path: &Path) -> Vec<String> {
+    let problem = path.proof_problem.iter();
+    let problem = problem.map(|why| format!("asked again, it does not say who it is: {why}"));
+    std::iter::once(identity_line(&path.identity))
+        .chain(problem)
+        .collect()
 }
 
 fn identity_line(identity: &Identity) -> String {

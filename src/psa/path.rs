@@ -227,6 +227,8 @@ pub struct Path {
     pub short_header: bool,
     /// Why the states of the port groups could not be read through it last; told once.
     pub report_problem: Option<String>,
+    /// Why VPD page 83h, asked again, said nothing about who the logical unit is.
+    pub proof_problem: Option<String>,
     /// The next check is to ask for the states of the port groups whatever path usually does.
     pub ask_groups: bool,
     /// The kernel failed the path at this time; only an examination sent later clears it.
@@ -270,6 +272,7 @@ impl Path {
             ask_groups: false,
             short_header: false,
             report_problem: None,
+            proof_problem: None,
             suspect_since: None,
             failed_since: None,
             relapses: 0,
