@@ -9,7 +9,8 @@ agent_start
 check "maps appear" wait_for 20 maps_are 3
 check "they settle" wait_for 20 agent_quiet
 a=$(scsi_debug_path 1 0) b=$(scsi_debug_path 2 0)
-map=$(psactl nmp device list -d "$a" --formatter=json | jq -r '.[0]."Device Mapper Name"')
+map_name() { psactl nmp device list -d "$1" --formatter=json | jq -r '.[0]."Device Mapper Name"'; }
+map=$(map_name "$a")
 check "the map has its node" wait_for 90 test -b "/dev/mapper/$naa"
 fio_verify_start "$naa"
 
@@ -30,12 +31,53 @@ if [ -e "/sys/kernel/debug/scsi_debug/$(path_hctl "$a")/error" ]; then
     check "the other devices are checked on time" json_has "nmp path list -d $naa" 'all(.[]; ."Group State" | startswith("active"))'
     error_clear "$b" 0 0
     error_clear "$b" 3 ff
-    check "it recovers" wait_for 90 map_all_active "$map"
+    check "it answers again" wait_for 90 explains "$b" "standby ("
+
+    note "the kernel holds a path as offline, as its error handling does with one that it gives up"
+    hctl=$(path_hctl "$a")
+    echo offline >"/sys/block/$a/device/state"
+    check "it is told, with the way back" wait_for 15 explains "$a" "dead" "echo running > /sys/bus/scsi/devices/$hctl/state"
+    echo running >"/sys/bus/scsi/devices/$hctl/state"
+    check "it recovers" wait_for 15 map_all_active "$map"
+
+    note "one path refuses REPORT TARGET PORT GROUPS, in either form"
+    error_inject "$a" 2 100 a3 0 0 2 5 20 0
+    echo offline >"/sys/block/$a/device/state"
+    check "(it is down for a moment)" wait_for 15 explains "$a" "dead"
+    echo running >"/sys/block/$a/device/state"
+    check "it is told as such" wait_for 15 explains "$a" "5/20/00"
+    error_clear "$a" 2 a3
+    check "it is as before" wait_for 15 map_all_active "$map"
+
+    note "one path refuses VPD page 83h"
+    error_inject "$a" 2 100 12 0 0 2 5 24 0
+    echo offline >"/sys/block/$a/device/state"
+    check "(it is down for a moment)" wait_for 15 explains "$a" "dead"
+    echo running >"/sys/block/$a/device/state"
+    check "it is told as such" wait_for 15 explains "$a" "5/24/00"
+    check "it is not used: nobody knows what it is" map_some_failed "$map"
+    error_clear "$a" 2 12
+    check "it is back when it says who it is" wait_for 15 map_all_active "$map"
 else
     note "this kernel's scsi_debug injects no errors: left out"
 fi
 
-note "RTPG is refused or cut"
+note "somebody holds the disks where nothing shows it: the kernel refuses the table"
+c=$(scsi_debug_path 1 1) d=$(scsi_debug_path 2 1)
+other=$(map_name "$c")
+agent_stop
+dmsetup remove --retry "$other"
+python3 -c 'import os, sys, time
+for disk in sys.argv[1:]: os.open("/dev/" + disk, os.O_RDONLY | os.O_EXCL)
+time.sleep(3600)' "$c" "$d" &
+holder=$!
+sleep 1
+agent_start
+check "the refusal is told, with its reason" wait_for 20 explains "$c" "opened exclusively by another program"
+check "the other maps are as they were" map_all_active "$map"
+kill $holder
+check "the map is made as soon as they are free" wait_for 70 dmsetup info "$other"
+
 note "a disk vanishes at once"
 for ((i = 0; i < 5; i++)); do
     hctl=$(path_hctl "$b")
@@ -49,7 +91,7 @@ check "and uses them" wait_for 20 map_all_active "$map"
 
 note "somebody else meddles with the map"
 dmsetup suspend --noflush "$map"
-check "a suspended map is resumed" wait_for 10 not sh -c "dmsetup info -c --noheadings -o suspended $map | grep -qi suspended"
+check "a suspended map is resumed" wait_for 15 not sh -c "dmsetup info -c --noheadings -o suspended $map | grep -qi suspended"
 dmsetup message "$map" 0 "fail_path $(<"/sys/block/$a/dev")"
 check "a path that was failed by hand is checked and used again" wait_for 10 map_all_active "$map"
 dmsetup message "$map" 0 fail_if_no_path
