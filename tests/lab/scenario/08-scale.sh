@@ -9,7 +9,7 @@ udevadm control --reload
 scsi_debug_array --hosts 4 --luns "$lus"
 
 cpu_ms() { local s; read -r -a s <"/proc/$1/stat"; REPLY=$(((s[13] + s[14]) * 1000 / $(getconf CLK_TCK))); }
-memory() { awk '/VmRSS|VmLck/{printf "%s %d MB  ", $1, $2 / 1024}' "/proc/$1/status"; }
+memory() { awk '/VmRSS|VmLck/{printf "%s %d MB ", $1, $2 / 1024}' "/proc/$1/status"; }
 
 note "dm-psa"
 now_ms t0
@@ -19,7 +19,8 @@ now_ms t1
 check "they settle" wait_for 60 agent_quiet
 now_ms t2
 ours=$((t1 - t0))
-note "dm-psa: all maps after $ours ms, settled after $((t2 - t0)) ms, $(memory "$AGENT_PID")"
+ours_memory=$(memory "$AGENT_PID")
+note "dm-psa: all maps after $ours ms, settled after $((t2 - t0)) ms"
 check_eq "as many maps as LUs" "$lus" "$(dmsetup ls --target multipath | wc -l)"
 # Hosts 1 and 4 report optimized, 2 non-optimized, 3 standby.
 right=0 wrong=''
@@ -58,13 +59,16 @@ wait_for 240 peer_maps "$lus" || true
 now_ms t1
 theirs=$((t1 - t0))
 wait_for 60 peer_answers || true
-note "multipathd: all maps after $theirs ms, $(memory "$PEER_PID")"
+theirs_memory=$(memory "$PEER_PID")
+note "multipathd: all maps after $theirs ms"
 sleep_ms 10000
 cpu_ms "$PEER_PID"; c0=$REPLY
 sleep_ms 30000
 cpu_ms "$PEER_PID"; c1=$REPLY
 theirs_cpu=$((c1 - c0))
 note "multipathd: $theirs_cpu ms of CPU in 30 s of checks"
-note "report ($lus LUs x 4 paths)      dm-psa  multipathd"
-note "  start until all maps, ms       $ours  $theirs"
-note "  CPU in 30 s of checks, ms      $ours_cpu  $theirs_cpu"
+# multipathd checks a healthy path every 5 s at first and every 20 s in the end, dm-psa every 5 s.
+note "report ($lus LUs x 4 paths)      dm-psa | multipathd"
+note "  start until all maps, ms       $ours | $theirs"
+note "  CPU in 30 s of checks, ms      $ours_cpu | $theirs_cpu"
+note "  memory                         $ours_memory| $theirs_memory"
