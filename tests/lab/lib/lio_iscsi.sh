@@ -3,7 +3,7 @@
 # LIO over iSCSI, target and initiator in one kernel, over the loopback
 # interface. One target; each port is a portal group (TPG) of it, with one or
 # more portals; the host has one session per portal. iscsid runs, so a lost
-# session is logged in again.
+# session is logged in again. Each port has an address of its own, 10.99.0.PORT.
 #
 #   lio_iscsi [ARRAY OPTION...] [--portals N] [--recovery S]
 #
@@ -41,15 +41,21 @@ node.session.scan = auto
 C
     # It must run first: iscsiadm asks it where the settings above are, and
     # silently takes the built-in ones if the socket unit has yet to start it.
-    if under_systemd; then systemctl start iscsid.service; else pidof iscsid >/dev/null || iscsid; fi
+    if under_systemd; then systemctl start iscsid.service; else pidof iscsid >/dev/null || iscsid_start; fi
     for port in $LAB_PORTS; do
         for ((n = 1; n <= LAB_PORTALS; n++)); do iscsi_login "$port" "$n" || lab_die "no iSCSI session to port $port"; done
     done
     lab_settle
 }
 
+iscsid_start() {
+    iscsid -f -d 2 >/run/lab/iscsid.log 2>&1 &
+    sleep 1
+}
+
 # iscsi_portal PORT N: the TCP port of the N-th portal, in REPLY
 iscsi_portal() { REPLY=$((3259 + ($1 - 1) * LAB_PORTALS + $2)); }
+iscsi_address() { ip address "$2" "10.99.0.$1/32" dev lo; } # PORT add|del
 iscsi_tpg() { REPLY=$LAB_TARGET/iscsi/$LAB_IQN/tpgt_$1; }
 iscsi_lun_map() { lun_map "$@"; }
 iscsi_lun_unmap() { lun_unmap "$1" "$2"; }
@@ -59,9 +65,10 @@ iscsi_port_add() {
     iscsi_tpg "$1"
     t=$REPLY
     mkdir -p "$t"
+    iscsi_address "$1" add 2>/dev/null
     for ((n = 1; n <= LAB_PORTALS; n++)); do
         iscsi_portal "$1" "$n"
-        mkdir "$t/np/127.0.0.1:$REPLY"
+        mkdir "$t/np/10.99.0.$1:$REPLY"
     done
     echo 0 >"$t/attrib/authentication"
     echo 1 >"$t/attrib/generate_node_acls"
@@ -83,17 +90,18 @@ iscsi_port_remove() {
 
 iscsi_login() {
     iscsi_portal "$1" "$2"
-    local node=(iscsiadm -m node -T "$LAB_IQN" -p "127.0.0.1:$REPLY,$1")
+    local node=(iscsiadm -m node -T "$LAB_IQN" -p "10.99.0.$1:$REPLY,$1")
     "${node[@]}" -o new >/dev/null && "${node[@]}" --login >/dev/null
 }
 iscsi_logout() {
     iscsi_portal "$1" "$2"
-    iscsiadm -m node -T "$LAB_IQN" -p "127.0.0.1:$REPLY,$1" --logout >/dev/null
+    iscsiadm -m node -T "$LAB_IQN" -p "10.99.0.$1:$REPLY,$1" --logout >/dev/null
 }
 
-# The portal group refuses: sessions end at once and log in again when it is up.
-iscsi_down() { iscsi_tpg "$1"; echo 0 >"$REPLY/enable"; }
-iscsi_up() { iscsi_tpg "$1"; echo 1 >"$REPLY/enable"; }
+# The network to the port is gone: sessions fail when their NOP-Outs are not answered, and log in again when it is back.
+# (A portal group that is disabled refuses logins, and iscsid gives a session up for good when it is told so.)
+iscsi_down() { iscsi_address "$1" del; }
+iscsi_up() { iscsi_address "$1" add; }
 
 # iscsi_session PORT [PORTAL]: /sys/class/iscsi_session/sessionN, in REPLY
 iscsi_session() {

@@ -15,15 +15,25 @@ psactl core path list -d "$naa" | head -20
 dm_loads_start
 fio_verify_start "$naa"
 
-# iscsid gives a session up for good when the target refuses a login while its port goes down: an admin logs in again.
-logged_in() { for p; do wait_for 10 path_is "$p" 1 || iscsi_login "$p" 1; done; }
+# On a slow machine iscsid may give a session up for good (a login that times out half way): an admin logs in again.
+given_up=0
+logged_in() {
+    local port
+    for port; do
+        wait_for 15 path_is "$port" 1 && continue
+        note "iscsid gave up the session of port $port"
+        given_up=$((given_up + 1))
+        iscsi_login "$port" 1
+    done
+}
 
 note "both optimized sessions are lost and log in again"
 for ((i = 0; i < 2; i++)); do
     path_down 1 2
-    check "I/O goes to the other controller" wait_for 20 map_uses "$naa" 1 3
+    check "I/O goes to the other controller" wait_for 30 map_uses "$naa" 1 3
     sleep_ms 4000
     path_up 1 2
+    sleep_ms 3000
     logged_in 1 2
     check "all paths are there" wait_for 30 map_path_count "$naa" 4
     check "the paths return" wait_for 60 map_all_active "$naa"
@@ -36,6 +46,7 @@ path_down 4
 check "its paths are dead" wait_for 20 json_has "nmp path list -d $naa" 'any(.[]; ."Group State" == "dead")'
 check "with the state of the session" wait_for 20 sh -c "psactl core path list -d $naa | grep -q 'State=FREE\|State=FAILED'"
 path_up 4
+sleep_ms 3000
 logged_in 4
 check "the path returns" wait_for 60 map_all_active "$naa"
 
@@ -46,5 +57,5 @@ check "its path is dead, with the reason" wait_for 20 explains "$naa" "permanent
 lu_add 1 2
 check "it is back" wait_for 20 map_all_active "$naa"
 check "0 errors" fio_verify_stop
-# A session that iscsid gives up and makes anew brings new disks, and each is a table load.
-note "tables loaded: $(dm_loads_count)"
+# A session made anew brings new disks, and each is a load.
+[ $given_up != 0 ] || check_eq "no table was loaded for all that" 0 "$(dm_loads_count)"

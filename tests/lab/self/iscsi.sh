@@ -20,7 +20,7 @@ check_eq "the session has the recovery time asked for" 2 "$(cat "$s/recovery_tmo
 check "LU 1 takes reads" disk_reads "$d"
 
 path_down 1
-check "a portal group that is down loses its session" wait_for 5 file_is "$s/state" FAILED
+check "a port without network loses its session" wait_for 15 file_is "$s/state" FAILED
 check "... whose path is blocked" file_is "/sys/block/$d/device/state" blocked
 check "... and offline after the recovery time" wait_for 6 file_is "/sys/block/$d/device/state" transport-offline
 note "offline after $LAB_WAITED ms"
