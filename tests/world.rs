@@ -6,10 +6,12 @@
 
 mod san;
 
+use dm_psa::psa::action::Action;
 use dm_psa::psa::adapter::Transport;
+use dm_psa::psa::event::{Event, UnitAttention};
 use dm_psa::psa::path::{PathState, Usage};
 use dm_psa::psa::settings::{DeviceSettings, Settings};
-use dm_psa::psa::table::model::Message;
+use dm_psa::psa::table::model::{Map, Message};
 use dm_psa::psa::units::{Hctl, Millis, Sectors};
 use dm_psa::scsi::cdb::Command;
 use dm_psa::scsi::inquiry::Tpgs;
@@ -29,6 +31,12 @@ const PAGE83: Command = Command::Vpd(DEVICE_IDENTIFICATION);
 fn state(sim: &Simulation, path: Hctl) -> PathState {
     let found = sim.world.paths().find(|(id, _)| **id == path);
     found.map_or(PathState::Unknown, |(_, path)| path.state())
+}
+
+/// Whether a path was asked this since this entry of the journal.
+fn asked(sim: &Simulation, from: usize, whom: Hctl, command: &Command) -> bool {
+    let mut actions = sim.journal[from..].iter().flat_map(|entry| &entry.actions);
+    actions.any(|action| matches!(action, Action::Examine { path, commands, .. } if *path == whom && commands.contains(command)))
 }
 
 // ---- the first table ------------------------------------------------------------------------------------------
@@ -179,6 +187,28 @@ fn an_access_lun_is_masked() {
     );
 }
 
+/// A path of an access LUN is led to a disk: it says so before it proves which, and makes no map for the access LUN.
+#[test]
+fn an_access_lun_gets_no_map_for_a_path_that_leads_elsewhere() {
+    let mut kernel = four_paths();
+    let other = kernel.array.add(Unit::new(77, &[(1, AO), (2, ANO)]));
+    let unit = kernel.array.unit_mut(0).unwrap();
+    unit.vendor = "DELL".to_owned();
+    unit.product = "Universal Xport".to_owned();
+    let mut sim = running(kernel);
+    let mark = sim.journal.len();
+    sim.suffer(&Fault::Remap(A1, Some(other), true));
+    let end = sim.now().after(seconds(10));
+    while !asked(&sim, mark, A1, &Command::Inquiry) {
+        assert!(sim.step(end));
+    }
+    // The array has something else to tell meanwhile, so what is answered now counts for no proof.
+    let kind = UnitAttention::PowerOnResetOccurred;
+    sim.tell(Event::UnitAttention { path: A1, kind });
+    sim.run_for(seconds(10));
+    assert_eq!(steps(&sim, mark), Vec::<String>::new());
+}
+
 // ---- failures and returns -------------------------------------------------------------------------------------
 
 #[test]
@@ -273,6 +303,52 @@ fn a_hung_path_is_taken_out_of_use_and_delays_no_other() {
     sim.suffer(&Fault::LinkUp(A1));
     sim.run_for(seconds(1));
     assert!(maps(&sim)[0].ends_with(" AA AA"), "{:?}", maps(&sim));
+    unharmed(&sim);
+}
+
+/// A bad cable: commands get through, I/O does not.
+#[test]
+fn a_path_that_only_says_that_it_is_well_does_not_flap() {
+    for alone in [false, true] {
+        let mut sim = running(four_paths());
+        if alone {
+            sim.suffer_all(&[A2, B1, B2].map(Fault::LinkDown));
+        }
+        let mark = sim.journal.len();
+        sim.suffer(&Fault::Sicken(A1, true));
+        sim.run_for(seconds(600));
+        let tried = steps(&sim, mark)
+            .iter()
+            .filter(|step| *step == "reinstate_path 8:0")
+            .count();
+        // Ever more rarely, up to once a minute; once a second if there is nothing else.
+        let most = if alone { 600 } else { 20 };
+        assert!(tried > 5 && tried <= most, "{tried}");
+        sim.suffer(&Fault::Sicken(A1, false));
+        sim.run_for(seconds(61));
+        assert!(maps(&sim)[0].contains("| AE A"), "{:?}", maps(&sim));
+        unharmed(&sim);
+    }
+}
+
+#[test]
+fn a_standby_controller_that_cannot_be_activated_is_not_tried_in_a_loop() {
+    let mut kernel = steady();
+    add_unit(&mut kernel, 0, &[(1, AO), (2, STANDBY)]);
+    let mut sim = running_with(kernel, short_apd());
+    for path in [B1, B2] {
+        let refusal = Some(Answer::check(5, 0x26, 0));
+        let set = Command::SetTargetPortGroups(vec![(2, AO)]);
+        sim.suffer(&Fault::Lie(path, set, refusal));
+    }
+    let mark = sim.journal.len();
+    sim.suffer_all(&[Fault::LinkDown(A1), Fault::LinkDown(A2)]);
+    sim.run_for(seconds(60));
+    let tried = steps(&sim, mark).len();
+    assert!(tried > 10 && tried < 250, "{tried}");
+    sim.suffer_all(&[Fault::LinkUp(A1), Fault::LinkUp(A2)]);
+    sim.run_for(seconds(2));
+    assert!(maps(&sim)[0].contains("| AE AA"), "{:?}", maps(&sim));
     unharmed(&sim);
 }
 
@@ -464,6 +540,26 @@ fn after_the_apd_timer_io_fails_until_a_path_returns() {
     assert_eq!(sim.kernel.ledger.tables, 1);
 }
 
+/// An agent that starts anew does not begin to queue again for what is long given up.
+#[test]
+fn after_the_apd_timer_a_restart_leaves_io_failing() {
+    let mut sim = running_with(four_paths(), short_apd());
+    sim.suffer_all(&[A1, A2, B1, B2].map(Fault::LinkDown));
+    sim.run_for(seconds(70));
+    for _ in 0..3 {
+        sim.suffer(&Fault::RestartAgent);
+        sim.run_for(seconds(100));
+        assert_eq!(steps(&sim, 0), Vec::<String>::new());
+    }
+    sim.suffer(&Fault::LinkUp(A1));
+    sim.run_for(seconds(1));
+    assert_eq!(
+        steps(&sim, 0)[..2],
+        ["queue_if_no_path", "reinstate_path 8:0"]
+    );
+    assert_eq!(sim.kernel.ledger.tables, 1);
+}
+
 #[test]
 fn all_paths_removed_and_found_again_keep_the_map_of_its_users() {
     let mut sim = running_with(four_paths(), short_apd());
@@ -642,6 +738,33 @@ fn a_remapped_lun_that_the_array_tells_of_is_found_at_once() {
     unharmed(&sim);
 }
 
+/// The array tells of it while the path proves itself: what it answered before does not count.
+#[test]
+fn a_lun_that_is_remapped_while_it_is_asked_is_asked_once_more() {
+    for late in 0..6 {
+        let mut kernel = four_paths();
+        let other = kernel.array.add(Unit::new(77, &[(1, AO), (2, ANO)]));
+        let mut sim = running(kernel);
+        sim.suffer(&Fault::LinkDown(B1));
+        sim.run_for(seconds(10));
+        sim.io_every = None;
+        sim.suffer(&Fault::LinkUp(B1));
+        let mark = sim.journal.len();
+        let end = sim.now().after(seconds(10));
+        while !asked(&sim, mark, B1, &PAGE83) {
+            assert!(sim.step(end));
+        }
+        sim.run_for(Millis(late));
+        sim.suffer(&Fault::Remap(B1, Some(other), true));
+        sim.run_for(seconds(7));
+        let map = &maps(&sim)[0];
+        assert!(
+            !map.contains(" 8:16 ") || !map.ends_with("AA AA"),
+            "{late} ms: {map}"
+        );
+    }
+}
+
 #[test]
 fn a_removed_unit_is_told_from_a_dead_path() {
     let mut sim = running(four_paths());
@@ -744,6 +867,23 @@ fn a_path_that_lies_about_its_unit_later_is_taken_out() {
     neighbour_is_well(&sim);
 }
 
+/// The one path that was told of a change refuses the extended header: it is asked without at once.
+#[test]
+fn a_refused_header_does_not_put_off_the_news() {
+    let mut sim = running(four_paths());
+    sim.io_every = None;
+    let refusal = Some(Answer::check(5, 0x24, 0));
+    sim.suffer(&Fault::Lie(A2, Command::ReportTargetPortGroups, refusal));
+    sim.run_for(Millis(10));
+    let mark = sim.journal.len();
+    sim.suffer(&Fault::Access(0, vec![(1, ANO), (2, AO)]));
+    sim.kernel.array.execute(A2, &Command::TestUnitReady); // Somebody's command: it has the unit attention.
+    let kind = UnitAttention::AsymmetricAccessStateChanged;
+    sim.tell(Event::UnitAttention { path: A2, kind });
+    sim.run_for(Millis(20));
+    assert_eq!(steps(&sim, mark), ["switch_group 2"]);
+}
+
 #[test]
 fn reports_of_the_wrong_length_change_nothing_and_are_told() {
     let mut kernel = with_neighbour();
@@ -808,6 +948,112 @@ fn a_table_that_the_kernel_refuses_is_tried_again_ever_more_slowly() {
     assert_eq!(maps(&sim).len(), 2);
     assert!(!explained(&sim, UNIT).contains("the last action failed"));
     neighbour_is_well(&sim);
+}
+
+/// Messages do not start the wait for a new table anew, or somebody who meddles would put it off for ever.
+#[test]
+fn messages_do_not_put_off_a_new_table() {
+    let mut sim = running(four_paths());
+    let mark = sim.journal.len();
+    sim.suffer(&Fault::Delete(B2));
+    for _ in 0..10 {
+        sim.suffer(&Fault::Message(0, Message::SwitchGroup(2)));
+        sim.run_for(Millis(300));
+    }
+    assert_eq!(tables(&sim, mark).len(), 1, "{:?}", steps(&sim, mark));
+    unharmed(&sim);
+}
+
+/// A path that proved to lead elsewhere is to go from the table, and then the path that was to stay is gone.
+#[test]
+fn a_change_that_has_lost_its_ground_is_not_waited_for() {
+    let mut kernel = four_paths();
+    let other = kernel.array.add(Unit::new(77, &[(1, AO), (2, ANO)]));
+    let mut sim = running(kernel);
+    sim.suffer_all(&[Fault::Delete(B1), Fault::Delete(B2)]);
+    sim.run_for(seconds(10));
+    sim.suffer(&Fault::LinkDown(A2));
+    sim.run_for(seconds(10));
+    sim.suffer_all(&[Fault::Remap(A2, Some(other), false), Fault::LinkUp(A2)]);
+    let mark = sim.journal.len();
+    let end = sim.now().after(seconds(10));
+    while !told(&sim, mark)
+        .iter()
+        .any(|line| line.starts_with("PATH_QUARANTINED"))
+    {
+        assert!(sim.step(end));
+    }
+    sim.suffer(&Fault::Delete(A1));
+    sim.run_for(seconds(10));
+    assert!(sim.world.is_settled());
+    unharmed(&sim);
+}
+
+/// All paths of a new table are active for a moment: one that is down might come back as another unit just then.
+#[test]
+fn a_new_table_leaves_out_the_paths_that_are_down_until_they_are_proven() {
+    let mut sim = running(four_paths());
+    sim.suffer(&Fault::LinkDown(B1));
+    sim.run_for(seconds(10));
+    let mark = sim.journal.len();
+    sim.suffer(&Fault::Delete(A2));
+    sim.run_for(seconds(10));
+    let table = "reload 3 queue_if_no_path pg_init_retries 50 2 alua 1";
+    let one = format!("{table} 2 1 service-time 0 1 1 8:0 1 service-time 0 1 1 8:48 1");
+    assert_eq!(steps(&sim, mark), ["fail_path 8:32", &one]);
+    sim.suffer(&Fault::LinkUp(B1));
+    sim.run_for(seconds(10));
+    let two = format!("{table} 2 1 service-time 0 1 1 8:0 1 service-time 0 2 1 8:16 1 8:48 1");
+    assert_eq!(steps(&sim, mark)[2..], [two]);
+    unharmed(&sim);
+}
+
+/// I/O that is queued would go down such a path at once.
+#[test]
+fn while_no_path_is_of_use_no_table_is_loaded() {
+    let mut sim = running(four_paths());
+    sim.suffer_all(&[A1, A2, B1, B2].map(Fault::LinkDown));
+    sim.run_for(seconds(10));
+    let mark = sim.journal.len();
+    sim.suffer(&Fault::Delete(B2));
+    sim.run_for(seconds(60));
+    assert_eq!(tables(&sim, mark), Vec::<String>::new());
+    assert!(sim.world.is_settled());
+    sim.suffer(&Fault::LinkUp(A1));
+    sim.run_for(seconds(10));
+    assert_eq!(tables(&sim, mark).len(), 1, "{:?}", steps(&sim, mark));
+    assert!(
+        maps(&sim)[0].contains(" 1 1 service-time 0 1 2 8:0 1 1 | A A"),
+        "{:?}",
+        maps(&sim)
+    );
+    unharmed(&sim);
+}
+
+/// Somebody gives one map the name of another, which gets a third.
+#[test]
+fn maps_whose_names_change_hands_are_not_mistaken() {
+    let mut sim = running(with_neighbour());
+    sim.io_every = None;
+    let seen: Vec<Map> = sim.kernel.maps().map(|(_, map)| map.dm.observe()).collect();
+    let [first, second] = &seen[..] else {
+        panic!("{seen:?}")
+    };
+    let wwid = |map: &Map| map.uuid.strip_prefix("mpath-").unwrap().to_owned();
+    let renamed = |map: &Map, name: &str| {
+        let name = name.to_owned();
+        Event::MapSeen(Box::new(Map {
+            name,
+            ..map.clone()
+        }))
+    };
+    sim.tell(renamed(second, &first.name));
+    assert_eq!(sim.world.map_of(&wwid(first)), None);
+    sim.tell(renamed(first, "third"));
+    for (map, name) in [(first, "third"), (second, &first.name)] {
+        let known = sim.world.map_of(&wwid(map)).unwrap();
+        assert_eq!((&known.uuid, known.name.as_str()), (&map.uuid, name));
+    }
 }
 
 #[test]

@@ -308,6 +308,9 @@ impl World {
         let Some(path) = self.paths.get_mut(&id) else {
             return;
         };
+        if path.reprove && path.again {
+            return; // The unit attention may be younger than the answer; the path is asked once more.
+        }
         let (unit, port_group, relative_port) = match found {
             Ok(found) => found,
             Err(why) => {

@@ -42,8 +42,9 @@ impl World {
         let again = path.again || outdated;
         if !outdated && path.suspect_since.is_some() {
             match path.link {
-                // I/O fails and checks say that it is well: if that happens again it has relapsed.
-                Link::Up => {
+                // I/O fails and checks say that it is well, or would be once activated: if that happens again it
+                // has relapsed.
+                Link::Up | Link::Refused(..) => {
                     path.suspect_since = None;
                     path.last_relapse = self.now;
                 }
@@ -116,6 +117,7 @@ impl World {
             Command::ReportTargetPortGroups if is_refused(&reply.outcome) => {
                 if let Some(path) = self.paths.get_mut(&id) {
                     path.short_header = true;
+                    path.ask_groups = true;
                     path.again = true;
                 }
             }
@@ -155,7 +157,12 @@ impl World {
         };
         match StandardInquiry::parse(data) {
             Ok(inquiry) => {
-                let changed = path.inquiry.replace(inquiry) != path.inquiry;
+                let before = path.inquiry.replace(inquiry);
+                let changed = before.is_some() && before != path.inquiry;
+                // Perhaps it is another unit: what it is taken for from now on must not hold for the one before.
+                if changed && let Identity::Proven(unit) = &path.identity {
+                    path.identity = Identity::Stale(unit.clone());
+                }
                 if changed && path.claim.is_some() {
                     self.claim(id);
                 }

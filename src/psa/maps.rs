@@ -158,6 +158,16 @@ impl World {
         let first = !self.maps.contains_key(&map.name);
         let before = paths_of(self.map_of(wwid));
         let (name, now) = (map.name.clone(), self.now);
+        // Its name was another's, which was renamed or removed; that is told of later.
+        if let Some(other) = self
+            .maps
+            .get(&name)
+            .and_then(|other| other.uuid.strip_prefix(UUID_PREFIX))
+            && other != wwid
+        {
+            let other = other.to_owned();
+            self.forget_map(&other, &name);
+        }
         // Renamed by somebody: the UUID is what counts.
         if let Some(old) = self.map_names.insert(wwid.to_owned(), name.clone())
             && old != name
@@ -203,12 +213,15 @@ impl World {
             return; // We failed it ourselves, or would have.
         }
         path.suspect_since = Some(now);
+        path.failed_at = now;
         path.link = Link::Unchecked("the kernel failed it; it is being checked".to_owned());
         if let Identity::Proven(unit) = &path.identity {
             path.identity = Identity::Stale(unit.clone());
         }
         // Checks that say "well" while I/O fails must not make the path flap: each relapse waits twice as long.
-        if path.last_relapse.0 != 0 && now.since(path.last_relapse) < RELAPSE_WINDOW {
+        if path.last_relapse.0 != 0
+            && now.since(path.last_relapse.max(path.hold_until)) < RELAPSE_WINDOW
+        {
             path.relapses = path.relapses.saturating_add(1);
             let pause = Millis(500).0.saturating_mul(1 << path.relapses.min(8));
             path.hold_until = now.after(Millis(pause.min(HOLD_LONGEST.0)));
@@ -239,7 +252,11 @@ impl World {
             return;
         };
         device.in_flight = Some(ticket);
-        device.pending = None;
+        // Messages do not end the wait of a change of the table, or paths that come and go would put it off for ever.
+        let loads = |step: &MapStep| matches!(step, MapStep::Create(_) | MapStep::Reload { .. });
+        if steps.iter().any(loads) {
+            device.pending = None;
+        }
         let name = self
             .map_names
             .get(wwid)

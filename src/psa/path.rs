@@ -233,6 +233,8 @@ pub struct Path {
     pub ask_groups: bool,
     /// The kernel failed the path at this time; only an examination sent later clears it.
     pub suspect_since: Option<Millis>,
+    /// When the kernel failed it last.
+    pub failed_at: Millis,
     /// Not serving I/O since then.
     pub failed_since: Option<Millis>,
     /// How often the kernel failed it while checks said that it is well.
@@ -274,6 +276,7 @@ impl Path {
             report_problem: None,
             proof_problem: None,
             suspect_since: None,
+            failed_at: Millis(0),
             failed_since: None,
             relapses: 0,
             last_relapse: Millis(0),

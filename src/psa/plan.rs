@@ -16,6 +16,9 @@ use std::collections::BTreeSet;
 /// A map without paths is removed when its last user has closed it, which nobody announces: it is looked at this often.
 const REMOVAL_POLL: Millis = Millis(5_000);
 
+/// The longest that a relapsing path is held back while no other serves.
+const LAST_PATH_HOLD: Millis = Millis(1_000);
+
 /// A map whose table or status could not be read is looked at this often.
 const UNREADABLE_POLL: Millis = Millis(1_000);
 
@@ -561,7 +564,10 @@ impl World {
                 // Another queue mode would take a new map, and the users of this one their disk.
                 Difference::Recreate(_) => {}
                 Difference::Reload(reason) => {
-                    if self.reload_is_due(wwid, &map, &wanted) {
+                    let load = self.proven_part(&wanted, view);
+                    if load.table.groups.is_empty() && !orphaned {
+                        self.settled(wwid); // Until a path proves itself a new table brings nothing.
+                    } else if self.reload_is_due(wwid, &map, &wanted) {
                         let id = self
                             .devices
                             .get(wwid)
@@ -569,17 +575,17 @@ impl World {
                             .unwrap_or_default();
                         self.notify(Severity::Info, "TABLE_RELOAD", id, &[("reason", &reason)]);
                         let reload = MapStep::Reload {
-                            table: wanted.table_to_load(),
-                            usable: !wanted.usable.is_empty(),
+                            table: load.table_to_load(),
+                            usable: !load.usable.is_empty(),
                         };
-                        let after = wanted
-                            .messages_after_load()
-                            .into_iter()
-                            .map(MapStep::Message);
+                        let after = load.messages_after_load().into_iter().map(MapStep::Message);
                         return std::iter::once(reload).chain(after).collect();
                     }
                 }
             }
+        }
+        if !(known || orphaned) {
+            self.settled(wwid); // A change that was waited for has nothing to stand on any more.
         }
         // The table stays as it is for now: keep its paths and the choice of its groups true.
         wanted.table = within(table, arrangement, queue);
@@ -638,12 +644,40 @@ impl World {
         } else {
             settings.settle_ms
         };
-        let at = since.after(wait);
+        // After a failure what messages can do comes first, as if the change were not due yet.
+        let retry_at = device.failure.as_ref().map(|failure| failure.retry_at);
+        let at = since.after(wait).max(retry_at.unwrap_or_default());
         if at > now {
             self.schedule
                 .no_later_than(Key::Device(wwid.to_owned()), at);
         }
         at <= now
+    }
+
+    /// All paths of a new table are active until messages fail them. A path that has to prove itself must not carry
+    /// I/O for that long: it joins again when it has. (One that is being checked has its proof at once.)
+    fn proven_part(&self, wanted: &Wanted, view: &View) -> Wanted {
+        let unproven = |path: &Path| {
+            let checked = !matches!(path.link, Link::Unchecked(_));
+            checked && !matches!(path.identity, Identity::Proven(_))
+        };
+        let out: BTreeSet<DevT> = view
+            .candidates
+            .iter()
+            .filter(|c| self.paths.get(&c.path).is_some_and(unproven))
+            .map(|c| c.dev)
+            .filter(|dev| !wanted.usable.contains(dev))
+            .collect();
+        let mut table = wanted.table.clone();
+        for group in &mut table.groups {
+            group.paths.retain(|path| !out.contains(&path.dev));
+        }
+        table.groups.retain(|group| !group.paths.is_empty());
+        Wanted {
+            avoid: avoided(&table, view),
+            table,
+            usable: wanted.usable.clone(),
+        }
     }
 
     fn settled(&mut self, wwid: &str) {
@@ -672,13 +706,7 @@ impl World {
             };
             let is_active = active.contains(&candidate.dev);
             let wanted = match candidate.state {
-                PathState::Active | PathState::ActiveUnoptimized => {
-                    if path.hold_until > self.now && !is_active {
-                        held.insert((path.hold_until, candidate.dev, candidate.path));
-                        continue;
-                    }
-                    true
-                }
+                PathState::Active | PathState::ActiveUnoptimized => true,
                 // A standby path that the host can activate is the kernel's to use; one that only the array can
                 // activate is left as the kernel has it.
                 PathState::Standby => is_active || self.can_activate(candidate.path),
@@ -691,16 +719,29 @@ impl World {
                 PathState::Unknown => is_active,
                 PathState::Dead | PathState::Off | PathState::Masked => false,
             };
-            if wanted {
+            let serves = candidate.state != PathState::Unknown;
+            if wanted && serves && path.hold_until > self.now && !is_active {
+                held.insert((path.hold_until, candidate.dev, candidate.path));
+            } else if wanted {
                 usable.insert(candidate.dev);
             }
         }
-        if usable.is_empty() {
-            usable.extend(held.iter().map(|(_, dev, _)| *dev));
-        } else if let Some((at, _, path)) = held.first()
-            && let Some(wwid) = self.paths.get(path).and_then(|p| p.device.clone())
-        {
-            self.schedule.no_later_than(Key::Device(wwid), *at);
+        // The last path is not held for long, but long enough not to fail and return in a loop.
+        let alone = usable.is_empty();
+        for (hold_until, dev, id) in held {
+            let Some(path) = self.paths.get(&id) else {
+                continue;
+            };
+            let at = if alone {
+                path.failed_at.after(LAST_PATH_HOLD).min(hold_until)
+            } else {
+                hold_until
+            };
+            if at <= self.now {
+                usable.insert(dev);
+            } else if let Some(wwid) = path.device.clone() {
+                self.schedule.no_later_than(Key::Device(wwid), at);
+            }
         }
         if usable.is_empty() {
             usable = silent;

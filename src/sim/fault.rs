@@ -19,6 +19,8 @@ pub enum Fault {
     Hang(Hctl),
     /// The path works again; what was out on it is carried out now.
     LinkUp(Hctl),
+    /// I/O down the path fails from now on although commands are answered (a bad SFP, a worn cable); or no more.
+    Sicken(Hctl, bool),
     /// The SCSI device is removed (`echo 1 > delete`, dev_loss_tmo).
     Delete(Hctl),
     /// The SCSI device is found by a scan, unless it is there.
@@ -64,12 +66,21 @@ impl Kernel {
             Fault::LinkDown(path) => self.set_link(now, *path, Link::Down),
             Fault::Hang(path) => self.set_link(now, *path, Link::Hung),
             Fault::LinkUp(path) => self.set_link(now, *path, Link::Up),
+            Fault::Sicken(path, sick) => {
+                if let Some(disk) = self.disks.get_mut(path) {
+                    disk.sick = *sick;
+                }
+            }
             Fault::Delete(path) => self.delete(now, *path),
             Fault::Add(path) => {
                 if self.disks.contains_key(path) || !self.templates.contains_key(path) {
                     return;
                 }
                 self.scan(*path);
+                if self.staged {
+                    // First the SCSI device, then its drivers.
+                    self.tell_bare(now, *path);
+                }
                 self.tell_facts(now, *path);
             }
             Fault::Access(unit, states) => {
@@ -162,6 +173,9 @@ impl Kernel {
     }
 
     fn delete(&mut self, now: Millis, path: Hctl) {
+        if self.staged {
+            self.tell_bare(now, path);
+        }
         let Some(disk) = self.disks.remove(&path) else {
             return;
         };

@@ -67,6 +67,8 @@ pub enum Link {
 pub struct Disk {
     pub(super) facts: PathFacts,
     pub(super) link: Link,
+    /// I/O fails although commands are answered.
+    pub(super) sick: bool,
     /// A command is out whose examination has ended without it.
     pub(super) orphan: bool,
     /// The examination whose command is out while the path hangs.
@@ -95,6 +97,12 @@ impl Disk {
     #[must_use]
     pub fn link(&self) -> Link {
         self.link
+    }
+
+    /// Whether I/O fails although commands are answered.
+    #[must_use]
+    pub fn is_sick(&self) -> bool {
+        self.sick
     }
 
     /// Who uses it other than dm-multipath.
@@ -166,6 +174,8 @@ pub struct Kernel {
     pub nexus_loss: bool,
     /// Device handlers are loaded: a disk with TPGS gets `alua`.
     pub handlers: bool,
+    /// A disk comes and goes in two steps: the SCSI device without its disk, and the whole.
+    pub staged: bool,
     /// What went on.
     pub ledger: Ledger,
     /// What the agent has stored.
@@ -200,6 +210,7 @@ impl Kernel {
             pace,
             nexus_loss: false,
             handlers: true,
+            staged: false,
             ledger: Ledger::default(),
             memory: Memory::default(),
             series,
@@ -288,6 +299,7 @@ impl Kernel {
             Disk {
                 facts,
                 link: Link::Up,
+                sick: false,
                 orphan: false,
                 waiting: None,
                 examined: None,
@@ -435,6 +447,18 @@ impl Kernel {
             None => Event::PathGone(path),
         };
         self.announce(now, event);
+    }
+
+    /// The facts of a path while no driver is bound to its SCSI device.
+    pub(super) fn tell_bare(&mut self, now: Millis, path: Hctl) {
+        if let Some(disk) = self.disks.get(&path) {
+            let bare = PathFacts {
+                block: None,
+                sg: None,
+                ..disk.facts.clone()
+            };
+            self.announce(now, Event::PathSeen(Box::new(bare)));
+        }
     }
 
     pub(super) fn some(&mut self, (low, high): (u64, u64)) -> Millis {

@@ -8,7 +8,7 @@
 //! the handler's cache of access states is always true; a reload does not wait for I/O in flight.
 
 use super::dm::{Io, Multipath, errno};
-use super::kernel::{Kernel, Link, Pending, attention};
+use super::kernel::{Disk, Kernel, Link, Pending, attention};
 use crate::psa::action::MapStep;
 use crate::psa::event::{Event, MapError};
 use crate::psa::path::Handler;
@@ -497,6 +497,9 @@ impl Kernel {
         let Some(path) = self.path_of(dev) else {
             return Write::Failed;
         };
+        if self.disks.get(&path).is_some_and(Disk::is_sick) {
+            return Write::Failed;
+        }
         match self.link_of(dev) {
             Some(Link::Up) => {}
             Some(Link::Hung) => return Write::Stuck,
