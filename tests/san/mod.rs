@@ -4,6 +4,9 @@
     reason = "every test file is a crate of its own and uses a part of this"
 )]
 
+pub mod oracle;
+pub mod script;
+
 use dm_psa::psa::action::{Action, MapStep, Notice};
 use dm_psa::psa::adapter::Transport;
 use dm_psa::psa::settings::Settings;
@@ -15,6 +18,7 @@ use dm_psa::sim::array::{Unit, UnitId};
 use dm_psa::sim::dm::{Series, letters};
 use dm_psa::sim::kernel::{Kernel, Pace};
 use dm_psa::sim::run::Simulation;
+use proptest::test_runner::{Config as ProptestConfig, RngSeed};
 
 pub const AO: AccessState = AccessState::ActiveOptimized;
 pub const ANO: AccessState = AccessState::ActiveNonOptimized;
@@ -188,4 +192,26 @@ pub fn unharmed(sim: &Simulation) {
     assert_eq!(ledger.violations, Vec::<String>::new());
     assert_eq!(ledger.wrong_writes, vec![]);
     assert_eq!(ledger.io_errors, vec![]);
+}
+
+/// So many cases, unless `PROPTEST_CASES` says otherwise. Always the same ones, so that a commit passes or fails alike
+/// everywhere, unless `PROPTEST_RNG_SEED` says otherwise; with both a failure is found again, so none is written down.
+pub fn config(cases: u32) -> ProptestConfig {
+    let default = ProptestConfig::default();
+    let given = |variable| std::env::var_os(variable).is_some();
+    ProptestConfig {
+        cases: if given("PROPTEST_CASES") {
+            default.cases
+        } else {
+            cases
+        },
+        rng_seed: if given("PROPTEST_RNG_SEED") {
+            default.rng_seed
+        } else {
+            RngSeed::Fixed(20_261_120)
+        },
+        failure_persistence: None,
+        max_shrink_iters: 500,
+        ..default
+    }
 }

@@ -1,0 +1,434 @@
+//! Random hosts and random scripts of what befalls them.
+
+use super::path;
+use dm_psa::psa::adapter::Transport;
+use dm_psa::psa::path::Usage;
+use dm_psa::psa::settings::Settings;
+use dm_psa::psa::table::model::Message;
+use dm_psa::psa::units::{DevT, Hctl, Millis};
+use dm_psa::scsi::inquiry::Tpgs;
+use dm_psa::scsi::tpgs::AccessState;
+use dm_psa::sim::array::{Unit, UnitId};
+use dm_psa::sim::dm::Series;
+use dm_psa::sim::fault::Fault;
+use dm_psa::sim::kernel::{Disk, Kernel, Link, Pace};
+use dm_psa::sim::run::Simulation;
+use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How long "all paths down" is waited for in these runs.
+pub const APD: Millis = Millis(30_000);
+/// Time after the last fault in which everything comes to rest: the longest pauses of the agent are a minute.
+pub const REST: Millis = Millis(200_000);
+/// The agent knows of a change within a check interval and the deadline of a check.
+pub const LAG: Millis = Millis(12_000);
+
+/// A unit: the states of its port groups, who may change them, and the group that each path leads to.
+#[derive(Debug, Clone)]
+pub struct UnitPlan {
+    pub states: Vec<AccessState>,
+    pub tpgs: Tpgs,
+    pub paths: Vec<usize>,
+    pub san: bool,
+    /// It is an access LUN, which a claim rule masks.
+    pub masked: bool,
+}
+
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub units: Vec<UnitPlan>,
+    pub series: Series,
+    pub nexus_loss: bool,
+    pub io: bool,
+    pub seed: u64,
+}
+
+pub fn state() -> impl Strategy<Value = AccessState> {
+    prop_oneof![
+        4 => Just(AccessState::ActiveOptimized),
+        4 => Just(AccessState::ActiveNonOptimized),
+        2 => Just(AccessState::Standby),
+        1 => Just(AccessState::Unavailable),
+        1 => Just(AccessState::Transitioning),
+        1 => Just(AccessState::Offline),
+    ]
+}
+
+pub fn unit_plan() -> impl Strategy<Value = UnitPlan> {
+    let tpgs = prop_oneof![
+        2 => Just(Tpgs::None),
+        2 => Just(Tpgs::Implicit),
+        1 => Just(Tpgs::Explicit),
+        4 => Just(Tpgs::Both),
+    ];
+    let states = prop::collection::vec(state(), 1..4);
+    let paths = prop::collection::vec(0..3usize, 1..9);
+    let flags = (prop::bool::weighted(0.85), prop::bool::weighted(0.1));
+    (states, tpgs, paths, flags).prop_map(|(states, tpgs, paths, (san, masked))| {
+        let groups = states.len();
+        UnitPlan {
+            paths: paths.into_iter().map(|group| group % groups).collect(),
+            states,
+            tpgs,
+            san,
+            masked,
+        }
+    })
+}
+
+pub fn plan() -> impl Strategy<Value = Plan> {
+    let units = prop::collection::vec(unit_plan(), 1..7);
+    let series = prop::sample::select(vec![Series::Linux6, Series::Linux7]);
+    (units, series, any::<bool>(), any::<bool>(), any::<u64>()).prop_map(
+        |(units, series, nexus_loss, io, seed)| Plan {
+            units,
+            series,
+            nexus_loss,
+            io,
+            seed,
+        },
+    )
+}
+
+/// The host of a plan, and its paths in order.
+pub fn build(plan: &Plan) -> (Kernel, Vec<Hctl>) {
+    let mut kernel = Kernel::new(plan.series, Pace::VARIED, plan.seed);
+    kernel.nexus_loss = plan.nexus_loss;
+    kernel.staged = true;
+    let mut paths = Vec::new();
+    for (lun, unit_plan) in (0..).zip(&plan.units) {
+        let groups: Vec<(u16, AccessState)> = (1..).zip(unit_plan.states.iter().copied()).collect();
+        let mut unit = Unit::new(lun + 1, &groups);
+        unit.tpgs = unit_plan.tpgs;
+        if unit_plan.masked {
+            unit.vendor = "DELL".to_owned();
+            unit.product = "Universal Xport".to_owned();
+        }
+        let id = kernel.array.add(unit);
+        let transport = if unit_plan.san {
+            Transport::Fc
+        } else {
+            Transport::Block
+        };
+        for (n, group) in (0..).zip(&unit_plan.paths) {
+            let group = *group as u16 + 1;
+            let path = path(n % 2, n / 2, u64::from(lun));
+            kernel.cable(path, transport, id, group, group * 10 + n as u16);
+            paths.push(path);
+        }
+    }
+    (kernel, paths)
+}
+
+/// A line of a script; numbers are taken modulo what there is.
+#[derive(Debug, Clone)]
+pub enum Op {
+    Down(usize),
+    Up(usize),
+    Hang(usize),
+    Delete(usize),
+    Add(usize),
+    /// A whole HBA.
+    HostDown(u32),
+    HostUp(u32),
+    Access(usize, Vec<AccessState>),
+    Prefer(usize, u16),
+    /// The path is down for long, and leads elsewhere when it returns.
+    RemapInGap(usize, usize),
+    /// The path is removed, and leads elsewhere when it is found again.
+    Replace(usize, usize),
+    /// I/O fails, and checks say that all is well.
+    Sicken(usize, bool),
+    /// The array tells of it.
+    RemapTold(usize, usize),
+    Use(usize),
+    Free(usize),
+    Refuse(usize, i32, u32),
+    Open(usize, u32),
+    Meddle(usize, u8, usize),
+    Suspend(usize),
+    RemoveMap(usize),
+    Restart,
+    Wait(u64),
+}
+
+pub fn wait() -> impl Strategy<Value = Op> {
+    prop_oneof![0..100u64, 100..3000u64, 3000..50_000u64].prop_map(Op::Wait)
+}
+
+/// What may befall the links.
+pub fn link_op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        4 => (0..64usize).prop_map(Op::Down),
+        4 => (0..64usize).prop_map(Op::Up),
+        2 => (0..64usize).prop_map(Op::Hang),
+        2 => (0..64usize).prop_map(Op::Delete),
+        2 => (0..64usize).prop_map(Op::Add),
+        1 => (0..2u32).prop_map(Op::HostDown),
+        1 => (0..2u32).prop_map(Op::HostUp),
+        1 => Just(Op::Restart),
+        8 => wait(),
+    ]
+}
+
+pub fn op() -> impl Strategy<Value = Op> {
+    let n = 0..64usize;
+    prop_oneof![
+        12 => link_op(),
+        4 => (n.clone(), prop::collection::vec(state(), 1..4)).prop_map(|(u, s)| Op::Access(u, s)),
+        1 => (n.clone(), 1..4u16).prop_map(|(u, g)| Op::Prefer(u, g)),
+        1 => (n.clone(), n.clone()).prop_map(|(p, u)| Op::RemapInGap(p, u)),
+        1 => (n.clone(), n.clone()).prop_map(|(p, u)| Op::RemapTold(p, u)),
+        2 => (n.clone(), any::<bool>()).prop_map(|(p, sick)| Op::Sicken(p, sick)),
+        1 => n.clone().prop_map(Op::Use),
+        1 => n.clone().prop_map(Op::Free),
+        1 => (n.clone(), prop::sample::select(vec![12, 16, 22]), 1..6u32).prop_map(|(u, e, t)| Op::Refuse(u, e, t)),
+        1 => (n.clone(), 0..3u32).prop_map(|(u, o)| Op::Open(u, o)),
+        2 => (n.clone(), 0..7u8, n.clone()).prop_map(|(u, k, p)| Op::Meddle(u, k, p)),
+        1 => n.clone().prop_map(Op::Suspend),
+        1 => n.prop_map(Op::RemoveMap),
+    ]
+}
+
+/// Links that come and go, and LUNs that lead elsewhere when they come back.
+pub fn gap_op() -> impl Strategy<Value = Op> {
+    let n = 0..64usize;
+    prop_oneof![
+        6 => link_op(),
+        2 => (n.clone(), n.clone()).prop_map(|(p, u)| Op::RemapInGap(p, u)),
+        1 => (n.clone(), n).prop_map(|(p, u)| Op::Replace(p, u)),
+    ]
+}
+
+/// Paths that do not answer, and groups that are between two states: nothing is known.
+pub fn doubt_op() -> impl Strategy<Value = Op> {
+    let n = 0..64usize;
+    let state = prop::sample::select(vec![
+        AccessState::ActiveOptimized,
+        AccessState::ActiveNonOptimized,
+        AccessState::Transitioning,
+    ]);
+    prop_oneof![
+        4 => n.clone().prop_map(Op::Hang),
+        2 => n.clone().prop_map(Op::Up),
+        1 => (n, prop::collection::vec(state, 1..4)).prop_map(|(u, s)| Op::Access(u, s)),
+        1 => Just(Op::Restart),
+        6 => wait(),
+    ]
+}
+
+/// An array that moves units between its controllers, which other hosts may ask it to, and links that fail while at
+/// least one path of each unit is left.
+pub fn moving_op() -> impl Strategy<Value = Op> {
+    let n = 0..64usize;
+    let state = prop::sample::select(vec![
+        AccessState::ActiveOptimized,
+        AccessState::ActiveNonOptimized,
+    ]);
+    prop_oneof![
+        4 => (n.clone(), prop::collection::vec(state, 1..4)).prop_map(|(u, s)| Op::Access(u, s)),
+        2 => Just(Op::HostDown(1)),
+        2 => Just(Op::HostUp(1)),
+        1 => Just(Op::Restart),
+        6 => wait(),
+    ]
+}
+
+/// A simulation with what the oracle must know of its history.
+pub struct Run {
+    pub sim: Simulation,
+    pub paths: Vec<Hctl>,
+    pub units: usize,
+    /// Paths that were led to another unit since they were found: their fate is not the oracle's.
+    pub tainted: BTreeSet<Hctl>,
+    /// Paths that are known to serve their unit.
+    known: BTreeSet<Hctl>,
+    /// For each unit, since when and until when a path might have served it.
+    pub alive: BTreeMap<UnitId, Vec<(Millis, Option<Millis>)>>,
+}
+
+impl Run {
+    pub fn new(plan: &Plan) -> Run {
+        let (kernel, paths) = build(plan);
+        let settings = Settings {
+            apd_timeout_ms: APD,
+            ..Settings::default()
+        };
+        let mut sim = Simulation::start(kernel, settings);
+        sim.io_every = plan.io.then_some(Millis(500));
+        let mut run = Run {
+            sim,
+            paths,
+            units: plan.units.len(),
+            tainted: BTreeSet::new(),
+            known: BTreeSet::new(),
+            alive: BTreeMap::new(),
+        };
+        run.note_alive();
+        run
+    }
+
+    pub fn path(&self, n: usize) -> Hctl {
+        self.paths[n % self.paths.len()]
+    }
+
+    pub fn unit(&self, n: usize) -> UnitId {
+        (n % self.units) as UnitId
+    }
+
+    pub fn suffer(&mut self, fault: Fault) {
+        self.sim.suffer(&fault);
+        self.note_alive();
+    }
+
+    /// Notes which units have a path that is known to serve them.
+    fn note_alive(&mut self) {
+        let now = self.sim.now();
+        let kernel = &self.sim.kernel;
+        for path in &self.paths {
+            let changing = [
+                AccessState::Unavailable,
+                AccessState::Offline,
+                AccessState::Transitioning,
+            ];
+            let known = kernel.disk(*path).is_some_and(|disk| {
+                let fine = disk.usage().is_empty() && !self.tainted.contains(path);
+                fine && match disk.link() {
+                    Link::Up => kernel
+                        .array
+                        .access(*path)
+                        .is_some_and(|access| !changing.contains(&access)),
+                    Link::Down => false,
+                    // What hangs is what it was; one that never answered is not known to lead there.
+                    Link::Hung => self.known.contains(path) && kernel.holder(*path).is_some(),
+                }
+            });
+            if known {
+                self.known.insert(*path);
+            } else {
+                self.known.remove(path);
+            }
+        }
+        for unit in 0..self.units as UnitId {
+            let kernel = &self.sim.kernel;
+            let alive = self
+                .known
+                .iter()
+                .any(|path| unit_of(kernel, *path) == Some(unit));
+            let spans = self.alive.entry(unit).or_default();
+            match (spans.last_mut(), alive) {
+                (Some((_, end @ None)), false) => *end = Some(now),
+                (Some((_, None)), true) | (None | Some((_, Some(_))), false) => {}
+                (None | Some((_, Some(_))), true) => spans.push((now, None)),
+            }
+        }
+    }
+
+    pub fn play(&mut self, ops: &[Op]) {
+        for op in ops {
+            self.op(op);
+        }
+        for unit in 0..self.units as UnitId {
+            self.suffer(Fault::RefuseTables(unit, 0, 0));
+        }
+    }
+
+    pub fn op(&mut self, op: &Op) {
+        match op {
+            Op::Down(n) => self.suffer(Fault::LinkDown(self.path(*n))),
+            Op::Up(n) => self.suffer(Fault::LinkUp(self.path(*n))),
+            Op::Hang(n) => self.suffer(Fault::Hang(self.path(*n))),
+            Op::Delete(n) => self.suffer(Fault::Delete(self.path(*n))),
+            Op::Add(n) => {
+                let path = self.path(*n);
+                if self.sim.kernel.disk(path).is_none() {
+                    self.tainted.remove(&path);
+                }
+                self.suffer(Fault::Add(path));
+            }
+            Op::HostDown(host) | Op::HostUp(host) => {
+                let of_host: Vec<Hctl> = self
+                    .paths
+                    .iter()
+                    .filter(|p| p.host == *host)
+                    .copied()
+                    .collect();
+                for path in of_host {
+                    self.suffer(match op {
+                        Op::HostDown(_) => Fault::LinkDown(path),
+                        _ => Fault::LinkUp(path),
+                    });
+                }
+            }
+            Op::Access(n, states) => {
+                let states = (1..).zip(states.iter().copied()).collect();
+                self.suffer(Fault::Access(self.unit(*n), states));
+            }
+            Op::Prefer(n, group) => self.suffer(Fault::Prefer(self.unit(*n), *group)),
+            Op::RemapInGap(path, unit) => {
+                let (path, unit) = (self.path(*path), self.unit(*unit));
+                self.suffer(Fault::LinkDown(path));
+                self.sim.run_for(LAG);
+                self.tainted.insert(path);
+                self.suffer(Fault::Remap(path, Some(unit), false));
+                self.suffer(Fault::LinkUp(path));
+            }
+            Op::Replace(path, unit) => {
+                let (path, unit) = (self.path(*path), self.unit(*unit));
+                self.suffer(Fault::Delete(path));
+                self.suffer(Fault::Remap(path, Some(unit), false));
+                self.tainted.remove(&path);
+                self.suffer(Fault::Add(path));
+            }
+            Op::Sicken(n, sick) => self.suffer(Fault::Sicken(self.path(*n), *sick)),
+            Op::RemapTold(path, unit) => {
+                let (path, unit) = (self.path(*path), self.unit(*unit));
+                self.tainted.insert(path);
+                self.suffer(Fault::Remap(path, Some(unit), true));
+            }
+            Op::Use(n) => {
+                let usage = vec![Usage::Swap {
+                    device: "sdx".to_owned(),
+                }];
+                self.suffer(Fault::Use(self.path(*n), usage));
+            }
+            Op::Free(n) => self.suffer(Fault::Use(self.path(*n), vec![])),
+            Op::Refuse(n, errno, times) => {
+                self.suffer(Fault::RefuseTables(self.unit(*n), *errno, *times));
+            }
+            Op::Open(n, users) => self.suffer(Fault::Open(self.unit(*n), *users)),
+            Op::Meddle(n, kind, k) => {
+                let unit = self.unit(*n);
+                let dev = self.sim.kernel.disk(self.path(*k)).map(Disk::dev);
+                let dev = dev.unwrap_or(DevT { major: 8, minor: 0 });
+                let group = *k as u32 % 4;
+                let message = match kind {
+                    0 => Message::QueueIfNoPath,
+                    1 => Message::FailIfNoPath,
+                    2 => Message::FailPath(dev),
+                    3 => Message::ReinstatePath(dev),
+                    4 => Message::SwitchGroup(group),
+                    5 => Message::DisableGroup(group),
+                    _ => Message::EnableGroup(group),
+                };
+                self.suffer(Fault::Message(unit, message));
+            }
+            Op::Suspend(n) => self.suffer(Fault::Suspend(self.unit(*n))),
+            Op::RemoveMap(n) => self.suffer(Fault::RemoveMap(self.unit(*n))),
+            Op::Restart => self.suffer(Fault::RestartAgent),
+            Op::Wait(time) => self.sim.run_for(Millis(*time)),
+        }
+    }
+
+    /// The unit of a map, by its UUID.
+    pub fn unit_of_map(&self, uuid: &str) -> Option<UnitId> {
+        let mut units = self.sim.kernel.array.units();
+        units
+            .find(|(_, unit)| uuid == format!("mpath-{}", unit.wwid()))
+            .map(|(id, _)| id)
+    }
+}
+
+pub fn unit_of(kernel: &Kernel, path: Hctl) -> Option<UnitId> {
+    kernel.array.lun(path).and_then(|lun| lun.unit)
+}
