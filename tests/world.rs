@@ -1364,3 +1364,24 @@ fn round_robin_uses_non_optimized_paths_only_if_told() {
         unharmed(&sim);
     }
 }
+
+/// A standby path that only the array can activate costs nothing while others serve.
+#[test]
+fn a_waiting_path_that_failed_is_reinstated_once_another_serves() {
+    let mut kernel = steady();
+    let unit = add_unit(&mut kernel, 0, &[(1, AO), (2, STANDBY)]);
+    if let Some(unit) = kernel.array.unit_mut(unit) {
+        unit.tpgs = dm_psa::scsi::inquiry::Tpgs::Implicit;
+    }
+    let mut sim = running(kernel);
+    let all = [A1, A2, B1, B2];
+    sim.suffer_all(&all.map(Fault::LinkDown));
+    sim.run_for(seconds(10));
+    sim.suffer_all(&[Fault::LinkUp(B1), Fault::LinkUp(B2)]);
+    sim.run_for(seconds(10));
+    assert!(maps(&sim)[0].ends_with("FF FF"), "{:?}", maps(&sim));
+    sim.suffer_all(&[Fault::LinkUp(A1), Fault::LinkUp(A2)]);
+    sim.run_for(seconds(10));
+    assert!(maps(&sim)[0].ends_with("AA AA"), "{:?}", maps(&sim));
+    unharmed(&sim);
+}

@@ -700,6 +700,7 @@ impl World {
         let mut usable = BTreeSet::new();
         let mut held = BTreeSet::new();
         let mut silent = BTreeSet::new();
+        let mut waiting = BTreeSet::new();
         for candidate in &view.candidates {
             let Some(path) = self.paths.get(&candidate.path) else {
                 continue;
@@ -707,9 +708,15 @@ impl World {
             let is_active = active.contains(&candidate.dev);
             let wanted = match candidate.state {
                 PathState::Active | PathState::ActiveUnoptimized => true,
-                // A standby path that the host can activate is the kernel's to use; one that only the array can
-                // activate is left as the kernel has it.
-                PathState::Standby => is_active || self.can_activate(candidate.path),
+                // A standby path that the host can activate is the kernel's to use. One that only the array can
+                // activate comes back while others serve, or the kernel would try it in a loop.
+                PathState::Standby if !is_active && !self.can_activate(candidate.path) => {
+                    if path.hold_until <= self.now {
+                        waiting.insert(candidate.dev);
+                    }
+                    false
+                }
+                PathState::Standby => true,
                 PathState::Unknown if matches!(path.link, Link::NoAnswer(_)) => {
                     if is_active {
                         silent.insert(candidate.dev);
@@ -742,6 +749,10 @@ impl World {
             } else if let Some(wwid) = path.device.clone() {
                 self.schedule.no_later_than(Key::Device(wwid), at);
             }
+        }
+        let serves = |c: &Candidate| c.state.serves_io() && usable.contains(&c.dev);
+        if view.candidates.iter().any(serves) {
+            usable.extend(waiting);
         }
         if usable.is_empty() {
             usable = silent;
