@@ -4,7 +4,9 @@
 . /lab/lib/lab.sh
 rounds=${1:-12}
 
-lio_loop --lus 1 --groups '1:ao:1,2 2:ano:3,4'
+# Implicit only, so that both agents work on the same array: of an explicit one multipathd's activations make both
+# controllers optimized, and no failover has to activate anything after that. 09-followover has an explicit array.
+lio_loop --lus 1 --groups '1:ao:1,2 2:ano:3,4' --alua implicit
 naa=$(lu_naa 1)
 
 # cycle MAP: both optimized paths go and return; sets late and worst
@@ -49,8 +51,6 @@ note "multipathd: reinstated after $worst ms at worst; longest stall $stall ms"
 peer_stall=$stall
 peer_multipathd_stop flush
 
-# The kernel's activations for multipathd left both controllers optimized.
-alua_set 2 ano; alua_set 1 ao
 dm_loads_start
 agent_start
 check "a map appears" wait_for 10 test -b "/dev/mapper/$naa"
