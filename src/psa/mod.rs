@@ -35,6 +35,7 @@ pub mod identity;
 mod maps;
 pub mod memory;
 pub mod path;
+pub mod pattern;
 mod plan;
 pub mod plugin;
 pub mod psp;
