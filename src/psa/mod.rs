@@ -32,6 +32,7 @@ pub mod event;
 mod explain;
 mod health;
 pub mod identity;
+pub mod lint;
 mod maps;
 pub mod memory;
 pub mod path;

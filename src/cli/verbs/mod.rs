@@ -1,15 +1,18 @@
-//! Every command: the one table that the parser, the help texts and the dispatch are made of.
+//! Every command: the one table that the parser, the help texts and the dispatch are made of. Each namespace has a
+//! file with its part of the table.
+
+mod claimrule;
+mod host;
+mod lint;
+mod satp;
 
 use super::context::Context;
 use super::exit::Failure;
-use super::layout::{explanation, listing};
 use super::record::Listing;
-use crate::api::requests::{
-    Explain, GetStatus, ListAdapters, ListCoreDevices, ListCorePaths, ListNmpDevices, ListNmpPaths,
-};
 use clap::{Arg, ArgMatches};
 
 /// A command.
+#[derive(Clone, Copy)]
 pub struct Verb {
     /// Its words. A leading `storage` may be left out by the user.
     pub words: &'static [&'static str],
@@ -19,6 +22,19 @@ pub struct Verb {
     pub arguments: &'static [fn() -> Arg],
     /// Does it.
     pub run: fn(&mut Context, &ArgMatches) -> Result<Listing, Failure>,
+    /// Whether it has these words for the sake of guides for ESXi 4: it works, and help does not show it.
+    pub legacy: bool,
+}
+
+impl Verb {
+    /// The same command under the words of ESXi 4.
+    const fn also(self, words: &'static [&'static str]) -> Verb {
+        Verb {
+            words,
+            legacy: true,
+            ..self
+        }
+    }
 }
 
 /// What the words that are not commands themselves stand for.
@@ -29,110 +45,80 @@ pub const NAMESPACES: &[(&[&str], &str)] = &[
         "Adapters, paths and devices, whichever plug-in owns them",
     ),
     (&["storage", "core", "adapter"], "Host bus adapters"),
+    (
+        &["storage", "core", "claimrule"],
+        "Claim rules: which plug-in owns a path",
+    ),
     (&["storage", "core", "device"], "Logical devices"),
     (&["storage", "core", "path"], "Paths to logical devices"),
+    (&["storage", "corestorage"], "ESXi 4's word for `core`"),
+    (
+        &["storage", "corestorage", "claimrule"],
+        "Claim rules: which plug-in owns a path",
+    ),
     (
         &["storage", "nmp"],
         "The Native Multipathing Plug-in: what it owns and how it chooses",
     ),
     (&["storage", "nmp", "device"], "Devices that NMP owns"),
     (&["storage", "nmp", "path"], "Paths that NMP owns"),
+    (
+        &["storage", "nmp", "satp"],
+        "Storage array type plug-ins: how the paths of an array are judged",
+    ),
+    (
+        &["storage", "nmp", "satp", "rule"],
+        "SATP rules: which SATP takes a device",
+    ),
 ];
+
+/// The parts of the table, in the order of help.
+const PARTS: &[&[Verb]] = &[host::VERBS, claimrule::VERBS, satp::VERBS, lint::VERBS];
 
 /// All commands.
-pub const VERBS: &[Verb] = &[
-    Verb {
-        words: &["storage", "core", "adapter", "list"],
-        about: "List the host bus adapters",
-        arguments: &[],
-        run: |context, _| Ok(listing(&context.ask(&ListAdapters {})?.adapters)),
-    },
-    Verb {
-        words: &["storage", "core", "device", "list"],
-        about: "List the devices that are known",
-        arguments: &[device],
-        run: |context, given| {
-            let request = ListCoreDevices {
-                device: text(given, "device"),
-            };
-            Ok(listing(&context.ask(&request)?.devices))
-        },
-    },
-    Verb {
-        words: &["storage", "core", "path", "list"],
-        about: "List the paths that are known, with their state",
-        arguments: &[device, path],
-        run: |context, given| {
-            let request = ListCorePaths {
-                device: text(given, "device"),
-                path: text(given, "path"),
-            };
-            Ok(listing(&context.ask(&request)?.paths))
-        },
-    },
-    Verb {
-        words: &["storage", "nmp", "device", "list"],
-        about: "List the devices that NMP owns, with their SATP and PSP",
-        arguments: &[device],
-        run: |context, given| {
-            let request = ListNmpDevices {
-                device: text(given, "device"),
-            };
-            Ok(listing(&context.ask(&request)?.devices))
-        },
-    },
-    Verb {
-        words: &["storage", "nmp", "path", "list"],
-        about: "List the paths that NMP owns, with their group state",
-        arguments: &[device, path],
-        run: |context, given| {
-            let request = ListNmpPaths {
-                device: text(given, "device"),
-                path: text(given, "path"),
-            };
-            Ok(listing(&context.ask(&request)?.paths))
-        },
-    },
-    Verb {
-        words: &["explain"],
-        about: "Say why a device or path is as it is",
-        arguments: &[subject],
-        run: |context, given| {
-            let request = Explain {
-                subject: text(given, "subject").unwrap_or_default(),
-            };
-            Ok(explanation(&context.ask(&request)?.explanation))
-        },
-    },
-    Verb {
-        words: &["status"],
-        about: "Show the agent and what it looks after",
-        arguments: &[],
-        run: |context, _| Ok(listing(&[context.ask(&GetStatus {})?.status])),
-    },
-];
+pub const VERBS: &[Verb] = &{
+    const COUNT: usize = {
+        let mut count = 0;
+        let mut part = 0;
+        while part < PARTS.len() {
+            count += PARTS[part].len();
+            part += 1;
+        }
+        count
+    };
+    let mut verbs = [host::VERBS[0]; COUNT];
+    let (mut at, mut part) = (0, 0);
+    while part < PARTS.len() {
+        let mut verb = 0;
+        while verb < PARTS[part].len() {
+            verbs[at] = PARTS[part][verb];
+            at += 1;
+            verb += 1;
+        }
+        part += 1;
+    }
+    verbs
+};
 
-fn device() -> Arg {
-    Arg::new("device")
-        .short('d')
-        .long("device")
-        .value_name("DEVICE")
-        .help("This device only: naa.6001..., or a Linux name of it (sdc, dm-3)")
+/// An option with a value.
+fn option(name: &'static str, short: Option<char>, value: &'static str, help: &'static str) -> Arg {
+    let arg = Arg::new(name).long(name).value_name(value).help(help);
+    match short {
+        Some(short) => arg.short(short),
+        None => arg,
+    }
 }
 
-fn path() -> Arg {
-    Arg::new("path")
-        .short('p')
-        .long("path")
-        .value_name("PATH")
-        .help("This path only: vmhba2:C0:T0:L1, its UID, or a Linux name of it (sdc, 2:0:0:1)")
-}
-
-fn subject() -> Arg {
-    Arg::new("subject")
-        .required(true)
-        .value_name("DEVICE|PATH")
-        .help("naa.6001..., vmhba2:C0:T0:L1, a path UID, or a Linux name (sdc, dm-3, 2:0:0:1)")
+/// An option without a value.
+fn flag(name: &'static str, short: Option<char>, help: &'static str) -> Arg {
+    let arg = Arg::new(name)
+        .long(name)
+        .action(clap::ArgAction::SetTrue)
+        .help(help);
+    match short {
+        Some(short) => arg.short(short),
+        None => arg,
+    }
 }
 
 fn text(given: &ArgMatches, name: &str) -> Option<String> {

@@ -244,6 +244,47 @@ impl Match {
     }
 }
 
+impl Match {
+    /// Whether there may be a path that both match: told for rules of one type, where it can be told.
+    #[must_use]
+    pub fn overlaps(&self, other: &Match) -> bool {
+        fn number<T: PartialEq>(mine: Option<T>, theirs: Option<T>) -> bool {
+            mine.is_none() || theirs.is_none() || mine == theirs
+        }
+        let pattern = |a: &Pattern, b: &Pattern| a.covers(b) || b.covers(a);
+        match (self, other) {
+            (
+                Match::Vendor { vendor, model, .. },
+                Match::Vendor {
+                    vendor: v,
+                    model: m,
+                    ..
+                },
+            ) => pattern(vendor, v) && pattern(model, m),
+            (
+                Match::Location {
+                    adapter,
+                    channel,
+                    target,
+                    lun,
+                },
+                Match::Location {
+                    adapter: a,
+                    channel: c,
+                    target: t,
+                    lun: l,
+                },
+            ) => {
+                number(*adapter, *a)
+                    && number(*channel, *c)
+                    && number(*target, *t)
+                    && number(*lun, *l)
+            }
+            _ => self == other,
+        }
+    }
+}
+
 fn same<'a>(what: &'static str, wanted: Option<u64>, is: u64) -> Result<(), Mismatch<'a>> {
     match wanted {
         Some(n) if n != is => Err(Mismatch::Number(what, is)),

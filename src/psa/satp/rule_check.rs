@@ -27,6 +27,15 @@ impl SatpRule {
                     .to_owned(),
             );
         }
+        Ok(())
+    }
+
+    /// What makes the rule doubtful: accepted only with `--force`.
+    ///
+    /// # Errors
+    /// What it is, and the mend, for a person.
+    pub fn doubts(&self) -> Result<(), String> {
+        let strings = self.vendor.is_some() || self.model.is_some();
         let words: Vec<&str> = options::words(&self.claim_options).collect();
         if words.contains(&"tpgs_on") && words.contains(&"tpgs_off") {
             return Err("claim options tpgs_on and tpgs_off exclude each other".to_owned());

@@ -1,0 +1,111 @@
+//! What the agent is asked for: adapters, devices, paths, explanations.
+
+use super::{Verb, text};
+use crate::api::requests::{
+    Explain, GetStatus, ListAdapters, ListCoreDevices, ListCorePaths, ListNmpDevices, ListNmpPaths,
+};
+use crate::cli::layout::{explanation, listing};
+use clap::Arg;
+
+/// Its part of the table.
+pub(super) const VERBS: &[Verb] = &[
+    Verb {
+        words: &["storage", "core", "adapter", "list"],
+        about: "List the host bus adapters",
+        arguments: &[],
+        run: |context, _| Ok(listing(&context.ask(&ListAdapters {})?.adapters)),
+        legacy: false,
+    },
+    Verb {
+        words: &["storage", "core", "device", "list"],
+        about: "List the devices that are known",
+        arguments: &[device],
+        run: |context, given| {
+            let request = ListCoreDevices {
+                device: text(given, "device"),
+            };
+            Ok(listing(&context.ask(&request)?.devices))
+        },
+        legacy: false,
+    },
+    Verb {
+        words: &["storage", "core", "path", "list"],
+        about: "List the paths that are known, with their state",
+        arguments: &[device, path],
+        run: |context, given| {
+            let request = ListCorePaths {
+                device: text(given, "device"),
+                path: text(given, "path"),
+            };
+            Ok(listing(&context.ask(&request)?.paths))
+        },
+        legacy: false,
+    },
+    Verb {
+        words: &["storage", "nmp", "device", "list"],
+        about: "List the devices that NMP owns, with their SATP and PSP",
+        arguments: &[device],
+        run: |context, given| {
+            let request = ListNmpDevices {
+                device: text(given, "device"),
+            };
+            Ok(listing(&context.ask(&request)?.devices))
+        },
+        legacy: false,
+    },
+    Verb {
+        words: &["storage", "nmp", "path", "list"],
+        about: "List the paths that NMP owns, with their group state",
+        arguments: &[device, path],
+        run: |context, given| {
+            let request = ListNmpPaths {
+                device: text(given, "device"),
+                path: text(given, "path"),
+            };
+            Ok(listing(&context.ask(&request)?.paths))
+        },
+        legacy: false,
+    },
+    Verb {
+        words: &["explain"],
+        about: "Say why a device or path is as it is",
+        arguments: &[subject],
+        run: |context, given| {
+            let request = Explain {
+                subject: text(given, "subject").unwrap_or_default(),
+            };
+            Ok(explanation(&context.ask(&request)?.explanation))
+        },
+        legacy: false,
+    },
+    Verb {
+        words: &["status"],
+        about: "Show the agent and what it looks after",
+        arguments: &[],
+        run: |context, _| Ok(listing(&[context.ask(&GetStatus {})?.status])),
+        legacy: false,
+    },
+];
+
+fn device() -> Arg {
+    Arg::new("device")
+        .short('d')
+        .long("device")
+        .value_name("DEVICE")
+        .help("This device only: naa.6001..., or a Linux name of it (sdc, dm-3)")
+}
+
+fn path() -> Arg {
+    Arg::new("path")
+        .short('p')
+        .long("path")
+        .value_name("PATH")
+        .help("This path only: vmhba2:C0:T0:L1, its UID, or a Linux name of it (sdc, 2:0:0:1)")
+}
+
+fn subject() -> Arg {
+    Arg::new("subject")
+        .required(true)
+        .value_name("DEVICE|PATH")
+        .help("naa.6001..., vmhba2:C0:T0:L1, a path UID, or a Linux name (sdc, dm-3, 2:0:0:1)")
+}
