@@ -381,6 +381,8 @@ fn some_satp_rules() -> impl Strategy<Value = Vec<SatpRule>> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn the_first_match_wins_whatever_the_order_of_the_list(rules in some_rules(), turn in 0usize..20) {
         let ruleset = Ruleset::new(rules.clone());

@@ -4,6 +4,7 @@
 use dm_psa::cli::verbs::VERBS;
 use dm_psa::cli::{Console, Exit, run};
 use dm_psa::config::{Places, rules, store};
+use proptest::prelude::*;
 use serde_json::Value;
 use std::ffi::OsString;
 use std::path::Path;
@@ -606,4 +607,34 @@ fn the_file_list_is_edited_and_its_comments_stay() {
         );
     }
     assert_eq!(std::fs::read_to_string(&file).unwrap(), broken);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(128) })]
+
+    /// Published commands with words of others and any text in them: run or refused, and the files stay readable.
+    #[test]
+    fn any_mixture_is_run_or_refused(
+        command in any::<prop::sample::Index>(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), "\\PC{0,9}", 0u8..4), 0..6),
+    ) {
+        let table = table();
+        let mut line = words(&command.get(&table).1);
+        for (at, from, text, kind) in changes {
+            let other = words(&from.get(&table).1);
+            let (at, word) = (at.index(line.len()), from.get(&other).clone());
+            match kind {
+                0 => line[at] = text,
+                1 => line[at] = word,
+                2 => line.insert(at, word),
+                _ if line.len() > 1 => drop(line.remove(at)),
+                _ => {}
+            }
+        }
+        let root = tempfile::tempdir().unwrap();
+        let screen = psactl(root.path(), &line);
+        prop_assert!(screen.exit != Exit::Unreachable, "{:?}: {:?}", line, screen);
+        let again = psactl(root.path(), &["lint"]);
+        prop_assert_eq!(again.exit, Exit::Ok, "{:?}: {:?}", line, again);
+    }
 }
