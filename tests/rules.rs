@@ -1,17 +1,22 @@
 //! Rules decide: each array family gets its plug-in, SATP and PSP (`tests/golden/rules/arrays.txt`, rewritten by
 //! `UPDATE_GOLDEN=1 cargo test --test rules`); the order of rules is total; the first match wins; many rules are fast.
 
+mod san;
+
 use dm_psa::cli::{Console, Exit, run};
 use dm_psa::config::{Places, rules, store};
 use dm_psa::psa::adapter::{AdapterFacts, RuntimeName, TargetFacts, Transport};
 use dm_psa::psa::claim::{Claim, Match, Rule, Ruleset, Subject};
+use dm_psa::psa::path::PathState;
 use dm_psa::psa::path::{Handler, PathFacts};
 use dm_psa::psa::pattern::Pattern;
 use dm_psa::psa::plugin::Plugin;
 use dm_psa::psa::satp::rules::{DeviceFacts, Group, SatpRule, SatpRules};
 use dm_psa::psa::satp::{Evidence, Link};
+use dm_psa::psa::settings::Settings;
 use dm_psa::psa::world::Rules;
 use dm_psa::scsi::inquiry::{StandardInquiry, Tpgs};
+use dm_psa::sim::run::Simulation;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -306,6 +311,69 @@ fn screens_are_as_they_were() {
             golden(&format!("rules/{name}.{format}"), &out);
         }
     }
+}
+
+// ---- in the world -------------------------------------------------------------------------------------------
+
+/// A simulated host of four paths whose agent has the rules that these commands made.
+fn host(commands: &[&str]) -> Simulation {
+    let root = tempfile::tempdir().unwrap();
+    for command in commands {
+        psactl(root.path(), command);
+    }
+    let (files, problems) = rules::start(&Places::below(root.path()));
+    assert!(problems.is_empty(), "{problems:?}");
+    let (kernel, settings) = (san::four_paths(), Settings::default());
+    let mut host = Simulation::start_with_rules(kernel, settings, files.in_force());
+    host.run_for(san::seconds(10));
+    host
+}
+
+fn states(host: &Simulation) -> Vec<PathState> {
+    host.world.paths().map(|(_, path)| path.state()).collect()
+}
+
+#[test]
+fn a_masked_path_is_in_no_table_and_the_others_are() {
+    use PathState::{Active, ActiveUnoptimized, Masked};
+    // vmhba1 and vmhba2 are numbered by their first path, from 0.
+    let mut host =
+        host(&["core claimrule add -r 109 -P MASK_PATH -t location -A vmhba0 -C 0 -T 0 -L 0"]);
+    let masked = [Masked, ActiveUnoptimized, Active, ActiveUnoptimized];
+    assert_eq!(states(&host), masked);
+    let maps = san::maps(&host);
+    assert_eq!(maps.len(), 1);
+    assert!(!maps[0].contains("8:0 "), "{maps:?}");
+    // It survives the agent.
+    host.restart_agent();
+    host.run_for(san::seconds(10));
+    assert_eq!(states(&host), masked);
+}
+
+#[test]
+fn a_rule_for_a_device_masks_it_once_it_is_known() {
+    let host = host(&[
+        "core claimrule add -r 109 -P MASK_PATH -t device -d naa.6001405a000000000000000000000001",
+    ]);
+    assert_eq!(states(&host), [PathState::Masked; 4]);
+    assert_eq!(host.kernel.maps().count(), 0);
+}
+
+#[test]
+fn a_satp_rule_chooses_satp_psp_and_its_options() {
+    let host =
+        host(&["nmp satp rule add -s VMW_SATP_ALUA -V SIM -P VMW_PSP_RR -O useANO=1 -c tpgs_on"]);
+    let text = san::explained(&host, "naa.6001405a000000000000000000000001");
+    let says = |part: &str| assert!(text.contains(part), "{part}: {text}");
+    says("user rule VMW_SATP_ALUA (vendor=SIM tpgs_on): matches");
+    says("VMW_PSP_RR (set by the SATP rule)");
+    says("useANO=1");
+    // Active-unoptimized paths stand in the group of the optimized ones.
+    let map = san::maps(&host);
+    assert!(
+        map[0].contains(" 1 1 service-time 0 4 ") || map[0].contains(" 1 1 round-robin 0 4 "),
+        "{map:?}"
+    );
 }
 
 // ---- order --------------------------------------------------------------------------------------------------
