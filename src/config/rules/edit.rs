@@ -104,8 +104,46 @@ impl Edit {
             .clone();
         table.set_implicit(false);
         table.set_position(None);
-        table.decor_mut().set_prefix("\n");
+        table.decor_mut().set_prefix(self.prefix());
         self.tables(key)?.push(table);
+        Ok(())
+    }
+
+    /// What stands before a new table: a blank line, or all the comments of a file that holds nothing else.
+    fn prefix(&mut self) -> String {
+        if !self.document.as_table().is_empty() {
+            return "\n".to_owned();
+        }
+        let comments = self.document.trailing().as_str().unwrap_or_default();
+        let comments = comments.to_owned();
+        self.document.set_trailing("");
+        comments
+    }
+
+    /// Removes a `[[key]]` table with the comment right above it. Comments before a blank line are about the file, and
+    /// stay.
+    fn remove(&mut self, key: &str, at: usize) -> Result<(), ConfigError> {
+        let tables = self.tables(key)?;
+        let prefix = tables.get(at).and_then(|table| table.decor().prefix());
+        let prefix = prefix.and_then(|raw| raw.as_str()).unwrap_or_default();
+        let kept = prefix.rfind("\n\n").and_then(|end| prefix.get(..end));
+        let kept = kept.map_or_else(String::new, |kept| format!("{kept}\n\n"));
+        tables.remove(at);
+        let before = |text: &str| format!("{kept}{}", text.trim_start_matches('\n'));
+        if kept.trim().is_empty() {
+            // Nothing to keep.
+        } else if let Some(next) = tables.get_mut(at) {
+            let text = next.decor().prefix().and_then(|raw| raw.as_str());
+            let text = before(text.unwrap_or_default());
+            next.decor_mut().set_prefix(text);
+        } else {
+            let text = before(self.document.trailing().as_str().unwrap_or_default());
+            self.document.set_trailing(text);
+        }
+        // A list without rules would keep the file from counting as empty.
+        if self.tables(key)?.is_empty() {
+            self.document.remove(key);
+        }
         Ok(())
     }
 
@@ -122,11 +160,10 @@ impl Edit {
     /// # Errors
     /// The file does not hold its rules as tables.
     pub fn remove_claim_rule(&mut self, class: RuleClass, number: u32) -> Result<(), ConfigError> {
-        let tables = self.tables("claimrule")?;
-        if let Some(at) = position(tables, class, number) {
-            tables.remove(at);
+        match position(self.tables("claimrule")?, class, number) {
+            Some(at) => self.remove("claimrule", at),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Gives a claim rule another number; nothing if there is none.
@@ -174,7 +211,7 @@ impl Edit {
                 "the rule stands in the `arrays` of a [[satprule]] together with others: remove its line by hand",
             ));
         }
-        self.tables("satprule")?.remove(*table);
+        self.remove("satprule", *table)?;
         Ok(true)
     }
 
@@ -192,10 +229,12 @@ impl Edit {
     /// `default-psp` is no table.
     pub fn set_default_psp(&mut self, satp: &str, psp: &str) -> Result<(), ConfigError> {
         let wrong = self.invalid("`default-psp` is no table: write [default-psp]");
+        let mut new = Table::new();
+        new.decor_mut().set_prefix(self.prefix());
         let item = self
             .document
             .entry("default-psp")
-            .or_insert_with(|| Item::Table(Table::new()));
+            .or_insert_with(|| Item::Table(new));
         let table = item.as_table_like_mut().ok_or(wrong)?;
         match table.get_mut(satp).and_then(Item::as_value_mut) {
             Some(old) => {
@@ -285,6 +324,44 @@ VMW_SATP_ALUA = \"VMW_PSP_MRU\" # for now
         let text = std::fs::read_to_string(&file).unwrap();
         assert!(text.contains("# the tape library") && text.contains("# for now"));
         assert!(!text.contains("110"), "{text}");
+    }
+
+    #[test]
+    fn a_new_file_keeps_its_header_on_top() {
+        let root = tempfile::tempdir().unwrap();
+        let file = Places::below(root.path()).admin_rules();
+        let text = || std::fs::read_to_string(&file).unwrap();
+        let rule = |n| Rule::new(n, "driver=lpfc".parse().unwrap(), "NMP");
+        let change = |change: &dyn Fn(&mut Edit)| {
+            let mut edit = Edit::open(&file).unwrap();
+            change(&mut edit);
+            edit.save().unwrap();
+        };
+        let starts = || assert!(text().starts_with(HEADER), "{}", text());
+        change(&|edit| edit.add_claim_rule(&rule(300)).unwrap());
+        starts();
+        change(&|edit| edit.add_claim_rule(&rule(301)).unwrap());
+        change(&|edit| {
+            edit.remove_claim_rule(RuleClass::MP, 300).unwrap();
+        });
+        starts();
+        change(&|edit| {
+            edit.remove_claim_rule(RuleClass::MP, 301).unwrap();
+        });
+        assert_eq!(text(), HEADER);
+        change(&|edit| edit.set_default_psp("VMW_SATP_ALUA", "VMW_PSP_RR").unwrap());
+        starts();
+        change(&|edit| edit.add_claim_rule(&rule(302)).unwrap());
+        change(&|edit| {
+            edit.set_default_psp("VMW_SATP_ALUA", "VMW_PSP_MRU")
+                .unwrap()
+        });
+        starts();
+        assert_eq!(text().matches("# Rules of this host").count(), 1);
+        assert_eq!(
+            Edit::open(&file).unwrap().content().unwrap().claim_rules,
+            [rule(302)]
+        );
     }
 
     #[test]
