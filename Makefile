@@ -43,6 +43,7 @@ installed := \
 	$(out)/dm-psa-id:lib/udev/dm-psa-id:755 \
 	udev-rules/56-dm-psa-path.rules:lib/udev/rules.d/56-dm-psa-path.rules:644 \
 	udev-rules/56-dm-psa-map.rules:lib/udev/rules.d/$(MAP_RULE_NUMBER)-dm-psa-map.rules:644 \
+	$(call below,rules/*.toml,lib/dm-psa) \
 	$(call below,systemd/*.service systemd/*.socket,lib/systemd/system) \
 	$(call below,systemd/tmpfiles.d/*.conf,lib/tmpfiles.d) \
 	$(call below,systemd/modules-load.d/*.conf,lib/modules-load.d) \

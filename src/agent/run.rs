@@ -83,6 +83,11 @@ pub fn run(options: &Options) -> Result<(), AgentError> {
         Memory::default()
     });
 
+    let (rules, problems) = config::rules::start(&places);
+    for problem in problems {
+        log::error!(target: "psa", "RULES_REFUSED reason=\"{problem}\" effect=\"the rules that were loaded last stay\"");
+    }
+
     let (inbox, inputs) = sync_channel(INBOX);
     let stopped = inbox.clone();
     stop.on_arrival(move || drop(stopped.send(Input::Stop)))
@@ -95,7 +100,7 @@ pub fn run(options: &Options) -> Result<(), AgentError> {
 
     log::info!(target: "psa", "AGENT_STARTED version=\"{}\"", env!("CARGO_PKG_VERSION"));
     Owner {
-        world: World::new(settings, memory),
+        world: World::with_rules(settings, memory, rules.in_force()),
         hands,
         origin: Instant::now(),
         ready: false,

@@ -15,6 +15,8 @@ Examples:
   psactl nmp path list -d naa.60014058d216d30d1048d43d1db0c4df
   psactl --formatter=json core path list
   psactl explain sdc
+  psactl storage nmp satp rule add -s VMW_SATP_ALUA -V PURE -M FlashArray -P VMW_PSP_RR -O iops=1
+  psactl storage core claimrule add -r 109 -t location -A vmhba2 -C 0 -T 1 -L 20 -P MASK_PATH
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 agent unreachable, 4 not found, 5 partly done.
 Environment: DM_PSA_SOCKET names another socket of the agent; NO_COLOR turns colours off.";
@@ -37,6 +39,8 @@ pub struct Invocation {
     pub format: Option<Format>,
     /// The socket asked for.
     pub socket: Option<PathBuf>,
+    /// The root directory asked for.
+    pub root: Option<PathBuf>,
 }
 
 /// Understands a command line, its first word the name of the program.
@@ -85,6 +89,7 @@ pub fn parse(
         verb,
         format: matches.get_one("formatter").copied(),
         socket: matches.get_one("socket").cloned(),
+        root: matches.get_one("root").cloned(),
         given: matches,
     }))
 }
@@ -126,6 +131,16 @@ pub fn command() -> Command {
                 .help_heading("Global options")
                 .help("Talk to the agent on this socket [default: /run/dm-psa/io.dmpsa]"),
         )
+        .arg(
+            Arg::new("root")
+                .long("root")
+                .value_name("DIR")
+                .value_parser(value_parser!(PathBuf))
+                .global(true)
+                .conflicts_with("socket")
+                .help_heading("Global options")
+                .help("Work on the files below this directory, and with no agent"),
+        )
         .max_term_width(100)
 }
 
@@ -157,8 +172,10 @@ fn children(mut command: Command, words: &[&'static str]) -> Command {
             Command::new(*next)
                 .about(verb.about)
                 .args(verb.arguments.iter().map(|argument| argument()))
+                .hide(verb.legacy)
         } else {
-            namespace(&words)
+            let below = |verb: &&Verb| verb.words.starts_with(&words);
+            namespace(&words).hide(VERBS.iter().filter(below).all(|verb| verb.legacy))
         };
         // In the order of the table, after what `command` puts to the top.
         command = command.subcommand(child.display_order(seen.len().saturating_add(100)));

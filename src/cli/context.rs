@@ -3,34 +3,62 @@
 use super::exit::Failure;
 use crate::api::client::{self, Client, TIMEOUT};
 use crate::api::requests::Method;
+use crate::config::Places;
 use std::path::{Path, PathBuf};
 
-/// What a verb works with: the agent, connected to when it is first asked.
+/// What a verb works with: the agent, connected to when it is first asked, and the files of the host.
 #[derive(Debug)]
 pub struct Context {
     socket: PathBuf,
     client: Option<Client>,
+    root: Option<PathBuf>,
+    warnings: Vec<String>,
 }
 
 impl Context {
-    /// With the socket asked for, if one was.
+    /// With the socket asked for, if one was, or with the files below a directory and no agent.
     #[must_use]
-    pub fn new(socket: Option<&Path>) -> Context {
+    pub fn new(socket: Option<&Path>, root: Option<PathBuf>) -> Context {
         Context {
             socket: client::socket_path(socket),
             client: None,
+            root,
+            warnings: Vec::new(),
         }
     }
 
     /// Asks the agent.
     ///
     /// # Errors
-    /// [`Failure::Agent`].
+    /// [`Failure::Agent`]; [`Failure::Usage`] with `--root`, below which there is no agent.
     pub fn ask<M: Method>(&mut self, request: &M) -> Result<M::Reply, Failure> {
+        if self.root.is_some() {
+            return Err(Failure::Usage(
+                "this command asks the agent, and --root works on files alone: leave --root out"
+                    .to_owned(),
+            ));
+        }
         let client = match &mut self.client {
             Some(client) => client,
             none => none.insert(Client::connect(&self.socket, TIMEOUT)?),
         };
         Ok(client.call(request)?)
+    }
+
+    /// The files of the host, or those below the directory asked for.
+    #[must_use]
+    pub fn places(&self) -> Places {
+        Places::below(self.root.as_deref().unwrap_or(Path::new("/")))
+    }
+
+    /// Tells the user of something that does not keep the command from being done.
+    pub fn warn(&mut self, warnings: impl IntoIterator<Item = String>) {
+        self.warnings.extend(warnings);
+    }
+
+    /// What there is to tell.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 }

@@ -4,6 +4,7 @@ use super::printable::{printable, printable_lines};
 use super::typography::Typography;
 use crate::api::ApiError;
 use crate::api::client::ClientError;
+use crate::config::ConfigError;
 use std::fmt;
 use std::io;
 
@@ -37,6 +38,14 @@ pub enum Failure {
     Clap(String),
     /// An argument has a dash or quote of an editor.
     Typography(Typography),
+    /// What an option says is refused: why, and the mend.
+    Usage(String),
+    /// What was to be changed is not there.
+    NotFound(String),
+    /// It cannot be done: why, and the mend.
+    Refused(String),
+    /// A file of rules cannot be used.
+    File(ConfigError),
     /// The agent refused or did not answer.
     Agent(ClientError),
     /// Standard output cannot be written.
@@ -48,8 +57,9 @@ impl Failure {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            Failure::Clap(_) | Failure::Typography(_) => Exit::Usage,
-            Failure::Write(_) => Exit::Failed,
+            Failure::Clap(_) | Failure::Typography(_) | Failure::Usage(_) => Exit::Usage,
+            Failure::NotFound(_) => Exit::NotFound,
+            Failure::Write(_) | Failure::Refused(_) | Failure::File(_) => Exit::Failed,
             Failure::Agent(ClientError::Refused(why)) => match why {
                 ApiError::NotFound { .. } => Exit::NotFound,
                 ApiError::InvalidParameter { .. } | ApiError::ServiceParameter { .. } => {
@@ -68,6 +78,10 @@ impl fmt::Display for Failure {
         match self {
             Failure::Clap(text) => f.write_str(text),
             Failure::Typography(why) => f.write_str(&printable_lines(&why.to_string())),
+            Failure::Usage(why) | Failure::NotFound(why) | Failure::Refused(why) => {
+                f.write_str(&printable_lines(why))
+            }
+            Failure::File(why) => f.write_str(&printable_lines(&why.to_string())),
             // The agent's words, on one line: they may quote a device.
             Failure::Agent(ClientError::Refused(why)) => f.write_str(&printable(&why.to_string())),
             Failure::Agent(why) => f.write_str(&printable_lines(&why.to_string())),
@@ -79,6 +93,12 @@ impl fmt::Display for Failure {
 impl From<Typography> for Failure {
     fn from(why: Typography) -> Self {
         Failure::Typography(why)
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(why: ConfigError) -> Self {
+        Failure::File(why)
     }
 }
 

@@ -1,8 +1,8 @@
 //! `psactl`: arguments in, one request, one screen out.
 //!
 //! The way of a command: [`typography`] refuses what an editor put into it, [`args`] parses it against the table of
-//! [`verbs`], the verb asks the agent and turns the records into a [`record::Listing`] by their [`layout`], and
-//! [`mod@format`] prints that. A new command is one entry in [`verbs::VERBS`], and a layout if its records are new.
+//! [`verbs`], the verb asks the agent or works on the files of rules and turns the records into a
+//! [`record::Listing`] by their [`layout`], and [`mod@format`] prints that. A new command is one entry in [`verbs::VERBS`], and a layout if its records are new.
 //!
 //! Invariants: no byte that came from a device or from the agent reaches the terminal as a control character
 //! ([`printable`]); rendering never fails; a reader that goes away ends the program quietly.
@@ -15,6 +15,7 @@ mod context;
 mod exit;
 pub mod format;
 pub mod layout;
+pub mod layout_rules;
 pub mod printable;
 pub mod record;
 pub mod typography;
@@ -77,8 +78,16 @@ fn try_run(args: impl IntoIterator<Item = OsString>, console: &mut Console) -> R
     let text = match args::parse(args, console.colour_out, console.colour_err)? {
         Parsed::Help(text) => text,
         Parsed::Run(invocation) => {
-            let mut context = Context::new(invocation.socket.as_deref());
+            let mut context = Context::new(invocation.socket.as_deref(), invocation.root);
             let listing = (invocation.verb.run)(&mut context, &invocation.given)?;
+            for warning in context.warnings() {
+                // A warning that nobody can see must not undo what was done.
+                let _ = writeln!(
+                    console.err,
+                    "psactl: warning: {}",
+                    printable::printable(warning)
+                );
+            }
             format::render(&listing, invocation.format, console.colour_out)
         }
     };

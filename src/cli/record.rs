@@ -92,6 +92,8 @@ pub enum Style {
     Sheet,
     /// A title, and a headed paragraph for each record.
     Prose,
+    /// A line of text for each record: what a command that changes something has to say.
+    Lines,
 }
 
 /// Everything that a command prints.
@@ -112,6 +114,25 @@ pub struct Listing {
 }
 
 impl Listing {
+    /// Lines of text, or nothing at all.
+    #[must_use]
+    pub fn lines(lines: impl IntoIterator<Item = String>) -> Listing {
+        Listing {
+            kind: "Message",
+            style: Style::Lines,
+            title: None,
+            heading: None,
+            columns: vec!["Message"],
+            records: lines
+                .into_iter()
+                .map(|line| Record {
+                    heading: None,
+                    fields: vec![("Message", Value::Text(line))],
+                })
+                .collect(),
+        }
+    }
+
     /// Whether the heading is a column that the fields lack.
     fn heading_column(&self) -> Option<&'static str> {
         self.heading.filter(|name| !self.columns.contains(name))

@@ -1,11 +1,13 @@
 //! The files of the admin and of the agent: read whole and checked, written atomically.
 //!
-//! Input: `/etc/dm-psa/dm-psa.toml` (settings), `/etc/dm-psa/state/memory.json` (what the agent remembers).
+//! Input: `/etc/dm-psa/dm-psa.toml` (settings), `/etc/dm-psa/state/memory.json` (what the agent remembers), and the
+//! files of [`rules`].
 //! Invariants: a damaged file never stops the agent and is never overwritten unread: settings fall back to the
 //! defaults, memory is set aside under another name, and both are reported with file, place and mend.
 
 #![forbid(unsafe_code)]
 
+pub mod rules;
 pub mod store;
 
 use crate::psa::memory::Memory;
@@ -40,6 +42,36 @@ impl Places {
         self.root.join("etc/dm-psa/state/memory.json")
     }
 
+    /// Rules of ours and of array vendors.
+    #[must_use]
+    pub fn system_rules(&self) -> PathBuf {
+        self.root.join("usr/lib/dm-psa")
+    }
+
+    /// Rules of the admin.
+    #[must_use]
+    pub fn admin_rules(&self) -> PathBuf {
+        self.root.join("etc/dm-psa/rules.toml")
+    }
+
+    /// Rules that the admin wants until reboot.
+    #[must_use]
+    pub fn boot_rules(&self) -> PathBuf {
+        self.run().join("rules.toml")
+    }
+
+    /// Claim rules of the admin that are loaded.
+    #[must_use]
+    pub fn loaded_rules(&self) -> PathBuf {
+        self.run().join("claimrules.toml")
+    }
+
+    /// Where an ESX host has its configuration: read by `claimrule convert` alone.
+    #[must_use]
+    pub fn esx_conf(&self) -> PathBuf {
+        self.root.join("etc/vmware/esx.conf")
+    }
+
     /// Files of the run time, gone after a reboot.
     #[must_use]
     pub fn run(&self) -> PathBuf {
@@ -53,6 +85,14 @@ pub enum ConfigError {
     /// It could not be read.
     #[error("{file}: {source}; check the file and its permissions")]
     Read {
+        /// Which.
+        file: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It could not be written.
+    #[error("{file}: {source}; rules are changed by root, on a file system that can be written")]
+    Write {
         /// Which.
         file: PathBuf,
         /// Why.

@@ -15,6 +15,8 @@ pub enum Transport {
     Fcoe,
     /// iSCSI, software or offloaded.
     Iscsi,
+    /// iSCSI by a vendor's own driver: ESXi's word, for rules; Linux tells no such paths apart.
+    IscsiVendor,
     /// Serial Attached SCSI (tcm_loop's `naa.` ports present themselves as SAS too).
     Sas,
     /// Serial ATA.
@@ -39,6 +41,7 @@ impl Transport {
             Transport::Fc => "fc",
             Transport::Fcoe => "fcoe",
             Transport::Iscsi => "iscsi",
+            Transport::IscsiVendor => "iscsivendor",
             Transport::Sas => "sas",
             Transport::Sata => "sata",
             Transport::Ide => "ide",
@@ -49,10 +52,43 @@ impl Transport {
         }
     }
 
+    /// The transport of this name, in upper or lower case.
+    ///
+    /// # Errors
+    /// The names that there are.
+    pub fn by_name(name: &str) -> Result<Transport, String> {
+        Transport::ALL
+            .iter()
+            .find(|transport| transport.as_str().eq_ignore_ascii_case(name))
+            .copied()
+            .ok_or_else(|| {
+                let names: Vec<&str> = Transport::ALL.iter().map(|t| t.as_str()).collect();
+                format!("there is no transport `{name}`: take {}", names.join(", "))
+            })
+    }
+
+    /// All of them.
+    pub const ALL: &[Transport] = &[
+        Transport::Block,
+        Transport::Fc,
+        Transport::Fcoe,
+        Transport::Iscsi,
+        Transport::IscsiVendor,
+        Transport::Ide,
+        Transport::Sas,
+        Transport::Sata,
+        Transport::Usb,
+        Transport::Parallel,
+        Transport::Unknown,
+    ];
+
     /// Whether a device behind it is shared by design, so that a single path is already worth a map.
     #[must_use]
     pub fn is_san(self) -> bool {
-        matches!(self, Transport::Fc | Transport::Fcoe | Transport::Iscsi)
+        matches!(
+            self,
+            Transport::Fc | Transport::Fcoe | Transport::Iscsi | Transport::IscsiVendor
+        )
     }
 }
 

@@ -445,6 +445,23 @@ impl World {
             device.unit = Some(unit);
         }
         self.dirty.insert(wwid.to_owned());
+        // A rule for a device could not match before the device was known.
+        if before.as_deref() != Some(wwid) && self.claim_rules.asks_for_device() {
+            self.claim(id);
+        }
+    }
+
+    /// What claim rules may look at; `None` while its INQUIRY strings are not known.
+    pub(super) fn subject<'a>(&'a self, path: &'a Path) -> Option<Subject<'a>> {
+        let inquiry = path.inquiry.as_ref()?;
+        Some(Subject {
+            vendor: inquiry.vendor_trimmed(),
+            model: inquiry.product_trimmed(),
+            inquiry: &inquiry.raw,
+            facts: &path.facts,
+            name: path.name,
+            device: self.device_of(path).map(|device| device.id.as_str()),
+        })
     }
 
     /// Decides who owns the path; needs its INQUIRY strings.
@@ -452,12 +469,8 @@ impl World {
         let Some(path) = self.paths.get(&id) else {
             return;
         };
-        let Some(inquiry) = &path.inquiry else { return };
-        let subject = Subject {
-            vendor: inquiry.vendor_trimmed(),
-            model: inquiry.product_trimmed(),
-            facts: &path.facts,
-            name: path.name,
+        let Some(subject) = self.subject(path) else {
+            return;
         };
         let claim = self.claim_rules.decide(&subject);
         if let Some(path) = self.paths.get_mut(&id) {

@@ -55,15 +55,25 @@ impl World {
         vec![
             ("Path", address),
             ("Identity", identity_lines(path)),
-            (
-                "Claim rules",
-                path.claim.as_ref().map_or_else(
-                    || vec!["not claimed: its INQUIRY data are not known".to_owned()],
-                    |c| c.trace.clone(),
-                ),
-            ),
+            ("Claim rules", self.claim_lines(path)),
             ("State", self.state_lines(path)),
         ]
+    }
+
+    /// Every rule that is tried on the path, by the rules that are loaded now.
+    fn claim_lines(&self, path: &Path) -> Vec<String> {
+        let (Some(claim), Some(subject)) = (path.claim, self.subject(path)) else {
+            return vec!["not claimed: its INQUIRY data are not known".to_owned()];
+        };
+        let (now, mut lines) = self.claim_rules.trace(&subject);
+        if now != claim {
+            // Rules do not touch what is claimed already.
+            let before = self.claim_rules.describe(claim);
+            lines.push(format!(
+                "it stays as it was claimed before these rules were loaded: {before}"
+            ));
+        }
+        lines
     }
 
     fn state_lines(&self, path: &Path) -> Vec<String> {
@@ -98,19 +108,18 @@ impl World {
         let mut sections = Vec::new();
         let claims: Vec<String> = self
             .paths_of(device)
-            .map(|path| match &path.claim {
-                Some(claim) => format!(
-                    "{}: {}",
-                    path.name,
-                    claim.trace.last().map_or("", String::as_str)
-                ),
+            .map(|path| match path.claim {
+                Some(claim) => format!("{}: {}", path.name, self.claim_rules.describe(claim)),
                 None => format!("{}: not claimed yet", path.name),
             })
             .collect();
         sections.push(("Claim rules", claims));
         let mut satp = match &device.selection {
             Some(selection) => {
-                let mut lines = selection.trace.clone();
+                let question = self.satp_question(device);
+                let traced =
+                    question.map(|(facts, evidence)| self.satp_rules.trace(&facts, &evidence));
+                let mut lines = traced.map_or_else(Vec::new, |(_, lines)| lines);
                 lines.push(format!(
                     "SATP {}: {}",
                     selection.satp.name(),

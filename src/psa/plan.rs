@@ -4,7 +4,7 @@ use super::action::{Action, MapStep, Severity};
 use super::device::{Apd, Device, Disposition, Pending};
 use super::path::{Identity, Path, PathState};
 use super::psp::{Arrangement, Candidate, Options};
-use super::satp::{Class, Link, rules};
+use super::satp::{Class, Evidence, Link, rules};
 use super::schedule::Key;
 use super::table::diff::{Difference, Wanted, diff};
 use super::table::model::{GroupState, Map};
@@ -89,31 +89,38 @@ impl World {
         }
     }
 
+    /// What SATP rules look at: the first path that can be judged.
+    pub(super) fn satp_question<'a>(
+        &'a self,
+        device: &'a Device,
+    ) -> Option<(rules::DeviceFacts<'a>, Evidence<'a>)> {
+        let (path, inquiry) = device
+            .paths
+            .iter()
+            .filter_map(|id| self.paths.get(id))
+            .filter(|path| matches!(path.identity, Identity::Proven(_) | Identity::Nameless(_)))
+            .find_map(|path| Some((path, path.inquiry.as_ref()?)))?;
+        let facts = rules::DeviceFacts {
+            device: &device.id,
+            vendor: inquiry.vendor_trimmed(),
+            model: inquiry.product_trimmed(),
+            inquiry: &inquiry.raw,
+            driver: &path.facts.adapter.driver,
+            transport: path.facts.transport,
+            paths: device.paths.len(),
+        };
+        Some((facts, Self::evidence(path, &device.groups)))
+    }
+
     /// Chooses SATP and PSP by the first path that can be judged.
     fn select_satp(&mut self, wwid: &str) {
         let Some(device) = self.devices.get(wwid) else {
             return;
         };
-        let Some((path, inquiry)) = device
-            .paths
-            .iter()
-            .filter_map(|id| self.paths.get(id))
-            .filter(|path| matches!(path.identity, Identity::Proven(_) | Identity::Nameless(_)))
-            .find_map(|path| Some((path, path.inquiry.as_ref()?)))
-        else {
+        let Some((facts, evidence)) = self.satp_question(device) else {
             return;
         };
-        let facts = rules::DeviceFacts {
-            vendor: inquiry.vendor_trimmed(),
-            model: inquiry.product_trimmed(),
-            transport: path.facts.transport,
-            paths: device.paths.len(),
-        };
-        let selection = rules::select(
-            &self.satp_rules,
-            facts,
-            &Self::evidence(path, &device.groups),
-        );
+        let selection = self.satp_rules.select(&facts, &evidence);
         let changed =
             device.selection.as_ref().map(|s| s.satp.name()) != Some(selection.satp.name());
         let members: Vec<Hctl> = device.paths.iter().copied().collect();
@@ -127,6 +134,13 @@ impl World {
                 self.examine_now(member);
             }
         }
+    }
+
+    /// Whether the SATP rule of the device says `useANO=1` in its PSP options.
+    fn rule_uses_ano(device: &Device) -> bool {
+        let rule = device.selection.as_ref().and_then(|s| s.rule.as_ref());
+        let options = rule.map(|rule| super::satp::options::psp_options(&rule.psp_options));
+        matches!(options, Some(Ok(options)) if options.use_ano == Some(true))
     }
 
     /// Decides whether the device gets a map.
@@ -253,7 +267,7 @@ impl World {
                 .options
                 .chosen
                 .or_else(|| self.chosen_before(&device.wwid)),
-            use_ano: settings.use_ano,
+            use_ano: settings.use_ano || Self::rule_uses_ano(device),
         };
         let table = self
             .map_of(&device.wwid)

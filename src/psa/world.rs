@@ -9,13 +9,13 @@
 //! Invariants: "What it never does" in the README. Tests: `tests/world.rs` (examples), `tests/properties.rs` (over `sim/`).
 
 use super::action::{Action, Notice, Severity};
-use super::claim::{Ruleset, builtin_rules};
+use super::claim::Ruleset;
 use super::device::Device;
 use super::event::Event;
 use super::memory::Memory;
 use super::path::Path;
 use super::satp::Link;
-use super::satp::rules::SatpRule;
+use super::satp::rules::SatpRules;
 use super::schedule::{Key, Schedule};
 use super::settings::Settings;
 use super::table::model::Map;
@@ -26,7 +26,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct World {
     pub(super) settings: Settings,
     pub(super) claim_rules: Ruleset,
-    pub(super) satp_rules: Vec<SatpRule>,
+    pub(super) satp_rules: SatpRules,
     pub(super) memory: Memory,
     pub(super) paths: BTreeMap<Hctl, Path>,
     /// Which path has this disk.
@@ -55,6 +55,25 @@ pub struct World {
     pub(super) counters: Counters,
 }
 
+/// The rules in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rules {
+    /// Which plug-in owns a path.
+    pub claim: Ruleset,
+    /// Which SATP takes a device of NMP.
+    pub satp: SatpRules,
+}
+
+impl Default for Rules {
+    /// What works without any file: NMP takes all but access LUNs, and ALUA what reports target port groups.
+    fn default() -> Rules {
+        Rules {
+            claim: Ruleset::basic(),
+            satp: SatpRules::basic(),
+        }
+    }
+}
+
 /// What the agent did since it started.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Counters {
@@ -67,13 +86,19 @@ pub struct Counters {
 }
 
 impl World {
-    /// A world that has seen nothing yet.
+    /// A world that has seen nothing yet, with the least rules that work.
     #[must_use]
     pub fn new(settings: Settings, memory: Memory) -> World {
+        World::with_rules(settings, memory, Rules::default())
+    }
+
+    /// A world that has seen nothing yet.
+    #[must_use]
+    pub fn with_rules(settings: Settings, memory: Memory, rules: Rules) -> World {
         World {
             settings,
-            claim_rules: Ruleset::new(builtin_rules()),
-            satp_rules: super::satp::rules::builtin_rules(),
+            claim_rules: rules.claim,
+            satp_rules: rules.satp,
             memory,
             paths: BTreeMap::new(),
             disks: BTreeMap::new(),

@@ -12,7 +12,7 @@ use crate::psa::event::Event;
 use crate::psa::memory::Memory;
 use crate::psa::settings::Settings;
 use crate::psa::units::Millis;
-use crate::psa::world::World;
+use crate::psa::world::{Rules, World};
 
 /// What the world was told and what it said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub struct Simulation {
     pub kernel: Kernel,
     /// The agent's settings.
     pub settings: Settings,
+    /// The rules that its agents start with.
+    rules: Rules,
     /// Every map gets an I/O at these intervals; never, if it is `None`.
     pub io_every: Option<Millis>,
     /// What the present agent was told and said, if [`Simulation::keep_journal`].
@@ -54,13 +56,20 @@ pub struct Simulation {
 }
 
 impl Simulation {
-    /// Starts an agent on a host.
+    /// Starts an agent on a host, with the least rules that work.
     #[must_use]
     pub fn start(kernel: Kernel, settings: Settings) -> Simulation {
+        Simulation::start_with_rules(kernel, settings, Rules::default())
+    }
+
+    /// Starts an agent on a host.
+    #[must_use]
+    pub fn start_with_rules(kernel: Kernel, settings: Settings, rules: Rules) -> Simulation {
         let mut simulation = Simulation {
             world: World::new(settings.clone(), kernel.memory.clone()),
             kernel,
             settings,
+            rules,
             io_every: None,
             journal: Vec::new(),
             keep_journal: true,
@@ -75,6 +84,12 @@ impl Simulation {
         simulation
     }
 
+    /// An agent that has seen nothing yet.
+    fn new_world(&self) -> World {
+        let (settings, memory) = (self.settings.clone(), self.remembered.clone());
+        World::with_rules(settings, memory, self.rules.clone())
+    }
+
     /// The time since the start of the simulation.
     #[must_use]
     pub fn now(&self) -> Millis {
@@ -85,7 +100,7 @@ impl Simulation {
     pub fn restart_agent(&mut self) {
         self.origin = self.now;
         self.remembered = self.kernel.memory.clone();
-        self.world = World::new(self.settings.clone(), self.remembered.clone());
+        self.world = self.new_world();
         self.journal.clear();
         for event in self.kernel.enumerate() {
             self.tell(event);
@@ -195,7 +210,7 @@ impl Simulation {
     /// # Errors
     /// The first entry for which it does not, and what it wants instead.
     pub fn replay(&self) -> Result<(), Box<(Entry, Vec<Action>)>> {
-        let mut world = World::new(self.settings.clone(), self.remembered.clone());
+        let mut world = self.new_world();
         for entry in &self.journal {
             let actions = world.step(entry.at, entry.event.clone());
             let text = |actions: &[Action]| serde_json::to_string(actions).unwrap_or_default();

@@ -38,6 +38,7 @@ pub fn render(listing: &Listing, format: Option<Format>, colour: bool) -> String
             list::render(listing, paint)
         }
         (None, Style::Prose) => prose::render(listing),
+        (None, Style::Lines) => prose::render_lines(listing),
         (Some(Format::Json), _) => json::render(listing),
         (Some(Format::Csv), _) => csv::render(listing),
         (Some(Format::Xml), _) => xml::render(listing),

@@ -22,3 +22,11 @@ pub(super) fn render(listing: &Listing) -> String {
     }
     out
 }
+
+/// The text of each record on a line.
+pub(super) fn render_lines(listing: &Listing) -> String {
+    let fields = listing.records.iter().flat_map(|record| &record.fields);
+    fields
+        .map(|(_, value)| format!("{}\n", printable(&value.text())))
+        .collect()
+}

@@ -1,16 +1,24 @@
-//! MP claim rules: which plug-in owns a path.
+//! Claim rules: which plug-in owns a path.
 //!
-//! Input: what is known of a path. Output: a [`Claim`] with the trace of every rule that was tried. Invariant: every
-//! path gets exactly one decision; rules are tried in ascending number, the first match wins; 65535 matches all.
+//! Input: what is known of a path. Output: a [`Claim`]; the trace of the rules that were tried is made when somebody
+//! asks for it. Invariants: every path gets exactly one decision; rules are tried in ascending number, the first
+//! match wins; 65535 matches all. A rule for a plug-in that this build has not passes its paths on, as ESXi does
+//! where a plug-in declines. Tests: here, `tests/rules.rs`.
 
-mod builtin;
+pub mod lists;
+pub mod matching;
 mod rule;
+mod spec;
 
-pub use builtin::builtin_rules;
-pub use rule::{Match, Rule};
+pub use lists::{RuleList, RuleLists};
+pub use matching::Match;
+pub use rule::{CATCH_ALL, FIRST_FREE, LAST_FREE, Rule, RuleClass, Xcopy};
+pub use spec::{RuleSpec, Word, length_remarks};
 
+use super::pattern::Pattern;
 use super::plugin::Plugin;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// What a rule may look at.
 #[derive(Debug, Clone)]
@@ -19,112 +27,263 @@ pub struct Subject<'a> {
     pub vendor: &'a str,
     /// INQUIRY product, trimmed.
     pub model: &'a str,
+    /// The standard INQUIRY data.
+    pub inquiry: &'a [u8],
     /// The facts of the path.
     pub facts: &'a super::path::PathFacts,
     /// Its runtime name.
     pub name: super::adapter::RuntimeName,
+    /// The device identifier, once it is known.
+    pub device: Option<&'a str>,
 }
 
 /// The decision on one path.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
     /// Who owns the path.
     pub plugin: Plugin,
     /// The rule that decided.
     pub rule: u32,
-    /// Every rule that was tried, with its result, in order.
-    pub trace: Vec<String>,
 }
 
-/// Claim rules in ascending order of their numbers.
+/// The MP rules in force, in ascending order of their numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ruleset(Vec<Rule>);
 
+/// The rule that gives NMP whatever is left.
+fn catch_all() -> Rule {
+    let matches = Match::Vendor {
+        vendor: Pattern::any(),
+        model: Pattern::any(),
+        pci: None,
+    };
+    Rule::new(CATCH_ALL, matches, "NMP")
+}
+
 impl Ruleset {
-    /// Puts rules in order. The catch-all 65535 is added if it is missing, so that every path is decided.
+    /// Takes the MP rules and puts them in order. The catch-all 65535 is added if it is missing, so that every path
+    /// is decided.
     #[must_use]
-    pub fn new(mut rules: Vec<Rule>) -> Ruleset {
-        if !rules.iter().any(|r| r.number == builtin::CATCH_ALL) {
-            rules.extend(
-                builtin_rules()
-                    .into_iter()
-                    .filter(|r| r.number == builtin::CATCH_ALL),
-            );
-        }
-        rules.sort_by_key(|r| r.number);
-        Ruleset(rules)
+    pub fn new(rules: impl IntoIterator<Item = Rule>) -> Ruleset {
+        let mp = rules.into_iter().filter(|r| r.class == RuleClass::MP);
+        let list = RuleList::new(std::iter::once(catch_all()).chain(mp));
+        Ruleset(list.iter().cloned().collect())
+    }
+
+    /// The least that is safe without any file: ESXi's rule 101, which masks the access LUN of an array (a pseudo
+    /// device that is no disk), and the catch-all.
+    #[must_use]
+    pub fn basic() -> Ruleset {
+        let access_lun = Match::Vendor {
+            vendor: Pattern::literally("DELL"),
+            model: Pattern::literally("Universal Xport"),
+            pci: None,
+        };
+        Ruleset::new([Rule::new(FIRST_FREE, access_lun, "MASK_PATH")])
     }
 
     /// Decides on a path.
     #[must_use]
     pub fn decide(&self, subject: &Subject<'_>) -> Claim {
-        let mut trace = Vec::new();
+        self.walk(subject, |_| {})
+    }
+
+    /// The decision, and a line for each rule that was tried, in order.
+    #[must_use]
+    pub fn trace(&self, subject: &Subject<'_>) -> (Claim, Vec<String>) {
+        let mut lines = Vec::new();
+        let claim = self.walk(subject, |line| lines.push(line.to_string()));
+        (claim, lines)
+    }
+
+    /// Tries the rules in order. `tell` gets a line for each; if it drops the line, nothing is formatted.
+    fn walk(&self, subject: &Subject<'_>, mut tell: impl FnMut(fmt::Arguments<'_>)) -> Claim {
         for rule in &self.0 {
-            match rule.matches.test(subject) {
-                Ok(()) => {
-                    trace.push(format!(
-                        "rule {} ({}) matches: {}",
-                        rule.number, rule.matches, rule.plugin
-                    ));
-                    return Claim {
-                        plugin: rule.plugin,
-                        rule: rule.number,
-                        trace,
-                    };
-                }
-                Err(why) => trace.push(format!(
-                    "rule {} ({}): no, {why}",
-                    rule.number, rule.matches
-                )),
+            if let Err(why) = rule.matches.test(subject) {
+                tell(format_args!("{rule}: no, {why}"));
+                continue;
             }
+            let Some(plugin) = Plugin::by_name(&rule.plugin) else {
+                let name = &rule.plugin;
+                tell(format_args!(
+                    "{rule}: matches, but this build has no plug-in {name}"
+                ));
+                continue;
+            };
+            tell(format_args!("{rule} matches: {plugin}"));
+            let rule = rule.number;
+            return Claim { plugin, rule };
         }
-        // Not reached: `new` guarantees a catch-all. NMP is what the catch-all would say.
-        trace.push("no rule matches: NMP".to_owned());
+        // Only if 65535 was given to a plug-in that this build has not. NMP is what the catch-all is for.
+        tell(format_args!("no rule takes it: NMP"));
         Claim {
             plugin: Plugin::Nmp,
-            rule: builtin::CATCH_ALL,
-            trace,
+            rule: CATCH_ALL,
         }
+    }
+
+    /// A decision in words.
+    #[must_use]
+    pub fn describe(&self, claim: Claim) -> String {
+        match self.0.iter().find(|rule| rule.number == claim.rule) {
+            Some(rule) => format!("{rule} matches: {}", claim.plugin),
+            None => format!(
+                "rule {}, which is not loaded any more: {}",
+                claim.rule, claim.plugin
+            ),
+        }
+    }
+
+    /// Whether a rule asks for the device, which is known later than the rest of a path.
+    #[must_use]
+    pub fn asks_for_device(&self) -> bool {
+        self.0
+            .iter()
+            .any(|rule| matches!(rule.matches, Match::Device(_)))
+    }
+
+    /// The rules in order.
+    #[must_use]
+    pub fn rules(&self) -> &[Rule] {
+        &self.0
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::psa::adapter::RuntimeName;
     use crate::psa::test_support::facts;
 
-    fn claim(vendor: &str, model: &str) -> Claim {
-        let facts = facts("1:0:0:0", "sda");
-        let name = crate::psa::adapter::RuntimeName {
-            adapter: 0,
-            channel: 0,
-            target: 0,
-            lun: 0,
+    fn rules(lines: &[(u32, &str, &str)]) -> Ruleset {
+        let rule = |(number, matches, plugin): &(u32, &str, &str)| {
+            Rule::new(*number, matches.parse().unwrap(), plugin)
         };
-        Ruleset::new(builtin_rules()).decide(&Subject {
-            vendor,
-            model,
+        Ruleset::new(lines.iter().map(rule))
+    }
+
+    /// A path over Fibre Channel: vmhba2:C0:T1:L20, MD3000 of DELL.
+    fn trace(rules: &Ruleset) -> (Claim, Vec<String>) {
+        let mut facts = facts("1:0:0:0", "sda");
+        facts.target.identifier = "fc.2100143004b0e459:2080143004b0e459".to_owned();
+        let name = RuntimeName {
+            adapter: 2,
+            channel: 0,
+            target: 1,
+            lun: 20,
+        };
+        let subject = Subject {
+            vendor: "DELL",
+            model: "MD3000",
+            inquiry: &[],
             facts: &facts,
             name,
-        })
+            device: Some("naa.6001"),
+        };
+        let (claim, lines) = rules.trace(&subject);
+        assert_eq!(claim, rules.decide(&subject));
+        (claim, lines)
     }
 
     #[test]
-    fn an_access_lun_is_masked_and_all_else_is_nmp() {
-        let masked = claim("DELL", "Universal Xport");
-        assert_eq!((masked.plugin, masked.rule), (Plugin::MaskPath, 101));
-        let normal = claim("DELL", "MD3000");
-        assert_eq!((normal.plugin, normal.rule), (Plugin::Nmp, 65535));
-        assert!(
-            normal.trace.iter().any(|line| line.contains("rule 101")),
-            "{:?}",
-            normal.trace
+    fn each_type_matches_what_it_names() {
+        for matches in [
+            "vendor=DELL model=MD3000",
+            "vendor=DELL model=*",
+            "vendor=* model=^MD3*",
+            "adapter=vmhba2 channel=0 target=1 lun=20",
+            "adapter=vmhba2 channel=* target=* lun=*",
+            "transport=fc",
+            "driver=qla2xxx",
+            "device=naa.6001",
+            "transport=fc wwnn=2100143004b0e459 wwpn=20:80:14:30:04:b0:e4:59 lun=20",
+            "transport=fc wwnn=2100143004b0e459 wwpn=2080143004b0e459 lun=*",
+        ] {
+            let (claim, lines) = trace(&rules(&[(500, matches, "MASK_PATH")]));
+            assert_eq!(claim.rule, 500, "{lines:?}");
+        }
+        for (matches, why) in [
+            ("vendor=DEL model=*", "vendor is `DELL`"),
+            ("vendor=DELL model=MD3", "model is `MD3000`"),
+            ("adapter=vmhba3", "adapter is 2"),
+            ("adapter=vmhba2 lun=2", "LUN is 20"),
+            ("transport=iscsi", "transport is `fc`"),
+            ("driver=lpfc", "driver is `qla2xxx`"),
+            ("device=naa.6002", "device is `naa.6001`"),
+            ("transport=iscsi iqn=iqn.x lun=*", "target is `fc."),
+            ("nvme_controller_model=x", "NVMe"),
+            (
+                "vendor=DELL model=* pci_vendor_id=0x8086 pci_sub_vendor_id=*",
+                "NVMe",
+            ),
+        ] {
+            let (claim, lines) = trace(&rules(&[(500, matches, "MASK_PATH")]));
+            assert_eq!(claim.rule, CATCH_ALL, "{matches}");
+            assert!(lines[0].contains(why), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn the_first_match_wins_and_an_absent_plugin_passes_on() {
+        let rules = rules(&[
+            (300, "transport=fc", "MASK_PATH"),
+            (102, "vendor=NVMe model=*", "MASK_PATH"),
+            (200, "transport=fc", "HPP"),
+        ]);
+        let (claim, lines) = trace(&rules);
+        assert_eq!(
+            claim,
+            Claim {
+                plugin: Plugin::MaskPath,
+                rule: 300
+            }
         );
+        assert_eq!(
+            lines,
+            [
+                "rule 102 (vendor=NVMe model=*): no, vendor is `DELL`",
+                "rule 200 (transport=fc): matches, but this build has no plug-in HPP",
+                "rule 300 (transport=fc) matches: MASK_PATH",
+            ]
+        );
+        assert_eq!(rules.describe(claim), lines[2]);
     }
 
     #[test]
     fn the_catch_all_cannot_be_lost() {
         let Ruleset(rules) = Ruleset::new(Vec::new());
         assert_eq!(rules.iter().map(|r| r.number).collect::<Vec<_>>(), [65535]);
+    }
+
+    #[test]
+    fn matches_are_read_as_they_are_written() {
+        for text in [
+            "vendor=DELL model=Universal Xport",
+            "vendor=* model=*",
+            "vendor=NVMe model=* pci_vendor_id=0x8086 pci_sub_vendor_id=*",
+            "adapter=vmhba41 channel=* target=* lun=*",
+            "adapter=* channel=0 target=1 lun=20",
+            "driver=megaraid",
+            "transport=usb",
+            "device=naa.6001",
+            "transport=iscsi iqn=iqn.2001-05.com.example:x lun=3",
+            "nvme_controller_model=dellemc-powerstore",
+        ] {
+            assert_eq!(text.parse::<Match>().unwrap().to_string(), text);
+        }
+        let long = "vendor=DELL model=Universal Xport pci_vendor_id=* pci_sub_vendor_id=*";
+        assert_eq!(
+            long.parse::<Match>().unwrap().to_string(),
+            "vendor=DELL model=Universal Xport"
+        );
+        for text in [
+            "",
+            "x=y",
+            "adapter=hba2",
+            "transport=morse",
+            "wwnn=1 wwpn=2",
+        ] {
+            assert!(text.parse::<Match>().is_err(), "{text}");
+        }
     }
 }

@@ -14,6 +14,18 @@ pub enum Plugin {
     MaskPath,
 }
 
+impl Plugin {
+    /// The plug-in of this name; `None` if this build has none.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Plugin> {
+        match name {
+            "NMP" => Some(Plugin::Nmp),
+            "MASK_PATH" => Some(Plugin::MaskPath),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Plugin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

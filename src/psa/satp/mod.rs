@@ -6,6 +6,9 @@
 mod alua;
 mod default_aa;
 mod local;
+pub mod options;
+mod rule;
+mod rule_check;
 pub mod rules;
 
 use super::path::{Handler, PathState};

@@ -1,38 +1,31 @@
 //! Which SATP takes a device.
 //!
-//! Rules are tried in ESXi's order; a SATP may decline a device that a rule gives it, then the next
-//! rule is tried. Invariant: there is always an answer, and a trace of how it came about.
+//! Rules are tried in ESXi's order: by device, by driver, by vendor and model, by transport; in each of these the
+//! admin's rules come before the system's, and rules that name vendor and model before those that name less. A SATP
+//! may decline a device that a rule gives it, or be absent from this build; then the next rule is tried. Invariant:
+//! there is always an answer, and a trace of how it came about.
+
+pub use super::rule::{Group, Lookup, SatpRule};
 
 use super::{Evidence, Satp, by_name};
 use crate::psa::adapter::Transport;
 use crate::psa::psp::PspKind;
-use serde::{Deserialize, Serialize};
-
-/// A SATP rule. Absent attributes match anything.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct SatpRule {
-    /// `VMW_SATP_ALUA`
-    pub satp: String,
-    /// INQUIRY vendor.
-    pub vendor: Option<String>,
-    /// INQUIRY product.
-    pub model: Option<String>,
-    /// Claim option `tpgs_on` (`true`), `tpgs_off` (`false`).
-    pub tpgs: Option<bool>,
-    /// Default PSP of the devices that it matches.
-    pub psp: Option<String>,
-    /// For a person.
-    pub description: String,
-}
+use std::collections::BTreeMap;
+use std::fmt;
 
 /// What is asked about.
 #[derive(Debug, Clone, Copy)]
 pub struct DeviceFacts<'a> {
+    /// Device identifier.
+    pub device: &'a str,
     /// INQUIRY vendor, trimmed.
     pub vendor: &'a str,
     /// INQUIRY product, trimmed.
     pub model: &'a str,
+    /// The standard INQUIRY data.
+    pub inquiry: &'a [u8],
+    /// Driver of the HBA.
+    pub driver: &'a str,
     /// Transport of its paths.
     pub transport: Transport,
     /// How many paths it has.
@@ -46,104 +39,297 @@ pub struct Selection {
     pub satp: &'static dyn Satp,
     /// The PSP by rule or by the SATP's default.
     pub psp: PspKind,
-    /// Every rule that was tried, with its result, in order.
-    pub trace: Vec<String>,
+    /// The rule that decided, if one did.
+    pub rule: Option<SatpRule>,
 }
 
-/// The rules that come with the product: any array that reports target port groups is ALUA.
-#[must_use]
-pub fn builtin_rules() -> Vec<SatpRule> {
-    vec![SatpRule {
-        satp: "VMW_SATP_ALUA".to_owned(),
-        tpgs: Some(true),
-        description: "Any array with ALUA support".to_owned(),
-        ..SatpRule::default()
-    }]
+/// A SATP that ESXi has, whether or not this build has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownSatp {
+    /// Its name.
+    pub name: &'static str,
+    /// Its PSP unless the admin set another.
+    pub default_psp: &'static str,
 }
 
-impl SatpRule {
-    /// Whether the rule matches; if not, why not.
-    fn test(&self, device: DeviceFacts<'_>, evidence: &Evidence<'_>) -> Result<(), String> {
-        let on = evidence.tpgs != crate::scsi::inquiry::Tpgs::None;
-        match (&self.vendor, &self.model, self.tpgs) {
-            (Some(vendor), _, _) if vendor != device.vendor => {
-                Err(format!("vendor is `{}`", device.vendor))
-            }
-            (_, Some(model), _) if model != device.model => {
-                Err(format!("model is `{}`", device.model))
-            }
-            (_, _, Some(wanted)) if wanted != on => Err(format!(
-                "INQUIRY TPGS is {}",
-                if on { "not 0" } else { "0" }
-            )),
-            _ => Ok(()),
+/// ESXi's SATPs in the order of `satp list`, with their default PSPs.
+pub const KNOWN: &[KnownSatp] = {
+    const fn satp(name: &'static str, default_psp: &'static str) -> KnownSatp {
+        KnownSatp { name, default_psp }
+    }
+    &[
+        satp("VMW_SATP_ALUA", "VMW_PSP_MRU"),
+        satp("VMW_SATP_MSA", "VMW_PSP_MRU"),
+        satp("VMW_SATP_DEFAULT_AP", "VMW_PSP_MRU"),
+        satp("VMW_SATP_SVC", "VMW_PSP_FIXED"),
+        satp("VMW_SATP_EQL", "VMW_PSP_FIXED"),
+        satp("VMW_SATP_INV", "VMW_PSP_FIXED"),
+        satp("VMW_SATP_EVA", "VMW_PSP_FIXED"),
+        satp("VMW_SATP_ALUA_CX", "VMW_PSP_RR"),
+        satp("VMW_SATP_SYMM", "VMW_PSP_RR"),
+        satp("VMW_SATP_CX", "VMW_PSP_MRU"),
+        satp("VMW_SATP_LSI", "VMW_PSP_MRU"),
+        satp("VMW_SATP_DEFAULT_AA", "VMW_PSP_FIXED"),
+        satp("VMW_SATP_LOCAL", "VMW_PSP_FIXED"),
+    ]
+};
+
+/// All SATP rules in the order in which they are tried, and what the admin set for SATPs as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SatpRules {
+    rules: Vec<SatpRule>,
+    default_psps: BTreeMap<String, String>,
+}
+
+impl SatpRules {
+    /// Puts rules in order; `default_psps` are the PSPs that the admin set, by SATP.
+    #[must_use]
+    pub fn new(mut rules: Vec<SatpRule>, default_psps: BTreeMap<String, String>) -> SatpRules {
+        // Stable: equal rules stay in the order of their list.
+        rules.sort_by_key(SatpRule::order);
+        SatpRules {
+            rules,
+            default_psps,
         }
     }
 
-    /// The attributes of the rule, for the trace.
-    fn describe(&self) -> String {
-        let mut words = Vec::new();
-        words.extend(self.vendor.iter().map(|v| format!("vendor={v}")));
-        words.extend(self.model.iter().map(|m| format!("model={m}")));
-        words.extend(
-            self.tpgs
-                .map(|on| (if on { "tpgs_on" } else { "tpgs_off" }).to_owned()),
-        );
-        words.join(" ")
-    }
-}
-
-/// Chooses the SATP of a device.
-#[must_use]
-pub fn select(rules: &[SatpRule], device: DeviceFacts<'_>, evidence: &Evidence<'_>) -> Selection {
-    let mut trace = Vec::new();
-    for rule in rules {
-        let label = format!("rule {} ({})", rule.satp, rule.describe());
-        if let Err(why) = rule.test(device, evidence) {
-            trace.push(format!("{label}: no, {why}"));
-            continue;
-        }
-        let Some(satp) = by_name(&rule.satp) else {
-            trace.push(format!("{label}: matches, but this build has no such SATP"));
-            continue;
+    /// The least that works without any file: an array that reports target port groups is ALUA.
+    #[must_use]
+    pub fn basic() -> SatpRules {
+        let any = SatpRule {
+            satp: "VMW_SATP_ALUA".to_owned(),
+            claim_options: "tpgs_on".to_owned(),
+            description: "Any array with ALUA support".to_owned(),
+            ..SatpRule::default()
         };
-        if let Err(why) = satp.accepts(evidence) {
-            trace.push(format!("{label}: matches, but the SATP declines: {why}"));
-            continue;
-        }
-        trace.push(format!("{label}: matches"));
-        let psp = rule
-            .psp
-            .as_deref()
-            .and_then(PspKind::by_name)
-            .unwrap_or_else(|| satp.default_psp());
-        return Selection { satp, psp, trace };
+        SatpRules::new(vec![any], BTreeMap::new())
     }
-    // ESXi's defaults by transport. A local device that two paths lead to is no plain local disk: without a map
-    // both its disks would be offered to the host.
-    let (satp, why): (&'static dyn Satp, String) = if device.transport.is_san() {
-        (
-            &super::default_aa::DefaultAa,
-            format!("default of transport {}", device.transport.as_str()),
-        )
-    } else if device.paths > 1 {
-        (
-            &super::default_aa::DefaultAa,
-            format!("{} paths lead to it", device.paths),
-        )
-    } else {
-        (
-            &super::local::Local,
-            format!(
-                "default of transport {} with one path",
-                device.transport.as_str()
-            ),
-        )
-    };
-    trace.push(format!("no rule: {} ({why})", satp.name()));
-    Selection {
-        satp,
-        psp: satp.default_psp(),
-        trace,
+
+    /// The rules in the order in which they are tried.
+    #[must_use]
+    pub fn rules(&self) -> &[SatpRule] {
+        &self.rules
+    }
+
+    /// The PSP of devices of a SATP whose rule names none; `None` for a SATP that nobody knows.
+    #[must_use]
+    pub fn default_psp(&self, satp: &str) -> Option<&str> {
+        let set = self.default_psps.get(satp).map(String::as_str);
+        let known = KNOWN.iter().find(|known| known.name == satp);
+        set.or_else(|| known.map(|known| known.default_psp))
+    }
+
+    /// Chooses the SATP of a device.
+    #[must_use]
+    pub fn select(&self, device: &DeviceFacts<'_>, evidence: &Evidence<'_>) -> Selection {
+        self.walk(device, evidence, |_| {})
+    }
+
+    /// The choice, and a line for each rule that was tried, in order.
+    #[must_use]
+    pub fn trace(
+        &self,
+        device: &DeviceFacts<'_>,
+        evidence: &Evidence<'_>,
+    ) -> (Selection, Vec<String>) {
+        let mut lines = Vec::new();
+        let selection = self.walk(device, evidence, |line| lines.push(line.to_string()));
+        (selection, lines)
+    }
+
+    /// Tries the rules in order. `tell` gets a line for each; if it drops the line, nothing is formatted.
+    fn walk(
+        &self,
+        device: &DeviceFacts<'_>,
+        evidence: &Evidence<'_>,
+        mut tell: impl FnMut(fmt::Arguments<'_>),
+    ) -> Selection {
+        for rule in &self.rules {
+            if let Err(why) = rule.test(device, evidence) {
+                tell(format_args!("{rule}: no, {why}"));
+                continue;
+            }
+            let Some(satp) = by_name(&rule.satp) else {
+                tell(format_args!(
+                    "{rule}: matches, but this build has no such SATP"
+                ));
+                continue;
+            };
+            if let Err(why) = satp.accepts(evidence) {
+                tell(format_args!(
+                    "{rule}: matches, but the SATP declines: {why}"
+                ));
+                continue;
+            }
+            tell(format_args!("{rule}: matches"));
+            let psp = match rule.psp.as_deref().map(PspKind::by_name) {
+                Some(Some(psp)) => psp,
+                Some(None) => {
+                    let name = rule.psp.as_deref().unwrap_or_default();
+                    tell(format_args!("this build has no {name}: the SATP's default"));
+                    self.psp_of(satp)
+                }
+                None => self.psp_of(satp),
+            };
+            let rule = Some(rule.clone());
+            return Selection { satp, psp, rule };
+        }
+        // ESXi's defaults by transport. A local device that two paths lead to is no plain local disk: without a map
+        // both its disks would be offered to the host.
+        let transport = device.transport.as_str();
+        let satp: &'static dyn Satp = if device.transport.is_san() {
+            let satp = &super::default_aa::DefaultAa;
+            let name = satp.name();
+            tell(format_args!(
+                "no rule: {name} (default of transport {transport})"
+            ));
+            satp
+        } else if device.paths > 1 {
+            let satp = &super::default_aa::DefaultAa;
+            let (name, paths) = (satp.name(), device.paths);
+            tell(format_args!("no rule: {name} ({paths} paths lead to it)"));
+            satp
+        } else {
+            let satp = &super::local::Local;
+            let name = satp.name();
+            tell(format_args!(
+                "no rule: {name} (default of transport {transport} with one path)"
+            ));
+            satp
+        };
+        Selection {
+            satp,
+            psp: self.psp_of(satp),
+            rule: None,
+        }
+    }
+
+    /// The PSP that the admin set for a SATP, or the SATP's own.
+    fn psp_of(&self, satp: &dyn Satp) -> PspKind {
+        self.default_psps
+            .get(satp.name())
+            .and_then(|name| PspKind::by_name(name))
+            .unwrap_or_else(|| satp.default_psp())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::psa::path::Handler;
+    use crate::psa::pattern::Pattern;
+    use crate::psa::satp::Link;
+    use crate::scsi::inquiry::Tpgs;
+
+    fn rule(satp: &str, vendor: &str, model: &str, claim: &str, group: Group) -> SatpRule {
+        let pattern = |text: &str| (!text.is_empty()).then(|| Pattern::parse(text).unwrap());
+        SatpRule {
+            satp: format!("VMW_SATP_{satp}"),
+            vendor: pattern(vendor),
+            model: pattern(model),
+            claim_options: claim.to_owned(),
+            group,
+            ..SatpRule::default()
+        }
+    }
+
+    fn select(
+        rules: &SatpRules,
+        vendor: &str,
+        model: &str,
+        tpgs: Tpgs,
+    ) -> (Selection, Vec<String>) {
+        let groups = BTreeMap::new();
+        let evidence = Evidence {
+            tpgs,
+            port_group: Some(1),
+            relative_port: Some(1),
+            groups: &groups,
+            link: &Link::Up,
+            handler: &Handler::Unsupported,
+        };
+        let facts = DeviceFacts {
+            device: "naa.6001",
+            vendor,
+            model,
+            inquiry: &[],
+            driver: "qla2xxx",
+            transport: Transport::Fc,
+            paths: 4,
+        };
+        rules.trace(&facts, &evidence)
+    }
+
+    #[test]
+    fn the_order_of_lookup() {
+        use Group::{System, User};
+        let device = SatpRule {
+            device: Some("naa.6001".to_owned()),
+            ..rule("LOCAL", "", "", "", System)
+        };
+        let driver = SatpRule {
+            driver: Some("qla2xxx".to_owned()),
+            ..rule("LOCAL", "", "", "", User)
+        };
+        let transport = SatpRule {
+            transport: Some(Transport::Fc),
+            ..rule("LOCAL", "", "", "", User)
+        };
+        let ordered = vec![
+            device,
+            driver,
+            rule("DEFAULT_AA", "A", "B", "", User),
+            rule("DEFAULT_AA", "A", "", "", User),
+            rule("ALUA", "", "", "tpgs_on", User),
+            rule("ALUA", "A", "B", "tpgs_on", System),
+            rule("ALUA", "A", "^B*", "", System),
+            rule("ALUA", "A", "", "", System),
+            rule("ALUA", "", "", "tpgs_on", System),
+            transport,
+        ];
+        let mut mixed = ordered.clone();
+        mixed.rotate_left(7);
+        mixed.swap(0, 2);
+        // The two system rules for A and B are equal in rank: they keep the order of the list.
+        mixed.sort_by_key(|r| usize::from(r.model.as_ref().is_some_and(|m| m.as_str() == "^B*")));
+        assert_eq!(SatpRules::new(mixed, BTreeMap::new()).rules(), ordered);
+    }
+
+    #[test]
+    fn a_rule_of_the_admin_wins_and_tpgs_is_part_of_the_match() {
+        let rules = SatpRules::new(
+            vec![
+                rule("ALUA", "3PARdata", "VV", "tpgs_on", Group::System),
+                SatpRule {
+                    psp: Some("VMW_PSP_RR".to_owned()),
+                    ..rule("DEFAULT_AA", "3PARdata", "VV", "tpgs_off", Group::User)
+                },
+                rule("LSI", "IBM", "1814", "", Group::System),
+            ],
+            BTreeMap::from([("VMW_SATP_ALUA".to_owned(), "VMW_PSP_RR".to_owned())]),
+        );
+        let (alua, lines) = select(&rules, "3PARdata", "VV", Tpgs::Implicit);
+        assert_eq!(
+            (alua.satp.name(), alua.psp),
+            ("VMW_SATP_ALUA", PspKind::RoundRobin)
+        );
+        assert_eq!(
+            lines[0],
+            "user rule VMW_SATP_DEFAULT_AA (vendor=3PARdata model=VV tpgs_off): no, INQUIRY TPGS is not 0"
+        );
+        let (other, _) = select(&rules, "3PARdata", "VV", Tpgs::None);
+        assert_eq!(
+            (other.satp.name(), other.psp),
+            ("VMW_SATP_DEFAULT_AA", PspKind::RoundRobin)
+        );
+        let (absent, lines) = select(&rules, "IBM", "1814", Tpgs::None);
+        assert_eq!(absent.satp.name(), "VMW_SATP_DEFAULT_AA");
+        assert!(
+            lines
+                .iter()
+                .any(|l| l.contains("this build has no such SATP")),
+            "{lines:?}"
+        );
+        assert!(lines.last().unwrap().contains("default of transport fc"));
     }
 }

@@ -1,51 +1,20 @@
-//! Every command: the one table that the parser, the help texts and the dispatch are made of.
+//! What the agent is asked for: adapters, devices, paths, explanations.
 
-use super::context::Context;
-use super::exit::Failure;
-use super::layout::{explanation, listing};
-use super::record::Listing;
+use super::{Verb, text};
 use crate::api::requests::{
     Explain, GetStatus, ListAdapters, ListCoreDevices, ListCorePaths, ListNmpDevices, ListNmpPaths,
 };
-use clap::{Arg, ArgMatches};
+use crate::cli::layout::{explanation, listing};
+use clap::Arg;
 
-/// A command.
-pub struct Verb {
-    /// Its words. A leading `storage` may be left out by the user.
-    pub words: &'static [&'static str],
-    /// What it does, in one line.
-    pub about: &'static str,
-    /// Its options and arguments.
-    pub arguments: &'static [fn() -> Arg],
-    /// Does it.
-    pub run: fn(&mut Context, &ArgMatches) -> Result<Listing, Failure>,
-}
-
-/// What the words that are not commands themselves stand for.
-pub const NAMESPACES: &[(&[&str], &str)] = &[
-    (&["storage"], "esxcli's leading word; it may be left out"),
-    (
-        &["storage", "core"],
-        "Adapters, paths and devices, whichever plug-in owns them",
-    ),
-    (&["storage", "core", "adapter"], "Host bus adapters"),
-    (&["storage", "core", "device"], "Logical devices"),
-    (&["storage", "core", "path"], "Paths to logical devices"),
-    (
-        &["storage", "nmp"],
-        "The Native Multipathing Plug-in: what it owns and how it chooses",
-    ),
-    (&["storage", "nmp", "device"], "Devices that NMP owns"),
-    (&["storage", "nmp", "path"], "Paths that NMP owns"),
-];
-
-/// All commands.
-pub const VERBS: &[Verb] = &[
+/// Its part of the table.
+pub(super) const VERBS: &[Verb] = &[
     Verb {
         words: &["storage", "core", "adapter", "list"],
         about: "List the host bus adapters",
         arguments: &[],
         run: |context, _| Ok(listing(&context.ask(&ListAdapters {})?.adapters)),
+        legacy: false,
     },
     Verb {
         words: &["storage", "core", "device", "list"],
@@ -57,6 +26,7 @@ pub const VERBS: &[Verb] = &[
             };
             Ok(listing(&context.ask(&request)?.devices))
         },
+        legacy: false,
     },
     Verb {
         words: &["storage", "core", "path", "list"],
@@ -69,6 +39,7 @@ pub const VERBS: &[Verb] = &[
             };
             Ok(listing(&context.ask(&request)?.paths))
         },
+        legacy: false,
     },
     Verb {
         words: &["storage", "nmp", "device", "list"],
@@ -80,6 +51,7 @@ pub const VERBS: &[Verb] = &[
             };
             Ok(listing(&context.ask(&request)?.devices))
         },
+        legacy: false,
     },
     Verb {
         words: &["storage", "nmp", "path", "list"],
@@ -92,6 +64,7 @@ pub const VERBS: &[Verb] = &[
             };
             Ok(listing(&context.ask(&request)?.paths))
         },
+        legacy: false,
     },
     Verb {
         words: &["explain"],
@@ -103,12 +76,14 @@ pub const VERBS: &[Verb] = &[
             };
             Ok(explanation(&context.ask(&request)?.explanation))
         },
+        legacy: false,
     },
     Verb {
         words: &["status"],
         about: "Show the agent and what it looks after",
         arguments: &[],
         run: |context, _| Ok(listing(&[context.ask(&GetStatus {})?.status])),
+        legacy: false,
     },
 ];
 
@@ -133,8 +108,4 @@ fn subject() -> Arg {
         .required(true)
         .value_name("DEVICE|PATH")
         .help("naa.6001..., vmhba2:C0:T0:L1, a path UID, or a Linux name (sdc, dm-3, 2:0:0:1)")
-}
-
-fn text(given: &ArgMatches, name: &str) -> Option<String> {
-    given.get_one::<String>(name).cloned()
 }

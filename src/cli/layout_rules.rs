@@ -1,0 +1,97 @@
+//! The columns of rules: `claimrule list`, `satp list`, `satp rule list`, `lint`. Names and order are ESXi 8's.
+
+use super::layout::{Column, Layout};
+use super::record::Style;
+use crate::psa::claim::Rule;
+use crate::psa::lint::Finding;
+use crate::psa::satp::rules::SatpRule;
+
+/// A line of `claimrule list`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimRuleLine {
+    /// The rule.
+    pub rule: Rule,
+    /// Whether it stands in the runtime list, or else in the file list.
+    pub runtime: bool,
+}
+
+impl Layout for ClaimRuleLine {
+    const KIND: &'static str = "ClaimRule";
+    const STYLE: Style = Style::Table;
+    const COLUMNS: &'static [Column<Self>] = &[
+        ("Rule Class", |l| l.rule.class.as_str().into()),
+        ("Rule", |l| l.rule.number.into()),
+        ("Class", |l| {
+            (if l.runtime { "runtime" } else { "file" }).into()
+        }),
+        ("Type", |l| l.rule.matches.kind().into()),
+        ("Plugin", |l| (&l.rule.plugin).into()),
+        ("Matches", |l| (&l.rule.matches.to_string()).into()),
+        ("XCOPY Use Array Reported Values", |l| {
+            l.rule.xcopy.use_array_values.into()
+        }),
+        ("XCOPY Use Multiple Segments", |l| {
+            l.rule.xcopy.use_multi_segs.into()
+        }),
+        ("XCOPY Max Transfer Size KiB", |l| {
+            l.rule.xcopy.max_transfer_kib.into()
+        }),
+        ("Config String", |l| (&l.rule.config).into()),
+    ];
+}
+
+/// A line of `satp list`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SatpLine {
+    /// Its name.
+    pub name: String,
+    /// Its default PSP.
+    pub default_psp: String,
+    /// What it is for.
+    pub description: String,
+}
+
+impl Layout for SatpLine {
+    const KIND: &'static str = "SATP";
+    const STYLE: Style = Style::Table;
+    const COLUMNS: &'static [Column<Self>] = &[
+        ("Name", |s| (&s.name).into()),
+        ("Default PSP", |s| (&s.default_psp).into()),
+        ("Description", |s| (&s.description).into()),
+    ];
+}
+
+impl Layout for SatpRule {
+    const KIND: &'static str = "SATPRule";
+    const STYLE: Style = Style::Table;
+    const COLUMNS: &'static [Column<Self>] = &[
+        ("Name", |r| (&r.satp).into()),
+        ("Device", |r| r.device.as_deref().unwrap_or("").into()),
+        ("Vendor", |r| {
+            r.vendor.as_ref().map_or("", |v| v.as_str()).into()
+        }),
+        ("Model", |r| {
+            r.model.as_ref().map_or("", |m| m.as_str()).into()
+        }),
+        ("Driver", |r| r.driver.as_deref().unwrap_or("").into()),
+        ("Transport", |r| {
+            r.transport.map_or("", |t| t.as_str()).into()
+        }),
+        ("Options", |r| (&r.options).into()),
+        ("Rule Group", |r| r.group.as_str().into()),
+        ("Claim Options", |r| (&r.claim_options).into()),
+        ("Default PSP", |r| r.psp.as_deref().unwrap_or("").into()),
+        ("PSP Options", |r| (&r.psp_options).into()),
+        ("Description", |r| (&r.description).into()),
+    ];
+}
+
+impl Layout for Finding {
+    const KIND: &'static str = "Finding";
+    const STYLE: Style = Style::Table;
+    const COLUMNS: &'static [Column<Self>] = &[
+        ("Kind", |f| f.kind.into()),
+        ("Rule", |f| (&f.rule).into()),
+        ("Finding", |f| (&f.text).into()),
+    ];
+}

@@ -1,0 +1,18 @@
+//! `psactl lint`: what is wrong or doubtful in the rules of this host.
+
+use super::Verb;
+use crate::cli::layout::listing;
+use crate::config::rules;
+use crate::psa::lint::findings;
+
+/// Its part of the table.
+pub(super) const VERBS: &[Verb] = &[Verb {
+    words: &["lint"],
+    about: "Look for rules that are duplicate, shadowed, unreachable, pending or doubtful",
+    arguments: &[],
+    run: |context, _| {
+        let files = rules::load(&context.places())?;
+        Ok(listing(&findings(&files.lists, &files.satp_rules())))
+    },
+    legacy: false,
+}];

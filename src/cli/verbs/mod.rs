@@ -1,0 +1,126 @@
+//! Every command: the one table that the parser, the help texts and the dispatch are made of. Each namespace has a
+//! file with its part of the table.
+
+mod claimrule;
+mod host;
+mod lint;
+mod satp;
+
+use super::context::Context;
+use super::exit::Failure;
+use super::record::Listing;
+use clap::{Arg, ArgMatches};
+
+/// A command.
+#[derive(Clone, Copy)]
+pub struct Verb {
+    /// Its words. A leading `storage` may be left out by the user.
+    pub words: &'static [&'static str],
+    /// What it does, in one line.
+    pub about: &'static str,
+    /// Its options and arguments.
+    pub arguments: &'static [fn() -> Arg],
+    /// Does it.
+    pub run: fn(&mut Context, &ArgMatches) -> Result<Listing, Failure>,
+    /// Whether it has these words for the sake of guides for ESXi 4: it works, and help does not show it.
+    pub legacy: bool,
+}
+
+impl Verb {
+    /// The same command under the words of ESXi 4.
+    const fn also(self, words: &'static [&'static str]) -> Verb {
+        Verb {
+            words,
+            legacy: true,
+            ..self
+        }
+    }
+}
+
+/// What the words that are not commands themselves stand for.
+pub const NAMESPACES: &[(&[&str], &str)] = &[
+    (&["storage"], "esxcli's leading word; it may be left out"),
+    (
+        &["storage", "core"],
+        "Adapters, paths and devices, whichever plug-in owns them",
+    ),
+    (&["storage", "core", "adapter"], "Host bus adapters"),
+    (
+        &["storage", "core", "claimrule"],
+        "Claim rules: which plug-in owns a path",
+    ),
+    (&["storage", "core", "device"], "Logical devices"),
+    (&["storage", "core", "path"], "Paths to logical devices"),
+    (&["storage", "corestorage"], "ESXi 4's word for `core`"),
+    (
+        &["storage", "corestorage", "claimrule"],
+        "Claim rules: which plug-in owns a path",
+    ),
+    (
+        &["storage", "nmp"],
+        "The Native Multipathing Plug-in: what it owns and how it chooses",
+    ),
+    (&["storage", "nmp", "device"], "Devices that NMP owns"),
+    (&["storage", "nmp", "path"], "Paths that NMP owns"),
+    (
+        &["storage", "nmp", "satp"],
+        "Storage array type plug-ins: how the paths of an array are judged",
+    ),
+    (
+        &["storage", "nmp", "satp", "rule"],
+        "SATP rules: which SATP takes a device",
+    ),
+];
+
+/// The parts of the table, in the order of help.
+const PARTS: &[&[Verb]] = &[host::VERBS, claimrule::VERBS, satp::VERBS, lint::VERBS];
+
+/// All commands.
+pub const VERBS: &[Verb] = &{
+    const COUNT: usize = {
+        let mut count = 0;
+        let mut part = 0;
+        while part < PARTS.len() {
+            count += PARTS[part].len();
+            part += 1;
+        }
+        count
+    };
+    let mut verbs = [host::VERBS[0]; COUNT];
+    let (mut at, mut part) = (0, 0);
+    while part < PARTS.len() {
+        let mut verb = 0;
+        while verb < PARTS[part].len() {
+            verbs[at] = PARTS[part][verb];
+            at += 1;
+            verb += 1;
+        }
+        part += 1;
+    }
+    verbs
+};
+
+/// An option with a value.
+fn option(name: &'static str, short: Option<char>, value: &'static str, help: &'static str) -> Arg {
+    let arg = Arg::new(name).long(name).value_name(value).help(help);
+    match short {
+        Some(short) => arg.short(short),
+        None => arg,
+    }
+}
+
+/// An option without a value.
+fn flag(name: &'static str, short: Option<char>, help: &'static str) -> Arg {
+    let arg = Arg::new(name)
+        .long(name)
+        .action(clap::ArgAction::SetTrue)
+        .help(help);
+    match short {
+        Some(short) => arg.short(short),
+        None => arg,
+    }
+}
+
+fn text(given: &ArgMatches, name: &str) -> Option<String> {
+    given.get_one::<String>(name).cloned()
+}

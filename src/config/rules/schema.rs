@@ -1,0 +1,289 @@
+//! The format of a file of rules.
+//!
+//! ```toml
+//! [[claimrule]]
+//! rule = 109
+//! type = "location"
+//! plugin = "MASK_PATH"
+//! adapter = "vmhba2"
+//! lun = 20
+//!
+//! [[satprule]]
+//! satp = "VMW_SATP_ALUA"
+//! vendor = "PURE"
+//! model = "FlashArray"
+//! psp = "VMW_PSP_RR"
+//! psp-options = "iops=1"
+//!
+//! [default-psp]
+//! VMW_SATP_ALUA = "VMW_PSP_RR"
+//! ```
+//!
+//! Keys are the long names of the options of `claimrule add` and `satp rule add`. In system files a `[[satprule]]` may
+//! have `arrays`: a list of vendors and models, each of which becomes a rule that has the other keys too.
+
+use crate::psa::adapter::Transport;
+use crate::psa::claim::{Rule, RuleSpec};
+use crate::psa::pattern::Pattern;
+use crate::psa::satp::rules::{Group, SatpRule};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use toml::Spanned;
+
+/// What a file says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RuleFile {
+    /// Its claim rules in the order of the file.
+    pub claim_rules: Vec<Rule>,
+    /// Its SATP rules in the order of the file, each with the number of the `[[satprule]]` that it is from.
+    pub satp_rules: Vec<(usize, SatpRule)>,
+    /// SATP rules of other files that are not to count.
+    pub removed_satp_rules: Vec<SatpRule>,
+    /// Default PSPs by SATP.
+    pub default_psps: BTreeMap<String, String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+struct Raw {
+    claimrule: Vec<Spanned<RuleSpec>>,
+    satprule: Vec<Spanned<SatpSpec>>,
+    removed_satprule: Vec<Spanned<SatpSpec>>,
+    default_psp: BTreeMap<String, Spanned<String>>,
+}
+
+/// A SATP rule as it is written.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+struct SatpSpec {
+    satp: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vendor: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    driver: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transport: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    claim_options: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    options: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    psp: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    psp_options: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    #[serde(skip_serializing)]
+    arrays: Vec<Array>,
+}
+
+/// One line of `arrays`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+struct Array {
+    vendor: OneOrMore,
+    model: OneOrMore,
+    psp: Option<String>,
+    psp_options: Option<String>,
+    options: Option<String>,
+    description: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged, expecting = "a text or a list of texts")]
+enum OneOrMore {
+    One(String),
+    More(Vec<String>),
+}
+
+impl Default for OneOrMore {
+    fn default() -> Self {
+        OneOrMore::More(Vec::new())
+    }
+}
+
+impl OneOrMore {
+    /// Each text; one `None` if there is none.
+    fn each(&self) -> Vec<Option<String>> {
+        match self {
+            OneOrMore::One(text) => vec![Some(text.clone())],
+            OneOrMore::More(texts) if texts.is_empty() => vec![None],
+            OneOrMore::More(texts) => texts.iter().cloned().map(Some).collect(),
+        }
+    }
+}
+
+impl SatpSpec {
+    /// The rules that it stands for.
+    fn build(&self) -> Result<Vec<SatpRule>, String> {
+        if self.arrays.is_empty() {
+            return Ok(vec![self.build_one()?]);
+        }
+        if self.vendor.is_some() || self.model.is_some() {
+            return Err("`arrays` takes the place of `vendor` and `model`".to_owned());
+        }
+        let mut rules = Vec::new();
+        for array in &self.arrays {
+            for vendor in array.vendor.each() {
+                for model in array.model.each() {
+                    let spec = SatpSpec {
+                        vendor: vendor.clone(),
+                        model,
+                        psp: array.psp.clone().or(self.psp.clone()),
+                        psp_options: array.psp_options.clone().or(self.psp_options.clone()),
+                        options: array.options.clone().or(self.options.clone()),
+                        description: array.description.clone().or(self.description.clone()),
+                        arrays: Vec::new(),
+                        ..self.clone()
+                    };
+                    rules.push(spec.build_one()?);
+                }
+            }
+        }
+        Ok(rules)
+    }
+
+    fn build_one(&self) -> Result<SatpRule, String> {
+        let pattern = |text: &Option<String>| {
+            let text = text.as_deref().filter(|text| !text.is_empty());
+            text.map(Pattern::parse).transpose()
+        };
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let transport = self.transport.as_deref().map(Transport::by_name);
+        let rule = SatpRule {
+            satp: self.satp.clone(),
+            device: self.device.clone(),
+            vendor: pattern(&self.vendor)?,
+            model: pattern(&self.model)?,
+            driver: self.driver.clone(),
+            transport: transport.transpose()?,
+            claim_options: text(&self.claim_options),
+            options: text(&self.options),
+            psp: self.psp.clone(),
+            psp_options: text(&self.psp_options),
+            description: text(&self.description),
+            group: Group::System,
+        };
+        rule.check()?;
+        Ok(rule)
+    }
+
+    fn of(rule: &SatpRule) -> SatpSpec {
+        let text = |text: &String| (!text.is_empty()).then(|| text.clone());
+        SatpSpec {
+            satp: rule.satp.clone(),
+            device: rule.device.clone(),
+            vendor: rule.vendor.as_ref().map(ToString::to_string),
+            model: rule.model.as_ref().map(ToString::to_string),
+            driver: rule.driver.clone(),
+            transport: rule.transport.map(|t| t.as_str().to_owned()),
+            claim_options: text(&rule.claim_options),
+            options: text(&rule.options),
+            psp: rule.psp.clone(),
+            psp_options: text(&rule.psp_options),
+            description: text(&rule.description),
+            arrays: Vec::new(),
+        }
+    }
+}
+
+/// Whether two rules are the same, whoever made them.
+#[must_use]
+pub fn same_but_group(one: &SatpRule, other: &SatpRule) -> bool {
+    let group = Group::System;
+    let plain = |rule: &SatpRule| SatpRule {
+        group,
+        ..rule.clone()
+    };
+    plain(one) == plain(other)
+}
+
+/// Reads a file of rules.
+///
+/// # Errors
+/// Line, what is wrong there, and the mend.
+pub fn parse(text: &str) -> Result<RuleFile, String> {
+    let raw: Raw = toml::from_str(text).map_err(|error| error.to_string())?;
+    let at = |span: std::ops::Range<usize>, problem: String| {
+        let before = text.get(..span.start).unwrap_or(text);
+        format!("line {}: {problem}", before.matches('\n').count() + 1)
+    };
+    let mut file = RuleFile::default();
+    for spec in &raw.claimrule {
+        let wrong = |problem| at(spec.span(), problem);
+        let spec = spec.get_ref();
+        let number = spec
+            .rule
+            .ok_or_else(|| wrong("`rule`, the number of the rule, is missing".to_owned()))?;
+        let rule = spec.build(number).map_err(wrong)?;
+        if number > crate::psa::claim::CATCH_ALL {
+            return Err(wrong(format!(
+                "rule {number} is out of range: take 0 to 65535"
+            )));
+        }
+        if file
+            .claim_rules
+            .iter()
+            .any(|other| other.key() == rule.key())
+        {
+            return Err(wrong(format!(
+                "there are two rules {number} of class {}: give one another number",
+                rule.class.as_str()
+            )));
+        }
+        file.claim_rules.push(rule);
+    }
+    for (index, spec) in raw.satprule.iter().enumerate() {
+        let rules = spec.get_ref().build().map_err(|p| at(spec.span(), p))?;
+        let rules = rules.into_iter().map(|rule| (index, rule));
+        file.satp_rules.extend(rules);
+    }
+    for spec in &raw.removed_satprule {
+        let rules = spec.get_ref().build().map_err(|p| at(spec.span(), p))?;
+        file.removed_satp_rules.extend(rules);
+    }
+    for (satp, psp) in raw.default_psp {
+        if crate::psa::psp::PspKind::by_name(psp.get_ref()).is_none() {
+            return Err(at(
+                psp.span(),
+                format!(
+                    "there is no PSP {}: take VMW_PSP_FIXED, VMW_PSP_MRU or VMW_PSP_RR",
+                    psp.get_ref()
+                ),
+            ));
+        }
+        file.default_psps.insert(satp, psp.into_inner());
+    }
+    Ok(file)
+}
+
+/// The keys and values of a claim rule.
+pub(super) fn claim_rule_text(rule: &Rule) -> String {
+    text(&RuleSpec::of(rule))
+}
+
+/// The keys and values of a SATP rule.
+pub(super) fn satp_rule_text(rule: &SatpRule) -> String {
+    text(&SatpSpec::of(rule))
+}
+
+fn text<T: Serialize>(spec: &T) -> String {
+    // Texts, numbers and flags: there is nothing in it that TOML cannot hold.
+    toml::to_string(spec).unwrap_or_default()
+}
+
+/// A file of claim rules.
+#[must_use]
+pub fn write_claim_rules<'a>(rules: impl Iterator<Item = &'a Rule>) -> String {
+    let mut out =
+        "# The claim rules that are loaded. Written by dm-psa; to change them, use psactl.\n"
+            .to_owned();
+    for rule in rules {
+        out += &format!("\n[[claimrule]]\n{}", claim_rule_text(rule));
+    }
+    out
+}

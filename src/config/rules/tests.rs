@@ -1,0 +1,202 @@
+//! What the files of rules become together.
+
+use super::edit::Edit;
+use super::*;
+use crate::psa::claim::lists::Permission;
+use crate::psa::claim::{Rule, RuleClass};
+use proptest::prelude::*;
+
+fn files(root: &tempfile::TempDir, admin: &str) -> Result<RuleFiles, ConfigError> {
+    let places = Places::below(root.path());
+    store::replace(&places.admin_rules(), admin.as_bytes()).unwrap();
+    load(&places)
+}
+
+#[test]
+fn our_own_files_are_sound() {
+    for (name, text) in EMBEDDED {
+        schema::parse(text).unwrap_or_else(|why| panic!("rules/{name}: {why}"));
+    }
+    let files = built_in();
+    for rule in files.lists.system.iter() {
+        let remarks = rule.remarks();
+        assert!(remarks.is_empty() || rule.plugin == "HPP", "{remarks:?}");
+    }
+    for rule in &files.satp {
+        let text: Vec<String> = rule.remarks();
+        let fine = |line: &String| {
+            line.contains("has no VMW_SATP_") || line.contains("changes path with every I/O")
+        };
+        assert!(text.iter().all(fine), "{rule}: {text:?}");
+    }
+}
+
+#[test]
+fn the_admins_rules_are_over_the_systems() {
+    let root = tempfile::tempdir().unwrap();
+    let admin = "\
+[[claimrule]]
+rule = 500
+type = \"vendor\"
+vendor = \"DGC\"
+plugin = \"MASK_PATH\"
+
+[[satprule]]
+satp = \"VMW_SATP_DEFAULT_AA\"
+vendor = \"PURE\"
+model = \"FlashArray\"
+
+[default-psp]
+VMW_SATP_ALUA = \"VMW_PSP_RR\"
+";
+    let mut files = files(&root, admin).unwrap();
+    assert_eq!(files.lists.file.iter().count(), 1);
+    assert_eq!(files.lists.loaded.iter().count(), 0, "not loaded yet");
+    let rules = files.satp_rules();
+    let first = |rules: &SatpRules| {
+        let pure = |r: &&SatpRule| r.vendor.as_ref().is_some_and(|v| v.as_str() == "PURE");
+        rules.rules().iter().find(pure).unwrap().satp.clone()
+    };
+    assert_eq!(first(&rules), "VMW_SATP_DEFAULT_AA");
+    assert_eq!(rules.default_psp("VMW_SATP_ALUA"), Some("VMW_PSP_RR"));
+    files.lists.load(None);
+    assert!(
+        files
+            .in_force()
+            .claim
+            .rules()
+            .iter()
+            .any(|r| r.number == 500)
+    );
+}
+
+#[test]
+fn the_first_start_loads_and_a_later_one_does_not() {
+    let root = tempfile::tempdir().unwrap();
+    let places = Places::below(root.path());
+    let rule = |n: u32| {
+        format!("[[claimrule]]\nrule = {n}\ntype = \"driver\"\ndriver = \"x\"\nplugin = \"NMP\"\n")
+    };
+    store::replace(&places.admin_rules(), rule(300).as_bytes()).unwrap();
+    let numbers =
+        |files: &RuleFiles| -> Vec<u32> { files.lists.loaded.iter().map(|r| r.number).collect() };
+    let (first, problems) = start(&places);
+    assert!(problems.is_empty(), "{problems:?}");
+    assert_eq!(numbers(&first), [300]);
+    store::replace(&places.admin_rules(), rule(301).as_bytes()).unwrap();
+    assert_eq!(numbers(&start(&places).0), [300]);
+    // A damaged file: what was loaded stays, and the place is told.
+    store::replace(
+        &places.admin_rules(),
+        b"[[claimrule]]\nrule = 5\ntype = \"drivr\"\n",
+    )
+    .unwrap();
+    let (kept, problems) = start(&places);
+    assert_eq!(numbers(&kept), [300]);
+    assert_eq!(kept.satp, built_in().satp);
+    let told = problems[0].to_string();
+    assert!(
+        told.contains("rules.toml: line 1") && told.contains("drivr"),
+        "{told}"
+    );
+}
+
+#[test]
+fn vendors_bring_files_of_their_own() {
+    let root = tempfile::tempdir().unwrap();
+    let places = Places::below(root.path());
+    let text = "[[satprule]]\nsatp = \"VMW_SATP_ALUA\"\nvendor = \"ACME\"\n";
+    store::replace(&places.system_rules().join("acme.toml"), text.as_bytes()).unwrap();
+    let files = load(&places).unwrap();
+    let last = files.satp.last().unwrap();
+    assert_eq!(
+        (last.vendor.as_ref().unwrap().as_str(), last.group),
+        ("ACME", Group::System)
+    );
+}
+
+#[test]
+fn a_system_rule_can_be_taken_away_until_reboot() {
+    let root = tempfile::tempdir().unwrap();
+    let places = Places::below(root.path());
+    let before = load(&places).unwrap().satp;
+    let gone = before[7].clone();
+    let mut edit = Edit::open(&places.boot_rules()).unwrap();
+    edit.note_removed_satp_rule(&gone).unwrap();
+    edit.save().unwrap();
+    let after = load(&places).unwrap().satp;
+    assert_eq!(after.len() + 1, before.len());
+    assert!(!after.contains(&gone));
+}
+
+/// Any rule that can be written.
+fn rules() -> impl Strategy<Value = Rule> {
+    let name = "[A-Za-z0-9][A-Za-z0-9 ./_-]{0,14}[A-Za-z0-9]";
+    let matches = prop_oneof![
+        (name, name).prop_map(|(v, m)| format!("vendor={v} model={m}")),
+        name.prop_map(|v| format!("vendor={v} model=*")),
+        name.prop_map(|m| format!("vendor=* model=^{m}*")),
+        (0u32..9, 0u64..300)
+            .prop_map(|(a, l)| format!("adapter=vmhba{a} channel=* target=0 lun={l}")),
+        prop::sample::select(vec!["fc", "iscsi", "sas", "usb"])
+            .prop_map(|t| format!("transport={t}")),
+        "[a-z0-9_]{1,9}".prop_map(|d| format!("driver={d}")),
+        "naa\\.[0-9a-f]{16}".prop_map(|d| format!("device={d}")),
+        "iqn\\.[a-z:.]{1,20}".prop_map(|i| format!("transport=iscsi iqn={i} lun=*")),
+    ];
+    let plugin = prop::sample::select(vec!["NMP", "MASK_PATH", "HPP"]);
+    let class = prop::sample::select(RuleClass::ALL.to_vec());
+    (matches, plugin, class, 101u32..140).prop_map(|(matches, plugin, class, number)| Rule {
+        class,
+        ..Rule::new(number, matches.parse().unwrap(), plugin)
+    })
+}
+
+proptest! {
+    #[test]
+    fn lists_obey_their_algebra(rules in prop::collection::vec(rules(), 0..30)) {
+        let mut lists = built_in().lists;
+        let system = lists.system.clone();
+        let may = Permission { reserved: true, force: true };
+        for rule in &rules {
+            let before = lists.clone();
+            let known = lists.file.get(rule.class, rule.number).is_some()
+                || lists.system.get(rule.class, rule.number).is_some();
+            prop_assert_eq!(lists.add(rule.clone(), may).is_err(), known);
+            if known {
+                prop_assert_eq!(&lists, &before, "a refused change changes nothing");
+            } else {
+                // Add, then remove: as before.
+                let mut undone = lists.clone();
+                undone.remove(rule.class, rule.number).unwrap();
+                prop_assert_eq!(undone, before);
+            }
+        }
+        // Loading is idempotent, touches the system rules in nothing, and a class only where it is meant.
+        let mut one_by_one = lists.clone();
+        for class in RuleClass::ALL {
+            one_by_one.load(Some(class));
+        }
+        lists.load(None);
+        prop_assert_eq!(&one_by_one, &lists);
+        prop_assert_eq!(&lists.loaded, &lists.file);
+        prop_assert_eq!(&lists.system, &system);
+        lists.load(None);
+        prop_assert_eq!(&one_by_one, &lists);
+        // What is written is what is read.
+        let text = schema::write_claim_rules(lists.loaded.iter());
+        let read = RuleList::new(schema::parse(&text).unwrap().claim_rules);
+        prop_assert_eq!(&read, &lists.loaded);
+        for rule in lists.loaded.iter() {
+            prop_assert_eq!(&rule.matches.to_string().parse::<crate::psa::claim::Match>().unwrap(), &rule.matches);
+        }
+    }
+
+    #[test]
+    fn any_text_is_read_or_refused(text in "\\PC{0,60}", key in "[a-z-]{0,12}") {
+        let _ = schema::parse(&text);
+        let _ = schema::parse(&format!("[[claimrule]]\n{key} = {text}\n"));
+        let _ = schema::parse(&format!("[[satprule]]\nvendor = '{text}'\n"));
+        let _ = text.parse::<crate::psa::claim::Match>();
+    }
+}

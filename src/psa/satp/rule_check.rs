@@ -1,0 +1,104 @@
+//! What a SATP rule may not say, and what is to be said of one that is accepted.
+
+use super::options;
+use super::rule::SatpRule;
+use super::rules::KNOWN;
+use crate::psa::claim::length_remarks;
+use crate::psa::psp::PspKind;
+
+impl SatpRule {
+    /// Whether the rule makes sense.
+    ///
+    /// # Errors
+    /// What does not, and the mend, for a person.
+    pub fn check(&self) -> Result<(), String> {
+        let strings = self.vendor.is_some() || self.model.is_some();
+        if self.satp.is_empty() {
+            return Err("`satp` is missing".to_owned());
+        }
+        if self.driver.is_some() && strings {
+            return Err(
+                "`driver` does not go with `vendor` and `model`: make two rules".to_owned(),
+            );
+        }
+        if self.device.is_some() && (strings || self.driver.is_some()) {
+            return Err(
+                "`device` does not go with `vendor`, `model` and `driver`: it names one device already"
+                    .to_owned(),
+            );
+        }
+        Ok(())
+    }
+
+    /// What makes the rule doubtful: accepted only with `--force`.
+    ///
+    /// # Errors
+    /// What it is, and the mend, for a person.
+    pub fn doubts(&self) -> Result<(), String> {
+        let strings = self.vendor.is_some() || self.model.is_some();
+        let words: Vec<&str> = options::words(&self.claim_options).collect();
+        if words.contains(&"tpgs_on") && words.contains(&"tpgs_off") {
+            return Err("claim options tpgs_on and tpgs_off exclude each other".to_owned());
+        }
+        if self.is_known_psp() {
+            options::psp_options(&self.psp_options)?;
+        }
+        if !strings
+            && self.device.is_none()
+            && self.driver.is_none()
+            && self.transport.is_none()
+            && self.claim_options.is_empty()
+        {
+            return Err(
+                "the rule matches every device: name a vendor, a model, a driver, a transport, a device or a claim option"
+                    .to_owned(),
+            );
+        }
+        Ok(())
+    }
+
+    /// Whether its PSP options are for a PSP that is known.
+    fn is_known_psp(&self) -> bool {
+        let psp = self.psp.as_deref();
+        psp.is_none_or(|psp| PspKind::by_name(psp).is_some())
+    }
+
+    /// What is to be said of the rule, though it is accepted.
+    #[must_use]
+    pub fn remarks(&self) -> Vec<String> {
+        let mut remarks = length_remarks(self.vendor.as_ref(), self.model.as_ref());
+        if !KNOWN.iter().any(|known| known.name == self.satp) {
+            remarks.push(format!(
+                "SATP {} is not known: the rule is stored, and what it matches goes on to the next rule",
+                self.satp
+            ));
+        } else if super::by_name(&self.satp).is_none() {
+            remarks.push(format!(
+                "this build has no {} yet: the rule is stored, and what it matches goes on to the next rule",
+                self.satp
+            ));
+        }
+        if !self.is_known_psp() {
+            let psp = self.psp.as_deref().unwrap_or_default();
+            remarks.push(format!(
+                "this build has no {psp}: devices get the default PSP of their SATP"
+            ));
+        }
+        if matches!(self.satp.as_str(), "VMW_SATP_ALUA" | "VMW_SATP_DEFAULT_AP")
+            && self.psp.as_deref() == Some("VMW_PSP_FIXED")
+        {
+            remarks.push(
+                "VMW_PSP_FIXED where controllers differ: two hosts that prefer paths of different controllers may move the LUN to and fro"
+                    .to_owned(),
+            );
+        }
+        remarks.extend(options::claim_option_remarks(&self.claim_options));
+        remarks.extend(options::option_remarks(&self.options));
+        if self.is_known_psp()
+            && let Ok(options) = options::psp_options(&self.psp_options)
+        {
+            remarks.extend(options::psp_option_remarks(&options));
+        }
+        remarks
+    }
+}
