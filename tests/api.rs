@@ -7,7 +7,8 @@ use dm_psa::api::requests::{
 };
 use dm_psa::api::server::Limits;
 use dm_psa::api::types::{
-    Adapter, CoreDevice, CorePath, Explanation, NmpDevice, NmpPath, Section, Status,
+    Adapter, CoreDevice, CorePath, Explanation, FixedConfig, NmpDevice, NmpPath, RoundRobinConfig,
+    Section, Status,
 };
 use dm_psa::api::wire::{self, Call, Decoder, MAX_CALL, MAX_REPLY, Reply};
 use dm_psa::api::{ApiError, DESCRIPTION, Handler, Peer, Server};
@@ -247,6 +248,27 @@ fn the_interface_file_describes_the_records() {
             members(&Section {
                 title: text(),
                 lines: vec![],
+            }),
+        ),
+        (
+            "FixedConfig",
+            members(&FixedConfig {
+                device: text(),
+                current_path: text(),
+                preferred_path: text(),
+            }),
+        ),
+        (
+            "RoundRobinConfig",
+            members(&RoundRobinConfig {
+                device: text(),
+                byte_limit: 0,
+                iops_limit: 0,
+                latency_eval_ms: 0,
+                limit_type: text(),
+                sampling_cycles: 0,
+                use_ano: false,
+                in_effect: text(),
             }),
         ),
         (

@@ -5,14 +5,15 @@ use dm_psa::api::listener::Listener;
 use dm_psa::api::requests::Request;
 use dm_psa::api::server::Limits;
 use dm_psa::api::types::{
-    Adapter, CoreDevice, CorePath, Explanation, NmpDevice, NmpPath, Section, Status,
+    Adapter, CoreDevice, CorePath, Explanation, FixedConfig, NmpDevice, NmpPath, RoundRobinConfig,
+    Section, Status,
 };
 use dm_psa::api::{ApiError, Handler, INTERFACE_VERSION, Peer, Server};
 use dm_psa::cli::format::{Format, render};
 use dm_psa::cli::printable::{is_unsafe, printable};
 use dm_psa::cli::record::{Listing, Record, Style, Value as Field};
 use dm_psa::cli::typography;
-use dm_psa::cli::verbs::{NAMESPACES, VERBS};
+use dm_psa::cli::verbs::{NAMESPACES, verbs};
 use dm_psa::cli::{Console, Exit, args, layout, run};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -77,7 +78,42 @@ impl Handler for Host {
                 _ => json!({ "explanation": explanation() }),
             },
             Request::GetStatus(_) => json!({ "status": status() }),
+            Request::GetFixed(_) => json!({ "config": fixed_config() }),
+            Request::GetRoundRobin(_) => json!({ "config": round_robin_config() }),
+            // What was understood is what the test wants to see.
+            Request::SetPsp(set) => json!({ "effect": format!("{set:?}") }),
+            Request::SetPreferredPath(set) => json!({ "effect": format!("{set:?}") }),
+            Request::SetRoundRobin(set) => json!({ "effect": format!("{set:?}") }),
+            Request::SetPathRank(set) => json!({ "effect": format!("{set:?}") }),
+            Request::SetPathState(set) => json!({ "effect": format!("{set:?}") }),
+            Request::SetDeviceState(set) => json!({ "effect": format!("{set:?}") }),
+            Request::SetSatpWord(set) => json!({ "effect": format!("{set:?}") }),
+            Request::LoadRules(asked) => json!({ "effect": format!("{asked:?}") }),
+            Request::RunRules(asked) => json!({ "effect": format!("{asked:?}") }),
+            Request::Unclaim(asked) => json!({ "effect": format!("{asked:?}") }),
+            Request::Reclaim(asked) => json!({ "effect": format!("{asked:?}") }),
         })
+    }
+}
+
+fn fixed_config() -> FixedConfig {
+    FixedConfig {
+        device: DEVICE.to_owned(),
+        current_path: "vmhba1:C0:T0:L1".to_owned(),
+        preferred_path: "vmhba2:C0:T0:L1".to_owned(),
+    }
+}
+
+fn round_robin_config() -> RoundRobinConfig {
+    RoundRobinConfig {
+        device: DEVICE.to_owned(),
+        byte_limit: 10_485_760,
+        iops_limit: 1,
+        latency_eval_ms: 0,
+        limit_type: "Iops".to_owned(),
+        sampling_cycles: 0,
+        use_ano: false,
+        in_effect: "one I/O per path in turn".to_owned(),
     }
 }
 
@@ -378,6 +414,96 @@ fn golden(name: &str, text: &str) {
     );
 }
 
+// ---- settings -----------------------------------------------------------------------------------------------
+
+#[test]
+fn what_is_set_is_what_was_meant() {
+    let house = House::new();
+    let understood = [
+        (
+            "nmp device set -d naa.x -P VMW_PSP_RR",
+            r#"SetPsp { device: "naa.x", psp: Some("VMW_PSP_RR") }"#,
+        ),
+        (
+            "nmp device set --device naa.x --default",
+            r#"SetPsp { device: "naa.x", psp: None }"#,
+        ),
+        (
+            "nmp psp fixed deviceconfig set --device naa.x --path vmhba3:C0:T5:L3",
+            r#"SetPreferredPath { device: "naa.x", path: Some("vmhba3:C0:T5:L3") }"#,
+        ),
+        (
+            "nmp psp roundrobin deviceconfig set --device naa.x --type=iops --iops=3",
+            r#"SetRoundRobin { device: "naa.x", limit_type: Some("iops"), iops: Some(3), bytes: None, use_ano: None, sampling_cycles: None, latency_eval_ms: None }"#,
+        ),
+        (
+            "nmp psp generic deviceconfig set -d naa.x -c policy=rr;iops=10;useANO=1",
+            r#"SetRoundRobin { device: "naa.x", limit_type: Some("default"), iops: Some(10), bytes: None, use_ano: Some(true), sampling_cycles: None, latency_eval_ms: None }"#,
+        ),
+        (
+            "nmp psp generic pathconfig set -p vmhba2:C0:T0:L1 -c rank=1",
+            r#"SetPathRank { path: "vmhba2:C0:T0:L1", rank: 1 }"#,
+        ),
+        (
+            "storage core path set --state off -p vmhba2:C0:T1:L1",
+            r#"SetPathState { path: "vmhba2:C0:T1:L1", off: true }"#,
+        ),
+        (
+            "nmp device setpolicy --psp VMW_PSP_MRU -d naa.x",
+            r#"SetPsp { device: "naa.x", psp: Some("VMW_PSP_MRU") }"#,
+        ),
+        (
+            "nmp satp generic deviceconfig set -c disable_alua_followover -d naa.x",
+            r#"SetSatpWord { device: "naa.x", word: "disable_alua_followover" }"#,
+        ),
+        (
+            "storage core claimrule load",
+            r#"LoadRules { claim_rules: Some("MP") }"#,
+        ),
+        ("corestorage claimrule run", "RunRules"),
+        (
+            "core claiming unclaim -t location -A vmhba2",
+            r#"Unclaim { matches: Some("adapter=vmhba2 channel=* target=* lun=*"), plugin: None, path: None, device: None }"#,
+        ),
+        (
+            "core claiming unclaim -t plugin -P NMP",
+            r#"Unclaim { matches: None, plugin: Some("NMP"), path: None, device: None }"#,
+        ),
+        (
+            "core claiming reclaim -d naa.x",
+            r#"Reclaim { device: "naa.x" }"#,
+        ),
+        (
+            "storage core device set --state=on -d naa.x",
+            r#"SetDeviceState { device: "naa.x", off: false }"#,
+        ),
+    ];
+    for (line, effect) in understood {
+        let screen = house.run(line);
+        assert_eq!((screen.exit, screen.err.as_str()), (Exit::Ok, ""), "{line}");
+        assert_eq!(screen.out.trim_end(), effect, "{line}");
+    }
+    for line in [
+        "nmp device set -d naa.x",
+        "nmp satp generic deviceconfig set -c VMW_SATP_ALUA_CX -d naa.x",
+        "core claiming unclaim -t path",
+        "nmp psp fixed deviceconfig set -d naa.x",
+        "nmp psp generic deviceconfig set -d naa.x -c iops",
+        "nmp psp generic deviceconfig set -d naa.x -c speed=9",
+        "nmp psp generic pathconfig set -p x -c rank=high",
+        "nmp psp roundrobin deviceconfig set -d naa.x --iops 0",
+        "core path set -p x --state on",
+    ] {
+        let screen = house.run(line);
+        assert_eq!(
+            (screen.exit, screen.out.as_str()),
+            (Exit::Usage, ""),
+            "{line}"
+        );
+        assert!(!screen.err.is_empty(), "{line}");
+    }
+}
+
 // ---- screens ------------------------------------------------------------------------------------------------
 
 #[test]
@@ -391,6 +517,11 @@ fn screens_are_as_they_were() {
         ("core-adapter-list", "storage core adapter list"),
         ("explain", "explain sdc"),
         ("status", "status"),
+        ("fixed-get", "storage nmp psp fixed deviceconfig get -d sdc"),
+        (
+            "roundrobin-get",
+            "storage nmp psp roundrobin deviceconfig get -d sdc",
+        ),
     ];
     for (name, line) in screens {
         let screen = house.run(line);
@@ -573,7 +704,7 @@ fn errors_have_their_exit_codes_and_say_what_to_do() {
 #[test]
 fn help_and_version_are_no_errors() {
     let house = House::new();
-    for verb in VERBS {
+    for verb in verbs() {
         for flag in ["-h", "--help"] {
             let screen = house.run(&format!("{} {flag}", verb.words.join(" ")));
             assert_eq!((screen.exit, screen.err.as_str()), (Exit::Ok, ""));
@@ -605,19 +736,19 @@ fn without_an_agent_it_says_so() {
 #[test]
 fn the_tree_is_sound() {
     args::command().debug_assert();
-    for verb in VERBS {
+    for verb in verbs() {
         for length in 1..verb.words.len() {
             let words = &verb.words[..length];
             assert!(
                 NAMESPACES.iter().any(|(named, _)| *named == words),
                 "{words:?} has no entry in NAMESPACES"
             );
-            assert!(!VERBS.iter().any(|other| other.words == words), "{words:?}");
+            assert!(!verbs().any(|other| other.words == words), "{words:?}");
         }
     }
     for (words, _) in NAMESPACES {
         assert!(
-            VERBS.iter().any(|verb| verb.words.starts_with(words)),
+            verbs().any(|verb| verb.words.starts_with(words)),
             "{words:?}"
         );
     }

@@ -1,7 +1,7 @@
 //! What array vendors and users published for `esxcli` means the same for `psactl`: every line of
 //! `tests/data/vendor_commands.tsv` is run, on the files below a directory.
 
-use dm_psa::cli::verbs::VERBS;
+use dm_psa::cli::verbs::verbs;
 use dm_psa::cli::{Console, Exit, run};
 use dm_psa::config::{Places, rules, store};
 use proptest::prelude::*;
@@ -11,13 +11,17 @@ use std::path::Path;
 
 /// The beginnings of published commands that psactl does not have yet.
 const NOT_YET: &[&str] = &[
+    "storage hpp device set",
+    "storage hpp device usermarkedssd list",
+];
+
+/// Commands that the agent carries out: without one they are understood, or refused, and no more.
+const OF_THE_AGENT: &[&str] = &[
     "storage core claimrule load",
     "storage core claimrule run",
     "storage core claiming unclaim",
     "storage core device set",
     "storage core path set",
-    "storage hpp device set",
-    "storage hpp device usermarkedssd list",
     "storage nmp psp fixed deviceconfig set",
     "storage nmp psp generic pathconfig set",
     "storage nmp psp roundrobin deviceconfig set",
@@ -25,7 +29,7 @@ const NOT_YET: &[&str] = &[
 ];
 
 /// How many lines of the table that leaves out.
-const LEFT_OUT: usize = 14;
+const LEFT_OUT: usize = 3;
 
 /// The words of a line, as a shell would part them.
 fn words(line: &str) -> Vec<String> {
@@ -201,8 +205,13 @@ fn every_published_command_does_what_it_says() {
         let screen = psactl(root, &words);
         if verdict == "refuse" {
             assert_eq!(screen.exit, Exit::Usage, "{command}: {screen:?}");
-            assert!(!screen.err.is_empty());
+            assert!(!screen.err.is_empty() && !screen.err.contains("asks the agent"));
             assert_eq!(json(root, "nmp satp rule list"), before);
+            continue;
+        }
+        if OF_THE_AGENT.iter().any(|start| command.contains(start)) {
+            let understood = screen.exit == Exit::Ok || screen.err.contains("asks the agent");
+            assert!(understood, "{command}: {screen:?}");
             continue;
         }
         assert_eq!(screen.exit, Exit::Ok, "{command}: {screen:?}");
@@ -241,7 +250,7 @@ fn every_published_command_does_what_it_says() {
     // What psactl has by now is not to be left out.
     for start in NOT_YET {
         let words = words(start);
-        assert!(!VERBS.iter().any(|verb| verb.words == words), "{start}");
+        assert!(!verbs().any(|verb| verb.words == words), "{start}");
     }
 }
 

@@ -10,7 +10,7 @@ use dm_psa::psa::action::Action;
 use dm_psa::psa::adapter::Transport;
 use dm_psa::psa::event::{Event, UnitAttention};
 use dm_psa::psa::path::{PathState, Usage};
-use dm_psa::psa::settings::{DeviceSettings, Settings};
+use dm_psa::psa::settings::{DeviceSettings, RoundRobin, Settings};
 use dm_psa::psa::table::model::{Map, Message};
 use dm_psa::psa::units::{Hctl, Millis, Sectors};
 use dm_psa::scsi::cdb::Command;
@@ -1346,7 +1346,10 @@ fn round_robin_uses_non_optimized_paths_only_if_told() {
     ] {
         let wanted = settings(DeviceSettings {
             psp: Some("VMW_PSP_RR".to_owned()),
-            use_ano,
+            round_robin: RoundRobin {
+                use_ano: Some(use_ano),
+                ..RoundRobin::default()
+            },
             ..DeviceSettings::default()
         });
         let mut sim = running_with(four_paths(), wanted);

@@ -2,14 +2,18 @@
 
 use crate::api::error::ApiError;
 use crate::api::requests::{
-    Adapters, CoreDevices, CorePaths, Explained, NmpDevices, NmpPaths, Request, StatusReply,
+    Adapters, CoreDevices, CorePaths, Explained, FixedReply, NmpDevices, NmpPaths, Request,
+    RoundRobinReply, StatusReply,
 };
 use crate::api::types::{
-    Adapter, CoreDevice, CorePath, Explanation, NmpDevice, NmpPath, Section, Status,
+    Adapter, CoreDevice, CorePath, Explanation, FixedConfig, NmpDevice, NmpPath, RoundRobinConfig,
+    Section, Status,
 };
-use crate::psa::adapter::Transport;
+use crate::psa::adapter::{RuntimeName, Transport};
 use crate::psa::device::{Apd, Device};
 use crate::psa::path::{Path, PathState};
+use crate::psa::psp::PspKind;
+use crate::psa::settings::RoundRobin;
 use crate::psa::units::{Hctl, Millis};
 use crate::psa::world::World;
 use serde_json::Value;
@@ -58,13 +62,31 @@ pub fn answer(world: &World, uptime: Millis, request: &Request) -> Result<Value,
         Request::GetStatus(_) => serde_json::to_value(StatusReply {
             status: status(world, uptime),
         }),
+        Request::GetFixed(of) => serde_json::to_value(FixedReply {
+            config: fixed(world, device_named(world, &of.device)?),
+        }),
+        Request::GetRoundRobin(of) => serde_json::to_value(RoundRobinReply {
+            config: round_robin(world, device_named(world, &of.device)?),
+        }),
+        // The owner makes a change of them before it asks here.
+        Request::SetPsp(_)
+        | Request::SetPreferredPath(_)
+        | Request::SetRoundRobin(_)
+        | Request::SetPathRank(_)
+        | Request::SetPathState(_)
+        | Request::SetDeviceState(_)
+        | Request::SetSatpWord(_)
+        | Request::LoadRules(_)
+        | Request::RunRules(_)
+        | Request::Unclaim(_)
+        | Request::Reclaim(_) => serde_json::to_value(()),
     };
     reply.map_err(|error| ApiError::Failed {
         reason: error.to_string(),
     })
 }
 
-fn not_found(subject: &str) -> ApiError {
+pub(super) fn not_found(subject: &str) -> ApiError {
     ApiError::NotFound {
         subject: subject.to_owned(),
         hint: "`psactl storage core device list` and `core path list` show what there is"
@@ -73,12 +95,17 @@ fn not_found(subject: &str) -> ApiError {
 }
 
 /// A device by any of its names, or by any name of one of its paths.
-fn device_named<'a>(world: &'a World, name: &str) -> Result<&'a Device, ApiError> {
+pub(super) fn device_named<'a>(world: &'a World, name: &str) -> Result<&'a Device, ApiError> {
     let by_path = || world.device_of(world.find_path(name)?);
     world
         .find_device(name)
         .or_else(by_path)
         .ok_or_else(|| not_found(name))
+}
+
+/// A path by any of its names.
+pub(super) fn path_named<'a>(world: &'a World, name: &str) -> Result<&'a Path, ApiError> {
+    world.find_path(name).ok_or_else(|| not_found(name))
 }
 
 fn devices<'a>(
@@ -103,7 +130,7 @@ fn paths<'a>(
         None => None,
     };
     let one = match path {
-        Some(name) => Some(world.find_path(name).ok_or_else(|| not_found(name))?),
+        Some(name) => Some(path_named(world, name)?),
         None => None,
     };
     let mut found: Vec<(&Hctl, &Path)> = world
@@ -126,7 +153,7 @@ fn nmp_device(world: &World, device: &Device) -> NmpDevice {
         satp_device_config: world.satp_device_config(device),
         psp: world.psp_of(device).name().to_owned(),
         psp_device_config: world.psp_device_config(device),
-        psp_custom_config: String::new(),
+        psp_custom_config: custom_config(world, device),
         working_paths: world
             .working_paths(device)
             .iter()
@@ -138,6 +165,15 @@ fn nmp_device(world: &World, device: &Device) -> NmpDevice {
         map: world.map_of(&device.wwid).map(|map| map.name.clone()),
         activation: world.activation(device).to_owned(),
     }
+}
+
+/// What was set for VMW_PSP_RR, if anything, with what takes effect.
+fn custom_config(world: &World, device: &Device) -> String {
+    let set = world.device_settings(device).round_robin;
+    if world.psp_of(device) != PspKind::RoundRobin || set == RoundRobin::default() {
+        return String::new();
+    }
+    format!("in effect: {}", set.in_effect())
 }
 
 fn nmp_path(world: &World, id: Hctl, path: &Path) -> Option<NmpPath> {
@@ -182,6 +218,7 @@ fn core_path(world: &World, id: Hctl, path: &Path) -> CorePath {
         plugin: path
             .claim
             .as_ref()
+            .filter(|_| !path.unclaimed)
             .map_or_else(|| "unclaimed".to_owned(), |claim| claim.plugin.to_string()),
         state: state.to_owned(),
         reason: path.judgement.reason.clone(),
@@ -269,6 +306,36 @@ fn adapters(world: &World) -> Vec<Adapter> {
         });
     }
     found.into_values().collect()
+}
+
+fn fixed(world: &World, device: &Device) -> FixedConfig {
+    let current = world.working_paths(device);
+    let chosen = device.options.chosen.and_then(|id| {
+        let mut paths = world.paths();
+        paths
+            .find(|(one, _)| **one == id)
+            .map(|(_, path)| path.name)
+    });
+    let name = |name: Option<RuntimeName>| name.map_or_else(String::new, |name| name.to_string());
+    FixedConfig {
+        device: device.id.clone(),
+        current_path: name(current.first().copied()),
+        preferred_path: name(device.options.preferred.or(chosen)),
+    }
+}
+
+fn round_robin(world: &World, device: &Device) -> RoundRobinConfig {
+    let set = world.device_settings(device).round_robin;
+    RoundRobinConfig {
+        device: device.id.clone(),
+        byte_limit: set.bytes(),
+        iops_limit: set.iops(),
+        latency_eval_ms: set.latency_eval_ms().0,
+        limit_type: set.limit_type().name().to_owned(),
+        sampling_cycles: set.sampling_cycles(),
+        use_ano: set.use_ano(),
+        in_effect: set.in_effect().to_owned(),
+    }
 }
 
 fn explanation(world: &World, subject: &str) -> Result<Explanation, ApiError> {

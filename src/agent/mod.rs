@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod answers;
+mod changes;
 mod dispatch;
 mod logging;
 mod marks;

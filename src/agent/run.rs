@@ -1,18 +1,20 @@
 //! The owner's loop: one channel in, the world, its actions out.
 
 use super::answers::answer;
+use super::changes::change;
 use super::dispatch::Hands;
 use crate::api::error::ApiError;
 use crate::api::listener::{ListenError, Listener};
-use crate::api::requests::Request;
+use crate::api::requests::{LoadRules, Request};
 use crate::api::server::{Handler, Limits, Peer, Server};
-use crate::config::{self, Places};
+use crate::config::{self, ConfigError, Places};
 use crate::kernel::signal::Stop;
 use crate::kernel::{Sink, privilege};
+use crate::psa::claim::RuleClass;
 use crate::psa::event::Event;
 use crate::psa::memory::Memory;
 use crate::psa::units::Millis;
-use crate::psa::world::World;
+use crate::psa::world::{Rules, World};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
@@ -61,6 +63,8 @@ pub enum Input {
     Event(Event),
     /// A call of the API and where its answer goes.
     Call(Request, SyncSender<Result<serde_json::Value, ApiError>>),
+    /// New rules, and where to say what they mean.
+    Rules(Box<Rules>, SyncSender<Result<serde_json::Value, ApiError>>),
     /// SIGTERM or SIGINT.
     Stop,
 }
@@ -95,8 +99,12 @@ pub fn run(options: &Options) -> Result<(), AgentError> {
     let mut hands = Hands::start(&places, &inbox)?;
     notices.iter().for_each(|notice| hands.notify(notice));
     let listener = Listener::bind(&options.socket)?;
-    let server = Server::start(listener, Box::new(Caller(inbox)), Limits::default())
-        .map_err(start("the API's thread", "raise TasksMax of the service"))?;
+    let server = Server::start(
+        listener,
+        Box::new(Caller { inbox, places }),
+        Limits::default(),
+    )
+    .map_err(start("the API's thread", "raise TasksMax of the service"))?;
 
     log::info!(target: "psa", "AGENT_STARTED version=\"{}\"", env!("CARGO_PKG_VERSION"));
     Owner {
@@ -126,23 +134,58 @@ pub(super) fn sink(inbox: &SyncSender<Input>) -> Sink {
 }
 
 /// The API's side of the inbox.
-struct Caller(SyncSender<Input>);
+struct Caller {
+    inbox: SyncSender<Input>,
+    places: Places,
+}
+
+impl Caller {
+    /// Reads the files of rules: here, because the owner waits for no disk.
+    fn read_rules(&self, asked: &LoadRules) -> Result<Rules, ApiError> {
+        let failed = |error: ConfigError| ApiError::Failed {
+            reason: format!("{error}; the rules that were loaded last stay in force"),
+        };
+        let mut files = config::rules::load(&self.places).map_err(failed)?;
+        if let Some(class) = &asked.claim_rules {
+            let class =
+                match class.as_str() {
+                    "all" => None,
+                    name => Some(RuleClass::by_name(name).map_err(|reason| {
+                        ApiError::InvalidParameter {
+                            parameter: "claim_rules".to_owned(),
+                            value: name.to_owned(),
+                            reason,
+                        }
+                    })?),
+                };
+            files.lists.load(class);
+            config::rules::save_loaded(&self.places, &files.lists).map_err(failed)?;
+        }
+        Ok(files.in_force())
+    }
+}
 
 impl Handler for Caller {
     fn call(
         &self,
         method: &str,
         parameters: &serde_json::Value,
-        _peer: Peer,
+        peer: Peer,
     ) -> Result<serde_json::Value, ApiError> {
         let request = Request::parse(method, parameters)?;
+        if request.changes() && peer.uid != 0 {
+            let method = method.to_owned();
+            return Err(ApiError::PermissionDenied { method });
+        }
         let (reply, answer) = sync_channel(1);
         let busy = || ApiError::Unavailable {
             reason: "it is busy or stopping".to_owned(),
         };
-        self.0
-            .try_send(Input::Call(request, reply))
-            .map_err(|_| busy())?;
+        let input = match &request {
+            Request::LoadRules(asked) => Input::Rules(Box::new(self.read_rules(asked)?), reply),
+            _ => Input::Call(request, reply),
+        };
+        self.inbox.try_send(input).map_err(|_| busy())?;
         answer.recv_timeout(ANSWER_WITHIN).map_err(|_| busy())?
     }
 }
@@ -179,8 +222,14 @@ impl Owner {
             match inputs.recv_timeout(wait) {
                 Ok(Input::Event(event)) => self.step(event),
                 Ok(Input::Call(request, reply)) => {
+                    let answer = self.answer(&request);
                     // A caller that gave up is no error.
-                    let _ = reply.try_send(answer(&self.world, self.now(), &request));
+                    let _ = reply.try_send(answer);
+                }
+                Ok(Input::Rules(rules, reply)) => {
+                    let effect = self.world.check_rules(&rules);
+                    self.step(Event::RulesLoaded(rules));
+                    let _ = reply.try_send(Ok(serde_json::json!({ "effect": effect })));
                 }
                 Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {}
@@ -196,6 +245,17 @@ impl Owner {
         }
         // Before the hands go: a thread of theirs that waits for room in the inbox must see that nobody listens.
         drop(inputs);
+    }
+
+    fn answer(&mut self, request: &Request) -> Result<serde_json::Value, ApiError> {
+        match change(&self.world, request) {
+            None => answer(&self.world, self.now(), request),
+            Some(change) => {
+                let (change, answer) = change?;
+                self.step(Event::Change(Box::new(change)));
+                Ok(answer)
+            }
+        }
     }
 
     /// One event, and what follows from it at once.

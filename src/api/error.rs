@@ -34,6 +34,13 @@ pub enum ApiError {
         /// Why.
         reason: String,
     },
+    /// It changes something, and the caller is not root.
+    #[serde(rename = "io.dmpsa.PermissionDenied")]
+    #[error("{method} changes something: only root may; try with sudo")]
+    PermissionDenied {
+        /// Full name of the method.
+        method: String,
+    },
     /// The agent could not do what was asked for.
     #[serde(rename = "io.dmpsa.Failed")]
     #[error("{reason}")]

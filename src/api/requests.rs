@@ -1,7 +1,10 @@
 //! The methods of the interface: the parameters and the reply of each.
 
 use super::error::ApiError;
-use super::types::{Adapter, CoreDevice, CorePath, Explanation, NmpDevice, NmpPath, Status};
+use super::types::{
+    Adapter, CoreDevice, CorePath, Explanation, FixedConfig, NmpDevice, NmpPath, RoundRobinConfig,
+    Status,
+};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -61,6 +64,61 @@ methods! {
     Explain -> Explained;
     /// The agent and what it looks after.
     GetStatus -> StatusReply;
+    /// What is set for VMW_PSP_FIXED.
+    GetFixed -> FixedReply;
+    /// What is set for VMW_PSP_RR.
+    GetRoundRobin -> RoundRobinReply;
+    /// Sets the PSP of a device.
+    SetPsp -> Changed;
+    /// Sets the preferred path of a device.
+    SetPreferredPath -> Changed;
+    /// Sets what VMW_PSP_RR does on a device.
+    SetRoundRobin -> Changed;
+    /// Sets the rank of a path.
+    SetPathRank -> Changed;
+    /// Turns a path off and on.
+    SetPathState -> Changed;
+    /// Turns a device off and on.
+    SetDeviceState -> Changed;
+    /// Sets a word of the SATP's configuration of a device.
+    SetSatpWord -> Changed;
+    /// Puts the rules of the files into force.
+    LoadRules -> Changed;
+    /// Claims unclaimed paths.
+    RunRules -> Changed;
+    /// Unclaims paths.
+    Unclaim -> Changed;
+    /// Claims the paths of a device anew.
+    Reclaim -> Changed;
+}
+
+impl Request {
+    /// Whether it changes something: then it is for root.
+    #[must_use]
+    pub fn changes(&self) -> bool {
+        match self {
+            Request::ListNmpDevices(_)
+            | Request::ListNmpPaths(_)
+            | Request::ListCorePaths(_)
+            | Request::ListCoreDevices(_)
+            | Request::ListAdapters(_)
+            | Request::Explain(_)
+            | Request::GetStatus(_)
+            | Request::GetFixed(_)
+            | Request::GetRoundRobin(_) => false,
+            Request::SetPsp(_)
+            | Request::SetPreferredPath(_)
+            | Request::SetRoundRobin(_)
+            | Request::SetPathRank(_)
+            | Request::SetPathState(_)
+            | Request::SetDeviceState(_)
+            | Request::SetSatpWord(_)
+            | Request::LoadRules(_)
+            | Request::RunRules(_)
+            | Request::Unclaim(_)
+            | Request::Reclaim(_) => true,
+        }
+    }
 }
 
 fn parse_parameters<T: DeserializeOwned>(parameters: &Value) -> Result<T, ApiError> {
@@ -173,4 +231,156 @@ pub struct GetStatus {}
 pub struct StatusReply {
     /// The answer.
     pub status: Status,
+}
+
+/// Parameters of `GetFixed`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GetFixed {
+    /// Of that device.
+    pub device: String,
+}
+
+/// Reply of `GetFixed`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FixedReply {
+    /// The answer.
+    pub config: FixedConfig,
+}
+
+/// Parameters of `GetRoundRobin`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GetRoundRobin {
+    /// Of that device.
+    pub device: String,
+}
+
+/// Reply of `GetRoundRobin`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoundRobinReply {
+    /// The answer.
+    pub config: RoundRobinConfig,
+}
+
+/// Reply of all methods that change something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changed {
+    /// What is so now, a line for a person.
+    pub effect: String,
+}
+
+/// Parameters of `SetPsp`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetPsp {
+    /// Of that device.
+    pub device: String,
+    /// `VMW_PSP_RR`; `None` goes back to what the rules say.
+    pub psp: Option<String>,
+}
+
+/// Parameters of `SetPreferredPath`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetPreferredPath {
+    /// Of that device.
+    pub device: String,
+    /// One of its paths; `None` leaves the choice to the PSP.
+    pub path: Option<String>,
+}
+
+/// Parameters of `SetRoundRobin`; what is absent stays as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetRoundRobin {
+    /// On that device.
+    pub device: String,
+    /// `default`, `iops`, `bytes`, `latency`.
+    pub limit_type: Option<String>,
+    /// I/Os per turn.
+    pub iops: Option<u64>,
+    /// Bytes per turn.
+    pub bytes: Option<u64>,
+    /// Whether active-unoptimized paths carry I/O too.
+    pub use_ano: Option<bool>,
+    /// Latency: I/Os sampled on each path.
+    pub sampling_cycles: Option<u32>,
+    /// Latency: ms between two evaluations.
+    pub latency_eval_ms: Option<u64>,
+}
+
+/// Parameters of `SetPathRank`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetPathRank {
+    /// Of that path.
+    pub path: String,
+    /// Higher is better; 0 is the default.
+    pub rank: i32,
+}
+
+/// Parameters of `SetPathState`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetPathState {
+    /// Of that path.
+    pub path: String,
+    /// Whether it is off.
+    pub off: bool,
+}
+
+/// Parameters of `SetDeviceState`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetDeviceState {
+    /// Of that device.
+    pub device: String,
+    /// Whether it is off.
+    pub off: bool,
+}
+
+/// Parameters of `SetSatpWord`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetSatpWord {
+    /// Of that device.
+    pub device: String,
+    /// `disable_alua_followover`, ...
+    pub word: String,
+}
+
+/// Parameters of `LoadRules`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoadRules {
+    /// The claim rules too, and of which class (`MP`, `Filter`, `VAAI`, `all`); `None` reads SATP rules alone.
+    pub claim_rules: Option<String>,
+}
+
+/// Parameters of `RunRules`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunRules {}
+
+/// Parameters of `Unclaim`: one of the four.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unclaim {
+    /// What a claim rule would match, as `claimrule list` prints it: `adapter=vmhba2 channel=* target=* lun=*`.
+    pub matches: Option<String>,
+    /// All paths of a plug-in.
+    pub plugin: Option<String>,
+    /// One path.
+    pub path: Option<String>,
+    /// The paths of a device.
+    pub device: Option<String>,
+}
+
+/// Parameters of `Reclaim`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reclaim {
+    /// That device.
+    pub device: String,
 }

@@ -201,3 +201,35 @@ pub struct Status {
     /// Maps that queue I/O now because no path is left.
     pub queueing_maps: u64,
 }
+
+/// The answer of `storage nmp psp fixed deviceconfig get`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FixedConfig {
+    /// `naa.6001...`
+    pub device: String,
+    /// Runtime name of the path that carries I/O; empty if none does.
+    pub current_path: String,
+    /// Runtime name of the preferred path; empty while the PSP has chosen none.
+    pub preferred_path: String,
+}
+
+/// The answer of `storage nmp psp roundrobin deviceconfig get`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoundRobinConfig {
+    /// `naa.6001...`
+    pub device: String,
+    /// Bytes per turn.
+    pub byte_limit: u64,
+    /// I/Os per turn.
+    pub iops_limit: u64,
+    /// ms between two evaluations of latency.
+    pub latency_eval_ms: u64,
+    /// `Default`, `Iops`, `Bytes`, `Latency`.
+    pub limit_type: String,
+    /// I/Os sampled on each path.
+    pub sampling_cycles: u32,
+    /// Whether active-unoptimized paths carry I/O too.
+    pub use_ano: bool,
+    /// What of it takes effect, for a person.
+    pub in_effect: String,
+}

@@ -2,7 +2,7 @@
 
 use super::exit::Failure;
 use super::format::Format;
-use super::verbs::{NAMESPACES, VERBS, Verb};
+use super::verbs::{NAMESPACES, Verb, verbs};
 use clap::builder::StyledStr;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
@@ -76,7 +76,7 @@ pub fn parse(
         words.push(word);
         matches = given;
     }
-    let named = |words: &[String]| VERBS.iter().find(|verb| words == verb.words);
+    let named = |words: &[String]| verbs().find(|verb| words == verb.words);
     let verb = named(&words).or_else(|| named(&[&["storage".to_owned()], &words[..]].concat()));
     let Some(verb) = verb else {
         // The tree is made of the table, so clap lets no other words through.
@@ -156,7 +156,7 @@ fn namespace(words: &[&'static str]) -> Command {
 /// Adds what stands below `words` in the table.
 fn children(mut command: Command, words: &[&'static str]) -> Command {
     let mut seen = Vec::new();
-    for verb in VERBS {
+    for verb in verbs() {
         let Some(rest) = verb.words.strip_prefix(words) else {
             continue;
         };
@@ -175,7 +175,7 @@ fn children(mut command: Command, words: &[&'static str]) -> Command {
                 .hide(verb.legacy)
         } else {
             let below = |verb: &&Verb| verb.words.starts_with(&words);
-            namespace(&words).hide(VERBS.iter().filter(below).all(|verb| verb.legacy))
+            namespace(&words).hide(verbs().filter(below).all(|verb| verb.legacy))
         };
         // In the order of the table, after what `command` puts to the top.
         command = command.subcommand(child.display_order(seen.len().saturating_add(100)));

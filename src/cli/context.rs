@@ -45,6 +45,11 @@ impl Context {
         Ok(client.call(request)?)
     }
 
+    /// Tells the agent, if there is one and it answers.
+    pub fn tell<M: Method>(&mut self, request: &M) -> Option<M::Reply> {
+        self.ask(request).ok()
+    }
+
     /// The files of the host, or those below the directory asked for.
     #[must_use]
     pub fn places(&self) -> Places {

@@ -8,7 +8,8 @@
 
 use super::record::{Listing, Record, Style, Value};
 use crate::api::types::{
-    Adapter, CoreDevice, CorePath, Explanation, NmpDevice, NmpPath, Section, Status,
+    Adapter, CoreDevice, CorePath, Explanation, FixedConfig, NmpDevice, NmpPath, RoundRobinConfig,
+    Section, Status,
 };
 
 /// A column: its name, and its value in a record.
@@ -226,6 +227,35 @@ impl Layout for Adapter {
         ("UID", |a| (&a.uid).into()),
         ("Capabilities", |a| (&a.capabilities).into()),
         ("Description", |a| (&a.description).into()),
+    ];
+}
+
+impl Layout for FixedConfig {
+    const KIND: &'static str = "FixedConfig";
+    const STYLE: Style = Style::Sheet;
+    const COLUMNS: &'static [Column<Self>] = &[
+        ("Device", |c| (&c.device).into()),
+        ("Current Path", |c| (&c.current_path).into()),
+        ("Preferred Path", |c| (&c.preferred_path).into()),
+    ];
+}
+
+impl Layout for RoundRobinConfig {
+    const KIND: &'static str = "RoundRobinConfig";
+    const STYLE: Style = Style::Sheet;
+    const COLUMNS: &'static [Column<Self>] = &[
+        ("Byte Limit", |c| c.byte_limit.into()),
+        ("Device", |c| (&c.device).into()),
+        ("IOOperation Limit", |c| c.iops_limit.into()),
+        ("Latency Evaluation Interval", |c| {
+            Value::Text(format!("{} milliseconds", c.latency_eval_ms))
+        }),
+        ("Limit Type", |c| (&c.limit_type).into()),
+        ("Number Of Sampling IOs Per Path", |c| {
+            c.sampling_cycles.into()
+        }),
+        ("Use Active Unoptimized Paths", |c| c.use_ano.into()),
+        ("In Effect", |c| (&c.in_effect).into()),
     ];
 }
 

@@ -2,7 +2,8 @@
 //!
 //! The way of a command: [`typography`] refuses what an editor put into it, [`args`] parses it against the table of
 //! [`verbs`], the verb asks the agent or works on the files of rules and turns the records into a
-//! [`record::Listing`] by their [`layout`], and [`mod@format`] prints that. A new command is one entry in [`verbs::VERBS`], and a layout if its records are new.
+//! [`record::Listing`] by their [`layout`], and [`mod@format`] prints that. A new command is one entry in a table of
+//! [`verbs`], and a layout if its records are new.
 //!
 //! Invariants: no byte that came from a device or from the agent reaches the terminal as a control character
 //! ([`printable`]); rendering never fails; a reader that goes away ends the program quietly.

@@ -14,6 +14,8 @@ pub enum Disposition {
     Undecided(String),
     /// It gets a map.
     Stacked,
+    /// The admin turned it off: it has no map, and its disks stay hidden.
+    Off,
     /// It is left alone: why.
     LeftAlone(String),
 }

@@ -3,9 +3,11 @@
 //! Adapters turn uevents, sg completions, dm events and timers into these and nothing else. SCSI replies come as
 //! raw bytes: parsing is a decision too, and so a recorded run replays the same parser.
 
+use super::change::Change;
 use super::path::PathFacts;
 use super::table::model::Map;
 use super::units::Hctl;
+use super::world::Rules;
 use crate::scsi::cdb::Command;
 use crate::scsi::outcome::Outcome;
 use serde::{Deserialize, Serialize};
@@ -46,6 +48,10 @@ pub enum Event {
         /// The map as it is now; `None` if there is no such map.
         observed: Option<Box<Map>>,
     },
+    /// New rules are to decide from now on.
+    RulesLoaded(Box<Rules>),
+    /// The admin changed something.
+    Change(Box<Change>),
     /// A moment that [`super::world::World::next_deadline`] asked for has come.
     Timer,
 }

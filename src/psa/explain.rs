@@ -131,12 +131,15 @@ impl World {
         };
         satp.push(match &device.disposition {
             Disposition::Stacked => "it gets a map".to_owned(),
+            Disposition::Off => {
+                "turned off by the administrator: no map, its disks stay hidden".to_owned()
+            }
             Disposition::LeftAlone(why) => format!("left alone: {why}"),
             Disposition::Undecided(why) => format!("not decided yet: {why}"),
         });
         sections.push(("SATP", satp));
-        let settings = self.settings.device.get(&device.id);
-        let origin = match (settings.and_then(|s| s.psp.as_deref()), &device.selection) {
+        let settings = self.device_settings(device);
+        let origin = match (settings.psp.as_deref(), &device.selection) {
             (Some(_), _) => "set by the admin",
             (None, Some(s)) if s.psp == s.satp.default_psp() => "default of the SATP",
             (None, Some(_)) => "set by the SATP rule",

@@ -307,13 +307,20 @@ impl World {
             .device
             .as_deref()
             .and_then(|wwid| self.devices.get(wwid));
-        let judgement = self.judgement(path, device);
+        let mut judgement = self.judgement(path, device);
+        if self.memory.paths_off.contains(&path.name.to_string())
+            && judgement.state != PathState::Masked
+        {
+            judgement.state = PathState::Off;
+            judgement.reason = "turned off by the administrator".to_owned();
+        }
         let before = path.judgement.clone();
         let subject = path.name.to_string();
         let device_id = device.map(|device| device.id.clone()).unwrap_or_default();
         let now = self.now;
         if let Some(path) = self.paths.get_mut(&id) {
-            let serves = judgement.state.serves_io() || judgement.state == PathState::Standby;
+            let serves = judgement.state.serves_io()
+                || matches!(judgement.state, PathState::Standby | PathState::Off);
             path.failed_since = if serves {
                 None
             } else {

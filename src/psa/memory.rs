@@ -1,5 +1,6 @@
 //! What the agent remembers over a restart and early boot needs: `/etc/dm-psa/state/`.
 
+use super::settings::DeviceSettings;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,6 +10,12 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Memory {
     /// WWIDs (`3600...`) that had a map: their paths are hidden from other users as soon as udev sees them.
     pub devices: BTreeSet<String>,
+    /// What `psactl` set for devices, by device id; it goes before what the admin's file says.
+    pub settings: BTreeMap<String, DeviceSettings>,
+    /// Runtime names of the paths that the admin turned off.
+    pub paths_off: BTreeSet<String>,
+    /// Ids of the devices that the admin turned off.
+    pub devices_off: BTreeSet<String>,
     /// Adapters by key.
     pub adapters: BTreeMap<String, RememberedAdapter>,
 }

@@ -25,7 +25,9 @@
 
 pub mod action;
 pub mod adapter;
+pub mod change;
 pub mod claim;
+pub mod claiming;
 pub mod device;
 mod discovery;
 pub mod event;

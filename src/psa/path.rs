@@ -213,6 +213,8 @@ pub struct Path {
     pub relative_port: Option<u16>,
     /// Who owns it.
     pub claim: Option<Claim>,
+    /// It is to be claimed anew by the next run of the rules.
+    pub unclaimed: bool,
     /// What TEST UNIT READY said last.
     pub link: Link,
     /// What the SATP makes of it.
@@ -262,6 +264,7 @@ impl Path {
             port_group: None,
             relative_port: None,
             claim: None,
+            unclaimed: false,
             link: Link::Unchecked("not checked yet".to_owned()),
             judgement: Judgement {
                 state: PathState::Unknown,

@@ -136,13 +136,6 @@ impl World {
         }
     }
 
-    /// Whether the SATP rule of the device says `useANO=1` in its PSP options.
-    fn rule_uses_ano(device: &Device) -> bool {
-        let rule = device.selection.as_ref().and_then(|s| s.rule.as_ref());
-        let options = rule.map(|rule| super::satp::options::psp_options(&rule.psp_options));
-        matches!(options, Some(Ok(options)) if options.use_ano == Some(true))
-    }
-
     /// Decides whether the device gets a map.
     fn dispose(&mut self, wwid: &str) {
         let Some(device) = self.devices.get(wwid) else {
@@ -170,7 +163,7 @@ impl World {
                 let why = why.clone();
                 self.notify(Severity::Info, "DEVICE_LEFT_ALONE", id, &[("reason", &why)]);
             }
-            Disposition::Undecided(_) => {}
+            Disposition::Off | Disposition::Undecided(_) => {}
         }
         if let Some(device) = self.devices.get_mut(wwid) {
             device.disposition = disposition;
@@ -188,6 +181,9 @@ impl World {
             _ => None,
         }) {
             return Disposition::LeftAlone(format!("the logical unit does not name itself: {why}"));
+        }
+        if self.memory.devices_off.contains(&device.id) {
+            return Disposition::Off;
         }
         let Some(selection) = &device.selection else {
             return Disposition::Undecided("none of its paths is identified yet".to_owned());
@@ -218,9 +214,9 @@ impl World {
         let Some(device) = self.devices.get(wwid) else {
             return;
         };
-        let stacked = match device.disposition {
+        let hidden = match device.disposition {
             Disposition::Undecided(_) => return,
-            Disposition::Stacked => true,
+            Disposition::Stacked | Disposition::Off => true,
             Disposition::LeftAlone(_) => false,
         };
         let members: Vec<Hctl> = device.paths.iter().copied().collect();
@@ -231,7 +227,7 @@ impl World {
             let Some(block) = &path.facts.block else {
                 continue;
             };
-            let owned = stacked || !Self::is_nmp(path);
+            let owned = hidden || !Self::is_nmp(path);
             if path.marked != Some(owned) {
                 path.marked = Some(owned);
                 let mark = Action::MarkOwner {
@@ -246,12 +242,7 @@ impl World {
 
     /// Gathers what the table is made of.
     fn view(&self, device: &Device) -> View {
-        let settings = self
-            .settings
-            .device
-            .get(&device.id)
-            .cloned()
-            .unwrap_or_default();
+        let settings = self.device_settings(device);
         let psp = device.psp(settings.psp.as_deref());
         let named = |name: &str| {
             device
@@ -267,7 +258,7 @@ impl World {
                 .options
                 .chosen
                 .or_else(|| self.chosen_before(&device.wwid)),
-            use_ano: settings.use_ano || Self::rule_uses_ano(device),
+            round_robin: settings.round_robin.clone(),
         };
         let table = self
             .map_of(&device.wwid)
@@ -542,7 +533,9 @@ impl World {
             return self.observe_after(wwid, UNREADABLE_POLL);
         };
         let orphaned = device.paths.is_empty();
-        if orphaned && map.open_count == 0 {
+        let masked = self.paths_of(device).all(|path| !Self::is_nmp(path));
+        let off = self.memory.devices_off.contains(&device.id);
+        if (orphaned || masked || off) && map.open_count == 0 {
             return vec![MapStep::Remove];
         }
         // Until a path is known to serve, a restart leaves the queueing as it was.

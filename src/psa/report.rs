@@ -1,6 +1,7 @@
 //! What the world tells people: read-only views, from which the API builds its records.
 
 use super::adapter::RuntimeName;
+use super::change::SATP_WORDS;
 use super::device::{Device, Disposition};
 use super::memory::Memory;
 use super::path::{Path, PathState};
@@ -109,12 +110,7 @@ impl World {
     /// The PSP of a device.
     #[must_use]
     pub fn psp_of(&self, device: &Device) -> PspKind {
-        device.psp(
-            self.settings
-                .device
-                .get(&device.id)
-                .and_then(|settings| settings.psp.as_deref()),
-        )
+        device.psp(self.device_settings(device).psp.as_deref())
     }
 
     /// The disks that the kernel uses now: the active paths of the group in use or next to be used.
@@ -167,9 +163,21 @@ impl World {
             &device.selection,
             self.paths_of(device).find(|path| path.inquiry.is_some()),
         ) {
-            (Some(selection), Some(path)) => selection
-                .satp
-                .device_config(&Self::evidence(path, &device.groups)),
+            (Some(selection), Some(path)) => {
+                let mut config = selection
+                    .satp
+                    .device_config(&Self::evidence(path, &device.groups));
+                let set = self.device_settings(device).satp;
+                for (word, shown, _) in SATP_WORDS {
+                    let (on, off) = (format!("{shown}=on"), format!("{shown}=off"));
+                    config = match set.get(word) {
+                        Some(true) => config.replace(&off, &on),
+                        Some(false) => config.replace(&on, &off),
+                        None => config,
+                    };
+                }
+                config
+            }
             _ => String::new(),
         }
     }
@@ -201,11 +209,8 @@ impl World {
         let Some(device) = self.device_of(path) else {
             return String::new();
         };
-        let rank = self
-            .settings
-            .device
-            .get(&device.id)
-            .and_then(|s| s.ranks.get(&path.name.to_string()));
+        let settings = self.device_settings(device);
+        let rank = settings.ranks.get(&path.name.to_string());
         let candidate = Candidate {
             path: id,
             dev: path.dev().unwrap_or(DevT { major: 0, minor: 0 }),
@@ -236,6 +241,9 @@ impl World {
     /// `on`, `degraded`, `dead`, `unknown`, `not connected`: ESXi's status of a device.
     #[must_use]
     pub fn device_status(&self, device: &Device) -> &'static str {
+        if device.disposition == Disposition::Off {
+            return "off";
+        }
         let states: Vec<PathState> = self.paths_of(device).map(Path::state).collect();
         let serving = states
             .iter()

@@ -56,10 +56,162 @@ pub struct DeviceSettings {
     pub psp: Option<String>,
     /// FIXED: runtime name of the preferred path, `vmhba2:C0:T0:L1`.
     pub preferred: Option<String>,
-    /// RR: whether active-unoptimized paths carry I/O next to the optimized ones.
-    pub use_ano: bool,
+    /// RR: `psp roundrobin deviceconfig`.
+    pub round_robin: RoundRobin,
     /// MRU: rank by runtime name; higher is better, 0 is the default.
     pub ranks: BTreeMap<String, i32>,
+    /// `satp generic deviceconfig`: `alua_followover = false`, ...
+    pub satp: BTreeMap<String, bool>,
     /// Own APD timeout.
     pub apd_timeout_ms: Option<Millis>,
+}
+
+/// What the admin set for VMW_PSP_RR; what is absent is ESXi's default.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RoundRobin {
+    /// When to take the next path.
+    pub limit_type: Option<LimitType>,
+    /// After so many I/Os.
+    pub iops: Option<u64>,
+    /// After so many bytes.
+    pub bytes: Option<u64>,
+    /// Whether active-unoptimized paths carry I/O next to the optimized ones.
+    pub use_ano: Option<bool>,
+    /// Latency: I/Os sampled on each path.
+    pub sampling_cycles: Option<u32>,
+    /// Latency: between two evaluations.
+    pub latency_eval_ms: Option<Millis>,
+}
+
+/// When VMW_PSP_RR takes the next path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LimitType {
+    /// As ESXi does by itself: after a number of I/Os.
+    #[default]
+    Default,
+    /// After a number of I/Os.
+    Iops,
+    /// After a number of bytes.
+    Bytes,
+    /// The path with the least latency.
+    Latency,
+}
+
+impl LimitType {
+    /// The word of esxcli.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<LimitType> {
+        let all = [
+            LimitType::Default,
+            LimitType::Iops,
+            LimitType::Bytes,
+            LimitType::Latency,
+        ];
+        all.into_iter()
+            .find(|one| one.name().eq_ignore_ascii_case(name))
+    }
+
+    /// As `psp roundrobin deviceconfig get` prints it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            LimitType::Default => "Default",
+            LimitType::Iops => "Iops",
+            LimitType::Bytes => "Bytes",
+            LimitType::Latency => "Latency",
+        }
+    }
+}
+
+impl DeviceSettings {
+    /// These settings, and where they say nothing those below.
+    #[must_use]
+    pub fn over(&self, below: &DeviceSettings) -> DeviceSettings {
+        let mut ranks = below.ranks.clone();
+        ranks.extend(self.ranks.clone());
+        let mut satp = below.satp.clone();
+        satp.extend(self.satp.clone());
+        DeviceSettings {
+            psp: self.psp.clone().or_else(|| below.psp.clone()),
+            preferred: self.preferred.clone().or_else(|| below.preferred.clone()),
+            round_robin: self.round_robin.over(&below.round_robin),
+            ranks,
+            satp,
+            apd_timeout_ms: self.apd_timeout_ms.or(below.apd_timeout_ms),
+        }
+    }
+}
+
+impl RoundRobin {
+    /// These settings, and where they say nothing those below.
+    #[must_use]
+    pub fn over(&self, below: &RoundRobin) -> RoundRobin {
+        RoundRobin {
+            limit_type: self.limit_type.or(below.limit_type),
+            iops: self.iops.or(below.iops),
+            bytes: self.bytes.or(below.bytes),
+            use_ano: self.use_ano.or(below.use_ano),
+            sampling_cycles: self.sampling_cycles.or(below.sampling_cycles),
+            latency_eval_ms: self.latency_eval_ms.or(below.latency_eval_ms),
+        }
+    }
+
+    /// When the next path is taken.
+    #[must_use]
+    pub fn limit_type(&self) -> LimitType {
+        self.limit_type.unwrap_or_default()
+    }
+
+    /// I/Os per turn; ESXi's default is 1000.
+    #[must_use]
+    pub fn iops(&self) -> u64 {
+        self.iops.unwrap_or(1000)
+    }
+
+    /// Bytes per turn; ESXi's default is 10 MiB.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes.unwrap_or(10_485_760)
+    }
+
+    /// Whether unoptimized paths carry I/O too.
+    #[must_use]
+    pub fn use_ano(&self) -> bool {
+        self.use_ano.unwrap_or(false)
+    }
+
+    /// I/Os sampled on each path; ESXi's default is 16.
+    #[must_use]
+    pub fn sampling_cycles(&self) -> u32 {
+        self.sampling_cycles.unwrap_or(16)
+    }
+
+    /// Between two evaluations of latency; ESXi's default is 3 minutes.
+    #[must_use]
+    pub fn latency_eval_ms(&self) -> Millis {
+        self.latency_eval_ms.unwrap_or(Millis::from_secs(180))
+    }
+
+    /// The selector of the kernel that comes nearest. For latency that is historical-service-time, which
+    /// distributions do not build: service-time takes the path with the least data under way.
+    #[must_use]
+    pub fn selector(&self) -> &'static str {
+        match self.limit_type() {
+            LimitType::Latency => "service-time",
+            _ => "round-robin",
+        }
+    }
+
+    /// What takes effect, for a person.
+    #[must_use]
+    pub fn in_effect(&self) -> &'static str {
+        match self.limit_type() {
+            LimitType::Latency => {
+                "the path with the least data under way, for each I/O: the kernel's service-time selector"
+            }
+            _ => "one I/O per path in turn: the kernel's round-robin selector takes no other limit",
+        }
+    }
 }

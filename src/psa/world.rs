@@ -56,7 +56,7 @@ pub struct World {
 }
 
 /// The rules in force.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Rules {
     /// Which plug-in owns a path.
     pub claim: Ruleset,
@@ -139,6 +139,8 @@ impl World {
             } => {
                 self.map_done(&map, ticket, result, observed.map(|map| *map));
             }
+            Event::RulesLoaded(rules) => self.rules_loaded(*rules),
+            Event::Change(change) => self.change(*change),
             Event::Timer => {}
         }
         while let Some(key) = self.schedule.pop_due(self.now) {

@@ -87,7 +87,7 @@ pub(super) const VERBS: &[Verb] = &[
     },
 ];
 
-fn device() -> Arg {
+pub(super) fn device() -> Arg {
     Arg::new("device")
         .short('d')
         .long("device")
@@ -95,7 +95,7 @@ fn device() -> Arg {
         .help("This device only: naa.6001..., or a Linux name of it (sdc, dm-3)")
 }
 
-fn path() -> Arg {
+pub(super) fn path() -> Arg {
     Arg::new("path")
         .short('p')
         .long("path")

@@ -1,10 +1,12 @@
 //! Every command: the one table that the parser, the help texts and the dispatch are made of. Each namespace has a
 //! file with its part of the table.
 
+mod claiming;
 mod claimrule;
 mod host;
 mod lint;
 mod satp;
+mod settings;
 
 use super::context::Context;
 use super::exit::Failure;
@@ -49,6 +51,10 @@ pub const NAMESPACES: &[(&[&str], &str)] = &[
         &["storage", "core", "claimrule"],
         "Claim rules: which plug-in owns a path",
     ),
+    (
+        &["storage", "core", "claiming"],
+        "Claim paths anew by the rules",
+    ),
     (&["storage", "core", "device"], "Logical devices"),
     (&["storage", "core", "path"], "Paths to logical devices"),
     (&["storage", "corestorage"], "ESXi 4's word for `core`"),
@@ -57,14 +63,62 @@ pub const NAMESPACES: &[(&[&str], &str)] = &[
         "Claim rules: which plug-in owns a path",
     ),
     (
+        &["storage", "corestorage", "claiming"],
+        "Claim paths anew by the rules",
+    ),
+    (
         &["storage", "nmp"],
         "The Native Multipathing Plug-in: what it owns and how it chooses",
     ),
     (&["storage", "nmp", "device"], "Devices that NMP owns"),
     (&["storage", "nmp", "path"], "Paths that NMP owns"),
     (
+        &["storage", "nmp", "psp"],
+        "Path selection plug-ins and what is set for them",
+    ),
+    (
+        &["storage", "nmp", "psp", "fixed"],
+        "VMW_PSP_FIXED: the preferred path",
+    ),
+    (
+        &["storage", "nmp", "psp", "fixed", "deviceconfig"],
+        "What is set on a device",
+    ),
+    (
+        &["storage", "nmp", "psp", "roundrobin"],
+        "VMW_PSP_RR: when the next path is taken",
+    ),
+    (
+        &["storage", "nmp", "psp", "roundrobin", "deviceconfig"],
+        "What is set on a device",
+    ),
+    (
+        &["storage", "nmp", "psp", "generic"],
+        "Any PSP, by configuration strings",
+    ),
+    (
+        &["storage", "nmp", "psp", "generic", "deviceconfig"],
+        "What is set on a device",
+    ),
+    (
+        &["storage", "nmp", "psp", "generic", "pathconfig"],
+        "What is set on a path",
+    ),
+    (
         &["storage", "nmp", "satp"],
         "Storage array type plug-ins: how the paths of an array are judged",
+    ),
+    (
+        &["storage", "nmp", "satp", "generic"],
+        "Any SATP, by configuration strings",
+    ),
+    (
+        &["storage", "nmp", "satp", "generic", "deviceconfig"],
+        "What is set on a device",
+    ),
+    (
+        &["storage", "nmp", "satp", "generic", "pathconfig"],
+        "What is known of a path",
     ),
     (
         &["storage", "nmp", "satp", "rule"],
@@ -73,32 +127,19 @@ pub const NAMESPACES: &[(&[&str], &str)] = &[
 ];
 
 /// The parts of the table, in the order of help.
-const PARTS: &[&[Verb]] = &[host::VERBS, claimrule::VERBS, satp::VERBS, lint::VERBS];
+const PARTS: &[&[Verb]] = &[
+    host::VERBS,
+    claimrule::VERBS,
+    claiming::VERBS,
+    satp::VERBS,
+    settings::VERBS,
+    lint::VERBS,
+];
 
 /// All commands.
-pub const VERBS: &[Verb] = &{
-    const COUNT: usize = {
-        let mut count = 0;
-        let mut part = 0;
-        while part < PARTS.len() {
-            count += PARTS[part].len();
-            part += 1;
-        }
-        count
-    };
-    let mut verbs = [host::VERBS[0]; COUNT];
-    let (mut at, mut part) = (0, 0);
-    while part < PARTS.len() {
-        let mut verb = 0;
-        while verb < PARTS[part].len() {
-            verbs[at] = PARTS[part][verb];
-            at += 1;
-            verb += 1;
-        }
-        part += 1;
-    }
-    verbs
-};
+pub fn verbs() -> impl Iterator<Item = &'static Verb> {
+    PARTS.iter().copied().flatten()
+}
 
 /// An option with a value.
 fn option(name: &'static str, short: Option<char>, value: &'static str, help: &'static str) -> Arg {

@@ -1,6 +1,7 @@
 //! `storage nmp satp`: SATPs, their default PSPs, and their rules. These commands change files and need no agent.
 
 use super::{Verb, flag, option, text};
+use crate::api::requests::LoadRules;
 use crate::cli::context::Context;
 use crate::cli::exit::Failure;
 use crate::cli::layout::listing;
@@ -271,7 +272,7 @@ fn add(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
             "{other} is tried first and takes everything that this rule matches"
         )]);
     }
-    Ok(Listing::lines([]))
+    Ok(Listing::lines(told(context)))
 }
 
 fn remove(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
@@ -308,7 +309,17 @@ fn remove(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure>
         edit.note_removed_satp_rule(&gone)?;
     }
     edit.save()?;
-    Ok(Listing::lines([]))
+    Ok(Listing::lines(told(context)))
+}
+
+/// Has the agent read the rules, as ESXi's commands for SATP rules take effect at once; what there is to say of that.
+/// Without an agent they are read when it starts.
+fn told(context: &mut Context) -> Option<String> {
+    let effect = context.tell(&LoadRules { claim_rules: None })?;
+    effect
+        .effect
+        .contains("otherwise:")
+        .then_some(effect.effect)
 }
 
 /// Why no rule was found, with those that come near.
@@ -388,7 +399,6 @@ fn set(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
             "{name} is for arrays whose controllers differ: hosts that prefer different controllers may move a LUN to and fro"
         )]);
     }
-    Ok(Listing::lines([format!(
-        "Default PSP for {name} is now {psp}"
-    )]))
+    let said = format!("Default PSP for {name} is now {psp}");
+    Ok(Listing::lines(std::iter::once(said).chain(told(context))))
 }

@@ -11,6 +11,7 @@ mod round_robin;
 use super::adapter::RuntimeName;
 use super::path::PathState;
 use super::satp::Class;
+use super::settings::RoundRobin;
 use super::units::{DevT, Hctl};
 use serde::{Deserialize, Serialize};
 
@@ -75,8 +76,8 @@ pub struct Options {
     pub preferred: Option<RuntimeName>,
     /// FIXED: the path chosen before, kept while it serves.
     pub chosen: Option<Hctl>,
-    /// RR: ANO paths carry I/O next to AO paths.
-    pub use_ano: bool,
+    /// RR: what the admin set.
+    pub round_robin: RoundRobin,
 }
 
 /// A wanted priority group.
@@ -206,7 +207,7 @@ mod tests {
             shape(&PspKind::RoundRobin.plugin().arrange(&all, &options)),
             [vec![2, 4], vec![1], vec![3]]
         );
-        options.use_ano = true;
+        options.round_robin.use_ano = Some(true);
         assert_eq!(
             shape(&PspKind::RoundRobin.plugin().arrange(&all, &options)),
             [vec![1, 2, 4], vec![3]]

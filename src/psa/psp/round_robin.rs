@@ -5,6 +5,7 @@
 use super::{Arrangement, Candidate, Options, Psp, group_by};
 use crate::psa::adapter::RuntimeName;
 use crate::psa::satp::Class;
+use crate::psa::settings::LimitType;
 
 /// VMW_PSP_RR.
 pub struct RoundRobin;
@@ -17,21 +18,45 @@ impl Psp for RoundRobin {
         "Round Robin Path Selection"
     }
     fn arrange(&self, candidates: &[Candidate], options: &Options) -> Arrangement {
-        let groups = group_by(candidates, "round-robin", |c| match c.class {
-            Class::NonOptimized if options.use_ano => Class::Optimized,
-            class => class,
+        let groups = group_by(candidates, options.round_robin.selector(), |c| {
+            match c.class {
+                Class::NonOptimized if options.round_robin.use_ano() => Class::Optimized,
+                class => class,
+            }
         });
         Arrangement {
             groups,
             chosen: None,
         }
     }
-    fn device_config(&self, options: &Options, _current: &[RuntimeName]) -> String {
-        // What takes effect: one I/O per path in turn. The order of the fields is ESXi's.
-        format!(
-            "{{policy=rr,iops=1,bytes=10485760,useANO={}; lastPathIndex=0: NumIOsPending=0,numBytesPending=0}}",
-            u8::from(options.use_ano)
-        )
+    fn device_config(&self, options: &Options, current: &[RuntimeName]) -> String {
+        // As configured; what takes effect is in `Path Selection Policy Device Custom Config`.
+        let set = &options.round_robin;
+        let ano = u8::from(set.use_ano());
+        match set.limit_type() {
+            LimitType::Latency => {
+                let (time, cycles) = (set.latency_eval_ms().0, set.sampling_cycles());
+                let current = current
+                    .first()
+                    .map_or_else(String::new, ToString::to_string);
+                format!(
+                    "{{policy=latency,latencyEvalTime={time},samplingCycles={cycles},curSamplingCycle={cycles},\
+                     useANO={ano}; CurrentPath={current}: NumIOsPending=0,latency=0}}"
+                )
+            }
+            limit => {
+                let policy = match limit {
+                    LimitType::Iops => "iops",
+                    LimitType::Bytes => "bytes",
+                    _ => "rr",
+                };
+                format!(
+                    "{{policy={policy},iops={},bytes={},useANO={ano}; lastPathIndex=0: NumIOsPending=0,numBytesPending=0}}",
+                    set.iops(),
+                    set.bytes()
+                )
+            }
+        }
     }
     fn path_config(&self, _candidate: &Candidate, _options: &Options, _is_current: bool) -> String {
         "PSP VMW_PSP_RR does not support path configuration.".to_owned()

@@ -151,7 +151,8 @@ pub fn psp_option_remarks(options: &PspOptions) -> Vec<String> {
     }
     if options.policy.as_deref() == Some("latency") {
         remarks.push(
-            "policy=latency is stored; so far the kernel changes path with every I/O".to_owned(),
+            "policy=latency: in effect is the path with the least data under way, for each I/O"
+                .to_owned(),
         );
     }
     remarks

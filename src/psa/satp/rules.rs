@@ -10,6 +10,7 @@ pub use super::rule::{Group, Lookup, SatpRule};
 use super::{Evidence, Satp, by_name};
 use crate::psa::adapter::Transport;
 use crate::psa::psp::PspKind;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -75,7 +76,7 @@ pub const KNOWN: &[KnownSatp] = {
 };
 
 /// All SATP rules in the order in which they are tried, and what the admin set for SATPs as a whole.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct SatpRules {
     rules: Vec<SatpRule>,
     default_psps: BTreeMap<String, String>,

@@ -1,0 +1,152 @@
+//! The calls of the API that change something: each becomes a [`Change`] of the world.
+
+use crate::api::error::ApiError;
+use crate::api::requests::{Changed, Request, SetRoundRobin, Unclaim};
+use crate::psa::change::{Change, Refusal, SATP_WORDS};
+use crate::psa::claiming::Scope;
+use crate::psa::plugin::Plugin;
+use crate::psa::psp::PspKind;
+use crate::psa::settings::{LimitType, RoundRobin};
+use crate::psa::units::Millis;
+use crate::psa::world::World;
+use serde_json::Value;
+
+use super::answers::{device_named, path_named};
+
+/// What a request is to change, with its answer; `None` if it only reads.
+///
+/// # Errors
+/// It is refused: then nothing is to be done.
+pub fn change(world: &World, request: &Request) -> Option<Result<(Change, Value), ApiError>> {
+    let change = match request {
+        Request::SetPsp(set) => psp(world, &set.device, set.psp.as_deref()),
+        Request::SetPreferredPath(set) => preferred(world, &set.device, set.path.as_deref()),
+        Request::SetRoundRobin(set) => round_robin(world, set),
+        Request::SetPathRank(set) => path_named(world, &set.path).map(|path| Change::Rank {
+            path: path.name,
+            rank: set.rank,
+        }),
+        Request::SetPathState(set) => path_named(world, &set.path).map(|path| Change::PathState {
+            path: path.name,
+            off: set.off,
+        }),
+        Request::SetDeviceState(set) => {
+            device_named(world, &set.device).map(|device| Change::DeviceState {
+                device: device.id.clone(),
+                off: set.off,
+            })
+        }
+        Request::SetSatpWord(set) => satp_word(world, &set.device, &set.word),
+        Request::Unclaim(asked) => scope(world, asked).map(Change::Unclaim),
+        Request::RunRules(_) => Ok(Change::RunRules),
+        Request::Reclaim(asked) => {
+            device_named(world, &asked.device).map(|device| Change::Reclaim {
+                device: device.id.clone(),
+            })
+        }
+        _ => return None,
+    };
+    Some(change.and_then(|change| {
+        let effect = world.check(&change).map_err(refused)?;
+        let answer =
+            serde_json::to_value(Changed { effect }).map_err(|error| ApiError::Failed {
+                reason: error.to_string(),
+            })?;
+        Ok((change, answer))
+    }))
+}
+
+fn psp(world: &World, device: &str, psp: Option<&str>) -> Result<Change, ApiError> {
+    let device = device_named(world, device)?.id.clone();
+    let kind = |name: &str| {
+        PspKind::by_name(name)
+            .ok_or_else(|| invalid("psp", name, "take VMW_PSP_FIXED, VMW_PSP_MRU or VMW_PSP_RR"))
+    };
+    let psp = psp.map(kind).transpose()?;
+    Ok(Change::Psp { device, psp })
+}
+
+fn preferred(world: &World, device: &str, path: Option<&str>) -> Result<Change, ApiError> {
+    let device = device_named(world, device)?.id.clone();
+    let path = path.map(|path| path_named(world, path).map(|path| path.name));
+    let path = path.transpose()?;
+    Ok(Change::Preferred { device, path })
+}
+
+fn round_robin(world: &World, set: &SetRoundRobin) -> Result<Change, ApiError> {
+    let device = device_named(world, &set.device)?.id.clone();
+    let limit_type = |name: &str| {
+        LimitType::by_name(name)
+            .ok_or_else(|| invalid("limit_type", name, "take default, iops, bytes or latency"))
+    };
+    let limits = [set.iops, set.bytes, set.latency_eval_ms];
+    if limits.contains(&Some(0)) || set.sampling_cycles == Some(0) {
+        return Err(invalid("parameters", "0", "a limit is at least 1"));
+    }
+    Ok(Change::RoundRobin {
+        device,
+        set: RoundRobin {
+            limit_type: set.limit_type.as_deref().map(limit_type).transpose()?,
+            iops: set.iops,
+            bytes: set.bytes,
+            use_ano: set.use_ano,
+            sampling_cycles: set.sampling_cycles,
+            latency_eval_ms: set.latency_eval_ms.map(Millis),
+        },
+    })
+}
+
+fn satp_word(world: &World, device: &str, word: &str) -> Result<Change, ApiError> {
+    let device = device_named(world, device)?.id.clone();
+    let (on, off) = (word.strip_prefix("enable_"), word.strip_prefix("disable_"));
+    let known = |name: &&str| SATP_WORDS.iter().any(|(word, ..)| word == name);
+    let Some(name) = on.or(off).filter(known) else {
+        let words: Vec<&str> = SATP_WORDS.iter().map(|(word, ..)| *word).collect();
+        let reason = format!("take enable_ or disable_ with {}", words.join(", "));
+        return Err(invalid("word", word, &reason));
+    };
+    Ok(Change::Satp {
+        device,
+        name: name.to_owned(),
+        on: on.is_some(),
+    })
+}
+
+fn scope(world: &World, asked: &Unclaim) -> Result<Scope, ApiError> {
+    match (&asked.matches, &asked.plugin, &asked.path, &asked.device) {
+        (Some(matches), None, None, None) => match matches.parse() {
+            Ok(matches) => Ok(Scope::Matching(matches)),
+            Err(why) => Err(invalid("matches", matches, &why)),
+        },
+        (None, Some(plugin), None, None) => match Plugin::by_name(plugin) {
+            Some(plugin) => Ok(Scope::Plugin(plugin)),
+            None => Err(invalid("plugin", plugin, "take NMP or MASK_PATH")),
+        },
+        (None, None, Some(path), None) => {
+            path_named(world, path).map(|path| Scope::Path(path.name.to_string()))
+        }
+        (None, None, None, Some(device)) => {
+            device_named(world, device).map(|device| Scope::Device(device.id.clone()))
+        }
+        _ => Err(invalid(
+            "parameters",
+            "",
+            "name one of matches, plugin, path and device",
+        )),
+    }
+}
+
+fn invalid(parameter: &str, value: &str, reason: &str) -> ApiError {
+    ApiError::InvalidParameter {
+        parameter: parameter.to_owned(),
+        value: value.to_owned(),
+        reason: reason.to_owned(),
+    }
+}
+
+fn refused(refusal: Refusal) -> ApiError {
+    match refusal {
+        Refusal::NotFound(subject) => super::answers::not_found(&subject),
+        Refusal::Refused(reason) => ApiError::Failed { reason },
+    }
+}

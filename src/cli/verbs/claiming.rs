@@ -1,0 +1,174 @@
+//! `storage core claimrule load|run` and `storage core claiming`: rules are put into force and applied.
+
+use super::host::{device, path};
+use super::{Verb, option, text};
+use crate::api::requests::{LoadRules, Reclaim, RunRules, Unclaim};
+use crate::cli::context::Context;
+use crate::cli::exit::Failure;
+use crate::cli::record::Listing;
+use crate::psa::claim::{RuleSpec, Word};
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, ArgAction, ArgMatches};
+
+const LOAD: Verb = Verb {
+    words: &["storage", "core", "claimrule", "load"],
+    about: "Make the file list of claim rules the runtime list",
+    arguments: &[class],
+    run: |context, given| {
+        let class = text(given, "claimrule-class").unwrap_or_else(|| "MP".to_owned());
+        let request = LoadRules {
+            claim_rules: Some(class),
+        };
+        Ok(Listing::lines([context.ask(&request)?.effect]))
+    },
+    legacy: false,
+};
+
+const RUN: Verb = Verb {
+    words: &["storage", "core", "claimrule", "run"],
+    about: "Claim unclaimed paths by the runtime list",
+    arguments: &[
+        class, scope, adapter, channel, target, lun, path, device, wait,
+    ],
+    run: |context, given| {
+        if scope_of(given).is_some_and(|kind| kind != "all") {
+            context.warn([
+                "all unclaimed paths are claimed: a path waits for nothing but rules".to_owned(),
+            ]);
+        }
+        match text(given, "claimrule-class").as_deref() {
+            None | Some("MP") => Ok(Listing::lines([context.ask(&RunRules {})?.effect])),
+            Some(other) => Ok(Listing::lines([without_effect(other)])),
+        }
+    },
+    legacy: false,
+};
+
+const RECLAIM: Verb = Verb {
+    words: &["storage", "core", "claiming", "reclaim"],
+    about: "Decide anew on the paths, the SATP and the PSP of a device, under I/O",
+    arguments: &[|| device().required(true)],
+    run: |context, given| {
+        let request = Reclaim {
+            device: text(given, "device").unwrap_or_default(),
+        };
+        Ok(Listing::lines([context.ask(&request)?.effect]))
+    },
+    legacy: false,
+};
+
+const UNCLAIM: Verb = Verb {
+    words: &["storage", "core", "claiming", "unclaim"],
+    about: "Unclaim paths: the next run of the rules decides on them anew",
+    arguments: &[
+        || scope_type(&["location", "path", "driver", "device", "plugin", "vendor"]).required(true),
+        class,
+        adapter,
+        channel,
+        target,
+        lun,
+        path,
+        device,
+        || option("driver", Some('D'), "DRIVER", "Driver of the HBA"),
+        || option("plugin", Some('P'), "PLUGIN", "NMP or MASK_PATH"),
+        || option("vendor", Some('V'), "VENDOR", "INQUIRY vendor"),
+        || option("model", Some('M'), "MODEL", "INQUIRY model"),
+    ],
+    run: unclaim,
+    legacy: false,
+};
+
+/// Its part of the table.
+pub(super) const VERBS: &[Verb] = &[
+    LOAD,
+    RUN,
+    RECLAIM,
+    UNCLAIM,
+    LOAD.also(&["storage", "corestorage", "claimrule", "load"]),
+    RUN.also(&["storage", "corestorage", "claimrule", "run"]),
+    RECLAIM.also(&["storage", "corestorage", "claiming", "reclaim"]),
+    UNCLAIM.also(&["storage", "corestorage", "claiming", "unclaim"]),
+];
+
+fn unclaim(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
+    if let Some(class) = text(given, "claimrule-class").filter(|class| class != "MP") {
+        return Ok(Listing::lines([without_effect(&class)]));
+    }
+    let kind = scope_of(given).unwrap_or_default();
+    let need = |name: &str| {
+        text(given, name).ok_or_else(|| Failure::Usage(format!("type {kind} needs --{name}")))
+    };
+    let mut request = Unclaim::default();
+    match kind.as_str() {
+        "path" => request.path = Some(need("path")?),
+        "device" => request.device = Some(need("device")?),
+        "plugin" => request.plugin = Some(need("plugin")?),
+        _ => {
+            let word = |name| text(given, name).map(Word);
+            let spec = RuleSpec {
+                kind: kind.clone(),
+                vendor: text(given, "vendor"),
+                model: text(given, "model"),
+                adapter: text(given, "adapter"),
+                channel: word("channel"),
+                target: word("target"),
+                lun: word("lun"),
+                driver: text(given, "driver"),
+                ..RuleSpec::default()
+            };
+            request.matches = Some(spec.matches().map_err(Failure::Usage)?.to_string());
+        }
+    }
+    Ok(Listing::lines([context.ask(&request)?.effect]))
+}
+
+fn without_effect(class: &str) -> String {
+    format!("rules of class {class} are stored and listed; on Linux they have no effect")
+}
+
+fn scope_of(given: &ArgMatches) -> Option<String> {
+    text(given, "type").map(|kind| kind.to_ascii_lowercase())
+}
+
+fn class() -> Arg {
+    option(
+        "claimrule-class",
+        Some('c'),
+        "CLASS",
+        "MP [default], Filter, VAAI or all",
+    )
+}
+
+fn scope() -> Arg {
+    scope_type(&["location", "path", "device", "all"])
+}
+
+fn scope_type(kinds: &'static [&'static str]) -> Arg {
+    option("type", Some('t'), "TYPE", "Which paths are meant")
+        .ignore_case(true)
+        .value_parser(PossibleValuesParser::new(kinds))
+}
+
+fn adapter() -> Arg {
+    option("adapter", Some('A'), "ADAPTER", "vmhba2")
+}
+
+fn channel() -> Arg {
+    option("channel", Some('C'), "CHANNEL", "Channel")
+}
+
+fn target() -> Arg {
+    option("target", Some('T'), "TARGET", "Target")
+}
+
+fn lun() -> Arg {
+    option("lun", Some('L'), "LUN", "LUN")
+}
+
+fn wait() -> Arg {
+    Arg::new("wait")
+        .short('w')
+        .long("wait")
+        .action(ArgAction::SetTrue)
+        .help("Taken and without effect: paths are claimed as soon as they are known")
+}

@@ -1,0 +1,381 @@
+//! What an admin changes while the agent runs.
+//!
+//! A [`Change`] is checked against the world as it is ([`World::check`], which says what it will mean or why it is
+//! refused) and then taken in as an event, so that a recorded run holds it too. It is remembered over restarts.
+//! Input that names something which is not there is refused; nothing is changed by a refused change.
+
+use super::action::{Action, Severity};
+use super::adapter::RuntimeName;
+use super::claiming::Scope;
+use super::device::{Device, Disposition};
+use super::path::PathState;
+use super::psp::PspKind;
+use super::satp::options::{PspOptions, psp_options};
+use super::settings::{DeviceSettings, LimitType, RoundRobin};
+use super::units::Millis;
+use super::world::World;
+use serde::{Deserialize, Serialize};
+
+/// A change; devices are named by their id, paths by their runtime name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Change {
+    /// `nmp device set --psp`; `None` goes back to what rule and SATP say.
+    Psp {
+        /// The device.
+        device: String,
+        /// Its PSP.
+        psp: Option<PspKind>,
+    },
+    /// `nmp psp fixed deviceconfig set`; `None` goes back to the choice of the PSP.
+    Preferred {
+        /// The device.
+        device: String,
+        /// The preferred path.
+        path: Option<RuntimeName>,
+    },
+    /// `nmp psp roundrobin deviceconfig set`: what is given replaces what was set.
+    RoundRobin {
+        /// The device.
+        device: String,
+        /// What is set.
+        set: RoundRobin,
+    },
+    /// `nmp psp generic pathconfig set --config rank=N`
+    Rank {
+        /// The path.
+        path: RuntimeName,
+        /// Higher is better; 0 is the default.
+        rank: i32,
+    },
+    /// `core path set --state`
+    PathState {
+        /// The path.
+        path: RuntimeName,
+        /// `off` or `active`.
+        off: bool,
+    },
+    /// `core device set --state`
+    DeviceState {
+        /// The device.
+        device: String,
+        /// `off` or `on`.
+        off: bool,
+    },
+    /// `nmp satp generic deviceconfig set`
+    Satp {
+        /// The device.
+        device: String,
+        /// One of [`SATP_WORDS`].
+        name: String,
+        /// Enabled or disabled.
+        on: bool,
+    },
+    /// `core claiming unclaim`
+    Unclaim(Scope),
+    /// `core claimrule run`
+    RunRules,
+    /// `core claiming reclaim`
+    Reclaim {
+        /// The device.
+        device: String,
+    },
+}
+
+/// What `satp generic deviceconfig set` may enable and disable (`enable_alua_followover`), its name in the device
+/// config, and what it means here.
+pub const SATP_WORDS: [(&str, &str, &str); 3] = [
+    (
+        "explicit_alua",
+        "explicit_allow",
+        "stored and shown; groups are activated by the kernel's handler, and only where no optimized group is left",
+    ),
+    (
+        "alua_followover",
+        "alua_followover",
+        "stored and shown; a change that the array or another host made is always followed here",
+    ),
+    (
+        "action_OnRetryErrors",
+        "action_OnRetryErrors",
+        "stored and shown; a path that only says that it is well is held back in any case",
+    ),
+];
+
+/// Why a change is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// There is no such device or path.
+    NotFound(String),
+    /// It would do harm, or makes no sense: why, and what to do.
+    Refused(String),
+}
+
+impl World {
+    /// Whether a change can be made, and what it will mean: a line for the admin.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub fn check(&self, change: &Change) -> Result<String, Refusal> {
+        match change {
+            Change::Psp { device, psp } => {
+                let device = self.known_device(device)?;
+                let name = psp
+                    .map_or_else(|| self.default_psp_of(device), |psp| psp)
+                    .name();
+                let origin = if psp.is_some() { "" } else { " (the default)" };
+                let alone = match &device.disposition {
+                    Disposition::LeftAlone(why) => format!("; it has no map: {why}"),
+                    _ => String::new(),
+                };
+                Ok(format!(
+                    "{}: the PSP is now {name}{origin}{alone}",
+                    device.id
+                ))
+            }
+            Change::Preferred { device, path } => {
+                let device = self.known_device(device)?;
+                if let Some(path) = path
+                    && !self.paths_of(device).any(|one| one.name == *path)
+                {
+                    return Err(Refusal::Refused(format!(
+                        "{path} is not a path of {}; `psactl nmp path list -d {}` shows them",
+                        device.id, device.id
+                    )));
+                }
+                let preferred =
+                    path.map_or_else(|| "the PSP's choice".to_owned(), |p| p.to_string());
+                let effect = self.only_with(device, PspKind::Fixed);
+                Ok(format!(
+                    "{}: the preferred path is now {preferred}{effect}",
+                    device.id
+                ))
+            }
+            Change::RoundRobin { device, set } => {
+                let device = self.known_device(device)?;
+                let merged = set.over(&self.device_settings(device).round_robin);
+                let effect = self.only_with(device, PspKind::RoundRobin);
+                Ok(format!(
+                    "{}: in effect: {}{effect}",
+                    device.id,
+                    merged.in_effect()
+                ))
+            }
+            Change::Rank { path, rank } => {
+                let device = self.device_with(*path)?;
+                let effect = self.only_with(device, PspKind::Mru);
+                Ok(format!("{path}: the rank is now {rank}{effect}"))
+            }
+            Change::PathState { path, off } => {
+                let device = self.device_with(*path)?;
+                let others = self.paths_of(device).any(|other| {
+                    other.name != *path
+                        && (other.state().serves_io() || other.state() == PathState::Standby)
+                });
+                if *off && !others {
+                    return Err(Refusal::Refused(format!(
+                        "no other path of {} serves I/O: turning {path} off would take the device away",
+                        device.id
+                    )));
+                }
+                Ok(format!(
+                    "{path}: {}",
+                    if *off {
+                        "off"
+                    } else {
+                        "on; its state is what the checks say"
+                    }
+                ))
+            }
+            Change::DeviceState { device, off } => {
+                let device = self.known_device(device)?;
+                let users = self.map_of(&device.wwid).map_or(0, |map| map.open_count);
+                if *off && users > 0 {
+                    return Err(Refusal::Refused(format!(
+                        "{} is in use ({users} users): unmount it, stop what is built on it, and try again",
+                        device.id
+                    )));
+                }
+                if *off && let Disposition::LeftAlone(why) = &device.disposition {
+                    return Err(Refusal::Refused(format!(
+                        "{} has no map that could be taken away: {why}",
+                        device.id
+                    )));
+                }
+                let state = if *off {
+                    "off; its map is removed as soon as nobody has it open"
+                } else {
+                    "on"
+                };
+                Ok(format!("{}: {state}", device.id))
+            }
+            Change::Satp { device, name, on } => {
+                let device = self.known_device(device)?;
+                let found = SATP_WORDS.iter().find(|(word, ..)| word == name);
+                let Some((_, shown, effect)) = found else {
+                    return Err(Refusal::Refused(format!("a SATP has no word {name}")));
+                };
+                let config = self.satp_device_config(device);
+                if !config.contains(shown) {
+                    let satp = device.selection.as_ref().map_or("", |s| s.satp.name());
+                    return Err(Refusal::Refused(format!(
+                        "SATP {satp} of {} does not know {name}",
+                        device.id
+                    )));
+                }
+                Ok(format!(
+                    "{}: {shown}={} is {effect}",
+                    device.id,
+                    if *on { "on" } else { "off" }
+                ))
+            }
+            Change::Unclaim(scope) => self.check_unclaim(scope),
+            Change::RunRules => Ok(self.check_run()),
+            Change::Reclaim { device } => Ok(self.check_reclaim(self.known_device(device)?)),
+        }
+    }
+
+    /// Takes a change in. One that [`World::check`] would refuse changes nothing.
+    pub(super) fn change(&mut self, change: Change) {
+        let Ok(effect) = self.check(&change) else {
+            return;
+        };
+        let memory = &mut self.memory;
+        let subject = match change {
+            Change::Unclaim(scope) => return self.unclaim(&scope),
+            Change::RunRules => return self.run_rules(),
+            Change::Reclaim { device } => return self.reclaim(&device),
+            Change::Satp { device, name, on } => {
+                let set = memory.settings.entry(device.clone()).or_default();
+                set.satp.insert(name, on);
+                device
+            }
+            Change::Psp { device, psp } => {
+                let set = memory.settings.entry(device.clone()).or_default();
+                set.psp = psp.map(|psp| psp.name().to_owned());
+                device
+            }
+            Change::Preferred { device, path } => {
+                let set = memory.settings.entry(device.clone()).or_default();
+                set.preferred = path.map(|path| path.to_string());
+                device
+            }
+            Change::RoundRobin { device, set } => {
+                let before = memory.settings.entry(device.clone()).or_default();
+                before.round_robin = set.over(&before.round_robin);
+                device
+            }
+            Change::Rank { path, rank } => {
+                let Ok(device) = self.device_with(path).map(|device| device.id.clone()) else {
+                    return;
+                };
+                let set = self.memory.settings.entry(device.clone()).or_default();
+                set.ranks.insert(path.to_string(), rank);
+                device
+            }
+            Change::PathState { path, off } => {
+                let name = path.to_string();
+                if off {
+                    memory.paths_off.insert(name);
+                } else {
+                    memory.paths_off.remove(&name);
+                }
+                let members: Vec<_> = self
+                    .paths
+                    .iter()
+                    .filter(|(_, one)| one.name == path)
+                    .map(|(id, _)| *id)
+                    .collect();
+                for id in members {
+                    self.judge(id);
+                    self.examine_now(id);
+                }
+                path.to_string()
+            }
+            Change::DeviceState { device, off } => {
+                if off {
+                    memory.devices_off.insert(device.clone());
+                } else {
+                    memory.devices_off.remove(&device);
+                }
+                device
+            }
+        };
+        self.memory
+            .settings
+            .retain(|_, set| *set != DeviceSettings::default());
+        self.actions.push(Action::Remember(self.memory.clone()));
+        self.notify(
+            Severity::Info,
+            "SETTING_CHANGED",
+            subject,
+            &[("effect", &effect)],
+        );
+        self.dirty.extend(self.devices.keys().cloned());
+    }
+
+    /// What is set for a device: by `psactl`, below that by the admin's file, below that by its SATP rule (whose PSP
+    /// is in [`super::satp::rules::Selection`]).
+    #[must_use]
+    pub fn device_settings(&self, device: &Device) -> DeviceSettings {
+        let rule = device.selection.as_ref().and_then(|s| s.rule.as_ref());
+        let of_rule = rule.and_then(|rule| psp_options(&rule.psp_options).ok());
+        let of_rule = DeviceSettings {
+            round_robin: of_rule.map(RoundRobin::from).unwrap_or_default(),
+            ..DeviceSettings::default()
+        };
+        let mut settings = of_rule;
+        for set in [
+            self.settings.device.get(&device.id),
+            self.memory.settings.get(&device.id),
+        ] {
+            settings = set.map_or(settings.clone(), |set| set.over(&settings));
+        }
+        settings
+    }
+
+    /// The PSP that a device has if the admin sets none.
+    fn default_psp_of(&self, device: &Device) -> PspKind {
+        let of_file = self.settings.device.get(&device.id);
+        device.psp(of_file.and_then(|set| set.psp.as_deref()))
+    }
+
+    fn known_device(&self, id: &str) -> Result<&Device, Refusal> {
+        self.find_device(id)
+            .ok_or_else(|| Refusal::NotFound(id.to_owned()))
+    }
+
+    fn device_with(&self, name: RuntimeName) -> Result<&Device, Refusal> {
+        let path = self.paths.values().find(|path| path.name == name);
+        path.and_then(|path| self.device_of(path))
+            .ok_or_else(|| Refusal::NotFound(name.to_string()))
+    }
+
+    fn only_with(&self, device: &Device, psp: PspKind) -> String {
+        let now = self.psp_of(device);
+        if now == psp {
+            String::new()
+        } else {
+            format!(
+                "; it takes effect with {}, the PSP is {}",
+                psp.name(),
+                now.name()
+            )
+        }
+    }
+}
+
+impl From<PspOptions> for RoundRobin {
+    fn from(options: PspOptions) -> RoundRobin {
+        RoundRobin {
+            limit_type: options.policy.and_then(|policy| match policy.as_str() {
+                "rr" => Some(LimitType::Default),
+                other => LimitType::by_name(other),
+            }),
+            iops: options.iops,
+            bytes: options.bytes,
+            use_ano: options.use_ano,
+            sampling_cycles: options.sampling_cycles.and_then(|n| n.try_into().ok()),
+            latency_eval_ms: options.latency_eval_time_ms.map(Millis),
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Deciding again: new rules come into force, and paths are unclaimed, claimed and reclaimed by them.
+//!
+//! As on ESXi new rules do not touch what is claimed; `unclaim` and `run`, or `reclaim`, apply them. Other than
+//! there an unclaimed path serves on until rules are run, and a device in use keeps at least one path: nothing on
+//! this page ends the I/O of a map.
+
+use super::action::Severity;
+use super::change::Refusal;
+use super::claim::{Claim, Match};
+use super::device::Device;
+use super::plugin::Plugin;
+use super::units::Hctl;
+use super::world::{Rules, World};
+use serde::{Deserialize, Serialize};
+
+/// Which paths are meant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Scope {
+    /// Those that a claim rule with these attributes would match.
+    Matching(Match),
+    /// Those of a plug-in.
+    Plugin(Plugin),
+    /// One, by its runtime name.
+    Path(String),
+    /// Those of a device, by its id.
+    Device(String),
+}
+
+impl World {
+    /// What new rules will mean: a line for the admin.
+    #[must_use]
+    pub fn check_rules(&self, rules: &Rules) -> String {
+        let paths = self.paths.values().filter(|path| {
+            let decided = self
+                .subject(path)
+                .map(|subject| rules.claim.decide(&subject).plugin);
+            path.claim
+                .is_some_and(|claim| decided.is_some_and(|plugin| plugin != claim.plugin))
+        });
+        let devices = self.devices.values().filter(|device| {
+            let decided = self
+                .satp_question(device)
+                .map(|(facts, evidence)| rules.satp.select(&facts, &evidence));
+            let now = device.selection.as_ref();
+            now.zip(decided)
+                .is_some_and(|(now, new)| (now.satp.name(), now.psp) != (new.satp.name(), new.psp))
+        });
+        let (paths, devices) = (paths.count(), devices.count());
+        if paths == 0 && devices == 0 {
+            return "the rules are in force; nothing that is claimed is decided otherwise by them"
+                .to_owned();
+        }
+        format!(
+            "the rules are in force; {paths} claimed paths and {devices} claimed devices would be decided otherwise: \
+             `psactl storage core claiming reclaim -d DEVICE` applies them, or `claiming unclaim` and `claimrule run`"
+        )
+    }
+
+    /// New rules: they decide from now on. A device without a map takes its SATP by them at its next look.
+    pub(super) fn rules_loaded(&mut self, rules: Rules) {
+        let effect = self.check_rules(&rules);
+        self.claim_rules = rules.claim;
+        self.satp_rules = rules.satp;
+        self.notify(
+            Severity::Info,
+            "RULES_LOADED",
+            "agent",
+            &[("effect", &effect)],
+        );
+    }
+
+    /// The paths in a scope.
+    fn in_scope(&self, scope: &Scope) -> Vec<Hctl> {
+        let meant = |id: &Hctl| {
+            let Some(path) = self.paths.get(id) else {
+                return false;
+            };
+            match scope {
+                Scope::Matching(matches) => self
+                    .subject(path)
+                    .is_some_and(|subject| matches.test(&subject).is_ok()),
+                Scope::Plugin(plugin) => path.claim.is_some_and(|claim| claim.plugin == *plugin),
+                Scope::Path(name) => path.name.to_string() == *name,
+                Scope::Device(id) => self.device_of(path).is_some_and(|device| device.id == *id),
+            }
+        };
+        self.paths.keys().copied().filter(meant).collect()
+    }
+
+    pub(super) fn check_unclaim(&self, scope: &Scope) -> Result<String, Refusal> {
+        match self.in_scope(scope).len() {
+            0 => Err(Refusal::Refused(
+                "no path is meant by that; `psactl storage core path list` shows all".to_owned(),
+            )),
+            count => Ok(format!(
+                "{count} paths are unclaimed; they serve on until `psactl storage core claimrule run`"
+            )),
+        }
+    }
+
+    pub(super) fn unclaim(&mut self, scope: &Scope) {
+        for id in self.in_scope(scope) {
+            if let Some(path) = self.paths.get_mut(&id) {
+                path.unclaimed = true;
+            }
+        }
+    }
+
+    pub(super) fn check_run(&self) -> String {
+        let unclaimed = self.paths.values().filter(|path| path.unclaimed).count();
+        format!("{unclaimed} unclaimed paths are decided by the rules in force")
+    }
+
+    /// Decides on all unclaimed paths.
+    pub(super) fn run_rules(&mut self) {
+        let unclaimed: Vec<Hctl> = self
+            .paths
+            .iter()
+            .filter(|(_, path)| path.unclaimed)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in unclaimed {
+            self.decide_again(id);
+        }
+    }
+
+    pub(super) fn check_reclaim(&self, device: &Device) -> String {
+        let decided = self
+            .satp_question(device)
+            .map(|(facts, evidence)| self.satp_rules.select(&facts, &evidence));
+        match decided {
+            Some(selection) => {
+                format!(
+                    "{}: reclaimed with {} and {}",
+                    device.id,
+                    selection.satp.name(),
+                    selection.psp.name()
+                )
+            }
+            None => format!("{}: reclaimed", device.id),
+        }
+    }
+
+    /// Decides again on all paths of a device, and on its SATP and PSP.
+    pub(super) fn reclaim(&mut self, device_id: &str) {
+        for id in self.in_scope(&Scope::Device(device_id.to_owned())) {
+            self.decide_again(id);
+        }
+        let found = self
+            .devices
+            .values_mut()
+            .find(|device| device.id == device_id);
+        if let Some(device) = found {
+            device.selection = None;
+            self.dirty.insert(device.wwid.clone());
+        }
+    }
+
+    fn decide_again(&mut self, id: Hctl) {
+        let Some(path) = self.paths.get_mut(&id) else {
+            return;
+        };
+        path.unclaimed = false;
+        let before = path.claim;
+        self.claim(id);
+        let Some((name, after)) = self.paths.get(&id).map(|path| (path.name, path.claim)) else {
+            return;
+        };
+        if before.map(|claim| claim.plugin) == after.map(|claim| claim.plugin) {
+            return;
+        }
+        if self.is_last_of_users(id) {
+            if let Some(path) = self.paths.get_mut(&id) {
+                path.claim = before;
+            }
+            let why = "it is the last path of a device in use";
+            self.notify(
+                Severity::Warning,
+                "CLAIM_KEPT",
+                name.to_string(),
+                &[("reason", why)],
+            );
+            return;
+        }
+        let plugin = |claim: Option<Claim>| {
+            claim.map_or_else(|| "none".to_owned(), |claim| claim.plugin.to_string())
+        };
+        let (from, to) = (plugin(before), plugin(after));
+        self.notify(
+            Severity::Info,
+            "PATH_CLAIMED",
+            name.to_string(),
+            &[("from", &from), ("to", &to)],
+        );
+        self.judge(id);
+        self.examine_now(id);
+        self.mark_dirty(id);
+    }
+
+    /// Whether taking this path away would leave a device that somebody uses without a path that serves.
+    fn is_last_of_users(&self, id: Hctl) -> bool {
+        let Some(device) = self.paths.get(&id).and_then(|path| self.device_of(path)) else {
+            return false;
+        };
+        let in_use = self
+            .map_of(&device.wwid)
+            .is_some_and(|map| map.open_count > 0);
+        let others = device.paths.iter().filter(|other| **other != id);
+        let serves = |other: &Hctl| {
+            self.paths
+                .get(other)
+                .is_some_and(|path| Self::is_nmp(path) && path.state().serves_io())
+        };
+        in_use && !others.into_iter().any(serves)
+    }
+}

@@ -1,0 +1,330 @@
+//! What an admin changes on a running host takes effect under I/O, is remembered, and does no harm.
+
+mod san;
+
+use dm_psa::psa::adapter::RuntimeName;
+use dm_psa::psa::change::{Change, Refusal};
+use dm_psa::psa::claiming::Scope;
+use dm_psa::psa::event::Event;
+use dm_psa::psa::path::PathState;
+use dm_psa::psa::psp::PspKind;
+use dm_psa::psa::settings::{LimitType, RoundRobin};
+use dm_psa::psa::units::Hctl;
+use dm_psa::sim::fault::Fault;
+use dm_psa::sim::run::Simulation;
+use san::{A1, A2, B1, B2, four_paths, maps, running, seconds, steps, tables, unharmed};
+
+fn device(sim: &Simulation) -> String {
+    sim.world.devices().next().unwrap().id.clone()
+}
+
+fn name(sim: &Simulation, path: Hctl) -> RuntimeName {
+    sim.world.find_path(&path.to_string()).unwrap().name
+}
+
+/// Makes a change that must be accepted, and gives it its time.
+fn make(sim: &mut Simulation, change: Change) -> String {
+    let effect = sim.world.check(&change).unwrap();
+    sim.tell(Event::Change(Box::new(change)));
+    sim.run_for(seconds(3));
+    assert!(sim.run_until_settled(seconds(10)));
+    effect
+}
+
+fn psp(sim: &mut Simulation, psp: Option<PspKind>) -> String {
+    let device = device(sim);
+    make(sim, Change::Psp { device, psp })
+}
+
+#[test]
+fn the_psp_of_a_device_in_use_changes() {
+    let mut sim = running(four_paths());
+    assert!(maps(&sim)[0].ends_with("| AE AA AA"), "{:?}", maps(&sim));
+    psp(&mut sim, Some(PspKind::Fixed));
+    assert!(
+        maps(&sim)[0].ends_with("| AEEE A A A A"),
+        "{:?}",
+        maps(&sim)
+    );
+    psp(&mut sim, Some(PspKind::RoundRobin));
+    assert!(
+        maps(&sim)[0].contains("2 1 round-robin"),
+        "{:?}",
+        maps(&sim)
+    );
+    assert!(maps(&sim)[0].ends_with("| AE AA AA"), "{:?}", maps(&sim));
+    let effect = psp(&mut sim, None);
+    assert!(effect.ends_with("VMW_PSP_MRU (the default)"), "{effect}");
+    assert!(maps(&sim)[0].contains("service-time"), "{:?}", maps(&sim));
+    unharmed(&sim);
+    sim.replay().unwrap();
+}
+
+#[test]
+fn the_preferred_path_is_a_message_away() {
+    let mut sim = running(four_paths());
+    psp(&mut sim, Some(PspKind::Fixed));
+    let mark = sim.journal.len();
+    let (device, path) = (device(&sim), Some(name(&sim, B2)));
+    make(
+        &mut sim,
+        Change::Preferred {
+            device: device.clone(),
+            path,
+        },
+    );
+    assert_eq!(tables(&sim, mark), Vec::<String>::new());
+    let dev = sim.world.find_path(&B2.to_string()).unwrap().dev().unwrap();
+    let in_use = sim.world.in_use(sim.world.find_device(&device).unwrap());
+    assert_eq!(in_use, [dev].into());
+    // It is used again as soon as it returns, after a restart too.
+    sim.suffer(&Fault::RestartAgent);
+    sim.suffer(&Fault::LinkDown(B2));
+    sim.run_for(seconds(10));
+    sim.suffer(&Fault::LinkUp(B2));
+    sim.run_for(seconds(2));
+    let in_use = sim.world.in_use(sim.world.find_device(&device).unwrap());
+    assert_eq!(in_use, [dev].into());
+    unharmed(&sim);
+    let foreign = RuntimeName {
+        adapter: 99,
+        channel: 0,
+        target: 0,
+        lun: 0,
+    };
+    let foreign = Change::Preferred {
+        device,
+        path: Some(foreign),
+    };
+    assert!(matches!(
+        sim.world.check(&foreign),
+        Err(Refusal::Refused(_))
+    ));
+}
+
+#[test]
+fn a_rank_moves_the_io() {
+    let mut sim = running(four_paths());
+    let path = name(&sim, A2);
+    make(&mut sim, Change::Rank { path, rank: 5 });
+    assert!(maps(&sim)[0].ends_with("| AEE A A AA"), "{:?}", maps(&sim));
+    let dev = sim.world.find_path(&A2.to_string()).unwrap().dev().unwrap();
+    let in_use = sim.world.in_use(sim.world.devices().next().unwrap());
+    assert_eq!(in_use, [dev].into());
+    unharmed(&sim);
+}
+
+#[test]
+fn round_robin_is_told_what_to_do() {
+    let mut sim = running(four_paths());
+    psp(&mut sim, Some(PspKind::RoundRobin));
+    let set = RoundRobin {
+        use_ano: Some(true),
+        ..RoundRobin::default()
+    };
+    let device = device(&sim);
+    make(
+        &mut sim,
+        Change::RoundRobin {
+            device: device.clone(),
+            set,
+        },
+    );
+    assert!(maps(&sim)[0].ends_with("| A AAAA"), "{:?}", maps(&sim));
+    let set = RoundRobin {
+        limit_type: Some(LimitType::Latency),
+        ..RoundRobin::default()
+    };
+    let effect = make(
+        &mut sim,
+        Change::RoundRobin {
+            device: device.clone(),
+            set,
+        },
+    );
+    assert!(effect.contains("service-time"), "{effect}");
+    assert!(maps(&sim)[0].contains("service-time"), "{:?}", maps(&sim));
+    // What was set before stays set.
+    let found = sim.world.find_device(&device).unwrap();
+    assert!(sim.world.device_settings(found).round_robin.use_ano());
+    unharmed(&sim);
+}
+
+#[test]
+fn a_path_that_is_off_stays_off_until_it_is_turned_on() {
+    let mut sim = running(four_paths());
+    let off = |sim: &Simulation, path, off| Change::PathState {
+        path: name(sim, path),
+        off,
+    };
+    let change = off(&sim, A1, true);
+    make(&mut sim, change);
+    assert!(maps(&sim)[0].ends_with("| AE FA AA"), "{:?}", maps(&sim));
+    sim.suffer(&Fault::RestartAgent);
+    sim.suffer_all(&[Fault::LinkDown(A1), Fault::LinkUp(A1)]);
+    sim.run_for(seconds(30));
+    assert!(maps(&sim)[0].ends_with("| AE FA AA"), "{:?}", maps(&sim));
+    assert_eq!(
+        sim.world.find_path(&A1.to_string()).unwrap().state(),
+        PathState::Off
+    );
+    assert_eq!(steps(&sim, 0), Vec::<String>::new());
+    // The last one cannot be turned off.
+    for path in [A2, B1] {
+        let change = off(&sim, path, true);
+        make(&mut sim, change);
+    }
+    let refused = sim.world.check(&off(&sim, B2, true)).unwrap_err();
+    assert!(
+        matches!(&refused, Refusal::Refused(why) if why.contains("no other path")),
+        "{refused:?}"
+    );
+    sim.tell(Event::Change(Box::new(off(&sim, B2, true))));
+    sim.run_for(seconds(10));
+    assert!(maps(&sim)[0].ends_with("FF FA"), "{:?}", maps(&sim));
+    for path in [A1, A2, B1] {
+        let change = off(&sim, path, false);
+        make(&mut sim, change);
+    }
+    assert!(maps(&sim)[0].ends_with("| AE AA AA"), "{:?}", maps(&sim));
+    unharmed(&sim);
+}
+
+#[test]
+fn a_device_is_taken_away_and_given_back() {
+    let mut sim = running(four_paths());
+    sim.io_every = None;
+    let device = device(&sim);
+    let off = |off| Change::DeviceState {
+        device: device.clone(),
+        off,
+    };
+    // Nobody announces that a map was opened: it is seen with the next change.
+    let look = |sim: &mut Simulation, users| {
+        sim.suffer(&Fault::Open(0, users));
+        sim.suffer(&Fault::LinkDown(A1));
+        sim.run_for(seconds(10));
+        sim.suffer(&Fault::LinkUp(A1));
+        sim.run_for(seconds(10));
+    };
+    look(&mut sim, 1);
+    assert!(matches!(
+        sim.world.check(&off(true)),
+        Err(Refusal::Refused(_))
+    ));
+    look(&mut sim, 0);
+    make(&mut sim, off(true));
+    assert_eq!(maps(&sim), Vec::<String>::new());
+    sim.suffer(&Fault::RestartAgent);
+    sim.run_for(seconds(30));
+    assert_eq!(maps(&sim), Vec::<String>::new());
+    let found = sim.world.find_device(&device).unwrap();
+    assert_eq!(sim.world.device_status(found), "off");
+    make(&mut sim, off(false));
+    assert!(maps(&sim)[0].ends_with("AA AA"), "{:?}", maps(&sim));
+    unharmed(&sim);
+}
+
+fn rules(claim: &str) -> Box<dm_psa::psa::world::Rules> {
+    use dm_psa::psa::claim::{Rule, Ruleset};
+    let mut rules = dm_psa::psa::world::Rules::default();
+    if !claim.is_empty() {
+        let rule = Rule::new(200, claim.parse().unwrap(), "MASK_PATH");
+        let basic = rules.claim.rules().to_vec();
+        rules.claim = Ruleset::new(basic.into_iter().chain([rule]));
+    }
+    Box::new(rules)
+}
+
+/// The masking recipe of ESXi's guides under I/O, and its undoing.
+#[test]
+fn a_masked_path_leaves_its_map_and_comes_back() {
+    let mut sim = running(four_paths());
+    let device = device(&sim);
+    let name = name(&sim, A1);
+    let mask = format!(
+        "adapter=vmhba{} channel={} target={} lun={}",
+        name.adapter, name.channel, name.target, name.lun
+    );
+    let mask = rules(&mask);
+    assert!(sim.world.check_rules(&mask).contains("1 claimed paths"));
+    let mark = sim.journal.len();
+    sim.tell(Event::RulesLoaded(mask));
+    sim.run_for(seconds(20));
+    assert_eq!(steps(&sim, mark), Vec::<String>::new());
+    make(&mut sim, Change::Unclaim(Scope::Path(name.to_string())));
+    assert_eq!(steps(&sim, mark), Vec::<String>::new());
+    make(&mut sim, Change::RunRules);
+    assert!(maps(&sim)[0].ends_with("| AE A AA"), "{:?}", maps(&sim));
+    sim.suffer(&Fault::RestartAgent);
+    sim.tell(Event::RulesLoaded(rules("")));
+    sim.run_for(seconds(10));
+    make(&mut sim, Change::Reclaim { device });
+    sim.run_for(seconds(10));
+    assert!(maps(&sim)[0].ends_with("| AE AA AA"), "{:?}", maps(&sim));
+    unharmed(&sim);
+}
+
+#[test]
+fn a_device_in_use_keeps_a_path_whatever_the_rules_say() {
+    let mut sim = running(four_paths());
+    sim.suffer(&Fault::Open(0, 1));
+    sim.suffer(&Fault::LinkDown(A1));
+    sim.run_for(seconds(10));
+    sim.suffer(&Fault::LinkUp(A1));
+    sim.run_for(seconds(10));
+    sim.tell(Event::RulesLoaded(rules("vendor=* model=*")));
+    let device = device(&sim);
+    make(
+        &mut sim,
+        Change::Reclaim {
+            device: device.clone(),
+        },
+    );
+    assert_eq!(maps(&sim).len(), 1);
+    let kept = sim
+        .world
+        .paths()
+        .filter(|(_, path)| path.state() != PathState::Masked);
+    assert_eq!(kept.count(), 1);
+    unharmed(&sim);
+    // Once nobody uses it, the rest goes too, and with it the map.
+    sim.io_every = None;
+    sim.suffer(&Fault::Open(0, 0));
+    sim.suffer(&Fault::LinkDown(B2));
+    sim.run_for(seconds(10));
+    sim.suffer(&Fault::LinkUp(B2));
+    sim.run_for(seconds(10));
+    make(&mut sim, Change::Reclaim { device });
+    sim.run_for(seconds(20));
+    assert_eq!(maps(&sim), Vec::<String>::new());
+}
+
+/// A new SATP rule takes a device in use by a reclaim, its I/O undisturbed.
+#[test]
+fn a_new_satp_rule_is_applied_by_a_reclaim() {
+    use dm_psa::psa::satp::rules::{SatpRule, SatpRules};
+    let mut sim = running(four_paths());
+    let mut new = rules("");
+    let rule = SatpRule {
+        satp: "VMW_SATP_ALUA".to_owned(),
+        psp: Some("VMW_PSP_RR".to_owned()),
+        psp_options: "iops=1;useANO=1".to_owned(),
+        claim_options: "tpgs_on".to_owned(),
+        ..SatpRule::default()
+    };
+    new.satp = SatpRules::new(vec![rule], std::collections::BTreeMap::new());
+    assert!(sim.world.check_rules(&new).contains("1 claimed devices"));
+    sim.tell(Event::RulesLoaded(new));
+    sim.run_for(seconds(10));
+    assert!(maps(&sim)[0].contains("service-time"), "{:?}", maps(&sim));
+    let device = device(&sim);
+    let effect = make(&mut sim, Change::Reclaim { device });
+    assert!(effect.ends_with("VMW_SATP_ALUA and VMW_PSP_RR"), "{effect}");
+    assert!(
+        maps(&sim)[0].contains("round-robin 0 4"),
+        "{:?}",
+        maps(&sim)
+    );
+    unharmed(&sim);
+}
