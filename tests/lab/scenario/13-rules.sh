@@ -1,0 +1,82 @@
+#!/bin/bash
+# Claim rules and SATP rules are added, loaded and applied to a map under verified I/O, and taken back.
+. /lab/lib/lab.sh
+
+lio_loop --lus 2 --groups '1:ao:1,2 2:ano:3,4'
+naa=$(lu_naa 1)
+agent_start
+check "maps appear" wait_for 20 maps_are 2
+check "they settle" wait_for 20 agent_quiet
+check "they have nodes" wait_for 90 test -b "/dev/mapper/$naa"
+name() { psactl core path list -p "$(path_dev "$1" "${2:-1}")" --formatter=json | jq -r '.[0]."Runtime Name"'; }
+plugin() { psactl core path list -p "$1" --formatter=json | jq -r '.[0].Plugin'; }
+IFS=: read -r a c t l <<<"$(name 1)"
+location=(-A "$a" -C "${c#C}" -T "${t#T}" -L "${l#L}")
+path=$(name 1)
+fio_verify_start "$naa"
+
+note "the masking recipe: add, load, unclaim, run"
+check "a rule is added" psactl storage core claimrule add -r 109 -P MASK_PATH -t location "${location[@]}"
+check_eq "it is in the file list alone" file "$(psactl core claimrule list --formatter=json | jq -r '.[] | select(.Rule == 109) | .Class')"
+check "it is loaded" psactl storage core claimrule load
+check_eq "it is in both lists" "runtime file" "$(psactl core claimrule list --formatter=json | jq -r '.[] | select(.Rule == 109) | .Class' | xargs)"
+check "nothing has happened to the map" map_path_count "$naa" 4
+check "its path is unclaimed" psactl storage core claiming unclaim -t location "${location[@]}"
+check_eq "and told so" unclaimed "$(plugin "$path")"
+check "and serves on" map_path_count "$naa" 4
+check "the rules are run" psactl storage core claimrule run
+check "the path leaves the map" wait_for 10 map_path_count "$naa" 3
+check_eq "it is masked" MASK_PATH "$(plugin "$path")"
+check "explain says by which rule" explains "$path" "rule 109" "MASK_PATH"
+check "the other LU keeps its paths" map_path_count "$(lu_naa 2)" 4
+hidden() { udevadm info --query=property "/sys/block/$1" | grep -q DM_MULTIPATH_DEVICE_PATH=1; }
+check "its disk is hidden" hidden "$(path_dev 1 1)"
+agent_kill
+agent_start
+check "it stays masked after a restart" wait_for 10 explains "$path" "rule 109"
+sleep_ms 3000
+check "and out of the map" map_path_count "$naa" 3
+
+note "its undoing"
+check "the rule is removed" psactl storage core claimrule remove -r 109
+check "the list is loaded" psactl storage core claimrule load
+check "the path is unclaimed" psactl storage core claiming unclaim -t path -p "$path"
+check "the rules are run" psactl storage core claimrule run
+check "the path is back" wait_for 15 map_path_count "$naa" 4
+check "and used" wait_for 10 map_all_active "$naa"
+
+note "rules by vendor, driver and transport"
+vendor=$(psactl core device list -d "$naa" --formatter=json | jq -r '.[0].Vendor' | xargs)
+check "NMP by vendor" psactl storage core claimrule add -r 500 -t vendor -V "$vendor" -M '*' -P NMP
+check "MASK_PATH by driver" psactl storage core claimrule add -r 603 -t driver -D tcm_loopback -P MASK_PATH
+check "they are loaded" psactl storage core claimrule load
+psactl storage core claiming reclaim -d "$naa"
+check "the lower number wins" explains "$path" "rule 500"
+check "without a change of the map" map_path_count "$naa" 4
+check "rule 500 is removed" psactl storage core claimrule remove -r 500
+check "and unloaded" psactl storage core claimrule load
+psactl storage core claiming reclaim -d "$naa"
+check "a map in use keeps a path" wait_for 10 map_path_count "$naa" 1
+check "rule 603 is removed" psactl storage core claimrule remove -r 603
+check "and unloaded" psactl storage core claimrule load
+psactl storage core claiming reclaim -d "$naa"
+check "all paths are back" wait_for 15 map_path_count "$naa" 4
+check "and used" wait_for 10 map_all_active "$naa"
+
+note "a SATP rule takes a device in use by a reclaim"
+check "a rule is added" psactl storage nmp satp rule add -s VMW_SATP_ALUA -V "$vendor" -M '*' -c tpgs_on -P VMW_PSP_RR -O iops=1
+check_eq "the PSP is what it was" VMW_PSP_MRU "$(psactl nmp device list -d "$naa" --formatter=json | jq -r '.[0]."Path Selection Policy"')"
+psactl storage core claiming reclaim -d "$naa"
+selector() { [[ $(dmsetup table "$naa") == *" $1 "* ]]; }
+check "the PSP is the rule's" wait_for 10 selector round-robin
+check "0 errors" fio_verify_stop
+
+note "a damaged file"
+cp /etc/dm-psa/rules.toml /run/lab/rules.toml
+printf '[[claim-rule]\n' >>/etc/dm-psa/rules.toml
+check "is refused with its line" sh -c 'psactl core claimrule load 2>&1 | grep -q "rules.toml.*line"'
+agent_kill
+agent_start
+check "and the agent goes on with what was loaded" wait_for 10 map_all_active "$naa"
+cp /run/lab/rules.toml /etc/dm-psa/rules.toml
+check "mended it is taken" psactl core claimrule load
