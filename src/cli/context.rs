@@ -13,6 +13,7 @@ pub struct Context {
     client: Option<Client>,
     root: Option<PathBuf>,
     warnings: Vec<String>,
+    partly: bool,
 }
 
 impl Context {
@@ -24,6 +25,7 @@ impl Context {
             client: None,
             root,
             warnings: Vec::new(),
+            partly: false,
         }
     }
 
@@ -59,6 +61,18 @@ impl Context {
     /// Tells the user of something that does not keep the command from being done.
     pub fn warn(&mut self, warnings: impl IntoIterator<Item = String>) {
         self.warnings.extend(warnings);
+    }
+
+    /// Tells the user why the command is done in part: [`super::Exit::Partly`].
+    pub fn partly(&mut self, why: String) {
+        self.partly = true;
+        self.warnings.push(why);
+    }
+
+    /// Whether something was left undone.
+    #[must_use]
+    pub fn is_partly(&self) -> bool {
+        self.partly
     }
 
     /// What there is to tell.

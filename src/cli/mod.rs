@@ -13,8 +13,10 @@
 
 pub mod args;
 mod context;
+pub mod decode;
 mod exit;
 pub mod format;
+pub mod hex;
 pub mod layout;
 pub mod layout_rules;
 pub mod printable;
@@ -60,7 +62,7 @@ pub fn main() -> std::process::ExitCode {
 /// Runs a command line, its first word the name of the program.
 pub fn run(args: impl IntoIterator<Item = OsString>, console: &mut Console) -> Exit {
     match try_run(args, console) {
-        Ok(()) => Exit::Ok,
+        Ok(exit) => exit,
         Err(Failure::Write(why)) if why.kind() == io::ErrorKind::BrokenPipe => Exit::Ok,
         Err(failure) => {
             // If standard error is gone too, the exit code is all that can be said.
@@ -73,14 +75,21 @@ pub fn run(args: impl IntoIterator<Item = OsString>, console: &mut Console) -> E
     }
 }
 
-fn try_run(args: impl IntoIterator<Item = OsString>, console: &mut Console) -> Result<(), Failure> {
+fn try_run(
+    args: impl IntoIterator<Item = OsString>,
+    console: &mut Console,
+) -> Result<Exit, Failure> {
     let args: Vec<OsString> = args.into_iter().collect();
     typography::check(args.iter().skip(1))?;
+    let mut exit = Exit::Ok;
     let text = match args::parse(args, console.colour_out, console.colour_err)? {
         Parsed::Help(text) => text,
         Parsed::Run(invocation) => {
             let mut context = Context::new(invocation.socket.as_deref(), invocation.root);
             let listing = (invocation.verb.run)(&mut context, &invocation.given)?;
+            if context.is_partly() {
+                exit = Exit::Partly;
+            }
             for warning in context.warnings() {
                 // A warning that nobody can see must not undo what was done.
                 let _ = writeln!(
@@ -94,5 +103,5 @@ fn try_run(args: impl IntoIterator<Item = OsString>, console: &mut Console) -> R
     };
     console.out.write_all(text.as_bytes())?;
     console.out.flush()?;
-    Ok(())
+    Ok(exit)
 }

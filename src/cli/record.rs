@@ -70,15 +70,33 @@ macro_rules! from_number {
         }
     )*};
 }
-from_number!(u8 u32 u64);
+from_number!(u8 u16 u32 u64);
 
 /// One thing that is listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// The line above its fields, where the layout has one.
     pub heading: Option<String>,
-    /// Column names as ESXi prints them, and values, in ESXi's order.
+    /// Column names as ESXi prints them, and values, in ESXi's order. It may lack columns of its listing.
     pub fields: Vec<(&'static str, Value)>,
+}
+
+/// The values of a record under these columns; those that it lacks are absent. (Of two fields with one name the second
+/// stands under the second column of that name.)
+#[must_use]
+pub fn cells(columns: &[&'static str], fields: Vec<(&'static str, Value)>) -> Vec<Value> {
+    let mut fields: Vec<Option<(&str, Value)>> = fields.into_iter().map(Some).collect();
+    let mut take = |column: &str| {
+        let found = fields.iter_mut().find(|field| {
+            let name = field.as_ref().map(|(name, _)| *name);
+            name == Some(column)
+        });
+        found.and_then(Option::take)
+    };
+    let values = columns.iter().map(|column| take(column));
+    values
+        .map(|field| field.map_or(Value::Absent(""), |(_, value)| value))
+        .collect()
 }
 
 /// How a listing looks unless another format is asked for.

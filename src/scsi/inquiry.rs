@@ -1,6 +1,6 @@
 //! Standard INQUIRY data (SPC-5 6.7, "Standard INQUIRY data").
 
-use super::reader::{ParseError, Reader, ascii};
+use super::reader::{ParseError, Partly, Reader, ascii};
 use serde::{Deserialize, Serialize};
 
 /// How much of the answer is kept for rules that look at single bytes (`inq_data[128]` and the like reach no
@@ -71,6 +71,29 @@ impl Tpgs {
     }
 }
 
+/// Single bits of standard INQUIRY data (SPC-5 6.7) that no decision is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InquiryFlags {
+    /// LU_CONG: part of a logical unit conglomerate.
+    pub lu_cong: bool,
+    /// NORMACA: NACA in CDBs is supported.
+    pub normaca: bool,
+    /// HISUP: LUNs are hierarchical.
+    pub hisup: bool,
+    /// SCCS: an embedded storage array controller component.
+    pub sccs: bool,
+    /// 3PC: third-party copy commands are supported.
+    pub third_party_copy: bool,
+    /// PROTECT: protection information is supported.
+    pub protect: bool,
+    /// ENCSERV: embedded enclosure services.
+    pub encserv: bool,
+    /// MULTIP: several SCSI target ports.
+    pub multip: bool,
+    /// CMDQUE: the task management model of SAM.
+    pub cmdque: bool,
+}
+
 /// Standard INQUIRY data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StandardInquiry {
@@ -106,6 +129,14 @@ impl StandardInquiry {
     /// # Errors
     /// Fewer than 36 bytes, the least that SPC-5 allows.
     pub fn parse(data: &[u8]) -> Result<StandardInquiry, ParseError> {
+        StandardInquiry::parse_partly(data)?.whole()
+    }
+
+    /// Parses as much of standard INQUIRY data as there is: of texts that are cut, what is left of them.
+    ///
+    /// # Errors
+    /// Fewer than 8 bytes.
+    pub fn parse_partly(data: &[u8]) -> Result<Partly<StandardInquiry>, ParseError> {
         let mut r = Reader::new("standard INQUIRY data", data);
         let [
             peripheral,
@@ -117,25 +148,73 @@ impl StandardInquiry {
             _,
             _,
         ] = r.array()?;
+        let mut missing = None;
         r.entering("T10 VENDOR IDENTIFICATION");
-        let vendor = ascii(r.bytes(8)?);
+        let vendor = ascii(r.up_to(8, &mut missing));
         r.entering("PRODUCT IDENTIFICATION");
-        let product = ascii(r.bytes(16)?);
+        let product = ascii(r.up_to(16, &mut missing));
         r.entering("PRODUCT REVISION LEVEL");
-        let revision = ascii(r.bytes(4)?);
+        let revision = ascii(r.up_to(4, &mut missing));
         let claimed = usize::from(additional).saturating_add(5).max(r.offset());
-        Ok(StandardInquiry {
-            peripheral_qualifier: PeripheralQualifier::from_byte(peripheral),
-            peripheral_device_type: peripheral & 0x1f,
-            rmb: removable & 0x80 != 0,
-            version,
-            response_data_format: format & 0x0f,
-            tpgs: Tpgs::from_byte(flags),
-            vendor,
-            product,
-            revision,
-            raw: data.iter().take(claimed.min(KEPT)).copied().collect(),
+        Ok(Partly {
+            value: StandardInquiry {
+                peripheral_qualifier: PeripheralQualifier::from_byte(peripheral),
+                peripheral_device_type: peripheral & 0x1f,
+                rmb: removable & 0x80 != 0,
+                version,
+                response_data_format: format & 0x0f,
+                tpgs: Tpgs::from_byte(flags),
+                vendor,
+                product,
+                revision,
+                raw: data.iter().take(claimed.min(KEPT)).copied().collect(),
+            },
+            end: r.offset(),
+            missing,
         })
+    }
+
+    /// ADDITIONAL LENGTH (byte 4): what follows byte 4, in bytes, as the device counts it.
+    #[must_use]
+    pub fn additional_length(&self) -> u8 {
+        self.byte(4)
+    }
+
+    /// The flags of bytes 1, 3, 5, 6 and 7.
+    #[must_use]
+    pub fn flags(&self) -> InquiryFlags {
+        let bit = |byte, bit: u8| self.byte(byte) & bit != 0;
+        InquiryFlags {
+            lu_cong: bit(1, 0x40),
+            normaca: bit(3, 0x20),
+            hisup: bit(3, 0x10),
+            sccs: bit(5, 0x80),
+            third_party_copy: bit(5, 0x08),
+            protect: bit(5, 0x01),
+            encserv: bit(6, 0x40),
+            multip: bit(6, 0x10),
+            cmdque: bit(7, 0x02),
+        }
+    }
+
+    /// The vendor specific bytes 36 to 55, as many as came.
+    #[must_use]
+    pub fn vendor_specific(&self) -> &[u8] {
+        let end = self.raw.len().min(56);
+        self.raw.get(36..end).unwrap_or_default()
+    }
+
+    /// The VERSION DESCRIPTORs (bytes 58 to 73) that came whole, without those that are zero: not given.
+    pub fn version_descriptors(&self) -> impl Iterator<Item = u16> {
+        let end = self.raw.len().min(74);
+        let field = self.raw.get(58..end).unwrap_or_default();
+        let (codes, _) = field.as_chunks::<2>();
+        let codes = codes.iter().map(|code| u16::from_be_bytes(*code));
+        codes.filter(|code| *code != 0)
+    }
+
+    fn byte(&self, at: usize) -> u8 {
+        self.raw.get(at).copied().unwrap_or_default()
     }
 
     /// [`StandardInquiry::vendor`] without padding, as claim rules match it.

@@ -29,10 +29,12 @@
 pub mod capacity;
 pub mod cdb;
 pub mod inquiry;
+pub mod names;
 pub mod outcome;
 pub mod reader;
 pub mod sense;
+pub mod sense_data;
 pub mod tpgs;
 pub mod vpd;
 
-pub use reader::{ParseError, ParseProblem};
+pub use reader::{ParseError, ParseProblem, Partly};

@@ -61,6 +61,31 @@ impl fmt::Display for ParseProblem {
     }
 }
 
+/// As much of a structure as its bytes give, for a reader who wants to see what there is: decisions are made of
+/// whole structures alone ([`Partly::whole`]).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Partly<T> {
+    /// What was read before `missing`.
+    pub value: T,
+    /// Where in the whole reply that ends, in bytes from 0.
+    pub end: usize,
+    /// The first thing that is not what it should be, if there is one.
+    pub missing: Option<ParseError>,
+}
+
+impl<T> Partly<T> {
+    /// The structure, if nothing of it is missing.
+    ///
+    /// # Errors
+    /// The first thing that is not what it should be.
+    pub fn whole(self) -> Result<T, ParseError> {
+        match self.missing {
+            None => Ok(self.value),
+            Some(error) => Err(error),
+        }
+    }
+}
+
 /// Reads fields from the front of a byte slice and never beyond its end.
 #[derive(Debug, Clone)]
 pub struct Reader<'a> {
@@ -141,6 +166,30 @@ impl<'a> Reader<'a> {
             *slot = *byte;
         }
         Ok(out)
+    }
+
+    /// The next `n` bytes, or the fewer that are left; `missing` takes the error then, unless it has an earlier one.
+    pub fn up_to(&mut self, n: usize, missing: &mut Option<ParseError>) -> &'a [u8] {
+        match self.bytes(n) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                missing.get_or_insert(error);
+                let left = self.rest;
+                self.offset = self.offset.saturating_add(left.len());
+                self.rest = &[];
+                left
+            }
+        }
+    }
+
+    /// As [`Reader::part`], of the next `n` bytes or the fewer that are left, as [`Reader::up_to`].
+    pub fn part_up_to(&mut self, n: usize, missing: &mut Option<ParseError>) -> Reader<'a> {
+        let offset = self.offset;
+        Reader {
+            what: self.what,
+            rest: self.up_to(n, missing),
+            offset,
+        }
     }
 
     /// Passes over `n` bytes.

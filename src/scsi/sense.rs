@@ -188,7 +188,8 @@ impl Sense {
 
     /// The text of the standard (SPC-5, "ASC and ASCQ assignments", shortened) for the codes that matter here, else
     /// that of the sense key.
-    fn text(self) -> &'static str {
+    #[must_use]
+    pub fn text(self) -> &'static str {
         match (self.key, self.asc, self.ascq) {
             (_, 0x04, 0x00) => "not ready, cause not reportable",
             (_, 0x04, 0x01) => "becoming ready",
@@ -238,7 +239,8 @@ impl UnitAttentionKind {
 }
 
 /// Names of sense keys (SPC-5, "Sense key descriptions").
-fn key_text(key: u8) -> &'static str {
+#[must_use]
+pub fn key_text(key: u8) -> &'static str {
     match key {
         0x0 => "no sense",
         0x1 => "recovered error",

@@ -21,7 +21,7 @@
 //! group supports; 2..3 TARGET PORT GROUP; 4 reserved; 5 STATUS CODE; 6 vendor specific; 7 TARGET PORT COUNT; then for
 //! each port two reserved bytes and its RELATIVE TARGET PORT IDENTIFIER.
 
-use super::reader::{ParseError, ParseProblem, Reader};
+use super::reader::{ParseError, ParseProblem, Partly, Reader};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -241,46 +241,71 @@ impl TargetPortGroups {
     /// - another FORMAT TYPE, a descriptor beyond RETURN DATA LENGTH;
     /// - a group number that comes twice, or more than [`MAX_GROUPS`] groups.
     pub fn parse(data: &[u8]) -> Result<TargetPortGroups, ParseError> {
+        let (groups, _) = TargetPortGroups::parse_all(data)?;
+        groups.whole()
+    }
+
+    /// As [`TargetPortGroups::parse`], with the groups before the first fault. The port that LIO leaves out is
+    /// missing here, and no fault there.
+    ///
+    /// # Errors
+    /// No RETURN DATA LENGTH, another FORMAT TYPE, or an extended header that is cut.
+    pub fn parse_partly(data: &[u8]) -> Result<Partly<TargetPortGroups>, ParseError> {
+        let (groups, left_out) = TargetPortGroups::parse_all(data)?;
+        Ok(Partly {
+            value: groups.value,
+            end: groups.end,
+            missing: groups.missing.or(left_out),
+        })
+    }
+
+    /// What there is, the first fault, and where LIO left a port out.
+    fn parse_all(
+        data: &[u8],
+    ) -> Result<(Partly<TargetPortGroups>, Option<ParseError>), ParseError> {
         let mut whole = Reader::new("RETURN DATA LENGTH", data);
         let length = usize::try_from(whole.u32()?).unwrap_or(usize::MAX);
-        let mut r = whole.part(length)?;
+        let mut missing = None;
+        let mut r = whole.part_up_to(length, &mut missing);
 
         r.entering("FORMAT TYPE");
-        let implicit_transition_time = match r.rest().first().map(|byte| byte & 0x70) {
-            None | Some(0x00) => None,
+        let header = match r.rest().first().map(|byte| byte & 0x70) {
+            None | Some(0x00) => Ok(None),
             Some(0x10) => {
                 r.entering("extended header");
-                let [_, seconds, _, _] = r.array()?;
-                Some(seconds)
+                r.array().map(|[_, seconds, _, _]| Some(seconds))
             }
-            Some(other) => {
-                return Err(r.error(ParseProblem::Unexpected {
-                    found: u64::from(other >> 4),
-                    expected: "0 or 1",
-                }));
-            }
+            Some(other) => Err(r.error(ParseProblem::Unexpected {
+                found: u64::from(other >> 4),
+                expected: "0 or 1",
+            })),
         };
+        // Of an answer that was cut, the cut is the first fault.
+        let implicit_transition_time = header.map_err(|error| missing.clone().unwrap_or(error))?;
 
-        let mut seen = BTreeSet::new();
         let mut groups = Vec::new();
-        while !r.is_empty() {
-            r.entering("target port group descriptor");
-            if groups.len() >= MAX_GROUPS {
-                return Err(r.error(ParseProblem::TooMany { limit: MAX_GROUPS }));
-            }
-            let before = r.clone();
-            let group = parse_group(&mut r, implicit_transition_time.is_some())?;
-            if !seen.insert(group.id) {
-                return Err(before.error(ParseProblem::Duplicate {
-                    value: u64::from(group.id),
-                }));
-            }
-            groups.push(group);
+        let mut left_out = None;
+        let mut end = r.offset();
+        let extended = implicit_transition_time.is_some();
+        if let Err(error) = parse_groups(&mut r, extended, &mut groups, &mut end, &mut left_out) {
+            missing.get_or_insert(error);
         }
-        Ok(TargetPortGroups {
+        let value = TargetPortGroups {
             implicit_transition_time,
             groups,
-        })
+        };
+        let groups = Partly {
+            value,
+            end,
+            missing,
+        };
+        Ok((groups, left_out))
+    }
+
+    /// RETURN DATA LENGTH of some parameter data: what follows it, in bytes, as the device counts it.
+    #[must_use]
+    pub fn return_data_length(data: &[u8]) -> Option<u32> {
+        data.first_chunk().map(|field| u32::from_be_bytes(*field))
     }
 
     /// The parameter data that a target would send: the inverse of [`TargetPortGroups::parse`], for simulated arrays
@@ -322,8 +347,39 @@ impl TargetPortGroups {
     }
 }
 
+/// Descriptors up to the end or the first fault; `end` is where the last of them ends.
+fn parse_groups(
+    r: &mut Reader<'_>,
+    extended: bool,
+    groups: &mut Vec<TargetPortGroup>,
+    end: &mut usize,
+    left_out: &mut Option<ParseError>,
+) -> Result<(), ParseError> {
+    let mut seen = BTreeSet::new();
+    while !r.is_empty() {
+        r.entering("target port group descriptor");
+        if groups.len() >= MAX_GROUPS {
+            return Err(r.error(ParseProblem::TooMany { limit: MAX_GROUPS }));
+        }
+        let before = r.clone();
+        let group = parse_group(r, extended, left_out)?;
+        if !seen.insert(group.id) {
+            return Err(before.error(ParseProblem::Duplicate {
+                value: u64::from(group.id),
+            }));
+        }
+        groups.push(group);
+        *end = r.offset();
+    }
+    Ok(())
+}
+
 /// One descriptor with its ports.
-fn parse_group(r: &mut Reader<'_>, extended: bool) -> Result<TargetPortGroup, ParseError> {
+fn parse_group(
+    r: &mut Reader<'_>,
+    extended: bool,
+    left_out: &mut Option<ParseError>,
+) -> Result<TargetPortGroup, ParseError> {
     let [
         state,
         supported,
@@ -340,6 +396,10 @@ fn parse_group(r: &mut Reader<'_>, extended: bool) -> Result<TargetPortGroup, Pa
         // LIO (6.1 to 7.3) leaves the four bytes of the extended header out of RETURN DATA LENGTH and sends no more
         // than that, so the last port of its last group is missing. The group's state came before it and counts.
         if extended && number == count && r.is_empty() {
+            *left_out = Some(r.error(ParseProblem::Truncated {
+                needed: 4,
+                available: 0,
+            }));
             break;
         }
         let [_, _, high, low] = r.array()?;

@@ -9,7 +9,7 @@
 //! ```
 
 use super::inquiry::PeripheralQualifier;
-use super::reader::{ParseError, ParseProblem, Reader, ascii};
+use super::reader::{ParseError, ParseProblem, Partly, Reader, ascii};
 use serde::{Deserialize, Serialize};
 
 /// Supported VPD Pages.
@@ -28,8 +28,12 @@ pub struct Page<'a> {
     pub peripheral_qualifier: PeripheralQualifier,
     /// PERIPHERAL DEVICE TYPE.
     pub peripheral_device_type: u8,
+    /// PAGE LENGTH.
+    pub length: u16,
     /// What follows the header, PAGE LENGTH bytes.
     pub body: Reader<'a>,
+    /// Bytes after the page, which are no part of it: a buffer's stale tail.
+    pub after: &'a [u8],
 }
 
 /// Checks the header of a VPD page.
@@ -38,6 +42,14 @@ pub struct Page<'a> {
 /// - PAGE CODE is not `code`: some devices answer a page that they do not know with standard INQUIRY data;
 /// - PAGE LENGTH beyond the data: the page was cut by the allocation length or the transport.
 pub fn page(code: u8, data: &[u8]) -> Result<Page<'_>, ParseError> {
+    page_partly(code, data)?.whole()
+}
+
+/// As [`page`], with as much of the body as there is.
+///
+/// # Errors
+/// PAGE CODE is not `code`, or the header itself is cut.
+pub fn page_partly(code: u8, data: &[u8]) -> Result<Partly<Page<'_>>, ParseError> {
     let (name, expected) = match code {
         SUPPORTED_PAGES => ("Supported VPD Pages page", "PAGE CODE 00h"),
         UNIT_SERIAL_NUMBER => ("Unit Serial Number page", "PAGE CODE 80h"),
@@ -55,12 +67,26 @@ pub fn page(code: u8, data: &[u8]) -> Result<Page<'_>, ParseError> {
             expected,
         }));
     }
-    let length = usize::from(r.u16()?);
-    Ok(Page {
-        peripheral_qualifier: PeripheralQualifier::from_byte(peripheral),
-        peripheral_device_type: peripheral & 0x1f,
-        body: r.part(length)?,
+    let length = r.u16()?;
+    let mut missing = None;
+    let body = r.part_up_to(usize::from(length), &mut missing);
+    Ok(Partly {
+        value: Page {
+            peripheral_qualifier: PeripheralQualifier::from_byte(peripheral),
+            peripheral_device_type: peripheral & 0x1f,
+            length,
+            body,
+            after: r.rest(),
+        },
+        end: r.offset(),
+        missing,
     })
+}
+
+/// The PAGE CODE that some bytes have, if they are long enough for one.
+#[must_use]
+pub fn page_code(data: &[u8]) -> Option<u8> {
+    data.get(1).copied()
 }
 
 /// The page codes of the Supported VPD Pages page (00h, SPC-5), in the order given.
@@ -77,14 +103,19 @@ pub fn supported_pages(data: &[u8]) -> Result<Vec<u8>, ParseError> {
 /// # Errors
 /// As [`page`].
 pub fn unit_serial_number(data: &[u8]) -> Result<String, ParseError> {
-    let page = page(UNIT_SERIAL_NUMBER, data)?;
+    Ok(serial_number(&page(UNIT_SERIAL_NUMBER, data)?))
+}
+
+/// [`unit_serial_number`] of a page whose header was checked.
+#[must_use]
+pub fn serial_number(page: &Page<'_>) -> String {
     let field = page.body.rest();
     let end = field
         .iter()
         .rposition(|&b| b != 0 && b != b' ')
         .map_or(0, |last| last.saturating_add(1));
     let text = ascii(field.get(..end).unwrap_or(field));
-    Ok(text.trim().to_owned())
+    text.trim().to_owned()
 }
 
 /// The Block Device Characteristics page (B1h, SBC-4).
@@ -137,7 +168,9 @@ impl CodeSet {
         }
     }
 
-    fn nibble(self) -> u8 {
+    /// The code, 0h to Fh.
+    #[must_use]
+    pub fn nibble(self) -> u8 {
         match self {
             CodeSet::Binary => 1,
             CodeSet::Ascii => 2,
@@ -170,7 +203,9 @@ impl Association {
         }
     }
 
-    fn bits(self) -> u8 {
+    /// The code, 00b to 11b.
+    #[must_use]
+    pub fn bits(self) -> u8 {
         match self {
             Association::LogicalUnit => 0b00,
             Association::TargetPort => 0b01,
@@ -227,7 +262,9 @@ impl DesignatorType {
         }
     }
 
-    fn nibble(self) -> u8 {
+    /// The code, 0h to Fh.
+    #[must_use]
+    pub fn nibble(self) -> u8 {
         match self {
             DesignatorType::VendorSpecific => 0x0,
             DesignatorType::T10VendorId => 0x1,
@@ -260,6 +297,47 @@ pub struct Designator {
     pub bytes: Vec<u8>,
 }
 
+impl Designator {
+    /// NAA, the first nibble of a network address authority identifier.
+    #[must_use]
+    pub fn naa(&self) -> Option<u8> {
+        let first = self.bytes.first()?;
+        (self.designator_type == DesignatorType::Naa).then_some(first >> 4)
+    }
+
+    /// The number in the last two of four bytes: RELATIVE TARGET PORT IDENTIFIER, TARGET PORT GROUP, LOGICAL UNIT
+    /// GROUP.
+    #[must_use]
+    pub fn number(&self) -> Option<u16> {
+        match (self.designator_type, self.bytes.as_slice()) {
+            (
+                DesignatorType::RelativeTargetPort
+                | DesignatorType::TargetPortGroup
+                | DesignatorType::LogicalUnitGroup,
+                [_, _, high, low],
+            ) => Some(u16::from_be_bytes([*high, *low])),
+            _ => None,
+        }
+    }
+
+    /// The RFC 4122 UUID of a UUID identifier: UUID TYPE 1h, a reserved byte, 16 bytes.
+    #[must_use]
+    pub fn uuid(&self) -> Option<[u8; 16]> {
+        match (self.designator_type, self.bytes.as_slice()) {
+            (DesignatorType::Uuid, [kind, _, uuid @ ..]) if kind >> 4 == 1 => uuid.try_into().ok(),
+            _ => None,
+        }
+    }
+
+    /// The text of a designator in ASCII or UTF-8, without the NULs that pad it. A byte outside of ASCII is `?`.
+    #[must_use]
+    pub fn text(&self) -> Option<String> {
+        let end = self.bytes.iter().rposition(|&b| b != 0)?;
+        let text = self.bytes.get(..=end)?;
+        matches!(self.code_set, CodeSet::Ascii | CodeSet::Utf8).then(|| ascii(text))
+    }
+}
+
 /// The Device Identification page (83h, SPC-5, "Device Identification VPD page").
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceIdentification {
@@ -281,21 +359,45 @@ impl DeviceIdentification {
     /// # Errors
     /// As [`page`], or a designator beyond PAGE LENGTH.
     pub fn parse(data: &[u8]) -> Result<DeviceIdentification, ParseError> {
-        let mut page = page(DEVICE_IDENTIFICATION, data)?;
-        let designators = match old_format(page.body.rest()) {
-            Some(designator) => vec![designator],
-            None => {
-                let mut list = Vec::new();
-                while !page.body.is_empty() {
-                    list.push(parse_designator(&mut page.body)?);
+        let Partly { value, missing, .. } = page_partly(DEVICE_IDENTIFICATION, data)?;
+        // A page that was cut is not looked into: its first fault is the cut.
+        match missing {
+            Some(error) => Err(error),
+            None => DeviceIdentification::of_page(value).whole(),
+        }
+    }
+
+    /// The designators of a page whose header was checked, up to the first that is not whole.
+    #[must_use]
+    pub fn of_page(mut page: Page<'_>) -> Partly<DeviceIdentification> {
+        let mut designators = Vec::new();
+        let mut missing = None;
+        let mut end = page.body.offset();
+        if let Some(designator) = old_format(page.body.rest()) {
+            end = end.saturating_add(designator.bytes.len());
+            designators.push(designator);
+        } else {
+            while !page.body.is_empty() {
+                match parse_designator(&mut page.body) {
+                    Ok(designator) => {
+                        end = page.body.offset();
+                        designators.push(designator);
+                    }
+                    Err(error) => {
+                        missing = Some(error);
+                        break;
+                    }
                 }
-                list
             }
-        };
-        Ok(DeviceIdentification {
-            peripheral_qualifier: page.peripheral_qualifier,
-            designators,
-        })
+        }
+        Partly {
+            value: DeviceIdentification {
+                peripheral_qualifier: page.peripheral_qualifier,
+                designators,
+            },
+            end,
+            missing,
+        }
     }
 
     /// The page that a device would send: the inverse of [`DeviceIdentification::parse`], for simulated arrays and
@@ -362,10 +464,7 @@ impl DeviceIdentification {
     fn port_number(&self, designator_type: DesignatorType) -> Option<u16> {
         self.target_port()
             .filter(|d| d.designator_type == designator_type)
-            .find_map(|d| match d.bytes.as_slice() {
-                [_, _, high, low] => Some(u16::from_be_bytes([*high, *low])),
-                _ => None,
-            })
+            .find_map(Designator::number)
     }
 }
 

@@ -1,14 +1,14 @@
 //! `csv`: RFC 4180 with a header line of the printed column names.
 
 use crate::cli::printable::printable;
-use crate::cli::record::Listing;
+use crate::cli::record::{Listing, cells};
 
 pub(super) fn render(listing: &Listing) -> String {
-    let header = listing.all_columns().into_iter().map(quote);
-    let mut out = line(header);
+    let names = listing.all_columns();
+    let mut out = line(names.iter().copied().map(quote));
     for record in &listing.records {
-        let fields = listing.all_fields(record);
-        out += &line(fields.iter().map(|(_, value)| quote(&value.text())));
+        let cells = cells(&names, listing.all_fields(record));
+        out += &line(cells.iter().map(|value| quote(&value.text())));
     }
     out
 }

@@ -4,7 +4,7 @@
 
 use super::Paint;
 use crate::cli::printable::printable;
-use crate::cli::record::{Listing, Value};
+use crate::cli::record::{Listing, Value, cells};
 
 struct Column {
     name: &'static str,
@@ -13,21 +13,17 @@ struct Column {
 }
 
 pub(super) fn render(listing: &Listing, paint: Paint) -> String {
-    let rows: Vec<Vec<(&str, Value)>> = listing
+    let names = listing.all_columns();
+    let rows: Vec<Vec<Value>> = listing
         .records
         .iter()
-        .map(|record| listing.all_fields(record))
+        .map(|record| cells(&names, listing.all_fields(record)))
         .collect();
-    let names = listing.all_columns();
     let columns: Vec<Column> = names
         .iter()
         .enumerate()
         .map(|(index, name)| {
-            let cells = || {
-                rows.iter()
-                    .filter_map(|row| row.get(index))
-                    .map(|(_, value)| value)
-            };
+            let cells = || rows.iter().filter_map(|row| row.get(index));
             let right = rows.iter().len() > 0 && cells().all(|v| matches!(v, Value::Number(_)));
             let last = index.saturating_add(1) == names.len();
             let widest = cells().map(|value| width(&value.text())).max();
@@ -46,7 +42,7 @@ pub(super) fn render(listing: &Listing, paint: Paint) -> String {
     line(&mut out, &columns, |column, _| "-".repeat(column.width));
     for row in &rows {
         line(&mut out, &columns, |column, index| {
-            row.get(index).map_or_else(String::new, |(_, value)| {
+            row.get(index).map_or_else(String::new, |value| {
                 paint.value(value, |text| column.pad(text))
             })
         });

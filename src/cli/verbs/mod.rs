@@ -6,6 +6,7 @@ mod claimrule;
 mod host;
 mod lint;
 mod satp;
+mod scsi;
 mod settings;
 
 use super::context::Context;
@@ -124,6 +125,11 @@ pub const NAMESPACES: &[(&[&str], &str)] = &[
         &["storage", "nmp", "satp", "rule"],
         "SATP rules: which SATP takes a device",
     ),
+    (&["scsi"], "SCSI as devices speak it"),
+    (
+        &["scsi", "decode"],
+        "Answers of devices, out of hex: needs no agent and no device",
+    ),
 ];
 
 /// The parts of the table, in the order of help.
@@ -134,6 +140,7 @@ const PARTS: &[&[Verb]] = &[
     satp::VERBS,
     settings::VERBS,
     lint::VERBS,
+    scsi::VERBS,
 ];
 
 /// All commands.

@@ -1,0 +1,102 @@
+//! What the bytes of an answer say, field by field, under the names of SPC-5.
+//!
+//! Input: bytes. Output: a [`Decoded`]: a structure for the header, one for each descriptor, one for what could not be
+//! decoded. The parsers are those of [`crate::scsi`], which decisions are made with; here is only the layout. A field
+//! in capitals is the standard's, any other is ours. Tests: `tests/decode.rs`.
+
+mod inquiry;
+mod rtpg;
+mod sense;
+mod vpd;
+
+pub use inquiry::inquiry;
+pub use rtpg::rtpg;
+pub use sense::sense;
+pub use vpd::vpd;
+
+use super::record::{Listing, Record, Style, Value};
+use crate::scsi::ParseError;
+
+/// An answer in words.
+#[derive(Debug, Clone)]
+pub struct Decoded {
+    structures: Vec<Record>,
+    /// Why it is not all of the answer.
+    pub missing: Option<ParseError>,
+}
+
+impl Decoded {
+    /// With these structures of an answer that was read up to `end`; `after` are the last bytes of `data`, which are
+    /// no part of it.
+    fn new(
+        mut structures: Vec<Record>,
+        (end, missing): (usize, Option<ParseError>),
+        data: &[u8],
+        after: &[u8],
+    ) -> Decoded {
+        let bytes = |bytes| ("Bytes", Value::Text(hex(bytes)));
+        if let Some(error) = &missing {
+            let stop = data.len().saturating_sub(after.len());
+            let rest = data.get(end..stop).unwrap_or_default();
+            let mut fields = vec![("Reason", Value::Text(error.to_string()))];
+            if !rest.is_empty() {
+                fields.push(bytes(rest));
+            }
+            structures.push(structure("Not decoded", fields));
+        }
+        if !after.is_empty() {
+            structures.push(structure("Behind its end", vec![bytes(after)]));
+        }
+        Decoded {
+            structures,
+            missing,
+        }
+    }
+
+    /// The screen.
+    #[must_use]
+    pub fn listing(self) -> Listing {
+        let mut columns = Vec::new();
+        for (name, _) in self.structures.iter().flat_map(|record| &record.fields) {
+            if !columns.contains(name) {
+                columns.push(*name);
+            }
+        }
+        Listing {
+            kind: "Structure",
+            style: Style::List,
+            title: None,
+            heading: Some("Structure"),
+            columns,
+            records: self.structures,
+        }
+    }
+}
+
+fn structure(heading: impl Into<String>, fields: Vec<(&'static str, Value)>) -> Record {
+    Record {
+        heading: Some(heading.into()),
+        fields,
+    }
+}
+
+/// `60 01 40`
+fn hex(bytes: &[u8]) -> String {
+    let bytes: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    bytes.join(" ")
+}
+
+/// `06h (SPC-4)`
+fn code(code: u8, meaning: &str) -> Value {
+    Value::Text(format!("{code:02X}h ({meaning})"))
+}
+
+/// Anything that says itself what it is.
+fn said(what: impl std::fmt::Display) -> Value {
+    Value::Text(what.to_string())
+}
+
+/// The length of bytes whose length came in one byte.
+fn count(bytes: &[u8]) -> Value {
+    u8::try_from(bytes.len()).unwrap_or(u8::MAX).into()
+}

@@ -1,0 +1,130 @@
+//! Vital product data pages (SPC-5, "Vital product data parameters").
+
+use super::{Decoded, code, count, hex, said, structure};
+use crate::cli::record::{Record, Value};
+use crate::psa::identity;
+use crate::scsi::vpd::{self, Designator, DesignatorType, DeviceIdentification, Page};
+use crate::scsi::{ParseError, Partly, names};
+
+/// A page in words: that of the code given, or the one that it says it is.
+///
+/// # Errors
+/// The header is cut, or the page is another.
+pub fn vpd(data: &[u8], page: Option<u8>) -> Result<Decoded, ParseError> {
+    let page_code = page.or(vpd::page_code(data)).unwrap_or_default();
+    let Partly {
+        value,
+        mut end,
+        mut missing,
+    } = vpd::page_partly(page_code, data)?;
+    let after = value.after;
+    let mut fields = header(page_code, &value);
+    let mut descriptors = Vec::new();
+    match page_code {
+        vpd::SUPPORTED_PAGES => {
+            let pages = value.body.rest().iter();
+            let pages = pages.map(|page| format!("{page:02X}h ({})", names::vpd_page(*page)));
+            fields.push(("VPD PAGE LIST", Value::List(pages.collect())));
+        }
+        vpd::UNIT_SERIAL_NUMBER => {
+            let text = vpd::serial_number(&value);
+            fields.push(("PRODUCT SERIAL NUMBER", Value::Text(text)));
+        }
+        vpd::DEVICE_IDENTIFICATION => {
+            fields.extend(identity(data));
+            let page = DeviceIdentification::of_page(value);
+            end = page.end;
+            missing = missing.or(page.missing);
+            let numbered = (1..).zip(&page.value.designators);
+            descriptors.extend(numbered.map(|(number, it)| designator(number, it)));
+        }
+        _ => fields.push(("Bytes", Value::Text(hex(value.body.rest())))),
+    }
+    let heading = format!("{} VPD page", names::vpd_page(page_code));
+    descriptors.insert(0, structure(heading, fields));
+    let read = (end, missing);
+    Ok(Decoded::new(descriptors, read, data, after))
+}
+
+fn header(page_code: u8, page: &Page<'_>) -> Vec<(&'static str, Value)> {
+    let device_type = page.peripheral_device_type;
+    vec![
+        ("PERIPHERAL QUALIFIER", said(page.peripheral_qualifier)),
+        (
+            "PERIPHERAL DEVICE TYPE",
+            code(device_type, names::peripheral_device_type(device_type)),
+        ),
+        ("PAGE CODE", code(page_code, names::vpd_page(page_code))),
+        ("PAGE LENGTH", page.length.into()),
+    ]
+}
+
+/// Which logical unit the agent takes it for.
+fn identity(data: &[u8]) -> Vec<(&'static str, Value)> {
+    match identity::identify(data) {
+        Ok(unit) => vec![
+            ("Device", Value::Text(unit.device_id)),
+            ("WWID", Value::Text(unit.wwid)),
+        ],
+        Err(problem) => vec![("Device", Value::Text(format!("none: {problem}")))],
+    }
+}
+
+fn designator(number: u32, designator: &Designator) -> Record {
+    let mut fields = Vec::new();
+    fields.push(("PIV", designator.protocol_identifier.is_some().into()));
+    if let Some(protocol) = designator.protocol_identifier {
+        let text = format!("{protocol:X}h ({})", names::protocol_identifier(protocol));
+        fields.push(("PROTOCOL IDENTIFIER", Value::Text(text)));
+    }
+    fields.extend([
+        ("CODE SET", said(designator.code_set)),
+        ("ASSOCIATION", said(designator.association)),
+        ("DESIGNATOR TYPE", said(designator.designator_type)),
+        ("DESIGNATOR LENGTH", count(&designator.bytes)),
+        ("DESIGNATOR", Value::Text(hex(&designator.bytes))),
+    ]);
+    if let Some(field) = meaning(designator) {
+        fields.push(field);
+    }
+    structure(format!("Designation descriptor {number}"), fields)
+}
+
+/// What the bytes of a designator are.
+fn meaning(designator: &Designator) -> Option<(&'static str, Value)> {
+    let digits: String = designator
+        .bytes
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect();
+    if let Some(text) = designator.text() {
+        return Some(("Text", Value::Text(text)));
+    }
+    let number = designator.number();
+    match designator.designator_type {
+        DesignatorType::Naa => {
+            let kind = match designator.naa()? {
+                2 => "IEEE Extended",
+                3 => "Locally Assigned",
+                5 => "IEEE Registered",
+                6 => "IEEE Registered Extended",
+                _ => "reserved",
+            };
+            Some(("Name", Value::Text(format!("naa.{digits} ({kind})"))))
+        }
+        DesignatorType::Eui64 => Some(("Name", Value::Text(format!("eui.{digits}")))),
+        DesignatorType::RelativeTargetPort => {
+            Some(("RELATIVE TARGET PORT IDENTIFIER", number?.into()))
+        }
+        DesignatorType::TargetPortGroup => Some(("TARGET PORT GROUP", number?.into())),
+        DesignatorType::LogicalUnitGroup => Some(("LOGICAL UNIT GROUP", number?.into())),
+        DesignatorType::Uuid => {
+            let number = u128::from_be_bytes(designator.uuid()?);
+            let digits = format!("{number:032x}");
+            let parts = [0..8, 8..12, 12..16, 16..20, 20..32];
+            let parts = parts.map(|part| digits.get(part).unwrap_or_default());
+            Some(("UUID", Value::Text(parts.join("-"))))
+        }
+        _ => None,
+    }
+}

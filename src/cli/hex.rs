@@ -1,0 +1,359 @@
+//! Bytes out of the hex that other tools print: `sg_inq -H`, `sg_vpd -HHHH`, `sg_rtpg -H`, `xxd`, `hexdump -C`,
+//! `od -A x -t x1`, and digits in any grouping.
+//!
+//! What a digit means depends on where it stands, and a wrong guess would give wrong bytes without a word. So:
+//!
+//! - A column of offsets is one if its first line looks like one: digits before a colon, at least four digits before
+//!   groups of two, or a gap of three blanks after it. Then every line must have its offset, and it must be right.
+//! - With offsets, the bytes of a line are as many as the next offset says. In a last line they end where the rest of
+//!   the line is what these bytes look like as text. Without offsets, text can only stand where no hex could.
+//! - What is left over is an error: no line is skipped but blank ones, comments (`#`) and headings (`...:`, `[...]`).
+
+use std::fmt;
+
+/// The most text that is read, in bytes: no answer to a SCSI command that is decoded here comes near it.
+pub const LIMIT: usize = 1 << 20;
+
+/// Why some text is no hex.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HexError {
+    /// Which line, counted from 1; `None` if it is about all of them.
+    pub line: Option<usize>,
+    /// What is wrong.
+    pub what: String,
+    /// What to do.
+    pub mend: &'static str,
+}
+
+impl fmt::Display for HexError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(line) = self.line {
+            write!(f, "line {line}: ")?;
+        }
+        write!(f, "{}: {}", self.what, self.mend)
+    }
+}
+
+/// A word of a line.
+struct Token<'a> {
+    text: &'a str,
+    /// Where it starts in the line.
+    start: usize,
+    /// Columns between it and the word before it.
+    gap: usize,
+}
+
+/// A line that is not skipped.
+struct Row<'a> {
+    number: usize,
+    line: &'a str,
+    tokens: Vec<Token<'a>>,
+    offset: Option<usize>,
+}
+
+impl Row<'_> {
+    fn error(&self, what: impl Into<String>, mend: &'static str) -> HexError {
+        HexError {
+            line: Some(self.number),
+            what: what.into(),
+            mend,
+        }
+    }
+
+    /// `hexdump -C` and `xxd -a` write this for lines that repeat the one before.
+    fn is_repeat(&self) -> bool {
+        matches!(self.tokens.as_slice(), [only] if only.text == "*")
+    }
+
+    /// The words behind the offset.
+    fn words(&self) -> &[Token<'_>] {
+        let skipped = usize::from(self.offset.is_some());
+        self.tokens.get(skipped..).unwrap_or_default()
+    }
+}
+
+/// The bytes that the text shows.
+///
+/// # Errors
+/// The first line that is not understood.
+pub fn parse(text: &str) -> Result<Vec<u8>, HexError> {
+    let whole = |what: &str, mend| HexError {
+        line: None,
+        what: what.to_owned(),
+        mend,
+    };
+    if text.len() > LIMIT {
+        return Err(whole("more than 1 MiB of text", "give one answer alone"));
+    }
+    let mut rows = rows(text);
+    offsets(&mut rows)?;
+    let mut out = Vec::new();
+    // Bytes of the last line, and whether they repeat.
+    let mut last = 0;
+    let mut repeat = false;
+    for (index, row) in rows.iter().enumerate() {
+        if row.is_repeat() {
+            if last == 0 {
+                return Err(row.error("`*` repeats nothing", "give the lines before it"));
+            }
+            repeat = true;
+            continue;
+        }
+        if let Some(offset) = row.offset {
+            if repeat {
+                fill(&mut out, last, row, offset)?;
+            }
+            if offset != out.len() {
+                return Err(row.error(
+                    format!("offset {offset:x}h, where {:x}h follows", out.len()),
+                    "give every line, in order, with offsets in hex (`od -A x`)",
+                ));
+            }
+        }
+        repeat = false;
+        let next = rows.get(index.saturating_add(1)).and_then(|row| row.offset);
+        let bytes = match (row.offset, next) {
+            (Some(here), Some(next)) => exactly(row, next.checked_sub(here))?,
+            _ => bytes(row)?,
+        };
+        last = bytes.len();
+        out.extend(bytes);
+    }
+    if repeat {
+        return Err(whole(
+            "`*` at the end repeats no one knows how often",
+            "give the last line, with its offset",
+        ));
+    }
+    if out.is_empty() {
+        return Err(whole("no hex digits", "give the bytes of an answer in hex"));
+    }
+    Ok(out)
+}
+
+/// The lines that are not skipped.
+fn rows(text: &str) -> Vec<Row<'_>> {
+    let is_skipped = |line: &str| {
+        let line = line.trim();
+        let heading = || {
+            let word = line.split_whitespace().next().unwrap_or_default();
+            let digits = word.trim_end_matches(':');
+            line.ends_with(':') && !digits.bytes().all(|b| b.is_ascii_hexdigit())
+        };
+        let bracketed = line.starts_with('[') && line.ends_with(']');
+        line.is_empty() || line.starts_with('#') || bracketed || heading()
+    };
+    text.lines()
+        .enumerate()
+        .filter(|(_, line)| !is_skipped(line))
+        .map(|(index, line)| Row {
+            number: index.saturating_add(1),
+            line,
+            tokens: tokens(line),
+            offset: None,
+        })
+        .collect()
+}
+
+fn tokens(line: &str) -> Vec<Token<'_>> {
+    let mut tokens = Vec::new();
+    let mut gap: usize = 0;
+    let mut start = None;
+    for (at, c) in line.char_indices() {
+        if !c.is_whitespace() {
+            start.get_or_insert(at);
+            continue;
+        }
+        if let Some(start) = start.take() {
+            let text = line.get(start..at).unwrap_or_default();
+            tokens.push(Token { text, start, gap });
+            gap = 0;
+        }
+        gap = gap.saturating_add(if c == '\t' { 4 } else { 1 });
+    }
+    if let Some(start) = start {
+        let text = line.get(start..).unwrap_or_default();
+        tokens.push(Token { text, start, gap });
+    }
+    tokens
+}
+
+/// Finds the column of offsets, if there is one.
+fn offsets(rows: &mut [Row<'_>]) -> Result<(), HexError> {
+    let Some(first) = rows.first() else {
+        return Ok(());
+    };
+    let colon = first.tokens.first().is_some_and(|t| t.text.ends_with(':'));
+    if !colon && !has_offset(first)? {
+        return Ok(());
+    }
+    for row in rows.iter_mut().filter(|row| !row.is_repeat()) {
+        let word = row.tokens.first().map_or("", |token| token.text);
+        let digits = if colon {
+            word.strip_suffix(':')
+        } else {
+            Some(word)
+        };
+        row.offset = digits.and_then(offset);
+        if row.offset.is_none() {
+            return Err(row.error(
+                format!("`{word}` is no offset, and the first line has one"),
+                "give every line its offset, or none",
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn offset(digits: &str) -> Option<usize> {
+    let digits = digits.strip_prefix("0x").unwrap_or(digits);
+    // `+1` is a number for Rust.
+    let hex = digits.bytes().all(|b| b.is_ascii_hexdigit());
+    usize::from_str_radix(digits, 16).ok().filter(|_| hex)
+}
+
+/// Whether the first word of the first line is an offset without a colon.
+fn has_offset(row: &Row<'_>) -> Result<bool, HexError> {
+    let [offset, first, rest @ ..] = row.tokens.as_slice() else {
+        return Ok(false);
+    };
+    let digits = offset.text.strip_prefix("0x").unwrap_or(offset.text);
+    if !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Ok(false);
+    }
+    let is_long = |token: &Token| token.text.len() == 4;
+    if digits.len() >= 6 && digits.bytes().all(|b| b == b'0') && is_long(first) {
+        // Nobody can tell them from bytes that were grouped, but for the offset.
+        return Err(row.error(
+            "words of two bytes in the order of the host, as `hexdump` and `od -x` print them",
+            "use `hexdump -C`, `od -A x -t x1` or `xxd`",
+        ));
+    }
+    let grouped = rest.first().is_some_and(|next| next.gap == first.gap);
+    let narrow = first.text.len() == 2 && digits.len() >= 4;
+    Ok(narrow || (first.gap >= 3 && !grouped))
+}
+
+/// Repeats the last `length` bytes up to the offset of a line.
+fn fill(out: &mut Vec<u8>, length: usize, row: &Row<'_>, offset: usize) -> Result<(), HexError> {
+    let missing = offset.checked_sub(out.len()).filter(|gap| *gap <= LIMIT);
+    let whole = missing.filter(|gap| gap.checked_rem(length) == Some(0));
+    let Some(missing) = whole else {
+        return Err(row.error(
+            format!("offset {offset:x}h after a `*` that repeats {length} bytes"),
+            "give the lines that `*` stands for (`hexdump -v`)",
+        ));
+    };
+    let start = out.len().saturating_sub(length);
+    let pattern = out.get(start..).unwrap_or_default().to_vec();
+    out.extend(pattern.into_iter().cycle().take(missing));
+    Ok(())
+}
+
+/// The bytes of a line that the next offset tells the number of; text may follow.
+fn exactly(row: &Row<'_>, count: Option<usize>) -> Result<Vec<u8>, HexError> {
+    let mut bytes = Vec::new();
+    let mut words = row.words().iter();
+    let mut rest = words.next();
+    while let Some(word) = rest
+        && Some(bytes.len()) < count
+        && let Some(more) = token_bytes(word.text)
+    {
+        bytes.extend(more);
+        rest = words.next();
+    }
+    // As long as the bytes at most, or it is no text but more bytes.
+    let is_text = rest.is_none_or(|word| {
+        let text = row.line.get(word.start..).unwrap_or_default().trim();
+        let width = text.trim_matches('|').chars().count();
+        word.gap >= 2 && width <= bytes.len()
+    });
+    if Some(bytes.len()) == count && is_text {
+        return Ok(bytes);
+    }
+    let wanted = count.map_or("none".to_owned(), |count| format!("{count} bytes"));
+    Err(row.error(
+        format!("the next offset leaves {wanted} for this line, which has others"),
+        "give every line, in order and whole",
+    ))
+}
+
+/// The bytes of a line that no offset follows.
+fn bytes(row: &Row<'_>) -> Result<Vec<u8>, HexError> {
+    let words = row.words();
+    let all = |words: &[Token]| -> Option<Vec<u8>> {
+        let parts: Option<Vec<_>> = words.iter().map(|word| token_bytes(word.text)).collect();
+        parts.map(|parts| parts.concat())
+    };
+    if row.offset.is_none()
+        && let Some(bytes) = all(words)
+    {
+        return Ok(bytes);
+    }
+    if let Some(bytes) = before_text(row.line, words) {
+        return Ok(bytes);
+    }
+    let bar = words.iter().position(|word| word.text.starts_with('|'));
+    if let Some(bytes) = all(words.get(..bar.unwrap_or(words.len())).unwrap_or_default()) {
+        return Ok(bytes);
+    }
+    let bad = words.iter().find(|word| token_bytes(word.text).is_none());
+    let bad = bad.map_or("", |word| word.text);
+    if bad.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Err(row.error(
+            format!("`{bad}` has an odd number of digits"),
+            "write two for each byte",
+        ));
+    }
+    Err(row.error(
+        format!("`{bad}` is no hex"),
+        "leave out lines and text that are no bytes",
+    ))
+}
+
+/// The bytes before a column that shows them as text, if there is one.
+fn before_text(line: &str, words: &[Token<'_>]) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut shown = String::new();
+    for word in words {
+        let text = line.get(word.start..).unwrap_or_default().trim();
+        let text = text.strip_prefix('|').map_or(text, |inner| {
+            let inner = inner.strip_suffix('|').unwrap_or(inner);
+            inner.trim()
+        });
+        if word.gap >= 2 && !bytes.is_empty() && shown.trim() == text {
+            return Some(bytes);
+        }
+        let more = token_bytes(word.text)?;
+        shown.extend(more.iter().map(|b| match b {
+            0x20..=0x7e => char::from(*b),
+            _ => '.',
+        }));
+        bytes.extend(more);
+    }
+    None
+}
+
+/// The bytes of one word: `00`, `0083`, `0x00,0x83,`.
+fn token_bytes(word: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    for part in word.split([',', ';']).filter(|part| !part.is_empty()) {
+        let prefixed = part.strip_prefix("0x").or_else(|| part.strip_prefix("0X"));
+        if let (Some(digit), 3) = (prefixed, part.len()) {
+            bytes.push(u8::from_str_radix(digit, 16).ok()?);
+            continue;
+        }
+        let (pairs, []) = prefixed.unwrap_or(part).as_bytes().as_chunks::<2>() else {
+            return None;
+        };
+        for pair in pairs {
+            bytes.push(nibble(pair[0])? << 4 | nibble(pair[1])?);
+        }
+    }
+    (!bytes.is_empty()).then_some(bytes)
+}
+
+fn nibble(digit: u8) -> Option<u8> {
+    let value = char::from(digit).to_digit(16)?;
+    u8::try_from(value).ok()
+}

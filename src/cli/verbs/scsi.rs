@@ -1,0 +1,110 @@
+//! `psactl scsi decode`: what the bytes of an answer say.
+
+use super::{Verb, text};
+use crate::cli::context::Context;
+use crate::cli::decode::{self, Decoded};
+use crate::cli::exit::Failure;
+use crate::cli::hex;
+use crate::cli::record::Listing;
+use crate::scsi::ParseError;
+use clap::{Arg, ArgMatches};
+use std::fs::File;
+use std::io::{self, Read};
+
+/// Its part of the table.
+pub(super) const VERBS: &[Verb] = &[
+    Verb {
+        words: &["scsi", "decode", "inquiry"],
+        about: "Decode standard INQUIRY data (sg_inq -H)",
+        arguments: &[hex_file],
+        run: |context, given| run(context, given, decode::inquiry),
+        legacy: false,
+    },
+    Verb {
+        words: &["scsi", "decode", "vpd"],
+        about: "Decode a vital product data page (sg_vpd -HHHH)",
+        arguments: &[page, hex_file],
+        run: |context, given| {
+            let page = given.get_one::<u8>("page").copied();
+            run(context, given, |data| decode::vpd(data, page))
+        },
+        legacy: false,
+    },
+    Verb {
+        words: &["scsi", "decode", "rtpg"],
+        about: "Decode the answer to REPORT TARGET PORT GROUPS (sg_rtpg -H)",
+        arguments: &[hex_file],
+        run: |context, given| run(context, given, decode::rtpg),
+        legacy: false,
+    },
+    Verb {
+        words: &["scsi", "decode", "sense"],
+        about: "Decode sense data of the fixed or the descriptor format",
+        arguments: &[hex_file],
+        run: |context, given| run(context, given, decode::sense),
+        legacy: false,
+    },
+];
+
+fn page() -> Arg {
+    Arg::new("page")
+        .long("page")
+        .value_name("P")
+        .value_parser(page_code)
+        .help("The page that it has to be, in hex: 83, 0x83 or 83h [default: the one that it says]")
+}
+
+fn hex_file() -> Arg {
+    Arg::new("hex")
+        .long("hex")
+        .value_name("FILE")
+        .help("The bytes in hex, as sg_inq, sg_vpd, xxd or `hexdump -C` print them [default: -, standard input]")
+}
+
+fn page_code(text: &str) -> Result<u8, String> {
+    let digits = text
+        .strip_prefix("0x")
+        .or_else(|| text.strip_suffix(['h', 'H']))
+        .unwrap_or(text);
+    // `+3` is a number for Rust.
+    let code = u8::from_str_radix(digits, 16).ok();
+    code.filter(|_| !digits.starts_with('+'))
+        .ok_or_else(|| "a PAGE CODE in hex is 00 to ff".to_owned())
+}
+
+fn run(
+    context: &mut Context,
+    given: &ArgMatches,
+    decode: impl Fn(&[u8]) -> Result<Decoded, ParseError>,
+) -> Result<Listing, Failure> {
+    let file = text(given, "hex").filter(|file| file != "-");
+    let name = file.as_deref().unwrap_or("standard input");
+    let refused = |why: String| Failure::Refused(format!("{name}: {why}"));
+    let text = read(file.as_deref()).map_err(|why| refused(format!("cannot be read: {why}")))?;
+    let text = String::from_utf8(text).map_err(|why| {
+        let valid = why.utf8_error().valid_up_to();
+        refused(format!("no text from byte {valid} on: if these are the bytes themselves, `xxd` makes hex of them"))
+    })?;
+    let data = hex::parse(&text).map_err(|why| refused(why.to_string()))?;
+    let decoded = decode(&data).map_err(|why| {
+        let count = data.len();
+        refused(format!(
+            "{why}; of {count} bytes in all: give the whole of this kind of answer"
+        ))
+    })?;
+    if let Some(missing) = &decoded.missing {
+        context.partly(format!("{name}: not all of it is decoded: {missing}"));
+    }
+    Ok(decoded.listing())
+}
+
+/// The text, and one byte more than [`hex::LIMIT`] at most: enough to see that it is too long.
+fn read(file: Option<&str>) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    let limit = u64::try_from(hex::LIMIT).map_or(u64::MAX, |limit| limit.saturating_add(1));
+    match file {
+        Some(file) => File::open(file)?.take(limit).read_to_end(&mut text)?,
+        None => io::stdin().lock().take(limit).read_to_end(&mut text)?,
+    };
+    Ok(text)
+}

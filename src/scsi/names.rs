@@ -1,0 +1,239 @@
+//! The words of the standards for the codes in their fields, for people.
+
+use super::inquiry::{PeripheralQualifier, Tpgs};
+use super::tpgs::StatusCode;
+use super::vpd::{Association, CodeSet, DesignatorType};
+use std::fmt;
+
+impl fmt::Display for PeripheralQualifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PeripheralQualifier::Connected => f.write_str("000b (a logical unit may be here)"),
+            PeripheralQualifier::NotConnected => {
+                f.write_str("001b (no logical unit here, but there could be one)")
+            }
+            PeripheralQualifier::NotCapable => f.write_str("011b (no logical unit can be here)"),
+            PeripheralQualifier::Other(bits @ 0..=3) => write!(f, "{bits:03b}b (reserved)"),
+            PeripheralQualifier::Other(bits) => write!(f, "{bits:03b}b (vendor specific)"),
+        }
+    }
+}
+
+impl fmt::Display for Tpgs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Tpgs::None => "00b (no asymmetric access, or not by the standard)",
+            Tpgs::Implicit => "01b (implicit)",
+            Tpgs::Explicit => "10b (explicit)",
+            Tpgs::Both => "11b (implicit and explicit)",
+        })
+    }
+}
+
+impl fmt::Display for CodeSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match self {
+            CodeSet::Binary => "binary",
+            CodeSet::Ascii => "ASCII",
+            CodeSet::Utf8 => "UTF-8",
+            CodeSet::Reserved(_) => "reserved",
+        };
+        write!(f, "{:X}h ({text})", self.nibble())
+    }
+}
+
+impl fmt::Display for Association {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match self {
+            Association::LogicalUnit => "logical unit",
+            Association::TargetPort => "target port",
+            Association::TargetDevice => "SCSI target device",
+            Association::Reserved => "reserved",
+        };
+        write!(f, "{:02b}b ({text})", self.bits())
+    }
+}
+
+impl fmt::Display for DesignatorType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match self {
+            DesignatorType::VendorSpecific => "vendor specific",
+            DesignatorType::T10VendorId => "T10 vendor ID based",
+            DesignatorType::Eui64 => "EUI-64 based",
+            DesignatorType::Naa => "NAA",
+            DesignatorType::RelativeTargetPort => "relative target port identifier",
+            DesignatorType::TargetPortGroup => "target port group",
+            DesignatorType::LogicalUnitGroup => "logical unit group",
+            DesignatorType::Md5LogicalUnit => "MD5 logical unit identifier",
+            DesignatorType::ScsiNameString => "SCSI name string",
+            DesignatorType::ProtocolSpecificPort => "protocol specific port identifier",
+            DesignatorType::Uuid => "UUID identifier",
+            DesignatorType::Reserved(_) => "reserved",
+        };
+        write!(f, "{:X}h ({text})", self.nibble())
+    }
+}
+
+impl fmt::Display for StatusCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match self {
+            StatusCode::None => "no status available",
+            StatusCode::ByStpg => "altered by SET TARGET PORT GROUPS",
+            StatusCode::Implicit => "altered by implicit asymmetric logical unit access",
+            StatusCode::Reserved(_) => "reserved",
+        };
+        write!(f, "{:02X}h ({text})", self.to_byte())
+    }
+}
+
+/// PERIPHERAL DEVICE TYPE (SPC-5 6.7).
+#[must_use]
+pub fn peripheral_device_type(code: u8) -> &'static str {
+    match code {
+        0x00 => "direct access block device",
+        0x01 => "sequential access device",
+        0x02 => "printer device",
+        0x03 => "processor device",
+        0x04 => "write-once device",
+        0x05 => "CD/DVD device",
+        0x07 => "optical memory device",
+        0x08 => "media changer device",
+        0x0c => "storage array controller device",
+        0x0d => "enclosure services device",
+        0x0e => "simplified direct access device",
+        0x0f => "optical card reader/writer device",
+        0x11 => "object-based storage device",
+        0x12 => "automation/drive interface",
+        0x14 => "host managed zoned block device",
+        0x1e => "well known logical unit",
+        0x1f => "unknown or no device type",
+        _ => "reserved or obsolete",
+    }
+}
+
+/// VERSION of standard INQUIRY data (SPC-5 6.7).
+#[must_use]
+pub fn version(code: u8) -> &'static str {
+    match code {
+        0x00 => "no conformance claimed",
+        0x02 => "SCSI-2",
+        0x03 => "SPC",
+        0x04 => "SPC-2",
+        0x05 => "SPC-3",
+        0x06 => "SPC-4",
+        0x07 => "SPC-5",
+        0x0d => "SPC-6",
+        _ => "reserved or obsolete",
+    }
+}
+
+/// The standard that a VERSION DESCRIPTOR names, whatever its revision (SPC-5, "Version descriptor values"; T10 keeps
+/// 32 codes for each), for those that arrays claim.
+#[must_use]
+pub fn version_descriptor(code: u16) -> Option<&'static str> {
+    Some(match code & 0xffe0 {
+        0x0020 => "SAM",
+        0x0040 => "SAM-2",
+        0x0060 => "SAM-3",
+        0x0080 => "SAM-4",
+        0x00a0 => "SAM-5",
+        0x00c0 => "SAM-6",
+        0x0120 => "SPC",
+        0x0260 => "SPC-2",
+        0x0300 => "SPC-3",
+        0x0460 => "SPC-4",
+        0x05c0 => "SPC-5",
+        0x06e0 => "SPC-6",
+        0x0180 => "SBC",
+        0x0320 => "SBC-2",
+        0x04c0 => "SBC-3",
+        0x0600 => "SBC-4",
+        0x06c0 => "SBC-5",
+        0x08c0 => "FCP",
+        0x0900 => "FCP-2",
+        0x0a00 => "FCP-3",
+        0x0a40 => "FCP-4",
+        0x0a80 => "FCP-5",
+        0x0940 => "SRP",
+        0x0960 => "iSCSI",
+        _ => return None,
+    })
+}
+
+/// PROTOCOL IDENTIFIER (SPC-5, "Protocol identifier").
+#[must_use]
+pub fn protocol_identifier(code: u8) -> &'static str {
+    match code {
+        0x0 => "Fibre Channel",
+        0x1 => "SPI",
+        0x2 => "SSA",
+        0x3 => "IEEE 1394",
+        0x4 => "SCSI RDMA",
+        0x5 => "iSCSI",
+        0x6 => "SAS",
+        0x7 => "ADT",
+        0x8 => "ATA",
+        0x9 => "UAS",
+        0xa => "SCSI over PCI Express",
+        0xb => "PCI Express",
+        0xf => "no specific protocol",
+        _ => "reserved",
+    }
+}
+
+/// The name of a VPD page (SPC-5 and SBC-4, "Vital product data parameters").
+#[must_use]
+pub fn vpd_page(code: u8) -> &'static str {
+    match code {
+        0x00 => "Supported VPD Pages",
+        0x80 => "Unit Serial Number",
+        0x83 => "Device Identification",
+        0x84 => "Software Interface Identification",
+        0x85 => "Management Network Addresses",
+        0x86 => "Extended INQUIRY Data",
+        0x87 => "Mode Page Policy",
+        0x88 => "SCSI Ports",
+        0x89 => "ATA Information",
+        0x8a => "Power Condition",
+        0x8b => "Device Constituents",
+        0x8c => "CFA Profile Information",
+        0x8d => "Power Consumption",
+        0x8f => "Third-party Copy",
+        0x90 => "Protocol Specific Logical Unit Information",
+        0x91 => "Protocol Specific Port Information",
+        0x92 => "SCSI Feature Sets",
+        0xb0 => "Block Limits",
+        0xb1 => "Block Device Characteristics",
+        0xb2 => "Logical Block Provisioning",
+        0xb3 => "Referrals",
+        0xb4 => "Supported Block Lengths and Protection Types",
+        0xb5 => "Block Device Characteristics Extension",
+        0xb6 => "Zoned Block Device Characteristics",
+        0xb7 => "Block Limits Extension",
+        0x01..=0x7f => "ASCII Information",
+        0xb8..=0xbf => "of the device type",
+        0xc0..=0xff => "vendor specific",
+        _ => "reserved or obsolete",
+    }
+}
+
+/// The name of a sense data descriptor (SPC-5, "Descriptor format sense data").
+#[must_use]
+pub fn sense_descriptor(code: u8) -> &'static str {
+    match code {
+        0x00 => "information",
+        0x01 => "command specific information",
+        0x02 => "sense key specific",
+        0x03 => "field replaceable unit",
+        0x04 => "stream commands",
+        0x05 => "block commands",
+        0x08 => "OSD attribute identification",
+        0x09 => "ATA status return",
+        0x0a => "another progress indication",
+        0x0b => "user data segment referral",
+        0x0c => "forwarded sense data",
+        0x0d => "direct access block device",
+        0x80..=0xff => "vendor specific",
+        _ => "reserved",
+    }
+}

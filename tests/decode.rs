@@ -1,0 +1,348 @@
+//! `psactl scsi decode`: hex as other tools print it in, the fields of SPC-5 out; and no bytes and no text that it
+//! cannot stand. The screens are files in `tests/golden/cli/`, rewritten by `UPDATE_GOLDEN=1 cargo test --test decode`.
+
+use dm_psa::cli::format::{Format, render};
+use dm_psa::cli::{Console, Exit, decode, hex, run};
+use dm_psa::scsi::inquiry::{StandardInquiry, Tpgs};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+fn place(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden/cli")
+        .join(name)
+}
+
+fn golden(name: &str, text: &str) {
+    let path = place(name);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, text).unwrap();
+    }
+    let wanted = std::fs::read_to_string(&path)
+        .unwrap_or_else(|why| panic!("{}: {why}; UPDATE_GOLDEN=1 makes it", path.display()));
+    assert_eq!(text, wanted, "{name}: UPDATE_GOLDEN=1 takes it over");
+}
+
+#[derive(Debug)]
+struct Screen {
+    exit: Exit,
+    out: String,
+    err: String,
+}
+
+fn psactl(words: &[&str]) -> Screen {
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let mut console = Console {
+        out: &mut out,
+        err: &mut err,
+        colour_out: false,
+        colour_err: false,
+    };
+    let words = ["psactl"].iter().chain(words).map(OsString::from);
+    let exit = run(words, &mut console);
+    Screen {
+        exit,
+        out: String::from_utf8(out).unwrap(),
+        err: String::from_utf8(err).unwrap(),
+    }
+}
+
+/// Decodes a file of `tests/golden/cli/`.
+fn decode_file(kind: &str, name: &str, more: &[&str]) -> Screen {
+    let file = place(name);
+    let hex = ["scsi", "decode", kind, "--hex", file.to_str().unwrap()];
+    psactl(&[&hex, more].concat())
+}
+
+// ---- screens ------------------------------------------------------------------------------------------------
+
+#[test]
+fn screens() {
+    for (kind, name) in [
+        ("inquiry", "decode-inquiry"),
+        ("vpd", "decode-vpd-00"),
+        ("vpd", "decode-vpd-80"),
+        ("vpd", "decode-vpd-83"),
+        ("vpd", "decode-vpd-b0"),
+        ("rtpg", "decode-rtpg"),
+        ("rtpg", "decode-rtpg-extended"),
+        ("sense", "decode-sense-fixed"),
+        ("sense", "decode-sense-descriptor"),
+    ] {
+        let screen = decode_file(kind, &format!("{name}.hex"), &[]);
+        assert_eq!((screen.exit, screen.err.as_str()), (Exit::Ok, ""), "{name}");
+        golden(&format!("{name}.txt"), &screen.out);
+    }
+    for format in ["json", "csv", "xml", "keyvalue", "table"] {
+        let option = format!("--formatter={format}");
+        let screen = decode_file("vpd", "decode-vpd-83.hex", &[&option]);
+        golden(&format!("decode-vpd-83.{format}"), &screen.out);
+    }
+    for (kind, name) in [
+        ("inquiry", "decode-inquiry"),
+        ("rtpg", "decode-rtpg"),
+        ("sense", "decode-sense-fixed"),
+    ] {
+        let screen = decode_file(kind, &format!("{name}.hex"), &["--formatter=json"]);
+        golden(&format!("{name}.json"), &screen.out);
+    }
+}
+
+#[test]
+fn what_is_cut_is_decoded_up_to_the_cut() {
+    for (kind, name) in [
+        ("inquiry", "decode-inquiry-cut"),
+        ("vpd", "decode-vpd-83-cut"),
+        // LIO leaves the last port of an extended answer out.
+        ("rtpg", "decode-rtpg-lio"),
+    ] {
+        let screen = decode_file(kind, &format!("{name}.hex"), &[]);
+        assert_eq!(screen.exit, Exit::Partly, "{name}: {}", screen.err);
+        assert!(screen.err.contains("not all of it is decoded: "), "{name}");
+        golden(&format!("{name}.txt"), &screen.out);
+    }
+}
+
+#[test]
+fn the_page_asked_for_is_the_page_decoded() {
+    for page in ["83", "0x83", "83h"] {
+        let screen = decode_file("vpd", "decode-vpd-83.hex", &["--page", page]);
+        assert_eq!(screen.exit, Exit::Ok);
+    }
+    let screen = decode_file("vpd", "decode-vpd-80.hex", &["--page=83"]);
+    assert_eq!(screen.exit, Exit::Failed);
+    assert!(
+        screen.err.contains("found 0x80, expected PAGE CODE 83h"),
+        "{}",
+        screen.err
+    );
+    for page in ["83hh", "100", "", "+3", "di"] {
+        let screen = decode_file("vpd", "decode-vpd-83.hex", &["--page", page]);
+        assert_eq!(screen.exit, Exit::Usage, "{page}");
+    }
+}
+
+#[test]
+fn standard_input_is_read_unless_a_file_is_named() {
+    for hex in [&[][..], &["--hex", "-"][..]] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_psactl"))
+            .args(["scsi", "decode", "sense"])
+            .args(hex)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let text = std::fs::read(place("decode-sense-fixed.hex")).unwrap();
+        child.stdin.take().unwrap().write_all(&text).unwrap();
+        let done = child.wait_with_output().unwrap();
+        assert_eq!(done.status.code(), Some(0));
+        golden(
+            "decode-sense-fixed.txt",
+            &String::from_utf8(done.stdout).unwrap(),
+        );
+    }
+}
+
+#[test]
+fn errors_name_the_file_the_line_and_the_mend() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("x");
+    let cases: [(&[u8], &str); 16] = [
+        (b"", "x: no hex digits: give"),
+        (b"# nothing\n\n", "x: no hex digits: give"),
+        (b"70 00 05\nzz", "x: line 2: `zz` is no hex: leave out"),
+        (
+            b"70 00 5",
+            "x: line 1: `5` has an odd number of digits: write",
+        ),
+        (b"$ sg_inq -H /dev/sdc\n00", "x: line 1: `$` is no hex"),
+        (b"\x00\x83\xff\xfe", "x: no text from byte 1 on"),
+        (b"70", "x: sense data, byte 1: truncated"),
+        (b"71 00", "SENSE KEY, byte 2: truncated"),
+        (b"00 00 00", "found 0x0, expected a RESPONSE CODE"),
+        (
+            b"00000000  70 00\n00000004  05 00\n",
+            "x: line 1: the next offset leaves 4 bytes for this line",
+        ),
+        (b"00000000: 7000\n05 00\n", "x: line 2: `05` is no offset"),
+        (b"00000000: 7000\nxx 00\n", "x: line 2: `xx` is no offset"),
+        (
+            b"00000010: 7000\n",
+            "x: line 1: offset 10h, where 0h follows",
+        ),
+        (
+            b"0000000 0070 0005\n",
+            "x: line 1: words of two bytes in the order of the host",
+        ),
+        (b"*\n70 00", "x: line 1: `*` repeats nothing"),
+        (b"00000000  70 00\n*\n", "x: `*` at the end"),
+    ];
+    for (text, wanted) in cases {
+        std::fs::write(&file, text).unwrap();
+        let screen = psactl(&["scsi", "decode", "sense", "--hex", file.to_str().unwrap()]);
+        let shown = String::from_utf8_lossy(text);
+        assert_eq!(
+            (screen.exit, screen.out.as_str()),
+            (Exit::Failed, ""),
+            "{shown}"
+        );
+        assert!(screen.err.contains(wanted), "{shown}: {}", screen.err);
+    }
+    std::fs::write(&file, "00 ".repeat(hex::LIMIT / 3 + 1)).unwrap();
+    let long = psactl(&["scsi", "decode", "sense", "--hex", file.to_str().unwrap()]);
+    assert!(long.err.contains("more than 1 MiB"), "{}", long.err);
+    let absent = psactl(&["scsi", "decode", "sense", "--hex", "/nonexistent"]);
+    assert_eq!(absent.exit, Exit::Failed);
+    assert!(
+        absent.err.contains("/nonexistent: cannot be read: "),
+        "{}",
+        absent.err
+    );
+}
+
+#[test]
+fn a_hostile_vendor_rewrites_no_terminal() {
+    let mut data = StandardInquiry::build(Tpgs::None, "A\x1b[2J", "B", "C");
+    data[4] = 91;
+    data.resize(96, 0x1b);
+    let text = render(&decode::inquiry(&data).unwrap().listing(), None, false);
+    assert!(!text.contains('\x1b'));
+}
+
+// ---- hex ----------------------------------------------------------------------------------------------------
+
+#[test]
+fn bytes_in_any_dress() {
+    let wanted: Vec<u8> = vec![0, 0x83, 0x41, 0x42];
+    for text in [
+        "00834142",
+        "0083 4142",
+        "00 83 41 42",
+        "0x00, 0x83, 0x41, 0x42,",
+        "0x0,0x83,0x41,0x42",
+        "00,83\n\n# a comment\n41,42\r\n",
+        "00\t83\t41\t42",
+        " 00     00 83 41 42                                         ..AB\n",
+        "00000000  00 83 41 42                                       |..AB|\n00000004\n",
+        "00000000: 0083 4142                                ..AB\n",
+        "00000000: 0083 4142\n",
+        "000000 00 83\n000002 41 42\n000004\n",
+        "heading:\n[PQual=0  Peripheral device type: disk]\n00 83 41 42",
+        // The text is hex itself: the bytes say that it is their text.
+        "0000: 0083  ..\n0002: 4142  AB\n",
+        // An unlike text, and the next offset says where the bytes end.
+        "0000: 0083  ee\n0002: 4142  AB\n0004:\n",
+    ] {
+        assert_eq!(hex::parse(text), Ok(wanted.clone()), "{text}");
+    }
+    let zeros = "00000000  00 00 00 00 00 00 00 00  00 00 00 00 00 00 00 00  |................|\n*\n00000040\n";
+    assert_eq!(hex::parse(zeros), Ok(vec![0; 64]));
+}
+
+#[test]
+fn bytes_are_not_lost_without_a_word() {
+    for text in [
+        "0000: 0083 4142 4344\n0004: 4142\n",
+        "0000: 0083\n0000: 4142\n",
+        "0000: 0083\n0004: 4142\n",
+        "0004: 0083\n0000: 4142\n",
+        "0000: 0083\n*\n0005:\n",
+        "0000: 0083\n*\nffffffffffff:\n",
+    ] {
+        assert!(hex::parse(text).is_err(), "{text}");
+    }
+}
+
+/// The bytes as the tools print them, with offsets and text.
+fn dumps(data: &[u8]) -> Vec<String> {
+    let (mut sg, mut bare, mut hexdump, mut xxd) =
+        (String::new(), String::new(), String::new(), String::new());
+    for (index, line) in data.chunks(16).enumerate() {
+        let offset = index * 16;
+        let (left, right) = line.split_at(line.len().min(8));
+        let pairs = |bytes: &[u8]| {
+            let pairs: Vec<String> = bytes.iter().map(|b| format!("{b:02x}")).collect();
+            pairs.join(" ")
+        };
+        let both = format!("{}  {}", pairs(left), pairs(right));
+        let shown: String = line
+            .iter()
+            .map(|b| match b {
+                0x20..=0x7e => char::from(*b),
+                _ => '.',
+            })
+            .collect();
+        let address = format!(" {offset:02x}");
+        writeln!(sg, "{:60}{shown}", format!("{address:8}{both}")).unwrap();
+        writeln!(bare, "{both}").unwrap();
+        writeln!(hexdump, "{offset:08x}  {both:48}  |{shown}|").unwrap();
+        let words: Vec<String> = line
+            .chunks(2)
+            .map(|pair| pair.iter().map(|b| format!("{b:02x}")).collect())
+            .collect();
+        writeln!(xxd, "{offset:08x}: {:39}  {shown}", words.join(" ")).unwrap();
+    }
+    writeln!(hexdump, "{:08x}", data.len()).unwrap();
+    vec![sg, bare, hexdump, xxd]
+}
+
+proptest! {
+    #[test]
+    fn what_tools_print_is_read_back(data in vec(any::<u8>(), 1..200)) {
+        for text in dumps(&data) {
+            prop_assert_eq!(hex::parse(&text), Ok(data.clone()), "{}", text);
+        }
+    }
+
+    #[test]
+    fn text_of_the_terminal_is_read_back(data in vec(b' '..=b'~', 1..100)) {
+        for text in dumps(&data) {
+            prop_assert_eq!(hex::parse(&text), Ok(data.clone()), "{}", text);
+        }
+    }
+
+    #[test]
+    fn any_text_is_read_or_refused(text in "\\PC*") {
+        let _ = hex::parse(&text);
+    }
+
+    #[test]
+    fn any_lines_are_read_or_refused(lines in vec("(0[0-9a-f]:? ?)?[0-9a-f]{2}( {1,3}[0-9a-f*|.]{1,4}){0,6}|\\*", 0..8)) {
+        let _ = hex::parse(&lines.join("\n"));
+    }
+
+    #[test]
+    fn any_bytes_are_decoded_or_refused(mut data in vec(any::<u8>(), 0..300), first in 0x6fu8..0x75, honest: bool) {
+        if honest {
+            // As long as they say, so that more than the first check is reached.
+            let length = data.len().saturating_sub(4) as u8;
+            for (slot, byte) in data.iter_mut().zip([first, 0x83, 0, length]) {
+                *slot = byte;
+            }
+        }
+        let mut rtpg = (data.len() as u32).to_be_bytes().to_vec();
+        rtpg.extend(&data);
+        let all = [
+            decode::inquiry(&data),
+            decode::vpd(&data, None),
+            decode::vpd(&data, Some(0x83)),
+            decode::vpd(&data, Some(0x80)),
+            decode::vpd(&data, Some(0x00)),
+            decode::rtpg(&data),
+            decode::rtpg(&rtpg),
+            decode::sense(&data),
+        ];
+        for decoded in all.into_iter().flatten() {
+            let listing = decoded.listing();
+            for format in [None, Some(Format::Table), Some(Format::Json), Some(Format::Csv)] {
+                let text = render(&listing, format, false);
+                prop_assert!(!text.contains(|c: char| c != '\n' && c.is_control()));
+            }
+        }
+    }
+}
