@@ -15,6 +15,9 @@ CARGO ?= cargo
 # 60-persistent-storage-dm.
 MAP_RULE_NUMBER ?= $(if $(wildcard /usr/lib/udev/rules.d/10-dm.rules /lib/udev/rules.d/10-dm.rules),11,56)
 
+# Debian's zsh looks for completions below /usr in a folder of its own.
+ZSH_COMPLETIONS ?= $(if $(and $(filter /usr,$(PREFIX)),$(wildcard /etc/debian_version)),vendor-completions,site-functions)
+
 # The rules of multipath-tools that act on every disk and every multipath map,
 # whether its daemon runs or not: they mark disks by its configuration, and
 # fail paths by message. All names that distributions gave them.
@@ -51,6 +54,12 @@ installed := \
 	$(call below,man/*.8,share/man/man8) \
 	$(call below,README.md LICENSE-MIT LICENSE-APACHE,share/doc/dm-psa)
 
+# Each completion as SHELL:TARGET, the target below PREFIX.
+completions := \
+	bash:share/bash-completion/completions/psactl \
+	zsh:share/zsh/$(ZSH_COMPLETIONS)/_psactl \
+	fish:share/fish/vendor_completions.d/psactl.fish
+
 .PHONY: build help setup install uninstall lab-image demo test
 
 build: ## build the three programs (PROFILE=dev: quickly, lightly optimised)
@@ -59,7 +68,7 @@ build: ## build the three programs (PROFILE=dev: quickly, lightly optimised)
 help: ## this list
 	@echo "make TARGET [NAME=VALUE...]"
 	sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r t d; do printf '%-13s %s\n' "$$t" "$$d"; done
-	echo "  PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) DESTDIR=$(DESTDIR) PROFILE=$(PROFILE) MAP_RULE_NUMBER=$(MAP_RULE_NUMBER)"
+	echo "  PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) DESTDIR=$(DESTDIR) PROFILE=$(PROFILE) MAP_RULE_NUMBER=$(MAP_RULE_NUMBER) ZSH_COMPLETIONS=$(ZSH_COMPLETIONS)"
 
 setup: ## install what building, testing and the lab need and this machine lacks
 	@tests/setup
@@ -77,7 +86,7 @@ install: ## install what `make` has built, below DESTDIR; builds nothing
 		T
 		exit 1
 	fi
-	new=$$(mktemp); trap 'rm -f "$$new"' EXIT
+	new=$$(mktemp); pages=$$(mktemp -d); trap 'rm -rf "$$new" "$$pages"' EXIT
 	# What the files say of their places holds for PREFIX=/usr; elsewhere it is rewritten.
 	for f in $(installed); do
 		IFS=: read -r from to mode <<<"$$f"
@@ -86,6 +95,18 @@ install: ## install what `make` has built, below DESTDIR; builds nothing
 			*.service) sed -i 's|^\(Exec[A-Za-z]*=[-@:+!]*\)/usr/sbin/|\1$(PREFIX)/sbin/|' "$(root)/$$to" ;;
 			*.rules) [ "$(PREFIX)" = /usr ] || sed -i 's|="dm-psa-id |="$(PREFIX)/lib/udev/dm-psa-id |' "$(root)/$$to" ;;
 		esac
+		echo "$(PREFIX)/$$to" >>"$$new"
+	done
+	# What psactl tells of itself, so that it is of this version.
+	$(out)/psactl man "$$pages"
+	for f in "$$pages"/*.1; do
+		install -D -m 644 "$$f" "$(root)/share/man/man1/$${f##*/}"
+		echo "$(PREFIX)/share/man/man1/$${f##*/}" >>"$$new"
+	done
+	for f in $(completions); do
+		IFS=: read -r shell to <<<"$$f"
+		$(out)/psactl completion "$$shell" >"$$pages/$$shell"
+		install -D -m 644 "$$pages/$$shell" "$(root)/$$to"
 		echo "$(PREFIX)/$$to" >>"$$new"
 	done
 	install -d -m 755 "$(etc)/dm-psa" "$(etc)/dm-psa/state" "$(etc)/udev/rules.d"

@@ -8,7 +8,7 @@ stage=$(mktemp -d)
 trap 'rm -rf "$stage"' EXIT
 failed=0
 fail() { echo "not ok - $*"; failed=1; }
-make_() { make --no-print-directory -s PROFILE=dev MAP_RULE_NUMBER=56 DESTDIR="$stage" "$@"; }
+make_() { make --no-print-directory -s PROFILE=dev MAP_RULE_NUMBER=56 ZSH_COMPLETIONS=vendor-completions DESTDIR="$stage" "$@"; }
 # Modes and paths of files and links, without what the test itself put there.
 list() { (cd "$stage" && find . \( -type f -o -type l -o -type d -empty \) -printf '%M %P %l\n' | sed 's/ *$//' | LC_ALL=C sort -k2); }
 
@@ -34,7 +34,13 @@ drwxr-xr-x usr/lib/systemd/system
 drwxr-xr-x usr/lib/tmpfiles.d
 -rw-r--r-- usr/lib/udev/rules.d/10-foreign.rules
 drwxr-xr-x usr/sbin
+drwxr-xr-x usr/share/bash-completion/completions
 drwxr-xr-x usr/share/doc
+drwxr-xr-x usr/share/fish/vendor_completions.d
+drwxr-xr-x usr/share/man/man1
+drwxr-xr-x usr/share/man/man5
+drwxr-xr-x usr/share/man/man8
+drwxr-xr-x usr/share/zsh/vendor-completions
 L
 make_ install 2>/dev/null
 make_ uninstall PURGE=1 >/dev/null

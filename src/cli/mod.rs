@@ -19,6 +19,7 @@ pub mod format;
 pub mod hex;
 pub mod layout;
 pub mod layout_rules;
+pub mod man;
 pub mod printable;
 pub mod record;
 pub mod typography;

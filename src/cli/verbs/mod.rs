@@ -3,6 +3,7 @@
 
 mod claiming;
 mod claimrule;
+mod generate;
 mod host;
 mod lint;
 mod satp;
@@ -25,7 +26,8 @@ pub struct Verb {
     pub arguments: &'static [fn() -> Arg],
     /// Does it.
     pub run: fn(&mut Context, &ArgMatches) -> Result<Listing, Failure>,
-    /// Whether it has these words for the sake of guides for ESXi 4: it works, and help does not show it.
+    /// Whether help does not show it, though it works: it has these words for the sake of guides for ESXi 4, or only
+    /// `make install` needs it.
     pub legacy: bool,
 }
 
@@ -141,6 +143,7 @@ const PARTS: &[&[Verb]] = &[
     settings::VERBS,
     lint::VERBS,
     scsi::VERBS,
+    generate::VERBS,
 ];
 
 /// All commands.

@@ -1,0 +1,71 @@
+//! What the program tells of itself: completions for shells, and the manual pages that `make install` puts in place.
+
+use super::{Verb, text};
+use crate::cli::exit::Failure;
+use crate::cli::record::Listing;
+use crate::cli::{args, man};
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, value_parser};
+use clap_complete::Shell;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Its part of the table.
+pub(super) const VERBS: &[Verb] = &[
+    Verb {
+        words: &["completion"],
+        about: "Print the completion of psactl's commands for a shell",
+        arguments: &[shell],
+        run: |_, given| Ok(completion(&text(given, "shell").unwrap_or_default())),
+        legacy: false,
+    },
+    Verb {
+        words: &["man"],
+        about: "Write the manual pages of psactl into a directory",
+        arguments: &[directory],
+        run: |_, given| match given.get_one::<PathBuf>("directory") {
+            Some(directory) => write_pages(directory),
+            None => Ok(Listing::lines([])),
+        },
+        legacy: true,
+    },
+];
+
+fn shell() -> Arg {
+    Arg::new("shell")
+        .required(true)
+        .value_name("SHELL")
+        .value_parser(PossibleValuesParser::new(["bash", "zsh", "fish"]))
+        .help("For example: source <(psactl completion bash). `make install` puts them in place")
+}
+
+fn directory() -> Arg {
+    Arg::new("directory")
+        .required(true)
+        .value_name("DIR")
+        .value_parser(value_parser!(PathBuf))
+        .help("It has to exist")
+}
+
+fn completion(shell: &str) -> Listing {
+    // The parser lets these three through alone.
+    let shell = match shell {
+        "zsh" => Shell::Zsh,
+        "fish" => Shell::Fish,
+        _ => Shell::Bash,
+    };
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut args::command(), "psactl", &mut script);
+    let script = String::from_utf8_lossy(&script);
+    Listing::lines(script.lines().map(str::to_owned))
+}
+
+fn write_pages(directory: &Path) -> Result<Listing, Failure> {
+    for page in man::pages() {
+        let file = directory.join(&page.file);
+        fs::write(&file, page.text).map_err(|why| {
+            Failure::Refused(format!("{} cannot be written: {why}", file.display()))
+        })?;
+    }
+    Ok(Listing::lines([]))
+}

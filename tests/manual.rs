@@ -1,0 +1,161 @@
+//! What is written about the programs is true of them: each command is in a manual page and in the completions, each
+//! setting in dm-psa.toml(5) with its default.
+
+use dm_psa::cli::printable::is_unsafe;
+use dm_psa::cli::verbs::verbs;
+use dm_psa::cli::{Console, Exit, man, run};
+use dm_psa::psa::settings::{DeviceSettings, LimitType, RoundRobin, Settings};
+use dm_psa::psa::units::Millis;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+fn psactl(words: &[&str]) -> (Exit, String, String) {
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let mut console = Console {
+        out: &mut out,
+        err: &mut err,
+        colour_out: false,
+        colour_err: false,
+    };
+    let words = ["psactl"].iter().chain(words).map(OsString::from);
+    let exit = run(words, &mut console);
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (exit, text(out), text(err))
+}
+
+#[test]
+fn each_command_is_in_one_page() {
+    let pages = man::pages();
+    for verb in verbs() {
+        let section = format!(".SS \"psactl {}\"", verb.words.join(" "));
+        let single = format!(".SS psactl {}", verb.words.join(" "));
+        let count = pages
+            .iter()
+            .flat_map(|page| page.text.lines())
+            .map(|line| line.replace("\\-", "-"))
+            .filter(|line| *line == section || *line == single)
+            .count();
+        assert_eq!(count, usize::from(!verb.legacy), "{section}");
+    }
+    for page in pages {
+        assert!(page.file.ends_with(".1"), "{}", page.file);
+        assert!(page.text.contains(".SH NAME"), "{}", page.file);
+        assert!(!page.text.contains(|c| c != '\n' && is_unsafe(c)));
+    }
+}
+
+#[test]
+fn pages_are_written_where_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    assert_eq!(
+        psactl(&["man", path]),
+        (Exit::Ok, String::new(), String::new())
+    );
+    for page in man::pages() {
+        let text = std::fs::read_to_string(folder.path().join(&page.file)).unwrap();
+        assert_eq!(text, page.text);
+    }
+    let (exit, _, err) = psactl(&["man", "/nonexistent"]);
+    assert_eq!(exit, Exit::Failed);
+    assert!(
+        err.contains("/nonexistent/psactl.1 cannot be written"),
+        "{err}"
+    );
+}
+
+#[test]
+fn completions_know_the_commands() {
+    for shell in ["bash", "zsh", "fish"] {
+        let (exit, script, err) = psactl(&["completion", shell]);
+        assert_eq!((exit, err.as_str()), (Exit::Ok, ""), "{shell}");
+        // clap_complete nests fish no deeper.
+        let depth = if shell == "fish" { 3 } else { usize::MAX };
+        let shown = verbs().filter(|verb| !verb.legacy);
+        for word in shown.flat_map(|verb| verb.words.iter().take(depth)) {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+        // What is unsafe for a terminal is printed as an escape, which no shell would understand.
+        assert!(!script.contains("\\x"), "{shell}");
+    }
+    assert_eq!(psactl(&["completion", "tcsh"]).0, Exit::Usage);
+}
+
+#[test]
+fn bash_takes_its_completion() {
+    let (_, script, _) = psactl(&["completion", "bash"]);
+    let ask = "\nCOMP_WORDS=(psactl scsi decode ''); COMP_CWORD=3; _psactl psactl '' decode; echo \"${COMPREPLY[*]}\"\n";
+    let mut bash = Command::new("bash")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = bash.stdin.take().unwrap();
+    stdin.write_all((script + ask).as_bytes()).unwrap();
+    drop(stdin);
+    let words = String::from_utf8(bash.wait_with_output().unwrap().stdout).unwrap();
+    for word in ["inquiry", "vpd", "rtpg", "sense"] {
+        assert!(words.split_whitespace().any(|w| w == word), "{words}");
+    }
+}
+
+#[test]
+fn each_setting_is_in_the_manual_with_its_default() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/man/dm-psa.toml.5");
+    let page = std::fs::read_to_string(file).unwrap();
+    // As the page has it: words of the text, with roff's quotes around them.
+    let words: Vec<&str> = page
+        .split(|c: char| c.is_whitespace() || "(),:\"".contains(c))
+        .collect();
+    let full = RoundRobin {
+        limit_type: Some(LimitType::Iops),
+        iops: Some(1),
+        bytes: Some(1),
+        use_ano: Some(true),
+        sampling_cycles: Some(1),
+        latency_eval_ms: Some(Millis(1)),
+    };
+    let device = DeviceSettings {
+        psp: Some(String::new()),
+        preferred: Some(String::new()),
+        round_robin: full,
+        ranks: BTreeMap::new(),
+        apd_timeout_ms: Some(Millis(1)),
+    };
+    let names = |value: serde_json::Value| -> Vec<(String, serde_json::Value)> {
+        value.as_object().unwrap().clone().into_iter().collect()
+    };
+    for (name, default) in names(serde_json::to_value(Settings::default()).unwrap()) {
+        if name != "device" {
+            let line = format!(".BR {name} \" = {default}\"");
+            assert!(page.contains(&line), "{line}");
+        }
+    }
+    let device = serde_json::to_value(device).unwrap();
+    let round_robin = device["round_robin"].clone();
+    for (name, _) in names(device).into_iter().chain(names(round_robin)) {
+        assert!(words.contains(&name.as_str()), "{name}");
+    }
+    let defaults = RoundRobin::default();
+    for default in [
+        defaults.iops(),
+        defaults.bytes(),
+        defaults.sampling_cycles().into(),
+        defaults.latency_eval_ms().0,
+    ] {
+        assert!(words.contains(&default.to_string().as_str()), "{default}");
+    }
+}
+
+#[test]
+fn the_example_is_a_file_of_settings() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/man/dm-psa.toml.5");
+    let page = std::fs::read_to_string(file).unwrap();
+    let (_, example) = page.split_once(".nf\n").unwrap();
+    let (example, _) = example.split_once(".fi\n").unwrap();
+    let settings: Settings = toml::from_str(example).unwrap();
+    assert_eq!(settings.apd_timeout_ms, Millis::from_secs(60));
+    assert_eq!(settings.device.len(), 2);
+}
