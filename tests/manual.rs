@@ -122,6 +122,7 @@ fn each_setting_is_in_the_manual_with_its_default() {
         preferred: Some(String::new()),
         round_robin: full,
         ranks: BTreeMap::new(),
+        satp: BTreeMap::new(),
         apd_timeout_ms: Some(Millis(1)),
     };
     let names = |value: serde_json::Value| -> Vec<(String, serde_json::Value)> {
