@@ -4,6 +4,8 @@ use super::layout::{Column, Layout};
 use super::record::Style;
 use crate::psa::claim::Rule;
 use crate::psa::lint::Finding;
+use crate::psa::plugin::Plugin;
+use crate::psa::psp::PspKind;
 use crate::psa::satp::rules::SatpRule;
 
 /// A line of `claimrule list`.
@@ -93,5 +95,31 @@ impl Layout for Finding {
         ("Kind", |f| f.kind.into()),
         ("Rule", |f| (&f.rule).into()),
         ("Finding", |f| (&f.text).into()),
+    ];
+}
+
+/// A line of `psp list`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PspLine(pub PspKind);
+
+impl Layout for PspLine {
+    const KIND: &'static str = "PSP";
+    const STYLE: Style = Style::Table;
+    const COLUMNS: &'static [Column<Self>] = &[
+        ("Name", |p| p.0.name().into()),
+        ("Description", |p| p.0.plugin().description().into()),
+    ];
+}
+
+/// A line of `plugin list`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PluginLine(pub Plugin);
+
+impl Layout for PluginLine {
+    const KIND: &'static str = "Plugin";
+    const STYLE: Style = Style::Table;
+    const COLUMNS: &'static [Column<Self>] = &[
+        ("Plugin name", |p| (&p.0.to_string()).into()),
+        ("Plugin class", |_| "MP".into()),
     ];
 }

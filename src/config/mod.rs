@@ -174,6 +174,12 @@ fn check(settings: &Settings) -> Result<(), String> {
         ),
         ("settle_ms", settings.settle_ms.0, 0, 60_000),
         ("regroup_ms", settings.regroup_ms.0, 0, 60_000),
+        (
+            "claim_interval_ms",
+            settings.claim_interval_ms.0,
+            1_000,
+            86_400_000,
+        ),
     ];
     for (name, value, least, most) in ranges {
         if value < least || value > most {

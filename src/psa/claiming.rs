@@ -9,6 +9,7 @@ use super::change::Refusal;
 use super::claim::{Claim, Match};
 use super::device::Device;
 use super::plugin::Plugin;
+use super::schedule::Key;
 use super::units::Hctl;
 use super::world::{Rules, World};
 use serde::{Deserialize, Serialize};
@@ -92,9 +93,12 @@ impl World {
             0 => Err(Refusal::Refused(
                 "no path is meant by that; `psactl storage core path list` shows all".to_owned(),
             )),
-            count => Ok(format!(
-                "{count} paths are unclaimed; they serve on until `psactl storage core claimrule run`"
-            )),
+            count => {
+                let seconds = self.settings.claim_interval_ms.0 / 1000;
+                Ok(format!(
+                    "{count} paths are unclaimed; they serve on until `psactl storage core claimrule run`, or for {seconds} s"
+                ))
+            }
         }
     }
 
@@ -104,6 +108,8 @@ impl World {
                 path.unclaimed = true;
             }
         }
+        let at = self.now.after(self.settings.claim_interval_ms);
+        self.schedule.no_later_than(Key::ClaimRules, at);
     }
 
     pub(super) fn check_run(&self) -> String {

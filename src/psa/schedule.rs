@@ -10,6 +10,8 @@ pub enum Key {
     Path(Hctl),
     /// The next look at a device: settling, regrouping, APD, a retry.
     Device(String),
+    /// The next run of the claim rules over unclaimed paths.
+    ClaimRules,
 }
 
 /// Deadlines, at most one for each key. All operations are logarithmic.

@@ -28,6 +28,8 @@ pub struct Settings {
     /// A changed grouping waits this long before the table is reloaded: arrays pass through intermediate
     /// states while they move a logical unit, and a switch of groups by message has served the I/O meanwhile.
     pub regroup_ms: Millis,
+    /// Unclaimed paths are claimed by the rules after this long, as ESXi does every 5 minutes.
+    pub claim_interval_ms: Millis,
     /// Settings of single devices by device id (`naa.6001...`).
     pub device: BTreeMap<String, DeviceSettings>,
 }
@@ -43,6 +45,7 @@ impl Default for Settings {
             apd_timeout_ms: Millis::from_secs(140),
             settle_ms: Millis(500),
             regroup_ms: Millis::from_secs(1),
+            claim_interval_ms: Millis::from_secs(300),
             device: BTreeMap::new(),
         }
     }

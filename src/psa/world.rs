@@ -149,6 +149,7 @@ impl World {
                 Key::Device(wwid) => {
                     self.dirty.insert(wwid);
                 }
+                Key::ClaimRules => self.run_rules(),
             }
         }
         self.note_started();

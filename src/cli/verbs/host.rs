@@ -5,6 +5,9 @@ use crate::api::requests::{
     Explain, GetStatus, ListAdapters, ListCoreDevices, ListCorePaths, ListNmpDevices, ListNmpPaths,
 };
 use crate::cli::layout::{explanation, listing};
+use crate::cli::layout_rules::{PluginLine, PspLine};
+use crate::psa::plugin::Plugin;
+use crate::psa::psp::PspKind;
 use clap::Arg;
 
 /// Its part of the table.
@@ -64,6 +67,20 @@ pub(super) const VERBS: &[Verb] = &[
             };
             Ok(listing(&context.ask(&request)?.paths))
         },
+        legacy: false,
+    },
+    Verb {
+        words: &["storage", "core", "plugin", "list"],
+        about: "List the plug-ins that own paths",
+        arguments: &[],
+        run: |_, _| Ok(listing(&[Plugin::Nmp, Plugin::MaskPath].map(PluginLine))),
+        legacy: false,
+    },
+    Verb {
+        words: &["storage", "nmp", "psp", "list"],
+        about: "List the path selection plug-ins",
+        arguments: &[],
+        run: |_, _| Ok(listing(&PspKind::ALL.map(PspLine))),
         legacy: false,
     },
     Verb {

@@ -60,6 +60,10 @@ pub const NAMESPACES: &[(&[&str], &str)] = &[
     ),
     (&["storage", "core", "device"], "Logical devices"),
     (&["storage", "core", "path"], "Paths to logical devices"),
+    (
+        &["storage", "core", "plugin"],
+        "Plug-ins: who can own a path",
+    ),
     (&["storage", "corestorage"], "ESXi 4's word for `core`"),
     (
         &["storage", "corestorage", "claimrule"],

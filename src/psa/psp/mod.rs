@@ -27,12 +27,13 @@ pub enum PspKind {
 }
 
 impl PspKind {
+    /// All of them, in the order of `psp list`.
+    pub const ALL: [PspKind; 3] = [PspKind::Mru, PspKind::RoundRobin, PspKind::Fixed];
+
     /// The PSP of this name.
     #[must_use]
     pub fn by_name(name: &str) -> Option<PspKind> {
-        [PspKind::Fixed, PspKind::Mru, PspKind::RoundRobin]
-            .into_iter()
-            .find(|kind| kind.name() == name)
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
     /// Its name.
