@@ -299,6 +299,11 @@ fn a_device_in_use_keeps_a_path_whatever_the_rules_say() {
         .filter(|(_, path)| path.state() != PathState::Masked);
     assert_eq!(kept.count(), 1);
     unharmed(&sim);
+    // An agent that starts anew takes no more away.
+    sim.suffer(&Fault::RestartAgent);
+    sim.run_for(seconds(60));
+    assert_eq!(maps(&sim).len(), 1);
+    unharmed(&sim);
     // Once nobody uses it, the rest goes too, and with it the map.
     sim.io_every = None;
     sim.suffer(&Fault::Open(0, 0));
@@ -337,5 +342,21 @@ fn a_new_satp_rule_is_applied_by_a_reclaim() {
         "{:?}",
         maps(&sim)
     );
+    unharmed(&sim);
+}
+
+/// Rules that were loaded and not applied take no disk away from its users when the next agent starts.
+#[test]
+fn rules_that_mask_everything_leave_a_device_in_use_as_it_is_over_a_restart() {
+    let mut sim = running(four_paths());
+    sim.suffer(&Fault::Open(0, 1));
+    sim.tell(Event::RulesLoaded(rules("vendor=* model=*")));
+    sim.suffer(&Fault::RestartAgent);
+    sim.run_for(seconds(60));
+    assert_eq!(steps(&sim, 0), Vec::<String>::new());
+    let device = device(&sim);
+    make(&mut sim, Change::Reclaim { device });
+    sim.run_for(seconds(10));
+    assert!(maps(&sim)[0].ends_with("| A A"), "{:?}", maps(&sim));
     unharmed(&sim);
 }

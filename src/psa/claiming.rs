@@ -6,7 +6,7 @@
 
 use super::action::Severity;
 use super::change::Refusal;
-use super::claim::{Claim, Match};
+use super::claim::{CATCH_ALL, Claim, Match};
 use super::device::Device;
 use super::plugin::Plugin;
 use super::schedule::Key;
@@ -175,19 +175,6 @@ impl World {
         if before.map(|claim| claim.plugin) == after.map(|claim| claim.plugin) {
             return;
         }
-        if self.is_last_of_users(id) {
-            if let Some(path) = self.paths.get_mut(&id) {
-                path.claim = before;
-            }
-            let why = "it is the last path of a device in use";
-            self.notify(
-                Severity::Warning,
-                "CLAIM_KEPT",
-                name.to_string(),
-                &[("reason", why)],
-            );
-            return;
-        }
         let plugin = |claim: Option<Claim>| {
             claim.map_or_else(|| "none".to_owned(), |claim| claim.plugin.to_string())
         };
@@ -203,20 +190,56 @@ impl World {
         self.mark_dirty(id);
     }
 
-    /// Whether taking this path away would leave a device that somebody uses without a path that serves.
+    /// Decides who owns the path; needs its INQUIRY strings. The last path that is known to serve a device in use stays
+    /// with NMP whatever the rules say; when the agent starts, none is known to serve yet, and all stay.
+    pub(super) fn claim(&mut self, id: Hctl) {
+        let Some(path) = self.paths.get(&id) else {
+            return;
+        };
+        let Some(subject) = self.subject(path) else {
+            return;
+        };
+        let (name, before) = (path.name, path.claim);
+        let mut claim = self.claim_rules.decide(&subject);
+        if claim.plugin != Plugin::Nmp && self.is_last_of_users(id) {
+            let rule = claim.rule.to_string();
+            claim = before
+                .filter(|claim| claim.plugin == Plugin::Nmp)
+                .unwrap_or(Claim {
+                    plugin: Plugin::Nmp,
+                    rule: CATCH_ALL,
+                });
+            let why = "it is the last path of a device in use";
+            self.notify(
+                Severity::Warning,
+                "CLAIM_KEPT",
+                name.to_string(),
+                &[("plugin", "NMP"), ("against_rule", &rule), ("reason", why)],
+            );
+        }
+        if let Some(path) = self.paths.get_mut(&id) {
+            path.claim = Some(claim);
+        }
+    }
+
+    /// Whether the path stands in the table of a map that is open, and no other path of it serves.
     fn is_last_of_users(&self, id: Hctl) -> bool {
-        let Some(device) = self.paths.get(&id).and_then(|path| self.device_of(path)) else {
+        let Some(path) = self.paths.get(&id) else {
             return false;
         };
-        let in_use = self
-            .map_of(&device.wwid)
-            .is_some_and(|map| map.open_count > 0);
+        let device = self.device_of(path);
+        let Some((device, map)) = device.and_then(|d| Some((d, self.map_of(&d.wwid)?))) else {
+            return false;
+        };
+        let table = map.table.as_ref().ok();
+        let held =
+            table.is_some_and(|table| table.paths().any(|held| Some(held.dev) == path.dev()));
         let others = device.paths.iter().filter(|other| **other != id);
         let serves = |other: &Hctl| {
             self.paths
                 .get(other)
                 .is_some_and(|path| Self::is_nmp(path) && path.state().serves_io())
         };
-        in_use && !others.into_iter().any(serves)
+        map.open_count > 0 && held && !others.into_iter().any(serves)
     }
 }

@@ -464,20 +464,6 @@ impl World {
         })
     }
 
-    /// Decides who owns the path; needs its INQUIRY strings.
-    pub(super) fn claim(&mut self, id: Hctl) {
-        let Some(path) = self.paths.get(&id) else {
-            return;
-        };
-        let Some(subject) = self.subject(path) else {
-            return;
-        };
-        let claim = self.claim_rules.decide(&subject);
-        if let Some(path) = self.paths.get_mut(&id) {
-            path.claim = Some(claim);
-        }
-    }
-
     /// Whether a path is NMP's.
     pub(super) fn is_nmp(path: &Path) -> bool {
         path.claim

@@ -125,6 +125,9 @@ impl Simulation {
     pub fn tell(&mut self, event: Event) {
         let at = self.now.since(self.origin);
         let told = self.keep_journal.then(|| event.clone());
+        if let Event::RulesLoaded(rules) = &event {
+            self.rules = rules.as_ref().clone();
+        }
         let actions = self.world.step(at, event);
         if let Some(event) = told {
             self.journal.push(Entry {
