@@ -59,6 +59,13 @@ impl Sysfs {
         address_in(&fs::read_link(self.sys(&format!("dev/block/{dev}"))).ok()?)
     }
 
+    /// Whether there is a SCSI device at this address, one that is being removed included.
+    #[must_use]
+    pub fn has_device(&self, path: Hctl) -> bool {
+        let device = self.sys(&format!("bus/scsi/devices/{path}"));
+        fs::symlink_metadata(device).is_ok()
+    }
+
     /// As [`Sysfs::path_of`], by the kernel name of a disk or partition.
     #[must_use]
     pub fn path_named(&self, block: &str) -> Option<Hctl> {

@@ -51,6 +51,8 @@ pub(super) struct Watcher {
     /// Paths to read: those of uevents, and those that somebody asked for and must be answered.
     changed: BTreeSet<Hctl>,
     asked: BTreeSet<Hctl>,
+    /// Paths that could not be found although their devices are there: once more, and they are gone.
+    doubted: BTreeSet<Hctl>,
     /// When to read `changed`.
     changed_due: Option<Instant>,
     /// When to compare the mount table, and when it was done last.
@@ -74,6 +76,7 @@ impl Watcher {
             tables,
             known: BTreeSet::new(),
             holders: BTreeMap::new(),
+            doubted: BTreeSet::new(),
             changed: BTreeSet::new(),
             asked: BTreeSet::new(),
             changed_due: None,
@@ -256,11 +259,14 @@ impl Watcher {
     }
 
     fn removed(&mut self, path: Hctl) -> Result<(), Stopped> {
+        log::debug!(target: "psa", "the kernel tells that {path} was removed");
         self.survey.forget(path);
         self.holders.remove(&path);
         if self.known.remove(&path) {
             self.tell(Event::PathGone(path))?;
         }
+        // It may be there again, and what told of that may have been read before.
+        self.note(path);
         Ok(())
     }
 
@@ -345,6 +351,18 @@ impl Watcher {
         let removed = self.listen()?;
         for path in paths {
             if removed.contains(path) && facts.contains_key(path) {
+                self.note(*path);
+                continue;
+            }
+            // One reading that fails is no proof, and a path that is taken for gone costs a table: around iSCSI logins
+            // the link of a device that stays was seen to be unreadable for a moment (6.12). A device that is being
+            // removed has lost its link for good, and may take long to go.
+            let here = facts.contains_key(path);
+            let first = !self.doubted.remove(path);
+            if !here && first && self.known.contains(path) && self.survey.sysfs().has_device(*path)
+            {
+                log::info!(target: "psa", "PATH_DOUBTED subject=\"{path}\" reason=\"its device is there and its link is not\"");
+                self.doubted.insert(*path);
                 self.note(*path);
                 continue;
             }
