@@ -1,6 +1,8 @@
 //! `psactl` from the command line to the screen: the screens are files below `tests/golden/cli/`, rewritten by
 //! `UPDATE_GOLDEN=1 cargo test --test cli`.
 
+mod screen;
+
 use dm_psa::api::listener::Listener;
 use dm_psa::api::requests::Request;
 use dm_psa::api::server::Limits;
@@ -16,10 +18,11 @@ use dm_psa::cli::typography;
 use dm_psa::cli::verbs::{NAMESPACES, verbs};
 use dm_psa::cli::{Console, Exit, args, layout, run};
 use proptest::prelude::*;
+use screen::{Screen, golden, psactl, psactl_coloured};
 use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 const DEVICE: &str = "naa.60014058d216d30d1048d43d1db0c4df";
@@ -81,17 +84,7 @@ impl Handler for Host {
             Request::GetFixed(_) => json!({ "config": fixed_config() }),
             Request::GetRoundRobin(_) => json!({ "config": round_robin_config() }),
             // What was understood is what the test wants to see.
-            Request::SetPsp(set) => json!({ "effect": format!("{set:?}") }),
-            Request::SetPreferredPath(set) => json!({ "effect": format!("{set:?}") }),
-            Request::SetRoundRobin(set) => json!({ "effect": format!("{set:?}") }),
-            Request::SetPathRank(set) => json!({ "effect": format!("{set:?}") }),
-            Request::SetPathState(set) => json!({ "effect": format!("{set:?}") }),
-            Request::SetDeviceState(set) => json!({ "effect": format!("{set:?}") }),
-            Request::SetSatpWord(set) => json!({ "effect": format!("{set:?}") }),
-            Request::LoadRules(asked) => json!({ "effect": format!("{asked:?}") }),
-            Request::RunRules(asked) => json!({ "effect": format!("{asked:?}") }),
-            Request::Unclaim(asked) => json!({ "effect": format!("{asked:?}") }),
-            Request::Reclaim(asked) => json!({ "effect": format!("{asked:?}") }),
+            Request::Change(change) => json!({ "effect": format!("{change:?}") }),
         })
     }
 }
@@ -360,58 +353,16 @@ impl House {
     }
 
     fn run_colour(&self, line: &str, colour: bool) -> Screen {
-        let mut out = Vec::new();
-        let mut err = Vec::new();
-        let mut console = Console {
-            out: &mut out,
-            err: &mut err,
-            colour_out: colour,
-            colour_err: colour,
-        };
-        let exit = run(self.words(line), &mut console);
-        Screen {
-            exit,
-            out: String::from_utf8(out).unwrap(),
-            err: String::from_utf8(err).unwrap(),
-        }
+        psactl_coloured(self.words(line), colour)
     }
 
     fn words(&self, line: &str) -> Vec<OsString> {
-        let socket = [
-            "psactl".into(),
-            "--socket".into(),
-            self.socket.clone().into(),
-        ];
+        let socket = ["--socket".into(), self.socket.clone().into()];
         socket
             .into_iter()
             .chain(line.split_whitespace().map(OsString::from))
             .collect()
     }
-}
-
-#[derive(Debug)]
-struct Screen {
-    exit: Exit,
-    out: String,
-    err: String,
-}
-
-fn golden(name: &str, text: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/golden/cli")
-        .join(name);
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, text).unwrap();
-    }
-    let wanted = std::fs::read_to_string(&path)
-        .unwrap_or_else(|why| panic!("{}: {why}; UPDATE_GOLDEN=1 makes it", path.display()));
-    assert_eq!(
-        text,
-        wanted,
-        "{} differs; UPDATE_GOLDEN=1 takes it over",
-        path.display()
-    );
 }
 
 // ---- settings -----------------------------------------------------------------------------------------------
@@ -422,60 +373,60 @@ fn what_is_set_is_what_was_meant() {
     let understood = [
         (
             "nmp device set -d naa.x -P VMW_PSP_RR",
-            r#"SetPsp { device: "naa.x", psp: Some("VMW_PSP_RR") }"#,
+            r#"SetPsp(SetPsp { device: "naa.x", psp: Some("VMW_PSP_RR") })"#,
         ),
         (
             "nmp device set --device naa.x --default",
-            r#"SetPsp { device: "naa.x", psp: None }"#,
+            r#"SetPsp(SetPsp { device: "naa.x", psp: None })"#,
         ),
         (
             "nmp psp fixed deviceconfig set --device naa.x --path vmhba3:C0:T5:L3",
-            r#"SetPreferredPath { device: "naa.x", path: Some("vmhba3:C0:T5:L3") }"#,
+            r#"SetPreferredPath(SetPreferredPath { device: "naa.x", path: Some("vmhba3:C0:T5:L3") })"#,
         ),
         (
             "nmp psp roundrobin deviceconfig set --device naa.x --type=iops --iops=3",
-            r#"SetRoundRobin { device: "naa.x", limit_type: Some("iops"), iops: Some(3), bytes: None, use_ano: None, sampling_cycles: None, latency_eval_ms: None }"#,
+            r#"SetRoundRobin(SetRoundRobin { device: "naa.x", limit_type: Some("iops"), iops: Some(3), bytes: None, use_ano: None, sampling_cycles: None, latency_eval_ms: None })"#,
         ),
         (
             "nmp psp generic deviceconfig set -d naa.x -c policy=rr;iops=10;useANO=1",
-            r#"SetRoundRobin { device: "naa.x", limit_type: Some("default"), iops: Some(10), bytes: None, use_ano: Some(true), sampling_cycles: None, latency_eval_ms: None }"#,
+            r#"SetRoundRobin(SetRoundRobin { device: "naa.x", limit_type: Some("default"), iops: Some(10), bytes: None, use_ano: Some(true), sampling_cycles: None, latency_eval_ms: None })"#,
         ),
         (
             "nmp psp generic pathconfig set -p vmhba2:C0:T0:L1 -c rank=1",
-            r#"SetPathRank { path: "vmhba2:C0:T0:L1", rank: 1 }"#,
+            r#"SetPathRank(SetPathRank { path: "vmhba2:C0:T0:L1", rank: 1 })"#,
         ),
         (
             "storage core path set --state off -p vmhba2:C0:T1:L1",
-            r#"SetPathState { path: "vmhba2:C0:T1:L1", off: true }"#,
+            r#"SetPathState(SetPathState { path: "vmhba2:C0:T1:L1", off: true })"#,
         ),
         (
             "nmp device setpolicy --psp VMW_PSP_MRU -d naa.x",
-            r#"SetPsp { device: "naa.x", psp: Some("VMW_PSP_MRU") }"#,
+            r#"SetPsp(SetPsp { device: "naa.x", psp: Some("VMW_PSP_MRU") })"#,
         ),
         (
             "nmp satp generic deviceconfig set -c disable_alua_followover -d naa.x",
-            r#"SetSatpWord { device: "naa.x", word: "disable_alua_followover" }"#,
+            r#"SetSatpWord(SetSatpWord { device: "naa.x", word: "disable_alua_followover" })"#,
         ),
         (
             "storage core claimrule load",
-            r#"LoadRules { claim_rules: Some("MP") }"#,
+            r#"LoadRules(LoadRules { claim_rules: Some("MP") })"#,
         ),
-        ("corestorage claimrule run", "RunRules"),
+        ("corestorage claimrule run", "RunRules(RunRules)"),
         (
             "core claiming unclaim -t location -A vmhba2",
-            r#"Unclaim { matches: Some("adapter=vmhba2 channel=* target=* lun=*"), plugin: None, path: None, device: None }"#,
+            r#"Unclaim(Unclaim { matches: Some("adapter=vmhba2 channel=* target=* lun=*"), plugin: None, path: None, device: None })"#,
         ),
         (
             "core claiming unclaim -t plugin -P NMP",
-            r#"Unclaim { matches: None, plugin: Some("NMP"), path: None, device: None }"#,
+            r#"Unclaim(Unclaim { matches: None, plugin: Some("NMP"), path: None, device: None })"#,
         ),
         (
             "core claiming reclaim -d naa.x",
-            r#"Reclaim { device: "naa.x" }"#,
+            r#"Reclaim(Reclaim { device: "naa.x" })"#,
         ),
         (
             "storage core device set --state=on -d naa.x",
-            r#"SetDeviceState { device: "naa.x", off: false }"#,
+            r#"SetDeviceState(SetDeviceState { device: "naa.x", off: false })"#,
         ),
     ];
     for (line, effect) in understood {
@@ -526,13 +477,13 @@ fn screens_are_as_they_were() {
     for (name, line) in screens {
         let screen = house.run(line);
         assert_eq!((screen.exit, screen.err.as_str()), (Exit::Ok, ""), "{line}");
-        golden(&format!("{name}.txt"), &screen.out);
+        golden(&format!("cli/{name}.txt"), &screen.out);
         // The word `storage` may be left out.
         let short = line.strip_prefix("storage ").unwrap_or(line);
         assert_eq!(house.run(short).out, screen.out, "{short}");
         let json = house.run(&format!("--formatter=json {line}")).out;
         serde_json::from_str::<Value>(&json).unwrap();
-        golden(&format!("{name}.json"), &json);
+        golden(&format!("cli/{name}.json"), &json);
     }
 }
 
@@ -549,7 +500,7 @@ fn formats_are_as_they_were() {
         for format in ["table", "list", "csv", "xml", "keyvalue"] {
             let screen = house.run(&format!("{line} --formatter={format}"));
             assert_eq!((screen.exit, screen.err.as_str()), (Exit::Ok, ""), "{line}");
-            golden(&format!("{name}.{format}"), &screen.out);
+            golden(&format!("cli/{name}.{format}"), &screen.out);
         }
     }
 }
@@ -719,18 +670,9 @@ fn help_and_version_are_no_errors() {
 
 #[test]
 fn without_an_agent_it_says_so() {
-    let socket = OsString::from("--socket=/nonexistent/io.dmpsa");
-    let mut out = Vec::new();
-    let mut err = Vec::new();
-    let mut console = Console {
-        out: &mut out,
-        err: &mut err,
-        colour_out: false,
-        colour_err: false,
-    };
-    let exit = run(["psactl".into(), socket, "status".into()], &mut console);
-    assert_eq!(exit, Exit::Unreachable);
-    golden("not-running.err", &String::from_utf8(err).unwrap());
+    let screen = psactl(["--socket=/nonexistent/io.dmpsa", "status"]);
+    assert_eq!(screen.exit, Exit::Unreachable);
+    golden("cli/not-running.err", &screen.err);
 }
 
 #[test]
@@ -779,7 +721,7 @@ fn typography_is_refused_with_the_mend() {
     let screen = House::new().run("nmp device list –d naa.1");
     assert_eq!(screen.exit, Exit::Usage);
     golden(
-        "typography.err",
+        "cli/typography.err",
         &screen.err.replace("argument 6", "argument N"),
     );
 }
@@ -820,7 +762,8 @@ fn a_reader_that_goes_away_is_no_error_but_a_full_disk_is() {
                 colour_out: false,
                 colour_err: false,
             };
-            assert_eq!(run(house.words(line), &mut console), exit, "{line}");
+            let words = std::iter::once("psactl".into()).chain(house.words(line));
+            assert_eq!(run(words, &mut console), exit, "{line}");
             assert_eq!(err.is_empty(), exit == Exit::Ok, "{line}");
         }
     }
@@ -837,7 +780,7 @@ fn the_program_itself() {
         .unwrap();
     assert_eq!(done.status.code(), Some(0));
     golden(
-        "core-adapter-list.txt",
+        "cli/core-adapter-list.txt",
         &String::from_utf8(done.stdout).unwrap(),
     );
     let done = psactl()

@@ -1,62 +1,23 @@
 //! `psactl scsi decode`: hex as other tools print it in, the fields of SPC-5 out; and no bytes and no text that it
 //! cannot stand. The screens are files in `tests/golden/cli/`, rewritten by `UPDATE_GOLDEN=1 cargo test --test decode`.
 
+mod screen;
+
 use dm_psa::cli::format::{Format, render};
-use dm_psa::cli::{Console, Exit, decode, hex, run};
+use dm_psa::cli::{Exit, decode, hex};
 use dm_psa::scsi::inquiry::{StandardInquiry, Tpgs};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use std::ffi::OsString;
+use screen::{Screen, golden, golden_file, psactl};
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
-
-fn place(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/golden/cli")
-        .join(name)
-}
-
-fn golden(name: &str, text: &str) {
-    let path = place(name);
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(&path, text).unwrap();
-    }
-    let wanted = std::fs::read_to_string(&path)
-        .unwrap_or_else(|why| panic!("{}: {why}; UPDATE_GOLDEN=1 makes it", path.display()));
-    assert_eq!(text, wanted, "{name}: UPDATE_GOLDEN=1 takes it over");
-}
-
-#[derive(Debug)]
-struct Screen {
-    exit: Exit,
-    out: String,
-    err: String,
-}
-
-fn psactl(words: &[&str]) -> Screen {
-    let (mut out, mut err) = (Vec::new(), Vec::new());
-    let mut console = Console {
-        out: &mut out,
-        err: &mut err,
-        colour_out: false,
-        colour_err: false,
-    };
-    let words = ["psactl"].iter().chain(words).map(OsString::from);
-    let exit = run(words, &mut console);
-    Screen {
-        exit,
-        out: String::from_utf8(out).unwrap(),
-        err: String::from_utf8(err).unwrap(),
-    }
-}
 
 /// Decodes a file of `tests/golden/cli/`.
 fn decode_file(kind: &str, name: &str, more: &[&str]) -> Screen {
-    let file = place(name);
+    let file = golden_file(&format!("cli/{name}"));
     let hex = ["scsi", "decode", kind, "--hex", file.to_str().unwrap()];
-    psactl(&[&hex, more].concat())
+    psactl([&hex, more].concat())
 }
 
 // ---- screens ------------------------------------------------------------------------------------------------
@@ -76,12 +37,12 @@ fn screens() {
     ] {
         let screen = decode_file(kind, &format!("{name}.hex"), &[]);
         assert_eq!((screen.exit, screen.err.as_str()), (Exit::Ok, ""), "{name}");
-        golden(&format!("{name}.txt"), &screen.out);
+        golden(&format!("cli/{name}.txt"), &screen.out);
     }
     for format in ["json", "csv", "xml", "keyvalue", "table"] {
         let option = format!("--formatter={format}");
         let screen = decode_file("vpd", "decode-vpd-83.hex", &[&option]);
-        golden(&format!("decode-vpd-83.{format}"), &screen.out);
+        golden(&format!("cli/decode-vpd-83.{format}"), &screen.out);
     }
     for (kind, name) in [
         ("inquiry", "decode-inquiry"),
@@ -89,7 +50,7 @@ fn screens() {
         ("sense", "decode-sense-fixed"),
     ] {
         let screen = decode_file(kind, &format!("{name}.hex"), &["--formatter=json"]);
-        golden(&format!("{name}.json"), &screen.out);
+        golden(&format!("cli/{name}.json"), &screen.out);
     }
 }
 
@@ -104,7 +65,7 @@ fn what_is_cut_is_decoded_up_to_the_cut() {
         let screen = decode_file(kind, &format!("{name}.hex"), &[]);
         assert_eq!(screen.exit, Exit::Partly, "{name}: {}", screen.err);
         assert!(screen.err.contains("not all of it is decoded: "), "{name}");
-        golden(&format!("{name}.txt"), &screen.out);
+        golden(&format!("cli/{name}.txt"), &screen.out);
     }
 }
 
@@ -137,12 +98,12 @@ fn standard_input_is_read_unless_a_file_is_named() {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let text = std::fs::read(place("decode-sense-fixed.hex")).unwrap();
+        let text = std::fs::read(golden_file("cli/decode-sense-fixed.hex")).unwrap();
         child.stdin.take().unwrap().write_all(&text).unwrap();
         let done = child.wait_with_output().unwrap();
         assert_eq!(done.status.code(), Some(0));
         golden(
-            "decode-sense-fixed.txt",
+            "cli/decode-sense-fixed.txt",
             &String::from_utf8(done.stdout).unwrap(),
         );
     }
@@ -184,7 +145,7 @@ fn errors_name_the_file_the_line_and_the_mend() {
     ];
     for (text, wanted) in cases {
         std::fs::write(&file, text).unwrap();
-        let screen = psactl(&["scsi", "decode", "sense", "--hex", file.to_str().unwrap()]);
+        let screen = psactl(["scsi", "decode", "sense", "--hex", file.to_str().unwrap()]);
         let shown = String::from_utf8_lossy(text);
         assert_eq!(
             (screen.exit, screen.out.as_str()),
@@ -194,9 +155,9 @@ fn errors_name_the_file_the_line_and_the_mend() {
         assert!(screen.err.contains(wanted), "{shown}: {}", screen.err);
     }
     std::fs::write(&file, "00 ".repeat(hex::LIMIT / 3 + 1)).unwrap();
-    let long = psactl(&["scsi", "decode", "sense", "--hex", file.to_str().unwrap()]);
+    let long = psactl(["scsi", "decode", "sense", "--hex", file.to_str().unwrap()]);
     assert!(long.err.contains("more than 1 MiB"), "{}", long.err);
-    let absent = psactl(&["scsi", "decode", "sense", "--hex", "/nonexistent"]);
+    let absent = psactl(["scsi", "decode", "sense", "--hex", "/nonexistent"]);
     assert_eq!(absent.exit, Exit::Failed);
     assert!(
         absent.err.contains("/nonexistent: cannot be read: "),

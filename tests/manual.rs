@@ -1,29 +1,17 @@
 //! What is written about the programs is true of them: each command is in a manual page and in the completions, each
 //! setting in dm-psa.toml(5) with its default.
 
+mod screen;
+
 use dm_psa::cli::printable::is_unsafe;
 use dm_psa::cli::verbs::verbs;
-use dm_psa::cli::{Console, Exit, man, run};
+use dm_psa::cli::{Exit, man};
 use dm_psa::psa::settings::{DeviceSettings, LimitType, RoundRobin, Settings};
 use dm_psa::psa::units::Millis;
+use screen::psactl;
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::io::Write;
 use std::process::{Command, Stdio};
-
-fn psactl(words: &[&str]) -> (Exit, String, String) {
-    let (mut out, mut err) = (Vec::new(), Vec::new());
-    let mut console = Console {
-        out: &mut out,
-        err: &mut err,
-        colour_out: false,
-        colour_err: false,
-    };
-    let words = ["psactl"].iter().chain(words).map(OsString::from);
-    let exit = run(words, &mut console);
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (exit, text(out), text(err))
-}
 
 #[test]
 fn each_command_is_in_one_page() {
@@ -50,27 +38,29 @@ fn each_command_is_in_one_page() {
 fn pages_are_written_where_asked() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_str().unwrap();
-    assert_eq!(
-        psactl(&["man", path]),
-        (Exit::Ok, String::new(), String::new())
-    );
+    let screen = psactl(["man", path]);
+    assert_eq!(screen.exit, Exit::Ok);
+    assert_eq!(screen.out + &screen.err, "");
     for page in man::pages() {
         let text = std::fs::read_to_string(folder.path().join(&page.file)).unwrap();
         assert_eq!(text, page.text);
     }
-    let (exit, _, err) = psactl(&["man", "/nonexistent"]);
-    assert_eq!(exit, Exit::Failed);
-    assert!(
-        err.contains("/nonexistent/psactl.1 cannot be written"),
-        "{err}"
-    );
+    let screen = psactl(["man", "/nonexistent"]);
+    assert_eq!(screen.exit, Exit::Failed);
+    let why = "/nonexistent/psactl.1 cannot be written";
+    assert!(screen.err.contains(why), "{}", screen.err);
 }
 
 #[test]
 fn completions_know_the_commands() {
     for shell in ["bash", "zsh", "fish"] {
-        let (exit, script, err) = psactl(&["completion", shell]);
-        assert_eq!((exit, err.as_str()), (Exit::Ok, ""), "{shell}");
+        let screen = psactl(["completion", shell]);
+        assert_eq!(
+            (screen.exit, screen.err.as_str()),
+            (Exit::Ok, ""),
+            "{shell}"
+        );
+        let script = screen.out;
         // clap_complete nests fish no deeper.
         let depth = if shell == "fish" { 3 } else { usize::MAX };
         let shown = verbs().filter(|verb| !verb.legacy);
@@ -80,12 +70,12 @@ fn completions_know_the_commands() {
         // What is unsafe for a terminal is printed as an escape, which no shell would understand.
         assert!(!script.contains("\\x"), "{shell}");
     }
-    assert_eq!(psactl(&["completion", "tcsh"]).0, Exit::Usage);
+    assert_eq!(psactl(["completion", "tcsh"]).exit, Exit::Usage);
 }
 
 #[test]
 fn bash_takes_its_completion() {
-    let (_, script, _) = psactl(&["completion", "bash"]);
+    let script = psactl(["completion", "bash"]).out;
     let ask = "\nCOMP_WORDS=(psactl scsi decode ''); COMP_CWORD=3; _psactl psactl '' decode; echo \"${COMPREPLY[*]}\"\n";
     let mut bash = Command::new("bash")
         .stdin(Stdio::piped())

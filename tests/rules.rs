@@ -2,8 +2,9 @@
 //! `UPDATE_GOLDEN=1 cargo test --test rules`); the order of rules is total; the first match wins; many rules are fast.
 
 mod san;
+mod screen;
 
-use dm_psa::cli::{Console, Exit, run};
+use dm_psa::cli::Exit;
 use dm_psa::config::{Places, rules, store};
 use dm_psa::psa::adapter::{AdapterFacts, RuntimeName, TargetFacts, Transport};
 use dm_psa::psa::claim::{Claim, Match, Rule, Ruleset, Subject};
@@ -18,8 +19,8 @@ use dm_psa::psa::world::Rules;
 use dm_psa::scsi::inquiry::{StandardInquiry, Tpgs};
 use dm_psa::sim::run::Simulation;
 use proptest::prelude::*;
+use screen::{golden, psactl_below};
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::path::Path;
 use std::time::Instant;
 
@@ -189,19 +190,6 @@ const ARRAYS: &[(&str, &str)] = &[
     ("ACME", "nobody knows it"),
 ];
 
-fn golden(name: &str, text: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/golden")
-        .join(name);
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, text).unwrap();
-    }
-    let wanted = std::fs::read_to_string(&path)
-        .unwrap_or_else(|why| panic!("{}: {why}; UPDATE_GOLDEN=1 makes it", path.display()));
-    assert_eq!(text, wanted, "{} differs", path.display());
-}
-
 #[test]
 fn every_array_family_has_its_plugins() {
     let rules = rules::built_in().in_force();
@@ -217,19 +205,11 @@ fn every_array_family_has_its_plugins() {
     golden("rules/arrays.txt", &text);
 }
 
+/// Runs a command on the files below a directory; it must succeed.
 fn psactl(root: &Path, line: &str) -> String {
-    let (mut out, mut err) = (Vec::new(), Vec::new());
-    let mut console = Console {
-        out: &mut out,
-        err: &mut err,
-        colour_out: false,
-        colour_err: false,
-    };
-    let program: [OsString; 3] = ["psactl".into(), "--root".into(), root.into()];
-    let words = line.split_whitespace().map(OsString::from);
-    let exit = run(program.into_iter().chain(words), &mut console);
-    assert_eq!(exit, Exit::Ok, "{line}: {}", String::from_utf8_lossy(&err));
-    String::from_utf8(out).unwrap()
+    let screen = psactl_below(root, line.split_whitespace());
+    assert_eq!(screen.exit, Exit::Ok, "{line}: {}", screen.err);
+    screen.out
 }
 
 #[test]

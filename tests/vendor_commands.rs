@@ -1,12 +1,14 @@
 //! What array vendors and users published for `esxcli` means the same for `psactl`: every line of
 //! `tests/data/vendor_commands.tsv` is run, on the files below a directory.
 
+mod screen;
+
+use dm_psa::cli::Exit;
 use dm_psa::cli::verbs::verbs;
-use dm_psa::cli::{Console, Exit, run};
 use dm_psa::config::{Places, rules, store};
 use proptest::prelude::*;
+use screen::{Screen, psactl_below};
 use serde_json::Value;
-use std::ffi::OsString;
 use std::path::Path;
 
 /// The beginnings of published commands that psactl does not have yet.
@@ -52,33 +54,8 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
-#[derive(Debug)]
-struct Screen {
-    exit: Exit,
-    out: String,
-    err: String,
-}
-
-fn psactl<T: AsRef<str>>(root: &Path, line: &[T]) -> Screen {
-    let (mut out, mut err) = (Vec::new(), Vec::new());
-    let mut console = Console {
-        out: &mut out,
-        err: &mut err,
-        colour_out: false,
-        colour_err: false,
-    };
-    let program: [OsString; 3] = ["psactl".into(), "--root".into(), root.into()];
-    let line = line.iter().map(|word| OsString::from(word.as_ref()));
-    let exit = run(program.into_iter().chain(line), &mut console);
-    Screen {
-        exit,
-        out: String::from_utf8(out).unwrap(),
-        err: String::from_utf8(err).unwrap(),
-    }
-}
-
 fn line(root: &Path, text: &str) -> Screen {
-    psactl(root, &words(text))
+    psactl_below(root, words(text))
 }
 
 fn json(root: &Path, text: &str) -> Vec<Value> {
@@ -202,7 +179,7 @@ fn every_published_command_does_what_it_says() {
             assert_eq!(line(root, &add).exit, Exit::Ok);
         }
         let before = json(root, "nmp satp rule list");
-        let screen = psactl(root, &words);
+        let screen = psactl_below(root, &words);
         if verdict == "refuse" {
             assert_eq!(screen.exit, Exit::Usage, "{command}: {screen:?}");
             assert!(!screen.err.is_empty() && !screen.err.contains("asks the agent"));
@@ -223,7 +200,7 @@ fn every_published_command_does_what_it_says() {
             });
             assert!(found.is_some(), "{command}: {fields:?}");
             // Again: an identical rule is an error.
-            let again = psactl(root, &words);
+            let again = psactl_below(root, &words);
             assert_eq!(again.exit, Exit::Failed, "{command}: {again:?}");
         } else if command.contains("satp rule remove") {
             let rules = json(root, "storage nmp satp rule list");
@@ -641,9 +618,9 @@ proptest! {
             }
         }
         let root = tempfile::tempdir().unwrap();
-        let screen = psactl(root.path(), &line);
+        let screen = psactl_below(root.path(), &line);
         prop_assert!(screen.exit != Exit::Unreachable, "{:?}: {:?}", line, screen);
-        let again = psactl(root.path(), &["lint"]);
+        let again = psactl_below(root.path(), ["lint"]);
         prop_assert_eq!(again.exit, Exit::Ok, "{:?}: {:?}", line, again);
     }
 }

@@ -19,7 +19,7 @@ use crate::psa::world::World;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// Answers a request; `uptime` is that of the agent.
+/// Answers a request that changes nothing; `uptime` is that of the agent.
 ///
 /// # Errors
 /// The device or path that was asked for does not exist.
@@ -68,18 +68,11 @@ pub fn answer(world: &World, uptime: Millis, request: &Request) -> Result<Value,
         Request::GetRoundRobin(of) => serde_json::to_value(RoundRobinReply {
             config: round_robin(world, device_named(world, &of.device)?),
         }),
-        // The owner makes a change of them before it asks here.
-        Request::SetPsp(_)
-        | Request::SetPreferredPath(_)
-        | Request::SetRoundRobin(_)
-        | Request::SetPathRank(_)
-        | Request::SetPathState(_)
-        | Request::SetDeviceState(_)
-        | Request::SetSatpWord(_)
-        | Request::LoadRules(_)
-        | Request::RunRules(_)
-        | Request::Unclaim(_)
-        | Request::Reclaim(_) => serde_json::to_value(()),
+        Request::Change(_) => {
+            return Err(ApiError::Failed {
+                reason: "a change is no question".to_owned(),
+            });
+        }
     };
     reply.map_err(|error| ApiError::Failed {
         reason: error.to_string(),

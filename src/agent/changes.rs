@@ -1,7 +1,7 @@
 //! The calls of the API that change something: each becomes a [`Change`] of the world.
 
 use crate::api::error::ApiError;
-use crate::api::requests::{Changed, Request, SetRoundRobin, Unclaim};
+use crate::api::requests::{ChangeRequest, Changed, SetRoundRobin, Unclaim};
 use crate::psa::change::{Change, Refusal, SATP_WORDS};
 use crate::psa::claiming::Scope;
 use crate::psa::plugin::Plugin;
@@ -13,47 +13,52 @@ use serde_json::Value;
 
 use super::answers::{device_named, path_named};
 
-/// What a request is to change, with its answer; `None` if it only reads.
+/// What a request is to change, with its answer.
 ///
 /// # Errors
 /// It is refused: then nothing is to be done.
-pub fn change(world: &World, request: &Request) -> Option<Result<(Change, Value), ApiError>> {
+pub fn change(world: &World, request: &ChangeRequest) -> Result<(Change, Value), ApiError> {
     let change = match request {
-        Request::SetPsp(set) => psp(world, &set.device, set.psp.as_deref()),
-        Request::SetPreferredPath(set) => preferred(world, &set.device, set.path.as_deref()),
-        Request::SetRoundRobin(set) => round_robin(world, set),
-        Request::SetPathRank(set) => path_named(world, &set.path).map(|path| Change::Rank {
+        ChangeRequest::SetPsp(set) => psp(world, &set.device, set.psp.as_deref()),
+        ChangeRequest::SetPreferredPath(set) => preferred(world, &set.device, set.path.as_deref()),
+        ChangeRequest::SetRoundRobin(set) => round_robin(world, set),
+        ChangeRequest::SetPathRank(set) => path_named(world, &set.path).map(|path| Change::Rank {
             path: path.name,
             rank: set.rank,
         }),
-        Request::SetPathState(set) => path_named(world, &set.path).map(|path| Change::PathState {
-            path: path.name,
-            off: set.off,
-        }),
-        Request::SetDeviceState(set) => {
+        ChangeRequest::SetPathState(set) => {
+            path_named(world, &set.path).map(|path| Change::PathState {
+                path: path.name,
+                off: set.off,
+            })
+        }
+        ChangeRequest::SetDeviceState(set) => {
             device_named(world, &set.device).map(|device| Change::DeviceState {
                 device: device.id.clone(),
                 off: set.off,
             })
         }
-        Request::SetSatpWord(set) => satp_word(world, &set.device, &set.word),
-        Request::Unclaim(asked) => scope(world, asked).map(Change::Unclaim),
-        Request::RunRules(_) => Ok(Change::RunRules),
-        Request::Reclaim(asked) => {
+        ChangeRequest::SetSatpWord(set) => satp_word(world, &set.device, &set.word),
+        ChangeRequest::Unclaim(asked) => scope(world, asked).map(Change::Unclaim),
+        ChangeRequest::RunRules(_) => Ok(Change::RunRules),
+        // The files are read before the owner is asked, which then has the rules themselves.
+        ChangeRequest::LoadRules(_) => Err(ApiError::Failed {
+            reason: "the files of rules were not read".to_owned(),
+        }),
+        ChangeRequest::Reclaim(asked) => {
             device_named(world, &asked.device).map(|device| Change::Reclaim {
                 device: device.id.clone(),
             })
         }
-        _ => return None,
     };
-    Some(change.and_then(|change| {
+    change.and_then(|change| {
         let effect = world.check(&change).map_err(refused)?;
         let answer =
             serde_json::to_value(Changed { effect }).map_err(|error| ApiError::Failed {
                 reason: error.to_string(),
             })?;
         Ok((change, answer))
-    }))
+    })
 }
 
 fn psp(world: &World, device: &str, psp: Option<&str>) -> Result<Change, ApiError> {

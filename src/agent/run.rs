@@ -5,7 +5,7 @@ use super::changes::change;
 use super::dispatch::Hands;
 use crate::api::error::ApiError;
 use crate::api::listener::{ListenError, Listener};
-use crate::api::requests::{LoadRules, Request};
+use crate::api::requests::{ChangeRequest, LoadRules, Request};
 use crate::api::server::{Handler, Limits, Peer, Server};
 use crate::config::{self, ConfigError, Places};
 use crate::kernel::signal::Stop;
@@ -173,7 +173,7 @@ impl Handler for Caller {
         peer: Peer,
     ) -> Result<serde_json::Value, ApiError> {
         let request = Request::parse(method, parameters)?;
-        if request.changes() && peer.uid != 0 {
+        if matches!(request, Request::Change(_)) && peer.uid != 0 {
             let method = method.to_owned();
             return Err(ApiError::PermissionDenied { method });
         }
@@ -182,7 +182,9 @@ impl Handler for Caller {
             reason: "it is busy or stopping".to_owned(),
         };
         let input = match &request {
-            Request::LoadRules(asked) => Input::Rules(Box::new(self.read_rules(asked)?), reply),
+            Request::Change(ChangeRequest::LoadRules(asked)) => {
+                Input::Rules(Box::new(self.read_rules(asked)?), reply)
+            }
             _ => Input::Call(request, reply),
         };
         self.inbox.try_send(input).map_err(|_| busy())?;
@@ -248,13 +250,13 @@ impl Owner {
     }
 
     fn answer(&mut self, request: &Request) -> Result<serde_json::Value, ApiError> {
-        match change(&self.world, request) {
-            None => answer(&self.world, self.now(), request),
-            Some(change) => {
-                let (change, answer) = change?;
+        match request {
+            Request::Change(request) => {
+                let (change, answer) = change(&self.world, request)?;
                 self.step(Event::Change(Box::new(change)));
                 Ok(answer)
             }
+            question => answer(&self.world, self.now(), question),
         }
     }
 

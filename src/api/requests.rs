@@ -19,16 +19,28 @@ pub trait Method: Serialize + DeserializeOwned {
 
 /// One line for each method; makes [`Request`] and the [`Method`] implementations of it.
 macro_rules! methods {
-    ($($(#[$doc:meta])* $name:ident -> $reply:ident;)*) => {
+    (
+        read { $($(#[$doc:meta])* $name:ident -> $reply:ident;)* }
+        change { $($(#[$change_doc:meta])* $change:ident;)* }
+    ) => {
         /// A call that was understood: what the agent's owner thread is asked.
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub enum Request {
             $($(#[$doc])* $name($name),)*
+            /// It is to change something.
+            Change(ChangeRequest),
+        }
+
+        /// A call that is to change something: it is for root.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub enum ChangeRequest {
+            $($(#[$change_doc])* $change($change),)*
         }
 
         impl Request {
             /// Full names of all methods.
-            pub const NAMES: &'static [&'static str] = &[$(<$name as Method>::NAME),*];
+            pub const NAMES: &'static [&'static str] =
+                &[$(<$name as Method>::NAME,)* $(<$change as Method>::NAME),*];
 
             /// Understands a call.
             ///
@@ -37,6 +49,9 @@ macro_rules! methods {
             pub fn parse(method: &str, parameters: &Value) -> Result<Request, ApiError> {
                 match method {
                     $(<$name as Method>::NAME => parse_parameters(parameters).map(Request::$name),)*
+                    $(<$change as Method>::NAME => parse_parameters(parameters)
+                        .map(ChangeRequest::$change)
+                        .map(Request::Change),)*
                     _ => Err(ApiError::MethodNotFound { method: method.to_owned() }),
                 }
             }
@@ -46,78 +61,58 @@ macro_rules! methods {
             const NAME: &'static str = concat!("io.dmpsa.", stringify!($name));
             type Reply = $reply;
         })*
+
+        $(impl Method for $change {
+            const NAME: &'static str = concat!("io.dmpsa.", stringify!($change));
+            type Reply = Changed;
+        })*
     };
 }
 
 methods! {
-    /// Devices of NMP.
-    ListNmpDevices -> NmpDevices;
-    /// Paths of NMP.
-    ListNmpPaths -> NmpPaths;
-    /// All paths.
-    ListCorePaths -> CorePaths;
-    /// All devices.
-    ListCoreDevices -> CoreDevices;
-    /// All host bus adapters.
-    ListAdapters -> Adapters;
-    /// Why a device or path is as it is.
-    Explain -> Explained;
-    /// The agent and what it looks after.
-    GetStatus -> StatusReply;
-    /// What is set for VMW_PSP_FIXED.
-    GetFixed -> FixedReply;
-    /// What is set for VMW_PSP_RR.
-    GetRoundRobin -> RoundRobinReply;
-    /// Sets the PSP of a device.
-    SetPsp -> Changed;
-    /// Sets the preferred path of a device.
-    SetPreferredPath -> Changed;
-    /// Sets what VMW_PSP_RR does on a device.
-    SetRoundRobin -> Changed;
-    /// Sets the rank of a path.
-    SetPathRank -> Changed;
-    /// Turns a path off and on.
-    SetPathState -> Changed;
-    /// Turns a device off and on.
-    SetDeviceState -> Changed;
-    /// Sets a word of the SATP's configuration of a device.
-    SetSatpWord -> Changed;
-    /// Puts the rules of the files into force.
-    LoadRules -> Changed;
-    /// Claims unclaimed paths.
-    RunRules -> Changed;
-    /// Unclaims paths.
-    Unclaim -> Changed;
-    /// Claims the paths of a device anew.
-    Reclaim -> Changed;
-}
-
-impl Request {
-    /// Whether it changes something: then it is for root.
-    #[must_use]
-    pub fn changes(&self) -> bool {
-        match self {
-            Request::ListNmpDevices(_)
-            | Request::ListNmpPaths(_)
-            | Request::ListCorePaths(_)
-            | Request::ListCoreDevices(_)
-            | Request::ListAdapters(_)
-            | Request::Explain(_)
-            | Request::GetStatus(_)
-            | Request::GetFixed(_)
-            | Request::GetRoundRobin(_) => false,
-            Request::SetPsp(_)
-            | Request::SetPreferredPath(_)
-            | Request::SetRoundRobin(_)
-            | Request::SetPathRank(_)
-            | Request::SetPathState(_)
-            | Request::SetDeviceState(_)
-            | Request::SetSatpWord(_)
-            | Request::LoadRules(_)
-            | Request::RunRules(_)
-            | Request::Unclaim(_)
-            | Request::Reclaim(_) => true,
-        }
+    read {
+        /// Devices of NMP.
+        ListNmpDevices -> NmpDevices;
+        /// Paths of NMP.
+        ListNmpPaths -> NmpPaths;
+        /// All paths.
+        ListCorePaths -> CorePaths;
+        /// All devices.
+        ListCoreDevices -> CoreDevices;
+        /// All host bus adapters.
+        ListAdapters -> Adapters;
+        /// Why a device or path is as it is.
+        Explain -> Explained;
+        /// The agent and what it looks after.
+        GetStatus -> StatusReply;
+        /// What is set for VMW_PSP_FIXED.
+        GetFixed -> FixedReply;
+        /// What is set for VMW_PSP_RR.
+        GetRoundRobin -> RoundRobinReply;
+    }
+    change {
+        /// Sets the PSP of a device.
+        SetPsp;
+        /// Sets the preferred path of a device.
+        SetPreferredPath;
+        /// Sets what VMW_PSP_RR does on a device.
+        SetRoundRobin;
+        /// Sets the rank of a path.
+        SetPathRank;
+        /// Turns a path off and on.
+        SetPathState;
+        /// Turns a device off and on.
+        SetDeviceState;
+        /// Sets a word of the SATP's configuration of a device.
+        SetSatpWord;
+        /// Puts the rules of the files into force.
+        LoadRules;
+        /// Claims unclaimed paths.
+        RunRules;
+        /// Unclaims paths.
+        Unclaim;
+        /// Claims the paths of a device anew.
+        Reclaim;
     }
 }
 

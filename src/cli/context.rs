@@ -1,8 +1,9 @@
 //! What a verb works with.
 
 use super::exit::Failure;
+use super::record::Listing;
 use crate::api::client::{self, Client, TIMEOUT};
-use crate::api::requests::Method;
+use crate::api::requests::{Changed, Method};
 use crate::config::Places;
 use std::path::{Path, PathBuf};
 
@@ -45,6 +46,14 @@ impl Context {
             none => none.insert(Client::connect(&self.socket, TIMEOUT)?),
         };
         Ok(client.call(request)?)
+    }
+
+    /// Has the agent change something, and says what is so then.
+    ///
+    /// # Errors
+    /// As [`Context::ask`].
+    pub fn change<M: Method<Reply = Changed>>(&mut self, request: &M) -> Result<Listing, Failure> {
+        Ok(Listing::lines([self.ask(request)?.effect]))
     }
 
     /// Tells the agent, if there is one and it answers.

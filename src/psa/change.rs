@@ -10,9 +10,8 @@ use super::claiming::Scope;
 use super::device::{Device, Disposition};
 use super::path::PathState;
 use super::psp::PspKind;
-use super::satp::options::{PspOptions, psp_options};
-use super::settings::{DeviceSettings, LimitType, RoundRobin};
-use super::units::Millis;
+use super::satp::options::psp_options;
+use super::settings::{DeviceSettings, RoundRobin};
 use super::world::World;
 use serde::{Deserialize, Serialize};
 
@@ -320,7 +319,7 @@ impl World {
         let rule = device.selection.as_ref().and_then(|s| s.rule.as_ref());
         let of_rule = rule.and_then(|rule| psp_options(&rule.psp_options).ok());
         let of_rule = DeviceSettings {
-            round_robin: of_rule.map(RoundRobin::from).unwrap_or_default(),
+            round_robin: of_rule.unwrap_or_default().round_robin,
             ..DeviceSettings::default()
         };
         let mut settings = of_rule;
@@ -360,22 +359,6 @@ impl World {
                 psp.name(),
                 now.name()
             )
-        }
-    }
-}
-
-impl From<PspOptions> for RoundRobin {
-    fn from(options: PspOptions) -> RoundRobin {
-        RoundRobin {
-            limit_type: options.policy.and_then(|policy| match policy.as_str() {
-                "rr" => Some(LimitType::Default),
-                other => LimitType::by_name(other),
-            }),
-            iops: options.iops,
-            bytes: options.bytes,
-            use_ano: options.use_ano,
-            sampling_cycles: options.sampling_cycles.and_then(|n| n.try_into().ok()),
-            latency_eval_ms: options.latency_eval_time_ms.map(Millis),
         }
     }
 }

@@ -196,25 +196,4 @@ impl RoundRobin {
     pub fn latency_eval_ms(&self) -> Millis {
         self.latency_eval_ms.unwrap_or(Millis::from_secs(180))
     }
-
-    /// The selector of the kernel that comes nearest. For latency that is historical-service-time, which
-    /// distributions do not build: service-time takes the path with the least data under way.
-    #[must_use]
-    pub fn selector(&self) -> &'static str {
-        match self.limit_type() {
-            LimitType::Latency => "service-time",
-            _ => "round-robin",
-        }
-    }
-
-    /// What takes effect, for a person.
-    #[must_use]
-    pub fn in_effect(&self) -> &'static str {
-        match self.limit_type() {
-            LimitType::Latency => {
-                "the path with the least data under way, for each I/O: the kernel's service-time selector"
-            }
-            _ => "one I/O per path in turn: the kernel's round-robin selector takes no other limit",
-        }
-    }
 }

@@ -19,7 +19,7 @@ const LOAD: Verb = Verb {
         let request = LoadRules {
             claim_rules: Some(class),
         };
-        Ok(Listing::lines([context.ask(&request)?.effect]))
+        context.change(&request)
     },
     legacy: false,
 };
@@ -37,7 +37,7 @@ const RUN: Verb = Verb {
             ]);
         }
         match text(given, "claimrule-class").as_deref() {
-            None | Some("MP") => Ok(Listing::lines([context.ask(&RunRules {})?.effect])),
+            None | Some("MP") => context.change(&RunRules {}),
             Some(other) => Ok(Listing::lines([without_effect(other)])),
         }
     },
@@ -52,7 +52,7 @@ const RECLAIM: Verb = Verb {
         let request = Reclaim {
             device: text(given, "device").unwrap_or_default(),
         };
-        Ok(Listing::lines([context.ask(&request)?.effect]))
+        context.change(&request)
     },
     legacy: false,
 };
@@ -119,7 +119,7 @@ fn unclaim(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure
             request.matches = Some(spec.matches().map_err(Failure::Usage)?.to_string());
         }
     }
-    Ok(Listing::lines([context.ask(&request)?.effect]))
+    context.change(&request)
 }
 
 fn without_effect(class: &str) -> String {

@@ -10,7 +10,6 @@ use crate::cli::exit::Failure;
 use crate::cli::layout::listing;
 use crate::cli::record::Listing;
 use crate::psa::satp::options::psp_options;
-use crate::psa::settings::RoundRobin;
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 
@@ -27,7 +26,7 @@ const DEVICE_SET: Verb = Verb {
             device: required(given, "device"),
             psp,
         };
-        Ok(Listing::lines([context.ask(&request)?.effect]))
+        context.change(&request)
     },
     legacy: false,
 };
@@ -41,9 +40,7 @@ const GENERIC_SET: Verb = Verb {
         let preferred = config.strip_prefix("preferred=").map(str::to_owned);
         if let Some(path) = preferred {
             let path = Some(path);
-            return Ok(Listing::lines([context
-                .ask(&SetPreferredPath { device, path })?
-                .effect]));
+            return context.change(&SetPreferredPath { device, path });
         }
         let options = psp_options(&config).map_err(|why| refused(&config, &why))?;
         if let Some(word) = options.unknown.first() {
@@ -54,7 +51,7 @@ const GENERIC_SET: Verb = Verb {
                 ),
             ));
         }
-        let set = RoundRobin::from(options);
+        let set = options.round_robin;
         let request = SetRoundRobin {
             device,
             limit_type: set.limit_type.map(|limit| limit.name().to_lowercase()),
@@ -64,7 +61,7 @@ const GENERIC_SET: Verb = Verb {
             sampling_cycles: set.sampling_cycles,
             latency_eval_ms: set.latency_eval_ms.map(|time| time.0),
         };
-        Ok(Listing::lines([context.ask(&request)?.effect]))
+        context.change(&request)
     },
     legacy: false,
 };
@@ -98,7 +95,7 @@ pub(super) const VERBS: &[Verb] = &[
                 device: required(given, "device"),
                 path,
             };
-            Ok(Listing::lines([context.ask(&request)?.effect]))
+            context.change(&request)
         },
         legacy: false,
     },
@@ -135,7 +132,7 @@ pub(super) const VERBS: &[Verb] = &[
                 sampling_cycles: given.get_one("num-sampling-cycles").copied(),
                 latency_eval_ms: given.get_one("latency-eval-time").copied(),
             };
-            Ok(Listing::lines([context.ask(&request)?.effect]))
+            context.change(&request)
         },
         legacy: false,
     },
@@ -180,7 +177,7 @@ pub(super) const VERBS: &[Verb] = &[
                 path: required(given, "path"),
                 rank,
             };
-            Ok(Listing::lines([context.ask(&request)?.effect]))
+            context.change(&request)
         },
         legacy: false,
     },
@@ -206,7 +203,7 @@ pub(super) const VERBS: &[Verb] = &[
                 device: required(given, "device"),
                 word: required(given, "config"),
             };
-            Ok(Listing::lines([context.ask(&request)?.effect]))
+            context.change(&request)
         },
         legacy: false,
     },
@@ -232,7 +229,7 @@ pub(super) const VERBS: &[Verb] = &[
                 path: required(given, "path"),
                 off: required(given, "state") == "off",
             };
-            Ok(Listing::lines([context.ask(&request)?.effect]))
+            context.change(&request)
         },
         legacy: false,
     },
@@ -245,7 +242,7 @@ pub(super) const VERBS: &[Verb] = &[
                 device: required(given, "device"),
                 off: required(given, "state") == "off",
             };
-            Ok(Listing::lines([context.ask(&request)?.effect]))
+            context.change(&request)
         },
         legacy: false,
     },

@@ -5,7 +5,7 @@
 use super::{Arrangement, Candidate, Options, Psp, group_by};
 use crate::psa::adapter::RuntimeName;
 use crate::psa::satp::Class;
-use crate::psa::settings::LimitType;
+use crate::psa::settings::{self, LimitType};
 
 /// VMW_PSP_RR.
 pub struct RoundRobin;
@@ -60,5 +60,28 @@ impl Psp for RoundRobin {
     }
     fn path_config(&self, _candidate: &Candidate, _options: &Options, _is_current: bool) -> String {
         "PSP VMW_PSP_RR does not support path configuration.".to_owned()
+    }
+}
+
+impl settings::RoundRobin {
+    /// The selector of the kernel that comes nearest. For latency that is historical-service-time, which
+    /// distributions do not build: service-time takes the path with the least data under way.
+    #[must_use]
+    pub fn selector(&self) -> &'static str {
+        match self.limit_type() {
+            LimitType::Latency => "service-time",
+            _ => "round-robin",
+        }
+    }
+
+    /// What takes effect, for a person.
+    #[must_use]
+    pub fn in_effect(&self) -> &'static str {
+        match self.limit_type() {
+            LimitType::Latency => {
+                "the path with the least data under way, for each I/O: the kernel's service-time selector"
+            }
+            _ => "one I/O per path in turn: the kernel's round-robin selector takes no other limit",
+        }
     }
 }

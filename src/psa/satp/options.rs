@@ -3,6 +3,9 @@
 //! Strings are kept as they were written. A word that is not known is kept too, and told of: vendors' guides name
 //! words of which no public text says what they do.
 
+use crate::psa::settings::{LimitType, RoundRobin};
+use crate::psa::units::Millis;
+
 /// The words of an option string; blanks, commas and semicolons part them.
 pub fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split([' ', ',', ';']).filter(|word| !word.is_empty())
@@ -70,18 +73,8 @@ pub fn option_remarks(text: &str) -> Vec<String> {
 /// What a PSP option string asks for; what it does not name is `None`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PspOptions {
-    /// RR: `default`, `rr`, `iops`, `bytes` or `latency`.
-    pub policy: Option<String>,
-    /// RR: I/Os before the path changes, 1..=10000.
-    pub iops: Option<u64>,
-    /// RR: bytes before the path changes.
-    pub bytes: Option<u64>,
-    /// RR: whether active-unoptimized paths carry I/O.
-    pub use_ano: Option<bool>,
-    /// RR by latency: between two evaluations, in ms.
-    pub latency_eval_time_ms: Option<u64>,
-    /// RR by latency: I/Os that are sampled on each path.
-    pub sampling_cycles: Option<u64>,
+    /// RR: what it does.
+    pub round_robin: RoundRobin,
     /// MRU: rank of a path.
     pub rank: Option<i64>,
     /// Words that no PSP here knows.
@@ -94,6 +87,7 @@ pub struct PspOptions {
 /// The value that is wrong, and what it may be; the rest of the string is not read.
 pub fn psp_options(text: &str) -> Result<PspOptions, String> {
     let mut options = PspOptions::default();
+    let set = &mut options.round_robin;
     for word in words(text) {
         let (key, value) = word.split_once('=').unwrap_or((word, ""));
         let number = |least: u64, most: u64| match value.parse() {
@@ -105,22 +99,26 @@ pub fn psp_options(text: &str) -> Result<PspOptions, String> {
         let wrong = |takes: &str| format!("PSP option {key}=`{value}` is wrong: take {takes}");
         match key.to_ascii_lowercase().as_str() {
             "policy" => match value {
-                "default" | "rr" | "iops" | "bytes" | "latency" => {
-                    options.policy = Some(value.to_owned());
+                // As `nmp device list` prints the default.
+                "rr" => set.limit_type = Some(LimitType::Default),
+                "default" | "iops" | "bytes" | "latency" => {
+                    set.limit_type = LimitType::by_name(value);
                 }
                 _ => return Err(wrong("default, iops, bytes or latency")),
             },
-            "iops" => options.iops = number(1, 10_000)?,
-            "bytes" => options.bytes = number(1, 100 << 20)?,
+            "iops" => set.iops = number(1, 10_000)?,
+            "bytes" => set.bytes = number(1, 100 << 20)?,
             "useano" => {
-                options.use_ano = Some(match value {
+                set.use_ano = Some(match value {
                     "1" | "true" => true,
                     "0" | "false" => false,
                     _ => return Err(wrong("0 or 1")),
                 });
             }
-            "latencyevaltime" => options.latency_eval_time_ms = number(10_000, 300_000)?,
-            "samplingcycles" | "numsamplingcycles" => options.sampling_cycles = number(16, 160)?,
+            "latencyevaltime" => set.latency_eval_ms = number(10_000, 300_000)?.map(Millis),
+            "samplingcycles" | "numsamplingcycles" => {
+                set.sampling_cycles = number(16, 160)?.and_then(|n| n.try_into().ok());
+            }
             "rank" => options.rank = Some(value.parse().map_err(|_| wrong("a whole number"))?),
             _ => options.unknown.push(word.to_owned()),
         }
@@ -137,23 +135,19 @@ pub fn psp_option_remarks(options: &PspOptions) -> Vec<String> {
             format!("PSP option `{word}` is not known: it is stored and listed, and has no effect; known are policy, iops, bytes, useANO, latencyEvalTime, samplingCycles and rank")
         })
         .collect();
-    if options.iops.is_some_and(|iops| iops != 1) {
-        remarks.push(
-            "iops above 1 is stored; the kernel changes path with every I/O, as with iops=1"
-                .to_owned(),
-        );
-    }
-    if options.bytes.is_some() || options.policy.as_deref() == Some("bytes") {
-        remarks.push(
-            "a change of path by bytes is stored; the kernel changes path with every I/O"
-                .to_owned(),
-        );
-    }
-    if options.policy.as_deref() == Some("latency") {
-        remarks.push(
-            "policy=latency: in effect is the path with the least data under way, for each I/O"
-                .to_owned(),
-        );
+    let set = &options.round_robin;
+    if set.iops.is_some_and(|iops| iops != 1) {
+        remarks.push(format!(
+            "iops above 1 is stored; in effect is {}",
+            set.in_effect()
+        ));
+    } else if set.bytes.is_some() || set.limit_type == Some(LimitType::Bytes) {
+        remarks.push(format!(
+            "a limit of bytes is stored; in effect is {}",
+            set.in_effect()
+        ));
+    } else if set.limit_type == Some(LimitType::Latency) {
+        remarks.push(format!("policy=latency: in effect is {}", set.in_effect()));
     }
     remarks
 }
@@ -170,10 +164,13 @@ mod tests {
         assert_eq!(
             options,
             PspOptions {
-                policy: Some("latency".to_owned()),
-                sampling_cycles: Some(32),
-                latency_eval_time_ms: Some(180_000),
-                use_ano: Some(true),
+                round_robin: RoundRobin {
+                    limit_type: Some(LimitType::Latency),
+                    sampling_cycles: Some(32),
+                    latency_eval_ms: Some(Millis::from_secs(180)),
+                    use_ano: Some(true),
+                    ..RoundRobin::default()
+                },
                 ..PspOptions::default()
             }
         );

@@ -1,0 +1,78 @@
+//! `psactl` run inside a test, and the screens it is held to: files below `tests/golden/`, rewritten with
+//! `UPDATE_GOLDEN=1`.
+
+#![allow(dead_code, reason = "each test program uses its part")]
+
+use dm_psa::cli::{Console, Exit, run};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// What a command left behind.
+#[derive(Debug)]
+pub struct Screen {
+    /// Its exit code.
+    pub exit: Exit,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
+}
+
+/// Runs `psactl` with these words.
+pub fn psactl<T: Into<OsString>>(words: impl IntoIterator<Item = T>) -> Screen {
+    psactl_coloured(words, false)
+}
+
+/// Runs `psactl` with these words, on a terminal that takes colours if `colour`.
+pub fn psactl_coloured<T: Into<OsString>>(
+    words: impl IntoIterator<Item = T>,
+    colour: bool,
+) -> Screen {
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let mut console = Console {
+        out: &mut out,
+        err: &mut err,
+        colour_out: colour,
+        colour_err: colour,
+    };
+    let program = std::iter::once(OsString::from("psactl"));
+    let exit = run(
+        program.chain(words.into_iter().map(Into::into)),
+        &mut console,
+    );
+    Screen {
+        exit,
+        out: String::from_utf8(out).unwrap(),
+        err: String::from_utf8(err).unwrap(),
+    }
+}
+
+/// Runs `psactl` on the files below a directory.
+pub fn psactl_below<T: Into<OsString>>(root: &Path, words: impl IntoIterator<Item = T>) -> Screen {
+    let root: [OsString; 2] = ["--root".into(), root.into()];
+    psactl(root.into_iter().chain(words.into_iter().map(Into::into)))
+}
+
+/// A file of `tests/golden/`.
+pub fn golden_file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(name)
+}
+
+/// Holds a text to a file of `tests/golden/`.
+pub fn golden(name: &str, text: &str) {
+    let path = golden_file(name);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+    }
+    let wanted = std::fs::read_to_string(&path)
+        .unwrap_or_else(|why| panic!("{}: {why}; UPDATE_GOLDEN=1 makes it", path.display()));
+    assert_eq!(
+        text,
+        wanted,
+        "{} differs; UPDATE_GOLDEN=1 takes it over",
+        path.display()
+    );
+}
