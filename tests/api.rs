@@ -7,8 +7,8 @@ use dm_psa::api::requests::{
 };
 use dm_psa::api::server::Limits;
 use dm_psa::api::types::{
-    Adapter, CoreDevice, CorePath, Explanation, FixedConfig, NmpDevice, NmpPath, RoundRobinConfig,
-    Section, Status,
+    Adapter, CoreDevice, CorePath, Explanation, FixedConfig, HppDevice, HppPath, NmpDevice,
+    NmpPath, RoundRobinConfig, Section, Status,
 };
 use dm_psa::api::wire::{self, Call, Decoder, MAX_CALL, MAX_REPLY, Reply};
 use dm_psa::api::{ApiError, DESCRIPTION, Handler, Peer, Server};
@@ -193,6 +193,33 @@ fn the_interface_file_describes_the_records() {
             }),
         ),
         (
+            "HppDevice",
+            members(&HppDevice {
+                device: text(),
+                display_name: text(),
+                scheme: text(),
+                scheme_config: text(),
+                working_paths: vec![],
+                is_ssd: false,
+                is_local: false,
+                paths: vec![],
+                use_ano: false,
+                in_effect: text(),
+                map: None,
+            }),
+        ),
+        (
+            "HppPath",
+            members(&HppPath {
+                uid: text(),
+                runtime_name: text(),
+                device: text(),
+                display_name: text(),
+                path_state: text(),
+                path_config: text(),
+            }),
+        ),
+        (
             "CorePath",
             members(&CorePath {
                 uid: text(),
@@ -234,6 +261,7 @@ fn the_interface_file_describes_the_records() {
                 is_local: false,
                 is_removable: false,
                 is_ssd: false,
+                marked_ssd: false,
                 is_offline: false,
                 other_uids: vec![],
                 is_sas: false,

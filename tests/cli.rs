@@ -7,8 +7,8 @@ use dm_psa::api::listener::Listener;
 use dm_psa::api::requests::Request;
 use dm_psa::api::server::Limits;
 use dm_psa::api::types::{
-    Adapter, CoreDevice, CorePath, Explanation, FixedConfig, NmpDevice, NmpPath, RoundRobinConfig,
-    Section, Status,
+    Adapter, CoreDevice, CorePath, Explanation, FixedConfig, HppDevice, HppPath, NmpDevice,
+    NmpPath, RoundRobinConfig, Section, Status,
 };
 use dm_psa::api::{ApiError, Handler, INTERFACE_VERSION, Peer, Server};
 use dm_psa::cli::format::{Format, render};
@@ -51,6 +51,11 @@ impl Handler for Host {
                 paths.retain(|path| asked.path.as_ref().is_none_or(|p| *p == path.runtime_name));
                 json!({ "paths": paths })
             }
+            Request::ListHppDevices(asked) => {
+                known(&asked.device)?;
+                json!({ "devices": [hpp_device()] })
+            }
+            Request::ListHppPaths(_) => json!({ "paths": [hpp_path()] }),
             Request::ListCorePaths(asked) => {
                 known(&asked.device)?;
                 json!({ "paths": [core_path(), unclaimed_path()] })
@@ -86,6 +91,42 @@ impl Handler for Host {
             // What was understood is what the test wants to see.
             Request::Change(change) => json!({ "effect": format!("{change:?}") }),
         })
+    }
+}
+
+fn hpp_device() -> HppDevice {
+    HppDevice {
+        device: DEVICE.to_owned(),
+        display_name: NAME.to_owned(),
+        scheme: "LB-RR".to_owned(),
+        scheme_config: "{iops=1000,bytes=10485760;useANO=0}".to_owned(),
+        working_paths: vec!["vmhba1:C0:T0:L1".to_owned()],
+        is_ssd: true,
+        is_local: false,
+        paths: vec!["vmhba1:C0:T0:L1".to_owned(), "vmhba2:C0:T0:L1".to_owned()],
+        use_ano: false,
+        in_effect: "one I/O per path in turn".to_owned(),
+        map: Some(DEVICE.to_owned()),
+    }
+}
+
+fn hpp_path() -> HppPath {
+    let NmpPath {
+        uid,
+        runtime_name,
+        device,
+        display_name,
+        group_state,
+        satp_path_config,
+        ..
+    } = nmp_path("1", "active");
+    HppPath {
+        uid,
+        runtime_name,
+        device,
+        display_name,
+        path_state: group_state,
+        path_config: satp_path_config,
     }
 }
 
@@ -226,6 +267,7 @@ fn core_device() -> CoreDevice {
         is_local: false,
         is_removable: false,
         is_ssd: true,
+        marked_ssd: true,
         is_offline: false,
         other_uids: vec!["360014058d216d30d1048d43d1db0c4df".to_owned()],
         is_sas: false,
@@ -248,6 +290,7 @@ fn local_core_device() -> CoreDevice {
         status: "on".to_owned(),
         is_local: true,
         is_ssd: false,
+        marked_ssd: false,
         other_uids: vec![],
         is_boot_device: true,
         device_max_queue_depth: 32,

@@ -6,6 +6,7 @@ mod screen;
 use dm_psa::cli::printable::is_unsafe;
 use dm_psa::cli::verbs::verbs;
 use dm_psa::cli::{Exit, man};
+use dm_psa::psa::plugin::hpp::Scheme;
 use dm_psa::psa::settings::{DeviceSettings, LimitType, RoundRobin, Settings};
 use dm_psa::psa::units::Millis;
 use screen::psactl;
@@ -109,11 +110,13 @@ fn each_setting_is_in_the_manual_with_its_default() {
     };
     let device = DeviceSettings {
         psp: Some(String::new()),
+        scheme: Some(Scheme::Fixed),
         preferred: Some(String::new()),
         round_robin: full,
         ranks: BTreeMap::new(),
         satp: BTreeMap::new(),
         apd_timeout_ms: Some(Millis(1)),
+        is_ssd: Some(true),
     };
     let names = |value: serde_json::Value| -> Vec<(String, serde_json::Value)> {
         value.as_object().unwrap().clone().into_iter().collect()

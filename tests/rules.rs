@@ -85,6 +85,7 @@ fn decide(rules: &Rules, vendor: &str, model: &str, tpgs: Tpgs) -> [String; 4] {
         relative_port: Some(1),
         groups: &groups,
         link: &Link::Up,
+        ownership: None,
         handler: &Handler::Unsupported,
     };
     let device = DeviceFacts {
@@ -97,27 +98,12 @@ fn decide(rules: &Rules, vendor: &str, model: &str, tpgs: Tpgs) -> [String; 4] {
         paths: 4,
     };
     let selection = rules.satp.select(&device, &evidence);
-    // The SATP that the rules are about, whether or not this build has it: the first that matches.
-    let (_, trace) = rules.satp.trace(&device, &evidence);
-    let meant = trace
-        .iter()
-        .find(|line| line.contains(": matches"))
-        .and_then(|line| {
-            line.split_whitespace()
-                .find(|word| word.starts_with("VMW_SATP_"))
-        });
-    let satp = match meant {
-        Some(meant) if meant != selection.satp.name() => {
-            format!("{} (rule: {meant})", selection.satp.name())
-        }
-        _ => selection.satp.name().to_owned(),
-    };
     let options = selection
         .rule
         .map_or(String::new(), |rule| rule.psp_options);
     [
         claim.plugin.to_string(),
-        satp,
+        selection.satp.name().to_owned(),
         selection.psp.name().to_owned(),
         options,
     ]

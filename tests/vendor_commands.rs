@@ -12,10 +12,7 @@ use serde_json::Value;
 use std::path::Path;
 
 /// The beginnings of published commands that psactl does not have yet.
-const NOT_YET: &[&str] = &[
-    "storage hpp device set",
-    "storage hpp device usermarkedssd list",
-];
+const NOT_YET: &[&str] = &[];
 
 /// Commands that the agent carries out: without one they are understood, or refused, and no more.
 const OF_THE_AGENT: &[&str] = &[
@@ -24,6 +21,8 @@ const OF_THE_AGENT: &[&str] = &[
     "storage core claiming unclaim",
     "storage core device set",
     "storage core path set",
+    "storage hpp device set",
+    "storage hpp device usermarkedssd list",
     "storage nmp psp fixed deviceconfig set",
     "storage nmp psp generic pathconfig set",
     "storage nmp psp roundrobin deviceconfig set",
@@ -31,7 +30,7 @@ const OF_THE_AGENT: &[&str] = &[
 ];
 
 /// How many lines of the table that leaves out.
-const LEFT_OUT: usize = 3;
+const LEFT_OUT: usize = 0;
 
 /// The words of a line, as a shell would part them.
 fn words(line: &str) -> Vec<String> {
@@ -482,8 +481,8 @@ fn warnings_do_not_keep_a_rule_from_being_added() {
             "out of range",
         ),
         (
-            "core claimrule add -r 300 -t vendor -V F -P HPP",
-            "no plug-in HPP",
+            "core claimrule add -r 300 -t vendor -V F -P POWERPATH",
+            "no plug-in POWERPATH",
         ),
         (
             "core claimrule add -u -c VAAI -t vendor -V F -P VMW_VAAIP_T10 -e",

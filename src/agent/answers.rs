@@ -2,16 +2,17 @@
 
 use crate::api::error::ApiError;
 use crate::api::requests::{
-    Adapters, CoreDevices, CorePaths, Explained, FixedReply, NmpDevices, NmpPaths, Request,
-    RoundRobinReply, StatusReply,
+    Adapters, CoreDevices, CorePaths, Explained, FixedReply, HppDevices, HppPaths, NmpDevices,
+    NmpPaths, Request, RoundRobinReply, StatusReply,
 };
 use crate::api::types::{
-    Adapter, CoreDevice, CorePath, Explanation, FixedConfig, NmpDevice, NmpPath, RoundRobinConfig,
-    Section, Status,
+    Adapter, CoreDevice, CorePath, Explanation, FixedConfig, HppDevice, HppPath, NmpDevice,
+    NmpPath, RoundRobinConfig, Section, Status,
 };
 use crate::psa::adapter::{RuntimeName, Transport};
 use crate::psa::device::{Apd, Device};
 use crate::psa::path::{Path, PathState};
+use crate::psa::plugin::Plugin;
 use crate::psa::psp::PspKind;
 use crate::psa::settings::RoundRobin;
 use crate::psa::units::{Hctl, Millis};
@@ -26,9 +27,8 @@ use std::collections::BTreeMap;
 pub fn answer(world: &World, uptime: Millis, request: &Request) -> Result<Value, ApiError> {
     let reply = match request {
         Request::ListNmpDevices(of) => {
-            let devices = devices(world, of.device.as_deref())?
-                .map(|d| nmp_device(world, d))
-                .collect();
+            let devices = devices_of(world, of.device.as_deref(), Plugin::Nmp)?;
+            let devices = devices.map(|d| nmp_device(world, d)).collect();
             serde_json::to_value(NmpDevices { devices })
         }
         Request::ListNmpPaths(of) => {
@@ -38,6 +38,19 @@ pub fn answer(world: &World, uptime: Millis, request: &Request) -> Result<Value,
                 .filter_map(|(id, path)| nmp_path(world, *id, path))
                 .collect();
             serde_json::to_value(NmpPaths { paths })
+        }
+        Request::ListHppDevices(of) => {
+            let devices = devices_of(world, of.device.as_deref(), Plugin::Hpp)?;
+            let devices = devices.map(|d| hpp_device(world, d)).collect();
+            serde_json::to_value(HppDevices { devices })
+        }
+        Request::ListHppPaths(of) => {
+            let paths = paths(world, of.device.as_deref(), of.path.as_deref())?;
+            let paths = paths
+                .into_iter()
+                .filter_map(|(_, path)| hpp_path(world, path))
+                .collect();
+            serde_json::to_value(HppPaths { paths })
         }
         Request::ListCorePaths(of) => {
             let paths = paths(world, of.device.as_deref(), of.path.as_deref())?;
@@ -135,6 +148,71 @@ fn paths<'a>(
     Ok(found)
 }
 
+/// The devices of a plug-in. One that is asked for by name and belongs to another is told of.
+fn devices_of<'a>(
+    world: &'a World,
+    wanted: Option<&str>,
+    plugin: Plugin,
+) -> Result<impl Iterator<Item = &'a Device> + use<'a>, ApiError> {
+    if let Some(name) = wanted {
+        let owner = device_named(world, name)?.plugin();
+        if owner != plugin {
+            return Err(ApiError::NotFound {
+                subject: name.to_owned(),
+                hint: format!("it belongs to {owner}, not to {plugin}"),
+            });
+        }
+    }
+    Ok(devices(world, wanted)?.filter(move |device| device.plugin() == plugin))
+}
+
+fn hpp_device(world: &World, device: &Device) -> HppDevice {
+    let settings = world.device_settings(device);
+    let scheme = settings.scheme.unwrap_or_default();
+    let names = |names: Vec<RuntimeName>| names.iter().map(ToString::to_string).collect();
+    HppDevice {
+        device: device.id.clone(),
+        display_name: world.display_name(device),
+        scheme: scheme.name().to_owned(),
+        scheme_config: scheme.config(&settings),
+        working_paths: names(world.working_paths(device)),
+        is_ssd: is_ssd(world, device),
+        is_local: is_local(device),
+        paths: names(world.paths_of(device).map(|path| path.name).collect()),
+        use_ano: settings.round_robin.use_ano(),
+        in_effect: scheme.in_effect().to_owned(),
+        map: world.map_of(&device.wwid).map(|map| map.name.clone()),
+    }
+}
+
+fn hpp_path(world: &World, path: &Path) -> Option<HppPath> {
+    let device = world.device_of(path)?;
+    (device.plugin() == Plugin::Hpp).then(|| HppPath {
+        uid: world.path_uid(path),
+        runtime_name: path.name.to_string(),
+        device: device.id.clone(),
+        display_name: world.display_name(device),
+        path_state: path.state().as_str().to_owned(),
+        path_config: world.satp_path_config(path),
+    })
+}
+
+/// What was set for it, or what its disk says.
+fn is_ssd(world: &World, device: &Device) -> bool {
+    let disk = || {
+        let mut blocks = world
+            .paths_of(device)
+            .filter_map(|path| path.facts.block.as_ref());
+        blocks.next().is_some_and(|block| !block.rotational)
+    };
+    world.device_settings(device).is_ssd.unwrap_or_else(disk)
+}
+
+fn is_local(device: &Device) -> bool {
+    let selection = device.selection.as_ref();
+    selection.is_none_or(|s| !s.satp.is_stacked())
+}
+
 fn nmp_device(world: &World, device: &Device) -> NmpDevice {
     NmpDevice {
         device: device.id.clone(),
@@ -171,6 +249,9 @@ fn custom_config(world: &World, device: &Device) -> String {
 
 fn nmp_path(world: &World, id: Hctl, path: &Path) -> Option<NmpPath> {
     let device = world.device_of(path)?;
+    if device.plugin() != Plugin::Nmp {
+        return None;
+    }
     let preferred = path
         .port_group
         .and_then(|group| device.groups.get(&group))
@@ -239,10 +320,6 @@ fn core_device(world: &World, device: &Device) -> CoreDevice {
         .map(|table| table.length.0);
     let sectors = length.or(block.map(|block| block.size.0)).unwrap_or(0);
     let transport = facts.map_or(Transport::Unknown, |facts| facts.transport);
-    let is_local = device
-        .selection
-        .as_ref()
-        .is_none_or(|s| !s.satp.is_stacked());
     CoreDevice {
         device: device.id.clone(),
         display_name: world.display_name(device),
@@ -262,9 +339,14 @@ fn core_device(world: &World, device: &Device) -> CoreDevice {
         scsi_level: inquiry.map_or(0, |i| i.version),
         is_pseudo: false,
         status: world.device_status(device).to_owned(),
-        is_local,
+        is_local: is_local(device),
         is_removable: inquiry.is_some_and(|i| i.rmb),
-        is_ssd: block.is_some_and(|block| !block.rotational),
+        is_ssd: is_ssd(world, device),
+        marked_ssd: world
+            .memory()
+            .settings
+            .get(&device.id)
+            .is_some_and(|set| set.is_ssd.is_some()),
         is_offline: false,
         other_uids: vec![device.wwid.clone()],
         is_sas: transport == Transport::Sas,

@@ -1,12 +1,13 @@
 //! The calls of the API that change something: each becomes a [`Change`] of the world.
 
 use crate::api::error::ApiError;
-use crate::api::requests::{ChangeRequest, Changed, SetRoundRobin, Unclaim};
+use crate::api::requests::{ChangeRequest, Changed, SetHpp, SetRoundRobin, Unclaim};
 use crate::psa::change::{Change, Refusal, SATP_WORDS};
 use crate::psa::claiming::Scope;
 use crate::psa::plugin::Plugin;
+use crate::psa::plugin::hpp::Scheme;
 use crate::psa::psp::PspKind;
-use crate::psa::settings::{LimitType, RoundRobin};
+use crate::psa::settings::{DeviceSettings, LimitType, RoundRobin};
 use crate::psa::units::Millis;
 use crate::psa::world::World;
 use serde_json::Value;
@@ -22,6 +23,7 @@ pub fn change(world: &World, request: &ChangeRequest) -> Result<(Change, Value),
         ChangeRequest::SetPsp(set) => psp(world, &set.device, set.psp.as_deref()),
         ChangeRequest::SetPreferredPath(set) => preferred(world, &set.device, set.path.as_deref()),
         ChangeRequest::SetRoundRobin(set) => round_robin(world, set),
+        ChangeRequest::SetHpp(set) => hpp(world, set),
         ChangeRequest::SetPathRank(set) => path_named(world, &set.path).map(|path| Change::Rank {
             path: path.name,
             rank: set.rank,
@@ -101,6 +103,34 @@ fn round_robin(world: &World, set: &SetRoundRobin) -> Result<Change, ApiError> {
     })
 }
 
+fn hpp(world: &World, set: &SetHpp) -> Result<Change, ApiError> {
+    let device = device_named(world, &set.device)?.id.clone();
+    let all = Scheme::ALL.map(Scheme::name).join(", ");
+    let scheme = |name: &str| {
+        Scheme::by_name(name).ok_or_else(|| invalid("scheme", name, &format!("take one of {all}")))
+    };
+    let preferred = set.path.as_deref().filter(|path| !path.is_empty());
+    let preferred = preferred.map(|path| Ok(path_named(world, path)?.name.to_string()));
+    Ok(Change::Hpp {
+        device,
+        no_preferred: set.path.as_deref() == Some(""),
+        set: Box::new(DeviceSettings {
+            scheme: set.scheme.as_deref().map(scheme).transpose()?,
+            preferred: preferred.transpose()?,
+            round_robin: RoundRobin {
+                iops: set.iops,
+                bytes: set.bytes,
+                use_ano: set.use_ano,
+                sampling_cycles: set.sampling_ios,
+                latency_eval_ms: set.latency_eval_ms.map(Millis),
+                ..RoundRobin::default()
+            },
+            is_ssd: set.is_ssd,
+            ..DeviceSettings::default()
+        }),
+    })
+}
+
 fn satp_word(world: &World, device: &str, word: &str) -> Result<Change, ApiError> {
     let device = device_named(world, device)?.id.clone();
     let (on, off) = (word.strip_prefix("enable_"), word.strip_prefix("disable_"));
@@ -125,7 +155,7 @@ fn scope(world: &World, asked: &Unclaim) -> Result<Scope, ApiError> {
         },
         (None, Some(plugin), None, None) => match Plugin::by_name(plugin) {
             Some(plugin) => Ok(Scope::Plugin(plugin)),
-            None => Err(invalid("plugin", plugin, "take NMP or MASK_PATH")),
+            None => Err(invalid("plugin", plugin, "take NMP, HPP or MASK_PATH")),
         },
         (None, None, Some(path), None) => {
             path_named(world, path).map(|path| Scope::Path(path.name.to_string()))

@@ -2,8 +2,8 @@
 
 use super::error::ApiError;
 use super::types::{
-    Adapter, CoreDevice, CorePath, Explanation, FixedConfig, NmpDevice, NmpPath, RoundRobinConfig,
-    Status,
+    Adapter, CoreDevice, CorePath, Explanation, FixedConfig, HppDevice, HppPath, NmpDevice,
+    NmpPath, RoundRobinConfig, Status,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -75,6 +75,10 @@ methods! {
         ListNmpDevices -> NmpDevices;
         /// Paths of NMP.
         ListNmpPaths -> NmpPaths;
+        /// Devices of HPP.
+        ListHppDevices -> HppDevices;
+        /// Paths of HPP.
+        ListHppPaths -> HppPaths;
         /// All paths.
         ListCorePaths -> CorePaths;
         /// All devices.
@@ -97,6 +101,8 @@ methods! {
         SetPreferredPath;
         /// Sets what VMW_PSP_RR does on a device.
         SetRoundRobin;
+        /// Sets how HPP chooses among the paths of a device.
+        SetHpp;
         /// Sets the rank of a path.
         SetPathRank;
         /// Turns a path off and on.
@@ -155,6 +161,38 @@ pub struct ListNmpPaths {
 pub struct NmpPaths {
     /// In the order of their runtime names.
     pub paths: Vec<NmpPath>,
+}
+
+/// Parameters of `ListHppDevices`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListHppDevices {
+    /// That one only.
+    pub device: Option<String>,
+}
+
+/// Reply of `ListHppDevices`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HppDevices {
+    /// In the order of their identifiers.
+    pub devices: Vec<HppDevice>,
+}
+
+/// Parameters of `ListHppPaths`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListHppPaths {
+    /// Those of that device.
+    pub device: Option<String>,
+    /// That one only.
+    pub path: Option<String>,
+}
+
+/// Reply of `ListHppPaths`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HppPaths {
+    /// In the order of their runtime names.
+    pub paths: Vec<HppPath>,
 }
 
 /// Parameters of `ListCorePaths`.
@@ -303,6 +341,30 @@ pub struct SetRoundRobin {
     pub sampling_cycles: Option<u32>,
     /// Latency: ms between two evaluations.
     pub latency_eval_ms: Option<u64>,
+}
+
+/// Parameters of `SetHpp`; what is absent stays as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetHpp {
+    /// On that device.
+    pub device: String,
+    /// `FIXED`, `LB-RR`, `LB-IOPS`, `LB-BYTES`, `LB-Latency`.
+    pub scheme: Option<String>,
+    /// LB-RR: I/Os per turn.
+    pub iops: Option<u64>,
+    /// LB-RR: bytes per turn.
+    pub bytes: Option<u64>,
+    /// LB-Latency: ms between two evaluations.
+    pub latency_eval_ms: Option<u64>,
+    /// LB-Latency: I/Os sampled on each path.
+    pub sampling_ios: Option<u32>,
+    /// FIXED: the preferred path; empty leaves the choice to HPP.
+    pub path: Option<String>,
+    /// Whether active-unoptimized paths carry I/O too.
+    pub use_ano: Option<bool>,
+    /// Whether it counts as a solid state disk; on devices of any plug-in.
+    pub is_ssd: Option<bool>,
 }
 
 /// Parameters of `SetPathRank`.

@@ -52,6 +52,50 @@ pub struct NmpPath {
     pub psp_path_config: String,
 }
 
+/// A record of `storage hpp device list`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HppDevice {
+    /// `naa.6001...`
+    pub device: String,
+    /// As of NMP's devices.
+    pub display_name: String,
+    /// `LB-RR`
+    pub scheme: String,
+    /// `{iops=1000,bytes=10485760;useANO=0}`
+    pub scheme_config: String,
+    /// Runtime names of the paths that I/O may take now.
+    pub working_paths: Vec<String>,
+    /// Whether it is, or was marked as, a solid state disk.
+    pub is_ssd: bool,
+    /// Whether it is local.
+    pub is_local: bool,
+    /// Runtime names of all its paths.
+    pub paths: Vec<String>,
+    /// Whether active-unoptimized paths carry I/O too.
+    pub use_ano: bool,
+    /// What of the scheme takes effect, for a person.
+    pub in_effect: String,
+    /// dm name of its map; `None` if the device is not stacked.
+    pub map: Option<String>,
+}
+
+/// A record of `storage hpp path list`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HppPath {
+    /// `fc.W:W-fc.W:W-naa.6001...`
+    pub uid: String,
+    /// `vmhba2:C0:T0:L1`
+    pub runtime_name: String,
+    /// `naa.6001...`
+    pub device: String,
+    /// As of the device.
+    pub display_name: String,
+    /// `active`, `active unoptimized`, `standby`, `dead`, ...
+    pub path_state: String,
+    /// `{TPG_id=1,TPG_state=AO,RTP_id=29,RTP_health=UP}`
+    pub path_config: String,
+}
+
 /// A record of `storage core path list`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CorePath {
@@ -128,6 +172,8 @@ pub struct CoreDevice {
     pub is_removable: bool,
     /// Not rotating.
     pub is_ssd: bool,
+    /// Whether it was marked as a solid state disk, or as none.
+    pub marked_ssd: bool,
     /// Whether the admin took it off line.
     pub is_offline: bool,
     /// WWID and further names.

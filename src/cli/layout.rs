@@ -8,8 +8,8 @@
 
 use super::record::{Listing, Record, Style, Value};
 use crate::api::types::{
-    Adapter, CoreDevice, CorePath, Explanation, FixedConfig, NmpDevice, NmpPath, RoundRobinConfig,
-    Section, Status,
+    Adapter, CoreDevice, CorePath, Explanation, FixedConfig, HppDevice, HppPath, NmpDevice,
+    NmpPath, RoundRobinConfig, Section, Status,
 };
 
 /// A column: its name, and its value in a record.
@@ -161,6 +161,51 @@ impl Layout for CorePath {
         ("State Reason", |p| (&p.reason).into()),
         ("Linux Disk", |p| (&p.disk).into()),
         ("Linux Address", |p| (&p.hctl).into()),
+    ];
+
+    fn heading(&self) -> Option<&str> {
+        Some(&self.uid)
+    }
+}
+
+impl Layout for HppDevice {
+    const KIND: &'static str = "HPPDevice";
+    const STYLE: Style = Style::List;
+    const HEADING: Option<&'static str> = Some("Device");
+    const COLUMNS: &'static [Column<Self>] = &[
+        ("Device Display Name", |d| (&d.display_name).into()),
+        ("Path Selection Scheme", |d| (&d.scheme).into()),
+        ("Path Selection Scheme Config", |d| {
+            (&d.scheme_config).into()
+        }),
+        ("Current Path", |d| match d.working_paths.first() {
+            Some(path) => path.into(),
+            None => Value::Absent("none"),
+        }),
+        ("Working Path Set", |d| (&d.working_paths).into()),
+        ("Is SSD", |d| d.is_ssd.into()),
+        ("Is Local", |d| d.is_local.into()),
+        ("Paths", |d| (&d.paths).into()),
+        ("Use ANO", |d| d.use_ano.into()),
+        ("In Effect", |d| (&d.in_effect).into()),
+        ("Linux Map", |d| (&d.map).into()),
+    ];
+
+    fn heading(&self) -> Option<&str> {
+        Some(&self.device)
+    }
+}
+
+impl Layout for HppPath {
+    const KIND: &'static str = "HPPPath";
+    const STYLE: Style = Style::List;
+    const HEADING: Option<&'static str> = Some("UID");
+    const COLUMNS: &'static [Column<Self>] = &[
+        ("Runtime Name", |p| (&p.runtime_name).into()),
+        ("Device", |p| (&p.device).into()),
+        ("Device Display Name", |p| (&p.display_name).into()),
+        ("Path State", |p| state(&p.path_state)),
+        ("Path Config", |p| (&p.path_config).into()),
     ];
 
     fn heading(&self) -> Option<&str> {

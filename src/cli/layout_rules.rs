@@ -1,4 +1,4 @@
-//! The columns of rules: `claimrule list`, `satp list`, `satp rule list`, `lint`. Names and order are ESXi 8's.
+//! The columns of rules and plug-ins: `claimrule list`, `satp list`, `satp rule list`, `lint`. Names and order are ESXi 8's.
 
 use super::layout::{Column, Layout};
 use super::record::Style;
@@ -122,4 +122,14 @@ impl Layout for PluginLine {
         ("Plugin name", |p| (&p.0.to_string()).into()),
         ("Plugin class", |_| "MP".into()),
     ];
+}
+
+/// A line of `hpp device usermarkedssd list`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MarkedDevice(pub String);
+
+impl Layout for MarkedDevice {
+    const KIND: &'static str = "MarkedDevice";
+    const STYLE: Style = Style::Table;
+    const COLUMNS: &'static [Column<Self>] = &[("Device", |d| (&d.0).into())];
 }

@@ -9,8 +9,8 @@ use super::adapter::RuntimeName;
 use super::claiming::Scope;
 use super::device::{Device, Disposition};
 use super::path::PathState;
+use super::plugin::Plugin;
 use super::psp::PspKind;
-use super::satp::options::psp_options;
 use super::settings::{DeviceSettings, RoundRobin};
 use super::world::World;
 use serde::{Deserialize, Serialize};
@@ -38,6 +38,15 @@ pub enum Change {
         device: String,
         /// What is set.
         set: RoundRobin,
+    },
+    /// `hpp device set`: what is given replaces what was set.
+    Hpp {
+        /// The device.
+        device: String,
+        /// What is set.
+        set: Box<DeviceSettings>,
+        /// The choice of the path goes back to HPP.
+        no_preferred: bool,
     },
     /// `nmp psp generic pathconfig set --config rank=N`
     Rank {
@@ -124,6 +133,12 @@ impl World {
                 let origin = if psp.is_some() { "" } else { " (the default)" };
                 let alone = match &device.disposition {
                     Disposition::LeftAlone(why) => format!("; it has no map: {why}"),
+                    _ if device.plugin() == Plugin::Hpp => {
+                        return Err(Refusal::Refused(format!(
+                            "{} belongs to HPP, which has no PSPs: `psactl hpp device set --pss SCHEME` is for it",
+                            device.id
+                        )));
+                    }
                     _ => String::new(),
                 };
                 Ok(format!(
@@ -133,13 +148,8 @@ impl World {
             }
             Change::Preferred { device, path } => {
                 let device = self.known_device(device)?;
-                if let Some(path) = path
-                    && !self.paths_of(device).any(|one| one.name == *path)
-                {
-                    return Err(Refusal::Refused(format!(
-                        "{path} is not a path of {}; `psactl nmp path list -d {}` shows them",
-                        device.id, device.id
-                    )));
+                if let Some(path) = path {
+                    self.is_path_of(device, &path.to_string())?;
                 }
                 let preferred =
                     path.map_or_else(|| "the PSP's choice".to_owned(), |p| p.to_string());
@@ -159,6 +169,7 @@ impl World {
                     merged.in_effect()
                 ))
             }
+            Change::Hpp { device, set, .. } => self.check_hpp(self.known_device(device)?, set),
             Change::Rank { path, rank } => {
                 let device = self.device_with(*path)?;
                 let effect = self.only_with(device, PspKind::Mru);
@@ -263,6 +274,18 @@ impl World {
                 before.round_robin = set.over(&before.round_robin);
                 device
             }
+            Change::Hpp {
+                device,
+                set,
+                no_preferred,
+            } => {
+                let before = memory.settings.entry(device.clone()).or_default();
+                if no_preferred {
+                    before.preferred = None;
+                }
+                *before = set.over(before);
+                device
+            }
             Change::Rank { path, rank } => {
                 let Ok(device) = self.device_with(path).map(|device| device.id.clone()) else {
                     return;
@@ -312,17 +335,12 @@ impl World {
         self.dirty.extend(self.devices.keys().cloned());
     }
 
-    /// What is set for a device: by `psactl`, below that by the admin's file, below that by its SATP rule (whose PSP
-    /// is in [`super::satp::rules::Selection`]).
+    /// What is set for a device: by `psactl`, below that by the admin's file, below that by its rule (but for the
+    /// PSP of a SATP rule, which is in [`super::satp::rules::Selection`]).
     #[must_use]
     pub fn device_settings(&self, device: &Device) -> DeviceSettings {
-        let rule = device.selection.as_ref().and_then(|s| s.rule.as_ref());
-        let of_rule = rule.and_then(|rule| psp_options(&rule.psp_options).ok());
-        let of_rule = DeviceSettings {
-            round_robin: of_rule.unwrap_or_default().round_robin,
-            ..DeviceSettings::default()
-        };
-        let mut settings = of_rule;
+        let selection = device.selection.as_ref();
+        let mut settings = selection.map_or_else(DeviceSettings::default, |s| s.settings.clone());
         for set in [
             self.settings.device.get(&device.id),
             self.memory.settings.get(&device.id),
@@ -335,7 +353,50 @@ impl World {
     /// The PSP that a device has if the admin sets none.
     fn default_psp_of(&self, device: &Device) -> PspKind {
         let of_file = self.settings.device.get(&device.id);
-        device.psp(of_file.and_then(|set| set.psp.as_deref()))
+        device.psp(of_file.unwrap_or(&DeviceSettings::default()))
+    }
+
+    fn check_hpp(&self, device: &Device, set: &DeviceSettings) -> Result<String, Refusal> {
+        let only_mark = DeviceSettings {
+            is_ssd: set.is_ssd,
+            ..DeviceSettings::default()
+        };
+        if device.plugin() != Plugin::Hpp && (*set != only_mark || set.is_ssd.is_none()) {
+            return Err(Refusal::Refused(format!(
+                "{} belongs to {}: `psactl storage nmp device set` is for it, or a claim rule that gives it to HPP",
+                device.id,
+                device.plugin()
+            )));
+        }
+        if let Some(path) = &set.preferred {
+            self.is_path_of(device, path)?;
+        }
+        if let Some(is_ssd) = set.is_ssd.filter(|_| *set == only_mark) {
+            let word = if is_ssd { "an SSD" } else { "no SSD" };
+            return Ok(format!("{}: counts as {word}", device.id));
+        }
+        let settings = set.over(&self.device_settings(device));
+        let scheme = settings.scheme.unwrap_or_default();
+        Ok(format!(
+            "{}: {} {}, in effect: {}",
+            device.id,
+            scheme.name(),
+            scheme.config(&settings),
+            scheme.in_effect()
+        ))
+    }
+
+    fn is_path_of(&self, device: &Device, path: &str) -> Result<(), Refusal> {
+        if self
+            .paths_of(device)
+            .any(|one| one.name.to_string() == path)
+        {
+            return Ok(());
+        }
+        Err(Refusal::Refused(format!(
+            "{path} is not a path of {}; `psactl core path list -d {}` shows them",
+            device.id, device.id
+        )))
     }
 
     fn known_device(&self, id: &str) -> Result<&Device, Refusal> {
@@ -349,7 +410,12 @@ impl World {
             .ok_or_else(|| Refusal::NotFound(name.to_string()))
     }
 
+    /// What to add where a setting is another's than that of the PSP in force.
     fn only_with(&self, device: &Device, psp: PspKind) -> String {
+        if device.plugin() == Plugin::Hpp {
+            return "; it takes effect with NMP, and the device is HPP's: `psactl hpp device set` is for it"
+                .to_owned();
+        }
         let now = self.psp_of(device);
         if now == psp {
             String::new()

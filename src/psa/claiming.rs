@@ -8,7 +8,9 @@ use super::action::Severity;
 use super::change::Refusal;
 use super::claim::{CATCH_ALL, Claim, Match};
 use super::device::Device;
+use super::path::Path;
 use super::plugin::Plugin;
+use super::satp::rules::Selection;
 use super::schedule::Key;
 use super::units::Hctl;
 use super::world::{Rules, World};
@@ -32,19 +34,15 @@ impl World {
     #[must_use]
     pub fn check_rules(&self, rules: &Rules) -> String {
         let paths = self.paths.values().filter(|path| {
-            let decided = self
-                .subject(path)
-                .map(|subject| rules.claim.decide(&subject).plugin);
+            let decided = self.claim_by(rules, path).map(|claim| claim.plugin);
             path.claim
                 .is_some_and(|claim| decided.is_some_and(|plugin| plugin != claim.plugin))
         });
         let devices = self.devices.values().filter(|device| {
-            let decided = self
-                .satp_question(device)
-                .map(|(facts, evidence)| rules.satp.select(&facts, &evidence));
+            let decided = self.selection(rules, device, |path| self.claim_by(rules, path));
             let now = device.selection.as_ref();
             now.zip(decided)
-                .is_some_and(|(now, new)| (now.satp.name(), now.psp) != (new.satp.name(), new.psp))
+                .is_some_and(|(now, new)| in_words(now) != in_words(&new))
         });
         let (paths, devices) = (paths.count(), devices.count());
         if paths == 0 && devices == 0 {
@@ -60,14 +58,18 @@ impl World {
     /// New rules: they decide from now on. A device without a map takes its SATP by them at its next look.
     pub(super) fn rules_loaded(&mut self, rules: Rules) {
         let effect = self.check_rules(&rules);
-        self.claim_rules = rules.claim;
-        self.satp_rules = rules.satp;
+        self.rules = rules;
         self.notify(
             Severity::Info,
             "RULES_LOADED",
             "agent",
             &[("effect", &effect)],
         );
+    }
+
+    /// What rules decide on a path, whoever has it now.
+    pub(super) fn claim_by(&self, rules: &Rules, path: &Path) -> Option<Claim> {
+        Some(rules.claim.decide(&self.subject(path)?))
     }
 
     /// The paths in a scope.
@@ -131,18 +133,9 @@ impl World {
     }
 
     pub(super) fn check_reclaim(&self, device: &Device) -> String {
-        let decided = self
-            .satp_question(device)
-            .map(|(facts, evidence)| self.satp_rules.select(&facts, &evidence));
+        let decided = self.selection(&self.rules, device, |path| self.claim_by(&self.rules, path));
         match decided {
-            Some(selection) => {
-                format!(
-                    "{}: reclaimed with {} and {}",
-                    device.id,
-                    selection.satp.name(),
-                    selection.psp.name()
-                )
-            }
+            Some(selection) => format!("{}: reclaimed with {}", device.id, in_words(&selection)),
             None => format!("{}: reclaimed", device.id),
         }
     }
@@ -188,10 +181,14 @@ impl World {
         self.judge(id);
         self.examine_now(id);
         self.mark_dirty(id);
+        let wwid = self.paths.get(&id).and_then(|path| path.device.as_ref());
+        if let Some(device) = wwid.and_then(|wwid| self.devices.get_mut(wwid)) {
+            device.selection = None;
+        }
     }
 
     /// Decides who owns the path; needs its INQUIRY strings. The last path that is known to serve a device in use stays
-    /// with NMP whatever the rules say; when the agent starts, none is known to serve yet, and all stay.
+    /// with its plug-in whatever the rules say; when the agent starts, none is known to serve yet, and all stay.
     pub(super) fn claim(&mut self, id: Hctl) {
         let Some(path) = self.paths.get(&id) else {
             return;
@@ -200,11 +197,11 @@ impl World {
             return;
         };
         let (name, before) = (path.name, path.claim);
-        let mut claim = self.claim_rules.decide(&subject);
-        if claim.plugin != Plugin::Nmp && self.is_last_of_users(id) {
+        let mut claim = self.rules.claim.decide(&subject);
+        if claim.plugin == Plugin::MaskPath && self.is_last_of_users(id) {
             let rule = claim.rule.to_string();
             claim = before
-                .filter(|claim| claim.plugin == Plugin::Nmp)
+                .filter(|claim| claim.plugin != Plugin::MaskPath)
                 .unwrap_or(Claim {
                     plugin: Plugin::Nmp,
                     rule: CATCH_ALL,
@@ -214,7 +211,11 @@ impl World {
                 Severity::Warning,
                 "CLAIM_KEPT",
                 name.to_string(),
-                &[("plugin", "NMP"), ("against_rule", &rule), ("reason", why)],
+                &[
+                    ("plugin", claim.plugin.as_str()),
+                    ("against_rule", &rule),
+                    ("reason", why),
+                ],
             );
         }
         if let Some(path) = self.paths.get_mut(&id) {
@@ -238,8 +239,19 @@ impl World {
         let serves = |other: &Hctl| {
             self.paths
                 .get(other)
-                .is_some_and(|path| Self::is_nmp(path) && path.state().serves_io())
+                .is_some_and(|path| !path.is_masked() && path.state().serves_io())
         };
         map.open_count > 0 && held && !others.into_iter().any(serves)
+    }
+}
+
+/// A selection in words: what a change of rules would make different.
+pub(super) fn in_words(selection: &Selection) -> String {
+    match selection.plugin {
+        Plugin::Hpp => format!(
+            "HPP ({})",
+            selection.settings.scheme.unwrap_or_default().name()
+        ),
+        _ => format!("{} and {}", selection.satp.name(), selection.psp.name()),
     }
 }

@@ -1,8 +1,10 @@
 //! A device: one logical unit and what was decided about it.
 
 use super::identity::LogicalUnit;
+use super::plugin::Plugin;
 use super::psp::{Options, PspKind};
 use super::satp::{PortGroup, rules::Selection};
+use super::settings::DeviceSettings;
 use super::table::model::Table;
 use super::units::{Hctl, Millis};
 use std::collections::{BTreeMap, BTreeSet};
@@ -59,7 +61,7 @@ pub struct Device {
     pub unit: Option<LogicalUnit>,
     /// Its paths.
     pub paths: BTreeSet<Hctl>,
-    /// SATP and PSP with the trace of the rules; `None` until a path is identified.
+    /// Plug-in, SATP and PSP; `None` until a path is identified.
     pub selection: Option<Selection>,
     /// Port groups as last reported.
     pub groups: BTreeMap<u16, PortGroup>,
@@ -122,12 +124,20 @@ impl Device {
         }
     }
 
-    /// The PSP in force.
+    /// The plug-in that its paths belong to.
     #[must_use]
-    pub fn psp(&self, configured: Option<&str>) -> PspKind {
-        configured
-            .and_then(PspKind::by_name)
-            .or_else(|| self.selection.as_ref().map(|s| s.psp))
+    pub fn plugin(&self) -> Plugin {
+        self.selection.as_ref().map_or(Plugin::Nmp, |s| s.plugin)
+    }
+
+    /// The PSP in force, with what is set for the device.
+    #[must_use]
+    pub fn psp(&self, settings: &DeviceSettings) -> PspKind {
+        if self.plugin() == Plugin::Hpp {
+            return settings.scheme.unwrap_or_default().psp();
+        }
+        let set = settings.psp.as_deref().and_then(PspKind::by_name);
+        set.or_else(|| self.selection.as_ref().map(|s| s.psp))
             .unwrap_or(PspKind::Mru)
     }
 }

@@ -7,7 +7,6 @@ use super::device::Device;
 use super::event::UnitAttention;
 use super::identity::{self, LogicalUnit};
 use super::path::{Exam, Identity, Path, PathFacts, Stage};
-use super::plugin::Plugin;
 use super::satp::Link;
 use super::schedule::Key;
 use super::units::Hctl;
@@ -259,6 +258,9 @@ impl World {
         if self.is_reporter(id, path) {
             commands.push(report);
         }
+        let selection = self.device_of(path).and_then(|d| d.selection.as_ref());
+        let page = selection.and_then(|selection| selection.satp.ownership_page());
+        commands.extend(page.map(Command::Vpd));
         (Stage::Check, commands)
     }
 
@@ -446,7 +448,7 @@ impl World {
         }
         self.dirty.insert(wwid.to_owned());
         // A rule for a device could not match before the device was known.
-        if before.as_deref() != Some(wwid) && self.claim_rules.asks_for_device() {
+        if before.as_deref() != Some(wwid) && self.rules.claim.asks_for_device() {
             self.claim(id);
         }
     }
@@ -462,13 +464,6 @@ impl World {
             name: path.name,
             device: self.device_of(path).map(|device| device.id.as_str()),
         })
-    }
-
-    /// Whether a path is NMP's.
-    pub(super) fn is_nmp(path: &Path) -> bool {
-        path.claim
-            .as_ref()
-            .is_none_or(|claim| claim.plugin == Plugin::Nmp)
     }
 
     /// The device of the path is to be looked at.

@@ -2,6 +2,7 @@
 
 use super::device::{Apd, Device, Disposition};
 use super::path::{Identity, Path};
+use super::plugin::Plugin;
 use super::table::model::{GroupState, Map};
 use super::units::Millis;
 use super::world::World;
@@ -65,10 +66,10 @@ impl World {
         let (Some(claim), Some(subject)) = (path.claim, self.subject(path)) else {
             return vec!["not claimed: its INQUIRY data are not known".to_owned()];
         };
-        let (now, mut lines) = self.claim_rules.trace(&subject);
+        let (now, mut lines) = self.rules.claim.trace(&subject);
         if now != claim {
             // Rules do not touch what is claimed already.
-            let before = self.claim_rules.describe(claim);
+            let before = self.rules.claim.describe(claim);
             lines.push(format!(
                 "it stays as it was claimed before these rules were loaded: {before}"
             ));
@@ -91,7 +92,7 @@ impl World {
         }
         if let Some(why) = &path.report_problem {
             lines.push(format!(
-                "its report of the target port groups cannot be read: {why}"
+                "what it reports of target port groups or owners cannot be read: {why}"
             ));
         }
         if path.hold_until > self.now {
@@ -109,27 +110,16 @@ impl World {
         let claims: Vec<String> = self
             .paths_of(device)
             .map(|path| match path.claim {
-                Some(claim) => format!("{}: {}", path.name, self.claim_rules.describe(claim)),
+                Some(claim) => format!("{}: {}", path.name, self.rules.claim.describe(claim)),
                 None => format!("{}: not claimed yet", path.name),
             })
             .collect();
         sections.push(("Claim rules", claims));
-        let mut satp = match &device.selection {
-            Some(selection) => {
-                let question = self.satp_question(device);
-                let traced =
-                    question.map(|(facts, evidence)| self.satp_rules.trace(&facts, &evidence));
-                let mut lines = traced.map_or_else(Vec::new, |(_, lines)| lines);
-                lines.push(format!(
-                    "SATP {}: {}",
-                    selection.satp.name(),
-                    self.satp_device_config(device)
-                ));
-                lines
-            }
-            None => vec!["none yet: no path is identified".to_owned()],
+        let (title, mut lines) = match device.plugin() {
+            Plugin::Hpp => ("HPP", self.hpp_lines(device)),
+            _ => ("SATP", self.satp_lines(device)),
         };
-        satp.push(match &device.disposition {
+        lines.push(match &device.disposition {
             Disposition::Stacked => "it gets a map".to_owned(),
             Disposition::Off => {
                 "turned off by the administrator: no map, its disks stay hidden".to_owned()
@@ -137,23 +127,10 @@ impl World {
             Disposition::LeftAlone(why) => format!("left alone: {why}"),
             Disposition::Undecided(why) => format!("not decided yet: {why}"),
         });
-        sections.push(("SATP", satp));
-        let settings = self.device_settings(device);
-        let origin = match (settings.psp.as_deref(), &device.selection) {
-            (Some(_), _) => "set by the admin",
-            (None, Some(s)) if s.psp == s.satp.default_psp() => "default of the SATP",
-            (None, Some(_)) => "set by the SATP rule",
-            (None, None) => "default",
-        };
-        let psp = self.psp_of(device);
-        sections.push((
-            "PSP",
-            vec![format!(
-                "{} ({origin}): {}",
-                psp.name(),
-                self.psp_device_config(device)
-            )],
-        ));
+        sections.push((title, lines));
+        if device.plugin() == Plugin::Nmp {
+            sections.push(("PSP", vec![self.psp_line(device)]));
+        }
         sections.push((
             "Paths",
             self.paths_of(device)
@@ -190,6 +167,51 @@ impl World {
         }
         sections.push(("Map", table));
         sections
+    }
+
+    /// Every rule that is tried on the device, by the rules that are loaded now, and what came of it.
+    fn satp_lines(&self, device: &Device) -> Vec<String> {
+        let Some(selection) = &device.selection else {
+            return vec!["none yet: no path is identified".to_owned()];
+        };
+        let question = self.satp_question(device);
+        let traced = question.map(|(facts, evidence)| self.rules.satp.trace(&facts, &evidence));
+        let mut lines = traced.map_or_else(Vec::new, |(_, lines)| lines);
+        lines.push(format!(
+            "SATP {}: {}",
+            selection.satp.name(),
+            self.satp_device_config(device)
+        ));
+        lines
+    }
+
+    fn hpp_lines(&self, device: &Device) -> Vec<String> {
+        let settings = self.device_settings(device);
+        let scheme = settings.scheme.unwrap_or_default();
+        let judged = match &device.selection {
+            Some(s) if s.satp.reports_port_groups() => "by the target port groups, as reported",
+            _ => "by TEST UNIT READY alone: all ports are alike",
+        };
+        vec![
+            format!("{} {}", scheme.name(), scheme.config(&settings)),
+            format!("in effect: {}", scheme.in_effect()),
+            format!("its paths are judged {judged}"),
+        ]
+    }
+
+    fn psp_line(&self, device: &Device) -> String {
+        let settings = self.device_settings(device);
+        let origin = match (settings.psp.as_deref(), &device.selection) {
+            (Some(_), _) => "set by the admin",
+            (None, Some(s)) if s.psp == s.satp.default_psp() => "default of the SATP",
+            (None, Some(_)) => "set by the SATP rule",
+            (None, None) => "default",
+        };
+        format!(
+            "{} ({origin}): {}",
+            self.psp_of(device).name(),
+            self.psp_device_config(device)
+        )
     }
 
     fn member_line(&self, path: &Path) -> String {

@@ -4,13 +4,14 @@ use super::action::Severity;
 use super::adapter::Transport;
 use super::event::{Examination, Reply};
 use super::path::{Identity, Path, PathState, Stage};
-use super::satp::{Evidence, Judgement, Link, PortGroup, link_from};
+use super::satp::{Class, Evidence, Judgement, Link, PortGroup, link_from};
 use super::schedule::{Key, Schedule};
 use super::units::{Hctl, Millis};
 use super::world::World;
 use crate::scsi::cdb::Command;
 use crate::scsi::inquiry::{StandardInquiry, Tpgs};
 use crate::scsi::outcome::Outcome;
+use crate::scsi::ownership::{CLARIION_PAGE, Ownership, RDAC_PAGE};
 use crate::scsi::sense::SenseMeaning;
 use crate::scsi::tpgs::{AccessState, TargetPortGroups};
 
@@ -105,6 +106,14 @@ impl World {
                 self.link_is(id, Link::NoAnswer(why.to_owned()));
             }
             Command::Inquiry => self.link_is(id, Link::Down(format!("INQUIRY: {}", reply.outcome))),
+            Command::Vpd(page @ (CLARIION_PAGE | RDAC_PAGE)) => {
+                let found = if good {
+                    Ownership::parse(*page, &reply.data).map_err(|error| error.to_string())
+                } else {
+                    Err(reply.outcome.to_string())
+                };
+                self.ownership_is(id, *page, found);
+            }
             Command::Vpd(_) if good => self.identify(id, Ok(&reply.data)),
             Command::Vpd(_) => {
                 if is_refused(&reply.outcome) {
@@ -250,6 +259,31 @@ impl World {
         }
     }
 
+    /// The page that names the owner was read, or could not be: then what is known stays.
+    fn ownership_is(&mut self, id: Hctl, page: u8, found: Result<Ownership, String>) {
+        let Some(path) = self.paths.get_mut(&id) else {
+            return;
+        };
+        match found {
+            Ok(ownership) => {
+                path.ownership = Some(ownership);
+                path.report_problem = None;
+            }
+            Err(why) if path.report_problem.as_ref() != Some(&why) => {
+                path.report_problem = Some(why.clone());
+                let name = path.name.to_string();
+                let page = format!("{page:02X}h");
+                self.notify(
+                    Severity::Warning,
+                    "OWNER_UNREADABLE",
+                    name,
+                    &[("page", &page), ("reason", &why)],
+                );
+            }
+            Err(_) => {}
+        }
+    }
+
     /// The states could not be read: what is known stays, and people are told when it is the array's fault.
     fn port_groups_unknown(&mut self, id: Hctl, outcome: &Outcome, why: &str) {
         let Some(path) = self.paths.get(&id) else {
@@ -294,6 +328,7 @@ impl World {
             relative_port: path.relative_port,
             groups,
             link: &path.link,
+            ownership: path.ownership,
             handler: &path.facts.handler,
         }
     }
@@ -331,6 +366,9 @@ impl World {
             }
             path.judgement = judgement.clone();
         }
+        if before.class == Some(Class::Standby) && judgement.class == Some(Class::Optimized) {
+            self.taken_over(id);
+        }
         if before.state != judgement.state && !device_id.is_empty() {
             let severity = if judgement.state == PathState::Dead {
                 Severity::Warning
@@ -351,9 +389,31 @@ impl World {
         }
     }
 
+    /// A path that waited serves. Where one controller serves at a time, those that served wait from now on: a path that
+    /// is down cannot say so itself.
+    fn taken_over(&mut self, id: Hctl) {
+        let device = self.paths.get(&id).and_then(|path| self.device_of(path));
+        let Some(device) = device.filter(|device| {
+            let selection = device.selection.as_ref();
+            selection.is_some_and(|selection| selection.satp.is_exclusive())
+        }) else {
+            return;
+        };
+        for member in device.paths.clone() {
+            let Some(path) = self.paths.get_mut(&member).filter(|_| member != id) else {
+                continue;
+            };
+            if path.link == Link::Up {
+                self.examine_now(member);
+            } else if path.judgement.class == Some(Class::Optimized) {
+                path.judgement.class = Some(Class::Standby);
+            }
+        }
+    }
+
     fn judgement(&self, path: &Path, device: Option<&super::device::Device>) -> Judgement {
         let class = path.judgement.class;
-        if path.claim.is_some() && !Self::is_nmp(path) {
+        if path.is_masked() {
             let reason = "owned by MASK_PATH".to_owned();
             return Judgement {
                 state: PathState::Masked,

@@ -4,7 +4,9 @@
 
 use super::claim::{Rule, RuleLists};
 use super::plugin::Plugin;
-use super::satp::rules::{Group, KNOWN, SatpRule, SatpRules};
+use super::psp::PspKind;
+use super::satp;
+use super::satp::rules::{Group, SatpRule, SatpRules};
 
 /// Something that the admin should look at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,12 +146,12 @@ fn satp_findings(rules: &SatpRules) -> Vec<Finding> {
             find("remark", remark);
         }
     }
-    for known in KNOWN {
-        let controllers_differ = known.default_psp == "VMW_PSP_MRU";
-        if controllers_differ && rules.default_psp(known.name) == Some("VMW_PSP_FIXED") {
+    for satp in satp::all() {
+        let controllers_differ = satp.default_psp() == PspKind::Mru;
+        if controllers_differ && rules.default_psp(satp.name()) == Some("VMW_PSP_FIXED") {
             findings.push(Finding {
                 kind: "remark",
-                rule: known.name.to_owned(),
+                rule: satp.name().to_owned(),
                 text: "VMW_PSP_FIXED is its default PSP: with arrays whose controllers differ, hosts that prefer different controllers may move a LUN to and fro".to_owned(),
             });
         }

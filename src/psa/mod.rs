@@ -45,6 +45,7 @@ pub mod psp;
 mod report;
 pub mod satp;
 mod schedule;
+mod selection;
 pub mod settings;
 pub mod table;
 #[cfg(test)]

@@ -3,9 +3,11 @@
 use super::adapter::{AdapterFacts, RuntimeName, TargetFacts, Transport};
 use super::claim::Claim;
 use super::identity::LogicalUnit;
+use super::plugin::Plugin;
 use super::satp::{Class, Judgement, Link};
 use super::units::{DevT, Hctl, Millis, Sectors};
 use crate::scsi::inquiry::StandardInquiry;
+use crate::scsi::ownership::Ownership;
 use serde::{Deserialize, Serialize};
 
 /// What sysfs and udev say of a path, read without sending a command to it.
@@ -211,6 +213,8 @@ pub struct Path {
     pub port_group: Option<u16>,
     /// Relative target port, from VPD 83.
     pub relative_port: Option<u16>,
+    /// What the controller behind it is to the logical unit, where the array has a page for that.
+    pub ownership: Option<Ownership>,
     /// Who owns it.
     pub claim: Option<Claim>,
     /// It is to be claimed anew by the next run of the rules.
@@ -263,6 +267,7 @@ impl Path {
             device: None,
             port_group: None,
             relative_port: None,
+            ownership: None,
             claim: None,
             unclaimed: false,
             link: Link::Unchecked("not checked yet".to_owned()),
@@ -293,6 +298,12 @@ impl Path {
     #[must_use]
     pub fn dev(&self) -> Option<DevT> {
         self.facts.block.as_ref().map(|block| block.dev)
+    }
+
+    /// Whether it is taken away: no table holds it.
+    #[must_use]
+    pub fn is_masked(&self) -> bool {
+        self.claim.is_some_and(|c| c.plugin == Plugin::MaskPath)
     }
 
     /// Its state.

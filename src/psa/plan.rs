@@ -3,11 +3,12 @@
 use super::action::{Action, MapStep, Severity};
 use super::device::{Apd, Device, Disposition, Pending};
 use super::path::{Identity, Path, PathState};
+use super::plugin::Plugin;
 use super::psp::{Arrangement, Candidate, Options};
-use super::satp::{Class, Evidence, Link, rules};
+use super::satp::{Class, Link};
 use super::schedule::Key;
 use super::table::diff::{Difference, Wanted, diff};
-use super::table::model::{GroupState, Map};
+use super::table::model::{GroupState, Map, QueueMode};
 use super::units::{DevT, Hctl, Millis};
 use super::wanted::{View, avoided, keep_apart, place_unknown, table_of, within};
 use super::world::World;
@@ -33,8 +34,9 @@ impl World {
             return;
         }
         if device.selection.is_none() || self.map_of(wwid).is_none() {
-            self.select_satp(wwid);
+            self.select(wwid);
         }
+        self.unite(wwid);
         self.dispose(wwid);
         self.mark_owners(wwid);
         let Some(device) = self.devices.get(wwid) else {
@@ -89,53 +91,6 @@ impl World {
         }
     }
 
-    /// What SATP rules look at: the first path that can be judged.
-    pub(super) fn satp_question<'a>(
-        &'a self,
-        device: &'a Device,
-    ) -> Option<(rules::DeviceFacts<'a>, Evidence<'a>)> {
-        let (path, inquiry) = device
-            .paths
-            .iter()
-            .filter_map(|id| self.paths.get(id))
-            .filter(|path| matches!(path.identity, Identity::Proven(_) | Identity::Nameless(_)))
-            .find_map(|path| Some((path, path.inquiry.as_ref()?)))?;
-        let facts = rules::DeviceFacts {
-            device: &device.id,
-            vendor: inquiry.vendor_trimmed(),
-            model: inquiry.product_trimmed(),
-            inquiry: &inquiry.raw,
-            driver: &path.facts.adapter.driver,
-            transport: path.facts.transport,
-            paths: device.paths.len(),
-        };
-        Some((facts, Self::evidence(path, &device.groups)))
-    }
-
-    /// Chooses SATP and PSP by the first path that can be judged.
-    fn select_satp(&mut self, wwid: &str) {
-        let Some(device) = self.devices.get(wwid) else {
-            return;
-        };
-        let Some((facts, evidence)) = self.satp_question(device) else {
-            return;
-        };
-        let selection = self.satp_rules.select(&facts, &evidence);
-        let changed =
-            device.selection.as_ref().map(|s| s.satp.name()) != Some(selection.satp.name());
-        let members: Vec<Hctl> = device.paths.iter().copied().collect();
-        if let Some(device) = self.devices.get_mut(wwid) {
-            device.selection = Some(selection);
-        }
-        if changed {
-            for member in members {
-                self.judge(member);
-                // An ALUA path is of use once the state of its group is known.
-                self.examine_now(member);
-            }
-        }
-    }
-
     /// Decides whether the device gets a map.
     fn dispose(&mut self, wwid: &str) {
         let Some(device) = self.devices.get(wwid) else {
@@ -149,11 +104,12 @@ impl World {
         match &disposition {
             Disposition::Stacked => {
                 let satp = device.selection.as_ref().map_or("", |s| s.satp.name());
+                let plugin = device.plugin().as_str();
                 self.notify(
                     Severity::Info,
                     "DEVICE_CLAIMED",
                     id,
-                    &[("plugin", "NMP"), ("satp", satp)],
+                    &[("plugin", plugin), ("satp", satp)],
                 );
                 if self.memory.devices.insert(wwid.to_owned()) {
                     self.actions.push(Action::Remember(self.memory.clone()));
@@ -188,7 +144,7 @@ impl World {
         let Some(selection) = &device.selection else {
             return Disposition::Undecided("none of its paths is identified yet".to_owned());
         };
-        let ours: Vec<&Path> = members().filter(|path| Self::is_nmp(path)).collect();
+        let ours: Vec<&Path> = members().filter(|path| !path.is_masked()).collect();
         if ours.is_empty() {
             return Disposition::LeftAlone("all its paths are masked".to_owned());
         }
@@ -227,7 +183,7 @@ impl World {
             let Some(block) = &path.facts.block else {
                 continue;
             };
-            let owned = hidden || !Self::is_nmp(path);
+            let owned = hidden || path.is_masked();
             if path.marked != Some(owned) {
                 path.marked = Some(owned);
                 let mark = Action::MarkOwner {
@@ -243,7 +199,8 @@ impl World {
     /// Gathers what the table is made of.
     fn view(&self, device: &Device) -> View {
         let settings = self.device_settings(device);
-        let psp = device.psp(settings.psp.as_deref());
+        let psp = device.psp(&settings);
+        let is_hpp = device.plugin() == Plugin::Hpp;
         let named = |name: &str| {
             device
                 .paths
@@ -259,6 +216,7 @@ impl World {
                 .chosen
                 .or_else(|| self.chosen_before(&device.wwid)),
             round_robin: settings.round_robin.clone(),
+            selector: is_hpp.then(|| settings.scheme.unwrap_or_default().selector()),
         };
         let table = self
             .map_of(&device.wwid)
@@ -284,7 +242,7 @@ impl World {
             let joins = proven
                 && block.usage.is_empty()
                 && (path.state().serves_io() || path.state() == PathState::Standby);
-            let out = !Self::is_nmp(path) || matches!(path.identity, Identity::Quarantined { .. });
+            let out = path.is_masked() || matches!(path.identity, Identity::Quarantined { .. });
             if out || !(held || joins) {
                 continue;
             }
@@ -321,6 +279,14 @@ impl World {
             // Nobody proved anything since the start: the kernel's table is all there is to go by.
             handler = handler.or_else(|| table.handler.clone());
         }
+        // The kernel takes no table of another mode for a map that is there.
+        let queue_mode = match table {
+            Some(table) => table.features.queue_mode,
+            None => is_hpp.then_some(QueueMode::Bio),
+        };
+        if queue_mode == Some(QueueMode::Bio) {
+            handler = None;
+        }
         View {
             settings,
             psp,
@@ -329,6 +295,7 @@ impl World {
             unplaced,
             length: length.unwrap_or_default(),
             handler,
+            queue_mode,
         }
     }
 
@@ -364,7 +331,7 @@ impl World {
                 .block
                 .as_ref()
                 .is_some_and(|block| block.usage.is_empty());
-            path.state() == PathState::Unknown && free && Self::is_nmp(path)
+            path.state() == PathState::Unknown && free && !path.is_masked()
         };
         let down =
             view.candidates.iter().all(|c| dead(c.state)) && !self.paths_of(device).any(doubtful);
@@ -533,7 +500,7 @@ impl World {
             return self.observe_after(wwid, UNREADABLE_POLL);
         };
         let orphaned = device.paths.is_empty();
-        let masked = self.paths_of(device).all(|path| !Self::is_nmp(path));
+        let masked = self.paths_of(device).all(|path| path.is_masked());
         let off = self.memory.devices_off.contains(&device.id);
         if (orphaned || masked || off) && map.open_count == 0 {
             return vec![MapStep::Remove];
@@ -779,9 +746,11 @@ impl World {
             return false;
         };
         let evidence = Self::evidence(path, &device.groups);
-        device
-            .selection
-            .as_ref()
-            .is_some_and(|s| s.satp.can_activate(&evidence))
+        // The kernel activates nothing of a bio-based map.
+        device.plugin() == Plugin::Nmp
+            && device
+                .selection
+                .as_ref()
+                .is_some_and(|s| s.satp.can_activate(&evidence))
     }
 }

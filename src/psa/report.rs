@@ -110,7 +110,7 @@ impl World {
     /// The PSP of a device.
     #[must_use]
     pub fn psp_of(&self, device: &Device) -> PspKind {
-        device.psp(self.device_settings(device).psp.as_deref())
+        device.psp(&self.device_settings(device))
     }
 
     /// The disks that the kernel uses now: the active paths of the group in use or next to be used.

@@ -1,5 +1,6 @@
 //! What the admin may set, with the defaults and their reasons. `config/` reads it from TOML.
 
+use super::plugin::hpp::Scheme;
 use super::units::Millis;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -57,6 +58,8 @@ impl Default for Settings {
 pub struct DeviceSettings {
     /// `VMW_PSP_FIXED`, `VMW_PSP_MRU`, `VMW_PSP_RR`.
     pub psp: Option<String>,
+    /// HPP: path selection scheme.
+    pub scheme: Option<Scheme>,
     /// FIXED: runtime name of the preferred path, `vmhba2:C0:T0:L1`.
     pub preferred: Option<String>,
     /// RR: `psp roundrobin deviceconfig`.
@@ -67,6 +70,8 @@ pub struct DeviceSettings {
     pub satp: BTreeMap<String, bool>,
     /// Own APD timeout.
     pub apd_timeout_ms: Option<Millis>,
+    /// Whether it counts as a solid state disk, whatever it says of itself.
+    pub is_ssd: Option<bool>,
 }
 
 /// What the admin set for VMW_PSP_RR; what is absent is ESXi's default.
@@ -138,11 +143,13 @@ impl DeviceSettings {
         satp.extend(self.satp.clone());
         DeviceSettings {
             psp: self.psp.clone().or_else(|| below.psp.clone()),
+            scheme: self.scheme.or(below.scheme),
             preferred: self.preferred.clone().or_else(|| below.preferred.clone()),
             round_robin: self.round_robin.over(&below.round_robin),
             ranks,
             satp,
             apd_timeout_ms: self.apd_timeout_ms.or(below.apd_timeout_ms),
+            is_ssd: self.is_ssd.or(below.is_ssd),
         }
     }
 }

@@ -4,7 +4,9 @@
 use super::psp::{Arrangement, Candidate, Options, PspKind, WantedGroup};
 use super::satp::Class;
 use super::settings::DeviceSettings;
-use super::table::model::{Features, Group, HardwareHandler, Selector, Table, TablePath};
+use super::table::model::{
+    Features, Group, HardwareHandler, QueueMode, Selector, Table, TablePath,
+};
 use super::units::{DevT, Hctl, Sectors};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,6 +24,7 @@ pub(super) struct View {
     pub(super) unplaced: Vec<Vec<DevT>>,
     pub(super) length: Sectors,
     pub(super) handler: Option<HardwareHandler>,
+    pub(super) queue_mode: Option<QueueMode>,
 }
 
 /// The table of an arrangement.
@@ -50,6 +53,7 @@ pub(super) fn table_of(view: &View, arrangement: &Arrangement, queue: bool) -> T
         features: Features {
             queue_if_no_path: queue,
             pg_init_retries: view.handler.is_some().then_some(PG_INIT_RETRIES),
+            queue_mode: view.queue_mode,
             ..Features::default()
         },
         handler: view.handler.clone(),

@@ -25,8 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Everything that the agent knows, and the only thing that decides.
 pub struct World {
     pub(super) settings: Settings,
-    pub(super) claim_rules: Ruleset,
-    pub(super) satp_rules: SatpRules,
+    pub(super) rules: Rules,
     pub(super) memory: Memory,
     pub(super) paths: BTreeMap<Hctl, Path>,
     /// Which path has this disk.
@@ -97,8 +96,7 @@ impl World {
     pub fn with_rules(settings: Settings, memory: Memory, rules: Rules) -> World {
         World {
             settings,
-            claim_rules: rules.claim,
-            satp_rules: rules.satp,
+            rules,
             memory,
             paths: BTreeMap::new(),
             disks: BTreeMap::new(),

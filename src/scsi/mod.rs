@@ -31,6 +31,7 @@ pub mod cdb;
 pub mod inquiry;
 pub mod names;
 pub mod outcome;
+pub mod ownership;
 pub mod reader;
 pub mod sense;
 pub mod sense_data;

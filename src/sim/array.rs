@@ -9,6 +9,7 @@ use crate::psa::units::{Hctl, Sectors};
 use crate::scsi::cdb::Command;
 use crate::scsi::inquiry::{PeripheralQualifier, StandardInquiry, Tpgs};
 use crate::scsi::outcome::Outcome;
+use crate::scsi::ownership::{CLARIION_PAGE, RDAC_PAGE};
 use crate::scsi::sense::{ILLEGAL_REQUEST, NOT_READY, Sense, UNIT_ATTENTION};
 use crate::scsi::tpgs::{
     AccessState, StatusCode, SupportedStates, TargetPortGroup, TargetPortGroups,
@@ -87,6 +88,32 @@ pub struct Unit {
     pub demotes: bool,
     /// REPORT TARGET PORT GROUPS with the extended header is refused, as by SPC-3 arrays.
     pub short_header_only: bool,
+    /// The controllers are those of an array from before target port groups: one serves, the other waits.
+    pub trespasses: Option<Trespass>,
+}
+
+/// How an array from before target port groups has a unit change its controller. A group that serves is
+/// active/optimized, one that waits in standby.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trespass {
+    /// START STOP UNIT; a controller that waits asks for it (handler `hp_sw`).
+    StartUnit,
+    /// MODE SELECT of page 22h; VPD page C0h names the owner (handler `emc`).
+    Clariion,
+    /// MODE SELECT of page 2Ch; VPD page C9h names the owner, and TEST UNIT READY says nothing (handler `rdac`).
+    Rdac,
+}
+
+impl Trespass {
+    /// The kernel's device handler for such arrays.
+    #[must_use]
+    pub fn handler(self) -> &'static str {
+        match self {
+            Trespass::StartUnit => "hp_sw",
+            Trespass::Clariion => "emc",
+            Trespass::Rdac => "rdac",
+        }
+    }
 }
 
 impl Unit {
@@ -111,6 +138,7 @@ impl Unit {
                 .collect(),
             demotes: true,
             short_header_only: false,
+            trespasses: None,
         }
     }
 
@@ -260,7 +288,7 @@ impl Array {
     pub fn access(&self, nexus: Hctl) -> Option<AccessState> {
         let lun = self.luns.get(&nexus)?;
         let unit = self.units.get(&lun.unit?)?;
-        if unit.tpgs == Tpgs::None {
+        if unit.tpgs == Tpgs::None && unit.trespasses.is_none() {
             return Some(AccessState::ActiveOptimized);
         }
         unit.groups.get(&lun.group).map(|group| group.access)
@@ -378,7 +406,19 @@ impl Array {
             (Command::Vpd(DEVICE_IDENTIFICATION), Some((_, unit))) => {
                 return Answer::good(unit.page83(&lun));
             }
-            (Command::Vpd(_), Some(_)) => return Answer::check(ILLEGAL_REQUEST, 0x24, 0x00),
+            (Command::Vpd(page), Some((_, unit))) => {
+                let owned = self.access(nexus) == Some(AccessState::ActiveOptimized);
+                return match (unit.trespasses, page) {
+                    (Some(Trespass::Clariion), &CLARIION_PAGE) => {
+                        Answer::good(vec![0, CLARIION_PAGE, 0, 1, 1 + u8::from(owned)])
+                    }
+                    (Some(Trespass::Rdac), &RDAC_PAGE) => {
+                        let page = [0, RDAC_PAGE, 0, 5, b'v', b'a', b'c', b'e', owned.into()];
+                        Answer::good(page.to_vec())
+                    }
+                    _ => Answer::check(ILLEGAL_REQUEST, 0x24, 0x00),
+                };
+            }
             _ => {}
         }
         if let Some(sense) = self.attention(nexus) {
@@ -404,6 +444,9 @@ impl Array {
             Command::ReportTargetPortGroups
             | Command::ReportTargetPortGroupsShort
             | Command::SetTargetPortGroups(_) => Answer::check(ILLEGAL_REQUEST, 0x20, 0x00),
+            Command::TestUnitReady if unit.trespasses == Some(Trespass::Rdac) => {
+                Answer::good(Vec::new())
+            }
             _ => match self.refusal(nexus) {
                 Some(refusal) => refusal,
                 None if *command == Command::ReadCapacity16 => {
@@ -443,11 +486,44 @@ impl Array {
     fn refusal(&self, nexus: Hctl) -> Option<Answer> {
         let not_ready = |ascq| Some(Answer::check(NOT_READY, 0x04, ascq));
         match self.access(nexus) {
+            Some(AccessState::Standby) if let Some(trespass) = self.trespass_at(nexus) => {
+                match trespass {
+                    Trespass::StartUnit => not_ready(0x02),
+                    Trespass::Clariion => not_ready(0x03),
+                    Trespass::Rdac => Some(Answer::check(ILLEGAL_REQUEST, 0x94, 0x01)),
+                }
+            }
             Some(AccessState::Transitioning) => not_ready(0x0a),
             Some(AccessState::Standby) => not_ready(0x0b),
             Some(AccessState::Unavailable) => not_ready(0x0c),
             Some(AccessState::Offline) => not_ready(0x12),
             _ => None,
+        }
+    }
+
+    fn trespass_at(&self, nexus: Hctl) -> Option<Trespass> {
+        self.unit_at(nexus)?.trespasses
+    }
+
+    /// The kernel's handler has the controller behind a nexus take its unit over: the others wait from now on.
+    pub fn trespass(&mut self, nexus: Hctl) {
+        let Some(Lun {
+            unit: Some(id),
+            group,
+            ..
+        }) = self.luns.get(&nexus).copied()
+        else {
+            return;
+        };
+        let Some(unit) = self.units.get_mut(&id) else {
+            return;
+        };
+        for (number, other) in &mut unit.groups {
+            other.access = if *number == group {
+                AccessState::ActiveOptimized
+            } else {
+                AccessState::Standby
+            };
         }
     }
 

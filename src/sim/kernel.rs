@@ -9,7 +9,7 @@
 //! out, and a path with such an orphan takes no other. Unit attentions are repeated by the mid-layer and told by a
 //! uevent. Left out: error recovery of a host, tags, the kernel's own timeouts.
 
-use super::array::{Array, UnitId};
+use super::array::{Array, Trespass, UnitId};
 use super::dm::Series;
 use super::maps::{Job, SimMap};
 use super::rng::Rng;
@@ -273,7 +273,10 @@ impl Kernel {
             minor: n * 16,
         };
         let unit = self.array.unit_at(path);
-        let alua = self.handlers && unit.is_some_and(|unit| unit.tpgs != Tpgs::None);
+        let handler = unit.filter(|_| self.handlers).and_then(|unit| {
+            let older = unit.trespasses.map(Trespass::handler);
+            older.or((unit.tpgs != Tpgs::None).then_some("alua"))
+        });
         let facts = PathFacts {
             block: Some(BlockFacts {
                 name: disk_name(n),
@@ -286,11 +289,7 @@ impl Kernel {
                 usage: Vec::new(),
             }),
             sg: Some(format!("sg{n}")),
-            handler: if alua {
-                Handler::Attached("alua".to_owned())
-            } else {
-                Handler::Detached
-            },
+            handler: handler.map_or(Handler::Detached, |name| Handler::Attached(name.to_owned())),
             ..template.clone()
         };
         self.devs.insert(dev, path);

@@ -530,7 +530,7 @@ impl Kernel {
         Write::Done
     }
 
-    /// `alua_activate`: SET TARGET PORT GROUPS unless it has no use or is to be spared.
+    /// The handler's activation. `alua_activate`: SET TARGET PORT GROUPS unless it has no use or is to be spared.
     fn activate(&mut self, now: Millis, dev: DevT) -> Write {
         let Some(path) = self.path_of(dev) else {
             return Write::Failed;
@@ -544,6 +544,10 @@ impl Kernel {
         else {
             return Write::Failed;
         };
+        if unit.trespasses.is_some() {
+            self.array.trespass(path);
+            return Write::Done;
+        }
         let (Some(id), Some(group)) = (lun.unit, unit.groups.get(&lun.group)) else {
             return Write::Done;
         };

@@ -68,9 +68,15 @@ pub fn four_paths() -> Kernel {
 
 /// A unit with two paths (one for each HBA) to each of its port groups, at this LUN.
 pub fn add_unit(kernel: &mut Kernel, lun: u32, groups: &[(u16, AccessState)]) -> UnitId {
-    let unit = kernel.array.add(Unit::new(lun + 1, groups));
+    cable_unit(kernel, lun, Unit::new(lun + 1, groups))
+}
+
+/// The same for a unit that is more particular.
+pub fn cable_unit(kernel: &mut Kernel, lun: u32, unit: Unit) -> UnitId {
+    let groups: Vec<u16> = unit.groups.keys().copied().collect();
+    let unit = kernel.array.add(unit);
     for host in [1, 2] {
-        for (target, (group, _)) in (0..).zip(groups) {
+        for (target, group) in (0..).zip(&groups) {
             let port = group * 10 + host;
             let path = path(u32::from(host), target, u64::from(lun));
             kernel.cable(path, Transport::Fc, unit, *group, port);

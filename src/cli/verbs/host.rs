@@ -73,7 +73,7 @@ pub(super) const VERBS: &[Verb] = &[
         words: &["storage", "core", "plugin", "list"],
         about: "List the plug-ins that own paths",
         arguments: &[],
-        run: |_, _| Ok(listing(&[Plugin::Nmp, Plugin::MaskPath].map(PluginLine))),
+        run: |_, _| Ok(listing(&Plugin::ALL.map(PluginLine))),
         legacy: false,
     },
     Verb {

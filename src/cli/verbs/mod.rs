@@ -5,6 +5,7 @@ mod claiming;
 mod claimrule;
 mod generate;
 mod host;
+mod hpp;
 mod lint;
 mod satp;
 mod scsi;
@@ -64,6 +65,16 @@ pub const NAMESPACES: &[(&[&str], &str)] = &[
         &["storage", "core", "plugin"],
         "Plug-ins: who can own a path",
     ),
+    (
+        &["storage", "hpp"],
+        "HPP, the high performance plug-in: fast active/active arrays",
+    ),
+    (&["storage", "hpp", "device"], "Devices that HPP owns"),
+    (
+        &["storage", "hpp", "device", "usermarkedssd"],
+        "Devices that were marked as SSD",
+    ),
+    (&["storage", "hpp", "path"], "Paths that HPP owns"),
     (&["storage", "corestorage"], "ESXi 4's word for `core`"),
     (
         &["storage", "corestorage", "claimrule"],
@@ -145,6 +156,7 @@ const PARTS: &[&[Verb]] = &[
     claiming::VERBS,
     satp::VERBS,
     settings::VERBS,
+    hpp::VERBS,
     lint::VERBS,
     scsi::VERBS,
     generate::VERBS,

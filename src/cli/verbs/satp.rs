@@ -12,7 +12,7 @@ use crate::psa::adapter::Transport;
 use crate::psa::pattern::Pattern;
 use crate::psa::psp::PspKind;
 use crate::psa::satp;
-use crate::psa::satp::rules::{Group, KNOWN, SatpRule};
+use crate::psa::satp::rules::{Group, SatpRule};
 use clap::{Arg, ArgMatches};
 
 const SET: Verb = Verb {
@@ -342,15 +342,14 @@ fn none_like(wanted: &SatpRule, rules: &[SatpRule]) -> String {
 fn list_rules(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
     let mut rules = rules::load(&context.places())?.satp;
     if let Some(name) = text(given, "satp") {
-        let known = KNOWN.iter().any(|known| known.name == name);
         rules.retain(|rule| rule.satp == name);
-        if rules.is_empty() && !known {
+        if rules.is_empty() && satp::by_name(&name).is_none() {
             return Err(no_such_satp(&name));
         }
     }
     let place = |rule: &SatpRule| {
-        let known = KNOWN.iter().position(|known| known.name == rule.satp);
-        (known.unwrap_or(KNOWN.len()), rule.satp.clone())
+        let known = satp::all().iter().position(|satp| satp.name() == rule.satp);
+        (known.unwrap_or(usize::MAX), rule.satp.clone())
     };
     rules.sort_by_cached_key(place);
     Ok(listing(&rules))
@@ -364,12 +363,13 @@ fn no_such_satp(name: &str) -> Failure {
 
 fn list(context: &mut Context, _: &ArgMatches) -> Result<Listing, Failure> {
     let rules = rules::load(&context.places())?.satp_rules();
-    let lines = KNOWN.iter().map(|known| SatpLine {
-        name: known.name.to_owned(),
-        default_psp: rules.default_psp(known.name).unwrap_or_default().to_owned(),
-        description: satp::by_name(known.name)
-            .map_or("Placeholder (plugin not loaded)", |satp| satp.description())
+    let lines = satp::all().iter().map(|satp| SatpLine {
+        name: satp.name().to_owned(),
+        default_psp: rules
+            .default_psp(satp.name())
+            .unwrap_or_default()
             .to_owned(),
+        description: satp.description().to_owned(),
     });
     Ok(listing(&lines.collect::<Vec<_>>()))
 }
@@ -377,9 +377,9 @@ fn list(context: &mut Context, _: &ArgMatches) -> Result<Listing, Failure> {
 fn set(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
     let name = text(given, "satp").unwrap_or_default();
     let psp = text(given, "default-psp").unwrap_or_default();
-    if !KNOWN.iter().any(|known| known.name == name) {
+    let Some(satp) = satp::by_name(&name) else {
         return Err(no_such_satp(&name));
-    }
+    };
     if PspKind::by_name(&psp).is_none() {
         return Err(Failure::NotFound(format!(
             "there is no PSP {psp}: take VMW_PSP_FIXED, VMW_PSP_MRU or VMW_PSP_RR"
@@ -393,8 +393,7 @@ fn set(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
     let mut edit = open(context, group)?;
     edit.set_default_psp(&name, &psp)?;
     edit.save()?;
-    let known = KNOWN.iter().find(|known| known.name == name);
-    if psp == "VMW_PSP_FIXED" && known.is_some_and(|known| known.default_psp == "VMW_PSP_MRU") {
+    if psp == "VMW_PSP_FIXED" && satp.default_psp() == PspKind::Mru {
         context.warn([format!(
             "{name} is for arrays whose controllers differ: hosts that prefer different controllers may move a LUN to and fro"
         )]);

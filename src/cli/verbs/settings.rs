@@ -128,7 +128,7 @@ pub(super) const VERBS: &[Verb] = &[
                 limit_type: text(given, "type"),
                 iops: given.get_one("iops").copied(),
                 bytes: given.get_one("bytes").copied(),
-                use_ano: text(given, "useano").map(|word| matches!(word.as_str(), "true" | "1")),
+                use_ano: yes(given, "useano"),
                 sampling_cycles: given.get_one("num-sampling-cycles").copied(),
                 latency_eval_ms: given.get_one("latency-eval-time").copied(),
             };
@@ -252,16 +252,21 @@ fn refused(config: &str, why: &str) -> Failure {
     Failure::Clap(format!("psactl: --config {config}: {why}\n"))
 }
 
-fn missing(what: &str) -> Failure {
+pub(super) fn missing(what: &str) -> Failure {
     Failure::Clap(format!("psactl: {what} is missing\n"))
 }
 
 /// The value of an argument that clap requires.
-fn required(given: &ArgMatches, name: &str) -> String {
+pub(super) fn required(given: &ArgMatches, name: &str) -> String {
     text(given, name).unwrap_or_default()
 }
 
-fn device_required() -> Arg {
+/// The value of an option that takes true, false, 1 and 0.
+pub(super) fn yes(given: &ArgMatches, name: &str) -> Option<bool> {
+    text(given, name).map(|word| matches!(word.as_str(), "true" | "1"))
+}
+
+pub(super) fn device_required() -> Arg {
     device().required(true)
 }
 
@@ -307,7 +312,7 @@ fn limit_type() -> Arg {
         .help("What ends the turn of a path")
 }
 
-fn iops() -> Arg {
+pub(super) fn iops() -> Arg {
     Arg::new("iops")
         .short('I')
         .long("iops")
@@ -316,7 +321,7 @@ fn iops() -> Arg {
         .help("I/Os per turn")
 }
 
-fn bytes() -> Arg {
+pub(super) fn bytes() -> Arg {
     Arg::new("bytes")
         .short('B')
         .long("bytes")
@@ -325,7 +330,7 @@ fn bytes() -> Arg {
         .help("Bytes per turn")
 }
 
-fn use_ano() -> Arg {
+pub(super) fn use_ano() -> Arg {
     Arg::new("useano")
         .short('U')
         .long("useano")
@@ -343,7 +348,7 @@ fn sampling_cycles() -> Arg {
         .help("Latency: I/Os sampled on each path")
 }
 
-fn latency_eval_time() -> Arg {
+pub(super) fn latency_eval_time() -> Arg {
     Arg::new("latency-eval-time")
         .short('T')
         .long("latency-eval-time")
@@ -352,7 +357,7 @@ fn latency_eval_time() -> Arg {
         .help("Latency: milliseconds between two evaluations")
 }
 
-fn cfgfile() -> Arg {
+pub(super) fn cfgfile() -> Arg {
     Arg::new("cfgfile")
         .short('g')
         .long("cfgfile")

@@ -110,6 +110,12 @@ impl Ruleset {
                 ));
                 continue;
             };
+            if let Err(why) = plugin.accepts(subject) {
+                tell(format_args!(
+                    "{rule}: matches, but {plugin} declines: {why}"
+                ));
+                continue;
+            }
             tell(format_args!("{rule} matches: {plugin}"));
             let rule = rule.number;
             return Claim { plugin, rule };
@@ -132,6 +138,13 @@ impl Ruleset {
                 claim.rule, claim.plugin
             ),
         }
+    }
+
+    /// The options that the rule of a decision has for the plug-in; `None` if it is not loaded any more.
+    #[must_use]
+    pub fn config_of(&self, claim: Claim) -> Option<&str> {
+        let rule = self.0.iter().find(|rule| rule.number == claim.rule)?;
+        Some(&rule.config)
     }
 
     /// Whether a rule asks for the device, which is known later than the rest of a path.
@@ -228,7 +241,7 @@ mod tests {
         let rules = rules(&[
             (300, "transport=fc", "MASK_PATH"),
             (102, "vendor=NVMe model=*", "MASK_PATH"),
-            (200, "transport=fc", "HPP"),
+            (200, "transport=fc", "POWERPATH"),
         ]);
         let (claim, lines) = trace(&rules);
         assert_eq!(
@@ -242,7 +255,7 @@ mod tests {
             lines,
             [
                 "rule 102 (vendor=NVMe model=*): no, vendor is `DELL`",
-                "rule 200 (transport=fc): matches, but this build has no plug-in HPP",
+                "rule 200 (transport=fc): matches, but this build has no plug-in POWERPATH",
                 "rule 300 (transport=fc) matches: MASK_PATH",
             ]
         );

@@ -4,6 +4,7 @@ use super::matching::{self, Match, PciIds, TargetPort, fc_name};
 use super::rule::{Rule, RuleClass, Xcopy};
 use crate::psa::adapter::Transport;
 use crate::psa::pattern::Pattern;
+use crate::psa::plugin::{Plugin, hpp};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A text that may be written as a number: `lun = 20`, `lun = "*"`.
@@ -271,6 +272,11 @@ impl RuleSpec {
                 class.as_str()
             ));
         }
+        if let Some(config) = &self.config_string
+            && self.plugin == Plugin::Hpp.as_str()
+        {
+            hpp::config_string(config)?;
+        }
         if xcopy.use_multi_segs && !xcopy.use_array_values {
             return Err(
                 "`xcopy-use-multi-segs` goes only together with `xcopy-use-array-values`"
@@ -381,7 +387,7 @@ impl Rule {
         };
         match self.class {
             RuleClass::MP => {
-                if crate::psa::plugin::Plugin::by_name(&self.plugin).is_none() {
+                if Plugin::by_name(&self.plugin).is_none() {
                     remarks.push(format!(
                         "this build has no plug-in {}: the rule is stored, and what it matches goes on to the next rule",
                         self.plugin

@@ -79,6 +79,8 @@ pub struct Options {
     pub chosen: Option<Hctl>,
     /// RR: what the admin set.
     pub round_robin: RoundRobin,
+    /// RR: the kernel's selector, if something else than those settings chooses it.
+    pub selector: Option<&'static str>,
 }
 
 /// A wanted priority group.

@@ -18,11 +18,11 @@ impl Psp for RoundRobin {
         "Round Robin Path Selection"
     }
     fn arrange(&self, candidates: &[Candidate], options: &Options) -> Arrangement {
-        let groups = group_by(candidates, options.round_robin.selector(), |c| {
-            match c.class {
-                Class::NonOptimized if options.round_robin.use_ano() => Class::Optimized,
-                class => class,
-            }
+        let set = &options.round_robin;
+        let selector = options.selector.unwrap_or(set.selector());
+        let groups = group_by(candidates, selector, |c| match c.class {
+            Class::NonOptimized if set.use_ano() => Class::Optimized,
+            class => class,
         });
         Arrangement {
             groups,

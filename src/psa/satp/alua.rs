@@ -5,8 +5,8 @@
 //! to a group that is active/non-optimized and whose array also moves logical units by itself. An ANO group serves
 //! I/O, and another host may have had its reasons to move the logical unit: follow-over.
 
-use super::{Class, Evidence, Judgement, Link, PortGroup, Satp};
-use crate::psa::path::{Handler, PathState};
+use super::{Class, Evidence, Judgement, Link, PortGroup, Satp, kernel_handler};
+use crate::psa::path::PathState;
 use crate::psa::psp::PspKind;
 use crate::psa::table::model::HardwareHandler;
 use crate::scsi::inquiry::Tpgs;
@@ -27,16 +27,6 @@ fn class_of(access: AccessState) -> Option<Class> {
             Some(Class::Last)
         }
         AccessState::Transitioning => None,
-    }
-}
-
-/// The state of a path whose link is up and whose group is in this settled state.
-fn state_of(class: Class) -> PathState {
-    match class {
-        Class::Optimized => PathState::Active,
-        Class::NonOptimized => PathState::ActiveUnoptimized,
-        Class::Standby => PathState::Standby,
-        Class::Last => PathState::Dead,
     }
 }
 
@@ -116,7 +106,7 @@ impl Satp for Alua {
                         _ => String::new(),
                     };
                     Judgement {
-                        state: state_of(class),
+                        state: class.state(),
                         reason,
                         class: Some(class),
                     }
@@ -128,17 +118,7 @@ impl Satp for Alua {
         evidence.tpgs.explicit()
     }
     fn handler(&self, evidence: &Evidence<'_>) -> Option<HardwareHandler> {
-        match evidence.handler {
-            Handler::Unsupported => None,
-            Handler::Attached(name) if name != "alua" => Some(HardwareHandler {
-                name: name.clone(),
-                args: Vec::new(),
-            }),
-            Handler::Detached | Handler::Attached(_) => Some(HardwareHandler {
-                name: "alua".to_owned(),
-                args: vec!["1".to_owned()],
-            }),
-        }
+        kernel_handler(evidence, "alua", &["1"])
     }
     fn device_config(&self, evidence: &Evidence<'_>) -> String {
         let on = |b: bool| if b { "on" } else { "off" };

@@ -3,8 +3,10 @@
 //! Input: the evidence on a path and its device. Output: a [`Judgement`], a hardware handler for the table, and the
 //! configuration strings that esxcli shows. A SATP is added by one file and one line in [`all`].
 
-mod alua;
-mod default_aa;
+mod active_active;
+mod active_passive;
+pub mod alua;
+mod alua_cx;
 mod local;
 pub mod options;
 mod rule;
@@ -15,6 +17,7 @@ use super::path::{Handler, PathState};
 use super::psp::PspKind;
 use super::table::model::HardwareHandler;
 use crate::scsi::inquiry::Tpgs;
+use crate::scsi::ownership::Ownership;
 use crate::scsi::sense::{Sense, SenseMeaning};
 use crate::scsi::tpgs::{AccessState, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -65,6 +68,8 @@ pub struct Evidence<'a> {
     pub groups: &'a BTreeMap<u16, PortGroup>,
     /// The state of the link.
     pub link: &'a Link,
+    /// What the array's own page says of the controller behind the path.
+    pub ownership: Option<Ownership>,
     /// Kernel's device handler.
     pub handler: &'a Handler,
 }
@@ -80,6 +85,18 @@ pub enum Class {
     Standby,
     /// Never by choice: unavailable or offline port groups.
     Last,
+}
+
+impl Class {
+    /// The state of a path of this class whose link is up.
+    fn state(self) -> PathState {
+        match self {
+            Class::Optimized => PathState::Active,
+            Class::NonOptimized => PathState::ActiveUnoptimized,
+            Class::Standby => PathState::Standby,
+            Class::Last => PathState::Dead,
+        }
+    }
 }
 
 /// What a SATP says of a path.
@@ -115,6 +132,14 @@ pub trait Satp: Sync {
     fn reports_port_groups(&self) -> bool {
         false
     }
+    /// The VPD page of the array that is part of a check: it says which controller serves the logical unit.
+    fn ownership_page(&self) -> Option<u8> {
+        None
+    }
+    /// Whether one controller serves a logical unit at a time: if a path that waited serves, those of the other wait.
+    fn is_exclusive(&self) -> bool {
+        false
+    }
     /// The state of a path.
     fn judge(&self, evidence: &Evidence<'_>) -> Judgement;
     /// Whether a standby path can be made active by the host.
@@ -127,6 +152,10 @@ pub trait Satp: Sync {
     }
     /// `Storage Array Type Device Config`.
     fn device_config(&self, _evidence: &Evidence<'_>) -> String {
+        self.no_device_config()
+    }
+    /// ESXi's words for that there is none.
+    fn no_device_config(&self) -> String {
         format!(
             "SATP {} does not support device configuration.",
             self.name()
@@ -139,8 +168,38 @@ pub trait Satp: Sync {
 }
 
 /// The SATPs of this build, in ESXi's order of `satp list`.
+#[must_use]
 pub fn all() -> &'static [&'static dyn Satp] {
-    &[&alua::Alua, &default_aa::DefaultAa, &local::Local]
+    static ALL: [&dyn Satp; 13] = [
+        &alua::Alua,
+        &active_passive::MSA,
+        &active_passive::DEFAULT_AP,
+        &active_active::SVC,
+        &active_active::EQL,
+        &active_active::INV,
+        &active_passive::EVA,
+        &alua_cx::AluaCx,
+        &active_active::SYMM,
+        &active_passive::CX,
+        &active_passive::LSI,
+        &active_active::DEFAULT_AA,
+        &local::Local,
+    ];
+    &ALL
+}
+
+/// The handler for the table: what is attached already, for it cannot be detached, or this one; none on a kernel
+/// that was built without handlers.
+fn kernel_handler(evidence: &Evidence<'_>, name: &str, args: &[&str]) -> Option<HardwareHandler> {
+    let handler = |name: &str, args: &[&str]| HardwareHandler {
+        name: name.to_owned(),
+        args: args.iter().map(|&arg| arg.to_owned()).collect(),
+    };
+    match evidence.handler {
+        Handler::Unsupported => None,
+        Handler::Attached(other) if other != name => Some(handler(other, &[])),
+        Handler::Detached | Handler::Attached(_) => Some(handler(name, args)),
+    }
 }
 
 /// The SATP of this name.

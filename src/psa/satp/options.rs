@@ -11,6 +11,19 @@ pub fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split([' ', ',', ';']).filter(|word| !word.is_empty())
 }
 
+/// The number that an option is set to.
+///
+/// # Errors
+/// It is none, or not in the range.
+pub fn in_range(key: &str, value: &str, least: u64, most: u64) -> Result<u64, String> {
+    match value.parse() {
+        Ok(n) if (least..=most).contains(&n) => Ok(n),
+        _ => Err(format!(
+            "option {key}=`{value}` is out of range: take {least} to {most}"
+        )),
+    }
+}
+
 /// Claim options (`-c`), other than `tpgs_on` and `tpgs_off`, that ESXi has: those of CLARiiON arrays.
 const CLAIM_OPTIONS: &[&str] = &[
     "navireg",
@@ -70,6 +83,16 @@ pub fn option_remarks(text: &str) -> Vec<String> {
         .collect()
 }
 
+/// Whether options (`-o`) say that a device is a solid state disk.
+#[must_use]
+pub fn is_ssd(text: &str) -> Option<bool> {
+    words(text).find_map(|word| match word {
+        "enable_ssd" => Some(true),
+        "disable_ssd" => Some(false),
+        _ => None,
+    })
+}
+
 /// What a PSP option string asks for; what it does not name is `None`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PspOptions {
@@ -90,12 +113,7 @@ pub fn psp_options(text: &str) -> Result<PspOptions, String> {
     let set = &mut options.round_robin;
     for word in words(text) {
         let (key, value) = word.split_once('=').unwrap_or((word, ""));
-        let number = |least: u64, most: u64| match value.parse() {
-            Ok(n) if (least..=most).contains(&n) => Ok(Some(n)),
-            _ => Err(format!(
-                "PSP option {key}=`{value}` is out of range: take {least} to {most}"
-            )),
-        };
+        let number = |least, most| in_range(key, value, least, most).map(Some);
         let wrong = |takes: &str| format!("PSP option {key}=`{value}` is wrong: take {takes}");
         match key.to_ascii_lowercase().as_str() {
             "policy" => match value {

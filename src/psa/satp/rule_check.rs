@@ -1,8 +1,8 @@
 //! What a SATP rule may not say, and what is to be said of one that is accepted.
 
+use super::by_name;
 use super::options;
 use super::rule::SatpRule;
-use super::rules::KNOWN;
 use crate::psa::claim::length_remarks;
 use crate::psa::psp::PspKind;
 
@@ -67,14 +67,9 @@ impl SatpRule {
     #[must_use]
     pub fn remarks(&self) -> Vec<String> {
         let mut remarks = length_remarks(self.vendor.as_ref(), self.model.as_ref());
-        if !KNOWN.iter().any(|known| known.name == self.satp) {
+        if by_name(&self.satp).is_none() {
             remarks.push(format!(
                 "SATP {} is not known: the rule is stored, and what it matches goes on to the next rule",
-                self.satp
-            ));
-        } else if super::by_name(&self.satp).is_none() {
-            remarks.push(format!(
-                "this build has no {} yet: the rule is stored, and what it matches goes on to the next rule",
                 self.satp
             ));
         }

@@ -7,9 +7,12 @@
 
 pub use super::rule::{Group, Lookup, SatpRule};
 
+use super::options::{is_ssd, psp_options};
 use super::{Evidence, Satp, by_name};
 use crate::psa::adapter::Transport;
+use crate::psa::plugin::Plugin;
 use crate::psa::psp::PspKind;
+use crate::psa::settings::DeviceSettings;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -36,44 +39,27 @@ pub struct DeviceFacts<'a> {
 /// The answer.
 #[derive(Clone)]
 pub struct Selection {
+    /// Who owns the device: NMP, or HPP, which has the use of a SATP's judgement but not of the PSP.
+    pub plugin: Plugin,
     /// The SATP.
     pub satp: &'static dyn Satp,
     /// The PSP by rule or by the SATP's default.
     pub psp: PspKind,
-    /// The rule that decided, if one did.
+    /// The SATP rule that decided, if one did.
     pub rule: Option<SatpRule>,
+    /// What the rule that decided sets for the device, but for the PSP.
+    pub settings: DeviceSettings,
 }
 
-/// A SATP that ESXi has, whether or not this build has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct KnownSatp {
-    /// Its name.
-    pub name: &'static str,
-    /// Its PSP unless the admin set another.
-    pub default_psp: &'static str,
-}
-
-/// ESXi's SATPs in the order of `satp list`, with their default PSPs.
-pub const KNOWN: &[KnownSatp] = {
-    const fn satp(name: &'static str, default_psp: &'static str) -> KnownSatp {
-        KnownSatp { name, default_psp }
+/// What a SATP rule sets for a device, but for the PSP.
+fn settings_of(rule: &SatpRule) -> DeviceSettings {
+    let options = psp_options(&rule.psp_options).unwrap_or_default();
+    DeviceSettings {
+        round_robin: options.round_robin,
+        is_ssd: is_ssd(&rule.options),
+        ..DeviceSettings::default()
     }
-    &[
-        satp("VMW_SATP_ALUA", "VMW_PSP_MRU"),
-        satp("VMW_SATP_MSA", "VMW_PSP_MRU"),
-        satp("VMW_SATP_DEFAULT_AP", "VMW_PSP_MRU"),
-        satp("VMW_SATP_SVC", "VMW_PSP_FIXED"),
-        satp("VMW_SATP_EQL", "VMW_PSP_FIXED"),
-        satp("VMW_SATP_INV", "VMW_PSP_FIXED"),
-        satp("VMW_SATP_EVA", "VMW_PSP_FIXED"),
-        satp("VMW_SATP_ALUA_CX", "VMW_PSP_RR"),
-        satp("VMW_SATP_SYMM", "VMW_PSP_RR"),
-        satp("VMW_SATP_CX", "VMW_PSP_MRU"),
-        satp("VMW_SATP_LSI", "VMW_PSP_MRU"),
-        satp("VMW_SATP_DEFAULT_AA", "VMW_PSP_FIXED"),
-        satp("VMW_SATP_LOCAL", "VMW_PSP_FIXED"),
-    ]
-};
+}
 
 /// All SATP rules in the order in which they are tried, and what the admin set for SATPs as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -116,8 +102,7 @@ impl SatpRules {
     #[must_use]
     pub fn default_psp(&self, satp: &str) -> Option<&str> {
         let set = self.default_psps.get(satp).map(String::as_str);
-        let known = KNOWN.iter().find(|known| known.name == satp);
-        set.or_else(|| known.map(|known| known.default_psp))
+        set.or_else(|| Some(by_name(satp)?.default_psp().name()))
     }
 
     /// Chooses the SATP of a device.
@@ -172,36 +157,22 @@ impl SatpRules {
                 }
                 None => self.psp_of(satp),
             };
-            let rule = Some(rule.clone());
-            return Selection { satp, psp, rule };
+            return Selection {
+                plugin: Plugin::Nmp,
+                satp,
+                psp,
+                rule: Some(rule.clone()),
+                settings: settings_of(rule),
+            };
         }
-        // ESXi's defaults by transport. A local device that two paths lead to is no plain local disk: without a map
-        // both its disks would be offered to the host.
-        let transport = device.transport.as_str();
-        let satp: &'static dyn Satp = if device.transport.is_san() {
-            let satp = &super::default_aa::DefaultAa;
-            let name = satp.name();
-            tell(format_args!(
-                "no rule: {name} (default of transport {transport})"
-            ));
-            satp
-        } else if device.paths > 1 {
-            let satp = &super::default_aa::DefaultAa;
-            let (name, paths) = (satp.name(), device.paths);
-            tell(format_args!("no rule: {name} ({paths} paths lead to it)"));
-            satp
-        } else {
-            let satp = &super::local::Local;
-            let name = satp.name();
-            tell(format_args!(
-                "no rule: {name} (default of transport {transport} with one path)"
-            ));
-            satp
-        };
+        let (satp, why) = by_transport(device);
+        tell(format_args!("no rule: {} ({why})", satp.name()));
         Selection {
+            plugin: Plugin::Nmp,
             satp,
             psp: self.psp_of(satp),
             rule: None,
+            settings: DeviceSettings::default(),
         }
     }
 
@@ -211,6 +182,22 @@ impl SatpRules {
             .get(satp.name())
             .and_then(|name| PspKind::by_name(name))
             .unwrap_or_else(|| satp.default_psp())
+    }
+}
+
+/// ESXi's defaults by transport, with the reason. A local device that two paths lead to is no plain local disk:
+/// without a map both its disks would be offered to the host.
+pub fn by_transport(device: &DeviceFacts<'_>) -> (&'static dyn Satp, String) {
+    let (transport, paths) = (device.transport.as_str(), device.paths);
+    if device.transport.is_san() {
+        let why = format!("default of transport {transport}");
+        (&super::active_active::DEFAULT_AA, why)
+    } else if paths > 1 {
+        let why = format!("{paths} paths lead to it");
+        (&super::active_active::DEFAULT_AA, why)
+    } else {
+        let why = format!("default of transport {transport} with one path");
+        (&super::local::Local, why)
     }
 }
 
@@ -247,6 +234,7 @@ mod tests {
             relative_port: Some(1),
             groups: &groups,
             link: &Link::Up,
+            ownership: None,
             handler: &Handler::Unsupported,
         };
         let facts = DeviceFacts {
@@ -305,7 +293,7 @@ mod tests {
                     psp: Some("VMW_PSP_RR".to_owned()),
                     ..rule("DEFAULT_AA", "3PARdata", "VV", "tpgs_off", Group::User)
                 },
-                rule("LSI", "IBM", "1814", "", Group::System),
+                rule("ACME", "IBM", "1814", "", Group::System),
             ],
             BTreeMap::from([("VMW_SATP_ALUA".to_owned(), "VMW_PSP_RR".to_owned())]),
         );

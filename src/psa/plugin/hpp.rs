@@ -1,0 +1,204 @@
+//! HPP, the high performance plug-in: for active/active arrays and those that say themselves which ports are optimized.
+//!
+//! It has neither SATPs nor PSPs: a *path selection scheme* chooses among the paths, and the states of target port
+//! groups are taken as reported. Its maps are bio based, which costs a map no request queue of its own; the kernel
+//! never activates a group of theirs, so HPP declines arrays that only the host can switch.
+
+use super::Plugin;
+use crate::psa::claim::Subject;
+use crate::psa::psp::PspKind;
+use crate::psa::satp::alua::Alua;
+use crate::psa::satp::rules::{DeviceFacts, Selection, by_transport};
+use crate::psa::satp::{Evidence, Satp, options};
+use crate::psa::settings::{DeviceSettings, RoundRobin};
+use crate::psa::units::Millis;
+use crate::scsi::inquiry::{StandardInquiry, Tpgs};
+use serde::{Deserialize, Serialize};
+
+/// How HPP chooses among the paths of a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Scheme {
+    /// One path; the preferred one whenever it works.
+    #[serde(rename = "FIXED")]
+    Fixed,
+    /// One path after the other.
+    #[default]
+    #[serde(rename = "LB-RR")]
+    RoundRobin,
+    /// The path with the fewest I/Os under way.
+    #[serde(rename = "LB-IOPS")]
+    Iops,
+    /// The path with the fewest bytes under way.
+    #[serde(rename = "LB-BYTES")]
+    Bytes,
+    /// The path with the least latency.
+    #[serde(rename = "LB-Latency")]
+    Latency,
+}
+
+impl Scheme {
+    /// All of them.
+    pub const ALL: [Scheme; 5] = [
+        Scheme::Fixed,
+        Scheme::RoundRobin,
+        Scheme::Iops,
+        Scheme::Bytes,
+        Scheme::Latency,
+    ];
+
+    /// The scheme of this name, in upper or lower case; VMware's API reference misprints `LB--Latency`.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Scheme> {
+        let name = name.replace("--", "-");
+        Scheme::ALL
+            .into_iter()
+            .find(|one| one.name().eq_ignore_ascii_case(&name))
+    }
+
+    /// ESXi's name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Scheme::Fixed => "FIXED",
+            Scheme::RoundRobin => "LB-RR",
+            Scheme::Iops => "LB-IOPS",
+            Scheme::Bytes => "LB-BYTES",
+            Scheme::Latency => "LB-Latency",
+        }
+    }
+
+    /// The PSP that arranges paths as the scheme does.
+    #[must_use]
+    pub fn psp(self) -> PspKind {
+        match self {
+            Scheme::Fixed => PspKind::Fixed,
+            _ => PspKind::RoundRobin,
+        }
+    }
+
+    /// The selector of the kernel that comes nearest. For latency that is historical-service-time, which distributions
+    /// do not build: service-time takes the path with the least data under way.
+    #[must_use]
+    pub fn selector(self) -> &'static str {
+        match self {
+            Scheme::RoundRobin => "round-robin",
+            Scheme::Iops => "queue-length",
+            Scheme::Fixed | Scheme::Bytes | Scheme::Latency => "service-time",
+        }
+    }
+
+    /// What takes effect, for a person.
+    #[must_use]
+    pub fn in_effect(self) -> &'static str {
+        match self {
+            Scheme::Fixed => "one path, the preferred one whenever it works",
+            Scheme::RoundRobin => {
+                "one I/O per path in turn: the kernel's round-robin selector takes no other limit"
+            }
+            Scheme::Iops => {
+                "the path with the fewest I/Os under way, for each I/O: the kernel's queue-length selector"
+            }
+            Scheme::Bytes | Scheme::Latency => {
+                "the path with the least data under way, for each I/O: the kernel's service-time selector"
+            }
+        }
+    }
+
+    /// `Path Selection Scheme Config` with what is set.
+    #[must_use]
+    pub fn config(self, settings: &DeviceSettings) -> String {
+        let set = &settings.round_robin;
+        let useano = u8::from(set.use_ano());
+        match self {
+            Scheme::Fixed => {
+                let preferred = settings.preferred.as_deref().unwrap_or("none");
+                format!("{{preferred={preferred};}}")
+            }
+            Scheme::RoundRobin => format!(
+                "{{iops={},bytes={};useANO={useano}}}",
+                set.iops(),
+                set.bytes()
+            ),
+            Scheme::Iops | Scheme::Bytes => format!("{{useANO={useano}}}"),
+            Scheme::Latency => format!(
+                "{{latency-eval-time={},sampling-ios-per-path={};useANO={useano}}}",
+                latency_eval_ms(set).0,
+                set.sampling_cycles()
+            ),
+        }
+    }
+}
+
+/// HPP's default interval of evaluation is not VMW_PSP_RR's.
+fn latency_eval_ms(set: &RoundRobin) -> Millis {
+    set.latency_eval_ms.unwrap_or(Millis::from_secs(30))
+}
+
+/// Whether HPP can own the path: not where only SET TARGET PORT GROUPS moves a logical unit.
+pub(super) fn accepts(subject: &Subject<'_>) -> Result<(), &'static str> {
+    match StandardInquiry::parse(subject.inquiry) {
+        Ok(inquiry) if inquiry.tpgs == Tpgs::Explicit => {
+            Err("the array is switched by the host alone (TPGS explicit), which HPP does not do")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// By what the states of the paths of a device are judged: by the target port groups where they are reported, else
+/// as its transport suggests. A lone local disk stays as it is, as with NMP.
+/// `config` is the config string of the claim rule.
+pub fn selection(facts: &DeviceFacts<'_>, evidence: &Evidence<'_>, config: &str) -> Selection {
+    let satp = match Alua.accepts(evidence) {
+        Ok(()) => &Alua,
+        Err(_) => by_transport(facts).0,
+    };
+    Selection {
+        plugin: Plugin::Hpp,
+        satp,
+        psp: satp.default_psp(),
+        rule: None,
+        // A string that is wrong was refused when the rule was made.
+        settings: config_string(config).unwrap_or_default(),
+    }
+}
+
+/// Reads the config string of a claim rule: `pss=LB-Latency,latency-eval-time=180000`, in any order.
+///
+/// # Errors
+/// The word that is wrong, and what it may be.
+pub fn config_string(text: &str) -> Result<DeviceSettings, String> {
+    let mut settings = DeviceSettings::default();
+    for word in options::words(text) {
+        let (key, value) = word.split_once('=').unwrap_or((word, ""));
+        let number = |least: u64, most: u64| options::in_range(key, value, least, most);
+        let set = &mut settings.round_robin;
+        match key {
+            "pss" => match Scheme::by_name(value) {
+                Some(scheme) => settings.scheme = Some(scheme),
+                None => {
+                    return Err(format!(
+                        "pss=`{value}` is no path selection scheme: take {}",
+                        Scheme::ALL.map(Scheme::name).join(", ")
+                    ));
+                }
+            },
+            "iops" => set.iops = Some(number(1, 10_000)?),
+            "bytes" => set.bytes = Some(number(1, 100 << 20)?),
+            "latency-eval-time" => {
+                set.latency_eval_ms = Some(Millis(number(10_000, 300_000)?));
+            }
+            "sampling-ios-per-path" => {
+                set.sampling_cycles = u32::try_from(number(16, 160)?).ok();
+            }
+            "path" | "preferred" => settings.preferred = Some(value.to_owned()),
+            "useano" | "useANO" => set.use_ano = Some(number(0, 1)? == 1),
+            _ => {
+                return Err(format!(
+                    "config string: `{word}` is not known; HPP takes pss, iops, bytes, latency-eval-time, \
+                     sampling-ios-per-path, path and useano"
+                ));
+            }
+        }
+    }
+    Ok(settings)
+}

@@ -1,0 +1,48 @@
+//! VMW_SATP_ALUA_CX: CLARiiON, VNX and Unity in failover mode 4, which is ALUA.
+//!
+//! What ESXi's has besides, the registration of the host at the array (`navireg`) and the hiding of its IP address
+//! (`ipfilter`), has no equivalent: a host registers itself by the array's own agent on Linux.
+
+use super::alua::Alua;
+use super::{Evidence, Judgement, Satp};
+use crate::psa::psp::PspKind;
+use crate::psa::table::model::HardwareHandler;
+
+/// VMW_SATP_ALUA_CX.
+pub struct AluaCx;
+
+impl Satp for AluaCx {
+    fn name(&self) -> &'static str {
+        "VMW_SATP_ALUA_CX"
+    }
+    fn description(&self) -> &'static str {
+        "Supports EMC CX that use the ALUA protocol"
+    }
+    fn default_psp(&self) -> PspKind {
+        PspKind::RoundRobin
+    }
+    fn accepts(&self, evidence: &Evidence<'_>) -> Result<(), String> {
+        Alua.accepts(evidence)
+    }
+    fn reports_port_groups(&self) -> bool {
+        true
+    }
+    fn judge(&self, evidence: &Evidence<'_>) -> Judgement {
+        Alua.judge(evidence)
+    }
+    fn can_activate(&self, evidence: &Evidence<'_>) -> bool {
+        Alua.can_activate(evidence)
+    }
+    fn handler(&self, evidence: &Evidence<'_>) -> Option<HardwareHandler> {
+        Alua.handler(evidence)
+    }
+    fn device_config(&self, evidence: &Evidence<'_>) -> String {
+        format!(
+            "{{navireg=off, ipfilter=off}}{}",
+            Alua.device_config(evidence)
+        )
+    }
+    fn path_config(&self, evidence: &Evidence<'_>) -> String {
+        Alua.path_config(evidence)
+    }
+}

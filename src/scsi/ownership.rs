@@ -1,0 +1,123 @@
+//! Which controller serves a logical unit, as the vendors' own VPD pages of older arrays with two controllers say.
+//!
+//! No standard describes them. Facts: the fields that the kernel's handlers `scsi_dh_emc` (page C0h) and
+//! `scsi_dh_rdac` (page C9h) go by.
+
+use super::reader::{ParseError, ParseProblem};
+use super::vpd;
+use serde::{Deserialize, Serialize};
+
+/// CLARiiON and VNX: the logical unit and the storage processors.
+pub const CLARIION_PAGE: u8 = 0xc0;
+
+/// Arrays with RDAC controllers: volume access control.
+pub const RDAC_PAGE: u8 = 0xc9;
+
+/// What the controller behind a path is to a logical unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ownership {
+    /// It serves it.
+    Owner,
+    /// The other one owns it, and this one passes I/O on, or takes it over with the first I/O (AVT, IOSHIP).
+    Forwards,
+    /// The other one serves it.
+    Peer,
+    /// Nobody does: no logical unit is bound to the LUN.
+    Unbound,
+}
+
+impl Ownership {
+    /// Reads page C0h: byte 4 is the state of the logical unit.
+    ///
+    /// # Errors
+    /// It is cut, is another page, or has a state that is not known.
+    pub fn parse_clariion(data: &[u8]) -> Result<Ownership, ParseError> {
+        let page = vpd::page(CLARIION_PAGE, data)?;
+        let mut r = page.body;
+        r.entering("LUN STATE");
+        let at = r.clone();
+        match r.u8()? {
+            0 => Ok(Ownership::Unbound),
+            1 => Ok(Ownership::Peer),
+            2 => Ok(Ownership::Owner),
+            other => Err(at.error(ParseProblem::Unexpected {
+                found: other.into(),
+                expected: "0 to 2",
+            })),
+        }
+    }
+
+    /// Reads page C9h: after the page identifier `vace`, byte 8 has CVP (bit 0: this controller owns the volume),
+    /// IOSHIP (bit 5) and AVTE (bit 7).
+    ///
+    /// # Errors
+    /// It is cut, is another page, or lacks its identifier.
+    pub fn parse_rdac(data: &[u8]) -> Result<Ownership, ParseError> {
+        let page = vpd::page(RDAC_PAGE, data)?;
+        let mut r = page.body;
+        r.entering("PAGE IDENTIFIER");
+        let at = r.clone();
+        let identifier = r.u32()?;
+        if identifier != u32::from_be_bytes(*b"vace") {
+            return Err(at.error(ParseProblem::Unexpected {
+                found: identifier.into(),
+                expected: "`vace`",
+            }));
+        }
+        r.entering("AVTE, CVP");
+        let bits = r.u8()?;
+        Ok(if bits & 0x01 != 0 {
+            Ownership::Owner
+        } else if bits & 0xa0 != 0 {
+            Ownership::Forwards
+        } else {
+            Ownership::Peer
+        })
+    }
+
+    /// Reads the page of this code.
+    ///
+    /// # Errors
+    /// As the page says; [`ParseProblem::Unexpected`] for a page that is neither.
+    pub fn parse(page: u8, data: &[u8]) -> Result<Ownership, ParseError> {
+        match page {
+            RDAC_PAGE => Ownership::parse_rdac(data),
+            _ => Ownership::parse_clariion(data),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clariion_names_the_state_of_the_unit() {
+        let page = |state| [0, 0xc0, 0, 5, state, 0, 0, 1, 0];
+        for (state, found) in [
+            (0, Ownership::Unbound),
+            (1, Ownership::Peer),
+            (2, Ownership::Owner),
+        ] {
+            assert_eq!(Ownership::parse(0xc0, &page(state)).unwrap(), found);
+        }
+        assert!(Ownership::parse(0xc0, &page(3)).is_err());
+        assert!(Ownership::parse(0xc0, &[0, 0xc0, 0, 5]).is_err());
+        assert!(Ownership::parse(0xc0, &[0, 0x83, 0, 1, 2]).is_err());
+    }
+
+    #[test]
+    fn rdac_names_the_owner_and_the_mode() {
+        let page = |bits| [0, 0xc9, 0, 6, b'v', b'a', b'c', b'e', bits, 1];
+        for (bits, found) in [
+            (0x01, Ownership::Owner),
+            (0x81, Ownership::Owner),
+            (0x80, Ownership::Forwards),
+            (0x20, Ownership::Forwards),
+            (0x00, Ownership::Peer),
+        ] {
+            assert_eq!(Ownership::parse(0xc9, &page(bits)).unwrap(), found);
+        }
+        assert!(Ownership::parse(0xc9, &[0, 0xc9, 0, 5, b'e', b'd', b'i', b'd', 1]).is_err());
+    }
+}
