@@ -262,16 +262,77 @@ fn mask_and_unmask(run: bool) {
     make(&mut sim, Change::Unclaim(Scope::Path(name.to_string())));
     assert_eq!(steps(&sim, mark), Vec::<String>::new());
     if run {
-        make(&mut sim, Change::RunRules);
+        make(&mut sim, Change::RunRules(None));
     } else {
         sim.run_for(seconds(300));
     }
     assert!(maps(&sim)[0].ends_with("| AE A AA"), "{:?}", maps(&sim));
+    sim.run_for(seconds(5));
+    // The host has no such disk any more; it is listed all the same, after a restart and a rescan too.
+    let masked = |sim: &Simulation| {
+        let path = sim.world.find_path(&name.to_string()).unwrap();
+        assert_eq!(path.state(), PathState::Masked);
+        assert!(sim.kernel.disk(A1).is_none());
+    };
+    masked(&sim);
     sim.suffer(&Fault::RestartAgent);
+    sim.run_for(seconds(10));
+    masked(&sim);
+    sim.suffer(&Fault::Add(A1));
+    sim.run_for(seconds(10));
+    let again = rules(&format!("device={device}"));
+    sim.tell(Event::RulesLoaded(again));
     sim.tell(Event::RulesLoaded(rules("")));
+    // Unclaimed and not yet run: nothing comes back by itself before its time.
+    make(&mut sim, Change::Unclaim(Scope::Path(name.to_string())));
+    let run = Change::RunRules(Some(Scope::Path(name.to_string())));
+    assert!(sim.world.check(&run).unwrap().starts_with("1 unclaimed"));
+    make(&mut sim, run);
     sim.run_for(seconds(10));
+    assert!(maps(&sim)[0].ends_with("| AE AA AA"), "{:?}", maps(&sim));
+    assert!(sim.kernel.disk(A1).is_some());
+    assert!(sim.world.memory().masked.is_empty());
+    unharmed(&sim);
+    sim.replay().unwrap();
+}
+
+/// A masked disk that somebody uses stays, and is taken away once nobody does.
+#[test]
+fn a_masked_disk_in_use_stays_on_the_host() {
+    let mut sim = running(four_paths());
+    let name = name(&sim, A1);
+    sim.tell(Event::RulesLoaded(rules("transport=fc")));
+    sim.suffer(&Fault::Open(0, 1));
+    make(&mut sim, Change::Unclaim(Scope::Path(name.to_string())));
+    make(&mut sim, Change::RunRules(None));
+    sim.run_for(seconds(10));
+    assert!(sim.kernel.disk(A1).is_none());
+    let device = device(&sim);
     make(&mut sim, Change::Reclaim { device });
-    sim.run_for(seconds(10));
+    sim.run_for(seconds(70));
+    // The last path stays in the table of the map that is open, and so do its disks.
+    let left = [A2, B1, B2].map(|path| sim.kernel.disk(path).is_some());
+    assert_eq!(left.iter().filter(|left| **left).count(), 1);
+    unharmed(&sim);
+}
+
+#[test]
+fn without_autoclaim_new_paths_wait_for_a_run_of_the_rules() {
+    let mut sim = running(four_paths());
+    make(&mut sim, Change::Autoclaim { on: false });
+    sim.suffer(&Fault::Delete(A1));
+    sim.run_for(seconds(2));
+    sim.suffer(&Fault::Add(A1));
+    sim.run_for(seconds(400));
+    assert!(maps(&sim)[0].ends_with("| AE A AA"), "{:?}", maps(&sim));
+    let path = sim.world.find_path(&A1.to_string()).unwrap();
+    assert!(path.judgement.reason.contains("automatic claiming is off"));
+    make(&mut sim, Change::RunRules(None));
+    sim.run_for(seconds(5));
+    assert!(maps(&sim)[0].ends_with("| AE AA AA"), "{:?}", maps(&sim));
+    // What was off stays off over a restart, and takes nothing away from what was there.
+    sim.suffer(&Fault::RestartAgent);
+    sim.run_for(seconds(20));
     assert!(maps(&sim)[0].ends_with("| AE AA AA"), "{:?}", maps(&sim));
     unharmed(&sim);
 }

@@ -454,7 +454,10 @@ fn what_is_set_is_what_was_meant() {
             "storage core claimrule load",
             r#"LoadRules(LoadRules { claim_rules: Some("MP") })"#,
         ),
-        ("corestorage claimrule run", "RunRules(RunRules)"),
+        (
+            "corestorage claimrule run",
+            "RunRules(RunRules { matches: None, path: None, device: None })",
+        ),
         (
             "core claiming unclaim -t location -A vmhba2",
             r#"Unclaim(Unclaim { matches: Some("adapter=vmhba2 channel=* target=* lun=*"), plugin: None, path: None, device: None })"#,

@@ -296,7 +296,9 @@ fn host(commands: &[&str]) -> Simulation {
 }
 
 fn states(host: &Simulation) -> Vec<PathState> {
-    host.world.paths().map(|(_, path)| path.state()).collect()
+    let mut paths: Vec<_> = host.world.paths().map(|(_, path)| path).collect();
+    paths.sort_by_key(|path| path.name);
+    paths.into_iter().map(|path| path.state()).collect()
 }
 
 #[test]

@@ -167,24 +167,34 @@ fn disks_in_use_are_left_alone_and_the_reason_is_told() {
     }
 }
 
+/// Masked paths stay on the host.
+fn hiding() -> Settings {
+    Settings {
+        remove_masked: false,
+        ..Settings::default()
+    }
+}
+
 #[test]
 fn an_access_lun_is_masked() {
     let mut kernel = four_paths();
     let unit = kernel.array.unit_mut(0).unwrap();
     unit.vendor = "DELL".to_owned();
     unit.product = "Universal Xport".to_owned();
-    let sim = running(kernel);
+    let sim = running(kernel.clone());
     assert_eq!(steps(&sim, 0), Vec::<String>::new());
     assert_eq!(state(&sim, A1), PathState::Masked);
+    assert_eq!(sim.kernel.disks().count(), 0);
+    let rule = "rule 101 (vendor=DELL model=Universal Xport) matches: MASK_PATH";
+    let text = explained(&sim, &A1.to_string());
+    assert!(text.contains(rule), "{text}");
+    // Where its disks are to stay they are left alone.
+    let sim = running_with(kernel, hiding());
+    assert_eq!(sim.kernel.disks().count(), 4);
     let text = explained(&sim, UNIT);
-    assert!(
-        text.contains("rule 101 (vendor=DELL model=Universal Xport) matches: MASK_PATH"),
-        "{text}"
-    );
-    assert!(
-        text.contains("left alone: all its paths are masked"),
-        "{text}"
-    );
+    assert!(text.contains(rule), "{text}");
+    let alone = "left alone: all its paths are masked";
+    assert!(text.contains(alone), "{text}");
 }
 
 /// A path of an access LUN is led to a disk: it says so before it proves which, and makes no map for the access LUN.
@@ -195,7 +205,7 @@ fn an_access_lun_gets_no_map_for_a_path_that_leads_elsewhere() {
     let unit = kernel.array.unit_mut(0).unwrap();
     unit.vendor = "DELL".to_owned();
     unit.product = "Universal Xport".to_owned();
-    let mut sim = running(kernel);
+    let mut sim = running_with(kernel, hiding());
     let mark = sim.journal.len();
     sim.suffer(&Fault::Remap(A1, Some(other), true));
     let end = sim.now().after(seconds(10));

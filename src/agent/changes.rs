@@ -41,8 +41,22 @@ pub fn change(world: &World, request: &ChangeRequest) -> Result<(Change, Value),
             })
         }
         ChangeRequest::SetSatpWord(set) => satp_word(world, &set.device, &set.word),
-        ChangeRequest::Unclaim(asked) => scope(world, asked).map(Change::Unclaim),
-        ChangeRequest::RunRules(_) => Ok(Change::RunRules),
+        ChangeRequest::Unclaim(Unclaim {
+            matches,
+            plugin,
+            path,
+            device,
+        }) => scope(world, matches, plugin, path, device).map(Change::Unclaim),
+        ChangeRequest::RunRules(asked) => {
+            let (matches, path, device) = (&asked.matches, &asked.path, &asked.device);
+            if matches.is_none() && path.is_none() && device.is_none() {
+                Ok(Change::RunRules(None))
+            } else {
+                let scope = scope(world, matches, &None, path, device);
+                scope.map(|scope| Change::RunRules(Some(scope)))
+            }
+        }
+        ChangeRequest::SetAutoclaim(set) => Ok(Change::Autoclaim { on: set.enabled }),
         // The files are read before the owner is asked, which then has the rules themselves.
         ChangeRequest::LoadRules(_) => Err(ApiError::Failed {
             reason: "the files of rules were not read".to_owned(),
@@ -147,8 +161,14 @@ fn satp_word(world: &World, device: &str, word: &str) -> Result<Change, ApiError
     })
 }
 
-fn scope(world: &World, asked: &Unclaim) -> Result<Scope, ApiError> {
-    match (&asked.matches, &asked.plugin, &asked.path, &asked.device) {
+fn scope(
+    world: &World,
+    matches: &Option<String>,
+    plugin: &Option<String>,
+    path: &Option<String>,
+    device: &Option<String>,
+) -> Result<Scope, ApiError> {
+    match (matches, plugin, path, device) {
         (Some(matches), None, None, None) => match matches.parse() {
             Ok(matches) => Ok(Scope::Matching(matches)),
             Err(why) => Err(invalid("matches", matches, &why)),

@@ -6,6 +6,7 @@ use super::persist::Keeper;
 use super::run::{AgentError, Input, sink, start};
 use crate::config::Places;
 use crate::kernel::dm::Dm;
+use crate::kernel::host::{Hosts, Order};
 use crate::kernel::sg::Transport;
 use crate::kernel::sysfs::Sysfs;
 use crate::kernel::uevent::Discovery;
@@ -19,6 +20,7 @@ pub struct Hands {
     transport: Transport,
     dm: Dm,
     discovery: Discovery,
+    hosts: Hosts,
     marker: Marker,
     keeper: Keeper,
     logger: Logger,
@@ -38,6 +40,7 @@ impl Hands {
             dm: Dm::start(sink(inbox)).map_err(start("device-mapper", modules))?,
             discovery: Discovery::start(Sysfs::of_this_host(), sink(inbox))
                 .map_err(start("discovery through udev", threads))?,
+            hosts: Hosts::new(Sysfs::of_this_host()),
             marker: Marker::start(places).map_err(start("the marks for udev", threads))?,
             keeper: Keeper::start(places.clone()).map_err(start("the memory's thread", threads))?,
             logger: Logger::start().map_err(start("the log's thread", threads))?,
@@ -71,6 +74,8 @@ impl Hands {
                 ticket,
                 steps,
             } => self.dm.submit(name, uuid, ticket, steps),
+            Action::DeleteDevice { path, dev } => self.tell_host(Order::Delete(path, dev)),
+            Action::ScanFor(path) => self.tell_host(Order::Scan(path)),
             Action::RefreshFacts(path) => self.discovery.refresh(path),
             Action::MarkOwner { dev, name, owned } => self.marker.mark(dev, name, owned),
             Action::ForgetOwner(dev) => self.marker.forget(dev),
@@ -78,5 +83,11 @@ impl Hands {
             Action::Notify(notice) => self.logger.write(now, &notice),
         }
         None
+    }
+
+    fn tell_host(&mut self, order: Order) {
+        if let Err(error) = self.hosts.order(order) {
+            log::warn!(target: "psa", "HOST_ORDER_LOST order=\"{order:?}\" reason=\"{error}\"");
+        }
     }
 }

@@ -115,6 +115,8 @@ methods! {
         LoadRules;
         /// Claims unclaimed paths.
         RunRules;
+        /// Has paths claimed by themselves, or not.
+        SetAutoclaim;
         /// Unclaims paths.
         Unclaim;
         /// Claims the paths of a device anew.
@@ -415,10 +417,25 @@ pub struct LoadRules {
     pub claim_rules: Option<String>,
 }
 
-/// Parameters of `RunRules`.
+/// Parameters of `RunRules`: one of the three, or none for all unclaimed paths.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct RunRules {}
+pub struct RunRules {
+    /// As of `Unclaim`.
+    pub matches: Option<String>,
+    /// One path.
+    pub path: Option<String>,
+    /// The paths of a device.
+    pub device: Option<String>,
+}
+
+/// Parameters of `SetAutoclaim`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetAutoclaim {
+    /// Whether unclaimed paths are claimed by themselves.
+    pub enabled: bool,
+}
 
 /// Parameters of `Unclaim`: one of the four.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -7,6 +7,7 @@
 //! lab (`tests/lab`).
 
 pub mod dm;
+pub mod host;
 pub mod id;
 pub mod owner;
 pub mod privilege;

@@ -38,6 +38,15 @@ pub enum Action {
     },
     /// Read the facts of a path again; answered by `PathSeen` or `PathGone`.
     RefreshFacts(Hctl),
+    /// Take a SCSI device that nobody uses away from the host; `PathGone` follows.
+    DeleteDevice {
+        /// The device.
+        path: Hctl,
+        /// The disk that it has: another is left alone.
+        dev: Option<DevT>,
+    },
+    /// Have an HBA look whether there is a device at this address; `PathSeen` follows if so.
+    ScanFor(Hctl),
     /// Tell udev whose disk this is: store the mark that `dm-psa-id` reads, and raise a `change` uevent.
     MarkOwner {
         /// The disk.

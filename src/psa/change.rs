@@ -80,8 +80,14 @@ pub enum Change {
     },
     /// `core claiming unclaim`
     Unclaim(Scope),
-    /// `core claimrule run`
-    RunRules,
+    /// `core claimrule run`, of all unclaimed paths or of some
+    RunRules(Option<Scope>),
+    /// `core claiming autoclaim`: whether unclaimed paths are claimed by themselves, new ones when they are found,
+    /// others every `claim_interval_ms`.
+    Autoclaim {
+        /// They are.
+        on: bool,
+    },
     /// `core claiming reclaim`
     Reclaim {
         /// The device.
@@ -239,7 +245,13 @@ impl World {
                 ))
             }
             Change::Unclaim(scope) => self.check_unclaim(scope),
-            Change::RunRules => Ok(self.check_run()),
+            Change::RunRules(scope) => Ok(self.check_run(scope.as_ref())),
+            Change::Autoclaim { on } => Ok(if *on {
+                "paths are claimed by themselves".to_owned()
+            } else {
+                "paths are claimed by `psactl storage core claimrule run` alone, new ones too"
+                    .to_owned()
+            }),
             Change::Reclaim { device } => Ok(self.check_reclaim(self.known_device(device)?)),
         }
     }
@@ -252,7 +264,7 @@ impl World {
         let memory = &mut self.memory;
         let subject = match change {
             Change::Unclaim(scope) => return self.unclaim(&scope),
-            Change::RunRules => return self.run_rules(),
+            Change::RunRules(scope) => return self.run_rules(scope.as_ref()),
             Change::Reclaim { device } => return self.reclaim(&device),
             Change::Satp { device, name, on } => {
                 let set = memory.settings.entry(device.clone()).or_default();
@@ -312,6 +324,10 @@ impl World {
                     self.examine_now(id);
                 }
                 path.to_string()
+            }
+            Change::Autoclaim { on } => {
+                memory.autoclaim_off = !on;
+                "agent".to_owned()
             }
             Change::DeviceState { device, off } => {
                 if off {

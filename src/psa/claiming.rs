@@ -74,20 +74,16 @@ impl World {
 
     /// The paths in a scope.
     fn in_scope(&self, scope: &Scope) -> Vec<Hctl> {
-        let meant = |id: &Hctl| {
-            let Some(path) = self.paths.get(id) else {
-                return false;
-            };
-            match scope {
-                Scope::Matching(matches) => self
-                    .subject(path)
-                    .is_some_and(|subject| matches.test(&subject).is_ok()),
-                Scope::Plugin(plugin) => path.claim.is_some_and(|claim| claim.plugin == *plugin),
-                Scope::Path(name) => path.name.to_string() == *name,
-                Scope::Device(id) => self.device_of(path).is_some_and(|device| device.id == *id),
-            }
+        let meant = |path: &Path| match scope {
+            Scope::Matching(matches) => self
+                .subject(path)
+                .is_some_and(|subject| matches.test(&subject).is_ok()),
+            Scope::Plugin(plugin) => path.claim.is_some_and(|claim| claim.plugin == *plugin),
+            Scope::Path(name) => path.name.to_string() == *name,
+            Scope::Device(id) => self.device_of(path).is_some_and(|device| device.id == *id),
         };
-        self.paths.keys().copied().filter(meant).collect()
+        let paths = self.paths().filter(|(_, path)| meant(path));
+        paths.map(|(id, _)| *id).collect()
     }
 
     pub(super) fn check_unclaim(&self, scope: &Scope) -> Result<String, Refusal> {
@@ -106,7 +102,8 @@ impl World {
 
     pub(super) fn unclaim(&mut self, scope: &Scope) {
         for id in self.in_scope(scope) {
-            if let Some(path) = self.paths.get_mut(&id) {
+            let path = self.paths.get_mut(&id);
+            if let Some(path) = path.or_else(|| self.withdrawn.get_mut(&id)) {
                 path.unclaimed = true;
             }
         }
@@ -114,21 +111,29 @@ impl World {
         self.schedule.no_later_than(Key::ClaimRules, at);
     }
 
-    pub(super) fn check_run(&self) -> String {
-        let unclaimed = self.paths.values().filter(|path| path.unclaimed).count();
-        format!("{unclaimed} unclaimed paths are decided by the rules in force")
+    pub(super) fn check_run(&self, scope: Option<&Scope>) -> String {
+        let count = self.unclaimed(scope).len();
+        format!("{count} unclaimed paths are decided by the rules in force")
     }
 
-    /// Decides on all unclaimed paths.
-    pub(super) fn run_rules(&mut self) {
-        let unclaimed: Vec<Hctl> = self
-            .paths
-            .iter()
-            .filter(|(_, path)| path.unclaimed)
+    fn unclaimed(&self, scope: Option<&Scope>) -> Vec<Hctl> {
+        let meant = scope.map(|scope| self.in_scope(scope));
+        self.paths()
+            .filter(|(id, path)| {
+                path.unclaimed && meant.as_ref().is_none_or(|meant| meant.contains(id))
+            })
             .map(|(id, _)| *id)
-            .collect();
-        for id in unclaimed {
-            self.decide_again(id);
+            .collect()
+    }
+
+    /// Decides on unclaimed paths.
+    pub(super) fn run_rules(&mut self, scope: Option<&Scope>) {
+        for id in self.unclaimed(scope) {
+            if self.paths.contains_key(&id) {
+                self.decide_again(id);
+            } else {
+                self.release(id);
+            }
         }
     }
 
@@ -187,6 +192,15 @@ impl World {
         }
     }
 
+    /// Decides on a path that was found, unless that is left to a run of the rules.
+    pub(super) fn claim_found(&mut self, id: Hctl) {
+        let waits = self.memory.autoclaim_off && self.started;
+        match self.paths.get_mut(&id) {
+            Some(path) if waits && path.claim.is_none() => path.unclaimed = true,
+            _ => self.claim(id),
+        }
+    }
+
     /// Decides who owns the path; needs its INQUIRY strings. The last path that is known to serve a device in use stays
     /// with its plug-in whatever the rules say; when the agent starts, none is known to serve yet, and all stay.
     pub(super) fn claim(&mut self, id: Hctl) {
@@ -239,7 +253,7 @@ impl World {
         let serves = |other: &Hctl| {
             self.paths
                 .get(other)
-                .is_some_and(|path| !path.is_masked() && path.state().serves_io())
+                .is_some_and(|path| path.is_ours() && path.state().serves_io())
         };
         map.open_count > 0 && held && !others.into_iter().any(serves)
     }

@@ -69,7 +69,9 @@ impl World {
             self.actions.push(Action::Remember(self.memory.clone()));
         }
         let is_disk = facts.device_type == DIRECT_ACCESS;
-        self.paths.insert(id, Path::new(facts, name, self.now));
+        let path = Path::new(facts, name, self.now);
+        self.returned(&path);
+        self.paths.insert(id, path);
         if is_disk {
             self.unidentified.insert(id);
             self.disk_bound(id);
@@ -121,6 +123,17 @@ impl World {
         let device = path.device.as_ref().and_then(|wwid| self.devices.get(wwid));
         let device_id = device.map(|device| device.id.clone());
         self.leave(id, path.device.as_deref());
+        if path.is_masked() && path.withdrawn_at.is_some() {
+            let name = path.name.to_string();
+            self.withdrawn(path);
+            let effect = "its SCSI device is taken away from the host";
+            return self.notify(
+                Severity::Info,
+                "PATH_WITHDRAWN",
+                name,
+                &[("effect", effect)],
+            );
+        }
         if let Some(device_id) = device_id {
             self.notify(
                 Severity::Warning,
@@ -449,7 +462,7 @@ impl World {
         self.dirty.insert(wwid.to_owned());
         // A rule for a device could not match before the device was known.
         if before.as_deref() != Some(wwid) && self.rules.claim.asks_for_device() {
-            self.claim(id);
+            self.claim_found(id);
         }
     }
 

@@ -67,7 +67,7 @@ impl World {
             return;
         };
         if exam.stage == Stage::Inquiry && path.inquiry.is_some() {
-            self.claim(id);
+            self.claim_found(id);
             self.path_due(id);
             return;
         }
@@ -417,6 +417,14 @@ impl World {
             let reason = "owned by MASK_PATH".to_owned();
             return Judgement {
                 state: PathState::Masked,
+                reason,
+                class,
+            };
+        }
+        if !path.is_ours() {
+            let reason = "not claimed: automatic claiming is off".to_owned();
+            return Judgement {
+                state: PathState::Unknown,
                 reason,
                 class,
             };

@@ -1,5 +1,6 @@
 //! What the agent remembers over a restart and early boot needs: `/etc/dm-psa/state/`.
 
+use super::path::PathFacts;
 use super::settings::DeviceSettings;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,8 +17,25 @@ pub struct Memory {
     pub paths_off: BTreeSet<String>,
     /// Ids of the devices that the admin turned off.
     pub devices_off: BTreeSet<String>,
+    /// Unclaimed paths are not claimed by themselves.
+    pub autoclaim_off: bool,
+    /// Masked paths whose SCSI devices were taken away from the host, by runtime name.
+    pub masked: BTreeMap<String, MaskedPath>,
     /// Adapters by key.
     pub adapters: BTreeMap<String, RememberedAdapter>,
+}
+
+/// A masked path that the host does not have any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MaskedPath {
+    /// What was known of it.
+    pub facts: PathFacts,
+    /// Its standard INQUIRY data.
+    pub inquiry: Vec<u8>,
+    /// WWID of its device.
+    pub device: Option<String>,
+    /// The rule that masked it.
+    pub rule: u32,
 }
 
 /// The stable names of an adapter and of its target ports.

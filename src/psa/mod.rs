@@ -36,6 +36,7 @@ mod health;
 pub mod identity;
 pub mod lint;
 mod maps;
+mod masked;
 pub mod memory;
 pub mod path;
 pub mod pattern;

@@ -251,6 +251,8 @@ pub struct Path {
     pub hold_until: Millis,
     /// The mark that udev was given.
     pub marked: Option<bool>,
+    /// Masked: when the host was told to give its SCSI device up.
+    pub withdrawn_at: Option<Millis>,
     /// When it became what it is, for people.
     pub since: Millis,
 }
@@ -290,6 +292,7 @@ impl Path {
             last_relapse: Millis(0),
             hold_until: Millis(0),
             marked: None,
+            withdrawn_at: None,
             since: now,
         }
     }
@@ -304,6 +307,13 @@ impl Path {
     #[must_use]
     pub fn is_masked(&self) -> bool {
         self.claim.is_some_and(|c| c.plugin == Plugin::MaskPath)
+    }
+
+    /// Whether it may stand in a table: not if it is masked, nor before it was claimed at all.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        let waits = self.unclaimed && self.claim.is_none();
+        !self.is_masked() && !waits
     }
 
     /// Its state.

@@ -45,6 +45,10 @@ impl World {
         if device.in_flight.is_some() {
             return; // MapDone comes back here.
         }
+        self.withdraw(wwid);
+        let Some(device) = self.devices.get(wwid) else {
+            return;
+        };
         let stacked = device.disposition == Disposition::Stacked;
         let view = self.view(device);
         self.watch_apd(wwid, &view);
@@ -144,9 +148,15 @@ impl World {
         let Some(selection) = &device.selection else {
             return Disposition::Undecided("none of its paths is identified yet".to_owned());
         };
-        let ours: Vec<&Path> = members().filter(|path| !path.is_masked()).collect();
+        let ours: Vec<&Path> = members().filter(|path| path.is_ours()).collect();
         if ours.is_empty() {
-            return Disposition::LeftAlone("all its paths are masked".to_owned());
+            let unclaimed = members().any(|path| !path.is_masked());
+            return Disposition::LeftAlone(if unclaimed {
+                "none of its paths is claimed: `psactl storage core claimrule run` claims them"
+                    .to_owned()
+            } else {
+                "all its paths are masked".to_owned()
+            });
         }
         if !selection.satp.is_stacked() {
             let satp = selection.satp.name();
@@ -242,7 +252,7 @@ impl World {
             let joins = proven
                 && block.usage.is_empty()
                 && (path.state().serves_io() || path.state() == PathState::Standby);
-            let out = path.is_masked() || matches!(path.identity, Identity::Quarantined { .. });
+            let out = !path.is_ours() || matches!(path.identity, Identity::Quarantined { .. });
             if out || !(held || joins) {
                 continue;
             }
@@ -331,7 +341,7 @@ impl World {
                 .block
                 .as_ref()
                 .is_some_and(|block| block.usage.is_empty());
-            path.state() == PathState::Unknown && free && !path.is_masked()
+            path.state() == PathState::Unknown && free && path.is_ours()
         };
         let down =
             view.candidates.iter().all(|c| dead(c.state)) && !self.paths_of(device).any(doubtful);

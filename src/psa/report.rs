@@ -13,9 +13,9 @@ use super::world::World;
 use std::collections::BTreeSet;
 
 impl World {
-    /// All paths by address.
+    /// All paths by address; masked ones that the host does not have any more come last.
     pub fn paths(&self) -> impl Iterator<Item = (&Hctl, &Path)> {
-        self.paths.iter()
+        self.paths.iter().chain(&self.withdrawn)
     }
 
     /// All devices by WWID.
@@ -61,12 +61,12 @@ impl World {
     pub fn find_path(&self, subject: &str) -> Option<&Path> {
         let name = subject.strip_prefix("/dev/").unwrap_or(subject);
         if let Ok(id) = name.parse::<Hctl>() {
-            return self.paths.get(&id);
+            return self.paths.get(&id).or_else(|| self.withdrawn.get(&id));
         }
         if let Ok(dev) = name.parse::<DevT>() {
             return self.paths.get(self.disks.get(&dev)?);
         }
-        self.paths.values().find(|path| {
+        self.paths().map(|(_, path)| path).find(|path| {
             path.name.to_string() == name
                 || path
                     .facts

@@ -31,6 +31,9 @@ pub struct Settings {
     pub regroup_ms: Millis,
     /// Unclaimed paths are claimed by the rules after this long, as ESXi does every 5 minutes.
     pub claim_interval_ms: Millis,
+    /// Whether the SCSI device of a masked path is taken away from the host (`delete` in sysfs), or else stays with its
+    /// disk hidden from udev's users.
+    pub remove_masked: bool,
     /// Settings of single devices by device id (`naa.6001...`).
     pub device: BTreeMap<String, DeviceSettings>,
 }
@@ -47,6 +50,7 @@ impl Default for Settings {
             settle_ms: Millis(500),
             regroup_ms: Millis::from_secs(1),
             claim_interval_ms: Millis::from_secs(300),
+            remove_masked: true,
             device: BTreeMap::new(),
         }
     }

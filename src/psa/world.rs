@@ -28,6 +28,8 @@ pub struct World {
     pub(super) rules: Rules,
     pub(super) memory: Memory,
     pub(super) paths: BTreeMap<Hctl, Path>,
+    /// Masked paths whose SCSI devices were taken away from the host.
+    pub(super) withdrawn: BTreeMap<Hctl, Path>,
     /// Which path has this disk.
     pub(super) disks: BTreeMap<DevT, Hctl>,
     /// Devices by WWID.
@@ -94,11 +96,12 @@ impl World {
     /// A world that has seen nothing yet.
     #[must_use]
     pub fn with_rules(settings: Settings, memory: Memory, rules: Rules) -> World {
-        World {
+        let mut world = World {
             settings,
             rules,
             memory,
             paths: BTreeMap::new(),
+            withdrawn: BTreeMap::new(),
             disks: BTreeMap::new(),
             devices: BTreeMap::new(),
             maps: BTreeMap::new(),
@@ -114,7 +117,9 @@ impl World {
             now: Millis(0),
             actions: Vec::new(),
             counters: Counters::default(),
-        }
+        };
+        world.recall_withdrawn();
+        world
     }
 
     /// Takes in an event and returns what is to be done about it, in order. `now` never goes back.
@@ -147,7 +152,8 @@ impl World {
                 Key::Device(wwid) => {
                     self.dirty.insert(wwid);
                 }
-                Key::ClaimRules => self.run_rules(),
+                Key::ClaimRules if self.memory.autoclaim_off => {}
+                Key::ClaimRules => self.run_rules(None),
             }
         }
         self.note_started();

@@ -5,6 +5,7 @@ use super::kernel::{Kernel, Link};
 use crate::psa::event::Event;
 use crate::psa::path::Usage;
 use crate::psa::table::model::Message;
+use crate::psa::units::DevT;
 use crate::psa::units::{Hctl, Millis, Sectors};
 use crate::scsi::cdb::Command;
 use crate::scsi::outcome::Outcome;
@@ -170,6 +171,18 @@ impl Kernel {
         if before == Link::Down && link == Link::Up && lost {
             self.array.attend(path, 0x29, 0x07);
         }
+    }
+
+    /// The agent gives a device up: nobody may use it.
+    pub(super) fn give_up(&mut self, now: Millis, path: Hctl, dev: Option<DevT>) {
+        let Some(disk) = self.disks.get(&path) else {
+            return;
+        };
+        if self.holder(path).is_some() || !disk.usage().is_empty() || dev != Some(disk.dev()) {
+            let what = format!("{path} is deleted, and it is in use or another disk");
+            return self.ledger.violations.push(what);
+        }
+        self.delete(now, path);
     }
 
     fn delete(&mut self, now: Millis, path: Hctl) {

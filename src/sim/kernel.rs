@@ -11,6 +11,7 @@
 
 use super::array::{Array, Trespass, UnitId};
 use super::dm::Series;
+use super::fault::Fault;
 use super::maps::{Job, SimMap};
 use super::rng::Rng;
 use crate::psa::action::{Action, Notice};
@@ -379,6 +380,8 @@ impl Kernel {
                 ticket,
                 steps,
             } => self.submit(now, Job::new(name, uuid, ticket, steps)),
+            Action::DeleteDevice { path, dev } => self.give_up(now, path, dev),
+            Action::ScanFor(path) => self.suffer(now, &Fault::Add(path)),
             Action::RefreshFacts(path) => self.tell_facts(now, path),
             Action::MarkOwner { dev, owned, .. } => {
                 self.marks.insert(dev, owned);

@@ -36,8 +36,10 @@ pub struct Simulation {
     pub kernel: Kernel,
     /// The agent's settings.
     pub settings: Settings,
-    /// The rules that its agents start with.
+    /// The rules that were loaded last: the next agent starts with them.
     rules: Rules,
+    /// Those that the present agent started with.
+    rules_at_start: Rules,
     /// Every map gets an I/O at these intervals; never, if it is `None`.
     pub io_every: Option<Millis>,
     /// What the present agent was told and said, if [`Simulation::keep_journal`].
@@ -69,6 +71,7 @@ impl Simulation {
             world: World::new(settings.clone(), kernel.memory.clone()),
             kernel,
             settings,
+            rules_at_start: rules.clone(),
             rules,
             io_every: None,
             journal: Vec::new(),
@@ -87,7 +90,7 @@ impl Simulation {
     /// An agent that has seen nothing yet.
     fn new_world(&self) -> World {
         let (settings, memory) = (self.settings.clone(), self.remembered.clone());
-        World::with_rules(settings, memory, self.rules.clone())
+        World::with_rules(settings, memory, self.rules_at_start.clone())
     }
 
     /// The time since the start of the simulation.
@@ -100,6 +103,7 @@ impl Simulation {
     pub fn restart_agent(&mut self) {
         self.origin = self.now;
         self.remembered = self.kernel.memory.clone();
+        self.rules_at_start = self.rules.clone();
         self.world = self.new_world();
         self.journal.clear();
         for event in self.kernel.enumerate() {

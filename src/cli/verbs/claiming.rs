@@ -1,8 +1,9 @@
 //! `storage core claimrule load|run` and `storage core claiming`: rules are put into force and applied.
 
 use super::host::{device, path};
+use super::settings::yes;
 use super::{Verb, option, text};
-use crate::api::requests::{LoadRules, Reclaim, RunRules, Unclaim};
+use crate::api::requests::{LoadRules, Reclaim, RunRules, SetAutoclaim, Unclaim};
 use crate::cli::context::Context;
 use crate::cli::exit::Failure;
 use crate::cli::record::Listing;
@@ -30,16 +31,19 @@ const RUN: Verb = Verb {
     arguments: &[
         class, scope, adapter, channel, target, lun, path, device, wait,
     ],
-    run: |context, given| {
-        if scope_of(given).is_some_and(|kind| kind != "all") {
-            context.warn([
-                "all unclaimed paths are claimed: a path waits for nothing but rules".to_owned(),
-            ]);
+    run: |context, given| match text(given, "claimrule-class").as_deref() {
+        None | Some("MP") => {
+            let scope = match scope_of(given).as_deref() {
+                None | Some("all") => Unclaim::default(),
+                Some(_) => meant(given)?,
+            };
+            context.change(&RunRules {
+                matches: scope.matches,
+                path: scope.path,
+                device: scope.device,
+            })
         }
-        match text(given, "claimrule-class").as_deref() {
-            None | Some("MP") => context.change(&RunRules {}),
-            Some(other) => Ok(Listing::lines([without_effect(other)])),
-        }
+        Some(other) => Ok(Listing::lines([without_effect(other)])),
     },
     legacy: false,
 };
@@ -70,11 +74,24 @@ const UNCLAIM: Verb = Verb {
         path,
         device,
         || option("driver", Some('D'), "DRIVER", "Driver of the HBA"),
-        || option("plugin", Some('P'), "PLUGIN", "NMP or MASK_PATH"),
+        || option("plugin", Some('P'), "PLUGIN", "NMP, HPP or MASK_PATH"),
         || option("vendor", Some('V'), "VENDOR", "INQUIRY vendor"),
         || option("model", Some('M'), "MODEL", "INQUIRY model"),
     ],
     run: unclaim,
+    legacy: false,
+};
+
+const AUTOCLAIM: Verb = Verb {
+    words: &["storage", "core", "claiming", "autoclaim"],
+    about: "Have paths claimed by themselves, or by `claimrule run` alone",
+    arguments: &[enabled, class, wait],
+    run: |context, given| match text(given, "claimrule-class").as_deref() {
+        None | Some("MP" | "all") => context.change(&SetAutoclaim {
+            enabled: yes(given, "enabled").unwrap_or(true),
+        }),
+        Some(other) => Ok(Listing::lines([without_effect(other)])),
+    },
     legacy: false,
 };
 
@@ -84,6 +101,7 @@ pub(super) const VERBS: &[Verb] = &[
     RUN,
     RECLAIM,
     UNCLAIM,
+    AUTOCLAIM,
     LOAD.also(&["storage", "corestorage", "claimrule", "load"]),
     RUN.also(&["storage", "corestorage", "claimrule", "run"]),
     RECLAIM.also(&["storage", "corestorage", "claiming", "reclaim"]),
@@ -94,6 +112,11 @@ fn unclaim(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure
     if let Some(class) = text(given, "claimrule-class").filter(|class| class != "MP") {
         return Ok(Listing::lines([without_effect(&class)]));
     }
+    context.change(&meant(given)?)
+}
+
+/// The paths that the options mean.
+fn meant(given: &ArgMatches) -> Result<Unclaim, Failure> {
     let kind = scope_of(given).unwrap_or_default();
     let need = |name: &str| {
         text(given, name).ok_or_else(|| Failure::Usage(format!("type {kind} needs --{name}")))
@@ -119,7 +142,7 @@ fn unclaim(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure
             request.matches = Some(spec.matches().map_err(Failure::Usage)?.to_string());
         }
     }
-    context.change(&request)
+    Ok(request)
 }
 
 fn without_effect(class: &str) -> String {
@@ -137,6 +160,15 @@ fn class() -> Arg {
         "CLASS",
         "MP [default], Filter, VAAI or all",
     )
+}
+
+fn enabled() -> Arg {
+    Arg::new("enabled")
+        .long("enabled")
+        .value_name("BOOL")
+        .required(true)
+        .value_parser(PossibleValuesParser::new(["true", "false", "1", "0"]))
+        .help("Whether new paths, and every five minutes unclaimed ones, are claimed by themselves")
 }
 
 fn scope() -> Arg {

@@ -43,6 +43,24 @@ impl Sysfs {
         Sysfs::new("/")
     }
 
+    /// The directory of a SCSI device.
+    #[must_use]
+    pub fn device(&self, path: Hctl) -> PathBuf {
+        self.sys(&format!("class/scsi_device/{path}/device"))
+    }
+
+    /// The directory of a SCSI host.
+    #[must_use]
+    pub fn host(&self, host: u32) -> PathBuf {
+        self.sys(&format!("class/scsi_host/host{host}"))
+    }
+
+    /// `/dev`.
+    #[must_use]
+    pub fn dev(&self) -> PathBuf {
+        self.root.join("dev")
+    }
+
     /// Every SCSI device there is, of any type: one directory listing of `/sys/class/scsi_device`
     /// (`scsi_sysfs_add_sdev`). A device that is being removed is no longer in it.
     #[must_use]

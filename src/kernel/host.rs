@@ -1,0 +1,172 @@
+//! What a SCSI host is told through sysfs: give a device up, look for one.
+//!
+//! Both may wait for minutes where a host is in error recovery, so each host has a thread of its own, and at most
+//! `WAITING` orders wait for it.
+
+use super::sysfs::Sysfs;
+use crate::psa::units::{DevT, Hctl};
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+
+/// Orders that wait for one host: more than a host has masked devices on any host that is sound.
+const WAITING: usize = 4096;
+
+/// Something a host is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Give the device up, if its disk is this one and nobody has it.
+    Delete(Hctl, Option<DevT>),
+    /// Look whether there is a device.
+    Scan(Hctl),
+}
+
+impl Order {
+    fn path(self) -> Hctl {
+        match self {
+            Order::Delete(path, _) | Order::Scan(path) => path,
+        }
+    }
+}
+
+/// The hosts, each with its thread.
+#[derive(Debug)]
+pub struct Hosts {
+    sysfs: Sysfs,
+    threads: BTreeMap<u32, SyncSender<Order>>,
+}
+
+impl Hosts {
+    /// No thread yet: a host gets its own with its first order.
+    #[must_use]
+    pub fn new(sysfs: Sysfs) -> Hosts {
+        Hosts {
+            sysfs,
+            threads: BTreeMap::new(),
+        }
+    }
+
+    /// Gives an order. Never waits.
+    ///
+    /// # Errors
+    /// Too many wait for that host, or it could get no thread.
+    pub fn order(&mut self, order: Order) -> io::Result<()> {
+        let host = order.path().host;
+        let thread = match self.threads.get(&host) {
+            Some(thread) => thread.clone(),
+            None => {
+                let (thread, orders) = sync_channel(WAITING);
+                let sysfs = self.sysfs.clone();
+                std::thread::Builder::new()
+                    .name(format!("host{host}"))
+                    .spawn(move || {
+                        for order in orders {
+                            report(order, carry_out(&sysfs, order));
+                        }
+                    })?;
+                self.threads.insert(host, thread.clone());
+                thread
+            }
+        };
+        thread.try_send(order).map_err(|error| match error {
+            TrySendError::Full(_) => io::Error::other("the host does not keep up"),
+            TrySendError::Disconnected(_) => io::Error::other("the thread of the host has ended"),
+        })
+    }
+}
+
+fn report(order: Order, result: io::Result<()>) {
+    let Err(error) = result else {
+        return;
+    };
+    let (code, effect) = match order {
+        Order::Delete(..) => (
+            "DELETE_FAILED",
+            "the masked disk stays, hidden from udev's users",
+        ),
+        Order::Scan(_) => (
+            "SCAN_FAILED",
+            "rescan the HBA: `psactl storage core adapter rescan`",
+        ),
+    };
+    let path = order.path();
+    log::warn!(target: "psa", "{code} subject=\"{path}\" reason=\"{error}\" effect=\"{effect}\"");
+}
+
+/// Carries an order out, however long that takes.
+///
+/// # Errors
+/// EBUSY if somebody has the disk; ENODEV if it is another by now; what sysfs says.
+fn carry_out(sysfs: &Sysfs, order: Order) -> io::Result<()> {
+    match order {
+        Order::Delete(path, dev) => {
+            // Held while the device is deleted: whoever wants the disk for himself meanwhile comes too late.
+            let _mine = match dev {
+                Some(dev) => Some(take(sysfs, path, dev)?),
+                None => None,
+            };
+            fs::write(sysfs.device(path).join("delete"), "1")
+        }
+        Order::Scan(path) => {
+            let (channel, target, lun) = (path.channel, path.target, path.lun);
+            let scan = sysfs.host(path.host).join("scan");
+            fs::write(scan, format!("{channel} {target} {lun}"))
+        }
+    }
+}
+
+/// Opens the disk of a device so that nobody else has it: no mount, no map, no md array.
+fn take(sysfs: &Sysfs, path: Hctl, dev: DevT) -> io::Result<fs::File> {
+    let gone = || io::Error::from_raw_os_error(libc::ENODEV);
+    let blocks = fs::read_dir(sysfs.device(path).join("block"))?;
+    let name = blocks.flatten().next().map(|entry| entry.file_name());
+    let disk = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_EXCL | libc::O_NONBLOCK | libc::O_CLOEXEC)
+        .open(sysfs.dev().join(name.ok_or_else(gone)?))?;
+    let wanted = nix::sys::stat::makedev(dev.major.into(), dev.minor.into());
+    if disk.metadata()?.rdev() == wanted {
+        Ok(disk)
+    } else {
+        Err(gone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_is_deleted_and_looked_for() {
+        let root = tempfile::tempdir().unwrap();
+        let path: Hctl = "2:0:1:7".parse().unwrap();
+        let device = root.path().join("sys/class/scsi_device/2:0:1:7/device");
+        let host = root.path().join("sys/class/scsi_host/host2");
+        fs::create_dir_all(&device).unwrap();
+        fs::create_dir_all(&host).unwrap();
+        let sysfs = Sysfs::new(root.path());
+        carry_out(&sysfs, Order::Delete(path, None)).unwrap();
+        assert_eq!(fs::read_to_string(device.join("delete")).unwrap(), "1");
+        carry_out(&sysfs, Order::Scan(path)).unwrap();
+        assert_eq!(fs::read_to_string(host.join("scan")).unwrap(), "0 1 7");
+    }
+
+    #[test]
+    fn another_disk_is_left_alone() {
+        let root = tempfile::tempdir().unwrap();
+        let device = root.path().join("sys/class/scsi_device/2:0:1:7/device");
+        fs::create_dir_all(device.join("block/sdc")).unwrap();
+        fs::create_dir_all(root.path().join("dev")).unwrap();
+        fs::write(root.path().join("dev/sdc"), "").unwrap();
+        let dev = DevT {
+            major: 8,
+            minor: 32,
+        };
+        let order = Order::Delete("2:0:1:7".parse().unwrap(), Some(dev));
+        let error = carry_out(&Sysfs::new(root.path()), order).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ENODEV));
+        assert!(!device.join("delete").exists());
+    }
+}
