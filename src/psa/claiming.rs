@@ -129,11 +129,7 @@ impl World {
     /// Decides on unclaimed paths.
     pub(super) fn run_rules(&mut self, scope: Option<&Scope>) {
         for id in self.unclaimed(scope) {
-            if self.paths.contains_key(&id) {
-                self.decide_again(id);
-            } else {
-                self.release(id);
-            }
+            self.decide_again(id);
         }
     }
 
@@ -162,7 +158,7 @@ impl World {
 
     fn decide_again(&mut self, id: Hctl) {
         let Some(path) = self.paths.get_mut(&id) else {
-            return;
+            return self.release(id);
         };
         path.unclaimed = false;
         let before = path.claim;

@@ -108,7 +108,7 @@ impl World {
         }
     }
 
-    /// Has the host look again for a withdrawn path that was unclaimed, if rules mask it no more.
+    /// Has the host look again for a withdrawn path, if rules mask it no more.
     pub(super) fn release(&mut self, id: Hctl) {
         let path = self.withdrawn.get(&id);
         let decided = path.and_then(|path| self.claim_by(&self.rules, path));

@@ -72,6 +72,47 @@ explains() {
     done
 }
 
+# Rules 500 to 503 for NMP and 600 to 603 for MASK_PATH, by vendor, location, transport and driver, on a path of a map
+# with so many paths: each of the latter takes away what it matches, but for the last path of a map in use, and each of
+# the former gives it back.
+#
+#   rules_decide MAP PATHS DISK
+
+rules_decide() {
+    local map=$1 paths=$2 path a c t l kind i left
+    path=$(psactl core path list -p "$3" --formatter=json)
+    IFS=: read -r a c t l < <(jq -r '.[0]."Runtime Name"' <<<"$path")
+    local vendor driver transport
+    vendor=$(psactl core device list -d "$map" --formatter=json | jq -r '.[0].Vendor' | xargs)
+    transport=$(jq -r '.[0].Transport' <<<"$path")
+    driver=$(psactl core adapter list --formatter=json | jq -r ".[] | select(.\"HBA Name\" == \"$a\") | .Driver")
+    local kinds=("vendor -V $vendor -M *" "location -A $a -C ${c#C} -T ${t#T} -L ${l#L}" "transport -R $transport" "driver -D $driver")
+    path=$a:$c:$t:$l
+    for i in 0 1 2 3; do
+        set -f
+        # shellcheck disable=SC2086
+        for rule in "60$i MASK_PATH" "50$i NMP"; do
+            kind=${kinds[i]}
+            note "rule ${rule% *}: -t $kind -P ${rule#* }"
+            check "rule ${rule% *} is added" psactl storage core claimrule add -r ${rule% *} -P ${rule#* } -t $kind
+            check "and loaded" psactl storage core claimrule load
+            check "the device is reclaimed" psactl storage core claiming reclaim -d "$map"
+            left=$paths
+            if [ "${rule#* }" = MASK_PATH ]; then
+                left=1
+                [ "$i" != 1 ] || left=$((paths - 1))
+            fi
+            check "$left paths are left" wait_for 30 map_path_count "$map" $left
+            check "by rule ${rule% *}" explains "$path" "rule ${rule% *}" "matches: ${rule#* }"
+        done
+        set +f
+        check "they are removed" psactl storage core claimrule remove -r "60$i"
+        check "both" psactl storage core claimrule remove -r "50$i"
+        check "and unloaded" psactl storage core claimrule load
+        check "all paths serve" wait_for 30 map_all_active "$map"
+    done
+}
+
 json_has() {
     # shellcheck disable=SC2086
     psactl $1 --formatter=json | jq -e "$2"

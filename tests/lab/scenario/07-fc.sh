@@ -23,5 +23,6 @@ for ((i = 0; i < 2; i++)); do
     check "the paths return" wait_for 40 map_all_active "$naa"
     check "and are used" wait_for 5 map_uses "$naa" 1 1
 done
-check "0 errors" fio_verify_stop
 check_eq "no table was loaded" 0 "$(dm_loads_count)"
+rules_decide "$naa" 4 "$(path_dev 1 1)"
+check "0 errors" fio_verify_stop

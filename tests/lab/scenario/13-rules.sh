@@ -13,6 +13,7 @@ plugin() { psactl core path list -p "$1" --formatter=json | jq -r '.[0].Plugin';
 IFS=: read -r a c t l <<<"$(name 1)"
 location=(-A "$a" -C "${c#C}" -T "${t#T}" -L "${l#L}")
 path=$(name 1)
+disk=$(path_dev 1 1)
 fio_verify_start "$naa"
 
 note "the masking recipe: add, load, unclaim, run"
@@ -29,13 +30,19 @@ check "the path leaves the map" wait_for 10 map_path_count "$naa" 3
 check_eq "it is masked" MASK_PATH "$(plugin "$path")"
 check "explain says by which rule" explains "$path" "rule 109" "MASK_PATH"
 check "the other LU keeps its paths" map_path_count "$(lu_naa 2)" 4
-hidden() { udevadm info --query=property "/sys/block/$1" | grep -q DM_MULTIPATH_DEVICE_PATH=1; }
-check "its disk is hidden" hidden "$(path_dev 1 1)"
+gone() { [ ! -e "/sys/block/$1" ]; }
+check "its disk is taken away from the host" wait_for 10 gone "$disk"
+check "and listed as masked" json_has "core path list -p $path" '.[0].State == "masked" and .[0].Plugin == "MASK_PATH"'
 agent_kill
 agent_start
 check "it stays masked after a restart" wait_for 10 explains "$path" "rule 109"
 sleep_ms 3000
 check "and out of the map" map_path_count "$naa" 3
+check "and is listed" json_has "core path list -p $path" '.[0].State == "masked"'
+for scan in /sys/class/scsi_host/host*/scan; do echo '- - -' >"$scan"; done
+sleep_ms 3000
+check "a rescan brings it not back" map_path_count "$naa" 3
+check_eq "as the log says" 2 "$(agent_words | grep -c PATH_WITHDRAWN)"
 
 note "its undoing"
 check "the rule is removed" psactl storage core claimrule remove -r 109
@@ -45,25 +52,10 @@ check "the rules are run" psactl storage core claimrule run
 check "the path is back" wait_for 15 map_path_count "$naa" 4
 check "and used" wait_for 10 map_all_active "$naa"
 
-note "rules by vendor, driver and transport"
-vendor=$(psactl core device list -d "$naa" --formatter=json | jq -r '.[0].Vendor' | xargs)
-check "NMP by vendor" psactl storage core claimrule add -r 500 -t vendor -V "$vendor" -M '*' -P NMP
-check "MASK_PATH by driver" psactl storage core claimrule add -r 603 -t driver -D tcm_loopback -P MASK_PATH
-check "they are loaded" psactl storage core claimrule load
-psactl storage core claiming reclaim -d "$naa"
-check "the lower number wins" explains "$path" "rule 500"
-check "without a change of the map" map_path_count "$naa" 4
-check "rule 500 is removed" psactl storage core claimrule remove -r 500
-check "and unloaded" psactl storage core claimrule load
-psactl storage core claiming reclaim -d "$naa"
-check "a map in use keeps a path" wait_for 10 map_path_count "$naa" 1
-check "rule 603 is removed" psactl storage core claimrule remove -r 603
-check "and unloaded" psactl storage core claimrule load
-psactl storage core claiming reclaim -d "$naa"
-check "all paths are back" wait_for 15 map_path_count "$naa" 4
-check "and used" wait_for 10 map_all_active "$naa"
+rules_decide "$naa" 4 "$(path_dev 1 1)"
 
 note "a SATP rule takes a device in use by a reclaim"
+vendor=$(psactl core device list -d "$naa" --formatter=json | jq -r '.[0].Vendor' | xargs)
 check "a rule is added" psactl storage nmp satp rule add -s VMW_SATP_ALUA -V "$vendor" -M '*' -c tpgs_on -P VMW_PSP_RR -O iops=1
 check_eq "the PSP is what it was" VMW_PSP_MRU "$(psactl nmp device list -d "$naa" --formatter=json | jq -r '.[0]."Path Selection Policy"')"
 psactl storage core claiming reclaim -d "$naa"
@@ -80,3 +72,14 @@ agent_start
 check "and the agent goes on with what was loaded" wait_for 10 map_all_active "$naa"
 cp /run/lab/rules.toml /etc/dm-psa/rules.toml
 check "mended it is taken" psactl core claimrule load
+
+note "masked disks may stay, hidden"
+agent_setting 'remove_masked = false'
+agent_kill
+agent_start
+check "a rule is added" psactl storage core claimrule add -r 109 -P MASK_PATH -t location "${location[@]}"
+check "and loaded" psactl storage core claimrule load
+check "the device is reclaimed" psactl storage core claiming reclaim -d "$naa"
+check "the path leaves the map" wait_for 10 map_path_count "$naa" 3
+hidden() { udevadm info --query=property "/sys/block/$1" | grep -q DM_MULTIPATH_DEVICE_PATH=1; }
+check "its disk is hidden" hidden "$(path_dev 1 1)"
