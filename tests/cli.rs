@@ -17,8 +17,9 @@ use dm_psa::cli::record::{Listing, Record, Style, Value as Field};
 use dm_psa::cli::typography;
 use dm_psa::cli::verbs::{NAMESPACES, verbs};
 use dm_psa::cli::{Console, Exit, args, layout, run};
+use dm_psa::psa::inventory::Inventory;
 use proptest::prelude::*;
-use screen::{Screen, golden, psactl, psactl_coloured};
+use screen::{Screen, golden, golden_file, psactl, psactl_coloured};
 use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -85,6 +86,12 @@ impl Handler for Host {
                 }
                 _ => json!({ "explanation": explanation() }),
             },
+            Request::Plan(_) => json!({ "explanation": explanation() }),
+            Request::GetInventory(asked) => {
+                let mut inventory = inventory();
+                inventory.paths.drain(..usize::from(asked.from > 0));
+                json!({ "inventory": inventory })
+            }
             Request::GetStatus(_) => json!({ "status": status() }),
             Request::GetFixed(_) => json!({ "config": fixed_config() }),
             Request::GetRoundRobin(_) => json!({ "config": round_robin_config() }),
@@ -92,6 +99,11 @@ impl Handler for Host {
             Request::Change(change) => json!({ "effect": format!("{change:?}") }),
         })
     }
+}
+
+fn inventory() -> Inventory {
+    let text = std::fs::read_to_string(golden_file("inventories/ibm-2145/host.json")).unwrap();
+    serde_json::from_str(&text).unwrap()
 }
 
 fn hpp_device() -> HppDevice {

@@ -2,8 +2,8 @@
 
 use crate::api::error::ApiError;
 use crate::api::requests::{
-    Adapters, CoreDevices, CorePaths, Explained, FixedReply, HppDevices, HppPaths, NmpDevices,
-    NmpPaths, Request, RoundRobinReply, StatusReply,
+    Adapters, CoreDevices, CorePaths, Explained, FixedReply, HppDevices, HppPaths, InventoryReply,
+    NmpDevices, NmpPaths, Request, RoundRobinReply, StatusReply,
 };
 use crate::api::types::{
     Adapter, CoreDevice, CorePath, Explanation, FixedConfig, HppDevice, HppPath, NmpDevice,
@@ -19,6 +19,9 @@ use crate::psa::units::{Hctl, Millis};
 use crate::psa::world::World;
 use serde_json::Value;
 use std::collections::BTreeMap;
+
+/// Paths in one reply of `GetInventory`: each takes some 3 KB, and a reply has room for 16 MiB.
+const INVENTORY_PATHS: usize = 2_000;
 
 /// Answers a request that changes nothing; `uptime` is that of the agent.
 ///
@@ -72,6 +75,11 @@ pub fn answer(world: &World, uptime: Millis, request: &Request) -> Result<Value,
         Request::Explain(of) => serde_json::to_value(Explained {
             explanation: explanation(world, &of.subject)?,
         }),
+        Request::GetInventory(of) => {
+            let from = usize::try_from(of.from).unwrap_or(usize::MAX);
+            let inventory = world.inventory(from, INVENTORY_PATHS);
+            serde_json::to_value(InventoryReply { inventory })
+        }
         Request::GetStatus(_) => serde_json::to_value(StatusReply {
             status: status(world, uptime),
         }),
@@ -81,9 +89,10 @@ pub fn answer(world: &World, uptime: Millis, request: &Request) -> Result<Value,
         Request::GetRoundRobin(of) => serde_json::to_value(RoundRobinReply {
             config: round_robin(world, device_named(world, &of.device)?),
         }),
-        Request::Change(_) => {
+        // These are answered before they come here.
+        Request::Change(_) | Request::Plan(_) => {
             return Err(ApiError::Failed {
-                reason: "a change is no question".to_owned(),
+                reason: "not to be answered from what is known".to_owned(),
             });
         }
     };

@@ -7,6 +7,7 @@ use crate::api::error::ApiError;
 use crate::api::listener::{ListenError, Listener};
 use crate::api::requests::{ChangeRequest, LoadRules, Request};
 use crate::api::server::{Handler, Limits, Peer, Server};
+use crate::api::types::Explanation;
 use crate::config::{self, ConfigError, Places};
 use crate::kernel::signal::Stop;
 use crate::kernel::{Sink, privilege};
@@ -65,6 +66,8 @@ pub enum Input {
     Call(Request, SyncSender<Result<serde_json::Value, ApiError>>),
     /// New rules, and where to say what they mean.
     Rules(Box<Rules>, SyncSender<Result<serde_json::Value, ApiError>>),
+    /// Rules that may be loaded, and where to say what they would change.
+    Plan(Box<Rules>, SyncSender<Result<serde_json::Value, ApiError>>),
     /// SIGTERM or SIGINT.
     Stop,
 }
@@ -140,8 +143,9 @@ struct Caller {
 }
 
 impl Caller {
-    /// Reads the files of rules: here, because the owner waits for no disk.
-    fn read_rules(&self, asked: &LoadRules) -> Result<Rules, ApiError> {
+    /// Reads the files of rules: here, because the owner waits for no disk. With `keep` the list of claim rules is from
+    /// now on the one that was loaded last.
+    fn read_rules(&self, asked: &LoadRules, keep: bool) -> Result<Rules, ApiError> {
         let failed = |error: ConfigError| ApiError::Failed {
             reason: format!("{error}; the rules that were loaded last stay in force"),
         };
@@ -159,7 +163,9 @@ impl Caller {
                     })?),
                 };
             files.lists.load(class);
-            config::rules::save_loaded(&self.places, &files.lists).map_err(failed)?;
+            if keep {
+                config::rules::save_loaded(&self.places, &files.lists).map_err(failed)?;
+            }
         }
         Ok(files.in_force())
     }
@@ -183,7 +189,13 @@ impl Handler for Caller {
         };
         let input = match &request {
             Request::Change(ChangeRequest::LoadRules(asked)) => {
-                Input::Rules(Box::new(self.read_rules(asked)?), reply)
+                Input::Rules(Box::new(self.read_rules(asked, true)?), reply)
+            }
+            Request::Plan(_) => {
+                let all = LoadRules {
+                    claim_rules: Some("all".to_owned()),
+                };
+                Input::Plan(Box::new(self.read_rules(&all, false)?), reply)
             }
             _ => Input::Call(request, reply),
         };
@@ -232,6 +244,10 @@ impl Owner {
                     let effect = self.world.check_rules(&rules);
                     self.step(Event::RulesLoaded(rules));
                     let _ = reply.try_send(Ok(serde_json::json!({ "effect": effect })));
+                }
+                Ok(Input::Plan(rules, reply)) => {
+                    let explanation = Explanation::of_plan(self.world.plan(&rules));
+                    let _ = reply.try_send(Ok(serde_json::json!({ "explanation": explanation })));
                 }
                 Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {}

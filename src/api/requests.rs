@@ -5,6 +5,7 @@ use super::types::{
     Adapter, CoreDevice, CorePath, Explanation, FixedConfig, HppDevice, HppPath, NmpDevice,
     NmpPath, RoundRobinConfig, Status,
 };
+use crate::psa::inventory::Inventory;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -87,6 +88,10 @@ methods! {
         ListAdapters -> Adapters;
         /// Why a device or path is as it is.
         Explain -> Explained;
+        /// What the rules in the files would change.
+        Plan -> Explained;
+        /// What is known of all paths, as `psactl inventory` writes it down.
+        GetInventory -> InventoryReply;
         /// The agent and what it looks after.
         GetStatus -> StatusReply;
         /// What is set for VMW_PSP_FIXED.
@@ -254,6 +259,26 @@ pub struct Explain {
 pub struct Explained {
     /// The answer.
     pub explanation: Explanation,
+}
+
+/// Parameters of `Plan`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {}
+
+/// Parameters of `GetInventory`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GetInventory {
+    /// Without so many paths, in the order of their addresses: a reply has only so much room.
+    pub from: u64,
+}
+
+/// Reply of `GetInventory`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InventoryReply {
+    /// Some of the paths; none if there are no more.
+    pub inventory: Inventory,
 }
 
 /// Parameters of `GetStatus`.

@@ -214,6 +214,27 @@ pub struct Explanation {
     pub sections: Vec<Section>,
 }
 
+impl Explanation {
+    /// What other rules would change, as [`crate::psa::world::World::plan`] has it.
+    #[must_use]
+    pub fn of_plan(sections: Vec<(String, Vec<String>)>) -> Explanation {
+        let subject = match sections.len() {
+            0 => "The rules in the files change nothing.".to_owned(),
+            count => format!(
+                "The rules in the files would change {count} of the devices and paths. To apply them: \
+                 `psactl storage core claimrule load`, and `claiming reclaim -d DEVICE` for each."
+            ),
+        };
+        let sections = sections
+            .into_iter()
+            .map(|(title, lines)| Section { title, lines });
+        Explanation {
+            subject,
+            sections: sections.collect(),
+        }
+    }
+}
+
 /// A part of an explanation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Section {

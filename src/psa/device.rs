@@ -65,6 +65,8 @@ pub struct Device {
     pub selection: Option<Selection>,
     /// Port groups as last reported.
     pub groups: BTreeMap<u16, PortGroup>,
+    /// That report, as it came in: for an inventory.
+    pub report: Vec<u8>,
     /// Whether it gets a map.
     pub disposition: Disposition,
     /// What the PSP was told and what it chose.
@@ -111,6 +113,7 @@ impl Device {
             paths: BTreeSet::new(),
             selection: None,
             groups: BTreeMap::new(),
+            report: Vec::new(),
             disposition: Disposition::Undecided("its paths are being examined".to_owned()),
             options: Options::default(),
             apd: Apd::No,

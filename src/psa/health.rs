@@ -99,7 +99,12 @@ impl World {
         // A recovered error comes with its data.
         let good = reply.outcome.carried_out();
         match &reply.command {
-            Command::TestUnitReady => self.link_is(id, link_from(&reply.outcome)),
+            Command::TestUnitReady => {
+                if let Some(path) = self.paths.get_mut(&id) {
+                    path.answers.ready = Some(reply.outcome.clone());
+                }
+                self.link_is(id, link_from(&reply.outcome));
+            }
             Command::Inquiry if good => self.inquiry_is(id, &reply.data),
             Command::Inquiry if reply.outcome == Outcome::Overdue => {
                 let why = "no answer to INQUIRY within the deadline";
@@ -112,9 +117,17 @@ impl World {
                 } else {
                     Err(reply.outcome.to_string())
                 };
+                if let Some(path) = self.paths.get_mut(&id).filter(|_| good) {
+                    path.answers.owner.clone_from(&reply.data);
+                }
                 self.ownership_is(id, *page, found);
             }
-            Command::Vpd(_) if good => self.identify(id, Ok(&reply.data)),
+            Command::Vpd(_) if good => {
+                if let Some(path) = self.paths.get_mut(&id) {
+                    path.answers.identification.clone_from(&reply.data);
+                }
+                self.identify(id, Ok(&reply.data));
+            }
             Command::Vpd(_) => {
                 if is_refused(&reply.outcome) {
                     self.identify(
@@ -137,7 +150,7 @@ impl World {
                     Err(reply.outcome.to_string())
                 };
                 match groups {
-                    Ok(groups) => self.port_groups_are(id, &groups),
+                    Ok(groups) => self.port_groups_are(id, &groups, &reply.data),
                     Err(why) => self.port_groups_unknown(id, &reply.outcome, &why),
                 }
             }
@@ -190,7 +203,7 @@ impl World {
     }
 
     /// The states of the port groups of the device behind a path.
-    fn port_groups_are(&mut self, id: Hctl, report: &TargetPortGroups) {
+    fn port_groups_are(&mut self, id: Hctl, report: &TargetPortGroups, data: &[u8]) {
         // What a path says that does not lead to the device for sure may be about another one.
         let proven = |path: &&mut Path| matches!(path.identity, Identity::Proven(_));
         let Some(path) = self.paths.get_mut(&id).filter(proven) else {
@@ -203,6 +216,7 @@ impl World {
         let Some(device) = self.devices.get_mut(&wwid) else {
             return;
         };
+        data.clone_into(&mut device.report);
         let mut changes = Vec::new();
         let mut transitioning = false;
         for group in &report.groups {

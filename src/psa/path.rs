@@ -7,6 +7,7 @@ use super::plugin::Plugin;
 use super::satp::{Class, Judgement, Link};
 use super::units::{DevT, Hctl, Millis, Sectors};
 use crate::scsi::inquiry::StandardInquiry;
+use crate::scsi::outcome::Outcome;
 use crate::scsi::ownership::Ownership;
 use serde::{Deserialize, Serialize};
 
@@ -196,6 +197,17 @@ pub enum Stage {
     Check,
 }
 
+/// The last good answers of a path, as they came in: for an inventory.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Answers {
+    /// How TEST UNIT READY ended.
+    pub ready: Option<Outcome>,
+    /// VPD page 83h.
+    pub identification: Vec<u8>,
+    /// The vendor's page that names the owner.
+    pub owner: Vec<u8>,
+}
+
 /// A path as the world knows it.
 #[derive(Debug, Clone)]
 pub struct Path {
@@ -215,6 +227,8 @@ pub struct Path {
     pub relative_port: Option<u16>,
     /// What the controller behind it is to the logical unit, where the array has a page for that.
     pub ownership: Option<Ownership>,
+    /// What it answered last, in bytes.
+    pub answers: Answers,
     /// Who owns it.
     pub claim: Option<Claim>,
     /// It is to be claimed anew by the next run of the rules.
@@ -270,6 +284,7 @@ impl Path {
             port_group: None,
             relative_port: None,
             ownership: None,
+            answers: Answers::default(),
             claim: None,
             unclaimed: false,
             link: Link::Unchecked("not checked yet".to_owned()),

@@ -130,7 +130,7 @@ impl World {
         }
     }
 
-    fn disposition(&self, device: &Device) -> Disposition {
+    pub(super) fn disposition(&self, device: &Device) -> Disposition {
         // What has a map keeps it: its users would lose their disk.
         if self.map_of(&device.wwid).is_some_and(|map| !map.is_shell()) {
             return Disposition::Stacked;
@@ -207,7 +207,7 @@ impl World {
     }
 
     /// Gathers what the table is made of.
-    fn view(&self, device: &Device) -> View {
+    pub(super) fn view(&self, device: &Device) -> View {
         let settings = self.device_settings(device);
         let psp = device.psp(&settings);
         let is_hpp = device.plugin() == Plugin::Hpp;

@@ -73,13 +73,18 @@ pub fn add_unit(kernel: &mut Kernel, lun: u32, groups: &[(u16, AccessState)]) ->
 
 /// The same for a unit that is more particular.
 pub fn cable_unit(kernel: &mut Kernel, lun: u32, unit: Unit) -> UnitId {
+    cable_unit_by(kernel, lun, unit, Transport::Fc)
+}
+
+/// The same over another transport.
+pub fn cable_unit_by(kernel: &mut Kernel, lun: u32, unit: Unit, transport: Transport) -> UnitId {
     let groups: Vec<u16> = unit.groups.keys().copied().collect();
     let unit = kernel.array.add(unit);
     for host in [1, 2] {
         for (target, group) in (0..).zip(&groups) {
             let port = group * 10 + host;
             let path = path(u32::from(host), target, u64::from(lun));
-            kernel.cable(path, Transport::Fc, unit, *group, port);
+            kernel.cable(path, transport, unit, *group, port);
         }
     }
     unit

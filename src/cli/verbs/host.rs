@@ -1,10 +1,10 @@
-//! What the agent is asked for: adapters, devices, paths, explanations.
+//! What the agent is asked for: adapters, devices, paths.
 
 use super::{Verb, text};
 use crate::api::requests::{
-    Explain, GetStatus, ListAdapters, ListCoreDevices, ListCorePaths, ListNmpDevices, ListNmpPaths,
+    GetStatus, ListAdapters, ListCoreDevices, ListCorePaths, ListNmpDevices, ListNmpPaths,
 };
-use crate::cli::layout::{explanation, listing};
+use crate::cli::layout::listing;
 use crate::cli::layout_rules::{PluginLine, PspLine};
 use crate::psa::plugin::Plugin;
 use crate::psa::psp::PspKind;
@@ -84,18 +84,6 @@ pub(super) const VERBS: &[Verb] = &[
         legacy: false,
     },
     Verb {
-        words: &["explain"],
-        about: "Say why a device or path is as it is",
-        arguments: &[subject],
-        run: |context, given| {
-            let request = Explain {
-                subject: text(given, "subject").unwrap_or_default(),
-            };
-            Ok(explanation(&context.ask(&request)?.explanation))
-        },
-        legacy: false,
-    },
-    Verb {
         words: &["status"],
         about: "Show the agent and what it looks after",
         arguments: &[],
@@ -118,11 +106,4 @@ pub(super) fn path() -> Arg {
         .long("path")
         .value_name("PATH")
         .help("This path only: vmhba2:C0:T0:L1, its UID, or a Linux name of it (sdc, 2:0:0:1)")
-}
-
-fn subject() -> Arg {
-    Arg::new("subject")
-        .required(true)
-        .value_name("DEVICE|PATH")
-        .help("naa.6001..., vmhba2:C0:T0:L1, a path UID, or a Linux name (sdc, dm-3, 2:0:0:1)")
 }

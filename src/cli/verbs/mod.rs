@@ -3,6 +3,7 @@
 
 mod claiming;
 mod claimrule;
+mod foresee;
 mod generate;
 mod host;
 mod hpp;
@@ -142,6 +143,10 @@ pub const NAMESPACES: &[(&[&str], &str)] = &[
         &["storage", "nmp", "satp", "rule"],
         "SATP rules: which SATP takes a device",
     ),
+    (
+        &["inventory"],
+        "What is known of a host's devices, written down",
+    ),
     (&["scsi"], "SCSI as devices speak it"),
     (
         &["scsi", "decode"],
@@ -157,6 +162,7 @@ const PARTS: &[&[Verb]] = &[
     satp::VERBS,
     settings::VERBS,
     hpp::VERBS,
+    foresee::VERBS,
     lint::VERBS,
     scsi::VERBS,
     generate::VERBS,

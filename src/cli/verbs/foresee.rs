@@ -1,0 +1,135 @@
+//! `explain`, `plan` and `inventory`: why things are as they are, and what other rules would make of them, on this host
+//! or on what was captured of another.
+
+use super::{Verb, text};
+use crate::api::requests::{Explain, GetInventory, Plan};
+use crate::api::types::{Explanation, Section};
+use crate::cli::context::Context;
+use crate::cli::exit::Failure;
+use crate::cli::layout::explanation;
+use crate::cli::record::Listing;
+use crate::config::rules;
+use crate::psa::inventory::{Inventory, VERSION};
+use clap::{Arg, ArgMatches, value_parser};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// Ten thousand paths take less than half of it.
+const LIMIT: u64 = 64 << 20;
+
+/// Its part of the table.
+pub(super) const VERBS: &[Verb] = &[
+    Verb {
+        words: &["explain"],
+        about: "Say why a device or path is as it is",
+        arguments: &[subject, inventory],
+        run: explain,
+        legacy: false,
+    },
+    Verb {
+        words: &["plan"],
+        about: "Say what the rules in the files would change, before they are loaded",
+        arguments: &[inventory],
+        run: plan,
+        legacy: false,
+    },
+    Verb {
+        words: &["inventory", "capture"],
+        about: "Print what is known of all paths, for `explain` and `plan` on another machine",
+        arguments: &[],
+        run: |context, _| capture(context),
+        legacy: false,
+    },
+];
+
+fn subject() -> Arg {
+    Arg::new("subject")
+        .required(true)
+        .value_name("DEVICE|PATH")
+        .help("naa.6001..., vmhba2:C0:T0:L1, a path UID, or a Linux name (sdc, dm-3, 2:0:0:1)")
+}
+
+fn inventory() -> Arg {
+    Arg::new("inventory")
+        .long("inventory")
+        .value_name("FILE")
+        .value_parser(value_parser!(PathBuf))
+        .help("Of the host that `psactl inventory capture` was run on, by the rules in the files here; needs no agent")
+}
+
+fn explain(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
+    let subject = text(given, "subject").unwrap_or_default();
+    let Some(file) = given.get_one::<PathBuf>("inventory") else {
+        return Ok(explanation(&context.ask(&Explain { subject })?.explanation));
+    };
+    let mut files = rules::load(&context.places())?;
+    files.lists.load(None);
+    let world = read(file)?.revive(files.in_force());
+    let (subject, sections) = world
+        .explain(&subject)
+        .ok_or_else(|| Failure::NotFound(format!("{} knows no {subject}", file.display())))?;
+    let sections = sections.into_iter().map(|(title, lines)| Section {
+        title: title.to_owned(),
+        lines,
+    });
+    Ok(explanation(&Explanation {
+        subject,
+        sections: sections.collect(),
+    }))
+}
+
+fn plan(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
+    let Some(file) = given.get_one::<PathBuf>("inventory") else {
+        return Ok(explanation(&context.ask(&Plan {})?.explanation));
+    };
+    let mut files = rules::load(&context.places())?;
+    let world = read(file)?.revive(files.in_force());
+    files.lists.load(None);
+    let sections = world.plan(&files.in_force());
+    Ok(explanation(&Explanation::of_plan(sections)))
+}
+
+fn capture(context: &mut Context) -> Result<Listing, Failure> {
+    let mut whole: Option<Inventory> = None;
+    loop {
+        let from = whole.as_ref().map_or(0, |whole| whole.paths.len());
+        let reply = context.ask(&GetInventory {
+            from: u64::try_from(from).unwrap_or(u64::MAX),
+        })?;
+        let more = !reply.inventory.paths.is_empty();
+        match &mut whole {
+            Some(whole) => whole.paths.extend(reply.inventory.paths),
+            None => whole = Some(reply.inventory),
+        }
+        if !more {
+            break;
+        }
+    }
+    let text = serde_json::to_string_pretty(&whole)
+        .map_err(|why| Failure::Refused(format!("the inventory cannot be printed: {why}")))?;
+    Ok(Listing::lines(text.lines().map(str::to_owned)))
+}
+
+fn read(file: &Path) -> Result<Inventory, Failure> {
+    let refused = |why: String| Failure::Refused(format!("{}: {why}", file.display()));
+    let mut text = String::new();
+    let open = std::fs::File::open(file).map_err(|why| refused(why.to_string()))?;
+    open.take(LIMIT.saturating_add(1))
+        .read_to_string(&mut text)
+        .map_err(|why| refused(why.to_string()))?;
+    if u64::try_from(text.len()).is_ok_and(|length| length > LIMIT) {
+        return Err(refused(format!("is longer than {LIMIT} bytes")));
+    }
+    let inventory: Inventory = serde_json::from_str(&text).map_err(|why| {
+        refused(format!(
+            "{why}; it is to be the output of `psactl inventory capture`"
+        ))
+    })?;
+    if inventory.version != VERSION {
+        return Err(refused(format!(
+            "has version {}, and this psactl reads version {VERSION}",
+            inventory.version
+        )));
+    }
+    Ok(inventory)
+}
