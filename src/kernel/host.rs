@@ -112,7 +112,13 @@ fn carry_out(sysfs: &Sysfs, order: Order) -> io::Result<()> {
         Order::Scan(path) => {
             let (channel, target, lun) = (path.channel, path.target, path.lun);
             let scan = sysfs.host(path.host).join("scan");
-            fs::write(scan, format!("{channel} {target} {lun}"))
+            match fs::write(&scan, format!("{channel} {target} {lun}")) {
+                // Some drivers (tcm_loop) declare fewer LUNs than they have: then all of the target are looked for.
+                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                    fs::write(&scan, format!("{channel} {target} -"))
+                }
+                result => result,
+            }
         }
     }
 }

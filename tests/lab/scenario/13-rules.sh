@@ -2,7 +2,8 @@
 # Claim rules and SATP rules are added, loaded and applied to a map under verified I/O, and taken back.
 . /lab/lib/lab.sh
 
-lio_loop --lus 2 --groups '1:ao:1,2 2:ano:3,4'
+# Over iSCSI: tcm_loop finds a deleted LUN no more.
+lio_iscsi --lus 2 --groups '1:ao:1,2 2:ano:3,4'
 naa=$(lu_naa 1)
 agent_start
 check "maps appear" wait_for 20 maps_are 2
