@@ -1,0 +1,76 @@
+#!/bin/bash
+# HPP: bio-based maps, path selection schemes, failover, and all paths down, under verified I/O.
+. /lab/lib/lab.sh
+
+lio_iscsi --lus 2 --groups '1:ao:1,2 2:ano:3,4' --alua implicit --recovery 2
+naa=$(lu_naa 1) nmp=$(lu_naa 2)
+psactl --root / core claimrule add -r 102 -P HPP -t device -d "$naa" --config-string "pss=LB-RR"
+agent_setting 'apd_timeout_ms = 60000'
+agent_start
+check "maps appear" wait_for 20 maps_are 2
+check "they settle" wait_for 20 agent_quiet
+check "they have nodes" wait_for 90 test -b "/dev/mapper/$naa"
+table_has() { [[ $(dmsetup table "$1") == *" $2 "* ]]; }
+check "the map of HPP's device is bio based" table_has "$naa" "queue_mode bio"
+check "that of NMP's is not" not table_has "$nmp" "queue_mode bio"
+check_eq "hpp device list has it" "$naa" "$(psactl hpp device list --formatter=json | jq -r '.[].Device')"
+check_eq "nmp device list has the other" "$nmp" "$(psactl nmp device list --formatter=json | jq -r '.[].Device')"
+check_eq "four paths" 4 "$(psactl hpp path list --formatter=json | jq length)"
+psactl hpp device list
+fio_verify_start "$naa"
+
+note "schemes"
+for scheme in LB-IOPS:queue-length LB-BYTES:service-time LB-Latency:service-time LB-RR:round-robin; do
+    psactl hpp device set -d "$naa" -P "${scheme%:*}"
+    check "${scheme%:*} is ${scheme#*:}" wait_for 10 table_has "$naa" "${scheme#*:}"
+done
+has_groups() { [ "$(map_letters "$naa" | sed 's/.://g')" = "$1" ]; }
+check "groups by state" has_groups "AA AA"
+psactl hpp device set -d "$naa" --useano true
+check "one group with useano" wait_for 10 has_groups "AAAA"
+psactl hpp device set -d "$naa" --useano false
+check "two without" wait_for 10 has_groups "AA AA"
+psactl hpp device set -d "$naa" -P FIXED -p "$(path_dev 2 1)"
+check "FIXED uses the preferred path" wait_for 10 map_uses "$naa" 1 2
+psactl hpp device set -d "$naa" -P LB-RR
+check "LB-RR again" wait_for 10 has_groups "AA AA"
+
+note "a controller is lost and comes back, and the array moves the unit"
+path_down 1 2
+check "I/O goes to the other controller" wait_for 20 map_uses "$naa" 1 3
+path_up 1 2
+check "the paths return" wait_for 40 map_all_active "$naa"
+alua_set 1 ano 1
+alua_set 2 ao 1
+check "the groups follow" wait_for 20 map_uses "$naa" 1 3
+
+note "all paths down, and a path that returns as a new disk: its table is loaded while I/O waits"
+path_down all
+check "all paths are failed" wait_for 30 map_no_active "$naa"
+old=$(path_dev 3 1)
+hctl=$(path_hctl "$old")
+echo 1 >"/sys/block/$old/device/delete"
+sleep_ms 1000
+path_up 3
+path_rescan "$hctl"
+check "the path serves" wait_for 60 map_some_active "$naa"
+path_up all
+check "all return" wait_for 60 map_path_count "$naa" 4
+check "0 errors" fio_verify_stop
+check "four paths serve" wait_for 40 map_all_active "$naa"
+
+note "a device in use changes hands"
+fio_verify_start "$nmp"
+check "a rule is added" psactl core claimrule add -r 103 -P HPP -t device -d "$nmp" --config-string "pss=LB-IOPS"
+check "it is planned" sh -c "psactl plan | grep -q 'HPP (LB-IOPS)'"
+check "it is loaded" psactl core claimrule load
+psactl core claiming reclaim -d "$nmp"
+check "it is HPP's" wait_for 10 table_has "$nmp" queue-length
+check "its map keeps its mode" not table_has "$nmp" "queue_mode bio"
+psactl inventory capture >/run/lab/host.json
+check "the captured host is explained elsewhere" sh -c "psactl explain $nmp --inventory /run/lab/host.json | grep -q 'LB-IOPS'"
+agent_kill
+agent_start
+sleep_ms 3000
+check "an agent that starts loads nothing" json_has status '.[0]."Tables Loaded" == 0'
+check "0 errors" fio_verify_stop
