@@ -117,6 +117,8 @@ fn each_setting_is_in_the_manual_with_its_default() {
         satp: BTreeMap::new(),
         apd_timeout_ms: Some(Millis(1)),
         is_ssd: Some(true),
+        fast_io_fail_tmo: Some(1),
+        dev_loss_tmo: Some(1),
     };
     let names = |value: serde_json::Value| -> Vec<(String, serde_json::Value)> {
         value.as_object().unwrap().clone().into_iter().collect()

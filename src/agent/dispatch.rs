@@ -75,6 +75,7 @@ impl Hands {
                 steps,
             } => self.dm.submit(name, uuid, ticket, steps),
             Action::DeleteDevice { path, dev } => self.tell_host(Order::Delete(path, dev)),
+            Action::SetPortTimers { path, timers } => self.tell_host(Order::Timers(path, timers)),
             Action::ScanFor(path) => self.tell_host(Order::Scan(path)),
             Action::RefreshFacts(path) => self.discovery.refresh(path),
             Action::MarkOwner { dev, name, owned } => self.marker.mark(dev, name, owned),

@@ -11,6 +11,7 @@ pub mod rules;
 pub mod store;
 
 use crate::psa::memory::Memory;
+use crate::psa::satp::options::MOST_FAST_IO_FAIL;
 use crate::psa::settings::Settings;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -181,6 +182,12 @@ fn check(settings: &Settings) -> Result<(), String> {
             86_400_000,
         ),
     ];
+    if u64::from(settings.fast_io_fail_tmo) > MOST_FAST_IO_FAIL {
+        return Err(format!(
+            "fast_io_fail_tmo = {} is out of range: take 0 to {MOST_FAST_IO_FAIL}",
+            settings.fast_io_fail_tmo
+        ));
+    }
     for (name, value, least, most) in ranges {
         if value < least || value > most {
             return Err(format!(

@@ -3,12 +3,14 @@
 //! Both may wait for minutes where a host is in error recovery, so each host has a thread of its own, and at most
 //! `WAITING` orders wait for it.
 
-use super::sysfs::Sysfs;
+use super::sysfs::{Port, Sysfs};
+use crate::psa::action::PortTimers;
 use crate::psa::units::{DevT, Hctl};
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 
 /// Orders that wait for one host: more than a host has masked devices on any host that is sound.
@@ -21,12 +23,14 @@ pub enum Order {
     Delete(Hctl, Option<DevT>),
     /// Look whether there is a device.
     Scan(Hctl),
+    /// Set the timers of the port that the device is behind.
+    Timers(Hctl, PortTimers),
 }
 
 impl Order {
     fn path(self) -> Hctl {
         match self {
-            Order::Delete(path, _) | Order::Scan(path) => path,
+            Order::Delete(path, _) | Order::Scan(path) | Order::Timers(path, _) => path,
         }
     }
 }
@@ -86,6 +90,10 @@ fn report(order: Order, result: io::Result<()>) {
             "DELETE_FAILED",
             "the masked disk stays, hidden from udev's users",
         ),
+        Order::Timers(..) => (
+            "PORT_TIMERS_FAILED",
+            "I/O may wait long when the port is lost: set fast_io_fail_tmo or recovery_tmo by hand",
+        ),
         Order::Scan(_) => (
             "SCAN_FAILED",
             "rescan the HBA: `psactl storage core adapter rescan`",
@@ -109,6 +117,11 @@ fn carry_out(sysfs: &Sysfs, order: Order) -> io::Result<()> {
             };
             fs::write(sysfs.device(path).join("delete"), "1")
         }
+        Order::Timers(path, timers) => match sysfs.port_of(path) {
+            Some(Port::Remote(port)) => set_remote_port(&port, timers),
+            Some(Port::Session(session)) => set_timer(&session.join("recovery_tmo"), timers),
+            None => Ok(()),
+        },
         Order::Scan(path) => {
             let (channel, target, lun) = (path.channel, path.target, path.lun);
             let scan = sysfs.host(path.host).join("scan");
@@ -121,6 +134,34 @@ fn carry_out(sysfs: &Sysfs, order: Order) -> io::Result<()> {
             }
         }
     }
+}
+
+/// `fast_io_fail_tmo` has to be below `dev_loss_tmo` at any time, and that may exceed 600 only with the former set.
+fn set_remote_port(port: &Path, timers: PortTimers) -> io::Result<()> {
+    let set_loss = || match timers.dev_loss {
+        Some(seconds) => fs::write(port.join("dev_loss_tmo"), seconds.to_string()),
+        None => Ok(()),
+    };
+    let fast = port.join("fast_io_fail_tmo");
+    match set_timer(&fast, timers) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) && timers.dev_loss.is_some() => {
+            set_loss()?;
+            set_timer(&fast, timers)
+        }
+        result => result.and_then(|()| set_loss()),
+    }
+}
+
+/// Sets a timer; `off`, and what is below zero, is longer than anything.
+fn set_timer(file: &Path, timers: PortTimers) -> io::Result<()> {
+    let now = fs::read_to_string(file)?.trim().parse::<u32>().ok();
+    let kept = now.is_some_and(|now| {
+        now == timers.fast_io_fail || (timers.at_most && now < timers.fast_io_fail)
+    });
+    if kept {
+        return Ok(());
+    }
+    fs::write(file, timers.fast_io_fail.to_string())
 }
 
 /// Opens the disk of a device so that nobody else has it: no mount, no map, no md array.
@@ -157,6 +198,31 @@ mod tests {
         assert_eq!(fs::read_to_string(device.join("delete")).unwrap(), "1");
         carry_out(&sysfs, Order::Scan(path)).unwrap();
         assert_eq!(fs::read_to_string(host.join("scan")).unwrap(), "0 1 7");
+    }
+
+    #[test]
+    fn timers_are_lowered_or_set() {
+        let root = tempfile::tempdir().unwrap();
+        let port = root.path();
+        let read = |name: &str| fs::read_to_string(port.join(name)).unwrap();
+        let timers = |fast_io_fail, at_most, dev_loss| PortTimers {
+            fast_io_fail,
+            at_most,
+            dev_loss,
+        };
+        for (before, timers, after) in [
+            ("off\n", timers(5, true, None), "5"),
+            ("-1\n", timers(5, true, None), "5"),
+            ("120\n", timers(5, true, None), "5"),
+            ("2\n", timers(5, true, None), "2\n"),
+            ("2\n", timers(10, false, Some(300)), "10"),
+        ] {
+            fs::write(port.join("fast_io_fail_tmo"), before).unwrap();
+            fs::write(port.join("dev_loss_tmo"), "60\n").unwrap();
+            set_remote_port(port, timers).unwrap();
+            assert_eq!(read("fast_io_fail_tmo"), after);
+        }
+        assert_eq!(read("dev_loss_tmo"), "300");
     }
 
     #[test]

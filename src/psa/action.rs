@@ -45,6 +45,13 @@ pub enum Action {
         /// The disk that it has: another is left alone.
         dev: Option<DevT>,
     },
+    /// Set how long the kernel holds I/O back when the target port of a path is lost.
+    SetPortTimers {
+        /// The path.
+        path: Hctl,
+        /// The timers.
+        timers: PortTimers,
+    },
     /// Have an HBA look whether there is a device at this address; `PathSeen` follows if so.
     ScanFor(Hctl),
     /// Tell udev whose disk this is: store the mark that `dm-psa-id` reads, and raise a `change` uevent.
@@ -62,6 +69,17 @@ pub enum Action {
     Remember(super::memory::Memory),
     /// Tell people.
     Notify(Notice),
+}
+
+/// Timers of a remote port or session of the kernel, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortTimers {
+    /// `fast_io_fail_tmo`, `recovery_tmo`: then I/O fails and goes to another path.
+    pub fast_io_fail: u32,
+    /// A timer that is shorter already is left as it is.
+    pub at_most: bool,
+    /// `dev_loss_tmo`: then the devices behind the port are removed.
+    pub dev_loss: Option<u32>,
 }
 
 /// One step on a map.

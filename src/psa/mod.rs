@@ -30,6 +30,7 @@ pub mod claim;
 pub mod claiming;
 pub mod device;
 mod discovery;
+mod disposition;
 pub mod event;
 mod explain;
 mod foresight;

@@ -1,5 +1,6 @@
 //! A path: one SCSI device of this host, the facts about it and its states.
 
+use super::action::PortTimers;
 use super::adapter::{AdapterFacts, RuntimeName, TargetFacts, Transport};
 use super::claim::Claim;
 use super::identity::LogicalUnit;
@@ -265,6 +266,8 @@ pub struct Path {
     pub hold_until: Millis,
     /// The mark that udev was given.
     pub marked: Option<bool>,
+    /// The timers of its target port, as they were asked for.
+    pub port_timers: Option<PortTimers>,
     /// Masked: when the host was told to give its SCSI device up.
     pub withdrawn_at: Option<Millis>,
     /// When it became what it is, for people.
@@ -307,6 +310,7 @@ impl Path {
             last_relapse: Millis(0),
             hold_until: Millis(0),
             marked: None,
+            port_timers: None,
             withdrawn_at: None,
             since: now,
         }

@@ -1,6 +1,6 @@
 //! From the states of the paths to the wanted table, and to what has to be done about the kernel's.
 
-use super::action::{Action, MapStep, Severity};
+use super::action::{MapStep, Severity};
 use super::device::{Apd, Device, Disposition, Pending};
 use super::path::{Identity, Path, PathState};
 use super::plugin::Plugin;
@@ -46,6 +46,7 @@ impl World {
             return; // MapDone comes back here.
         }
         self.withdraw(wwid);
+        self.set_port_timers(wwid);
         let Some(device) = self.devices.get(wwid) else {
             return;
         };
@@ -92,117 +93,6 @@ impl World {
         if empty && self.map_of(wwid).is_none() {
             self.devices.remove(wwid);
             self.schedule.cancel(&Key::Device(wwid.to_owned()));
-        }
-    }
-
-    /// Decides whether the device gets a map.
-    fn dispose(&mut self, wwid: &str) {
-        let Some(device) = self.devices.get(wwid) else {
-            return;
-        };
-        let disposition = self.disposition(device);
-        if device.disposition == disposition {
-            return;
-        }
-        let id = device.id.clone();
-        match &disposition {
-            Disposition::Stacked => {
-                let satp = device.selection.as_ref().map_or("", |s| s.satp.name());
-                let plugin = device.plugin().as_str();
-                self.notify(
-                    Severity::Info,
-                    "DEVICE_CLAIMED",
-                    id,
-                    &[("plugin", plugin), ("satp", satp)],
-                );
-                if self.memory.devices.insert(wwid.to_owned()) {
-                    self.actions.push(Action::Remember(self.memory.clone()));
-                }
-            }
-            Disposition::LeftAlone(why) => {
-                let why = why.clone();
-                self.notify(Severity::Info, "DEVICE_LEFT_ALONE", id, &[("reason", &why)]);
-            }
-            Disposition::Off | Disposition::Undecided(_) => {}
-        }
-        if let Some(device) = self.devices.get_mut(wwid) {
-            device.disposition = disposition;
-        }
-    }
-
-    pub(super) fn disposition(&self, device: &Device) -> Disposition {
-        // What has a map keeps it: its users would lose their disk.
-        if self.map_of(&device.wwid).is_some_and(|map| !map.is_shell()) {
-            return Disposition::Stacked;
-        }
-        let members = || device.paths.iter().filter_map(|id| self.paths.get(id));
-        if let Some(why) = members().find_map(|path| match &path.identity {
-            Identity::Nameless(why) => Some(why),
-            _ => None,
-        }) {
-            return Disposition::LeftAlone(format!("the logical unit does not name itself: {why}"));
-        }
-        if self.memory.devices_off.contains(&device.id) {
-            return Disposition::Off;
-        }
-        let Some(selection) = &device.selection else {
-            return Disposition::Undecided("none of its paths is identified yet".to_owned());
-        };
-        let ours: Vec<&Path> = members().filter(|path| path.is_ours()).collect();
-        if ours.is_empty() {
-            let unclaimed = members().any(|path| !path.is_masked());
-            return Disposition::LeftAlone(if unclaimed {
-                "none of its paths is claimed: `psactl storage core claimrule run` claims them"
-                    .to_owned()
-            } else {
-                "all its paths are masked".to_owned()
-            });
-        }
-        if !selection.satp.is_stacked() {
-            let satp = selection.satp.name();
-            return Disposition::LeftAlone(format!(
-                "a local disk with one path ({satp}) stays as it is"
-            ));
-        }
-        let usage = ours
-            .iter()
-            .filter_map(|path| path.facts.block.as_ref())
-            .flat_map(|block| &block.usage)
-            .next();
-        if let Some(usage) = usage {
-            return Disposition::LeftAlone(format!("in use: {usage}"));
-        }
-        Disposition::Stacked
-    }
-
-    /// Tells udev whose disks these are, as far as that is decided.
-    fn mark_owners(&mut self, wwid: &str) {
-        let Some(device) = self.devices.get(wwid) else {
-            return;
-        };
-        let hidden = match device.disposition {
-            Disposition::Undecided(_) => return,
-            Disposition::Stacked | Disposition::Off => true,
-            Disposition::LeftAlone(_) => false,
-        };
-        let members: Vec<Hctl> = device.paths.iter().copied().collect();
-        for id in members {
-            let Some(path) = self.paths.get_mut(&id) else {
-                continue;
-            };
-            let Some(block) = &path.facts.block else {
-                continue;
-            };
-            let owned = hidden || path.is_masked();
-            if path.marked != Some(owned) {
-                path.marked = Some(owned);
-                let mark = Action::MarkOwner {
-                    dev: block.dev,
-                    name: block.name.clone(),
-                    owned,
-                };
-                self.actions.push(mark);
-            }
         }
     }
 

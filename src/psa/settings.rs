@@ -34,6 +34,10 @@ pub struct Settings {
     /// Whether the SCSI device of a masked path is taken away from the host (`delete` in sysfs), or else stays with its
     /// disk hidden from udev's users.
     pub remove_masked: bool,
+    /// The longest that the kernel may hold I/O back when the port of a path is lost, in seconds: `fast_io_fail_tmo` of
+    /// Fibre Channel's remote ports (off by default, which means `dev_loss_tmo`), `recovery_tmo` of iSCSI's sessions
+    /// (120 by default). Lower values are left as they are; 0 leaves all as they are.
+    pub fast_io_fail_tmo: u32,
     /// Settings of single devices by device id (`naa.6001...`).
     pub device: BTreeMap<String, DeviceSettings>,
 }
@@ -51,6 +55,7 @@ impl Default for Settings {
             regroup_ms: Millis::from_secs(1),
             claim_interval_ms: Millis::from_secs(300),
             remove_masked: true,
+            fast_io_fail_tmo: 5,
             device: BTreeMap::new(),
         }
     }
@@ -76,6 +81,10 @@ pub struct DeviceSettings {
     pub apd_timeout_ms: Option<Millis>,
     /// Whether it counts as a solid state disk, whatever it says of itself.
     pub is_ssd: Option<bool>,
+    /// Own `fast_io_fail_tmo`, in seconds.
+    pub fast_io_fail_tmo: Option<u32>,
+    /// `dev_loss_tmo` of the remote ports, in seconds: after so long the kernel removes the devices of a lost port.
+    pub dev_loss_tmo: Option<u32>,
 }
 
 /// What the admin set for VMW_PSP_RR; what is absent is ESXi's default.
@@ -154,6 +163,8 @@ impl DeviceSettings {
             satp,
             apd_timeout_ms: self.apd_timeout_ms.or(below.apd_timeout_ms),
             is_ssd: self.is_ssd.or(below.is_ssd),
+            fast_io_fail_tmo: self.fast_io_fail_tmo.or(below.fast_io_fail_tmo),
+            dev_loss_tmo: self.dev_loss_tmo.or(below.dev_loss_tmo),
         }
     }
 }

@@ -381,6 +381,7 @@ impl Kernel {
                 steps,
             } => self.submit(now, Job::new(name, uuid, ticket, steps)),
             Action::DeleteDevice { path, dev } => self.give_up(now, path, dev),
+            Action::SetPortTimers { .. } => {}
             Action::ScanFor(path) => self.suffer(now, &Fault::Add(path)),
             Action::RefreshFacts(path) => self.tell_facts(now, path),
             Action::MarkOwner { dev, owned, .. } => {

@@ -55,6 +55,21 @@ impl Sysfs {
         self.sys(&format!("class/scsi_host/host{host}"))
     }
 
+    /// The directory of the transport's class that has the timers of a path's target port: a Fibre Channel remote port
+    /// or an iSCSI session; `None` for other transports.
+    #[must_use]
+    pub fn port_of(&self, path: Hctl) -> Option<Port> {
+        let device = Device::find(self, path)?;
+        let class = |class: &str, name: &str| self.sys(&format!("class/{class}/{name}"));
+        let rport = device
+            .below("rport-")
+            .map(|name| class("fc_remote_ports", name));
+        let session = device
+            .below("session")
+            .map(|name| class("iscsi_session", name));
+        rport.map(Port::Remote).or(session.map(Port::Session))
+    }
+
     /// `/dev`.
     #[must_use]
     pub fn dev(&self) -> PathBuf {
@@ -241,6 +256,15 @@ impl Survey {
             .udev_runs
             .get_or_insert_with(|| self.sysfs.udev_runs())
     }
+}
+
+/// The directory of a target port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Port {
+    /// `/sys/class/fc_remote_ports/rport-H:C-N`
+    Remote(PathBuf),
+    /// `/sys/class/iscsi_session/sessionN`
+    Session(PathBuf),
 }
 
 /// A SCSI device in the device tree.

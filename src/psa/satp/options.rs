@@ -3,7 +3,7 @@
 //! Strings are kept as they were written. A word that is not known is kept too, and told of: vendors' guides name
 //! words of which no public text says what they do.
 
-use crate::psa::settings::{LimitType, RoundRobin};
+use crate::psa::settings::{DeviceSettings, LimitType, RoundRobin};
 use crate::psa::units::Millis;
 
 /// The words of an option string; blanks, commas and semicolons part them.
@@ -51,6 +51,37 @@ const OPTIONS: &[&str] = &[
     "ipfilter_off",
 ];
 
+/// What options (`-o`) set for a device. `apd_timeout=SECONDS`, `fast_io_fail_tmo=SECONDS` and `dev_loss_tmo=SECONDS` are
+/// ours.
+///
+/// # Errors
+/// The value that is wrong, and what it may be.
+pub fn device_options(text: &str) -> Result<DeviceSettings, String> {
+    let mut settings = DeviceSettings::default();
+    for word in words(text) {
+        let (key, value) = word.split_once('=').unwrap_or((word, ""));
+        let number = |least, most| in_range(key, value, least, most);
+        let seconds = |most| number(1, most).map(|n| u32::try_from(n).ok());
+        match key {
+            "enable_ssd" => settings.is_ssd = Some(true),
+            "disable_ssd" => settings.is_ssd = Some(false),
+            // The range of ESXi's Misc.APDTimeout.
+            "apd_timeout" => settings.apd_timeout_ms = Some(Millis::from_secs(number(20, 99_999)?)),
+            "fast_io_fail_tmo" => settings.fast_io_fail_tmo = seconds(MOST_FAST_IO_FAIL)?,
+            "dev_loss_tmo" if value == "infinity" => settings.dev_loss_tmo = Some(INFINITE),
+            "dev_loss_tmo" => settings.dev_loss_tmo = seconds(INFINITE.into())?,
+            _ => {}
+        }
+    }
+    Ok(settings)
+}
+
+/// The most that the kernel takes (`SCSI_DEVICE_BLOCK_MAX_TIMEOUT`), in seconds.
+pub const MOST_FAST_IO_FAIL: u64 = 600;
+
+/// What the kernel takes for "never", in seconds.
+const INFINITE: u32 = 0x7fff_ffff;
+
 /// What is to be said of a claim option string.
 #[must_use]
 pub fn claim_option_remarks(text: &str) -> Vec<String> {
@@ -76,21 +107,12 @@ pub fn option_remarks(text: &str) -> Vec<String> {
                 "{word} is a claim option: as an option (-o) it does not take part in the match; write -c {word}"
             )),
             word if OPTIONS.contains(&word) => None,
+            word if device_options(word).is_ok_and(|set| set != DeviceSettings::default()) => None,
             word => Some(format!(
                 "option `{word}` is not known: it is stored and listed, and has no effect"
             )),
         })
         .collect()
-}
-
-/// Whether options (`-o`) say that a device is a solid state disk.
-#[must_use]
-pub fn is_ssd(text: &str) -> Option<bool> {
-    words(text).find_map(|word| match word {
-        "enable_ssd" => Some(true),
-        "disable_ssd" => Some(false),
-        _ => None,
-    })
 }
 
 /// What a PSP option string asks for; what it does not name is `None`.

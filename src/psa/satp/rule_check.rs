@@ -40,6 +40,7 @@ impl SatpRule {
         if words.contains(&"tpgs_on") && words.contains(&"tpgs_off") {
             return Err("claim options tpgs_on and tpgs_off exclude each other".to_owned());
         }
+        options::device_options(&self.options)?;
         if self.is_known_psp() {
             options::psp_options(&self.psp_options)?;
         }

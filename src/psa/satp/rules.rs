@@ -7,7 +7,7 @@
 
 pub use super::rule::{Group, Lookup, SatpRule};
 
-use super::options::{is_ssd, psp_options};
+use super::options::{device_options, psp_options};
 use super::{Evidence, Satp, by_name};
 use crate::psa::adapter::Transport;
 use crate::psa::plugin::Plugin;
@@ -56,8 +56,7 @@ fn settings_of(rule: &SatpRule) -> DeviceSettings {
     let options = psp_options(&rule.psp_options).unwrap_or_default();
     DeviceSettings {
         round_robin: options.round_robin,
-        is_ssd: is_ssd(&rule.options),
-        ..DeviceSettings::default()
+        ..device_options(&rule.options).unwrap_or_default()
     }
 }
 
