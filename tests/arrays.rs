@@ -159,9 +159,9 @@ fn hpp(sim: &Simulation, set: DeviceSettings) -> Change {
 }
 
 #[test]
-fn hpp_makes_bio_based_maps_and_chooses_by_its_scheme() {
+fn hpp_chooses_by_its_scheme() {
     let mut sim = running(implicit(), &[HPP]);
-    let wanted = ": 3 queue_if_no_path queue_mode bio 0 2 1 round-robin 0 2 1 ";
+    let wanted = " 1 alua 2 1 round-robin 0 2 1 ";
     assert!(maps(&sim)[0].contains(wanted), "{:?}", maps(&sim));
     for (scheme, selector) in [
         (Scheme::Iops, "queue-length 0 2 1"),
@@ -257,7 +257,7 @@ fn a_device_belongs_to_one_plugin() {
     // The second path found is NMP's by rule; its device is HPP's already.
     let rule = (102, "adapter=vmhba0 channel=* target=* lun=*", "HPP", "");
     let sim = running(implicit(), &[rule]);
-    assert!(maps(&sim)[0].contains("queue_mode bio"), "{:?}", maps(&sim));
+    assert!(maps(&sim)[0].contains("round-robin"), "{:?}", maps(&sim));
     assert!(maps(&sim)[0].ends_with("| AE AA AA"), "{:?}", maps(&sim));
     let owners = sim
         .world
@@ -267,7 +267,6 @@ fn a_device_belongs_to_one_plugin() {
     unharmed(&sim);
 }
 
-/// The kernel takes no table of another mode for a map that is there: its mode stays, everything else changes.
 #[test]
 fn a_device_in_use_changes_hands_under_io() {
     let mut sim = running(implicit(), &[]);
@@ -281,7 +280,6 @@ fn a_device_in_use_changes_hands_under_io() {
     let effect = make(&mut sim, Change::Reclaim { device: id.clone() }).unwrap();
     assert!(effect.contains("reclaimed with HPP (LB-RR)"), "{effect}");
     assert!(maps(&sim)[0].contains("round-robin"), "{:?}", maps(&sim));
-    assert!(!maps(&sim)[0].contains("queue_mode"), "{:?}", maps(&sim));
     let refused = sim.world.check(&Change::Psp {
         device: id,
         psp: Some(PspKind::Mru),

@@ -179,11 +179,8 @@ impl World {
             // Nobody proved anything since the start: the kernel's table is all there is to go by.
             handler = handler.or_else(|| table.handler.clone());
         }
-        // The kernel takes no table of another mode for a map that is there.
-        let queue_mode = match table {
-            Some(table) => table.features.queue_mode,
-            None => is_hpp.then_some(QueueMode::Bio),
-        };
+        // The kernel takes no table of another mode for a map that is there; one of bios has no handler.
+        let queue_mode = table.and_then(|table| table.features.queue_mode);
         if queue_mode == Some(QueueMode::Bio) {
             handler = None;
         }
@@ -646,11 +643,9 @@ impl World {
             return false;
         };
         let evidence = Self::evidence(path, &device.groups);
-        // The kernel activates nothing of a bio-based map.
-        device.plugin() == Plugin::Nmp
-            && device
-                .selection
-                .as_ref()
-                .is_some_and(|s| s.satp.can_activate(&evidence))
+        device
+            .selection
+            .as_ref()
+            .is_some_and(|s| s.satp.can_activate(&evidence))
     }
 }

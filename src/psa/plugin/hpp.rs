@@ -1,8 +1,10 @@
 //! HPP, the high performance plug-in: for active/active arrays and those that say themselves which ports are optimized.
 //!
 //! It has neither SATPs nor PSPs: a *path selection scheme* chooses among the paths, and the states of target port
-//! groups are taken as reported. Its maps are bio based, which costs a map no request queue of its own; the kernel
-//! never activates a group of theirs, so HPP declines arrays that only the host can switch.
+//! groups are taken as reported. It declines arrays that only the host can switch.
+//!
+//! Its maps are request based, as NMP's are. Bio-based ones would cost no request queue, but with all paths down each
+//! load of a table fails the I/O that they queue, NOFLUSH or not (`multipath_presuspend`; seen on 6.12).
 
 use super::Plugin;
 use crate::psa::claim::Subject;
