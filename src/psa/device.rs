@@ -75,6 +75,8 @@ pub struct Device {
     pub apd: Apd,
     /// A path served I/O since the agent started.
     pub served: bool,
+    /// When it was looked at last.
+    pub looked_at: Millis,
     /// When the first path joined.
     pub first_join: Millis,
     /// When the set of paths changed last.
@@ -118,6 +120,7 @@ impl Device {
             options: Options::default(),
             apd: Apd::No,
             served: false,
+            looked_at: Millis(0),
             first_join: now,
             last_join: now,
             pending: None,

@@ -14,6 +14,31 @@ use crate::scsi::outcome::Outcome;
 use crate::scsi::ownership::{CLARIION_PAGE, Ownership, RDAC_PAGE};
 use crate::scsi::sense::SenseMeaning;
 use crate::scsi::tpgs::{AccessState, TargetPortGroups};
+use std::mem::{Discriminant, discriminant};
+
+/// A device is looked at this often even if nothing seems to have changed.
+const LOOK_AGAIN: Millis = Millis(30_000);
+
+/// What of a path a table is made of.
+type Standing = (
+    PathState,
+    Option<Class>,
+    Discriminant<Identity>,
+    Discriminant<Link>,
+    Option<Millis>,
+    Option<u16>,
+);
+
+fn standing(path: &Path) -> Standing {
+    (
+        path.judgement.state,
+        path.judgement.class,
+        discriminant(&path.identity),
+        discriminant(&path.link),
+        path.suspect_since,
+        path.port_group,
+    )
+}
 
 /// Groups that are changing are asked about again this soon (the kernel's handler does so every 2 s).
 const FOLLOW_UP: Millis = Millis(200);
@@ -29,6 +54,7 @@ impl World {
             return;
         };
         path.exam = None;
+        let before = standing(path);
         self.counters.examinations = self.counters.examinations.saturating_add(1);
         // What was sent before the kernel failed the path says nothing about it now.
         let outdated = path.suspect_since.is_some_and(|since| exam.sent < since);
@@ -73,11 +99,23 @@ impl World {
         }
         self.refresh_if_down(id);
         self.judge(id);
-        self.mark_dirty(id);
+        self.mark_dirty_if_changed(id, before);
         if again {
             self.path_due(id)
         } else {
             self.schedule_next(id)
+        }
+    }
+
+    /// Most checks say what the one before said: then the device needs no look, but for one now and then.
+    fn mark_dirty_if_changed(&mut self, id: Hctl, before: Standing) {
+        let Some(path) = self.paths.get(&id) else {
+            return;
+        };
+        let looked_at = self.device_of(path).map(|device| device.looked_at);
+        let recent = looked_at.is_some_and(|at| self.now.since(at) < LOOK_AGAIN);
+        if standing(path) != before || !recent {
+            self.mark_dirty(id);
         }
     }
 
@@ -357,11 +395,16 @@ impl World {
             .as_deref()
             .and_then(|wwid| self.devices.get(wwid));
         let mut judgement = self.judgement(path, device);
-        if self.memory.paths_off.contains(&path.name.to_string())
+        let off = &self.memory.paths_off;
+        if !off.is_empty()
+            && off.contains(&path.name.to_string())
             && judgement.state != PathState::Masked
         {
             judgement.state = PathState::Off;
             judgement.reason = "turned off by the administrator".to_owned();
+        }
+        if judgement == path.judgement {
+            return;
         }
         let before = path.judgement.clone();
         let subject = path.name.to_string();

@@ -27,9 +27,11 @@ impl World {
     /// Looks at a device: decides anew whatever may have changed, and acts on the difference.
     pub(super) fn look_at(&mut self, wwid: &str) {
         self.forget_if_empty(wwid);
-        let Some(device) = self.devices.get(wwid) else {
+        let now = self.now;
+        let Some(device) = self.devices.get_mut(wwid) else {
             return;
         };
+        device.looked_at = now;
         if !self.started {
             return;
         }
