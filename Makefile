@@ -60,7 +60,7 @@ completions := \
 	zsh:share/zsh/$(ZSH_COMPLETIONS)/_psactl \
 	fish:share/fish/vendor_completions.d/psactl.fish
 
-.PHONY: build help setup install uninstall lab-image demo test
+.PHONY: build help setup install uninstall lab-image demo test bench
 
 build: ## build the three programs (PROFILE=dev: quickly, lightly optimised)
 	$(CARGO) build --locked --profile $(PROFILE) --bins
@@ -166,3 +166,6 @@ demo: setup ## a controller fails under verified I/O, in a virtual machine
 
 test: setup ## every test, the lab's included
 	@tests/all
+
+bench: setup ## what decisions and parsers cost, in nanoseconds and (with valgrind) instructions
+	$(CARGO) bench --locked --bench micro

@@ -4,7 +4,6 @@
 mod screen;
 
 use dm_psa::cli::Exit;
-use dm_psa::cli::verbs::verbs;
 use dm_psa::config::{Places, rules, store};
 use dm_psa::psa::adapter::Transport;
 use dm_psa::psa::inventory::{Hex, Inventory};
@@ -158,8 +157,7 @@ fn claim_rule_is_listed(root: &Path, words: &[String]) {
 
 /// A path and its device as a rule wants them, out of a captured host: its INQUIRY strings, HBA, address and transport.
 fn host_for(words: &[String]) -> Inventory {
-    let get =
-        |names: &[&str]| option(words, names).map(|text| text.replace('*', "").replace('^', ""));
+    let get = |names: &[&str]| option(words, names).map(|text| text.replace(['*', '^'], ""));
     let file = golden_file("inventories/ibm-2145/host.json");
     let mut host: Inventory =
         serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();

@@ -156,8 +156,8 @@ fn instructions(case: &Case, nanoseconds: u128) -> Option<u64> {
     Some(more.saturating_sub(fewer) / 2 / u64::from(turns) / operations)
 }
 
-fn once(mut turn: impl FnMut() + 'static) -> Turn {
-    (1, Box::new(move || turn()))
+fn once(turn: impl FnMut() + 'static) -> Turn {
+    (1, Box::new(turn))
 }
 
 fn inquiry() -> Turn {
