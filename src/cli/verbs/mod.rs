@@ -5,6 +5,7 @@ mod claiming;
 mod claimrule;
 mod generate;
 mod host;
+mod import;
 mod lint;
 mod satp;
 mod scsi;
@@ -131,6 +132,10 @@ pub const NAMESPACES: &[(&[&str], &str)] = &[
         &["storage", "nmp", "satp", "rule"],
         "SATP rules: which SATP takes a device",
     ),
+    (
+        &["import"],
+        "Take over the rules of an ESXi host or of multipath-tools: needs no agent",
+    ),
     (&["scsi"], "SCSI as devices speak it"),
     (
         &["scsi", "decode"],
@@ -146,6 +151,7 @@ const PARTS: &[&[Verb]] = &[
     satp::VERBS,
     settings::VERBS,
     lint::VERBS,
+    import::VERBS,
     scsi::VERBS,
     generate::VERBS,
 ];
