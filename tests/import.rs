@@ -135,46 +135,69 @@ fn configurations_of_multipath_tools() {
     );
 }
 
-/// Each line that says something has a line in the report.
+/// The lines that a plan tells of.
+fn told(plan: &Plan) -> BTreeSet<usize> {
+    plan.entries.iter().map(|entry| entry.line).collect()
+}
+
 #[test]
-fn no_line_is_dropped() {
-    for entry in std::fs::read_dir(golden_file("import")).unwrap() {
-        let path = entry.unwrap().path();
-        let input = file(&path);
-        let extension = path.extension().unwrap().to_str().unwrap();
-        let plan = match extension {
-            "conf" => multipath::plan(
-                &input,
-                &BUILT_IN,
-                SettingsFile::default(),
-                Default::default(),
-            ),
-            "txt" | "csv" | "keyvalue" => esxcli::plan(&input, &BUILT_IN, Default::default()),
-            _ => continue,
-        };
-        let Ok(plan) = plan else {
-            continue;
-        };
-        let told: BTreeSet<usize> = plan.entries.iter().map(|entry| entry.line).collect();
-        let mut rules: BTreeSet<String> = BTreeSet::new();
+fn no_keyword_of_a_configuration_is_dropped() {
+    for name in inputs("conf") {
+        let input = file(&golden_file(&format!("import/{name}")));
+        let plan = multipath::plan(&input, &BUILT_IN, SettingsFile::default(), PLAIN);
+        // Of a file with a wrong brace nothing is imported.
+        let Ok(plan) = plan else { continue };
+        let told = told(&plan);
         for (line, text) in (1..).zip(input.lines()) {
             let bare = text.trim();
-            let is_layout = bare.is_empty()
-                || (extension == "conf" && (bare.starts_with('#') || bare == "}"))
-                || (extension == "conf" && ["defaults {", "devices {", "multipaths {", "overrides {", "blacklist {", "blacklist_exceptions {"].contains(&bare))
-                || (extension == "txt" && (bare.starts_with("Rule Class") || bare.starts_with("Name ") || bare.starts_with("---")))
-                // A rule that is loaded has two lines, and is told of once.
-                || (bare.contains(" runtime ") && input.contains(&text.replace("runtime", "file   ")))
-                || (bare.contains(" runtime ") && bare.contains(" 200 "))
-                || (extension == "csv" && line == 1)
-                || (extension == "keyvalue" && !rules.insert(bare.split('.').next().unwrap().to_owned()));
+            let is_layout = bare.is_empty() || bare.starts_with('#') || bare == "}";
+            let is_outermost = text.ends_with(" {") && !text.starts_with([' ', '\t']);
             assert!(
-                told.contains(&line) || is_layout,
-                "{}: line {line} is dropped: {text}",
-                path.display()
+                told.contains(&line) || is_layout || is_outermost,
+                "{name}: line {line} is dropped: {text}"
             );
         }
     }
+}
+
+#[test]
+fn no_line_of_a_table_is_dropped() {
+    for name in inputs("txt") {
+        let input = file(&golden_file(&format!("import/{name}")));
+        let plan = esxcli::plan(&input, &BUILT_IN, esxcli::Wanted::default()).unwrap();
+        let told = told(&plan);
+        let words = |text: &str| -> Vec<String> {
+            let words = text.split_whitespace();
+            words.map(str::to_owned).collect()
+        };
+        let lines: Vec<Vec<String>> = input.lines().map(words).collect();
+        for (line, words) in (1..).zip(&lines) {
+            let first = words.first().map_or("", String::as_str);
+            let is_layout = matches!(first, "" | "Rule" | "Name") || first.starts_with("---");
+            // A rule that is loaded has two lines, and is told of with that of the file list.
+            let is_loaded = (1..).zip(&lines).any(|(at, other)| {
+                let twin = words.get(..2) == other.get(..2);
+                twin && words.get(2).is_some_and(|class| class == "runtime")
+                    && at != line
+                    && told.contains(&at)
+            });
+            assert!(
+                told.contains(&line) || is_layout || is_loaded,
+                "{name}: line {line} is dropped: {words:?}"
+            );
+        }
+    }
+}
+
+/// The inputs in `tests/golden/import/` with this ending.
+fn inputs(ending: &str) -> Vec<String> {
+    let files = std::fs::read_dir(golden_file("import")).unwrap();
+    let names = files.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let names: Vec<String> = names
+        .filter(|name| name.ends_with(&format!(".{ending}")))
+        .collect();
+    assert!(names.len() > 4, "{names:?}");
+    names
 }
 
 #[test]
@@ -535,6 +558,12 @@ fn satp_rules() -> impl Strategy<Value = Vec<SatpRule>> {
     })
 }
 
+/// As without options.
+const PLAIN: multipath::Wanted = multipath::Wanted {
+    mask: false,
+    force: false,
+};
+
 /// Everything is wanted.
 const ALL: esxcli::Wanted = esxcli::Wanted {
     system: true,
@@ -670,6 +699,45 @@ proptest! {
     #[test]
     fn no_text_makes_it_panic(text in "([ \\t\\n{}\"#!|,=\\[\\]<>:-]|[a-z]{1,4}|Rule|Name|Matches|ä){0,80}") {
         any_text(&text);
+    }
+
+    /// Whatever stands in a section, known or not, with a value or without: it is told of.
+    #[test]
+    fn each_keyword_is_told_of(
+        outer in prop::sample::select(vec![
+            "defaults", "overrides", "devices", "multipaths", "blacklist", "blacklist_exceptions", "other",
+        ]),
+        inner in prop::sample::select(vec!["", "device", "multipath", "protocol", "other"]),
+        keywords in prop::collection::vec((
+            prop::sample::select(vec![
+                "vendor", "product", "revision", "wwid", "alias", "devnode", "property", "protocol", "type",
+                "path_grouping_policy", "path_selector", "prio", "path_checker", "hardware_handler", "features",
+                "failback", "no_path_retry", "polling_interval", "checker_timeout", "rr_min_io", "dev_loss_tmo",
+                "user_friendly_names", "product_blacklist", "no_such_keyword",
+            ]),
+            prop::sample::select(vec![
+                "", "\"\"", "yes", "no", "5", "queue", "fail", "alua", "\"1 alua\"", "\"1 rdac\"", "multibus",
+                "failover", "NETAPP", "\"LUN.*\"", "PURE", "\".*\"", "\"!x\"", "(a|b", "round-robin 0",
+                "\"service-time 0\"", "3600a098038304437415d4b6a59684a52", "scsi:fcp", "\"^sd[a-z]\"",
+                "\"1 queue_if_no_path\"",
+            ]),
+        ), 0..8),
+        mask in any::<bool>(),
+    ) {
+        let keyword = |(name, value): &(&str, &str)| format!("{name} {value}\n");
+        let body: String = keywords.iter().map(keyword).collect();
+        let text = match inner {
+            "" => format!("{outer} {{\n{body}}}\n"),
+            inner => format!("{outer} {{\n{inner} {{\n{body}}}\n}}\n"),
+        };
+        let wanted = multipath::Wanted { mask, force: false };
+        let plan = multipath::plan(&text, &BUILT_IN, SettingsFile::default(), wanted).unwrap();
+        let told = told(&plan);
+        let first = if inner.is_empty() { 2 } else { 3 };
+        for line in first..first + keywords.len() {
+            prop_assert!(told.contains(&line), "line {} of {}: {:#?}", line, text, plan.entries);
+        }
+        holds_together(&plan);
     }
 
     #[test]
