@@ -17,6 +17,7 @@ pub mod decode;
 mod exit;
 pub mod format;
 pub mod hex;
+pub mod import;
 pub mod layout;
 pub mod layout_rules;
 pub mod man;

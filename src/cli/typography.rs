@@ -50,6 +50,17 @@ pub fn check<'a>(args: impl Iterator<Item = &'a OsString>) -> Result<(), Typogra
     Ok(())
 }
 
+/// The first such character of a text, in words.
+#[must_use]
+pub fn found(text: &str) -> Option<String> {
+    let mut found = text.chars().filter_map(|c| Some((c, plain(c)?.0)));
+    let (c, name) = found.next()?;
+    let code = u32::from(c);
+    Some(format!(
+        "{name} (U+{code:04X}), as from a formatted document"
+    ))
+}
+
 /// The name of a character that does not belong into a command line, and what does.
 fn plain(c: char) -> Option<(&'static str, &'static str)> {
     Some(match c {

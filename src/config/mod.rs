@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod rules;
+pub mod settings_file;
 pub mod store;
 
 use crate::psa::memory::Memory;

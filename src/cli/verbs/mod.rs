@@ -7,6 +7,7 @@ mod foresee;
 mod generate;
 mod host;
 mod hpp;
+mod import;
 mod lint;
 mod satp;
 mod scsi;
@@ -147,6 +148,10 @@ pub const NAMESPACES: &[(&[&str], &str)] = &[
         &["inventory"],
         "What is known of a host's devices, written down",
     ),
+    (
+        &["import"],
+        "Take over the rules of an ESXi host or of multipath-tools: needs no agent",
+    ),
     (&["scsi"], "SCSI as devices speak it"),
     (
         &["scsi", "decode"],
@@ -164,6 +169,7 @@ const PARTS: &[&[Verb]] = &[
     hpp::VERBS,
     foresee::VERBS,
     lint::VERBS,
+    import::VERBS,
     scsi::VERBS,
     generate::VERBS,
 ];

@@ -314,7 +314,7 @@ fn remove(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure>
 
 /// Has the agent read the rules, as ESXi's commands for SATP rules take effect at once; what there is to say of that.
 /// Without an agent they are read when it starts.
-fn told(context: &mut Context) -> Option<String> {
+pub(super) fn told(context: &mut Context) -> Option<String> {
     let effect = context.tell(&LoadRules { claim_rules: None })?;
     effect
         .effect

@@ -1,0 +1,135 @@
+//! `--formatter=csv`: RFC 4180 with a line of column names. ESXi ends each line with a comma; PowerShell's
+//! `Export-Csv` quotes every value and begins with a line `#TYPE ...`. Several listings may follow each other.
+
+use super::listing::{Row, Rows, is_column};
+use super::report::Outcome;
+
+/// Whether a line names the columns of a listing of rules.
+pub(super) fn is_header(line: &str) -> bool {
+    let names = line.trim_end().split(',');
+    is_names(names.map(|name| name.trim_matches('"')))
+}
+
+fn is_names<'a>(names: impl Iterator<Item = &'a str>) -> bool {
+    let names: Vec<&str> = names.filter(|name| !name.is_empty()).collect();
+    names.len() >= 4 && names.iter().filter(|name| is_column(name)).count() * 2 > names.len()
+}
+
+/// Reads the listings of a text.
+///
+/// # Errors
+/// A quote that is not closed, with its line.
+pub fn read(text: &str) -> Result<Rows, String> {
+    let mut rows = Rows::default();
+    let mut names: Option<Vec<String>> = None;
+    for (line, values) in records(text)? {
+        if is_names(values.iter().map(String::as_str)) {
+            names = Some(values);
+            continue;
+        }
+        let whole = values.join(",");
+        match &names {
+            Some(names) if names.len() == values.len() => {
+                let cells = names.iter().cloned().zip(values);
+                let cells = cells.filter(|(name, value)| !(name.is_empty() && value.is_empty()));
+                rows.rows.push(Row {
+                    line,
+                    cells: cells.collect(),
+                });
+            }
+            Some(names) => {
+                let why = format!(
+                    "{} values, and {} columns: a value with a comma has to stand in quotes",
+                    values.len(),
+                    names.len()
+                );
+                rows.aside(line, &whole, Outcome::Refused, &why);
+            }
+            None if whole.starts_with('#') => {
+                let why = "a comment and not a rule";
+                rows.aside(line, &whole, Outcome::LeftOut, why);
+            }
+            None => {
+                let why = "no line of column names stands before it";
+                rows.aside(line, &whole, Outcome::Refused, why);
+            }
+        }
+    }
+    Ok(rows)
+}
+
+/// The records with the lines that they begin in; blank lines are none.
+fn records(text: &str) -> Result<Vec<(usize, Vec<String>)>, String> {
+    let mut records = Vec::new();
+    let mut values: Vec<String> = Vec::new();
+    let mut value = String::new();
+    // The line in which a quote was opened that is not closed yet.
+    let mut quoted: Option<usize> = None;
+    let (mut line, mut begin) = (1, 1);
+    let mut chars = text.chars().peekable();
+    loop {
+        let c = chars.next();
+        match c {
+            Some('"') if quoted.is_some() => {
+                if chars.next_if_eq(&'"').is_some() {
+                    value.push('"');
+                } else {
+                    quoted = None;
+                }
+            }
+            Some('"') if value.is_empty() => quoted = Some(line),
+            Some(',') if quoted.is_none() => values.push(std::mem::take(&mut value)),
+            None | Some('\n') if quoted.is_none() => {
+                if value.ends_with('\r') {
+                    value.pop();
+                }
+                values.push(std::mem::take(&mut value));
+                let record = std::mem::take(&mut values);
+                if record.iter().any(|value| !value.is_empty()) {
+                    records.push((begin, record));
+                }
+                begin = line + 1;
+            }
+            Some(c) => value.push(c),
+            None => {}
+        }
+        match c {
+            Some('\n') => line += 1,
+            Some(_) => {}
+            None => break,
+        }
+    }
+    match quoted {
+        None => Ok(records),
+        Some(line) => Err(format!(
+            "line {line}: the quote that is opened here is never closed"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotes_commas_and_line_breaks() {
+        let text = "a,\"b, \"\"c\"\"\",\r\n\r\n\"x\ny\",z\n";
+        assert_eq!(
+            records(text).unwrap(),
+            [
+                (1, vec!["a".into(), "b, \"c\"".into(), String::new()]),
+                (3, vec!["x\ny".into(), "z".into()]),
+            ]
+        );
+        assert!(records("a\n\"b\n").unwrap_err().starts_with("line 2: "));
+    }
+
+    #[test]
+    fn a_comma_may_end_each_line() {
+        let rows = read("Name,Vendor,Model,RuleGroup,\nX,V,\"M, N\",user,\nX,V\n").unwrap();
+        assert_eq!(rows.rows.len(), 1);
+        assert_eq!(rows.rows[0].get("Model"), "M, N");
+        assert_eq!(rows.rows[0].get("Rule Group"), "user");
+        assert_eq!((rows.asides[0].line, rows.asides.len()), (3, 1));
+    }
+}

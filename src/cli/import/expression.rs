@@ -1,0 +1,382 @@
+//! Regular expressions of multipath.conf, as far as a rule's patterns can say the same.
+//!
+//! multipath-tools compares INQUIRY strings and WWIDs with POSIX extended regular expressions, which match anywhere
+//! in the string unless `^` and `$` tie them. What people write is nearly always a name, the beginning of one, or a
+//! choice of such: `LUN.*`, `^OPEN-`, `(NETAPP|LSI)`, `MSA (10|20)[4-6]0 .*`. These are spelled out, and everything
+//! else is refused: a rule that matches other devices than were meant is worse than none.
+
+use crate::psa::pattern::Pattern;
+
+/// More names than this are not spelled out.
+const MOST: usize = 16;
+
+/// A longer expression is not looked at: what it is compared with has 16 characters, or a WWID of a hundred.
+const LONGEST: usize = 1024;
+
+/// What a regular expression matches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Matches {
+    /// Any string.
+    Any,
+    /// One of these.
+    Names(Vec<Name>),
+}
+
+/// A name, or the beginning or a part of one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Name {
+    /// The text itself.
+    pub text: String,
+    /// Whether the string has to begin with it.
+    pub begins: bool,
+    /// Whether the string has to end with it.
+    pub ends: bool,
+    /// Whether `.*` behind it says that more may follow.
+    pub more: bool,
+}
+
+/// A piece of an expression that is spelled out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Piece {
+    Char(char),
+    Begin,
+    End,
+    Anything,
+}
+
+/// Understands an expression.
+///
+/// # Errors
+/// What of it no rule can say.
+pub fn parse(expression: &str) -> Result<Matches, String> {
+    if expression.starts_with('!') {
+        return Err("`!` asks for everything else, and no rule does".to_owned());
+    }
+    // No expression of POSIX, but written by many, and taken by glibc for what they mean.
+    if expression == "*" {
+        return Ok(Matches::Any);
+    }
+    let chars: Vec<char> = expression.chars().take(LONGEST + 1).collect();
+    if chars.len() > LONGEST {
+        return Err(format!("it has more than {LONGEST} characters"));
+    }
+    let mut parser = Parser {
+        chars: &chars,
+        at: 0,
+    };
+    let spelled = parser.choice(0)?;
+    if parser.at < chars.len() {
+        return Err("a `)` closes nothing".to_owned());
+    }
+    let mut names = Vec::new();
+    for pieces in spelled {
+        match name(&pieces)? {
+            Some(name) if !names.contains(&name) => names.push(name),
+            Some(_) => {}
+            None => return Ok(Matches::Any),
+        }
+    }
+    Ok(Matches::Names(names))
+}
+
+/// The name that is spelled; `None` if any string fits.
+fn name(pieces: &[Piece]) -> Result<Option<Name>, String> {
+    let mut pieces = pieces;
+    let (mut begins, mut ends, mut more) = (false, false, false);
+    let mut leading = false;
+    loop {
+        pieces = match pieces {
+            [Piece::Begin, rest @ ..] if !leading => {
+                begins = true;
+                rest
+            }
+            [Piece::Anything, rest @ ..] => {
+                leading = true;
+                rest
+            }
+            _ => break,
+        };
+    }
+    loop {
+        pieces = match pieces {
+            [rest @ .., Piece::End] if !more => {
+                ends = true;
+                rest
+            }
+            [rest @ .., Piece::Anything] => {
+                more = true;
+                rest
+            }
+            _ => break,
+        };
+    }
+    let mut text = String::new();
+    for piece in pieces {
+        match piece {
+            Piece::Char(c) => text.push(*c),
+            Piece::Begin | Piece::End => {
+                return Err("`^` and `$` are understood at the ends alone".to_owned());
+            }
+            Piece::Anything => {
+                return Err("`.*` is understood at the end alone".to_owned());
+            }
+        }
+    }
+    if text.is_empty() {
+        let is_any = !(begins && ends) || leading || more;
+        return is_any
+            .then_some(None)
+            .ok_or_else(|| "only an empty string fits".to_owned());
+    }
+    if leading {
+        return Err("`.*` before a text: a rule says what a string is or begins with".to_owned());
+    }
+    Ok(Some(Name {
+        text,
+        begins,
+        ends: ends && !more,
+        more,
+    }))
+}
+
+struct Parser<'a> {
+    chars: &'a [char],
+    at: usize,
+}
+
+type Spelled = Vec<Vec<Piece>>;
+
+impl Parser<'_> {
+    fn next(&mut self) -> Option<char> {
+        let c = self.chars.get(self.at).copied()?;
+        self.at += 1;
+        Some(c)
+    }
+
+    fn take(&mut self, wanted: char) -> bool {
+        let is = self.chars.get(self.at) == Some(&wanted);
+        self.at += usize::from(is);
+        is
+    }
+
+    /// `a|b|c`, up to a `)` or the end.
+    fn choice(&mut self, depth: usize) -> Result<Spelled, String> {
+        if depth > 8 {
+            return Err("parentheses go too deep".to_owned());
+        }
+        let mut all = self.sequence(depth)?;
+        while self.take('|') {
+            all.extend(self.sequence(depth)?);
+            if all.len() > MOST {
+                return Err(too_many());
+            }
+        }
+        Ok(all)
+    }
+
+    fn sequence(&mut self, depth: usize) -> Result<Spelled, String> {
+        let mut all: Spelled = vec![Vec::new()];
+        while let Some(c) = self.chars.get(self.at).copied() {
+            if matches!(c, '|' | ')') {
+                break;
+            }
+            self.at += 1;
+            let next = self.atom(c, depth)?;
+            if let Some(repeat) = self.repeat() {
+                return Err(format!("`{repeat}` repeats what stands before it"));
+            }
+            if all.len() * next.len() > MOST {
+                return Err(too_many());
+            }
+            let all_with = |pieces: &Vec<Piece>| {
+                let one = pieces.clone();
+                next.iter()
+                    .map(move |more| [one.clone(), more.clone()].concat())
+                    .collect::<Spelled>()
+            };
+            all = all.iter().flat_map(all_with).collect();
+        }
+        Ok(all)
+    }
+
+    /// A sign behind an atom that repeats it.
+    fn repeat(&self) -> Option<char> {
+        let next = self.chars.get(self.at).copied();
+        next.filter(|c| matches!(c, '*' | '+' | '?' | '{'))
+    }
+
+    fn atom(&mut self, c: char, depth: usize) -> Result<Spelled, String> {
+        let one = |piece| Ok(vec![vec![piece]]);
+        match c {
+            '^' => one(Piece::Begin),
+            '$' => one(Piece::End),
+            '.' if self.take('*') => one(Piece::Anything),
+            '.' => Err("`.` is any character: write `\\.` for a dot".to_owned()),
+            '*' | '+' | '?' | '{' => Err(format!("`{c}` has nothing to repeat")),
+            '\\' => match self.next() {
+                Some(c) if !c.is_alphanumeric() => one(Piece::Char(c)),
+                _ => Err("what is behind `\\` is not understood".to_owned()),
+            },
+            '(' => {
+                let inner = self.choice(depth + 1)?;
+                if self.take(')') {
+                    Ok(inner)
+                } else {
+                    Err("a `(` is not closed".to_owned())
+                }
+            }
+            '[' => self.set(),
+            c => one(Piece::Char(c)),
+        }
+    }
+
+    /// `01]`, `4-6]`: the rest of a set of characters.
+    fn set(&mut self) -> Result<Spelled, String> {
+        let unclear = || "of `[...]` only plain characters and ranges are understood".to_owned();
+        let mut chars = Vec::new();
+        loop {
+            let c = self.next().ok_or_else(unclear)?;
+            match c {
+                ']' if !chars.is_empty() => break,
+                '^' | '[' | ']' | '\\' => return Err(unclear()),
+                '-' => {
+                    let (from, to) = (chars.pop(), self.next());
+                    let (Some(from), Some(to)) = (from, to) else {
+                        return Err(unclear());
+                    };
+                    if to < from || to == ']' || u32::from(to) - u32::from(from) > 64 {
+                        return Err(unclear());
+                    }
+                    chars.extend(from..=to);
+                }
+                c => chars.push(c),
+            }
+        }
+        let one = |c| vec![Piece::Char(c)];
+        Ok(chars.into_iter().map(one).collect())
+    }
+}
+
+fn too_many() -> String {
+    format!("it stands for more than {MOST} names")
+}
+
+impl Name {
+    /// The pattern of a vendor: the name itself, unless `^` or `.*` says that more may follow. INQUIRY vendors are
+    /// registered names, and who writes HP means HP; multipath-tools would find it in HPE too.
+    ///
+    /// # Errors
+    /// A pattern would read the text as something else.
+    pub fn vendor(&self) -> Result<Pattern, String> {
+        if self.more || (self.begins && !self.ends) {
+            self.beginning()
+        } else {
+            self.whole()
+        }
+    }
+
+    /// The pattern of a product: what begins with the text, unless `$` says that it ends there. `LUN` finds
+    /// `LUN C-Mode` in multipath-tools, and a rule for `LUN` alone would not.
+    ///
+    /// # Errors
+    /// A pattern would read the text as something else.
+    pub fn model(&self) -> Result<Pattern, String> {
+        // INQUIRY has room for 16 characters: behind them nothing follows.
+        if self.ends || self.text.len() >= 16 {
+            self.whole()
+        } else {
+            self.beginning()
+        }
+    }
+
+    fn whole(&self) -> Result<Pattern, String> {
+        if self.text.ends_with('*') || self.text.starts_with("inq_data[") {
+            return Err(format!("a rule would not take `{}` literally", self.text));
+        }
+        Pattern::parse(&self.text)
+    }
+
+    fn beginning(&self) -> Result<Pattern, String> {
+        Pattern::parse(&format!("^{}*", self.text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The patterns as vendors and as products.
+    fn patterns(expression: &str) -> Result<(Vec<String>, Vec<String>), String> {
+        let Matches::Names(names) = parse(expression)? else {
+            return Ok((vec!["*".to_owned()], vec!["*".to_owned()]));
+        };
+        let text = |pattern: Result<Pattern, String>| pattern.map(|pattern| pattern.to_string());
+        let vendors: Result<_, _> = names.iter().map(|name| text(name.vendor())).collect();
+        let models: Result<_, _> = names.iter().map(|name| text(name.model())).collect();
+        Ok((vendors?, models?))
+    }
+
+    #[test]
+    fn what_is_spelled_out() {
+        for (expression, vendors, models) in [
+            ("NETAPP", "NETAPP", "^NETAPP*"),
+            ("^NETAPP", "^NETAPP*", "^NETAPP*"),
+            ("^NETAPP$", "NETAPP", "NETAPP"),
+            ("LUN.*", "^LUN*", "^LUN*"),
+            ("^LUN.*$", "^LUN*", "^LUN*"),
+            ("(HP|HPE)", "HP,HPE", "^HP*,^HPE*"),
+            ("^A|^B", "^A*,^B*", "^A*,^B*"),
+            ("P2000 ?", "-", "-"),
+            ("HSV[12]1|X", "HSV11,HSV21,X", "^HSV11*,^HSV21*,^X*"),
+            (
+                "MSA (10|20)[4-5]0 .*",
+                "^MSA 1040 *,^MSA 1050 *,^MSA 2040 *,^MSA 2050 *",
+                "^MSA 1040 *,^MSA 1050 *,^MSA 2040 *,^MSA 2050 *",
+            ),
+            ("a\\.b\\(c", "a.b(c", "^a.b(c*"),
+            ("0123456789abcdef", "0123456789abcdef", "0123456789abcdef"),
+            (".*", "*", "*"),
+            ("", "*", "*"),
+            ("*", "*", "*"),
+            ("^.*$", "*", "*"),
+        ] {
+            let (v, m) = patterns(expression).unwrap_or((vec!["-".into()], vec!["-".into()]));
+            assert_eq!(
+                (v.join(","), m.join(",")),
+                (vendors.into(), models.into()),
+                "{expression}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_refused() {
+        for (expression, part) in [
+            ("!^sd", "everything else"),
+            (".*LUN", "`.*` before a text"),
+            ("A.*B", "end alone"),
+            ("A.B", "any character"),
+            ("A+", "repeats"),
+            ("A*", "repeats"),
+            ("(A|B", "not closed"),
+            ("A)", "closes nothing"),
+            ("[^a]", "plain characters"),
+            ("[a", "plain characters"),
+            ("[[:digit:]]", "plain characters"),
+            ("a^b", "ends alone"),
+            ("^$", "empty string"),
+            ("[0-9][0-9]", "more than 16"),
+            ("\\", "behind `\\`"),
+            ("a\\*", "literally"),
+        ] {
+            let why = patterns(expression).unwrap_err();
+            assert!(why.contains(part), "{expression}: {why}");
+        }
+        assert!(parse(&"(".repeat(100)).unwrap_err().contains("too deep"));
+        assert!(
+            parse(&"a".repeat(2000))
+                .unwrap_err()
+                .contains("more than 1024")
+        );
+    }
+}

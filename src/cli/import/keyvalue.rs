@@ -1,0 +1,79 @@
+//! `--formatter=keyvalue`: a line for each value. ESXi writes `structure[0].NMPSATPRule.RuleGroup.string=user`, we
+//! write `SATPRule[0].RuleGroup.string=user`.
+
+use super::listing::{Row, Rows};
+use super::report::Outcome;
+
+/// Whether a line is of this format.
+pub(super) fn is_line(line: &str) -> bool {
+    parts(line).is_some()
+}
+
+/// The record that a line belongs to, the name of its column, and the value.
+fn parts(line: &str) -> Option<(&str, &str, &str)> {
+    let (key, value) = line.split_once('=')?;
+    let (key, _kind) = key.trim_start().rsplit_once('.')?;
+    let (record, column) = key.rsplit_once('.')?;
+    let number = record.split_once('[')?.1.split_once(']')?.0;
+    let is_number = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+    let is_plain = |c: char| c.is_alphanumeric() || "[]._".contains(c);
+    (is_number && key.chars().all(is_plain)).then_some((record, column, value))
+}
+
+/// Reads the lines of a text.
+///
+/// # Errors
+/// None: a line that is of another form is told of.
+pub fn read(text: &str) -> Result<Rows, String> {
+    let mut rows = Rows::default();
+    let mut current = "";
+    for (at, line) in text.lines().enumerate() {
+        if line.trim().is_empty() {
+            continue;
+        }
+        let Some((record, column, value)) = parts(line) else {
+            let why = "no line of the form Type[0].Column.string=value";
+            rows.aside(at + 1, line, Outcome::Refused, why);
+            continue;
+        };
+        // The next listing may begin to count anew.
+        let is_new = rows
+            .rows
+            .last()
+            .is_none_or(|row| record != current || row.has(column));
+        if is_new {
+            current = record;
+            rows.rows.push(Row {
+                line: at + 1,
+                cells: Vec::new(),
+            });
+        }
+        if let Some(row) = rows.rows.last_mut() {
+            row.cells.push((column.to_owned(), value.to_owned()));
+        }
+    }
+    Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_of_both_forms() {
+        let text = "\
+structure[0].NMPSATPRule.Name.string=X
+structure[0].NMPSATPRule.Description.string=a=b [c]
+
+structure[1].NMPSATPRule.Name.string=Y
+SATPRule[0].Name.string=Z
+SATPRule[0].Name.string=Z
+what else
+";
+        let rows = read(text).unwrap();
+        let names: Vec<&str> = rows.rows.iter().map(|row| row.get("Name")).collect();
+        assert_eq!(names, ["X", "Y", "Z", "Z"]);
+        assert_eq!(rows.rows[0].get("Description"), "a=b [c]");
+        assert_eq!(rows.asides[0].line, 7);
+    }
+}

@@ -1,0 +1,221 @@
+//! A listing of rules in any format of esxcli: which format it is, and its rows.
+//!
+//! A row is a rule as text, its values under the names of their columns. ESXi prints a column as `Rule Group` in a
+//! table and as `RuleGroup` elsewhere, and so does PowerCLI: names are compared by letters and digits alone.
+//! Releases differ in their columns; what a release has not is empty.
+
+use super::report::{Entry, Outcome};
+use super::{csv, json, keyvalue, list, table, xml};
+use crate::cli::layout::Layout;
+use crate::cli::layout_rules::ClaimRuleLine;
+use crate::psa::satp::rules::SatpRule;
+
+/// ESXi 6 has the largest copy in MB, and under this name; ESXi 7 has it in KiB, under the name that we have.
+pub const TRANSFER_SIZE_MB: &str = "XCOPY Max Transfer Size";
+
+/// A rule of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// The line that it begins in, from 1.
+    pub line: usize,
+    /// Column names and values.
+    pub cells: Vec<(String, String)>,
+}
+
+impl Row {
+    /// The value of a column; empty if the listing has none.
+    #[must_use]
+    pub fn get(&self, column: &str) -> &str {
+        let cell = self.cells.iter().find(|(name, _)| is_same(name, column));
+        cell.map_or("", |(_, value)| value)
+    }
+
+    /// Whether the listing has the column.
+    #[must_use]
+    pub fn has(&self, column: &str) -> bool {
+        self.cells.iter().any(|(name, _)| is_same(name, column))
+    }
+}
+
+/// The rows of a listing, and what of its text is none.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Rows {
+    /// Its rows in order.
+    pub rows: Vec<Row>,
+    /// What else stands in it.
+    pub asides: Vec<Entry>,
+}
+
+impl Rows {
+    pub(super) fn aside(&mut self, line: usize, text: &str, outcome: Outcome, why: &str) {
+        self.asides.push(Entry {
+            line,
+            subject: text.trim().to_owned(),
+            outcome,
+            detail: why.to_owned(),
+        });
+    }
+}
+
+fn letters(name: &str) -> impl Iterator<Item = char> {
+    name.chars()
+        .filter(|c| c.is_alphanumeric())
+        .map(|c| c.to_ascii_lowercase())
+}
+
+/// Whether two names are of one column.
+fn is_same(one: &str, other: &str) -> bool {
+    letters(one).eq(letters(other))
+}
+
+/// The columns that listings of rules have, of all releases.
+pub(super) fn columns() -> impl Iterator<Item = &'static str> {
+    let claim = ClaimRuleLine::COLUMNS.iter().map(|(name, _)| *name);
+    let satp = SatpRule::COLUMNS.iter().map(|(name, _)| *name);
+    claim.chain(satp).chain([TRANSFER_SIZE_MB])
+}
+
+/// Whether a column of this name is known.
+pub(super) fn is_column(name: &str) -> bool {
+    columns().any(|column| is_same(column, name))
+}
+
+/// Whether a line is a command, or the prompt of a shell that waits for one, which was copied with its output.
+pub(super) fn is_command(line: &str) -> bool {
+    let line = line.trim();
+    let named = ["esxcli ", "localcli ", "psactl "];
+    let is_prompt = line.ends_with(['#', '$', ']', '>', '%'])
+        && !line.contains('=')
+        && line.split_whitespace().count() <= 2;
+    is_prompt || named.iter().any(|name| line.contains(name))
+}
+
+/// Reads a listing.
+///
+/// # Errors
+/// No format fits, or the text is broken as a whole: line, reason and mend.
+pub fn read(text: &str) -> Result<Rows, String> {
+    let mut asides = Rows::default();
+    let body = without_commands(text, &mut asides);
+    let Some(reader) = reader(&body) else {
+        return Err(
+            "this is no listing of rules: give what `esxcli storage core claimrule list` or `esxcli storage nmp satp rule list` prints, with the line of column names; with --formatter=csv, xml, json or keyvalue it is read too"
+                .to_owned(),
+        );
+    };
+    let mut rows = reader(&body)?;
+    asides.asides.append(&mut rows.asides);
+    rows.asides = asides.asides;
+    unknown_columns(&mut rows);
+    Ok(rows)
+}
+
+/// The text with blank lines in the place of the commands that it begins with.
+fn without_commands(text: &str, asides: &mut Rows) -> String {
+    let mut rest = text;
+    let mut blanks = String::new();
+    while let Some((first, after)) = rest.split_once('\n') {
+        if !first.trim().is_empty() {
+            if is_xml(first) || is_json(first) || !is_command(first) {
+                break;
+            }
+            let line = blanks.len() + 1;
+            let why = "a command and not its output";
+            asides.aside(line, first, Outcome::LeftOut, why);
+        }
+        blanks.push('\n');
+        rest = after;
+    }
+    blanks + rest
+}
+
+type Reader = fn(&str) -> Result<Rows, String>;
+
+/// What reads the text.
+fn reader(text: &str) -> Option<Reader> {
+    if is_xml(text) {
+        Some(xml::read)
+    } else if is_json(text) {
+        Some(json::read)
+    } else if text.lines().any(keyvalue::is_line) {
+        Some(keyvalue::read)
+    } else if text.lines().any(csv::is_header) {
+        Some(csv::read)
+    } else if table::has_header(text) {
+        Some(table::read)
+    } else if text.lines().filter(|line| list::is_line(line)).count() > 2 {
+        Some(list::read)
+    } else {
+        None
+    }
+}
+
+fn is_xml(text: &str) -> bool {
+    text.trim_start().starts_with('<')
+}
+
+/// A prompt may begin with a bracket too: `[root@esx01:~]`.
+fn is_json(text: &str) -> bool {
+    let text = text.trim_start();
+    let inner = text.strip_prefix('[').map(str::trim_start);
+    text.starts_with('{') || inner.is_some_and(|inner| inner.starts_with(['{', ']']))
+}
+
+/// Tells of columns that are not known and hold something, once each.
+fn unknown_columns(rows: &mut Rows) {
+    let mut told: Vec<String> = Vec::new();
+    for row in &rows.rows {
+        for (name, value) in &row.cells {
+            if value.is_empty() || is_column(name) || told.contains(name) {
+                continue;
+            }
+            told.push(name.clone());
+            rows.asides.push(Entry {
+                line: row.line,
+                subject: format!("column {name}"),
+                outcome: Outcome::LeftOut,
+                detail: "no rule has such a value here".to_owned(),
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_go_by_their_letters() {
+        assert!(is_same("Rule Group", "RuleGroup"));
+        assert!(is_same("PSP Options", "pspoptions"));
+        assert!(!is_same("Rule", "Rule Class"));
+        assert!(is_column("XCOPYMaxTransferSizeKiB") && is_column("XCOPY Max Transfer Size"));
+        assert!(!is_column("Rules"));
+    }
+
+    #[test]
+    fn commands_are_told_from_listings() {
+        for line in [
+            "[root@esx01:~] esxcli storage nmp satp rule list",
+            "~ # esxcli corestorage claimrule list",
+            "[root@esx01:~]",
+            "PS C:\\>",
+        ] {
+            assert!(is_command(line), "{line}");
+        }
+        assert!(!is_command("MP  101  runtime  vendor  NMP  vendor=X"));
+    }
+
+    #[test]
+    fn what_is_no_listing_is_refused() {
+        for text in [
+            "",
+            "\n\n",
+            "hello\nworld\n",
+            "a,b,c\n1,2,3\n",
+            "Name\n----\nx\n",
+        ] {
+            assert!(read(text).unwrap_err().contains("no listing"), "{text}");
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! What an import is to add, held against what is here already.
+//!
+//! Nothing that is here is changed: a rule that is the same is already there, one that stands in the way of another
+//! keeps its place, and the import says so.
+
+use super::report::{Entry, Outcome};
+use crate::config::rules::RuleFiles;
+use crate::config::settings_file::{Key, Setting, SettingsFile};
+use crate::psa::claim::lists::{Permission, Problem};
+use crate::psa::claim::{FIRST_FREE, LAST_FREE, Match, Rule, RuleClass, RuleLists};
+use crate::psa::satp;
+use crate::psa::satp::rules::{Group, SatpRule};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What came of something, and what to say of it.
+pub(super) type Told = (Outcome, String);
+
+/// Several things said of one: what matters most decides.
+pub(super) fn together(told: Vec<Told>) -> Told {
+    let order = [
+        Outcome::Refused,
+        Outcome::Imported,
+        Outcome::There,
+        Outcome::NoEquivalent,
+        Outcome::LeftOut,
+    ];
+    let mut outcomes = order.into_iter();
+    let outcome = outcomes.find(|outcome| told.iter().any(|(one, _)| one == outcome));
+    let mut details: Vec<String> = Vec::new();
+    for (_, detail) in told {
+        if !detail.is_empty() && !details.contains(&detail) {
+            details.push(detail);
+        }
+    }
+    (outcome.unwrap_or(Outcome::Same), details.join("; "))
+}
+
+/// What is to be added, and the report.
+#[derive(Debug)]
+pub struct Plan {
+    /// Claim rules for the file list.
+    pub claim_rules: Vec<Rule>,
+    /// User SATP rules.
+    pub satp_rules: Vec<SatpRule>,
+    /// Default PSPs by SATP.
+    pub default_psps: BTreeMap<String, String>,
+    /// Settings of the agent.
+    pub settings: BTreeMap<Key, Setting>,
+    /// A line for everything that stands in the text.
+    pub entries: Vec<Entry>,
+    /// The lists as they will be.
+    lists: RuleLists,
+    /// The least number for the next claim rule that has none.
+    next_number: u32,
+    /// What user rules say, with their descriptions.
+    user: BTreeMap<String, String>,
+    /// What system rules say.
+    system: BTreeSet<String>,
+    /// What user rules match by, with the rule that is tried first.
+    matched: BTreeMap<String, String>,
+    psps_here: BTreeMap<String, String>,
+    settings_here: SettingsFile,
+}
+
+/// A SATP rule in words, whoever made it: the SATP, what it matches, and the PSP.
+pub(super) fn in_words(rule: &SatpRule) -> String {
+    let mut words = rule.to_string();
+    for group in ["user rule ", "system rule "] {
+        words = words.strip_prefix(group).unwrap_or(&words).to_owned();
+    }
+    for more in [rule.psp.as_deref().unwrap_or_default(), &rule.psp_options] {
+        if !more.is_empty() {
+            words += ", ";
+            words += more;
+        }
+    }
+    words
+}
+
+/// All that a SATP rule says, but who made it and its description.
+fn says(rule: &SatpRule) -> String {
+    let plain = SatpRule {
+        description: String::new(),
+        group: Group::User,
+        ..rule.clone()
+    };
+    format!("{plain:?}")
+}
+
+/// What a SATP rule matches by.
+fn matched(rule: &SatpRule) -> String {
+    let patterns = (&rule.vendor, &rule.model);
+    let words = (&rule.device, &rule.driver, rule.transport, rule.tpgs());
+    format!("{patterns:?}{words:?}")
+}
+
+impl Plan {
+    /// A plan that adds nothing yet to what is here.
+    #[must_use]
+    pub fn new(rules: &RuleFiles, settings: SettingsFile) -> Plan {
+        let mut plan = Plan {
+            claim_rules: Vec::new(),
+            satp_rules: Vec::new(),
+            default_psps: BTreeMap::new(),
+            settings: BTreeMap::new(),
+            entries: Vec::new(),
+            lists: rules.lists.clone(),
+            next_number: FIRST_FREE,
+            user: BTreeMap::new(),
+            system: BTreeSet::new(),
+            matched: BTreeMap::new(),
+            psps_here: rules.default_psps.clone(),
+            settings_here: settings,
+        };
+        for rule in &rules.satp {
+            match rule.group {
+                Group::User => plan.note_user_rule(rule),
+                Group::System => {
+                    plan.system.insert(says(rule));
+                }
+            }
+        }
+        plan
+    }
+
+    fn note_user_rule(&mut self, rule: &SatpRule) {
+        self.user.insert(says(rule), rule.description.clone());
+        // What a SATP matches that this build has not goes on to the next rule.
+        if satp::by_name(&rule.satp).is_some() {
+            let first = self.matched.entry(matched(rule));
+            first.or_insert_with(|| rule.to_string());
+        }
+    }
+
+    /// Adds a line to the report.
+    pub(super) fn tell(&mut self, line: usize, subject: impl Into<String>, told: Told) {
+        let (outcome, detail) = told;
+        self.entries.push(Entry {
+            line,
+            subject: subject.into(),
+            outcome,
+            detail,
+        });
+    }
+
+    /// Whether anything was refused.
+    #[must_use]
+    pub fn refused(&self) -> usize {
+        let refused = |entry: &&Entry| entry.outcome == Outcome::Refused;
+        self.entries.iter().filter(refused).count()
+    }
+
+    /// Whether a system rule says the same.
+    pub(super) fn is_system_rule(&self, rule: &SatpRule) -> bool {
+        self.system.contains(&says(rule))
+    }
+
+    /// Adds a user SATP rule.
+    pub(super) fn add_satp_rule(&mut self, rule: SatpRule, force: bool) -> Told {
+        if let Err(why) = rule.check() {
+            return (Outcome::Refused, why);
+        }
+        if let Some(description) = self.user.get(&says(&rule)) {
+            let detail = if *description == rule.description {
+                String::new()
+            } else {
+                format!("with the description `{description}`")
+            };
+            return (Outcome::There, detail);
+        }
+        let mut remarks = rule.remarks();
+        if let Err(why) = rule.doubts() {
+            if !force {
+                let why = format!("{why}; --force imports it all the same");
+                return (Outcome::Refused, why);
+            }
+            remarks.push(why);
+        }
+        if let Some(first) = self.matched.get(&matched(&rule)) {
+            remarks.push(format!(
+                "it has no effect: {first} matches the same and is tried first"
+            ));
+        }
+        self.note_user_rule(&rule);
+        self.satp_rules.push(rule);
+        (Outcome::Imported, remarks.join("; "))
+    }
+
+    /// Adds a claim rule to the file list.
+    pub(super) fn add_claim_rule(&mut self, mut rule: Rule, may: Permission) -> Told {
+        let (class, number) = rule.key();
+        let word = class.as_str();
+        let here = self.lists.file.get(class, number);
+        let here = here.or(self.lists.system.get(class, number));
+        if let Some(here) = here {
+            // A listing does not show this one.
+            rule.if_unset.clone_from(&here.if_unset);
+            if *here == rule {
+                return (Outcome::There, String::new());
+            }
+            let why = format!(
+                "{word} rule {number} is another one here ({}, {}): give one of them another number",
+                here.matches, here.plugin
+            );
+            return (Outcome::Refused, why);
+        }
+        let remarks = rule.remarks();
+        match self.lists.add(rule.clone(), may) {
+            Ok(()) => {
+                self.claim_rules.push(rule);
+                (Outcome::Imported, remarks.join("; "))
+            }
+            Err(Problem::Reserved(_)) => {
+                let why = format!(
+                    "{number} is a number of a reserved range (0-100 and 65436-65535): --force-reserved imports it"
+                );
+                (Outcome::Refused, why)
+            }
+            Err(why) => (Outcome::Refused, why.to_string()),
+        }
+    }
+
+    /// Adds an MP rule under the next free number, unless one is here already that matches the same for the same
+    /// plug-in.
+    pub(super) fn add_numbered(&mut self, matches: Match, plugin: &str, may: Permission) -> Told {
+        let mp = |rule: &&Rule| rule.class == RuleClass::MP;
+        let all = self.lists.file.iter().chain(self.lists.system.iter());
+        let same = |rule: &&Rule| rule.matches == matches && rule.plugin == plugin;
+        if let Some(rule) = all.filter(mp).find(same) {
+            return (Outcome::There, format!("claim {rule}"));
+        }
+        let is_free = |number: &u32| {
+            self.lists.file.get(RuleClass::MP, *number).is_none()
+                && self.lists.system.get(RuleClass::MP, *number).is_none()
+        };
+        let Some(number) = (self.next_number..=LAST_FREE).find(is_free) else {
+            return (Outcome::Refused, Problem::Full.to_string());
+        };
+        // What is planned later comes behind: the order of the text is the order of the rules.
+        self.next_number = number;
+        let rule = Rule::new(number, matches, plugin);
+        let what = format!("claim {rule} for {plugin}");
+        match self.add_claim_rule(rule, may) {
+            (Outcome::Imported, remarks) if remarks.is_empty() => (Outcome::Imported, what),
+            (Outcome::Imported, remarks) => (Outcome::Imported, format!("{what}; {remarks}")),
+            other => other,
+        }
+    }
+
+    /// Whether a claim rule of the system masks everything that is matched.
+    pub(super) fn is_masked(&self, matches: &Match) -> Option<String> {
+        let masks = |rule: &&Rule| rule.class == RuleClass::MP && rule.plugin == "MASK_PATH";
+        let rules = self.lists.system.iter().filter(masks);
+        let mut rules = rules.filter(|rule| rule.matches.covers(matches));
+        rules.next().map(ToString::to_string)
+    }
+
+    /// Sets the default PSP of a SATP.
+    pub(super) fn set_default_psp(&mut self, name: &str, psp: &str) -> Told {
+        let what = format!("default PSP of {name}: {psp}");
+        let own = satp::by_name(name).map(|satp| satp.default_psp().name());
+        match self.psps_here.get(name) {
+            Some(here) if here == psp => (Outcome::There, what),
+            Some(here) => (
+                Outcome::Refused,
+                format!("the default PSP of {name} was set to {here} here, and stays so"),
+            ),
+            None if own == Some(psp) => (Outcome::Same, what),
+            None => {
+                self.default_psps.insert(name.to_owned(), psp.to_owned());
+                self.psps_here.insert(name.to_owned(), psp.to_owned());
+                (Outcome::Imported, what)
+            }
+        }
+    }
+
+    /// Sets a setting of the agent.
+    pub(super) fn set(&mut self, key: Key, setting: Setting) -> Told {
+        let what = format!("{key} = {setting}");
+        let planned = self.settings.get(&key).map(ToString::to_string);
+        match planned.or_else(|| self.settings_here.get(&key)) {
+            Some(here) if here == setting.to_string() => (Outcome::There, what),
+            Some(here) => (
+                Outcome::Refused,
+                format!("{key} is {here} in dm-psa.toml, and stays so"),
+            ),
+            None if key.default() == Some(setting.to_string()) => (Outcome::Same, what),
+            None => match self.settings_here.would_take(&key, &setting) {
+                Err(why) => (Outcome::Refused, why),
+                Ok(()) => {
+                    self.settings.insert(key, setting);
+                    (Outcome::Imported, what)
+                }
+            },
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! From the bytes of a file to its text.
+//!
+//! Windows PowerShell writes UTF-16 with a byte order mark, and its `Export-Csv` UTF-8 with one.
+
+/// The longest file, in bytes: a listing of ten thousand rules has two million.
+pub const LIMIT: usize = 16 << 20;
+
+/// The most lines: what is said of each of them is kept.
+const LINES: usize = 500_000;
+
+/// The text of a file.
+///
+/// # Errors
+/// Why it is none, and the mend.
+pub fn of(bytes: Vec<u8>) -> Result<String, String> {
+    if bytes.len() > LIMIT {
+        return Err(format!(
+            "it has more than {} MiB: that is no listing of rules and no multipath.conf",
+            LIMIT >> 20
+        ));
+    }
+    let units = |pair: fn([u8; 2]) -> u16| -> Vec<u16> {
+        let pairs = bytes.get(2..).unwrap_or_default().chunks(2);
+        // A byte that is left over at the end is no unit.
+        pairs
+            .filter_map(|bytes| bytes.try_into().ok().map(pair))
+            .collect()
+    };
+    let wide = match bytes.as_slice() {
+        [0xff, 0xfe, ..] => Some(units(u16::from_le_bytes)),
+        [0xfe, 0xff, ..] => Some(units(u16::from_be_bytes)),
+        _ => None,
+    };
+    if let Some(units) = wide {
+        let text = String::from_utf16(&units)
+            .map_err(|_| "it begins like UTF-16 and is not: save it as UTF-8".to_owned());
+        return text.and_then(bounded);
+    }
+    let text = String::from_utf8(bytes).map_err(|why| {
+        let valid = why.utf8_error().valid_up_to();
+        format!("no text from byte {valid} on: save it as UTF-8")
+    })?;
+    bounded(match text.strip_prefix('\u{feff}') {
+        Some(text) => text.to_owned(),
+        None => text,
+    })
+}
+
+fn bounded(text: String) -> Result<String, String> {
+    if text.matches('\n').count() > LINES {
+        return Err(format!(
+            "it has more than {LINES} lines: give a part of it at a time"
+        ));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn encodings() {
+        let wide = |bytes: fn(u16) -> [u8; 2], mark: [u8; 2]| {
+            let text: Vec<u8> = "Vendor ä".encode_utf16().flat_map(bytes).collect();
+            of([mark.to_vec(), text].concat())
+        };
+        assert_eq!(wide(u16::to_le_bytes, [0xff, 0xfe]).unwrap(), "Vendor ä");
+        assert_eq!(wide(u16::to_be_bytes, [0xfe, 0xff]).unwrap(), "Vendor ä");
+        assert_eq!(of(b"\xef\xbb\xbfVendor".to_vec()).unwrap(), "Vendor");
+        assert!(of(b"abc\xff".to_vec()).unwrap_err().contains("byte 3"));
+        assert!(of(vec![0xff, 0xfe, 0x00, 0xd8]).is_err());
+        assert!(of(vec![b'\n'; LINES + 1]).unwrap_err().contains("lines"));
+        assert!(of(vec![b'x'; LIMIT + 1]).unwrap_err().contains("16 MiB"));
+    }
+}

@@ -1,0 +1,52 @@
+//! From the WWID of multipath-tools, which is udev's `ID_SERIAL`, to ESXi's device identifier. The other way is told
+//! in [`crate::psa::identity`].
+
+/// The device identifier of a WWID: `3600...` is `naa.600...`.
+///
+/// # Errors
+/// What it is instead, and the mend.
+pub fn device(wwid: &str) -> Result<String, String> {
+    let hex = |digits: &str, lengths: &[usize]| {
+        let is_hex = digits.bytes().all(|b| b.is_ascii_hexdigit());
+        (is_hex && lengths.contains(&digits.len())).then(|| digits.to_ascii_lowercase())
+    };
+    let is_name = |text: &str| {
+        let named = ["iqn.", "naa.", "eui."];
+        named.iter().any(|scheme| text.starts_with(scheme)) && !text.contains('\\')
+    };
+    let device = match wwid.split_at_checked(1) {
+        Some(("3", digits)) => hex(digits, &[16, 32]).map(|digits| format!("naa.{digits}")),
+        Some(("2", digits)) => hex(digits, &[16, 24, 32]).map(|digits| format!("eui.{digits}")),
+        Some(("8", text)) if is_name(text) => Some(text.to_owned()),
+        _ => None,
+    };
+    // udev's text of a T10 designator has lost its blanks.
+    device.ok_or_else(|| {
+        format!("`{wwid}` does not tell the device identifier: `psactl storage core device list` shows it")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wwids() {
+        for (wwid, wanted) in [
+            (
+                "3600A098038304437415D4B6A59684A52",
+                "naa.600a098038304437415d4b6a59684a52",
+            ),
+            ("35000c50012345678", "naa.5000c50012345678"),
+            ("20017380000000001", "eui.0017380000000001"),
+            ("8iqn.2001-05.com.x:y", "iqn.2001-05.com.x:y"),
+        ] {
+            assert_eq!(device(wwid).as_deref(), Ok(wanted));
+        }
+        for wwid in [
+            "", "3600", "3600x", "1ATA_X_1", "SATA_X", "0QEMU", "8x", "ä", "3^600.*",
+        ] {
+            assert!(device(wwid).is_err(), "{wwid}");
+        }
+    }
+}

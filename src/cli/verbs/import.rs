@@ -1,0 +1,188 @@
+//! `psactl import`: rules of an ESXi host, or the configuration of multipath-tools, become rules and settings of this
+//! host. It needs no agent; one that runs takes over new SATP rules at once, as after `satp rule add`.
+
+use super::satp::told;
+use super::{Verb, flag, text};
+use crate::cli::context::Context;
+use crate::cli::exit::Failure;
+use crate::cli::import::{self, Plan};
+use crate::cli::layout::listing;
+use crate::cli::record::Listing;
+use crate::config::rules::{self, RuleFiles, edit::Edit};
+use crate::config::settings_file::SettingsFile;
+use crate::psa::claim::lists::Permission;
+use clap::{Arg, ArgMatches};
+use std::fs::File;
+use std::io::{self, Read};
+
+/// Its part of the table.
+pub(super) const VERBS: &[Verb] = &[
+    Verb {
+        words: &["import", "esxcli"],
+        about: "Import the rules of an ESXi host, as `claimrule list` and `satp rule list` print them",
+        arguments: &[
+            file,
+            dry_run,
+            || {
+                flag(
+                    "system",
+                    None,
+                    "Import ESXi's own rules too; without it the admin's alone",
+                )
+            },
+            || {
+                flag(
+                    "force-reserved",
+                    None,
+                    "Import claim rules with a number of the reserved ranges too, 0-100 and 65436-65535",
+                )
+            },
+            force,
+        ],
+        run: esxcli,
+        legacy: false,
+    },
+    Verb {
+        words: &["import", "multipath"],
+        about: "Import a multipath.conf, and tell what each of its keywords becomes",
+        arguments: &[
+            file,
+            dry_run,
+            || {
+                flag(
+                    "mask",
+                    None,
+                    "Take what is blacklisted away from the host by claim rules for MASK_PATH; without it SATP rules for VMW_SATP_LOCAL leave it as plain disks",
+                )
+            },
+            force,
+        ],
+        run: multipath,
+        legacy: false,
+    },
+];
+
+fn file() -> Arg {
+    Arg::new("file")
+        .required(true)
+        .value_name("FILE")
+        .help("What to import; - is standard input")
+}
+
+fn dry_run() -> Arg {
+    flag("dry-run", None, "Change nothing, and print the same")
+}
+
+fn force() -> Arg {
+    flag(
+        "force",
+        Some('f'),
+        "Import rules even if they look like a mistake",
+    )
+}
+
+fn esxcli(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
+    let wanted = import::esxcli::Wanted {
+        system: given.get_flag("system"),
+        may: Permission {
+            reserved: given.get_flag("force-reserved"),
+            force: given.get_flag("force"),
+        },
+    };
+    run(context, given, |_, text, rules| {
+        Ok(import::esxcli::plan(text, rules, wanted))
+    })
+}
+
+fn multipath(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
+    let wanted = import::multipath::Wanted {
+        mask: given.get_flag("mask"),
+        force: given.get_flag("force"),
+    };
+    run(context, given, |context, text, rules| {
+        let settings = SettingsFile::open(&context.places())?;
+        Ok(import::multipath::plan(text, rules, settings, wanted))
+    })
+}
+
+fn run(
+    context: &mut Context,
+    given: &ArgMatches,
+    plan: impl Fn(&Context, &str, &RuleFiles) -> Result<Result<Plan, String>, Failure>,
+) -> Result<Listing, Failure> {
+    let file = text(given, "file").unwrap_or_default();
+    let name = if file == "-" {
+        "standard input"
+    } else {
+        file.as_str()
+    };
+    let refused = |why: String| Failure::Refused(format!("{name}: {why}; nothing was imported"));
+    let bytes = read(&file).map_err(|why| refused(format!("it cannot be read: {why}")))?;
+    let text = import::text::of(bytes).map_err(refused)?;
+    let places = context.places();
+    // Held until the rules are saved, so that nobody changes what the plan goes by.
+    let edit = if given.get_flag("dry-run") {
+        None
+    } else {
+        Some(Edit::open(&places.admin_rules())?)
+    };
+    let plan = plan(context, &text, &rules::load(&places)?)?.map_err(refused)?;
+    let said = match edit {
+        Some(edit) => carry_out(context, edit, &plan)?,
+        None => Vec::new(),
+    };
+    context.warn(said);
+    let refused = plan.refused();
+    if refused > 0 {
+        let all = plan.entries.len();
+        context.partly(format!(
+            "{name}: {refused} of {all} lines are about what is refused"
+        ));
+    }
+    Ok(listing(&plan.entries))
+}
+
+/// Writes what is planned. Returns what there is to say of it.
+fn carry_out(context: &mut Context, mut edit: Edit, plan: &Plan) -> Result<Vec<String>, Failure> {
+    for rule in &plan.claim_rules {
+        edit.add_claim_rule(rule)?;
+    }
+    for rule in &plan.satp_rules {
+        edit.add_satp_rule(rule)?;
+    }
+    for (satp, psp) in &plan.default_psps {
+        edit.set_default_psp(satp, psp)?;
+    }
+    let mut said = Vec::new();
+    if !plan.claim_rules.is_empty() {
+        said.push("claim rules are in the file list: `psactl storage core claimrule load` makes it the runtime list".to_owned());
+    }
+    if plan.claim_rules.is_empty() && plan.satp_rules.is_empty() && plan.default_psps.is_empty() {
+        drop(edit);
+    } else {
+        edit.save()?;
+        said.extend(told(context));
+    }
+    if !plan.settings.is_empty() {
+        let mut settings = SettingsFile::open(&context.places())?;
+        for (key, setting) in &plan.settings {
+            settings.set(key, setting)?;
+        }
+        settings.save()?;
+        said.push("settings are in dm-psa.toml: the agent reads them when it starts".to_owned());
+    }
+    Ok(said)
+}
+
+/// The bytes of a file, and one more than may be at most: enough to see that there are too many.
+fn read(file: &str) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let limit =
+        u64::try_from(import::text::LIMIT).map_or(u64::MAX, |limit| limit.saturating_add(1));
+    if file == "-" {
+        io::stdin().lock().take(limit).read_to_end(&mut bytes)?;
+    } else {
+        File::open(file)?.take(limit).read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,360 @@
+//! Changes of `dm-psa.toml`, with the comments and the layout of the admin kept.
+
+use super::{ConfigError, Places, check, read, store};
+use crate::psa::settings::Settings;
+use std::fmt;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use toml_edit::{DocumentMut, Item, Table, Value};
+
+/// What a new file begins with.
+const HEADER: &str = "\
+# Settings of dm-psad: dm-psa.toml(5). Read when it starts.
+
+";
+
+/// Which setting: of the host, or of a device by its identifier.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key {
+    /// `naa.6001...`
+    pub device: Option<String>,
+    /// `check_interval_ms`, or with a dot `round_robin.limit_type`.
+    pub name: &'static str,
+}
+
+impl Key {
+    /// A setting of the host.
+    #[must_use]
+    pub fn of_host(name: &'static str) -> Key {
+        Key { device: None, name }
+    }
+
+    /// A setting of a device.
+    #[must_use]
+    pub fn of_device(device: &str, name: &'static str) -> Key {
+        let device = Some(device.to_owned());
+        Key { device, name }
+    }
+
+    /// The names of the tables above it, outermost first, and its own.
+    fn path(&self) -> (Vec<&str>, &'static str) {
+        let mut tables = match &self.device {
+            Some(device) => vec!["device", device.as_str()],
+            None => Vec::new(),
+        };
+        let name = match self.name.split_once('.') {
+            Some((table, name)) => {
+                tables.push(table);
+                name
+            }
+            None => self.name,
+        };
+        (tables, name)
+    }
+
+    /// What a setting of the host is without a file, as TOML has it; `None` for a device, which follows its rules.
+    #[must_use]
+    pub fn default(&self) -> Option<String> {
+        let defaults = toml::Table::try_from(Settings::default()).ok()?;
+        let value = defaults.get(self.name)?;
+        self.device.is_none().then(|| value.to_string())
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.device {
+            Some(device) => write!(f, "[device.\"{device}\"] {}", self.name),
+            None => f.write_str(self.name),
+        }
+    }
+}
+
+/// A value as it is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Setting {
+    /// A number.
+    Number(u32),
+    /// A text.
+    Text(String),
+}
+
+impl From<&Setting> for Value {
+    fn from(setting: &Setting) -> Value {
+        match setting {
+            Setting::Number(number) => i64::from(*number).into(),
+            Setting::Text(text) => text.into(),
+        }
+    }
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Value::from(self).fmt(f)
+    }
+}
+
+/// The file of settings. Until it is saved, nothing happened.
+#[derive(Debug, Clone, Default)]
+pub struct SettingsFile {
+    file: PathBuf,
+    /// As it was read; `None` if there is none.
+    text: Option<String>,
+    document: DocumentMut,
+}
+
+impl SettingsFile {
+    /// Reads the file, which need not exist.
+    ///
+    /// # Errors
+    /// It cannot be read, or has a mistake: then it is to be mended before it is changed.
+    pub fn open(places: &Places) -> Result<SettingsFile, ConfigError> {
+        let file = places.settings();
+        let text = read(&file)?;
+        let document = text.as_deref().unwrap_or(HEADER);
+        let read = SettingsFile {
+            document: document.parse().map_err(|error: toml_edit::TomlError| {
+                ConfigError::Invalid {
+                    file: file.clone(),
+                    problem: error.to_string(),
+                }
+            })?,
+            file,
+            text,
+        };
+        read.checked()?;
+        Ok(read)
+    }
+
+    fn invalid(&self, problem: String) -> ConfigError {
+        ConfigError::Invalid {
+            file: self.file.clone(),
+            problem,
+        }
+    }
+
+    /// The text as it is now, if the agent could use it.
+    fn checked(&self) -> Result<String, ConfigError> {
+        let text = self.document.to_string();
+        let settings: Settings =
+            toml::from_str(&text).map_err(|error| self.invalid(error.to_string()))?;
+        check(&settings).map_err(|problem| self.invalid(problem))?;
+        Ok(text)
+    }
+
+    /// What the file says of a setting, as TOML has it; `None` if it says nothing.
+    #[must_use]
+    pub fn get(&self, key: &Key) -> Option<String> {
+        let (tables, name) = key.path();
+        let mut item = self.document.as_item();
+        for table in tables.into_iter().chain([name]) {
+            item = item.as_table_like()?.get(table)?;
+        }
+        let mut value = item.as_value()?.clone();
+        value.decor_mut().clear();
+        Some(value.to_string())
+    }
+
+    /// Sets a setting.
+    ///
+    /// # Errors
+    /// The file has something else where a table should be.
+    pub fn set(&mut self, key: &Key, setting: &Setting) -> Result<(), ConfigError> {
+        let wrong = self.invalid(format!("{key} cannot be set: what is above it is no table"));
+        // The comments of a file that holds nothing else stay on top of it.
+        let is_first = self.document.as_table().is_empty();
+        let mut before = "\n".to_owned();
+        if is_first {
+            before = self.document.trailing().as_str().unwrap_or("").to_owned();
+            self.document.set_trailing("");
+        }
+        let (tables, name) = key.path();
+        let mut item = self.document.as_item_mut();
+        for (depth, name) in tables.iter().enumerate() {
+            let Some(table) = item.as_table_like_mut() else {
+                return Err(wrong);
+            };
+            item = table.entry(name).or_insert_with(|| {
+                let mut table = Table::new();
+                if depth == 0 {
+                    // `[device]` has nothing of its own.
+                    table.set_implicit(true);
+                } else {
+                    let before = std::mem::replace(&mut before, "\n".to_owned());
+                    table.decor_mut().set_prefix(before);
+                }
+                Item::Table(table)
+            });
+        }
+        let Some(table) = item.as_table_like_mut() else {
+            return Err(wrong);
+        };
+        table.insert(name, Item::Value(setting.into()));
+        if is_first
+            && tables.is_empty()
+            && let Some(mut key) = table.key_mut(name)
+        {
+            key.leaf_decor_mut().set_prefix(before);
+        }
+        Ok(())
+    }
+
+    /// Whether the file would take a setting. It is not changed.
+    ///
+    /// # Errors
+    /// Why not: the value is out of its range.
+    pub fn would_take(&self, key: &Key, setting: &Setting) -> Result<(), String> {
+        let mut trial = self.clone();
+        let taken = trial.set(key, setting).and_then(|()| trial.checked());
+        match taken {
+            Ok(_) => Ok(()),
+            Err(ConfigError::Invalid { problem, .. }) => Err(problem),
+            Err(other) => Err(other.to_string()),
+        }
+    }
+
+    /// Writes the file.
+    ///
+    /// # Errors
+    /// It cannot be written, or somebody else wrote it meanwhile; the old one stays.
+    pub fn save(self) -> Result<(), ConfigError> {
+        let text = self.checked()?;
+        let failed = |source| ConfigError::Write {
+            file: self.file.clone(),
+            source,
+        };
+        let folder = self.file.parent().unwrap_or(Path::new("/"));
+        std::fs::create_dir_all(folder).map_err(failed)?;
+        let lock = File::open(folder).map_err(failed)?;
+        lock.lock().map_err(failed)?;
+        if read(&self.file)? != self.text {
+            return Err(self.invalid("it was changed meanwhile: run the command again".to_owned()));
+        }
+        store::replace(&self.file, text.as_bytes()).map_err(failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn edited(before: Option<&str>, changes: &[(Key, Setting)]) -> String {
+        let root = tempfile::tempdir().unwrap();
+        let places = Places::below(root.path());
+        if let Some(text) = before {
+            store::replace(&places.settings(), text.as_bytes()).unwrap();
+        }
+        let mut file = SettingsFile::open(&places).unwrap();
+        for (key, setting) in changes {
+            file.set(key, setting).unwrap();
+            assert_eq!(file.get(key), Some(setting.to_string()));
+        }
+        file.save().unwrap();
+        std::fs::read_to_string(places.settings()).unwrap()
+    }
+
+    fn changes() -> Vec<(Key, Setting)> {
+        let rr = Setting::Text("VMW_PSP_RR".to_owned());
+        let latency = Setting::Text("latency".to_owned());
+        vec![
+            (Key::of_host("apd_timeout_ms"), Setting::Number(20_000)),
+            (Key::of_device("naa.6", "psp"), rr),
+            (Key::of_device("naa.6", "round_robin.limit_type"), latency),
+            (
+                Key::of_device("naa.7", "apd_timeout_ms"),
+                Setting::Number(1_000),
+            ),
+        ]
+    }
+
+    #[test]
+    fn a_new_file_begins_with_its_header() {
+        let wanted = format!(
+            "{HEADER}{}",
+            "\
+apd_timeout_ms = 20000
+
+[device.\"naa.6\"]
+psp = \"VMW_PSP_RR\"
+
+[device.\"naa.6\".round_robin]
+limit_type = \"latency\"
+
+[device.\"naa.7\"]
+apd_timeout_ms = 1000
+"
+        );
+        assert_eq!(edited(None, &changes()), wanted);
+        let text = edited(None, &changes()[1..]);
+        assert!(
+            text.starts_with(&format!("{HEADER}[device.\"naa.6\"]\n")),
+            "{text}"
+        );
+        assert_eq!(text.matches("# Settings").count(), 1);
+    }
+
+    #[test]
+    fn comments_are_kept() {
+        let before = "\
+# Ours.
+settle_ms = 100 # quick
+
+# The tape library.
+[device.\"naa.6\"]
+preferred = \"vmhba1:C0:T0:L0\" # left
+";
+        let text = edited(Some(before), &changes());
+        for part in [
+            "# Ours.\nsettle_ms = 100 # quick\n",
+            "# The tape library.\n",
+            "# left",
+        ] {
+            assert!(text.contains(part), "{text}");
+        }
+        let settings: Settings = toml::from_str(&text).unwrap();
+        assert_eq!(settings.device.len(), 2);
+        assert_eq!(settings.device["naa.6"].psp.as_deref(), Some("VMW_PSP_RR"));
+    }
+
+    #[test]
+    fn what_the_file_says_is_told() {
+        let file = SettingsFile {
+            document: "settle_ms = 100 # quick\n[device]\nx = 1".parse().unwrap(),
+            ..SettingsFile::default()
+        };
+        assert_eq!(file.get(&Key::of_host("settle_ms")), Some("100".to_owned()));
+        assert_eq!(file.get(&Key::of_host("regroup_ms")), None);
+        assert_eq!(file.get(&Key::of_device("x", "psp")), None);
+        assert_eq!(Key::of_host("settle_ms").default(), Some("500".to_owned()));
+        assert_eq!(Key::of_device("x", "settle_ms").default(), None);
+        let mut file = file;
+        let change = file.set(&Key::of_device("x", "psp"), &Setting::Number(1));
+        assert!(change.unwrap_err().to_string().contains("no table"));
+    }
+
+    #[test]
+    fn a_change_in_between_is_not_lost() {
+        let root = tempfile::tempdir().unwrap();
+        let places = Places::below(root.path());
+        let mut file = SettingsFile::open(&places).unwrap();
+        let (key, setting) = (Key::of_host("settle_ms"), Setting::Number(7));
+        file.set(&key, &setting).unwrap();
+        store::replace(&places.settings(), b"regroup_ms = 5\n").unwrap();
+        let why = file.save().unwrap_err().to_string();
+        assert!(why.contains("changed meanwhile"), "{why}");
+    }
+
+    #[test]
+    fn a_value_out_of_its_range_is_not_written() {
+        let root = tempfile::tempdir().unwrap();
+        let mut file = SettingsFile::open(&Places::below(root.path())).unwrap();
+        let key = Key::of_host("apd_timeout_ms");
+        file.set(&key, &Setting::Number(1)).unwrap();
+        assert!(
+            file.save()
+                .unwrap_err()
+                .to_string()
+                .contains("out of range")
+        );
+    }
+}

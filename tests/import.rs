@@ -1,0 +1,756 @@
+//! `psactl import`: listings of ESXi and configurations of multipath-tools in, rules and settings out, and a line for
+//! everything that stands in them. Inputs and what becomes of them are files in `tests/golden/import/`, rewritten by
+//! `UPDATE_GOLDEN=1 cargo test --test import`. What psactl lists in any format it imports again.
+
+mod screen;
+
+use dm_psa::cli::format::{Format, render};
+use dm_psa::cli::import::{Outcome, Plan, esxcli, multipath, text};
+use dm_psa::cli::layout::listing;
+use dm_psa::cli::layout_rules::ClaimRuleLine;
+use dm_psa::cli::{Exit, verbs};
+use dm_psa::config::rules::{self, RuleFiles, edit::Edit, schema};
+use dm_psa::config::settings_file::SettingsFile;
+use dm_psa::config::{Places, load_settings, store};
+use dm_psa::psa::adapter::Transport;
+use dm_psa::psa::claim::lists::Permission;
+use dm_psa::psa::claim::matching::{PciIds, TargetPort};
+use dm_psa::psa::claim::{Match, Rule, RuleClass, Xcopy};
+use dm_psa::psa::pattern::Pattern;
+use dm_psa::psa::satp::rules::{Group, SatpRule};
+use proptest::prelude::*;
+use screen::{Screen, golden, golden_file, psactl_below};
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::LazyLock;
+
+/// What comes with dm-psa.
+static BUILT_IN: LazyLock<RuleFiles> = LazyLock::new(rules::built_in);
+
+/// Imports a file of `tests/golden/import/`.
+fn import(root: &Path, kind: &str, name: &str, more: &[&str]) -> Screen {
+    let file = golden_file(&format!("import/{name}"));
+    let words = ["import", kind, file.to_str().unwrap()];
+    psactl_below(root, [&words, more].concat())
+}
+
+/// The file, or an empty text.
+fn file(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
+/// Holds what an import says and leaves behind to files of `tests/golden/import/`; `tag` tells two of one input apart.
+fn holds(kind: &str, name: &str, tag: &str, more: &[&str]) -> Exit {
+    let root = tempfile::tempdir().unwrap();
+    let places = Places::below(root.path());
+    let dry = import(root.path(), kind, name, &[more, &["--dry-run"]].concat());
+    assert!(!places.admin_rules().exists() && !places.settings().exists());
+    assert!(!root.path().join("etc").exists(), "{name}: --dry-run wrote");
+    let screen = import(root.path(), kind, name, more);
+    assert_eq!((dry.exit, &dry.out), (screen.exit, &screen.out), "{name}");
+    // Paths of this machine do not belong into the files.
+    let folder = golden_file("import");
+    let err = screen.err.replace(&format!("{}/", folder.display()), "");
+    let code = screen.exit as u8;
+    golden(
+        &format!("import/{name}{tag}.report"),
+        &format!("{}---- standard error, exit code {code}\n{err}", screen.out),
+    );
+    for (path, kind) in [
+        (places.admin_rules(), "rules.toml"),
+        (places.settings(), "dm-psa.toml"),
+    ] {
+        let text = file(&path);
+        let golden_name = format!("import/{name}{tag}.{kind}");
+        if text.is_empty() {
+            assert!(!golden_file(&golden_name).exists(), "{golden_name}");
+        } else {
+            golden(&golden_name, &text);
+        }
+    }
+    // The agent takes what was written; and a second time there is nothing to import.
+    rules::load(&places).unwrap();
+    load_settings(&places).unwrap();
+    let before = (file(&places.admin_rules()), file(&places.settings()));
+    let again = import(root.path(), kind, name, more);
+    assert_eq!(again.exit, screen.exit, "{name}: {}", again.err);
+    assert!(!again.out.contains(" imported "), "{name}: {}", again.out);
+    assert_eq!(
+        before,
+        (file(&places.admin_rules()), file(&places.settings()))
+    );
+    screen.exit
+}
+
+#[test]
+fn listings_of_esxi() {
+    for (name, exit) in [
+        ("esx-4.1.txt", Exit::Ok),
+        ("esx-5.5.txt", Exit::Ok),
+        ("esx-6.7.txt", Exit::Partly),
+        ("esx-7.0.txt", Exit::Ok),
+        ("esx-8.0.txt", Exit::Partly),
+        ("satp-rules.csv", Exit::Ok),
+        ("satp-rules.keyvalue", Exit::Partly),
+        ("claimrules.xml", Exit::Ok),
+        ("claimrules.json", Exit::Ok),
+        ("powercli.json", Exit::Partly),
+        ("damaged.txt", Exit::Partly),
+    ] {
+        assert_eq!(holds("esxcli", name, "", &[]), exit, "{name}");
+    }
+    let all = ["--system", "--force-reserved", "--force"];
+    assert_eq!(holds("esxcli", "esx-4.1.txt", ".all", &all), Exit::Ok);
+    assert_eq!(holds("esxcli", "esx-8.0.txt", ".all", &all), Exit::Ok);
+}
+
+#[test]
+fn configurations_of_multipath_tools() {
+    for (name, exit) in [
+        ("netapp.conf", Exit::Ok),
+        ("pure.conf", Exit::Ok),
+        ("dell-emc.conf", Exit::Partly),
+        ("hpe-3par.conf", Exit::Ok),
+        ("blacklist.conf", Exit::Partly),
+        ("allow-list.conf", Exit::Partly),
+        ("no-equivalent.conf", Exit::Partly),
+        ("multipaths.conf", Exit::Partly),
+        ("overrides.conf", Exit::Partly),
+        ("wrong-brace.conf", Exit::Failed),
+        ("wrong-quote.conf", Exit::Failed),
+        ("wrong-close.conf", Exit::Failed),
+        ("wrong-typography.conf", Exit::Failed),
+    ] {
+        assert_eq!(holds("multipath", name, "", &[]), exit, "{name}");
+    }
+    for name in ["blacklist.conf", "allow-list.conf"] {
+        assert_eq!(holds("multipath", name, ".mask", &["--mask"]), Exit::Partly);
+    }
+    let all = ["--mask", "--force"];
+    assert_eq!(
+        holds("multipath", "allow-list.conf", ".force", &all),
+        Exit::Ok
+    );
+}
+
+/// The lines that a plan tells of.
+fn told(plan: &Plan) -> BTreeSet<usize> {
+    plan.entries.iter().map(|entry| entry.line).collect()
+}
+
+#[test]
+fn no_keyword_of_a_configuration_is_dropped() {
+    for name in inputs("conf") {
+        let input = file(&golden_file(&format!("import/{name}")));
+        let plan = multipath::plan(&input, &BUILT_IN, SettingsFile::default(), PLAIN);
+        // Of a file with a wrong brace nothing is imported.
+        let Ok(plan) = plan else { continue };
+        let told = told(&plan);
+        for (line, text) in (1..).zip(input.lines()) {
+            let bare = text.trim();
+            let is_layout = bare.is_empty() || bare.starts_with('#') || bare == "}";
+            let is_outermost = text.ends_with(" {") && !text.starts_with([' ', '\t']);
+            assert!(
+                told.contains(&line) || is_layout || is_outermost,
+                "{name}: line {line} is dropped: {text}"
+            );
+        }
+    }
+}
+
+#[test]
+fn no_line_of_a_table_is_dropped() {
+    for name in inputs("txt") {
+        let input = file(&golden_file(&format!("import/{name}")));
+        let plan = esxcli::plan(&input, &BUILT_IN, esxcli::Wanted::default()).unwrap();
+        let told = told(&plan);
+        let words = |text: &str| -> Vec<String> {
+            let words = text.split_whitespace();
+            words.map(str::to_owned).collect()
+        };
+        let lines: Vec<Vec<String>> = input.lines().map(words).collect();
+        for (line, words) in (1..).zip(&lines) {
+            let first = words.first().map_or("", String::as_str);
+            let is_layout = matches!(first, "" | "Rule" | "Name") || first.starts_with("---");
+            // A rule that is loaded has two lines, and is told of with that of the file list.
+            let is_loaded = (1..).zip(&lines).any(|(at, other)| {
+                let twin = words.get(..2) == other.get(..2);
+                twin && words.get(2).is_some_and(|class| class == "runtime")
+                    && at != line
+                    && told.contains(&at)
+            });
+            assert!(
+                told.contains(&line) || is_layout || is_loaded,
+                "{name}: line {line} is dropped: {words:?}"
+            );
+        }
+    }
+}
+
+/// The inputs in `tests/golden/import/` with this ending.
+fn inputs(ending: &str) -> Vec<String> {
+    let files = std::fs::read_dir(golden_file("import")).unwrap();
+    let names = files.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let names: Vec<String> = names
+        .filter(|name| name.ends_with(&format!(".{ending}")))
+        .collect();
+    assert!(names.len() > 4, "{names:?}");
+    names
+}
+
+#[test]
+fn standard_input_is_a_file_too() {
+    let root = tempfile::tempdir().unwrap();
+    let mut psactl = Command::new(env!("CARGO_BIN_EXE_psactl"))
+        .args(["import", "esxcli", "-", "--root"])
+        .arg(root.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let listing = std::fs::read(golden_file("import/esx-5.5.txt")).unwrap();
+    psactl.stdin.take().unwrap().write_all(&listing).unwrap();
+    assert!(psactl.wait().unwrap().success());
+    assert!(file(&Places::below(root.path()).admin_rules()).contains("COMSTAR"));
+}
+
+#[test]
+fn what_cannot_be_read_changes_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let at = |name: &str, bytes: &[u8]| {
+        let path = root.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    for (kind, file, part) in [
+        (
+            "esxcli",
+            root.path().join("none").to_str().unwrap().to_owned(),
+            "cannot be read",
+        ),
+        (
+            "esxcli",
+            at("binary", b"\x7fELF\xff"),
+            "no text from byte 4 on",
+        ),
+        (
+            "esxcli",
+            at("prose", b"hello\n"),
+            "this is no listing of rules",
+        ),
+        (
+            "esxcli",
+            at("xml", b"<output>\n<list>\n"),
+            "it ends within the element `list`",
+        ),
+        ("esxcli", at("json", b"[\n{\n"), "line 3"),
+        (
+            "esxcli",
+            at("csv", b"Name,Vendor,Model,Claim Options\nX,\"V\n"),
+            "line 2: the quote",
+        ),
+        (
+            "multipath",
+            at("conf", b"a {\n"),
+            "line 1: section `a` is never closed",
+        ),
+    ] {
+        let screen = psactl_below(root.path(), ["import", kind, &file]);
+        assert_eq!(
+            (screen.exit, screen.out.as_str()),
+            (Exit::Failed, ""),
+            "{file}"
+        );
+        assert!(screen.err.contains(part), "{}", screen.err);
+        assert!(
+            screen.err.contains("nothing was imported"),
+            "{}",
+            screen.err
+        );
+        assert!(!Places::below(root.path()).admin_rules().exists());
+    }
+}
+
+#[test]
+fn what_is_here_stays() {
+    let root = tempfile::tempdir().unwrap();
+    let places = Places::below(root.path());
+    let rules = "\
+# Ours, since 2019.
+[[claimrule]]
+rule = 109 # never touch it
+type = \"transport\"
+plugin = \"NMP\"
+transport = \"fc\"
+
+[default-psp]
+VMW_SATP_ALUA = \"VMW_PSP_FIXED\" # on purpose
+";
+    let settings = "check_interval_ms = 3000 # on purpose\n";
+    store::replace(&places.admin_rules(), rules.as_bytes()).unwrap();
+    store::replace(&places.settings(), settings.as_bytes()).unwrap();
+    let screen = import(root.path(), "esxcli", "esx-5.5.txt", &[]);
+    assert_eq!(screen.exit, Exit::Partly);
+    assert!(
+        screen
+            .out
+            .contains("MP rule 109 is another one here (transport=fc, NMP)"),
+        "{}",
+        screen.out
+    );
+    let screen = import(root.path(), "multipath", "no-equivalent.conf", &[]);
+    for part in [
+        "the default PSP of VMW_SATP_ALUA was set to VMW_PSP_FIXED here, and stays so",
+        "check_timeout_ms = 90000",
+    ] {
+        assert!(screen.out.contains(part), "{part}: {}", screen.out);
+    }
+    let screen = import(root.path(), "multipath", "pure.conf", &[]);
+    assert!(
+        screen
+            .out
+            .contains("check_interval_ms is 3000 in dm-psa.toml, and stays so"),
+        "{}",
+        screen.out
+    );
+    let text = file(&places.admin_rules());
+    for line in rules.lines() {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    assert!(file(&places.settings()).starts_with(settings));
+    assert_eq!(load_settings(&places).unwrap().check_timeout_ms.0, 90_000);
+}
+
+#[test]
+fn a_damaged_file_of_ours_is_not_touched() {
+    for place in ["rules.toml", "dm-psa.toml"] {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("etc/dm-psa").join(place);
+        store::replace(&path, b"[[\n").unwrap();
+        let screen = import(root.path(), "multipath", "multipaths.conf", &[]);
+        assert_eq!(screen.exit, Exit::Failed);
+        assert!(screen.err.contains(place), "{}", screen.err);
+        assert_eq!(file(&path), "[[\n");
+        assert_eq!(
+            std::fs::read_dir(path.parent().unwrap()).unwrap().count(),
+            1
+        );
+    }
+}
+
+#[test]
+fn the_report_is_for_programs_too() {
+    let root = tempfile::tempdir().unwrap();
+    let screen = import(
+        root.path(),
+        "multipath",
+        "pure.conf",
+        &["--dry-run", "--formatter=json"],
+    );
+    let report: Vec<serde_json::Value> = serde_json::from_str(&screen.out).unwrap();
+    assert_eq!(report[0]["Line"], 2);
+    assert_eq!(report[0]["Result"], "imported");
+    assert_eq!(report[0]["Subject"], "defaults polling_interval 10");
+    assert_eq!(report[0]["Detail"], "check_interval_ms = 10000");
+}
+
+#[test]
+fn a_value_out_of_its_range_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let conf = root.path().join("conf");
+    let text =
+        "defaults {\n polling_interval 100000\n checker_timeout x\n no_path_retry 4000000000\n}\n";
+    std::fs::write(&conf, text).unwrap();
+    let screen = psactl_below(root.path(), ["import", "multipath", conf.to_str().unwrap()]);
+    assert_eq!(screen.exit, Exit::Partly);
+    for part in [
+        "check_interval_ms = 100000000 is out of range: take 100 to 86400000",
+        "it is no number of seconds",
+        "apd_timeout_ms = 99999000",
+    ] {
+        assert!(screen.out.contains(part), "{part}: {}", screen.out);
+    }
+    let settings = load_settings(&Places::below(root.path())).unwrap();
+    assert_eq!(settings.apd_timeout_ms.0, 99_999_000);
+    assert_eq!(settings.check_interval_ms.0, 5_000);
+}
+
+/// More rules than a host has, and as many as there are numbers.
+#[test]
+fn many_rules_take_no_time() {
+    let row = |number: u32| {
+        format!(
+            "structure[{number}].X.Rule.integer={number}\nstructure[{number}].X.Class.string=file\nstructure[{number}].X.Type.string=driver\nstructure[{number}].X.Plugin.string=NMP\nstructure[{number}].X.Matches.string=driver=d{number}\n"
+        )
+    };
+    let claim: String = (102..=65_435).map(row).collect();
+    let satp: String = std::iter::once("Name,Vendor,Model,Rule Group,Claim Options\n".to_owned())
+        .chain((0..20_000).map(|n| format!("VMW_SATP_ALUA,V{},M{n},user,tpgs_on\n", n % 99)))
+        .collect();
+    let start = std::time::Instant::now();
+    assert_eq!(imported(&claim).claim_rules.len(), 65_334);
+    println!("65334 claim rules: {:?}", start.elapsed());
+    let start = std::time::Instant::now();
+    assert_eq!(imported(&satp).satp_rules.len(), 20_000);
+    println!("20000 SATP rules: {:?}", start.elapsed());
+}
+
+#[test]
+fn import_is_in_the_help() {
+    let words = |name: &'static str| vec!["import", name];
+    for name in ["esxcli", "multipath"] {
+        assert!(verbs::verbs().any(|verb| verb.words == words(name) && !verb.legacy));
+    }
+}
+
+// ---- round trips --------------------------------------------------------------------------------------------
+
+const FORMATS: [Format; 6] = [
+    Format::Table,
+    Format::List,
+    Format::Json,
+    Format::Csv,
+    Format::Xml,
+    Format::Keyvalue,
+];
+
+/// Text as a rule may have it. A table shows no blanks at the end of a value, and the column Matches is understood by
+/// its `key=`.
+fn words() -> impl Strategy<Value = String> {
+    "[ A-Za-z0-9,;\"'<>&#!|()\\[\\]{}./\\\\äß€_-]{0,14}[A-Za-z0-9,\"'>)ä_]"
+        .prop_filter("bytes of INQUIRY have a form of their own", |text| {
+            !text.starts_with("inq_data")
+        })
+}
+
+fn name() -> impl Strategy<Value = String> {
+    "[A-Za-z][A-Za-z0-9_,\"<& -]{0,12}[A-Za-z0-9]"
+}
+
+fn pattern() -> impl Strategy<Value = Pattern> {
+    prop_oneof![
+        1 => Just("*".to_owned()),
+        4 => words(),
+        1 => words().prop_map(|text| format!("^{text}*")),
+        1 => Just("inq_data[110]={0x70 0x6a}".to_owned()),
+    ]
+    .prop_map(|text| Pattern::parse(&text).unwrap())
+}
+
+fn matches() -> impl Strategy<Value = Match> {
+    let number = || prop::option::of(0u32..70_000);
+    let pci = (pattern(), pattern())
+        .prop_map(|(vendor, sub_vendor)| PciIds { vendor, sub_vendor })
+        .prop_filter("what is for any device is not written", |ids| {
+            !(ids.vendor.is_any() && ids.sub_vendor.is_any())
+        });
+    let lun = || prop::option::of(any::<u64>());
+    prop_oneof![
+        (pattern(), pattern(), prop::option::of(pci))
+            .prop_map(|(vendor, model, pci)| Match::Vendor { vendor, model, pci }),
+        pattern().prop_map(Match::NvmeController),
+        (number(), number(), number(), lun()).prop_map(|(adapter, channel, target, lun)| {
+            Match::Location {
+                adapter,
+                channel,
+                target,
+                lun,
+            }
+        }),
+        prop::sample::select(Transport::ALL).prop_map(Match::Transport),
+        words().prop_map(Match::Driver),
+        words().prop_map(Match::Device),
+        ("[0-9a-f]{16}", "[0-9a-f]{16}", lun()).prop_map(|(wwnn, wwpn, lun)| Match::Target {
+            port: TargetPort::Fc { wwnn, wwpn },
+            lun,
+        }),
+        (words(), lun()).prop_map(|(iqn, lun)| Match::Target {
+            port: TargetPort::Iscsi { iqn },
+            lun,
+        }),
+    ]
+}
+
+prop_compose! {
+    fn claim_rule()(
+        class in prop::sample::select(RuleClass::ALL.to_vec()),
+        number in 0u32..65_535,
+        matches in matches(),
+        plugin in name(),
+        config in prop_oneof![Just(String::new()), words()],
+        xcopy in any::<(bool, bool, u32)>(),
+    ) -> Rule {
+        let (use_array_values, use_multi_segs, max_transfer_kib) = xcopy;
+        let xcopy = Xcopy {
+            use_array_values,
+            use_multi_segs: use_multi_segs && use_array_values,
+            max_transfer_kib,
+        };
+        Rule {
+            config,
+            class,
+            xcopy: if class == RuleClass::VAAI { xcopy } else { Xcopy::default() },
+            ..Rule::new(number, matches, &plugin)
+        }
+    }
+}
+
+/// A file list: no two rules of one number, and none of the system's.
+fn claim_rules() -> impl Strategy<Value = Vec<Rule>> {
+    prop::collection::vec(claim_rule(), 0..12).prop_map(|rules| {
+        let mut seen = BTreeSet::new();
+        let free = |rule: &Rule| BUILT_IN.lists.system.get(rule.class, rule.number).is_none();
+        let mut rules: Vec<Rule> = rules
+            .into_iter()
+            .filter(|rule| free(rule) && seen.insert(rule.key()))
+            .collect();
+        let place = |class| RuleClass::ALL.iter().position(|c| *c == class);
+        rules.sort_by_key(|rule| (place(rule.class), rule.number));
+        rules
+    })
+}
+
+prop_compose! {
+    fn satp_rule()(
+        satp in prop_oneof![Just("VMW_SATP_ALUA".to_owned()), name()],
+        what in 0..4,
+        strings in (prop::option::of(pattern()), prop::option::of(pattern())),
+        one in words(),
+        transport in prop::option::of(prop::sample::select(Transport::ALL)),
+        texts in prop::array::uniform4(prop_oneof![Just(String::new()), words()]),
+        psp in prop::option::of(name()),
+    ) -> SatpRule {
+        let [claim_options, options, psp_options, description] = texts;
+        let (vendor, model) = if what < 2 { strings } else { (None, None) };
+        SatpRule {
+            satp,
+            device: (what == 2).then(|| one.clone()),
+            driver: (what == 3).then_some(one),
+            vendor,
+            model,
+            transport,
+            claim_options,
+            options,
+            psp,
+            psp_options,
+            description,
+            group: Group::User,
+        }
+    }
+}
+
+/// User rules in the order of `satp rule list`, no two of which say the same.
+fn satp_rules() -> impl Strategy<Value = Vec<SatpRule>> {
+    prop::collection::vec(satp_rule(), 0..12).prop_map(|rules| {
+        let mut rules = rules;
+        rules.sort_by_key(|rule| (rule.satp != "VMW_SATP_ALUA", rule.satp.clone()));
+        let mut seen = BTreeSet::new();
+        rules.retain(|rule| {
+            let plain = SatpRule {
+                description: String::new(),
+                ..rule.clone()
+            };
+            seen.insert(format!("{plain:?}"))
+        });
+        rules
+    })
+}
+
+/// As without options.
+const PLAIN: multipath::Wanted = multipath::Wanted {
+    mask: false,
+    force: false,
+};
+
+/// Everything is wanted.
+const ALL: esxcli::Wanted = esxcli::Wanted {
+    system: true,
+    may: Permission {
+        reserved: true,
+        force: true,
+    },
+};
+
+fn imported(text: &str) -> Plan {
+    let plan = esxcli::plan(text, &BUILT_IN, ALL).unwrap_or_else(|why| panic!("{why}: {text}"));
+    assert_eq!(plan.refused(), 0, "{:#?}\n{text}", plan.entries);
+    plan
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn claim_rules_come_back_from_any_format(rules in claim_rules()) {
+        let system = BUILT_IN.lists.system.iter().map(|rule| (rule.clone(), true));
+        let lines: Vec<ClaimRuleLine> = system
+            .chain(rules.iter().map(|rule| (rule.clone(), false)))
+            .map(|(rule, runtime)| ClaimRuleLine { rule, runtime })
+            .collect();
+        for format in FORMATS {
+            let text = render(&listing(&lines), Some(format), false);
+            prop_assert_eq!(&imported(&text).claim_rules, &rules, "{:?}", format);
+        }
+    }
+
+    #[test]
+    fn satp_rules_come_back_from_any_format(rules in satp_rules()) {
+        let all: Vec<SatpRule> = BUILT_IN.satp.iter().cloned().chain(rules.iter().cloned()).collect();
+        for format in FORMATS {
+            let text = render(&listing(&all), Some(format), false);
+            prop_assert_eq!(&imported(&text).satp_rules, &rules, "{:?}", format);
+        }
+    }
+}
+
+proptest! {
+    // Each case writes a dozen files and waits for the disk.
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 12, ..ProptestConfig::default() })]
+
+    #[test]
+    fn lists_are_identical_after_an_import(claim in claim_rules(), satp in satp_rules()) {
+        let there = tempfile::tempdir().unwrap();
+        let mut edit = Edit::open(&Places::below(there.path()).admin_rules()).unwrap();
+        for rule in &claim {
+            edit.add_claim_rule(rule).unwrap();
+        }
+        for rule in &satp {
+            edit.add_satp_rule(rule).unwrap();
+        }
+        edit.save().unwrap();
+        for format in ["table", "list", "json", "csv", "xml", "keyvalue"] {
+            let here = tempfile::tempdir().unwrap();
+            for list in ["core claimrule list", "nmp satp rule list"] {
+                let words = |format: &str| {
+                    let option = format!("--formatter={format}");
+                    let list = list.split(' ').map(str::to_owned);
+                    std::iter::once(option).chain(list).collect::<Vec<_>>()
+                };
+                let screen = psactl_below(there.path(), words(format));
+                prop_assert_eq!(screen.exit, Exit::Ok);
+                let copy = here.path().join("copy");
+                std::fs::write(&copy, &screen.out).unwrap();
+                let import = ["import", "esxcli", copy.to_str().unwrap(), "--force", "--force-reserved", "--system"];
+                let said = psactl_below(here.path(), import);
+                prop_assert_eq!(said.exit, Exit::Ok, "{}{}", said.out, said.err);
+                let json = psactl_below(there.path(), words("json"));
+                prop_assert_eq!(&json.out, &psactl_below(here.path(), words("json")).out);
+            }
+        }
+    }
+}
+
+// ---- any text -----------------------------------------------------------------------------------------------
+
+/// Plans an import of a text, of any kind, and holds the plan to what files can take.
+fn any_text(input: &str) {
+    for wanted in [esxcli::Wanted::default(), ALL] {
+        if let Ok(plan) = esxcli::plan(input, &BUILT_IN, wanted) {
+            holds_together(&plan);
+        }
+    }
+    for (mask, force) in [(false, false), (true, false), (true, true)] {
+        let wanted = multipath::Wanted { mask, force };
+        let plan = multipath::plan(input, &BUILT_IN, SettingsFile::default(), wanted);
+        if let Ok(plan) = plan {
+            holds_together(&plan);
+        }
+    }
+}
+
+fn holds_together(plan: &Plan) {
+    let text = schema::write_claim_rules(plan.claim_rules.iter());
+    assert_eq!(schema::parse(&text).unwrap().claim_rules, plan.claim_rules);
+    for rule in &plan.satp_rules {
+        assert_eq!(rule.check(), Ok(()));
+    }
+    let mut settings = SettingsFile::default();
+    for (key, setting) in &plan.settings {
+        settings.set(key, setting).unwrap();
+    }
+    let is_empty =
+        plan.claim_rules.is_empty() && plan.satp_rules.is_empty() && plan.settings.is_empty();
+    let is_imported = plan
+        .entries
+        .iter()
+        .any(|entry| entry.outcome == Outcome::Imported);
+    assert!(is_empty || is_imported);
+    assert!(plan.entries.is_sorted_by_key(|entry| entry.line));
+}
+
+static INPUTS: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let files = std::fs::read_dir(golden_file("import")).unwrap();
+    let paths = files.map(|entry| entry.unwrap().path());
+    paths.map(|path| file(&path)).collect()
+});
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        if let Ok(text) = text::of(bytes) {
+            any_text(&text);
+        }
+    }
+
+    #[test]
+    fn no_text_makes_it_panic(text in "([ \\t\\n{}\"#!|,=\\[\\]<>:-]|[a-z]{1,4}|Rule|Name|Matches|ä){0,80}") {
+        any_text(&text);
+    }
+
+    /// Whatever stands in a section, known or not, with a value or without: it is told of.
+    #[test]
+    fn each_keyword_is_told_of(
+        outer in prop::sample::select(vec![
+            "defaults", "overrides", "devices", "multipaths", "blacklist", "blacklist_exceptions", "other",
+        ]),
+        inner in prop::sample::select(vec!["", "device", "multipath", "protocol", "other"]),
+        keywords in prop::collection::vec((
+            prop::sample::select(vec![
+                "vendor", "product", "revision", "wwid", "alias", "devnode", "property", "protocol", "type",
+                "path_grouping_policy", "path_selector", "prio", "path_checker", "hardware_handler", "features",
+                "failback", "no_path_retry", "polling_interval", "checker_timeout", "rr_min_io", "dev_loss_tmo",
+                "user_friendly_names", "product_blacklist", "no_such_keyword",
+            ]),
+            prop::sample::select(vec![
+                "", "\"\"", "yes", "no", "5", "queue", "fail", "alua", "\"1 alua\"", "\"1 rdac\"", "multibus",
+                "failover", "NETAPP", "\"LUN.*\"", "PURE", "\".*\"", "\"!x\"", "(a|b", "round-robin 0",
+                "\"service-time 0\"", "3600a098038304437415d4b6a59684a52", "scsi:fcp", "\"^sd[a-z]\"",
+                "\"1 queue_if_no_path\"",
+            ]),
+        ), 0..8),
+        mask in any::<bool>(),
+    ) {
+        let keyword = |(name, value): &(&str, &str)| format!("{name} {value}\n");
+        let body: String = keywords.iter().map(keyword).collect();
+        let text = match inner {
+            "" => format!("{outer} {{\n{body}}}\n"),
+            inner => format!("{outer} {{\n{inner} {{\n{body}}}\n}}\n"),
+        };
+        let wanted = multipath::Wanted { mask, force: false };
+        let plan = multipath::plan(&text, &BUILT_IN, SettingsFile::default(), wanted).unwrap();
+        let told = told(&plan);
+        let first = if inner.is_empty() { 2 } else { 3 };
+        for line in first..first + keywords.len() {
+            prop_assert!(told.contains(&line), "line {} of {}: {:#?}", line, text, plan.entries);
+        }
+        holds_together(&plan);
+    }
+
+    #[test]
+    fn no_damage_makes_it_panic(
+        which in any::<prop::sample::Index>(),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), 0usize..12, "[ -~\\n\\t€]{0,3}"), 1..6),
+    ) {
+        let mut chars: Vec<char> = which.get(&INPUTS).chars().collect();
+        for (at, gone, new) in damage {
+            let at = at.index(chars.len() + 1);
+            let end = (at + gone).min(chars.len());
+            chars.splice(at..end, new.chars());
+        }
+        any_text(&chars.into_iter().collect::<String>());
+    }
+}
