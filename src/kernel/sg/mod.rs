@@ -19,6 +19,7 @@
 
 mod book;
 mod header;
+mod memory;
 mod node;
 mod slot;
 mod submitter;
