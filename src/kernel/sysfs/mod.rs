@@ -1,7 +1,7 @@
 //! Facts about paths, read from sysfs and procfs.
 //!
 //! Input: the file trees of the kernel and udev's database below a root directory (`/`, or a copy of parts of them
-//! in a test). Output: [`PathFacts`]; for `psactl` also which names belong together. Invariants: no command is sent to a device and no device node is opened; one
+//! in a test). Output: [`PathFacts`]; for `psactl` also which names belong together, and [`statistics`]. Invariants: no command is sent to a device and no device node is opened; one
 //! attribute that cannot be read costs that fact and no other; reading `n` paths costs `O(n)` small reads, because
 //! what many paths share (adapter, target port, mounts) is read once per batch.
 //!
@@ -10,6 +10,7 @@
 mod adapter;
 mod facts;
 mod lookup;
+pub mod statistics;
 mod target;
 mod usage;
 
