@@ -182,7 +182,7 @@ impl World {
         }) {
             return Disposition::LeftAlone(format!("the logical unit does not name itself: {why}"));
         }
-        if self.memory.devices_off.contains(&device.id) {
+        if self.is_off(&device.id) {
             return Disposition::Off;
         }
         let Some(selection) = &device.selection else {
@@ -534,7 +534,7 @@ impl World {
         };
         let orphaned = device.paths.is_empty();
         let masked = self.paths_of(device).all(|path| !Self::is_nmp(path));
-        let off = self.memory.devices_off.contains(&device.id);
+        let off = self.is_off(&device.id);
         if (orphaned || masked || off) && map.open_count == 0 {
             return vec![MapStep::Remove];
         }

@@ -67,6 +67,12 @@ pub struct DeviceSettings {
     pub satp: BTreeMap<String, bool>,
     /// Own APD timeout.
     pub apd_timeout_ms: Option<Millis>,
+    /// What people call it.
+    pub display_name: Option<String>,
+    /// `core device setconfig`: another host holds a reservation for good. Stored and shown.
+    pub perennially_reserved: Option<bool>,
+    /// `core device setconfig`: other hosts use it too. Stored and shown.
+    pub shared_clusterwide: Option<bool>,
 }
 
 /// What the admin set for VMW_PSP_RR; what is absent is ESXi's default.
@@ -143,6 +149,12 @@ impl DeviceSettings {
             ranks,
             satp,
             apd_timeout_ms: self.apd_timeout_ms.or(below.apd_timeout_ms),
+            display_name: self
+                .display_name
+                .clone()
+                .or_else(|| below.display_name.clone()),
+            perennially_reserved: self.perennially_reserved.or(below.perennially_reserved),
+            shared_clusterwide: self.shared_clusterwide.or(below.shared_clusterwide),
         }
     }
 }

@@ -12,7 +12,7 @@ use super::action::{Action, Notice, Severity};
 use super::claim::Ruleset;
 use super::device::Device;
 use super::event::Event;
-use super::memory::Memory;
+use super::memory::{Memory, Unstored};
 use super::path::Path;
 use super::satp::Link;
 use super::satp::rules::SatpRules;
@@ -28,6 +28,8 @@ pub struct World {
     pub(super) claim_rules: Ruleset,
     pub(super) satp_rules: SatpRules,
     pub(super) memory: Memory,
+    /// What is in force until the agent ends.
+    pub(super) unstored: Unstored,
     pub(super) paths: BTreeMap<Hctl, Path>,
     /// Which path has this disk.
     pub(super) disks: BTreeMap<DevT, Hctl>,
@@ -100,6 +102,7 @@ impl World {
             claim_rules: rules.claim,
             satp_rules: rules.satp,
             memory,
+            unstored: Unstored::default(),
             paths: BTreeMap::new(),
             disks: BTreeMap::new(),
             devices: BTreeMap::new(),

@@ -2,7 +2,7 @@
 
 use super::{Verb, text};
 use crate::api::requests::{
-    Explain, GetStatus, ListAdapters, ListCoreDevices, ListCorePaths, ListNmpDevices, ListNmpPaths,
+    Explain, GetStatus, ListAdapters, ListCorePaths, ListNmpDevices, ListNmpPaths,
 };
 use crate::cli::layout::{explanation, listing};
 use crate::cli::layout_rules::{PluginLine, PspLine};
@@ -17,18 +17,6 @@ pub(super) const VERBS: &[Verb] = &[
         about: "List the host bus adapters",
         arguments: &[],
         run: |context, _| Ok(listing(&context.ask(&ListAdapters {})?.adapters)),
-        legacy: false,
-    },
-    Verb {
-        words: &["storage", "core", "device", "list"],
-        about: "List the devices that are known",
-        arguments: &[device],
-        run: |context, given| {
-            let request = ListCoreDevices {
-                device: text(given, "device"),
-            };
-            Ok(listing(&context.ask(&request)?.devices))
-        },
         legacy: false,
     },
     Verb {

@@ -3,6 +3,7 @@
 
 mod claiming;
 mod claimrule;
+mod device;
 mod generate;
 mod host;
 mod lint;
@@ -59,6 +60,22 @@ pub const NAMESPACES: &[(&[&str], &str)] = &[
         "Claim paths anew by the rules",
     ),
     (&["storage", "core", "device"], "Logical devices"),
+    (
+        &["storage", "core", "device", "detached"],
+        "Devices that are off",
+    ),
+    (
+        &["storage", "core", "device", "vaai"],
+        "What devices do for the host",
+    ),
+    (
+        &["storage", "core", "device", "vaai", "status"],
+        "Which work they take over",
+    ),
+    (
+        &["storage", "core", "device", "world"],
+        "Who has devices open",
+    ),
     (&["storage", "core", "path"], "Paths to logical devices"),
     (
         &["storage", "core", "plugin"],
@@ -141,6 +158,7 @@ pub const NAMESPACES: &[(&[&str], &str)] = &[
 /// The parts of the table, in the order of help.
 const PARTS: &[&[Verb]] = &[
     host::VERBS,
+    device::VERBS,
     claimrule::VERBS,
     claiming::VERBS,
     satp::VERBS,
