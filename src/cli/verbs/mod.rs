@@ -10,6 +10,7 @@ mod lint;
 mod satp;
 mod scsi;
 mod settings;
+mod statistics;
 
 use super::context::Context;
 use super::exit::Failure;
@@ -52,6 +53,10 @@ pub const NAMESPACES: &[(&[&str], &str)] = &[
     ),
     (&["storage", "core", "adapter"], "Host bus adapters"),
     (
+        &["storage", "core", "adapter", "stats"],
+        "What was counted of adapters",
+    ),
+    (
         &["storage", "core", "claimrule"],
         "Claim rules: which plug-in owns a path",
     ),
@@ -63,6 +68,10 @@ pub const NAMESPACES: &[(&[&str], &str)] = &[
     (
         &["storage", "core", "device", "detached"],
         "Devices that are off",
+    ),
+    (
+        &["storage", "core", "device", "stats"],
+        "What was counted of devices",
     ),
     (
         &["storage", "core", "device", "vaai"],
@@ -77,6 +86,10 @@ pub const NAMESPACES: &[(&[&str], &str)] = &[
         "Who has devices open",
     ),
     (&["storage", "core", "path"], "Paths to logical devices"),
+    (
+        &["storage", "core", "path", "stats"],
+        "What was counted of paths",
+    ),
     (
         &["storage", "core", "plugin"],
         "Plug-ins: who can own a path",
@@ -159,6 +172,7 @@ pub const NAMESPACES: &[(&[&str], &str)] = &[
 const PARTS: &[&[Verb]] = &[
     host::VERBS,
     device::VERBS,
+    statistics::VERBS,
     claimrule::VERBS,
     claiming::VERBS,
     satp::VERBS,
