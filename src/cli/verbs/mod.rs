@@ -7,6 +7,7 @@ mod device;
 mod generate;
 mod host;
 mod lint;
+mod rescan;
 mod satp;
 mod scsi;
 mod settings;
@@ -173,6 +174,7 @@ const PARTS: &[&[Verb]] = &[
     host::VERBS,
     device::VERBS,
     statistics::VERBS,
+    rescan::VERBS,
     claimrule::VERBS,
     claiming::VERBS,
     satp::VERBS,
