@@ -1,12 +1,11 @@
-//! What the agent is asked for: adapters, devices, paths, explanations.
+//! What the agent is asked for: adapters, paths, what NMP owns, explanations.
 
 use super::{Verb, text};
 use crate::api::requests::{
     Explain, GetStatus, ListAdapters, ListCorePaths, ListNmpDevices, ListNmpPaths,
 };
 use crate::cli::layout::{explanation, listing};
-use crate::cli::layout_rules::{PluginLine, PspLine};
-use crate::psa::plugin::Plugin;
+use crate::cli::layout_rules::PspLine;
 use crate::psa::psp::PspKind;
 use clap::Arg;
 
@@ -55,13 +54,6 @@ pub(super) const VERBS: &[Verb] = &[
             };
             Ok(listing(&context.ask(&request)?.paths))
         },
-        legacy: false,
-    },
-    Verb {
-        words: &["storage", "core", "plugin", "list"],
-        about: "List the plug-ins that own paths",
-        arguments: &[],
-        run: |_, _| Ok(listing(&[Plugin::Nmp, Plugin::MaskPath].map(PluginLine))),
         legacy: false,
     },
     Verb {

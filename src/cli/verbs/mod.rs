@@ -7,6 +7,7 @@ mod device;
 mod generate;
 mod host;
 mod lint;
+mod plugin;
 mod rescan;
 mod satp;
 mod scsi;
@@ -95,6 +96,10 @@ pub const NAMESPACES: &[(&[&str], &str)] = &[
         &["storage", "core", "plugin"],
         "Plug-ins: who can own a path",
     ),
+    (
+        &["storage", "core", "plugin", "registration"],
+        "The modules of plug-ins",
+    ),
     (&["storage", "corestorage"], "ESXi 4's word for `core`"),
     (
         &["storage", "corestorage", "claimrule"],
@@ -175,6 +180,7 @@ const PARTS: &[&[Verb]] = &[
     device::VERBS,
     statistics::VERBS,
     rescan::VERBS,
+    plugin::VERBS,
     claimrule::VERBS,
     claiming::VERBS,
     satp::VERBS,
