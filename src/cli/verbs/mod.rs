@@ -7,6 +7,7 @@ mod device;
 mod generate;
 mod host;
 mod lint;
+mod pass_through;
 mod plugin;
 mod rescan;
 mod satp;
@@ -167,7 +168,10 @@ pub const NAMESPACES: &[(&[&str], &str)] = &[
         &["storage", "nmp", "satp", "rule"],
         "SATP rules: which SATP takes a device",
     ),
-    (&["scsi"], "SCSI as devices speak it"),
+    (
+        &["scsi"],
+        "SCSI as devices speak it: commands sent, answers in words",
+    ),
     (
         &["scsi", "decode"],
         "Answers of devices, out of hex: needs no agent and no device",
@@ -186,6 +190,7 @@ const PARTS: &[&[Verb]] = &[
     satp::VERBS,
     settings::VERBS,
     lint::VERBS,
+    pass_through::VERBS,
     scsi::VERBS,
     generate::VERBS,
 ];
