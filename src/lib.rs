@@ -12,7 +12,7 @@
 //! | [`kernel`] | the only room with file descriptors, ioctls and `unsafe`: udev, sysfs, sg, device-mapper | `config`, `api` and below |
 //! | [`sim`] | a simulated kernel and array below the same decisions, with a virtual clock | `config`, `api` and below |
 //! | [`agent`] | the daemon: feeds events to the world and carries out its actions | `kernel` and below |
-//! | [`cli`] | `psactl`: arguments, requests, layouts | `config`, `api` and below |
+//! | [`cli`] | `psactl`: arguments, requests, layouts; what an admin does to this host without the agent | `kernel` and below |
 //!
 //! Start reading at [`psa::world`], the loop on one screen, then [`psa::event`] and [`psa::action`], the vocabulary.
 

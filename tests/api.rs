@@ -7,8 +7,8 @@ use dm_psa::api::requests::{
 };
 use dm_psa::api::server::Limits;
 use dm_psa::api::types::{
-    Adapter, CoreDevice, CorePath, Explanation, FixedConfig, HppDevice, HppPath, NmpDevice,
-    NmpPath, RoundRobinConfig, Section, Status,
+    Adapter, CoreDevice, CorePath, DetachedDevice, Explanation, FixedConfig, HppDevice, HppPath,
+    NmpDevice, NmpPath, RoundRobinConfig, Section, Status,
 };
 use dm_psa::api::wire::{self, Call, Decoder, MAX_CALL, MAX_REPLY, Reply};
 use dm_psa::api::{ApiError, DESCRIPTION, Handler, Peer, Server};
@@ -60,6 +60,7 @@ fn adapter() -> Adapter {
         uid: "fc.20000024ff8af5c0:21000024ff8af5c0".to_owned(),
         capabilities: String::new(),
         description: "(0000:02:00.0) QLE2692".to_owned(),
+        hosts: vec!["host2".to_owned()],
     }
 }
 
@@ -268,6 +269,15 @@ fn the_interface_file_describes_the_records() {
                 is_usb: false,
                 is_boot_device: false,
                 device_max_queue_depth: 0,
+                is_perennially_reserved: false,
+                is_shared_clusterwide: false,
+            }),
+        ),
+        (
+            "DetachedDevice",
+            members(&DetachedDevice {
+                device: text(),
+                state: text(),
             }),
         ),
         ("Adapter", members(&adapter())),

@@ -198,6 +198,7 @@ fn a_device_is_taken_away_and_given_back() {
     let off = |off| Change::DeviceState {
         device: device.clone(),
         off,
+        persist: true,
     };
     // Nobody announces that a map was opened: it is seen with the next change.
     let look = |sim: &mut Simulation, users| {
@@ -222,6 +223,112 @@ fn a_device_is_taken_away_and_given_back() {
     assert_eq!(sim.world.device_status(found), "off");
     make(&mut sim, off(false));
     assert!(maps(&sim)[0].ends_with("AA AA"), "{:?}", maps(&sim));
+    unharmed(&sim);
+}
+
+#[test]
+fn what_is_not_to_persist_ends_with_the_agent() {
+    let mut sim = running(four_paths());
+    sim.io_every = None;
+    let device = device(&sim);
+    let off = |off, persist| Change::DeviceState {
+        device: device.clone(),
+        off,
+        persist,
+    };
+    let effect = make(&mut sim, off(true, false));
+    assert!(effect.ends_with("until the agent ends"), "{effect}");
+    assert_eq!(maps(&sim), Vec::<String>::new());
+    assert_eq!(sim.world.devices_off(), [device.as_str()]);
+    sim.suffer(&Fault::RestartAgent);
+    sim.run_for(seconds(30));
+    assert!(maps(&sim)[0].ends_with("AA AA"), "{:?}", maps(&sim));
+    // On for now, of what is off for good.
+    make(&mut sim, off(true, true));
+    make(&mut sim, off(false, false));
+    assert!(maps(&sim)[0].ends_with("AA AA"), "{:?}", maps(&sim));
+    assert_eq!(sim.world.devices_off(), Vec::<&str>::new());
+    // What has its map keeps it over a restart, until it is off again.
+    sim.suffer(&Fault::RestartAgent);
+    sim.run_for(seconds(30));
+    assert_eq!(sim.world.devices_off(), [device.as_str()]);
+    unharmed(&sim);
+    sim.replay().unwrap();
+}
+
+#[test]
+fn what_is_detached_is_listed_until_it_is_taken_from_the_list() {
+    let mut sim = running(four_paths());
+    sim.io_every = None;
+    let device = device(&sim);
+    let off = Change::DeviceState {
+        device: device.clone(),
+        off: true,
+        persist: true,
+    };
+    make(&mut sim, off);
+    let remove = |device: Option<&str>| Change::RemoveDetached {
+        device: device.map(str::to_owned),
+    };
+    assert!(matches!(
+        sim.world.check(&remove(Some("naa.9"))),
+        Err(Refusal::Refused(_))
+    ));
+    make(&mut sim, remove(Some(&device)));
+    assert!(maps(&sim)[0].ends_with("AA AA"), "{:?}", maps(&sim));
+    assert_eq!(sim.world.devices_off(), Vec::<&str>::new());
+    let effect = make(&mut sim, remove(None));
+    assert_eq!(effect, "no longer detached: none was");
+    unharmed(&sim);
+}
+
+#[test]
+fn a_device_has_the_name_that_the_admin_gave_it() {
+    let mut sim = running(four_paths());
+    let device = device(&sim);
+    let own = |sim: &Simulation| {
+        let found = sim.world.find_device(&device).unwrap();
+        sim.world.display_name(found)
+    };
+    let before = own(&sim);
+    let named = |name: Option<&str>, persist| Change::DeviceName {
+        device: device.clone(),
+        name: name.map(str::to_owned),
+        persist,
+    };
+    make(&mut sim, named(Some("payroll"), true));
+    make(&mut sim, named(Some("for a while"), false));
+    assert_eq!(own(&sim), "for a while");
+    sim.suffer(&Fault::RestartAgent);
+    sim.run_for(seconds(5));
+    assert_eq!(own(&sim), "payroll");
+    make(&mut sim, named(None, true));
+    assert_eq!(own(&sim), before);
+    for name in ["", "two\nlines", &"x".repeat(256)] {
+        let refused = sim.world.check(&named(Some(name), true));
+        assert!(matches!(refused, Err(Refusal::Refused(_))), "{refused:?}");
+    }
+    unharmed(&sim);
+}
+
+#[test]
+fn what_the_admin_says_of_a_device_is_remembered() {
+    let mut sim = running(four_paths());
+    let device = device(&sim);
+    let flags = |perennially_reserved, shared_clusterwide| Change::DeviceFlags {
+        device: device.clone(),
+        perennially_reserved,
+        shared_clusterwide,
+    };
+    make(&mut sim, flags(Some(true), None));
+    let effect = make(&mut sim, flags(None, Some(false)));
+    assert!(effect.contains("shared clusterwide: false"), "{effect}");
+    sim.suffer(&Fault::RestartAgent);
+    sim.run_for(seconds(5));
+    let found = sim.world.find_device(&device).unwrap();
+    let settings = sim.world.device_settings(found);
+    assert_eq!(settings.perennially_reserved, Some(true));
+    assert_eq!(settings.shared_clusterwide, Some(false));
     unharmed(&sim);
 }
 

@@ -65,6 +65,7 @@ impl Handler for Host {
                 known(&asked.device)?;
                 json!({ "devices": [core_device(), local_core_device()] })
             }
+            Request::ListDetachedDevices(_) => json!({ "devices": [] }),
             Request::ListAdapters(_) => json!({ "adapters": adapters() }),
             Request::Explain(asked) => match asked.subject.as_str() {
                 "busy" => {
@@ -286,6 +287,8 @@ fn core_device() -> CoreDevice {
         is_usb: false,
         is_boot_device: false,
         device_max_queue_depth: 64,
+        is_perennially_reserved: false,
+        is_shared_clusterwide: true,
     }
 }
 
@@ -306,6 +309,7 @@ fn local_core_device() -> CoreDevice {
         other_uids: vec![],
         is_boot_device: true,
         device_max_queue_depth: 32,
+        is_shared_clusterwide: false,
         ..core_device()
     }
 }
@@ -319,6 +323,7 @@ fn adapters() -> Vec<Adapter> {
             uid: uid.to_owned(),
             capabilities: caps.to_owned(),
             description: what.to_owned(),
+            hosts: vec![],
         };
     vec![
         adapter(
@@ -484,7 +489,35 @@ fn what_is_set_is_what_was_meant() {
         ),
         (
             "storage core device set --state=on -d naa.x",
-            r#"SetDeviceState(SetDeviceState { device: "naa.x", off: false })"#,
+            r#"SetDeviceState(SetDeviceState { device: "naa.x", off: false, persist: None })"#,
+        ),
+        (
+            "core device set -d naa.x --state off --no-persist",
+            r#"SetDeviceState(SetDeviceState { device: "naa.x", off: true, persist: Some(false) })"#,
+        ),
+        (
+            "core device set -d naa.x -n payroll",
+            r#"SetDeviceName(SetDeviceName { device: "naa.x", name: Some("payroll"), persist: None })"#,
+        ),
+        (
+            "core device set -d naa.x --name=",
+            r#"SetDeviceName(SetDeviceName { device: "naa.x", name: None, persist: None })"#,
+        ),
+        (
+            "core device setconfig -d naa.x --perennially-reserved=true",
+            r#"SetDeviceFlags(SetDeviceFlags { device: "naa.x", perennially_reserved: Some(true), shared_clusterwide: None })"#,
+        ),
+        (
+            "core device setconfig -d naa.x --detached",
+            r#"SetDeviceState(SetDeviceState { device: "naa.x", off: true, persist: None })"#,
+        ),
+        (
+            "core device detached remove -d naa.x",
+            r#"RemoveDetached(RemoveDetached { device: Some("naa.x") })"#,
+        ),
+        (
+            "core device detached remove --all",
+            "RemoveDetached(RemoveDetached { device: None })",
         ),
     ];
     for (line, effect) in understood {
@@ -502,6 +535,14 @@ fn what_is_set_is_what_was_meant() {
         "nmp psp generic pathconfig set -p x -c rank=high",
         "nmp psp roundrobin deviceconfig set -d naa.x --iops 0",
         "core path set -p x --state on",
+        "core device set -d naa.x",
+        "core device set -d naa.x --no-persist",
+        "core device set -d naa.x --state dead",
+        "core device set -d naa.x -q many",
+        "core device setconfig -d naa.x",
+        "core device setconfig -d naa.x --shared-clusterwide=perhaps",
+        "core device detached remove",
+        "core device detached remove -d naa.x --all",
     ] {
         let screen = house.run(line);
         assert_eq!(
@@ -952,6 +993,7 @@ fn listings() -> impl Strategy<Value = Listing> {
                     uid: t(),
                     capabilities: t(),
                     description: t(),
+                    hosts: vec![t()],
                 }),
                 5 => records!(Status {
                     version: t(),

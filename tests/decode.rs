@@ -30,6 +30,7 @@ fn screens() {
         ("vpd", "decode-vpd-80"),
         ("vpd", "decode-vpd-83"),
         ("vpd", "decode-vpd-b0"),
+        ("vpd", "decode-vpd-b1"),
         ("rtpg", "decode-rtpg"),
         ("rtpg", "decode-rtpg-extended"),
         ("sense", "decode-sense-fixed"),

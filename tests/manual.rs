@@ -119,6 +119,9 @@ fn each_setting_is_in_the_manual_with_its_default() {
         is_ssd: Some(true),
         fast_io_fail_tmo: Some(1),
         dev_loss_tmo: Some(1),
+        display_name: Some(String::new()),
+        perennially_reserved: Some(true),
+        shared_clusterwide: Some(true),
     };
     let names = |value: serde_json::Value| -> Vec<(String, serde_json::Value)> {
         value.as_object().unwrap().clone().into_iter().collect()

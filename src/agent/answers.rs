@@ -2,12 +2,12 @@
 
 use crate::api::error::ApiError;
 use crate::api::requests::{
-    Adapters, CoreDevices, CorePaths, Explained, FixedReply, HppDevices, HppPaths, InventoryReply,
-    NmpDevices, NmpPaths, Request, RoundRobinReply, StatusReply,
+    Adapters, CoreDevices, CorePaths, DetachedDevices, Explained, FixedReply, HppDevices, HppPaths,
+    InventoryReply, NmpDevices, NmpPaths, Request, RoundRobinReply, StatusReply,
 };
 use crate::api::types::{
-    Adapter, CoreDevice, CorePath, Explanation, FixedConfig, HppDevice, HppPath, NmpDevice,
-    NmpPath, RoundRobinConfig, Section, Status,
+    Adapter, CoreDevice, CorePath, DetachedDevice, Explanation, FixedConfig, HppDevice, HppPath,
+    NmpDevice, NmpPath, RoundRobinConfig, Section, Status,
 };
 use crate::psa::adapter::{RuntimeName, Transport};
 use crate::psa::device::{Apd, Device};
@@ -69,6 +69,9 @@ pub fn answer(world: &World, uptime: Millis, request: &Request) -> Result<Value,
                 .collect();
             serde_json::to_value(CoreDevices { devices })
         }
+        Request::ListDetachedDevices(of) => serde_json::to_value(DetachedDevices {
+            devices: detached_devices(world, of.device.as_deref())?,
+        }),
         Request::ListAdapters(_) => serde_json::to_value(Adapters {
             adapters: adapters(world),
         }),
@@ -329,6 +332,7 @@ fn core_device(world: &World, device: &Device) -> CoreDevice {
         .map(|table| table.length.0);
     let sectors = length.or(block.map(|block| block.size.0)).unwrap_or(0);
     let transport = facts.map_or(Transport::Unknown, |facts| facts.transport);
+    let settings = world.device_settings(device);
     CoreDevice {
         device: device.id.clone(),
         display_name: world.display_name(device),
@@ -373,21 +377,54 @@ fn core_device(world: &World, device: &Device) -> CoreDevice {
             .filter_map(|path| path.facts.block.as_ref())
             .map(|block| block.queue_depth)
             .sum(),
+        is_perennially_reserved: settings.perennially_reserved.unwrap_or(false),
+        // ESXi's default for it: what is not local is taken for shared.
+        is_shared_clusterwide: settings
+            .shared_clusterwide
+            .unwrap_or_else(|| !is_local(device)),
     }
+}
+
+fn detached_devices(world: &World, wanted: Option<&str>) -> Result<Vec<DetachedDevice>, ApiError> {
+    let wanted = wanted.map(|name| detached_id(world, name));
+    let ids = world.devices_off().into_iter();
+    let devices: Vec<DetachedDevice> = ids
+        .filter(|id| wanted.as_ref().is_none_or(|wanted| wanted == id))
+        .map(|id| DetachedDevice {
+            device: id.to_owned(),
+            state: "off".to_owned(),
+        })
+        .collect();
+    match wanted {
+        // A device that is there and on is no error: the list is empty.
+        Some(id) if devices.is_empty() => device_named(world, &id).map(|_| devices),
+        _ => Ok(devices),
+    }
+}
+
+/// The id of a device that may be off and not there: then it is known by its id alone.
+pub(super) fn detached_id(world: &World, name: &str) -> String {
+    device_named(world, name).map_or_else(|_| name.to_owned(), |device| device.id.clone())
 }
 
 fn adapters(world: &World) -> Vec<Adapter> {
     let mut found: BTreeMap<u32, Adapter> = BTreeMap::new();
-    for (_, path) in world.paths() {
+    for (id, path) in world.paths() {
         let facts = &path.facts.adapter;
-        found.entry(path.name.adapter).or_insert_with(|| Adapter {
+        let adapter = found.entry(path.name.adapter).or_insert_with(|| Adapter {
             name: format!("vmhba{}", path.name.adapter),
             driver: facts.driver.clone(),
             link_state: facts.link_state.clone(),
             uid: facts.identifier.clone(),
             capabilities: String::new(),
             description: facts.description.clone(),
+            hosts: Vec::new(),
         });
+        // The paths come in the order of their addresses, so those of a host stand together.
+        let host = format!("host{}", id.host);
+        if adapter.hosts.last() != Some(&host) {
+            adapter.hosts.push(host);
+        }
     }
     found.into_values().collect()
 }

@@ -12,7 +12,7 @@ use crate::psa::units::Millis;
 use crate::psa::world::World;
 use serde_json::Value;
 
-use super::answers::{device_named, path_named};
+use super::answers::{detached_id, device_named, path_named};
 
 /// What a request is to change, with its answer.
 ///
@@ -38,8 +38,26 @@ pub fn change(world: &World, request: &ChangeRequest) -> Result<(Change, Value),
             device_named(world, &set.device).map(|device| Change::DeviceState {
                 device: device.id.clone(),
                 off: set.off,
+                persist: set.persist.unwrap_or(true),
             })
         }
+        ChangeRequest::SetDeviceName(set) => {
+            device_named(world, &set.device).map(|device| Change::DeviceName {
+                device: device.id.clone(),
+                name: set.name.clone(),
+                persist: set.persist.unwrap_or(true),
+            })
+        }
+        ChangeRequest::SetDeviceFlags(set) => {
+            device_named(world, &set.device).map(|device| Change::DeviceFlags {
+                device: device.id.clone(),
+                perennially_reserved: set.perennially_reserved,
+                shared_clusterwide: set.shared_clusterwide,
+            })
+        }
+        ChangeRequest::RemoveDetached(asked) => Ok(Change::RemoveDetached {
+            device: asked.device.as_ref().map(|name| detached_id(world, name)),
+        }),
         ChangeRequest::SetSatpWord(set) => satp_word(world, &set.device, &set.word),
         ChangeRequest::Unclaim(Unclaim {
             matches,

@@ -2,8 +2,8 @@
 
 use super::error::ApiError;
 use super::types::{
-    Adapter, CoreDevice, CorePath, Explanation, FixedConfig, HppDevice, HppPath, NmpDevice,
-    NmpPath, RoundRobinConfig, Status,
+    Adapter, CoreDevice, CorePath, DetachedDevice, Explanation, FixedConfig, HppDevice, HppPath,
+    NmpDevice, NmpPath, RoundRobinConfig, Status,
 };
 use crate::psa::inventory::Inventory;
 use serde::de::DeserializeOwned;
@@ -84,6 +84,8 @@ methods! {
         ListCorePaths -> CorePaths;
         /// All devices.
         ListCoreDevices -> CoreDevices;
+        /// The devices that are off.
+        ListDetachedDevices -> DetachedDevices;
         /// All host bus adapters.
         ListAdapters -> Adapters;
         /// Why a device or path is as it is.
@@ -114,6 +116,12 @@ methods! {
         SetPathState;
         /// Turns a device off and on.
         SetDeviceState;
+        /// Names a device for people.
+        SetDeviceName;
+        /// Says of a device what the agent cannot know.
+        SetDeviceFlags;
+        /// Takes devices from the list of those that are off.
+        RemoveDetached;
         /// Sets a word of the SATP's configuration of a device.
         SetSatpWord;
         /// Puts the rules of the files into force.
@@ -232,6 +240,21 @@ pub struct ListCoreDevices {
 pub struct CoreDevices {
     /// In the order of their identifiers.
     pub devices: Vec<CoreDevice>,
+}
+
+/// Parameters of `ListDetachedDevices`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListDetachedDevices {
+    /// That one only.
+    pub device: Option<String>,
+}
+
+/// Reply of `ListDetachedDevices`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DetachedDevices {
+    /// In the order of their identifiers.
+    pub devices: Vec<DetachedDevice>,
 }
 
 /// Parameters of `ListAdapters`.
@@ -422,6 +445,42 @@ pub struct SetDeviceState {
     pub device: String,
     /// Whether it is off.
     pub off: bool,
+    /// `false`: until the agent ends; else it is remembered. Since version 3, and left out of calls that an older agent
+    /// understands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persist: Option<bool>,
+}
+
+/// Parameters of `SetDeviceName`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetDeviceName {
+    /// Of that device.
+    pub device: String,
+    /// What people call it; `None` goes back to the name that it has by itself.
+    pub name: Option<String>,
+    /// `false`: until the agent ends; else it is remembered.
+    pub persist: Option<bool>,
+}
+
+/// Parameters of `SetDeviceFlags`; what is absent stays as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetDeviceFlags {
+    /// Of that device.
+    pub device: String,
+    /// Another host holds a reservation for good.
+    pub perennially_reserved: Option<bool>,
+    /// Other hosts use it too.
+    pub shared_clusterwide: Option<bool>,
+}
+
+/// Parameters of `RemoveDetached`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RemoveDetached {
+    /// That one, also if it is not there; `None` is all.
+    pub device: Option<String>,
 }
 
 /// Parameters of `SetSatpWord`.

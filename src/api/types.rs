@@ -186,6 +186,21 @@ pub struct CoreDevice {
     pub is_boot_device: bool,
     /// Queue depth of its paths, summed.
     pub device_max_queue_depth: u32,
+    /// What the admin said of it. Since version 3.
+    #[serde(default)]
+    pub is_perennially_reserved: bool,
+    /// What the admin said of it, else whether its transport is shared by design. Since version 3.
+    #[serde(default)]
+    pub is_shared_clusterwide: bool,
+}
+
+/// A record of `storage core device detached list`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DetachedDevice {
+    /// `naa.6001...`
+    pub device: String,
+    /// `off`
+    pub state: String,
 }
 
 /// A record of `storage core adapter list`.
@@ -203,6 +218,10 @@ pub struct Adapter {
     pub capabilities: String,
     /// `(0000:02:00.0) ...`
     pub description: String,
+    /// SCSI hosts of the kernel behind which it has paths, `host2`; software iSCSI has one for each session. Since
+    /// version 3.
+    #[serde(default)]
+    pub hosts: Vec<String>,
 }
 
 /// The answer to `explain`.

@@ -19,6 +19,8 @@ Examples:
   psactl storage core claimrule add -r 109 -t location -A vmhba2 -C 0 -T 1 -L 20 -P MASK_PATH
   psactl import esxcli rules-of-esx01.txt --dry-run
   psactl import multipath /etc/multipath.conf --dry-run
+  psactl storage core adapter rescan --all
+  psactl scsi vpd sdc
   sg_vpd -HHHH -p di /dev/sdc | psactl scsi decode vpd
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 agent unreachable, 4 not found, 5 partly done.

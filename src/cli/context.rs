@@ -1,32 +1,35 @@
 //! What a verb works with.
 
-use super::exit::Failure;
+use super::exit::{Exit, Failure};
 use super::record::Listing;
 use crate::api::client::{self, Client, TIMEOUT};
 use crate::api::requests::{Changed, Method};
 use crate::config::Places;
+use crate::kernel::sysfs::Sysfs;
 use std::path::{Path, PathBuf};
 
-/// What a verb works with: the agent, connected to when it is first asked, and the files of the host.
+/// What a verb works with: the agent, connected to when it is first asked, the files and the kernel of the host.
 #[derive(Debug)]
 pub struct Context {
     socket: PathBuf,
     client: Option<Client>,
     root: Option<PathBuf>,
+    host: Sysfs,
     warnings: Vec<String>,
-    partly: bool,
+    exit: Exit,
 }
 
 impl Context {
     /// With the socket asked for, if one was, or with the files below a directory and no agent.
     #[must_use]
-    pub fn new(socket: Option<&Path>, root: Option<PathBuf>) -> Context {
+    pub fn new(socket: Option<&Path>, root: Option<PathBuf>, host: Sysfs) -> Context {
         Context {
             socket: client::socket_path(socket),
             client: None,
             root,
+            host,
             warnings: Vec::new(),
-            partly: false,
+            exit: Exit::Ok,
         }
     }
 
@@ -61,6 +64,20 @@ impl Context {
         self.ask(request).ok()
     }
 
+    /// The kernel of this host, as it shows itself in sysfs and procfs.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] with `--root`, below which there is no kernel.
+    pub fn host(&self) -> Result<Sysfs, Failure> {
+        if self.root.is_some() {
+            return Err(Failure::Usage(
+                "this command is about the devices of this host, and --root works on files alone: leave --root out"
+                    .to_owned(),
+            ));
+        }
+        Ok(self.host.clone())
+    }
+
     /// The files of the host, or those below the directory asked for.
     #[must_use]
     pub fn places(&self) -> Places {
@@ -72,16 +89,21 @@ impl Context {
         self.warnings.extend(warnings);
     }
 
-    /// Tells the user why the command is done in part: [`super::Exit::Partly`].
+    /// Tells the user why the command is done in part: [`Exit::Partly`].
     pub fn partly(&mut self, why: String) {
-        self.partly = true;
+        self.exit = Exit::Partly;
         self.warnings.push(why);
     }
 
-    /// Whether something was left undone.
+    /// The answer on the screen is a no, for a script to see: [`Exit::Failed`].
+    pub fn says_no(&mut self) {
+        self.exit = Exit::Failed;
+    }
+
+    /// How the command ended, as far as it did not fail as a whole.
     #[must_use]
-    pub fn is_partly(&self) -> bool {
-        self.partly
+    pub fn exit(&self) -> Exit {
+        self.exit
     }
 
     /// What there is to tell.

@@ -219,7 +219,7 @@ impl Layout for CoreDevice {
     const HEADING: Option<&'static str> = Some("Device");
     const COLUMNS: &'static [Column<Self>] = &[
         ("Display Name", |d| (&d.display_name).into()),
-        ("Has Settable Display Name", |_| false.into()),
+        ("Has Settable Display Name", |_| true.into()),
         ("Size", |d| d.size_mib.into()),
         ("Device Type", |d| (&d.device_type).into()),
         ("Multipath Plugin", |d| (&d.multipath_plugin).into()),
@@ -236,7 +236,9 @@ impl Layout for CoreDevice {
         ("Is SSD", |d| d.is_ssd.into()),
         ("Is VVOL PE", |_| false.into()),
         ("Is Offline", |d| d.is_offline.into()),
-        ("Is Perennially Reserved", |_| false.into()),
+        ("Is Perennially Reserved", |d| {
+            d.is_perennially_reserved.into()
+        }),
         // Zero is ESXi's word for: this throttling is off.
         ("Queue Full Sample Size", |_| 0u32.into()),
         ("Queue Full Threshold", |_| 0u32.into()),
@@ -244,8 +246,7 @@ impl Layout for CoreDevice {
         ("Attached Filters", |_| "".into()),
         ("VAAI Status", |_| "unknown".into()),
         ("Other UIDs", |d| (&d.other_uids).into()),
-        // ESXi's default for it: what is not local is taken for shared.
-        ("Is Shared Clusterwide", |d| (!d.is_local).into()),
+        ("Is Shared Clusterwide", |d| d.is_shared_clusterwide.into()),
         ("Is SAS", |d| d.is_sas.into()),
         ("Is USB", |d| d.is_usb.into()),
         ("Is Boot Device", |d| d.is_boot_device.into()),

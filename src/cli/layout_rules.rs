@@ -133,3 +133,29 @@ impl Layout for MarkedDevice {
     const STYLE: Style = Style::Table;
     const COLUMNS: &'static [Column<Self>] = &[("Device", |d| (&d.0).into())];
 }
+
+/// A line of `plugin registration list`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegistrationLine {
+    /// ESXi's name of the module, `vmw_satp_alua`.
+    pub module: String,
+    /// Name of the plug-in, `VMW_SATP_ALUA`.
+    pub name: String,
+    /// `MP`, `SATP` or `PSP`.
+    pub class: &'static str,
+    /// The program that it is part of.
+    pub program: String,
+}
+
+impl Layout for RegistrationLine {
+    const KIND: &'static str = "PluginRegistration";
+    const STYLE: Style = Style::Table;
+    const COLUMNS: &'static [Column<Self>] = &[
+        ("Module Name", |r| (&r.module).into()),
+        ("Plugin Name", |r| (&r.name).into()),
+        ("Plugin Class", |r| r.class.into()),
+        // They are compiled in: none is loaded before another.
+        ("Dependencies", |_| "".into()),
+        ("Full Path", |r| (&r.program).into()),
+    ];
+}

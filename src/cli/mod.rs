@@ -1,8 +1,8 @@
 //! `psactl`: arguments in, one request, one screen out.
 //!
 //! The way of a command: [`typography`] refuses what an editor put into it, [`args`] parses it against the table of
-//! [`verbs`], the verb asks the agent or works on the files of rules and turns the records into a
-//! [`record::Listing`] by their [`layout`], and [`mod@format`] prints that. A new command is one entry in a table of
+//! [`verbs`], the verb asks the agent, works on the files of rules, or asks the kernel of this host what needs no agent
+//! (counters, SCSI commands, scans, open files), and turns the records into a [`record::Listing`] by their [`layout`], and [`mod@format`] prints that. A new command is one entry in a table of
 //! [`verbs`], and a layout if its records are new.
 //!
 //! Invariants: no byte that came from a device or from the agent reaches the terminal as a control character
@@ -19,6 +19,7 @@ pub mod format;
 pub mod hex;
 pub mod import;
 pub mod layout;
+pub mod layout_host;
 pub mod layout_rules;
 pub mod man;
 pub mod printable;
@@ -29,6 +30,7 @@ pub mod verbs;
 pub use context::Context;
 pub use exit::{Exit, Failure};
 
+use crate::kernel::sysfs::Sysfs;
 use args::Parsed;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
@@ -63,7 +65,16 @@ pub fn main() -> std::process::ExitCode {
 
 /// Runs a command line, its first word the name of the program.
 pub fn run(args: impl IntoIterator<Item = OsString>, console: &mut Console) -> Exit {
-    match try_run(args, console) {
+    run_on(Sysfs::of_this_host(), args, console)
+}
+
+/// As [`run`], with the kernel's file trees below another directory: for tests.
+pub fn run_on(
+    host: Sysfs,
+    args: impl IntoIterator<Item = OsString>,
+    console: &mut Console,
+) -> Exit {
+    match try_run(host, args, console) {
         Ok(exit) => exit,
         Err(Failure::Write(why)) if why.kind() == io::ErrorKind::BrokenPipe => Exit::Ok,
         Err(failure) => {
@@ -78,6 +89,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, console: &mut Console) -> E
 }
 
 fn try_run(
+    host: Sysfs,
     args: impl IntoIterator<Item = OsString>,
     console: &mut Console,
 ) -> Result<Exit, Failure> {
@@ -87,11 +99,9 @@ fn try_run(
     let text = match args::parse(args, console.colour_out, console.colour_err)? {
         Parsed::Help(text) => text,
         Parsed::Run(invocation) => {
-            let mut context = Context::new(invocation.socket.as_deref(), invocation.root);
+            let mut context = Context::new(invocation.socket.as_deref(), invocation.root, host);
             let listing = (invocation.verb.run)(&mut context, &invocation.given)?;
-            if context.is_partly() {
-                exit = Exit::Partly;
-            }
+            exit = context.exit();
             for warning in context.warnings() {
                 // A warning that nobody can see must not undo what was done.
                 let _ = writeln!(

@@ -168,11 +168,12 @@ fn set_timer(file: &Path, timers: PortTimers) -> io::Result<()> {
 fn take(sysfs: &Sysfs, path: Hctl, dev: DevT) -> io::Result<fs::File> {
     let gone = || io::Error::from_raw_os_error(libc::ENODEV);
     let blocks = fs::read_dir(sysfs.device(path).join("block"))?;
-    let name = blocks.flatten().next().map(|entry| entry.file_name());
+    let name = blocks.flatten().next();
+    let name = name.map(|entry| entry.file_name().to_string_lossy().into_owned());
     let disk = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_EXCL | libc::O_NONBLOCK | libc::O_CLOEXEC)
-        .open(sysfs.dev().join(name.ok_or_else(gone)?))?;
+        .open(sysfs.dev(&name.ok_or_else(gone)?))?;
     let wanted = nix::sys::stat::makedev(dev.major.into(), dev.minor.into());
     if disk.metadata()?.rdev() == wanted {
         Ok(disk)

@@ -68,6 +68,31 @@ pub enum Change {
         device: String,
         /// `off` or `on`.
         off: bool,
+        /// Whether it is remembered, or forgotten when the agent ends.
+        persist: bool,
+    },
+    /// `core device set --name`
+    DeviceName {
+        /// The device.
+        device: String,
+        /// What people call it; `None` goes back to the name that it has by itself.
+        name: Option<String>,
+        /// Whether it is remembered, or forgotten when the agent ends.
+        persist: bool,
+    },
+    /// `core device setconfig`: what is given replaces what was set.
+    DeviceFlags {
+        /// The device.
+        device: String,
+        /// Another host holds a reservation for good.
+        perennially_reserved: Option<bool>,
+        /// Other hosts use it too.
+        shared_clusterwide: Option<bool>,
+    },
+    /// `core device detached remove`
+    RemoveDetached {
+        /// Its id, also of a device that is not there; `None` is all that are off.
+        device: Option<String>,
     },
     /// `nmp satp generic deviceconfig set`
     Satp {
@@ -114,6 +139,9 @@ pub const SATP_WORDS: [(&str, &str, &str); 3] = [
         "stored and shown; a path that only says that it is well is held back in any case",
     ),
 ];
+
+/// The longest display name, in bytes: ESXi's limit.
+const LONGEST_NAME: usize = 255;
 
 /// Why a change is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -202,7 +230,11 @@ impl World {
                     }
                 ))
             }
-            Change::DeviceState { device, off } => {
+            Change::DeviceState {
+                device,
+                off,
+                persist,
+            } => {
                 let device = self.known_device(device)?;
                 let users = self.map_of(&device.wwid).map_or(0, |map| map.open_count);
                 if *off && users > 0 {
@@ -222,8 +254,71 @@ impl World {
                 } else {
                     "on"
                 };
-                Ok(format!("{}: {state}", device.id))
+                Ok(format!("{}: {state}{}", device.id, lasting(*persist)))
             }
+            Change::DeviceName {
+                device,
+                name,
+                persist,
+            } => {
+                let device = self.known_device(device)?;
+                let lasts = lasting(*persist);
+                match name {
+                    Some(name) if name.is_empty() || name.len() > LONGEST_NAME => {
+                        Err(Refusal::Refused(format!(
+                            "a display name has 1 to {LONGEST_NAME} bytes, this one {}",
+                            name.len()
+                        )))
+                    }
+                    Some(name) if name.chars().any(char::is_control) => Err(Refusal::Refused(
+                        "a display name is one line of printable text: leave control characters out"
+                            .to_owned(),
+                    )),
+                    Some(name) => Ok(format!(
+                        "{}: the display name is now {name}{lasts}",
+                        device.id
+                    )),
+                    None => Ok(format!(
+                        "{}: the display name is the device's own again{lasts}",
+                        device.id
+                    )),
+                }
+            }
+            Change::DeviceFlags {
+                device,
+                perennially_reserved,
+                shared_clusterwide,
+            } => {
+                let device = self.known_device(device)?;
+                let named = [
+                    ("perennially reserved", perennially_reserved),
+                    ("shared clusterwide", shared_clusterwide),
+                ];
+                let set: Vec<String> = named
+                    .iter()
+                    .filter_map(|(name, value)| Some(format!("{name}: {}", (**value)?)))
+                    .collect();
+                Ok(format!(
+                    "{}: {}; stored and shown, Linux treats such a device as any other",
+                    device.id,
+                    set.join(", ")
+                ))
+            }
+            Change::RemoveDetached { device } => match device {
+                Some(id) if !self.is_off(id) => Err(Refusal::Refused(format!(
+                    "{id} is not detached; `psactl storage core device detached list` shows those that are"
+                ))),
+                Some(id) => Ok(format!("{id}: no longer detached")),
+                None => {
+                    let all = self.devices_off();
+                    let named = if all.is_empty() {
+                        "none was".to_owned()
+                    } else {
+                        all.join(", ")
+                    };
+                    Ok(format!("no longer detached: {named}"))
+                }
+            },
             Change::Satp { device, name, on } => {
                 let device = self.known_device(device)?;
                 let found = SATP_WORDS.iter().find(|(word, ..)| word == name);
@@ -329,13 +424,64 @@ impl World {
                 memory.autoclaim_off = !on;
                 "agent".to_owned()
             }
-            Change::DeviceState { device, off } => {
-                if off {
-                    memory.devices_off.insert(device.clone());
+            Change::DeviceState {
+                device,
+                off,
+                persist,
+            } => {
+                if persist {
+                    self.unstored.off.remove(&device);
+                    if off {
+                        memory.devices_off.insert(device.clone());
+                    } else {
+                        memory.devices_off.remove(&device);
+                    }
                 } else {
-                    memory.devices_off.remove(&device);
+                    self.unstored.off.insert(device.clone(), off);
                 }
                 device
+            }
+            Change::DeviceName {
+                device,
+                name,
+                persist,
+            } => {
+                match name {
+                    Some(name) if !persist => {
+                        self.unstored.names.insert(device.clone(), name);
+                    }
+                    name => {
+                        self.unstored.names.remove(&device);
+                        if persist {
+                            let set = memory.settings.entry(device.clone()).or_default();
+                            set.display_name = name;
+                        }
+                    }
+                }
+                device
+            }
+            Change::DeviceFlags {
+                device,
+                perennially_reserved,
+                shared_clusterwide,
+            } => {
+                let set = memory.settings.entry(device.clone()).or_default();
+                set.perennially_reserved = perennially_reserved.or(set.perennially_reserved);
+                set.shared_clusterwide = shared_clusterwide.or(set.shared_clusterwide);
+                device
+            }
+            Change::RemoveDetached { device } => {
+                match &device {
+                    Some(id) => {
+                        self.unstored.off.remove(id);
+                        memory.devices_off.remove(id);
+                    }
+                    None => {
+                        self.unstored.off.clear();
+                        memory.devices_off.clear();
+                    }
+                }
+                device.unwrap_or_else(|| "all".to_owned())
             }
         };
         self.memory
@@ -442,5 +588,14 @@ impl World {
                 now.name()
             )
         }
+    }
+}
+
+/// How long a change lasts, where that is not for good.
+fn lasting(persist: bool) -> &'static str {
+    if persist {
+        ""
+    } else {
+        "; until the agent ends"
     }
 }

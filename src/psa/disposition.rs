@@ -54,7 +54,7 @@ impl World {
         }) {
             return Disposition::LeftAlone(format!("the logical unit does not name itself: {why}"));
         }
-        if self.memory.devices_off.contains(&device.id) {
+        if self.is_off(&device.id) {
             return Disposition::Off;
         }
         let Some(selection) = &device.selection else {

@@ -38,6 +38,15 @@ pub struct MaskedPath {
     pub rule: u32,
 }
 
+/// What the admin set until the agent ends: it goes before what is stored, and is not stored itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Unstored {
+    /// Whether a device is off, by its id.
+    pub off: BTreeMap<String, bool>,
+    /// The display name of a device, by its id.
+    pub names: BTreeMap<String, String>,
+}
+
 /// The stable names of an adapter and of its target ports.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]

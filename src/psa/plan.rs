@@ -400,7 +400,7 @@ impl World {
         };
         let orphaned = device.paths.is_empty();
         let masked = self.paths_of(device).all(|path| path.is_masked());
-        let off = self.memory.devices_off.contains(&device.id);
+        let off = self.is_off(&device.id);
         if (orphaned || masked || off) && map.open_count == 0 {
             return vec![MapStep::Remove];
         }

@@ -88,10 +88,33 @@ impl World {
         format!("{adapter}-{target}-{device}")
     }
 
-    /// ESXi's display name of a device.
+    /// Whether the admin turned a device off, by its id.
+    #[must_use]
+    pub fn is_off(&self, device: &str) -> bool {
+        let unstored = self.unstored.off.get(device).copied();
+        unstored.unwrap_or_else(|| self.memory.devices_off.contains(device))
+    }
+
+    /// The ids of the devices that are off, those that are not there now included.
+    #[must_use]
+    pub fn devices_off(&self) -> Vec<&str> {
+        let known = self
+            .memory
+            .devices_off
+            .iter()
+            .chain(self.unstored.off.keys());
+        let known: BTreeSet<&str> = known.map(String::as_str).collect();
+        known.into_iter().filter(|id| self.is_off(id)).collect()
+    }
+
+    /// The display name of a device: the admin's, or that which ESXi would give it.
     #[must_use]
     pub fn display_name(&self, device: &Device) -> String {
         use super::adapter::Transport;
+        let unstored = self.unstored.names.get(&device.id).cloned();
+        if let Some(name) = unstored.or_else(|| self.device_settings(device).display_name) {
+            return name;
+        }
         let path = self.paths_of(device).next();
         let vendor = path
             .and_then(|p| p.inquiry.as_ref())

@@ -85,6 +85,12 @@ pub struct DeviceSettings {
     pub fast_io_fail_tmo: Option<u32>,
     /// `dev_loss_tmo` of the remote ports, in seconds: after so long the kernel removes the devices of a lost port.
     pub dev_loss_tmo: Option<u32>,
+    /// What people call it.
+    pub display_name: Option<String>,
+    /// `core device setconfig`: another host holds a reservation for good. Stored and shown.
+    pub perennially_reserved: Option<bool>,
+    /// `core device setconfig`: other hosts use it too. Stored and shown.
+    pub shared_clusterwide: Option<bool>,
 }
 
 /// What the admin set for VMW_PSP_RR; what is absent is ESXi's default.
@@ -165,6 +171,12 @@ impl DeviceSettings {
             is_ssd: self.is_ssd.or(below.is_ssd),
             fast_io_fail_tmo: self.fast_io_fail_tmo.or(below.fast_io_fail_tmo),
             dev_loss_tmo: self.dev_loss_tmo.or(below.dev_loss_tmo),
+            display_name: self
+                .display_name
+                .clone()
+                .or_else(|| below.display_name.clone()),
+            perennially_reserved: self.perennially_reserved.or(below.perennially_reserved),
+            shared_clusterwide: self.shared_clusterwide.or(below.shared_clusterwide),
         }
     }
 }

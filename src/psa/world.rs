@@ -12,7 +12,7 @@ use super::action::{Action, Notice, Severity};
 use super::claim::Ruleset;
 use super::device::Device;
 use super::event::Event;
-use super::memory::Memory;
+use super::memory::{Memory, Unstored};
 use super::path::Path;
 use super::satp::Link;
 use super::satp::rules::SatpRules;
@@ -28,6 +28,8 @@ pub struct World {
     pub(super) settings: Settings,
     pub(super) rules: Rules,
     pub(super) memory: Memory,
+    /// What is in force until the agent ends.
+    pub(super) unstored: Unstored,
     pub(super) paths: BTreeMap<Hctl, Path>,
     /// Masked paths whose SCSI devices were taken away from the host.
     pub(super) withdrawn: BTreeMap<Hctl, Path>,
@@ -101,6 +103,7 @@ impl World {
             settings,
             rules,
             memory,
+            unstored: Unstored::default(),
             paths: BTreeMap::new(),
             withdrawn: BTreeMap::new(),
             disks: BTreeMap::new(),

@@ -37,5 +37,6 @@ pub mod sense;
 pub mod sense_data;
 pub mod tpgs;
 pub mod vpd;
+pub mod vpd_block;
 
 pub use reader::{ParseError, ParseProblem, Partly};

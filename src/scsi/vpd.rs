@@ -20,6 +20,8 @@ pub const UNIT_SERIAL_NUMBER: u8 = 0x80;
 pub const DEVICE_IDENTIFICATION: u8 = 0x83;
 /// Block Device Characteristics.
 pub const BLOCK_DEVICE_CHARACTERISTICS: u8 = 0xb1;
+/// Block Limits (SBC-4): what of SCSI's commands a device takes at once.
+pub const BLOCK_LIMITS: u8 = 0xb0;
 
 /// A VPD page whose header was checked.
 #[derive(Debug, Clone)]

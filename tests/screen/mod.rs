@@ -3,7 +3,8 @@
 
 #![allow(dead_code, reason = "each test program uses its part")]
 
-use dm_psa::cli::{Console, Exit, run};
+use dm_psa::cli::{Console, Exit, run_on};
+use dm_psa::kernel::sysfs::Sysfs;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -28,6 +29,15 @@ pub fn psactl_coloured<T: Into<OsString>>(
     words: impl IntoIterator<Item = T>,
     colour: bool,
 ) -> Screen {
+    psactl_on(Sysfs::of_this_host(), words, colour)
+}
+
+/// Runs `psactl` on a host whose sysfs and procfs are somewhere else.
+pub fn psactl_on<T: Into<OsString>>(
+    host: Sysfs,
+    words: impl IntoIterator<Item = T>,
+    colour: bool,
+) -> Screen {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let mut console = Console {
         out: &mut out,
@@ -36,7 +46,8 @@ pub fn psactl_coloured<T: Into<OsString>>(
         colour_err: colour,
     };
     let program = std::iter::once(OsString::from("psactl"));
-    let exit = run(
+    let exit = run_on(
+        host,
         program.chain(words.into_iter().map(Into::into)),
         &mut console,
     );

@@ -2,6 +2,7 @@
 
 use super::{Decoded, code, count, hex, structure};
 use crate::cli::record::{Record, Value};
+use crate::scsi::outcome::Outcome;
 use crate::scsi::sense::{self, SenseMeaning, UnitAttentionKind};
 use crate::scsi::sense_data::{
     FixedFormat, SenseContent, SenseData, SenseDescriptor, SenseFormat, SenseKeyContent,
@@ -160,6 +161,23 @@ fn of_specific(specific: SenseKeySpecific, key: u8) -> Fields {
         None => {}
     }
     fields
+}
+
+/// What the end of a command means for whoever sent it.
+#[must_use]
+pub fn advice(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Good => "",
+        Outcome::CheckCondition(sense) => match meaning(sense.meaning()) {
+            "none" => "the device refuses it",
+            meaning => meaning,
+        },
+        Outcome::Timeout => "no answer in time: --timeout gives it more",
+        Outcome::NoConnect(_) => "the path is down",
+        Outcome::Busy => "the device has no room now: try again",
+        Outcome::ReservationConflict => "another host has it reserved",
+        _ => "the kernel's log may tell more (dmesg)",
+    }
 }
 
 /// What the agent takes it for.

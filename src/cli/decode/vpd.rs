@@ -4,7 +4,7 @@ use super::{Decoded, code, count, hex, said, structure};
 use crate::cli::record::{Record, Value};
 use crate::psa::identity;
 use crate::scsi::vpd::{self, Designator, DesignatorType, DeviceIdentification, Page};
-use crate::scsi::{ParseError, Partly, names};
+use crate::scsi::{ParseError, Partly, names, vpd_block};
 
 /// A page in words: that of the code given, or the one that it says it is.
 ///
@@ -38,12 +38,34 @@ pub fn vpd(data: &[u8], page: Option<u8>) -> Result<Decoded, ParseError> {
             let numbered = (1..).zip(&page.value.designators);
             descriptors.extend(numbered.map(|(number, it)| designator(number, it)));
         }
+        vpd::BLOCK_LIMITS if is_block_device(&value) => {
+            fields.extend(numbers(vpd_block::block_limits(value.body.rest())));
+        }
+        vpd::BLOCK_DEVICE_CHARACTERISTICS if is_block_device(&value) => {
+            let read = vpd_block::block_device_characteristics(value.body.rest());
+            fields.extend(numbers(read));
+        }
         _ => fields.push(("Bytes", Value::Text(hex(value.body.rest())))),
     }
     let heading = format!("{} VPD page", names::vpd_page(page_code));
     descriptors.insert(0, structure(heading, fields));
     let read = (end, missing);
     Ok(Decoded::new(descriptors, read, data, after))
+}
+
+/// B0h and above mean something else with every type of device.
+fn is_block_device(page: &Page<'_>) -> bool {
+    matches!(page.peripheral_device_type, DISK | ZONED_DISK)
+}
+
+/// Direct access block device, and host managed zoned block device (SPC-5, PERIPHERAL DEVICE TYPE).
+const DISK: u8 = 0x00;
+const ZONED_DISK: u8 = 0x14;
+
+fn numbers(fields: Vec<(&'static str, u64)>) -> impl Iterator<Item = (&'static str, Value)> {
+    fields
+        .into_iter()
+        .map(|(name, number)| (name, number.into()))
 }
 
 fn header(page_code: u8, page: &Page<'_>) -> Vec<(&'static str, Value)> {

@@ -1,12 +1,9 @@
-//! What the agent is asked for: adapters, devices, paths.
+//! What the agent is asked for: adapters, paths, what NMP owns.
 
 use super::{Verb, text};
-use crate::api::requests::{
-    GetStatus, ListAdapters, ListCoreDevices, ListCorePaths, ListNmpDevices, ListNmpPaths,
-};
+use crate::api::requests::{GetStatus, ListAdapters, ListCorePaths, ListNmpDevices, ListNmpPaths};
 use crate::cli::layout::listing;
-use crate::cli::layout_rules::{PluginLine, PspLine};
-use crate::psa::plugin::Plugin;
+use crate::cli::layout_rules::PspLine;
 use crate::psa::psp::PspKind;
 use clap::Arg;
 
@@ -17,18 +14,6 @@ pub(super) const VERBS: &[Verb] = &[
         about: "List the host bus adapters",
         arguments: &[],
         run: |context, _| Ok(listing(&context.ask(&ListAdapters {})?.adapters)),
-        legacy: false,
-    },
-    Verb {
-        words: &["storage", "core", "device", "list"],
-        about: "List the devices that are known",
-        arguments: &[device],
-        run: |context, given| {
-            let request = ListCoreDevices {
-                device: text(given, "device"),
-            };
-            Ok(listing(&context.ask(&request)?.devices))
-        },
         legacy: false,
     },
     Verb {
@@ -67,13 +52,6 @@ pub(super) const VERBS: &[Verb] = &[
             };
             Ok(listing(&context.ask(&request)?.paths))
         },
-        legacy: false,
-    },
-    Verb {
-        words: &["storage", "core", "plugin", "list"],
-        about: "List the plug-ins that own paths",
-        arguments: &[],
-        run: |_, _| Ok(listing(&Plugin::ALL.map(PluginLine))),
         legacy: false,
     },
     Verb {

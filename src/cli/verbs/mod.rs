@@ -3,15 +3,20 @@
 
 mod claiming;
 mod claimrule;
+mod device;
 mod foresee;
 mod generate;
 mod host;
 mod hpp;
 mod import;
 mod lint;
+mod pass_through;
+mod plugin;
+mod rescan;
 mod satp;
 mod scsi;
 mod settings;
+mod statistics;
 
 use super::context::Context;
 use super::exit::Failure;
@@ -54,6 +59,10 @@ pub const NAMESPACES: &[(&[&str], &str)] = &[
     ),
     (&["storage", "core", "adapter"], "Host bus adapters"),
     (
+        &["storage", "core", "adapter", "stats"],
+        "What was counted of adapters",
+    ),
+    (
         &["storage", "core", "claimrule"],
         "Claim rules: which plug-in owns a path",
     ),
@@ -62,7 +71,31 @@ pub const NAMESPACES: &[(&[&str], &str)] = &[
         "Claim paths anew by the rules",
     ),
     (&["storage", "core", "device"], "Logical devices"),
+    (
+        &["storage", "core", "device", "detached"],
+        "Devices that are off",
+    ),
+    (
+        &["storage", "core", "device", "stats"],
+        "What was counted of devices",
+    ),
+    (
+        &["storage", "core", "device", "vaai"],
+        "What devices do for the host",
+    ),
+    (
+        &["storage", "core", "device", "vaai", "status"],
+        "Which work they take over",
+    ),
+    (
+        &["storage", "core", "device", "world"],
+        "Who has devices open",
+    ),
     (&["storage", "core", "path"], "Paths to logical devices"),
+    (
+        &["storage", "core", "path", "stats"],
+        "What was counted of paths",
+    ),
     (
         &["storage", "core", "plugin"],
         "Plug-ins: who can own a path",
@@ -77,6 +110,10 @@ pub const NAMESPACES: &[(&[&str], &str)] = &[
         "Devices that were marked as SSD",
     ),
     (&["storage", "hpp", "path"], "Paths that HPP owns"),
+    (
+        &["storage", "core", "plugin", "registration"],
+        "The modules of plug-ins",
+    ),
     (&["storage", "corestorage"], "ESXi 4's word for `core`"),
     (
         &["storage", "corestorage", "claimrule"],
@@ -152,7 +189,10 @@ pub const NAMESPACES: &[(&[&str], &str)] = &[
         &["import"],
         "Take over the rules of an ESXi host or of multipath-tools: needs no agent",
     ),
-    (&["scsi"], "SCSI as devices speak it"),
+    (
+        &["scsi"],
+        "SCSI as devices speak it: commands sent, answers in words",
+    ),
     (
         &["scsi", "decode"],
         "Answers of devices, out of hex: needs no agent and no device",
@@ -162,6 +202,10 @@ pub const NAMESPACES: &[(&[&str], &str)] = &[
 /// The parts of the table, in the order of help.
 const PARTS: &[&[Verb]] = &[
     host::VERBS,
+    device::VERBS,
+    statistics::VERBS,
+    rescan::VERBS,
+    plugin::VERBS,
     claimrule::VERBS,
     claiming::VERBS,
     satp::VERBS,
@@ -170,6 +214,7 @@ const PARTS: &[&[Verb]] = &[
     foresee::VERBS,
     lint::VERBS,
     import::VERBS,
+    pass_through::VERBS,
     scsi::VERBS,
     generate::VERBS,
 ];

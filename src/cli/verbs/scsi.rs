@@ -1,4 +1,4 @@
-//! `psactl scsi decode`: what the bytes of an answer say.
+//! `psactl scsi decode`: what the bytes of an answer say that comes as hex.
 
 use super::{Verb, text};
 use crate::cli::context::Context;
@@ -61,7 +61,7 @@ fn hex_file() -> Arg {
         .help("The bytes in hex, as sg_inq, sg_vpd, xxd or `hexdump -C` print them [default: -, standard input]")
 }
 
-fn page_code(text: &str) -> Result<u8, String> {
+pub(super) fn page_code(text: &str) -> Result<u8, String> {
     let digits = text
         .strip_prefix("0x")
         .or_else(|| text.strip_suffix(['h', 'H']))
@@ -86,11 +86,21 @@ fn run(
         refused(format!("no text from byte {valid} on: if these are the bytes themselves, `xxd` makes hex of them"))
     })?;
     let data = hex::parse(&text).map_err(|why| refused(why.to_string()))?;
-    let decoded = decode(&data).map_err(|why| {
+    let mend = "give the whole of this kind of answer";
+    show(context, name, &data, mend, decode)
+}
+
+/// The screen of an answer; `name` is whose it is, `mend` what to do if it is none.
+pub(super) fn show(
+    context: &mut Context,
+    name: &str,
+    data: &[u8],
+    mend: &str,
+    decode: impl Fn(&[u8]) -> Result<Decoded, ParseError>,
+) -> Result<Listing, Failure> {
+    let decoded = decode(data).map_err(|why| {
         let count = data.len();
-        refused(format!(
-            "{why}; of {count} bytes in all: give the whole of this kind of answer"
-        ))
+        Failure::Refused(format!("{name}: {why}; of {count} bytes in all: {mend}"))
     })?;
     if let Some(missing) = &decoded.missing {
         context.partly(format!("{name}: not all of it is decoded: {missing}"));

@@ -1,10 +1,10 @@
-//! `storage nmp ... set|get`, `storage core path|device set`: what an admin changes on devices and paths.
+//! `storage nmp ... set|get`, `storage core path set`: what an admin changes on devices and paths.
 
 use super::host::{device, path};
 use super::{Verb, text};
 use crate::api::requests::{
-    GetFixed, GetRoundRobin, ListNmpDevices, ListNmpPaths, SetDeviceState, SetPathRank,
-    SetPathState, SetPreferredPath, SetPsp, SetRoundRobin, SetSatpWord,
+    GetFixed, GetRoundRobin, ListNmpDevices, ListNmpPaths, SetPathRank, SetPathState,
+    SetPreferredPath, SetPsp, SetRoundRobin, SetSatpWord,
 };
 use crate::cli::exit::Failure;
 use crate::cli::layout::listing;
@@ -233,19 +233,6 @@ pub(super) const VERBS: &[Verb] = &[
         },
         legacy: false,
     },
-    Verb {
-        words: &["storage", "core", "device", "set"],
-        about: "Turn a device off (its map is removed) or on again",
-        arguments: &[device_required, device_state],
-        run: |context, given| {
-            let request = SetDeviceState {
-                device: required(given, "device"),
-                off: required(given, "state") == "off",
-            };
-            context.change(&request)
-        },
-        legacy: false,
-    },
 ];
 
 fn refused(config: &str, why: &str) -> Failure {
@@ -400,13 +387,4 @@ fn path_state() -> Arg {
         .required(true)
         .value_parser(PossibleValuesParser::new(["active", "off"]))
         .help("active or off")
-}
-
-fn device_state() -> Arg {
-    Arg::new("state")
-        .long("state")
-        .value_name("STATE")
-        .required(true)
-        .value_parser(PossibleValuesParser::new(["on", "off"]))
-        .help("on or off")
 }

@@ -7,6 +7,9 @@ use std::ptr;
 /// `interface_id` of version 3.
 pub(super) const INTERFACE_ID: c_int = b'S' as c_int;
 
+/// `SG_IO`: sends a command and waits for it; sg and the drivers of disks know it.
+const SG_IO: u16 = 0x2285;
+
 /// `SG_GET_SCSI_ID`: the SCSI address behind an open file.
 pub(super) const SG_GET_SCSI_ID: u16 = 0x2276;
 
@@ -63,6 +66,8 @@ pub(super) struct Header {
     pub(super) duration: c_uint,
     pub(super) info: c_uint,
 }
+
+nix::ioctl_readwrite_bad!(sg_io, SG_IO, Header);
 
 // The layout is the kernel's; what the compiler made of it is checked against `include/scsi/sg.h`.
 #[cfg(target_pointer_width = "64")]

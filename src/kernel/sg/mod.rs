@@ -1,4 +1,4 @@
-//! SCSI commands through `/dev/sgN`, asynchronously.
+//! SCSI commands through `/dev/sgN`, asynchronously; [`once`] is the other way, for people: one command, waited for.
 //!
 //! Input: examinations, lists of commands for one path each. Output: [`Event::Examined`], one for each. Method:
 //! sg's version 3 interface, `write()` to send and `read()` to fetch, with `epoll` in between, so that any number
@@ -19,7 +19,9 @@
 
 mod book;
 mod header;
+mod memory;
 mod node;
+pub mod once;
 mod slot;
 mod submitter;
 

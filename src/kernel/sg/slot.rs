@@ -1,10 +1,11 @@
-//! The memory of one command: header, CDB, sense and data.
+//! The memory of a command that is sent and fetched later.
 //!
-//! The header holds pointers to the rest, and the kernel writes through them when the reply is read. So the memory
+//! Its header holds pointers to the rest, and the kernel writes through them when the reply is read. So the memory
 //! has one address from the time a command is written until the kernel has given it back, and nothing here lets it
 //! be touched or freed in between.
 
-use super::header::{Direction, Header, SENSE_LENGTH};
+use super::header::Header;
+use super::memory::Memory;
 use crate::psa::units::Millis;
 use crate::scsi::cdb::Command;
 use crate::scsi::outcome::Outcome;
@@ -14,15 +15,6 @@ use std::io;
 use std::mem::size_of;
 use std::os::fd::AsRawFd;
 use std::ptr::NonNull;
-
-/// What is at the far end of the pointers.
-#[derive(Debug)]
-struct Memory {
-    header: Header,
-    cdb: [u8; 16],
-    sense: [u8; SENSE_LENGTH],
-    data: Vec<u8>,
-}
 
 /// The memory of one command, and whether the kernel has it.
 #[derive(Debug)]
@@ -38,14 +30,8 @@ unsafe impl Send for Slot {}
 
 impl Slot {
     pub(super) fn new() -> Slot {
-        let memory = Box::new(Memory {
-            header: Header::empty(),
-            cdb: [0; 16],
-            sense: [0; SENSE_LENGTH],
-            data: Vec::new(),
-        });
         Slot {
-            memory: NonNull::from(Box::leak(memory)),
+            memory: NonNull::from(Box::leak(Box::new(Memory::new()))),
             out: false,
         }
     }
@@ -69,39 +55,10 @@ impl Slot {
         if self.out {
             return Err(io::Error::from_raw_os_error(libc::EBUSY));
         }
-        let invalid = || io::Error::from_raw_os_error(libc::EINVAL);
         // SAFETY: the pointer is from Box::into_raw and not freed; no command is out, so the kernel does not use
         // the memory, and `&mut self` makes this the only reference.
         let memory = unsafe { self.memory.as_mut() };
-        let cdb = command.cdb();
-        let cdb = cdb.as_slice();
-        memory
-            .cdb
-            .get_mut(..cdb.len())
-            .ok_or_else(invalid)?
-            .copy_from_slice(cdb);
-        memory.data = command.data_out();
-        let direction = if !memory.data.is_empty() {
-            Direction::ToDevice
-        } else if command.data_in_length() > 0 {
-            memory.data = vec![0; command.data_in_length()];
-            Direction::FromDevice
-        } else {
-            Direction::None
-        };
-        memory.header = Header {
-            dxfer_direction: direction.number(),
-            cmd_len: u8::try_from(cdb.len()).map_err(|_| invalid())?,
-            mx_sb_len: u8::try_from(SENSE_LENGTH).map_err(|_| invalid())?,
-            dxfer_len: u32::try_from(memory.data.len()).map_err(|_| invalid())?,
-            dxferp: memory.data.as_mut_ptr().cast(),
-            cmdp: memory.cdb.as_mut_ptr(),
-            sbp: memory.sense.as_mut_ptr(),
-            // 0 would mean the default of the queue.
-            timeout: u32::try_from(timeout.0).unwrap_or(u32::MAX).max(1),
-            pack_id,
-            ..Header::empty()
-        };
+        memory.lay_out(command, timeout, pack_id)?;
         let header: *const Header = &raw const memory.header;
         // SAFETY: `header` points to an initialised Header of that size. The pointers in it are to memory of this
         // slot that stays where it is while `out` is set: the box is not moved or freed, the vector not touched.
@@ -153,19 +110,7 @@ impl Slot {
         // SAFETY: the command is back, so the kernel does not use the memory any more, and `&mut self` makes this
         // the only reference.
         let memory = unsafe { self.memory.as_mut() };
-        let sense_length = usize::from(header.sb_len_wr).min(SENSE_LENGTH);
-        let sense = memory.sense.get(..sense_length).unwrap_or_default();
-        let [_, host] = header.host_status.to_be_bytes();
-        let [_, driver] = header.driver_status.to_be_bytes();
-        let outcome = Outcome::from_sg(header.status, host, driver, sense);
-        let mut data = std::mem::take(&mut memory.data);
-        if header.dxfer_direction == Direction::FromDevice.number() && outcome.carried_out() {
-            let missing = usize::try_from(header.resid).unwrap_or(0);
-            data.truncate(data.len().saturating_sub(missing));
-        } else {
-            data.clear();
-        }
-        Ok(Some((outcome, data)))
+        Ok(Some(memory.answer(&header)))
     }
 }
 

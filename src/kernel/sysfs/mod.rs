@@ -1,7 +1,7 @@
 //! Facts about paths, read from sysfs and procfs.
 //!
 //! Input: the file trees of the kernel and udev's database below a root directory (`/`, or a copy of parts of them
-//! in a test). Output: [`PathFacts`]. Invariants: no command is sent to a device and no device node is opened; one
+//! in a test). Output: [`PathFacts`]; for `psactl` also which names belong together, and [`statistics`]. Invariants: no command is sent to a device and no device node is opened; one
 //! attribute that cannot be read costs that fact and no other; reading `n` paths costs `O(n)` small reads, because
 //! what many paths share (adapter, target port, mounts) is read once per batch.
 //!
@@ -9,6 +9,8 @@
 
 mod adapter;
 mod facts;
+mod lookup;
+pub mod statistics;
 mod target;
 mod usage;
 
@@ -16,6 +18,7 @@ use crate::psa::adapter::TargetFacts;
 use crate::psa::path::{PathFacts, Usage};
 use crate::psa::units::{DevT, Hctl};
 use adapter::Host;
+pub use lookup::number_of_node;
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -68,12 +71,6 @@ impl Sysfs {
             .below("session")
             .map(|name| class("iscsi_session", name));
         rport.map(Port::Remote).or(session.map(Port::Session))
-    }
-
-    /// `/dev`.
-    #[must_use]
-    pub fn dev(&self) -> PathBuf {
-        self.root.join("dev")
     }
 
     /// Every SCSI device there is, of any type: one directory listing of `/sys/class/scsi_device`

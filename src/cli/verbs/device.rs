@@ -1,0 +1,371 @@
+//! `storage core device`: list, set, what is detached, who has a device open, what it offloads.
+
+use super::host;
+use super::{Verb, flag, option, text};
+use crate::api::requests::{
+    ListCoreDevices, ListDetachedDevices, RemoveDetached, SetDeviceFlags, SetDeviceName,
+    SetDeviceState,
+};
+use crate::api::types::CoreDevice;
+use crate::cli::context::Context;
+use crate::cli::exit::Failure;
+use crate::cli::layout::listing;
+use crate::cli::layout_host::{Vaai, World};
+use crate::cli::record::Listing;
+use crate::kernel::openers::{Openers, openers};
+use crate::kernel::sysfs::Sysfs;
+use crate::psa::path::Usage;
+use crate::psa::units::DevT;
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, ArgMatches, value_parser};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Its part of the table.
+pub(super) const VERBS: &[Verb] = &[
+    Verb {
+        words: &["storage", "core", "device", "list"],
+        about: "List the devices that are known",
+        arguments: &[device],
+        run: |context, given| Ok(listing(&devices(context, given)?)),
+        legacy: false,
+    },
+    Verb {
+        words: &["storage", "core", "device", "set"],
+        about: "Turn a device off (its map is removed) or on again, or give it a display name",
+        arguments: &[
+            device_required,
+            device_state,
+            display_name,
+            no_persist,
+            requests_outstanding,
+            queue_full_sample_size,
+            queue_full_threshold,
+        ],
+        run: set,
+        legacy: false,
+    },
+    Verb {
+        words: &["storage", "core", "device", "setconfig"],
+        about: "Say of a device what the host cannot know",
+        arguments: &[
+            device_required,
+            detached,
+            perennially_reserved,
+            shared_clusterwide,
+        ],
+        run: setconfig,
+        legacy: false,
+    },
+    Verb {
+        words: &["storage", "core", "device", "detached", "list"],
+        about: "List the devices that are off, those that are not there now included",
+        arguments: &[device],
+        run: |context, given| {
+            let device = text(given, "device");
+            let devices = context.ask(&ListDetachedDevices { device })?.devices;
+            Ok(listing(&devices))
+        },
+        legacy: false,
+    },
+    Verb {
+        words: &["storage", "core", "device", "detached", "remove"],
+        about: "Take a device from the list of those that are off; one that is there is on then",
+        arguments: &[device, all],
+        run: |context, given| {
+            let device = text(given, "device");
+            if device.is_some() == given.get_flag("all") {
+                return Err(Failure::Usage("take --device DEVICE or --all".to_owned()));
+            }
+            context.change(&RemoveDetached { device })
+        },
+        legacy: false,
+    },
+    Verb {
+        words: &["storage", "core", "device", "world", "list"],
+        about: "List who has devices open: processes, and as world 0 what the kernel itself has open",
+        arguments: &[device],
+        run: worlds,
+        legacy: false,
+    },
+    Verb {
+        words: &["storage", "core", "device", "vaai", "status", "get"],
+        about: "Show which work devices take over from the host",
+        arguments: &[device],
+        run: |context, given| {
+            let host = context.host()?;
+            let blocks = Blocks::of(&host);
+            let devices = devices(context, given)?.into_iter().map(|device| {
+                let block = blocks.named(&device.devfs_path);
+                let has = |limit| Some(host.queue_limit(block.as_deref()?, limit)? > 0);
+                Vaai {
+                    zero: has("write_zeroes_max_bytes"),
+                    delete: has("discard_max_bytes"),
+                    device: device.device,
+                }
+            });
+            Ok(listing(&devices.collect::<Vec<_>>()))
+        },
+        legacy: false,
+    },
+];
+
+fn devices(context: &mut Context, given: &ArgMatches) -> Result<Vec<CoreDevice>, Failure> {
+    let device = text(given, "device");
+    Ok(context.ask(&ListCoreDevices { device })?.devices)
+}
+
+/// The block devices of this host by the names under which the agent knows them.
+pub(super) struct Blocks {
+    maps: BTreeMap<String, String>,
+}
+
+impl Blocks {
+    pub(super) fn of(host: &Sysfs) -> Blocks {
+        Blocks { maps: host.maps() }
+    }
+
+    /// The kernel name behind `/dev/mapper/naa.6001...` (`dm-3`) or `/dev/sdc` (`sdc`).
+    pub(super) fn named(&self, devfs_path: &str) -> Option<String> {
+        match devfs_path.strip_prefix("/dev/mapper/") {
+            Some(map) => self.maps.get(map).cloned(),
+            None => devfs_path.strip_prefix("/dev/").map(str::to_owned),
+        }
+    }
+}
+
+fn set(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
+    let device = text(given, "device").unwrap_or_default();
+    let persist = given.get_flag("no-persist").then_some(false);
+    let without_effect = [
+        "sched-num-req-outstanding",
+        "queue-full-sample-size",
+        "queue-full-threshold",
+    ];
+    let without_effect = without_effect.iter().filter(|name| given.contains_id(name));
+    let without_effect: Vec<String> = without_effect.map(|name| format!("--{name}")).collect();
+    let (state, name) = (text(given, "state"), text(given, "name"));
+    if state.is_none() && name.is_none() && without_effect.is_empty() {
+        return Err(Failure::Usage(
+            "there is nothing to set: take --state, --name or another option".to_owned(),
+        ));
+    }
+    let mut effects = Vec::new();
+    if let Some(state) = state {
+        let request = SetDeviceState {
+            device: device.clone(),
+            off: state == "off",
+            persist,
+        };
+        effects.push(context.ask(&request)?.effect);
+    }
+    if let Some(name) = name {
+        let request = SetDeviceName {
+            device: device.clone(),
+            name: Some(name).filter(|name| !name.is_empty()),
+            persist,
+        };
+        effects.push(context.ask(&request)?.effect);
+    }
+    if !without_effect.is_empty() {
+        // A device that there is not is told all the same.
+        let device = Some(device);
+        context.ask(&ListCoreDevices { device })?;
+        context.warn([format!(
+            "{}: without effect: Linux shares a device's queue out by its I/O scheduler, and adapts its depth to QUEUE FULL by itself",
+            without_effect.join(", ")
+        )]);
+    }
+    Ok(Listing::lines(effects))
+}
+
+fn setconfig(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
+    let device = text(given, "device").unwrap_or_default();
+    let perennially_reserved = given.get_one::<bool>("perennially-reserved").copied();
+    let shared_clusterwide = given.get_one::<bool>("shared-clusterwide").copied();
+    let mut effects = Vec::new();
+    if perennially_reserved.is_some() || shared_clusterwide.is_some() {
+        let request = SetDeviceFlags {
+            device: device.clone(),
+            perennially_reserved,
+            shared_clusterwide,
+        };
+        effects.push(context.ask(&request)?.effect);
+    }
+    if given.get_flag("detached") {
+        let request = SetDeviceState {
+            device,
+            off: true,
+            persist: None,
+        };
+        effects.push(context.ask(&request)?.effect);
+    }
+    if effects.is_empty() {
+        return Err(Failure::Usage(
+            "there is nothing to set: take --detached, --perennially-reserved or --shared-clusterwide"
+                .to_owned(),
+        ));
+    }
+    Ok(Listing::lines(effects))
+}
+
+/// A device with its partitions, by kernel name and number.
+struct Parts {
+    device: String,
+    parts: Vec<(String, DevT)>,
+}
+
+impl Parts {
+    fn of(host: &Sysfs, blocks: &Blocks, device: CoreDevice) -> Parts {
+        let whole = blocks.named(&device.devfs_path);
+        let partitions = whole.iter().flat_map(|block| host.partitions_of(block));
+        let names: Vec<String> = whole.iter().cloned().chain(partitions).collect();
+        let parts = names
+            .into_iter()
+            .filter_map(|name| Some((name.clone(), host.number_of(&name, false)?)));
+        Parts {
+            device: device.device,
+            parts: parts.collect(),
+        }
+    }
+
+    fn worlds(&self, host: &Sysfs, openers: &Openers) -> Vec<World> {
+        let world = |id, count, name: String| World {
+            device: self.device.clone(),
+            id,
+            count,
+            name,
+        };
+        // The users of a disk are told with those of its partitions, and only once.
+        let usage: BTreeSet<Usage> = self
+            .parts
+            .iter()
+            .flat_map(|(name, _)| host.users_of(name).unwrap_or_default())
+            .collect();
+        let kernel = usage.into_iter().filter_map(|usage| match usage {
+            Usage::Mounted { at, .. } => Some(at),
+            Usage::Swap { .. } => Some("swap".to_owned()),
+            // `dm-4 (naa.6001...-part1)`: a partition is the device itself.
+            Usage::Held { by, .. } => {
+                let holder = by.split(' ').next().unwrap_or_default();
+                let is_part = self.parts.iter().any(|(name, _)| name == holder);
+                (!is_part).then_some(by)
+            }
+        });
+        let mut worlds: Vec<World> = kernel.map(|name| world(0, 1, name)).collect();
+        let mut processes: BTreeMap<u32, (u64, String)> = BTreeMap::new();
+        for opener in &openers.found {
+            if self.parts.iter().any(|(_, dev)| *dev == opener.dev) {
+                let process = processes.entry(opener.pid).or_default();
+                process.0 = process.0.saturating_add(opener.count);
+                process.1.clone_from(&opener.name);
+            }
+        }
+        let processes = processes.into_iter();
+        worlds.extend(processes.map(|(pid, (count, name))| world(pid, count, name)));
+        worlds
+    }
+}
+
+fn worlds(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
+    let host = context.host()?;
+    let blocks = Blocks::of(&host);
+    let devices = devices(context, given)?.into_iter();
+    let devices: Vec<Parts> = devices
+        .map(|device| Parts::of(&host, &blocks, device))
+        .collect();
+    let wanted = devices.iter().flat_map(|device| &device.parts);
+    let wanted: BTreeSet<DevT> = wanted.map(|(_, dev)| *dev).collect();
+    let openers = openers(&host, &wanted);
+    if openers.hidden > 0 {
+        context.partly(format!(
+            "the open files of {} processes are not for this user to see: try with sudo",
+            openers.hidden
+        ));
+    }
+    let worlds = devices
+        .iter()
+        .flat_map(|device| device.worlds(&host, &openers));
+    Ok(listing(&worlds.collect::<Vec<_>>()))
+}
+
+pub(super) fn device() -> Arg {
+    host::device()
+}
+
+fn device_required() -> Arg {
+    device().required(true)
+}
+
+fn device_state() -> Arg {
+    option("state", None, "STATE", "on or off")
+        .value_parser(PossibleValuesParser::new(["on", "off"]))
+}
+
+fn display_name() -> Arg {
+    option(
+        "name",
+        Some('n'),
+        "NAME",
+        "What people call it; an empty name goes back to its own",
+    )
+}
+
+fn no_persist() -> Arg {
+    flag(
+        "no-persist",
+        None,
+        "Until the agent ends; else what is set is remembered",
+    )
+}
+
+fn number(name: &'static str, short: char) -> Arg {
+    option(
+        name,
+        Some(short),
+        "N",
+        "Taken and without effect: Linux has no equivalent",
+    )
+    .value_parser(value_parser!(u32))
+}
+
+fn requests_outstanding() -> Arg {
+    number("sched-num-req-outstanding", 'O')
+}
+
+fn queue_full_sample_size() -> Arg {
+    number("queue-full-sample-size", 's')
+}
+
+fn queue_full_threshold() -> Arg {
+    number("queue-full-threshold", 'q')
+}
+
+fn detached() -> Arg {
+    flag(
+        "detached",
+        None,
+        "Turn it off for good: as `set --state off`",
+    )
+}
+
+fn truth(name: &'static str, help: &'static str) -> Arg {
+    option(name, None, "BOOL", help).value_parser(value_parser!(bool))
+}
+
+fn perennially_reserved() -> Arg {
+    truth(
+        "perennially-reserved",
+        "Another host has it reserved for good; stored and shown",
+    )
+}
+
+fn shared_clusterwide() -> Arg {
+    truth(
+        "shared-clusterwide",
+        "Other hosts use it too; stored and shown",
+    )
+}
+
+fn all() -> Arg {
+    flag("all", None, "All of them")
+}

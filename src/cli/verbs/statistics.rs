@@ -1,0 +1,124 @@
+//! `storage core path|device|adapter stats get`: what the kernel counts, read from sysfs; the agent says only which disk
+//! is which path.
+
+use super::device::{Blocks, device};
+use super::host::path;
+use super::{Verb, option, text};
+use crate::api::requests::{ListAdapters, ListCoreDevices, ListCorePaths};
+use crate::api::types::CorePath;
+use crate::cli::exit::Failure;
+use crate::cli::layout::listing;
+use crate::cli::layout_host::{AdapterStats, Counters, DeviceStats, PathStats};
+use crate::kernel::sysfs::Sysfs;
+use clap::Arg;
+
+/// Its part of the table.
+pub(super) const VERBS: &[Verb] = &[
+    Verb {
+        words: &["storage", "core", "path", "stats", "get"],
+        about: "Show what was counted of paths since their disks came into being",
+        arguments: &[path],
+        run: |context, given| {
+            let host = context.host()?;
+            let request = ListCorePaths {
+                device: None,
+                path: text(given, "path"),
+            };
+            let paths = context.ask(&request)?.paths;
+            let stats = paths.into_iter().map(|path| PathStats {
+                counters: of_path(&host, &path),
+                uid: path.uid,
+                runtime_name: path.runtime_name,
+            });
+            Ok(listing(&stats.collect::<Vec<_>>()))
+        },
+        legacy: false,
+    },
+    Verb {
+        words: &["storage", "core", "device", "stats", "get"],
+        about: "Show what was counted of devices: I/O of the map, SCSI commands of all paths, checks included",
+        arguments: &[device],
+        run: |context, given| {
+            let host = context.host()?;
+            let device = text(given, "device");
+            let request = ListCoreDevices {
+                device: device.clone(),
+            };
+            let devices = context.ask(&request)?.devices;
+            let paths = context.ask(&ListCorePaths { device, path: None })?.paths;
+            let blocks = Blocks::of(&host);
+            let stats = devices.into_iter().map(|device| {
+                let mine = |path: &&CorePath| path.device.as_ref() == Some(&device.device);
+                let mut counters = sum(&host, paths.iter().filter(mine));
+                // I/O that moved to another path is counted once by the map, and on each path.
+                if let Some(block) = blocks.named(&device.devfs_path)
+                    && let Some(io) = host.io_counters(&block)
+                {
+                    counters.io = Some(io);
+                }
+                DeviceStats {
+                    device: device.device,
+                    counters,
+                }
+            });
+            Ok(listing(&stats.collect::<Vec<_>>()))
+        },
+        legacy: false,
+    },
+    Verb {
+        words: &["storage", "core", "adapter", "stats", "get"],
+        about: "Show what was counted of adapters: the sum of their paths",
+        arguments: &[adapter],
+        run: |context, given| {
+            let host = context.host()?;
+            let wanted = text(given, "adapter");
+            let adapters = context.ask(&ListAdapters {})?.adapters;
+            let names = adapters.into_iter().map(|adapter| adapter.name);
+            let names: Vec<String> = names
+                .filter(|name| wanted.as_ref().is_none_or(|wanted| wanted == name))
+                .collect();
+            if let (true, Some(wanted)) = (names.is_empty(), wanted) {
+                return Err(no_adapter(&wanted));
+            }
+            let every = ListCorePaths {
+                device: None,
+                path: None,
+            };
+            let paths = context.ask(&every)?.paths;
+            let stats = names.into_iter().map(|name| AdapterStats {
+                counters: sum(&host, paths.iter().filter(|path| path.adapter == name)),
+                adapter: name,
+            });
+            Ok(listing(&stats.collect::<Vec<_>>()))
+        },
+        legacy: false,
+    },
+];
+
+fn of_path(host: &Sysfs, path: &CorePath) -> Counters {
+    // The kernel's own address; an agent that says something else is no agent.
+    let Ok(address) = path.hctl.parse() else {
+        return Counters::default();
+    };
+    let disk = path.disk.as_deref();
+    Counters {
+        io: disk.and_then(|disk| host.io_counters_of(address, disk)),
+        commands: host.command_counters(address),
+    }
+}
+
+fn sum<'a>(host: &Sysfs, paths: impl Iterator<Item = &'a CorePath>) -> Counters {
+    paths
+        .map(|path| of_path(host, path))
+        .fold(Counters::default(), Counters::plus)
+}
+
+pub(super) fn no_adapter(name: &str) -> Failure {
+    Failure::NotFound(format!(
+        "{name}: no such adapter has paths; `psactl storage core adapter list` shows those that have"
+    ))
+}
+
+fn adapter() -> Arg {
+    option("adapter", Some('A'), "ADAPTER", "This adapter only: vmhba2")
+}

@@ -1,0 +1,162 @@
+//! Which name belongs to which: SCSI addresses, disks, sg devices, maps, partitions and SCSI hosts.
+
+use super::{Sysfs, address_in, attribute, names_in, numbered};
+use crate::psa::units::{DevT, Hctl};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+impl Sysfs {
+    /// A device node.
+    #[must_use]
+    pub fn dev(&self, name: &str) -> PathBuf {
+        self.root.join("dev").join(name)
+    }
+
+    /// The sg device of a SCSI device, `sg3`; needs the module `sg`.
+    #[must_use]
+    pub fn generic_of(&self, path: Hctl) -> Option<String> {
+        let link = self.sys(&format!("bus/scsi/devices/{path}/generic"));
+        let target = fs::read_link(link).ok()?;
+        target.file_name()?.to_str().map(str::to_owned)
+    }
+
+    /// The disk of a SCSI device, `sdc`, if `sd` has bound to it.
+    #[must_use]
+    pub fn disk_of(&self, path: Hctl) -> Option<String> {
+        names_in(&self.sys(&format!("bus/scsi/devices/{path}/block"))).pop_first()
+    }
+
+    /// The SCSI device of an sg device.
+    #[must_use]
+    pub fn path_of_generic(&self, sg: &str) -> Option<Hctl> {
+        address_in(&fs::read_link(self.sys(&format!("class/scsi_generic/{sg}"))).ok()?)
+    }
+
+    /// Whether there is a block device with this kernel name.
+    #[must_use]
+    pub fn has_block(&self, name: &str) -> bool {
+        self.sys("class/block").join(name).exists()
+    }
+
+    /// The number of a block device or, if `generic`, of an sg device.
+    #[must_use]
+    pub fn number_of(&self, name: &str, generic: bool) -> Option<DevT> {
+        let class = if generic { "scsi_generic" } else { "block" };
+        let file = self.sys("class").join(class).join(name).join("dev");
+        attribute(&file)?.parse().ok()
+    }
+
+    /// The disk of a partition; `None` for what is not one.
+    #[must_use]
+    pub fn disk_of_partition(&self, name: &str) -> Option<String> {
+        let entry = self.sys("class/block").join(name);
+        attribute(&entry.join("partition"))?;
+        let link = fs::read_link(entry).ok()?;
+        link.parent()?.file_name()?.to_str().map(str::to_owned)
+    }
+
+    /// All maps: dm name to kernel name (`dm-3`).
+    #[must_use]
+    pub fn maps(&self) -> BTreeMap<String, String> {
+        let blocks = names_in(&self.sys("class/block")).into_iter();
+        let maps = blocks.filter(|block| numbered(block, "dm-").is_some());
+        maps.map(|block| (self.map_name(&block), block)).collect()
+    }
+
+    /// The dm name of a map by its kernel name; empty if it is none.
+    #[must_use]
+    pub fn map_name(&self, block: &str) -> String {
+        attribute(&self.sys(&format!("class/block/{block}/dm/name"))).unwrap_or_default()
+    }
+
+    /// The multipath maps over a disk, by their kernel names.
+    #[must_use]
+    pub fn maps_over(&self, disk: &str) -> Vec<String> {
+        self.holders_with_uuid(disk, |uuid| uuid.starts_with("mpath-"))
+    }
+
+    /// The partitions of a disk, or of a map (`kpartx` makes maps of them, with `partN-` before the map's UUID).
+    #[must_use]
+    pub fn partitions_of(&self, block: &str) -> Vec<String> {
+        let dir = self.sys("class/block").join(block);
+        let is_partition = |name: &String| dir.join(name).join("partition").exists();
+        let mut found: Vec<String> = names_in(&dir).into_iter().filter(is_partition).collect();
+        found.extend(self.holders_with_uuid(block, |uuid| {
+            let number = uuid
+                .strip_prefix("part")
+                .and_then(|rest| rest.split_once('-'));
+            number.is_some_and(|(number, _)| number.bytes().all(|b| b.is_ascii_digit()))
+        }));
+        found
+    }
+
+    fn holders_with_uuid(&self, block: &str, wanted: impl Fn(&str) -> bool) -> Vec<String> {
+        let holders = names_in(&self.sys(&format!("class/block/{block}/holders")));
+        let has = |holder: &String| {
+            let uuid = attribute(&self.sys(&format!("class/block/{holder}/dm/uuid")));
+            uuid.is_some_and(|uuid| wanted(&uuid))
+        };
+        holders.into_iter().filter(has).collect()
+    }
+
+    /// The ids of all processes.
+    #[must_use]
+    pub fn processes(&self) -> BTreeSet<u32> {
+        let names = names_in(&self.proc(""));
+        names.iter().filter_map(|name| name.parse().ok()).collect()
+    }
+
+    /// The directory of a process.
+    #[must_use]
+    pub fn process(&self, pid: u32) -> PathBuf {
+        self.proc(&pid.to_string())
+    }
+
+    /// The name of a process; empty if it has ended.
+    #[must_use]
+    pub fn process_name(&self, pid: u32) -> String {
+        attribute(&self.process(pid).join("comm")).unwrap_or_default()
+    }
+
+    /// Numbers of all SCSI hosts, with or without devices.
+    #[must_use]
+    pub fn scsi_hosts(&self) -> BTreeSet<u32> {
+        let names = names_in(&self.sys("class/scsi_host"));
+        names
+            .iter()
+            .filter_map(|name| numbered(name, "host"))
+            .collect()
+    }
+
+    /// The attribute of a SCSI host that starts a scan (`store_scan`).
+    #[must_use]
+    pub fn scan_file(&self, host: u32) -> PathBuf {
+        self.sys(&format!("class/scsi_host/host{host}/scan"))
+    }
+
+    /// An attribute of a SCSI device: `rescan`, `delete`.
+    #[must_use]
+    pub fn device_file(&self, path: Hctl, name: &str) -> PathBuf {
+        self.sys(&format!("class/scsi_device/{path}/device/{name}"))
+    }
+
+    /// A number of a block device's request queue (`queue/discard_max_bytes`).
+    #[must_use]
+    pub fn queue_limit(&self, block: &str, name: &str) -> Option<u64> {
+        attribute(&self.sys(&format!("class/block/{block}/queue/{name}")))?
+            .parse()
+            .ok()
+    }
+}
+
+/// The number of a device by its node.
+#[must_use]
+pub fn number_of_node(node: &fs::Metadata) -> DevT {
+    let dev = node.rdev();
+    DevT {
+        major: libc::major(dev),
+        minor: libc::minor(dev),
+    }
+}

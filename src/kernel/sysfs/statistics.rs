@@ -1,0 +1,181 @@
+//! What the kernel counts of disks, maps and SCSI devices.
+//!
+//! | counters | where | what is in them |
+//! |---|---|---|
+//! | [`IoCounters`] | `/sys/class/block/*/stat` (kernel `Documentation/block/stat.rst`) | reads and writes that ended, whether well or not; no commands of pass-through |
+//! | [`CommandCounters`] | `/sys/class/scsi_device/*/device/io*_cnt` | every SCSI command, checks and INQUIRY included |
+//!
+//! All count from the moment the device came into being. Property tests are in `tests/host_tools.rs`.
+
+use super::{Sysfs, attribute};
+use crate::psa::units::Hctl;
+
+/// Fields of `stat` since Linux 2.6; later ones have more behind them.
+const FIELDS: usize = 11;
+
+/// What the block layer counts of a disk or map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct IoCounters {
+    /// Reads that ended.
+    pub reads: u64,
+    /// What they asked for, in sectors of 512 bytes whatever the device's blocks are.
+    pub sectors_read: u64,
+    /// Writes that ended.
+    pub writes: u64,
+    /// As of reads.
+    pub sectors_written: u64,
+}
+
+impl IoCounters {
+    /// Reads a line of `stat`; `None` for what is not one: fewer than 11 fields, or one that is no number.
+    #[must_use]
+    pub fn parse(line: &str) -> Option<IoCounters> {
+        let fields = line
+            .split_ascii_whitespace()
+            .map(|field| field.parse().ok());
+        let fields: Vec<u64> = fields.collect::<Option<_>>()?;
+        match fields[..] {
+            // Read: I/Os, merges, sectors, ticks. Write: the same. In flight, ticks, time in queue; later more.
+            [reads, _, sectors_read, _, writes, _, sectors_written, ..]
+                if fields.len() >= FIELDS =>
+            {
+                Some(IoCounters {
+                    reads,
+                    sectors_read,
+                    writes,
+                    sectors_written,
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// These and others; stays at the largest number there is.
+    #[must_use]
+    pub fn plus(self, other: IoCounters) -> IoCounters {
+        IoCounters {
+            reads: self.reads.saturating_add(other.reads),
+            sectors_read: self.sectors_read.saturating_add(other.sectors_read),
+            writes: self.writes.saturating_add(other.writes),
+            sectors_written: self.sectors_written.saturating_add(other.sectors_written),
+        }
+    }
+}
+
+/// What the SCSI mid-layer counts of a device (`scsi_complete`, `scsi_timeout`). The kernel's counters have 32 bits
+/// and begin again at 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CommandCounters {
+    /// Commands that came back with GOOD.
+    pub good: u64,
+    /// Commands that came back with anything else: CHECK CONDITION, a host byte.
+    pub failed: u64,
+    /// Commands of which the kernel's timer ran out; `None` before Linux 6.2.
+    pub timed_out: Option<u64>,
+}
+
+impl CommandCounters {
+    /// From `iodone_cnt`, `ioerr_cnt` and `iotmo_cnt`.
+    fn of(done: u32, errors: u32, timeouts: Option<u32>) -> CommandCounters {
+        CommandCounters {
+            // Both begin again at 0, but not at the same time.
+            good: done.wrapping_sub(errors).into(),
+            failed: errors.into(),
+            timed_out: timeouts.map(u64::from),
+        }
+    }
+
+    /// These and others.
+    #[must_use]
+    pub fn plus(self, other: CommandCounters) -> CommandCounters {
+        let timed_out = match (self.timed_out, other.timed_out) {
+            (Some(a), Some(b)) => Some(a.saturating_add(b)),
+            (one, None) | (None, one) => one,
+        };
+        CommandCounters {
+            good: self.good.saturating_add(other.good),
+            failed: self.failed.saturating_add(other.failed),
+            timed_out,
+        }
+    }
+}
+
+/// A counter of a SCSI device: `0x1a`. It is shown with a sign (`show_sdev_iostat`), so one of 2^31 and more has all
+/// upper bits set; the lower 32 are the counter.
+#[must_use]
+pub fn parse_command_counter(text: &str) -> Option<u32> {
+    let digits = text.trim().strip_prefix("0x")?;
+    let number = u64::from_str_radix(digits, 16).ok()?;
+    u32::try_from(number & u64::from(u32::MAX)).ok()
+}
+
+impl Sysfs {
+    /// The I/O of a block device by its kernel name.
+    #[must_use]
+    pub fn io_counters(&self, block: &str) -> Option<IoCounters> {
+        IoCounters::parse(&attribute(&self.sys(&format!("class/block/{block}/stat")))?)
+    }
+
+    /// The I/O of the disk of a path. By the address, because the name of a disk that is gone is given to another.
+    #[must_use]
+    pub fn io_counters_of(&self, path: Hctl, disk: &str) -> Option<IoCounters> {
+        let file = self.device_file(path, &format!("block/{disk}/stat"));
+        IoCounters::parse(&attribute(&file)?)
+    }
+
+    /// The commands of a SCSI device.
+    #[must_use]
+    pub fn command_counters(&self, path: Hctl) -> Option<CommandCounters> {
+        let counter =
+            |name: &str| parse_command_counter(&attribute(&self.device_file(path, name))?);
+        Some(CommandCounters::of(
+            counter("iodone_cnt")?,
+            counter("ioerr_cnt")?,
+            counter("iotmo_cnt"),
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_of_every_kernel_is_read() {
+        let wanted = IoCounters {
+            reads: 8,
+            sectors_read: 128,
+            writes: 3,
+            sectors_written: 24,
+        };
+        for line in [
+            // Linux 2.6, 4.18 (discards), 5.5 (flushes).
+            "       8        0      128       12        3        0       24       35        0       48       47\n",
+            "8 0 128 12 3 0 24 35 0 48 47 0 0 0 0",
+            "8 0 128 12 3 0 24 35 0 48 47 0 0 0 0 2 5",
+        ] {
+            assert_eq!(IoCounters::parse(line), Some(wanted), "{line}");
+        }
+        for line in [
+            "",
+            "8 0 128 12 3 0 24",
+            "8 0 128 12 3 0 24 35 0 48 x",
+            "a b",
+        ] {
+            assert_eq!(IoCounters::parse(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn counters_of_commands_lose_their_sign() {
+        assert_eq!(parse_command_counter("0x1a\n"), Some(26));
+        assert_eq!(
+            parse_command_counter("0xffffffff80000001"),
+            Some(0x8000_0001)
+        );
+        for text in ["", "26", "0x", "0xg", "0x1ffffffffffffffff"] {
+            assert_eq!(parse_command_counter(text), None, "{text}");
+        }
+        assert_eq!(CommandCounters::of(1, u32::MAX, None).good, 2);
+    }
+}
