@@ -1113,6 +1113,33 @@ fn a_disk_too_small_for_its_map_is_dead_and_says_why() {
     neighbour_is_well(&sim);
 }
 
+/// A unit grows: the array says so on each path, and the map grows when all of them have been read again.
+#[test]
+fn a_map_grows_with_its_unit_and_never_shrinks() {
+    let mut sim = running(with_neighbour());
+    let mark = sim.journal.len();
+    sim.suffer(&Fault::LinkDown(B2));
+    sim.run_for(seconds(10));
+    sim.suffer(&Fault::Resize(0, Sectors(1 << 22)));
+    sim.run_for(seconds(20));
+    // A path that is down has not grown yet, and the kernel would refuse the table.
+    let length = |sim: &Simulation| {
+        let device = sim.world.find_device(UNIT).unwrap();
+        let map = sim.world.map_of(&device.wwid).unwrap();
+        map.table.as_ref().unwrap().length
+    };
+    assert_eq!(length(&sim), Sectors(1 << 21));
+    sim.suffer(&Fault::LinkUp(B2));
+    sim.run_for(seconds(20));
+    assert_eq!(length(&sim), Sectors(1 << 22));
+    assert_eq!(tables(&sim, mark).len(), 1, "{:?}", steps(&sim, mark));
+    sim.suffer(&Fault::Resize(0, Sectors(1 << 20)));
+    sim.run_for(seconds(20));
+    assert_eq!(length(&sim), Sectors(1 << 22));
+    assert!(explained(&sim, UNIT).contains("less than the 4194304 of the map"));
+    neighbour_is_well(&sim);
+}
+
 /// A path, all paths, or the map vanish between any two steps of the agent or the kernel; and come back.
 #[test]
 fn a_device_may_disappear_between_any_two_steps() {

@@ -76,6 +76,7 @@ impl Hands {
             } => self.dm.submit(name, uuid, ticket, steps),
             Action::DeleteDevice { path, dev } => self.tell_host(Order::Delete(path, dev)),
             Action::SetPortTimers { path, timers } => self.tell_host(Order::Timers(path, timers)),
+            Action::RescanDevice(path) => self.tell_host(Order::Rescan(path)),
             Action::ScanFor(path) => self.tell_host(Order::Scan(path)),
             Action::RefreshFacts(path) => self.discovery.refresh(path),
             Action::MarkOwner { dev, name, owned } => self.marker.mark(dev, name, owned),

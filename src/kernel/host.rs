@@ -21,6 +21,8 @@ const WAITING: usize = 4096;
 pub enum Order {
     /// Give the device up, if its disk is this one and nobody has it.
     Delete(Hctl, Option<DevT>),
+    /// Read the capacity of a device again.
+    Rescan(Hctl),
     /// Look whether there is a device.
     Scan(Hctl),
     /// Set the timers of the port that the device is behind.
@@ -30,7 +32,10 @@ pub enum Order {
 impl Order {
     fn path(self) -> Hctl {
         match self {
-            Order::Delete(path, _) | Order::Scan(path) | Order::Timers(path, _) => path,
+            Order::Delete(path, _)
+            | Order::Rescan(path)
+            | Order::Scan(path)
+            | Order::Timers(path, _) => path,
         }
     }
 }
@@ -94,6 +99,10 @@ fn report(order: Order, result: io::Result<()>) {
             "PORT_TIMERS_FAILED",
             "I/O may wait long when the port is lost: set fast_io_fail_tmo or recovery_tmo by hand",
         ),
+        Order::Rescan(_) => (
+            "RESCAN_FAILED",
+            "a new size is not seen: `psactl storage core adapter rescan -t update`",
+        ),
         Order::Scan(_) => (
             "SCAN_FAILED",
             "rescan the HBA: `psactl storage core adapter rescan`",
@@ -117,6 +126,7 @@ fn carry_out(sysfs: &Sysfs, order: Order) -> io::Result<()> {
             };
             fs::write(sysfs.device(path).join("delete"), "1")
         }
+        Order::Rescan(path) => fs::write(sysfs.device(path).join("rescan"), "1"),
         Order::Timers(path, timers) => match sysfs.port_of(path) {
             Some(Port::Remote(port)) => set_remote_port(&port, timers),
             Some(Port::Session(session)) => set_timer(&session.join("recovery_tmo"), timers),

@@ -52,6 +52,8 @@ pub enum Action {
         /// The timers.
         timers: PortTimers,
     },
+    /// Have the kernel read the capacity of a device again; `PathSeen` follows if it changed.
+    RescanDevice(Hctl),
     /// Have an HBA look whether there is a device at this address; `PathSeen` follows if so.
     ScanFor(Hctl),
     /// Tell udev whose disk this is: store the mark that `dm-psa-id` reads, and raise a `change` uevent.

@@ -176,7 +176,7 @@ impl World {
             UnitAttention::InquiryDataHasChanged
             | UnitAttention::ReportedLunsDataHasChanged
             | UnitAttention::PowerOnResetOccurred => path.reprove = true,
-            UnitAttention::CapacityDataHasChanged => self.actions.push(Action::RefreshFacts(id)),
+            UnitAttention::CapacityDataHasChanged => self.actions.push(Action::RescanDevice(id)),
             UnitAttention::AsymmetricAccessStateChanged => path.ask_groups = true,
             UnitAttention::ModeParametersChanged
             | UnitAttention::ThinProvisioningSoftThresholdReached => return,

@@ -9,7 +9,7 @@ use super::satp::{Class, Link};
 use super::schedule::Key;
 use super::table::diff::{Difference, Wanted, diff};
 use super::table::model::{GroupState, Map, QueueMode};
-use super::units::{DevT, Hctl, Millis};
+use super::units::{DevT, Hctl, Millis, Sectors};
 use super::wanted::{View, avoided, keep_apart, place_unknown, table_of, within};
 use super::world::World;
 use std::collections::BTreeSet;
@@ -129,6 +129,8 @@ impl World {
         let mut candidates = Vec::new();
         let mut unplaced = Vec::new();
         let mut length = table.map(|table| table.length);
+        // The kernel takes no table that is longer than one of its disks.
+        let mut least: Option<Sectors> = None;
         let mut handler = None;
         for (id, path) in device
             .paths
@@ -161,6 +163,7 @@ impl World {
                 class: path.judgement.class.unwrap_or(Class::Last),
                 rank,
             });
+            least = Some(least.map_or(block.size, |least| least.min(block.size)));
             if proven && length.is_none() && block.size.0 > 0 {
                 length = Some(block.size);
             }
@@ -186,6 +189,8 @@ impl World {
         if queue_mode == Some(QueueMode::Bio) {
             handler = None;
         }
+        // A unit that grew: its map grows with it, once all of its disks are seen to have grown. It never shrinks.
+        length = length.max(least.filter(|_| table.is_some()));
         View {
             settings,
             psp,

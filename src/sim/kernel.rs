@@ -382,6 +382,7 @@ impl Kernel {
             } => self.submit(now, Job::new(name, uuid, ticket, steps)),
             Action::DeleteDevice { path, dev } => self.give_up(now, path, dev),
             Action::SetPortTimers { .. } => {}
+            Action::RescanDevice(path) => self.reread_capacity(now, path),
             Action::ScanFor(path) => self.suffer(now, &Fault::Add(path)),
             Action::RefreshFacts(path) => self.tell_facts(now, path),
             Action::MarkOwner { dev, owned, .. } => {
@@ -616,10 +617,7 @@ impl Kernel {
             UnitAttentionKind::AsymmetricAccessStateChanged => {
                 UnitAttention::AsymmetricAccessStateChanged
             }
-            UnitAttentionKind::CapacityDataHasChanged => {
-                self.reread_capacity(path);
-                UnitAttention::CapacityDataHasChanged
-            }
+            UnitAttentionKind::CapacityDataHasChanged => UnitAttention::CapacityDataHasChanged,
             UnitAttentionKind::ThinProvisioningSoftThresholdReached => {
                 UnitAttention::ThinProvisioningSoftThresholdReached
             }
@@ -628,13 +626,14 @@ impl Kernel {
         self.announce(now, Event::UnitAttention { path, kind });
     }
 
-    /// udev's rule rescans a disk whose capacity changed.
-    fn reread_capacity(&mut self, path: Hctl) {
+    /// The kernel reads the capacity of a disk again, and says if it changed.
+    fn reread_capacity(&mut self, now: Millis, path: Hctl) {
         let size = self.array.unit_at(path).map(|unit| unit.size);
         let disk = self.disks.get_mut(&path);
         if let (Some(size), Some(block)) = (size, disk.and_then(|d| d.facts.block.as_mut())) {
             block.size = size;
         }
+        self.tell_facts(now, path);
     }
 }
 
