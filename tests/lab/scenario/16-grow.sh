@@ -1,0 +1,20 @@
+#!/bin/bash
+# A logical unit grows while it is in use: its map grows with it.
+. /lab/lib/lab.sh
+
+scsi_debug_array --hosts 2 --luns 1
+agent_start
+check "a map appears" wait_for 30 maps_are 1
+check "it settles" wait_for 20 agent_quiet
+map=$(psactl core device list --formatter=json | jq -r '.[] | select(.Device | startswith("t10") or startswith("naa")) | .Device' | head -1)
+dm=$(psactl core device list -d "$map" --formatter=json | jq -r '.[0]."Devfs Path"')
+check "it has a node" wait_for 60 test -b "$dm"
+sectors() { blockdev --getsz "$dm"; }
+check_eq "8 MiB" 16384 "$(sectors)"
+exec 7<"$dm"
+echo 1 >/sys/bus/pseudo/drivers/scsi_debug/virtual_gb
+grown() { [ "$(sectors)" = 2097152 ]; }
+check "1 GiB" wait_for 30 grown
+check "the new part is read" sh -c "dd if=$dm of=/dev/null bs=4096 skip=200000 count=8 iflag=direct status=none"
+exec 7<&-
+check_eq "by one load" 2 "$(psactl status --formatter=json | jq '."Tables Loaded"')"
