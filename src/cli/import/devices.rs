@@ -131,6 +131,8 @@ struct Decision {
     grouping: Option<Grouping>,
     /// PSP options.
     options: Option<&'static str>,
+    /// Options of the rule: how long I/O waits, and the timers of ports.
+    words: Vec<String>,
     /// Whether devices that report target port groups are ALUA whatever the section says.
     detects: bool,
     /// What is said of the lines that gave PSP and options.
@@ -207,8 +209,7 @@ pub(super) fn translate<'a>(
                 (None, Some((Outcome::Imported, detail))) => part(detail),
                 (None, Some(other)) => other,
                 (None, None) => match name {
-                    "no_path_retry" => no_apd_of_arrays(),
-                    "features" => features(plan, said.value, |_| no_apd_of_arrays()),
+                    "features" => features(plan, said.value, |_| no_queueing_for_ever()),
                     _ if decision.is_decided_by(said) => part(satps.join(", ")),
                     _ => keywords::told(name, said.value),
                 },
@@ -254,9 +255,34 @@ fn strings(own: &[Said<'_>]) -> Result<(Patterns, Patterns), String> {
     Ok((vendors, models))
 }
 
-fn no_apd_of_arrays() -> Told {
-    let why = "how long I/O waits without a path is set for the host or for a device, apd_timeout_ms, not for an array";
+fn no_queueing_for_ever() -> Told {
+    let why = "I/O waits for the APD timeout: no_path_retry with a number of checks becomes one";
     (Outcome::NoEquivalent, why.to_owned())
+}
+
+/// The option of a SATP rule that a keyword becomes, or why it has none; `None` for other keywords.
+fn option_word(said: &Said<'_>, polling: u32) -> Option<Result<String, String>> {
+    let seconds = |most: u32| match said.value.parse::<u32>() {
+        Ok(seconds) if (1..=most).contains(&seconds) => Ok(seconds),
+        _ => Err(format!("a rule takes 1 to {most} seconds")),
+    };
+    Some(match (said.name, said.value) {
+        ("no_path_retry", "queue") => Ok("apd_timeout=99999".to_owned()),
+        ("no_path_retry", value) => match value.parse::<u32>() {
+            Ok(checks) if checks > 0 => {
+                let seconds = checks.saturating_mul(polling).clamp(20, 99_999);
+                Ok(format!("apd_timeout={seconds}"))
+            }
+            _ => Err(
+                "an array's I/O waits for 20 s at least: apd_timeout_ms of a device may be less"
+                    .to_owned(),
+            ),
+        },
+        ("fast_io_fail_tmo", _) => seconds(600).map(|s| format!("fast_io_fail_tmo={s}")),
+        ("dev_loss_tmo", "infinity") => Ok("dev_loss_tmo=infinity".to_owned()),
+        ("dev_loss_tmo", _) => seconds(0x7fff_ffff).map(|s| format!("dev_loss_tmo={s}")),
+        _ => return None,
+    })
 }
 
 /// The keywords that may name a protocol.
@@ -271,6 +297,7 @@ impl Decision {
             protocol: None,
             grouping: None,
             options: None,
+            words: Vec::new(),
             detects: true,
             told: Vec::new(),
         };
@@ -301,6 +328,19 @@ impl Decision {
             };
             decision.told.push((said.line, told));
         }
+        for said in own {
+            let told = match option_word(said, common.polling) {
+                Some(Ok(word)) => {
+                    decision.is_said = true;
+                    let what = format!("option {word}");
+                    decision.words.push(word);
+                    (Outcome::Imported, what)
+                }
+                Some(Err(why)) => (Outcome::NoEquivalent, why),
+                None => continue,
+            };
+            decision.told.push((said.line, told));
+        }
         let one_path = decision.grouping == Some(Grouping::Failover);
         if let Some(said) = common.effective(own, "path_selector", true) {
             let told = match selector(said.value) {
@@ -321,7 +361,10 @@ impl Decision {
 
     /// Whether a rule would say nothing that the array's own does not.
     fn says_nothing(&self) -> bool {
-        let nothing = self.protocol.is_none() && self.grouping.is_none() && self.options.is_none();
+        let nothing = self.protocol.is_none()
+            && self.grouping.is_none()
+            && self.options.is_none()
+            && self.words.is_empty();
         nothing || !self.is_said
     }
 
@@ -370,10 +413,20 @@ impl Decision {
             model: model.clone(),
             psp,
             psp_options,
+            options: self.merged(&like.options),
             description: format!("multipath.conf, line {line}"),
             group: Group::User,
             ..like
         }
+    }
+
+    /// The options of the array's own rule, and in place of those with the same name the section's.
+    fn merged(&self, options: &str) -> String {
+        let name = |word: &str| word.split_once('=').map(|(name, _)| name.to_owned());
+        let replaced = |word: &&str| self.words.iter().any(|own| name(own) == name(word));
+        let kept = options.split_whitespace().filter(|word| !replaced(word));
+        let own = self.words.iter().map(String::as_str);
+        kept.chain(own).collect::<Vec<_>>().join(" ")
     }
 
     /// What an array gets that no rule here knows.

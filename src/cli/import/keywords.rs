@@ -239,7 +239,9 @@ const TABLE: &[Keywords] = &[
         "dDop",
         &[(
             "",
-            No("the timers of FC, iSCSI and SAS stay as they are: a udev rule sets them in sysfs"),
+            No(
+                "a device section has it as an option of a SATP rule, dm-psa.toml as fast_io_fail_tmo of the host",
+            ),
         )],
     ),
     keywords(

@@ -290,6 +290,12 @@ impl<'a> Common<'a> {
             "polling_interval" => seconds(plan, "check_interval_ms"),
             "checker_timeout" => seconds(plan, "check_timeout_ms"),
             "no_path_retry" => queueing(plan, Key::of_host(APD), said.value, self.polling),
+            "fast_io_fail_tmo" => match said.value.parse() {
+                Ok(seconds @ 1..=600) => {
+                    plan.set(Key::of_host("fast_io_fail_tmo"), Setting::Number(seconds))
+                }
+                _ => keywords::told("fast_io_fail_tmo", said.value),
+            },
             "features" => {
                 let retry = section.iter().any(|said| said.name == "no_path_retry")
                     || self.overridden("no_path_retry").is_some();
