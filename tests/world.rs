@@ -1113,6 +1113,41 @@ fn a_disk_too_small_for_its_map_is_dead_and_says_why() {
     neighbour_is_well(&sim);
 }
 
+/// The kernel is told to fail I/O on a lost port within seconds, unless a disk without a map is behind it.
+#[test]
+fn ports_of_maps_get_short_timers() {
+    let told = |sim: &Simulation| -> Vec<Hctl> {
+        let actions = sim.journal.iter().flat_map(|entry| &entry.actions);
+        let mut told: Vec<Hctl> = actions
+            .filter_map(|action| match action {
+                Action::SetPortTimers { path, timers } if timers.at_most => Some(*path),
+                _ => None,
+            })
+            .collect();
+        told.sort_unstable();
+        told
+    };
+    let online = |kernel: &mut Kernel| {
+        for path in [A1, A2, B1, B2] {
+            kernel.set_port_state(path, "Online");
+        }
+    };
+    let mut kernel = four_paths();
+    online(&mut kernel);
+    assert_eq!(told(&running(kernel)), [A1, B1, A2, B2]);
+    // A disk at another LUN of the port that A1 leads to is mounted as it is.
+    let mut kernel = four_paths();
+    add_unit(&mut kernel, 9, &[(1, AO), (2, ANO)]);
+    online(&mut kernel);
+    let mounted = Hctl { lun: 9, ..A1 };
+    let usage = Usage::Mounted {
+        device: "sde".to_owned(),
+        at: "/srv".to_owned(),
+    };
+    kernel.suffer(Millis(0), &Fault::Use(mounted, vec![usage]));
+    assert_eq!(told(&running(kernel)), [B1, A2, B2]);
+}
+
 /// A unit grows: the array says so on each path, and the map grows when all of them have been read again.
 #[test]
 fn a_map_grows_with_its_unit_and_never_shrinks() {

@@ -118,6 +118,19 @@ impl World {
         }
     }
 
+    /// Whether a disk behind the same target port is in use without a map: it has no other path, and would rather wait.
+    fn has_user_behind(&self, id: Hctl) -> bool {
+        let (first, last) = (
+            Hctl { lun: 0, ..id },
+            Hctl {
+                lun: u64::MAX,
+                ..id
+            },
+        );
+        let mut behind = self.paths.range(first..=last).map(|(_, path)| path);
+        behind.any(|path| path.facts.block.iter().any(|block| !block.usage.is_empty()))
+    }
+
     /// Has the kernel fail I/O on a lost port soon enough, for the paths of a device that has others.
     pub(super) fn set_port_timers(&mut self, wwid: &str) {
         let Some(device) = self.devices.get(wwid) else {
@@ -138,6 +151,10 @@ impl World {
             return;
         }
         for id in device.paths.clone() {
+            let set = self.paths.get(&id).and_then(|path| path.port_timers);
+            if set == Some(timers) || self.has_user_behind(id) {
+                continue;
+            }
             let Some(path) = self.paths.get_mut(&id) else {
                 continue;
             };
@@ -146,7 +163,7 @@ impl World {
                 path.facts.target.port_state.as_deref(),
                 Some("Online" | "LOGGED_IN")
             );
-            if up && path.is_ours() && path.port_timers != Some(timers) {
+            if up && path.is_ours() {
                 path.port_timers = Some(timers);
                 self.actions
                     .push(Action::SetPortTimers { path: id, timers });

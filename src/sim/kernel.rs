@@ -400,6 +400,13 @@ impl Kernel {
         None
     }
 
+    /// What sysfs says of the target port of a path, from the start on.
+    pub fn set_port_state(&mut self, path: Hctl, state: &str) {
+        if let Some(disk) = self.disks.get_mut(&path) {
+            disk.facts.target.port_state = Some(state.to_owned());
+        }
+    }
+
     /// What an agent learns when it starts: all paths, all maps, and that these are all. In which order the two
     /// listings come is left to chance, as they come from two threads. What was under way for the agent before is
     /// lost; steps on a map that were not reached are never taken.
