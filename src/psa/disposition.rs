@@ -72,9 +72,10 @@ impl World {
         }
         if !selection.satp.is_stacked() {
             let satp = selection.satp.name();
-            return Disposition::LeftAlone(format!(
-                "a local disk with one path ({satp}) stays as it is"
-            ));
+            return Disposition::LeftAlone(match &selection.rule {
+                Some(rule) => format!("{rule} leaves it as it is"),
+                None => format!("a local disk with one path ({satp}) stays as it is"),
+            });
         }
         let usage = ours
             .iter()
