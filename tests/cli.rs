@@ -567,6 +567,9 @@ fn screens_are_as_they_were() {
         ("core-adapter-list", "storage core adapter list"),
         ("explain", "explain sdc"),
         ("status", "status"),
+        ("esxcfg-mpath-b", "esxcfg-mpath -b"),
+        ("esxcfg-mpath-L", "esxcfg-mpath -L"),
+        ("esxcfg-scsidevs-c", "esxcfg-scsidevs -c"),
         ("fixed-get", "storage nmp psp fixed deviceconfig get -d sdc"),
         (
             "roundrobin-get",

@@ -4,6 +4,7 @@
 mod claiming;
 mod claimrule;
 mod device;
+mod esxcfg;
 mod foresee;
 mod generate;
 mod host;
@@ -215,6 +216,7 @@ const PARTS: &[&[Verb]] = &[
     lint::VERBS,
     import::VERBS,
     pass_through::VERBS,
+    esxcfg::VERBS,
     scsi::VERBS,
     generate::VERBS,
 ];

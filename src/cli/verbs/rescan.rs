@@ -53,7 +53,7 @@ impl Plan {
     }
 }
 
-fn rescan(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
+pub(super) fn rescan(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
     let host = context.host()?;
     let adapter = text(given, "adapter");
     if adapter.is_some() == given.get_flag("all") {
@@ -330,7 +330,7 @@ fn all() -> Arg {
     )
 }
 
-fn kind() -> Arg {
+pub(super) fn kind() -> Arg {
     option(
         "type",
         Some('t'),
@@ -340,11 +340,11 @@ fn kind() -> Arg {
     .value_parser(PossibleValuesParser::new(["add", "all", "delete", "update"]))
 }
 
-fn skip_claim() -> Arg {
+pub(super) fn skip_claim() -> Arg {
     flag("skip-claim", Some('S'), "Leave the claim rules alone")
 }
 
-fn skip_fs_scan() -> Arg {
+pub(super) fn skip_fs_scan() -> Arg {
     flag(
         "skip-fs-scan",
         Some('F'),
@@ -352,7 +352,7 @@ fn skip_fs_scan() -> Arg {
     )
 }
 
-fn timeout() -> Arg {
+pub(super) fn timeout() -> Arg {
     option(
         "timeout",
         None,
