@@ -3,13 +3,13 @@
 //! Both may wait for minutes where a host is in error recovery, so each host has a thread of its own, and at most
 //! `WAITING` orders wait for it.
 
-use super::sysfs::{Port, Sysfs};
+use super::sysfs::{Port, Sysfs, number_of_node};
 use crate::psa::action::PortTimers;
 use crate::psa::units::{DevT, Hctl};
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 
@@ -124,9 +124,9 @@ fn carry_out(sysfs: &Sysfs, order: Order) -> io::Result<()> {
                 Some(dev) => Some(take(sysfs, path, dev)?),
                 None => None,
             };
-            fs::write(sysfs.device(path).join("delete"), "1")
+            fs::write(sysfs.device_file(path, "delete"), "1")
         }
-        Order::Rescan(path) => fs::write(sysfs.device(path).join("rescan"), "1"),
+        Order::Rescan(path) => fs::write(sysfs.device_file(path, "rescan"), "1"),
         Order::Timers(path, timers) => match sysfs.port_of(path) {
             Some(Port::Remote(port)) => set_remote_port(&port, timers),
             Some(Port::Session(session)) => set_timer(&session.join("recovery_tmo"), timers),
@@ -134,7 +134,7 @@ fn carry_out(sysfs: &Sysfs, order: Order) -> io::Result<()> {
         },
         Order::Scan(path) => {
             let (channel, target, lun) = (path.channel, path.target, path.lun);
-            let scan = sysfs.host(path.host).join("scan");
+            let scan = sysfs.scan_file(path.host);
             match fs::write(&scan, format!("{channel} {target} {lun}")) {
                 // Some drivers (tcm_loop) declare fewer LUNs than they have: then all of the target are looked for.
                 Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
@@ -177,15 +177,12 @@ fn set_timer(file: &Path, timers: PortTimers) -> io::Result<()> {
 /// Opens the disk of a device so that nobody else has it: no mount, no map, no md array.
 fn take(sysfs: &Sysfs, path: Hctl, dev: DevT) -> io::Result<fs::File> {
     let gone = || io::Error::from_raw_os_error(libc::ENODEV);
-    let blocks = fs::read_dir(sysfs.device(path).join("block"))?;
-    let name = blocks.flatten().next();
-    let name = name.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let name = sysfs.disk_of(path).ok_or_else(gone)?;
     let disk = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_EXCL | libc::O_NONBLOCK | libc::O_CLOEXEC)
-        .open(sysfs.dev(&name.ok_or_else(gone)?))?;
-    let wanted = nix::sys::stat::makedev(dev.major.into(), dev.minor.into());
-    if disk.metadata()?.rdev() == wanted {
+        .open(sysfs.dev(&name))?;
+    if number_of_node(&disk.metadata()?) == dev {
         Ok(disk)
     } else {
         Err(gone())
@@ -239,7 +236,7 @@ mod tests {
     #[test]
     fn another_disk_is_left_alone() {
         let root = tempfile::tempdir().unwrap();
-        let device = root.path().join("sys/class/scsi_device/2:0:1:7/device");
+        let device = root.path().join("sys/bus/scsi/devices/2:0:1:7");
         fs::create_dir_all(device.join("block/sdc")).unwrap();
         fs::create_dir_all(root.path().join("dev")).unwrap();
         fs::write(root.path().join("dev/sdc"), "").unwrap();
@@ -247,9 +244,10 @@ mod tests {
             major: 8,
             minor: 32,
         };
-        let order = Order::Delete("2:0:1:7".parse().unwrap(), Some(dev));
-        let error = carry_out(&Sysfs::new(root.path()), order).unwrap_err();
+        let path: Hctl = "2:0:1:7".parse().unwrap();
+        let sysfs = Sysfs::new(root.path());
+        let error = carry_out(&sysfs, Order::Delete(path, Some(dev))).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::ENODEV));
-        assert!(!device.join("delete").exists());
+        assert!(!sysfs.device_file(path, "delete").exists());
     }
 }

@@ -46,18 +46,6 @@ impl Sysfs {
         Sysfs::new("/")
     }
 
-    /// The directory of a SCSI device.
-    #[must_use]
-    pub fn device(&self, path: Hctl) -> PathBuf {
-        self.sys(&format!("class/scsi_device/{path}/device"))
-    }
-
-    /// The directory of a SCSI host.
-    #[must_use]
-    pub fn host(&self, host: u32) -> PathBuf {
-        self.sys(&format!("class/scsi_host/host{host}"))
-    }
-
     /// The directory of the transport's class that has the timers of a path's target port: a Fibre Channel remote port
     /// or an iSCSI session; `None` for other transports.
     #[must_use]

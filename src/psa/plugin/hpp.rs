@@ -8,7 +8,7 @@
 
 use super::Plugin;
 use crate::psa::claim::Subject;
-use crate::psa::psp::PspKind;
+use crate::psa::psp::{PspKind, in_words};
 use crate::psa::satp::alua::Alua;
 use crate::psa::satp::rules::{DeviceFacts, Selection, by_transport};
 use crate::psa::satp::{Evidence, Satp, options};
@@ -94,15 +94,7 @@ impl Scheme {
     pub fn in_effect(self) -> &'static str {
         match self {
             Scheme::Fixed => "one path, the preferred one whenever it works",
-            Scheme::RoundRobin => {
-                "one I/O per path in turn: the kernel's round-robin selector takes no other limit"
-            }
-            Scheme::Iops => {
-                "the path with the fewest I/Os under way, for each I/O: the kernel's queue-length selector"
-            }
-            Scheme::Bytes | Scheme::Latency => {
-                "the path with the least data under way, for each I/O: the kernel's service-time selector"
-            }
+            _ => in_words(self.selector()),
         }
     }
 

@@ -117,6 +117,19 @@ pub trait Psp: Sync {
     fn path_config(&self, candidate: &Candidate, options: &Options, is_current: bool) -> String;
 }
 
+/// How a selector of the kernel chooses, for a person.
+pub(super) fn in_words(selector: &str) -> &'static str {
+    match selector {
+        "service-time" => {
+            "the path with the least data under way, for each I/O: the kernel's service-time selector"
+        }
+        "queue-length" => {
+            "the path with the fewest I/Os under way, for each I/O: the kernel's queue-length selector"
+        }
+        _ => "one I/O per path in turn: the kernel's round-robin selector takes no other limit",
+    }
+}
+
 /// Groups candidates by a key; groups in ascending order of the key, paths by runtime name.
 fn group_by<K: Ord>(
     candidates: &[Candidate],

@@ -2,7 +2,7 @@
 //!
 //! ESXi's limits of I/Os and bytes per path have no equivalent: the kernel clamps the repeat count to 1.
 
-use super::{Arrangement, Candidate, Options, Psp, group_by};
+use super::{Arrangement, Candidate, Options, Psp, group_by, in_words};
 use crate::psa::adapter::RuntimeName;
 use crate::psa::satp::Class;
 use crate::psa::settings::{self, LimitType};
@@ -77,11 +77,6 @@ impl settings::RoundRobin {
     /// What takes effect, for a person.
     #[must_use]
     pub fn in_effect(&self) -> &'static str {
-        match self.limit_type() {
-            LimitType::Latency => {
-                "the path with the least data under way, for each I/O: the kernel's service-time selector"
-            }
-            _ => "one I/O per path in turn: the kernel's round-robin selector takes no other limit",
-        }
+        in_words(self.selector())
     }
 }
