@@ -50,6 +50,7 @@ installed := \
 	$(call below,systemd/*.service systemd/*.socket,lib/systemd/system) \
 	$(call below,systemd/tmpfiles.d/*.conf,lib/tmpfiles.d) \
 	$(call below,systemd/modules-load.d/*.conf,lib/modules-load.d) \
+	$(call below,systemd/modprobe.d/*.conf,lib/modprobe.d) \
 	$(call below,man/*.5,share/man/man5) \
 	$(call below,man/*.8,share/man/man8) \
 	$(call below,README.md LICENSE-MIT LICENSE-APACHE,share/doc/dm-psa)

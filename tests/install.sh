@@ -29,6 +29,7 @@ make_ uninstall >/dev/null
 if diff -u - <(list) <<'L'; then echo "ok - uninstall takes what install brought"; else fail "make uninstall"; fi
 -rw-r--r-- etc/dm-psa/state/memory.json
 -rw-r--r-- etc/udev/rules.d/60-multipath.rules
+drwxr-xr-x usr/lib/modprobe.d
 drwxr-xr-x usr/lib/modules-load.d
 drwxr-xr-x usr/lib/systemd/system
 drwxr-xr-x usr/lib/tmpfiles.d

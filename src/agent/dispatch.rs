@@ -87,6 +87,11 @@ impl Hands {
         None
     }
 
+    /// Has the commands sent that were asked for since the last time.
+    pub fn flush(&mut self) {
+        self.transport.flush();
+    }
+
     fn tell_host(&mut self, order: Order) {
         if let Err(error) = self.hosts.order(order) {
             log::warn!(target: "psa", "HOST_ORDER_LOST order=\"{order:?}\" reason=\"{error}\"");

@@ -60,8 +60,8 @@ pub enum AgentError {
 
 /// What comes in to the owner.
 pub enum Input {
-    /// For the world.
-    Event(Event),
+    /// For the world, in order.
+    Events(Vec<Event>),
     /// A call of the API and where its answer goes.
     Call(Request, SyncSender<Result<serde_json::Value, ApiError>>),
     /// New rules, and where to say what they mean.
@@ -133,7 +133,7 @@ pub(super) fn start(
 /// Puts kernel events into the owner's inbox.
 pub(super) fn sink(inbox: &SyncSender<Input>) -> Sink {
     let inbox = inbox.clone();
-    Sink::new(move |event| inbox.send(Input::Event(event)).is_ok())
+    Sink::new(move |events| inbox.send(Input::Events(events)).is_ok())
 }
 
 /// The API's side of the inbox.
@@ -234,7 +234,7 @@ impl Owner {
             .min()
             .unwrap_or(Duration::from_secs(3600));
             match inputs.recv_timeout(wait) {
-                Ok(Input::Event(event)) => self.step(event),
+                Ok(Input::Events(events)) => self.step(events),
                 Ok(Input::Call(request, reply)) => {
                     let answer = self.answer(&request);
                     // A caller that gave up is no error.
@@ -242,7 +242,7 @@ impl Owner {
                 }
                 Ok(Input::Rules(rules, reply)) => {
                     let effect = self.world.check_rules(&rules);
-                    self.step(Event::RulesLoaded(rules));
+                    self.step([Event::RulesLoaded(rules)]);
                     let _ = reply.try_send(Ok(serde_json::json!({ "effect": effect })));
                 }
                 Ok(Input::Plan(rules, reply)) => {
@@ -257,7 +257,7 @@ impl Owner {
                 .next_deadline()
                 .is_some_and(|at| at <= self.now())
             {
-                self.step(Event::Timer);
+                self.step([Event::Timer]);
             }
             self.tell_systemd(watchdog, &mut pinged);
         }
@@ -269,23 +269,24 @@ impl Owner {
         match request {
             Request::Change(request) => {
                 let (change, answer) = change(&self.world, request)?;
-                self.step(Event::Change(Box::new(change)));
+                self.step([Event::Change(Box::new(change))]);
                 Ok(answer)
             }
             question => answer(&self.world, self.now(), question),
         }
     }
 
-    /// One event, and what follows from it at once.
-    fn step(&mut self, event: Event) {
+    /// Events, and what follows from them at once.
+    fn step(&mut self, events: impl IntoIterator<Item = Event>) {
         let now = self.now();
-        let mut queue = std::collections::VecDeque::from([event]);
+        let mut queue: std::collections::VecDeque<Event> = events.into_iter().collect();
         while let Some(event) = queue.pop_front() {
             for action in self.world.step(now, event) {
                 // What is answered at once (a path whose last command is still out) comes back here.
                 queue.extend(self.hands.carry_out(now, action));
             }
         }
+        self.hands.flush();
     }
 
     fn tell_systemd(&mut self, watchdog: Option<Duration>, pinged: &mut Instant) {

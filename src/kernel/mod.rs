@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 /// Where the threads of this room put their events.
 #[derive(Clone)]
-pub struct Sink(Arc<dyn Fn(Event) -> bool + Send + Sync>);
+pub struct Sink(Arc<dyn Fn(Vec<Event>) -> bool + Send + Sync>);
 
 /// Nobody wants events any more: the agent stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub struct Ended;
 impl Sink {
     /// A sink that hands events to `put`, which says whether it still wants them. `put` waits while the receiver is
     /// behind: that is the back-pressure, and so the receiver must not wait for a thread of this room.
-    pub fn new(put: impl Fn(Event) -> bool + Send + Sync + 'static) -> Sink {
+    pub fn new(put: impl Fn(Vec<Event>) -> bool + Send + Sync + 'static) -> Sink {
         Sink(Arc::new(put))
     }
 
@@ -43,7 +43,19 @@ impl Sink {
     /// # Errors
     /// The agent stops.
     pub fn put(&self, event: Event) -> Result<(), Ended> {
-        if (self.0)(event) { Ok(()) } else { Err(Ended) }
+        self.put_all(vec![event])
+    }
+
+    /// Hands over events that came together, in order, so that the receiver wakes up once for all of them.
+    ///
+    /// # Errors
+    /// The agent stops.
+    pub fn put_all(&self, events: Vec<Event>) -> Result<(), Ended> {
+        if events.is_empty() || (self.0)(events) {
+            Ok(())
+        } else {
+            Err(Ended)
+        }
     }
 }
 

@@ -14,6 +14,10 @@ pub enum Key {
     ClaimRules,
 }
 
+/// The moments of an interval at which checks are due. To wake a thread costs more than to send a command, and with ten
+/// moments each wake-up sends a tenth of all checks; more than that at once would be a burst.
+const SLOTS: u64 = 10;
+
 /// Deadlines, at most one for each key. All operations are logarithmic.
 #[derive(Debug, Clone, Default)]
 pub struct Schedule {
@@ -60,18 +64,21 @@ impl Schedule {
     }
 
     /// The next tick after `now` of a clock that ticks every `interval`, shifted by a phase that is the same for
-    /// the same `name`: checks of one device coincide, those of different devices spread over the interval.
+    /// the same `name`: checks of one device coincide, those of different devices spread over [`SLOTS`] of the interval,
+    /// so that many are sent, and come back, in one go.
     #[must_use]
     pub fn tick(now: Millis, interval: Millis, name: &str) -> Millis {
         // FNV-1a: any fixed function would do that is the same on every run.
         let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
-        let Some(phase) = hash.checked_rem(interval.0) else {
+        // The low bits of names that differ in their last digit alone hardly differ.
+        let slot = (hash >> 32) % SLOTS;
+        let phase = interval.0.saturating_mul(slot) / SLOTS;
+        let shifted = now.0.saturating_add(interval.0).saturating_sub(phase);
+        let Some(passed) = shifted.checked_rem(interval.0) else {
             return now.after(Millis(1));
         };
-        let shifted = now.0.saturating_add(interval.0).saturating_sub(phase);
-        let passed = shifted.checked_rem(interval.0).unwrap_or(0);
         Millis(now.0.saturating_add(interval.0.saturating_sub(passed)))
     }
 }
@@ -106,9 +113,18 @@ mod tests {
                 Schedule::tick(Millis(7), interval, "naa.1").0 % 5000
             );
         }
-        assert_ne!(
-            Schedule::tick(Millis(0), interval, "naa.1"),
-            Schedule::tick(Millis(0), interval, "naa.2")
-        );
+    }
+
+    #[test]
+    fn ticks_of_many_names_spread_over_ten_moments() {
+        let mut moments = BTreeMap::new();
+        for n in 0..1000 {
+            let name = format!("naa.6001405{n:025x}");
+            let tick = Schedule::tick(Millis(0), Millis(5000), &name);
+            *moments.entry(tick.0).or_insert(0_u32) += 1;
+        }
+        assert_eq!(moments.len(), 10);
+        let counts = || moments.values().copied();
+        assert!(counts().all(|n| (50..200).contains(&n)), "{moments:?}");
     }
 }

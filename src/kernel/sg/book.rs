@@ -172,15 +172,20 @@ impl Book {
         Ok(self.queue.len() == 1)
     }
 
-    /// The next command to send, if there is one and the window has room. To be followed by [`Book::sent`] or
-    /// [`Book::not_sent`].
-    pub(super) fn take(&mut self, now: Millis) -> Option<Sending> {
+    /// How many commands are out, or about to be, that count for the window.
+    pub(super) fn young(&mut self, now: Millis) -> usize {
         while let Some((since, _)) = self.young.first()
             && since.after(YOUNG) <= now
         {
             self.young.pop_first();
         }
-        if self.young.len() >= WINDOW {
+        self.young.len()
+    }
+
+    /// The next command to send, if there is one and the window has room. To be followed by [`Book::sent`] or
+    /// [`Book::not_sent`].
+    pub(super) fn take(&mut self, now: Millis) -> Option<Sending> {
+        if self.young(now) >= WINDOW {
             return None;
         }
         while let Some(path) = self.queue.pop_front() {

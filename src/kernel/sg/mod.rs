@@ -3,7 +3,8 @@
 //! Input: examinations, lists of commands for one path each. Output: [`Event::Examined`], one for each. Method:
 //! sg's version 3 interface, `write()` to send and `read()` to fetch, with `epoll` in between, so that any number
 //! of commands is out without a thread for each. One thread per SCSI host, because `write()` sleeps while the host
-//! has no tag free; another thread watches over those that do.
+//! has no tag free; another thread watches over those that do. To wake a thread costs more than to send a command, so
+//! what is asked for in one go is sent in one go, and answers that come close together are handed over together.
 //!
 //! Invariants:
 //! - a path has one command out at most; one that is overdue keeps it until the kernel gives it back;
@@ -33,6 +34,7 @@ use crate::scsi::outcome::Outcome;
 use book::Order;
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
@@ -53,12 +55,16 @@ pub struct Transport {
 struct Shared {
     results: Sink,
     clock: Clock,
+    /// How many sg devices are open, on all hosts.
+    open: Arc<AtomicUsize>,
     hosts: Mutex<Hosts>,
 }
 
 #[derive(Debug, Default)]
 struct Hosts {
     desks: BTreeMap<u32, Arc<Desk>>,
+    /// Those with orders that their threads have not been woken for.
+    waiting: Vec<Arc<Desk>>,
     watched: bool,
 }
 
@@ -71,12 +77,14 @@ impl Transport {
             shared: Arc::new(Shared {
                 results,
                 clock: Clock::start(),
+                open: Arc::default(),
                 hosts: Mutex::default(),
             }),
         }
     }
 
-    /// Sends `commands` down `path` through `/dev/SG`, each after the one before has come back; never blocks.
+    /// Takes the order to send `commands` down `path` through `/dev/SG`, each after the one before has come back;
+    /// never blocks. They are sent at the next [`Transport::flush`], or sooner.
     ///
     /// UNIT ATTENTION is met by sending the command again, up to three times; a transient failure
     /// ([`Outcome::Retry`]) up to twice; a REPORT TARGET PORT GROUPS whose extended header is refused by one
@@ -121,16 +129,26 @@ impl Transport {
         let wake = book.accept(order, self.shared.clock.now())?;
         drop(book);
         if wake {
-            desk.wake();
+            hosts.waiting.push(desk);
         }
         Ok(())
+    }
+
+    /// Has all commands sent that were ordered before.
+    pub fn flush(&self) {
+        let waiting = std::mem::take(&mut self.shared.hosts().waiting);
+        for desk in waiting {
+            desk.wake();
+        }
     }
 
     /// A desk for a host, with a thread behind it.
     fn open_desk(&self, hosts: &mut Hosts, host: u32) -> io::Result<Arc<Desk>> {
         let shared = &self.shared;
         let desk = Arc::new(Desk::new()?);
-        let submitter = Submitter::new(Arc::clone(&desk), shared.results.clone(), shared.clock)?;
+        let open = Arc::clone(&shared.open);
+        let results = shared.results.clone();
+        let submitter = Submitter::new(Arc::clone(&desk), results, shared.clock, open)?;
         thread::Builder::new()
             .name(format!("sg-host{host}"))
             .stack_size(STACK)
@@ -182,11 +200,9 @@ fn watch(shared: &Weak<Shared>) {
         let now = shared.clock.now();
         for desk in desks {
             let overdue = desk.book().expire(now);
-            for examination in overdue {
-                let event = Event::Examined(Box::new(examination));
-                if shared.results.put(event).is_err() {
-                    return;
-                }
+            let events = overdue.into_iter().map(Box::new).map(Event::Examined);
+            if shared.results.put_all(events.collect()).is_err() {
+                return;
             }
         }
     }
@@ -209,7 +225,7 @@ mod tests {
 
     fn transport() -> (Transport, Receiver<Event>) {
         let (results, answers) = sync_channel(16);
-        let sink = Sink::new(move |event| results.send(event).is_ok());
+        let sink = Sink::new(move |events| events.into_iter().all(|e| results.send(e).is_ok()));
         (Transport::new(sink), answers)
     }
 
@@ -231,6 +247,7 @@ mod tests {
                     SECOND,
                 )
                 .unwrap();
+            transport.flush();
             let Event::Examined(answer) = answers.recv_timeout(Duration::from_secs(10)).unwrap()
             else {
                 panic!("another event");
@@ -253,6 +270,7 @@ mod tests {
                 SECOND,
             )
             .unwrap();
+        transport.flush();
         let Event::Examined(answer) = answers.recv_timeout(Duration::from_secs(10)).unwrap() else {
             panic!("another event");
         };

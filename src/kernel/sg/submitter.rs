@@ -11,13 +11,20 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
-/// So many sg devices of one host stay open between examinations; each costs about 50 KiB of kernel memory
-/// (`sg_add_sfp`). Beyond that a device is closed after its examination, and the ones that are open stay: in a
-/// round over more paths than this, closing the oldest would close each just before its turn.
-const KEPT: usize = 64;
+/// So many sg devices stay open between examinations, on all hosts together. Each costs about 50 KiB of kernel memory
+/// (`sg_add_sfp`), or 29 with the options of `systemd/modprobe.d`; to open one for each check costs several times the
+/// check. Beyond that a device is closed after its examination, and the ones that are open stay: in a round over more
+/// paths than this, closing the oldest would close each just before its turn.
+const KEPT: usize = 4096;
+
+/// When a command comes back while others are out, those are given this long to come back too: they were sent
+/// together, and each wake-up saved is a third of what a check costs.
+const GATHER: Duration = Duration::from_micros(500);
 
 /// An open device that was not used for so long is closed, and a thread without work ends.
 const IDLE: Millis = Millis::from_secs(60);
@@ -84,7 +91,11 @@ pub(super) struct Submitter {
     nodes: Vec<Option<Node>>,
     /// Which of them is a path's.
     by_path: BTreeMap<Hctl, usize>,
+    /// How many sg devices are open, on all hosts.
+    open: Arc<AtomicUsize>,
     zombies: usize,
+    /// What is to be handed over before the thread waits.
+    answers: Vec<Event>,
     /// When there was work last.
     busy: Millis,
     /// When the devices were looked after last.
@@ -94,7 +105,12 @@ pub(super) struct Submitter {
 }
 
 impl Submitter {
-    pub(super) fn new(desk: Arc<Desk>, results: Sink, clock: Clock) -> io::Result<Submitter> {
+    pub(super) fn new(
+        desk: Arc<Desk>,
+        results: Sink,
+        clock: Clock,
+        open: Arc<AtomicUsize>,
+    ) -> io::Result<Submitter> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&desk.wake, EpollEvent::new(EpollFlags::EPOLLIN, WAKE))?;
         Ok(Submitter {
@@ -104,7 +120,9 @@ impl Submitter {
             epoll,
             nodes: Vec::new(),
             by_path: BTreeMap::new(),
+            open,
             zombies: 0,
+            answers: Vec::new(),
             busy: clock.now(),
             looked: clock.now(),
             serial: 0,
@@ -113,6 +131,7 @@ impl Submitter {
 
     /// Works until there is nothing to do for a while, or nobody to answer.
     pub(super) fn run(mut self) {
+        // Ended by itself, it has closed the books under their lock.
         if self.serve().is_err() {
             self.desk.book().closed = true;
         }
@@ -121,45 +140,75 @@ impl Submitter {
     fn serve(&mut self) -> Result<(), Ended> {
         let mut events = [EpollEvent::empty(); 64];
         loop {
-            let Some(wait) = self.work()? else {
+            let wait = self.work();
+            self.hand_over()?;
+            let Some(wait) = wait else {
                 return Ok(());
             };
-            let woken = match self.epoll.wait(&mut events, wait) {
-                Ok(count) => events.get(..count).unwrap_or_default(),
-                Err(Errno::EINTR) => &[],
-                // Only a bad descriptor or address could be the reason; nothing sensible is left to do.
-                Err(_) => return Err(Ended),
-            };
+            let woken = self.wait(&mut events, wait)?;
             for event in woken {
                 if event.data() == WAKE {
                     // EAGAIN if another reading took it; either way the books are looked at now.
                     let _ = self.desk.wake.read();
                 } else if let Ok(index) = usize::try_from(event.data()) {
                     let hung_up = EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR;
-                    self.receive(index, event.events().intersects(hung_up))?;
+                    self.receive(index, event.events().intersects(hung_up));
                 }
             }
         }
     }
 
+    /// Waits for events, and a moment more for those that are about to come.
+    fn wait<'a>(
+        &self,
+        events: &'a mut [EpollEvent],
+        wait: EpollTimeout,
+    ) -> Result<&'a [EpollEvent], Ended> {
+        let count = self.poll(events, wait)?;
+        let replies = |events: &[EpollEvent]| events.iter().filter(|e| e.data() != WAKE).count();
+        let (first, rest) = events.split_at_mut(count);
+        let came = replies(first);
+        let mut more = 0;
+        if came > 0 && !rest.is_empty() && self.desk.book().young(self.clock.now()) > came {
+            thread::sleep(GATHER);
+            more = self.poll(rest, EpollTimeout::ZERO)?;
+        }
+        Ok(events.get(..count + more).unwrap_or_default())
+    }
+
+    fn poll(&self, events: &mut [EpollEvent], wait: EpollTimeout) -> Result<usize, Ended> {
+        match self.epoll.wait(events, wait) {
+            Ok(count) => Ok(count),
+            Err(Errno::EINTR) => Ok(0),
+            // Only a bad descriptor or address could be the reason; nothing sensible is left to do.
+            Err(_) => Err(Ended),
+        }
+    }
+
+    /// Hands the answers over that there are.
+    fn hand_over(&mut self) -> Result<(), Ended> {
+        let answers = std::mem::take(&mut self.answers);
+        self.results.put_all(answers).map_err(|_| Ended)
+    }
+
     /// Sends what may be sent and ends what is overdue; how long to wait for events then, or `None` to end.
-    fn work(&mut self) -> Result<Option<EpollTimeout>, Ended> {
+    fn work(&mut self) -> Option<EpollTimeout> {
         loop {
             let sending = self.desk.book().take(self.clock.now());
             match sending {
-                Some(sending) => self.send(&sending)?,
+                Some(sending) => self.send(&sending),
                 None => break,
             }
         }
         let now = self.clock.now();
         if self.looked.after(LOOK) <= now {
             self.looked = now;
-            self.look_after_nodes(now)?;
+            self.look_after_nodes(now);
         }
         let (overdue, moment, idle) = {
             let mut book = self.desk.book();
             if book.closed {
-                return Err(Ended);
+                return None;
             }
             let overdue = book.expire(now);
             if !book.is_empty() || self.zombies > 0 {
@@ -167,12 +216,12 @@ impl Submitter {
             } else if self.busy.after(IDLE) <= now {
                 // Under the lock, so that no order comes in between.
                 book.closed = true;
-                return Ok(None);
+                return None;
             }
             (overdue, book.next_moment(), book.is_empty())
         };
         for examination in overdue {
-            self.answer(examination)?;
+            self.answer(examination);
         }
         let mut moment = moment.unwrap_or(now.after(IDLE));
         if idle {
@@ -183,13 +232,11 @@ impl Submitter {
         }
         // One more millisecond, as the clock is cut to whole ones.
         let wait = moment.since(now).0.saturating_add(1);
-        Ok(Some(EpollTimeout::from(
-            u16::try_from(wait).unwrap_or(u16::MAX),
-        )))
+        Some(EpollTimeout::from(u16::try_from(wait).unwrap_or(u16::MAX)))
     }
 
     /// Opens the device of a path if need be and writes its command.
-    fn send(&mut self, sending: &Sending) -> Result<(), Ended> {
+    fn send(&mut self, sending: &Sending) {
         let mut result = self.try_send(sending);
         if let Err((error, true)) = &result
             && is_gone(error)
@@ -198,14 +245,11 @@ impl Submitter {
             result = self.try_send(sending);
         }
         match result {
-            Ok(()) => {
-                self.desk.book().sent(sending.path);
-                Ok(())
-            }
+            Ok(()) => self.desk.book().sent(sending.path),
             Err((error, _)) => {
                 let outcome = outcome_of(&error);
                 let ended = self.desk.book().not_sent(sending.path, outcome);
-                ended.map_or(Ok(()), |examination| self.answer(examination))
+                self.answers_with(ended);
             }
         }
     }
@@ -258,27 +302,28 @@ impl Submitter {
         self.by_path.insert(node.path, index);
         if let Some(place) = self.nodes.get_mut(index) {
             *place = Some(node);
+            self.open.fetch_add(1, Ordering::Relaxed);
         }
         Ok(index)
     }
 
     /// Reads the reply of a device, if there is one, and acts on its removal.
-    fn receive(&mut self, index: usize, hung_up: bool) -> Result<(), Ended> {
+    fn receive(&mut self, index: usize, hung_up: bool) {
         let now = self.clock.now();
         let Some(Some(node)) = self.nodes.get_mut(index) else {
             // An event of a file that was closed since.
-            return Ok(());
+            return;
         };
         let path = node.path;
         let mut broken = hung_up;
         let (outcome, data) = match node.slot.receive(&node.file) {
             Ok(Some(reply)) => reply,
-            Ok(None) if !hung_up => return Ok(()),
+            Ok(None) if !hung_up => return,
             Ok(None) if !node.slot.is_out() => {
                 self.close(index);
-                return Ok(());
+                return;
             }
-            Ok(None) if node.zombie => return Ok(()),
+            Ok(None) if node.zombie => return,
             Ok(None) => {
                 // Removed under its command. The path is free for a device that takes its place; this file and its
                 // memory stay until the command is back.
@@ -286,7 +331,8 @@ impl Submitter {
                 self.zombies += 1;
                 self.by_path.remove(&path);
                 let ended = self.desk.book().not_sent(path, Outcome::Gone);
-                return ended.map_or(Ok(()), |examination| self.answer(examination));
+                self.answers_with(ended);
+                return;
             }
             Err(error) => {
                 broken = true;
@@ -298,27 +344,25 @@ impl Submitter {
             self.close(index);
         }
         if zombie {
-            return Ok(());
+            return;
         }
         let next = self.desk.book().returned(path, outcome, data, now);
         match next {
-            Next::GoesOn => Ok(()),
+            Next::GoesOn => {}
             Next::Ended(examination) => {
-                if self.by_path.len() > KEPT {
+                if self.open.load(Ordering::Relaxed) > KEPT {
                     self.close(index);
                 }
-                self.answer(examination)
+                self.answer(examination);
             }
-            Next::Reaped => {
-                self.close(index);
-                Ok(())
-            }
+            Next::Reaped => self.close(index),
         }
     }
 
     /// Closes a device. Closing takes it out of epoll too.
     fn close(&mut self, index: usize) {
         if let Some(node) = self.nodes.get_mut(index).and_then(Option::take) {
+            self.open.fetch_sub(1, Ordering::Relaxed);
             if node.zombie {
                 self.zombies = self.zombies.saturating_sub(1);
             } else {
@@ -328,23 +372,34 @@ impl Submitter {
     }
 
     /// Closes devices that were not used for long, and asks removed ones for their command.
-    fn look_after_nodes(&mut self, now: Millis) -> Result<(), Ended> {
+    fn look_after_nodes(&mut self, now: Millis) {
         for index in 0..self.nodes.len() {
             let Some(Some(node)) = self.nodes.get(index) else {
                 continue;
             };
             if node.zombie {
-                self.receive(index, true)?;
+                self.receive(index, true);
             } else if !node.slot.is_out() && node.used.after(IDLE) <= now {
                 self.close(index);
             }
         }
-        Ok(())
     }
 
-    fn answer(&self, examination: Examination) -> Result<(), Ended> {
-        let event = Event::Examined(Box::new(examination));
-        self.results.put(event).map_err(|_| Ended)
+    fn answer(&mut self, examination: Examination) {
+        self.answers.push(Event::Examined(Box::new(examination)));
+    }
+
+    fn answers_with(&mut self, ended: Option<Examination>) {
+        if let Some(examination) = ended {
+            self.answer(examination);
+        }
+    }
+}
+
+impl Drop for Submitter {
+    fn drop(&mut self) {
+        let left = self.nodes.iter().flatten().count();
+        self.open.fetch_sub(left, Ordering::Relaxed);
     }
 }
 
