@@ -9,7 +9,7 @@ use super::identity::{self, LogicalUnit};
 use super::path::{Exam, Identity, Path, PathFacts, Stage};
 use super::satp::Link;
 use super::schedule::Key;
-use super::units::Hctl;
+use super::units::{Hctl, Millis};
 use super::world::World;
 use crate::scsi::cdb::Command;
 use crate::scsi::vpd::{self, DeviceIdentification};
@@ -27,6 +27,12 @@ pub(super) fn device_id_of(wwid: &str) -> String {
 
 /// Peripheral device type 00h: direct access block device. Nothing else is multipathed.
 const DIRECT_ACCESS: u8 = 0;
+
+/// A change of the states raises a unit attention on every nexus (SPC-5 5.18.2.3), the next TEST UNIT READY brings it
+/// to light, and then the states are asked for at once. So asking without that is for arrays that keep it to themselves:
+/// it is done with every fourth check.
+const REPORT_EVERY: u64 = 4;
+const SLACK: Millis = Millis(500);
 
 impl World {
     /// A path is there: new, come back as another disk, or with other facts.
@@ -277,9 +283,9 @@ impl World {
         (Stage::Check, commands)
     }
 
-    /// Whether the path asks for the states of the port groups: one working path of each group does, since the
-    /// ports of a controller answer from that controller's view; and any path that is not known to work, so that
-    /// its first good answer comes with the states.
+    /// Whether the path asks for the states of the port groups: one working path of each group does every
+    /// [`REPORT_EVERY`] checks, since the ports of a controller answer from that controller's view; and any path that
+    /// is not known to work, so that its first good answer comes with the states.
     fn is_reporter(&self, id: Hctl, path: &Path) -> bool {
         let Some(device) = path
             .device
@@ -302,11 +308,32 @@ impl World {
         ) {
             return false;
         }
-        path.link != Link::Up || path.ask_groups || path.suspect_since.is_some() || {
+        // A port that refuses because of the state that its group is known to have tells nothing new.
+        let expected = match &path.link {
+            Link::Up => true,
+            Link::Refused(state, _) => {
+                let group = path.port_group.and_then(|id| device.groups.get(&id));
+                group.is_some_and(|group| group.access == *state)
+            }
+            _ => false,
+        };
+        if !expected || path.ask_groups || path.suspect_since.is_some() {
+            return true;
+        }
+        let often = Millis(
+            self.settings
+                .check_interval_ms
+                .0
+                .saturating_mul(REPORT_EVERY),
+        );
+        // The checks come at slots of the interval, not to the millisecond.
+        let due = |at: Millis| self.now.since(at).0.saturating_add(SLACK.0) >= often.0;
+        path.reported_at.is_none_or(due) && {
             let first = device.paths.iter().find(|other| {
                 self.paths.get(other).is_some_and(|o| {
                     let proven = matches!(o.identity, Identity::Proven(_));
-                    proven && o.port_group == path.port_group && o.link == Link::Up
+                    let answers = matches!(o.link, Link::Up | Link::Refused(..));
+                    proven && o.port_group == path.port_group && answers
                 })
             });
             first == Some(&id)
