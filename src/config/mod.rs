@@ -182,6 +182,24 @@ fn check(settings: &Settings) -> Result<(), String> {
             1_000,
             86_400_000,
         ),
+        (
+            "marginal_failures",
+            u64::from(settings.marginal_failures),
+            0,
+            1_000,
+        ),
+        (
+            "marginal_window_ms",
+            settings.marginal_window_ms.0,
+            1_000,
+            86_400_000,
+        ),
+        (
+            "marginal_recovery_ms",
+            settings.marginal_recovery_ms.0,
+            1_000,
+            86_400_000,
+        ),
     ];
     if u64::from(settings.fast_io_fail_tmo) > MOST_FAST_IO_FAIL {
         return Err(format!(

@@ -39,6 +39,11 @@ pub enum Apd {
         /// Since when no path serves I/O.
         since: Millis,
     },
+    /// Every path says that the logical unit is gone for good (PDL): I/O fails.
+    Lost {
+        /// Since when.
+        since: Millis,
+    },
 }
 
 /// A change of the table that waits for things to settle.

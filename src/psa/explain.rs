@@ -95,6 +95,7 @@ impl World {
                 "what it reports of target port groups or owners cannot be read: {why}"
             ));
         }
+        lines.extend(self.marginal_line(path));
         if path.hold_until > self.now {
             lines.push(format!(
                 "the kernel failed it {} times in a row while checks said that it is well: held back for {} ms more",
@@ -142,7 +143,7 @@ impl World {
             None => vec!["no map".to_owned()],
         };
         match device.apd {
-            Apd::No => {}
+            Apd::No | Apd::Lost { .. } => {}
             Apd::Waiting { deadline, .. } => {
                 table.push(format!(
                     "all paths down: I/O is queued for {} ms more",
@@ -155,6 +156,12 @@ impl World {
                     self.now.since(since).0
                 ));
             }
+        }
+        if let Apd::Lost { since } = device.apd {
+            table.push(format!(
+                "permanently lost for {} ms: every path says that the unit is gone, and I/O fails",
+                self.now.since(since).0
+            ));
         }
         if let Some(failure) = &device.failure {
             table.push(format!(

@@ -99,6 +99,7 @@ impl World {
         }
         self.refresh_if_down(id);
         self.judge(id);
+        self.review_marginal(id);
         self.mark_dirty_if_changed(id, before);
         if again {
             self.path_due(id)
@@ -248,6 +249,7 @@ impl World {
             return;
         };
         path.report_problem = None;
+        path.reported_at = Some(self.now);
         let Some(wwid) = path.device.clone() else {
             return;
         };
@@ -422,6 +424,16 @@ impl World {
                 path.since = now;
             }
             path.judgement = judgement.clone();
+        }
+        // A refusal is the array's will, and so is an identity that has yet to be proven.
+        let broken = self.paths.get(&id).is_some_and(|path| {
+            let link = &path.link;
+            matches!(link, Link::Down(_) | Link::NoAnswer(_) | Link::Unchecked(_))
+        });
+        let stopped = before.state.serves_io()
+            && matches!(judgement.state, PathState::Dead | PathState::Unknown);
+        if stopped && broken {
+            self.failed(id);
         }
         if before.class == Some(Class::Standby) && judgement.class == Some(Class::Optimized) {
             self.taken_over(id);

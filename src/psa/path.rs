@@ -4,6 +4,7 @@ use super::action::PortTimers;
 use super::adapter::{AdapterFacts, RuntimeName, TargetFacts, Transport};
 use super::claim::Claim;
 use super::identity::LogicalUnit;
+use super::marginal::Marginal;
 use super::plugin::Plugin;
 use super::satp::{Class, Judgement, Link};
 use super::units::{DevT, Hctl, Millis, Sectors};
@@ -264,11 +265,17 @@ pub struct Path {
     pub last_relapse: Millis,
     /// Not to be reinstated before, because of its relapses.
     pub hold_until: Millis,
+    /// Its last failures, at most as many as make it marginal.
+    pub failures: Vec<Millis>,
+    /// It fails too often.
+    pub marginal: Option<Marginal>,
+    /// When it told the states of the port groups last.
+    pub reported_at: Option<Millis>,
     /// The mark that udev was given.
     pub marked: Option<bool>,
     /// The timers of its target port, as they were asked for.
     pub port_timers: Option<PortTimers>,
-    /// Masked: when the host was told to give its SCSI device up.
+    /// When the host was told to give its SCSI device up.
     pub withdrawn_at: Option<Millis>,
     /// When it became what it is, for people.
     pub since: Millis,
@@ -309,6 +316,9 @@ impl Path {
             relapses: 0,
             last_relapse: Millis(0),
             hold_until: Millis(0),
+            failures: Vec::new(),
+            marginal: None,
+            reported_at: None,
             marked: None,
             port_timers: None,
             withdrawn_at: None,

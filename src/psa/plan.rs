@@ -48,6 +48,7 @@ impl World {
             return; // MapDone comes back here.
         }
         self.withdraw(wwid);
+        self.remove_lost(wwid);
         self.set_port_timers(wwid);
         let Some(device) = self.devices.get(wwid) else {
             return;
@@ -108,6 +109,7 @@ impl World {
                 .paths
                 .iter()
                 .filter_map(|id| self.paths.get(id))
+                .filter(|path| path.marginal.is_none())
                 .map(|path| path.name)
                 .find(|candidate| candidate.to_string() == name)
         };
@@ -160,7 +162,10 @@ impl World {
                 dev: block.dev,
                 name: path.name,
                 state: path.state(),
-                class: path.judgement.class.unwrap_or(Class::Last),
+                class: match &path.marginal {
+                    Some(_) => Class::Last,
+                    None => path.judgement.class.unwrap_or(Class::Last),
+                },
                 rank,
             });
             least = Some(least.map_or(block.size, |least| least.min(block.size)));
@@ -248,9 +253,14 @@ impl World {
             .apd_timeout_ms
             .unwrap_or(self.settings.apd_timeout_ms);
         let (id, now) = (device.id.clone(), self.now);
+        let lost = self.is_lost(device);
         let next = match device.apd {
+            unchanged @ Apd::Lost { .. } if lost => unchanged,
+            _ if lost => Apd::Lost { since: now },
             _ if serves || !has_map => Apd::No,
             Apd::No if !down => Apd::No,
+            // It was gone for good, and is down for another reason now: it waits as any other.
+            Apd::Lost { .. } => Apd::TimedOut { since: now },
             // The agent was restarted, and the time had passed before.
             Apd::No if !device.served && !queues => Apd::TimedOut { since: now },
             Apd::No => Apd::Waiting {
@@ -284,6 +294,13 @@ impl World {
                     id,
                     &[("effect", "I/O is queued"), ("for", &timeout)],
                 );
+            }
+            (_, Apd::Lost { .. }) => {
+                let effect = "I/O fails; its map is removed when the last user has closed it";
+                self.notify(Severity::Error, "PDL_START", id, &[("effect", effect)]);
+            }
+            (Apd::Lost { since }, Apd::No | Apd::TimedOut { .. }) => {
+                self.notify(Severity::Info, "PDL_EXIT", id, &[("after", &lasted(since))]);
             }
             (_, Apd::TimedOut { since }) => {
                 let (lasted, effect) = (lasted(since), "I/O fails until a path returns");
@@ -406,11 +423,12 @@ impl World {
         let orphaned = device.paths.is_empty();
         let masked = self.paths_of(device).all(|path| path.is_masked());
         let off = self.is_off(&device.id);
-        if (orphaned || masked || off) && map.open_count == 0 {
+        let lost = matches!(device.apd, Apd::Lost { .. });
+        if (orphaned || masked || off || lost) && map.open_count == 0 {
             return vec![MapStep::Remove];
         }
         // Until a path is known to serve, a restart leaves the queueing as it was.
-        let queue = !matches!(device.apd, Apd::TimedOut { .. })
+        let queue = !matches!(device.apd, Apd::TimedOut { .. } | Apd::Lost { .. })
             && (device.served || table.features.queue_if_no_path);
         let usable = self.usable(&map, view);
         let ideal = table_of(view, arrangement, queue);
@@ -429,7 +447,7 @@ impl World {
             match diff(&map, &wanted) {
                 Difference::None => {
                     self.settled(wwid);
-                    return if orphaned {
+                    return if orphaned || lost {
                         self.observe_after(wwid, REMOVAL_POLL)
                     } else {
                         Vec::new()

@@ -243,9 +243,14 @@ impl World {
             rank: rank.copied().unwrap_or(0),
         };
         let is_current = self.working_paths(device).contains(&path.name);
-        self.psp_of(device)
-            .plugin()
-            .path_config(&candidate, &device.options, is_current)
+        let config =
+            self.psp_of(device)
+                .plugin()
+                .path_config(&candidate, &device.options, is_current);
+        match &path.marginal {
+            Some(marginal) => format!("{config} marginal: {}", marginal.reason),
+            None => config,
+        }
     }
 
     /// Who activates standby paths of a device: `kernel`, `agent`, or `none` where nothing has to be.

@@ -34,6 +34,15 @@ pub struct Settings {
     /// Whether the SCSI device of a masked path is taken away from the host (`delete` in sysfs), or else stays with its
     /// disk hidden from udev's users.
     pub remove_masked: bool,
+    /// Whether the SCSI devices of a unit that is gone for good (PDL) are taken away once nobody uses them.
+    pub remove_lost: bool,
+    /// A path that fails so often within `marginal_window_ms` carries I/O only if no other does; 0 never.
+    pub marginal_failures: u32,
+    /// The time in which those failures are counted. Eight in a minute: a controller that is restarted fails its paths
+    /// once or twice, and a test that pulls a cable every ten seconds six times.
+    pub marginal_window_ms: Millis,
+    /// A marginal path is taken for a good one again when it has worked for so long.
+    pub marginal_recovery_ms: Millis,
     /// The longest that the kernel may hold I/O back when the port of a path is lost, in seconds: `fast_io_fail_tmo` of
     /// Fibre Channel's remote ports (off by default, which means `dev_loss_tmo`), `recovery_tmo` of iSCSI's sessions
     /// (120 by default). Lower values are left as they are; 0 leaves all as they are.
@@ -55,6 +64,10 @@ impl Default for Settings {
             regroup_ms: Millis::from_secs(1),
             claim_interval_ms: Millis::from_secs(300),
             remove_masked: true,
+            remove_lost: true,
+            marginal_failures: 8,
+            marginal_window_ms: Millis::from_secs(60),
+            marginal_recovery_ms: Millis::from_secs(120),
             fast_io_fail_tmo: 5,
             device: BTreeMap::new(),
         }

@@ -1,0 +1,69 @@
+//! Permanent device loss (PDL): every path says by its sense data that the logical unit is gone for good (5/25/00 and
+//! those that ESXi takes for the same). I/O fails at once; when the last user has closed the map it is removed, and
+//! then the SCSI devices, as ESXi does. A unit that is mapped again is found by a rescan, or comes back by the next
+//! check while its devices are still there.
+
+use super::action::{Action, Severity};
+use super::device::{Apd, Device};
+use super::satp::Link;
+use super::units::{Hctl, Millis};
+use super::world::World;
+
+/// A unit that an administrator unmaps by mistake is mapped again within this time without a rescan.
+const GRACE: Millis = Millis(30_000);
+/// A device that could not be taken away, because somebody used it after all, is tried again this long after.
+const RETRY: Millis = Millis(60_000);
+
+impl World {
+    /// Whether every path of a device says that the logical unit is gone.
+    pub(super) fn is_lost(&self, device: &Device) -> bool {
+        let mut ours = self
+            .paths_of(device)
+            .filter(|path| path.is_ours())
+            .peekable();
+        ours.peek().is_some() && ours.all(|path| matches!(path.link, Link::PermanentLoss(_)))
+    }
+
+    /// Takes the SCSI devices of a lost unit away from the host, once it has no map and nobody uses them.
+    pub(super) fn remove_lost(&mut self, wwid: &str) {
+        let Some(device) = self.devices.get(wwid) else {
+            return;
+        };
+        let Apd::Lost { since } = device.apd else {
+            return;
+        };
+        if !self.settings.remove_lost || self.map_of(wwid).is_some() {
+            return;
+        }
+        let key = super::schedule::Key::Device(wwid.to_owned());
+        let at = since.after(GRACE);
+        if at > self.now {
+            self.schedule.no_later_than(key, at);
+            return;
+        }
+        let free: Vec<Hctl> = self
+            .paths_of(device)
+            .filter(|path| path.facts.block.iter().all(|block| block.usage.is_empty()))
+            .filter(|path| {
+                path.withdrawn_at
+                    .is_none_or(|at| at.after(RETRY) <= self.now)
+            })
+            .map(|path| path.facts.hctl)
+            .collect();
+        if free.is_empty() {
+            return;
+        }
+        let id = device.id.clone();
+        for path in &free {
+            if let Some(path) = self.paths.get_mut(path) {
+                path.withdrawn_at = Some(self.now);
+                let dev = path.dev();
+                let path = path.facts.hctl;
+                self.actions.push(Action::DeleteDevice { path, dev });
+            }
+        }
+        let effect = "its SCSI devices are removed; a rescan finds it if it is mapped again";
+        self.notify(Severity::Info, "PDL_REMOVED", id, &[("effect", effect)]);
+        self.schedule.no_later_than(key, self.now.after(RETRY));
+    }
+}

@@ -1,0 +1,112 @@
+//! Marginal paths: one that fails and returns again and again costs more than it carries. After so many failures in so
+//! long a time (settings `marginal_failures`, `marginal_window_ms`) it goes to a group of last resort, and comes back
+//! when it has worked for `marginal_recovery_ms`. A Fibre Channel port that the kernel holds as `Marginal` is taken for
+//! the same, for as long as it is.
+
+use super::action::Severity;
+use super::path::Path;
+use super::satp::Link;
+use super::schedule::Key;
+use super::units::{Hctl, Millis};
+use super::world::World;
+
+/// How a path came to be marginal, and since when it has worked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Marginal {
+    /// Why, for a person.
+    pub reason: String,
+    /// Its last failure; for a port that is held as marginal, when that was seen last.
+    pub last: Millis,
+}
+
+impl World {
+    /// A path that served does not any more, by no will of the array or an administrator.
+    pub(super) fn failed(&mut self, id: Hctl) {
+        let (now, most) = (self.now, self.settings.marginal_failures);
+        let window = self.settings.marginal_window_ms;
+        let Some(path) = self.paths.get_mut(&id).filter(|_| most > 0) else {
+            return;
+        };
+        path.failures.retain(|at| now.since(*at) < window);
+        path.failures.push(now);
+        let count = path.failures.len();
+        if count < usize::try_from(most).unwrap_or(usize::MAX) {
+            return;
+        }
+        path.failures.remove(0);
+        self.is_marginal(
+            id,
+            format!("it failed {count} times within {} s", window.0 / 1000),
+        );
+    }
+
+    /// What its port says, and whether it has worked for long enough; after each check.
+    pub(super) fn review_marginal(&mut self, id: Hctl) {
+        let Some(path) = self.paths.get(&id) else {
+            return;
+        };
+        if path.facts.target.port_state.as_deref() == Some("Marginal") {
+            self.is_marginal(id, "its remote port is marginal".to_owned());
+            return;
+        }
+        let recovery = self.settings.marginal_recovery_ms;
+        let works = path.link == Link::Up;
+        let name = path.name.to_string();
+        let Some(marginal) = &path.marginal else {
+            return;
+        };
+        let due = marginal.last.after(recovery);
+        if !works || due > self.now {
+            return;
+        }
+        if let Some(path) = self.paths.get_mut(&id) {
+            path.marginal = None;
+            path.failures.clear();
+        }
+        let lasted = format!("{} s", recovery.0 / 1000);
+        self.notify(
+            Severity::Info,
+            "PATH_MARGINAL_ENDED",
+            name,
+            &[("worked_for", &lasted)],
+        );
+        self.mark_dirty(id);
+    }
+
+    fn is_marginal(&mut self, id: Hctl, reason: String) {
+        let now = self.now;
+        let Some(path) = self.paths.get_mut(&id) else {
+            return;
+        };
+        if let Some(marginal) = &mut path.marginal {
+            marginal.last = now;
+            return;
+        }
+        let name = path.name.to_string();
+        let told = reason.clone();
+        path.marginal = Some(Marginal { reason, last: now });
+        let effect = "it carries I/O only if no other path does";
+        self.notify(
+            Severity::Warning,
+            "PATH_MARGINAL",
+            name,
+            &[("reason", &told), ("effect", effect)],
+        );
+        self.mark_dirty(id);
+        self.schedule.no_later_than(Key::Path(id), now);
+    }
+
+    /// A marginal path in words.
+    pub(super) fn marginal_line(&self, path: &Path) -> Option<String> {
+        let marginal = path.marginal.as_ref()?;
+        let left = marginal
+            .last
+            .after(self.settings.marginal_recovery_ms)
+            .since(self.now);
+        Some(format!(
+            "marginal: {}; it is in a group of last resort until it has worked for {} s more",
+            marginal.reason,
+            left.0 / 1000
+        ))
+    }
+}
