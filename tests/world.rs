@@ -1460,3 +1460,90 @@ fn a_waiting_path_that_failed_is_reinstated_once_another_serves() {
     assert!(maps(&sim)[0].ends_with("AA AA"), "{:?}", maps(&sim));
     unharmed(&sim);
 }
+
+/// Its link goes and comes back every five seconds, and the unit proves itself each time.
+#[test]
+fn a_path_that_fails_again_and_again_is_the_last_resort_until_it_behaves() {
+    let mut sim = running(four_paths());
+    let is_last = |sim: &Simulation| {
+        let map = maps(sim).remove(0);
+        map.find(" 8:0 ") > map.find(" 8:16 ")
+    };
+    assert!(!is_last(&sim), "{:?}", maps(&sim));
+    for _ in 0..9 {
+        sim.suffer(&Fault::LinkDown(A1));
+        sim.run_for(seconds(2));
+        sim.suffer(&Fault::LinkUp(A1));
+        sim.run_for(seconds(3));
+    }
+    sim.run_for(seconds(10));
+    assert!(is_last(&sim), "{:?}", maps(&sim));
+    assert!(says(&sim, "PATH_MARGINAL "));
+    sim.run_for(seconds(140));
+    assert!(says(&sim, "PATH_MARGINAL_ENDED "));
+    assert!(!is_last(&sim), "{:?}", maps(&sim));
+    unharmed(&sim);
+}
+
+#[test]
+fn the_only_path_is_not_marginal() {
+    let mut sim = running(four_paths());
+    sim.suffer_all(&[A2, B1, B2].map(Fault::LinkDown));
+    for _ in 0..9 {
+        sim.suffer(&Fault::LinkDown(A1));
+        sim.run_for(seconds(2));
+        sim.suffer(&Fault::LinkUp(A1));
+        sim.run_for(seconds(3));
+    }
+    assert!(!says(&sim, "PATH_MARGINAL "));
+    unharmed(&sim);
+}
+
+#[test]
+fn a_unit_that_is_gone_for_good_fails_at_once_and_is_removed_when_closed() {
+    let mut sim = running(four_paths());
+    sim.suffer(&Fault::Open(0, 1));
+    // What the device itself refuses is no failure of ours.
+    sim.io_every = None;
+    sim.suffer_all(&[A1, A2, B1, B2].map(|path| Fault::Remap(path, None, false)));
+    sim.run_for(seconds(12));
+    assert!(says(&sim, &format!("PDL_START {UNIT} ")));
+    assert!(!says(&sim, "APD_TIMEOUT "));
+    assert!(
+        !maps(&sim)[0].contains("queue_if_no_path"),
+        "{:?}",
+        maps(&sim)
+    );
+    sim.run_for(seconds(60));
+    assert_eq!(maps(&sim).len(), 1, "it is open");
+    sim.suffer(&Fault::Open(0, 0));
+    sim.run_for(seconds(60));
+    assert_eq!(maps(&sim), [""; 0]);
+    assert!(says(&sim, &format!("PDL_REMOVED {UNIT} ")));
+    assert_eq!(sim.world.paths().count(), 0);
+    unharmed(&sim);
+}
+
+#[test]
+fn a_unit_that_is_mapped_again_serves_again() {
+    let mut sim = running(four_paths());
+    sim.suffer(&Fault::Open(0, 1));
+    sim.io_every = None;
+    sim.suffer_all(&[A1, A2, B1, B2].map(|path| Fault::Remap(path, None, false)));
+    sim.run_for(seconds(12));
+    sim.suffer_all(&[A1, A2, B1, B2].map(|path| Fault::Remap(path, Some(0), false)));
+    sim.run_for(seconds(12));
+    assert!(says(&sim, &format!("PDL_EXIT {UNIT} ")));
+    assert!(
+        maps(&sim)[0].contains("queue_if_no_path"),
+        "{:?}",
+        maps(&sim)
+    );
+    assert!(maps(&sim)[0].contains("AA"), "{:?}", maps(&sim));
+    unharmed(&sim);
+}
+
+/// Whether a line of the log begins so.
+fn says(sim: &Simulation, begin: &str) -> bool {
+    told(sim, 0).iter().any(|line| line.starts_with(begin))
+}

@@ -75,11 +75,21 @@ impl World {
 
     fn is_marginal(&mut self, id: Hctl, reason: String) {
         let now = self.now;
+        // Where nothing better serves there is nothing to spare the path for, and to load a table would be a risk.
+        let better = self.paths.get(&id).and_then(|path| self.device_of(path));
+        let better = better.is_some_and(|device| {
+            self.paths_of(device).any(|other| {
+                other.facts.hctl != id && other.marginal.is_none() && other.state().serves_io()
+            })
+        });
         let Some(path) = self.paths.get_mut(&id) else {
             return;
         };
         if let Some(marginal) = &mut path.marginal {
             marginal.last = now;
+            return;
+        }
+        if !better {
             return;
         }
         let name = path.name.to_string();

@@ -72,8 +72,10 @@ impl Schedule {
         let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
-        // The low bits of names that differ in their last digit alone hardly differ.
-        let slot = (hash >> 32) % SLOTS;
+        // Names that differ in their last digits alone give hashes that differ little: mixed once more (MurmurHash3's
+        // last step).
+        let mixed = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+        let slot = (mixed >> 33) % SLOTS;
         let phase = interval.0.saturating_mul(slot) / SLOTS;
         let shifted = now.0.saturating_add(interval.0).saturating_sub(phase);
         let Some(passed) = shifted.checked_rem(interval.0) else {
