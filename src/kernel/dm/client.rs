@@ -180,6 +180,14 @@ impl Client {
         }
     }
 
+    /// Whether a map is suspended, by one short ioctl (`DM_DEV_STATUS`); `None` if it cannot be told.
+    #[must_use]
+    pub fn is_suspended(&self, name: &str) -> Option<bool> {
+        let id = DevId::Name(DmName::new(name).ok()?);
+        let info = self.dm.device_info(&id).ok()?;
+        Some(info.flags().contains(DmFlags::DM_SUSPEND))
+    }
+
     fn observe_once(&self, name: &str) -> Result<Map, Refusal> {
         let id = DevId::Name(DmName::new(name)?);
         let read = |flags| {

@@ -5,7 +5,7 @@
 //! The list of devices tells by the event counter of each map which it was, but for the swap of a table, which does
 //! not count; and some changes raise no event at all (the kernel chose another group, its own timeout ended
 //! queueing). So some time after each event, and now and then without one, all maps are looked at, and those that
-//! differ from the last look are reported.
+//! differ from the last look are reported. More often it is only asked whether they are suspended.
 
 use super::UUID_PREFIX;
 use super::client::Client;
@@ -26,7 +26,10 @@ use std::time::{Duration, Instant};
 /// From an event to the look at all maps; events within it share one look.
 const SETTLE: Duration = Duration::from_secs(1);
 /// Without any event: a map that somebody suspended stops I/O for that long.
-const NOW_AND_THEN: Duration = Duration::from_secs(10);
+const GLANCE: Duration = Duration::from_secs(10);
+/// Without any event: what changes without one is found after so long. To read and parse the table and the status of a
+/// map costs as much as ten checks.
+const NOW_AND_THEN: Duration = Duration::from_secs(60);
 /// Looks at all maps may take up to this part of the time: 1 in 20.
 const SHARE: u32 = 20;
 /// After the kernel refused to list or arm.
@@ -89,6 +92,17 @@ impl Drop for Watcher {
     }
 }
 
+/// How closely a round looks at maps that the list shows unchanged.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// Not at all.
+    Past,
+    /// Whether they are suspended.
+    Glance,
+    /// At their tables and status.
+    Closely,
+}
+
 /// What the watcher's thread holds.
 struct Watch {
     client: Client,
@@ -105,16 +119,25 @@ impl Watch {
         // When all maps are to be looked at, and whether an event asked for it.
         let (mut due, mut asked) = (Instant::now(), false);
         let mut pause = SETTLE;
+        let mut last = Instant::now();
         loop {
             all |= self.orders.list.swap(false, Ordering::SeqCst);
             let begin = Instant::now();
-            let look = all || due <= begin;
+            let is_due = all || due <= begin;
+            let look = match is_due {
+                false => Look::Past,
+                true if all || asked || begin - last >= NOW_AND_THEN => Look::Closely,
+                true => Look::Glance,
+            };
             let result = self.round(look, all);
             let end = Instant::now();
             match &result {
-                Ok(()) if look => {
-                    pause = SETTLE.max((end - begin) * SHARE);
-                    (due, asked) = (end + NOW_AND_THEN.max(pause), false);
+                Ok(()) if is_due => {
+                    if look == Look::Closely {
+                        last = end;
+                        pause = SETTLE.max((end - begin) * SHARE);
+                    }
+                    (due, asked) = (end + GLANCE.max(pause), false);
                     all = false;
                 }
                 Ok(()) => {}
@@ -136,9 +159,8 @@ impl Watch {
         }
     }
 
-    /// Arms, lists, and reports what changed; with `look` observes also what the list shows unchanged, with `all`
-    /// reports everything.
-    fn round(&mut self, look: bool, all: bool) -> Result<(), MapError> {
+    /// Arms, lists, and reports what changed; `look` is for what the list shows unchanged; with `all` reports everything.
+    fn round(&mut self, look: Look, all: bool) -> Result<(), MapError> {
         self.client.arm()?;
         let listed = self.client.list()?;
         let ours = listed
@@ -150,7 +172,14 @@ impl Watch {
             let same = known.as_ref().is_some_and(|map| {
                 map.uuid == listed.uuid && map.dev == listed.dev && map.event_nr == listed.event_nr
             });
-            if same && !look {
+            let unchanged = match (look, &known) {
+                (Look::Past, _) => true,
+                (Look::Glance, Some(map)) => {
+                    self.client.is_suspended(&map.name) == Some(map.suspended)
+                }
+                _ => false,
+            };
+            if same && unchanged {
                 self.known.extend(known.map(|map| (listed.name, map)));
                 continue;
             }
