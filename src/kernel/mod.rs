@@ -16,6 +16,7 @@ pub mod privilege;
 pub mod sg;
 pub mod signal;
 pub mod sysfs;
+mod transport;
 pub mod uevent;
 pub mod writes;
 

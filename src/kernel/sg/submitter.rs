@@ -1,8 +1,10 @@
 //! The thread of one SCSI host: opens its sg devices, writes commands, reads replies.
 
-use super::book::{Book, Next, Sending};
 use super::node::Node;
 use crate::kernel::Sink;
+use crate::kernel::transport::book::{Book, Next, Sending};
+use crate::kernel::transport::clock::Clock;
+use crate::kernel::transport::outcome_of;
 use crate::psa::event::{Event, Examination};
 use crate::psa::units::{Hctl, Millis};
 use crate::scsi::outcome::Outcome;
@@ -12,7 +14,6 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 /// So many sg devices of one host stay open between examinations; each costs about 50 KiB of kernel memory
 /// (`sg_add_sfp`). Beyond that a device is closed after its examination, and the ones that are open stay: in a
@@ -52,20 +53,6 @@ impl Desk {
     pub(super) fn wake(&self) {
         // The only failure is a full counter, and that wakes too.
         let _ = self.wake.write(1);
-    }
-}
-
-/// The origin of the transport's time.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Clock(Instant);
-
-impl Clock {
-    pub(super) fn start() -> Clock {
-        Clock(Instant::now())
-    }
-
-    pub(super) fn now(self) -> Millis {
-        Millis(u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 }
 
@@ -346,10 +333,6 @@ impl Submitter {
         let event = Event::Examined(Box::new(examination));
         self.results.put(event).map_err(|_| Ended)
     }
-}
-
-fn outcome_of(error: &io::Error) -> Outcome {
-    Outcome::from_errno(error.raw_os_error().unwrap_or(libc::EIO))
 }
 
 fn is_gone(error: &io::Error) -> bool {
