@@ -297,6 +297,12 @@ impl Book {
         due.into_iter().chain(room).min()
     }
 
+    /// Whether a path has an examination or an orphan.
+    #[cfg(feature = "io-uring")]
+    pub(in crate::kernel) fn has(&self, path: Hctl) -> bool {
+        self.lines.contains_key(&path)
+    }
+
     /// Whether there is neither an examination nor an orphan.
     pub(in crate::kernel) fn is_empty(&self) -> bool {
         self.lines.is_empty()
