@@ -3,6 +3,7 @@
 //!
 //!     transports sg|bsg            one line per case, "ok NAME" or "not ok NAME: WHY"; 1 if any failed
 //!     transports sg|bsg which      which one it takes, and why
+//!     transports sg|bsg load N     what checks of N paths every 5 s cost in 30 s
 
 use dm_psa::kernel::Sink;
 use dm_psa::kernel::transport::Transport;
@@ -378,6 +379,81 @@ fn start_again(bed: &Bed) -> (Transport, Receiver<Event>) {
     start(bed.setting)
 }
 
+/// Clock ticks (100 per second) that this process used, and that the machine was busy.
+fn ticks() -> Option<(u64, u64)> {
+    let own = fs::read_to_string("/proc/self/stat").ok()?;
+    // The fields after the name, which may hold blanks: utime and stime are the 14th and 15th of all.
+    let (_, fields) = own.rsplit_once(')')?;
+    let numbers = |text: &str| -> Vec<u64> {
+        text.split_whitespace()
+            .map(|word| word.parse().unwrap_or(0))
+            .collect()
+    };
+    let own: u64 = numbers(fields).get(11..13)?.iter().sum();
+    let all = fs::read_to_string("/proc/stat").ok()?;
+    let all = numbers(all.lines().next()?);
+    // user nice system, then irq softirq; idle and iowait are left out.
+    let busy = all.get(1..4)?.iter().sum::<u64>() + all.get(6..8)?.iter().sum::<u64>();
+    Some((own, busy))
+}
+
+/// KiB of kernel memory: what it allocates for itself, and what is not free and nobody's cache or memory.
+fn kernel_memory() -> Option<u64> {
+    let info = fs::read_to_string("/proc/meminfo").ok()?;
+    let of = |name: &str| -> Option<u64> {
+        let line = info.lines().find(|line| line.starts_with(name))?;
+        line.split_whitespace().nth(1)?.parse().ok()
+    };
+    let users = of("MemFree:")? + of("Cached:")? + of("Buffers:")? + of("AnonPages:")?;
+    Some(of("MemTotal:")?.saturating_sub(users))
+}
+
+/// `before` is the kernel's memory when no device was open yet.
+fn load(bed: &mut Bed, count: usize, before: Option<u64>) -> Verdict {
+    const TICK: Duration = Duration::from_millis(10);
+    let no_figures = || "no figures in /proc".to_owned();
+    let paths: Vec<Hctl> = bed.paths.iter().flatten().copied().take(count).collect();
+    ensure(paths.len() == count, || format!("{} paths", paths.len()))?;
+    let (_, idle) = ticks().ok_or_else(no_figures)?;
+    let before = before.ok_or_else(no_figures)?;
+    thread::sleep(Duration::from_secs(10));
+    let idle = ticks().ok_or_else(no_figures)?.1 - idle;
+    // As in the agent the checks are spread over the interval.
+    let seconds = 30;
+    let (mut asked, mut answered, mut bad, mut most) = (0, 0, 0, 0);
+    let (own, busy) = ticks().ok_or_else(no_figures)?;
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(seconds) {
+        let due = usize::try_from(start.elapsed().as_millis()).unwrap_or(0) * count / 5000;
+        while asked < due {
+            if let Some(path) = paths.get(asked % count) {
+                bad += u64::from(bed.try_ask(*path, &[TestUnitReady], LONG, LONG).is_err());
+            }
+            asked += 1;
+        }
+        while let Ok(Event::Examined(answer)) = bed.answers.try_recv() {
+            answered += 1;
+            bad += u64::from(outcomes(&answer) != [Outcome::Good]);
+        }
+        most = most.max(asked - answered);
+        thread::sleep(TICK);
+    }
+    let (own, busy) = ticks()
+        .map(|(own_now, busy_now)| (own_now - own, busy_now - busy))
+        .ok_or_else(no_figures)?;
+    let memory = kernel_memory().ok_or_else(no_figures)?;
+    println!(
+        "# {} {count} paths, {seconds} s: {asked} checks, {bad} bad, {most} at once; process {} ms, machine {} ms more than \
+         idle ({} ms in 10 s), kernel memory {:+} KiB",
+        bed.transport.in_use().name,
+        own * 10,
+        busy.saturating_sub(3 * idle) * 10,
+        idle * 10,
+        i128::from(memory) - i128::from(before),
+    );
+    ensure(bad == 0, || format!("{bad} bad answers"))
+}
+
 /// A name and what is done.
 type Case = (&'static str, fn(&mut Bed) -> Verdict);
 
@@ -397,15 +473,25 @@ const CASES: &[Case] = &[
     ("dropped with commands out", dropped_with_commands_out),
 ];
 
+fn setting_of(name: &str) -> TransportSetting {
+    match name {
+        "sg" => TransportSetting::Sg,
+        _ => TransportSetting::Bsg,
+    }
+}
+
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
+    let mut count = 0;
     let (setting, which) = match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["sg"] => (TransportSetting::Sg, false),
-        ["bsg"] => (TransportSetting::Bsg, false),
-        ["sg", "which"] => (TransportSetting::Sg, true),
-        ["bsg", "which"] => (TransportSetting::Bsg, true),
+        [name @ ("sg" | "bsg")] => (setting_of(name), false),
+        [name @ ("sg" | "bsg"), "which"] => (setting_of(name), true),
+        [name @ ("sg" | "bsg"), "load", number] if number.parse::<usize>().is_ok() => {
+            count = number.parse().unwrap_or(0);
+            (setting_of(name), false)
+        }
         _ => {
-            eprintln!("usage: transports sg|bsg [which]");
+            eprintln!("usage: transports sg|bsg [which|load N]");
             return ExitCode::from(2);
         }
     };
@@ -424,8 +510,11 @@ fn main() -> ExitCode {
         ticket: 0,
         paths,
     };
+    let before = kernel_memory();
     // What the devices have to say first is said to this one.
-    for path in bed.paths.iter().flatten().copied().collect::<Vec<_>>() {
+    let count_or_all = if count > 0 { count } else { usize::MAX };
+    let paths: Vec<Hctl> = bed.paths.iter().flatten().copied().collect();
+    for path in paths.into_iter().take(count_or_all) {
         let _ = bed.examine(path, &[TestUnitReady]);
     }
     let in_use = bed.transport.in_use();
@@ -441,6 +530,15 @@ fn main() -> ExitCode {
     if in_use.name != wanted {
         println!("not ok {wanted} is not to be had: {}", in_use.reason);
         return ExitCode::from(1);
+    }
+    if count > 0 {
+        return match load(&mut bed, count, before) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(why) => {
+                println!("not ok {wanted}: {why}");
+                ExitCode::from(1)
+            }
+        };
     }
     let mut failed = false;
     for (name, case) in CASES {
