@@ -329,6 +329,8 @@ fn the_interface_file_describes_the_records() {
                 maps: 0,
                 tables_loaded: 0,
                 queueing_maps: 0,
+                transport: text(),
+                transport_reason: text(),
             }),
         ),
     ];

@@ -9,6 +9,7 @@ use crate::api::types::{
     Adapter, CoreDevice, CorePath, DetachedDevice, Explanation, FixedConfig, HppDevice, HppPath,
     NmpDevice, NmpPath, RoundRobinConfig, Section, Status,
 };
+use crate::kernel::transport::InUse;
 use crate::psa::adapter::{RuntimeName, Transport};
 use crate::psa::device::{Apd, Device};
 use crate::psa::path::{Path, PathState};
@@ -27,7 +28,12 @@ const INVENTORY_PATHS: usize = 2_000;
 ///
 /// # Errors
 /// The device or path that was asked for does not exist.
-pub fn answer(world: &World, uptime: Millis, request: &Request) -> Result<Value, ApiError> {
+pub fn answer(
+    world: &World,
+    uptime: Millis,
+    transport: &InUse,
+    request: &Request,
+) -> Result<Value, ApiError> {
     let reply = match request {
         Request::ListNmpDevices(of) => {
             let devices = devices_of(world, of.device.as_deref(), Plugin::Nmp)?;
@@ -84,7 +90,7 @@ pub fn answer(world: &World, uptime: Millis, request: &Request) -> Result<Value,
             serde_json::to_value(InventoryReply { inventory })
         }
         Request::GetStatus(_) => serde_json::to_value(StatusReply {
-            status: status(world, uptime),
+            status: status(world, uptime, transport),
         }),
         Request::GetFixed(of) => serde_json::to_value(FixedReply {
             config: fixed(world, device_named(world, &of.device)?),
@@ -471,7 +477,7 @@ fn explanation(world: &World, subject: &str) -> Result<Explanation, ApiError> {
     Ok(Explanation { subject, sections })
 }
 
-fn status(world: &World, uptime: Millis) -> Status {
+fn status(world: &World, uptime: Millis, transport: &InUse) -> Status {
     let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
     let mapped = || {
         world
@@ -498,5 +504,7 @@ fn status(world: &World, uptime: Millis) -> Status {
                 .filter(|device| matches!(device.apd, Apd::Waiting { .. }))
                 .count(),
         ),
+        transport: transport.name.to_owned(),
+        transport_reason: transport.reason.clone(),
     }
 }

@@ -7,11 +7,12 @@ use super::run::{AgentError, Input, sink, start};
 use crate::config::Places;
 use crate::kernel::dm::Dm;
 use crate::kernel::host::{Hosts, Order};
-use crate::kernel::sg::Transport;
 use crate::kernel::sysfs::Sysfs;
+use crate::kernel::transport::{InUse, Transport};
 use crate::kernel::uevent::Discovery;
 use crate::psa::action::{Action, Notice};
 use crate::psa::event::Event;
+use crate::psa::settings::TransportSetting;
 use crate::psa::units::Millis;
 use std::sync::mpsc::SyncSender;
 
@@ -31,11 +32,15 @@ impl Hands {
     ///
     /// # Errors
     /// One of them could not be started.
-    pub fn start(places: &Places, inbox: &SyncSender<Input>) -> Result<Hands, AgentError> {
+    pub fn start(
+        places: &Places,
+        transport: TransportSetting,
+        inbox: &SyncSender<Input>,
+    ) -> Result<Hands, AgentError> {
         let threads = "raise TasksMax of the service";
         let modules = "load the module dm-multipath, and run as root";
         Ok(Hands {
-            transport: Transport::new(sink(inbox)),
+            transport: Transport::new(transport, sink(inbox)),
             // Maps first: a path that is found in the table of one is known to belong to it.
             dm: Dm::start(sink(inbox)).map_err(start("device-mapper", modules))?,
             discovery: Discovery::start(Sysfs::of_this_host(), sink(inbox))
@@ -45,6 +50,11 @@ impl Hands {
             keeper: Keeper::start(places.clone()).map_err(start("the memory's thread", threads))?,
             logger: Logger::start().map_err(start("the log's thread", threads))?,
         })
+    }
+
+    /// How SCSI commands are sent.
+    pub fn transport(&self) -> InUse {
+        self.transport.in_use()
     }
 
     /// Writes a notice that the world did not make.

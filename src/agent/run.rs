@@ -99,7 +99,7 @@ pub fn run(options: &Options) -> Result<(), AgentError> {
     let stopped = inbox.clone();
     stop.on_arrival(move || drop(stopped.send(Input::Stop)))
         .map_err(start("signals", "raise TasksMax of the service"))?;
-    let mut hands = Hands::start(&places, &inbox)?;
+    let mut hands = Hands::start(&places, settings.transport, &inbox)?;
     notices.iter().for_each(|notice| hands.notify(notice));
     let listener = Listener::bind(&options.socket)?;
     let server = Server::start(
@@ -272,7 +272,7 @@ impl Owner {
                 self.step([Event::Change(Box::new(change))]);
                 Ok(answer)
             }
-            question => answer(&self.world, self.now(), question),
+            question => answer(&self.world, self.now(), &self.hands.transport(), question),
         }
     }
 

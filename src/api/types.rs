@@ -286,6 +286,12 @@ pub struct Status {
     pub tables_loaded: u64,
     /// Maps that queue I/O now because no path is left.
     pub queueing_maps: u64,
+    /// How SCSI commands are sent: `sg`, `bsg`, or `none` before the first path.
+    #[serde(default)]
+    pub transport: String,
+    /// Why so.
+    #[serde(default)]
+    pub transport_reason: String,
 }
 
 /// The answer of `storage nmp psp fixed deviceconfig get`.

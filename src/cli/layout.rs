@@ -330,5 +330,7 @@ impl Layout for Status {
         ("Maps", |s| s.maps.into()),
         ("Tables Loaded", |s| s.tables_loaded.into()),
         ("Queueing Maps", |s| s.queueing_maps.into()),
+        ("SCSI Transport", |s| (&s.transport).into()),
+        ("SCSI Transport Reason", |s| (&s.transport_reason).into()),
     ];
 }

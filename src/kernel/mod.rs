@@ -7,6 +7,8 @@
 //! Tests: in each file what can be had without a kernel, golden trees in `tests/sysfs_golden.rs`, the rest in the
 //! lab (`tests/lab`).
 
+#[cfg(feature = "io-uring")]
+mod bsg;
 pub mod dm;
 pub mod host;
 pub mod id;
@@ -16,6 +18,7 @@ pub mod privilege;
 pub mod sg;
 pub mod signal;
 pub mod sysfs;
+pub mod transport;
 pub mod uevent;
 pub mod writes;
 

@@ -47,6 +47,8 @@ pub struct Settings {
     /// Fibre Channel's remote ports (off by default, which means `dev_loss_tmo`), `recovery_tmo` of iSCSI's sessions
     /// (120 by default). Lower values are left as they are; 0 leaves all as they are.
     pub fast_io_fail_tmo: u32,
+    /// How SCSI commands are sent.
+    pub transport: TransportSetting,
     /// Settings of single devices by device id (`naa.6001...`).
     pub device: BTreeMap<String, DeviceSettings>,
 }
@@ -69,9 +71,23 @@ impl Default for Settings {
             marginal_window_ms: Millis::from_secs(60),
             marginal_recovery_ms: Millis::from_secs(120),
             fast_io_fail_tmo: 5,
+            transport: TransportSetting::Auto,
             device: BTreeMap::new(),
         }
     }
+}
+
+/// How SCSI commands are sent to paths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TransportSetting {
+    /// As it does best on this kernel.
+    #[default]
+    Auto,
+    /// Through `/dev/sgN`.
+    Sg,
+    /// Through `/dev/bsg/H:C:T:L` by io_uring where the kernel takes commands so (Linux 7.1 and later), else as `sg`.
+    Bsg,
 }
 
 /// Settings of one device; what is absent follows the rule or the SATP.

@@ -13,9 +13,6 @@ const SG_IO: u16 = 0x2285;
 /// `SG_GET_SCSI_ID`: the SCSI address behind an open file.
 pub(super) const SG_GET_SCSI_ID: u16 = 0x2276;
 
-/// As much sense as the kernel keeps (`SCSI_SENSE_BUFFERSIZE`).
-pub(super) const SENSE_LENGTH: usize = 96;
-
 /// `dxfer_direction`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Direction {

@@ -16,9 +16,8 @@
 //! The credentials of the process must not change after the first examination: sg refuses files that were opened
 //! under others (`sg_check_file_access`).
 //!
-//! Tests: the books in `book.rs`, the header in `slot.rs`; the rest needs a kernel (`tests/lab`).
+//! Tests: the books in `transport/book.rs`, the header in `slot.rs`; the rest needs a kernel (`tests/lab`).
 
-mod book;
 mod header;
 mod memory;
 mod node;
@@ -27,18 +26,19 @@ mod slot;
 mod submitter;
 
 use super::Sink;
+use super::transport::book::Order;
+use super::transport::clock::Clock;
 use crate::psa::event::{Event, Examination};
 use crate::psa::units::{Hctl, Millis};
 use crate::scsi::cdb::Command;
 use crate::scsi::outcome::Outcome;
-use book::Order;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
-use submitter::{Clock, Desk, Submitter};
+use submitter::{Desk, Submitter};
 
 /// How often threads are looked after that may sleep in `write()`.
 const WATCH: Duration = Duration::from_secs(1);

@@ -6,6 +6,8 @@
 
 use super::header::Header;
 use super::memory::Memory;
+use crate::kernel::transport::lent::Lent;
+use crate::kernel::transport::outcome_of;
 use crate::psa::units::Millis;
 use crate::scsi::cdb::Command;
 use crate::scsi::outcome::Outcome;
@@ -14,31 +16,23 @@ use std::fs::File;
 use std::io;
 use std::mem::size_of;
 use std::os::fd::AsRawFd;
-use std::ptr::NonNull;
 
 /// The memory of one command, and whether the kernel has it.
 #[derive(Debug)]
 pub(super) struct Slot {
-    /// From `Box::into_raw`; never null, freed only by `drop`.
-    memory: NonNull<Memory>,
-    /// Whether a command was written and has not been given back.
-    out: bool,
+    memory: Lent<Memory>,
 }
-
-// SAFETY: a Slot owns its memory alone; the raw pointer is there to keep its address, not to share it.
-unsafe impl Send for Slot {}
 
 impl Slot {
     pub(super) fn new() -> Slot {
         Slot {
-            memory: NonNull::from(Box::leak(Box::new(Memory::new()))),
-            out: false,
+            memory: Lent::new(Memory::new()),
         }
     }
 
     /// Whether a command is out.
     pub(super) fn is_out(&self) -> bool {
-        self.out
+        self.memory.is_out()
     }
 
     /// Writes a command to an sg device. May block while the SCSI host has no tag free (`scsi_alloc_request`).
@@ -52,22 +46,19 @@ impl Slot {
         timeout: Millis,
         pack_id: c_int,
     ) -> io::Result<()> {
-        if self.out {
+        let Some(memory) = self.memory.ours() else {
             return Err(io::Error::from_raw_os_error(libc::EBUSY));
-        }
-        // SAFETY: the pointer is from Box::into_raw and not freed; no command is out, so the kernel does not use
-        // the memory, and `&mut self` makes this the only reference.
-        let memory = unsafe { self.memory.as_mut() };
+        };
         memory.lay_out(command, timeout, pack_id)?;
         let header: *const Header = &raw const memory.header;
         // SAFETY: `header` points to an initialised Header of that size. The pointers in it are to memory of this
-        // slot that stays where it is while `out` is set: the box is not moved or freed, the vector not touched.
+        // slot that stays where it is while it is lent: the box is not moved or freed, the vector not touched.
         // JUSTIFICATION: write() of an sg_io_hdr has no wrapper; a slice of bytes would lose the pointers' origin.
         let written = unsafe { libc::write(sg.as_raw_fd(), header.cast(), size_of::<Header>()) };
         if written < 0 {
             return Err(io::Error::last_os_error());
         }
-        self.out = true;
+        self.memory.lend();
         Ok(())
     }
 
@@ -77,7 +68,7 @@ impl Slot {
     /// What the kernel says; the file is of no more use then and must be closed. A command that is still on its way
     /// is no error but `None`.
     pub(super) fn receive(&mut self, sg: &File) -> io::Result<Option<(Outcome, Vec<u8>)>> {
-        if !self.out {
+        if !self.is_out() {
             return Ok(None);
         }
         let mut header = Header::empty();
@@ -101,28 +92,15 @@ impl Slot {
             }
             // ENODEV and ENXIO: the device is detached and no command of this file is left. After any other failure
             // the command may be out still, and the memory stays the kernel's for good.
-            if Outcome::from_errno(error.raw_os_error().unwrap_or(0)) == Outcome::Gone {
-                self.out = false;
+            if outcome_of(&error) == Outcome::Gone {
+                // SAFETY: the command is back.
+                unsafe { self.memory.take_back() };
             }
             return Err(error);
         }
-        self.out = false;
-        // SAFETY: the command is back, so the kernel does not use the memory any more, and `&mut self` makes this
-        // the only reference.
-        let memory = unsafe { self.memory.as_mut() };
-        Ok(Some(memory.answer(&header)))
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        // What the kernel may still write to is never freed; that happens only if a thread ends under a command or
-        // the kernel refuses to give a reply out.
-        if !self.out {
-            // SAFETY: the pointer is from Box::into_raw, this is the only place that frees it, and no command is
-            // out.
-            drop(unsafe { Box::from_raw(self.memory.as_ptr()) });
-        }
+        // SAFETY: the command is back: its reply was read.
+        unsafe { self.memory.take_back() };
+        Ok(self.memory.ours().map(|memory| memory.answer(&header)))
     }
 }
 

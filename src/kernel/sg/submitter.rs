@@ -1,8 +1,10 @@
 //! The thread of one SCSI host: opens its sg devices, writes commands, reads replies.
 
-use super::book::{Book, Next, Sending};
 use super::node::Node;
 use crate::kernel::Sink;
+use crate::kernel::transport::book::{Book, Next, Sending};
+use crate::kernel::transport::clock::Clock;
+use crate::kernel::transport::outcome_of;
 use crate::psa::event::{Event, Examination};
 use crate::psa::units::{Hctl, Millis};
 use crate::scsi::outcome::Outcome;
@@ -14,7 +16,7 @@ use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// So many sg devices stay open between examinations, on all hosts together. Each costs about 50 KiB of kernel memory
 /// (`sg_add_sfp`), or 29 with the options of `systemd/modprobe.d`; to open one for each check costs several times the
@@ -59,20 +61,6 @@ impl Desk {
     pub(super) fn wake(&self) {
         // The only failure is a full counter, and that wakes too.
         let _ = self.wake.write(1);
-    }
-}
-
-/// The origin of the transport's time.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Clock(Instant);
-
-impl Clock {
-    pub(super) fn start() -> Clock {
-        Clock(Instant::now())
-    }
-
-    pub(super) fn now(self) -> Millis {
-        Millis(u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 }
 
@@ -401,10 +389,6 @@ impl Drop for Submitter {
         let left = self.nodes.iter().flatten().count();
         self.open.fetch_sub(left, Ordering::Relaxed);
     }
-}
-
-fn outcome_of(error: &io::Error) -> Outcome {
-    Outcome::from_errno(error.raw_os_error().unwrap_or(libc::EIO))
 }
 
 fn is_gone(error: &io::Error) -> bool {

@@ -11,14 +11,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// So many commands of one host are on their way at once: enough to keep an HBA busy with commands that take a
 /// round trip each, few enough to leave the tags of the host to I/O.
-pub(super) const WINDOW: usize = 64;
+pub(in crate::kernel) const WINDOW: usize = 64;
 
 /// A command that is out for longer does not count for the window, so that hung paths delay the others by this for
 /// each window full of them, and no more.
-pub(super) const YOUNG: Millis = Millis(250);
+pub(in crate::kernel) const YOUNG: Millis = Millis(250);
 
 /// So many examinations wait for their turn or run on one host. The world has one per path at most.
-pub(super) const LINES: usize = 16_384;
+pub(in crate::kernel) const LINES: usize = 16_384;
 
 /// UNIT ATTENTION is repeated at most so often per command.
 const ATTENTIONS: u32 = 3;
@@ -27,19 +27,19 @@ const RETRIES: u32 = 2;
 
 /// An examination as it is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Order {
-    pub(super) path: Hctl,
-    pub(super) sg: String,
-    pub(super) ticket: u64,
-    pub(super) commands: Vec<Command>,
-    pub(super) timeout: Millis,
+pub(in crate::kernel) struct Order {
+    pub(in crate::kernel) path: Hctl,
+    pub(in crate::kernel) sg: String,
+    pub(in crate::kernel) ticket: u64,
+    pub(in crate::kernel) commands: Vec<Command>,
+    pub(in crate::kernel) timeout: Millis,
     /// Of each command, from its sending.
-    pub(super) deadline: Millis,
+    pub(in crate::kernel) deadline: Millis,
 }
 
 impl Order {
     /// The answer to an order of which nothing was sent: an outcome for its first command.
-    pub(super) fn answer(self, outcome: Outcome) -> Examination {
+    pub(in crate::kernel) fn answer(self, outcome: Outcome) -> Examination {
         let first = self.commands.into_iter().next();
         Examination {
             path: self.path,
@@ -58,16 +58,16 @@ impl Order {
 
 /// A command whose turn it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Sending {
-    pub(super) path: Hctl,
-    pub(super) sg: String,
-    pub(super) command: Command,
-    pub(super) timeout: Millis,
+pub(in crate::kernel) struct Sending {
+    pub(in crate::kernel) path: Hctl,
+    pub(in crate::kernel) sg: String,
+    pub(in crate::kernel) command: Command,
+    pub(in crate::kernel) timeout: Millis,
 }
 
 /// What became of a command that came back.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Next {
+pub(in crate::kernel) enum Next {
     /// The examination goes on.
     GoesOn,
     /// It has ended; this is the answer.
@@ -78,7 +78,7 @@ pub(super) enum Next {
 
 /// The books.
 #[derive(Debug, Default)]
-pub(super) struct Book {
+pub(in crate::kernel) struct Book {
     lines: BTreeMap<Hctl, Line>,
     /// Paths whose next command has not been sent, in order.
     queue: VecDeque<Hctl>,
@@ -87,7 +87,7 @@ pub(super) struct Book {
     /// When each command that counts for the window was sent.
     young: BTreeSet<(Millis, Hctl)>,
     /// Nobody serves this book any more.
-    pub(super) closed: bool,
+    pub(in crate::kernel) closed: bool,
 }
 
 #[derive(Debug)]
@@ -129,7 +129,11 @@ impl Book {
     /// # Errors
     /// The answer, where there is nothing to wait for: no commands (no replies), an orphan on the path (Overdue),
     /// an examination on it (EBUSY), or no room (EAGAIN).
-    pub(super) fn accept(&mut self, order: Order, now: Millis) -> Result<bool, Box<Examination>> {
+    pub(in crate::kernel) fn accept(
+        &mut self,
+        order: Order,
+        now: Millis,
+    ) -> Result<bool, Box<Examination>> {
         let path = order.path;
         let refusal = match self.lines.get(&path) {
             Some(Line { exam: None, .. }) => Some(Outcome::Overdue),
@@ -173,7 +177,7 @@ impl Book {
     }
 
     /// How many commands are out, or about to be, that count for the window.
-    pub(super) fn young(&mut self, now: Millis) -> usize {
+    pub(in crate::kernel) fn young(&mut self, now: Millis) -> usize {
         while let Some((since, _)) = self.young.first()
             && since.after(YOUNG) <= now
         {
@@ -184,7 +188,7 @@ impl Book {
 
     /// The next command to send, if there is one and the window has room. To be followed by [`Book::sent`] or
     /// [`Book::not_sent`].
-    pub(super) fn take(&mut self, now: Millis) -> Option<Sending> {
+    pub(in crate::kernel) fn take(&mut self, now: Millis) -> Option<Sending> {
         if self.young(now) >= WINDOW {
             return None;
         }
@@ -211,7 +215,7 @@ impl Book {
     }
 
     /// The command of a path is with the kernel.
-    pub(super) fn sent(&mut self, path: Hctl) {
+    pub(in crate::kernel) fn sent(&mut self, path: Hctl) {
         if let Some(line) = self.lines.get_mut(&path) {
             line.state = State::Out;
         }
@@ -219,13 +223,17 @@ impl Book {
 
     /// The command of a path could not be sent, or the path is gone with it: nothing is out any more, or what is
     /// out no longer bars the path.
-    pub(super) fn not_sent(&mut self, path: Hctl, outcome: Outcome) -> Option<Examination> {
+    pub(in crate::kernel) fn not_sent(
+        &mut self,
+        path: Hctl,
+        outcome: Outcome,
+    ) -> Option<Examination> {
         let line = self.close_line(path)?;
         line.exam.map(|exam| exam.end(path, outcome))
     }
 
     /// The command of a path came back.
-    pub(super) fn returned(
+    pub(in crate::kernel) fn returned(
         &mut self,
         path: Hctl,
         outcome: Outcome,
@@ -260,7 +268,7 @@ impl Book {
     }
 
     /// Ends the examinations that are overdue. What of them is with the kernel is an orphan from now on.
-    pub(super) fn expire(&mut self, now: Millis) -> Vec<Examination> {
+    pub(in crate::kernel) fn expire(&mut self, now: Millis) -> Vec<Examination> {
         let mut ended = Vec::new();
         let mut unsent = false;
         while let Some(&(due, path)) = self.deadlines.first()
@@ -285,7 +293,7 @@ impl Book {
     }
 
     /// When something is to be done if nothing comes back before.
-    pub(super) fn next_moment(&self) -> Option<Millis> {
+    pub(in crate::kernel) fn next_moment(&self) -> Option<Millis> {
         let due = self.deadlines.first().map(|(due, _)| *due);
         let room = match self.queue.is_empty() {
             true => None,
@@ -294,8 +302,14 @@ impl Book {
         due.into_iter().chain(room).min()
     }
 
+    /// Whether a path has an examination or an orphan.
+    #[cfg(feature = "io-uring")]
+    pub(in crate::kernel) fn has(&self, path: Hctl) -> bool {
+        self.lines.contains_key(&path)
+    }
+
     /// Whether there is neither an examination nor an orphan.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::kernel) fn is_empty(&self) -> bool {
         self.lines.is_empty()
     }
 

@@ -1,0 +1,167 @@
+//! The open bsg devices.
+
+use crate::psa::units::{Hctl, Millis};
+use nix::sys::resource::{Resource, getrlimit};
+use std::collections::BTreeMap;
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Where the kernel has them, by address.
+const NODES: &str = "/dev/bsg";
+
+/// So many stay open between examinations at most, and half of what the process may open: an open bsg device costs the
+/// kernel no more than the file itself.
+const MOST: usize = 16_384;
+
+/// One that was not used for so long is closed: it keeps what is left of a removed device.
+const IDLE: Millis = Millis::from_secs(60);
+
+/// Which device node it is: the number of a device is not used again while somebody has it open, and its inode is
+/// made with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+/// An open device.
+#[derive(Debug)]
+struct Open {
+    file: Arc<File>,
+    identity: Identity,
+    used: Millis,
+}
+
+/// A device to send a command to.
+#[derive(Debug)]
+pub(super) struct Device {
+    /// Stays open for as long as somebody has this.
+    pub(super) file: Arc<File>,
+    /// It was open from before.
+    pub(super) known: bool,
+    pub(super) identity: Identity,
+}
+
+/// Those that are open.
+#[derive(Debug)]
+pub(super) struct Files {
+    open: BTreeMap<Hctl, Open>,
+    most: usize,
+}
+
+impl Files {
+    pub(super) fn new() -> Files {
+        let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
+        let half = usize::try_from(limit / 2).unwrap_or(MOST);
+        Files {
+            open: BTreeMap::new(),
+            most: half.min(MOST),
+        }
+    }
+
+    /// The device of a path.
+    ///
+    /// # Errors
+    /// ENODEV if there is no such node, otherwise what `open` says.
+    pub(super) fn get(&mut self, path: Hctl, now: Millis) -> io::Result<Device> {
+        use std::collections::btree_map::Entry;
+        let (open, known) = match self.open.entry(path) {
+            Entry::Occupied(entry) => (entry.into_mut(), true),
+            Entry::Vacant(entry) => {
+                let (file, identity) = open(path)?;
+                let fresh = Open {
+                    file: Arc::new(file),
+                    identity,
+                    used: now,
+                };
+                (entry.insert(fresh), false)
+            }
+        };
+        open.used = now;
+        Ok(Device {
+            file: Arc::clone(&open.file),
+            known,
+            identity: open.identity,
+        })
+    }
+
+    /// Closes the device of a path, once no command is out by it.
+    pub(super) fn close(&mut self, path: Hctl) {
+        self.open.remove(&path);
+    }
+
+    /// An examination of a path has ended: its device is closed if too many are open.
+    pub(super) fn ended(&mut self, path: Hctl) {
+        if self.open.len() > self.most {
+            self.close(path);
+        }
+    }
+
+    /// Closes those that were not used for long.
+    pub(super) fn close_idle(&mut self, now: Millis) {
+        self.open.retain(|_, open| open.used.after(IDLE) > now);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+}
+
+/// Whether the node of a path is the one it was.
+pub(super) fn is_there(path: Hctl, identity: Identity) -> bool {
+    fs::metadata(node(path)).is_ok_and(|metadata| identify(&metadata) == identity)
+}
+
+/// A bsg device to try: that of `path`, or another one of a SCSI device.
+///
+/// # Errors
+/// ENODEV if there is none, otherwise what `open` says.
+pub(super) fn any(path: Hctl) -> io::Result<File> {
+    let gone = match open(path) {
+        Ok((file, _)) => return Ok(file),
+        Err(error) => error,
+    };
+    let others = fs::read_dir(NODES).map_err(|_| no_such_device())?;
+    others
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<Hctl>().ok())
+        .find_map(|other| open(other).ok())
+        .map_or(Err(gone), |(file, _)| Ok(file))
+}
+
+fn node(path: Hctl) -> PathBuf {
+    Path::new(NODES).join(path.to_string())
+}
+
+/// Opens the device of a path. This neither waits for it nor sends it anything (`bsg_open`).
+fn open(path: Hctl) -> io::Result<(File, Identity)> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
+        .open(node(path))
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => no_such_device(),
+            _ => error,
+        })?;
+    let metadata = file.metadata()?;
+    if !metadata.file_type().is_char_device() {
+        return Err(no_such_device());
+    }
+    let identity = identify(&metadata);
+    Ok((file, identity))
+}
+
+fn identify(metadata: &Metadata) -> Identity {
+    Identity {
+        device: metadata.rdev(),
+        inode: metadata.ino(),
+    }
+}
+
+fn no_such_device() -> io::Error {
+    io::Error::from_raw_os_error(libc::ENODEV)
+}

@@ -1,0 +1,319 @@
+//! The thread of the ring: opens bsg devices, sends commands, fetches completions.
+
+use super::Desk;
+use super::files::{self, Files};
+use super::ring::{Completion, Ring, WAKE};
+use super::slot::{Errand, Slot};
+use crate::kernel::Sink;
+use crate::kernel::transport::book::{Next, Sending};
+use crate::kernel::transport::clock::Clock;
+use crate::kernel::transport::outcome_of;
+use crate::psa::event::{Event, Examination};
+use crate::psa::units::{Hctl, Millis};
+use crate::scsi::outcome::Outcome;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+/// So many commands are taken from the books at once.
+const BATCH: usize = 128;
+
+/// How often devices are looked at that no completion concerns: unused ones, and those whose command is out for long.
+const LOOK: Millis = Millis(1000);
+
+/// How long the kernel is left alone that has no memory for a command.
+const SHORT_OF_MEMORY: Duration = Duration::from_millis(10);
+
+/// An answer for the books.
+type Answer = (Hctl, Outcome, Vec<u8>);
+
+/// The thread's own things.
+#[derive(Debug)]
+pub(super) struct Worker {
+    desk: Arc<Desk>,
+    results: Sink,
+    clock: Clock,
+    ring: Ring,
+    /// The index is the token.
+    slots: Vec<Slot>,
+    /// Those without a command.
+    free: Vec<usize>,
+    files: Files,
+    looked: Millis,
+    /// The wake-up descriptor is watched.
+    watched: bool,
+    /// Nobody wants answers any more.
+    ended: bool,
+}
+
+impl Worker {
+    /// # Errors
+    /// There is no ring to be had, or the kernel takes no commands for `device` by it.
+    pub(super) fn new(
+        desk: Arc<Desk>,
+        results: Sink,
+        clock: Clock,
+        device: &File,
+    ) -> io::Result<Worker> {
+        let mut ring = Ring::new()?;
+        ring.probe(device)?;
+        Ok(Worker {
+            desk,
+            results,
+            clock,
+            ring,
+            slots: Vec::new(),
+            free: Vec::new(),
+            files: Files::new(),
+            looked: clock.now(),
+            watched: false,
+            ended: false,
+        })
+    }
+
+    /// Works until nobody wants answers and no command is out any more: the kernel finishes a command in the thread
+    /// that sent it, and is not to look for another one (see [`super`]).
+    pub(super) fn run(mut self) {
+        let failure = self.serve();
+        let overdue = {
+            let mut books = self.desk.books();
+            books.closed = true;
+            // Without us nobody would answer for what is under way.
+            books.look(Millis(u64::MAX))
+        };
+        self.answer(overdue);
+        if let Err(error) = failure {
+            self.desk.give_up(&error);
+        }
+    }
+
+    fn serve(&mut self) -> io::Result<()> {
+        let mut completions = Vec::new();
+        loop {
+            let now = self.clock.now();
+            if self.looked.after(LOOK) <= now {
+                self.looked = now;
+                self.look_after_devices(now);
+            }
+            let (overdue, sendings, moment) = self.take(now);
+            self.answer(overdue);
+            for sending in sendings {
+                self.send(sending, now);
+            }
+            if self.ended && self.out() == 0 {
+                return Ok(());
+            }
+            if !self.watched {
+                self.watched = self.ring.watch(self.desk.wake.as_fd());
+            }
+            let entered = self.ring.enter(self.out(), self.wait(moment));
+            self.ring.completions(&mut completions);
+            match entered {
+                Ok(()) => {}
+                Err(error) if is_passing(&error) => {
+                    if completions.is_empty() {
+                        thread::sleep(SHORT_OF_MEMORY);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+            self.receive(&completions);
+        }
+    }
+
+    /// Commands that are with the kernel.
+    fn out(&self) -> usize {
+        self.slots.len().saturating_sub(self.free.len())
+    }
+
+    /// What is overdue, what is to be sent, and when there will be something to do.
+    fn take(&mut self, now: Millis) -> (Vec<Examination>, Vec<Sending>, Option<Millis>) {
+        let mut books = self.desk.books();
+        self.ended |= books.closed;
+        if self.ended {
+            books.closed = true;
+            return (Vec::new(), Vec::new(), None);
+        }
+        let overdue = books.look(now);
+        let mut sendings = Vec::new();
+        while sendings.len() < BATCH
+            && let Some(sending) = books.take(now)
+        {
+            books.sent(sending.path);
+            sendings.push(sending);
+        }
+        (overdue, sendings, books.next_moment(now))
+    }
+
+    /// How long to wait for a completion.
+    fn wait(&self, moment: Option<Millis>) -> Duration {
+        let now = self.clock.now();
+        let rest = Millis::from_secs(3600);
+        let mut wait = moment.map_or(rest, |moment| match moment.since(now) {
+            Millis(0) => Millis(0),
+            // One more, as the clock is cut to whole ones.
+            Millis(wait) => Millis(wait.saturating_add(1)),
+        });
+        if self.out() > 0 || !self.files.is_empty() {
+            wait = wait.min(LOOK);
+        }
+        Duration::from_millis(wait.0)
+    }
+
+    /// Sends a command; where it cannot, that is the answer.
+    fn send(&mut self, sending: Sending, now: Millis) {
+        let path = sending.path;
+        if let Err(error) = self.try_send(sending, now, false) {
+            self.files.close(path);
+            let ended = self.desk.books().not_sent(path, outcome_of(&error));
+            self.answer(ended);
+        }
+    }
+
+    /// Opens the device of a path if need be and puts its command into the queue.
+    fn try_send(&mut self, sending: Sending, now: Millis, patient: bool) -> io::Result<()> {
+        if self.ring.is_full() {
+            self.ring.submit()?;
+        }
+        let device = self.files.get(sending.path, now)?;
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::new());
+            self.slots.len().saturating_sub(1)
+        });
+        let busy = || io::Error::from_raw_os_error(libc::EBUSY);
+        let slot = self.slots.get_mut(index).ok_or_else(busy)?;
+        let token = u64::try_from(index).map_err(|_| busy())?;
+        let laid_out = slot.lay_out(&sending).and_then(|bytes| {
+            // SAFETY: the pointers are to memory of the slot, which is lent right below and keeps the file, until its
+            // completion comes.
+            match unsafe { self.ring.push(&device.file, bytes, token, patient) } {
+                true => Ok(()),
+                false => Err(io::Error::from_raw_os_error(libc::EAGAIN)),
+            }
+        });
+        if laid_out.is_err() {
+            self.free.push(index);
+            return laid_out;
+        }
+        slot.send(Errand {
+            sending,
+            device,
+            patient,
+            since: now,
+            zombie: false,
+        });
+        Ok(())
+    }
+
+    /// Acts on completions, all of them under one lock of the books.
+    fn receive(&mut self, completions: &[Completion]) {
+        let now = self.clock.now();
+        let mut answers = Vec::with_capacity(completions.len());
+        for completion in completions {
+            if completion.token == WAKE {
+                self.watched = completion.more;
+                // EAGAIN if there was nothing; either way the books are looked at now.
+                let _ = self.desk.wake.read();
+            } else {
+                answers.extend(self.receive_one(completion, now));
+            }
+        }
+        if answers.is_empty() {
+            return;
+        }
+        let mut ended = Vec::with_capacity(answers.len());
+        {
+            let mut books = self.desk.books();
+            for (path, outcome, data) in answers {
+                match books.returned(path, outcome, data, now) {
+                    Next::Ended(examination) => ended.push(examination),
+                    Next::GoesOn | Next::Reaped => {}
+                }
+            }
+        }
+        for examination in &ended {
+            self.files.ended(examination.path);
+        }
+        self.answer(ended);
+    }
+
+    /// What a completion means to the books; nothing if its command goes again, or nobody waits for it.
+    fn receive_one(&mut self, completion: &Completion, now: Millis) -> Option<Answer> {
+        let index = usize::try_from(completion.token).ok()?;
+        let slot = self.slots.get_mut(index)?;
+        // SAFETY: this is the completion of the slot's command; a slot is used again only after it.
+        let errand = unsafe { slot.take_back() }?;
+        let (outcome, data) = match completion.result {
+            0 => slot.answer(completion.res2),
+            result => (Outcome::from_errno(result.saturating_neg()), Vec::new()),
+        };
+        self.free.push(index);
+        if errand.zombie {
+            return None;
+        }
+        let path = errand.sending.path;
+        if completion.result == 0 {
+            return Some((path, outcome, data));
+        }
+        self.files.close(path);
+        // The file was open from before: the path may have come back since. Or it could be sent only by one who waits.
+        let again = match outcome {
+            Outcome::Gone => errand.device.known.then_some(false),
+            Outcome::Errno(libc::EAGAIN | libc::ENOMEM) => (!errand.patient).then_some(true),
+            Outcome::Errno(libc::EOPNOTSUPP | libc::ENOSYS) => {
+                self.desk
+                    .give_up(&io::Error::from_raw_os_error(libc::EOPNOTSUPP));
+                None
+            }
+            _ => None,
+        };
+        let Some(patient) = again else {
+            return Some((path, outcome, data));
+        };
+        match self.try_send(errand.sending, now, patient) {
+            Ok(()) => None,
+            Err(error) => Some((path, outcome_of(&error), Vec::new())),
+        }
+    }
+
+    /// Closes devices that were not used for long, and gives up the commands of removed ones: the kernel says nothing
+    /// of the removal until they are back.
+    fn look_after_devices(&mut self, now: Millis) {
+        self.files.close_idle(now);
+        let before = Millis(now.0.saturating_sub(LOOK.0));
+        let mut ended = Vec::new();
+        for slot in &mut self.slots {
+            let Some((path, identity)) = slot.out_before(before) else {
+                continue;
+            };
+            if files::is_there(path, identity) {
+                continue;
+            }
+            // The path is free for a device that takes its place.
+            slot.abandon();
+            self.files.close(path);
+            ended.extend(self.desk.books().not_sent(path, Outcome::Gone));
+        }
+        self.answer(ended);
+    }
+
+    fn answer(&mut self, examinations: impl IntoIterator<Item = Examination>) {
+        for examination in examinations {
+            if !self.ended {
+                let event = Event::Examined(Box::new(examination));
+                self.ended = self.results.put(event).is_err();
+            }
+        }
+    }
+}
+
+/// Whether the kernel may take it when asked again.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EAGAIN | libc::EBUSY | libc::ENOMEM)
+    )
+}

@@ -1,0 +1,151 @@
+//! What a command and its answer take in memory, whatever interface carries them: CDB, sense and data.
+
+use crate::scsi::cdb::Command;
+use crate::scsi::outcome::Outcome;
+use std::io;
+
+/// As much sense as the kernel keeps (`SCSI_SENSE_BUFFERSIZE`).
+pub(in crate::kernel) const SENSE_LENGTH: usize = 96;
+
+/// Where the data of a command go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::kernel) enum Transfer {
+    /// There are none.
+    None,
+    /// To the device.
+    Out,
+    /// From the device.
+    In,
+}
+
+/// How the kernel says that a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::kernel) struct Ending {
+    /// SAM status.
+    pub(in crate::kernel) status: u8,
+    /// `DID_*`.
+    pub(in crate::kernel) host: u8,
+    /// `DRIVER_SENSE` or 0.
+    pub(in crate::kernel) driver: u8,
+    /// Bytes of sense that were written.
+    pub(in crate::kernel) sense_length: u8,
+    /// Bytes of data that were asked for and not transferred.
+    pub(in crate::kernel) residual: usize,
+}
+
+/// The far end of the pointers of a command's header.
+#[derive(Debug)]
+pub(in crate::kernel) struct Buffers {
+    cdb: [u8; 16],
+    cdb_length: u8,
+    sense: [u8; SENSE_LENGTH],
+    data: Vec<u8>,
+    transfer: Transfer,
+}
+
+impl Buffers {
+    /// Without a command.
+    pub(in crate::kernel) fn new() -> Buffers {
+        Buffers {
+            cdb: [0; 16],
+            cdb_length: 0,
+            sense: [0; SENSE_LENGTH],
+            data: Vec::new(),
+            transfer: Transfer::None,
+        }
+    }
+
+    /// Lays a command out. From then on until it is back, neither this nor its memory may be touched.
+    ///
+    /// # Errors
+    /// A CDB that is too long: there is none.
+    pub(in crate::kernel) fn lay_out(&mut self, command: &Command) -> io::Result<()> {
+        let invalid = || io::Error::from_raw_os_error(libc::EINVAL);
+        let cdb = command.cdb();
+        let cdb = cdb.as_slice();
+        self.cdb
+            .get_mut(..cdb.len())
+            .ok_or_else(invalid)?
+            .copy_from_slice(cdb);
+        self.cdb_length = u8::try_from(cdb.len()).map_err(|_| invalid())?;
+        self.data = command.data_out();
+        self.transfer = if !self.data.is_empty() {
+            Transfer::Out
+        } else if command.data_in_length() > 0 {
+            self.data = vec![0; command.data_in_length()];
+            Transfer::In
+        } else {
+            Transfer::None
+        };
+        u32::try_from(self.data.len()).map_err(|_| invalid())?;
+        Ok(())
+    }
+
+    pub(in crate::kernel) fn transfer(&self) -> Transfer {
+        self.transfer
+    }
+
+    /// The CDB and its length.
+    pub(in crate::kernel) fn cdb(&mut self) -> (*mut u8, u8) {
+        (self.cdb.as_mut_ptr(), self.cdb_length)
+    }
+
+    /// The room for sense and its length.
+    pub(in crate::kernel) fn sense(&mut self) -> (*mut u8, u8) {
+        // 96 by its definition.
+        (self.sense.as_mut_ptr(), SENSE_LENGTH as u8)
+    }
+
+    /// The data, or the room for them, and their length.
+    pub(in crate::kernel) fn data(&mut self) -> (*mut u8, u32) {
+        let length = u32::try_from(self.data.len()).unwrap_or(0);
+        (self.data.as_mut_ptr(), length)
+    }
+
+    /// How the command ended and what it brought. Without data unless it was carried out.
+    pub(in crate::kernel) fn answer(&mut self, ending: Ending) -> (Outcome, Vec<u8>) {
+        let sense_length = usize::from(ending.sense_length).min(SENSE_LENGTH);
+        let sense = self.sense.get(..sense_length).unwrap_or_default();
+        let outcome = Outcome::from_sg(ending.status, ending.host, ending.driver, sense);
+        let mut data = std::mem::take(&mut self.data);
+        if self.transfer == Transfer::In && outcome.carried_out() {
+            data.truncate(data.len().saturating_sub(ending.residual));
+        } else {
+            data.clear();
+        }
+        (outcome, data)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: Ending = Ending {
+        status: 0,
+        host: 0,
+        driver: 0,
+        sense_length: 0,
+        residual: 0,
+    };
+
+    #[test]
+    fn data_end_where_the_device_ended_them() {
+        for (residual, length) in [(0, 96), (60, 36), (96, 0), (1000, 0)] {
+            let mut buffers = Buffers::new();
+            buffers.lay_out(&Command::Inquiry).unwrap();
+            assert_eq!(buffers.transfer(), Transfer::In);
+            assert_eq!((buffers.cdb().1, buffers.data().1), (6, 96));
+            let (outcome, data) = buffers.answer(Ending { residual, ..GOOD });
+            assert_eq!((outcome, data.len()), (Outcome::Good, length));
+        }
+    }
+
+    #[test]
+    fn what_was_not_carried_out_brings_no_data() {
+        let mut buffers = Buffers::new();
+        buffers.lay_out(&Command::Inquiry).unwrap();
+        let (outcome, data) = buffers.answer(Ending { host: 1, ..GOOD });
+        assert_eq!((outcome, data.len()), (Outcome::NoConnect(1), 0));
+    }
+}

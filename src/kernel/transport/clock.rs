@@ -1,0 +1,18 @@
+//! The time of a transport.
+
+use crate::psa::units::Millis;
+use std::time::Instant;
+
+/// The origin of a transport's time.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::kernel) struct Clock(Instant);
+
+impl Clock {
+    pub(in crate::kernel) fn start() -> Clock {
+        Clock(Instant::now())
+    }
+
+    pub(in crate::kernel) fn now(self) -> Millis {
+        Millis(u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+}

@@ -1,0 +1,245 @@
+//! SCSI commands to paths: the way that the agent takes, chosen once.
+//!
+//! There are two: [`super::sg`], which every kernel has, and bsg by io_uring, which needs Linux 7.1 or later. Both keep
+//! the contract of [`super::sg`]. The choice falls with the first path; a bsg that fails later is given up for good.
+//!
+//! Below is what both share: [`book`] decides what is sent when and what becomes of an answer, the rest is memory and
+//! time.
+
+pub(super) mod book;
+pub(super) mod buffers;
+pub(super) mod clock;
+pub(super) mod lent;
+
+use super::{Sink, sg};
+use crate::psa::event::Examination;
+use crate::psa::settings::TransportSetting;
+use crate::psa::units::{Hctl, Millis};
+use crate::scsi::cdb::Command;
+use crate::scsi::outcome::Outcome;
+use std::io;
+use std::sync::OnceLock;
+
+#[cfg(feature = "io-uring")]
+use super::bsg;
+
+/// Whether `auto` takes bsg where the kernel has it.
+const AUTO_TAKES_BSG: bool = false;
+
+/// How a command ended that was not sent.
+pub(super) fn outcome_of(error: &io::Error) -> Outcome {
+    Outcome::from_errno(error.raw_os_error().unwrap_or(libc::EIO))
+}
+
+/// Sends commands down paths.
+#[derive(Debug)]
+pub struct Transport {
+    setting: TransportSetting,
+    #[cfg(feature = "io-uring")]
+    results: Sink,
+    sg: sg::Transport,
+    choice: OnceLock<Choice>,
+    /// Why bsg was given up.
+    given_up: OnceLock<String>,
+}
+
+/// What was chosen with the first path.
+#[derive(Debug)]
+enum Choice {
+    /// With the reason.
+    Sg(String),
+    #[cfg(feature = "io-uring")]
+    Bsg(bsg::Transport),
+}
+
+/// Which way is taken, as a person is told it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InUse {
+    /// `sg`, `bsg`, or `none` before the first path.
+    pub name: &'static str,
+    /// Why.
+    pub reason: String,
+}
+
+impl Transport {
+    /// A transport that puts its answers into `results`. Its threads wait while that queue is full, so the
+    /// receiver must not wait for anything of the transport while it does not receive.
+    #[must_use]
+    pub fn new(setting: TransportSetting, results: Sink) -> Transport {
+        Transport {
+            setting,
+            #[cfg(feature = "io-uring")]
+            results: results.clone(),
+            sg: sg::Transport::new(results),
+            choice: OnceLock::new(),
+            given_up: OnceLock::new(),
+        }
+    }
+
+    /// As [`sg::Transport::examine`]; `sg` is the name of the path's sg device.
+    ///
+    /// # Errors
+    /// As [`sg::Transport::examine`].
+    pub fn examine(
+        &self,
+        path: Hctl,
+        sg: String,
+        ticket: u64,
+        commands: Vec<Command>,
+        timeout: Millis,
+        deadline: Millis,
+    ) -> Result<(), Box<Examination>> {
+        match self.choice.get_or_init(|| self.choose(path)) {
+            Choice::Sg(_) => {}
+            #[cfg(feature = "io-uring")]
+            Choice::Bsg(bsg) => {
+                let order = book::Order {
+                    path,
+                    sg: sg.clone(),
+                    ticket,
+                    commands: commands.clone(),
+                    timeout,
+                    deadline,
+                };
+                let Some(failure) = bsg.failure() else {
+                    return bsg.examine(order);
+                };
+                self.give_up(&failure);
+                if bsg.has(path) {
+                    // One command out per path, whatever way it went.
+                    return Err(Box::new(order.answer(Outcome::Overdue)));
+                }
+            }
+        }
+        self.sg
+            .examine(path, sg, ticket, commands, timeout, deadline)
+    }
+
+    /// Has all commands sent that were ordered before.
+    pub fn flush(&self) {
+        // Harmless where bsg is taken: that one sends by itself.
+        self.sg.flush();
+    }
+
+    /// Which way is taken.
+    #[must_use]
+    pub fn in_use(&self) -> InUse {
+        let (name, reason) = match (self.given_up.get(), self.choice.get()) {
+            (Some(reason), _) | (None, Some(Choice::Sg(reason))) => ("sg", reason.clone()),
+            #[cfg(feature = "io-uring")]
+            (None, Some(Choice::Bsg(_))) => ("bsg", "the kernel takes commands by io_uring".into()),
+            (None, None) => ("none", "there was no path yet".into()),
+        };
+        InUse { name, reason }
+    }
+
+    /// Chooses, with the first path at hand, and tells it once.
+    fn choose(&self, path: Hctl) -> Choice {
+        let choice = match (self.setting, AUTO_TAKES_BSG) {
+            (TransportSetting::Sg, _) => Choice::Sg("the settings say so".to_owned()),
+            (TransportSetting::Auto, false) => {
+                Choice::Sg("it is the default; transport = \"bsg\" takes the other".to_owned())
+            }
+            (TransportSetting::Auto, true) | (TransportSetting::Bsg, _) => self.try_bsg(path),
+        };
+        let (name, reason) = match &choice {
+            Choice::Sg(reason) => ("sg", reason.as_str()),
+            #[cfg(feature = "io-uring")]
+            Choice::Bsg(_) => ("bsg", "the kernel takes commands by io_uring"),
+        };
+        log::info!(target: "psa", "TRANSPORT in_use=\"{name}\" reason=\"{reason}\"");
+        choice
+    }
+
+    #[cfg(feature = "io-uring")]
+    fn try_bsg(&self, path: Hctl) -> Choice {
+        match bsg::Transport::start(self.results.clone(), path) {
+            Ok(bsg) => Choice::Bsg(bsg),
+            Err(error) => Choice::Sg(reason_of(&error)),
+        }
+    }
+
+    #[cfg(not(feature = "io-uring"))]
+    fn try_bsg(&self, _: Hctl) -> Choice {
+        Choice::Sg("this build has no bsg: its feature io-uring is off".to_owned())
+    }
+
+    #[cfg(feature = "io-uring")]
+    fn give_up(&self, error: &io::Error) {
+        self.given_up.get_or_init(|| {
+            let reason = format!("bsg failed: {}", reason_of(error));
+            log::warn!(target: "psa", "TRANSPORT in_use=\"sg\" reason=\"{reason}\"");
+            reason
+        });
+    }
+}
+
+/// Why there is no bsg by io_uring, in words.
+#[cfg(feature = "io-uring")]
+fn reason_of(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(libc::EOPNOTSUPP | libc::EINVAL) => {
+            "the kernel takes no SCSI commands by io_uring; Linux 7.1 and later do".to_owned()
+        }
+        Some(libc::ENOSYS) => "the kernel has no io_uring".to_owned(),
+        Some(libc::EPERM | libc::EACCES) => {
+            "io_uring is not allowed: see kernel.io_uring_disabled and the unit's filters"
+                .to_owned()
+        }
+        Some(libc::ENODEV | libc::ENXIO) => "/dev/bsg has no SCSI device".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::psa::event::Event;
+    use std::sync::mpsc::{Receiver, sync_channel};
+    use std::time::Duration;
+
+    fn transport(setting: TransportSetting) -> (Transport, Receiver<Event>) {
+        let (results, answers) = sync_channel(16);
+        let sink = Sink::new(move |events| events.into_iter().all(|e| results.send(e).is_ok()));
+        (Transport::new(setting, sink), answers)
+    }
+
+    /// No machine has this host, so this is about the choice alone: whatever there is in /dev/bsg, the answer comes.
+    fn examine_nothing(setting: TransportSetting) -> (Outcome, InUse) {
+        let (transport, answers) = transport(setting);
+        let path = "4000000000:0:0:1".parse().unwrap();
+        assert_eq!(transport.in_use().name, "none");
+        let second = Millis::from_secs(1);
+        transport
+            .examine(
+                path,
+                "sg-no-such-device".to_owned(),
+                7,
+                vec![Command::TestUnitReady],
+                second,
+                second,
+            )
+            .unwrap();
+        transport.flush();
+        let Event::Examined(answer) = answers.recv_timeout(Duration::from_secs(10)).unwrap() else {
+            panic!("another event");
+        };
+        (answer.replies[0].outcome.clone(), transport.in_use())
+    }
+
+    #[test]
+    fn the_setting_decides() {
+        let (outcome, in_use) = examine_nothing(TransportSetting::Sg);
+        assert_eq!((outcome, in_use.name), (Outcome::Gone, "sg"));
+        assert_eq!(in_use.reason, "the settings say so");
+    }
+
+    #[test]
+    fn a_missing_device_is_gone_whatever_carries_the_command() {
+        for setting in [TransportSetting::Auto, TransportSetting::Bsg] {
+            let (outcome, in_use) = examine_nothing(setting);
+            assert_eq!(outcome, Outcome::Gone);
+            assert!(!in_use.reason.is_empty());
+        }
+    }
+}

@@ -1,0 +1,35 @@
+#!/bin/bash
+# The ways to send SCSI commands keep one contract: sg everywhere, bsg by io_uring from Linux 7.1 on.
+# Programs: transports
+. /lab/lib/lab.sh
+
+for r in 55-scsi-sg3_id 60-persistent-storage 63-md-raid-arrays 64-btrfs 69-lvm; do ln -sf /dev/null /etc/udev/rules.d/$r.rules; done
+udevadm control --reload
+# Fewer tags than the agent has commands out at once: some have to wait for one.
+scsi_debug_array --hosts 2 --luns 500 --options max_queue=32
+
+if [ ! -d /sys/kernel/debug/scsi_debug ]; then
+    note "this kernel's scsi_debug injects no errors (Linux 6.7 does)"
+    check "without a bsg that takes commands, sg is taken" test "$(transports bsg which 2>&1)" != ""
+    exit
+fi
+
+# conform TRANSPORT: each line of the program is a result.
+conform() {
+    local line
+    while read -r line; do
+        case $line in
+            'ok '*) ok "$1: ${line#ok }" ;;
+            'not ok '*) fail "$1: ${line#not ok }" ;;
+            *) note "$1: $line" ;;
+        esac
+    done < <(transports "$1" 2>&1)
+}
+
+which=$(transports bsg which)
+note "$which"
+conform sg
+case $which in
+    bsg:*) conform bsg ;;
+    *) check_eq "the reason is told" "sg: the kernel takes no SCSI commands by io_uring; Linux 7.1 and later do" "$which" ;;
+esac
