@@ -51,6 +51,7 @@ pub mod satp;
 mod schedule;
 mod selection;
 pub mod settings;
+pub mod snapshot;
 pub mod table;
 #[cfg(test)]
 mod test_support;

@@ -144,7 +144,7 @@ impl PathState {
 }
 
 /// Which logical unit is behind a path, and how sure that is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Identity {
     /// Not asked yet, or no answer yet.
     Unknown,
@@ -177,7 +177,7 @@ impl Identity {
 }
 
 /// An examination under way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exam {
     /// Its ticket.
     pub ticket: u64,
@@ -188,7 +188,7 @@ pub struct Exam {
 }
 
 /// What an examination is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stage {
     /// What kind of device is it?
     Inquiry,
@@ -199,7 +199,7 @@ pub enum Stage {
 }
 
 /// The last good answers of a path, as they came in: for an inventory.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Answers {
     /// How TEST UNIT READY ended.
     pub ready: Option<Outcome>,
@@ -210,7 +210,7 @@ pub struct Answers {
 }
 
 /// A path as the world knows it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Path {
     /// What sysfs says.
     pub facts: PathFacts,
