@@ -93,7 +93,7 @@ pub fn answer(world: &World, uptime: Millis, request: &Request) -> Result<Value,
             config: round_robin(world, device_named(world, &of.device)?),
         }),
         // These are answered before they come here.
-        Request::Change(_) | Request::Plan(_) => {
+        Request::Change(_) | Request::Plan(_) | Request::ListEvents(_) => {
             return Err(ApiError::Failed {
                 reason: "not to be answered from what is known".to_owned(),
             });

@@ -19,6 +19,7 @@ pub mod sysfs;
 pub mod uevent;
 pub mod writes;
 
+use crate::psa::action::Notice;
 use crate::psa::event::Event;
 use std::fmt;
 use std::sync::Arc;
@@ -44,6 +45,28 @@ impl Sink {
     /// The agent stops.
     pub fn put(&self, event: Event) -> Result<(), Ended> {
         if (self.0)(event) { Ok(()) } else { Err(Ended) }
+    }
+}
+
+/// Where threads put what people are to be told. It never waits.
+#[derive(Clone)]
+pub struct Teller(Arc<dyn Fn(Notice) + Send + Sync>);
+
+impl Teller {
+    /// One that hands notices to `put`, which must not wait.
+    pub fn new(put: impl Fn(Notice) + Send + Sync + 'static) -> Teller {
+        Teller(Arc::new(put))
+    }
+
+    /// Tells people.
+    pub fn tell(&self, notice: Notice) {
+        (self.0)(notice);
+    }
+}
+
+impl fmt::Debug for Teller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Teller")
     }
 }
 

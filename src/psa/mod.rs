@@ -28,6 +28,7 @@ pub mod adapter;
 pub mod change;
 pub mod claim;
 pub mod claiming;
+pub mod codes;
 pub mod device;
 mod discovery;
 mod disposition;

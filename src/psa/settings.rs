@@ -38,6 +38,8 @@ pub struct Settings {
     /// Fibre Channel's remote ports (off by default, which means `dev_loss_tmo`), `recovery_tmo` of iSCSI's sessions
     /// (120 by default). Lower values are left as they are; 0 leaves all as they are.
     pub fast_io_fail_tmo: u32,
+    /// How much of what the agent was told and did is kept in `/run/dm-psa/journal/`, in MiB of memory; 0 keeps none.
+    pub journal_mib: u32,
     /// Settings of single devices by device id (`naa.6001...`).
     pub device: BTreeMap<String, DeviceSettings>,
 }
@@ -56,6 +58,7 @@ impl Default for Settings {
             claim_interval_ms: Millis::from_secs(300),
             remove_masked: true,
             fast_io_fail_tmo: 5,
+            journal_mib: 16,
             device: BTreeMap::new(),
         }
     }
