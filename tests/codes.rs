@@ -14,7 +14,7 @@ fn source(folder: &Path, out: &mut String) {
         } else if path.extension().is_some_and(|ext| ext == "rs") && !path.ends_with("psa/codes.rs")
         {
             let text = fs::read_to_string(&path).unwrap();
-            let code = text.split("#[cfg(test)]").next().unwrap();
+            let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
             *out += code;
         }
     }
@@ -36,6 +36,7 @@ fn codes() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for mark in [
         "notify(",
+        "refused(",
         "Notice::new(",
         "notice(",
         "code = ",

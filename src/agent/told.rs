@@ -121,9 +121,7 @@ impl Told {
         let mut names = BTreeSet::from([name.to_owned()]);
         match device_named(world, name) {
             Ok(device) => {
-                names.extend([device.id.clone(), device.wwid.clone()]);
-                names.extend(world.map_of(&device.wwid).map(|map| map.name.clone()));
-                names.extend(world.paths_of(device).map(|path| path.name.to_string()));
+                names.extend(world.names_of(device));
             }
             Err(_) if !self.events.iter().any(|(_, event)| is_about(event, &names)) => {
                 return Err(not_found(name));

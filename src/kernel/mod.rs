@@ -3,7 +3,7 @@
 //! Input: uevents, sysfs and procfs, completions of SCSI commands, dm events. Output: [`crate::psa::event::Event`]s;
 //! and in the other direction the [`crate::psa::action::Action`]s carried out. Invariants: nothing here decides
 //! anything; no thread that answers for many paths ever waits for one device; every queue has a bound.
-//! What `psactl` uses by itself may wait, and nothing of the agent uses it: [`sg::once`], [`writes`], [`openers`].
+//! What `psactl` uses by itself may wait, and nothing of the agent uses it: [`sg::once`], [`writes`], [`openers`], [`wait`].
 //! Tests: in each file what can be had without a kernel, golden trees in `tests/sysfs_golden.rs`, the rest in the
 //! lab (`tests/lab`).
 
@@ -17,6 +17,7 @@ pub mod sg;
 pub mod signal;
 pub mod sysfs;
 pub mod uevent;
+pub mod wait;
 pub mod writes;
 
 use crate::psa::action::Notice;
