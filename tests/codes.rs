@@ -37,6 +37,7 @@ fn codes() -> BTreeSet<String> {
     for mark in [
         "notify(",
         "refused(",
+        "refused(",
         "Notice::new(",
         "notice(",
         "code = ",

@@ -114,7 +114,7 @@ impl Known {
 }
 
 /// Writes records into a buffer.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Encoder {
     out: Vec<u8>,
     known: Known,

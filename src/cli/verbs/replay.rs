@@ -159,6 +159,9 @@ fn sources(path: &Path) -> Result<VecDeque<Source>, Failure> {
     let members = archive::members(&bytes).map_err(|at| {
         refused(path, format!("at byte {at}: no segment begins here; the file is damaged, or was changed"))
     })?;
+    if members.is_empty() {
+        return Err(refused(path, "there is no segment of a journal in it"));
+    }
     let members = members.into_iter();
     Ok(members.map(|one| Source::Bytes(one.name.to_owned(), one.bytes.to_vec())).collect())
 }
@@ -174,6 +177,8 @@ struct View {
     /// The device was known at some time.
     found: bool,
     lines: Vec<ReplayLine>,
+    /// The time of day that the replay has come to.
+    now_ms: u64,
 }
 
 fn replay(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
@@ -188,9 +193,10 @@ fn replay(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure>
         names: BTreeSet::new(),
         found: false,
         lines: Vec::new(),
+        now_ms: 0,
     };
     let mut replay = Replay::default();
-    let mut ended = false;
+    let (mut ended, mut damaged) = (false, false);
     // A segment at a time: a journal may hold a million events.
     context.go_on(Box::new(move |context| {
         if ended {
@@ -202,8 +208,10 @@ fn replay(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure>
                 context.warn([format!("the journal knows no {device}: nothing was shown of it")]);
             }
             let verdict = format!(
-                "identical: {} events gave the {} actions that were recorded",
-                replay.events, replay.actions
+                "{}identical: {} events gave the {} actions that were recorded",
+                if damaged { "as far as it can be read " } else { "" },
+                replay.events,
+                replay.actions
             );
             return Ok(Some(Listing::lines([verdict])));
         };
@@ -218,20 +226,25 @@ fn replay(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure>
             },
         };
         let stop = one(&mut replay, &bytes, &mut view, &name).err();
-        let mut shown = listing(&std::mem::take(&mut view.lines));
         if let Some(stop) = stop {
-            ended = true;
-            context.says_no();
-            let said = said(&name, &replay, stop);
-            // In the format of the rest.
-            let lines = said.into_iter().map(|text| ReplayLine {
-                time_ms: 0,
+            // What a damaged segment holds cannot be had; those after it begin with a world of their own.
+            let differs = matches!(stop, Stop::Differs(_));
+            ended = differs;
+            damaged |= !differs;
+            let said = said(&replay, stop);
+            match said.first().filter(|_| !differs) {
+                Some(first) => context.partly(format!("{name}: {first}")),
+                None => context.says_no(),
+            }
+            let time_ms = view.now_ms;
+            view.lines.extend(said.into_iter().map(|text| ReplayLine {
+                time_ms,
                 kind: "journal",
                 subject: name.clone(),
                 text,
-            });
-            shown.records.extend(listing(&lines.collect::<Vec<_>>()).records);
+            }));
         }
+        let shown = listing(&std::mem::take(&mut view.lines));
         Ok(Some(shown))
     }));
     Ok(Listing::lines([]))
@@ -257,7 +270,7 @@ fn one(replay: &mut Replay, bytes: &[u8], view: &mut View, name: &str) -> Result
 }
 
 /// What went wrong, for a person.
-fn said(name: &str, replay: &Replay, stop: Stop) -> Vec<String> {
+fn said(replay: &Replay, stop: Stop) -> Vec<String> {
     let before = format!("{} events before it gave the {} actions that were recorded", replay.events, replay.actions);
     match stop {
         Stop::Damaged(Damage { offset, what }) => vec![
@@ -265,7 +278,7 @@ fn said(name: &str, replay: &Replay, stop: Stop) -> Vec<String> {
             before,
         ],
         Stop::Differs(Difference::World { at, piece }) => vec![
-            format!("different: {name} begins at {} ms with another world than the segment before ended with (piece {piece})", at.0),
+            format!("different: the segment begins at {} ms with another world than the segment before ended with (piece {piece})", at.0),
             before,
         ],
         Stop::Differs(Difference::Actions { step, now }) => {
@@ -310,6 +323,7 @@ impl View {
         }
         self.line(header.wall_ms, "journal", name, text, true);
         self.names.clear();
+        self.now_ms = header.wall_ms;
         self.learn(world);
     }
 
@@ -330,6 +344,7 @@ impl View {
     }
 
     fn step(&mut self, header: &Header, world: &World, step: &Step) {
+        self.now_ms = header.wall(step.at);
         let quiet = |action: &Action| matches!(action, Action::Examine { .. });
         let is_quiet = step.actions.iter().all(quiet) && matches!(step.event, Event::Examined(_) | Event::Timer);
         if !is_quiet {
@@ -337,7 +352,7 @@ impl View {
         } else if !self.verbose {
             return;
         }
-        let time_ms = header.wall(step.at);
+        let time_ms = self.now_ms;
         if self.verbose {
             let (subject, text) = event(&step.event);
             let wanted = self.is_about(&[&subject]);

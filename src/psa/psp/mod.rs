@@ -77,7 +77,7 @@ pub type SelectorName = &'static str;
 /// The selectors that the PSPs and schemes of this build choose among.
 const SELECTORS: [SelectorName; 3] = ["service-time", "round-robin", "queue-length"];
 
-/// The selector of that name.
+/// A selector in a text is its name.
 fn selector<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SelectorName>, D::Error> {
     let Some(name) = Option::<String>::deserialize(from)? else {
         return Ok(None);
