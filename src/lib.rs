@@ -7,12 +7,13 @@
 //! |---|---|---|
 //! | [`scsi`] | bytes and their meaning: CDBs, INQUIRY, VPD pages, target port groups, sense | nothing |
 //! | [`psa`] | every decision, pure: events in, actions out; no clock, no file, no thread, no panic | `scsi` |
+//! | [`journal`] | what an agent was told and wanted, written down: the format, reading it, and its replay | `psa` |
 //! | [`config`] | the admin's files: schema, load, validate, store | `psa` |
 //! | [`api`] | the varlink interface between agent and `psactl` | `psa` |
 //! | [`kernel`] | the only room with file descriptors, ioctls and `unsafe`: udev, sysfs, sg, device-mapper | `config`, `api` and below |
 //! | [`sim`] | a simulated kernel and array below the same decisions, with a virtual clock | `config`, `api` and below |
-//! | [`agent`] | the daemon: feeds events to the world and carries out its actions | `kernel` and below |
-//! | [`cli`] | `psactl`: arguments, requests, layouts; what an admin does to this host without the agent | `kernel` and below |
+//! | [`agent`] | the daemon: feeds events to the world and carries out its actions | `kernel`, `journal` and below |
+//! | [`cli`] | `psactl`: arguments, requests, layouts; what an admin does to this host without the agent | `kernel`, `journal` and below |
 //!
 //! Start reading at [`psa::world`], the loop on one screen, then [`psa::event`] and [`psa::action`], the vocabulary.
 
@@ -20,6 +21,7 @@ pub mod agent;
 pub mod api;
 pub mod cli;
 pub mod config;
+pub mod journal;
 pub mod kernel;
 pub mod psa;
 pub mod scsi;

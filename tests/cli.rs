@@ -7,8 +7,8 @@ use dm_psa::api::listener::Listener;
 use dm_psa::api::requests::Request;
 use dm_psa::api::server::Limits;
 use dm_psa::api::types::{
-    Adapter, CoreDevice, CorePath, Explanation, FixedConfig, HppDevice, HppPath, NmpDevice,
-    NmpPath, RoundRobinConfig, Section, Status,
+    Adapter, CoreDevice, CorePath, Detail, Event, Explanation, FixedConfig, HppDevice, HppPath,
+    NmpDevice, NmpPath, RoundRobinConfig, Section, Status,
 };
 use dm_psa::api::{ApiError, Handler, INTERFACE_VERSION, Peer, Server};
 use dm_psa::cli::format::{Format, render};
@@ -94,6 +94,14 @@ impl Handler for Host {
                 json!({ "inventory": inventory })
             }
             Request::GetStatus(_) => json!({ "status": status() }),
+            Request::ListEvents(asked) => {
+                let page = if asked.after == Some(0) {
+                    events()
+                } else {
+                    Vec::new()
+                };
+                json!({ "events": page, "last": 2, "started_ms": 1 })
+            }
             Request::GetFixed(_) => json!({ "config": fixed_config() }),
             Request::GetRoundRobin(_) => json!({ "config": round_robin_config() }),
             // What was understood is what the test wants to see.
@@ -105,6 +113,61 @@ impl Handler for Host {
 fn inventory() -> Inventory {
     let text = std::fs::read_to_string(golden_file("inventories/ibm-2145/host.json")).unwrap();
     serde_json::from_str(&text).unwrap()
+}
+
+fn events() -> Vec<Event> {
+    let event = |number, severity: &str, code: &str, details: &[(&str, &str)]| Event {
+        number,
+        time_ms: 1_772_366_400_000 + number,
+        severity: severity.to_owned(),
+        code: code.to_owned(),
+        subject: "vmhba2:C0:T0:L1".to_owned(),
+        details: details
+            .iter()
+            .map(|(name, value)| Detail {
+                name: (*name).to_owned(),
+                value: (*value).to_owned(),
+            })
+            .collect(),
+    };
+    vec![
+        event(
+            1,
+            "info",
+            "PATH_CLAIMED",
+            &[("from", "none"), ("to", "NMP")],
+        ),
+        event(
+            2,
+            "warning",
+            "PATH_STATE",
+            &[("device", DEVICE), ("to", "dead"), ("reason", "a\u{1b}[2J")],
+        ),
+    ]
+}
+
+#[test]
+fn events_are_lines_and_a_number_or_a_time_is_a_begin() {
+    let house = House::new();
+    golden("cli/events.txt", &house.run("events").out);
+    golden("cli/events.json", &house.run("--formatter=json events").out);
+    assert_eq!(house.run("events --limit 1").out.lines().count(), 1);
+    assert_eq!(
+        house
+            .run("events --since 2026-03-01T12:00:00.002")
+            .out
+            .lines()
+            .count(),
+        1
+    );
+    assert_eq!(house.run("events --since 2").out, "");
+    assert_eq!(house.run("events --since yesterday").exit, Exit::Usage);
+    assert_eq!(house.run("events --severity bad").exit, Exit::Usage);
+    let codes = house.run("events codes").out;
+    assert!(
+        codes.contains("APD_START") && codes.contains("What To Do: "),
+        "{codes}"
+    );
 }
 
 fn hpp_device() -> HppDevice {
@@ -789,7 +852,9 @@ fn the_tree_is_sound() {
                 NAMESPACES.iter().any(|(named, _)| *named == words),
                 "{words:?} has no entry in NAMESPACES"
             );
-            assert!(!verbs().any(|other| other.words == words), "{words:?}");
+            // `events` is a command, and `events codes` another.
+            let both = verbs().any(|other| other.words == words);
+            assert!(!both || words == ["events"], "{words:?}");
         }
     }
     for (words, _) in NAMESPACES {

@@ -4,7 +4,9 @@ use super::logging::Logger;
 use super::marks::Marker;
 use super::persist::Keeper;
 use super::run::{AgentError, Input, sink, start};
+use super::told::Told;
 use crate::config::Places;
+use crate::kernel::Teller;
 use crate::kernel::dm::Dm;
 use crate::kernel::host::{Hosts, Order};
 use crate::kernel::sysfs::Sysfs;
@@ -25,6 +27,9 @@ pub struct Hands {
     marker: Marker,
     keeper: Keeper,
     logger: Logger,
+    /// What people were told lately.
+    pub told: Told,
+    tell: Teller,
 }
 
 impl Hands {
@@ -36,6 +41,7 @@ impl Hands {
         places: &Places,
         transport: TransportSetting,
         inbox: &SyncSender<Input>,
+        tell: &Teller,
     ) -> Result<Hands, AgentError> {
         let threads = "raise TasksMax of the service";
         let modules = "load the module dm-multipath, and run as root";
@@ -45,10 +51,14 @@ impl Hands {
             dm: Dm::start(sink(inbox)).map_err(start("device-mapper", modules))?,
             discovery: Discovery::start(Sysfs::of_this_host(), sink(inbox))
                 .map_err(start("discovery through udev", threads))?,
-            hosts: Hosts::new(Sysfs::of_this_host()),
-            marker: Marker::start(places).map_err(start("the marks for udev", threads))?,
-            keeper: Keeper::start(places.clone()).map_err(start("the memory's thread", threads))?,
+            hosts: Hosts::new(Sysfs::of_this_host(), tell.clone()),
+            marker: Marker::start(places, tell.clone())
+                .map_err(start("the marks for udev", threads))?,
+            keeper: Keeper::start(places.clone(), tell.clone())
+                .map_err(start("the memory's thread", threads))?,
             logger: Logger::start().map_err(start("the log's thread", threads))?,
+            told: Told::new(),
+            tell: tell.clone(),
         })
     }
 
@@ -57,9 +67,10 @@ impl Hands {
         self.transport.in_use()
     }
 
-    /// Writes a notice that the world did not make.
-    pub fn notify(&mut self, notice: &Notice) {
-        self.logger.write(Millis(0), notice);
+    /// Tells people.
+    pub fn notify(&mut self, now: Millis, notice: &Notice) {
+        self.logger.write(now, notice);
+        self.told.keep(notice);
     }
 
     /// Carries out an action. Never waits; an answer that is known at once is returned.
@@ -92,7 +103,7 @@ impl Hands {
             Action::MarkOwner { dev, name, owned } => self.marker.mark(dev, name, owned),
             Action::ForgetOwner(dev) => self.marker.forget(dev),
             Action::Remember(memory) => self.keeper.remember(memory),
-            Action::Notify(notice) => self.logger.write(now, &notice),
+            Action::Notify(notice) => self.notify(now, &notice),
         }
         None
     }
@@ -104,7 +115,14 @@ impl Hands {
 
     fn tell_host(&mut self, order: Order) {
         if let Err(error) = self.hosts.order(order) {
-            log::warn!(target: "psa", "HOST_ORDER_LOST order=\"{order:?}\" reason=\"{error}\"");
+            let (path, order, reason) = (
+                order.path().to_string(),
+                format!("{order:?}"),
+                error.to_string(),
+            );
+            let details = [("order", order.as_str()), ("reason", &reason)];
+            self.tell
+                .tell(Notice::new("HOST_ORDER_LOST", path, &details));
         }
     }
 }

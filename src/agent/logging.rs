@@ -28,18 +28,44 @@ pub fn start_logging() {
                     log::Level::Info => 6,
                     log::Level::Debug | log::Level::Trace => 7,
                 };
-                writeln!(out, "<{priority}>{}", record.args())
+                writeln!(out, "<{priority}>{}", text(record))
             } else {
                 writeln!(
                     out,
                     "{} {} {}",
                     out.timestamp_millis(),
                     record.level(),
-                    record.args()
+                    text(record)
                 )
             }
         })
         .init();
+}
+
+/// A record as a line. One that has its code next to its text, as those of the device-mapper threads, gets the form of a
+/// notice.
+fn text(record: &log::Record) -> String {
+    struct Details(String);
+    impl<'kv> log::kv::VisitSource<'kv> for Details {
+        fn visit_pair(
+            &mut self,
+            key: log::kv::Key<'kv>,
+            value: log::kv::Value<'kv>,
+        ) -> Result<(), log::kv::Error> {
+            if key.as_str() != "code" {
+                self.0 += &format!(" {key}=\"{}\"", clean(&value.to_string()));
+            }
+            Ok(())
+        }
+    }
+    let text = record.args().to_string();
+    let Some(code) = record.key_values().get("code".into()) else {
+        return text;
+    };
+    let mut details = Details(String::new());
+    // A visitor that takes everything does not fail.
+    let _ = record.key_values().visit(&mut details);
+    format!("{code}{} reason=\"{}\"", details.0, clean(&text))
 }
 
 struct Bucket {
@@ -94,19 +120,11 @@ impl Logger {
         let Some(dropped) = self.admit(now, notice) else {
             return;
         };
-        let mut line = format!("{} subject=\"{}\"", notice.code, clean(&notice.subject));
-        for (key, value) in &notice.details {
-            line.push_str(&format!(" {key}=\"{}\"", clean(value)));
-        }
+        let mut line = line(notice);
         if dropped > 0 {
             line.push_str(&format!(" suppressed_before={dropped}"));
         }
-        let level = match notice.severity {
-            Severity::Error => log::Level::Error,
-            Severity::Warning => log::Level::Warn,
-            Severity::Info => log::Level::Info,
-        };
-        self.put(level, line);
+        self.put(level(notice), line);
     }
 
     fn put(&mut self, level: log::Level, line: String) {
@@ -164,6 +182,27 @@ impl Drop for Logger {
     }
 }
 
+/// Writes a notice that the owner cannot take. The log may be slow: not for the owner's thread.
+pub(super) fn write_now(notice: &Notice) {
+    log::log!(target: "psa", level(notice), "{}", line(notice));
+}
+
+fn level(notice: &Notice) -> log::Level {
+    match notice.severity {
+        Severity::Error => log::Level::Error,
+        Severity::Warning => log::Level::Warn,
+        Severity::Info => log::Level::Info,
+    }
+}
+
+fn line(notice: &Notice) -> String {
+    let mut line = format!("{} subject=\"{}\"", notice.code, clean(&notice.subject));
+    for (key, value) in &notice.details {
+        line.push_str(&format!(" {key}=\"{}\"", clean(value)));
+    }
+    line
+}
+
 /// A text of a device or of the kernel without what would break a log line.
 fn clean(text: &str) -> String {
     text.chars()
@@ -190,6 +229,15 @@ mod tests {
         assert_eq!(written, 10);
         assert_eq!(logger.admit(Millis(5_000), &notice), Some(90));
         assert_eq!(logger.admit(Millis(5_001), &notice), None);
+    }
+
+    #[test]
+    fn a_code_next_to_the_text_is_in_the_line() {
+        let pairs = [("code", "UDEV_SLOW"), ("map", "naa.6")];
+        let mut record = log::Record::builder();
+        record.key_values(&pairs);
+        let line = text(&record.args(format_args!("udev is \"slow\"")).build());
+        assert_eq!(line, "UDEV_SLOW map=\"naa.6\" reason=\"udev is ?slow?\"");
     }
 
     #[test]

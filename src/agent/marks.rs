@@ -1,7 +1,9 @@
 //! Marks for udev, written on a thread of their own: raising a uevent takes locks of the kernel.
 
 use crate::config::Places;
+use crate::kernel::Teller;
 use crate::kernel::owner::Marks;
+use crate::psa::action::Notice;
 use crate::psa::units::DevT;
 use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -19,20 +21,23 @@ enum Order {
 }
 
 /// Writes marks.
-pub struct Marker(SyncSender<Order>);
+pub struct Marker(SyncSender<Order>, Teller);
 
 impl Marker {
     /// Starts the thread; it ends with the marker.
     ///
     /// # Errors
     /// The kernel has no more threads.
-    pub fn start(places: &Places) -> io::Result<Marker> {
+    pub fn start(places: &Places, tell: Teller) -> io::Result<Marker> {
         let marks = Marks::new(places.run().join("paths"), "/sys");
         let (orders, queue) = sync_channel(QUEUE);
         std::thread::Builder::new()
             .name("marks".to_owned())
-            .spawn(move || serve(&marks, &queue))?;
-        Ok(Marker(orders))
+            .spawn({
+                let tell = tell.clone();
+                move || serve(&marks, &queue, &tell)
+            })?;
+        Ok(Marker(orders, tell))
     }
 
     /// Marks a disk. Never waits.
@@ -47,12 +52,17 @@ impl Marker {
 
     fn order(&self, order: Order) {
         if let Err(TrySendError::Full(_)) = self.0.try_send(order) {
-            log::warn!(target: "psa", "MARK_LOST reason=\"{QUEUE} orders wait\" effect=\"udev may show a path as a disk\"");
+            let reason = format!("{QUEUE} orders wait");
+            let details = [
+                ("reason", reason.as_str()),
+                ("effect", "udev may show a path as a disk"),
+            ];
+            self.1.tell(Notice::new("MARK_LOST", "agent", &details));
         }
     }
 }
 
-fn serve(marks: &Marks, queue: &Receiver<Order>) {
+fn serve(marks: &Marks, queue: &Receiver<Order>, tell: &Teller) {
     for order in queue {
         let (what, result) = match order {
             Order::Mark { dev, name, owned } => (
@@ -65,7 +75,11 @@ fn serve(marks: &Marks, queue: &Receiver<Order>) {
         if let Err(error) = result
             && !matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENOENT))
         {
-            log::warn!(target: "psa", "MARK_FAILED subject=\"{what}\" reason=\"{error}\"");
+            tell.tell(Notice::new(
+                "MARK_FAILED",
+                what,
+                &[("reason", &error.to_string())],
+            ));
         }
     }
 }

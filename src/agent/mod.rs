@@ -12,7 +12,10 @@ mod dispatch;
 mod logging;
 mod marks;
 mod persist;
+mod record;
 mod run;
+mod segments;
+mod told;
 
 pub use logging::start_logging;
 pub use run::{Options, run};

@@ -1,6 +1,8 @@
 //! Storing what the agent remembers, on a thread of its own: a slow disk must not hold up the owner.
 
 use crate::config::{Places, store};
+use crate::kernel::Teller;
+use crate::psa::action::Notice;
 use crate::psa::memory::Memory;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -22,14 +24,14 @@ impl Keeper {
     ///
     /// # Errors
     /// The kernel has no more threads.
-    pub fn start(places: Places) -> std::io::Result<Keeper> {
+    pub fn start(places: Places, tell: Teller) -> std::io::Result<Keeper> {
         let shared = Arc::new((Mutex::new(State::default()), Condvar::new()));
         let theirs = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("memory".to_owned())
             .spawn(move || {
                 while let Some(memory) = next(&theirs) {
-                    write(&places, &memory);
+                    write(&places, &memory, &tell);
                 }
             })?;
         Ok(Keeper {
@@ -72,16 +74,19 @@ fn next(shared: &(Mutex<State>, Condvar)) -> Option<Memory> {
     }
 }
 
-fn write(places: &Places, memory: &Memory) {
+fn write(places: &Places, memory: &Memory, tell: &Teller) {
     let file = places.memory();
     let result = serde_json::to_vec_pretty(memory)
         .map_err(std::io::Error::other)
         .and_then(|text| store::replace(&file, &text));
     if let Err(error) = result {
-        log::warn!(
-            target: "psa",
-            "MEMORY_NOT_STORED file=\"{}\" reason=\"{error}\" effect=\"names may change after a restart\"",
-            file.display()
-        );
+        let (file, reason) = (file.display().to_string(), error.to_string());
+        let effect = "names may change after a restart";
+        let details = [
+            ("file", file.as_str()),
+            ("reason", &reason),
+            ("effect", effect),
+        ];
+        tell.tell(Notice::new("MEMORY_NOT_STORED", "agent", &details));
     }
 }

@@ -3,6 +3,7 @@
 use super::answers::answer;
 use super::changes::change;
 use super::dispatch::Hands;
+use super::record::Recorder;
 use crate::api::error::ApiError;
 use crate::api::listener::{ListenError, Listener};
 use crate::api::requests::{ChangeRequest, LoadRules, Request};
@@ -10,14 +11,15 @@ use crate::api::server::{Handler, Limits, Peer, Server};
 use crate::api::types::Explanation;
 use crate::config::{self, ConfigError, Places};
 use crate::kernel::signal::Stop;
-use crate::kernel::{Sink, privilege};
+use crate::kernel::{Sink, Teller, privilege};
+use crate::psa::action::Notice;
 use crate::psa::claim::RuleClass;
 use crate::psa::event::Event;
 use crate::psa::memory::Memory;
 use crate::psa::units::Millis;
 use crate::psa::world::{Rules, World};
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
 /// What waits for the owner at a time; a sender waits when there is more. Enough for the answers of some thousand
@@ -68,6 +70,8 @@ pub enum Input {
     Rules(Box<Rules>, SyncSender<Result<serde_json::Value, ApiError>>),
     /// Rules that may be loaded, and where to say what they would change.
     Plan(Box<Rules>, SyncSender<Result<serde_json::Value, ApiError>>),
+    /// What a thread has to tell people.
+    Notice(Notice),
     /// SIGTERM or SIGINT.
     Stop,
 }
@@ -79,28 +83,42 @@ pub enum Input {
 pub fn run(options: &Options) -> Result<(), AgentError> {
     // Before the first thread: signals are blocked in all of them but the one that waits for them.
     let stop = Stop::block().map_err(start("signals", "this should not happen"))?;
-    let notices = privilege::prepare();
+    let mut notices = privilege::prepare();
+    let mut refused = |code: &str, reason: &dyn std::fmt::Display| {
+        notices.push(Notice::new(
+            code,
+            "agent",
+            &[("reason", &reason.to_string())],
+        ));
+    };
     let places = Places::below(&options.root);
     let settings = config::load_settings(&places).unwrap_or_else(|error| {
-        log::error!(target: "psa", "SETTINGS_REFUSED reason=\"{error}\" effect=\"defaults are in force\"");
+        refused("SETTINGS_REFUSED", &error);
         Default::default()
     });
     let memory = config::load_memory(&places).unwrap_or_else(|error| {
-        log::error!(target: "psa", "MEMORY_REFUSED reason=\"{error}\"");
+        refused("MEMORY_REFUSED", &error);
         Memory::default()
     });
 
     let (rules, problems) = config::rules::start(&places);
     for problem in problems {
-        log::error!(target: "psa", "RULES_REFUSED reason=\"{problem}\" effect=\"the rules that were loaded last stay\"");
+        refused("RULES_REFUSED", &problem);
     }
 
     let (inbox, inputs) = sync_channel(INBOX);
     let stopped = inbox.clone();
     stop.on_arrival(move || drop(stopped.send(Input::Stop)))
         .map_err(start("signals", "raise TasksMax of the service"))?;
-    let mut hands = Hands::start(&places, settings.transport, &inbox)?;
-    notices.iter().for_each(|notice| hands.notify(notice));
+    let tell = teller(&inbox);
+    let mut hands = Hands::start(&places, settings.transport, &inbox, &tell)?;
+    notices
+        .iter()
+        .for_each(|notice| hands.notify(Millis(0), notice));
+    let recorder = Recorder::start(places.journal(), settings.journal_mib, tell).map_err(start(
+        "the journal's thread",
+        "raise TasksMax of the service",
+    ))?;
     let listener = Listener::bind(&options.socket)?;
     let server = Server::start(
         listener,
@@ -109,16 +127,17 @@ pub fn run(options: &Options) -> Result<(), AgentError> {
     )
     .map_err(start("the API's thread", "raise TasksMax of the service"))?;
 
-    log::info!(target: "psa", "AGENT_STARTED version=\"{}\"", env!("CARGO_PKG_VERSION"));
+    let version = [("version", env!("CARGO_PKG_VERSION"))];
+    hands.notify(Millis(0), &Notice::new("AGENT_STARTED", "agent", &version));
     Owner {
         world: World::with_rules(settings, memory, rules.in_force()),
         hands,
+        recorder,
         origin: Instant::now(),
         ready: false,
     }
     .serve(inputs);
     drop(server);
-    log::info!(target: "psa", "AGENT_STOPPED effect=\"maps and their I/O go on\"");
     Ok(())
 }
 
@@ -134,6 +153,19 @@ pub(super) fn start(
 pub(super) fn sink(inbox: &SyncSender<Input>) -> Sink {
     let inbox = inbox.clone();
     Sink::new(move |events| inbox.send(Input::Events(events)).is_ok())
+}
+
+/// Puts what threads have to tell into the owner's inbox; into the log alone, if the owner does not keep up.
+fn teller(inbox: &SyncSender<Input>) -> Teller {
+    let inbox = inbox.clone();
+    Teller::new(move |notice| {
+        if let Err(error) = inbox.try_send(Input::Notice(notice))
+            && let TrySendError::Full(input) | TrySendError::Disconnected(input) = error
+            && let Input::Notice(notice) = input
+        {
+            super::logging::write_now(&notice);
+        }
+    })
 }
 
 /// The API's side of the inbox.
@@ -207,6 +239,7 @@ impl Handler for Caller {
 struct Owner {
     world: World,
     hands: Hands,
+    recorder: Recorder,
     origin: Instant,
     ready: bool,
 }
@@ -219,6 +252,7 @@ impl Owner {
     fn serve(mut self, inputs: Receiver<Input>) {
         let watchdog = sd_notify::watchdog_enabled().map(|interval| interval / 3);
         let mut pinged = Instant::now();
+        self.recorder.begin(self.now(), &self.world);
         loop {
             let due = self
                 .world
@@ -226,6 +260,7 @@ impl Owner {
                 .map(|at| Duration::from_millis(at.since(self.now()).0));
             let wait = [
                 due,
+                self.recorder.due(),
                 watchdog,
                 (!self.ready).then_some(Duration::from_millis(100)),
             ]
@@ -249,6 +284,7 @@ impl Owner {
                     let explanation = Explanation::of_plan(self.world.plan(&rules));
                     let _ = reply.try_send(Ok(serde_json::json!({ "explanation": explanation })));
                 }
+                Ok(Input::Notice(notice)) => self.hands.notify(self.now(), &notice),
                 Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {}
             }
@@ -259,8 +295,12 @@ impl Owner {
             {
                 self.step([Event::Timer]);
             }
+            self.recorder.settle(self.now(), &self.world);
             self.tell_systemd(watchdog, &mut pinged);
         }
+        let effect = [("effect", "maps and their I/O go on")];
+        let stopped = Notice::new("AGENT_STOPPED", "agent", &effect);
+        self.hands.notify(self.now(), &stopped);
         // Before the hands go: a thread of theirs that waits for room in the inbox must see that nobody listens.
         drop(inputs);
     }
@@ -272,6 +312,12 @@ impl Owner {
                 self.step([Event::Change(Box::new(change))]);
                 Ok(answer)
             }
+            Request::ListEvents(asked) => {
+                let events = self.hands.told.list(&self.world, asked)?;
+                serde_json::to_value(events).map_err(|error| ApiError::Failed {
+                    reason: error.to_string(),
+                })
+            }
             question => answer(&self.world, self.now(), &self.hands.transport(), question),
         }
     }
@@ -281,7 +327,10 @@ impl Owner {
         let now = self.now();
         let mut queue: std::collections::VecDeque<Event> = events.into_iter().collect();
         while let Some(event) = queue.pop_front() {
-            for action in self.world.step(now, event) {
+            self.recorder.event(now, &event);
+            let actions = self.world.step(now, event);
+            self.recorder.actions(&actions);
+            for action in actions {
                 // What is answered at once (a path whose last command is still out) comes back here.
                 queue.extend(self.hands.carry_out(now, action));
             }
@@ -299,12 +348,15 @@ impl Owner {
                 .filter(|d| self.world.map_of(&d.wwid).is_some())
                 .count();
             let took = self.now();
-            log::info!(
-                target: "psa",
-                "AGENT_READY maps={maps} tables_loaded={} after_ms={}",
-                self.world.counters().tables_loaded,
-                took.0
-            );
+            let loaded = self.world.counters().tables_loaded.to_string();
+            let (maps, took) = (maps.to_string(), took.0.to_string());
+            let details = [
+                ("maps", maps.as_str()),
+                ("tables_loaded", &loaded),
+                ("after_ms", &took),
+            ];
+            self.hands
+                .notify(self.now(), &Notice::new("AGENT_READY", "agent", &details));
             // Without systemd there is nobody to tell.
             let _ = sd_notify::notify(&[NotifyState::Ready]);
         }

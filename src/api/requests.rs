@@ -2,8 +2,8 @@
 
 use super::error::ApiError;
 use super::types::{
-    Adapter, CoreDevice, CorePath, DetachedDevice, Explanation, FixedConfig, HppDevice, HppPath,
-    NmpDevice, NmpPath, RoundRobinConfig, Status,
+    Adapter, CoreDevice, CorePath, DetachedDevice, Event, Explanation, FixedConfig, HppDevice,
+    HppPath, NmpDevice, NmpPath, RoundRobinConfig, Status,
 };
 use crate::psa::inventory::Inventory;
 use serde::de::DeserializeOwned;
@@ -96,6 +96,8 @@ methods! {
         GetInventory -> InventoryReply;
         /// The agent and what it looks after.
         GetStatus -> StatusReply;
+        /// What people were told.
+        ListEvents -> Events;
         /// What is set for VMW_PSP_FIXED.
         GetFixed -> FixedReply;
         /// What is set for VMW_PSP_RR.
@@ -314,6 +316,31 @@ pub struct GetStatus {}
 pub struct StatusReply {
     /// The answer.
     pub status: Status,
+}
+
+/// Parameters of `ListEvents`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListEvents {
+    /// The first that come after that number; `None` is the last there are.
+    pub after: Option<u64>,
+    /// So many at most.
+    pub limit: Option<u64>,
+    /// Of that device and its paths.
+    pub device: Option<String>,
+    /// That severity and graver ones.
+    pub severity: Option<String>,
+}
+
+/// Reply of `ListEvents`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Events {
+    /// In the order of their numbers.
+    pub events: Vec<Event>,
+    /// What to ask after next: all up to that number was looked at.
+    pub last: u64,
+    /// When the agent started, in ms since 1970: another agent numbers its events anew.
+    pub started_ms: u64,
 }
 
 /// Parameters of `GetFixed`.

@@ -294,6 +294,32 @@ pub struct Status {
     pub transport_reason: String,
 }
 
+/// Something that people were told: `events`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Counts from 1 since the agent started.
+    pub number: u64,
+    /// ms since 1970.
+    pub time_ms: u64,
+    /// `error`, `warning`, `info`.
+    pub severity: String,
+    /// One of [`crate::psa::codes::CODES`].
+    pub code: String,
+    /// The device, path or map it is about, or `agent`.
+    pub subject: String,
+    /// In the order of printing.
+    pub details: Vec<Detail>,
+}
+
+/// A detail of an event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Detail {
+    /// `reason`, `device`.
+    pub name: String,
+    /// Text.
+    pub value: String,
+}
+
 /// The answer of `storage nmp psp fixed deviceconfig get`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FixedConfig {

@@ -174,7 +174,11 @@ fn children(mut command: Command, words: &[&'static str]) -> Command {
         seen.push(*next);
         let words = [words, &[*next]].concat();
         let child = if after.is_empty() {
-            Command::new(*next)
+            // What stands below a command is a command too: `events` and `events codes`.
+            children(Command::new(*next), &words)
+                .subcommand_required(false)
+                .arg_required_else_help(false)
+                .args_conflicts_with_subcommands(true)
                 .about(verb.about)
                 .args(verb.arguments.iter().map(|argument| argument()))
                 .hide(verb.legacy)

@@ -8,8 +8,10 @@ use crate::config::Places;
 use crate::kernel::sysfs::Sysfs;
 use std::path::{Path, PathBuf};
 
+/// Gives the next part of what a command prints; `None` at the end.
+pub type Rest = Box<dyn FnMut(&mut Context) -> Result<Option<Listing>, Failure>>;
+
 /// What a verb works with: the agent, connected to when it is first asked, the files and the kernel of the host.
-#[derive(Debug)]
 pub struct Context {
     socket: PathBuf,
     client: Option<Client>,
@@ -17,6 +19,7 @@ pub struct Context {
     host: Sysfs,
     warnings: Vec<String>,
     exit: Exit,
+    rest: Option<Rest>,
 }
 
 impl Context {
@@ -30,6 +33,7 @@ impl Context {
             host,
             warnings: Vec::new(),
             exit: Exit::Ok,
+            rest: None,
         }
     }
 
@@ -98,6 +102,21 @@ impl Context {
     /// The answer on the screen is a no, for a script to see: [`Exit::Failed`].
     pub fn says_no(&mut self) {
         self.exit = Exit::Failed;
+    }
+
+    /// Has `rest` give more of what the command prints, part by part, after what it returns.
+    pub fn go_on(&mut self, rest: Rest) {
+        self.rest = Some(rest);
+    }
+
+    /// What gives more, if the command goes on.
+    pub fn rest(&mut self) -> Option<Rest> {
+        self.rest.take()
+    }
+
+    /// Connects to the agent anew when it is asked next.
+    pub fn hang_up(&mut self) {
+        self.client = None;
     }
 
     /// How the command ended, as far as it did not fail as a whole.

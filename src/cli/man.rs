@@ -3,6 +3,7 @@
 
 use super::args;
 use super::verbs::{NAMESPACES, Verb, verbs};
+use crate::psa::codes::CODES;
 use clap::Arg;
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
@@ -96,7 +97,8 @@ fn overview() -> Roff {
         let page = bold(group.page_name());
         roff.text([roman(format!("{}. See ", group.about)), page, roman("(1).")]);
     }
-    let alone = |verb: &&Verb| verb.words.len() == 1 && !verb.legacy;
+    let in_group = |verb: &Verb| Group::all().any(|group| verb.words.starts_with(group.words));
+    let alone = |verb: &&Verb| verb.words.len() == 1 && !verb.legacy && !in_group(verb);
     for verb in verbs().filter(alone) {
         verb_section(&mut roff, verb);
     }
@@ -116,8 +118,25 @@ fn group_page(group: &Group) -> Roff {
     for verb in group.verbs() {
         verb_section(&mut roff, verb);
     }
+    if group.words == ["events"] {
+        codes(&mut roff);
+    }
     see_also(&mut roff, &["psactl".to_owned()]);
     roff
+}
+
+/// The codes of events.
+fn codes(roff: &mut Roff) {
+    roff.control("SH", ["CODES"]);
+    for code in CODES {
+        roff.control("TP", []);
+        let severity = roman(format!(" ({})", code.severity.as_str()));
+        roff.text([bold(code.name), severity]);
+        roff.text([roman(format!("{}.", code.meaning))]);
+        roff.control("RS", []);
+        roff.text([roman(format!("What to do: {}.", code.mend))]);
+        roff.control("RE", []);
+    }
 }
 
 fn verb_section(roff: &mut Roff, verb: &Verb) {

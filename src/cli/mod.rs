@@ -19,6 +19,7 @@ pub mod format;
 pub mod hex;
 pub mod import;
 pub mod layout;
+pub mod layout_events;
 pub mod layout_host;
 pub mod layout_rules;
 pub mod man;
@@ -26,6 +27,7 @@ pub mod printable;
 pub mod record;
 pub mod typography;
 pub mod verbs;
+pub mod when;
 
 pub use context::Context;
 pub use exit::{Exit, Failure};
@@ -100,7 +102,21 @@ fn try_run(
         Parsed::Help(text) => text,
         Parsed::Run(invocation) => {
             let mut context = Context::new(invocation.socket.as_deref(), invocation.root, host);
-            let listing = (invocation.verb.run)(&mut context, &invocation.given)?;
+            let mut listing = (invocation.verb.run)(&mut context, &invocation.given)?;
+            let colour = console.colour_out;
+            if let Some(mut more) = context.rest() {
+                // A part at a time, as it comes.
+                loop {
+                    let text = format::render_part(&listing, invocation.format, colour)?;
+                    console.out.write_all(text.as_bytes())?;
+                    console.out.flush()?;
+                    match more(&mut context)? {
+                        Some(next) => listing = next,
+                        None => break,
+                    }
+                }
+                listing = record::Listing::lines([]);
+            }
             exit = context.exit();
             for warning in context.warnings() {
                 // A warning that nobody can see must not undo what was done.
@@ -110,7 +126,11 @@ fn try_run(
                     printable::printable(warning)
                 );
             }
-            format::render(&listing, invocation.format, console.colour_out)
+            if listing.records.is_empty() && listing.style == record::Style::Lines {
+                String::new()
+            } else {
+                format::render(&listing, invocation.format, colour)
+            }
         }
     };
     console.out.write_all(text.as_bytes())?;

@@ -110,6 +110,8 @@ pub enum Style {
     Sheet,
     /// A title, and a headed paragraph for each record.
     Prose,
+    /// A line for each record, without a head: what goes on and on.
+    Log,
     /// A line of text for each record: what a command that changes something has to say.
     Lines,
 }

@@ -74,6 +74,12 @@ impl Places {
         self.root.join("etc/vmware/esx.conf")
     }
 
+    /// The journal of the agent.
+    #[must_use]
+    pub fn journal(&self) -> PathBuf {
+        self.run().join("journal")
+    }
+
     /// Files of the run time, gone after a reboot.
     #[must_use]
     pub fn run(&self) -> PathBuf {
@@ -174,6 +180,7 @@ fn check(settings: &Settings) -> Result<(), String> {
             1_000,
             99_999_000,
         ),
+        ("journal_mib", settings.journal_mib.into(), 0, 4_096),
         ("settle_ms", settings.settle_ms.0, 0, 60_000),
         ("regroup_ms", settings.regroup_ms.0, 0, 60_000),
         (

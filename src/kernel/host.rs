@@ -3,8 +3,9 @@
 //! Both may wait for minutes where a host is in error recovery, so each host has a thread of its own, and at most
 //! `WAITING` orders wait for it.
 
+use super::Teller;
 use super::sysfs::{Port, Sysfs, number_of_node};
-use crate::psa::action::PortTimers;
+use crate::psa::action::{Notice, PortTimers};
 use crate::psa::units::{DevT, Hctl};
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
@@ -30,7 +31,9 @@ pub enum Order {
 }
 
 impl Order {
-    fn path(self) -> Hctl {
+    /// Whose path it is about.
+    #[must_use]
+    pub fn path(self) -> Hctl {
         match self {
             Order::Delete(path, _)
             | Order::Rescan(path)
@@ -44,15 +47,17 @@ impl Order {
 #[derive(Debug)]
 pub struct Hosts {
     sysfs: Sysfs,
+    tell: Teller,
     threads: BTreeMap<u32, SyncSender<Order>>,
 }
 
 impl Hosts {
     /// No thread yet: a host gets its own with its first order.
     #[must_use]
-    pub fn new(sysfs: Sysfs) -> Hosts {
+    pub fn new(sysfs: Sysfs, tell: Teller) -> Hosts {
         Hosts {
             sysfs,
+            tell,
             threads: BTreeMap::new(),
         }
     }
@@ -67,12 +72,12 @@ impl Hosts {
             Some(thread) => thread.clone(),
             None => {
                 let (thread, orders) = sync_channel(WAITING);
-                let sysfs = self.sysfs.clone();
+                let (sysfs, tell) = (self.sysfs.clone(), self.tell.clone());
                 std::thread::Builder::new()
                     .name(format!("host{host}"))
                     .spawn(move || {
                         for order in orders {
-                            report(order, carry_out(&sysfs, order));
+                            report(&tell, order, carry_out(&sysfs, order));
                         }
                     })?;
                 self.threads.insert(host, thread.clone());
@@ -86,7 +91,7 @@ impl Hosts {
     }
 }
 
-fn report(order: Order, result: io::Result<()>) {
+fn report(tell: &Teller, order: Order, result: io::Result<()>) {
     let Err(error) = result else {
         return;
     };
@@ -108,8 +113,12 @@ fn report(order: Order, result: io::Result<()>) {
             "rescan the HBA: `psactl storage core adapter rescan`",
         ),
     };
-    let path = order.path();
-    log::warn!(target: "psa", "{code} subject=\"{path}\" reason=\"{error}\" effect=\"{effect}\"");
+    let (path, reason) = (order.path().to_string(), error.to_string());
+    tell.tell(Notice::new(
+        code,
+        path,
+        &[("reason", &reason), ("effect", effect)],
+    ));
 }
 
 /// Carries an order out, however long that takes.

@@ -3,7 +3,7 @@
 //! Input: uevents, sysfs and procfs, completions of SCSI commands, dm events. Output: [`crate::psa::event::Event`]s;
 //! and in the other direction the [`crate::psa::action::Action`]s carried out. Invariants: nothing here decides
 //! anything; no thread that answers for many paths ever waits for one device; every queue has a bound.
-//! What `psactl` uses by itself may wait, and nothing of the agent uses it: [`sg::once`], [`writes`], [`openers`].
+//! What `psactl` uses by itself may wait, and nothing of the agent uses it: [`sg::once`], [`writes`], [`openers`], [`wait`].
 //! Tests: in each file what can be had without a kernel, golden trees in `tests/sysfs_golden.rs`, the rest in the
 //! lab (`tests/lab`).
 
@@ -20,8 +20,10 @@ pub mod signal;
 pub mod sysfs;
 pub mod transport;
 pub mod uevent;
+pub mod wait;
 pub mod writes;
 
+use crate::psa::action::Notice;
 use crate::psa::event::Event;
 use std::fmt;
 use std::sync::Arc;
@@ -59,6 +61,28 @@ impl Sink {
         } else {
             Err(Ended)
         }
+    }
+}
+
+/// Where threads put what people are to be told. It never waits.
+#[derive(Clone)]
+pub struct Teller(Arc<dyn Fn(Notice) + Send + Sync>);
+
+impl Teller {
+    /// One that hands notices to `put`, which must not wait.
+    pub fn new(put: impl Fn(Notice) + Send + Sync + 'static) -> Teller {
+        Teller(Arc::new(put))
+    }
+
+    /// Tells people.
+    pub fn tell(&self, notice: Notice) {
+        (self.0)(notice);
+    }
+}
+
+impl fmt::Debug for Teller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Teller")
     }
 }
 

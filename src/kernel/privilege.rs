@@ -5,7 +5,7 @@
 //! refuses a file whose opener had other ones (`sg_check_file_access`), and even dropping a capability makes others
 //! of them.
 
-use crate::psa::action::{Notice, Severity};
+use crate::psa::action::Notice;
 use nix::sys::mman::{MlockAllFlags, mlockall};
 use nix::sys::stat::{Mode, umask};
 use std::fs;
@@ -51,15 +51,8 @@ fn lock_memory() -> nix::Result<()> {
 }
 
 fn notice(code: &str, call: &str, error: &io::Error) -> Notice {
-    Notice {
-        severity: Severity::Warning,
-        code: code.to_owned(),
-        subject: "agent".to_owned(),
-        details: vec![
-            ("call".to_owned(), call.to_owned()),
-            ("error".to_owned(), error.to_string()),
-        ],
-    }
+    let reason = error.to_string();
+    Notice::new(code, "agent", &[("call", call), ("reason", &reason)])
 }
 
 #[cfg(test)]

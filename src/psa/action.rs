@@ -111,7 +111,7 @@ pub enum MapStep {
 pub struct Notice {
     /// How much it matters.
     pub severity: Severity,
-    /// Stable code, `PATH_DEAD`.
+    /// Stable code, `PATH_STATE`: one of [`super::codes::CODES`].
     pub code: String,
     /// The device, path or map it is about: also the key for rate limiting.
     pub subject: String,

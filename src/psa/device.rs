@@ -7,10 +7,11 @@ use super::satp::{PortGroup, rules::Selection};
 use super::settings::DeviceSettings;
 use super::table::model::Table;
 use super::units::{Hctl, Millis};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Whether a device gets a map.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Disposition {
     /// Not decided yet: why.
     Undecided(String),
@@ -23,7 +24,7 @@ pub enum Disposition {
 }
 
 /// All paths down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Apd {
     /// At least one path may serve I/O.
     No,
@@ -47,7 +48,7 @@ pub enum Apd {
 }
 
 /// A change of the table that waits for things to settle.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pending {
     /// The table that is wanted; another one starts the wait anew.
     pub table: Table,
@@ -56,7 +57,7 @@ pub struct Pending {
 }
 
 /// A device as the world knows it.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Device {
     /// WWID: the key of the device, and its dm UUID without `mpath-`.
     pub wwid: String,
@@ -97,7 +98,7 @@ pub struct Device {
 }
 
 /// A failed action on a map.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// What failed and why.
     pub text: String,

@@ -9,9 +9,10 @@ use super::satp::Link;
 use super::schedule::Key;
 use super::units::{Hctl, Millis};
 use super::world::World;
+use serde::{Deserialize, Serialize};
 
 /// How a path came to be marginal, and since when it has worked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Marginal {
     /// Why, for a person.
     pub reason: String,

@@ -39,7 +39,7 @@ pub struct MaskedPath {
 }
 
 /// What the admin set until the agent ends: it goes before what is stored, and is not stored itself.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Unstored {
     /// Whether a device is off, by its id.
     pub off: BTreeMap<String, bool>,

@@ -28,6 +28,7 @@ pub mod adapter;
 pub mod change;
 pub mod claim;
 pub mod claiming;
+pub mod codes;
 pub mod device;
 mod discovery;
 mod disposition;
@@ -53,6 +54,7 @@ pub mod satp;
 mod schedule;
 mod selection;
 pub mod settings;
+pub mod snapshot;
 pub mod table;
 #[cfg(test)]
 mod test_support;

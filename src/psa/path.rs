@@ -145,7 +145,7 @@ impl PathState {
 }
 
 /// Which logical unit is behind a path, and how sure that is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Identity {
     /// Not asked yet, or no answer yet.
     Unknown,
@@ -178,7 +178,7 @@ impl Identity {
 }
 
 /// An examination under way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exam {
     /// Its ticket.
     pub ticket: u64,
@@ -189,7 +189,7 @@ pub struct Exam {
 }
 
 /// What an examination is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stage {
     /// What kind of device is it?
     Inquiry,
@@ -200,7 +200,7 @@ pub enum Stage {
 }
 
 /// The last good answers of a path, as they came in: for an inventory.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Answers {
     /// How TEST UNIT READY ended.
     pub ready: Option<Outcome>,
@@ -211,7 +211,7 @@ pub struct Answers {
 }
 
 /// A path as the world knows it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Path {
     /// What sysfs says.
     pub facts: PathFacts,

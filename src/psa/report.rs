@@ -56,6 +56,18 @@ impl World {
             .or_else(|| self.devices.get(by_map()?))
     }
 
+    /// All names under which a device, its map and its paths are told of.
+    #[must_use]
+    pub fn names_of(&self, device: &Device) -> BTreeSet<String> {
+        let mut names = BTreeSet::from([device.id.clone(), device.wwid.clone()]);
+        names.extend(self.map_names.get(&device.wwid).cloned());
+        for path in self.paths_of(device) {
+            names.extend([path.name.to_string(), path.facts.hctl.to_string()]);
+            names.extend(path.facts.block.as_ref().map(|block| block.name.clone()));
+        }
+        names
+    }
+
     /// A path by runtime name, UID, kernel name (`sdc`, `/dev/sdc`), device number or H:C:T:L.
     #[must_use]
     pub fn find_path(&self, subject: &str) -> Option<&Path> {

@@ -1,10 +1,11 @@
 //! When something is due: one deadline per path and per device.
 
 use super::units::{Hctl, Millis};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a deadline is about.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Key {
     /// The next examination of a path.
     Path(Hctl),
@@ -19,10 +20,27 @@ pub enum Key {
 const SLOTS: u64 = 10;
 
 /// Deadlines, at most one for each key. All operations are logarithmic.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(from = "Vec<(Millis, Key)>", into = "Vec<(Millis, Key)>")]
 pub struct Schedule {
     by_time: BTreeSet<(Millis, Key)>,
     by_key: BTreeMap<Key, Millis>,
+}
+
+impl From<Vec<(Millis, Key)>> for Schedule {
+    fn from(deadlines: Vec<(Millis, Key)>) -> Schedule {
+        let mut schedule = Schedule::default();
+        for (at, key) in deadlines {
+            schedule.set(key, at);
+        }
+        schedule
+    }
+}
+
+impl From<Schedule> for Vec<(Millis, Key)> {
+    fn from(schedule: Schedule) -> Self {
+        schedule.by_time.into_iter().collect()
+    }
 }
 
 impl Schedule {

@@ -49,6 +49,8 @@ pub struct Settings {
     pub fast_io_fail_tmo: u32,
     /// How SCSI commands are sent.
     pub transport: TransportSetting,
+    /// How much of what the agent was told and did is kept in `/run/dm-psa/journal/`, in MiB of memory; 0 keeps none.
+    pub journal_mib: u32,
     /// Settings of single devices by device id (`naa.6001...`).
     pub device: BTreeMap<String, DeviceSettings>,
 }
@@ -72,6 +74,7 @@ impl Default for Settings {
             marginal_recovery_ms: Millis::from_secs(120),
             fast_io_fail_tmo: 5,
             transport: TransportSetting::Auto,
+            journal_mib: 16,
             device: BTreeMap::new(),
         }
     }

@@ -23,7 +23,7 @@ use super::units::{DevT, Hctl, Millis};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything that the agent knows, and the only thing that decides.
-#[derive(Clone)]
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
 pub struct World {
     pub(super) settings: Settings,
     pub(super) rules: Rules,

@@ -87,8 +87,9 @@ impl Simulation {
         simulation
     }
 
-    /// An agent that has seen nothing yet.
-    fn new_world(&self) -> World {
+    /// The world of the present agent when it had seen nothing yet.
+    #[must_use]
+    pub fn new_world(&self) -> World {
         let (settings, memory) = (self.settings.clone(), self.remembered.clone());
         World::with_rules(settings, memory, self.rules_at_start.clone())
     }

@@ -6,10 +6,12 @@
 //!     cargo bench --bench micro [-- CASE...]      cases whose names have one of the words
 
 use dm_psa::config::{Places, rules, store};
+use dm_psa::journal::{self, records::Encoder};
 use dm_psa::psa::adapter::{RuntimeName, Transport};
 use dm_psa::psa::claim::{Rule, Ruleset, Subject};
 use dm_psa::psa::event::Event;
 use dm_psa::psa::settings::Settings;
+use dm_psa::psa::snapshot::Pieces;
 use dm_psa::psa::table::{emit, parse, status};
 use dm_psa::psa::units::{Hctl, Millis, Sectors};
 use dm_psa::psa::world::World;
@@ -20,7 +22,7 @@ use dm_psa::scsi::vpd::DeviceIdentification;
 use dm_psa::sim::array::Unit;
 use dm_psa::sim::dm::Series;
 use dm_psa::sim::kernel::{Kernel, Pace};
-use dm_psa::sim::run::Simulation;
+use dm_psa::sim::run::{Entry, Simulation};
 use std::hint::black_box;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -73,6 +75,18 @@ const CASES: &[Case] = &[
     Case {
         name: "step, per check of 10000 paths",
         prepare: || checks(2_500),
+    },
+    Case {
+        name: "journal, per check of 10000 paths",
+        prepare: || journalled(2_500),
+    },
+    Case {
+        name: "clone of a world of 10000 paths",
+        prepare: || cloned(2_500),
+    },
+    Case {
+        name: "snapshot of 10000 paths",
+        prepare: || snapshot(2_500),
     },
     Case {
         name: "discovery, per path of 400",
@@ -260,6 +274,69 @@ fn checks(units: u32) -> Turn {
         }
     };
     (u64::try_from(count).expect("a count"), Box::new(turn))
+}
+
+/// What a minute of checks costs to be written down: the owner's share, without the thread that packs and writes. What it
+/// takes is printed.
+fn journalled(units: u32) -> Turn {
+    let mut sim = host(units);
+    sim.run_for(Millis(20_000));
+    sim.journal.clear();
+    sim.run_for(Millis(60_000));
+    let entries = std::mem::take(&mut sim.journal);
+    let checks = |from: usize| {
+        let later = entries.iter().skip(from);
+        later
+            .filter(|entry| matches!(entry.event, Event::Examined(_)))
+            .count()
+    };
+    // The first round is what the others repeat.
+    let at = entries
+        .first()
+        .map_or(Millis(0), |entry| entry.at)
+        .after(Millis(6_000));
+    let first = entries.partition_point(|entry| entry.at < at);
+    let mut known = Encoder::default();
+    let write = |encoder: &mut Encoder, entries: &[Entry]| {
+        for entry in entries {
+            encoder.event(entry.at, &entry.event);
+            encoder.actions(&entry.actions);
+        }
+        encoder.take()
+    };
+    write(&mut known, &entries[..first]);
+    let count = checks(first);
+    let (records, mut blocks) = (write(&mut known.clone(), &entries[first..]), 0);
+    for batch in records.chunks(16 << 10) {
+        blocks += journal::steps(batch).len();
+    }
+    println!(
+        "  {} bytes a check as records, {} as written",
+        records.len() / count,
+        blocks / count
+    );
+    let turn = move || drop(black_box(write(&mut known.clone(), &entries[first..])));
+    (u64::try_from(count).expect("a count"), Box::new(turn))
+}
+
+/// How long the owner is held when a segment begins.
+fn cloned(units: u32) -> Turn {
+    let mut sim = host(units);
+    sim.run_for(Millis(20_000));
+    once(move || std::mem::forget(black_box(sim.world.clone())))
+}
+
+/// What the thread does then: its length is printed.
+fn snapshot(units: u32) -> Turn {
+    let mut sim = host(units);
+    sim.run_for(Millis(20_000));
+    let world = sim.world.clone();
+    let write = move || -> usize {
+        let pieces = Pieces::of(world.clone());
+        pieces.map(|piece| journal::snapshot(&piece).len()).sum()
+    };
+    println!("  {} bytes", write());
+    once(move || drop(black_box(write())))
 }
 
 /// From the first path seen to all maps made.

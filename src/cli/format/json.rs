@@ -19,6 +19,15 @@ pub(super) fn render(listing: &Listing) -> String {
     escape(&text.unwrap_or_default())
 }
 
+/// An object on a line for each record.
+pub(super) fn render_each(listing: &Listing) -> String {
+    let objects = listing.records.iter();
+    let texts = objects.map(|record| serde_json::to_string(&Object(listing.all_fields(record))));
+    texts
+        .map(|text| escape(&text.unwrap_or_default()))
+        .collect()
+}
+
 struct Object(Vec<(&'static str, Value)>);
 
 impl Serialize for Object {

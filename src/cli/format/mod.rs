@@ -8,6 +8,7 @@ mod prose;
 mod table;
 mod xml;
 
+use super::exit::Failure;
 use super::printable::printable;
 use super::record::{Listing, Style, Value};
 
@@ -39,10 +40,29 @@ pub fn render(listing: &Listing, format: Option<Format>, colour: bool) -> String
         }
         (None, Style::Prose) => prose::render(listing),
         (None, Style::Lines) => prose::render_lines(listing),
+        (None, Style::Log) => prose::render_log(listing),
         (Some(Format::Json), _) => json::render(listing),
         (Some(Format::Csv), _) => csv::render(listing),
         (Some(Format::Xml), _) => xml::render(listing),
         (Some(Format::Keyvalue), _) => keyvalue::render(listing),
+    }
+}
+
+/// Prints a part of what goes on: lines, or JSON with an object on a line.
+///
+/// # Errors
+/// The format needs to know where it ends.
+pub fn render_part(
+    listing: &Listing,
+    format: Option<Format>,
+    colour: bool,
+) -> Result<String, Failure> {
+    match format {
+        None => Ok(render(listing, None, colour)),
+        Some(Format::Json) => Ok(json::render_each(listing)),
+        Some(_) => Err(Failure::Usage(
+            "what is printed as it comes has no format but --formatter=json".to_owned(),
+        )),
     }
 }
 

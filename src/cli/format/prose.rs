@@ -23,6 +23,20 @@ pub(super) fn render(listing: &Listing) -> String {
     out
 }
 
+/// The fields of each record on a line.
+pub(super) fn render_log(listing: &Listing) -> String {
+    let line = |record: &crate::cli::record::Record| {
+        let fields = record.fields.iter().map(|(_, value)| match value {
+            // The few words that there are get one width, so that what follows stands below each other.
+            Value::State(word) => format!("{word:<7}"),
+            other => other.text(),
+        });
+        let fields: Vec<String> = fields.filter(|text| !text.is_empty()).collect();
+        format!("{}\n", printable(fields.join("  ").trim_end()))
+    };
+    listing.records.iter().map(line).collect()
+}
+
 /// The text of each record on a line.
 pub(super) fn render_lines(listing: &Listing) -> String {
     let fields = listing.records.iter().flat_map(|record| &record.fields);

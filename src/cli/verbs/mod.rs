@@ -5,6 +5,7 @@ mod claiming;
 mod claimrule;
 mod device;
 mod esxcfg;
+mod events;
 mod foresee;
 mod generate;
 mod host;
@@ -13,6 +14,7 @@ mod import;
 mod lint;
 mod pass_through;
 mod plugin;
+mod replay;
 mod rescan;
 mod satp;
 mod scsi;
@@ -186,6 +188,8 @@ pub const NAMESPACES: &[(&[&str], &str)] = &[
         &["inventory"],
         "What is known of a host's devices, written down",
     ),
+    (&["events"], "What people were told"),
+    (&["journal"], "What the agent was told and did, recorded"),
     (
         &["import"],
         "Take over the rules of an ESXi host or of multipath-tools: needs no agent",
@@ -212,6 +216,8 @@ const PARTS: &[&[Verb]] = &[
     satp::VERBS,
     settings::VERBS,
     hpp::VERBS,
+    events::VERBS,
+    replay::VERBS,
     foresee::VERBS,
     lint::VERBS,
     import::VERBS,

@@ -13,7 +13,8 @@ use super::path::PathState;
 use super::satp::Class;
 use super::settings::RoundRobin;
 use super::units::{DevT, Hctl};
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The PSPs of this build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -70,8 +71,25 @@ pub struct Candidate {
     pub rank: i32,
 }
 
+/// The name of a path selector of the kernel. (serde would take the plain type for text that it may borrow.)
+pub type SelectorName = &'static str;
+
+/// The selectors that the PSPs and schemes of this build choose among.
+const SELECTORS: [SelectorName; 3] = ["service-time", "round-robin", "queue-length"];
+
+/// A selector in a text is its name.
+fn selector<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SelectorName>, D::Error> {
+    let Some(name) = Option::<String>::deserialize(from)? else {
+        return Ok(None);
+    };
+    let known = SELECTORS.into_iter().find(|known| *known == name);
+    known
+        .map(Some)
+        .ok_or_else(|| D::Error::custom(format!("there is no selector {name}")))
+}
+
 /// What the admin set, and what the plug-in itself chose before.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Options {
     /// FIXED: the path that the admin prefers.
     pub preferred: Option<RuntimeName>,
@@ -80,7 +98,8 @@ pub struct Options {
     /// RR: what the admin set.
     pub round_robin: RoundRobin,
     /// RR: the kernel's selector, if something else than those settings chooses it.
-    pub selector: Option<&'static str>,
+    #[serde(deserialize_with = "selector")]
+    pub selector: Option<SelectorName>,
 }
 
 /// A wanted priority group.

@@ -100,7 +100,7 @@ impl Class {
 }
 
 /// What a SATP says of a path.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Judgement {
     /// Its state.
     pub state: PathState,
@@ -206,6 +206,26 @@ fn kernel_handler(evidence: &Evidence<'_>, name: &str, args: &[&str]) -> Option<
 #[must_use]
 pub fn by_name(name: &str) -> Option<&'static dyn Satp> {
     all().iter().copied().find(|satp| satp.name() == name)
+}
+
+/// A SATP in a text is its name.
+pub(super) mod in_text {
+    use super::{Satp, by_name};
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(satp: &&'static dyn Satp, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(satp.name())
+    }
+
+    /// # Errors
+    /// This build has no such SATP.
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<&'static dyn Satp, D::Error> {
+        let name = String::deserialize(from)?;
+        by_name(&name).ok_or_else(|| D::Error::custom(format!("there is no SATP {name}")))
+    }
 }
 
 /// The judgement on the link alone, for arrays whose ports are all alike.

@@ -37,11 +37,12 @@ pub struct DeviceFacts<'a> {
 }
 
 /// The answer.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Selection {
     /// Who owns the device: NMP, or HPP, which has the use of a SATP's judgement but not of the PSP.
     pub plugin: Plugin,
     /// The SATP.
+    #[serde(with = "super::in_text")]
     pub satp: &'static dyn Satp,
     /// The PSP by rule or by the SATP's default.
     pub psp: PspKind,

@@ -1,0 +1,414 @@
+//! The journal of the agent: every event and every action, handed to a thread that writes them to a ring of files.
+//!
+//! The owner never waits for it. What it hands over has a bound; beyond that it counts what is not written, and begins
+//! a new segment, with the world as it is then, as soon as the thread has caught up. So a gap is a gap between segments.
+
+use super::segments::{Ring, Shared, Work};
+use super::told::wall_ms;
+use crate::journal::records::Encoder;
+use crate::journal::{FORMAT, Header};
+use crate::kernel::Teller;
+use crate::psa::action::{Action, Notice};
+use crate::psa::event::Event;
+use crate::psa::units::Millis;
+use crate::psa::world::World;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+/// What waits to be written at a time, in parts and bytes.
+const MOST_PARTS: usize = 256;
+const MOST_BYTES: usize = 8 << 20;
+/// So much is handed over at once...
+const BATCH: usize = 64 << 10;
+/// ... and what is less, after so long. What is more than checks goes at once.
+const LINGER: Duration = Duration::from_millis(100);
+/// After a failure to write it is tried again then.
+const PAUSE: Duration = Duration::from_secs(10);
+/// How long the thread may take to write the rest when the agent stops.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// There is no journal.
+    Off,
+    /// It is written.
+    Writing,
+    /// It is not written for now.
+    Losing {
+        since: Instant,
+        /// Not to be tried again before the pause is over.
+        failed: bool,
+    },
+}
+
+/// The owner's side of the journal.
+pub struct Recorder {
+    state: State,
+    encoder: Encoder,
+    shared: Arc<Shared>,
+    work: Option<SyncSender<Work>>,
+    done: Receiver<()>,
+    started_ms: u64,
+    /// Steps in the encoder that were not handed over, and since when the first of them waits.
+    steps: u64,
+    since: Option<Instant>,
+    urgent: bool,
+    lost: u64,
+    tell: Teller,
+}
+
+impl Recorder {
+    /// Starts the thread, which writes to `folder` and keeps no more than `mib` MiB there; none for 0.
+    ///
+    /// # Errors
+    /// The kernel has no more threads.
+    pub fn start(folder: PathBuf, mib: u32, tell: Teller) -> std::io::Result<Recorder> {
+        let shared = Arc::new(Shared::default());
+        let (work, parts) = sync_channel(MOST_PARTS);
+        let (finished, done) = sync_channel(1);
+        let mut recorder = Recorder {
+            state: State::Off,
+            encoder: Encoder::default(),
+            shared: Arc::clone(&shared),
+            work: None,
+            done,
+            started_ms: wall_ms(),
+            steps: 0,
+            since: None,
+            urgent: false,
+            lost: 0,
+            tell: tell.clone(),
+        };
+        if mib == 0 {
+            return Ok(recorder);
+        }
+        std::thread::Builder::new()
+            .name("journal".to_owned())
+            .spawn(move || {
+                Ring::new(folder, mib, shared, tell).serve(&parts);
+                // Nobody waits for it unless the agent stops.
+                let _ = finished.try_send(());
+            })?;
+        recorder.work = Some(work);
+        Ok(recorder)
+    }
+
+    /// Writes down the world that the first event is for.
+    pub fn begin(&mut self, now: Millis, world: &World) {
+        if self.work.is_some() {
+            self.begin_segment(now, world, false);
+        }
+    }
+
+    /// Writes down what the world is about to be told.
+    pub fn event(&mut self, now: Millis, event: &Event) {
+        match self.state {
+            State::Off => {}
+            State::Losing { .. } => self.lost = self.lost.saturating_add(1),
+            State::Writing => {
+                self.encoder.event(now, event);
+                self.steps += 1;
+                self.urgent |= !matches!(event, Event::Examined(_) | Event::Timer);
+            }
+        }
+    }
+
+    /// Writes down what the world wants.
+    pub fn actions(&mut self, actions: &[Action]) {
+        if self.state == State::Writing {
+            self.encoder.actions(actions);
+            self.urgent |= actions
+                .iter()
+                .any(|action| !matches!(action, Action::Examine { .. }));
+        }
+    }
+
+    /// When [`Recorder::settle`] is to be called if nothing happens before.
+    #[must_use]
+    pub fn due(&self) -> Option<Duration> {
+        let waits = self
+            .since
+            .map(|since| LINGER.saturating_sub(since.elapsed()));
+        match self.state {
+            State::Off => None,
+            State::Writing => waits,
+            State::Losing {
+                failed: true,
+                since,
+            } => Some(PAUSE.saturating_sub(since.elapsed()).max(LINGER)),
+            State::Losing { failed: false, .. } => Some(LINGER),
+        }
+    }
+
+    /// Hands over what is due, and begins a segment where one is due. To be called when all that an event led to was
+    /// taken in.
+    pub fn settle(&mut self, now: Millis, world: &World) {
+        if self.shared.off.load(Ordering::Relaxed) {
+            self.state = State::Off;
+        }
+        match self.state {
+            State::Off => {}
+            State::Losing { since, failed } => {
+                let idle = self.shared.queued.load(Ordering::Acquire) == 0;
+                if idle && (!failed || since.elapsed() >= PAUSE) {
+                    self.begin_segment(now, world, false);
+                }
+            }
+            State::Writing => {
+                if self.shared.failed.swap(false, Ordering::AcqRel) {
+                    return self.lose(true);
+                }
+                if self.encoder.is_empty() {
+                    return;
+                }
+                let since = *self.since.get_or_insert_with(Instant::now);
+                let full = self.shared.left.load(Ordering::Relaxed) <= 0;
+                if self.urgent || full || self.encoder.len() >= BATCH || since.elapsed() >= LINGER {
+                    self.hand_over();
+                }
+                if full && self.state == State::Writing {
+                    self.send(Work::End("full"), 0);
+                    self.begin_segment(now, world, true);
+                }
+            }
+        }
+    }
+
+    fn hand_over(&mut self) {
+        let records = self.encoder.take();
+        let steps = std::mem::take(&mut self.steps);
+        (self.since, self.urgent) = (None, false);
+        self.send(Work::Steps { records, steps }, steps);
+    }
+
+    /// Hands over; with no room for that, `steps` more are lost.
+    fn send(&mut self, work: Work, steps: u64) {
+        let bytes = work.weight();
+        let queued = self.shared.queued.fetch_add(bytes, Ordering::AcqRel);
+        let sent = queued.saturating_add(bytes) <= MOST_BYTES.max(bytes)
+            && self
+                .work
+                .as_ref()
+                .is_some_and(|queue| queue.try_send(work).is_ok());
+        if !sent {
+            self.shared.queued.fetch_sub(bytes, Ordering::AcqRel);
+            self.lost = self.lost.saturating_add(steps);
+            self.lose(false);
+        }
+    }
+
+    fn lose(&mut self, failed: bool) {
+        self.lost = self.lost.saturating_add(std::mem::take(&mut self.steps));
+        (self.since, self.urgent) = (None, false);
+        self.encoder.begin(Millis(0));
+        self.state = State::Losing {
+            since: Instant::now(),
+            failed,
+        };
+    }
+
+    fn begin_segment(&mut self, now: Millis, world: &World, continues: bool) {
+        let lost = self
+            .lost
+            .saturating_add(self.shared.dropped.swap(0, Ordering::AcqRel));
+        let header = Header {
+            format: FORMAT,
+            program: env!("CARGO_PKG_VERSION").to_owned(),
+            agent_started_ms: self.started_ms,
+            number: 0, // The thread knows which are there.
+            wall_ms: wall_ms(),
+            at: now,
+            continues: continues && lost == 0,
+            lost_events: lost,
+        };
+        self.lost = 0;
+        self.encoder.begin(now);
+        self.state = State::Writing;
+        // Until the thread has come to it: what is left in the segment before does not count.
+        self.shared.left.store(i64::MAX, Ordering::Relaxed);
+        self.shared.failed.store(false, Ordering::Release);
+        self.send(Work::Begin(Box::new((header, world.clone()))), lost);
+        if lost > 0 && self.state == State::Writing {
+            let count = lost.to_string();
+            self.tell.tell(Notice::new(
+                "JOURNAL_GAP",
+                "agent",
+                &[("events_lost", &count)],
+            ));
+        }
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        if self.state == State::Writing {
+            self.hand_over();
+            self.send(Work::End("stopped"), 0);
+        }
+        if self.work.take().is_some() {
+            // A file system that hangs must not keep the agent from stopping.
+            let _ = self.done.recv_timeout(FAREWELL);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::{Finish, Replay, Segment};
+    use crate::psa::memory::Memory;
+    use crate::psa::settings::Settings;
+    use std::collections::BTreeSet;
+    use std::path::Path;
+    use std::sync::Mutex;
+
+    fn world() -> World {
+        World::new(Settings::default(), Memory::default())
+    }
+
+    fn teller() -> (Teller, Arc<Mutex<Vec<Notice>>>) {
+        let notices = Arc::new(Mutex::new(Vec::new()));
+        let theirs = Arc::clone(&notices);
+        (
+            Teller::new(move |notice| theirs.lock().unwrap().push(notice)),
+            notices,
+        )
+    }
+
+    /// Tells a world the same listing so many times.
+    fn run(recorder: &mut Recorder, world: &mut World, steps: std::ops::Range<u64>) {
+        for n in steps {
+            let now = Millis(n);
+            let listed = (0..50).map(|lun| format!("naa.600140500000000000000000{n:04}{lun:04}"));
+            let event = Event::MapsListed(listed.collect::<BTreeSet<String>>());
+            recorder.event(now, &event);
+            let actions = world.step(now, event);
+            recorder.actions(&actions);
+            recorder.settle(now, world);
+        }
+    }
+
+    fn segments(folder: &Path) -> Vec<Vec<u8>> {
+        let mut files: Vec<_> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        files.sort();
+        files
+            .iter()
+            .map(|file| std::fs::read(file).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn what_is_recorded_replays_over_a_ring_that_is_bounded() {
+        use std::os::unix::fs::PermissionsExt;
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("journal");
+        let (tell, notices) = teller();
+        let mut recorder = Recorder::start(folder.clone(), 1, tell).unwrap();
+        let mut world = world();
+        recorder.begin(Millis(0), &world);
+        for tenth in 0..100 {
+            run(&mut recorder, &mut world, tenth * 100..(tenth + 1) * 100);
+            while recorder.shared.queued.load(Ordering::Acquire) > 0 {
+                std::thread::yield_now();
+            }
+        }
+        drop(recorder);
+        assert_eq!(notices.lock().unwrap().as_slice(), []);
+        let segments = segments(&folder);
+        let bytes: usize = segments.iter().map(Vec::len).sum();
+        assert!(
+            segments.len() > 3 && bytes <= 1 << 20,
+            "{} segments of {bytes} bytes",
+            segments.len()
+        );
+        let mut replay = Replay::default();
+        for segment in &segments {
+            let finish = replay
+                .segment(Segment::open(segment).unwrap(), |_, _, _| ())
+                .unwrap();
+            assert!(matches!(finish, Finish::Closed(_)));
+        }
+        assert!(replay.events > 100);
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+        assert_eq!(mode(&folder), 0o700);
+        for file in std::fs::read_dir(&folder).unwrap() {
+            assert_eq!(mode(&file.unwrap().path()), 0o600);
+        }
+    }
+
+    #[test]
+    fn a_thread_that_is_stuck_costs_events_and_no_time() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("journal");
+        let (tell, notices) = teller();
+        let mut recorder = Recorder::start(folder.clone(), 4, tell).unwrap();
+        let mut world = world();
+        let stuck = recorder.shared.stuck.lock().unwrap();
+        let shared = Arc::clone(&recorder.shared);
+        drop(stuck);
+        let stuck = shared.stuck.lock().unwrap();
+        recorder.begin(Millis(0), &world);
+        run(&mut recorder, &mut world, 0..3_000);
+        assert!(matches!(
+            recorder.state,
+            State::Losing { failed: false, .. }
+        ));
+        assert!(shared.queued.load(Ordering::Acquire) <= MOST_BYTES);
+        drop(stuck);
+        while shared.queued.load(Ordering::Acquire) > 0 {
+            std::thread::yield_now();
+        }
+        run(&mut recorder, &mut world, 3_000..3_100);
+        assert_eq!(recorder.state, State::Writing);
+        drop(recorder);
+        assert_eq!(notices.lock().unwrap()[0].code, "JOURNAL_GAP");
+        let mut replay = Replay::default();
+        let mut lost = 0;
+        for segment in segments(&folder) {
+            let segment = Segment::open(&segment).unwrap();
+            lost += segment.header.lost_events;
+            replay.segment(segment, |_, _, _| ()).unwrap();
+        }
+        assert_eq!(replay.events + lost, 3_100);
+        assert!(lost > 100);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_is_told_once() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let (tell, notices) = teller();
+        let mut recorder = Recorder::start(file.join("journal"), 4, tell).unwrap();
+        let mut world = world();
+        recorder.begin(Millis(0), &world);
+        while recorder.shared.queued.load(Ordering::Acquire) > 0 {
+            std::thread::yield_now();
+        }
+        run(&mut recorder, &mut world, 0..100);
+        assert!(matches!(recorder.state, State::Losing { failed: true, .. }));
+        drop(recorder);
+        let notices = notices.lock().unwrap();
+        assert_eq!(notices.len(), 1);
+        assert_eq!(notices[0].code, "JOURNAL_WRITE_FAILED");
+    }
+
+    #[test]
+    fn no_mib_is_no_journal() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("journal");
+        let mut recorder = Recorder::start(folder.clone(), 0, teller().0).unwrap();
+        let mut world = world();
+        recorder.begin(Millis(0), &world);
+        run(&mut recorder, &mut world, 0..10);
+        assert_eq!(recorder.due(), None);
+        drop(recorder);
+        assert!(!folder.exists());
+    }
+}

@@ -1,0 +1,242 @@
+//! What people were told lately, kept for `psactl events`.
+
+use super::answers::{device_named, not_found};
+use crate::api::error::ApiError;
+use crate::api::requests::{Events, ListEvents};
+use crate::api::types::{Detail, Event};
+use crate::psa::action::{Notice, Severity};
+use crate::psa::world::World;
+use std::collections::{BTreeSet, VecDeque};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Events that are kept.
+const KEPT: usize = 4096;
+/// Events in one reply, unless fewer are asked for.
+const PAGE: usize = 512;
+/// Characters of a detail that are kept: a table of a hundred paths has more, and is in the log.
+const DETAIL: usize = 2048;
+
+/// The time of day, in ms since 1970.
+pub fn wall_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    })
+}
+
+/// The events, numbered from 1.
+pub struct Told {
+    started_ms: u64,
+    events: VecDeque<(Severity, Event)>,
+    last: u64,
+}
+
+impl Told {
+    /// Of an agent that starts now.
+    pub fn new() -> Told {
+        Told {
+            started_ms: wall_ms(),
+            events: VecDeque::new(),
+            last: 0,
+        }
+    }
+
+    /// Keeps a notice; the oldest goes if there are too many.
+    pub fn keep(&mut self, notice: &Notice) {
+        self.last = self.last.saturating_add(1);
+        let cut = |text: &str| text.chars().take(DETAIL).collect();
+        let details = notice.details.iter().map(|(name, value)| Detail {
+            name: name.clone(),
+            value: cut(value),
+        });
+        let event = Event {
+            number: self.last,
+            time_ms: wall_ms(),
+            severity: notice.severity.as_str().to_owned(),
+            code: notice.code.clone(),
+            subject: cut(&notice.subject),
+            details: details.collect(),
+        };
+        if self.events.len() >= KEPT {
+            self.events.pop_front();
+        }
+        self.events.push_back((notice.severity, event));
+    }
+
+    /// Answers `ListEvents`.
+    ///
+    /// # Errors
+    /// There is no such severity; nothing is known of the device, and nobody was told of it.
+    pub fn list(&self, world: &World, asked: &ListEvents) -> Result<Events, ApiError> {
+        let least = match &asked.severity {
+            None => Severity::Info,
+            Some(name) => Severity::by_name(name).ok_or_else(|| ApiError::InvalidParameter {
+                parameter: "severity".to_owned(),
+                value: name.clone(),
+                reason: "it is error, warning or info".to_owned(),
+            })?,
+        };
+        let names = match &asked.device {
+            None => None,
+            Some(name) => Some(self.names(world, name)?),
+        };
+        // `Severity` has the gravest first.
+        let wanted = |(severity, event): &&(Severity, Event)| {
+            let about = names.as_ref().is_none_or(|names| is_about(event, names));
+            *severity <= least && about
+        };
+        let most = asked.limit.map_or(PAGE, |limit| {
+            usize::try_from(limit).unwrap_or(PAGE).min(PAGE)
+        });
+        let events: Vec<Event> = match asked.after {
+            Some(after) => {
+                let later = self.events.iter().filter(|(_, event)| event.number > after);
+                later
+                    .filter(wanted)
+                    .take(most)
+                    .map(|(_, event)| event.clone())
+                    .collect()
+            }
+            None => {
+                let last = self.events.iter().rev().filter(wanted).take(most);
+                let mut events: Vec<Event> = last.map(|(_, event)| event.clone()).collect();
+                events.reverse();
+                events
+            }
+        };
+        // All that came in between was looked at, if the page is not full.
+        let last = match events.last() {
+            Some(event) if events.len() == most => event.number,
+            _ => self.last.max(asked.after.unwrap_or(0)),
+        };
+        Ok(Events {
+            events,
+            last,
+            started_ms: self.started_ms,
+        })
+    }
+
+    /// All names under which there are events of a device and its paths.
+    fn names(&self, world: &World, name: &str) -> Result<BTreeSet<String>, ApiError> {
+        let mut names = BTreeSet::from([name.to_owned()]);
+        match device_named(world, name) {
+            Ok(device) => {
+                names.extend(world.names_of(device));
+            }
+            Err(_) if !self.events.iter().any(|(_, event)| is_about(event, &names)) => {
+                return Err(not_found(name));
+            }
+            Err(_) => {}
+        }
+        // A path that is gone is known by an event that says whose it was.
+        let of_it: Vec<String> = self
+            .events
+            .iter()
+            .filter(|(_, event)| is_about(event, &names))
+            .map(|(_, event)| event.subject.clone())
+            .collect();
+        names.extend(of_it);
+        Ok(names)
+    }
+}
+
+fn is_about(event: &Event, names: &BTreeSet<String>) -> bool {
+    let told = |detail: &Detail| {
+        matches!(detail.name.as_str(), "device" | "map") && names.contains(&detail.value)
+    };
+    names.contains(&event.subject) || event.details.iter().any(told)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::psa::memory::Memory;
+    use crate::psa::settings::Settings;
+
+    fn told(count: usize) -> Told {
+        let mut told = Told::new();
+        for n in 0..count {
+            let path = format!("vmhba{}:C0:T0:L1", n % 2);
+            let details = [("device", if n % 2 == 0 { "naa.6a" } else { "naa.6b" })];
+            told.keep(&Notice::new(
+                if n % 3 == 0 {
+                    "PATH_CLAIMED"
+                } else {
+                    "PATH_REMOVED"
+                },
+                path,
+                &details,
+            ));
+        }
+        told
+    }
+
+    fn list(told: &Told, asked: &ListEvents) -> Result<Vec<u64>, ApiError> {
+        let world = World::new(Settings::default(), Memory::default());
+        let events = told.list(&world, asked)?.events;
+        Ok(events.iter().map(|event| event.number).collect())
+    }
+
+    #[test]
+    fn only_so_many_are_kept_and_a_page_has_only_so_many() {
+        let told = told(KEPT + 10);
+        let asked = ListEvents {
+            after: Some(0),
+            ..ListEvents::default()
+        };
+        let page = list(&told, &asked).unwrap();
+        assert_eq!((page[0], page.len()), (11, PAGE));
+        let last = list(
+            &told,
+            &ListEvents {
+                limit: Some(2),
+                ..ListEvents::default()
+            },
+        )
+        .unwrap();
+        assert_eq!(last, [KEPT as u64 + 9, KEPT as u64 + 10]);
+    }
+
+    #[test]
+    fn events_are_filtered() {
+        let told = told(6);
+        let of = |device: &str| ListEvents {
+            device: Some(device.to_owned()),
+            ..ListEvents::default()
+        };
+        assert_eq!(list(&told, &of("naa.6a")), Ok(vec![1, 3, 5]));
+        assert_eq!(list(&told, &of("vmhba1:C0:T0:L1")), Ok(vec![2, 4, 6]));
+        assert!(matches!(
+            list(&told, &of("sdx")),
+            Err(ApiError::NotFound { .. })
+        ));
+        let severity = |name: &str| ListEvents {
+            severity: Some(name.to_owned()),
+            ..ListEvents::default()
+        };
+        assert_eq!(list(&told, &severity("warning")), Ok(vec![2, 3, 5, 6]));
+        assert!(list(&told, &severity("bad")).is_err());
+    }
+
+    #[test]
+    fn a_follower_misses_nothing_and_sees_nothing_twice() {
+        let mut told = told(5);
+        let world = World::new(Settings::default(), Memory::default());
+        let mut after = 0;
+        let mut seen = Vec::new();
+        for _ in 0..4 {
+            let asked = ListEvents {
+                after: Some(after),
+                limit: Some(2),
+                severity: Some("warning".to_owned()),
+                device: None,
+            };
+            let reply = told.list(&world, &asked).unwrap();
+            after = reply.last;
+            seen.extend(reply.events.iter().map(|event| event.number));
+            told.keep(&Notice::new("PATH_CLAIMED", "p", &[]));
+        }
+        assert_eq!(seen, [2, 3, 5]);
+        assert_eq!(after, 8);
+    }
+}

@@ -1,0 +1,161 @@
+//! The codes of what people are told: one table, for the agent, `psactl events codes` and its manual page.
+//!
+//! A code is a promise: scripts and monitoring look for it. One that is taken out or means something else is a change of
+//! the interface. `tests/codes.rs` holds the table against every notice in the source.
+
+use super::action::{Notice, Severity};
+use serde::Serialize;
+
+/// A code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Code {
+    /// `PATH_STATE`.
+    pub name: &'static str,
+    /// How much it matters; of a code that matters more or less, the most.
+    pub severity: Severity,
+    /// What happened.
+    pub meaning: &'static str,
+    /// What to do.
+    pub mend: &'static str,
+}
+
+const fn error(name: &'static str, meaning: &'static str, mend: &'static str) -> Code {
+    let severity = Severity::Error;
+    Code {
+        name,
+        severity,
+        meaning,
+        mend,
+    }
+}
+
+const fn warning(name: &'static str, meaning: &'static str, mend: &'static str) -> Code {
+    let severity = Severity::Warning;
+    Code {
+        name,
+        severity,
+        meaning,
+        mend,
+    }
+}
+
+const fn info(name: &'static str, meaning: &'static str) -> Code {
+    let severity = Severity::Info;
+    let mend = "nothing";
+    Code {
+        name,
+        severity,
+        meaning,
+        mend,
+    }
+}
+
+/// All codes, by name.
+#[rustfmt::skip]
+pub const CODES: &[Code] = &[
+    error("AGENT_FAILED", "the agent could not start, or ended by an error", "what the reason says"),
+    info("AGENT_READY", "every device found at start has its map, or 10 s are over"),
+    info("AGENT_STARTED", "the agent runs"),
+    info("AGENT_STOPPED", "the agent was told to stop; maps and their I/O go on"),
+    info("APD_EXIT", "all paths were down, and one serves again"),
+    error("APD_START", "all paths of a device are down: its I/O is queued, for as long as the event says", "look for what the paths have in common: array, fabric, switch, HBA; `psactl explain DEVICE`"),
+    error("APD_TIMEOUT", "all paths are still down and the time is over: I/O fails until a path returns", "as of APD_START; then see whether file systems became read-only"),
+    warning("CLAIM_KEPT", "a path stays with its plug-in though a rule says another", "free the device if the rule is to have its way, then `psactl storage core claiming reclaim -d DEVICE`"),
+    warning("DELETE_FAILED", "the SCSI device of a masked path could not be taken away; its disk stays, hidden", "see who holds it: `psactl storage core device world list`"),
+    info("DEVICE_CLAIMED", "a device gets a map"),
+    info("DEVICE_LEFT_ALONE", "a device gets no map: the event says why"),
+    warning("DEVICE_NAMELESS", "a logical unit does not say who it is, so its paths cannot be told to belong together", "have the array report VPD page 83h with a NAA, EUI-64 or T10 designator"),
+    error("DM_WATCH_FAILED", "changes of maps cannot be watched; it is tried again", "see that dm-multipath is loaded and /dev/mapper/control can be opened"),
+    warning("HOST_ORDER_LOST", "a SCSI host does not keep up with what it is told, and something was left out", "see whether its HBA is in error recovery: the kernel's log"),
+    warning("INQUIRY_UNREADABLE", "a path answers INQUIRY with what is none", "look at it: `psactl scsi inquiry PATH`; then at the firmware of array and HBA"),
+    error("INTERNAL", "the agent came into a state that it should not", "report it, with `psactl journal save`"),
+    warning("JOURNAL_GAP", "the journal was not written for a while, and goes on now; the agent did what it should", "if it happens often, set a larger `journal_mib` or see what fills the memory of the host"),
+    warning("JOURNAL_TOO_SMALL", "what is known of this host has no room in the journal, so none is kept", "set `journal_mib` as the event says, and restart the agent"),
+    warning("JOURNAL_WRITE_FAILED", "the journal cannot be written; it is tried again", "see that /run has room, or set `journal_mib` lower"),
+    warning("LOG_LINES_LOST", "the log does not take lines as fast as they come, and some were dropped", "see what keeps the log busy; `psactl events` has them all"),
+    info("MAP_ACTION", "a map is changed: the event says how"),
+    error("MAP_ACTION_FAILED", "the kernel refused a change of a map; it is tried again", "what the reason says; `psactl explain DEVICE`"),
+    warning("MAP_GONE", "somebody else removed a map", "find out who; it is made again when its device has a path"),
+    error("MAP_SHELL_LEFT", "a map that could not be made is left behind empty", "`dmsetup remove MAP`"),
+    warning("MARK_FAILED", "udev could not be told whose a disk is", "see that /run has room; then `udevadm trigger` on the disk"),
+    warning("MARK_LOST", "too much waits to be told to udev, and something was left out", "`udevadm trigger --subsystem-match=block`"),
+    warning("MAY_BE_KILLED", "the kernel may kill the agent when memory is short", "run it as root, or with OOMScoreAdjust=-1000"),
+    warning("MEMORY_NOT_LOCKED", "the agent may wait for a page of its own on a disk that it is to revive", "run it as root, or with LimitMEMLOCK=infinity"),
+    warning("MEMORY_NOT_STORED", "what the agent remembers could not be written: names may change after a restart", "see that /etc/dm-psa/state can be written and has room"),
+    error("MEMORY_REFUSED", "what the agent remembered could not be read: adapters are numbered anew", "what the reason says; the damaged file was set aside"),
+    warning("NO_THREAD", "there is no thread for a map, and it waits", "raise TasksMax of the service"),
+    warning("OWNER_UNREADABLE", "the page by which an array says which controller owns a logical unit is none", "look at it: `psactl scsi vpd PATH`; then at the firmware of the array"),
+    info("PATH_CLAIMED", "a path got another plug-in"),
+    info("PATH_DOUBTED", "the device of a path is there and its link in sysfs is not: it is looked at again"),
+    warning("PATH_FAILED_BY_KERNEL", "I/O failed on a path, and the kernel uses it no more until a check says that it is well", "see the kernel's log for the error; if it comes again, look at cable, port and HBA"),
+    warning("PATH_MARGINAL", "a path failed too often, or its remote port is marginal: it carries I/O only if no other path does", "look at cable, port and the kernel's log; it ends by itself when the path has worked for `marginal_recovery_ms`"),
+    info("PATH_MARGINAL_ENDED", "a marginal path has worked for long enough, and is used as the others"),
+    error("PATH_QUARANTINED", "another logical unit answers on a path than the one it was in use for: no I/O goes there", "map the LUN back, or delete the path and rescan"),
+    info("PATH_QUARANTINE_ENDED", "the logical unit that is expected answers on the path again"),
+    warning("PATH_REMOVED", "the SCSI device of a path is gone", "if that was not wanted, look at fabric and zoning, then `psactl storage core adapter rescan`"),
+    warning("PATH_STATE", "a path changed its state; a warning if it serves no I/O any more, else for information", "for a dead path: the reason, then cable, port, HBA and array; `psactl explain PATH`"),
+    info("PATH_UNMASKED", "a path is not masked any more, and its HBA is scanned for it"),
+    warning("PATH_UNPROVEN", "a logical unit does not say any more who it is", "look at it: `psactl scsi vpd PATH -p 0x83`; then at the array"),
+    info("PATH_WITHDRAWN", "the SCSI device of a masked path is taken away from the host"),
+    info("PDL_EXIT", "a logical unit that was gone for good is there again, or its paths are down for another reason"),
+    info("PDL_REMOVED", "the SCSI devices of a logical unit that is gone for good are removed, as nobody uses it"),
+    error("PDL_START", "every path says that the logical unit is gone for good: its I/O fails", "if it was not unmapped by intention, map it again on the array and rescan"),
+    info("PORT_GROUP_STATE", "the array changed the access state of target port groups"),
+    warning("PORT_GROUPS_UNREADABLE", "the states of the target port groups cannot be read through a path", "look at them: `psactl scsi rtpg PATH`; then at the firmware of the array"),
+    warning("PORT_TIMERS_FAILED", "the timers of a port could not be set: I/O may wait long when the port is lost", "set fast_io_fail_tmo or recovery_tmo by hand"),
+    warning("RESCAN_FAILED", "the kernel could not be told to read a capacity again", "`psactl storage core adapter rescan -t update`"),
+    info("RULES_LOADED", "rules were loaded: the event says what they mean for what is claimed"),
+    error("RULES_REFUSED", "rules could not be read: those that were loaded last stay", "what the reason says; `psactl lint`"),
+    warning("SCAN_FAILED", "a HBA could not be told to look for a device", "`psactl storage core adapter rescan`"),
+    info("SETTING_CHANGED", "an admin changed something by psactl"),
+    error("SETTINGS_REFUSED", "the settings could not be read: the defaults are in force", "what the reason says, in /etc/dm-psa/dm-psa.toml; then restart the agent"),
+    info("TABLE_RELOAD", "the table of a map has to be loaded anew: the event says why"),
+    warning("UDEV_NO_COOKIE", "there is no semaphore to wait for udev with: links in /dev may be late", "raise kernel.sem, or remove semaphores that nobody uses: `ipcs -s`"),
+    info("UDEV_OK", "udev has caught up with the events of maps"),
+    warning("UDEV_SLOW", "udev has not worked off the events of maps: links in /dev may be late; maps are not affected", "see whether systemd-udevd runs"),
+];
+
+impl Code {
+    /// The code of that name.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<&'static Code> {
+        CODES.iter().find(|code| code.name == name)
+    }
+}
+
+impl Severity {
+    /// All, the gravest first.
+    pub const ALL: [Severity; 3] = [Severity::Error, Severity::Warning, Severity::Info];
+
+    /// `error`, `warning`, `info`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+            Severity::Info => "info",
+        }
+    }
+
+    /// The severity of that name.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Severity> {
+        Self::ALL.into_iter().find(|one| one.as_str() == name)
+    }
+}
+
+impl Notice {
+    /// A notice that matters as much as the table says of its code.
+    #[must_use]
+    pub fn new(code: &str, subject: impl Into<String>, details: &[(&str, &str)]) -> Notice {
+        Notice {
+            severity: Code::by_name(code).map_or(Severity::Warning, |code| code.severity),
+            code: code.to_owned(),
+            subject: subject.into(),
+            details: details
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! The journal: what was recorded replays byte for byte, wherever a segment begins and wherever it is cut.
+
+mod san;
+
+use dm_psa::journal::records::Encoder;
+use dm_psa::journal::{self, Damage, Difference, Finish, Header, Replay, Segment, Step, Stop};
+use dm_psa::psa::action::Action;
+use dm_psa::psa::settings::Settings;
+use dm_psa::psa::snapshot::Pieces;
+use dm_psa::psa::units::Millis;
+use dm_psa::psa::world::World;
+use dm_psa::sim::run::{Entry, Simulation};
+use proptest::prelude::*;
+use san::config;
+use san::script::{Run, op, plan};
+
+/// Steps in a block: the agent writes several times a second.
+const STEPS: usize = 7;
+
+fn header(number: u64, at: Millis) -> Header {
+    Header {
+        format: journal::FORMAT,
+        program: "0.1.0".to_owned(),
+        agent_started_ms: 1_000,
+        number,
+        wall_ms: 1_000 + at.0,
+        at,
+        continues: number > 0,
+        lost_events: 0,
+    }
+}
+
+/// Records what a world was told, in segments of so many steps.
+fn record(mut world: World, entries: &[Entry], length: usize) -> Vec<Vec<u8>> {
+    let mut segments = Vec::new();
+    let mut encoder = Encoder::default();
+    let mut at = Millis(0);
+    for entries in entries.chunks(length.max(1)) {
+        let mut segment = journal::begin(&header(segments.len() as u64, at));
+        for piece in Pieces::of(world.clone()) {
+            segment.extend(journal::snapshot(&piece));
+        }
+        encoder.begin(at);
+        for entries in entries.chunks(STEPS) {
+            for entry in entries {
+                encoder.event(entry.at, &entry.event);
+                encoder.actions(&entry.actions);
+                world.step(entry.at, entry.event.clone());
+                at = entry.at;
+            }
+            segment.extend(journal::steps(&encoder.take()));
+        }
+        segment.extend(journal::end("full"));
+        segments.push(segment);
+    }
+    segments
+}
+
+/// The steps that can be read, and how the segment ends.
+fn read(segment: &[u8]) -> Result<(Vec<Step>, Finish), Damage> {
+    let mut steps = Segment::open(segment)?.steps;
+    let mut read = Vec::new();
+    while let Some(step) = steps.next()? {
+        read.push(step);
+    }
+    Ok((read, steps.finish().cloned().expect("an end")))
+}
+
+fn replay(segments: &[Vec<u8>]) -> Result<Replay, Stop> {
+    let mut replay = Replay::default();
+    for segment in segments {
+        let segment = Segment::open(segment)?;
+        let finish = replay.segment(segment, |_, _, _| ())?;
+        assert_eq!(finish, Finish::Closed("full".to_owned()));
+    }
+    Ok(replay)
+}
+
+proptest! {
+    #![proptest_config(config(60))]
+
+    /// A run of a host with faults is read as it was, replays byte for byte from any segment on, and each segment begins
+    /// with the world with which the one before it ended.
+    #[test]
+    fn a_random_run_replays(
+        plan in plan(),
+        ops in prop::collection::vec(op(), 0..30),
+        length in 20_usize..400,
+    ) {
+        let mut run = Run::new(&plan);
+        run.play(&ops);
+        let entries = &run.sim.journal;
+        let segments = record(run.sim.new_world(), entries, length);
+        let mut read_back = Vec::new();
+        for segment in &segments {
+            let (steps, finish) = read(segment).unwrap();
+            prop_assert_eq!(finish, Finish::Closed("full".to_owned()));
+            read_back.extend(steps);
+        }
+        prop_assert_eq!(read_back.len(), entries.len());
+        for (step, entry) in read_back.iter().zip(entries) {
+            prop_assert!(step.whole);
+            prop_assert_eq!((step.at, &step.event, &step.actions), (entry.at, &entry.event, &entry.actions));
+        }
+        for from in 0..segments.len() {
+            let replayed = replay(&segments[from..]);
+            let replayed = replayed.map_err(|stop| TestCaseError::fail(format!("{stop:?}")))?;
+            prop_assert_eq!(replayed.events as usize, entries.len().saturating_sub(from * length));
+        }
+    }
+
+    /// A segment that is cut anywhere has what came before, and replays.
+    #[test]
+    fn a_segment_that_is_cut_is_readable_up_to_the_cut(
+        plan in plan(),
+        ops in prop::collection::vec(op(), 0..10),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let mut run = Run::new(&plan);
+        run.play(&ops);
+        let entries = &run.sim.journal;
+        let segment = record(run.sim.new_world(), entries, usize::MAX).remove(0);
+        let cut = cut.index(segment.len());
+        let segment = &segment[..cut];
+        let Ok(opened) = Segment::open(segment) else {
+            // Before the world is whole there is nothing to be had.
+            return Ok(());
+        };
+        drop(opened);
+        let (steps, finish) = read(segment).unwrap();
+        prop_assert!(matches!(finish, Finish::Open | Finish::Cut(_)), "{:?}", finish);
+        for (n, (step, entry)) in steps.iter().zip(entries).enumerate() {
+            prop_assert_eq!((step.at, &step.event), (entry.at, &entry.event));
+            prop_assert!(step.whole || n + 1 == steps.len());
+            prop_assert!(entry.actions.starts_with(&step.actions));
+        }
+        let replayed = Replay::default().segment(Segment::open(segment).unwrap(), |_, _, _| ());
+        prop_assert_eq!(replayed, Ok(finish));
+    }
+
+    /// No bytes do harm: a segment with a byte changed is refused or read, and never replays as something that it is not.
+    #[test]
+    fn a_damaged_segment_is_found_out(at in any::<prop::sample::Index>(), flip in 1_u8..) {
+        let mut segment = small();
+        let at = at.index(segment.len());
+        segment[at] ^= flip;
+        // The head of a block has no check sum; a length that is wrong makes the content wrong.
+        if let Ok((steps, _)) = read(&segment) {
+            let whole = read(&small()).unwrap().0;
+            prop_assert!(whole.starts_with(&steps), "byte {}", at);
+        }
+    }
+}
+
+/// A host with one unit on four paths, for ten seconds.
+fn small() -> Vec<u8> {
+    let (world, entries) = host(1, 10_000);
+    record(world, &entries, usize::MAX).remove(0)
+}
+
+fn host(units: u32, time: u64) -> (World, Vec<Entry>) {
+    let mut kernel = san::steady();
+    for lun in 0..units {
+        san::add_unit(&mut kernel, lun, &[(1, san::AO), (2, san::ANO)]);
+    }
+    let mut sim = Simulation::start(kernel, Settings::default());
+    sim.run_for(Millis(time));
+    (sim.new_world(), std::mem::take(&mut sim.journal))
+}
+
+/// Checks that say what was said before take few bytes.
+#[test]
+fn a_quiet_host_writes_little() {
+    let (mut world, entries) = host(100, 60_000);
+    let (first, later): (Vec<Entry>, Vec<Entry>) = entries
+        .into_iter()
+        .partition(|entry| entry.at < Millis(30_000));
+    for entry in &first {
+        world.step(entry.at, entry.event.clone());
+    }
+    let segment = record(world.clone(), &later, usize::MAX).remove(0);
+    let empty: usize = Pieces::of(world)
+        .map(|piece| journal::snapshot(&piece).len())
+        .sum();
+    let checks = later
+        .iter()
+        .filter(|entry| matches!(entry.event, dm_psa::psa::event::Event::Examined(_)))
+        .count();
+    let each = (segment.len() - empty) / checks;
+    assert!(
+        checks > 1000 && each < 40,
+        "{each} bytes for each of {checks} checks"
+    );
+}
+
+/// What is different is shown: the step, and what the world wants now.
+#[test]
+fn other_decisions_are_found() {
+    let (world, mut entries) = host(1, 10_000);
+    let changed = entries
+        .iter()
+        .position(|entry| {
+            entry
+                .actions
+                .iter()
+                .any(|action| matches!(action, Action::Map { .. }))
+        })
+        .expect("a map is made");
+    let wanted = std::mem::take(&mut entries[changed].actions);
+    let segments = record(world, &entries, usize::MAX);
+    let Err(Stop::Differs(Difference::Actions { step, now })) = replay(&segments) else {
+        panic!("no difference was found");
+    };
+    assert_eq!(
+        (step.at, &step.event, now),
+        (entries[changed].at, &entries[changed].event, wanted)
+    );
+}
+
+/// A segment that does not begin with the world of the one before is found out, though each is good by itself.
+#[test]
+fn a_gap_between_segments_is_found() {
+    let (world, entries) = host(1, 10_000);
+    let segments = record(world, &entries, entries.len() / 3);
+    assert!(replay(&segments).is_ok());
+    let mut gap = segments.clone();
+    // The second goes on, says its number, after a first that lacks its last steps.
+    let (steps, _) = read(&segments[0]).unwrap();
+    let short: Vec<Entry> = entries[..steps.len() - 3].to_vec();
+    gap[0] = record(
+        Segment::open(&segments[0]).unwrap().world,
+        &short,
+        usize::MAX,
+    )
+    .remove(0);
+    let found = replay(&gap);
+    assert!(
+        matches!(found, Err(Stop::Differs(Difference::World { .. }))),
+        "{:?}",
+        found.err()
+    );
+}
