@@ -99,7 +99,7 @@ pub fn answer(
             config: round_robin(world, device_named(world, &of.device)?),
         }),
         // These are answered before they come here.
-        Request::Change(_) | Request::Plan(_) => {
+        Request::Change(_) | Request::Plan(_) | Request::GetMetrics(_) => {
             return Err(ApiError::Failed {
                 reason: "not to be answered from what is known".to_owned(),
             });

@@ -1,9 +1,10 @@
 //! Carrying out actions: each goes to the thread whose work it is.
 
+use super::inbox::Inbox;
 use super::logging::Logger;
 use super::marks::Marker;
 use super::persist::Keeper;
-use super::run::{AgentError, Input, sink, start};
+use super::run::{AgentError, sink, start};
 use crate::config::Places;
 use crate::kernel::dm::Dm;
 use crate::kernel::host::{Hosts, Order};
@@ -14,7 +15,6 @@ use crate::psa::action::{Action, Notice};
 use crate::psa::event::Event;
 use crate::psa::settings::TransportSetting;
 use crate::psa::units::Millis;
-use std::sync::mpsc::SyncSender;
 
 /// Everything that acts.
 pub struct Hands {
@@ -35,7 +35,7 @@ impl Hands {
     pub fn start(
         places: &Places,
         transport: TransportSetting,
-        inbox: &SyncSender<Input>,
+        inbox: &Inbox,
     ) -> Result<Hands, AgentError> {
         let threads = "raise TasksMax of the service";
         let modules = "load the module dm-multipath, and run as root";

@@ -9,8 +9,10 @@
 mod answers;
 mod changes;
 mod dispatch;
+mod inbox;
 mod logging;
 mod marks;
+pub mod metrics;
 mod persist;
 mod run;
 

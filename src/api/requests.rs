@@ -96,6 +96,8 @@ methods! {
         GetInventory -> InventoryReply;
         /// The agent and what it looks after.
         GetStatus -> StatusReply;
+        /// What is counted.
+        GetMetrics -> MetricsReply;
         /// What is set for VMW_PSP_FIXED.
         GetFixed -> FixedReply;
         /// What is set for VMW_PSP_RR.
@@ -314,6 +316,18 @@ pub struct GetStatus {}
 pub struct StatusReply {
     /// The answer.
     pub status: Status,
+}
+
+/// Parameters of `GetMetrics`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GetMetrics {}
+
+/// Reply of `GetMetrics`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MetricsReply {
+    /// OpenMetrics 1.0.
+    pub metrics: String,
 }
 
 /// Parameters of `GetFixed`.

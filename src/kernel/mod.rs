@@ -15,6 +15,7 @@ pub mod id;
 pub mod openers;
 pub mod owner;
 pub mod privilege;
+pub mod process;
 pub mod sg;
 pub mod signal;
 pub mod sysfs;

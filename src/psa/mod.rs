@@ -53,6 +53,7 @@ pub mod satp;
 mod schedule;
 mod selection;
 pub mod settings;
+pub mod statistics;
 pub mod table;
 #[cfg(test)]
 mod test_support;

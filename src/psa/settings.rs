@@ -49,6 +49,10 @@ pub struct Settings {
     pub fast_io_fail_tmo: u32,
     /// How SCSI commands are sent.
     pub transport: TransportSetting,
+    /// A file that the metrics are written to, for node_exporter's textfile collector; empty is none.
+    pub metrics_textfile: String,
+    /// Between two writings of that file. Prometheus asks every 15 s to 60 s.
+    pub metrics_interval_ms: Millis,
     /// Settings of single devices by device id (`naa.6001...`).
     pub device: BTreeMap<String, DeviceSettings>,
 }
@@ -72,6 +76,8 @@ impl Default for Settings {
             marginal_recovery_ms: Millis::from_secs(120),
             fast_io_fail_tmo: 5,
             transport: TransportSetting::Auto,
+            metrics_textfile: String::new(),
+            metrics_interval_ms: Millis::from_secs(15),
             device: BTreeMap::new(),
         }
     }
