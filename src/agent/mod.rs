@@ -15,6 +15,7 @@ mod marks;
 pub mod metrics;
 mod persist;
 mod run;
+pub mod topology;
 
 pub use logging::start_logging;
 pub use run::{Options, run};

@@ -3,7 +3,7 @@
 use super::error::ApiError;
 use super::types::{
     Adapter, CoreDevice, CorePath, DetachedDevice, Explanation, FixedConfig, HppDevice, HppPath,
-    NmpDevice, NmpPath, RoundRobinConfig, Status,
+    NmpDevice, NmpPath, RoundRobinConfig, Status, Topology,
 };
 use crate::psa::inventory::Inventory;
 use serde::de::DeserializeOwned;
@@ -96,6 +96,8 @@ methods! {
         GetInventory -> InventoryReply;
         /// The agent and what it looks after.
         GetStatus -> StatusReply;
+        /// Devices with their groups, paths and adapters.
+        GetTopology -> TopologyReply;
         /// What is counted.
         GetMetrics -> MetricsReply;
         /// What is set for VMW_PSP_FIXED.
@@ -316,6 +318,21 @@ pub struct GetStatus {}
 pub struct StatusReply {
     /// The answer.
     pub status: Status,
+}
+
+/// Parameters of `GetTopology`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GetTopology {
+    /// That one only.
+    pub device: Option<String>,
+}
+
+/// Reply of `GetTopology`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopologyReply {
+    /// In the order of their identifiers.
+    pub devices: Vec<Topology>,
 }
 
 /// Parameters of `GetMetrics`.

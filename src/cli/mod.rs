@@ -16,6 +16,7 @@ mod context;
 pub mod decode;
 mod exit;
 pub mod format;
+pub mod graph;
 pub mod hex;
 pub mod import;
 pub mod layout;

@@ -6,7 +6,7 @@ use super::device::{Device, Disposition};
 use super::memory::Memory;
 use super::path::{Path, PathState};
 use super::psp::{Candidate, PspKind};
-use super::satp::Class;
+use super::satp::{Class, Link};
 use super::table::model::GroupState;
 use super::units::{DevT, Hctl};
 use super::world::World;
@@ -266,13 +266,24 @@ impl World {
         }
     }
 
-    /// `on`, `degraded`, `dead`, `unknown`, `not connected`: ESXi's status of a device.
+    /// ESXi's status of a device, by its paths; masked ones are not the device's.
+    ///
+    /// | status | the paths |
+    /// |---|---|
+    /// | `off` | the admin turned the device off |
+    /// | `on` | all carry I/O, or would once they are activated |
+    /// | `degraded` | some do |
+    /// | `unknown` | none has been judged yet |
+    /// | `dead` | none does: all paths down |
+    /// | `not connected` | there is none, or through all of them the array says that the unit is gone for good |
     #[must_use]
     pub fn device_status(&self, device: &Device) -> &'static str {
         if device.disposition == Disposition::Off {
             return "off";
         }
-        let states: Vec<PathState> = self.paths_of(device).map(Path::state).collect();
+        let paths = || self.paths_of(device).filter(|path| !path.is_masked());
+        let gone = |path: &Path| matches!(path.link, Link::PermanentLoss(_));
+        let states: Vec<PathState> = paths().map(Path::state).collect();
         let serving = states
             .iter()
             .filter(|s| s.serves_io() || **s == PathState::Standby)
@@ -280,6 +291,7 @@ impl World {
         match (states.len(), serving) {
             (0, _) => "not connected",
             (all, serving) if all == serving => "on",
+            (_, 0) if paths().all(gone) => "not connected",
             (_, 0) if states.iter().all(|s| *s == PathState::Unknown) => "unknown",
             (_, 0) => "dead",
             _ => "degraded",

@@ -7,6 +7,7 @@ mod device;
 mod esxcfg;
 mod foresee;
 mod generate;
+mod graph;
 mod host;
 mod hpp;
 mod import;
@@ -213,6 +214,7 @@ const PARTS: &[&[Verb]] = &[
     settings::VERBS,
     hpp::VERBS,
     foresee::VERBS,
+    graph::VERBS,
     lint::VERBS,
     import::VERBS,
     pass_through::VERBS,
