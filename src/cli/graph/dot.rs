@@ -76,11 +76,11 @@ fn card(out: &mut String, card: usize, alike: &Alike<'_>, device: &Topology) {
         }
         line("}".to_owned());
     }
-    let title = others(alike).unwrap_or_else(|| device.device.clone());
+    let (title, names) = others(alike).unwrap_or_else(|| (device.device.clone(), String::new()));
     let trouble = trouble(device).unwrap_or_default();
     let rules = format!("{} {}", device.satp, device.psp);
     let map = device.map.as_deref().unwrap_or("no map");
-    let label = quoted(&[&title, &device.status, &rules, map, &trouble]);
+    let label = quoted(&[&title, &names, &device.status, &rules, map, &trouble]);
     let unit = node("device", &device.device);
     line(format!("{unit} [label={label}, penwidth=2];"));
     for path in &device.paths {

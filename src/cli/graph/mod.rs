@@ -165,15 +165,15 @@ pub fn shortened(text: &str, most: usize) -> String {
     text.chars().take(head).chain(['…']).chain(end).collect()
 }
 
-/// What is said of the devices that are drawn as one.
-fn others(alike: &Alike<'_>) -> Option<String> {
+/// The title and the names of devices that are drawn as one; `None` of a single one.
+fn others(alike: &Alike<'_>) -> Option<(String, String)> {
     let names: Vec<&str> = alike.devices.iter().map(|d| d.device.as_str()).collect();
     match names.len() {
         0 | 1 => None,
         count => {
             let shown = names.get(..3.min(count)).unwrap_or_default().join(", ");
             let rest = if count > 3 { ", …" } else { "" };
-            Some(format!("{count} devices alike: {shown}{rest}"))
+            Some((format!("{count} devices alike"), shown + rest))
         }
     }
 }

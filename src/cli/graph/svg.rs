@@ -27,7 +27,9 @@ const FRAME_HEAD: i32 = 28;
 const FRAME_GAP: i32 = 18;
 const GAP: i32 = 12;
 const BOX: i32 = 46;
-const DEVICE_BOX: i32 = 138;
+const DEVICE_BOX: i32 = 114;
+/// More of it, for what is wrong with the device.
+const TROUBLE: i32 = 34;
 const LEGEND: i32 = 44;
 /// A character of the monospaced font at 12 px, a little too wide.
 const CHARACTER: i32 = 8;
@@ -147,7 +149,7 @@ fn card(out: &mut String, top: i32, alike: &Alike<'_>, device: &Topology) -> i32
     let tallest = frames
         .max(layers(|path| &path.adapter))
         .max(layers(|path| &path.target_identifier))
-        .max(DEVICE_BOX);
+        .max(DEVICE_BOX + TROUBLE);
     let start = top + HEAD;
     let mut y = start + (tallest - frames) / 2;
     for (_, paths) in &groups {
@@ -168,9 +170,8 @@ fn card(out: &mut String, top: i32, alike: &Alike<'_>, device: &Topology) -> i32
     let middle = start + tallest / 2;
 
     head(out, top, alike, device);
-    edges(out, &rows, &adapters, &ports, middle);
     for ((group, paths), y) in groups.iter().zip(&tops) {
-        let current = group.is_some_and(|group| group.current);
+        let current = group.is_some_and(|group| group.current && device.apd_seconds.is_none());
         frame(
             out,
             (*y, frame_height(paths.len())),
@@ -179,6 +180,7 @@ fn card(out: &mut String, top: i32, alike: &Alike<'_>, device: &Topology) -> i32
             group.is_none(),
         );
     }
+    edges(out, &rows, &adapters, &ports, middle);
     for (path, y) in &rows {
         path_row(out, path, *y, row, alike.devices.len());
     }
@@ -230,11 +232,8 @@ fn layer<'a>(
 }
 
 fn head(out: &mut String, top: i32, alike: &Alike<'_>, device: &Topology) {
-    let name = match alike.devices.len() {
-        1 => device.device.clone(),
-        count => format!("{count} devices alike"),
-    };
-    let detail = others(alike).map_or_else(|| device.display_name.clone(), |others| others);
+    let (name, detail) =
+        others(alike).unwrap_or_else(|| (device.device.clone(), device.display_name.clone()));
     text(
         out,
         (MARGIN, top + 22),
@@ -246,7 +245,7 @@ fn head(out: &mut String, top: i32, alike: &Alike<'_>, device: &Topology) {
         out,
         (MARGIN, top + 44),
         &format!("fill=\"{FAINT}\""),
-        &shortened(&detail, most),
+        &shortened(&printable(&detail), most),
     );
     for ((x, _), name) in [
         (ADAPTER, "HOST ADAPTERS"),
@@ -358,7 +357,7 @@ fn path_row(out: &mut String, path: &TopologyPath, middle: i32, row: i32, device
         out,
         (x + 28, base),
         "class=\"m b\" font-size=\"11\"",
-        &shortened(name, 19),
+        &shortened(&printable(name), 19),
     );
     let style = format!("class=\"m\" font-size=\"11\" fill=\"{FAINT}\"");
     text(
@@ -434,16 +433,18 @@ fn node(out: &mut String, (x, width): (i32, i32), place: &Place<'_>, title: &str
     text(out, (x + 12, place.top + 19), "class=\"b\"", title);
     let style = format!("fill=\"{FAINT}\" font-size=\"10\" text-anchor=\"end\"");
     text(out, (x + width - 12, place.top + 19), &style, &paths);
-    let most = usize::try_from((width - 20) / 7).unwrap_or(0);
+    let most = usize::try_from((width - 24) / 7).unwrap_or(0);
     let style = format!("class=\"m\" font-size=\"11\" fill=\"{FAINT}\"");
-    let detail = shortened(&place.detail, most);
+    let detail = shortened(&printable(&place.detail), most);
     text(out, (x + 12, place.top + 36), &style, &detail);
     out.push_str("</g>\n");
 }
 
 fn device_box(out: &mut String, middle: i32, alike: &Alike<'_>, device: &Topology) {
     let (x, width) = DEVICE;
-    let top = middle - DEVICE_BOX / 2;
+    let trouble = trouble(device);
+    let height = DEVICE_BOX + if trouble.is_some() { TROUBLE } else { 0 };
+    let top = middle - height / 2;
     let (colour, fill) = match device.status.as_str() {
         "on" => ("#1a7f37", "#ffffff"),
         "degraded" | "unknown" => ("#9a6700", "#fff8c5"),
@@ -452,12 +453,12 @@ fn device_box(out: &mut String, middle: i32, alike: &Alike<'_>, device: &Topolog
     };
     let _ = writeln!(
         out,
-        "<g><title>{}</title><rect x=\"{x}\" y=\"{top}\" width=\"{width}\" height=\"{DEVICE_BOX}\" rx=\"10\" fill=\"{fill}\" stroke=\"{colour}\" stroke-width=\"2\"/>",
+        "<g><title>{}</title><rect x=\"{x}\" y=\"{top}\" width=\"{width}\" height=\"{height}\" rx=\"10\" fill=\"{fill}\" stroke=\"{colour}\" stroke-width=\"2\"/>",
         escaped(&device.device)
     );
     let most = usize::try_from((width - 20) / CHARACTER).unwrap_or(0);
     let name = match alike.devices.len() {
-        1 => shortened(&device.device, most),
+        1 => shortened(&printable(&device.device), most),
         count => format!("{count} devices"),
     };
     text(out, (x + 12, top + 22), "class=\"m b\"", &name);
@@ -481,11 +482,11 @@ fn device_box(out: &mut String, middle: i32, alike: &Alike<'_>, device: &Topolog
     {
         text(out, (x + 12, top + y), &faint, line);
     }
-    if let Some(trouble) = trouble(device) {
+    if let Some(trouble) = trouble {
         let style = "class=\"b\" font-size=\"10\" fill=\"#cf222e\"";
         let (what, effect) = trouble.split_once(": ").unwrap_or((&trouble, ""));
-        text(out, (x + 12, top + DEVICE_BOX + 16), style, what);
-        text(out, (x + 12, top + DEVICE_BOX + 30), style, effect);
+        text(out, (x + 12, top + DEVICE_BOX + 6), style, what);
+        text(out, (x + 12, top + DEVICE_BOX + 21), style, effect);
     }
     out.push_str("</g>\n");
 }
