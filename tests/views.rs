@@ -6,12 +6,24 @@ mod san;
 mod screen;
 
 use dm_psa::agent::topology::topology;
+use dm_psa::api::listener::Listener;
+use dm_psa::api::requests::Request;
+use dm_psa::api::server::Limits;
 use dm_psa::api::types::{Topology, TopologyGroup, TopologyPath};
+use dm_psa::api::{ApiError, Handler, Peer, Server};
+use dm_psa::cli::Exit;
 use dm_psa::cli::graph::{Alike, dot::dot, svg::svg};
+use dm_psa::cli::top::screen::{draw, length};
+use dm_psa::cli::top::{DeviceRow, Reading, Sort, View, rows};
+use dm_psa::kernel::sysfs::Sysfs;
+use dm_psa::kernel::sysfs::statistics::IoCounters;
 use dm_psa::sim::fault::Fault;
 use dm_psa::sim::run::Simulation;
+use proptest::prelude::*;
 use san::*;
-use screen::golden;
+use screen::{golden, psactl_on};
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 /// What the agent says of all devices.
 fn topologies(sim: &Simulation) -> Vec<Topology> {
@@ -281,4 +293,271 @@ fn graphviz_takes_the_text() {
         drop(stdin);
         assert!(graphviz.wait().unwrap().success(), "{text}");
     }
+}
+
+// ---- the live view --------------------------------------------------------------------------------------------
+
+fn counters(ios: u64, ms: u64, in_flight: u64) -> IoCounters {
+    IoCounters {
+        reads: ios / 2,
+        writes: ios - ios / 2,
+        sectors_read: ios * 4,
+        sectors_written: ios * 4,
+        read_ms: ms / 2,
+        write_ms: ms - ms / 2,
+        in_flight,
+    }
+}
+
+/// Two seconds of a host with four devices.
+fn load() -> Vec<DeviceRow> {
+    let devices = [eight_paths(1), degraded(2), all_down(), local()];
+    let before = Instant::now();
+    let now = before + Duration::from_secs(2);
+    let mut counts = [HashMap::new(), HashMap::new()];
+    for (number, device) in devices.iter().enumerate() {
+        let busy: Vec<_> = device.paths.iter().filter(|path| path.carries_io).collect();
+        let (ios, ms) = (2000 * (number as u64 + 1), 900);
+        if let Some(map) = &device.map {
+            let in_flight = if busy.is_empty() { 64 } else { 12 };
+            let done = if busy.is_empty() { 0 } else { ios };
+            counts[0].insert(map.clone(), counters(500, 100, 0));
+            counts[1].insert(map.clone(), counters(500 + done, 100 + ms, in_flight));
+        }
+        for path in &device.paths {
+            // The addresses of a path are the host's: one for each device.
+            let done = if path.carries_io {
+                ios / busy.len() as u64
+            } else {
+                0
+            };
+            counts[0].insert(path.hctl.clone(), counters(10, 10, 0));
+            counts[1].insert(path.hctl.clone(), counters(10 + done, 10 + done / 3, 3));
+        }
+    }
+    let [first, second] = counts;
+    let first = Reading {
+        at: before,
+        counters: first,
+    };
+    let second = Reading {
+        at: now,
+        counters: second,
+    };
+    let mut rows = rows(&devices, Some(&first), &second);
+    Sort::Iops.sort(&mut rows);
+    rows
+}
+
+fn view() -> View {
+    View {
+        delay: Duration::from_secs(2),
+        ..View::default()
+    }
+}
+
+#[test]
+fn screens_of_top_are_as_they_were() {
+    let rows = load();
+    for (name, view, size, colour) in [
+        ("80x24", view(), (80, 24), false),
+        ("80x24-colour", view(), (80, 24), true),
+        ("120x40", view(), (120, 40), false),
+        ("44x12", view(), (44, 12), false),
+        ("20x8", view(), (20, 8), false),
+        (
+            "problems",
+            View {
+                problems: true,
+                ..view()
+            },
+            (80, 24),
+            false,
+        ),
+        (
+            "scrolled",
+            View {
+                skipped: 12,
+                paused: true,
+                ..view()
+            },
+            (80, 10),
+            false,
+        ),
+        (
+            "help",
+            View {
+                help: true,
+                ..view()
+            },
+            (80, 24),
+            false,
+        ),
+    ] {
+        let lines = draw(&rows, &view, size, colour);
+        golden(&format!("top/{name}.txt"), &(lines.join("\n") + "\n"));
+    }
+    let trouble = Some(
+        "the agent dm-psad is not running: /run/dm-psa/io.dmpsa: there is no such socket"
+            .to_owned(),
+    );
+    let lines = draw(&[], &View { trouble, ..view() }, (80, 24), false);
+    assert!(
+        lines[1].starts_with("the agent dm-psad is not running"),
+        "{lines:?}"
+    );
+    assert_eq!(
+        draw(&[], &view(), (80, 24), false)[3],
+        "There is no device yet."
+    );
+}
+
+#[test]
+fn the_figures_of_top_are_those_of_the_interval() {
+    let rows = load();
+    let device = rows.iter().find(|row| row.name.ends_with("0002")).unwrap();
+    let load = device.load.unwrap();
+    // 4000 I/Os in two seconds, 4 KiB each, 900 ms together.
+    assert_eq!(
+        (load.iops, load.megabytes, load.in_flight),
+        (2000.0, 8.192, 12)
+    );
+    assert_eq!(load.latency, Some(0.225));
+    let shares: Vec<_> = device.paths.iter().filter_map(|path| path.share).collect();
+    assert_eq!(shares, [33, 0, 0, 0, 33, 33, 0, 0]);
+    let down = rows
+        .iter()
+        .find(|row| row.state == "apd 17s queue")
+        .unwrap();
+    assert_eq!(down.load.unwrap().latency, None);
+    assert!(down.is_problem && down.paths.iter().all(|path| path.share.is_none()));
+    // Counters that went back are another disk's.
+    let devices = [eight_paths(1)];
+    let at = |at, ios| Reading {
+        at,
+        counters: HashMap::from([("dm-1".to_owned(), counters(ios, 0, 0))]),
+    };
+    let now = Instant::now();
+    let back = dm_psa::cli::top::rows(
+        &devices,
+        Some(&at(now, 5)),
+        &at(now + Duration::from_secs(1), 4),
+    );
+    assert_eq!(back[0].load, None);
+}
+
+proptest! {
+    #![proptest_config(config(200))]
+
+    #[test]
+    fn top_fits_any_window(
+        width in 0usize..200, height in 0usize..60, skipped in 0usize..80, help: bool, problems: bool, colour: bool,
+        name in any::<String>(), state in any::<String>(),
+    ) {
+        let mut rows = load();
+        rows[0].name = name.clone();
+        rows[0].state = state;
+        rows[1].paths[0].name = name;
+        let view = View { skipped, help, problems, ..view() };
+        let lines = draw(&rows, &view, (width, height), colour);
+        prop_assert!(lines.len() <= height);
+        prop_assert!(length(&rows, &view) <= 29);
+        for line in lines {
+            let mut seen = 0;
+            let mut chars = line.chars();
+            while let Some(c) = chars.next() {
+                match c {
+                    '\u{1b}' => { prop_assert!(colour); chars.by_ref().find(|c| *c == 'm'); }
+                    c => { prop_assert!(c == '…' || c == ' ' || c.is_ascii_graphic()); seen += 1; }
+                }
+            }
+            prop_assert!(seen <= width, "{line}");
+        }
+    }
+}
+
+/// An agent with these devices.
+struct Agent(Vec<Topology>);
+
+impl Handler for Agent {
+    fn call(
+        &self,
+        method: &str,
+        parameters: &serde_json::Value,
+        _: Peer,
+    ) -> Result<serde_json::Value, ApiError> {
+        match Request::parse(method, parameters)? {
+            Request::GetTopology(asked) if asked.device.as_deref() == Some("sdz") => {
+                Err(ApiError::NotFound {
+                    subject: "sdz".to_owned(),
+                    hint: "look".to_owned(),
+                })
+            }
+            Request::GetTopology(_) => Ok(serde_json::json!({ "devices": self.0 })),
+            _ => Err(ApiError::MethodNotFound {
+                method: method.to_owned(),
+            }),
+        }
+    }
+}
+
+#[test]
+fn psactl_prints_tables_and_pictures() {
+    let root = tempfile::tempdir().unwrap();
+    let socket = root.path().join("socket");
+    let device = local();
+    let path = &device.paths[0];
+    let stat = root.path().join(format!(
+        "sys/class/scsi_device/{}/device/block/{}",
+        path.hctl,
+        path.disk.as_deref().unwrap()
+    ));
+    std::fs::create_dir_all(&stat).unwrap();
+    std::fs::write(stat.join("stat"), "8 0 128 12 3 0 24 35 7 48 47\n").unwrap();
+    let listener = Listener::bind(&socket).unwrap();
+    let _server =
+        Server::start(listener, Box::new(Agent(vec![device])), Limits::default()).unwrap();
+    let run = |words: &[&str]| {
+        let socket = ["--socket", socket.to_str().unwrap()];
+        let all = socket.iter().chain(words);
+        psactl_on(
+            Sysfs::new(root.path()),
+            all.map(|word| (*word).to_owned()),
+            false,
+        )
+    };
+    let table = run(&["top", "--batch", "--delay", "0.1"]);
+    assert_eq!((table.exit, table.err.as_str()), (Exit::Ok, ""));
+    golden("top/batch.txt", &table.out);
+    let json = run(&["top", "--batch", "--delay", "0.1", "--formatter=json"]);
+    let json: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(json[1]["In Flight"], 7);
+    assert_eq!(run(&["top", "--delay", "0"]).exit, Exit::Usage);
+    assert_eq!(run(&["top", "--iterations", "2"]).exit, Exit::Usage);
+    // A test has no terminal.
+    assert!(run(&["top"]).err.contains("take --batch"));
+    for (words, start) in [
+        (vec!["graph", "--all"], "<svg "),
+        (vec!["graph", "sda", "--format=dot"], "digraph psa {"),
+    ] {
+        let picture = run(&words);
+        assert_eq!((picture.exit, picture.err.as_str()), (Exit::Ok, ""));
+        assert!(picture.out.starts_with(start), "{}", picture.out);
+        let file = root.path().join("out.gv");
+        let written = run(&[&words[..], &["-o", file.to_str().unwrap()]].concat());
+        assert_eq!((written.exit, written.out.as_str()), (Exit::Ok, ""));
+        // The name says what is wanted, unless the option does.
+        assert!(
+            std::fs::read_to_string(&file)
+                .unwrap()
+                .starts_with("digraph psa {")
+        );
+    }
+    assert_eq!(run(&["graph"]).exit, Exit::Usage);
+    assert_eq!(run(&["graph", "sda", "--all"]).exit, Exit::Usage);
+    assert_eq!(run(&["graph", "sdz"]).exit, Exit::NotFound);
+    assert_eq!(
+        run(&["graph", "sda", "-o", "/nonexistent/x"]).exit,
+        Exit::Failed
+    );
 }

@@ -25,6 +25,7 @@ pub mod layout_rules;
 pub mod man;
 pub mod printable;
 pub mod record;
+pub mod top;
 pub mod typography;
 pub mod verbs;
 
@@ -101,6 +102,7 @@ fn try_run(
         Parsed::Help(text) => text,
         Parsed::Run(invocation) => {
             let mut context = Context::new(invocation.socket.as_deref(), invocation.root, host);
+            context.print_as(invocation.format);
             let listing = (invocation.verb.run)(&mut context, &invocation.given)?;
             exit = context.exit();
             for warning in context.warnings() {

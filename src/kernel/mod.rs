@@ -19,6 +19,7 @@ pub mod process;
 pub mod sg;
 pub mod signal;
 pub mod sysfs;
+pub mod terminal;
 pub mod transport;
 pub mod uevent;
 pub mod writes;

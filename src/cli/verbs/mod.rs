@@ -19,6 +19,7 @@ mod satp;
 mod scsi;
 mod settings;
 mod statistics;
+mod top;
 
 use super::context::Context;
 use super::exit::Failure;
@@ -215,6 +216,7 @@ const PARTS: &[&[Verb]] = &[
     hpp::VERBS,
     foresee::VERBS,
     graph::VERBS,
+    top::VERBS,
     lint::VERBS,
     import::VERBS,
     pass_through::VERBS,
