@@ -403,7 +403,7 @@ fn screens_of_top_are_as_they_were() {
     );
     let lines = draw(&[], &View { trouble, ..view() }, (80, 24), false);
     assert!(
-        lines[1].starts_with("the agent dm-psad is not running"),
+        lines[1].starts_with("no answer, trying again: the agent dm-psad is not running"),
         "{lines:?}"
     );
     assert_eq!(

@@ -89,7 +89,7 @@ pub fn draw(
     let mut lines = vec![
         (Paint::Bold, summary(devices)),
         match &view.trouble {
-            Some(trouble) => (Paint::Red, format!("{trouble}; trying again")),
+            Some(trouble) => (Paint::Red, format!("no answer, trying again: {trouble}")),
             None => (Paint::Plain, choices(devices, view, height)),
         },
     ];
