@@ -164,6 +164,20 @@ fn all_paths_down_is_timed() {
 }
 
 #[test]
+fn a_lost_unit_is_no_apd() {
+    let mut sim = running(four_paths());
+    for path in [A1, A2, B1, B2] {
+        sim.suffer(&Fault::Remap(path, None, true));
+    }
+    sim.run_for(seconds(20));
+    assert_eq!(value(&sim, "dm_psa_devices{state=\"not connected\"}"), 1.0);
+    assert_eq!(of_device(&sim, "dm_psa_device_permanent_losses_total"), 1.0);
+    assert_eq!(of_device(&sim, "dm_psa_device_apd_timeouts_total"), 0.0);
+    let without = of_device(&sim, "dm_psa_device_without_path_seconds_total");
+    assert!((10.0..=20.0).contains(&without), "{without}");
+}
+
+#[test]
 fn what_the_kernel_refuses_is_counted() {
     let mut kernel = steady();
     let unit = add_unit(&mut kernel, 0, &[(1, AO), (2, ANO)]);

@@ -32,7 +32,8 @@ pub fn topology(world: &World, now: Millis, device: &Device) -> Topology {
         size_mib: sectors.map_or(0, |sectors| sectors.0 / 2048),
         status: world.device_status(device).to_owned(),
         apd_seconds: match device.apd {
-            Apd::No => None,
+            // What is lost is not connected, and will not be waited for.
+            Apd::No | Apd::Lost { .. } => None,
             Apd::Waiting { since, .. } | Apd::TimedOut { since } => Some(now.since(since).0 / 1000),
         },
         queueing: matches!(device.apd, Apd::Waiting { .. }),

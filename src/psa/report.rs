@@ -6,7 +6,7 @@ use super::device::{Device, Disposition};
 use super::memory::Memory;
 use super::path::{Path, PathState};
 use super::psp::{Candidate, PspKind};
-use super::satp::{Class, Link};
+use super::satp::Class;
 use super::table::model::GroupState;
 use super::units::{DevT, Hctl};
 use super::world::World;
@@ -281,9 +281,8 @@ impl World {
         if device.disposition == Disposition::Off {
             return "off";
         }
-        let paths = || self.paths_of(device).filter(|path| !path.is_masked());
-        let gone = |path: &Path| matches!(path.link, Link::PermanentLoss(_));
-        let states: Vec<PathState> = paths().map(Path::state).collect();
+        let paths = self.paths_of(device).filter(|path| !path.is_masked());
+        let states: Vec<PathState> = paths.map(Path::state).collect();
         let serving = states
             .iter()
             .filter(|s| s.serves_io() || **s == PathState::Standby)
@@ -291,7 +290,7 @@ impl World {
         match (states.len(), serving) {
             (0, _) => "not connected",
             (all, serving) if all == serving => "on",
-            (_, 0) if paths().all(gone) => "not connected",
+            (_, 0) if self.is_lost(device) => "not connected",
             (_, 0) if states.iter().all(|s| *s == PathState::Unknown) => "unknown",
             (_, 0) => "dead",
             _ => "degraded",

@@ -189,11 +189,15 @@ pub struct DeviceStatistics {
     pub apd_entries: u64,
     /// They stayed down for longer than I/O is queued.
     pub apd_timeouts: u64,
+    /// The array took the logical unit away for good.
+    pub permanent_losses: u64,
     /// The time in which I/O was queued, up to the last such time.
     queueing: Millis,
     /// The times without a path, up to the last one: together, and the longest.
     without_path: Millis,
     longest_without_path: Millis,
+    /// Since when there is no path.
+    down_since: Option<Millis>,
     /// The disks of the group that carried I/O last.
     carrier: BTreeSet<DevT>,
 }
@@ -207,29 +211,42 @@ impl DeviceStatistics {
         let (queueing, without_path) = self.spans(before, now);
         self.queueing = queueing;
         if next == Apd::No {
-            self.longest_without_path = self.longest(before, now);
+            self.longest_without_path = self.longest(now);
             self.without_path = without_path;
+            self.down_since = None;
+        } else if self.down_since.is_none() {
+            self.down_since = Some(now);
         }
-        if before == Apd::No {
-            self.apd_entries = self.apd_entries.saturating_add(1);
-        }
-        if matches!(next, Apd::TimedOut { .. }) {
-            self.apd_timeouts = self.apd_timeouts.saturating_add(1);
-        }
+        let count = match (before, next) {
+            (Apd::No | Apd::Waiting { .. }, Apd::TimedOut { .. }) => {
+                // After a restart of the agent that is all that is seen of it.
+                self.apd_entries = self.apd_entries.saturating_add((before == Apd::No).into());
+                &mut self.apd_timeouts
+            }
+            (Apd::No, Apd::Waiting { .. }) => &mut self.apd_entries,
+            (_, Apd::Lost { .. }) => &mut self.permanent_losses,
+            _ => return,
+        };
+        *count = count.saturating_add(1);
     }
 
     /// How long I/O was queued and how long there was no path, up to now.
     fn spans(&self, apd: Apd, now: Millis) -> (Millis, Millis) {
         let queued = match apd {
             Apd::Waiting { since, .. } => now.since(since),
-            Apd::No | Apd::TimedOut { .. } => Millis(0),
+            Apd::No | Apd::TimedOut { .. } | Apd::Lost { .. } => Millis(0),
         };
-        let without = self.without_path.after(lasted(apd, now));
+        let without = self.without_path.after(self.down(now));
         (self.queueing.after(queued), without)
     }
 
-    fn longest(&self, apd: Apd, now: Millis) -> Millis {
-        self.longest_without_path.max(lasted(apd, now))
+    fn longest(&self, now: Millis) -> Millis {
+        self.longest_without_path.max(self.down(now))
+    }
+
+    /// How long there has been no path.
+    fn down(&self, now: Millis) -> Millis {
+        self.down_since.map_or(Millis(0), |since| now.since(since))
     }
 
     /// What a map shows of the group that carries I/O, or will carry the next.
@@ -261,14 +278,6 @@ fn carrier(map: &Map) -> Option<&GroupStatus> {
         .clone()
         .find(|group| group.state != GroupState::Disabled);
     now.filter(usable).or(first).or_else(|| others.next())
-}
-
-/// How long all paths have been down.
-fn lasted(apd: Apd, now: Millis) -> Millis {
-    match apd {
-        Apd::No => Millis(0),
-        Apd::Waiting { since, .. } | Apd::TimedOut { since } => now.since(since),
-    }
 }
 
 /// Everything that is counted, at one moment.
@@ -349,13 +358,13 @@ impl World {
         DeviceFigures {
             id: device.id.clone(),
             state: match device.apd {
-                Apd::No => self.device_status(device),
+                Apd::No | Apd::Lost { .. } => self.device_status(device),
                 Apd::Waiting { .. } => queued,
                 Apd::TimedOut { .. } => timed_out,
             },
             queueing,
             without_path,
-            longest_without_path: device.statistics.longest(device.apd, now),
+            longest_without_path: device.statistics.longest(now),
             statistics: device.statistics.clone(),
             paths: self.paths_of(device).map(figures_of).collect(),
         }

@@ -126,7 +126,7 @@ fn agent(out: &mut Exposition, picture: &Picture, usage: &Usage) {
     let help = "What waits for the agent's decisions.";
     out.family(Kind::Gauge, "dm_psa_agent_inbox", None, help)
         .sample(&[], health.waiting);
-    let help = "Events that were decided on, with what followed at once.";
+    let help = "Batches of events that were decided on, with what followed at once.";
     out.family(Kind::Counter, "dm_psa_agent_steps", None, help)
         .sample(&[], health.steps);
     let help = "Time that these decisions took.";
@@ -252,7 +252,7 @@ fn devices(out: &mut Exposition, devices: &[DeviceFigures]) {
             family.sample(&labels, count.count());
         }
     }
-    let counters: [(_, _, fn(&DeviceFigures) -> u64); 3] = [
+    let counters: [(_, _, fn(&DeviceFigures) -> u64); 4] = [
         (
             "dm_psa_device_group_switches",
             "I/O went over to paths of another group.",
@@ -267,6 +267,11 @@ fn devices(out: &mut Exposition, devices: &[DeviceFigures]) {
             "dm_psa_device_apd_timeouts",
             "All paths stayed down for longer than I/O is queued.",
             |device| device.statistics.apd_timeouts,
+        ),
+        (
+            "dm_psa_device_permanent_losses",
+            "The array took the logical unit away for good.",
+            |device| device.statistics.permanent_losses,
         ),
     ];
     for (name, help, value) in counters {

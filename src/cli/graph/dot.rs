@@ -1,6 +1,6 @@
 //! Text for graphviz: `psactl graph naa.6001... --format=dot | dot -Tpdf`.
 
-use super::{Alike, group_title, groups, others, port_name, trouble};
+use super::{Alike, carries_io, group_title, groups, others, port_name, trouble};
 use crate::api::types::Topology;
 use crate::cli::printable::printable;
 use std::collections::BTreeSet;
@@ -54,12 +54,12 @@ fn card(out: &mut String, card: usize, alike: &Alike<'_>, device: &Topology) {
         }
     }
     for (place, (group, paths)) in groups(device).into_iter().enumerate() {
-        let current = group.is_some_and(|group| group.current);
+        let current = carries_io(group, &paths);
         let (colour, width) = match current {
             true => ("#0969da", 2),
             false => ("#8c959f", 1),
         };
-        let label = quoted(&[&group_title(device, group)]);
+        let label = quoted(&[&group_title(device, group, &paths)]);
         line(format!(
             "subgraph cluster_{card}_{place} {{ label={label}; color=\"{colour}\"; penwidth={width};"
         ));

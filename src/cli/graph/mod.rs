@@ -109,16 +109,29 @@ fn groups(device: &Topology) -> Vec<(Option<&TopologyGroup>, Vec<&TopologyPath>)
     all
 }
 
+/// Whether I/O goes by a group now.
+fn carries_io(group: Option<&TopologyGroup>, paths: &[&TopologyPath]) -> bool {
+    group.is_some_and(|group| group.current) && paths.iter().any(|path| path.carries_io)
+}
+
 /// What stands above a group.
-fn group_title(device: &Topology, group: Option<&TopologyGroup>) -> String {
+fn group_title(
+    device: &Topology,
+    group: Option<&TopologyGroup>,
+    paths: &[&TopologyPath],
+) -> String {
     match group {
-        Some(group) => {
-            let role = match (group.current, device.apd_seconds) {
-                (true, None) => "carries I/O",
-                (true, Some(_)) => "no path left",
+        Some(TopologyGroup {
+            number,
+            state,
+            current,
+        }) => {
+            let role = match (*current, carries_io(group, paths)) {
+                (true, true) => "carries I/O",
+                (true, false) => "no path left",
                 (false, _) => "waits",
             };
-            format!("Group {}: {}, {role}", group.number, group.state)
+            format!("Group {number}: {state}, {role}")
         }
         None if device.map.is_none() => "No map: the disk itself".to_owned(),
         None => "In no group".to_owned(),

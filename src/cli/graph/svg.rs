@@ -7,7 +7,9 @@
 //! Paths are stacked by group, then by name. Adapters and ports stand at the mean height of their paths, moved apart
 //! where they would overlap. All lengths are pixels.
 
-use super::{Alike, group_title, groups, others, port_name, shortened, trouble, without_lun};
+use super::{
+    Alike, carries_io, group_title, groups, others, port_name, shortened, trouble, without_lun,
+};
 use crate::api::types::{Topology, TopologyPath};
 use crate::cli::printable::printable;
 use std::collections::BTreeMap;
@@ -171,11 +173,11 @@ fn card(out: &mut String, top: i32, alike: &Alike<'_>, device: &Topology) -> i32
 
     head(out, top, alike, device);
     for ((group, paths), y) in groups.iter().zip(&tops) {
-        let current = group.is_some_and(|group| group.current && device.apd_seconds.is_none());
+        let current = carries_io(*group, paths);
         frame(
             out,
             (*y, frame_height(paths.len())),
-            &group_title(device, *group),
+            &group_title(device, *group, paths),
             current,
             group.is_none(),
         );
