@@ -94,6 +94,7 @@ impl Handler for Host {
                 json!({ "inventory": inventory })
             }
             Request::GetStatus(_) => json!({ "status": status() }),
+            Request::GetTopology(_) => json!({ "devices": [] }),
             Request::GetMetrics(_) => json!({ "metrics": "# TYPE a gauge\na{b=\"c\"} 1\n# EOF\n" }),
             Request::GetFixed(_) => json!({ "config": fixed_config() }),
             Request::GetRoundRobin(_) => json!({ "config": round_robin_config() }),

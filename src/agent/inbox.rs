@@ -3,9 +3,7 @@
 use super::run::Input;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{
-    Receiver, RecvTimeoutError, SendError, SyncSender, TrySendError, sync_channel,
-};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 /// The end that puts in.
@@ -20,6 +18,10 @@ pub struct Inputs {
     receiver: Receiver<Input>,
     waiting: Arc<AtomicUsize>,
 }
+
+/// It was not put in: there is no room, or the owner stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotTaken;
 
 /// An inbox with room for so much.
 #[must_use]
@@ -39,26 +41,26 @@ impl Inbox {
     ///
     /// # Errors
     /// The owner stopped.
-    pub fn send(&self, input: Input) -> Result<(), SendError<Input>> {
+    pub fn send(&self, input: Input) -> Result<(), NotTaken> {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         let sent = self.sender.send(input);
         if sent.is_err() {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
         }
-        sent
+        sent.map_err(|_| NotTaken)
     }
 
     /// Puts something in if there is room.
     ///
     /// # Errors
     /// There is none, or the owner stopped.
-    pub fn try_send(&self, input: Input) -> Result<(), TrySendError<Input>> {
+    pub fn try_send(&self, input: Input) -> Result<(), NotTaken> {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         let sent = self.sender.try_send(input);
         if sent.is_err() {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
         }
-        sent
+        sent.map_err(|_| NotTaken)
     }
 }
 

@@ -208,7 +208,8 @@ fn check(settings: &Settings) -> Result<(), String> {
         ),
     ];
     let file = settings.metrics_textfile.as_str();
-    if !file.is_empty() && !(file.starts_with('/') && file.ends_with(".prom")) {
+    let is_whole = file.starts_with('/') && file.ends_with(".prom");
+    if !(file.is_empty() || is_whole) {
         return Err(format!(
             "metrics_textfile = \"{file}\": take a whole path that ends in .prom, for node_exporter reads no other"
         ));

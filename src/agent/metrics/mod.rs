@@ -232,6 +232,9 @@ fn canonical(seconds: &str) -> String {
     }
 }
 
+/// What a sample is of a device.
+type Of<T> = fn(&DeviceFigures) -> T;
+
 fn devices(out: &mut Exposition, devices: &[DeviceFigures]) {
     let help = "1 for the state that the device has, as of dm_psa_devices.";
     let mut family = out.family(Kind::Gauge, "dm_psa_device_state", None, help);
@@ -252,7 +255,7 @@ fn devices(out: &mut Exposition, devices: &[DeviceFigures]) {
             family.sample(&labels, count.count());
         }
     }
-    let counters: [(_, _, fn(&DeviceFigures) -> u64); 4] = [
+    let counters: [(_, _, Of<u64>); 4] = [
         (
             "dm_psa_device_group_switches",
             "I/O went over to paths of another group.",
@@ -280,7 +283,7 @@ fn devices(out: &mut Exposition, devices: &[DeviceFigures]) {
             family.sample(&[("device", device.id.as_str())], value(device));
         }
     }
-    let spans: [(_, _, _, fn(&DeviceFigures) -> Millis); 3] = [
+    let spans: [(_, _, _, Of<Millis>); 3] = [
         (
             Kind::Counter,
             "dm_psa_device_queueing_seconds",
