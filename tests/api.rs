@@ -8,7 +8,7 @@ use dm_psa::api::requests::{
 use dm_psa::api::server::Limits;
 use dm_psa::api::types::{
     Adapter, CoreDevice, CorePath, DetachedDevice, Explanation, FixedConfig, HppDevice, HppPath,
-    NmpDevice, NmpPath, RoundRobinConfig, Section, Status,
+    NmpDevice, NmpPath, RoundRobinConfig, Section, Status, Topology, TopologyGroup, TopologyPath,
 };
 use dm_psa::api::wire::{self, Call, Decoder, MAX_CALL, MAX_REPLY, Reply};
 use dm_psa::api::{ApiError, DESCRIPTION, Handler, Peer, Server};
@@ -314,6 +314,47 @@ fn the_interface_file_describes_the_records() {
             members(&Explanation {
                 subject: text(),
                 sections: vec![],
+            }),
+        ),
+        (
+            "Topology",
+            members(&Topology {
+                device: text(),
+                display_name: text(),
+                size_mib: 0,
+                status: text(),
+                apd_seconds: None,
+                queueing: false,
+                plugin: text(),
+                satp: text(),
+                psp: text(),
+                map: None,
+                groups: vec![],
+                paths: vec![],
+            }),
+        ),
+        (
+            "TopologyGroup",
+            members(&TopologyGroup {
+                number: 0,
+                state: text(),
+                current: false,
+            }),
+        ),
+        (
+            "TopologyPath",
+            members(&TopologyPath {
+                runtime_name: text(),
+                adapter: text(),
+                adapter_identifier: text(),
+                target_identifier: text(),
+                transport: text(),
+                state: text(),
+                reason: text(),
+                disk: None,
+                hctl: text(),
+                group: None,
+                carries_io: false,
             }),
         ),
         (

@@ -188,7 +188,7 @@ fn a_quiet_host_writes_little() {
         .count();
     let each = (segment.len() - empty) / checks;
     assert!(
-        checks > 1000 && each < 40,
+        checks > 1000 && each < 48,
         "{each} bytes for each of {checks} checks"
     );
 }

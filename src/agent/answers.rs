@@ -1,9 +1,10 @@
 //! The answers of the API, from the world as it is.
 
+use super::topology::topology;
 use crate::api::error::ApiError;
 use crate::api::requests::{
     Adapters, CoreDevices, CorePaths, DetachedDevices, Explained, FixedReply, HppDevices, HppPaths,
-    InventoryReply, NmpDevices, NmpPaths, Request, RoundRobinReply, StatusReply,
+    InventoryReply, NmpDevices, NmpPaths, Request, RoundRobinReply, StatusReply, TopologyReply,
 };
 use crate::api::types::{
     Adapter, CoreDevice, CorePath, DetachedDevice, Explanation, FixedConfig, HppDevice, HppPath,
@@ -11,7 +12,7 @@ use crate::api::types::{
 };
 use crate::kernel::transport::InUse;
 use crate::psa::adapter::{RuntimeName, Transport};
-use crate::psa::device::{Apd, Device};
+use crate::psa::device::{Apd, Device, Disposition};
 use crate::psa::path::{Path, PathState};
 use crate::psa::plugin::Plugin;
 use crate::psa::psp::PspKind;
@@ -92,6 +93,11 @@ pub fn answer(
         Request::GetStatus(_) => serde_json::to_value(StatusReply {
             status: status(world, uptime, transport),
         }),
+        Request::GetTopology(of) => {
+            let devices = devices(world, of.device.as_deref())?;
+            let devices = devices.map(|d| topology(world, uptime, d)).collect();
+            serde_json::to_value(TopologyReply { devices })
+        }
         Request::GetFixed(of) => serde_json::to_value(FixedReply {
             config: fixed(world, device_named(world, &of.device)?),
         }),
@@ -99,7 +105,7 @@ pub fn answer(
             config: round_robin(world, device_named(world, &of.device)?),
         }),
         // These are answered before they come here.
-        Request::Change(_) | Request::Plan(_) | Request::ListEvents(_) => {
+        Request::Change(_) | Request::Plan(_) | Request::ListEvents(_) | Request::GetMetrics(_) => {
             return Err(ApiError::Failed {
                 reason: "not to be answered from what is known".to_owned(),
             });
@@ -366,7 +372,7 @@ fn core_device(world: &World, device: &Device) -> CoreDevice {
             .settings
             .get(&device.id)
             .is_some_and(|set| set.is_ssd.is_some()),
-        is_offline: false,
+        is_offline: device.disposition == Disposition::Off,
         other_uids: vec![device.wwid.clone()],
         is_sas: transport == Transport::Sas,
         is_usb: transport == Transport::Usb,

@@ -1,9 +1,10 @@
 //! Carrying out actions: each goes to the thread whose work it is.
 
+use super::inbox::Inbox;
 use super::logging::Logger;
 use super::marks::Marker;
 use super::persist::Keeper;
-use super::run::{AgentError, Input, sink, start};
+use super::run::{AgentError, sink, start};
 use super::told::Told;
 use crate::config::Places;
 use crate::kernel::Teller;
@@ -16,7 +17,6 @@ use crate::psa::action::{Action, Notice};
 use crate::psa::event::Event;
 use crate::psa::settings::TransportSetting;
 use crate::psa::units::Millis;
-use std::sync::mpsc::SyncSender;
 
 /// Everything that acts.
 pub struct Hands {
@@ -40,7 +40,7 @@ impl Hands {
     pub fn start(
         places: &Places,
         transport: TransportSetting,
-        inbox: &SyncSender<Input>,
+        inbox: &Inbox,
         tell: &Teller,
     ) -> Result<Hands, AgentError> {
         let threads = "raise TasksMax of the service";

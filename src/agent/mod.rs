@@ -9,13 +9,16 @@
 mod answers;
 mod changes;
 mod dispatch;
+mod inbox;
 mod logging;
 mod marks;
+pub mod metrics;
 mod persist;
 mod record;
 mod run;
 mod segments;
 mod told;
+pub mod topology;
 
 pub use logging::start_logging;
 pub use run::{Options, run};

@@ -3,23 +3,28 @@
 use super::answers::answer;
 use super::changes::change;
 use super::dispatch::Hands;
+use super::inbox::{self, Inbox, Inputs};
+use super::metrics::textfile::Textfile;
+use super::metrics::{self, Dialect, Health, Picture};
 use super::record::Recorder;
 use crate::api::error::ApiError;
 use crate::api::listener::{ListenError, Listener};
-use crate::api::requests::{ChangeRequest, LoadRules, Request};
+use crate::api::requests::{ChangeRequest, LoadRules, MetricsReply, Request};
 use crate::api::server::{Handler, Limits, Peer, Server};
 use crate::api::types::Explanation;
 use crate::config::{self, ConfigError, Places};
+use crate::kernel::process::Usage;
 use crate::kernel::signal::Stop;
 use crate::kernel::{Sink, Teller, privilege};
 use crate::psa::action::Notice;
 use crate::psa::claim::RuleClass;
 use crate::psa::event::Event;
 use crate::psa::memory::Memory;
+use crate::psa::settings::Settings;
 use crate::psa::units::Millis;
 use crate::psa::world::{Rules, World};
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 /// What waits for the owner at a time; a sender waits when there is more. Enough for the answers of some thousand
@@ -72,6 +77,8 @@ pub enum Input {
     Plan(Box<Rules>, SyncSender<Result<serde_json::Value, ApiError>>),
     /// What a thread has to tell people.
     Notice(Notice),
+    /// What is counted, and where it goes.
+    Metrics(SyncSender<Picture>),
     /// SIGTERM or SIGINT.
     Stop,
 }
@@ -106,10 +113,13 @@ pub fn run(options: &Options) -> Result<(), AgentError> {
         refused("RULES_REFUSED", &problem);
     }
 
-    let (inbox, inputs) = sync_channel(INBOX);
+    let (inbox, inputs) = inbox::inbox(INBOX);
     let stopped = inbox.clone();
-    stop.on_arrival(move || drop(stopped.send(Input::Stop)))
-        .map_err(start("signals", "raise TasksMax of the service"))?;
+    stop.on_arrival(move || {
+        // It has stopped already, if nobody takes this.
+        let _ = stopped.send(Input::Stop);
+    })
+    .map_err(start("signals", "raise TasksMax of the service"))?;
     let tell = teller(&inbox);
     let mut hands = Hands::start(&places, settings.transport, &inbox, &tell)?;
     notices
@@ -117,6 +127,10 @@ pub fn run(options: &Options) -> Result<(), AgentError> {
         .for_each(|notice| hands.notify(Millis(0), notice));
     let recorder = Recorder::start(places.journal(), settings.journal_mib, tell).map_err(start(
         "the journal's thread",
+        "raise TasksMax of the service",
+    ))?;
+    let textfile = textfile(&settings, &inbox).map_err(start(
+        "the thread of metrics_textfile",
         "raise TasksMax of the service",
     ))?;
     let listener = Listener::bind(&options.socket)?;
@@ -135,9 +149,10 @@ pub fn run(options: &Options) -> Result<(), AgentError> {
         recorder,
         origin: Instant::now(),
         ready: false,
+        health: Health::default(),
     }
     .serve(inputs);
-    drop(server);
+    drop((server, textfile));
     Ok(())
 }
 
@@ -150,27 +165,41 @@ pub(super) fn start(
 }
 
 /// Puts kernel events into the owner's inbox.
-pub(super) fn sink(inbox: &SyncSender<Input>) -> Sink {
+pub(super) fn sink(inbox: &Inbox) -> Sink {
     let inbox = inbox.clone();
     Sink::new(move |events| inbox.send(Input::Events(events)).is_ok())
 }
 
 /// Puts what threads have to tell into the owner's inbox; into the log alone, if the owner does not keep up.
-fn teller(inbox: &SyncSender<Input>) -> Teller {
+fn teller(inbox: &Inbox) -> Teller {
     let inbox = inbox.clone();
     Teller::new(move |notice| {
-        if let Err(error) = inbox.try_send(Input::Notice(notice))
-            && let TrySendError::Full(input) | TrySendError::Disconnected(input) = error
-            && let Input::Notice(notice) = input
-        {
+        if inbox.try_send(Input::Notice(notice.clone())).is_err() {
             super::logging::write_now(&notice);
         }
     })
 }
 
+/// Asks the owner for what is counted; nothing if it has no time.
+fn picture(inbox: &Inbox) -> Option<Picture> {
+    let (reply, answer) = sync_channel(1);
+    inbox.try_send(Input::Metrics(reply)).ok()?;
+    answer.recv_timeout(ANSWER_WITHIN).ok()
+}
+
+/// Has the metrics written into the file that the admin wants.
+fn textfile(settings: &Settings, inbox: &Inbox) -> std::io::Result<Option<Textfile>> {
+    if settings.metrics_textfile.is_empty() {
+        return Ok(None);
+    }
+    let every = Duration::from_millis(settings.metrics_interval_ms.0);
+    let (file, inbox) = (PathBuf::from(&settings.metrics_textfile), inbox.clone());
+    Textfile::start(file, every, move || picture(&inbox)).map(Some)
+}
+
 /// The API's side of the inbox.
 struct Caller {
-    inbox: SyncSender<Input>,
+    inbox: Inbox,
     places: Places,
 }
 
@@ -215,10 +244,15 @@ impl Handler for Caller {
             let method = method.to_owned();
             return Err(ApiError::PermissionDenied { method });
         }
-        let (reply, answer) = sync_channel(1);
         let busy = || ApiError::Unavailable {
             reason: "it is busy or stopping".to_owned(),
         };
+        if let Request::GetMetrics(_) = request {
+            let picture = picture(&self.inbox).ok_or_else(busy)?;
+            let metrics = metrics::text(&picture, &Usage::of_self(), Dialect::OpenMetrics);
+            return Ok(serde_json::json!(MetricsReply { metrics }));
+        }
+        let (reply, answer) = sync_channel(1);
         let input = match &request {
             Request::Change(ChangeRequest::LoadRules(asked)) => {
                 Input::Rules(Box::new(self.read_rules(asked, true)?), reply)
@@ -242,6 +276,7 @@ struct Owner {
     recorder: Recorder,
     origin: Instant,
     ready: bool,
+    health: Health,
 }
 
 impl Owner {
@@ -249,7 +284,7 @@ impl Owner {
         Millis(u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 
-    fn serve(mut self, inputs: Receiver<Input>) {
+    fn serve(mut self, inputs: Inputs) {
         let watchdog = sd_notify::watchdog_enabled().map(|interval| interval / 3);
         let mut pinged = Instant::now();
         self.recorder.begin(self.now(), &self.world);
@@ -285,6 +320,17 @@ impl Owner {
                     let _ = reply.try_send(Ok(serde_json::json!({ "explanation": explanation })));
                 }
                 Ok(Input::Notice(notice)) => self.hands.notify(self.now(), &notice),
+                Ok(Input::Metrics(reply)) => {
+                    let (uptime, waiting) = (self.now(), inputs.waiting());
+                    let _ = reply.try_send(Picture {
+                        figures: self.world.figures(uptime),
+                        health: Health {
+                            uptime,
+                            waiting,
+                            ..self.health
+                        },
+                    });
+                }
                 Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {}
             }
@@ -324,7 +370,7 @@ impl Owner {
 
     /// Events, and what follows from them at once.
     fn step(&mut self, events: impl IntoIterator<Item = Event>) {
-        let now = self.now();
+        let (now, began) = (self.now(), Instant::now());
         let mut queue: std::collections::VecDeque<Event> = events.into_iter().collect();
         while let Some(event) = queue.pop_front() {
             self.recorder.event(now, &event);
@@ -336,6 +382,10 @@ impl Owner {
             }
         }
         self.hands.flush();
+        let took = began.elapsed();
+        self.health.steps += 1;
+        self.health.busy += took;
+        self.health.longest_step = self.health.longest_step.max(took);
     }
 
     fn tell_systemd(&mut self, watchdog: Option<Duration>, pinged: &mut Instant) {

@@ -86,6 +86,14 @@ pub enum ClientError {
     Refused(#[from] ApiError),
 }
 
+impl ClientError {
+    /// Whether there was no answer at all; the connection is of no more use then.
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        !matches!(self, ClientError::Refused(_))
+    }
+}
+
 /// A connection to the agent.
 #[derive(Debug)]
 pub struct Client {

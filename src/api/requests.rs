@@ -3,7 +3,7 @@
 use super::error::ApiError;
 use super::types::{
     Adapter, CoreDevice, CorePath, DetachedDevice, Event, Explanation, FixedConfig, HppDevice,
-    HppPath, NmpDevice, NmpPath, RoundRobinConfig, Status,
+    HppPath, NmpDevice, NmpPath, RoundRobinConfig, Status, Topology,
 };
 use crate::psa::inventory::Inventory;
 use serde::de::DeserializeOwned;
@@ -98,6 +98,10 @@ methods! {
         GetStatus -> StatusReply;
         /// What people were told.
         ListEvents -> Events;
+        /// Devices with their groups, paths and adapters.
+        GetTopology -> TopologyReply;
+        /// What is counted.
+        GetMetrics -> MetricsReply;
         /// What is set for VMW_PSP_FIXED.
         GetFixed -> FixedReply;
         /// What is set for VMW_PSP_RR.
@@ -341,6 +345,33 @@ pub struct Events {
     pub last: u64,
     /// When the agent started, in ms since 1970: another agent numbers its events anew.
     pub started_ms: u64,
+}
+
+/// Parameters of `GetTopology`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GetTopology {
+    /// That one only.
+    pub device: Option<String>,
+}
+
+/// Reply of `GetTopology`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopologyReply {
+    /// In the order of their identifiers.
+    pub devices: Vec<Topology>,
+}
+
+/// Parameters of `GetMetrics`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GetMetrics {}
+
+/// Reply of `GetMetrics`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MetricsReply {
+    /// OpenMetrics 1.0.
+    pub metrics: String,
 }
 
 /// Parameters of `GetFixed`.

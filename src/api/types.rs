@@ -320,6 +320,73 @@ pub struct Detail {
     pub value: String,
 }
 
+/// A device with all that leads to it, at one moment: for `graph` and `top`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Topology {
+    /// `naa.6001...`
+    pub device: String,
+    /// As of the lists.
+    pub display_name: String,
+    /// MiB.
+    pub size_mib: u64,
+    /// As of [`CoreDevice::status`].
+    pub status: String,
+    /// Seconds since all paths went down; `None` while one is usable.
+    pub apd_seconds: Option<u64>,
+    /// With all paths down: I/O is queued, or else fails.
+    pub queueing: bool,
+    /// `NMP`, `HPP`
+    pub plugin: String,
+    /// `VMW_SATP_ALUA`; empty while there is none.
+    pub satp: String,
+    /// `VMW_PSP_RR`, or the scheme of HPP.
+    pub psp: String,
+    /// Kernel name of its map, `dm-3`; `None` if the device is not stacked.
+    pub map: Option<String>,
+    /// Priority groups in the order of the table.
+    pub groups: Vec<TopologyGroup>,
+    /// In the order of their runtime names.
+    pub paths: Vec<TopologyPath>,
+}
+
+/// A priority group of a map.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopologyGroup {
+    /// Its place, from 1.
+    pub number: u32,
+    /// As dm has it: `active`, `enabled`, `disabled` (bypassed).
+    pub state: String,
+    /// Whether I/O takes it, or will take it next.
+    pub current: bool,
+}
+
+/// A path of a [`Topology`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopologyPath {
+    /// `vmhba2:C0:T0:L1`
+    pub runtime_name: String,
+    /// `vmhba2`
+    pub adapter: String,
+    /// `fc.WWNN:WWPN`
+    pub adapter_identifier: String,
+    /// `fc.WWNN:WWPN`
+    pub target_identifier: String,
+    /// `fc`
+    pub transport: String,
+    /// `active`, `active unoptimized`, `standby`, `dead`, `off`, `unknown`, `masked`.
+    pub state: String,
+    /// Why it is in this state; empty when there is nothing to say.
+    pub reason: String,
+    /// `sdc`
+    pub disk: Option<String>,
+    /// `2:0:0:1`
+    pub hctl: String,
+    /// Number of its priority group; `None` if no table holds it.
+    pub group: Option<u32>,
+    /// Whether I/O may take it now.
+    pub carries_io: bool,
+}
+
 /// The answer of `storage nmp psp fixed deviceconfig get`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FixedConfig {

@@ -15,6 +15,8 @@ Examples:
   psactl nmp path list -d naa.60014058d216d30d1048d43d1db0c4df
   psactl --formatter=json core path list
   psactl explain sdc
+  psactl top --sort state
+  psactl graph naa.60014058d216d30d1048d43d1db0c4df -o lun.svg
   psactl storage nmp satp rule add -s VMW_SATP_ALUA -V PURE -M FlashArray -P VMW_PSP_RR -O iops=1
   psactl storage core claimrule add -r 109 -t location -A vmhba2 -C 0 -T 1 -L 20 -P MASK_PATH
   psactl import esxcli rules-of-esx01.txt --dry-run

@@ -1,12 +1,15 @@
 //! What a verb works with.
 
 use super::exit::{Exit, Failure};
+use super::format::{Format, render};
 use super::record::Listing;
-use crate::api::client::{self, Client, TIMEOUT};
+use crate::api::client::{self, Client, ClientError, TIMEOUT};
 use crate::api::requests::{Changed, Method};
 use crate::config::Places;
 use crate::kernel::sysfs::Sysfs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Gives the next part of what a command prints; `None` at the end.
 pub type Rest = Box<dyn FnMut(&mut Context) -> Result<Option<Listing>, Failure>>;
@@ -20,6 +23,8 @@ pub struct Context {
     warnings: Vec<String>,
     exit: Exit,
     rest: Option<Rest>,
+    format: Option<Format>,
+    patience: Duration,
 }
 
 impl Context {
@@ -34,6 +39,8 @@ impl Context {
             warnings: Vec::new(),
             exit: Exit::Ok,
             rest: None,
+            format: None,
+            patience: TIMEOUT,
         }
     }
 
@@ -50,9 +57,35 @@ impl Context {
         }
         let client = match &mut self.client {
             Some(client) => client,
-            none => none.insert(Client::connect(&self.socket, TIMEOUT)?),
+            none => none.insert(Client::connect(&self.socket, self.patience)?),
         };
-        Ok(client.call(request)?)
+        let answer = client.call(request);
+        if answer.as_ref().is_err_and(ClientError::is_unreachable) {
+            self.client = None; // Of no more use: the next question connects anew.
+        }
+        Ok(answer?)
+    }
+
+    /// From the next connection on waits so long for the agent.
+    pub fn wait_no_longer_than(&mut self, patience: Duration) {
+        self.client = None;
+        self.patience = patience;
+    }
+
+    /// The format that was asked for.
+    pub fn print_as(&mut self, format: Option<Format>) {
+        self.format = format;
+    }
+
+    /// Prints a listing now: for a command that has several, each when it is there.
+    ///
+    /// # Errors
+    /// Standard output takes no more.
+    pub fn print(&self, listing: &Listing) -> Result<(), Failure> {
+        let mut out = std::io::stdout().lock();
+        out.write_all(render(listing, self.format, false).as_bytes())?;
+        out.flush()?;
+        Ok(())
     }
 
     /// Has the agent change something, and says what is so then.

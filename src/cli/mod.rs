@@ -16,6 +16,7 @@ mod context;
 pub mod decode;
 mod exit;
 pub mod format;
+pub mod graph;
 pub mod hex;
 pub mod import;
 pub mod layout;
@@ -25,6 +26,7 @@ pub mod layout_rules;
 pub mod man;
 pub mod printable;
 pub mod record;
+pub mod top;
 pub mod typography;
 pub mod verbs;
 pub mod when;
@@ -102,6 +104,7 @@ fn try_run(
         Parsed::Help(text) => text,
         Parsed::Run(invocation) => {
             let mut context = Context::new(invocation.socket.as_deref(), invocation.root, host);
+            context.print_as(invocation.format);
             let mut listing = (invocation.verb.run)(&mut context, &invocation.given)?;
             let colour = console.colour_out;
             if let Some(mut more) = context.rest() {

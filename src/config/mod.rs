@@ -184,6 +184,12 @@ fn check(settings: &Settings) -> Result<(), String> {
         ("settle_ms", settings.settle_ms.0, 0, 60_000),
         ("regroup_ms", settings.regroup_ms.0, 0, 60_000),
         (
+            "metrics_interval_ms",
+            settings.metrics_interval_ms.0,
+            1_000,
+            86_400_000,
+        ),
+        (
             "claim_interval_ms",
             settings.claim_interval_ms.0,
             1_000,
@@ -208,6 +214,13 @@ fn check(settings: &Settings) -> Result<(), String> {
             86_400_000,
         ),
     ];
+    let file = settings.metrics_textfile.as_str();
+    let is_whole = file.starts_with('/') && file.ends_with(".prom");
+    if !(file.is_empty() || is_whole) {
+        return Err(format!(
+            "metrics_textfile = \"{file}\": take a whole path that ends in .prom, for node_exporter reads no other"
+        ));
+    }
     if u64::from(settings.fast_io_fail_tmo) > MOST_FAST_IO_FAIL {
         return Err(format!(
             "fast_io_fail_tmo = {} is out of range: take 0 to {MOST_FAST_IO_FAIL}",
@@ -293,6 +306,8 @@ mod tests {
         for (text, part) in [
             ("apd_timeout_ms = 1\n", "out of range"),
             ("apd_timeout_ms = \"x\"\n", "line 1"),
+            ("metrics_textfile = \"dm-psa.prom\"\n", "whole path"),
+            ("metrics_interval_ms = 10\n", "1000 to 86400000"),
             ("apd_timout_ms = 5000\n", "apd_timout_ms"),
             (
                 "[device.\"naa.6\"]\npsp = \"VMW_PSP_XX\"\n",

@@ -110,7 +110,6 @@ pub const CODES: &[Code] = &[
     info("SETTING_CHANGED", "an admin changed something by psactl"),
     error("SETTINGS_REFUSED", "the settings could not be read: the defaults are in force", "what the reason says, in /etc/dm-psa/dm-psa.toml; then restart the agent"),
     info("TABLE_RELOAD", "the table of a map has to be loaded anew: the event says why"),
-    warning("TRANSPORT", "how SCSI commands are sent, and why; a warning if a way was given up", "if bsg was asked for: Linux 7.1 or later, and io_uring allowed"),
     warning("UDEV_NO_COOKIE", "there is no semaphore to wait for udev with: links in /dev may be late", "raise kernel.sem, or remove semaphores that nobody uses: `ipcs -s`"),
     info("UDEV_OK", "udev has caught up with the events of maps"),
     warning("UDEV_SLOW", "udev has not worked off the events of maps: links in /dev may be late; maps are not affected", "see whether systemd-udevd runs"),

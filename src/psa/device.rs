@@ -5,6 +5,7 @@ use super::plugin::Plugin;
 use super::psp::{Options, PspKind};
 use super::satp::{PortGroup, rules::Selection};
 use super::settings::DeviceSettings;
+use super::statistics::DeviceStatistics;
 use super::table::model::Table;
 use super::units::{Hctl, Millis};
 use serde::{Deserialize, Serialize};
@@ -95,6 +96,8 @@ pub struct Device {
     pub last_done: Millis,
     /// The last failure of an action, and until when nothing is tried.
     pub failure: Option<Failure>,
+    /// What was counted.
+    pub statistics: DeviceStatistics,
 }
 
 /// A failed action on a map.
@@ -133,6 +136,7 @@ impl Device {
             in_flight: None,
             last_done: Millis(0),
             failure: None,
+            statistics: DeviceStatistics::default(),
         }
     }
 

@@ -56,6 +56,27 @@ pub enum Event {
     Timer,
 }
 
+impl Event {
+    /// Its name, for people who count.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Event::PathSeen(_) => "path_seen",
+            Event::PathGone(_) => "path_gone",
+            Event::PathsListed(_) => "paths_listed",
+            Event::UnitAttention { .. } => "unit_attention",
+            Event::Examined(_) => "examined",
+            Event::MapSeen(_) => "map_seen",
+            Event::MapGone(_) => "map_gone",
+            Event::MapsListed(_) => "maps_listed",
+            Event::MapDone { .. } => "map_done",
+            Event::RulesLoaded(_) => "rules_loaded",
+            Event::Change(_) => "change",
+            Event::Timer => "timer",
+        }
+    }
+}
+
 /// The unit attentions that the kernel raises uevents for (`scsi_report_sense`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum UnitAttention {

@@ -56,6 +56,9 @@ impl World {
         path.exam = None;
         let before = standing(path);
         self.counters.examinations = self.counters.examinations.saturating_add(1);
+        let took = self.now.since(exam.sent);
+        self.statistics
+            .check(path.name.adapter, took, &examination.replies);
         // What was sent before the kernel failed the path says nothing about it now.
         let outdated = path.suspect_since.is_some_and(|since| exam.sent < since);
         if !outdated {

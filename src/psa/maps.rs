@@ -112,6 +112,7 @@ impl World {
                         retry_at,
                         of_message,
                     });
+                    self.counters.map_failures = self.counters.map_failures.saturating_add(1);
                     problem = Some((error.to_string(), retry_at.since(now)));
                 }
             }
@@ -175,11 +176,13 @@ impl World {
             self.maps.remove(&old);
         }
         let after = paths_of(Some(&map));
-        self.maps.insert(name, map);
         self.devices
             .entry(wwid.to_owned())
-            .or_insert_with(|| Device::new(wwid, &device_id_of(wwid), now));
-        let mut failed = Vec::new();
+            .or_insert_with(|| Device::new(wwid, &device_id_of(wwid), now))
+            .statistics
+            .carried_by(&map);
+        self.maps.insert(name, map);
+        let (mut failed, mut back) = (Vec::new(), Vec::new());
         for (dev, status) in &after {
             let Some(id) = self.disks.get(dev).copied() else {
                 continue;
@@ -187,11 +190,19 @@ impl World {
             if first {
                 self.assume(id, wwid);
             }
-            let newly_failed = before
-                .get(dev)
-                .is_some_and(|b| b.active && status.fail_count > b.fail_count);
+            let Some(b) = before.get(dev) else {
+                continue;
+            };
+            let newly_failed = b.active && status.fail_count > b.fail_count;
             if newly_failed && !status.active {
                 failed.push(id);
+            } else if !b.active && status.active {
+                back.push(id);
+            }
+        }
+        for id in back {
+            if let Some(path) = self.paths.get_mut(&id) {
+                path.statistics.reinstated();
             }
         }
         for id in failed {
@@ -206,10 +217,12 @@ impl World {
         let Some(path) = self.paths.get_mut(&id) else {
             return;
         };
-        if matches!(
+        let ours = matches!(
             path.judgement.state,
             PathState::Dead | PathState::Off | PathState::Masked
-        ) {
+        );
+        path.statistics.failed(!ours);
+        if ours {
             return; // We failed it ourselves, or would have.
         }
         path.suspect_since = Some(now);
@@ -264,15 +277,17 @@ impl World {
             .unwrap_or_else(|| device.id.clone());
         let subject = device.id.clone();
         for step in &steps {
-            match step {
-                MapStep::Create(_) | MapStep::Reload { .. } => {
-                    self.counters.tables_loaded = self.counters.tables_loaded.saturating_add(1);
-                }
-                MapStep::Message(_) => {
-                    self.counters.messages = self.counters.messages.saturating_add(1)
-                }
-                MapStep::Resume | MapStep::Remove | MapStep::Observe => {}
-            }
+            let counters = &mut self.counters;
+            let (count, first) = match step {
+                MapStep::Create(_) => (&mut counters.tables_loaded, true),
+                MapStep::Reload { .. } => (&mut counters.tables_loaded, false),
+                MapStep::Message(_) => (&mut counters.messages, false),
+                MapStep::Resume => (&mut counters.resumes, false),
+                MapStep::Remove => (&mut counters.removals, false),
+                MapStep::Observe => continue,
+            };
+            *count = count.saturating_add(1);
+            counters.maps_created = counters.maps_created.saturating_add(first.into());
         }
         let said: Vec<String> = steps.iter().filter_map(describe).collect();
         if !said.is_empty() {

@@ -55,6 +55,7 @@ mod schedule;
 mod selection;
 pub mod settings;
 pub mod snapshot;
+pub mod statistics;
 pub mod table;
 #[cfg(test)]
 mod test_support;

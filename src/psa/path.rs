@@ -7,6 +7,7 @@ use super::identity::LogicalUnit;
 use super::marginal::Marginal;
 use super::plugin::Plugin;
 use super::satp::{Class, Judgement, Link};
+use super::statistics::PathStatistics;
 use super::units::{DevT, Hctl, Millis, Sectors};
 use crate::scsi::inquiry::StandardInquiry;
 use crate::scsi::outcome::Outcome;
@@ -279,6 +280,8 @@ pub struct Path {
     pub withdrawn_at: Option<Millis>,
     /// When it became what it is, for people.
     pub since: Millis,
+    /// What was counted.
+    pub statistics: PathStatistics,
 }
 
 impl Path {
@@ -323,6 +326,7 @@ impl Path {
             port_timers: None,
             withdrawn_at: None,
             since: now,
+            statistics: PathStatistics::default(),
         }
     }
 

@@ -280,6 +280,7 @@ impl World {
         if let Some(device) = self.devices.get_mut(wwid) {
             device.served |= serves;
             device.apd = next;
+            device.statistics.apd(before, next, now);
         }
         if next == before {
             return;

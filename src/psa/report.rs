@@ -278,13 +278,23 @@ impl World {
         }
     }
 
-    /// `on`, `degraded`, `dead`, `unknown`, `not connected`: ESXi's status of a device.
+    /// ESXi's status of a device, by its paths; masked ones are not the device's.
+    ///
+    /// | status | the paths |
+    /// |---|---|
+    /// | `off` | the admin turned the device off |
+    /// | `on` | all carry I/O, or would once they are activated |
+    /// | `degraded` | some do |
+    /// | `unknown` | none has been judged yet |
+    /// | `dead` | none does: all paths down |
+    /// | `not connected` | there is none, or through all of them the array says that the unit is gone for good |
     #[must_use]
     pub fn device_status(&self, device: &Device) -> &'static str {
         if device.disposition == Disposition::Off {
             return "off";
         }
-        let states: Vec<PathState> = self.paths_of(device).map(Path::state).collect();
+        let paths = self.paths_of(device).filter(|path| !path.is_masked());
+        let states: Vec<PathState> = paths.map(Path::state).collect();
         let serving = states
             .iter()
             .filter(|s| s.serves_io() || **s == PathState::Standby)
@@ -292,6 +302,7 @@ impl World {
         match (states.len(), serving) {
             (0, _) => "not connected",
             (all, serving) if all == serving => "on",
+            (_, 0) if self.is_lost(device) => "not connected",
             (_, 0) if states.iter().all(|s| *s == PathState::Unknown) => "unknown",
             (_, 0) => "dead",
             _ => "degraded",

@@ -51,6 +51,10 @@ pub struct Settings {
     pub transport: TransportSetting,
     /// How much of what the agent was told and did is kept in `/run/dm-psa/journal/`, in MiB of memory; 0 keeps none.
     pub journal_mib: u32,
+    /// A file that the metrics are written to, for node_exporter's textfile collector; empty is none.
+    pub metrics_textfile: String,
+    /// Between two writings of that file. Prometheus asks every 15 s to 60 s.
+    pub metrics_interval_ms: Millis,
     /// Settings of single devices by device id (`naa.6001...`).
     pub device: BTreeMap<String, DeviceSettings>,
 }
@@ -75,6 +79,8 @@ impl Default for Settings {
             fast_io_fail_tmo: 5,
             transport: TransportSetting::Auto,
             journal_mib: 16,
+            metrics_textfile: String::new(),
+            metrics_interval_ms: Millis::from_secs(15),
             device: BTreeMap::new(),
         }
     }

@@ -18,6 +18,7 @@ use super::satp::Link;
 use super::satp::rules::SatpRules;
 use super::schedule::{Key, Schedule};
 use super::settings::Settings;
+use super::statistics::Statistics;
 use super::table::model::Map;
 use super::units::{DevT, Hctl, Millis};
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,6 +58,7 @@ pub struct World {
     pub(super) actions: Vec<Action>,
     /// Counters for people.
     pub(super) counters: Counters,
+    pub(super) statistics: Statistics,
 }
 
 /// The rules in force.
@@ -85,8 +87,16 @@ pub struct Counters {
     pub examinations: u64,
     /// Tables loaded, first ones included.
     pub tables_loaded: u64,
+    /// Those of them that were the first of their map.
+    pub maps_created: u64,
     /// Messages sent to maps.
     pub messages: u64,
+    /// Maps resumed that somebody had left suspended.
+    pub resumes: u64,
+    /// Removals of maps.
+    pub removals: u64,
+    /// Actions on maps that failed.
+    pub map_failures: u64,
 }
 
 impl World {
@@ -121,6 +131,7 @@ impl World {
             now: Millis(0),
             actions: Vec::new(),
             counters: Counters::default(),
+            statistics: Statistics::default(),
         };
         world.recall_withdrawn();
         world
@@ -129,6 +140,7 @@ impl World {
     /// Takes in an event and returns what is to be done about it, in order. `now` never goes back.
     pub fn step(&mut self, now: Millis, event: Event) -> Vec<Action> {
         self.now = self.now.max(now);
+        self.statistics.event(&event);
         match event {
             Event::PathSeen(facts) => self.path_seen(*facts),
             Event::PathGone(path) => self.path_gone(path),
@@ -238,6 +250,7 @@ impl World {
         subject: impl Into<String>,
         details: &[(&str, &str)],
     ) {
+        self.statistics.notice(code);
         self.actions.push(Action::Notify(Notice {
             severity,
             code: code.to_owned(),

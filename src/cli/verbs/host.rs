@@ -1,9 +1,12 @@
 //! What the agent is asked for: adapters, paths, what NMP owns.
 
 use super::{Verb, text};
-use crate::api::requests::{GetStatus, ListAdapters, ListCorePaths, ListNmpDevices, ListNmpPaths};
+use crate::api::requests::{
+    GetMetrics, GetStatus, ListAdapters, ListCorePaths, ListNmpDevices, ListNmpPaths,
+};
 use crate::cli::layout::listing;
 use crate::cli::layout_rules::PspLine;
+use crate::cli::record::Listing;
 use crate::psa::psp::PspKind;
 use clap::Arg;
 
@@ -66,6 +69,16 @@ pub(super) const VERBS: &[Verb] = &[
         about: "Show the agent and what it looks after",
         arguments: &[],
         run: |context, _| Ok(listing(&[context.ask(&GetStatus {})?.status])),
+        legacy: false,
+    },
+    Verb {
+        words: &["metrics"],
+        about: "Print what is counted of paths, devices, checks and the agent, as OpenMetrics text",
+        arguments: &[],
+        run: |context, _| {
+            let text = context.ask(&GetMetrics {})?.metrics;
+            Ok(Listing::lines(text.lines().map(str::to_owned)))
+        },
         legacy: false,
     },
 ];

@@ -8,6 +8,7 @@ mod esxcfg;
 mod events;
 mod foresee;
 mod generate;
+mod graph;
 mod host;
 mod hpp;
 mod import;
@@ -20,6 +21,7 @@ mod satp;
 mod scsi;
 mod settings;
 mod statistics;
+mod top;
 
 use super::context::Context;
 use super::exit::Failure;
@@ -219,6 +221,8 @@ const PARTS: &[&[Verb]] = &[
     events::VERBS,
     replay::VERBS,
     foresee::VERBS,
+    graph::VERBS,
+    top::VERBS,
     lint::VERBS,
     import::VERBS,
     pass_through::VERBS,

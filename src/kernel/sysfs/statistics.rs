@@ -24,6 +24,12 @@ pub struct IoCounters {
     pub writes: u64,
     /// As of reads.
     pub sectors_written: u64,
+    /// What reads took together, in ms, from the queue to the end.
+    pub read_ms: u64,
+    /// As of reads.
+    pub write_ms: u64,
+    /// Reads and writes that are out now.
+    pub in_flight: u64,
 }
 
 impl IoCounters {
@@ -36,16 +42,26 @@ impl IoCounters {
         let fields: Vec<u64> = fields.collect::<Option<_>>()?;
         match fields[..] {
             // Read: I/Os, merges, sectors, ticks. Write: the same. In flight, ticks, time in queue; later more.
-            [reads, _, sectors_read, _, writes, _, sectors_written, ..]
-                if fields.len() >= FIELDS =>
-            {
-                Some(IoCounters {
-                    reads,
-                    sectors_read,
-                    writes,
-                    sectors_written,
-                })
-            }
+            [
+                reads,
+                _,
+                sectors_read,
+                read_ms,
+                writes,
+                _,
+                sectors_written,
+                write_ms,
+                in_flight,
+                ..,
+            ] if fields.len() >= FIELDS => Some(IoCounters {
+                reads,
+                sectors_read,
+                writes,
+                sectors_written,
+                read_ms,
+                write_ms,
+                in_flight,
+            }),
             _ => None,
         }
     }
@@ -58,6 +74,9 @@ impl IoCounters {
             sectors_read: self.sectors_read.saturating_add(other.sectors_read),
             writes: self.writes.saturating_add(other.writes),
             sectors_written: self.sectors_written.saturating_add(other.sectors_written),
+            read_ms: self.read_ms.saturating_add(other.read_ms),
+            write_ms: self.write_ms.saturating_add(other.write_ms),
+            in_flight: self.in_flight.saturating_add(other.in_flight),
         }
     }
 }
@@ -147,6 +166,9 @@ mod tests {
             sectors_read: 128,
             writes: 3,
             sectors_written: 24,
+            read_ms: 12,
+            write_ms: 35,
+            in_flight: 0,
         };
         for line in [
             // Linux 2.6, 4.18 (discards), 5.5 (flushes).

@@ -1,0 +1,176 @@
+//! The text formats of metrics.
+//!
+//! | dialect | who reads it | counters | besides |
+//! |---|---|---|---|
+//! | OpenMetrics 1.0 | `psactl metrics`, scrapers | the family `x` has the sample `x_total` | `# UNIT`, `# EOF` |
+//! | Prometheus text 0.0.4 | node_exporter's textfile collector, which knows no other | the family is `x_total` | no type `info` |
+//!
+//! By hand, because the crate for it writes OpenMetrics alone, in which the textfile collector sees no counters.
+
+use std::fmt::{Display, Write};
+
+/// In which format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// OpenMetrics 1.0.
+    OpenMetrics,
+    /// Prometheus' text format, version 0.0.4.
+    Prometheus,
+}
+
+/// Type of a family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Goes up only, or begins anew.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Buckets.
+    Histogram,
+    /// Labels of a constant 1.
+    Info,
+}
+
+/// A label and its value.
+pub type Label<'a> = (&'a str, &'a str);
+
+/// Text that grows family by family.
+pub struct Exposition {
+    dialect: Dialect,
+    text: String,
+}
+
+/// The samples of a family.
+pub struct Family<'a> {
+    text: &'a mut String,
+    name: &'static str,
+    suffix: &'static str,
+}
+
+impl Exposition {
+    /// No family yet.
+    #[must_use]
+    pub fn new(dialect: Dialect) -> Exposition {
+        let text = String::new();
+        Exposition { dialect, text }
+    }
+
+    /// Begins a family; a unit is the last word of its name.
+    pub fn family(
+        &mut self,
+        kind: Kind,
+        name: &'static str,
+        unit: Option<&str>,
+        help: &str,
+    ) -> Family<'_> {
+        let suffix = match kind {
+            Kind::Counter => "_total",
+            Kind::Info => "_info",
+            Kind::Gauge | Kind::Histogram => "",
+        };
+        let (word, shown) = match (self.dialect, kind) {
+            (Dialect::OpenMetrics, Kind::Counter) => ("counter", ""),
+            (Dialect::OpenMetrics, Kind::Info) => ("info", ""),
+            (Dialect::Prometheus, Kind::Counter) => ("counter", suffix),
+            (Dialect::Prometheus, Kind::Info) => ("gauge", suffix),
+            (_, Kind::Gauge) => ("gauge", ""),
+            (_, Kind::Histogram) => ("histogram", ""),
+        };
+        let text = &mut self.text;
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "# TYPE {name}{shown} {word}");
+        if let (Dialect::OpenMetrics, Some(unit)) = (self.dialect, unit) {
+            let _ = writeln!(text, "# UNIT {name} {unit}");
+        }
+        let _ = writeln!(text, "# HELP {name}{shown} {help}");
+        Family { text, name, suffix }
+    }
+
+    /// The whole text.
+    #[must_use]
+    pub fn end(mut self) -> String {
+        if self.dialect == Dialect::OpenMetrics {
+            self.text.push_str("# EOF\n");
+        }
+        self.text
+    }
+}
+
+impl Family<'_> {
+    /// Adds a sample.
+    pub fn sample(&mut self, labels: &[Label<'_>], value: impl Display) {
+        let suffix = self.suffix;
+        self.write(suffix, labels, value);
+    }
+
+    /// Adds a sample of a histogram: `_bucket`, `_count`, `_sum`.
+    pub fn part(&mut self, part: &'static str, labels: &[Label<'_>], value: impl Display) {
+        self.write(part, labels, value);
+    }
+
+    fn write(&mut self, suffix: &str, labels: &[Label<'_>], value: impl Display) {
+        self.text.push_str(self.name);
+        self.text.push_str(suffix);
+        let mut open = '{';
+        for (label, value) in labels {
+            self.text.push(open);
+            self.text.push_str(label);
+            self.text.push_str("=\"");
+            escape(self.text, value);
+            self.text.push('"');
+            open = ',';
+        }
+        if open == ',' {
+            self.text.push('}');
+        }
+        let _ = writeln!(self.text, " {value}");
+    }
+}
+
+/// A label value. Names of devices are what a device says: of them only letters, digits and visible ASCII get through,
+/// so that the text is safe for a terminal too.
+fn escape(text: &mut String, value: &str) {
+    for c in value.chars() {
+        match c {
+            '\\' => text.push_str("\\\\"),
+            '"' => text.push_str("\\\""),
+            '\n' => text.push_str("\\n"),
+            c if c == ' ' || c.is_ascii_graphic() || c.is_alphanumeric() => text.push(c),
+            _ => text.push('?'),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(dialect: Dialect) -> String {
+        let mut out = Exposition::new(dialect);
+        out.family(Kind::Counter, "x_seconds", Some("seconds"), "X.")
+            .sample(&[("a", "q\"b\\\n\u{1b}\u{202e}é"), ("b", "")], 7);
+        out.family(Kind::Gauge, "y", None, "Y.").sample(&[], "1.5");
+        out.family(Kind::Info, "z", None, "Z.")
+            .sample(&[("v", "1")], 1);
+        out.end()
+    }
+
+    #[test]
+    fn both_dialects() {
+        let sample = "x_seconds_total{a=\"q\\\"b\\\\\\n??é\",b=\"\"} 7\n";
+        assert_eq!(
+            text(Dialect::OpenMetrics),
+            format!(
+                "# TYPE x_seconds counter\n# UNIT x_seconds seconds\n# HELP x_seconds X.\n{sample}\
+                 # TYPE y gauge\n# HELP y Y.\ny 1.5\n# TYPE z info\n# HELP z Z.\nz_info{{v=\"1\"}} 1\n# EOF\n"
+            )
+        );
+        assert_eq!(
+            text(Dialect::Prometheus),
+            format!(
+                "# TYPE x_seconds_total counter\n# HELP x_seconds_total X.\n{sample}\
+                 # TYPE y gauge\n# HELP y Y.\ny 1.5\n# TYPE z_info gauge\n# HELP z_info Z.\nz_info{{v=\"1\"}} 1\n"
+            )
+        );
+    }
+}

@@ -1,0 +1,64 @@
+//! What the kernel says of this process.
+
+use std::fs;
+use std::io;
+
+/// Memory and files of a process; what cannot be read is `None`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// Memory that it has, in bytes (`VmRSS`).
+    pub resident: Option<u64>,
+    /// Memory that stays in place, in bytes (`VmLck`).
+    pub locked: Option<u64>,
+    /// Open file descriptors.
+    pub open_files: Option<u64>,
+}
+
+impl Usage {
+    /// Of this process, from `/proc/self`.
+    #[must_use]
+    pub fn of_self() -> Usage {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        Usage {
+            resident: field(&status, "VmRSS"),
+            locked: field(&status, "VmLck"),
+            open_files: open_files().ok(),
+        }
+    }
+}
+
+/// A field of `/proc/PID/status` in kB, as bytes.
+fn field(status: &str, name: &str) -> Option<u64> {
+    let mut lines = status.lines().filter_map(|line| line.split_once(':'));
+    let (_, value) = lines.find(|(found, _)| *found == name)?;
+    let kib: u64 = value.trim().strip_suffix(" kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
+}
+
+fn open_files() -> io::Result<u64> {
+    // The directory that is being read is one of them.
+    let count = fs::read_dir("/proc/self/fd")?.count();
+    Ok(u64::try_from(count).unwrap_or(u64::MAX).saturating_sub(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_read() {
+        let status = "Name:\tdm-psad\nVmLck:\t       8 kB\nVmRSS:\t   12345 kB\nThreads:\t9\n";
+        assert_eq!(field(status, "VmRSS"), Some(12_345 * 1024));
+        assert_eq!(field(status, "VmLck"), Some(8 * 1024));
+        for wrong in ["", "VmRSS: x kB\n", "VmRSS: 1 MB\n", "VmRSS\n"] {
+            assert_eq!(field(wrong, "VmRSS"), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn this_process_has_files_and_memory() {
+        let usage = Usage::of_self();
+        assert!(usage.resident.unwrap() > 0);
+        assert!(usage.open_files.unwrap() >= 1);
+    }
+}
