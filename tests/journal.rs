@@ -62,7 +62,7 @@ fn record(mut world: World, entries: &[Entry], length: usize) -> Vec<Vec<u8>> {
 fn read(segment: &[u8]) -> Result<(Vec<Step>, Finish), Damage> {
     let mut steps = Segment::open(segment)?.steps;
     let mut read = Vec::new();
-    while let Some(step) = steps.next()? {
+    while let Some(step) = steps.read()? {
         read.push(step);
     }
     Ok((read, steps.finish().cloned().expect("an end")))
