@@ -1,7 +1,9 @@
 //! The journal: what was recorded replays byte for byte, wherever a segment begins and wherever it is cut.
 
 mod san;
+mod screen;
 
+use dm_psa::cli::Exit;
 use dm_psa::journal::records::Encoder;
 use dm_psa::journal::{self, Damage, Difference, Finish, Header, Replay, Segment, Step, Stop};
 use dm_psa::psa::action::Action;
@@ -60,7 +62,7 @@ fn record(mut world: World, entries: &[Entry], length: usize) -> Vec<Vec<u8>> {
 fn read(segment: &[u8]) -> Result<(Vec<Step>, Finish), Damage> {
     let mut steps = Segment::open(segment)?.steps;
     let mut read = Vec::new();
-    while let Some(step) = steps.next()? {
+    while let Some(step) = steps.read()? {
         read.push(step);
     }
     Ok((read, steps.finish().cloned().expect("an end")))
@@ -239,4 +241,133 @@ fn a_gap_between_segments_is_found() {
         "{:?}",
         found.err()
     );
+}
+
+/// Journals of hosts and of lab runs, as `psactl journal save` wrote them: each replays byte for byte. When decisions
+/// were changed on purpose, record the run anew (`tests/lab/run tests/lab/scenario/17-journal.sh` leaves it in its share).
+#[test]
+fn recorded_runs_replay() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/journal");
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let archive = std::fs::read(&path).unwrap();
+        let members = journal::archive::members(&archive).unwrap();
+        let mut replay = Replay::default();
+        for member in &members {
+            let segment = Segment::open(member.bytes).unwrap();
+            let replayed = replay.segment(segment, |_, _, _| ());
+            assert!(
+                replayed.is_ok(),
+                "{}, {}: {replayed:?}",
+                path.display(),
+                member.name
+            );
+        }
+        assert!(
+            replay.events > 100 && replay.actions > 100,
+            "{}",
+            path.display()
+        );
+        let screen = screen::psactl(["replay".into(), path.into_os_string()]);
+        assert_eq!((screen.exit, screen.err.as_str()), (Exit::Ok, ""));
+        let verdict = format!(
+            "identical: {} events gave the {} actions",
+            replay.events, replay.actions
+        );
+        assert!(screen.out.contains(&verdict), "{}", screen.out);
+        count += 1;
+    }
+    assert!(count > 0);
+}
+
+/// `psactl replay` over files: what is shown, and how it ends.
+#[test]
+fn a_replay_is_a_timeline_with_a_verdict() {
+    let root = tempfile::tempdir().unwrap();
+    let (world, mut entries) = host(1, 10_000);
+    let run = |entries: &[Entry], name: &str| {
+        let folder = root.path().join(name);
+        std::fs::create_dir(&folder).unwrap();
+        for (n, segment) in record(world.clone(), entries, entries.len() / 2 + 1)
+            .iter()
+            .enumerate()
+        {
+            std::fs::write(folder.join(format!("{n:010}.journal")), segment).unwrap();
+        }
+        folder
+    };
+    let replay = |folder: &std::path::Path, words: &[&str]| {
+        let mut all = vec!["replay".into(), folder.as_os_str().to_owned()];
+        all.extend(words.iter().map(Into::into));
+        screen::psactl::<std::ffi::OsString>(all)
+    };
+    let good = run(&entries, "good");
+    let screen = replay(&good, &[]);
+    assert_eq!((screen.exit, screen.err.as_str()), (Exit::Ok, ""));
+    for text in [
+        "DEVICE_CLAIMED",
+        "queue_if_no_path",
+        "ends: full",
+        "identical: ",
+    ] {
+        assert!(screen.out.contains(text), "no {text} in {}", screen.out);
+    }
+    assert!(!screen.out.contains("TEST UNIT READY"));
+    assert!(
+        replay(&good, &["--verbose"])
+            .out
+            .contains("TEST UNIT READY: GOOD")
+    );
+    let nothing = replay(&good, &["--device", "naa.none"]);
+    assert!(nothing.err.contains("knows no naa.none") && !nothing.out.contains("DEVICE_CLAIMED"));
+    assert!(
+        !replay(&good, &["--from", "2026-01-01"])
+            .out
+            .contains("DEVICE_CLAIMED")
+    );
+    let json = replay(&good, &["--formatter=json"]).out;
+    assert!(
+        json.lines()
+            .all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok())
+    );
+
+    // Damage in the first segment leaves the second.
+    let damaged = run(&entries, "damaged");
+    let first = damaged.join("0000000000.journal");
+    let mut bytes = std::fs::read(&first).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x55;
+    std::fs::write(&first, bytes).unwrap();
+    let screen = replay(&damaged, &[]);
+    assert_eq!(screen.exit, Exit::Partly);
+    assert!(
+        screen.err.contains("cannot be read from byte"),
+        "{}",
+        screen.err
+    );
+    assert!(
+        screen.out.contains("as far as it can be read identical"),
+        "{}",
+        screen.out
+    );
+
+    // Another decision.
+    let changed = entries
+        .iter()
+        .rposition(|entry| !entry.actions.is_empty())
+        .unwrap();
+    entries[changed].actions.clear();
+    let screen = replay(&run(&entries, "different"), &[]);
+    assert_eq!(screen.exit, Exit::Failed);
+    assert!(
+        screen.out.contains("different at ") && screen.out.contains("recorded: nothing"),
+        "{}",
+        screen.out
+    );
+    assert!(!screen.out.contains("identical"));
+
+    let screen = replay(&root.path().join("none"), &[]);
+    assert_eq!(screen.exit, Exit::Failed);
+    assert!(screen.err.contains("none"), "{}", screen.err);
 }

@@ -80,7 +80,7 @@ impl Replay {
             mut steps,
         } = segment;
         self.joins(&header, &world)?;
-        while let Some(step) = steps.next()? {
+        while let Some(step) = steps.read()? {
             let now = world.step(step.at, step.event.clone());
             see(&header, &world, &step);
             if !same(&now, &step) {

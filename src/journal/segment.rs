@@ -232,7 +232,7 @@ impl Steps<'_> {
     ///
     /// # Errors
     /// What follows cannot be read; what came before was good.
-    pub fn next(&mut self) -> Result<Option<Step>, Damage> {
+    pub fn read(&mut self) -> Result<Option<Step>, Damage> {
         loop {
             // A block is made of whole steps, so a step ends with its block.
             if let Some(step) = self.step_of_block()? {
