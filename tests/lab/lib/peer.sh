@@ -9,6 +9,8 @@
 # Not both at once: stop the agent first.
 
 PEER_PID=''
+# Not in the shared folder: a write there takes milliseconds.
+LAB_PEER_LOG=/run/lab/multipathd.log
 # Rules of multipath-tools that the image overrides with links to /dev/null.
 peer_rules() { find /usr/lib/udev/rules.d -name '*multipath*.rules' -o -name '*dm-mpath*.rules'; }
 psa_rules() { find /usr/lib/udev/rules.d /lib/udev/rules.d -name '*dm-psa*.rules'; }
@@ -30,9 +32,9 @@ C
     udevadm trigger --action=change --subsystem-match=block
     udevadm settle
     modprobe -a dm_multipath dm_service_time
-    multipathd -d -s -v2 >>/share/multipathd.log 2>&1 &
+    multipathd -d -s -v2 >>$LAB_PEER_LOG 2>&1 &
     PEER_PID=$!
-    wait_for 60 peer_answers || { tail -5 /share/multipathd.log; lab_die "multipathd does not answer"; }
+    wait_for 60 peer_answers || { tail -5 "$LAB_PEER_LOG"; lab_die "multipathd does not answer"; }
 }
 peer_answers() { multipathd show daemon | grep -q -E 'idle|running'; }
 peer_maps() { [ "$(dmsetup ls --target multipath 2>/dev/null | grep -c '(')" = "$1" ]; }
