@@ -12,7 +12,7 @@
 #                            COST_UNRECLAIMABLE_KB, COST_STACKS_KB, COST_PAGETABLES_KB of it
 #   stock_udev_rules_off     the rules that fork several programs for each disk; under emulation they are all that
 #                            one would measure
-#   disks_commands           commands that all SCSI disks have got, in REPLY
+#   disks_commands [HOST...] commands that all SCSI disks, or those of these hosts, have got, in REPLY
 #   maps_live N              so many dm devices have a size (for wait_for; forks nothing)
 #
 # The processor time of a control group has microseconds and keeps that of threads that ended; /proc/PID/stat has
@@ -47,11 +47,14 @@ cost_idle() {
     REPLY=$((idle + wait))
 }
 
+# shellcheck disable=SC2120 # some callers name hosts, some do not
 disks_commands() {
-    local f n sum=0
-    for f in /sys/class/scsi_disk/*/device/iorequest_cnt; do
-        read -r n <"$f"
-        sum=$((sum + n))
+    local f n host sum=0
+    for host in "${@:-*}"; do
+        # shellcheck disable=SC2086
+        for f in /sys/class/scsi_disk/$host:*/device/iorequest_cnt; do
+            read -r n <"$f" && sum=$((sum + n))
+        done
     done 2>/dev/null
     REPLY=$sum
 }
