@@ -2,6 +2,7 @@
 # Controllers fail and return, and the array moves the LU, under verified I/O: the longest stall, how soon a returned
 # path is in use again, how soon the groups follow. failover.sh ROUNDS CYCLES
 . /lab/lib/lab.sh
+note "$(dpkg-query -W -f '${Package} ${Version}' multipath-tools)"
 rounds=$1 cycles=$2
 
 # Implicit only, so that both work on the same array: multipathd's activations would make an explicit one's both
@@ -10,14 +11,13 @@ lio_loop --lus 1 --groups '1:ao:1,2 2:ano:3,4' --alua implicit
 dm_messages_start
 dm_loads_start
 
-# The last message or table load since the mark. Nothing since then: it came with the first half of the change.
+# The last message or table load since the mark, before the change.
 acted() {
     local message
     probe_after last dm_message
     message=$REPLY
     probe_after last dm_load
     [ "$REPLY" -gt "$message" ] || REPLY=$message
-    [ "$REPLY" -ge 0 ] || REPLY=0
 }
 
 fall() { # MAP DAEMON ROUND NUMBER: both optimized paths go and return
@@ -39,9 +39,9 @@ fall() { # MAP DAEMON ROUND NUMBER: both optimized paths go and return
 move() { # MAP DAEMON ROUND WHAT: the array moves the LU to the other controller and back
     local from=1 to=2 port=3 i
     for i in 1 2; do
+        probe_mark
         alua_set $from ano
         alua_set $to ao
-        probe_mark
         if wait_for 20 map_uses "$1" 1 $port; then
             acted
             record "$4" 4 "$2" "$3" "$REPLY"

@@ -2,6 +2,7 @@
 # Discovery, checks, lists, restart and memory, dm-psad next to multipathd on the disks of scsi_debug.
 # scale.sh LUS ROUNDS LIMIT [DAEMON]     LIMIT in seconds for each phase, four paths for each LU
 . /lab/lib/lab.sh
+note "$(dpkg-query -W -f '${Package} ${Version}' multipath-tools)"
 lus=$1 rounds=$2 limit=$3 only=${4:-}
 paths=$((lus * 4))
 window=${WINDOW:-20000}
