@@ -20,7 +20,7 @@ others_checks() { disks_commands "${hosts[@]:1}"; }
 list_once() { # WHAT
     local before after
     now_ms before
-    if timeout 70 rival_list_now >/dev/null; then
+    if timeout 70 /run/lab/rival_list >/dev/null; then
         now_ms after
         record "$1" $((lus * 4)) "$daemon" 1 $((after - before))
     else
@@ -29,8 +29,8 @@ list_once() { # WHAT
     fi
 }
 # timeout runs a program, not a function.
-printf '#!/bin/bash\n%s\n' "$(if [ "$daemon" = multipathd ]; then echo 'multipathd show paths | grep -v timeout'; else echo 'psactl storage nmp path list'; fi)" >/usr/local/bin/rival_list_now
-chmod +x /usr/local/bin/rival_list_now
+printf '#!/bin/bash\n%s\n' "$(if [ "$daemon" = multipathd ]; then echo 'multipathd show paths | grep -v timeout'; else echo 'psactl storage nmp path list'; fi)" >/run/lab/rival_list
+chmod +x /run/lab/rival_list
 
 others_checks; n0=$REPLY
 now_ms t0
