@@ -61,7 +61,7 @@ completions := \
 	zsh:share/zsh/$(ZSH_COMPLETIONS)/_psactl \
 	fish:share/fish/vendor_completions.d/psactl.fish
 
-.PHONY: build help setup install uninstall lab-image demo test bench
+.PHONY: build help setup install uninstall lab-image demo test bench bench-micro bench-scale
 
 build: ## build the three programs (PROFILE=dev: quickly, lightly optimised)
 	$(CARGO) build --locked --profile $(PROFILE) --bins
@@ -168,5 +168,11 @@ demo: setup ## a controller fails under verified I/O, in a virtual machine
 test: setup ## every test, the lab's included
 	@tests/all
 
-bench: setup ## what decisions and parsers cost, in nanoseconds and (with valgrind) instructions
+bench: setup ## dm-psad next to multipathd, in virtual machines: table, JSON and plot (ROUNDS=3)
+	@tests/bench/run
+
+bench-scale: setup ## dm-psad with 10,000 paths, in a virtual machine of 16 GiB
+	@KEEP=1 tests/bench/run 10000
+
+bench-micro: setup ## what decisions and parsers cost, in nanoseconds and (with valgrind) instructions
 	$(CARGO) bench --locked --bench micro

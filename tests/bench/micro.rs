@@ -1,4 +1,4 @@
-//! What decisions and parsers cost: `cargo bench --bench micro`, part of `make bench`.
+//! What decisions and parsers cost: `cargo bench --bench micro`, or `make bench-micro`.
 //!
 //! Nanoseconds are the least of several rounds. Instructions are counted by valgrind, where it is installed: the same on a
 //! noisy machine, and the difference between two runs of a case, so that its preparation does not count.

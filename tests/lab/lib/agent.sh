@@ -2,6 +2,7 @@
 # The agent: dm-psad by hand, or its unit where systemd runs.
 #
 #   agent_start [ARG...]   returns when it answers; LAB_WAITED is how long
+#   agent_run [ARG...]     the same without waiting for an answer
 #   agent_stop             SIGTERM, waits for its end
 #   agent_kill             kill -9
 #   agent_alive            (for wait_for)
@@ -17,7 +18,7 @@ LAB_AGENT_LOG=/run/lab/dm-psad.log
 agent_answers() { psactl storage nmp device list; }
 agent_alive() { [ -n "$AGENT_PID" ] && running "$AGENT_PID"; }
 
-agent_start() {
+agent_run() {
     if under_systemd; then
         systemctl start dm-psa.service || return
         AGENT_PID=$(systemctl show -p MainPID --value dm-psa.service)
@@ -26,6 +27,9 @@ agent_start() {
         RUST_LOG=$AGENT_LOG dm-psad "$@" >>$LAB_AGENT_LOG 2>&1 &
         AGENT_PID=$!
     fi
+}
+agent_start() {
+    agent_run "$@" || return
     if ! wait_for 60 agent_answers; then
         note "dm-psad does not answer; its last words:"
         agent_words | tail -5 | sed 's/^/#   /'

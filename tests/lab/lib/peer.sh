@@ -3,17 +3,21 @@
 #
 #   peer_multipathd_start [SECONDS]   polling_interval (5); its own udev rules
 #                                     act, dm-psa's do not
+#   peer_take_over [SECONDS [quiet]]; peer_run    its two halves: rules and settings, the
+#                                     disks being told unless quiet; the daemon, not waited for
 #   peer_multipathd_stop [flush]      stop it; "flush" removes its maps too
 #   peer_maps COUNT                   it has that many maps (for wait_for)
 #
 # Not both at once: stop the agent first.
 
 PEER_PID=''
+# Not in the shared folder: a write there takes milliseconds.
+LAB_PEER_LOG=/run/lab/multipathd.log
 # Rules of multipath-tools that the image overrides with links to /dev/null.
 peer_rules() { find /usr/lib/udev/rules.d -name '*multipath*.rules' -o -name '*dm-mpath*.rules'; }
 psa_rules() { find /usr/lib/udev/rules.d /lib/udev/rules.d -name '*dm-psa*.rules'; }
 
-peer_multipathd_start() {
+peer_take_over() {
     local r
     for r in $(peer_rules); do rm -f "/etc/udev/rules.d/${r##*/}"; done
     for r in $(psa_rules); do ln -sf /dev/null "/etc/udev/rules.d/${r##*/}"; done
@@ -27,22 +31,32 @@ defaults {
 C
     udevadm control --reload
     # The disks that are there get the variables of the rules that now act.
-    udevadm trigger --action=change --subsystem-match=block
+    [ "${2:-}" = quiet ] || udevadm trigger --action=change --subsystem-match=block
     udevadm settle
     modprobe -a dm_multipath dm_service_time
-    multipathd -d -s -v2 >>/share/multipathd.log 2>&1 &
+}
+peer_run() {
+    multipathd -d -s -v2 >>$LAB_PEER_LOG 2>&1 &
     PEER_PID=$!
-    wait_for 60 peer_answers || { tail -5 /share/multipathd.log; lab_die "multipathd does not answer"; }
+}
+peer_multipathd_start() {
+    peer_take_over "$@"
+    peer_run
+    wait_for 60 peer_answers || { tail -5 "$LAB_PEER_LOG"; lab_die "multipathd does not answer"; }
 }
 peer_answers() { multipathd show daemon | grep -q -E 'idle|running'; }
 peer_maps() { [ "$(dmsetup ls --target multipath 2>/dev/null | grep -c '(')" = "$1" ]; }
 
 peer_multipathd_stop() {
-    local r
     multipathd shutdown >/dev/null
     wait_for 20 not running "$PEER_PID"
     wait "$PEER_PID" 2>/dev/null
     [ "${1:-}" != flush ] || multipath -F
+    peer_give_back
+}
+# The rules of dm-psa act again.
+peer_give_back() {
+    local r
     for r in $(peer_rules); do ln -sf /dev/null "/etc/udev/rules.d/${r##*/}"; done
     for r in $(psa_rules); do rm -f "/etc/udev/rules.d/${r##*/}"; done
     udevadm control --reload

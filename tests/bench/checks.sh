@@ -1,0 +1,53 @@
+#!/bin/bash
+# What a path check costs, and where: by thread and, with STRACE=1, by system call.
+# tests/lab/run tests/bench/checks.sh [LUS] [MILLISECONDS] [DAEMON...]   (100 LUs of 4 paths, 20000, dm-psad multipathd)
+. /lab/lib/lab.sh
+lus=${1:-100} window=${2:-20000}
+shift $(($# < 2 ? $# : 2))
+[ $# -gt 0 ] || set -- dm-psad multipathd
+
+stock_udev_rules_off
+scsi_debug_array --hosts 4 --luns "$lus"
+sleep_ms 3000
+cost_window 10000
+idle=$((COST_BUSY_US * 100 / COST_MS))
+note "no daemon: the machine is busy for $((idle * 10)) us each second, $COST_COMMANDS commands"
+
+tell() { # NAME PID
+    # The events of a hundred new maps keep udev busy for a while.
+    udevadm settle -t 300
+    sleep_ms 12000
+    cost_watch "$2"
+    cost_threads "$2" >/run/lab/before
+    cost_opcodes_start
+    cost_window "$window"
+    cost_opcodes /run/lab/opcodes
+    cost_threads "$2" >/run/lab/after
+    local checks
+    checks=$(sed -n 's/^0 //p' /run/lab/opcodes)
+    note "$1: $checks checks in $COST_MS ms; $((COST_CPU_US / checks)) us of its own per check, $(((COST_BUSY_US - COST_MS * idle / 100) / checks)) us of the machine's; commands: $(tr '\n' ';' </run/lab/opcodes)"
+    paste /run/lab/before /run/lab/after | awk -v c="$checks" '$4 == $2 { printf "#   %-14s %6.1f us per check\n", $4, ($3 - $1) / c }'
+    cost_memory "$2"
+    cost_kernel_memory
+    note "$1: RSS $COST_RSS_KB KiB, locked $COST_LOCKED_KB KiB; kernel in all $COST_KERNEL_KB KiB"
+    [ -z "${STRACE:-}" ] || { timeout 11 strace -qq -f -c -p "$2" -o /run/lab/strace.log 2>/dev/null; head -20 /run/lab/strace.log; }
+}
+
+for daemon; do
+    case $daemon in
+        dm-psad)
+            agent_start
+            check "its maps are made" wait_for 120 maps_live "$lus"
+            tell dm-psad "$AGENT_PID"
+            agent_stop
+            ;;
+        multipathd)
+            peer_multipathd_start
+            check "its maps are made" wait_for 240 maps_live "$lus"
+            tell multipathd "$PEER_PID"
+            peer_multipathd_stop
+            ;;
+    esac
+    dmsetup remove_all --force >/dev/null 2>&1
+    udevadm settle -t 300
+done

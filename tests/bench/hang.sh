@@ -1,0 +1,70 @@
+#!/bin/bash
+# Every command to one of four HBAs hangs, and so do the aborts and resets: how long does a list take meanwhile, and are
+# the paths of the other HBAs checked on time? hang.sh DAEMON SECONDS [LUS]
+. /lab/lib/lab.sh
+daemon=$1 seconds=$2 lus=${3:-25}
+
+stock_udev_rules_off
+path_rules_off
+rival_prepare dm-psad
+scsi_debug_array --hosts 4 --luns "$lus"
+mapfile -t hosts < <(for h in /sys/bus/pseudo/devices/adapter*/host*; do echo "${h##*/host}"; done | sort -n)
+rival_prepare "$daemon"
+rival_run "$daemon"
+check "all maps are made" wait_for 120 maps_live "$lus"
+check "they are listed" wait_for 60 rival_lists "$daemon" "$lus"
+udevadm settle -t 120
+sleep_ms 10000
+
+others_checks() { disks_commands "${hosts[@]:1}"; }
+list_once() { # WHAT
+    local before after
+    now_ms before
+    if timeout 70 /run/lab/rival_list >/dev/null; then
+        now_ms after
+        record "$1" $((lus * 4)) "$daemon" 1 $((after - before))
+    else
+        now_ms after
+        record_late "$1" $((lus * 4)) "$daemon" 1 $(((after - before) / 1000))
+    fi
+}
+# timeout runs a program, not a function.
+printf '#!/bin/bash\n%s\n' "$(if [ "$daemon" = multipathd ]; then echo 'multipathd show paths | grep -v timeout'; else echo 'psactl storage nmp path list'; fi)" >/run/lab/rival_list
+chmod +x /run/lab/rival_list
+
+others_checks; n0=$REPLY
+now_ms t0
+sleep_ms 20000
+others_checks; n1=$REPLY
+now_ms t1
+usual=$(((n1 - n0) * 1000000 / (t1 - t0)))
+for _ in 1 2 3 4 5; do list_once list_quiet_ms; done
+
+for ((l = 0; l < lus; l++)); do
+    disk=${hosts[0]}:0:0:$l
+    # No answer; then the abort fails, and the reset of the unit.
+    error_inject $disk 0 1 ff
+    error_inject $disk 3 1 ff
+    error_inject $disk 4 1 ff
+done
+for f in /sys/kernel/debug/scsi_debug/target*/fail_reset; do
+    case $f in *target${hosts[0]}:*) echo Y >"$f" ;; esac
+done
+note "HBA ${hosts[0]} hangs"
+others_checks; n0=$REPLY
+now_ms t0
+end=$((t0 + seconds * 1000))
+t1=$t0
+while [ "$t1" -lt "$end" ]; do
+    sleep_ms 1500
+    list_once list_hang_ms
+    now_ms t1
+done
+others_checks; n1=$REPLY
+now_ms t1
+record others_checked_pct $((lus * 4)) "$daemon" 1 $(((n1 - n0) * 1000000 / (t1 - t0) * 100 / usual))
+note "host state: $(cat /sys/class/scsi_host/host${hosts[0]}/state); disks: $(cat /sys/class/scsi_device/${hosts[0]}:*/device/state | sort | uniq -c | tr '\n' ' ')"
+# What hangs would hold up an orderly end.
+for ((l = 0; l < lus; l++)); do
+    for type in 0 3 4; do error_clear "${hosts[0]}:0:0:$l" $type ff; done
+done
