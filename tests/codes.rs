@@ -37,7 +37,6 @@ fn codes() -> BTreeSet<String> {
     for mark in [
         "notify(",
         "refused(",
-        "refused(",
         "Notice::new(",
         "notice(",
         "code = ",
@@ -53,8 +52,10 @@ fn codes() -> BTreeSet<String> {
                 let line = mark.starts_with("target") || mark == "format!(";
                 if whole && mark != "format!("
                     || line
-                        && word(quoted)
-                            .is_some_and(|w| quoted[w.len()..].starts_with(' ') && w.contains('_'))
+                        && word(quoted).is_some_and(|w| {
+                            quoted[w.len()..].starts_with(' ')
+                                && (mark != "format!(" || w.contains('_'))
+                        })
                 {
                     found.insert(word(&format!("{quoted} ")).unwrap().to_owned());
                     break;

@@ -16,8 +16,8 @@ use proptest::prelude::*;
 use san::config;
 use san::script::{Run, op, plan};
 
-/// Steps in a block: the agent writes several times a second.
-const STEPS: usize = 7;
+/// What is told within so many ms is one block, as with the agent.
+const BLOCK: u64 = 100;
 
 fn header(number: u64, at: Millis) -> Header {
     Header {
@@ -43,7 +43,7 @@ fn record(mut world: World, entries: &[Entry], length: usize) -> Vec<Vec<u8>> {
             segment.extend(journal::snapshot(&piece));
         }
         encoder.begin(at);
-        for entries in entries.chunks(STEPS) {
+        for entries in entries.chunk_by(|a, b| a.at.0 / BLOCK == b.at.0 / BLOCK) {
             for entry in entries {
                 encoder.event(entry.at, &entry.event);
                 encoder.actions(&entry.actions);
@@ -243,11 +243,23 @@ fn a_gap_between_segments_is_found() {
     );
 }
 
-/// Journals of hosts and of lab runs, as `psactl journal save` wrote them: each replays byte for byte. When decisions
-/// were changed on purpose, record the run anew (`tests/lab/run tests/lab/scenario/17-journal.sh` leaves it in its share).
+/// Journals as `psactl journal save` writes them: each replays byte for byte. When decisions were changed on purpose,
+/// `UPDATE_GOLDEN=1` records that of the simulation anew; `tests/lab/run tests/lab/scenario/17-journal.sh` leaves one of a
+/// real kernel in its share.
 #[test]
 fn recorded_runs_replay() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/journal");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        let (world, entries) = host(1, 20_000);
+        let mut archive = journal::archive::begin();
+        for (n, segment) in record(world, &entries, entries.len() / 2 + 1).iter().enumerate() {
+            let name = format!("{n:010}.journal");
+            archive.extend_from_slice(journal::archive::head(&name, segment.len()).as_bytes());
+            archive.extend_from_slice(segment);
+        }
+        std::fs::create_dir_all(folder).unwrap();
+        std::fs::write(format!("{folder}/simulated.journal"), archive).unwrap();
+    }
     let mut count = 0;
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
