@@ -7,8 +7,9 @@ use dm_psa::api::requests::{
 };
 use dm_psa::api::server::Limits;
 use dm_psa::api::types::{
-    Adapter, CoreDevice, CorePath, DetachedDevice, Explanation, FixedConfig, HppDevice, HppPath,
-    NmpDevice, NmpPath, RoundRobinConfig, Section, Status, Topology, TopologyGroup, TopologyPath,
+    Adapter, CoreDevice, CorePath, DetachedDevice, Detail, Event, Explanation, FixedConfig,
+    HppDevice, HppPath, NmpDevice, NmpPath, RoundRobinConfig, Section, Status, Topology,
+    TopologyGroup, TopologyPath,
 };
 use dm_psa::api::wire::{self, Call, Decoder, MAX_CALL, MAX_REPLY, Reply};
 use dm_psa::api::{ApiError, DESCRIPTION, Handler, Peer, Server};
@@ -355,6 +356,24 @@ fn the_interface_file_describes_the_records() {
                 hctl: text(),
                 group: None,
                 carries_io: false,
+            }),
+        ),
+        (
+            "Event",
+            members(&Event {
+                number: 0,
+                time_ms: 0,
+                severity: text(),
+                code: text(),
+                subject: text(),
+                details: Vec::new(),
+            }),
+        ),
+        (
+            "Detail",
+            members(&Detail {
+                name: text(),
+                value: text(),
             }),
         ),
         (

@@ -247,7 +247,6 @@ fn a_gap_between_segments_is_found() {
 /// `UPDATE_GOLDEN=1` records that of the simulation anew; `tests/lab/run tests/lab/scenario/17-journal.sh` leaves one of a
 /// real kernel in its share.
 #[test]
-#[ignore = "no run is recorded yet: UPDATE_GOLDEN=1 cargo test --test journal -- --ignored records one"]
 fn recorded_runs_replay() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/journal");
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
