@@ -250,7 +250,7 @@ fn a_gap_between_segments_is_found() {
 fn recorded_runs_replay() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/journal");
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        let (world, entries) = host(1, 20_000);
+        let (world, entries) = host(1, 200_000);
         let mut archive = journal::archive::begin();
         for (n, segment) in record(world, &entries, entries.len() / 2 + 1)
             .iter()
