@@ -4,7 +4,7 @@
 //! check while its devices are still there.
 
 use super::action::{Action, Severity};
-use super::device::{Apd, Device};
+use super::device::{Apd, Device, Disposition};
 use super::satp::Link;
 use super::units::{Hctl, Millis};
 use super::world::World;
@@ -32,7 +32,9 @@ impl World {
         let Apd::Lost { since } = device.apd else {
             return;
         };
-        if !self.settings.remove_lost || self.map_of(wwid).is_some() {
+        // A placeholder that never was a disk, or a disk that is left to the host, is not ours to take away.
+        let ours = device.served && device.disposition == Disposition::Stacked;
+        if !ours || !self.settings.remove_lost || self.map_of(wwid).is_some() {
             return;
         }
         let key = super::schedule::Key::Device(wwid.to_owned());

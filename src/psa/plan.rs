@@ -259,7 +259,7 @@ impl World {
             _ if lost => Apd::Lost { since: now },
             _ if serves || !has_map => Apd::No,
             Apd::No if !down => Apd::No,
-            // It was gone for good, and is down for another reason now: it waits as any other.
+            // It was gone for good, and is down for another reason now: its I/O has failed, and is not queued anew.
             Apd::Lost { .. } => Apd::TimedOut { since: now },
             // The agent was restarted, and the time had passed before.
             Apd::No if !device.served && !queues => Apd::TimedOut { since: now },
