@@ -3,7 +3,7 @@
 //! There are two: [`super::sg`], which every kernel has, and bsg by io_uring, which needs Linux 7.1 or later. Both keep
 //! the contract of [`super::sg`]. The choice falls with the first path; a bsg that fails later is given up for good.
 //!
-//! Below is what both share: [`book`] decides what is sent when and what becomes of an answer, the rest is memory and
+//! Below is what both share: `book` decides what is sent when and what becomes of an answer, the rest is memory and
 //! time.
 
 pub(super) mod book;
