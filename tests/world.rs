@@ -1461,10 +1461,17 @@ fn a_waiting_path_that_failed_is_reinstated_once_another_serves() {
     unharmed(&sim);
 }
 
+fn strict() -> Settings {
+    Settings {
+        marginal_failures: 8,
+        ..Settings::default()
+    }
+}
+
 /// Its link goes and comes back every five seconds, and the unit proves itself each time.
 #[test]
 fn a_path_that_fails_again_and_again_is_the_last_resort_until_it_behaves() {
-    let mut sim = running(four_paths());
+    let mut sim = running_with(four_paths(), strict());
     let is_last = |sim: &Simulation| {
         let map = maps(sim).remove(0);
         map.find(" 8:0 ") > map.find(" 8:16 ")
@@ -1487,7 +1494,7 @@ fn a_path_that_fails_again_and_again_is_the_last_resort_until_it_behaves() {
 
 #[test]
 fn the_only_path_is_not_marginal() {
-    let mut sim = running(four_paths());
+    let mut sim = running_with(four_paths(), strict());
     sim.suffer_all(&[A2, B1, B2].map(Fault::LinkDown));
     for _ in 0..9 {
         sim.suffer(&Fault::LinkDown(A1));

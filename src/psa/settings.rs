@@ -38,8 +38,8 @@ pub struct Settings {
     pub remove_lost: bool,
     /// A path that fails so often within `marginal_window_ms` carries I/O only if no other does; 0 never.
     pub marginal_failures: u32,
-    /// The time in which those failures are counted. Eight in a minute: a controller that is restarted fails its paths
-    /// once or twice, and a test that pulls a cable every ten seconds six times.
+    /// The time in which those failures are counted. Sixteen in a minute: a controller that fails and returns every five
+    /// seconds takes its paths along twelve times, and they are none the worse for it.
     pub marginal_window_ms: Millis,
     /// A marginal path is taken for a good one again when it has worked for so long.
     pub marginal_recovery_ms: Millis,
@@ -73,7 +73,7 @@ impl Default for Settings {
             claim_interval_ms: Millis::from_secs(300),
             remove_masked: true,
             remove_lost: true,
-            marginal_failures: 8,
+            marginal_failures: 16,
             marginal_window_ms: Millis::from_secs(60),
             marginal_recovery_ms: Millis::from_secs(120),
             fast_io_fail_tmo: 5,
