@@ -180,12 +180,14 @@ impl Client {
         }
     }
 
-    /// Whether a map is suspended, by one short ioctl (`DM_DEV_STATUS`); `None` if it cannot be told.
+    /// Whether a map is suspended, and how often it is open, by one short ioctl (`DM_DEV_STATUS`); `None` if it cannot
+    /// be told. No event tells of either.
     #[must_use]
-    pub fn is_suspended(&self, name: &str) -> Option<bool> {
+    pub fn glance(&self, name: &str) -> Option<(bool, u32)> {
         let id = DevId::Name(DmName::new(name).ok()?);
         let info = self.dm.device_info(&id).ok()?;
-        Some(info.flags().contains(DmFlags::DM_SUSPEND))
+        let open_count = u32::try_from(info.open_count()).unwrap_or_default();
+        Some((info.flags().contains(DmFlags::DM_SUSPEND), open_count))
     }
 
     fn observe_once(&self, name: &str) -> Result<Map, Refusal> {

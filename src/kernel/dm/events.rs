@@ -5,7 +5,7 @@
 //! The list of devices tells by the event counter of each map which it was, but for the swap of a table, which does
 //! not count; and some changes raise no event at all (the kernel chose another group, its own timeout ended
 //! queueing). So some time after each event, and now and then without one, all maps are looked at, and those that
-//! differ from the last look are reported. More often it is only asked whether they are suspended.
+//! differ from the last look are reported. More often it is only asked whether they are suspended or open.
 
 use super::UUID_PREFIX;
 use super::client::Client;
@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 /// From an event to the look at all maps; events within it share one look.
 const SETTLE: Duration = Duration::from_secs(1);
-/// Without any event: a map that somebody suspended stops I/O for that long.
+/// Without any event: a map that somebody suspended stops I/O for that long, and one that was closed may be removed.
 const GLANCE: Duration = Duration::from_secs(10);
 /// Without any event: what changes without one is found after so long. To read and parse the table and the status of a
 /// map costs as much as ten checks.
@@ -97,7 +97,7 @@ impl Drop for Watcher {
 enum Look {
     /// Not at all.
     Past,
-    /// Whether they are suspended.
+    /// Whether they are suspended, and how often they are open.
     Glance,
     /// At their tables and status.
     Closely,
@@ -175,7 +175,7 @@ impl Watch {
             let unchanged = match (look, &known) {
                 (Look::Past, _) => true,
                 (Look::Glance, Some(map)) => {
-                    self.client.is_suspended(&map.name) == Some(map.suspended)
+                    self.client.glance(&map.name) == Some((map.suspended, map.open_count))
                 }
                 _ => false,
             };
