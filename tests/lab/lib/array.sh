@@ -26,6 +26,10 @@
 #   alua_status [LU...]                       "LU GROUP STATE none|explicit|implicit",
 #                                             the last being who changed it last
 #   lu_remove LU [PORT...]   lu_add LU [PORT...]   unmapped, mapped again
+#   lu_other N [SIZE_MB [SERIAL_OF]]          a backstore with nothing mapped to it, under the number N; with the serial
+#                                             number of the LU SERIAL_OF it says that it is that one
+#   lu_behind LU OTHER PORT                   from its next lu_add on, OTHER answers as LU on that port
+#   lu_swap LU OTHER PORT                     the same in one go: unmapped and mapped within a millisecond
 #   port_remove PORT...  port_add PORT...     the port is gone from the array
 #   path_dev PORT LU                          its sdX
 #   path_delete SDX|H:C:T:L ...   path_rescan H:C:T:L ...    the host's side
@@ -39,6 +43,8 @@ LAB_STORE=/dev/shm
 LAB_TRANSPORT=''
 # Each LUN's group, so that a LUN that comes back goes to its group again.
 declare -A LAB_PORT_GROUP=()
+# Which backstore is behind a LU on a port, if not its own: LU:PORT.
+declare -A LAB_BEHIND=()
 LAB_LUS=''
 LAB_PORTS=''
 LAB_LUN_BASE=0
@@ -83,44 +89,75 @@ array_options() {
 
 # The backstores with their port groups.
 array_lus() {
-    local lu group id state file type b
+    local lu
     mkdir -p /etc/target/alua /etc/target/pr
     modprobe -a target_core_mod target_core_file
+    for lu in $LAB_LUS; do array_lu "$lu" "$LAB_OPT_size" "$lu"; done
+}
+
+# array_lu NUMBER SIZE_MB SERIAL: one backstore
+array_lu() {
+    local group id state file type b
     case $LAB_OPT_alua in
         none) type=0 ;; implicit) type=1 ;; explicit) type=2 ;; both) type=3 ;;
         *) lab_die "--alua takes none, implicit, explicit or both" ;;
     esac
-    for lu in $LAB_LUS; do
-        b=$LAB_TARGET/core/fileio_$lu/lu$lu
-        [ ! -d "$b" ] || continue
-        mkdir -p "$b"
-        file=$LAB_STORE/lu$lu
-        truncate -s "${LAB_OPT_size}M" "$file"
-        echo "fd_dev_name=$file,fd_dev_size=$((LAB_OPT_size * 1048576)),fd_buffered_io=1" >"$b/control"
-        # The NAA id is made of the first 25 hex digits of the serial number.
-        printf '%08daabbccdd\n' "$lu" >"$b/wwn/vpd_unit_serial"
-        echo 1 >"$b/enable"
-        for group in $LAB_OPT_groups; do
-            IFS=: read -r id state _ <<<"$group"
-            mkdir "$b/alua/g$id"
-            echo "$id" >"$b/alua/g$id/tg_pt_gp_id"
-            # A state can be written only while implicit changes are allowed.
-            echo 3 >"$b/alua/g$id/alua_access_type"
-            # The default delays every command of a non-optimized port by 100 ms.
-            echo 0 >"$b/alua/g$id/nonop_delay_msecs"
-            alua_code "$state"
-            echo "$REPLY" >"$b/alua/g$id/alua_access_state"
-            echo $type >"$b/alua/g$id/alua_access_type"
-            # As if it had always been so: see alua_status.
-            echo 0 >"$b/alua/g$id/alua_access_status"
-        done
+    b=$LAB_TARGET/core/fileio_$1/lu$1
+    [ ! -d "$b" ] || return 0
+    mkdir -p "$b"
+    file=$LAB_STORE/lu$1
+    truncate -s "$2M" "$file"
+    echo "fd_dev_name=$file,fd_dev_size=$(($2 * 1048576)),fd_buffered_io=1" >"$b/control"
+    # The NAA id is made of the first 25 hex digits of the serial number.
+    printf '%08daabbccdd\n' "$3" >"$b/wwn/vpd_unit_serial"
+    echo 1 >"$b/enable"
+    for group in $LAB_OPT_groups; do
+        IFS=: read -r id state _ <<<"$group"
+        mkdir "$b/alua/g$id"
+        echo "$id" >"$b/alua/g$id/tg_pt_gp_id"
+        # A state can be written only while implicit changes are allowed.
+        echo 3 >"$b/alua/g$id/alua_access_type"
+        # The default delays every command of a non-optimized port by 100 ms.
+        echo 0 >"$b/alua/g$id/nonop_delay_msecs"
+        alua_code "$state"
+        echo "$REPLY" >"$b/alua/g$id/alua_access_state"
+        echo $type >"$b/alua/g$id/alua_access_type"
+        # As if it had always been so: see alua_status.
+        echo 0 >"$b/alua/g$id/alua_access_status"
     done
+}
+
+lu_other() { array_lu "$1" "${2:-$LAB_OPT_size}" "${3:-$1}"; }
+lu_behind() { LAB_BEHIND[$1:$3]=$2; }
+
+# By one process, because a fork between the two would be a gap. The group comes last, as in lun_map.
+lu_swap() {
+    local l
+    "${LAB_TRANSPORT}_tpg" "$3"
+    l=$REPLY/lun/lun_$(($1 - 1 + LAB_LUN_BASE))
+    lu_behind "$1" "$2" "$3"
+    python3 - "$l" "$LAB_TARGET/core/fileio_$2/lu$2" "${LAB_PORT_GROUP[$LAB_TRANSPORT$3]:-}" <<'SWAP'
+import glob, os, sys
+lun, store, group = sys.argv[1:]
+# tcm_fc: the initiator's own mapping of this LUN stands on it.
+mapped = [link for link in glob.glob(lun + "/../../acls/*/" + os.path.basename(lun) + "/*") if os.path.islink(link)]
+for link in mapped:
+    os.unlink(link)
+os.unlink(lun + "/lu")
+os.symlink(store, lun + "/lu")
+for link in mapped:
+    os.symlink(lun, link)
+if group:
+    with open(lun + "/alua_tg_pt_gp", "w") as file:
+        file.write("g" + group)
+SWAP
 }
 
 # lun_map TPG_DIR LU PORT: export the LU and put it in its group
 lun_map() {
     local l=$1/lun/lun_$(($2 - 1 + LAB_LUN_BASE)) group=${LAB_PORT_GROUP[$LAB_TRANSPORT$3]:-}
-    mkdir -p "$l" && ln -s "$LAB_TARGET/core/fileio_$2/lu$2" "$l/lu" || return
+    local store=${LAB_BEHIND[$2:$3]:-$2}
+    mkdir -p "$l" && ln -s "$LAB_TARGET/core/fileio_$store/lu$store" "$l/lu" || return
     [ -z "$group" ] || echo "g$group" >"$l/alua_tg_pt_gp"
 }
 

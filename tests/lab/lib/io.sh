@@ -7,6 +7,10 @@
 #   fio_running                  is it still (for wait_for)
 #   stall_start MAP  stall_stop  a lighter meter: one reader and writer of one
 #                                block; sets STALL_MS STALL_ERRORS STALL_IOS
+#   stamp_start MAP [MIB [PAUSE_MS]]   a writer that stamps each block with its time (stamp.py)
+#   stamp_stop                   sets STAMPS STAMP_ERRORS
+#   stamp_find LU [SINCE]        stamped blocks in the LU's store: sets FOUND, LAST (their youngest) and LATE, those
+#                                after SINCE; in microseconds of the monotonic clock
 #   mpath_create NAME [OPTION...] -- GROUP...   a dm-multipath map by hand
 #
 # MAP is a name below /dev/mapper, or a path.
@@ -134,6 +138,31 @@ stall_stop() {
     note "stall meter: $STALL_IOS I/Os, $STALL_ERRORS errors, longest $STALL_MS ms"
     [ "$STALL_ERRORS" = 0 ]
 }
+
+stamp_start() {
+    map_path "$1"
+    rm -f /run/lab/stamp
+    python3 "$LAB_LIB/stamp.py" write "$REPLY" /run/lab/stamp "${@:2}" &
+    STAMP_PID=$!
+    wait_for 20 test -s /run/lab/stamp || lab_die "the stamping writer does not start"
+}
+stamp_running() { running "$STAMP_PID"; }
+stamp_stop() {
+    kill -TERM "$STAMP_PID" 2>/dev/null
+    stamp_end 60
+}
+# stamp_end SECONDS: it has written all that it was to
+stamp_end() {
+    if ! wait_for "$1" not stamp_running; then
+        hang_report
+        kill -9 "$STAMP_PID"
+        return 1
+    fi
+    wait "$STAMP_PID"
+    read -r STAMPS STAMP_ERRORS < <(tail -1 /run/lab/stamp)
+    note "stamping writer: $STAMPS blocks, $STAMP_ERRORS errors"
+}
+stamp_find() { read -r FOUND LAST LATE < <(python3 "$LAB_LIB/stamp.py" find "$LAB_STORE/lu$1" "${2:-0}"); }
 
 # mpath_create NAME FEATURES HANDLER GROUP...: a dm-multipath map by hand, each
 # GROUP a word list of disks. FEATURES and HANDLER as in the table, e.g.

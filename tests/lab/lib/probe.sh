@@ -64,3 +64,18 @@ stpg_count_start() { probe_start stpg target_core_mod:target_emulate_set_target_
 stpg_count() { probe_count stpg; }
 rtpg_count_start() { probe_start rtpg target_core_mod:target_emulate_report_target_port_groups; }
 rtpg_count() { probe_count rtpg; }
+
+# Unit attentions that the kernel tells of (sdev_evt_send), timed by the clock of stamp.py.
+#
+#   attention_start          from now on
+#   attention_first          when the first came, in microseconds of the monotonic clock, in REPLY; fails if none did
+attention_start() {
+    echo mono >$LAB_TRACING/trace_clock
+    probe_start attention scsi_mod:sdev_evt_send
+    : >$LAB_TRACING/trace
+}
+attention_first() {
+    REPLY=$(awk '/ attention: / { for (i = 1; i <= NF; i++) if ($i ~ /^[0-9]+[.][0-9]+:$/) { printf "%d", $i * 1000000; exit } }' \
+        $LAB_TRACING/trace)
+    [ -n "$REPLY" ]
+}

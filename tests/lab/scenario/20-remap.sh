@@ -1,0 +1,72 @@
+#!/bin/bash
+# Another logical unit answers at a LUN that a map uses: no byte goes to it. 20-remap.sh [iscsi|fc]
+. /lab/lib/lab.sh
+transport=${1:-iscsi}
+
+if [ "$transport" = fc ]; then lio_fc --groups '1:ao:1,2'; else lio_iscsi --groups '1:ao:1,2'; fi
+naa=$(lu_naa 1)
+lu_other 9
+
+fresh() { dd if=/dev/zero of="$LAB_STORE/lu9" bs=1M count=64 conv=notrunc status=none; }
+
+agent_start
+check "a map appears" wait_for 90 test -b "/dev/mapper/$naa"
+check "it settles" wait_for 20 agent_quiet
+
+quarantined() { json_has "nmp path list -d $naa" 'any(.[]; ."Group State" == "dead")' && explains "$naa" "quarantined"; }
+code() { agent_words | grep -c "$1"; }
+# The own unit is behind the LUN again.
+put_back() {
+    lu_behind 1 1 2
+    lu_remove 1 2
+    sleep_ms 1000
+    lu_add 1 2
+    check "put back, it proves itself" wait_for 20 map_all_active "$naa"
+    check "and serves again" wait_for 20 json_has "nmp path list -d $naa" 'all(.[]; ."Group State" == "active")'
+    wait_for 10 agent_quiet
+}
+
+note "with a gap of 3 s, in which the LUN answers 5/25/00; then 4 MiB at once"
+for ((i = 0; i < 3; i++)); do
+    fresh
+    attention_start
+    lu_behind 1 9 2
+    lu_remove 1 2
+    sleep_ms 3000
+    lu_add 1 2
+    stamp_start "$naa" 4
+    check "4 MiB are written" stamp_end 60
+    attention_first || REPLY=0
+    since=$REPLY
+    stamp_find 9 $((since + 100000))
+    note "round $i: $((FOUND * 4096)) bytes on the wrong disk, the last $(((LAST - since) / 1000)) ms after the attention"
+    check_eq "no byte of them more than 100 ms after the unit attention" 0 "$LATE"
+    check "the path is quarantined" wait_for 10 quarantined
+    psactl explain "$naa" | grep -i quarantin
+    put_back
+done
+agent_words | grep -E "QUARANTINE|PATH_STATE|UNPROVEN" | tail -12
+
+note "swapped in one go under running writes"
+for ((i = 0; i < 3; i++)); do
+    fresh
+    attention_start
+    stamp_start "$naa" 0
+    sleep_ms 1000
+    before=$(code PATH_QUARANTINED)
+    lu_swap 1 9 2
+    wait_for 10 quarantined
+    sleep_ms 1000
+    check "the writer goes on" stamp_running
+    stamp_stop
+    check_eq "without an error" 0 "$STAMP_ERRORS"
+    attention_first || { note "no unit attention"; REPLY=0; }
+    since=$REPLY
+    stamp_find 9 $((since + 100000))
+    note "round $i: $((FOUND * 4096)) bytes on the wrong disk, the last $(((LAST - since) / 1000)) ms after the attention"
+    check_eq "no byte on the wrong disk more than 100 ms after the unit attention" 0 "$LATE"
+    check "the path is quarantined" quarantined
+    check "told by an event" [ "$(code PATH_QUARANTINED)" -gt "$before" ]
+    check "explained by both names" explains "$naa" "quarantined: $(lu_naa 9) answers where"
+    put_back
+done
