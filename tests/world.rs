@@ -748,6 +748,56 @@ fn a_remapped_lun_that_the_array_tells_of_is_found_at_once() {
     unharmed(&sim);
 }
 
+#[test]
+fn a_remapped_lun_that_nobody_tells_of_is_found_within_a_minute() {
+    let mut kernel = four_paths();
+    let other = kernel.array.add(Unit::new(77, &[(1, AO), (2, ANO)]));
+    let mut sim = running(kernel);
+    sim.io_every = None;
+    sim.suffer(&Fault::Remap(B1, Some(other), false));
+    sim.run_for(seconds(66));
+    let map = &maps(&sim)[0];
+    assert!(!map.contains(" 8:16 ") && map.ends_with("AA A"), "{map}");
+}
+
+#[test]
+fn other_luns_of_a_target_are_asked_for_by_whichever_path_tells() {
+    let mut sim = running(with_neighbour());
+    let mark = sim.journal.len();
+    let neighbour = path(A1.host, A1.target, 1);
+    let kind = UnitAttention::ReportedLunsDataHasChanged;
+    sim.tell(Event::UnitAttention {
+        path: neighbour,
+        kind,
+    });
+    sim.run_for(Millis(100));
+    assert!(asked(&sim, mark, A1, &PAGE83) && asked(&sim, mark, neighbour, &PAGE83));
+    assert!(!asked(&sim, mark, B1, &PAGE83));
+    sim.run_for(seconds(5));
+    assert_eq!(steps(&sim, mark), Vec::<String>::new());
+}
+
+/// The kernel repeats the I/O that was refused with the attention, and it would go to whatever is there now.
+#[test]
+fn a_path_whose_inquiry_data_changed_serves_on_when_it_has_proven_itself() {
+    let mut sim = running(four_paths());
+    let mark = sim.journal.len();
+    let kind = UnitAttention::InquiryDataHasChanged;
+    sim.tell(Event::UnitAttention { path: A1, kind });
+    assert_eq!(steps(&sim, mark), ["fail_path 8:0"]);
+    sim.run_for(Millis(200));
+    assert_eq!(steps(&sim, mark), ["fail_path 8:0", "reinstate_path 8:0"]);
+    // All at once, as after new firmware: no path is better than another.
+    let mark = sim.journal.len();
+    for path in [A1, A2, B1, B2] {
+        sim.tell(Event::UnitAttention { path, kind });
+    }
+    sim.run_for(seconds(2));
+    assert!(maps(&sim)[0].ends_with("AA AA"), "{:?}", maps(&sim));
+    assert!(tables(&sim, mark).is_empty());
+    unharmed(&sim);
+}
+
 /// The array tells of it while the path proves itself: what it answered before does not count.
 #[test]
 fn a_lun_that_is_remapped_while_it_is_asked_is_asked_once_more() {

@@ -34,6 +34,10 @@ const DIRECT_ACCESS: u8 = 0;
 const REPORT_EVERY: u64 = 4;
 const SLACK: Millis = Millis(500);
 
+/// A path that serves proves its identity this often without being asked to. Arrays tell of a LUN that leads elsewhere by
+/// a unit attention, but not all of them, and not to the host whose path it is (LIO tells the other LUNs alone).
+const PROVE_AGAIN: Millis = Millis::from_secs(60);
+
 impl World {
     /// A path is there: new, come back as another disk, or with other facts.
     pub(super) fn path_seen(&mut self, facts: PathFacts) {
@@ -179,15 +183,52 @@ impl World {
             return;
         };
         match kind {
-            UnitAttention::InquiryDataHasChanged
-            | UnitAttention::ReportedLunsDataHasChanged
-            | UnitAttention::PowerOnResetOccurred => path.reprove = true,
+            UnitAttention::InquiryDataHasChanged => self.doubt(id),
+            UnitAttention::ReportedLunsDataHasChanged => return self.prove_target(id),
+            UnitAttention::PowerOnResetOccurred => path.reprove = true,
             UnitAttention::CapacityDataHasChanged => self.actions.push(Action::RescanDevice(id)),
             UnitAttention::AsymmetricAccessStateChanged => path.ask_groups = true,
             UnitAttention::ModeParametersChanged
             | UnitAttention::ThinProvisioningSoftThresholdReached => return,
         }
         self.examine_now(id);
+    }
+
+    /// Perhaps another logical unit is there from this command on, and the kernel repeats the I/O that it refused: until
+    /// the path has proven itself I/O goes to others, if there are any.
+    fn doubt(&mut self, id: Hctl) {
+        let Some(path) = self.paths.get_mut(&id) else {
+            return;
+        };
+        path.reprove = true;
+        if let Identity::Proven(unit) = &path.identity {
+            path.identity = Identity::Stale(unit.clone());
+            path.link =
+                Link::NoAnswer("its INQUIRY data changed; it is to prove itself again".to_owned());
+            self.judge(id);
+            self.mark_dirty(id);
+        }
+    }
+
+    /// The paths through one target port of the array, by the same port of the host: all LUNs of one I_T nexus.
+    pub(super) fn behind(&self, id: Hctl) -> impl Iterator<Item = (&Hctl, &Path)> {
+        let first = Hctl { lun: 0, ..id };
+        let last = Hctl {
+            lun: u64::MAX,
+            ..id
+        };
+        self.paths.range(first..=last)
+    }
+
+    /// The target has other LUNs than before, which it may tell by any of them: what is behind each is asked again.
+    fn prove_target(&mut self, id: Hctl) {
+        let members: Vec<Hctl> = self.behind(id).map(|(id, _)| *id).collect();
+        for member in members {
+            if let Some(path) = self.paths.get_mut(&member) {
+                path.reprove = true;
+            }
+            self.examine_now(member);
+        }
     }
 
     /// Examines a path at once, or once more when the examination under way has ended.
@@ -268,7 +309,8 @@ impl World {
             return (Stage::Identify, commands);
         }
         let doubtful = match path.identity {
-            Identity::Proven(_) | Identity::Nameless(_) => path.reprove,
+            Identity::Proven(_) => path.reprove || self.now.since(path.proven_at) >= PROVE_AGAIN,
+            Identity::Nameless(_) => path.reprove,
             _ => true,
         };
         if askable && doubtful {
@@ -347,6 +389,7 @@ impl World {
             let page = DeviceIdentification::parse(bytes).map_err(|error| error.to_string())?;
             Ok((unit, page.target_port_group(), page.relative_target_port()))
         });
+        let now = self.now;
         let Some(path) = self.paths.get_mut(&id) else {
             return;
         };
@@ -368,6 +411,7 @@ impl World {
         };
         path.reprove = false;
         path.proof_problem = None;
+        path.proven_at = now;
         let expected = match &path.identity {
             Identity::Assumed(wwid) => Some(wwid.clone()),
             Identity::Proven(before) | Identity::Stale(before) => Some(before.wwid.clone()),

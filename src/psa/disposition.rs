@@ -121,14 +121,7 @@ impl World {
 
     /// Whether a disk behind the same target port is in use without a map: it has no other path, and would rather wait.
     fn has_user_behind(&self, id: Hctl) -> bool {
-        let (first, last) = (
-            Hctl { lun: 0, ..id },
-            Hctl {
-                lun: u64::MAX,
-                ..id
-            },
-        );
-        let mut behind = self.paths.range(first..=last).map(|(_, path)| path);
+        let mut behind = self.behind(id).map(|(_, path)| path);
         behind.any(|path| path.facts.block.iter().any(|block| !block.usage.is_empty()))
     }
 

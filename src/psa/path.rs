@@ -222,6 +222,8 @@ pub struct Path {
     pub inquiry: Option<StandardInquiry>,
     /// Which logical unit is behind it.
     pub identity: Identity,
+    /// When that was proven last.
+    pub proven_at: Millis,
     /// WWID of the device that it belongs to.
     pub device: Option<String>,
     /// Target port group, from VPD 83.
@@ -293,6 +295,7 @@ impl Path {
             name,
             inquiry: None,
             identity: Identity::Unknown,
+            proven_at: Millis(0),
             device: None,
             port_group: None,
             relative_port: None,
