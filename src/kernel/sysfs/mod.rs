@@ -137,6 +137,24 @@ impl Sysfs {
         self.root.join("run/udev/control").exists()
     }
 
+    /// Whether udev has uevents before it (`/run/udev/queue` is there from the first to the last).
+    #[must_use]
+    pub fn udev_is_busy(&self) -> bool {
+        self.root.join("run/udev/queue").exists()
+    }
+
+    /// Raises the uevent `add` of a disk once more, which waits for nothing. Whether there is such a disk.
+    ///
+    /// # Errors
+    /// What the kernel says to the writing of its `uevent`.
+    pub fn add_again(&self, path: Hctl) -> std::io::Result<bool> {
+        let Some(name) = self.disk_of(path) else {
+            return Ok(false);
+        };
+        let uevent = self.sys(&format!("class/block/{name}/uevent"));
+        fs::write(uevent, "add").map(|()| true)
+    }
+
     /// Whether udev's rules have run for a block device (the `I:` line of its record in udev's database).
     fn udev_knows(&self, dev: DevT) -> bool {
         self.udev_record(&format!("b{dev}"))

@@ -14,6 +14,7 @@
 //! Tests: `message.rs` for what messages mean; the rest needs a kernel (`tests/lab`).
 
 mod message;
+mod missed;
 mod socket;
 mod transport;
 mod watcher;

@@ -1,6 +1,7 @@
 //! The thread of discovery.
 
 use super::message::{self, KERNEL_SUBSYSTEMS, Meaning, UDEV_SUBSYSTEMS};
+use super::missed::Missed;
 use super::socket::{Group, Socket};
 use super::transport::{Kind, Listener, Place};
 use super::{Desk, Inbox, QUIET};
@@ -53,6 +54,8 @@ pub(super) struct Watcher {
     asked: BTreeSet<Hctl>,
     /// Paths that could not be found although their devices are there: once more, and they are gone.
     doubted: BTreeSet<Hctl>,
+    /// Paths whose disks udev does not know.
+    missed: Missed,
     /// When to read `changed`.
     changed_due: Option<Instant>,
     /// When to compare the mount table, and when it was done last.
@@ -77,6 +80,7 @@ impl Watcher {
             known: BTreeSet::new(),
             holders: BTreeMap::new(),
             doubted: BTreeSet::new(),
+            missed: Missed::default(),
             changed: BTreeSet::new(),
             asked: BTreeSet::new(),
             changed_due: None,
@@ -122,6 +126,7 @@ impl Watcher {
             self.changed.extend(known);
             self.changed_due.get_or_insert_with(Instant::now);
         }
+        self.tell_udev();
         let again: Vec<u32> = self
             .again
             .iter()
@@ -142,7 +147,12 @@ impl Watcher {
     fn wait(&mut self) {
         let dues = [self.changed_due, self.mounts_due, self.enumerate_due];
         let again = self.again.values().min().copied();
-        let due = dues.into_iter().flatten().chain(again).min();
+        let due = dues
+            .into_iter()
+            .flatten()
+            .chain(again)
+            .chain(self.missed.next())
+            .min();
         let timeout = if !self.asked.is_empty() {
             PollTimeout::ZERO
         } else if let Some(due) = due {
@@ -258,10 +268,32 @@ impl Watcher {
         Ok(removed)
     }
 
+    /// Has udev run its rules for disks that it missed.
+    fn tell_udev(&mut self) {
+        let now = Instant::now();
+        if !is_due(self.missed.next()) {
+            return;
+        }
+        let busy = self.survey.sysfs().udev_is_busy();
+        for path in self.missed.due(now, busy) {
+            match self.survey.sysfs().add_again(path) {
+                Ok(true) => {
+                    log::warn!(target: "psa", "UDEV_MISSED subject=\"{path}\" reason=\"udev does not know its disk\" effect=\"udev is told of it again\"");
+                }
+                Ok(false) => self.missed.waits(path, false, now),
+                Err(error) => {
+                    log::warn!(target: "psa", "UDEV_MISSED subject=\"{path}\" reason=\"udev does not know its disk, and cannot be told: {error}\"");
+                }
+            }
+            self.note(path);
+        }
+    }
+
     fn removed(&mut self, path: Hctl) -> Result<(), Stopped> {
         log::debug!(target: "psa", "the kernel tells that {path} was removed");
         self.survey.forget(path);
         self.holders.remove(&path);
+        self.missed.waits(path, false, Instant::now());
         if self.known.remove(&path) {
             self.tell(Event::PathGone(path))?;
         }
@@ -372,6 +404,7 @@ impl Watcher {
                 None if self.known.remove(path) || asked => {
                     self.survey.forget(*path);
                     self.holders.remove(path);
+                    self.missed.waits(*path, false, Instant::now());
                     self.tell(Event::PathGone(*path))?;
                 }
                 None => {}
@@ -398,6 +431,8 @@ impl Watcher {
 
     fn seen(&mut self, facts: PathFacts) -> Result<(), Stopped> {
         self.listen_to(facts.transport);
+        let waits = facts.block.is_none() && self.survey.sysfs().disk_of(facts.hctl).is_some();
+        self.missed.waits(facts.hctl, waits, Instant::now());
         let holders: Vec<String> = facts
             .block
             .iter()

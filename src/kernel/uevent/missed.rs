@@ -1,0 +1,85 @@
+//! Disks that udev knows nothing of although it runs and has nothing to do: their uevents came while it did not.
+//!
+//! A disk is ours to look at only when udev's rules have run for it, and nobody would ever run them: so udev is told of
+//! it once more, as `udevadm trigger --action=add` does. Not while it is busy: at boot it has hundreds of disks before it.
+
+use crate::psa::units::Hctl;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// So long an idle udev may take to begin with a disk.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The pause after udev was told; doubled each time up to the longest.
+const PAUSE: Duration = Duration::from_secs(10);
+const LONGEST: Duration = Duration::from_secs(300);
+
+/// Disks that wait for udev.
+#[derive(Debug, Default)]
+pub(super) struct Missed {
+    waiting: BTreeMap<Hctl, Wait>,
+}
+
+#[derive(Debug)]
+struct Wait {
+    due: Instant,
+    pause: Duration,
+}
+
+impl Missed {
+    /// Whether the disk of a path waits, as it was just read.
+    pub(super) fn waits(&mut self, path: Hctl, waits: bool, now: Instant) {
+        if waits {
+            self.waiting.entry(path).or_insert(Wait {
+                due: now + PATIENCE,
+                pause: PAUSE,
+            });
+        } else {
+            self.waiting.remove(&path);
+        }
+    }
+
+    /// When to look at [`Missed::due`].
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.waiting.values().map(|wait| wait.due).min()
+    }
+
+    /// The paths that udev is to be told of now; while it is busy none, and they are looked at again later.
+    pub(super) fn due(&mut self, now: Instant, busy: bool) -> Vec<Hctl> {
+        let mut due = Vec::new();
+        for (path, wait) in self.waiting.iter_mut().filter(|(_, wait)| wait.due <= now) {
+            if busy {
+                wait.due = now + PATIENCE;
+                continue;
+            }
+            wait.due = now + wait.pause;
+            wait.pause = (wait.pause * 2).min(LONGEST);
+            due.push(*path);
+        }
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn udev_is_told_when_it_is_idle_and_ever_more_rarely() {
+        let path: Hctl = "7:0:0:1".parse().unwrap();
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut missed = Missed::default();
+        missed.waits(path, true, start);
+        missed.waits(path, true, at(2));
+        assert!(missed.due(at(2), false).is_empty());
+        assert!(missed.due(at(3), true).is_empty());
+        assert_eq!(missed.next(), Some(at(6)));
+        assert_eq!(missed.due(at(6), false), [path]);
+        assert!(missed.due(at(15), false).is_empty());
+        assert_eq!(missed.due(at(16), false), [path]);
+        assert_eq!(missed.next(), Some(at(36)));
+        missed.waits(path, false, at(17));
+        assert_eq!(missed.next(), None);
+    }
+}
