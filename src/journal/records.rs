@@ -1,19 +1,20 @@
 //! Records: each an event or an action, made as short as may be where it says what was said before.
 //!
 //! Ten thousand paths are checked two thousand times a second, and nearly all of them answer what they answered before.
-//! So writer and reader both keep, for each path, what it was asked and answered last. They start with nothing at the
-//! begin of a segment.
+//! So writer and reader both keep, for each path, the questions that it is asked in turn, and what it answered to each
+//! last. They start with nothing at the begin of a segment.
 //!
 //! ```text
 //! 1  time, length, JSON    an event
-//! 2  time, seat            Examined: that path answered its last examination as the one before
+//! 2  time, seat            Examined: that path answered as it did last time to the same question
 //! 3  time                  Timer
 //! 4  length, JSON          an action: it belongs to the event before it
-//! 5  seat, ticket          Examine: that path is asked what it was asked before
+//! 5  seat, number, ticket  Examine: that path is asked the question of that number again
 //! ```
 //!
 //! Times count from the record before, tickets from the ticket before, both as variable-length numbers. A path gets the
-//! next seat, from 0, when it is first asked or first answers in the segment.
+//! next seat, from 0, when it is first asked in the segment, and each question that is written in full the next number,
+//! from 0; the fifth takes the place of the first.
 
 use super::varint;
 use crate::psa::action::Action;
@@ -28,13 +29,26 @@ const TIMER: u8 = 3;
 const ACTION: u8 = 4;
 const SAME_QUESTION: u8 = 5;
 
+/// How many questions of a path are kept: whether it serves, that and its port groups, who it is.
+const QUESTIONS: usize = 4;
+
 /// What is kept of a path.
 #[derive(Debug, Clone)]
 struct Seat {
     path: Hctl,
-    asked: Option<Asked>,
     /// Of the last examination.
     ticket: u64,
+    /// Which question that was.
+    current: usize,
+    questions: Vec<Question>,
+    /// How many were written in full.
+    count: usize,
+}
+
+/// A question, and how it was answered last.
+#[derive(Debug, Clone)]
+struct Question {
+    asked: Asked,
     replies: Option<Vec<Reply>>,
 }
 
@@ -68,9 +82,10 @@ impl Known {
         if number == self.seats.len() {
             self.seats.push(Seat {
                 path,
-                asked: None,
                 ticket: 0,
-                replies: None,
+                current: 0,
+                questions: Vec::new(),
+                count: 0,
             });
         }
         self.seats.get_mut(number)
@@ -79,9 +94,12 @@ impl Known {
     /// Learns from an event that was written in full.
     fn heard(&mut self, event: &Event) {
         if let Event::Examined(examination) = event
-            && let Some(seat) = self.seat_for(examination.path)
+            && let Some(number) = self.by_path.get(&examination.path)
+            && let Some(seat) = self.seats.get_mut(*number)
+            && seat.ticket == examination.ticket
+            && let Some(question) = seat.questions.get_mut(seat.current)
         {
-            seat.replies = Some(examination.replies.clone());
+            question.replies = Some(examination.replies.clone());
         }
     }
 
@@ -99,12 +117,21 @@ impl Known {
                 self.ticket = *ticket;
                 if let Some(seat) = self.seat_for(*path) {
                     seat.ticket = *ticket;
-                    seat.asked = Some(Asked {
-                        sg: sg.clone(),
-                        commands: commands.clone(),
-                        timeout: *timeout,
-                        deadline: *deadline,
-                    });
+                    seat.current = seat.count % QUESTIONS;
+                    seat.count += 1;
+                    let question = Question {
+                        asked: Asked {
+                            sg: sg.clone(),
+                            commands: commands.clone(),
+                            timeout: *timeout,
+                            deadline: *deadline,
+                        },
+                        replies: None,
+                    };
+                    match seat.questions.get_mut(seat.current) {
+                        Some(old) => *old = question,
+                        None => seat.questions.push(question),
+                    }
                 }
             }
             Action::Map { ticket, .. } => self.ticket = *ticket,
@@ -170,7 +197,8 @@ impl Encoder {
             Event::Examined(examination) => {
                 if let Some((number, seat)) = self.known.seat(examination.path)
                     && seat.ticket == examination.ticket
-                    && seat.replies.as_ref() == Some(&examination.replies)
+                    && let Some(question) = seat.questions.get(seat.current)
+                    && question.replies.as_ref() == Some(&examination.replies)
                 {
                     return self.put(SAME_ANSWER, &[time, number as u64]);
                 }
@@ -185,11 +213,12 @@ impl Encoder {
     /// Writes down what the world wants to be done about the event before.
     pub fn actions(&mut self, actions: &[Action]) {
         for action in actions {
-            if let Some((number, ticket)) = self.same_question(action) {
-                self.put(SAME_QUESTION, &[number as u64, ticket - self.known.ticket]);
+            if let Some((number, question, ticket)) = self.same_question(action) {
+                let later = ticket - self.known.ticket;
+                self.put(SAME_QUESTION, &[number as u64, question as u64, later]);
                 self.known.ticket = ticket;
                 if let Some(seat) = self.known.seats.get_mut(number) {
-                    seat.ticket = ticket;
+                    (seat.ticket, seat.current) = (ticket, question);
                 }
             } else {
                 self.put(ACTION, &[]);
@@ -199,8 +228,8 @@ impl Encoder {
         }
     }
 
-    /// Seat and ticket, if the path is asked what it was asked before.
-    fn same_question(&self, action: &Action) -> Option<(usize, u64)> {
+    /// Seat, question and ticket, if the path is asked what it was asked before.
+    fn same_question(&self, action: &Action) -> Option<(usize, usize, u64)> {
         let Action::Examine {
             path,
             sg,
@@ -213,13 +242,15 @@ impl Encoder {
             return None;
         };
         let (number, seat) = self.known.seat(*path)?;
-        let asked = seat.asked.as_ref()?;
-        let same = asked.commands == *commands
-            && asked.sg == *sg
-            && asked.timeout == *timeout
-            && asked.deadline == *deadline
-            && *ticket >= self.known.ticket;
-        same.then_some((number, *ticket))
+        let same = |question: &Question| {
+            let asked = &question.asked;
+            asked.commands == *commands
+                && asked.sg == *sg
+                && asked.timeout == *timeout
+                && asked.deadline == *deadline
+        };
+        let question = seat.questions.iter().position(same)?;
+        (*ticket >= self.known.ticket).then_some((number, question, *ticket))
     }
 }
 
@@ -294,9 +325,9 @@ impl Decoder {
             SAME_ANSWER => {
                 let at = self.known.at.after(Millis(number!()));
                 let seat = self.seat(number!())?;
-                let replies = seat
-                    .replies
-                    .clone()
+                let question = seat.questions.get(seat.current);
+                let replies = question
+                    .and_then(|question| question.replies.clone())
                     .ok_or("it repeats an answer that was not given")?;
                 let examination = Examination {
                     path: seat.path,
@@ -313,14 +344,15 @@ impl Decoder {
             }
             SAME_QUESTION => {
                 let number = number!();
+                let question = usize::try_from(number!()).unwrap_or(usize::MAX);
                 let ticket = self.known.ticket.saturating_add(number!());
                 let seat = self.seat(number)?;
-                let asked = seat
-                    .asked
-                    .clone()
+                let asked = seat.questions.get(question);
+                let asked = asked
+                    .map(|question| question.asked.clone())
                     .ok_or("it repeats a question that was not asked")?;
                 let path = seat.path;
-                seat.ticket = ticket;
+                (seat.ticket, seat.current) = (ticket, question);
                 self.known.ticket = ticket;
                 Record::Action(Action::Examine {
                     path,
