@@ -45,12 +45,14 @@ impl Hands {
     ) -> Result<Hands, AgentError> {
         let threads = "raise TasksMax of the service";
         let modules = "load the module dm-multipath, and run as root";
+        // Maps first: a path that is found in the table of one is known to belong to it.
+        let dm = Dm::start(sink(inbox)).map_err(start("device-mapper", modules))?;
+        let discovery = Discovery::start(Sysfs::of_this_host(), sink(inbox), dm.looker())
+            .map_err(start("discovery through udev", threads))?;
         Ok(Hands {
             transport: Transport::new(transport, sink(inbox)),
-            // Maps first: a path that is found in the table of one is known to belong to it.
-            dm: Dm::start(sink(inbox)).map_err(start("device-mapper", modules))?,
-            discovery: Discovery::start(Sysfs::of_this_host(), sink(inbox))
-                .map_err(start("discovery through udev", threads))?,
+            dm,
+            discovery,
             hosts: Hosts::new(Sysfs::of_this_host(), tell.clone()),
             marker: Marker::start(places, tell.clone())
                 .map_err(start("the marks for udev", threads))?,

@@ -93,13 +93,11 @@ impl Logger {
     /// The kernel has no more threads.
     pub fn start() -> std::io::Result<Logger> {
         let (lines, queue) = sync_channel::<(log::Level, String)>(QUEUE);
-        let thread = std::thread::Builder::new()
-            .name("log".to_owned())
-            .spawn(move || {
-                for (level, line) in queue {
-                    log::log!(target: "psa", level, "{line}");
-                }
-            })?;
+        let thread = crate::kernel::thread("log").spawn(move || {
+            for (level, line) in queue {
+                log::log!(target: "psa", level, "{line}");
+            }
+        })?;
         let mut logger = Logger::silent();
         logger.lines = Some(lines);
         logger.thread = Some(thread);

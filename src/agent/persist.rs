@@ -27,13 +27,11 @@ impl Keeper {
     pub fn start(places: Places, tell: Teller) -> std::io::Result<Keeper> {
         let shared = Arc::new((Mutex::new(State::default()), Condvar::new()));
         let theirs = Arc::clone(&shared);
-        let thread = std::thread::Builder::new()
-            .name("memory".to_owned())
-            .spawn(move || {
-                while let Some(memory) = next(&theirs) {
-                    write(&places, &memory, &tell);
-                }
-            })?;
+        let thread = crate::kernel::thread("memory").spawn(move || {
+            while let Some(memory) = next(&theirs) {
+                write(&places, &memory, &tell);
+            }
+        })?;
         Ok(Keeper {
             shared,
             thread: Some(thread),

@@ -23,8 +23,11 @@ const MOST_PARTS: usize = 256;
 const MOST_BYTES: usize = 8 << 20;
 /// So much is handed over at once...
 const BATCH: usize = 64 << 10;
-/// ... and what is less, after so long. What is more than checks goes at once.
-const LINGER: Duration = Duration::from_millis(100);
+/// ... and what is less, after so long, for to wake the thread costs as much as some checks do. What is more than checks
+/// goes at once.
+const LINGER: Duration = Duration::from_secs(2);
+/// While nothing is written, the thread is asked this often whether it has caught up.
+const CATCH_UP: Duration = Duration::from_millis(100);
 /// After a failure to write it is tried again then.
 const PAUSE: Duration = Duration::from_secs(10);
 /// How long the thread may take to write the rest when the agent stops.
@@ -85,13 +88,11 @@ impl Recorder {
         if mib == 0 {
             return Ok(recorder);
         }
-        std::thread::Builder::new()
-            .name("journal".to_owned())
-            .spawn(move || {
-                Ring::new(folder, mib, shared, tell).serve(&parts);
-                // Nobody waits for it unless the agent stops.
-                let _ = finished.try_send(());
-            })?;
+        crate::kernel::thread("journal").spawn(move || {
+            Ring::new(folder, mib, shared, tell).serve(&parts);
+            // Nobody waits for it unless the agent stops.
+            let _ = finished.try_send(());
+        })?;
         recorder.work = Some(work);
         Ok(recorder)
     }
@@ -138,8 +139,8 @@ impl Recorder {
             State::Losing {
                 failed: true,
                 since,
-            } => Some(PAUSE.saturating_sub(since.elapsed()).max(LINGER)),
-            State::Losing { failed: false, .. } => Some(LINGER),
+            } => Some(PAUSE.saturating_sub(since.elapsed()).max(CATCH_UP)),
+            State::Losing { failed: false, .. } => Some(CATCH_UP),
         }
     }
 

@@ -65,18 +65,21 @@ pub enum AgentError {
     },
 }
 
-/// What comes in to the owner.
+/// What comes in to the owner. The inbox has room for thousands of it from the start: what is large is in a box.
 pub enum Input {
     /// For the world, in order.
     Events(Vec<Event>),
     /// A call of the API and where its answer goes.
-    Call(Request, SyncSender<Result<serde_json::Value, ApiError>>),
+    Call(
+        Box<Request>,
+        SyncSender<Result<serde_json::Value, ApiError>>,
+    ),
     /// New rules, and where to say what they mean.
     Rules(Box<Rules>, SyncSender<Result<serde_json::Value, ApiError>>),
     /// Rules that may be loaded, and where to say what they would change.
     Plan(Box<Rules>, SyncSender<Result<serde_json::Value, ApiError>>),
     /// What a thread has to tell people.
-    Notice(Notice),
+    Notice(Box<Notice>),
     /// What is counted, and where it goes.
     Metrics(SyncSender<Picture>),
     /// SIGTERM or SIGINT.
@@ -174,7 +177,10 @@ pub(super) fn sink(inbox: &Inbox) -> Sink {
 fn teller(inbox: &Inbox) -> Teller {
     let inbox = inbox.clone();
     Teller::new(move |notice| {
-        if inbox.try_send(Input::Notice(notice.clone())).is_err() {
+        if inbox
+            .try_send(Input::Notice(Box::new(notice.clone())))
+            .is_err()
+        {
             super::logging::write_now(&notice);
         }
     })
@@ -263,7 +269,7 @@ impl Handler for Caller {
                 };
                 Input::Plan(Box::new(self.read_rules(&all, false)?), reply)
             }
-            _ => Input::Call(request, reply),
+            _ => Input::Call(Box::new(request), reply),
         };
         self.inbox.try_send(input).map_err(|_| busy())?;
         answer.recv_timeout(ANSWER_WITHIN).map_err(|_| busy())?

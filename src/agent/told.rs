@@ -9,8 +9,8 @@ use crate::psa::world::World;
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Events that are kept.
-const KEPT: usize = 4096;
+/// Events that are kept: the memory that they take is locked, and the journal has more.
+const KEPT: usize = 1024;
 /// Events in one reply, unless fewer are asked for.
 const PAGE: usize = 512;
 /// Characters of a detail that are kept: a table of a hundred paths has more, and is in the log.

@@ -25,6 +25,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// Most bytes of replies that one user may leave unread and still be given another one.
 const UNREAD: usize = 32 << 20;
 
+/// The thread's stack, in bytes: it reads rules, plans and writes JSON. The agent locks its memory, stacks too.
+const STACK: usize = 512 << 10;
+
 /// Who calls: the credentials at the time of the connection, from the kernel (`SO_PEERCRED`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer {
@@ -108,6 +111,7 @@ impl Server {
         };
         let thread = thread::Builder::new()
             .name("api".to_owned())
+            .stack_size(STACK)
             .spawn(move || server.run())?;
         Ok(Server {
             stop: Some(stop),

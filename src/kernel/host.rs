@@ -73,13 +73,11 @@ impl Hosts {
             None => {
                 let (thread, orders) = sync_channel(WAITING);
                 let (sysfs, tell) = (self.sysfs.clone(), self.tell.clone());
-                std::thread::Builder::new()
-                    .name(format!("host{host}"))
-                    .spawn(move || {
-                        for order in orders {
-                            report(&tell, order, carry_out(&sysfs, order));
-                        }
-                    })?;
+                super::thread(format!("host{host}")).spawn(move || {
+                    for order in orders {
+                        report(&tell, order, carry_out(&sysfs, order));
+                    }
+                })?;
                 self.threads.insert(host, thread.clone());
                 thread
             }

@@ -30,6 +30,15 @@ use crate::psa::event::Event;
 use std::fmt;
 use std::sync::Arc;
 
+/// A thread of the agent, to be spawned. All have small stacks: the agent locks its memory, stacks too, and the kernel
+/// counts each of them as a whole.
+pub(crate) fn thread(name: impl Into<String>) -> std::thread::Builder {
+    const STACK: usize = 256 << 10;
+    std::thread::Builder::new()
+        .name(name.into())
+        .stack_size(STACK)
+}
+
 /// Where the threads of this room put their events.
 #[derive(Clone)]
 pub struct Sink(Arc<dyn Fn(Vec<Event>) -> bool + Send + Sync>);

@@ -18,7 +18,9 @@ const NEVER: &str = "-1000";
 ///
 /// - Memory is locked as it is touched, now and later (`mlockall`): a page that has to come back from a swap device
 ///   behind a dead path would never come. `MCL_ONFAULT` keeps what is mapped but never used out of memory.
-/// - One heap serves all threads: else glibc reserves, and the kernel counts as locked, 64 MiB for every one of them.
+/// - One heap serves all threads: else glibc reserves, and the kernel counts as locked, 64 MiB for every one of them. What
+///   is large, a part of the journal or an answer of the API, lives outside of it and is given back: locked memory cannot
+///   be, but for the end of the heap.
 /// - The kernel's memory killer leaves the process alone (`oom_score_adj`).
 /// - New files may be written by the owner only (`umask` 022).
 #[must_use]
@@ -37,8 +39,14 @@ pub fn prepare() -> Vec<Notice> {
 
 #[cfg(target_env = "gnu")]
 fn one_heap() {
-    // SAFETY: two integers go in and nothing else is touched; a refusal (0) changes nothing.
-    unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
+    for (parameter, value) in [
+        (libc::M_ARENA_MAX, 1),
+        (libc::M_MMAP_THRESHOLD, 32 << 10),
+        (libc::M_TRIM_THRESHOLD, 64 << 10),
+    ] {
+        // SAFETY: two integers go in and nothing else is touched; a refusal (0) changes nothing.
+        unsafe { libc::mallopt(parameter, value) };
+    }
 }
 
 #[cfg(not(target_env = "gnu"))]

@@ -26,7 +26,7 @@ impl Stop {
     /// # Errors
     /// The kernel has no more threads.
     pub fn on_arrival(self, then: impl FnOnce() + Send + 'static) -> io::Result<()> {
-        let thread = std::thread::Builder::new().name("signals".to_owned());
+        let thread = super::thread("signals");
         thread.spawn(move || {
             if self.0.wait().is_ok() {
                 then();

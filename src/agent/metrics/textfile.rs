@@ -26,7 +26,7 @@ impl Textfile {
         picture: impl Fn() -> Option<Picture> + Send + 'static,
     ) -> std::io::Result<Textfile> {
         let (stop, stopped) = sync_channel::<()>(0);
-        let thread = std::thread::Builder::new().name("metrics".to_owned());
+        let thread = crate::kernel::thread("metrics");
         thread.spawn(move || {
             let mut said = String::new();
             loop {

@@ -34,11 +34,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::io;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::thread;
 use worker::Worker;
-
-/// The agent locks its memory, stacks too.
-const STACK: usize = 256 * 1024;
 
 /// Sends commands down paths.
 #[derive(Debug)]
@@ -89,20 +85,17 @@ impl Transport {
         let clock = Clock::start();
         let (told, result) = sync_channel(1);
         let its_desk = Arc::clone(&desk);
-        thread::Builder::new()
-            .name("bsg".to_owned())
-            .stack_size(STACK)
-            .spawn(
-                move || match Worker::new(its_desk, results, clock, &device) {
-                    Ok(worker) => {
-                        // Nobody can have hung up: it is waited for.
-                        let _ = told.send(Ok(()));
-                        drop(device);
-                        worker.run();
-                    }
-                    Err(error) => drop(told.send(Err(error))),
-                },
-            )?;
+        super::thread("bsg").spawn(move || {
+            match Worker::new(its_desk, results, clock, &device) {
+                Ok(worker) => {
+                    // Nobody can have hung up: it is waited for.
+                    let _ = told.send(Ok(()));
+                    drop(device);
+                    worker.run();
+                }
+                Err(error) => drop(told.send(Err(error))),
+            }
+        })?;
         let gone = |_| io::Error::from_raw_os_error(libc::EIO);
         result.recv().map_err(gone)??;
         Ok(Transport { desk, clock })

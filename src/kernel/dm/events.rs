@@ -2,20 +2,19 @@
 //!
 //! `/dev/mapper/control` becomes readable with the next event after it was armed (`DM_DEV_ARM_POLL`): a path that
 //! failed or came back, a group that was switched or disabled, a map created, removed, renamed, or its table swapped.
-//! The list of devices tells by the event counter of each map which it was, but for the swap of a table, which does
-//! not count; and some changes raise no event at all (the kernel chose another group, its own timeout ended
-//! queueing). So some time after each event, and now and then without one, all maps are looked at, and those that
+//! The list of devices tells by the event counter of each map which it was. A table that somebody swapped raises a
+//! uevent alone ([`Watcher::looker`]), and some changes no event at all (the kernel chose another group, its own timeout
+//! ended queueing). So some time after each event, and now and then without one, all maps are looked at, and those that
 //! differ from the last look are reported. More often it is only asked whether they are suspended or open.
 
 use super::UUID_PREFIX;
 use super::client::Client;
 use super::observer::Observer;
 use crate::psa::event::{Event, MapError};
-use crate::psa::table::model::Map;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -45,6 +44,7 @@ pub struct Watcher {
 struct Orders {
     stop: AtomicBool,
     list: AtomicBool,
+    look: AtomicBool,
 }
 
 impl Watcher {
@@ -63,12 +63,9 @@ impl Watcher {
             observer,
             wake: Arc::clone(&wake),
             orders: Arc::clone(&shared),
-            known: BTreeMap::new(),
+            names: BTreeSet::new(),
         };
-        thread::Builder::new()
-            .name("dm-events".into())
-            .stack_size(256 * 1024)
-            .spawn(move || watch.run())?;
+        crate::kernel::thread("dm-events").spawn(move || watch.run())?;
         Ok(Watcher { wake, shared })
     }
 
@@ -76,6 +73,15 @@ impl Watcher {
     pub fn kick(&self) {
         self.shared.list.store(true, Ordering::SeqCst);
         self.wake();
+    }
+
+    /// See [`super::Dm::looker`].
+    pub(super) fn looker(&self) -> impl Fn() + Send + use<> {
+        let (wake, shared) = (Arc::clone(&self.wake), Arc::clone(&self.shared));
+        move || {
+            shared.look.store(true, Ordering::SeqCst);
+            let _ = wake.write(1);
+        }
     }
 
     fn wake(&self) {
@@ -109,8 +115,8 @@ struct Watch {
     observer: Arc<Observer>,
     wake: Arc<EventFd>,
     orders: Arc<Orders>,
-    /// The maps as they were last reported, by name.
-    known: BTreeMap<String, Map>,
+    /// The maps that were there at the last look.
+    names: BTreeSet<String>,
 }
 
 impl Watch {
@@ -153,6 +159,7 @@ impl Watch {
             if self.orders.stop.load(Ordering::SeqCst) {
                 return;
             }
+            let event = self.orders.look.swap(false, Ordering::SeqCst) || event;
             if event && !asked {
                 (due, asked) = (Instant::now() + pause, true);
             }
@@ -166,59 +173,45 @@ impl Watch {
         let ours = listed
             .into_iter()
             .filter(|listed| listed.uuid.starts_with(UUID_PREFIX));
-        let mut before = std::mem::take(&mut self.known);
+        let mut gone = std::mem::take(&mut self.names);
         for listed in ours {
-            let known = before.remove(&listed.name);
-            let same = known.as_ref().is_some_and(|map| {
-                map.uuid == listed.uuid && map.dev == listed.dev && map.event_nr == listed.event_nr
-            });
-            let unchanged = match (look, &known) {
-                (Look::Past, _) => true,
-                (Look::Glance, Some(map)) => {
-                    self.client.glance(&map.name) == Some((map.suspended, map.open_count))
+            gone.remove(&listed.name);
+            let as_before = self.observer.is_as_before(&listed.name, |map| {
+                let same = map.uuid == listed.uuid
+                    && map.dev == listed.dev
+                    && map.event_nr == listed.event_nr;
+                same && match look {
+                    Look::Past => true,
+                    Look::Glance => {
+                        self.client.glance(&map.name) == Some((map.suspended, map.open_count))
+                    }
+                    Look::Closely => false,
                 }
-                _ => false,
-            };
-            if same && unchanged {
-                self.known.extend(known.map(|map| (listed.name, map)));
-                continue;
+            });
+            if !as_before {
+                self.observer
+                    .report(&listed.name, |before, map| match (before, map) {
+                        (before, Some(map)) if all || before.as_ref() != Some(&map) => {
+                            Some(Event::MapSeen(Box::new(map)))
+                        }
+                        // Gone since the list was read.
+                        (Some(_), None) => Some(Event::MapGone(listed.name.clone())),
+                        (_, Some(_)) | (None, None) => None,
+                    });
             }
-            let mut now = None;
-            self.observer.report(&listed.name, |map| {
-                now.clone_from(&map);
-                match map {
-                    Some(map) if all || known.as_ref() != Some(&map) => {
-                        Some(Event::MapSeen(Box::new(map)))
-                    }
-                    Some(_) => None,
-                    // Gone since the list was read.
-                    None => known.is_some().then(|| Event::MapGone(listed.name.clone())),
-                }
-            });
-            self.known.extend(now.map(|map| (listed.name, map)));
+            self.names.insert(listed.name);
         }
-        for (name, _) in before {
+        for name in gone {
             // Renamed to something else, or removed; a map may have that name again by now.
-            let known = &mut self.known;
-            self.observer.report(&name, |map| match map {
-                None => Some(Event::MapGone(name.clone())),
-                Some(map) => {
-                    let seen = map.uuid.starts_with(UUID_PREFIX);
-                    let event = if seen {
-                        Event::MapSeen(Box::new(map.clone()))
-                    } else {
-                        Event::MapGone(name.clone())
-                    };
-                    if seen {
-                        known.insert(name.clone(), map);
-                    }
-                    Some(event)
+            self.observer.report(&name, |_, map| match map {
+                Some(map) if map.uuid.starts_with(UUID_PREFIX) => {
+                    Some(Event::MapSeen(Box::new(map)))
                 }
+                _ => Some(Event::MapGone(name.clone())),
             });
         }
         if all {
-            let names = self.known.keys().cloned().collect();
-            self.observer.tell(Event::MapsListed(names));
+            self.observer.tell(Event::MapsListed(self.names.clone()));
         }
         Ok(())
     }

@@ -64,6 +64,11 @@ impl Dm {
         self.watcher.kick();
     }
 
+    /// Something to call when a map may have changed without an event of dm: all are looked at soon. Never blocks.
+    pub fn looker(&self) -> impl Fn() + Send + use<> {
+        self.watcher.looker()
+    }
+
     /// For what needs no queue: versions, one observation.
     #[must_use]
     pub fn client(&self) -> &client::Client {

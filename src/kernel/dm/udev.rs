@@ -15,7 +15,6 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// After this time udev is called slow.
@@ -132,10 +131,7 @@ impl Cookies {
         });
         if !state.running {
             let shared = Arc::clone(&self.shared);
-            let started = thread::Builder::new()
-                .name("dm-udev".into())
-                .stack_size(128 * 1024)
-                .spawn(move || look_after(&shared));
+            let started = crate::kernel::thread("dm-udev").spawn(move || look_after(&shared));
             // Tried again with the next cookie; until then the semaphores only pile up to their limit.
             state.running = started.is_ok();
         }

@@ -10,12 +10,9 @@ use crate::psa::event::{Event, MapError};
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 
 /// How many maps may be worked on at the same time.
 pub const MOST_THREADS: usize = 64;
-/// The agent locks its memory, stacks too.
-const STACK: usize = 256 * 1024;
 
 /// What is to be done on a map.
 struct Job {
@@ -57,7 +54,7 @@ impl Workers {
             most_threads,
             Box::new(move |map, job| observer.client().execute(map, &job.uuid, &job.steps)),
             Box::new(move |map, ticket, result| {
-                reporter.report(map, |observed| {
+                reporter.report(map, |_, observed| {
                     Some(Event::MapDone {
                         map: map.to_owned(),
                         ticket,
@@ -98,10 +95,7 @@ impl Workers {
         queues.waiting.push_back(name);
         if queues.threads < self.shared.most {
             let shared = Arc::clone(&self.shared);
-            let started = thread::Builder::new()
-                .name("dm-worker".into())
-                .stack_size(STACK)
-                .spawn(move || shared.work());
+            let started = crate::kernel::thread("dm-worker").spawn(move || shared.work());
             match started {
                 Ok(_) => queues.threads += 1,
                 // Another thread will come to it.
@@ -250,7 +244,7 @@ mod tests {
             assert_eq!(results.recv_timeout(SOON).unwrap().1, round);
         }
         while workers.shared.lock().threads > 0 {
-            thread::yield_now();
+            std::thread::yield_now();
         }
         assert!(workers.shared.lock().jobs.is_empty());
     }

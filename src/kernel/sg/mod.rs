@@ -42,8 +42,6 @@ use submitter::{Desk, Submitter};
 
 /// How often threads are looked after that may sleep in `write()`.
 const WATCH: Duration = Duration::from_secs(1);
-/// The agent locks its memory, stacks too.
-const STACK: usize = 256 * 1024;
 
 /// Sends commands down paths.
 #[derive(Debug)]
@@ -149,17 +147,11 @@ impl Transport {
         let open = Arc::clone(&shared.open);
         let results = shared.results.clone();
         let submitter = Submitter::new(Arc::clone(&desk), results, shared.clock, open)?;
-        thread::Builder::new()
-            .name(format!("sg-host{host}"))
-            .stack_size(STACK)
-            .spawn(move || submitter.run())?;
+        super::thread(format!("sg-host{host}")).spawn(move || submitter.run())?;
         hosts.desks.insert(host, Arc::clone(&desk));
         if !hosts.watched {
             let shared = Arc::downgrade(shared);
-            thread::Builder::new()
-                .name("sg-watch".to_owned())
-                .stack_size(STACK)
-                .spawn(move || watch(&shared))?;
+            super::thread("sg-watch").spawn(move || watch(&shared))?;
             hosts.watched = true;
         }
         Ok(desk)

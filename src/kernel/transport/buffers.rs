@@ -110,6 +110,8 @@ impl Buffers {
         let mut data = std::mem::take(&mut self.data);
         if self.transfer == Transfer::In && outcome.carried_out() {
             data.truncate(data.len().saturating_sub(ending.residual));
+            // Room for the longest answer was asked for, and this one may be kept.
+            data.shrink_to_fit();
         } else {
             data.clear();
         }

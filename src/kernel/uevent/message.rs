@@ -38,6 +38,8 @@ pub(super) enum Meaning {
     Changed(Hctl),
     /// The facts of all paths below a SCSI host may have changed.
     HostChanged(u32),
+    /// A dm device was resumed: perhaps with another table.
+    MapChanged,
     /// A block device that may hold paths came, changed or (`true`) went.
     HolderChanged(String, bool),
 }
@@ -58,6 +60,13 @@ pub(super) const UDEV_SUBSYSTEMS: [&str; 7] = [
 
 /// What a message of the kernel means. These come before any rule has run, and even if udev hangs.
 pub(super) fn of_kernel(message: &Message) -> Option<Meaning> {
+    // dm tells by no event of its own that a table took the place of another (`do_resume`).
+    if message.action == "change" && message.devpath.starts_with("/devices/virtual/block") {
+        return message
+            .name
+            .starts_with("dm-")
+            .then_some(Meaning::MapChanged);
+    }
     let path = address_in(&message.devpath)?;
     let is_device = message.subsystem == "scsi_device"
         || (message.subsystem == "scsi" && message.devtype == "scsi_device");
@@ -207,5 +216,15 @@ mod tests {
         assert_eq!(of_udev(&map), holder(true));
         map.dm_uuid = Some("mpath-3600140500000001".to_owned());
         assert_eq!(of_udev(&map), None);
+    }
+
+    #[test]
+    fn a_resumed_map_is_looked_at_without_udev() {
+        let mut map = message("change", "block", "disk", "");
+        map.devpath = "/devices/virtual/block/dm-3".into();
+        map.name = "dm-3".to_owned();
+        assert_eq!(of_kernel(&map), Some(Meaning::MapChanged));
+        map.action = "remove".to_owned();
+        assert_eq!(of_kernel(&map), None);
     }
 }

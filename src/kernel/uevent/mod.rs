@@ -27,7 +27,6 @@ use std::collections::BTreeSet;
 use std::io;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::Duration;
 use watcher::Watcher;
 
@@ -60,20 +59,24 @@ struct Inbox {
 }
 
 impl Discovery {
-    /// Begins to listen, then enumerates, then tells what happens, all in a thread of its own.
+    /// Begins to listen, then enumerates, then tells what happens, all in a thread of its own. `map_changed` is called
+    /// when a map may have got another table; it must not wait.
     ///
     /// # Errors
     /// What the kernel says to the sockets, files and the thread that are needed.
-    pub fn start(sysfs: Sysfs, events: Sink) -> io::Result<Discovery> {
+    pub fn start(
+        sysfs: Sysfs,
+        events: Sink,
+        map_changed: impl Fn() + Send + 'static,
+    ) -> io::Result<Discovery> {
         let desk = Arc::new(Desk {
             inbox: Mutex::default(),
             wake: EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?,
         });
         let (started, result) = sync_channel(1);
         let theirs = Arc::clone(&desk);
-        thread::Builder::new()
-            .name("uevent".to_owned())
-            .spawn(move || match Watcher::new(sysfs, events, theirs) {
+        super::thread("uevent").spawn(move || {
+            match Watcher::new(sysfs, events, Box::new(map_changed), theirs) {
                 Ok(mut watcher) => {
                     let _ = started.send(Ok(()));
                     watcher.run();
@@ -81,7 +84,8 @@ impl Discovery {
                 Err(error) => {
                     let _ = started.send(Err(error));
                 }
-            })?;
+            }
+        })?;
         let ended = || Err(io::Error::other("the thread ended at once"));
         result.recv().unwrap_or_else(|_| ended())?;
         Ok(Discovery { desk })

@@ -35,6 +35,8 @@ pub(super) struct Stopped;
 
 pub(super) struct Watcher {
     events: Sink,
+    /// Called when a map may have another table.
+    map_changed: Box<dyn Fn() + Send>,
     desk: Arc<Desk>,
     survey: Survey,
     kernel: Socket,
@@ -66,10 +68,16 @@ pub(super) struct Watcher {
 }
 
 impl Watcher {
-    pub(super) fn new(sysfs: Sysfs, events: Sink, desk: Arc<Desk>) -> io::Result<Watcher> {
+    pub(super) fn new(
+        sysfs: Sysfs,
+        events: Sink,
+        map_changed: Box<dyn Fn() + Send>,
+        desk: Arc<Desk>,
+    ) -> io::Result<Watcher> {
         let tables = sysfs.usage_tables();
         Ok(Watcher {
             events,
+            map_changed,
             desk,
             survey: Survey::new(sysfs),
             kernel: Socket::listen(Group::Kernel, &KERNEL_SUBSYSTEMS)?,
@@ -249,6 +257,7 @@ impl Watcher {
                 }
                 Meaning::Changed(path) => self.note(path),
                 Meaning::HostChanged(host) => self.note_host(host),
+                Meaning::MapChanged => (self.map_changed)(),
                 Meaning::HolderChanged(name, gone) => self.note_held(&name, gone),
                 Meaning::Removed(_) | Meaning::DiskRemoved(_) => {}
             }
