@@ -228,17 +228,18 @@ fn a_controller_fails_and_returns_without_a_table() {
         let mark = sim.journal.len();
         sim.suffer_all(&[Fault::LinkDown(A1), Fault::LinkDown(A2)]);
         sim.run_for(seconds(20));
-        assert_eq!(
-            steps(&sim, mark),
-            Vec::<String>::new(),
-            "the kernel failed over by itself"
+        // The kernel failed over by itself; a check may have come before the I/O.
+        let steps = self::steps(&sim, mark);
+        assert!(
+            steps.iter().all(|s| s.starts_with("fail_path")),
+            "{steps:?}"
         );
         assert!(maps(&sim)[0].ends_with("| EA FF AA"), "{:?}", maps(&sim));
 
         let mark = sim.journal.len();
         sim.suffer_all(&[Fault::LinkUp(A1), Fault::LinkUp(A2)]);
         sim.run_for(seconds(1));
-        let steps = steps(&sim, mark);
+        let steps = self::steps(&sim, mark);
         assert_eq!(
             steps.iter().filter(|s| s.starts_with("reinstate")).count(),
             2,
@@ -960,7 +961,7 @@ fn reports_of_the_wrong_length_change_nothing_and_are_told() {
             let lie = Some(Answer::good(data.clone()));
             sim.suffer(&Fault::Lie(path, Command::ReportTargetPortGroups, lie));
         }
-        sim.run_for(seconds(20));
+        sim.run_for(seconds(65));
         assert_eq!(steps(&sim, mark), Vec::<String>::new(), "{data:?}");
         let told = told(&sim, mark);
         assert!(

@@ -29,14 +29,15 @@ pub(super) fn device_id_of(wwid: &str) -> String {
 const DIRECT_ACCESS: u8 = 0;
 
 /// A change of the states raises a unit attention on every nexus (SPC-5 5.18.2.3), the next TEST UNIT READY brings it
-/// to light, and then the states are asked for at once. So asking without that is for arrays that keep it to themselves:
-/// it is done with every fourth check.
-const REPORT_EVERY: u64 = 4;
-const SLACK: Millis = Millis(500);
+/// to light, and then the states are asked for at once. So asking without that is for arrays that keep it to themselves.
+const REPORT_AGAIN: Millis = Millis::from_secs(60);
 
 /// A path that serves proves its identity this often without being asked to. Arrays tell of a LUN that leads elsewhere by
 /// a unit attention, but not all of them, and not to the host whose path it is (LIO tells the other LUNs alone).
 const PROVE_AGAIN: Millis = Millis::from_secs(60);
+
+/// What is due so soon is done with this check: checks come at slots of the interval, not to the millisecond.
+const SLACK: Millis = Millis(500);
 
 impl World {
     /// A path is there: new, come back as another disk, or with other facts.
@@ -309,7 +310,7 @@ impl World {
             return (Stage::Identify, commands);
         }
         let doubtful = match path.identity {
-            Identity::Proven(_) => path.reprove || self.now.since(path.proven_at) >= PROVE_AGAIN,
+            Identity::Proven(_) => path.reprove || self.is_due(path.proven_at, PROVE_AGAIN),
             Identity::Nameless(_) => path.reprove,
             _ => true,
         };
@@ -326,7 +327,7 @@ impl World {
     }
 
     /// Whether the path asks for the states of the port groups: one working path of each group does every
-    /// [`REPORT_EVERY`] checks, since the ports of a controller answer from that controller's view; and any path that
+    /// [`REPORT_AGAIN`], since the ports of a controller answer from that controller's view; and any path that
     /// is not known to work, so that its first good answer comes with the states.
     fn is_reporter(&self, id: Hctl, path: &Path) -> bool {
         let Some(device) = path
@@ -362,14 +363,7 @@ impl World {
         if !expected || path.ask_groups || path.suspect_since.is_some() {
             return true;
         }
-        let often = Millis(
-            self.settings
-                .check_interval_ms
-                .0
-                .saturating_mul(REPORT_EVERY),
-        );
-        // The checks come at slots of the interval, not to the millisecond.
-        let due = |at: Millis| self.now.since(at).0.saturating_add(SLACK.0) >= often.0;
+        let due = |at| self.is_due(at, REPORT_AGAIN);
         path.reported_at.is_none_or(due) && {
             let first = device.paths.iter().find(|other| {
                 self.paths.get(other).is_some_and(|o| {
@@ -380,6 +374,11 @@ impl World {
             });
             first == Some(&id)
         }
+    }
+
+    /// Whether what was done last then is due again.
+    fn is_due(&self, last: Millis, interval: Millis) -> bool {
+        self.now.since(last).after(SLACK) >= interval
     }
 
     /// Page 83h was read, or could not be: what it means for the path.
@@ -438,6 +437,24 @@ impl World {
         }
         let (wwid, device_id) = (unit.wwid.clone(), unit.device_id.clone());
         self.join(id, &wwid, &device_id, Some(unit));
+    }
+
+    /// A path that says by the very same page what it said before is what it was; nothing follows from it.
+    pub(super) fn proven_again(&mut self, id: Hctl, page83: &[u8]) -> bool {
+        let now = self.now;
+        let Some(path) = self.paths.get_mut(&id) else {
+            return false;
+        };
+        let same = matches!(path.identity, Identity::Proven(_))
+            && path.device.is_some()
+            && path.answers.identification == page83;
+        // With both, the unit attention may be younger than the answer.
+        if same && !(path.reprove && path.again) {
+            path.reprove = false;
+            path.proof_problem = None;
+            path.proven_at = now;
+        }
+        same
     }
 
     /// The unit was known and does not say who it is now.

@@ -152,7 +152,11 @@ impl World {
                 let why = "no answer to INQUIRY within the deadline";
                 self.link_is(id, Link::NoAnswer(why.to_owned()));
             }
-            Command::Inquiry => self.link_is(id, Link::Down(format!("INQUIRY: {}", reply.outcome))),
+            // SPC has a target answer INQUIRY where it has no logical unit; LIO does not.
+            Command::Inquiry => match link_from(&reply.outcome) {
+                lost @ Link::PermanentLoss(_) => self.link_is(id, lost),
+                _ => self.link_is(id, Link::Down(format!("INQUIRY: {}", reply.outcome))),
+            },
             Command::Vpd(page @ (CLARIION_PAGE | RDAC_PAGE)) => {
                 let found = if good {
                     Ownership::parse(*page, &reply.data).map_err(|error| error.to_string())
@@ -164,6 +168,7 @@ impl World {
                 }
                 self.ownership_is(id, *page, found);
             }
+            Command::Vpd(_) if good && self.proven_again(id, &reply.data) => {}
             Command::Vpd(_) if good => {
                 if let Some(path) = self.paths.get_mut(&id) {
                     path.answers.identification.clone_from(&reply.data);

@@ -15,9 +15,9 @@ pub enum Key {
     ClaimRules,
 }
 
-/// The moments of an interval at which checks are due. To wake a thread costs more than to send a command, and with ten
-/// moments each wake-up sends a tenth of all checks; more than that at once would be a burst.
-const SLOTS: u64 = 10;
+/// The moments of an interval at which checks are due. To wake a thread costs more than to send a command, and with five
+/// moments each wake-up sends a fifth of all checks; more than that at once would be a burst.
+const SLOTS: u64 = 5;
 
 /// Deadlines, at most one for each key. All operations are logarithmic.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -136,15 +136,15 @@ mod tests {
     }
 
     #[test]
-    fn ticks_of_many_names_spread_over_ten_moments() {
+    fn ticks_of_many_names_spread_over_five_moments() {
         let mut moments = BTreeMap::new();
         for n in 0..1000 {
             let name = format!("naa.6001405{n:025x}");
             let tick = Schedule::tick(Millis(0), Millis(5000), &name);
             *moments.entry(tick.0).or_insert(0_u32) += 1;
         }
-        assert_eq!(moments.len(), 10);
+        assert_eq!(moments.len(), 5);
         let counts = || moments.values().copied();
-        assert!(counts().all(|n| (50..200).contains(&n)), "{moments:?}");
+        assert!(counts().all(|n| (100..400).contains(&n)), "{moments:?}");
     }
 }

@@ -28,6 +28,11 @@ const KEPT: usize = 4096;
 /// together, and each wake-up saved is a third of what a check costs.
 const GATHER: Duration = Duration::from_micros(500);
 
+/// As many commands as this, sent in one go, are checks that nobody waits for: they are given this long to come back
+/// before the first is looked for.
+const BATCH: usize = 4;
+const BATCH_TIME: Duration = Duration::from_millis(5);
+
 /// An open device that was not used for so long is closed, and a thread without work ends.
 const IDLE: Millis = Millis::from_secs(60);
 
@@ -84,6 +89,8 @@ pub(super) struct Submitter {
     zombies: usize,
     /// What is to be handed over before the thread waits.
     answers: Vec<Event>,
+    /// How many commands were sent since it waited last.
+    sent: usize,
     /// When there was work last.
     busy: Millis,
     /// When the devices were looked after last.
@@ -111,6 +118,7 @@ impl Submitter {
             open,
             zombies: 0,
             answers: Vec::new(),
+            sent: 0,
             busy: clock.now(),
             looked: clock.now(),
             serial: 0,
@@ -133,6 +141,9 @@ impl Submitter {
             let Some(wait) = wait else {
                 return Ok(());
             };
+            if std::mem::take(&mut self.sent) >= BATCH {
+                thread::sleep(BATCH_TIME);
+            }
             let woken = self.wait(&mut events, wait)?;
             for event in woken {
                 if event.data() == WAKE {
@@ -233,7 +244,10 @@ impl Submitter {
             result = self.try_send(sending);
         }
         match result {
-            Ok(()) => self.desk.book().sent(sending.path),
+            Ok(()) => {
+                self.sent += 1;
+                self.desk.book().sent(sending.path);
+            }
             Err((error, _)) => {
                 let outcome = outcome_of(&error);
                 let ended = self.desk.book().not_sent(sending.path, outcome);
