@@ -61,7 +61,7 @@ completions := \
 	zsh:share/zsh/$(ZSH_COMPLETIONS)/_psactl \
 	fish:share/fish/vendor_completions.d/psactl.fish
 
-.PHONY: build help setup install uninstall lab-image demo test bench bench-micro bench-scale
+.PHONY: build help setup install uninstall lab-image demo test soak bench bench-micro bench-scale
 
 build: ## build the three programs (PROFILE=dev: quickly, lightly optimised)
 	$(CARGO) build --locked --profile $(PROFILE) --bins
@@ -167,6 +167,11 @@ demo: setup ## a controller fails under verified I/O, in a virtual machine
 
 test: setup ## every test, the lab's included
 	@tests/all
+
+SOAK_SECONDS ?= 600
+SOAK_SEED ?=
+soak: setup ## random faults under verified I/O in a virtual machine (SOAK_SECONDS=600, SOAK_SEED=N)
+	@tests/lab/run --timeout $$(($(SOAK_SECONDS) * 2 + 900)) tests/lab/soak.sh $(SOAK_SECONDS) $(SOAK_SEED)
 
 bench: setup ## dm-psad next to multipathd, in virtual machines: table, JSON and plot (ROUNDS=3)
 	@tests/bench/run

@@ -10,7 +10,7 @@
 //! | [`journal`] | what an agent was told and wanted, written down: the format, reading it, and its replay | `psa` |
 //! | [`config`] | the admin's files: schema, load, validate, store | `psa` |
 //! | [`api`] | the varlink interface between agent and `psactl` | `psa` |
-//! | [`kernel`] | the only room with file descriptors, ioctls and `unsafe`: udev, sysfs, sg, device-mapper | `config`, `api` and below |
+//! | [`kernel`] | the only room with file descriptors, ioctls and `unsafe`: udev, sysfs, sg, bsg, device-mapper | `config`, `api` and below |
 //! | [`sim`] | a simulated kernel and array below the same decisions, with a virtual clock | `config`, `api` and below |
 //! | [`agent`] | the daemon: feeds events to the world and carries out its actions | `kernel`, `journal` and below |
 //! | [`cli`] | `psactl`: arguments, requests, layouts; what an admin does to this host without the agent | `kernel`, `journal` and below |

@@ -29,6 +29,9 @@ tell() { # NAME PID
     paste /run/lab/before /run/lab/after | awk -v c="$checks" '$4 == $2 { printf "#   %-14s %6.1f us per check\n", $4, ($3 - $1) / c }'
     cost_memory "$2"
     cost_kernel_memory
+    # Where its memory is: kilobytes resident and of address space, by mapping.
+    awk '/^[0-9a-f]+-/ { name = $6 == "" ? "anonymous, " $1 : $6 } /^Size:/ { size[name] += $2 } /^Rss:/ { rss[name] += $2 }
+        END { for (n in rss) if (rss[n] >= 100) printf "#   %6d of %6d kB %s\n", rss[n], size[n], n }' "/proc/$2/smaps" | sort -k2rn
     note "$1: RSS $COST_RSS_KB KiB, locked $COST_LOCKED_KB KiB; kernel in all $COST_KERNEL_KB KiB"
     [ -z "${STRACE:-}" ] || { timeout 11 strace -qq -f -c -p "$2" -o /run/lab/strace.log 2>/dev/null; head -20 /run/lab/strace.log; }
 }

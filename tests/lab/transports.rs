@@ -282,9 +282,10 @@ fn deleted_between_commands(bed: &mut Bed) -> Verdict {
 fn offline(bed: &mut Bed) -> Verdict {
     let path = bed.path(0, 7)?;
     let state = format!("/sys/bus/scsi/devices/{path}/state");
-    write(&state, "offline")?;
+    // The kernel wants the end of the line.
+    write(&state, "offline\n")?;
     let answer = bed.examine(path, &[TestUnitReady, Inquiry]);
-    write(&state, "running")?;
+    write(&state, "running\n")?;
     same(&outcomes(&answer?), &[Outcome::NoConnect(1)])?;
     bed.expect(path, &[TestUnitReady], &[Outcome::Good])
 }
@@ -345,10 +346,19 @@ fn exhausted_host(bed: &mut Bed) -> Verdict {
     ensure(in_ms(start) < 4000, || {
         format!("overdue after {} ms", in_ms(start))
     })?;
-    // Those that waited for a tag get their own turn to hang.
-    thread::sleep(Duration::from_secs(14));
+    // Those that were never sent have their fault before them still.
+    for path in &hung {
+        inject(*path, "- 0 0")?;
+    }
     for path in hung {
-        bed.expect(path, &[TestUnitReady], &[Outcome::Good])?;
+        while let Err(answer) = bed.try_ask(path, &[TestUnitReady], LONG, LONG) {
+            same(&outcomes(&answer), &[Outcome::Overdue])?;
+            ensure(start.elapsed() < PATIENCE, || {
+                format!("{path} never came back")
+            })?;
+            thread::sleep(Duration::from_millis(100));
+        }
+        same(&outcomes(&bed.next()?), &[Outcome::Good])?;
     }
     Ok(())
 }

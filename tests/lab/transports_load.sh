@@ -3,10 +3,7 @@
 # Programs: transports
 . /lab/lib/lab.sh
 
-for r in 55-scsi-sg3_id 60-persistent-storage 63-md-raid-arrays 64-btrfs 69-lvm; do ln -sf /dev/null /etc/udev/rules.d/$r.rules; done
-udevadm control --reload
-scsi_debug_array --hosts 4 --luns "${1:-1000}"
-udevadm control --stop-exec-queue
+scsi_debug_bare add_host=4 max_luns="${1:-1000}"
 for paths in 400 $((4 * ${1:-1000})); do
     for transport in sg bsg; do
         check "$transport, $paths paths" transports "$transport" load "$paths"

@@ -59,6 +59,11 @@ agent_kill() {
 #   explains SUBJECT TEXT...  psactl explain has every TEXT
 #   json_has WORDS FILTER     jq's FILTER is true of `psactl WORDS --formatter=json`
 #   psactl_ms WORDS...        how long psactl takes, in REPLY
+#   ask_start, ask_stop       lists are asked for over one connection all the time; sets ASKED, ASK_FAILED, and ASK_MS,
+#                             the longest answer (ask.py)
+#   tells CODE N              its log has at least N lines with this code (told CODE: how many, in REPLY)
+#   checks_start DISK...      how often these disks are sent a command, all the time
+#   checks_stop               sets CHECK_GAP_MS, the longest time that one of them was sent none, and CHECK_GAP_DISK
 
 agent_quiet() { [[ $(psactl status) == *"Settled: true"* ]]; }
 
@@ -128,4 +133,52 @@ psactl_ms() {
     psactl "$@" >/dev/null || return
     now_ms after
     REPLY=$((after - before))
+}
+
+ask_start() {
+    rm -f /run/lab/ask
+    python3 "$LAB_LIB/ask.py" /run/lab/ask ListNmpDevices ListNmpPaths ListCorePaths ListCoreDevices ListAdapters GetStatus &
+    ASK_PID=$!
+    wait_for 20 test -s /run/lab/ask
+}
+ask_stop() {
+    kill -TERM $ASK_PID
+    wait $ASK_PID || return
+    local median
+    read -r ASKED ASK_FAILED ASK_MS median < <(tail -1 /run/lab/ask)
+    note "$ASKED lists asked for, $ASK_FAILED failed, longest answer $ASK_MS ms, median $median ms"
+}
+
+told() { REPLY=$(agent_words | grep -c " $1 "); }
+tells() { told "$1"; [ "$REPLY" -ge "$2" ]; }
+
+checks_start() {
+    python3 - /run/lab/checks "$@" <<'WATCH' &
+import signal, sys, time
+result, disks = sys.argv[1], sys.argv[2:]
+ended = []
+signal.signal(signal.SIGTERM, lambda *_: ended.append(True))
+last, gap, whose = {}, 0, "-"
+while True:
+    now = time.monotonic()
+    for disk in disks:
+        with open(f"/sys/block/{disk}/device/iorequest_cnt") as file:
+            count = file.read()
+        before = last.get(disk)
+        if before is None or before[0] != count:
+            last[disk] = count, now
+        elif now - before[1] > gap:
+            gap, whose = now - before[1], disk
+    if ended:
+        break
+    time.sleep(0.1)
+with open(result, "w") as out:
+    print(int(gap * 1000), whose, file=out)
+WATCH
+    CHECKS_PID=$!
+}
+checks_stop() {
+    kill -TERM $CHECKS_PID
+    wait $CHECKS_PID
+    read -r CHECK_GAP_MS CHECK_GAP_DISK </run/lab/checks
 }

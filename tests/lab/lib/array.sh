@@ -29,6 +29,7 @@
 #   lu_other N [SIZE_MB [SERIAL_OF]]          a backstore with nothing mapped to it, under the number N; with the serial
 #                                             number of the LU SERIAL_OF it says that it is that one
 #   lu_behind LU OTHER PORT                   from its next lu_add on, OTHER answers as LU on that port
+#   lu_grow LU SIZE_MB                        bigger from now on
 #   lu_swap LU OTHER PORT                     the same in one go: unmapped and mapped within a millisecond
 #   port_remove PORT...  port_add PORT...     the port is gone from the array
 #   path_dev PORT LU                          its sdX
@@ -128,6 +129,11 @@ array_lu() {
 }
 
 lu_other() { array_lu "$1" "${2:-$LAB_OPT_size}" "${3:-$1}"; }
+# The array alone: LIO tells nobody, the host sees it when it scans its paths.
+lu_grow() {
+    truncate -s "$2M" "$LAB_STORE/lu$1"
+    echo "fd_dev_size=$(($2 * 1048576))" >"$LAB_TARGET/core/fileio_$1/lu$1/control"
+}
 lu_behind() { LAB_BEHIND[$1:$3]=$2; }
 
 # By one process, because a fork between the two would be a gap. The group comes last, as in lun_map.

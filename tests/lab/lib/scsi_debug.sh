@@ -3,6 +3,7 @@
 #
 #   scsi_debug_array [--hosts N] [--luns N] [--size MB] [--options 'K=V ...']
 #       each LUN is one logical unit seen through every host (4 hosts, 1 LUN)
+#   scsi_debug_bare [K=V ...]        units without disks and without udev: for commands alone, many at no cost
 #   scsi_debug_path HOST LUN         its sdX (HOST 1.. in order of creation)
 #   scsi_debug_wwid LUN              as udev and multipath-tools have it
 #   error_inject HCTL|SDX TYPE COUNT CMD [ARG...]    from 6.7 on
@@ -37,6 +38,13 @@ scsi_debug_array() {
     modprobe scsi_debug vpd_use_hostno=0 add_host="$hosts" max_luns="$luns" dev_size_mb="$size" $options ||
         lab_die "scsi_debug does not load"
     udevadm settle -t 600
+}
+
+scsi_debug_bare() {
+    udevadm control --exit
+    modprobe sg
+    # No sd: sg and bsg have their nodes from the kernel itself.
+    modprobe scsi_debug no_uld=1 vpd_use_hostno=0 "$@" || lab_die "scsi_debug does not load"
 }
 
 # The directories of its hosts, in order of creation.

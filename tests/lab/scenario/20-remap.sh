@@ -70,3 +70,49 @@ for ((i = 0; i < 3; i++)); do
     check "explained by both names" explains "$naa" "quarantined: $(lu_naa 9) answers where"
     put_back
 done
+
+note "swapped in one go while nothing reads or writes; then 4 MiB at once"
+for ((i = 0; i < 3; i++)); do
+    fresh
+    attention_start
+    lu_swap 1 9 2
+    stamp_start "$naa" 4
+    check "4 MiB are written" stamp_end 60
+    check_eq "without an error" 0 "$STAMP_ERRORS"
+    attention_first || { note "no unit attention"; REPLY=0; }
+    since=$REPLY
+    stamp_find 9 $((since + 100000))
+    note "round $i: $((FOUND * 4096)) bytes on the wrong disk, the last $(((LAST - since) / 1000)) ms after the attention"
+    check_eq "no byte on the wrong disk more than 100 ms after the unit attention" 0 "$LATE"
+    check "the path is quarantined" wait_for 10 quarantined
+    put_back
+done
+
+note "swapped while nothing reads or writes, and the array says nothing"
+fresh
+group=${LAB_PORT_GROUP[${LAB_TRANSPORT}2]}
+LAB_PORT_GROUP[${LAB_TRANSPORT}2]=''
+attention_start
+lu_swap 1 9 2
+LAB_PORT_GROUP[${LAB_TRANSPORT}2]=$group
+check "the path is quarantined within a minute" wait_for 70 quarantined
+note "after $LAB_WAITED ms; unit attention: $(attention_first && echo yes || echo none)"
+put_back
+
+note "the same unit, but smaller: nothing beyond its end may be asked of it"
+lu_other 10 32 1
+lu_swap 1 10 2
+# Its INQUIRY data changed: the kernel reads its capacity again.
+check "the path is refused, with the reason" wait_for 20 explains "$naa" "less than the"
+check "the end of the map is read" sh -c "for i in 1 2 3 4; do dd if=/dev/mapper/$naa of=/dev/null bs=1M skip=60 count=2 iflag=direct status=none || exit 1; done"
+put_back
+
+note "the same unit, write-protected on one path"
+disk=$(path_dev 2 1)
+blockdev --setro "/dev/$disk"
+sleep_ms 6000
+psactl explain "$naa" | grep -i "read" | head -3
+stamp_start "$naa" 4
+stamp_end 60
+check_eq "writes go on without an error" 0 "$STAMP_ERRORS"
+blockdev --setrw "/dev/$disk"

@@ -1,0 +1,132 @@
+#!/bin/bash
+# Commands that never return, host adapters in error handling, blocked ports: nobody else waits for them.
+. /lab/lib/lab.sh
+
+# The agent's answers and the checks of other paths, while something hangs.
+nobody_waits() {
+    ask_stop || fail "the agent answers all the time"
+    check_eq "no list fails" 0 "$ASK_FAILED"
+    # The agent answers from memory; what is left is an emulated guest's scheduling.
+    check_le "the longest answer (ms)" 50 "$ASK_MS"
+    checks_stop
+    # 5 s between two checks.
+    check_le "the longest time without a check of another path (ms, $CHECK_GAP_DISK)" 7000 "$CHECK_GAP_MS"
+}
+reloaded() { [ "$(dm_loads_count)" -gt "$1" ]; }
+# reloads MAP: a setting that needs another table
+reloads() {
+    local before
+    before=$(dm_loads_count)
+    psactl storage nmp device set -d "$1" -P VMW_PSP_FIXED || return
+    wait_for 5 reloaded "$before"
+}
+
+dm_loads_start
+case $(uname -r) in
+    6.1.*) note "scsi_debug has no error injection before 6.7" ;;
+    *)
+        note "scsi_debug: host 1 never answers for LUN 0, and what aborts it fails: its error handling takes minutes"
+        scsi_debug_array --hosts 4 --luns 3
+        agent_start
+        check "maps appear" wait_for 90 maps_are 3
+        check "they settle" wait_for 30 agent_quiet
+        maps=(x x x)
+        for l in 0 1 2; do
+            disk=$(scsi_debug_path 1 $l)
+            maps[l]=$(psactl core path list -p "$disk" --formatter=json | jq -r '.[0].Device')
+        done
+        hung=$(scsi_debug_path 1 0)
+        others=()
+        for l in 0 1 2; do for h in 2 3 4; do others+=("$(scsi_debug_path $h $l)"); done; done
+        wait_for 60 test -b "/dev/mapper/${maps[0]}"
+        stall_start "${maps[0]}"
+        error_inject "$hung" 3 1 ff
+        error_inject "$hung" 4 1 ff
+        error_inject "$hung" 0 1 ff
+        ask_start
+        checks_start "${others[@]}"
+        check "the path is reported, with the reason" wait_for 30 explains "$hung" "no answer"
+        in_recovery() { grep -q recovery /sys/class/scsi_host/host*/state; }
+        check "its host goes into error handling" wait_for 60 in_recovery
+        check "another map takes a new table meanwhile" reloads "${maps[1]}"
+        check "and the map of the hung path too" reloads "${maps[0]}"
+        sleep_ms 20000
+        in_recovery && note "the host is in recovery still"
+        nobody_waits
+        stall_stop
+        check_eq "I/O of the map goes on by other paths" 0 "$STALL_ERRORS"
+        error_clear "$hung" 0 ff
+        error_clear "$hung" 3 ff
+        error_clear "$hung" 4 ff
+        check "the host comes out of it" wait_for 120 not in_recovery
+        check "LUNs 1 and 2 are back by themselves" wait_for 30 map_all_active "${maps[1]}"
+        check "both" wait_for 30 map_all_active "${maps[2]}"
+        state=$(<"/sys/block/$hung/device/state")
+        note "the kernel left the hung device as '$state'"
+        if [ "$state" = offline ]; then
+            check "explain names the command" explains "$hung" "echo running > /sys/bus/scsi/devices/$(path_hctl "$hung")/state"
+            echo running >"/sys/block/$hung/device/state"
+        fi
+        check "the hung path is back" wait_for 30 map_all_active "${maps[0]}"
+        check "everything is settled" wait_for 20 agent_quiet
+        agent_stop
+        for map in "${maps[@]}"; do dmsetup remove "$map"; done
+        rmmod scsi_debug
+        ;;
+esac
+
+agent_setting 'fast_io_fail_tmo = 0'
+
+note "a blocked iSCSI session, which the kernel waits for without an end"
+lio_iscsi --lus 2 --groups '1:ao:1,2 2:ano:3,4' --recovery 600
+naa=$(lu_naa 1)
+agent_start
+check "maps appear" wait_for 60 maps_are 2
+check "they settle" wait_for 20 agent_quiet
+wait_for 60 test -b "/dev/mapper/$naa"
+others=()
+for p in 2 3 4; do others+=("$(path_dev $p 1)" "$(path_dev $p 2)"); done
+path_down 1
+ask_start
+checks_start "${others[@]}"
+blocked() { grep -q blocked "/sys/block/$1/device/state"; }
+disk=$(path_dev 1 1)
+check "the device is blocked" wait_for 20 blocked "$disk"
+check "the path is reported, with the reason" wait_for 20 explains "$disk" "no answer"
+check "and that the kernel holds it" explains "$disk" "blocked"
+check "another map takes a new table meanwhile" reloads "$(lu_naa 2)"
+check "the map of the blocked path too" reloads "$naa"
+check "it is not used" wait_for 10 map_some_failed "$naa"
+sleep_ms 8000
+nobody_waits
+path_up 1
+sleep_ms 4000
+path_is 1 1 || iscsi_login 1 1
+check "it is back by itself" wait_for 60 map_all_active "$naa"
+check "everything is settled" wait_for 20 agent_quiet
+agent_stop
+for m in "$naa" "$(lu_naa 2)"; do dmsetup remove "$m"; done
+for p in 1 2 3 4; do iscsi_logout $p 1; done
+
+note "a blocked remote port, fast_io_fail off"
+lio_fc --first 3 --lus 2 --groups '1:ao:1,2 2:ano:3,4' --fast-io-fail off --dev-loss 600
+naa=$(lu_naa 3)
+agent_start
+check "maps appear" wait_for 60 maps_are 2
+check "they settle" wait_for 20 agent_quiet
+others=()
+for p in 2 3 4; do others+=("$(path_dev $p 3)" "$(path_dev $p 4)"); done
+disk=$(path_dev 1 3)
+path_down 1
+ask_start
+checks_start "${others[@]}"
+check "the device is blocked" wait_for 20 blocked "$disk"
+check "the path is reported, with the reason" wait_for 20 explains "$disk" "no answer"
+check "another map takes a new table meanwhile" reloads "$(lu_naa 4)"
+check "the map of the blocked path too" reloads "$naa"
+check "it is not used" wait_for 10 map_some_failed "$naa"
+sleep_ms 8000
+nobody_waits
+path_up 1
+check "it is back by itself" wait_for 60 map_all_active "$naa"
+check "everything is settled" wait_for 20 agent_quiet

@@ -1,0 +1,246 @@
+#!/bin/bash
+# Other hands on maps, paths, udev, the clock and the agent: everything converges, and is told.
+. /lab/lib/lab.sh
+
+lio_loop --lus 2 --groups '1:ao:1,2 2:ano:3,4'
+naa=$(lu_naa 1) other=$(lu_naa 2)
+note "maps by hand of another program"
+dmsetup create byhand --uuid OTHER-1 --table "$(mpath_table '1 queue_if_no_path' 0 "$(path_dev 1 1) $(path_dev 2 1) $(path_dev 3 1)")"
+dmsetup create mpath-wrong-name --uuid "mpath-$(lu_wwid 2)" --table "$(mpath_table 0 0 "$(path_dev 1 2)")"
+agent_start
+check "one of another UUID keeps its disks" wait_for 20 explains "$naa" "left alone"
+check "and says who has them" explains "$naa" "byhand"
+check "one of our UUID is taken over" wait_for 20 map_path_count mpath-wrong-name 4
+dmsetup remove byhand
+check "disks that were let go get their map" wait_for 30 map_path_count "$naa" 4
+dmsetup rename mpath-wrong-name "$other"
+check "maps appear" wait_for 60 maps_are 2
+check "they settle" wait_for 20 agent_quiet
+check "they have nodes" wait_for 60 test -b "/dev/mapper/$naa"
+dm_loads_start
+dm_messages_start
+loads() { REPLY=$(dm_loads_count); }
+is_live() { [[ $(dmsetup info -c --noheadings -o suspended "$1") == Active ]]; }
+# Maps are looked at closely once a minute, and every ten seconds for suspension.
+well() { wait_for 20 is_live "$1" && wait_for 70 map_path_count "$1" 4 && wait_for 20 map_all_active "$1" && wait_for 20 agent_quiet; }
+# A table of this map with a path missing.
+short_table() { mpath_table '1 queue_if_no_path' '1 alua' "$(path_dev 1 1)" "$(path_dev 3 1) $(path_dev 4 1)"; }
+event() { # CODE WHAT...: the command makes the agent tell it
+    local before
+    told "$1"
+    before=$REPLY
+    "${@:3}"
+    check "$2: told as $1" wait_for 20 tells "$1" $((before + 1))
+}
+fio_verify_start "$naa" "$other"
+
+note "a map is renamed"
+dmsetup rename "$naa" renamed
+check "the map is known by its new name" wait_for 10 json_has "nmp device list -d $naa" '.[0]."Device Mapper Name" == "renamed"'
+path_down 1
+check "its paths are looked after" wait_for 10 map_some_failed renamed
+path_up 1
+check "as before" wait_for 10 map_all_active renamed
+dmsetup rename renamed "$naa"
+check "and renamed back" wait_for 10 json_has "nmp device list -d $naa" ".[0].\"Device Mapper Name\" == \"$naa\""
+
+note "a map is suspended"
+loads
+before=$REPLY
+event MAP_ACTION "a map that is left suspended" dmsetup suspend --noflush "$naa"
+check "it is resumed" wait_for 10 is_live "$naa"
+loads
+check_eq "with no table" "$before" "$REPLY"
+
+note "a table is replaced, with a path missing"
+short=$(short_table)
+event TABLE_RELOAD "a foreign table" sh -c "dmsetup load '$naa' --table '$short' && dmsetup resume --noflush '$naa'"
+check "all paths are back" well "$naa"
+
+check "0 errors so far" fio_verify_stop
+
+note "a map is removed"
+event MAP_GONE "a map that was removed" dmsetup remove --retry "$other"
+check "it is made again" wait_for 30 map_path_count "$other" 4
+
+note "a table that the kernel refuses: somebody has a path open exclusively"
+disk=$(path_dev 1 2)
+agent_stop
+dmsetup remove --retry "$other" 2>/dev/null
+python3 -c "
+import os, signal
+fd = os.open('/dev/$disk', os.O_RDONLY | os.O_EXCL)
+open('/run/lab/holds', 'w').write('x')
+signal.pause()" &
+holder=$!
+wait_for 20 test -s /run/lab/holds
+agent_start
+check "explain names the reason" wait_for 30 explains "$other" "in use"
+told MAP_ACTION_FAILED
+sleep_ms 10000
+first=$REPLY
+told MAP_ACTION_FAILED
+note "$((REPLY - first)) attempts in 10 s, $REPLY in all"
+check_le "it is tried ever more slowly (attempts)" 6 "$REPLY"
+kill $holder
+check "when it is let go the map is made" wait_for 70 map_path_count "$other" 4
+check "and is well" well "$other"
+
+note "a path comes back as another disk"
+exec 7<"/dev/$(path_dev 2 1)"
+disk=$(path_dev 2 1) hctl=$(path_hctl "$disk")
+event PATH_REMOVED "a deleted path" path_delete "$disk"
+check "it leaves the table" wait_for 10 map_path_count "$naa" 3
+path_rescan "$hctl"
+check "it is found" wait_for 10 path_is 2 1
+exec 7<&-
+note "$disk is $(path_dev 2 1) now"
+check "it is another one" [ "$(path_dev 2 1)" != "$disk" ]
+check "and in the table" well "$naa"
+
+note "a host adapter goes and comes back"
+port_remove 3
+check "its paths leave" wait_for 20 map_path_count "$naa" 3
+check "of both maps" wait_for 20 map_path_count "$other" 3
+port_add 3
+check "they are back" well "$naa"
+check "both" well "$other"
+
+note "udevd is stopped, and events are lost"
+udevd=$(pidof systemd-udevd)
+kill -STOP $udevd
+disk=$(path_dev 1 1) hctl=$(path_hctl "$disk")
+path_delete "$disk"
+check "a removal needs no udev" wait_for 10 map_path_count "$naa" 3
+path_rescan "$hctl"
+sleep_ms 1000
+kill -CONT $udevd
+check "what came meanwhile is taken when it goes on" well "$naa"
+kill $udevd
+wait_for 20 not pidof systemd-udevd
+disk=$(path_dev 4 1) hctl=$(path_hctl "$disk")
+path_delete "$disk"
+check "without udevd a path leaves" wait_for 10 map_path_count "$naa" 3
+path_rescan "$hctl"
+wait_for 10 path_is 4 1
+sleep_ms 2000
+map_path_count "$naa" 4 && note "and is back before udevd is"
+/usr/lib/systemd/systemd-udevd --daemon
+check "with udevd all are there" well "$naa"
+path_down 2
+check "checks go on as ever" wait_for 15 json_has "nmp path list -d $naa" 'any(.[]; ."Group State" == "dead")'
+path_up 2
+check "and the path is back" well "$naa"
+
+# What a stopped or absent agent misses.
+meanwhile() {
+    disk=$(path_dev 1 1) hctl=$(path_hctl "$disk")
+    path_delete "$disk"
+    alua_set 1 ano 2
+    alua_set 2 ao 2
+    lu_grow 2 $((size += 8))
+    for p in 1 2 3 4; do echo 1 >"/sys/block/$(path_dev $p 2)/device/rescan"; done
+    path_down 4
+}
+learned() {
+    check "$1: the deleted path leaves" wait_for 20 map_path_count "$naa" 3
+    check "$1: the other controller is followed" wait_for 20 map_uses "$other" 2 3
+    check "$1: the LUN's growth too" wait_for 30 eval "[ \"\$(blockdev --getsz /dev/mapper/$other)\" = $((size * 2048)) ]"
+    check "$1: a path that failed is known" wait_for 20 json_has "nmp path list -d $naa" 'any(.[]; ."Group State" == "dead")'
+    path_rescan "$hctl"
+    path_up 4
+    alua_set 1 ao 2
+    alua_set 2 ano 2
+    check "$1: all is well again" well "$naa"
+    check "$1: both" well "$other"
+}
+size=64
+check "the other map has its node" wait_for 60 test -b "/dev/mapper/$other"
+fio_verify_start "$naa" "$other"
+note "the agent stands still while the world changes"
+kill -STOP "$AGENT_PID"
+meanwhile
+sleep_ms 5000
+kill -CONT "$AGENT_PID"
+learned "after SIGCONT"
+note "the agent is away while the world changes"
+agent_stop
+meanwhile
+agent_start
+learned "after a start"
+
+note "the clock jumps a day ahead and back"
+loads
+before=$REPLY
+date -s '+1 day' >/dev/null
+path_down 1
+check "a path that fails is seen" wait_for 10 json_has "nmp path list -d $naa" 'any(.[]; ."Group State" == "dead")'
+path_up 1
+check "and its return" wait_for 5 map_all_active "$naa"
+date -s '-1 day' >/dev/null
+path_down 1
+check "the same after the jump back" wait_for 10 json_has "nmp path list -d $naa" 'any(.[]; ."Group State" == "dead")'
+path_up 1
+check "with its return" wait_for 5 map_all_active "$naa"
+loads
+check_eq "no table for that" "$before" "$REPLY"
+
+note "killed between load and resume"
+agent_kill
+table=$(dmsetup table "$naa" | sed 's/ retain_attached_hw_handler//; s/ multipath 4 / multipath 3 /')
+dmsetup suspend --noflush "$naa"
+check "the next table is loaded" dmsetup load "$naa" --table "$table"
+loads
+before=$REPLY
+agent_start
+check "the next agent resumes the map" wait_for 10 is_live "$naa"
+wait_for 10 agent_quiet
+loads
+check_eq "and loads nothing again" "$before" "$REPLY"
+check "all is well" well "$naa"
+agent_kill
+dmsetup load "$naa" --table "$table"
+loads
+before=$REPLY
+agent_start
+wait_for 10 agent_quiet
+loads
+note "with a table loaded and not live: $((REPLY - before)) loads, $(dmsetup info -c --noheadings -o tables_loaded "$naa")"
+check "all is well" well "$naa"
+
+note "a hand that suspends, or replaces the table, once a second for 30 s"
+loads
+before=$REPLY messages=$(dm_messages_count)
+told MAP_ACTION
+actions=$REPLY
+for ((i = 0; i < 30; i++)); do dmsetup suspend --noflush "$naa"; sleep_ms 900; done
+check "it serves in the end" well "$naa"
+loads
+told MAP_ACTION
+note "30 suspends: $((REPLY - actions)) actions, $(($(dm_loads_count) - before)) loads, $(($(dm_messages_count) - messages)) messages"
+check_le "no more actions than suspends" 31 $((REPLY - actions))
+short=$(short_table)
+tables_loaded() { psactl status --formatter=json | jq '."Tables Loaded"'; }
+before=$(tables_loaded) foreign=0
+for ((i = 0; i < 30; i++)); do
+    dmsetup load "$naa" --table "$short" && dmsetup resume --noflush "$naa" && foreign=$((foreign + 1))
+    sleep_ms 900
+done
+check_eq "30 foreign tables went in" 30 $foreign
+ours=$(($(tables_loaded) - before))
+check_le "they are answered by fewer loads" 30 "$ours"
+check "it is right in the end" well "$naa"
+note "after $LAB_WAITED ms"
+loads
+before=$REPLY
+for ((i = 0; i < 15; i++)); do
+    dmsetup rename "$naa" other-name
+    sleep_ms 500
+    dmsetup rename other-name "$naa"
+    sleep_ms 500
+done
+check "30 renames later it is right" well "$naa"
+loads
+check_eq "without a table" "$before" "$REPLY"
+check "0 errors" fio_verify_stop
+

@@ -1,0 +1,72 @@
+#!/bin/bash
+# A path that fails and returns once a second is believed ever more slowly, and then held in a group of last resort until
+# it behaves; the others serve.
+. /lab/lib/lab.sh
+
+# What the defaults do in ten minutes, in one: 8 failures instead of 16, and 20 s of good behaviour instead of 120.
+agent_setting 'marginal_failures = 8' 'marginal_recovery_ms = 20000'
+lio_loop --groups '1:ao:1,2 2:ano:3,4'
+naa=$(lu_naa 1)
+agent_start
+check "a map appears" wait_for 60 test -b "/dev/mapper/$naa"
+check "it settles" wait_for 20 agent_quiet
+dm_loads_start
+dm_messages_start
+fio_verify_start "$naa"
+flap() { # SECONDS
+    local i
+    for ((i = 0; i < $1; i++)); do
+        path_down 1
+        sleep_ms 500
+        path_up 1
+        sleep_ms 500
+    done
+}
+disk=$(path_dev 1 1)
+group_of() { # DISK: the number of its group, in REPLY
+    REPLY=$(dmsetup table "$naa" | python3 -c "
+import sys
+words = sys.stdin.read().split()
+# The groups begin after target, features and handler: 'service-time 0 <paths> 1' each.
+number = 0
+for word in words:
+    if word in ('service-time', 'round-robin', 'queue-length', 'historical-service-time'):
+        number += 1
+    elif word == '$1':
+        print(number)
+        break")
+}
+in_last_group() { group_of "$dev"; [ "$REPLY" = 3 ]; }
+back_in_first_group() { group_of "$dev"; [ "$REPLY" = 1 ]; }
+dev=$(<"/sys/block/$disk/dev")
+told PATH_STATE
+before=$REPLY
+flap 20
+messages=$(dm_messages_count)
+flap 20
+messages=$(($(dm_messages_count) - messages))
+told PATH_STATE
+note "40 s: $((REPLY - before)) lines PATH_STATE, $(dm_messages_count) messages, $messages of them in the second half"
+check_le "no more than a quarter of its returns are believed in the second half (messages)" 5 "$messages"
+check "it is told of" wait_for 5 tells PATH_MARGINAL 1
+check "explain says why" explains "$disk" "marginal: it failed" "group of last resort"
+check "the list of paths too" json_has "nmp path list -p $disk" '.[0]."Path Selection Policy Path Config" | contains("marginal")'
+check "it is in the last group" wait_for 10 in_last_group
+check_eq "one table was loaded for that" 1 "$(dm_loads_count)"
+check "it goes back when it behaves" wait_for 60 back_in_first_group
+note "after $LAB_WAITED ms"
+check "that is told of" tells PATH_MARGINAL_ENDED 1
+check_eq "by one more table" 2 "$(dm_loads_count)"
+check "and serves" wait_for 20 map_all_active "$naa"
+check "0 errors" fio_verify_stop
+note "longest I/O $FIO_STALL_MS ms"
+
+note "all paths flap: none of them may be the last resort alone"
+for ((i = 0; i < 12; i++)); do
+    path_down 1 2 3 4
+    sleep_ms 300
+    path_up all
+    sleep_ms 700
+done
+check "the map serves" wait_for 60 map_all_active "$naa"
+check "and can be read" disk_reads "mapper/$naa"
