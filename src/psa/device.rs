@@ -7,7 +7,7 @@ use super::satp::{PortGroup, rules::Selection};
 use super::settings::DeviceSettings;
 use super::statistics::DeviceStatistics;
 use super::table::model::Table;
-use super::units::{Hctl, Millis};
+use super::units::{Hctl, Millis, Sectors};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -88,6 +88,9 @@ pub struct Device {
     pub first_join: Millis,
     /// When the set of paths changed last.
     pub last_join: Millis,
+    /// The length of the table that the kernel has; not written down, because the map says it.
+    #[serde(skip)]
+    pub length: Option<Sectors>,
     /// A change of the table that waits.
     pub pending: Option<Pending>,
     /// Ticket of the action on the map that is under way.
@@ -132,6 +135,7 @@ impl Device {
             looked_at: Millis(0),
             first_join: now,
             last_join: now,
+            length: None,
             pending: None,
             in_flight: None,
             last_done: Millis(0),

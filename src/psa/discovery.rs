@@ -47,19 +47,20 @@ impl World {
         let known = self
             .paths
             .get(&id)
-            .map(|path| (path.dev(), path.facts.clone()));
+            .map(|path| (path.dev(), path.facts == facts));
         match known {
             // The disk went and came back under the same address while nobody was looking: another path.
             Some((Some(before), _)) if dev.is_some_and(|dev| dev != before) => {
                 self.path_gone(id);
                 self.path_new(facts);
             }
-            Some((_, before)) if before == facts => {}
-            Some((before, _)) => {
+            Some((_, true)) => {}
+            Some((before, false)) => {
                 if let Some(path) = self.paths.get_mut(&id) {
                     // A disk that is being removed loses its block device first; its number stays until then.
                     let block = facts.block.clone().or_else(|| path.facts.block.clone());
                     path.facts = PathFacts { block, ..facts };
+                    self.index.path(path);
                 }
                 if before.is_none() {
                     self.disk_bound(id);
@@ -82,6 +83,7 @@ impl World {
         let is_disk = facts.device_type == DIRECT_ACCESS;
         let path = Path::new(facts, name, self.now);
         self.returned(&path);
+        self.index.path(&path);
         self.paths.insert(id, path);
         if is_disk {
             self.unidentified.insert(id);
@@ -96,13 +98,7 @@ impl World {
             return;
         };
         self.disks.insert(dev, id);
-        let holder = self.map_names.iter().find(|(_, name)| {
-            self.maps
-                .get(*name)
-                .and_then(|map| map.table.as_ref().ok())
-                .is_some_and(|table| table.paths().any(|p| p.dev == dev))
-        });
-        if let Some(wwid) = holder.map(|(wwid, _)| wwid.clone()) {
+        if let Some(wwid) = self.index.holder(dev).map(str::to_owned) {
             self.assume(id, &wwid);
         }
     }
@@ -123,6 +119,7 @@ impl World {
         let Some(path) = self.paths.remove(&id) else {
             return;
         };
+        self.index.path_gone(id);
         self.schedule.cancel(&Key::Path(id));
         self.unidentified.remove(&id);
         if let Some(dev) = path.dev() {
@@ -317,10 +314,11 @@ impl World {
         if askable && doubtful {
             commands.push(page83);
         }
-        if self.is_reporter(id, path) {
+        let device = self.device_of(path);
+        if device.is_some_and(|device| self.is_reporter(id, path, device)) {
             commands.push(report);
         }
-        let selection = self.device_of(path).and_then(|d| d.selection.as_ref());
+        let selection = device.and_then(|device| device.selection.as_ref());
         let page = selection.and_then(|selection| selection.satp.ownership_page());
         commands.extend(page.map(Command::Vpd));
         (Stage::Check, commands)
@@ -329,14 +327,7 @@ impl World {
     /// Whether the path asks for the states of the port groups: one working path of each group does every
     /// [`REPORT_AGAIN`], since the ports of a controller answer from that controller's view; and any path that
     /// is not known to work, so that its first good answer comes with the states.
-    fn is_reporter(&self, id: Hctl, path: &Path) -> bool {
-        let Some(device) = path
-            .device
-            .as_deref()
-            .and_then(|wwid| self.devices.get(wwid))
-        else {
-            return false;
-        };
+    fn is_reporter(&self, id: Hctl, path: &Path, device: &Device) -> bool {
         if !device
             .selection
             .as_ref()

@@ -119,12 +119,6 @@ impl World {
         }
     }
 
-    /// Whether a disk behind the same target port is in use without a map: it has no other path, and would rather wait.
-    fn has_user_behind(&self, id: Hctl) -> bool {
-        let mut behind = self.behind(id).map(|(_, path)| path);
-        behind.any(|path| path.facts.block.iter().any(|block| !block.usage.is_empty()))
-    }
-
     /// Has the kernel fail I/O on a lost port soon enough, for the paths of a device that has others.
     pub(super) fn set_port_timers(&mut self, wwid: &str) {
         let Some(device) = self.devices.get(wwid) else {
@@ -146,7 +140,8 @@ impl World {
         }
         for id in device.paths.clone() {
             let set = self.paths.get(&id).and_then(|path| path.port_timers);
-            if set == Some(timers) || self.has_user_behind(id) {
+            // What is in use without a map behind the same port has no other path, and would rather wait.
+            if set == Some(timers) || self.index.has_user_behind(id) {
                 continue;
             }
             let Some(path) = self.paths.get_mut(&id) else {

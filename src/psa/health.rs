@@ -2,6 +2,7 @@
 
 use super::action::Severity;
 use super::adapter::Transport;
+use super::device::Device;
 use super::event::{Examination, Reply};
 use super::path::{Identity, Path, PathState, Stage};
 use super::satp::{Class, Evidence, Judgement, Link, PortGroup, link_from};
@@ -70,6 +71,8 @@ impl World {
             return;
         };
         let again = path.again || outdated;
+        let unasked = path.facts.transport == Transport::Usb && path.identity == Identity::Unknown;
+        let is_new = exam.stage == Stage::Inquiry && path.inquiry.is_some();
         if !outdated && path.suspect_since.is_some() {
             match path.link {
                 // I/O fails and checks say that it is well, or would be once activated: if that happens again it
@@ -87,15 +90,11 @@ impl World {
                 }
             }
         }
-        let unasked = path.facts.transport == Transport::Usb && path.identity == Identity::Unknown;
         if exam.stage == Stage::Identify && unasked {
             let why = "USB disks are not asked for VPD page 83h, because many bridges hang on it";
             self.nameless(id, why.to_owned());
         }
-        let Some(path) = self.paths.get_mut(&id) else {
-            return;
-        };
-        if exam.stage == Stage::Inquiry && path.inquiry.is_some() {
+        if is_new {
             self.claim_found(id);
             self.path_due(id);
             return;
@@ -144,19 +143,26 @@ impl World {
             Command::TestUnitReady => {
                 if let Some(path) = self.paths.get_mut(&id) {
                     path.answers.ready = Some(reply.outcome.clone());
+                    link_is(path, link_from(&reply.outcome));
                 }
-                self.link_is(id, link_from(&reply.outcome));
             }
             Command::Inquiry if good => self.inquiry_is(id, &reply.data),
             Command::Inquiry if reply.outcome == Outcome::Overdue => {
                 let why = "no answer to INQUIRY within the deadline";
-                self.link_is(id, Link::NoAnswer(why.to_owned()));
+                if let Some(path) = self.paths.get_mut(&id) {
+                    link_is(path, Link::NoAnswer(why.to_owned()));
+                }
             }
-            // SPC has a target answer INQUIRY where it has no logical unit; LIO does not.
-            Command::Inquiry => match link_from(&reply.outcome) {
-                lost @ Link::PermanentLoss(_) => self.link_is(id, lost),
-                _ => self.link_is(id, Link::Down(format!("INQUIRY: {}", reply.outcome))),
-            },
+            Command::Inquiry => {
+                // SPC has a target answer INQUIRY where it has no logical unit; LIO does not.
+                let link = match link_from(&reply.outcome) {
+                    lost @ Link::PermanentLoss(_) => lost,
+                    _ => Link::Down(format!("INQUIRY: {}", reply.outcome)),
+                };
+                if let Some(path) = self.paths.get_mut(&id) {
+                    link_is(path, link);
+                }
+            }
             Command::Vpd(page @ (CLARIION_PAGE | RDAC_PAGE)) => {
                 let found = if good {
                     Ownership::parse(*page, &reply.data).map_err(|error| error.to_string())
@@ -203,21 +209,6 @@ impl World {
             }
             Command::ReadCapacity16 | Command::SetTargetPortGroups(_) => {}
         }
-    }
-
-    fn link_is(&mut self, id: Hctl, link: Link) {
-        let Some(path) = self.paths.get_mut(&id) else {
-            return;
-        };
-        // A path that was down may come back as another logical unit: it proves itself again.
-        if matches!(
-            link,
-            Link::Down(_) | Link::NoAnswer(_) | Link::PermanentLoss(_)
-        ) && let Identity::Proven(unit) = &path.identity
-        {
-            path.identity = Identity::Stale(unit.clone());
-        }
-        path.link = link;
     }
 
     fn inquiry_is(&mut self, id: Hctl, data: &[u8]) {
@@ -488,7 +479,7 @@ impl World {
         }
     }
 
-    fn judgement(&self, path: &Path, device: Option<&super::device::Device>) -> Judgement {
+    fn judgement(&self, path: &Path, device: Option<&Device>) -> Judgement {
         let class = path.judgement.class;
         if path.is_masked() {
             let reason = "owned by MASK_PATH".to_owned();
@@ -534,7 +525,7 @@ impl World {
         };
         let mut judgement = satp.judge(&evidence);
         judgement.class = judgement.class.or(class);
-        let mismatch = device.and_then(|device| self.mismatch(path, device));
+        let mismatch = device.and_then(|device| mismatch(path, device));
         if let Some(reason) = mismatch {
             return Judgement {
                 state: PathState::Dead,
@@ -555,22 +546,6 @@ impl World {
         judgement
     }
 
-    /// Whether the disk of a path differs from its device in a way that no table can hold.
-    fn mismatch(&self, path: &Path, device: &super::device::Device) -> Option<String> {
-        let block = path.facts.block.as_ref()?;
-        let table = self
-            .map_of(&device.wwid)
-            .and_then(|map| map.table.as_ref().ok())?;
-        // A disk that cannot be read yet has size 0: nothing is known of it.
-        let differs = block.size.0 != 0 && block.size < table.length;
-        differs.then(|| {
-            format!(
-                "its disk has {} sectors, less than the {} of the map",
-                block.size.0, table.length.0
-            )
-        })
-    }
-
     /// When the path is examined next.
     pub(super) fn schedule_next(&mut self, id: Hctl) {
         let Some(path) = self.paths.get(&id) else {
@@ -582,12 +557,41 @@ impl World {
                 self.now.after(settings.retry_interval_ms)
             }
             _ => {
-                let name = path.device.clone().unwrap_or_else(|| path.name.to_string());
-                Schedule::tick(self.now, settings.check_interval_ms, &name)
+                let tick = |name: &str| Schedule::tick(self.now, settings.check_interval_ms, name);
+                match &path.device {
+                    Some(wwid) => tick(wwid),
+                    None => tick(&path.name.to_string()),
+                }
             }
         };
         self.schedule.no_later_than(Key::Path(id), at);
     }
+}
+
+fn link_is(path: &mut Path, link: Link) {
+    // A path that was down may come back as another logical unit: it proves itself again.
+    if matches!(
+        link,
+        Link::Down(_) | Link::NoAnswer(_) | Link::PermanentLoss(_)
+    ) && let Identity::Proven(unit) = &path.identity
+    {
+        path.identity = Identity::Stale(unit.clone());
+    }
+    path.link = link;
+}
+
+/// Whether the disk of a path differs from its device in a way that no table can hold.
+fn mismatch(path: &Path, device: &Device) -> Option<String> {
+    let block = path.facts.block.as_ref()?;
+    let length = device.length?;
+    // A disk that cannot be read yet has size 0: nothing is known of it.
+    let differs = block.size.0 != 0 && block.size < length;
+    differs.then(|| {
+        format!(
+            "its disk has {} sectors, less than the {} of the map",
+            block.size.0, length.0
+        )
+    })
 }
 
 /// Whether the device says that it does not know the command, or a field of it.

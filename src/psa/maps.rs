@@ -80,12 +80,7 @@ impl World {
         result: Result<(), MapError>,
         observed: Option<Map>,
     ) {
-        let Some(wwid) = self
-            .devices
-            .values()
-            .find(|d| d.in_flight == Some(ticket))
-            .map(|d| d.wwid.clone())
-        else {
+        let Some(wwid) = self.index.tickets.remove(&ticket) else {
             return;
         };
         let now = self.now;
@@ -143,7 +138,7 @@ impl World {
     }
 
     fn forget_map(&mut self, wwid: &str, name: &str) {
-        self.maps.remove(name);
+        self.drop_map(name);
         if self.map_names.get(wwid).is_some_and(|n| n == name) {
             self.map_names.remove(wwid);
         }
@@ -173,7 +168,7 @@ impl World {
         if let Some(old) = self.map_names.insert(wwid.to_owned(), name.clone())
             && old != name
         {
-            self.maps.remove(&old);
+            self.drop_map(&old);
         }
         let after = paths_of(Some(&map));
         self.devices
@@ -181,7 +176,7 @@ impl World {
             .or_insert_with(|| Device::new(wwid, &device_id_of(wwid), now))
             .statistics
             .carried_by(&map);
-        self.maps.insert(name, map);
+        self.keep_map(map);
         let (mut failed, mut back) = (Vec::new(), Vec::new());
         for (dev, status) in &after {
             let Some(id) = self.disks.get(dev).copied() else {
@@ -265,6 +260,7 @@ impl World {
             return;
         };
         device.in_flight = Some(ticket);
+        self.index.tickets.insert(ticket, wwid.to_owned());
         // Messages do not end the wait of a change of the table, or paths that come and go would put it off for ever.
         let loads = |step: &MapStep| matches!(step, MapStep::Create(_) | MapStep::Reload { .. });
         if steps.iter().any(loads) {

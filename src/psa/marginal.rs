@@ -51,15 +51,14 @@ impl World {
             return;
         }
         let recovery = self.settings.marginal_recovery_ms;
-        let works = path.link == Link::Up;
-        let name = path.name.to_string();
         let Some(marginal) = &path.marginal else {
             return;
         };
         let due = marginal.last.after(recovery);
-        if !works || due > self.now {
+        if path.link != Link::Up || due > self.now {
             return;
         }
+        let name = path.name.to_string();
         if let Some(path) = self.paths.get_mut(&id) {
             path.marginal = None;
             path.failures.clear();

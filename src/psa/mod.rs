@@ -37,6 +37,7 @@ mod explain;
 mod foresight;
 mod health;
 pub mod identity;
+mod index;
 pub mod inventory;
 pub mod lint;
 mod lost;

@@ -46,8 +46,9 @@ impl From<Schedule> for Vec<(Millis, Key)> {
 impl Schedule {
     /// Sets the deadline of a key, whatever it was.
     pub fn set(&mut self, key: Key, at: Millis) {
-        self.cancel(&key);
-        self.by_key.insert(key.clone(), at);
+        if let Some(before) = self.by_key.insert(key.clone(), at) {
+            self.by_time.remove(&(before, key.clone()));
+        }
         self.by_time.insert((at, key));
     }
 

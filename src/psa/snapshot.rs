@@ -75,10 +75,19 @@ impl World {
     pub fn put(&mut self, piece: Piece) {
         match piece {
             Piece::Rest(world) => *self = *world,
-            Piece::Paths(paths) => self.paths.extend(paths),
+            Piece::Paths(paths) => {
+                paths.values().for_each(|path| self.index.path(path));
+                self.paths.extend(paths);
+            }
             Piece::Withdrawn(paths) => self.withdrawn.extend(paths),
-            Piece::Devices(devices) => self.devices.extend(devices),
-            Piece::Maps(maps) => self.maps.extend(maps),
+            Piece::Devices(devices) => {
+                for (wwid, device) in &devices {
+                    let ticket = device.in_flight;
+                    self.index.tickets.extend(ticket.map(|t| (t, wwid.clone())));
+                }
+                self.devices.extend(devices);
+            }
+            Piece::Maps(maps) => maps.into_values().for_each(|map| self.keep_map(map)),
         }
     }
 }

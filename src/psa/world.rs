@@ -12,6 +12,7 @@ use super::action::{Action, Notice, Severity};
 use super::claim::Ruleset;
 use super::device::Device;
 use super::event::Event;
+use super::index::Index;
 use super::memory::{Memory, Unstored};
 use super::path::Path;
 use super::satp::Link;
@@ -59,6 +60,8 @@ pub struct World {
     /// Counters for people.
     pub(super) counters: Counters,
     pub(super) statistics: Statistics,
+    #[serde(skip)]
+    pub(super) index: Index,
 }
 
 /// The rules in force.
@@ -132,6 +135,7 @@ impl World {
             actions: Vec::new(),
             counters: Counters::default(),
             statistics: Statistics::default(),
+            index: Index::default(),
         };
         world.recall_withdrawn();
         world

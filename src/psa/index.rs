@@ -1,0 +1,92 @@
+//! Where things are: what could be found by a search through all paths, devices or maps, kept so that a step costs what
+//! it changes and not what there is.
+//!
+//! It follows from the rest of the world, so it is not written down with it: [`World::put`] makes it anew. Tests:
+//! `tests/journal.rs`, where worlds go on that were put together of pieces.
+
+use super::maps::UUID_PREFIX;
+use super::path::Path;
+use super::table::model::Map;
+use super::units::{DevT, Hctl, Sectors};
+use super::world::World;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Where things are.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Index {
+    /// Which disk is in the table of the map of which WWID.
+    held: BTreeSet<(DevT, String)>,
+    /// Paths whose disks somebody uses, other than a map over the whole disk.
+    used: BTreeSet<Hctl>,
+    /// The device that an action on a map is for, by its ticket.
+    pub(super) tickets: BTreeMap<u64, String>,
+}
+
+impl Index {
+    /// The WWID of the map that has this disk in its table.
+    pub(super) fn holder(&self, dev: DevT) -> Option<&str> {
+        let first = (dev, String::new());
+        let (held, wwid) = self.held.range(first..).next()?;
+        (*held == dev).then_some(wwid.as_str())
+    }
+
+    /// Whether a disk is used behind the target port of this path.
+    pub(super) fn has_user_behind(&self, port: Hctl) -> bool {
+        let first = Hctl { lun: 0, ..port };
+        let last = Hctl {
+            lun: u64::MAX,
+            ..port
+        };
+        self.used.range(first..=last).next().is_some()
+    }
+
+    pub(super) fn path(&mut self, path: &Path) {
+        let block = path.facts.block.as_ref();
+        if block.is_some_and(|block| !block.usage.is_empty()) {
+            self.used.insert(path.facts.hctl);
+        } else {
+            self.used.remove(&path.facts.hctl);
+        }
+    }
+
+    pub(super) fn path_gone(&mut self, id: Hctl) {
+        self.used.remove(&id);
+    }
+
+    /// Its entries of [`Index::held`].
+    fn disks_of(map: &Map) -> impl Iterator<Item = (DevT, String)> + '_ {
+        let wwid = map.uuid.strip_prefix(UUID_PREFIX).unwrap_or_default();
+        let tables = map.table.iter();
+        tables.flat_map(move |table| table.paths().map(move |path| (path.dev, wwid.to_owned())))
+    }
+}
+
+impl World {
+    /// Takes a map in, in place of the one that had its name.
+    pub(super) fn keep_map(&mut self, map: Map) {
+        let before = self.maps.get(&map.name);
+        if before.is_none_or(|before| before.uuid != map.uuid || before.table != map.table) {
+            self.drop_map(&map.name);
+            self.index.held.extend(Index::disks_of(&map));
+            self.set_length(&map, map.table.as_ref().ok().map(|table| table.length));
+        }
+        self.maps.insert(map.name.clone(), map);
+    }
+
+    /// Forgets the map of this name.
+    pub(super) fn drop_map(&mut self, name: &str) {
+        if let Some(map) = self.maps.remove(name) {
+            for entry in Index::disks_of(&map) {
+                self.index.held.remove(&entry);
+            }
+            self.set_length(&map, None);
+        }
+    }
+
+    fn set_length(&mut self, map: &Map, length: Option<Sectors>) {
+        let wwid = map.uuid.strip_prefix(UUID_PREFIX);
+        if let Some(device) = wwid.and_then(|wwid| self.devices.get_mut(wwid)) {
+            device.length = length;
+        }
+    }
+}
