@@ -17,8 +17,11 @@ use crate::scsi::sense::SenseMeaning;
 use crate::scsi::tpgs::{AccessState, TargetPortGroups};
 use std::mem::{Discriminant, discriminant};
 
-/// A device is looked at this often even if nothing seems to have changed.
-const LOOK_AGAIN: Millis = Millis(30_000);
+/// A device is looked at with every sixth check even if nothing seems to have changed, within these bounds: a look takes
+/// longer than all of its checks, whatever their interval.
+const LOOK_AGAIN_CHECKS: u64 = 6;
+const LOOK_AGAIN_FIRST: Millis = Millis(30_000);
+const LOOK_AGAIN_LAST: Millis = Millis(300_000);
 
 /// What of a path a table is made of.
 type Standing = (
@@ -116,7 +119,10 @@ impl World {
             return;
         };
         let looked_at = self.device_of(path).map(|device| device.looked_at);
-        let recent = looked_at.is_some_and(|at| self.now.since(at) < LOOK_AGAIN);
+        let interval = self.settings.check_interval_ms.0;
+        let pause = Millis(interval.saturating_mul(LOOK_AGAIN_CHECKS));
+        let pause = pause.clamp(LOOK_AGAIN_FIRST, LOOK_AGAIN_LAST);
+        let recent = looked_at.is_some_and(|at| self.now.since(at) < pause);
         if standing(path) != before || !recent {
             self.mark_dirty(id);
         }
