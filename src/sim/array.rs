@@ -17,7 +17,8 @@ use crate::scsi::tpgs::{
 use crate::scsi::vpd::{
     Association, CodeSet, DEVICE_IDENTIFICATION, Designator, DesignatorType, DeviceIdentification,
 };
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt::Write as _;
 
 /// A logical unit by its number in the array (not its LUN: that belongs to a nexus).
 pub type UnitId = u32;
@@ -145,14 +146,59 @@ impl Unit {
     /// The WWID of its map's UUID.
     #[must_use]
     pub fn wwid(&self) -> String {
-        let hex: String = self.naa.iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("3{hex}")
+        let mut wwid = String::with_capacity(33);
+        wwid.push('3');
+        for byte in self.naa {
+            // A string takes whatever is written to it.
+            let _ = write!(wwid, "{byte:02x}");
+        }
+        wwid
+    }
+
+    /// Whether a map of this UUID is its map.
+    #[must_use]
+    pub fn is_behind(&self, uuid: &str) -> bool {
+        let Some(hex) = uuid.strip_prefix("mpath-3") else {
+            return false;
+        };
+        let digits = hex.as_bytes().chunks(2);
+        let same = |(byte, pair): (&u8, &[u8])| {
+            let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or_default();
+            let digits = [byte >> 4, byte & 0xf].map(digit);
+            pair.iter().map(|d| char::from(*d)).eq(digits)
+        };
+        hex.len() == 2 * self.naa.len() && self.naa.iter().zip(digits).all(same)
     }
 
     /// Its device id.
     #[must_use]
     pub fn id(&self) -> String {
         format!("naa.{}", &self.wwid()[1..])
+    }
+
+    /// Its access state through a port group; active/optimized where there are no groups.
+    fn access(&self, group: u16) -> Option<AccessState> {
+        if self.tpgs == Tpgs::None && self.trespasses.is_none() {
+            return Some(AccessState::ActiveOptimized);
+        }
+        self.groups.get(&group).map(|group| group.access)
+    }
+
+    /// What commands that need the medium are told in the states that do not serve them.
+    fn refusal(&self, group: u16) -> Option<Answer> {
+        let not_ready = |ascq| Some(Answer::check(NOT_READY, 0x04, ascq));
+        match self.access(group) {
+            Some(AccessState::Standby) if let Some(trespass) = self.trespasses => match trespass {
+                Trespass::StartUnit => not_ready(0x02),
+                Trespass::Clariion => not_ready(0x03),
+                Trespass::Rdac => Some(Answer::check(ILLEGAL_REQUEST, 0x94, 0x01)),
+            },
+            Some(AccessState::Transitioning) => not_ready(0x0a),
+            Some(AccessState::Standby) => not_ready(0x0b),
+            Some(AccessState::Unavailable) => not_ready(0x0c),
+            Some(AccessState::Offline) => not_ready(0x12),
+            _ => None,
+        }
     }
 
     fn page83(&self, lun: &Lun) -> Vec<u8> {
@@ -230,6 +276,8 @@ pub struct Stpg {
 pub struct Array {
     units: BTreeMap<UnitId, Unit>,
     luns: BTreeMap<Hctl, Lun>,
+    /// Which nexuses lead to a unit.
+    nexuses: BTreeMap<UnitId, BTreeSet<Hctl>>,
     attentions: BTreeMap<Hctl, VecDeque<Sense>>,
     lies: BTreeMap<Hctl, Vec<(Command, Answer)>>,
     /// Every SET TARGET PORT GROUPS that was carried out.
@@ -247,7 +295,27 @@ impl Array {
     /// Lets a nexus lead to a unit through a port.
     pub fn connect(&mut self, nexus: Hctl, unit: UnitId, group: u16, port: u16) {
         let unit = Some(unit);
-        self.luns.insert(nexus, Lun { unit, group, port });
+        if let Some(before) = self.luns.insert(nexus, Lun { unit, group, port }) {
+            self.parted(nexus, before.unit);
+        }
+        self.met(nexus, unit);
+    }
+
+    fn met(&mut self, nexus: Hctl, unit: Option<UnitId>) {
+        if let Some(unit) = unit {
+            self.nexuses.entry(unit).or_default().insert(nexus);
+        }
+    }
+
+    fn parted(&mut self, nexus: Hctl, unit: Option<UnitId>) {
+        if let Some(all) = unit.and_then(|unit| self.nexuses.get_mut(&unit)) {
+            all.remove(&nexus);
+        }
+    }
+
+    /// The nexuses that lead to a unit, in order.
+    fn nexuses_of(&self, unit: UnitId) -> impl Iterator<Item = Hctl> + '_ {
+        self.nexuses.get(&unit).into_iter().flatten().copied()
     }
 
     /// Where a nexus leads to.
@@ -287,20 +355,19 @@ impl Array {
     #[must_use]
     pub fn access(&self, nexus: Hctl) -> Option<AccessState> {
         let lun = self.luns.get(&nexus)?;
-        let unit = self.units.get(&lun.unit?)?;
-        if unit.tpgs == Tpgs::None && unit.trespasses.is_none() {
-            return Some(AccessState::ActiveOptimized);
-        }
-        unit.groups.get(&lun.group).map(|group| group.access)
+        self.units.get(&lun.unit?)?.access(lun.group)
     }
 
     /// Lets the LUN of a nexus lead to another unit, or to none. With `attention` the array says so (3F/0E).
     pub fn remap(&mut self, nexus: Hctl, unit: Option<UnitId>, attention: bool) {
-        if let Some(lun) = self.luns.get_mut(&nexus) {
-            lun.unit = unit;
-            if attention {
-                self.attend(nexus, 0x3f, 0x0e);
-            }
+        let Some(lun) = self.luns.get_mut(&nexus) else {
+            return;
+        };
+        let before = std::mem::replace(&mut lun.unit, unit);
+        self.parted(nexus, before);
+        self.met(nexus, unit);
+        if attention {
+            self.attend(nexus, 0x3f, 0x0e);
         }
     }
 
@@ -332,10 +399,8 @@ impl Array {
         }
         if changed {
             let told: Vec<Hctl> = self
-                .luns
-                .iter()
-                .filter(|(nexus, lun)| lun.unit == Some(id) && Some(**nexus) != sender)
-                .map(|(nexus, _)| *nexus)
+                .nexuses_of(id)
+                .filter(|nexus| Some(*nexus) != sender)
                 .collect();
             for nexus in told {
                 self.attend(nexus, 0x2a, 0x06);
@@ -348,12 +413,7 @@ impl Array {
         if let Some(unit) = self.units.get_mut(&id) {
             unit.size = size;
         }
-        let told: Vec<Hctl> = self
-            .luns
-            .iter()
-            .filter(|(_, lun)| lun.unit == Some(id))
-            .map(|(nexus, _)| *nexus)
-            .collect();
+        let told: Vec<Hctl> = self.nexuses_of(id).collect();
         for nexus in told {
             self.attend(nexus, 0x2a, 0x09);
         }
@@ -372,8 +432,13 @@ impl Array {
         }
     }
 
-    fn attention(&mut self, nexus: Hctl) -> Option<Sense> {
-        self.attentions.get_mut(&nexus)?.pop_front()
+    fn attention(attentions: &mut BTreeMap<Hctl, VecDeque<Sense>>, nexus: Hctl) -> Option<Sense> {
+        let queue = attentions.get_mut(&nexus)?;
+        let first = queue.pop_front();
+        if queue.is_empty() {
+            attentions.remove(&nexus);
+        }
+        first
     }
 
     /// A command arrives.
@@ -388,11 +453,9 @@ impl Array {
         let Some(lun) = self.luns.get(&nexus).copied() else {
             return Outcome::NoConnect(1).into();
         };
-        let unit = lun
-            .unit
-            .and_then(|id| Some((id, self.units.get(&id)?.clone())));
+        let unit = lun.unit.and_then(|id| Some((id, self.units.get(&id)?)));
         // INQUIRY is answered whatever state the unit is in, and leaves unit attentions alone (SPC-5 6.7.1).
-        match (command, &unit) {
+        match (command, unit) {
             (Command::Inquiry, Some((_, unit))) => {
                 let data = StandardInquiry::build(unit.tpgs, &unit.vendor, &unit.product, "1.0");
                 return Answer::good(data);
@@ -421,7 +484,7 @@ impl Array {
             }
             _ => {}
         }
-        if let Some(sense) = self.attention(nexus) {
+        if let Some(sense) = Self::attention(&mut self.attentions, nexus) {
             return Outcome::CheckCondition(sense).into();
         }
         let Some((id, unit)) = unit else {
@@ -432,10 +495,10 @@ impl Array {
                 Answer::check(ILLEGAL_REQUEST, 0x24, 0x00)
             }
             Command::ReportTargetPortGroups if unit.tpgs != Tpgs::None => {
-                Answer::good(self.report(id, &unit, Some(0)))
+                Answer::good(self.report(id, unit, Some(0)))
             }
             Command::ReportTargetPortGroupsShort if unit.tpgs != Tpgs::None => {
-                Answer::good(self.report(id, &unit, None))
+                Answer::good(self.report(id, unit, None))
             }
             Command::SetTargetPortGroups(groups) if unit.tpgs.explicit() => {
                 self.set_by_host(nexus, id, groups);
@@ -447,7 +510,7 @@ impl Array {
             Command::TestUnitReady if unit.trespasses == Some(Trespass::Rdac) => {
                 Answer::good(Vec::new())
             }
-            _ => match self.refusal(nexus) {
+            _ => match unit.refusal(lun.group) {
                 Some(refusal) => refusal,
                 None if *command == Command::ReadCapacity16 => {
                     let mut data = (unit.size.0.saturating_sub(1)).to_be_bytes().to_vec();
@@ -470,39 +533,17 @@ impl Array {
             .get(&nexus)
             .copied()
             .ok_or(Outcome::NoConnect(1))?;
-        if let Some(sense) = self.attention(nexus) {
+        if let Some(sense) = Self::attention(&mut self.attentions, nexus) {
             return Err(Outcome::CheckCondition(sense));
         }
         let id = lun
             .unit
             .ok_or_else(|| Answer::check(ILLEGAL_REQUEST, 0x25, 0x00).outcome)?;
-        match self.refusal(nexus) {
+        let unit = self.units.get(&id);
+        match unit.and_then(|unit| unit.refusal(lun.group)) {
             Some(refusal) => Err(refusal.outcome),
             None => Ok(id),
         }
-    }
-
-    /// What commands that need the medium are told in the states that do not serve them.
-    fn refusal(&self, nexus: Hctl) -> Option<Answer> {
-        let not_ready = |ascq| Some(Answer::check(NOT_READY, 0x04, ascq));
-        match self.access(nexus) {
-            Some(AccessState::Standby) if let Some(trespass) = self.trespass_at(nexus) => {
-                match trespass {
-                    Trespass::StartUnit => not_ready(0x02),
-                    Trespass::Clariion => not_ready(0x03),
-                    Trespass::Rdac => Some(Answer::check(ILLEGAL_REQUEST, 0x94, 0x01)),
-                }
-            }
-            Some(AccessState::Transitioning) => not_ready(0x0a),
-            Some(AccessState::Standby) => not_ready(0x0b),
-            Some(AccessState::Unavailable) => not_ready(0x0c),
-            Some(AccessState::Offline) => not_ready(0x12),
-            _ => None,
-        }
-    }
-
-    fn trespass_at(&self, nexus: Hctl) -> Option<Trespass> {
-        self.unit_at(nexus)?.trespasses
     }
 
     /// The kernel's handler has the controller behind a nexus take its unit over: the others wait from now on.
@@ -530,9 +571,9 @@ impl Array {
     fn report(&self, id: UnitId, unit: &Unit, transition_time: Option<u8>) -> Vec<u8> {
         let ports = |group: u16| {
             let mut ports: Vec<u16> = self
-                .luns
-                .values()
-                .filter(|lun| lun.unit == Some(id) && lun.group == group)
+                .nexuses_of(id)
+                .filter_map(|nexus| self.luns.get(&nexus))
+                .filter(|lun| lun.group == group)
                 .map(|lun| lun.port)
                 .collect();
             ports.sort_unstable();
@@ -634,12 +675,12 @@ mod tests {
             (page.target_port_group(), page.relative_target_port()),
             (Some(2), Some(12))
         );
-        array.attention(a);
+        Array::attention(&mut array.attentions, a);
         let report = array.execute(a, &Command::ReportTargetPortGroups).data;
         let report = TargetPortGroups::parse(&report).unwrap();
         assert_eq!(report.find(2).unwrap().access_state, AccessState::Standby);
         assert_eq!(report.find(1).unwrap().relative_target_ports, [11]);
-        array.attention(b);
+        Array::attention(&mut array.attentions, b);
         assert_eq!(
             array.execute(b, &Command::TestUnitReady),
             Answer::check(NOT_READY, 0x04, 0x0b)

@@ -4,7 +4,7 @@ use super::array::{Answer, UnitId};
 use super::kernel::{Kernel, Link};
 use crate::psa::event::Event;
 use crate::psa::path::Usage;
-use crate::psa::table::model::Message;
+use crate::psa::table::model::{Message, Table};
 use crate::psa::units::DevT;
 use crate::psa::units::{Hctl, Millis, Sectors};
 use crate::scsi::cdb::Command;
@@ -44,6 +44,8 @@ pub enum Fault {
     Open(UnitId, u32),
     /// Somebody sends a message to the unit's map.
     Message(UnitId, Message),
+    /// Somebody loads another table for the unit's map, and makes it live.
+    Table(UnitId, Box<Table>),
     /// Somebody leaves the unit's map suspended.
     Suspend(UnitId),
     /// Somebody removes the unit's map, unless it is open.
@@ -57,8 +59,7 @@ impl Kernel {
     #[must_use]
     pub fn map_of(&self, unit: UnitId) -> Option<String> {
         let uuid = format!("mpath-{}", self.array.unit(unit)?.wwid());
-        let found = self.maps.iter().find(|(_, map)| map.dm.uuid() == uuid);
-        found.map(|(name, _)| name.clone())
+        self.names.get(&uuid).cloned()
     }
 
     /// Carries out a line of a script; [`Fault::RestartAgent`] is not for the kernel.
@@ -126,6 +127,14 @@ impl Kernel {
             Fault::Message(unit, message) => {
                 if let Some(name) = self.map_of(*unit)
                     && self.message(now, &name, message).is_ok()
+                {
+                    self.event_of(now, &name);
+                }
+            }
+            Fault::Table(unit, table) => {
+                if let Some(name) = self.map_of(*unit)
+                    && self.load(&name, table).is_ok()
+                    && self.resume(now, &name).is_ok()
                 {
                     self.event_of(now, &name);
                 }

@@ -73,7 +73,7 @@ pub struct Disk {
     /// A command is out whose examination has ended without it.
     pub(super) orphan: bool,
     /// The examination whose command is out while the path hangs.
-    pub(super) waiting: Option<Run>,
+    pub(super) waiting: Option<Box<Run>>,
     /// Ticket of the examination that is under way.
     examined: Option<u64>,
 }
@@ -133,10 +133,10 @@ pub(super) struct Run {
 #[derive(Debug, Clone)]
 pub(super) enum Pending {
     Deliver(Event),
-    Command(Run),
+    Command(Box<Run>),
     /// The agent stops waiting for the command that it sent at this time.
     Deadline(Hctl, u64, Millis),
-    Step(Job),
+    Step(Box<Job>),
     /// The agent reads a map because of a dm event.
     Observe(String),
 }
@@ -187,6 +187,8 @@ pub struct Kernel {
     pub(super) templates: BTreeMap<Hctl, PathFacts>,
     pub(super) devs: BTreeMap<DevT, Hctl>,
     pub(super) maps: BTreeMap<String, SimMap>,
+    /// The name of a map by its UUID.
+    pub(super) names: BTreeMap<String, String>,
     /// Which map has a disk open.
     pub(super) holders: BTreeMap<DevT, String>,
     /// Groups of units whose handler was told to spare STPGs.
@@ -219,6 +221,7 @@ impl Kernel {
             templates: BTreeMap::new(),
             devs: BTreeMap::new(),
             maps: BTreeMap::new(),
+            names: BTreeMap::new(),
             holders: BTreeMap::new(),
             optimize: BTreeSet::new(),
             refusals: BTreeMap::new(),
@@ -336,20 +339,20 @@ impl Kernel {
         self.queue.first_key_value().map(|((at, _), _)| *at)
     }
 
-    /// What happens next, if that is due: the time and the events that come of it.
-    pub fn pop(&mut self, now: Millis) -> Option<(Millis, Vec<Event>)> {
+    /// Lets happen what is next, if that is due; what the agent is told by it, if anything.
+    pub fn pop(&mut self, now: Millis) -> Option<Option<Event>> {
         if self.next_time()? > now {
             return None;
         }
         let ((at, _), pending) = self.queue.pop_first()?;
-        let events = match pending {
-            Pending::Deliver(event) => vec![event],
+        match pending {
+            Pending::Deliver(event) => return Some(Some(event)),
             Pending::Command(run) => self.command_ends(at, run),
             Pending::Deadline(path, ticket, sent) => self.deadline(path, ticket, sent),
             Pending::Step(job) => self.step(at, job),
             Pending::Observe(name) => self.observe_later(at, &name),
-        };
-        Some((at, events))
+        }
+        Some(None)
     }
 
     /// Carries out an action; its answer comes through [`Kernel::pop`]. Notices are given back.
@@ -372,14 +375,14 @@ impl Kernel {
                     deadline,
                     sent: now,
                 };
-                self.examine(now, run);
+                self.examine(now, Box::new(run));
             }
             Action::Map {
                 name,
                 uuid,
                 ticket,
                 steps,
-            } => self.submit(now, Job::new(name, uuid, ticket, steps)),
+            } => self.submit(now, Box::new(Job::new(name, uuid, ticket, steps))),
             Action::DeleteDevice { path, dev } => self.give_up(now, path, dev),
             Action::SetPortTimers { .. } => {}
             Action::RescanDevice(path) => self.reread_capacity(now, path),
@@ -483,7 +486,7 @@ impl Kernel {
         DevT { major: 252, minor }
     }
 
-    fn examine(&mut self, now: Millis, run: Run) {
+    fn examine(&mut self, now: Millis, run: Box<Run>) {
         self.ledger.examinations += 1;
         let refusal = match self.disks.get_mut(&run.path) {
             Some(disk) if disk.facts.sg.as_ref() == Some(&run.sg) => {
@@ -505,7 +508,7 @@ impl Kernel {
     }
 
     /// Sends the next command of an examination.
-    fn send(&mut self, now: Millis, mut run: Run) {
+    fn send(&mut self, now: Millis, mut run: Box<Run>) {
         if run.commands.is_empty() {
             self.end(now, run, None);
             return;
@@ -516,7 +519,7 @@ impl Kernel {
     }
 
     /// A command comes back, or would if the path did not hang.
-    fn command_ends(&mut self, now: Millis, mut run: Run) -> Vec<Event> {
+    fn command_ends(&mut self, now: Millis, mut run: Box<Run>) {
         let Some(disk) = self.disks.get_mut(&run.path) else {
             return self.end(now, run, Some(Outcome::Gone));
         };
@@ -530,7 +533,7 @@ impl Kernel {
                 let due = Pending::Deadline(run.path, run.ticket, run.sent);
                 disk.waiting = Some(run);
                 self.later(at, due);
-                return Vec::new();
+                return;
             }
             Link::Up => {}
         }
@@ -557,28 +560,24 @@ impl Kernel {
             outcome: answer.outcome,
         });
         self.send(now, run);
-        Vec::new()
     }
 
-    fn deadline(&mut self, path: Hctl, ticket: u64, sent: Millis) -> Vec<Event> {
+    fn deadline(&mut self, path: Hctl, ticket: u64, sent: Millis) {
         let Some(disk) = self.disks.get_mut(&path) else {
-            return Vec::new();
+            return;
         };
         match disk.waiting.take() {
             Some(run) if run.ticket == ticket && run.sent == sent => {
                 disk.orphan = true;
                 let now = sent.after(run.deadline);
-                self.end(now, run, Some(Outcome::Overdue))
+                self.end(now, run, Some(Outcome::Overdue));
             }
-            other => {
-                disk.waiting = other;
-                Vec::new()
-            }
+            other => disk.waiting = other,
         }
     }
 
     /// An examination ends; with an outcome, that of the command that is out. The answer takes its time, too.
-    pub(super) fn end(&mut self, now: Millis, mut run: Run, last: Option<Outcome>) -> Vec<Event> {
+    pub(super) fn end(&mut self, now: Millis, mut run: Box<Run>, last: Option<Outcome>) {
         if let (Some(outcome), Some(command)) = (last, run.commands.pop_front()) {
             run.replies.push(Reply {
                 command,
@@ -599,7 +598,6 @@ impl Kernel {
                 replies: run.replies,
             })),
         );
-        Vec::new()
     }
 
     /// A path that hung goes on: the command that is out is carried out now.

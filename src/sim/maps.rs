@@ -32,6 +32,8 @@ pub struct SimMap {
     pub dm: Multipath,
     /// Ticket of the action that is under way.
     pub(super) busy: Option<u64>,
+    /// The disks that it has open: those of its tables.
+    held: BTreeSet<DevT>,
     pub(super) observation_due: bool,
     /// Events about a map keep their order.
     last_told: Millis,
@@ -46,6 +48,7 @@ impl SimMap {
         SimMap {
             dm,
             busy: None,
+            held: BTreeSet::new(),
             observation_due: false,
             last_told: Millis(0),
             stalled_since: None,
@@ -126,7 +129,7 @@ impl Kernel {
         self.maps.get(name).map(|map| map.dm.observe())
     }
 
-    pub(super) fn submit(&mut self, now: Millis, job: Job) {
+    pub(super) fn submit(&mut self, now: Millis, job: Box<Job>) {
         let name = self.name_of(&job);
         if let Some(map) = name.and_then(|name| self.maps.get_mut(&name))
             && let Some(other) = map.busy.replace(job.ticket)
@@ -146,12 +149,11 @@ impl Kernel {
         if named.is_some_and(|map| map.dm.uuid() == job.uuid) {
             return Some(job.name.clone());
         }
-        let found = self.maps.iter().find(|(_, map)| map.dm.uuid() == job.uuid);
-        found.map(|(name, _)| name.clone())
+        self.names.get(&job.uuid).cloned()
     }
 
     /// Takes the next step of an action.
-    pub(super) fn step(&mut self, now: Millis, mut job: Job) -> Vec<Event> {
+    pub(super) fn step(&mut self, now: Millis, mut job: Box<Job>) {
         let Some((what, act)) = job.todo.pop_front() else {
             return self.job_ends(now, job, Ok(()));
         };
@@ -174,10 +176,9 @@ impl Kernel {
         }
         let at = now.after(self.some(self.pace.step));
         self.later(at, Pending::Step(job));
-        Vec::new()
     }
 
-    fn job_ends(&mut self, now: Millis, job: Job, result: Result<(), MapError>) -> Vec<Event> {
+    fn job_ends(&mut self, now: Millis, job: Box<Job>, result: Result<(), MapError>) {
         let name = self.name_of(&job);
         if let Some(map) = name.as_ref().and_then(|name| self.maps.get_mut(name))
             && map.busy == Some(job.ticket)
@@ -192,7 +193,6 @@ impl Kernel {
             observed: observed.map(Box::new),
         };
         self.tell_map(now, name.as_deref(), event);
-        Vec::new()
     }
 
     /// An event about a map; it does not overtake the one before it.
@@ -215,6 +215,7 @@ impl Kernel {
             let dm = Multipath::new(self.series, &job.name, &job.uuid, dev);
             let mut map = SimMap::new(dm);
             map.busy = Some(job.ticket);
+            self.names.insert(job.uuid.clone(), job.name.clone());
             self.maps.insert(job.name.clone(), map);
             return Ok(());
         }
@@ -268,11 +269,16 @@ impl Kernel {
 
     /// Removes a map; its disks are free.
     pub(super) fn remove(&mut self, name: &str) {
-        self.maps.remove(name);
-        self.holders.retain(|_, holder| holder != name);
+        let Some(map) = self.maps.remove(name) else {
+            return;
+        };
+        self.names.remove(map.dm.uuid());
+        for dev in &map.held {
+            self.holders.remove(dev);
+        }
     }
 
-    fn load(&mut self, name: &str, table: &Table) -> Result<(), (i32, String)> {
+    pub(super) fn load(&mut self, name: &str, table: &Table) -> Result<(), (i32, String)> {
         let uuid = self.maps.get(name).map(|map| map.dm.uuid().to_owned());
         if let Some((errno, times)) = uuid.and_then(|uuid| self.refusals.get_mut(&uuid))
             && *times > 0
@@ -298,6 +304,7 @@ impl Kernel {
             .load(table)
             .map_err(|errno| (errno, "the kernel refuses the table".to_owned()))?;
         for dev in devs {
+            map.held.insert(dev);
             self.holders.insert(dev, name.to_owned());
         }
         Ok(())
@@ -370,8 +377,9 @@ impl Kernel {
             self.ledger.queueing_ended.push((now, name.to_owned()));
         }
         map.stuck = None;
-        self.holders
-            .retain(|dev, holder| holder != name || devs.contains(dev));
+        for dev in std::mem::replace(&mut map.held, devs.clone()).difference(&devs) {
+            self.holders.remove(dev);
+        }
         Ok(())
     }
 
@@ -386,7 +394,7 @@ impl Kernel {
         }
     }
 
-    pub(super) fn observe_later(&mut self, now: Millis, name: &str) -> Vec<Event> {
+    pub(super) fn observe_later(&mut self, now: Millis, name: &str) {
         let event = match self.maps.get_mut(name) {
             Some(map) => {
                 map.observation_due = false;
@@ -395,7 +403,6 @@ impl Kernel {
             None => Event::MapGone(name.to_owned()),
         };
         self.tell_map(now, Some(name), event);
-        Vec::new()
     }
 
     /// One write by a user of the map.
@@ -497,10 +504,8 @@ impl Kernel {
         let Some(path) = self.path_of(dev) else {
             return Write::Failed;
         };
-        if self.disks.get(&path).is_some_and(Disk::is_sick) {
-            return Write::Failed;
-        }
-        match self.link_of(dev) {
+        let disk = self.disks.get(&path).filter(|disk| !disk.is_sick());
+        match disk.map(Disk::link) {
             Some(Link::Up) => {}
             Some(Link::Hung) => return Write::Stuck,
             Some(Link::Down) | None => return Write::Failed,
@@ -517,12 +522,9 @@ impl Kernel {
                 },
             }
         };
-        let uuid = self
-            .array
-            .unit(written)
-            .map(|unit| format!("mpath-{}", unit.wwid()));
-        let map = self.maps.get(name);
-        if map.map(|map| map.dm.uuid()) == uuid.as_deref() {
+        let unit = self.array.unit(written);
+        let right = unit.zip(self.maps.get(name));
+        if right.is_some_and(|(unit, map)| unit.is_behind(map.dm.uuid())) {
             self.ledger.writes += 1;
         } else {
             self.ledger.wrong_writes.push((now, name.to_owned(), path));

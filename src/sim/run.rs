@@ -182,8 +182,8 @@ impl Simulation {
             "the clock stands still at {next:?}"
         );
         self.now = self.now.max(next);
-        if let Some((_, events)) = self.kernel.pop(self.now) {
-            for event in events {
+        if let Some(event) = self.kernel.pop(self.now) {
+            if let Some(event) = event {
                 self.tell(event);
             }
         } else if let Some(every) = self.io_every.filter(|_| self.next_io <= self.now) {
