@@ -1601,6 +1601,28 @@ fn a_unit_that_is_mapped_again_serves_again() {
     unharmed(&sim);
 }
 
+/// Whoever maps it again may scan for it before the agent's next check, which is far off after ten minutes.
+#[test]
+fn a_unit_that_is_mapped_again_keeps_its_devices_although_that_was_not_seen_yet() {
+    let settings = Settings {
+        check_interval_ms: seconds(60),
+        ..Settings::default()
+    };
+    let mut sim = running_with(four_paths(), settings);
+    sim.suffer(&Fault::Open(0, 1));
+    sim.io_every = None;
+    sim.suffer_all(&[A1, A2, B1, B2].map(|path| Fault::Remap(path, None, false)));
+    sim.run_for(seconds(690));
+    assert!(says(&sim, &format!("PDL_START {UNIT} ")));
+    sim.suffer_all(&[A1, A2, B1, B2].map(|path| Fault::Remap(path, Some(0), false)));
+    sim.suffer(&Fault::Open(0, 0));
+    sim.run_for(seconds(30));
+    assert!(!says(&sim, "PDL_REMOVED "));
+    assert_eq!(sim.world.paths().count(), 4);
+    assert!(maps(&sim)[0].ends_with("AA AA"), "{:?}", maps(&sim));
+    unharmed(&sim);
+}
+
 /// Whether a line of the log begins so.
 fn says(sim: &Simulation, begin: &str) -> bool {
     told(sim, 0).iter().any(|line| line.starts_with(begin))

@@ -74,6 +74,9 @@ impl World {
             return;
         };
         let again = path.again || outdated;
+        if !outdated {
+            path.lost_at = matches!(path.link, Link::PermanentLoss(_)).then_some(exam.sent);
+        }
         let unasked = path.facts.transport == Transport::Usb && path.identity == Identity::Unknown;
         let is_new = exam.stage == Stage::Inquiry && path.inquiry.is_some();
         if !outdated && path.suspect_since.is_some() {

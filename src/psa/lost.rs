@@ -11,6 +11,8 @@ use super::world::World;
 
 /// A unit that an administrator unmaps by mistake is mapped again within this time without a rescan.
 const GRACE: Millis = Millis(30_000);
+/// The answers of paths that are asked once more are looked at after so long.
+const ASKED: Millis = Millis(1_000);
 /// A device that could not be taken away, because somebody used it after all, is tried again this long after.
 const RETRY: Millis = Millis(60_000);
 
@@ -53,6 +55,19 @@ impl World {
             .map(|path| path.facts.hctl)
             .collect();
         if free.is_empty() {
+            return;
+        }
+        // What is known may be older than the end of the loss. A unit that is mapped again is there for those who scan for
+        // it, and must not be taken away after that: its paths are asked once more when its map is gone.
+        let gone = device.last_done;
+        let unsure: Vec<Hctl> = self
+            .paths_of(device)
+            .filter(|path| path.is_ours() && path.lost_at.is_none_or(|at| at <= gone))
+            .map(|path| path.facts.hctl)
+            .collect();
+        if !unsure.is_empty() {
+            unsure.into_iter().for_each(|path| self.examine_now(path));
+            self.schedule.no_later_than(key, self.now.after(ASKED));
             return;
         }
         let id = device.id.clone();

@@ -244,6 +244,9 @@ pub struct Path {
     pub judgement: Judgement,
     /// The examination under way.
     pub exam: Option<Exam>,
+    /// While the logical unit is gone for good: when the examination was sent that said so last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost_at: Option<Millis>,
     /// Something happened since the examination was sent: examine again when it ends.
     pub again: bool,
     /// The next check is to read INQUIRY data and prove the identity again although the path is in use.
@@ -310,6 +313,7 @@ impl Path {
                 class: None::<Class>,
             },
             exam: None,
+            lost_at: None,
             again: false,
             reprove: false,
             ask_groups: false,
