@@ -1,7 +1,7 @@
 //! What may befall a host and its array, and what people do to them: the words of a script.
 
 use super::array::{Answer, UnitId};
-use super::kernel::{Kernel, Link};
+use super::kernel::{Kernel, Link, Pending};
 use crate::psa::event::Event;
 use crate::psa::path::Usage;
 use crate::psa::table::model::{Message, Table};
@@ -46,6 +46,8 @@ pub enum Fault {
     Message(UnitId, Message),
     /// Somebody loads another table for the unit's map, and makes it live.
     Table(UnitId, Box<Table>),
+    /// The kernel takes no step on the unit's map from now on (its worker waits for I/O that hangs); or goes on.
+    Jam(UnitId, bool),
     /// Somebody leaves the unit's map suspended.
     Suspend(UnitId),
     /// Somebody removes the unit's map, unless it is open.
@@ -139,6 +141,19 @@ impl Kernel {
                     self.event_of(now, &name);
                 }
             }
+            Fault::Jam(unit, jammed) => {
+                if let Some(unit) = self.array.unit(*unit) {
+                    let uuid = format!("mpath-{}", unit.wwid());
+                    if *jammed {
+                        self.jams.entry(uuid).or_default();
+                    } else {
+                        let waiting = self.jams.remove(&uuid).unwrap_or_default();
+                        for job in waiting {
+                            self.later(now, Pending::Step(Box::new(job)));
+                        }
+                    }
+                }
+            }
             Fault::Suspend(unit) => {
                 if let Some(name) = self.map_of(*unit) {
                     if let Some(map) = self.maps.get_mut(&name) {
@@ -203,7 +218,7 @@ impl Kernel {
         };
         self.devs.remove(&disk.dev());
         if let Some(run) = disk.waiting {
-            self.end(now, run, Some(Outcome::Gone));
+            self.end(now, *run, Some(Outcome::Gone));
         }
         self.announce(now, Event::PathGone(path));
     }

@@ -195,6 +195,8 @@ pub struct Kernel {
     pub(super) optimize: BTreeSet<(UnitId, u16)>,
     /// Table loads to be refused: by map UUID, errno and how often.
     pub(super) refusals: BTreeMap<String, (i32, u32)>,
+    /// Maps on which no step is taken, by UUID, and what waits for them.
+    pub(super) jams: BTreeMap<String, Vec<Job>>,
     marks: BTreeMap<DevT, bool>,
     queue: BTreeMap<(Millis, u64), Pending>,
     asked: u64,
@@ -225,6 +227,7 @@ impl Kernel {
             holders: BTreeMap::new(),
             optimize: BTreeSet::new(),
             refusals: BTreeMap::new(),
+            jams: BTreeMap::new(),
             marks: BTreeMap::new(),
             queue: BTreeMap::new(),
             asked: 0,
@@ -415,6 +418,7 @@ impl Kernel {
     /// lost; steps on a map that were not reached are never taken.
     pub fn enumerate(&mut self) -> Vec<Event> {
         self.queue.clear();
+        self.jams.values_mut().for_each(Vec::clear);
         for disk in self.disks.values_mut() {
             disk.examined = None;
             disk.waiting = None;
@@ -501,7 +505,7 @@ impl Kernel {
             _ => Some(Outcome::Gone),
         };
         if let Some(outcome) = refusal {
-            self.end(now, run, Some(outcome));
+            self.end(now, *run, Some(outcome));
             return;
         }
         self.send(now, run);
@@ -510,7 +514,7 @@ impl Kernel {
     /// Sends the next command of an examination.
     fn send(&mut self, now: Millis, mut run: Box<Run>) {
         if run.commands.is_empty() {
-            self.end(now, run, None);
+            self.end(now, *run, None);
             return;
         }
         run.sent = now;
@@ -521,13 +525,13 @@ impl Kernel {
     /// A command comes back, or would if the path did not hang.
     fn command_ends(&mut self, now: Millis, mut run: Box<Run>) {
         let Some(disk) = self.disks.get_mut(&run.path) else {
-            return self.end(now, run, Some(Outcome::Gone));
+            return self.end(now, *run, Some(Outcome::Gone));
         };
         if disk.facts.sg.as_ref() != Some(&run.sg) {
-            return self.end(now, run, Some(Outcome::Gone));
+            return self.end(now, *run, Some(Outcome::Gone));
         }
         match disk.link {
-            Link::Down => return self.end(now, run, Some(Outcome::NoConnect(1))),
+            Link::Down => return self.end(now, *run, Some(Outcome::NoConnect(1))),
             Link::Hung => {
                 let at = run.sent.after(run.deadline);
                 let due = Pending::Deadline(run.path, run.ticket, run.sent);
@@ -538,7 +542,7 @@ impl Kernel {
             Link::Up => {}
         }
         let Some(command) = run.commands.front().cloned() else {
-            return self.end(now, run, None);
+            return self.end(now, *run, None);
         };
         let mut answer = self.array.execute(run.path, &command);
         while let Some(kind) = attention(&answer.outcome) {
@@ -547,7 +551,7 @@ impl Kernel {
         }
         let on = matches!(answer.outcome, Outcome::Good | Outcome::CheckCondition(_));
         if !on {
-            return self.end(now, run, Some(answer.outcome));
+            return self.end(now, *run, Some(answer.outcome));
         }
         run.commands.pop_front();
         run.replies.push(Reply {
@@ -570,14 +574,14 @@ impl Kernel {
             Some(run) if run.ticket == ticket && run.sent == sent => {
                 disk.orphan = true;
                 let now = sent.after(run.deadline);
-                self.end(now, run, Some(Outcome::Overdue));
+                self.end(now, *run, Some(Outcome::Overdue));
             }
             other => disk.waiting = other,
         }
     }
 
     /// An examination ends; with an outcome, that of the command that is out. The answer takes its time, too.
-    pub(super) fn end(&mut self, now: Millis, mut run: Box<Run>, last: Option<Outcome>) {
+    pub(super) fn end(&mut self, now: Millis, mut run: Run, last: Option<Outcome>) {
         if let (Some(outcome), Some(command)) = (last, run.commands.pop_front()) {
             run.replies.push(Reply {
                 command,

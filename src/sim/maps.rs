@@ -154,6 +154,10 @@ impl Kernel {
 
     /// Takes the next step of an action.
     pub(super) fn step(&mut self, now: Millis, mut job: Box<Job>) {
+        if let Some(waiting) = self.jams.get_mut(&job.uuid) {
+            waiting.push(*job);
+            return;
+        }
         let Some((what, act)) = job.todo.pop_front() else {
             return self.job_ends(now, job, Ok(()));
         };
