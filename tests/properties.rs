@@ -1,25 +1,30 @@
 //! The promises of the decision core, over random scripts of faults on small simulated hosts.
 //!
-//! Each property is an invariant of the design: convergence, idempotence, identity, exclusivity, no harm, order,
+//! Each property is an invariant of the design: convergence, idempotence, identity, exclusivity, no harm, order, fairness,
 //! totality, round trip. What a host should look like when faults have stopped is worked out by `san::oracle`, from
 //! the state of the cables and the array alone. `PROPTEST_CASES` raises the number of cases.
 
 mod san;
 
 use dm_psa::psa::action::{Action, MapStep};
+use dm_psa::psa::settings::Settings;
 use dm_psa::psa::table::emit::emit;
 use dm_psa::psa::table::model::Table;
 use dm_psa::psa::table::parse::parse;
-use dm_psa::psa::units::Millis;
+use dm_psa::psa::units::{Hctl, Millis};
 use dm_psa::scsi::inquiry::Tpgs;
 use dm_psa::scsi::tpgs::AccessState;
+use dm_psa::sim::array::{Unit, UnitId};
 use dm_psa::sim::fault::Fault;
-use dm_psa::sim::kernel::Link;
+use dm_psa::sim::kernel::{Link, Pace};
 use dm_psa::sim::run::Simulation;
 use proptest::prelude::*;
 use san::oracle::{Fate, fate, oracle};
-use san::script::{APD, LAG, REST, Run, doubt_op, gap_op, moving_op, op, plan};
+use san::script::{
+    APD, LAG, Plan, REST, Run, build, closing_op, doubt_op, gap_op, moving_op, op, plan,
+};
 use san::{config, seconds};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Every table that the agent asked for since it started.
 fn tables(sim: &Simulation) -> Vec<Table> {
@@ -41,6 +46,9 @@ fn tables(sim: &Simulation) -> Vec<Table> {
 fn always(run: &Run) -> Result<(), TestCaseError> {
     let ledger = &run.sim.kernel.ledger;
     prop_assert_eq!(&ledger.violations, &Vec::<String>::new());
+    let verdict = run.verdict();
+    prop_assert!(verdict.harm.is_empty(), "{:#?}", verdict.harm);
+    prop_assert!(verdict.order.is_empty(), "{:#?}", verdict.order);
     for table in tables(&run.sim) {
         let text = emit(&table);
         prop_assert!(text.is_ok(), "{:?} for {:?}", text, table);
@@ -74,6 +82,102 @@ fn queueing(run: &Run) -> Result<(), TestCaseError> {
         }
     }
     Ok(())
+}
+
+/// What an agent did on a host where something hangs.
+struct Hang {
+    /// What was done to the paths and maps of units that nothing hangs of.
+    actions: BTreeMap<String, Vec<(Millis, String)>>,
+    /// The longest time for which a path was not asked that does not hang, of all units.
+    pauses: BTreeMap<Hctl, Millis>,
+    violations: Vec<String>,
+}
+
+/// Lets paths hang and a map jam, and other things befall the units that are not among `touched`.
+fn hang(
+    plan: &Plan,
+    hung: &[usize],
+    jammed: Option<usize>,
+    touched: &[usize],
+    touched_map: Option<usize>,
+    others: &[(usize, u8, u64)],
+) -> Hang {
+    let (mut kernel, paths) = build(plan);
+    // Nothing is left to chance, of which a command more or less would take a part.
+    kernel.pace = Pace::STEADY;
+    let mut sim = Simulation::start(kernel, Settings::default());
+    sim.io_every = plan.io.then_some(Millis(500));
+    sim.run_for(seconds(10));
+    let path = |n: usize| paths[n % paths.len()];
+    let unit = |n: usize| (n % plan.units.len()) as UnitId;
+    let touched: BTreeSet<UnitId> = touched
+        .iter()
+        .map(|n| path(*n).lun as UnitId)
+        .chain(touched_map.map(unit))
+        .collect();
+    let hung: BTreeSet<Hctl> = hung.iter().map(|n| path(*n)).collect();
+    for path in &hung {
+        sim.suffer(&Fault::Hang(*path));
+    }
+    if let Some(n) = jammed {
+        sim.suffer(&Fault::Jam(unit(n), true));
+    }
+    let mark = sim.journal.len();
+    let begin = sim.now();
+    for (n, what, pause) in others {
+        let path = path(*n);
+        if !touched.contains(&(path.lun as UnitId)) {
+            sim.suffer(&match what {
+                0 => Fault::LinkDown(path),
+                1 => Fault::LinkUp(path),
+                2 => Fault::Delete(path),
+                _ => Fault::Add(path),
+            });
+        }
+        sim.run_for(Millis(*pause));
+    }
+    sim.run_for(seconds(40));
+    let mut actions: BTreeMap<String, Vec<(Millis, String)>> = BTreeMap::new();
+    let mut asked: BTreeMap<Hctl, Vec<Millis>> = BTreeMap::new();
+    for entry in sim.journal.iter().skip(mark) {
+        for action in &entry.actions {
+            let (subject, what) = match action {
+                Action::Examine { path, commands, .. } => {
+                    asked.entry(*path).or_default().push(entry.at);
+                    (*path, format!("{commands:?}"))
+                }
+                Action::Map { uuid, steps, .. } => {
+                    let units = sim.kernel.array.units();
+                    let of = |(id, unit): (UnitId, &Unit)| unit.is_behind(uuid).then_some(id);
+                    let Some(unit) = units.into_iter().find_map(of) else {
+                        continue;
+                    };
+                    (san::path(u32::MAX, 0, unit.into()), format!("{steps:?}"))
+                }
+                _ => continue,
+            };
+            if !touched.contains(&(subject.lun as UnitId)) {
+                let told = actions.entry(subject.to_string()).or_default();
+                told.push((entry.at, what));
+            }
+        }
+    }
+    let end = sim.now();
+    let well = |path: &&Hctl| {
+        let untouched = !touched.contains(&(path.lun as UnitId));
+        !untouched && !hung.contains(path) && sim.kernel.disk(**path).is_some()
+    };
+    let pauses = paths.iter().filter(well).map(|path| {
+        let times = asked.get(path).into_iter().flatten().copied();
+        let times: Vec<Millis> = [begin].into_iter().chain(times).chain([end]).collect();
+        let pause = times.windows(2).map(|pair| pair[1].since(pair[0])).max();
+        (*path, pause.unwrap_or_default())
+    });
+    Hang {
+        pauses: pauses.collect(),
+        actions,
+        violations: sim.kernel.ledger.violations.clone(),
+    }
 }
 
 proptest! {
@@ -139,18 +243,47 @@ proptest! {
 proptest! {
     #![proptest_config(config(150))]
 
-    /// Invariant 3: a path that was away, and comes back as another unit, carries nothing for the one before.
+    /// Invariant 3: a path that was away, and comes back as another unit, carries nothing for the one before; and none is
+    /// given I/O that did not prove its unit since it was in doubt.
     #[test]
     fn no_write_reaches_a_wrong_unit_after_a_gap(
         mut plan in plan(),
         ops in prop::collection::vec(gap_op(), 0..30),
     ) {
         plan.io = true;
+        let good = [AccessState::ActiveOptimized, AccessState::ActiveNonOptimized];
+        for unit in &mut plan.units {
+            for (n, state) in unit.states.iter_mut().enumerate() {
+                *state = good[n % 2];
+            }
+        }
         let mut run = Run::new(&plan);
         run.play(&ops);
         run.sim.run_for(seconds(30));
         prop_assert_eq!(&run.sim.kernel.ledger.wrong_writes, &vec![]);
+        let verdict = run.verdict();
+        prop_assert!(verdict.identity.is_empty(), "{:#?}", verdict.identity);
         always(&run)?;
+    }
+
+    /// Invariant 8: paths that hang and maps that take no step delay nothing but themselves: to the millisecond, all
+    /// others are asked and given what they are when nothing hangs. No path is asked twice at a time (a violation).
+    #[test]
+    fn what_hangs_delays_nothing_else(
+        plan in plan(),
+        hung in prop::collection::vec(0..64usize, 1..6),
+        jammed in prop::option::of(0..64usize),
+        others in prop::collection::vec((0..64usize, 0..4u8, 0..4000u64), 0..12),
+    ) {
+        let calm = hang(&plan, &[], None, &hung, jammed, &others);
+        let stuck = hang(&plan, &hung, jammed, &hung, jammed, &others);
+        prop_assert_eq!(&stuck.violations, &Vec::<String>::new());
+        prop_assert_eq!(calm.actions, stuck.actions);
+        // The unit of a hung path has other paths, which are asked as often as ever.
+        let interval = Settings::default().check_interval_ms;
+        for (path, pause) in stuck.pauses {
+            prop_assert!(pause <= interval.after(Millis(100)), "{path} was not asked for {pause:?}");
+        }
     }
 
     /// Invariant 5: while nothing more is known than that there is no answer, a map keeps a path.
@@ -181,6 +314,28 @@ proptest! {
         }
         prop_assert_eq!(&run.sim.kernel.ledger.queueing_ended, &vec![]);
         always(&run)?;
+    }
+
+    /// Invariant 5: a map that is seen open is not removed, whatever became of its paths and its unit; one that is closed
+    /// goes if no path is left of it.
+    #[test]
+    fn an_open_map_is_never_removed(
+        mut plan in plan(),
+        ops in prop::collection::vec(closing_op(), 0..30),
+    ) {
+        plan.io = false;
+        let mut run = Run::new(&plan);
+        run.play(&ops);
+        run.sim.run_for(seconds(30));
+        always(&run)?;
+        for path in run.paths.clone() {
+            run.suffer(Fault::Delete(path));
+        }
+        run.sim.run_for(seconds(30));
+        always(&run)?;
+        for (name, map) in run.sim.kernel.maps() {
+            prop_assert!(map.dm.open_count > 0, "{name} is nobody's");
+        }
     }
 
     /// Invariant 6: where the array decides, this host sends no SET TARGET PORT GROUPS while a path serves.

@@ -4,6 +4,7 @@
     reason = "every test file is a crate of its own and uses a part of this"
 )]
 
+pub mod audit;
 pub mod oracle;
 pub mod script;
 

@@ -1,5 +1,6 @@
 //! Random hosts and random scripts of what befalls them.
 
+use super::audit::{Verdict, audit};
 use super::path;
 use dm_psa::psa::adapter::Transport;
 use dm_psa::psa::path::Usage;
@@ -137,6 +138,10 @@ pub enum Op {
     RemapInGap(usize, usize),
     /// The path is removed, and leads elsewhere when it is found again.
     Replace(usize, usize),
+    /// The unit is taken away from the host: its LUNs lead nowhere.
+    Lose(usize),
+    /// It is mapped again, and scanned for.
+    Find(usize),
     /// I/O fails, and checks say that all is well.
     Sicken(usize, bool),
     /// The array tells of it.
@@ -196,7 +201,23 @@ pub fn gap_op() -> impl Strategy<Value = Op> {
     prop_oneof![
         6 => link_op(),
         2 => (n.clone(), n.clone()).prop_map(|(p, u)| Op::RemapInGap(p, u)),
-        1 => (n.clone(), n).prop_map(|(p, u)| Op::Replace(p, u)),
+        1 => (n.clone(), n.clone()).prop_map(|(p, u)| Op::Replace(p, u)),
+        2 => (n.clone(), any::<bool>()).prop_map(|(p, sick)| Op::Sicken(p, sick)),
+        1 => (n.clone(), n).prop_map(|(u, p)| Op::Meddle(u, 2, p)),
+    ]
+}
+
+/// Maps that are opened and closed while their paths and units go.
+pub fn closing_op() -> impl Strategy<Value = Op> {
+    let n = 0..64usize;
+    prop_oneof![
+        3 => (n.clone(), 0..3u32).prop_map(|(u, users)| Op::Open(u, users)),
+        3 => n.clone().prop_map(Op::Delete),
+        1 => n.clone().prop_map(Op::Add),
+        2 => n.clone().prop_map(Op::Lose),
+        1 => n.prop_map(Op::Find),
+        1 => Just(Op::Restart),
+        4 => wait(),
     ]
 }
 
@@ -241,6 +262,8 @@ pub struct Run {
     pub units: usize,
     /// Paths that were led to another unit since they were found: their fate is not the oracle's.
     pub tainted: BTreeSet<Hctl>,
+    /// What the agents before the present one had no right to do.
+    verdict: Verdict,
     /// Paths that are known to serve their unit.
     known: BTreeSet<Hctl>,
     /// For each unit, since when and until when a path might have served it.
@@ -261,6 +284,7 @@ impl Run {
             paths,
             units: plan.units.len(),
             tainted: BTreeSet::new(),
+            verdict: Verdict::default(),
             known: BTreeSet::new(),
             alive: BTreeMap::new(),
         };
@@ -276,7 +300,29 @@ impl Run {
         (n % self.units) as UnitId
     }
 
+    /// What all agents had no right to do.
+    pub fn verdict(&self) -> Verdict {
+        let Verdict {
+            mut identity,
+            mut harm,
+            mut order,
+        } = self.verdict.clone();
+        let present = audit(&self.sim.journal);
+        identity.extend(present.identity);
+        harm.extend(present.harm);
+        order.extend(present.order);
+        Verdict {
+            identity,
+            harm,
+            order,
+        }
+    }
+
     pub fn suffer(&mut self, fault: Fault) {
+        if fault == Fault::RestartAgent {
+            // With the agent its journal begins anew.
+            self.verdict = self.verdict();
+        }
         self.sim.suffer(&fault);
         self.note_alive();
     }
@@ -379,6 +425,18 @@ impl Run {
                 self.suffer(Fault::Remap(path, Some(unit), false));
                 self.tainted.remove(&path);
                 self.suffer(Fault::Add(path));
+            }
+            Op::Lose(n) | Op::Find(n) => {
+                let unit = self.unit(*n);
+                let leads = matches!(op, Op::Find(_)).then_some(unit);
+                let own = |path: &&Hctl| path.lun == u64::from(unit);
+                let own: Vec<Hctl> = self.paths.iter().filter(own).copied().collect();
+                for path in own {
+                    self.suffer(Fault::Remap(path, leads, true));
+                    if leads.is_some() {
+                        self.suffer(Fault::Add(path));
+                    }
+                }
             }
             Op::Sicken(n, sick) => self.suffer(Fault::Sicken(self.path(*n), *sick)),
             Op::RemapTold(path, unit) => {
