@@ -28,6 +28,8 @@ pub(super) struct Message {
 /// What is to be done about a uevent.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Meaning {
+    /// The kernel has a disk for it; what udev makes of that is told later, if udev hears of it.
+    DiskAdded(Hctl),
     /// The SCSI device is gone.
     Removed(Hctl),
     /// Its disk is gone, and it perhaps too.
@@ -70,12 +72,12 @@ pub(super) fn of_kernel(message: &Message) -> Option<Meaning> {
     let path = address_in(&message.devpath)?;
     let is_device = message.subsystem == "scsi_device"
         || (message.subsystem == "scsi" && message.devtype == "scsi_device");
+    let is_disk = message.subsystem == "block" && message.devtype == "disk";
     match message.action.as_str() {
+        "add" if is_disk => Some(Meaning::DiskAdded(path)),
         "remove" if message.synthetic => None,
         "remove" if is_device => Some(Meaning::Removed(path)),
-        "remove" if message.subsystem == "block" && message.devtype == "disk" => {
-            Some(Meaning::DiskRemoved(path))
-        }
+        "remove" if is_disk => Some(Meaning::DiskRemoved(path)),
         "change" if is_device => {
             let attention = attention(message.attention.as_deref()?)?;
             Some(Meaning::Attention(path, attention))
@@ -187,10 +189,14 @@ mod tests {
 
     #[test]
     fn disks_are_looked_at_after_udev() {
-        for action in ["add", "change", "online"] {
+        for (action, by_kernel) in [
+            ("add", Some(Meaning::DiskAdded(path()))),
+            ("change", None),
+            ("online", None),
+        ] {
             let disk = message(action, "block", "disk", "/block/sdc");
             assert_eq!(of_udev(&disk), Some(Meaning::Changed(path())));
-            assert_eq!(of_kernel(&disk), None);
+            assert_eq!(of_kernel(&disk), by_kernel);
         }
         let sg = message("add", "scsi_generic", "", "/scsi_generic/sg3");
         assert_eq!(of_udev(&sg), Some(Meaning::Changed(path())));

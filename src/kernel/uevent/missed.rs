@@ -12,7 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The pause after udev was told; doubled each time up to the longest.
 const PAUSE: Duration = Duration::from_secs(10);
-const LONGEST: Duration = Duration::from_secs(300);
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// Disks that wait for udev.
 #[derive(Debug, Default)]

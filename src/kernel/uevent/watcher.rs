@@ -257,6 +257,7 @@ impl Watcher {
                 }
                 Meaning::Changed(path) => self.note(path),
                 Meaning::HostChanged(host) => self.note_host(host),
+                Meaning::DiskAdded(path) => self.missed.waits(path, true, Instant::now()),
                 Meaning::MapChanged => (self.map_changed)(),
                 Meaning::HolderChanged(name, gone) => self.note_held(&name, gone),
                 Meaning::Removed(_) | Meaning::DiskRemoved(_) => {}

@@ -208,38 +208,38 @@ loads
 note "with a table loaded and not live: $((REPLY - before)) loads, $(dmsetup info -c --noheadings -o tables_loaded "$naa")"
 check "all is well" well "$naa"
 
-note "a hand that suspends, or replaces the table, once a second for 30 s"
+note "a hand that suspends, or replaces the table, once a second for 15 s"
 loads
 before=$REPLY messages=$(dm_messages_count)
 told MAP_ACTION
 actions=$REPLY
-for ((i = 0; i < 30; i++)); do dmsetup suspend --noflush "$naa"; sleep_ms 900; done
+for ((i = 0; i < 15; i++)); do dmsetup suspend --noflush "$naa"; sleep_ms 900; done
 check "it serves in the end" well "$naa"
 loads
 told MAP_ACTION
-note "30 suspends: $((REPLY - actions)) actions, $(($(dm_loads_count) - before)) loads, $(($(dm_messages_count) - messages)) messages"
-check_le "no more actions than suspends" 31 $((REPLY - actions))
+note "15 suspends: $((REPLY - actions)) actions, $(($(dm_loads_count) - before)) loads, $(($(dm_messages_count) - messages)) messages"
+check_le "no more actions than suspends" 16 $((REPLY - actions))
 short=$(short_table)
 tables_loaded() { psactl status --formatter=json | jq '."Tables Loaded"'; }
 before=$(tables_loaded) foreign=0
-for ((i = 0; i < 30; i++)); do
+for ((i = 0; i < 15; i++)); do
     dmsetup load "$naa" --table "$short" && dmsetup resume --noflush "$naa" && foreign=$((foreign + 1))
     sleep_ms 900
 done
-check_eq "30 foreign tables went in" 30 $foreign
+check_eq "15 foreign tables went in" 15 $foreign
 ours=$(($(tables_loaded) - before))
-check_le "they are answered by fewer loads" 30 "$ours"
+check_le "they are answered by fewer loads" 15 "$ours"
 check "it is right in the end" well "$naa"
 note "after $LAB_WAITED ms"
 loads
 before=$REPLY
-for ((i = 0; i < 15; i++)); do
+for ((i = 0; i < 8; i++)); do
     dmsetup rename "$naa" other-name
     sleep_ms 500
     dmsetup rename other-name "$naa"
     sleep_ms 500
 done
-check "30 renames later it is right" well "$naa"
+check "16 renames later it is right" well "$naa"
 loads
 check_eq "without a table" "$before" "$REPLY"
 check "0 errors" fio_verify_stop
