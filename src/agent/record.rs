@@ -25,7 +25,7 @@ const MOST_BYTES: usize = 8 << 20;
 const BATCH: usize = 64 << 10;
 /// ... and what is less, after so long, for to wake the thread costs as much as some checks do. What is more than checks
 /// goes at once.
-const LINGER: Duration = Duration::from_secs(2);
+const LINGER: Duration = Duration::from_secs(5);
 /// While nothing is written, the thread is asked this often whether it has caught up.
 const CATCH_UP: Duration = Duration::from_millis(100);
 /// After a failure to write it is tried again then.

@@ -8,24 +8,28 @@ use super::varint;
 
 /// A copy is worth its three bytes from this length on.
 const LEAST: usize = 6;
-/// Slots that remember where text with a certain hash was seen last.
-const SLOTS_LOG2: u32 = 15;
+/// Slots that remember where text with a certain hash was seen last, as powers of two: one for each byte within these
+/// bounds. Most texts are short, and to clear many slots would cost more than to pack.
+const SLOTS_LEAST: u32 = 8;
+const SLOTS_MOST: u32 = 15;
 
-/// Where four bytes like these may have been seen before.
-fn slot(four: [u8; 4]) -> usize {
+/// Where four bytes like these may have been seen before, in a table of 2^`log2` slots.
+fn slot(four: [u8; 4], log2: u32) -> usize {
     // A multiplication by a large odd number mixes all bits into the upper ones.
     let hash = u32::from_le_bytes(four).wrapping_mul(0x9e37_79b1);
-    (hash >> (32 - SLOTS_LOG2)) as usize
+    (hash >> (32 - log2)) as usize
 }
 
 /// Packs a text.
 #[must_use]
 pub fn pack(text: &[u8]) -> Vec<u8> {
     let mut packed = Vec::with_capacity(text.len() / 4);
-    let mut seen = vec![0_u32; 1 << SLOTS_LOG2];
+    let log2 = text.len().checked_ilog2().unwrap_or(0);
+    let log2 = log2.clamp(SLOTS_LEAST, SLOTS_MOST);
+    let mut seen = vec![0_u32; 1 << log2];
     let (mut at, mut done) = (0, 0);
     while let Some(&[a, b, c, d]) = text.get(at..at + 4) {
-        let slot = &mut seen[slot([a, b, c, d])];
+        let slot = &mut seen[slot([a, b, c, d], log2)];
         // Places are kept plus one: 0 is "never".
         let before = (*slot as usize).checked_sub(1);
         *slot = u32::try_from(at + 1).unwrap_or(0);
