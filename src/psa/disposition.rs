@@ -28,7 +28,7 @@ impl World {
                     &[("plugin", plugin), ("satp", satp)],
                 );
                 if self.memory.devices.insert(wwid.to_owned()) {
-                    self.actions.push(Action::Remember(self.memory.clone()));
+                    self.remember_soon();
                 }
             }
             Disposition::LeftAlone(why) => {

@@ -29,6 +29,15 @@ pub enum Event {
         /// What it said.
         kind: UnitAttention,
     },
+    /// The fabric told a SCSI host by FPIN that remote ports of it, or its own, do not do well.
+    FabricNotification {
+        /// The SCSI host.
+        host: u32,
+        /// Names of the ports (WWPN).
+        ports: BTreeSet<u64>,
+        /// What is wrong, for a person.
+        what: String,
+    },
     /// The commands of an [`super::action::Action::Examine`] ended.
     Examined(Box<Examination>),
     /// A dm-multipath map was found or changed.
@@ -65,6 +74,7 @@ impl Event {
             Event::PathGone(_) => "path_gone",
             Event::PathsListed(_) => "paths_listed",
             Event::UnitAttention { .. } => "unit_attention",
+            Event::FabricNotification { .. } => "fabric_notification",
             Event::Examined(_) => "examined",
             Event::MapSeen(_) => "map_seen",
             Event::MapGone(_) => "map_gone",

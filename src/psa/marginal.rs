@@ -1,7 +1,7 @@
 //! Marginal paths: one that fails and returns again and again costs more than it carries. After so many failures in so
 //! long a time (settings `marginal_failures`, `marginal_window_ms`) it goes to a group of last resort, and comes back
 //! when it has worked for `marginal_recovery_ms`. A Fibre Channel port that the kernel holds as `Marginal` is taken for
-//! the same, for as long as it is.
+//! the same, for as long as it is, and one that the fabric complains of by FPIN, until it has not for that time.
 
 use super::action::Severity;
 use super::path::Path;
@@ -10,6 +10,7 @@ use super::schedule::Key;
 use super::units::{Hctl, Millis};
 use super::world::World;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// How a path came to be marginal, and since when it has worked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +40,29 @@ impl World {
             id,
             format!("it failed {count} times within {} s", window.0 / 1000),
         );
+    }
+
+    /// The fabric complains of ports: of a target's, or of the HBA's own and so of all its paths.
+    pub(super) fn fabric_notified(&mut self, host: u32, ports: &BTreeSet<u64>, what: &str) {
+        // `fc.WWNN:WWPN`
+        let is_one = |identifier: &str| {
+            let name = identifier.rsplit_once(':').map(|(_, port)| port);
+            let number = name.and_then(|name| u64::from_str_radix(name, 16).ok());
+            number.is_some_and(|number| ports.contains(&number))
+        };
+        let hit: Vec<Hctl> = self
+            .paths
+            .iter()
+            .filter(|(id, path)| {
+                let facts = &path.facts;
+                id.host == host
+                    && (is_one(&facts.target.identifier) || is_one(&facts.adapter.identifier))
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        for id in hit {
+            self.is_marginal(id, format!("the fabric reports {what} (FPIN)"));
+        }
     }
 
     /// What its port says, and whether it has worked for long enough; after each check.

@@ -1,7 +1,10 @@
 //! What the agent remembers over a restart and early boot needs: `/etc/dm-psa/state/`.
 
 use super::path::PathFacts;
+use super::schedule::Key;
 use super::settings::DeviceSettings;
+use super::units::Millis;
+use super::world::World;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -55,4 +58,16 @@ pub struct RememberedAdapter {
     pub number: u32,
     /// Target identifier to `T` of `vmhbaN:C:T:L`, where the kernel's target number is not stable (iSCSI).
     pub targets: BTreeMap<String, u32>,
+}
+
+/// What the agent finds by itself is stored this long after the first of it: a host with a thousand new devices would
+/// otherwise write a thousand devices a thousand times.
+const SOON: Millis = Millis::from_secs(1);
+
+impl World {
+    /// Has the memory stored before long. What an admin sets is stored at once instead.
+    pub(super) fn remember_soon(&mut self) {
+        self.schedule
+            .no_later_than(Key::Memory, self.now.after(SOON));
+    }
 }

@@ -13,6 +13,8 @@ pub enum Key {
     Device(String),
     /// The next run of the claim rules over unclaimed paths.
     ClaimRules,
+    /// The next storing of what the agent remembers.
+    Memory,
 }
 
 /// The moments of an interval at which checks are due. To wake a thread costs more than to send a command, and with five

@@ -150,6 +150,9 @@ impl World {
             Event::PathGone(path) => self.path_gone(path),
             Event::PathsListed(present) => self.paths_listed(&present),
             Event::UnitAttention { path, kind } => self.unit_attention(path, kind),
+            Event::FabricNotification { host, ports, what } => {
+                self.fabric_notified(host, &ports, &what);
+            }
             Event::Examined(examination) => self.examined(*examination),
             Event::MapSeen(map) => self.map_seen(*map),
             Event::MapGone(name) => self.map_gone(&name),
@@ -174,6 +177,7 @@ impl World {
                 }
                 Key::ClaimRules if self.memory.autoclaim_off => {}
                 Key::ClaimRules => self.run_rules(None),
+                Key::Memory => self.actions.push(Action::Remember(self.memory.clone())),
             }
         }
         self.note_started();

@@ -514,9 +514,11 @@ fn event(event: &Event) -> (String, String) {
         }
         Event::MapSeen(map) => (map.name.clone(), json(event)),
         Event::MapGone(name) | Event::MapDone { map: name, .. } => (name.clone(), json(event)),
-        Event::PathsListed(_) | Event::MapsListed(_) | Event::RulesLoaded(_) | Event::Change(_) => {
-            (String::new(), json(event))
-        }
+        Event::FabricNotification { .. }
+        | Event::PathsListed(_)
+        | Event::MapsListed(_)
+        | Event::RulesLoaded(_)
+        | Event::Change(_) => (String::new(), json(event)),
     }
 }
 

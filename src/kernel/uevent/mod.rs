@@ -13,6 +13,7 @@
 //!
 //! Tests: `message.rs` for what messages mean; the rest needs a kernel (`tests/lab`).
 
+mod fpin;
 mod message;
 mod missed;
 mod socket;

@@ -2,8 +2,10 @@
 //!
 //! No uevent is raised when a remote port becomes `Blocked` or a session `FAILED`; their drivers post messages of
 //! their own: FC events (`fc_host_post_event`, `scsi_netlink_fc.h`) and iSCSI events (`iscsi_conn_error_event`,
-//! `iscsi_if.h`). Neither says what the state is: they are reasons to read it.
+//! `iscsi_if.h`). Neither says what the state is: they are reasons to read it. What the fabric says of its ports
+//! ([`super::fpin`]) comes in messages of FC too.
 
+use super::fpin::{self, Notification};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, socket,
 };
@@ -38,6 +40,15 @@ pub(super) enum Place {
     Session(u32),
 }
 
+/// What a message tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Told {
+    /// That something happened there.
+    Happened(Place),
+    /// What the fabric says, to this SCSI host.
+    Fabric(u32, Notification),
+}
+
 /// A socket that receives the events of a transport.
 #[derive(Debug)]
 pub(super) struct Listener {
@@ -63,15 +74,18 @@ impl Listener {
         Ok(Listener { kind, socket })
     }
 
-    /// Hands the place of every message that waits to `take`. Whether messages were lost.
-    pub(super) fn drain(&self, mut take: impl FnMut(Place)) -> bool {
+    /// Hands what every message that waits tells to `take`. Whether messages were lost.
+    pub(super) fn drain(&self, mut take: impl FnMut(Told)) -> bool {
         let mut buffer = [0; 4096];
         loop {
             match recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
                 Ok(length) => {
                     let message = buffer.get(..length).unwrap_or_default();
                     if let Some(place) = place(self.kind, message) {
-                        take(place);
+                        take(Told::Happened(place));
+                    }
+                    for (host, notification) in notifications(self.kind, message) {
+                        take(Told::Fabric(host, notification));
                     }
                 }
                 Err(nix::errno::Errno::EAGAIN) => return false,
@@ -94,6 +108,9 @@ const NETLINK_HEADER: usize = 16;
 /// `SCSI_NL_MAGIC`, `FC_NL_ASYNC_EVENT`.
 const SCSI_MAGIC: u16 = 0xa1b2;
 const FC_EVENT: u16 = 0x0100;
+
+/// `FCH_EVT_LINK_FPIN` and `FCH_EVT_LINK_FPIN_ACK`.
+const FPIN_EVENTS: [u32; 2] = [0x501, 0x502];
 
 /// `ISCSI_KEVENT_*`.
 const RECV_PDU: u32 = 101;
@@ -121,6 +138,28 @@ fn place(kind: Kind, message: &[u8]) -> Option<Place> {
             _ => None,
         },
     }
+}
+
+/// What a message of FC brings from the fabric, and to which SCSI host.
+fn notifications(kind: Kind, message: &[u8]) -> Vec<(u32, Notification)> {
+    let read = || {
+        let Some(Place::Host(host)) = place(kind, message) else {
+            return None;
+        };
+        // struct fc_nl_event goes on with the length of the data (2), a number (4), the code (4) and the data.
+        let body = message.get(NETLINK_HEADER..)?;
+        let length = usize::from(half(body, 26)?);
+        let is_fpin = FPIN_EVENTS.contains(&word(body, 32)?);
+        let data = body.get(36..)?;
+        let els = data.get(..length.min(data.len()))?;
+        is_fpin.then(|| {
+            fpin::parse(els)
+                .into_iter()
+                .map(|told| (host, told))
+                .collect()
+        })
+    };
+    read().unwrap_or_default()
 }
 
 fn half(bytes: &[u8], at: usize) -> Option<u16> {
@@ -156,6 +195,7 @@ mod tests {
             place(Kind::Iscsi, &bytes(CONNECTION)),
             Some(Place::Session(1))
         );
+        assert_eq!(notifications(Kind::Fc, &bytes(LINK)), []);
         // Of the other protocol, or cut short.
         assert_eq!(place(Kind::Fc, &bytes(CONNECTION)), None);
         for length in 0..42 {

@@ -3,7 +3,7 @@
 use super::message::{self, KERNEL_SUBSYSTEMS, Meaning, UDEV_SUBSYSTEMS};
 use super::missed::Missed;
 use super::socket::{Group, Socket};
-use super::transport::{Kind, Listener, Place};
+use super::transport::{Kind, Listener, Place, Told};
 use super::{Desk, Inbox, QUIET};
 use crate::kernel::Sink;
 use crate::kernel::sysfs::{Survey, Sysfs};
@@ -220,10 +220,19 @@ impl Watcher {
             others.extend(message::of_udev(&message));
         });
         let mut places = BTreeSet::new();
+        let mut fabric = Vec::new();
         for listener in self.transports.values() {
-            lost |= listener.drain(|place| {
-                places.insert(place);
+            lost |= listener.drain(|told| match told {
+                Told::Happened(place) => drop(places.insert(place)),
+                Told::Fabric(host, told) => fabric.push((host, told)),
             });
+        }
+        for (host, told) in fabric {
+            self.tell(Event::FabricNotification {
+                host,
+                ports: told.ports,
+                what: told.what.to_owned(),
+            })?;
         }
         if lost {
             self.enumerate_due

@@ -1,0 +1,124 @@
+//! Fabric Performance Impact Notifications (FPIN, FC-LS-5): the fabric tells that a link loses frames, or that a port
+//! cannot keep up. The HBA's driver hands the ELS to the kernel (`fc_host_fpin_rcv`), which counts it and posts it.
+//!
+//! Pure: bytes in, ports out.
+
+use std::collections::BTreeSet;
+
+/// `ELS_FPIN`.
+const FPIN: u8 = 0x16;
+/// Tags of the descriptors that tell of ports (`ELS_FPIN_LIN_DESC_TAG`, `ELS_FPIN_PEER_CONGEST_DESC_TAG`). That the own
+/// port is congested, or that a frame was dropped, is no reason to use one path rather than another.
+const LINK_INTEGRITY: u32 = 0x0002_0001;
+const PEER_CONGESTION: u32 = 0x0002_0003;
+
+/// What a notification tells: of which ports, by their names, and what.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Notification {
+    pub(super) ports: BTreeSet<u64>,
+    pub(super) what: &'static str,
+}
+
+/// Reads the descriptors of an ELS; what is cut off, or of another kind, is left out.
+///
+/// All numbers are big-endian. The ELS is a command byte, three bytes of zero and the length of all descriptors; a
+/// descriptor is a tag, the length of the rest, and then: the port that noticed (8 bytes), the port at the other end of
+/// its link (8), type (2), modifier (2), threshold (4), count (4; link integrity only), the number of ports behind that
+/// link (4), their names (8 each).
+pub(super) fn parse(els: &[u8]) -> Vec<Notification> {
+    if els.first() != Some(&FPIN) {
+        return Vec::new();
+    }
+    let mut rest = els.get(8..).unwrap_or_default();
+    let mut found = Vec::new();
+    while let (Some(tag), Some(length)) = (word(rest, 0), word(rest, 4)) {
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        let end = length.saturating_add(8).min(rest.len());
+        let (descriptor, after) = rest.split_at(end);
+        rest = after;
+        let (what, list) = match tag {
+            LINK_INTEGRITY => ("errors on the link", 36),
+            PEER_CONGESTION => ("congestion at the port", 32),
+            _ => continue,
+        };
+        let count = word(descriptor, list).unwrap_or(0);
+        let behind = (0..)
+            .map_while(|n| name(descriptor, list + 4 + 8 * n))
+            .take(usize::try_from(count).unwrap_or(usize::MAX));
+        let ports: BTreeSet<u64> = name(descriptor, 16).into_iter().chain(behind).collect();
+        if !ports.is_empty() {
+            found.push(Notification { ports, what });
+        }
+    }
+    found
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    let bytes = bytes.get(at..at.checked_add(4)?)?;
+    Some(u32::from_be_bytes(bytes.try_into().ok()?))
+}
+
+fn name(bytes: &[u8], at: usize) -> Option<u64> {
+    let bytes = bytes.get(at..at.checked_add(8)?)?;
+    Some(u64::from_be_bytes(bytes.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DETECTING: u64 = 0x2000_0000_0000_0001;
+    const ATTACHED: u64 = 0x2000_0000_0000_0002;
+
+    /// An ELS with these descriptors: tag, numbers of 4 bytes before the count of ports, ports.
+    fn els(descriptors: &[(u32, usize, &[u64])]) -> Vec<u8> {
+        let mut body = Vec::new();
+        for (tag, numbers, ports) in descriptors {
+            let length = 16 + 4 + 4 * numbers + 4 + 8 * ports.len();
+            body.extend(tag.to_be_bytes());
+            body.extend((length as u32).to_be_bytes());
+            body.extend(DETECTING.to_be_bytes());
+            body.extend(ATTACHED.to_be_bytes());
+            body.extend([0, 1, 0, 0]);
+            body.extend(vec![0; 4 * numbers]);
+            body.extend((ports.len() as u32).to_be_bytes());
+            ports
+                .iter()
+                .for_each(|port| body.extend(port.to_be_bytes()));
+        }
+        let mut els = vec![FPIN, 0, 0, 0];
+        els.extend((body.len() as u32).to_be_bytes());
+        els.extend(body);
+        els
+    }
+
+    #[test]
+    fn the_ports_behind_a_bad_link_are_told() {
+        let told = parse(&els(&[
+            (LINK_INTEGRITY, 2, &[7, 8]),
+            (0x0002_0002, 2, &[9]),
+            (PEER_CONGESTION, 1, &[10]),
+        ]));
+        assert_eq!(told.len(), 2);
+        assert_eq!(told[0].ports, BTreeSet::from([7, 8, ATTACHED]));
+        assert_eq!(told[0].what, "errors on the link");
+        assert_eq!(told[1].ports, BTreeSet::from([10, ATTACHED]));
+        assert_eq!(told[1].what, "congestion at the port");
+    }
+
+    #[test]
+    fn what_is_cut_off_or_absurd_is_left_out() {
+        let whole = els(&[(LINK_INTEGRITY, 2, &[7, 8])]);
+        for length in 0..whole.len() {
+            for told in parse(&whole[..length]) {
+                assert!(told.ports.is_subset(&BTreeSet::from([7, 8, ATTACHED])));
+            }
+        }
+        assert_eq!(parse(&[0x15; 64]), []);
+        let mut absurd = whole.clone();
+        // So many ports as no frame has room for, and a length beyond everything.
+        absurd[8 + 36..8 + 40].fill(0xff);
+        absurd[12..16].fill(0xff);
+        assert_eq!(parse(&absurd)[0].ports, BTreeSet::from([7, 8, ATTACHED]));
+    }
+}
