@@ -152,6 +152,7 @@ pub fn run(options: &Options) -> Result<(), AgentError> {
         recorder,
         origin: Instant::now(),
         ready: false,
+        gave_back: None,
         health: Health::default(),
     }
     .serve(inputs);
@@ -276,12 +277,17 @@ impl Handler for Caller {
     }
 }
 
+/// How often memory is given back that is not needed any more, if nothing is under way.
+const GIVE_BACK: Duration = Duration::from_secs(600);
+
 struct Owner {
     world: World,
     hands: Hands,
     recorder: Recorder,
     origin: Instant,
     ready: bool,
+    /// When memory was given back last.
+    gave_back: Option<Instant>,
     health: Health,
 }
 
@@ -349,6 +355,7 @@ impl Owner {
             }
             self.recorder.settle(self.now(), &self.world);
             self.tell_systemd(watchdog, &mut pinged);
+            self.give_memory_back();
         }
         let effect = [("effect", "maps and their I/O go on")];
         let stopped = Notice::new("AGENT_STOPPED", "agent", &effect);
@@ -392,6 +399,16 @@ impl Owner {
         self.health.steps += 1;
         self.health.busy += took;
         self.health.longest_step = self.health.longest_step.max(took);
+    }
+
+    fn give_memory_back(&mut self) {
+        let recent = self.gave_back.is_some_and(|at| at.elapsed() < GIVE_BACK);
+        if self.ready && !recent && self.world.is_settled() {
+            self.gave_back = Some(Instant::now());
+            if let Some(notice) = privilege::give_back() {
+                self.hands.notify(self.now(), &notice);
+            }
+        }
     }
 
     fn tell_systemd(&mut self, watchdog: Option<Duration>, pinged: &mut Instant) {

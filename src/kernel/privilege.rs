@@ -6,7 +6,7 @@
 //! of them.
 
 use crate::psa::action::Notice;
-use nix::sys::mman::{MlockAllFlags, mlockall};
+use nix::sys::mman::{MlockAllFlags, mlockall, munlockall};
 use nix::sys::stat::{Mode, umask};
 use std::fs;
 use std::io;
@@ -28,9 +28,7 @@ pub fn prepare() -> Vec<Notice> {
     umask(Mode::S_IWGRP | Mode::S_IWOTH);
     let mut notices = Vec::new();
     one_heap();
-    if let Err(errno) = lock_memory() {
-        notices.push(notice("MEMORY_NOT_LOCKED", "mlockall", &errno.into()));
-    }
+    notices.extend(locked());
     if let Err(error) = fs::write("/proc/self/oom_score_adj", NEVER) {
         notices.push(notice("MAY_BE_KILLED", "oom_score_adj", &error));
     }
@@ -51,6 +49,28 @@ fn one_heap() {
 
 #[cfg(not(target_env = "gnu"))]
 fn one_heap() {}
+
+/// Gives memory back that was needed once, when all paths were found: a third of the heap. The kernel takes back no page
+/// that is locked, so all are unlocked for that moment; they are in memory before and after. To be called where nothing is
+/// amiss. What went wrong with it is told.
+#[must_use]
+pub fn give_back() -> Option<Notice> {
+    #[cfg(target_env = "gnu")]
+    {
+        if let Err(errno) = munlockall() {
+            return Some(notice("MEMORY_NOT_LOCKED", "munlockall", &errno.into()));
+        }
+        // SAFETY: it takes an integer and touches what is free alone.
+        // JUSTIFICATION: the allocator's own function, which no crate wraps.
+        unsafe { libc::malloc_trim(0) };
+    }
+    locked()
+}
+
+fn locked() -> Option<Notice> {
+    let errno = lock_memory().err()?;
+    Some(notice("MEMORY_NOT_LOCKED", "mlockall", &errno.into()))
+}
 
 fn lock_memory() -> nix::Result<()> {
     let all = MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE;
