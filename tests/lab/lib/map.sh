@@ -17,6 +17,8 @@ map_read() {
     local line words i groups paths g p sel info
     line=$(dmsetup status --noflush "$1" 2>/dev/null) || return
     read -ra words <<<"$line"
+    # In the making a map has no table yet; an unbound word would end the script without a word.
+    [ "${words[2]:-}" = multipath ] || return
     # 0 LENGTH multipath #features feature... #handler handler... #groups group_now
     i=3
     i=$((i + 1 + words[i]))
