@@ -59,8 +59,8 @@ agent_kill() {
 #   explains SUBJECT TEXT...  psactl explain has every TEXT
 #   json_has WORDS FILTER     jq's FILTER is true of `psactl WORDS --formatter=json`
 #   psactl_ms WORDS...        how long psactl takes, in REPLY
-#   ask_start, ask_stop       lists are asked for over one connection all the time; sets ASKED, ASK_FAILED, and ASK_MS,
-#                             the longest answer (ask.py)
+#   ask_start, ask_stop       lists are asked for over one connection all the time; sets ASKED, ASK_FAILED, and ASK_LATE:
+#                             how many of a thousand took longer than 50 ms (ask.py)
 #   tells CODE N              its log has at least N lines with this code (told CODE: how many, in REPLY)
 #   checks_start DISK...      how often these disks are sent a command, all the time
 #   checks_stop               sets CHECK_GAP_MS, the longest time that one of them was sent none, and CHECK_GAP_DISK
@@ -144,9 +144,9 @@ ask_start() {
 ask_stop() {
     kill -TERM $ASK_PID
     wait $ASK_PID || return
-    local median
-    read -r ASKED ASK_FAILED ASK_MS median < <(tail -1 /run/lab/ask)
-    note "$ASKED lists asked for, $ASK_FAILED failed, longest answer $ASK_MS ms, median $median ms"
+    local longest median
+    read -r ASKED ASK_FAILED longest median ASK_LATE < <(tail -1 /run/lab/ask)
+    note "$ASKED lists asked for, $ASK_FAILED failed, longest answer $longest ms, median $median ms"
 }
 
 told() { REPLY=$(agent_words | grep -c " $1 "); }

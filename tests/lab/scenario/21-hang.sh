@@ -7,8 +7,8 @@ nobody_waits() {
     ask_stop || fail "the agent answers all the time"
     check_eq "no list fails" 0 "$ASK_FAILED"
     note "the agent's own longest step: $(psactl metrics | sed -n 's/^dm_psa_agent_longest_step_seconds //p') s"
-    # The agent answers from memory; what is left is an emulated guest's scheduling.
-    check_le "the longest answer (ms)" 50 "$ASK_MS"
+    # The agent answers from memory. Now and then an emulated guest gives neither it nor the asker a processor.
+    check_le "of a thousand answers those that took longer than 50 ms" 5 "$ASK_LATE"
     checks_stop
     # 5 s between two checks.
     check_le "the longest time without a check of another path (ms, $CHECK_GAP_DISK)" 7000 "$CHECK_GAP_MS"
