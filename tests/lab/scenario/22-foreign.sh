@@ -135,6 +135,7 @@ check "and the path is back" well "$naa"
 # What a stopped or absent agent misses.
 meanwhile() {
     disk=$(path_dev 1 1) hctl=$(path_hctl "$disk")
+    gone=$(<"/sys/block/$disk/dev")
     path_delete "$disk"
     alua_set 1 ano 2
     alua_set 2 ao 2
@@ -143,7 +144,7 @@ meanwhile() {
     path_down 4
 }
 learned() {
-    check "$1: the deleted path leaves" wait_for 20 map_path_count "$naa" 3
+    check "$1: the deleted path leaves" wait_for 20 not map_has "$naa" "$gone"
     check "$1: the other controller is followed" wait_for 20 map_uses "$other" 2 3
     check "$1: the LUN's growth too" wait_for 30 eval "[ \"\$(blockdev --getsz /dev/mapper/$other)\" = $((size * 2048)) ]"
     check "$1: a path that failed is known" wait_for 20 json_has "nmp path list -d $naa" 'any(.[]; ."Group State" == "dead")'
