@@ -3,7 +3,7 @@
 //! `/dev/mapper/control` becomes readable with the next event after it was armed (`DM_DEV_ARM_POLL`): a path that
 //! failed or came back, a group that was switched or disabled, a map created, removed, renamed, or its table swapped.
 //! The list of devices tells by the event counter of each map which it was. A table that somebody swapped raises a
-//! uevent alone ([`Watcher::looker`]), and some changes no event at all (the kernel chose another group, its own timeout
+//! uevent alone (`Dm::looker`), and some changes no event at all (the kernel chose another group, its own timeout
 //! ended queueing). So some time after each event, and now and then without one, all maps are looked at, and those that
 //! differ from the last look are reported. More often it is only asked whether they are suspended or open.
 
