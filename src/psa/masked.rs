@@ -69,7 +69,7 @@ impl World {
             self.withdrawn.insert(path.facts.hctl, path);
         }
         self.memory.masked.insert(name, masked);
-        self.remember_soon();
+        self.actions.push(Action::Remember(self.memory.clone()));
     }
 
     /// The withdrawn paths that are remembered from before the agent started.
@@ -104,7 +104,7 @@ impl World {
     pub(super) fn returned(&mut self, path: &Path) {
         self.withdrawn.retain(|_, other| other.name != path.name);
         if self.memory.masked.remove(&path.name.to_string()).is_some() {
-            self.remember_soon();
+            self.actions.push(Action::Remember(self.memory.clone()));
         }
     }
 

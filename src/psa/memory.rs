@@ -60,12 +60,13 @@ pub struct RememberedAdapter {
     pub targets: BTreeMap<String, u32>,
 }
 
-/// What the agent finds by itself is stored this long after the first of it: a host with a thousand new devices would
-/// otherwise write a thousand devices a thousand times.
+/// Devices that are found are stored this long after the first of them: a host with a thousand new devices would otherwise
+/// write a thousand devices a thousand times. An agent that ends before finds them again by their maps.
 const SOON: Millis = Millis::from_secs(1);
 
 impl World {
-    /// Has the memory stored before long. What an admin sets is stored at once instead.
+    /// Has the memory stored before long. What cannot be found again, as what an admin sets and masked paths that were
+    /// taken away from the host, is stored at once instead.
     pub(super) fn remember_soon(&mut self) {
         self.schedule
             .no_later_than(Key::Memory, self.now.after(SOON));
