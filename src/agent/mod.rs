@@ -10,6 +10,7 @@ mod answers;
 mod changes;
 mod dispatch;
 mod inbox;
+mod latest;
 mod logging;
 mod marks;
 pub mod metrics;

@@ -208,19 +208,9 @@ impl World {
         }
     }
 
-    /// The paths through one target port of the array, by the same port of the host: all LUNs of one I_T nexus.
-    pub(super) fn behind(&self, id: Hctl) -> impl Iterator<Item = (&Hctl, &Path)> {
-        let first = Hctl { lun: 0, ..id };
-        let last = Hctl {
-            lun: u64::MAX,
-            ..id
-        };
-        self.paths.range(first..=last)
-    }
-
     /// The target has other LUNs than before, which it may tell by any of them: what is behind each is asked again.
     fn prove_target(&mut self, id: Hctl) {
-        let members: Vec<Hctl> = self.behind(id).map(|(id, _)| *id).collect();
+        let members: Vec<Hctl> = self.paths.range(id.nexus()).map(|(id, _)| *id).collect();
         for member in members {
             if let Some(path) = self.paths.get_mut(&member) {
                 path.reprove = true;

@@ -183,8 +183,10 @@ impl World {
                 }
                 self.ownership_is(id, *page, found);
             }
-            Command::Vpd(_) if good && self.proven_again(id, &reply.data) => {}
             Command::Vpd(_) if good => {
+                if self.proven_again(id, &reply.data) {
+                    return;
+                }
                 if let Some(path) = self.paths.get_mut(&id) {
                     path.answers.identification.clone_from(&reply.data);
                 }

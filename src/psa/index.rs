@@ -31,13 +31,8 @@ impl Index {
     }
 
     /// Whether a disk is used behind the target port of this path.
-    pub(super) fn has_user_behind(&self, port: Hctl) -> bool {
-        let first = Hctl { lun: 0, ..port };
-        let last = Hctl {
-            lun: u64::MAX,
-            ..port
-        };
-        self.used.range(first..=last).next().is_some()
+    pub(super) fn has_user_behind(&self, path: Hctl) -> bool {
+        self.used.range(path.nexus()).next().is_some()
     }
 
     pub(super) fn path(&mut self, path: &Path) {

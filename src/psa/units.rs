@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 /// Milliseconds: a duration, or a point of the monotonic clock counted from an origin of the agent's choice.
@@ -61,6 +62,14 @@ pub struct Hctl {
     pub target: u32,
     /// Logical unit number, as an integer.
     pub lun: u64,
+}
+
+impl Hctl {
+    /// The paths through the same target port of the array, by the same port of the host: all LUNs of one I_T nexus.
+    pub(crate) fn nexus(self) -> RangeInclusive<Hctl> {
+        let lun = |lun| Hctl { lun, ..self };
+        lun(0)..=lun(u64::MAX)
+    }
 }
 
 /// By host, channel, target and LUN. A path is looked up some twenty times with each check of it, by a dozen comparisons

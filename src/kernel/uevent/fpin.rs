@@ -3,6 +3,8 @@
 //!
 //! Pure: bytes in, ports out.
 
+use crate::scsi::ParseError;
+use crate::scsi::reader::Reader;
 use std::collections::BTreeSet;
 
 /// `ELS_FPIN`.
@@ -22,30 +24,22 @@ pub(super) struct Notification {
 /// Reads the descriptors of an ELS; what is cut off, or of another kind, is left out.
 ///
 /// All numbers are big-endian. The ELS is a command byte, three bytes of zero and the length of all descriptors; a
-/// descriptor is a tag, the length of the rest, and then: the port that noticed (8 bytes), the port at the other end of
-/// its link (8), type (2), modifier (2), threshold (4), count (4; link integrity only), the number of ports behind that
-/// link (4), their names (8 each).
+/// descriptor is a tag (4 bytes), the length of the rest (4), and the rest.
 pub(super) fn parse(els: &[u8]) -> Vec<Notification> {
-    if els.first() != Some(&FPIN) {
-        return Vec::new();
-    }
-    let mut rest = els.get(8..).unwrap_or_default();
+    let mut reader = Reader::new("FPIN", els);
     let mut found = Vec::new();
-    while let (Some(tag), Some(length)) = (word(rest, 0), word(rest, 4)) {
+    if reader.u8() != Ok(FPIN) || reader.skip(7).is_err() {
+        return found;
+    }
+    while let (Ok(tag), Ok(length)) = (reader.u32(), reader.u32()) {
         let length = usize::try_from(length).unwrap_or(usize::MAX);
-        let end = length.saturating_add(8).min(rest.len());
-        let (descriptor, after) = rest.split_at(end);
-        rest = after;
-        let (what, list) = match tag {
-            LINK_INTEGRITY => ("errors on the link", 36),
-            PEER_CONGESTION => ("congestion at the port", 32),
+        let descriptor = reader.part_up_to(length, &mut None);
+        let (what, numbers) = match tag {
+            LINK_INTEGRITY => ("errors on the link", 2),
+            PEER_CONGESTION => ("congestion at the port", 1),
             _ => continue,
         };
-        let count = word(descriptor, list).unwrap_or(0);
-        let behind = (0..)
-            .map_while(|n| name(descriptor, list + 4 + 8 * n))
-            .take(usize::try_from(count).unwrap_or(usize::MAX));
-        let ports: BTreeSet<u64> = name(descriptor, 16).into_iter().chain(behind).collect();
+        let ports = ports(descriptor, numbers);
         if !ports.is_empty() {
             found.push(Notification { ports, what });
         }
@@ -53,14 +47,23 @@ pub(super) fn parse(els: &[u8]) -> Vec<Notification> {
     found
 }
 
-fn word(bytes: &[u8], at: usize) -> Option<u32> {
-    let bytes = bytes.get(at..at.checked_add(4)?)?;
-    Some(u32::from_be_bytes(bytes.try_into().ok()?))
-}
-
-fn name(bytes: &[u8], at: usize) -> Option<u64> {
-    let bytes = bytes.get(at..at.checked_add(8)?)?;
-    Some(u64::from_be_bytes(bytes.try_into().ok()?))
+/// The ports that a descriptor tells of: the port that noticed (8 bytes), the one at the other end of its link (8), type
+/// (2), modifier (2), threshold or period and, of link integrity, count (4 each), the number of ports behind that link
+/// (4), their names (8 each).
+fn ports(mut descriptor: Reader<'_>, numbers: usize) -> BTreeSet<u64> {
+    let mut ports = BTreeSet::new();
+    let mut read = || {
+        descriptor.skip(8)?;
+        ports.insert(descriptor.u64()?);
+        descriptor.skip(4 + 4 * numbers)?;
+        for _ in 0..descriptor.u32()? {
+            ports.insert(descriptor.u64()?);
+        }
+        Ok::<(), ParseError>(())
+    };
+    // What was read before the end is told.
+    let _ = read();
+    ports
 }
 
 #[cfg(test)]

@@ -220,11 +220,11 @@ impl Watcher {
             others.extend(message::of_udev(&message));
         });
         let mut places = BTreeSet::new();
-        let mut fabric = Vec::new();
+        let mut fabric = BTreeSet::new();
         for listener in self.transports.values() {
             lost |= listener.drain(|told| match told {
                 Told::Happened(place) => drop(places.insert(place)),
-                Told::Fabric(host, told) => fabric.push((host, told)),
+                Told::Fabric(host, told) => drop(fabric.insert((host, told))),
             });
         }
         for (host, told) in fabric {
