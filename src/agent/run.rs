@@ -18,6 +18,7 @@ use crate::kernel::signal::Stop;
 use crate::kernel::{Sink, Teller, privilege};
 use crate::psa::action::Notice;
 use crate::psa::claim::RuleClass;
+use crate::psa::device::Apd;
 use crate::psa::event::Event;
 use crate::psa::memory::Memory;
 use crate::psa::settings::Settings;
@@ -152,7 +153,7 @@ pub fn run(options: &Options) -> Result<(), AgentError> {
         recorder,
         origin: Instant::now(),
         ready: false,
-        gave_back: None,
+        give_back_at: Instant::now(),
         health: Health::default(),
     }
     .serve(inputs);
@@ -277,8 +278,9 @@ impl Handler for Caller {
     }
 }
 
-/// How often memory is given back that is not needed any more, if nothing is under way.
+/// How often memory is given back that is not needed any more, and how soon it is tried again if that was no moment for it.
 const GIVE_BACK: Duration = Duration::from_secs(600);
+const GIVE_BACK_LATER: Duration = Duration::from_secs(10);
 
 struct Owner {
     world: World,
@@ -286,8 +288,8 @@ struct Owner {
     recorder: Recorder,
     origin: Instant,
     ready: bool,
-    /// When memory was given back last.
-    gave_back: Option<Instant>,
+    /// When memory is given back next, once the agent is ready.
+    give_back_at: Instant,
     health: Health,
 }
 
@@ -402,12 +404,18 @@ impl Owner {
     }
 
     fn give_memory_back(&mut self) {
-        let recent = self.gave_back.is_some_and(|at| at.elapsed() < GIVE_BACK);
-        if self.ready && !recent && self.world.is_settled() {
-            self.gave_back = Some(Instant::now());
-            if let Some(notice) = privilege::give_back() {
-                self.hands.notify(self.now(), &notice);
-            }
+        if !self.ready || Instant::now() < self.give_back_at {
+            return;
+        }
+        // A page that is not locked for a moment might have to come back from a disk: none may be without paths.
+        let all_serve = self.world.devices().all(|device| device.apd == Apd::No);
+        if !all_serve || !self.world.is_settled() {
+            self.give_back_at = Instant::now() + GIVE_BACK_LATER;
+            return;
+        }
+        self.give_back_at = Instant::now() + GIVE_BACK;
+        if let Some(notice) = privilege::give_back() {
+            self.hands.notify(self.now(), &notice);
         }
     }
 
