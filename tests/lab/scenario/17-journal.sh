@@ -57,7 +57,8 @@ check "it returns" wait_for 15 map_all_active "$naa"
 check "0 errors" fio_verify_stop
 
 note "who is told of what"
-check "events of a device have its paths" check "and not those of the other" json_has "events -d $naa" "all(.[]; .Subject != \"$other\")"
+check "events of a device have its paths" json_has "events -d $naa" 'any(.[]; .Code == "PATH_STATE")'
+check "and not those of the other" json_has "events -d $naa" "all(.[]; .Subject != \"$other\")"
 check "a severity leaves the lesser ones out" json_has "events --severity warning" 'all(.[]; .Severity != "info")'
 check "every code has its explanation" codes_known
 

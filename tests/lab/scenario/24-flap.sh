@@ -23,21 +23,8 @@ flap() { # SECONDS
     done
 }
 disk=$(path_dev 1 1)
-group_of() { # DISK: the number of its group, in REPLY
-    REPLY=$(dmsetup table "$naa" | python3 -c "
-import sys
-words = sys.stdin.read().split()
-# The groups begin after target, features and handler: 'service-time 0 <paths> 1' each.
-number = 0
-for word in words:
-    if word in ('service-time', 'round-robin', 'queue-length', 'historical-service-time'):
-        number += 1
-    elif word == '$1':
-        print(number)
-        break")
-}
-in_last_group() { group_of "$dev"; [ "$REPLY" = 3 ]; }
-back_in_first_group() { group_of "$dev"; [ "$REPLY" = 1 ]; }
+# in_group N: the flapping path is a member of that group
+in_group() { [[ " $(map_group "$naa" "$1") " == *" $dev "* ]]; }
 dev=$(<"/sys/block/$disk/dev")
 told PATH_STATE
 before=$REPLY
@@ -52,9 +39,9 @@ check_le "no more than a quarter of its 20 returns are believed in the second ha
 check "it is told of" wait_for 5 tells PATH_MARGINAL 1
 check "explain says why" explains "$disk" "marginal: it failed" "group of last resort"
 check "the list of paths too" json_has "nmp path list -p $disk" '.[0]."Path Selection Policy Path Config" | contains("marginal")'
-check "it is in the last group" wait_for 10 in_last_group
+check "it is in the last group" wait_for 10 in_group 3
 check_eq "one table was loaded for that" 1 "$(dm_loads_count)"
-check "it goes back when it behaves" wait_for 60 back_in_first_group
+check "it goes back when it behaves" wait_for 60 in_group 1
 note "after $LAB_WAITED ms"
 check "that is told of" tells PATH_MARGINAL_ENDED 1
 check_eq "by one more table" 2 "$(dm_loads_count)"
