@@ -13,7 +13,7 @@ use dm_psa::psa::table::model::{
     Features, Group, GroupState, GroupStatus, HardwareHandler, Map, NO_TABLE, PathStatus, Selector,
     Status, Table, TablePath,
 };
-use dm_psa::psa::units::{DevT, Hctl, Millis, Sectors};
+use dm_psa::psa::units::{DevT, Hctl, Millis, Sectors, Sg};
 use dm_psa::psa::world::World;
 use dm_psa::scsi::cdb::Command;
 use dm_psa::scsi::outcome::Outcome;
@@ -295,7 +295,7 @@ fn facts() -> impl Strategy<Value = PathFacts> {
     let parts = (
         hctl(),
         prop::option::weighted(0.8, block),
-        prop::option::weighted(0.8, text()),
+        prop::option::weighted(0.8, any::<u32>().prop_map(Sg)),
     );
     (
         parts,
@@ -498,7 +498,7 @@ fn event() -> impl Strategy<Value = Event> {
         2 => hctl().prop_map(Event::PathGone),
         1 => prop::collection::btree_set(hctl(), 0..8).prop_map(Event::PathsListed),
         2 => (hctl(), attention).prop_map(|(path, kind)| Event::UnitAttention { path, kind }),
-        6 => examination.prop_map(|examination| Event::Examined(Box::new(examination))),
+        6 => examination.prop_map(|examination| Event::Examined(examination)),
         4 => map().prop_map(|map| Event::MapSeen(Box::new(map))),
         1 => name.clone().prop_map(Event::MapGone),
         1 => prop::collection::btree_set(name, 0..3).prop_map(Event::MapsListed),

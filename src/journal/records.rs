@@ -19,8 +19,8 @@
 use super::varint;
 use crate::psa::action::Action;
 use crate::psa::event::{Event, Examination, Reply};
-use crate::psa::units::{Hctl, Millis};
-use crate::scsi::cdb::Command;
+use crate::psa::units::{Hctl, Millis, Sg};
+use crate::scsi::cdb::Commands;
 use std::collections::BTreeMap;
 
 const EVENT: u8 = 1;
@@ -55,8 +55,8 @@ struct Question {
 /// An examination, without its path and ticket.
 #[derive(Debug, Clone)]
 struct Asked {
-    sg: String,
-    commands: Vec<Command>,
+    sg: Sg,
+    commands: Commands,
     timeout: Millis,
     deadline: Millis,
 }
@@ -121,7 +121,7 @@ impl Known {
                     seat.count += 1;
                     let question = Question {
                         asked: Asked {
-                            sg: sg.clone(),
+                            sg: *sg,
                             commands: commands.clone(),
                             timeout: *timeout,
                             deadline: *deadline,
@@ -335,7 +335,7 @@ impl Decoder {
                     replies,
                 };
                 self.known.at = at;
-                Record::Event(at, Event::Examined(Box::new(examination)))
+                Record::Event(at, Event::Examined(examination))
             }
             ACTION => {
                 let action = json!();

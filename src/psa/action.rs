@@ -1,8 +1,8 @@
 //! What to do: the whole output vocabulary of [`super::world::World`].
 
 use super::table::model::{Message, Table};
-use super::units::{DevT, Hctl, Millis};
-use crate::scsi::cdb::Command;
+use super::units::{DevT, Hctl, Millis, Sg};
+use crate::scsi::cdb::Commands;
 use serde::{Deserialize, Serialize};
 
 /// Something to be done by the agent. Each is answered by an [`super::event::Event`] where the variant says so.
@@ -14,11 +14,11 @@ pub enum Action {
         /// The path.
         path: Hctl,
         /// Its pass-through device, `sg3`.
-        sg: String,
+        sg: Sg,
         /// Comes back in the answer.
         ticket: u64,
         /// The commands, in order.
-        commands: Vec<Command>,
+        commands: Commands,
         /// Time for each command, counted by the kernel from its dispatch; then it is aborted.
         timeout: Millis,
         /// Time for each command, counted by the agent from its sending; then the examination ends with

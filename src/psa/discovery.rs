@@ -11,8 +11,9 @@ use super::satp::Link;
 use super::schedule::Key;
 use super::units::{Hctl, Millis};
 use super::world::World;
-use crate::scsi::cdb::Command;
+use crate::scsi::cdb::{Command, Commands};
 use crate::scsi::vpd::{self, DeviceIdentification};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 /// The device id that goes with a WWID, as far as that tells: what a device is called until a path proves more.
@@ -239,7 +240,7 @@ impl World {
         if path.exam.is_some() {
             return;
         }
-        let Some(sg) = path.facts.sg.clone() else {
+        let Some(sg) = path.facts.sg else {
             // No pass-through device yet; its uevent brings new facts. The module may also be missing.
             let at = self.now.after(self.settings.check_interval_ms);
             self.schedule.set(Key::Path(id), at);
@@ -271,9 +272,9 @@ impl World {
     }
 
     /// What to ask a path.
-    fn commands_for(&self, id: Hctl, path: &Path) -> (Stage, Vec<Command>) {
+    fn commands_for(&self, id: Hctl, path: &Path) -> (Stage, Commands) {
         let Some(inquiry) = &path.inquiry else {
-            return (Stage::Inquiry, vec![Command::Inquiry]);
+            return (Stage::Inquiry, Cow::Borrowed(&[Command::Inquiry]));
         };
         let page83 = Command::Vpd(vpd::DEVICE_IDENTIFICATION);
         let report = if path.short_header {
@@ -283,16 +284,16 @@ impl World {
         };
         // Many USB bridges hang on a VPD page that they do not know; their disks are never stacked.
         let askable = path.facts.transport != Transport::Usb;
-        let mut commands = vec![Command::TestUnitReady];
+        let mut commands = Commands::Borrowed(&[Command::TestUnitReady]);
         if path.reprove {
-            commands.push(Command::Inquiry);
+            commands.to_mut().push(Command::Inquiry);
         }
         if self.unidentified.contains(&id) {
             if askable {
-                commands.push(page83);
+                commands.to_mut().push(page83);
             }
             if inquiry.tpgs != crate::scsi::inquiry::Tpgs::None {
-                commands.push(report);
+                commands.to_mut().push(report);
             }
             return (Stage::Identify, commands);
         }
@@ -302,22 +303,35 @@ impl World {
             _ => true,
         };
         if askable && doubtful {
-            commands.push(page83);
+            commands.to_mut().push(page83);
+        }
+        // What else is asked depends on the device, and there is nothing else to ask a path that is well.
+        let report_due = path
+            .reported_at
+            .is_none_or(|at| self.is_due(at, REPORT_AGAIN));
+        let well = path.judged
+            && path.link == Link::Up
+            && path.failed_since.is_none()
+            && path.suspect_since.is_none();
+        if well && !report_due && !path.ask_groups && path.ownership.is_none() {
+            return (Stage::Check, commands);
         }
         let device = self.device_of(path);
-        if device.is_some_and(|device| self.is_reporter(id, path, device)) {
-            commands.push(report);
+        if device.is_some_and(|device| self.is_reporter(id, path, device, report_due)) {
+            commands.to_mut().push(report);
         }
         let selection = device.and_then(|device| device.selection.as_ref());
         let page = selection.and_then(|selection| selection.satp.ownership_page());
-        commands.extend(page.map(Command::Vpd));
+        if let Some(page) = page {
+            commands.to_mut().push(Command::Vpd(page));
+        }
         (Stage::Check, commands)
     }
 
     /// Whether the path asks for the states of the port groups: one working path of each group does every
     /// [`REPORT_AGAIN`], since the ports of a controller answer from that controller's view; and any path that
     /// is not known to work, so that its first good answer comes with the states.
-    fn is_reporter(&self, id: Hctl, path: &Path, device: &Device) -> bool {
+    fn is_reporter(&self, id: Hctl, path: &Path, device: &Device, due: bool) -> bool {
         if !device
             .selection
             .as_ref()
@@ -344,8 +358,7 @@ impl World {
         if !expected || path.ask_groups || path.suspect_since.is_some() {
             return true;
         }
-        let due = |at| self.is_due(at, REPORT_AGAIN);
-        path.reported_at.is_none_or(due) && {
+        due && {
             let first = device.paths.iter().find(|other| {
                 self.paths.get(other).is_some_and(|o| {
                     let proven = matches!(o.identity, Identity::Proven(_));

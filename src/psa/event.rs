@@ -39,7 +39,7 @@ pub enum Event {
         what: String,
     },
     /// The commands of an [`super::action::Action::Examine`] ended.
-    Examined(Box<Examination>),
+    Examined(Examination),
     /// A dm-multipath map was found or changed.
     MapSeen(Box<Map>),
     /// A map is gone, by its name.

@@ -4,9 +4,10 @@ use super::action::Severity;
 use super::adapter::Transport;
 use super::device::Device;
 use super::event::{Examination, Reply};
-use super::path::{Identity, Path, PathState, Stage};
+use super::path::{Exam, Identity, Path, PathState, Stage};
 use super::satp::{Class, Evidence, Judgement, Link, PortGroup, link_from};
 use super::schedule::{Key, Schedule};
+use super::settings::Settings;
 use super::units::{Hctl, Millis};
 use super::world::World;
 use crate::scsi::cdb::Command;
@@ -17,10 +18,10 @@ use crate::scsi::sense::SenseMeaning;
 use crate::scsi::tpgs::{AccessState, TargetPortGroups};
 use std::mem::{Discriminant, discriminant};
 
-/// A device is looked at with every sixth check even if nothing seems to have changed, within these bounds: a look takes
+/// A device is looked at with every twelfth check even if nothing seems to have changed, within these bounds: a look takes
 /// longer than all of its checks, whatever their interval.
-const LOOK_AGAIN_CHECKS: u64 = 6;
-const LOOK_AGAIN_FIRST: Millis = Millis(30_000);
+const LOOK_AGAIN_CHECKS: u64 = 12;
+const LOOK_AGAIN_FIRST: Millis = Millis(60_000);
 const LOOK_AGAIN_LAST: Millis = Millis(300_000);
 
 /// What of a path a table is made of.
@@ -44,12 +45,42 @@ fn standing(path: &Path) -> Standing {
     )
 }
 
+/// Whether a check that just ended leaves everything as it is: a path that works answered as it did the time before, it was
+/// judged since its device was looked at, and nothing is to be found out. So it is with most checks, and they cost only
+/// what it takes to see that.
+fn is_as_before(path: &Path, exam: &Exam, replies: &[Reply]) -> bool {
+    let good =
+        |reply: &Reply| reply.command == Command::TestUnitReady && reply.outcome == Outcome::Good;
+    exam.stage == Stage::Check
+        && matches!(replies, [only] if good(only))
+        && path.judged
+        && path.answers.ready == Some(Outcome::Good)
+        && path.link == Link::Up
+        && matches!(path.identity, Identity::Proven(_))
+        && path.suspect_since.is_none()
+        && path.lost_at.is_none()
+        && path.failed_since.is_none()
+        && path.marginal.is_none()
+        && !path.again
+        && is_online(path)
+        && path.facts.device_state == RUNNING
+}
+
+/// Whether the target port is there to all that sysfs says, where the transport has one.
+fn is_online(path: &Path) -> bool {
+    let port = path.facts.target.port_state.as_deref();
+    matches!(port, None | Some("Online" | "LOGGED_IN"))
+}
+
+/// sysfs `state` of a SCSI device that takes commands.
+const RUNNING: &str = "running";
+
 /// Groups that are changing are asked about again this soon (the kernel's handler does so every 2 s).
 const FOLLOW_UP: Millis = Millis(200);
 
 impl World {
     /// An examination ended.
-    pub(super) fn examined(&mut self, examination: Examination) {
+    pub(super) fn examined(&mut self, examination: &Examination) {
         let id = examination.path;
         let Some(path) = self.paths.get_mut(&id) else {
             return;
@@ -58,11 +89,15 @@ impl World {
             return;
         };
         path.exam = None;
-        let before = standing(path);
         self.counters.examinations = self.counters.examinations.saturating_add(1);
         let took = self.now.since(exam.sent);
         self.statistics
             .check(path.name.adapter, took, &examination.replies);
+        if is_as_before(path, &exam, &examination.replies) {
+            let at = next_check(&self.settings, self.now, path);
+            return self.schedule.no_later_than(Key::Path(id), at);
+        }
+        let before = standing(path);
         // What was sent before the kernel failed the path says nothing about it now.
         let outdated = path.suspect_since.is_some_and(|since| exam.sent < since);
         if !outdated {
@@ -137,9 +172,7 @@ impl World {
         let Some(path) = self.paths.get(&id) else {
             return;
         };
-        let port = path.facts.target.port_state.as_deref();
-        let up = matches!(port, None | Some("Online" | "LOGGED_IN"));
-        if path.link != Link::Up || !up || path.facts.device_state != "running" {
+        if path.link != Link::Up || !is_online(path) || path.facts.device_state != RUNNING {
             self.actions.push(super::action::Action::RefreshFacts(id));
         }
     }
@@ -259,7 +292,7 @@ impl World {
             return;
         };
         path.report_problem = None;
-        path.reported_at = Some(self.now);
+        let group = path.port_group;
         let Some(wwid) = path.device.clone() else {
             return;
         };
@@ -268,7 +301,7 @@ impl World {
         };
         data.clone_into(&mut device.report);
         let mut changes = Vec::new();
-        let mut transitioning = false;
+        let (mut transitioning, mut differs) = (false, false);
         for group in &report.groups {
             let before = device.groups.get(&group.id);
             let settled = match group.access_state {
@@ -290,9 +323,20 @@ impl World {
                 preferred: group.preferred,
                 status_code: group.status_code,
             };
+            differs |= before != Some(&now);
             device.groups.insert(group.id, now);
         }
         let members: Vec<Hctl> = device.paths.iter().copied().collect();
+        for member in &members {
+            let Some(path) = self.paths.get_mut(member) else {
+                continue;
+            };
+            path.judged &= !differs;
+            // It spoke for all ports of its group.
+            if path.port_group == group {
+                path.reported_at = Some(self.now);
+            }
+        }
         if !changes.is_empty() {
             let device_id = device.id.clone();
             self.notify(
@@ -416,6 +460,9 @@ impl World {
             judgement.reason = "turned off by the administrator".to_owned();
         }
         if judgement == path.judgement {
+            if let Some(path) = self.paths.get_mut(&id) {
+                path.judged = true;
+            }
             return;
         }
         let before = path.judgement.clone();
@@ -434,6 +481,7 @@ impl World {
                 path.since = now;
             }
             path.judgement = judgement.clone();
+            path.judged = true;
         }
         // A refusal is the array's will, and so is an identity that has yet to be proven.
         let broken = self.paths.get(&id).is_some_and(|path| {
@@ -559,23 +607,26 @@ impl World {
 
     /// When the path is examined next.
     pub(super) fn schedule_next(&mut self, id: Hctl) {
-        let Some(path) = self.paths.get(&id) else {
-            return;
-        };
-        let settings = &self.settings;
-        let at = match path.failed_since {
-            Some(since) if self.now.since(since) < settings.retry_backoff_after_ms => {
-                self.now.after(settings.retry_interval_ms)
+        if let Some(path) = self.paths.get(&id) {
+            let at = next_check(&self.settings, self.now, path);
+            self.schedule.no_later_than(Key::Path(id), at);
+        }
+    }
+}
+
+/// When a path is examined next that was just examined.
+fn next_check(settings: &Settings, now: Millis, path: &Path) -> Millis {
+    match path.failed_since {
+        Some(since) if now.since(since) < settings.retry_backoff_after_ms => {
+            now.after(settings.retry_interval_ms)
+        }
+        _ => {
+            let tick = |name: &str| Schedule::tick(now, settings.check_interval_ms, name);
+            match &path.device {
+                Some(wwid) => tick(wwid),
+                None => tick(&path.name.to_string()),
             }
-            _ => {
-                let tick = |name: &str| Schedule::tick(self.now, settings.check_interval_ms, name);
-                match &path.device {
-                    Some(wwid) => tick(wwid),
-                    None => tick(&path.name.to_string()),
-                }
-            }
-        };
-        self.schedule.no_later_than(Key::Path(id), at);
+        }
     }
 }
 

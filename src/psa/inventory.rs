@@ -173,11 +173,11 @@ impl Inventory {
                         && let Some(captured) = paths.get(&path)
                     {
                         let replies = commands.iter().map(|c| captured.answer(c)).collect();
-                        events.push_back(Event::Examined(Box::new(Examination {
+                        events.push_back(Event::Examined(Examination {
                             path,
                             ticket,
                             replies,
-                        })));
+                        }));
                     }
                 }
             }

@@ -8,7 +8,7 @@ use super::marginal::Marginal;
 use super::plugin::Plugin;
 use super::satp::{Class, Judgement, Link};
 use super::statistics::PathStatistics;
-use super::units::{DevT, Hctl, Millis, Sectors};
+use super::units::{DevT, Hctl, Millis, Sectors, Sg};
 use crate::scsi::inquiry::StandardInquiry;
 use crate::scsi::outcome::Outcome;
 use crate::scsi::ownership::Ownership;
@@ -22,7 +22,7 @@ pub struct PathFacts {
     /// The disk, once `sd` has bound to the SCSI device.
     pub block: Option<BlockFacts>,
     /// The character device for pass-through, `sg3`; needs the `sg` module.
-    pub sg: Option<String>,
+    pub sg: Option<Sg>,
     /// SCSI peripheral device type, sysfs `type`: 0 is a direct access block device.
     pub device_type: u8,
     /// sysfs `state`: `running`, `offline`, `transport-offline`, `blocked`, ...
@@ -242,6 +242,10 @@ pub struct Path {
     pub link: Link,
     /// What the SATP makes of it.
     pub judgement: Judgement,
+    /// It was judged since its device was looked at last. Whatever changes what its judgement rests on has the device
+    /// looked at too, so until then the same answer means the same.
+    #[serde(default)]
+    pub judged: bool,
     /// The examination under way.
     pub exam: Option<Exam>,
     /// While the logical unit is gone for good: when the examination was sent that said so last.
@@ -275,7 +279,7 @@ pub struct Path {
     pub failures: Vec<Millis>,
     /// It fails too often.
     pub marginal: Option<Marginal>,
-    /// When it told the states of the port groups last.
+    /// When it, or another port of its group, told the states of the port groups last.
     pub reported_at: Option<Millis>,
     /// The mark that udev was given.
     pub marked: Option<bool>,
@@ -307,6 +311,7 @@ impl Path {
             claim: None,
             unclaimed: false,
             link: Link::Unchecked("not checked yet".to_owned()),
+            judged: false,
             judgement: Judgement {
                 state: PathState::Unknown,
                 reason: "not checked yet".to_owned(),

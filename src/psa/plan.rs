@@ -32,6 +32,11 @@ impl World {
             return;
         };
         device.looked_at = now;
+        for id in &device.paths {
+            if let Some(path) = self.paths.get_mut(id) {
+                path.judged = false;
+            }
+        }
         if !self.started {
             return;
         }

@@ -2,7 +2,7 @@
 
 use super::units::{Hctl, Millis};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, VecDeque};
 
 /// What a deadline is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -21,12 +21,15 @@ pub enum Key {
 /// moments each wake-up sends a fifth of all checks; more than that at once would be a burst.
 const SLOTS: u64 = 5;
 
-/// Deadlines, at most one for each key. All operations are logarithmic.
+/// Deadlines, at most one for each key, until it is cancelled. Those of one moment come in the order in which they were set.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(from = "Vec<(Millis, Key)>", into = "Vec<(Millis, Key)>")]
 pub struct Schedule {
-    by_time: BTreeSet<(Millis, Key)>,
-    by_key: BTreeMap<Key, Millis>,
+    /// Never an empty queue. Checks share few moments, so that to set a deadline, which happens with each check, is little
+    /// more than a push; to take one back looks through its moment, and is rare.
+    by_time: BTreeMap<Millis, VecDeque<Key>>,
+    /// `None` for one that was due and has no deadline now: most get one again before long.
+    by_key: BTreeMap<Key, Option<Millis>>,
 }
 
 impl From<Vec<(Millis, Key)>> for Schedule {
@@ -41,47 +44,73 @@ impl From<Vec<(Millis, Key)>> for Schedule {
 
 impl From<Schedule> for Vec<(Millis, Key)> {
     fn from(schedule: Schedule) -> Self {
-        schedule.by_time.into_iter().collect()
+        let moments = schedule.by_time.into_iter();
+        moments
+            .flat_map(|(at, keys)| keys.into_iter().map(move |key| (at, key)))
+            .collect()
     }
 }
 
 impl Schedule {
     /// Sets the deadline of a key, whatever it was.
     pub fn set(&mut self, key: Key, at: Millis) {
-        if let Some(before) = self.by_key.insert(key.clone(), at) {
-            self.by_time.remove(&(before, key.clone()));
+        if let Some(before) = self.by_key.insert(key.clone(), Some(at)).flatten() {
+            self.take_back(&key, before);
         }
-        self.by_time.insert((at, key));
+        self.by_time.entry(at).or_default().push_back(key);
     }
 
     /// Sets the deadline of a key unless it is due sooner anyway.
     pub fn no_later_than(&mut self, key: Key, at: Millis) {
-        if self.by_key.get(&key).is_none_or(|present| at < *present) {
-            self.set(key, at);
+        match self.by_key.get_mut(&key) {
+            Some(Some(present)) if *present <= at => {}
+            Some(none @ None) => {
+                *none = Some(at);
+                self.by_time.entry(at).or_default().push_back(key);
+            }
+            Some(Some(_)) | None => self.set(key, at),
         }
     }
 
     /// Forgets a key.
     pub fn cancel(&mut self, key: &Key) {
-        if let Some(at) = self.by_key.remove(key) {
-            self.by_time.remove(&(at, key.clone()));
+        if let Some(at) = self.by_key.remove(key).flatten() {
+            self.take_back(key, at);
+        }
+    }
+
+    fn take_back(&mut self, key: &Key, at: Millis) {
+        let Some(keys) = self.by_time.get_mut(&at) else {
+            return;
+        };
+        if let Some(place) = keys.iter().position(|one| one == key) {
+            keys.remove(place);
+        }
+        if keys.is_empty() {
+            self.by_time.remove(&at);
         }
     }
 
     /// Takes a key that is due at `now`, the earliest first.
     pub fn pop_due(&mut self, now: Millis) -> Option<Key> {
-        if self.next()? > now {
-            return None;
+        let mut first = self
+            .by_time
+            .first_entry()
+            .filter(|first| *first.key() <= now)?;
+        let key = first.get_mut().pop_front();
+        if first.get().is_empty() {
+            first.remove();
         }
-        let (_, key) = self.by_time.pop_first()?;
-        self.by_key.remove(&key);
-        Some(key)
+        if let Some(deadline) = self.by_key.get_mut(key.as_ref()?) {
+            *deadline = None;
+        }
+        key
     }
 
     /// The earliest deadline.
     #[must_use]
     pub fn next(&self) -> Option<Millis> {
-        self.by_time.first().map(|(at, _)| *at)
+        self.by_time.first_key_value().map(|(at, _)| *at)
     }
 
     /// The next tick after `now` of a clock that ticks every `interval`, shifted by a phase that is the same for
@@ -120,9 +149,16 @@ mod tests {
         schedule.no_later_than(a.clone(), Millis(2));
         assert_eq!(schedule.next(), Some(Millis(2)));
         assert_eq!(schedule.pop_due(Millis(1)), None);
-        assert_eq!(schedule.pop_due(Millis(4)), Some(a));
-        assert_eq!(schedule.pop_due(Millis(4)), Some(b));
+        assert_eq!(schedule.pop_due(Millis(4)), Some(a.clone()));
+        assert_eq!(schedule.pop_due(Millis(4)), Some(b.clone()));
         assert_eq!(schedule.pop_due(Millis(4)), None);
+        schedule.set(a.clone(), Millis(7));
+        schedule.set(b.clone(), Millis(7));
+        schedule.set(a.clone(), Millis(9));
+        schedule.cancel(&b);
+        assert_eq!(schedule.next(), Some(Millis(9)));
+        schedule.cancel(&a);
+        assert_eq!(schedule.next(), None);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::adapter::{AdapterFacts, TargetFacts, Transport};
 use super::path::{BlockFacts, Handler, PathFacts};
-use super::units::{DevT, Sectors};
+use super::units::{DevT, Sectors, Sg};
 
 /// A path over Fibre Channel with a disk `name` of 1 GiB.
 pub fn facts(hctl: &str, name: &str) -> PathFacts {
@@ -20,7 +20,7 @@ pub fn facts(hctl: &str, name: &str) -> PathFacts {
             rotational: false,
             usage: Vec::new(),
         }),
-        sg: Some(format!("sg{minor}")),
+        sg: Some(Sg(minor)),
         device_type: 0,
         device_state: "running".to_owned(),
         handler: Handler::Attached("alua".to_owned()),

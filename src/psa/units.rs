@@ -95,6 +95,35 @@ impl PartialOrd for Hctl {
     }
 }
 
+/// The number of an sg device: 3 is `sg3`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Sg(pub u32);
+
+impl fmt::Display for Sg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sg{}", self.0)
+    }
+}
+
+impl FromStr for Sg {
+    type Err = FormError;
+    fn from_str(text: &str) -> Result<Self, FormError> {
+        let form = "sgN";
+        let number = text
+            .strip_prefix("sg")
+            .map(|digits| numbers::<1>(digits, form));
+        let narrow = |[n]: [u64; 1]| u32::try_from(n).ok().map(Sg);
+        number
+            .and_then(Result::ok)
+            .and_then(narrow)
+            .ok_or_else(|| FormError {
+                text: text.to_owned(),
+                form,
+            })
+    }
+}
+
 /// A text that is not a number of the wanted form.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not of the form {form}")]
@@ -197,4 +226,5 @@ macro_rules! text_form {
     };
 }
 text_form!(DevT);
+text_form!(Sg);
 text_form!(Hctl);

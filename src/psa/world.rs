@@ -153,7 +153,7 @@ impl World {
             Event::FabricNotification { host, ports, what } => {
                 self.fabric_notified(host, &ports, &what);
             }
-            Event::Examined(examination) => self.examined(*examination),
+            Event::Examined(examination) => self.examined(&examination),
             Event::MapSeen(map) => self.map_seen(*map),
             Event::MapGone(name) => self.map_gone(&name),
             Event::MapsListed(present) => self.maps_listed(&present),

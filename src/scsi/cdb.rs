@@ -2,6 +2,7 @@
 
 use super::tpgs::{self, AccessState};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::fmt;
 
 /// Allocation length of INQUIRY for standard data, in bytes.
@@ -17,6 +18,11 @@ pub const INQUIRY_LENGTH: u16 = 96;
 /// reserved then): FCh gives them 252 bytes where 1000h would ask for nothing. Both are multiples of four, which
 /// some host adapters want of a transfer.
 pub const VPD_LENGTH: u16 = 0x0ffc;
+
+/// What an answer usually has room in: shorter allocation lengths cost the kernel less, which sets a buffer aside and copies
+/// all of it, whatever the device fills. An answer that is longer tells so, and is asked for again. Like [`VPD_LENGTH`] a
+/// multiple of four with FCh as its low byte.
+pub const USUAL_LENGTH: u16 = 0x03fc;
 
 /// Length of READ CAPACITY (16) parameter data (SBC-4), in bytes.
 pub const READ_CAPACITY_16_LENGTH: u32 = 32;
@@ -47,6 +53,10 @@ pub enum Command {
     SetTargetPortGroups(Vec<(u16, AccessState)>),
 }
 
+/// Commands for one path, each to be sent after the one before came back. Most checks are the same one, which takes no
+/// memory of its own.
+pub type Commands = Cow<'static, [Command]>;
+
 /// A command descriptor block of 6, 12 or 16 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Cdb {
@@ -75,21 +85,31 @@ impl Cdb {
 }
 
 impl Command {
-    /// The command descriptor block.
+    /// The command descriptor block that asks for the longest answer.
     #[must_use]
     pub fn cdb(&self) -> Cdb {
+        self.cdb_for(VPD_LENGTH, RTPG_LENGTH)
+    }
+
+    /// The command descriptor block that asks for an answer of [`Command::usual_length`].
+    #[must_use]
+    pub fn usual_cdb(&self) -> Cdb {
+        self.cdb_for(USUAL_LENGTH, u32::from(USUAL_LENGTH))
+    }
+
+    fn cdb_for(&self, vpd_length: u16, rtpg_length: u32) -> Cdb {
         match self {
             Command::TestUnitReady => Cdb::new([0x00, 0, 0, 0, 0, 0]),
             Command::Inquiry => inquiry(false, 0, INQUIRY_LENGTH),
-            Command::Vpd(page) => inquiry(true, *page, VPD_LENGTH),
+            Command::Vpd(page) => inquiry(true, *page, vpd_length),
             Command::ReadCapacity16 => {
                 let [a, b, c, d] = READ_CAPACITY_16_LENGTH.to_be_bytes();
                 // SERVICE ACTION IN (16) with service action 10h.
                 Cdb::new([0x9e, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d, 0, 0])
             }
             // MAINTENANCE IN; PARAMETER DATA FORMAT in bits 7 to 5 of byte 1: 001b is the extended header.
-            Command::ReportTargetPortGroups => maintenance(0xa3, 0x20 | 0x0a, RTPG_LENGTH),
-            Command::ReportTargetPortGroupsShort => maintenance(0xa3, 0x0a, RTPG_LENGTH),
+            Command::ReportTargetPortGroups => maintenance(0xa3, 0x20 | 0x0a, rtpg_length),
+            Command::ReportTargetPortGroupsShort => maintenance(0xa3, 0x0a, rtpg_length),
             // MAINTENANCE OUT.
             Command::SetTargetPortGroups(groups) => {
                 maintenance(0xa4, 0x0a, tpgs::set_parameter_list_length(groups.len()))
@@ -109,6 +129,29 @@ impl Command {
                 usize::try_from(RTPG_LENGTH).unwrap_or(0)
             }
         }
+    }
+
+    /// How many bytes the answer usually has at most.
+    #[must_use]
+    pub fn usual_length(&self) -> usize {
+        self.data_in_length().min(usize::from(USUAL_LENGTH))
+    }
+
+    /// Whether an answer to [`Command::usual_cdb`] says that there is more of it: PAGE LENGTH of a VPD page (SPC-5 7.7.1)
+    /// and RETURN DATA LENGTH of REPORT TARGET PORT GROUPS (SPC-5 6.36) count the bytes after themselves.
+    #[must_use]
+    pub fn is_cut(&self, data: &[u8]) -> bool {
+        let told = match (self, data) {
+            (Command::Vpd(_), [_, _, a, b, ..]) => 4 + usize::from(u16::from_be_bytes([*a, *b])),
+            (
+                Command::ReportTargetPortGroups | Command::ReportTargetPortGroupsShort,
+                [a, b, c, d, ..],
+            ) => usize::try_from(u32::from_be_bytes([*a, *b, *c, *d]))
+                .unwrap_or(usize::MAX)
+                .saturating_add(4),
+            _ => 0,
+        };
+        told > self.usual_length()
     }
 
     /// What the host sends with the command; empty for all but SET TARGET PORT GROUPS.

@@ -19,7 +19,7 @@ use crate::psa::adapter::{AdapterFacts, TargetFacts, Transport};
 use crate::psa::event::{Event, Examination, Reply, UnitAttention};
 use crate::psa::memory::Memory;
 use crate::psa::path::{BlockFacts, Handler, PathFacts, Usage};
-use crate::psa::units::{DevT, Hctl, Millis, Sectors};
+use crate::psa::units::{DevT, Hctl, Millis, Sectors, Sg};
 use crate::scsi::cdb::Command;
 use crate::scsi::inquiry::Tpgs;
 use crate::scsi::outcome::Outcome;
@@ -120,7 +120,7 @@ impl Disk {
 #[derive(Debug, Clone)]
 pub(super) struct Run {
     path: Hctl,
-    sg: String,
+    sg: Sg,
     ticket: u64,
     /// The first is out.
     commands: VecDeque<Command>,
@@ -295,7 +295,7 @@ impl Kernel {
                 rotational: false,
                 usage: Vec::new(),
             }),
-            sg: Some(format!("sg{n}")),
+            sg: Some(Sg(n)),
             handler: handler.map_or(Handler::Detached, |name| Handler::Attached(name.to_owned())),
             ..template.clone()
         };
@@ -373,7 +373,7 @@ impl Kernel {
                     path,
                     sg,
                     ticket,
-                    commands: commands.into(),
+                    commands: commands.into_owned().into(),
                     replies: Vec::new(),
                     deadline,
                     sent: now,
@@ -493,7 +493,7 @@ impl Kernel {
     fn examine(&mut self, now: Millis, run: Box<Run>) {
         self.ledger.examinations += 1;
         let refusal = match self.disks.get_mut(&run.path) {
-            Some(disk) if disk.facts.sg.as_ref() == Some(&run.sg) => {
+            Some(disk) if disk.facts.sg == Some(run.sg) => {
                 if let Some(other) = disk.examined.replace(run.ticket) {
                     self.ledger.violations.push(format!(
                         "path {} was examined while examination {other} was out",
@@ -527,7 +527,7 @@ impl Kernel {
         let Some(disk) = self.disks.get_mut(&run.path) else {
             return self.end(now, *run, Some(Outcome::Gone));
         };
-        if disk.facts.sg.as_ref() != Some(&run.sg) {
+        if disk.facts.sg != Some(run.sg) {
             return self.end(now, *run, Some(Outcome::Gone));
         }
         match disk.link {
@@ -596,11 +596,11 @@ impl Kernel {
         }
         self.tell(
             now,
-            Event::Examined(Box::new(Examination {
+            Event::Examined(Examination {
                 path: run.path,
                 ticket: run.ticket,
                 replies: run.replies,
-            })),
+            }),
         );
     }
 

@@ -9,7 +9,7 @@ use dm_psa::kernel::Sink;
 use dm_psa::kernel::transport::Transport;
 use dm_psa::psa::event::{Event, Examination};
 use dm_psa::psa::settings::TransportSetting;
-use dm_psa::psa::units::{Hctl, Millis};
+use dm_psa::psa::units::{Hctl, Millis, Sg};
 use dm_psa::scsi::cdb::Command::{self, Inquiry, TestUnitReady, Vpd};
 use dm_psa::scsi::outcome::Outcome;
 use std::collections::BTreeMap;
@@ -61,10 +61,10 @@ impl Bed {
         commands: &[Command],
         timeout: Millis,
         deadline: Millis,
-    ) -> Result<(), Box<Examination>> {
+    ) -> Result<(), Examination> {
         self.ticket += 1;
-        let sg = generic(path).unwrap_or_else(|| "sg-none".to_owned());
-        let commands = commands.to_vec();
+        let sg = generic(path).unwrap_or(Sg(u32::MAX));
+        let commands = commands.to_vec().into();
         let asked = self
             .transport
             .examine(path, sg, self.ticket, commands, timeout, deadline);
@@ -74,7 +74,7 @@ impl Bed {
 
     fn next(&self) -> Result<Examination, String> {
         match self.answers.recv_timeout(PATIENCE) {
-            Ok(Event::Examined(answer)) => Ok(*answer),
+            Ok(Event::Examined(answer)) => Ok(answer),
             Ok(event) => Err(format!("another event: {event:?}")),
             Err(error) => Err(format!("no answer: {error}")),
         }
@@ -120,9 +120,9 @@ fn in_ms(since: Instant) -> u128 {
 }
 
 /// The sg device of a path.
-fn generic(path: Hctl) -> Option<String> {
+fn generic(path: Hctl) -> Option<Sg> {
     let link = fs::read_link(format!("/sys/bus/scsi/devices/{path}/generic")).ok()?;
-    Some(link.file_name()?.to_str()?.to_owned())
+    link.file_name()?.to_str()?.parse().ok()
 }
 
 fn write(file: &str, text: &str) -> Verdict {

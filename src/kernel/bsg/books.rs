@@ -25,7 +25,7 @@ impl Books {
     ///
     /// # Errors
     /// As [`Book::accept`].
-    pub(super) fn accept(&mut self, order: Order, now: Millis) -> Result<bool, Box<Examination>> {
+    pub(super) fn accept(&mut self, order: Order, now: Millis) -> Result<bool, Examination> {
         let host = order.path.host;
         self.book(host).accept(order, now)?;
         Ok(!std::mem::replace(&mut self.woken, true))
@@ -115,6 +115,7 @@ impl Books {
 mod tests {
     use super::*;
     use crate::kernel::transport::book::{WINDOW, YOUNG};
+    use crate::psa::units::Sg;
     use crate::scsi::cdb::Command;
 
     fn path(host: u32, lun: u64) -> Hctl {
@@ -129,9 +130,9 @@ mod tests {
     fn order(path: Hctl) -> Order {
         Order {
             path,
-            sg: String::new(),
+            sg: Sg(0),
             ticket: 1,
-            commands: vec![Command::TestUnitReady],
+            commands: vec![Command::TestUnitReady].into(),
             timeout: Millis(1000),
             deadline: Millis(3000),
         }

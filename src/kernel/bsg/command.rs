@@ -99,7 +99,7 @@ mod tests {
 
     fn encoded(command: &Command) -> (Box<Buffers>, [u8; LENGTH]) {
         let mut buffers = Box::new(Buffers::new());
-        buffers.lay_out(command).unwrap();
+        buffers.lay_out(command, true).unwrap();
         let bytes = encode(&mut buffers, Millis(1500));
         (buffers, bytes)
     }

@@ -116,10 +116,10 @@ impl Transport {
     ///
     /// # Errors
     /// As [`super::sg::Transport::examine`].
-    pub(super) fn examine(&self, order: Order) -> Result<(), Box<Examination>> {
+    pub(super) fn examine(&self, order: Order) -> Result<(), Examination> {
         let mut books = self.desk.books();
         if books.closed {
-            return Err(Box::new(order.answer(Outcome::Errno(libc::EAGAIN))));
+            return Err(order.answer(Outcome::Errno(libc::EAGAIN)));
         }
         let wake = books.accept(order, self.clock.now())?;
         drop(books);

@@ -303,7 +303,7 @@ impl Worker {
     fn answer(&mut self, examinations: impl IntoIterator<Item = Examination>) {
         for examination in examinations {
             if !self.ended {
-                let event = Event::Examined(Box::new(examination));
+                let event = Event::Examined(examination);
                 self.ended = self.results.put(event).is_err();
             }
         }

@@ -27,7 +27,7 @@ impl Memory {
         }
     }
 
-    /// Lays a command out. The pointers of the header are to this memory then: until the kernel has given the command
+    /// Lays a command out, with room for its longest answer or for a usual one. The pointers of the header are to this memory then: until the kernel has given the command
     /// back it must not move.
     ///
     /// # Errors
@@ -35,10 +35,11 @@ impl Memory {
     pub(super) fn lay_out(
         &mut self,
         command: &Command,
+        longest: bool,
         timeout: Millis,
         pack_id: c_int,
     ) -> io::Result<()> {
-        self.buffers.lay_out(command)?;
+        self.buffers.lay_out(command, longest)?;
         let direction = match self.buffers.transfer() {
             Transfer::None => Direction::None,
             Transfer::Out => Direction::ToDevice,

@@ -29,8 +29,8 @@ use super::Sink;
 use super::transport::book::Order;
 use super::transport::clock::Clock;
 use crate::psa::event::{Event, Examination};
-use crate::psa::units::{Hctl, Millis};
-use crate::scsi::cdb::Command;
+use crate::psa::units::{Hctl, Millis, Sg};
+use crate::scsi::cdb::Commands;
 use crate::scsi::outcome::Outcome;
 use std::collections::BTreeMap;
 use std::io;
@@ -81,7 +81,7 @@ impl Transport {
         }
     }
 
-    /// Takes the order to send `commands` down `path` through `/dev/SG`, each after the one before has come back;
+    /// Takes the order to send `commands` down `path` through its device `sg`, each after the one before has come back;
     /// never blocks. They are sent at the next [`Transport::flush`], or sooner.
     ///
     /// UNIT ATTENTION is met by sending the command again, up to three times; a transient failure
@@ -97,12 +97,12 @@ impl Transport {
     pub fn examine(
         &self,
         path: Hctl,
-        sg: String,
+        sg: Sg,
         ticket: u64,
-        commands: Vec<Command>,
+        commands: Commands,
         timeout: Millis,
         deadline: Millis,
-    ) -> Result<(), Box<Examination>> {
+    ) -> Result<(), Examination> {
         let order = Order {
             path,
             sg,
@@ -192,7 +192,7 @@ fn watch(shared: &Weak<Shared>) {
         let now = shared.clock.now();
         for desk in desks {
             let overdue = desk.book().expire(now);
-            let events = overdue.into_iter().map(Box::new).map(Event::Examined);
+            let events = overdue.into_iter().map(Event::Examined);
             if shared.results.put_all(events.collect()).is_err() {
                 return;
             }
@@ -200,8 +200,8 @@ fn watch(shared: &Weak<Shared>) {
     }
 }
 
-fn refusal(order: Order, errno: i32) -> Box<Examination> {
-    Box::new(order.answer(Outcome::Errno(errno)))
+fn refusal(order: Order, errno: i32) -> Examination {
+    order.answer(Outcome::Errno(errno))
 }
 
 fn errno_of(error: &io::Error) -> i32 {
@@ -211,6 +211,7 @@ fn errno_of(error: &io::Error) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scsi::cdb::Command;
     use std::sync::mpsc::{Receiver, sync_channel};
 
     const SECOND: Millis = Millis::from_secs(1);
@@ -228,52 +229,23 @@ mod tests {
     #[test]
     fn a_missing_device_is_gone() {
         let (transport, answers) = transport();
-        for sg in ["sg-no-such-device", "", "../null"] {
-            transport
-                .examine(
-                    path(),
-                    sg.to_owned(),
-                    7,
-                    vec![Command::TestUnitReady],
-                    SECOND,
-                    SECOND,
-                )
-                .unwrap();
-            transport.flush();
-            let Event::Examined(answer) = answers.recv_timeout(Duration::from_secs(10)).unwrap()
-            else {
-                panic!("another event");
-            };
-            assert_eq!((answer.path, answer.ticket), (path(), 7));
-            assert_eq!(answer.replies[0].outcome, Outcome::Gone);
-        }
-    }
-
-    #[test]
-    fn what_is_no_sg_device_is_refused() {
-        let (transport, answers) = transport();
+        let commands = Commands::Borrowed(&[Command::TestUnitReady]);
         transport
-            .examine(
-                path(),
-                "null".to_owned(),
-                1,
-                vec![Command::TestUnitReady],
-                SECOND,
-                SECOND,
-            )
+            .examine(path(), Sg(u32::MAX), 7, commands, SECOND, SECOND)
             .unwrap();
         transport.flush();
         let Event::Examined(answer) = answers.recv_timeout(Duration::from_secs(10)).unwrap() else {
             panic!("another event");
         };
-        assert_eq!(answer.replies[0].outcome, Outcome::Errno(libc::ENOTTY));
+        assert_eq!((answer.path, answer.ticket), (path(), 7));
+        assert_eq!(answer.replies[0].outcome, Outcome::Gone);
     }
 
     #[test]
     fn nothing_to_send_is_answered_at_once() {
         let (transport, _answers) = transport();
         let answer = transport
-            .examine(path(), "sg0".to_owned(), 1, Vec::new(), SECOND, SECOND)
+            .examine(path(), Sg(0), 1, Commands::default(), SECOND, SECOND)
             .unwrap_err();
         assert!(answer.replies.is_empty());
     }

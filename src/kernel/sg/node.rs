@@ -2,12 +2,11 @@
 
 use super::header::{SG_GET_SCSI_ID, ScsiId};
 use super::slot::Slot;
-use crate::psa::units::{Hctl, Millis};
+use crate::psa::units::{Hctl, Millis, Sg};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
 
 /// An open sg device and the memory of its command.
 #[derive(Debug)]
@@ -16,7 +15,7 @@ pub(super) struct Node {
     pub(super) file: File,
     pub(super) slot: Slot,
     pub(super) path: Hctl,
-    pub(super) sg: String,
+    pub(super) sg: Sg,
     /// When a command was last sent.
     pub(super) used: Millis,
     /// The device was removed while a command was out: nobody waits for that any more.
@@ -26,22 +25,19 @@ pub(super) struct Node {
 nix::ioctl_read_bad!(sg_get_scsi_id, SG_GET_SCSI_ID, ScsiId);
 
 impl Node {
-    /// Opens `/dev/SG` and makes sure that it is `path`: numbers of sg devices are used again.
+    /// Opens `/dev/sgN` and makes sure that it is `path`: numbers of sg devices are used again.
     ///
     /// With `O_NONBLOCK` neither this nor a write waits for error recovery of the SCSI host.
     ///
     /// # Errors
     /// ENODEV if the node is missing or belongs to another path, otherwise what `open` says.
-    pub(super) fn open(path: Hctl, sg: &str, now: Millis) -> io::Result<Node> {
+    pub(super) fn open(path: Hctl, sg: Sg, now: Millis) -> io::Result<Node> {
         let gone = || io::Error::from_raw_os_error(libc::ENODEV);
-        if sg.is_empty() || sg.contains('/') {
-            return Err(gone());
-        }
         let file = OpenOptions::new()
             .read(true)
             .write(true)
             .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
-            .open(Path::new("/dev").join(sg))
+            .open(format!("/dev/{sg}"))
             .map_err(|error| match error.kind() {
                 io::ErrorKind::NotFound => gone(),
                 _ => error,
@@ -53,7 +49,7 @@ impl Node {
             file,
             slot: Slot::new(),
             path,
-            sg: sg.to_owned(),
+            sg,
             used: now,
             zombie: false,
         })

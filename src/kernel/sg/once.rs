@@ -163,7 +163,9 @@ impl PassThrough {
         };
         // On the heap, for its address: the header points to its neighbours.
         let mut memory = Box::new(Memory::new());
-        memory.lay_out(command, timeout, 0).map_err(not_sent)?;
+        memory
+            .lay_out(command, true, timeout, 0)
+            .map_err(not_sent)?;
         // SAFETY: the header is initialised, and its pointers are to `memory`, which stays where it is until the
         // call returns. The kernel writes to it only during the call: one that ends early because of a signal leaves
         // a command whose data go nowhere (`bio_uncopy_user`).

@@ -6,10 +6,9 @@
 
 use super::header::Header;
 use super::memory::Memory;
+use crate::kernel::transport::book::Sending;
 use crate::kernel::transport::lent::Lent;
 use crate::kernel::transport::outcome_of;
-use crate::psa::units::Millis;
-use crate::scsi::cdb::Command;
 use crate::scsi::outcome::Outcome;
 use std::ffi::c_int;
 use std::fs::File;
@@ -35,21 +34,15 @@ impl Slot {
         self.memory.is_out()
     }
 
-    /// Writes a command to an sg device. May block while the SCSI host has no tag free (`scsi_alloc_request`).
+    /// Writes the command to an sg device. May block while the SCSI host has no tag free (`scsi_alloc_request`).
     ///
     /// # Errors
     /// EBUSY if a command is out already, otherwise what the kernel says; then nothing is out.
-    pub(super) fn send(
-        &mut self,
-        sg: &File,
-        command: &Command,
-        timeout: Millis,
-        pack_id: c_int,
-    ) -> io::Result<()> {
+    pub(super) fn send(&mut self, sg: &File, sending: &Sending, pack_id: c_int) -> io::Result<()> {
         let Some(memory) = self.memory.ours() else {
             return Err(io::Error::from_raw_os_error(libc::EBUSY));
         };
-        memory.lay_out(command, timeout, pack_id)?;
+        memory.lay_out(&sending.command, sending.longest, sending.timeout, pack_id)?;
         let header: *const Header = &raw const memory.header;
         // SAFETY: `header` points to an initialised Header of that size. The pointers in it are to memory of this
         // slot that stays where it is while it is lent: the box is not moved or freed, the vector not touched.
@@ -107,19 +100,29 @@ impl Slot {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::psa::units::{Millis, Sg};
+    use crate::scsi::cdb::Command;
     use std::fs::OpenOptions;
     use std::io::{Read, Seek};
 
-    const TIMEOUT: Millis = Millis(1500);
+    fn sending(command: Command) -> Sending {
+        Sending {
+            path: "0:0:0:0".parse().unwrap(),
+            sg: Sg(0),
+            command,
+            longest: false,
+            timeout: Millis(1500),
+        }
+    }
 
     /// A plain file takes the header as bytes, so its layout can be looked at.
     #[test]
     fn the_header_is_laid_out_as_the_kernel_reads_it() {
         let mut file = tempfile::tempfile().unwrap();
         let mut slot = Slot::new();
-        slot.send(&file, &Command::Inquiry, TIMEOUT, 7).unwrap();
+        slot.send(&file, &sending(Command::Inquiry), 7).unwrap();
         assert!(slot.is_out());
-        let again = slot.send(&file, &Command::TestUnitReady, TIMEOUT, 8);
+        let again = slot.send(&file, &sending(Command::TestUnitReady), 8);
         assert_eq!(again.unwrap_err().raw_os_error(), Some(libc::EBUSY));
         let mut bytes = Vec::new();
         file.rewind().unwrap();
@@ -146,7 +149,7 @@ mod tests {
     fn a_refused_command_is_not_out() {
         let read_only = OpenOptions::new().read(true).open("/dev/null").unwrap();
         let mut slot = Slot::new();
-        let refused = slot.send(&read_only, &Command::TestUnitReady, TIMEOUT, 1);
+        let refused = slot.send(&read_only, &sending(Command::TestUnitReady), 1);
         assert_eq!(refused.unwrap_err().raw_os_error(), Some(libc::EBADF));
         assert!(!slot.is_out());
     }

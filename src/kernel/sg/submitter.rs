@@ -279,9 +279,7 @@ impl Submitter {
         };
         self.serial = self.serial.wrapping_add(1);
         node.used = now;
-        let sent = node
-            .slot
-            .send(&node.file, &sending.command, sending.timeout, self.serial);
+        let sent = node.slot.send(&node.file, sending, self.serial);
         if sent.is_err() {
             self.close(index);
         }
@@ -289,7 +287,7 @@ impl Submitter {
     }
 
     fn open(&mut self, sending: &Sending, now: Millis) -> io::Result<usize> {
-        let node = Node::open(sending.path, &sending.sg, now)?;
+        let node = Node::open(sending.path, sending.sg, now)?;
         let index = match self.nodes.iter().position(Option::is_none) {
             Some(index) => index,
             None => {
@@ -388,7 +386,7 @@ impl Submitter {
     }
 
     fn answer(&mut self, examination: Examination) {
-        self.answers.push(Event::Examined(Box::new(examination)));
+        self.answers.push(Event::Examined(examination));
     }
 
     fn answers_with(&mut self, ended: Option<Examination>) {

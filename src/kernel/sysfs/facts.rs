@@ -2,7 +2,7 @@
 
 use super::{Device, Survey, adapter, attribute, names_in, target};
 use crate::psa::path::{BlockFacts, Handler, PathFacts};
-use crate::psa::units::{DevT, Sectors};
+use crate::psa::units::{DevT, Sectors, Sg};
 use std::fs;
 use std::path::Path;
 use std::str::FromStr;
@@ -38,9 +38,9 @@ pub(super) fn read(survey: &mut Survey, device: &Device) -> PathFacts {
 const NO_DEVICE_TYPE: u8 = 0x1f;
 
 /// `generic` is a link that the `sg` driver makes (`sg_add_device`): `scsi_generic/sg3`.
-fn sg(device: &Device) -> Option<String> {
+fn sg(device: &Device) -> Option<Sg> {
     let link = fs::read_link(device.dir.join("generic")).ok()?;
-    link.file_name()?.to_str().map(str::to_owned)
+    link.file_name()?.to_str()?.parse().ok()
 }
 
 /// `dh_state` (`sdev_show_dh_state`) is there only with `CONFIG_SCSI_DH`.

@@ -4,8 +4,8 @@
 //! orphan, a command whose examination has ended without it. A path with an orphan takes no other command.
 
 use crate::psa::event::{Examination, Reply};
-use crate::psa::units::{Hctl, Millis};
-use crate::scsi::cdb::Command;
+use crate::psa::units::{Hctl, Millis, Sg};
+use crate::scsi::cdb::{Command, Commands};
 use crate::scsi::outcome::Outcome;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -29,9 +29,9 @@ const RETRIES: u32 = 2;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::kernel) struct Order {
     pub(in crate::kernel) path: Hctl,
-    pub(in crate::kernel) sg: String,
+    pub(in crate::kernel) sg: Sg,
     pub(in crate::kernel) ticket: u64,
-    pub(in crate::kernel) commands: Vec<Command>,
+    pub(in crate::kernel) commands: Commands,
     pub(in crate::kernel) timeout: Millis,
     /// Of each command, from its sending.
     pub(in crate::kernel) deadline: Millis,
@@ -40,7 +40,7 @@ pub(in crate::kernel) struct Order {
 impl Order {
     /// The answer to an order of which nothing was sent: an outcome for its first command.
     pub(in crate::kernel) fn answer(self, outcome: Outcome) -> Examination {
-        let first = self.commands.into_iter().next();
+        let first = self.commands.first().cloned();
         Examination {
             path: self.path,
             ticket: self.ticket,
@@ -60,8 +60,10 @@ impl Order {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::kernel) struct Sending {
     pub(in crate::kernel) path: Hctl,
-    pub(in crate::kernel) sg: String,
+    pub(in crate::kernel) sg: Sg,
     pub(in crate::kernel) command: Command,
+    /// Room for the longest answer, and not only for a usual one.
+    pub(in crate::kernel) longest: bool,
     pub(in crate::kernel) timeout: Millis,
 }
 
@@ -84,8 +86,8 @@ pub(in crate::kernel) struct Book {
     queue: VecDeque<Hctl>,
     /// When each examination that waits or is out is overdue.
     deadlines: BTreeSet<(Millis, Hctl)>,
-    /// When each command that counts for the window was sent.
-    young: BTreeSet<(Millis, Hctl)>,
+    /// When each command that counts for the window was sent, in that order: [`WINDOW`] at most.
+    young: VecDeque<(Millis, Hctl)>,
     /// Nobody serves this book any more.
     pub(in crate::kernel) closed: bool,
 }
@@ -94,6 +96,8 @@ pub(in crate::kernel) struct Book {
 struct Line {
     state: State,
     since: Millis,
+    /// Its key in [`Book::deadlines`]: no later than its examination is overdue.
+    look_at: Millis,
     /// `None` for an orphan.
     exam: Option<Exam>,
 }
@@ -110,14 +114,12 @@ enum State {
 
 #[derive(Debug)]
 struct Exam {
-    sg: String,
-    ticket: u64,
-    timeout: Millis,
-    deadline: Millis,
-    /// The command that is next or out.
+    order: Order,
+    /// The command that is next or out: that of the order at this place, or what stands in for it.
     current: Command,
-    /// Those after it.
-    rest: VecDeque<Command>,
+    place: usize,
+    /// It is asked for its longest answer.
+    longest: bool,
     attentions: u32,
     retries: u32,
     replies: Vec<Reply>,
@@ -133,7 +135,7 @@ impl Book {
         &mut self,
         order: Order,
         now: Millis,
-    ) -> Result<bool, Box<Examination>> {
+    ) -> Result<bool, Examination> {
         let path = order.path;
         let refusal = match self.lines.get(&path) {
             Some(Line { exam: None, .. }) => Some(Outcome::Overdue),
@@ -142,46 +144,49 @@ impl Book {
             None => None,
         };
         if let Some(outcome) = refusal {
-            return Err(Box::new(order.answer(outcome)));
+            return Err(order.answer(outcome));
         }
-        let mut rest = VecDeque::from(order.commands);
-        let Some(current) = rest.pop_front() else {
-            return Err(Box::new(Examination {
+        let Some(current) = order.commands.first().cloned() else {
+            return Err(Examination {
                 path,
                 ticket: order.ticket,
                 replies: Vec::new(),
-            }));
+            });
         };
         let exam = Exam {
-            sg: order.sg,
-            ticket: order.ticket,
-            timeout: order.timeout,
-            deadline: order.deadline,
             current,
-            rest,
+            place: 0,
+            longest: false,
             attentions: 0,
             retries: 0,
-            replies: Vec::new(),
+            replies: Vec::with_capacity(order.commands.len()),
+            order,
         };
-        self.deadlines.insert((exam.due(now), path));
+        self.open_line(path, exam, now);
+        self.queue.push_back(path);
+        Ok(self.queue.len() == 1)
+    }
+
+    fn open_line(&mut self, path: Hctl, exam: Exam, now: Millis) {
+        let look_at = exam.due(now);
+        self.deadlines.insert((look_at, path));
         self.lines.insert(
             path,
             Line {
                 state: State::Queued,
                 since: now,
+                look_at,
                 exam: Some(exam),
             },
         );
-        self.queue.push_back(path);
-        Ok(self.queue.len() == 1)
     }
 
     /// How many commands are out, or about to be, that count for the window.
     pub(in crate::kernel) fn young(&mut self, now: Millis) -> usize {
-        while let Some((since, _)) = self.young.first()
+        while let Some((since, _)) = self.young.front()
             && since.after(YOUNG) <= now
         {
-            self.young.pop_first();
+            self.young.pop_front();
         }
         self.young.len()
     }
@@ -199,16 +204,15 @@ impl Book {
             let Some(exam) = &line.exam else {
                 continue;
             };
-            self.deadlines.remove(&(exam.due(line.since), path));
-            self.deadlines.insert((exam.due(now), path));
-            self.young.insert((now, path));
+            self.young.push_back((now, path));
             line.state = State::Sending;
             line.since = now;
             return Some(Sending {
                 path,
-                sg: exam.sg.clone(),
+                sg: exam.order.sg,
                 command: exam.current.clone(),
-                timeout: exam.timeout,
+                longest: exam.longest,
+                timeout: exam.order.timeout,
             });
         }
         None
@@ -249,19 +253,11 @@ impl Book {
         if !exam.goes_on(outcome, data) {
             return Next::Ended(Examination {
                 path,
-                ticket: exam.ticket,
+                ticket: exam.order.ticket,
                 replies: exam.replies,
             });
         }
-        self.deadlines.insert((exam.due(now), path));
-        self.lines.insert(
-            path,
-            Line {
-                state: State::Queued,
-                since: now,
-                exam: Some(exam),
-            },
-        );
+        self.open_line(path, exam, now);
         // An examination under way has its file open and ends before others begin.
         self.queue.push_front(path);
         Next::GoesOn
@@ -278,6 +274,13 @@ impl Book {
             let Some(line) = self.lines.get_mut(&path) else {
                 continue;
             };
+            // Its command was sent later than the deadline was written down.
+            let overdue = line.exam.as_ref().map(|exam| exam.due(line.since));
+            if let Some(later) = overdue.filter(|due| *due > now) {
+                line.look_at = later;
+                self.deadlines.insert((later, path));
+                continue;
+            }
             let exam = line.exam.take();
             ended.extend(exam.map(|exam| exam.end(path, Outcome::Overdue)));
             if line.state == State::Queued {
@@ -297,7 +300,7 @@ impl Book {
         let due = self.deadlines.first().map(|(due, _)| *due);
         let room = match self.queue.is_empty() {
             true => None,
-            false => self.young.first().map(|(since, _)| since.after(YOUNG)),
+            false => self.young.front().map(|(since, _)| since.after(YOUNG)),
         };
         due.into_iter().chain(room).min()
     }
@@ -315,9 +318,11 @@ impl Book {
 
     fn close_line(&mut self, path: Hctl) -> Option<Line> {
         let line = self.lines.remove(&path)?;
-        self.young.remove(&(line.since, path));
-        if let Some(exam) = &line.exam {
-            self.deadlines.remove(&(exam.due(line.since), path));
+        if let Some(place) = self.young.iter().position(|(_, young)| *young == path) {
+            self.young.remove(place);
+        }
+        if line.exam.is_some() {
+            self.deadlines.remove(&(line.look_at, path));
         }
         Some(line)
     }
@@ -326,7 +331,7 @@ impl Book {
 impl Exam {
     /// When the current command is overdue if it is sent, or waits, from `since` on.
     fn due(&self, since: Millis) -> Millis {
-        since.after(self.deadline)
+        since.after(self.order.deadline)
     }
 
     /// Notes how the current command ended. Whether there is a command to send now.
@@ -344,12 +349,18 @@ impl Exam {
             self.current = Command::ReportTargetPortGroupsShort;
             return true;
         }
-        let next = self.rest.pop_front();
+        if !self.longest && outcome.carried_out() && self.current.is_cut(&data) {
+            self.longest = true;
+            return true;
+        }
+        self.place += 1;
+        let next = self.order.commands.get(self.place).cloned();
         let more = next.is_some() && !ends_examination(&outcome);
         let command = match next {
             Some(next) => std::mem::replace(&mut self.current, next),
             None => self.current.clone(),
         };
+        self.longest = false;
         self.replies.push(Reply {
             command,
             outcome,
@@ -368,7 +379,7 @@ impl Exam {
         });
         Examination {
             path,
-            ticket: self.ticket,
+            ticket: self.order.ticket,
             replies: self.replies,
         }
     }

@@ -16,9 +16,9 @@ fn path(lun: u64) -> Hctl {
 fn order(lun: u64, ticket: u64, commands: &[Command]) -> Order {
     Order {
         path: path(lun),
-        sg: format!("sg{lun}"),
+        sg: Sg(lun as u32),
         ticket,
-        commands: commands.to_vec(),
+        commands: commands.to_vec().into(),
         timeout: TIMEOUT,
         deadline: TIMEOUT.after(Millis(2000)),
     }
@@ -36,7 +36,7 @@ fn at(ms: u64) -> Millis {
 fn send(book: &mut Book, lun: u64, now: u64) -> Command {
     let sending = book.take(at(now)).unwrap();
     assert_eq!(sending.path, path(lun));
-    assert_eq!(sending.sg, format!("sg{lun}"));
+    assert_eq!(sending.sg, Sg(lun as u32));
     book.sent(path(lun));
     sending.command
 }
@@ -54,6 +54,29 @@ fn outcomes(examination: &Examination) -> Vec<(Command, Outcome)> {
         .iter()
         .map(|reply| (reply.command.clone(), reply.outcome.clone()))
         .collect()
+}
+
+#[test]
+fn an_answer_that_says_that_it_is_longer_is_asked_for_again() {
+    let mut book = Book::default();
+    let commands = [Vpd(0x83), ReportTargetPortGroups, TestUnitReady];
+    book.accept(order(0, 1, &commands), at(0)).unwrap();
+    let long = |told: &[u8]| [told, &[0; 1016]].concat();
+    let mut take = |answer: Vec<u8>, longest| {
+        let sending = book.take(at(1)).unwrap();
+        assert_eq!(sending.longest, longest, "{}", sending.command);
+        book.sent(path(0));
+        book.returned(path(0), Outcome::Good, answer, at(1))
+    };
+    // PAGE LENGTH 1017 and four bytes are one more than the usual 1020.
+    assert_eq!(take(long(&[0, 0x83, 3, 0xf9]), false), Next::GoesOn);
+    // A device that promises more than any answer may have is believed once.
+    assert_eq!(take(long(&[0, 0x83, 0xff, 0xff]), true), Next::GoesOn);
+    // One that has just room.
+    assert_eq!(take(long(&[0, 0, 3, 0xf8]), false), Next::GoesOn);
+    let answer = ended(take(Vec::new(), false));
+    assert_eq!(answer.replies.len(), 3);
+    assert_eq!(answer.replies[0].data[..4], [0, 0x83, 0xff, 0xff]);
 }
 
 #[test]
@@ -172,8 +195,10 @@ fn an_overdue_command_is_an_orphan_until_it_comes_back() {
     book.accept(order(0, 1, &[TestUnitReady, Inquiry]), at(0))
         .unwrap();
     send(&mut book, 0, 500);
-    assert_eq!(book.next_moment(), Some(at(3500)));
+    // As if it had been sent at once; then it is seen that it was not.
+    assert_eq!(book.next_moment(), Some(at(3000)));
     assert!(book.expire(at(3499)).is_empty());
+    assert_eq!(book.next_moment(), Some(at(3500)));
     let answers = book.expire(at(3500));
     assert_eq!(answers.len(), 1);
     assert_eq!(outcomes(&answers[0]), [(TestUnitReady, Outcome::Overdue)]);
@@ -211,7 +236,7 @@ fn what_never_was_sent_leaves_no_orphan() {
     let stuck = book.take(at(10)).unwrap();
     let answers = book.expire(at(3010));
     let tickets: Vec<_> = answers.iter().map(|answer| answer.ticket).collect();
-    assert_eq!(tickets, [2, 1]);
+    assert_eq!(tickets, [1, 2]);
     assert_eq!(book.take(at(3011)), None);
     // The second path is free, the first is not.
     book.accept(order(1, 3, &[Inquiry]), at(3011)).unwrap();

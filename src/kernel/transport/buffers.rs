@@ -55,13 +55,21 @@ impl Buffers {
         }
     }
 
-    /// Lays a command out. From then on until it is back, neither this nor its memory may be touched.
+    /// Lays a command out, with room for its longest answer or for a usual one. From then on until it is back, neither
+    /// this nor its memory may be touched.
     ///
     /// # Errors
     /// A CDB that is too long: there is none.
-    pub(in crate::kernel) fn lay_out(&mut self, command: &Command) -> io::Result<()> {
+    pub(in crate::kernel) fn lay_out(
+        &mut self,
+        command: &Command,
+        longest: bool,
+    ) -> io::Result<()> {
         let invalid = || io::Error::from_raw_os_error(libc::EINVAL);
-        let cdb = command.cdb();
+        let (cdb, room) = match longest {
+            true => (command.cdb(), command.data_in_length()),
+            false => (command.usual_cdb(), command.usual_length()),
+        };
         let cdb = cdb.as_slice();
         self.cdb
             .get_mut(..cdb.len())
@@ -71,8 +79,8 @@ impl Buffers {
         self.data = command.data_out();
         self.transfer = if !self.data.is_empty() {
             Transfer::Out
-        } else if command.data_in_length() > 0 {
-            self.data = vec![0; command.data_in_length()];
+        } else if room > 0 {
+            self.data = vec![0; room];
             Transfer::In
         } else {
             Transfer::None
@@ -135,7 +143,7 @@ mod tests {
     fn data_end_where_the_device_ended_them() {
         for (residual, length) in [(0, 96), (60, 36), (96, 0), (1000, 0)] {
             let mut buffers = Buffers::new();
-            buffers.lay_out(&Command::Inquiry).unwrap();
+            buffers.lay_out(&Command::Inquiry, false).unwrap();
             assert_eq!(buffers.transfer(), Transfer::In);
             assert_eq!((buffers.cdb().1, buffers.data().1), (6, 96));
             let (outcome, data) = buffers.answer(Ending { residual, ..GOOD });
@@ -146,7 +154,7 @@ mod tests {
     #[test]
     fn what_was_not_carried_out_brings_no_data() {
         let mut buffers = Buffers::new();
-        buffers.lay_out(&Command::Inquiry).unwrap();
+        buffers.lay_out(&Command::Inquiry, false).unwrap();
         let (outcome, data) = buffers.answer(Ending { host: 1, ..GOOD });
         assert_eq!((outcome, data.len()), (Outcome::NoConnect(1), 0));
     }

@@ -14,8 +14,8 @@ pub(super) mod lent;
 use super::{Sink, sg};
 use crate::psa::event::Examination;
 use crate::psa::settings::TransportSetting;
-use crate::psa::units::{Hctl, Millis};
-use crate::scsi::cdb::Command;
+use crate::psa::units::{Hctl, Millis, Sg};
+use crate::scsi::cdb::Commands;
 use crate::scsi::outcome::Outcome;
 use std::io;
 use std::sync::OnceLock;
@@ -76,26 +76,26 @@ impl Transport {
         }
     }
 
-    /// As [`sg::Transport::examine`]; `sg` is the name of the path's sg device.
+    /// As [`sg::Transport::examine`]; `sg` is the path's sg device.
     ///
     /// # Errors
     /// As [`sg::Transport::examine`].
     pub fn examine(
         &self,
         path: Hctl,
-        sg: String,
+        sg: Sg,
         ticket: u64,
-        commands: Vec<Command>,
+        commands: Commands,
         timeout: Millis,
         deadline: Millis,
-    ) -> Result<(), Box<Examination>> {
+    ) -> Result<(), Examination> {
         match self.choice.get_or_init(|| self.choose(path)) {
             Choice::Sg(_) => {}
             #[cfg(feature = "io-uring")]
             Choice::Bsg(bsg) => {
                 let order = book::Order {
                     path,
-                    sg: sg.clone(),
+                    sg,
                     ticket,
                     commands: commands.clone(),
                     timeout,
@@ -107,7 +107,7 @@ impl Transport {
                 self.give_up(&failure);
                 if bsg.has(path) {
                     // One command out per path, whatever way it went.
-                    return Err(Box::new(order.answer(Outcome::Overdue)));
+                    return Err(order.answer(Outcome::Overdue));
                 }
             }
         }
@@ -195,6 +195,7 @@ fn reason_of(error: &io::Error) -> String {
 mod tests {
     use super::*;
     use crate::psa::event::Event;
+    use crate::scsi::cdb::Command;
     use std::sync::mpsc::{Receiver, sync_channel};
     use std::time::Duration;
 
@@ -213,9 +214,9 @@ mod tests {
         transport
             .examine(
                 path,
-                "sg-no-such-device".to_owned(),
+                Sg(u32::MAX),
                 7,
-                vec![Command::TestUnitReady],
+                Commands::Borrowed(&[Command::TestUnitReady]),
                 second,
                 second,
             )

@@ -41,7 +41,7 @@ fuzz_target!(|data: &[u8]| {
                 })
                 .collect();
             let examination = Examination { path, ticket, replies };
-            next.extend(world.step(Millis(now * 100), Event::Examined(Box::new(examination))));
+            next.extend(world.step(Millis(now * 100), Event::Examined(examination)));
         }
         next.extend(world.step(Millis(now * 100), Event::Timer));
         queue = next;
