@@ -8,11 +8,12 @@ mod san;
 
 use dm_psa::psa::action::Action;
 use dm_psa::psa::adapter::Transport;
-use dm_psa::psa::event::{Event, UnitAttention};
-use dm_psa::psa::path::{PathState, Usage};
+use dm_psa::psa::event::{Event, Examination, Reply, UnitAttention};
+use dm_psa::psa::path::{Identity, PathState, Usage};
 use dm_psa::psa::settings::{DeviceSettings, RoundRobin, Settings};
 use dm_psa::psa::table::model::{Map, Message};
 use dm_psa::psa::units::{Hctl, Millis, Sectors};
+use dm_psa::psa::world::World;
 use dm_psa::scsi::cdb::Command;
 use dm_psa::scsi::inquiry::Tpgs;
 use dm_psa::scsi::outcome::Outcome;
@@ -824,6 +825,62 @@ fn a_lun_that_is_remapped_while_it_is_asked_is_asked_once_more() {
             "{late} ms: {map}"
         );
     }
+}
+
+/// The answer to the first question says already what the second will say; since it may be older than the second attention
+/// it proves nothing, and must not be what the path is compared with.
+#[test]
+fn a_lun_that_is_remapped_under_two_attentions_is_found() {
+    let page = |unit: u8| {
+        let naa = [
+            0x60, 0x01, 0x40, 0x5a, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, unit,
+        ];
+        [&[0, 0x83, 0, 20, 1, 3, 0, 16][..], &naa].concat()
+    };
+    let sim = running(four_paths());
+    let (mut world, now) = (sim.world.clone(), sim.now());
+    let attention = |world: &mut World| {
+        let kind = UnitAttention::ReportedLunsDataHasChanged;
+        world.step(now, Event::UnitAttention { path: B1, kind })
+    };
+    // Whatever is asked of the path, it answers as another unit.
+    let answer = |world: &mut World, actions: &[Action]| {
+        let asked = actions.iter().find_map(|action| match action {
+            Action::Examine {
+                path: B1,
+                ticket,
+                commands,
+                ..
+            } => Some((*ticket, commands.clone())),
+            _ => None,
+        });
+        let (ticket, commands) = asked.expect("it is asked");
+        let asked = commands.iter().filter(|one| **one != Command::Inquiry);
+        let replies = asked.map(|command| Reply {
+            command: command.clone(),
+            outcome: Outcome::Good,
+            data: match command {
+                Command::Vpd(_) => page(77),
+                _ => Vec::new(),
+            },
+        });
+        let examination = Examination {
+            path: B1,
+            ticket,
+            replies: replies.collect(),
+        };
+        world.step(now, Event::Examined(examination))
+    };
+    let asked = attention(&mut world);
+    attention(&mut world);
+    let again = answer(&mut world, &asked);
+    answer(&mut world, &again);
+    let path = world.find_path(&B1.to_string()).unwrap();
+    assert!(
+        matches!(path.identity, Identity::Quarantined { .. }),
+        "{:?}",
+        path.identity
+    );
 }
 
 #[test]

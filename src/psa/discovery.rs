@@ -377,7 +377,8 @@ impl World {
 
     /// Page 83h was read, or could not be: what it means for the path.
     pub(super) fn identify(&mut self, id: Hctl, page83: Result<&[u8], String>) {
-        let found = page83.and_then(|bytes| {
+        let page = page83.as_ref().map_or(&[][..], |bytes| bytes);
+        let found = page83.as_ref().map_err(String::clone).and_then(|bytes| {
             let unit = identity::identify(bytes).map_err(|problem| problem.to_string())?;
             let page = DeviceIdentification::parse(bytes).map_err(|error| error.to_string())?;
             Ok((unit, page.target_port_group(), page.relative_target_port()))
@@ -388,6 +389,10 @@ impl World {
         };
         if path.reprove && path.again {
             return; // The unit attention may be younger than the answer; the path is asked once more.
+        }
+        // What a path proved itself by is what it is compared with: nothing else takes the place of that.
+        if found.is_ok() || !matches!(path.identity, Identity::Proven(_)) {
+            page.clone_into(&mut path.answers.identification);
         }
         let (unit, port_group, relative_port) = match found {
             Ok(found) => found,

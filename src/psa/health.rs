@@ -220,9 +220,6 @@ impl World {
                 if self.proven_again(id, &reply.data) {
                     return;
                 }
-                if let Some(path) = self.paths.get_mut(&id) {
-                    path.answers.identification.clone_from(&reply.data);
-                }
                 self.identify(id, Ok(&reply.data));
             }
             Command::Vpd(_) => {
