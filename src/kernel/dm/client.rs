@@ -6,18 +6,16 @@
 //! Maps are addressed by UUID where they have one: a name that changed hands gets no message that was meant for
 //! another.
 
-pub use super::ioctl::Listed;
-use super::ioctl::{self, Which};
+use super::ioctl::{self, Buffer, Listed, Which};
 use super::reasons::{self, System};
+use super::texts::{Room, Texts};
 use super::udev::{self, Cookies};
 use crate::psa::action::MapStep;
 use crate::psa::event::MapError;
 use crate::psa::table::emit::emit;
-use crate::psa::table::model::{Map, Message, NO_TABLE, Table};
-use crate::psa::table::{parse, status};
-use crate::psa::units::{DevT, Sectors};
+use crate::psa::table::model::{Map, Message, Table};
 use devicemapper::errors::Error as CoreError;
-use devicemapper::{DM, DevId, DeviceInfo, DmError, DmFlags, DmName, DmOptions, DmUuid};
+use devicemapper::{DM, DevId, DmError, DmFlags, DmName, DmOptions, DmUuid};
 use nix::errno::Errno;
 use std::io;
 use std::thread;
@@ -34,6 +32,15 @@ const OBSERVE_TRIES: u32 = 3;
 pub struct Client {
     dm: DM,
     cookies: Cookies,
+}
+
+/// What a look at a map found.
+#[derive(Default)]
+pub(super) struct Seen {
+    /// The map; `None` if there is none.
+    pub(super) map: Option<Map>,
+    /// See [`Texts::print`]; `None` if the map is to be read again by the next look, whatever its texts.
+    pub(super) print: Option<u64>,
 }
 
 /// An error of the crate, taken apart: errno if it was the kernel's, and the text of anything else.
@@ -122,21 +129,20 @@ impl Client {
     ///
     /// # Errors
     /// No `CAP_SYS_ADMIN`, no memory.
-    pub fn list(&self) -> Result<Vec<Listed>, MapError> {
-        ioctl::list(self.dm.file())
+    pub(super) fn list<'a>(&self, buffer: &'a mut Buffer) -> Result<Vec<Listed<'a>>, MapError> {
+        buffer
+            .list(self.dm.file())
             .map_err(|errno| Refusal::from(errno).in_step("list", reasons::general))
     }
 
     /// Asks for the descriptor to become readable with the next event of any map (`DM_DEV_ARM_POLL`). Arm before
-    /// [`Client::list`], or what happens in between is missed.
+    /// the devices are listed, or what happens in between is missed.
     ///
     /// # Errors
     /// No `CAP_SYS_ADMIN`, or a kernel older than dm 4.37.
     pub fn arm(&self) -> Result<(), MapError> {
-        let armed = self.dm.arm_poll();
-        armed
-            .map(drop)
-            .map_err(|error| Refusal::from(error).in_step("arm", reasons::general))
+        ioctl::arm(self.dm.file())
+            .map_err(|errno| Refusal::from(errno).in_step("arm", reasons::general))
     }
 
     /// The descriptor to poll after [`Client::arm`].
@@ -163,54 +169,66 @@ impl Client {
     /// # Errors
     /// The kernel does not answer: no `CAP_SYS_ADMIN`, no memory, or a name that dm cannot have.
     pub fn observe(&self, name: &str) -> Result<Option<Map>, MapError> {
+        let seen = self.look(name, &mut Room::default(), None)?;
+        Ok(seen.and_then(|seen| seen.map))
+    }
+
+    /// As [`Client::observe`]; `None` if the map is the one that has the print `last`.
+    pub(super) fn look(
+        &self,
+        name: &str,
+        room: &mut Room,
+        last: Option<u64>,
+    ) -> Result<Option<Seen>, MapError> {
         let mut tries = 0;
         loop {
             tries += 1;
-            match self.observe_once(name) {
-                Ok(map) => {
+            match self.look_once(name, room, last) {
+                Ok(Some((map, print))) => {
                     let torn = matches!((&map.table, &map.status),
                         (Ok(table), Ok(status)) if !status.belongs_to(table));
                     if !torn || tries >= OBSERVE_TRIES {
-                        return Ok(Some(map));
+                        return Ok(Some(Seen {
+                            map: Some(map),
+                            print: (!torn).then_some(print),
+                        }));
                     }
                 }
-                Err(refusal) if refusal.is(Errno::ENXIO) => return Ok(None),
+                Ok(None) => return Ok(None),
+                Err(refusal) if refusal.is(Errno::ENXIO) => return Ok(Some(Seen::default())),
                 Err(refusal) => return Err(refusal.in_step("observe", reasons::general)),
             }
         }
+    }
+
+    fn look_once(
+        &self,
+        name: &str,
+        room: &mut Room,
+        last: Option<u64>,
+    ) -> Result<Option<(Map, u64)>, Refusal> {
+        // No step could be carried out on a map with another.
+        DmName::new(name)?;
+        let (control, which) = (self.dm.file(), Which::Name(name));
+        let texts = Texts {
+            table: room.table.table(control, which)?,
+            status: room.status.status(control, which)?,
+        };
+        let print = texts.print();
+        if last == Some(print) {
+            return Ok(None);
+        }
+        let unreadable = || Refusal::Other("the kernel's answer cannot be read".to_owned());
+        let map = texts.read(name).ok_or_else(unreadable)?;
+        Ok(Some((map, print)))
     }
 
     /// Whether a map is suspended, and how often it is open, by one short ioctl (`DM_DEV_STATUS`); `None` if it cannot
     /// be told. No event tells of either.
     #[must_use]
     pub fn glance(&self, name: &str) -> Option<(bool, u32)> {
-        let id = DevId::Name(DmName::new(name).ok()?);
-        let info = self.dm.device_info(&id).ok()?;
-        let open_count = u32::try_from(info.open_count()).unwrap_or_default();
-        Some((info.flags().contains(DmFlags::DM_SUSPEND), open_count))
-    }
-
-    fn observe_once(&self, name: &str) -> Result<Map, Refusal> {
-        let id = DevId::Name(DmName::new(name)?);
-        let read = |flags| {
-            let options = DmOptions::default().set_flags(flags | DmFlags::DM_NOFLUSH);
-            self.dm.table_status(&id, options)
-        };
-        let (_, table) = read(DmFlags::DM_STATUS_TABLE)?;
-        let (info, status) = read(DmFlags::empty())?;
-        Ok(Map {
-            name: name.to_owned(),
-            uuid: info.uuid().map(ToString::to_string).unwrap_or_default(),
-            dev: dev_of(&info),
-            event_nr: info.event_nr(),
-            open_count: u32::try_from(info.open_count()).unwrap_or_default(),
-            suspended: info.flags().contains(DmFlags::DM_SUSPEND),
-            table: multipath(&table).and_then(|(length, params)| {
-                parse::parse(length, params).map_err(|error| error.to_string())
-            }),
-            status: multipath(&status)
-                .and_then(|(_, info)| status::parse(info).map_err(|error| error.to_string())),
-        })
+        let status = ioctl::status(self.dm.file(), Which::Name(name)).ok()?;
+        Some((status.suspended(), status.open_count()))
     }
 
     /// Carries out the steps, in order; the first failure ends them.
@@ -355,8 +373,8 @@ impl Client {
 
     fn remove(&self, name: &str, uuid: &str) -> Result<(), MapError> {
         self.try_remove(name, uuid).map_err(|refusal| {
-            let info = id(name, uuid).and_then(|id| Ok(self.dm.device_info(&id)?));
-            let dev = info.ok().map(|info| dev_of(&info));
+            let status = ioctl::status(self.dm.file(), which(name, uuid));
+            let dev = status.ok().map(|status| status.dev());
             refusal.in_step("remove", |errno| {
                 reasons::remove(&System::here(), errno, dev)
             })
@@ -386,26 +404,5 @@ fn impossible(step: &str, problem: &dyn std::error::Error) -> MapError {
         step: step.to_owned(),
         errno: None,
         reason: format!("the kernel would refuse this table: {problem}"),
-    }
-}
-
-fn dev_of(info: &DeviceInfo) -> DevT {
-    let dev = info.device();
-    DevT {
-        major: dev.major,
-        minor: dev.minor,
-    }
-}
-
-/// The one multipath target of a map: its length and text.
-fn multipath(targets: &[(u64, u64, String, String)]) -> Result<(Sectors, &str), String> {
-    match targets {
-        [] => Err(NO_TABLE.to_owned()),
-        [(0, length, kind, text)] if kind == "multipath" => Ok((Sectors(*length), text)),
-        [(_, _, kind, _)] => Err(format!("it is a map of type {kind}")),
-        [(_, _, kind, _), ..] => Err(format!(
-            "it has {} targets, the first of type {kind}",
-            targets.len()
-        )),
     }
 }

@@ -9,7 +9,9 @@
 
 use super::UUID_PREFIX;
 use super::client::Client;
+use super::ioctl::Buffer;
 use super::observer::Observer;
+use super::texts::Room;
 use crate::psa::event::{Event, MapError};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -26,8 +28,8 @@ use std::time::{Duration, Instant};
 const SETTLE: Duration = Duration::from_secs(1);
 /// Without any event: a map that somebody suspended stops I/O for that long, and one that was closed may be removed.
 const GLANCE: Duration = Duration::from_secs(10);
-/// Without any event: what changes without one is found after so long. To read and parse the table and the status of a
-/// map costs as much as ten checks.
+/// Without any event: what changes without one is found after so long. It costs more than a glance: the kernel prints
+/// table and status of each map, and under I/O both are parsed.
 const NOW_AND_THEN: Duration = Duration::from_secs(60);
 /// Looks at all maps may take up to this part of the time: 1 in 20.
 const SHARE: u32 = 20;
@@ -64,6 +66,8 @@ impl Watcher {
             wake: Arc::clone(&wake),
             orders: Arc::clone(&shared),
             names: BTreeSet::new(),
+            list: Buffer::default(),
+            room: Room::default(),
         };
         crate::kernel::thread("dm-events").spawn(move || watch.run())?;
         Ok(Watcher { wake, shared })
@@ -117,6 +121,10 @@ struct Watch {
     orders: Arc<Orders>,
     /// The maps that were there at the last look.
     names: BTreeSet<String>,
+    /// Room for the list.
+    list: Buffer,
+    /// Room for a look at a map.
+    room: Room,
 }
 
 impl Watch {
@@ -169,14 +177,16 @@ impl Watch {
     /// Arms, lists, and reports what changed; `look` is for what the list shows unchanged; with `all` reports everything.
     fn round(&mut self, look: Look, all: bool) -> Result<(), MapError> {
         self.client.arm()?;
-        let listed = self.client.list()?;
+        let listed = self.client.list(&mut self.list)?;
         let ours = listed
             .into_iter()
             .filter(|listed| listed.uuid.starts_with(UUID_PREFIX));
         let mut gone = std::mem::take(&mut self.names);
         for listed in ours {
-            gone.remove(&listed.name);
-            let as_before = self.observer.is_as_before(&listed.name, |map| {
+            let name = gone
+                .take(listed.name)
+                .unwrap_or_else(|| listed.name.to_owned());
+            let as_before = self.observer.is_as_before(&name, |map| {
                 let same = map.uuid == listed.uuid
                     && map.dev == listed.dev
                     && map.event_nr == listed.event_nr;
@@ -190,22 +200,25 @@ impl Watch {
             });
             if !as_before {
                 self.observer
-                    .report(&listed.name, |before, map| match (before, map) {
-                        (before, Some(map)) if all || before.as_ref() != Some(&map) => {
-                            Some(Event::MapSeen(Box::new(map)))
+                    .report(&name, &mut self.room, all, |before, map| {
+                        match (before, map) {
+                            (before, Some(map)) if all || before != Some(map) => {
+                                Some(Event::MapSeen(Box::new(map.clone())))
+                            }
+                            // Gone since the list was read.
+                            (Some(_), None) => Some(Event::MapGone(name.clone())),
+                            (_, Some(_)) | (None, None) => None,
                         }
-                        // Gone since the list was read.
-                        (Some(_), None) => Some(Event::MapGone(listed.name.clone())),
-                        (_, Some(_)) | (None, None) => None,
                     });
             }
-            self.names.insert(listed.name);
+            self.names.insert(name);
         }
         for name in gone {
             // Renamed to something else, or removed; a map may have that name again by now.
-            self.observer.report(&name, |_, map| match map {
+            let room = &mut self.room;
+            self.observer.report(&name, room, true, |_, map| match map {
                 Some(map) if map.uuid.starts_with(UUID_PREFIX) => {
-                    Some(Event::MapSeen(Box::new(map)))
+                    Some(Event::MapSeen(Box::new(map.clone())))
                 }
                 _ => Some(Event::MapGone(name.clone())),
             });

@@ -1,14 +1,20 @@
-//! The three device-mapper ioctls that the `devicemapper` crate cannot do for us: resume and remove with a cookie of
-//! our own, and the list of devices with UUIDs.
+//! The device-mapper ioctls that the `devicemapper` crate cannot do for us: resume and remove with a cookie of our own,
+//! and the list of devices with UUIDs. And those that are called for each map again and again while nothing happens:
+//! the crate allocates and clears 16 KiB for each call, and copies all texts twice.
 //!
 //! Layouts are those of `<linux/dm-ioctl.h>`, interface version 4.37 and later.
 
 use crate::psa::units::DevT;
 use nix::errno::Errno;
+use std::ffi::c_int;
 use std::fs::File;
-use std::mem::size_of;
+use std::mem::{offset_of, size_of};
 use std::os::fd::AsRawFd;
 
+/// `DM_SUSPEND_FLAG`, from the kernel: no I/O runs.
+const SUSPEND: u32 = 1 << 1;
+/// `DM_STATUS_TABLE_FLAG`: in `DM_TABLE_STATUS`, the table and not the status.
+const STATUS_TABLE: u32 = 1 << 4;
 /// `DM_SKIP_LOCKFS_FLAG`: do not freeze the file system above.
 pub(super) const SKIP_LOCKFS: u32 = 1 << 10;
 /// `DM_NOFLUSH_FLAG`: do not push I/O out, and fail none that waits for a path.
@@ -25,7 +31,7 @@ const HAS_UUID: u32 = 1;
 /// `struct dm_ioctl`, the header of every call.
 #[repr(C)]
 #[derive(Clone, Copy)]
-struct Header {
+pub(super) struct Header {
     version: [u32; 3],
     data_size: u32,
     data_start: u32,
@@ -41,11 +47,23 @@ struct Header {
 }
 
 const HEADER: usize = size_of::<Header>();
-const _: () = assert!(HEADER == 312);
+const _: () = {
+    assert!(HEADER == 312);
+    assert!(offset_of!(Header, dev) == 40);
+    assert!(offset_of!(Header, name) == 48);
+    assert!(offset_of!(Header, uuid) == 176);
+    assert!(offset_of!(Header, data) == 305);
+};
 
 nix::ioctl_readwrite!(list_devices, 0xfd, 2, Header);
 nix::ioctl_readwrite!(remove_device, 0xfd, 4, Header);
 nix::ioctl_readwrite!(suspend_device, 0xfd, 6, Header);
+nix::ioctl_readwrite!(device_status, 0xfd, 7, Header);
+nix::ioctl_readwrite!(table_status, 0xfd, 12, Header);
+nix::ioctl_readwrite!(arm_poll, 0xfd, 16, Header);
+
+/// One of these.
+type Call = unsafe fn(c_int, *mut Header) -> nix::Result<c_int>;
 
 /// Which map is meant.
 #[derive(Debug, Clone, Copy)]
@@ -83,6 +101,36 @@ impl Header {
         }
         Ok(header)
     }
+
+    /// Of the map in an answer: whether it is suspended.
+    pub(super) fn suspended(&self) -> bool {
+        self.flags & SUSPEND != 0
+    }
+
+    /// How many have it open.
+    pub(super) fn open_count(&self) -> u32 {
+        u32::try_from(self.open_count).unwrap_or_default()
+    }
+
+    /// Its event counter.
+    pub(super) fn event_nr(&self) -> u32 {
+        self.event_nr
+    }
+
+    /// How many targets its live table has.
+    pub(super) fn target_count(&self) -> u32 {
+        self.target_count
+    }
+
+    /// Its device number.
+    pub(super) fn dev(&self) -> DevT {
+        huge(self.dev)
+    }
+
+    /// Its UUID; empty if it has none, `None` if it is no text.
+    pub(super) fn uuid(&self) -> Option<&str> {
+        str::from_utf8(text(&self.uuid)?).ok()
+    }
 }
 
 /// Copies a text, leaving room for the final zero.
@@ -119,51 +167,161 @@ pub(super) fn remove(control: &File, which: Which<'_>, cookie: u32) -> Result<u3
     Ok(header.flags)
 }
 
-/// One dm device of the list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
-    /// dm name.
-    pub name: String,
-    /// dm UUID; empty if it has none.
-    pub uuid: String,
-    /// Its device number.
-    pub dev: DevT,
-    /// Its event counter.
-    pub event_nr: u32,
+/// `DM_DEV_ARM_POLL`: the descriptor becomes readable with the next event.
+pub(super) fn arm(control: &File) -> Result<(), Errno> {
+    let mut header = Header::new(0, HEADER)?;
+    // SAFETY: as in `resume`.
+    // JUSTIFICATION: the safe wrapper allocates and clears 16 KiB; this is called with every event.
+    unsafe { arm_poll(control.as_raw_fd(), &raw mut header) }?;
+    Ok(())
 }
 
-/// `DM_LIST_DEVICES` with UUIDs (Linux 5.13 and later). Devices whose name is not UTF-8 are left out: none of ours.
-pub(super) fn list(control: &File) -> Result<Vec<Listed>, Errno> {
-    let mut size = 64 * 1024;
-    loop {
-        // Of `u64`, so that the header in it is aligned.
-        let mut buffer = vec![0u64; size / 8];
-        let header = Header::new(WITH_UUID, size)?;
-        let start = buffer.as_mut_ptr().cast::<Header>();
-        // SAFETY: the buffer is larger than a header and aligned for it.
-        // JUSTIFICATION: the kernel wants header and answer in one piece of memory.
-        unsafe { start.write(header) };
-        // SAFETY: `data_size` in the header is the size of the buffer, and the kernel writes no further; the buffer
-        // outlives the call.
-        // JUSTIFICATION: the crate's list knows no UUIDs and fails as a whole on one name that is not ASCII.
-        unsafe { list_devices(control.as_raw_fd(), start) }?;
-        // SAFETY: the kernel left a header there.
-        // JUSTIFICATION: as above.
-        let header = unsafe { start.read() };
-        if header.flags & BUFFER_FULL != 0 {
-            // Newer kernels return what fits, older ones nothing: all or nothing suits us.
-            size = size.checked_mul(2).ok_or(Errno::E2BIG)?;
-            continue;
+/// `DM_DEV_STATUS`: what the kernel knows of a map without a look at its table.
+pub(super) fn status(control: &File, which: Which<'_>) -> Result<Header, Errno> {
+    let mut header = Header::of(which, 0, 0)?;
+    // SAFETY: as in `resume`.
+    // JUSTIFICATION: the safe wrapper allocates and clears 16 KiB; this is called for every map every few seconds.
+    unsafe { device_status(control.as_raw_fd(), &raw mut header) }?;
+    Ok(header)
+}
+
+/// Room for an answer that is longer than a header, kept from call to call. As large as the longest so far.
+#[derive(Default)]
+pub(super) struct Buffer(Vec<u8>);
+
+/// An answer that is longer than a header.
+pub(super) struct Answer<'a> {
+    pub(super) header: Header,
+    /// What came after the header.
+    pub(super) data: &'a [u8],
+}
+
+impl Buffer {
+    /// Enough for a map of a hundred paths.
+    const LEAST: usize = 4 << 10;
+    /// More than any map and any list has.
+    const MOST: usize = 16 << 20;
+
+    /// Calls until the answer fits.
+    fn answer(&mut self, control: &File, call: Call, ask: Header) -> Result<Answer<'_>, Errno> {
+        if self.0.is_empty() {
+            self.0.resize(Self::LEAST, 0);
         }
-        let bytes: Vec<u8> = buffer.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let header = loop {
+            let size = self.0.len();
+            let header = Header {
+                data_size: u32::try_from(size).map_err(|_| Errno::E2BIG)?,
+                ..ask
+            };
+            let start = self.0.as_mut_ptr().cast::<Header>();
+            // SAFETY: the buffer is larger than a header.
+            // JUSTIFICATION: the kernel wants header and answer in one piece of memory.
+            unsafe { start.write_unaligned(header) };
+            // SAFETY: `data_size` in the header is the size of the buffer, and the kernel writes no further; it needs
+            // no alignment. The buffer outlives the call, and the descriptor is open while `control` is borrowed.
+            // JUSTIFICATION: the crate's list knows no UUIDs and fails as a whole on one name that is not ASCII; its
+            // table and status allocate and clear 16 KiB, and copy each text twice.
+            unsafe { call(control.as_raw_fd(), start) }?;
+            // SAFETY: the kernel left a header there.
+            // JUSTIFICATION: as above.
+            let header = unsafe { start.read_unaligned() };
+            if header.flags & BUFFER_FULL == 0 {
+                break header;
+            }
+            if size >= Self::MOST {
+                return Err(Errno::E2BIG);
+            }
+            // Newer kernels return what fits, older ones nothing: all or nothing suits us.
+            self.0.resize(size * 2, 0);
+        };
+        // Without an answer the kernel ends before it starts.
         let range = header.data_start as usize..header.data_size as usize;
-        return Ok(read_list(bytes.get(range).unwrap_or_default()));
+        let data = self.0.get(range).unwrap_or_default();
+        Ok(Answer { header, data })
     }
+
+    /// `DM_TABLE_STATUS` of the live table: its text.
+    pub(super) fn table(&mut self, control: &File, which: Which<'_>) -> Result<Answer<'_>, Errno> {
+        let ask = Header::of(which, NOFLUSH | STATUS_TABLE, 0)?;
+        self.answer(control, table_status, ask)
+    }
+
+    /// `DM_TABLE_STATUS` of the live table: the text of its status.
+    pub(super) fn status(&mut self, control: &File, which: Which<'_>) -> Result<Answer<'_>, Errno> {
+        let ask = Header::of(which, NOFLUSH, 0)?;
+        self.answer(control, table_status, ask)
+    }
+
+    /// `DM_LIST_DEVICES` with UUIDs (Linux 5.13 and later). Devices whose name is not UTF-8 are left out: none of
+    /// ours.
+    pub(super) fn list(&mut self, control: &File) -> Result<Vec<Listed<'_>>, Errno> {
+        let ask = Header::new(WITH_UUID, HEADER)?;
+        let answer = self.answer(control, list_devices, ask)?;
+        Ok(read_list(answer.data))
+    }
+}
+
+/// One target of a table or of its status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Target<'a> {
+    /// Its first sector.
+    pub(super) start: u64,
+    /// Its length in sectors.
+    pub(super) length: u64,
+    /// The name of its type.
+    pub(super) kind: &'a str,
+    /// Its parameters or its status.
+    pub(super) text: &'a str,
+}
+
+impl<'a> Answer<'a> {
+    /// The targets of a table or of its status; `None` if the data are something else. No table is no targets.
+    pub(super) fn targets(&self) -> Option<Vec<Target<'a>>> {
+        read_targets(self.data, self.header.target_count)
+    }
+}
+
+/// Reads a chain of `struct dm_target_spec`: first sector and length (`u64` each), status (`i32`, unused), where the
+/// next begins (`u32`, from the first on), type (16 bytes); then the text.
+fn read_targets(data: &[u8], count: u32) -> Option<Vec<Target<'_>>> {
+    const TYPE: usize = 24;
+    const TEXT: usize = 40;
+    let mut out = Vec::new();
+    let mut at = 0;
+    for _ in 0..count {
+        let record = data.get(at..)?;
+        out.push(Target {
+            start: u64_at(record, 0)?,
+            length: u64_at(record, 8)?,
+            kind: str::from_utf8(text(record.get(TYPE..TEXT)?)?).ok()?,
+            text: str::from_utf8(text(record.get(TEXT..)?)?).ok()?,
+        });
+        let next = u32_at(record, 20)? as usize;
+        // Or a count that is wrong would be as wrong as it likes.
+        if next < at + TEXT {
+            return None;
+        }
+        at = next;
+    }
+    Some(out)
+}
+
+/// One dm device of the list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Listed<'a> {
+    /// dm name.
+    pub(super) name: &'a str,
+    /// dm UUID; empty if it has none.
+    pub(super) uuid: &'a str,
+    /// Its device number.
+    pub(super) dev: DevT,
+    /// Its event counter.
+    pub(super) event_nr: u32,
 }
 
 /// Reads a chain of `struct dm_name_list`: device number (`u64`), distance to the next record (`u32`), name; then,
 /// at the next multiple of 8, event number and flags (`u32` each) and the UUID.
-fn read_list(data: &[u8]) -> Vec<Listed> {
+fn read_list(data: &[u8]) -> Vec<Listed<'_>> {
     let mut out = Vec::new();
     let mut at = 0;
     while let Some((listed, next)) = data.get(at..).and_then(read_record) {
@@ -176,29 +334,24 @@ fn read_list(data: &[u8]) -> Vec<Listed> {
     out
 }
 
-fn read_record(record: &[u8]) -> Option<(Option<Listed>, usize)> {
-    let u32_at = |at: usize| {
-        let bytes = record.get(at..at + 4)?;
-        Some(u32::from_ne_bytes(bytes.try_into().ok()?))
-    };
-    let dev = record.get(..8)?;
-    let dev = u64::from_ne_bytes(dev.try_into().ok()?);
+fn read_record(record: &[u8]) -> Option<(Option<Listed<'_>>, usize)> {
+    let dev = u64_at(record, 0)?;
     if dev == 0 {
         // An empty list is one record without a device.
         return None;
     }
-    let next = u32_at(8)? as usize;
+    let next = u32_at(record, 8)? as usize;
     let name = text(record.get(12..)?)?;
     let event_at = (12 + name.len() + 1).next_multiple_of(8);
-    let event_nr = u32_at(event_at)?;
-    let uuid = match u32_at(event_at + 4)? & HAS_UUID {
+    let event_nr = u32_at(record, event_at)?;
+    let uuid = match u32_at(record, event_at + 4)? & HAS_UUID {
         0 => &[],
         _ => text(record.get(event_at + 8..)?)?,
     };
     let listed = match (str::from_utf8(name), str::from_utf8(uuid)) {
         (Ok(name), Ok(uuid)) => Some(Listed {
-            name: name.to_owned(),
-            uuid: uuid.to_owned(),
+            name,
+            uuid,
             dev: huge(dev),
             event_nr,
         }),
@@ -207,9 +360,20 @@ fn read_record(record: &[u8]) -> Option<(Option<Listed>, usize)> {
     Some((listed, next))
 }
 
-/// Bytes up to a zero.
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    let bytes = bytes.get(at..at + 4)?;
+    Some(u32::from_ne_bytes(bytes.try_into().ok()?))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    let bytes = bytes.get(at..at + 8)?;
+    Some(u64::from_ne_bytes(bytes.try_into().ok()?))
+}
+
+/// Bytes up to a zero; `None` without one: the text was cut.
 fn text(bytes: &[u8]) -> Option<&[u8]> {
-    bytes.split(|&byte| byte == 0).next()
+    let end = bytes.iter().position(|&byte| byte == 0)?;
+    bytes.get(..end)
 }
 
 /// The kernel's "huge" encoding of a device number: `mmmM MMmm`.
@@ -222,8 +386,141 @@ fn huge(dev: u64) -> DevT {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    /// An answer of these targets: first sector, length, type, text.
+    pub(in super::super) fn data(targets: &[(u64, u64, &str, &str)]) -> Vec<u8> {
+        let mut out = Vec::new();
+        for (start, length, kind, text) in targets {
+            out.resize(out.len().next_multiple_of(8), 0xaa);
+            let at = out.len();
+            out.extend(start.to_ne_bytes());
+            out.extend(length.to_ne_bytes());
+            out.extend([0; 8]);
+            out.extend(kind.as_bytes());
+            out.resize(at + 40, 0);
+            out.extend(text.as_bytes());
+            out.push(0);
+            let next = out.len().next_multiple_of(8) as u32;
+            out[at + 20..at + 24].copy_from_slice(&next.to_ne_bytes());
+        }
+        out
+    }
+
+    /// The answer for a map that is 253:7, at event 5, and open twice.
+    pub(in super::super) fn answer(data: &[u8], count: u32) -> Answer<'_> {
+        let mut header = Header::of(Which::Uuid("mpath-36"), 0, 5).unwrap();
+        header.target_count = count;
+        header.open_count = 2;
+        header.dev = 0xfd07;
+        Answer { header, data }
+    }
+
+    impl Answer<'_> {
+        /// The same for a map that is suspended, or open that often.
+        pub(in super::super) fn but(mut self, suspended: bool, open_count: i32) -> Self {
+            self.header.flags = if suspended { SUSPEND } else { 0 };
+            self.header.open_count = open_count;
+            self
+        }
+    }
+
+    #[test]
+    fn reads_targets() {
+        let wanted = [
+            (0, 2048, "multipath", "2 0 0 0"),
+            (2048, 8, "error", ""),
+            (2056, 1, "abcdefghijklmno", "x"),
+        ];
+        let data = data(&wanted);
+        let targets = answer(&data, 3).targets().unwrap();
+        let as_tuples = targets
+            .iter()
+            .map(|target| (target.start, target.length, target.kind, target.text));
+        assert!(as_tuples.eq(wanted));
+        assert_eq!(answer(&[], 0).targets(), Some(vec![]));
+        for end in 0..data.len() {
+            assert_eq!(answer(&data[..end], 3).targets(), None);
+        }
+    }
+
+    #[test]
+    fn takes_no_count_for_granted() {
+        let mut data = data(&[(0, 8, "multipath", "x")]);
+        assert_eq!(read_targets(&data, u32::MAX), None);
+        for next in [0u32, 39, u32::MAX] {
+            data[20..24].copy_from_slice(&next.to_ne_bytes());
+            assert_eq!(read_targets(&data, u32::MAX), None);
+        }
+        let mut data = data[..].to_vec();
+        data[41] = 0xff;
+        assert_eq!(read_targets(&data, 1), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_survived(bytes in prop::collection::vec(0u8..50, 0..400), count: u32) {
+            let _ = read_targets(&bytes, count);
+            let _ = read_list(&bytes);
+        }
+    }
+
+    const ANSWER: usize = 10_000;
+
+    /// A kernel whose answer has [`ANSWER`] bytes.
+    unsafe fn kernel(_: c_int, start: *mut Header) -> nix::Result<c_int> {
+        // SAFETY: the caller has a header there.
+        // JUSTIFICATION: it plays the kernel.
+        let mut header = unsafe { start.read_unaligned() };
+        let end = HEADER + ANSWER;
+        if (header.data_size as usize) < end {
+            header.flags |= BUFFER_FULL;
+        } else {
+            header.flags &= !BUFFER_FULL;
+            header.data_size = end as u32;
+            // SAFETY: `data_size` was said to be room enough.
+            // JUSTIFICATION: as above.
+            unsafe { start.cast::<u8>().add(HEADER).write_bytes(7, ANSWER) };
+        }
+        // SAFETY: as above.
+        // JUSTIFICATION: as above.
+        unsafe { start.write_unaligned(header) };
+        Ok(0)
+    }
+
+    /// One that is never content, or says nonsense of where its answer is.
+    unsafe fn nonsense(_: c_int, start: *mut Header) -> nix::Result<c_int> {
+        // SAFETY: the caller has a header there.
+        // JUSTIFICATION: it plays the kernel.
+        let mut header = unsafe { start.read_unaligned() };
+        header.data_size = u32::MAX;
+        // SAFETY: as above.
+        // JUSTIFICATION: as above.
+        unsafe { start.write_unaligned(header) };
+        Ok(0)
+    }
+
+    #[test]
+    fn a_buffer_grows_to_the_answer_and_no_further() {
+        let null = File::open("/dev/null").unwrap();
+        let ask = Header::new(0, HEADER).unwrap();
+        let mut buffer = Buffer::default();
+        for _ in 0..2 {
+            let answer = buffer.answer(&null, kernel, ask).unwrap();
+            assert_eq!(answer.data, [7; ANSWER]);
+            assert_eq!(buffer.0.len(), 16 << 10);
+        }
+        let answer = buffer.answer(&null, nonsense, ask).unwrap();
+        assert!(answer.data.is_empty());
+        let full = Header::new(BUFFER_FULL, HEADER).unwrap();
+        assert!(matches!(
+            buffer.answer(&null, nonsense, full),
+            Err(Errno::E2BIG)
+        ));
+        assert_eq!(buffer.0.len(), Buffer::MOST);
+    }
 
     fn record(dev: u64, name: &[u8], event_nr: u32, uuid: Option<&[u8]>, last: bool) -> Vec<u8> {
         let mut out = dev.to_ne_bytes().to_vec();
@@ -253,12 +550,12 @@ mod tests {
         // A minor number beyond 8 bits has its upper part at the top.
         data.extend(record(0x0010_fd2c, b"naa.6", 9, Some(b"mpath-36"), true));
         let list = read_list(&data);
-        let names: Vec<&str> = list.iter().map(|listed| listed.name.as_str()).collect();
+        let names: Vec<&str> = list.iter().map(|listed| listed.name).collect();
         assert_eq!(names, ["vg-root", "plain", "naa.6"]);
         assert_eq!(list[1].uuid, "");
         let expected = Listed {
-            name: "naa.6".into(),
-            uuid: "mpath-36".into(),
+            name: "naa.6",
+            uuid: "mpath-36",
             dev: DevT {
                 major: 253,
                 minor: 300,

@@ -9,9 +9,10 @@
 //! - Nothing waits for udev ([`udev`]): whoever hangs there hangs no map.
 //! - A map is never left suspended by a reload that failed ([`client`]).
 //!
-//! Which ioctl goes where: the `devicemapper` crate creates, loads, clears, sends messages and reads status. It
-//! cannot resume or remove without an unlimited wait for udev, and its list of devices fails as a whole on one odd
-//! name and knows no UUIDs; these three ioctls are our own (`ioctl.rs`).
+//! Which ioctl goes where: the `devicemapper` crate creates, loads, clears and sends messages. It cannot resume or
+//! remove without an unlimited wait for udev, and its list of devices fails as a whole on one odd name and knows no
+//! UUIDs; these three ioctls are our own (`ioctl.rs`). So are those that watch, for what they cost: arm, status, and
+//! the texts of a map (`texts.rs`).
 //!
 //! Tests: in each file what needs no kernel; the rest runs in the lab.
 
@@ -25,6 +26,7 @@ pub mod events;
 mod ioctl;
 pub mod observer;
 mod reasons;
+mod texts;
 pub mod udev;
 pub mod worker;
 

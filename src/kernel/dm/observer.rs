@@ -8,13 +8,13 @@
 //! Were it to compare with its own last look, a map that somebody suspends again after each resume by a worker would
 //! look the same to it for ever.
 
-use super::client::Client;
+use super::client::{Client, Seen};
+use super::texts::Room;
 use crate::kernel::Sink;
 use crate::psa::event::{Event, MapError};
 use crate::psa::table::model::Map;
 use crate::psa::units::DevT;
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 const LOCKS: usize = 64;
@@ -27,7 +27,13 @@ pub struct Observer {
     shelves: [Mutex<Shelf>; LOCKS],
 }
 
-type Shelf = BTreeMap<String, Map>;
+type Shelf = BTreeMap<String, Shelved>;
+
+struct Shelved {
+    map: Map,
+    /// See [`Seen::print`].
+    print: Option<u64>,
+}
 
 impl Observer {
     /// Reports go to the sink.
@@ -51,33 +57,52 @@ impl Observer {
     }
 
     fn shelf(&self, name: &str) -> MutexGuard<'_, Shelf> {
-        let mut hasher = DefaultHasher::new();
-        name.hash(&mut hasher);
-        let shelf = &self.shelves[hasher.finish() as usize % LOCKS];
+        // FNV-1a: it is done for each map again and again, and nobody gains by names that share a lock.
+        let hash = name.bytes().fold(0x811c_9dc5, |hash: u32, byte| {
+            (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+        });
+        let shelf = &self.shelves[hash as usize % LOCKS];
         shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether a map is to all appearance as it was observed last.
     pub(super) fn is_as_before(&self, name: &str, same: impl FnOnce(&Map) -> bool) -> bool {
-        self.shelf(name).get(name).is_some_and(same)
+        self.shelf(name)
+            .get(name)
+            .is_some_and(|shelved| same(&shelved.map))
     }
 
-    /// Observes a map and reports what `event` makes of what it was and is, if anything.
+    /// Observes a map and reports what `event` makes of what it was and is, if anything. Unless `anyway`, `event` is
+    /// not asked about a map of which the kernel says word for word what it said the last time.
     pub(super) fn report(
         &self,
         name: &str,
-        event: impl FnOnce(Option<Map>, Option<Map>) -> Option<Event>,
+        room: &mut Room,
+        anyway: bool,
+        event: impl FnOnce(Option<&Map>, Option<&Map>) -> Option<Event>,
     ) {
         let mut shelf = self.shelf(name);
-        let map = self
-            .client
-            .observe(name)
-            .unwrap_or_else(|error| Some(unreadable(name, &error)));
-        let before = match &map {
-            Some(map) => shelf.insert(name.to_owned(), map.clone()),
-            None => shelf.remove(name),
+        let before = shelf.get(name);
+        let last = before.filter(|_| !anyway).and_then(|shelved| shelved.print);
+        let seen = match self.client.look(name, room, last) {
+            Ok(Some(seen)) => seen,
+            Ok(None) => return,
+            Err(error) => Seen {
+                map: Some(unreadable(name, &error)),
+                print: None,
+            },
         };
-        if let Some(event) = event(before, map) {
+        let event = event(before.map(|shelved| &shelved.map), seen.map.as_ref());
+        match seen.map {
+            Some(map) => {
+                let print = seen.print;
+                shelf.insert(name.to_owned(), Shelved { map, print });
+            }
+            None => {
+                shelf.remove(name);
+            }
+        }
+        if let Some(event) = event {
             self.tell(event);
         }
     }

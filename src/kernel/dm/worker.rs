@@ -5,6 +5,7 @@
 //! are threads.
 
 use super::observer::Observer;
+use super::texts::Room;
 use crate::psa::action::MapStep;
 use crate::psa::event::{Event, MapError};
 use std::collections::{BTreeMap, VecDeque};
@@ -54,12 +55,12 @@ impl Workers {
             most_threads,
             Box::new(move |map, job| observer.client().execute(map, &job.uuid, &job.steps)),
             Box::new(move |map, ticket, result| {
-                reporter.report(map, |_, observed| {
+                reporter.report(map, &mut Room::default(), true, |_, observed| {
                     Some(Event::MapDone {
                         map: map.to_owned(),
                         ticket,
                         result,
-                        observed: observed.map(Box::new),
+                        observed: observed.cloned().map(Box::new),
                     })
                 });
             }),
