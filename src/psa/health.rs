@@ -82,6 +82,7 @@ impl World {
     /// An examination ended.
     pub(super) fn examined(&mut self, examination: &Examination) {
         let id = examination.path;
+        let moments = Schedule::moments(self.paths.len());
         let Some(path) = self.paths.get_mut(&id) else {
             return;
         };
@@ -94,7 +95,7 @@ impl World {
         self.statistics
             .check(path.name.adapter, took, &examination.replies);
         if is_as_before(path, &exam, &examination.replies) {
-            let at = next_check(&self.settings, self.now, path);
+            let at = next_check(&self.settings, self.now, moments, path);
             return self.schedule.no_later_than(Key::Path(id), at);
         }
         let before = standing(path);
@@ -605,20 +606,21 @@ impl World {
     /// When the path is examined next.
     pub(super) fn schedule_next(&mut self, id: Hctl) {
         if let Some(path) = self.paths.get(&id) {
-            let at = next_check(&self.settings, self.now, path);
+            let moments = Schedule::moments(self.paths.len());
+            let at = next_check(&self.settings, self.now, moments, path);
             self.schedule.no_later_than(Key::Path(id), at);
         }
     }
 }
 
 /// When a path is examined next that was just examined.
-fn next_check(settings: &Settings, now: Millis, path: &Path) -> Millis {
+fn next_check(settings: &Settings, now: Millis, moments: u64, path: &Path) -> Millis {
     match path.failed_since {
         Some(since) if now.since(since) < settings.retry_backoff_after_ms => {
             now.after(settings.retry_interval_ms)
         }
         _ => {
-            let tick = |name: &str| Schedule::tick(now, settings.check_interval_ms, name);
+            let tick = |name: &str| Schedule::tick(now, settings.check_interval_ms, moments, name);
             match &path.device {
                 Some(wwid) => tick(wwid),
                 None => tick(&path.name.to_string()),

@@ -17,9 +17,11 @@ pub enum Key {
     Memory,
 }
 
-/// The moments of an interval at which checks are due. To wake a thread costs more than to send a command, and with five
-/// moments each wake-up sends a fifth of all checks; more than that at once would be a burst.
-const SLOTS: u64 = 5;
+/// So many checks at least, and twice as many at most, are due at the same moment. To wake a thread costs more than to send a command, so one wake-up
+/// sends many; more than that at once would be a burst.
+const AT_ONCE: usize = 200;
+/// An interval has 64 moments at which checks are due at most.
+const MOMENTS_LOG2: u32 = 6;
 
 /// Deadlines, at most one for each key, until it is cancelled. Those of one moment come in the order in which they were set.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -113,11 +115,17 @@ impl Schedule {
         self.by_time.first_key_value().map(|(at, _)| *at)
     }
 
-    /// The next tick after `now` of a clock that ticks every `interval`, shifted by a phase that is the same for
-    /// the same `name`: checks of one device coincide, those of different devices spread over [`SLOTS`] of the interval,
-    /// so that many are sent, and come back, in one go.
+    /// At how many moments of an interval so many paths are checked: powers of two, so that they seldom change.
     #[must_use]
-    pub fn tick(now: Millis, interval: Millis, name: &str) -> Millis {
+    pub fn moments(paths: usize) -> u64 {
+        1 << (paths / AT_ONCE).max(1).ilog2().min(MOMENTS_LOG2)
+    }
+
+    /// The next tick after `now` of a clock that ticks every `interval`, shifted by a phase that is the same for
+    /// the same `name`: checks of one device coincide, those of different devices spread over so many `moments` of the
+    /// interval, and those of one moment are sent, and come back, in one go.
+    #[must_use]
+    pub fn tick(now: Millis, interval: Millis, moments: u64, name: &str) -> Millis {
         // FNV-1a: any fixed function would do that is the same on every run.
         let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
@@ -125,8 +133,10 @@ impl Schedule {
         // Names that differ in their last digits alone give hashes that differ little: mixed once more (MurmurHash3's
         // last step).
         let mixed = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
-        let slot = (mixed >> 33) % SLOTS;
-        let phase = interval.0.saturating_mul(slot) / SLOTS;
+        // The middle of one of so many parts of the interval.
+        let part = interval.0.checked_div(moments).unwrap_or(interval.0);
+        let number = (mixed >> 33).checked_rem(moments).unwrap_or(0);
+        let phase = part.saturating_mul(number).saturating_add(part / 2);
         let shifted = now.0.saturating_add(interval.0).saturating_sub(phase);
         let Some(passed) = shifted.checked_rem(interval.0) else {
             return now.after(Millis(1));
@@ -165,25 +175,30 @@ mod tests {
     fn ticks_of_one_name_coincide_and_are_never_now() {
         let interval = Millis(5000);
         for now in [0, 1, 4999, 5000, 123_456] {
-            let tick = Schedule::tick(Millis(now), interval, "naa.1");
+            let tick = Schedule::tick(Millis(now), interval, 8, "naa.1");
             assert!(tick.0 > now && tick.0 <= now + 5000);
             assert_eq!(
                 tick.0 % 5000,
-                Schedule::tick(Millis(7), interval, "naa.1").0 % 5000
+                Schedule::tick(Millis(7), interval, 8, "naa.1").0 % 5000
             );
         }
     }
 
     #[test]
-    fn ticks_of_many_names_spread_over_five_moments() {
-        let mut moments = BTreeMap::new();
-        for n in 0..1000 {
-            let name = format!("naa.6001405{n:025x}");
-            let tick = Schedule::tick(Millis(0), Millis(5000), &name);
-            *moments.entry(tick.0).or_insert(0_u32) += 1;
+    fn the_more_paths_the_more_moments() {
+        let moments = [0, 1, 399, 400, 799, 800, 4_000, 10_000, 1_000_000].map(Schedule::moments);
+        assert_eq!(moments, [1, 1, 1, 2, 2, 4, 16, 32, 64]);
+        for count in [1, 2, 8] {
+            let mut moments = BTreeMap::new();
+            for n in 0..1000 {
+                let name = format!("naa.6001405{n:025x}");
+                let tick = Schedule::tick(Millis(0), Millis(5000), count, &name);
+                *moments.entry(tick.0).or_insert(0_u64) += 1;
+            }
+            assert_eq!(moments.len() as u64, count);
+            let even = 1000 / count;
+            let near = even / 2..=even * 3 / 2;
+            assert!(moments.values().all(|n| near.contains(n)), "{moments:?}");
         }
-        assert_eq!(moments.len(), 5);
-        let counts = || moments.values().copied();
-        assert!(counts().all(|n| (100..400).contains(&n)), "{moments:?}");
     }
 }
