@@ -17,15 +17,17 @@ tell() { # NAME PID
     # The events of a hundred new maps keep udev busy for a while.
     udevadm settle -t 300
     sleep_ms 12000
+    cost_opcodes_start
+    sleep_ms "$window"
+    cost_opcodes /run/lab/opcodes
     cost_watch "$2"
     cost_threads "$2" >/run/lab/before
-    cost_opcodes_start
     cost_window "$window"
-    cost_opcodes /run/lab/opcodes
     cost_threads "$2" >/run/lab/after
+    # To count commands by kind costs some time with each of them: done before, and of these all were counted.
     local checks
-    checks=$(sed -n 's/^0 //p' /run/lab/opcodes)
-    note "$1: $checks checks in $COST_MS ms; $((COST_CPU_US / checks)) us of its own per check, $(((COST_BUSY_US - COST_MS * idle / 100) / checks)) us of the machine's; commands: $(tr '\n' ';' </run/lab/opcodes)"
+    checks=$(awk -v all="$COST_COMMANDS" '$1 == 0 { ready = $2 } { sum += $2 } END { printf "%d", all * ready / sum }' /run/lab/opcodes)
+    note "$1: $checks checks in $COST_MS ms; $((COST_CPU_US / checks)) us of its own per check, $(((COST_BUSY_US - COST_MS * idle / 100) / checks)) us of the machine's; commands in as long before: $(tr '\n' ';' </run/lab/opcodes)"
     paste /run/lab/before /run/lab/after | awk -v c="$checks" '$4 == $2 { printf "#   %-14s %6.1f us per check\n", $4, ($3 - $1) / c }'
     cost_memory "$2"
     cost_kernel_memory

@@ -70,11 +70,6 @@ impl Books {
         None
     }
 
-    /// As [`Book::sent`].
-    pub(super) fn sent(&mut self, path: Hctl) {
-        self.book(path.host).sent(path);
-    }
-
     /// As [`Book::not_sent`].
     pub(super) fn not_sent(&mut self, path: Hctl, outcome: Outcome) -> Option<Examination> {
         self.book(path.host).not_sent(path, outcome)
@@ -141,8 +136,7 @@ mod tests {
     /// Sends all that may be sent.
     fn send(books: &mut Books, now: Millis) -> usize {
         let mut count = 0;
-        while let Some(sending) = books.take(now) {
-            books.sent(sending.path);
+        while books.take(now).is_some() {
             count += 1;
         }
         count

@@ -142,7 +142,6 @@ impl Worker {
         while sendings.len() < BATCH
             && let Some(sending) = books.take(now)
         {
-            books.sent(sending.path);
             sendings.push(sending);
         }
         (overdue, sendings, books.next_moment(now))

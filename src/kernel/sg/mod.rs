@@ -34,14 +34,14 @@ use crate::scsi::cdb::Commands;
 use crate::scsi::outcome::Outcome;
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 use submitter::{Desk, Submitter};
 
-/// How often threads are looked after that may sleep in `write()`.
-const WATCH: Duration = Duration::from_secs(1);
+/// How long after its deadline a command is answered for whose thread sleeps in `write()`; the thread itself comes first.
+const WATCH: Millis = Millis(500);
 
 /// Sends commands down paths.
 #[derive(Debug)]
@@ -55,6 +55,8 @@ struct Shared {
     clock: Clock,
     /// How many sg devices are open, on all hosts.
     open: Arc<AtomicUsize>,
+    /// The shortest deadline so far, in milliseconds: what is ordered from now on is not overdue before.
+    shortest: AtomicU64,
     hosts: Mutex<Hosts>,
 }
 
@@ -76,6 +78,7 @@ impl Transport {
                 results,
                 clock: Clock::start(),
                 open: Arc::default(),
+                shortest: AtomicU64::new(u64::MAX),
                 hosts: Mutex::default(),
             }),
         }
@@ -111,6 +114,9 @@ impl Transport {
             timeout,
             deadline,
         };
+        self.shared
+            .shortest
+            .fetch_min(deadline.0, Ordering::Relaxed);
         // The order of locks is hosts, then books; a thread closes its books under their lock alone.
         let mut hosts = self.shared.hosts();
         let desk = match hosts.desks.get(&path.host) {
@@ -173,10 +179,12 @@ impl Shared {
     }
 }
 
-/// Answers for threads that sleep in `write()`; ends when there are no threads.
+/// Answers for threads that sleep in `write()`; ends when there are no threads. It looks when the first command that is
+/// out would be overdue, or could be if it were ordered now.
 fn watch(shared: &Weak<Shared>) {
+    let mut wait = WATCH;
     loop {
-        thread::sleep(WATCH);
+        thread::sleep(Duration::from_millis(wait.0));
         let Some(shared) = shared.upgrade() else {
             return;
         };
@@ -190,13 +198,20 @@ fn watch(shared: &Weak<Shared>) {
             hosts.desks.values().cloned().collect()
         };
         let now = shared.clock.now();
+        let mut next = now.after(Millis(shared.shortest.load(Ordering::Relaxed)));
         for desk in desks {
-            let overdue = desk.book().expire(now);
+            let overdue = {
+                let mut book = desk.book();
+                let overdue = book.expire(now);
+                next = book.first_deadline().map_or(next, |first| first.min(next));
+                overdue
+            };
             let events = overdue.into_iter().map(Event::Examined);
             if shared.results.put_all(events.collect()).is_err() {
                 return;
             }
         }
+        wait = next.since(now).after(WATCH);
     }
 }
 

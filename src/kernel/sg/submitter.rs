@@ -145,13 +145,14 @@ impl Submitter {
                 thread::sleep(BATCH_TIME);
             }
             let woken = self.wait(&mut events, wait)?;
+            let now = self.clock.now();
             for event in woken {
                 if event.data() == WAKE {
                     // EAGAIN if another reading took it; either way the books are looked at now.
                     let _ = self.desk.wake.read();
                 } else if let Ok(index) = usize::try_from(event.data()) {
                     let hung_up = EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR;
-                    self.receive(index, event.events().intersects(hung_up));
+                    self.receive(index, event.events().intersects(hung_up), now);
                 }
             }
         }
@@ -193,9 +194,10 @@ impl Submitter {
     /// Sends what may be sent and ends what is overdue; how long to wait for events then, or `None` to end.
     fn work(&mut self) -> Option<EpollTimeout> {
         loop {
-            let sending = self.desk.book().take(self.clock.now());
+            let now = self.clock.now();
+            let sending = self.desk.book().take(now);
             match sending {
-                Some(sending) => self.send(&sending),
+                Some(sending) => self.send(&sending, now),
                 None => break,
             }
         }
@@ -235,19 +237,16 @@ impl Submitter {
     }
 
     /// Opens the device of a path if need be and writes its command.
-    fn send(&mut self, sending: &Sending) {
-        let mut result = self.try_send(sending);
+    fn send(&mut self, sending: &Sending, now: Millis) {
+        let mut result = self.try_send(sending, now);
         if let Err((error, true)) = &result
             && is_gone(error)
         {
             // The file was open from before: the path may have come back since under the same names.
-            result = self.try_send(sending);
+            result = self.try_send(sending, now);
         }
         match result {
-            Ok(()) => {
-                self.sent += 1;
-                self.desk.book().sent(sending.path);
-            }
+            Ok(()) => self.sent += 1,
             Err((error, _)) => {
                 let outcome = outcome_of(&error);
                 let ended = self.desk.book().not_sent(sending.path, outcome);
@@ -257,8 +256,7 @@ impl Submitter {
     }
 
     /// The flag in the error tells whether the file was open from before.
-    fn try_send(&mut self, sending: &Sending) -> Result<(), (io::Error, bool)> {
-        let now = self.clock.now();
+    fn try_send(&mut self, sending: &Sending, now: Millis) -> Result<(), (io::Error, bool)> {
         let known = match self.by_path.get(&sending.path) {
             Some(index) => match self.nodes.get(*index) {
                 Some(Some(node)) if node.sg == sending.sg => Some(*index),
@@ -308,8 +306,7 @@ impl Submitter {
     }
 
     /// Reads the reply of a device, if there is one, and acts on its removal.
-    fn receive(&mut self, index: usize, hung_up: bool) {
-        let now = self.clock.now();
+    fn receive(&mut self, index: usize, hung_up: bool, now: Millis) {
         let Some(Some(node)) = self.nodes.get_mut(index) else {
             // An event of a file that was closed since.
             return;
@@ -378,7 +375,7 @@ impl Submitter {
                 continue;
             };
             if node.zombie {
-                self.receive(index, true);
+                self.receive(index, true, now);
             } else if !node.slot.is_out() && node.used.after(IDLE) <= now {
                 self.close(index);
             }

@@ -7,7 +7,7 @@ use crate::psa::event::{Examination, Reply};
 use crate::psa::units::{Hctl, Millis, Sg};
 use crate::scsi::cdb::{Command, Commands};
 use crate::scsi::outcome::Outcome;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 /// So many commands of one host are on their way at once: enough to keep an HBA busy with commands that take a
 /// round trip each, few enough to leave the tags of the host to I/O.
@@ -84,8 +84,9 @@ pub(in crate::kernel) struct Book {
     lines: BTreeMap<Hctl, Line>,
     /// Paths whose next command has not been sent, in order.
     queue: VecDeque<Hctl>,
-    /// When each examination that waits or is out is overdue.
-    deadlines: BTreeSet<(Millis, Hctl)>,
+    /// When the examinations that wait or are out are to be looked at, in that order. One that ended stays until its
+    /// turn, which is a deadline later at the latest.
+    deadlines: VecDeque<(Millis, Hctl)>,
     /// When each command that counts for the window was sent, in that order: [`WINDOW`] at most.
     young: VecDeque<(Millis, Hctl)>,
     /// Nobody serves this book any more.
@@ -94,22 +95,13 @@ pub(in crate::kernel) struct Book {
 
 #[derive(Debug)]
 struct Line {
-    state: State,
+    /// Its command waits its turn; otherwise it is with the kernel, or on its way there.
+    queued: bool,
     since: Millis,
-    /// Its key in [`Book::deadlines`]: no later than its examination is overdue.
+    /// Its moment in [`Book::deadlines`]: no later than its examination is overdue.
     look_at: Millis,
     /// `None` for an orphan.
     exam: Option<Exam>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// Waits its turn; nothing is out.
-    Queued,
-    /// Being opened or written.
-    Sending,
-    /// With the kernel.
-    Out,
 }
 
 #[derive(Debug)]
@@ -168,17 +160,19 @@ impl Book {
     }
 
     fn open_line(&mut self, path: Hctl, exam: Exam, now: Millis) {
-        let look_at = exam.due(now);
-        self.deadlines.insert((look_at, path));
-        self.lines.insert(
-            path,
-            Line {
-                state: State::Queued,
-                since: now,
-                look_at,
-                exam: Some(exam),
-            },
-        );
+        let line = Line {
+            queued: true,
+            since: now,
+            look_at: exam.due(now),
+            exam: Some(exam),
+        };
+        self.look_later(line.look_at, path);
+        self.lines.insert(path, line);
+    }
+
+    fn look_later(&mut self, at: Millis, path: Hctl) {
+        let place = self.deadlines.partition_point(|(due, _)| *due <= at);
+        self.deadlines.insert(place, (at, path));
     }
 
     /// How many commands are out, or about to be, that count for the window.
@@ -191,8 +185,8 @@ impl Book {
         self.young.len()
     }
 
-    /// The next command to send, if there is one and the window has room. To be followed by [`Book::sent`] or
-    /// [`Book::not_sent`].
+    /// The next command to send, if there is one and the window has room. If it cannot be sent,
+    /// [`Book::not_sent`] is to be told.
     pub(in crate::kernel) fn take(&mut self, now: Millis) -> Option<Sending> {
         if self.young(now) >= WINDOW {
             return None;
@@ -205,7 +199,7 @@ impl Book {
                 continue;
             };
             self.young.push_back((now, path));
-            line.state = State::Sending;
+            line.queued = false;
             line.since = now;
             return Some(Sending {
                 path,
@@ -216,13 +210,6 @@ impl Book {
             });
         }
         None
-    }
-
-    /// The command of a path is with the kernel.
-    pub(in crate::kernel) fn sent(&mut self, path: Hctl) {
-        if let Some(line) = self.lines.get_mut(&path) {
-            line.state = State::Out;
-        }
     }
 
     /// The command of a path could not be sent, or the path is gone with it: nothing is out any more, or what is
@@ -267,23 +254,21 @@ impl Book {
     pub(in crate::kernel) fn expire(&mut self, now: Millis) -> Vec<Examination> {
         let mut ended = Vec::new();
         let mut unsent = false;
-        while let Some(&(due, path)) = self.deadlines.first()
+        while let Some(due) = self.first_deadline()
             && due <= now
+            && let Some((_, path)) = self.deadlines.pop_front()
+            && let Some(line) = self.lines.get_mut(&path)
         {
-            self.deadlines.pop_first();
-            let Some(line) = self.lines.get_mut(&path) else {
-                continue;
-            };
             // Its command was sent later than the deadline was written down.
             let overdue = line.exam.as_ref().map(|exam| exam.due(line.since));
             if let Some(later) = overdue.filter(|due| *due > now) {
                 line.look_at = later;
-                self.deadlines.insert((later, path));
+                self.look_later(later, path);
                 continue;
             }
             let exam = line.exam.take();
             ended.extend(exam.map(|exam| exam.end(path, Outcome::Overdue)));
-            if line.state == State::Queued {
+            if line.queued {
                 unsent = true;
                 self.lines.remove(&path);
             }
@@ -295,9 +280,21 @@ impl Book {
         ended
     }
 
+    /// When the first examination may be overdue.
+    pub(in crate::kernel) fn first_deadline(&mut self) -> Option<Millis> {
+        while let Some((due, path)) = self.deadlines.front() {
+            let line = self.lines.get(path);
+            if line.is_some_and(|line| line.exam.is_some() && line.look_at == *due) {
+                return Some(*due);
+            }
+            self.deadlines.pop_front();
+        }
+        None
+    }
+
     /// When something is to be done if nothing comes back before.
-    pub(in crate::kernel) fn next_moment(&self) -> Option<Millis> {
-        let due = self.deadlines.first().map(|(due, _)| *due);
+    pub(in crate::kernel) fn next_moment(&mut self) -> Option<Millis> {
+        let due = self.first_deadline();
         let room = match self.queue.is_empty() {
             true => None,
             false => self.young.front().map(|(since, _)| since.after(YOUNG)),
@@ -320,9 +317,6 @@ impl Book {
         let line = self.lines.remove(&path)?;
         if let Some(place) = self.young.iter().position(|(_, young)| *young == path) {
             self.young.remove(place);
-        }
-        if line.exam.is_some() {
-            self.deadlines.remove(&(line.look_at, path));
         }
         Some(line)
     }

@@ -37,7 +37,6 @@ fn send(book: &mut Book, lun: u64, now: u64) -> Command {
     let sending = book.take(at(now)).unwrap();
     assert_eq!(sending.path, path(lun));
     assert_eq!(sending.sg, Sg(lun as u32));
-    book.sent(path(lun));
     sending.command
 }
 
@@ -65,7 +64,6 @@ fn an_answer_that_says_that_it_is_longer_is_asked_for_again() {
     let mut take = |answer: Vec<u8>, longest| {
         let sending = book.take(at(1)).unwrap();
         assert_eq!(sending.longest, longest, "{}", sending.command);
-        book.sent(path(0));
         book.returned(path(0), Outcome::Good, answer, at(1))
     };
     // PAGE LENGTH 1017 and four bytes are one more than the usual 1020.
