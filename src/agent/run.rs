@@ -28,9 +28,9 @@ use std::path::PathBuf;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-/// What waits for the owner at a time; a sender waits when there is more. Enough for the answers of some thousand
-/// paths, and small enough that a uevent is not stuck behind a million others.
-const INBOX: usize = 8192;
+/// What waits for the owner at a time; a sender waits when there is more. Answers come in batches, so it is enough for
+/// those of ten thousand paths, and small enough that a uevent is not stuck behind a million others.
+const INBOX: usize = 2048;
 
 /// How long a client of the API waits for the owner.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);

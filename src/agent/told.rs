@@ -27,8 +27,30 @@ pub fn wall_ms() -> u64 {
 /// The events, numbered from 1.
 pub struct Told {
     started_ms: u64,
-    events: VecDeque<(Severity, Event)>,
+    events: VecDeque<Kept>,
     last: u64,
+}
+
+/// An event, as JSON: one piece of memory where its texts would be ten.
+struct Kept {
+    number: u64,
+    severity: Severity,
+    json: Box<[u8]>,
+}
+
+impl Kept {
+    fn of(event: &Event, severity: Severity) -> Option<Kept> {
+        Some(Kept {
+            number: event.number,
+            severity,
+            json: serde_json::to_vec(event).ok()?.into_boxed_slice(),
+        })
+    }
+
+    /// It was an event when it was kept.
+    fn event(&self) -> Option<Event> {
+        serde_json::from_slice(&self.json).ok()
+    }
 }
 
 impl Told {
@@ -60,7 +82,7 @@ impl Told {
         if self.events.len() >= KEPT {
             self.events.pop_front();
         }
-        self.events.push_back((notice.severity, event));
+        self.events.extend(Kept::of(&event, notice.severity));
     }
 
     /// Answers `ListEvents`.
@@ -81,25 +103,22 @@ impl Told {
             Some(name) => Some(self.names(world, name)?),
         };
         // `Severity` has the gravest first.
-        let wanted = |(severity, event): &&(Severity, Event)| {
-            let about = names.as_ref().is_none_or(|names| is_about(event, names));
-            *severity <= least && about
+        let wanted = |kept: &Kept| {
+            let event = kept.event().filter(|_| kept.severity <= least)?;
+            let about = names.as_ref().is_none_or(|names| is_about(&event, names));
+            about.then_some(event)
         };
         let most = asked.limit.map_or(PAGE, |limit| {
             usize::try_from(limit).unwrap_or(PAGE).min(PAGE)
         });
         let events: Vec<Event> = match asked.after {
             Some(after) => {
-                let later = self.events.iter().filter(|(_, event)| event.number > after);
-                later
-                    .filter(wanted)
-                    .take(most)
-                    .map(|(_, event)| event.clone())
-                    .collect()
+                let later = self.events.iter().filter(|kept| kept.number > after);
+                later.filter_map(wanted).take(most).collect()
             }
             None => {
-                let last = self.events.iter().rev().filter(wanted).take(most);
-                let mut events: Vec<Event> = last.map(|(_, event)| event.clone()).collect();
+                let last = self.events.iter().rev().filter_map(wanted).take(most);
+                let mut events: Vec<Event> = last.collect();
                 events.reverse();
                 events
             }
@@ -123,20 +142,20 @@ impl Told {
             Ok(device) => {
                 names.extend(world.names_of(device));
             }
-            Err(_) if !self.events.iter().any(|(_, event)| is_about(event, &names)) => {
-                return Err(not_found(name));
-            }
+            Err(_) if self.subjects(&names).next().is_none() => return Err(not_found(name)),
             Err(_) => {}
         }
         // A path that is gone is known by an event that says whose it was.
-        let of_it: Vec<String> = self
-            .events
-            .iter()
-            .filter(|(_, event)| is_about(event, &names))
-            .map(|(_, event)| event.subject.clone())
-            .collect();
+        let of_it: Vec<String> = self.subjects(&names).collect();
         names.extend(of_it);
         Ok(names)
+    }
+
+    /// Whom the events are told of that are about one of these.
+    fn subjects<'a>(&'a self, names: &'a BTreeSet<String>) -> impl Iterator<Item = String> + 'a {
+        let events = self.events.iter().filter_map(Kept::event);
+        let about = events.filter(|event| is_about(event, names));
+        about.map(|event| event.subject)
     }
 }
 
