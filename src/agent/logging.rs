@@ -75,7 +75,7 @@ struct Bucket {
 }
 
 /// Lines that wait to be written; more at a time are counted and dropped.
-const QUEUE: usize = 2048;
+const QUEUE: usize = 1024;
 
 /// Writes notices through `log`, on a thread of its own: the journal may be slow or stuck, and the owner of the world
 /// must not wait for it.

@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 
 /// What waits for the owner at a time; a sender waits when there is more. Answers come in batches, so it is enough for
 /// those of ten thousand paths, and small enough that a uevent is not stuck behind a million others.
-const INBOX: usize = 2048;
+const INBOX: usize = 1024;
 
 /// How long a client of the API waits for the owner.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);

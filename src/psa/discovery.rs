@@ -85,7 +85,7 @@ impl World {
         let path = Path::new(facts, name, self.now);
         self.returned(&path);
         self.index.path(&path);
-        self.paths.insert(id, path);
+        self.paths.insert(id, Box::new(path));
         if is_disk {
             self.unidentified.insert(id);
             self.disk_bound(id);
@@ -95,7 +95,7 @@ impl World {
 
     /// The disk of a path is known: is it in the table of a map that was there before us?
     fn disk_bound(&mut self, id: Hctl) {
-        let Some(dev) = self.paths.get(&id).and_then(Path::dev) else {
+        let Some(dev) = self.paths.get(&id).and_then(|path| path.dev()) else {
             return;
         };
         self.disks.insert(dev, id);
@@ -134,7 +134,7 @@ impl World {
         self.leave(id, path.device.as_deref());
         if path.is_masked() && path.withdrawn_at.is_some() {
             let name = path.name.to_string();
-            self.withdrawn(path);
+            self.withdrawn(*path);
             let effect = "its SCSI device is taken away from the host";
             return self.notify(
                 Severity::Info,

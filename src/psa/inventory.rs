@@ -138,7 +138,7 @@ impl World {
                 .values()
                 .skip(from)
                 .take(most)
-                .map(captured)
+                .map(|path| captured(path))
                 .collect(),
         }
     }

@@ -66,7 +66,7 @@ impl World {
             rule: claim.rule,
         };
         if let Some(path) = self.masked_path(&masked) {
-            self.withdrawn.insert(path.facts.hctl, path);
+            self.withdrawn.insert(path.facts.hctl, Box::new(path));
         }
         self.memory.masked.insert(name, masked);
         self.actions.push(Action::Remember(self.memory.clone()));
@@ -77,7 +77,7 @@ impl World {
         let masked: Vec<MaskedPath> = self.memory.masked.values().cloned().collect();
         for masked in masked {
             if let Some(path) = self.masked_path(&masked) {
-                self.withdrawn.insert(path.facts.hctl, path);
+                self.withdrawn.insert(path.facts.hctl, Box::new(path));
             }
         }
     }

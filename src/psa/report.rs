@@ -15,7 +15,8 @@ use std::collections::BTreeSet;
 impl World {
     /// All paths by address; masked ones that the host does not have any more come last.
     pub fn paths(&self) -> impl Iterator<Item = (&Hctl, &Path)> {
-        self.paths.iter().chain(&self.withdrawn)
+        let all = self.paths.iter().chain(&self.withdrawn);
+        all.map(|(id, path)| (id, &**path))
     }
 
     /// All devices by WWID.
@@ -25,7 +26,10 @@ impl World {
 
     /// The paths of a device.
     pub fn paths_of<'a>(&'a self, device: &'a Device) -> impl Iterator<Item = &'a Path> + 'a {
-        device.paths.iter().filter_map(|id| self.paths.get(id))
+        device
+            .paths
+            .iter()
+            .filter_map(|id| self.paths.get(id).map(Box::as_ref))
     }
 
     /// The device of a path.
@@ -73,10 +77,11 @@ impl World {
     pub fn find_path(&self, subject: &str) -> Option<&Path> {
         let name = subject.strip_prefix("/dev/").unwrap_or(subject);
         if let Ok(id) = name.parse::<Hctl>() {
-            return self.paths.get(&id).or_else(|| self.withdrawn.get(&id));
+            let path = self.paths.get(&id).or_else(|| self.withdrawn.get(&id));
+            return path.map(Box::as_ref);
         }
         if let Ok(dev) = name.parse::<DevT>() {
-            return self.paths.get(self.disks.get(&dev)?);
+            return self.paths.get(self.disks.get(&dev)?).map(Box::as_ref);
         }
         self.paths().map(|(_, path)| path).find(|path| {
             path.name.to_string() == name

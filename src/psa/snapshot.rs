@@ -17,9 +17,9 @@ pub enum Piece {
     /// All but what the others hold; the first piece.
     Rest(Box<World>),
     /// Some of the paths.
-    Paths(BTreeMap<Hctl, Path>),
+    Paths(BTreeMap<Hctl, Box<Path>>),
     /// Some of the masked paths whose SCSI devices were taken away.
-    Withdrawn(BTreeMap<Hctl, Path>),
+    Withdrawn(BTreeMap<Hctl, Box<Path>>),
     /// Some of the devices, by WWID.
     Devices(BTreeMap<String, Device>),
     /// Some of the maps, by dm name.
@@ -29,8 +29,8 @@ pub enum Piece {
 /// Takes a world apart.
 pub struct Pieces {
     rest: Option<Box<World>>,
-    paths: BTreeMap<Hctl, Path>,
-    withdrawn: BTreeMap<Hctl, Path>,
+    paths: BTreeMap<Hctl, Box<Path>>,
+    withdrawn: BTreeMap<Hctl, Box<Path>>,
     devices: BTreeMap<String, Device>,
     maps: BTreeMap<String, Map>,
 }

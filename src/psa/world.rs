@@ -32,9 +32,10 @@ pub struct World {
     pub(super) memory: Memory,
     /// What is in force until the agent ends.
     pub(super) unstored: Unstored,
-    pub(super) paths: BTreeMap<Hctl, Path>,
+    /// Boxed, because half of the places in a tree that is filled in order stay empty.
+    pub(super) paths: BTreeMap<Hctl, Box<Path>>,
     /// Masked paths whose SCSI devices were taken away from the host.
-    pub(super) withdrawn: BTreeMap<Hctl, Path>,
+    pub(super) withdrawn: BTreeMap<Hctl, Box<Path>>,
     /// Which path has this disk.
     pub(super) disks: BTreeMap<DevT, Hctl>,
     /// Devices by WWID.
@@ -198,7 +199,7 @@ impl World {
     #[must_use]
     pub fn is_settled(&self) -> bool {
         // One that does not work is asked again and again; nobody can wait for that.
-        let identifying = |path: &Path| {
+        let identifying = |path: &Box<Path>| {
             let asked = path.exam.is_some() && self.unidentified.contains(&path.facts.hctl);
             asked && matches!(path.link, Link::Unchecked(_) | Link::Up)
         };
