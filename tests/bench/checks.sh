@@ -26,7 +26,7 @@ tell() { # NAME PID
     cost_threads "$2" >/run/lab/after
     # To count commands by kind costs some time with each of them: done before, and of these all were counted.
     local checks
-    checks=$(awk -v all="$COST_COMMANDS" '$1 == 0 { ready = $2 } { sum += $2 } END { printf "%d", all * ready / sum }' /run/lab/opcodes)
+    cost_checks /run/lab/opcodes "$COST_COMMANDS"; checks=$REPLY
     note "$1: $checks checks in $COST_MS ms; $((COST_CPU_US / checks)) us of its own per check, $(((COST_BUSY_US - COST_MS * idle / 100) / checks)) us of the machine's; commands in as long before: $(tr '\n' ';' </run/lab/opcodes)"
     paste /run/lab/before /run/lab/after | awk -v c="$checks" '$4 == $2 { printf "#   %-14s %6.1f us per check\n", $4, ($3 - $1) / c }'
     cost_memory "$2"

@@ -47,11 +47,12 @@ measure() { # DAEMON ROUND
     record map_paths $paths "$1" "$2" "$(dmsetup table --target multipath | grep -o ' [0-9]*:[0-9]* ' | wc -l)"
     sleep_ms 10000
 
+    # To count commands by kind costs some time with each of them, so it is done before.
     cost_opcodes_start
-    cost_window "$window"
+    sleep_ms "$window"
     cost_opcodes /run/lab/opcodes
-    checks=$(sed -n 's/^0 //p' /run/lab/opcodes)
-    checks=${checks:-0}
+    cost_window "$window"
+    cost_checks /run/lab/opcodes "$COST_COMMANDS"; checks=$REPLY
     record checks_per_s_x100 $paths "$1" "$2" $((checks * 100000 / COST_MS))
     if [ "$checks" -gt 0 ]; then
         record check_cpu_us $paths "$1" "$2" $((COST_CPU_US / checks))
