@@ -235,7 +235,8 @@ impl World {
     /// The examination of a path is due.
     pub(super) fn path_due(&mut self, id: Hctl) {
         let Some(path) = self.paths.get(&id) else {
-            return;
+            // Set after the path went: the schedule keeps a key until it is cancelled.
+            return self.schedule.cancel(&Key::Path(id));
         };
         if path.exam.is_some() {
             return;

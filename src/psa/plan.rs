@@ -29,7 +29,8 @@ impl World {
         self.forget_if_empty(wwid);
         let now = self.now;
         let Some(device) = self.devices.get_mut(wwid) else {
-            return;
+            // Set after the device was forgotten.
+            return self.schedule.cancel(&Key::Device(wwid.to_owned()));
         };
         device.looked_at = now;
         for id in &device.paths {

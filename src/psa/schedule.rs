@@ -17,8 +17,8 @@ pub enum Key {
     Memory,
 }
 
-/// So many checks at least, and twice as many at most, are due at the same moment. To wake a thread costs more than to send a command, so one wake-up
-/// sends many; more than that at once would be a burst.
+/// From 400 paths on, so many checks at least and twice as many at most are due at the same moment. To wake a thread costs
+/// more than to send a command, so one wake-up sends many; more than that at once would be a burst.
 const AT_ONCE: usize = 200;
 /// An interval has 64 moments at which checks are due at most.
 const MOMENTS_LOG2: u32 = 6;

@@ -199,14 +199,14 @@ impl World {
     #[must_use]
     pub fn is_settled(&self) -> bool {
         // One that does not work is asked again and again; nobody can wait for that.
-        let identifying = |path: &Path| {
+        let waits = |path: &Path| {
             let asked = path.exam.is_some() && self.unidentified.contains(&path.facts.hctl);
             asked && matches!(path.link, Link::Unchecked(_) | Link::Up)
         };
         let busy = |device: &Device| {
             device.in_flight.is_some() || device.pending.is_some() || self.awaits_creation(device)
         };
-        let identifying = self.paths.values().any(|path| identifying(path));
+        let identifying = self.paths.values().any(|path| waits(path));
         self.started && !identifying && !self.devices.values().any(busy)
     }
 
