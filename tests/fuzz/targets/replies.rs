@@ -30,7 +30,8 @@ fuzz_target!(|data: &[u8]| {
         for action in queue {
             let Action::Examine { path, ticket, commands, .. } = action else { continue };
             let replies = commands
-                .into_iter()
+                .iter()
+                .cloned()
                 .map(|command| {
                     let bytes = answers.next().unwrap_or_default();
                     let outcome = match bytes {
