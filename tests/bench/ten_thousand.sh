@@ -22,15 +22,17 @@ cost_watch "$RIVAL_PID"
 if wait_for 300 listed; then record discovery_ms $paths dm-psad 1 "$LAB_WAITED"; else record_late discovery_ms $paths dm-psad 1 300; fi
 wait_for 120 agent_quiet || note "not settled within 120 s"
 sleep_ms 20000
-cost_threads "$RIVAL_PID" >/run/lab/before
+# To count commands by kind costs some time with each of them, so it is done before.
 cost_opcodes_start
-cost_window 30000
+sleep_ms 30000
 cost_opcodes /run/lab/opcodes
+cost_threads "$RIVAL_PID" >/run/lab/before
+cost_window 30000
 cost_threads "$RIVAL_PID" >/run/lab/after
-checks=$(sed -n 's/^0 //p' /run/lab/opcodes)
-record checks_per_s_x100 $paths dm-psad 1 $((${checks:-0} * 100000 / COST_MS))
+cost_checks /run/lab/opcodes "$COST_COMMANDS"; checks=$REPLY
+record checks_per_s_x100 $paths dm-psad 1 $((checks * 100000 / COST_MS))
 record core_permille $paths dm-psad 1 $((COST_CPU_US / COST_MS))
-if [ "${checks:-0}" -gt 0 ]; then
+if [ "$checks" -gt 0 ]; then
     record check_cpu_us $paths dm-psad 1 $((COST_CPU_US / checks))
     record check_machine_us $paths dm-psad 1 $(((COST_BUSY_US - COST_MS * idle / 100) / checks))
 fi
