@@ -5,7 +5,8 @@
 note "$(dpkg-query -W -f '${Package} ${Version}' multipath-tools)"
 lus=$1 rounds=$2 limit=$3 only=${4:-}
 paths=$((lus * 4))
-window=${WINDOW:-20000}
+# A whole minute: what dm-psad asks of a healthy path beside its checks, it asks once in each.
+window=${WINDOW:-60000}
 
 # More than 256 LUNs would need another addressing; targets do as well.
 targets=$(((lus + 249) / 250))

@@ -24,10 +24,10 @@ wait_for 120 agent_quiet || note "not settled within 120 s"
 sleep_ms 20000
 # To count commands by kind costs some time with each of them, so it is done before.
 cost_opcodes_start
-sleep_ms 30000
+sleep_ms 60000
 cost_opcodes /run/lab/opcodes
 cost_threads "$RIVAL_PID" >/run/lab/before
-cost_window 30000
+cost_window 60000
 cost_threads "$RIVAL_PID" >/run/lab/after
 cost_checks /run/lab/opcodes "$COST_COMMANDS"; checks=$REPLY
 record checks_per_s_x100 $paths dm-psad 1 $((checks * 100000 / COST_MS))
