@@ -34,11 +34,11 @@ fn unpack(tree: &str) -> TempDir {
 
 fn read_all(root: &Path) -> BTreeMap<Hctl, PathFacts> {
     let sysfs = Sysfs::new(root);
-    let paths = sysfs.list_paths();
+    let paths = sysfs.list_paths().unwrap();
     let mut survey = Survey::new(sysfs);
     paths
         .into_iter()
-        .map(|path| (path, survey.read(path).unwrap()))
+        .map(|path| (path, survey.read(path).unwrap().unwrap()))
         .collect()
 }
 
@@ -136,11 +136,16 @@ run/udev/data/b8:32 = E:ID_SERIAL=x\\n
 fn hardware_after_its_drivers() {
     let root = unpack(DRIVERS);
     let sysfs = Sysfs::new(root.path());
-    let listed: Vec<String> = sysfs.list_paths().iter().map(Hctl::to_string).collect();
+    let listed: Vec<String> = sysfs
+        .list_paths()
+        .unwrap()
+        .iter()
+        .map(Hctl::to_string)
+        .collect();
     assert_eq!(listed, ["1:0:3:5", "2:0:9:0", "4:0:0:1", "9:0:0:0"]);
     let mut survey = Survey::new(sysfs);
 
-    let fc = survey.read(hctl("1:0:3:5")).unwrap();
+    let fc = survey.read(hctl("1:0:3:5")).unwrap().unwrap();
     assert_eq!(fc.transport, Transport::Fc);
     assert_eq!(fc.adapter.key, "fc:21000024ff8af5c1");
     assert_eq!(
@@ -170,7 +175,7 @@ fn hardware_after_its_drivers() {
     };
     assert_eq!(block.usage, [held]);
 
-    let sas = survey.read(hctl("2:0:9:0")).unwrap();
+    let sas = survey.read(hctl("2:0:9:0")).unwrap().unwrap();
     assert_eq!(sas.transport, Transport::Sas);
     assert_eq!(sas.adapter.key, "pci:0000:05:00.0,0");
     assert_eq!(sas.adapter.identifier, "sas.500605b00cf52f20");
@@ -180,7 +185,7 @@ fn hardware_after_its_drivers() {
     assert_eq!((sas.device_type, sas.block), (13, None));
     assert_eq!(sas.handler, Handler::Unsupported);
 
-    let iscsi = survey.read(hctl("4:0:0:1")).unwrap();
+    let iscsi = survey.read(hctl("4:0:0:1")).unwrap().unwrap();
     assert_eq!(iscsi.transport, Transport::Iscsi);
     assert_eq!(
         iscsi.adapter.key,
@@ -197,14 +202,16 @@ fn hardware_after_its_drivers() {
     // udev has a record of the disk, and is not done with it.
     assert_eq!(iscsi.block, None);
 
-    assert_eq!(survey.read(hctl("9:0:0:0")), None);
+    assert_eq!(survey.read(hctl("9:0:0:0")), Ok(None));
 }
 
 #[test]
 fn without_udev_disks_are_told_at_once() {
     let root = unpack(DRIVERS);
     fs::remove_file(root.path().join("run/udev/control")).unwrap();
-    let facts = Survey::new(Sysfs::new(root.path())).read(hctl("4:0:0:1"));
+    let facts = Survey::new(Sysfs::new(root.path()))
+        .read(hctl("4:0:0:1"))
+        .unwrap();
     let block = facts.unwrap().block.unwrap();
     assert_eq!(
         (block.name.as_str(), block.dev),
@@ -251,7 +258,13 @@ fn what_does_not_change_is_read_once_in_the_life_of_a_disk() {
             survey.forget(path);
         }
         survey.begin();
-        survey.read(path).unwrap().block.unwrap().max_io_bytes
+        survey
+            .read(path)
+            .unwrap()
+            .unwrap()
+            .block
+            .unwrap()
+            .max_io_bytes
     };
     assert_eq!(read("512\n", false), 524_288);
     assert_eq!(read("1024\n", false), 524_288);

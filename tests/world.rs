@@ -1349,6 +1349,25 @@ fn what_somebody_does_to_a_map_is_undone() {
     neighbour_is_well(&sim);
 }
 
+/// The host is short of something (EMFILE): nothing was asked, so nothing is known.
+#[test]
+fn a_command_that_was_not_sent_says_nothing_about_its_path() {
+    let mut sim = running(with_neighbour());
+    let before = maps(&sim);
+    let shortage = Some(Answer::from(Outcome::NotSent(24)));
+    sim.suffer(&Fault::Lie(A1, Command::TestUnitReady, shortage.clone()));
+    sim.suffer(&Fault::Lie(A1, PAGE83, shortage));
+    sim.run_for(seconds(200));
+    assert_eq!(maps(&sim), before);
+    assert_eq!(sim.kernel.ledger.tables, 2);
+    let told = sim
+        .notices
+        .iter()
+        .filter(|(_, n)| n.code == "CHECK_NOT_SENT");
+    assert_eq!(told.count(), 1);
+    neighbour_is_well(&sim);
+}
+
 #[test]
 fn errors_of_the_transport_name_no_unit_and_prove_nothing() {
     for outcome in [

@@ -7,12 +7,17 @@
 
 use crate::psa::action::Notice;
 use nix::sys::mman::{MlockAllFlags, mlockall, munlockall};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
 use std::fs;
 use std::io;
 
 /// `OOM_SCORE_ADJ_MIN`: never killed for memory.
 const NEVER: &str = "-1000";
+
+/// What the agent may have open, if it is given that: a pass-through device for each of ten thousand paths, and as many
+/// files besides. A shell gives 1,024.
+const OPEN_FILES: u64 = 65_536;
 
 /// Prepares the process; each step is tried, and one that fails is told in a notice and does no more harm.
 ///
@@ -22,6 +27,7 @@ const NEVER: &str = "-1000";
 ///   is large, a part of the journal or an answer of the API, lives outside of it and is given back: locked memory cannot
 ///   be, but for the end of the heap.
 /// - The kernel's memory killer leaves the process alone (`oom_score_adj`).
+/// - It may open [`OPEN_FILES`], or as many as it is allowed to allow itself (`RLIMIT_NOFILE`).
 /// - New files may be written by the owner only (`umask` 022).
 #[must_use]
 pub fn prepare() -> Vec<Notice> {
@@ -29,10 +35,33 @@ pub fn prepare() -> Vec<Notice> {
     let mut notices = Vec::new();
     one_heap();
     notices.extend(locked());
+    notices.extend(files_allowed());
     if let Err(error) = fs::write("/proc/self/oom_score_adj", NEVER) {
         notices.push(notice("MAY_BE_KILLED", "oom_score_adj", &error));
     }
     notices
+}
+
+/// How many files the process may have open.
+pub(super) fn open_files() -> usize {
+    let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
+    usize::try_from(soft).unwrap_or(usize::MAX)
+}
+
+fn files_allowed() -> Option<Notice> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((0, 0));
+    if soft >= OPEN_FILES {
+        return None;
+    }
+    // Above the hard limit only with CAP_SYS_RESOURCE.
+    let raised = setrlimit(Resource::RLIMIT_NOFILE, OPEN_FILES, hard.max(OPEN_FILES))
+        .or_else(|_| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    let now = open_files();
+    if raised.is_ok() && u64::try_from(now).is_ok_and(|now| now >= OPEN_FILES) {
+        return None;
+    }
+    let limit = [("limit", &*now.to_string())];
+    Some(Notice::new("FEW_OPEN_FILES", "agent", &limit))
 }
 
 #[cfg(target_env = "gnu")]

@@ -180,6 +180,9 @@ impl World {
 
     /// One answer.
     fn take_in(&mut self, id: Hctl, reply: &Reply) {
+        if let Outcome::NotSent(_) = reply.outcome {
+            return self.not_sent(id, &reply.outcome);
+        }
         // A recovered error comes with its data.
         let good = reply.outcome.carried_out();
         match &reply.command {
@@ -251,6 +254,23 @@ impl World {
             }
             Command::ReadCapacity16 | Command::SetTargetPortGroups(_) => {}
         }
+    }
+
+    /// This host could not send a command: what is known of the path stays, and people are told once.
+    fn not_sent(&mut self, id: Hctl, outcome: &Outcome) {
+        let Some(path) = self.paths.get_mut(&id) else {
+            return;
+        };
+        if path.answers.ready.as_ref() == Some(outcome) {
+            return;
+        }
+        path.answers.ready = Some(outcome.clone());
+        let name = path.name.to_string();
+        let kept = [
+            ("reason", &*outcome.to_string()),
+            ("effect", "the path counts as before"),
+        ];
+        self.notify(Severity::Warning, "CHECK_NOT_SENT", name, &kept);
     }
 
     fn inquiry_is(&mut self, id: Hctl, data: &[u8]) {

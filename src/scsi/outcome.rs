@@ -32,6 +32,9 @@ pub enum Outcome {
     Gone,
     /// Sending failed otherwise: errno.
     Errno(i32),
+    /// It was not sent, for want of something that this host is short of (files, memory, a place in a queue): errno. That
+    /// says nothing about the path.
+    NotSent(i32),
 }
 
 /// `driver_status` of sg: the sense buffer is filled. Since Linux 5.14 the only value besides 0.
@@ -72,11 +75,12 @@ impl Outcome {
     }
 
     /// Classifies an `errno` of sending or fetching a command. The numbers are those of Linux on every
-    /// architecture: ENXIO is 6, ENODEV 19.
+    /// architecture but ENOBUFS: ENXIO is 6, EAGAIN 11, ENOMEM 12, EBUSY 16, ENODEV 19, ENFILE 23, EMFILE 24.
     #[must_use]
     pub fn from_errno(errno: i32) -> Outcome {
         match errno {
             6 | 19 => Outcome::Gone,
+            11 | 12 | 16 | 23 | 24 => Outcome::NotSent(errno),
             other => Outcome::Errno(other),
         }
     }
@@ -116,6 +120,7 @@ impl fmt::Display for Outcome {
             Outcome::Overdue => f.write_str("no answer yet"),
             Outcome::Gone => f.write_str("device gone"),
             Outcome::Errno(errno) => write!(f, "errno {errno}"),
+            Outcome::NotSent(errno) => write!(f, "not sent, errno {errno}"),
         }
     }
 }

@@ -21,12 +21,15 @@ acted() {
 }
 
 fall() { # MAP DAEMON ROUND NUMBER: both optimized paths go and return
+    stall_mark
     path_down 1 2
     wait_for 10 map_uses "$1" 1 3 || note "not switched within 10 s"
     # Returns fall into all parts of a check interval.
     sleep_ms $((700 + 900 * ($4 % 5)))
-    path_up 1 2
+    stall_mark && record stall_ms 4 "$2" "$3" "$STALL_MS"
+    # The first of them may be in use again before the second is back.
     probe_mark
+    path_up 1 2
     if wait_for 30 map_all_active "$1"; then
         probe_after last dm_message
         record returned_ms 4 "$2" "$3" "$REPLY"
@@ -64,10 +67,11 @@ measure() { # DAEMON ROUND
     wait_for 60 test -b "/dev/mapper/$map"
     udevadm settle -t 60
     fio_verify_start "$map"
+    stall_start "$map"
     wait_for 10 map_uses "$map" 1 1
     for ((i = 0; i < cycles; i++)); do fall "$map" "$1" "$2" $i; done
+    stall_stop
     fio_verify_stop
-    record stall_ms 4 "$1" "$2" "$FIO_STALL_MS"
     record io_errors 4 "$1" "$2" $((FIO_ERRORS + FIO_VERIFY_ERRORS))
     fio_verify_start "$map"
     for i in 1 2; do move "$map" "$1" "$2" followed_ms; done

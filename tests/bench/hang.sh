@@ -1,5 +1,5 @@
 #!/bin/bash
-# Every command to one of four HBAs hangs, and so do the aborts and resets: how long does a list take meanwhile, and are
+# Every command to one of four HBAs hangs, and so do the aborts and resets: how long does an answer take meanwhile, and are
 # the paths of the other HBAs checked on time? hang.sh DAEMON SECONDS [LUS]
 . /lab/lib/lab.sh
 daemon=$1 seconds=$2 lus=${3:-25}
@@ -17,20 +17,10 @@ udevadm settle -t 120
 sleep_ms 10000
 
 others_checks() { disks_commands "${hosts[@]:1}"; }
-list_once() { # WHAT
-    local before after
-    now_ms before
-    if timeout 70 /run/lab/rival_list >/dev/null; then
-        now_ms after
-        record "$1" $((lus * 4)) "$daemon" 1 $((after - before))
-    else
-        now_ms after
-        record_late "$1" $((lus * 4)) "$daemon" 1 $(((after - before) / 1000))
-    fi
+lists() { # WHAT SECONDS
+    local took
+    while read -r took; do record "$1" $((lus * 4)) "$daemon" 1 "$took"; done < <(python3 "$LAB_LIB/list.py" "$daemon" "$2")
 }
-# timeout runs a program, not a function.
-printf '#!/bin/bash\n%s\n' "$(if [ "$daemon" = multipathd ]; then echo 'multipathd show paths | grep -v timeout'; else echo 'psactl storage nmp path list'; fi)" >/run/lab/rival_list
-chmod +x /run/lab/rival_list
 
 others_checks; n0=$REPLY
 now_ms t0
@@ -38,7 +28,7 @@ sleep_ms 20000
 others_checks; n1=$REPLY
 now_ms t1
 usual=$(((n1 - n0) * 1000000 / (t1 - t0)))
-for _ in 1 2 3 4 5; do list_once list_quiet_ms; done
+lists list_quiet_ms 10
 
 for ((l = 0; l < lus; l++)); do
     disk=${hosts[0]}:0:0:$l
@@ -53,13 +43,7 @@ done
 note "HBA ${hosts[0]} hangs"
 others_checks; n0=$REPLY
 now_ms t0
-end=$((t0 + seconds * 1000))
-t1=$t0
-while [ "$t1" -lt "$end" ]; do
-    sleep_ms 1500
-    list_once list_hang_ms
-    now_ms t1
-done
+lists list_hang_ms "$seconds"
 others_checks; n1=$REPLY
 now_ms t1
 record others_checked_pct $((lus * 4)) "$daemon" 1 $(((n1 - n0) * 1000000 / (t1 - t0) * 100 / usual))

@@ -103,11 +103,16 @@ pub(super) fn rescan(context: &mut Context, given: &ArgMatches) -> Result<Listin
         }
     }
     let seconds = given.get_one::<u64>("timeout").copied().unwrap_or(120);
-    let before = host.list_paths();
+    let listed = || {
+        host.list_paths().map_err(|short| {
+            Failure::Refused(format!("the paths of this host cannot be listed: {short}"))
+        })
+    };
+    let before = listed()?;
     let (hosts, plans): (Vec<u32>, Vec<Plan>) = plans.into_iter().unzip();
     let jobs: Vec<Vec<Write>> = plans.iter().map(|plan| plan.writes.clone()).collect();
     let done = carry_out(&jobs, Duration::from_secs(seconds));
-    let after = host.list_paths();
+    let after = listed()?;
     let new: BTreeSet<Hctl> = after.difference(&before).copied().collect();
     let mut told = Told::default();
     for ((number, plan), done) in hosts.iter().zip(&plans).zip(done) {

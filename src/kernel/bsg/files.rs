@@ -1,7 +1,7 @@
 //! The open bsg devices.
 
+use crate::kernel::privilege::open_files;
 use crate::psa::units::{Hctl, Millis};
-use nix::sys::resource::{Resource, getrlimit};
 use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
@@ -54,11 +54,9 @@ pub(super) struct Files {
 
 impl Files {
     pub(super) fn new() -> Files {
-        let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
-        let half = usize::try_from(limit / 2).unwrap_or(MOST);
         Files {
             open: BTreeMap::new(),
-            most: half.min(MOST),
+            most: MOST.min(open_files() / 2),
         }
     }
 

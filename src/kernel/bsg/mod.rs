@@ -119,7 +119,7 @@ impl Transport {
     pub(super) fn examine(&self, order: Order) -> Result<(), Examination> {
         let mut books = self.desk.books();
         if books.closed {
-            return Err(order.answer(Outcome::Errno(libc::EAGAIN)));
+            return Err(order.answer(Outcome::from_errno(libc::EAGAIN)));
         }
         let wake = books.accept(order, self.clock.now())?;
         drop(books);

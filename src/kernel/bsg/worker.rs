@@ -261,7 +261,7 @@ impl Worker {
         // The file was open from before: the path may have come back since. Or it could be sent only by one who waits.
         let again = match outcome {
             Outcome::Gone => errand.device.known.then_some(false),
-            Outcome::Errno(libc::EAGAIN | libc::ENOMEM) => (!errand.patient).then_some(true),
+            Outcome::NotSent(libc::EAGAIN | libc::ENOMEM) => (!errand.patient).then_some(true),
             Outcome::Errno(libc::EOPNOTSUPP | libc::ENOSYS) => {
                 self.desk
                     .give_up(&io::Error::from_raw_os_error(libc::EOPNOTSUPP));

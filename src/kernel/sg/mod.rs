@@ -95,8 +95,8 @@ impl Transport {
     ///
     /// # Errors
     /// The answer, where it is known at once and will not come through the queue: a command of an earlier
-    /// examination is still out (`Overdue`), another examination is under way (`Errno(EBUSY)`), too many are
-    /// (`Errno(EAGAIN)`), a thread could not be started, or there are no commands (no replies).
+    /// examination is still out (`Overdue`), another examination is under way (`NotSent(EBUSY)`), too many are
+    /// (`NotSent(EAGAIN)`), a thread could not be started, or there are no commands (no replies).
     pub fn examine(
         &self,
         path: Hctl,
@@ -216,7 +216,7 @@ fn watch(shared: &Weak<Shared>) {
 }
 
 fn refusal(order: Order, errno: i32) -> Examination {
-    order.answer(Outcome::Errno(errno))
+    order.answer(Outcome::from_errno(errno))
 }
 
 fn errno_of(error: &io::Error) -> i32 {

@@ -2,6 +2,7 @@
 
 use super::node::Node;
 use crate::kernel::Sink;
+use crate::kernel::privilege::open_files;
 use crate::kernel::transport::book::{Book, Next, Sending};
 use crate::kernel::transport::clock::Clock;
 use crate::kernel::transport::outcome_of;
@@ -21,7 +22,9 @@ use std::time::Duration;
 /// So many sg devices stay open between examinations, on all hosts together. Each costs about 50 KiB of kernel memory
 /// (`sg_add_sfp`), or 29 with the options of `systemd/modprobe.d`; to open one for each check costs several times the
 /// check. Beyond that a device is closed after its examination, and the ones that are open stay: in a round over more
-/// paths than this, closing the oldest would close each just before its turn.
+/// paths than this, closing the oldest would close each just before its turn. No more than half of what the process may
+/// open; and those that are open for a command are no more than three quarters, or a round of checks would take the last
+/// file from whoever reads sysfs, loads a table or answers a call.
 const KEPT: usize = 4096;
 
 /// When a command comes back while others are out, those are given this long to come back too: they were sent
@@ -86,6 +89,9 @@ pub(super) struct Submitter {
     by_path: BTreeMap<Hctl, usize>,
     /// How many sg devices are open, on all hosts.
     open: Arc<AtomicUsize>,
+    /// How many may stay open, and how many may be at all.
+    kept: usize,
+    most: usize,
     zombies: usize,
     /// What is to be handed over before the thread waits.
     answers: Vec<Event>,
@@ -108,6 +114,7 @@ impl Submitter {
     ) -> io::Result<Submitter> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&desk.wake, EpollEvent::new(EpollFlags::EPOLLIN, WAKE))?;
+        let half = open_files() / 2;
         Ok(Submitter {
             desk,
             results,
@@ -116,6 +123,8 @@ impl Submitter {
             nodes: Vec::new(),
             by_path: BTreeMap::new(),
             open,
+            kept: KEPT.min(half),
+            most: half.saturating_add(half / 2),
             zombies: 0,
             answers: Vec::new(),
             sent: 0,
@@ -285,6 +294,9 @@ impl Submitter {
     }
 
     fn open(&mut self, sending: &Sending, now: Millis) -> io::Result<usize> {
+        if self.open.load(Ordering::Relaxed) >= self.most {
+            return Err(io::Error::from_raw_os_error(libc::EMFILE));
+        }
         let node = Node::open(sending.path, sending.sg, now)?;
         let index = match self.nodes.iter().position(Option::is_none) {
             Some(index) => index,
@@ -347,7 +359,7 @@ impl Submitter {
         match next {
             Next::GoesOn => {}
             Next::Ended(examination) => {
-                if self.open.load(Ordering::Relaxed) > KEPT {
+                if self.open.load(Ordering::Relaxed) > self.kept {
                     self.close(index);
                 }
                 self.answer(examination);

@@ -19,10 +19,11 @@ use crate::psa::path::{PathFacts, Usage};
 use crate::psa::units::{DevT, Hctl};
 use adapter::Host;
 pub use lookup::number_of_node;
+use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use target::{TargetKey, TcmLoop};
 use usage::Users;
@@ -63,12 +64,18 @@ impl Sysfs {
 
     /// Every SCSI device there is, of any type: one directory listing of `/sys/class/scsi_device`
     /// (`scsi_sysfs_add_sdev`). A device that is being removed is no longer in it.
-    #[must_use]
-    pub fn list_paths(&self) -> BTreeSet<Hctl> {
-        names_in(&self.sys("class/scsi_device"))
-            .iter()
-            .filter_map(|name| name.parse().ok())
-            .collect()
+    ///
+    /// # Errors
+    /// It cannot be told for want of files or memory.
+    pub fn list_paths(&self) -> Result<BTreeSet<Hctl>, Shortage> {
+        SHORT.set(false);
+        let names = names_in(&self.sys("class/scsi_device"));
+        let paths = names.iter().filter_map(|name| name.parse().ok());
+        if SHORT.get() {
+            Err(Shortage)
+        } else {
+            Ok(paths.collect())
+        }
     }
 
     /// The SCSI device below a disk or partition; `None` for any other block device (dm, md, nvme).
@@ -97,7 +104,9 @@ impl Sysfs {
         let dir = self.sys("block").join(disk);
         let dev = text_of(&dir.join("dev"))?.trim_end().parse().ok()?;
         File::open(self.proc("self/mountinfo")).ok()?;
-        Some(Users::read(self).of_disk(self, &dir, disk, dev))
+        SHORT.set(false);
+        let users = Users::read(self).of_disk(self, &dir, disk, dev);
+        (!SHORT.get()).then_some(users)
     }
 
     /// The SCSI devices that a block device (dm, md) is built upon, itself or by their partitions: `slaves`.
@@ -189,6 +198,11 @@ pub struct Survey {
     compared: Users,
 }
 
+/// What there is could not be told from what there is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("open files or memory are short")]
+pub struct Shortage;
+
 /// What the paths of one batch share.
 #[derive(Debug, Default)]
 struct Batch {
@@ -232,10 +246,19 @@ impl Survey {
     ///
     /// `block` is given only once udev's rules have run for the disk, or if no udev daemon runs: before that
     /// neither its links nor the mark that hides it from other users are there.
-    #[must_use]
-    pub fn read(&mut self, path: Hctl) -> Option<PathFacts> {
-        let device = Device::find(&self.sysfs, path)?;
-        Some(facts::read(self, &device))
+    ///
+    /// # Errors
+    /// The process is short of files or memory: what there is could not be told from what there is not. Nothing that was
+    /// read in this batch is kept.
+    pub fn read(&mut self, path: Hctl) -> Result<Option<PathFacts>, Shortage> {
+        SHORT.set(false);
+        let facts = Device::find(&self.sysfs, path).map(|device| facts::read(self, &device));
+        if SHORT.get() {
+            self.begin();
+            self.forget(path);
+            return Err(Shortage);
+        }
+        Ok(facts)
     }
 
     /// The paths whose mounts or swap use changed since the last call (since nothing, at the first).
@@ -359,11 +382,26 @@ fn numbered(name: &str, prefix: &str) -> Option<u32> {
     digits.parse().ok()
 }
 
+thread_local! {
+    /// Something could not be read on this thread for want of files or memory of this host, not of the thing.
+    static SHORT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What was read; `None` where there is nothing, and it is noted if that may not be so.
+fn told<T>(read: io::Result<T>) -> Option<T> {
+    read.inspect_err(|error| {
+        if let Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM) = error.raw_os_error() {
+            SHORT.set(true);
+        }
+    })
+    .ok()
+}
+
 /// The text of an attribute without surrounding blanks; `None` if it cannot be read. One read gives all of it:
 /// the kernel prints an attribute into a page, and those wanted here are a line.
 fn attribute(path: &Path) -> Option<String> {
     let mut bytes = [0; 1024];
-    let length = File::open(path).ok()?.read(&mut bytes).ok()?;
+    let length = told(File::open(path).and_then(|mut file| file.read(&mut bytes)))?;
     let text = String::from_utf8_lossy(bytes.get(..length)?);
     Some(text.trim().to_owned())
 }
@@ -389,9 +427,7 @@ fn hex(text: Option<String>) -> Option<String> {
 /// The text of a file that is longer than an attribute; `None` if it cannot be read.
 fn text_of(path: &Path) -> Option<String> {
     let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(LONGEST_FILE).read_to_end(&mut bytes))
-        .ok()?;
+    told(File::open(path).and_then(|file| file.take(LONGEST_FILE).read_to_end(&mut bytes)))?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
@@ -400,7 +436,7 @@ const LONGEST_FILE: u64 = 16 << 20;
 
 /// The names in a directory in order; none if it cannot be read.
 fn names_in(dir: &Path) -> BTreeSet<String> {
-    fs::read_dir(dir)
+    told(fs::read_dir(dir))
         .map(|entries| {
             entries
                 .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
@@ -443,12 +479,24 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_opened_is_not_what_is_not_there() {
+        SHORT.set(false);
+        assert_eq!(told::<()>(Err(io::ErrorKind::NotFound.into())), None);
+        assert!(!SHORT.get());
+        for errno in [libc::EMFILE, libc::ENFILE, libc::ENOMEM] {
+            SHORT.set(false);
+            assert_eq!(told::<()>(Err(io::Error::from_raw_os_error(errno))), None);
+            assert!(SHORT.get(), "{errno}");
+        }
+    }
+
+    #[test]
     fn an_empty_root_has_no_paths() {
         let sysfs = Sysfs::new("/nonexistent");
-        assert!(sysfs.list_paths().is_empty());
+        assert!(sysfs.list_paths().unwrap().is_empty());
         assert!(!sysfs.udev_runs());
         let mut survey = Survey::new(sysfs);
-        assert_eq!(survey.read("0:0:0:0".parse().unwrap()), None);
+        assert_eq!(survey.read("0:0:0:0".parse().unwrap()), Ok(None));
         assert!(survey.usage_changes().is_empty());
     }
 }

@@ -131,8 +131,8 @@ impl Book {
         let path = order.path;
         let refusal = match self.lines.get(&path) {
             Some(Line { exam: None, .. }) => Some(Outcome::Overdue),
-            Some(_) => Some(Outcome::Errno(libc::EBUSY)),
-            None if self.lines.len() >= LINES => Some(Outcome::Errno(libc::EAGAIN)),
+            Some(_) => Some(Outcome::from_errno(libc::EBUSY)),
+            None if self.lines.len() >= LINES => Some(Outcome::from_errno(libc::EAGAIN)),
             None => None,
         };
         if let Some(outcome) = refusal {
@@ -398,7 +398,8 @@ fn ends_examination(outcome: &Outcome) -> bool {
         | Outcome::Timeout
         | Outcome::Overdue
         | Outcome::Gone
-        | Outcome::Errno(_) => true,
+        | Outcome::Errno(_)
+        | Outcome::NotSent(_) => true,
         Outcome::Good
         | Outcome::CheckCondition(_)
         | Outcome::Busy

@@ -249,7 +249,10 @@ fn a_path_runs_one_examination_at_a_time() {
     let mut book = Book::default();
     book.accept(order(0, 1, &[TestUnitReady]), at(0)).unwrap();
     let refused = book.accept(order(0, 2, &[Inquiry]), at(0)).unwrap_err();
-    assert_eq!(outcomes(&refused), [(Inquiry, Outcome::Errno(libc::EBUSY))]);
+    assert_eq!(
+        outcomes(&refused),
+        [(Inquiry, Outcome::NotSent(libc::EBUSY))]
+    );
     send(&mut book, 0, 1);
     assert_eq!(
         ended(book.returned(path(0), Outcome::Good, vec![], at(1))).ticket,
@@ -290,7 +293,7 @@ fn the_books_have_an_end() {
         .unwrap_err();
     assert_eq!(
         outcomes(&refused),
-        [(TestUnitReady, Outcome::Errno(libc::EAGAIN))]
+        [(TestUnitReady, Outcome::NotSent(libc::EAGAIN))]
     );
     assert_eq!(book.expire(at(3000)).len(), LINES);
     assert!(book.is_empty());

@@ -29,6 +29,9 @@ const MOUNTS: Duration = Duration::from_secs(1);
 /// after this.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// So long nothing is read when files or memory are short.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// The thread has to end.
 #[derive(Debug)]
 pub(super) struct Stopped;
@@ -65,6 +68,8 @@ pub(super) struct Watcher {
     mounts_compared: Option<Instant>,
     /// When to enumerate.
     enumerate_due: Option<Instant>,
+    /// Files or memory are short: nothing is read before that.
+    paused_until: Option<Instant>,
 }
 
 impl Watcher {
@@ -96,6 +101,7 @@ impl Watcher {
             mounts_compared: None,
             // The first thing to do, now that nothing can be missed.
             enumerate_due: Some(Instant::now()),
+            paused_until: None,
         })
     }
 
@@ -123,6 +129,10 @@ impl Watcher {
             self.enumerate_due = Some(now);
         }
         self.listen()?;
+        if self.paused_until.is_some_and(|until| until > now) {
+            return Ok(());
+        }
+        self.paused_until = None;
         if is_due(self.enumerate_due) {
             self.enumerate()?;
         }
@@ -161,9 +171,9 @@ impl Watcher {
             .chain(again)
             .chain(self.missed.next())
             .min();
-        let timeout = if !self.asked.is_empty() {
+        let timeout = if !self.asked.is_empty() && self.paused_until.is_none() {
             PollTimeout::ZERO
-        } else if let Some(due) = due {
+        } else if let Some(due) = self.paused_until.or(due) {
             let left = due.saturating_duration_since(Instant::now());
             // Rounded up, lest the last millisecond be spent spinning.
             let left = u16::try_from(left.as_micros().div_ceil(1000)).unwrap_or(u16::MAX);
@@ -360,7 +370,12 @@ impl Watcher {
         self.changed_due = None;
         // What is mounted now is in the facts that are read next; only later changes are changes.
         let _ = self.survey.usage_changes();
-        let listed: Vec<Hctl> = self.survey.sysfs().list_paths().into_iter().collect();
+        let Ok(listed) = self.survey.sysfs().list_paths() else {
+            self.pause();
+            self.enumerate_due = self.paused_until;
+            return Ok(());
+        };
+        let listed: Vec<Hctl> = listed.into_iter().collect();
         // Those that are not listed are taken back by PathsListed.
         self.known = listed
             .iter()
@@ -370,6 +385,10 @@ impl Watcher {
         for chunk in listed.chunks(CHUNK) {
             self.read(chunk)?;
             self.stop_if_asked()?;
+            if self.paused_until.is_some() {
+                self.enumerate_due = self.paused_until;
+                return Ok(());
+            }
         }
         self.tell(Event::PathsListed(self.known.clone()))
     }
@@ -395,7 +414,14 @@ impl Watcher {
         self.survey.begin();
         let mut facts: BTreeMap<Hctl, PathFacts> = BTreeMap::new();
         for path in paths {
-            facts.extend(self.survey.read(*path).map(|facts| (*path, facts)));
+            let Ok(read) = self.survey.read(*path) else {
+                for path in paths {
+                    self.note(*path);
+                }
+                self.pause();
+                return Ok(());
+            };
+            facts.extend(read.map(|facts| (*path, facts)));
         }
         // A path that was removed may have come back before it was read. The message of the removal was sent before
         // that, so it waits: it has to be told first, and what was read is told by the next reading.
@@ -430,6 +456,12 @@ impl Watcher {
             }
         }
         Ok(())
+    }
+
+    /// Leaves everything as it is for a moment: what cannot be read for want of files or memory may be there all the same.
+    fn pause(&mut self) {
+        log::warn!(target: "psa", "DISCOVERY_PAUSED subject=\"agent\" reason=\"files or memory are short: nothing is known of the paths' facts\"");
+        self.paused_until = Some(Instant::now() + PAUSE);
     }
 
     /// Listens to the messages of a transport from the first path on that it has.

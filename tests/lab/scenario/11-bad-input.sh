@@ -98,6 +98,25 @@ dmsetup message "$map" 0 fail_if_no_path
 check "queueing is switched on again" wait_for 15 map_queues "$map"
 dmsetup remove "$map"
 check "a map that was removed by hand is made again" wait_for 20 dmsetup info "$map"
+
+note "the agent may open no more files: what it cannot read is not taken for gone"
+check "(all is well before)" wait_for 20 map_all_active "$map"
+loads=$(psactl status | sed -n 's/ *Tables Loaded: //p')
+limits=$(awk '/Max open files/ {print $4 ":" $5}' "/proc/$AGENT_PID/limits")
+# A descriptor is free where the numbers have a gap: so low, there is none below.
+prlimit --pid "$AGENT_PID" --nofile="3:${limits#*:}"
+tells_pause() { grep -q DISCOVERY_PAUSED $LAB_AGENT_LOG; }
+for disk in "$a" "$b"; do echo change >"/sys/block/$disk/uevent"; done
+udevadm settle -t 60
+check "it is told" wait_for 10 tells_pause
+sleep_ms 11000
+check "the map keeps both paths" map_path_count "$map" 2
+check "and uses them" map_all_active "$map"
+check "the other map too" map_all_active "$naa"
+prlimit --pid "$AGENT_PID" --nofile="$limits"
+check "it answers again" wait_for 20 psactl status
+check_eq "no table was loaded for that" "$loads" "$(psactl status | sed -n 's/ *Tables Loaded: //p')"
+check "paths are looked at again" wait_for 20 agent_quiet
 check "0 errors on the other device" fio_verify_stop
 check "the agent still runs" agent_alive
 check "no panic in the log" not grep -q panicked $LAB_AGENT_LOG
