@@ -82,8 +82,8 @@ ROWS = [
     ("answer to a list while an HBA hangs, worst", "list_hang_ms", None, "ms", WORST, "at most", 50),
     ("... the same when nothing hangs", "list_quiet_ms", None, "ms", MEDIAN, None, None),
     ("... checks of the other HBAs' paths", "others_checked_pct", None, " %", MEDIAN, "at least", 95),
-    ("CPU per check, 4,000 paths by 400", "check_cpu_us", 4000, "us", MEDIAN, "growth", 1.3),
-    ("resident memory per path, 4,000 by 400", "rss_kb", 4000, "KiB", MEDIAN, "growth per path", 1.3),
+    ("CPU per command, 4,000 paths by 400", "growth_cpu_us", 4000, "us", MEDIAN, "growth", 1.3),
+    ("resident memory per path, 4,000 by 400", "growth_rss_kb", 4000, "KiB", MEDIAN, "growth per path", 1.3),
     ("10,000 paths: of one core", "core_permille", 10000, "permille", MEDIAN, "at most", 299.9),
     ("10,000 paths: of one core, simulated kernel", "simulated_permille", 10000, "permille", MEDIAN, "at most", 299.9),
 ]
