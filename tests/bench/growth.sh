@@ -8,7 +8,7 @@ path_rules_off
 rival_prepare dm-psad
 modprobe -a dm_multipath dm_service_time dm_round_robin dm_queue_length scsi_dh_alua
 # Thousands of disks keep udev busy for longer than all the rest takes, and checks do not need it.
-udevadm control --exit
+udev_end
 
 for lus; do
     paths=$((lus * 4)) targets=$(((lus + 249) / 250))

@@ -9,7 +9,7 @@ stock_udev_rules_off
 path_rules_off
 rival_prepare dm-psad
 # So many disks keep udev busy for longer than all the rest takes, and checks do not need it.
-udevadm control --exit
+udev_end
 now_ms t0
 # Four HBAs of ten targets. The disks are units of their own: a lone disk gets no map.
 scsi_debug_array --hosts 4 --luns "$luns" --options 'num_tgts=10 vpd_use_hostno=1'

@@ -4,6 +4,7 @@
 #   scsi_debug_array [--hosts N] [--luns N] [--size MB] [--options 'K=V ...']
 #       each LUN is one logical unit seen through every host (4 hosts, 1 LUN)
 #   scsi_debug_bare [K=V ...]        units without disks and without udev: for commands alone, many at no cost
+#   udev_end                         udevd ends, and nobody takes it for running
 #   scsi_debug_path HOST LUN         its sdX (HOST 1.. in order of creation)
 #   scsi_debug_wwid LUN              as udev and multipath-tools have it
 #   error_inject HCTL|SDX TYPE COUNT CMD [ARG...]    from 6.7 on
@@ -40,8 +41,14 @@ scsi_debug_array() {
     udevadm settle -t 600
 }
 
-scsi_debug_bare() {
+udev_end() {
     udevadm control --exit
+    wait_for 20 not pidof systemd-udevd
+    rm -f /run/udev/control
+}
+
+scsi_debug_bare() {
+    udev_end
     modprobe sg
     # No sd: sg and bsg have their nodes from the kernel itself.
     modprobe scsi_debug no_uld=1 vpd_use_hostno=0 "$@" || lab_die "scsi_debug does not load"
