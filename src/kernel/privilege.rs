@@ -27,7 +27,7 @@ const OPEN_FILES: u64 = 65_536;
 ///   is large, a part of the journal or an answer of the API, lives outside of it and is given back: locked memory cannot
 ///   be, but for the end of the heap.
 /// - The kernel's memory killer leaves the process alone (`oom_score_adj`).
-/// - It may open [`OPEN_FILES`], or as many as it is allowed to allow itself (`RLIMIT_NOFILE`).
+/// - It may open 65,536 files, or as many as it is allowed to allow itself (`RLIMIT_NOFILE`).
 /// - New files may be written by the owner only (`umask` 022).
 #[must_use]
 pub fn prepare() -> Vec<Notice> {
