@@ -54,13 +54,12 @@ fn files_allowed() -> Option<Notice> {
         return None;
     }
     // Above the hard limit only with CAP_SYS_RESOURCE.
-    let raised = setrlimit(Resource::RLIMIT_NOFILE, OPEN_FILES, hard.max(OPEN_FILES))
-        .or_else(|_| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
-    let now = open_files();
-    if raised.is_ok() && u64::try_from(now).is_ok_and(|now| now >= OPEN_FILES) {
+    if setrlimit(Resource::RLIMIT_NOFILE, OPEN_FILES, hard.max(OPEN_FILES)).is_ok() {
         return None;
     }
-    let limit = [("limit", &*now.to_string())];
+    // What came of it is told, whatever it is.
+    let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    let limit = [("limit", &*open_files().to_string())];
     Some(Notice::new("FEW_OPEN_FILES", "agent", &limit))
 }
 

@@ -75,7 +75,8 @@ impl Outcome {
     }
 
     /// Classifies an `errno` of sending or fetching a command. The numbers are those of Linux on every
-    /// architecture but ENOBUFS: ENXIO is 6, EAGAIN 11, ENOMEM 12, EBUSY 16, ENODEV 19, ENFILE 23, EMFILE 24.
+    /// architecture that Rust's standard library is built for: ENXIO is 6, EAGAIN 11, ENOMEM 12, EBUSY 16, ENODEV 19,
+    /// ENFILE 23, EMFILE 24.
     #[must_use]
     pub fn from_errno(errno: i32) -> Outcome {
         match errno {
