@@ -12,6 +12,7 @@ use crate::scsi::outcome::Outcome;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::unistd::{SysconfVar, sysconf};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,13 +20,36 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// So many sg devices stay open between examinations, on all hosts together. Each costs about 50 KiB of kernel memory
-/// (`sg_add_sfp`), or 29 with the options of `systemd/modprobe.d`; to open one for each check costs several times the
-/// check. Beyond that a device is closed after its examination, and the ones that are open stay: in a round over more
-/// paths than this, closing the oldest would close each just before its turn. No more than half of what the process may
-/// open; and those that are open for a command are no more than three quarters, or a round of checks would take the last
-/// file from whoever reads sysfs, loads a table or answers a call.
-const KEPT: usize = 4096;
+/// What an open sg device costs in kernel memory, in bytes: `sg_add_sfp` with the module's defaults, and 29 KiB with the
+/// options of `systemd/modprobe.d`.
+const OPEN_COSTS: u64 = 56 << 10;
+
+/// The part of the host's memory that open sg devices may take.
+const OF_MEMORY: u64 = 32;
+
+/// How many sg devices stay open between examinations on all hosts together, of a process that may open `files` files, on
+/// a host with `memory` bytes.
+///
+/// To open one for each check costs several times the check. Beyond the bound a device is closed after its examination,
+/// and the ones that are open stay: in a round over more paths than this, closing the oldest would close each just before
+/// its turn. Those that are open for a command are no more than three quarters of `files`, or a round of checks would
+/// take the last file from whoever reads sysfs, loads a table or answers a call.
+fn kept(memory: u64, files: usize) -> usize {
+    let affordable = usize::try_from(memory / OF_MEMORY / OPEN_COSTS).unwrap_or(usize::MAX);
+    affordable.min(files / 2)
+}
+
+/// The host's memory, in bytes; none where the C library does not know it, and then no device stays open.
+fn host_memory() -> u64 {
+    let of = |what| {
+        sysconf(what)
+            .ok()
+            .flatten()
+            .and_then(|n| u64::try_from(n).ok())
+    };
+    let pages = of(SysconfVar::_PHYS_PAGES).unwrap_or(0);
+    pages.saturating_mul(of(SysconfVar::PAGE_SIZE).unwrap_or(0))
+}
 
 /// When a command comes back while others are out, those are given this long to come back too: they were sent
 /// together, and each wake-up saved is a third of what a check costs.
@@ -114,7 +138,7 @@ impl Submitter {
     ) -> io::Result<Submitter> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&desk.wake, EpollEvent::new(EpollFlags::EPOLLIN, WAKE))?;
-        let half = open_files() / 2;
+        let files = open_files();
         Ok(Submitter {
             desk,
             results,
@@ -123,8 +147,8 @@ impl Submitter {
             nodes: Vec::new(),
             by_path: BTreeMap::new(),
             open,
-            kept: KEPT.min(half),
-            most: half.saturating_add(half / 2),
+            kept: kept(host_memory(), files),
+            most: files / 4 * 3,
             zombies: 0,
             answers: Vec::new(),
             sent: 0,
@@ -414,4 +438,19 @@ impl Drop for Submitter {
 
 fn is_gone(error: &io::Error) -> bool {
     outcome_of(error) == Outcome::Gone
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_stay_open_as_memory_and_files_allow() {
+        // A host of 16 GiB keeps a disk array of nine thousand paths open, and one of 512 MiB some three hundred.
+        assert_eq!(kept(16 << 30, 65_536), 9_362);
+        assert_eq!(kept(512 << 20, 65_536), 292);
+        assert_eq!(kept(1 << 40, 1_024), 512);
+        assert_eq!(kept(0, 65_536), 0);
+        assert!(host_memory() > 64 << 20);
+    }
 }
