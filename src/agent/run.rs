@@ -24,6 +24,7 @@ use crate::psa::memory::Memory;
 use crate::psa::settings::Settings;
 use crate::psa::units::Millis;
 use crate::psa::world::{Rules, World};
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
@@ -31,6 +32,9 @@ use std::time::{Duration, Instant};
 /// What waits for the owner at a time; a sender waits when there is more. Answers come in batches, so it is enough for
 /// those of ten thousand paths, and small enough that a uevent is not stuck behind a million others.
 const INBOX: usize = 1024;
+
+/// Questions that wait for the owner at a time; one too many is refused. The API has fewer connections than that.
+const QUESTIONS: usize = 256;
 
 /// How long a client of the API waits for the owner.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
@@ -70,21 +74,27 @@ pub enum AgentError {
 pub enum Input {
     /// For the world, in order.
     Events(Vec<Event>),
-    /// A call of the API and where its answer goes.
-    Call(
-        Box<Request>,
-        SyncSender<Result<serde_json::Value, ApiError>>,
-    ),
-    /// New rules, and where to say what they mean.
-    Rules(Box<Rules>, SyncSender<Result<serde_json::Value, ApiError>>),
-    /// Rules that may be loaded, and where to say what they would change.
-    Plan(Box<Rules>, SyncSender<Result<serde_json::Value, ApiError>>),
     /// What a thread has to tell people.
     Notice(Box<Notice>),
-    /// What is counted, and where it goes.
-    Metrics(SyncSender<Picture>),
+    /// There is a question.
+    Asked,
     /// SIGTERM or SIGINT.
     Stop,
+}
+
+/// Where the answer of an API call goes.
+type Reply = SyncSender<Result<serde_json::Value, ApiError>>;
+
+/// What somebody waits to hear from the owner.
+pub enum Question {
+    /// A call of the API.
+    Call(Box<Request>, Reply),
+    /// New rules, and what they mean.
+    Rules(Box<Rules>, Reply),
+    /// Rules that may be loaded, and what they would change.
+    Plan(Box<Rules>, Reply),
+    /// What is counted.
+    Metrics(SyncSender<Picture>),
 }
 
 /// Runs the agent until a signal stops it. Maps and their I/O stay as they are.
@@ -117,7 +127,7 @@ pub fn run(options: &Options) -> Result<(), AgentError> {
         refused("RULES_REFUSED", &problem);
     }
 
-    let (inbox, inputs) = inbox::inbox(INBOX);
+    let (inbox, inputs) = inbox::inbox(INBOX, QUESTIONS);
     let stopped = inbox.clone();
     stop.on_arrival(move || {
         // It has stopped already, if nobody takes this.
@@ -191,7 +201,7 @@ fn teller(inbox: &Inbox) -> Teller {
 /// Asks the owner for what is counted; nothing if it has no time.
 fn picture(inbox: &Inbox) -> Option<Picture> {
     let (reply, answer) = sync_channel(1);
-    inbox.try_send(Input::Metrics(reply)).ok()?;
+    inbox.ask(Question::Metrics(reply)).ok()?;
     answer.recv_timeout(ANSWER_WITHIN).ok()
 }
 
@@ -261,19 +271,19 @@ impl Handler for Caller {
             return Ok(serde_json::json!(MetricsReply { metrics }));
         }
         let (reply, answer) = sync_channel(1);
-        let input = match &request {
+        let question = match &request {
             Request::Change(ChangeRequest::LoadRules(asked)) => {
-                Input::Rules(Box::new(self.read_rules(asked, true)?), reply)
+                Question::Rules(Box::new(self.read_rules(asked, true)?), reply)
             }
             Request::Plan(_) => {
                 let all = LoadRules {
                     claim_rules: Some("all".to_owned()),
                 };
-                Input::Plan(Box::new(self.read_rules(&all, false)?), reply)
+                Question::Plan(Box::new(self.read_rules(&all, false)?), reply)
             }
-            _ => Input::Call(Box::new(request), reply),
+            _ => Question::Call(Box::new(request), reply),
         };
-        self.inbox.try_send(input).map_err(|_| busy())?;
+        self.inbox.ask(question).map_err(|_| busy())?;
         answer.recv_timeout(ANSWER_WITHIN).map_err(|_| busy())?
     }
 }
@@ -318,33 +328,9 @@ impl Owner {
             .min()
             .unwrap_or(Duration::from_secs(3600));
             match inputs.recv_timeout(wait) {
-                Ok(Input::Events(events)) => self.step(events),
-                Ok(Input::Call(request, reply)) => {
-                    let answer = self.answer(&request);
-                    // A caller that gave up is no error.
-                    let _ = reply.try_send(answer);
-                }
-                Ok(Input::Rules(rules, reply)) => {
-                    let effect = self.world.check_rules(&rules);
-                    self.step([Event::RulesLoaded(rules)]);
-                    let _ = reply.try_send(Ok(serde_json::json!({ "effect": effect })));
-                }
-                Ok(Input::Plan(rules, reply)) => {
-                    let explanation = Explanation::of_plan(self.world.plan(&rules));
-                    let _ = reply.try_send(Ok(serde_json::json!({ "explanation": explanation })));
-                }
+                Ok(Input::Events(events)) => self.take_in(events, &inputs),
                 Ok(Input::Notice(notice)) => self.hands.notify(self.now(), &notice),
-                Ok(Input::Metrics(reply)) => {
-                    let (uptime, waiting) = (self.now(), inputs.waiting());
-                    let _ = reply.try_send(Picture {
-                        figures: self.world.figures(uptime),
-                        health: Health {
-                            uptime,
-                            waiting,
-                            ..self.health
-                        },
-                    });
-                }
+                Ok(Input::Asked) => self.answer_one(&inputs),
                 Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {}
             }
@@ -353,7 +339,7 @@ impl Owner {
                 .next_deadline()
                 .is_some_and(|at| at <= self.now())
             {
-                self.step([Event::Timer]);
+                self.step(Event::Timer);
             }
             self.recorder.settle(self.now(), &self.world);
             self.tell_systemd(watchdog, &mut pinged);
@@ -366,11 +352,55 @@ impl Owner {
         drop(inputs);
     }
 
+    /// Events that came together. Between two of them a question is answered: the paths of a whole host may have failed.
+    fn take_in(&mut self, events: Vec<Event>, inputs: &Inputs) {
+        let began = Instant::now();
+        for event in events {
+            self.act_on(event);
+            self.answer_one(inputs);
+        }
+        self.acted(began);
+    }
+
+    /// Answers a question, if there is one.
+    fn answer_one(&mut self, inputs: &Inputs) {
+        let Some(question) = inputs.question() else {
+            return;
+        };
+        // Who gave up does not take the answer, and that is no error.
+        match question {
+            Question::Call(request, reply) => {
+                let answer = self.answer(&request);
+                let _ = reply.try_send(answer);
+            }
+            Question::Rules(rules, reply) => {
+                let effect = self.world.check_rules(&rules);
+                self.step(Event::RulesLoaded(rules));
+                let _ = reply.try_send(Ok(serde_json::json!({ "effect": effect })));
+            }
+            Question::Plan(rules, reply) => {
+                let explanation = Explanation::of_plan(self.world.plan(&rules));
+                let _ = reply.try_send(Ok(serde_json::json!({ "explanation": explanation })));
+            }
+            Question::Metrics(reply) => {
+                let (uptime, waiting) = (self.now(), inputs.waiting());
+                let _ = reply.try_send(Picture {
+                    figures: self.world.figures(uptime),
+                    health: Health {
+                        uptime,
+                        waiting,
+                        ..self.health
+                    },
+                });
+            }
+        }
+    }
+
     fn answer(&mut self, request: &Request) -> Result<serde_json::Value, ApiError> {
         match request {
             Request::Change(request) => {
                 let (change, answer) = change(&self.world, request)?;
-                self.step([Event::Change(Box::new(change))]);
+                self.step(Event::Change(Box::new(change)));
                 Ok(answer)
             }
             Request::ListEvents(asked) => {
@@ -383,11 +413,17 @@ impl Owner {
         }
     }
 
-    /// Events, and what follows from them at once.
-    fn step(&mut self, events: impl IntoIterator<Item = Event>) {
-        let (now, began) = (self.now(), Instant::now());
-        let mut queue: std::collections::VecDeque<Event> = events.into_iter().collect();
-        while let Some(event) = queue.pop_front() {
+    /// An event, and what follows from it at once.
+    fn step(&mut self, event: Event) {
+        let began = Instant::now();
+        self.act_on(event);
+        self.acted(began);
+    }
+
+    fn act_on(&mut self, event: Event) {
+        let now = self.now();
+        let (mut next, mut queue) = (Some(event), VecDeque::new());
+        while let Some(event) = next {
             self.recorder.event(now, &event);
             let actions = self.world.step(now, event);
             self.recorder.actions(&actions);
@@ -395,7 +431,12 @@ impl Owner {
                 // What is answered at once (a path whose last command is still out) comes back here.
                 queue.extend(self.hands.carry_out(now, action));
             }
+            next = queue.pop_front();
         }
+    }
+
+    /// Everything since `began` is done: what was ordered goes out, all at once.
+    fn acted(&mut self, began: Instant) {
         self.hands.flush();
         let took = began.elapsed();
         self.health.steps += 1;
