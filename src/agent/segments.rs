@@ -159,9 +159,10 @@ impl Ring {
             }
             self.append(&block)?;
         }
-        // The world twice over at least, or the ring would hold worlds and nothing of what happened to them.
+        // The world four times over, or the ring would hold worlds and little of what happened to them, and to write worlds
+        // would cost more than all that happens.
         let taken = self.length();
-        let target = (self.budget / SEGMENTS).max(2 * taken).min(self.budget / 2);
+        let target = (self.budget / SEGMENTS).max(4 * taken).min(self.budget / 2);
         let left = i64::try_from(target.saturating_sub(taken)).unwrap_or(i64::MAX);
         self.shared.left.store(left.max(1), Ordering::Relaxed);
         self.told = false;
