@@ -1,5 +1,5 @@
 #!/bin/bash
-# Controllers fail and return, and the array moves the LU, under verified I/O: the longest stall, how soon a returned
+# Controllers fail and return, and the array moves the LU, under verified I/O: the longest stalls, how soon a returned
 # path is in use again, how soon the groups follow. failover.sh ROUNDS CYCLES
 . /lab/lib/lab.sh
 note "$(dpkg-query -W -f '${Package} ${Version}' multipath-tools)"
@@ -39,6 +39,8 @@ fall() { # MAP DAEMON ROUND NUMBER: both optimized paths go and return
     wait_for 10 map_uses "$1" 1 1 || note "not back within 10 s"
     # More than sixteen failures a minute would make the paths marginal for dm-psad, which is not what is measured.
     sleep_ms 3000
+    # To go back to a group has the kernel ask the array about it, and that may take longer than to leave the other.
+    stall_mark && record stall_back_ms 4 "$2" "$3" "$STALL_MS"
 }
 
 move() { # MAP DAEMON ROUND WHAT: the array moves the LU to the other controller and back

@@ -77,6 +77,8 @@ ROWS = [
     # Each loss stops I/O once. Of twenty such stalls the longest is what an emulated machine happened to do meanwhile.
     ("longest stall on controller loss, median", "stall_ms", 4, "ms", MEDIAN, "ratio", 1.0),
     ("... of all losses", "stall_ms", 4, "ms", WORST, None, None),
+    ("longest stall on controller return, median", "stall_back_ms", 4, "ms", MEDIAN, None, None),
+    ("... of all returns", "stall_back_ms", 4, "ms", WORST, None, None),
     ("errors of verified I/O, all rounds", "io_errors", 4, "", WORST, "at most", 0),
     ("LUN remapped: bytes on the wrong disk", "remap_wrong_bytes", 2, "", WORST, "at most", 0),
     ("answer to a list while an HBA hangs, worst", "list_hang_ms", None, "ms", WORST, "at most", 50),
