@@ -330,7 +330,9 @@ impl Owner {
             match inputs.recv_timeout(wait) {
                 Ok(Input::Events(events)) => self.take_in(events, &inputs),
                 Ok(Input::Notice(notice)) => self.hands.notify(self.now(), &notice),
-                Ok(Input::Asked) => self.answer_one(&inputs),
+                Ok(Input::Asked) => {
+                    self.answer_one(&inputs);
+                }
                 Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {}
             }
@@ -354,18 +356,20 @@ impl Owner {
 
     /// Events that came together. Between two of them a question is answered: the paths of a whole host may have failed.
     fn take_in(&mut self, events: Vec<Event>, inputs: &Inputs) {
-        let began = Instant::now();
+        let (began, mut now) = (Instant::now(), self.now());
         for event in events {
-            self.act_on(event);
-            self.answer_one(inputs);
+            self.act_on(now, event);
+            if self.answer_one(inputs) {
+                now = self.now();
+            }
         }
         self.acted(began);
     }
 
-    /// Answers a question, if there is one.
-    fn answer_one(&mut self, inputs: &Inputs) {
+    /// Answers a question, if there is one. Whether there was.
+    fn answer_one(&mut self, inputs: &Inputs) -> bool {
         let Some(question) = inputs.question() else {
-            return;
+            return false;
         };
         // Who gave up does not take the answer, and that is no error.
         match question {
@@ -394,6 +398,7 @@ impl Owner {
                 });
             }
         }
+        true
     }
 
     fn answer(&mut self, request: &Request) -> Result<serde_json::Value, ApiError> {
@@ -416,12 +421,11 @@ impl Owner {
     /// An event, and what follows from it at once.
     fn step(&mut self, event: Event) {
         let began = Instant::now();
-        self.act_on(event);
+        self.act_on(self.now(), event);
         self.acted(began);
     }
 
-    fn act_on(&mut self, event: Event) {
-        let now = self.now();
+    fn act_on(&mut self, now: Millis, event: Event) {
         let (mut next, mut queue) = (Some(event), VecDeque::new());
         while let Some(event) = next {
             self.recorder.event(now, &event);
