@@ -78,7 +78,8 @@ impl Inbox {
     /// There is none, or the owner stopped.
     pub fn ask(&self, question: Question) -> Result<(), NotTaken> {
         self.questions.try_send(question).map_err(|_| NotTaken)?;
-        // It wakes the owner. An inbox without room has more to take out than there are questions.
+        // It wakes the owner, who answers a question with each thing taken out; an inbox without room has more of them than
+        // there are questions.
         let _ = self.try_send(Input::Asked);
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! The owner's loop: one channel in, the world, its actions out.
+//! The owner's loop: one inbox, the world, its actions out.
 
 use super::answers::answer;
 use super::changes::change;
@@ -330,12 +330,10 @@ impl Owner {
             match inputs.recv_timeout(wait) {
                 Ok(Input::Events(events)) => self.take_in(events, &inputs),
                 Ok(Input::Notice(notice)) => self.hands.notify(self.now(), &notice),
-                Ok(Input::Asked) => {
-                    self.answer_one(&inputs);
-                }
                 Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => break,
-                Err(RecvTimeoutError::Timeout) => {}
+                Ok(Input::Asked) | Err(RecvTimeoutError::Timeout) => {}
             }
+            self.answer_one(&inputs);
             if self
                 .world
                 .next_deadline()
