@@ -333,7 +333,9 @@ impl Owner {
                 Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Ok(Input::Asked) | Err(RecvTimeoutError::Timeout) => {}
             }
-            self.answer_one(&inputs);
+            if let Some(question) = inputs.question() {
+                self.reply_to(question, inputs.waiting());
+            }
             if self
                 .world
                 .next_deadline()
@@ -354,21 +356,20 @@ impl Owner {
 
     /// Events that came together. Between two of them a question is answered: the paths of a whole host may have failed.
     fn take_in(&mut self, events: Vec<Event>, inputs: &Inputs) {
-        let (began, mut now) = (Instant::now(), self.now());
+        let (mut began, mut now) = (Instant::now(), self.now());
         for event in events {
             self.act_on(now, event);
-            if self.answer_one(inputs) {
-                now = self.now();
+            if let Some(question) = inputs.question() {
+                self.acted(began);
+                self.reply_to(question, inputs.waiting());
+                (began, now) = (Instant::now(), self.now());
             }
         }
         self.acted(began);
     }
 
-    /// Answers a question, if there is one. Whether there was.
-    fn answer_one(&mut self, inputs: &Inputs) -> bool {
-        let Some(question) = inputs.question() else {
-            return false;
-        };
+    /// Answers a question, while so much waits in the inbox.
+    fn reply_to(&mut self, question: Question, waiting: usize) {
         // Who gave up does not take the answer, and that is no error.
         match question {
             Question::Call(request, reply) => {
@@ -385,7 +386,7 @@ impl Owner {
                 let _ = reply.try_send(Ok(serde_json::json!({ "explanation": explanation })));
             }
             Question::Metrics(reply) => {
-                let (uptime, waiting) = (self.now(), inputs.waiting());
+                let uptime = self.now();
                 let _ = reply.try_send(Picture {
                     figures: self.world.figures(uptime),
                     health: Health {
@@ -396,7 +397,6 @@ impl Owner {
                 });
             }
         }
-        true
     }
 
     fn answer(&mut self, request: &Request) -> Result<serde_json::Value, ApiError> {

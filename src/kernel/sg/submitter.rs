@@ -32,8 +32,7 @@ const OF_MEMORY: u64 = 32;
 ///
 /// To open one for each check costs several times the check. Beyond the bound a device is closed after its examination,
 /// and the ones that are open stay: in a round over more paths than this, closing the oldest would close each just before
-/// its turn. Those that are open for a command are no more than three quarters of `files`, or a round of checks would
-/// take the last file from whoever reads sysfs, loads a table or answers a call.
+/// its turn.
 fn kept(memory: u64, files: usize) -> usize {
     let affordable = usize::try_from(memory / OF_MEMORY / OPEN_COSTS).unwrap_or(usize::MAX);
     affordable.min(files / 2)
@@ -113,8 +112,10 @@ pub(super) struct Submitter {
     by_path: BTreeMap<Hctl, usize>,
     /// How many sg devices are open, on all hosts.
     open: Arc<AtomicUsize>,
-    /// How many may stay open, and how many may be at all.
+    /// How many may stay open.
     kept: usize,
+    /// How many may be open at all: three quarters of the files, or a round of checks would take the last one from whoever
+    /// reads sysfs, loads a table or answers a call.
     most: usize,
     zombies: usize,
     /// What is to be handed over before the thread waits.
