@@ -57,7 +57,7 @@ note "longest I/O $FIO_STALL_MS ms"
 note "the agent starts while the LU is on A"
 alua_set 2 ano; alua_set 1 ao
 agent_stop
-dmsetup remove "$naa"
+dmsetup remove --retry "$naa"
 agent_start
 check "a map appears" wait_for 60 test -b "/dev/mapper/$naa"
 fio_verify_start "$naa"

@@ -96,7 +96,7 @@ dmsetup message "$map" 0 "fail_path $(<"/sys/block/$a/dev")"
 check "a path that was failed by hand is checked and used again" wait_for 10 map_all_active "$map"
 dmsetup message "$map" 0 fail_if_no_path
 check "queueing is switched on again" wait_for 15 map_queues "$map"
-dmsetup remove "$map"
+dmsetup remove --retry "$map"
 check "a map that was removed by hand is made again" wait_for 20 dmsetup info "$map"
 
 note "the agent may open no more files: what it cannot read is not taken for gone"

@@ -109,7 +109,7 @@ path_is 1 1 || iscsi_login 1 1
 check "it is back by itself" wait_for 60 map_all_active "$naa"
 check "everything is settled" wait_for 20 agent_quiet
 agent_stop
-for m in "$naa" "$(lu_naa 2)"; do dmsetup remove "$m"; done
+for m in "$naa" "$(lu_naa 2)"; do dmsetup remove --retry "$m"; done
 for p in 1 2 3 4; do iscsi_logout $p 1; done
 
 note "a blocked remote port, fast_io_fail off"

@@ -11,7 +11,7 @@ agent_start
 check "one of another UUID keeps its disks" wait_for 20 explains "$naa" "left alone"
 check "and says who has them" explains "$naa" "byhand"
 check "one of our UUID is taken over" wait_for 20 map_path_count mpath-wrong-name 4
-dmsetup remove byhand
+dmsetup remove --retry byhand
 check "disks that were let go get their map" wait_for 30 map_path_count "$naa" 4
 dmsetup rename mpath-wrong-name "$other"
 check "maps appear" wait_for 60 maps_are 2

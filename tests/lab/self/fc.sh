@@ -52,4 +52,4 @@ path_down 1
 check "a link that stays down loses its disk after dev_loss" wait_for 15 gone "/sys/class/scsi_device/$h"
 path_up 1
 check "... and has one again when it is up" wait_for 20 path_is 1 1
-dmsetup remove m1
+dmsetup remove --retry m1

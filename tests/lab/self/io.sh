@@ -65,4 +65,4 @@ path_up all
 for x in "$a" "$b" "$c" "$d"; do dmsetup message m1 0 "reinstate_path $(cat /sys/block/$x/dev)"; done
 check "... and is reported" not fio_verify_stop
 sed "s/^/# /" /run/lab/fio/said | head -5
-dmsetup remove m1
+dmsetup remove --retry m1
