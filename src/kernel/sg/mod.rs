@@ -19,6 +19,7 @@
 //! Tests: the books in `transport/book.rs`, the header in `slot.rs`; the rest needs a kernel (`tests/lab`).
 
 mod header;
+mod limits;
 mod memory;
 mod node;
 pub mod once;
@@ -149,7 +150,7 @@ impl Transport {
     /// A desk for a host, with a thread behind it.
     fn open_desk(&self, hosts: &mut Hosts, host: u32) -> io::Result<Arc<Desk>> {
         let shared = &self.shared;
-        let desk = Arc::new(Desk::new()?);
+        let desk = Arc::new(Desk::new(host)?);
         let open = Arc::clone(&shared.open);
         let results = shared.results.clone();
         let submitter = Submitter::new(Arc::clone(&desk), results, shared.clock, open)?;
@@ -202,7 +203,8 @@ fn watch(shared: &Weak<Shared>) {
         for desk in desks {
             let overdue = {
                 let mut book = desk.book();
-                let overdue = book.expire(now);
+                let stuck = desk.sends_since_before(Millis(now.0.saturating_sub(WATCH.0)));
+                let overdue = if stuck { book.expire(now) } else { Vec::new() };
                 next = book.first_deadline().map_or(next, |first| first.min(next));
                 overdue
             };

@@ -1,8 +1,8 @@
 //! The thread of one SCSI host: opens its sg devices, writes commands, reads replies.
 
+use super::limits::{Limits, window};
 use super::node::Node;
 use crate::kernel::Sink;
-use crate::kernel::privilege::open_files;
 use crate::kernel::transport::book::{Book, Next, Sending};
 use crate::kernel::transport::clock::Clock;
 use crate::kernel::transport::outcome_of;
@@ -12,43 +12,12 @@ use crate::scsi::outcome::Outcome;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use nix::unistd::{SysconfVar, sysconf};
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
-
-/// What an open sg device costs in kernel memory, in bytes: `sg_add_sfp` with the module's defaults, and 29 KiB with the
-/// options of `systemd/modprobe.d`.
-const OPEN_COSTS: u64 = 56 << 10;
-
-/// The part of the host's memory that open sg devices may take.
-const OF_MEMORY: u64 = 32;
-
-/// How many sg devices stay open between examinations on all hosts together, of a process that may open `files` files, on
-/// a host with `memory` bytes.
-///
-/// To open one for each check costs several times the check. Beyond the bound a device is closed after its examination,
-/// and the ones that are open stay: in a round over more paths than this, closing the oldest would close each just before
-/// its turn.
-fn kept(memory: u64, files: usize) -> usize {
-    let affordable = usize::try_from(memory / OF_MEMORY / OPEN_COSTS).unwrap_or(usize::MAX);
-    affordable.min(files / 2)
-}
-
-/// The host's memory, in bytes; none where the C library does not know it, and then no device stays open.
-fn host_memory() -> u64 {
-    let of = |what| {
-        sysconf(what)
-            .ok()
-            .flatten()
-            .and_then(|n| u64::try_from(n).ok())
-    };
-    let pages = of(SysconfVar::_PHYS_PAGES).unwrap_or(0);
-    pages.saturating_mul(of(SysconfVar::PAGE_SIZE).unwrap_or(0))
-}
 
 /// When a command comes back while others are out, those are given this long to come back too: they were sent
 /// together, and each wake-up saved is a third of what a check costs.
@@ -73,14 +42,23 @@ const WAKE: u64 = u64::MAX;
 pub(super) struct Desk {
     book: Mutex<Book>,
     wake: EventFd,
+    /// When the thread began to send, in milliseconds; `u64::MAX` while it does not.
+    sending: AtomicU64,
 }
 
 impl Desk {
-    pub(super) fn new() -> io::Result<Desk> {
+    pub(super) fn new(host: u32) -> io::Result<Desk> {
         Ok(Desk {
-            book: Mutex::new(Book::default()),
+            book: Mutex::new(Book::new(window(host))),
             wake: EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?,
+            sending: AtomicU64::new(u64::MAX),
         })
+    }
+
+    /// Whether the thread has been sending since before that moment: then it sleeps in the kernel. One that waits for the
+    /// owner does not, and has the answers that came meanwhile to fetch first.
+    pub(super) fn sends_since_before(&self, moment: Millis) -> bool {
+        self.sending.load(Ordering::Relaxed) < moment.0
     }
 
     /// The books; a thread that panicked left them in order, as no call on them can.
@@ -112,11 +90,7 @@ pub(super) struct Submitter {
     by_path: BTreeMap<Hctl, usize>,
     /// How many sg devices are open, on all hosts.
     open: Arc<AtomicUsize>,
-    /// How many may stay open.
-    kept: usize,
-    /// How many may be open at all: three quarters of the files, or a round of checks would take the last one from whoever
-    /// reads sysfs, loads a table or answers a call.
-    most: usize,
+    limits: Limits,
     zombies: usize,
     /// What is to be handed over before the thread waits.
     answers: Vec<Event>,
@@ -139,7 +113,6 @@ impl Submitter {
     ) -> io::Result<Submitter> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&desk.wake, EpollEvent::new(EpollFlags::EPOLLIN, WAKE))?;
-        let files = open_files();
         Ok(Submitter {
             desk,
             results,
@@ -148,8 +121,7 @@ impl Submitter {
             nodes: Vec::new(),
             by_path: BTreeMap::new(),
             open,
-            kept: kept(host_memory(), files),
-            most: files / 4 * 3,
+            limits: Limits::here(),
             zombies: 0,
             answers: Vec::new(),
             sent: 0,
@@ -168,7 +140,7 @@ impl Submitter {
     }
 
     fn serve(&mut self) -> Result<(), Ended> {
-        let mut events = [EpollEvent::empty(); 64];
+        let mut events = [EpollEvent::empty(); 128];
         loop {
             let wait = self.work();
             self.hand_over()?;
@@ -178,26 +150,29 @@ impl Submitter {
             if std::mem::take(&mut self.sent) >= BATCH {
                 thread::sleep(BATCH_TIME);
             }
-            let woken = self.wait(&mut events, wait)?;
-            let now = self.clock.now();
-            for event in woken {
-                if event.data() == WAKE {
-                    // EAGAIN if another reading took it; either way the books are looked at now.
-                    let _ = self.desk.wake.read();
-                } else if let Ok(index) = usize::try_from(event.data()) {
-                    let hung_up = EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR;
-                    self.receive(index, event.events().intersects(hung_up), now);
+            let mut woken = self.wait(&mut events, wait)?;
+            loop {
+                let now = self.clock.now();
+                for event in events.get(..woken).unwrap_or_default() {
+                    if event.data() == WAKE {
+                        // EAGAIN if another reading took it; either way the books are looked at now.
+                        let _ = self.desk.wake.read();
+                    } else if let Ok(index) = usize::try_from(event.data()) {
+                        let hung_up = EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR;
+                        self.receive(index, event.events().intersects(hung_up), now);
+                    }
                 }
+                if woken < events.len() {
+                    break;
+                }
+                // What has come back is not overdue, however long it took to hand the others over.
+                woken = self.poll(&mut events, EpollTimeout::ZERO)?;
             }
         }
     }
 
-    /// Waits for events, and a moment more for those that are about to come.
-    fn wait<'a>(
-        &self,
-        events: &'a mut [EpollEvent],
-        wait: EpollTimeout,
-    ) -> Result<&'a [EpollEvent], Ended> {
+    /// Waits for events, and a moment more for those that are about to come; how many there are.
+    fn wait(&self, events: &mut [EpollEvent], wait: EpollTimeout) -> Result<usize, Ended> {
         let count = self.poll(events, wait)?;
         let replies = |events: &[EpollEvent]| events.iter().filter(|e| e.data() != WAKE).count();
         let (first, rest) = events.split_at_mut(count);
@@ -207,7 +182,7 @@ impl Submitter {
             thread::sleep(GATHER);
             more = self.poll(rest, EpollTimeout::ZERO)?;
         }
-        Ok(events.get(..count + more).unwrap_or_default())
+        Ok(count + more)
     }
 
     fn poll(&self, events: &mut [EpollEvent], wait: EpollTimeout) -> Result<usize, Ended> {
@@ -230,11 +205,13 @@ impl Submitter {
         loop {
             let now = self.clock.now();
             let sending = self.desk.book().take(now);
-            match sending {
-                Some(sending) => self.send(&sending, now),
-                None => break,
-            }
+            let Some(sending) = sending else {
+                break;
+            };
+            self.desk.sending.store(now.0, Ordering::Relaxed);
+            self.send(&sending, now);
         }
+        self.desk.sending.store(u64::MAX, Ordering::Relaxed);
         let now = self.clock.now();
         if self.looked.after(LOOK) <= now {
             self.looked = now;
@@ -319,7 +296,7 @@ impl Submitter {
     }
 
     fn open(&mut self, sending: &Sending, now: Millis) -> io::Result<usize> {
-        if self.open.load(Ordering::Relaxed) >= self.most {
+        if self.open.load(Ordering::Relaxed) >= self.limits.most {
             return Err(io::Error::from_raw_os_error(libc::EMFILE));
         }
         let node = Node::open(sending.path, sending.sg, now)?;
@@ -384,7 +361,7 @@ impl Submitter {
         match next {
             Next::GoesOn => {}
             Next::Ended(examination) => {
-                if self.open.load(Ordering::Relaxed) > self.kept {
+                if self.open.load(Ordering::Relaxed) > self.limits.kept {
                     self.close(index);
                 }
                 self.answer(examination);
@@ -439,19 +416,4 @@ impl Drop for Submitter {
 
 fn is_gone(error: &io::Error) -> bool {
     outcome_of(error) == Outcome::Gone
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn devices_stay_open_as_memory_and_files_allow() {
-        // A host of 16 GiB keeps a disk array of nine thousand paths open, and one of 512 MiB some three hundred.
-        assert_eq!(kept(16 << 30, 65_536), 9_362);
-        assert_eq!(kept(512 << 20, 65_536), 292);
-        assert_eq!(kept(1 << 40, 1_024), 512);
-        assert_eq!(kept(0, 65_536), 0);
-        assert!(host_memory() > 64 << 20);
-    }
 }

@@ -9,8 +9,8 @@ use crate::scsi::cdb::{Command, Commands};
 use crate::scsi::outcome::Outcome;
 use std::collections::{BTreeMap, VecDeque};
 
-/// So many commands of one host are on their way at once: enough to keep an HBA busy with commands that take a
-/// round trip each, few enough to leave the tags of the host to I/O.
+/// So many commands of one host are on their way at once, if no more is known of it: enough to keep an HBA busy with
+/// commands that take a round trip each, few enough to leave the tags of the host to I/O.
 pub(in crate::kernel) const WINDOW: usize = 64;
 
 /// A command that is out for longer does not count for the window, so that hung paths delay the others by this for
@@ -79,15 +79,17 @@ pub(in crate::kernel) enum Next {
 }
 
 /// The books.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::kernel) struct Book {
+    /// So many commands are on their way at once.
+    window: usize,
     lines: BTreeMap<Hctl, Line>,
     /// Paths whose next command has not been sent, in order.
     queue: VecDeque<Hctl>,
     /// When the examinations that wait or are out are to be looked at, in that order. One that ended stays until its
     /// turn, which is a deadline later at the latest.
     deadlines: VecDeque<(Millis, Hctl)>,
-    /// When each command that counts for the window was sent, in that order: [`WINDOW`] at most.
+    /// When each command that counts for the window was sent, in that order.
     young: VecDeque<(Millis, Hctl)>,
     /// Nobody serves this book any more.
     pub(in crate::kernel) closed: bool,
@@ -117,7 +119,26 @@ struct Exam {
     replies: Vec<Reply>,
 }
 
+impl Default for Book {
+    /// With [`WINDOW`].
+    fn default() -> Book {
+        Book::new(WINDOW)
+    }
+}
+
 impl Book {
+    /// Books of a host that takes so many commands at once.
+    pub(in crate::kernel) fn new(window: usize) -> Book {
+        Book {
+            window,
+            lines: BTreeMap::new(),
+            queue: VecDeque::new(),
+            deadlines: VecDeque::new(),
+            young: VecDeque::new(),
+            closed: false,
+        }
+    }
+
     /// Takes an order. Whether the thread must be woken: it is not, if there are orders before this one.
     ///
     /// # Errors
@@ -188,7 +209,7 @@ impl Book {
     /// The next command to send, if there is one and the window has room. If it cannot be sent,
     /// [`Book::not_sent`] is to be told.
     pub(in crate::kernel) fn take(&mut self, now: Millis) -> Option<Sending> {
-        if self.young(now) >= WINDOW {
+        if self.young(now) >= self.window {
             return None;
         }
         while let Some(path) = self.queue.pop_front() {

@@ -262,8 +262,8 @@ fn a_path_runs_one_examination_at_a_time() {
 
 #[test]
 fn the_window_holds_back_and_hung_commands_leave_it() {
-    let mut book = Book::default();
-    let window = WINDOW as u64;
+    let window = 96;
+    let mut book = Book::new(96);
     for lun in 0..window + 2 {
         book.accept(order(lun, lun, &[TestUnitReady]), at(0))
             .unwrap();
