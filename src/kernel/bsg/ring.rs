@@ -12,7 +12,7 @@ use std::time::Duration;
 /// Entries of the submission queue; more is sent in several calls.
 const ENTRIES: u32 = 256;
 /// Entries of the completion queue; what does not fit waits in the kernel (`IORING_FEAT_NODROP`).
-const COMPLETIONS: u32 = 2048;
+pub(super) const COMPLETIONS: u32 = 2048;
 
 /// So many threads of the kernel (io-wq) may sleep for us at a time. A command goes to one of them if its host has no
 /// tag free, its queue is frozen or memory is short: `io_uring_enter` itself never waits for a device.

@@ -2,7 +2,7 @@
 
 use super::Desk;
 use super::files::{self, Files};
-use super::ring::{Completion, Ring, WAKE};
+use super::ring::{COMPLETIONS, Completion, Ring, WAKE};
 use super::slot::{Errand, Slot};
 use crate::kernel::Sink;
 use crate::kernel::transport::book::{Next, Sending};
@@ -42,6 +42,8 @@ pub(super) struct Worker {
     /// Those without a command.
     free: Vec<usize>,
     files: Files,
+    /// What is to be handed over before the thread waits.
+    answers: Vec<Event>,
     looked: Millis,
     /// The wake-up descriptor is watched.
     watched: bool,
@@ -68,6 +70,7 @@ impl Worker {
             slots: Vec::new(),
             free: Vec::new(),
             files: Files::new(),
+            answers: Vec::new(),
             looked: clock.now(),
             watched: false,
             ended: false,
@@ -85,13 +88,13 @@ impl Worker {
             books.look(Millis(u64::MAX))
         };
         self.answer(overdue);
+        self.hand_over();
         if let Err(error) = failure {
             self.desk.give_up(&error);
         }
     }
 
     fn serve(&mut self) -> io::Result<()> {
-        let mut completions = Vec::new();
         loop {
             let now = self.clock.now();
             if self.looked.after(LOOK) <= now {
@@ -103,13 +106,24 @@ impl Worker {
             for sending in sendings {
                 self.send(sending, now);
             }
+            // This may take long, if the owner is behind. What has come back meanwhile is not overdue: it is fetched before
+            // anything else.
+            self.hand_over();
             if self.ended && self.out() == 0 {
                 return Ok(());
             }
             if !self.watched {
                 self.watched = self.ring.watch(self.desk.wake.as_fd());
             }
-            let entered = self.ring.enter(self.out(), self.wait(moment));
+            self.fetch(self.wait(moment))?;
+        }
+    }
+
+    /// Sends what is in the queue, waits for completions, and acts on all that there are.
+    fn fetch(&mut self, mut wait: Duration) -> io::Result<()> {
+        let mut completions = Vec::new();
+        loop {
+            let entered = self.ring.enter(self.out(), wait);
             self.ring.completions(&mut completions);
             match entered {
                 Ok(()) => {}
@@ -121,6 +135,18 @@ impl Worker {
                 Err(error) => return Err(error),
             }
             self.receive(&completions);
+            if completions.len() < COMPLETIONS as usize {
+                return Ok(());
+            }
+            // The kernel may hold more than the ring has room for.
+            wait = Duration::ZERO;
+        }
+    }
+
+    fn hand_over(&mut self) {
+        let answers = std::mem::take(&mut self.answers);
+        if !self.ended {
+            self.ended = self.results.put_all(answers).is_err();
         }
     }
 
@@ -300,12 +326,8 @@ impl Worker {
     }
 
     fn answer(&mut self, examinations: impl IntoIterator<Item = Examination>) {
-        for examination in examinations {
-            if !self.ended {
-                let event = Event::Examined(examination);
-                self.ended = self.results.put(event).is_err();
-            }
-        }
+        let events = examinations.into_iter().map(Event::Examined);
+        self.answers.extend(events);
     }
 }
 
