@@ -343,6 +343,34 @@ fn a_path_that_only_says_that_it_is_well_does_not_flap() {
     }
 }
 
+/// Checks of the paths on this host in the ten seconds from now on.
+fn asked_in_ten_seconds(sim: &mut Simulation, host: u32) -> usize {
+    let mark = sim.journal.len();
+    sim.run_for(seconds(10));
+    let actions = sim.journal[mark..].iter().flat_map(|entry| &entry.actions);
+    let of_host =
+        |action: &&Action| matches!(action, Action::Examine { path, .. } if path.host == host);
+    actions.filter(of_host).count()
+}
+
+#[test]
+fn however_many_paths_fail_a_thousand_are_retried_each_second() {
+    for (units, least, most) in [(20, 750, 850), (700, 9_000, 10_100)] {
+        let mut kernel = steady();
+        for lun in 0..units {
+            add_unit(&mut kernel, lun, &[(1, AO), (2, ANO)]);
+        }
+        let mut sim = running(kernel);
+        let down = |unit| [A1, B1].map(|path| Fault::LinkDown(Hctl { lun: unit, ..path }));
+        let faults: Vec<Fault> = (0..u64::from(units)).flat_map(down).collect();
+        sim.suffer_all(&faults);
+        sim.run_for(seconds(5));
+        assert_eq!(A1.host, B1.host);
+        let asked = asked_in_ten_seconds(&mut sim, A1.host);
+        assert!((least..most).contains(&asked), "{units}: {asked}");
+    }
+}
+
 #[test]
 fn a_standby_controller_that_cannot_be_activated_is_not_tried_in_a_loop() {
     let mut kernel = steady();

@@ -16,6 +16,7 @@ use crate::scsi::outcome::Outcome;
 use crate::scsi::ownership::{CLARIION_PAGE, Ownership, RDAC_PAGE};
 use crate::scsi::sense::SenseMeaning;
 use crate::scsi::tpgs::{AccessState, TargetPortGroups};
+use std::collections::BTreeSet;
 use std::mem::{Discriminant, discriminant};
 
 /// A device is looked at with every twelfth check even if nothing seems to have changed, within these bounds: a look takes
@@ -75,6 +76,11 @@ fn is_online(path: &Path) -> bool {
 /// sysfs `state` of a SCSI device that takes commands.
 const RUNNING: &str = "running";
 
+/// A retry comes no sooner than so much for each path that is retried, or a fabric with thousands of paths that fails would
+/// have the agent do nothing else than to find them still failed: with a look at what sysfs says, a retry costs ten times a
+/// check. Most returns are announced, and are examined at once.
+const RETRY_SHARE: Millis = Millis(1);
+
 /// Groups that are changing are asked about again this soon (the kernel's handler does so every 2 s).
 const FOLLOW_UP: Millis = Millis(200);
 
@@ -95,7 +101,7 @@ impl World {
         self.statistics
             .check(path.name.adapter, took, &examination.replies);
         if is_as_before(path, &exam, &examination.replies) {
-            let at = next_check(&self.settings, self.now, moments, path);
+            let at = next_check(&self.settings, self.now, moments, path, &mut self.retried);
             return self.schedule.no_later_than(Key::Path(id), at);
         }
         let before = standing(path);
@@ -627,25 +633,35 @@ impl World {
     pub(super) fn schedule_next(&mut self, id: Hctl) {
         if let Some(path) = self.paths.get(&id) {
             let moments = Schedule::moments(self.paths.len());
-            let at = next_check(&self.settings, self.now, moments, path);
+            let at = next_check(&self.settings, self.now, moments, path, &mut self.retried);
             self.schedule.no_later_than(Key::Path(id), at);
         }
     }
 }
 
 /// When a path is examined next that was just examined.
-fn next_check(settings: &Settings, now: Millis, moments: u64, path: &Path) -> Millis {
-    match path.failed_since {
-        Some(since) if now.since(since) < settings.retry_backoff_after_ms => {
-            now.after(settings.retry_interval_ms)
-        }
-        _ => {
-            let tick = |name: &str| Schedule::tick(now, settings.check_interval_ms, moments, name);
-            match &path.device {
-                Some(wwid) => tick(wwid),
-                None => tick(&path.name.to_string()),
-            }
-        }
+fn next_check(
+    settings: &Settings,
+    now: Millis,
+    moments: u64,
+    path: &Path,
+    retried: &mut BTreeSet<Hctl>,
+) -> Millis {
+    let since = path.failed_since;
+    if since.is_some_and(|since| now.since(since) < settings.retry_backoff_after_ms) {
+        retried.insert(path.facts.hctl);
+        let count = u64::try_from(retried.len()).unwrap_or(u64::MAX);
+        let share = Millis(count.saturating_mul(RETRY_SHARE.0));
+        let all_served = share.min(settings.check_interval_ms);
+        return now.after(settings.retry_interval_ms.max(all_served));
+    }
+    if !retried.is_empty() {
+        retried.remove(&path.facts.hctl);
+    }
+    let tick = |name: &str| Schedule::tick(now, settings.check_interval_ms, moments, name);
+    match &path.device {
+        Some(wwid) => tick(wwid),
+        None => tick(&path.name.to_string()),
     }
 }
 

@@ -52,6 +52,9 @@ pub struct World {
     pub(super) maps_listed: bool,
     /// Paths of which it is not known yet what is behind them.
     pub(super) unidentified: BTreeSet<Hctl>,
+    /// Paths that failed lately and are checked the more often for it.
+    #[serde(default)]
+    pub(super) retried: BTreeSet<Hctl>,
     /// The paths found at start are identified: from now on a new path is one that was added.
     pub(super) started: bool,
     pub(super) started_at: Millis,
@@ -129,6 +132,7 @@ impl World {
             paths_listed: false,
             maps_listed: false,
             unidentified: BTreeSet::new(),
+            retried: BTreeSet::new(),
             started: false,
             started_at: Millis(0),
             next_ticket: 1,
