@@ -8,7 +8,7 @@ use super::event::UnitAttention;
 use super::identity::{self, LogicalUnit};
 use super::path::{Exam, Identity, Path, PathFacts, Stage};
 use super::satp::Link;
-use super::schedule::Key;
+use super::schedule::{Key, Schedule};
 use super::units::{Hctl, Millis};
 use super::world::World;
 use crate::scsi::cdb::{Command, Commands};
@@ -121,6 +121,7 @@ impl World {
             return;
         };
         self.index.path_gone(id);
+        self.retried.remove(&id);
         self.schedule.cancel(&Key::Path(id));
         self.unidentified.remove(&id);
         if let Some(dev) = path.dev() {
@@ -371,9 +372,13 @@ impl World {
         }
     }
 
-    /// Whether what was done last then is due again.
-    fn is_due(&self, last: Millis, interval: Millis) -> bool {
-        self.now.since(last).after(SLACK) >= interval
+    /// Whether what was done last then is due again: after `every` at the latest, and before where it is the turn of all
+    /// that are checked at this moment.
+    fn is_due(&self, last: Millis, every: Millis) -> bool {
+        let interval = self.settings.check_interval_ms;
+        let moments = Schedule::moments(self.paths.len());
+        let turn = |at| Schedule::turn(at, interval, moments, every);
+        self.now.since(last).after(SLACK) >= every || turn(self.now) != turn(last)
     }
 
     /// Page 83h was read, or could not be: what it means for the path.

@@ -143,6 +143,20 @@ impl Schedule {
         };
         Millis(now.0.saturating_add(interval.0.saturating_sub(passed)))
     }
+
+    /// The number of the turn that `at` is in, for what is done once in `every` and not with each check. A turn begins for
+    /// all that are checked at one moment of [`Schedule::tick`] together, because a command more for some of them
+    /// costs as many wake-ups as one for all; and the moments have their turns one after the other.
+    #[must_use]
+    pub fn turn(at: Millis, interval: Millis, moments: u64, every: Millis) -> u64 {
+        let over = |a: u64, b: u64| a.checked_div(b).unwrap_or(0);
+        // A moment is in the middle of its part. It is never early; an answer may be late by a part.
+        let part = over(interval.0, moments);
+        let at = at.0.saturating_sub(part / 2);
+        let number = over(at.checked_rem(interval.0).unwrap_or(0), part);
+        let round = over(at, interval.0).saturating_add(number);
+        over(round, over(every.0, interval.0).max(1))
+    }
 }
 
 #[cfg(test)]
@@ -182,6 +196,50 @@ mod tests {
                 Schedule::tick(Millis(7), interval, 8, "naa.1").0 % 5000
             );
         }
+    }
+
+    #[test]
+    fn those_of_one_moment_have_their_turn_together() {
+        let (interval, every) = (Millis(5000), Millis(60_000));
+        for moments in [1, 2, 32] {
+            let mut turns = BTreeMap::new();
+            for n in 0..200 {
+                let name = format!("naa.6001405{n:025x}");
+                let mut at = Schedule::tick(Millis(1_000_000), interval, moments, &name);
+                let began = |at: Millis| {
+                    let turn = |at| Schedule::turn(at, interval, moments, every);
+                    turn(at) != turn(Millis(at.0 - 5000))
+                };
+                // Once a minute, and lateness of step and answer changes nothing.
+                let ticks: Vec<Millis> = (0..24).map(|n| Millis(at.0 + n * 5000)).collect();
+                assert_eq!(ticks.iter().filter(|at| began(**at)).count(), 2);
+                for tick in &ticks {
+                    let turn =
+                        |late| Schedule::turn(Millis(tick.0 + late), interval, moments, every);
+                    assert_eq!(turn(0), turn(5000 / moments - 1));
+                }
+                while !began(at) {
+                    at = at.after(interval);
+                }
+                turns.entry(at.0 % 5000).or_insert_with(Vec::new).push(at.0);
+            }
+            assert!(
+                turns
+                    .values()
+                    .all(|of_one| of_one.iter().all(|at| *at == of_one[0]))
+            );
+            let mut rounds: Vec<u64> = turns.values().map(|of_one| of_one[0] / 5000).collect();
+            rounds.dedup();
+            assert_eq!(rounds.len() as u64, moments);
+        }
+        assert_eq!(
+            Schedule::turn(Millis(300_000), Millis(300_000), 1, every),
+            0
+        );
+        assert_eq!(
+            Schedule::turn(Millis(450_000), Millis(300_000), 1, every),
+            1
+        );
     }
 
     #[test]
