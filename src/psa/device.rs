@@ -72,7 +72,7 @@ pub struct Device {
     pub selection: Option<Selection>,
     /// Port groups as last reported.
     pub groups: BTreeMap<u16, PortGroup>,
-    /// That report, as it came in: for an inventory.
+    /// That report, as it came in: the same again changes nothing.
     pub report: Vec<u8>,
     /// Whether it gets a map.
     pub disposition: Disposition,

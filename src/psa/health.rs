@@ -11,19 +11,18 @@ use super::settings::Settings;
 use super::units::{Hctl, Millis};
 use super::world::World;
 use crate::scsi::cdb::Command;
-use crate::scsi::inquiry::{StandardInquiry, Tpgs};
+use crate::scsi::inquiry::{PeripheralQualifier, StandardInquiry, Tpgs};
 use crate::scsi::outcome::Outcome;
 use crate::scsi::ownership::{CLARIION_PAGE, Ownership, RDAC_PAGE};
 use crate::scsi::sense::SenseMeaning;
 use crate::scsi::tpgs::{AccessState, TargetPortGroups};
-use std::collections::BTreeSet;
+use crate::scsi::vpd;
+use std::collections::{BTreeMap, BTreeSet};
 use std::mem::{Discriminant, discriminant};
 
-/// A device is looked at with every twelfth check even if nothing seems to have changed, within these bounds: a look takes
-/// longer than all of its checks, whatever their interval.
-const LOOK_AGAIN_CHECKS: u64 = 12;
-const LOOK_AGAIN_FIRST: Millis = Millis(60_000);
-const LOOK_AGAIN_LAST: Millis = Millis(300_000);
+/// A device is looked at so often even if nothing seems to have changed. Whatever changes has it looked at, and a look takes
+/// longer than all of its checks.
+const LOOK_AGAIN: Millis = Millis::from_secs(300);
 
 /// What of a path a table is made of.
 type Standing = (
@@ -49,11 +48,10 @@ fn standing(path: &Path) -> Standing {
 /// Whether a check that just ended leaves everything as it is: a path that works answered as it did the time before, it was
 /// judged since its device was looked at, and nothing is to be found out. So it is with most checks, and they cost only
 /// what it takes to see that.
-fn is_as_before(path: &Path, exam: &Exam, replies: &[Reply]) -> bool {
-    let good =
-        |reply: &Reply| reply.command == Command::TestUnitReady && reply.outcome == Outcome::Good;
+fn is_as_before(path: &Path, exam: &Exam, ready: &Reply) -> bool {
     exam.stage == Stage::Check
-        && matches!(replies, [only] if good(only))
+        && ready.command == Command::TestUnitReady
+        && ready.outcome == Outcome::Good
         && path.judged
         && path.answers.ready == Some(Outcome::Good)
         && path.link == Link::Up
@@ -65,6 +63,36 @@ fn is_as_before(path: &Path, exam: &Exam, replies: &[Reply]) -> bool {
         && !path.again
         && is_online(path)
         && path.facts.device_state == RUNNING
+}
+
+/// Whether such a path, of a device that was looked at lately, told byte for byte what it told before: who it is, and how the
+/// port groups are.
+fn is_repeated(
+    path: &Path,
+    devices: &BTreeMap<String, Device>,
+    now: Millis,
+    replies: &[Reply],
+) -> bool {
+    let Some(device) = path.device.as_ref().and_then(|wwid| devices.get(wwid)) else {
+        return false;
+    };
+    let mut states = device.groups.values().map(|group| group.access);
+    let settled = !states.any(|access| access == AccessState::Transitioning);
+    let repeated = |reply: &Reply| match &reply.command {
+        Command::Vpd(vpd::DEVICE_IDENTIFICATION) => {
+            !path.reprove
+                && path.proof_problem.is_none()
+                && path.answers.identification == reply.data
+        }
+        Command::ReportTargetPortGroups | Command::ReportTargetPortGroupsShort => {
+            settled && path.report_problem.is_none() && device.report == reply.data
+        }
+        _ => false,
+    };
+    now.since(device.looked_at) < LOOK_AGAIN
+        && replies
+            .iter()
+            .all(|reply| reply.outcome == Outcome::Good && repeated(reply))
 }
 
 /// Whether the target port is there to all that sysfs says, where the transport has one.
@@ -100,9 +128,13 @@ impl World {
         let took = self.now.since(exam.sent);
         self.statistics
             .check(path.name.adapter, took, &examination.replies);
-        if is_as_before(path, &exam, &examination.replies) {
+        if let [ready, others @ ..] = examination.replies.as_slice()
+            && is_as_before(path, &exam, ready)
+            && (others.is_empty() || is_repeated(path, &self.devices, self.now, others))
+        {
             let at = next_check(&self.settings, self.now, moments, path, &mut self.retried);
-            return self.schedule.no_later_than(Key::Path(id), at);
+            self.schedule.no_later_than(Key::Path(id), at);
+            return self.repeated(id, others);
         }
         let before = standing(path);
         // What was sent before the kernel failed the path says nothing about it now.
@@ -164,12 +196,39 @@ impl World {
             return;
         };
         let looked_at = self.device_of(path).map(|device| device.looked_at);
-        let interval = self.settings.check_interval_ms.0;
-        let pause = Millis(interval.saturating_mul(LOOK_AGAIN_CHECKS));
-        let pause = pause.clamp(LOOK_AGAIN_FIRST, LOOK_AGAIN_LAST);
-        let recent = looked_at.is_some_and(|at| self.now.since(at) < pause);
+        let recent = looked_at.is_some_and(|at| self.now.since(at) < LOOK_AGAIN);
         if standing(path) != before || !recent {
             self.mark_dirty(id);
+        }
+    }
+
+    /// A path has told again who it is, or how the port groups are.
+    fn repeated(&mut self, id: Hctl, replies: &[Reply]) {
+        let now = self.now;
+        for reply in replies {
+            if let Command::Vpd(_) = reply.command
+                && let Some(path) = self.paths.get_mut(&id)
+            {
+                path.proven_at = now;
+            } else {
+                self.reported(id);
+            }
+        }
+    }
+
+    /// A path has told how the port groups are: it spoke for all ports of its group.
+    fn reported(&mut self, id: Hctl) {
+        let Some(path) = self.paths.get(&id) else {
+            return;
+        };
+        let group = path.port_group;
+        let members = self.device_of(path).map(|device| device.paths.clone());
+        for member in members.unwrap_or_default() {
+            if let Some(path) = self.paths.get_mut(&member)
+                && path.port_group == group
+            {
+                path.reported_at = Some(self.now);
+            }
         }
     }
 
@@ -226,6 +285,8 @@ impl World {
                 }
                 self.ownership_is(id, *page, found);
             }
+            // The unit came between the two answers, and whose INQUIRY data it has is yet to be read.
+            Command::Vpd(_) if good && self.awaits_inquiry(id) => {}
             Command::Vpd(_) if good => {
                 if self.proven_again(id, &reply.data) {
                     return;
@@ -260,6 +321,14 @@ impl World {
             }
             Command::ReadCapacity16 | Command::SetTargetPortGroups(_) => {}
         }
+    }
+
+    /// Whether INQUIRY, asked along with the identity, said that there is no logical unit.
+    fn awaits_inquiry(&self, id: Hctl) -> bool {
+        let path = self.paths.get(&id).filter(|path| path.reprove);
+        let inquiry = path.and_then(|path| path.inquiry.as_ref());
+        inquiry
+            .is_some_and(|inquiry| inquiry.peripheral_qualifier == PeripheralQualifier::NotCapable)
     }
 
     /// This host could not send a command: what is known of the path stays, and people are told once.
@@ -316,7 +385,6 @@ impl World {
             return;
         };
         path.report_problem = None;
-        let group = path.port_group;
         let Some(wwid) = path.device.clone() else {
             return;
         };
@@ -351,18 +419,14 @@ impl World {
             device.groups.insert(group.id, now);
         }
         let members: Vec<Hctl> = device.paths.iter().copied().collect();
+        let device_id = device.id.clone();
         for member in &members {
-            let Some(path) = self.paths.get_mut(member) else {
-                continue;
-            };
-            path.judged &= !differs;
-            // It spoke for all ports of its group.
-            if path.port_group == group {
-                path.reported_at = Some(self.now);
+            if let Some(path) = self.paths.get_mut(member) {
+                path.judged &= !differs;
             }
         }
+        self.reported(id);
         if !changes.is_empty() {
-            let device_id = device.id.clone();
             self.notify(
                 Severity::Info,
                 "PORT_GROUP_STATE",
@@ -587,7 +651,7 @@ impl World {
                 class,
             };
         }
-        let groups = std::collections::BTreeMap::new();
+        let groups = BTreeMap::new();
         let evidence = Self::evidence(path, device.map_or(&groups, |device| &device.groups));
         let satp = device
             .and_then(|device| device.selection.as_ref())

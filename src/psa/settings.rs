@@ -12,7 +12,8 @@ pub struct Settings {
     /// Between two checks of a healthy path. ESXi's `Disk.PathEvalTime` is 300 s; Linux admins expect 5 s.
     pub check_interval_ms: Millis,
     /// Between two checks of a path that failed less than `retry_backoff_after_ms` ago. Half a second keeps
-    /// "path back" to "path in use" below one second.
+    /// "path back" to "path in use" below one second. It grows with thousands of failed paths, to `check_interval_ms` at
+    /// most.
     pub retry_interval_ms: Millis,
     /// After this long a failed path is checked only every `check_interval_ms`.
     pub retry_backoff_after_ms: Millis,
