@@ -15,7 +15,7 @@ use dm_psa::psa::table::model::{Map, Message};
 use dm_psa::psa::units::{Hctl, Millis, Sectors};
 use dm_psa::psa::world::World;
 use dm_psa::scsi::cdb::Command;
-use dm_psa::scsi::inquiry::Tpgs;
+use dm_psa::scsi::inquiry::{StandardInquiry, Tpgs};
 use dm_psa::scsi::outcome::Outcome;
 use dm_psa::scsi::tpgs::AccessState;
 use dm_psa::scsi::vpd::DEVICE_IDENTIFICATION;
@@ -788,6 +788,30 @@ fn a_remapped_lun_that_nobody_tells_of_is_found_within_a_minute() {
     sim.run_for(seconds(66));
     let map = &maps(&sim)[0];
     assert!(!map.contains(" 8:16 ") && map.ends_with("AA A"), "{map}");
+}
+
+/// INQUIRY is answered before the LUN is mapped back, and page 83h after it.
+#[test]
+fn a_unit_that_comes_between_two_answers_is_not_what_was_said_of_the_empty_place() {
+    let mut sim = running(four_paths());
+    let mut nothing = StandardInquiry::build(Tpgs::None, "SIM", "NOTHING", "1.0");
+    nothing[0] = 0x7f;
+    let mark = sim.journal.len();
+    for path in [A1, A2, B1, B2] {
+        let answer = Some(Answer::good(nothing.clone()));
+        sim.suffer(&Fault::Lie(path, Command::Inquiry, answer));
+        let kind = UnitAttention::InquiryDataHasChanged;
+        sim.tell(Event::UnitAttention { path, kind });
+    }
+    sim.run_for(seconds(3));
+    assert!(asked(&sim, mark, A1, &Command::Inquiry) && asked(&sim, mark, A1, &PAGE83));
+    assert_eq!(state(&sim, A1), PathState::Unknown);
+    for path in [A1, A2, B1, B2] {
+        sim.suffer(&Fault::Lie(path, Command::Inquiry, None));
+    }
+    sim.run_for(seconds(3));
+    assert!(explained(&sim, UNIT).contains("SATP VMW_SATP_ALUA"));
+    assert!(maps(&sim)[0].ends_with("AA AA"), "{:?}", maps(&sim));
 }
 
 #[test]
@@ -1609,7 +1633,7 @@ fn a_waiting_path_that_failed_is_reinstated_once_another_serves() {
     sim.run_for(seconds(10));
     sim.suffer_all(&[Fault::LinkUp(B1), Fault::LinkUp(B2)]);
     sim.run_for(seconds(10));
-    assert!(maps(&sim)[0].ends_with("FF FF"), "{:?}", maps(&sim));
+    assert_eq!(state(&sim, A1), PathState::Unknown);
     sim.suffer_all(&[Fault::LinkUp(A1), Fault::LinkUp(A2)]);
     sim.run_for(seconds(10));
     assert!(maps(&sim)[0].ends_with("AA AA"), "{:?}", maps(&sim));
