@@ -17,7 +17,7 @@ const BUFFER: u64 = 32 << 10;
 const OF_MEMORY: u64 = 32;
 
 /// The window of a host that has tags for it: no more, or a round of checks would be one burst.
-const MOST_AT_ONCE: usize = 2 * WINDOW;
+pub(super) const MOST_AT_ONCE: usize = 2 * WINDOW;
 
 /// How many sg devices may be open, on all hosts together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

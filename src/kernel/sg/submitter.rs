@@ -1,6 +1,6 @@
 //! The thread of one SCSI host: opens its sg devices, writes commands, reads replies.
 
-use super::limits::{Limits, window};
+use super::limits::{Limits, MOST_AT_ONCE, window};
 use super::node::Node;
 use crate::kernel::Sink;
 use crate::kernel::transport::book::{Book, Next, Sending};
@@ -140,7 +140,7 @@ impl Submitter {
     }
 
     fn serve(&mut self) -> Result<(), Ended> {
-        let mut events = [EpollEvent::empty(); 128];
+        let mut events = [EpollEvent::empty(); MOST_AT_ONCE];
         loop {
             let wait = self.work();
             self.hand_over()?;
