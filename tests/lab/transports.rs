@@ -36,13 +36,23 @@ struct Bed {
     paths: Vec<Vec<Hctl>>,
 }
 
+/// Answers that nobody has taken yet are 8192 at most.
 fn start(setting: TransportSetting) -> (Transport, Receiver<Event>) {
-    let (results, answers) = sync_channel(8192);
+    start_with_room_for(8192, setting)
+}
+
+fn start_with_room_for(answers: usize, setting: TransportSetting) -> (Transport, Receiver<Event>) {
+    let (results, answers) = sync_channel(answers);
     let sink = Sink::new(move |events| events.into_iter().all(|e| results.send(e).is_ok()));
     (Transport::new(setting, sink), answers)
 }
 
 impl Bed {
+    /// Drops the transport, with whatever is out, and takes another.
+    fn start_again(&mut self, room: usize) {
+        (self.transport, self.answers) = start_with_room_for(room, self.setting);
+    }
+
     /// An examination that must be taken.
     fn ask(
         &mut self,
@@ -322,6 +332,24 @@ fn thousand_at_once(bed: &mut Bed) -> Verdict {
     })
 }
 
+fn receiver_that_is_behind(bed: &mut Bed) -> Verdict {
+    let paths: Vec<Hctl> = bed.paths.iter().flatten().copied().collect();
+    bed.start_again(1);
+    for path in &paths {
+        bed.ask(*path, &[TestUnitReady, Inquiry], LONG, SECOND)?;
+    }
+    // More than twice the deadline. What is back by then, or could not be sent, is not overdue.
+    thread::sleep(Duration::from_millis(2500));
+    let mut late = 0;
+    for _ in &paths {
+        late += u64::from(outcomes(&bed.next()?) != [Outcome::Good, Outcome::Good]);
+    }
+    bed.start_again(8192);
+    ensure(late == 0, || {
+        format!("{late} of {} were not good", paths.len())
+    })
+}
+
 fn exhausted_host(bed: &mut Bed) -> Verdict {
     // More commands than the host has tags; the script loads scsi_debug with max_queue=32.
     let hung: Vec<Hctl> = (20..70)
@@ -373,9 +401,7 @@ fn dropped_with_commands_out(bed: &mut Bed) -> Verdict {
     }
     thread::sleep(Duration::from_millis(300));
     let start = Instant::now();
-    let (transport, answers) = start_again(bed);
-    drop(std::mem::replace(&mut bed.transport, transport));
-    bed.answers = answers;
+    bed.start_again(8192);
     ensure(in_ms(start) < 200, || {
         format!("it took {} ms", in_ms(start))
     })?;
@@ -387,10 +413,6 @@ fn dropped_with_commands_out(bed: &mut Bed) -> Verdict {
         bed.expect(path, &[TestUnitReady], &[Outcome::Good])?;
     }
     Ok(())
-}
-
-fn start_again(bed: &Bed) -> (Transport, Receiver<Event>) {
-    start(bed.setting)
 }
 
 /// Clock ticks (100 per second) that this process used, and that the machine was busy.
@@ -483,6 +505,7 @@ const CASES: &[Case] = &[
     ("an offline device", offline),
     ("an unknown node", unknown_node),
     ("a thousand at once", thousand_at_once),
+    ("a receiver that is behind", receiver_that_is_behind),
     ("a host without tags holds up no other", exhausted_host),
     ("dropped with commands out", dropped_with_commands_out),
 ];

@@ -86,6 +86,13 @@ impl Books {
         self.book(path.host).returned(path, outcome, data, now)
     }
 
+    /// As [`Book::held_up`].
+    pub(super) fn held_up(&mut self, from: Millis, until: Millis) {
+        for book in self.books.values_mut() {
+            book.held_up(from, until);
+        }
+    }
+
     /// When something is to be done if nothing comes back before; hosts that are stirred want it now.
     pub(super) fn next_moment(&self, now: Millis) -> Option<Millis> {
         if !self.stirred.is_empty() {

@@ -5,7 +5,7 @@ use super::files::{self, Files};
 use super::ring::{COMPLETIONS, Completion, Ring, WAKE};
 use super::slot::{Errand, Slot};
 use crate::kernel::Sink;
-use crate::kernel::transport::book::{Next, Sending};
+use crate::kernel::transport::book::{HELD_UP, Next, Sending};
 use crate::kernel::transport::clock::Clock;
 use crate::kernel::transport::outcome_of;
 use crate::psa::event::{Event, Examination};
@@ -106,8 +106,7 @@ impl Worker {
             for sending in sendings {
                 self.send(sending, now);
             }
-            // This may take long, if the owner is behind. What has come back meanwhile is not overdue: it is fetched before
-            // anything else.
+            // What has come back meanwhile is not overdue, however long this took: it is fetched before anything else.
             self.hand_over();
             if self.ended && self.out() == 0 {
                 return Ok(());
@@ -143,10 +142,17 @@ impl Worker {
         }
     }
 
+    /// Hands the answers over that there are. This waits while the owner is behind.
     fn hand_over(&mut self) {
         let answers = std::mem::take(&mut self.answers);
-        if !self.ended {
-            self.ended = self.results.put_all(answers).is_err();
+        if answers.is_empty() || self.ended {
+            return;
+        }
+        let before = self.clock.now();
+        self.ended = self.results.put_all(answers).is_err();
+        let now = self.clock.now();
+        if now.since(before) >= HELD_UP {
+            self.desk.books().held_up(before, now);
         }
     }
 

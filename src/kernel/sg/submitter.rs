@@ -3,7 +3,7 @@
 use super::limits::{Limits, MOST_AT_ONCE, window};
 use super::node::Node;
 use crate::kernel::Sink;
-use crate::kernel::transport::book::{Book, Next, Sending};
+use crate::kernel::transport::book::{Book, HELD_UP, Next, Sending};
 use crate::kernel::transport::clock::Clock;
 use crate::kernel::transport::outcome_of;
 use crate::psa::event::{Event, Examination};
@@ -194,10 +194,19 @@ impl Submitter {
         }
     }
 
-    /// Hands the answers over that there are.
+    /// Hands the answers over that there are. This waits while the owner is behind.
     fn hand_over(&mut self) -> Result<(), Ended> {
         let answers = std::mem::take(&mut self.answers);
-        self.results.put_all(answers).map_err(|_| Ended)
+        if answers.is_empty() {
+            return Ok(());
+        }
+        let before = self.clock.now();
+        self.results.put_all(answers).map_err(|_| Ended)?;
+        let now = self.clock.now();
+        if now.since(before) >= HELD_UP {
+            self.desk.book().held_up(before, now);
+        }
+        Ok(())
     }
 
     /// Sends what may be sent and ends what is overdue; how long to wait for events then, or `None` to end.

@@ -17,6 +17,10 @@ pub(in crate::kernel) const WINDOW: usize = 64;
 /// each window full of them, and no more.
 pub(in crate::kernel) const YOUNG: Millis = Millis(250);
 
+/// A thread tells its books when it could send nothing for so long. Shorter than any deadline by far, and longer than a
+/// receiver that keeps up lets it wait.
+pub(in crate::kernel) const HELD_UP: Millis = Millis(100);
+
 /// So many examinations wait for their turn or run on one host. The world has one per path at most.
 pub(in crate::kernel) const LINES: usize = 16_384;
 
@@ -299,6 +303,15 @@ impl Book {
             self.queue.retain(|path| lines.contains_key(path));
         }
         ended
+    }
+
+    /// The thread has sent nothing between `from` and `until`, as its answers were not taken: that time does not count
+    /// for commands that wait for their turn. Otherwise a receiver that is behind would find healthy paths overdue,
+    /// have them examined again, and be further behind.
+    pub(in crate::kernel) fn held_up(&mut self, from: Millis, until: Millis) {
+        for line in self.lines.values_mut().filter(|line| line.queued) {
+            line.since = line.since.after(until.since(line.since.max(from)));
+        }
     }
 
     /// When the first examination may be overdue.

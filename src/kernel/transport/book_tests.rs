@@ -188,6 +188,28 @@ fn other_refusals_stay_what_they_are() {
 }
 
 #[test]
+fn the_time_that_its_thread_was_held_up_does_not_count_for_a_command_that_waits() {
+    let mut book = Book::new(1);
+    for lun in 0..3 {
+        book.accept(order(lun, lun, &[TestUnitReady]), at(0))
+            .unwrap();
+    }
+    send(&mut book, 0, 0);
+    book.accept(order(3, 3, &[TestUnitReady]), at(4500))
+        .unwrap();
+    book.held_up(at(1000), at(5000));
+    // What is with the kernel could have come back.
+    let overdue = book.expire(at(5000));
+    assert_eq!(overdue.len(), 1);
+    assert_eq!(overdue[0].path, path(0));
+    // Of the others' 3 seconds one was used, and of the last one's nothing.
+    assert!(book.expire(at(6999)).is_empty());
+    assert_eq!(book.expire(at(7000)).len(), 2);
+    assert!(book.expire(at(7999)).is_empty());
+    assert_eq!(book.expire(at(8000)).len(), 1);
+}
+
+#[test]
 fn an_overdue_command_is_an_orphan_until_it_comes_back() {
     let mut book = Book::default();
     book.accept(order(0, 1, &[TestUnitReady, Inquiry]), at(0))
