@@ -8,7 +8,8 @@
 //! Invariants, besides sg's:
 //! - memory that the kernel may write to is neither moved nor freed, and the thread does not end while a command is
 //!   out: the kernel copies sense in the thread that sent the command, and if that has ended, in one of its own, where
-//!   the address means nothing (`scsi_bsg_uring_task_cb`);
+//!   the address is another process's (`scsi_bsg_uring_task_cb`; why `auto` does not take this transport, see
+//!   `AUTO_TAKES_BSG`). The process as a whole ends at once, with whatever is out;
 //! - a path is its node's name, so no number can lead to another device.
 //!
 //! Unlike sg, bsg does not tell that a device was removed under a command until that is back; the thread looks once a
