@@ -58,7 +58,7 @@ impl Hands {
                 .map_err(start("the marks for udev", threads))?,
             keeper: Keeper::start(places.clone(), tell.clone())
                 .map_err(start("the memory's thread", threads))?,
-            logger: Logger::start().map_err(start("the log's thread", threads))?,
+            logger: Logger::default(),
             told: Told::new(),
             tell: tell.clone(),
         })

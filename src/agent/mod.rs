@@ -21,5 +21,4 @@ mod segments;
 mod told;
 pub mod topology;
 
-pub use logging::start_logging;
 pub use run::{Options, run};

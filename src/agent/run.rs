@@ -4,6 +4,7 @@ use super::answers::answer;
 use super::changes::change;
 use super::dispatch::Hands;
 use super::inbox::{self, Inbox, Inputs};
+use super::logging::start_logging;
 use super::metrics::textfile::Textfile;
 use super::metrics::{self, Dialect, Health, Picture};
 use super::record::Recorder;
@@ -102,9 +103,20 @@ pub enum Question {
 /// # Errors
 /// Something without which it cannot work could not be started.
 pub fn run(options: &Options) -> Result<(), AgentError> {
-    // Before the first thread: signals are blocked in all of them but the one that waits for them.
-    let stop = Stop::block().map_err(start("signals", "this should not happen"))?;
-    let mut notices = privilege::prepare();
+    // Before the first thread: signals are blocked in all of them but the one that waits for them, and there is one heap.
+    let prepare = || {
+        let stop = Stop::block().map_err(start("signals", "this should not happen"))?;
+        let notices = privilege::prepare();
+        let log = start_logging().map_err(start("the log's thread", "raise TasksMax"))?;
+        Ok((stop, notices, log))
+    };
+    let (stop, notices, _log) =
+        prepare().inspect_err(|error: &AgentError| eprintln!("AGENT_FAILED reason=\"{error}\""))?;
+    serve(options, stop, notices)
+        .inspect_err(|error| log::error!(target: "psa", "AGENT_FAILED reason=\"{error}\""))
+}
+
+fn serve(options: &Options, stop: Stop, mut notices: Vec<Notice>) -> Result<(), AgentError> {
     let mut refused = |code: &str, reason: &dyn std::fmt::Display| {
         notices.push(Notice::new(
             code,

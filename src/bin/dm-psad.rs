@@ -18,15 +18,12 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    dm_psa::agent::start_logging();
     match dm_psa::agent::run(&dm_psa::agent::Options {
         root: args.root,
         socket: args.socket,
     }) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            log::error!(target: "psa", "AGENT_FAILED reason=\"{error}\"");
-            ExitCode::FAILURE
-        }
+        // The log has it.
+        Err(_) => ExitCode::FAILURE,
     }
 }

@@ -1,0 +1,66 @@
+#!/bin/bash
+# The agent's own program lies on a map, its log is stuck, all paths go: as a host whose root disk is in the SAN has it.
+. /lab/lib/lab.sh
+
+lio_loop --lus 1 --size 64 --groups '1:ao:1,2 2:ano:3,4'
+naa=$(lu_naa 1)
+agent_start
+check "a map appears" wait_for 60 test -b "/dev/mapper/$naa"
+check "it settles" wait_for 10 agent_quiet
+agent_stop
+
+own=/run/own
+mkdir $own
+check "it takes a filesystem" mkfs.ext4 -q "/dev/mapper/$naa"
+mount "/dev/mapper/$naa" $own
+program=$(command -v dm-psad)
+mapfile -t libraries < <(ldd "$program" | grep -o '/[^ ]*')
+cp -L "$program" "${libraries[@]}" $own
+head -c 4M /dev/urandom >$own/unread
+loader=$(printf '%s\n' "${libraries[@]##*/}" | grep '^ld-')
+
+# From here on what it says goes through a pipe, which somebody may not empty.
+mkfifo /run/lab/log
+cat /run/lab/log >>$LAB_AGENT_LOG &
+journal=$!
+RUST_LOG=info $own/"$loader" --library-path $own $own/dm-psad 2>/run/lab/log &
+AGENT_PID=$!
+check "it runs from there" wait_for 30 agent_answers
+check "and settles" wait_for 30 agent_quiet
+check_eq "all that is mapped of program and libraries is in memory (KiB that are not)" 0 "$(
+    awk '/^[0-9a-f]+-/ { own = $2 ~ /^r-/ && $6 ~ "^/run/own/" } own && /^Size:/ { n += $2 } own && /^Rss:/ { n -= $2 } END { print n }' \
+        /proc/$AGENT_PID/smaps
+)"
+
+kill -STOP $journal
+check "its log is stuck" python3 - <<'FILL'
+import os
+pipe = os.open("/run/lab/log", os.O_WRONLY | os.O_NONBLOCK)
+for size in (4096, 1):
+    try:
+        while True:
+            os.write(pipe, b"\n" * size)
+    except BlockingIOError:
+        pass
+FILL
+sync
+echo 3 >/proc/sys/vm/drop_caches
+path_down all
+check "all paths are failed" wait_for 10 map_no_active "$naa"
+cat $own/unread >/run/lab/unread &
+reader=$!
+echo 1 >/proc/sys/vm/drop_caches
+sleep_ms 15000
+check "nothing can be read from that disk" kill -0 $reader
+check "psactl is answered" json_has "storage core device list -d $naa" '.[0].Status == "dead"'
+path_up 3
+check "the first path back is taken" wait_for 10 map_some_active "$naa"
+path_up all
+check "and the others" wait_for 10 map_all_active "$naa"
+wait $reader
+check "what was to be read is whole" cmp $own/unread /run/lab/unread
+check "it settles" wait_for 20 agent_quiet
+kill -CONT $journal
+check "the log goes on" wait_for 10 grep -q PATH_STATE $LAB_AGENT_LOG
+agent_stop
+umount $own
