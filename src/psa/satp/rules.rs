@@ -8,6 +8,7 @@
 pub use super::rule::{Group, Lookup, SatpRule};
 
 use super::options::{device_options, psp_options};
+use super::rule::Mismatch;
 use super::{Evidence, Satp, by_name};
 use crate::psa::adapter::Transport;
 use crate::psa::plugin::Plugin;
@@ -61,6 +62,22 @@ fn settings_of(rule: &SatpRule) -> DeviceSettings {
     }
 }
 
+/// What became of a rule that was tried.
+enum Tried<'a> {
+    No(&'a SatpRule, Mismatch<'a>),
+    /// Anything else, in words.
+    Said(fmt::Arguments<'a>),
+}
+
+impl fmt::Display for Tried<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Tried::No(rule, why) => write!(f, "{rule}: no, {why}"),
+            Tried::Said(line) => f.write_fmt(*line),
+        }
+    }
+}
+
 /// All SATP rules in the order in which they are tried, and what the admin set for SATPs as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct SatpRules {
@@ -111,7 +128,8 @@ impl SatpRules {
         self.walk(device, evidence, |_| {})
     }
 
-    /// The choice, and a line for each rule that was tried, in order.
+    /// The choice, and a line for each rule that was tried, in order; but system rules in a row that are for arrays of
+    /// other vendors share one, as there are a hundred of them.
     #[must_use]
     pub fn trace(
         &self,
@@ -119,40 +137,53 @@ impl SatpRules {
         evidence: &Evidence<'_>,
     ) -> (Selection, Vec<String>) {
         let mut lines = Vec::new();
-        let selection = self.walk(device, evidence, |line| lines.push(line.to_string()));
+        let mut foreign = 0_usize;
+        let selection = self.walk(device, evidence, |tried| {
+            let is_foreign = matches!(&tried, Tried::No(rule, Mismatch::Is("vendor", _)) if rule.group == Group::System);
+            foreign = if is_foreign { foreign.saturating_add(1) } else { 0 };
+            if foreign > 1 {
+                lines.pop();
+                let vendor = device.vendor;
+                lines.push(format!("{foreign} system rules of other vendors: no, vendor is `{vendor}`"));
+            } else {
+                lines.push(tried.to_string());
+            }
+        });
         (selection, lines)
     }
 
-    /// Tries the rules in order. `tell` gets a line for each; if it drops the line, nothing is formatted.
+    /// Tries the rules in order. `tell` hears of each; what it drops is never formatted.
     fn walk(
         &self,
         device: &DeviceFacts<'_>,
         evidence: &Evidence<'_>,
-        mut tell: impl FnMut(fmt::Arguments<'_>),
+        mut tell: impl FnMut(Tried<'_>),
     ) -> Selection {
         for rule in &self.rules {
             if let Err(why) = rule.test(device, evidence) {
-                tell(format_args!("{rule}: no, {why}"));
+                tell(Tried::No(rule, why));
                 continue;
             }
             let Some(satp) = by_name(&rule.satp) else {
-                tell(format_args!(
+                tell(Tried::Said(format_args!(
                     "{rule}: matches, but this build has no such SATP"
-                ));
+                )));
                 continue;
             };
             if let Err(why) = satp.accepts(evidence) {
-                tell(format_args!(
+                tell(Tried::Said(format_args!(
                     "{rule}: matches, but the SATP declines: {why}"
-                ));
+                )));
                 continue;
             }
-            tell(format_args!("{rule}: matches"));
+            tell(Tried::Said(format_args!("{rule}: matches")));
             let psp = match rule.psp.as_deref().map(PspKind::by_name) {
                 Some(Some(psp)) => psp,
                 Some(None) => {
                     let name = rule.psp.as_deref().unwrap_or_default();
-                    tell(format_args!("this build has no {name}: the SATP's default"));
+                    tell(Tried::Said(format_args!(
+                        "this build has no {name}: the SATP's default"
+                    )));
                     self.psp_of(satp)
                 }
                 None => self.psp_of(satp),
@@ -166,7 +197,10 @@ impl SatpRules {
             };
         }
         let (satp, why) = by_transport(device);
-        tell(format_args!("no rule: {} ({why})", satp.name()));
+        tell(Tried::Said(format_args!(
+            "no rule: {} ({why})",
+            satp.name()
+        )));
         Selection {
             plugin: Plugin::Nmp,
             satp,
@@ -282,6 +316,32 @@ mod tests {
         // The two system rules for A and B are equal in rank: they keep the order of the list.
         mixed.sort_by_key(|r| usize::from(r.model.as_ref().is_some_and(|m| m.as_str() == "^B*")));
         assert_eq!(SatpRules::new(mixed, BTreeMap::new()).rules(), ordered);
+    }
+
+    #[test]
+    fn rules_of_other_vendors_share_a_line() {
+        let rules = SatpRules::new(
+            vec![
+                rule("ALUA", "A", "1", "", Group::System),
+                rule("ALUA", "B", "1", "", Group::System),
+                rule("ALUA", "C", "1", "", Group::User),
+                rule("ALUA", "IBM", "1", "", Group::System),
+                rule("ALUA", "E", "1", "", Group::System),
+                rule("DEFAULT_AA", "IBM", "2", "", Group::System),
+            ],
+            BTreeMap::new(),
+        );
+        let (_, lines) = select(&rules, "IBM", "2", Tpgs::None);
+        assert_eq!(
+            lines,
+            [
+                "user rule VMW_SATP_ALUA (vendor=C model=1): no, vendor is `IBM`",
+                "2 system rules of other vendors: no, vendor is `IBM`",
+                "system rule VMW_SATP_ALUA (vendor=IBM model=1): no, model is `2`",
+                "system rule VMW_SATP_ALUA (vendor=E model=1): no, vendor is `IBM`",
+                "system rule VMW_SATP_DEFAULT_AA (vendor=IBM model=2): matches",
+            ]
+        );
     }
 
     #[test]
