@@ -2,7 +2,8 @@
 # The agent's own program lies on a map, its log is stuck, all paths go: as a host whose root disk is in the SAN has it.
 . /lab/lib/lab.sh
 
-lio_loop --lus 1 --size 64 --groups '1:ao:1,2 2:ano:3,4'
+# A program with all that a debugger wants is large.
+lio_loop --lus 1 --size 320 --groups '1:ao:1,2 2:ano:3,4'
 naa=$(lu_naa 1)
 agent_start
 check "a map appears" wait_for 60 test -b "/dev/mapper/$naa"
@@ -15,8 +16,7 @@ check "it takes a filesystem" mkfs.ext4 -q "/dev/mapper/$naa"
 mount "/dev/mapper/$naa" $own
 program=$(command -v dm-psad)
 mapfile -t libraries < <(ldd "$program" | grep -o '/[^ ]*')
-cp -L "$program" "${libraries[@]}" $own
-head -c 4M /dev/urandom >$own/unread
+cp -L "$program" "${libraries[@]}" $own && head -c 4M /dev/urandom >$own/unread || lab_die "they do not fit"
 loader=$(printf '%s\n' "${libraries[@]##*/}" | grep '^ld-')
 
 # From here on what it says goes through a pipe, which somebody may not empty.
