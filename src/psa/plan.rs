@@ -158,11 +158,10 @@ impl World {
             if out || !(held || joins) {
                 continue;
             }
-            let rank = settings
-                .ranks
-                .get(&path.name.to_string())
-                .copied()
-                .unwrap_or(0);
+            let rank = match &settings.ranks {
+                none if none.is_empty() => 0,
+                ranks => ranks.get(&path.name.to_string()).copied().unwrap_or(0),
+            };
             candidates.push(Candidate {
                 path: id,
                 dev: block.dev,

@@ -569,17 +569,11 @@ impl Array {
     }
 
     fn report(&self, id: UnitId, unit: &Unit, transition_time: Option<u8>) -> Vec<u8> {
-        let ports = |group: u16| {
-            let mut ports: Vec<u16> = self
-                .nexuses_of(id)
-                .filter_map(|nexus| self.luns.get(&nexus))
-                .filter(|lun| lun.group == group)
-                .map(|lun| lun.port)
-                .collect();
-            ports.sort_unstable();
-            ports.dedup();
-            ports
-        };
+        let luns = self
+            .nexuses_of(id)
+            .filter_map(|nexus| self.luns.get(&nexus));
+        let ports: BTreeSet<(u16, u16)> = luns.map(|lun| (lun.group, lun.port)).collect();
+        let of_group = |group| ports.range((group, 0)..=(group, u16::MAX));
         let groups = unit.groups.iter().map(|(id, group)| TargetPortGroup {
             preferred: group.preferred,
             access_state: group.access,
@@ -587,7 +581,7 @@ impl Array {
             id: *id,
             status_code: group.status_code,
             vendor_specific: 0,
-            relative_target_ports: ports(*id),
+            relative_target_ports: of_group(*id).map(|(_, port)| *port).collect(),
         });
         TargetPortGroups {
             implicit_transition_time: transition_time,

@@ -265,7 +265,10 @@ impl Kernel {
         map.dm.message(message)?;
         for dev in map.dm.take_activated() {
             if let Write::Failed = self.activate(now, dev) {
-                self.path_error(now, name, dev);
+                if let Some(map) = self.maps.get_mut(name) {
+                    map.dm.path_error(dev);
+                }
+                self.event_of(now, name);
             }
         }
         Ok(())
@@ -389,13 +392,16 @@ impl Kernel {
 
     /// dm raised an event for a map: the agent reads it some time later.
     pub(super) fn event_of(&mut self, now: Millis, name: &str) {
-        let Some(map) = self.maps.get_mut(name) else {
-            return;
-        };
-        if !std::mem::replace(&mut map.observation_due, true) {
-            let at = now.after(self.some(self.pace.event));
-            self.later(at, Pending::Observe(name.to_owned()));
+        if let Some(map) = self.maps.get_mut(name)
+            && !std::mem::replace(&mut map.observation_due, true)
+        {
+            self.observe_soon(now, name);
         }
+    }
+
+    fn observe_soon(&mut self, now: Millis, name: &str) {
+        let at = now.after(self.some(self.pace.event));
+        self.later(at, Pending::Observe(name.to_owned()));
     }
 
     pub(super) fn observe_later(&mut self, now: Millis, name: &str) {
@@ -411,9 +417,23 @@ impl Kernel {
 
     /// One write by a user of the map.
     pub fn io(&mut self, now: Millis, name: &str) {
-        let Some(map) = self.maps.get_mut(name) else {
-            return;
-        };
+        if let Some((name, mut map)) = self.maps.remove_entry(name) {
+            self.io_on(now, &name, &mut map);
+            self.maps.insert(name, map);
+        }
+    }
+
+    /// One write by a user of each map.
+    pub fn io_on_all(&mut self, now: Millis) {
+        let mut maps = std::mem::take(&mut self.maps);
+        for (name, map) in &mut maps {
+            self.io_on(now, name, map);
+        }
+        self.maps = maps;
+    }
+
+    /// The map is not among the others meanwhile.
+    fn io_on(&mut self, now: Millis, name: &str, map: &mut SimMap) {
         // Without a table its size is 0, and there is nothing to write to.
         if map.dm.queues().is_none() {
             return;
@@ -421,57 +441,44 @@ impl Kernel {
         if let Some((dev, since)) = map.stuck.take() {
             let hangs = self.link_of(dev) == Some(Link::Hung);
             if hangs && now.since(since) < IO_TIMEOUT {
-                self.stall(now, name, Some((dev, since)));
+                self.stall(now, map, Some((dev, since)));
                 return;
             }
             if hangs {
-                self.path_error(now, name, dev);
+                self.path_error(now, name, map, dev);
             }
         }
         // Each round takes a path out of use, so it ends.
-        while let Some(map) = self.maps.get_mut(name) {
+        loop {
             let went = map.dm.io();
             let activated = map.dm.take_activated();
-            match went {
-                Io::Held => {
-                    self.stall(now, name, None);
-                    return;
-                }
+            let dev = match went {
+                Io::Held => return self.stall(now, map, None),
                 Io::Failed => {
-                    self.flows(now, name);
+                    self.flows(now, map);
                     self.ledger.io_errors.push((now, name.to_owned()));
                     return;
                 }
-                Io::Path(dev) => {
-                    let mut failed = false;
-                    for dev in activated {
-                        match self.activate(now, dev) {
-                            Write::Done => {}
-                            Write::Stuck => {
-                                self.stall(now, name, None);
-                                return;
-                            }
-                            Write::Failed => {
-                                failed = true;
-                                self.path_error(now, name, dev);
-                            }
-                        }
-                    }
-                    if failed {
-                        continue;
-                    }
-                    match self.write(now, name, dev) {
-                        Write::Done => {
-                            self.flows(now, name);
-                            return;
-                        }
-                        Write::Stuck => {
-                            self.stall(now, name, Some((dev, now)));
-                            return;
-                        }
-                        Write::Failed => self.path_error(now, name, dev),
+                Io::Path(dev) => dev,
+            };
+            let mut failed = false;
+            for dev in activated {
+                match self.activate(now, dev) {
+                    Write::Done => {}
+                    Write::Stuck => return self.stall(now, map, None),
+                    Write::Failed => {
+                        failed = true;
+                        self.path_error(now, name, map, dev);
                     }
                 }
+            }
+            if failed {
+                continue;
+            }
+            match self.write(now, name, map, dev) {
+                Write::Done => return self.flows(now, map),
+                Write::Stuck => return self.stall(now, map, Some((dev, now))),
+                Write::Failed => self.path_error(now, name, map, dev),
             }
         }
     }
@@ -481,30 +488,26 @@ impl Kernel {
         self.disks.get(path).map(|disk| disk.link())
     }
 
-    fn path_error(&mut self, now: Millis, name: &str, dev: DevT) {
-        if let Some(map) = self.maps.get_mut(name) {
-            map.dm.path_error(dev);
-            self.event_of(now, name);
+    fn path_error(&mut self, now: Millis, name: &str, map: &mut SimMap, dev: DevT) {
+        map.dm.path_error(dev);
+        if !std::mem::replace(&mut map.observation_due, true) {
+            self.observe_soon(now, name);
         }
     }
 
-    fn stall(&mut self, now: Millis, name: &str, stuck: Option<(DevT, Millis)>) {
-        if let Some(map) = self.maps.get_mut(name) {
-            map.stuck = stuck;
-            let since = *map.stalled_since.get_or_insert(now);
+    fn stall(&mut self, now: Millis, map: &mut SimMap, stuck: Option<(DevT, Millis)>) {
+        map.stuck = stuck;
+        let since = *map.stalled_since.get_or_insert(now);
+        self.ledger.longest_stall = self.ledger.longest_stall.max(now.since(since));
+    }
+
+    fn flows(&mut self, now: Millis, map: &mut SimMap) {
+        if let Some(since) = map.stalled_since.take() {
             self.ledger.longest_stall = self.ledger.longest_stall.max(now.since(since));
         }
     }
 
-    fn flows(&mut self, now: Millis, name: &str) {
-        if let Some(map) = self.maps.get_mut(name)
-            && let Some(since) = map.stalled_since.take()
-        {
-            self.ledger.longest_stall = self.ledger.longest_stall.max(now.since(since));
-        }
-    }
-
-    fn write(&mut self, now: Millis, name: &str, dev: DevT) -> Write {
+    fn write(&mut self, now: Millis, name: &str, map: &SimMap, dev: DevT) -> Write {
         let Some(path) = self.path_of(dev) else {
             return Write::Failed;
         };
@@ -527,8 +530,7 @@ impl Kernel {
             }
         };
         let unit = self.array.unit(written);
-        let right = unit.zip(self.maps.get(name));
-        if right.is_some_and(|(unit, map)| unit.is_behind(map.dm.uuid())) {
+        if unit.is_some_and(|unit| unit.is_behind(map.dm.uuid())) {
             self.ledger.writes += 1;
         } else {
             self.ledger.wrong_writes.push((now, name.to_owned(), path));

@@ -188,19 +188,11 @@ impl Simulation {
             }
         } else if let Some(every) = self.io_every.filter(|_| self.next_io <= self.now) {
             self.next_io = self.now.after(Millis(every.0.max(1)));
-            self.io();
+            self.kernel.io_on_all(self.now);
         } else {
             self.tell(Event::Timer);
         }
         true
-    }
-
-    /// One I/O to every map.
-    pub fn io(&mut self) {
-        let names: Vec<String> = self.kernel.maps().map(|(name, _)| name.clone()).collect();
-        for name in names {
-            self.kernel.io(self.now, &name);
-        }
     }
 
     /// Runs until this time.
