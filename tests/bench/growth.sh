@@ -36,15 +36,18 @@ for lus; do
     note "all maps after $LAB_WAITED ms"
     wait_for 120 agent_quiet || note "not settled within 120 s"
     wait_for 300 at_rest || note "discovery not at rest within 300 s"
-    # A whole minute holds all that dm-psad asks of a healthy path, and twelve rounds of checks.
-    cost_threads "$RIVAL_PID" >/run/lab/before
-    cost_window 60000
-    cost_threads "$RIVAL_PID" >/run/lab/after
-    [ "$COST_COMMANDS" -gt 0 ] || lab_die "no commands in a minute"
-    record growth_cpu_us $paths dm-psad 1 $((COST_CPU_US / COST_COMMANDS))
-    record core_permille $paths dm-psad 1 $((COST_CPU_US / COST_MS))
-    note "$((COST_COMMANDS * 1000 / COST_MS)) commands each second"
-    paste /run/lab/before /run/lab/after | awk -v n="$COST_COMMANDS" '$4 == $2 { t[$2] += $3 - $1 } END { for (i in t) if (t[i] > n / 2) printf "#   %-14s %.1f us\n", i, t[i] / n }'
+    # A whole minute holds all that dm-psad asks of a healthy path, and twelve rounds of checks. An emulated machine
+    # is a fifth faster in one minute than in the next, so several.
+    for window in 1 2 3; do
+        cost_threads "$RIVAL_PID" >/run/lab/before
+        cost_window 60000
+        cost_threads "$RIVAL_PID" >/run/lab/after
+        [ "$COST_COMMANDS" -gt 0 ] || lab_die "no commands in a minute"
+        record growth_cpu_us $paths dm-psad "$window" $((COST_CPU_US / COST_COMMANDS))
+        record core_permille $paths dm-psad "$window" $((COST_CPU_US / COST_MS))
+        note "$((COST_COMMANDS * 1000 / COST_MS)) commands each second"
+        paste /run/lab/before /run/lab/after | awk -v n="$COST_COMMANDS" '$4 == $2 { t[$2] += $3 - $1 } END { for (i in t) if (t[i] > n / 2) printf "#   %-14s %.1f us\n", i, t[i] / n }'
+    done
     cost_memory "$RIVAL_PID"
     record growth_rss_kb $paths dm-psad 1 "$COST_RSS_KB"
 done
