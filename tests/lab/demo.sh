@@ -15,12 +15,12 @@ must() {
     shift
     "$@" >/dev/null 2>&1 || { trouble+=("$what"); echo "  !! $what"; }
 }
-# extract PATTERN COMMAND...: as show, but only the lines that matter here
+# extract SED COMMAND...: as show, but only the lines that matter here
 extract() {
-    local lines=$1
+    local script=$1
     shift
     printf '\n$ %s\n' "$*"
-    "$@" 2>&1 | grep -E "$lines" | sed 's/^/  /'
+    "$@" 2>&1 | sed -E "$script" | sed 's/^/  /'
 }
 # For the summary, right-aligned: a count, and milliseconds as seconds.
 count() { printf '%12d' "$1"; }
@@ -39,13 +39,13 @@ made=$LAB_WAITED
 must "it settles" wait_for 20 agent_quiet
 echo "  answering, and the map is there, $made ms later"
 show psactl explain "$naa"
-extract '^[a-z]|rule|[Ii]dentity|naa\.|State|active' psactl explain "$(path_dev 3 1)"
+extract '/State:/{n;q}' psactl explain "$(path_dev 3 1)"
 
 step "What the kernel has, and what ESXi's command line says of it"
 show dmsetup table "$naa"
 show dmsetup status "$naa"
 show psactl storage nmp device list
-extract '^[a-z]|Runtime|Group State|Config' psactl storage nmp path list
+extract '/^[a-z]|Runtime|Group State|Config/!d' psactl storage nmp path list
 show lsblk -o NAME,TYPE,SIZE,FSTYPE
 
 step "Random writes, read back and compared by checksum, all the time from now on"
