@@ -158,9 +158,12 @@ impl World {
             if out || !(held || joins) {
                 continue;
             }
-            let rank = match &settings.ranks {
-                none if none.is_empty() => 0,
-                ranks => ranks.get(&path.name.to_string()).copied().unwrap_or(0),
+            // Few devices have ranks, and their key is a text that would be made for each path.
+            let rank = if settings.ranks.is_empty() {
+                0
+            } else {
+                let name = path.name.to_string();
+                settings.ranks.get(&name).copied().unwrap_or(0)
             };
             candidates.push(Candidate {
                 path: id,

@@ -44,6 +44,11 @@ pub struct SimMap {
 }
 
 impl SimMap {
+    /// An event was raised: whether it is the first that the agent has not read.
+    fn becomes_due(&mut self) -> bool {
+        !std::mem::replace(&mut self.observation_due, true)
+    }
+
     pub(super) fn new(dm: Multipath) -> SimMap {
         SimMap {
             dm,
@@ -393,7 +398,7 @@ impl Kernel {
     /// dm raised an event for a map: the agent reads it some time later.
     pub(super) fn event_of(&mut self, now: Millis, name: &str) {
         if let Some(map) = self.maps.get_mut(name)
-            && !std::mem::replace(&mut map.observation_due, true)
+            && map.becomes_due()
         {
             self.observe_soon(now, name);
         }
@@ -490,7 +495,7 @@ impl Kernel {
 
     fn path_error(&mut self, now: Millis, name: &str, map: &mut SimMap, dev: DevT) {
         map.dm.path_error(dev);
-        if !std::mem::replace(&mut map.observation_due, true) {
+        if map.becomes_due() {
             self.observe_soon(now, name);
         }
     }
