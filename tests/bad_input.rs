@@ -397,7 +397,7 @@ fn map() -> impl Strategy<Value = Map> {
         prop::sample::select(UUIDS),
         dev(),
     );
-    let numbers = (any::<u32>(), 0..3u32, any::<bool>());
+    let numbers = (any::<u32>(), 0..3u32, any::<bool>(), any::<bool>());
     let no_table = prop::sample::select(vec![NO_TABLE, "it is a map of type linear", ""]);
     let table = prop_oneof![
         4 => table().prop_map(Ok),
@@ -410,7 +410,13 @@ fn map() -> impl Strategy<Value = Map> {
         4 => Just(None),
     ];
     (names, numbers, table, status, any::<bool>()).prop_map(
-        |((name, uuid, dev), (event_nr, open_count, suspended), table, status, fitting)| {
+        |(
+            (name, uuid, dev),
+            (event_nr, open_count, suspended, read_only),
+            table,
+            status,
+            fitting,
+        )| {
             let fits = |table: &Table| Status {
                 queue_io: false,
                 pg_init_count: 0,
@@ -440,6 +446,7 @@ fn map() -> impl Strategy<Value = Map> {
                 event_nr,
                 open_count,
                 suspended,
+                read_only,
                 table,
                 status: status.ok_or_else(|| "unreadable".to_owned()),
             }

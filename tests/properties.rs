@@ -36,7 +36,7 @@ fn tables(sim: &Simulation) -> Vec<Table> {
         })
         .flatten()
         .filter_map(|step| match step {
-            MapStep::Create(table) | MapStep::Reload { table, .. } => Some(table.clone()),
+            MapStep::Create { table, .. } | MapStep::Reload { table, .. } => Some(table.clone()),
             _ => None,
         })
         .collect()
@@ -284,6 +284,58 @@ proptest! {
         for (path, pause) in stuck.pauses {
             prop_assert!(pause <= interval.after(Millis(100)), "{path} was not asked for {pause:?}");
         }
+    }
+
+    /// Invariant 3: when an array write-protects LUNs on some ports and not on others, writers find the ports that take
+    /// writes; where none does the map says so, and when all do again it takes writes again.
+    #[test]
+    fn no_write_goes_where_it_is_refused(
+        mut plan in plan(),
+        ops in prop::collection::vec((0usize..64, 0u8..6, 0u64..20_000), 0..20),
+    ) {
+        plan.io = true;
+        for unit in &mut plan.units {
+            unit.states.fill(AccessState::ActiveOptimized);
+        }
+        let mut run = Run::new(&plan);
+        let paths = run.paths.clone();
+        for (n, what, pause) in ops {
+            let path = paths[n % paths.len()];
+            run.suffer(match what {
+                0 | 1 => Fault::Protect(path, true),
+                2 => Fault::Protect(path, false),
+                3 => Fault::LinkDown(path),
+                4 => Fault::Delete(path),
+                _ => Fault::Add(path),
+            });
+            run.sim.run_for(Millis(pause));
+        }
+        for path in &paths {
+            run.suffer(Fault::Add(*path));
+            run.suffer(Fault::LinkUp(*path));
+        }
+        // A path proves itself once a minute.
+        run.sim.run_for(seconds(80));
+        let refused = run.sim.kernel.ledger.refused_writes;
+        run.sim.run_for(seconds(60));
+        prop_assert_eq!(run.sim.kernel.ledger.refused_writes, refused);
+        for (name, map) in run.sim.kernel.maps() {
+            let array = &run.sim.kernel.array;
+            let held: Vec<bool> = run.sim.kernel.disks()
+                .filter(|(_, disk)| map.dm.devs().contains(&disk.dev()))
+                .map(|(path, _)| array.is_write_protected(*path))
+                .collect();
+            prop_assert!(held.iter().all(|one| *one == map.dm.is_read_only()), "{name}: {held:?}");
+        }
+        for path in &paths {
+            run.suffer(Fault::Protect(*path, false));
+        }
+        run.sim.run_for(seconds(80));
+        for (name, map) in run.sim.kernel.maps() {
+            prop_assert!(!map.dm.is_read_only(), "{name} is still read-only");
+        }
+        prop_assert_eq!(&run.sim.kernel.ledger.wrong_writes, &vec![]);
+        always(&run)?;
     }
 
     /// Invariant 5: while nothing more is known than that there is no answer, a map keeps a path.

@@ -50,7 +50,7 @@ fn map(series: Series, table: &Table) -> Multipath {
             minor: 0,
         },
     );
-    map.load(table).unwrap();
+    map.load(table, false).unwrap();
     map.resume().unwrap();
     map
 }
@@ -77,7 +77,7 @@ fn carry_out(map: &mut Multipath, wanted: &Wanted, io: bool) -> Difference {
             }
         }
         Difference::Reload(_) => {
-            map.load(&wanted.table_to_load()).unwrap();
+            map.load(&wanted.table_to_load(), false).unwrap();
             map.resume().unwrap();
             for message in wanted.messages_after_load() {
                 map.message(&message).unwrap();
@@ -231,7 +231,7 @@ fn handlers_are_compared_with_mercy() {
                 name: name.into(),
                 args: vec!["1".into()],
             });
-            map.load(&wanted.table).unwrap();
+            map.load(&wanted.table, false).unwrap();
             map.resume().unwrap();
             assert_eq!(
                 diff(&map.observe(), &wanted),

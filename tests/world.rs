@@ -34,6 +34,14 @@ fn state(sim: &Simulation, path: Hctl) -> PathState {
     found.map_or(PathState::Unknown, |(_, path)| path.state())
 }
 
+/// How often a notice of this code was given since this entry of the journal.
+fn codes(sim: &Simulation, from: usize, code: &str) -> usize {
+    told(sim, from)
+        .iter()
+        .filter(|line| line.starts_with(code))
+        .count()
+}
+
 /// Whether a path was asked this since this entry of the journal.
 fn asked(sim: &Simulation, from: usize, whom: Hctl, command: &Command) -> bool {
     let mut actions = sim.journal[from..].iter().flat_map(|entry| &entry.actions);
@@ -1333,6 +1341,110 @@ fn a_map_grows_with_its_unit_and_never_shrinks() {
     assert_eq!(length(&sim), Sectors(1 << 22));
     assert!(explained(&sim, UNIT).contains("less than the 4194304 of the map"));
     neighbour_is_well(&sim);
+}
+
+/// The array write-protects a LUN on one port and tells nobody: writes fail there though other paths take them. The path is
+/// found out by its next proof, and carries nothing until it takes writes again.
+#[test]
+fn a_path_that_takes_no_writes_carries_nothing_while_another_does() {
+    let mut sim = running(with_neighbour());
+    let mark = sim.journal.len();
+    let disk = sim.kernel.disk(A1).unwrap().dev();
+    let holds = |sim: &Simulation| {
+        sim.kernel
+            .map(UNIT)
+            .unwrap()
+            .table
+            .unwrap()
+            .paths()
+            .any(|p| p.dev == disk)
+    };
+    assert!(holds(&sim));
+    sim.suffer(&Fault::Protect(A1, true));
+    sim.run_for(seconds(70));
+    assert!(sim.kernel.ledger.refused_writes > 0);
+    assert!(!holds(&sim));
+    assert_eq!(state(&sim, A1), PathState::Dead);
+    let told = explained(&sim, UNIT);
+    assert!(
+        told.contains("quarantined: its disk is read-only, and sd"),
+        "{told}"
+    );
+    assert_eq!(codes(&sim, mark, "PATH_MISMATCHED"), 1);
+    let refused = sim.kernel.ledger.refused_writes;
+    sim.run_for(seconds(200));
+    assert_eq!(sim.kernel.ledger.refused_writes, refused);
+    assert_eq!(tables(&sim, mark).len(), 1, "{:?}", steps(&sim, mark));
+    sim.suffer(&Fault::Protect(A1, false));
+    sim.run_for(seconds(70));
+    assert!(holds(&sim));
+    assert_eq!(state(&sim, A1), PathState::Active);
+    assert_eq!(codes(&sim, mark, "PATH_MISMATCH_ENDED"), 1);
+    assert_eq!(tables(&sim, mark).len(), 2, "{:?}", steps(&sim, mark));
+    assert!(!sim.kernel.map(UNIT).unwrap().read_only);
+    neighbour_is_well(&sim);
+}
+
+/// A writable path that is down still counts: writers wait for it, and do not find their disk read-only.
+#[test]
+fn a_map_does_not_turn_read_only_because_its_writable_path_is_down() {
+    let mut kernel = with_neighbour();
+    for path in [A2, B1, B2] {
+        kernel.suffer(Millis(0), &Fault::Delete(path));
+    }
+    let mut sim = running(kernel);
+    sim.suffer(&Fault::Protect(A2, true));
+    sim.suffer(&Fault::Add(A2));
+    sim.run_for(seconds(10));
+    sim.suffer(&Fault::LinkDown(A1));
+    sim.run_for(seconds(60));
+    let map = sim.kernel.map(UNIT).unwrap();
+    assert!(!map.read_only && map.table.unwrap().features.queue_if_no_path);
+    assert_eq!(sim.kernel.ledger.refused_writes, 0);
+    sim.suffer(&Fault::LinkUp(A1));
+    sim.run_for(seconds(10));
+    assert_eq!(state(&sim, A1), PathState::Active);
+    assert_eq!(sim.kernel.ledger.io_errors, []);
+    neighbour_is_well(&sim);
+}
+
+/// A unit that no path may write to gets a map that says so, and one that is made writable a map that takes writes.
+#[test]
+fn a_map_is_read_only_while_all_of_its_disks_are() {
+    let mut kernel = with_neighbour();
+    for path in [A1, A2, B1, B2] {
+        kernel.suffer(Millis(0), &Fault::Delete(path));
+        kernel.suffer(Millis(0), &Fault::Protect(path, true));
+        kernel.suffer(Millis(0), &Fault::Add(path));
+    }
+    let mut sim = running(kernel);
+    assert!(explained(&sim, UNIT).contains("read-only: all of its disks are"));
+    let read_only = |sim: &Simulation| sim.kernel.map(UNIT).unwrap().read_only;
+    let all = |sim: &Simulation| sim.kernel.map(UNIT).unwrap().table.unwrap().paths().count() == 4;
+    assert!(read_only(&sim) && all(&sim));
+    for turn in [false, true, false] {
+        for path in [A1, A2, B1, B2] {
+            sim.suffer(&Fault::Protect(path, turn));
+        }
+        sim.run_for(seconds(80));
+        assert_eq!(read_only(&sim), turn);
+        assert!(all(&sim));
+    }
+    // Not under a user, in neither direction.
+    for turn in [true, false] {
+        sim.suffer(&Fault::Open(0, 1));
+        for path in [A1, A2, B1, B2] {
+            sim.suffer(&Fault::Protect(path, turn));
+        }
+        sim.run_for(seconds(80));
+        assert!(read_only(&sim) != turn && all(&sim));
+        sim.suffer(&Fault::Open(0, 0));
+        sim.run_for(seconds(10));
+        assert!(read_only(&sim) == turn && all(&sim));
+    }
+    let mark = sim.journal.len();
+    sim.run_for(seconds(400));
+    assert_eq!(steps(&sim, mark), Vec::<String>::new());
 }
 
 /// A path, all paths, or the map vanish between any two steps of the agent or the kernel; and come back.

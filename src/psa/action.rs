@@ -88,13 +88,22 @@ pub struct PortTimers {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MapStep {
     /// Create the map with this first table and resume it; leaves no empty map behind if that fails.
-    Create(Table),
+    Create {
+        /// The table.
+        table: Table,
+        /// Whether the map takes no writes.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        read_only: bool,
+    },
     /// Load the table and make it live by one resume with NOFLUSH and SKIP_LOCKFS.
     Reload {
         /// The table.
         table: Table,
         /// Whether any path serves I/O: tells the udev rules not to probe a map without paths.
         usable: bool,
+        /// Whether the map takes no writes.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        read_only: bool,
     },
     /// Resume a map that somebody left suspended.
     Resume,

@@ -88,6 +88,9 @@ pub struct Device {
     pub first_join: Millis,
     /// When the set of paths changed last.
     pub last_join: Millis,
+    /// Whether the last table that was loaded was read-only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loaded_read_only: Option<bool>,
     /// The length of the table that the kernel has; not written down, because the map says it.
     #[serde(skip)]
     pub length: Option<Sectors>,
@@ -135,6 +138,7 @@ impl Device {
             looked_at: Millis(0),
             first_join: now,
             last_join: now,
+            loaded_read_only: None,
             length: None,
             pending: None,
             in_flight: None,

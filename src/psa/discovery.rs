@@ -6,7 +6,7 @@ use super::claim::Subject;
 use super::device::Device;
 use super::event::UnitAttention;
 use super::identity::{self, LogicalUnit};
-use super::path::{Exam, Identity, Path, PathFacts, Stage};
+use super::path::{BlockFacts, Exam, Identity, Path, PathFacts, Stage};
 use super::satp::Link;
 use super::schedule::{Key, Schedule};
 use super::units::{Hctl, Millis};
@@ -57,9 +57,14 @@ impl World {
             }
             Some((_, true)) => {}
             Some((before, false)) => {
+                let mut other_disk = false;
                 if let Some(path) = self.paths.get_mut(&id) {
                     // A disk that is being removed loses its block device first; its number stays until then.
                     let block = facts.block.clone().or_else(|| path.facts.block.clone());
+                    let shape = |block: &Option<BlockFacts>| {
+                        block.as_ref().map(|block| (block.size, block.read_only))
+                    };
+                    other_disk = shape(&path.facts.block) != shape(&block);
                     path.facts = PathFacts { block, ..facts };
                     self.index.path(path);
                 }
@@ -67,6 +72,9 @@ impl World {
                     self.disk_bound(id);
                 }
                 self.mark_dirty(id);
+                if other_disk {
+                    self.compare_disks(id);
+                }
                 if self.unidentified.contains(&id) {
                     self.schedule.set(Key::Path(id), self.now);
                 }
@@ -187,9 +195,12 @@ impl World {
             UnitAttention::ReportedLunsDataHasChanged => return self.prove_target(id),
             UnitAttention::PowerOnResetOccurred => path.reprove = true,
             UnitAttention::CapacityDataHasChanged => self.actions.push(Action::RescanDevice(id)),
+            // Write protection is a mode parameter. That the kernel reads it again is all there is to be done.
+            UnitAttention::ModeParametersChanged => {
+                return self.actions.push(Action::RescanDevice(id));
+            }
             UnitAttention::AsymmetricAccessStateChanged => path.ask_groups = true,
-            UnitAttention::ModeParametersChanged
-            | UnitAttention::ThinProvisioningSoftThresholdReached => return,
+            UnitAttention::ThinProvisioningSoftThresholdReached => return,
         }
         self.examine_now(id);
     }
@@ -292,7 +303,7 @@ impl World {
         }
         if self.unidentified.contains(&id) {
             if askable {
-                commands.to_mut().push(page83);
+                commands.to_mut().extend([page83, Command::ModeSense6]);
             }
             if inquiry.tpgs != crate::scsi::inquiry::Tpgs::None {
                 commands.to_mut().push(report);
@@ -305,7 +316,7 @@ impl World {
             _ => true,
         };
         if askable && doubtful {
-            commands.to_mut().push(page83);
+            commands.to_mut().extend([page83, Command::ModeSense6]);
         }
         // What else is asked depends on the device, and there is nothing else to ask a path that is well.
         let report_due = path

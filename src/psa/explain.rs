@@ -142,6 +142,18 @@ impl World {
             Some(map) => map_lines(map),
             None => vec!["no map".to_owned()],
         };
+        if let Some(map) = self.map_of(&device.wwid).filter(|map| map.read_only) {
+            let writable = self
+                .paths_of(device)
+                .any(|path| path.is_read_only() == Some(false));
+            table.push(match (writable, map.open_count) {
+                (false, _) => "read-only: all of its disks are".to_owned(),
+                (true, 0) => "read-only, and its disks are not: somebody set it so".to_owned(),
+                (true, _) => {
+                    "read-only, and its disks are not: it turns when whoever has it open has closed it".to_owned()
+                }
+            });
+        }
         match device.apd {
             Apd::No | Apd::Lost { .. } => {}
             Apd::Waiting { deadline, .. } => {

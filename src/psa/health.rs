@@ -1,6 +1,6 @@
 //! From the answers of a path to its state.
 
-use super::action::Severity;
+use super::action::{Action, Severity};
 use super::adapter::Transport;
 use super::device::Device;
 use super::event::{Examination, Reply};
@@ -12,6 +12,7 @@ use super::units::{Hctl, Millis};
 use super::world::World;
 use crate::scsi::cdb::Command;
 use crate::scsi::inquiry::{PeripheralQualifier, StandardInquiry, Tpgs};
+use crate::scsi::mode;
 use crate::scsi::outcome::Outcome;
 use crate::scsi::ownership::{CLARIION_PAGE, Ownership, RDAC_PAGE};
 use crate::scsi::sense::SenseMeaning;
@@ -83,6 +84,11 @@ fn is_repeated(
             !path.reprove
                 && path.proof_problem.is_none()
                 && path.answers.identification == reply.data
+        }
+        Command::ModeSense6 => {
+            let write_protected = mode::is_write_protected(&reply.data).ok();
+            let known = write_protected == Some(false) || path.is_read_only() == write_protected;
+            write_protected.is_some() && path.write_protected == write_protected && known
         }
         Command::ReportTargetPortGroups | Command::ReportTargetPortGroupsShort => {
             settled && path.report_problem.is_none() && device.report == reply.data
@@ -206,12 +212,14 @@ impl World {
     fn repeated(&mut self, id: Hctl, replies: &[Reply]) {
         let now = self.now;
         for reply in replies {
-            if let Command::Vpd(_) = reply.command
-                && let Some(path) = self.paths.get_mut(&id)
-            {
-                path.proven_at = now;
-            } else {
-                self.reported(id);
+            match reply.command {
+                Command::Vpd(_) => {
+                    if let Some(path) = self.paths.get_mut(&id) {
+                        path.proven_at = now;
+                    }
+                }
+                Command::ModeSense6 => {}
+                _ => self.reported(id),
             }
         }
     }
@@ -239,7 +247,7 @@ impl World {
             return;
         };
         if path.link != Link::Up || !is_online(path) || path.facts.device_state != RUNNING {
-            self.actions.push(super::action::Action::RefreshFacts(id));
+            self.actions.push(Action::RefreshFacts(id));
         }
     }
 
@@ -319,6 +327,9 @@ impl World {
                     Err(why) => self.port_groups_unknown(id, &reply.outcome, &why),
                 }
             }
+            Command::ModeSense6 if good => self.write_protection_is(id, &reply.data),
+            // Many devices do not answer it while they wait, and some never.
+            Command::ModeSense6 => {}
             Command::ReadCapacity16 | Command::SetTargetPortGroups(_) => {}
         }
     }
@@ -531,13 +542,11 @@ impl World {
 
     /// What the SATP of its device makes of a path.
     pub(super) fn judge(&mut self, id: Hctl) {
+        self.compare_disk(id);
         let Some(path) = self.paths.get(&id) else {
             return;
         };
-        let device = path
-            .device
-            .as_deref()
-            .and_then(|wwid| self.devices.get(wwid));
+        let device = self.device_of(path);
         let mut judgement = self.judgement(path, device);
         let off = &self.memory.paths_off;
         if !off.is_empty()
@@ -672,11 +681,10 @@ impl World {
         };
         let mut judgement = satp.judge(&evidence);
         judgement.class = judgement.class.or(class);
-        let mismatch = device.and_then(|device| mismatch(path, device));
-        if let Some(reason) = mismatch {
+        if let Some(reason) = &path.mismatch {
             return Judgement {
                 state: PathState::Dead,
-                reason,
+                reason: format!("quarantined: {reason}"),
                 class: judgement.class,
             };
         }
@@ -739,20 +747,6 @@ fn link_is(path: &mut Path, link: Link) {
         path.identity = Identity::Stale(unit.clone());
     }
     path.link = link;
-}
-
-/// Whether the disk of a path differs from its device in a way that no table can hold.
-fn mismatch(path: &Path, device: &Device) -> Option<String> {
-    let block = path.facts.block.as_ref()?;
-    let length = device.length?;
-    // A disk that cannot be read yet has size 0: nothing is known of it.
-    let differs = block.size.0 != 0 && block.size < length;
-    differs.then(|| {
-        format!(
-            "its disk has {} sectors, less than the {} of the map",
-            block.size.0, length.0
-        )
-    })
 }
 
 /// Whether the device says that it does not know the command, or a field of it.

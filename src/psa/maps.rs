@@ -7,7 +7,7 @@ use super::event::MapError;
 use super::path::{Identity, PathState};
 use super::satp::Link;
 use super::schedule::Key;
-use super::table::model::{Map, PathStatus};
+use super::table::model::{Map, PathStatus, Table};
 use super::units::{DevT, Hctl, Millis};
 use super::world::World;
 use std::collections::{BTreeMap, BTreeSet};
@@ -262,7 +262,8 @@ impl World {
         device.in_flight = Some(ticket);
         self.index.tickets.insert(ticket, wwid.to_owned());
         // Messages do not end the wait of a change of the table, or paths that come and go would put it off for ever.
-        let loads = |step: &MapStep| matches!(step, MapStep::Create(_) | MapStep::Reload { .. });
+        let loads =
+            |step: &MapStep| matches!(step, MapStep::Create { .. } | MapStep::Reload { .. });
         if steps.iter().any(loads) {
             device.pending = None;
         }
@@ -275,7 +276,7 @@ impl World {
         for step in &steps {
             let counters = &mut self.counters;
             let (count, first) = match step {
-                MapStep::Create(_) => (&mut counters.tables_loaded, true),
+                MapStep::Create { .. } => (&mut counters.tables_loaded, true),
                 MapStep::Reload { .. } => (&mut counters.tables_loaded, false),
                 MapStep::Message(_) => (&mut counters.messages, false),
                 MapStep::Resume => (&mut counters.resumes, false),
@@ -307,11 +308,15 @@ impl World {
 
 /// A step in words, for the log; an observation is not worth a line.
 fn describe(step: &MapStep) -> Option<String> {
+    let load = |verb: &str, table: &Table, read_only: bool| {
+        let how = if read_only { ", read-only" } else { "" };
+        format!("{verb} with {} paths{how}", table.paths().count())
+    };
     match step {
-        MapStep::Create(table) => Some(format!("create with {} paths", table.paths().count())),
-        MapStep::Reload { table, .. } => {
-            Some(format!("reload with {} paths", table.paths().count()))
-        }
+        MapStep::Create { table, read_only } => Some(load("create", table, *read_only)),
+        MapStep::Reload {
+            table, read_only, ..
+        } => Some(load("reload", table, *read_only)),
         MapStep::Resume => Some("resume".to_owned()),
         MapStep::Remove => Some("remove".to_owned()),
         MapStep::Observe => None,

@@ -45,6 +45,7 @@ mod maps;
 pub mod marginal;
 mod masked;
 pub mod memory;
+mod mismatch;
 pub mod path;
 pub mod pattern;
 mod plan;

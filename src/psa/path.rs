@@ -232,6 +232,12 @@ pub struct Path {
     pub relative_port: Option<u16>,
     /// What the controller behind it is to the logical unit, where the array has a page for that.
     pub ownership: Option<Ownership>,
+    /// Whether the unit takes no writes through it, as MODE SENSE told last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub write_protected: Option<bool>,
+    /// Why no table of its device can hold its disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mismatch: Option<String>,
     /// What it answered last, in bytes.
     pub answers: Answers,
     /// Who owns it.
@@ -307,6 +313,8 @@ impl Path {
             port_group: None,
             relative_port: None,
             ownership: None,
+            write_protected: None,
+            mismatch: None,
             answers: Answers::default(),
             claim: None,
             unclaimed: false,
@@ -359,6 +367,18 @@ impl Path {
     pub fn is_ours(&self) -> bool {
         let waits = self.unclaimed && self.claim.is_none();
         !self.is_masked() && !waits
+    }
+
+    /// Whether no I/O may go to it: another unit answers, or its disk is not like those of the other paths.
+    #[must_use]
+    pub fn is_quarantined(&self) -> bool {
+        matches!(self.identity, Identity::Quarantined { .. }) || self.mismatch.is_some()
+    }
+
+    /// Whether the kernel holds its disk for read-only; `None` without a disk.
+    #[must_use]
+    pub fn is_read_only(&self) -> Option<bool> {
+        self.facts.block.as_ref().map(|block| block.read_only)
     }
 
     /// Its state.

@@ -14,8 +14,12 @@ use super::wanted::{View, avoided, keep_apart, place_unknown, table_of, within};
 use super::world::World;
 use std::collections::BTreeSet;
 
-/// A map without paths is removed when its last user has closed it, which nobody announces: it is looked at this often.
-const REMOVAL_POLL: Millis = Millis(5_000);
+/// A map without paths is removed when its last user has closed it, and one turns read-only or writable only then. Nobody
+/// announces it: the map is looked at this often.
+const CLOSE_POLL: Millis = Millis(5_000);
+
+/// That nobody has a map open is believed for so long.
+const JUST_SEEN: Millis = Millis(500);
 
 /// The longest that a relapsing path is held back while no other serves.
 const LAST_PATH_HOLD: Millis = Millis(1_000);
@@ -140,6 +144,7 @@ impl World {
         // The kernel takes no table that is longer than one of its disks.
         let mut least: Option<Sectors> = None;
         let mut handler = None;
+        let mut read_only = true;
         for (id, path) in device
             .paths
             .iter()
@@ -154,7 +159,7 @@ impl World {
             let joins = proven
                 && block.usage.is_empty()
                 && (path.state().serves_io() || path.state() == PathState::Standby);
-            let out = !path.is_ours() || matches!(path.identity, Identity::Quarantined { .. });
+            let out = !path.is_ours() || path.is_quarantined();
             if out || !(held || joins) {
                 continue;
             }
@@ -176,6 +181,7 @@ impl World {
                 },
                 rank,
             });
+            read_only &= block.read_only;
             least = Some(least.map_or(block.size, |least| least.min(block.size)));
             if proven && length.is_none() && block.size.0 > 0 {
                 length = Some(block.size);
@@ -208,6 +214,7 @@ impl World {
             settings,
             psp,
             options,
+            read_only: read_only && !candidates.is_empty(),
             candidates,
             unplaced,
             length: length.unwrap_or_default(),
@@ -347,7 +354,10 @@ impl World {
             table,
             usable,
         };
-        vec![MapStep::Create(wanted.table_to_load())]
+        vec![MapStep::Create {
+            table: wanted.table_to_load(),
+            read_only: view.read_only,
+        }]
     }
 
     /// What becomes of a map without a table, left by an agent that was killed while it made the map.
@@ -373,9 +383,10 @@ impl World {
         first
             .into_iter()
             .map(|step| match step {
-                MapStep::Create(table) => MapStep::Reload {
+                MapStep::Create { table, read_only } => MapStep::Reload {
                     table,
                     usable: true,
+                    read_only,
                 },
                 other => other,
             })
@@ -439,6 +450,15 @@ impl World {
         // Until a path is known to serve, a restart leaves the queueing as it was.
         let queue = !matches!(device.apd, Apd::TimedOut { .. } | Apd::Lost { .. })
             && (device.served || table.features.queue_if_no_path);
+        // A map does not turn under a user: the kernel announces it by an event (DISK_RO) at which lvm2's udev rules take
+        // the links of the map away until the next one, and systemd may unmount what was mounted by one of them.
+        let in_use = map.open_count > 0;
+        let read_only = if in_use {
+            map.read_only
+        } else {
+            view.read_only
+        };
+        let waits_to_turn = read_only != view.read_only && !view.candidates.is_empty();
         let usable = self.usable(&map, view);
         let ideal = table_of(view, arrangement, queue);
         // Without a proven path there is nothing better to go by than the table that is there.
@@ -453,11 +473,19 @@ impl World {
             usable,
         };
         if known || orphaned {
-            match diff(&map, &wanted) {
+            let difference = match diff(&map, &wanted) {
+                Difference::None | Difference::Messages(_)
+                    if self.turns(wwid, &map, view, read_only) =>
+                {
+                    Difference::Reload(turned(read_only).to_owned())
+                }
+                difference => difference,
+            };
+            match difference {
                 Difference::None => {
                     self.settled(wwid);
-                    return if orphaned || lost {
-                        self.observe_after(wwid, REMOVAL_POLL)
+                    return if orphaned || lost || waits_to_turn {
+                        self.observe_after(wwid, CLOSE_POLL)
                     } else {
                         Vec::new()
                     };
@@ -473,6 +501,9 @@ impl World {
                     if load.table.groups.is_empty() && !orphaned {
                         self.settled(wwid); // Until a path proves itself a new table brings nothing.
                     } else if self.reload_is_due(wwid, &map, &wanted) {
+                        if read_only != map.read_only && !self.was_seen_lately(wwid) {
+                            return vec![MapStep::Observe]; // Perhaps somebody has it open by now.
+                        }
                         let id = self
                             .devices
                             .get(wwid)
@@ -482,7 +513,11 @@ impl World {
                         let reload = MapStep::Reload {
                             table: load.table_to_load(),
                             usable: !load.usable.is_empty(),
+                            read_only,
                         };
+                        if let Some(device) = self.devices.get_mut(wwid) {
+                            device.loaded_read_only = Some(read_only);
+                        }
                         let after = load.messages_after_load().into_iter().map(MapStep::Message);
                         return std::iter::once(reload).chain(after).collect();
                     }
@@ -499,6 +534,20 @@ impl World {
             Difference::Messages(messages) => messages.into_iter().map(MapStep::Message).collect(),
             Difference::None | Difference::Reload(_) | Difference::Recreate(_) => Vec::new(),
         }
+    }
+
+    /// Whether the map takes writes and its disks do not any more, or the other way round. A table is loaded once for
+    /// that: if the map stays as it was, somebody set it so.
+    fn turns(&self, wwid: &str, map: &Map, view: &View, read_only: bool) -> bool {
+        let device = self.devices.get(wwid);
+        let tried = device.and_then(|device| device.loaded_read_only);
+        map.read_only != read_only && !view.candidates.is_empty() && tried != Some(read_only)
+    }
+
+    /// Whether a step on the map ended just now, with an observation.
+    fn was_seen_lately(&self, wwid: &str) -> bool {
+        let device = self.devices.get(wwid);
+        device.is_some_and(|device| self.now.since(device.last_done) < JUST_SEEN)
     }
 
     /// Looks at the map again this long after the last look.
@@ -681,5 +730,14 @@ impl World {
             .selection
             .as_ref()
             .is_some_and(|s| s.satp.can_activate(&evidence))
+    }
+}
+
+/// Why a map turns, for the log.
+fn turned(read_only: bool) -> &'static str {
+    if read_only {
+        "its disks are read-only now"
+    } else {
+        "its disks are writable now"
     }
 }

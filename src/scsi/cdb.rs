@@ -1,5 +1,6 @@
 //! The commands that the agent sends.
 
+use super::mode;
 use super::tpgs::{self, AccessState};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -43,6 +44,9 @@ pub enum Command {
     Inquiry,
     /// INQUIRY with EVPD and this page code.
     Vpd(u8),
+    /// MODE SENSE (6) (SPC-5 6.14) of all pages, cut after the header: whether the unit is write-protected. Linux asks in
+    /// the same words whenever it looks at a disk (`sd_read_write_protect_flag`), so devices are used to them.
+    ModeSense6,
     /// READ CAPACITY (16) (SBC-4).
     ReadCapacity16,
     /// REPORT TARGET PORT GROUPS with the extended header (SPC-5 6.36).
@@ -102,6 +106,8 @@ impl Command {
             Command::TestUnitReady => Cdb::new([0x00, 0, 0, 0, 0, 0]),
             Command::Inquiry => inquiry(false, 0, INQUIRY_LENGTH),
             Command::Vpd(page) => inquiry(true, *page, vpd_length),
+            // PAGE CODE 3Fh: all pages.
+            Command::ModeSense6 => Cdb::new([0x1a, 0, 0x3f, 0, mode::HEADER_LENGTH, 0]),
             Command::ReadCapacity16 => {
                 let [a, b, c, d] = READ_CAPACITY_16_LENGTH.to_be_bytes();
                 // SERVICE ACTION IN (16) with service action 10h.
@@ -124,6 +130,7 @@ impl Command {
             Command::TestUnitReady | Command::SetTargetPortGroups(_) => 0,
             Command::Inquiry => usize::from(INQUIRY_LENGTH),
             Command::Vpd(_) => usize::from(VPD_LENGTH),
+            Command::ModeSense6 => usize::from(mode::HEADER_LENGTH),
             Command::ReadCapacity16 => usize::try_from(READ_CAPACITY_16_LENGTH).unwrap_or(0),
             Command::ReportTargetPortGroups | Command::ReportTargetPortGroupsShort => {
                 usize::try_from(RTPG_LENGTH).unwrap_or(0)
@@ -169,6 +176,7 @@ impl Command {
         match self {
             Command::TestUnitReady => "TEST UNIT READY",
             Command::Inquiry | Command::Vpd(_) => "INQUIRY",
+            Command::ModeSense6 => "MODE SENSE (6)",
             Command::ReadCapacity16 => "READ CAPACITY (16)",
             Command::ReportTargetPortGroups | Command::ReportTargetPortGroupsShort => {
                 "REPORT TARGET PORT GROUPS"
@@ -213,6 +221,7 @@ mod tests {
             (Command::TestUnitReady, &[0, 0, 0, 0, 0, 0]),
             (Command::Inquiry, &[0x12, 0, 0, 0, 96, 0]),
             (Command::Vpd(0x83), &[0x12, 1, 0x83, 0x0f, 0xfc, 0]),
+            (Command::ModeSense6, &[0x1a, 0, 0x3f, 0, 4, 0]),
             (
                 Command::ReadCapacity16,
                 &[0x9e, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0],
@@ -248,6 +257,7 @@ mod tests {
         };
         at(Command::Inquiry, 3, 5);
         at(Command::Vpd(0x80), 3, 5);
+        at(Command::ModeSense6, 4, 5);
         at(Command::ReadCapacity16, 10, 14);
         at(Command::ReportTargetPortGroups, 6, 10);
         at(Command::ReportTargetPortGroupsShort, 6, 10);

@@ -29,6 +29,7 @@
 pub mod capacity;
 pub mod cdb;
 pub mod inquiry;
+pub mod mode;
 pub mod names;
 pub mod outcome;
 pub mod ownership;

@@ -16,6 +16,8 @@ pub const HARDWARE_ERROR: u8 = 0x4;
 pub const ILLEGAL_REQUEST: u8 = 0x5;
 /// UNIT ATTENTION.
 pub const UNIT_ATTENTION: u8 = 0x6;
+/// DATA PROTECT: no writes.
+pub const DATA_PROTECT: u8 = 0x7;
 
 /// The part of sense data that decisions are made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

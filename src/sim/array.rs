@@ -10,7 +10,7 @@ use crate::scsi::cdb::Command;
 use crate::scsi::inquiry::{PeripheralQualifier, StandardInquiry, Tpgs};
 use crate::scsi::outcome::Outcome;
 use crate::scsi::ownership::{CLARIION_PAGE, RDAC_PAGE};
-use crate::scsi::sense::{ILLEGAL_REQUEST, NOT_READY, Sense, UNIT_ATTENTION};
+use crate::scsi::sense::{DATA_PROTECT, ILLEGAL_REQUEST, NOT_READY, Sense, UNIT_ATTENTION};
 use crate::scsi::tpgs::{
     AccessState, StatusCode, SupportedStates, TargetPortGroup, TargetPortGroups,
 };
@@ -258,6 +258,8 @@ pub struct Lun {
     pub group: u16,
     /// Relative target port.
     pub port: u16,
+    /// Whether it takes no writes from this initiator port.
+    pub write_protected: bool,
 }
 
 /// A SET TARGET PORT GROUPS that arrived.
@@ -295,7 +297,13 @@ impl Array {
     /// Lets a nexus lead to a unit through a port.
     pub fn connect(&mut self, nexus: Hctl, unit: UnitId, group: u16, port: u16) {
         let unit = Some(unit);
-        if let Some(before) = self.luns.insert(nexus, Lun { unit, group, port }) {
+        let lun = Lun {
+            unit,
+            group,
+            port,
+            write_protected: false,
+        };
+        if let Some(before) = self.luns.insert(nexus, lun) {
             self.parted(nexus, before.unit);
         }
         self.met(nexus, unit);
@@ -369,6 +377,19 @@ impl Array {
         if attention {
             self.attend(nexus, 0x3f, 0x0e);
         }
+    }
+
+    /// Write-protects a LUN for an initiator port, or ends that. Like LIO, the array tells nobody.
+    pub fn protect(&mut self, nexus: Hctl, write_protected: bool) {
+        if let Some(lun) = self.luns.get_mut(&nexus) {
+            lun.write_protected = write_protected;
+        }
+    }
+
+    /// Whether the LUN of a nexus takes no writes from it.
+    #[must_use]
+    pub fn is_write_protected(&self, nexus: Hctl) -> bool {
+        self.luns.get(&nexus).is_some_and(|lun| lun.write_protected)
     }
 
     /// Makes a nexus answer a command with this from now on, or honestly again.
@@ -512,6 +533,10 @@ impl Array {
             }
             _ => match unit.refusal(lun.group) {
                 Some(refusal) => refusal,
+                // MODE DATA LENGTH, MEDIUM TYPE, DEVICE-SPECIFIC PARAMETER with WP, BLOCK DESCRIPTOR LENGTH.
+                None if *command == Command::ModeSense6 => {
+                    Answer::good(vec![3, 0, if lun.write_protected { 0x80 } else { 0 }, 0])
+                }
                 None if *command == Command::ReadCapacity16 => {
                     let mut data = (unit.size.0.saturating_sub(1)).to_be_bytes().to_vec();
                     data.extend(512u32.to_be_bytes());
@@ -542,6 +567,7 @@ impl Array {
         let unit = self.units.get(&id);
         match unit.and_then(|unit| unit.refusal(lun.group)) {
             Some(refusal) => Err(refusal.outcome),
+            None if lun.write_protected => Err(Answer::check(DATA_PROTECT, 0x27, 0x00).outcome),
             None => Ok(id),
         }
     }

@@ -61,6 +61,7 @@ pub struct Multipath {
     pub open_count: u32,
     event_nr: u32,
     suspended: bool,
+    read_only: bool,
     live: Option<Live>,
     inactive: Option<Live>,
     /// Paths that were activated (`scsi_dh_activate`) and nobody asked for yet.
@@ -71,6 +72,7 @@ pub struct Multipath {
 #[derive(Debug, Clone)]
 struct Live {
     table: Table,
+    read_only: bool,
     groups: Vec<LiveGroup>,
     /// Index of the group in use.
     current: Option<usize>,
@@ -110,6 +112,7 @@ impl Multipath {
             event_nr: 0,
             // The kernel reports a new map as not suspended until its first table.
             suspended: false,
+            read_only: false,
             live: None,
             inactive: None,
             activated: vec![],
@@ -121,14 +124,14 @@ impl Multipath {
         self.attached.insert(dev, handler.to_owned());
     }
 
-    /// `DM_TABLE_LOAD`: into the inactive slot; the live table goes on.
+    /// `DM_TABLE_LOAD`, with or without `DM_READONLY_FLAG`: into the inactive slot; the live table goes on.
     ///
     /// # Errors
     /// `EINVAL` for a table that the kernel refuses; the inactive slot is empty then.
-    pub fn load(&mut self, table: &Table) -> Result<(), i32> {
+    pub fn load(&mut self, table: &Table, read_only: bool) -> Result<(), i32> {
         self.inactive = None;
         emit::check(table).map_err(|_| errno::EINVAL)?;
-        self.inactive = Some(Live::of(self.read_back(table)));
+        self.inactive = Some(Live::of(self.read_back(table), read_only));
         Ok(())
     }
 
@@ -138,6 +141,7 @@ impl Multipath {
     /// `EINVAL` if there is no table at all.
     pub fn resume(&mut self) -> Result<(), i32> {
         if let Some(table) = self.inactive.take() {
+            self.read_only = table.read_only;
             self.live = Some(table);
         }
         if self.live.is_none() {
@@ -235,6 +239,12 @@ impl Multipath {
         &self.uuid
     }
 
+    /// Whether it takes no writes.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
     /// Its event counter.
     #[must_use]
     pub fn event_nr(&self) -> u32 {
@@ -273,6 +283,7 @@ impl Multipath {
             event_nr: self.event_nr,
             open_count: self.open_count,
             suspended: self.suspended,
+            read_only: self.read_only,
             table: live.ok_or_else(none).and_then(|live| {
                 parse::parse(live.table.length, &self.table_text(live)?).map_err(|e| e.to_string())
             }),
@@ -345,7 +356,7 @@ impl LivePath {
 }
 
 impl Live {
-    fn of(table: Table) -> Self {
+    fn of(table: Table, read_only: bool) -> Self {
         let path = |dev| LivePath {
             dev,
             active: true,
@@ -368,6 +379,7 @@ impl Live {
             pg_init_count: 0,
             held: true,
             table,
+            read_only,
         }
     }
 

@@ -32,6 +32,8 @@ pub enum Fault {
     Prefer(UnitId, u16),
     /// The LUN of a path leads to another unit, or to none; with `true` the array says so.
     Remap(Hctl, Option<UnitId>, bool),
+    /// The LUN of a path takes no writes from now on, or takes them again; the array says so to nobody.
+    Protect(Hctl, bool),
     /// The unit gets another size.
     Resize(UnitId, Sectors),
     /// Somebody uses the disk from now on, unless a map has it; nobody, if the list is empty.
@@ -99,6 +101,7 @@ impl Kernel {
                 }
             }
             Fault::Remap(path, unit, attention) => self.array.remap(*path, *unit, *attention),
+            Fault::Protect(path, protected) => self.array.protect(*path, *protected),
             Fault::Resize(unit, size) => self.array.resize(*unit, *size),
             Fault::Use(path, usage) => {
                 // What a map has open nobody else can open exclusively.
@@ -135,7 +138,7 @@ impl Kernel {
             }
             Fault::Table(unit, table) => {
                 if let Some(name) = self.map_of(*unit)
-                    && self.load(&name, table).is_ok()
+                    && self.load(&name, table, false).is_ok()
                     && self.resume(now, &name).is_ok()
                 {
                     self.event_of(now, &name);
@@ -202,8 +205,12 @@ impl Kernel {
         let Some(disk) = self.disks.get(&path) else {
             return;
         };
-        if self.holder(path).is_some() || !disk.usage().is_empty() || dev != Some(disk.dev()) {
-            let what = format!("{path} is deleted, and it is in use or another disk");
+        // It went and another came while the order was under way: that one is left alone.
+        if dev != Some(disk.dev()) {
+            return;
+        }
+        if self.holder(path).is_some() || !disk.usage().is_empty() {
+            let what = format!("{path} is deleted, and it is in use");
             return self.ledger.violations.push(what);
         }
         self.delete(now, path);

@@ -148,6 +148,8 @@ pub struct Ledger {
     pub writes: u64,
     /// I/O errors that a user of a map got: when, and which map.
     pub io_errors: Vec<(Millis, String)>,
+    /// Writes that the array refused because the LUN is write-protected on the path that they took.
+    pub refused_writes: u64,
     /// Writes that reached another logical unit than that of the map: when, which map, through which path.
     pub wrong_writes: Vec<(Millis, String, Hctl)>,
     /// The longest time that I/O to a map was held back.
@@ -289,7 +291,7 @@ impl Kernel {
                 name: disk_name(n),
                 dev,
                 size: unit.map_or(Sectors(0), |unit| unit.size),
-                read_only: false,
+                read_only: self.array.is_write_protected(path),
                 max_io_bytes: 0,
                 queue_depth: 32,
                 rotational: false,
@@ -635,12 +637,14 @@ impl Kernel {
         self.announce(now, Event::UnitAttention { path, kind });
     }
 
-    /// The kernel reads the capacity of a disk again, and says if it changed.
+    /// The kernel reads the capacity of a disk again, and whether it is write-protected, and says if they changed.
     fn reread_capacity(&mut self, now: Millis, path: Hctl) {
         let size = self.array.unit_at(path).map(|unit| unit.size);
+        let write_protected = self.array.is_write_protected(path);
         let disk = self.disks.get_mut(&path);
         if let (Some(size), Some(block)) = (size, disk.and_then(|d| d.facts.block.as_mut())) {
             block.size = size;
+            block.read_only = write_protected;
         }
         self.tell_facts(now, path);
     }

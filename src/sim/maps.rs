@@ -16,6 +16,7 @@ use crate::psa::table::model::{Map, Message, Table};
 use crate::psa::units::{DevT, Hctl, Millis};
 use crate::scsi::cdb::Command;
 use crate::scsi::outcome::Outcome;
+use crate::scsi::sense::DATA_PROTECT;
 use crate::scsi::tpgs::AccessState;
 use std::collections::{BTreeSet, VecDeque};
 
@@ -76,7 +77,7 @@ pub(super) struct Job {
 #[derive(Debug, Clone)]
 enum Act {
     New,
-    Load(Box<Table>),
+    Load(Box<Table>, bool),
     Resume,
     Message(Message),
     Remove,
@@ -87,13 +88,15 @@ impl Job {
         let mut todo = VecDeque::new();
         for step in steps {
             match step {
-                MapStep::Create(table) => todo.extend([
+                MapStep::Create { table, read_only } => todo.extend([
                     ("create".to_owned(), Act::New),
-                    ("load".to_owned(), Act::Load(Box::new(table))),
+                    ("load".to_owned(), Act::Load(Box::new(table), read_only)),
                     ("resume".to_owned(), Act::Resume),
                 ]),
-                MapStep::Reload { table, .. } => todo.extend([
-                    ("load".to_owned(), Act::Load(Box::new(table))),
+                MapStep::Reload {
+                    table, read_only, ..
+                } => todo.extend([
+                    ("load".to_owned(), Act::Load(Box::new(table), read_only)),
                     ("resume".to_owned(), Act::Resume),
                 ]),
                 MapStep::Resume => todo.push_back(("resume".to_owned(), Act::Resume)),
@@ -233,7 +236,7 @@ impl Kernel {
         let plain = |errno: i32| (errno, "refused".to_owned());
         match act {
             Act::New => {}
-            Act::Load(table) => self.load(&name, &table)?,
+            Act::Load(table, read_only) => self.load(&name, &table, read_only)?,
             Act::Resume => self.resume(now, &name).map_err(plain)?,
             Act::Message(message) => {
                 self.ledger.messages += 1;
@@ -290,7 +293,12 @@ impl Kernel {
         }
     }
 
-    pub(super) fn load(&mut self, name: &str, table: &Table) -> Result<(), (i32, String)> {
+    pub(super) fn load(
+        &mut self,
+        name: &str,
+        table: &Table,
+        read_only: bool,
+    ) -> Result<(), (i32, String)> {
         let uuid = self.maps.get(name).map(|map| map.dm.uuid().to_owned());
         if let Some((errno, times)) = uuid.and_then(|uuid| self.refusals.get_mut(&uuid))
             && *times > 0
@@ -313,7 +321,7 @@ impl Kernel {
         }
         let map = self.maps.get_mut(name).ok_or((ENODEV, String::new()))?;
         map.dm
-            .load(table)
+            .load(table, read_only)
             .map_err(|errno| (errno, "the kernel refuses the table".to_owned()))?;
         for dev in devs {
             map.held.insert(dev);
@@ -439,8 +447,8 @@ impl Kernel {
 
     /// The map is not among the others meanwhile.
     fn io_on(&mut self, now: Millis, name: &str, map: &mut SimMap) {
-        // Without a table its size is 0, and there is nothing to write to.
-        if map.dm.queues().is_none() {
+        // Without a table its size is 0, and there is nothing to write to; one that is read-only nobody opens to write.
+        if map.dm.queues().is_none() || map.dm.is_read_only() {
             return;
         }
         if let Some((dev, since)) = map.stuck.take() {
@@ -529,6 +537,14 @@ impl Kernel {
                     Some(kind) => self.tell_attention(now, path, kind),
                     None if self.array.access(path) == Some(AccessState::Transitioning) => {
                         return Write::Stuck;
+                    }
+                    // The kernel takes it for the unit's own error: the writer has it, and no other path is tried.
+                    None if outcome
+                        .sense()
+                        .is_some_and(|sense| sense.key == DATA_PROTECT) =>
+                    {
+                        self.ledger.refused_writes += 1;
+                        return Write::Done;
                     }
                     None => return Write::Failed,
                 },

@@ -202,7 +202,7 @@ impl Audit {
         };
         for step in steps {
             let devs = match step {
-                MapStep::Create(table) | MapStep::Reload { table, .. } => used(table),
+                MapStep::Create { table, .. } | MapStep::Reload { table, .. } => used(table),
                 MapStep::Message(Message::ReinstatePath(dev)) => vec![*dev],
                 MapStep::Remove => {
                     let open = self.maps.get(uuid).is_some_and(|map| map.open_count > 0);

@@ -133,7 +133,7 @@ pub fn steps(sim: &Simulation, from: usize) -> Vec<String> {
 fn step(step: &MapStep) -> Option<String> {
     let text = |table| emit(table).unwrap_or_else(|problem| format!("{problem:?}"));
     match step {
-        MapStep::Create(table) => Some(format!("create {}", text(table))),
+        MapStep::Create { table, .. } => Some(format!("create {}", text(table))),
         MapStep::Reload { table, .. } => Some(format!("reload {}", text(table))),
         MapStep::Resume => Some("resume".to_owned()),
         MapStep::Message(message) => Some(message.to_string()),

@@ -476,9 +476,17 @@ impl View {
 
 fn map_step(step: &MapStep) -> String {
     let table = |table: &Table| emit(table).unwrap_or_else(|why| format!("no table: {why}"));
+    let read_only = |yes: &bool| if *yes { "-read-only" } else { "" };
     match step {
-        MapStep::Create(first) => format!("create {}", table(first)),
-        MapStep::Reload { table: next, .. } => format!("reload {}", table(next)),
+        MapStep::Create {
+            table: first,
+            read_only: protected,
+        } => format!("create{} {}", read_only(protected), table(first)),
+        MapStep::Reload {
+            table: next,
+            read_only: protected,
+            ..
+        } => format!("reload{} {}", read_only(protected), table(next)),
         MapStep::Resume => "resume".to_owned(),
         MapStep::Message(message) => format!("message {message}"),
         MapStep::Remove => "remove".to_owned(),

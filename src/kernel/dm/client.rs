@@ -238,8 +238,12 @@ impl Client {
     /// the old table in use.
     pub fn execute(&self, name: &str, uuid: &str, steps: &[MapStep]) -> Result<(), MapError> {
         steps.iter().try_for_each(|step| match step {
-            MapStep::Create(table) => self.create(name, uuid, table),
-            MapStep::Reload { table, usable } => self.reload(name, uuid, table, *usable),
+            MapStep::Create { table, read_only } => self.create(name, uuid, table, *read_only),
+            MapStep::Reload {
+                table,
+                usable,
+                read_only,
+            } => self.reload(name, uuid, table, *usable, *read_only),
             MapStep::Resume => self.resume(name, uuid),
             MapStep::Message(message) => self.message(name, uuid, message),
             MapStep::Remove => self.remove(name, uuid),
@@ -247,7 +251,13 @@ impl Client {
         })
     }
 
-    fn create(&self, name: &str, uuid: &str, table: &Table) -> Result<(), MapError> {
+    fn create(
+        &self,
+        name: &str,
+        uuid: &str,
+        table: &Table,
+        read_only: bool,
+    ) -> Result<(), MapError> {
         // Before anything is made.
         let params = emit(table).map_err(|problem| impossible("create", &problem))?;
         // dm opens all its devices under one claim: LVM or another map on a path would be no reason for EBUSY, and
@@ -275,10 +285,12 @@ impl Client {
         } else {
             0
         };
-        let filled = self.load(name, uuid, table, params).and_then(|()| {
-            self.swap(name, uuid, no_paths)
-                .map_err(|refusal| refusal.in_step("resume", reasons::resume))
-        });
+        let filled = self
+            .load(name, uuid, table, params, read_only)
+            .and_then(|()| {
+                self.swap(name, uuid, no_paths)
+                    .map_err(|refusal| refusal.in_step("resume", reasons::resume))
+            });
         filled.inspect_err(|_| {
             if let Err(left) = self.try_remove(name, uuid) {
                 let why = left.in_step("remove", reasons::general);
@@ -288,9 +300,16 @@ impl Client {
         })
     }
 
-    fn reload(&self, name: &str, uuid: &str, table: &Table, usable: bool) -> Result<(), MapError> {
+    fn reload(
+        &self,
+        name: &str,
+        uuid: &str,
+        table: &Table,
+        usable: bool,
+        read_only: bool,
+    ) -> Result<(), MapError> {
         let params = emit(table).map_err(|problem| impossible("load", &problem))?;
-        self.load(name, uuid, table, params)?;
+        self.load(name, uuid, table, params, read_only)?;
         let no_paths = if usable { 0 } else { udev::NO_PATHS };
         self.swap(name, uuid, udev::RELOAD | no_paths)
             .map_err(|refusal| {
@@ -311,25 +330,31 @@ impl Client {
             })
     }
 
-    /// `DM_TABLE_LOAD`, read-only where a path is.
-    fn load(&self, name: &str, uuid: &str, table: &Table, params: String) -> Result<(), MapError> {
+    /// `DM_TABLE_LOAD`. Where the kernel refuses to open a disk for writing (`EROFS`, `EACCES`) the whole map must not
+    /// become read-only for that, under whoever writes to it: the step fails, the facts of the paths are read again,
+    /// and the next table is without that disk, or is meant to be read-only.
+    fn load(
+        &self,
+        name: &str,
+        uuid: &str,
+        table: &Table,
+        params: String,
+        read_only: bool,
+    ) -> Result<(), MapError> {
         let targets = [(0, table.length.0, "multipath".to_owned(), params)];
-        let load = |flags| -> Result<(), Refusal> {
+        let flags = if read_only {
+            DmFlags::DM_READONLY
+        } else {
+            DmFlags::empty()
+        };
+        let loaded = || -> Result<(), Refusal> {
             let options = DmOptions::default().set_flags(flags);
             self.dm.table_load(&id(name, uuid)?, &targets, options)?;
             Ok(())
         };
-        load(DmFlags::empty())
-            .or_else(|refusal| {
-                if refusal.is(Errno::EROFS) || refusal.is(Errno::EACCES) {
-                    load(DmFlags::DM_READONLY)
-                } else {
-                    Err(refusal)
-                }
-            })
-            .map_err(|refusal| {
-                refusal.in_step("load", |errno| reasons::load(&System::here(), errno, table))
-            })
+        loaded().map_err(|refusal| {
+            refusal.in_step("load", |errno| reasons::load(&System::here(), errno, table))
+        })
     }
 
     /// One resume, which suspends for the instant of the swap: I/O in flight goes on, and I/O that waits for a path

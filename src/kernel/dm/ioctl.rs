@@ -11,6 +11,8 @@ use std::fs::File;
 use std::mem::{offset_of, size_of};
 use std::os::fd::AsRawFd;
 
+/// `DM_READONLY_FLAG`, from the kernel: the map takes no writes.
+const READ_ONLY: u32 = 1;
 /// `DM_SUSPEND_FLAG`, from the kernel: no I/O runs.
 const SUSPEND: u32 = 1 << 1;
 /// `DM_STATUS_TABLE_FLAG`: in `DM_TABLE_STATUS`, the table and not the status.
@@ -105,6 +107,11 @@ impl Header {
     /// Of the map in an answer: whether it is suspended.
     pub(super) fn suspended(&self) -> bool {
         self.flags & SUSPEND != 0
+    }
+
+    /// Whether it takes no writes.
+    pub(super) fn read_only(&self) -> bool {
+        self.flags & READ_ONLY != 0
     }
 
     /// How many have it open.

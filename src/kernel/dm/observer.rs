@@ -117,6 +117,7 @@ fn unreadable(name: &str, error: &MapError) -> Map {
         event_nr: 0,
         open_count: 0,
         suspended: false,
+        read_only: false,
         table: Err(error.to_string()),
         status: Err(error.to_string()),
     }

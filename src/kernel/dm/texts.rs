@@ -30,7 +30,7 @@ impl Texts<'_> {
         let header = &self.status.header;
         let mut hasher = DefaultHasher::new();
         (header.uuid(), header.dev(), header.event_nr()).hash(&mut hasher);
-        (header.open_count(), header.suspended()).hash(&mut hasher);
+        (header.open_count(), header.suspended(), header.read_only()).hash(&mut hasher);
         for answer in [&self.table, &self.status] {
             (answer.header.target_count(), answer.data).hash(&mut hasher);
         }
@@ -48,6 +48,7 @@ impl Texts<'_> {
             event_nr: header.event_nr(),
             open_count: header.open_count(),
             suspended: header.suspended(),
+            read_only: header.read_only(),
             table: multipath(&table).and_then(|(length, params)| {
                 parse::parse(length, params).map_err(|error| error.to_string())
             }),

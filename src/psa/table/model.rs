@@ -171,6 +171,9 @@ pub struct Map {
     pub open_count: u32,
     /// Suspended: no I/O runs.
     pub suspended: bool,
+    /// Takes no writes: its table was loaded so, or somebody set it so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub read_only: bool,
     /// Live table: the multipath target, or why it could not be read as one.
     pub table: Result<Table, String>,
     /// Status of the multipath target, or why it could not be read.

@@ -90,6 +90,15 @@ fc_lun_unmap() {
     lun_unmap "$1" "$2"
 }
 
+# lun_protect PORT LU 0|1: the array takes no writes to the LU through this port, and tells nobody.
+lun_protect() {
+    local t
+    fc_tpg "$1"
+    t=$REPLY
+    fc_wwpn "i$1"
+    echo "$3" >"$t/acls/$REPLY/lun_$(($2 - 1 + LAB_LUN_BASE))/write_protect"
+}
+
 fc_port_add() {
     local t lu
     fc_tpg "$1"

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Fibre Channel (FCoE VN2VN): links go down and come up, remote ports change state.
+# Fibre Channel (FCoE VN2VN): links go down and come up, remote ports change state, LUNs are write-protected.
 . /lab/lib/lab.sh
 
 lio_fc --lus 1 --groups '1:ao:1,2 2:ano:3,4'
@@ -26,3 +26,53 @@ done
 check_eq "no table was loaded" 0 "$(dm_loads_count)"
 rules_decide "$naa" 4 "$(path_dev 1 1)"
 check "0 errors" fio_verify_stop
+
+note "the array write-protects the LUN on one of two ports in use: every second write fails there, and no path does"
+map_path "$naa"
+map=$REPLY
+# Small writes at ever other places, one after the other, as a file system's journal does.
+writes() {
+    local i failed=0
+    for ((i = 0; i < 10; i++)); do
+        dd if=/dev/zero of="$map" bs=4k count=1 seek=$((4096 + i)) oflag=direct status=none 2>/dev/null || failed=$((failed + 1))
+    done
+    REPLY=$failed
+}
+disk=$(path_dev 1 1)
+dm_loads_start
+lun_protect 1 1 1
+writes
+note "$REPLY of 10 writes fail before it is known"
+check "the path is found out by its next proof" wait_for 75 explains "$naa" "its disk is read-only, and"
+note "after $LAB_WAITED ms"
+check "it is told" wait_for 5 tells PATH_MISMATCHED 1
+check "it leaves the table" wait_for 10 not map_has "$naa" "$(cat "/sys/block/$disk/dev")"
+writes
+check_eq "every write is taken" 0 "$REPLY"
+lun_protect 1 1 0
+check "it is back by itself" wait_for 80 map_path_count "$naa" 4
+check "that is told" tells PATH_MISMATCH_ENDED 1
+check_eq "by two tables" 2 "$(dm_loads_count)"
+check_eq "the map was never read-only" 0 "$(cat "/sys/block/$(basename "$(readlink -f "$map")")/ro")"
+
+note "on all ports: the map says so to whoever opens it, and not to who has it open"
+ro=/sys/block/$(basename "$(readlink -f "$map")")/ro
+exec 7<"$map"
+for p in 1 2 3 4; do lun_protect "$p" 1 1; done
+all_protected() { local p; for p in 1 2 3 4; do file_is "/sys/block/$(path_dev "$p" 1)/ro" 1 || return; done; }
+check "all disks are known to be read-only" wait_for 80 all_protected
+sleep_ms 6000
+check "the map is not" file_is "$ro" 0
+exec 7<&-
+check "closed, it is" wait_for 20 file_is "$ro" 1
+udevadm settle
+check "with all its paths" wait_for 10 map_path_count "$naa" 4
+check "it can be read" dd if="$map" of=/dev/null bs=1M count=4 iflag=direct status=none
+writes
+check_eq "it takes no write" 10 "$REPLY"
+check "explain says so" explains "$naa" "read-only: all of its disks are"
+for p in 1 2 3 4; do lun_protect "$p" 1 0; done
+check "and takes them again" wait_for 90 file_is "$ro" 0
+check "with all its paths again" wait_for 10 map_path_count "$naa" 4
+writes
+check_eq "every one" 0 "$REPLY"
