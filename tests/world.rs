@@ -1340,6 +1340,15 @@ fn a_map_grows_with_its_unit_and_never_shrinks() {
     sim.run_for(seconds(20));
     assert_eq!(length(&sim), Sectors(1 << 22));
     assert!(explained(&sim, UNIT).contains("less than the 4194304 of the map"));
+    // Unless it is told to: a map that somebody removed, once it was closed, is made anew with the size that there is.
+    sim.suffer(&Fault::RemoveMap(0));
+    sim.run_for(seconds(20));
+    assert_eq!(length(&sim), Sectors(1 << 20));
+    assert!(
+        [A1, A2, B1, B2]
+            .iter()
+            .all(|path| state(&sim, *path).serves_io())
+    );
     neighbour_is_well(&sim);
 }
 

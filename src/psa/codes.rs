@@ -93,7 +93,7 @@ pub const CODES: &[Code] = &[
     warning("PATH_FAILED_BY_KERNEL", "I/O failed on a path, and the kernel uses it no more until a check says that it is well", "see the kernel's log for the error; if it comes again, look at cable, port and HBA"),
     warning("PATH_MARGINAL", "a path failed too often, or its remote port is marginal: it carries I/O only if no other path does", "look at cable, port and the kernel's log; it ends by itself when the path has worked for `marginal_recovery_ms`"),
     info("PATH_MARGINAL_ENDED", "a marginal path has worked for long enough, and is used as the others"),
-    error("PATH_MISMATCHED", "the disk of a path is smaller than the map, or read-only where other paths to the unit are not: no I/O goes there", "mend the size or the write protection of the LUN for this port on the array; if the unit changed as a whole, rescan each path: `psactl storage core adapter rescan --all`"),
+    error("PATH_MISMATCHED", "the disk of a path is smaller than the map, or read-only where other paths to the unit are not: no I/O goes there", "mend the size or the write protection of the LUN for this port on the array; if the unit got smaller for good, close its map and `dmsetup remove` it: it is made anew with the size that there is; if the unit changed as a whole, rescan each path: `psactl storage core adapter rescan --all`"),
     info("PATH_MISMATCH_ENDED", "the disk of a path is like those of the other paths again"),
     error("PATH_QUARANTINED", "another logical unit answers on a path than the one it was in use for: no I/O goes there", "map the LUN back, or delete the path and rescan"),
     info("PATH_QUARANTINE_ENDED", "the logical unit that is expected answers on the path again"),
