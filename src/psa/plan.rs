@@ -144,7 +144,7 @@ impl World {
         // The kernel takes no table that is longer than one of its disks.
         let mut least: Option<Sectors> = None;
         let mut handler = None;
-        let mut read_only = true;
+        let mut read_only = None;
         for (id, path) in device
             .paths
             .iter()
@@ -181,7 +181,7 @@ impl World {
                 },
                 rank,
             });
-            read_only &= block.read_only;
+            read_only = Some(read_only.unwrap_or(true) && block.read_only);
             least = Some(least.map_or(block.size, |least| least.min(block.size)));
             if proven && length.is_none() && block.size.0 > 0 {
                 length = Some(block.size);
@@ -214,7 +214,7 @@ impl World {
             settings,
             psp,
             options,
-            read_only: read_only && !candidates.is_empty(),
+            read_only,
             candidates,
             unplaced,
             length: length.unwrap_or_default(),
@@ -356,7 +356,7 @@ impl World {
         };
         vec![MapStep::Create {
             table: wanted.table_to_load(),
-            read_only: view.read_only,
+            read_only: view.read_only.unwrap_or(false),
         }]
     }
 
@@ -453,12 +453,8 @@ impl World {
         // A map does not turn under a user: the kernel announces it by an event (DISK_RO) at which lvm2's udev rules take
         // the links of the map away until the next one, and systemd may unmount what was mounted by one of them.
         let in_use = map.open_count > 0;
-        let read_only = if in_use {
-            map.read_only
-        } else {
-            view.read_only
-        };
-        let waits_to_turn = read_only != view.read_only && !view.candidates.is_empty();
+        let waits_to_turn = in_use && view.read_only.is_some_and(|wanted| wanted != map.read_only);
+        let read_only = view.read_only.filter(|_| !in_use).unwrap_or(map.read_only);
         let usable = self.usable(&map, view);
         let ideal = table_of(view, arrangement, queue);
         // Without a proven path there is nothing better to go by than the table that is there.
@@ -474,9 +470,7 @@ impl World {
         };
         if known || orphaned {
             let difference = match diff(&map, &wanted) {
-                Difference::None | Difference::Messages(_)
-                    if self.turns(wwid, &map, view, read_only) =>
-                {
+                Difference::None | Difference::Messages(_) if self.turns(wwid, &map, read_only) => {
                     Difference::Reload(turned(read_only).to_owned())
                 }
                 difference => difference,
@@ -538,10 +532,10 @@ impl World {
 
     /// Whether the map takes writes and its disks do not any more, or the other way round. A table is loaded once for
     /// that: if the map stays as it was, somebody set it so.
-    fn turns(&self, wwid: &str, map: &Map, view: &View, read_only: bool) -> bool {
+    fn turns(&self, wwid: &str, map: &Map, read_only: bool) -> bool {
         let device = self.devices.get(wwid);
         let tried = device.and_then(|device| device.loaded_read_only);
-        map.read_only != read_only && !view.candidates.is_empty() && tried != Some(read_only)
+        map.read_only != read_only && tried != Some(read_only)
     }
 
     /// Whether a step on the map ended just now, with an observation.

@@ -23,8 +23,8 @@ pub(super) struct View {
     /// Groups of the kernel's table of whose paths nothing is known.
     pub(super) unplaced: Vec<Vec<DevT>>,
     pub(super) length: Sectors,
-    /// All of the disks take no writes, and so neither does the map.
-    pub(super) read_only: bool,
+    /// Whether all of the disks take no writes, so that neither does the map; `None` without any.
+    pub(super) read_only: Option<bool>,
     pub(super) handler: Option<HardwareHandler>,
     pub(super) queue_mode: Option<QueueMode>,
 }

@@ -476,17 +476,15 @@ impl View {
 
 fn map_step(step: &MapStep) -> String {
     let table = |table: &Table| emit(table).unwrap_or_else(|why| format!("no table: {why}"));
-    let read_only = |yes: &bool| if *yes { "-read-only" } else { "" };
+    let load = |verb: &str, next: &Table, read_only: bool| {
+        let how = if read_only { "-read-only" } else { "" };
+        format!("{verb}{how} {}", table(next))
+    };
     match step {
-        MapStep::Create {
-            table: first,
-            read_only: protected,
-        } => format!("create{} {}", read_only(protected), table(first)),
+        MapStep::Create { table, read_only } => load("create", table, *read_only),
         MapStep::Reload {
-            table: next,
-            read_only: protected,
-            ..
-        } => format!("reload{} {}", read_only(protected), table(next)),
+            table, read_only, ..
+        } => load("reload", table, *read_only),
         MapStep::Resume => "resume".to_owned(),
         MapStep::Message(message) => format!("message {message}"),
         MapStep::Remove => "remove".to_owned(),
