@@ -1792,6 +1792,26 @@ fn a_path_that_fails_again_and_again_is_the_last_resort_until_it_behaves() {
     unharmed(&sim);
 }
 
+/// Neither checks at regular times nor the distrust of what came back may take it for one that behaves.
+#[test]
+fn a_path_that_flaps_is_the_last_resort_for_as_long_as_it_does() {
+    for phase in [0, 250, 500, 750] {
+        let mut sim = running_with(four_paths(), strict());
+        sim.run_for(Millis(phase));
+        for _ in 0..400 {
+            sim.suffer(&Fault::LinkDown(A1));
+            sim.run_for(Millis(500));
+            sim.suffer(&Fault::LinkUp(A1));
+            sim.run_for(Millis(500));
+        }
+        assert!(says(&sim, "PATH_MARGINAL "));
+        assert!(!says(&sim, "PATH_MARGINAL_ENDED "));
+        sim.run_for(seconds(140));
+        assert!(says(&sim, "PATH_MARGINAL_ENDED "));
+        unharmed(&sim);
+    }
+}
+
 #[test]
 fn the_only_path_is_not_marginal() {
     let mut sim = running_with(four_paths(), strict());

@@ -581,10 +581,8 @@ impl World {
             path.judged = true;
         }
         // A refusal is the array's will, and so is an identity that has yet to be proven.
-        let broken = self.paths.get(&id).is_some_and(|path| {
-            let link = &path.link;
-            matches!(link, Link::Down(_) | Link::NoAnswer(_) | Link::Unchecked(_))
-        });
+        let path = self.paths.get(&id);
+        let broken = path.is_some_and(|path| path.link.is_broken());
         let stopped = before.state.serves_io()
             && matches!(judgement.state, PathState::Dead | PathState::Unknown);
         if stopped && broken {
@@ -719,8 +717,12 @@ fn next_check(
     path: &Path,
     retried: &mut BTreeSet<Hctl>,
 ) -> Millis {
-    let since = path.failed_since;
-    if since.is_some_and(|since| now.since(since) < settings.retry_backoff_after_ms) {
+    let failed = path
+        .failed_since
+        .is_some_and(|since| now.since(since) < settings.retry_backoff_after_ms);
+    // One that fails and returns is on trial, and would be found well for ever if it were so whenever the clock ticks.
+    let on_trial = path.marginal.is_some() && !path.failures.is_empty();
+    if failed || on_trial {
         retried.insert(path.facts.hctl);
         let count = u64::try_from(retried.len()).unwrap_or(u64::MAX);
         let share = Millis(count.saturating_mul(RETRY_SHARE.0));

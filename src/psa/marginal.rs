@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 pub struct Marginal {
     /// Why, for a person.
     pub reason: String,
-    /// Its last failure; for a port that is held as marginal, when that was seen last.
+    /// When it was seen to be down last; for a port that is held as marginal, when that was seen last.
     pub last: Millis,
 }
 
@@ -74,12 +74,18 @@ impl World {
             self.is_marginal(id, "its remote port is marginal".to_owned());
             return;
         }
-        let recovery = self.settings.marginal_recovery_ms;
-        let Some(marginal) = &path.marginal else {
+        let (now, recovery) = (self.now, self.settings.marginal_recovery_ms);
+        let Some(path) = self.paths.get_mut(&id) else {
             return;
         };
-        let due = marginal.last.after(recovery);
-        if path.link != Link::Up || due > self.now {
+        let Some(marginal) = &mut path.marginal else {
+            return;
+        };
+        if path.link.is_broken() {
+            // It may not have been believed to be back since it failed the last time, and so it has not failed again.
+            marginal.last = now;
+        }
+        if path.link != Link::Up || marginal.last.after(recovery) > now {
             return;
         }
         let name = path.name.to_string();

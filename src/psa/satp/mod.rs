@@ -42,6 +42,14 @@ pub enum Link {
     Down(String),
 }
 
+impl Link {
+    /// Whether nothing comes through it, by no will of the array.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        matches!(self, Link::Down(_) | Link::NoAnswer(_) | Link::Unchecked(_))
+    }
+}
+
 /// What is known of a target port group of a device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortGroup {
