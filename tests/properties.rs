@@ -314,8 +314,8 @@ proptest! {
             run.suffer(Fault::Add(*path));
             run.suffer(Fault::LinkUp(*path));
         }
-        // A path proves itself once a minute.
-        run.sim.run_for(seconds(80));
+        // A path is asked every four minutes.
+        run.sim.run_for(seconds(60 * 4 + 20));
         let refused = run.sim.kernel.ledger.refused_writes;
         run.sim.run_for(seconds(60));
         prop_assert_eq!(run.sim.kernel.ledger.refused_writes, refused);

@@ -1353,7 +1353,7 @@ fn a_map_grows_with_its_unit_and_never_shrinks() {
 }
 
 /// The array write-protects a LUN on one port and tells nobody: writes fail there though other paths take them. The path is
-/// found out by its next proof, and carries nothing until it takes writes again.
+/// found out when it is asked, as it is every four minutes, and carries nothing until it takes writes again.
 #[test]
 fn a_path_that_takes_no_writes_carries_nothing_while_another_does() {
     let mut sim = running(with_neighbour());
@@ -1370,7 +1370,7 @@ fn a_path_that_takes_no_writes_carries_nothing_while_another_does() {
     };
     assert!(holds(&sim));
     sim.suffer(&Fault::Protect(A1, true));
-    sim.run_for(seconds(70));
+    sim.run_for(seconds(4 * 60 + 10));
     assert!(sim.kernel.ledger.refused_writes > 0);
     assert!(!holds(&sim));
     assert_eq!(state(&sim, A1), PathState::Dead);

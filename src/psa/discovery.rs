@@ -37,6 +37,10 @@ const REPORT_AGAIN: Millis = Millis::from_secs(60);
 /// a unit attention, but not all of them, and not to the host whose path it is (LIO tells the other LUNs alone).
 const PROVE_AGAIN: Millis = Millis::from_secs(60);
 
+/// With one proof of so many, a path that was well says whether it takes writes. An array that protects one port of many
+/// is rare, and a command more with each proof would be a fifteenth of all.
+const TURNS: u64 = 4;
+
 /// What is due so soon is done with this check: checks come at slots of the interval, not to the millisecond.
 const SLACK: Millis = Millis(500);
 
@@ -316,7 +320,10 @@ impl World {
             _ => true,
         };
         if askable && doubtful {
-            commands.to_mut().extend([page83, Command::ModeSense6]);
+            commands.to_mut().push(page83);
+            if self.is_asked_for_writes(id, path) {
+                commands.to_mut().push(Command::ModeSense6);
+            }
         }
         // What else is asked depends on the device, and there is nothing else to ask a path that is well.
         let report_due = path
@@ -339,6 +346,26 @@ impl World {
             commands.to_mut().push(Command::Vpd(page));
         }
         (Stage::Check, commands)
+    }
+
+    /// Whether a path that proves itself says too whether it takes writes: each time when there is a reason to doubt it, and
+    /// else every fourth time, when it is its turn among the paths of its device. What one says anew the others are asked
+    /// about at once.
+    fn is_asked_for_writes(&self, id: Hctl, path: &Path) -> bool {
+        let proven = matches!(path.identity, Identity::Proven(_));
+        if !proven || path.reprove || path.write_protected != Some(false) {
+            return true;
+        }
+        let members = self.device_of(path).map(|device| device.paths.iter());
+        let place = members.and_then(|mut members| members.position(|member| *member == id));
+        let place = place.and_then(|place| u64::try_from(place).ok());
+        place.is_none_or(|place| place % TURNS == self.turn(self.now, PROVE_AGAIN) % TURNS)
+    }
+
+    /// See [`Schedule::turn`].
+    fn turn(&self, at: Millis, every: Millis) -> u64 {
+        let interval = self.settings.check_interval_ms;
+        Schedule::turn(at, interval, Schedule::moments(self.paths.len()), every)
     }
 
     /// Whether the path asks for the states of the port groups: one working path of each group does every
@@ -386,10 +413,8 @@ impl World {
     /// Whether what was done last then is due again: after `every` at the latest, and before where it is the turn of all
     /// that are checked at this moment.
     fn is_due(&self, last: Millis, every: Millis) -> bool {
-        let interval = self.settings.check_interval_ms;
-        let moments = Schedule::moments(self.paths.len());
-        let turn = |at| Schedule::turn(at, interval, moments, every);
-        self.now.since(last).after(SLACK) >= every || turn(self.now) != turn(last)
+        self.now.since(last).after(SLACK) >= every
+            || self.turn(self.now, every) != self.turn(last, every)
     }
 
     /// Page 83h was read, or could not be: what it means for the path.

@@ -29,11 +29,31 @@ impl World {
         let Ok(write_protected) = mode::is_write_protected(data) else {
             return;
         };
-        let news = path.write_protected.replace(write_protected) != Some(write_protected);
+        let before = path.write_protected.replace(write_protected);
+        let news = before != Some(write_protected);
         // Where writes would fail the kernel is told until it knows. In the other direction once: what an administrator
         // set by `blockdev` no look of the kernel's changes.
         if path.is_read_only() == Some(!write_protected) && (write_protected || news) {
             self.actions.push(Action::RescanDevice(id));
+        }
+        if news && before.is_some() {
+            self.ask_others_for_writes(id, write_protected);
+        }
+    }
+
+    /// What an array changed for one port it may have changed for others too.
+    fn ask_others_for_writes(&mut self, id: Hctl, write_protected: bool) {
+        let device = self.paths.get(&id).and_then(|path| self.device_of(path));
+        for member in device
+            .map(|device| device.paths.clone())
+            .unwrap_or_default()
+        {
+            if let Some(path) = self.paths.get_mut(&member)
+                && path.write_protected == Some(!write_protected)
+            {
+                path.reprove = true;
+                self.examine_now(member);
+            }
         }
     }
 
