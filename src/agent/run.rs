@@ -371,7 +371,10 @@ impl Owner {
         let (mut began, mut now) = (Instant::now(), self.now());
         for event in events {
             self.act_on(now, event);
-            if let Some(question) = inputs.question() {
+            // Who asks wakes the owner: where nothing waits there is no question, and that is cheaper to see.
+            if inputs.waiting() > 0
+                && let Some(question) = inputs.question()
+            {
                 self.acted(began);
                 self.reply_to(question, inputs.waiting());
                 (began, now) = (Instant::now(), self.now());

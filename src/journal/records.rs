@@ -19,9 +19,9 @@
 use super::varint;
 use crate::psa::action::Action;
 use crate::psa::event::{Event, Examination, Reply};
+use crate::psa::lookup::Lookup;
 use crate::psa::units::{Hctl, Millis, Sg};
 use crate::scsi::cdb::Commands;
-use std::collections::BTreeMap;
 
 const EVENT: u8 = 1;
 const SAME_ANSWER: u8 = 2;
@@ -67,7 +67,7 @@ struct Known {
     at: Millis,
     ticket: u64,
     seats: Vec<Seat>,
-    by_path: BTreeMap<Hctl, usize>,
+    by_path: Lookup<Hctl, usize>,
 }
 
 impl Known {
@@ -78,8 +78,10 @@ impl Known {
 
     /// The seat of a path, a new one if it has none.
     fn seat_for(&mut self, path: Hctl) -> Option<&mut Seat> {
-        let number = *self.by_path.entry(path).or_insert(self.seats.len());
-        if number == self.seats.len() {
+        let known = self.by_path.get(&path).copied();
+        let number = known.unwrap_or(self.seats.len());
+        if known.is_none() {
+            self.by_path.insert(path, number);
             self.seats.push(Seat {
                 path,
                 ticket: 0,

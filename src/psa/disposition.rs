@@ -60,7 +60,7 @@ impl World {
         let Some(selection) = &device.selection else {
             return Disposition::Undecided("none of its paths is identified yet".to_owned());
         };
-        let ours: Vec<&Box<Path>> = members().filter(|path| path.is_ours()).collect();
+        let ours: Vec<&Path> = members().filter(|path| path.is_ours()).collect();
         if ours.is_empty() {
             let unclaimed = members().any(|path| !path.is_masked());
             return Disposition::LeftAlone(if unclaimed {

@@ -391,7 +391,7 @@ impl World {
     /// The states of the port groups of the device behind a path.
     fn port_groups_are(&mut self, id: Hctl, report: &TargetPortGroups, data: &[u8]) {
         // What a path says that does not lead to the device for sure may be about another one.
-        let proven = |path: &&mut Box<Path>| matches!(path.identity, Identity::Proven(_));
+        let proven = |path: &&mut Path| matches!(path.identity, Identity::Proven(_));
         let Some(path) = self.paths.get_mut(&id).filter(proven) else {
             return;
         };

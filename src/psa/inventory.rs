@@ -138,7 +138,7 @@ impl World {
                 .values()
                 .skip(from)
                 .take(most)
-                .map(|path| captured(path))
+                .map(captured)
                 .collect(),
         }
     }

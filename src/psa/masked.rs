@@ -102,7 +102,7 @@ impl World {
 
     /// A path of this name is there again: it is withdrawn no more.
     pub(super) fn returned(&mut self, path: &Path) {
-        self.withdrawn.retain(|_, other| other.name != path.name);
+        self.withdrawn.retain(|other| other.name != path.name);
         if self.memory.masked.remove(&path.name.to_string()).is_some() {
             self.actions.push(Action::Remember(self.memory.clone()));
         }

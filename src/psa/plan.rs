@@ -612,7 +612,7 @@ impl World {
         let out: BTreeSet<DevT> = view
             .candidates
             .iter()
-            .filter(|c| self.paths.get(&c.path).is_some_and(|path| unproven(path)))
+            .filter(|c| self.paths.get(&c.path).is_some_and(unproven))
             .map(|c| c.dev)
             .filter(|dev| !wanted.usable.contains(dev))
             .collect();

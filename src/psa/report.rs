@@ -15,8 +15,7 @@ use std::collections::BTreeSet;
 impl World {
     /// All paths by address; masked ones that the host does not have any more come last.
     pub fn paths(&self) -> impl Iterator<Item = (&Hctl, &Path)> {
-        let all = self.paths.iter().chain(&self.withdrawn);
-        all.map(|(id, path)| (id, &**path))
+        self.paths.iter().chain(self.withdrawn.iter())
     }
 
     /// All devices by WWID.
@@ -26,10 +25,7 @@ impl World {
 
     /// The paths of a device.
     pub fn paths_of<'a>(&'a self, device: &'a Device) -> impl Iterator<Item = &'a Path> + 'a {
-        device
-            .paths
-            .iter()
-            .filter_map(|id| self.paths.get(id).map(Box::as_ref))
+        device.paths.iter().filter_map(|id| self.paths.get(id))
     }
 
     /// The device of a path.
@@ -77,11 +73,10 @@ impl World {
     pub fn find_path(&self, subject: &str) -> Option<&Path> {
         let name = subject.strip_prefix("/dev/").unwrap_or(subject);
         if let Ok(id) = name.parse::<Hctl>() {
-            let path = self.paths.get(&id).or_else(|| self.withdrawn.get(&id));
-            return path.map(Box::as_ref);
+            return self.paths.get(&id).or_else(|| self.withdrawn.get(&id));
         }
         if let Ok(dev) = name.parse::<DevT>() {
-            return self.paths.get(self.disks.get(&dev)?).map(Box::as_ref);
+            return self.paths.get(self.disks.get(&dev)?);
         }
         self.paths().map(|(_, path)| path).find(|path| {
             path.name.to_string() == name

@@ -1,11 +1,12 @@
 //! When something is due: one deadline per path and per device.
 
+use super::lookup::Lookup;
 use super::units::{Hctl, Millis};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 
 /// What a deadline is about.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Key {
     /// The next examination of a path.
     Path(Hctl),
@@ -31,7 +32,7 @@ pub struct Schedule {
     /// more than a push; to take one back looks through its moment, and is rare.
     by_time: BTreeMap<Millis, VecDeque<Key>>,
     /// `None` for one that was due and has no deadline now: most get one again before long.
-    by_key: BTreeMap<Key, Option<Millis>>,
+    by_key: Lookup<Key, Option<Millis>>,
 }
 
 impl From<Vec<(Millis, Key)>> for Schedule {

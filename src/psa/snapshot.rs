@@ -40,8 +40,8 @@ impl Pieces {
     #[must_use]
     pub fn of(mut world: World) -> Pieces {
         Pieces {
-            paths: std::mem::take(&mut world.paths),
-            withdrawn: std::mem::take(&mut world.withdrawn),
+            paths: std::mem::take(&mut world.paths).into(),
+            withdrawn: std::mem::take(&mut world.withdrawn).into(),
             devices: std::mem::take(&mut world.devices),
             maps: std::mem::take(&mut world.maps),
             rest: Some(Box::new(world)),

@@ -72,7 +72,7 @@ impl Hctl {
     }
 }
 
-/// By host, channel, target and LUN. A path is looked up some twenty times with each check of it, by a dozen comparisons
+/// By host, channel, target and LUN. A path is looked up several times with each check of it, by a dozen comparisons
 /// each: so the likely case, paths of one host, is told by two of them.
 impl Ord for Hctl {
     #[inline]

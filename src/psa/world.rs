@@ -15,6 +15,7 @@ use super::event::Event;
 use super::index::Index;
 use super::memory::{Memory, Unstored};
 use super::path::Path;
+use super::paths::Paths;
 use super::satp::Link;
 use super::satp::rules::SatpRules;
 use super::schedule::{Key, Schedule};
@@ -33,9 +34,9 @@ pub struct World {
     /// What is in force until the agent ends.
     pub(super) unstored: Unstored,
     /// Boxed, because half of the places in a tree that is filled in order stay empty.
-    pub(super) paths: BTreeMap<Hctl, Box<Path>>,
+    pub(super) paths: Paths,
     /// Masked paths whose SCSI devices were taken away from the host.
-    pub(super) withdrawn: BTreeMap<Hctl, Box<Path>>,
+    pub(super) withdrawn: Paths,
     /// Which path has this disk.
     pub(super) disks: BTreeMap<DevT, Hctl>,
     /// Devices by WWID.
@@ -121,8 +122,8 @@ impl World {
             rules,
             memory,
             unstored: Unstored::default(),
-            paths: BTreeMap::new(),
-            withdrawn: BTreeMap::new(),
+            paths: Paths::default(),
+            withdrawn: Paths::default(),
             disks: BTreeMap::new(),
             devices: BTreeMap::new(),
             maps: BTreeMap::new(),
@@ -210,7 +211,7 @@ impl World {
         let busy = |device: &Device| {
             device.in_flight.is_some() || device.pending.is_some() || self.awaits_creation(device)
         };
-        let identifying = self.paths.values().any(|path| waits(path));
+        let identifying = self.paths.values().any(waits);
         self.started && !identifying && !self.devices.values().any(busy)
     }
 

@@ -77,6 +77,10 @@ const CASES: &[Case] = &[
         prepare: || checks(2_500),
     },
     Case {
+        name: "journal, per check of 400 paths",
+        prepare: || journalled(100),
+    },
+    Case {
         name: "journal, per check of 10000 paths",
         prepare: || journalled(2_500),
     },

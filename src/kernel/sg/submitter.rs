@@ -7,12 +7,12 @@ use crate::kernel::transport::book::{Book, HELD_UP, Next, Sending};
 use crate::kernel::transport::clock::Clock;
 use crate::kernel::transport::outcome_of;
 use crate::psa::event::{Event, Examination};
+use crate::psa::lookup::Lookup;
 use crate::psa::units::{Hctl, Millis};
 use crate::scsi::outcome::Outcome;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -87,7 +87,7 @@ pub(super) struct Submitter {
     /// Open devices; the index is the epoll token.
     nodes: Vec<Option<Node>>,
     /// Which of them is a path's.
-    by_path: BTreeMap<Hctl, usize>,
+    by_path: Lookup<Hctl, usize>,
     /// How many sg devices are open, on all hosts.
     open: Arc<AtomicUsize>,
     limits: Limits,
@@ -119,7 +119,7 @@ impl Submitter {
             clock,
             epoll,
             nodes: Vec::new(),
-            by_path: BTreeMap::new(),
+            by_path: Lookup::default(),
             open,
             limits: Limits::here(),
             zombies: 0,

@@ -4,10 +4,11 @@
 //! orphan, a command whose examination has ended without it. A path with an orphan takes no other command.
 
 use crate::psa::event::{Examination, Reply};
+use crate::psa::lookup::Lookup;
 use crate::psa::units::{Hctl, Millis, Sg};
 use crate::scsi::cdb::{Command, Commands};
 use crate::scsi::outcome::Outcome;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 /// So many commands of one host are on their way at once, if no more is known of it: enough to keep an HBA busy with
 /// commands that take a round trip each, few enough to leave the tags of the host to I/O.
@@ -23,6 +24,9 @@ pub(in crate::kernel) const HELD_UP: Millis = Millis(100);
 
 /// So many examinations wait for their turn or run on one host. The world has one per path at most.
 pub(in crate::kernel) const LINES: usize = 16_384;
+
+/// Room for so many lines stays when there are none: all paths are examined at once when the agent starts, and never again.
+const ROOM: usize = 256;
 
 /// UNIT ATTENTION is repeated at most so often per command.
 const ATTENTIONS: u32 = 3;
@@ -87,7 +91,7 @@ pub(in crate::kernel) enum Next {
 pub(in crate::kernel) struct Book {
     /// So many commands are on their way at once.
     window: usize,
-    lines: BTreeMap<Hctl, Line>,
+    lines: Lookup<Hctl, Line>,
     /// Paths whose next command has not been sent, in order.
     queue: VecDeque<Hctl>,
     /// When the examinations that wait or are out are to be looked at, in that order. One that ended stays until its
@@ -135,7 +139,7 @@ impl Book {
     pub(in crate::kernel) fn new(window: usize) -> Book {
         Book {
             window,
-            lines: BTreeMap::new(),
+            lines: Lookup::default(),
             queue: VecDeque::new(),
             deadlines: VecDeque::new(),
             young: VecDeque::new(),
@@ -309,8 +313,10 @@ impl Book {
     /// for commands that wait for their turn. Otherwise a receiver that is behind would find healthy paths overdue,
     /// have them examined again, and be further behind.
     pub(in crate::kernel) fn held_up(&mut self, from: Millis, until: Millis) {
-        for line in self.lines.values_mut().filter(|line| line.queued) {
-            line.since = line.since.after(until.since(line.since.max(from)));
+        for path in &self.queue {
+            if let Some(line) = self.lines.get_mut(path).filter(|line| line.queued) {
+                line.since = line.since.after(until.since(line.since.max(from)));
+            }
         }
     }
 
@@ -349,6 +355,9 @@ impl Book {
 
     fn close_line(&mut self, path: Hctl) -> Option<Line> {
         let line = self.lines.remove(&path)?;
+        if self.lines.is_empty() {
+            self.lines.shrink_to(ROOM);
+        }
         if let Some(place) = self.young.iter().position(|(_, young)| *young == path) {
             self.young.remove(place);
         }
