@@ -720,9 +720,8 @@ fn next_check(
     let failed = path
         .failed_since
         .is_some_and(|since| now.since(since) < settings.retry_backoff_after_ms);
-    // One that fails and returns is on trial, and would be found well for ever if it were so whenever the clock ticks.
-    let on_trial = path.marginal.is_some() && !path.failures.is_empty();
-    if failed || on_trial {
+    // One on trial would be found well for ever if it were so whenever the clock ticks.
+    if failed || path.is_on_trial() {
         retried.insert(path.facts.hctl);
         let count = u64::try_from(retried.len()).unwrap_or(u64::MAX);
         let share = Millis(count.saturating_mul(RETRY_SHARE.0));

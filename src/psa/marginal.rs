@@ -21,6 +21,24 @@ pub struct Marginal {
     pub last: Millis,
 }
 
+/// A marginal path that failed is not reinstated before it has worked for so long, while others serve: it would fail and
+/// return by a message each as often as it flaps.
+const HELD_BACK: Millis = Millis::from_secs(5);
+
+impl Path {
+    /// Whether it is marginal because it fails and returns, and is looked at for that.
+    pub(super) fn is_on_trial(&self) -> bool {
+        self.marginal.is_some() && !self.failures.is_empty()
+    }
+
+    /// Not to be reinstated before, while others serve.
+    pub(super) fn held_until(&self) -> Millis {
+        let trial = self.marginal.as_ref().filter(|_| self.is_on_trial());
+        let until = trial.map_or(Millis(0), |marginal| marginal.last.after(HELD_BACK));
+        until.max(self.hold_until)
+    }
+}
+
 impl World {
     /// A path that served does not any more, by no will of the array or an administrator.
     pub(super) fn failed(&mut self, id: Hctl) {

@@ -659,7 +659,7 @@ impl World {
                 // A standby path that the host can activate is the kernel's to use. One that only the array can
                 // activate comes back while others serve, or the kernel would try it in a loop.
                 PathState::Standby if !is_active && !self.can_activate(candidate.path) => {
-                    if path.hold_until <= self.now {
+                    if path.held_until() <= self.now {
                         waiting.insert(candidate.dev);
                     }
                     false
@@ -675,8 +675,9 @@ impl World {
                 PathState::Dead | PathState::Off | PathState::Masked => false,
             };
             let serves = candidate.state != PathState::Unknown;
-            if wanted && serves && path.hold_until > self.now && !is_active {
-                held.insert((path.hold_until, candidate.dev, candidate.path));
+            let held_until = path.held_until();
+            if wanted && serves && held_until > self.now && !is_active {
+                held.insert((held_until, candidate.dev, candidate.path));
             } else if wanted {
                 usable.insert(candidate.dev);
             }
