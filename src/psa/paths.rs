@@ -11,6 +11,7 @@ use std::ops::RangeInclusive;
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(from = "BTreeMap<Hctl, Box<Path>>", into = "BTreeMap<Hctl, Box<Path>>")]
 pub(super) struct Paths {
+    /// Boxed, because up to half of the places in a table of hashes stay empty.
     found: Lookup<Hctl, Box<Path>>,
     /// The keys of `found`.
     order: BTreeSet<Hctl>,

@@ -33,7 +33,7 @@ pub struct World {
     pub(super) memory: Memory,
     /// What is in force until the agent ends.
     pub(super) unstored: Unstored,
-    /// Boxed, because half of the places in a tree that is filled in order stay empty.
+    /// The paths that the host has.
     pub(super) paths: Paths,
     /// Masked paths whose SCSI devices were taken away from the host.
     pub(super) withdrawn: Paths,
