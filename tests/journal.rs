@@ -195,6 +195,29 @@ fn a_quiet_host_writes_little() {
     );
 }
 
+/// What a path said when it was identified is not written out again when it proves itself, together with whatever else.
+#[test]
+fn an_answer_is_written_out_once_whatever_else_is_asked() {
+    let (_, entries) = host(100, 330_000);
+    let mut encoder = Encoder::default();
+    let mut write = |entries: &[Entry]| {
+        for entry in entries {
+            encoder.event(entry.at, &entry.event);
+            encoder.actions(&entry.actions);
+        }
+        encoder.take().len()
+    };
+    let (start, later) = entries.split_at(entries.partition_point(|e| e.at < Millis(30_000)));
+    let full = write(start);
+    // Five minutes: every path has proved itself five times, and said at least once whether it takes writes.
+    let repeated = write(later);
+    let each = repeated / later.len();
+    assert!(
+        full > 100_000 && each < 10,
+        "{full} bytes, then {each} each"
+    );
+}
+
 /// What is different is shown: the step, and what the world wants now.
 #[test]
 fn other_decisions_are_found() {

@@ -104,7 +104,7 @@ impl Hands {
             Action::RefreshFacts(path) => self.discovery.refresh(path),
             Action::MarkOwner { dev, name, owned } => self.marker.mark(dev, name, owned),
             Action::ForgetOwner(dev) => self.marker.forget(dev),
-            Action::Remember(memory) => self.keeper.remember(memory),
+            Action::Remember(memory) => self.keeper.remember(*memory),
             Action::Notify(notice) => self.notify(now, &notice),
         }
         None

@@ -1,20 +1,20 @@
 //! Records: each an event or an action, made as short as may be where it says what was said before.
 //!
 //! Ten thousand paths are checked two thousand times a second, and nearly all of them answer what they answered before.
-//! So writer and reader both keep, for each path, the questions that it is asked in turn, and what it answered to each
-//! last. They start with nothing at the begin of a segment.
+//! So writer and reader both keep the questions that paths are asked, which are few, and what each path answered last to each
+//! command. They start with nothing at the begin of a segment.
 //!
 //! ```text
 //! 1  time, length, JSON    an event
-//! 2  time, seat            Examined: that path answered as it did last time to the same question
+//! 2  time, seat            Examined: that path answered each command of its question as it did last
 //! 3  time                  Timer
 //! 4  length, JSON          an action: it belongs to the event before it
-//! 5  seat, number, ticket  Examine: that path is asked the question of that number again
+//! 5  seat, number, ticket  Examine: that path is asked the question of that number
 //! ```
 //!
 //! Times count from the record before, tickets from the ticket before, both as variable-length numbers. A path gets the
-//! next seat, from 0, when it is first asked in the segment, and each question that is written in full the next number,
-//! from 0; the fifth takes the place of the first.
+//! next seat, from 0, when it is first asked in the segment, and a question the next number, from 0, when it is first written
+//! in full; after the last number the first is given again.
 
 use super::varint;
 use crate::psa::action::Action;
@@ -29,36 +29,60 @@ const TIMER: u8 = 3;
 const ACTION: u8 = 4;
 const SAME_QUESTION: u8 = 5;
 
-/// How many questions of a path are kept: whether it serves, that and its port groups, who it is.
-const QUESTIONS: usize = 4;
+/// How many questions are kept. A dozen are asked; another timeout, by a setting, makes others of them.
+const QUESTIONS: usize = 32;
+
+/// To how many commands the answers of a path are kept, and repeated at once: no path is asked for more things than that.
+const ANSWERS: usize = 8;
+/// What is longer is not kept, or a file of some bytes would be told as gigabytes; no allocation length is longer.
+const LONGEST: usize = 16 << 10;
 
 /// What is kept of a path.
 #[derive(Debug, Clone)]
 struct Seat {
     path: Hctl,
+    sg: Sg,
     /// Of the last examination.
     ticket: u64,
-    /// Which question that was.
-    current: usize,
-    questions: Vec<Question>,
-    /// How many were written in full.
+    /// Number of the question that it was asked then.
+    question: usize,
+    /// The last answer to each command.
+    replies: Vec<Reply>,
+    /// How many commands were answered for the first time.
     count: usize,
 }
 
-/// A question, and how it was answered last.
-#[derive(Debug, Clone)]
-struct Question {
-    asked: Asked,
-    replies: Option<Vec<Reply>>,
+impl Seat {
+    fn learn(&mut self, reply: &Reply) {
+        if reply.data.len() > LONGEST {
+            return;
+        }
+        let same = |known: &&mut Reply| known.command == reply.command;
+        if let Some(known) = self.replies.iter_mut().find(same) {
+            known.clone_from(reply);
+        } else {
+            put_in_turn(&mut self.replies, ANSWERS, &mut self.count, reply.clone());
+        }
+    }
 }
 
 /// An examination, without its path and ticket.
-#[derive(Debug, Clone)]
-struct Asked {
-    sg: Sg,
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Question {
     commands: Commands,
     timeout: Millis,
     deadline: Millis,
+}
+
+/// Puts the next of a list that is full when it holds so many, and from then on takes the place of the oldest. Where.
+fn put_in_turn<T>(list: &mut Vec<T>, room: usize, count: &mut usize, item: T) -> usize {
+    let place = *count % room;
+    *count += 1;
+    match list.get_mut(place) {
+        Some(oldest) => *oldest = item,
+        None => list.push(item),
+    }
+    place
 }
 
 /// What writer and reader both know.
@@ -68,6 +92,9 @@ struct Known {
     ticket: u64,
     seats: Vec<Seat>,
     by_path: Lookup<Hctl, usize>,
+    questions: Vec<Question>,
+    /// How many were written in full.
+    count: usize,
 }
 
 impl Known {
@@ -76,21 +103,37 @@ impl Known {
         Some((number, self.seats.get(number)?))
     }
 
-    /// The seat of a path, a new one if it has none.
-    fn seat_for(&mut self, path: Hctl) -> Option<&mut Seat> {
-        let known = self.by_path.get(&path).copied();
-        let number = known.unwrap_or(self.seats.len());
-        if known.is_none() {
-            self.by_path.insert(path, number);
-            self.seats.push(Seat {
-                path,
-                ticket: 0,
-                current: 0,
-                questions: Vec::new(),
-                count: 0,
-            });
+    /// Whether a path answered what a [`SAME_ANSWER`] of its seat says.
+    fn is_repeated(&self, seat: &Seat, examination: &Examination) -> bool {
+        let Some(question) = self.questions.get(seat.question) else {
+            return false;
+        };
+        let replies = &examination.replies;
+        seat.ticket == examination.ticket
+            && replies.len() <= ANSWERS
+            && replies.len() == question.commands.len()
+            && question
+                .commands
+                .iter()
+                .zip(replies)
+                .all(|(command, reply)| reply.command == *command && seat.replies.contains(reply))
+    }
+
+    /// What [`SAME_ANSWER`] says of a seat.
+    fn repeated(&self, seat: &Seat) -> Option<Examination> {
+        let question = self.questions.get(seat.question)?;
+        if question.commands.len() > ANSWERS {
+            return None;
         }
-        self.seats.get_mut(number)
+        let replies = question.commands.iter().map(|command| {
+            let reply = seat.replies.iter().find(|reply| reply.command == *command);
+            reply.cloned()
+        });
+        Some(Examination {
+            path: seat.path,
+            ticket: seat.ticket,
+            replies: replies.collect::<Option<Vec<Reply>>>()?,
+        })
     }
 
     /// Learns from an event that was written in full.
@@ -98,10 +141,11 @@ impl Known {
         if let Event::Examined(examination) = event
             && let Some(number) = self.by_path.get(&examination.path)
             && let Some(seat) = self.seats.get_mut(*number)
-            && seat.ticket == examination.ticket
-            && let Some(question) = seat.questions.get_mut(seat.current)
         {
-            question.replies = Some(examination.replies.clone());
+            examination
+                .replies
+                .iter()
+                .for_each(|reply| seat.learn(reply));
         }
     }
 
@@ -117,22 +161,31 @@ impl Known {
                 deadline,
             } => {
                 self.ticket = *ticket;
-                if let Some(seat) = self.seat_for(*path) {
-                    seat.ticket = *ticket;
-                    seat.current = seat.count % QUESTIONS;
-                    seat.count += 1;
-                    let question = Question {
-                        asked: Asked {
+                let asked = Question {
+                    commands: commands.clone(),
+                    timeout: *timeout,
+                    deadline: *deadline,
+                };
+                let known = self.questions.iter().position(|known| *known == asked);
+                let question = known.unwrap_or_else(|| {
+                    put_in_turn(&mut self.questions, QUESTIONS, &mut self.count, asked)
+                });
+                match self.by_path.get(path) {
+                    Some(number) => {
+                        if let Some(seat) = self.seats.get_mut(*number) {
+                            (seat.sg, seat.ticket, seat.question) = (*sg, *ticket, question);
+                        }
+                    }
+                    None => {
+                        self.by_path.insert(*path, self.seats.len());
+                        self.seats.push(Seat {
+                            path: *path,
                             sg: *sg,
-                            commands: commands.clone(),
-                            timeout: *timeout,
-                            deadline: *deadline,
-                        },
-                        replies: None,
-                    };
-                    match seat.questions.get_mut(seat.current) {
-                        Some(old) => *old = question,
-                        None => seat.questions.push(question),
+                            ticket: *ticket,
+                            question,
+                            replies: Vec::new(),
+                            count: 0,
+                        });
                     }
                 }
             }
@@ -198,9 +251,7 @@ impl Encoder {
             Event::Timer => return self.put(TIMER, &[time]),
             Event::Examined(examination) => {
                 if let Some((number, seat)) = self.known.seat(examination.path)
-                    && seat.ticket == examination.ticket
-                    && let Some(question) = seat.questions.get(seat.current)
-                    && question.replies.as_ref() == Some(&examination.replies)
+                    && self.known.is_repeated(seat, examination)
                 {
                     return self.put(SAME_ANSWER, &[time, number as u64]);
                 }
@@ -220,7 +271,7 @@ impl Encoder {
                 self.put(SAME_QUESTION, &[number as u64, question as u64, later]);
                 self.known.ticket = ticket;
                 if let Some(seat) = self.known.seats.get_mut(number) {
-                    (seat.ticket, seat.current) = (ticket, question);
+                    (seat.ticket, seat.question) = (ticket, question);
                 }
             } else {
                 self.put(ACTION, &[]);
@@ -230,7 +281,7 @@ impl Encoder {
         }
     }
 
-    /// Seat, question and ticket, if the path is asked what it was asked before.
+    /// Seat, question and ticket, if the path is there and the question is known.
     fn same_question(&self, action: &Action) -> Option<(usize, usize, u64)> {
         let Action::Examine {
             path,
@@ -245,14 +296,17 @@ impl Encoder {
         };
         let (number, seat) = self.known.seat(*path)?;
         let same = |question: &Question| {
-            let asked = &question.asked;
-            asked.commands == *commands
-                && asked.sg == *sg
-                && asked.timeout == *timeout
-                && asked.deadline == *deadline
+            question.commands == *commands
+                && question.timeout == *timeout
+                && question.deadline == *deadline
         };
-        let question = seat.questions.iter().position(same)?;
-        (*ticket >= self.known.ticket).then_some((number, question, *ticket))
+        // Mostly a path is asked what it was asked before.
+        let before = self.known.questions.get(seat.question);
+        let question = match before.is_some_and(same) {
+            true => seat.question,
+            false => self.known.questions.iter().position(same)?,
+        };
+        (seat.sg == *sg && *ticket >= self.known.ticket).then_some((number, question, *ticket))
     }
 }
 
@@ -327,15 +381,10 @@ impl Decoder {
             SAME_ANSWER => {
                 let at = self.known.at.after(Millis(number!()));
                 let seat = self.seat(number!())?;
-                let question = seat.questions.get(seat.current);
-                let replies = question
-                    .and_then(|question| question.replies.clone())
+                let seat = self.known.seats.get(seat);
+                let examination = seat
+                    .and_then(|seat| self.known.repeated(seat))
                     .ok_or("it repeats an answer that was not given")?;
-                let examination = Examination {
-                    path: seat.path,
-                    ticket: seat.ticket,
-                    replies,
-                };
                 self.known.at = at;
                 Record::Event(at, Event::Examined(examination))
             }
@@ -345,22 +394,21 @@ impl Decoder {
                 Record::Action(action)
             }
             SAME_QUESTION => {
-                let number = number!();
+                let number = self.seat(number!())?;
                 let question = usize::try_from(number!()).unwrap_or(usize::MAX);
                 let ticket = self.known.ticket.saturating_add(number!());
-                let seat = self.seat(number)?;
-                let asked = seat.questions.get(question);
-                let asked = asked
-                    .map(|question| question.asked.clone())
-                    .ok_or("it repeats a question that was not asked")?;
-                let path = seat.path;
-                (seat.ticket, seat.current) = (ticket, question);
-                self.known.ticket = ticket;
+                let known = &mut self.known;
+                let asked = known.questions.get(question);
+                let (Some(seat), Some(asked)) = (known.seats.get_mut(number), asked) else {
+                    return Err("it repeats a question that was not asked".to_owned());
+                };
+                (seat.ticket, seat.question) = (ticket, question);
+                known.ticket = ticket;
                 Record::Action(Action::Examine {
-                    path,
-                    sg: asked.sg,
+                    path: seat.path,
+                    sg: seat.sg,
                     ticket,
-                    commands: asked.commands,
+                    commands: asked.commands.clone(),
                     timeout: asked.timeout,
                     deadline: asked.deadline,
                 })
@@ -371,12 +419,13 @@ impl Decoder {
         Ok(Some(record))
     }
 
-    fn seat(&mut self, number: u64) -> Result<&mut Seat, String> {
-        let seat = usize::try_from(number)
+    /// The place of a seat that there is.
+    fn seat(&self, number: u64) -> Result<usize, String> {
+        usize::try_from(number)
             .ok()
-            .and_then(|number| self.known.seats.get_mut(number));
-        seat.ok_or_else(|| {
-            format!("it is about path {number} of the segment, which has not so many")
-        })
+            .filter(|number| *number < self.known.seats.len())
+            .ok_or_else(|| {
+                format!("it is about path {number} of the segment, which has not so many")
+            })
     }
 }

@@ -68,7 +68,7 @@ pub enum Action {
     /// Forget the mark of a disk that is gone.
     ForgetOwner(DevT),
     /// Store what early boot and the next start need.
-    Remember(super::memory::Memory),
+    Remember(Box<super::memory::Memory>),
     /// Tell people.
     Notify(Notice),
 }

@@ -4,7 +4,7 @@
 //! refused) and then taken in as an event, so that a recorded run holds it too. It is remembered over restarts.
 //! Input that names something which is not there is refused; nothing is changed by a refused change.
 
-use super::action::{Action, Severity};
+use super::action::Severity;
 use super::adapter::RuntimeName;
 use super::claiming::Scope;
 use super::device::{Device, Disposition};
@@ -487,7 +487,7 @@ impl World {
         self.memory
             .settings
             .retain(|_, set| *set != DeviceSettings::default());
-        self.actions.push(Action::Remember(self.memory.clone()));
+        self.remember();
         self.notify(
             Severity::Info,
             "SETTING_CHANGED",

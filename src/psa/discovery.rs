@@ -91,7 +91,7 @@ impl World {
         let id = facts.hctl;
         let (name, learned) = runtime_name(&mut self.memory, &facts);
         if learned {
-            self.actions.push(Action::Remember(self.memory.clone()));
+            self.remember();
         }
         let is_disk = facts.device_type == DIRECT_ACCESS;
         let path = Path::new(facts, name, self.now);

@@ -69,7 +69,7 @@ impl World {
             self.withdrawn.insert(path.facts.hctl, Box::new(path));
         }
         self.memory.masked.insert(name, masked);
-        self.actions.push(Action::Remember(self.memory.clone()));
+        self.remember();
     }
 
     /// The withdrawn paths that are remembered from before the agent started.
@@ -104,7 +104,7 @@ impl World {
     pub(super) fn returned(&mut self, path: &Path) {
         self.withdrawn.retain(|other| other.name != path.name);
         if self.memory.masked.remove(&path.name.to_string()).is_some() {
-            self.actions.push(Action::Remember(self.memory.clone()));
+            self.remember();
         }
     }
 

@@ -183,7 +183,7 @@ impl World {
                 }
                 Key::ClaimRules if self.memory.autoclaim_off => {}
                 Key::ClaimRules => self.run_rules(None),
-                Key::Memory => self.actions.push(Action::Remember(self.memory.clone())),
+                Key::Memory => self.remember(),
             }
         }
         self.note_started();
@@ -231,6 +231,12 @@ impl World {
     #[must_use]
     pub fn map_of(&self, wwid: &str) -> Option<&Map> {
         self.maps.get(self.map_names.get(wwid)?)
+    }
+
+    /// Has stored what is to be there after a restart.
+    pub(super) fn remember(&mut self) {
+        let memory = Box::new(self.memory.clone());
+        self.actions.push(Action::Remember(memory));
     }
 
     pub(super) fn ticket(&mut self) -> u64 {

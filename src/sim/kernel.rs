@@ -402,7 +402,7 @@ impl Kernel {
             Action::ForgetOwner(dev) => {
                 self.marks.remove(&dev);
             }
-            Action::Remember(memory) => self.memory = memory,
+            Action::Remember(memory) => self.memory = *memory,
             Action::Notify(notice) => return Some(notice),
         }
         None

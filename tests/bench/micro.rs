@@ -286,7 +286,7 @@ fn journalled(units: u32) -> Turn {
     let mut sim = host(units);
     sim.run_for(Millis(20_000));
     sim.journal.clear();
-    sim.run_for(Millis(60_000));
+    sim.run_for(Millis(126_000));
     let entries = std::mem::take(&mut sim.journal);
     let checks = |from: usize| {
         let later = entries.iter().skip(from);
@@ -294,11 +294,11 @@ fn journalled(units: u32) -> Turn {
             .filter(|entry| matches!(entry.event, Event::Examined(_)))
             .count()
     };
-    // The first round is what the others repeat.
+    // The first minute, in which each path proved who it is, is what the second repeats.
     let at = entries
         .first()
         .map_or(Millis(0), |entry| entry.at)
-        .after(Millis(6_000));
+        .after(Millis(66_000));
     let first = entries.partition_point(|entry| entry.at < at);
     let mut known = Encoder::default();
     let write = |encoder: &mut Encoder, entries: &[Entry]| {
