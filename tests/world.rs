@@ -1806,6 +1806,15 @@ fn a_path_that_flaps_is_the_last_resort_for_as_long_as_it_does() {
         }
         assert!(says(&sim, "PATH_MARGINAL "));
         assert!(!says(&sim, "PATH_MARGINAL_ENDED "));
+        let explained = |sim: &Simulation, words: &str| {
+            let (_, sections) = sim.world.explain(&A1.to_string()).expect("a path");
+            let mut lines = sections.iter().flat_map(|(_, lines)| lines);
+            lines.any(|line| line.contains("marginal: ") && line.contains(words))
+        };
+        assert!(explained(&sim, "ms more while others serve"));
+        sim.run_for(seconds(6));
+        assert!(explained(&sim, " s more"));
+        assert!(!explained(&sim, "while others serve"));
         sim.run_for(seconds(140));
         assert!(says(&sim, "PATH_MARGINAL_ENDED "));
         unharmed(&sim);

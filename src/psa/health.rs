@@ -230,8 +230,7 @@ impl World {
             return;
         };
         let group = path.port_group;
-        let members = self.device_of(path).map(|device| device.paths.clone());
-        for member in members.unwrap_or_default() {
+        for member in self.members_with(id) {
             if let Some(path) = self.paths.get_mut(&member)
                 && path.port_group == group
             {

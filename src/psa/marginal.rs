@@ -33,9 +33,13 @@ impl Path {
 
     /// Not to be reinstated before, while others serve.
     pub(super) fn held_until(&self) -> Millis {
+        self.tried_until().max(self.hold_until)
+    }
+
+    /// What of that is because it is marginal.
+    fn tried_until(&self) -> Millis {
         let trial = self.marginal.as_ref().filter(|_| self.is_on_trial());
-        let until = trial.map_or(Millis(0), |marginal| marginal.last.after(HELD_BACK));
-        until.max(self.hold_until)
+        trial.map_or(Millis(0), |marginal| marginal.last.after(HELD_BACK))
     }
 }
 
@@ -161,8 +165,13 @@ impl World {
             .last
             .after(self.settings.marginal_recovery_ms)
             .since(self.now);
+        let held = path.tried_until().since(self.now);
+        let held = match held {
+            Millis(0) => String::new(),
+            Millis(ms) => format!(", and not reinstated for {ms} ms more while others serve"),
+        };
         Some(format!(
-            "marginal: {}; it is in a group of last resort until it has worked for {} s more",
+            "marginal: {}; it is in a group of last resort until it has worked for {} s more{held}",
             marginal.reason,
             left.0 / 1000
         ))

@@ -11,11 +11,7 @@ use crate::scsi::mode;
 impl World {
     /// The disk of a path got another size, or takes writes or does not: what that makes of the paths to its unit.
     pub(super) fn compare_disks(&mut self, id: Hctl) {
-        let device = self.paths.get(&id).and_then(|path| self.device_of(path));
-        for member in device
-            .map(|device| device.paths.clone())
-            .unwrap_or_default()
-        {
+        for member in self.members_with(id) {
             self.judge(member);
         }
     }
@@ -43,11 +39,7 @@ impl World {
 
     /// What an array changed for one port it may have changed for others too.
     fn ask_others_for_writes(&mut self, id: Hctl, write_protected: bool) {
-        let device = self.paths.get(&id).and_then(|path| self.device_of(path));
-        for member in device
-            .map(|device| device.paths.clone())
-            .unwrap_or_default()
-        {
+        for member in self.members_with(id) {
             if let Some(path) = self.paths.get_mut(&member)
                 && path.write_protected == Some(!write_protected)
             {

@@ -34,6 +34,14 @@ impl World {
         self.devices.get(path.device.as_deref()?)
     }
 
+    /// The paths of the device of a path, with itself, to go through while they are changed.
+    pub(super) fn members_with(&self, id: Hctl) -> BTreeSet<Hctl> {
+        let device = self.paths.get(&id).and_then(|path| self.device_of(path));
+        device
+            .map(|device| device.paths.clone())
+            .unwrap_or_default()
+    }
+
     /// What is remembered over a restart.
     #[must_use]
     pub fn memory(&self) -> &Memory {
