@@ -63,8 +63,10 @@ completions := \
 
 .PHONY: build help setup install uninstall lab-image demo test soak bench bench-micro bench-scale
 
+# With the examples, as the tests are built, dependencies get the features that tests want of them: without, the library
+# would be built once for the tests and once for the lab.
 build: ## build the three programs (PROFILE=dev: quickly, lightly optimised)
-	$(CARGO) build --locked --profile $(PROFILE) --bins
+	$(CARGO) build --locked --profile $(PROFILE) --bins $(if $(filter dev,$(PROFILE)),--examples)
 
 help: ## this list
 	@echo "make TARGET [NAME=VALUE...]"
