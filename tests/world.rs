@@ -1394,6 +1394,35 @@ fn a_path_that_takes_no_writes_carries_nothing_while_another_does() {
     neighbour_is_well(&sim);
 }
 
+/// The kernel finds the same at an administrator's rescan, before the path is asked: it is known on all ports at once, and
+/// nobody needs to rescan again when the array takes writes.
+#[test]
+fn a_path_that_a_rescan_finds_read_only_is_back_by_itself() {
+    let mut sim = running(with_neighbour());
+    let mark = sim.journal.len();
+    sim.suffer(&Fault::Protect(A1, true));
+    sim.suffer(&Fault::Rescan(A1));
+    sim.run_for(seconds(2));
+    assert_eq!(state(&sim, A1), PathState::Dead);
+    assert_eq!(codes(&sim, mark, "PATH_MISMATCHED"), 1);
+    sim.suffer(&Fault::Protect(A1, false));
+    sim.run_for(seconds(70));
+    assert_eq!(state(&sim, A1), PathState::Active);
+    assert_eq!(codes(&sim, mark, "PATH_MISMATCH_ENDED"), 1);
+    assert_eq!(tables(&sim, mark).len(), 2, "{:?}", steps(&sim, mark));
+
+    sim.suffer(&Fault::Protect(A1, true));
+    sim.suffer(&Fault::Protect(A2, true));
+    sim.suffer(&Fault::Rescan(A1));
+    sim.run_for(seconds(2));
+    let read_only = |id| {
+        let block = &sim.kernel.disk(id).unwrap().facts().block;
+        block.as_ref().unwrap().read_only
+    };
+    assert!(read_only(A1) && read_only(A2));
+    neighbour_is_well(&sim);
+}
+
 /// A writable path that is down still counts: writers wait for it, and do not find their disk read-only.
 #[test]
 fn a_map_does_not_turn_read_only_because_its_writable_path_is_down() {

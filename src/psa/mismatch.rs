@@ -11,6 +11,15 @@ use crate::scsi::mode;
 impl World {
     /// The disk of a path got another size, or takes writes or does not: what that makes of the paths to its unit.
     pub(super) fn compare_disks(&mut self, id: Hctl) {
+        // The kernel looked, for an administrator's rescan perhaps, and found what the path has not told us yet. The path is
+        // asked, or nobody would see that it takes writes again; so are the others by what it says.
+        if let Some(path) = self.paths.get_mut(&id)
+            && path.is_read_only() == Some(true)
+            && path.write_protected == Some(false)
+        {
+            path.reprove = true;
+            self.examine_now(id);
+        }
         for member in self.members_with(id) {
             self.judge(member);
         }

@@ -34,6 +34,8 @@ pub enum Fault {
     Remap(Hctl, Option<UnitId>, bool),
     /// The LUN of a path takes no writes from now on, or takes them again; the array says so to nobody.
     Protect(Hctl, bool),
+    /// An administrator has the kernel read again what the disk of a path is like.
+    Rescan(Hctl),
     /// The unit gets another size.
     Resize(UnitId, Sectors),
     /// Somebody uses the disk from now on, unless a map has it; nobody, if the list is empty.
@@ -102,6 +104,7 @@ impl Kernel {
             }
             Fault::Remap(path, unit, attention) => self.array.remap(*path, *unit, *attention),
             Fault::Protect(path, protected) => self.array.protect(*path, *protected),
+            Fault::Rescan(path) => self.reread_capacity(now, *path),
             Fault::Resize(unit, size) => self.array.resize(*unit, *size),
             Fault::Use(path, usage) => {
                 // What a map has open nobody else can open exclusively.

@@ -638,7 +638,7 @@ impl Kernel {
     }
 
     /// The kernel reads the capacity of a disk again, and whether it is write-protected, and says if they changed.
-    fn reread_capacity(&mut self, now: Millis, path: Hctl) {
+    pub(super) fn reread_capacity(&mut self, now: Millis, path: Hctl) {
         let size = self.array.unit_at(path).map(|unit| unit.size);
         let write_protected = self.array.is_write_protected(path);
         let disk = self.disks.get_mut(&path);
