@@ -20,15 +20,28 @@ check "they settle" wait_for 60 agent_quiet
 now_ms t2
 note "dm-psa: all maps after $((t1 - t0)) ms, $(memory "$AGENT_PID"), settled after $((t2 - t0)) ms"
 check_eq "as many maps as LUs" "$lus" "$(dmsetup ls --target multipath | wc -l)"
+# What each map holds, in the order of its table; without a program for each, which would take minutes.
+declare -A disk_of held
+while read -r major minor _ disk; do disk_of[$major:$minor]=$disk; done </proc/partitions
+while read -r -a words; do
+    disks=''
+    for word in "${words[@]:3}"; do [[ $word != [0-9]*:[0-9]* ]] || disks+=" ${disk_of[$word]}"; done
+    held[$disks]=1
+done < <(dmsetup table --target multipath)
 # Hosts 1 and 4 report optimized, 2 non-optimized, 3 standby.
+hosts=()
+for h in 1 4 2 3; do hosts+=("$(path_hctl "$(scsi_debug_path $h 0)")"); done
 right=0 wrong=''
 for ((l = 0; l < lus; l++)); do
-    map=$(psactl nmp device list -d "$(scsi_debug_path 1 $l)" --formatter=json | jq -r '.[0]."Device Mapper Name"')
-    want=" $(scsi_debug_path 1 $l) $(scsi_debug_path 4 $l) $(scsi_debug_path 2 $l) $(scsi_debug_path 3 $l)"
-    if [ "$(map_disks "$map")" = "$want" ]; then right=$((right + 1)); else wrong+=" $l:$map:$(map_disks "$map")"; fi
+    want=''
+    for h in "${hosts[@]%%:*}"; do
+        disk=("/sys/bus/scsi/devices/$h:0:0:$l/block/"*)
+        want+=" ${disk##*/}"
+    done
+    if [ -n "${held[$want]:-}" ]; then right=$((right + 1)); else wrong+=" $l:$want"; fi
 done
 check_eq "every map has its own four disks, by state" "$lus" "$right"
-[ -z "$wrong" ] || note "wrong:${wrong:0:500}"
+[ -z "$wrong" ] || note "wrong:${wrong:0:500}; maps hold:${!held[*]}"
 cpu_ms "$AGENT_PID"; c0=$REPLY
 sleep_ms 30000
 cpu_ms "$AGENT_PID"; c1=$REPLY
