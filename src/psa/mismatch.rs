@@ -13,12 +13,8 @@ impl World {
     pub(super) fn compare_disks(&mut self, id: Hctl) {
         // The kernel looked, for an administrator's rescan perhaps, and found what the path has not told us yet. The path is
         // asked, or nobody would see that it takes writes again; so are the others by what it says.
-        if let Some(path) = self.paths.get_mut(&id)
-            && path.is_read_only() == Some(true)
-            && path.write_protected == Some(false)
-        {
-            path.reprove = true;
-            self.examine_now(id);
+        if self.paths.get(&id).and_then(|path| path.is_read_only()) == Some(true) {
+            self.ask_for_writes(id, true);
         }
         for member in self.members_with(id) {
             self.judge(member);
@@ -49,12 +45,17 @@ impl World {
     /// What an array changed for one port it may have changed for others too.
     fn ask_others_for_writes(&mut self, id: Hctl, write_protected: bool) {
         for member in self.members_with(id) {
-            if let Some(path) = self.paths.get_mut(&member)
-                && path.write_protected == Some(!write_protected)
-            {
-                path.reprove = true;
-                self.examine_now(member);
-            }
+            self.ask_for_writes(member, write_protected);
+        }
+    }
+
+    /// Asks a path at once whether it takes writes, if what it said before is the contrary of what was learned elsewhere.
+    fn ask_for_writes(&mut self, id: Hctl, write_protected: bool) {
+        if let Some(path) = self.paths.get_mut(&id)
+            && path.write_protected == Some(!write_protected)
+        {
+            path.reprove = true;
+            self.examine_now(id);
         }
     }
 

@@ -43,7 +43,7 @@ dm_loads_start
 lun_protect 1 1 1
 writes
 note "$REPLY of 10 writes fail before it is known"
-# By itself the agent asks a path every four minutes (tests/world.rs).
+# By itself the agent asks a path every four minutes, one of four each minute, as it does further down.
 echo 1 >"/sys/block/$disk/device/rescan"
 check "the path is found out when its disk is rescanned" wait_for 10 explains "$naa" "its disk is read-only, and"
 check "it is told" wait_for 5 tells PATH_MISMATCHED 1
