@@ -199,7 +199,7 @@ proptest! {
         // Idempotence: from here on nothing is done but to check and to look. (The I/O may have activated a group, and a path
         // that says that it is well is believed after a minute at the latest.)
         run.sim.io_every = None;
-        run.sim.run_for(seconds(70));
+        run.sim.run_for(seconds(80));
         let mark = run.sim.journal.len();
         run.sim.run_for(seconds(30));
         for entry in run.sim.journal.iter().skip(mark) {

@@ -347,6 +347,14 @@ fn a_path_that_only_says_that_it_is_well_does_not_flap() {
         sim.suffer(&Fault::Sicken(A1, false));
         sim.run_for(seconds(61));
         assert!(maps(&sim)[0].contains("| AE A"), "{:?}", maps(&sim));
+        // Alone it ends no outage: I/O waits for the APD time and fails after it, until the path carries I/O again.
+        let errors = std::mem::take(&mut sim.kernel.ledger.io_errors);
+        let outage = seconds(10).0..seconds(620).0;
+        assert_eq!(!errors.is_empty(), alone);
+        let begin = outage.start + Settings::default().apd_timeout_ms.0;
+        for (at, _) in errors {
+            assert!(at.0 >= begin && at.0 < outage.end, "{at:?}");
+        }
         unharmed(&sim);
     }
 }
@@ -391,7 +399,7 @@ fn a_standby_controller_that_cannot_be_activated_is_not_tried_in_a_loop() {
     }
     let mark = sim.journal.len();
     sim.suffer_all(&[Fault::LinkDown(A1), Fault::LinkDown(A2)]);
-    sim.run_for(seconds(60));
+    sim.run_for(seconds(50));
     let tried = steps(&sim, mark).len();
     assert!(tried > 10 && tried < 250, "{tried}");
     sim.suffer_all(&[Fault::LinkUp(A1), Fault::LinkUp(A2)]);

@@ -3,7 +3,8 @@
 use super::inbox::Inbox;
 use super::logging::Logger;
 use super::marks::Marker;
-use super::persist::Keeper;
+use super::outages;
+use super::persist::{self, Writer};
 use super::run::{AgentError, sink, start};
 use super::told::Told;
 use crate::config::Places;
@@ -15,8 +16,10 @@ use crate::kernel::transport::{InUse, Transport};
 use crate::kernel::uevent::Discovery;
 use crate::psa::action::{Action, Notice};
 use crate::psa::event::Event;
+use crate::psa::memory::Memory;
 use crate::psa::settings::TransportSetting;
 use crate::psa::units::Millis;
+use std::collections::BTreeMap;
 
 /// Everything that acts.
 pub struct Hands {
@@ -25,7 +28,9 @@ pub struct Hands {
     discovery: Discovery,
     hosts: Hosts,
     marker: Marker,
-    keeper: Keeper,
+    memory: Writer<Memory>,
+    outages: Writer<BTreeMap<String, Millis>>,
+    sysfs: Sysfs,
     logger: Logger,
     /// What people were told lately.
     pub told: Told,
@@ -56,8 +61,11 @@ impl Hands {
             hosts: Hosts::new(Sysfs::of_this_host(), tell.clone()),
             marker: Marker::start(places, tell.clone())
                 .map_err(start("the marks for udev", threads))?,
-            keeper: Keeper::start(places.clone(), tell.clone())
+            memory: persist::memory_writer(places.clone(), tell.clone())
                 .map_err(start("the memory's thread", threads))?,
+            outages: outages::writer(places.clone(), tell.clone())
+                .map_err(start("the thread of outages", threads))?,
+            sysfs: Sysfs::of_this_host(),
             logger: Logger::default(),
             told: Told::new(),
             tell: tell.clone(),
@@ -104,7 +112,13 @@ impl Hands {
             Action::RefreshFacts(path) => self.discovery.refresh(path),
             Action::MarkOwner { dev, name, owned } => self.marker.mark(dev, name, owned),
             Action::ForgetOwner(dev) => self.marker.forget(dev),
-            Action::Remember(memory) => self.keeper.remember(*memory),
+            Action::Remember(memory) => self.memory.store(*memory),
+            Action::StoreOutages(lasted) => self.outages.store(outages::began(lasted)),
+            Action::LookUpDisks(devs) => {
+                let kinds = devs.into_iter();
+                let kinds = kinds.filter_map(|dev| Some((dev, self.sysfs.disk_kind(dev)?)));
+                return Some(Event::DisksFound(kinds.collect()));
+            }
             Action::Notify(notice) => self.notify(now, &notice),
         }
         None

@@ -14,6 +14,7 @@ mod latest;
 mod logging;
 mod marks;
 pub mod metrics;
+mod outages;
 mod persist;
 mod record;
 mod run;

@@ -7,44 +7,52 @@ use crate::psa::action::Notice;
 use crate::psa::memory::Memory;
 use std::thread::JoinHandle;
 
-/// Writes the latest memory; one that was overtaken by a later before it was written is never written.
-pub struct Keeper {
-    latest: Latest<Option<Memory>>,
+/// Writes the latest of something; one that was overtaken by a later before it was written is never written.
+pub struct Writer<T> {
+    latest: Latest<Option<T>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Keeper {
-    /// Starts the thread.
+impl<T: Send + 'static> Writer<T> {
+    /// Starts the thread, which has `write` write.
     ///
     /// # Errors
     /// The kernel has no more threads.
-    pub fn start(places: Places, tell: Teller) -> std::io::Result<Keeper> {
-        let latest = Latest::<Option<Memory>>::new();
+    pub fn start(name: &str, write: impl Fn(&T) + Send + 'static) -> std::io::Result<Writer<T>> {
+        let latest = Latest::<Option<T>>::new();
         let theirs = latest.clone();
-        let thread = crate::kernel::thread("memory").spawn(move || {
-            while let Some(memory) = theirs.next(Option::take) {
-                write(&places, &memory, &tell);
+        let thread = crate::kernel::thread(name).spawn(move || {
+            while let Some(one) = theirs.next(Option::take) {
+                write(&one);
             }
         })?;
-        Ok(Keeper {
+        Ok(Writer {
             latest,
             thread: Some(thread),
         })
     }
 
     /// Stores this from now on.
-    pub fn remember(&self, memory: Memory) {
-        self.latest.change(|latest| *latest = Some(memory));
+    pub fn store(&self, one: T) {
+        self.latest.change(|latest| *latest = Some(one));
     }
 }
 
-impl Drop for Keeper {
+impl<T> Drop for Writer<T> {
     fn drop(&mut self) {
         self.latest.stop();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join(); // A panic of the thread was reported when it happened.
         }
     }
+}
+
+/// Starts the thread that stores the memory.
+///
+/// # Errors
+/// The kernel has no more threads.
+pub fn memory_writer(places: Places, tell: Teller) -> std::io::Result<Writer<Memory>> {
+    Writer::start("memory", move |memory| write(&places, memory, &tell))
 }
 
 fn write(places: &Places, memory: &Memory, tell: &Teller) {

@@ -7,6 +7,7 @@ use super::inbox::{self, Inbox, Inputs};
 use super::logging::start_logging;
 use super::metrics::textfile::Textfile;
 use super::metrics::{self, Dialect, Health, Picture};
+use super::outages;
 use super::record::Recorder;
 use crate::api::error::ApiError;
 use crate::api::listener::{ListenError, Listener};
@@ -25,7 +26,7 @@ use crate::psa::memory::Memory;
 use crate::psa::settings::Settings;
 use crate::psa::units::Millis;
 use crate::psa::world::{Rules, World};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
@@ -139,6 +140,8 @@ fn serve(options: &Options, stop: Stop, mut notices: Vec<Notice>) -> Result<(), 
         refused("RULES_REFUSED", &problem);
     }
 
+    let (recalled, problem) = outages::load(&places);
+    notices.extend(problem);
     let (inbox, inputs) = inbox::inbox(INBOX, QUESTIONS);
     let stopped = inbox.clone();
     stop.on_arrival(move || {
@@ -178,7 +181,7 @@ fn serve(options: &Options, stop: Stop, mut notices: Vec<Notice>) -> Result<(), 
         give_back_at: Instant::now(),
         health: Health::default(),
     }
-    .serve(inputs);
+    .serve(inputs, recalled);
     drop((server, textfile));
     Ok(())
 }
@@ -320,10 +323,13 @@ impl Owner {
         Millis(u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 
-    fn serve(mut self, inputs: Inputs) {
+    fn serve(mut self, inputs: Inputs, recalled: BTreeMap<String, Millis>) {
         let watchdog = sd_notify::watchdog_enabled().map(|interval| interval / 3);
         let mut pinged = Instant::now();
         self.recorder.begin(self.now(), &self.world);
+        if !recalled.is_empty() {
+            self.step(Event::OutagesRecalled(recalled));
+        }
         loop {
             let due = self
                 .world

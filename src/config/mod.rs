@@ -80,6 +80,12 @@ impl Places {
         self.run().join("journal")
     }
 
+    /// Since when devices have no usable path.
+    #[must_use]
+    pub fn outages(&self) -> PathBuf {
+        self.run().join("outages.json")
+    }
+
     /// Files of the run time, gone after a reboot.
     #[must_use]
     pub fn run(&self) -> PathBuf {

@@ -21,7 +21,7 @@ const WAITING: usize = 4096;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
     /// Give the device up, if its disk is this one and nobody has it.
-    Delete(Hctl, Option<DevT>),
+    Delete(Hctl, DevT),
     /// Read the capacity of a device again.
     Rescan(Hctl),
     /// Look whether there is a device.
@@ -127,10 +127,7 @@ fn carry_out(sysfs: &Sysfs, order: Order) -> io::Result<()> {
     match order {
         Order::Delete(path, dev) => {
             // Held while the device is deleted: whoever wants the disk for himself meanwhile comes too late.
-            let _mine = match dev {
-                Some(dev) => Some(take(sysfs, path, dev)?),
-                None => None,
-            };
+            let _mine = take(sysfs, path, dev)?;
             fs::write(sysfs.device_file(path, "delete"), "1")
         }
         Order::Rescan(path) => fs::write(sysfs.device_file(path, "rescan"), "1"),
@@ -201,16 +198,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_device_is_deleted_and_looked_for() {
+    fn a_device_is_looked_for() {
         let root = tempfile::tempdir().unwrap();
         let path: Hctl = "2:0:1:7".parse().unwrap();
-        let device = root.path().join("sys/class/scsi_device/2:0:1:7/device");
         let host = root.path().join("sys/class/scsi_host/host2");
-        fs::create_dir_all(&device).unwrap();
         fs::create_dir_all(&host).unwrap();
         let sysfs = Sysfs::new(root.path());
-        carry_out(&sysfs, Order::Delete(path, None)).unwrap();
-        assert_eq!(fs::read_to_string(device.join("delete")).unwrap(), "1");
         carry_out(&sysfs, Order::Scan(path)).unwrap();
         assert_eq!(fs::read_to_string(host.join("scan")).unwrap(), "0 1 7");
     }
@@ -253,7 +246,7 @@ mod tests {
         };
         let path: Hctl = "2:0:1:7".parse().unwrap();
         let sysfs = Sysfs::new(root.path());
-        let error = carry_out(&sysfs, Order::Delete(path, Some(dev))).unwrap_err();
+        let error = carry_out(&sysfs, Order::Delete(path, dev)).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::ENODEV));
         assert!(!sysfs.device_file(path, "delete").exists());
     }

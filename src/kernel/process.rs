@@ -1,7 +1,10 @@
 //! What the kernel says of this process.
 
+use crate::psa::units::Millis;
+use nix::time::{ClockId, clock_gettime};
 use std::fs;
 use std::io;
+use std::time::Duration;
 
 /// Memory and files of a process; what cannot be read is `None`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -39,6 +42,14 @@ fn open_files() -> io::Result<u64> {
     // The directory that is being read is one of them.
     let count = fs::read_dir("/proc/self/fd")?.count();
     Ok(u64::try_from(count).unwrap_or(u64::MAX).saturating_sub(1))
+}
+
+/// The time since the host booted, without that in which it slept: the clock of the agent's timers, the same for an agent
+/// that starts later.
+#[must_use]
+pub fn since_boot() -> Millis {
+    let time = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
+    Millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

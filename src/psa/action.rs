@@ -4,6 +4,7 @@ use super::table::model::{Message, Table};
 use super::units::{DevT, Hctl, Millis, Sg};
 use crate::scsi::cdb::Commands;
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Something to be done by the agent. Each is answered by an [`super::event::Event`] where the variant says so.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,9 +43,14 @@ pub enum Action {
     DeleteDevice {
         /// The device.
         path: Hctl,
-        /// The disk that it has: another is left alone.
-        dev: Option<DevT>,
+        /// The disk that it has: another is left alone, and so is one that is in use when it comes to that.
+        dev: DevT,
     },
+    /// Store for which devices (by WWID) no path is usable, and how long that has lasted: what an agent that starts later
+    /// gets back by `OutagesRecalled`, until the host boots.
+    StoreOutages(BTreeMap<String, Millis>),
+    /// Ask the kernel what these disks in tables of maps are; answered by `DisksFound`.
+    LookUpDisks(BTreeSet<DevT>),
     /// Set how long the kernel holds I/O back when the target port of a path is lost.
     SetPortTimers {
         /// The path.

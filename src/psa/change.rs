@@ -167,6 +167,9 @@ impl World {
                 let origin = if psp.is_some() { "" } else { " (the default)" };
                 let alone = match &device.disposition {
                     Disposition::LeftAlone(why) => format!("; it has no map: {why}"),
+                    Disposition::Foreign(what) => {
+                        format!("; its map holds {what}, and is left as it is")
+                    }
                     _ if device.plugin() == Plugin::Hpp => {
                         return Err(Refusal::Refused(format!(
                             "{} belongs to HPP, which has no PSPs: `psactl hpp device set --pss SCHEME` is for it",
@@ -236,6 +239,12 @@ impl World {
                 persist,
             } => {
                 let device = self.known_device(device)?;
+                if let Disposition::Foreign(what) = &device.disposition {
+                    return Err(Refusal::Refused(format!(
+                        "the map of {} holds {what}: it is not ours to change",
+                        device.id
+                    )));
+                }
                 let users = self.map_of(&device.wwid).map_or(0, |map| map.open_count);
                 if *off && users > 0 {
                     return Err(Refusal::Refused(format!(

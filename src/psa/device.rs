@@ -1,13 +1,14 @@
 //! A device: one logical unit and what was decided about it.
 
+use super::action::MapStep;
 use super::identity::LogicalUnit;
 use super::plugin::Plugin;
 use super::psp::{Options, PspKind};
 use super::satp::{PortGroup, rules::Selection};
 use super::settings::DeviceSettings;
 use super::statistics::DeviceStatistics;
-use super::table::model::Table;
-use super::units::{Hctl, Millis, Sectors};
+use super::table::model::{Message, Table};
+use super::units::{DevT, Hctl, Millis, Sectors};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,6 +23,8 @@ pub enum Disposition {
     Off,
     /// It is left alone: why.
     LeftAlone(String),
+    /// It has a map that is not ours to change: what is in its table.
+    Foreign(String),
 }
 
 /// All paths down.
@@ -74,6 +77,9 @@ pub struct Device {
     pub groups: BTreeMap<u16, PortGroup>,
     /// That report, as it came in: the same again changes nothing.
     pub report: Vec<u8>,
+    /// How long a change of access states takes at most, by that report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transition: Option<Millis>,
     /// Whether it gets a map.
     pub disposition: Disposition,
     /// What the PSP was told and what it chose.
@@ -98,12 +104,55 @@ pub struct Device {
     pub pending: Option<Pending>,
     /// Ticket of the action on the map that is under way.
     pub in_flight: Option<u64>,
+    /// What that action does to the paths of the map.
+    #[serde(default)]
+    pub order: Order,
     /// When the last action on the map ended.
     pub last_done: Millis,
     /// The last failure of an action, and until when nothing is tried.
     pub failure: Option<Failure>,
     /// What was counted.
     pub statistics: DeviceStatistics,
+}
+
+/// What an action on a map means for its paths: so a failure that is the kernel's doing is told from one of ours.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Order {
+    /// Paths that it fails.
+    pub failed: BTreeSet<DevT>,
+    /// Paths that are active when it has ended, as far as it makes them so.
+    pub activated: BTreeSet<DevT>,
+    /// It is nothing but the resume of a map that somebody left suspended.
+    pub resumes: bool,
+}
+
+impl Order {
+    /// What these steps mean.
+    #[must_use]
+    pub fn of(steps: &[MapStep]) -> Order {
+        let mut order = Order {
+            resumes: steps == [MapStep::Resume],
+            ..Order::default()
+        };
+        for step in steps {
+            match step {
+                MapStep::Create { table, .. } | MapStep::Reload { table, .. } => {
+                    order.failed.clear();
+                    order.activated = table.paths().map(|path| path.dev).collect();
+                }
+                MapStep::Message(Message::FailPath(dev)) => {
+                    order.activated.remove(dev);
+                    order.failed.insert(*dev);
+                }
+                MapStep::Message(Message::ReinstatePath(dev)) => {
+                    order.failed.remove(dev);
+                    order.activated.insert(*dev);
+                }
+                _ => {}
+            }
+        }
+        order
+    }
 }
 
 /// A failed action on a map.
@@ -115,8 +164,50 @@ pub struct Failure {
     pub count: u32,
     /// It is not tried again before.
     pub retry_at: Millis,
-    /// Whether it was a message that failed: then no other is sent before either.
-    pub of_message: bool,
+    /// When it failed.
+    pub at: Millis,
+    /// Which kind of step failed.
+    pub step: FailedStep,
+}
+
+/// The kind of step that failed on a map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FailedStep {
+    /// A message.
+    Message,
+    /// The resume of a map that somebody left suspended.
+    Resume,
+    /// A table, or the removal of the map.
+    Other,
+}
+
+/// A resume that failed is tried again this long after: I/O waits for nothing but that, so the pause never grows.
+const RESUME_AGAIN: Millis = Millis(1_000);
+
+impl Failure {
+    /// Whether a step may be tried now. Each kind of step has a pause of its own: a table that the kernel refuses keeps
+    /// no path from being reinstated, and nothing delays the resume of a map.
+    #[must_use]
+    pub fn allows(&self, step: &MapStep, now: Millis) -> bool {
+        match step {
+            MapStep::Resume => {
+                self.step != FailedStep::Resume || self.at.after(RESUME_AGAIN) <= now
+            }
+            MapStep::Message(_) => self.step != FailedStep::Message || self.retry_at <= now,
+            _ => self.retry_at <= now,
+        }
+    }
+
+    /// When the next step may be tried that cannot be tried now.
+    #[must_use]
+    pub fn next_try(&self, now: Millis) -> Millis {
+        let resume = self.at.after(RESUME_AGAIN);
+        if self.step == FailedStep::Resume && resume > now {
+            self.retry_at.min(resume)
+        } else {
+            self.retry_at
+        }
+    }
 }
 
 impl Device {
@@ -131,6 +222,7 @@ impl Device {
             selection: None,
             groups: BTreeMap::new(),
             report: Vec::new(),
+            transition: None,
             disposition: Disposition::Undecided("its paths are being examined".to_owned()),
             options: Options::default(),
             apd: Apd::No,
@@ -142,6 +234,7 @@ impl Device {
             length: None,
             pending: None,
             in_flight: None,
+            order: Order::default(),
             last_done: Millis(0),
             failure: None,
             statistics: DeviceStatistics::default(),

@@ -107,10 +107,13 @@ impl World {
 
     /// The disk of a path is known: is it in the table of a map that was there before us?
     fn disk_bound(&mut self, id: Hctl) {
-        let Some(dev) = self.paths.get(&id).and_then(|path| path.dev()) else {
+        let path = self.paths.get(&id);
+        let path = path.filter(|path| path.facts.device_type == DIRECT_ACCESS);
+        let Some(dev) = path.and_then(Path::dev) else {
             return;
         };
         self.disks.insert(dev, id);
+        self.lookups.bound(dev);
         if let Some(wwid) = self.index.holder(dev).map(str::to_owned) {
             self.assume(id, &wwid);
         }
@@ -139,6 +142,9 @@ impl World {
         if let Some(dev) = path.dev() {
             if self.disks.get(&dev) == Some(&id) {
                 self.disks.remove(&dev);
+                if self.index.holder(dev).is_some() {
+                    self.lookups.removed(dev);
+                }
             }
             self.actions.push(Action::ForgetOwner(dev));
         }

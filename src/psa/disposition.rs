@@ -35,6 +35,12 @@ impl World {
                 let why = why.clone();
                 self.notify(Severity::Info, "DEVICE_LEFT_ALONE", id, &[("reason", &why)]);
             }
+            Disposition::Foreign(what) => {
+                let what = what.clone();
+                let effect = "nothing is done to the map; its disks are left to whoever made it";
+                let found = [("member", &*what), ("effect", effect)];
+                self.notify(Severity::Warning, "MAP_FOREIGN", id, &found);
+            }
             Disposition::Off | Disposition::Undecided(_) => {}
         }
         if let Some(device) = self.devices.get_mut(wwid) {
@@ -43,6 +49,9 @@ impl World {
     }
 
     pub(super) fn disposition(&self, device: &Device) -> Disposition {
+        if let Some(what) = self.members(&device.wwid).foreign {
+            return Disposition::Foreign(what);
+        }
         // What has a map keeps it: its users would lose their disk.
         if self.map_of(&device.wwid).is_some_and(|map| !map.is_shell()) {
             return Disposition::Stacked;
@@ -94,7 +103,7 @@ impl World {
             return;
         };
         let hidden = match device.disposition {
-            Disposition::Undecided(_) => return,
+            Disposition::Undecided(_) | Disposition::Foreign(_) => return,
             Disposition::Stacked | Disposition::Off => true,
             Disposition::LeftAlone(_) => false,
         };

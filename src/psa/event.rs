@@ -4,14 +4,15 @@
 //! raw bytes: parsing is a decision too, and so a recorded run replays the same parser.
 
 use super::change::Change;
+use super::membership::DiskKind;
 use super::path::PathFacts;
 use super::table::model::Map;
-use super::units::Hctl;
+use super::units::{DevT, Hctl, Millis};
 use super::world::Rules;
 use crate::scsi::cdb::Command;
 use crate::scsi::outcome::Outcome;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +58,12 @@ pub enum Event {
         /// The map as it is now; `None` if there is no such map.
         observed: Option<Box<Map>>,
     },
+    /// What the kernel says of disks; answers [`super::action::Action::LookUpDisks`]. Disks that it could not tell about
+    /// are left out.
+    DisksFound(BTreeMap<DevT, DiskKind>),
+    /// The agent starts: for which devices (by WWID) no path was usable when the one before it ended, and how long that
+    /// has lasted.
+    OutagesRecalled(BTreeMap<String, Millis>),
     /// New rules are to decide from now on.
     RulesLoaded(Box<Rules>),
     /// The admin changed something.
@@ -80,6 +87,8 @@ impl Event {
             Event::MapGone(_) => "map_gone",
             Event::MapsListed(_) => "maps_listed",
             Event::MapDone { .. } => "map_done",
+            Event::OutagesRecalled(_) => "outages_recalled",
+            Event::DisksFound(_) => "disks_found",
             Event::RulesLoaded(_) => "rules_loaded",
             Event::Change(_) => "change",
             Event::Timer => "timer",

@@ -126,6 +126,9 @@ impl World {
                 "turned off by the administrator: no map, its disks stay hidden".to_owned()
             }
             Disposition::LeftAlone(why) => format!("left alone: {why}"),
+            Disposition::Foreign(what) => {
+                format!("foreign: its map holds {what}; nothing is done to the map")
+            }
             Disposition::Undecided(why) => format!("not decided yet: {why}"),
         });
         sections.push((title, lines));

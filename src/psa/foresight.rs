@@ -94,6 +94,7 @@ impl World {
             Disposition::LeftAlone(why) | Disposition::Undecided(why) => {
                 return format!("none: {why}");
             }
+            Disposition::Foreign(what) => return format!("left as it is: it holds {what}"),
         }
         let view = self.view(device);
         let mut arrangement = view.psp.plugin().arrange(&view.candidates, &view.options);

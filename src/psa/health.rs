@@ -115,9 +115,6 @@ const RUNNING: &str = "running";
 /// check. Most returns are announced, and are examined at once.
 const RETRY_SHARE: Millis = Millis(1);
 
-/// Groups that are changing are asked about again this soon (the kernel's handler does so every 2 s).
-const FOLLOW_UP: Millis = Millis(200);
-
 impl World {
     /// An examination ended.
     pub(super) fn examined(&mut self, examination: &Examination) {
@@ -220,21 +217,6 @@ impl World {
                 }
                 Command::ModeSense6 => {}
                 _ => self.reported(id),
-            }
-        }
-    }
-
-    /// A path has told how the port groups are: it spoke for all ports of its group.
-    fn reported(&mut self, id: Hctl) {
-        let Some(path) = self.paths.get(&id) else {
-            return;
-        };
-        let group = path.port_group;
-        for member in self.members_with(id) {
-            if let Some(path) = self.paths.get_mut(&member)
-                && path.port_group == group
-            {
-                path.reported_at = Some(self.now);
             }
         }
     }
@@ -387,84 +369,6 @@ impl World {
         }
     }
 
-    /// The states of the port groups of the device behind a path.
-    fn port_groups_are(&mut self, id: Hctl, report: &TargetPortGroups, data: &[u8]) {
-        // What a path says that does not lead to the device for sure may be about another one.
-        let proven = |path: &&mut Path| matches!(path.identity, Identity::Proven(_));
-        let Some(path) = self.paths.get_mut(&id).filter(proven) else {
-            return;
-        };
-        path.report_problem = None;
-        let Some(wwid) = path.device.clone() else {
-            return;
-        };
-        let Some(device) = self.devices.get_mut(&wwid) else {
-            return;
-        };
-        data.clone_into(&mut device.report);
-        let mut changes = Vec::new();
-        let (mut transitioning, mut differs) = (false, false);
-        for group in &report.groups {
-            let before = device.groups.get(&group.id);
-            let settled = match group.access_state {
-                AccessState::Transitioning => before.and_then(|b| b.settled),
-                access => Some(access),
-            };
-            transitioning |= group.access_state == AccessState::Transitioning;
-            if before.map(|b| b.access) != Some(group.access_state) {
-                let from = before.map_or("unknown", |b| b.access.short());
-                changes.push(format!(
-                    "{}:{from}->{}",
-                    group.id,
-                    group.access_state.short()
-                ));
-            }
-            let now = PortGroup {
-                access: group.access_state,
-                settled,
-                preferred: group.preferred,
-                status_code: group.status_code,
-            };
-            differs |= before != Some(&now);
-            device.groups.insert(group.id, now);
-        }
-        let members: Vec<Hctl> = device.paths.iter().copied().collect();
-        let device_id = device.id.clone();
-        for member in &members {
-            if let Some(path) = self.paths.get_mut(member) {
-                path.judged &= !differs;
-            }
-        }
-        self.reported(id);
-        if !changes.is_empty() {
-            self.notify(
-                Severity::Info,
-                "PORT_GROUP_STATE",
-                device_id,
-                &[("changes", &changes.join(" "))],
-            );
-            for member in members {
-                // A refusal is older than this report.
-                if let Some(path) = self.paths.get_mut(&member)
-                    && matches!(path.link, Link::Refused(..))
-                {
-                    path.link = Link::Up;
-                }
-                self.judge(member);
-            }
-            self.dirty.insert(wwid);
-        }
-        if transitioning || !changes.is_empty() {
-            // Where one group has changed another may be about to: the attention for that one comes on its own
-            // ports, which may carry no command for seconds.
-            if let Some(path) = self.paths.get_mut(&id) {
-                path.ask_groups = true;
-            }
-            let at = self.now.after(FOLLOW_UP);
-            self.schedule.no_later_than(Key::Path(id), at);
-        }
-    }
-
     /// The page that names the owner was read, or could not be: then what is known stays.
     fn ownership_is(&mut self, id: Hctl, page: u8, found: Result<Ownership, String>) {
         let Some(path) = self.paths.get_mut(&id) else {
@@ -490,36 +394,6 @@ impl World {
         }
     }
 
-    /// The states could not be read: what is known stays, and people are told when it is the array's fault.
-    fn port_groups_unknown(&mut self, id: Hctl, outcome: &Outcome, why: &str) {
-        let Some(path) = self.paths.get(&id) else {
-            return;
-        };
-        let known = path
-            .device
-            .as_deref()
-            .and_then(|wwid| self.devices.get(wwid))
-            .is_some_and(|device| !device.groups.is_empty());
-        let told = path.report_problem.as_deref() == Some(why);
-        if matches!(outcome, Outcome::Good | Outcome::CheckCondition(_)) && !told {
-            let name = path.name.to_string();
-            let kept = if known {
-                "the states reported before are kept"
-            } else {
-                "no state is known"
-            };
-            if let Some(path) = self.paths.get_mut(&id) {
-                path.report_problem = Some(why.to_owned());
-            }
-            self.notify(
-                Severity::Warning,
-                "PORT_GROUPS_UNREADABLE",
-                name,
-                &[("reason", why), ("effect", kept)],
-            );
-        }
-    }
-
     /// The evidence on a path.
     pub(super) fn evidence<'a>(
         path: &'a Path,
@@ -542,6 +416,16 @@ impl World {
     /// What the SATP of its device makes of a path.
     pub(super) fn judge(&mut self, id: Hctl) {
         self.compare_disk(id);
+        let Some(path) = self.paths.get(&id) else {
+            return;
+        };
+        let device = self.device_of(path);
+        let transition_until = self.transition_until(path, device);
+        if transition_until != path.transition_until
+            && let Some(path) = self.paths.get_mut(&id)
+        {
+            path.transition_until = transition_until;
+        }
         let Some(path) = self.paths.get(&id) else {
             return;
         };
@@ -682,6 +566,13 @@ impl World {
             return Judgement {
                 state: PathState::Dead,
                 reason: format!("quarantined: {reason}"),
+                class: judgement.class,
+            };
+        }
+        if path.is_transition_overdue(self.now) && judgement.state != PathState::Dead {
+            return Judgement {
+                state: PathState::Unknown,
+                reason: "the change of its access state does not end".to_owned(),
                 class: judgement.class,
             };
         }

@@ -78,6 +78,12 @@ impl World {
         }
     }
 
+    /// Forgets what the kernel said of disks that no table has any more.
+    pub(super) fn forget_lookups(&mut self) {
+        let index = &self.index;
+        self.lookups.retain(|dev| index.holder(dev).is_some());
+    }
+
     fn set_length(&mut self, map: &Map, length: Option<Sectors>) {
         let wwid = map.uuid.strip_prefix(UUID_PREFIX);
         if let Some(device) = wwid.and_then(|wwid| self.devices.get_mut(wwid)) {

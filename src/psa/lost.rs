@@ -6,7 +6,7 @@
 use super::action::{Action, Severity};
 use super::device::{Apd, Device, Disposition};
 use super::satp::Link;
-use super::units::{Hctl, Millis};
+use super::units::{DevT, Hctl, Millis};
 use super::world::World;
 
 /// A unit that an administrator unmaps by mistake is mapped again within this time without a rescan.
@@ -45,14 +45,20 @@ impl World {
             self.schedule.no_later_than(key, at);
             return;
         }
-        let free: Vec<Hctl> = self
+        // A path whose disk is not known is not taken away: nobody could tell who uses it.
+        let free: Vec<(Hctl, DevT)> = self
             .paths_of(device)
-            .filter(|path| path.facts.block.iter().all(|block| block.usage.is_empty()))
             .filter(|path| {
                 path.withdrawn_at
                     .is_none_or(|at| at.after(RETRY) <= self.now)
             })
-            .map(|path| path.facts.hctl)
+            .filter_map(|path| {
+                let block = path.facts.block.as_ref()?;
+                block
+                    .usage
+                    .is_empty()
+                    .then_some((path.facts.hctl, block.dev))
+            })
             .collect();
         if free.is_empty() {
             return;
@@ -71,13 +77,11 @@ impl World {
             return;
         }
         let id = device.id.clone();
-        for path in &free {
-            if let Some(path) = self.paths.get_mut(path) {
+        for (path, dev) in free {
+            if let Some(path) = self.paths.get_mut(&path) {
                 path.withdrawn_at = Some(self.now);
-                let dev = path.dev();
-                let path = path.facts.hctl;
-                self.actions.push(Action::DeleteDevice { path, dev });
             }
+            self.actions.push(Action::DeleteDevice { path, dev });
         }
         let effect = "its SCSI devices are removed; a rescan finds it if it is mapped again";
         self.notify(Severity::Info, "PDL_REMOVED", id, &[("effect", effect)]);

@@ -1,7 +1,7 @@
 //! What the kernel has: maps as they are observed, and the actions on them as they end.
 
 use super::action::{Action, MapStep, Severity};
-use super::device::{Device, Failure};
+use super::device::{Device, FailedStep, Failure, Order};
 use super::discovery::device_id_of;
 use super::event::MapError;
 use super::path::{Identity, PathState};
@@ -19,8 +19,9 @@ pub const UUID_PREFIX: &str = "mpath-";
 const RETRY_FIRST: Millis = Millis(1000);
 const RETRY_LONGEST: Millis = Millis(60_000);
 
-/// A path that the kernel fails again within this time after it was reinstated has relapsed.
-const RELAPSE_WINDOW: Millis = Millis(10_000);
+/// A path that the kernel fails again within this time after checks found it well has relapsed: a command that gives no
+/// answer fails 30 s after it was sent, and error recovery takes its time.
+pub(super) const RELAPSE_WINDOW: Millis = Millis(60_000);
 /// The longest that a relapsing path is kept waiting.
 const HOLD_LONGEST: Millis = Millis(60_000);
 
@@ -28,7 +29,14 @@ impl World {
     /// A map was found or changed.
     pub(super) fn map_seen(&mut self, map: Map) {
         if let Some(wwid) = map.uuid.strip_prefix(UUID_PREFIX).map(str::to_owned) {
-            self.observed(&wwid, map);
+            let device = self.devices.get(&wwid);
+            // While an action is under way its failures may be seen already.
+            let failed = device.map_or_else(BTreeSet::new, |device| device.order.failed.clone());
+            let order = Order {
+                failed,
+                ..Order::default()
+            };
+            self.observed(&wwid, map, &order);
         }
     }
 
@@ -85,9 +93,11 @@ impl World {
         };
         let now = self.now;
         let mut problem = None;
+        let mut order = Order::default();
         if let Some(device) = self.devices.get_mut(&wwid) {
             device.in_flight = None;
             device.last_done = now;
+            order = std::mem::take(&mut device.order);
             match &result {
                 Ok(()) => device.failure = None,
                 Err(error) => {
@@ -100,12 +110,18 @@ impl World {
                         .0
                         .saturating_mul(1 << count.saturating_sub(1).min(10));
                     let retry_at = now.after(Millis(doubled.min(RETRY_LONGEST.0)));
-                    let of_message = error.step.starts_with("message");
+                    let step = match error.step.split(' ').next() {
+                        Some("message") => FailedStep::Message,
+                        // The resume after a table load is part of that.
+                        Some("resume") if order.resumes => FailedStep::Resume,
+                        _ => FailedStep::Other,
+                    };
                     device.failure = Some(Failure {
                         text: error.to_string(),
                         count,
                         retry_at,
-                        of_message,
+                        at: now,
+                        step,
                     });
                     self.counters.map_failures = self.counters.map_failures.saturating_add(1);
                     problem = Some((error.to_string(), retry_at.since(now)));
@@ -132,13 +148,20 @@ impl World {
             );
         }
         match observed {
-            Some(map) => self.observed(&wwid, map),
+            Some(map) => {
+                if result.is_err() {
+                    // How far it came is not known.
+                    order.activated.clear();
+                }
+                self.observed(&wwid, map, &order);
+            }
             None => self.forget_map(&wwid, name),
         }
     }
 
     fn forget_map(&mut self, wwid: &str, name: &str) {
         self.drop_map(name);
+        self.forget_lookups();
         if self.map_names.get(wwid).is_some_and(|n| n == name) {
             self.map_names.remove(wwid);
         }
@@ -149,8 +172,8 @@ impl World {
         self.dirty.insert(wwid.to_owned());
     }
 
-    /// What a map is like now.
-    fn observed(&mut self, wwid: &str, map: Map) {
+    /// What a map is like now. `order` is what we did to its paths since the last observation.
+    fn observed(&mut self, wwid: &str, map: Map, order: &Order) {
         let first = !self.maps.contains_key(&map.name);
         let before = paths_of(self.map_of(wwid));
         let (name, now) = (map.name.clone(), self.now);
@@ -177,6 +200,7 @@ impl World {
             .statistics
             .carried_by(&map);
         self.keep_map(map);
+        self.forget_lookups();
         let (mut failed, mut back) = (Vec::new(), Vec::new());
         for (dev, status) in &after {
             let Some(id) = self.disks.get(dev).copied() else {
@@ -185,13 +209,12 @@ impl World {
             if first {
                 self.assume(id, wwid);
             }
-            let Some(b) = before.get(dev) else {
-                continue;
-            };
-            let newly_failed = b.active && status.fail_count > b.fail_count;
-            if newly_failed && !status.active {
+            // The kernel's counts of failures start again at 0 with each table, so they tell nothing.
+            let before = before.get(dev).map(|before| before.active);
+            let was_active = before == Some(true) && !order.failed.contains(dev);
+            if !status.active && (was_active || order.activated.contains(dev)) {
                 failed.push(id);
-            } else if !b.active && status.active {
+            } else if status.active && before == Some(false) {
                 back.push(id);
             }
         }
@@ -260,6 +283,7 @@ impl World {
             return;
         };
         device.in_flight = Some(ticket);
+        device.order = Order::of(&steps);
         self.index.tickets.insert(ticket, wwid.to_owned());
         // Messages do not end the wait of a change of the table, or paths that come and go would put it off for ever.
         let loads =

@@ -9,7 +9,7 @@ use super::memory::MaskedPath;
 use super::path::{Path, PathFacts, PathState};
 use super::plugin::Plugin;
 use super::satp::{Judgement, Link};
-use super::units::{Hctl, Millis};
+use super::units::{DevT, Hctl, Millis};
 use super::world::World;
 use crate::scsi::inquiry::StandardInquiry;
 
@@ -35,17 +35,17 @@ impl World {
                 .is_some_and(|at| self.now < at.after(RETRY));
             path.is_masked() && !path.unclaimed && !held && !used && !asked
         };
-        let free: Vec<Hctl> = self
+        // A path whose disk is not known is not taken away: nobody could tell who uses it.
+        let free: Vec<(Hctl, DevT)> = self
             .paths_of(device)
             .filter(free)
-            .map(|path| path.facts.hctl)
+            .filter_map(|path| Some((path.facts.hctl, path.dev()?)))
             .collect();
-        for id in free {
+        for (id, dev) in free {
             if let Some(path) = self.paths.get_mut(&id) {
                 path.withdrawn_at = Some(self.now);
-                let dev = path.dev();
-                self.actions.push(Action::DeleteDevice { path: id, dev });
             }
+            self.actions.push(Action::DeleteDevice { path: id, dev });
         }
     }
 

@@ -25,6 +25,7 @@
 
 pub mod action;
 pub mod adapter;
+mod apd;
 pub mod change;
 pub mod claim;
 pub mod claiming;
@@ -45,6 +46,7 @@ mod lost;
 mod maps;
 pub mod marginal;
 mod masked;
+pub mod membership;
 pub mod memory;
 mod mismatch;
 pub mod path;
@@ -52,6 +54,7 @@ mod paths;
 pub mod pattern;
 mod plan;
 pub mod plugin;
+mod port_groups;
 pub mod psp;
 mod report;
 pub mod satp;

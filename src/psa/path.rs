@@ -238,6 +238,9 @@ pub struct Path {
     /// Why no table of its device can hold its disk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mismatch: Option<String>,
+    /// While its access state changes: when that should have ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transition_until: Option<Millis>,
     /// What it answered last, in bytes.
     pub answers: Answers,
     /// Who owns it.
@@ -315,6 +318,7 @@ impl Path {
             ownership: None,
             write_protected: None,
             mismatch: None,
+            transition_until: None,
             answers: Answers::default(),
             claim: None,
             unclaimed: false,

@@ -1,6 +1,7 @@
 //! From the states of the paths to the wanted table, and to what has to be done about the kernel's.
 
 use super::action::{MapStep, Severity};
+use super::apd::LAST_PATH_HOLD;
 use super::device::{Apd, Device, Disposition, Pending};
 use super::path::{Identity, Path, PathState};
 use super::plugin::Plugin;
@@ -20,9 +21,6 @@ const CLOSE_POLL: Millis = Millis(5_000);
 
 /// That nobody has a map open is believed for so long.
 const JUST_SEEN: Millis = Millis(500);
-
-/// The longest that a relapsing path is held back while no other serves.
-const LAST_PATH_HOLD: Millis = Millis(1_000);
 
 /// A map whose table or status could not be read is looked at this often.
 const UNREADABLE_POLL: Millis = Millis(1_000);
@@ -45,6 +43,13 @@ impl World {
         if !self.started {
             return;
         }
+        let unseen = self.members(wwid).unseen;
+        if !unseen.is_empty() && !self.look_up(wwid, &unseen) {
+            return; // Nothing is decided about a map before its members are known.
+        }
+        let Some(device) = self.devices.get(wwid) else {
+            return;
+        };
         if device.selection.is_none() || self.map_of(wwid).is_none() {
             self.select(wwid);
         }
@@ -57,6 +62,9 @@ impl World {
         if device.in_flight.is_some() {
             return; // MapDone comes back here.
         }
+        if matches!(device.disposition, Disposition::Foreign(_)) {
+            return;
+        }
         self.withdraw(wwid);
         self.remove_lost(wwid);
         self.set_port_timers(wwid);
@@ -65,7 +73,11 @@ impl World {
         };
         let stacked = device.disposition == Disposition::Stacked;
         let view = self.view(device);
-        self.watch_apd(wwid, &view);
+        let map = self.map_of(wwid).cloned();
+        let usable = map
+            .as_ref()
+            .map_or_else(BTreeSet::new, |map| self.usable(map, &view, &unseen));
+        self.watch_apd(wwid, &view, map.as_ref(), &usable, &unseen);
         let Some(device) = self.devices.get(wwid) else {
             return;
         };
@@ -81,16 +93,15 @@ impl World {
                 ..view.options.clone()
             };
         }
-        let mut steps = match self.map_of(wwid) {
+        let mut steps = match &map {
             None if stacked => self.creation(wwid, &view, &arrangement),
             None => Vec::new(),
-            Some(_) => self.correction(wwid, &view, &arrangement),
+            Some(map) => self.correction(wwid, map, &view, &arrangement, usable, &unseen),
         };
         if let Some(failure) = failure {
-            // A table that the kernel refuses must not keep a path from being reinstated.
-            steps.retain(|step| matches!(step, MapStep::Message(_)) && !failure.of_message);
+            steps.retain(|step| failure.allows(step, self.now));
             self.schedule
-                .no_later_than(Key::Device(wwid.to_owned()), failure.retry_at);
+                .no_later_than(Key::Device(wwid.to_owned()), failure.next_try(self.now));
         }
         if !steps.is_empty() {
             self.act(wwid, steps);
@@ -238,102 +249,6 @@ impl World {
         self.disks.get(&dev).copied()
     }
 
-    /// Starts, ends and times out "all paths down".
-    fn watch_apd(&mut self, wwid: &str, view: &View) {
-        let Some(device) = self.devices.get(wwid) else {
-            return;
-        };
-        let map = self.map_of(wwid).and_then(|map| map.table.as_ref().ok());
-        let queues = map.is_none_or(|table| table.features.queue_if_no_path);
-        let has_map = self.map_of(wwid).is_some();
-        // "Unknown" is no reason to give up: only paths that are known not to work count as down. Nor is it one to
-        // hope again.
-        let dead = |state| matches!(state, PathState::Dead | PathState::Off);
-        let doubtful = |path: &Path| {
-            let free = path
-                .facts
-                .block
-                .as_ref()
-                .is_some_and(|block| block.usage.is_empty());
-            path.state() == PathState::Unknown && free && path.is_ours()
-        };
-        let down =
-            view.candidates.iter().all(|c| dead(c.state)) && !self.paths_of(device).any(doubtful);
-        let serves = view
-            .candidates
-            .iter()
-            .any(|c| !dead(c.state) && c.state != PathState::Unknown);
-        let timeout = view
-            .settings
-            .apd_timeout_ms
-            .unwrap_or(self.settings.apd_timeout_ms);
-        let (id, now) = (device.id.clone(), self.now);
-        let lost = self.is_lost(device);
-        let next = match device.apd {
-            unchanged @ Apd::Lost { .. } if lost => unchanged,
-            _ if lost => Apd::Lost { since: now },
-            _ if serves || !has_map => Apd::No,
-            Apd::No if !down => Apd::No,
-            // It was gone for good, and is down for another reason now: its I/O has failed, and is not queued anew.
-            Apd::Lost { .. } => Apd::TimedOut { since: now },
-            // The agent was restarted, and the time had passed before.
-            Apd::No if !device.served && !queues => Apd::TimedOut { since: now },
-            Apd::No => Apd::Waiting {
-                since: now,
-                deadline: now.after(timeout),
-            },
-            Apd::Waiting { since, deadline } if down && now >= deadline => Apd::TimedOut { since },
-            unchanged => unchanged,
-        };
-        if let Apd::Waiting { deadline, .. } = next
-            && deadline > now
-        {
-            self.schedule
-                .no_later_than(Key::Device(wwid.to_owned()), deadline);
-        }
-        let before = device.apd;
-        if let Some(device) = self.devices.get_mut(wwid) {
-            device.served |= serves;
-            device.apd = next;
-            device.statistics.apd(before, next, now);
-        }
-        if next == before {
-            return;
-        }
-        let lasted = |since: Millis| format!("{} ms", now.since(since).0);
-        match (before, next) {
-            (_, Apd::Waiting { .. }) => {
-                let timeout = format!("{} ms", timeout.0);
-                self.notify(
-                    Severity::Error,
-                    "APD_START",
-                    id,
-                    &[("effect", "I/O is queued"), ("for", &timeout)],
-                );
-            }
-            (_, Apd::Lost { .. }) => {
-                let effect = "I/O fails; its map is removed when the last user has closed it";
-                self.notify(Severity::Error, "PDL_START", id, &[("effect", effect)]);
-            }
-            (Apd::Lost { since }, Apd::No | Apd::TimedOut { .. }) => {
-                self.notify(Severity::Info, "PDL_EXIT", id, &[("after", &lasted(since))]);
-            }
-            (_, Apd::TimedOut { since }) => {
-                let (lasted, effect) = (lasted(since), "I/O fails until a path returns");
-                self.notify(
-                    Severity::Error,
-                    "APD_TIMEOUT",
-                    id,
-                    &[("effect", effect), ("after", &lasted)],
-                );
-            }
-            (Apd::Waiting { since, .. } | Apd::TimedOut { since }, Apd::No) => {
-                self.notify(Severity::Info, "APD_EXIT", id, &[("after", &lasted(since))]);
-            }
-            (Apd::No, Apd::No) => {}
-        }
-    }
-
     /// The first table of a device, once its paths have settled.
     fn creation(&mut self, wwid: &str, view: &View, arrangement: &Arrangement) -> Vec<MapStep> {
         let Some(device) = self.devices.get(wwid) else {
@@ -423,16 +338,22 @@ impl World {
         (at > self.now).then_some(at)
     }
 
-    /// What has to change about a map that exists.
-    fn correction(&mut self, wwid: &str, view: &View, arrangement: &Arrangement) -> Vec<MapStep> {
+    /// What has to change about a map that exists. While some of its members are `unseen` only what leaves these as they
+    /// are.
+    fn correction(
+        &mut self,
+        wwid: &str,
+        map: &Map,
+        view: &View,
+        arrangement: &Arrangement,
+        usable: BTreeSet<DevT>,
+        unseen: &BTreeSet<DevT>,
+    ) -> Vec<MapStep> {
         let Some(device) = self.devices.get(wwid) else {
             return Vec::new();
         };
-        let Some(map) = self.map_of(wwid).cloned() else {
-            return Vec::new();
-        };
         if map.is_shell() {
-            return self.fill(wwid, &map, view, arrangement);
+            return self.fill(wwid, map, view, arrangement);
         }
         if map.suspended {
             return vec![MapStep::Resume];
@@ -440,11 +361,12 @@ impl World {
         let (Ok(table), Ok(_)) = (&map.table, &map.status) else {
             return self.observe_after(wwid, UNREADABLE_POLL);
         };
-        let orphaned = device.paths.is_empty();
+        let all_known = unseen.is_empty();
+        let orphaned = all_known && device.paths.is_empty();
         let masked = self.paths_of(device).all(|path| path.is_masked());
         let off = self.is_off(&device.id);
         let lost = matches!(device.apd, Apd::Lost { .. });
-        if (orphaned || masked || off || lost) && map.open_count == 0 {
+        if all_known && (orphaned || masked || off || lost) && map.open_count == 0 {
             return vec![MapStep::Remove];
         }
         // Until a path is known to serve, a restart leaves the queueing as it was.
@@ -455,22 +377,22 @@ impl World {
         let in_use = map.open_count > 0;
         let waits_to_turn = in_use && view.read_only.is_some_and(|wanted| wanted != map.read_only);
         let read_only = view.read_only.filter(|_| !in_use).unwrap_or(map.read_only);
-        let usable = self.usable(&map, view);
         let ideal = table_of(view, arrangement, queue);
         // Without a proven path there is nothing better to go by than the table that is there.
-        let known = view.candidates.iter().any(|c| {
+        let proven = view.candidates.iter().any(|c| {
             self.paths
                 .get(&c.path)
                 .is_some_and(|path| path.identity.unit().is_some())
         });
+        let known = proven && all_known && !fails_what_it_queues(map);
         let mut wanted = Wanted {
             avoid: avoided(&ideal, view),
             table: ideal,
             usable,
         };
         if known || orphaned {
-            let difference = match diff(&map, &wanted) {
-                Difference::None | Difference::Messages(_) if self.turns(wwid, &map, read_only) => {
+            let difference = match diff(map, &wanted) {
+                Difference::None | Difference::Messages(_) if self.turns(wwid, map, read_only) => {
                     Difference::Reload(turned(read_only).to_owned())
                 }
                 difference => difference,
@@ -494,7 +416,7 @@ impl World {
                     let load = self.proven_part(&wanted, view);
                     if load.table.groups.is_empty() && !orphaned {
                         self.settled(wwid); // Until a path proves itself a new table brings nothing.
-                    } else if self.reload_is_due(wwid, &map, &wanted) {
+                    } else if self.reload_is_due(wwid, map, &wanted) {
                         if read_only != map.read_only && !self.was_seen_lately(wwid) {
                             return vec![MapStep::Observe]; // Perhaps somebody has it open by now.
                         }
@@ -524,7 +446,7 @@ impl World {
         // The table stays as it is for now: keep its paths and the choice of its groups true.
         wanted.table = within(table, arrangement, queue);
         wanted.avoid = avoided(&wanted.table, view);
-        match diff(&map, &wanted) {
+        match diff(map, &wanted) {
             Difference::Messages(messages) => messages.into_iter().map(MapStep::Message).collect(),
             Difference::None | Difference::Reload(_) | Difference::Recreate(_) => Vec::new(),
         }
@@ -635,8 +557,9 @@ impl World {
     }
 
     /// The paths that dm should use: those that serve I/O; and those of which that is not known, as dm has them,
-    /// unless they give no answer while others do. The last usable path is never failed on "unknown".
-    fn usable(&mut self, map: &Map, view: &View) -> BTreeSet<DevT> {
+    /// unless they give no answer while others do. The last usable path is never failed on "unknown", nor is a member
+    /// that discovery has not reported.
+    fn usable(&mut self, map: &Map, view: &View, unseen: &BTreeSet<DevT>) -> BTreeSet<DevT> {
         let active: BTreeSet<DevT> = map
             .status
             .iter()
@@ -645,7 +568,7 @@ impl World {
             .filter(|path| path.active)
             .map(|path| path.dev)
             .collect();
-        let mut usable = BTreeSet::new();
+        let mut usable: BTreeSet<DevT> = active.intersection(unseen).copied().collect();
         let mut held = BTreeSet::new();
         let mut silent = BTreeSet::new();
         let mut waiting = BTreeSet::new();
@@ -709,7 +632,7 @@ impl World {
         usable
     }
 
-    fn can_activate(&self, id: Hctl) -> bool {
+    pub(super) fn can_activate(&self, id: Hctl) -> bool {
         let Some(path) = self.paths.get(&id) else {
             return false;
         };
@@ -726,6 +649,18 @@ impl World {
             .as_ref()
             .is_some_and(|s| s.satp.can_activate(&evidence))
     }
+}
+
+/// Whether a new table would fail I/O that the map holds back: one of bios fails what it queues at each table load
+/// (measured on 6.1, 6.12 and 7), and queues while it has no path.
+fn fails_what_it_queues(map: &Map) -> bool {
+    let (Ok(table), Ok(status)) = (&map.table, &map.status) else {
+        return false;
+    };
+    let mut paths = status.groups.iter().flat_map(|group| &group.paths);
+    table.features.queue_mode == Some(QueueMode::Bio)
+        && table.features.queue_if_no_path
+        && !paths.any(|path| path.active)
 }
 
 /// Why a map turns, for the log.

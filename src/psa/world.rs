@@ -9,10 +9,12 @@
 //! Invariants: "What it never does" in the README. Tests: `tests/world.rs` (examples), `tests/properties.rs` (over `sim/`).
 
 use super::action::{Action, Notice, Severity};
+use super::apd::Outages;
 use super::claim::Ruleset;
 use super::device::Device;
 use super::event::Event;
 use super::index::Index;
+use super::membership::Lookups;
 use super::memory::{Memory, Unstored};
 use super::path::Path;
 use super::paths::Paths;
@@ -39,12 +41,18 @@ pub struct World {
     pub(super) withdrawn: Paths,
     /// Which path has this disk.
     pub(super) disks: BTreeMap<DevT, Hctl>,
+    /// What the kernel said of members of maps that are no paths.
+    #[serde(default)]
+    pub(super) lookups: Lookups,
     /// Devices by WWID.
     pub(super) devices: BTreeMap<String, Device>,
     /// dm-multipath maps by dm name.
     pub(super) maps: BTreeMap<String, Map>,
     /// dm name by WWID.
     pub(super) map_names: BTreeMap<String, String>,
+    /// Outages of maps: all paths down.
+    #[serde(default)]
+    pub(super) outages: Outages,
     pub(super) schedule: Schedule,
     /// Devices to be looked at before the step ends.
     pub(super) dirty: BTreeSet<String>,
@@ -125,9 +133,11 @@ impl World {
             paths: Paths::default(),
             withdrawn: Paths::default(),
             disks: BTreeMap::new(),
+            lookups: Lookups::default(),
             devices: BTreeMap::new(),
             maps: BTreeMap::new(),
             map_names: BTreeMap::new(),
+            outages: Outages::default(),
             schedule: Schedule::default(),
             dirty: BTreeSet::new(),
             paths_listed: false,
@@ -171,6 +181,8 @@ impl World {
             } => {
                 self.map_done(&map, ticket, result, observed.map(|map| *map));
             }
+            Event::OutagesRecalled(outages) => self.outages_recalled(&outages),
+            Event::DisksFound(disks) => self.disks_found(disks),
             Event::RulesLoaded(rules) => self.rules_loaded(*rules),
             Event::Change(change) => self.change(*change),
             Event::Timer => {}
@@ -260,6 +272,7 @@ impl World {
         if !waiting {
             self.started = true;
             self.started_at = self.now;
+            self.forget_outages();
             self.dirty.extend(self.devices.keys().cloned());
         }
     }

@@ -57,8 +57,10 @@ pub struct Multipath {
     name: String,
     uuid: String,
     dev: DevT,
-    /// Who has it open.
+    /// Who has it open, other than maps of partitions.
     pub open_count: u32,
+    /// Maps of partitions on it: how many have each open.
+    pub partitions: Vec<u32>,
     event_nr: u32,
     suspended: bool,
     read_only: bool,
@@ -109,6 +111,7 @@ impl Multipath {
             uuid: uuid.to_owned(),
             dev,
             open_count: 0,
+            partitions: vec![],
             event_nr: 0,
             // The kernel reports a new map as not suspended until its first table.
             suspended: false,
@@ -233,6 +236,13 @@ impl Multipath {
         std::mem::take(&mut self.activated)
     }
 
+    /// How many have it open; partitions that nobody has open do not count.
+    #[must_use]
+    pub fn users(&self) -> u32 {
+        let busy = self.partitions.iter().filter(|users| **users > 0).count();
+        self.open_count + busy as u32
+    }
+
     /// Its UUID.
     #[must_use]
     pub fn uuid(&self) -> &str {
@@ -281,7 +291,7 @@ impl Multipath {
             uuid: self.uuid.clone(),
             dev: self.dev,
             event_nr: self.event_nr,
-            open_count: self.open_count,
+            open_count: self.users(),
             suspended: self.suspended,
             read_only: self.read_only,
             table: live.ok_or_else(none).and_then(|live| {

@@ -46,6 +46,8 @@ pub enum Fault {
     RefuseTables(UnitId, i32, u32),
     /// The unit's map gets so many users.
     Open(UnitId, u32),
+    /// The unit's map has maps of partitions on it: how many have each open.
+    Partitions(UnitId, Vec<u32>),
     /// Somebody sends a message to the unit's map.
     Message(UnitId, Message),
     /// Somebody loads another table for the unit's map, and makes it live.
@@ -56,6 +58,8 @@ pub enum Fault {
     Suspend(UnitId),
     /// Somebody removes the unit's map, unless it is open.
     RemoveMap(UnitId),
+    /// udev has not processed the disk of a path yet: the agent learns nothing of it; or it has now.
+    Unprocessed(Hctl, bool),
     /// The agent is killed and starts again at once.
     RestartAgent,
 }
@@ -132,6 +136,12 @@ impl Kernel {
                     map.dm.open_count = *users;
                 }
             }
+            Fault::Partitions(unit, users) => {
+                let name = self.map_of(*unit);
+                if let Some(map) = name.and_then(|name| self.maps.get_mut(&name)) {
+                    map.dm.partitions.clone_from(users);
+                }
+            }
             Fault::Message(unit, message) => {
                 if let Some(name) = self.map_of(*unit)
                     && self.message(now, &name, message).is_ok()
@@ -173,10 +183,17 @@ impl Kernel {
                     && self
                         .maps
                         .get(&name)
-                        .is_some_and(|map| map.dm.open_count == 0)
+                        .is_some_and(|map| map.dm.users() == 0 && map.dm.partitions.is_empty())
                 {
                     self.event_of(now, &name);
                     self.remove(&name);
+                }
+            }
+            Fault::Unprocessed(path, unprocessed) => {
+                if *unprocessed {
+                    self.unprocessed.insert(*path);
+                } else if self.unprocessed.remove(path) {
+                    self.tell_facts(now, *path);
                 }
             }
             Fault::RestartAgent => {}
@@ -204,12 +221,12 @@ impl Kernel {
     }
 
     /// The agent gives a device up: nobody may use it.
-    pub(super) fn give_up(&mut self, now: Millis, path: Hctl, dev: Option<DevT>) {
+    pub(super) fn give_up(&mut self, now: Millis, path: Hctl, dev: DevT) {
         let Some(disk) = self.disks.get(&path) else {
             return;
         };
         // It went and another came while the order was under way: that one is left alone.
-        if dev != Some(disk.dev()) {
+        if dev != disk.dev() {
             return;
         }
         if self.holder(path).is_some() || !disk.usage().is_empty() {

@@ -10,15 +10,17 @@
 //! uevent. Left out: error recovery of a host, tags, the kernel's own timeouts.
 
 use super::array::{Array, Trespass, UnitId};
-use super::dm::Series;
+use super::dm::{Multipath, Series};
 use super::fault::Fault;
 use super::maps::{Job, SimMap};
 use super::rng::Rng;
 use crate::psa::action::{Action, Notice};
 use crate::psa::adapter::{AdapterFacts, TargetFacts, Transport};
 use crate::psa::event::{Event, Examination, Reply, UnitAttention};
+use crate::psa::membership::DiskKind;
 use crate::psa::memory::Memory;
 use crate::psa::path::{BlockFacts, Handler, PathFacts, Usage};
+use crate::psa::table::model::Table;
 use crate::psa::units::{DevT, Hctl, Millis, Sectors, Sg};
 use crate::scsi::cdb::Command;
 use crate::scsi::inquiry::Tpgs;
@@ -183,6 +185,12 @@ pub struct Kernel {
     pub ledger: Ledger,
     /// What the agent has stored.
     pub memory: Memory,
+    /// Since when maps have no usable path, as the agent has stored it.
+    pub(super) outages: BTreeMap<String, Millis>,
+    /// Disks that are no SCSI disks: what they are.
+    pub(super) others: BTreeMap<DevT, String>,
+    /// Paths whose disks udev has not processed yet.
+    pub(super) unprocessed: BTreeSet<Hctl>,
     pub(super) series: Series,
     pub(super) disks: BTreeMap<Hctl, Disk>,
     /// What a path is when it is found again, by address.
@@ -220,6 +228,9 @@ impl Kernel {
             staged: false,
             ledger: Ledger::default(),
             memory: Memory::default(),
+            outages: BTreeMap::new(),
+            others: BTreeMap::new(),
+            unprocessed: BTreeSet::new(),
             series,
             disks: BTreeMap::new(),
             templates: BTreeMap::new(),
@@ -332,6 +343,59 @@ impl Kernel {
         self.devs.get(&dev).copied()
     }
 
+    /// What sysfs says of a block device number.
+    #[must_use]
+    pub fn disk_kind(&self, dev: DevT) -> DiskKind {
+        if let Some(what) = self.others.get(&dev) {
+            return DiskKind::Other(what.clone());
+        }
+        match self.path_of(dev) {
+            Some(path) => DiskKind::Scsi(path),
+            None => DiskKind::Absent,
+        }
+    }
+
+    /// Adds a disk that is no SCSI disk, for tables of maps.
+    pub fn add_other(&mut self, dev: DevT, what: &str) {
+        self.others.insert(dev, what.to_owned());
+    }
+
+    /// That disk is removed.
+    pub fn remove_other(&mut self, dev: DevT) {
+        self.others.remove(&dev);
+    }
+
+    /// This number of users has a map open from now on.
+    pub fn open_map(&mut self, name: &str, users: u32) {
+        if let Some(map) = self.maps.get_mut(name) {
+            map.dm.open_count = users;
+        }
+    }
+
+    /// Makes a map that is there before the agent, as an initramfs or another program does.
+    ///
+    /// # Errors
+    /// The kernel refuses the table, or a disk of it.
+    pub fn make_map(&mut self, name: &str, uuid: &str, table: &Table) -> Result<(), String> {
+        let dev = self.new_map_dev();
+        let dm = Multipath::new(self.series, name, uuid, dev);
+        self.maps.insert(name.to_owned(), SimMap::new(dm));
+        self.names.insert(uuid.to_owned(), name.to_owned());
+        let made = self.load(name, table, false).map_err(|(_, why)| why);
+        made?;
+        self.resume(Millis(0), name)
+            .map_err(|errno| format!("errno {errno}"))
+    }
+
+    /// What discovery says of a path now: nothing of its disk before udev has processed that.
+    fn seen(&self, disk: &Disk) -> PathFacts {
+        let mut facts = disk.facts.clone();
+        if self.unprocessed.contains(&facts.hctl) {
+            facts.block = None;
+        }
+        facts
+    }
+
     /// Whether udev was told that a disk is a path of ours.
     #[must_use]
     pub fn mark(&self, dev: DevT) -> Option<bool> {
@@ -403,6 +467,16 @@ impl Kernel {
                 self.marks.remove(&dev);
             }
             Action::Remember(memory) => self.memory = *memory,
+            Action::StoreOutages(outages) => {
+                let began = |lasted: Millis| now.since(lasted);
+                let outages = outages.into_iter();
+                self.outages = outages.map(|(wwid, t)| (wwid, began(t))).collect();
+            }
+            Action::LookUpDisks(devs) => {
+                let found = devs.into_iter().map(|dev| (dev, self.disk_kind(dev)));
+                let event = Event::DisksFound(found.collect());
+                self.tell(now, event);
+            }
             Action::Notify(notice) => return Some(notice),
         }
         None
@@ -430,7 +504,7 @@ impl Kernel {
             map.busy = None;
             map.observation_due = false;
         }
-        let facts = self.disks.values().map(|disk| disk.facts.clone());
+        let facts = self.disks.values().map(|disk| self.seen(disk));
         let mut paths: Vec<Event> = facts.map(|f| Event::PathSeen(Box::new(f))).collect();
         paths.push(Event::PathsListed(self.disks.keys().copied().collect()));
         let maps = self.maps.values().map(|map| map.dm.observe());
@@ -463,7 +537,7 @@ impl Kernel {
     /// The facts of a path as they are when they are read, which is now.
     pub(super) fn tell_facts(&mut self, now: Millis, path: Hctl) {
         let event = match self.disks.get(&path) {
-            Some(disk) => Event::PathSeen(Box::new(disk.facts.clone())),
+            Some(disk) => Event::PathSeen(Box::new(self.seen(disk))),
             None => Event::PathGone(path),
         };
         self.announce(now, event);

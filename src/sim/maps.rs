@@ -246,11 +246,7 @@ impl Kernel {
                 self.message(now, &name, &message).map_err(plain)?;
             }
             Act::Remove => {
-                if self
-                    .maps
-                    .get(&name)
-                    .is_some_and(|map| map.dm.open_count > 0)
-                {
+                if self.maps.get(&name).is_some_and(|map| map.dm.users() > 0) {
                     return Err((errno::EBUSY, "it is open".to_owned()));
                 }
                 self.remove(&name);
@@ -333,6 +329,9 @@ impl Kernel {
     /// Opens a disk for a table; one that the map holds already needs no opening.
     fn open(&self, name: &str, dev: DevT, table: &Table) -> Result<(), (i32, String)> {
         let holder = self.holders.get(&dev);
+        if self.others.contains_key(&dev) && holder.is_none() {
+            return Ok(());
+        }
         let disk = self.devs.get(&dev).and_then(|path| self.disks.get(path));
         if holder.is_some_and(|holder| holder != name) {
             return Err((errno::EBUSY, format!("{dev} belongs to another map")));
@@ -521,6 +520,10 @@ impl Kernel {
     }
 
     fn write(&mut self, now: Millis, name: &str, map: &SimMap, dev: DevT) -> Write {
+        if self.others.contains_key(&dev) {
+            self.ledger.writes += 1;
+            return Write::Done;
+        }
         let Some(path) = self.path_of(dev) else {
             return Write::Failed;
         };
@@ -561,6 +564,9 @@ impl Kernel {
 
     /// The handler's activation. `alua_activate`: SET TARGET PORT GROUPS unless it has no use or is to be spared.
     fn activate(&mut self, now: Millis, dev: DevT) -> Write {
+        if self.others.contains_key(&dev) {
+            return Write::Done;
+        }
         let Some(path) = self.path_of(dev) else {
             return Write::Failed;
         };

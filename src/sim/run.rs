@@ -13,6 +13,7 @@ use crate::psa::memory::Memory;
 use crate::psa::settings::Settings;
 use crate::psa::units::Millis;
 use crate::psa::world::{Rules, World};
+use std::collections::BTreeMap;
 
 /// What the world was told and what it said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,6 +108,12 @@ impl Simulation {
         self.rules_at_start = self.rules.clone();
         self.world = self.new_world();
         self.journal.clear();
+        let began = self.kernel.outages.iter();
+        let lasted = began.map(|(wwid, since)| (wwid.clone(), self.now.since(*since)));
+        let outages: BTreeMap<String, Millis> = lasted.collect();
+        if !outages.is_empty() {
+            self.tell(Event::OutagesRecalled(outages));
+        }
         for event in self.kernel.enumerate() {
             self.tell(event);
         }

@@ -1,6 +1,7 @@
 //! Random hosts and random scripts of what befalls them.
 
 use super::audit::{Verdict, audit};
+use super::oracle::{Fate, fate};
 use super::path;
 use dm_psa::psa::adapter::Transport;
 use dm_psa::psa::path::Usage;
@@ -12,7 +13,7 @@ use dm_psa::scsi::tpgs::AccessState;
 use dm_psa::sim::array::{Unit, UnitId};
 use dm_psa::sim::dm::Series;
 use dm_psa::sim::fault::Fault;
-use dm_psa::sim::kernel::{Disk, Kernel, Link, Pace};
+use dm_psa::sim::kernel::{Disk, Kernel, Pace};
 use dm_psa::sim::run::Simulation;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -332,22 +333,10 @@ impl Run {
         let now = self.sim.now();
         let kernel = &self.sim.kernel;
         for path in &self.paths {
-            let changing = [
-                AccessState::Unavailable,
-                AccessState::Offline,
-                AccessState::Transitioning,
-            ];
+            // A path that hangs, or fails the I/O that checks promise, serves nobody: the map may give up on it.
             let known = kernel.disk(*path).is_some_and(|disk| {
                 let fine = disk.usage().is_empty() && !self.tainted.contains(path);
-                fine && match disk.link() {
-                    Link::Up => kernel
-                        .array
-                        .access(*path)
-                        .is_some_and(|access| !changing.contains(&access)),
-                    Link::Down => false,
-                    // What hangs is what it was; one that never answered is not known to lead there.
-                    Link::Hung => self.known.contains(path) && kernel.holder(*path).is_some(),
-                }
+                fine && matches!(fate(kernel, *path, disk), Fate::Serves(_))
             });
             if known {
                 self.known.insert(*path);

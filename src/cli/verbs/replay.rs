@@ -523,6 +523,8 @@ fn event(event: &Event) -> (String, String) {
         Event::FabricNotification { .. }
         | Event::PathsListed(_)
         | Event::MapsListed(_)
+        | Event::DisksFound(_)
+        | Event::OutagesRecalled(_)
         | Event::RulesLoaded(_)
         | Event::Change(_) => (String::new(), json(event)),
     }

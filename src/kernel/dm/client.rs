@@ -7,6 +7,7 @@
 //! another.
 
 use super::ioctl::{self, Buffer, Listed, Which};
+use super::partitions;
 use super::reasons::{self, System};
 use super::texts::{Room, Texts};
 use super::udev::{self, Cookies};
@@ -219,16 +220,18 @@ impl Client {
             return Ok(None);
         }
         let unreadable = || Refusal::Other("the kernel's answer cannot be read".to_owned());
-        let map = texts.read(name).ok_or_else(unreadable)?;
+        let mut map = texts.read(name).ok_or_else(unreadable)?;
+        map.open_count = partitions::users(control, &texts.status.header);
         Ok(Some((map, print)))
     }
 
-    /// Whether a map is suspended, and how often it is open, by one short ioctl (`DM_DEV_STATUS`); `None` if it cannot
+    /// Whether a map is suspended, and how many users it has, by one short ioctl (`DM_DEV_STATUS`); `None` if it cannot
     /// be told. No event tells of either.
     #[must_use]
     pub fn glance(&self, name: &str) -> Option<(bool, u32)> {
         let status = ioctl::status(self.dm.file(), Which::Name(name)).ok()?;
-        Some((status.suspended(), status.open_count()))
+        let users = partitions::users(self.dm.file(), &status);
+        Some((status.suspended(), users))
     }
 
     /// Carries out the steps, in order; the first failure ends them.
@@ -406,7 +409,20 @@ impl Client {
         })
     }
 
+    /// Removes a map, and before it the partitions on it, if nobody has any of them open.
     fn try_remove(&self, name: &str, uuid: &str) -> Result<(), Refusal> {
+        let control = self.dm.file();
+        if let Ok(status) = ioctl::status(control, which(name, uuid))
+            && partitions::users(control, &status) == 0
+        {
+            for partition in partitions::idle(control, &status) {
+                self.try_remove_alone(name, &partition)?;
+            }
+        }
+        self.try_remove_alone(name, uuid)
+    }
+
+    fn try_remove_alone(&self, name: &str, uuid: &str) -> Result<(), Refusal> {
         let mut tries = 0;
         loop {
             tries += 1;

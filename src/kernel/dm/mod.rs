@@ -25,6 +25,7 @@ pub mod client;
 pub mod events;
 mod ioctl;
 pub mod observer;
+mod partitions;
 mod reasons;
 mod texts;
 pub mod udev;

@@ -1,9 +1,11 @@
 //! Which name belongs to which: SCSI addresses, disks, sg devices, maps, partitions and SCSI hosts.
 
 use super::{Sysfs, address_in, attribute, names_in, numbered};
+use crate::psa::membership::DiskKind;
 use crate::psa::units::{DevT, Hctl};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
@@ -32,6 +34,36 @@ impl Sysfs {
     #[must_use]
     pub fn path_of_generic(&self, sg: &str) -> Option<Hctl> {
         address_in(&fs::read_link(self.sys(&format!("class/scsi_generic/{sg}"))).ok()?)
+    }
+
+    /// What the block device with a number is; `None` if that cannot be told, as without sysfs. It reads links and a
+    /// number that the kernel keeps, so it waits for no device.
+    #[must_use]
+    pub fn disk_kind(&self, dev: DevT) -> Option<DiskKind> {
+        let numbers = self.sys("dev/block");
+        let link = match fs::read_link(numbers.join(dev.to_string())) {
+            Ok(link) => link,
+            // Without its folder nothing is known of any number.
+            Err(error) if error.kind() == ErrorKind::NotFound && numbers.is_dir() => {
+                return Some(DiskKind::Absent);
+            }
+            Err(_) => return None,
+        };
+        let name = link.file_name()?.to_str()?;
+        let dir = self.sys("class/block").join(name);
+        if attribute(&dir.join("partition")).is_some() {
+            return Some(DiskKind::Other(format!("{name}, which is a partition")));
+        }
+        let device = fs::read_link(dir.join("device")).ok();
+        let Some(path) = device.as_deref().and_then(address_in) else {
+            let other = format!("{name}, which is not a SCSI disk");
+            return Some(DiskKind::Other(other));
+        };
+        let kind = attribute(&self.sys(&format!("bus/scsi/devices/{path}/type")))?;
+        Some(match kind.parse() {
+            Ok(0) => DiskKind::Scsi(path),
+            _ => DiskKind::Other(format!("{name}, a SCSI device of type {kind}")),
+        })
     }
 
     /// Whether there is a block device with this kernel name.

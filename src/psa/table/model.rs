@@ -167,7 +167,7 @@ pub struct Map {
     pub dev: DevT,
     /// The event counter of the map; table swaps do not count.
     pub event_nr: u32,
-    /// How many have it open.
+    /// How many have it open; maps of its partitions that nobody has open do not count.
     pub open_count: u32,
     /// Suspended: no I/O runs.
     pub suspended: bool,

@@ -1,0 +1,104 @@
+//! Outages that outlive the agent: for which devices no path is usable, and since when.
+//!
+//! They are in a file of the run time, `outages.json`, by the clock that counts from the boot of the host. The file is
+//! written on a thread of its own: memory may be short until a path is back.
+
+use super::persist::Writer;
+use crate::config::{Places, store};
+use crate::kernel::{Teller, process};
+use crate::psa::action::Notice;
+use crate::psa::units::Millis;
+use std::collections::BTreeMap;
+use std::io;
+
+/// A file with more devices than any host has is not ours.
+const MOST: usize = 65_536;
+
+/// Starts the thread that stores them.
+///
+/// # Errors
+/// The kernel has no more threads.
+pub fn writer(places: Places, tell: Teller) -> io::Result<Writer<BTreeMap<String, Millis>>> {
+    Writer::start("outages", move |outages: &BTreeMap<String, Millis>| {
+        let written = serde_json::to_vec_pretty(outages)
+            .map_err(io::Error::other)
+            .and_then(|text| store::replace(&places.outages(), &text));
+        if let Err(error) = written {
+            let (file, reason) = (places.outages().display().to_string(), error.to_string());
+            let effect =
+                "if the agent is restarted while all paths are down, I/O is queued for longer";
+            let details = [("file", &*file), ("reason", &reason), ("effect", effect)];
+            tell.tell(Notice::new("OUTAGES_NOT_STORED", "agent", &details));
+        }
+    })
+}
+
+/// When outages began by the clock of the host that have lasted this long.
+pub fn began(lasted: BTreeMap<String, Millis>) -> BTreeMap<String, Millis> {
+    let now = process::since_boot();
+    lasted.into_iter().map(|(w, t)| (w, now.since(t))).collect()
+}
+
+/// How long the outages of the agent before have lasted. What cannot be read is left out: then the wait begins again.
+pub fn load(places: &Places) -> (BTreeMap<String, Millis>, Option<Notice>) {
+    let file = places.outages();
+    let read = match std::fs::read(&file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Default::default(),
+        read => read.map_err(|error| error.to_string()),
+    };
+    let parsed = read.and_then(|text| {
+        let found: Result<BTreeMap<String, serde_json::Value>, _> = serde_json::from_slice(&text);
+        found.map_err(|error| error.to_string())
+    });
+    let now = process::since_boot();
+    match parsed {
+        Ok(found) => {
+            let lasted = found.into_iter().filter_map(|(wwid, since)| {
+                // One that begins in the future is of another boot.
+                let since = Millis(since.as_u64()?);
+                (since <= now).then(|| (wwid, now.since(since)))
+            });
+            (lasted.take(MOST).collect(), None)
+        }
+        Err(reason) => {
+            let file = file.display().to_string();
+            let effect = "the wait for paths begins again for devices without a usable path";
+            let details = [("file", &*file), ("reason", &reason), ("effect", effect)];
+            let notice = Notice::new("OUTAGES_REFUSED", "agent", &details);
+            (BTreeMap::new(), Some(notice))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn what_is_stored_is_read_and_damage_is_reported() {
+        let root = tempfile::tempdir().unwrap();
+        let places = Places::below(root.path());
+        assert_eq!(load(&places), (BTreeMap::new(), None));
+        let lasted = BTreeMap::from([("3600".to_owned(), Millis(5))]);
+        let tell = Teller::new(|notice| panic!("{notice:?}"));
+        let writer = writer(places.clone(), tell).unwrap();
+        writer.store(began(lasted));
+        drop(writer);
+        let (found, notice) = load(&places);
+        assert!(found["3600"] >= Millis(5) && found["3600"] < Millis(60_000));
+        assert_eq!(notice, None);
+        fs::write(
+            places.outages(),
+            r#"{"a": 1, "b": "x", "c": 99999999999999}"#,
+        )
+        .unwrap();
+        assert_eq!(load(&places).0.keys().collect::<Vec<_>>(), ["a"]);
+        fs::write(places.outages(), "{").unwrap();
+        let (found, notice) = load(&places);
+        assert_eq!(
+            (found.len(), notice.unwrap().code.as_str()),
+            (0, "OUTAGES_REFUSED")
+        );
+    }
+}

@@ -1,0 +1,357 @@
+//! All paths down: I/O waits until one deadline, and no longer.
+//!
+//! The deadline follows what the kernel's map can use, whatever the checks say, and it survives the agent.
+
+mod san;
+
+use dm_psa::psa::path::PathState;
+use dm_psa::psa::settings::Settings;
+use dm_psa::psa::table::model::QueueMode;
+use dm_psa::psa::table::parse::parse;
+use dm_psa::psa::units::{Hctl, Millis, Sectors};
+use dm_psa::scsi::cdb::Command;
+use dm_psa::scsi::inquiry::Tpgs;
+use dm_psa::scsi::tpgs::{
+    AccessState, StatusCode, SupportedStates, TargetPortGroup, TargetPortGroups,
+};
+use dm_psa::sim::array::{Answer, Unit};
+use dm_psa::sim::fault::Fault;
+use dm_psa::sim::run::Simulation;
+use san::*;
+
+const UNIT: &str = "naa.6001405a000000000000000000000001";
+const UUID: &str = "mpath-36001405a000000000000000000000001";
+const ALL: [Hctl; 4] = [A1, A2, B1, B2];
+
+fn settings() -> Settings {
+    Settings {
+        apd_timeout_ms: seconds(60),
+        ..Settings::default()
+    }
+}
+
+fn queues(sim: &Simulation) -> bool {
+    maps(sim)[0].contains("queue_if_no_path")
+}
+
+fn count(sim: &Simulation, code: &str) -> usize {
+    let told = told(sim, 0);
+    told.iter().filter(|line| line.starts_with(code)).count()
+}
+
+/// The first I/O error comes when the APD time is over, counted from the notice of the first outage.
+fn fails_in_time(sim: &Simulation) {
+    let first = sim.kernel.ledger.io_errors.first().map(|(at, _)| *at);
+    let began = sim.notices.iter().find(|(_, n)| n.code == "APD_START");
+    let began = began.map(|(at, _)| *at).unwrap();
+    let (from, to) = (began.after(seconds(60)), began.after(seconds(63)));
+    assert!(
+        first >= Some(from) && first <= Some(to),
+        "{first:?} {began:?}"
+    );
+}
+
+/// Commands never come back: the kernel fails each path after 30 s, and from then on no path is usable.
+#[test]
+fn silent_paths_are_an_outage_when_the_kernel_has_failed_them() {
+    let mut sim = running_with(four_paths(), settings());
+    sim.suffer_all(&ALL.map(Fault::Hang));
+    sim.run_for(seconds(600));
+    assert_eq!(count(&sim, "APD_START"), 1);
+    assert_eq!(count(&sim, "APD_TIMEOUT"), 1);
+    fails_in_time(&sim);
+    sim.suffer_all(&ALL.map(Fault::LinkUp));
+    sim.run_for(seconds(70));
+    assert!(
+        queues(&sim) && maps(&sim)[0].ends_with("AA AA"),
+        "{:?}",
+        maps(&sim)
+    );
+}
+
+/// As long as the kernel holds I/O on a silent path, that I/O may still come back.
+#[test]
+fn a_silent_path_that_the_kernel_uses_is_no_outage() {
+    let mut sim = running_with(four_paths(), settings());
+    sim.io_every = None;
+    sim.suffer_all(&ALL.map(Fault::Hang));
+    sim.run_for(seconds(600));
+    assert_eq!(count(&sim, "APD_"), 0);
+    assert!(queues(&sim));
+}
+
+fn implicit(states: &[(u16, AccessState)]) -> Simulation {
+    let mut kernel = steady();
+    let unit = Unit {
+        tpgs: Tpgs::Implicit,
+        ..Unit::new(1, states)
+    };
+    cable_unit(&mut kernel, 0, unit);
+    running_with(kernel, settings())
+}
+
+#[test]
+fn standby_that_only_the_array_can_end_serves_nobody() {
+    for io in [false, true] {
+        let mut sim = implicit(&[(1, AO), (2, STANDBY)]);
+        sim.io_every = io.then_some(Millis(100));
+        sim.suffer_all(&[A1, A2].map(Fault::LinkDown));
+        sim.run_for(seconds(30));
+        assert_eq!(count(&sim, "APD_START"), 1, "{io}");
+        assert!(queues(&sim));
+        sim.run_for(seconds(60));
+        assert!(!queues(&sim), "{io} {:?}", maps(&sim));
+        // The array takes over.
+        sim.suffer(&Fault::Access(0, vec![(1, STANDBY), (2, AO)]));
+        sim.run_for(seconds(10));
+        assert!(queues(&sim) && count(&sim, "APD_EXIT") == 1);
+    }
+}
+
+#[test]
+fn a_transition_without_an_end_becomes_an_outage() {
+    let transitioning = AccessState::Transitioning;
+    let mut sim = running_with(four_paths(), settings());
+    sim.suffer(&Fault::Access(
+        0,
+        vec![(1, transitioning), (2, transitioning)],
+    ));
+    sim.run_for(seconds(50));
+    assert_eq!(count(&sim, "APD_"), 0);
+    sim.run_for(seconds(30));
+    assert_eq!(count(&sim, "APD_START"), 1);
+    let text = explained(&sim, UNIT);
+    assert!(
+        text.contains("the change of its access state does not end"),
+        "{text}"
+    );
+    sim.run_for(seconds(60));
+    assert!(!queues(&sim));
+    sim.suffer(&Fault::Access(0, vec![(1, AO), (2, ANO)]));
+    sim.run_for(seconds(10));
+    assert!(
+        queues(&sim) && maps(&sim)[0].ends_with("AA AA"),
+        "{:?}",
+        maps(&sim)
+    );
+}
+
+/// A transition that ends in time fails nothing.
+#[test]
+fn a_transition_that_ends_is_no_outage() {
+    let transitioning = AccessState::Transitioning;
+    let mut sim = running_with(four_paths(), settings());
+    for _ in 0..5 {
+        sim.suffer(&Fault::Access(
+            0,
+            vec![(1, transitioning), (2, transitioning)],
+        ));
+        sim.run_for(seconds(40));
+        sim.suffer(&Fault::Access(0, vec![(1, AO), (2, ANO)]));
+        sim.run_for(seconds(20));
+    }
+    assert_eq!(count(&sim, "APD_"), 0);
+    unharmed(&sim);
+}
+
+/// Checks promise what I/O does not keep: at once, or only after the kernel's timeout.
+#[test]
+fn a_last_path_whose_io_always_fails_ends_no_outage() {
+    let mut sim = running_with(four_paths(), settings());
+    sim.suffer_all(&[A2, B1, B2].map(Fault::LinkDown));
+    sim.suffer(&Fault::Sicken(A1, true));
+    sim.run_for(seconds(300));
+    fails_in_time(&sim);
+    assert_eq!(count(&sim, "APD_TIMEOUT"), 1);
+    sim.suffer(&Fault::Sicken(A1, false));
+    sim.run_for(seconds(30));
+    assert!(queues(&sim));
+    let errors = sim.kernel.ledger.io_errors.len();
+    sim.run_for(seconds(100));
+    assert_eq!(sim.kernel.ledger.io_errors.len(), errors);
+}
+
+/// An outage that ends and another one later: each has the whole time.
+#[test]
+fn a_path_that_carries_io_again_ends_the_outage_for_good() {
+    let mut sim = running_with(four_paths(), settings());
+    sim.suffer_all(&[A2, B1, B2].map(Fault::LinkDown));
+    for _ in 0..4 {
+        sim.suffer(&Fault::LinkDown(A1));
+        sim.run_for(seconds(50));
+        sim.suffer(&Fault::LinkUp(A1));
+        sim.run_for(seconds(70));
+    }
+    unharmed(&sim);
+    sim.suffer(&Fault::Sicken(A1, true));
+    sim.run_for(seconds(40));
+    sim.suffer(&Fault::Sicken(A1, false));
+    sim.run_for(seconds(90));
+    sim.suffer(&Fault::LinkDown(A1));
+    sim.run_for(seconds(55));
+    unharmed(&sim);
+}
+
+/// An agent that is killed again and again makes no outage longer, and a first start does not make it shorter.
+#[test]
+fn the_deadline_survives_the_agent() {
+    let mut sim = running_with(four_paths(), settings());
+    sim.suffer_all(&ALL.map(Fault::LinkDown));
+    for _ in 0..12 {
+        sim.run_for(seconds(4));
+        sim.suffer(&Fault::RestartAgent);
+    }
+    assert_eq!(sim.kernel.ledger.io_errors, vec![]);
+    for _ in 0..10 {
+        sim.run_for(seconds(4));
+        sim.suffer(&Fault::RestartAgent);
+    }
+    fails_in_time(&sim);
+    sim.suffer_all(&ALL.map(Fault::LinkUp));
+    sim.run_for(seconds(20));
+    assert!(queues(&sim));
+    // What is over is forgotten: the next outage has its whole time, with the same agent and with another.
+    let errors = sim.kernel.ledger.io_errors.len();
+    for restart in [false, true] {
+        sim.suffer_all(&ALL.map(Fault::LinkDown));
+        if restart {
+            sim.suffer(&Fault::RestartAgent);
+        }
+        sim.run_for(seconds(55));
+        assert_eq!(sim.kernel.ledger.io_errors.len(), errors, "{restart}");
+        sim.suffer_all(&ALL.map(Fault::LinkUp));
+        sim.run_for(seconds(20));
+    }
+}
+
+fn report(states: &[(u16, AccessState)]) -> Answer {
+    let group = |(id, access_state): &(u16, AccessState)| TargetPortGroup {
+        id: *id,
+        access_state: *access_state,
+        preferred: false,
+        status_code: StatusCode::Implicit,
+        supported: SupportedStates::from_byte(0xcf),
+        vendor_specific: 0,
+        relative_target_ports: vec![*id * 10 + 1, *id * 10 + 2],
+    };
+    let report = TargetPortGroups {
+        implicit_transition_time: Some(0),
+        groups: states.iter().map(group).collect(),
+    };
+    Answer::good(report.to_bytes())
+}
+
+/// The controller of A says of all groups that they are unavailable; those of B answer for themselves.
+#[test]
+fn the_word_of_another_port_takes_no_group_out_of_use() {
+    let unavailable = AccessState::Unavailable;
+    let mut sim = running_with(four_paths(), settings());
+    for path in [A1, A2] {
+        let lie = report(&[(1, unavailable), (2, unavailable)]);
+        let ask = Command::ReportTargetPortGroups;
+        sim.suffer(&Fault::Lie(path, ask, Some(lie)));
+    }
+    let failed: std::cell::Cell<bool> = false.into();
+    for _ in 0..300 {
+        sim.run_for(seconds(1));
+        for path in [B1, B2] {
+            let state = sim.world.paths().find(|(id, _)| **id == path);
+            let state = state.map(|(_, path)| path.state());
+            failed.set(failed.get() || !state.is_some_and(PathState::serves_io));
+        }
+    }
+    assert!(!failed.get(), "{:?}", maps(&sim));
+    assert!(maps(&sim)[0].ends_with("AA"), "{:?}", maps(&sim));
+    assert_eq!(count(&sim, "APD_"), 0);
+    unharmed(&sim);
+}
+
+/// A bio-based map that was adopted fails what it queues at each table load.
+#[test]
+fn no_table_is_loaded_over_io_that_a_bio_based_map_queues() {
+    let mut kernel = four_paths();
+    let members = "8:0 1 1 8:16 1 1 8:32 1 1";
+    let text = format!("3 queue_if_no_path queue_mode bio 0 1 1 service-time 0 3 2 {members}");
+    let table = parse(Sectors(204_800), &text).unwrap();
+    assert_eq!(table.features.queue_mode, Some(QueueMode::Bio));
+    kernel.make_map(UNIT, UUID, &table).unwrap();
+    for path in ALL {
+        kernel.suffer(Millis(0), &Fault::LinkDown(path));
+    }
+    kernel.open_map(UNIT, 1);
+    let mut sim = Simulation::start(kernel, settings());
+    sim.io_every = Some(Millis(100));
+    sim.run_for(seconds(30));
+    assert_eq!(tables(&sim, 0), Vec::<String>::new());
+    // Only the path that is not in the table returns: no table is loaded before the queue is empty.
+    sim.suffer(&Fault::LinkUp(B2));
+    sim.run_for(seconds(20));
+    assert_eq!(tables(&sim, 0), Vec::<String>::new());
+    assert_eq!(sim.kernel.ledger.io_errors, vec![]);
+    // A path of the table returns: now one can be loaded.
+    sim.suffer(&Fault::LinkUp(A1));
+    sim.run_for(seconds(60));
+    assert_eq!(tables(&sim, 0).len(), 1);
+    unharmed(&sim);
+}
+
+/// A table that the kernel refuses does not delay the resume of a map.
+#[test]
+fn a_suspended_map_is_resumed_while_its_table_is_refused() {
+    let mut sim = running_with(four_paths(), settings());
+    sim.suffer(&Fault::RefuseTables(0, 22, 1000));
+    // What wants a table: another partition of the paths.
+    sim.suffer(&Fault::Access(0, vec![(1, AO), (2, AO)]));
+    sim.run_for(seconds(100));
+    for _ in 0..5 {
+        let mark = sim.now();
+        sim.suffer(&Fault::Suspend(0));
+        sim.run_for(seconds(2));
+        let map = sim.kernel.map(UNIT).unwrap();
+        assert!(!map.suspended, "since {mark:?}");
+        sim.run_for(seconds(13));
+    }
+    unharmed(&sim);
+}
+
+/// A failure of the kernel right after a table load, whose counts begin at 0: it is a failure all the same.
+#[test]
+fn a_path_that_fails_right_after_a_table_load_proves_itself_first() {
+    let mut sim = running_with(four_paths(), settings());
+    sim.run_for(seconds(5));
+    // The kernel fails A1 once: its count is 1.
+    sim.suffer(&Fault::Sicken(A1, true));
+    sim.run_for(Millis(300));
+    sim.suffer(&Fault::Sicken(A1, false));
+    sim.run_for(seconds(90));
+    // A new table, and the first I/O down A1 fails again before the map is looked at: the count is 1 again.
+    sim.suffer(&Fault::Access(0, vec![(1, AO), (2, AO)]));
+    sim.suffer(&Fault::Sicken(A1, true));
+    let mark = sim.journal.len();
+    let loads = tables(&sim, 0).len();
+    while tables(&sim, 0).len() == loads {
+        sim.run_for(Millis(100));
+    }
+    sim.run_for(seconds(1));
+    let told = told(&sim, mark);
+    let seen = told
+        .iter()
+        .filter(|line| line.starts_with("PATH_FAILED_BY_KERNEL"));
+    assert!(seen.count() >= 1, "{told:?}");
+    unharmed(&sim);
+}
+
+#[test]
+fn partitions_that_nobody_has_open_go_with_their_map() {
+    let mut sim = running_with(four_paths(), settings());
+    sim.io_every = None;
+    sim.suffer(&Fault::Partitions(0, vec![0, 1]));
+    for path in ALL {
+        sim.suffer(&Fault::Remap(path, None, false));
+    }
+    sim.run_for(seconds(120));
+    assert!(sim.kernel.map(UNIT).is_some(), "a partition is open");
+    sim.suffer(&Fault::Partitions(0, vec![0, 0]));
+    sim.run_for(seconds(30));
+    assert!(sim.kernel.map(UNIT).is_none());
+}

@@ -1,0 +1,215 @@
+//! Maps whose disks are not all paths of ours: what is unknown is neither gone nor ours.
+//!
+//! A disk can be in a table and unknown to discovery: because it is no SCSI disk, because udev has not processed it, or
+//! because it was removed while no agent ran. Only the last one may lose its place.
+
+mod san;
+
+use dm_psa::psa::action::Action;
+use dm_psa::psa::path::Usage;
+use dm_psa::psa::settings::Settings;
+use dm_psa::psa::table::model::Table;
+use dm_psa::psa::table::parse::parse;
+use dm_psa::psa::units::{DevT, Millis, Sectors};
+use dm_psa::sim::fault::Fault;
+use dm_psa::sim::kernel::Kernel;
+use dm_psa::sim::run::Simulation;
+use san::*;
+
+const UNIT: &str = "naa.6001405a000000000000000000000001";
+const UUID: &str = "mpath-36001405a000000000000000000000001";
+
+fn table(paths: &[&str]) -> Table {
+    let members: Vec<String> = paths.iter().map(|dev| format!("{dev} 1 1")).collect();
+    let text = format!(
+        "1 queue_if_no_path 0 1 1 service-time 0 {} 2 {}",
+        paths.len(),
+        members.join(" ")
+    );
+    parse(Sectors(204_800), &text).unwrap()
+}
+
+fn dev(text: &str) -> DevT {
+    text.parse().unwrap()
+}
+
+/// A map over disks that are not SCSI disks, as native NVMe paths, DASDs and zoned disks have it.
+fn foreign(disks: &[(&str, &str)], users: u32) -> Simulation {
+    let mut kernel = four_paths();
+    for (number, what) in disks {
+        kernel.add_other(dev(number), what);
+    }
+    let numbers: Vec<&str> = disks.iter().map(|(number, _)| *number).collect();
+    let uuid = "mpath-nvme.0001-aa";
+    kernel.make_map("mpatha", uuid, &table(&numbers)).unwrap();
+    kernel.open_map("mpatha", users);
+    Simulation::start(kernel, Settings::default())
+}
+
+#[test]
+fn a_map_over_foreign_disks_is_left_as_it_is() {
+    let disks = [
+        ("259:0", "nvme0n1, which is not a SCSI disk"),
+        ("259:1", "nvme1n1, which is not a SCSI disk"),
+    ];
+    for users in [0, 1] {
+        let mut sim = foreign(&disks, users);
+        sim.io_every = Some(Millis(100));
+        let before = sim.kernel.map("mpatha").unwrap().table;
+        sim.run_for(seconds(600));
+        // Our own device got its map; nothing else was done.
+        assert_eq!(steps(&sim, 0).len(), 1, "{:?}", steps(&sim, 0));
+        let after = sim.kernel.map("mpatha").unwrap();
+        assert_eq!(after.table, before);
+        let text = explained(&sim, "mpatha");
+        let why = "foreign: its map holds nvme0n1, which is not a SCSI disk";
+        assert!(text.contains(why), "{text}");
+        assert!(
+            told(&sim, 0)
+                .iter()
+                .any(|line| line.starts_with("MAP_FOREIGN "))
+        );
+        unharmed(&sim);
+    }
+}
+
+#[test]
+fn one_foreign_member_makes_the_map_foreign() {
+    let mut kernel = four_paths();
+    kernel.add_other(dev("94:0"), "dasda, which is not a SCSI disk");
+    let mixed = table(&["8:0", "94:0", "8:32"]);
+    kernel.make_map(UNIT, UUID, &mixed).unwrap();
+    kernel.open_map(UNIT, 1);
+    let mut sim = Simulation::start(kernel, Settings::default());
+    sim.io_every = Some(Millis(100));
+    sim.run_for(seconds(10));
+    sim.suffer_all(&[A1, A2].map(Fault::LinkDown));
+    sim.run_for(seconds(600));
+    assert_eq!(steps(&sim, 0), Vec::<String>::new());
+    // Its SCSI paths are as they were for udev, too.
+    for path in [A1, A2, B1, B2] {
+        let disk = sim.kernel.disk(path).unwrap().dev();
+        assert_eq!(sim.kernel.mark(disk), None);
+    }
+    let text = explained(&sim, UNIT);
+    assert!(text.contains("foreign: its map holds dasda"), "{text}");
+}
+
+/// A host whose map was made by an initramfs, and whose disks udev has yet to process.
+fn before_udev(late: &[dm_psa::psa::units::Hctl]) -> Kernel {
+    let mut sim = running(four_paths());
+    sim.kernel.open_map(UNIT, 1);
+    for path in late {
+        sim.kernel
+            .suffer(Millis(0), &Fault::Unprocessed(*path, true));
+    }
+    sim.kernel
+}
+
+#[test]
+fn an_agent_that_starts_before_udev_touches_no_map() {
+    for late in [vec![A1, A2, B1, B2], vec![A1], vec![B1, B2]] {
+        for wait in [5, 20, 300] {
+            let kernel = before_udev(&late);
+            let mut sim = Simulation::start(kernel, Settings::default());
+            sim.io_every = Some(Millis(100));
+            sim.run_for(seconds(wait));
+            assert_eq!(steps(&sim, 0), Vec::<String>::new(), "{late:?} {wait}");
+            assert!(!told(&sim, 0).iter().any(|line| line.starts_with("APD_")));
+            for path in &late {
+                sim.suffer(&Fault::Unprocessed(*path, false));
+            }
+            sim.run_for(seconds(30));
+            assert_eq!(steps(&sim, 0), Vec::<String>::new(), "{late:?} {wait}");
+            assert!(maps(&sim)[0].ends_with("| AE AA AA"), "{:?}", maps(&sim));
+            unharmed(&sim);
+        }
+    }
+}
+
+/// What udev never processes keeps its place for ever; what is known is kept true next to it.
+#[test]
+fn an_unknown_member_is_kept_while_its_neighbours_fail_and_return() {
+    let kernel = before_udev(&[A1]);
+    let mut sim = Simulation::start(kernel, Settings::default());
+    sim.io_every = Some(Millis(100));
+    sim.run_for(seconds(60));
+    let others = [A2, B1, B2];
+    sim.suffer_all(&others.map(Fault::LinkDown));
+    sim.run_for(seconds(300));
+    assert_eq!(tables(&sim, 0), Vec::<String>::new());
+    assert!(!steps(&sim, 0).contains(&"fail_path 8:0".to_owned()));
+    sim.suffer_all(&others.map(Fault::LinkUp));
+    sim.run_for(seconds(30));
+    assert!(maps(&sim)[0].ends_with("| AE AA AA"), "{:?}", maps(&sim));
+    unharmed(&sim);
+}
+
+#[test]
+fn a_member_that_was_removed_while_no_agent_ran_leaves_the_table() {
+    let mut sim = running(four_paths());
+    sim.kernel.open_map(UNIT, 1);
+    sim.kernel.suffer(sim.now(), &Fault::Delete(B2));
+    let mut sim = Simulation::start(sim.kernel, Settings::default());
+    sim.io_every = Some(Millis(100));
+    sim.run_for(seconds(60));
+    assert!(maps(&sim)[0].ends_with("| AE AA A"), "{:?}", maps(&sim));
+    unharmed(&sim);
+}
+
+#[test]
+fn a_closed_map_whose_disks_are_all_gone_is_removed_and_one_of_unknown_disks_is_not() {
+    let mut kernel = four_paths();
+    let gone = table(&["8:160", "8:176"]);
+    kernel.add_other(dev("8:160"), "");
+    kernel.add_other(dev("8:176"), "");
+    kernel.make_map("old", "mpath-3600a", &gone).unwrap();
+    kernel.remove_other(dev("8:160"));
+    kernel.remove_other(dev("8:176"));
+    let mut sim = Simulation::start(kernel, Settings::default());
+    sim.run_for(seconds(60));
+    assert!(sim.kernel.map("old").is_none());
+
+    let mut kernel = before_udev(&[A1, A2, B1, B2]);
+    kernel.open_map(UNIT, 0);
+    let mut sim = Simulation::start(kernel, Settings::default());
+    sim.run_for(seconds(600));
+    assert!(sim.kernel.map(UNIT).is_some());
+    assert_eq!(steps(&sim, 0), Vec::<String>::new());
+}
+
+/// A disk of which udev knows nothing yet may be mounted.
+#[test]
+fn a_masked_path_is_not_deleted_before_its_disk_is_known() {
+    let mut kernel = four_paths();
+    let unit = kernel.array.unit_mut(0).unwrap();
+    unit.vendor = "DELL".to_owned();
+    unit.product = "Universal Xport".to_owned();
+    let mounted = Usage::Mounted {
+        device: "sdb".to_owned(),
+        at: "/srv".to_owned(),
+    };
+    kernel.suffer(Millis(0), &Fault::Use(B1, vec![mounted]));
+    kernel.suffer(Millis(0), &Fault::Unprocessed(A1, true));
+    kernel.suffer(Millis(0), &Fault::Unprocessed(B1, true));
+    let mut sim = running(kernel);
+    sim.run_for(seconds(300));
+    let deleted = sim.journal.iter().flat_map(|entry| &entry.actions);
+    let deleted: Vec<_> = deleted
+        .filter_map(|action| match action {
+            Action::DeleteDevice { path, .. } => Some(*path),
+            _ => None,
+        })
+        .collect();
+    assert!(
+        !deleted.contains(&A1) && !deleted.contains(&B1),
+        "{deleted:?}"
+    );
+    for path in [A1, B1] {
+        sim.suffer(&Fault::Unprocessed(path, false));
+    }
+    sim.run_for(seconds(120));
+    assert!(sim.kernel.disk(A1).is_none());
+    assert!(sim.kernel.disk(B1).is_some(), "it is mounted");
+    unharmed(&sim);
+}
