@@ -40,7 +40,7 @@ use serde::{Deserialize, Serialize};
 pub const MAGIC: &[u8] = b"dm-psa journal 1\n";
 
 /// The version of the format.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 
 /// How the names of segments end.
 pub const SUFFIX: &str = ".journal";

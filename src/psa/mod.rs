@@ -52,6 +52,7 @@ mod paths;
 pub mod pattern;
 mod plan;
 pub mod plugin;
+pub mod proof;
 pub mod psp;
 mod report;
 pub mod satp;

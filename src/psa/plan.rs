@@ -2,7 +2,7 @@
 
 use super::action::{MapStep, Severity};
 use super::device::{Apd, Device, Disposition, Pending};
-use super::path::{Identity, Path, PathState};
+use super::path::{Path, PathState};
 use super::plugin::Plugin;
 use super::psp::{Arrangement, Candidate, Options};
 use super::satp::{Class, Link};
@@ -154,7 +154,7 @@ impl World {
                 continue;
             };
             let held = in_table.contains(&block.dev);
-            let proven = matches!(path.identity, Identity::Proven(_));
+            let proven = path.proof.may_carry_io();
             // A path that the kernel does not hold yet joins when it is proven and of use.
             let joins = proven
                 && block.usage.is_empty()
@@ -395,8 +395,7 @@ impl World {
 
     /// Whether the device is about to get its map.
     pub(super) fn awaits_creation(&self, device: &Device) -> bool {
-        let serves =
-            |path: &Path| path.state().serves_io() && matches!(path.identity, Identity::Proven(_));
+        let serves = |path: &Path| path.state().serves_io() && path.proof.may_carry_io();
         device.disposition == Disposition::Stacked
             && device.failure.is_none()
             && self.map_of(&device.wwid).is_none()
@@ -461,7 +460,7 @@ impl World {
         let known = view.candidates.iter().any(|c| {
             self.paths
                 .get(&c.path)
-                .is_some_and(|path| path.identity.unit().is_some())
+                .is_some_and(|path| path.proof.unit().is_some())
         });
         let mut wanted = Wanted {
             avoid: avoided(&ideal, view),
@@ -607,7 +606,7 @@ impl World {
     fn proven_part(&self, wanted: &Wanted, view: &View) -> Wanted {
         let unproven = |path: &Path| {
             let checked = !matches!(path.link, Link::Unchecked(_));
-            checked && !matches!(path.identity, Identity::Proven(_))
+            checked && !path.proof.may_carry_io()
         };
         let out: BTreeSet<DevT> = view
             .candidates
@@ -635,7 +634,8 @@ impl World {
     }
 
     /// The paths that dm should use: those that serve I/O; and those of which that is not known, as dm has them,
-    /// unless they give no answer while others do. The last usable path is never failed on "unknown".
+    /// unless they give no answer while others do, or what they were proven to be is in doubt. The last usable path is
+    /// never failed on "unknown".
     fn usable(&mut self, map: &Map, view: &View) -> BTreeSet<DevT> {
         let active: BTreeSet<DevT> = map
             .status
@@ -665,7 +665,7 @@ impl World {
                     false
                 }
                 PathState::Standby => true,
-                PathState::Unknown if matches!(path.link, Link::NoAnswer(_)) => {
+                PathState::Unknown if path.is_doubtful() => {
                     if is_active {
                         silent.insert(candidate.dev);
                     }
