@@ -5,7 +5,7 @@
 
 use dm_psa::psa::action::{Action, MapStep};
 use dm_psa::psa::event::{Event, Examination};
-use dm_psa::psa::identity::identify;
+use dm_psa::psa::identity::{Listing, Problem};
 use dm_psa::psa::satp::{Link, link_from};
 use dm_psa::psa::table::model::{Map, Message, PathStatus, Table};
 use dm_psa::psa::units::{DevT, Hctl, Millis};
@@ -32,12 +32,14 @@ struct Audit {
     devs: BTreeMap<Hctl, DevT>,
     /// The examination that is out, and when it was sent.
     sent: BTreeMap<Hctl, (u64, Millis)>,
-    /// The WWID that a path has proven.
-    proven: BTreeMap<Hctl, String>,
+    /// What a path has listed to prove its unit.
+    proven: BTreeMap<Hctl, Listing>,
     doubted: BTreeMap<Hctl, Millis>,
     /// By UUID.
     maps: BTreeMap<String, Map>,
     under_way: BTreeMap<String, u64>,
+    /// The paths that the action under way fails, by UUID of the map: that says nothing about them.
+    failing: BTreeMap<String, BTreeSet<DevT>>,
     verdict: Verdict,
 }
 
@@ -86,10 +88,15 @@ impl Audit {
                 observed,
                 ..
             } => {
+                let ended = self.under_way.iter().find(|(_, other)| *other == ticket);
+                let ended = ended.map(|(uuid, _)| uuid.clone());
                 self.under_way.retain(|_, under_way| under_way != ticket);
                 match observed {
                     Some(map) => self.observed(map),
                     None => self.maps.retain(|_, other| other.name != *map),
+                }
+                if let Some(uuid) = ended {
+                    self.failing.remove(&uuid);
                 }
             }
             _ => {}
@@ -127,9 +134,18 @@ impl Audit {
                         self.doubt(path);
                     }
                 }
+                Command::Inquiry if reply.outcome.carried_out() => {
+                    if reply.data.first().is_some_and(|byte| byte >> 5 != 0) {
+                        self.doubt(path);
+                    }
+                }
                 Command::Vpd(DEVICE_IDENTIFICATION) if reply.outcome.carried_out() => {
-                    if let Ok(unit) = identify(&reply.data) {
-                        self.proven.insert(path, unit.wwid);
+                    match Listing::parse(&reply.data) {
+                        Ok(listing) => {
+                            self.proven.insert(path, listing);
+                        }
+                        Err(Problem::NoLogicalUnit(_)) => self.doubt(path),
+                        Err(_) => {}
                     }
                 }
                 _ => {}
@@ -148,7 +164,9 @@ impl Audit {
         for path in paths(map) {
             let failed = before
                 .get(&path.dev)
-                .is_some_and(|b| b.active && !path.active && path.fail_count > b.fail_count);
+                .is_some_and(|b| b.active && !path.active);
+            let ours = self.failing.get(&map.uuid);
+            let failed = failed && ours.is_none_or(|ours| !ours.contains(&path.dev));
             let id = self.devs.iter().find(|(_, dev)| **dev == path.dev);
             if let Some((id, _)) = id.filter(|_| failed) {
                 self.doubt(*id);
@@ -195,6 +213,7 @@ impl Audit {
                 _ => None,
             })
             .collect();
+        self.failing.insert(uuid.to_owned(), failed.clone());
         let used = |table: &Table| -> Vec<DevT> {
             let devs = table.paths().map(|path| path.dev);
             devs.filter(|dev| !failed.contains(dev) && !active.contains(dev))
@@ -217,9 +236,10 @@ impl Audit {
             };
             for dev in devs {
                 let path = self.devs.iter().find(|(_, known)| **known == dev);
-                let unit = path.and_then(|(path, _)| self.proven.get(path));
-                if unit.map(|wwid| format!("mpath-{wwid}")).as_deref() != Some(uuid) {
-                    let text = format!("{:?} {name}: {dev} is proven to be {unit:?}", self.now);
+                let listing = path.and_then(|(path, _)| self.proven.get(path));
+                let wwid = uuid.strip_prefix("mpath-").unwrap_or_default();
+                if listing.is_none_or(|listing| listing.find(wwid).is_none()) {
+                    let text = format!("{:?} {name}: {dev} has listed {listing:?}", self.now);
                     self.verdict.identity.push(text);
                 }
             }
