@@ -175,7 +175,7 @@ fn serve(options: &Options, stop: Stop, mut notices: Vec<Notice>) -> Result<(), 
         recorder,
         origin: Instant::now(),
         ready: false,
-        give_back_at: Instant::now(),
+        reserve_at: Instant::now(),
         health: Health::default(),
     }
     .serve(inputs);
@@ -300,9 +300,9 @@ impl Handler for Caller {
     }
 }
 
-/// How often memory is given back that is not needed any more, and how soon it is tried again if that was no moment for it.
-const GIVE_BACK: Duration = Duration::from_secs(600);
-const GIVE_BACK_LATER: Duration = Duration::from_secs(10);
+/// How often the reserve of memory is filled up, and how soon it is tried again if that was no moment for it.
+const RESERVE: Duration = Duration::from_secs(600);
+const RESERVE_LATER: Duration = Duration::from_secs(10);
 
 struct Owner {
     world: World,
@@ -310,8 +310,8 @@ struct Owner {
     recorder: Recorder,
     origin: Instant,
     ready: bool,
-    /// When memory is given back next, once the agent is ready.
-    give_back_at: Instant,
+    /// When the reserve of memory is filled up next, once the agent is ready.
+    reserve_at: Instant,
     health: Health,
 }
 
@@ -357,7 +357,7 @@ impl Owner {
             }
             self.recorder.settle(self.now(), &self.world);
             self.tell_systemd(watchdog, &mut pinged);
-            self.give_memory_back();
+            self.reserve_memory();
         }
         let effect = [("effect", "maps and their I/O go on")];
         let stopped = Notice::new("AGENT_STOPPED", "agent", &effect);
@@ -461,18 +461,18 @@ impl Owner {
         self.health.longest_step = self.health.longest_step.max(took);
     }
 
-    fn give_memory_back(&mut self) {
-        if !self.ready || Instant::now() < self.give_back_at {
+    /// Fills the reserve of memory up, where nothing is amiss: it may be that no page can be had once a path is lost.
+    fn reserve_memory(&mut self) {
+        if !self.ready || Instant::now() < self.reserve_at {
             return;
         }
-        // A page that is not locked for a moment might have to come back from a disk: none may be without paths.
         let all_serve = self.world.devices().all(|device| device.apd == Apd::No);
         if !all_serve || !self.world.is_settled() {
-            self.give_back_at = Instant::now() + GIVE_BACK_LATER;
+            self.reserve_at = Instant::now() + RESERVE_LATER;
             return;
         }
-        self.give_back_at = Instant::now() + GIVE_BACK;
-        if let Some(notice) = privilege::give_back() {
+        self.reserve_at = Instant::now() + RESERVE;
+        if let Some(notice) = privilege::reserve() {
             self.hands.notify(self.now(), &notice);
         }
     }

@@ -87,6 +87,7 @@ pub const CODES: &[Code] = &[
     error("MEMORY_REFUSED", "what the agent remembered could not be read: adapters are numbered anew", "what the reason says; the damaged file was set aside"),
     warning("METRICS_NOT_WRITTEN", "the file of metrics could not be written; it is tried again", "ReadWritePaths= of the service must have its directory: `systemctl edit dm-psa.service`"),
     warning("NO_THREAD", "there is no thread for a map, and it waits", "raise TasksMax of the service"),
+    warning("NOT_IO_FLUSHER", "what the kernel allocates for the agent may wait for a disk that waits for the agent", "Linux 5.6 or later, and CAP_SYS_RESOURCE in CapabilityBoundingSet= of the service"),
     warning("OWNER_UNREADABLE", "the page by which an array says which controller owns a logical unit is none", "look at it: `psactl scsi vpd PATH`; then at the firmware of the array"),
     info("PATH_CLAIMED", "a path got another plug-in"),
     info("PATH_DOUBTED", "the device of a path is there and its link in sysfs is not: it is looked at again"),

@@ -51,7 +51,7 @@ impl Dm {
         let observer = Arc::new(observer::Observer::new(Arc::clone(&client), sink));
         Ok(Dm {
             client,
-            workers: worker::Workers::new(Arc::clone(&observer), worker::MOST_THREADS),
+            workers: worker::Workers::new(Arc::clone(&observer))?,
             watcher: events::Watcher::spawn(observer)?,
         })
     }
