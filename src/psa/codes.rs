@@ -109,6 +109,7 @@ pub const CODES: &[Code] = &[
     info("PORT_GROUP_STATE", "the array changed the access state of target port groups"),
     warning("PORT_GROUPS_UNREADABLE", "the states of the target port groups cannot be read through a path", "look at them: `psactl scsi rtpg PATH`; then at the firmware of the array"),
     warning("PORT_TIMERS_FAILED", "the timers of a port could not be set: I/O may wait long when the port is lost", "set fast_io_fail_tmo or recovery_tmo by hand"),
+    warning("QUEUEING_ENDED", "an admin ended the queueing of a device without paths: its I/O fails until a path serves it again", "as of APD_START; then see whether file systems became read-only"),
     warning("RESCAN_FAILED", "the kernel could not be told to read a capacity again", "`psactl storage core adapter rescan -t update`"),
     info("RULES_LOADED", "rules were loaded: the event says what they mean for what is claimed"),
     error("RULES_REFUSED", "rules could not be read: those that were loaded last stay", "what the reason says; `psactl lint`"),

@@ -53,6 +53,7 @@ pub mod pattern;
 mod plan;
 pub mod plugin;
 pub mod psp;
+pub mod queueing;
 mod report;
 pub mod satp;
 mod schedule;

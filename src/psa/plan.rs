@@ -285,6 +285,13 @@ impl World {
             Apd::Waiting { since, deadline } if down && now >= deadline => Apd::TimedOut { since },
             unchanged => unchanged,
         };
+        // The admin ended queueing: the deadline is now, whatever is known of the paths.
+        let ended = device.queueing_ended && has_map && !serves;
+        let next = match next {
+            Apd::Waiting { since, .. } if ended => Apd::TimedOut { since },
+            Apd::No if ended => Apd::TimedOut { since: now },
+            unchanged => unchanged,
+        };
         if let Apd::Waiting { deadline, .. } = next
             && deadline > now
         {
@@ -294,6 +301,7 @@ impl World {
         let before = device.apd;
         if let Some(device) = self.devices.get_mut(wwid) {
             device.served |= serves;
+            device.queueing_ended = ended;
             device.apd = next;
             device.statistics.apd(before, next, now);
         }

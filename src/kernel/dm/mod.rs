@@ -25,6 +25,7 @@ pub mod client;
 pub mod events;
 mod ioctl;
 pub mod observer;
+pub mod queueing;
 mod reasons;
 mod texts;
 pub mod udev;
