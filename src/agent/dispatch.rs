@@ -1,5 +1,6 @@
 //! Carrying out actions: each goes to the thread whose work it is.
 
+use super::backstop::Keeping;
 use super::inbox::Inbox;
 use super::logging::Logger;
 use super::marks::Marker;
@@ -13,8 +14,9 @@ use crate::kernel::host::{Hosts, Order};
 use crate::kernel::sysfs::Sysfs;
 use crate::kernel::transport::{InUse, Transport};
 use crate::kernel::uevent::Discovery;
-use crate::psa::action::{Action, Notice};
+use crate::psa::action::{Action, MapStep, Notice};
 use crate::psa::event::Event;
+use crate::psa::queueing::{KeptMaps, QueueingMap};
 use crate::psa::settings::TransportSetting;
 use crate::psa::units::Millis;
 
@@ -26,6 +28,7 @@ pub struct Hands {
     hosts: Hosts,
     marker: Marker,
     keeper: Keeper,
+    keeping: Keeping,
     logger: Logger,
     /// What people were told lately.
     pub told: Told,
@@ -58,6 +61,8 @@ impl Hands {
                 .map_err(start("the marks for udev", threads))?,
             keeper: Keeper::start(places.clone(), tell.clone())
                 .map_err(start("the memory's thread", threads))?,
+            keeping: Keeping::start(places.root(), tell.clone())
+                .map_err(start("the backstop's thread", threads))?,
             logger: Logger::default(),
             told: Told::new(),
             tell: tell.clone(),
@@ -108,6 +113,16 @@ impl Hands {
             Action::Notify(notice) => self.notify(now, &notice),
         }
         None
+    }
+
+    /// Keeps what is left for the time after the agent. Never waits.
+    pub fn keep(&self, kept: KeptMaps) {
+        self.keeping.keep(kept);
+    }
+
+    /// Has steps carried out that the world does not know of: at the end.
+    pub fn submit(&self, map: QueueingMap, ticket: u64, steps: Vec<MapStep>) {
+        self.dm.submit(map.name, map.uuid, ticket, steps);
     }
 
     /// Has the commands sent that were asked for since the last time.

@@ -7,6 +7,7 @@
 //! Tests: in each file what can be had without a kernel, golden trees in `tests/sysfs_golden.rs`, the rest in the
 //! lab (`tests/lab`).
 
+pub mod backstop;
 #[cfg(feature = "io-uring")]
 mod bsg;
 pub mod dm;
