@@ -603,6 +603,7 @@ fn queueing_is_ended_where_nothing_is_known_of_the_paths() {
 #[test]
 fn the_maps_that_are_kept_are_those_of_devices_with_a_map() {
     let mut sim = running(four_paths());
+    assert!(sim.world.has_started() && !sim.new_world().has_started());
     let kept = sim.world.kept_maps();
     assert_eq!(kept.ours.len(), 1);
     assert!(kept.ours.iter().all(|uuid| uuid.starts_with("mpath-3")));

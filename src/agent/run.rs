@@ -493,14 +493,13 @@ impl Owner {
 
     /// Hands over what is kept for the time after the agent: when maps came or went, and now and then.
     fn keep_maps(&mut self) {
-        let listed = self.world.maps_are_listed();
         let since = self.kept_at.map(|at| at.elapsed());
         let pause = if self.maps_changed {
             KEEP_AGAIN
         } else {
             KEEP_ANYWAY
         };
-        if !listed || since.is_some_and(|since| since < pause) {
+        if !self.world.has_started() || since.is_some_and(|since| since < pause) {
             return;
         }
         self.maps_changed = false;

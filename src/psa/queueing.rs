@@ -81,10 +81,10 @@ impl World {
         kept
     }
 
-    /// Whether all maps of the host are known.
+    /// Whether it is decided which maps of the host are the agent's; before that [`World::kept_maps`] has too few.
     #[must_use]
-    pub fn maps_are_listed(&self) -> bool {
-        self.maps_listed
+    pub fn has_started(&self) -> bool {
+        self.started
     }
 
     /// The maps of the agent that queue I/O while they have no path.
