@@ -48,6 +48,7 @@ installed := \
 	udev-rules/56-dm-psa-map.rules:lib/udev/rules.d/$(MAP_RULE_NUMBER)-dm-psa-map.rules:644 \
 	$(call below,rules/*.toml,lib/dm-psa) \
 	$(call below,systemd/*.service systemd/*.socket,lib/systemd/system) \
+	systemd/system-shutdown/dm-psa:lib/systemd/system-shutdown/dm-psa:755 \
 	$(call below,systemd/tmpfiles.d/*.conf,lib/tmpfiles.d) \
 	$(call below,systemd/modules-load.d/*.conf,lib/modules-load.d) \
 	$(call below,systemd/modprobe.d/*.conf,lib/modprobe.d) \
@@ -96,6 +97,7 @@ install: ## install what `make` has built, below DESTDIR; builds nothing
 		install -D -m "$$mode" "$$from" "$(root)/$$to"
 		case $$to in
 			*.service) sed -i 's|^\(Exec[A-Za-z]*=[-@:+!]*\)/usr/sbin/|\1$(PREFIX)/sbin/|' "$(root)/$$to" ;;
+			*/system-shutdown/*) sed -i 's|^exec /usr/lib/udev/|exec $(PREFIX)/lib/udev/|' "$(root)/$$to" ;;
 			*.rules) [ "$(PREFIX)" = /usr ] || sed -i 's|="dm-psa-id |="$(PREFIX)/lib/udev/dm-psa-id |' "$(root)/$$to" ;;
 		esac
 		echo "$(PREFIX)/$$to" >>"$$new"
@@ -140,6 +142,11 @@ uninstall: ## remove what `make install` put there; keeps /etc/dm-psa unless PUR
 	@[ -e "$(manifest)" ] || { echo "nothing to do: there is no $(manifest)" >&2; exit 1; }
 	if [ -n "$(live)" ]; then
 		systemctl disable -q --now dm-psa.service || true
+		# The kernel's limit of queueing, if it is still the agent's.
+		limit=/sys/module/dm_multipath/parameters/queue_if_no_path_timeout_secs
+		if [ -s /run/dm-psa/queueing_limit ] && [ "$$(cat /run/dm-psa/queueing_limit)" = "$$(cat "$$limit")" ]; then
+			echo 0 >"$$limit"
+		fi
 		echo "the agent is stopped. Its maps and their I/O stay, but nobody looks after their paths now."
 	fi
 	while read -r f; do

@@ -766,7 +766,7 @@ fn without_an_agent_the_client_says_what_to_do() {
     let gone = Client::connect(&house.path, Duration::from_secs(5)).unwrap_err();
     assert!(matches!(gone, ClientError::NotRunning { .. }), "{gone}");
     assert!(
-        gone.to_string().contains("systemctl start dm-psad"),
+        gone.to_string().contains("systemctl start dm-psa.service"),
         "{gone}"
     );
 }

@@ -9,7 +9,7 @@ use dm_psa::psa::event::Event;
 use dm_psa::psa::path::PathState;
 use dm_psa::psa::psp::PspKind;
 use dm_psa::psa::settings::{LimitType, RoundRobin};
-use dm_psa::psa::units::Hctl;
+use dm_psa::psa::units::{Hctl, Millis};
 use dm_psa::sim::fault::Fault;
 use dm_psa::sim::run::Simulation;
 use san::{A1, A2, B1, B2, four_paths, maps, running, seconds, steps, tables, unharmed};
@@ -527,4 +527,92 @@ fn rules_that_mask_everything_leave_a_device_in_use_as_it_is_over_a_restart() {
     sim.run_for(seconds(10));
     assert!(maps(&sim)[0].ends_with("| A A"), "{:?}", maps(&sim));
     unharmed(&sim);
+}
+
+fn end_queueing(sim: &Simulation) -> Change {
+    let device = device(sim);
+    Change::EndQueueing { device }
+}
+
+#[test]
+fn queueing_is_ended_by_hand_until_a_path_serves_again() {
+    let mut sim = running(four_paths());
+    let why = sim.world.check(&end_queueing(&sim)).unwrap_err();
+    assert!(
+        matches!(&why, Refusal::Refused(why) if why.contains("has a path that the kernel uses")),
+        "{why:?}"
+    );
+    sim.suffer_all(&[A1, A2, B1, B2].map(Fault::LinkDown));
+    sim.run_for(seconds(5));
+    assert!(
+        maps(&sim)[0].contains("queue_if_no_path"),
+        "{:?}",
+        maps(&sim)
+    );
+    let from = sim.journal.len();
+    let change = end_queueing(&sim);
+    let effect = make(&mut sim, change);
+    assert!(effect.contains("I/O fails now"), "{effect}");
+    assert_eq!(steps(&sim, from), ["fail_if_no_path"]);
+    let said = san::told(&sim, from);
+    assert!(said[0].starts_with("QUEUEING_ENDED "), "{said:?}");
+    assert!(said[1].starts_with("APD_TIMEOUT "), "{said:?}");
+    // It stays so, and there is nothing more to end.
+    sim.run_for(seconds(60));
+    assert_eq!(steps(&sim, from), ["fail_if_no_path"]);
+    let why = sim.world.check(&end_queueing(&sim)).unwrap_err();
+    assert!(
+        matches!(&why, Refusal::Refused(why) if why.contains("does not queue")),
+        "{why:?}"
+    );
+    // With a path everything is as before, also at the next loss of all.
+    sim.suffer(&Fault::LinkUp(B1));
+    sim.run_for(seconds(10));
+    assert!(
+        maps(&sim)[0].contains("queue_if_no_path"),
+        "{:?}",
+        maps(&sim)
+    );
+    sim.suffer(&Fault::LinkDown(B1));
+    sim.run_for(seconds(60));
+    assert!(
+        maps(&sim)[0].contains("queue_if_no_path"),
+        "{:?}",
+        maps(&sim)
+    );
+    sim.replay().unwrap();
+}
+
+#[test]
+fn queueing_is_ended_where_nothing_is_known_of_the_paths() {
+    let mut sim = running(four_paths());
+    // I/O fails, so that the kernel has no path; then commands do not come back, so that no state is known.
+    sim.suffer_all(&[A1, A2, B1, B2].map(|path| Fault::Sicken(path, true)));
+    sim.run_for(Millis(300));
+    sim.suffer_all(&[A1, A2, B1, B2].map(Fault::Hang));
+    sim.run_for(seconds(60));
+    let change = end_queueing(&sim);
+    make(&mut sim, change);
+    assert!(
+        !maps(&sim)[0].contains("queue_if_no_path"),
+        "{:?}",
+        maps(&sim)
+    );
+}
+
+#[test]
+fn the_maps_that_are_kept_are_those_of_devices_with_a_map() {
+    let mut sim = running(four_paths());
+    assert!(sim.world.has_started() && !sim.new_world().has_started());
+    let kept = sim.world.kept_maps();
+    assert_eq!(kept.ours.len(), 1);
+    assert!(kept.ours.iter().all(|uuid| uuid.starts_with("mpath-3")));
+    assert!(!kept.others && kept.longest == seconds(140));
+    assert_eq!(sim.world.queueing_maps().len(), 1);
+    sim.suffer_all(&[A1, A2, B1, B2].map(Fault::LinkDown));
+    sim.run_for(seconds(5));
+    let change = end_queueing(&sim);
+    make(&mut sim, change);
+    assert_eq!(sim.world.queueing_maps(), []);
+    assert_eq!(sim.world.kept_maps().ours.len(), 1);
 }

@@ -586,6 +586,14 @@ fn what_is_set_is_what_was_meant() {
             "core device detached remove --all",
             "RemoveDetached(RemoveDetached { device: None })",
         ),
+        (
+            "core device queueing end -d naa.x",
+            r#"EndQueueing(EndQueueing { device: "naa.x" })"#,
+        ),
+        (
+            "core device queueing end --all",
+            "no device queues I/O without a path",
+        ),
     ];
     for (line, effect) in understood {
         let screen = house.run(line);
@@ -610,6 +618,8 @@ fn what_is_set_is_what_was_meant() {
         "core device setconfig -d naa.x --shared-clusterwide=perhaps",
         "core device detached remove",
         "core device detached remove -d naa.x --all",
+        "core device queueing end",
+        "core device queueing end -d naa.x --all",
     ] {
         let screen = house.run(line);
         assert_eq!(
@@ -1146,4 +1156,25 @@ proptest! {
         let program = std::iter::once(OsString::from("psactl"));
         let _ = args::parse(program.chain(args), false, false);
     }
+}
+
+#[test]
+fn queueing_is_ended_without_the_agent_only_where_it_is_known_whose_map_it_is() {
+    // No map of this machine has that name, and no agent of it has left a list.
+    for (what, exits) in [
+        ("-d no-such-map", [Exit::NotFound, Exit::Failed]),
+        ("--all", [Exit::Failed, Exit::Failed]),
+    ] {
+        let line = format!("--socket /nonexistent/io.dmpsa core device queueing end {what}");
+        let screen = psactl(line.split(' '));
+        assert!(exits.contains(&screen.exit), "{screen:?}");
+        assert!(
+            screen.err.contains("the agent is not running"),
+            "{screen:?}"
+        );
+        assert_eq!(screen.out, "");
+    }
+    // Below another directory there is no device-mapper.
+    let screen = psactl("--root /tmp core device queueing end -d x".split(' '));
+    assert_eq!(screen.exit, Exit::Usage, "{screen:?}");
 }

@@ -131,3 +131,19 @@ fn without_an_answer_nothing_is_printed() {
         assert!(output.stdout.is_empty(), "{args:?}");
     }
 }
+
+#[test]
+fn without_a_list_of_maps_the_end_of_queueing_touches_none() {
+    let program = env!("CARGO_BIN_EXE_dm-psa-id");
+    let output = Command::new(program)
+        .arg("--end-queueing")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!((output.stdout.len(), output.stderr.len()), (0, 0));
+    let output = Command::new(program)
+        .args(["--end-queueing", "mpath-36"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+}

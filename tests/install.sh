@@ -32,6 +32,7 @@ if diff -u - <(list) <<'L'; then echo "ok - uninstall takes what install brought
 drwxr-xr-x usr/lib/modprobe.d
 drwxr-xr-x usr/lib/modules-load.d
 drwxr-xr-x usr/lib/systemd/system
+drwxr-xr-x usr/lib/systemd/system-shutdown
 drwxr-xr-x usr/lib/tmpfiles.d
 -rw-r--r-- usr/lib/udev/rules.d/10-foreign.rules
 drwxr-xr-x usr/sbin
@@ -50,6 +51,7 @@ make_ uninstall PURGE=1 >/dev/null
 # Elsewhere than in /usr, the files say where their programs are.
 make_ install PREFIX=/usr/local 2>/dev/null
 grep -q '^ExecStart=/usr/local/sbin/dm-psad$' "$stage/usr/local/lib/systemd/system/dm-psa.service" || fail "PREFIX in the unit"
+grep -q '^exec /usr/local/lib/udev/dm-psa-id --end-queueing$' "$stage/usr/local/lib/systemd/system-shutdown/dm-psa" || fail "PREFIX in the shutdown hook"
 grep -q '="/usr/local/lib/udev/dm-psa-id ' "$stage/usr/local/lib/udev/rules.d/56-dm-psa-path.rules" || fail "PREFIX in the rules"
 [ $failed = 0 ] && echo "ok - another PREFIX"
 exit $failed

@@ -84,6 +84,11 @@ pub fn change(world: &World, request: &ChangeRequest) -> Result<(Change, Value),
                 device: device.id.clone(),
             })
         }
+        ChangeRequest::EndQueueing(asked) => {
+            device_named(world, &asked.device).map(|device| Change::EndQueueing {
+                device: device.id.clone(),
+            })
+        }
     };
     change.and_then(|change| {
         let effect = world.check(&change).map_err(refused)?;

@@ -1,5 +1,6 @@
 //! Carrying out actions: each goes to the thread whose work it is.
 
+use super::backstop::Keeping;
 use super::inbox::Inbox;
 use super::logging::Logger;
 use super::marks::Marker;
@@ -14,9 +15,10 @@ use crate::kernel::host::{Hosts, Order};
 use crate::kernel::sysfs::Sysfs;
 use crate::kernel::transport::{InUse, Transport};
 use crate::kernel::uevent::Discovery;
-use crate::psa::action::{Action, Notice};
+use crate::psa::action::{Action, MapStep, Notice};
 use crate::psa::event::Event;
 use crate::psa::memory::Memory;
+use crate::psa::queueing::{KeptMaps, QueueingMap};
 use crate::psa::settings::TransportSetting;
 use crate::psa::units::Millis;
 use std::collections::BTreeMap;
@@ -31,6 +33,7 @@ pub struct Hands {
     memory: Writer<Memory>,
     outages: Writer<BTreeMap<String, Millis>>,
     sysfs: Sysfs,
+    keeping: Keeping,
     logger: Logger,
     /// What people were told lately.
     pub told: Told,
@@ -66,6 +69,8 @@ impl Hands {
             outages: outages::writer(places.clone(), tell.clone())
                 .map_err(start("the thread of outages", threads))?,
             sysfs: Sysfs::of_this_host(),
+            keeping: Keeping::start(places.root(), tell.clone())
+                .map_err(start("the backstop's thread", threads))?,
             logger: Logger::default(),
             told: Told::new(),
             tell: tell.clone(),
@@ -122,6 +127,16 @@ impl Hands {
             Action::Notify(notice) => self.notify(now, &notice),
         }
         None
+    }
+
+    /// Keeps what is left for the time after the agent. Never waits.
+    pub fn keep(&self, kept: KeptMaps) {
+        self.keeping.keep(kept);
+    }
+
+    /// Has steps carried out that the world does not know of: at the end.
+    pub fn submit(&self, map: QueueingMap, ticket: u64, steps: Vec<MapStep>) {
+        self.dm.submit(map.name, map.uuid, ticket, steps);
     }
 
     /// Has the commands sent that were asked for since the last time.

@@ -7,8 +7,10 @@
 #![forbid(unsafe_code)]
 
 mod answers;
+mod backstop;
 mod changes;
 mod dispatch;
+mod farewell;
 mod inbox;
 mod latest;
 mod logging;

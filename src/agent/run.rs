@@ -3,6 +3,7 @@
 use super::answers::answer;
 use super::changes::change;
 use super::dispatch::Hands;
+use super::farewell;
 use super::inbox::{self, Inbox, Inputs};
 use super::logging::start_logging;
 use super::metrics::textfile::Textfile;
@@ -15,7 +16,7 @@ use crate::api::requests::{ChangeRequest, LoadRules, MetricsReply, Request};
 use crate::api::server::{Handler, Limits, Peer, Server};
 use crate::api::types::Explanation;
 use crate::config::{self, ConfigError, Places};
-use crate::kernel::process::Usage;
+use crate::kernel::process::{self, Usage};
 use crate::kernel::signal::Stop;
 use crate::kernel::{Sink, Teller, privilege};
 use crate::psa::action::Notice;
@@ -178,7 +179,10 @@ fn serve(options: &Options, stop: Stop, mut notices: Vec<Notice>) -> Result<(), 
         recorder,
         origin: Instant::now(),
         ready: false,
-        give_back_at: Instant::now(),
+        reserve_at: Instant::now(),
+        maps_changed: true,
+        kept_at: None,
+        root: options.root.clone(),
         health: Health::default(),
     }
     .serve(inputs, recalled);
@@ -303,9 +307,14 @@ impl Handler for Caller {
     }
 }
 
-/// How often memory is given back that is not needed any more, and how soon it is tried again if that was no moment for it.
-const GIVE_BACK: Duration = Duration::from_secs(600);
-const GIVE_BACK_LATER: Duration = Duration::from_secs(10);
+/// How often the reserve of memory is filled up, and how soon it is tried again if that was no moment for it.
+const RESERVE: Duration = Duration::from_secs(600);
+const RESERVE_LATER: Duration = Duration::from_secs(10);
+
+/// How soon after the last time what is kept for the time after the agent is handed over again, if maps changed and if not:
+/// of a multipath map that is not for a SCSI disk there is no event.
+const KEEP_AGAIN: Duration = Duration::from_secs(1);
+const KEEP_ANYWAY: Duration = Duration::from_secs(60);
 
 struct Owner {
     world: World,
@@ -313,8 +322,13 @@ struct Owner {
     recorder: Recorder,
     origin: Instant,
     ready: bool,
-    /// When memory is given back next, once the agent is ready.
-    give_back_at: Instant,
+    /// When the reserve of memory is filled up next, once the agent is ready.
+    reserve_at: Instant,
+    /// Maps came or went since what is kept for the time after the agent was handed over.
+    maps_changed: bool,
+    /// When that was.
+    kept_at: Option<Instant>,
+    root: PathBuf,
     health: Health,
 }
 
@@ -339,6 +353,7 @@ impl Owner {
                 due,
                 self.recorder.due(),
                 watchdog,
+                self.maps_changed.then_some(KEEP_AGAIN),
                 (!self.ready).then_some(Duration::from_millis(100)),
             ]
             .into_iter()
@@ -363,10 +378,16 @@ impl Owner {
             }
             self.recorder.settle(self.now(), &self.world);
             self.tell_systemd(watchdog, &mut pinged);
-            self.give_memory_back();
+            self.reserve_memory();
+            self.keep_maps();
         }
-        let effect = [("effect", "maps and their I/O go on")];
-        let stopped = Notice::new("AGENT_STOPPED", "agent", &effect);
+        let effect = if process::host_ends(&self.root) {
+            self.end_queueing(&inputs);
+            "the host shuts down: I/O fails where no path works"
+        } else {
+            "maps and their I/O go on"
+        };
+        let stopped = Notice::new("AGENT_STOPPED", "agent", &[("effect", effect)]);
         self.hands.notify(self.now(), &stopped);
         // Before the hands go: a thread of theirs that waits for room in the inbox must see that nobody listens.
         drop(inputs);
@@ -447,6 +468,15 @@ impl Owner {
     fn act_on(&mut self, now: Millis, event: Event) {
         let (mut next, mut queue) = (Some(event), VecDeque::new());
         while let Some(event) = next {
+            self.maps_changed |= matches!(
+                event,
+                Event::MapSeen(_)
+                    | Event::MapGone(_)
+                    | Event::MapsListed(_)
+                    | Event::MapDone { .. }
+                    | Event::Change(_)
+                    | Event::RulesLoaded(_)
+            );
             self.recorder.event(now, &event);
             let actions = self.world.step(now, event);
             self.recorder.actions(&actions);
@@ -467,18 +497,48 @@ impl Owner {
         self.health.longest_step = self.health.longest_step.max(took);
     }
 
-    fn give_memory_back(&mut self) {
-        if !self.ready || Instant::now() < self.give_back_at {
+    /// Hands over what is kept for the time after the agent: when maps came or went, and now and then.
+    fn keep_maps(&mut self) {
+        let since = self.kept_at.map(|at| at.elapsed());
+        let pause = if self.maps_changed {
+            KEEP_AGAIN
+        } else {
+            KEEP_ANYWAY
+        };
+        if !self.world.has_started() || since.is_some_and(|since| since < pause) {
             return;
         }
-        // A page that is not locked for a moment might have to come back from a disk: none may be without paths.
+        self.maps_changed = false;
+        self.kept_at = Some(Instant::now());
+        self.hands.keep(self.world.kept_maps());
+    }
+
+    fn end_queueing(&mut self, inputs: &Inputs) {
+        let left = farewell::end_queueing(
+            self.world.queueing_maps(),
+            |map, ticket, steps| self.hands.submit(map, ticket, steps),
+            |wait| inputs.recv_timeout(wait),
+            farewell::WITHIN,
+        );
+        for map in left {
+            let effect = [("effect", "what waits for its paths may hang the shutdown")];
+            let notice = Notice::new("QUEUEING_NOT_ENDED", map, &effect);
+            self.hands.notify(self.now(), &notice);
+        }
+    }
+
+    /// Fills the reserve of memory up, where nothing is amiss: it may be that no page can be had once a path is lost.
+    fn reserve_memory(&mut self) {
+        if !self.ready || Instant::now() < self.reserve_at {
+            return;
+        }
         let all_serve = self.world.devices().all(|device| device.apd == Apd::No);
         if !all_serve || !self.world.is_settled() {
-            self.give_back_at = Instant::now() + GIVE_BACK_LATER;
+            self.reserve_at = Instant::now() + RESERVE_LATER;
             return;
         }
-        self.give_back_at = Instant::now() + GIVE_BACK;
-        if let Some(notice) = privilege::give_back() {
+        self.reserve_at = Instant::now() + RESERVE;
+        if let Some(notice) = privilege::reserve() {
             self.hands.notify(self.now(), &notice);
         }
     }

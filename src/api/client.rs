@@ -35,7 +35,7 @@ pub fn socket_path(asked: Option<&Path>) -> PathBuf {
 pub enum ClientError {
     /// Nobody listens on the socket.
     #[error(
-        "the agent dm-psad is not running: {}: {why}\nstart it with `systemctl start dm-psad`; if it stopped by itself, `journalctl -u dm-psad` says why",
+        "the agent dm-psad is not running: {}: {why}\nstart it with `systemctl start dm-psa.service`; if it stopped by itself, `journalctl -u dm-psa.service` says why",
         path.display()
     )]
     NotRunning {
@@ -46,7 +46,7 @@ pub enum ClientError {
     },
     /// The agent did not answer in time.
     #[error(
-        "the agent did not answer within {} s on {}\nit may be busy or stopped by a debugger: `systemctl status dm-psad` shows it",
+        "the agent did not answer within {} s on {}\nit may be busy or stopped by a debugger: `systemctl status dm-psa.service` shows it",
         after.as_secs_f32(),
         path.display()
     )]
@@ -58,7 +58,7 @@ pub enum ClientError {
     },
     /// The agent went away in the middle.
     #[error(
-        "the agent closed the connection without an answer ({})\nit may have been restarted: try again, and see `journalctl -u dm-psad`",
+        "the agent closed the connection without an answer ({})\nit may have been restarted: try again, and see `journalctl -u dm-psa.service`",
         path.display()
     )]
     Closed {

@@ -140,6 +140,8 @@ methods! {
         Unclaim;
         /// Claims the paths of a device anew.
         Reclaim;
+        /// Ends the queueing of a device without paths.
+        EndQueueing;
     }
 }
 
@@ -598,5 +600,13 @@ pub struct Unclaim {
 #[serde(deny_unknown_fields)]
 pub struct Reclaim {
     /// That device.
+    pub device: String,
+}
+
+/// Parameters of `EndQueueing`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EndQueueing {
+    /// Of that device.
     pub device: String,
 }

@@ -2,9 +2,14 @@
 //!
 //! Prints KEY=VALUE lines and exits 0, or prints nothing and exits 1 (2: wrong arguments); so udev never imports
 //! half an answer.
+//!
+//! `dm-psa-id --end-queueing`: what the shutdown hook runs when the agent is gone. The last thing before the host stops
+//! should come from a small program that udev has run before, so that it is in memory: its disk may be one that hangs.
 
 #![forbid(unsafe_code)]
 
+use dm_psa::kernel::dm::client::Client;
+use dm_psa::kernel::dm::queueing::{Which, end, ours};
 use dm_psa::kernel::id;
 use std::io::{Write, stdout};
 use std::path::Path;
@@ -23,8 +28,9 @@ fn main() -> ExitCode {
         [name] if !name.starts_with('-') => id::decide(Path::new("/"), name)
             .map(|decision| decision.to_string())
             .map_err(|error| error.to_string()),
+        ["--end-queueing"] => end_queueing(Path::new("/")).map(|()| String::new()),
         _ => {
-            eprintln!("usage: dm-psa-id NAME | --map UUID");
+            eprintln!("usage: dm-psa-id NAME | --map UUID | --end-queueing");
             return ExitCode::from(2);
         }
     };
@@ -35,5 +41,27 @@ fn main() -> ExitCode {
             eprintln!("dm-psa-id: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Ends the queueing of the agent's maps. Without a list there was no agent since the host started, and nothing to end.
+fn end_queueing(root: &Path) -> Result<(), String> {
+    let ours = ours(root).unwrap_or_default();
+    if ours.is_empty() {
+        return Ok(());
+    }
+    let client = Client::open().map_err(|error| error.to_string())?;
+    let ended = end(&client, Which::Last(&ours)).map_err(|error| error.to_string())?;
+    let failed: Vec<String> = ended
+        .into_iter()
+        .filter_map(|(name, result)| Some(format!("{name}: {}", result.err()?)))
+        .collect();
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        Err(format!(
+            "queueing could not be ended: {}",
+            failed.join("; ")
+        ))
     }
 }

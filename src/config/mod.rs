@@ -32,6 +32,12 @@ impl Places {
         }
     }
 
+    /// The directory that they are below.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Settings of the admin.
     #[must_use]
     pub fn settings(&self) -> PathBuf {

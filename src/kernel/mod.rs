@@ -7,6 +7,7 @@
 //! Tests: in each file what can be had without a kernel, golden trees in `tests/sysfs_golden.rs`, the rest in the
 //! lab (`tests/lab`).
 
+pub mod backstop;
 #[cfg(feature = "io-uring")]
 mod bsg;
 pub mod dm;
@@ -32,11 +33,27 @@ use std::sync::Arc;
 
 /// A thread of the agent, to be spawned. All have small stacks: the agent locks its memory, stacks too, and the kernel
 /// counts each of them as a whole.
-pub(crate) fn thread(name: impl Into<String>) -> std::thread::Builder {
+pub(crate) fn thread(name: impl Into<String>) -> Thread {
     const STACK: usize = 256 << 10;
-    std::thread::Builder::new()
-        .name(name.into())
-        .stack_size(STACK)
+    let builder = std::thread::Builder::new().name(name.into());
+    Thread(builder.stack_size(STACK))
+}
+
+/// A thread that is not spawned yet.
+pub(crate) struct Thread(std::thread::Builder);
+
+impl Thread {
+    /// Starts it. A quarter of its stack is touched before it begins: it may be that no page can be had later
+    /// ([`privilege`]).
+    pub(crate) fn spawn<T: Send + 'static>(
+        self,
+        run: impl FnOnce() -> T + Send + 'static,
+    ) -> std::io::Result<std::thread::JoinHandle<T>> {
+        self.0.spawn(move || {
+            privilege::touch_stack::<{ 64 << 10 }>();
+            run()
+        })
+    }
 }
 
 /// Where the threads of this room put their events.

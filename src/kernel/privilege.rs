@@ -6,12 +6,13 @@
 //! of them.
 
 use crate::psa::action::Notice;
-use nix::sys::mman::MmapAdvise::MADV_POPULATE_READ;
-use nix::sys::mman::{MlockAllFlags, madvise, mlockall, munlockall};
+use nix::sys::mman::MmapAdvise::{MADV_POPULATE_READ, MADV_POPULATE_WRITE};
+use nix::sys::mman::{MlockAllFlags, madvise, mlockall};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
 use std::ffi::c_void;
 use std::fs;
+use std::hint::black_box;
 use std::io;
 use std::ptr::NonNull;
 
@@ -22,29 +23,85 @@ const NEVER: &str = "-1000";
 /// files besides. A shell gives 1,024.
 const OPEN_FILES: u64 = 65_536;
 
-/// Prepares the process; each step is tried, and one that fails is told in a notice and does no more harm.
+/// Free memory that is kept in the heap, touched and locked: what the agent may need between two calls of [`reserve`]
+/// to revive every path of a large host. Measured (`tests/memory.rs`): 200 devices of four paths that fail and return take
+/// 300 KiB that they did not take before.
+const RESERVE: usize = 8 << 20;
+
+/// A piece of the reserve: below [`ALONE`], so that it comes from the heap.
+const PIECE: usize = 64 << 10;
+
+/// What is as large as this lives outside of the heap, and is given back: an answer of the API about ten thousand paths.
+/// Nothing on the way to a reinstatement is.
+const ALONE: usize = 4 << 20;
+
+/// Prepares the process; each step is tried, and one that fails is reported in a notice and does no more harm.
 ///
-/// - The program and its libraries are read into memory as a whole, and memory is locked as it is touched, now and
-///   later (`mlockall`): a page that has to come from a disk behind dead paths would never come, be it swapped out or
-///   of code that runs for the first time when they are back. `MCL_ONFAULT` keeps what is mapped but never used, of
-///   stacks and heap, out of memory.
-/// - One heap serves all threads: else glibc reserves, and the kernel counts as locked, 64 MiB for every one of them. What
-///   is large, a part of the journal or an answer of the API, lives outside of it and is given back: locked memory cannot
-///   be, but for the end of the heap.
+/// The agent revives the disk that a page of its own may be on, and that the kernel may want to write to before it
+/// gives out another page. So nothing on the way to a reinstatement reads a page from a disk, needs a new page, or waits
+/// for one to be written:
+///
+/// - The program, its libraries and their data are read into memory as a whole, and memory is locked as it is touched,
+///   now and later (`mlockall`): code that runs for the first time when the paths are back, or a page that was swapped
+///   out, would never come. `MCL_ONFAULT`, because the rest of what is mapped is address space: all of it would be a
+///   multiple of what is used.
+/// - What is used is touched before: a part of the stack of each thread when it starts ([`touch_stack`]), and free memory
+///   in the heap ([`reserve`]). The heap never gives it back (`M_TRIM_THRESHOLD`, `M_TOP_PAD`): to shrink and to grow
+///   again is what must not happen while memory is short.
+/// - One heap serves all threads (`M_ARENA_MAX`), and so does one reserve; glibc would reserve 64 MiB for each otherwise.
+/// - Memory that the kernel allocates for the agent, for an ioctl or a SCSI command, is never waited for by writing to a
+///   disk (`PR_SET_IO_FLUSHER`). It holds for the thread that asks for it and for those that it starts: this is called
+///   before the first.
 /// - The kernel's memory killer leaves the process alone (`oom_score_adj`).
-/// - It may open 65,536 files, or as many as it is allowed to allow itself (`RLIMIT_NOFILE`).
-/// - New files may be written by the owner only (`umask` 022).
+///
+/// Besides, it may open 65,536 files, or as many as it is allowed to allow itself (`RLIMIT_NOFILE`), and new files may be
+/// written by the owner only (`umask` 022).
 #[must_use]
 pub fn prepare() -> Vec<Notice> {
     umask(Mode::S_IWGRP | Mode::S_IWOTH);
     let mut notices = Vec::new();
+    notices.extend(flush_io());
     one_heap();
-    notices.extend(keep_in_memory());
+    if let Err(errno) = lock_memory() {
+        notices.push(notice("MEMORY_NOT_LOCKED", "mlockall", &errno.into()));
+    }
+    touch_stack::<{ 256 << 10 }>();
+    notices.extend(reserve());
     notices.extend(files_allowed());
     if let Err(error) = fs::write("/proc/self/oom_score_adj", NEVER) {
         notices.push(notice("MAY_BE_KILLED", "oom_score_adj", &error));
     }
     notices
+}
+
+/// Makes sure that the heap has [`RESERVE`] of free memory, and that all of the heap is in memory. What was free before
+/// counts. To be called at the start, and later where nothing is amiss, because what lives long was made of it since.
+#[must_use]
+pub fn reserve() -> Option<Notice> {
+    // Written to, for kernels that cannot populate.
+    let pieces: Vec<Vec<u8>> = (0..RESERVE / PIECE).map(|_| vec![1; PIECE]).collect();
+    drop(black_box(pieces));
+    // What was allocated and freed without having been written to is still no page.
+    let error = populate().err()?;
+    Some(notice("MEMORY_NOT_LOCKED", "madvise", &error))
+}
+
+/// Touches so many bytes of the stack of the calling thread.
+#[inline(never)]
+pub fn touch_stack<const BYTES: usize>() {
+    black_box([1_u8; BYTES]);
+}
+
+/// `PR_SET_IO_FLUSHER`, since Linux 5.6; wants CAP_SYS_RESOURCE. The C library's crate has no constant for it.
+fn flush_io() -> Option<Notice> {
+    const PR_SET_IO_FLUSHER: libc::c_int = 57;
+    let none: libc::c_ulong = 0;
+    let on: libc::c_ulong = 1;
+    // SAFETY: integers go in, and it changes how the kernel allocates memory for this thread and nothing else.
+    // JUSTIFICATION: no crate wraps it.
+    let done = unsafe { libc::prctl(PR_SET_IO_FLUSHER, on, none, none, none) };
+    let failed = || notice("NOT_IO_FLUSHER", "prctl", &io::Error::last_os_error());
+    (done != 0).then(failed)
 }
 
 /// How many files the process may have open.
@@ -70,12 +127,16 @@ fn files_allowed() -> Option<Notice> {
 
 #[cfg(target_env = "gnu")]
 fn one_heap() {
+    let bytes = |bytes: usize| libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
     for (parameter, value) in [
         (libc::M_ARENA_MAX, 1),
-        (libc::M_MMAP_THRESHOLD, 32 << 10),
-        (libc::M_TRIM_THRESHOLD, 64 << 10),
+        (libc::M_MMAP_THRESHOLD, bytes(ALONE)),
+        // Twice, so that not every burst ends with memory given back, and once stays.
+        (libc::M_TRIM_THRESHOLD, bytes(2 * RESERVE)),
+        (libc::M_TOP_PAD, bytes(RESERVE)),
     ] {
         // SAFETY: two integers go in and nothing else is touched; a refusal (0) changes nothing.
+        // JUSTIFICATION: the allocator's own function, which no crate wraps.
         unsafe { libc::mallopt(parameter, value) };
     }
 }
@@ -83,65 +144,66 @@ fn one_heap() {
 #[cfg(not(target_env = "gnu"))]
 fn one_heap() {}
 
-/// Gives memory back that was needed once, when all paths were found: a third of the heap. The kernel takes back no page
-/// that is locked, so all are unlocked for that moment; they are in memory before and after. To be called where nothing is
-/// amiss. What went wrong with it is told.
-#[must_use]
-pub fn give_back() -> Option<Notice> {
-    #[cfg(target_env = "gnu")]
-    {
-        if let Err(errno) = munlockall() {
-            return Some(notice("MEMORY_NOT_LOCKED", "munlockall", &errno.into()));
-        }
-        // SAFETY: it takes an integer and touches what is free alone.
-        // JUSTIFICATION: the allocator's own function, which no crate wraps.
-        unsafe { libc::malloc_trim(0) };
-    }
-    keep_in_memory()
-}
-
-fn keep_in_memory() -> Option<Notice> {
-    if let Err(errno) = lock_memory() {
-        return Some(notice("MEMORY_NOT_LOCKED", "mlockall", &errno.into()));
-    }
-    // Once locked, they stay.
-    let error = read_program().err()?;
-    Some(notice("MEMORY_NOT_LOCKED", "madvise", &error))
-}
-
 fn lock_memory() -> nix::Result<()> {
     let all = MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE;
     // Since Linux 4.4.
     mlockall(all | MlockAllFlags::from_bits_retain(libc::MCL_ONFAULT))
 }
 
-/// Reads what is mapped of the program and its libraries, code and constants.
-fn read_program() -> io::Result<()> {
+/// Reads what is mapped of the program and its libraries: code, constants, and data; and the heap. Of data it makes the
+/// process's own pages, or the first write to one would need a new page.
+fn populate() -> io::Result<()> {
+    let mut before = None;
     for line in fs::read_to_string("/proc/self/maps")?.lines() {
-        let Some((start, length)) = program_part(line) else {
+        let part = program_part(line, before);
+        before = part;
+        let Some(part) = part else {
             continue;
         };
-        let start = NonNull::new(std::ptr::with_exposed_provenance_mut::<c_void>(start));
-        // SAFETY: MADV_POPULATE_READ reads pages in and changes none, whatever is mapped there.
+        let start = NonNull::new(std::ptr::with_exposed_provenance_mut::<c_void>(part.start));
+        let how = if part.is_data {
+            MADV_POPULATE_WRITE
+        } else {
+            MADV_POPULATE_READ
+        };
+        // SAFETY: both read pages in and change no content, whatever is mapped there.
         // JUSTIFICATION: no crate wraps it safely.
         // Since Linux 5.14.
-        start.map_or(Ok(()), |start| unsafe {
-            madvise(start, length, MADV_POPULATE_READ)
-        })?;
+        start.map_or(Ok(()), |start| unsafe { madvise(start, part.length, how) })?;
     }
     Ok(())
 }
 
-/// Address and length, by a line of `/proc/PID/maps`, of a part of a program or library that nobody writes to.
-fn program_part(line: &str) -> Option<(usize, usize)> {
+/// A part of a program or library in memory, or the heap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Part {
+    start: usize,
+    length: usize,
+    /// It is written to.
+    is_data: bool,
+}
+
+/// The part that a line of `/proc/PID/maps` is about, if it is one; by the part of the line
+/// before, because data that begin as zero (`.bss`) have no name and follow the data that have one.
+fn program_part(line: &str, before: Option<Part>) -> Option<Part> {
     let mut fields = line.split_ascii_whitespace();
     let (start, end) = fields.next()?.split_once('-')?;
     let permissions = fields.next()?;
-    let is_file = fields.nth(3)?.starts_with('/');
-    let is_constant = permissions.starts_with("r-");
+    let name = fields.nth(3);
+    // A shared mapping is a file that the process works on, and not a part of itself.
+    let is_part = permissions.starts_with('r') && permissions.ends_with('p');
     let address = |text| usize::from_str_radix(text, 16).ok();
     let (start, end) = (address(start)?, address(end)?);
-    (is_file && is_constant).then_some((start, end.checked_sub(start)?))
+    let follows = || {
+        before
+            .is_some_and(|part| part.is_data && part.start.checked_add(part.length) == Some(start))
+    };
+    let belongs = name.map_or_else(follows, |name| name.starts_with('/') || name == "[heap]");
+    (belongs && is_part).then_some(Part {
+        start,
+        length: end.checked_sub(start)?,
+        is_data: permissions.starts_with("rw"),
+    })
 }
 
 fn notice(code: &str, call: &str, error: &io::Error) -> Notice {
@@ -155,26 +217,55 @@ mod tests {
 
     #[test]
     fn a_part_of_a_program_is_told_from_other_mappings() {
+        let part = |start, length, is_data| {
+            Some(Part {
+                start,
+                length,
+                is_data,
+            })
+        };
         let text = "55d0c8000000-55d0c8042000 r-xp 00005000 fd:01 12345   /usr/sbin/dm-psad";
-        assert_eq!(program_part(text), Some((0x55d0_c800_0000, 0x42000)));
+        assert_eq!(
+            program_part(text, None),
+            part(0x55d0_c800_0000, 0x42000, false)
+        );
         let constants = "7f00a000-7f00b000 r--p 00000000 fd:01 99 /usr/lib/a library.so";
-        assert_eq!(program_part(constants), Some((0x7f00_a000, 0x1000)));
+        assert_eq!(
+            program_part(constants, None),
+            part(0x7f00_a000, 0x1000, false)
+        );
+        let data = "55d0c8000000-55d0c8042000 rw-p 00005000 fd:01 12345   /usr/sbin/dm-psad";
+        assert_eq!(
+            program_part(data, None),
+            part(0x55d0_c800_0000, 0x42000, true)
+        );
+        let zeros = "55d0c8042000-55d0c8043000 rw-p 00000000 00:00 0";
+        let follows = program_part(data, None);
+        assert_eq!(
+            program_part(zeros, follows),
+            part(0x55d0_c804_2000, 0x1000, true)
+        );
+        assert_eq!(program_part(zeros, program_part(text, None)), None);
+        let heap = "55d0c9000000-55d0c9042000 rw-p 00000000 00:00 0       [heap]";
+        assert_eq!(
+            program_part(heap, None),
+            part(0x55d0_c900_0000, 0x42000, true)
+        );
         for other in [
-            "55d0c8000000-55d0c8042000 rw-p 00005000 fd:01 12345   /usr/sbin/dm-psad",
-            "55d0c9000000-55d0c9042000 rw-p 00000000 00:00 0       [heap]",
             "7ffd5d1fe000-7ffd5d200000 r-xp 00000000 00:00 0       [vdso]",
             "7f00a000-7f00b000 ---p 00000000 fd:01 99 /usr/lib/x.so",
+            "7f00a000-7f00b000 rw-s 00000000 00:15 99 /run/dm-psa/journal/1",
             "7f00b000-7f00a000 r--p 00000000 fd:01 99 /usr/lib/x.so",
             "7f00a000-7f00b000 r--p 00000000 00:00 0",
             "",
         ] {
-            assert_eq!(program_part(other), None, "{other}");
+            assert_eq!(program_part(other, None), None, "{other}");
         }
     }
 
     /// KiB that are not in memory of what nobody writes to, by `/proc/self/smaps`.
     fn missing() -> u64 {
-        let (mut of_program, mut size, mut missing) = (false, 0, 0);
+        let (mut of_program, mut size, mut missing, mut before) = (false, 0, 0, None);
         for line in fs::read_to_string("/proc/self/smaps").unwrap().lines() {
             let mut words = line.split_ascii_whitespace();
             let name = words.next().unwrap();
@@ -182,7 +273,10 @@ mod tests {
             match name {
                 "Size:" => size = number(),
                 "Rss:" if of_program => missing += size - number(),
-                _ if name.contains('-') => of_program = program_part(line).is_some(),
+                _ if name.contains('-') => {
+                    before = program_part(line, before);
+                    of_program = before.is_some();
+                }
                 _ => {}
             }
         }
@@ -193,8 +287,24 @@ mod tests {
     fn the_program_is_read_as_a_whole() {
         // The tests' program is large, and most of it never ran.
         assert!(missing() > 0);
-        read_program().unwrap();
+        populate().unwrap();
         assert_eq!(missing(), 0);
+    }
+
+    #[test]
+    fn a_new_thread_is_an_io_flusher_as_the_first() {
+        const PR_GET_IO_FLUSHER: libc::c_int = 58;
+        let none: libc::c_ulong = 0;
+        let notice = flush_io();
+        let thread = crate::kernel::thread("test").spawn(move || {
+            // SAFETY: integers go in, and nothing changes.
+            // JUSTIFICATION: as of `flush_io`.
+            unsafe { libc::prctl(PR_GET_IO_FLUSHER, none, none, none, none) }
+        });
+        match notice {
+            None => assert_eq!(thread.unwrap().join().unwrap(), 1),
+            Some(notice) => assert_eq!(notice.code, "NOT_IO_FLUSHER"),
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use crate::psa::units::Millis;
 use nix::time::{ClockId, clock_gettime};
 use std::fs;
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 /// Memory and files of a process; what cannot be read is `None`.
@@ -38,6 +39,15 @@ fn field(status: &str, name: &str) -> Option<u64> {
     kib.checked_mul(1024)
 }
 
+/// Whether the host shuts down and all processes are ended for good, by the name of process 1: systemd's manager is
+/// replaced by `systemd-shutdown` for that, after all units were stopped. Unknown is no.
+#[must_use]
+pub fn host_ends(root: &Path) -> bool {
+    // The kernel keeps 15 bytes of a name.
+    fs::read_to_string(root.join("proc/1/comm"))
+        .is_ok_and(|name| name.trim_end() == "systemd-shutdow")
+}
+
 fn open_files() -> io::Result<u64> {
     // The directory that is being read is one of them.
     let count = fs::read_dir("/proc/self/fd")?.count();
@@ -64,6 +74,23 @@ mod tests {
         for wrong in ["", "VmRSS: x kB\n", "VmRSS: 1 MB\n", "VmRSS\n"] {
             assert_eq!(field(wrong, "VmRSS"), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn the_end_of_the_host_is_known_by_process_1() {
+        let root = tempfile::tempdir().unwrap();
+        assert!(!host_ends(root.path()));
+        fs::create_dir_all(root.path().join("proc/1")).unwrap();
+        for (name, ends) in [
+            ("systemd-shutdow\n", true),
+            ("systemd\n", false),
+            ("init\n", false),
+            ("", false),
+        ] {
+            fs::write(root.path().join("proc/1/comm"), name).unwrap();
+            assert_eq!(host_ends(root.path()), ends, "{name}");
+        }
+        assert!(!host_ends(Path::new("/")));
     }
 
     #[test]

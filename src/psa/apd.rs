@@ -205,6 +205,7 @@ impl World {
             .unwrap_or(self.settings.apd_timeout_ms);
         let (id, now) = (device.id.clone(), self.now);
         let lost = self.is_lost(device);
+        let ended = device.queueing_ended && !matches!(service, None | Some(Service::Serves));
         let before = device.apd;
         let next = match (before, service) {
             (Apd::Lost { .. }, _) if lost => before,
@@ -219,6 +220,12 @@ impl World {
             }
             _ => before,
         };
+        // The admin ended queueing: the deadline is now, whatever is known of the paths.
+        let next = match next {
+            Apd::Waiting { since, .. } if ended => Apd::TimedOut { since },
+            Apd::No if ended => Apd::TimedOut { since: now },
+            unchanged => unchanged,
+        };
         if let Apd::Waiting { deadline, .. } = next
             && deadline > now
         {
@@ -228,6 +235,7 @@ impl World {
         let relapsed = self.relapses(wwid);
         if let Some(device) = self.devices.get_mut(wwid) {
             device.served |= service == Some(Service::Serves);
+            device.queueing_ended = ended;
             device.apd = next;
             device.statistics.apd(before, next, now);
         }

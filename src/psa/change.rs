@@ -118,6 +118,11 @@ pub enum Change {
         /// The device.
         device: String,
     },
+    /// `core device queueing end`: I/O that waits for a path fails now.
+    EndQueueing {
+        /// The device.
+        device: String,
+    },
 }
 
 /// What `satp generic deviceconfig set` may enable and disable (`enable_alua_followover`), its name in the device
@@ -357,6 +362,7 @@ impl World {
                     .to_owned()
             }),
             Change::Reclaim { device } => Ok(self.check_reclaim(self.known_device(device)?)),
+            Change::EndQueueing { device } => self.check_end_queueing(self.known_device(device)?),
         }
     }
 
@@ -370,6 +376,7 @@ impl World {
             Change::Unclaim(scope) => return self.unclaim(&scope),
             Change::RunRules(scope) => return self.run_rules(scope.as_ref()),
             Change::Reclaim { device } => return self.reclaim(&device),
+            Change::EndQueueing { device } => return self.end_queueing(&device),
             Change::Satp { device, name, on } => {
                 let set = memory.settings.entry(device.clone()).or_default();
                 set.satp.insert(name, on);
@@ -570,7 +577,7 @@ impl World {
         )))
     }
 
-    fn known_device(&self, id: &str) -> Result<&Device, Refusal> {
+    pub(super) fn known_device(&self, id: &str) -> Result<&Device, Refusal> {
         self.find_device(id)
             .ok_or_else(|| Refusal::NotFound(id.to_owned()))
     }

@@ -86,6 +86,9 @@ pub struct Device {
     pub options: Options,
     /// All paths down?
     pub apd: Apd,
+    /// The admin ended queueing; until a path serves I/O again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub queueing_ended: bool,
     /// A path served I/O since the agent started.
     pub served: bool,
     /// When it was looked at last.
@@ -226,6 +229,7 @@ impl Device {
             disposition: Disposition::Undecided("its paths are being examined".to_owned()),
             options: Options::default(),
             apd: Apd::No,
+            queueing_ended: false,
             served: false,
             looked_at: Millis(0),
             first_join: now,

@@ -58,6 +58,7 @@ pub mod plugin;
 mod port_groups;
 pub mod proof;
 pub mod psp;
+pub mod queueing;
 mod report;
 pub mod satp;
 mod schedule;

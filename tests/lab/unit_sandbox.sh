@@ -58,6 +58,9 @@ check "states are written to sysfs" inside "echo running >/sys/block/$one/device
 check "state is stored" inside "echo '{}' >/etc/dm-psa/state/memory.json"
 check "marks are stored" inside "mkdir -p /run/dm-psa/paths && echo 1 >/run/dm-psa/paths/8:0"
 check "memory is locked" inside "python3 -c 'import ctypes, sys; sys.exit(ctypes.CDLL(None).mlockall(3))'"
+check "no allocation of the kernel waits for a disk" inside "python3 -c 'import ctypes, sys; sys.exit(ctypes.CDLL(None).prctl(57, 1, 0, 0, 0))'"
+check "the kernel's limit of queueing is set" inside "p=/sys/module/dm_multipath/parameters/queue_if_no_path_timeout_secs; echo 200 >\$p && echo 0 >\$p"
+check "the name of process 1 is seen" inside "grep -qx systemd /proc/1/comm"
 check "real-time scheduling is allowed" inside "chrt -r 5 true"
 check "udev's events are heard" inside "timeout 10 udevadm monitor -u -s block >/run/dm-psa/events & sleep 1; echo change >/sys/block/$one/uevent; sleep 2; grep -q change /run/dm-psa/events"
 

@@ -15,6 +15,7 @@ mod import;
 mod lint;
 mod pass_through;
 mod plugin;
+mod queueing;
 mod replay;
 mod rescan;
 mod satp;
@@ -79,6 +80,10 @@ pub const NAMESPACES: &[(&[&str], &str)] = &[
     (
         &["storage", "core", "device", "detached"],
         "Devices that are off",
+    ),
+    (
+        &["storage", "core", "device", "queueing"],
+        "I/O that waits for a path",
     ),
     (
         &["storage", "core", "device", "stats"],
@@ -210,6 +215,7 @@ pub const NAMESPACES: &[(&[&str], &str)] = &[
 const PARTS: &[&[Verb]] = &[
     host::VERBS,
     device::VERBS,
+    queueing::VERBS,
     statistics::VERBS,
     rescan::VERBS,
     plugin::VERBS,

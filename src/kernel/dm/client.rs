@@ -303,6 +303,14 @@ impl Client {
         })
     }
 
+    /// The kernel starts its own limit of queueing ([`crate::kernel::backstop`]) when a path fails, and by this message. A
+    /// table without any path has none that could fail. It changes nothing else, and nothing depends on it.
+    fn start_backstop(&self, name: &str, uuid: &str, table: &Table) {
+        if table.groups.is_empty() && table.features.queue_if_no_path {
+            let _ = self.message(name, uuid, &Message::QueueIfNoPath);
+        }
+    }
+
     fn reload(
         &self,
         name: &str,
@@ -315,6 +323,7 @@ impl Client {
         self.load(name, uuid, table, params, read_only)?;
         let no_paths = if usable { 0 } else { udev::NO_PATHS };
         self.swap(name, uuid, udev::RELOAD | no_paths)
+            .inspect(|()| self.start_backstop(name, uuid, table))
             .map_err(|refusal| {
                 let mut error = refusal.in_step("resume", reasons::resume);
                 match self.back_to_the_old_table(name, uuid) {

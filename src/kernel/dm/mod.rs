@@ -26,6 +26,7 @@ pub mod events;
 mod ioctl;
 pub mod observer;
 mod partitions;
+pub mod queueing;
 mod reasons;
 mod texts;
 pub mod udev;
@@ -52,7 +53,7 @@ impl Dm {
         let observer = Arc::new(observer::Observer::new(Arc::clone(&client), sink));
         Ok(Dm {
             client,
-            workers: worker::Workers::new(Arc::clone(&observer), worker::MOST_THREADS),
+            workers: worker::Workers::new(Arc::clone(&observer))?,
             watcher: events::Watcher::spawn(observer)?,
         })
     }

@@ -1,6 +1,7 @@
 //! Workers: the steps of each map in order, the maps side by side.
 //!
-//! A map with work has a thread, up to [`MOST_THREADS`]; further maps wait for one. A thread that has no work ends.
+//! A map with work has a thread, up to [`MOST_THREADS`]; further maps wait for one. [`KEPT_THREADS`] are there from the
+//! start and wait for work, so that a path is reinstated though no thread can be started; others end without work.
 //! So a table load that waits for a SCSI host to recover holds up its own map only, until as many maps hang as there
 //! are threads.
 
@@ -9,11 +10,15 @@ use super::texts::Room;
 use crate::psa::action::MapStep;
 use crate::psa::event::{Event, MapError};
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// How many maps may be worked on at the same time.
 pub const MOST_THREADS: usize = 64;
+
+/// How many threads wait for work: enough to go on while some maps hang.
+pub const KEPT_THREADS: usize = 4;
 
 /// What is to be done on a map.
 struct Job {
@@ -29,6 +34,10 @@ struct Queues {
     /// Maps that wait for a thread, in order.
     waiting: VecDeque<String>,
     threads: usize,
+    /// Those of them that wait for work.
+    idle: usize,
+    /// Nothing will be submitted any more.
+    ended: bool,
 }
 
 type Carry = dyn Fn(&str, &Job) -> Result<(), MapError> + Send + Sync;
@@ -36,7 +45,9 @@ type Report = dyn Fn(&str, u64, Result<(), MapError>) + Send + Sync;
 
 struct Shared {
     queues: Mutex<Queues>,
+    wake: Condvar,
     most: usize,
+    kept: usize,
     carry_out: Box<Carry>,
     report: Box<Report>,
 }
@@ -47,12 +58,14 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// No thread runs yet.
-    #[must_use]
-    pub fn new(observer: Arc<Observer>, most_threads: usize) -> Self {
+    /// Starts the threads that are kept.
+    ///
+    /// # Errors
+    /// The kernel has no more threads.
+    pub fn new(observer: Arc<Observer>) -> io::Result<Self> {
         let reporter = Arc::clone(&observer);
-        Workers::of(
-            most_threads,
+        let workers = Workers::of(
+            (KEPT_THREADS, MOST_THREADS),
             Box::new(move |map, job| observer.client().execute(map, &job.uuid, &job.steps)),
             Box::new(move |map, ticket, result| {
                 reporter.report(map, &mut Room::default(), true, |_, observed| {
@@ -64,15 +77,24 @@ impl Workers {
                     })
                 });
             }),
-        )
+        );
+        for _ in 0..KEPT_THREADS {
+            let mut queues = workers.shared.lock();
+            workers.shared.start()?;
+            queues.threads += 1;
+        }
+        Ok(workers)
     }
 
-    fn of(most: usize, carry_out: Box<Carry>, report: Box<Report>) -> Self {
+    /// No thread runs yet.
+    fn of((kept, most): (usize, usize), carry_out: Box<Carry>, report: Box<Report>) -> Self {
         let queues = Mutex::default();
         Workers {
             shared: Arc::new(Shared {
                 queues,
+                wake: Condvar::new(),
                 most: most.max(1),
+                kept,
                 carry_out,
                 report,
             }),
@@ -94,11 +116,11 @@ impl Workers {
         }
         queues.jobs.insert(name.clone(), VecDeque::from([job]));
         queues.waiting.push_back(name);
-        if queues.threads < self.shared.most {
-            let shared = Arc::clone(&self.shared);
-            let started = crate::kernel::thread("dm-worker").spawn(move || shared.work());
-            match started {
-                Ok(_) => queues.threads += 1,
+        if queues.idle >= queues.waiting.len() {
+            self.shared.wake.notify_one();
+        } else if queues.threads < self.shared.most {
+            match self.shared.start() {
+                Ok(()) => queues.threads += 1,
                 // Another thread will come to it.
                 Err(error) if queues.threads > 0 => {
                     log::warn!(code = "NO_THREAD", error:% = error; "no thread for a map; it waits");
@@ -123,7 +145,21 @@ impl Workers {
     }
 }
 
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.shared.lock().ended = true;
+        self.shared.wake.notify_all();
+    }
+}
+
 impl Shared {
+    /// Starts a thread, which is to be counted.
+    fn start(self: &Arc<Self>) -> io::Result<()> {
+        let shared = Arc::clone(self);
+        crate::kernel::thread("dm-worker").spawn(move || shared.work())?;
+        Ok(())
+    }
+
     fn lock(&self) -> MutexGuard<'_, Queues> {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -131,7 +167,17 @@ impl Shared {
     /// A thread: one job of the map that waits longest, again and again.
     fn work(&self) {
         let mut queues = self.lock();
-        while let Some(name) = queues.waiting.pop_front() {
+        loop {
+            let Some(name) = queues.waiting.pop_front() else {
+                if queues.ended || queues.threads > self.kept {
+                    break;
+                }
+                queues.idle += 1;
+                let woken = self.wake.wait(queues);
+                queues = woken.unwrap_or_else(PoisonError::into_inner);
+                queues.idle -= 1;
+                continue;
+            };
             let Some(job) = queues.jobs.get_mut(&name).and_then(VecDeque::pop_front) else {
                 continue;
             };
@@ -194,7 +240,7 @@ mod tests {
             let _ = send.lock().unwrap().send((map.to_owned(), ticket, result));
         };
         (
-            Workers::of(most, Box::new(carry_out), Box::new(report)),
+            Workers::of((0, most), Box::new(carry_out), Box::new(report)),
             receive,
         )
     }
@@ -248,6 +294,36 @@ mod tests {
             std::thread::yield_now();
         }
         assert!(workers.shared.lock().jobs.is_empty());
+    }
+
+    #[test]
+    fn threads_that_are_kept_do_the_work_and_end_with_the_workers() {
+        let threads = Arc::new(Mutex::new(std::collections::HashSet::new()));
+        let (send, results) = channel();
+        let (seen, send) = (Arc::clone(&threads), Mutex::new(send));
+        let workers = Workers::of(
+            (2, 2),
+            Box::new(move |_, _| {
+                seen.lock().unwrap().insert(std::thread::current().id());
+                Ok(())
+            }),
+            Box::new(move |_, ticket, _| send.lock().unwrap().send(ticket).unwrap_or(())),
+        );
+        for _ in 0..2 {
+            workers.shared.start().unwrap();
+            workers.shared.lock().threads += 1;
+        }
+        for ticket in 0..100 {
+            submit(&workers, "a", ticket);
+            assert_eq!(results.recv_timeout(SOON).unwrap(), ticket);
+        }
+        assert_eq!(workers.shared.lock().threads, 2);
+        assert!(threads.lock().unwrap().len() <= 2);
+        let shared = Arc::clone(&workers.shared);
+        drop(workers);
+        while shared.lock().threads > 0 {
+            std::thread::yield_now();
+        }
     }
 
     #[test]

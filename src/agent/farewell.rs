@@ -1,0 +1,144 @@
+//! The end of the agent when the host shuts down.
+//!
+//! systemd ends the agent last of all, after every unit was stopped and so every unmount had its chance, with paths that
+//! could still return. From here on nobody reinstates a path: what still queues would hang the last unmounts and the
+//! last sync for ever. So the queueing of all maps of the agent ends, also of those that have a path now.
+
+use super::run::Input;
+use crate::psa::action::MapStep;
+use crate::psa::event::Event;
+use crate::psa::queueing::QueueingMap;
+use crate::psa::table::model::Message;
+use std::collections::BTreeSet;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::{Duration, Instant};
+
+/// The ticket of these steps. The world counts its own from 1.
+const TICKET: u64 = u64::MAX;
+
+/// How long the kernel may take for all maps. systemd kills what is left after 90 s, and a map that hangs in an earlier
+/// step has no use for a longer wait.
+pub const WITHIN: Duration = Duration::from_secs(5);
+
+/// Has the queueing of these maps ended by `submit` and waits for the answers that `next` gives. Returns the names of the
+/// maps for which there was none.
+pub fn end_queueing(
+    maps: Vec<QueueingMap>,
+    submit: impl Fn(QueueingMap, u64, Vec<MapStep>),
+    next: impl Fn(Duration) -> Result<Input, RecvTimeoutError>,
+    within: Duration,
+) -> BTreeSet<String> {
+    let mut waiting = BTreeSet::new();
+    for map in maps {
+        waiting.insert(map.name.clone());
+        let mut steps = vec![MapStep::Message(Message::FailIfNoPath)];
+        if map.suspended {
+            // A suspended map takes no message, and holds I/O back as well.
+            steps.insert(0, MapStep::Resume);
+        }
+        submit(map, TICKET, steps);
+    }
+    let deadline = Instant::now() + within;
+    while !waiting.is_empty() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            break;
+        }
+        match next(left) {
+            Ok(Input::Events(events)) => {
+                for event in events {
+                    if let Event::MapDone {
+                        map,
+                        ticket: TICKET,
+                        result: Ok(()),
+                        ..
+                    } = event
+                    {
+                        waiting.remove(&map);
+                    }
+                }
+            }
+            Ok(_) => {}
+            Err(_) => break,
+        }
+    }
+    waiting
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::psa::event::MapError;
+    use std::cell::RefCell;
+    use std::sync::mpsc::channel;
+
+    fn map(name: &str, suspended: bool) -> QueueingMap {
+        QueueingMap {
+            name: name.to_owned(),
+            uuid: format!("mpath-{name}"),
+            suspended,
+        }
+    }
+
+    fn done(name: &str, ticket: u64, result: Result<(), MapError>) -> Event {
+        Event::MapDone {
+            map: name.to_owned(),
+            ticket,
+            result,
+            observed: None,
+        }
+    }
+
+    #[test]
+    fn all_maps_are_told_and_waited_for() {
+        let (sender, receiver) = channel();
+        let submitted = RefCell::new(Vec::new());
+        let left = end_queueing(
+            vec![map("a", false), map("b", true)],
+            |map, ticket, steps| {
+                submitted.borrow_mut().push((map.uuid, steps));
+                // An older step of the map ends first, and that is not the answer.
+                let events = vec![done(&map.name, 7, Ok(())), done(&map.name, ticket, Ok(()))];
+                sender.send(Input::Events(events)).unwrap();
+            },
+            |wait| receiver.recv_timeout(wait),
+            Duration::from_secs(60),
+        );
+        assert!(left.is_empty(), "{left:?}");
+        let fail = MapStep::Message(Message::FailIfNoPath);
+        assert_eq!(
+            submitted.into_inner(),
+            [
+                ("mpath-a".to_owned(), vec![fail.clone()]),
+                ("mpath-b".to_owned(), vec![MapStep::Resume, fail]),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_map_that_hangs_or_refuses_is_named_in_time() {
+        let (sender, receiver) = channel();
+        let refused = MapError {
+            step: "message fail_if_no_path".to_owned(),
+            errno: None,
+            reason: "suspended".to_owned(),
+        };
+        let began = Instant::now();
+        let left = end_queueing(
+            vec![map("hung", false), map("no", false), map("yes", false)],
+            |map, ticket, _| {
+                let result = match map.name.as_str() {
+                    "hung" => return,
+                    "no" => Err(refused.clone()),
+                    _ => Ok(()),
+                };
+                let events = vec![done(&map.name, ticket, result)];
+                sender.send(Input::Events(events)).unwrap();
+            },
+            |wait| receiver.recv_timeout(wait),
+            Duration::from_millis(100),
+        );
+        assert!(began.elapsed() < Duration::from_secs(20));
+        assert_eq!(left, BTreeSet::from(["hung".to_owned(), "no".to_owned()]));
+    }
+}

@@ -1,0 +1,161 @@
+//! The kernel's own end of queueing, for the time when no agent runs to end it.
+//!
+//! dm-multipath has one number for the whole host, `queue_if_no_path_timeout_secs`: a map that loses its last path
+//! while it queues gets a timer of so many seconds, and when it expires the map stops to queue. The number is read when
+//! the timer starts, so it has to be set before the paths fail; 0, the default, starts none. A path that is reinstated
+//! cancels the timer. Nothing turns queueing on again but the agent.
+//!
+//! What is chosen here, because the number is for all maps of the host:
+//!
+//! - It is set while every multipath map is the agent's, and never below what the agent itself may wait for: the longest
+//!   APD timeout and [`MARGIN`]. So it takes effect only where no agent does its work.
+//! - It is set from 0 only. A number that somebody else set stays, whatever it is, and so does a 0 that somebody set
+//!   after us: that is how an admin says no.
+//! - When a map of somebody else appears it goes back to 0, if it is ours still.
+//! - It stays when the agent stops, by order or not: that is what it is for.
+//!
+//! What was set is kept in a file of the run time, so that an agent that starts again knows its own number.
+
+use crate::psa::units::Millis;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// From the longest APD timeout to the kernel's.
+pub const MARGIN: Millis = Millis(60_000);
+
+/// What became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The kernel has what is wanted.
+    Set,
+    /// It is somebody else's number and stays. In seconds, 0 is off.
+    Foreign(u64),
+}
+
+/// The kernel's number and our record of it.
+#[derive(Debug, Clone)]
+pub struct Backstop {
+    parameter: PathBuf,
+    record: PathBuf,
+}
+
+impl Backstop {
+    /// Of the host whose file trees are below `root`.
+    #[must_use]
+    pub fn below(root: &Path) -> Backstop {
+        Backstop {
+            parameter: root
+                .join("sys/module/dm_multipath/parameters/queue_if_no_path_timeout_secs"),
+            record: root.join("run/dm-psa/queueing_limit"),
+        }
+    }
+
+    /// Has the kernel end queueing after what the agent may take at the longest; or not at all, with `None`.
+    ///
+    /// # Errors
+    /// The kernel has no such number (it is too old, or dm-multipath is not loaded), or it or the record cannot be written.
+    pub fn want(&self, longest: Option<Millis>) -> io::Result<Outcome> {
+        let wanted = longest.map_or(0, |longest| longest.after(MARGIN).0.div_ceil(1000));
+        let (now, ours) = (read(&self.parameter)?, read(&self.record).ok());
+        let is_ours = ours.map_or(now == 0, |ours| now == ours);
+        if !is_ours {
+            return Ok(Outcome::Foreign(now));
+        }
+        if now != wanted {
+            fs::write(&self.parameter, wanted.to_string())?;
+        }
+        match wanted {
+            // Without a record a later 0 is nobody's, and may be raised again.
+            0 if ours.is_some() => fs::remove_file(&self.record)?,
+            wanted if wanted > 0 && ours != Some(wanted) => {
+                crate::config::store::replace(&self.record, wanted.to_string().as_bytes())?;
+            }
+            _ => {}
+        }
+        Ok(Outcome::Set)
+    }
+}
+
+fn read(file: &Path) -> io::Result<u64> {
+    let text = fs::read_to_string(file)?;
+    text.trim().parse().map_err(|_| {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("`{}` is not a number of seconds", text.trim()),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A host whose kernel has this number.
+    fn host(seconds: &str) -> (tempfile::TempDir, Backstop) {
+        let root = tempfile::tempdir().unwrap();
+        let backstop = Backstop::below(root.path());
+        fs::create_dir_all(backstop.parameter.parent().unwrap()).unwrap();
+        fs::create_dir_all(backstop.record.parent().unwrap()).unwrap();
+        fs::write(&backstop.parameter, seconds).unwrap();
+        (root, backstop)
+    }
+
+    const APD: Option<Millis> = Some(Millis(140_000));
+
+    #[test]
+    fn it_is_raised_from_0_above_every_deadline_of_the_agent() {
+        let (_root, backstop) = host("0\n");
+        assert_eq!(backstop.want(APD).unwrap(), Outcome::Set);
+        assert_eq!(read(&backstop.parameter).unwrap(), 200);
+        // A longer timeout of one device; and an agent that starts again knows its number.
+        let again = Backstop::clone(&backstop);
+        assert_eq!(again.want(Some(Millis(600_500))).unwrap(), Outcome::Set);
+        assert_eq!(read(&backstop.parameter).unwrap(), 661);
+    }
+
+    #[test]
+    fn it_goes_back_to_0_when_a_map_is_somebody_elses() {
+        let (_root, backstop) = host("0\n");
+        backstop.want(APD).unwrap();
+        assert_eq!(backstop.want(None).unwrap(), Outcome::Set);
+        assert_eq!(read(&backstop.parameter).unwrap(), 0);
+        // That map is gone again.
+        backstop.want(APD).unwrap();
+        assert_eq!(read(&backstop.parameter).unwrap(), 200);
+    }
+
+    #[test]
+    fn a_number_of_somebody_else_stays() {
+        let (_root, backstop) = host("30\n");
+        for wanted in [APD, None] {
+            assert_eq!(backstop.want(wanted).unwrap(), Outcome::Foreign(30));
+            assert_eq!(read(&backstop.parameter).unwrap(), 30);
+        }
+        assert!(!backstop.record.exists());
+    }
+
+    #[test]
+    fn an_admin_who_resets_it_has_the_last_word() {
+        let (_root, backstop) = host("0\n");
+        backstop.want(APD).unwrap();
+        for seconds in ["0\n", "30\n"] {
+            fs::write(&backstop.parameter, seconds).unwrap();
+            for wanted in [APD, None] {
+                assert!(matches!(
+                    backstop.want(wanted).unwrap(),
+                    Outcome::Foreign(_)
+                ));
+            }
+            assert_eq!(fs::read_to_string(&backstop.parameter).unwrap(), seconds);
+        }
+    }
+
+    #[test]
+    fn a_kernel_without_it_is_an_error_and_not_more() {
+        let root = tempfile::tempdir().unwrap();
+        assert!(Backstop::below(root.path()).want(APD).is_err());
+        let (_root, backstop) = host("many\n");
+        assert!(backstop.want(APD).is_err());
+    }
+}
