@@ -1,7 +1,9 @@
 //! The promises of `scsi/` and of `psa::identity` for bytes that nobody chose: no parser panics, what is emitted is
 //! parsed to the same value, and a reply that was cut is an error or a correct prefix, never another value.
 
-use dm_psa::psa::identity::{self, LogicalUnit, Verdict};
+use dm_psa::psa::identity::{self, Listing, LogicalUnit};
+use dm_psa::psa::proof::Proof;
+use dm_psa::psa::units::Millis;
 use dm_psa::scsi::capacity::Capacity;
 use dm_psa::scsi::cdb::Command;
 use dm_psa::scsi::inquiry::{PeripheralQualifier, StandardInquiry, Tpgs};
@@ -152,6 +154,17 @@ fn page83() -> impl Strategy<Value = DeviceIdentification> {
     })
 }
 
+/// Whether a path that named this unit by `first` still leads to it when it answers `then`, again and again.
+fn proves(unit: &LogicalUnit, first: &[u8], then: &[u8]) -> bool {
+    let mut proof = Proof::default();
+    proof.answered(Ok(first), false, Millis(1));
+    assert_eq!(proof.unit(), Some(unit));
+    for time in [2, 3] {
+        proof.answered(Ok(then), false, Millis(time));
+    }
+    proof.may_carry_io() && proof.unit() == Some(unit)
+}
+
 /// A name that device-mapper, libdm and udev leave as it is.
 fn is_good_name(unit: &LogicalUnit) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"#+-.:=@_".contains(&b);
@@ -184,7 +197,7 @@ proptest! {
         }
         if let Ok(unit) = identity::identify(&data) {
             prop_assert!(is_good_name(&unit), "{:?}", unit);
-            prop_assert_eq!(identity::prove(&unit, &data), Verdict::Proven);
+            prop_assert!(proves(&unit, &data, &data));
         }
     }
 
@@ -241,9 +254,13 @@ proptest! {
         let (one, other) = (one.to_bytes(), other.to_bytes());
         if let Ok(unit) = identity::identify(&one) {
             prop_assert!(is_good_name(&unit), "{:?}", unit);
-            prop_assert_eq!(identity::prove(&unit, &one), Verdict::Proven);
-            let proven = identity::prove(&unit, &other).is_proven();
-            prop_assert_eq!(proven, identity::identify(&other) == Ok(unit));
+            prop_assert!(proves(&unit, &one, &one));
+            let listed = Listing::parse(&other).is_ok_and(|listing| listing.find(&unit.wwid).is_some());
+            let proven = proves(&unit, &one, &other);
+            prop_assert!(listed || !proven);
+            // A better name that was exchanged is the one reason not to believe a name that is listed.
+            let best = identity::identify(&other).is_ok_and(|best| best == unit);
+            prop_assert!(proven || !best);
         }
     }
 

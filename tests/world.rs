@@ -9,7 +9,7 @@ mod san;
 use dm_psa::psa::action::Action;
 use dm_psa::psa::adapter::Transport;
 use dm_psa::psa::event::{Event, Examination, Reply, UnitAttention};
-use dm_psa::psa::path::{Identity, PathState, Usage};
+use dm_psa::psa::path::{PathState, Usage};
 use dm_psa::psa::settings::{DeviceSettings, RoundRobin, Settings};
 use dm_psa::psa::table::model::{Map, Message};
 use dm_psa::psa::units::{Hctl, Millis, Sectors};
@@ -821,7 +821,7 @@ fn a_unit_that_comes_between_two_answers_is_not_what_was_said_of_the_empty_place
     }
     sim.run_for(seconds(3));
     assert!(asked(&sim, mark, A1, &Command::Inquiry) && asked(&sim, mark, A1, &PAGE83));
-    assert_eq!(state(&sim, A1), PathState::Unknown);
+    assert_eq!(state(&sim, A1), PathState::Dead);
     for path in [A1, A2, B1, B2] {
         sim.suffer(&Fault::Lie(path, Command::Inquiry, None));
     }
@@ -944,11 +944,7 @@ fn a_lun_that_is_remapped_under_two_attentions_is_found() {
     let again = answer(&mut world, &asked);
     answer(&mut world, &again);
     let path = world.find_path(&B1.to_string()).unwrap();
-    assert!(
-        matches!(path.identity, Identity::Quarantined { .. }),
-        "{:?}",
-        path.identity
-    );
+    assert!(path.proof.is_quarantined(), "{:?}", path.proof);
 }
 
 #[test]

@@ -15,7 +15,7 @@
 //! Tests: `tests/dm_psa_id.rs` with the trees in `tests/golden/id`.
 
 use super::sysfs::Sysfs;
-use crate::psa::identity::identify;
+use crate::psa::identity::Listing;
 use crate::psa::memory::Memory;
 use crate::psa::path::Usage;
 use crate::psa::units::DevT;
@@ -231,10 +231,10 @@ fn remembered(root: &Path, dir: &Path) -> Option<String> {
     if memory.devices.is_empty() {
         return None;
     }
-    let wwid = identify(&fs::read(dir.join("device/vpd_pg83")).ok()?)
-        .ok()?
-        .wwid;
-    memory.devices.contains(&wwid).then_some(wwid)
+    let listing = Listing::parse(&fs::read(dir.join("device/vpd_pg83")).ok()?).ok()?;
+    let mut wwids = listing.names().map(|unit| &unit.wwid);
+    // Its map may have been named by another of its names than a new device would be.
+    wwids.find(|wwid| memory.devices.contains(*wwid)).cloned()
 }
 
 /// Whether the way to the disk leads through a port of a storage network, by the kernel's name for the far end

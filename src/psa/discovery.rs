@@ -6,13 +6,14 @@ use super::claim::Subject;
 use super::device::Device;
 use super::event::UnitAttention;
 use super::identity::{self, LogicalUnit};
-use super::path::{BlockFacts, Exam, Identity, Path, PathFacts, Stage};
+use super::path::{BlockFacts, Exam, Path, PathFacts, Stage};
+use super::proof::{Answer, Identity, Proven};
 use super::satp::Link;
 use super::schedule::{Key, Schedule};
 use super::units::{Hctl, Millis};
 use super::world::World;
 use crate::scsi::cdb::{Command, Commands};
-use crate::scsi::vpd::{self, DeviceIdentification};
+use crate::scsi::vpd;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
@@ -124,8 +125,7 @@ impl World {
         let Some(path) = self.paths.get_mut(&id) else {
             return;
         };
-        if path.identity == Identity::Unknown {
-            path.identity = Identity::Assumed(wwid.to_owned());
+        if path.proof.assume(wwid) {
             self.join(id, wwid, &device_id_of(wwid), None);
         }
     }
@@ -201,9 +201,11 @@ impl World {
             return;
         };
         match kind {
-            UnitAttention::InquiryDataHasChanged => self.doubt(id),
+            UnitAttention::InquiryDataHasChanged => {
+                return self.doubt(id, "its INQUIRY data changed");
+            }
             UnitAttention::ReportedLunsDataHasChanged => return self.prove_target(id),
-            UnitAttention::PowerOnResetOccurred => path.reprove = true,
+            UnitAttention::PowerOnResetOccurred => path.proof.owe(),
             UnitAttention::CapacityDataHasChanged => self.actions.push(Action::RescanDevice(id)),
             // Write protection is a mode parameter. That the kernel reads it again is all there is to be done.
             UnitAttention::ModeParametersChanged => {
@@ -215,20 +217,19 @@ impl World {
         self.examine_now(id);
     }
 
-    /// Perhaps another logical unit is there from this command on, and the kernel repeats the I/O that it refused: until
-    /// the path has proven itself I/O goes to others, if there are any.
-    fn doubt(&mut self, id: Hctl) {
+    /// Perhaps another logical unit is behind the path: it is asked now, and until it has proven itself I/O goes to
+    /// others, if there are any. The kernel repeats I/O that was refused with a unit attention, so nothing waits for the
+    /// answer. For every hint, whoever gives it.
+    pub(super) fn doubt(&mut self, id: Hctl, why: &str) {
         let Some(path) = self.paths.get_mut(&id) else {
             return;
         };
-        path.reprove = true;
-        if let Identity::Proven(unit) = &path.identity {
-            path.identity = Identity::Stale(unit.clone());
-            path.link =
-                Link::NoAnswer("its INQUIRY data changed; it is to prove itself again".to_owned());
+        path.proof.owe();
+        if path.proof.doubt(why) {
             self.judge(id);
             self.mark_dirty(id);
         }
+        self.examine_now(id);
     }
 
     /// The target has other LUNs than before, which it may tell by any of them: what is behind each is asked again.
@@ -236,7 +237,7 @@ impl World {
         let members: Vec<Hctl> = self.paths.range(id.nexus()).map(|(id, _)| *id).collect();
         for member in members {
             if let Some(path) = self.paths.get_mut(&member) {
-                path.reprove = true;
+                path.proof.owe();
             }
             self.examine_now(member);
         }
@@ -308,7 +309,7 @@ impl World {
         // Many USB bridges hang on a VPD page that they do not know; their disks are never stacked.
         let askable = path.facts.transport != Transport::Usb;
         let mut commands = Commands::Borrowed(&[Command::TestUnitReady]);
-        if path.reprove {
+        if path.proof.is_owed() {
             commands.to_mut().push(Command::Inquiry);
         }
         if self.unidentified.contains(&id) {
@@ -320,9 +321,11 @@ impl World {
             }
             return (Stage::Identify, commands);
         }
-        let doubtful = match path.identity {
-            Identity::Proven(_) => path.reprove || self.is_due(path.proven_at, PROVE_AGAIN),
-            Identity::Nameless(_) => path.reprove,
+        let doubtful = match path.proof.identity() {
+            Identity::Proven(_) => {
+                path.proof.is_owed() || self.is_due(path.proof.proven_at(), PROVE_AGAIN)
+            }
+            Identity::Nameless(_) => path.proof.is_owed(),
             _ => true,
         };
         if askable && doubtful {
@@ -358,8 +361,8 @@ impl World {
     /// else every fourth time, when it is its turn among the paths of its device. What one says anew the others are asked
     /// about at once.
     fn is_asked_for_writes(&self, id: Hctl, path: &Path) -> bool {
-        let proven = matches!(path.identity, Identity::Proven(_));
-        if !proven || path.reprove || path.write_protected != Some(false) {
+        let proven = path.proof.may_carry_io();
+        if !proven || path.proof.is_owed() || path.write_protected != Some(false) {
             return true;
         }
         let members = self.device_of(path).map(|device| device.paths.iter());
@@ -387,8 +390,8 @@ impl World {
         }
         // It would tell of another unit.
         if matches!(
-            path.identity,
-            Identity::Quarantined { .. } | Identity::Nameless(_)
+            path.proof.identity(),
+            Identity::Quarantined { .. } | Identity::Absent { .. } | Identity::Nameless(_)
         ) {
             return false;
         }
@@ -407,7 +410,7 @@ impl World {
         due && {
             let first = device.paths.iter().find(|other| {
                 self.paths.get(other).is_some_and(|o| {
-                    let proven = matches!(o.identity, Identity::Proven(_));
+                    let proven = o.proof.may_carry_io();
                     let answers = matches!(o.link, Link::Up | Link::Refused(..));
                     proven && o.port_group == path.port_group && answers
                 })
@@ -423,154 +426,135 @@ impl World {
             || self.turn(self.now, every) != self.turn(last, every)
     }
 
-    /// Page 83h was read, or could not be: what it means for the path.
-    pub(super) fn identify(&mut self, id: Hctl, page83: Result<&[u8], String>) {
-        let page = page83.as_ref().map_or(&[][..], |bytes| bytes);
-        let found = page83.as_ref().map_err(String::clone).and_then(|bytes| {
-            let unit = identity::identify(bytes).map_err(|problem| problem.to_string())?;
-            let page = DeviceIdentification::parse(bytes).map_err(|error| error.to_string())?;
-            Ok((unit, page.target_port_group(), page.relative_target_port()))
-        });
+    /// Page 83h was read, or is refused: what it means for the path.
+    pub(super) fn identify(&mut self, id: Hctl, page83: Result<&[u8], &str>) {
         let now = self.now;
         let Some(path) = self.paths.get_mut(&id) else {
             return;
         };
-        if path.reprove && path.again {
-            return; // The unit attention may be younger than the answer; the path is asked once more.
+        if page83.is_ok_and(|page| path.device.is_some() && path.proof.repeats(page)) {
+            return path.proof.repeated(now);
         }
-        // What a path proved itself by is what it is compared with: nothing else takes the place of that.
-        if found.is_ok() || !matches!(path.identity, Identity::Proven(_)) {
-            page.clone_into(&mut path.answers.identification);
-        }
-        let (unit, port_group, relative_port) = match found {
-            Ok(found) => found,
-            Err(why) => {
-                // A path in use that cannot prove itself just now is not taken out of use for that: only a
-                // contradiction is a proof. It stays stale, if it was, and carries no I/O until proven.
-                match path.identity {
-                    Identity::Unknown => self.nameless(id, why),
-                    Identity::Nameless(_) => path.reprove = false,
-                    _ => self.unproven(id, why),
+        match path.proof.answered(page83, path.again, now) {
+            Answer::Outdated => {}
+            Answer::Proven(proven) => self.is_proven(id, &proven),
+            Answer::Different { found, news } => {
+                if news {
+                    self.is_different(id, &found);
                 }
-                return;
             }
-        };
-        path.reprove = false;
-        path.proof_problem = None;
-        path.proven_at = now;
-        let expected = match &path.identity {
-            Identity::Assumed(wwid) => Some(wwid.clone()),
-            Identity::Proven(before) | Identity::Stale(before) => Some(before.wwid.clone()),
-            Identity::Quarantined { expected, .. } => Some(expected.clone()),
-            Identity::Unknown | Identity::Nameless(_) => None,
-        };
-        if expected.as_ref().is_some_and(|wwid| *wwid != unit.wwid) {
-            self.quarantine(id, &expected.unwrap_or_default(), &unit);
-            return;
+            Answer::Absent { why, news } => {
+                if news {
+                    self.is_absent(id, &why);
+                }
+            }
+            Answer::Unproven { why, news, repeat } => {
+                path.again |= repeat;
+                if news {
+                    self.is_unproven(id, &why);
+                }
+            }
+            Answer::Nameless { why, news } => {
+                if news {
+                    self.is_nameless(id, &why);
+                }
+            }
         }
-        path.port_group = port_group;
-        path.relative_port = relative_port;
-        let released = matches!(path.identity, Identity::Quarantined { .. });
-        path.identity = Identity::Proven(unit.clone());
+    }
+
+    /// The path leads to the logical unit that is expected, or to the first that it named.
+    fn is_proven(&mut self, id: Hctl, proven: &Proven) {
+        let Some(path) = self.paths.get_mut(&id) else {
+            return;
+        };
+        path.port_group = proven.port_group;
+        path.relative_port = proven.relative_port;
         let name = path.name.to_string();
         self.unidentified.remove(&id);
-        if released {
+        let unit = &proven.unit;
+        if proven.was_quarantined {
+            let details = [("device", unit.device_id.as_str())];
             self.notify(
                 Severity::Info,
                 "PATH_QUARANTINE_ENDED",
-                name,
-                &[("device", &unit.device_id)],
+                name.clone(),
+                &details,
             );
         }
-        let (wwid, device_id) = (unit.wwid.clone(), unit.device_id.clone());
-        self.join(id, &wwid, &device_id, Some(unit));
+        if let Some(remark) = &proven.remark {
+            let details = [
+                ("device", unit.device_id.as_str()),
+                ("reason", remark),
+                ("effect", "the designators before it count"),
+            ];
+            self.notify(
+                Severity::Warning,
+                "IDENTIFICATION_MALFORMED",
+                name,
+                &details,
+            );
+        }
+        self.join(id, &unit.wwid, &unit.device_id, Some(unit.clone()));
     }
 
-    /// A path that says by the very same page what it said before is what it was; nothing follows from it.
-    pub(super) fn proven_again(&mut self, id: Hctl, page83: &[u8]) -> bool {
-        let now = self.now;
-        let Some(path) = self.paths.get_mut(&id) else {
-            return false;
-        };
-        let same = matches!(path.identity, Identity::Proven(_))
-            && path.device.is_some()
-            && path.answers.identification == page83;
-        // With both, the unit attention may be younger than the answer.
-        if same && !(path.reprove && path.again) {
-            path.reprove = false;
-            path.proof_problem = None;
-            path.proven_at = now;
-        }
-        same
-    }
-
-    /// The unit was known and does not say who it is now.
-    fn unproven(&mut self, id: Hctl, why: String) {
-        let Some(path) = self.paths.get_mut(&id) else {
+    /// The unit was known and does not say who it is now. That is no proof that another is there: the path is used while
+    /// there is no other.
+    fn is_unproven(&mut self, id: Hctl, why: &str) {
+        let Some(path) = self.paths.get(&id) else {
             return;
-        };
-        if path.proof_problem.as_ref() == Some(&why) {
-            return;
-        }
-        path.proof_problem = Some(why.clone());
-        let effect = if matches!(path.identity, Identity::Proven(_)) {
-            "it stays in use: only another identity is a reason to end that"
-        } else {
-            "it carries no I/O until it proves to be the same logical unit"
         };
         let name = path.name.to_string();
-        self.notify(
-            Severity::Warning,
-            "PATH_UNPROVEN",
-            name,
-            &[("reason", &why), ("effect", effect)],
-        );
+        let effect = "it carries I/O only while no other path serves, until it proves to be the same logical unit";
+        let details = [("reason", why), ("effect", effect)];
+        self.notify(Severity::Warning, "PATH_UNPROVEN", name, &details);
     }
 
-    /// The logical unit does not name itself: it is listed, and never stacked.
-    pub(super) fn nameless(&mut self, id: Hctl, why: String) {
-        let Some(path) = self.paths.get_mut(&id) else {
+    /// Nothing is behind the LUN of a path that belongs to a device: no I/O goes there until it has proven itself again.
+    pub(super) fn is_absent(&mut self, id: Hctl, why: &str) {
+        let Some(path) = self.paths.get(&id) else {
             return;
         };
-        path.identity = Identity::Nameless(why.clone());
-        let name = path.name;
-        self.unidentified.remove(&id);
-        let device_id = format!("mpx.{name}");
-        self.join(id, &device_id, &device_id, None);
-        self.notify(
-            Severity::Warning,
-            "DEVICE_NAMELESS",
-            device_id,
-            &[("reason", &why)],
-        );
-    }
-
-    /// Another logical unit answers than the one that the path is in use for: no I/O goes there.
-    fn quarantine(&mut self, id: Hctl, expected: &str, unit: &LogicalUnit) {
-        let Some(path) = self.paths.get_mut(&id) else {
-            return;
-        };
-        let found = format!("{} answers where {expected} is expected", unit.device_id);
-        let quarantined = Identity::Quarantined {
-            expected: expected.to_owned(),
-            found: found.clone(),
-        };
-        if path.identity == quarantined {
-            return;
-        }
-        path.identity = quarantined;
         let (name, device) = (path.name.to_string(), path.device.clone());
         self.unidentified.remove(&id);
         self.dirty.extend(device);
-        self.notify(
-            Severity::Error,
-            "PATH_QUARANTINED",
-            name,
-            &[
-                ("reason", &found),
-                ("action", "map the LUN back, or delete the path and rescan"),
-            ],
-        );
+        let effect = "it carries no I/O until it proves to be the same logical unit";
+        let details = [("reason", why), ("effect", effect)];
+        self.notify(Severity::Warning, "PATH_ABSENT", name, &details);
+    }
+
+    /// The path is not to be asked for its identity.
+    pub(super) fn is_named_by_address(&mut self, id: Hctl, why: &str) {
+        let Some(path) = self.paths.get_mut(&id) else {
+            return;
+        };
+        if let Answer::Nameless { news: true, .. } = path.proof.nameless(why.to_owned()) {
+            self.is_nameless(id, why);
+        }
+    }
+
+    /// The logical unit does not name itself: it is listed, and never stacked.
+    pub(super) fn is_nameless(&mut self, id: Hctl, why: &str) {
+        let Some(path) = self.paths.get(&id) else {
+            return;
+        };
+        let device_id = format!("mpx.{}", path.name);
+        self.unidentified.remove(&id);
+        self.join(id, &device_id, &device_id, None);
+        let details = [("reason", why)];
+        self.notify(Severity::Warning, "DEVICE_NAMELESS", device_id, &details);
+    }
+
+    /// Another logical unit answers than the one that the path is in use for: no I/O goes there.
+    fn is_different(&mut self, id: Hctl, found: &str) {
+        let Some(path) = self.paths.get(&id) else {
+            return;
+        };
+        let (name, device) = (path.name.to_string(), path.device.clone());
+        self.unidentified.remove(&id);
+        self.dirty.extend(device);
+        let action = "map the LUN back; if it belongs to the other unit for good, the path joins that one when the map of this one is closed";
+        let details = [("reason", found), ("action", action)];
+        self.notify(Severity::Error, "PATH_QUARANTINED", name, &details);
     }
 
     /// The path belongs to this device.

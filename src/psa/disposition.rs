@@ -2,7 +2,8 @@
 
 use super::action::{Action, PortTimers, Severity};
 use super::device::{Device, Disposition};
-use super::path::{Identity, Path};
+use super::path::Path;
+use super::proof::Identity;
 use super::units::Hctl;
 use super::world::World;
 
@@ -57,7 +58,7 @@ impl World {
             return Disposition::Stacked;
         }
         let members = || device.paths.iter().filter_map(|id| self.paths.get(id));
-        if let Some(why) = members().find_map(|path| match &path.identity {
+        if let Some(why) = members().find_map(|path| match path.proof.identity() {
             Identity::Nameless(why) => Some(why),
             _ => None,
         }) {

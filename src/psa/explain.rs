@@ -1,8 +1,10 @@
 //! Why things are as they are: the trace of every decision on a device or a path, for a person.
 
 use super::device::{Apd, Device, Disposition};
-use super::path::{Identity, Path};
+use super::identity::Problem;
+use super::path::Path;
 use super::plugin::Plugin;
+use super::proof::Identity;
 use super::table::model::{GroupState, Map};
 use super::units::Millis;
 use super::world::World;
@@ -250,9 +252,10 @@ impl World {
             path.name,
             state_line(path, self.now)
         );
-        if let Identity::Quarantined { .. } | Identity::Nameless(_) = path.identity {
+        let identity = path.proof.identity();
+        if let Identity::Quarantined { .. } | Identity::Nameless(_) = identity {
             line.push_str("; ");
-            line.push_str(&identity_line(&path.identity));
+            line.push_str(&identity_line(identity));
         }
         line
     }
@@ -281,11 +284,12 @@ fn state_line(path: &Path, now: Millis) -> String {
 }
 
 fn identity_lines(path: &Path) -> Vec<String> {
-    let problem = path.proof_problem.iter();
-    let problem = problem.map(|why| format!("asked again, it does not say who it is: {why}"));
-    std::iter::once(identity_line(&path.identity))
-        .chain(problem)
-        .collect()
+    let mut lines = vec![identity_line(path.proof.identity())];
+    let problem = path.proof.problem().into_iter();
+    lines.extend(problem.map(|why| format!("why it is to be proven again: {why}")));
+    let remark = path.proof.remark().into_iter();
+    lines.extend(remark.map(|why| format!("a part of VPD page 83h was not read: {why}")));
+    lines
 }
 
 fn identity_line(identity: &Identity) -> String {
@@ -303,7 +307,16 @@ fn identity_line(identity: &Identity) -> String {
             unit.device_id, unit.wwid
         ),
         Identity::Nameless(why) => format!("the logical unit does not name itself: {why}"),
-        Identity::Quarantined { found, .. } => format!("quarantined: {found}"),
+        Identity::Absent {
+            expected,
+            qualifier,
+        } => format!(
+            "{} where {expected} is expected",
+            Problem::NoLogicalUnit(*qualifier)
+        ),
+        Identity::Quarantined { expected, found } => {
+            format!("quarantined: {found} answers where {expected} is expected")
+        }
     }
 }
 

@@ -4,14 +4,16 @@ use super::action::{Action, Severity};
 use super::adapter::Transport;
 use super::device::Device;
 use super::event::{Examination, Reply};
-use super::path::{Exam, Identity, Path, PathState, Stage};
+use super::identity::Problem;
+use super::path::{Exam, Path, PathState, Stage};
+use super::proof::Identity;
 use super::satp::{Class, Evidence, Judgement, Link, PortGroup, link_from};
 use super::schedule::{Key, Schedule};
 use super::settings::Settings;
 use super::units::{Hctl, Millis};
 use super::world::World;
 use crate::scsi::cdb::Command;
-use crate::scsi::inquiry::{PeripheralQualifier, StandardInquiry, Tpgs};
+use crate::scsi::inquiry::{StandardInquiry, Tpgs};
 use crate::scsi::mode;
 use crate::scsi::outcome::Outcome;
 use crate::scsi::ownership::{CLARIION_PAGE, Ownership, RDAC_PAGE};
@@ -39,7 +41,7 @@ fn standing(path: &Path) -> Standing {
     (
         path.judgement.state,
         path.judgement.class,
-        discriminant(&path.identity),
+        discriminant(path.proof.identity()),
         discriminant(&path.link),
         path.suspect_since,
         path.port_group,
@@ -56,7 +58,7 @@ fn is_as_before(path: &Path, exam: &Exam, ready: &Reply) -> bool {
         && path.judged
         && path.answers.ready == Some(Outcome::Good)
         && path.link == Link::Up
-        && matches!(path.identity, Identity::Proven(_))
+        && path.proof.may_carry_io()
         && path.suspect_since.is_none()
         && path.lost_at.is_none()
         && path.failed_since.is_none()
@@ -80,11 +82,7 @@ fn is_repeated(
     let mut states = device.groups.values().map(|group| group.access);
     let settled = !states.any(|access| access == AccessState::Transitioning);
     let repeated = |reply: &Reply| match &reply.command {
-        Command::Vpd(vpd::DEVICE_IDENTIFICATION) => {
-            !path.reprove
-                && path.proof_problem.is_none()
-                && path.answers.identification == reply.data
-        }
+        Command::Vpd(vpd::DEVICE_IDENTIFICATION) => path.proof.repeats(&reply.data),
         Command::ModeSense6 => {
             let write_protected = mode::is_write_protected(&reply.data).ok();
             let known = write_protected == Some(false) || path.is_read_only() == write_protected;
@@ -150,11 +148,20 @@ impl World {
         let Some(path) = self.paths.get_mut(&id) else {
             return;
         };
+        // Page 83h was to be answered with this check by each path that I/O may use.
+        let not_sent = |reply: &Reply| matches!(reply.outcome, Outcome::NotSent(_));
+        let held = path
+            .dev()
+            .is_some_and(|dev| self.index.holder(dev).is_some());
+        if held && !outdated && !examination.replies.iter().any(not_sent) {
+            path.proof.unanswered(self.now);
+        }
         let again = path.again || outdated;
         if !outdated {
             path.lost_at = matches!(path.link, Link::PermanentLoss(_)).then_some(exam.sent);
         }
-        let unasked = path.facts.transport == Transport::Usb && path.identity == Identity::Unknown;
+        let unasked =
+            path.facts.transport == Transport::Usb && *path.proof.identity() == Identity::Unknown;
         let is_new = exam.stage == Stage::Inquiry && path.inquiry.is_some();
         if !outdated && path.suspect_since.is_some() {
             match path.link {
@@ -175,7 +182,7 @@ impl World {
         }
         if exam.stage == Stage::Identify && unasked {
             let why = "USB disks are not asked for VPD page 83h, because many bridges hang on it";
-            self.nameless(id, why.to_owned());
+            self.is_named_by_address(id, why);
         }
         if is_new {
             self.claim_found(id);
@@ -212,7 +219,7 @@ impl World {
             match reply.command {
                 Command::Vpd(_) => {
                     if let Some(path) = self.paths.get_mut(&id) {
-                        path.proven_at = now;
+                        path.proof.repeated(now);
                     }
                 }
                 Command::ModeSense6 => {}
@@ -274,22 +281,14 @@ impl World {
                 }
                 self.ownership_is(id, *page, found);
             }
-            // The unit came between the two answers, and whose INQUIRY data it has is yet to be read.
-            Command::Vpd(_) if good && self.awaits_inquiry(id) => {}
-            Command::Vpd(_) if good => {
-                if self.proven_again(id, &reply.data) {
-                    return;
-                }
-                self.identify(id, Ok(&reply.data));
+            Command::Vpd(_) if good => self.identify(id, Ok(&reply.data)),
+            Command::Vpd(_) if is_refused(&reply.outcome) => {
+                self.identify(
+                    id,
+                    Err(&format!("VPD page 83h is refused: {}", reply.outcome)),
+                );
             }
-            Command::Vpd(_) => {
-                if is_refused(&reply.outcome) {
-                    self.identify(
-                        id,
-                        Err(format!("VPD page 83h is refused: {}", reply.outcome)),
-                    );
-                }
-            }
+            Command::Vpd(_) => {}
             Command::ReportTargetPortGroups if is_refused(&reply.outcome) => {
                 if let Some(path) = self.paths.get_mut(&id) {
                     path.short_header = true;
@@ -315,14 +314,6 @@ impl World {
         }
     }
 
-    /// Whether INQUIRY, asked along with the identity, said that there is no logical unit.
-    fn awaits_inquiry(&self, id: Hctl) -> bool {
-        let path = self.paths.get(&id).filter(|path| path.reprove);
-        let inquiry = path.and_then(|path| path.inquiry.as_ref());
-        inquiry
-            .is_some_and(|inquiry| inquiry.peripheral_qualifier == PeripheralQualifier::NotCapable)
-    }
-
     /// This host could not send a command: what is known of the path stays, and people are told once.
     fn not_sent(&mut self, id: Hctl, outcome: &Outcome) {
         let Some(path) = self.paths.get_mut(&id) else {
@@ -346,11 +337,16 @@ impl World {
         };
         match StandardInquiry::parse(data) {
             Ok(inquiry) => {
+                let absent = path.proof.inquired(inquiry.peripheral_qualifier);
+                if path.proof.is_vacant() {
+                    // What it says of an empty place is not what the unit said.
+                    return absent.into_iter().for_each(|why| self.is_absent(id, &why));
+                }
                 let before = path.inquiry.replace(inquiry);
                 let changed = before.is_some() && before != path.inquiry;
                 // Perhaps it is another unit: what it is taken for from now on must not hold for the one before.
-                if changed && let Identity::Proven(unit) = &path.identity {
-                    path.identity = Identity::Stale(unit.clone());
+                if changed {
+                    path.proof.doubt("its INQUIRY data changed");
                 }
                 if changed && path.claim.is_some() {
                     self.claim(id);
@@ -534,10 +530,19 @@ impl World {
                 class,
             };
         }
-        if let Identity::Quarantined { found, .. } = &path.identity {
+        let elsewhere = match path.proof.identity() {
+            Identity::Quarantined { expected, found } => Some(format!(
+                "quarantined: {found} answers where {expected} is expected"
+            )),
+            Identity::Absent { qualifier, .. } => {
+                Some(Problem::NoLogicalUnit(*qualifier).to_string())
+            }
+            _ => None,
+        };
+        if let Some(reason) = elsewhere {
             return Judgement {
                 state: PathState::Dead,
-                reason: format!("quarantined: {found}"),
+                reason,
                 class,
             };
         }
@@ -576,10 +581,16 @@ impl World {
                 class: judgement.class,
             };
         }
-        let unproven = matches!(path.identity, Identity::Stale(_) | Identity::Assumed(_));
+        let unproven = matches!(
+            path.proof.identity(),
+            Identity::Stale(_) | Identity::Assumed(_)
+        );
         if unproven && (judgement.state.serves_io() || judgement.state == PathState::Standby) {
-            let reason = "it answers, and has yet to prove that it is still the same logical unit"
-                .to_owned();
+            let reason = "it answers, and has yet to prove that it is still the same logical unit";
+            let reason = match path.proof.problem() {
+                Some(why) => format!("{reason}: {why}"),
+                None => reason.to_owned(),
+            };
             return Judgement {
                 state: PathState::Unknown,
                 reason,
@@ -633,9 +644,8 @@ fn link_is(path: &mut Path, link: Link) {
     if matches!(
         link,
         Link::Down(_) | Link::NoAnswer(_) | Link::PermanentLoss(_)
-    ) && let Identity::Proven(unit) = &path.identity
-    {
-        path.identity = Identity::Stale(unit.clone());
+    ) {
+        path.proof.doubt("it was down");
     }
     path.link = link;
 }

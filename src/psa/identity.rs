@@ -1,8 +1,9 @@
 //! Which logical unit is behind a path, and the proof that it still is.
 //!
-//! Input: the Device Identification VPD page (83h) as the path answered it. Output: a [`LogicalUnit`] or a
-//! [`Problem`]; for a path that is known already, a [`Verdict`]. Invariant: nothing is guessed. A page that is
-//! cut, that is another page, or that names no logical unit proves nothing, and what is not proven carries no I/O.
+//! Input: the Device Identification VPD page (83h) as the path answered it. Output: a [`Listing`] of every name that it
+//! gives to the logical unit, or a [`Problem`]. What follows for a path that is known already is decided in
+//! [`super::proof`]. Invariant: nothing is guessed. A page that is cut, that is another page, or that names no logical
+//! unit proves nothing, and what is not proven carries no I/O. Designators before one that is not whole do count.
 //!
 //! # Two names
 //!
@@ -28,8 +29,9 @@
 //!   told otherwise (`.SCSI_ID_SERIAL_SRC`); here it is taken, because such a device would have no name at all.
 //! - `scsi_id` of systemd, which sets `ID_SERIAL` only where the sg3 rules are not installed, takes any NAA before
 //!   EUI-64 and T10, and knows no name strings: a device with NAA 3 and T10 (scsi_debug) has another `ID_SERIAL` there.
-//! - Of two designators of one kind the first wins, as in `scsi_id` and multipath-tools. (The sg3 rules import both
-//!   into one variable, so the last wins there.)
+//! - Of two designators of one kind the last wins: the sg3 rules import both into one variable. (`scsi_id`, and
+//!   multipath-tools where it reads the page itself, take the first. A map that is named by it keeps its name, because
+//!   an identity is whatever page 83h lists.)
 //! - An identifier of the wrong length, in a code set that its type does not have (NAA in ASCII), of zeros, or a T10
 //!   designator with nothing but the vendor's name is passed over: it might name many units.
 //! - WWID of T10 text as `sg_inq` prints it: no NULs, no blanks at the ends, each run of blanks inside one `_`, bytes
@@ -50,7 +52,8 @@
 //! `#+-.:=@_`, so that tools would print another name than the kernel has. [`safe_name`] keeps device ids within that.
 
 use crate::scsi::inquiry::PeripheralQualifier;
-use crate::scsi::vpd::{CodeSet, Designator, DesignatorType, DeviceIdentification};
+use crate::scsi::reader::{ParseError, Partly};
+use crate::scsi::vpd::{self, CodeSet, Designator, DesignatorType, DeviceIdentification};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -89,7 +92,7 @@ pub enum Problem {
     /// The page cannot be read: what is wrong with it where.
     Unreadable(String),
     /// PERIPHERAL QUALIFIER says that there is no logical unit.
-    NoLogicalUnit,
+    NoLogicalUnit(PeripheralQualifier),
     /// No designator names the logical unit in a way that can be trusted.
     NoDesignator {
         /// How many designators of the logical unit were passed over.
@@ -101,7 +104,11 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Problem::Unreadable(why) => write!(f, "VPD page 83h cannot be read: {why}"),
-            Problem::NoLogicalUnit => f.write_str("no logical unit is behind this LUN"),
+            Problem::NoLogicalUnit(qualifier) => write!(
+                f,
+                "no logical unit is behind this LUN (PERIPHERAL QUALIFIER {:03b}b)",
+                qualifier.bits()
+            ),
             Problem::NoDesignator { passed_over: 0 } => {
                 f.write_str("VPD page 83h does not name the logical unit")
             }
@@ -113,54 +120,91 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Whether a path still leads to the logical unit that it is taken for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Verdict {
-    /// It does.
-    Proven,
-    /// Another logical unit is there.
-    Different {
-        /// The one that was expected.
-        expected: LogicalUnit,
-        /// The one that is there.
-        found: LogicalUnit,
-        /// Whether the page lists the expected one behind a better designator: then the array may have learnt a
-        /// better name for the same unit, and a person must say so.
-        still_listed: bool,
-    },
-    /// The page does not say.
-    Unproven(Problem),
+/// What a Device Identification page says of its logical unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listing {
+    /// The name that a new device gets.
+    pub best: LogicalUnit,
+    /// Every name that the page lists, with its rank, the best rank first.
+    names: Vec<(u8, LogicalUnit)>,
+    /// TARGET PORT GROUP of the path.
+    pub port_group: Option<u16>,
+    /// RELATIVE TARGET PORT IDENTIFIER of the path.
+    pub relative_port: Option<u16>,
+    /// What of the page could not be read, behind the designators that count.
+    pub remark: Option<String>,
 }
 
-impl Verdict {
-    /// Whether I/O may use the path.
-    #[must_use]
-    pub fn is_proven(&self) -> bool {
-        *self == Verdict::Proven
-    }
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Verdict::Proven => f.write_str("identity proven"),
-            Verdict::Different {
-                expected,
-                found,
-                still_listed,
-            } => {
-                write!(
-                    f,
-                    "identity changed: found {} (WWID {}), expected {} (WWID {})",
-                    found.device_id, found.wwid, expected.device_id, expected.wwid
-                )?;
-                if *still_listed {
-                    f.write_str(", which is still listed but no longer the best name")?;
-                }
-                Ok(())
-            }
-            Verdict::Unproven(problem) => write!(f, "identity not proven: {problem}"),
+impl Listing {
+    /// Reads a page.
+    ///
+    /// # Errors
+    /// The [`Problem`], if the page names no logical unit.
+    pub fn parse(page83: &[u8]) -> Result<Listing, Problem> {
+        let unreadable = |error: ParseError| Problem::Unreadable(error.to_string());
+        let header = vpd::page(vpd::DEVICE_IDENTIFICATION, page83).map_err(unreadable)?;
+        if header.peripheral_qualifier != PeripheralQualifier::Connected {
+            return Err(Problem::NoLogicalUnit(header.peripheral_qualifier));
         }
+        // A designator that is whole counts, whatever comes behind it.
+        let Partly {
+            value: page,
+            missing,
+            ..
+        } = DeviceIdentification::of_page(header);
+        let mut names: Vec<(u8, LogicalUnit)> = page.logical_unit().filter_map(name).collect();
+        // Of two with one rank the last of the page is the better.
+        names.reverse();
+        names.sort_by_key(|(rank, _)| *rank);
+        let Some((_, best)) = names.first() else {
+            return Err(match missing {
+                Some(error) => unreadable(error),
+                None => Problem::NoDesignator {
+                    passed_over: page.logical_unit().count(),
+                },
+            });
+        };
+        let mut best = best.clone();
+        if let Some(ata) = page.logical_unit().find_map(ata_wwid) {
+            best.wwid = ata;
+        }
+        Ok(Listing {
+            best,
+            port_group: page.target_port_group(),
+            relative_port: page.relative_target_port(),
+            remark: missing.map(|error| error.to_string()),
+            names,
+        })
+    }
+
+    /// Every name: the best, and the others in their order.
+    pub fn names(&self) -> impl Iterator<Item = &LogicalUnit> {
+        let others = self.names.iter().map(|(_, unit)| unit);
+        std::iter::once(&self.best).chain(others.filter(|unit| **unit != self.best))
+    }
+
+    /// The name with this WWID, if the page lists it.
+    #[must_use]
+    pub fn find(&self, wwid: &str) -> Option<&LogicalUnit> {
+        self.names().find(|unit| unit.wwid == wwid)
+    }
+
+    /// Whether a name of a better kind than this WWID's was exchanged for another since an earlier page: then units share
+    /// the weaker name (a T10 text without a serial number, say), and it proves nothing.
+    #[must_use]
+    pub fn contradicts(&self, earlier: &Listing, wwid: &str) -> bool {
+        let of = |listing: &Listing, rank: u8| -> Vec<String> {
+            let names = listing.names.iter().filter(|(other, _)| *other == rank);
+            names.map(|(_, unit)| unit.wwid.clone()).collect()
+        };
+        let mut ranks = self.names.iter().filter(|(_, unit)| unit.wwid == wwid);
+        let Some((rank, _)) = ranks.next() else {
+            return false;
+        };
+        (0..*rank).any(|better| {
+            let (before, now) = (of(earlier, better), of(self, better));
+            !before.is_empty() && !now.is_empty() && !before.iter().any(|name| now.contains(name))
+        })
     }
 }
 
@@ -169,53 +213,7 @@ impl fmt::Display for Verdict {
 /// # Errors
 /// The [`Problem`], if it names none.
 pub fn identify(page83: &[u8]) -> Result<LogicalUnit, Problem> {
-    let (best, _) = names(page83)?;
-    Ok(best)
-}
-
-/// Whether a Device Identification page proves that the path leads to `expected`.
-///
-/// Only the best name counts: one that is listed behind it (a T10 text that several units share, say) is no proof.
-#[must_use]
-pub fn prove(expected: &LogicalUnit, page83: &[u8]) -> Verdict {
-    match names(page83) {
-        Err(problem) => Verdict::Unproven(problem),
-        Ok((best, _)) if best == *expected => Verdict::Proven,
-        Ok((found, others)) => Verdict::Different {
-            expected: expected.clone(),
-            found,
-            still_listed: others.contains(expected),
-        },
-    }
-}
-
-/// Every name that a page gives to the logical unit: the best, and the others in their order, by which other tools
-/// may have called a map of it.
-///
-/// # Errors
-/// As [`identify`].
-pub fn names(page83: &[u8]) -> Result<(LogicalUnit, Vec<LogicalUnit>), Problem> {
-    let page = DeviceIdentification::parse(page83)
-        .map_err(|error| Problem::Unreadable(error.to_string()))?;
-    if matches!(
-        page.peripheral_qualifier,
-        PeripheralQualifier::NotConnected | PeripheralQualifier::NotCapable
-    ) {
-        return Err(Problem::NoLogicalUnit);
-    }
-    let mut ranked: Vec<(u8, LogicalUnit)> = page.logical_unit().filter_map(name).collect();
-    // Stable: of two with one rank the first of the page stays first.
-    ranked.sort_by_key(|(rank, _)| *rank);
-    let mut ranked = ranked.into_iter().map(|(_, unit)| unit);
-    let Some(mut best) = ranked.next() else {
-        return Err(Problem::NoDesignator {
-            passed_over: page.logical_unit().count(),
-        });
-    };
-    if let Some(ata) = page.logical_unit().find_map(ata_wwid) {
-        best.wwid = ata;
-    }
-    Ok((best, ranked.collect()))
+    Listing::parse(page83).map(|listing| listing.best)
 }
 
 /// The rank of a designator, 0 the best, and the names that follow from it; `None` if it cannot be trusted.
@@ -516,16 +514,13 @@ mod tests {
             (Binary, Naa, NAA6),
             (Binary, Naa, NAA6_EMC),
         ];
-        let (best, others) = names(&page(&all)).unwrap();
-        let found: Vec<String> = std::iter::once(best)
-            .chain(others)
-            .map(|unit| unit.wwid)
-            .collect();
+        let listing = Listing::parse(&page(&all)).unwrap();
+        let found: Vec<&str> = listing.names().map(|unit| unit.wwid.as_str()).collect();
         assert_eq!(
             found,
             [
-                "360014050123456789abcdef012345678",
                 "360060160aaaabbbbccccddddeeeeffff",
+                "360014050123456789abcdef012345678",
                 "35001405012345678",
                 "32001405012345678",
                 "20011223344556677",
@@ -599,47 +594,63 @@ mod tests {
 
     #[test]
     fn pages_that_prove_nothing() {
-        let expected = unit("naa.5001405012345678", "35001405012345678");
         let data = page(&[(Binary, Naa, NAA5)]);
-        assert_eq!(prove(&expected, &data), Verdict::Proven);
-        assert!(prove(&expected, &data).is_proven());
+        assert!(identify(&data).is_ok());
         for cut in 0..data.len() {
-            assert!(!prove(&expected, &data[..cut]).is_proven());
+            assert!(identify(&data[..cut]).is_err());
         }
         assert_eq!(
-            prove(&expected, &data[..10]).to_string(),
-            "identity not proven: VPD page 83h cannot be read: Device Identification page, byte 4: truncated: \
-             12 bytes wanted, 6 there"
+            identify(&data[..10]).unwrap_err().to_string(),
+            "VPD page 83h cannot be read: Device Identification page, byte 4: truncated: 12 bytes wanted, 6 there"
         );
         let mut absent = data.clone();
         absent[0] = 0x20;
         assert_eq!(
-            prove(&expected, &absent),
-            Verdict::Unproven(Problem::NoLogicalUnit)
+            identify(&absent),
+            Err(Problem::NoLogicalUnit(PeripheralQualifier::NotConnected))
         );
     }
 
+    /// As the kernel, udev and multipath-tools have it: stray bytes after whole designators cost nothing.
     #[test]
-    fn another_unit_is_told_with_both_names() {
-        let expected = identify(&page(&[(Binary, Naa, NAA5)])).unwrap();
-        let verdict = prove(&expected, &page(&[(Binary, Naa, NAA3)]));
-        assert_eq!(
-            verdict.to_string(),
-            "identity changed: found naa.3333333000000fa0 (WWID 33333333000000fa0), expected \
-             naa.5001405012345678 (WWID 35001405012345678)"
-        );
-        let better = prove(
-            &expected,
-            &page(&[(Binary, Naa, NAA5), (Binary, Naa, NAA6)]),
-        );
-        assert!(matches!(
-            better,
-            Verdict::Different {
-                still_listed: true,
-                ..
-            }
-        ));
-        assert!(better.to_string().ends_with("no longer the best name"));
+    fn a_designator_that_is_whole_counts_whatever_comes_behind_it() {
+        let whole = page(&[(Binary, Naa, NAA5)]);
+        for stray in [&[0][..], &[0; 3], &[0; 4], &[1, 3, 0, 16, 0x60]] {
+            let mut data = whole.clone();
+            data.extend(stray);
+            data[3] += stray.len() as u8;
+            let listing = Listing::parse(&data).unwrap();
+            assert_eq!(listing.best, identify(&whole).unwrap());
+            // Four zero bytes are a designator, of no bytes.
+            assert_eq!(listing.remark.is_none(), stray.len() == 4, "{stray:?}");
+        }
+        let mut nothing_whole = page(&[(Binary, Naa, NAA5)]);
+        nothing_whole[7] = 9;
+        let problem = identify(&nothing_whole).unwrap_err().to_string();
+        assert!(problem.contains("truncated"), "{problem}");
+    }
+
+    #[test]
+    fn a_weak_name_proves_nothing_where_a_better_one_was_exchanged() {
+        let t10: (CodeSet, DesignatorType, &[u8]) = (Ascii, T10VendorId, b"VENDOR  VOLUME");
+        let listing =
+            |all: &[(CodeSet, DesignatorType, &[u8])]| Listing::parse(&page(all)).unwrap();
+        let (alone, one) = (listing(&[t10]), listing(&[t10, (Binary, Naa, NAA5)]));
+        let other = listing(&[t10, (Binary, Naa, NAA2), (Binary, Naa, NAA6)]);
+        let exchanged = listing(&[t10, (Binary, Naa, NAA6)]);
+        let two = listing(&[t10, (Binary, Naa, NAA6), (Binary, Naa, NAA6_EMC)]);
+        let weak = "1VENDOR_VOLUME";
+        for (now, earlier, contradicts) in [
+            (&one, &alone, false),
+            (&alone, &one, false),
+            (&other, &one, false),
+            (&exchanged, &other, false),
+            (&two, &exchanged, false),
+            (&listing(&[t10, (Binary, Naa, NAA6_EMC)]), &exchanged, true),
+        ] {
+            assert!(now.find(weak).is_some());
+            assert_eq!(now.contradicts(earlier, weak), contradicts, "{now:?}");
+        }
     }
 
     #[test]

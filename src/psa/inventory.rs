@@ -123,7 +123,7 @@ impl World {
                 .inquiry
                 .as_ref()
                 .map_or_else(Vec::new, |i| i.raw.clone())),
-            identification: Hex(path.answers.identification.clone()),
+            identification: Hex(path.proof.page().to_vec()),
             port_groups: Hex(self
                 .device_of(path)
                 .map_or_else(Vec::new, |device| device.report.clone())),

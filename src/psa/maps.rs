@@ -4,7 +4,7 @@ use super::action::{Action, MapStep, Severity};
 use super::device::{Device, FailedStep, Failure, Order};
 use super::discovery::device_id_of;
 use super::event::MapError;
-use super::path::{Identity, PathState};
+use super::path::PathState;
 use super::satp::Link;
 use super::schedule::Key;
 use super::table::model::{Map, PathStatus, Table};
@@ -246,9 +246,7 @@ impl World {
         path.suspect_since = Some(now);
         path.failed_at = now;
         path.link = Link::Unchecked("the kernel failed it; it is being checked".to_owned());
-        if let Identity::Proven(unit) = &path.identity {
-            path.identity = Identity::Stale(unit.clone());
-        }
+        path.proof.doubt("the kernel failed the path");
         // Checks that say "well" while I/O fails must not make the path flap: each relapse waits twice as long.
         if path.last_relapse.0 != 0
             && now.since(path.last_relapse.max(path.hold_until)) < RELAPSE_WINDOW

@@ -54,7 +54,7 @@ impl World {
         if let Some(path) = self.paths.get_mut(&id)
             && path.write_protected == Some(!write_protected)
         {
-            path.reprove = true;
+            path.proof.owe();
             self.examine_now(id);
         }
     }
@@ -98,7 +98,7 @@ impl World {
                 block.size.0, length.0
             ));
         }
-        if !block.read_only || path.identity.unit().is_none() {
+        if !block.read_only || path.proof.unit().is_none() {
             return None;
         }
         // Every write that went there would fail for the writer, though another path takes it; and that path counts
@@ -106,7 +106,7 @@ impl World {
         let writable = self.paths_of(device).find(|other| {
             other.is_read_only() == Some(false)
                 && other.is_ours()
-                && other.identity.unit().is_some()
+                && other.proof.unit().is_some()
                 && !matches!(other.link, Link::PermanentLoss(_))
         })?;
         let name = writable.facts.block.as_ref().map(|block| &block.name)?;

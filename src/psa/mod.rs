@@ -55,6 +55,7 @@ pub mod pattern;
 mod plan;
 pub mod plugin;
 mod port_groups;
+pub mod proof;
 pub mod psp;
 mod report;
 pub mod satp;

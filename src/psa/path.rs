@@ -3,9 +3,9 @@
 use super::action::PortTimers;
 use super::adapter::{AdapterFacts, RuntimeName, TargetFacts, Transport};
 use super::claim::Claim;
-use super::identity::LogicalUnit;
 use super::marginal::Marginal;
 use super::plugin::Plugin;
+use super::proof::Proof;
 use super::satp::{Class, Judgement, Link};
 use super::statistics::PathStatistics;
 use super::units::{DevT, Hctl, Millis, Sectors, Sg};
@@ -145,39 +145,6 @@ impl PathState {
     }
 }
 
-/// Which logical unit is behind a path, and how sure that is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Identity {
-    /// Not asked yet, or no answer yet.
-    Unknown,
-    /// The path stands in the table of this device's map, found at start; nothing was proven yet.
-    Assumed(String),
-    /// Proven by VPD page 83h and in force.
-    Proven(LogicalUnit),
-    /// Proven once; the path failed since, and it has to be proven again before it carries I/O.
-    Stale(LogicalUnit),
-    /// The logical unit does not name itself: why. It is never stacked.
-    Nameless(String),
-    /// Another logical unit answers than the one that the path was in use for.
-    Quarantined {
-        /// WWID of the device that the path belonged to.
-        expected: String,
-        /// What was found, for a person.
-        found: String,
-    },
-}
-
-impl Identity {
-    /// The logical unit, if it was ever proven and not disproven.
-    #[must_use]
-    pub fn unit(&self) -> Option<&LogicalUnit> {
-        match self {
-            Identity::Proven(unit) | Identity::Stale(unit) => Some(unit),
-            _ => None,
-        }
-    }
-}
-
 /// An examination under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exam {
@@ -205,8 +172,6 @@ pub enum Stage {
 pub struct Answers {
     /// How TEST UNIT READY ended.
     pub ready: Option<Outcome>,
-    /// VPD page 83h.
-    pub identification: Vec<u8>,
     /// The vendor's page that names the owner.
     pub owner: Vec<u8>,
 }
@@ -220,10 +185,8 @@ pub struct Path {
     pub name: RuntimeName,
     /// Standard INQUIRY data, once read.
     pub inquiry: Option<StandardInquiry>,
-    /// Which logical unit is behind it.
-    pub identity: Identity,
-    /// When that was proven last.
-    pub proven_at: Millis,
+    /// Which logical unit is behind it, and how sure that is.
+    pub proof: Proof,
     /// WWID of the device that it belongs to.
     pub device: Option<String>,
     /// Target port group, from VPD 83.
@@ -262,14 +225,10 @@ pub struct Path {
     pub lost_at: Option<Millis>,
     /// Something happened since the examination was sent: examine again when it ends.
     pub again: bool,
-    /// The next check is to read INQUIRY data and prove the identity again although the path is in use.
-    pub reprove: bool,
     /// It refused the extended header of REPORT TARGET PORT GROUPS, as SPC-3 arrays do: it is asked without.
     pub short_header: bool,
     /// Why the states of the port groups could not be read through it last; told once.
     pub report_problem: Option<String>,
-    /// Why VPD page 83h, asked again, said nothing about who the logical unit is.
-    pub proof_problem: Option<String>,
     /// The next check is to ask for the states of the port groups whatever path usually does.
     pub ask_groups: bool,
     /// The kernel failed the path at this time; only an examination sent later clears it.
@@ -310,8 +269,7 @@ impl Path {
             facts,
             name,
             inquiry: None,
-            identity: Identity::Unknown,
-            proven_at: Millis(0),
+            proof: Proof::default(),
             device: None,
             port_group: None,
             relative_port: None,
@@ -332,11 +290,9 @@ impl Path {
             exam: None,
             lost_at: None,
             again: false,
-            reprove: false,
             ask_groups: false,
             short_header: false,
             report_problem: None,
-            proof_problem: None,
             suspect_since: None,
             failed_at: Millis(0),
             failed_since: None,
@@ -376,7 +332,14 @@ impl Path {
     /// Whether no I/O may go to it: another unit answers, or its disk is not like those of the other paths.
     #[must_use]
     pub fn is_quarantined(&self) -> bool {
-        matches!(self.identity, Identity::Quarantined { .. }) || self.mismatch.is_some()
+        self.proof.is_quarantined() || self.mismatch.is_some()
+    }
+
+    /// Whether I/O goes to it only while there is no other choice: it gives no answer, or what it was proven to be is in
+    /// doubt.
+    #[must_use]
+    pub fn is_doubtful(&self) -> bool {
+        matches!(self.link, Link::NoAnswer(_)) || self.proof.is_stale()
     }
 
     /// Whether the kernel holds its disk for read-only; `None` without a disk.

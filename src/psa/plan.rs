@@ -3,7 +3,7 @@
 use super::action::{MapStep, Severity};
 use super::apd::LAST_PATH_HOLD;
 use super::device::{Apd, Device, Disposition, Pending};
-use super::path::{Identity, Path, PathState};
+use super::path::{Path, PathState};
 use super::plugin::Plugin;
 use super::psp::{Arrangement, Candidate, Options};
 use super::satp::{Class, Link};
@@ -165,7 +165,7 @@ impl World {
                 continue;
             };
             let held = in_table.contains(&block.dev);
-            let proven = matches!(path.identity, Identity::Proven(_));
+            let proven = path.proof.may_carry_io();
             // A path that the kernel does not hold yet joins when it is proven and of use.
             let joins = proven
                 && block.usage.is_empty()
@@ -310,8 +310,7 @@ impl World {
 
     /// Whether the device is about to get its map.
     pub(super) fn awaits_creation(&self, device: &Device) -> bool {
-        let serves =
-            |path: &Path| path.state().serves_io() && matches!(path.identity, Identity::Proven(_));
+        let serves = |path: &Path| path.state().serves_io() && path.proof.may_carry_io();
         device.disposition == Disposition::Stacked
             && device.failure.is_none()
             && self.map_of(&device.wwid).is_none()
@@ -382,7 +381,7 @@ impl World {
         let proven = view.candidates.iter().any(|c| {
             self.paths
                 .get(&c.path)
-                .is_some_and(|path| path.identity.unit().is_some())
+                .is_some_and(|path| path.proof.unit().is_some())
         });
         let known = proven && all_known && !fails_what_it_queues(map);
         let mut wanted = Wanted {
@@ -529,7 +528,7 @@ impl World {
     fn proven_part(&self, wanted: &Wanted, view: &View) -> Wanted {
         let unproven = |path: &Path| {
             let checked = !matches!(path.link, Link::Unchecked(_));
-            checked && !matches!(path.identity, Identity::Proven(_))
+            checked && !path.proof.may_carry_io()
         };
         let out: BTreeSet<DevT> = view
             .candidates
@@ -557,8 +556,8 @@ impl World {
     }
 
     /// The paths that dm should use: those that serve I/O; and those of which that is not known, as dm has them,
-    /// unless they give no answer while others do. The last usable path is never failed on "unknown", nor is a member
-    /// that discovery has not reported.
+    /// unless they give no answer while others do, or what they were proven to be is in doubt. The last usable path is
+    /// never failed on "unknown", nor is a member that discovery has not reported.
     fn usable(&mut self, map: &Map, view: &View, unseen: &BTreeSet<DevT>) -> BTreeSet<DevT> {
         let active: BTreeSet<DevT> = map
             .status
@@ -588,7 +587,7 @@ impl World {
                     false
                 }
                 PathState::Standby => true,
-                PathState::Unknown if matches!(path.link, Link::NoAnswer(_)) => {
+                PathState::Unknown if path.is_doubtful() => {
                     if is_active {
                         silent.insert(candidate.dev);
                     }

@@ -5,7 +5,7 @@
 
 use super::action::Severity;
 use super::device::Device;
-use super::path::{Identity, Path};
+use super::path::Path;
 use super::satp::{Link, PortGroup};
 use super::schedule::Key;
 use super::units::{Hctl, Millis};
@@ -25,7 +25,7 @@ impl World {
     /// The states of the port groups of the device behind a path.
     pub(super) fn port_groups_are(&mut self, id: Hctl, report: &TargetPortGroups, data: &[u8]) {
         // What a path says that does not lead to the device for sure may be about another one.
-        let proven = |path: &&mut Path| matches!(path.identity, Identity::Proven(_));
+        let proven = |path: &&mut Path| path.proof.may_carry_io();
         let Some(path) = self.paths.get_mut(&id).filter(proven) else {
             return;
         };
@@ -141,7 +141,7 @@ impl World {
         let works = |group: u16| {
             let mut paths = self.paths_of(device);
             paths.find(|path| {
-                let proven = matches!(path.identity, Identity::Proven(_));
+                let proven = path.proof.may_carry_io();
                 path.port_group == Some(group) && proven && path.link == Link::Up
             })
         };

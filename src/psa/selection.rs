@@ -5,8 +5,9 @@
 use super::action::Severity;
 use super::claim::Claim;
 use super::device::Device;
-use super::path::{Identity, Path};
+use super::path::Path;
 use super::plugin::{Plugin, hpp};
+use super::proof::Identity;
 use super::satp::Evidence;
 use super::satp::rules::{DeviceFacts, Selection};
 use super::units::Hctl;
@@ -20,7 +21,12 @@ impl World {
     ) -> Option<(DeviceFacts<'a>, Evidence<'a>)> {
         let (path, inquiry) = self
             .paths_of(device)
-            .filter(|path| matches!(path.identity, Identity::Proven(_) | Identity::Nameless(_)))
+            .filter(|path| {
+                matches!(
+                    path.proof.identity(),
+                    Identity::Proven(_) | Identity::Nameless(_)
+                )
+            })
             .filter_map(|path| Some((path, path.inquiry.as_ref()?)))
             .min_by_key(|(path, _)| path.is_masked())?;
         let facts = DeviceFacts {

@@ -31,6 +31,17 @@ impl PeripheralQualifier {
             other => PeripheralQualifier::Other(other),
         }
     }
+
+    /// The three bits.
+    #[must_use]
+    pub fn bits(self) -> u8 {
+        match self {
+            PeripheralQualifier::Connected => 0b000,
+            PeripheralQualifier::NotConnected => 0b001,
+            PeripheralQualifier::NotCapable => 0b011,
+            PeripheralQualifier::Other(bits) => bits & 0b111,
+        }
+    }
 }
 
 /// TPGS (SPC-5 6.7): who may change asymmetric access states.

@@ -5,7 +5,7 @@
 
 use dm_psa::psa::action::{Action, MapStep};
 use dm_psa::psa::event::{Event, Examination};
-use dm_psa::psa::identity::identify;
+use dm_psa::psa::identity::{Listing, Problem};
 use dm_psa::psa::satp::{Link, link_from};
 use dm_psa::psa::table::model::{Map, Message, PathStatus, Table};
 use dm_psa::psa::units::{DevT, Hctl, Millis};
@@ -32,8 +32,8 @@ struct Audit {
     devs: BTreeMap<Hctl, DevT>,
     /// The examination that is out, and when it was sent.
     sent: BTreeMap<Hctl, (u64, Millis)>,
-    /// The WWID that a path has proven.
-    proven: BTreeMap<Hctl, String>,
+    /// What a path has listed to prove its unit.
+    proven: BTreeMap<Hctl, Listing>,
     doubted: BTreeMap<Hctl, Millis>,
     /// By UUID.
     maps: BTreeMap<String, Map>,
@@ -127,9 +127,18 @@ impl Audit {
                         self.doubt(path);
                     }
                 }
+                Command::Inquiry if reply.outcome.carried_out() => {
+                    if reply.data.first().is_some_and(|byte| byte >> 5 != 0) {
+                        self.doubt(path);
+                    }
+                }
                 Command::Vpd(DEVICE_IDENTIFICATION) if reply.outcome.carried_out() => {
-                    if let Ok(unit) = identify(&reply.data) {
-                        self.proven.insert(path, unit.wwid);
+                    match Listing::parse(&reply.data) {
+                        Ok(listing) => {
+                            self.proven.insert(path, listing);
+                        }
+                        Err(Problem::NoLogicalUnit(_)) => self.doubt(path),
+                        Err(_) => {}
                     }
                 }
                 _ => {}
@@ -217,9 +226,10 @@ impl Audit {
             };
             for dev in devs {
                 let path = self.devs.iter().find(|(_, known)| **known == dev);
-                let unit = path.and_then(|(path, _)| self.proven.get(path));
-                if unit.map(|wwid| format!("mpath-{wwid}")).as_deref() != Some(uuid) {
-                    let text = format!("{:?} {name}: {dev} is proven to be {unit:?}", self.now);
+                let listing = path.and_then(|(path, _)| self.proven.get(path));
+                let wwid = uuid.strip_prefix("mpath-").unwrap_or_default();
+                if listing.is_none_or(|listing| listing.find(wwid).is_none()) {
+                    let text = format!("{:?} {name}: {dev} has listed {listing:?}", self.now);
                     self.verdict.identity.push(text);
                 }
             }

@@ -1,7 +1,9 @@
 //! The Device Identification page and the identity made of it: a name that device-mapper takes, and proof of itself.
 #![no_main]
 
-use dm_psa::psa::identity::{self, Verdict};
+use dm_psa::psa::identity::{self, Listing};
+use dm_psa::psa::proof::Proof;
+use dm_psa::psa::units::Millis;
 use dm_psa::scsi::vpd::DeviceIdentification;
 use libfuzzer_sys::fuzz_target;
 
@@ -15,9 +17,14 @@ fuzz_target!(|data: &[u8]| {
             Ok(parsed.designators)
         );
     }
-    if let Ok((best, others)) = identity::names(data) {
-        assert_eq!(identity::prove(&best, data), Verdict::Proven);
-        for unit in others.iter().chain([&best]) {
+    if let Ok(listing) = Listing::parse(data) {
+        let mut proof = Proof::default();
+        proof.assume(&listing.best.wwid);
+        for time in [1, 2] {
+            proof.answered(Ok(data), false, Millis(time));
+            assert_eq!(proof.unit(), Some(&listing.best));
+        }
+        for unit in listing.names() {
             assert!((1..=127).contains(&unit.device_id.len()));
             assert_eq!(identity::safe_name(&unit.device_id), unit.device_id);
             assert!(unit.dm_uuid().len() <= 128);
