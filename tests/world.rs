@@ -795,13 +795,15 @@ fn a_remapped_lun_that_the_array_tells_of_is_found_at_once() {
 }
 
 #[test]
-fn a_remapped_lun_that_nobody_tells_of_is_found_within_a_minute() {
+fn a_remapped_lun_that_the_array_does_not_report_is_found_within_a_check_interval() {
     let mut kernel = four_paths();
     let other = kernel.array.add(Unit::new(77, &[(1, AO), (2, ANO)]));
     let mut sim = running(kernel);
     sim.io_every = None;
     sim.suffer(&Fault::Remap(B1, Some(other), false));
-    sim.run_for(seconds(66));
+    sim.run_for(Millis(5_010));
+    assert_eq!(state(&sim, B1), PathState::Dead);
+    sim.run_for(seconds(1));
     let map = &maps(&sim)[0];
     assert!(!map.contains(" 8:16 ") && map.ends_with("AA A"), "{map}");
 }

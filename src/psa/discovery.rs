@@ -34,12 +34,22 @@ const DIRECT_ACCESS: u8 = 0;
 /// to light, and then the states are asked for at once. So asking without that is for arrays that keep it to themselves.
 const REPORT_AGAIN: Millis = Millis::from_secs(60);
 
-/// A path that serves proves its identity this often without being asked to. Arrays tell of a LUN that leads elsewhere by
-/// a unit attention, but not all of them, and not to the host whose path it is (LIO tells the other LUNs alone).
+/// A path that is in no table proves its identity this often. One that is in a table proves it with every check: arrays
+/// report a LUN that leads elsewhere by a unit attention, but not all of them, and not to the host whose path it is (LIO
+/// informs the other LUNs alone), and while no I/O runs nothing else would ever show it.
 const PROVE_AGAIN: Millis = Millis::from_secs(60);
 
-/// With one proof of so many, a path that was well says whether it takes writes. An array that protects one port of many
-/// is rare, and a command more with each proof would be a fifteenth of all.
+/// What a path is asked that works and is in no table.
+const READY: &[Command] = &[Command::TestUnitReady];
+
+/// What most checks are: a path that works and is in a table.
+const READY_AND_PROOF: &[Command] = &[
+    Command::TestUnitReady,
+    Command::Vpd(vpd::DEVICE_IDENTIFICATION),
+];
+
+/// In one turn of so many, each as long as [`PROVE_AGAIN`], a path that was well says whether it takes writes. An array that
+/// protects one port of many is rare, and a command more in each turn would be one of twenty-five.
 const TURNS: u64 = 4;
 
 /// What is due so soon is done with this check: checks come at slots of the interval, not to the millisecond.
@@ -308,7 +318,7 @@ impl World {
         };
         // Many USB bridges hang on a VPD page that they do not know; their disks are never stacked.
         let askable = path.facts.transport != Transport::Usb;
-        let mut commands = Commands::Borrowed(&[Command::TestUnitReady]);
+        let mut commands = Commands::Borrowed(READY);
         if path.proof.is_owed() {
             commands.to_mut().push(Command::Inquiry);
         }
@@ -321,16 +331,21 @@ impl World {
             }
             return (Stage::Identify, commands);
         }
-        let doubtful = match path.proof.identity() {
-            Identity::Proven(_) => {
-                path.proof.is_owed() || self.is_due(path.proof.proven_at(), PROVE_AGAIN)
-            }
-            Identity::Nameless(_) => path.proof.is_owed(),
+        let owed = path.proof.is_owed();
+        let settled = path.proof.may_carry_io() && !owed;
+        let turn = self.is_due(path.proof.proven_at(), PROVE_AGAIN);
+        let asked = match path.proof.identity() {
+            Identity::Proven(_) => owed || turn || self.is_held(path),
+            Identity::Nameless(_) => owed,
             _ => true,
         };
-        if askable && doubtful {
-            commands.to_mut().push(page83);
-            if self.is_asked_for_writes(id, path) {
+        if askable && asked {
+            if settled {
+                commands = Commands::Borrowed(READY_AND_PROOF);
+            } else {
+                commands.to_mut().push(page83);
+            }
+            if (turn || !settled) && self.is_asked_for_writes(id, path) {
                 commands.to_mut().push(Command::ModeSense6);
             }
         }
@@ -357,9 +372,15 @@ impl World {
         (Stage::Check, commands)
     }
 
+    /// Whether the disk of the path is in the table of a map.
+    pub(super) fn is_held(&self, path: &Path) -> bool {
+        path.dev()
+            .is_some_and(|dev| self.index.holder(dev).is_some())
+    }
+
     /// Whether a path that proves itself says too whether it takes writes: each time when there is a reason to doubt it, and
-    /// else every fourth time, when it is its turn among the paths of its device. What one says anew the others are asked
-    /// about at once.
+    /// else in every fourth turn, when it is its turn among the paths of its device. When one says something new the others
+    /// are asked immediately.
     fn is_asked_for_writes(&self, id: Hctl, path: &Path) -> bool {
         let proven = path.proof.may_carry_io();
         if !proven || path.proof.is_owed() || path.write_protected != Some(false) {

@@ -99,6 +99,13 @@ fn is_repeated(
             .all(|reply| reply.outcome == Outcome::Good && repeated(reply))
 }
 
+fn is_report(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::ReportTargetPortGroups | Command::ReportTargetPortGroupsShort
+    )
+}
+
 /// Whether the target port is there to all that sysfs says, where the transport has one.
 fn is_online(path: &Path) -> bool {
     let port = path.facts.target.port_state.as_deref();
@@ -135,7 +142,14 @@ impl World {
         {
             let at = next_check(&self.settings, self.now, moments, path, &mut self.retried);
             self.schedule.no_later_than(Key::Path(id), at);
-            return self.repeated(id, others);
+            let proven = |reply: &Reply| matches!(reply.command, Command::Vpd(_));
+            if others.iter().any(proven) {
+                path.proof.repeated(self.now);
+            }
+            if others.iter().any(|reply| is_report(&reply.command)) {
+                self.reported(id);
+            }
+            return;
         }
         let before = standing(path);
         // What was sent before the kernel failed the path says nothing about it now.
@@ -145,17 +159,14 @@ impl World {
                 self.take_in(id, reply);
             }
         }
+        // Page 83h was to be answered with this check by each path that I/O may use.
+        let not_sent = |reply: &Reply| matches!(reply.outcome, Outcome::NotSent(_));
+        if !outdated && !examination.replies.iter().any(not_sent) {
+            self.is_unanswered(id);
+        }
         let Some(path) = self.paths.get_mut(&id) else {
             return;
         };
-        // Page 83h was to be answered with this check by each path that I/O may use.
-        let not_sent = |reply: &Reply| matches!(reply.outcome, Outcome::NotSent(_));
-        let held = path
-            .dev()
-            .is_some_and(|dev| self.index.holder(dev).is_some());
-        if held && !outdated && !examination.replies.iter().any(not_sent) {
-            path.proof.unanswered(self.now);
-        }
         let again = path.again || outdated;
         if !outdated {
             path.lost_at = matches!(path.link, Link::PermanentLoss(_)).then_some(exam.sent);
@@ -212,19 +223,15 @@ impl World {
         }
     }
 
-    /// A path has told again who it is, or how the port groups are.
-    fn repeated(&mut self, id: Hctl, replies: &[Reply]) {
-        let now = self.now;
-        for reply in replies {
-            match reply.command {
-                Command::Vpd(_) => {
-                    if let Some(path) = self.paths.get_mut(&id) {
-                        path.proof.repeated(now);
-                    }
-                }
-                Command::ModeSense6 => {}
-                _ => self.reported(id),
-            }
+    /// A check of a path in a table ended. Page 83h was to be answered with it; if it was not for long, that is a reason
+    /// to doubt.
+    fn is_unanswered(&mut self, id: Hctl) {
+        let Some(path) = self.paths.get(&id) else {
+            return;
+        };
+        let held = self.is_held(path);
+        if let Some(path) = self.paths.get_mut(&id).filter(|_| held) {
+            path.proof.unanswered(self.now);
         }
     }
 

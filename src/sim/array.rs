@@ -91,6 +91,8 @@ pub struct Unit {
     pub short_header_only: bool,
     /// The controllers are those of an array from before target port groups: one serves, the other waits.
     pub trespasses: Option<Trespass>,
+    /// What else page 83h lists for the unit, behind its NAA identifier.
+    pub designators: Vec<Designator>,
 }
 
 /// How an array from before target port groups has a unit change its controller. A group that serves is
@@ -140,6 +142,7 @@ impl Unit {
             demotes: true,
             short_header_only: false,
             trespasses: None,
+            designators: Vec::new(),
         }
     }
 
@@ -219,6 +222,7 @@ impl Unit {
             DesignatorType::Naa,
             self.naa.to_vec(),
         )];
+        designators.extend(self.designators.iter().cloned());
         designators.push(designator(
             port,
             DesignatorType::RelativeTargetPort,
@@ -282,6 +286,9 @@ pub struct Array {
     nexuses: BTreeMap<UnitId, BTreeSet<Hctl>>,
     attentions: BTreeMap<Hctl, VecDeque<Sense>>,
     lies: BTreeMap<Hctl, Vec<(Command, Answer)>>,
+    /// A LUN that leads to nothing answers as LIO's LUN 0 does then: TEST UNIT READY is good, and PERIPHERAL QUALIFIER
+    /// 001b in INQUIRY data and page 83h is all that shows it.
+    pub dummies: bool,
     /// Every SET TARGET PORT GROUPS that was carried out.
     pub stpgs: Vec<Stpg>,
 }
@@ -484,8 +491,16 @@ impl Array {
             (Command::Inquiry, None) => {
                 // PERIPHERAL QUALIFIER 011b, device type 1Fh: nothing can be here.
                 let mut data = StandardInquiry::build(Tpgs::None, "SIM", "NOTHING", "1.0");
-                data[0] = 0x7f;
+                data[0] = if self.dummies { 0x20 } else { 0x7f };
                 return Answer::good(data);
+            }
+            (Command::Vpd(DEVICE_IDENTIFICATION), None) if self.dummies => {
+                let mut page = Unit::new(0, &[]).page83(&lun);
+                page[0] = 0x20;
+                return Answer::good(page);
+            }
+            (Command::TestUnitReady, None) if self.dummies => {
+                return Answer::good(Vec::new());
             }
             (Command::Vpd(DEVICE_IDENTIFICATION), Some((_, unit))) => {
                 return Answer::good(unit.page83(&lun));

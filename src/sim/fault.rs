@@ -106,7 +106,10 @@ impl Kernel {
                     }
                 }
             }
-            Fault::Remap(path, unit, attention) => self.array.remap(*path, *unit, *attention),
+            Fault::Remap(path, unit, attention) => {
+                self.repointed.insert(*path, now);
+                self.array.remap(*path, *unit, *attention);
+            }
             Fault::Protect(path, protected) => self.array.protect(*path, *protected),
             Fault::Rescan(path) => self.reread_capacity(now, *path),
             Fault::Resize(unit, size) => self.array.resize(*unit, *size),

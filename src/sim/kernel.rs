@@ -154,6 +154,8 @@ pub struct Ledger {
     pub refused_writes: u64,
     /// Writes that reached another logical unit than that of the map: when, which map, through which path.
     pub wrong_writes: Vec<(Millis, String, Hctl)>,
+    /// The longest time from the moment at which a LUN was led elsewhere to a write that went there by it.
+    pub longest_exposure: Millis,
     /// The longest time that I/O to a map was held back.
     pub longest_stall: Millis,
     /// Tables that became live.
@@ -183,6 +185,8 @@ pub struct Kernel {
     pub staged: bool,
     /// What went on.
     pub ledger: Ledger,
+    /// When the LUN of a path was led elsewhere last.
+    pub repointed: BTreeMap<Hctl, Millis>,
     /// What the agent has stored.
     pub memory: Memory,
     /// Since when maps have no usable path, as the agent has stored it.
@@ -227,6 +231,7 @@ impl Kernel {
             handlers: true,
             staged: false,
             ledger: Ledger::default(),
+            repointed: BTreeMap::new(),
             memory: Memory::default(),
             outages: BTreeMap::new(),
             others: BTreeMap::new(),

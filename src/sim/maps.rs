@@ -7,6 +7,7 @@
 //! Left out: activation takes no time and a group that is in transition holds I/O back without another activation;
 //! the handler's cache of access states is always true; a reload does not wait for I/O in flight.
 
+use super::array::UnitId;
 use super::dm::{Io, Multipath, errno};
 use super::kernel::{Disk, Kernel, Link, Pending, attention};
 use crate::psa::action::MapStep;
@@ -42,6 +43,8 @@ pub struct SimMap {
     pub stalled_since: Option<Millis>,
     /// The path that an I/O is stuck on, and since when.
     stuck: Option<(DevT, Millis)>,
+    /// The logical unit that the first write went to: units may have one identity, and be two.
+    unit: Option<UnitId>,
 }
 
 impl SimMap {
@@ -59,6 +62,7 @@ impl SimMap {
             last_told: Millis(0),
             stalled_since: None,
             stuck: None,
+            unit: None,
         }
     }
 }
@@ -519,7 +523,7 @@ impl Kernel {
         }
     }
 
-    fn write(&mut self, now: Millis, name: &str, map: &SimMap, dev: DevT) -> Write {
+    fn write(&mut self, now: Millis, name: &str, map: &mut SimMap, dev: DevT) -> Write {
         if self.others.contains_key(&dev) {
             self.ledger.writes += 1;
             return Write::Done;
@@ -554,10 +558,14 @@ impl Kernel {
             }
         };
         let unit = self.array.unit(written);
-        if unit.is_some_and(|unit| unit.is_behind(map.dm.uuid())) {
+        let named = unit.is_some_and(|unit| unit.is_behind(map.dm.uuid()));
+        if named && *map.unit.get_or_insert(written) == written {
             self.ledger.writes += 1;
         } else {
             self.ledger.wrong_writes.push((now, name.to_owned(), path));
+            let since = self.repointed.get(&path).copied().unwrap_or_default();
+            let longest = &mut self.ledger.longest_exposure;
+            *longest = (*longest).max(now.since(since));
         }
         Write::Done
     }

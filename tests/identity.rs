@@ -1,0 +1,247 @@
+//! Which logical unit is behind a path: worked examples of what ends its use, and of what gives it back.
+//!
+//! The host and the array are those of `sim/`, as in `tests/world.rs`. The transitions themselves are walked in
+//! `src/psa/proof.rs`.
+
+mod san;
+
+use dm_psa::psa::event::{Event, UnitAttention};
+use dm_psa::psa::path::PathState;
+use dm_psa::psa::units::{Hctl, Millis};
+use dm_psa::scsi::cdb::Command;
+use dm_psa::scsi::inquiry::{StandardInquiry, Tpgs};
+use dm_psa::scsi::outcome::Outcome;
+use dm_psa::scsi::vpd::DEVICE_IDENTIFICATION;
+use dm_psa::sim::array::{Answer, Unit, UnitId};
+use dm_psa::sim::fault::Fault;
+use dm_psa::sim::kernel::Kernel;
+use dm_psa::sim::run::Simulation;
+use san::*;
+
+/// The unit of the examples with one unit.
+const UNIT: &str = "naa.6001405a000000000000000000000001";
+const PAGE83: Command = Command::Vpd(DEVICE_IDENTIFICATION);
+/// Each path of a table is checked once in this time, and a millisecond or two pass until the answer is here.
+const INTERVAL: Millis = Millis(5_010);
+const ALL: [Hctl; 4] = [A1, A2, B1, B2];
+
+fn state(sim: &Simulation, path: Hctl) -> PathState {
+    let found = sim.world.paths().find(|(id, _)| **id == path);
+    found.map_or(PathState::Unknown, |(_, path)| path.state())
+}
+
+fn codes(sim: &Simulation, from: usize, code: &str) -> usize {
+    let told = told(sim, from);
+    told.iter().filter(|line| line.starts_with(code)).count()
+}
+
+/// [`four_paths`], and another unit that none of them leads to yet.
+fn with_other() -> (Kernel, UnitId) {
+    let mut kernel = four_paths();
+    let other = kernel.array.add(Unit::new(77, &[(1, AO), (2, ANO)]));
+    (kernel, other)
+}
+
+/// The map of the unit of the examples.
+fn map(sim: &Simulation) -> String {
+    let all = maps(sim);
+    all.into_iter().find(|map| map.starts_with(UNIT)).unwrap()
+}
+
+// ---- nothing is behind the LUN --------------------------------------------------------------------------------
+
+/// LIO's LUN 0: what answers while it is mapped to nothing is well in all but PERIPHERAL QUALIFIER, and no unit attention
+/// comes.
+#[test]
+fn a_lun_that_leads_to_nothing_carries_nothing_until_it_is_proven_again() {
+    let (mut kernel, other) = with_other();
+    kernel.array.dummies = true;
+    let mut sim = running(kernel);
+    sim.io_every = None;
+    let mark = sim.journal.len();
+    sim.suffer(&Fault::Remap(A1, None, false));
+    sim.run_for(INTERVAL);
+    assert_eq!(state(&sim, A1), PathState::Dead);
+    assert_eq!(steps(&sim, mark), ["fail_path 8:0"]);
+    let told = explained(&sim, UNIT);
+    assert!(
+        told.contains("dead: no logical unit is behind this LUN (PERIPHERAL QUALIFIER 001b)"),
+        "{told}"
+    );
+    // Then it leads to another unit, and a writer comes.
+    sim.suffer(&Fault::Remap(A1, Some(other), false));
+    sim.io_every = Some(Millis(10));
+    sim.run_for(seconds(20));
+    assert!(
+        explained(&sim, "sda")
+            .contains("quarantined: naa.6001405a00000000000000000000004d answers")
+    );
+    assert_eq!(codes(&sim, mark, "PATH_ABSENT"), 1);
+    assert_eq!(codes(&sim, mark, "PATH_QUARANTINED"), 1);
+    // Mapped back it serves again.
+    sim.suffer(&Fault::Remap(A1, Some(0), false));
+    sim.run_for(seconds(10));
+    assert_eq!(state(&sim, A1), PathState::Active);
+    unharmed(&sim);
+}
+
+#[test]
+fn nothing_is_there_whatever_qualifier_says_so_and_wherever() {
+    let page = four_paths().array.execute(A1, &PAGE83).data;
+    let inquiry = StandardInquiry::build(Tpgs::Both, "SIM", "ARRAY", "1.0");
+    for qualifier in 1..8 {
+        let mut sim = running(four_paths());
+        let says = |data: &[u8]| {
+            let mut data = data.to_vec();
+            data[0] = qualifier << 5;
+            Some(Answer::good(data))
+        };
+        sim.suffer(&Fault::Lie(A1, PAGE83, says(&page)));
+        // INQUIRY is read after an attention.
+        sim.suffer(&Fault::Lie(B1, Command::Inquiry, says(&inquiry)));
+        let kind = UnitAttention::PowerOnResetOccurred;
+        sim.tell(Event::UnitAttention { path: B1, kind });
+        sim.run_for(INTERVAL);
+        assert!(map(&sim).ends_with(" FA FA"), "{}", map(&sim));
+        let text = format!("PERIPHERAL QUALIFIER {qualifier:03b}b");
+        assert!(explained(&sim, "sda").contains(&text) && explained(&sim, "sdb").contains(&text));
+        // The vendor and product of an empty place are not those of the unit.
+        sim.suffer(&Fault::Lie(A1, PAGE83, None));
+        sim.suffer(&Fault::Lie(B1, Command::Inquiry, None));
+        sim.run_for(seconds(3));
+        assert!(map(&sim).ends_with(" AA AA"), "{}", map(&sim));
+        unharmed(&sim);
+    }
+}
+
+/// The last path too: that nothing is there is known. I/O waits, as when all paths are down for any other reason.
+#[test]
+fn io_waits_while_every_lun_leads_to_nothing() {
+    let mut kernel = four_paths();
+    kernel.array.dummies = true;
+    let mut sim = running(kernel);
+    sim.io_every = None;
+    let mark = sim.journal.len();
+    for path in ALL {
+        sim.suffer(&Fault::Remap(path, None, false));
+    }
+    sim.run_for(INTERVAL);
+    assert!(map(&sim).ends_with(" FF FF"), "{}", map(&sim));
+    sim.io_every = Some(Millis(100));
+    sim.run_for(seconds(130));
+    assert_eq!(codes(&sim, mark, "APD_START"), 1);
+    assert_eq!(codes(&sim, mark, "PDL_START"), 0);
+    for path in ALL {
+        sim.suffer(&Fault::Remap(path, Some(0), false));
+    }
+    sim.run_for(seconds(5));
+    assert!(map(&sim).ends_with(" AA AA"), "{}", map(&sim));
+    assert_eq!(codes(&sim, mark, "APD_EXIT"), 1);
+    unharmed(&sim);
+}
+
+// ---- another unit, and the array does not report it -----------------------------------------------------------
+
+#[test]
+fn no_byte_goes_to_the_wrong_disk_where_a_check_interval_lies_between_swap_and_write() {
+    for (gap, dummies, attention) in [
+        (0, false, false),
+        (100, true, false),
+        (1_000, true, false),
+        (3_000, true, false),
+        (3_000, false, false),
+        (7_000, true, false),
+        (7_000, true, true),
+    ] {
+        let (mut kernel, other) = with_other();
+        kernel.array.dummies = dummies;
+        let mut sim = running(kernel);
+        sim.io_every = None;
+        if gap > 0 {
+            sim.suffer(&Fault::Remap(A1, None, false));
+        }
+        sim.run_for(Millis(gap));
+        sim.suffer(&Fault::Remap(A1, Some(other), attention));
+        sim.run_for(INTERVAL);
+        sim.io_every = Some(Millis(10));
+        sim.run_for(seconds(20));
+        assert!(!map(&sim).contains(" 8:0 "), "gap {gap}: {}", map(&sim));
+        unharmed(&sim);
+    }
+}
+
+// ---- nothing is said ------------------------------------------------------------------------------------------
+
+/// A page that says nothing is no proof of absence: the path is the last resort until it says who it is.
+#[test]
+fn a_path_that_cannot_prove_itself_is_used_while_no_other_serves() {
+    let page = four_paths().array.execute(A1, &PAGE83).data;
+    for says_nothing in [
+        Answer::check(5, 0x24, 0),
+        Answer::good(Vec::new()),
+        Answer::good(page[..20].to_vec()),
+        Answer::good(vec![0, 0x83, 0, 0]),
+        Answer::good(vec![0, 0x80, 0, 2, b'1', b'2']),
+    ] {
+        let mut sim = running(four_paths());
+        let mark = sim.journal.len();
+        sim.suffer(&Fault::Lie(A1, PAGE83, Some(says_nothing.clone())));
+        sim.run_for(INTERVAL);
+        sim.run_for(Millis(100));
+        assert_eq!(steps(&sim, mark), ["fail_path 8:0"], "{says_nothing:?}");
+        assert_eq!(state(&sim, A1), PathState::Unknown);
+        assert_eq!(codes(&sim, mark, "PATH_UNPROVEN"), 1);
+        // Once is not enough to end its use, or one bad answer would move a unit between controllers.
+        sim.suffer(&Fault::Lie(A1, PAGE83, None));
+        sim.run_for(seconds(3));
+        assert!(map(&sim).ends_with(" AA AA"), "{}", map(&sim));
+        for path in ALL {
+            sim.suffer(&Fault::Lie(path, PAGE83, Some(says_nothing.clone())));
+        }
+        // Those that are found out first are failed while others serve; the last are not.
+        sim.run_for(seconds(300));
+        assert!(map(&sim).ends_with('A'), "{}", map(&sim));
+        assert_eq!(codes(&sim, mark, "APD_START"), 0);
+        unharmed(&sim);
+    }
+}
+
+#[test]
+fn one_page_that_says_nothing_ends_no_use() {
+    let mut sim = running(four_paths());
+    let mark = sim.journal.len();
+    sim.suffer(&Fault::Lie(A1, PAGE83, Some(Answer::good(Vec::new()))));
+    let end = sim.now().after(seconds(10));
+    while sim
+        .world
+        .find_path("sda")
+        .unwrap()
+        .proof
+        .problem()
+        .is_none()
+    {
+        assert!(sim.step(end));
+    }
+    sim.suffer(&Fault::Lie(A1, PAGE83, None));
+    sim.run_for(seconds(10));
+    assert_eq!(steps(&sim, mark), Vec::<String>::new());
+    assert_eq!(codes(&sim, mark, "PATH_UNPROVEN"), 0);
+}
+
+/// TEST UNIT READY is good, and page 83h is not answered: what was proven is believed for a minute.
+#[test]
+fn a_page_that_is_never_answered_ends_the_use_after_a_minute() {
+    for outcome in [Outcome::Busy, Outcome::Timeout, Outcome::Host(7)] {
+        let mut sim = running(four_paths());
+        let mark = sim.journal.len();
+        sim.suffer(&Fault::Lie(A1, PAGE83, Some(Answer::from(outcome.clone()))));
+        sim.run_for(seconds(50));
+        assert_eq!(steps(&sim, mark), Vec::<String>::new(), "{outcome:?}");
+        sim.run_for(seconds(20));
+        assert_eq!(steps(&sim, mark), ["fail_path 8:0"], "{outcome:?}");
+        sim.suffer(&Fault::Lie(A1, PAGE83, None));
+        sim.run_for(seconds(10));
+        assert!(map(&sim).ends_with(" AA AA"), "{}", map(&sim));
+        unharmed(&sim);
+    }
+}
