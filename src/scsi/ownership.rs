@@ -1,7 +1,8 @@
 //! Which controller serves a logical unit, as the vendors' own VPD pages of older arrays with two controllers say.
 //!
 //! No standard describes them. Facts: the fields that the kernel's handlers `scsi_dh_emc` (page C0h) and
-//! `scsi_dh_rdac` (page C9h) go by.
+//! `scsi_dh_rdac` (page C9h) go by. Those read single bytes, so a page that ends early, or whose PAGE LENGTH is wrong,
+//! serves them if those bytes are there; it does here.
 
 use super::reader::{ParseError, ParseProblem};
 use super::vpd;
@@ -32,8 +33,7 @@ impl Ownership {
     /// # Errors
     /// It is cut, is another page, or has a state that is not known.
     pub fn parse_clariion(data: &[u8]) -> Result<Ownership, ParseError> {
-        let page = vpd::page(CLARIION_PAGE, data)?;
-        let mut r = page.body;
+        let mut r = vpd::page_partly(CLARIION_PAGE, data)?.value.body;
         r.entering("LUN STATE");
         let at = r.clone();
         match r.u8()? {
@@ -47,21 +47,20 @@ impl Ownership {
         }
     }
 
-    /// Reads page C9h: after the page identifier `vace`, byte 8 has CVP (bit 0: this controller owns the volume),
-    /// IOSHIP (bit 5) and AVTE (bit 7).
+    /// Reads page C9h: after the page identifier, `vac` and a character for the version, byte 8 has CVP (bit 0: this
+    /// controller owns the volume), IOSHIP (bit 5) and AVTE (bit 7).
     ///
     /// # Errors
     /// It is cut, is another page, or lacks its identifier.
     pub fn parse_rdac(data: &[u8]) -> Result<Ownership, ParseError> {
-        let page = vpd::page(RDAC_PAGE, data)?;
-        let mut r = page.body;
+        let mut r = vpd::page_partly(RDAC_PAGE, data)?.value.body;
         r.entering("PAGE IDENTIFIER");
         let at = r.clone();
-        let identifier = r.u32()?;
-        if identifier != u32::from_be_bytes(*b"vace") {
+        let identifier: [u8; 4] = r.array()?;
+        if !identifier.starts_with(b"vac") {
             return Err(at.error(ParseProblem::Unexpected {
-                found: identifier.into(),
-                expected: "`vace`",
+                found: u32::from_be_bytes(identifier).into(),
+                expected: "`vac` and a version",
             }));
         }
         r.entering("AVTE, CVP");
@@ -119,5 +118,25 @@ mod tests {
             assert_eq!(Ownership::parse(0xc9, &page(bits)).unwrap(), found);
         }
         assert!(Ownership::parse(0xc9, &[0, 0xc9, 0, 5, b'e', b'd', b'i', b'd', 1]).is_err());
+    }
+
+    /// `vac1` is what real arrays answer.
+    #[test]
+    fn the_fourth_character_of_the_rdac_identifier_is_a_version() {
+        for version in [b'1', b'2', b'e', 0] {
+            let page = [0, 0xc9, 0, 5, b'v', b'a', b'c', version, 1];
+            assert_eq!(Ownership::parse(0xc9, &page), Ok(Ownership::Owner));
+        }
+        assert!(Ownership::parse(0xc9, &[0, 0xc9, 0, 4, b'v', b'a', b'c', b'1']).is_err());
+    }
+
+    #[test]
+    fn a_page_that_ends_early_serves_if_the_byte_is_there() {
+        let rdac = [0, 0xc9, 0, 0x2c, b'v', b'a', b'c', b'1', 1];
+        assert_eq!(Ownership::parse(0xc9, &rdac), Ok(Ownership::Owner));
+        assert_eq!(
+            Ownership::parse(0xc0, &[0, 0xc0, 0, 200, 1]),
+            Ok(Ownership::Peer)
+        );
     }
 }

@@ -512,7 +512,7 @@ impl Array {
                         Answer::good(vec![0, CLARIION_PAGE, 0, 1, 1 + u8::from(owned)])
                     }
                     (Some(Trespass::Rdac), &RDAC_PAGE) => {
-                        let page = [0, RDAC_PAGE, 0, 5, b'v', b'a', b'c', b'e', owned.into()];
+                        let page = [0, RDAC_PAGE, 0, 5, b'v', b'a', b'c', b'1', owned.into()];
                         Answer::good(page.to_vec())
                     }
                     _ => Answer::check(ILLEGAL_REQUEST, 0x24, 0x00),
