@@ -11,7 +11,7 @@ use dm_psa::psa::units::{Hctl, Millis};
 use dm_psa::scsi::cdb::Command;
 use dm_psa::scsi::inquiry::{StandardInquiry, Tpgs};
 use dm_psa::scsi::outcome::Outcome;
-use dm_psa::scsi::vpd::DEVICE_IDENTIFICATION;
+use dm_psa::scsi::vpd::{Association, CodeSet, DEVICE_IDENTIFICATION, Designator, DesignatorType};
 use dm_psa::sim::array::{Answer, Unit, UnitId};
 use dm_psa::sim::fault::Fault;
 use dm_psa::sim::kernel::Kernel;
@@ -57,6 +57,8 @@ fn a_lun_that_leads_to_nothing_carries_nothing_until_it_is_proven_again() {
     let (mut kernel, other) = with_other();
     kernel.array.dummies = true;
     let mut sim = running(kernel);
+    sim.suffer(&Fault::Open(0, 1));
+    sim.run_for(seconds(1));
     sim.io_every = None;
     let mark = sim.journal.len();
     sim.suffer(&Fault::Remap(A1, None, false));
@@ -244,4 +246,163 @@ fn a_page_that_is_never_answered_ends_the_use_after_a_minute() {
         assert!(map(&sim).ends_with(" AA AA"), "{}", map(&sim));
         unharmed(&sim);
     }
+}
+
+// ---- a LUN number that is given to another volume -------------------------------------------------------------
+
+/// For good: when the map of the volume before is closed, the paths join the other one without help.
+#[test]
+fn the_paths_of_a_map_that_is_closed_join_the_unit_that_they_lead_to() {
+    let (mut kernel, other) = with_other();
+    kernel.array.dummies = true;
+    let mut sim = running(kernel);
+    sim.io_every = None;
+    sim.suffer(&Fault::Open(0, 1));
+    let mark = sim.journal.len();
+    for path in ALL {
+        sim.suffer(&Fault::Remap(path, Some(other), false));
+    }
+    sim.run_for(seconds(60));
+    // What waits in the map must not reach the other volume while somebody has it open.
+    assert_eq!(codes(&sim, mark, "PATH_QUARANTINED"), 4);
+    assert_eq!(maps(&sim).len(), 1);
+    assert!(map(&sim).ends_with(" FF FF"), "{}", map(&sim));
+    sim.suffer(&Fault::Open(0, 0));
+    sim.run_for(seconds(20));
+    sim.io_every = Some(Millis(100));
+    sim.run_for(seconds(10));
+    let all = maps(&sim);
+    assert!(
+        all.len() == 1
+            && all[0].starts_with("naa.6001405a00000000000000000000004d")
+            && all[0].ends_with(" AA AA"),
+        "{all:?}"
+    );
+    assert_eq!(codes(&sim, mark, "PATH_QUARANTINE_ENDED"), 4);
+    unharmed(&sim);
+}
+
+/// The volume before is still there by other paths: its map stays, open or not.
+#[test]
+fn one_path_joins_the_other_unit_when_the_map_is_closed_and_the_rest_stay() {
+    let (mut kernel, other) = with_other();
+    kernel.array.dummies = true;
+    let mut sim = running(kernel);
+    sim.suffer(&Fault::Open(0, 1));
+    sim.io_every = None;
+    sim.suffer(&Fault::Remap(A1, Some(other), false));
+    sim.run_for(INTERVAL);
+    sim.io_every = Some(Millis(100));
+    sim.run_for(seconds(60));
+    assert_eq!(maps(&sim).len(), 1);
+    assert!(!map(&sim).contains(" 8:0 "), "{}", map(&sim));
+    sim.suffer(&Fault::Open(0, 0));
+    sim.run_for(seconds(20));
+    assert_eq!(maps(&sim).len(), 2, "{:?}", maps(&sim));
+    assert!(maps(&sim).iter().any(|map| map.contains(" 8:0 ")));
+    // It goes back the same way.
+    sim.io_every = None;
+    sim.suffer(&Fault::Remap(A1, Some(0), false));
+    sim.run_for(INTERVAL);
+    sim.io_every = Some(Millis(100));
+    sim.run_for(seconds(30));
+    assert_eq!(maps(&sim).len(), 1, "{:?}", maps(&sim));
+    assert!(map(&sim).ends_with(" AA AA"), "{}", map(&sim));
+    unharmed(&sim);
+}
+
+/// One path was down when the LUN was given away, and keeps nobody waiting.
+#[test]
+fn a_dead_path_does_not_keep_a_closed_map_whose_luns_were_given_away() {
+    let (mut kernel, other) = with_other();
+    kernel.nexus_loss = true;
+    let mut sim = running(kernel);
+    sim.io_every = None;
+    sim.suffer(&Fault::LinkDown(B2));
+    sim.run_for(seconds(10));
+    for path in ALL {
+        sim.suffer(&Fault::Remap(path, Some(other), false));
+    }
+    sim.run_for(seconds(30));
+    sim.suffer(&Fault::LinkUp(B2));
+    sim.run_for(seconds(20));
+    let all = maps(&sim);
+    assert!(all.len() == 1 && all[0].ends_with(" AA AA"), "{all:?}");
+    assert!(all[0].starts_with("naa.6001405a00000000000000000000004d"));
+    unharmed(&sim);
+}
+
+// ---- an identity is what page 83h lists -----------------------------------------------------------------------
+
+fn naa(number: u8) -> Designator {
+    let mut bytes = vec![0x60; 16];
+    bytes[15] = number;
+    Designator {
+        protocol_identifier: None,
+        code_set: CodeSet::Binary,
+        association: Association::LogicalUnit,
+        designator_type: DesignatorType::Naa,
+        bytes,
+    }
+}
+
+/// New firmware adds a designator that a new device would be named by.
+#[test]
+fn a_designator_that_is_added_while_a_map_runs_changes_nothing() {
+    let mut sim = running(four_paths());
+    let mark = sim.journal.len();
+    sim.kernel.array.unit_mut(0).unwrap().designators = vec![naa(9)];
+    sim.run_for(seconds(20));
+    assert_eq!(steps(&sim, mark), Vec::<String>::new());
+    // Nor after a restart, nor when every path was down meanwhile.
+    sim.suffer(&Fault::RestartAgent);
+    sim.run_for(seconds(20));
+    for path in ALL {
+        sim.suffer(&Fault::LinkDown(path));
+    }
+    sim.run_for(seconds(10));
+    for path in ALL {
+        sim.suffer(&Fault::LinkUp(path));
+    }
+    sim.run_for(seconds(10));
+    assert!(
+        maps(&sim).len() == 1 && map(&sim).ends_with(" AA AA"),
+        "{:?}",
+        maps(&sim)
+    );
+    assert_eq!(sim.kernel.ledger.tables, 1);
+    unharmed(&sim);
+}
+
+/// A new device is named by the last of two, as udev does by the rules of sg3-utils.
+#[test]
+fn a_new_device_is_named_as_udev_names_its_disks() {
+    let mut kernel = four_paths();
+    kernel.array.unit_mut(0).unwrap().designators = vec![naa(9)];
+    let sim = running(kernel);
+    let all = maps(&sim);
+    assert!(
+        all.len() == 1 && all[0].starts_with("naa.60606060606060606060606060606009"),
+        "{all:?}"
+    );
+}
+
+/// Stray bytes behind the designators: the kernel, udev and multipath-tools take no notice, and nor does the map.
+#[test]
+fn stray_bytes_at_the_end_of_the_page_are_reported_and_harmless() {
+    let mut kernel = four_paths();
+    for path in ALL {
+        let mut page = kernel.array.execute(path, &PAGE83).data;
+        page.extend([0; 3]);
+        page[3] += 3;
+        kernel.array.lie(path, PAGE83, Some(Answer::good(page)));
+    }
+    let mut sim = running(kernel);
+    sim.run_for(seconds(20));
+    assert!(map(&sim).ends_with(" AA AA"), "{}", map(&sim));
+    assert_eq!(codes(&sim, 0, "IDENTIFICATION_MALFORMED"), 4);
+    assert!(
+        explained(&sim, "sda")
+            .contains("a part of VPD page 83h was not read: designation descriptor, byte")
+    );
 }

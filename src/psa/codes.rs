@@ -101,7 +101,7 @@ pub const CODES: &[Code] = &[
     error("PATH_MISMATCHED", "the disk of a path is smaller than the map, or read-only where other paths to the unit are not: no I/O goes there", "mend the size or the write protection of the LUN for this port on the array; if the unit got smaller for good, close its map and `dmsetup remove` it: it is made anew with the size that there is; if the unit changed as a whole, rescan each path: `psactl storage core adapter rescan --all`"),
     info("PATH_MISMATCH_ENDED", "the disk of a path is like those of the other paths again"),
     error("PATH_QUARANTINED", "another logical unit answers on a path than the one it was in use for: no I/O goes there", "map the LUN back; if it belongs to the other unit for good, close the map of the one before: the path then joins the other by itself"),
-    info("PATH_QUARANTINE_ENDED", "the logical unit that is expected answers on the path again"),
+    info("PATH_QUARANTINE_ENDED", "the logical unit that is expected answers on the path again, or the path joins the device of the unit that answers: the event says which"),
     warning("PATH_REMOVED", "the SCSI device of a path is gone", "if that was not wanted, look at fabric and zoning, then `psactl storage core adapter rescan`"),
     warning("PATH_STATE", "a path changed its state; a warning if it serves no I/O any more, else for information", "for a dead path: the reason, then cable, port, HBA and array; `psactl explain PATH`"),
     info("PATH_UNMASKED", "a path is not masked any more, and its HBA is scanned for it"),

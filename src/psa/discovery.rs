@@ -530,19 +530,6 @@ impl World {
         self.notify(Severity::Warning, "PATH_UNPROVEN", name, &details);
     }
 
-    /// Nothing is behind the LUN of a path that belongs to a device: no I/O goes there until it has proven itself again.
-    pub(super) fn is_absent(&mut self, id: Hctl, why: &str) {
-        let Some(path) = self.paths.get(&id) else {
-            return;
-        };
-        let (name, device) = (path.name.to_string(), path.device.clone());
-        self.unidentified.remove(&id);
-        self.dirty.extend(device);
-        let effect = "it carries no I/O until it proves to be the same logical unit";
-        let details = [("reason", why), ("effect", effect)];
-        self.notify(Severity::Warning, "PATH_ABSENT", name, &details);
-    }
-
     /// The path is not to be asked for its identity.
     pub(super) fn is_named_by_address(&mut self, id: Hctl, why: &str) {
         let Some(path) = self.paths.get_mut(&id) else {
@@ -565,21 +552,14 @@ impl World {
         self.notify(Severity::Warning, "DEVICE_NAMELESS", device_id, &details);
     }
 
-    /// Another logical unit answers than the one that the path is in use for: no I/O goes there.
-    fn is_different(&mut self, id: Hctl, found: &str) {
-        let Some(path) = self.paths.get(&id) else {
-            return;
-        };
-        let (name, device) = (path.name.to_string(), path.device.clone());
-        self.unidentified.remove(&id);
-        self.dirty.extend(device);
-        let action = "map the LUN back; if it belongs to the other unit for good, the path joins that one when the map of this one is closed";
-        let details = [("reason", found), ("action", action)];
-        self.notify(Severity::Error, "PATH_QUARANTINED", name, &details);
-    }
-
     /// The path belongs to this device.
-    fn join(&mut self, id: Hctl, wwid: &str, device_id: &str, unit: Option<LogicalUnit>) {
+    pub(super) fn join(
+        &mut self,
+        id: Hctl,
+        wwid: &str,
+        device_id: &str,
+        unit: Option<LogicalUnit>,
+    ) {
         let now = self.now;
         let Some(path) = self.paths.get_mut(&id) else {
             return;

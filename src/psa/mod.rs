@@ -33,6 +33,7 @@ pub mod codes;
 pub mod device;
 mod discovery;
 mod disposition;
+mod elsewhere;
 pub mod event;
 mod explain;
 mod foresight;

@@ -47,6 +47,7 @@ impl World {
         if !unseen.is_empty() && !self.look_up(wwid, &unseen) {
             return; // Nothing is decided about a map before its members are known.
         }
+        self.release_strays(wwid);
         let Some(device) = self.devices.get(wwid) else {
             return;
         };
@@ -365,7 +366,12 @@ impl World {
         let masked = self.paths_of(device).all(|path| path.is_masked());
         let off = self.is_off(&device.id);
         let lost = matches!(device.apd, Apd::Lost { .. });
-        if all_known && (orphaned || masked || off || lost) && map.open_count == 0 {
+        let strays = self.has_strays(device);
+        let given_away = self.is_given_away(device);
+        if all_known
+            && (orphaned || masked || off || lost || given_away)
+            && map.open_count == 0
+        {
             return vec![MapStep::Remove];
         }
         // Until a path is known to serve, a restart leaves the queueing as it was.
@@ -399,7 +405,7 @@ impl World {
             match difference {
                 Difference::None => {
                     self.settled(wwid);
-                    return if orphaned || lost || waits_to_turn {
+                    return if orphaned || lost || waits_to_turn || strays {
                         self.observe_after(wwid, CLOSE_POLL)
                     } else {
                         Vec::new()
@@ -447,6 +453,8 @@ impl World {
         wanted.avoid = avoided(&wanted.table, view);
         match diff(map, &wanted) {
             Difference::Messages(messages) => messages.into_iter().map(MapStep::Message).collect(),
+            // When it is closed its paths join the units that they lead to.
+            _ if strays => self.observe_after(wwid, CLOSE_POLL),
             Difference::None | Difference::Reload(_) | Difference::Recreate(_) => Vec::new(),
         }
     }
