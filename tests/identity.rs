@@ -5,9 +5,10 @@
 
 mod san;
 
+use dm_psa::psa::adapter::Transport;
 use dm_psa::psa::event::{Event, UnitAttention};
 use dm_psa::psa::path::PathState;
-use dm_psa::psa::units::{Hctl, Millis};
+use dm_psa::psa::units::{Hctl, Millis, Sectors};
 use dm_psa::scsi::cdb::Command;
 use dm_psa::scsi::inquiry::{StandardInquiry, Tpgs};
 use dm_psa::scsi::outcome::Outcome;
@@ -405,4 +406,248 @@ fn stray_bytes_at_the_end_of_the_page_are_reported_and_harmless() {
         explained(&sim, "sda")
             .contains("a part of VPD page 83h was not read: designation descriptor, byte")
     );
+}
+
+// ---- one identity, two units ----------------------------------------------------------------------------------
+
+/// A unit with the identity of the unit of the examples.
+fn twin(kernel: &mut Kernel, change: impl FnOnce(&mut Unit)) -> UnitId {
+    let mut unit = Unit::new(1, &[(1, AO), (2, ANO)]);
+    change(&mut unit);
+    kernel.array.add(unit)
+}
+
+const SIZE: Sectors = Sectors(1 << 21);
+const LARGER: Sectors = Sectors(1 << 22);
+
+fn held(sim: &Simulation) -> Vec<Hctl> {
+    let map = sim.kernel.map(UNIT).unwrap();
+    let mut paths: Vec<Hctl> = map
+        .table
+        .unwrap()
+        .paths()
+        .filter_map(|path| sim.kernel.path_of(path.dev))
+        .collect();
+    paths.sort_unstable();
+    paths
+}
+
+fn length(sim: &Simulation) -> Sectors {
+    sim.kernel.map(UNIT).unwrap().table.unwrap().length
+}
+
+/// Clones, firmware that gives each LUN the same name: the paths in the table are of one unit, and a failover goes nowhere
+/// else.
+#[test]
+fn a_twin_of_another_size_or_product_shares_no_table() {
+    let size: fn(&mut Unit) = |unit| unit.size = LARGER;
+    let smaller: fn(&mut Unit) = |unit| unit.size = Sectors(1 << 20);
+    let product: fn(&mut Unit) = |unit| unit.product = "OTHER".to_owned();
+    let vendor: fn(&mut Unit) = |unit| unit.vendor = "OTHER".to_owned();
+    for (change, why) in [
+        (size, "4194304 sectors, where the unit has 2097152"),
+        (smaller, "1048576"),
+        (
+            product,
+            "`SIM` `OTHER` by INQUIRY, where the unit is `SIM` `ARRAY`",
+        ),
+        (vendor, "`OTHER` `ARRAY` by INQUIRY"),
+    ] {
+        let mut kernel = four_paths();
+        let twin = twin(&mut kernel, change);
+        // Another target with the same LUN number.
+        for host in [1, 2] {
+            kernel.cable(path(host, 2, 0), Transport::Fc, twin, 1, 30);
+        }
+        let mut sim = running(kernel);
+        assert_eq!(held(&sim), [A1, B1, A2, B2], "{why}");
+        let told = told(&sim, 0);
+        assert_eq!(codes(&sim, 0, "PATH_MISMATCHED"), 2, "{why}: {told:#?}");
+        let text = explained(&sim, UNIT);
+        assert!(text.contains(why), "{why}: {text}");
+        for path in ALL {
+            sim.suffer(&Fault::LinkDown(path));
+        }
+        sim.run_for(seconds(100));
+        for path in ALL {
+            sim.suffer(&Fault::LinkUp(path));
+        }
+        sim.run_for(seconds(10));
+        assert_eq!(held(&sim), [A1, B1, A2, B2], "{why}");
+        // Nor when the paths of the unit are gone while its map is open.
+        sim.suffer(&Fault::Open(0, 1));
+        for path in ALL {
+            sim.suffer(&Fault::Delete(path));
+        }
+        sim.run_for(seconds(100));
+        assert_eq!(held(&sim), [], "{why}");
+        // When it is closed the twin is a unit like any other.
+        sim.io_every = None;
+        sim.suffer(&Fault::Open(0, 0));
+        sim.run_for(seconds(20));
+        let other = [path(1, 2, 0), path(2, 2, 0)];
+        assert!(
+            held(&sim) == other || why == "1048576",
+            "{why}: {:?}",
+            held(&sim)
+        );
+        unharmed(&sim);
+    }
+}
+
+/// The members of the map decide, not the address.
+#[test]
+fn a_twin_that_comes_later_stays_out_whatever_its_address() {
+    let mut kernel = steady();
+    let groups = [(1, AO), (2, ANO)];
+    let unit = kernel.array.add(Unit::new(1, &groups));
+    kernel.cable(path(2, 0, 5), Transport::Fc, unit, 1, 11);
+    kernel.cable(path(3, 0, 5), Transport::Fc, unit, 1, 12);
+    let twin = twin(&mut kernel, |unit| unit.size = LARGER);
+    kernel.cable(path(1, 0, 5), Transport::Fc, twin, 1, 13);
+    kernel.suffer(Millis(0), &Fault::Delete(path(1, 0, 5)));
+    let mut sim = running(kernel);
+    sim.suffer(&Fault::Add(path(1, 0, 5)));
+    sim.run_for(seconds(20));
+    assert_eq!(held(&sim), [path(2, 0, 5), path(3, 0, 5)]);
+    sim.suffer(&Fault::RestartAgent);
+    sim.run_for(seconds(20));
+    assert_eq!(held(&sim), [path(2, 0, 5), path(3, 0, 5)]);
+    unharmed(&sim);
+}
+
+/// Two LUNs of one port, alike in all that can be asked: that is reported, and one LUN is used. The other adds nothing to
+/// one unit, and may be another.
+#[test]
+fn a_second_lun_of_a_port_with_the_same_identity_is_reported_and_not_used() {
+    let mut kernel = four_paths();
+    let twin = twin(&mut kernel, |_| ());
+    for (n, one) in ALL.iter().enumerate() {
+        let group = if one.target == 0 { 1 } else { 2 };
+        let second = Hctl { lun: 1, ..*one };
+        kernel.cable(second, Transport::Fc, twin, group, n as u16);
+    }
+    let mut sim = running(kernel);
+    assert_eq!(held(&sim), [A1, B1, A2, B2]);
+    assert_eq!(codes(&sim, 0, "IDENTITY_REPEATED"), 1);
+    let text = explained(&sim, UNIT);
+    assert!(
+        text.contains("1:0:0:0 and 1:0:0:1 are two LUNs of one target port"),
+        "{text}"
+    );
+    assert!(text.contains("LUN 1 may be another unit"), "{text}");
+    // The first LUN goes while its map is open.
+    sim.suffer(&Fault::Open(0, 1));
+    for path in ALL {
+        sim.suffer(&Fault::Delete(path));
+        sim.run_for(seconds(10));
+    }
+    sim.run_for(seconds(50));
+    assert_eq!(held(&sim), []);
+    for path in ALL {
+        sim.suffer(&Fault::Add(path));
+    }
+    sim.run_for(seconds(10));
+    assert_eq!(held(&sim), [A1, B1, A2, B2]);
+    unharmed(&sim);
+}
+
+/// A path is down, and a clone with another size or product answers when it returns.
+#[test]
+fn a_twin_that_answers_when_a_path_returns_is_found_out() {
+    for (change, attention) in [(true, false), (false, false), (true, true)] {
+        let mut kernel = four_paths();
+        let twin = twin(&mut kernel, |unit| {
+            if change {
+                unit.size = LARGER;
+            } else {
+                unit.product = "OTHER".to_owned();
+            }
+        });
+        let mut sim = running(kernel);
+        sim.suffer(&Fault::LinkDown(A1));
+        sim.run_for(seconds(10));
+        sim.suffer(&Fault::Remap(A1, Some(twin), attention));
+        sim.suffer(&Fault::LinkUp(A1));
+        sim.run_for(seconds(20));
+        assert_eq!(held(&sim), [B1, A2, B2]);
+        assert_eq!(length(&sim), SIZE);
+        // The right one is back.
+        sim.suffer(&Fault::LinkDown(A1));
+        sim.suffer(&Fault::Remap(A1, Some(0), false));
+        sim.run_for(seconds(10));
+        sim.suffer(&Fault::LinkUp(A1));
+        sim.run_for(seconds(70));
+        assert_eq!(held(&sim), [A1, B1, A2, B2]);
+        unharmed(&sim);
+    }
+}
+
+// ---- one unit, two sizes --------------------------------------------------------------------------------------
+
+/// The unit grew, and the kernel has the old size of some of its paths: each is asked, and they agree.
+#[test]
+fn a_new_map_takes_every_path_whatever_size_the_kernel_remembers() {
+    for larger in [&[A1][..], &[B2], &[A1, B1], &[A1, A2, B1]] {
+        let mut kernel = four_paths();
+        kernel.array.unit_mut(0).unwrap().size = LARGER;
+        for path in ALL {
+            let size = if larger.contains(&path) { LARGER } else { SIZE };
+            kernel.set_size(path, size);
+        }
+        let sim = running(kernel);
+        assert_eq!(held(&sim), [A1, B1, A2, B2], "{larger:?}");
+        assert_eq!(length(&sim), LARGER, "{larger:?}");
+        assert!(sim.kernel.ledger.tables <= 2);
+        assert_eq!(codes(&sim, 0, "PATH_MISMATCHED"), 0, "{:?}", told(&sim, 0));
+        unharmed(&sim);
+    }
+}
+
+/// Nobody reports that the unit grew, and a path is found again: the others are asked, and the map grows.
+#[test]
+fn a_path_that_is_found_again_shows_that_the_unit_grew() {
+    let mut sim = running(four_paths());
+    sim.kernel.array.unit_mut(0).unwrap().size = LARGER;
+    sim.suffer(&Fault::Delete(B2));
+    sim.run_for(seconds(10));
+    sim.suffer(&Fault::Add(B2));
+    sim.run_for(seconds(10));
+    assert_eq!(held(&sim), [A1, B1, A2, B2]);
+    assert_eq!(length(&sim), LARGER);
+    assert_eq!(codes(&sim, 0, "PATH_MISMATCHED"), 0, "{:?}", told(&sim, 0));
+    unharmed(&sim);
+}
+
+/// READ CAPACITY (16) is refused by old arrays: the kernel looks again.
+#[test]
+fn a_unit_that_does_not_know_the_long_command_grows_too() {
+    let mut kernel = four_paths();
+    kernel.array.unit_mut(0).unwrap().size = LARGER;
+    for path in ALL {
+        let refused = Answer::check(5, 0x20, 0);
+        kernel
+            .array
+            .lie(path, Command::ReadCapacity16, Some(refused));
+        kernel.set_size(path, if path == A1 { LARGER } else { SIZE });
+    }
+    let mut sim = running(kernel);
+    sim.run_for(seconds(70));
+    assert_eq!(held(&sim), [A1, B1, A2, B2]);
+    assert_eq!(length(&sim), LARGER);
+    unharmed(&sim);
+}
+
+/// An array moves a unit to disks of another kind, and its product changes while it is in use: every path says so.
+#[test]
+fn a_product_that_every_path_names_is_the_unit_s() {
+    let mut sim = running(four_paths());
+    sim.suffer(&Fault::Open(0, 1));
+    sim.kernel.array.unit_mut(0).unwrap().product = "RAID 10".to_owned();
+    let kind = UnitAttention::InquiryDataHasChanged;
+    sim.tell(Event::UnitAttention { path: A1, kind });
+    sim.run_for(seconds(20));
+    assert_eq!(held(&sim), [A1, B1, A2, B2]);
+    assert!(map(&sim).ends_with(" AA AA"), "{}", map(&sim));
+    unharmed(&sim);
 }

@@ -97,6 +97,12 @@ pub struct Device {
     pub first_join: Millis,
     /// When the set of paths changed last.
     pub last_join: Millis,
+    /// INQUIRY vendor and product of the unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<(String, String)>,
+    /// Two LUNs of one target port that both answer by its identity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeated: Option<(Hctl, Hctl)>,
     /// Whether the last table that was loaded was read-only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loaded_read_only: Option<bool>,
@@ -234,6 +240,8 @@ impl Device {
             looked_at: Millis(0),
             first_join: now,
             last_join: now,
+            model: None,
+            repeated: None,
             loaded_read_only: None,
             length: None,
             pending: None,

@@ -80,7 +80,15 @@ impl World {
                         block.as_ref().map(|block| (block.size, block.read_only))
                     };
                     other_disk = shape(&path.facts.block) != shape(&block);
+                    let size = path.size();
+                    let kernel = |block: &Option<BlockFacts>| block.as_ref().map(|b| b.size);
+                    if kernel(&path.facts.block) != kernel(&block) {
+                        path.measured = None; // The kernel has just asked.
+                    }
                     path.facts = PathFacts { block, ..facts };
+                    if path.size() != size {
+                        path.sized_at = self.now;
+                    }
                     self.index.path(path);
                 }
                 if before.is_none() {
@@ -216,7 +224,10 @@ impl World {
             }
             UnitAttention::ReportedLunsDataHasChanged => return self.prove_target(id),
             UnitAttention::PowerOnResetOccurred => path.proof.owe(),
-            UnitAttention::CapacityDataHasChanged => self.actions.push(Action::RescanDevice(id)),
+            UnitAttention::CapacityDataHasChanged => {
+                path.measure = true;
+                self.actions.push(Action::RescanDevice(id));
+            }
             // Write protection is a mode parameter. That the kernel reads it again is all there is to be done.
             UnitAttention::ModeParametersChanged => {
                 return self.actions.push(Action::RescanDevice(id));
@@ -286,13 +297,16 @@ impl World {
         let timeout = self.settings.check_timeout_ms;
         let deadline = self.settings.check_deadline_ms;
         let sent = self.now;
+        let measures = commands.contains(&Command::ReadCapacity16);
         if let Some(path) = self.paths.get_mut(&id) {
             path.exam = Some(Exam {
                 ticket,
                 sent,
                 stage,
+                measures,
             });
             path.again = false;
+            path.measure = false;
             path.ask_groups = false;
         }
         self.actions.push(Action::Examine {
@@ -319,10 +333,18 @@ impl World {
         // Many USB bridges hang on a VPD page that they do not know; their disks are never stacked.
         let askable = path.facts.transport != Transport::Usb;
         let mut commands = Commands::Borrowed(READY);
-        if path.proof.is_owed() {
+        let owed = path.proof.is_owed();
+        let settled = path.proof.may_carry_io() && !owed;
+        // One that comes back is compared with the others in all: the same identity with another product or size is
+        // another unit.
+        let identified = !self.unidentified.contains(&id);
+        let returns = identified && path.proof.expected().is_some() && !settled;
+        let turn = self.is_due(path.proof.proven_at(), PROVE_AGAIN);
+        let compare = returns || (turn && path.mismatch.is_some());
+        if owed || compare {
             commands.to_mut().push(Command::Inquiry);
         }
-        if self.unidentified.contains(&id) {
+        if !identified {
             if askable {
                 commands.to_mut().extend([page83, Command::ModeSense6]);
             }
@@ -331,22 +353,22 @@ impl World {
             }
             return (Stage::Identify, commands);
         }
-        let owed = path.proof.is_owed();
-        let settled = path.proof.may_carry_io() && !owed;
-        let turn = self.is_due(path.proof.proven_at(), PROVE_AGAIN);
         let asked = match path.proof.identity() {
-            Identity::Proven(_) => owed || turn || self.is_held(path),
+            Identity::Proven(_) => owed || turn || path.measure || self.is_held(path),
             Identity::Nameless(_) => owed,
             _ => true,
         };
         if askable && asked {
-            if settled {
+            if settled && !compare {
                 commands = Commands::Borrowed(READY_AND_PROOF);
             } else {
                 commands.to_mut().push(page83);
             }
             if (turn || !settled) && self.is_asked_for_writes(id, path) {
                 commands.to_mut().push(Command::ModeSense6);
+            }
+            if path.measure || compare {
+                commands.to_mut().push(Command::ReadCapacity16);
             }
         }
         // What else is asked depends on the device, and there is nothing else to ask a path that is well.

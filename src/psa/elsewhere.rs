@@ -91,9 +91,20 @@ impl World {
             .any(|path| path.proof.is_quarantined())
     }
 
-    /// Whether all that is known of the paths of a device is that LUNs were given to other units: none is left that is
-    /// proven to lead to it.
+    /// Whether all that is known of the paths of a device is that they lead to other units: none is left that is proven to
+    /// lead to it, and where others have its very identity none at all, or they would take the place of one that is down.
     pub(super) fn is_given_away(&self, device: &Device) -> bool {
-        self.has_strays(device) && !self.paths_of(device).any(|path| path.proof.may_carry_io())
+        let (mut strays, mut twins, mut own, mut proven) = (false, false, false, false);
+        for path in self.paths_of(device) {
+            if path.proof.is_quarantined() {
+                strays = true;
+            } else if self.is_twin(path, device) {
+                twins = true;
+            } else {
+                own = true;
+                proven |= path.proof.may_carry_io();
+            }
+        }
+        (strays && !twins && !proven) || (twins && !own)
     }
 }

@@ -133,6 +133,11 @@ impl World {
             }
             Disposition::Undecided(why) => format!("not decided yet: {why}"),
         });
+        if let Some((first, second)) = device.repeated {
+            lines.push(format!(
+                "{first} and {second} are two LUNs of one target port, and have one identity: they may be two units"
+            ));
+        }
         sections.push((title, lines));
         if device.plugin() == Plugin::Nmp {
             sections.push(("PSP", vec![self.psp_line(device)]));

@@ -200,6 +200,12 @@ impl World {
             self.path_due(id);
             return;
         }
+        if exam.measures {
+            if let Some(path) = self.paths.get_mut(&id) {
+                path.measured_at = Some(exam.sent);
+            }
+            self.mark_dirty(id);
+        }
         self.refresh_if_down(id);
         self.judge(id);
         self.review_marginal(id);
@@ -317,7 +323,8 @@ impl World {
             Command::ModeSense6 if good => self.write_protection_is(id, &reply.data),
             // Many devices do not answer it while they wait, and some never.
             Command::ModeSense6 => {}
-            Command::ReadCapacity16 | Command::SetTargetPortGroups(_) => {}
+            Command::ReadCapacity16 => self.capacity_is(id, reply, good),
+            Command::SetTargetPortGroups(_) => {}
         }
     }
 
@@ -541,7 +548,7 @@ impl World {
             Identity::Quarantined { expected, found } => Some(format!(
                 "quarantined: {found} answers where {expected} is expected"
             )),
-            Identity::Absent { qualifier, .. } => {
+            Identity::Absent { qualifier, .. } if !matches!(path.link, Link::PermanentLoss(_)) => {
                 Some(Problem::NoLogicalUnit(*qualifier).to_string())
             }
             _ => None,

@@ -154,6 +154,9 @@ pub struct Exam {
     pub sent: Millis,
     /// What it is for.
     pub stage: Stage,
+    /// READ CAPACITY is among the commands.
+    #[serde(default)]
+    pub measures: bool,
 }
 
 /// What an examination is for.
@@ -204,6 +207,21 @@ pub struct Path {
     /// While its access state changes: when that should have ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transition_until: Option<Millis>,
+    /// Its LUN repeats the identity of another LUN of the same target port.
+    #[serde(default)]
+    pub repeats: bool,
+    /// What READ CAPACITY said through it, if that is newer than what the kernel read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured: Option<Sectors>,
+    /// The next check is to ask for READ CAPACITY.
+    #[serde(default)]
+    pub measure: bool,
+    /// When the last examination was sent that asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured_at: Option<Millis>,
+    /// When its size became what it is.
+    #[serde(default)]
+    pub sized_at: Millis,
     /// What it answered last, in bytes.
     pub answers: Answers,
     /// Who owns it.
@@ -277,6 +295,11 @@ impl Path {
             write_protected: None,
             mismatch: None,
             transition_until: None,
+            repeats: false,
+            measured: None,
+            measure: false,
+            measured_at: None,
+            sized_at: now,
             answers: Answers::default(),
             claim: None,
             unclaimed: false,
@@ -340,6 +363,25 @@ impl Path {
     #[must_use]
     pub fn is_doubtful(&self) -> bool {
         matches!(self.link, Link::NoAnswer(_)) || self.proof.is_stale()
+    }
+
+    /// The size of its logical unit, as far as it is known: a disk that cannot be read yet has size 0.
+    #[must_use]
+    pub fn size(&self) -> Option<Sectors> {
+        let block = self.facts.block.as_ref().map(|block| block.size);
+        self.measured.or(block).filter(|size| size.0 != 0)
+    }
+
+    /// Whether it was asked for its size since then, whatever came of it.
+    #[must_use]
+    pub fn is_measured(&self, since: Millis) -> bool {
+        self.measured_at.is_some_and(|at| at >= since)
+    }
+
+    /// Whether READ CAPACITY is asked for, and not answered yet.
+    #[must_use]
+    pub fn is_being_measured(&self) -> bool {
+        self.measure || self.exam.is_some_and(|exam| exam.measures)
     }
 
     /// Whether the kernel holds its disk for read-only; `None` without a disk.

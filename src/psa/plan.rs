@@ -48,6 +48,7 @@ impl World {
             return; // Nothing is decided about a map before its members are known.
         }
         self.release_strays(wwid);
+        self.compare_paths(wwid);
         let Some(device) = self.devices.get(wwid) else {
             return;
         };
@@ -150,9 +151,10 @@ impl World {
         let in_table: BTreeSet<DevT> = table
             .map(|t| t.paths().map(|p| p.dev).collect())
             .unwrap_or_default();
+        let measuring = self.is_being_measured(device);
         let mut candidates = Vec::new();
         let mut unplaced = Vec::new();
-        let mut length = table.map(|table| table.length);
+        let length = table.map(|table| table.length);
         // The kernel takes no table that is longer than one of its disks.
         let mut least: Option<Sectors> = None;
         let mut handler = None;
@@ -169,6 +171,7 @@ impl World {
             let proven = path.proof.may_carry_io();
             // A path that the kernel does not hold yet joins when it is proven and of use.
             let joins = proven
+                && !measuring
                 && block.usage.is_empty()
                 && (path.state().serves_io() || path.state() == PathState::Standby);
             let out = !path.is_ours() || path.is_quarantined();
@@ -194,9 +197,9 @@ impl World {
                 rank,
             });
             read_only = Some(read_only.unwrap_or(true) && block.read_only);
-            least = Some(least.map_or(block.size, |least| least.min(block.size)));
-            if proven && length.is_none() && block.size.0 > 0 {
-                length = Some(block.size);
+            // dm takes a disk whose size is not known.
+            if block.size.0 > 0 {
+                least = Some(least.map_or(block.size, |least| least.min(block.size)));
             }
             if handler.is_none() && proven {
                 let evidence = Self::evidence(path, &device.groups);
@@ -221,7 +224,7 @@ impl World {
             handler = None;
         }
         // A unit that grew: its map grows with it, once all of its disks are seen to have grown. It never shrinks.
-        length = length.max(least.filter(|_| table.is_some()));
+        let length = length.max(least);
         View {
             settings,
             psp,
@@ -255,7 +258,7 @@ impl World {
         let Some(device) = self.devices.get(wwid) else {
             return Vec::new();
         };
-        if view.candidates.is_empty() || view.length.0 == 0 {
+        if view.candidates.is_empty() || view.length.0 == 0 || self.is_being_measured(device) {
             return Vec::new();
         }
         if let Some(at) = self.settles_at(device) {
@@ -366,10 +369,12 @@ impl World {
         let masked = self.paths_of(device).all(|path| path.is_masked());
         let off = self.is_off(&device.id);
         let lost = matches!(device.apd, Apd::Lost { .. });
-        let strays = self.has_strays(device);
         let given_away = self.is_given_away(device);
-        let needless = orphaned || masked || off || lost || given_away;
-        if all_known && needless && map.open_count == 0 {
+        let strays = given_away || self.has_strays(device);
+        if all_known
+            && (orphaned || masked || off || lost || given_away)
+            && map.open_count == 0
+        {
             return vec![MapStep::Remove];
         }
         // Until a path is known to serve, a restart leaves the queueing as it was.
@@ -451,8 +456,8 @@ impl World {
         wanted.avoid = avoided(&wanted.table, view);
         match diff(map, &wanted) {
             Difference::Messages(messages) => messages.into_iter().map(MapStep::Message).collect(),
-            // When it is closed its paths join the units that they lead to.
-            _ if strays => self.observe_after(wwid, CLOSE_POLL),
+            // When it is closed it is removed, or its paths join the units that they lead to.
+            _ if lost || strays => self.observe_after(wwid, CLOSE_POLL),
             Difference::None | Difference::Reload(_) | Difference::Recreate(_) => Vec::new(),
         }
     }

@@ -487,6 +487,14 @@ impl Kernel {
         None
     }
 
+    /// What the kernel takes for the size of a disk, until it looks again.
+    pub fn set_size(&mut self, path: Hctl, size: Sectors) {
+        let disk = self.disks.get_mut(&path);
+        if let Some(block) = disk.and_then(|disk| disk.facts.block.as_mut()) {
+            block.size = size;
+        }
+    }
+
     /// What sysfs says of the target port of a path, from the start on.
     pub fn set_port_state(&mut self, path: Hctl, state: &str) {
         if let Some(disk) = self.disks.get_mut(&path) {

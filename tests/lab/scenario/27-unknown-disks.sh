@@ -74,7 +74,14 @@ check_eq "no message is sent" 0 "$(dm_messages_count)"
 exec 7>&-
 
 note "partitions on a LUN that goes away"
-printf 'label: gpt\n,16M\n,16M\n' | sfdisk -q "/dev/mapper/$other"
+# A partition table of the old kind, with two partitions of 16 MiB.
+python3 - "/dev/mapper/$other" <<'MBR'
+import struct, sys
+entry = lambda start: struct.pack("<B3xB3xII", 0, 0x83, start, 32768)
+table = bytes(446) + entry(2048) + entry(34816) + bytes(32) + b"\x55\xaa"
+with open(sys.argv[1], "r+b") as disk:
+    disk.write(table)
+MBR
 kpartx -a -p -part "/dev/mapper/$other"
 check "it has partitions" wait_for 20 test -b "/dev/mapper/$other-part2"
 exec 8<"/dev/mapper/$other-part1"
