@@ -7,11 +7,11 @@
 
 #![forbid(unsafe_code)]
 
+pub mod memory_file;
 pub mod rules;
 pub mod settings_file;
 pub mod store;
 
-use crate::psa::memory::Memory;
 use crate::psa::satp::options::MOST_FAST_IO_FAIL;
 use crate::psa::settings::Settings;
 use std::io;
@@ -252,28 +252,6 @@ fn check(settings: &Settings) -> Result<(), String> {
     Ok(())
 }
 
-/// Reads what the agent remembers; nothing if there is no file.
-///
-/// # Errors
-/// The file cannot be read or is damaged; then it was set aside as `memory.json.damaged`.
-pub fn load_memory(places: &Places) -> Result<Memory, ConfigError> {
-    let file = places.memory();
-    let Some(text) = read(&file)? else {
-        return Ok(Memory::default());
-    };
-    serde_json::from_str(&text).map_err(|error| {
-        let aside = file.with_extension("json.damaged");
-        let kept = match std::fs::rename(&file, &aside) {
-            Ok(()) => format!("it was set aside as {}", aside.display()),
-            Err(error) => format!("it could not be set aside: {error}"),
-        };
-        ConfigError::Invalid {
-            file,
-            problem: format!("{error}; {kept}, and adapters are numbered anew"),
-        }
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -326,24 +304,5 @@ mod tests {
                 "{error}"
             );
         }
-    }
-
-    #[test]
-    fn damaged_memory_is_set_aside() {
-        let root = tempfile::tempdir().unwrap();
-        let places = Places::below(root.path());
-        store::replace(&places.memory(), b"{").unwrap();
-        assert!(
-            load_memory(&places)
-                .unwrap_err()
-                .to_string()
-                .contains("set aside")
-        );
-        assert_eq!(load_memory(&places).unwrap(), Memory::default());
-        assert!(
-            root.path()
-                .join("etc/dm-psa/state/memory.json.damaged")
-                .exists()
-        );
     }
 }

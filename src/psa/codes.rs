@@ -85,7 +85,7 @@ pub const CODES: &[Code] = &[
     warning("MAY_BE_KILLED", "the kernel may kill the agent when memory is short", "run it as root, or with OOMScoreAdjust=-1000"),
     warning("MEMORY_NOT_LOCKED", "the agent may wait for a page of its own on a disk that it is to revive", "run it as root, or with LimitMEMLOCK=infinity"),
     warning("MEMORY_NOT_STORED", "what the agent remembers could not be written: names may change after a restart", "see that /etc/dm-psa/state can be written and has room"),
-    error("MEMORY_REFUSED", "what the agent remembered could not be read: adapters are numbered anew", "what the reason says; the damaged file was set aside"),
+    error("MEMORY_REFUSED", "a part of what the agent remembers was not understood: it has no effect, and the rest counts", "what the reason says; what a newer version wrote stays in the file, and a damaged file is kept as memory.json.damaged"),
     warning("METRICS_NOT_WRITTEN", "the file of metrics could not be written; it is tried again", "ReadWritePaths= of the service must have its directory: `systemctl edit dm-psa.service`"),
     warning("NO_THREAD", "there is no thread for a map, and it waits", "raise TasksMax of the service"),
     warning("OUTAGES_NOT_STORED", "since when devices have no usable path could not be stored", "look at /run/dm-psa; if the agent is restarted now, I/O is queued for longer than the APD time"),
