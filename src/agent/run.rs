@@ -125,10 +125,10 @@ fn serve(options: &Options, stop: Stop, mut notices: Vec<Notice>) -> Result<(), 
         ));
     };
     let places = Places::below(&options.root);
-    let settings = config::load_settings(&places).unwrap_or_else(|error| {
-        refused("SETTINGS_REFUSED", &error);
-        Default::default()
-    });
+    let (settings, problems) = config::read_settings(&places);
+    for problem in problems {
+        refused("SETTINGS_REFUSED", &problem);
+    }
     let (memory, problems) = config::memory_file::load(&places);
     for problem in problems {
         refused("MEMORY_REFUSED", &problem);
