@@ -70,7 +70,7 @@ pub struct Unstored {
 pub struct RememberedAdapter {
     /// `N` of `vmhbaN`.
     pub number: u32,
-    /// Target identifier to `T` of `vmhbaN:C:T:L`, where the kernel's target number is not stable (iSCSI).
+    /// `T` of `vmhbaN:C:T:L` by target port, where the kernel's target number is not stable (FC, iSCSI, SAS).
     pub targets: BTreeMap<String, u32>,
 }
 

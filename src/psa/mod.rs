@@ -49,6 +49,7 @@ mod masked;
 pub mod membership;
 pub mod memory;
 mod mismatch;
+mod naming;
 pub mod path;
 mod paths;
 pub mod pattern;
