@@ -1,6 +1,7 @@
 //! Why things are as they are: the trace of every decision on a device or a path, for a person.
 
 use super::device::{Apd, Device, Disposition};
+use super::lone::Lone;
 use super::path::{Identity, Path};
 use super::plugin::Plugin;
 use super::table::model::{GroupState, Map};
@@ -121,7 +122,12 @@ impl World {
             _ => ("SATP", self.satp_lines(device)),
         };
         lines.push(match &device.disposition {
-            Disposition::Stacked => "it gets a map".to_owned(),
+            Disposition::Stacked => match self.lone(device) {
+                Some(Lone::Mapped(why)) => {
+                    format!("it gets a map, though one path leads to it: {why}")
+                }
+                _ => "it gets a map".to_owned(),
+            },
             Disposition::Off => {
                 "turned off by the administrator: no map, its disks stay hidden".to_owned()
             }

@@ -41,6 +41,7 @@ pub mod identity;
 mod index;
 pub mod inventory;
 pub mod lint;
+mod lone;
 pub(crate) mod lookup;
 mod lost;
 mod maps;
