@@ -8,6 +8,7 @@ mod san;
 use dm_psa::psa::adapter::Transport;
 use dm_psa::psa::event::{Event, UnitAttention};
 use dm_psa::psa::path::PathState;
+use dm_psa::psa::settings::{LonePaths, Settings};
 use dm_psa::psa::units::{Hctl, Millis, Sectors};
 use dm_psa::scsi::cdb::Command;
 use dm_psa::scsi::inquiry::{StandardInquiry, Tpgs};
@@ -288,7 +289,11 @@ fn the_paths_of_a_map_that_is_closed_join_the_unit_that_they_lead_to() {
 fn one_path_joins_the_other_unit_when_the_map_is_closed_and_the_rest_stay() {
     let (mut kernel, other) = with_other();
     kernel.array.dummies = true;
-    let mut sim = running(kernel);
+    let settings = Settings {
+        lone_paths: LonePaths::All,
+        ..Settings::default()
+    };
+    let mut sim = running_with(kernel, settings);
     sim.suffer(&Fault::Open(0, 1));
     sim.io_every = None;
     sim.suffer(&Fault::Remap(A1, Some(other), false));

@@ -1,69 +1,536 @@
-//! On the way from a loss of all paths to their return the agent touches no page that it did not have before. One test in
-//! a program of its own: what other tests allocate would be counted.
+//! What the agent remembers survives files of other versions and damaged files, entry by entry.
+//!
+//! `tests/golden/memory` has a file as each version of the format wrote it (the number is that of the format), as newer
+//! versions may write it, and damaged ones. Next to each is its report: what is reported of it, and the file that is
+//! written back. `UPDATE_GOLDEN=1 cargo test --test memory` writes the reports.
 
-mod san;
+use dm_psa::config::memory_file::{Fate, known_devices, load, parse, write};
+use dm_psa::config::{Places, store};
+use dm_psa::kernel::id;
+use dm_psa::psa::adapter::{AdapterFacts, TargetFacts, Transport};
+use dm_psa::psa::memory::{MaskedPath, Memory, RememberedAdapter};
+use dm_psa::psa::path::{Handler, PathFacts};
+use dm_psa::psa::plugin::hpp::Scheme;
+use dm_psa::psa::settings::{DeviceSettings, LimitType, RoundRobin};
+use dm_psa::psa::units::{Hctl, Millis};
+use proptest::prelude::*;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
 
-use dm_psa::kernel::privilege;
-use dm_psa::psa::settings::Settings;
-use dm_psa::psa::units::Hctl;
-use dm_psa::sim::fault::Fault;
-use dm_psa::sim::run::Simulation;
-use nix::sys::resource::{UsageWho, getrusage};
-use san::{ANO, AO, add_unit, path, seconds, steady};
+const FILES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/memory");
 
-const UNITS: u32 = 200;
-
-/// Pages that this thread had to wait for.
-fn faults() -> i64 {
-    let usage = getrusage(UsageWho::RUSAGE_THREAD).unwrap();
-    usage.minor_page_faults() + usage.major_page_faults()
+fn files() -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = fs::read_dir(FILES)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|ext| ext == "json"))
+        .collect();
+    files.sort();
+    assert!(files.len() > 15, "the files are not in {FILES}");
+    files
 }
 
-fn all_paths() -> impl Iterator<Item = Hctl> {
-    (0..UNITS).flat_map(|lun| {
-        [1, 2].into_iter().flat_map(move |host| {
-            [0, 1]
-                .into_iter()
-                .map(move |target| path(host, target, u64::from(lun)))
-        })
-    })
+fn file(name: &str) -> Vec<u8> {
+    fs::read(Path::new(FILES).join(format!("{name}.json"))).unwrap()
 }
 
 #[test]
-fn paths_come_back_without_a_new_page() {
-    let notices = privilege::prepare();
-    let locked = !notices
-        .iter()
-        .any(|notice| notice.code == "MEMORY_NOT_LOCKED");
-    // As the agent's threads are, below 256 KiB of stack.
-    let run = std::thread::Builder::new().spawn(move || {
-        privilege::touch_stack::<{ 256 << 10 }>();
-        let mut kernel = steady();
-        for lun in 0..UNITS {
-            add_unit(&mut kernel, lun, &[(1, AO), (2, ANO)]);
+fn every_file_is_reported_and_written_back_as_its_report_says() {
+    for file in files() {
+        let content = fs::read(&file).unwrap();
+        let (memory, problems) = parse(&content);
+        let mut report: String = problems.iter().map(|p| format!("{p}\n")).collect();
+        report += "----\n";
+        report += &String::from_utf8(write(&memory)).unwrap();
+        let golden = file.with_extension("report");
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            fs::write(&golden, &report).unwrap();
         }
-        let mut sim = Simulation::start(kernel, Settings::default());
-        sim.keep_journal = false;
-        sim.run_for(seconds(10));
-        assert!(sim.world.is_settled());
-        // What the agent does now and then while nothing is amiss.
-        assert_eq!(privilege::reserve(), None);
+        assert_eq!(
+            report,
+            fs::read_to_string(&golden).unwrap(),
+            "{}",
+            file.display()
+        );
+        // What was written is read as the same again, and `dm-psa-id` knows the same devices.
+        let (again, _) = parse(&write(&memory));
+        assert_eq!(again, memory, "{}", file.display());
+        assert_eq!(
+            known_devices(&content),
+            memory.devices,
+            "{}",
+            file.display()
+        );
+    }
+}
 
-        faults();
-        let before = faults();
-        for path in all_paths() {
-            sim.suffer(&Fault::LinkDown(path));
+#[test]
+fn files_of_released_versions_are_understood_as_a_whole() {
+    for file in files() {
+        let name = file.file_stem().unwrap().to_string_lossy().into_owned();
+        if !name.starts_with(|c: char| c.is_ascii_digit()) {
+            continue;
         }
-        sim.run_for(seconds(60));
-        for path in all_paths() {
-            sim.suffer(&Fault::LinkUp(path));
+        let content = fs::read(&file).unwrap();
+        let (memory, problems) = parse(&content);
+        assert_eq!(problems, [], "{name}");
+        let strict: Memory = serde_json::from_slice(&content).unwrap();
+        assert_eq!(memory, strict, "{name}");
+    }
+}
+
+/// Whether `whole` has everything that `part` has, with the same values.
+fn holds(whole: &Value, part: &Value) -> bool {
+    match (whole, part) {
+        (Value::Object(whole), Value::Object(part)) => part
+            .iter()
+            .all(|(key, part)| whole.get(key).is_some_and(|whole| holds(whole, part))),
+        (Value::Array(whole), Value::Array(part)) => {
+            whole == part || part.iter().all(|part| whole.contains(part))
         }
-        sim.run_for(seconds(60));
-        let faults = faults() - before;
-        (faults, sim.world.is_settled())
-    });
-    let (faults, settled) = run.unwrap().join().unwrap();
-    assert!(settled);
-    assert!(locked, "{notices:?}");
-    assert_eq!(faults, 0);
+        (whole, part) => whole == part,
+    }
+}
+
+#[test]
+fn what_a_newer_version_wrote_survives_a_change_by_this_one() {
+    for name in ["newer-entries", "newer-kinds"] {
+        let content = file(name);
+        let (mut memory, _) = parse(&content);
+        memory.paths_off.insert("vmhba7:C0:T0:L0".to_owned());
+        if name == "newer-kinds" {
+            memory.paths_off.clear();
+        }
+        memory
+            .settings
+            .entry("naa.new".to_owned())
+            .or_default()
+            .display_name = Some("new".to_owned());
+        let written = write(&memory);
+        let (before, after): (Value, Value) = (
+            serde_json::from_slice(&content).unwrap(),
+            serde_json::from_slice(&written).unwrap(),
+        );
+        assert!(holds(&after, &before), "{name}");
+        let text = String::from_utf8(written).unwrap();
+        if name == "newer-entries" {
+            // Byte by byte: no number was read and printed again.
+            assert!(text.contains("\"since\": 1.50e3"), "{text}");
+            assert!(text.contains("123456789012345678901234567890"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_value_that_is_set_takes_the_place_of_one_that_was_not_understood() {
+    let (mut memory, _) = parse(&file("malformed-entries"));
+    let device = "naa.600140500000001aabbccdd000000001";
+    memory.settings.get_mut(device).unwrap().display_name = Some("mine".to_owned());
+    let text = String::from_utf8(write(&memory)).unwrap();
+    assert!(text.contains("\"display_name\": \"mine\""), "{text}");
+    let (again, _) = parse(text.as_bytes());
+    assert_eq!(again.settings, memory.settings);
+    // A part of an entry goes with the entry.
+    let (mut memory, _) = parse(&file("newer-entries"));
+    memory.masked.clear();
+    let (again, problems) = parse(&write(&memory));
+    assert!(again.masked.is_empty());
+    let masked = |p: &&dm_psa::config::memory_file::Problem| p.place[0] == "masked";
+    assert_eq!(problems.iter().filter(masked).count(), 1, "{problems:?}");
+}
+
+fn places(root: &Path, content: &[u8]) -> Places {
+    let places = Places::below(root);
+    store::replace(&places.memory(), content).unwrap();
+    places
+}
+
+fn copies(root: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(root.join("etc/dm-psa/state"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_damaged_file_is_kept_aside_and_the_copies_are_bounded() {
+    let root = tempfile::tempdir().unwrap();
+    for n in 0..6 {
+        let mut content = file("truncated");
+        content.extend(format!("{n}").bytes());
+        let places = places(root.path(), &content);
+        // A second start with the same file makes no second copy.
+        for _ in 0..2 {
+            let (memory, problems) = load(&places);
+            assert_eq!(memory.devices.len(), 2);
+            let first = problems[0].to_string();
+            assert!(first.contains("memory.json: it is damaged"), "{first}");
+            let aside = "memory.json.damaged";
+            assert!(first.contains(aside), "{first}");
+            let copy = places.memory().with_file_name(aside);
+            assert_eq!(fs::read(copy).unwrap(), content);
+        }
+    }
+    let names = [
+        "memory.json",
+        "memory.json.damaged",
+        "memory.json.damaged.1",
+        "memory.json.damaged.2",
+    ];
+    assert_eq!(copies(root.path()), names);
+}
+
+#[test]
+fn entries_of_a_newer_version_need_no_copy() {
+    let root = tempfile::tempdir().unwrap();
+    let places = places(
+        root.path(),
+        br#"{"devices":["3600"],"reservations":{"a":1}}"#,
+    );
+    let (memory, problems) = load(&places);
+    assert_eq!(memory.devices.len(), 1);
+    assert_eq!(problems.len(), 1);
+    let text = problems[0].to_string();
+    for part in ["memory.json: ", "`reservations`", "stays in the file"] {
+        assert!(text.contains(part), "{text}");
+    }
+    assert_eq!(copies(root.path()), ["memory.json"]);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_set_aside_before_it_is_replaced() {
+    let root = tempfile::tempdir().unwrap();
+    let places = Places::below(root.path());
+    fs::create_dir_all(places.memory()).unwrap();
+    let (memory, problems) = load(&places);
+    assert_eq!(memory, Memory::default());
+    let text = problems[0].to_string();
+    assert!(text.contains("it is kept as"), "{text}");
+    assert_eq!(copies(root.path()), ["memory.json.damaged"]);
+    assert_eq!(load(&places).1.len(), 0);
+}
+
+#[test]
+fn many_problems_are_reported_in_few_lines() {
+    let root = tempfile::tempdir().unwrap();
+    let many: BTreeMap<String, u32> = (0..10_000).map(|n| (format!("new{n}"), n)).collect();
+    let places = places(root.path(), &serde_json::to_vec(&many).unwrap());
+    let (memory, problems) = load(&places);
+    assert_eq!(memory.not_understood.len(), 10_000);
+    assert_eq!(problems.len(), 21);
+    let last = problems[20].to_string();
+    assert!(last.contains("9980 more entries"), "{last}");
+}
+
+/// `dm-psa-id` hides a disk that had a map, whatever else is in the file.
+#[test]
+fn the_udev_helper_reads_what_is_whole() {
+    for name in [
+        "newer-entries",
+        "truncated",
+        "garbled-line",
+        "malformed-entries",
+    ] {
+        let root = tempfile::tempdir().unwrap();
+        places(root.path(), &file(name));
+        let disk = root.path().join("sys/block/sdb");
+        fs::create_dir_all(disk.join("device")).unwrap();
+        fs::create_dir_all(disk.join("holders")).unwrap();
+        fs::create_dir_all(root.path().join("proc/self")).unwrap();
+        fs::write(root.path().join("proc/self/mountinfo"), "").unwrap();
+        fs::write(root.path().join("proc/swaps"), "").unwrap();
+        fs::write(disk.join("dev"), "8:16\n").unwrap();
+        let naa = [
+            0x60, 0x01, 0x40, 0x50, 0, 0, 0, 0x1a, 0xab, 0xbc, 0xcd, 0xd0, 0, 0, 0, 2,
+        ];
+        let page = [&[0, 0x83, 0, 20, 1, 3, 0, 16][..], &naa].concat();
+        fs::write(disk.join("device/vpd_pg83"), page).unwrap();
+        let decision = id::decide(root.path(), "sdb").unwrap();
+        assert!(decision.path, "{name}: {decision:?}");
+        assert_eq!(decision.reason.to_string(), "remembered");
+    }
+}
+
+// ---- properties ------------------------------------------------------------------------------------------------
+
+fn some<T: std::fmt::Debug + Clone>(
+    value: impl Strategy<Value = T>,
+) -> impl Strategy<Value = Option<T>> {
+    prop::option::of(value)
+}
+
+fn text() -> impl Strategy<Value = String> {
+    "[a-z0-9.:\"\\\\{}, é]{1,12}"
+}
+
+fn device_settings() -> impl Strategy<Value = DeviceSettings> {
+    let round_robin = (some(0_u64..9), some(any::<bool>()), some(0_u32..9)).prop_map(
+        |(iops, use_ano, sampling_cycles)| RoundRobin {
+            limit_type: iops.map(|_| LimitType::Iops),
+            iops,
+            bytes: iops,
+            use_ano,
+            sampling_cycles,
+            latency_eval_ms: iops.map(Millis),
+        },
+    );
+    let maps = (
+        prop::collection::btree_map(text(), any::<i32>(), 0..3),
+        prop::collection::btree_map(text(), any::<bool>(), 0..3),
+    );
+    (
+        some(text()),
+        some(0_u32..9),
+        some(any::<bool>()),
+        round_robin,
+        maps,
+    )
+        .prop_map(
+            |(text, number, flag, round_robin, (ranks, satp))| DeviceSettings {
+                // Every field is named, so that a new one is missed here until the format in the file knows it too.
+                psp: text.clone(),
+                scheme: flag.map(|_| Scheme::Latency),
+                preferred: text.clone(),
+                round_robin,
+                ranks,
+                satp,
+                apd_timeout_ms: number.map(|n| Millis(n.into())),
+                is_ssd: flag,
+                fast_io_fail_tmo: number,
+                dev_loss_tmo: number,
+                display_name: text,
+                perennially_reserved: flag,
+                shared_clusterwide: flag,
+            },
+        )
+}
+
+fn masked_path() -> impl Strategy<Value = MaskedPath> {
+    (text(), some(text()), any::<u32>()).prop_map(|(text, device, rule)| MaskedPath {
+        facts: PathFacts {
+            hctl: Hctl {
+                host: rule % 7,
+                channel: 0,
+                target: 1,
+                lun: 5,
+            },
+            block: None,
+            sg: None,
+            device_type: 0,
+            device_state: "running".to_owned(),
+            handler: Handler::Attached("alua".to_owned()),
+            transport: Transport::Fc,
+            adapter: AdapterFacts {
+                key: text.clone(),
+                identifier: text.clone(),
+                driver: "qla2xxx".to_owned(),
+                link_state: "link-up".to_owned(),
+                description: text.clone(),
+            },
+            target: TargetFacts {
+                identifier: text,
+                details: String::new(),
+                portal: device.clone(),
+                port_state: None,
+            },
+        },
+        inquiry: vec![0, 1, 2],
+        device,
+        rule,
+    })
+}
+
+fn memory() -> impl Strategy<Value = Memory> {
+    let texts = || prop::collection::btree_set(text(), 0..4);
+    let adapter = (
+        any::<u32>(),
+        prop::collection::btree_map(text(), any::<u32>(), 0..3),
+    )
+        .prop_map(|(number, targets)| RememberedAdapter { number, targets });
+    (
+        (texts(), texts(), texts(), any::<bool>()),
+        prop::collection::btree_map(text(), device_settings(), 0..3),
+        prop::collection::btree_map(text(), masked_path(), 0..3),
+        prop::collection::btree_map(text(), adapter, 0..3),
+    )
+        .prop_map(
+            |((devices, paths_off, devices_off, autoclaim_off), settings, masked, adapters)| {
+                Memory {
+                    devices,
+                    settings,
+                    paths_off,
+                    devices_off,
+                    autoclaim_off,
+                    masked,
+                    adapters,
+                    not_understood: Vec::new(),
+                }
+            },
+        )
+}
+
+/// The entries of a memory, each with its place.
+fn entries(memory: &Memory) -> BTreeMap<String, String> {
+    let mut entries = BTreeMap::new();
+    let value = serde_json::to_value(memory).unwrap();
+    let fields = value.as_object().unwrap().iter();
+    for (field, value) in fields.filter(|(field, _)| *field != "not_understood") {
+        match value {
+            Value::Array(list) => {
+                for element in list {
+                    entries.insert(format!("{field} {element}"), String::new());
+                }
+            }
+            Value::Object(table) => {
+                for (key, value) in table {
+                    let fields = value.as_object().unwrap();
+                    for (name, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
+                        // A masked path and the number of an adapter stand or fall as a whole.
+                        let name = if field == "masked" { "" } else { name };
+                        let text = entries
+                            .entry(format!("{field} {key} {name}"))
+                            .or_insert_with(String::new);
+                        *text += &value.to_string();
+                    }
+                }
+            }
+            value => {
+                entries.insert(field.clone(), value.to_string());
+            }
+        }
+    }
+    entries
+}
+
+/// Lines of the file that hold a value of their own, by their index.
+fn value_lines(text: &str) -> Vec<usize> {
+    let is_value = |line: &str| {
+        let line = line.trim_end_matches(',').trim();
+        !line.is_empty() && !line.ends_with(['{', '[', '}', ']'])
+    };
+    text.lines()
+        .enumerate()
+        .filter(|(_, line)| is_value(line))
+        .map(|(n, _)| n)
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_written_is_read_again(memory in memory()) {
+        let content = write(&memory);
+        let (again, problems) = parse(&content);
+        prop_assert_eq!(problems, []);
+        prop_assert_eq!(&again, &memory);
+        prop_assert_eq!(known_devices(&content), memory.devices);
+    }
+
+    /// One line of a valid file becomes something else: all entries but the one on that line survive.
+    #[test]
+    fn one_damaged_entry_costs_no_other(
+        memory in memory(),
+        at in any::<prop::sample::Index>(),
+        junk in prop_oneof![
+            Just("null".to_owned()), Just("{\"new\": [1, 2]}".to_owned()), Just("1e999".to_owned()),
+            Just("\"".to_owned()), Just("{".to_owned()), Just("]}".to_owned()), Just(String::new()),
+                "[ -~]{0,20}", "\\PC{0,8}",
+        ],
+        with_key in any::<bool>(),
+    ) {
+        let text = String::from_utf8(write(&memory)).unwrap();
+        let lines = value_lines(&text);
+        let line = lines[at.index(lines.len())];
+        let damaged: Vec<String> = text
+            .lines()
+            .enumerate()
+            .map(|(n, before)| {
+                if n != line {
+                    return before.to_owned();
+                }
+                let indentation = &before[..before.len() - before.trim_start().len()];
+                // Keys hold no colon with a blank after it and a quote before it but at their end.
+                let key = before.rfind("\": ").map(|end| &before[..end + 3]);
+                match key.filter(|_| with_key) {
+                    Some(key) => format!("{key}{junk},"),
+                    None => format!("{indentation}{junk},"),
+                }
+            })
+            .collect();
+        let (read, _) = parse(damaged.join("\n").as_bytes());
+        let (before, after) = (entries(&memory), entries(&read));
+        let lost: BTreeSet<&String> = before
+            .iter()
+            .filter(|(place, value)| after.get(*place) != Some(*value))
+            .map(|(place, _)| place)
+            .collect();
+        // The number of an adapter is what the adapter is for: its targets go with it.
+        let adapter = lost.iter().all(|place| place.starts_with("adapters "));
+        prop_assert!(lost.len() <= 1 || adapter && lost.len() <= 2, "{:?}\n{}", lost, damaged.join("\n"));
+    }
+
+    /// What no version knows, at any depth, is written back byte by byte.
+    #[test]
+    fn unknown_entries_survive(memory in memory(), number in "[1-9][0-9]{0,40}(\\.[0-9]{1,30})?(e[0-9]{1,2})?") {
+        let mut value = serde_json::to_value(&memory).unwrap();
+        let places = mark(&mut value, "unknown entry");
+        let text = serde_json::to_string_pretty(&value).unwrap();
+        let text = text.replace("\"unknown entry\"", &format!("[ {number},{{}} ]"));
+        let (read, problems) = parse(text.as_bytes());
+        prop_assert_eq!(problems.len(), places, "{:?}", problems);
+        prop_assert!(problems.iter().all(|problem| problem.fate == Fate::Unknown));
+        prop_assert_eq!(entries(&read).len(), entries(&memory).len());
+        let written = String::from_utf8(write(&read)).unwrap();
+        prop_assert_eq!(written.matches(&format!("[ {number},{{}} ]")).count(), places);
+    }
+
+    #[test]
+    fn any_bytes_are_taken(bytes in prop::collection::vec(any::<u8>(), 0..200), memory in memory(), cut in any::<prop::sample::Index>()) {
+        let _ = parse(&bytes);
+        let _ = known_devices(&bytes);
+        // A file that was cut has all entries before the cut.
+        let content = write(&memory);
+        let cut = cut.index(content.len());
+        let (read, _) = parse(&content[..cut]);
+        let (part, whole) = (entries(&read), entries(&memory));
+        for (place, value) in part.iter().filter(|(place, _)| !place.contains(' ')) {
+            prop_assert!(value == "false" || whole.get(place) == Some(value));
+        }
+        // What was read of it stands in the file.
+        for place in part.keys().filter(|place| place.contains(' ')) {
+            prop_assert!(whole.contains_key(place), "{}", place);
+        }
+    }
+}
+
+/// Adds an entry to every object whose fields have fixed names; returns to how many.
+fn mark(value: &mut Value, entry: &str) -> usize {
+    let mut count = 0;
+    let mut put = |value: &mut Value| {
+        count += 1;
+        value
+            .as_object_mut()
+            .unwrap()
+            .insert("a new field".to_owned(), Value::String(entry.to_owned()));
+    };
+    for device in value["settings"].as_object_mut().unwrap().values_mut() {
+        put(&mut device["round_robin"]);
+        put(device);
+    }
+    for masked in value["masked"].as_object_mut().unwrap().values_mut() {
+        put(&mut masked["facts"]["adapter"]);
+        put(&mut masked["facts"]["target"]);
+        put(&mut masked["facts"]);
+        put(masked);
+    }
+    for adapter in value["adapters"].as_object_mut().unwrap().values_mut() {
+        put(adapter);
+    }
+    put(value);
+    count
 }

@@ -10,7 +10,7 @@ use dm_psa::psa::action::Action;
 use dm_psa::psa::adapter::Transport;
 use dm_psa::psa::event::{Event, Examination, Reply, UnitAttention};
 use dm_psa::psa::path::{PathState, Usage};
-use dm_psa::psa::settings::{DeviceSettings, RoundRobin, Settings};
+use dm_psa::psa::settings::{DeviceSettings, LonePaths, RoundRobin, Settings};
 use dm_psa::psa::table::model::{Map, Message};
 use dm_psa::psa::units::{Hctl, Millis, Sectors};
 use dm_psa::psa::world::World;
@@ -215,7 +215,11 @@ fn an_access_lun_gets_no_map_for_a_path_that_leads_elsewhere() {
     let unit = kernel.array.unit_mut(0).unwrap();
     unit.vendor = "DELL".to_owned();
     unit.product = "Universal Xport".to_owned();
-    let mut sim = running_with(kernel, hiding());
+    let settings = Settings {
+        lone_paths: LonePaths::All,
+        ..hiding()
+    };
+    let mut sim = running_with(kernel, settings);
     let mark = sim.journal.len();
     sim.suffer(&Fault::Remap(A1, Some(other), true));
     let end = sim.now().after(seconds(10));
@@ -1634,8 +1638,8 @@ fn symmetric() -> Kernel {
     unit.groups.clear();
     let mut again = steady();
     let unit = again.array.add(Unit::new(1, &[]));
-    for path in [A1, A2, B1, B2] {
-        again.cable(path, Transport::Fc, unit, 1, 1);
+    for (port, path) in (1..).zip([A1, A2, B1, B2]) {
+        again.cable(path, Transport::Fc, unit, 1, port);
     }
     again
 }

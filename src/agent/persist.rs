@@ -1,7 +1,7 @@
 //! Storing what the agent remembers, on a thread of its own: a slow disk must not hold up the owner.
 
 use super::latest::Latest;
-use crate::config::{Places, store};
+use crate::config::{Places, memory_file, store};
 use crate::kernel::Teller;
 use crate::psa::action::Notice;
 use crate::psa::memory::Memory;
@@ -57,10 +57,7 @@ pub fn memory_writer(places: Places, tell: Teller) -> std::io::Result<Writer<Mem
 
 fn write(places: &Places, memory: &Memory, tell: &Teller) {
     let file = places.memory();
-    let result = serde_json::to_vec_pretty(memory)
-        .map_err(std::io::Error::other)
-        .and_then(|text| store::replace(&file, &text));
-    if let Err(error) = result {
+    if let Err(error) = store::replace(&file, &memory_file::write(memory)) {
         let (file, reason) = (file.display().to_string(), error.to_string());
         let effect = "names may change after a restart";
         let details = [

@@ -23,7 +23,6 @@ use crate::psa::action::Notice;
 use crate::psa::claim::RuleClass;
 use crate::psa::device::Apd;
 use crate::psa::event::Event;
-use crate::psa::memory::Memory;
 use crate::psa::settings::Settings;
 use crate::psa::units::Millis;
 use crate::psa::world::{Rules, World};
@@ -127,14 +126,14 @@ fn serve(options: &Options, stop: Stop, mut notices: Vec<Notice>) -> Result<(), 
         ));
     };
     let places = Places::below(&options.root);
-    let settings = config::load_settings(&places).unwrap_or_else(|error| {
-        refused("SETTINGS_REFUSED", &error);
-        Default::default()
-    });
-    let memory = config::load_memory(&places).unwrap_or_else(|error| {
-        refused("MEMORY_REFUSED", &error);
-        Memory::default()
-    });
+    let (settings, problems) = config::read_settings(&places);
+    for problem in problems {
+        refused("SETTINGS_REFUSED", &problem);
+    }
+    let (memory, problems) = config::memory_file::load(&places);
+    for problem in problems {
+        refused("MEMORY_REFUSED", &problem);
+    }
 
     let (rules, problems) = config::rules::start(&places);
     for problem in problems {

@@ -2,18 +2,21 @@
 //!
 //! Input: `/etc/dm-psa/dm-psa.toml` (settings), `/etc/dm-psa/state/memory.json` (what the agent remembers), and the
 //! files of [`rules`].
-//! Invariants: a damaged file never stops the agent and is never overwritten unread: settings fall back to the
-//! defaults, memory is set aside under another name, and both are reported with file, place and mend.
+//! Invariants: a damaged file never stops the agent, and what is wrong in it costs no more than itself: a setting falls
+//! back to its default, an entry of the memory has no effect, a rule is left out. Each is reported with file, place and
+//! reason, and no file is overwritten unread.
 
 #![forbid(unsafe_code)]
 
+mod document;
+pub mod memory_file;
 pub mod rules;
 pub mod settings_file;
 pub mod store;
 
-use crate::psa::memory::Memory;
 use crate::psa::satp::options::MOST_FAST_IO_FAIL;
 use crate::psa::settings::Settings;
+use document::{Document, Mistake};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -143,23 +146,51 @@ fn read(file: &Path) -> Result<Option<String>, ConfigError> {
 /// Reads the settings of the admin; the defaults if there is no file.
 ///
 /// # Errors
-/// The file cannot be read, is not TOML, or a value is out of its range; the message names line and mend.
+/// The file cannot be read, or has a mistake: the first one, with its line.
 pub fn load_settings(places: &Places) -> Result<Settings, ConfigError> {
-    let file = places.settings();
-    let Some(text) = read(&file)? else {
-        return Ok(Settings::default());
-    };
-    let invalid = |problem: String| ConfigError::Invalid {
-        file: file.clone(),
-        problem,
-    };
-    let settings: Settings = toml::from_str(&text).map_err(|error| invalid(error.to_string()))?;
-    check(&settings).map_err(invalid)?;
-    Ok(settings)
+    let (settings, problems) = read_settings(places);
+    match problems.into_iter().next() {
+        Some(problem) => Err(problem),
+        None => Ok(settings),
+    }
 }
 
-/// Whether values are in their ranges.
-fn check(settings: &Settings) -> Result<(), String> {
+/// Reads what can be understood of the settings of the admin: each that cannot has its default. The rest is returned
+/// as well, with line and reason.
+#[must_use]
+pub fn read_settings(places: &Places) -> (Settings, Vec<ConfigError>) {
+    let file = places.settings();
+    let text = match read(&file) {
+        Ok(text) => text.unwrap_or_default(),
+        Err(problem) => return (Settings::default(), vec![problem]),
+    };
+    let (settings, mistakes) = parse_settings(&text);
+    let invalid = |mistake: Mistake| ConfigError::Invalid {
+        file: file.clone(),
+        problem: format!("{mistake}; it has no effect, and the rest of the file counts"),
+    };
+    (settings, mistakes.into_iter().map(invalid).collect())
+}
+
+/// The settings that a text has, and what is wrong in it.
+fn parse_settings(text: &str) -> (Settings, Vec<Mistake>) {
+    let mut document = Document::new(text);
+    loop {
+        let settings: Settings = document.take();
+        let Err((place, what)) = check(&settings) else {
+            return (settings, document.mistakes);
+        };
+        // Defaults are in their ranges, so what is not is somewhere in the text.
+        let at = document.find(&place).unwrap_or(0..usize::MAX);
+        if !document.refuse(&at, what) {
+            return (Settings::default(), document.mistakes);
+        }
+    }
+}
+
+/// Whether values are in their ranges; else the keys that lead to one that is not, and why.
+fn check(settings: &Settings) -> Result<(), (Vec<String>, String)> {
+    let refuse = |name: &str, why: String| Err((vec![name.to_owned()], why));
     let ranges = [
         (
             "check_interval_ms",
@@ -229,55 +260,44 @@ fn check(settings: &Settings) -> Result<(), String> {
     let file = settings.metrics_textfile.as_str();
     let is_whole = file.starts_with('/') && file.ends_with(".prom");
     if !(file.is_empty() || is_whole) {
-        return Err(format!(
-            "metrics_textfile = \"{file}\": take a whole path that ends in .prom, for node_exporter reads no other"
-        ));
+        return refuse(
+            "metrics_textfile",
+            format!(
+                "metrics_textfile = \"{file}\": take a whole path that ends in .prom, for node_exporter reads no other"
+            ),
+        );
     }
     if u64::from(settings.fast_io_fail_tmo) > MOST_FAST_IO_FAIL {
-        return Err(format!(
-            "fast_io_fail_tmo = {} is out of range: take 0 to {MOST_FAST_IO_FAIL}",
-            settings.fast_io_fail_tmo
-        ));
+        return refuse(
+            "fast_io_fail_tmo",
+            format!(
+                "fast_io_fail_tmo = {} is out of range: take 0 to {MOST_FAST_IO_FAIL}",
+                settings.fast_io_fail_tmo
+            ),
+        );
     }
     for (name, value, least, most) in ranges {
         if value < least || value > most {
-            return Err(format!(
-                "{name} = {value} is out of range: take {least} to {most}"
-            ));
+            return refuse(
+                name,
+                format!("{name} = {value} is out of range: take {least} to {most}"),
+            );
         }
     }
     for (device, settings) in &settings.device {
         if let Some(psp) = &settings.psp
             && crate::psa::psp::PspKind::by_name(psp).is_none()
         {
-            return Err(format!(
-                "[device.\"{device}\"] psp = \"{psp}\": there is no such PSP; take VMW_PSP_FIXED, VMW_PSP_MRU or VMW_PSP_RR"
+            let place = ["device", device, "psp"].map(str::to_owned);
+            return Err((
+                place.to_vec(),
+                format!(
+                    "[device.\"{device}\"] psp = \"{psp}\": there is no such PSP; take VMW_PSP_FIXED, VMW_PSP_MRU or VMW_PSP_RR"
+                ),
             ));
         }
     }
     Ok(())
-}
-
-/// Reads what the agent remembers; nothing if there is no file.
-///
-/// # Errors
-/// The file cannot be read or is damaged; then it was set aside as `memory.json.damaged`.
-pub fn load_memory(places: &Places) -> Result<Memory, ConfigError> {
-    let file = places.memory();
-    let Some(text) = read(&file)? else {
-        return Ok(Memory::default());
-    };
-    serde_json::from_str(&text).map_err(|error| {
-        let aside = file.with_extension("json.damaged");
-        let kept = match std::fs::rename(&file, &aside) {
-            Ok(()) => format!("it was set aside as {}", aside.display()),
-            Err(error) => format!("it could not be set aside: {error}"),
-        };
-        ConfigError::Invalid {
-            file,
-            problem: format!("{error}; {kept}, and adapters are numbered anew"),
-        }
-    })
 }
 
 #[cfg(test)]
@@ -313,6 +333,45 @@ mod tests {
         );
     }
 
+    /// A key of a newer version, a typing mistake or a value out of its range is reported; all other settings count.
+    #[test]
+    fn one_setting_that_is_not_understood_costs_no_other() {
+        let rest = "check_interval_ms = 7000\n[device.\"naa.6\"]\npsp = \"VMW_PSP_RR\"\n";
+        for (mistake, line) in [
+            ("new_setting = 5\n", 1),
+            ("apd_timeout_ms = 1\n", 1),
+            ("apd_timeout_ms = \"x\"\n", 1),
+            ("apd_timeout_ms = = 5\n", 1),
+            ("[device.\"naa.6\"]\nnew = 1\n", 5),
+            ("[device.\"naa.6\".round_robin]\nlimit_type = \"new\"\n", 5),
+            ("[device.\"naa.7\"]\npsp = \"VMW_PSP_XX\"\n", 5),
+            ("[new_section]\na = 1\nb = 2\n", 4),
+        ] {
+            let text = match mistake.starts_with('[') {
+                true => rest.to_owned() + &mistake.replace("[device.\"naa.6\"]", "# more of it"),
+                false => mistake.to_owned() + rest,
+            };
+            let root = tempfile::tempdir().unwrap();
+            let places = Places::below(root.path());
+            store::replace(&places.settings(), text.as_bytes()).unwrap();
+            let (settings, problems) = read_settings(&places);
+            assert_eq!(settings.check_interval_ms, Millis(7_000), "{mistake}");
+            assert_eq!(settings.apd_timeout_ms, Settings::default().apd_timeout_ms);
+            assert_eq!(
+                settings.device["naa.6"].psp.as_deref(),
+                Some("VMW_PSP_RR"),
+                "{mistake}"
+            );
+            assert_eq!(problems.len(), 1, "{mistake}: {problems:?}");
+            let text = problems[0].to_string();
+            let start = format!("dm-psa.toml: line {line}: ");
+            assert!(
+                text.contains(&start) && text.contains("rest of the file"),
+                "{mistake}: {text}"
+            );
+        }
+    }
+
     #[test]
     fn errors_name_the_place() {
         for (text, part) in [
@@ -332,24 +391,5 @@ mod tests {
                 "{error}"
             );
         }
-    }
-
-    #[test]
-    fn damaged_memory_is_set_aside() {
-        let root = tempfile::tempdir().unwrap();
-        let places = Places::below(root.path());
-        store::replace(&places.memory(), b"{").unwrap();
-        assert!(
-            load_memory(&places)
-                .unwrap_err()
-                .to_string()
-                .contains("set aside")
-        );
-        assert_eq!(load_memory(&places).unwrap(), Memory::default());
-        assert!(
-            root.path()
-                .join("etc/dm-psa/state/memory.json.damaged")
-                .exists()
-        );
     }
 }

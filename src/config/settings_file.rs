@@ -1,6 +1,7 @@
 //! Changes of `dm-psa.toml`, with the comments and the layout of the admin kept.
 
-use super::{ConfigError, Places, check, read, store};
+use super::document::Mistake;
+use super::{ConfigError, Places, parse_settings, read, store};
 use crate::psa::settings::Settings;
 use std::fmt;
 use std::fs::File;
@@ -100,6 +101,8 @@ pub struct SettingsFile {
     file: PathBuf,
     /// As it was read; `None` if there is none.
     text: Option<String>,
+    /// What was wrong in it then.
+    mistakes: Vec<Mistake>,
     document: DocumentMut,
 }
 
@@ -107,7 +110,7 @@ impl SettingsFile {
     /// Reads the file, which need not exist.
     ///
     /// # Errors
-    /// It cannot be read, or has a mistake: then it is to be mended before it is changed.
+    /// It cannot be read, or is not TOML: then it has to be corrected before it is changed.
     pub fn open(places: &Places) -> Result<SettingsFile, ConfigError> {
         let file = places.settings();
         let text = read(&file)?;
@@ -119,10 +122,10 @@ impl SettingsFile {
                     problem: error.to_string(),
                 }
             })?,
+            mistakes: parse_settings(document).1,
             file,
             text,
         };
-        read.checked()?;
         Ok(read)
     }
 
@@ -133,13 +136,18 @@ impl SettingsFile {
         }
     }
 
-    /// The text as it is now, if the agent could use it.
+    /// The text as it is now, if the agent could use what was changed. A mistake that was there before, as a setting of a
+    /// newer version, is the agent's to report.
     fn checked(&self) -> Result<String, ConfigError> {
         let text = self.document.to_string();
-        let settings: Settings =
-            toml::from_str(&text).map_err(|error| self.invalid(error.to_string()))?;
-        check(&settings).map_err(|problem| self.invalid(problem))?;
-        Ok(text)
+        let (_, mistakes) = parse_settings(&text);
+        let new = mistakes
+            .iter()
+            .find(|mistake| !self.mistakes.iter().any(|old| old.what == mistake.what));
+        match new {
+            Some(mistake) => Err(self.invalid(mistake.to_string())),
+            None => Ok(text),
+        }
     }
 
     /// What the file says of a setting, as TOML has it; `None` if it says nothing.
@@ -356,5 +364,19 @@ preferred = \"vmhba1:C0:T0:L0\" # left
                 .to_string()
                 .contains("out of range")
         );
+    }
+
+    #[test]
+    fn a_setting_of_a_newer_version_is_in_nobodys_way() {
+        let root = tempfile::tempdir().unwrap();
+        let places = Places::below(root.path());
+        let text = "new_setting = { a = 1.50 } # later\nregroup_ms = 5\n";
+        store::replace(&places.settings(), text.as_bytes()).unwrap();
+        let mut file = SettingsFile::open(&places).unwrap();
+        file.set(&Key::of_host("settle_ms"), &Setting::Number(7))
+            .unwrap();
+        file.save().unwrap();
+        let saved = std::fs::read_to_string(places.settings()).unwrap();
+        assert_eq!(saved, format!("{text}settle_ms = 7\n"));
     }
 }

@@ -15,8 +15,8 @@
 //! Tests: `tests/dm_psa_id.rs` with the trees in `tests/golden/id`.
 
 use super::sysfs::Sysfs;
+use crate::config::memory_file;
 use crate::psa::identity::Listing;
-use crate::psa::memory::Memory;
 use crate::psa::path::Usage;
 use crate::psa::units::DevT;
 use std::fmt;
@@ -215,8 +215,8 @@ fn mark(root: &Path, dev: DevT, dir: &Path) -> Option<Mark> {
 /// The WWID of the disk, if it is among those that had a map.
 fn remembered(root: &Path, dir: &Path) -> Option<String> {
     let file = root.join("etc/dm-psa/state/memory.json");
-    let text = match fs::read_to_string(&file) {
-        Ok(text) => text,
+    let content = match fs::read(&file) {
+        Ok(content) => content,
         Err(error) => {
             if error.kind() != ErrorKind::NotFound {
                 eprintln!("dm-psa-id: {}: {error}", file.display());
@@ -224,17 +224,15 @@ fn remembered(root: &Path, dir: &Path) -> Option<String> {
             return None;
         }
     };
-    // A damaged file must not take every disk of the host away from udev: it is told, and nothing is remembered.
-    let memory: Memory = serde_json::from_str(&text)
-        .inspect_err(|error| eprintln!("dm-psa-id: {}: {error}", file.display()))
-        .ok()?;
-    if memory.devices.is_empty() {
+    // The agent reports what is damaged in it. Here, at every event of a disk, what can be read counts.
+    let known = memory_file::known_devices(&content);
+    if known.is_empty() {
         return None;
     }
     let listing = Listing::parse(&fs::read(dir.join("device/vpd_pg83")).ok()?).ok()?;
     let mut wwids = listing.names().map(|unit| &unit.wwid);
     // Its map may have been named by another of its names than a new device would be.
-    wwids.find(|wwid| memory.devices.contains(*wwid)).cloned()
+    wwids.find(|wwid| known.contains(*wwid)).cloned()
 }
 
 /// Whether the way to the disk leads through a port of a storage network, by the kernel's name for the far end

@@ -24,7 +24,7 @@ const NEVER: &str = "-1000";
 const OPEN_FILES: u64 = 65_536;
 
 /// Free memory that is kept in the heap, touched and locked: what the agent may need between two calls of [`reserve`]
-/// to revive every path of a large host. Measured (`tests/memory.rs`): 200 devices of four paths that fail and return take
+/// to revive every path of a large host. Measured (`tests/no_new_pages.rs`): 200 devices of four paths that fail and return take
 /// 300 KiB that they did not take before.
 const RESERVE: usize = 8 << 20;
 

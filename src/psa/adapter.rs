@@ -1,9 +1,8 @@
 //! Host bus adapters and target ports, as the agent is told of them.
 
-use super::memory::Memory;
-use super::path::PathFacts;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::str::FromStr;
 
 /// How a path reaches its logical unit; the words are ESXi's (`claimrule add --transport`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -147,51 +146,21 @@ impl fmt::Display for RuntimeName {
     }
 }
 
-/// The first number from 0 that is not in `taken`.
-fn first_free(taken: impl Iterator<Item = u32>) -> u32 {
-    let taken: std::collections::BTreeSet<u32> = taken.collect();
-    (0..).find(|n| !taken.contains(n)).unwrap_or(u32::MAX)
-}
+impl FromStr for RuntimeName {
+    type Err = ();
 
-/// Gives a path its runtime name, the same after every restart: an adapter and, over iSCSI, a target port that
-/// was never seen before gets the next free number and is remembered. Returns the name and whether `memory`
-/// changed.
-pub fn runtime_name(memory: &mut Memory, facts: &PathFacts) -> (RuntimeName, bool) {
-    let mut learned = false;
-    if !memory.adapters.contains_key(&facts.adapter.key) {
-        let number = first_free(memory.adapters.values().map(|a| a.number));
-        let known = super::memory::RememberedAdapter {
-            number,
-            ..Default::default()
+    fn from_str(text: &str) -> Result<RuntimeName, ()> {
+        let mut parts = text.strip_prefix("vmhba").ok_or(())?.split(':');
+        let mut part = |prefix: &str| parts.next().and_then(|part| part.strip_prefix(prefix));
+        fn number<T: FromStr>(part: Option<&str>) -> Result<T, ()> {
+            part.and_then(|part| part.parse().ok()).ok_or(())
+        }
+        let name = RuntimeName {
+            adapter: number(part(""))?,
+            channel: number(part("C"))?,
+            target: number(part("T"))?,
+            lun: number(part("L"))?,
         };
-        memory.adapters.insert(facts.adapter.key.clone(), known);
-        learned = true;
+        parts.next().is_none().then_some(name).ok_or(())
     }
-    let adapter = memory
-        .adapters
-        .entry(facts.adapter.key.clone())
-        .or_default();
-    // Software iSCSI has one SCSI host per session, and the number of that host is the only thing in which the
-    // targets of one initiator differ: host, channel and target number say nothing.
-    let target = if facts.transport == Transport::Iscsi {
-        let free = first_free(adapter.targets.values().copied());
-        // Two sessions to one portal group differ in the portal only.
-        let port = match &facts.target.portal {
-            Some(portal) => format!("{} {portal}", facts.target.identifier),
-            None => facts.target.identifier.clone(),
-        };
-        *adapter.targets.entry(port).or_insert_with(|| {
-            learned = true;
-            free
-        })
-    } else {
-        facts.hctl.target
-    };
-    let name = RuntimeName {
-        adapter: adapter.number,
-        channel: facts.hctl.channel,
-        target,
-        lun: facts.hctl.lun,
-    };
-    (name, learned)
 }

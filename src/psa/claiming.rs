@@ -7,7 +7,7 @@
 use super::action::Severity;
 use super::change::Refusal;
 use super::claim::{CATCH_ALL, Claim, Match};
-use super::device::Device;
+use super::device::{Device, Disposition};
 use super::path::Path;
 use super::plugin::Plugin;
 use super::satp::rules::Selection;
@@ -55,10 +55,17 @@ impl World {
         )
     }
 
-    /// New rules: they decide from now on. A device without a map takes its SATP by them at its next look.
+    /// New rules: they decide from now on. A device without a map takes its SATP by them at its next look, and one that
+    /// was left alone is looked at now: they may name its array.
     pub(super) fn rules_loaded(&mut self, rules: Rules) {
         let effect = self.check_rules(&rules);
         self.rules = rules;
+        let left_alone = self
+            .devices
+            .values()
+            .filter(|device| matches!(device.disposition, Disposition::LeftAlone(_)))
+            .map(|device| device.wwid.clone());
+        self.dirty.extend(left_alone);
         self.notify(
             Severity::Info,
             "RULES_LOADED",

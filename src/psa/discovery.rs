@@ -1,7 +1,7 @@
 //! From a path that was seen to a path whose logical unit, owner and device are known.
 
 use super::action::{Action, Severity};
-use super::adapter::{Transport, runtime_name};
+use super::adapter::Transport;
 use super::claim::Subject;
 use super::device::Device;
 use super::event::UnitAttention;
@@ -108,7 +108,7 @@ impl World {
 
     fn path_new(&mut self, facts: PathFacts) {
         let id = facts.hctl;
-        let (name, learned) = runtime_name(&mut self.memory, &facts);
+        let (name, learned) = self.runtime_name(&facts);
         if learned {
             self.remember();
         }

@@ -2,8 +2,10 @@
 
 use super::action::{Action, PortTimers, Severity};
 use super::device::{Device, Disposition};
+use super::lone::Lone;
 use super::path::Path;
 use super::proof::Identity;
+use super::schedule::Key;
 use super::units::Hctl;
 use super::world::World;
 
@@ -14,6 +16,15 @@ impl World {
             return;
         };
         let disposition = self.disposition(device);
+        if matches!(disposition, Disposition::Undecided(_))
+            && let Some(Lone::Waits(until)) = self.lone(device)
+        {
+            self.schedule
+                .no_later_than(Key::Device(wwid.to_owned()), until);
+        }
+        let Some(device) = self.devices.get(wwid) else {
+            return;
+        };
         if device.disposition == disposition {
             return;
         }
@@ -95,7 +106,13 @@ impl World {
         if let Some(usage) = usage {
             return Disposition::LeftAlone(format!("in use: {usage}"));
         }
-        Disposition::Stacked
+        match self.lone(device) {
+            None | Some(Lone::Mapped(_)) => Disposition::Stacked,
+            Some(Lone::LeftAlone(why)) => Disposition::LeftAlone(why),
+            Some(Lone::Waits(_)) => Disposition::Undecided(
+                "one path leads to it, which was just found: another one may follow".to_owned(),
+            ),
+        }
     }
 
     /// Tells udev whose disks these are, as far as that is decided.

@@ -2,6 +2,7 @@
 
 use super::device::{Apd, Device, Disposition};
 use super::identity::Problem;
+use super::lone::Lone;
 use super::path::Path;
 use super::plugin::Plugin;
 use super::proof::Identity;
@@ -123,7 +124,12 @@ impl World {
             _ => ("SATP", self.satp_lines(device)),
         };
         lines.push(match &device.disposition {
-            Disposition::Stacked => "it gets a map".to_owned(),
+            Disposition::Stacked => match self.lone(device) {
+                Some(Lone::Mapped(why)) => {
+                    format!("it gets a map, though one path leads to it: {why}")
+                }
+                _ => "it gets a map".to_owned(),
+            },
             Disposition::Off => {
                 "turned off by the administrator: no map, its disks stay hidden".to_owned()
             }

@@ -83,7 +83,7 @@ impl World {
     }
 
     fn masked_path(&mut self, masked: &MaskedPath) -> Option<Path> {
-        let (name, _) = super::adapter::runtime_name(&mut self.memory, &masked.facts);
+        let (name, _) = self.runtime_name(&masked.facts);
         let mut path = Path::new(masked.facts.clone(), name, self.now);
         path.inquiry = Some(StandardInquiry::parse(&masked.inquiry).ok()?);
         path.device.clone_from(&masked.device);

@@ -26,6 +26,20 @@ pub struct Memory {
     pub masked: BTreeMap<String, MaskedPath>,
     /// Adapters by key.
     pub adapters: BTreeMap<String, RememberedAdapter>,
+    /// What the file holds that this version does not understand. It is written back as it was read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_understood: Vec<Unread>,
+}
+
+/// A part of the stored file that this version does not understand: of a newer version, or damaged.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Unread {
+    /// The keys that lead to it; the last one is its own, unless it is an element.
+    pub place: Vec<String>,
+    /// It is an element of the list at that place.
+    pub is_element: bool,
+    /// The text in the file, byte by byte.
+    pub text: String,
 }
 
 /// A masked path that the host does not have any more.
@@ -56,7 +70,7 @@ pub struct Unstored {
 pub struct RememberedAdapter {
     /// `N` of `vmhbaN`.
     pub number: u32,
-    /// Target identifier to `T` of `vmhbaN:C:T:L`, where the kernel's target number is not stable (iSCSI).
+    /// `T` of `vmhbaN:C:T:L` by target port, where the kernel's target number is not stable (FC, iSCSI, SAS).
     pub targets: BTreeMap<String, u32>,
 }
 

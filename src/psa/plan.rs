@@ -371,10 +371,7 @@ impl World {
         let lost = matches!(device.apd, Apd::Lost { .. });
         let given_away = self.is_given_away(device);
         let strays = given_away || self.has_strays(device);
-        if all_known
-            && (orphaned || masked || off || lost || given_away)
-            && map.open_count == 0
-        {
+        if all_known && (orphaned || masked || off || lost || given_away) && map.open_count == 0 {
             return vec![MapStep::Remove];
         }
         // Until a path is known to serve, a restart leaves the queueing as it was.

@@ -48,6 +48,8 @@ pub struct Settings {
     /// Fibre Channel's remote ports (off by default, which means `dev_loss_tmo`), `recovery_tmo` of iSCSI's sessions
     /// (120 by default). Lower values are left as they are; 0 leaves all as they are.
     pub fast_io_fail_tmo: u32,
+    /// Which devices get a map while one path only leads to them.
+    pub lone_paths: LonePaths,
     /// How SCSI commands are sent.
     pub transport: TransportSetting,
     /// How much of what the agent was told and did is kept in `/run/dm-psa/journal/`, in MiB of memory; 0 keeps none.
@@ -78,6 +80,7 @@ impl Default for Settings {
             marginal_window_ms: Millis::from_secs(60),
             marginal_recovery_ms: Millis::from_secs(120),
             fast_io_fail_tmo: 5,
+            lone_paths: LonePaths::Known,
             transport: TransportSetting::Auto,
             journal_mib: 16,
             metrics_textfile: String::new(),
@@ -85,6 +88,18 @@ impl Default for Settings {
             device: BTreeMap::new(),
         }
     }
+}
+
+/// Which devices get a map while one path only leads to them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LonePaths {
+    /// Those that are known to be multipath: by their array, by a rule, or because they were before. A volume of a container
+    /// runtime is none of these, and its users would lose it.
+    #[default]
+    Known,
+    /// All that more than one path could lead to.
+    All,
 }
 
 /// How SCSI commands are sent to paths.

@@ -35,6 +35,9 @@ pub struct World {
     pub(super) memory: Memory,
     /// What is in force until the agent ends.
     pub(super) unstored: Unstored,
+    /// Adapters of whose target ports nothing was remembered when the first of them was seen.
+    #[serde(default)]
+    pub(super) newly_numbered: BTreeSet<String>,
     /// The paths that the host has.
     pub(super) paths: Paths,
     /// Masked paths whose SCSI devices were taken away from the host.
@@ -130,6 +133,7 @@ impl World {
             rules,
             memory,
             unstored: Unstored::default(),
+            newly_numbered: BTreeSet::new(),
             paths: Paths::default(),
             withdrawn: Paths::default(),
             disks: BTreeMap::new(),

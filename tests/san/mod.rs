@@ -173,6 +173,18 @@ pub fn told(sim: &Simulation, from: usize) -> Vec<String> {
         .collect()
 }
 
+/// The marks that udev was given of a path's disk by the present agent, in order.
+pub fn marks(sim: &Simulation, path: Hctl) -> Vec<bool> {
+    let dev = sim.kernel.disk(path).map(|disk| disk.dev());
+    let actions = sim.journal.iter().flat_map(|entry| &entry.actions);
+    actions
+        .filter_map(|action| match action {
+            Action::MarkOwner { dev: of, owned, .. } if Some(*of) == dev => Some(*owned),
+            _ => None,
+        })
+        .collect()
+}
+
 /// The lines that `explain` has for a subject.
 pub fn explained(sim: &Simulation, subject: &str) -> String {
     let (name, sections) = sim.world.explain(subject).unwrap_or_default();

@@ -7,8 +7,9 @@
 //! | `/run/dm-psa/rules.toml` | the admin's, until reboot | what was said with `--boot`: system SATP rules added and removed |
 //! | `/run/dm-psa/claimrules.toml` | the agent's | the file list as it was loaded last: with the system rules, the runtime list |
 //!
-//! All have one format, [`schema`]. Invariant: a file with a mistake gives no rule at all, and the error names file,
-//! line and mend; nothing decides by half a set of rules.
+//! All have one format, [`schema`]. Invariants: an admin who loads or edits files with a mistake is refused, with file,
+//! line and reason, and nothing changes; nothing is decided by half a rule. An agent that starts cannot refuse: it leaves
+//! out the rules with a mistake, reports each, and goes by all others.
 
 pub mod edit;
 pub mod schema;
@@ -99,17 +100,33 @@ impl RuleFiles {
     }
 }
 
+/// What is wrong in files.
+type Problems = Vec<ConfigError>;
+
+/// The rules of a text that can be understood.
+fn understood(file: PathBuf, text: &str, problems: &mut Problems) -> RuleFile {
+    let (rules, mistakes) = schema::parse_leniently(text);
+    problems.extend(mistakes.iter().map(|mistake| ConfigError::Invalid {
+        file: file.clone(),
+        problem: mistake.to_string(),
+    }));
+    rules
+}
+
 /// Reads one file; nothing if there is none.
-fn read_file(file: PathBuf) -> Result<RuleFile, ConfigError> {
-    let Some(text) = read(&file)? else {
-        return Ok(RuleFile::default());
-    };
-    schema::parse(&text).map_err(|problem| ConfigError::Invalid { file, problem })
+fn read_file(file: PathBuf, problems: &mut Problems) -> RuleFile {
+    match read(&file) {
+        Ok(text) => understood(file, &text.unwrap_or_default(), problems),
+        Err(problem) => {
+            problems.push(problem);
+            RuleFile::default()
+        }
+    }
 }
 
 /// Reads the system files: each of ours from `/usr/lib/dm-psa` or, where it is not installed, as it was built in; then
 /// those of array vendors by name.
-fn load_system(places: &Places) -> Result<RuleFiles, ConfigError> {
+fn read_system(places: &Places, problems: &mut Problems) -> RuleFiles {
     let folder = places.system_rules();
     let mut names: Vec<String> = match std::fs::read_dir(&folder) {
         Ok(entries) => entries
@@ -123,15 +140,33 @@ fn load_system(places: &Places) -> Result<RuleFiles, ConfigError> {
     let mut files = RuleFiles::default();
     for (name, built_in) in EMBEDDED {
         let file = folder.join(name);
-        let text = read(&file)?.unwrap_or_else(|| built_in.to_owned());
-        let parsed =
-            schema::parse(&text).map_err(|problem| ConfigError::Invalid { file, problem })?;
-        files.add_system(parsed);
+        let text = read(&file).unwrap_or_else(|problem| {
+            problems.push(problem);
+            None
+        });
+        let before = problems.len();
+        let mut rules = understood(file.clone(), text.as_deref().unwrap_or(built_in), problems);
+        if problems.len() > before {
+            // Ours are correct as they were built in.
+            rules = understood(file, built_in, problems);
+        }
+        files.add_system(rules);
     }
     for name in names {
-        files.add_system(read_file(folder.join(name))?);
+        files.add_system(read_file(folder.join(name), problems));
     }
-    Ok(files)
+    files
+}
+
+/// Reads what can be understood of all files.
+fn read_all(places: &Places) -> (RuleFiles, Problems) {
+    let mut problems = Problems::new();
+    let mut files = read_system(places, &mut problems);
+    files.add_boot(read_file(places.boot_rules(), &mut problems));
+    files.add_admin(read_file(places.admin_rules(), &mut problems));
+    let loaded = read_file(places.loaded_rules(), &mut problems);
+    files.lists.loaded = RuleList::new(loaded.claim_rules);
+    (files, problems)
 }
 
 /// Reads all files.
@@ -139,11 +174,11 @@ fn load_system(places: &Places) -> Result<RuleFiles, ConfigError> {
 /// # Errors
 /// The first file that cannot be read or has a mistake.
 pub fn load(places: &Places) -> Result<RuleFiles, ConfigError> {
-    let mut files = load_system(places)?;
-    files.add_boot(read_file(places.boot_rules())?);
-    files.add_admin(read_file(places.admin_rules())?);
-    files.lists.loaded = RuleList::new(read_file(places.loaded_rules())?.claim_rules);
-    Ok(files)
+    let (files, problems) = read_all(places);
+    match problems.into_iter().next() {
+        Some(problem) => Err(problem),
+        None => Ok(files),
+    }
 }
 
 /// Remembers the loaded claim rules until reboot, as the other half of the runtime list.
@@ -157,26 +192,18 @@ pub fn save_loaded(places: &Places, lists: &RuleLists) -> Result<(), ConfigError
 }
 
 /// The rules for an agent that starts. ESXi loads the file list when it boots, and so does the first start of the
-/// agent after a reboot; a later one finds what was loaded then. If a file has a mistake, the agent goes on
-/// with what it had: the system rules and the claim rules that were loaded last, and no user SATP rules.
+/// agent after a reboot; a later one finds what was loaded then. Of a file with a mistake everything else counts. A file
+/// list with a mistake is not kept as the list that was loaded, so that the next start finds it corrected.
 ///
-/// Returns the rules, and what is to be told.
+/// Returns the rules, and what has to be reported.
 #[must_use]
 pub fn start(places: &Places) -> (RuleFiles, Vec<ConfigError>) {
-    let mut problems = Vec::new();
-    let mut files = load(places).unwrap_or_else(|problem| {
-        problems.push(problem);
-        let mut files = load_system(places).unwrap_or_else(|problem| {
-            problems.push(problem);
-            built_in()
-        });
-        let loaded = read_file(places.loaded_rules()).unwrap_or_default();
-        files.lists.loaded = RuleList::new(loaded.claim_rules);
-        files
-    });
-    if problems.is_empty() && !places.loaded_rules().exists() {
+    let (mut files, mut problems) = read_all(places);
+    if !places.loaded_rules().exists() {
         files.lists.load(None);
-        problems.extend(save_loaded(places, &files.lists).err());
+        if problems.is_empty() {
+            problems.extend(save_loaded(places, &files.lists).err());
+        }
     }
     (files, problems)
 }

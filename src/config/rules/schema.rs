@@ -22,12 +22,14 @@
 //! Keys are the long names of the options of `claimrule add` and `satp rule add`. In system files a `[[satprule]]` may
 //! have `arrays`: a list of vendors and models, each of which becomes a rule that has the other keys too.
 
+use crate::config::document::{Document, Mistake};
 use crate::psa::adapter::Transport;
 use crate::psa::claim::{Rule, RuleSpec};
 use crate::psa::pattern::Pattern;
 use crate::psa::satp::rules::{Group, SatpRule};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use toml::Spanned;
 
 /// What a file says.
@@ -205,16 +207,37 @@ pub fn same_but_group(one: &SatpRule, other: &SatpRule) -> bool {
 /// Reads a file of rules.
 ///
 /// # Errors
-/// Line, what is wrong there, and the mend.
+/// The first mistake, with its line.
 pub fn parse(text: &str) -> Result<RuleFile, String> {
-    let raw: Raw = toml::from_str(text).map_err(|error| error.to_string())?;
-    let at = |span: std::ops::Range<usize>, problem: String| {
-        let before = text.get(..span.start).unwrap_or(text);
-        format!("line {}: {problem}", before.matches('\n').count() + 1)
-    };
+    let (file, mistakes) = parse_leniently(text);
+    match mistakes.first() {
+        Some(mistake) => Err(mistake.to_string()),
+        None => Ok(file),
+    }
+}
+
+/// Reads what can be understood of a file of rules. A rule with a mistake is left out as a whole, for nobody knows what
+/// it means without the part that is not understood.
+pub(super) fn parse_leniently(text: &str) -> (RuleFile, Vec<Mistake>) {
+    let mut document = Document::new(text);
+    loop {
+        let raw: Raw = document.take();
+        match build(&raw) {
+            Ok(file) => return (file, document.mistakes),
+            Err((span, what)) => {
+                if !document.refuse(&span, what) {
+                    return (RuleFile::default(), document.mistakes);
+                }
+            }
+        }
+    }
+}
+
+/// The rules of a file, or where one is that is wrong, and why.
+fn build(raw: &Raw) -> Result<RuleFile, (Range<usize>, String)> {
     let mut file = RuleFile::default();
     for spec in &raw.claimrule {
-        let wrong = |problem| at(spec.span(), problem);
+        let wrong = |problem| (spec.span(), problem);
         let spec = spec.get_ref();
         let number = spec
             .rule
@@ -238,17 +261,17 @@ pub fn parse(text: &str) -> Result<RuleFile, String> {
         file.claim_rules.push(rule);
     }
     for (index, spec) in raw.satprule.iter().enumerate() {
-        let rules = spec.get_ref().build().map_err(|p| at(spec.span(), p))?;
+        let rules = spec.get_ref().build().map_err(|p| (spec.span(), p))?;
         let rules = rules.into_iter().map(|rule| (index, rule));
         file.satp_rules.extend(rules);
     }
     for spec in &raw.removed_satprule {
-        let rules = spec.get_ref().build().map_err(|p| at(spec.span(), p))?;
+        let rules = spec.get_ref().build().map_err(|p| (spec.span(), p))?;
         file.removed_satp_rules.extend(rules);
     }
-    for (satp, psp) in raw.default_psp {
+    for (satp, psp) in &raw.default_psp {
         if crate::psa::psp::PspKind::by_name(psp.get_ref()).is_none() {
-            return Err(at(
+            return Err((
                 psp.span(),
                 format!(
                     "there is no PSP {}: take VMW_PSP_FIXED, VMW_PSP_MRU or VMW_PSP_RR",
@@ -256,7 +279,8 @@ pub fn parse(text: &str) -> Result<RuleFile, String> {
                 ),
             ));
         }
-        file.default_psps.insert(satp, psp.into_inner());
+        file.default_psps
+            .insert(satp.clone(), psp.get_ref().clone());
     }
     Ok(file)
 }

@@ -85,7 +85,7 @@ fn the_first_start_loads_and_a_later_one_does_not() {
     assert_eq!(numbers(&first), [300]);
     store::replace(&places.admin_rules(), rule(301).as_bytes()).unwrap();
     assert_eq!(numbers(&start(&places).0), [300]);
-    // A damaged file: what was loaded stays, and the place is told.
+    // A damaged file: what was loaded stays, and the place is reported.
     store::replace(
         &places.admin_rules(),
         b"[[claimrule]]\nrule = 5\ntype = \"drivr\"\n",
@@ -99,6 +99,77 @@ fn the_first_start_loads_and_a_later_one_does_not() {
         told.contains("rules.toml: line 1") && told.contains("drivr"),
         "{told}"
     );
+}
+
+/// After a reboot there is no list that was loaded: all rules but the one with the mistake come into force.
+#[test]
+fn one_rule_that_is_not_understood_costs_no_other() {
+    let root = tempfile::tempdir().unwrap();
+    let places = Places::below(root.path());
+    let admin = "\
+[[claimrule]]
+rule = 300
+type = \"location\"
+plugin = \"MASK_PATH\"
+adapter = \"vmhba2\"
+namespace = 7
+
+[[claimrule]]
+rule = 301
+type = \"location\"
+plugin = \"MASK_PATH\"
+adapter = \"vmhba2\"
+lun = 20
+
+[[satprule]]
+satp = \"VMW_SATP_ALUA\"
+vendor = \"ACME\"
+
+[[satprule]]
+satp = \"VMW_SATP_ALUA\"
+vendor = \"NEWER\"
+pool = \"x\"
+
+[default-psp]
+VMW_SATP_ALUA = \"VMW_PSP_NEW\"
+VMW_SATP_SYMM = \"VMW_PSP_RR\"
+
+[newer-section]
+a = 1
+";
+    store::replace(&places.admin_rules(), admin.as_bytes()).unwrap();
+    let vendor =
+        "[[satprule]]\nsatp = 5\n[[satprule]]\nsatp = \"VMW_SATP_ALUA\"\nvendor = \"BRAND\"\n";
+    store::replace(&places.system_rules().join("brand.toml"), vendor.as_bytes()).unwrap();
+    let (files, problems) = start(&places);
+    let numbers: Vec<u32> = files.lists.loaded.iter().map(|rule| rule.number).collect();
+    assert_eq!(numbers, [301]);
+    let has = |name: &str| {
+        let named = |rule: &SatpRule| rule.vendor.as_ref().is_some_and(|v| v.as_str() == name);
+        files.satp.iter().any(named)
+    };
+    assert!(has("ACME") && has("BRAND") && !has("NEWER"));
+    assert_eq!(files.default_psps["VMW_SATP_SYMM"], "VMW_PSP_RR");
+    assert!(!files.default_psps.contains_key("VMW_SATP_ALUA"));
+    let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    for part in [
+        "rules.toml: line 6: unknown field `namespace`",
+        "rules.toml: line 22: unknown field `pool`",
+        "rules.toml: line 25: there is no PSP VMW_PSP_NEW",
+        "rules.toml: line 28: unknown field `newer-section`",
+        "brand.toml: line 2: ",
+    ] {
+        let found = texts.iter().any(|text| text.contains(part));
+        assert!(found, "{part}: {texts:#?}");
+    }
+    assert_eq!(texts.len(), 5, "{texts:#?}");
+    // Nothing of it was kept as loaded: corrected, it is all in force.
+    let text = admin.replace("namespace = 7\n", "");
+    store::replace(&places.admin_rules(), text.as_bytes()).unwrap();
+    assert_eq!(start(&places).0.lists.loaded.iter().count(), 2);
+    // Who loads it by hand is refused.
+    let error = load(&places).unwrap_err().to_string();
+    assert!(error.contains("line 2"), "{error}");
 }
 
 #[test]

@@ -94,6 +94,14 @@ impl SatpRule {
         (self.lookup(), self.group, 2u8.saturating_sub(named))
     }
 
+    /// Whether it is about a certain array or device, and not about whatever comes by a transport or a driver, or reports
+    /// target port groups.
+    #[must_use]
+    pub fn names_array(&self) -> bool {
+        let says = |pattern: &Option<Pattern>| pattern.as_ref().is_some_and(|p| !p.is_any());
+        self.device.is_some() || says(&self.vendor) || says(&self.model)
+    }
+
     /// Claim option `tpgs_on` (`true`) or `tpgs_off` (`false`).
     #[must_use]
     pub fn tpgs(&self) -> Option<bool> {

@@ -1,0 +1,46 @@
+//! Copies of files that were not understood, kept next to them.
+
+use crate::config::store;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// This many copies of damaged files are kept.
+const COPIES: usize = 3;
+
+/// Keeps a copy of a file that was not understood, and says where.
+pub(super) fn copy(file: &Path, content: &[u8]) -> String {
+    let newest = copies(file).into_iter().next();
+    if let Some(newest) =
+        newest.filter(|copy| std::fs::read(copy).is_ok_and(|text| text == content))
+    {
+        return format!("it is kept as {}", newest.display());
+    }
+    aside(file, |copy| store::replace(copy, content))
+}
+
+/// Puts a file among the copies, of which the oldest goes, and says where it is.
+pub(super) fn aside(file: &Path, put: impl Fn(&Path) -> io::Result<()>) -> String {
+    let copies = copies(file);
+    for pair in copies.windows(2).rev() {
+        if let [newer, older] = pair {
+            // There need not be so many yet.
+            let _ = std::fs::rename(newer, older);
+        }
+    }
+    let Some(copy) = copies.first() else {
+        return String::new();
+    };
+    match put(copy) {
+        Ok(()) => format!("it is kept as {}", copy.display()),
+        Err(error) => format!("it could not be kept as {}: {error}", copy.display()),
+    }
+}
+
+/// The copies of damaged files, the newest first: `memory.json.damaged`, `memory.json.damaged.1`.
+fn copies(file: &Path) -> Vec<PathBuf> {
+    let name = |n: usize| match n {
+        0 => file.with_extension("json.damaged"),
+        n => file.with_extension(format!("json.damaged.{n}")),
+    };
+    (0..COPIES).map(name).collect()
+}

@@ -1,0 +1,317 @@
+//! One path only: a device gets a map on evidence that it is multipath, and else stays as it is.
+//!
+//! The disk is a volume of an iSCSI target that no rule knows, as container runtimes attach them: sda = 8:0.
+
+mod san;
+
+use dm_psa::psa::adapter::Transport;
+use dm_psa::psa::claim::{Rule, Ruleset};
+use dm_psa::psa::event::Event;
+use dm_psa::psa::path::Usage;
+use dm_psa::psa::satp::rules::{Group, SatpRule, SatpRules};
+use dm_psa::psa::settings::{LonePaths, Settings};
+use dm_psa::psa::units::{Hctl, Millis};
+use dm_psa::psa::world::Rules;
+use dm_psa::sim::array::Unit;
+use dm_psa::sim::fault::Fault;
+use dm_psa::sim::kernel::Kernel;
+use dm_psa::sim::run::Simulation;
+use san::*;
+use std::collections::BTreeMap;
+
+const UNIT: &str = "naa.6001405a000000000000000000000001";
+
+const FIRST: Hctl = hctl(1);
+const SECOND: Hctl = hctl(2);
+
+const fn hctl(host: u32) -> Hctl {
+    Hctl {
+        host,
+        channel: 0,
+        target: 0,
+        lun: 0,
+    }
+}
+
+/// A unit with port groups and cables to two ports of it; the disks are not found yet.
+fn host() -> Kernel {
+    let mut kernel = steady();
+    let unit = kernel.array.add(Unit::new(1, &[(1, AO)]));
+    kernel.cable(FIRST, Transport::Iscsi, unit, 1, 1);
+    kernel.cable(SECOND, Transport::Iscsi, unit, 1, 2);
+    for path in [FIRST, SECOND] {
+        kernel.suffer(Millis(0), &Fault::Delete(path));
+    }
+    kernel
+}
+
+/// A host with one path from the start.
+fn with_one() -> Kernel {
+    let mut kernel = host();
+    kernel.suffer(Millis(0), &Fault::Add(FIRST));
+    kernel
+}
+
+fn mark(sim: &Simulation, path: Hctl) -> Option<bool> {
+    sim.kernel.mark(sim.kernel.disk(path).unwrap().dev())
+}
+
+fn mounted(at: &str) -> Vec<Usage> {
+    vec![Usage::Mounted {
+        device: "sda".to_owned(),
+        at: at.to_owned(),
+    }]
+}
+
+fn satp_rule(group: Group, set: impl Fn(&mut SatpRule)) -> Rules {
+    let mut rule = SatpRule {
+        satp: "VMW_SATP_ALUA".to_owned(),
+        group,
+        ..SatpRule::default()
+    };
+    set(&mut rule);
+    let mut rules = SatpRules::basic().rules().to_vec();
+    rules.push(rule);
+    Rules {
+        satp: SatpRules::new(rules, BTreeMap::new()),
+        ..Rules::default()
+    }
+}
+
+fn claim_rule(matches: &str, plugin: &str) -> Rules {
+    let matches = dm_psa::psa::claim::RuleSpec {
+        plugin: plugin.to_owned(),
+        ..toml::from_str(matches).unwrap()
+    };
+    let rule: Rule = matches.build(200).unwrap();
+    Rules {
+        claim: Ruleset::new([rule]),
+        ..Rules::default()
+    }
+}
+
+/// Whether the lone path gets a map by these rules, from the start and as a path that is found later; `explain`.
+fn gets_map(rules: &Rules, settings: &Settings) -> (bool, String) {
+    let mut sim = Simulation::start_with_rules(with_one(), settings.clone(), rules.clone());
+    sim.run_for(seconds(10));
+    let text = explained(&sim, UNIT);
+    let mapped = sim.kernel.maps().count() == 1;
+    assert_eq!(mark(&sim, FIRST), Some(mapped), "{text}");
+    let mut later = Simulation::start_with_rules(host(), settings.clone(), rules.clone());
+    later.run_for(seconds(10));
+    later.suffer(&Fault::Add(FIRST));
+    later.run_for(seconds(10));
+    assert_eq!(later.kernel.maps().count() == 1, mapped, "{text}");
+    assert_eq!(mark(&later, FIRST), Some(mapped), "{text}");
+    unharmed(&sim);
+    (mapped, text)
+}
+
+#[test]
+fn a_lone_path_of_an_unknown_array_stays_as_it_is() {
+    let (mapped, text) = gets_map(&Rules::default(), &Settings::default());
+    assert!(!mapped);
+    let why = "left alone: one path leads to it, and no rule names its array (vendor `SIM`, model `ARRAY`)";
+    assert!(text.contains(why), "{text}");
+    assert!(text.contains("lone_paths = \"all\""), "{text}");
+}
+
+#[test]
+fn a_rule_that_is_for_anything_is_no_knowledge() {
+    use dm_psa::psa::pattern::Pattern;
+    let any = || Some(Pattern::parse("*").unwrap());
+    for group in [Group::System, Group::User] {
+        for rules in [
+            satp_rule(group, |rule| rule.claim_options = "tpgs_on".to_owned()),
+            satp_rule(group, |rule| rule.transport = Some(Transport::Iscsi)),
+            satp_rule(group, |rule| rule.driver = Some("simulated".to_owned())),
+            satp_rule(group, |rule| (rule.vendor, rule.model) = (any(), any())),
+            satp_rule(group, |rule| {
+                rule.vendor = Some(Pattern::parse("^*").unwrap())
+            }),
+        ] {
+            assert!(!gets_map(&rules, &Settings::default()).0, "{rules:?}");
+        }
+    }
+    for matches in [
+        "type = \"transport\"\ntransport = \"iscsi\"",
+        "type = \"driver\"\ndriver = \"simulated\"",
+        "type = \"vendor\"\nvendor = \"*\"\nmodel = \"*\"",
+        "type = \"vendor\"\nvendor = \"OTHER\"\nmodel = \"*\"",
+    ] {
+        let rules = claim_rule(matches, "NMP");
+        assert!(!gets_map(&rules, &Settings::default()).0, "{matches}");
+    }
+}
+
+#[test]
+fn a_rule_that_names_the_array_is_enough() {
+    use dm_psa::psa::pattern::Pattern;
+    let pattern = |text| Some(Pattern::parse(text).unwrap());
+    for rules in [
+        satp_rule(Group::System, |rule| rule.vendor = pattern("SIM")),
+        satp_rule(Group::User, |rule| rule.model = pattern("^ARR*")),
+        satp_rule(Group::User, |rule| rule.device = Some(UNIT.to_owned())),
+    ] {
+        let (mapped, text) = gets_map(&rules, &Settings::default());
+        assert!(mapped, "{text}");
+        let why = "it gets a map, though one path leads to it: its array is known: ";
+        assert!(text.contains(why), "{text}");
+    }
+    for matches in [
+        "type = \"vendor\"\nvendor = \"SIM\"\nmodel = \"*\"",
+        "type = \"location\"\nadapter = \"vmhba0\"",
+        &format!("type = \"device\"\ndevice = \"{UNIT}\""),
+    ] {
+        for plugin in ["NMP", "HPP"] {
+            let rules = claim_rule(matches, plugin);
+            let (mapped, text) = gets_map(&rules, &Settings::default());
+            // What a rule for the device says is known after the first look.
+            assert!(mapped, "{matches} {plugin}: {text}");
+        }
+    }
+}
+
+#[test]
+fn the_admin_may_want_a_map_for_all() {
+    let settings = Settings {
+        lone_paths: LonePaths::All,
+        ..Settings::default()
+    };
+    assert!(gets_map(&Rules::default(), &settings).0);
+}
+
+#[test]
+fn the_reason_is_explained_before_there_is_a_map() {
+    let settings = Settings {
+        lone_paths: LonePaths::All,
+        settle_ms: seconds(30),
+        ..Settings::default()
+    };
+    let mut sim = Simulation::start(host(), settings);
+    sim.run_for(seconds(1));
+    sim.suffer(&Fault::Add(FIRST));
+    sim.run_for(seconds(1));
+    let text = explained(&sim, UNIT);
+    let why = "it gets a map, though one path leads to it: lone_paths = \"all\" is set";
+    assert!(text.contains(why), "{text}");
+}
+
+/// udev hears nothing before the agent has waited for a second path, and then that the disk is the host's own.
+#[test]
+fn a_second_path_may_follow_the_first() {
+    let mut sim = Simulation::start(host(), Settings::default());
+    sim.run_for(seconds(10));
+    sim.suffer(&Fault::Add(FIRST));
+    sim.run_for(Millis(300));
+    assert_eq!(mark(&sim, FIRST), None);
+    let text = explained(&sim, UNIT);
+    assert!(text.contains("another one may follow"), "{text}");
+    // It does: no look at the bare disk was offered to anybody in between.
+    sim.suffer(&Fault::Add(SECOND));
+    sim.run_for(seconds(5));
+    assert_eq!(maps(&sim).len(), 1);
+    let marks: Vec<bool> = san::marks(&sim, FIRST);
+    assert_eq!(marks, [true]);
+    unharmed(&sim);
+}
+
+#[test]
+fn it_is_left_to_the_host_soon() {
+    let mut sim = Simulation::start(host(), Settings::default());
+    sim.run_for(seconds(10));
+    sim.suffer(&Fault::Add(FIRST));
+    sim.run_for(Millis(700));
+    assert_eq!(mark(&sim, FIRST), Some(false));
+    assert!(
+        told(&sim, 0)
+            .iter()
+            .any(|line| line.starts_with("DEVICE_LEFT_ALONE"))
+    );
+    // Nothing of it is remembered: at the next boot it is not hidden either.
+    sim.run_for(seconds(10));
+    assert!(sim.kernel.memory.devices.is_empty());
+}
+
+#[test]
+fn with_a_second_path_an_unused_disk_gets_its_map() {
+    let mut sim = Simulation::start(with_one(), Settings::default());
+    sim.run_for(seconds(60));
+    assert_eq!(maps(&sim), Vec::<String>::new());
+    sim.suffer(&Fault::Add(SECOND));
+    sim.run_for(seconds(5));
+    assert_eq!(maps(&sim).len(), 1);
+    assert_eq!(
+        (mark(&sim, FIRST), mark(&sim, SECOND)),
+        (Some(true), Some(true))
+    );
+    // It keeps it with one path, and it is multipath at the next start.
+    sim.suffer(&Fault::Delete(FIRST));
+    sim.run_for(seconds(5));
+    assert_eq!(maps(&sim).len(), 1);
+    unharmed(&sim);
+    let mut kernel = with_one();
+    kernel.memory = sim.kernel.memory.clone();
+    let again = running(kernel);
+    assert_eq!(maps(&again).len(), 1);
+    unharmed(&again);
+}
+
+#[test]
+fn with_a_second_path_a_disk_in_use_is_left_alone_and_reported() {
+    let mut sim = Simulation::start(with_one(), Settings::default());
+    sim.run_for(seconds(10));
+    sim.suffer(&Fault::Use(FIRST, mounted("/var/lib/kubelet/volume")));
+    sim.run_for(seconds(5));
+    let from = sim.journal.len();
+    sim.suffer(&Fault::Add(SECOND));
+    sim.run_for(seconds(30));
+    assert_eq!(maps(&sim), Vec::<String>::new());
+    assert_eq!(
+        (mark(&sim, FIRST), mark(&sim, SECOND)),
+        (Some(false), Some(false))
+    );
+    let text = explained(&sim, UNIT);
+    let why = "left alone: in use: sda is mounted at /var/lib/kubelet/volume";
+    assert!(text.contains(why), "{text}");
+    assert!(
+        told(&sim, from)
+            .iter()
+            .all(|line| !line.starts_with("MAP_ACTION_FAILED"))
+    );
+    unharmed(&sim);
+    // Its user is done with it.
+    sim.suffer(&Fault::Use(FIRST, vec![]));
+    sim.run_for(seconds(10));
+    assert_eq!(maps(&sim).len(), 1);
+}
+
+#[test]
+fn rules_that_are_loaded_later_count() {
+    use dm_psa::psa::pattern::Pattern;
+    let mut sim = Simulation::start(with_one(), Settings::default());
+    sim.run_for(seconds(10));
+    let known = satp_rule(Group::User, |rule| {
+        rule.vendor = Some(Pattern::parse("SIM").unwrap())
+    });
+    let plan = sim.world.plan(&known);
+    let text = format!("{plan:?}");
+    assert!(
+        text.contains("map now:  none: one path leads to it"),
+        "{text}"
+    );
+    assert!(text.contains("map then: 0 2097152 multipath"), "{text}");
+    sim.tell(Event::RulesLoaded(Box::new(known)));
+    sim.run_for(seconds(10));
+    assert_eq!(maps(&sim).len(), 1);
+    unharmed(&sim);
+}
+
+#[test]
+fn of_two_paths_one_that_is_masked_does_not_count() {
+    let rules = claim_rule("type = \"location\"\nadapter = \"vmhba1\"", "MASK_PATH");
+    let mut sim = Simulation::start_with_rules(host(), Settings::default(), rules);
+    sim.suffer_all(&[Fault::Add(FIRST), Fault::Add(SECOND)]);
+    sim.run_for(seconds(10));
+    assert_eq!(maps(&sim), Vec::<String>::new());
+}

@@ -1,0 +1,69 @@
+//! On the way from a loss of all paths to their return the agent touches no page that it did not have before. One test in
+//! a program of its own: what other tests allocate would be counted.
+
+mod san;
+
+use dm_psa::kernel::privilege;
+use dm_psa::psa::settings::Settings;
+use dm_psa::psa::units::Hctl;
+use dm_psa::sim::fault::Fault;
+use dm_psa::sim::run::Simulation;
+use nix::sys::resource::{UsageWho, getrusage};
+use san::{ANO, AO, add_unit, path, seconds, steady};
+
+const UNITS: u32 = 200;
+
+/// Pages that this thread had to wait for.
+fn faults() -> i64 {
+    let usage = getrusage(UsageWho::RUSAGE_THREAD).unwrap();
+    usage.minor_page_faults() + usage.major_page_faults()
+}
+
+fn all_paths() -> impl Iterator<Item = Hctl> {
+    (0..UNITS).flat_map(|lun| {
+        [1, 2].into_iter().flat_map(move |host| {
+            [0, 1]
+                .into_iter()
+                .map(move |target| path(host, target, u64::from(lun)))
+        })
+    })
+}
+
+#[test]
+fn paths_come_back_without_a_new_page() {
+    let notices = privilege::prepare();
+    let locked = !notices
+        .iter()
+        .any(|notice| notice.code == "MEMORY_NOT_LOCKED");
+    // As the agent's threads are, below 256 KiB of stack.
+    let run = std::thread::Builder::new().spawn(move || {
+        privilege::touch_stack::<{ 256 << 10 }>();
+        let mut kernel = steady();
+        for lun in 0..UNITS {
+            add_unit(&mut kernel, lun, &[(1, AO), (2, ANO)]);
+        }
+        let mut sim = Simulation::start(kernel, Settings::default());
+        sim.keep_journal = false;
+        sim.run_for(seconds(10));
+        assert!(sim.world.is_settled());
+        // What the agent does now and then while nothing is amiss.
+        assert_eq!(privilege::reserve(), None);
+
+        faults();
+        let before = faults();
+        for path in all_paths() {
+            sim.suffer(&Fault::LinkDown(path));
+        }
+        sim.run_for(seconds(60));
+        for path in all_paths() {
+            sim.suffer(&Fault::LinkUp(path));
+        }
+        sim.run_for(seconds(60));
+        let faults = faults() - before;
+        (faults, sim.world.is_settled())
+    });
+    let (faults, settled) = run.unwrap().join().unwrap();
+    assert!(settled);
+    assert!(locked, "{notices:?}");
+    assert_eq!(faults, 0);
+}
