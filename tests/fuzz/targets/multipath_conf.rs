@@ -25,7 +25,9 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!(file.claim_rules, plan.claim_rules);
         let mut settings = SettingsFile::default();
         for (key, setting) in &plan.settings {
-            settings.set(key, setting).expect("a new file takes any setting");
+            settings
+                .set(key, setting)
+                .expect("a new file takes any setting");
         }
         let mut then = HERE.clone();
         then.lists.file = RuleList::new(plan.claim_rules);

@@ -2,8 +2,8 @@
 //! another device.
 #![no_main]
 
-use dm_psa::psa::event::{Event, Examination, Reply};
 use dm_psa::psa::action::Action;
+use dm_psa::psa::event::{Event, Examination, Reply};
 use dm_psa::psa::memory::Memory;
 use dm_psa::psa::path::PathFacts;
 use dm_psa::psa::settings::Settings;
@@ -19,7 +19,9 @@ const FACTS: &str = r#"{"hctl":"0:0:0:0","block":{"name":"sda","dev":"8:0","size
 "port_state":null}}"#;
 
 fuzz_target!(|data: &[u8]| {
-    let Ok(facts) = serde_json::from_str::<PathFacts>(FACTS) else { panic!("the facts are out of date") };
+    let Ok(facts) = serde_json::from_str::<PathFacts>(FACTS) else {
+        panic!("the facts are out of date")
+    };
     let mut world = World::new(Settings::default(), Memory::default());
     let mut queue = world.step(Millis(0), Event::PathSeen(Box::new(facts.clone())));
     queue.extend(world.step(Millis(0), Event::PathsListed([facts.hctl].into())));
@@ -28,20 +30,38 @@ fuzz_target!(|data: &[u8]| {
     for now in 1..64 {
         let mut next = Vec::new();
         for action in queue {
-            let Action::Examine { path, ticket, commands, .. } = action else { continue };
+            let Action::Examine {
+                path,
+                ticket,
+                commands,
+                ..
+            } = action
+            else {
+                continue;
+            };
             let replies = commands
                 .iter()
                 .cloned()
                 .map(|command| {
                     let bytes = answers.next().unwrap_or_default();
                     let outcome = match bytes {
-                        [0xff, status, host, sense @ ..] => Outcome::from_sg(*status, *host, 0, sense),
+                        [0xff, status, host, sense @ ..] => {
+                            Outcome::from_sg(*status, *host, 0, sense)
+                        }
                         _ => Outcome::Good,
                     };
-                    Reply { command, outcome, data: bytes.to_vec() }
+                    Reply {
+                        command,
+                        outcome,
+                        data: bytes.to_vec(),
+                    }
                 })
                 .collect();
-            let examination = Examination { path, ticket, replies };
+            let examination = Examination {
+                path,
+                ticket,
+                replies,
+            };
             next.extend(world.step(Millis(now * 100), Event::Examined(examination)));
         }
         next.extend(world.step(Millis(now * 100), Event::Timer));
