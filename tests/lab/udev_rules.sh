@@ -2,6 +2,7 @@
 # The udev rules and the unit by themselves: no agent runs, its part is played here.
 # Needs --systemd: 99-systemd.rules and udevd as hosts run them.
 # shellcheck source=lib/lab.sh
+# Guest: shared systemd
 . /lab/lib/lab.sh
 
 rules=/usr/lib/udev/rules.d

@@ -2,6 +2,7 @@
 # What the agent has to do is possible inside the sandbox of dm-psa.service, and what it must not do is not. Another
 # program runs in the unit, with all of its other settings. Needs --systemd.
 # shellcheck source=lib/lab.sh
+# Guest: shared systemd
 . /lab/lib/lab.sh
 
 # Before the array: no SCSI disk has been seen, and DeviceAllow= has to work for those that come later.

@@ -55,7 +55,7 @@ check_le() {
 lab_tally() {
     local status=$?
     trap - EXIT
-    cp /run/lab/*.log /share/ 2>/dev/null
+    cp /run/lab/*.log "${LAB_SHARE:-/share}/" 2>/dev/null
     echo "$LAB_PASSED passed, $LAB_FAILED failed"
     [ $status != 0 ] || [ $LAB_FAILED = 0 ] || status=1
     exit $status

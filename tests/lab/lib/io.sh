@@ -109,7 +109,7 @@ hang_report() {
         grep -H . /sys/kernel/debug/block/{sd*,dm-*}/hctx*/{busy,state,dispatch} /sys/kernel/debug/block/{sd*,dm-*}/requeue_list
         echo w >/proc/sysrq-trigger
         dmesg
-    } >/share/hang.txt 2>&1
+    } >"${LAB_SHARE:-/share}/hang.txt" 2>&1
     note "see hang.txt in the shared folder"
 }
 

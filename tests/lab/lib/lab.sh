@@ -7,7 +7,7 @@
 set -u
 LAB_LIB=${BASH_SOURCE[0]%/*}
 # shellcheck source=/dev/null
-for lab_part in check array lio_loop lio_iscsi lio_fc scsi_debug probe io map agent peer cost rival; do
+for lab_part in check array lio_loop lio_iscsi lio_fc scsi_debug probe io map agent peer cost rival clean; do
     [ ! -e "$LAB_LIB/$lab_part.sh" ] || . "$LAB_LIB/$lab_part.sh"
 done
 unset lab_part

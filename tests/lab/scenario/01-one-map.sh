@@ -1,5 +1,6 @@
 #!/bin/bash
 # Four paths, two optimized and two not: one map, as every Linux tool knows maps.
+# Guest: shared
 . /lab/lib/lab.sh
 
 lio_loop --lus 1 --groups '1:ao:1,2 2:ano:3,4'

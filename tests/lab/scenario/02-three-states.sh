@@ -1,5 +1,6 @@
 #!/bin/bash
 # Eight LUs behind six ports in three groups of three states.
+# Guest: shared
 . /lab/lib/lab.sh
 
 lio_loop --lus 8 --groups '1:ao:1,2 2:ano:3,4 3:standby:5,6'

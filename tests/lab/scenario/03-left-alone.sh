@@ -1,5 +1,6 @@
 #!/bin/bash
 # What is not a shared disk, or is in use, is left alone, and people are told why.
+# Guest: shared
 . /lab/lib/lab.sh
 
 # A lone local disk: scsi_debug with one host does not report port groups.

@@ -1,6 +1,7 @@
 #!/bin/bash
 # I/O with verification goes on while paths die and return, disks come and go, and the array moves the LU.
 # 04-failover.sh [ROUNDS]
+# Guest: shared
 . /lab/lib/lab.sh
 rounds=${1:-12}
 

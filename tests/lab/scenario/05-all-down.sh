@@ -1,5 +1,6 @@
 #!/bin/bash
 # All paths gone: I/O waits for the APD time, then fails; a path that returns makes the map usable again.
+# Guest: shared
 . /lab/lib/lab.sh
 
 agent_setting 'apd_timeout_ms = 6000'

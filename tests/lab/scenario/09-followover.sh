@@ -1,5 +1,6 @@
 #!/bin/bash
 # Another host moves the LU: the agent takes it as it is. 09-followover.sh [ROUNDS]
+# Guest: shared
 . /lab/lib/lab.sh
 rounds=${1:-5}
 

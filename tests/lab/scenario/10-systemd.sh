@@ -1,5 +1,6 @@
 #!/bin/bash
 # With systemd and the real unit (run with --systemd).
+# Guest: shared systemd
 . /lab/lib/lab.sh
 
 check "systemd is init" test -d /run/systemd/system

@@ -1,5 +1,6 @@
 #!/bin/bash
 # Devices that answer wrongly or not at all: they are told about, and no other device suffers.
+# Guest: shared
 . /lab/lib/lab.sh
 
 lio_loop --lus 1 --groups '1:ao:1,2 2:ano:3,4'

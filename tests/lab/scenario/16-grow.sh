@@ -1,5 +1,6 @@
 #!/bin/bash
 # A logical unit grows while it is in use: its map grows with it.
+# Guest: shared
 . /lab/lib/lab.sh
 
 scsi_debug_array --hosts 2 --luns 1

@@ -1,5 +1,6 @@
 #!/bin/bash
 # Another logical unit answers at a LUN that a map uses: no byte goes to it. 20-remap.sh [iscsi|fc]
+# Guest: shared
 . /lab/lib/lab.sh
 transport=${1:-iscsi}
 
