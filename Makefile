@@ -61,7 +61,7 @@ completions := \
 	zsh:share/zsh/$(ZSH_COMPLETIONS)/_psactl \
 	fish:share/fish/vendor_completions.d/psactl.fish
 
-.PHONY: build help setup install uninstall lab-image demo test soak bench bench-micro bench-scale
+.PHONY: build help setup install uninstall lab-image demo test test-all soak bench bench-micro bench-scale
 
 # With the examples, as the tests are built, dependencies get the features that tests want of them: without, the library
 # would be built once for the tests and once for the lab.
@@ -167,8 +167,14 @@ lab-image: ## build the guests of the lab: kernels 6.1, 6.12 and 7
 demo: setup ## a controller fails under verified I/O, in a virtual machine
 	@tests/lab/run --systemd tests/lab/demo.sh
 
-test: setup ## every test, the lab's included
-	@tests/all
+test: setup ## what every change has to pass: all but fuzzing, and of the lab a core
+	@tests/all core
+
+KERNELS ?= 6.12
+FUZZ ?= 10
+test-all: setup ## every test: fuzzing too, and the whole lab (KERNELS="6.12 6.1 7", FUZZ=10 seconds for each target)
+	@KERNELS="$(KERNELS)" FUZZ="$(FUZZ)" tests/all
+
 
 SOAK_SECONDS ?= 600
 SOAK_SEED ?=
