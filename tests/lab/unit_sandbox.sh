@@ -29,7 +29,6 @@ while True:
 P
 systemctl daemon-reload
 check "the unit starts" systemctl start dm-psa.service
-sleep_ms 500
 
 # inside COMMAND: in the sandbox
 inside() {
@@ -59,7 +58,7 @@ check "state is stored" inside "echo '{}' >/etc/dm-psa/state/memory.json"
 check "marks are stored" inside "mkdir -p /run/dm-psa/paths && echo 1 >/run/dm-psa/paths/8:0"
 check "memory is locked" inside "python3 -c 'import ctypes, sys; sys.exit(ctypes.CDLL(None).mlockall(3))'"
 check "real-time scheduling is allowed" inside "chrt -r 5 true"
-check "udev's events are heard" inside "timeout 10 udevadm monitor -u -s block >/run/dm-psa/events & sleep 1; echo change >/sys/block/$one/uevent; sleep 2; grep -q change /run/dm-psa/events"
+check "udev's events are heard" inside "timeout 60 udevadm monitor -u -s block >/run/dm-psa/events & for i in {1..60}; do echo change >/sys/block/$one/uevent; sleep 0.5; grep -q change /run/dm-psa/events && kill \$! && break; done"
 
 mkfs.ext4 -q "/dev/$one"
 mount "/dev/$one" /home/user/disk
