@@ -1,6 +1,8 @@
 #!/bin/bash
 # Controllers fail and return, and the array moves the LU, under verified I/O: the longest stalls, how soon a returned
 # path is in use again, how soon the groups follow. failover.sh ROUNDS CYCLES
+# What is not there within the seconds that it has is recorded as late.
+LAB_PATIENCE=1
 . /lab/lib/lab.sh
 note "$(dpkg-query -W -f '${Package} ${Version}' multipath-tools)"
 rounds=$1 cycles=$2

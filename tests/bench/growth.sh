@@ -1,6 +1,8 @@
 #!/bin/bash
 # How the cost of a command and the memory of a path grow with their number, in one guest: an emulated machine may be twice
 # as fast in the next, and what share of one core its checks take. growth.sh LUS...     dm-psad alone, four paths for each LU
+# What is not there within the seconds that it has is recorded as late.
+LAB_PATIENCE=1
 . /lab/lib/lab.sh
 
 stock_udev_rules_off

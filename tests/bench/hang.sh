@@ -1,6 +1,8 @@
 #!/bin/bash
 # Every command to one of four HBAs hangs, and so do the aborts and resets: how long does an answer take meanwhile, and are
 # the paths of the other HBAs checked on time? hang.sh DAEMON SECONDS [LUS]
+# What is not there within the seconds that it has is recorded as late.
+LAB_PATIENCE=1
 . /lab/lib/lab.sh
 daemon=$1 seconds=$2 lus=${3:-25}
 

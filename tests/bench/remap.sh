@@ -1,6 +1,8 @@
 #!/bin/bash
 # The array shows another LU at the LUN of one of two paths; then 4 MiB are written to the map. How much of it goes to
 # the wrong LU? remap.sh DAEMON
+# What is not there within the seconds that it has is recorded as late.
+LAB_PATIENCE=1
 . /lab/lib/lab.sh
 daemon=$1
 

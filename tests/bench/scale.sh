@@ -1,6 +1,8 @@
 #!/bin/bash
 # Discovery, checks, lists, restart and memory, dm-psad next to multipathd on the disks of scsi_debug.
 # scale.sh LUS ROUNDS LIMIT [DAEMON]     LIMIT in seconds for each phase, four paths for each LU
+# What is not there within the seconds that it has is recorded as late.
+LAB_PATIENCE=1
 . /lab/lib/lab.sh
 note "$(dpkg-query -W -f '${Package} ${Version}' multipath-tools)"
 lus=$1 rounds=$2 limit=$3 only=${4:-}

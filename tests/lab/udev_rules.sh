@@ -160,7 +160,7 @@ check_eq "without a path nobody may look" "0 1 1 1" \
 check_eq "... and all links stay" "$map $map $map $map $p1" "$(links) $(part)"
 before=$SECONDS
 udevadm trigger --action=change "/dev/$map"
-check "... and a triggered event does not hang on it" timeout 20 udevadm settle -t 15
+check "... and a triggered event does not hang on it" timeout 130 udevadm settle -t 120
 note "settled after $((SECONDS - before)) s"
 check_eq "... and is quiet as well" "0 1" "$(property "$map" MPATH_DEVICE_READY) $(property "$map" DM_UDEV_DISABLE_OTHER_RULES_FLAG)"
 message "reinstate_path $(dm 2)"

@@ -29,7 +29,6 @@ while True:
 P
 systemctl daemon-reload
 check "the unit starts" systemctl start dm-psa.service
-sleep_ms 500
 
 # inside COMMAND: in the sandbox
 inside() {
@@ -62,7 +61,7 @@ check "no allocation of the kernel waits for a disk" inside "python3 -c 'import 
 check "the kernel's limit of queueing is set" inside "p=/sys/module/dm_multipath/parameters/queue_if_no_path_timeout_secs; echo 200 >\$p && echo 0 >\$p"
 check "the name of process 1 is seen" inside "grep -qx systemd /proc/1/comm"
 check "real-time scheduling is allowed" inside "chrt -r 5 true"
-check "udev's events are heard" inside "timeout 10 udevadm monitor -u -s block >/run/dm-psa/events & sleep 1; echo change >/sys/block/$one/uevent; sleep 2; grep -q change /run/dm-psa/events"
+check "udev's events are heard" inside "timeout 60 udevadm monitor -u -s block >/run/dm-psa/events & for i in {1..60}; do echo change >/sys/block/$one/uevent; sleep 0.5; grep -q change /run/dm-psa/events && kill \$! && break; done"
 
 mkfs.ext4 -q "/dev/$one"
 mount "/dev/$one" /home/user/disk

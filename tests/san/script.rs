@@ -5,7 +5,7 @@ use super::oracle::{Fate, fate};
 use super::path;
 use dm_psa::psa::adapter::Transport;
 use dm_psa::psa::path::Usage;
-use dm_psa::psa::settings::Settings;
+use dm_psa::psa::settings::{LonePaths, Settings};
 use dm_psa::psa::table::model::Message;
 use dm_psa::psa::units::{DevT, Hctl, Millis};
 use dm_psa::scsi::inquiry::Tpgs;
@@ -276,6 +276,7 @@ impl Run {
         let (kernel, paths) = build(plan);
         let settings = Settings {
             apd_timeout_ms: APD,
+            lone_paths: LonePaths::All,
             ..Settings::default()
         };
         let mut sim = Simulation::start(kernel, settings);

@@ -275,4 +275,4 @@ tur() { sg_turs -l "/dev/$1"; }
 settle_path() { tur "$1" >/dev/null 2>&1; tur "$1" >/dev/null 2>&1; }
 
 # The disks a transport has just been told of are there, with their links.
-lab_settle() { udevadm settle -t 60; }
+lab_settle() { udevadm settle -t 240; }

@@ -14,7 +14,7 @@ result, methods = sys.argv[1], sys.argv[2:]
 ended = []
 signal.signal(signal.SIGTERM, lambda *_: ended.append(True))
 peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-peer.settimeout(10)
+peer.settimeout(60)
 peer.connect("/run/dm-psa/io.dmpsa")
 took, failures, rest = [], 0, b""
 with open(result, "w") as out:

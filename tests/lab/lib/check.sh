@@ -44,10 +44,15 @@ check_eq() {
     return 1
 }
 
-# check_le DESCRIPTION LIMIT GOT: whole numbers, GOT is not above LIMIT
+# check_le DESCRIPTION LIMIT GOT: whole numbers, GOT is not above LIMIT. check_ge: not below it
 check_le() {
     if [ "$3" -le "$2" ] 2>/dev/null; then ok "$1 ($3, limit $2)"; return; fi
     fail "$1 ($3, limit $2)"
+    return 1
+}
+check_ge() {
+    if [ "$3" -ge "$2" ] 2>/dev/null; then ok "$1 ($3, at least $2)"; return; fi
+    fail "$1 ($3, at least $2)"
     return 1
 }
 
@@ -72,8 +77,13 @@ now_ms() { printf -v "$1" %s $((${EPOCHREALTIME/./} / 1000)); }
 # wait_for SECONDS COMMAND...: until COMMAND succeeds, tried every 20 ms.
 # LAB_WAITED holds the milliseconds it took. COMMAND should not fork if the
 # time matters.
+#
+# SECONDS are those of an idle machine. A guest that shares its processors with
+# others needs more, so the limit is LAB_PATIENCE times that: it ends a wait for
+# what does not come, and is no statement about speed.
+LAB_PATIENCE=${LAB_PATIENCE:-4}
 wait_for() {
-    local limit=$1 start now
+    local limit=$(($1 * LAB_PATIENCE)) start now
     shift
     now_ms start
     while :; do
@@ -87,6 +97,13 @@ wait_for() {
         [ $LAB_WAITED -lt $((limit * 1000)) ] || return 1
         sleep_ms 20
     done
+}
+
+# median NUMBER...: in REPLY, the lower one of two
+median() {
+    local sorted
+    mapfile -t sorted < <(printf '%s\n' "$@" | sort -n)
+    REPLY=${sorted[(${#sorted[@]} - 1) / 2]}
 }
 
 # file_is FILE VALUE, file_has FILE PATTERN: forkless conditions for wait_for

@@ -31,6 +31,8 @@ lab_state() {
 
 lab_restore() {
     local name f
+    # shellcheck disable=SC2046
+    kill -CONT $(pidof systemd-udevd)
     ! under_systemd || systemctl stop dm-psa.service
     while read -r name _; do
         dmsetup resume "$name"
@@ -46,6 +48,7 @@ lab_restore() {
     for _ in 1 2 3; do
         while read -r name _; do dmsetup remove --retry "$name"; done < <(dmsetup ls | grep '(')
     done
+    losetup -D
     if pidof iscsid; then
         iscsiadm -m node --logoutall=all
         iscsiadm -m node -o delete

@@ -62,7 +62,7 @@ exec 7<"$map"
 for p in 1 2 3 4; do lun_protect "$p" 1 1; done
 all_protected() { local p; for p in 1 2 3 4; do file_is "/sys/block/$(path_dev "$p" 1)/ro" 1 || return; done; }
 check "all disks are known to be read-only" wait_for 80 all_protected
-sleep_ms 6000
+agent_checks 2
 check "the map is not" file_is "$ro" 0
 exec 7<&-
 check "closed, it is" wait_for 20 file_is "$ro" 1

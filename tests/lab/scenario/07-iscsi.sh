@@ -20,7 +20,7 @@ given_up=0
 logged_in() {
     local port
     for port; do
-        wait_for 15 path_is "$port" 1 && continue
+        LAB_PATIENCE=1 wait_for 15 path_is "$port" 1 && continue
         note "iscsid gave up the session of port $port"
         given_up=$((given_up + 1))
         iscsi_login "$port" 1

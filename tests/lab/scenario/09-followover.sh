@@ -14,6 +14,7 @@ moves() { # rounds of: LU to A and back, each under I/O
     local i
     for ((i = 0; i < rounds; i++)); do
         alua_set 2 ano; alua_set 1 ao
+        # So long it stays there: for checks to find it.
         sleep_ms "$1"
         took=$((took + $(alua_status 1 | grep -c explicit)))
         alua_set 1 ano; alua_set 2 ao
@@ -62,7 +63,7 @@ dmsetup remove --retry "$naa"
 agent_start
 check "a map appears" wait_for 60 test -b "/dev/mapper/$naa"
 fio_verify_start "$naa"
-sleep_ms 2000
+check "it is checked" agent_checks 1
 check "0 errors" fio_verify_stop
 check_eq "0 STPG reach the target" 0 "$(stpg_count)"
 

@@ -51,8 +51,8 @@ check "it is off" wait_for 5 map_some_failed "$naa"
 agent_kill
 agent_start
 check "after a restart too" wait_for 10 explains "$port1" "off"
-sleep_ms 6000
-check "and after a check" map_some_failed "$naa"
+agent_checks 2
+check "and after two checks" map_some_failed "$naa"
 psactl core path set -p "$port1" --state active
 check "it is on" wait_for 5 map_all_active "$naa"
 for p in 1 2 3; do psactl core path set -p "$(name $p)" --state off; done
@@ -73,7 +73,7 @@ check "now it may be" wait_for 15 psactl core device set -d "$naa" --state off
 check "the map is gone" wait_for 10 not dmsetup info "$naa"
 agent_kill
 agent_start
-sleep_ms 3000
+wait_for 20 agent_quiet
 check "after a restart too" not dmsetup info "$naa"
 check_eq "it is told as off" off "$(psactl core device list -d "$naa" --formatter=json | jq -r '.[0].Status')"
 psactl core device set -d "$naa" --state on

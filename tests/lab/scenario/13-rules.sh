@@ -37,13 +37,14 @@ check "and listed as masked" json_has "core path list -p $path" '.[0].State == "
 agent_kill
 agent_start
 check "it stays masked after a restart" wait_for 10 explains "$path" "rule 109"
-sleep_ms 3000
-check "and out of the map" map_path_count "$naa" 3
+check "it settles" wait_for 20 agent_quiet
+check "and is out of the map" map_path_count "$naa" 3
 check "and is listed" json_has "core path list -p $path" '.[0].State == "masked"'
-for scan in /sys/class/scsi_host/host*/scan; do echo '- - -' >"$scan"; done
-sleep_ms 3000
-check "a rescan brings it not back" map_path_count "$naa" 3
-check_eq "as the log says" 2 "$(agent_words | grep -c PATH_WITHDRAWN)"
+host_rescan
+check "a rescan finds its disk, and it is withdrawn again" wait_for 20 tells PATH_WITHDRAWN 2
+check "it settles" wait_for 20 agent_quiet
+check "it is not in the map" map_path_count "$naa" 3
+check_eq "it was withdrawn once" 2 "$(agent_words | grep -c PATH_WITHDRAWN)"
 
 note "its undoing"
 check "the rule is removed" psactl storage core claimrule remove -r 109
@@ -83,4 +84,4 @@ check "and loaded" psactl storage core claimrule load
 check "the device is reclaimed" psactl storage core claiming reclaim -d "$naa"
 check "the path leaves the map" wait_for 10 map_path_count "$naa" 3
 hidden() { udevadm info --query=property "/sys/block/$1" | grep -q DM_MULTIPATH_DEVICE_PATH=1; }
-check "its disk is hidden" hidden "$(path_dev 1 1)"
+check "its disk is hidden" wait_for 20 hidden "$(path_dev 1 1)"

@@ -71,6 +71,6 @@ psactl inventory capture >/run/lab/host.json
 check "the captured host is explained elsewhere" sh -c "psactl explain $nmp --inventory /run/lab/host.json | grep -q 'LB-IOPS'"
 agent_kill
 agent_start
-sleep_ms 3000
+wait_for 20 agent_quiet
 check "an agent that starts loads nothing" json_has status '."Tables Loaded" == 0'
 check "0 errors" fio_verify_stop

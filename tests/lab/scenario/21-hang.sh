@@ -6,13 +6,24 @@
 nobody_waits() {
     ask_stop || fail "the agent answers all the time"
     check_eq "no list fails" 0 "$ASK_FAILED"
+    # The agent answers from memory: a list that waited for a device would take seconds. Now and then a busy machine
+    # gives neither the agent nor the asker a processor.
+    check_le "the median of its answers (ms)" 50 "$ASK_MEDIAN"
     note "the agent's own longest step: $(psactl metrics | sed -n 's/^dm_psa_agent_longest_step_seconds //p') s"
-    # The agent answers from memory. Now and then an emulated guest gives neither it nor the asker a processor.
-    check_le "of a thousand answers those that took longer than 50 ms" 5 "$ASK_LATE"
+    check_le "of a thousand answers those that took longer than 50 ms" $((10 + 3 * idle_late)) "$ASK_LATE"
     checks_stop
-    # 5 s between two checks.
-    check_le "the longest time without a check of another path (ms, $CHECK_GAP_DISK)" 7000 "$CHECK_GAP_MS"
+    # 5 s lie between two checks, and a path that waited for the one that hangs would have had none.
+    check_le "the longest time without a check of another path (ms, $CHECK_GAP_DISK)" 15000 "$CHECK_GAP_MS"
 }
+# How many of a thousand answers are late while nothing hangs.
+ask_idle() {
+    ask_start
+    sleep_ms 5000
+    ask_stop || fail "the agent answers while nothing hangs"
+    idle_late=$ASK_LATE
+}
+# hangs_for SECONDS: since it began, so that others had time to show that they do not wait
+hangs_for() { while [ $((SECONDS - hangs_since)) -lt "$1" ]; do sleep_ms 500; done; }
 # Whether dm may send I/O by that disk: failed, or left out of a new table because it cannot prove itself, it may not.
 carries() { [[ $(dmsetup status "$1") == *" $(<"/sys/block/$2/dev") A "* ]]; }
 reloaded() { [ "$(dm_loads_count)" -gt "$1" ]; }
@@ -43,9 +54,11 @@ case $(uname -r) in
         for l in 0 1 2; do for h in 2 3 4; do others+=("$(scsi_debug_path $h $l)"); done; done
         wait_for 60 test -b "/dev/mapper/${maps[0]}"
         stall_start "${maps[0]}"
+        ask_idle
         error_inject "$hung" 3 1 ff
         error_inject "$hung" 4 1 ff
         error_inject "$hung" 0 1 ff
+        hangs_since=$SECONDS
         ask_start
         checks_start "${others[@]}"
         check "the path is reported, with the reason" wait_for 30 explains "$hung" "no answer"
@@ -53,7 +66,7 @@ case $(uname -r) in
         check "its host goes into error handling" wait_for 60 in_recovery
         check "another map takes a new table meanwhile" reloads "${maps[1]}"
         check "and the map of the hung path too" reloads "${maps[0]}"
-        sleep_ms 20000
+        hangs_for 30
         in_recovery && note "the host is in recovery still"
         nobody_waits
         stall_stop
@@ -90,7 +103,9 @@ check "they settle" wait_for 20 agent_quiet
 wait_for 60 test -b "/dev/mapper/$naa"
 others=()
 for p in 2 3 4; do others+=("$(path_dev $p 1)" "$(path_dev $p 2)"); done
+ask_idle
 path_down 1
+hangs_since=$SECONDS
 ask_start
 checks_start "${others[@]}"
 blocked() { grep -q blocked "/sys/block/$1/device/state"; }
@@ -101,11 +116,10 @@ check "and that the kernel holds it" explains "$disk" "blocked"
 check "another map takes a new table meanwhile" reloads "$(lu_naa 2)"
 check "the map of the blocked path too" reloads "$naa"
 check "it is not used" wait_for 10 not carries "$naa" "$disk"
-sleep_ms 8000
+hangs_for 30
 nobody_waits
 path_up 1
-sleep_ms 4000
-path_is 1 1 || iscsi_login 1 1
+LAB_PATIENCE=1 wait_for 15 path_is 1 1 || iscsi_login 1 1
 check "it is back by itself" wait_for 60 map_all_active "$naa"
 check "everything is settled" wait_for 20 agent_quiet
 agent_stop
@@ -121,7 +135,9 @@ check "they settle" wait_for 20 agent_quiet
 others=()
 for p in 2 3 4; do others+=("$(path_dev $p 3)" "$(path_dev $p 4)"); done
 disk=$(path_dev 1 3)
+ask_idle
 path_down 1
+hangs_since=$SECONDS
 ask_start
 checks_start "${others[@]}"
 check "the device is blocked" wait_for 20 blocked "$disk"
@@ -129,7 +145,7 @@ check "the path is reported, with the reason" wait_for 20 explains "$disk" "no a
 check "another map takes a new table meanwhile" reloads "$(lu_naa 4)"
 check "the map of the blocked path too" reloads "$naa"
 check "it is not used" wait_for 10 not carries "$naa" "$disk"
-sleep_ms 8000
+hangs_for 30
 nobody_waits
 path_up 1
 check "it is back by itself" wait_for 60 map_all_active "$naa"
