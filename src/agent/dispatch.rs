@@ -112,6 +112,8 @@ impl Hands {
             Action::RefreshFacts(path) => self.discovery.refresh(path),
             Action::MarkOwner { dev, name, owned } => self.marker.mark(dev, name, owned),
             Action::ForgetOwner(dev) => self.marker.forget(dev),
+            // Nothing watches errors of I/O yet.
+            Action::WatchClosely(_) => {}
             Action::Remember(memory) => self.memory.store(*memory),
             Action::StoreOutages(lasted) => self.outages.store(outages::began(lasted)),
             Action::LookUpDisks(devs) => {

@@ -201,7 +201,7 @@ impl World {
             return;
         };
         match kind {
-            UnitAttention::InquiryDataHasChanged => self.doubt(id),
+            UnitAttention::InquiryDataHasChanged => self.doubt(id, "its INQUIRY data changed"),
             UnitAttention::ReportedLunsDataHasChanged => return self.prove_target(id),
             UnitAttention::PowerOnResetOccurred => path.reprove = true,
             UnitAttention::CapacityDataHasChanged => self.actions.push(Action::RescanDevice(id)),
@@ -217,15 +217,14 @@ impl World {
 
     /// Perhaps another logical unit is there from this command on, and the kernel repeats the I/O that it refused: until
     /// the path has proven itself I/O goes to others, if there are any.
-    fn doubt(&mut self, id: Hctl) {
+    pub(super) fn doubt(&mut self, id: Hctl, why: &str) {
         let Some(path) = self.paths.get_mut(&id) else {
             return;
         };
         path.reprove = true;
         if let Identity::Proven(unit) = &path.identity {
             path.identity = Identity::Stale(unit.clone());
-            path.link =
-                Link::NoAnswer("its INQUIRY data changed; it is to prove itself again".to_owned());
+            path.link = Link::NoAnswer(format!("{why}; it is to prove itself again"));
             self.judge(id);
             self.mark_dirty(id);
         }
@@ -256,7 +255,8 @@ impl World {
 
     /// The examination of a path is due.
     pub(super) fn path_due(&mut self, id: Hctl) {
-        let Some(path) = self.paths.get(&id) else {
+        let now = self.now;
+        let Some(path) = self.paths.get_mut(&id) else {
             // Set after the path went: the schedule keeps a key until it is cancelled.
             return self.schedule.cancel(&Key::Path(id));
         };
@@ -268,6 +268,12 @@ impl World {
             let at = self.now.after(self.settings.check_interval_ms);
             self.schedule.set(Key::Path(id), at);
             self.actions.push(Action::RefreshFacts(id));
+            return;
+        };
+        if let Some(hints) = path.hints.as_deref_mut() {
+            path.reprove |= hints.is_asked(now);
+        }
+        let Some(path) = self.paths.get(&id) else {
             return;
         };
         let (stage, commands) = self.commands_for(id, path);

@@ -282,6 +282,8 @@ pub struct Array {
     nexuses: BTreeMap<UnitId, BTreeSet<Hctl>>,
     attentions: BTreeMap<Hctl, VecDeque<Sense>>,
     lies: BTreeMap<Hctl, Vec<(Command, Answer)>>,
+    /// I/O to be refused through a nexus, and how often.
+    refused: BTreeMap<Hctl, (Sense, u32)>,
     /// Every SET TARGET PORT GROUPS that was carried out.
     pub stpgs: Vec<Stpg>,
 }
@@ -397,6 +399,11 @@ impl Array {
         let lies = self.lies.entry(nexus).or_default();
         lies.retain(|(lied, _)| *lied != command);
         lies.extend(answer.map(|answer| (command, answer)));
+    }
+
+    /// Makes so many of the next reads and writes through a nexus end with this sense; other commands are answered as before.
+    pub fn refuse(&mut self, nexus: Hctl, sense: Sense, times: u32) {
+        self.refused.insert(nexus, (sense, times));
     }
 
     /// The array changes access states. `sender` is the nexus that asked for it; the others get a unit attention.
@@ -560,6 +567,12 @@ impl Array {
             .ok_or(Outcome::NoConnect(1))?;
         if let Some(sense) = Self::attention(&mut self.attentions, nexus) {
             return Err(Outcome::CheckCondition(sense));
+        }
+        if let Some((sense, times)) = self.refused.get_mut(&nexus)
+            && *times > 0
+        {
+            *times -= 1;
+            return Err(Outcome::CheckCondition(*sense));
         }
         let id = lun
             .unit
