@@ -12,12 +12,13 @@ use crate::kernel::Teller;
 use crate::kernel::dm::Dm;
 use crate::kernel::host::{Hosts, Order};
 use crate::kernel::sysfs::Sysfs;
+use crate::kernel::trace::{Trace, Watching};
 use crate::kernel::transport::{InUse, Transport};
 use crate::kernel::uevent::Discovery;
 use crate::psa::action::{Action, Notice};
 use crate::psa::event::Event;
 use crate::psa::memory::Memory;
-use crate::psa::settings::TransportSetting;
+use crate::psa::settings::Settings;
 use crate::psa::units::Millis;
 use std::collections::BTreeMap;
 
@@ -25,6 +26,7 @@ use std::collections::BTreeMap;
 pub struct Hands {
     transport: Transport,
     dm: Dm,
+    trace: Trace,
     discovery: Discovery,
     hosts: Hosts,
     marker: Marker,
@@ -44,7 +46,7 @@ impl Hands {
     /// One of them could not be started.
     pub fn start(
         places: &Places,
-        transport: TransportSetting,
+        settings: &Settings,
         inbox: &Inbox,
         tell: &Teller,
     ) -> Result<Hands, AgentError> {
@@ -55,8 +57,10 @@ impl Hands {
         let discovery = Discovery::start(Sysfs::of_this_host(), sink(inbox), dm.looker())
             .map_err(start("discovery through udev", threads))?;
         Ok(Hands {
-            transport: Transport::new(transport, sink(inbox)),
+            transport: Transport::new(settings.transport, sink(inbox)),
             dm,
+            trace: Trace::start(settings.watch_io, sink(inbox), tell.clone())
+                .map_err(start("the watcher of I/O errors", threads))?,
             discovery,
             hosts: Hosts::new(Sysfs::of_this_host(), tell.clone()),
             marker: Marker::start(places, tell.clone())
@@ -75,6 +79,11 @@ impl Hands {
     /// How SCSI commands are sent.
     pub fn transport(&self) -> InUse {
         self.transport.in_use()
+    }
+
+    /// How errors of ordinary I/O are watched.
+    pub fn watching(&self) -> Watching {
+        self.trace.watching()
     }
 
     /// Tells people.
@@ -112,8 +121,7 @@ impl Hands {
             Action::RefreshFacts(path) => self.discovery.refresh(path),
             Action::MarkOwner { dev, name, owned } => self.marker.mark(dev, name, owned),
             Action::ForgetOwner(dev) => self.marker.forget(dev),
-            // Nothing watches errors of I/O yet.
-            Action::WatchClosely(_) => {}
+            Action::WatchClosely(span) => self.trace.watch_closely(span),
             Action::Remember(memory) => self.memory.store(*memory),
             Action::StoreOutages(lasted) => self.outages.store(outages::began(lasted)),
             Action::LookUpDisks(devs) => {

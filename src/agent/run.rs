@@ -150,7 +150,7 @@ fn serve(options: &Options, stop: Stop, mut notices: Vec<Notice>) -> Result<(), 
     })
     .map_err(start("signals", "raise TasksMax of the service"))?;
     let tell = teller(&inbox);
-    let mut hands = Hands::start(&places, settings.transport, &inbox, &tell)?;
+    let mut hands = Hands::start(&places, &settings, &inbox, &tell)?;
     notices
         .iter()
         .for_each(|notice| hands.notify(Millis(0), notice));
