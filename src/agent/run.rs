@@ -433,7 +433,10 @@ impl Owner {
                     reason: error.to_string(),
                 })
             }
-            question => answer(&self.world, self.now(), &self.hands.transport(), question),
+            question => {
+                let sources = (self.hands.transport(), self.hands.watching());
+                answer(&self.world, self.now(), &sources, question)
+            }
         }
     }
 

@@ -27,7 +27,7 @@ pub use server::{Handler, Peer, Server};
 pub const INTERFACE: &str = "io.dmpsa";
 
 /// Version of the interface; counts additions.
-pub const INTERFACE_VERSION: u32 = 4;
+pub const INTERFACE_VERSION: u32 = 5;
 
 /// The interface file: the contract, as `GetInterfaceDescription` gives it.
 pub const DESCRIPTION: &str = include_str!("io.dmpsa.varlink");
