@@ -8,7 +8,7 @@ use dm_psa::api::requests::{
 use dm_psa::api::server::Limits;
 use dm_psa::api::types::{
     Adapter, CoreDevice, CorePath, DetachedDevice, Detail, Event, Explanation, FixedConfig,
-    HppDevice, HppPath, NmpDevice, NmpPath, RoundRobinConfig, Section, Status, Topology,
+    HppDevice, HppPath, IoErrors, NmpDevice, NmpPath, RoundRobinConfig, Section, Status, Topology,
     TopologyGroup, TopologyPath,
 };
 use dm_psa::api::wire::{self, Call, Decoder, MAX_CALL, MAX_REPLY, Reply};
@@ -243,6 +243,14 @@ fn the_interface_file_describes_the_records() {
                 maximum_io_size: 0,
                 disk: None,
                 hctl: text(),
+                io_errors: vec![],
+            }),
+        ),
+        (
+            "IoErrors",
+            members(&IoErrors {
+                kind: text(),
+                count: 0,
             }),
         ),
         (
@@ -391,6 +399,8 @@ fn the_interface_file_describes_the_records() {
                 queueing_maps: 0,
                 transport: text(),
                 transport_reason: text(),
+                io_errors: text(),
+                io_errors_reason: text(),
             }),
         ),
     ];

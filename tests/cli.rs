@@ -301,6 +301,7 @@ fn core_path() -> CorePath {
         maximum_io_size: 4_194_304,
         disk: Some("sdc".to_owned()),
         hctl: "2:0:0:1".to_owned(),
+        io_errors: vec![],
     }
 }
 
@@ -452,6 +453,8 @@ fn status() -> Status {
         queueing_maps: 0,
         transport: "sg".to_owned(),
         transport_reason: "the settings say so".to_owned(),
+        io_errors: "errors".to_owned(),
+        io_errors_reason: "tracefs instance dm-psa, 4 of 4 events".to_owned(),
     }
 }
 
@@ -1051,6 +1054,7 @@ fn listings() -> impl Strategy<Value = Listing> {
                     maximum_io_size: big,
                     disk: flag.then(&mut t),
                     hctl: t(),
+                    io_errors: vec![],
                 }),
                 3 => records!(CoreDevice {
                     device: t(),

@@ -7,7 +7,7 @@ mod screen;
 use dm_psa::api::listener::Listener;
 use dm_psa::api::requests::{ChangeRequest, Request};
 use dm_psa::api::server::Limits;
-use dm_psa::api::types::{Adapter, CoreDevice, CorePath, DetachedDevice};
+use dm_psa::api::types::{Adapter, CoreDevice, CorePath, DetachedDevice, IoErrors};
 use dm_psa::api::{ApiError, Handler, Peer, Server};
 use dm_psa::cli::Exit;
 use dm_psa::cli::format::render;
@@ -127,6 +127,13 @@ fn path(name: &str, device: &str, state: &str, hctl: &str, disk: Option<&str>) -
         maximum_io_size: 0,
         disk: disk.map(str::to_owned),
         hctl: hctl.to_owned(),
+        io_errors: match state {
+            "dead" => vec![IoErrors {
+                kind: "timeout".to_owned(),
+                count: 3,
+            }],
+            _ => vec![],
+        },
     }
 }
 

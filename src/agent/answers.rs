@@ -8,11 +8,13 @@ use crate::api::requests::{
 };
 use crate::api::types::{
     Adapter, CoreDevice, CorePath, DetachedDevice, Explanation, FixedConfig, HppDevice, HppPath,
-    NmpDevice, NmpPath, RoundRobinConfig, Section, Status,
+    IoErrors, NmpDevice, NmpPath, RoundRobinConfig, Section, Status,
 };
+use crate::kernel::trace::Watching;
 use crate::kernel::transport::InUse;
 use crate::psa::adapter::{RuntimeName, Transport};
 use crate::psa::device::{Apd, Device, Disposition};
+use crate::psa::hints::Hints;
 use crate::psa::path::{Path, PathState};
 use crate::psa::plugin::Plugin;
 use crate::psa::psp::PspKind;
@@ -32,7 +34,7 @@ const INVENTORY_PATHS: usize = 2_000;
 pub fn answer(
     world: &World,
     uptime: Millis,
-    transport: &InUse,
+    sources: &(InUse, Watching),
     request: &Request,
 ) -> Result<Value, ApiError> {
     let reply = match request {
@@ -91,7 +93,7 @@ pub fn answer(
             serde_json::to_value(InventoryReply { inventory })
         }
         Request::GetStatus(_) => serde_json::to_value(StatusReply {
-            status: status(world, uptime, transport),
+            status: status(world, uptime, sources),
         }),
         Request::GetTopology(of) => {
             let devices = devices(world, of.device.as_deref())?;
@@ -328,7 +330,16 @@ fn core_path(world: &World, id: Hctl, path: &Path) -> CorePath {
         maximum_io_size: facts.block.as_ref().map_or(0, |block| block.max_io_bytes),
         disk: facts.block.as_ref().map(|block| block.name.clone()),
         hctl: id.to_string(),
+        io_errors: path.hints.as_deref().map_or_else(Vec::new, io_errors),
     }
+}
+
+fn io_errors(hints: &Hints) -> Vec<IoErrors> {
+    let named = hints.named().map(|(kind, count)| IoErrors {
+        kind: kind.to_owned(),
+        count,
+    });
+    named.collect()
 }
 
 fn core_device(world: &World, device: &Device) -> CoreDevice {
@@ -483,7 +494,7 @@ fn explanation(world: &World, subject: &str) -> Result<Explanation, ApiError> {
     Ok(Explanation { subject, sections })
 }
 
-fn status(world: &World, uptime: Millis, transport: &InUse) -> Status {
+fn status(world: &World, uptime: Millis, (transport, watching): &(InUse, Watching)) -> Status {
     let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
     let mapped = || {
         world
@@ -512,5 +523,7 @@ fn status(world: &World, uptime: Millis, transport: &InUse) -> Status {
         ),
         transport: transport.name.to_owned(),
         transport_reason: transport.reason.clone(),
+        io_errors: watching.name.to_owned(),
+        io_errors_reason: watching.reason.clone(),
     }
 }

@@ -13,13 +13,14 @@ use crate::kernel::Teller;
 use crate::kernel::dm::Dm;
 use crate::kernel::host::{Hosts, Order};
 use crate::kernel::sysfs::Sysfs;
+use crate::kernel::trace::{Trace, Watching};
 use crate::kernel::transport::{InUse, Transport};
 use crate::kernel::uevent::Discovery;
 use crate::psa::action::{Action, MapStep, Notice};
 use crate::psa::event::Event;
 use crate::psa::memory::Memory;
 use crate::psa::queueing::{KeptMaps, QueueingMap};
-use crate::psa::settings::TransportSetting;
+use crate::psa::settings::Settings;
 use crate::psa::units::Millis;
 use std::collections::BTreeMap;
 
@@ -27,6 +28,7 @@ use std::collections::BTreeMap;
 pub struct Hands {
     transport: Transport,
     dm: Dm,
+    trace: Trace,
     discovery: Discovery,
     hosts: Hosts,
     marker: Marker,
@@ -47,7 +49,7 @@ impl Hands {
     /// One of them could not be started.
     pub fn start(
         places: &Places,
-        transport: TransportSetting,
+        settings: &Settings,
         inbox: &Inbox,
         tell: &Teller,
     ) -> Result<Hands, AgentError> {
@@ -58,8 +60,10 @@ impl Hands {
         let discovery = Discovery::start(Sysfs::of_this_host(), sink(inbox), dm.looker())
             .map_err(start("discovery through udev", threads))?;
         Ok(Hands {
-            transport: Transport::new(transport, sink(inbox)),
+            transport: Transport::new(settings.transport, sink(inbox)),
             dm,
+            trace: Trace::start(settings.watch_io, sink(inbox), tell.clone())
+                .map_err(start("the watcher of I/O errors", threads))?,
             discovery,
             hosts: Hosts::new(Sysfs::of_this_host(), tell.clone()),
             marker: Marker::start(places, tell.clone())
@@ -80,6 +84,11 @@ impl Hands {
     /// How SCSI commands are sent.
     pub fn transport(&self) -> InUse {
         self.transport.in_use()
+    }
+
+    /// How errors of ordinary I/O are watched.
+    pub fn watching(&self) -> Watching {
+        self.trace.watching()
     }
 
     /// Tells people.
@@ -117,6 +126,7 @@ impl Hands {
             Action::RefreshFacts(path) => self.discovery.refresh(path),
             Action::MarkOwner { dev, name, owned } => self.marker.mark(dev, name, owned),
             Action::ForgetOwner(dev) => self.marker.forget(dev),
+            Action::WatchClosely(span) => self.trace.watch_closely(span),
             Action::Remember(memory) => self.memory.store(*memory),
             Action::StoreOutages(lasted) => self.outages.store(outages::began(lasted)),
             Action::LookUpDisks(devs) => {

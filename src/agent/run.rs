@@ -150,7 +150,7 @@ fn serve(options: &Options, stop: Stop, mut notices: Vec<Notice>) -> Result<(), 
     })
     .map_err(start("signals", "raise TasksMax of the service"))?;
     let tell = teller(&inbox);
-    let mut hands = Hands::start(&places, settings.transport, &inbox, &tell)?;
+    let mut hands = Hands::start(&places, &settings, &inbox, &tell)?;
     notices
         .iter()
         .for_each(|notice| hands.notify(Millis(0), notice));
@@ -453,7 +453,10 @@ impl Owner {
                     reason: error.to_string(),
                 })
             }
-            question => answer(&self.world, self.now(), &self.hands.transport(), question),
+            question => {
+                let sources = (self.hands.transport(), self.hands.watching());
+                answer(&self.world, self.now(), &sources, question)
+            }
         }
     }
 

@@ -137,6 +137,18 @@ pub struct CorePath {
     pub disk: Option<String>,
     /// Kernel's address, `2:0:0:1`.
     pub hctl: String,
+    /// Errors of ordinary I/O that the kernel reported since the agent started, by kind. Since version 5.
+    #[serde(default)]
+    pub io_errors: Vec<IoErrors>,
+}
+
+/// Errors of ordinary I/O of one kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IoErrors {
+    /// `target error`, `timeout`, ...
+    pub kind: String,
+    /// How many there were.
+    pub count: u64,
 }
 
 /// A record of `storage core device list`.
@@ -292,6 +304,12 @@ pub struct Status {
     /// Why so.
     #[serde(default)]
     pub transport_reason: String,
+    /// Which errors of ordinary I/O the kernel reports: `errors`, `all`, or `off`. Since version 5, as is the next.
+    #[serde(default)]
+    pub io_errors: String,
+    /// By what, or why not.
+    #[serde(default)]
+    pub io_errors_reason: String,
 }
 
 /// Something that people were told: `events`.

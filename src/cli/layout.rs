@@ -332,5 +332,9 @@ impl Layout for Status {
         ("Queueing Maps", |s| s.queueing_maps.into()),
         ("SCSI Transport", |s| (&s.transport).into()),
         ("SCSI Transport Reason", |s| (&s.transport_reason).into()),
+        ("I/O Errors Reported", |s| (&s.io_errors).into()),
+        ("I/O Errors Reported Reason", |s| {
+            (&s.io_errors_reason).into()
+        }),
     ];
 }

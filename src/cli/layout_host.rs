@@ -48,11 +48,18 @@ fn count(number: Option<u64>) -> Value {
     number.map_or(NOT_COUNTED, Value::from)
 }
 
+/// What a read or write took on the average.
+fn latency(us: Option<u64>) -> Value {
+    us.map_or(NOT_COUNTED, |us| {
+        Value::Text(format!("{}.{:03} ms", us / 1000, us % 1000))
+    })
+}
+
 const NOT_COUNTED: Value = Value::Absent("n/a");
 
 /// The columns of `stats get`, after those that say whose they are.
 macro_rules! columns {
-    ($($first:expr),*) => {
+    ($($first:expr),* $(; $($last:expr),*)?) => {
         &[
             $($first,)*
             ("Successful Commands", |s| s.counters.of_commands(|c| c.good)),
@@ -75,6 +82,7 @@ macro_rules! columns {
             ("Commands Timed Out", |s| {
                 count(s.counters.commands.and_then(|c| c.timed_out))
             }),
+            $($($last,)*)?
         ]
     };
 }
@@ -88,14 +96,22 @@ pub struct PathStats {
     pub runtime_name: String,
     /// What is counted.
     pub counters: Counters,
+    /// What a read or write took on the average, in microseconds.
+    pub latency_us: Option<u64>,
+    /// Errors of ordinary I/O: `3 timeout`.
+    pub io_errors: Vec<String>,
 }
 
 impl Layout for PathStats {
     const KIND: &'static str = "PathStats";
     const STYLE: Style = Style::List;
     const HEADING: Option<&'static str> = Some("UID");
-    const COLUMNS: &'static [Column<Self>] =
-        columns![("Runtime Name", |s| (&s.runtime_name).into())];
+    const COLUMNS: &'static [Column<Self>] = columns![
+        ("Runtime Name", |s| (&s.runtime_name).into());
+        ("Average Latency", |s| latency(s.latency_us)),
+        // Of the block layer and the SCSI mid-layer, since the agent started.
+        ("I/O Errors Reported", |s| (&s.io_errors).into())
+    ];
 
     fn heading(&self) -> Option<&str> {
         Some(&self.uid)

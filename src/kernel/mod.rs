@@ -21,6 +21,7 @@ pub mod sg;
 pub mod signal;
 pub mod sysfs;
 pub mod terminal;
+pub mod trace;
 pub mod transport;
 pub mod uevent;
 pub mod wait;

@@ -75,7 +75,10 @@ pub enum Action {
     ForgetOwner(DevT),
     /// Store what early boot and the next start need.
     Remember(Box<super::memory::Memory>),
-    /// Tell people.
+    /// Have every SCSI command reported that ends with an error, for so long, not only the errors that requests end with;
+    /// answered by `IoTrouble`, or by nothing where the kernel cannot.
+    WatchClosely(Millis),
+    /// Notify users.
     Notify(Notice),
 }
 

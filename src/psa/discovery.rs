@@ -278,7 +278,8 @@ impl World {
 
     /// The examination of a path is due.
     pub(super) fn path_due(&mut self, id: Hctl) {
-        let Some(path) = self.paths.get(&id) else {
+        let now = self.now;
+        let Some(path) = self.paths.get_mut(&id) else {
             // Set after the path went: the schedule keeps a key until it is cancelled.
             return self.schedule.cancel(&Key::Path(id));
         };
@@ -290,6 +291,14 @@ impl World {
             let at = self.now.after(self.settings.check_interval_ms);
             self.schedule.set(Key::Path(id), at);
             self.actions.push(Action::RefreshFacts(id));
+            return;
+        };
+        if let Some(hints) = path.hints.as_deref_mut() {
+            if hints.is_asked(now) {
+                path.proof.owe();
+            }
+        }
+        let Some(path) = self.paths.get(&id) else {
             return;
         };
         let (stage, commands) = self.commands_for(id, path);

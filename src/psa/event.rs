@@ -39,6 +39,15 @@ pub enum Event {
         /// What is wrong, for a person.
         what: String,
     },
+    /// The kernel reported errors of ordinary I/O, all alike, since the last such event.
+    IoTrouble {
+        /// What it reported.
+        what: IoTrouble,
+        /// How often.
+        count: u64,
+    },
+    /// The kernel dropped this many reports of errors of ordinary I/O because they came too fast.
+    IoTroubleLost(u64),
     /// The commands of an [`super::action::Action::Examine`] ended.
     Examined(Examination),
     /// A dm-multipath map was found or changed.
@@ -82,6 +91,8 @@ impl Event {
             Event::PathsListed(_) => "paths_listed",
             Event::UnitAttention { .. } => "unit_attention",
             Event::FabricNotification { .. } => "fabric_notification",
+            Event::IoTrouble { .. } => "io_trouble",
+            Event::IoTroubleLost(_) => "io_trouble_lost",
             Event::Examined(_) => "examined",
             Event::MapSeen(_) => "map_seen",
             Event::MapGone(_) => "map_gone",
@@ -113,6 +124,31 @@ pub enum UnitAttention {
     CapacityDataHasChanged,
     /// 38/07.
     ThinProvisioningSoftThresholdReached,
+}
+
+/// An error of ordinary I/O, as the kernel reports it. The commands of an examination are never among these.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum IoTrouble {
+    /// The block layer gave a request up (`block_rq_error`), after the retries of the layers below.
+    GivenUp {
+        /// The disk.
+        disk: DevT,
+        /// The error of the request, as a positive `errno`.
+        errno: i32,
+    },
+    /// A command came back with an error (`scsi_dispatch_cmd_done`); it may be sent again.
+    Ended {
+        /// The path.
+        path: Hctl,
+        /// How it ended. Older kernels (6.1) do not report the sense data.
+        outcome: Outcome,
+    },
+    /// The kernel's timer for a command ran out (`scsi_dispatch_cmd_timeout`).
+    TimedOut(Hctl),
+    /// The driver did not take a command (`scsi_dispatch_cmd_error`).
+    NotTaken(Hctl),
+    /// The error handling of a SCSI host begins (`scsi_eh_wakeup`): it stops all I/O of that host.
+    HostRecovers(u32),
 }
 
 /// What came back from a path.

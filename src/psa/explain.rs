@@ -98,6 +98,7 @@ impl World {
                 "what it reports of target port groups or owners cannot be read: {why}"
             ));
         }
+        lines.extend(self.hint_line(path));
         lines.extend(self.marginal_line(path));
         if path.hold_until > self.now {
             lines.push(format!(

@@ -132,6 +132,10 @@ impl World {
             return;
         };
         path.exam = None;
+        // An error that was reported meanwhile may be younger than the answers.
+        if let Some(at) = path.hints.as_deref().and_then(|hints| hints.due(self.now)) {
+            self.schedule.no_later_than(Key::Path(id), at);
+        }
         self.counters.examinations = self.counters.examinations.saturating_add(1);
         let took = self.now.since(exam.sent);
         self.statistics

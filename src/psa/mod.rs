@@ -38,6 +38,7 @@ pub mod event;
 mod explain;
 mod foresight;
 mod health;
+pub mod hints;
 pub mod identity;
 mod index;
 pub mod inventory;

@@ -3,6 +3,7 @@
 use super::action::PortTimers;
 use super::adapter::{AdapterFacts, RuntimeName, TargetFacts, Transport};
 use super::claim::Claim;
+use super::hints::Hints;
 use super::marginal::Marginal;
 use super::plugin::Plugin;
 use super::proof::Proof;
@@ -265,6 +266,9 @@ pub struct Path {
     pub failures: Vec<Millis>,
     /// It fails too often.
     pub marginal: Option<Marginal>,
+    /// Errors of its ordinary I/O.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hints: Option<Box<Hints>>,
     /// When it, or another port of its group, told the states of the port groups last.
     pub reported_at: Option<Millis>,
     /// The mark that udev was given.
@@ -324,6 +328,7 @@ impl Path {
             hold_until: Millis(0),
             failures: Vec::new(),
             marginal: None,
+            hints: None,
             reported_at: None,
             marked: None,
             port_timers: None,

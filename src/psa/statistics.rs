@@ -6,6 +6,7 @@
 use super::adapter::RuntimeName;
 use super::device::{Apd, Device};
 use super::event::{Event, Reply};
+use super::hints::IoErrors;
 use super::path::{Path, PathState};
 use super::satp::{Link, link_from};
 use super::table::model::{GroupState, GroupStatus, Map};
@@ -128,6 +129,9 @@ pub struct Statistics {
     pub events: BTreeMap<String, u64>,
     /// By code.
     pub notices: BTreeMap<String, u64>,
+    /// Reports of errors of ordinary I/O that the kernel overwrote before they were read.
+    #[serde(default)]
+    pub lost_io_reports: u64,
 }
 
 impl Statistics {
@@ -329,6 +333,8 @@ pub struct PathFigures {
     pub state: PathState,
     /// What was counted.
     pub statistics: PathStatistics,
+    /// Errors of ordinary I/O, by kind.
+    pub io_errors: IoErrors,
 }
 
 /// All paths down: while I/O is queued, and when it fails.
@@ -380,5 +386,9 @@ fn figures_of(path: &Path) -> PathFigures {
         name: path.name,
         state: path.state(),
         statistics: path.statistics,
+        io_errors: path
+            .hints
+            .as_deref()
+            .map_or(IoErrors::default(), |hints| hints.counts),
     }
 }

@@ -65,6 +65,17 @@ pub struct Hctl {
 }
 
 impl Hctl {
+    /// All addresses of a SCSI host.
+    pub(crate) fn of_host(host: u32) -> RangeInclusive<Hctl> {
+        let end = |end, lun| Hctl {
+            host,
+            channel: end,
+            target: end,
+            lun,
+        };
+        end(0, 0)..=end(u32::MAX, u64::MAX)
+    }
+
     /// The paths through the same target port of the array, by the same port of the host: all LUNs of one I_T nexus.
     pub(crate) fn nexus(self) -> RangeInclusive<Hctl> {
         let lun = |lun| Hctl { lun, ..self };

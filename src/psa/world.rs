@@ -13,6 +13,7 @@ use super::apd::Outages;
 use super::claim::Ruleset;
 use super::device::Device;
 use super::event::Event;
+use super::hints::IoReports;
 use super::index::Index;
 use super::membership::Lookups;
 use super::memory::{Memory, Unstored};
@@ -73,6 +74,8 @@ pub struct World {
     pub(super) next_ticket: u64,
     pub(super) now: Millis,
     pub(super) actions: Vec<Action>,
+    #[serde(default)]
+    pub(super) io_reports: IoReports,
     /// Counters for people.
     pub(super) counters: Counters,
     pub(super) statistics: Statistics,
@@ -153,6 +156,7 @@ impl World {
             next_ticket: 1,
             now: Millis(0),
             actions: Vec::new(),
+            io_reports: IoReports::default(),
             counters: Counters::default(),
             statistics: Statistics::default(),
             index: Index::default(),
@@ -173,6 +177,8 @@ impl World {
             Event::FabricNotification { host, ports, what } => {
                 self.fabric_notified(host, &ports, &what);
             }
+            Event::IoTrouble { what, count } => self.io_trouble(&what, count),
+            Event::IoTroubleLost(count) => self.io_trouble_lost(count),
             Event::Examined(examination) => self.examined(&examination),
             Event::MapSeen(map) => self.map_seen(*map),
             Event::MapGone(name) => self.map_gone(&name),

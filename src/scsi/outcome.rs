@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// How a command ended, from SAM status, host byte, driver byte and sense.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Outcome {
     /// GOOD, or CONDITION MET.
     Good,
@@ -172,6 +172,12 @@ fn host_name(host: u8) -> &'static str {
     }
 }
 
+/// The host byte of this name, as the kernel prints it: `DID_NO_CONNECT`.
+#[must_use]
+pub fn host_byte(name: &str) -> Option<u8> {
+    (0..=u8::MAX).find(|host| host_name(*host) == name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -242,6 +248,13 @@ mod tests {
         assert!(Outcome::from_sg(2, 0, 8, &remark.to_fixed()).carried_out());
         assert!(!check.carried_out());
         assert_eq!(check.sense(), Some(UNSUPPORTED));
+    }
+
+    #[test]
+    fn host_bytes_have_names() {
+        assert_eq!(host_byte("DID_OK"), Some(0));
+        assert_eq!(host_byte("DID_TRANSPORT_DISRUPTED"), Some(0x0e));
+        assert_eq!(host_byte("DID_NONE"), None);
     }
 
     #[test]

@@ -10,6 +10,8 @@ pub const NO_SENSE: u8 = 0x0;
 pub const RECOVERED_ERROR: u8 = 0x1;
 /// NOT READY.
 pub const NOT_READY: u8 = 0x2;
+/// MEDIUM ERROR.
+pub const MEDIUM_ERROR: u8 = 0x3;
 /// HARDWARE ERROR.
 pub const HARDWARE_ERROR: u8 = 0x4;
 /// ILLEGAL REQUEST.
@@ -18,6 +20,8 @@ pub const ILLEGAL_REQUEST: u8 = 0x5;
 pub const UNIT_ATTENTION: u8 = 0x6;
 /// DATA PROTECT: no writes.
 pub const DATA_PROTECT: u8 = 0x7;
+/// ABORTED COMMAND.
+pub const ABORTED_COMMAND: u8 = 0xb;
 
 /// The part of sense data that decisions are made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -289,6 +289,8 @@ pub struct Array {
     /// A LUN that leads to nothing answers as LIO's LUN 0 does then: TEST UNIT READY is good, and PERIPHERAL QUALIFIER
     /// 001b in INQUIRY data and page 83h is all that shows it.
     pub dummies: bool,
+    /// I/O to be refused through a nexus, and how often.
+    refused: BTreeMap<Hctl, (Sense, u32)>,
     /// Every SET TARGET PORT GROUPS that was carried out.
     pub stpgs: Vec<Stpg>,
 }
@@ -404,6 +406,11 @@ impl Array {
         let lies = self.lies.entry(nexus).or_default();
         lies.retain(|(lied, _)| *lied != command);
         lies.extend(answer.map(|answer| (command, answer)));
+    }
+
+    /// Makes so many of the next reads and writes through a nexus end with this sense; other commands are answered as before.
+    pub fn refuse(&mut self, nexus: Hctl, sense: Sense, times: u32) {
+        self.refused.insert(nexus, (sense, times));
     }
 
     /// The array changes access states. `sender` is the nexus that asked for it; the others get a unit attention.
@@ -575,6 +582,12 @@ impl Array {
             .ok_or(Outcome::NoConnect(1))?;
         if let Some(sense) = Self::attention(&mut self.attentions, nexus) {
             return Err(Outcome::CheckCondition(sense));
+        }
+        if let Some((sense, times)) = self.refused.get_mut(&nexus)
+            && *times > 0
+        {
+            *times -= 1;
+            return Err(Outcome::CheckCondition(*sense));
         }
         let id = lun
             .unit

@@ -9,6 +9,7 @@ use crate::psa::units::DevT;
 use crate::psa::units::{Hctl, Millis, Sectors};
 use crate::scsi::cdb::Command;
 use crate::scsi::outcome::Outcome;
+use crate::scsi::sense::Sense;
 use crate::scsi::tpgs::{AccessState, StatusCode};
 
 /// One line of a script.
@@ -22,6 +23,9 @@ pub enum Fault {
     LinkUp(Hctl),
     /// I/O down the path fails from now on although commands are answered (a bad SFP, a worn cable); or no more.
     Sicken(Hctl, bool),
+    /// So many of the next I/Os down the path end with this sense although checks are answered honestly (another unit that is
+    /// smaller, a port that cannot reach the medium); 0 ends it.
+    Refuse(Hctl, Sense, u32),
     /// The SCSI device is removed (`echo 1 > delete`, dev_loss_tmo).
     Delete(Hctl),
     /// The SCSI device is found by a scan, unless it is there.
@@ -83,6 +87,7 @@ impl Kernel {
                     disk.sick = *sick;
                 }
             }
+            Fault::Refuse(path, sense, times) => self.array.refuse(*path, *sense, *times),
             Fault::Delete(path) => self.delete(now, *path),
             Fault::Add(path) => {
                 if self.disks.contains_key(path) || !self.templates.contains_key(path) {

@@ -7,7 +7,8 @@
 //! What it knows of commands (kernel.md 4): a path that is down answers DID_NO_CONNECT; one that hangs answers when
 //! it is released, and until the agent's deadline nothing is said of it, then [`Outcome::Overdue`]; the command stays
 //! out, and a path with such an orphan takes no other. Unit attentions are repeated by the mid-layer and told by a
-//! uevent. Left out: error recovery of a host, tags, the kernel's own timeouts.
+//! uevent. Errors of I/O are reported as the kernel's tracing does, to an agent that watches. Left out: error recovery of a
+//! host, tags, the kernel's own timeouts for the commands of checks.
 
 use super::array::{Array, Trespass, UnitId};
 use super::dm::{Multipath, Series};
@@ -16,7 +17,7 @@ use super::maps::{Job, SimMap};
 use super::rng::Rng;
 use crate::psa::action::{Action, Notice};
 use crate::psa::adapter::{AdapterFacts, TargetFacts, Transport};
-use crate::psa::event::{Event, Examination, Reply, UnitAttention};
+use crate::psa::event::{Event, Examination, IoTrouble, Reply, UnitAttention};
 use crate::psa::membership::DiskKind;
 use crate::psa::memory::Memory;
 use crate::psa::path::{BlockFacts, Handler, PathFacts, Usage};
@@ -183,6 +184,8 @@ pub struct Kernel {
     pub handlers: bool,
     /// A disk comes and goes in two steps: the SCSI device without its disk, and the whole.
     pub staged: bool,
+    /// Errors of I/O are reported; not so on a host without tracing.
+    pub reports_io: bool,
     /// What went on.
     pub ledger: Ledger,
     /// When the LUN of a path was led elsewhere last.
@@ -230,6 +233,7 @@ impl Kernel {
             nexus_loss: false,
             handlers: true,
             staged: false,
+            reports_io: true,
             ledger: Ledger::default(),
             repointed: BTreeMap::new(),
             memory: Memory::default(),
@@ -458,7 +462,7 @@ impl Kernel {
                 steps,
             } => self.submit(now, Box::new(Job::new(name, uuid, ticket, steps))),
             Action::DeleteDevice { path, dev } => self.give_up(now, path, dev),
-            Action::SetPortTimers { .. } => {}
+            Action::SetPortTimers { .. } | Action::WatchClosely(_) => {}
             Action::RescanDevice(path) => self.reread_capacity(now, path),
             Action::ScanFor(path) => self.suffer(now, &Fault::Add(path)),
             Action::RefreshFacts(path) => self.tell_facts(now, path),
@@ -538,6 +542,14 @@ impl Kernel {
     fn tell(&mut self, now: Millis, event: Event) {
         let at = now.after(self.some(self.pace.event));
         self.later(at, Pending::Deliver(event));
+    }
+
+    /// The kernel reports an error of ordinary I/O.
+    pub(super) fn report_io(&mut self, now: Millis, what: IoTrouble) {
+        if self.reports_io {
+            let at = now.after(Millis(1));
+            self.later(at, Pending::Deliver(Event::IoTrouble { what, count: 1 }));
+        }
     }
 
     /// A uevent, or facts that are read because of one: they come through one socket, in order.

@@ -11,18 +11,22 @@ use super::array::UnitId;
 use super::dm::{Io, Multipath, errno};
 use super::kernel::{Disk, Kernel, Link, Pending, attention};
 use crate::psa::action::MapStep;
-use crate::psa::event::{Event, MapError};
+use crate::psa::event::{Event, IoTrouble, MapError};
 use crate::psa::path::Handler;
 use crate::psa::table::model::{Map, Message, Table};
 use crate::psa::units::{DevT, Hctl, Millis};
 use crate::scsi::cdb::Command;
 use crate::scsi::outcome::Outcome;
-use crate::scsi::sense::DATA_PROTECT;
+use crate::scsi::sense::{DATA_PROTECT, HARDWARE_ERROR, ILLEGAL_REQUEST, MEDIUM_ERROR, Sense};
 use crate::scsi::tpgs::AccessState;
 use std::collections::{BTreeSet, VecDeque};
 
 /// `EIO`, `ENODEV`: not refusals of dm, so not among those of the model.
+const EIO: i32 = 5;
 const ENODEV: i32 = 19;
+/// What requests end with that are not repeated on another path.
+const ENODATA: i32 = 61;
+const EREMOTEIO: i32 = 121;
 
 /// Timeout of an I/O on a disk (`queue/io_timeout`).
 const IO_TIMEOUT: Millis = Millis(30_000);
@@ -126,7 +130,20 @@ enum Write {
     Done,
     /// It hangs, or the target port is between two states.
     Stuck,
+    /// An error that dm takes for the unit's own: the writer has it, and no other path is tried.
+    Refused,
     Failed,
+}
+
+/// The `errno` of a request that ends with this sense, if dm does not try it on another path (`scsi_check_sense`,
+/// `blk_path_error`).
+fn error_of_unit(sense: Sense) -> Option<i32> {
+    match (sense.key, sense.asc) {
+        (ILLEGAL_REQUEST, 0x20 | 0x21 | 0x22 | 0x24 | 0x26 | 0x27)
+        | (HARDWARE_ERROR | DATA_PROTECT, _) => Some(EREMOTEIO),
+        (MEDIUM_ERROR, 0x11 | 0x13 | 0x14) => Some(ENODATA),
+        _ => None,
+    }
 }
 
 impl Kernel {
@@ -461,6 +478,9 @@ impl Kernel {
                 return;
             }
             if hangs {
+                if let Some(path) = self.path_of(dev) {
+                    self.report_io(now, IoTrouble::TimedOut(path));
+                }
                 self.path_error(now, name, map, dev);
             }
         }
@@ -480,7 +500,7 @@ impl Kernel {
             let mut failed = false;
             for dev in activated {
                 match self.activate(now, dev) {
-                    Write::Done => {}
+                    Write::Done | Write::Refused => {}
                     Write::Stuck => return self.stall(now, map, None),
                     Write::Failed => {
                         failed = true;
@@ -494,7 +514,15 @@ impl Kernel {
             match self.write(now, name, map, dev) {
                 Write::Done => return self.flows(now, map),
                 Write::Stuck => return self.stall(now, map, Some((dev, now))),
-                Write::Failed => self.path_error(now, name, map, dev),
+                Write::Refused => {
+                    self.flows(now, map);
+                    self.ledger.io_errors.push((now, name.to_owned()));
+                    return;
+                }
+                Write::Failed => {
+                    self.given_up(now, dev, EIO);
+                    self.path_error(now, name, map, dev);
+                }
             }
         }
     }
@@ -509,6 +537,11 @@ impl Kernel {
         if map.becomes_due() {
             self.observe_soon(now, name);
         }
+    }
+
+    /// The block layer gives a request on a disk up.
+    fn given_up(&mut self, now: Millis, disk: DevT, errno: i32) {
+        self.report_io(now, IoTrouble::GivenUp { disk, errno });
     }
 
     fn stall(&mut self, now: Millis, map: &mut SimMap, stuck: Option<(DevT, Millis)>) {
@@ -545,15 +578,20 @@ impl Kernel {
                     None if self.array.access(path) == Some(AccessState::Transitioning) => {
                         return Write::Stuck;
                     }
-                    // The kernel takes it for the unit's own error: the writer has it, and no other path is tried.
-                    None if outcome
-                        .sense()
-                        .is_some_and(|sense| sense.key == DATA_PROTECT) =>
-                    {
-                        self.ledger.refused_writes += 1;
-                        return Write::Done;
-                    }
-                    None => return Write::Failed,
+                    None => match outcome.sense().and_then(error_of_unit) {
+                        None => return Write::Failed,
+                        Some(errno) => {
+                            self.given_up(now, dev, errno);
+                            if outcome
+                                .sense()
+                                .is_some_and(|sense| sense.key == DATA_PROTECT)
+                            {
+                                self.ledger.refused_writes += 1;
+                                return Write::Done;
+                            }
+                            return Write::Refused;
+                        }
+                    },
                 },
             }
         };

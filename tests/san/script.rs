@@ -2,13 +2,14 @@
 
 use super::audit::{Verdict, audit};
 use super::oracle::{Fate, fate};
-use super::path;
+use super::{path, seconds};
 use dm_psa::psa::adapter::Transport;
 use dm_psa::psa::path::Usage;
 use dm_psa::psa::settings::{LonePaths, Settings};
 use dm_psa::psa::table::model::Message;
 use dm_psa::psa::units::{DevT, Hctl, Millis};
 use dm_psa::scsi::inquiry::Tpgs;
+use dm_psa::scsi::sense::Sense;
 use dm_psa::scsi::tpgs::AccessState;
 use dm_psa::sim::array::{Unit, UnitId};
 use dm_psa::sim::dm::Series;
@@ -95,6 +96,8 @@ pub fn plan() -> impl Strategy<Value = Plan> {
 /// The host of a plan, and its paths in order.
 pub fn build(plan: &Plan) -> (Kernel, Vec<Hctl>) {
     let mut kernel = Kernel::new(plan.series, Pace::VARIED, plan.seed);
+    // A host without tracing has to do without.
+    kernel.reports_io = plan.seed.is_multiple_of(2);
     kernel.nexus_loss = plan.nexus_loss;
     kernel.staged = true;
     let mut paths = Vec::new();
@@ -145,6 +148,8 @@ pub enum Op {
     Find(usize),
     /// I/O fails, and checks say that all is well.
     Sicken(usize, bool),
+    /// Some I/Os end with errors that dm passes to the application.
+    Trouble(usize, Sense, u32),
     /// The array tells of it.
     RemapTold(usize, usize),
     Use(usize),
@@ -177,6 +182,12 @@ pub fn link_op() -> impl Strategy<Value = Op> {
     ]
 }
 
+/// LOGICAL BLOCK ADDRESS OUT OF RANGE, INTERNAL TARGET FAILURE, UNRECOVERED READ ERROR.
+fn trouble() -> impl Strategy<Value = Sense> {
+    let senses = [(5, 0x21), (4, 0x44), (3, 0x11)];
+    prop::sample::select(senses.to_vec()).prop_map(|(key, asc)| Sense { key, asc, ascq: 0 })
+}
+
 pub fn op() -> impl Strategy<Value = Op> {
     let n = 0..64usize;
     prop_oneof![
@@ -186,6 +197,7 @@ pub fn op() -> impl Strategy<Value = Op> {
         1 => (n.clone(), n.clone()).prop_map(|(p, u)| Op::RemapInGap(p, u)),
         1 => (n.clone(), n.clone()).prop_map(|(p, u)| Op::RemapTold(p, u)),
         2 => (n.clone(), any::<bool>()).prop_map(|(p, sick)| Op::Sicken(p, sick)),
+        1 => (n.clone(), trouble(), 1..40u32).prop_map(|(p, sense, times)| Op::Trouble(p, sense, times)),
         1 => n.clone().prop_map(Op::Use),
         1 => n.clone().prop_map(Op::Free),
         1 => (n.clone(), prop::sample::select(vec![12, 16, 22]), 1..6u32).prop_map(|(u, e, t)| Op::Refuse(u, e, t)),
@@ -204,6 +216,7 @@ pub fn gap_op() -> impl Strategy<Value = Op> {
         2 => (n.clone(), n.clone()).prop_map(|(p, u)| Op::RemapInGap(p, u)),
         1 => (n.clone(), n.clone()).prop_map(|(p, u)| Op::Replace(p, u)),
         2 => (n.clone(), any::<bool>()).prop_map(|(p, sick)| Op::Sicken(p, sick)),
+        1 => (n.clone(), trouble(), 1..40u32).prop_map(|(p, sense, times)| Op::Trouble(p, sense, times)),
         1 => (n.clone(), n).prop_map(|(u, p)| Op::Meddle(u, 2, p)),
     ]
 }
@@ -367,6 +380,18 @@ impl Run {
         for unit in 0..self.units as UnitId {
             self.suffer(Fault::RefuseTables(unit, 0, 0));
         }
+        let troubled = ops.iter().filter_map(|op| match op {
+            Op::Trouble(n, sense, _) => Some((self.path(*n), *sense)),
+            _ => None,
+        });
+        let troubled: Vec<(Hctl, Sense)> = troubled.collect();
+        for (path, sense) in &troubled {
+            self.suffer(Fault::Refuse(*path, *sense, 0));
+        }
+        if !troubled.is_empty() {
+            // A path that alone had many errors is marginal for two minutes.
+            self.sim.run_for(seconds(130));
+        }
     }
 
     pub fn op(&mut self, op: &Op) {
@@ -427,6 +452,9 @@ impl Run {
                         self.suffer(Fault::Add(path));
                     }
                 }
+            }
+            Op::Trouble(n, sense, times) => {
+                self.suffer(Fault::Refuse(self.path(*n), *sense, *times));
             }
             Op::Sicken(n, sick) => self.suffer(Fault::Sicken(self.path(*n), *sick)),
             Op::RemapTold(path, unit) => {

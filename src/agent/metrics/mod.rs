@@ -10,6 +10,7 @@ pub mod textfile;
 pub use exposition::Dialect;
 
 use crate::kernel::process::Usage;
+use crate::psa::hints::IoErrorKind;
 use crate::psa::path::PathState;
 use crate::psa::statistics::{
     APD_STATES, CheckOutcome, DeviceFigures, Figures, LATENCY_BOUNDS, PathFigures,
@@ -145,6 +146,9 @@ fn agent(out: &mut Exposition, picture: &Picture, usage: &Usage) {
     for (kind, count) in &figures.statistics.events {
         family.sample(&[("kind", kind)], count);
     }
+    let help = "Reports of errors of ordinary I/O that the kernel overwrote before they were read.";
+    out.family(Kind::Counter, "dm_psa_agent_lost_io_reports", None, help)
+        .sample(&[], figures.statistics.lost_io_reports);
     let help = "Notices by code; the log has those that were not suppressed.";
     let mut family = out.family(Kind::Counter, "dm_psa_agent_notices", None, help);
     for (code, count) in &figures.statistics.notices {
@@ -344,6 +348,21 @@ fn paths(out: &mut Exposition, figures: &Figures) {
                 ("path", name),
                 ("adapter", adapter),
                 ("by", by),
+            ];
+            family.sample(&labels, count);
+        }
+    }
+    let help =
+        "Errors of ordinary I/O on the path that the kernel reported; only kinds that occurred.";
+    let mut family = out.family(Kind::Counter, "dm_psa_path_io_errors", None, help);
+    for (device, name, adapter, path) in &paths {
+        let kinds = IoErrorKind::ALL.iter().zip(path.io_errors);
+        for (kind, count) in kinds.filter(|(_, count)| *count > 0) {
+            let labels = [
+                ("device", *device),
+                ("path", name),
+                ("adapter", adapter),
+                ("kind", kind.as_str()),
             ];
             family.sample(&labels, count);
         }

@@ -10,7 +10,7 @@ use crate::journal::{
     Damage, Difference, Finish, Header, Replay, SUFFIX, Segment, Step, Stop, archive,
 };
 use crate::psa::action::{Action, MapStep};
-use crate::psa::event::Event;
+use crate::psa::event::{Event, IoTrouble};
 use crate::psa::table::emit::emit;
 use crate::psa::table::model::Table;
 use crate::psa::units::Hctl;
@@ -518,15 +518,28 @@ fn event(event: &Event) -> (String, String) {
         Event::PathGone(hctl) | Event::UnitAttention { path: hctl, .. } => {
             (path(hctl), json(event))
         }
+        Event::IoTrouble { what, .. } => (place(what), json(event)),
         Event::MapSeen(map) => (map.name.clone(), json(event)),
         Event::MapGone(name) | Event::MapDone { map: name, .. } => (name.clone(), json(event)),
         Event::FabricNotification { .. }
         | Event::PathsListed(_)
+        | Event::IoTroubleLost(_)
         | Event::MapsListed(_)
         | Event::DisksFound(_)
         | Event::OutagesRecalled(_)
         | Event::RulesLoaded(_)
         | Event::Change(_) => (String::new(), json(event)),
+    }
+}
+
+/// What an error of ordinary I/O is about.
+fn place(what: &IoTrouble) -> String {
+    match what {
+        IoTrouble::GivenUp { disk, .. } => disk.to_string(),
+        IoTrouble::Ended { path, .. } | IoTrouble::TimedOut(path) | IoTrouble::NotTaken(path) => {
+            path.to_string()
+        }
+        IoTrouble::HostRecovers(host) => format!("host{host}"),
     }
 }
 

@@ -10,25 +10,57 @@ use crate::cli::exit::Failure;
 use crate::cli::layout::listing;
 use crate::cli::layout_host::{AdapterStats, Counters, DeviceStats, PathStats};
 use crate::kernel::sysfs::Sysfs;
-use clap::Arg;
+use crate::kernel::sysfs::statistics::IoCounters;
+use clap::{Arg, value_parser};
+use std::time::Duration;
 
 /// Its part of the table.
 pub(super) const VERBS: &[Verb] = &[
     Verb {
         words: &["storage", "core", "path", "stats", "get"],
         about: "Show what was counted of paths since their disks came into being",
-        arguments: &[path],
+        arguments: &[path, interval],
         run: |context, given| {
             let host = context.host()?;
             let request = ListCorePaths {
                 device: None,
                 path: text(given, "path"),
             };
-            let paths = context.ask(&request)?.paths;
-            let stats = paths.into_iter().map(|path| PathStats {
-                counters: of_path(&host, &path),
-                uid: path.uid,
-                runtime_name: path.runtime_name,
+            let mut paths = context.ask(&request)?.paths;
+            let before = given.get_one::<u64>("interval").map(|seconds| {
+                let before: Vec<Counters> = paths.iter().map(|path| of_path(&host, path)).collect();
+                std::thread::sleep(Duration::from_secs(*seconds));
+                before
+            });
+            if before.is_some() {
+                // Errors may have come meanwhile; a path may have gone, and then it is shown as it was.
+                let now = context.ask(&request).map(|reply| reply.paths);
+                for path in now.unwrap_or_default() {
+                    if let Some(known) = paths.iter_mut().find(|known| known.hctl == path.hctl) {
+                        *known = path;
+                    }
+                }
+            }
+            let stats = paths.into_iter().enumerate().map(|(number, path)| {
+                let counters = of_path(&host, &path);
+                let io = match &before {
+                    None => counters.io,
+                    Some(before) => {
+                        let before = before.get(number).and_then(|before| before.io);
+                        before.and_then(|before| counters.io?.since(before))
+                    }
+                };
+                PathStats {
+                    counters,
+                    latency_us: io.and_then(IoCounters::latency_us),
+                    io_errors: path
+                        .io_errors
+                        .iter()
+                        .map(|of| format!("{} {}", of.count, of.kind))
+                        .collect(),
+                    uid: path.uid,
+                    runtime_name: path.runtime_name,
+                }
             });
             Ok(listing(&stats.collect::<Vec<_>>()))
         },
@@ -117,6 +149,11 @@ pub(super) fn no_adapter(name: &str) -> Failure {
     Failure::NotFound(format!(
         "{name}: no such adapter has paths; `psactl storage core adapter list` shows those that have"
     ))
+}
+
+fn interval() -> Arg {
+    let help = "Average the latency over the I/O of this time only, from now on";
+    option("interval", Some('i'), "SECONDS", help).value_parser(value_parser!(u64).range(1..=3600))
 }
 
 fn adapter() -> Arg {

@@ -66,6 +66,28 @@ impl IoCounters {
         }
     }
 
+    /// What was counted since an earlier reading; nothing if these are the counters of another disk.
+    #[must_use]
+    pub fn since(self, earlier: IoCounters) -> Option<IoCounters> {
+        Some(IoCounters {
+            reads: self.reads.checked_sub(earlier.reads)?,
+            sectors_read: self.sectors_read.checked_sub(earlier.sectors_read)?,
+            writes: self.writes.checked_sub(earlier.writes)?,
+            sectors_written: self.sectors_written.checked_sub(earlier.sectors_written)?,
+            read_ms: self.read_ms.checked_sub(earlier.read_ms)?,
+            write_ms: self.write_ms.checked_sub(earlier.write_ms)?,
+            in_flight: self.in_flight,
+        })
+    }
+
+    /// What a read or write took on the average, in microseconds; nothing if none ended.
+    #[must_use]
+    pub fn latency_us(self) -> Option<u64> {
+        let ended = self.reads.saturating_add(self.writes);
+        let took = self.read_ms.saturating_add(self.write_ms);
+        took.saturating_mul(1000).checked_div(ended)
+    }
+
     /// These and others; stays at the largest number there is.
     #[must_use]
     pub fn plus(self, other: IoCounters) -> IoCounters {
@@ -186,6 +208,22 @@ mod tests {
         ] {
             assert_eq!(IoCounters::parse(line), None, "{line}");
         }
+    }
+
+    #[test]
+    fn latency_is_that_of_the_io_between_two_readings() {
+        let at = |reads, read_ms| IoCounters {
+            reads,
+            read_ms,
+            writes: 5,
+            ..IoCounters::default()
+        };
+        let (before, after) = (at(100, 40), at(120, 840));
+        assert_eq!(before.latency_us(), Some(380));
+        let between = after.since(before).unwrap();
+        assert_eq!(between.latency_us(), Some(40_000));
+        assert_eq!(before.since(before).unwrap().latency_us(), None);
+        assert_eq!(before.since(after), None);
     }
 
     #[test]

@@ -1,0 +1,164 @@
+#!/bin/bash
+# Errors of ordinary I/O that the kernel reports: the path is looked at immediately, whether dm-multipath acts on them or not.
+# The agent's tracefs instance is its own, small, and does not outlive it.
+# Guest: single
+. /lab/lib/lab.sh
+
+TRACEFS=/sys/kernel/tracing
+INSTANCE=$TRACEFS/instances/dm-psa
+status_is() { json_has status ".\"I/O Errors Reported\" == \"$1\""; }
+# reports DISK TEXT: what storage core path stats get has of the path's errors
+reports() { json_has "core path stats get -p $1" ".[0].\"I/O Errors Reported\" | any(contains(\"$2\"))"; }
+explains_status() { [[ $(psactl status) == *"$1"* ]]; }
+read_fails() { ! timeout 60 dd if="/dev/$1" of=/dev/null bs=4k count=1 skip="${2:-1}" iflag=direct 2>/dev/null; }
+enabled() { [ "$(<"$INSTANCE/events/$1/enable")" = 1 ]; }
+
+note "an instance of somebody else, which is not touched"
+mkdir $TRACEFS/instances/other
+echo 1 >$TRACEFS/instances/other/events/block/block_rq_error/enable
+
+scsi_debug_array --hosts 4 --luns 1
+agent_start
+check "a map appears" wait_for 60 maps_are 1
+check "it settles" wait_for 30 agent_quiet
+map=$(psactl core device list --formatter=json | jq -r '[.[] | select(."Multipath Plugin" == "NMP")][0].Device')
+check "errors are reported" wait_for 20 status_is errors
+psactl status | grep -i "errors reported"
+for event in block/block_rq_error scsi/scsi_dispatch_cmd_timeout scsi/scsi_dispatch_cmd_error scsi/scsi_eh_wakeup; do
+    check "$event is switched on" enabled $event
+done
+check "and commands that end well cost nothing" not enabled scsi/scsi_dispatch_cmd_done
+check_le "its buffers are small (KiB for each processor)" 16 "$(<"$INSTANCE/buffer_size_kb")"
+
+# An error that dm-multipath would pass to the application.
+bad=$(scsi_debug_path 1 0)
+case $(uname -r) in
+    6.1.*)
+        note "scsi_debug has no error injection before 6.7: a medium error"
+        kind="medium error"
+        fail_read() { echo 2 >/sys/bus/pseudo/drivers/scsi_debug/opts; read_fails "$bad" 582; }
+        ;;
+    *)
+        kind="target error"
+        fail_read() { error_inject "$bad" 2 -1 28 0 0 2 4 44 0; read_fails "$bad"; }
+        ;;
+esac
+check "a read fails" fail_read
+check "that is told, with the path" wait_for 5 tells IO_ERROR 1
+note "after $LAB_WAITED ms"
+agent_words | grep IO_ERROR | tail -1
+check "it is counted by kind" wait_for 5 reports "$bad" "1 $kind"
+check "explain has it" explains "$bad" "errors of ordinary I/O that the kernel reported: 1 $kind"
+check "metrics have it" eval "psactl metrics | grep -q 'dm_psa_path_io_errors_total{.*kind=\"$kind\"} 1'"
+check "the path has proven itself and serves" wait_for 10 map_all_active "$map"
+check "more is reported for a while" wait_for 5 status_is all
+check "by the filtered event" enabled scsi/scsi_dispatch_cmd_done
+check "a second one" fail_read
+check "is counted with its command" wait_for 5 reports "$bad" "1 failed command"
+check_eq "our own commands are not among them" 0 "$(psactl explain "$bad" | grep -c 'TEST UNIT READY: ')"
+psactl explain "$bad" | grep "errors of ordinary"
+
+note "a storm"
+[ -d "/sys/kernel/debug/scsi_debug/$(path_hctl "$bad")" ] && error_inject "$bad" 2 -400 28 0 0 2 4 44 0
+for ((i = 0; i < 40; i++)); do fail_read || break; done
+check "the agent answers" agent_answers
+check "and the path is in use again, or is marginal" wait_for 20 eval "map_all_active $map || tells PATH_MARGINAL 1"
+case $(uname -r) in
+    6.1.*) echo 0 >/sys/bus/pseudo/drivers/scsi_debug/opts ;;
+    *)
+        error_clear "$bad" 2 28
+        note "a command that is not answered"
+        silent=$(scsi_debug_path 2 0)
+        echo 2 >"/sys/block/$silent/device/timeout"
+        error_inject "$silent" 0 -1 28
+        read_fails "$silent"
+        check "the timeout is told" wait_for 10 tells IO_TIMEOUT 1
+        check "and counted" reports "$silent" "1 timeout"
+        ;;
+esac
+
+note "killed: the instance stays, with its events switched on"
+agent_kill
+check "it is there" enabled block/block_rq_error
+echo 'error == -1' >$INSTANCE/events/block/block_rq_error/filter
+agent_start
+check "the next agent takes it over" wait_for 20 status_is errors
+check "as a new one" eval "[ \$(<$INSTANCE/events/block/block_rq_error/filter) = none ]"
+check "errors are reported again" eval "fail_read && wait_for 5 tells IO_ERROR 2"
+case $(uname -r) in 6.1.*) echo 0 >/sys/bus/pseudo/drivers/scsi_debug/opts ;; esac
+
+agent_stop
+check "stopped, it leaves none" eval "[ ! -d $INSTANCE ]"
+check "the other instance is as it was" eval "[ \$(<$TRACEFS/instances/other/events/block/block_rq_error/enable) = 1 ]"
+
+# The mean of eight: the kernel's memory moves by itself.
+sleep_ms 1000
+cost_kernel_memory
+before=$COST_KERNEL_KB
+for i in {1..8}; do
+    mkdir "$INSTANCE-$i"
+    echo 8 >"$INSTANCE-$i/buffer_size_kb"
+    for event in block/block_rq_error scsi/scsi_dispatch_cmd_timeout scsi/scsi_dispatch_cmd_error scsi/scsi_eh_wakeup; do
+        echo 1 >"$INSTANCE-$i/events/$event/enable"
+    done
+done
+sleep_ms 1000
+cost_kernel_memory
+each=$(((COST_KERNEL_KB - before) / 8))
+for i in {1..8}; do rmdir "$INSTANCE-$i"; done
+note "an instance takes $each KiB of the kernel's memory"
+# Linux 6.1 has files for each event in each instance, later kernels make them when they are looked at.
+case $(uname -r) in
+    6.1.*) check_le "in KiB" 12288 $each ;;
+    *) check_le "in KiB" 1024 $each ;;
+esac
+mkdir $INSTANCE
+
+note "another process has it open"
+sleep 600 <$INSTANCE/trace_pipe &
+holder=$!
+agent_start
+check "the agent does without, and says why" wait_for 10 explains_status "another process has it open"
+check "that is told" wait_for 5 tells IO_WATCH_OFF 1
+check "the map is kept as before" wait_for 30 agent_quiet
+agent_stop
+kill $holder
+
+note "no tracefs"
+rmdir $INSTANCE $TRACEFS/instances/other
+umount $TRACEFS
+agent_start
+check "the agent does without, and says why" wait_for 10 explains_status "tracefs is not mounted"
+check "the map is kept as before" wait_for 30 agent_quiet
+agent_stop
+mount -t tracefs tracefs $TRACEFS
+
+note "turned off"
+agent_setting 'watch_io = "off"'
+agent_start
+check "by a setting" wait_for 10 explains_status "the setting watch_io says so"
+check "there is no instance" eval "[ ! -d $INSTANCE ]"
+agent_stop
+rm -f /etc/dm-psa/dm-psa.toml
+dmsetup remove --retry "$map"
+
+note "a LUN that leads to a smaller unit, without a unit attention: the first read beyond its end shows it"
+lio_iscsi --groups '1:ao:1,2'
+naa=$(lu_naa 1)
+lu_other 9 8
+agent_start
+check "a map appears" wait_for 90 test -b "/dev/mapper/$naa"
+check "it settles" wait_for 20 agent_quiet
+wait_for 20 status_is errors
+sleep_ms 1000
+lu_swap 1 9 2
+for ((i = 0; i < 20; i++)); do
+    timeout 20 dd if="/dev/mapper/$naa" of=/dev/null bs=4k count=1 skip=10000 iflag=direct 2>/dev/null || break
+done
+check "the error is told" wait_for 2 tells IO_ERROR 3
+note "after $LAB_WAITED ms"
+out_of_use() { explains "$naa" "quarantined"; }
+check "the path is out of use" wait_for 3 out_of_use
+note "after $LAB_WAITED ms more"
+check "reads go on by the other path" eval 'for ((i = 0; i < 20; i++)); do dd if=/dev/mapper/$naa of=/dev/null bs=4k count=1 skip=10000 iflag=direct || exit 1; done'
+agent_words | grep -E "IO_ERROR|QUARANTINE|UNPROVEN" | tail -5

@@ -1,0 +1,383 @@
+//! What the agent does about errors of ordinary I/O that the kernel reports: it asks, and does no harm meanwhile.
+//!
+//! The host and the array are those of `sim/`, as in `tests/world.rs`. A1 and A2 (8:0, 8:32) lead to the controller that is
+//! optimized, B1 and B2 (8:16, 8:48) to the other. Lab: `tests/lab/scenario/28-io-errors.sh`.
+
+mod san;
+
+use dm_psa::psa::action::Action;
+use dm_psa::psa::adapter::Transport;
+use dm_psa::psa::event::{Event, IoTrouble};
+use dm_psa::psa::units::{DevT, Hctl, Millis};
+use dm_psa::psa::world::World;
+use dm_psa::scsi::cdb::Command;
+use dm_psa::scsi::outcome::Outcome;
+use dm_psa::scsi::sense::{ABORTED_COMMAND, HARDWARE_ERROR, ILLEGAL_REQUEST, Sense};
+use dm_psa::scsi::vpd::DEVICE_IDENTIFICATION;
+use dm_psa::sim::array::Unit;
+use dm_psa::sim::fault::Fault;
+use dm_psa::sim::run::Simulation;
+use san::*;
+
+const PAGE83: Command = Command::Vpd(DEVICE_IDENTIFICATION);
+
+const EIO: i32 = 5;
+const ENODATA: i32 = 61;
+const EREMOTEIO: i32 = 121;
+
+/// LOGICAL BLOCK ADDRESS OUT OF RANGE: what a smaller unit says.
+const OUT_OF_RANGE: Sense = Sense {
+    key: ILLEGAL_REQUEST,
+    asc: 0x21,
+    ascq: 0,
+};
+/// INTERNAL TARGET FAILURE.
+const TARGET_FAILURE: Sense = Sense {
+    key: HARDWARE_ERROR,
+    asc: 0x44,
+    ascq: 0,
+};
+
+fn given_up(sim: &Simulation, path: Hctl, errno: i32) -> Event {
+    let disk = sim.kernel.disk(path).unwrap().dev();
+    let what = IoTrouble::GivenUp { disk, errno };
+    Event::IoTrouble { what, count: 1 }
+}
+
+fn once(what: IoTrouble) -> Event {
+    Event::IoTrouble { what, count: 1 }
+}
+
+/// The paths that were asked this since this entry of the journal.
+fn asked(sim: &Simulation, from: usize, command: &Command) -> Vec<Hctl> {
+    let actions = sim.journal[from..].iter().flat_map(|entry| &entry.actions);
+    let asked = actions.filter_map(|action| match action {
+        Action::Examine { path, commands, .. } if commands.contains(command) => Some(*path),
+        _ => None,
+    });
+    asked.collect()
+}
+
+fn told_of(sim: &Simulation, from: usize, code: &str) -> Vec<String> {
+    let mut told = told(sim, from);
+    told.retain(|line| line.starts_with(code));
+    told
+}
+
+#[test]
+fn a_path_with_a_target_error_rests_until_it_has_proven_itself() {
+    let mut sim = running(four_paths());
+    let mark = sim.journal.len();
+    sim.tell(given_up(&sim, A1, EREMOTEIO));
+    assert_eq!(steps(&sim, mark), ["fail_path 8:0"]);
+    // A unit is mostly changed on all ports: the paths that take over are asked too, and serve meanwhile.
+    assert_eq!(asked(&sim, mark, &PAGE83), [A1, B1, A2, B2]);
+    sim.run_for(Millis(200));
+    assert_eq!(steps(&sim, mark), ["fail_path 8:0", "reinstate_path 8:0"]);
+    let told = told_of(&sim, mark, "IO_ERROR");
+    assert_eq!(told.len(), 1);
+    assert!(told[0].contains("target error (errno 121)"), "{told:?}");
+    unharmed(&sim);
+}
+
+#[test]
+fn a_lun_that_leads_elsewhere_is_found_by_its_first_error() {
+    let run = |reports| {
+        let mut kernel = four_paths();
+        kernel.reports_io = reports;
+        let other = kernel.array.add(Unit::new(77, &[(1, AO), (2, ANO)]));
+        let mut sim = running(kernel);
+        sim.io_every = Some(Millis(20));
+        // No unit attention, and only the first I/O is refused.
+        sim.suffer_all(&[
+            Fault::Remap(A1, Some(other), false),
+            Fault::Refuse(A1, OUT_OF_RANGE, 1),
+        ]);
+        sim.run_for(seconds(4));
+        let wrong = sim.kernel.ledger.wrong_writes.len();
+        (wrong, explained(&sim, "1:0:0:0"))
+    };
+    let (wrong, explained) = run(true);
+    assert_eq!(wrong, 0);
+    assert!(explained.contains("quarantined"), "{explained}");
+    assert!(run(false).0 > 0, "the example shows nothing");
+}
+
+#[test]
+fn the_only_path_is_asked_and_goes_on_to_serve() {
+    let mut sim = running(four_paths());
+    sim.suffer_all(&[A2, B1, B2].map(Fault::LinkDown));
+    sim.run_for(seconds(20));
+    let mark = sim.journal.len();
+    for what in [
+        given_up(&sim, A1, EREMOTEIO),
+        once(IoTrouble::TimedOut(A1)),
+        once(IoTrouble::HostRecovers(A1.host)),
+    ] {
+        sim.tell(what);
+        sim.run_for(Millis(300));
+    }
+    assert!(asked(&sim, mark, &PAGE83).contains(&A1));
+    assert_eq!(steps(&sim, mark), Vec::<String>::new());
+}
+
+/// To take the last optimized path away would have the other controller take over, and on many arrays move the unit.
+#[test]
+fn a_hint_does_not_make_another_controller_take_over() {
+    let mut sim = running(four_paths());
+    sim.suffer(&Fault::LinkDown(A2));
+    sim.run_for(seconds(10));
+    let mark = sim.journal.len();
+    sim.tell(given_up(&sim, A1, EREMOTEIO));
+    sim.tell(once(IoTrouble::TimedOut(A1)));
+    sim.run_for(seconds(1));
+    assert!(asked(&sim, mark, &PAGE83).contains(&A1));
+    assert_eq!(steps(&sim, mark), Vec::<String>::new());
+    // All optimized paths at once: one of them stays.
+    sim.suffer(&Fault::LinkUp(A2));
+    sim.run_for(seconds(20));
+    let mark = sim.journal.len();
+    sim.run_for(seconds(60));
+    for path in [A1, A2, B1, B2] {
+        sim.tell(given_up(&sim, path, EREMOTEIO));
+    }
+    let failed = steps(&sim, mark);
+    assert!(
+        !(failed.contains(&"fail_path 8:0".to_owned())
+            && failed.contains(&"fail_path 8:32".to_owned())),
+        "{failed:?}"
+    );
+    sim.run_for(seconds(1));
+    assert_eq!(sim.kernel.array.stpgs, []);
+    unharmed(&sim);
+}
+
+#[test]
+fn a_storm_of_errors_costs_little_and_makes_no_path_flap() {
+    let mut sim = running(four_paths());
+    sim.io_every = None;
+    let (mark, before) = (sim.journal.len(), sim.kernel.ledger.examinations);
+    // Every path has them: the unit's own errors, as of an application that reads where nothing is.
+    for _ in 0..2_000 {
+        for path in [A1, A2, B1, B2] {
+            sim.tell(given_up(&sim, path, EREMOTEIO));
+        }
+        sim.run_for(Millis(5));
+    }
+    let examinations = sim.kernel.ledger.examinations - before;
+    // Ten seconds: one in 100 ms for each path, and the regular ones.
+    assert!((40..=4 * 105).contains(&examinations), "{examinations}");
+    let steps = steps(&sim, mark);
+    // Three of them rested once, for the one that had to stay.
+    assert!(steps.len() <= 6, "{steps:?}");
+    assert_eq!(told_of(&sim, mark, "PATH_MARGINAL"), Vec::<String>::new());
+    assert!(told_of(&sim, mark, "IO_ERROR").len() <= 4);
+    assert!(maps(&sim)[0].ends_with("AA AA"), "{:?}", maps(&sim));
+    assert!(explained(&sim, "1:0:0:0").contains("2000 target error"));
+}
+
+/// dm passes such errors to the application and keeps the path, and TEST UNIT READY is answered.
+#[test]
+fn a_path_that_alone_cannot_reach_the_medium_goes_to_the_last_group() {
+    let errors = |reports| {
+        let mut kernel = four_paths();
+        kernel.reports_io = reports;
+        let mut sim = running(kernel);
+        sim.io_every = Some(Millis(50));
+        let mark = sim.journal.len();
+        sim.suffer(&Fault::Refuse(A1, TARGET_FAILURE, u32::MAX));
+        sim.run_for(seconds(60));
+        let told = told_of(&sim, mark, "PATH_MARGINAL").len();
+        (told, sim.kernel.ledger.io_errors.len())
+    };
+    let (told, with) = errors(true);
+    assert_eq!(told, 1);
+    let (told, without) = errors(false);
+    assert_eq!(told, 0);
+    assert!(with < 60 && without > 500, "{with} of {without}");
+}
+
+#[test]
+fn a_path_on_which_a_command_times_out_rests_until_it_answers() {
+    let mut sim = running(four_paths());
+    let mark = sim.journal.len();
+    sim.tell(once(IoTrouble::TimedOut(A1)));
+    assert_eq!(steps(&sim, mark), ["fail_path 8:0"]);
+    assert_eq!(asked(&sim, mark, &PAGE83), [A1]);
+    sim.run_for(Millis(200));
+    assert_eq!(steps(&sim, mark), ["fail_path 8:0", "reinstate_path 8:0"]);
+    assert_eq!(told_of(&sim, mark, "IO_TIMEOUT").len(), 1);
+    // One that is silent stays out, from the moment on at which the kernel knew it.
+    let mark = sim.journal.len();
+    sim.run_for(seconds(61));
+    sim.suffer(&Fault::Hang(A2));
+    sim.tell(once(IoTrouble::TimedOut(A2)));
+    sim.run_for(seconds(30));
+    assert_eq!(steps(&sim, mark), ["fail_path 8:32"]);
+    unharmed(&sim);
+}
+
+#[test]
+fn paths_of_a_host_that_recovers_are_checked_and_stay_in_use() {
+    let mut sim = running(four_paths());
+    let mark = sim.journal.len();
+    let recovers = || once(IoTrouble::HostRecovers(A1.host));
+    sim.tell(recovers());
+    assert_eq!(asked(&sim, mark, &Command::TestUnitReady), [A1, B1]);
+    sim.run_for(Millis(500));
+    sim.tell(recovers());
+    assert_eq!(asked(&sim, mark, &Command::TestUnitReady), [A1, B1]);
+    assert_eq!(steps(&sim, mark), Vec::<String>::new());
+    assert_eq!(told_of(&sim, mark, "HOST_RECOVERY").len(), 1);
+    // Hosts without paths of ours are nobody's business.
+    sim.tell(once(IoTrouble::HostRecovers(9)));
+    assert_eq!(told_of(&sim, mark, "HOST_RECOVERY").len(), 1);
+}
+
+#[test]
+fn what_dm_acts_on_itself_is_only_counted() {
+    let mut sim = running(four_paths());
+    let mark = sim.journal.len();
+    sim.tell(given_up(&sim, A1, EIO));
+    sim.tell(once(IoTrouble::NotTaken(A1)));
+    let busy = once(IoTrouble::Ended {
+        path: A1,
+        outcome: Outcome::Busy,
+    });
+    sim.tell(busy);
+    assert!(
+        sim.journal[mark..]
+            .iter()
+            .all(|entry| entry.actions.is_empty())
+    );
+    let explained = explained(&sim, "1:0:0:0");
+    assert!(
+        explained.contains("1 other error, 1 failed command, 1 refused by the driver"),
+        "{explained}"
+    );
+    assert!(
+        explained.contains("failed command: BUSY") || explained.contains("failed command: "),
+        "{explained}"
+    );
+}
+
+#[test]
+fn a_medium_error_is_a_reason_to_ask_and_not_to_rest() {
+    let mut sim = running(four_paths());
+    let mark = sim.journal.len();
+    sim.tell(given_up(&sim, A1, ENODATA));
+    sim.run_for(Millis(200));
+    assert_eq!(asked(&sim, mark, &PAGE83), [A1]);
+    assert_eq!(steps(&sim, mark), Vec::<String>::new());
+}
+
+#[test]
+fn commands_that_fail_and_are_repeated_count_for_a_path_in_decay() {
+    let mut sim = running(four_paths());
+    let mark = sim.journal.len();
+    let sense = Sense {
+        key: ABORTED_COMMAND,
+        asc: 0x4b,
+        ascq: 0,
+    };
+    for _ in 0..16 {
+        let outcome = Outcome::CheckCondition(sense);
+        sim.tell(once(IoTrouble::Ended { path: A1, outcome }));
+        sim.run_for(Millis(500));
+    }
+    assert_eq!(told_of(&sim, mark, "PATH_MARGINAL").len(), 1);
+}
+
+/// An error that is reported while the path is being asked may be younger than the answers.
+#[test]
+fn a_path_is_asked_again_when_an_error_came_meanwhile() {
+    let mut sim = running(four_paths());
+    let mark = sim.journal.len();
+    sim.tell(given_up(&sim, A1, ENODATA));
+    sim.tell(given_up(&sim, A1, ENODATA));
+    sim.run_for(Millis(150));
+    assert_eq!(asked(&sim, mark, &PAGE83), [A1, A1]);
+    sim.run_for(Millis(500));
+    assert_eq!(asked(&sim, mark, &PAGE83), [A1, A1]);
+}
+
+#[test]
+fn more_is_reported_for_a_while_after_an_error() {
+    let mut sim = running(four_paths());
+    let mark = sim.journal.len();
+    for _ in 0..300 {
+        sim.tell(given_up(&sim, A1, EREMOTEIO));
+        sim.run_for(Millis(1_000));
+    }
+    let actions = sim.journal[mark..].iter().flat_map(|entry| &entry.actions);
+    let orders = actions.filter(|action| matches!(action, Action::WatchClosely(_)));
+    // Errors that do not end are one series.
+    assert_eq!(orders.count(), 1);
+    sim.run_for(seconds(61));
+    let mark = sim.journal.len();
+    sim.tell(given_up(&sim, A1, EREMOTEIO));
+    let mut actions = sim.journal[mark..].iter().flat_map(|entry| &entry.actions);
+    assert!(actions.any(|action| matches!(action, Action::WatchClosely(_))));
+}
+
+#[test]
+fn what_is_no_path_and_what_is_left_to_the_host_is_let_be() {
+    let mut kernel = four_paths();
+    let unit = kernel.array.add(Unit::new(9, &[]));
+    let local = path(5, 0, 0);
+    kernel.cable(local, Transport::Sata, unit, 1, 1);
+    let mut sim = running(kernel);
+    let mark = sim.journal.len();
+    sim.tell(given_up(&sim, local, EREMOTEIO));
+    let disk = DevT {
+        major: 253,
+        minor: 0,
+    };
+    for what in [
+        IoTrouble::GivenUp {
+            disk,
+            errno: EREMOTEIO,
+        },
+        IoTrouble::TimedOut(path(1, 0, u64::from(u32::MAX))),
+        IoTrouble::TimedOut(local),
+    ] {
+        sim.tell(once(what));
+    }
+    assert!(
+        sim.journal[mark..]
+            .iter()
+            .all(|entry| entry.actions.is_empty())
+    );
+    assert!(explained(&sim, "5:0:0:0").contains("1 target error, 1 timeout"));
+}
+
+#[test]
+fn lost_reports_are_said_once_in_a_while() {
+    let mut sim = running(four_paths());
+    let mark = sim.journal.len();
+    for _ in 0..100 {
+        sim.tell(Event::IoTroubleLost(7));
+        sim.run_for(Millis(50));
+    }
+    let told = told_of(&sim, mark, "IO_REPORTS_LOST");
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(sim.world.figures(Millis(0)).statistics.lost_io_reports, 700);
+}
+
+#[test]
+fn errors_are_replayed() {
+    let mut sim = running(four_paths());
+    sim.suffer(&Fault::Refuse(A1, OUT_OF_RANGE, 3));
+    sim.io_every = Some(Millis(20));
+    sim.run_for(seconds(2));
+    assert!(
+        sim.journal
+            .iter()
+            .any(|entry| matches!(entry.event, Event::IoTrouble { .. }))
+    );
+    assert_eq!(sim.replay(), Ok(()));
+    // The journal has the world as JSON, and goes on from there.
+    let text = serde_json::to_string(&sim.world).unwrap();
+    let copy: World = serde_json::from_str(&text).unwrap();
+    assert_eq!(copy.explain("1:0:0:0"), sim.world.explain("1:0:0:0"));
+}
