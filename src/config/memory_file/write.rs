@@ -76,10 +76,8 @@ impl Node {
             node = next;
         }
         match (node, own) {
-            (Node::Object(object), Some(own)) => {
-                if object.get(own).is_none_or(Node::is_default) {
-                    object.insert(own.clone(), text);
-                }
+            (Node::Object(object), Some(own)) if object.get(own).is_none_or(Node::is_default) => {
+                object.insert(own.clone(), text);
             }
             (Node::List(list), None) => list.push(text),
             _ => {}
