@@ -23,8 +23,8 @@ cycle() {
     took+=("$REPLY")
     wait_for 10 map_uses "$1" 1 1 || late=$((late + 1))
 }
-# Sets typical and worst of what was measured.
-times() {
+# summary: sets typical and worst of what was measured
+summary() {
     median "${took[@]}"
     typical=$REPLY
     worst=$(printf '%s\n' "${took[@]}" | sort -n | tail -1)
@@ -37,7 +37,7 @@ batches() {
     local batch
     took=() late=0 stall=999999
     for batch in 1 2 3; do batch "$1"; done
-    times
+    summary
     note "$1: reinstated after $typical ms, $worst ms at worst; longest stall $stall ms"
 }
 batch() {
@@ -68,7 +68,7 @@ loads=$(dm_loads_count)
 batches "$naa"
 check_eq "every switch and return happened" 0 $late
 # For this bound and the next: other work of the machine only adds to a time, so there are more rounds where it may have.
-for ((again = 0; again < 3 && typical > 1000; again++)); do batch "$naa"; times; done
+for ((again = 0; again < 3 && typical > 1000; again++)); do batch "$naa"; summary; done
 check_le "paths reinstated within 1 s of their return, median of ${#took[@]} (ms)" 1000 "$typical"
 note "worst $worst ms"
 check_eq "no table was loaded for that" "$loads" "$(dm_loads_count)"
@@ -117,7 +117,7 @@ for ((i = 0; i < 5; i++)); do
     sleep_ms 500
 done
 check_eq "the groups followed every time" 0 $late
-times
+summary
 check_le "within 0.5 s, median of ${#took[@]} (ms)" 500 "$typical"
 note "worst $worst ms"
 check_eq "by messages, without a table load" "$loads" "$(dm_loads_count)"
@@ -137,6 +137,6 @@ for ((i = 0; i < 2; i++)); do
     followed
 done
 check_eq "the groups followed every time" 0 $late
-times
+summary
 check_le "within one check interval of 5 s and what emulation adds, median of ${#took[@]} (ms)" 6000 "$typical"
 note "worst $worst ms"
