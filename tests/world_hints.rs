@@ -88,6 +88,7 @@ fn a_lun_that_leads_elsewhere_is_found_by_its_first_error() {
         let other = kernel.array.add(Unit::new(77, &[(1, AO), (2, ANO)]));
         let mut sim = running(kernel);
         sim.io_every = Some(Millis(20));
+        sim.suffer(&Fault::Open(0, 1));
         // No unit attention, and only the first I/O is refused.
         sim.suffer_all(&[
             Fault::Remap(A1, Some(other), false),
