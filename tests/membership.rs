@@ -6,6 +6,7 @@
 mod san;
 
 use dm_psa::psa::action::Action;
+use dm_psa::psa::change::{Change, Refusal};
 use dm_psa::psa::path::Usage;
 use dm_psa::psa::settings::Settings;
 use dm_psa::psa::table::model::Table;
@@ -71,6 +72,27 @@ fn a_map_over_foreign_disks_is_left_as_it_is() {
         );
         unharmed(&sim);
     }
+}
+
+#[test]
+fn queueing_of_a_foreign_map_is_not_ended() {
+    let mut sim = foreign(&[("259:0", "nvme0n1, which is not a SCSI disk")], 1);
+    sim.run_for(seconds(10));
+    let found = sim.world.devices().find(|d| d.wwid == "nvme.0001-aa");
+    let device = found.unwrap().id.clone();
+    let why = sim
+        .world
+        .check(&Change::EndQueueing { device })
+        .unwrap_err();
+    assert!(
+        matches!(&why, Refusal::Refused(why) if why.contains("not ours to change")),
+        "{why:?}"
+    );
+    // Neither at shutdown, nor by the kernel's limit, which is for all maps.
+    let kept = sim.world.kept_maps();
+    assert!(kept.others && kept.ours.iter().all(|uuid| uuid == UUID));
+    let queueing = sim.world.queueing_maps();
+    assert!(queueing.iter().all(|map| map.uuid == UUID), "{queueing:?}");
 }
 
 #[test]

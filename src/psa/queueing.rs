@@ -42,6 +42,11 @@ impl World {
                 "{id} has no map, so nothing of it is queued"
             )));
         };
+        if let Disposition::Foreign(what) = &device.disposition {
+            return Err(Refusal::Refused(format!(
+                "the map of {id} holds {what}: it is not ours to change"
+            )));
+        }
         may_end_queueing(map).map_err(|why| Refusal::Refused(format!("{id}: {why}")))?;
         Ok(format!("{id}: I/O fails now, until a path serves it again"))
     }
