@@ -424,9 +424,7 @@ impl World {
             .filter(|path| is_unit(path) && (!held || self.is_held(path)))
             .filter_map(model)
             .peekable();
-        let Some((vendor, product)) = said.peek().copied() else {
-            return None;
-        };
+        let (vendor, product) = said.peek().copied()?;
         if let Some((noted_vendor, noted_product)) = &device.model {
             let noted = |said: (&str, &str)| said == (noted_vendor, noted_product);
             // In a map none of whose paths is there other I/O may wait than that of a new one.

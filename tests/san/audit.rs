@@ -134,10 +134,11 @@ impl Audit {
                         self.doubt(path);
                     }
                 }
-                Command::Inquiry if reply.outcome.carried_out() => {
-                    if reply.data.first().is_some_and(|byte| byte >> 5 != 0) {
-                        self.doubt(path);
-                    }
+                Command::Inquiry
+                    if reply.outcome.carried_out()
+                        && reply.data.first().is_some_and(|byte| byte >> 5 != 0) =>
+                {
+                    self.doubt(path);
                 }
                 Command::Vpd(DEVICE_IDENTIFICATION) if reply.outcome.carried_out() => {
                     match Listing::parse(&reply.data) {

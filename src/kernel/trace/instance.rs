@@ -105,6 +105,9 @@ impl Instance {
         };
         // Memory first: until then it has a hundred times as much.
         instance.write("buffer_size_kb", BUFFER)?;
+        // Before any event: with it the kernel notes the name of each process at each change of context, on all processors
+        // (`tracing_start_cmdline_record`), and patches the scheduler's code for that.
+        let _ = instance.write("options/record-cmd", "0");
         // Without it there is the name of a process in each line, and more to read.
         let _ = instance.write("options/context-info", "0");
         let pipe = instance.directory.join("trace_pipe");
