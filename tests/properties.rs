@@ -46,6 +46,8 @@ fn tables(sim: &Simulation) -> Vec<Table> {
 fn always(run: &Run) -> Result<(), TestCaseError> {
     let ledger = &run.sim.kernel.ledger;
     prop_assert_eq!(&ledger.violations, &Vec::<String>::new());
+    // What a LUN leads to is known within a check interval of its change.
+    prop_assert!(ledger.longest_exposure <= LAG, "{:?}", ledger.wrong_writes);
     let verdict = run.verdict();
     prop_assert!(verdict.harm.is_empty(), "{:#?}", verdict.harm);
     prop_assert!(verdict.order.is_empty(), "{:#?}", verdict.order);

@@ -221,6 +221,10 @@ impl Kernel {
         };
         state.clone_into(&mut disk.facts.device_state);
         if before == Link::Hung && link != Link::Hung {
+            // Nobody could ask what is behind it meanwhile.
+            if let Some(at) = self.repointed.get_mut(&path) {
+                *at = now;
+            }
             self.release(now, path);
         }
         if before == Link::Down && link == Link::Up && lost {

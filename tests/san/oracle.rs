@@ -174,7 +174,14 @@ pub fn of_unit(
         .filter(|(_, _, f)| matches!(f, Fate::Serves(_)))
         .collect();
     let sure = serving.iter().map(|(_, _, fate)| *fate).min();
-    for (path, disk, fate) in members.iter().filter(free) {
+    // Of two LUNs of one port that lead to one unit one is used; which, depends on what was known when.
+    let port = |path: Hctl| (path.host, path.channel, path.target);
+    let repeated = kernel.disks().any(|(path, _)| {
+        let own = |path: Hctl| unit_of(kernel, path) == Some(unit);
+        let mut others = kernel.disks().map(|(other, _)| *other);
+        own(*path) && others.any(|other| other != *path && port(other) == port(*path) && own(other))
+    });
+    for (path, disk, fate) in members.iter().filter(free).filter(|_| !repeated) {
         let is = active.get(&disk.dev());
         let bad = match fate {
             Fate::Serves(_) => is != Some(&true),
@@ -222,7 +229,7 @@ pub fn of_unit(
             .array
             .unit(unit)
             .is_some_and(|unit| unit.tpgs != Tpgs::None);
-    for (a, disk_a, fate_a) in serving.iter().filter(|_| alua) {
+    for (a, disk_a, fate_a) in serving.iter().filter(|_| alua && !repeated) {
         for (b, disk_b, fate_b) in &serving {
             let together = group_of(disk_a.dev()) == group_of(disk_b.dev());
             if (fate_a == fate_b) != together {

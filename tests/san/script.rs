@@ -99,6 +99,7 @@ pub fn build(plan: &Plan) -> (Kernel, Vec<Hctl>) {
     // A host without tracing has to do without.
     kernel.reports_io = plan.seed.is_multiple_of(2);
     kernel.nexus_loss = plan.nexus_loss;
+    kernel.array.dummies = plan.seed % 2 == 0;
     kernel.staged = true;
     let mut paths = Vec::new();
     for (lun, unit_plan) in (0..).zip(&plan.units) {
@@ -152,6 +153,8 @@ pub enum Op {
     Trouble(usize, Sense, u32),
     /// The array tells of it.
     RemapTold(usize, usize),
+    /// The LUN leads to another unit from one moment to the next, or to nothing, and nobody reports it.
+    RemapSilently(usize, Option<usize>),
     Use(usize),
     Free(usize),
     Refuse(usize, i32, u32),
@@ -196,6 +199,7 @@ pub fn op() -> impl Strategy<Value = Op> {
         1 => (n.clone(), 1..4u16).prop_map(|(u, g)| Op::Prefer(u, g)),
         1 => (n.clone(), n.clone()).prop_map(|(p, u)| Op::RemapInGap(p, u)),
         1 => (n.clone(), n.clone()).prop_map(|(p, u)| Op::RemapTold(p, u)),
+        1 => (n.clone(), prop::option::of(n.clone())).prop_map(|(p, u)| Op::RemapSilently(p, u)),
         2 => (n.clone(), any::<bool>()).prop_map(|(p, sick)| Op::Sicken(p, sick)),
         1 => (n.clone(), trouble(), 1..40u32).prop_map(|(p, sense, times)| Op::Trouble(p, sense, times)),
         1 => n.clone().prop_map(Op::Use),
@@ -457,6 +461,12 @@ impl Run {
                 self.suffer(Fault::Refuse(self.path(*n), *sense, *times));
             }
             Op::Sicken(n, sick) => self.suffer(Fault::Sicken(self.path(*n), *sick)),
+            Op::RemapSilently(path, unit) => {
+                let path = self.path(*path);
+                let unit = unit.map(|unit| self.unit(unit));
+                self.tainted.insert(path);
+                self.suffer(Fault::Remap(path, unit, false));
+            }
             Op::RemapTold(path, unit) => {
                 let (path, unit) = (self.path(*path), self.unit(*unit));
                 self.tainted.insert(path);
