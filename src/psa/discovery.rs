@@ -293,10 +293,12 @@ impl World {
             self.actions.push(Action::RefreshFacts(id));
             return;
         };
-        if let Some(hints) = path.hints.as_deref_mut() {
-            if hints.is_asked(now) {
-                path.proof.owe();
-            }
+        if path
+            .hints
+            .as_deref_mut()
+            .is_some_and(|hints| hints.is_asked(now))
+        {
+            path.proof.owe();
         }
         let Some(path) = self.paths.get(&id) else {
             return;

@@ -13,7 +13,7 @@ explains_status() { [[ $(psactl status) == *"$1"* ]]; }
 read_fails() { ! timeout 60 dd if="/dev/$1" of=/dev/null bs=4k count=1 skip="${2:-1}" iflag=direct 2>/dev/null; }
 enabled() { [ "$(<"$INSTANCE/events/$1/enable")" = 1 ]; }
 
-note "an instance of somebody else, which is not touched"
+note "another program's instance, which is not touched"
 mkdir $TRACEFS/instances/other
 echo 1 >$TRACEFS/instances/other/events/block/block_rq_error/enable
 
@@ -44,7 +44,7 @@ case $(uname -r) in
         ;;
 esac
 check "a read fails" fail_read
-check "that is told, with the path" wait_for 5 tells IO_ERROR 1
+check "that is reported, with the path" wait_for 5 tells IO_ERROR 1
 note "after $LAB_WAITED ms"
 agent_words | grep IO_ERROR | tail -1
 check "it is counted by kind" wait_for 5 reports "$bad" "1 $kind"
@@ -72,7 +72,7 @@ case $(uname -r) in
         echo 2 >"/sys/block/$silent/device/timeout"
         error_inject "$silent" 0 -1 28
         read_fails "$silent"
-        check "the timeout is told" wait_for 10 tells IO_TIMEOUT 1
+        check "the timeout is reported" wait_for 10 tells IO_TIMEOUT 1
         check "and counted" reports "$silent" "1 timeout"
         ;;
 esac
@@ -119,7 +119,7 @@ sleep 600 <$INSTANCE/trace_pipe &
 holder=$!
 agent_start
 check "the agent does without, and says why" wait_for 10 explains_status "another process has it open"
-check "that is told" wait_for 5 tells IO_WATCH_OFF 1
+check "that is reported" wait_for 5 tells IO_WATCH_OFF 1
 check "the map is kept as before" wait_for 30 agent_quiet
 agent_stop
 kill $holder
@@ -155,7 +155,7 @@ lu_swap 1 9 2
 for ((i = 0; i < 20; i++)); do
     timeout 20 dd if="/dev/mapper/$naa" of=/dev/null bs=4k count=1 skip=10000 iflag=direct 2>/dev/null || break
 done
-check "the error is told" wait_for 2 tells IO_ERROR 3
+check "the error is reported" wait_for 2 tells IO_ERROR 3
 note "after $LAB_WAITED ms"
 out_of_use() { explains "$naa" "quarantined"; }
 check "the path is out of use" wait_for 3 out_of_use
