@@ -74,6 +74,8 @@ fn a_path_with_a_target_error_rests_until_it_has_proven_itself() {
     assert_eq!(asked(&sim, mark, &PAGE83), [A1, B1, A2, B2]);
     sim.run_for(Millis(200));
     assert_eq!(steps(&sim, mark), ["fail_path 8:0", "reinstate_path 8:0"]);
+    // Once each.
+    assert_eq!(asked(&sim, mark, &PAGE83), [A1, B1, A2, B2]);
     let told = told_of(&sim, mark, "IO_ERROR");
     assert_eq!(told.len(), 1);
     assert!(told[0].contains("target error (errno 121)"), "{told:?}");
@@ -89,6 +91,7 @@ fn a_lun_that_leads_elsewhere_is_found_by_its_first_error() {
         let mut sim = running(kernel);
         sim.io_every = Some(Millis(20));
         sim.suffer(&Fault::Open(0, 1));
+        let mark = sim.journal.len();
         // No unit attention, and only the first I/O is refused.
         sim.suffer_all(&[
             Fault::Remap(A1, Some(other), false),
@@ -96,11 +99,11 @@ fn a_lun_that_leads_elsewhere_is_found_by_its_first_error() {
         ]);
         sim.run_for(seconds(4));
         let wrong = sim.kernel.ledger.wrong_writes.len();
-        (wrong, explained(&sim, "1:0:0:0"))
+        (wrong, told_of(&sim, mark, "PATH_QUARANTINED"))
     };
-    let (wrong, explained) = run(true);
+    let (wrong, quarantined) = run(true);
     assert_eq!(wrong, 0);
-    assert!(explained.contains("quarantined"), "{explained}");
+    assert_eq!(quarantined.len(), 1, "{quarantined:?}");
     assert!(run(false).0 > 0, "the example shows nothing");
 }
 
@@ -230,7 +233,7 @@ fn paths_of_a_host_that_recovers_are_checked_and_stay_in_use() {
     assert_eq!(asked(&sim, mark, &Command::TestUnitReady), [A1, B1]);
     assert_eq!(steps(&sim, mark), Vec::<String>::new());
     assert_eq!(told_of(&sim, mark, "HOST_RECOVERY").len(), 1);
-    // Hosts without paths of ours are nobody's business.
+    // A host without paths of ours.
     sim.tell(once(IoTrouble::HostRecovers(9)));
     assert_eq!(told_of(&sim, mark, "HOST_RECOVERY").len(), 1);
 }
@@ -273,20 +276,29 @@ fn a_medium_error_is_a_reason_to_ask_and_not_to_rest() {
 }
 
 #[test]
-fn commands_that_fail_and_are_repeated_count_for_a_path_in_decay() {
-    let mut sim = running(four_paths());
-    let mark = sim.journal.len();
-    let sense = Sense {
+fn aborted_commands_and_timeouts_count_as_failures_of_a_path() {
+    let aborted = Outcome::CheckCondition(Sense {
         key: ABORTED_COMMAND,
         asc: 0x4b,
         ascq: 0,
-    };
-    for _ in 0..16 {
-        let outcome = Outcome::CheckCondition(sense);
-        sim.tell(once(IoTrouble::Ended { path: A1, outcome }));
-        sim.run_for(Millis(500));
+    });
+    for what in [
+        IoTrouble::Ended {
+            path: A1,
+            outcome: aborted,
+        },
+        IoTrouble::TimedOut(A1),
+    ] {
+        let mut sim = running(four_paths());
+        let mark = sim.journal.len();
+        for number in 0..16 {
+            let marginal = told_of(&sim, mark, "PATH_MARGINAL");
+            assert_eq!(marginal, Vec::<String>::new(), "{what:?}: {number}");
+            sim.tell(once(what.clone()));
+            sim.run_for(Millis(500));
+        }
+        assert_eq!(told_of(&sim, mark, "PATH_MARGINAL").len(), 1, "{what:?}");
     }
-    assert_eq!(told_of(&sim, mark, "PATH_MARGINAL").len(), 1);
 }
 
 /// An error that is reported while the path is being asked may be younger than the answers.
@@ -322,7 +334,7 @@ fn more_is_reported_for_a_while_after_an_error() {
 }
 
 #[test]
-fn what_is_no_path_and_what_is_left_to_the_host_is_let_be() {
+fn unknown_addresses_are_ignored_and_errors_of_disks_left_to_the_host_are_only_counted() {
     let mut kernel = four_paths();
     let unit = kernel.array.add(Unit::new(9, &[]));
     let local = path(5, 0, 0);
@@ -353,7 +365,7 @@ fn what_is_no_path_and_what_is_left_to_the_host_is_let_be() {
 }
 
 #[test]
-fn lost_reports_are_said_once_in_a_while() {
+fn lost_reports_are_notified_once_a_minute() {
     let mut sim = running(four_paths());
     let mark = sim.journal.len();
     for _ in 0..100 {

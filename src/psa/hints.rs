@@ -248,17 +248,23 @@ impl World {
             return;
         };
         let device_id = device.id.clone();
-        let rests =
-            is_new && matches!(answer, Answer::Doubt | Answer::DoubtAll) && self.may_rest(id);
-        match answer {
-            Answer::Count => {}
-            Answer::Ask => self.hint(id),
-            Answer::Doubt | Answer::DoubtAll => {
-                if rests {
-                    self.doubt(id, &format!("its I/O ended with a {}", kind.as_str()));
-                }
-                self.hint(id);
+        let doubts = is_new && matches!(answer, Answer::Doubt | Answer::DoubtAll);
+        let rests = doubts && self.may_rest(id);
+        // Before it rests: only a path that serves fails.
+        if fails {
+            self.fails_by_hint(id, kind);
+        }
+        if rests {
+            if let Some(hints) = self
+                .paths
+                .get_mut(&id)
+                .and_then(|path| path.hints.as_deref_mut())
+            {
+                hints.pending = true;
             }
+            self.doubt(id, &format!("its I/O ended with a {}", kind.as_str()));
+        } else if answer != Answer::Count {
+            self.hint(id);
         }
         if is_new && answer == Answer::DoubtAll {
             // Mostly a logical unit is changed on all ports, and I/O that leaves this path goes to the others.
@@ -266,9 +272,6 @@ impl World {
                 .into_iter()
                 .filter(|other| *other != id)
                 .for_each(|other| self.hint(other));
-        }
-        if fails && !rests {
-            self.fails_by_hint(id, kind);
         }
         if is_new && answer != Answer::Count && kind != IoErrorKind::Command {
             self.io_error(id, &device_id, kind, &said, rests);

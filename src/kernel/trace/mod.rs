@@ -5,9 +5,9 @@
 //! of events that differs between kernels; errors are too rare for that to pay. Output: [`crate::psa::event::Event::IoTrouble`],
 //! alike ones counted ([`reports`]). Nothing is read more often than once in [`PAUSE`].
 //!
-//! Invariants: a kernel without tracing does no harm but that errors are found by checks alone; any text is read without a panic;
+//! Invariants: without tracing the agent works as before, and its checks alone find errors; any text is read without a panic;
 //! a wake-up takes bounded time and memory; while the owner is behind, the kernel overwrites reports and says how many.
-//! Tests: in each file, and `tests/lab/scenario/27-io-errors.sh`.
+//! Tests: in each file, and `tests/lab/scenario/28-io-errors.sh`.
 
 mod instance;
 mod line;
@@ -71,7 +71,7 @@ impl Trace {
     /// Starts to watch; errors go to `sink`.
     ///
     /// # Errors
-    /// An eventfd or a thread cannot be had. That tracing is not to be had is none.
+    /// There is no eventfd or no thread. Missing tracing is not an error.
     pub fn start(setting: WatchSetting, sink: Sink, tell: Teller) -> io::Result<Trace> {
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         let wake = Arc::new(EventFd::from_flags(flags)?);

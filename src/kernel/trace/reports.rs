@@ -72,7 +72,7 @@ impl Reports {
     /// Reads what there is, at most [`MOST`] bytes.
     ///
     /// # Errors
-    /// Of the reader; that there is nothing is none.
+    /// Reading failed. Having nothing to read is not an error.
     pub(super) fn read(&mut self, from: &mut impl Read) -> io::Result<Batch> {
         let (mut batch, mut left) = (Batch::default(), MOST);
         let mut buffer = [0; 8192];

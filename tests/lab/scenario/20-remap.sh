@@ -13,6 +13,8 @@ fresh() { dd if=/dev/zero of="$LAB_STORE/lu9" bs=1M count=64 conv=notrunc status
 agent_start
 check "a map appears" wait_for 90 test -b "/dev/mapper/$naa"
 check "it settles" wait_for 20 agent_quiet
+# In use all the time: a path that leads elsewhere joins the other unit when nobody has the map open.
+exec 9<"/dev/mapper/$naa"
 
 quarantined() { json_has "nmp path list -d $naa" 'any(.[]; ."Group State" == "dead")' && explains "$naa" "quarantined"; }
 # wrong_bytes WHAT: how much was written to the other unit since the attention was waited for; sets FOUND too, and least

@@ -1,0 +1,36 @@
+#!/bin/bash
+# A LUN that leads to a smaller unit, without a unit attention on its path: the first read beyond the end shows it. The kernel
+# reports the error, and the path is out of use before the next check. dm-multipath passes such errors to the application.
+. /lab/lib/lab.sh
+
+status_is() { json_has status ".\"I/O Errors Reported\" == \"$1\""; }
+out_of_use() { explains "$naa" "quarantined"; }
+read_end() { timeout 20 dd if="/dev/mapper/$naa" of=/dev/null bs=4k count=1 skip=10000 iflag=direct; }
+reads_go_on() { local i; for ((i = 0; i < 20; i++)); do read_end || return; done; }
+
+lio_iscsi --groups '1:ao:1,2'
+naa=$(lu_naa 1)
+lu_other 9 8
+# Longer than the scenario: only the report can have the path asked. A unit attention, if the array sends one, does too.
+agent_setting 'check_interval_ms = 60000'
+agent_start
+check "a map appears" wait_for 90 test -b "/dev/mapper/$naa"
+check "it settles" wait_for 20 agent_quiet
+check "errors are reported" wait_for 20 status_is errors
+# Errors within a minute are one series: the path rests for the first, and is asked for each.
+for round in 1 2 3; do
+    note "round $round"
+    lu_swap 1 9 2
+    for ((i = 0; i < 20; i++)); do read_end 2>/dev/null || break; done
+    check "the path is out of use" wait_for 5 out_of_use
+    note "after $LAB_WAITED ms"
+    check "reads go on by the other path" reads_go_on
+    lu_behind 1 1 2
+    lu_remove 1 2
+    sleep_ms 1000
+    lu_add 1 2
+    check "put back, it serves" wait_for 90 map_all_active "$naa"
+    wait_for 10 agent_quiet
+done
+check "the errors were reported" tells IO_ERROR 1
+agent_words | grep -E "IO_ERROR|QUARANTINE|INQUIRY data" | tail -9
