@@ -104,6 +104,16 @@ pub fn oracle(run: &mut Run, san_units: &[bool]) -> Vec<String> {
     wrong
 }
 
+/// Whether two LUNs of one port lead to one unit: one of them is used, and which depends on what was known when.
+pub fn is_repeated(kernel: &Kernel, unit: UnitId) -> bool {
+    let port = |path: Hctl| (path.host, path.channel, path.target);
+    let own = |path: Hctl| unit_of(kernel, path) == Some(unit);
+    kernel.disks().any(|(path, _)| {
+        let mut others = kernel.disks().map(|(other, _)| *other);
+        own(*path) && others.any(|other| other != *path && port(other) == port(*path) && own(other))
+    })
+}
+
 pub fn of_unit(
     run: &Run,
     unit: UnitId,
@@ -174,13 +184,7 @@ pub fn of_unit(
         .filter(|(_, _, f)| matches!(f, Fate::Serves(_)))
         .collect();
     let sure = serving.iter().map(|(_, _, fate)| *fate).min();
-    // Of two LUNs of one port that lead to one unit one is used; which, depends on what was known when.
-    let port = |path: Hctl| (path.host, path.channel, path.target);
-    let repeated = kernel.disks().any(|(path, _)| {
-        let own = |path: Hctl| unit_of(kernel, path) == Some(unit);
-        let mut others = kernel.disks().map(|(other, _)| *other);
-        own(*path) && others.any(|other| other != *path && port(other) == port(*path) && own(other))
-    });
+    let repeated = is_repeated(kernel, unit);
     for (path, disk, fate) in members.iter().filter(free).filter(|_| !repeated) {
         let is = active.get(&disk.dev());
         let bad = match fate {

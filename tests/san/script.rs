@@ -1,7 +1,7 @@
 //! Random hosts and random scripts of what befalls them.
 
 use super::audit::{Verdict, audit};
-use super::oracle::{Fate, fate};
+use super::oracle::{Fate, fate, is_repeated};
 use super::{path, seconds};
 use dm_psa::psa::adapter::Transport;
 use dm_psa::psa::path::Usage;
@@ -368,6 +368,7 @@ impl Run {
                 .known
                 .iter()
                 .any(|path| unit_of(kernel, *path) == Some(unit));
+            let alive = alive && !is_repeated(kernel, unit);
             let spans = self.alive.entry(unit).or_default();
             match (spans.last_mut(), alive) {
                 (Some((_, end @ None)), false) => *end = Some(now),
