@@ -13,9 +13,14 @@ pub mod store;
 
 use crate::psa::memory::Memory;
 use crate::psa::satp::options::MOST_FAST_IO_FAIL;
-use crate::psa::settings::Settings;
+use crate::psa::settings::{DeviceSettings, Settings};
+use crate::psa::units::Millis;
 use std::io;
 use std::path::{Path, PathBuf};
+
+/// The range of `apd_timeout_ms`. ESXi takes 20 s at least; `no_path_retry fail` of multipath-tools wants less.
+const LEAST_APD: u64 = 1_000;
+const MOST_APD: u64 = 99_999_000;
 
 /// Where the files are, below a root directory (`/` for the running system).
 #[derive(Debug, Clone)]
@@ -173,12 +178,11 @@ fn check(settings: &Settings) -> Result<(), String> {
             100,
             600_000,
         ),
-        // ESXi takes 20 s at least; a test wants less.
         (
             "apd_timeout_ms",
             settings.apd_timeout_ms.0,
-            1_000,
-            99_999_000,
+            LEAST_APD,
+            MOST_APD,
         ),
         ("journal_mib", settings.journal_mib.into(), 0, 4_096),
         ("settle_ms", settings.settle_ms.0, 0, 60_000),
@@ -234,14 +238,51 @@ fn check(settings: &Settings) -> Result<(), String> {
             ));
         }
     }
-    for (device, settings) in &settings.device {
-        if let Some(psp) = &settings.psp
-            && crate::psa::psp::PspKind::by_name(psp).is_none()
-        {
+    let tables = [
+        ("every_device", &settings.every_device),
+        ("unlisted_device", &settings.unlisted_device),
+        ("default_device", &settings.default_device),
+    ];
+    for (table, of_many) in tables {
+        check_devices(table, of_many)?;
+        let of_one = [
+            ("preferred", of_many.preferred.is_some()),
+            ("ranks", !of_many.ranks.is_empty()),
+            ("display_name", of_many.display_name.is_some()),
+        ];
+        if let Some((name, _)) = of_one.iter().find(|(_, is_set)| *is_set) {
             return Err(format!(
-                "[device.\"{device}\"] psp = \"{psp}\": there is no such PSP; take VMW_PSP_FIXED, VMW_PSP_MRU or VMW_PSP_RR"
+                "[{table}] {name}: this is a setting of one device, [device.\"naa...\"]"
             ));
         }
+    }
+    if settings.default_device.psp.is_some() {
+        return Err(
+            "[default_device] psp: `psactl storage nmp satp set` sets the PSP of the devices whose rule names none"
+                .to_owned(),
+        );
+    }
+    for (device, settings) in &settings.device {
+        check_devices(&format!("device.\"{device}\""), settings)?;
+    }
+    Ok(())
+}
+
+/// What may be set of devices; `table` is where it stands.
+fn check_devices(table: &str, settings: &DeviceSettings) -> Result<(), String> {
+    if let Some(psp) = &settings.psp
+        && crate::psa::psp::PspKind::by_name(psp).is_none()
+    {
+        return Err(format!(
+            "[{table}] psp = \"{psp}\": there is no such PSP; take VMW_PSP_FIXED, VMW_PSP_MRU or VMW_PSP_RR"
+        ));
+    }
+    if let Some(Millis(ms)) = settings.apd_timeout_ms
+        && !(LEAST_APD..=MOST_APD).contains(&ms)
+    {
+        return Err(format!(
+            "[{table}] apd_timeout_ms = {ms} is out of range: take {LEAST_APD} to {MOST_APD}"
+        ));
     }
     Ok(())
 }
@@ -305,6 +346,16 @@ mod tests {
     fn errors_name_the_place() {
         for (text, part) in [
             ("apd_timeout_ms = 1\n", "out of range"),
+            (
+                "[unlisted_device]\napd_timeout_ms = 1\n",
+                "[unlisted_device] apd_timeout_ms = 1 is out of range",
+            ),
+            ("[every_device]\npsp = \"X\"\n", "[every_device] psp"),
+            (
+                "[every_device]\npreferred = \"vmhba1:C0:T0:L0\"\n",
+                "a setting of one device",
+            ),
+            ("[default_device]\npsp = \"VMW_PSP_RR\"\n", "nmp satp set"),
             ("apd_timeout_ms = \"x\"\n", "line 1"),
             ("metrics_textfile = \"dm-psa.prom\"\n", "whole path"),
             ("metrics_interval_ms = 10\n", "1000 to 86400000"),
