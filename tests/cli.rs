@@ -611,7 +611,7 @@ fn what_is_set_is_what_was_meant() {
         "nmp psp generic deviceconfig set -d naa.x -c iops",
         "nmp psp generic deviceconfig set -d naa.x -c speed=9",
         "nmp psp generic pathconfig set -p x -c rank=high",
-        "nmp psp roundrobin deviceconfig set -d naa.x --iops 0",
+        "nmp psp roundrobin deviceconfig set -d naa.x --iops -1",
         "core path set -p x --state on",
         "core device set -d naa.x",
         "core device set -d naa.x --no-persist",

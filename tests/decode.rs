@@ -114,14 +114,15 @@ fn standard_input_is_read_unless_a_file_is_named() {
 fn errors_name_the_file_the_line_and_the_mend() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("x");
-    let cases: [(&[u8], &str); 16] = [
+    let cases: [(&[u8], &str); 17] = [
         (b"", "x: no hex digits: give"),
         (b"# nothing\n\n", "x: no hex digits: give"),
         (b"70 00 05\nzz", "x: line 2: `zz` is no hex: leave out"),
         (
-            b"70 00 5",
-            "x: line 1: `5` has an odd number of digits: write",
+            b"70 00 005",
+            "x: line 1: `005` has an odd number of digits: write",
         ),
+        (b"70 00 05\nLength 18\n", "x: line 2: `Length` is no hex"),
         (b"$ sg_inq -H /dev/sdc\n00", "x: line 1: `$` is no hex"),
         (b"\x00\x83\xff\xfe", "x: no text from byte 1 on"),
         (b"70", "x: sense data, byte 1: truncated"),
@@ -168,6 +169,60 @@ fn errors_name_the_file_the_line_and_the_mend() {
 }
 
 #[test]
+fn sense_of_a_log_is_three_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("x");
+    for text in [
+        "0x5 0x25 0x0",
+        "5 25 0\n",
+        "5/25/00",
+        "05/25/00",
+        "2021-03-04T05:06:07Z cpu3: VMW_SATP_ALUA: failed with status. H:0x0 D:0x2 P:0x0 Valid sense data: 0x5 0x25 0x0.\n",
+        "ScsiDeviceIO: Cmd 0x28 failed H:0x0 D:0x2 P:0x0 Possible sense data: 0x5 0x25 0x0.",
+        "sense data: 70 00 05 00 00 00 00 0a 00 00 00 00 25 00 00 00 00 00",
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let screen = psactl(["scsi", "decode", "sense", "--hex", file.to_str().unwrap()]);
+        assert_eq!(screen.exit, Exit::Ok, "{text}: {}", screen.err);
+        for part in [
+            "SENSE KEY: 5h",
+            "ADDITIONAL SENSE CODE: 25h",
+            "permanent device loss",
+        ] {
+            assert!(screen.out.contains(part), "{text}: {}", screen.out);
+        }
+    }
+}
+
+#[test]
+fn pages_of_a_device_type_are_named_by_it() {
+    let decoded = |hex: &str| {
+        let data = hex::parse(hex).unwrap();
+        render(&decode::vpd(&data, None).unwrap().listing(), None, false)
+    };
+    let tape = decoded("01 b5 00 08 00 00 00 00 01 01 20 e0");
+    for part in [
+        "Logical Block Protection VPD page",
+        "LOGICAL BLOCK PROTECTION METHOD: 01h (Reed-Solomon CRC)",
+        "LOGICAL BLOCK PROTECTION INFORMATION LENGTH: 32",
+        "LBP_W_C: true",
+    ] {
+        assert!(tape.contains(part), "{part}: {tape}");
+    }
+    for (hex, part) in [
+        ("00 b5 00 00", "Block Device Characteristics Extension"),
+        ("01 b0 00 02 00 00", "Sequential-access Device Capabilities"),
+        ("01 b1 00 04 41 42 43 20", "SERIAL NUMBER: ABC"),
+        ("08 b3 00 00", "Automation Device Serial Number"),
+        ("0d b0 00 00", "of the device type"),
+        ("01 00 00 02 00 b2", "B2h (TapeAlert Supported Flags)"),
+    ] {
+        let text = decoded(hex);
+        assert!(text.contains(part), "{hex}: {text}");
+    }
+}
+
+#[test]
 fn a_hostile_vendor_rewrites_no_terminal() {
     let mut data = StandardInquiry::build(Tpgs::None, "A\x1b[2J", "B", "C");
     data[4] = 91;
@@ -194,6 +249,13 @@ fn bytes_in_any_dress() {
         "00000000: 0083 4142                                ..AB\n",
         "00000000: 0083 4142\n",
         "000000 00 83\n000002 41 42\n000004\n",
+        "0 83 41 42",
+        "0,83,41,42\n",
+        "0x0 0x83 0x41 0x42",
+        "00h 83h 41h 42h",
+        "00 83 # PERIPHERAL DEVICE TYPE, PAGE CODE\n41 42\t# two letters, and more than two words\n",
+        "Device Identification VPD page\nPage length 2\n\n 00     00 83 41 42\n",
+        "Report target port groups\n00 83 41 42\n",
         "heading:\n[PQual=0  Peripheral device type: disk]\n00 83 41 42",
         // The text is hex itself: the bytes say that it is their text.
         "0000: 0083  ..\n0002: 4142  AB\n",
@@ -215,6 +277,8 @@ fn bytes_are_not_lost_without_a_word() {
         "0004: 0083\n0000: 4142\n",
         "0000: 0083\n*\n0005:\n",
         "0000: 0083\n*\nffffffffffff:\n",
+        "00 83\nPage 41\n",
+        "00 83 xyz 41\n",
     ] {
         assert!(hex::parse(text).is_err(), "{text}");
     }

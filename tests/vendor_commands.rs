@@ -475,9 +475,9 @@ fn refusals_name_the_cause_and_the_mend() {
             "one device already",
         ),
         (
-            "nmp satp rule add -s VMW_SATP_ALUA -V A -O iops=0",
+            "nmp satp rule add -s VMW_SATP_ALUA -V A -O iops=10001",
             Exit::Usage,
-            "1 to 10000",
+            "0 to 10000",
         ),
         (
             "nmp satp rule remove -s VMW_SATP_ALUA -V PURE -M FlashArray",
@@ -540,7 +540,7 @@ fn warnings_do_not_keep_a_rule_from_being_added() {
             "iops above 1",
         ),
         (
-            "nmp satp rule add -s VMW_SATP_ALUA -V E -O iops=0 -f",
+            "nmp satp rule add -s VMW_SATP_ALUA -V E -O iops=10001 -f",
             "out of range",
         ),
         (
@@ -685,4 +685,120 @@ proptest! {
         let again = psactl_below(root.path(), ["lint"]);
         prop_assert_eq!(again.exit, Exit::Ok, "{:?}: {:?}", line, again);
     }
+}
+
+/// Commands of ESXi and of guides for it, each with what it has to be without an agent: understood (3, the agent does
+/// not answer), or carried out. None is wrong usage.
+#[test]
+fn commands_of_esxi_are_understood() {
+    let text = std::fs::read_to_string(
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/esxi_commands.txt"),
+    )
+    .unwrap();
+    let commands: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+    assert!(commands.len() > 40);
+    for command in commands {
+        let screen = screen::psactl(
+            ["--socket", "/nonexistent/io.dmpsa"]
+                .into_iter()
+                .map(str::to_owned)
+                .chain(words(command))
+                .collect::<Vec<_>>(),
+        );
+        assert_eq!(
+            screen.exit,
+            Exit::Unreachable,
+            "{command}: {}{}",
+            screen.out,
+            screen.err
+        );
+    }
+}
+
+#[test]
+fn a_leading_esxcli_counts_for_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    for (number, command) in [
+        "esxcli storage nmp satp rule add -s VMW_SATP_ALUA -V A1 -P VMW_PSP_RR",
+        "localcli storage nmp satp rule add -s VMW_SATP_ALUA -V A2 -P VMW_PSP_RR",
+        "--formatter=json esxcli nmp satp rule add -s VMW_SATP_ALUA -V A3 -P VMW_PSP_RR",
+        "esxcli --formatter csv storage nmp satp rule add -s VMW_SATP_ALUA -V A4 -P VMW_PSP_RR",
+    ]
+    .iter()
+    .enumerate()
+    {
+        let screen = line(root.path(), command);
+        assert_eq!(screen.exit, Exit::Ok, "{command}: {}", screen.err);
+        let listed = line(root.path(), "esxcli nmp satp rule list");
+        assert!(
+            listed.out.contains(&format!("A{}", number + 1)),
+            "{}",
+            listed.out
+        );
+    }
+    // By itself it is no command.
+    assert_eq!(line(root.path(), "esxcli").exit, Exit::Usage);
+}
+
+#[test]
+fn advanced_settings_of_esxi_are_settings_here() {
+    let root = tempfile::tempdir().unwrap();
+    let set = |words: &str| {
+        line(
+            root.path(),
+            &format!("system settings advanced set {words}"),
+        )
+    };
+    let settings = || dm_psa::config::load_settings(&Places::below(root.path())).unwrap();
+    let screen = set("-o /Misc/APDTimeout -i 20");
+    assert_eq!(screen.exit, Exit::Ok, "{}", screen.err);
+    assert_eq!(settings().apd_timeout_ms.0, 20_000);
+    assert_eq!(
+        set("--option=/disk/patheVALtime --int-value=30").exit,
+        Exit::Ok
+    );
+    assert_eq!(settings().check_interval_ms.0, 30_000);
+    assert_eq!(set("-o /Disk/AutoremoveOnPDL -i 0").exit, Exit::Ok);
+    assert!(!settings().remove_lost);
+    let listed = line(
+        root.path(),
+        "system settings advanced list -o /Misc/APDTimeout",
+    );
+    assert!(
+        listed.out.contains("apd_timeout_ms = 20000"),
+        "{}",
+        listed.out
+    );
+    assert_eq!(set("-o /Misc/APDTimeout -d").exit, Exit::Ok);
+    assert_eq!(settings().apd_timeout_ms.0, 140_000);
+    let idle = set("-o /Disk/QFullThreshold -i 4");
+    assert_eq!(idle.exit, Exit::Ok);
+    assert!(idle.out.contains("without effect"), "{}", idle.out);
+    for wrong in [
+        "-o /Misc/APDTimeout -i 19",
+        "-o /Misc/APDTimeout",
+        "-o /Net/X -i 1",
+        "-o /Misc/APDTimeout -s x",
+    ] {
+        assert_eq!(set(wrong).exit, Exit::Usage, "{wrong}");
+    }
+}
+
+#[test]
+fn no_io_per_turn_is_one() {
+    let root = tempfile::tempdir().unwrap();
+    let screen = line(
+        root.path(),
+        "storage nmp satp rule add --satp VMW_SATP_ALUA --psp VMW_PSP_RR --vendor Nimble --model Server --psp-option \"policy=iops;iops=0;bytes=0\"",
+    );
+    assert_eq!(screen.exit, Exit::Ok, "{}", screen.err);
+    let files = rules::load(&Places::below(root.path())).unwrap();
+    let rule = files
+        .satp
+        .iter()
+        .find(|rule| rule.group == Group::User)
+        .unwrap();
+    assert_eq!(rule.psp_options, "policy=iops;iops=0;bytes=0");
+    let options = dm_psa::psa::satp::options::psp_options(&rule.psp_options).unwrap();
+    assert_eq!(options.round_robin.iops(), 1);
 }

@@ -50,7 +50,8 @@ pub struct Invocation {
     pub root: Option<PathBuf>,
 }
 
-/// Understands a command line, its first word the name of the program.
+/// Understands a command line, its first word the name of the program. `esxcli` before the command counts for nothing,
+/// so that a line for ESXi is taken as it stands.
 ///
 /// # Errors
 /// [`Failure::Clap`] with the text to print.
@@ -66,7 +67,7 @@ pub fn parse(
             styled.to_string()
         }
     };
-    let mut matches = match command().try_get_matches_from(args) {
+    let mut matches = match command().try_get_matches_from(without_esxcli(args)) {
         Ok(matches) => matches,
         Err(why)
             if matches!(
@@ -99,6 +100,26 @@ pub fn parse(
         root: matches.get_one("root").cloned(),
         given: matches,
     }))
+}
+
+/// The line without the name of ESXi's program, which may stand before the command and behind global options.
+fn without_esxcli(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut args: Vec<OsString> = args.into_iter().collect();
+    let takes_value = ["--root", "--socket", "--formatter"];
+    let mut at = 1;
+    while let Some(word) = args.get(at).and_then(|word| word.to_str()) {
+        if takes_value.contains(&word) {
+            at += 2;
+        } else if word.starts_with("--") && word.contains('=') {
+            at += 1;
+        } else {
+            if matches!(word, "esxcli" | "localcli") && args.len() > at + 1 {
+                args.remove(at);
+            }
+            break;
+        }
+    }
+    args
 }
 
 /// The whole tree. What is below `storage` stands at the top as well.

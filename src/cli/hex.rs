@@ -1,5 +1,6 @@
 //! Bytes out of the hex that other tools print: `sg_inq -H`, `sg_vpd -HHHH`, `sg_rtpg -H`, `xxd`, `hexdump -C`,
-//! `od -A x -t x1`, and digits in any grouping.
+//! `od -A x -t x1`, the files that sg3_utils read with `--in=` and `--inhex=`, ESXi's `0x5 0x25 0x0`, and digits in any
+//! grouping.
 //!
 //! What a digit means depends on where it stands, and a wrong guess would give wrong bytes without a word. So:
 //!
@@ -7,7 +8,9 @@
 //!   groups of two, or a gap of three blanks after it. Then every line must have its offset, and it must be right.
 //! - With offsets, the bytes of a line are as many as the next offset says. In a last line they end where the rest of
 //!   the line is what these bytes look like as text. Without offsets, text can only stand where no hex could.
-//! - What is left over is an error: no line is skipped but blank ones, comments (`#`) and headings (`...:`, `[...]`).
+//! - A single digit is a byte where no text can be meant: `5 25 0`.
+//! - What is left over is an error: no line is skipped but blank ones, and headings, which end with a colon, stand in
+//!   brackets, or begin with a word before the first line of bytes. `#` begins a comment, also behind bytes.
 
 use std::fmt;
 
@@ -133,26 +136,80 @@ pub fn parse(text: &str) -> Result<Vec<u8>, HexError> {
 
 /// The lines that are not skipped.
 fn rows(text: &str) -> Vec<Row<'_>> {
-    let is_skipped = |line: &str| {
-        let line = line.trim();
-        let heading = || {
-            let word = line.split_whitespace().next().unwrap_or_default();
-            let digits = word.trim_end_matches(':');
-            line.ends_with(':') && !digits.bytes().all(|b| b.is_ascii_hexdigit())
-        };
-        let bracketed = line.starts_with('[') && line.ends_with(']');
-        line.is_empty() || line.starts_with('#') || bracketed || heading()
-    };
-    text.lines()
-        .enumerate()
-        .filter(|(_, line)| !is_skipped(line))
-        .map(|(index, line)| Row {
+    let mut rows: Vec<Row<'_>> = Vec::new();
+    // Behind a blank line another answer may begin.
+    let mut may_begin = true;
+    for (index, line) in text.lines().enumerate() {
+        let line = without_comment(line);
+        if line.trim().is_empty() {
+            may_begin |= rows.is_empty();
+            continue;
+        }
+        if is_marked(line) || (may_begin && is_title(line)) {
+            continue;
+        }
+        may_begin = false;
+        rows.push(Row {
             number: index.saturating_add(1),
             line,
             tokens: tokens(line),
             offset: None,
-        })
-        .collect()
+        });
+    }
+    rows
+}
+
+/// A line up to a comment, which stands behind a blank, and is not what the bytes look like as text.
+fn without_comment(line: &str) -> &str {
+    if line.trim_start().starts_with('#') {
+        return "";
+    }
+    let Some(at) = line.find(" #").or_else(|| line.find("\t#")) else {
+        return line;
+    };
+    let (bytes, comment) = line.split_at(at);
+    let words = tokens(bytes);
+    let all: Option<Vec<Vec<u8>>> = words.iter().map(|word| token_bytes(word.text)).collect();
+    let Some(all) = all else { return line };
+    // The bytes before it, an offset among them, shown as text: what hexdump and the like print behind them.
+    let shown = shown(&all.concat());
+    let is_text = shown.contains(comment.trim());
+    if is_text { line } else { bytes }
+}
+
+/// Bytes as text, a dot for what is none.
+fn shown(bytes: &[u8]) -> String {
+    let plain = |b: &u8| match b {
+        0x20..=0x7e => char::from(*b),
+        _ => '.',
+    };
+    bytes.iter().map(plain).collect()
+}
+
+/// A heading that is marked as one.
+fn is_marked(line: &str) -> bool {
+    let line = line.trim();
+    let heading = || {
+        let word = line.split_whitespace().next().unwrap_or_default();
+        let digits = word.trim_end_matches(':');
+        line.ends_with(':') && !digits.bytes().all(|b| b.is_ascii_hexdigit())
+    };
+    let bracketed = line.starts_with('[') && line.ends_with(']');
+    bracketed || heading()
+}
+
+/// A heading without a colon, as `Report target port groups` or `VPD page 83h`: it begins with a word of the
+/// language.
+fn is_title(line: &str) -> bool {
+    let mut words = line.split_whitespace();
+    let first = words.next().unwrap_or_default();
+    let is_word = first.len() >= 3
+        && first
+            .bytes()
+            .all(|b| b.is_ascii_alphabetic() || b"-_".contains(&b));
+    // What looks like a line of bytes with a wrong first word is none.
+    let bytes = words.filter(|word| word.len() == 2 && token_bytes(word).is_some());
+    is_word && !first.bytes().all(|b| b.is_ascii_hexdigit()) && bytes.count() < 2
 }
 
 fn tokens(line: &str) -> Vec<Token<'_>> {
@@ -285,7 +342,9 @@ fn bytes(row: &Row<'_>) -> Result<Vec<u8>, HexError> {
         let parts: Option<Vec<_>> = words.iter().map(|word| token_bytes(word.text)).collect();
         parts.map(|parts| parts.concat())
     };
+    let is_single = |word: &Token| word.text.trim_end_matches(',').len() == 1;
     if row.offset.is_none()
+        && !words.iter().any(is_single)
         && let Some(bytes) = all(words)
     {
         return Ok(bytes);
@@ -298,7 +357,7 @@ fn bytes(row: &Row<'_>) -> Result<Vec<u8>, HexError> {
         return Ok(bytes);
     }
     let bad = words.iter().find(|word| token_bytes(word.text).is_none());
-    let bad = bad.map_or("", |word| word.text);
+    let bad = bad.map_or("", |word| word.text.trim_end_matches(','));
     if bad.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Err(row.error(
             format!("`{bad}` has an odd number of digits"),
@@ -314,33 +373,31 @@ fn bytes(row: &Row<'_>) -> Result<Vec<u8>, HexError> {
 /// The bytes before a column that shows them as text, if there is one.
 fn before_text(line: &str, words: &[Token<'_>]) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
-    let mut shown = String::new();
+    let mut text_of = String::new();
     for word in words {
         let text = line.get(word.start..).unwrap_or_default().trim();
         let text = text.strip_prefix('|').map_or(text, |inner| {
             let inner = inner.strip_suffix('|').unwrap_or(inner);
             inner.trim()
         });
-        if word.gap >= 2 && !bytes.is_empty() && shown.trim() == text {
+        if word.gap >= 2 && !bytes.is_empty() && text_of.trim() == text {
             return Some(bytes);
         }
         let more = token_bytes(word.text)?;
-        shown.extend(more.iter().map(|b| match b {
-            0x20..=0x7e => char::from(*b),
-            _ => '.',
-        }));
+        text_of.push_str(&shown(&more));
         bytes.extend(more);
     }
     None
 }
 
-/// The bytes of one word: `00`, `0083`, `0x00,0x83,`.
+/// The bytes of one word: `00`, `0083`, `5`, `0x00,0x83,`, `5h`.
 fn token_bytes(word: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     for part in word.split([',', ';']).filter(|part| !part.is_empty()) {
+        let part = part.strip_suffix(['h', 'H']).unwrap_or(part);
         let prefixed = part.strip_prefix("0x").or_else(|| part.strip_prefix("0X"));
-        if let (Some(digit), 3) = (prefixed, part.len()) {
-            bytes.push(u8::from_str_radix(digit, 16).ok()?);
+        if let [digit] = prefixed.unwrap_or(part).as_bytes() {
+            bytes.push(nibble(*digit)?);
             continue;
         }
         let (pairs, []) = prefixed.unwrap_or(part).as_bytes().as_chunks::<2>() else {

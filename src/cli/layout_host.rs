@@ -229,6 +229,117 @@ impl Layout for DetachedDevice {
     ];
 }
 
+/// A record of `core device uid list`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceUid {
+    /// `naa.6001...`
+    pub device: String,
+    /// WWID and further names.
+    pub other: Vec<String>,
+}
+
+impl Layout for DeviceUid {
+    const KIND: &'static str = "DeviceUid";
+    const STYLE: Style = Style::Table;
+    const COLUMNS: &'static [Column<Self>] = &[
+        ("Device UID", |d| (&d.device).into()),
+        ("Other UIDs", |d| Value::List(d.other.clone())),
+    ];
+}
+
+/// A record of `core device capacity list`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Capacity {
+    /// `naa.6001...`
+    pub device: String,
+    /// Bytes.
+    pub physical: Option<u64>,
+    /// Bytes.
+    pub logical: Option<u64>,
+    /// Of 512 bytes.
+    pub sectors: Option<u64>,
+    /// MiB.
+    pub size_mib: u64,
+}
+
+impl Layout for Capacity {
+    const KIND: &'static str = "DeviceCapacity";
+    const STYLE: Style = Style::Table;
+    const COLUMNS: &'static [Column<Self>] = &[
+        ("Device", |c| (&c.device).into()),
+        ("Physical Blocksize", |c| count(c.physical)),
+        ("Logical Blocksize", |c| count(c.logical)),
+        ("Logical Block Count", |c| {
+            let blocks = |bytes: u64| c.sectors?.checked_mul(512)?.checked_div(bytes);
+            count(c.logical.and_then(blocks))
+        }),
+        ("Size (MiB)", |c| c.size_mib.into()),
+    ];
+}
+
+/// A record of `core device partition list`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Partition {
+    /// `naa.6001...`
+    pub device: String,
+    /// `dm-4`, `sda1`; the device itself by its own name.
+    pub name: String,
+    /// In sectors of 512 bytes; `None` where the kernel does not show it.
+    pub start: Option<u64>,
+    /// Of 512 bytes.
+    pub sectors: u64,
+}
+
+impl Layout for Partition {
+    const KIND: &'static str = "DevicePartition";
+    const STYLE: Style = Style::Table;
+    const COLUMNS: &'static [Column<Self>] = &[
+        ("Device", |p| (&p.device).into()),
+        ("Partition", |p| (&p.name).into()),
+        ("Start Sector", |p| count(p.start)),
+        ("End Sector", |p| {
+            count(p.start.and_then(|start| start.checked_add(p.sectors)))
+        }),
+        ("Size", |p| count(p.sectors.checked_mul(512))),
+    ];
+}
+
+/// A record of `core adapter device list`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdapterDevice {
+    /// `vmhba2`
+    pub adapter: String,
+    /// `naa.6001...`
+    pub device: String,
+}
+
+impl Layout for AdapterDevice {
+    const KIND: &'static str = "AdapterDevice";
+    const STYLE: Style = Style::Table;
+    const COLUMNS: &'static [Column<Self>] = &[
+        ("HBA", |p| (&p.adapter).into()),
+        ("Device UID", |p| (&p.device).into()),
+    ];
+}
+
+/// A record of `core adapter capabilities list`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Capabilities {
+    /// `vmhba2`
+    pub adapter: String,
+    /// What `core adapter list` says of it.
+    pub capabilities: String,
+}
+
+impl Layout for Capabilities {
+    const KIND: &'static str = "AdapterCapabilities";
+    const STYLE: Style = Style::Table;
+    const COLUMNS: &'static [Column<Self>] = &[
+        ("HBA", |c| (&c.adapter).into()),
+        ("Capabilities", |c| (&c.capabilities).into()),
+    ];
+}
+
 /// The answer to TEST UNIT READY.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Readiness {

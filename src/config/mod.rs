@@ -15,10 +15,15 @@ pub mod settings_file;
 pub mod store;
 
 use crate::psa::satp::options::MOST_FAST_IO_FAIL;
-use crate::psa::settings::Settings;
+use crate::psa::settings::{DeviceSettings, Settings};
+use crate::psa::units::Millis;
 use document::{Document, Mistake};
 use std::io;
 use std::path::{Path, PathBuf};
+
+/// The range of `apd_timeout_ms`. ESXi takes 20 s at least; `no_path_retry fail` of multipath-tools wants less.
+const LEAST_APD: u64 = 1_000;
+const MOST_APD: u64 = 99_999_000;
 
 /// Where the files are, below a root directory (`/` for the running system).
 #[derive(Debug, Clone)]
@@ -216,12 +221,11 @@ fn check(settings: &Settings) -> Result<(), (Vec<String>, String)> {
             100,
             600_000,
         ),
-        // ESXi takes 20 s at least; a test wants less.
         (
             "apd_timeout_ms",
             settings.apd_timeout_ms.0,
-            1_000,
-            99_999_000,
+            LEAST_APD,
+            MOST_APD,
         ),
         ("journal_mib", settings.journal_mib.into(), 0, 4_096),
         ("settle_ms", settings.settle_ms.0, 0, 60_000),
@@ -284,18 +288,64 @@ fn check(settings: &Settings) -> Result<(), (Vec<String>, String)> {
             );
         }
     }
-    for (device, settings) in &settings.device {
-        if let Some(psp) = &settings.psp
-            && crate::psa::psp::PspKind::by_name(psp).is_none()
-        {
-            let place = ["device", device, "psp"].map(str::to_owned);
-            return Err((
-                place.to_vec(),
-                format!(
-                    "[device.\"{device}\"] psp = \"{psp}\": there is no such PSP; take VMW_PSP_FIXED, VMW_PSP_MRU or VMW_PSP_RR"
-                ),
-            ));
+    let tables = [
+        ("every_device", &settings.every_device),
+        ("unlisted_device", &settings.unlisted_device),
+        ("default_device", &settings.default_device),
+    ];
+    for (table, of_many) in tables {
+        check_devices(table, &[table], of_many)?;
+        let of_one = [
+            ("preferred", of_many.preferred.is_some()),
+            ("ranks", !of_many.ranks.is_empty()),
+            ("display_name", of_many.display_name.is_some()),
+        ];
+        if let Some((name, _)) = of_one.iter().find(|(_, is_set)| *is_set) {
+            let why =
+                format!("[{table}] {name}: this is a setting of one device, [device.\"naa...\"]");
+            return Err((place(&[table, name]), why));
         }
+    }
+    if settings.default_device.psp.is_some() {
+        let why = "[default_device] psp: `psactl storage nmp satp set` sets the PSP of the devices whose rule names none";
+        return Err((place(&["default_device", "psp"]), why.to_owned()));
+    }
+    for (device, settings) in &settings.device {
+        check_devices(
+            &format!("device.\"{device}\""),
+            &["device", device],
+            settings,
+        )?;
+    }
+    Ok(())
+}
+
+fn place(keys: &[&str]) -> Vec<String> {
+    keys.iter().map(|&key| key.to_owned()).collect()
+}
+
+/// What may be set of devices; `table` is what the table is called, `keys` lead to it.
+fn check_devices(
+    table: &str,
+    keys: &[&str],
+    settings: &DeviceSettings,
+) -> Result<(), (Vec<String>, String)> {
+    let at = |name: &str| place(&[keys, &[name]].concat());
+    if let Some(psp) = &settings.psp
+        && crate::psa::psp::PspKind::by_name(psp).is_none()
+    {
+        let why = format!(
+            "[{table}] psp = \"{psp}\": there is no such PSP; take VMW_PSP_FIXED, VMW_PSP_MRU or VMW_PSP_RR"
+        );
+        return Err((at("psp"), why));
+    }
+    if let Some(Millis(ms)) = settings.apd_timeout_ms
+        && !(LEAST_APD..=MOST_APD).contains(&ms)
+    {
+        let why = format!(
+            "[{table}] apd_timeout_ms = {ms} is out of range: take {LEAST_APD} to {MOST_APD}"
+        );
+        return Err((at("apd_timeout_ms"), why));
     }
     Ok(())
 }
@@ -376,6 +426,16 @@ mod tests {
     fn errors_name_the_place() {
         for (text, part) in [
             ("apd_timeout_ms = 1\n", "out of range"),
+            (
+                "[unlisted_device]\napd_timeout_ms = 1\n",
+                "[unlisted_device] apd_timeout_ms = 1 is out of range",
+            ),
+            ("[every_device]\npsp = \"X\"\n", "[every_device] psp"),
+            (
+                "[every_device]\npreferred = \"vmhba1:C0:T0:L0\"\n",
+                "a setting of one device",
+            ),
+            ("[default_device]\npsp = \"VMW_PSP_RR\"\n", "nmp satp set"),
             ("apd_timeout_ms = \"x\"\n", "line 1"),
             ("metrics_textfile = \"dm-psa.prom\"\n", "whole path"),
             ("metrics_interval_ms = 10\n", "1000 to 86400000"),

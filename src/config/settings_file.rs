@@ -14,11 +14,26 @@ const HEADER: &str = "\
 
 ";
 
-/// Which setting: of the host, or of a device by its identifier.
+/// Whose a setting is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Owner {
+    /// The host.
+    Host,
+    /// Every device, whatever SATP rules say.
+    EveryDevice,
+    /// The devices of arrays that no SATP rule names.
+    UnlistedDevice,
+    /// Every device, where nothing else is set.
+    DefaultDevice,
+    /// A device by its identifier: `naa.6001...`
+    Device(String),
+}
+
+/// Which setting.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
-    /// `naa.6001...`
-    pub device: Option<String>,
+    /// Whose.
+    pub owner: Owner,
     /// `check_interval_ms`, or with a dot `round_robin.limit_type`.
     pub name: &'static str,
 }
@@ -27,21 +42,25 @@ impl Key {
     /// A setting of the host.
     #[must_use]
     pub fn of_host(name: &'static str) -> Key {
-        Key { device: None, name }
+        let owner = Owner::Host;
+        Key { owner, name }
     }
 
     /// A setting of a device.
     #[must_use]
     pub fn of_device(device: &str, name: &'static str) -> Key {
-        let device = Some(device.to_owned());
-        Key { device, name }
+        let owner = Owner::Device(device.to_owned());
+        Key { owner, name }
     }
 
     /// The names of the tables above it, outermost first, and its own.
     fn path(&self) -> (Vec<&str>, &'static str) {
-        let mut tables = match &self.device {
-            Some(device) => vec!["device", device.as_str()],
-            None => Vec::new(),
+        let mut tables = match &self.owner {
+            Owner::Host => Vec::new(),
+            Owner::EveryDevice => vec!["every_device"],
+            Owner::UnlistedDevice => vec!["unlisted_device"],
+            Owner::DefaultDevice => vec!["default_device"],
+            Owner::Device(device) => vec!["device", device.as_str()],
         };
         let name = match self.name.split_once('.') {
             Some((table, name)) => {
@@ -53,20 +72,23 @@ impl Key {
         (tables, name)
     }
 
-    /// What a setting of the host is without a file, as TOML has it; `None` for a device, which follows its rules.
+    /// What a setting of the host is without a file, as TOML has it; `None` for devices, which follow their rules.
     #[must_use]
     pub fn default(&self) -> Option<String> {
         let defaults = toml::Table::try_from(Settings::default()).ok()?;
         let value = defaults.get(self.name)?;
-        self.device.is_none().then(|| value.to_string())
+        (self.owner == Owner::Host).then(|| value.to_string())
     }
 }
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.device {
-            Some(device) => write!(f, "[device.\"{device}\"] {}", self.name),
-            None => f.write_str(self.name),
+        match &self.owner {
+            Owner::Host => f.write_str(self.name),
+            Owner::EveryDevice => write!(f, "[every_device] {}", self.name),
+            Owner::UnlistedDevice => write!(f, "[unlisted_device] {}", self.name),
+            Owner::DefaultDevice => write!(f, "[default_device] {}", self.name),
+            Owner::Device(device) => write!(f, "[device.\"{device}\"] {}", self.name),
         }
     }
 }
@@ -78,6 +100,8 @@ pub enum Setting {
     Number(u32),
     /// A text.
     Text(String),
+    /// `true` or `false`.
+    Bool(bool),
 }
 
 impl From<&Setting> for Value {
@@ -85,6 +109,7 @@ impl From<&Setting> for Value {
         match setting {
             Setting::Number(number) => i64::from(*number).into(),
             Setting::Text(text) => text.into(),
+            Setting::Bool(is) => (*is).into(),
         }
     }
 }
@@ -184,7 +209,7 @@ impl SettingsFile {
             };
             item = table.entry(name).or_insert_with(|| {
                 let mut table = Table::new();
-                if depth == 0 {
+                if depth == 0 && *name == "device" {
                     // `[device]` has nothing of its own.
                     table.set_implicit(true);
                 } else {
@@ -205,6 +230,13 @@ impl SettingsFile {
             key.leaf_decor_mut().set_prefix(before);
         }
         Ok(())
+    }
+
+    /// Takes a setting of the host out of the file, so that the default holds.
+    pub fn unset(&mut self, key: &Key) {
+        if key.owner == Owner::Host {
+            self.document.as_table_mut().remove(key.name);
+        }
     }
 
     /// Whether the file would take a setting. It is not changed.

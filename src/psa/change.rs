@@ -11,6 +11,7 @@ use super::device::{Device, Disposition};
 use super::path::PathState;
 use super::plugin::Plugin;
 use super::psp::PspKind;
+use super::satp::rules::Selection;
 use super::settings::{DeviceSettings, RoundRobin};
 use super::world::World;
 use serde::{Deserialize, Serialize};
@@ -513,25 +514,39 @@ impl World {
         self.dirty.extend(self.devices.keys().cloned());
     }
 
-    /// What is set for a device: by `psactl`, below that by the admin's file, below that by its rule (but for the
-    /// PSP of a SATP rule, which is in [`super::satp::rules::Selection`]).
+    /// What is set for a device: by `psactl`, below that by the settings (see [`World::settings_of`]).
     #[must_use]
     pub fn device_settings(&self, device: &Device) -> DeviceSettings {
-        let selection = device.selection.as_ref();
-        let mut settings = selection.map_or_else(DeviceSettings::default, |s| s.settings.clone());
-        for set in [
-            self.settings.device.get(&device.id),
-            self.memory.settings.get(&device.id),
-        ] {
-            settings = set.map_or(settings.clone(), |set| set.over(&settings));
+        let below = self.settings_of(device);
+        match self.memory.settings.get(&device.id) {
+            Some(set) => set.over(&below),
+            None => below,
         }
-        settings
     }
 
-    /// The PSP that a device has if the admin sets none.
+    /// What the admin's file says of a device, below that what it says of every device, below that what the rule of
+    /// the device says (but for the PSP of a SATP rule, which is in [`super::satp::rules::Selection`]), below that, if
+    /// no rule names its array, what the file says of such devices, and below that what it says of the others.
+    fn settings_of(&self, device: &Device) -> DeviceSettings {
+        let selection = device.selection.as_ref();
+        let of_rule = selection.map_or_else(DeviceSettings::default, |s| s.settings.clone());
+        let is_listed = selection.is_some_and(Selection::is_listed);
+        let below = if is_listed {
+            of_rule
+        } else {
+            of_rule.over(&self.settings.unlisted_device)
+        };
+        let below = below.over(&self.settings.default_device);
+        let every = self.settings.every_device.over(&below);
+        match self.settings.device.get(&device.id) {
+            Some(own) => own.over(&every),
+            None => every,
+        }
+    }
+
+    /// The PSP that a device has if the admin sets none with `psactl`.
     fn default_psp_of(&self, device: &Device) -> PspKind {
-        let of_file = self.settings.device.get(&device.id);
-        device.psp(of_file.unwrap_or(&DeviceSettings::default()))
+        device.psp(&self.settings_of(device))
     }
 
     fn check_hpp(&self, device: &Device, set: &DeviceSettings) -> Result<String, Refusal> {

@@ -98,6 +98,10 @@ impl World {
                 None => format!("a local disk with one path ({satp}) stays as it is"),
             });
         }
+        if self.device_settings(device).map == Some(false) {
+            let why = "`map = false` in dm-psa.toml leaves it as it is";
+            return Disposition::LeftAlone(why.to_owned());
+        }
         let usage = ours
             .iter()
             .filter_map(|path| path.facts.block.as_ref())

@@ -2,6 +2,7 @@
 
 use super::claiming::in_words;
 use super::device::{Device, Disposition};
+use super::settings::Settings;
 use super::table::emit::emit;
 use super::units::Hctl;
 use super::wanted::{keep_apart, table_of};
@@ -12,8 +13,15 @@ impl World {
     /// device or path of which something changes.
     #[must_use]
     pub fn plan(&self, rules: &Rules) -> Vec<(String, Vec<String>)> {
+        self.plan_with(rules, &self.settings)
+    }
+
+    /// As [`World::plan`], with other settings as well.
+    #[must_use]
+    pub fn plan_with(&self, rules: &Rules, settings: &Settings) -> Vec<(String, Vec<String>)> {
         let mut after = self.clone();
         after.rules = rules.clone();
+        after.settings = settings.clone();
         let all: Vec<Hctl> = after.paths.keys().copied().collect();
         for id in &all {
             after.claim(*id);

@@ -59,6 +59,9 @@ pub struct Inventory {
     pub memory: Memory,
     /// The admin's settings.
     pub settings: Settings,
+    /// The rules in force; `None` from a host whose release did not write them down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules: Option<Rules>,
     /// The paths by address.
     pub paths: Vec<CapturedPath>,
 }
@@ -133,6 +136,8 @@ impl World {
             version: VERSION,
             memory: self.memory.clone(),
             settings: self.settings.clone(),
+            // Once is enough: the first part of the inventory has them.
+            rules: (from == 0).then(|| self.rules.clone()),
             paths: self
                 .paths
                 .values()

@@ -62,6 +62,12 @@ pub struct Settings {
     pub metrics_interval_ms: Millis,
     /// Settings of single devices by device id (`naa.6001...`).
     pub device: BTreeMap<String, DeviceSettings>,
+    /// Settings of every device: they go before what SATP rules say, and after the settings of the device itself.
+    pub every_device: DeviceSettings,
+    /// Settings of the devices of arrays that no SATP rule names.
+    pub unlisted_device: DeviceSettings,
+    /// Settings of every device, which count where nothing else is set.
+    pub default_device: DeviceSettings,
 }
 
 impl Default for Settings {
@@ -89,6 +95,9 @@ impl Default for Settings {
             metrics_textfile: String::new(),
             metrics_interval_ms: Millis::from_secs(15),
             device: BTreeMap::new(),
+            every_device: DeviceSettings::default(),
+            unlisted_device: DeviceSettings::default(),
+            default_device: DeviceSettings::default(),
         }
     }
 }
@@ -137,6 +146,8 @@ pub enum WatchSetting {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DeviceSettings {
+    /// `false`: it gets no map, and its disks stay as they are.
+    pub map: Option<bool>,
     /// `VMW_PSP_FIXED`, `VMW_PSP_MRU`, `VMW_PSP_RR`.
     pub psp: Option<String>,
     /// HPP: path selection scheme.
@@ -233,6 +244,7 @@ impl DeviceSettings {
         let mut satp = below.satp.clone();
         satp.extend(self.satp.clone());
         DeviceSettings {
+            map: self.map.or(below.map),
             psp: self.psp.clone().or_else(|| below.psp.clone()),
             scheme: self.scheme.or(below.scheme),
             preferred: self.preferred.clone().or_else(|| below.preferred.clone()),

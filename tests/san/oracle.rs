@@ -245,7 +245,7 @@ pub fn of_unit(
     }
     let queues = table.features.queue_if_no_path;
     let hopeful = members.iter().any(|(_, _, fate)| *fate != Fate::Dead);
-    if sure.is_some() && !queues {
+    if sure.is_some() && !queues && !repeated {
         wrong.push(format!("{name} does not queue"));
     }
     if !members.is_empty() && !hopeful && queues && !doubtful {

@@ -11,7 +11,7 @@ mod vpd;
 
 pub use inquiry::inquiry;
 pub use rtpg::rtpg;
-pub use sense::{advice, sense};
+pub use sense::{advice, sense, sense_numbers};
 pub use vpd::vpd;
 
 use super::record::{Listing, Record, Style, Value};

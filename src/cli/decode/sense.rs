@@ -3,7 +3,7 @@
 use super::{Decoded, code, count, hex, structure};
 use crate::cli::record::{Record, Value};
 use crate::scsi::outcome::Outcome;
-use crate::scsi::sense::{self, SenseMeaning, UnitAttentionKind};
+use crate::scsi::sense::{self, Sense, SenseMeaning, UnitAttentionKind};
 use crate::scsi::sense_data::{
     FixedFormat, SenseContent, SenseData, SenseDescriptor, SenseFormat, SenseKeyContent,
     SenseKeySpecific,
@@ -41,22 +41,27 @@ pub fn sense(data: &[u8]) -> Result<Decoded, ParseError> {
     Ok(Decoded::new(descriptors, read, data, &value.after))
 }
 
-fn head(value: &SenseData) -> Fields {
-    let when = if value.deferred() {
-        "deferred error"
-    } else {
-        "current error"
-    };
-    let format = match value.format {
-        SenseFormat::Fixed(_) => "fixed format",
-        SenseFormat::Descriptor { .. } => "descriptor format",
-    };
-    let sense = value.sense;
-    let mut fields = vec![
-        (
-            "RESPONSE CODE",
-            code(value.response_code, &format!("{when}, {format}")),
-        ),
+/// The three numbers of sense data that logs show: `0x5 0x25 0x0` of ESXi, `5/25/00`.
+///
+/// # Errors
+/// They are not three, or the first is no SENSE KEY.
+pub fn sense_numbers(data: &[u8]) -> Result<Decoded, ParseError> {
+    match data {
+        [key @ 0..=15, asc, ascq] => {
+            let sense = Sense {
+                key: *key,
+                asc: *asc,
+                ascq: *ascq,
+            };
+            let record = structure("Sense data", numbers(sense));
+            Ok(Decoded::new(vec![record], (data.len(), None), data, &[]))
+        }
+        _ => sense(data),
+    }
+}
+
+fn numbers(sense: Sense) -> Fields {
+    vec![
         (
             "SENSE KEY",
             Value::Text(format!("{:X}h ({})", sense.key, sense::key_text(sense.key))),
@@ -71,7 +76,25 @@ fn head(value: &SenseData) -> Fields {
         ),
         ("Text", sense.text().into()),
         ("Meaning for the path", meaning(sense.meaning()).into()),
-    ];
+    ]
+}
+
+fn head(value: &SenseData) -> Fields {
+    let when = if value.deferred() {
+        "deferred error"
+    } else {
+        "current error"
+    };
+    let format = match value.format {
+        SenseFormat::Fixed(_) => "fixed format",
+        SenseFormat::Descriptor { .. } => "descriptor format",
+    };
+    let sense = value.sense;
+    let mut fields = vec![(
+        "RESPONSE CODE",
+        code(value.response_code, &format!("{when}, {format}")),
+    )];
+    fields.extend(numbers(sense));
     if let Some(length) = value.additional_length {
         fields.push(("ADDITIONAL SENSE LENGTH", length.into()));
     }

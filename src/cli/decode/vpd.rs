@@ -18,12 +18,16 @@ pub fn vpd(data: &[u8], page: Option<u8>) -> Result<Decoded, ParseError> {
         mut missing,
     } = vpd::page_partly(page_code, data)?;
     let after = value.after;
+    let device_type = value.peripheral_device_type;
     let mut fields = header(page_code, &value);
     let mut descriptors = Vec::new();
     match page_code {
         vpd::SUPPORTED_PAGES => {
             let pages = value.body.rest().iter();
-            let pages = pages.map(|page| format!("{page:02X}h ({})", names::vpd_page(*page)));
+            let pages = pages.map(|page| {
+                let name = names::vpd_page(*page, device_type);
+                format!("{page:02X}h ({name})")
+            });
             fields.push(("VPD PAGE LIST", Value::List(pages.collect())));
         }
         vpd::UNIT_SERIAL_NUMBER => {
@@ -45,12 +49,69 @@ pub fn vpd(data: &[u8], page: Option<u8>) -> Result<Decoded, ParseError> {
             let read = vpd_block::block_device_characteristics(value.body.rest());
             fields.extend(numbers(read));
         }
+        MANUFACTURER_SERIAL_NUMBER | AUTOMATION_SERIAL_NUMBER if is_tape(&value) => {
+            let text = vpd::serial_number(&value);
+            fields.push(("SERIAL NUMBER", Value::Text(text)));
+        }
+        LOGICAL_BLOCK_PROTECTION if is_tape(&value) => {
+            descriptors.extend(protection(value.body.rest()));
+        }
         _ => fields.push(("Bytes", Value::Text(hex(value.body.rest())))),
     }
-    let heading = format!("{} VPD page", names::vpd_page(page_code));
+    let name = names::vpd_page(page_code, device_type);
+    let heading = format!("{name} VPD page");
     descriptors.insert(0, structure(heading, fields));
     let read = (end, missing);
     Ok(Decoded::new(descriptors, read, data, after))
+}
+
+/// Pages of sequential access devices (SSC-5).
+const MANUFACTURER_SERIAL_NUMBER: u8 = 0xb1;
+const AUTOMATION_SERIAL_NUMBER: u8 = 0xb3;
+const LOGICAL_BLOCK_PROTECTION: u8 = 0xb5;
+
+/// Sequential access device.
+const TAPE: u8 = 0x01;
+
+fn is_tape(page: &Page<'_>) -> bool {
+    page.peripheral_device_type == TAPE
+}
+
+/// The methods of logical block protection that a drive has (SSC-5, "Logical Block Protection VPD page"): a list of
+/// descriptors behind four reserved bytes.
+fn protection(body: &[u8]) -> Vec<Record> {
+    let mut records = Vec::new();
+    let mut rest = body.get(4..).unwrap_or_default();
+    while let [length, method, info, flags, ..] = rest {
+        let name = match method {
+            0 => "no protection",
+            1 => "Reed-Solomon CRC",
+            2 => "CRC32C",
+            _ => "reserved or vendor specific",
+        };
+        let number = records.len().saturating_add(1);
+        records.push(structure(
+            format!("Logical block protection method {number}"),
+            vec![
+                ("LOGICAL BLOCK PROTECTION METHOD", code(*method, name)),
+                (
+                    "LOGICAL BLOCK PROTECTION INFORMATION LENGTH",
+                    (info & 0x3f).into(),
+                ),
+                ("LBP_W_C", (flags & 0x80 != 0).into()),
+                ("LBP_R_C", (flags & 0x40 != 0).into()),
+                ("RBDP_C", (flags & 0x20 != 0).into()),
+            ],
+        ));
+        // What a descriptor holds has four bytes, however few its length says.
+        let length = usize::from(*length).saturating_add(1).max(4);
+        rest = rest.get(length..).unwrap_or_default();
+    }
+    if !rest.is_empty() {
+        let bytes = Value::Text(hex(rest));
+        records.push(structure("Behind the last method", vec![("Bytes", bytes)]));
+    }
+    records
 }
 
 /// B0h and above mean something else with every type of device.
@@ -76,7 +137,10 @@ fn header(page_code: u8, page: &Page<'_>) -> Vec<(&'static str, Value)> {
             "PERIPHERAL DEVICE TYPE",
             code(device_type, names::peripheral_device_type(device_type)),
         ),
-        ("PAGE CODE", code(page_code, names::vpd_page(page_code))),
+        (
+            "PAGE CODE",
+            code(page_code, names::vpd_page(page_code, device_type)),
+        ),
         ("PAGE LENGTH", page.length.into()),
     ]
 }

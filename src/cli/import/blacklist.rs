@@ -1,204 +1,288 @@
 //! `blacklist` and `blacklist_exceptions`: disks that are to get no map.
 //!
-//! In multipath-tools such a disk stays what it is, a disk, and may be in use. The same is said here by a SATP rule for
-//! VMW_SATP_LOCAL: the device is claimed and checked, and left as `/dev/sdX`. MASK_PATH takes it away from the host,
-//! which a data disk would not survive; where that is wanted (`--mask`: management LUNs, LUNs of other hosts), the
-//! same entries become claim rules. A SATP rule for a transport is looked up after those for arrays, so a protocol is
-//! expressible as a claim rule alone.
+//! In multipath-tools such a disk stays what it is, a disk, and may be in use. Here
+//!
+//! - vendor and product become a SATP rule for VMW_SATP_LOCAL: the device is claimed and checked, and left as
+//!   `/dev/sdX`. [`super::arrays`] makes it, because it goes before what `devices` says of the same arrays, and because
+//!   an exception is a part of them;
+//! - a WWID becomes such a rule for the device;
+//! - what is for every disk, by whatever it goes, becomes `map = false` of every device, and a WWID that is excepted
+//!   from it `map = true` of the device.
+//!
+//! MASK_PATH takes a disk away from the host, which a data disk would not survive; where that is wanted (`--mask`:
+//! management LUNs, LUNs of other hosts), the same entries become claim rules. A SATP rule for a transport is looked up
+//! after those for arrays, so a protocol is expressible as a claim rule alone.
 
+use super::arrays::{Made, Why};
 use super::conf::Section;
-use super::devices::{Patterns, models, vendors};
-use super::expression::{self, Matches};
-use super::multipath::{Wanted, refuse, subject, value};
+use super::entries::{DEVICE, Entry, Named, entries};
+use super::multipath::Wanted;
 use super::plan::{Plan, Told, in_words, together};
+use super::region::Region;
 use super::report::Outcome;
-use super::wwid;
+use crate::config::settings_file::{Key, Owner, Setting};
 use crate::psa::adapter::Transport;
-use crate::psa::claim::Match;
 use crate::psa::claim::lists::Permission;
-use crate::psa::pattern::Pattern;
 use crate::psa::satp::rules::{Group, SatpRule};
 use std::collections::BTreeSet;
 
-/// What an entry names.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Named {
-    Device(String),
-    Strings(Option<Pattern>, Option<Pattern>),
-    Transport(Transport),
+/// The entries by vendor and product, which SATP rules are made of.
+#[derive(Debug, Default)]
+pub(super) struct Left {
+    blacklist: Vec<Entry>,
+    exceptions: Vec<Entry>,
 }
 
-impl Named {
-    fn everything() -> Named {
-        Named::Strings(None, None)
+impl Left {
+    pub(super) fn regions(&self) -> impl Iterator<Item = &Region> {
+        let all = self.blacklist.iter().chain(&self.exceptions);
+        all.flat_map(Entry::regions)
     }
 
-    /// As it is written: `Universal Xport`, where the pattern is whatever begins so.
-    fn literally(&self) -> Match {
-        let plain = |pattern: &Option<Pattern>| {
-            let text = pattern.as_ref().and_then(|pattern| pattern.literal());
-            text.map_or_else(|| pattern.clone(), |text| Some(Pattern::literally(text)))
-        };
-        match self {
-            Named::Strings(vendor, model) => Named::Strings(plain(vendor), plain(model)).matches(),
-            other => other.matches(),
-        }
+    /// The line that blacklists the arrays of a region.
+    pub(super) fn line_of(&self, region: &Region) -> Option<usize> {
+        let line = line_of(&self.blacklist, region)?;
+        line_of(&self.exceptions, region).is_none().then_some(line)
     }
 
-    fn matches(&self) -> Match {
-        match self {
-            Named::Device(device) => Match::Device(device.clone()),
-            Named::Transport(transport) => Match::Transport(*transport),
-            Named::Strings(vendor, model) => {
-                let pattern = |p: &Option<Pattern>| p.clone().unwrap_or_else(Pattern::any);
-                Match::Vendor {
-                    vendor: pattern(vendor),
-                    model: pattern(model),
-                    pci: None,
-                }
-            }
-        }
+    /// The line that excepts the arrays of a region from the blacklist.
+    pub(super) fn taken_back(&self, region: &Region) -> Option<usize> {
+        line_of(&self.blacklist, region)?;
+        line_of(&self.exceptions, region)
     }
 }
 
-/// An entry: where it stands, what it is called, and what it names or what is to be said of it.
-struct Entry {
-    /// `device`, `wwid`, ...: an exception excepts from entries of its own kind.
-    kind: String,
-    line: usize,
-    subject: String,
-    /// The lines of its keywords, if it is a section.
-    within: Vec<(usize, String)>,
-    named: Result<Vec<Named>, Told>,
+fn line_of(entries: &[Entry], region: &Region) -> Option<usize> {
+    let covers = |entry: &&Entry| entry.regions().any(|own| own.covers(region));
+    entries.iter().find(covers).map(|entry| entry.line)
 }
 
-/// Translates the sections.
+/// Translates the sections, but for the entries by vendor and product if SATP rules are to be made of them.
 ///
-/// A disk is blacklisted if any kind of entry names it that no exception of the same kind takes back. Of claim rules
-/// the first counts, so the masks of a kind without exceptions come first; then each kind with exceptions, these
-/// before its masks.
+/// A disk is blacklisted if any kind of entry names it that no exception of the same kind takes back.
 pub(super) fn translate(
     plan: &mut Plan,
     blacklist: &[&Section],
     exceptions: &[&Section],
+    products: Vec<Entry>,
     wanted: Wanted,
-) {
-    let blacklist = entries(plan, blacklist, false);
-    let (effective, idle): (Vec<Entry>, Vec<Entry>) = entries(plan, exceptions, true)
+) -> Left {
+    let mut blacklist = entries(plan, blacklist, false);
+    blacklist.extend(products);
+    let (exceptions, idle): (Vec<Entry>, Vec<Entry>) = entries(plan, exceptions, true)
         .into_iter()
         .partition(|entry| {
             let is_excepted = |other: &Entry| other.kind == entry.kind && other.named.is_ok();
-            entry.named.is_ok() && blacklist.iter().any(is_excepted)
+            !matches!(entry.named, Err((Outcome::Same, _))) && blacklist.iter().any(is_excepted)
         });
     for entry in idle {
         let why = format!("no {} is blacklisted that it would take back", entry.kind);
         let told = entry.named.clone().err();
         entry.tell(plan, told.unwrap_or((Outcome::LeftOut, why)));
     }
-    let kinds: BTreeSet<String> = effective.iter().map(|entry| entry.kind.clone()).collect();
-    let effective = effective.into_iter().map(|entry| (true, entry));
-    let blacklist = blacklist.into_iter().map(|entry| (false, entry));
-    let mut all: Vec<(bool, Entry)> = effective.chain(blacklist).collect();
-    all.sort_by_cached_key(|(excepts, entry)| {
-        (kinds.contains(&entry.kind), entry.kind.clone(), !excepts)
-    });
-    for (excepts, entry) in all {
-        if excepts {
-            let later = kinds.iter().filter(|kind| **kind > entry.kind);
-            let later: Vec<&str> = later.map(String::as_str).collect();
-            entry.except(plan, wanted, &later);
-        } else {
-            entry.blacklist(plan, wanted);
+    if wanted.mask {
+        mask(plan, blacklist, exceptions, wanted);
+        return Left::default();
+    }
+    let is_device = |entry: &Entry| entry.kind == DEVICE;
+    let (devices, blacklist): (Vec<Entry>, Vec<Entry>) = blacklist.into_iter().partition(is_device);
+    let (excepted, exceptions): (Vec<Entry>, Vec<Entry>) =
+        exceptions.into_iter().partition(is_device);
+    let mut kinds: BTreeSet<String> = BTreeSet::new();
+    kinds.extend(blacklist.iter().map(|entry| entry.kind.clone()));
+    let (mut blacklist, mut exceptions) = (blacklist, exceptions);
+    for kind in kinds {
+        let of = |all: &mut Vec<Entry>| -> Vec<Entry> {
+            let (of, rest) = std::mem::take(all)
+                .into_iter()
+                .partition(|entry| entry.kind == kind);
+            *all = rest;
+            of
+        };
+        let (listed, excepted) = (of(&mut blacklist), of(&mut exceptions));
+        leave(plan, listed, excepted, wanted);
+    }
+    let mut left = Left::default();
+    let is_whole = excepted.iter().all(|entry| entry.named.is_ok());
+    for mut entry in devices {
+        if !is_whole && entry.regions().any(Region::is_any) {
+            entry.tell(plan, (Outcome::Refused, NOT_ALONE.to_owned()));
+            continue;
         }
+        match masked(plan, &mut entry) {
+            Some(told) => entry.tell(plan, told),
+            None => left.blacklist.push(entry),
+        }
+    }
+    left.exceptions = excepted;
+    left
+}
+
+/// What is said of an entry that is refused, or all of whose arrays a claim rule masks; those that one does are taken
+/// out of it.
+fn masked(plan: &Plan, entry: &mut Entry) -> Option<Told> {
+    let named = match &mut entry.named {
+        Err(told) => return Some(told.clone()),
+        Ok(named) => named,
+    };
+    let mut there = Vec::new();
+    named.retain(|one| match is_masked(plan, one) {
+        Some(told) => {
+            there.push(told);
+            false
+        }
+        None => true,
+    });
+    named.is_empty().then(|| together(there))
+}
+
+fn is_masked(plan: &Plan, named: &Named) -> Option<Told> {
+    let matches = named.matches();
+    let rule = plan
+        .is_masked(&matches)
+        .or_else(|| plan.is_masked(&named.literally()))?;
+    Some((Outcome::There, format!("claim {rule} masks it")))
+}
+
+/// Tells of the entries of which SATP rules were made.
+pub(super) fn tell(plan: &mut Plan, left: Left, made: &Made) {
+    let is_listed = |region: &Region| line_of(&left.blacklist, region).is_some();
+    let idle: Vec<bool> = left
+        .exceptions
+        .iter()
+        .map(|entry| !entry.regions().any(is_listed))
+        .collect();
+    for entry in left.blacklist {
+        let told = made.told(|one| one.why == Why::Blacklist(entry.line));
+        let told = if told.is_empty() {
+            let excepted = entry
+                .regions()
+                .all(|region| line_of(&left.exceptions, region).is_some());
+            if excepted {
+                let why = "blacklist_exceptions takes all of it back".to_owned();
+                (Outcome::LeftOut, why)
+            } else {
+                let what = "a rule for these and other arrays leaves them as they are".to_owned();
+                (Outcome::There, what)
+            }
+        } else {
+            together(told)
+        };
+        entry.tell(plan, told);
+    }
+    for (entry, idle) in left.exceptions.into_iter().zip(idle) {
+        if let Err(told) = &entry.named {
+            let told = told.clone();
+            entry.tell(plan, told);
+            continue;
+        }
+        let told = made.told(|one| one.why == Why::Exception(entry.line));
+        let told = if !told.is_empty() {
+            together(told)
+        } else if idle {
+            let what = "no device is blacklisted that it would take back, or a part of the blacklisted ones only";
+            (Outcome::LeftOut, what.to_owned())
+        } else {
+            let what = "in the rules of its device section".to_owned();
+            (Outcome::Imported, what)
+        };
+        entry.tell(plan, told);
     }
 }
 
-impl Entry {
-    /// Lets what it names have no map.
-    fn blacklist(self, plan: &mut Plan, wanted: Wanted) {
-        let told = match &self.named {
+const NOT_ALONE: &str = "it is for every disk, and its exceptions cannot be imported: with it alone no disk would get a map";
+
+// ---- without MASK_PATH -----------------------------------------------------------------------------------------
+
+/// Lets what entries of a kind name have no map, but for what exceptions of that kind take back.
+fn leave(plan: &mut Plan, listed: Vec<Entry>, excepted: Vec<Entry>, wanted: Wanted) {
+    if let Some(all) = excepted.iter().find(|entry| entry.is_everything()) {
+        let why = format!("{} takes all of its kind back", plan.at(all.line));
+        for entry in listed {
+            let told = entry.named.clone().err();
+            entry.tell(
+                plan,
+                told.unwrap_or_else(|| (Outcome::LeftOut, why.clone())),
+            );
+        }
+        for entry in excepted {
+            let what = "every disk may get a map".to_owned();
+            entry.tell(plan, (Outcome::Same, what));
+        }
+        return;
+    }
+    let is_device = |named: &Named| matches!(named, Named::Device(_));
+    let are_devices = excepted
+        .iter()
+        .all(|entry| entry.named.is_ok() && entry.names().iter().all(is_device));
+    let everything = listed.iter().any(Entry::is_everything);
+    let devices: Vec<Named> = excepted
+        .iter()
+        .flat_map(|entry| entry.names().to_vec())
+        .collect();
+    for entry in listed {
+        let told = match &entry.named {
             Err(told) => told.clone(),
+            Ok(_) if entry.is_everything() && !are_devices => {
+                (Outcome::Refused, NOT_ALONE.to_owned())
+            }
+            Ok(_) if entry.is_everything() => no_map(plan, Owner::EveryDevice, false),
             Ok(named) => {
-                let told = named.iter().map(|named| leave(plan, named, wanted));
+                let told = named.iter().map(|named| {
+                    if devices.contains(named) {
+                        let why = "blacklist_exceptions takes it back".to_owned();
+                        return (Outcome::LeftOut, why);
+                    }
+                    one(plan, named, wanted)
+                });
                 together(told.collect())
             }
         };
-        self.tell(plan, told);
+        entry.tell(plan, told);
     }
-
-    /// Takes what it names back; the kinds `later` have exceptions too, and their masks come later.
-    fn except(self, plan: &mut Plan, wanted: Wanted, later: &[&str]) {
-        let told = match &self.named {
-            Err(told) => told.clone(),
-            Ok(named) if wanted.mask => {
-                let rules = named
-                    .iter()
-                    .map(|named| plan.add_numbered(named.matches(), "NMP", Permission::default()));
-                let (outcome, mut detail) = together(rules.collect());
-                if !later.is_empty() {
-                    let later = later.join(", ");
-                    detail += &format!("; it is tried before the masks by {later} too");
-                }
-                (outcome, detail)
-            }
-            Ok(_) => (
-                Outcome::Refused,
-                "VMW_SATP_LOCAL would take it too: give it a SATP rule of its own, `psactl storage nmp satp rule add`, or import with --mask".to_owned(),
-            ),
+    for entry in excepted {
+        let told = if let Err(told) = &entry.named {
+            told.clone()
+        } else if !everything {
+            let what = "no map is kept from it".to_owned();
+            (Outcome::Same, what)
+        } else if !are_devices {
+            let why = "there is no setting for it: with --mask it becomes a claim rule for NMP"
+                .to_owned();
+            (Outcome::Refused, why)
+        } else {
+            let told = entry.names().iter().map(|named| match named {
+                Named::Device(device) => no_map(plan, Owner::Device(device.clone()), true),
+                _ => (Outcome::Same, String::new()),
+            });
+            together(told.collect())
         };
-        self.tell(plan, told);
-    }
-
-    fn tell(self, plan: &mut Plan, told: Told) {
-        let inner = match told.0 {
-            Outcome::Refused => (Outcome::LeftOut, "its section is refused".to_owned()),
-            outcome => (outcome, "with its section".to_owned()),
-        };
-        for (line, subject) in self.within {
-            plan.tell(line, subject, inner.clone());
-        }
-        plan.tell(self.line, self.subject, told);
+        entry.tell(plan, told);
     }
 }
 
-/// Lets a device have no map.
-fn leave(plan: &mut Plan, named: &Named, wanted: Wanted) -> Told {
-    let matches = named.matches();
-    let masked = plan
-        .is_masked(&matches)
-        .or_else(|| plan.is_masked(&named.literally()));
-    if let Some(rule) = masked {
-        return (Outcome::There, format!("claim {rule} masks it"));
+/// Sets whether a map is made.
+fn no_map(plan: &mut Plan, owner: Owner, map: bool) -> Told {
+    let is_for_all = owner == Owner::EveryDevice;
+    let (outcome, what) = plan.set(Key { owner, name: "map" }, Setting::Bool(map));
+    if is_for_all {
+        let what = format!(
+            "{what}: every disk that is a path fits, so none gets a map but those that are excepted"
+        );
+        return (outcome, what);
     }
-    if wanted.mask {
-        let may = Permission {
-            reserved: false,
-            force: wanted.force,
-        };
-        return plan.add_numbered(matches, "MASK_PATH", may);
+    (outcome, what)
+}
+
+/// Lets one device, or the disks of a transport, have no map.
+fn one(plan: &mut Plan, named: &Named, wanted: Wanted) -> Told {
+    if let Some(told) = is_masked(plan, named) {
+        return told;
     }
-    let local = SatpRule {
-        satp: "VMW_SATP_LOCAL".to_owned(),
-        description: "blacklisted in multipath.conf".to_owned(),
-        group: Group::User,
-        ..SatpRule::default()
-    };
-    let rule = match named {
-        Named::Device(device) => SatpRule {
-            device: Some(device.clone()),
-            ..local
-        },
-        Named::Strings(None, None) => {
-            let why = "it is for every device: dm-psa takes what its rules say, and has no list of what is allowed alone";
-            return (Outcome::Refused, why.to_owned());
-        }
-        Named::Strings(vendor, model) => SatpRule {
-            vendor: vendor.clone(),
-            model: model.clone(),
-            ..local
-        },
-        // One path leads to a SATA disk.
-        Named::Transport(Transport::Sata) => {
+    let device = match named {
+        Named::Device(device) => device.clone(),
+        // One path leads to such a disk.
+        Named::Transport(Transport::Sata | Transport::Usb) => {
             let why = "a local disk that one path leads to gets no map".to_owned();
             return (Outcome::Same, why);
         }
@@ -209,283 +293,60 @@ fn leave(plan: &mut Plan, named: &Named, wanted: Wanted) -> Told {
             );
             return (Outcome::Refused, why);
         }
+        Named::Arrays(_) | Named::Everything => return (Outcome::Same, String::new()),
+    };
+    let rule = SatpRule {
+        satp: "VMW_SATP_LOCAL".to_owned(),
+        device: Some(device),
+        description: "blacklisted in multipath.conf".to_owned(),
+        group: Group::User,
+        ..SatpRule::default()
     };
     let what = in_words(&rule);
     let (outcome, remarks) = plan.add_satp_rule(rule, wanted.force);
     together(vec![(outcome, what), (outcome, remarks)])
 }
 
-/// `product_blacklist` of a device section: products of these vendors.
-pub(super) fn products(plan: &mut Plan, vendors: &Patterns, value: &str, wanted: Wanted) -> Told {
-    match models(value) {
-        Err(why) => (Outcome::Refused, why),
-        Ok(models) => {
-            let named = pairs(vendors, &models);
-            let told = named.iter().map(|named| leave(plan, named, wanted));
-            together(told.collect())
-        }
-    }
-}
+// ---- with MASK_PATH --------------------------------------------------------------------------------------------
 
-/// Each vendor with each product.
-fn pairs(vendors: &Patterns, models: &Patterns) -> Vec<Named> {
-    let with = |vendor: &Option<Pattern>| {
-        let named = |model: &Option<Pattern>| Named::Strings(vendor.clone(), model.clone());
-        models.iter().map(named).collect::<Vec<_>>()
-    };
-    vendors.iter().flat_map(with).collect()
-}
-
-// ---- reading ------------------------------------------------------------------------------------------------
-
-fn entries(plan: &mut Plan, sections: &[&Section], excepting: bool) -> Vec<Entry> {
-    let mut entries = Vec::new();
-    for section in sections {
-        for keyword in &section.keywords {
-            let Some(said) = value(plan, &section.name, keyword) else {
-                continue;
-            };
-            let named = match said.name {
-                "wwid" => wwids(said.value),
-                "protocol" => protocols(said.value),
-                "devnode" => Err(devnode(said.value, excepting)),
-                "property" => Err(property(said.value, excepting)),
-                _ => {
-                    let why = "multipath-tools has no such keyword in this section".to_owned();
-                    Err((Outcome::Refused, why))
+/// Makes claim rules. Of these the first counts, so the masks of a kind without exceptions come first; then each kind
+/// with exceptions, these before its masks.
+fn mask(plan: &mut Plan, blacklist: Vec<Entry>, exceptions: Vec<Entry>, wanted: Wanted) {
+    let kinds: BTreeSet<String> = exceptions.iter().map(|entry| entry.kind.clone()).collect();
+    let exceptions = exceptions.into_iter().map(|entry| (true, entry));
+    let blacklist = blacklist.into_iter().map(|entry| (false, entry));
+    let mut all: Vec<(bool, Entry)> = exceptions.chain(blacklist).collect();
+    all.sort_by_cached_key(|(excepts, entry)| {
+        (kinds.contains(&entry.kind), entry.kind.clone(), !excepts)
+    });
+    for (excepts, entry) in all {
+        let told = match &entry.named {
+            Err(told) => told.clone(),
+            Ok(named) if excepts => {
+                let rules = named
+                    .iter()
+                    .map(|named| plan.add_numbered(named.matches(), "NMP", Permission::default()));
+                let (outcome, mut detail) = together(rules.collect());
+                let later = kinds.iter().filter(|kind| **kind > entry.kind);
+                let later: Vec<&str> = later.map(String::as_str).collect();
+                if !later.is_empty() {
+                    let later = later.join(", ");
+                    detail += &format!("; it is tried before the masks by {later} too");
                 }
-            };
-            entries.push(Entry {
-                kind: keyword.name.clone(),
-                line: keyword.line,
-                subject: subject(&section.name, keyword),
-                within: Vec::new(),
-                named,
-            });
-        }
-        for below in section.sections.iter().filter(|s| s.name == "device") {
-            for inner in &below.sections {
-                refuse(plan, inner, "section device has no such section in it");
+                (outcome, detail)
             }
-            entries.push(device(plan, &section.name, below));
-        }
-    }
-    entries
-}
-
-fn device(plan: &mut Plan, outer: &str, section: &Section) -> Entry {
-    let name = format!("{outer} device");
-    let mut found: [Option<&str>; 2] = [None, None];
-    let mut within = Vec::new();
-    for keyword in &section.keywords {
-        let Some(said) = value(plan, &name, keyword) else {
-            continue;
-        };
-        let [vendor, product] = &mut found;
-        match said.name {
-            "vendor" => *vendor = Some(said.value),
-            "product" => *product = Some(said.value),
-            _ => {
-                let why = "multipath-tools has no such keyword in this section".to_owned();
-                plan.tell(said.line, said.subject(&name), (Outcome::Refused, why));
-                continue;
-            }
-        }
-        within.push((keyword.line, subject(&name, keyword)));
-    }
-    let named = match found {
-        [None, None] => Err("it names neither vendor nor product".to_owned()),
-        [vendor, product] => {
-            let of =
-                |what: &str, value: Option<&str>, read: fn(&str) -> Result<Patterns, String>| {
-                    value
-                        .map_or(Ok(vec![None]), read)
-                        .map_err(|why| format!("{what}: {why}"))
+            Ok(named) => {
+                let may = Permission {
+                    reserved: false,
+                    force: wanted.force,
                 };
-            of("vendor", vendor, vendors).and_then(|vendors| {
-                let models = of("product", product, models)?;
-                Ok(pairs(&vendors, &models))
-            })
-        }
-    };
-    Entry {
-        kind: "device".to_owned(),
-        line: section.line,
-        subject: name,
-        within,
-        named: named.map_err(|why| (Outcome::Refused, why)),
-    }
-}
-
-fn wwids(value: &str) -> Result<Vec<Named>, Told> {
-    let refused = |why: String| (Outcome::Refused, why);
-    if ["eui.", "nvme.", "uuid."]
-        .iter()
-        .any(|scheme| value.starts_with(scheme))
-    {
-        let why = "an NVMe namespace: only SCSI disks are paths".to_owned();
-        return Err((Outcome::Same, why));
-    }
-    // Who writes a WWID means its dots.
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || ".:-_".contains(c);
-    if !value.is_empty() && value.chars().all(is_plain) {
-        let device = wwid::device(value).map_err(refused)?;
-        return Ok(vec![Named::Device(device)]);
-    }
-    match expression::parse(value).map_err(refused)? {
-        Matches::Any => Ok(vec![Named::everything()]),
-        Matches::Names(names) => names
-            .iter()
-            .map(|name| {
-                if name.more {
-                    let why = "the beginning of a WWID: a rule names a whole device".to_owned();
-                    return Err(refused(why));
-                }
-                wwid::device(&name.text).map(Named::Device).map_err(refused)
-            })
-            .collect(),
-    }
-}
-
-fn protocols(value: &str) -> Result<Vec<Named>, Told> {
-    let refused = |why: String| (Outcome::Refused, why);
-    let names = match expression::parse(value).map_err(refused)? {
-        Matches::Any => return Ok(vec![Named::everything()]),
-        Matches::Names(names) => names,
-    };
-    let mut named = Vec::new();
-    for name in names {
-        let transport = match name.text.as_str() {
-            "scsi:fcp" => Transport::Fc,
-            "scsi:iscsi" => Transport::Iscsi,
-            "scsi:sas" => Transport::Sas,
-            "scsi:ata" => Transport::Sata,
-            "scsi:spi" => Transport::Parallel,
-            other if !other.starts_with("scsi") => continue,
-            other => {
-                let why = format!("there is no transport for `{other}`");
-                return Err(refused(why));
+                let told = named.iter().map(|named| match is_masked(plan, named) {
+                    Some(told) => told,
+                    None => plan.add_numbered(named.matches(), "MASK_PATH", may),
+                });
+                together(told.collect())
             }
         };
-        named.push(Named::Transport(transport));
-    }
-    if named.is_empty() {
-        return Err((Outcome::Same, "only SCSI disks are paths".to_owned()));
-    }
-    Ok(named)
-}
-
-/// A devnode entry: names that the kernel gives as it finds disks.
-fn devnode(value: &str, excepting: bool) -> Told {
-    let same = || {
-        let why = "only SCSI disks, sd*, are paths".to_owned();
-        (Outcome::Same, why)
-    };
-    let inverted = value.strip_prefix('!');
-    let beginnings = beginnings(inverted.unwrap_or(value));
-    let is_disk = |name: &String| name.starts_with("sd") || "sd".starts_with(name.as_str());
-    match (beginnings, inverted) {
-        (Some(names), None) if !names.iter().any(is_disk) => same(),
-        (Some(names), Some(_)) if names.iter().any(|name| name == "sd") => same(),
-        _ if excepting => (
-            Outcome::LeftOut,
-            "the kernel's names of disks decide nothing here".to_owned(),
-        ),
-        _ => (
-            Outcome::Refused,
-            "the kernel gives sd names as it finds disks, so no rule goes by them: name the device, `psactl storage nmp satp rule add -s VMW_SATP_LOCAL -d naa...`".to_owned(),
-        ),
-    }
-}
-
-/// The texts that a name has to begin with to match an expression; `None` if that is not plain.
-fn beginnings(expression: &str) -> Option<Vec<String>> {
-    let body = expression.strip_prefix('^')?;
-    let alternatives: Vec<&str> = match body.strip_prefix('(') {
-        Some(group) => group.split_once(')')?.0.split('|').collect(),
-        None => expression
-            .split('|')
-            .map(|one| one.strip_prefix('^'))
-            .collect::<Option<_>>()?,
-    };
-    let beginning = |one: &str| {
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        let end = one.find(|c| !is_plain(c)).unwrap_or(one.len());
-        let (plain, rest) = one.split_at(end);
-        // What is repeated may be there no time at all.
-        let plain = if rest.starts_with(['*', '?', '{']) {
-            plain.get(..plain.len().checked_sub(1)?)?
-        } else {
-            plain
-        };
-        (!plain.is_empty()).then(|| plain.to_owned())
-    };
-    alternatives.into_iter().map(beginning).collect()
-}
-
-fn property(value: &str, excepting: bool) -> Told {
-    // What multipath-tools excepts by itself: a device that names itself.
-    let names_itself = ["SCSI_IDENT_", "ID_WWN", "ID_SERIAL"];
-    match excepting {
-        true if names_itself.iter().any(|name| value.contains(name)) => (
-            Outcome::Same,
-            "a device has to name itself, in VPD page 83h".to_owned(),
-        ),
-        true => (
-            Outcome::NoEquivalent,
-            "properties of udev decide nothing here".to_owned(),
-        ),
-        false => (
-            Outcome::Refused,
-            "no rule goes by a property of udev: name vendor and product, or the device".to_owned(),
-        ),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_of_the_kernel() {
-        for value in [
-            "^(ram|raw|loop|fd|md|dm-|sr|scd|st)[0-9]*",
-            "^hd[a-z][[0-9]*]",
-            "^cciss.*",
-            "^dcssblk[0-9]*",
-            "!^(sd[a-z]|dasd[a-z]|nvme[0-9])",
-            "^sr|^scd",
-        ] {
-            assert_eq!(devnode(value, false).0, Outcome::Same, "{value}");
-        }
-        for value in [
-            "^sda",
-            "^sd[a-c]$",
-            "^s",
-            "sda",
-            ".*",
-            "*",
-            "^(sr|sd)",
-            "^sx*",
-            "^sr|sda",
-            "!^sda",
-            "^",
-        ] {
-            assert_eq!(devnode(value, false).0, Outcome::Refused, "{value}");
-        }
-    }
-
-    #[test]
-    fn protocols_are_transports() {
-        assert_eq!(
-            protocols("scsi:(fcp|iscsi)"),
-            Ok(vec![
-                Named::Transport(Transport::Fc),
-                Named::Transport(Transport::Iscsi)
-            ])
-        );
-        assert_eq!(protocols("nvme.*").unwrap_err().0, Outcome::Same);
-        assert_eq!(protocols("scsi:srp").unwrap_err().0, Outcome::Refused);
-        assert_eq!(protocols("scsi:.*").unwrap_err().0, Outcome::Refused);
+        entry.tell(plan, told);
     }
 }

@@ -9,25 +9,18 @@
 //!         vendor "IBM"          ! a comment too
 //! ```
 //!
-//! Outside of quotes `#` and `!` begin a comment; inside, they stand for themselves, and `""` is a quote. A `{` ends
-//! the line that names the section, a `}` has its line to itself. Where multipath-tools warns of a brace or a quote
-//! and goes on with something else than what was meant, this is an error.
+//! Outside of quotes `#` and `!` begin a comment, and anything that is not ASCII separates words; inside, all of them
+//! stand for themselves, and `""` is a quote. A line is read by itself: a `{` belongs to the name of a section, and
+//! what follows it on the line counts for nothing.
+//!
+//! A file is never refused for its braces and quotes. multipath-tools warns of them and reads on, and the host runs
+//! with what it made of the file; so each of its warnings is a [`Note`] here, and the sections and keywords are the
+//! ones that it has. In particular a section that it does not know is none: its lines belong to the section around
+//! it, and its `}` ends that.
 
+use super::report::Outcome;
 use crate::cli::typography;
 use std::fmt;
-
-/// Sections within sections: `devices` holds `device`, `overrides` holds `protocol`, and nothing goes deeper.
-const DEEPEST: usize = 2;
-
-/// The sections that stand in no other.
-const OUTERMOST: [&str; 6] = [
-    "defaults",
-    "blacklist",
-    "blacklist_exceptions",
-    "devices",
-    "multipaths",
-    "overrides",
-];
 
 /// The most lines: one for each device of a host that has as many as Linux takes, and some.
 const LINES: usize = 50_000;
@@ -69,118 +62,273 @@ pub struct Section {
     pub sections: Vec<Section>,
 }
 
-/// What is wrong with a file.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: {what}")]
-pub struct Wrong {
-    /// In which line, from 1.
+/// What multipath-tools warns of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// Its line, from 1.
     pub line: usize,
-    /// What, and the mend.
+    /// What stands there.
+    pub text: String,
+    /// [`Outcome::Refused`] if a keyword or a section is lost by it, [`Outcome::LeftOut`] if nothing is.
+    pub outcome: Outcome,
+    /// What is made of it.
     pub what: String,
 }
+
+/// What stands in a file.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct File {
+    /// The whole file as a section without a name.
+    pub whole: Section,
+    /// The warnings, in order.
+    pub notes: Vec<Note>,
+}
+
+/// The sections that multipath-tools knows within a section. `devnode_blacklist` is what `blacklist` was called until
+/// 2005: no release that is in use reads it, but its braces are a pair.
+fn inner(section: &str) -> &'static [&'static str] {
+    match section {
+        "" => &[
+            "defaults",
+            "blacklist",
+            "blacklist_exceptions",
+            "devices",
+            "multipaths",
+            "overrides",
+            "devnode_blacklist",
+        ],
+        "devices" | "blacklist" | "blacklist_exceptions" => &["device"],
+        "multipaths" => &["multipath"],
+        "overrides" => &["protocol"],
+        _ => &[],
+    }
+}
+
+/// Names of sections that open one with or without a brace behind them, wherever they stand.
+const OPEN_ANYHOW: [&str; 7] = [
+    "defaults",
+    "blacklist",
+    "blacklist_exceptions",
+    "devices",
+    "device",
+    "multipaths",
+    "multipath",
+];
 
 /// A piece of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Token {
     Word(String),
+    Quote,
     Open,
     Close,
 }
 
-/// Reads a file.
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Token::Word(word) => word,
+            Token::Quote => "\"",
+            Token::Open => "{",
+            Token::Close => "}",
+        })
+    }
+}
+
+fn words(tokens: &[Token]) -> String {
+    let words: Vec<String> = tokens.iter().map(ToString::to_string).collect();
+    words.join(" ")
+}
+
+/// Reads a file whose lines count from `first`.
 ///
 /// # Errors
-/// The first brace or quote that is wrong.
-pub fn parse(text: &str) -> Result<Section, Wrong> {
-    // The sections that are open, the whole file first.
-    let mut open = vec![Section::default()];
+/// It has more lines than any host needs.
+pub fn parse(text: &str, first: usize) -> Result<File, String> {
+    let mut reader = Reader {
+        open: vec![Section::default()],
+        notes: Vec::new(),
+    };
     for (at, text) in text.lines().enumerate() {
-        let line = at + 1;
-        let wrong = |what: &str| Wrong {
-            line,
-            what: what.to_owned(),
-        };
-        if line > LINES {
-            return Err(wrong("no multipath.conf is as long as this one"));
+        if at >= LINES {
+            return Err(format!(
+                "line {}: a multipath.conf has not more than {LINES} lines",
+                at + 1
+            ));
         }
-        let tokens = tokens(text).map_err(wrong)?;
-        for token in &tokens {
-            if let Token::Word(word) = token
-                && let Some(found) = typography::found(word)
-            {
-                return Err(wrong(&format!("{found}, in `{word}`: write it anew")));
-            }
+        reader.line(first + at, text);
+    }
+    Ok(reader.finish())
+}
+
+struct Reader {
+    /// The sections that are open, the whole file first.
+    open: Vec<Section>,
+    notes: Vec<Note>,
+}
+
+impl Reader {
+    fn note(&mut self, line: usize, text: &str, outcome: Outcome, what: impl Into<String>) {
+        self.notes.push(Note {
+            line,
+            text: text.trim().to_owned(),
+            outcome,
+            what: what.into(),
+        });
+    }
+
+    fn line(&mut self, line: usize, whole: &str) {
+        // A line of multipath-tools ends with the first of the two characters that end lines.
+        let (text, rest) = whole.split_once('\r').unwrap_or((whole, ""));
+        if !rest.trim().is_empty() {
+            let what = "multipath-tools reads the line up to a carriage return within it alone";
+            self.note(line, rest, Outcome::Refused, what);
+        }
+        let tokens = tokens(text);
+        if let Some(character) = separating(text) {
+            let what = format!("{character} outside of quotes separates words");
+            self.note(line, text, Outcome::LeftOut, what);
         }
         match tokens.as_slice() {
             [] => {}
-            [Token::Close] => {
-                let closed = open.pop();
-                match (closed, open.last_mut()) {
-                    (Some(closed), Some(outer)) => outer.sections.push(closed),
-                    _ => return Err(wrong("this `}` closes nothing: no section is open")),
-                }
+            [Token::Close, rest @ ..] => {
+                self.ignored(line, rest, "`}`");
+                self.close(line);
             }
-            [Token::Close, ..] => return Err(wrong("`}` has to have its line to itself")),
-            [Token::Word(name), Token::Open] => {
-                let within = open.last().filter(|_| open.len() > 1);
-                let missing = OUTERMOST.contains(&name.as_str()) || open.len() > DEEPEST;
-                if let Some(outer) = within.filter(|_| missing) {
-                    let (outer, at) = (&outer.name, outer.line);
-                    return Err(wrong(&format!(
-                        "section `{name}` begins within `{outer}` of line {at}: a `}}` is missing before it"
-                    )));
-                }
-                open.push(Section {
-                    line,
-                    name: name.clone(),
-                    ..Section::default()
-                });
+            [Token::Open, rest @ ..] => {
+                let what = "multipath-tools passes over a line that begins with `{`";
+                // The section is open already, if it is one that opens without the brace.
+                let outcome = if rest.is_empty() {
+                    Outcome::LeftOut
+                } else {
+                    Outcome::Refused
+                };
+                self.note(line, text, outcome, what);
             }
-            [Token::Open, ..] => {
-                return Err(wrong("`{` has to stand behind the name of its section"));
-            }
-            [Token::Word(_), Token::Open, ..] => {
-                return Err(wrong("`{` has to end its line: put the rest on the next"));
-            }
-            [Token::Word(name), rest @ ..] => {
-                let mut words = Vec::new();
-                for token in rest {
-                    match token {
-                        Token::Word(word) => words.push(word.clone()),
-                        Token::Open | Token::Close => {
-                            return Err(wrong(
-                                "a brace behind a value: put it on a line of its own, or the value in quotes",
-                            ));
-                        }
-                    }
-                }
-                let mut words = words.into_iter();
-                if let Some(section) = open.last_mut() {
-                    section.keywords.push(Keyword {
-                        line,
-                        name: name.clone(),
-                        value: words.next(),
-                        extra: words.collect(),
-                    });
-                }
+            [Token::Word(name), rest @ ..] => self.named(line, name, rest, text),
+            [Token::Quote, ..] => {
+                let what = "the name of a keyword stands in no quotes: multipath-tools passes over the line";
+                self.note(line, text, Outcome::Refused, what);
             }
         }
     }
-    let inner = open.pop().unwrap_or_default();
-    if open.is_empty() {
-        return Ok(inner);
+
+    /// Tells of what stands behind the end of a line's meaning.
+    fn ignored(&mut self, line: usize, rest: &[Token], behind: &str) {
+        if !rest.is_empty() {
+            // A brace more or less is the layout of the file, and no keyword.
+            let is_layout = rest.iter().all(|token| *token == Token::Close);
+            let outcome = if is_layout {
+                Outcome::LeftOut
+            } else {
+                Outcome::Refused
+            };
+            let what = format!("multipath-tools ignores what stands behind {behind} on a line");
+            self.note(line, &words(rest), outcome, what);
+        }
     }
-    Err(Wrong {
-        line: inner.line,
-        what: format!(
-            "section `{}` is never closed: a `}}` is missing",
-            inner.name
-        ),
-    })
+
+    fn close(&mut self, line: usize) {
+        if self.open.len() > 1 {
+            if let Some(closed) = self.open.pop()
+                && let Some(outer) = self.open.last_mut()
+            {
+                outer.sections.push(closed);
+            }
+        } else {
+            let what = "no section is open: multipath-tools ignores it and reads on";
+            self.note(line, "}", Outcome::LeftOut, what);
+        }
+    }
+
+    fn named(&mut self, line: usize, name: &str, rest: &[Token], text: &str) {
+        let outer = self.open.last().map_or("", |section| section.name.as_str());
+        let outer = outer.to_owned();
+        let anyhow = OPEN_ANYHOW.contains(&name);
+        let has_brace = rest.first() == Some(&Token::Open);
+        if inner(&outer).contains(&name) && (anyhow || has_brace) {
+            match rest {
+                [] => {
+                    let what =
+                        "`{` is missing behind it: multipath-tools opens the section all the same";
+                    self.note(line, text, Outcome::LeftOut, what);
+                }
+                [Token::Open, rest @ ..] => self.ignored(line, rest, "`{`"),
+                rest => {
+                    let what = format!(
+                        "where `{{` is expected stands `{}`: multipath-tools opens the section and ignores it",
+                        words(rest)
+                    );
+                    self.note(line, text, Outcome::Refused, what);
+                }
+            }
+            self.open.push(Section {
+                line,
+                name: name.to_owned(),
+                ..Section::default()
+            });
+            return;
+        }
+        if inner(&outer).contains(&name) {
+            let what = "multipath-tools opens this section only with a `{` on the same line, and reads what stands in it as keywords outside of it";
+            self.note(line, text, Outcome::Refused, what);
+            return;
+        }
+        if anyhow || has_brace {
+            let what = match (outer.as_str(), anyhow) {
+                ("", _) => "multipath-tools has no such section: it reads what stands in it as keywords outside of any section, which mean nothing".to_owned(),
+                (outer, true) => format!("it has no place in section {outer}, whose `}}` is missing before it: multipath-tools reads what stands in it as keywords of {outer}"),
+                (outer, false) => format!("section {outer} has no such section in it: multipath-tools reads what stands in it as keywords of {outer}, and its `}}` ends {outer}"),
+            };
+            self.note(line, text, Outcome::Refused, what);
+            return;
+        }
+        self.keyword(line, name, rest, text);
+    }
+
+    fn keyword(&mut self, line: usize, name: &str, rest: &[Token], text: &str) {
+        let unclosed = "the quote is not closed: its value ends with the line, comments included";
+        let (value, extra): (Option<String>, &[Token]) = match rest {
+            [] => (None, &[]),
+            [Token::Quote] => {
+                self.note(line, text, Outcome::LeftOut, unclosed);
+                (Some(String::new()), &[])
+            }
+            [Token::Quote, Token::Quote, extra @ ..] => (Some(String::new()), extra),
+            [Token::Quote, Token::Word(value), rest @ ..] => {
+                if rest.is_empty() {
+                    self.note(line, text, Outcome::LeftOut, unclosed);
+                }
+                (Some(value.clone()), rest.get(1..).unwrap_or_default())
+            }
+            [value, extra @ ..] => (Some(value.to_string()), extra),
+        };
+        if let Some(section) = self.open.last_mut() {
+            section.keywords.push(Keyword {
+                line,
+                name: name.to_owned(),
+                value,
+                extra: extra.iter().map(ToString::to_string).collect(),
+            });
+        }
+    }
+
+    fn finish(mut self) -> File {
+        while let [_, .., inner] = self.open.as_slice() {
+            let (line, name) = (inner.line, inner.name.clone());
+            let what = "no `}` closes it: it ends with the file";
+            self.note(line, &name, Outcome::LeftOut, what);
+            self.close(line);
+        }
+        File {
+            whole: self.open.pop().unwrap_or_default(),
+            notes: self.notes,
+        }
+    }
 }
 
 /// The pieces of a line.
-fn tokens(line: &str) -> Result<Vec<Token>, &'static str> {
+fn tokens(line: &str) -> Vec<Token> {
     let mut tokens = Vec::new();
     let mut chars = line.chars().peekable();
     while let Some(c) = chars.next() {
@@ -189,21 +337,27 @@ fn tokens(line: &str) -> Result<Vec<Token>, &'static str> {
             '{' => tokens.push(Token::Open),
             '}' => tokens.push(Token::Close),
             '"' => {
+                tokens.push(Token::Quote);
                 let mut text = String::new();
-                loop {
-                    match chars.next() {
-                        Some('"') if chars.next_if_eq(&'"').is_some() => text.push('"'),
-                        Some('"') => break,
-                        Some(c) => text.push(c),
-                        None => return Err("this quote is not closed on its line"),
+                let mut closed = false;
+                while let Some(c) = chars.next() {
+                    if c == '"' && chars.next_if_eq(&'"').is_none() {
+                        closed = true;
+                        break;
                     }
+                    text.push(c);
                 }
-                tokens.push(Token::Word(text));
+                if !text.is_empty() {
+                    tokens.push(Token::Word(text));
+                }
+                if closed {
+                    tokens.push(Token::Quote);
+                }
             }
-            c if c.is_whitespace() => {}
+            c if is_blank(c) => {}
             c => {
                 let mut word = c.to_string();
-                let is_more = |c: &char| !c.is_whitespace() && !"\"#!{}".contains(*c);
+                let is_more = |c: &char| !is_blank(*c) && !"\"#!{}".contains(*c);
                 while let Some(c) = chars.next_if(is_more) {
                     word.push(c);
                 }
@@ -211,7 +365,30 @@ fn tokens(line: &str) -> Result<Vec<Token>, &'static str> {
             }
         }
     }
-    Ok(tokens)
+    tokens
+}
+
+/// What separates words.
+fn is_blank(c: char) -> bool {
+    c.is_whitespace() || !c.is_ascii()
+}
+
+/// The first character outside of quotes and comments that separates words though nobody means it to, in words.
+fn separating(line: &str) -> Option<String> {
+    let mut quoted = false;
+    for c in line.chars() {
+        match c {
+            '"' => quoted = !quoted,
+            '#' | '!' if !quoted => return None,
+            c if !quoted && !c.is_ascii() && !c.is_whitespace() => {
+                let text = c.to_string();
+                let name = typography::found(&text);
+                return Some(name.unwrap_or_else(|| format!("`{c}`, which is not ASCII,")));
+            }
+            _ => {}
+        }
+    }
+    None
 }
 
 #[cfg(test)]
@@ -219,8 +396,9 @@ mod tests {
     use super::*;
 
     fn values(line: &str) -> Vec<String> {
-        let parsed = parse(line).unwrap();
-        let keyword = &parsed.keywords[0];
+        let parsed = parse(line, 1).unwrap();
+        assert_eq!(parsed.notes, [], "{line}");
+        let keyword = &parsed.whole.keywords[0];
         let value = keyword.value.clone().into_iter();
         value.chain(keyword.extra.clone()).collect()
     }
@@ -230,48 +408,158 @@ mod tests {
         for (line, wanted) in [
             ("key value # c", vec!["value"]),
             ("key value!c", vec!["value"]),
+            ("key value\r\n", vec!["value"]),
             ("key \"a # b ! { }\"", vec!["a # b ! { }"]),
             ("key\"v\"", vec!["v"]),
             ("key \"2.5\"\" SSD\"", vec!["2.5\" SSD"]),
             ("key \"\"\"\"", vec!["\""]),
             ("key \"\"", vec![""]),
             ("key \" a \"", vec![" a "]),
+            ("key \"ä\" # ü", vec!["ä"]),
             ("\tkey round-robin 0", vec!["round-robin", "0"]),
+            ("key \"a\" \"b\"", vec!["a", "\"", "b", "\""]),
+            ("key }", vec!["}"]),
             ("key", vec![]),
         ] {
             assert_eq!(values(line), wanted, "{line}");
         }
-        assert_eq!(parse("# x\n\n  ! y {\n").unwrap(), Section::default());
+        assert_eq!(parse("# x\n\n  ! y {\n", 1).unwrap(), File::default());
     }
 
     #[test]
     fn sections() {
         let text = "devices{\n device {\n  vendor X\n }\n}\ndefaults {\n}\n";
-        let file = parse(text).unwrap();
+        let file = parse(text, 1).unwrap().whole;
         let names: Vec<&str> = file.sections.iter().map(|s| s.name.as_str()).collect();
         assert_eq!(names, ["devices", "defaults"]);
         let device = &file.sections[0].sections[0];
         assert_eq!((device.line, device.keywords[0].line), (2, 3));
     }
 
+    /// The sections and keywords as one line: `defaults(polling_interval) blacklist()`.
+    fn shape(section: &Section) -> String {
+        let keywords = section.keywords.iter().map(ToString::to_string);
+        let sections = section.sections.iter();
+        let sections = sections.map(|inner| format!("{}({})", inner.name, shape(inner)));
+        keywords.chain(sections).collect::<Vec<_>>().join(" ")
+    }
+
     #[test]
-    fn wrong_braces_and_quotes() {
-        for (text, line, part) in [
-            ("a {\n b c\n", 1, "never closed"),
-            ("a {\n b {\n}\n", 1, "never closed"),
-            ("a {\n}\n}\n", 3, "closes nothing"),
-            ("a {\n b \"c\n}\n", 2, "not closed"),
-            ("a\n{\n}\n", 2, "behind the name"),
-            ("a { b c }\n", 1, "end its line"),
-            ("a {\n b c }\n", 2, "line of its own"),
-            ("a {\n} }\n", 2, "to itself"),
-            ("a {\n b {\n c {\n", 3, "within `b` of line 2"),
-            ("devices {\n blacklist {\n", 2, "within `devices` of line 1"),
-            ("a {\n b “c”\n}\n", 2, "a curly quote (U+201C)"),
+    fn what_multipath_tools_warns_of_is_read_as_it_does() {
+        use Outcome::{LeftOut, Refused};
+        for (text, wanted, notes) in [
+            (
+                "defaults\n{\n a 1\n}\n",
+                "defaults(a 1)",
+                &[(1, LeftOut, "`{` is missing"), (2, LeftOut, "begins with")][..],
+            ),
+            (
+                "defaults {\n a 1\n}\n}\nblacklist {\n wwid 3\n}\n",
+                "defaults(a 1) blacklist(wwid 3)",
+                &[(4, LeftOut, "no section is open")],
+            ),
+            (
+                "defaults { a 1 }\n",
+                "defaults()",
+                &[
+                    (1, Refused, "behind `{`"),
+                    (1, LeftOut, "ends with the file"),
+                ],
+            ),
+            (
+                "defaults { a 1 }\nb 2\n}\nblacklist {\n}\n",
+                "defaults(b 2) blacklist()",
+                &[(1, Refused, "behind `{`")],
+            ),
+            ("defaults {\n a 1 }\n b 2\n}\n", "defaults(a 1 b 2)", &[]),
+            (
+                "defaults {\n a 1\nblacklist {\n wwid 3\n}\n}\n",
+                "defaults(a 1 wwid 3)",
+                &[
+                    (3, Refused, "`}` is missing before it"),
+                    (6, LeftOut, "no section is open"),
+                ],
+            ),
+            (
+                "devices {\n device {\n  vendor A\n device {\n  vendor B\n }\n}\n",
+                "devices(device(vendor A vendor B))",
+                &[(4, Refused, "`}` is missing before it")],
+            ),
+            (
+                "defaults {\n foo {\n  x 1\n }\n a 1\n}\n",
+                "a 1 defaults(x 1)",
+                &[
+                    (2, Refused, "its `}` ends defaults"),
+                    (6, LeftOut, "no section is open"),
+                ],
+            ),
+            (
+                "default {\n a 1\n}\n",
+                "a 1",
+                &[
+                    (1, Refused, "no such section"),
+                    (3, LeftOut, "no section is open"),
+                ],
+            ),
+            (
+                "overrides\n{\n a 1\n}\n",
+                "a 1",
+                &[
+                    (1, Refused, "on the same line"),
+                    (2, LeftOut, "begins with"),
+                    (4, LeftOut, "no section is open"),
+                ],
+            ),
+            (
+                "defaults {\n a \"b # c\n}\n",
+                "defaults(a b # c)",
+                &[(2, LeftOut, "quote is not closed")],
+            ),
+            (
+                "defaults {\n a \"\n}\n",
+                "defaults(a \"\")",
+                &[(2, LeftOut, "quote is not closed")],
+            ),
+            (
+                "defaults {\n a “b”\n}\n",
+                "defaults(a b)",
+                &[(2, LeftOut, "a curly quote (U+201C)")],
+            ),
+            (
+                "defaults {\n \"a\" b\n} }\n",
+                "defaults()",
+                &[(2, Refused, "in no quotes"), (3, LeftOut, "behind `}`")],
+            ),
+            (
+                "defaults = {\n a 1\n}\n",
+                "defaults(a 1)",
+                &[(1, Refused, "`= {`")],
+            ),
+            (
+                "defaults {\n a 1\rb 2\n}\n",
+                "defaults(a 1)",
+                &[(2, Refused, "carriage return")],
+            ),
+            (
+                "defaults {\n a 1\n",
+                "defaults(a 1)",
+                &[(1, LeftOut, "ends with the file")],
+            ),
+            (
+                "devnode_blacklist {\n devnode sda\n}\n",
+                "devnode_blacklist(devnode sda)",
+                &[],
+            ),
         ] {
-            let wrong = parse(text).unwrap_err();
-            assert_eq!(wrong.line, line, "{text}");
-            assert!(wrong.what.contains(part), "{text}: {wrong}");
+            let file = parse(text, 1).unwrap();
+            assert_eq!(shape(&file.whole), wanted, "{text}");
+            let told: Vec<_> = file.notes.iter().map(|n| (n.line, n.outcome)).collect();
+            let lines: Vec<_> = notes.iter().map(|(line, o, _)| (*line, *o)).collect();
+            assert_eq!(told, lines, "{text}: {:#?}", file.notes);
+            for (note, (_, _, part)) in file.notes.iter().zip(notes) {
+                assert!(note.what.contains(part), "{text}: {note:?}");
+            }
         }
+        assert!(parse(&"\n".repeat(LINES + 1), 1).is_err());
     }
 }

@@ -1,18 +1,30 @@
 //! `--formatter=csv`: RFC 4180 with a line of column names. ESXi ends each line with a comma; PowerShell's
-//! `Export-Csv` quotes every value and begins with a line `#TYPE ...`. Several listings may follow each other.
+//! `Export-Csv` quotes every value, begins with a line `#TYPE ...` and takes a semicolon where a comma is part of
+//! numbers, or whatever it is told to. Several listings may follow each other.
 
-use super::listing::{Row, Rows, is_column};
+use super::listing::{Row, Rows, are_columns, is_column};
 use super::report::Outcome;
 
-/// Whether a line names the columns of a listing of rules.
+/// What may stand between values.
+const DELIMITERS: [char; 3] = [',', ';', '\t'];
+
+/// Whether a line names the columns of a listing.
 pub(super) fn is_header(line: &str) -> bool {
-    let names = line.trim_end().split(',');
-    is_names(names.map(|name| name.trim_matches('"')))
+    delimiter(line).is_some()
+}
+
+/// What stands between the names of columns, if the line has such.
+fn delimiter(line: &str) -> Option<char> {
+    DELIMITERS.into_iter().find(|delimiter| {
+        let names = line.trim_end().split(*delimiter);
+        is_names(names.map(|name| name.trim_matches('"')))
+    })
 }
 
 fn is_names<'a>(names: impl Iterator<Item = &'a str>) -> bool {
     let names: Vec<&str> = names.filter(|name| !name.is_empty()).collect();
-    names.len() >= 4 && names.iter().filter(|name| is_column(name)).count() * 2 > names.len()
+    let known = names.iter().filter(|name| is_column(name)).count();
+    are_columns(names.iter().copied()) && known * 2 > names.len()
 }
 
 /// Reads the listings of a text.
@@ -22,7 +34,8 @@ fn is_names<'a>(names: impl Iterator<Item = &'a str>) -> bool {
 pub fn read(text: &str) -> Result<Rows, String> {
     let mut rows = Rows::default();
     let mut names: Option<Vec<String>> = None;
-    for (line, values) in records(text)? {
+    let delimiter = text.lines().find_map(delimiter).unwrap_or(',');
+    for (line, values) in records(text, delimiter)? {
         if is_names(values.iter().map(String::as_str)) {
             names = Some(values);
             continue;
@@ -59,7 +72,7 @@ pub fn read(text: &str) -> Result<Rows, String> {
 }
 
 /// The records with the lines that they begin in; blank lines are none.
-fn records(text: &str) -> Result<Vec<(usize, Vec<String>)>, String> {
+fn records(text: &str, delimiter: char) -> Result<Vec<(usize, Vec<String>)>, String> {
     let mut records = Vec::new();
     let mut values: Vec<String> = Vec::new();
     let mut value = String::new();
@@ -78,7 +91,9 @@ fn records(text: &str) -> Result<Vec<(usize, Vec<String>)>, String> {
                 }
             }
             Some('"') if value.is_empty() => quoted = Some(line),
-            Some(',') if quoted.is_none() => values.push(std::mem::take(&mut value)),
+            Some(c) if c == delimiter && quoted.is_none() => {
+                values.push(std::mem::take(&mut value))
+            }
             None | Some('\n') if quoted.is_none() => {
                 if value.ends_with('\r') {
                     value.pop();
@@ -115,13 +130,32 @@ mod tests {
     fn quotes_commas_and_line_breaks() {
         let text = "a,\"b, \"\"c\"\"\",\r\n\r\n\"x\ny\",z\n";
         assert_eq!(
-            records(text).unwrap(),
+            records(text, ',').unwrap(),
             [
                 (1, vec!["a".into(), "b, \"c\"".into(), String::new()]),
                 (3, vec!["x\ny".into(), "z".into()]),
             ]
         );
-        assert!(records("a\n\"b\n").unwrap_err().starts_with("line 2: "));
+        assert!(
+            records("a\n\"b\n", ',')
+                .unwrap_err()
+                .starts_with("line 2: ")
+        );
+    }
+
+    #[test]
+    fn other_characters_may_stand_between_values() {
+        for text in [
+            "#TYPE X\n\"Name\";\"Vendor\";\"Model\";\"RuleGroup\"\r\n\"X\";\"V\";\"M, N\";\"user\"\r\n",
+            "Name\tVendor\tModel\tRuleGroup\nX\tV\tM, N\tuser\n",
+        ] {
+            assert!(text.lines().any(is_header), "{text}");
+            let rows = read(text).unwrap();
+            assert_eq!(rows.rows[0].get("Model"), "M, N");
+            assert_eq!(rows.rows[0].get("Rule Group"), "user");
+        }
+        assert!(is_header("\"DefaultPSP\",\"Description\",\"Name\""));
+        assert!(!is_header("Name,Description,Version"));
     }
 
     #[test]

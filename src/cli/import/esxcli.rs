@@ -1,9 +1,11 @@
-//! Rules of an ESXi host: what `claimrule list` and `satp rule list` print there becomes rules here.
+//! Rules of an ESXi host: what `claimrule list` and `satp rule list` print there becomes rules here, what `satp list`
+//! prints default PSPs, and what `nmp device list` prints settings of devices ([`super::choices`]).
 //!
 //! A claim rule of the admin stands in ESXi's file list, and once more in the runtime list if it is loaded; what
 //! stands in the runtime list alone is of ESXi. A SATP rule of the admin is of the group `user`. ESXi's own rules are
 //! left out unless they are asked for: this host has its own.
 
+use super::choices;
 use super::listing::{self, Row, TRANSFER_SIZE_MB};
 use super::plan::{Plan, Told, in_words, together};
 use super::report::Outcome;
@@ -34,30 +36,66 @@ pub struct Wanted {
 /// # Errors
 /// The text is no listing, or is broken as a whole: what is wrong where, and the mend.
 pub fn plan(text: &str, rules: &RuleFiles, wanted: Wanted) -> Result<Plan, String> {
+    plan_with(text, rules, SettingsFile::default(), wanted)
+}
+
+/// As [`plan`], with the settings that the host has.
+///
+/// # Errors
+/// As those of [`plan`].
+pub fn plan_with(
+    text: &str,
+    rules: &RuleFiles,
+    settings: SettingsFile,
+    wanted: Wanted,
+) -> Result<Plan, String> {
     let listing = listing::read(text)?;
-    let mut plan = Plan::new(rules, SettingsFile::default());
+    let mut plan = Plan::new(rules, settings);
     plan.entries = listing.asides;
     let mut claim_rules = Vec::new();
+    let mut devices = Vec::new();
     for row in &listing.rows {
-        if let Some(why) = typography(row).filter(|_| !wanted.may.force) {
+        if let Some(why) = cut(row) {
+            plan.tell(row.line, subject(row), (Outcome::Refused, why));
+        } else if let Some(why) = typography(row).filter(|_| !wanted.may.force) {
             plan.tell(row.line, subject(row), (Outcome::Refused, why));
         } else if row.has("Plugin") && row.has("Matches") {
             match claim_rule(row) {
                 Ok(rule) => claim_rules.push((row, rule)),
                 Err(why) => plan.tell(row.line, subject(row), (Outcome::Refused, why)),
             }
+        } else if row.has("Storage Array Type") && row.has("Path Selection Policy") {
+            devices.push(row);
+        } else if row.has("Name") && row.has("Default PSP") && !row.has("Claim Options") {
+            let (subject, told) = choices::satp(&mut plan, row);
+            plan.tell(row.line, subject, told);
         } else if row.has("Name") && row.has("Claim Options") {
             let (subject, told) = satp_rule(&mut plan, row, wanted);
             plan.tell(row.line, subject, told);
         } else {
-            let why =
-                "neither a claim rule (Plugin, Matches) nor a SATP rule (Name, Claim Options)";
+            let why = "neither a claim rule (Plugin, Matches), nor a SATP rule (Name, Claim Options), nor a SATP (Name, Default PSP), nor a device of NMP (Storage Array Type, Path Selection Policy)";
             plan.tell(row.line, subject(row), (Outcome::Refused, why.to_owned()));
         }
     }
     add_claim_rules(&mut plan, &claim_rules, wanted);
+    // Behind the default PSPs, which some of them follow.
+    for row in devices {
+        let (subject, told) = choices::device(&mut plan, row);
+        plan.tell(row.line, subject, told);
+    }
     plan.entries.sort_by_key(|entry| entry.line);
     Ok(plan)
+}
+
+/// A value that PowerShell's `Format-Table` cut: half of a name is another name.
+fn cut(row: &Row) -> Option<String> {
+    let is_cut = |(name, value): &&(String, String)| {
+        name != "Description" && (value.ends_with("...") || value.ends_with('\u{2026}'))
+    };
+    let (name, _) = row.cells.iter().find(is_cut)?;
+    Some(format!(
+        "column {name}: the value is cut off: use Format-List or Export-Csv"
+    ))
 }
 
 /// A dash or a quote of a word processor, which no INQUIRY string has. Published commands have them, and so have the

@@ -14,6 +14,8 @@ fn parts(line: &str) -> Option<(&str, &str, &str)> {
     let (key, value) = line.split_once('=')?;
     let (key, _kind) = key.trim_start().rsplit_once('.')?;
     let (record, column) = key.rsplit_once('.')?;
+    // `WorkingPaths[0]`: one of several values.
+    let column = column.split('[').next().unwrap_or(column);
     let number = record.split_once('[')?.1.split_once(']')?.0;
     let is_number = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
     let is_plain = |c: char| c.is_alphanumeric() || "[]._".contains(c);

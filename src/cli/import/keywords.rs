@@ -1,6 +1,10 @@
-//! Every keyword of multipath.conf: where it may stand, and what is to be said of it where no rule and no setting is
-//! made of it. (As of multipath-tools 0.15. What a rule or a setting is made of, [`super::multipath`] and the files for
-//! the sections know.)
+//! Every keyword of multipath.conf: where it may stand, and what is to be said of it where no
+//! rule and no setting is made of it. (As of multipath-tools 0.15. What a rule or a setting is made of,
+//! [`super::values`] and the files for the sections know.)
+//!
+//! A keyword that is not translated is refused if the host would do something else to its disks without it: which of
+//! them get a map and what it is called, which paths carry I/O, when I/O fails, who may use it. What only concerns
+//! multipathd itself has no equivalent.
 
 use super::plan::Told;
 use super::report::Outcome;
@@ -18,13 +22,15 @@ pub(super) const PROTOCOL: char = 'p';
 enum Fate {
     /// It asks for what dm-psa does anyway.
     Same(&'static str),
-    /// There is nothing like it here.
+    /// There is nothing like it here, and disks are treated the same without it.
     No(&'static str),
+    /// There is nothing like it here, and disks are treated otherwise without it.
+    Lost(&'static str),
     /// multipath-tools reads it and does nothing.
     Dead(&'static str),
 }
 
-use Fate::{Dead, No, Same};
+use Fate::{Dead, Lost, No, Same};
 
 /// Keywords of which the same is to be said.
 struct Keywords {
@@ -48,17 +54,17 @@ const fn keywords(
 }
 
 const NOT_READ: &str = "multipath-tools reads it and does nothing";
-const NAMES: &str =
-    "maps are named by the device identifier, naa.6001...; links in /dev/disk/by-id stay";
-const RESERVATIONS: &str =
-    "persistent reservations are left to who makes them: no key is kept or registered again";
+const NAMES: &str = "maps are named by the device identifier, naa.6001...";
+const OTHER_NAMES: &str = "maps are named by the device identifier, naa.6001...: what names /dev/mapper/mpatha or an alias, as /etc/fstab, has to name that or a link in /dev/disk/by-id";
+const RESERVATIONS: &str = "no key for persistent reservations is kept, nor registered on paths that come back: a cluster that relies on it would lose its reservation";
 const SATP: &str = "the SATP judges the paths: the SATP rules say which";
 const RANKS: &str = "paths are ordered by their states alone; VMW_PSP_MRU takes ranks, `psp generic pathconfig set -c rank=N`";
 const PROBES: &str = "checks are TEST UNIT READY and REPORT TARGET PORT GROUPS; no data is read";
-const NO_COUNTS: &str = "paths that come and go are not counted: each failure takes a path out, each check that succeeds brings it back";
+const MARGINAL: &str = "a path that fails often is marginal by the settings marginal_failures, marginal_window_ms and marginal_recovery_ms";
 const BY_STATE: &str = "paths are grouped by the access states that the array reports";
 const NOT_BY_GROUP: &str = "groups go by access state, not by target port group";
-const PAGE_83H: &str = "a device is known by its VPD page 83h, not by a property of udev";
+const PAGE_83H: &str = "a device is known by its VPD page 83h and not by another property of udev: the WWID of its map may be another";
+const WWID: &str = "the UUID of a map has the WWID that udev has in ID_SERIAL";
 const LAST_PATH: &str = "a map without paths is removed once nobody has it open";
 const NEVER_OPEN: &str = "queueing ends with the APD timeout, and an open map is never removed";
 const NATIVE_NVME: &str = "native NVMe multipathing is left alone, and not listed";
@@ -67,10 +73,16 @@ const TABLE: &[Keywords] = &[
     // What becomes a rule or a setting, and needs no more to be said.
     keywords(&["polling_interval", "checker_timeout"], "d", &[]),
     keywords(
-        &["path_grouping_policy", "features", "no_path_retry"],
+        &[
+            "path_grouping_policy",
+            "path_selector",
+            "features",
+            "no_path_retry",
+        ],
         "dDom",
         &[],
     ),
+    keywords(&["fast_io_fail_tmo", "dev_loss_tmo"], "dDop", &[]),
     keywords(
         &["vendor", "product", "revision", "product_blacklist"],
         "D",
@@ -78,14 +90,6 @@ const TABLE: &[Keywords] = &[
     ),
     keywords(&["wwid"], "m", &[]),
     // How paths are grouped and chosen.
-    keywords(
-        &["path_selector"],
-        "dDom",
-        &[(
-            "",
-            No("the PSP brings its selector: an option of VMW_PSP_RR chooses it"),
-        )],
-    ),
     keywords(
         &["detect_pgpolicy"],
         "dDo",
@@ -103,7 +107,10 @@ const TABLE: &[Keywords] = &[
             ("alua", Same(SATP)),
             ("sysfs", Same(SATP)),
             ("const", Same(SATP)),
-            ("", No(RANKS)),
+            ("emc", Same(SATP)),
+            ("rdac", Same(SATP)),
+            ("hp_sw", Same(SATP)),
+            ("", Lost(RANKS)),
         ],
     ),
     keywords(&["prio_args"], "dDom", &[("", No(RANKS))]),
@@ -117,7 +124,9 @@ const TABLE: &[Keywords] = &[
             ),
             (
                 "",
-                No("access states are read wherever a SATP rule says so, `-c tpgs_on`"),
+                Lost(
+                    "access states are used wherever the device reports target port groups: name the array in a device section, with `prio const`",
+                ),
             ),
         ],
     ),
@@ -135,13 +144,13 @@ const TABLE: &[Keywords] = &[
             ),
             (
                 "manual",
-                No(
-                    "I/O goes to a better group at once; VMW_PSP_MRU never goes back to an equal path",
+                Lost(
+                    "I/O goes to a better group as soon as there is one; VMW_PSP_MRU never goes back to an equal path",
                 ),
             ),
             (
                 "",
-                No("I/O goes to a better group at once, not after a time"),
+                Lost("I/O goes to a better group as soon as there is one, not after a time"),
             ),
         ],
     ),
@@ -153,7 +162,7 @@ const TABLE: &[Keywords] = &[
             Dead("the kernel changes the path with every I/O whatever this says, since 4.6"),
         )],
     ),
-    keywords(&["hardware_handler"], "D", &[("", No(SATP))]),
+    keywords(&["hardware_handler"], "D", &[("", Same(SATP))]),
     keywords(
         &["retain_attached_hw_handler"],
         "dDo",
@@ -215,12 +224,21 @@ const TABLE: &[Keywords] = &[
             "delay_wait_checks",
         ],
         "dDom",
-        &[("no", Same(NO_COUNTS)), ("", No(NO_COUNTS))],
+        &[
+            ("no", Same(MARGINAL)),
+            ("0", Same(MARGINAL)),
+            ("", No(MARGINAL)),
+        ],
     ),
     keywords(
         &["marginal_pathgroups"],
         "d",
-        &[("no", Same(NO_COUNTS)), ("", No(NO_COUNTS))],
+        &[
+            ("no", Same(MARGINAL)),
+            ("off", Same(MARGINAL)),
+            ("0", Same(MARGINAL)),
+            ("", No(MARGINAL)),
+        ],
     ),
     keywords(
         &["ghost_delay"],
@@ -228,28 +246,21 @@ const TABLE: &[Keywords] = &[
         &[
             (
                 "no",
-                Same("a map whose paths are all standby is there at once"),
+                Same("a map whose paths are all standby is made like any other"),
             ),
-            ("", No("a map whose paths are all standby is there at once")),
+            (
+                "",
+                No("a map whose paths are all standby is made like any other"),
+            ),
         ],
     ),
     // What the kernel does with a path.
-    keywords(
-        &["fast_io_fail_tmo", "dev_loss_tmo"],
-        "dDop",
-        &[(
-            "",
-            No(
-                "a device section has it as an option of a SATP rule, dm-psa.toml as fast_io_fail_tmo of the host",
-            ),
-        )],
-    ),
     keywords(
         &["eh_deadline"],
         "dDop",
         &[(
             "",
-            No(
+            Lost(
                 "the deadline of error recovery stays as it is: a udev rule sets eh_deadline of the SCSI host",
             ),
         )],
@@ -259,7 +270,7 @@ const TABLE: &[Keywords] = &[
         "d",
         &[(
             "",
-            No(
+            Lost(
                 "retries of the SCSI layer stay as they are: a udev rule sets max_retries of the disk",
             ),
         )],
@@ -269,19 +280,19 @@ const TABLE: &[Keywords] = &[
         "dDom",
         &[(
             "",
-            No(
+            Lost(
                 "the size of requests stays as it is: a udev rule sets queue/max_sectors_kb of the paths",
             ),
         )],
     ),
-    keywords(&["type"], "p", &[("", No("no setting goes by protocol"))]),
+    keywords(&["type"], "p", &[("", Same("the section goes by it"))]),
     // Which disks get a map, and how they are known.
     keywords(
         &["find_multipaths"],
         "d",
         &[(
             "",
-            No(
+            Lost(
                 "which disk gets a map follows from the rules: SAN disks and those with several paths do, a lone local disk does not",
             ),
         )],
@@ -301,21 +312,15 @@ const TABLE: &[Keywords] = &[
             ("no", Same("a disk that one path leads to gets no map")),
             (
                 "",
-                No("a USB disk gets a map only if several paths lead to it"),
+                Lost("a USB disk gets a map only if several paths lead to it"),
             ),
         ],
     ),
-    keywords(&["uid_attrs"], "d", &[("", No(PAGE_83H))]),
+    keywords(&["uid_attrs"], "d", &[("", Lost(PAGE_83H))]),
     keywords(
         &["uid_attribute"],
         "dDo",
-        &[
-            (
-                "ID_SERIAL",
-                Same("the UUID of a map has the WWID that udev has in ID_SERIAL"),
-            ),
-            ("", No(PAGE_83H)),
-        ],
+        &[("ID_SERIAL", Same(WWID)), ("", Lost(PAGE_83H))],
     ),
     keywords(
         &["vpd_vendor"],
@@ -359,18 +364,18 @@ const TABLE: &[Keywords] = &[
     ),
     // Maps: their names, their nodes, their partitions, their end.
     keywords(&["alias_prefix"], "dDo", &[("", No(NAMES))]),
-    keywords(&["alias"], "m", &[("", No(NAMES))]),
+    keywords(&["alias"], "m", &[("", Lost(OTHER_NAMES))]),
     keywords(
         &["user_friendly_names"],
         "dDom",
-        &[("no", Same(NAMES)), ("", No(NAMES))],
+        &[("no", Same(NAMES)), ("", Lost(OTHER_NAMES))],
     ),
     keywords(
         &["mode", "uid", "gid"],
         "dm",
         &[(
             "",
-            No("owner and mode of a device node: a udev rule for the map"),
+            Lost("owner and mode of a device node: a udev rule for the map"),
         )],
     ),
     keywords(
@@ -378,7 +383,7 @@ const TABLE: &[Keywords] = &[
         "d",
         &[(
             "",
-            No("partitions of maps are named by kpartx and its udev rules"),
+            Lost("partitions of maps are named by kpartx and its udev rules"),
         )],
     ),
     keywords(
@@ -391,7 +396,7 @@ const TABLE: &[Keywords] = &[
             ),
             (
                 "",
-                No("partitions of maps are made by kpartx and its udev rules: mask these"),
+                Lost("partitions of maps are made by kpartx and its udev rules: mask these"),
             ),
         ],
     ),
@@ -399,8 +404,12 @@ const TABLE: &[Keywords] = &[
         &["auto_resize"],
         "d",
         &[
-            ("never", Same("a map keeps its size")),
-            ("", No("a map keeps its size")),
+            ("grow_only", Same("a map grows with its logical unit")),
+            ("never", No("a map grows with its logical unit")),
+            (
+                "",
+                Lost("a map grows with its logical unit, and never shrinks"),
+            ),
         ],
     ),
     keywords(
@@ -415,8 +424,9 @@ const TABLE: &[Keywords] = &[
         &["flush_on_last_del"],
         "dDom",
         &[
-            ("always", No(NEVER_OPEN)),
-            ("yes", No(NEVER_OPEN)),
+            ("always", Lost(NEVER_OPEN)),
+            ("yes", Lost(NEVER_OPEN)),
+            ("1", Lost(NEVER_OPEN)),
             ("never", No(LAST_PATH)),
             ("", Same(LAST_PATH)),
         ],
@@ -438,8 +448,16 @@ const TABLE: &[Keywords] = &[
         &["purge_disconnected"],
         "dDom",
         &[
-            ("no", Same("the SCSI device of a dead path stays")),
-            ("", No("the SCSI device of a dead path stays")),
+            (
+                "yes",
+                Same(
+                    "the SCSI devices of a unit that is gone for good are removed once nobody uses it",
+                ),
+            ),
+            (
+                "",
+                No("remove_lost = false keeps the SCSI devices of a unit that is gone for good"),
+            ),
         ],
     ),
     keywords(
@@ -450,8 +468,15 @@ const TABLE: &[Keywords] = &[
             ("", No("maps stay as they are while the agent is down")),
         ],
     ),
-    keywords(&["reservation_key"], "dm", &[("", No(RESERVATIONS))]),
-    keywords(&["all_tg_pt"], "dDo", &[("", No(RESERVATIONS))]),
+    keywords(&["reservation_key"], "dm", &[("", Lost(RESERVATIONS))]),
+    keywords(
+        &["all_tg_pt"],
+        "dDo",
+        &[
+            ("no", Same("no key is registered")),
+            ("", Lost(RESERVATIONS)),
+        ],
+    ),
     // The daemon itself.
     keywords(
         &["verbosity"],
@@ -497,14 +522,31 @@ fn section_name(section: char) -> &'static str {
     }
 }
 
-/// `yes` and `no` as multipath-tools takes them, in the table's words.
-fn plain(value: &str) -> &str {
-    match value {
-        "1" | "on" | "true" => "yes",
-        "0" | "off" | "false" => "no",
-        other => other,
-    }
-}
+/// Keywords that no release in use reads, and what has taken their place.
+const OLD: &[(&str, &str)] = &[
+    ("default_features", "features"),
+    ("default_getuid_callout", "uid_attribute"),
+    ("default_hw_handler", "hardware_handler"),
+    ("default_minio", "rr_min_io_rq"),
+    ("default_path_checker", "path_checker"),
+    ("default_path_grouping_policy", "path_grouping_policy"),
+    ("default_prio", "prio"),
+    ("default_prio_callout", "prio"),
+    ("default_selector", "path_selector"),
+    ("hw_str_match", ""),
+    ("hw_strmatch", ""),
+    ("ignore_new_boot_devs", ""),
+    ("multipath_tool", ""),
+    ("new_bindings_in_boot", ""),
+    ("path_checker_int", "polling_interval"),
+    ("pg_prio_calc", ""),
+    ("prio_callout", "prio"),
+    ("reload_readwrite", ""),
+    ("replace_wwid_whitespace", ""),
+    ("rr_wmin_io", "rr_min_io_rq"),
+    ("selector", "path_selector"),
+    ("unpriv_sgio", ""),
+];
 
 /// Whether multipath-tools knows the keyword in this section.
 ///
@@ -520,22 +562,40 @@ pub(super) fn check(section: char, name: &str) -> Result<(), Told> {
                 section_name(section)
             ),
         )),
-        None => Err((
+        None => Err(stranger(name)),
+    }
+}
+
+/// What is to be said of a keyword that multipath-tools does not know.
+pub(super) fn stranger(name: &str) -> Told {
+    match OLD.iter().find(|(old, _)| *old == name) {
+        Some((_, "")) => (
+            Outcome::LeftOut,
+            "a keyword of old releases: multipath-tools no longer reads it".to_owned(),
+        ),
+        Some((_, new)) => (
+            Outcome::LeftOut,
+            format!("a keyword of old releases, {new} today: multipath-tools no longer reads it"),
+        ),
+        None => (
             Outcome::Refused,
             "multipath-tools has no such keyword: is it misspelt?".to_owned(),
-        )),
+        ),
     }
 }
 
 /// What is to be said of a keyword of which nothing is made.
 pub(super) fn told(name: &str, value: &str) -> Told {
     let fates = find(name).map_or(&[][..], |keyword| keyword.fates);
-    let value = plain(value);
+    if name == "uid_attrs" && value.split_whitespace().any(|word| word == "sd:ID_SERIAL") {
+        return (Outcome::Same, WWID.to_owned());
+    }
     let fate = fates
         .iter()
         .find(|(said, _)| *said == value || said.is_empty());
     match fate.map(|(_, fate)| *fate) {
         Some(Same(why)) => (Outcome::Same, why.to_owned()),
+        Some(Lost(why)) => (Outcome::Refused, why.to_owned()),
         Some(No(why)) => (Outcome::NoEquivalent, why.to_owned()),
         Some(Dead(why)) => (Outcome::LeftOut, why.to_owned()),
         None => (Outcome::NoEquivalent, "nothing here goes by it".to_owned()),
@@ -567,12 +627,24 @@ mod tests {
     }
 
     #[test]
-    fn yes_and_no_have_more_than_one_word() {
-        for value in ["no", "0", "off"] {
-            assert_eq!(told("user_friendly_names", value).0, Outcome::Same);
+    fn what_is_lost_is_refused() {
+        assert_eq!(told("user_friendly_names", "no").0, Outcome::Same);
+        for (name, value) in [
+            ("user_friendly_names", "yes"),
+            ("reservation_key", "0x1"),
+            ("find_multipaths", "yes"),
+            ("prio", "weightedpath"),
+            ("failback", "manual"),
+            ("mode", "0660"),
+            ("uid_attribute", "ID_MODEL"),
+        ] {
+            assert_eq!(told(name, value).0, Outcome::Refused, "{name} {value}");
         }
-        assert_eq!(told("user_friendly_names", "yes").0, Outcome::NoEquivalent);
         assert_eq!(told("rr_min_io_rq", "1").0, Outcome::LeftOut);
+        assert_eq!(
+            told("uid_attrs", "sd:ID_SERIAL dasd:ID_UID").0,
+            Outcome::Same
+        );
         assert!(check(DEFAULTS, "vendor").is_err() && check(DEVICE, "vendor").is_ok());
         assert!(
             check(DEFAULTS, "poling_interval")
@@ -580,5 +652,9 @@ mod tests {
                 .1
                 .contains("misspelt")
         );
+        let (outcome, why) = check(DEFAULTS, "default_selector").unwrap_err();
+        assert_eq!(outcome, Outcome::LeftOut);
+        assert!(why.contains("path_selector today"), "{why}");
+        assert!(OLD.iter().all(|(old, _)| find(old).is_none()));
     }
 }

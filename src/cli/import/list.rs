@@ -1,6 +1,7 @@
-//! `Name: value` lines: our `--formatter=list`, and PowerCLI's `Format-List`. A blank line ends a record.
+//! `Name: value` lines: `nmp device list`, our `--formatter=list`, and PowerCLI's `Format-List`. A blank line ends a
+//! record. What stands above a record names it: a device is named nowhere else.
 
-use super::listing::{Row, Rows, is_column};
+use super::listing::{Row, Rows, is_column, is_same};
 use super::report::Outcome;
 
 /// Whether a line has a value of a rule.
@@ -10,7 +11,14 @@ pub(super) fn is_line(line: &str) -> bool {
 
 fn parts(line: &str) -> Option<(&str, &str)> {
     let (name, value) = line.split_once(':')?;
-    Some((name.trim(), value.strip_prefix(' ').unwrap_or(value)))
+    let value = value.strip_prefix(' ').unwrap_or(value);
+    // PowerShell pads names, and shows a text that was quoted twice with its quotes.
+    let quoted = value
+        .trim()
+        .strip_prefix('"')
+        .and_then(|value| value.strip_suffix('"'));
+    let inner = quoted.filter(|_| name.ends_with(' '));
+    Some((name.trim(), inner.unwrap_or(value)))
 }
 
 /// Reads the records of a text.
@@ -20,16 +28,30 @@ fn parts(line: &str) -> Option<(&str, &str)> {
 pub fn read(text: &str) -> Result<Rows, String> {
     let mut rows = Rows::default();
     let mut is_open = false;
+    let mut heading: Option<&str> = None;
     for (at, line) in text.lines().enumerate() {
         if line.trim().is_empty() {
             is_open = false;
+            continue;
+        }
+        // The next device, without a blank line before it.
+        let is_device = |line: &str| {
+            ["naa.", "eui.", "t10.", "mpx."]
+                .iter()
+                .any(|id| line.starts_with(id))
+        };
+        if is_device(line) && !line.trim().contains(' ') {
+            is_open = false;
+            heading = Some(line.trim());
             continue;
         }
         let named = parts(line).filter(|(name, _)| is_open || is_column(name));
         let Some((name, value)) = named else {
             // What stands above a record names it, and the record says the same.
             let is_heading = !is_open && !line.starts_with(' ');
-            if !is_heading {
+            if is_heading {
+                heading = Some(line.trim());
+            } else {
                 let why = "no line of the form Column: value";
                 rows.aside(at + 1, line, Outcome::Refused, why);
             }
@@ -41,6 +63,13 @@ pub fn read(text: &str) -> Result<Rows, String> {
                 line: at + 1,
                 cells: Vec::new(),
             });
+            if let (Some(row), Some(device), true) = (
+                rows.rows.last_mut(),
+                heading.take(),
+                is_same(name, "Device Display Name"),
+            ) {
+                row.cells.push(("Device".to_owned(), device.to_owned()));
+            }
         }
         if let Some(row) = rows.rows.last_mut() {
             row.cells.push((name.to_owned(), value.to_owned()));
@@ -52,6 +81,27 @@ pub fn read(text: &str) -> Result<Rows, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn devices_are_named_above() {
+        let text = "\
+naa.6001
+   Device Display Name: X (naa.6001)
+   Path Selection Policy: VMW_PSP_RR
+mpx.vmhba0:C0:T0:L0
+   Device Display Name: Y
+
+Device              : naa.6002
+DeviceDisplayName   : Z
+PathSelectionPolicy : \"VMW_PSP_MRU\"
+";
+        let rows = read(text).unwrap();
+        let devices: Vec<&str> = rows.rows.iter().map(|row| row.get("Device")).collect();
+        assert_eq!(devices, ["naa.6001", "mpx.vmhba0:C0:T0:L0", "naa.6002"]);
+        assert_eq!(rows.rows[0].get("Path Selection Policy"), "VMW_PSP_RR");
+        assert_eq!(rows.rows[2].get("Path Selection Policy"), "VMW_PSP_MRU");
+        assert_eq!(rows.asides, []);
+    }
 
     #[test]
     fn records() {

@@ -13,7 +13,24 @@ use crate::psa::satp::rules::SatpRule;
 /// ESXi 6 has the largest copy in MB, and under this name; ESXi 7 has it in KiB, under the name that we have.
 pub const TRANSFER_SIZE_MB: &str = "XCOPY Max Transfer Size";
 
-/// A rule of a listing.
+/// The columns of `nmp device list`, of all releases.
+const DEVICE_COLUMNS: [&str; 10] = [
+    "Device Display Name",
+    "Storage Array Type",
+    "Storage Array Type Device Config",
+    "Path Selection Policy",
+    "Path Selection Policy Device Config",
+    "Path Selection Policy Device Custom Config",
+    "Working Paths",
+    "Is Local SAS Device",
+    "Is Boot USB Device",
+    "Is USB",
+];
+
+/// The columns that our listing of devices has besides; they say nothing that is imported.
+const OUR_COLUMNS: [&str; 2] = ["Device Mapper Name", "Path Activation"];
+
+/// A rule, a SATP or a device of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
     /// The line that it begins in, from 1.
@@ -64,7 +81,7 @@ fn letters(name: &str) -> impl Iterator<Item = char> {
 }
 
 /// Whether two names are of one column.
-fn is_same(one: &str, other: &str) -> bool {
+pub(super) fn is_same(one: &str, other: &str) -> bool {
     letters(one).eq(letters(other))
 }
 
@@ -72,7 +89,14 @@ fn is_same(one: &str, other: &str) -> bool {
 pub(super) fn columns() -> impl Iterator<Item = &'static str> {
     let claim = ClaimRuleLine::COLUMNS.iter().map(|(name, _)| *name);
     let satp = SatpRule::COLUMNS.iter().map(|(name, _)| *name);
-    claim.chain(satp).chain([TRANSFER_SIZE_MB])
+    let devices = DEVICE_COLUMNS.into_iter().chain(OUR_COLUMNS);
+    claim.chain(satp).chain(devices).chain([TRANSFER_SIZE_MB])
+}
+
+/// Whether these are the columns of a listing that is understood: four that are known, or the two of `satp list`.
+pub(super) fn are_columns<'a>(names: impl Iterator<Item = &'a str> + Clone) -> bool {
+    let has = |column: &str| names.clone().any(|name| is_same(name, column));
+    names.clone().filter(|name| is_column(name)).count() >= 4 || (has("Name") && has("Default PSP"))
 }
 
 /// Whether a column of this name is known.
@@ -99,7 +123,7 @@ pub fn read(text: &str) -> Result<Rows, String> {
     let body = without_commands(text, &mut asides);
     let Some(reader) = reader(&body) else {
         return Err(
-            "this is no listing of rules: give what `esxcli storage core claimrule list` or `esxcli storage nmp satp rule list` prints, with the line of column names; with --formatter=csv, xml, json or keyvalue it is read too"
+            "this is no listing of rules: give what `esxcli storage core claimrule list`, `esxcli storage nmp satp rule list`, `esxcli storage nmp satp list` or `esxcli storage nmp device list` prints, with the line of column names; with --formatter=csv, xml, json or keyvalue it is read too"
                 .to_owned(),
         );
     };

@@ -1,18 +1,65 @@
-//! A `multipath` section: settings of one device, `[device."naa.6001..."]` in dm-psa.toml.
+//! A `multipath` section: settings of one device, `[device."naa.6001..."]` in dm-psa.toml. They go before everything
+//! else. Sections for one WWID are merged keyword by keyword, and the later one counts.
 
 use super::conf::Section;
 use super::keywords::{self, MULTIPATH};
-use super::multipath::{APD, Grouping, counting, features, grouping, queueing, selector};
-use super::plan::Plan;
+use super::levels::Levels;
+use super::multipath::{Said, counting};
+use super::plan::{Plan, Told};
 use super::report::Outcome;
+use super::values::{self, queues};
 use super::wwid;
-use crate::config::settings_file::{Key, Setting};
+use crate::config::settings_file::Owner;
 
-/// Translates a section; `polling` is the seconds between two checks.
-pub(super) fn translate(plan: &mut Plan, section: &Section, polling: u32) {
-    let own = counting(plan, MULTIPATH, "multipath", section.keywords.iter());
-    let wwid = own.iter().find(|said| said.name == "wwid");
-    let device = match wwid.map(|said| wwid::device(said.value)) {
+/// Translates the sections.
+pub(super) fn translate(plan: &mut Plan, sections: &[&Section], levels: &Levels) {
+    let polling = levels.polling;
+    let name = "no_path_retry";
+    let is_said = levels
+        .overridden(name)
+        .or_else(|| levels.default(name))
+        .is_some();
+    let all: Vec<(&Section, Vec<Said>)> = sections
+        .iter()
+        .map(|section| {
+            let own = counting(plan, MULTIPATH, "multipath", section.keywords.iter());
+            (*section, own)
+        })
+        .collect();
+    for (at, (section, own)) in all.iter().enumerate() {
+        let later = all.get(at + 1..).unwrap_or_default();
+        let later = later
+            .iter()
+            .filter(|(_, other)| wwid_of(other) == wwid_of(own));
+        let later: Vec<&[Said]> = later.map(|(_, other)| other.as_slice()).collect();
+        let earlier = all.get(..at).unwrap_or_default();
+        let earlier = earlier
+            .iter()
+            .filter(|(_, other)| wwid_of(other) == wwid_of(own));
+        let has_retry = is_said
+            || own
+                .iter()
+                .chain(later.iter().copied().flatten())
+                .chain(earlier.flat_map(|(_, other)| other))
+                .any(|said| said.name == "no_path_retry");
+        one(plan, section, own, &later, has_retry, polling);
+    }
+}
+
+fn wwid_of<'a>(own: &[Said<'a>]) -> Option<&'a str> {
+    let said = own.iter().find(|said| said.name == "wwid");
+    said.map(|said| said.value)
+}
+
+fn one(
+    plan: &mut Plan,
+    section: &Section,
+    own: &[Said],
+    later: &[&[Said]],
+    has_retry: bool,
+    polling: u32,
+) {
+    let device = match wwid_of(own).map(wwid::device) {
         Some(Ok(device)) => device,
         other => {
             let why = match other {
@@ -21,61 +68,48 @@ pub(super) fn translate(plan: &mut Plan, section: &Section, polling: u32) {
             };
             plan.tell(section.line, "multipath", (Outcome::Refused, why));
             let told = (Outcome::LeftOut, "its section is refused".to_owned());
-            for said in &own {
+            for said in own {
                 plan.tell(said.line, said.subject("multipath"), told.clone());
             }
             return;
         }
     };
-    let before = plan.settings.len();
-    let has_retry = own.iter().any(|said| said.name == "no_path_retry");
-    for said in &own {
-        let key = |name| Key::of_device(&device, name);
-        let told = match said.name {
-            "wwid" => continue,
-            "path_grouping_policy" => match grouping(said.value) {
-                Err(told) => told,
-                Ok(grouping) => {
-                    let psp = match grouping {
-                        Grouping::Together => "VMW_PSP_RR",
-                        Grouping::Failover => "VMW_PSP_FIXED",
-                    };
-                    plan.set(key("psp"), Setting::Text(psp.to_owned()))
-                }
-            },
-            "path_selector" => match selector(said.value) {
-                Err(told) => told,
-                Ok(("iops=1", what)) => {
-                    let (outcome, set) = plan.set(key("round_robin.iops"), Setting::Number(1));
-                    (outcome, format!("{set}: {what}"))
-                }
-                Ok((_, what)) => {
-                    let latency = Setting::Text("latency".to_owned());
-                    let (outcome, set) = plan.set(key("round_robin.limit_type"), latency);
-                    (outcome, format!("{set}: {what}"))
-                }
-            },
-            "no_path_retry" => queueing(plan, key(APD), said.value, polling),
-            "features" => features(plan, said.value, |plan| {
-                if has_retry {
-                    let why = "no_path_retry goes before queue_if_no_path".to_owned();
-                    (Outcome::LeftOut, why)
-                } else {
-                    queueing(plan, key(APD), "queue", polling)
-                }
-            }),
-            name => keywords::told(name, said.value),
+    let owner = Owner::Device(device.clone());
+    let mut made: Vec<Outcome> = Vec::new();
+    for said in own.iter().filter(|said| said.name != "wwid") {
+        let again = later.iter().copied().flatten();
+        let again = again.filter(|other| other.name == said.name).next_back();
+        let told: Told = if let Some(again) = again {
+            let why = format!("{} says it again, and counts", plan.at(again.line));
+            (Outcome::LeftOut, why)
+        } else if said.name == "features" {
+            let queue = if has_retry || !queues(said.value) {
+                values::retry_goes_before()
+            } else {
+                let set = values::set(plan, &owner, "no_path_retry", "queue", polling);
+                let told = set.unwrap_or_else(values::retry_goes_before);
+                made.push(told.0);
+                told
+            };
+            values::features(said.value, &queue)
+        } else if let Some(told) = values::set(plan, &owner, said.name, said.value, polling) {
+            made.push(told.0);
+            told
+        } else {
+            keywords::told(said.name, said.value)
         };
         plan.tell(said.line, said.subject("multipath"), told);
     }
-    let told = if plan.settings.len() > before {
+    let told = if made.contains(&Outcome::Imported) {
         (Outcome::Imported, format!("[device.\"{device}\"]"))
+    } else if made.contains(&Outcome::There) {
+        (Outcome::There, format!("[device.\"{device}\"]"))
     } else {
         let why = format!("{device} gets no setting by it");
         (Outcome::NoEquivalent, why)
     };
     plan.tell(section.line, "multipath", told.clone());
-    if let Some(said) = wwid {
+    if let Some(said) = own.iter().find(|said| said.name == "wwid") {
         plan.tell(said.line, said.subject("multipath"), (told.0, device));
     }
 }

@@ -5,30 +5,38 @@
 //!
 //! | from | the way |
 //! |---|---|
-//! | esxcli | [`listing`] finds out the format; [`table`], [`csv`], [`xml`], [`json`], [`keyvalue`] or [`list`] makes rows; [`esxcli`] makes rules of them |
-//! | multipath.conf | [`conf`] makes sections and keywords; [`multipath`] goes through them, with [`devices`], [`blacklist`] and [`maps`] for the sections and [`keywords`] for what needs no translation |
+//! | esxcli | [`listing`] finds out the format; [`table`], [`csv`], [`xml`], [`json`], [`keyvalue`] or [`list`] makes rows; [`esxcli`] makes rules of them, and with `choices` settings |
+//! | multipath.conf | [`conf`] makes sections and keywords; [`multipath`] goes through them, with `devices`, `blacklist` and `maps` for the sections, `levels` for which value holds, `arrays` for the rules, `values` for what values become and `keywords` for what needs no translation |
 //!
 //! Invariants: functions on text, which no text makes panic; nothing of the text is dropped without a line that says
 //! so; what is here already is never changed, so that a second import changes nothing.
 //! Tests: `tests/import.rs`, with the inputs and what becomes of them in `tests/golden/import/`.
 
-pub mod blacklist;
+mod arrays;
+mod blacklist;
+mod choices;
 pub mod conf;
 pub mod csv;
-pub mod devices;
+mod devices;
+mod entries;
 pub mod esxcli;
-pub mod expression;
+mod expression;
+mod hwtable;
 pub mod json;
 pub mod keyvalue;
-pub mod keywords;
+mod keywords;
+mod levels;
 pub mod list;
 pub mod listing;
-pub mod maps;
+mod maps;
 pub mod multipath;
+mod normal;
 mod plan;
+mod region;
 mod report;
 pub mod table;
 pub mod text;
+mod values;
 pub mod wwid;
 pub mod xml;
 

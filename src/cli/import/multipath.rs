@@ -2,24 +2,23 @@
 //!
 //! | there | here |
 //! |---|---|
-//! | a `device` of `devices` | a user SATP rule: [`super::devices`] |
-//! | `blacklist`, `blacklist_exceptions` | SATP rules that leave a disk as it is, or claim rules that mask it: [`super::blacklist`] |
+//! | `devices`, `blacklist`, and what `defaults` says of arrays that dm-psa knows | user SATP rules: [`super::arrays`], told of in [`super::devices`] and [`super::blacklist`] |
 //! | a `multipath` of `multipaths` | settings of a device in dm-psa.toml: [`super::maps`] |
-//! | `defaults`, `overrides` | settings of the host, default PSPs, and what the rules of `devices` take from them: here |
+//! | `overrides`, `defaults` | settings of every device and of the host in dm-psa.toml: here |
 //!
 //! Everything else is told of: that dm-psa does it anyway, or why there is nothing like it ([`super::keywords`]).
 //!
-//! As in multipath-tools, `overrides` goes before what a section says, and `defaults` after it; of a keyword that is
-//! said twice the later one counts.
+//! Several files are one configuration, as `/etc/multipath.conf` and the files of `conf.d` are: they are read in
+//! order, and what a later one says counts. Which of several values holds, [`super::levels`] knows.
 
 use super::conf::{self, Keyword, Section};
-use super::keywords::{self, DEFAULTS, OVERRIDES, PROTOCOL};
+use super::keywords::{self, DEFAULTS, DEVICE, OVERRIDES, PROTOCOL};
+use super::levels::{Device, Levels, Place, place_of_defaults};
 use super::plan::{Plan, Told, together};
 use super::report::Outcome;
-use super::{blacklist, devices, maps};
+use super::{arrays, blacklist, devices, maps, normal, values};
 use crate::config::rules::RuleFiles;
-use crate::config::settings_file::{Key, Setting, SettingsFile};
-use std::collections::BTreeSet;
+use crate::config::settings_file::{Key, Owner, Setting, SettingsFile};
 
 /// How things are to be imported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -33,70 +32,106 @@ pub struct Wanted {
 /// Plans what becomes of a file.
 ///
 /// # Errors
-/// A brace or a quote is wrong: where, and the mend.
+/// It is no configuration: why.
 pub fn plan(
     text: &str,
     rules: &RuleFiles,
     settings: SettingsFile,
     wanted: Wanted,
 ) -> Result<Plan, String> {
-    let file = conf::parse(text).map_err(|wrong| wrong.to_string())?;
+    plan_files(&[("", text)], rules, settings, wanted)
+}
+
+/// Plans what becomes of several files, by name and text.
+///
+/// # Errors
+/// One of them is no configuration: which, and why.
+pub fn plan_files(
+    files: &[(&str, &str)],
+    rules: &RuleFiles,
+    settings: SettingsFile,
+    wanted: Wanted,
+) -> Result<Plan, String> {
     let mut plan = Plan::new(rules, settings);
-    let named = |name: &'static str| file.sections.iter().filter(move |s| s.name == name);
-    let mut common = Common::of(&mut plan, named("defaults"), named("overrides"));
-    misplaced(&mut plan, &file);
-    for protocol in below(&file, "overrides", "protocol") {
+    let mut parsed = Vec::new();
+    for (name, text) in files {
+        let first = plan.add_source(name, text.lines().count());
+        let file = conf::parse(text, first);
+        parsed.push(file.map_err(|why| match files.len() {
+            1 => why,
+            _ => format!("{name}: {why}"),
+        })?);
+    }
+    for note in parsed.iter().flat_map(|file| &file.notes) {
+        plan.tell(note.line, &note.text, (note.outcome, note.what.clone()));
+    }
+    let whole: Vec<&Section> = parsed.iter().map(|file| &file.whole).collect();
+    let named = |name: &'static str| -> Vec<&Section> {
+        let sections = whole.iter().flat_map(|whole| &whole.sections);
+        sections.filter(|section| section.name == name).collect()
+    };
+    misplaced(&mut plan, &whole);
+    let keywords = |name| {
+        named(name)
+            .into_iter()
+            .flat_map(|section| &section.keywords)
+    };
+    let defaults = counting(&mut plan, DEFAULTS, "defaults", keywords("defaults"));
+    let overrides = counting(&mut plan, OVERRIDES, "overrides", keywords("overrides"));
+    for protocol in below(&named("overrides")) {
         timers(&mut plan, protocol);
     }
-    for multipath in below(&file, "multipaths", "multipath") {
-        maps::translate(&mut plan, multipath, common.polling);
-    }
-    // Of two sections for one array the later counts there; of two rules the first does here.
-    for device in below(&file, "devices", "device").into_iter().rev() {
-        devices::translate(&mut plan, device, &mut common, rules, wanted);
-    }
-    let blacklisted: Vec<&Section> = named("blacklist").collect();
-    let exceptions: Vec<&Section> = named("blacklist_exceptions").collect();
-    blacklist::translate(&mut plan, &blacklisted, &exceptions, wanted);
-    common.translate(&mut plan);
-    plan.entries.sort_by_key(|entry| entry.line);
+    let sections = below(&named("devices")).into_iter();
+    let read: Vec<Device> = sections
+        .filter_map(|section| devices::read(&mut plan, section))
+        .collect();
+    let levels = Levels::new(overrides, read, defaults);
+    maps::translate(&mut plan, &below(&named("multipaths")), &levels);
+    let listed = devices::products(&levels);
+    let left = blacklist::translate(
+        &mut plan,
+        &named("blacklist"),
+        &named("blacklist_exceptions"),
+        listed,
+        wanted,
+    );
+    let made = arrays::make(&mut plan, &levels, &left, rules, wanted)?;
+    devices::tell(&mut plan, &levels, &left, &made);
+    blacklist::tell(&mut plan, left, &made);
+    of_all_devices(&mut plan, &levels, &made);
+    plan.finish();
     Ok(plan)
 }
 
-/// The sections of a name within those of another.
-fn below<'a>(file: &'a Section, outer: &str, inner: &str) -> Vec<&'a Section> {
-    let outer = file.sections.iter().filter(|section| section.name == outer);
-    let sections = outer.flat_map(|section| &section.sections);
-    sections.filter(|section| section.name == inner).collect()
+/// The sections within those.
+fn below<'a>(outer: &[&'a Section]) -> Vec<&'a Section> {
+    outer.iter().flat_map(|section| &section.sections).collect()
 }
 
 /// Tells of what stands where it does not belong.
-fn misplaced(plan: &mut Plan, file: &Section) {
-    for keyword in &file.keywords {
+fn misplaced(plan: &mut Plan, whole: &[&Section]) {
+    for keyword in whole.iter().flat_map(|whole| &whole.keywords) {
         let why = "it stands in no section, and multipath-tools does not read it".to_owned();
         plan.tell(keyword.line, keyword.to_string(), (Outcome::Refused, why));
     }
-    for section in &file.sections {
-        // The sections that may stand in it, and whether keywords may.
-        let (inner, keywords) = match section.name.as_str() {
-            "defaults" => ("", true),
-            "overrides" => ("protocol", true),
-            "blacklist" | "blacklist_exceptions" => ("device", true),
-            "devices" => ("device", false),
-            "multipaths" => ("multipath", false),
-            _ => {
-                refuse(plan, section, "multipath-tools has no such section");
+    for section in whole.iter().flat_map(|whole| &whole.sections) {
+        // The section that may stand in it, where no keyword may.
+        let inner = match section.name.as_str() {
+            "devices" => "device",
+            "multipaths" => "multipath",
+            "devnode_blacklist" => {
+                let why = "blacklist was called so until 2005: multipath-tools no longer reads it";
+                let told = (Outcome::LeftOut, why.to_owned());
+                plan.tell(section.line, section.name.clone(), told.clone());
+                within(plan, section, &told);
                 continue;
             }
+            _ => continue,
         };
-        for keyword in section.keywords.iter().filter(|_| !keywords) {
+        for keyword in &section.keywords {
             let why = format!("it stands in no `{inner}`, and multipath-tools does not read it");
             let subject = subject(&section.name, keyword);
             plan.tell(keyword.line, subject, (Outcome::Refused, why));
-        }
-        for stranger in section.sections.iter().filter(|s| s.name != inner) {
-            let why = format!("section {} has no such section in it", section.name);
-            refuse(plan, stranger, &why);
         }
     }
 }
@@ -106,22 +141,10 @@ pub(super) fn subject(section: &str, keyword: &Keyword) -> String {
     format!("{section} {keyword}")
 }
 
-/// Refuses a section with all that stands in it.
-pub(super) fn refuse(plan: &mut Plan, section: &Section, why: &str) {
-    let told = (Outcome::Refused, why.to_owned());
-    plan.tell(section.line, section.name.clone(), told);
-    let told = (Outcome::LeftOut, "its section is refused".to_owned());
-    within(plan, section, &told);
-}
-
 /// Tells the same of all that stands in a section.
 pub(super) fn within(plan: &mut Plan, section: &Section, told: &Told) {
     for keyword in &section.keywords {
         plan.tell(keyword.line, subject(&section.name, keyword), told.clone());
-    }
-    for below in &section.sections {
-        plan.tell(below.line, below.name.clone(), told.clone());
-        within(plan, below, told);
     }
 }
 
@@ -129,7 +152,9 @@ pub(super) fn within(plan: &mut Plan, section: &Section, told: &Told) {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Said<'a> {
     pub(super) line: usize,
+    /// The one name that it has, of two.
     pub(super) name: &'a str,
+    /// The value, in the words that [`normal::normal`] gives it.
     pub(super) value: &'a str,
     keyword: &'a Keyword,
 }
@@ -145,18 +170,20 @@ pub(super) fn value<'a>(plan: &mut Plan, name: &str, keyword: &'a Keyword) -> Op
     if !keyword.extra.is_empty() {
         let extra = keyword.extra.join(" ");
         let why = format!(
-            "`{extra}` behind the value counts for nothing: the whole value belongs into quotes"
+            "`{extra}` behind the value counts for nothing: a value with blanks belongs into quotes"
         );
-        plan.tell(
-            keyword.line,
-            subject(name, keyword),
-            (Outcome::LeftOut, why),
-        );
+        // A brace more is the layout of the file.
+        let outcome = if keyword.extra.iter().all(|word| word == "}") {
+            Outcome::LeftOut
+        } else {
+            Outcome::Refused
+        };
+        plan.tell(keyword.line, subject(name, keyword), (outcome, why));
     }
     match &keyword.value {
         Some(value) => Some(Said {
             line: keyword.line,
-            name: &keyword.name,
+            name: normal::canonical(&keyword.name),
             value,
             keyword,
         }),
@@ -172,8 +199,8 @@ pub(super) fn value<'a>(plan: &mut Plan, name: &str, keyword: &'a Keyword) -> Op
     }
 }
 
-/// The keywords that count: those that belong into the section, have a value and are not said again later. The others
-/// are told of.
+/// The keywords that count: those that belong into the section, have a value that multipath-tools takes and are not
+/// said again later. The others are told of.
 pub(super) fn counting<'a>(
     plan: &mut Plan,
     section: char,
@@ -182,15 +209,26 @@ pub(super) fn counting<'a>(
 ) -> Vec<Said<'a>> {
     let mut said: Vec<Said<'a>> = Vec::new();
     for keyword in keywords {
-        let Some(new) = value(plan, name, keyword) else {
+        let Some(mut new) = value(plan, name, keyword) else {
             continue;
         };
         if let Err(told) = keywords::check(section, &keyword.name) {
             plan.tell(keyword.line, subject(name, keyword), told);
             continue;
         }
+        match normal::normal(new.name, new.value) {
+            Ok(value) => new.value = value,
+            Err(why) => {
+                plan.tell(
+                    keyword.line,
+                    subject(name, keyword),
+                    (Outcome::Refused, why),
+                );
+                continue;
+            }
+        }
         if let Some(old) = said.iter_mut().find(|old| old.name == new.name) {
-            let why = format!("line {} says it again, and counts", new.line);
+            let why = format!("{} says it again, and counts", plan.at(new.line));
             plan.tell(old.line, old.subject(name), (Outcome::LeftOut, why));
             *old = new;
         } else {
@@ -200,252 +238,139 @@ pub(super) fn counting<'a>(
     said
 }
 
-/// What is said of all devices.
-pub(super) struct Common<'a> {
-    defaults: Vec<Said<'a>>,
-    overrides: Vec<Said<'a>>,
-    /// Lines of it that rules of device sections took up.
-    used: BTreeSet<usize>,
-    /// Seconds between two checks.
-    pub(super) polling: u32,
+/// Tells that a value does not count because another one does.
+pub(super) fn goes_before(plan: &Plan, line: usize) -> Told {
+    let why = format!("{} goes before it", plan.at(line));
+    (Outcome::LeftOut, why)
 }
 
-impl<'a> Common<'a> {
-    fn of(
-        plan: &mut Plan,
-        defaults: impl Iterator<Item = &'a Section>,
-        overrides: impl Iterator<Item = &'a Section>,
-    ) -> Common<'a> {
-        let defaults = defaults.flat_map(|section| &section.keywords);
-        let overrides = overrides.flat_map(|section| &section.keywords);
-        let mut common = Common {
-            defaults: counting(plan, DEFAULTS, "defaults", defaults),
-            overrides: counting(plan, OVERRIDES, "overrides", overrides),
-            used: BTreeSet::new(),
-            polling: 5,
+/// What becomes of `overrides` and `defaults`.
+fn of_all_devices(plan: &mut Plan, levels: &Levels, made: &arrays::Made) {
+    for said in &levels.overrides {
+        let told = of_overrides(plan, levels, *said);
+        plan.tell(said.line, said.subject("overrides"), told);
+    }
+    for said in &levels.defaults {
+        let everywhere = levels.everywhere(said.name);
+        let told = match everywhere {
+            Some(value) => goes_before(plan, value.line),
+            None => of_defaults(plan, levels, *said, made),
         };
-        let polling = common
-            .defaults
-            .iter()
-            .find(|s| s.name == "polling_interval");
-        if let Some(seconds) = polling.and_then(|said| said.value.parse().ok()) {
-            common.polling = seconds;
-        }
-        common
-    }
-
-    /// What holds in a device section that says `own`; `defaults` counts only if it may.
-    pub(super) fn effective(
-        &mut self,
-        own: &[Said<'a>],
-        name: &str,
-        defaults: bool,
-    ) -> Option<Said<'a>> {
-        let find = |said: &[Said<'a>]| said.iter().find(|said| said.name == name).copied();
-        if let Some(said) = find(&self.overrides) {
-            self.used.insert(said.line);
-            return Some(said);
-        }
-        let own = find(own);
-        if own.is_none()
-            && defaults
-            && let Some(said) = find(&self.defaults)
-        {
-            self.used.insert(said.line);
-            return Some(said);
-        }
-        own
-    }
-
-    /// Whether `overrides` says it, so that what a section says does not count.
-    pub(super) fn overridden(&self, name: &str) -> Option<Told> {
-        let said = self.overrides.iter().find(|said| said.name == name)?;
-        let why = format!("section overrides, line {}, goes before it", said.line);
-        Some((Outcome::LeftOut, why))
-    }
-
-    /// What becomes of it besides.
-    fn translate(&self, plan: &mut Plan) {
-        let sections = [("overrides", &self.overrides), ("defaults", &self.defaults)];
-        for (name, section) in sections {
-            for said in section {
-                let overridden = (name == "defaults")
-                    .then(|| self.overridden(said.name))
-                    .flatten();
-                let told = overridden.unwrap_or_else(|| self.one(plan, section, *said));
-                plan.tell(said.line, said.subject(name), told);
-            }
-        }
-    }
-
-    fn one(&self, plan: &mut Plan, section: &[Said<'a>], said: Said<'a>) -> Told {
-        let seconds = |plan: &mut Plan, setting| match said.value.parse::<u32>() {
-            Ok(seconds) if seconds > 0 => {
-                let ms = seconds.saturating_mul(1000);
-                plan.set(Key::of_host(setting), Setting::Number(ms))
-            }
-            _ => (Outcome::Refused, "it is no number of seconds".to_owned()),
-        };
-        match said.name {
-            "polling_interval" => seconds(plan, "check_interval_ms"),
-            "checker_timeout" => seconds(plan, "check_timeout_ms"),
-            "no_path_retry" => queueing(plan, Key::of_host(APD), said.value, self.polling),
-            "fast_io_fail_tmo" => match said.value.parse() {
-                Ok(seconds @ 1..=600) => {
-                    plan.set(Key::of_host("fast_io_fail_tmo"), Setting::Number(seconds))
-                }
-                _ => keywords::told("fast_io_fail_tmo", said.value),
-            },
-            "features" => {
-                let retry = section.iter().any(|said| said.name == "no_path_retry")
-                    || self.overridden("no_path_retry").is_some();
-                features(plan, said.value, |plan| {
-                    if retry {
-                        let why = "no_path_retry goes before queue_if_no_path".to_owned();
-                        (Outcome::LeftOut, why)
-                    } else {
-                        queueing(plan, Key::of_host(APD), "queue", self.polling)
-                    }
-                })
-            }
-            "path_grouping_policy" => default_psps(plan, said.value),
-            "path_selector" if self.used.contains(&said.line) => {
-                let outcome = if plan.satp_rules.is_empty() {
-                    Outcome::There
-                } else {
-                    Outcome::Imported
-                };
-                let what = "in the SATP rules of the device sections that it holds for";
-                (outcome, what.to_owned())
-            }
-            name => keywords::told(name, said.value),
-        }
+        plan.tell(said.line, said.subject("defaults"), told);
     }
 }
 
-/// The setting that ends the queueing of I/O.
-pub(super) const APD: &str = "apd_timeout_ms";
-
-/// Its range, in milliseconds.
-const LEAST_APD: u32 = 1_000;
-const MOST_APD: u32 = 99_999_000;
-
-/// `no_path_retry`: how long I/O waits while all paths are down.
-pub(super) fn queueing(plan: &mut Plan, key: Key, value: &str, polling: u32) -> Told {
-    let (ms, remark) = match (value, value.parse::<u32>()) {
-        ("fail", _) | (_, Ok(0)) => (LEAST_APD, "; the least that there is".to_owned()),
-        ("queue", _) => (MOST_APD, "; for ever there, 27 hours here".to_owned()),
-        (_, Ok(checks)) => {
-            let ms = checks.saturating_mul(polling).saturating_mul(1000);
-            let remark = format!("; {checks} checks, one every {polling} s");
-            (ms.clamp(LEAST_APD, MOST_APD), remark)
-        }
-        _ => {
-            let why = "it is neither fail, nor queue, nor a number of checks".to_owned();
-            return (Outcome::Refused, why);
-        }
-    };
-    let (outcome, what) = plan.set(key, Setting::Number(ms));
-    (outcome, what + &remark)
-}
-
-/// `features`: words of device-mapper behind their number. `queue` says what becomes of `queue_if_no_path`.
-pub(super) fn features(plan: &mut Plan, value: &str, queue: impl Fn(&mut Plan) -> Told) -> Told {
-    let mut told: Vec<Told> = Vec::new();
-    let mut words = value.split_whitespace().skip(1);
-    while let Some(word) = words.next() {
-        told.push(match word {
-            "queue_if_no_path" => queue(plan),
-            "retain_attached_hw_handler" => (
-                Outcome::Same,
-                "a device handler of the kernel stays attached".to_owned(),
-            ),
-            "pg_init_retries" => match words.next() {
-                Some("50") => (Outcome::Same, "pg_init_retries is 50".to_owned()),
-                _ => (
-                    Outcome::NoEquivalent,
-                    "pg_init_retries is 50, the most that the kernel takes".to_owned(),
-                ),
-            },
-            "pg_init_delay_msecs" | "queue_mode" => {
-                words.next();
-                (Outcome::NoEquivalent, format!("{word} stays the kernel's"))
-            }
-            _ => (
-                Outcome::Refused,
-                format!("`{word}` is no feature of multipath maps"),
-            ),
-        });
+fn of_overrides(plan: &mut Plan, levels: &Levels, said: Said) -> Told {
+    if let Some(told) = values::set(
+        plan,
+        &Owner::EveryDevice,
+        said.name,
+        said.value,
+        levels.polling,
+    ) {
+        return told;
     }
-    if told.is_empty() {
-        return (Outcome::Same, "no feature is asked for".to_owned());
+    match said.name {
+        "features" => features(plan, levels, said, None),
+        name => of_protocol(levels, said).unwrap_or_else(|| keywords::told(name, said.value)),
     }
-    together(told)
 }
 
-/// How paths are grouped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Grouping {
-    /// One path at a time.
-    Failover,
-    /// All paths that are equally good.
-    Together,
-}
-
-/// `path_grouping_policy`
-pub(super) fn grouping(value: &str) -> Result<Grouping, Told> {
-    match value {
-        "failover" => Ok(Grouping::Failover),
-        "multibus" | "group_by_prio" | "group_by_tpg" | "group_by_serial"
-        | "group_by_node_name" => Ok(Grouping::Together),
-        _ => Err((
+fn of_defaults(plan: &mut Plan, levels: &Levels, said: Said, made: &arrays::Made) -> Told {
+    let seconds = |plan: &mut Plan, setting| match said.value.parse::<u32>() {
+        Ok(seconds) if seconds > 0 => {
+            let ms = seconds.saturating_mul(1000);
+            plan.set(Key::of_host(setting), Setting::Number(ms))
+        }
+        _ => (
             Outcome::Refused,
-            "multipath-tools has no such policy".to_owned(),
-        )),
-    }
-}
-
-/// `path_selector`: PSP options of VMW_PSP_RR that come nearest.
-pub(super) fn selector(value: &str) -> Result<(&'static str, &'static str), Told> {
-    match value.split_whitespace().next() {
-        Some("round-robin") => Ok(("iops=1", "one I/O per path in turn")),
-        Some("service-time") => Ok(("policy=latency", "the kernel's service-time")),
-        Some("queue-length" | "historical-service-time") => Ok((
-            "policy=latency",
-            "the kernel's service-time, which comes nearest",
-        )),
-        _ => Err((
-            Outcome::NoEquivalent,
-            "VMW_PSP_RR has no such selector: it takes turns, or goes by latency".to_owned(),
-        )),
-    }
-}
-
-/// `path_grouping_policy` for all devices: the PSP of those whose rule names none.
-fn default_psps(plan: &mut Plan, value: &str) -> Told {
-    match grouping(value) {
-        Err(told) => told,
-        Ok(Grouping::Failover) => (
-            Outcome::Same,
-            "the PSPs of the SATPs stay: VMW_PSP_MRU, VMW_PSP_FIXED".to_owned(),
+            "it takes at least 1 second here".to_owned(),
         ),
-        Ok(Grouping::Together) => {
-            let satps = ["VMW_SATP_ALUA", "VMW_SATP_DEFAULT_AA"];
-            let told = satps.map(|satp| plan.set_default_psp(satp, "VMW_PSP_RR"));
-            together(told.into())
+    };
+    match said.name {
+        "polling_interval" => seconds(plan, "check_interval_ms"),
+        "checker_timeout" => seconds(plan, "check_timeout_ms"),
+        "features" => features(plan, levels, said, Some(made)),
+        name => match place_of_defaults(name) {
+            Some(place) => placed(plan, levels, said, place, made),
+            None => of_protocol(levels, said).unwrap_or_else(|| keywords::told(name, said.value)),
+        },
+    }
+}
+
+/// What becomes of a keyword of `defaults` that a setting is made of, and of which rules may take it over.
+fn placed(plan: &mut Plan, levels: &Levels, said: Said, place: Place, made: &arrays::Made) -> Told {
+    let owner = place.owner();
+    let told = values::set(plan, &owner, said.name, said.value, levels.polling);
+    let mut all: Vec<Told> = told.into_iter().collect();
+    all.extend(made.of_defaults(said.name));
+    together(all)
+}
+
+/// `features` of all devices: `queue_if_no_path` counts where nothing says `no_path_retry`.
+pub(super) fn features(
+    plan: &mut Plan,
+    levels: &Levels,
+    said: Said,
+    made: Option<&arrays::Made>,
+) -> Told {
+    let name = "no_path_retry";
+    let goes_before = levels.everywhere(name).or_else(|| levels.default(name));
+    let counts = levels.otherwise(name).is_some_and(|v| v.line == said.line);
+    let queue = if !values::queues(said.value) {
+        values::retry_goes_before()
+    } else if let Some(value) = goes_before.filter(|_| !counts) {
+        let (outcome, why) = values::retry_goes_before();
+        (outcome, format!("{why}: {}", plan.at(value.line)))
+    } else if counts {
+        let owner = Place::Unlisted.owner();
+        let set = values::set(plan, &owner, name, "queue", levels.polling);
+        let mut all: Vec<Told> = set.into_iter().collect();
+        all.extend(made.and_then(|made| made.of_defaults(name)));
+        together(all)
+    } else {
+        values::retry_goes_before()
+    };
+    values::features(said.value, &queue)
+}
+
+/// What is said of `prio`, `path_checker` and `detect_prio` for all devices. A SATP rule for every array would take
+/// the place of those that know arrays, so none is made.
+fn of_protocol(levels: &Levels, said: Said) -> Option<Told> {
+    let refused = |why: &str| Some((Outcome::Refused, why.to_owned()));
+    let first = said.value.split_whitespace().next().unwrap_or_default();
+    match said.name {
+        "prio" | "path_checker" if devices::is_protocol_of_arrays(first) => refused(
+            "no rule is made for every array: name those that it is for in a device section",
+        ),
+        "detect_prio" if said.value == "no" => {
+            let level = [&levels.overrides, &levels.defaults];
+            let prio = level.into_iter().flatten().find(|said| said.name == "prio");
+            let is_alua = prio.is_some_and(|said| matches!(said.value, "alua" | "sysfs"));
+            let same = || {
+                let what = "`prio` asks for access states anyway".to_owned();
+                (Outcome::Same, what)
+            };
+            is_alua.then(same)
         }
+        _ => None,
     }
 }
 
 /// overrides/protocol: timers of a transport.
 fn timers(plan: &mut Plan, section: &Section) {
     let told = (
-        Outcome::NoEquivalent,
-        "no setting goes by protocol".to_owned(),
+        Outcome::Refused,
+        "no setting goes by protocol: set the timers of the arrays in device sections".to_owned(),
     );
     plan.tell(section.line, section.name.clone(), told);
     for said in counting(plan, PROTOCOL, &section.name, section.keywords.iter()) {
-        let told = keywords::told(said.name, said.value);
+        let told = (Outcome::LeftOut, "its section is refused".to_owned());
         plan.tell(said.line, said.subject(&section.name), told);
     }
+}
+
+/// The keywords of a `device` section that count.
+pub(super) fn of_device<'a>(plan: &mut Plan, section: &'a Section) -> Vec<Said<'a>> {
+    counting(plan, DEVICE, "device", section.keywords.iter())
 }

@@ -60,6 +60,10 @@ pub struct Plan {
     matched: BTreeMap<String, String>,
     psps_here: BTreeMap<String, String>,
     settings_here: SettingsFile,
+    /// The files that it is made of, by name, with the first line of each: lines are counted through all of them.
+    sources: Vec<(String, usize)>,
+    /// The number of the first line of the next file.
+    next_line: usize,
 }
 
 /// A SATP rule in words, whoever made it: the SATP, what it matches, and the PSP.
@@ -111,6 +115,8 @@ impl Plan {
             matched: BTreeMap::new(),
             psps_here: rules.default_psps.clone(),
             settings_here: settings,
+            sources: Vec::new(),
+            next_line: 1,
         };
         for rule in &rules.satp {
             match rule.group {
@@ -130,6 +136,47 @@ impl Plan {
             let first = self.matched.entry(matched(rule));
             first.or_insert_with(|| rule.to_string());
         }
+    }
+
+    /// Adds a file of so many lines. Returns the number of its first.
+    pub(super) fn add_source(&mut self, name: &str, lines: usize) -> usize {
+        let first = self.next_line;
+        self.next_line += lines.max(1);
+        self.sources.push((name.to_owned(), first));
+        first
+    }
+
+    /// The file of a line, and its number there.
+    fn source(&self, line: usize) -> (&str, usize) {
+        let mut sources = self.sources.iter().rev();
+        let source = sources.find(|(_, first)| *first <= line);
+        source.map_or(("", line), |(name, first)| {
+            (name.as_str(), line - first + 1)
+        })
+    }
+
+    /// A line in words: `line 3`, or `line 3 of pure.conf` where there are several files.
+    pub(super) fn at(&self, line: usize) -> String {
+        let (name, line) = self.source(line);
+        if self.sources.len() > 1 {
+            format!("line {line} of {name}")
+        } else {
+            format!("line {line}")
+        }
+    }
+
+    /// Puts the lines of the report in the order of the files, with the numbers that they have there.
+    pub(super) fn finish(&mut self) {
+        let mut entries = std::mem::take(&mut self.entries);
+        entries.sort_by_key(|entry| entry.line);
+        for entry in &mut entries {
+            let (name, line) = self.source(entry.line);
+            entry.line = line;
+            if self.sources.len() > 1 {
+                entry.subject = format!("{name}: {}", entry.subject);
+            }
+        }
+        self.entries = entries;
     }
 
     /// Adds a line to the report.
@@ -253,6 +300,12 @@ impl Plan {
         let rules = self.lists.system.iter().filter(masks);
         let mut rules = rules.filter(|rule| rule.matches.covers(matches));
         rules.next().map(ToString::to_string)
+    }
+
+    /// The default PSP of a SATP, as it will be.
+    pub(super) fn default_psp(&self, name: &str) -> Option<String> {
+        let own = || Some(satp::by_name(name)?.default_psp().name().to_owned());
+        self.psps_here.get(name).cloned().or_else(own)
     }
 
     /// Sets the default PSP of a SATP.

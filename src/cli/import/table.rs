@@ -12,7 +12,7 @@
 //! values do not stand below their names is refused, because half a value would be a rule for something else. Several
 //! tables may follow each other.
 
-use super::listing::{Row, Rows, columns, is_column, is_command};
+use super::listing::{Row, Rows, are_columns, columns, is_command};
 use super::report::Outcome;
 
 /// A column: its name, where it begins and, if dashes say so, where it ends.
@@ -98,7 +98,7 @@ fn header(lines: &[&str], at: usize) -> Option<Vec<Column>> {
         Some(_) => between_gaps(line),
         None => known_names(line)?,
     };
-    if named.iter().filter(|(_, name)| is_column(name)).count() < 4 {
+    if !are_columns(named.iter().map(|(_, name)| name.as_str())) {
         return None;
     }
     let Some(dashes) = below else {

@@ -1,6 +1,7 @@
 //! From the bytes of a file to its text.
 //!
-//! Windows PowerShell writes UTF-16 with a byte order mark, and its `Export-Csv` UTF-8 with one.
+//! Windows PowerShell writes UTF-16 with a byte order mark, and its `Export-Csv` UTF-8 with one. A byte that is no
+//! UTF-8, as in a comment of a file from before it, is a character of ISO 8859-1.
 
 /// The longest file, in bytes: a listing of ten thousand rules has two million.
 pub const LIMIT: usize = 16 << 20;
@@ -36,14 +37,27 @@ pub fn of(bytes: Vec<u8>) -> Result<String, String> {
             .map_err(|_| "it begins like UTF-16 and is not: save it as UTF-8".to_owned());
         return text.and_then(bounded);
     }
-    let text = String::from_utf8(bytes).map_err(|why| {
-        let valid = why.utf8_error().valid_up_to();
-        format!("no text from byte {valid} on: save it as UTF-8")
-    })?;
+    let text = match String::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(why) => {
+            let valid = why.utf8_error().valid_up_to();
+            latin(why.as_bytes())
+                .ok_or_else(|| format!("no text from byte {valid} on: save it as UTF-8"))?
+        }
+    };
     bounded(match text.strip_prefix('\u{feff}') {
         Some(text) => text.to_owned(),
         None => text,
     })
+}
+
+/// The text of bytes as an old editor wrote it, one byte for a character (ISO 8859-1); `None` if they are no text.
+fn latin(bytes: &[u8]) -> Option<String> {
+    let is_text = |byte: &u8| matches!(byte, b'\t' | b'\n' | b'\r' | 0x0c | 0x20..=0x7e | 0x80..);
+    bytes
+        .iter()
+        .all(is_text)
+        .then(|| bytes.iter().map(|byte| char::from(*byte)).collect())
 }
 
 fn bounded(text: String) -> Result<String, String> {
@@ -68,7 +82,8 @@ mod tests {
         assert_eq!(wide(u16::to_le_bytes, [0xff, 0xfe]).unwrap(), "Vendor ä");
         assert_eq!(wide(u16::to_be_bytes, [0xfe, 0xff]).unwrap(), "Vendor ä");
         assert_eq!(of(b"\xef\xbb\xbfVendor".to_vec()).unwrap(), "Vendor");
-        assert!(of(b"abc\xff".to_vec()).unwrap_err().contains("byte 3"));
+        assert_eq!(of(b"# f\xfcr\n".to_vec()).unwrap(), "# f\u{fc}r\n");
+        assert!(of(b"abc\0\xff".to_vec()).unwrap_err().contains("byte 4"));
         assert!(of(vec![0xff, 0xfe, 0x00, 0xd8]).is_err());
         assert!(of(vec![b'\n'; LINES + 1]).unwrap_err().contains("lines"));
         assert!(of(vec![b'x'; LIMIT + 1]).unwrap_err().contains("16 MiB"));

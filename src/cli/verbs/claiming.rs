@@ -75,8 +75,9 @@ const UNCLAIM: Verb = Verb {
         device,
         || option("driver", Some('D'), "DRIVER", "Driver of the HBA"),
         || option("plugin", Some('P'), "PLUGIN", "NMP, HPP or MASK_PATH"),
-        || option("vendor", Some('V'), "VENDOR", "INQUIRY vendor"),
-        || option("model", Some('M'), "MODEL", "INQUIRY model"),
+        // The lower case letters are those of ESXi 5.
+        || option("vendor", Some('V'), "VENDOR", "INQUIRY vendor").short_alias('v'),
+        || option("model", Some('M'), "MODEL", "INQUIRY model").short_alias('m'),
     ],
     run: unclaim,
     legacy: false,
@@ -112,6 +113,12 @@ fn unclaim(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure
     if let Some(class) = text(given, "claimrule-class").filter(|class| class != "MP") {
         return Ok(Listing::lines([without_effect(&class)]));
     }
+    let kind = scope_of(given).unwrap_or_default();
+    let strings = ["vendor", "model"].into_iter();
+    let idle = strings.filter(|name| kind != "vendor" && given.contains_id(name));
+    for name in idle {
+        context.warn([format!("--{name} counts for nothing with type {kind}")]);
+    }
     context.change(&meant(given)?)
 }
 
@@ -128,10 +135,11 @@ fn meant(given: &ArgMatches) -> Result<Unclaim, Failure> {
         "plugin" => request.plugin = Some(need("plugin")?),
         _ => {
             let word = |name| text(given, name).map(Word);
+            let string = |name| text(given, name).filter(|_| kind == "vendor");
             let spec = RuleSpec {
                 kind: kind.clone(),
-                vendor: text(given, "vendor"),
-                model: text(given, "model"),
+                vendor: string("vendor"),
+                model: string("model"),
                 adapter: text(given, "adapter"),
                 channel: word("channel"),
                 target: word("target"),

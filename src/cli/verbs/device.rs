@@ -25,8 +25,18 @@ pub(super) const VERBS: &[Verb] = &[
     Verb {
         words: &["storage", "core", "device", "list"],
         about: "List the devices that are known",
-        arguments: &[device],
-        run: |context, given| Ok(listing(&devices(context, given)?)),
+        arguments: &[device, exclude_offline, pe_only],
+        run: |context, given| {
+            let mut devices = devices(context, given)?;
+            if given.get_flag("exclude-offline") {
+                devices.retain(|device| !device.is_offline);
+            }
+            if given.get_flag("pe-only") {
+                // Protocol endpoints are of vVols: there are none on Linux.
+                devices.clear();
+            }
+            Ok(listing(&devices))
+        },
         legacy: false,
     },
     Verb {
@@ -37,9 +47,14 @@ pub(super) const VERBS: &[Verb] = &[
             device_state,
             display_name,
             no_persist,
+            default_name,
             requests_outstanding,
             queue_full_sample_size,
             queue_full_threshold,
+            max_queue_depth,
+            led_state,
+            write_cache,
+            data_integrity,
         ],
         run: set,
         legacy: false,
@@ -109,7 +124,10 @@ pub(super) const VERBS: &[Verb] = &[
     },
 ];
 
-fn devices(context: &mut Context, given: &ArgMatches) -> Result<Vec<CoreDevice>, Failure> {
+pub(super) fn devices(
+    context: &mut Context,
+    given: &ArgMatches,
+) -> Result<Vec<CoreDevice>, Failure> {
     let device = text(given, "device");
     Ok(context.ask(&ListCoreDevices { device })?.devices)
 }
@@ -133,17 +151,42 @@ impl Blocks {
     }
 }
 
+/// Options of `set` that are taken, and what Linux has instead.
+const WITHOUT_EFFECT: [(&str, &str); 7] = [
+    ("sched-num-req-outstanding", QUEUES),
+    ("queue-full-sample-size", QUEUES),
+    ("queue-full-threshold", QUEUES),
+    (
+        "max-queue-depth",
+        "the depth is that of each path: queue_depth in /sys/class/scsi_device/H:C:T:L/device",
+    ),
+    ("led-state", "`ledctl` of ledmon sets the LEDs of a slot"),
+    (
+        "write-cache-enabled",
+        "`sdparm --set WCE` or `--clear WCE` sets the cache of a disk",
+    ),
+    (
+        "data-integrity-enabled",
+        "the kernel uses DIF and DIX where disk and HBA have them",
+    ),
+];
+
+const QUEUES: &str = "Linux shares a device's queue out by its I/O scheduler, and adapts its depth to QUEUE FULL by itself";
+
 fn set(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
     let device = text(given, "device").unwrap_or_default();
     let persist = given.get_flag("no-persist").then_some(false);
-    let without_effect = [
-        "sched-num-req-outstanding",
-        "queue-full-sample-size",
-        "queue-full-threshold",
-    ];
-    let without_effect = without_effect.iter().filter(|name| given.contains_id(name));
-    let without_effect: Vec<String> = without_effect.map(|name| format!("--{name}")).collect();
-    let (state, name) = (text(given, "state"), text(given, "name"));
+    let without_effect: Vec<String> = WITHOUT_EFFECT
+        .iter()
+        .filter(|(name, _)| given.contains_id(name))
+        .map(|(name, why)| format!("--{name}: without effect: {why}"))
+        .collect();
+    let state = text(given, "state");
+    let name = if given.get_flag("default-name") {
+        Some(String::new())
+    } else {
+        text(given, "name")
+    };
     if state.is_none() && name.is_none() && without_effect.is_empty() {
         return Err(Failure::Usage(
             "there is nothing to set: take --state, --name or another option".to_owned(),
@@ -170,10 +213,7 @@ fn set(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
         // A device that there is not is told all the same.
         let device = Some(device);
         context.ask(&ListCoreDevices { device })?;
-        context.warn([format!(
-            "{}: without effect: Linux shares a device's queue out by its I/O scheduler, and adapts its depth to QUEUE FULL by itself",
-            without_effect.join(", ")
-        )]);
+        context.warn(without_effect);
     }
     Ok(Listing::lines(effects))
 }
@@ -326,6 +366,57 @@ fn number(name: &'static str, short: char) -> Arg {
         "Taken and without effect: Linux has no equivalent",
     )
     .value_parser(value_parser!(u32))
+}
+
+fn exclude_offline() -> Arg {
+    flag(
+        "exclude-offline",
+        Some('o'),
+        "Leave out the devices that are off",
+    )
+}
+
+fn pe_only() -> Arg {
+    flag(
+        "pe-only",
+        Some('p'),
+        "Protocol endpoints of vVols alone: there are none on Linux",
+    )
+}
+
+fn default_name() -> Arg {
+    flag(
+        "default-name",
+        Some('N'),
+        "Go back to the name that the device has by itself",
+    )
+    .conflicts_with("name")
+}
+
+fn max_queue_depth() -> Arg {
+    number("max-queue-depth", 'm')
+}
+
+/// An option that is taken and without effect.
+fn idle(name: &'static str, short: char, value: &'static str) -> Arg {
+    option(
+        name,
+        Some(short),
+        value,
+        "Taken and without effect: Linux has other means",
+    )
+}
+
+fn led_state() -> Arg {
+    idle("led-state", 'l', "STATE")
+}
+
+fn write_cache() -> Arg {
+    idle("write-cache-enabled", 'w', "BOOL")
+}
+
+fn data_integrity() -> Arg {
+    idle("data-integrity-enabled", 'D', "BOOL")
 }
 
 fn requests_outstanding() -> Arg {

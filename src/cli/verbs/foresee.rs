@@ -8,8 +8,9 @@ use crate::cli::context::Context;
 use crate::cli::exit::Failure;
 use crate::cli::layout::explanation;
 use crate::cli::record::Listing;
-use crate::config::rules;
+use crate::config::{load_settings, rules};
 use crate::psa::inventory::{Inventory, VERSION};
+use crate::psa::satp::rules::Group;
 use clap::{Arg, ArgMatches, value_parser};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -54,7 +55,7 @@ fn inventory() -> Arg {
         .long("inventory")
         .value_name("FILE")
         .value_parser(value_parser!(PathBuf))
-        .help("Of the host that `psactl inventory capture` was run on, by the rules in the files here; needs no agent")
+        .help("Of the host that `psactl inventory capture` was run on, by the files here; needs no agent")
 }
 
 fn explain(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
@@ -82,10 +83,32 @@ fn plan(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
     let Some(file) = given.get_one::<PathBuf>("inventory") else {
         return Ok(explanation(&context.ask(&Plan {})?.explanation));
     };
-    let mut files = rules::load(&context.places())?;
-    let world = read(file)?.revive(files.in_force());
+    let places = context.places();
+    let mut files = rules::load(&places)?;
+    let inventory = read(file)?;
+    let before = match &inventory.rules {
+        Some(rules) => rules.clone(),
+        None => {
+            if files.satp.iter().any(|rule| rule.group == Group::User) {
+                context.warn([format!(
+                    "{} does not say which SATP rules its host has: all of yours count as new",
+                    file.display()
+                )]);
+            }
+            let mut shipped = files.clone();
+            shipped.satp.retain(|rule| rule.group == Group::System);
+            shipped.default_psps.clear();
+            shipped.in_force()
+        }
+    };
+    let world = inventory.revive(before);
     files.lists.load(None);
-    let sections = world.plan(&files.in_force());
+    let settings = if places.settings().exists() {
+        load_settings(&places)?
+    } else {
+        inventory.settings.clone()
+    };
+    let sections = world.plan_with(&files.in_force(), &settings);
     Ok(explanation(&Explanation::of_plan(sections)))
 }
 

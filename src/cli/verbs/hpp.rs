@@ -2,7 +2,8 @@
 
 use super::host::{device, path};
 use super::settings::{
-    bytes, cfgfile, device_required, iops, latency_eval_time, missing, required, use_ano, yes,
+    bytes, cfgfile, device_required, iops, latency_eval_time, missing, per_turn, required, use_ano,
+    yes,
 };
 use super::{Verb, flag, option, text};
 use crate::api::requests::{ListCoreDevices, ListHppDevices, ListHppPaths, SetHpp};
@@ -59,8 +60,8 @@ pub(super) const VERBS: &[Verb] = &[
             let request = SetHpp {
                 device: required(given, "device"),
                 scheme: text(given, "pss"),
-                iops: given.get_one("iops").copied(),
-                bytes: given.get_one("bytes").copied(),
+                iops: per_turn(given),
+                bytes: given.get_one("bytes").copied().filter(|bytes| *bytes > 0),
                 latency_eval_ms: given.get_one("latency-eval-time").copied(),
                 sampling_ios: given.get_one("sampling-ios-per-path").copied(),
                 path: if given.get_flag("default") {

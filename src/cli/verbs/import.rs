@@ -2,7 +2,7 @@
 //! host. It needs no agent; one that runs takes over new SATP rules at once, as after `satp rule add`.
 
 use super::satp::told;
-use super::{Verb, flag, text};
+use super::{Verb, flag};
 use crate::cli::context::Context;
 use crate::cli::exit::Failure;
 use crate::cli::import::{self, Plan};
@@ -19,7 +19,7 @@ use std::io::{self, Read};
 pub(super) const VERBS: &[Verb] = &[
     Verb {
         words: &["import", "esxcli"],
-        about: "Import the rules of an ESXi host, as `claimrule list` and `satp rule list` print them",
+        about: "Import rules, default PSPs and PSPs of devices as an ESXi host lists them",
         arguments: &[
             file,
             dry_run,
@@ -44,9 +44,9 @@ pub(super) const VERBS: &[Verb] = &[
     },
     Verb {
         words: &["import", "multipath"],
-        about: "Import a multipath.conf, and tell what each of its keywords becomes",
+        about: "Import a multipath.conf, and say what each of its keywords becomes",
         arguments: &[
-            file,
+            files,
             dry_run,
             || {
                 flag(
@@ -69,6 +69,12 @@ fn file() -> Arg {
         .help("What to import; - is standard input")
 }
 
+fn files() -> Arg {
+    file()
+        .num_args(1..)
+        .help("What to import; - is standard input. Several files are one configuration, in this order: /etc/multipath.conf, and then those of /etc/multipath/conf.d by name")
+}
+
 fn dry_run() -> Arg {
     flag("dry-run", None, "Change nothing, and print the same")
 }
@@ -89,8 +95,9 @@ fn esxcli(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure>
             force: given.get_flag("force"),
         },
     };
-    run(context, given, |_, text, rules| {
-        Ok(import::esxcli::plan(text, rules, wanted))
+    run(context, given, |files, rules, settings| match files {
+        [(_, text)] => import::esxcli::plan_with(text, rules, settings, wanted),
+        _ => Err("one listing at a time is imported".to_owned()),
     })
 }
 
@@ -99,26 +106,41 @@ fn multipath(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failu
         mask: given.get_flag("mask"),
         force: given.get_flag("force"),
     };
-    run(context, given, |context, text, rules| {
-        let settings = SettingsFile::open(&context.places())?;
-        Ok(import::multipath::plan(text, rules, settings, wanted))
+    run(context, given, |files, rules, settings| {
+        import::multipath::plan_files(files, rules, settings, wanted)
     })
 }
+
+/// What makes a plan of the texts of files, by their names.
+type Planner<'a> = dyn Fn(&[(&str, &str)], &RuleFiles, SettingsFile) -> Result<Plan, String> + 'a;
 
 fn run(
     context: &mut Context,
     given: &ArgMatches,
-    plan: impl Fn(&Context, &str, &RuleFiles) -> Result<Result<Plan, String>, Failure>,
+    plan: impl Fn(&[(&str, &str)], &RuleFiles, SettingsFile) -> Result<Plan, String>,
 ) -> Result<Listing, Failure> {
-    let file = text(given, "file").unwrap_or_default();
-    let name = if file == "-" {
-        "standard input"
-    } else {
-        file.as_str()
-    };
-    let refused = |why: String| Failure::Refused(format!("{name}: {why}; nothing was imported"));
-    let bytes = read(&file).map_err(|why| refused(format!("it cannot be read: {why}")))?;
-    let text = import::text::of(bytes).map_err(refused)?;
+    import(context, given, &plan)
+}
+
+fn import(context: &mut Context, given: &ArgMatches, plan: &Planner) -> Result<Listing, Failure> {
+    let files: Vec<&String> = given.get_many("file").into_iter().flatten().collect();
+    let mut texts: Vec<(&str, String)> = Vec::new();
+    for file in files {
+        let name = match file.as_str() {
+            "-" => "standard input",
+            file => file,
+        };
+        let refused =
+            |why: String| Failure::Refused(format!("{name}: {why}; nothing was imported"));
+        let bytes = read(file).map_err(|why| refused(format!("it cannot be read: {why}")))?;
+        texts.push((name, import::text::of(bytes).map_err(refused)?));
+    }
+    let names: Vec<&str> = texts.iter().map(|(name, _)| *name).collect();
+    let names = names.join(", ");
+    let texts: Vec<(&str, &str)> = texts
+        .iter()
+        .map(|(name, text)| (*name, text.as_str()))
+        .collect();
     let places = context.places();
     // Held until the rules are saved, so that nobody changes what the plan goes by.
     let edit = if given.get_flag("dry-run") {
@@ -126,7 +148,10 @@ fn run(
     } else {
         Some(Edit::open(&places.admin_rules())?)
     };
-    let plan = plan(context, &text, &rules::load(&places)?)?.map_err(refused)?;
+    let settings = SettingsFile::open(&places)?;
+    let plan = plan(&texts, &rules::load(&places)?, settings);
+    let plan =
+        plan.map_err(|why| Failure::Refused(format!("{names}: {why}; nothing was imported")))?;
     let said = match edit {
         Some(edit) => carry_out(context, edit, &plan)?,
         None => Vec::new(),
@@ -136,7 +161,7 @@ fn run(
     if refused > 0 {
         let all = plan.entries.len();
         context.partly(format!(
-            "{name}: {refused} of {all} lines are about what is refused"
+            "{names}: {refused} of {all} lines are about what is refused"
         ));
     }
     Ok(listing(&plan.entries))

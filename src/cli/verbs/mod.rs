@@ -5,6 +5,7 @@ mod claiming;
 mod claimrule;
 mod device;
 mod esxcfg;
+mod esxcli;
 mod events;
 mod foresee;
 mod generate;
@@ -192,6 +193,63 @@ pub const NAMESPACES: &[(&[&str], &str)] = &[
         "SATP rules: which SATP takes a device",
     ),
     (
+        &["storage", "nmp", "fixed"],
+        "ESXi 4's words for VMW_PSP_FIXED",
+    ),
+    (
+        &["storage", "nmp", "roundrobin"],
+        "ESXi 4's words for VMW_PSP_RR",
+    ),
+    (
+        &["storage", "nmp", "boot"],
+        "What NMP does when ESXi starts",
+    ),
+    (
+        &["storage", "core", "device", "latencythreshold"],
+        "Thresholds of latency",
+    ),
+    (
+        &["storage", "core", "device", "inquirycache"],
+        "INQUIRY data that are kept",
+    ),
+    (
+        &["storage", "core", "device", "uid"],
+        "Identifiers of devices",
+    ),
+    (
+        &["storage", "core", "device", "partition"],
+        "Partitions of devices",
+    ),
+    (
+        &["storage", "core", "device", "capacity"],
+        "Sizes of devices",
+    ),
+    (&["storage", "core", "device", "smart"], "Health of disks"),
+    (&["storage", "core", "device", "raid"], "RAID of disks"),
+    (
+        &["storage", "core", "device", "physical"],
+        "Where disks are",
+    ),
+    (
+        &["storage", "core", "adapter", "device"],
+        "Devices behind adapters",
+    ),
+    (
+        &["storage", "core", "adapter", "capabilities"],
+        "What adapters can do",
+    ),
+    (&["storage", "san"], "Adapters by transport"),
+    (&["storage", "san", "fc"], "Fibre Channel adapters"),
+    (&["storage", "san", "fcoe"], "FCoE adapters"),
+    (&["storage", "san", "iscsi"], "iSCSI adapters"),
+    (&["storage", "san", "sas"], "SAS adapters"),
+    (&["system"], "ESXi's settings of the host"),
+    (&["system", "settings"], "ESXi's settings of the host"),
+    (
+        &["system", "settings", "advanced"],
+        "ESXi's advanced settings of storage",
+    ),
+    (
         &["inventory"],
         "What is known of a host's devices, written down",
     ),
@@ -233,6 +291,7 @@ const PARTS: &[&[Verb]] = &[
     import::VERBS,
     pass_through::VERBS,
     esxcfg::VERBS,
+    esxcli::VERBS,
     scsi::VERBS,
     generate::VERBS,
 ];

@@ -39,9 +39,9 @@ pub(super) const VERBS: &[Verb] = &[
     },
     Verb {
         words: &["scsi", "decode", "sense"],
-        about: "Decode sense data of the fixed or the descriptor format",
+        about: "Decode sense data of the fixed or the descriptor format, or its three numbers out of a log (0x5 0x25 0x0, 5/25/00)",
         arguments: &[hex_file],
-        run: |context, given| run(context, given, decode::sense),
+        run: sense,
         legacy: false,
     },
 ];
@@ -72,20 +72,54 @@ pub(super) fn page_code(text: &str) -> Result<u8, String> {
         .ok_or_else(|| "a PAGE CODE in hex is 00 to ff".to_owned())
 }
 
+/// Sense data: bytes, or the three numbers that logs have of them. `00 00 00` are three bytes that are no sense data.
+fn sense(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
+    let (name, text) = text_of(given)?;
+    let line = text
+        .lines()
+        .find_map(|line| Some(line.split_once("ense data: ")?.1));
+    let numbers = line.map_or(text.as_str(), |numbers| {
+        numbers.trim().trim_end_matches('.')
+    });
+    let numbers = numbers.replace('/', " ");
+    let words: Vec<&str> = numbers.split_whitespace().collect();
+    let is_plain = words.iter().all(|word| word.len() == 2);
+    let in_log = line.is_some() || (words.len() == 3 && (!is_plain || text.contains('/')));
+    if in_log {
+        return decoded(context, &name, &numbers, decode::sense_numbers);
+    }
+    decoded(context, &name, &text, decode::sense)
+}
+
 fn run(
     context: &mut Context,
     given: &ArgMatches,
     decode: impl Fn(&[u8]) -> Result<Decoded, ParseError>,
 ) -> Result<Listing, Failure> {
+    let (name, text) = text_of(given)?;
+    decoded(context, &name, &text, decode)
+}
+
+/// The name of what is to be decoded, and its text.
+fn text_of(given: &ArgMatches) -> Result<(String, String), Failure> {
     let file = text(given, "hex").filter(|file| file != "-");
-    let name = file.as_deref().unwrap_or("standard input");
+    let name = file.as_deref().unwrap_or("standard input").to_owned();
     let refused = |why: String| Failure::Refused(format!("{name}: {why}"));
     let text = read(file.as_deref()).map_err(|why| refused(format!("cannot be read: {why}")))?;
     let text = String::from_utf8(text).map_err(|why| {
         let valid = why.utf8_error().valid_up_to();
         refused(format!("no text from byte {valid} on: if these are the bytes themselves, `xxd` makes hex of them"))
     })?;
-    let data = hex::parse(&text).map_err(|why| refused(why.to_string()))?;
+    Ok((name, text))
+}
+
+fn decoded(
+    context: &mut Context,
+    name: &str,
+    text: &str,
+    decode: impl Fn(&[u8]) -> Result<Decoded, ParseError>,
+) -> Result<Listing, Failure> {
+    let data = hex::parse(text).map_err(|why| Failure::Refused(format!("{name}: {why}")))?;
     let mend = "give the whole of this kind of answer";
     show(context, name, &data, mend, decode)
 }

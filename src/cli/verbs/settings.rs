@@ -66,89 +66,137 @@ const GENERIC_SET: Verb = Verb {
     legacy: false,
 };
 
+const FIXED_GET: Verb = Verb {
+    words: &["storage", "nmp", "psp", "fixed", "deviceconfig", "get"],
+    about: "Show the preferred and the current path of a device",
+    arguments: &[device_required],
+    run: |context, given| {
+        let device = required(given, "device");
+        Ok(listing(&[context.ask(&GetFixed { device })?.config]))
+    },
+    legacy: false,
+};
+
+const FIXED_SET: Verb = Verb {
+    words: &["storage", "nmp", "psp", "fixed", "deviceconfig", "set"],
+    about: "Set the preferred path of a device",
+    arguments: &[device_required, path, default_path, cfgfile],
+    run: |context, given| {
+        let path = text(given, "path");
+        if path.is_none() && !given.get_flag("default") {
+            return Err(missing("--path PATH or --default"));
+        }
+        let request = SetPreferredPath {
+            device: required(given, "device"),
+            path,
+        };
+        context.change(&request)
+    },
+    legacy: false,
+};
+
+const ROUND_ROBIN_GET: Verb = Verb {
+    words: &["storage", "nmp", "psp", "roundrobin", "deviceconfig", "get"],
+    about: "Show what is set for VMW_PSP_RR on a device, and what of it takes effect",
+    arguments: &[device_required],
+    run: |context, given| {
+        let device = required(given, "device");
+        Ok(listing(&[context.ask(&GetRoundRobin { device })?.config]))
+    },
+    legacy: false,
+};
+
+const ROUND_ROBIN_SET: Verb = Verb {
+    words: &["storage", "nmp", "psp", "roundrobin", "deviceconfig", "set"],
+    about: "Set when VMW_PSP_RR takes the next path of a device",
+    arguments: &[
+        device_required,
+        limit_type,
+        iops,
+        bytes,
+        use_ano,
+        sampling_cycles,
+        latency_eval_time,
+        cfgfile,
+    ],
+    run: |context, given| {
+        let request = SetRoundRobin {
+            device: required(given, "device"),
+            limit_type: text(given, "type"),
+            iops: per_turn(given),
+            bytes: given.get_one("bytes").copied().filter(|bytes| *bytes > 0),
+            use_ano: yes(given, "useano"),
+            sampling_cycles: given.get_one("num-sampling-cycles").copied(),
+            latency_eval_ms: given.get_one("latency-eval-time").copied(),
+        };
+        context.change(&request)
+    },
+    legacy: false,
+};
+
+const PSP_GET: Verb = Verb {
+    words: &["storage", "nmp", "psp", "generic", "deviceconfig", "get"],
+    about: "Show the configuration string of a device's PSP",
+    arguments: &[device_required],
+    run: |context, given| {
+        let device = text(given, "device");
+        let devices = context.ask(&ListNmpDevices { device })?.devices;
+        Ok(Listing::lines(
+            devices.iter().map(|d| d.psp_device_config.clone()),
+        ))
+    },
+    legacy: false,
+};
+
+const SATP_GET: Verb = Verb {
+    words: &["storage", "nmp", "satp", "generic", "deviceconfig", "get"],
+    about: "Show the configuration string of a device's SATP",
+    arguments: &[device_required],
+    run: |context, given| {
+        let device = text(given, "device");
+        let devices = context.ask(&ListNmpDevices { device })?.devices;
+        Ok(Listing::lines(
+            devices.iter().map(|d| d.satp_device_config.clone()),
+        ))
+    },
+    legacy: false,
+};
+
+const SATP_SET: Verb = Verb {
+    words: &["storage", "nmp", "satp", "generic", "deviceconfig", "set"],
+    about: "Enable or disable a feature of a device's SATP",
+    arguments: &[device_required, satp_word],
+    run: |context, given| {
+        let (device, word) = (required(given, "device"), required(given, "config"));
+        if OF_CLARIION.contains(&word.as_str()) {
+            // A device that is not there is reported all the same.
+            let device = Some(device);
+            context.ask(&ListNmpDevices { device })?;
+            return Ok(Listing::lines([format!(
+                "{word}: without effect: Linux does not register itself with the array, nor hide its address from it"
+            )]));
+        }
+        context.change(&SetSatpWord { device, word })
+    },
+    legacy: false,
+};
+
 /// Its part of the table.
 pub(super) const VERBS: &[Verb] = &[
     DEVICE_SET,
     DEVICE_SET.also(&["storage", "nmp", "device", "setpolicy"]),
     GENERIC_SET,
     GENERIC_SET.also(&["storage", "nmp", "psp", "setconfig"]),
-    Verb {
-        words: &["storage", "nmp", "psp", "fixed", "deviceconfig", "get"],
-        about: "Show the preferred and the current path of a device",
-        arguments: &[device_required],
-        run: |context, given| {
-            let device = required(given, "device");
-            Ok(listing(&[context.ask(&GetFixed { device })?.config]))
-        },
-        legacy: false,
-    },
-    Verb {
-        words: &["storage", "nmp", "psp", "fixed", "deviceconfig", "set"],
-        about: "Set the preferred path of a device",
-        arguments: &[device_required, path, default_path],
-        run: |context, given| {
-            let path = text(given, "path");
-            if path.is_none() && !given.get_flag("default") {
-                return Err(missing("--path PATH or --default"));
-            }
-            let request = SetPreferredPath {
-                device: required(given, "device"),
-                path,
-            };
-            context.change(&request)
-        },
-        legacy: false,
-    },
-    Verb {
-        words: &["storage", "nmp", "psp", "roundrobin", "deviceconfig", "get"],
-        about: "Show what is set for VMW_PSP_RR on a device, and what of it takes effect",
-        arguments: &[device_required],
-        run: |context, given| {
-            let device = required(given, "device");
-            Ok(listing(&[context.ask(&GetRoundRobin { device })?.config]))
-        },
-        legacy: false,
-    },
-    Verb {
-        words: &["storage", "nmp", "psp", "roundrobin", "deviceconfig", "set"],
-        about: "Set when VMW_PSP_RR takes the next path of a device",
-        arguments: &[
-            device_required,
-            limit_type,
-            iops,
-            bytes,
-            use_ano,
-            sampling_cycles,
-            latency_eval_time,
-            cfgfile,
-        ],
-        run: |context, given| {
-            let request = SetRoundRobin {
-                device: required(given, "device"),
-                limit_type: text(given, "type"),
-                iops: given.get_one("iops").copied(),
-                bytes: given.get_one("bytes").copied(),
-                use_ano: yes(given, "useano"),
-                sampling_cycles: given.get_one("num-sampling-cycles").copied(),
-                latency_eval_ms: given.get_one("latency-eval-time").copied(),
-            };
-            context.change(&request)
-        },
-        legacy: false,
-    },
-    Verb {
-        words: &["storage", "nmp", "psp", "generic", "deviceconfig", "get"],
-        about: "Show the configuration string of a device's PSP",
-        arguments: &[device_required],
-        run: |context, given| {
-            let device = text(given, "device");
-            let devices = context.ask(&ListNmpDevices { device })?.devices;
-            Ok(Listing::lines(
-                devices.iter().map(|d| d.psp_device_config.clone()),
-            ))
-        },
-        legacy: false,
-    },
+    FIXED_GET,
+    FIXED_GET.also(&["storage", "nmp", "fixed", "getpreferred"]),
+    FIXED_SET,
+    FIXED_SET.also(&["storage", "nmp", "fixed", "setpreferred"]),
+    ROUND_ROBIN_GET,
+    ROUND_ROBIN_GET.also(&["storage", "nmp", "roundrobin", "getconfig"]),
+    ROUND_ROBIN_SET,
+    ROUND_ROBIN_SET.also(&["storage", "nmp", "roundrobin", "setconfig"]),
+    PSP_GET,
+    PSP_GET.also(&["storage", "nmp", "psp", "getconfig"]),
     Verb {
         words: &["storage", "nmp", "psp", "generic", "pathconfig", "get"],
         about: "Show the configuration string of a path",
@@ -181,32 +229,10 @@ pub(super) const VERBS: &[Verb] = &[
         },
         legacy: false,
     },
-    Verb {
-        words: &["storage", "nmp", "satp", "generic", "deviceconfig", "get"],
-        about: "Show the configuration string of a device's SATP",
-        arguments: &[device_required],
-        run: |context, given| {
-            let device = text(given, "device");
-            let devices = context.ask(&ListNmpDevices { device })?.devices;
-            Ok(Listing::lines(
-                devices.iter().map(|d| d.satp_device_config.clone()),
-            ))
-        },
-        legacy: false,
-    },
-    Verb {
-        words: &["storage", "nmp", "satp", "generic", "deviceconfig", "set"],
-        about: "Enable or disable a feature of a device's SATP",
-        arguments: &[device_required, satp_word],
-        run: |context, given| {
-            let request = SetSatpWord {
-                device: required(given, "device"),
-                word: required(given, "config"),
-            };
-            context.change(&request)
-        },
-        legacy: false,
-    },
+    SATP_GET,
+    SATP_GET.also(&["storage", "nmp", "satp", "getconfig"]),
+    SATP_SET,
+    SATP_SET.also(&["storage", "nmp", "satp", "setconfig"]),
     Verb {
         words: &["storage", "nmp", "satp", "generic", "pathconfig", "get"],
         about: "Show the configuration string of a path's SATP",
@@ -234,6 +260,9 @@ pub(super) const VERBS: &[Verb] = &[
         legacy: false,
     },
 ];
+
+/// Words that VMW_SATP_CX and VMW_SATP_ALUA_CX take on ESXi.
+const OF_CLARIION: [&str; 4] = ["navireg_on", "navireg_off", "ipfilter_on", "ipfilter_off"];
 
 fn refused(config: &str, why: &str) -> Failure {
     Failure::Clap(format!("psactl: --config {config}: {why}\n"))
@@ -304,8 +333,13 @@ pub(super) fn iops() -> Arg {
         .short('I')
         .long("iops")
         .value_name("N")
-        .value_parser(value_parser!(u64).range(1..))
-        .help("I/Os per turn")
+        .value_parser(value_parser!(u64))
+        .help("I/Os per turn; 0 is 1: each I/O takes the next path")
+}
+
+/// I/Os per turn. With none a path has its turn for each I/O.
+pub(super) fn per_turn(given: &ArgMatches) -> Option<u64> {
+    given.get_one("iops").map(|iops: &u64| (*iops).max(1))
 }
 
 pub(super) fn bytes() -> Arg {
@@ -313,8 +347,8 @@ pub(super) fn bytes() -> Arg {
         .short('B')
         .long("bytes")
         .value_name("N")
-        .value_parser(value_parser!(u64).range(1..))
-        .help("Bytes per turn")
+        .value_parser(value_parser!(u64))
+        .help("Bytes per turn; 0 is no limit")
 }
 
 pub(super) fn use_ano() -> Arg {
@@ -375,6 +409,10 @@ fn satp_word() -> Arg {
             "disable_alua_followover",
             "enable_action_OnRetryErrors",
             "disable_action_OnRetryErrors",
+            "navireg_on",
+            "navireg_off",
+            "ipfilter_on",
+            "ipfilter_off",
         ]))
         .help("What is enabled or disabled")
 }

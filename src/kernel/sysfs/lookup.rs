@@ -174,6 +174,17 @@ impl Sysfs {
         self.sys(&format!("class/scsi_device/{path}/device/{name}"))
     }
 
+    /// Where a partition begins and how long it is, in sectors of 512 bytes. A partition that is a map of its own does not
+    /// show where it begins.
+    #[must_use]
+    pub fn extent_of(&self, block: &str) -> Option<(Option<u64>, u64)> {
+        let number = |name: &str| {
+            let text = attribute(&self.sys(&format!("class/block/{block}/{name}")))?;
+            text.parse::<u64>().ok()
+        };
+        Some((number("start"), number("size")?))
+    }
+
     /// A number of a block device's request queue (`queue/discard_max_bytes`).
     #[must_use]
     pub fn queue_limit(&self, block: &str, name: &str) -> Option<u64> {

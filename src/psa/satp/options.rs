@@ -65,8 +65,8 @@ pub fn device_options(text: &str) -> Result<DeviceSettings, String> {
         match key {
             "enable_ssd" => settings.is_ssd = Some(true),
             "disable_ssd" => settings.is_ssd = Some(false),
-            // The range of ESXi's Misc.APDTimeout.
-            "apd_timeout" => settings.apd_timeout_ms = Some(Millis::from_secs(number(20, 99_999)?)),
+            // ESXi's Misc.APDTimeout is 20 s at least: `no_path_retry fail` of multipath-tools is as little as there is.
+            "apd_timeout" => settings.apd_timeout_ms = Some(Millis::from_secs(number(1, 99_999)?)),
             "fast_io_fail_tmo" => settings.fast_io_fail_tmo = seconds(MOST_FAST_IO_FAIL)?,
             "dev_loss_tmo" if value == "infinity" => settings.dev_loss_tmo = Some(INFINITE),
             "dev_loss_tmo" => settings.dev_loss_tmo = seconds(INFINITE.into())?,
@@ -146,8 +146,9 @@ pub fn psp_options(text: &str) -> Result<PspOptions, String> {
                 }
                 _ => return Err(wrong("default, iops, bytes or latency")),
             },
-            "iops" => set.iops = number(1, 10_000)?,
-            "bytes" => set.bytes = number(1, 100 << 20)?,
+            // Guides for some arrays have 0: each I/O takes the next path, and bytes are not counted.
+            "iops" => set.iops = number(0, 10_000)?.map(|iops| iops.max(1)),
+            "bytes" => set.bytes = number(0, 100 << 20)?.filter(|bytes| *bytes > 0),
             "useano" => {
                 set.use_ano = Some(match value {
                     "1" | "true" => true,
@@ -218,8 +219,12 @@ mod tests {
             psp_options("iops=1;policy=latency"),
             psp_options("policy=latency, iops=1")
         );
+        let least = psp_options("policy=iops;iops=0;bytes=0")
+            .unwrap()
+            .round_robin;
+        assert_eq!((least.iops, least.bytes), (Some(1), None));
         for (text, part) in [
-            ("iops=0", "1 to 10000"),
+            ("iops=10001", "0 to 10000"),
             ("iops=\"1\"", "out of range"),
             ("policy=fast", "latency"),
             ("useANO=maybe", "0 or 1"),

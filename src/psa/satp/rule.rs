@@ -86,6 +86,16 @@ impl SatpRule {
         }
     }
 
+    /// Whether it goes by more than a claim option.
+    #[must_use]
+    pub fn names_something(&self) -> bool {
+        self.vendor.is_some()
+            || self.model.is_some()
+            || self.device.is_some()
+            || self.driver.is_some()
+            || self.transport.is_some()
+    }
+
     /// Its place: by lookup; the admin's before the system's; vendor and model before one of them before none. Rules
     /// that are equal in this stay in the order of their list.
     #[must_use]

@@ -53,6 +53,14 @@ pub struct Selection {
     pub settings: DeviceSettings,
 }
 
+impl Selection {
+    /// Whether a rule names the device or its array, by more than that it reports target port groups.
+    #[must_use]
+    pub fn is_listed(&self) -> bool {
+        self.plugin == Plugin::Hpp || self.rule.as_ref().is_some_and(SatpRule::names_something)
+    }
+}
+
 /// What a SATP rule sets for a device, but for the PSP.
 fn settings_of(rule: &SatpRule) -> DeviceSettings {
     let options = psp_options(&rule.psp_options).unwrap_or_default();

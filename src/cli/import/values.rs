@@ -1,0 +1,220 @@
+//! What values of multipath.conf become: the PSP, its options, how long I/O waits, and the timers of ports.
+//!
+//! The same words mean the same at each level: in a rule they become its options, at a level that goes before or
+//! behind all rules they become settings of a table of dm-psa.toml ([`set`]).
+
+use super::plan::{Plan, Told, together};
+use super::report::Outcome;
+use crate::config::settings_file::{Key, Owner, Setting};
+use crate::psa::satp::options::MOST_FAST_IO_FAIL;
+
+/// How paths are grouped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Grouping {
+    /// One path at a time.
+    Failover,
+    /// All paths that are equally good.
+    Together,
+}
+
+/// `path_grouping_policy`, of those that multipath-tools has.
+pub(super) fn grouping(value: &str) -> Result<Grouping, String> {
+    match value {
+        "failover" => Ok(Grouping::Failover),
+        "multibus" | "group_by_prio" | "group_by_tpg" => Ok(Grouping::Together),
+        _ => Err(
+            "paths are grouped by their access states: no PSP keeps I/O to the paths of one controller"
+                .to_owned(),
+        ),
+    }
+}
+
+/// `path_selector`: what of VMW_PSP_RR comes nearest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Selector {
+    /// Each path in turn.
+    Turns,
+    /// The path with the least to do.
+    Latency,
+}
+
+impl Selector {
+    /// The options of a rule. `alone` is whether nothing below the rule could add a policy.
+    pub(super) fn options(self, alone: bool) -> &'static str {
+        match self {
+            Selector::Turns if alone => "iops=1",
+            Selector::Turns => "policy=iops;iops=1",
+            Selector::Latency => "policy=latency",
+        }
+    }
+}
+
+/// `path_selector`, and what is to be said of it.
+pub(super) fn selector(value: &str) -> Result<(Selector, &'static str), Told> {
+    match value.split_whitespace().next() {
+        Some("round-robin") => Ok((Selector::Turns, "one I/O per path in turn")),
+        Some("service-time") => Ok((Selector::Latency, "the kernel's service-time")),
+        Some("queue-length" | "historical-service-time") => Ok((
+            Selector::Latency,
+            "the kernel's service-time, which comes nearest",
+        )),
+        _ => Err((
+            Outcome::NoEquivalent,
+            "VMW_PSP_RR has no such selector: it takes turns, or goes by latency".to_owned(),
+        )),
+    }
+}
+
+/// The longest that I/O may wait, in seconds; for "queue", which is for ever.
+const MOST_QUEUEING: u32 = 99_999;
+
+/// `no_path_retry`: how many seconds I/O waits while all paths are down, and what is to be said of it. `polling` is
+/// the seconds between two checks.
+pub(super) fn queueing(value: &str, polling: u32) -> (u32, String) {
+    match (value, value.parse::<u32>()) {
+        ("fail", _) | (_, Ok(0)) => (1, "; the least that there is".to_owned()),
+        (_, Ok(checks)) => {
+            let seconds = checks.saturating_mul(polling);
+            let remark = format!("; {checks} checks, one every {polling} s");
+            (seconds.clamp(1, MOST_QUEUEING), remark)
+        }
+        // A number that is too large is as good as for ever.
+        _ => (MOST_QUEUEING, "; for ever there, 27 hours here".to_owned()),
+    }
+}
+
+/// `fast_io_fail_tmo` and `dev_loss_tmo`, in seconds.
+pub(super) fn timer(name: &str, value: &str) -> Result<u32, String> {
+    let most = match name {
+        "dev_loss_tmo" => INFINITE,
+        _ => u32::try_from(MOST_FAST_IO_FAIL).unwrap_or(INFINITE),
+    };
+    match (value, value.parse::<u32>()) {
+        ("infinity", _) => Ok(INFINITE),
+        (_, Ok(seconds)) if (1..=most).contains(&seconds) => Ok(seconds),
+        _ => Err(format!("it takes 1 to {most} seconds here")),
+    }
+}
+
+/// What the kernel takes for "never", in seconds.
+const INFINITE: u32 = 0x7fff_ffff;
+
+/// The word of a rule's options that a keyword becomes; `None` for other keywords.
+pub(super) fn option(name: &str, value: &str, polling: u32) -> Option<Result<String, String>> {
+    Some(match name {
+        "no_path_retry" => Ok(format!("apd_timeout={}", queueing(value, polling).0)),
+        "dev_loss_tmo" if value == "infinity" => Ok("dev_loss_tmo=infinity".to_owned()),
+        "fast_io_fail_tmo" | "dev_loss_tmo" => {
+            timer(name, value).map(|seconds| format!("{name}={seconds}"))
+        }
+        _ => return None,
+    })
+}
+
+/// Makes a setting of a keyword; `None` for those of which none can be made.
+pub(super) fn set(
+    plan: &mut Plan,
+    owner: &Owner,
+    name: &str,
+    value: &str,
+    polling: u32,
+) -> Option<Told> {
+    let key = |name| Key {
+        owner: owner.clone(),
+        name,
+    };
+    Some(match name {
+        "path_grouping_policy" => match grouping(value) {
+            Err(why) => (Outcome::Refused, why),
+            Ok(grouping) => {
+                let psp = match (grouping, owner) {
+                    (Grouping::Together, _) => "VMW_PSP_RR",
+                    // Of several arrays some have a path that is better than others.
+                    (Grouping::Failover, Owner::Device(_)) => "VMW_PSP_FIXED",
+                    (Grouping::Failover, _) => "VMW_PSP_MRU",
+                };
+                plan.set(key("psp"), Setting::Text(psp.to_owned()))
+            }
+        },
+        "path_selector" => match selector(value) {
+            Err(told) => told,
+            Ok((selector, what)) => {
+                let (word, number) = match selector {
+                    Selector::Turns => ("iops", Some(1)),
+                    Selector::Latency => ("latency", None),
+                };
+                let word = Setting::Text(word.to_owned());
+                let mut told = vec![plan.set(key("round_robin.limit_type"), word)];
+                if let Some(number) = number {
+                    told.push(plan.set(key("round_robin.iops"), Setting::Number(number)));
+                }
+                let (outcome, detail) = together(told);
+                (outcome, format!("{detail}: {what}"))
+            }
+        },
+        "no_path_retry" => {
+            let (seconds, remark) = queueing(value, polling);
+            let ms = seconds.saturating_mul(1000);
+            let (outcome, what) = plan.set(key("apd_timeout_ms"), Setting::Number(ms));
+            (outcome, what + &remark)
+        }
+        "fast_io_fail_tmo" | "dev_loss_tmo" => match timer(name, value) {
+            Err(why) => (Outcome::Refused, why),
+            Ok(seconds) => {
+                let name = if name == "dev_loss_tmo" {
+                    "dev_loss_tmo"
+                } else {
+                    "fast_io_fail_tmo"
+                };
+                plan.set(key(name), Setting::Number(seconds))
+            }
+        },
+        _ => return None,
+    })
+}
+
+/// Whether `features` asks for queueing without an end.
+pub(super) fn queues(features: &str) -> bool {
+    let mut words = features.split_whitespace();
+    words.any(|word| word == "queue_if_no_path")
+}
+
+/// `features`: words of device-mapper behind their number. `queue` is what becomes of `queue_if_no_path`.
+pub(super) fn features(value: &str, queue: &Told) -> Told {
+    let mut told: Vec<Told> = Vec::new();
+    let mut words = value.split_whitespace().skip(1);
+    while let Some(word) = words.next() {
+        told.push(match word {
+            "queue_if_no_path" => queue.clone(),
+            "retain_attached_hw_handler" => (
+                Outcome::Same,
+                "a device handler of the kernel stays attached".to_owned(),
+            ),
+            "pg_init_retries" => match words.next() {
+                Some("50") => (Outcome::Same, "pg_init_retries is 50".to_owned()),
+                _ => (
+                    Outcome::NoEquivalent,
+                    "pg_init_retries is 50, the most that the kernel takes".to_owned(),
+                ),
+            },
+            "pg_init_delay_msecs" | "queue_mode" => {
+                words.next();
+                (Outcome::NoEquivalent, format!("{word} stays the kernel's"))
+            }
+            _ => (
+                Outcome::Refused,
+                format!("`{word}` is no feature of multipath maps"),
+            ),
+        });
+    }
+    if told.is_empty() {
+        return (Outcome::Same, "no feature is asked for".to_owned());
+    }
+    together(told)
+}
+
+/// Why `queue_if_no_path` does not count where `no_path_retry` is said.
+pub(super) fn retry_goes_before() -> Told {
+    let why = "no_path_retry goes before queue_if_no_path".to_owned();
+    (Outcome::LeftOut, why)
+}

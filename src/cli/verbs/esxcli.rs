@@ -1,0 +1,437 @@
+//! Commands of esxcli that Linux has other means for: they are taken, so that a script or a guide for ESXi goes on, and
+//! say what is so here. Help does not show them.
+
+use super::device::{Blocks, device, devices};
+use super::{Verb, flag, option, text};
+use crate::api::requests::{ListAdapters, ListCorePaths};
+use crate::cli::context::Context;
+use crate::cli::exit::Failure;
+use crate::cli::layout::listing;
+use crate::cli::layout_host::{AdapterDevice, Capabilities, Capacity, DeviceUid, Partition};
+use crate::cli::record::Listing;
+use crate::config::settings_file::{Key, Setting, SettingsFile};
+use clap::{Arg, ArgMatches};
+use std::collections::BTreeSet;
+
+/// A command that is taken and without effect on a device: the words, and why.
+const fn idle(words: &'static [&'static str], run: Run) -> Verb {
+    Verb {
+        words,
+        about: "Taken and without effect",
+        arguments: &[
+            device,
+            || any("latency-sensitive-threshold", 't'),
+            || any("vendor", 'v'),
+            || any("model", 'm'),
+            || any("ignore", 'i'),
+        ],
+        run,
+        legacy: true,
+    }
+}
+
+type Run = fn(&mut Context, &ArgMatches) -> Result<Listing, Failure>;
+
+/// Its part of the table.
+pub(super) const VERBS: &[Verb] = &[
+    idle(
+        &["storage", "core", "device", "latencythreshold", "set"],
+        |context, given| {
+            without_effect(
+                context,
+                given,
+                "I/O goes through the scheduler of the block device whatever its latency: /sys/block/DISK/queue/scheduler",
+            )
+        },
+    ),
+    idle(
+        &["storage", "core", "device", "latencythreshold", "list"],
+        |context, given| without_effect(context, given, "there are no thresholds of latency"),
+    ),
+    idle(
+        &["storage", "core", "device", "inquirycache", "set"],
+        |context, given| {
+            without_effect(
+                context,
+                given,
+                "INQUIRY data are read again with each rescan: nothing is answered from a cache",
+            )
+        },
+    ),
+    idle(
+        &["storage", "core", "device", "inquirycache", "list"],
+        |context, given| without_effect(context, given, "there is no cache of INQUIRY data"),
+    ),
+    idle(
+        &["storage", "core", "device", "smart", "get"],
+        |context, given| {
+            without_effect(
+                context,
+                given,
+                "`smartctl -a` of smartmontools shows what a disk says of its health",
+            )
+        },
+    ),
+    idle(
+        &["storage", "core", "device", "raid", "list"],
+        |context, given| without_effect(context, given, "the tool of the RAID controller shows it"),
+    ),
+    idle(
+        &["storage", "core", "device", "physical", "get"],
+        |context, given| {
+            without_effect(context, given, "`lsscsi` and `ledctl` show where a disk is")
+        },
+    ),
+    Verb {
+        words: &["storage", "core", "device", "uid", "list"],
+        about: "List all identifiers of devices",
+        arguments: &[device],
+        run: |context, given| {
+            let devices = devices(context, given)?.into_iter();
+            let uids = devices.map(|device| DeviceUid {
+                device: device.device,
+                other: device.other_uids,
+            });
+            Ok(listing(&uids.collect::<Vec<_>>()))
+        },
+        legacy: true,
+    },
+    Verb {
+        words: &["storage", "core", "device", "capacity", "list"],
+        about: "List the sizes of devices and of their blocks",
+        arguments: &[device],
+        run: |context, given| {
+            let host = context.host()?;
+            let blocks = Blocks::of(&host);
+            let devices = devices(context, given)?.into_iter().map(|device| {
+                let block = blocks.named(&device.devfs_path);
+                let limit = |name| host.queue_limit(block.as_deref()?, name);
+                Capacity {
+                    physical: limit("physical_block_size"),
+                    logical: limit("logical_block_size"),
+                    sectors: block
+                        .as_deref()
+                        .and_then(|block| Some(host.extent_of(block)?.1)),
+                    size_mib: device.size_mib,
+                    device: device.device,
+                }
+            });
+            Ok(listing(&devices.collect::<Vec<_>>()))
+        },
+        legacy: true,
+    },
+    Verb {
+        words: &["storage", "core", "device", "partition", "list"],
+        about: "List the partitions of devices",
+        arguments: &[device],
+        run: partitions,
+        legacy: true,
+    },
+    Verb {
+        words: &["storage", "core", "adapter", "device", "list"],
+        about: "List which devices are behind which adapter",
+        arguments: &[adapter],
+        run: |context, given| {
+            let adapters = adapters(context, given, "")?;
+            let every = ListCorePaths {
+                device: None,
+                path: None,
+            };
+            let paths = context.ask(&every)?.paths.into_iter();
+            let pairs: BTreeSet<(String, String)> = paths
+                .filter(|path| adapters.iter().any(|adapter| adapter.name == path.adapter))
+                .filter_map(|path| Some((path.adapter, path.device?)))
+                .collect();
+            let pairs = pairs.into_iter();
+            let pairs = pairs.map(|(adapter, device)| AdapterDevice { adapter, device });
+            Ok(listing(&pairs.collect::<Vec<_>>()))
+        },
+        legacy: true,
+    },
+    Verb {
+        words: &["storage", "core", "adapter", "capabilities", "list"],
+        about: "List what adapters can do",
+        arguments: &[adapter],
+        run: |context, given| {
+            let adapters = adapters(context, given, "")?.into_iter();
+            let all = adapters.map(|adapter| Capabilities {
+                adapter: adapter.name,
+                capabilities: adapter.capabilities,
+            });
+            Ok(listing(&all.collect::<Vec<_>>()))
+        },
+        legacy: true,
+    },
+    san(&["storage", "san", "fc", "list"], |context, given| {
+        of_kind(context, given, "fc.")
+    }),
+    san(&["storage", "san", "fcoe", "list"], |context, given| {
+        of_kind(context, given, "fcoe.")
+    }),
+    san(&["storage", "san", "iscsi", "list"], |context, given| {
+        of_kind(context, given, "iqn.")
+    }),
+    san(&["storage", "san", "sas", "list"], |context, given| {
+        of_kind(context, given, "sas.")
+    }),
+    Verb {
+        words: &["storage", "nmp", "boot", "restore"],
+        about: "Taken and without effect",
+        arguments: &[],
+        run: |_, _| {
+            Ok(Listing::lines([
+                "without effect: what is set outlives a restart".to_owned(),
+            ]))
+        },
+        legacy: true,
+    },
+    Verb {
+        words: &["system", "settings", "advanced", "set"],
+        about: "Set what ESXi has as advanced settings of storage",
+        arguments: &[setting, int_value, string_value, default_value],
+        run: advanced_set,
+        legacy: true,
+    },
+    Verb {
+        words: &["system", "settings", "advanced", "list"],
+        about: "Show what is set for an advanced setting of ESXi",
+        arguments: &[setting],
+        run: advanced_list,
+        legacy: true,
+    },
+];
+
+const fn san(words: &'static [&'static str], run: Run) -> Verb {
+    Verb {
+        words,
+        about: "List the adapters of a transport",
+        arguments: &[adapter],
+        run,
+        legacy: true,
+    }
+}
+
+fn any(name: &'static str, short: char) -> Arg {
+    option(name, Some(short), "VALUE", "Taken and without effect")
+}
+
+fn adapter() -> Arg {
+    option("adapter", Some('A'), "ADAPTER", "This adapter only: vmhba2")
+}
+
+/// Says why a command has no effect. A device that is not there is reported all the same.
+fn without_effect(
+    context: &mut Context,
+    given: &ArgMatches,
+    why: &str,
+) -> Result<Listing, Failure> {
+    if given.contains_id("device") {
+        devices(context, given)?;
+    }
+    Ok(Listing::lines([format!("without effect: {why}")]))
+}
+
+/// The adapters whose UID begins so, or the one that is asked for.
+fn adapters(
+    context: &mut Context,
+    given: &ArgMatches,
+    kind: &str,
+) -> Result<Vec<crate::api::types::Adapter>, Failure> {
+    let wanted = text(given, "adapter");
+    let mut adapters = context.ask(&ListAdapters {})?.adapters;
+    adapters.retain(|adapter| {
+        adapter.uid.starts_with(kind) && wanted.as_ref().is_none_or(|name| *name == adapter.name)
+    });
+    match (adapters.is_empty(), wanted) {
+        (true, Some(name)) => Err(super::statistics::no_adapter(&name)),
+        _ => Ok(adapters),
+    }
+}
+
+fn of_kind(context: &mut Context, given: &ArgMatches, kind: &str) -> Result<Listing, Failure> {
+    Ok(listing(&adapters(context, given, kind)?))
+}
+
+fn partitions(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
+    let host = context.host()?;
+    let blocks = Blocks::of(&host);
+    let mut all = Vec::new();
+    for device in devices(context, given)? {
+        let Some(block) = blocks.named(&device.devfs_path) else {
+            continue;
+        };
+        for name in std::iter::once(block.clone()).chain(host.partitions_of(&block)) {
+            let Some((start, sectors)) = host.extent_of(&name) else {
+                continue;
+            };
+            // Partition 0 is the whole device, as on ESXi.
+            let is_whole = name == block;
+            all.push(Partition {
+                device: device.device.clone(),
+                name,
+                start: if is_whole { Some(0) } else { start },
+                sectors,
+            });
+        }
+    }
+    Ok(listing(&all))
+}
+
+// ---- system settings advanced ----------------------------------------------------------------------------------
+
+/// What an advanced setting of ESXi is here.
+enum Advanced {
+    /// A setting of dm-psa.toml in milliseconds; ESXi's is in seconds, and has this range.
+    Seconds(&'static str, u32, u32),
+    /// A setting of dm-psa.toml that is true or false.
+    Flag(&'static str),
+    /// Nothing: why.
+    Nothing(&'static str),
+}
+
+const ADVANCED: [(&str, Advanced); 9] = [
+    (
+        "/Misc/APDTimeout",
+        Advanced::Seconds("apd_timeout_ms", 20, 99_999),
+    ),
+    (
+        "/Disk/PathEvalTime",
+        Advanced::Seconds("check_interval_ms", 1, 86_400),
+    ),
+    ("/Disk/AutoremoveOnPDL", Advanced::Flag("remove_lost")),
+    (
+        "/Misc/APDHandlingEnable",
+        Advanced::Nothing("the APD timeout is always kept: /Misc/APDTimeout 99999 is 27 hours"),
+    ),
+    (
+        "/Misc/EnablePSPLatencyPolicy",
+        Advanced::Nothing("the latency policy is always there"),
+    ),
+    (
+        "/Disk/QFullSampleSize",
+        Advanced::Nothing("the kernel adapts the depth of a queue to QUEUE FULL by itself"),
+    ),
+    (
+        "/Disk/QFullThreshold",
+        Advanced::Nothing("the kernel adapts the depth of a queue to QUEUE FULL by itself"),
+    ),
+    (
+        "/Disk/SchedNumReqOutstanding",
+        Advanced::Nothing("the I/O scheduler of the block device shares its queue out"),
+    ),
+    (
+        "/Disk/DiskMaxIOSize",
+        Advanced::Nothing(
+            "max_sectors_kb in /sys/block/DISK/queue is the size of the largest request",
+        ),
+    ),
+];
+
+fn setting() -> Arg {
+    option(
+        "option",
+        Some('o'),
+        "OPTION",
+        "/Misc/APDTimeout and the like",
+    )
+    .required(true)
+}
+
+fn int_value() -> Arg {
+    option("int-value", Some('i'), "N", "The number to set")
+        .value_parser(clap::value_parser!(u32))
+        .conflicts_with("string-value")
+}
+
+fn string_value() -> Arg {
+    option("string-value", Some('s'), "TEXT", "The text to set")
+}
+
+fn default_value() -> Arg {
+    flag("default", Some('d'), "Go back to the default")
+        .conflicts_with_all(["int-value", "string-value"])
+}
+
+fn advanced(given: &ArgMatches) -> Result<(String, &'static Advanced), Failure> {
+    let name = text(given, "option").unwrap_or_default();
+    let all = ADVANCED.iter();
+    let mut found = all.filter(|(known, _)| known.eq_ignore_ascii_case(&name));
+    let known: Vec<&str> = ADVANCED.iter().map(|(known, _)| *known).collect();
+    found
+        .next()
+        .map(|(known, what)| ((*known).to_owned(), what))
+        .ok_or_else(|| {
+            Failure::Usage(format!(
+                "--option {name}: this setting of ESXi means nothing here; known are {}",
+                known.join(", ")
+            ))
+        })
+}
+
+fn advanced_set(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
+    let (name, what) = advanced(given)?;
+    let number = given.get_one::<u32>("int-value").copied();
+    let (key, setting) = match what {
+        Advanced::Nothing(why) => {
+            return Ok(Listing::lines([format!("{name}: without effect: {why}")]));
+        }
+        _ if given.contains_id("string-value") => {
+            return Err(Failure::Usage(format!(
+                "{name} is a number: take --int-value"
+            )));
+        }
+        Advanced::Seconds(key, least, most) => {
+            let seconds = number.filter(|n| (*least..=*most).contains(n));
+            let ms = seconds.map(|n| Setting::Number(n.saturating_mul(1000)));
+            let wrong = || Failure::Usage(format!("{name} takes --int-value {least} to {most}"));
+            (
+                key,
+                if given.get_flag("default") {
+                    None
+                } else {
+                    Some(ms.ok_or_else(wrong)?)
+                },
+            )
+        }
+        Advanced::Flag(key) => {
+            let is = number.filter(|n| *n <= 1).map(|n| Setting::Bool(n == 1));
+            let wrong = || Failure::Usage(format!("{name} takes --int-value 0 or 1"));
+            (
+                key,
+                if given.get_flag("default") {
+                    None
+                } else {
+                    Some(is.ok_or_else(wrong)?)
+                },
+            )
+        }
+    };
+    let key = Key::of_host(key);
+    let mut file = SettingsFile::open(&context.places())?;
+    let said = match &setting {
+        Some(setting) => {
+            file.set(&key, setting)?;
+            format!("{key} = {setting}")
+        }
+        None => {
+            file.unset(&key);
+            format!("{key} = {}", key.default().unwrap_or_default())
+        }
+    };
+    file.save()?;
+    context.warn(["settings are in dm-psa.toml: the agent reads them when it starts".to_owned()]);
+    Ok(Listing::lines([said]))
+}
+
+fn advanced_list(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
+    let (name, what) = advanced(given)?;
+    Ok(Listing::lines([match what {
+        Advanced::Nothing(why) => format!("{name}: without effect: {why}"),
+        Advanced::Seconds(key, ..) | Advanced::Flag(key) => {
+            let key = Key::of_host(key);
+            let file = SettingsFile::open(&context.places())?;
+            let value = file.get(&key).or_else(|| key.default()).unwrap_or_default();
+            format!("{name}: {key} = {value}")
+        }
+    }]))
+}
