@@ -16,6 +16,7 @@ mod marks;
 pub mod metrics;
 mod outages;
 mod persist;
+mod planner;
 mod record;
 mod run;
 mod segments;
