@@ -291,7 +291,7 @@ fn device_settings() -> impl Strategy<Value = DeviceSettings> {
     )
         .prop_map(
             |(text, number, flag, round_robin, (ranks, satp))| DeviceSettings {
-                map: None,
+                map: flag,
                 // Every field is named, so that a new one is missed here until the format in the file knows it too.
                 psp: text.clone(),
                 scheme: flag.map(|_| Scheme::Latency),

@@ -18,6 +18,7 @@ mod marks;
 pub mod metrics;
 mod outages;
 mod persist;
+mod planner;
 mod record;
 mod run;
 mod segments;

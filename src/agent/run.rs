@@ -9,11 +9,12 @@ use super::logging::start_logging;
 use super::metrics::textfile::Textfile;
 use super::metrics::{self, Dialect, Health, Picture};
 use super::outages;
+use super::planner::{Planner, Snapshot};
 use super::record::Recorder;
 use crate::api::error::ApiError;
 use crate::api::listener::{ListenError, Listener};
 use crate::api::requests::{ChangeRequest, LoadRules, MetricsReply, Request};
-use crate::api::server::{Handler, Limits, Peer, Server};
+use crate::api::server::{Handler, Limits, Peer, Pending, Server};
 use crate::api::types::Explanation;
 use crate::config::{self, ConfigError, Places};
 use crate::kernel::process::{self, Usage};
@@ -93,8 +94,8 @@ pub enum Question {
     Call(Box<Request>, Reply),
     /// New rules, and what they mean.
     Rules(Box<Rules>, Reply),
-    /// Rules that may be loaded, and what they would change.
-    Plan(Box<Rules>, Reply),
+    /// A copy of the world.
+    Snapshot(SyncSender<Snapshot>),
     /// What is counted.
     Metrics(SyncSender<Picture>),
 }
@@ -163,12 +164,15 @@ fn serve(options: &Options, stop: Stop, mut notices: Vec<Notice>) -> Result<(), 
         "raise TasksMax of the service",
     ))?;
     let listener = Listener::bind(&options.socket)?;
-    let server = Server::start(
-        listener,
-        Box::new(Caller { inbox, places }),
-        Limits::default(),
-    )
-    .map_err(start("the API's thread", "raise TasksMax of the service"))?;
+    let threads = "raise TasksMax of the service";
+    let planner = planner(&inbox, &places).map_err(start("the thread of plans", threads))?;
+    let caller = Caller {
+        rules: RulesReader(places),
+        inbox,
+        planner,
+    };
+    let server = Server::start(listener, Box::new(caller), Limits::default())
+        .map_err(start("the API's thread", "raise TasksMax of the service"))?;
 
     let version = [("version", env!("CARGO_PKG_VERSION"))];
     hands.notify(Millis(0), &Notice::new("AGENT_STARTED", "agent", &version));
@@ -235,18 +239,48 @@ fn textfile(settings: &Settings, inbox: &Inbox) -> std::io::Result<Option<Textfi
 
 /// The API's side of the inbox.
 struct Caller {
+    rules: RulesReader,
     inbox: Inbox,
-    places: Places,
+    planner: Planner,
 }
 
-impl Caller {
-    /// Reads the files of rules: here, because the owner waits for no disk. With `keep` the list of claim rules is from
-    /// now on the one that was loaded last.
-    fn read_rules(&self, asked: &LoadRules, keep: bool) -> Result<Rules, ApiError> {
+/// Has plans made on a thread of their own.
+fn planner(inbox: &Inbox, places: &Places) -> std::io::Result<Planner> {
+    let (inbox, rules) = (inbox.clone(), RulesReader(places.clone()));
+    Planner::start(move || {
+        let mut took = Duration::ZERO;
+        let mut plan = || {
+            let all = LoadRules {
+                claim_rules: Some("all".to_owned()),
+            };
+            let rules = rules.read(&all, false)?;
+            let (reply, answer) = sync_channel(1);
+            inbox.ask(Question::Snapshot(reply)).map_err(|_| busy())?;
+            let snapshot = answer.recv_timeout(ANSWER_WITHIN).map_err(|_| busy())?;
+            took = snapshot.took;
+            let explanation = Explanation::of_plan(snapshot.world.into_plan(&rules));
+            Ok(serde_json::json!({ "explanation": explanation }))
+        };
+        (plan(), took)
+    })
+}
+
+fn busy() -> ApiError {
+    ApiError::Unavailable {
+        reason: "it is busy or stopping".to_owned(),
+    }
+}
+
+/// Reads the files of rules: not the owner, which waits for no disk.
+struct RulesReader(Places);
+
+impl RulesReader {
+    /// With `keep` the list of claim rules is from now on the one that was loaded last.
+    fn read(&self, asked: &LoadRules, keep: bool) -> Result<Rules, ApiError> {
         let failed = |error: ConfigError| ApiError::Failed {
             reason: format!("{error}; the rules that were loaded last stay in force"),
         };
-        let mut files = config::rules::load(&self.places).map_err(failed)?;
+        let mut files = config::rules::load(&self.0).map_err(failed)?;
         if let Some(class) = &asked.claim_rules {
             let class =
                 match class.as_str() {
@@ -261,7 +295,7 @@ impl Caller {
                 };
             files.lists.load(class);
             if keep {
-                config::rules::save_loaded(&self.places, &files.lists).map_err(failed)?;
+                config::rules::save_loaded(&self.0, &files.lists).map_err(failed)?;
             }
         }
         Ok(files.in_force())
@@ -280,9 +314,6 @@ impl Handler for Caller {
             let method = method.to_owned();
             return Err(ApiError::PermissionDenied { method });
         }
-        let busy = || ApiError::Unavailable {
-            reason: "it is busy or stopping".to_owned(),
-        };
         if let Request::GetMetrics(_) = request {
             let picture = picture(&self.inbox).ok_or_else(busy)?;
             let metrics = metrics::text(&picture, &Usage::of_self(), Dialect::OpenMetrics);
@@ -291,18 +322,23 @@ impl Handler for Caller {
         let (reply, answer) = sync_channel(1);
         let question = match &request {
             Request::Change(ChangeRequest::LoadRules(asked)) => {
-                Question::Rules(Box::new(self.read_rules(asked, true)?), reply)
-            }
-            Request::Plan(_) => {
-                let all = LoadRules {
-                    claim_rules: Some("all".to_owned()),
-                };
-                Question::Plan(Box::new(self.read_rules(&all, false)?), reply)
+                Question::Rules(Box::new(self.rules.read(asked, true)?), reply)
             }
             _ => Question::Call(Box::new(request), reply),
         };
         self.inbox.ask(question).map_err(|_| busy())?;
         answer.recv_timeout(ANSWER_WITHIN).map_err(|_| busy())?
+    }
+
+    fn begin(&self, method: &str, parameters: &serde_json::Value, peer: Peer) -> Option<Pending> {
+        let Ok(Request::Plan(_)) = Request::parse(method, parameters) else {
+            return None;
+        };
+        Some(self.planner.ask(peer.uid == 0).unwrap_or_else(|refused| {
+            let (reply, answer) = sync_channel(1);
+            let _ = reply.try_send(Err(refused));
+            answer
+        }))
     }
 }
 
@@ -422,9 +458,13 @@ impl Owner {
                 self.step(Event::RulesLoaded(rules));
                 let _ = reply.try_send(Ok(serde_json::json!({ "effect": effect })));
             }
-            Question::Plan(rules, reply) => {
-                let explanation = Explanation::of_plan(self.world.plan(&rules));
-                let _ = reply.try_send(Ok(serde_json::json!({ "explanation": explanation })));
+            Question::Snapshot(reply) => {
+                let began = Instant::now();
+                let world = Box::new(self.world.clone());
+                let took = began.elapsed();
+                self.health.busy += took;
+                self.health.longest_step = self.health.longest_step.max(took);
+                let _ = reply.try_send(Snapshot { world, took });
             }
             Question::Metrics(reply) => {
                 let uptime = self.now();

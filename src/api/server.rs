@@ -2,7 +2,7 @@
 
 use super::error::ApiError;
 use super::listener::Listener;
-use super::service;
+use super::service::{self, Answer};
 use super::session::Session;
 use super::wire;
 use log::{debug, warn};
@@ -13,6 +13,7 @@ use serde_json::Value;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::sync::mpsc::Receiver;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -49,7 +50,19 @@ pub trait Handler: Send {
     /// # Errors
     /// What the caller gets instead.
     fn call(&self, method: &str, parameters: &Value, peer: Peer) -> Result<Value, ApiError>;
+
+    /// Begins to answer a call on another thread; `None` for a call that [`Handler::call`] answers. The session waits for
+    /// the answer, and all others go on.
+    fn begin(&self, _method: &str, _parameters: &Value, _peer: Peer) -> Option<Pending> {
+        None
+    }
 }
+
+/// An answer that is not there yet. If its sender goes without one, the call is answered as unavailable.
+pub type Pending = Receiver<Result<Value, ApiError>>;
+
+/// How often it is looked for an answer of another thread while one is awaited.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// How much the server takes upon itself; the defaults are for the agent, other values for tests.
 #[derive(Debug, Clone)]
@@ -64,6 +77,8 @@ pub struct Limits {
     pub idle_when_full: Duration,
     /// From the first byte of a call to its answer.
     pub call: Duration,
+    /// From a call to its answer, if that is made on another thread.
+    pub work: Duration,
     /// From the first byte of a reply to its last, read by the client.
     pub reply: Duration,
 }
@@ -76,6 +91,7 @@ impl Default for Limits {
             idle: Duration::from_secs(60),
             idle_when_full: Duration::from_secs(1),
             call: Duration::from_secs(5),
+            work: Duration::from_secs(30),
             reply: Duration::from_secs(10),
         }
     }
@@ -167,6 +183,8 @@ impl Loop {
             }
             let now = Instant::now();
             self.serve(&events.sessions, now);
+            self.sessions
+                .retain_mut(|session| session.look(&self.limits, now).is_ok());
             self.answer(now);
             if events.listener.contains(PollFlags::POLLIN) {
                 self.accept(now);
@@ -250,10 +268,12 @@ impl Loop {
             return PollTimeout::ZERO;
         }
         let full = self.sessions.len() >= self.limits.sessions;
+        let look = self.sessions.iter().any(Session::is_awaiting);
         let next = self
             .sessions
             .iter()
             .map(|session| session.deadline)
+            .chain(look.then(|| now + LOOK))
             .chain(self.paused_until)
             .chain(
                 self.idlest(|_| true)
@@ -305,7 +325,11 @@ impl Loop {
             Err(why) => Err(why),
         };
         match answer {
-            Ok(bytes) => session.reply(bytes, &self.limits, now).is_ok(),
+            Ok(Answer::Now(bytes)) => session.reply(bytes, &self.limits, now).is_ok(),
+            Ok(Answer::Later(pending)) => {
+                session.wait_for(pending, &self.limits, now);
+                true
+            }
             Err(why) => {
                 debug!(
                     "event=API_REFUSED uid={} pid={} reason=\"{why}\"",

@@ -1,7 +1,7 @@
 //! Which call goes where: varlink's own interface is answered here, `io.dmpsa` by the handler.
 
 use super::error::ApiError;
-use super::server::{Handler, Peer};
+use super::server::{Handler, Peer, Pending};
 use super::wire::{self, Call, WireError};
 use super::{DESCRIPTION, INTERFACE};
 use serde::Serialize;
@@ -33,23 +33,41 @@ error MethodNotImplemented (method: string)
 error InvalidParameter (parameter: string)
 ";
 
-/// Answers one message: the bytes to send back, empty for a call that wants no reply.
+/// An answer to one message.
+pub(super) enum Answer {
+    /// The bytes to send back, empty for a call that wants no reply.
+    Now(Vec<u8>),
+    /// Another thread makes it.
+    Later(Pending),
+}
+
+/// Answers one message.
 ///
 /// # Errors
 /// The message is not a varlink call: there is nothing to answer, and the session ends.
-pub(super) fn answer(
-    handler: &dyn Handler,
-    frame: &[u8],
-    peer: Peer,
-) -> Result<Vec<u8>, WireError> {
+pub(super) fn answer(handler: &dyn Handler, frame: &[u8], peer: Peer) -> Result<Answer, WireError> {
+    let call: Call = wire::decode(frame)?;
+    // An answer that nobody waits for is not begun.
+    if !call.oneway
+        && !call.upgrade
+        && call.parameters.is_object()
+        && is_ours(&call.method)
+        && let Some(pending) = handler.begin(&call.method, &call.parameters, peer)
+    {
+        return Ok(Answer::Later(pending));
+    }
+    let result = dispatch(handler, &call, peer);
+    if call.oneway {
+        return Ok(Answer::Now(Vec::new()));
+    }
+    encode(result, &call.method).map(Answer::Now)
+}
+
+/// The bytes of an answer.
+pub(super) fn encode(result: Result<Value, ApiError>, method: &str) -> Result<Vec<u8>, WireError> {
     #[derive(Serialize)]
     struct Success {
         parameters: Value,
-    }
-    let call: Call = wire::decode(frame)?;
-    let result = dispatch(handler, &call, peer);
-    if call.oneway {
-        return Ok(Vec::new());
     }
     let encoded = match result {
         Ok(parameters) => wire::encode(&Success { parameters }, wire::MAX_REPLY),
@@ -57,8 +75,7 @@ pub(super) fn answer(
     };
     encoded.or_else(|_| {
         let reason = format!(
-            "the answer to {} is longer than {} MiB; ask for one device or path",
-            call.method,
+            "the answer to {method} is longer than {} MiB; ask for one device or path",
             wire::MAX_REPLY >> 20
         );
         wire::encode(&ApiError::Failed { reason }, wire::MAX_REPLY)
@@ -97,6 +114,13 @@ fn dispatch(handler: &dyn Handler, call: &Call, peer: Peer) -> Result<Value, Api
             interface: interface.to_owned(),
         }),
     }
+}
+
+/// Whether it is a method of `io.dmpsa`.
+fn is_ours(method: &str) -> bool {
+    method
+        .rsplit_once('.')
+        .is_some_and(|(interface, _)| interface == INTERFACE)
 }
 
 fn describe(parameters: &Value) -> Result<Value, ApiError> {

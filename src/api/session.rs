@@ -1,11 +1,14 @@
 //! One session: a socket, a call that is coming in, a reply that is going out, and a deadline for each.
 
-use super::server::{Limits, Peer};
+use super::error::ApiError;
+use super::server::{Limits, Peer, Pending};
+use super::service;
 use super::wire::{Decoder, MAX_CALL, WireError};
 use nix::poll::PollFlags;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::mpsc::TryRecvError;
 use std::time::Instant;
 
 /// Most bytes taken from one session in one turn of the loop.
@@ -20,6 +23,8 @@ enum Phase {
     Idle,
     /// A call has begun to come in, or waits for its turn.
     Calling,
+    /// Another thread makes the answer; nothing is read meanwhile.
+    Awaiting,
     /// A reply is going out; nothing is read meanwhile, so that a peer cannot pile up replies.
     Replying,
 }
@@ -30,6 +35,8 @@ pub(super) struct Session {
     calls: Decoder,
     reply: Vec<u8>,
     sent: usize,
+    /// The answer that another thread makes.
+    awaited: Option<Pending>,
     /// The peer will send no more; it may still read.
     half_closed: bool,
     phase: Phase,
@@ -47,6 +54,7 @@ impl Session {
             calls: Decoder::new(MAX_CALL),
             reply: Vec::new(),
             sent: 0,
+            awaited: None,
             half_closed: false,
             phase: Phase::Idle,
             since: now,
@@ -62,7 +70,7 @@ impl Session {
     pub(super) fn interest(&self) -> PollFlags {
         if self.pending() > 0 {
             PollFlags::POLLOUT
-        } else if self.half_closed || self.calls.is_ready() {
+        } else if self.half_closed || self.is_awaiting() || self.calls.is_ready() {
             PollFlags::empty()
         } else {
             PollFlags::POLLIN
@@ -76,12 +84,40 @@ impl Session {
 
     /// Whether a call is there and may be answered.
     pub(super) fn is_ready(&self) -> bool {
-        self.pending() == 0 && self.calls.is_ready()
+        self.pending() == 0 && !self.is_awaiting() && self.calls.is_ready()
+    }
+
+    /// Whether another thread makes the answer.
+    pub(super) fn is_awaiting(&self) -> bool {
+        self.awaited.is_some()
+    }
+
+    /// Waits for an answer that another thread makes.
+    pub(super) fn wait_for(&mut self, pending: Pending, limits: &Limits, now: Instant) {
+        self.awaited = Some(pending);
+        self.settle(limits, now);
+    }
+
+    /// Sends the answer of another thread if it is there.
+    pub(super) fn look(&mut self, limits: &Limits, now: Instant) -> Result<(), Over> {
+        let Some(pending) = &self.awaited else {
+            return Ok(());
+        };
+        let result = match pending.try_recv() {
+            Ok(result) => result,
+            Err(TryRecvError::Empty) => return Ok(()),
+            Err(TryRecvError::Disconnected) => Err(ApiError::Unavailable {
+                reason: "the answer was given up".to_owned(),
+            }),
+        };
+        self.awaited = None;
+        let bytes = service::encode(result, "this call").map_err(|_| Over)?;
+        self.reply(bytes, limits, now)
     }
 
     /// Whether everything is said and the peer will say no more.
     pub(super) fn is_finished(&self) -> bool {
-        self.half_closed && self.pending() == 0 && !self.calls.is_ready()
+        self.half_closed && self.pending() == 0 && !self.is_awaiting() && !self.calls.is_ready()
     }
 
     /// Since when nothing is under way.
@@ -164,6 +200,8 @@ impl Session {
     fn settle(&mut self, limits: &Limits, now: Instant) {
         let (phase, span) = if self.pending() > 0 {
             (Phase::Replying, limits.reply)
+        } else if self.is_awaiting() {
+            (Phase::Awaiting, limits.work)
         } else if self.calls.is_empty() {
             (Phase::Idle, limits.idle)
         } else {

@@ -44,6 +44,11 @@ pub(crate) fn thread(name: impl Into<String>) -> Thread {
 pub(crate) struct Thread(std::thread::Builder);
 
 impl Thread {
+    /// Gives it another stack than the others have, in bytes.
+    pub(crate) fn stack_size(self, bytes: usize) -> Thread {
+        Thread(self.0.stack_size(bytes))
+    }
+
     /// Starts it. A quarter of its stack is touched before it begins: it may be that no page can be had later
     /// ([`privilege`]).
     pub(crate) fn spawn<T: Send + 'static>(

@@ -2,61 +2,112 @@
 
 use super::claiming::in_words;
 use super::device::{Device, Disposition};
+use super::path::Path;
+use super::plugin::Plugin;
 use super::settings::Settings;
 use super::table::emit::emit;
 use super::units::Hctl;
 use super::wanted::{keep_apart, table_of};
 use super::world::{Rules, World};
 
+/// What is to be compared of a device.
+struct Before {
+    id: String,
+    /// Name, plug-in and decision of each path.
+    paths: Vec<(Hctl, String, Option<Plugin>, String)>,
+    selection: Option<String>,
+    map: String,
+}
+
 impl World {
-    /// What each device would gain and lose by these rules, were all of its paths claimed anew: a section for each
+    /// What each device would gain and lose by these rules, were all of its paths claimed by them: a section for each
     /// device or path of which something changes.
     #[must_use]
     pub fn plan(&self, rules: &Rules) -> Vec<(String, Vec<String>)> {
-        self.plan_with(rules, &self.settings)
+        self.clone().into_plan(rules)
     }
 
     /// As [`World::plan`], with other settings as well.
     #[must_use]
     pub fn plan_with(&self, rules: &Rules, settings: &Settings) -> Vec<(String, Vec<String>)> {
-        let mut after = self.clone();
-        after.rules = rules.clone();
-        after.settings = settings.clone();
-        let all: Vec<Hctl> = after.paths.keys().copied().collect();
+        self.clone().into_plan_with(rules, settings)
+    }
+
+    /// As [`World::plan`], of a world that is of no use any more then: a snapshot.
+    #[must_use]
+    pub fn into_plan(self, rules: &Rules) -> Vec<(String, Vec<String>)> {
+        let settings = self.settings.clone();
+        self.into_plan_with(rules, &settings)
+    }
+
+    fn into_plan_with(mut self, rules: &Rules, settings: &Settings) -> Vec<(String, Vec<String>)> {
+        let before: Vec<(String, Before)> = self
+            .devices
+            .iter()
+            .map(|(wwid, device)| (wwid.clone(), self.before(device)))
+            .collect();
+        let unmasked = self.plan_withdrawn(rules);
+        self.rules = rules.clone();
+        self.settings = settings.clone();
+        let all: Vec<Hctl> = self.paths.keys().copied().collect();
         for id in &all {
-            after.claim(*id);
+            self.claim(*id);
         }
-        for wwid in after.devices.keys().cloned().collect::<Vec<_>>() {
-            if let Some(device) = after.devices.get_mut(&wwid) {
+        for wwid in self.devices.keys().cloned().collect::<Vec<_>>() {
+            if let Some(device) = self.devices.get_mut(&wwid) {
                 device.selection = None;
             }
-            after.select(&wwid);
-            after.unite(&wwid);
+            self.select(&wwid);
+            self.unite(&wwid);
         }
         for id in &all {
-            after.judge(*id);
+            self.judge(*id);
         }
+        let changed = before.into_iter().filter_map(|(wwid, before)| {
+            let lines = self.changes(&before, self.devices.get(&wwid)?);
+            (!lines.is_empty()).then_some((before.id, lines))
+        });
+        changed.chain(unmasked).collect()
+    }
+
+    fn before(&self, device: &Device) -> Before {
+        let path = |path: &Path| {
+            let plugin = path.claim.map(|claim| claim.plugin);
+            let decision = describe(self, path.claim);
+            (path.facts.hctl, path.name.to_string(), plugin, decision)
+        };
+        Before {
+            id: device.id.clone(),
+            paths: self.paths_of(device).map(path).collect(),
+            selection: device.selection.as_ref().map(in_words),
+            map: self.wanted_map(device),
+        }
+    }
+
+    fn changes(&self, before: &Before, then: &Device) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (id, name, plugin, decision) in &before.paths {
+            let then = self.paths.get(id).and_then(|path| path.claim);
+            if *plugin != then.map(|claim| claim.plugin) {
+                lines.push(format!("{name}: {decision} -> {}", describe(self, then)));
+            }
+        }
+        if let (Some(now), Some(then)) = (&before.selection, then.selection.as_ref().map(in_words))
+            && *now != then
+        {
+            lines.push(format!("{now} -> {then}"));
+        }
+        let map = self.wanted_map(then);
+        if before.map != map {
+            lines.push(format!("map now:  {}", before.map));
+            lines.push(format!("map then: {map}"));
+        }
+        lines
+    }
+
+    /// The masked paths that were taken away from the host and would be looked for again.
+    fn plan_withdrawn(&self, rules: &Rules) -> Vec<(String, Vec<String>)> {
         let mut sections = Vec::new();
-        for (wwid, before) in &self.devices {
-            let Some(then) = after.devices.get(wwid) else {
-                continue;
-            };
-            let mut lines = self.plan_paths(before, &after);
-            let words = |device: &Device| device.selection.as_ref().map(in_words);
-            if let (Some(now), Some(then)) = (words(before), words(then))
-                && now != then
-            {
-                lines.push(format!("{now} -> {then}"));
-            }
-            let (now, then) = (self.wanted_map(before), after.wanted_map(then));
-            if now != then {
-                lines.push(format!("map now:  {now}"));
-                lines.push(format!("map then: {then}"));
-            }
-            if !lines.is_empty() {
-                sections.push((before.id.clone(), lines));
-            }
-        }
         for path in self.withdrawn.values() {
             let claim = self.claim_by(rules, path);
             if let Some(claim) =
@@ -71,26 +122,6 @@ impl World {
             }
         }
         sections
-    }
-
-    fn plan_paths(&self, device: &Device, after: &World) -> Vec<String> {
-        let mut lines = Vec::new();
-        for path in self.paths_of(device) {
-            let then = after
-                .paths
-                .get(&path.facts.hctl)
-                .and_then(|path| path.claim);
-            let plugin = |claim: Option<super::claim::Claim>| claim.map(|claim| claim.plugin);
-            if plugin(path.claim) != plugin(then) {
-                lines.push(format!(
-                    "{}: {} -> {}",
-                    path.name,
-                    describe(self, path.claim),
-                    describe(after, then)
-                ));
-            }
-        }
-        lines
     }
 
     /// The table that a device is to have by the rules that the world has, in dmsetup's words, or why it has none.

@@ -89,6 +89,14 @@ const CASES: &[Case] = &[
         prepare: || cloned(2_500),
     },
     Case {
+        name: "clone of a world of 10000 paths",
+        prepare: || only_cloned(2_500),
+    },
+    Case {
+        name: "plan of 10000 paths, with the clone",
+        prepare: || planned(2_500),
+    },
+    Case {
         name: "snapshot of 10000 paths",
         prepare: || snapshot(2_500),
     },
@@ -328,6 +336,27 @@ fn cloned(units: u32) -> Turn {
     let mut sim = host(units);
     sim.run_for(Millis(20_000));
     once(move || drop(black_box(sim.world.clone())))
+}
+
+/// What a plan costs the owner: the copy is dropped elsewhere.
+fn only_cloned(units: u32) -> Turn {
+    let mut sim = host(units);
+    sim.run_for(Millis(20_000));
+    let (copies, dropped) = std::sync::mpsc::sync_channel::<World>(0);
+    std::thread::spawn(move || dropped.into_iter().for_each(drop));
+    once(move || {
+        copies
+            .send(black_box(sim.world.clone()))
+            .unwrap_or_default()
+    })
+}
+
+/// What a plan costs its thread.
+fn planned(units: u32) -> Turn {
+    let mut sim = host(units);
+    sim.run_for(Millis(20_000));
+    let rules = dm_psa::psa::world::Rules::default();
+    once(move || drop(black_box(sim.world.plan(&rules))))
 }
 
 /// What the thread does then: its length is printed.

@@ -14,6 +14,10 @@ use crate::psa::satp::rules::Group;
 use clap::{Arg, ArgMatches, value_parser};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long a plan may take: one of ten thousand paths takes a second, and others may be made before it.
+const PLAN_WITHIN: Duration = Duration::from_secs(30);
 
 /// Ten thousand paths take less than half of it.
 const LIMIT: u64 = 64 << 20;
@@ -81,6 +85,7 @@ fn explain(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure
 
 fn plan(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
     let Some(file) = given.get_one::<PathBuf>("inventory") else {
+        context.wait_no_longer_than(PLAN_WITHIN);
         return Ok(explanation(&context.ask(&Plan {})?.explanation));
     };
     let places = context.places();

@@ -65,6 +65,7 @@ static DEVICE_SETTINGS: Form = fields(
         ("apd_timeout_ms", one::<Option<u64>>()),
         ("is_ssd", one::<Option<bool>>()),
         ("fast_io_fail_tmo", one::<Option<u32>>()),
+        ("map", one::<Option<bool>>()),
         ("dev_loss_tmo", one::<Option<u32>>()),
         ("display_name", one::<Option<String>>()),
         ("perennially_reserved", one::<Option<bool>>()),
