@@ -99,7 +99,7 @@ pub fn build(plan: &Plan) -> (Kernel, Vec<Hctl>) {
     // A host without tracing has to do without.
     kernel.reports_io = plan.seed.is_multiple_of(2);
     kernel.nexus_loss = plan.nexus_loss;
-    kernel.array.dummies = plan.seed % 2 == 0;
+    kernel.array.dummies = plan.seed.is_multiple_of(2);
     kernel.staged = true;
     let mut paths = Vec::new();
     for (lun, unit_plan) in (0..).zip(&plan.units) {

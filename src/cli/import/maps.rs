@@ -77,8 +77,8 @@ fn one(
     let owner = Owner::Device(device.clone());
     let mut made: Vec<Outcome> = Vec::new();
     for said in own.iter().filter(|said| said.name != "wwid") {
-        let again = later.iter().copied().flatten();
-        let again = again.filter(|other| other.name == said.name).next_back();
+        let mut again = later.iter().copied().flatten();
+        let again = again.rfind(|other| other.name == said.name);
         let told: Told = if let Some(again) = again {
             let why = format!("{} says it again, and counts", plan.at(again.line));
             (Outcome::LeftOut, why)
