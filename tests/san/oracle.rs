@@ -146,6 +146,7 @@ pub fn of_unit(
             && !used
             && !local
             && !masked
+            && !is_repeated(kernel, unit)
         {
             wrong.push(format!("unit {unit} has no map although {path} serves it"));
         }

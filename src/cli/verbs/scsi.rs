@@ -39,7 +39,7 @@ pub(super) const VERBS: &[Verb] = &[
     },
     Verb {
         words: &["scsi", "decode", "sense"],
-        about: "Decode sense data of the fixed or the descriptor format, or its three numbers out of a log (0x5 0x25 0x0, 5/25/00)",
+        about: "Decode sense data, or its three numbers as a log has them (0x5 0x25 0x0, 5/25/00)",
         arguments: &[hex_file],
         run: sense,
         legacy: false,
