@@ -74,7 +74,7 @@ pub fn prepare() -> Vec<Notice> {
     notices
 }
 
-/// Makes sure that the heap has [`RESERVE`] of free memory, and that all of the heap is in memory. What was free before
+/// Makes sure that the heap has `RESERVE` of free memory, and that all of the heap is in memory. What was free before
 /// counts. To be called at the start, and later where nothing is amiss, because what lives long was made of it since.
 #[must_use]
 pub fn reserve() -> Option<Notice> {

@@ -514,7 +514,7 @@ impl World {
         self.dirty.extend(self.devices.keys().cloned());
     }
 
-    /// What is set for a device: by `psactl`, below that by the settings (see [`World::settings_of`]).
+    /// What is set for a device: by `psactl`, below that by the settings (see `World::settings_of`).
     #[must_use]
     pub fn device_settings(&self, device: &Device) -> DeviceSettings {
         let below = self.settings_of(device);

@@ -8,8 +8,8 @@
 //! | a transport error, or what the kernel repeats | a path in decay; dm-multipath fails it if it lasts | it is counted; a failed command that is repeated has the path checked |
 //! | the error handling of a host begins | all paths of the host are about to stall | they are checked |
 //!
-//! Bounds: a path is asked by hints once in [`PAUSE`], and only after the answer before; it rests once for errors of one
-//! kind until they have stopped for [`SERIES`]; and only if another path serves that is as good, so that no hint takes the last
+//! Bounds: a path is asked by hints once in `PAUSE`, and only after the answer before; it rests once for errors of one
+//! kind until they have stopped for `SERIES`; and only if another path serves that is as good, so that no hint takes the last
 //! path away or makes an array move a logical unit. Errors that no other path of the device has count as failures of the
 //! path (`marginal`). The commands of checks are not among the hints, so a check cannot lead to the next.
 //! Tests: `tests/world_hints.rs`.

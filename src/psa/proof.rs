@@ -18,7 +18,7 @@
 //! "Says nothing" is a page that is refused, cut, or lists no name: that is no proof of absence. A proven path is asked
 //! once more, and if the second answer says nothing either, what was proven is in doubt ([`Identity::Stale`]): the path
 //! is used only while no other serves, and is never failed for it if it is the last. The same holds when page 83h has
-//! not been answered at all for [`VALID`].
+//! not been answered at all for `VALID`.
 //!
 //! Tests: the table in this file; `tests/world.rs`, identity; `tests/scsi_properties.rs`.
 

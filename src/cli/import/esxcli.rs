@@ -1,5 +1,5 @@
 //! Rules of an ESXi host: what `claimrule list` and `satp rule list` print there becomes rules here, what `satp list`
-//! prints default PSPs, and what `nmp device list` prints settings of devices ([`super::choices`]).
+//! prints default PSPs, and what `nmp device list` prints settings of devices (`choices`).
 //!
 //! A claim rule of the admin stands in ESXi's file list, and once more in the runtime list if it is loaded; what
 //! stands in the runtime list alone is of ESXi. A SATP rule of the admin is of the group `user`. ESXi's own rules are

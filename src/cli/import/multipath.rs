@@ -2,14 +2,14 @@
 //!
 //! | there | here |
 //! |---|---|
-//! | `devices`, `blacklist`, and what `defaults` says of arrays that dm-psa knows | user SATP rules: [`super::arrays`], told of in [`super::devices`] and [`super::blacklist`] |
-//! | a `multipath` of `multipaths` | settings of a device in dm-psa.toml: [`super::maps`] |
+//! | `devices`, `blacklist`, and what `defaults` says of arrays that dm-psa knows | user SATP rules: `arrays`, told of in `devices` and `blacklist` |
+//! | a `multipath` of `multipaths` | settings of a device in dm-psa.toml: `maps` |
 //! | `overrides`, `defaults` | settings of every device and of the host in dm-psa.toml: here |
 //!
-//! Everything else is told of: that dm-psa does it anyway, or why there is nothing like it ([`super::keywords`]).
+//! Everything else is told of: that dm-psa does it anyway, or why there is nothing like it (`keywords`).
 //!
 //! Several files are one configuration, as `/etc/multipath.conf` and the files of `conf.d` are: they are read in
-//! order, and what a later one says counts. Which of several values holds, [`super::levels`] knows.
+//! order, and what a later one says counts. Which of several values holds, `levels` knows.
 
 use super::conf::{self, Keyword, Section};
 use super::keywords::{self, DEFAULTS, DEVICE, OVERRIDES, PROTOCOL};

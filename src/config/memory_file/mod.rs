@@ -8,8 +8,8 @@
 //! | a known field with a value of another kind | the same, until this version has a value for it |
 //! | text that is not JSON, a file that was cut | what is whole counts; the file is copied aside before it is replaced |
 //!
-//! The format: a newer version adds fields and never changes the kind of one. [`form`] lists what this version knows.
-//! Entries of a damaged file are told apart by the layout that [`write`] gives them: a line each, indented by depth.
+//! The format: a newer version adds fields and never changes the kind of one. `form` lists what this version knows.
+//! Entries of a damaged file are told apart by the layout that [`write()`] gives them: a line each, indented by depth.
 //! Tests: `tests/memory.rs`, with the files of `tests/golden/memory`.
 
 mod copies;

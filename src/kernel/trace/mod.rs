@@ -1,9 +1,9 @@
 //! The watcher of ordinary I/O: one thread that reads from the kernel's tracing which reads and writes failed.
 //!
-//! Input: `trace_pipe` of a tracefs instance of the agent's own ([`instance`]), as text ([`line`]): one file for all processors,
+//! Input: `trace_pipe` of a tracefs instance of the agent's own (`instance`), as text ([`line`]): one file for all processors,
 //! readable with the first event. The binary buffers of the processors would be one file each, in a format of pages and
 //! of events that differs between kernels; errors are too rare for that to pay. Output: [`crate::psa::event::Event::IoTrouble`],
-//! alike ones counted ([`reports`]). Nothing is read more often than once in [`PAUSE`].
+//! alike ones counted (`reports`). Nothing is read more often than once in `PAUSE`.
 //!
 //! Invariants: without tracing the agent works as before, and its checks alone find errors; any text is read without a panic;
 //! a wake-up takes bounded time and memory; while the owner is behind, the kernel overwrites reports and says how many.
