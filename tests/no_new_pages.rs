@@ -65,6 +65,6 @@ fn paths_come_back_without_a_new_page() {
     let (faults, settled) = run.unwrap().join().unwrap();
     assert!(settled);
     assert!(locked, "{notices:?}");
-    // The host may move a page for a moment, locked or not (compaction). What the agent itself needs would be hundreds.
+    // The host may move a page for a moment, locked or not (compaction). Without the reserve of memory it is 72.
     assert!(faults <= 16, "{faults}");
 }
