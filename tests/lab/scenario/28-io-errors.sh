@@ -43,6 +43,8 @@ case $(uname -r) in
         fail_read() { error_inject "$bad" 2 -1 28 0 0 2 4 44 0; read_fails "$bad"; }
         ;;
 esac
+# One read is to fail, and udev reads too.
+udevadm settle -t 60
 check "a read fails" fail_read
 check "that is reported, with the path" wait_for 5 tells IO_ERROR 1
 note "after $LAB_WAITED ms"
