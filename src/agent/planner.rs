@@ -19,8 +19,9 @@ const ROOT_WAITS: usize = 4;
 /// Users have this part of the owner's time for their snapshots: one in so many.
 const SHARE: u32 = 50;
 
-/// The longest pause between two plans of users: a client waits some seconds for its answer.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// The longest pause between two plans of users, so that one who waits for it still has time for the plan itself. It
+/// keeps [`SHARE`] where a snapshot takes up to 400 ms.
+const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 
 /// The world as it was, and what it cost the owner to say so.
 pub struct Snapshot {
