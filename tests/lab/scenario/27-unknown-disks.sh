@@ -30,10 +30,11 @@ check "it settles" wait_for 20 agent_quiet
 for map in closed open mixed; do
     check "$map is known as foreign" wait_for 20 explains $map "foreign: its map holds loop"
 done
-sleep_ms 12000
+# More than one check of each path.
+sleep_ms 6000
 path_down 1 3
 check "paths of its own map fail" wait_for 20 map_some_failed "$naa"
-sleep_ms 6000
+sleep_ms 3000
 path_up 1 3
 check "and return" wait_for 20 map_all_active "$naa"
 check_eq "the closed foreign map is as it was" "$before_closed" "$(table closed)"
@@ -60,7 +61,7 @@ before=$(table "$naa")
 dm_loads_start
 dm_messages_start
 agent_start
-sleep_ms 8000
+sleep_ms 6000
 check_eq "nothing is done to an open map" "$before" "$(table "$naa")"
 check "nor to a closed one" map_all_active "$other"
 check_eq "no table is loaded" 0 "$(dm_loads_count)"
@@ -87,7 +88,7 @@ kpartx -a -p -part "/dev/mapper/$other"
 check "it has partitions" wait_for 20 test -b "/dev/mapper/$other-part2"
 exec 8<"/dev/mapper/$other-part1"
 lu_remove 2
-sleep_ms 15000
+sleep_ms 10000
 check "while one is open the map stays" dmsetup info "$other"
 exec 8<&-
 gone() { ! dmsetup info "$1" >/dev/null 2>&1; }
@@ -99,7 +100,7 @@ check "it settles" wait_for 20 agent_quiet
 
 note "all paths down, a reader waits, and the agent is killed and started again and again"
 agent_stop
-agent_setting 'apd_timeout_ms = 20000'
+agent_setting 'apd_timeout_ms = 12000'
 agent_start
 check "it settles" wait_for 20 agent_quiet
 path_down all
@@ -114,7 +115,7 @@ done
 check "the wait ends" wait_for 60 grep -q 'status 1' /run/lab/read
 now_ms ended
 note "the read failed $((ended - began)) ms after the paths"
-check_ge "no sooner than the APD time" 18000 $((ended - began))
+check_ge "no sooner than the APD time" 10000 $((ended - began))
 path_up all
 check "all paths are back" wait_for 20 map_all_active "$naa"
 check "it queues again" wait_for 10 map_queues "$naa"
