@@ -136,6 +136,8 @@ fn an_agent_that_starts_before_udev_touches_no_map() {
             let mut sim = Simulation::start(kernel, Settings::default());
             sim.io_every = Some(Millis(100));
             sim.run_for(seconds(wait));
+            // Who waits for the agent waits for udev, but not without an end.
+            assert_eq!(sim.world.is_settled(), wait > 30, "{late:?} {wait}");
             assert_eq!(steps(&sim, 0), Vec::<String>::new(), "{late:?} {wait}");
             assert!(!told(&sim, 0).iter().any(|line| line.starts_with("APD_")));
             for path in &late {

@@ -86,6 +86,12 @@ impl Lookups {
         self.asked.retain(|dev, _| keep(*dev));
     }
 
+    /// Whether members of maps are waited for that udev has not processed yet.
+    pub(super) fn waits(&self, now: Millis) -> bool {
+        let mut asked = self.asked.values();
+        asked.any(|asked| now.since(asked.first) < UDEV_WAIT)
+    }
+
     fn is_settled(&self, dev: DevT) -> bool {
         matches!(
             self.found.get(&dev),

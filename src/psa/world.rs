@@ -234,7 +234,8 @@ impl World {
             device.in_flight.is_some() || device.pending.is_some() || self.awaits_creation(device)
         };
         let identifying = self.paths.values().any(waits);
-        self.started && !identifying && !self.devices.values().any(busy)
+        let missed = self.lookups.waits(self.now);
+        self.started && !identifying && !missed && !self.devices.values().any(busy)
     }
 
     /// Whether nothing at all is under way, checks included.
