@@ -234,9 +234,13 @@ proptest! {
         for n in 0..4 {
             sim.suffer(&Fault::Add(liar(n)));
         }
-        sim.run_for(seconds(70));
+        // A lie may have made it another unit, and a map is not given to another while it is in use, also by those who wait
+        // for I/O.
+        sim.run_for(seconds(160));
         let maps = san::maps(&sim);
-        prop_assert!(maps.iter().any(|map| map.contains("11111111:") && map.ends_with(" AA AA")), "{:#?}", maps);
+        // The SATP may be one that a lie chose: the device is the same as long as its map is open.
+        let served = |map: &String| map.contains("11111111:") && (map.ends_with(" AA AA") || map.ends_with(" A A A A"));
+        prop_assert!(maps.iter().any(served), "{:#?}", maps);
         prop_assert!(sim.replay().is_ok());
     }
 }

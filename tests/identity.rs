@@ -481,13 +481,13 @@ fn a_twin_of_another_size_or_product_shares_no_table() {
         assert_eq!(held(&sim), [A1, B1, A2, B2], "{why}");
         // Nor when the paths of the unit are gone while its map is open.
         sim.suffer(&Fault::Open(0, 1));
+        sim.io_every = None;
         for path in ALL {
             sim.suffer(&Fault::Delete(path));
         }
         sim.run_for(seconds(100));
         assert_eq!(held(&sim), [], "{why}");
         // When it is closed the twin is a unit like any other.
-        sim.io_every = None;
         sim.suffer(&Fault::Open(0, 0));
         sim.run_for(seconds(20));
         let other = [path(1, 2, 0), path(2, 2, 0)];

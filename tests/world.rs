@@ -408,7 +408,8 @@ fn a_standby_controller_that_cannot_be_activated_is_not_tried_in_a_loop() {
     sim.suffer_all(&[Fault::LinkDown(A1), Fault::LinkDown(A2)]);
     sim.run_for(seconds(50));
     let tried = steps(&sim, mark).len();
-    assert!(tried > 10 && tried < 250, "{tried}");
+    // By the takeover budget: a refusal is tried again ever more slowly.
+    assert!(tried > 3 && tried < 25, "{tried}");
     sim.suffer_all(&[Fault::LinkUp(A1), Fault::LinkUp(A2)]);
     sim.run_for(seconds(2));
     assert!(maps(&sim)[0].contains("| AE AA"), "{:?}", maps(&sim));

@@ -7,6 +7,7 @@ use super::marks::Marker;
 use super::outages;
 use super::persist::{self, Writer};
 use super::run::{AgentError, sink, start};
+use super::takeovers::{self, Stored};
 use super::told::Told;
 use crate::config::Places;
 use crate::kernel::Teller;
@@ -34,6 +35,7 @@ pub struct Hands {
     marker: Marker,
     memory: Writer<Memory>,
     outages: Writer<BTreeMap<String, Millis>>,
+    takeovers: Writer<Stored>,
     sysfs: Sysfs,
     keeping: Keeping,
     logger: Logger,
@@ -72,6 +74,8 @@ impl Hands {
                 .map_err(start("the memory's thread", threads))?,
             outages: outages::writer(places.clone(), tell.clone())
                 .map_err(start("the thread of outages", threads))?,
+            takeovers: takeovers::writer(places.clone(), tell.clone())
+                .map_err(start("the thread of takeover budgets", threads))?,
             sysfs: Sysfs::of_this_host(),
             keeping: Keeping::start(places.root(), tell.clone())
                 .map_err(start("the backstop's thread", threads))?,
@@ -128,6 +132,7 @@ impl Hands {
             Action::ForgetOwner(dev) => self.marker.forget(dev),
             Action::WatchClosely(span) => self.trace.watch_closely(span),
             Action::Remember(memory) => self.memory.store(*memory),
+            Action::StoreTakeovers(budgets) => self.takeovers.store(Stored::now(budgets)),
             Action::StoreOutages(lasted) => self.outages.store(outages::began(lasted)),
             Action::LookUpDisks(devs) => {
                 let kinds = devs.into_iter();

@@ -22,6 +22,7 @@ mod planner;
 mod record;
 mod run;
 mod segments;
+mod takeovers;
 mod told;
 pub mod topology;
 

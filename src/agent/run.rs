@@ -11,6 +11,7 @@ use super::metrics::{self, Dialect, Health, Picture};
 use super::outages;
 use super::planner::{Planner, Snapshot};
 use super::record::Recorder;
+use super::takeovers;
 use crate::api::error::ApiError;
 use crate::api::listener::{ListenError, Listener};
 use crate::api::requests::{ChangeRequest, LoadRules, MetricsReply, Request};
@@ -25,6 +26,7 @@ use crate::psa::claim::RuleClass;
 use crate::psa::device::Apd;
 use crate::psa::event::Event;
 use crate::psa::settings::Settings;
+use crate::psa::takeover::StoredTakeover;
 use crate::psa::units::Millis;
 use crate::psa::world::{Rules, World};
 use std::collections::{BTreeMap, VecDeque};
@@ -142,6 +144,7 @@ fn serve(options: &Options, stop: Stop, mut notices: Vec<Notice>) -> Result<(), 
     }
 
     let (recalled, problem) = outages::load(&places);
+    let budgets = takeovers::load(&places);
     notices.extend(problem);
     let (inbox, inputs) = inbox::inbox(INBOX, QUESTIONS);
     let stopped = inbox.clone();
@@ -188,7 +191,7 @@ fn serve(options: &Options, stop: Stop, mut notices: Vec<Notice>) -> Result<(), 
         root: options.root.clone(),
         health: Health::default(),
     }
-    .serve(inputs, recalled);
+    .serve(inputs, recalled, budgets);
     drop((server, textfile));
     Ok(())
 }
@@ -372,12 +375,20 @@ impl Owner {
         Millis(u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 
-    fn serve(mut self, inputs: Inputs, recalled: BTreeMap<String, Millis>) {
+    fn serve(
+        mut self,
+        inputs: Inputs,
+        recalled: BTreeMap<String, Millis>,
+        budgets: BTreeMap<String, StoredTakeover>,
+    ) {
         let watchdog = sd_notify::watchdog_enabled().map(|interval| interval / 3);
         let mut pinged = Instant::now();
         self.recorder.begin(self.now(), &self.world);
         if !recalled.is_empty() {
             self.step(Event::OutagesRecalled(recalled));
+        }
+        if !budgets.is_empty() {
+            self.step(Event::TakeoversRecalled(budgets));
         }
         loop {
             let due = self

@@ -100,6 +100,12 @@ impl Places {
         self.run().join("outages.json")
     }
 
+    /// Takeover budgets of devices.
+    #[must_use]
+    pub fn takeovers(&self) -> PathBuf {
+        self.run().join("takeovers.json")
+    }
+
     /// Files of the run time, gone after a reboot.
     #[must_use]
     pub fn run(&self) -> PathBuf {

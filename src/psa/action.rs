@@ -1,6 +1,7 @@
 //! What to do: the whole output vocabulary of [`super::world::World`].
 
 use super::table::model::{Message, Table};
+use super::takeover::StoredTakeover;
 use super::units::{DevT, Hctl, Millis, Sg};
 use crate::scsi::cdb::Commands;
 use serde::{Deserialize, Serialize};
@@ -49,6 +50,9 @@ pub enum Action {
     /// Store for which devices (by WWID) no path is usable, and how long that has lasted: what an agent that starts later
     /// gets back by `OutagesRecalled`, until the host boots.
     StoreOutages(BTreeMap<String, Millis>),
+    /// Store the takeover budgets of devices (by WWID), which an agent that starts later gets back by `TakeoversRecalled`,
+    /// until the host boots.
+    StoreTakeovers(BTreeMap<String, StoredTakeover>),
     /// Ask the kernel what these disks in tables of maps are; answered by `DisksFound`.
     LookUpDisks(BTreeSet<DevT>),
     /// Set how long the kernel holds I/O back when the target port of a path is lost.
@@ -100,6 +104,10 @@ pub enum MapStep {
     Create {
         /// The table.
         table: Table,
+        /// As of [`MapStep::Reload`]: the first read of a map is udev's, and would have the array move the unit if all
+        /// paths wait.
+        #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
+        usable: bool,
         /// Whether the map takes no writes.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         read_only: bool,
@@ -122,6 +130,11 @@ pub enum MapStep {
     Remove,
     /// Nothing but the observation that ends every list of steps.
     Observe,
+}
+
+/// A new map is usable unless something else is written down.
+fn yes() -> bool {
+    true
 }
 
 /// A log event: one line, a stable code, what it is about, and key=value details.

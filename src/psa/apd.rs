@@ -14,6 +14,7 @@ use super::path::{Path, PathState};
 use super::satp::Link;
 use super::schedule::Key;
 use super::table::model::Map;
+use super::takeover::{ASK_AFTER, Standing};
 use super::units::{DevT, Millis};
 use super::wanted::View;
 use super::world::World;
@@ -154,6 +155,11 @@ impl World {
                         Prospect::Nothing
                     };
                 }
+                if state == PathState::Standby
+                    && let Some(prospect) = self.waiting_prospect(path)
+                {
+                    return prospect;
+                }
                 if may_be_used && path.relapses == 0 {
                     return Prospect::Serves;
                 }
@@ -181,6 +187,17 @@ impl World {
             PathState::Unknown | PathState::Dead | PathState::Off | PathState::Masked => {
                 Prospect::Nothing
             }
+        }
+    }
+
+    /// What a waiting path contributes by the takeover budget, if that says anything; one that is held back is not usable.
+    fn waiting_prospect(&self, path: &Path) -> Option<Prospect> {
+        let takeover = &self.device_of(path)?.takeover;
+        match takeover.standing() {
+            Standing::Free => None,
+            Standing::WhenOpened => Some(Prospect::Serves),
+            Standing::Asking => Some(Prospect::Until(self.now.after(ASK_AFTER))),
+            Standing::Refused => Some(Prospect::Nothing),
         }
     }
 

@@ -8,6 +8,7 @@ use super::satp::{PortGroup, rules::Selection};
 use super::settings::DeviceSettings;
 use super::statistics::DeviceStatistics;
 use super::table::model::{Message, Table};
+use super::takeover::Takeover;
 use super::units::{DevT, Hctl, Millis, Sectors};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -89,6 +90,9 @@ pub struct Device {
     /// The admin ended queueing; until a path serves I/O again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub queueing_ended: bool,
+    /// How often this host may have the array move it to another controller.
+    #[serde(default)]
+    pub takeover: Takeover,
     /// A path served I/O since the agent started.
     pub served: bool,
     /// When it was looked at last.
@@ -236,6 +240,7 @@ impl Device {
             options: Options::default(),
             apd: Apd::No,
             queueing_ended: false,
+            takeover: Takeover::default(),
             served: false,
             looked_at: Millis(0),
             first_join: now,

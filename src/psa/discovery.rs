@@ -226,11 +226,11 @@ impl World {
             UnitAttention::PowerOnResetOccurred => path.proof.owe(),
             UnitAttention::CapacityDataHasChanged => {
                 path.measure = true;
-                self.actions.push(Action::RescanDevice(id));
+                self.reread(id);
             }
             // Write protection is a mode parameter. That the kernel reads it again is all there is to be done.
             UnitAttention::ModeParametersChanged => {
-                return self.actions.push(Action::RescanDevice(id));
+                return self.reread(id);
             }
             UnitAttention::AsymmetricAccessStateChanged => path.ask_groups = true,
             UnitAttention::ThinProvisioningSoftThresholdReached => return,

@@ -91,6 +91,11 @@ impl World {
             .any(|path| path.proof.is_quarantined())
     }
 
+    /// Whether the disks of paths of a device do not fit its map, perhaps because of what the map is.
+    pub(super) fn has_refused(&self, device: &Device) -> bool {
+        self.paths_of(device).any(|path| path.mismatch.is_some())
+    }
+
     /// Whether all that is known of the paths of a device is that they lead to other units: none is left that is proven to
     /// lead to it, and where others have its very identity none at all, or they would take the place of one that is down.
     pub(super) fn is_given_away(&self, device: &Device) -> bool {

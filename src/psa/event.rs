@@ -7,6 +7,7 @@ use super::change::Change;
 use super::membership::DiskKind;
 use super::path::PathFacts;
 use super::table::model::Map;
+use super::takeover::StoredTakeover;
 use super::units::{DevT, Hctl, Millis};
 use super::world::Rules;
 use crate::scsi::cdb::Command;
@@ -73,6 +74,8 @@ pub enum Event {
     /// The agent starts: for which devices (by WWID) no path was usable when the one before it ended, and how long that
     /// has lasted.
     OutagesRecalled(BTreeMap<String, Millis>),
+    /// Takeover budgets that an agent before this one stored, by WWID, with the waits that are left.
+    TakeoversRecalled(BTreeMap<String, StoredTakeover>),
     /// New rules are to decide from now on.
     RulesLoaded(Box<Rules>),
     /// The admin changed something.
@@ -99,6 +102,7 @@ impl Event {
             Event::MapsListed(_) => "maps_listed",
             Event::MapDone { .. } => "map_done",
             Event::OutagesRecalled(_) => "outages_recalled",
+            Event::TakeoversRecalled(_) => "takeovers_recalled",
             Event::DisksFound(_) => "disks_found",
             Event::RulesLoaded(_) => "rules_loaded",
             Event::Change(_) => "change",

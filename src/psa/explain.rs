@@ -171,6 +171,7 @@ impl World {
                 }
             });
         }
+        table.extend(self.takeover_lines(device));
         match device.apd {
             Apd::No | Apd::Lost { .. } => {}
             Apd::Waiting { deadline, .. } => {

@@ -7,7 +7,7 @@ use super::plugin::Plugin;
 use super::settings::Settings;
 use super::table::emit::emit;
 use super::units::Hctl;
-use super::wanted::{keep_apart, table_of};
+use super::wanted::table_of;
 use super::world::{Rules, World};
 
 /// What is to be compared of a device.
@@ -136,8 +136,7 @@ impl World {
             Disposition::Foreign(what) => return format!("left as it is: it holds {what}"),
         }
         let view = self.view(device);
-        let mut arrangement = view.psp.plugin().arrange(&view.candidates, &view.options);
-        keep_apart(&mut arrangement, &view.unplaced);
+        let arrangement = self.arrangement(device, &view);
         if view.candidates.is_empty() {
             return "none: no path is of use".to_owned();
         }

@@ -64,6 +64,7 @@ fn is_as_before(path: &Path, exam: &Exam, ready: &Reply) -> bool {
         && path.failed_since.is_none()
         && path.marginal.is_none()
         && !path.again
+        && !path.reread_owed
         && is_online(path)
         && path.facts.device_state == RUNNING
 }
@@ -178,11 +179,15 @@ impl World {
         let unasked =
             path.facts.transport == Transport::Usb && *path.proof.identity() == Identity::Unknown;
         let is_new = exam.stage == Stage::Inquiry && path.inquiry.is_some();
+        let waits = path.suspect_since.is_some() && self.is_activatable(id);
+        let Some(path) = self.paths.get_mut(&id) else {
+            return;
+        };
         if !outdated && path.suspect_since.is_some() {
             match path.link {
                 // I/O fails and checks say that it is well, or would be once activated: if that happens again it
-                // has relapsed.
-                Link::Up | Link::Refused(..) => {
+                // has relapsed. One that waits for an activation has not: the takeover budget says when that is tried.
+                Link::Up | Link::Refused(..) if !waits => {
                     path.suspect_since = None;
                     path.last_relapse = self.now;
                 }
@@ -212,6 +217,7 @@ impl World {
         }
         self.refresh_if_down(id);
         self.judge(id);
+        self.pay_reread(id);
         self.review_marginal(id);
         self.mark_dirty_if_changed(id, before);
         if again {

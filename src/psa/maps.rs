@@ -335,7 +335,9 @@ fn describe(step: &MapStep) -> Option<String> {
         format!("{verb} with {} paths{how}", table.paths().count())
     };
     match step {
-        MapStep::Create { table, read_only } => Some(load("create", table, *read_only)),
+        MapStep::Create {
+            table, read_only, ..
+        } => Some(load("create", table, *read_only)),
         MapStep::Reload {
             table, read_only, ..
         } => Some(load("reload", table, *read_only)),

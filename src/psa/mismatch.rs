@@ -16,11 +16,11 @@
 //! What the kernel knows of sizes may be old: when sizes differ, each path is asked by READ CAPACITY, and no map is made
 //! before the answers. Where an answer is not what the kernel has, the kernel is to look again.
 
-use super::action::{Action, Severity};
+use super::action::Severity;
 use super::device::Device;
 use super::event::Reply;
-use super::path::Path;
-use super::satp::{Class, Link};
+use super::path::{Path, PathState};
+use super::satp::Link;
 use super::units::{Hctl, Millis, Sectors};
 use super::world::World;
 use crate::scsi::capacity::Capacity;
@@ -54,7 +54,7 @@ impl World {
         // Where writes would fail the kernel is told until it knows. In the other direction once: what an administrator
         // set by `blockdev` no look of the kernel's changes.
         if path.is_read_only() == Some(!write_protected) && (write_protected || news) {
-            self.actions.push(Action::RescanDevice(id));
+            self.reread(id);
         }
         if news && before.is_some() {
             self.ask_others_for_writes(id, write_protected);
@@ -211,8 +211,13 @@ impl World {
         let mut others = self.paths_of(device).filter(in_table).peekable();
         if self.is_held(path) {
             // It may have grown. Another that was asked since, and says that it has not, says what the unit is.
+            let selection = device.selection.as_ref();
+            let exclusive = selection.is_some_and(|selection| selection.satp.is_exclusive());
+            // A controller that waits does not tell the size, and the kernel has the one from before.
+            let silent = |other: &&Path| exclusive && other.state() == PathState::Standby;
             let contradicts = |other: &&Path| {
                 other.proof.may_carry_io()
+                    && !silent(other)
                     && other.is_measured(path.sized_at)
                     && other.size() != Some(own)
                     && (other.size() == Some(length) || other.facts.hctl < path.facts.hctl)
@@ -252,13 +257,9 @@ impl World {
         let Some(path) = self.paths.get_mut(&id) else {
             return;
         };
-        // The kernel's look at a disk moves the unit of some arrays to the controller that is looked through.
-        let waits = path.link != Link::Up || path.judgement.class == Some(Class::Standby);
         let capacity = Capacity::parse(&reply.data).ok().filter(|_| good);
         let Some(size) = capacity.and_then(Capacity::sectors_of_512).map(Sectors) else {
-            if uneven && !waits {
-                self.actions.push(Action::RescanDevice(id));
-            }
+            path.reread_owed |= uneven;
             return;
         };
         let before = path.size();
@@ -267,9 +268,7 @@ impl World {
             path.sized_at = now;
         }
         let kernel = path.facts.block.as_ref().map(|block| block.size);
-        if kernel != Some(size) && !waits {
-            self.actions.push(Action::RescanDevice(id));
-        }
+        path.reread_owed |= kernel != Some(size);
         if before != Some(size) {
             for member in self.members_with(id) {
                 self.judge(member);

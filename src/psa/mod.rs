@@ -70,6 +70,7 @@ pub mod settings;
 pub mod snapshot;
 pub mod statistics;
 pub mod table;
+pub mod takeover;
 #[cfg(test)]
 mod test_support;
 pub mod units;

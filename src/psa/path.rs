@@ -244,6 +244,9 @@ pub struct Path {
     pub lost_at: Option<Millis>,
     /// Something happened since the examination was sent: examine again when it ends.
     pub again: bool,
+    /// The kernel is to read its disk again as soon as that moves nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reread_owed: bool,
     /// It refused the extended header of REPORT TARGET PORT GROUPS, as SPC-3 arrays do: it is asked without.
     pub short_header: bool,
     /// Why the states of the port groups could not be read through it last; told once.
@@ -317,6 +320,7 @@ impl Path {
             exam: None,
             lost_at: None,
             again: false,
+            reread_owed: false,
             ask_groups: false,
             short_header: false,
             report_problem: None,

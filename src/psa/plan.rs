@@ -11,12 +11,12 @@ use super::schedule::Key;
 use super::table::diff::{Difference, Wanted, diff};
 use super::table::model::{GroupState, Map, QueueMode};
 use super::units::{DevT, Hctl, Millis, Sectors};
-use super::wanted::{View, avoided, keep_apart, place_unknown, table_of, within};
+use super::wanted::{View, avoided, place_unknown, table_of, within};
 use super::world::World;
 use std::collections::BTreeSet;
 
-/// A map without paths is removed when its last user has closed it, and one turns read-only or writable only then. Nobody
-/// announces it: the map is looked at this often.
+/// A map without paths is removed when its last user has closed it, and one turns read-only or writable only then; one whose
+/// paths all wait is given a path when somebody opens it. Nothing announces it: the map is looked at this often.
 const CLOSE_POLL: Millis = Millis(5_000);
 
 /// That nobody has a map open is believed for so long.
@@ -76,9 +76,10 @@ impl World {
         let stacked = device.disposition == Disposition::Stacked;
         let view = self.view(device);
         let map = self.map_of(wwid).cloned();
+        self.watch_owner(wwid, &view);
         let usable = map
             .as_ref()
-            .map_or_else(BTreeSet::new, |map| self.usable(map, &view, &unseen));
+            .map_or_else(BTreeSet::new, |map| self.usable(wwid, map, &view, &unseen));
         self.watch_apd(wwid, &view, map.as_ref(), &usable, &unseen);
         let Some(device) = self.devices.get(wwid) else {
             return;
@@ -87,8 +88,7 @@ impl World {
             .failure
             .clone()
             .filter(|failure| failure.retry_at > self.now);
-        let mut arrangement = view.psp.plugin().arrange(&view.candidates, &view.options);
-        keep_apart(&mut arrangement, &view.unplaced);
+        let arrangement = self.arrangement(device, &view);
         if let Some(device) = self.devices.get_mut(wwid) {
             device.options = Options {
                 chosen: arrangement.chosen,
@@ -101,11 +101,20 @@ impl World {
             Some(map) => self.correction(wwid, map, &view, &arrangement, usable, &unseen),
         };
         if let Some(failure) = failure {
-            steps.retain(|step| failure.allows(step, self.now));
+            // Messages that were to follow a first table have no map.
+            let has_map = map.is_some();
+            steps.retain(|step| {
+                failure.allows(step, self.now) && (has_map || !matches!(step, MapStep::Message(_)))
+            });
             self.schedule
                 .no_later_than(Key::Device(wwid.to_owned()), failure.next_try(self.now));
         }
+        // Nothing announces that somebody opens the map.
+        if steps.is_empty() && self.is_unused(wwid) && self.map_of(wwid).is_some() {
+            steps = self.observe_after(wwid, CLOSE_POLL);
+        }
         if !steps.is_empty() {
+            self.note_orders(wwid, &view, &steps);
             self.act(wwid, steps);
         }
     }
@@ -267,16 +276,23 @@ impl World {
             return Vec::new();
         }
         let table = table_of(view, arrangement, true);
-        let usable = view.candidates.iter().map(|c| c.dev).collect();
+        // Where all paths wait, the first read would have the array move the unit, and that is udev's.
+        let waiting = self.waiting_alone(view);
+        let usable = view.candidates.iter().map(|c| c.dev);
+        let usable = usable.filter(|dev| !waiting.contains(dev)).collect();
         let wanted = Wanted {
             avoid: avoided(&table, view),
             table,
             usable,
         };
-        vec![MapStep::Create {
+        let create = MapStep::Create {
             table: wanted.table_to_load(),
+            usable: waiting.is_empty(),
             read_only: view.read_only.unwrap_or(false),
-        }]
+        };
+        let held = wanted.messages_after_load();
+        let held = held.into_iter().map(MapStep::Message);
+        std::iter::once(create).chain(held).collect()
     }
 
     /// What becomes of a map without a table, left by an agent that was killed while it made the map.
@@ -302,9 +318,13 @@ impl World {
         first
             .into_iter()
             .map(|step| match step {
-                MapStep::Create { table, read_only } => MapStep::Reload {
+                MapStep::Create {
                     table,
-                    usable: true,
+                    usable,
+                    read_only,
+                } => MapStep::Reload {
+                    table,
+                    usable,
                     read_only,
                 },
                 other => other,
@@ -370,7 +390,7 @@ impl World {
         let off = self.is_off(&device.id);
         let lost = matches!(device.apd, Apd::Lost { .. });
         let given_away = self.is_given_away(device);
-        let strays = given_away || self.has_strays(device);
+        let strays = given_away || self.has_strays(device) || self.has_refused(device);
         if all_known && (orphaned || masked || off || lost || given_away) && map.open_count == 0 {
             return vec![MapStep::Remove];
         }
@@ -418,10 +438,18 @@ impl World {
                 // Another queue mode would take a new map, and the users of this one their disk.
                 Difference::Recreate(_) => {}
                 Difference::Reload(reason) => {
-                    let load = self.proven_part(&wanted, view);
+                    let mut load = self.proven_part(&wanted, view);
+                    let waiting = self.waiting_alone(view);
+                    if self.is_unused(wwid) {
+                        load.usable.retain(|dev| !waiting.contains(dev));
+                    } else if self.is_ordered(wwid) {
+                        load.usable.extend(&waiting);
+                    }
                     if load.table.groups.is_empty() && !orphaned {
                         self.settled(wwid); // Until a path proves itself a new table brings nothing.
-                    } else if self.reload_is_due(wwid, map, &wanted) {
+                    } else if !self.reload_must_wait(wwid, view)
+                        && self.reload_is_due(wwid, map, &wanted)
+                    {
                         if read_only != map.read_only && !self.was_seen_lately(wwid) {
                             return vec![MapStep::Observe]; // Perhaps somebody has it open by now.
                         }
@@ -433,7 +461,7 @@ impl World {
                         self.notify(Severity::Info, "TABLE_RELOAD", id, &[("reason", &reason)]);
                         let reload = MapStep::Reload {
                             table: load.table_to_load(),
-                            usable: !load.usable.is_empty(),
+                            usable: load.usable.iter().any(|dev| !waiting.contains(dev)),
                             read_only,
                         };
                         if let Some(device) = self.devices.get_mut(wwid) {
@@ -566,7 +594,13 @@ impl World {
     /// The paths that dm should use: those that serve I/O; and those of which that is not known, as dm has them,
     /// unless they give no answer while others do, or what they were proven to be is in doubt. The last usable path is
     /// never failed on "unknown", nor is a member that discovery has not reported.
-    fn usable(&mut self, map: &Map, view: &View, unseen: &BTreeSet<DevT>) -> BTreeSet<DevT> {
+    fn usable(
+        &mut self,
+        wwid: &str,
+        map: &Map,
+        view: &View,
+        unseen: &BTreeSet<DevT>,
+    ) -> BTreeSet<DevT> {
         let active: BTreeSet<DevT> = map
             .status
             .iter()
@@ -579,6 +613,7 @@ impl World {
         let mut held = BTreeSet::new();
         let mut silent = BTreeSet::new();
         let mut waiting = BTreeSet::new();
+        let mut standby = Vec::new();
         for candidate in &view.candidates {
             let Some(path) = self.paths.get(&candidate.path) else {
                 continue;
@@ -586,12 +621,16 @@ impl World {
             let is_active = active.contains(&candidate.dev);
             let wanted = match candidate.state {
                 PathState::Active | PathState::ActiveUnoptimized => true,
-                // A standby path that the host can activate is the kernel's to use. One that only the array can
-                // activate comes back while others serve, or the kernel would try it in a loop.
+                // A standby path that the host can activate is the kernel's to use, by the budget. One that only the
+                // array can activate comes back while others serve, or the kernel would try it in a loop.
                 PathState::Standby if !is_active && !self.can_activate(candidate.path) => {
                     if path.held_until() <= self.now {
                         waiting.insert(candidate.dev);
                     }
+                    false
+                }
+                PathState::Standby if !is_active => {
+                    standby.push((candidate.dev, path.held_until()));
                     false
                 }
                 PathState::Standby => true,
@@ -630,9 +669,11 @@ impl World {
             }
         }
         let serves = |c: &Candidate| c.state.serves_io() && usable.contains(&c.dev);
-        if view.candidates.iter().any(serves) {
+        let served = view.candidates.iter().any(serves);
+        if served {
             usable.extend(waiting);
         }
+        usable.extend(self.granted(wwid, &standby, served));
         if usable.is_empty() {
             usable = silent;
         }

@@ -173,12 +173,23 @@ impl World {
             .ok()
             .and_then(|n| status.groups.get(n.checked_sub(1)?));
         let group = in_use.or(next);
-        group
-            .into_iter()
-            .flat_map(|g| &g.paths)
-            .filter(|p| p.active)
-            .map(|p| p.dev)
-            .collect()
+        let active = group.into_iter().flat_map(|g| &g.paths);
+        let mut used: BTreeSet<DevT> = active.filter(|p| p.active).map(|p| p.dev).collect();
+        // What the selector takes only when no other is left.
+        let table = self
+            .map_of(&device.wwid)
+            .and_then(|map| map.table.as_ref().ok());
+        let paths = table.into_iter().flat_map(|table| &table.groups);
+        let spare: BTreeSet<DevT> = paths
+            .filter(|group| group.selector.name == "service-time")
+            .flat_map(|group| &group.paths)
+            .filter(|path| path.args.get(1).is_some_and(|arg| arg == "0"))
+            .map(|path| path.dev)
+            .collect();
+        if !used.is_subset(&spare) {
+            used.retain(|dev| !spare.contains(dev));
+        }
+        used
     }
 
     /// Runtime names of the paths that carry I/O now; a device that is not stacked has the one that serves.
@@ -219,7 +230,11 @@ impl World {
                         None => config,
                     };
                 }
-                config
+                match self.takeover_config(device) {
+                    None => config,
+                    Some(takeover) if config == selection.satp.no_device_config() => takeover,
+                    Some(takeover) => format!("{config}{takeover}"),
+                }
             }
             _ => String::new(),
         }

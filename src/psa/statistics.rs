@@ -320,6 +320,12 @@ pub struct DeviceFigures {
     pub without_path: Millis,
     /// The longest time without a path.
     pub longest_without_path: Millis,
+    /// Moves to another controller that this host had the array make.
+    pub takeovers_ordered: u64,
+    /// Moves that others had made, or the array itself.
+    pub takeovers_seen: u64,
+    /// Whether it waits until it may have the array move it.
+    pub waits_for_takeover: bool,
     /// Its paths.
     pub paths: Vec<PathFigures>,
 }
@@ -375,6 +381,9 @@ impl World {
             queueing,
             without_path,
             longest_without_path: device.statistics.longest(now),
+            takeovers_ordered: device.takeover.ordered(),
+            takeovers_seen: device.takeover.seen(),
+            waits_for_takeover: self.waits_for_takeover(device),
             statistics: device.statistics.clone(),
             paths: self.paths_of(device).map(figures_of).collect(),
         }

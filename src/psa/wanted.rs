@@ -1,6 +1,7 @@
 //! From an arrangement of paths to the table that is wanted. What the kernel's own table says is kept where nothing
 //! better is known.
 
+use super::device::Device;
 use super::psp::{Arrangement, Candidate, Options, PspKind, WantedGroup};
 use super::satp::Class;
 use super::settings::DeviceSettings;
@@ -8,6 +9,7 @@ use super::table::model::{
     Features, Group, HardwareHandler, QueueMode, Selector, Table, TablePath,
 };
 use super::units::{DevT, Hctl, Sectors};
+use super::world::World;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Rounds of activation before the kernel gives a path up. Its default is none, and arrays answer "retry" while
@@ -42,10 +44,9 @@ pub(super) fn table_of(view: &View, arrangement: &Arrangement, queue: bool) -> T
             paths: group
                 .paths
                 .iter()
-                // A repeat count of 1: the kernel clamps any other to it.
                 .map(|dev| TablePath {
                     dev: *dev,
-                    args: vec!["1".to_owned()],
+                    args: arguments(group, *dev),
                 })
                 .collect(),
         })
@@ -62,6 +63,18 @@ pub(super) fn table_of(view: &View, arrangement: &Arrangement, queue: bool) -> T
         initial_group: u32::from(!groups.is_empty()),
         groups,
     }
+}
+
+/// A repeat count of 1: the kernel clamps any other to it. A path that service-time gives a relative throughput of 0 is taken
+/// only when no other is left.
+fn arguments(group: &WantedGroup, dev: DevT) -> Vec<String> {
+    let count = "1".to_owned();
+    if group.spare.is_empty() {
+        return vec![count];
+    }
+    // All paths of a group have as many arguments.
+    let throughput = if group.spare.contains(&dev) { "0" } else { "1" };
+    vec![count, throughput.to_owned()]
 }
 
 /// The groups, from 1, that I/O must not go to while another has a path: those that have to be activated first, and
@@ -148,9 +161,63 @@ pub(super) fn place_unknown(
     unplaced
 }
 
+/// Where one controller serves a unit at a time, its paths stand in one group: the kernel activates each group that it goes on
+/// to, so with groups of one path each, a unit that another host moved would be taken back once for each of them. Which path
+/// of the group carries the I/O is then the selector's choice.
+fn join_controllers(arrangement: &mut Arrangement, view: &View) {
+    let mut joined: Vec<WantedGroup> = Vec::new();
+    let mut several = BTreeSet::new();
+    for group in std::mem::take(&mut arrangement.groups) {
+        match joined.iter_mut().find(|one| one.class == group.class) {
+            Some(one) => {
+                one.paths.extend(group.paths);
+                several.insert(group.class);
+            }
+            None => joined.push(group),
+        }
+    }
+    for group in joined
+        .iter_mut()
+        .filter(|group| several.contains(&group.class))
+    {
+        let mut members: Vec<&Candidate> = view
+            .candidates
+            .iter()
+            .filter(|c| group.paths.contains(&c.dev))
+            .collect();
+        members.sort_by_key(|c| (c.name, c.path));
+        // By nothing that a failure changes, or each would take a new table.
+        let preferred = members
+            .iter()
+            .find(|c| Some(c.name) == view.options.preferred);
+        let fixed = preferred.or(members.first()).map(|c| c.path);
+        let rank = members.iter().map(|c| c.rank).max();
+        let is_spare = |c: &&&Candidate| match view.psp {
+            PspKind::Fixed => Some(c.path) != fixed,
+            PspKind::Mru | PspKind::RoundRobin => Some(c.rank) != rank,
+        };
+        group.paths = members.iter().map(|c| c.dev).collect();
+        group.spare = members.iter().filter(is_spare).map(|c| c.dev).collect();
+    }
+    arrangement.groups = joined;
+}
+
+impl World {
+    /// How the paths of a device are to stand.
+    pub(super) fn arrangement(&self, device: &Device, view: &View) -> Arrangement {
+        let mut arrangement = view.psp.plugin().arrange(&view.candidates, &view.options);
+        let selection = device.selection.as_ref();
+        if selection.is_some_and(|selection| selection.satp.is_exclusive()) {
+            join_controllers(&mut arrangement, view);
+        }
+        keep_apart(&mut arrangement, &view.unplaced);
+        arrangement
+    }
+}
+
 /// Lets groups of which nothing is known stand as they stand in the kernel's table, behind the others: their paths
 /// share a class with others only because theirs is unknown.
-pub(super) fn keep_apart(arrangement: &mut Arrangement, unplaced: &[Vec<DevT>]) {
+fn keep_apart(arrangement: &mut Arrangement, unplaced: &[Vec<DevT>]) {
     for members in unplaced {
         let mut selector = None;
         for group in &mut arrangement.groups {
@@ -172,6 +239,7 @@ pub(super) fn keep_apart(arrangement: &mut Arrangement, unplaced: &[Vec<DevT>]) 
             arrangement.groups.push(WantedGroup {
                 selector,
                 paths: members.clone(),
+                spare: Vec::new(),
                 class: Class::Last,
             });
         }

@@ -25,6 +25,7 @@ use super::schedule::{Key, Schedule};
 use super::settings::Settings;
 use super::statistics::Statistics;
 use super::table::model::Map;
+use super::takeover::Recalled;
 use super::units::{DevT, Hctl, Millis};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -57,6 +58,9 @@ pub struct World {
     /// Outages of maps: all paths down.
     #[serde(default)]
     pub(super) outages: Outages,
+    /// Takeover budgets of the agent before.
+    #[serde(default)]
+    pub(super) takeovers: Recalled,
     pub(super) schedule: Schedule,
     /// Devices to be looked at before the step ends.
     pub(super) dirty: BTreeSet<String>,
@@ -145,6 +149,7 @@ impl World {
             maps: BTreeMap::new(),
             map_names: BTreeMap::new(),
             outages: Outages::default(),
+            takeovers: Recalled::default(),
             schedule: Schedule::default(),
             dirty: BTreeSet::new(),
             paths_listed: false,
@@ -192,6 +197,7 @@ impl World {
                 self.map_done(&map, ticket, result, observed.map(|map| *map));
             }
             Event::OutagesRecalled(outages) => self.outages_recalled(&outages),
+            Event::TakeoversRecalled(budgets) => self.takeovers_recalled(budgets),
             Event::DisksFound(disks) => self.disks_found(disks),
             Event::RulesLoaded(rules) => self.rules_loaded(*rules),
             Event::Change(change) => self.change(*change),
@@ -212,6 +218,7 @@ impl World {
         while let Some(wwid) = self.dirty.pop_first() {
             self.look_at(&wwid);
         }
+        self.store_takeovers();
         std::mem::take(&mut self.actions)
     }
 

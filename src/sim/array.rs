@@ -5,7 +5,9 @@
 //! read real bytes. Every nexus has its own queue of unit attentions (SAM-6 5.14); a change of access states reports
 //! 2A/06 to all of them but the one that asked for it (SPC-5 5.18.2.6).
 
-use crate::psa::units::{Hctl, Sectors};
+use super::trespass::Move;
+pub use super::trespass::Trespass;
+use crate::psa::units::{Hctl, Millis, Sectors};
 use crate::scsi::cdb::Command;
 use crate::scsi::inquiry::{PeripheralQualifier, StandardInquiry, Tpgs};
 use crate::scsi::outcome::Outcome;
@@ -91,32 +93,12 @@ pub struct Unit {
     pub short_header_only: bool,
     /// The controllers are those of an array from before target port groups: one serves, the other waits.
     pub trespasses: Option<Trespass>,
+    /// The unit attention (ASC, ASCQ) that a trespass raises on the other nexuses; real arrays differ, and some raise none.
+    pub trespass_attention: Option<(u8, u8)>,
+    /// This many more requests to take the unit over are refused.
+    pub trespass_refusals: u32,
     /// What else page 83h lists for the unit, behind its NAA identifier.
     pub designators: Vec<Designator>,
-}
-
-/// How an array from before target port groups has a unit change its controller. A group that serves is
-/// active/optimized, one that waits in standby.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trespass {
-    /// START STOP UNIT; a controller that waits asks for it (handler `hp_sw`).
-    StartUnit,
-    /// MODE SELECT of page 22h; VPD page C0h names the owner (handler `emc`).
-    Clariion,
-    /// MODE SELECT of page 2Ch; VPD page C9h names the owner, and TEST UNIT READY says nothing (handler `rdac`).
-    Rdac,
-}
-
-impl Trespass {
-    /// The kernel's device handler for such arrays.
-    #[must_use]
-    pub fn handler(self) -> &'static str {
-        match self {
-            Trespass::StartUnit => "hp_sw",
-            Trespass::Clariion => "emc",
-            Trespass::Rdac => "rdac",
-        }
-    }
 }
 
 impl Unit {
@@ -143,6 +125,8 @@ impl Unit {
             short_header_only: false,
             trespasses: None,
             designators: Vec::new(),
+            trespass_attention: None,
+            trespass_refusals: 0,
         }
     }
 
@@ -188,7 +172,7 @@ impl Unit {
     }
 
     /// What commands that need the medium are told in the states that do not serve them.
-    fn refusal(&self, group: u16) -> Option<Answer> {
+    pub(super) fn refusal(&self, group: u16) -> Option<Answer> {
         let not_ready = |ascq| Some(Answer::check(NOT_READY, 0x04, ascq));
         match self.access(group) {
             Some(AccessState::Standby) if let Some(trespass) = self.trespasses => match trespass {
@@ -280,11 +264,11 @@ pub struct Stpg {
 /// The array.
 #[derive(Debug, Clone, Default)]
 pub struct Array {
-    units: BTreeMap<UnitId, Unit>,
-    luns: BTreeMap<Hctl, Lun>,
+    pub(super) units: BTreeMap<UnitId, Unit>,
+    pub(super) luns: BTreeMap<Hctl, Lun>,
     /// Which nexuses lead to a unit.
     nexuses: BTreeMap<UnitId, BTreeSet<Hctl>>,
-    attentions: BTreeMap<Hctl, VecDeque<Sense>>,
+    pub(super) attentions: BTreeMap<Hctl, VecDeque<Sense>>,
     lies: BTreeMap<Hctl, Vec<(Command, Answer)>>,
     /// A LUN that leads to nothing answers as LIO's LUN 0 does then: TEST UNIT READY is good, and PERIPHERAL QUALIFIER
     /// 001b in INQUIRY data and page 83h is all that shows it.
@@ -293,6 +277,10 @@ pub struct Array {
     refused: BTreeMap<Hctl, (Sense, u32)>,
     /// Every SET TARGET PORT GROUPS that was carried out.
     pub stpgs: Vec<Stpg>,
+    /// Every change of the controller that serves a unit, as hosts asked for it.
+    pub moves: Vec<Move>,
+    /// The time that is written down with them.
+    pub now: Millis,
 }
 
 impl Array {
@@ -331,7 +319,7 @@ impl Array {
     }
 
     /// The nexuses that lead to a unit, in order.
-    fn nexuses_of(&self, unit: UnitId) -> impl Iterator<Item = Hctl> + '_ {
+    pub(super) fn nexuses_of(&self, unit: UnitId) -> impl Iterator<Item = Hctl> + '_ {
         self.nexuses.get(&unit).into_iter().flatten().copied()
     }
 
@@ -467,7 +455,10 @@ impl Array {
         }
     }
 
-    fn attention(attentions: &mut BTreeMap<Hctl, VecDeque<Sense>>, nexus: Hctl) -> Option<Sense> {
+    pub(super) fn attention(
+        attentions: &mut BTreeMap<Hctl, VecDeque<Sense>>,
+        nexus: Hctl,
+    ) -> Option<Sense> {
         let queue = attentions.get_mut(&nexus)?;
         let first = queue.pop_front();
         if queue.is_empty() {
@@ -600,28 +591,6 @@ impl Array {
         }
     }
 
-    /// The kernel's handler has the controller behind a nexus take its unit over: the others wait from now on.
-    pub fn trespass(&mut self, nexus: Hctl) {
-        let Some(Lun {
-            unit: Some(id),
-            group,
-            ..
-        }) = self.luns.get(&nexus).copied()
-        else {
-            return;
-        };
-        let Some(unit) = self.units.get_mut(&id) else {
-            return;
-        };
-        for (number, other) in &mut unit.groups {
-            other.access = if *number == group {
-                AccessState::ActiveOptimized
-            } else {
-                AccessState::Standby
-            };
-        }
-    }
-
     fn report(&self, id: UnitId, unit: &Unit, transition_time: Option<u8>) -> Vec<u8> {
         let luns = self
             .nexuses_of(id)
@@ -653,6 +622,7 @@ impl Array {
         let Some(unit) = self.units.get(&id) else {
             return;
         };
+        let before = unit.serving();
         let mut states = groups.to_vec();
         let promoted = groups
             .iter()
@@ -669,6 +639,7 @@ impl Array {
             );
         }
         self.set_access(id, &states, StatusCode::ByStpg, Some(nexus));
+        self.note_move(id, nexus, before);
     }
 }
 

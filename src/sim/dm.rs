@@ -11,7 +11,7 @@
 
 use crate::psa::table::emit::{self, emit};
 use crate::psa::table::model::{
-    Features, GroupState, HardwareHandler, Map, Message, NO_TABLE, QueueMode, Table,
+    Features, GroupState, HardwareHandler, Map, Message, NO_TABLE, QueueMode, Table, TablePath,
 };
 use crate::psa::table::{parse, status};
 use crate::psa::units::DevT;
@@ -96,6 +96,8 @@ struct LiveGroup {
 #[derive(Debug, Clone)]
 struct LivePath {
     dev: DevT,
+    /// service-time with a relative throughput of 0: only when no other is left.
+    spare: bool,
     active: bool,
     fail_count: u32,
 }
@@ -367,8 +369,9 @@ impl LivePath {
 
 impl Live {
     fn of(table: Table, read_only: bool) -> Self {
-        let path = |dev| LivePath {
-            dev,
+        let path = |path: &TablePath, selector: &str| LivePath {
+            dev: path.dev,
+            spare: selector == "service-time" && path.args.get(1).is_some_and(|arg| arg == "0"),
             active: true,
             fail_count: 0,
         };
@@ -377,7 +380,10 @@ impl Live {
             .iter()
             .map(|group| LiveGroup {
                 bypassed: false,
-                paths: group.paths.iter().map(|p| path(p.dev)).collect(),
+                paths: {
+                    let selector = group.selector.name.as_str();
+                    group.paths.iter().map(|p| path(p, selector)).collect()
+                },
                 turn: 0,
             })
             .collect();
@@ -426,8 +432,18 @@ impl Live {
             self.pg_init_count += 1;
             activated.extend(&active);
         }
-        chosen.turn = (chosen.turn + 1) % active.len();
-        Io::Path(active[chosen.turn])
+        let usable = |path: &&LivePath| path.active;
+        let first = chosen
+            .paths
+            .iter()
+            .filter(usable)
+            .filter(|path| !path.spare);
+        let mut choice: Vec<DevT> = first.map(|path| path.dev).collect();
+        if choice.is_empty() {
+            choice = active;
+        }
+        chosen.turn = (chosen.turn + 1) % choice.len();
+        Io::Path(choice[chosen.turn])
     }
 
     /// The order of choice; the group that was asked for is forgotten once it was looked at.

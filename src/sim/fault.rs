@@ -94,6 +94,7 @@ impl Kernel {
                     return;
                 }
                 self.scan(*path);
+                self.spin_up(*path);
                 if self.staged {
                     // First the SCSI device, then its drivers.
                     self.tell_bare(now, *path);

@@ -15,6 +15,7 @@ use super::dm::{Multipath, Series};
 use super::fault::Fault;
 use super::maps::{Job, SimMap};
 use super::rng::Rng;
+use super::udev::MapEvent;
 use crate::psa::action::{Action, Notice};
 use crate::psa::adapter::{AdapterFacts, TargetFacts, Transport};
 use crate::psa::event::{Event, Examination, IoTrouble, Reply, UnitAttention};
@@ -22,11 +23,13 @@ use crate::psa::membership::DiskKind;
 use crate::psa::memory::Memory;
 use crate::psa::path::{BlockFacts, Handler, PathFacts, Usage};
 use crate::psa::table::model::Table;
+use crate::psa::takeover::StoredTakeover;
 use crate::psa::units::{DevT, Hctl, Millis, Sectors, Sg};
 use crate::scsi::cdb::Command;
 use crate::scsi::inquiry::Tpgs;
 use crate::scsi::outcome::Outcome;
 use crate::scsi::sense::{Sense, SenseMeaning, UnitAttentionKind};
+use crate::scsi::tpgs::AccessState;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// How long things take, in milliseconds: from, to.
@@ -75,6 +78,8 @@ pub struct Disk {
     pub(super) sick: bool,
     /// A command is out whose examination has ended without it.
     pub(super) orphan: bool,
+    /// Its handler took it for passive when it was found, and no activation found it active since.
+    pub(super) passive: bool,
     /// The examination whose command is out while the path hangs.
     pub(super) waiting: Option<Box<Run>>,
     /// Ticket of the examination that is under way.
@@ -142,6 +147,8 @@ pub(super) enum Pending {
     Step(Box<Job>),
     /// The agent reads a map because of a dm event.
     Observe(String),
+    /// udev's rules run for an event on a map.
+    Udev(String, MapEvent),
 }
 
 /// What went on, for the checks of a test.
@@ -186,6 +193,8 @@ pub struct Kernel {
     pub staged: bool,
     /// Errors of I/O are reported; not so on a host without tracing.
     pub reports_io: bool,
+    /// udev reads what is on a map as soon as it takes it for usable.
+    pub udev_reads: bool,
     /// What went on.
     pub ledger: Ledger,
     /// When the LUN of a path was led elsewhere last.
@@ -198,6 +207,8 @@ pub struct Kernel {
     pub(super) others: BTreeMap<DevT, String>,
     /// Paths whose disks udev has not processed yet.
     pub(super) unprocessed: BTreeSet<Hctl>,
+    /// The takeover budgets that the agent has stored, and when.
+    pub(super) takeovers: (Millis, BTreeMap<String, StoredTakeover>),
     pub(super) series: Series,
     pub(super) disks: BTreeMap<Hctl, Disk>,
     /// What a path is when it is found again, by address.
@@ -234,12 +245,14 @@ impl Kernel {
             handlers: true,
             staged: false,
             reports_io: true,
+            udev_reads: false,
             ledger: Ledger::default(),
             repointed: BTreeMap::new(),
             memory: Memory::default(),
             outages: BTreeMap::new(),
             others: BTreeMap::new(),
             unprocessed: BTreeSet::new(),
+            takeovers: (Millis(0), BTreeMap::new()),
             series,
             disks: BTreeMap::new(),
             templates: BTreeMap::new(),
@@ -301,6 +314,7 @@ impl Kernel {
             major: 8,
             minor: n * 16,
         };
+        let standby = self.array.access(path) == Some(AccessState::Standby);
         let unit = self.array.unit_at(path);
         let handler = unit.filter(|_| self.handlers).and_then(|unit| {
             let older = unit.trespasses.map(Trespass::handler);
@@ -328,6 +342,7 @@ impl Kernel {
                 facts,
                 link: Link::Up,
                 sick: false,
+                passive: standby,
                 orphan: false,
                 waiting: None,
                 examined: None,
@@ -429,6 +444,7 @@ impl Kernel {
             Pending::Deadline(path, ticket, sent) => self.deadline(path, ticket, sent),
             Pending::Step(job) => self.step(at, job),
             Pending::Observe(name) => self.observe_later(at, &name),
+            Pending::Udev(name, event) => self.udev_runs(at, &name, event),
         }
         Some(None)
     }
@@ -476,6 +492,7 @@ impl Kernel {
                 self.marks.remove(&dev);
             }
             Action::Remember(memory) => self.memory = *memory,
+            Action::StoreTakeovers(budgets) => self.takeovers = (now, budgets),
             Action::StoreOutages(outages) => {
                 let began = |lasted: Millis| now.since(lasted);
                 let outages = outages.into_iter();
@@ -524,7 +541,7 @@ impl Kernel {
         let facts = self.disks.values().map(|disk| self.seen(disk));
         let mut paths: Vec<Event> = facts.map(|f| Event::PathSeen(Box::new(f))).collect();
         paths.push(Event::PathsListed(self.disks.keys().copied().collect()));
-        let maps = self.maps.values().map(|map| map.dm.observe());
+        let maps = self.maps.values().map(SimMap::observe);
         let mut maps: Vec<Event> = maps.map(|m| Event::MapSeen(Box::new(m))).collect();
         maps.push(Event::MapsListed(self.maps.keys().cloned().collect()));
         if self.rng.chance(50) {
@@ -734,18 +751,6 @@ impl Kernel {
             UnitAttentionKind::ImplicitTransitionFailed | UnitAttentionKind::Other => return,
         };
         self.announce(now, Event::UnitAttention { path, kind });
-    }
-
-    /// The kernel reads the capacity of a disk again, and whether it is write-protected, and says if they changed.
-    pub(super) fn reread_capacity(&mut self, now: Millis, path: Hctl) {
-        let size = self.array.unit_at(path).map(|unit| unit.size);
-        let write_protected = self.array.is_write_protected(path);
-        let disk = self.disks.get_mut(&path);
-        if let (Some(size), Some(block)) = (size, disk.and_then(|d| d.facts.block.as_mut())) {
-            block.size = size;
-            block.read_only = write_protected;
-        }
-        self.tell_facts(now, path);
     }
 }
 

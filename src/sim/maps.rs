@@ -2,7 +2,7 @@
 //!
 //! A step takes its time, and the world goes on meanwhile: a disk may vanish between any two of them, also between
 //! the load of a table and its becoming live. The choice of groups and paths is that of [`super::dm::Multipath`];
-//! here are the disks below it, and the `alua` handler's part in an activation (kernel.md 1.5, 2.2).
+//! here are the disks below it; [`super::handler`] has the device handlers' part in an activation.
 //!
 //! Left out: activation takes no time and a group that is in transition holds I/O back without another activation;
 //! the handler's cache of access states is always true; a reload does not wait for I/O in flight.
@@ -10,13 +10,12 @@
 use super::array::UnitId;
 use super::dm::{Io, Multipath, errno};
 use super::kernel::{Disk, Kernel, Link, Pending, attention};
+use super::udev::{Cookie, Knowledge};
 use crate::psa::action::MapStep;
 use crate::psa::event::{Event, IoTrouble, MapError};
 use crate::psa::path::Handler;
 use crate::psa::table::model::{Map, Message, Table};
 use crate::psa::units::{DevT, Hctl, Millis};
-use crate::scsi::cdb::Command;
-use crate::scsi::outcome::Outcome;
 use crate::scsi::sense::{DATA_PROTECT, HARDWARE_ERROR, ILLEGAL_REQUEST, MEDIUM_ERROR, Sense};
 use crate::scsi::tpgs::AccessState;
 use std::collections::{BTreeSet, VecDeque};
@@ -49,9 +48,24 @@ pub struct SimMap {
     stuck: Option<(DevT, Millis)>,
     /// The logical unit that the first write went to: units may have one identity, and be two.
     unit: Option<UnitId>,
+    /// What udev knows of it.
+    pub(super) udev: Knowledge,
 }
 
 impl SimMap {
+    /// The map as the ioctls show it. Whoever waits for I/O has it open.
+    #[must_use]
+    pub fn observe(&self) -> Map {
+        let mut map = self.dm.observe();
+        map.open_count = self.users();
+        map
+    }
+
+    /// How many have it open.
+    pub(super) fn users(&self) -> u32 {
+        self.dm.users().max(self.stalled_since.is_some().into())
+    }
+
     /// An event was raised: whether it is the first that the agent has not read.
     fn becomes_due(&mut self) -> bool {
         !std::mem::replace(&mut self.observation_due, true)
@@ -67,6 +81,7 @@ impl SimMap {
             stalled_since: None,
             stuck: None,
             unit: None,
+            udev: Knowledge::default(),
         }
     }
 }
@@ -86,7 +101,7 @@ pub(super) struct Job {
 enum Act {
     New,
     Load(Box<Table>, bool),
-    Resume,
+    Resume(Option<Cookie>),
     Message(Message),
     Remove,
 }
@@ -96,18 +111,36 @@ impl Job {
         let mut todo = VecDeque::new();
         for step in steps {
             match step {
-                MapStep::Create { table, read_only } => todo.extend([
-                    ("create".to_owned(), Act::New),
-                    ("load".to_owned(), Act::Load(Box::new(table), read_only)),
-                    ("resume".to_owned(), Act::Resume),
-                ]),
+                MapStep::Create {
+                    table,
+                    usable,
+                    read_only,
+                } => {
+                    let cookie = Cookie {
+                        reload: false,
+                        usable,
+                    };
+                    todo.extend([
+                        ("create".to_owned(), Act::New),
+                        ("load".to_owned(), Act::Load(Box::new(table), read_only)),
+                        ("resume".to_owned(), Act::Resume(Some(cookie))),
+                    ]);
+                }
                 MapStep::Reload {
-                    table, read_only, ..
-                } => todo.extend([
-                    ("load".to_owned(), Act::Load(Box::new(table), read_only)),
-                    ("resume".to_owned(), Act::Resume),
-                ]),
-                MapStep::Resume => todo.push_back(("resume".to_owned(), Act::Resume)),
+                    table,
+                    usable,
+                    read_only,
+                } => {
+                    let cookie = Cookie {
+                        reload: true,
+                        usable,
+                    };
+                    todo.extend([
+                        ("load".to_owned(), Act::Load(Box::new(table), read_only)),
+                        ("resume".to_owned(), Act::Resume(Some(cookie))),
+                    ]);
+                }
+                MapStep::Resume => todo.push_back(("resume".to_owned(), Act::Resume(None))),
                 MapStep::Message(message) => {
                     todo.push_back((format!("message {message}"), Act::Message(message)));
                 }
@@ -126,7 +159,7 @@ impl Job {
 }
 
 /// What became of a write down a path.
-enum Write {
+pub(super) enum Write {
     Done,
     /// It hangs, or the target port is between two states.
     Stuck,
@@ -155,7 +188,7 @@ impl Kernel {
     /// A map as it is now, by name.
     #[must_use]
     pub fn map(&self, name: &str) -> Option<Map> {
-        self.maps.get(name).map(|map| map.dm.observe())
+        self.maps.get(name).map(SimMap::observe)
     }
 
     pub(super) fn submit(&mut self, now: Millis, job: Box<Job>) {
@@ -255,10 +288,16 @@ impl Kernel {
         let name = found.ok_or((errno::ENXIO, "no such map".to_owned()))?;
         let event_nr = self.maps.get(&name).map(|map| map.dm.event_nr());
         let plain = |errno: i32| (errno, "refused".to_owned());
+        let failing = matches!(act, Act::Message(Message::FailPath(_)));
         match act {
             Act::New => {}
             Act::Load(table, read_only) => self.load(&name, &table, read_only)?,
-            Act::Resume => self.resume(now, &name).map_err(plain)?,
+            Act::Resume(cookie) => {
+                self.resume(now, &name).map_err(plain)?;
+                if let Some(cookie) = cookie {
+                    self.cookie_goes(now, &name, cookie);
+                }
+            }
             Act::Message(message) => {
                 self.ledger.messages += 1;
                 if message == Message::FailIfNoPath {
@@ -267,13 +306,14 @@ impl Kernel {
                 self.message(now, &name, &message).map_err(plain)?;
             }
             Act::Remove => {
-                if self.maps.get(&name).is_some_and(|map| map.dm.users() > 0) {
+                if self.maps.get(&name).is_some_and(|map| map.users() > 0) {
                     return Err((errno::EBUSY, "it is open".to_owned()));
                 }
                 self.remove(&name);
             }
         }
         if event_nr != self.maps.get(&name).map(|map| map.dm.event_nr()) {
+            self.paths_changed(now, &name, failing);
             self.event_of(now, &name);
         }
         Ok(())
@@ -441,7 +481,7 @@ impl Kernel {
         let event = match self.maps.get_mut(name) {
             Some(map) => {
                 map.observation_due = false;
-                Event::MapSeen(Box::new(map.dm.observe()))
+                Event::MapSeen(Box::new(map.observe()))
             }
             None => Event::MapGone(name.to_owned()),
         };
@@ -469,6 +509,9 @@ impl Kernel {
     fn io_on(&mut self, now: Millis, name: &str, map: &mut SimMap) {
         // Without a table its size is 0, and there is nothing to write to; one that is read-only nobody opens to write.
         if map.dm.queues().is_none() || map.dm.is_read_only() {
+            return self.flows(now, map);
+        }
+        if self.udev_reads && !map.udev.known {
             return;
         }
         if let Some((dev, since)) = map.stuck.take() {
@@ -527,13 +570,14 @@ impl Kernel {
         }
     }
 
-    fn link_of(&self, dev: DevT) -> Option<Link> {
+    pub(super) fn link_of(&self, dev: DevT) -> Option<Link> {
         let path = self.devs.get(&dev)?;
         self.disks.get(path).map(|disk| disk.link())
     }
 
-    fn path_error(&mut self, now: Millis, name: &str, map: &mut SimMap, dev: DevT) {
+    pub(super) fn path_error(&mut self, now: Millis, name: &str, map: &mut SimMap, dev: DevT) {
         map.dm.path_error(dev);
+        self.paths_changed(now, name, true);
         if map.becomes_due() {
             self.observe_soon(now, name);
         }
@@ -564,7 +608,8 @@ impl Kernel {
         let Some(path) = self.path_of(dev) else {
             return Write::Failed;
         };
-        let disk = self.disks.get(&path).filter(|disk| !disk.is_sick());
+        let fit = |disk: &&Disk| !disk.is_sick() && !disk.is_held_passive();
+        let disk = self.disks.get(&path).filter(fit);
         match disk.map(Disk::link) {
             Some(Link::Up) => {}
             Some(Link::Hung) => return Write::Stuck,
@@ -606,51 +651,6 @@ impl Kernel {
             *longest = (*longest).max(now.since(since));
         }
         Write::Done
-    }
-
-    /// The handler's activation. `alua_activate`: SET TARGET PORT GROUPS unless it has no use or is to be spared.
-    fn activate(&mut self, now: Millis, dev: DevT) -> Write {
-        if self.others.contains_key(&dev) {
-            return Write::Done;
-        }
-        let Some(path) = self.path_of(dev) else {
-            return Write::Failed;
-        };
-        match self.link_of(dev) {
-            Some(Link::Up) => {}
-            Some(Link::Hung) => return Write::Stuck,
-            Some(Link::Down) | None => return Write::Failed,
-        }
-        let (Some(lun), Some(unit)) = (self.array.lun(path).copied(), self.array.unit_at(path))
-        else {
-            return Write::Failed;
-        };
-        if unit.trespasses.is_some() {
-            self.array.trespass(path);
-            return Write::Done;
-        }
-        let (Some(id), Some(group)) = (lun.unit, unit.groups.get(&lun.group)) else {
-            return Write::Done;
-        };
-        let spared =
-            self.optimize.contains(&(id, lun.group)) && !group.preferred && unit.tpgs.implicit();
-        match group.access {
-            _ if !unit.tpgs.explicit() => return Write::Done,
-            AccessState::ActiveOptimized => return Write::Done,
-            AccessState::ActiveNonOptimized if spared => return Write::Done,
-            AccessState::Offline => return Write::Failed,
-            AccessState::Transitioning => return Write::Stuck,
-            _ => {}
-        }
-        let set = Command::SetTargetPortGroups(vec![(lun.group, AccessState::ActiveOptimized)]);
-        loop {
-            let answer = self.array.execute(path, &set);
-            match attention(&answer.outcome) {
-                Some(kind) => self.tell_attention(now, path, kind),
-                None if answer.outcome == Outcome::Good => return Write::Done,
-                None => return Write::Failed,
-            }
-        }
     }
 
     /// Who holds a disk: the name of a map.

@@ -5,14 +5,19 @@
 //!
 //! Input: a host made with [`kernel::Kernel::cable`], and a script of [`fault::Fault`]s. Output: the journal of
 //! [`run::Simulation`] and the [`kernel::Ledger`] of what users of the maps got. Tests: `tests/world.rs` (examples),
-//! `tests/properties.rs` (random scripts on a small host), `tests/simulation.rs` (a large host for a long time).
+//! `tests/properties.rs` (random scripts on a small host), `tests/simulation.rs` (a large host for a long time),
+//! `tests/two_hosts.rs` (several hosts on one array, by [`cluster::Cluster`]).
 
 #![forbid(unsafe_code)]
 
 pub mod array;
+pub mod cluster;
 pub mod dm;
 pub mod fault;
+mod handler;
 pub mod kernel;
 pub mod maps;
 pub mod rng;
 pub mod run;
+pub mod trespass;
+mod udev;

@@ -114,6 +114,13 @@ impl Simulation {
         if !outages.is_empty() {
             self.tell(Event::OutagesRecalled(outages));
         }
+        let (stored_at, mut budgets) = self.kernel.takeovers.clone();
+        for budget in budgets.values_mut() {
+            budget.wait = budget.wait.since(self.now.since(stored_at));
+        }
+        if !budgets.is_empty() {
+            self.tell(Event::TakeoversRecalled(budgets));
+        }
         for event in self.kernel.enumerate() {
             self.tell(event);
         }

@@ -189,6 +189,8 @@ pub fn of_unit(
     for (path, disk, fate) in members.iter().filter(free).filter(|_| !repeated) {
         let is = active.get(&disk.dev());
         let bad = match fate {
+            // Nobody has the map open: the array is not told to move the unit.
+            Fate::Serves(2) if sure == Some(*fate) && map.open_count == 0 => is.is_none(),
             Fate::Serves(_) => is != Some(&true),
             // If nothing serves it cannot be told when they will join.
             Fate::Waits => is.is_none(),

@@ -259,7 +259,7 @@ fn devices(out: &mut Exposition, devices: &[DeviceFigures]) {
             family.sample(&labels, count.count());
         }
     }
-    let counters: [(_, _, Of<u64>); 4] = [
+    let counters: [(_, _, Of<u64>); 6] = [
         (
             "dm_psa_device_group_switches",
             "I/O went over to paths of another group.",
@@ -280,12 +280,29 @@ fn devices(out: &mut Exposition, devices: &[DeviceFigures]) {
             "The array took the logical unit away for good.",
             |device| device.statistics.permanent_losses,
         ),
+        (
+            "dm_psa_device_takeovers_ordered",
+            "This host had the array move the logical unit to another controller.",
+            |device| device.takeovers_ordered,
+        ),
+        (
+            "dm_psa_device_takeovers_seen",
+            "Another host or the array moved the logical unit to another controller.",
+            |device| device.takeovers_seen,
+        ),
     ];
     for (name, help, value) in counters {
         let mut family = out.family(Kind::Counter, name, None, help);
         for device in devices {
             family.sample(&[("device", device.id.as_str())], value(device));
         }
+    }
+    let help = "Whether I/O is queued until this host may have the array move the logical unit.";
+    let name = "dm_psa_device_waits_for_takeover";
+    let mut family = out.family(Kind::Gauge, name, None, help);
+    for device in devices {
+        let waits = u8::from(device.waits_for_takeover);
+        family.sample(&[("device", device.id.as_str())], waits);
     }
     let spans: [(_, _, _, Of<Millis>); 3] = [
         (

@@ -481,7 +481,9 @@ fn map_step(step: &MapStep) -> String {
         format!("{verb}{how} {}", table(next))
     };
     match step {
-        MapStep::Create { table, read_only } => load("create", table, *read_only),
+        MapStep::Create {
+            table, read_only, ..
+        } => load("create", table, *read_only),
         MapStep::Reload {
             table, read_only, ..
         } => load("reload", table, *read_only),
@@ -527,6 +529,7 @@ fn event(event: &Event) -> (String, String) {
         | Event::MapsListed(_)
         | Event::DisksFound(_)
         | Event::OutagesRecalled(_)
+        | Event::TakeoversRecalled(_)
         | Event::RulesLoaded(_)
         | Event::Change(_) => (String::new(), json(event)),
     }

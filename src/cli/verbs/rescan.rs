@@ -6,7 +6,7 @@
 
 use super::statistics::no_adapter;
 use super::{Verb, flag, option, text};
-use crate::api::requests::{ListAdapters, ListCorePaths, RunRules};
+use crate::api::requests::{ListAdapters, ListCorePaths, ListNmpDevices, RunRules};
 use crate::api::types::CorePath;
 use crate::cli::context::Context;
 use crate::cli::exit::Failure;
@@ -15,6 +15,7 @@ use crate::kernel::dm::client::Client;
 use crate::kernel::openers::openers;
 use crate::kernel::sysfs::Sysfs;
 use crate::kernel::writes::{Write, Written, carry_out};
+use crate::psa::takeover::may_reread;
 use crate::psa::units::Hctl;
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches, value_parser};
@@ -94,7 +95,17 @@ pub(super) fn rescan(context: &mut Context, given: &ArgMatches) -> Result<Listin
     }
     if is("update") {
         // One that is dead would only keep the others waiting; the agent asks it all the time anyway.
-        for (address, _) in paths.iter().filter(|(_, path)| path.state != "dead") {
+        let satps = satps(context, &paths)?;
+        for (address, path) in paths.iter().filter(|(_, path)| path.state != "dead") {
+            let device = path.device.as_ref();
+            let satp = device.and_then(|device| satps.get(device));
+            if !may_reread(&path.state, satp.map(String::as_str)) {
+                context.warn([format!(
+                    "{} is in standby and is not read again: the kernel would start the unit, and have the array move it",
+                    path.runtime_name
+                )]);
+                continue;
+            }
             plans.entry(address.host).or_default().push(
                 Purpose::Update,
                 host.device_file(*address, "rescan"),
@@ -190,6 +201,19 @@ fn paths_of(
     Ok(paths
         .filter(|(address, _)| hosts.contains(&address.host))
         .collect())
+}
+
+/// The SATP of each device; nothing is asked unless a path waits.
+fn satps(
+    context: &mut Context,
+    paths: &[(Hctl, CorePath)],
+) -> Result<BTreeMap<String, String>, Failure> {
+    if paths.iter().all(|(_, path)| may_reread(&path.state, None)) {
+        return Ok(BTreeMap::new());
+    }
+    let devices = context.ask(&ListNmpDevices { device: None })?.devices;
+    let named = devices.into_iter();
+    Ok(named.map(|device| (device.device, device.satp)).collect())
 }
 
 /// Why a dead path is not removed: who uses it, or what cannot be told of it.

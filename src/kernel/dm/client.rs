@@ -241,7 +241,11 @@ impl Client {
     /// the old table in use.
     pub fn execute(&self, name: &str, uuid: &str, steps: &[MapStep]) -> Result<(), MapError> {
         steps.iter().try_for_each(|step| match step {
-            MapStep::Create { table, read_only } => self.create(name, uuid, table, *read_only),
+            MapStep::Create {
+                table,
+                usable,
+                read_only,
+            } => self.create(name, uuid, table, *usable, *read_only),
             MapStep::Reload {
                 table,
                 usable,
@@ -259,6 +263,7 @@ impl Client {
         name: &str,
         uuid: &str,
         table: &Table,
+        usable: bool,
         read_only: bool,
     ) -> Result<(), MapError> {
         // Before anything is made.
@@ -283,7 +288,7 @@ impl Client {
             Ok(())
         };
         made().map_err(|refusal| refusal.in_step("create", reasons::create))?;
-        let no_paths = if table.groups.is_empty() {
+        let no_paths = if table.groups.is_empty() || !usable {
             udev::NO_PATHS
         } else {
             0

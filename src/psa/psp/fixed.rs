@@ -40,6 +40,7 @@ impl Psp for Fixed {
             .map(|c| WantedGroup {
                 selector: "service-time",
                 paths: vec![c.dev],
+                spare: Vec::new(),
                 class: c.class,
             })
             .collect();

@@ -109,6 +109,8 @@ pub struct WantedGroup {
     pub selector: &'static str,
     /// Its paths, sorted by runtime name.
     pub paths: Vec<DevT>,
+    /// Those of them that the selector takes only when no other is left.
+    pub spare: Vec<DevT>,
     /// The class of its paths: the best of them.
     pub class: Class,
 }
@@ -168,6 +170,7 @@ fn group_by<K: Ord>(
                 selector,
                 class: members.iter().map(|c| c.class).min().unwrap_or(Class::Last),
                 paths: members.iter().map(|c| c.dev).collect(),
+                spare: Vec::new(),
             }
         })
         .collect()

@@ -1,0 +1,110 @@
+//! How a unit of a simulated array changes the controller that serves it, and the record of it.
+//!
+//! A trespass takes no time here; arrays.md measured moves that take seconds, and what waits for them waits in the host.
+
+use super::array::{Array, Lun, Unit, UnitId};
+use crate::psa::units::{Hctl, Millis};
+use crate::scsi::tpgs::AccessState;
+use std::collections::BTreeSet;
+
+/// How an array from before target port groups has a unit change its controller. A group that serves is
+/// active/optimized, one that waits in standby.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trespass {
+    /// START STOP UNIT; a controller that waits asks for it (handler `hp_sw`).
+    StartUnit,
+    /// MODE SELECT of page 22h; VPD page C0h names the owner (handler `emc`).
+    Clariion,
+    /// MODE SELECT of page 2Ch; VPD page C9h names the owner, and TEST UNIT READY says nothing (handler `rdac`).
+    Rdac,
+}
+
+impl Trespass {
+    /// The kernel's device handler for such arrays.
+    #[must_use]
+    pub fn handler(self) -> &'static str {
+        match self {
+            Trespass::StartUnit => "hp_sw",
+            Trespass::Clariion => "emc",
+            Trespass::Rdac => "rdac",
+        }
+    }
+}
+
+/// A unit went from one controller to another because a host asked for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Move {
+    /// When.
+    pub at: Millis,
+    /// Through which path the host asked.
+    pub nexus: Hctl,
+    /// The unit.
+    pub unit: UnitId,
+    /// The port groups that serve it now.
+    pub to: BTreeSet<u16>,
+}
+
+impl Unit {
+    /// The port groups that serve it best.
+    pub(super) fn serving(&self) -> BTreeSet<u16> {
+        let best = |access| access == AccessState::ActiveOptimized;
+        let groups = self.groups.iter();
+        groups
+            .filter(|(_, group)| best(group.access))
+            .map(|(number, _)| *number)
+            .collect()
+    }
+}
+
+impl Array {
+    /// A host asks the controller behind a nexus to take its unit over: the others wait from now on. Whether it did.
+    pub fn trespass(&mut self, nexus: Hctl) -> bool {
+        let Some(Lun {
+            unit: Some(id),
+            group,
+            ..
+        }) = self.luns.get(&nexus).copied()
+        else {
+            return false;
+        };
+        let Some(unit) = self.units.get_mut(&id) else {
+            return false;
+        };
+        if unit.trespass_refusals > 0 {
+            unit.trespass_refusals -= 1;
+            return false;
+        }
+        let before = unit.serving();
+        for (number, other) in &mut unit.groups {
+            other.access = if *number == group {
+                AccessState::ActiveOptimized
+            } else {
+                AccessState::Standby
+            };
+        }
+        let attention = unit.trespass_attention;
+        if self.note_move(id, nexus, before)
+            && let Some((asc, ascq)) = attention
+        {
+            let others: Vec<Hctl> = self.nexuses_of(id).filter(|n| *n != nexus).collect();
+            others.into_iter().for_each(|n| self.attend(n, asc, ascq));
+        }
+        true
+    }
+
+    /// Writes down that other controllers serve a unit than before, if they do.
+    pub(super) fn note_move(&mut self, unit: UnitId, nexus: Hctl, before: BTreeSet<u16>) -> bool {
+        let to = self.units.get(&unit).map(Unit::serving).unwrap_or_default();
+        let moved = to != before;
+        if moved {
+            let at = self.now;
+            self.moves.push(Move {
+                at,
+                nexus,
+                unit,
+                to,
+            });
+        }
+        moved
+    }
+}

@@ -1,0 +1,133 @@
+//! What udev does about a map: it reads what is on it (blkid, lvm2) as soon as its rules take it for usable.
+//!
+//! The decisions are those of `udev-rules/56-dm-psa-map.rules`. The read is the first I/O of a new map, so it activates the
+//! group that the kernel chooses. Only where [`Kernel::udev_reads`] is set.
+
+use super::dm::Io;
+use super::kernel::{Kernel, Pending};
+use super::maps::{SimMap, Write};
+use crate::psa::units::Millis;
+use crate::scsi::cdb::Command;
+use crate::scsi::outcome::Outcome;
+
+/// What a resume tells the rules.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cookie {
+    /// FLAG0: the map was there before.
+    pub(super) reload: bool,
+    /// Not FLAG2: there is a path to read through.
+    pub(super) usable: bool,
+}
+
+/// What the rules keep of a map.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Knowledge {
+    /// Its device node is there: users may come.
+    pub(super) known: bool,
+    /// MPATH_DEVICE_READY.
+    ready: bool,
+    /// DM_PSA_OWED.
+    owed: bool,
+}
+
+/// An event on a map, as the rules see it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct MapEvent {
+    news: bool,
+    unusable: bool,
+    ask: bool,
+    /// DM_ACTION=PATH_FAILED: no reason to take a map for usable that was not.
+    failed: bool,
+}
+
+impl Kernel {
+    /// A table became live.
+    pub(super) fn cookie_goes(&mut self, now: Millis, name: &str, cookie: Cookie) {
+        let event = MapEvent {
+            news: !cookie.reload,
+            unusable: !cookie.usable,
+            ask: false,
+            failed: false,
+        };
+        self.udev_hears(now, name, event);
+    }
+
+    /// A path failed or came back.
+    pub(super) fn paths_changed(&mut self, now: Millis, name: &str, failed: bool) {
+        let event = MapEvent {
+            news: false,
+            unusable: false,
+            ask: false,
+            failed,
+        };
+        self.udev_hears(now, name, event);
+    }
+
+    /// `udevadm trigger`, as at the end of booting: everything is looked at once more.
+    pub fn coldplug(&mut self, now: Millis) {
+        let event = MapEvent {
+            news: true,
+            unusable: false,
+            ask: true,
+            failed: false,
+        };
+        for name in self.maps.keys().cloned().collect::<Vec<_>>() {
+            self.udev_hears(now, &name, event);
+        }
+    }
+
+    fn udev_hears(&mut self, now: Millis, name: &str, event: MapEvent) {
+        if self.udev_reads {
+            let at = now.after(self.some(self.pace.event));
+            self.later(at, Pending::Udev(name.to_owned(), event));
+        }
+    }
+
+    /// The rules run.
+    pub(super) fn udev_runs(&mut self, now: Millis, name: &str, event: MapEvent) {
+        let Some((name, mut map)) = self.maps.remove_entry(name) else {
+            return;
+        };
+        let has_path = map.dm.observe().status.is_ok_and(|status| {
+            let mut paths = status.groups.iter().flat_map(|group| &group.paths);
+            paths.any(|path| path.active)
+        });
+        let before = map.udev;
+        let asks = event.ask || !before.ready || !has_path;
+        let unusable = event.unusable || event.failed && !before.ready;
+        let ready = !unusable && (!asks || has_path);
+        map.udev = Knowledge {
+            known: true,
+            ready,
+            owed: !ready,
+        };
+        if ready && (event.news || before.owed) {
+            self.read(now, &name, &mut map);
+        }
+        self.maps.insert(name, map);
+    }
+
+    /// One read, which nobody repeats. The map is not among the others meanwhile.
+    fn read(&mut self, now: Millis, name: &str, map: &mut SimMap) {
+        // Each round takes a path out of use, so it ends.
+        while let Io::Path(dev) = map.dm.io() {
+            let mut failed = false;
+            for dev in map.dm.take_activated() {
+                if let Write::Failed = self.activate(now, dev) {
+                    failed = true;
+                    self.path_error(now, name, map, dev);
+                }
+            }
+            let path = self.path_of(dev).filter(|_| !failed);
+            let Some(path) = path else {
+                self.path_error(now, name, map, dev);
+                continue;
+            };
+            let fit = self.disk(path).is_some_and(|disk| !disk.is_held_passive());
+            if fit && self.array.execute(path, &Command::ReadCapacity16).outcome == Outcome::Good {
+                return;
+            }
+            self.path_error(now, name, map, dev);
+        }
+    }
+}
