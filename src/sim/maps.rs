@@ -2,7 +2,7 @@
 //!
 //! A step takes its time, and the world goes on meanwhile: a disk may vanish between any two of them, also between
 //! the load of a table and its becoming live. The choice of groups and paths is that of [`super::dm::Multipath`];
-//! here are the disks below it; [`super::handler`] has the device handlers' part in an activation.
+//! here are the disks below it; `handler.rs` has the device handlers' part in an activation.
 //!
 //! Left out: activation takes no time and a group that is in transition holds I/O back without another activation;
 //! the handler's cache of access states is always true; a reload does not wait for I/O in flight.
