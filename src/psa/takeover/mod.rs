@@ -6,8 +6,8 @@
 //!
 //! - A move counts if this host ordered it, or if its kernel went over to another controller by itself.
 //! - A unit that was taken away by somebody else is not taken back before a hold is over; it counts from the moment the loss
-//!   is seen, so that the other host has as long. Each move of ours and each loss doubles the hold, from [`FIRST`] to
-//!   [`LONGEST`]: two hosts that contend come to one move a minute. An hour of calm resets it.
+//!   is seen, so that the other host has as long. Each move of ours and each loss doubles the hold, from 10 s to a
+//!   minute: two hosts that contend come to one move a minute. An hour of calm resets it.
 //! - A unit whose new controller this host reaches is followed, without an order.
 //! - Nothing is ordered for a map that nobody has open: making a map, and what udev reads of it, moves nothing.
 //! - No I/O fails because of a hold: it is queued, and the hold is shorter than the time that I/O is queued for.
