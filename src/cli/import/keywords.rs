@@ -293,7 +293,7 @@ const TABLE: &[Keywords] = &[
         &[(
             "",
             Lost(
-                "which disk gets a map follows from the rules: SAN disks and those with several paths do, a lone local disk does not",
+                "a disk gets a map with its second path, or with its first if a rule names its array or it was multipath before: `lone_paths` in dm-psa.toml",
             ),
         )],
     ),
@@ -302,7 +302,9 @@ const TABLE: &[Keywords] = &[
         "d",
         &[(
             "",
-            No("which disk gets a map follows from the rules: no further path is waited for"),
+            No(
+                "what gets a map with its first path follows from the rules and from lone_paths: no further path is waited for",
+            ),
         )],
     ),
     keywords(

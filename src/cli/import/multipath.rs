@@ -291,6 +291,12 @@ fn of_defaults(plan: &mut Plan, levels: &Levels, said: Said, made: &arrays::Made
         "polling_interval" => seconds(plan, "check_interval_ms"),
         "checker_timeout" => seconds(plan, "check_timeout_ms"),
         "features" => features(plan, levels, said, Some(made)),
+        "find_multipaths" if matches!(said.value, "no" | "off" | "greedy") => {
+            let key = Key::of_host("lone_paths");
+            let all = plan.set(key, Setting::Text("all".to_owned()));
+            let local = "a local disk gets no map all the same".to_owned();
+            together(vec![all, (Outcome::Refused, local)])
+        }
         name => match place_of_defaults(name) {
             Some(place) => placed(plan, levels, said, place, made),
             None => of_protocol(levels, said).unwrap_or_else(|| keywords::told(name, said.value)),
