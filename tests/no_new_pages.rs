@@ -47,7 +47,7 @@ fn paths_come_back_without_a_new_page() {
         sim.run_for(seconds(10));
         assert!(sim.world.is_settled());
         // What the agent does now and then while nothing is amiss.
-        assert_eq!(privilege::reserve(), None);
+        assert_eq!(privilege::reserve(sim.world.paths().count()), None);
 
         faults();
         let before = faults();

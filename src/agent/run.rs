@@ -591,7 +591,7 @@ impl Owner {
             return;
         }
         self.reserve_at = Instant::now() + RESERVE;
-        if let Some(notice) = privilege::reserve() {
+        if let Some(notice) = privilege::reserve(self.world.paths().count()) {
             self.hands.notify(self.now(), &notice);
         }
     }

@@ -24,9 +24,15 @@ const NEVER: &str = "-1000";
 const OPEN_FILES: u64 = 65_536;
 
 /// Free memory that is kept in the heap, touched and locked: what the agent may need between two calls of [`reserve`]
-/// to revive every path of a large host. Measured (`tests/no_new_pages.rs`): 200 devices of four paths that fail and return take
-/// 300 KiB that they did not take before.
-const RESERVE: usize = 8 << 20;
+/// to revive every path. Measured (`tests/no_new_pages.rs`): 200 devices of four paths that fail and return take 300 KiB that
+/// they did not take before, so this is twice that and more.
+const RESERVE: usize = 1 << 20;
+const RESERVE_PER_PATH: usize = 1 << 10;
+const MOST_RESERVE: usize = 12 << 20;
+
+/// Free memory at the end of the heap that is never given back, and what the heap grows by beyond its need.
+const KEPT: usize = 16 << 20;
+const GROWTH: usize = 1 << 20;
 
 /// A piece of the reserve: below [`ALONE`], so that it comes from the heap.
 const PIECE: usize = 64 << 10;
@@ -66,7 +72,7 @@ pub fn prepare() -> Vec<Notice> {
         notices.push(notice("MEMORY_NOT_LOCKED", "mlockall", &errno.into()));
     }
     touch_stack::<{ 256 << 10 }>();
-    notices.extend(reserve());
+    notices.extend(reserve(0));
     notices.extend(files_allowed());
     if let Err(error) = fs::write("/proc/self/oom_score_adj", NEVER) {
         notices.push(notice("MAY_BE_KILLED", "oom_score_adj", &error));
@@ -74,12 +80,15 @@ pub fn prepare() -> Vec<Notice> {
     notices
 }
 
-/// Makes sure that the heap has `RESERVE` of free memory, and that all of the heap is in memory. What was free before
-/// counts. To be called at the start, and later where nothing is amiss, because what lives long was made of it since.
+/// Makes sure that the heap has the free memory that so many paths may need, and that all of the heap is in memory. What was
+/// free before counts. To be called at the start, and later where nothing is amiss, because what lives long was made of it since.
 #[must_use]
-pub fn reserve() -> Option<Notice> {
+pub fn reserve(paths: usize) -> Option<Notice> {
+    let bytes = RESERVE.saturating_add(paths.saturating_mul(RESERVE_PER_PATH));
     // Written to, for kernels that cannot populate.
-    let pieces: Vec<Vec<u8>> = (0..RESERVE / PIECE).map(|_| vec![1; PIECE]).collect();
+    let pieces: Vec<Vec<u8>> = (0..bytes.min(MOST_RESERVE) / PIECE)
+        .map(|_| vec![1; PIECE])
+        .collect();
     drop(black_box(pieces));
     // What was allocated and freed without having been written to is still no page.
     let error = populate().err()?;
@@ -131,9 +140,8 @@ fn one_heap() {
     for (parameter, value) in [
         (libc::M_ARENA_MAX, 1),
         (libc::M_MMAP_THRESHOLD, bytes(ALONE)),
-        // Twice, so that not every burst ends with memory given back, and once stays.
-        (libc::M_TRIM_THRESHOLD, bytes(2 * RESERVE)),
-        (libc::M_TOP_PAD, bytes(RESERVE)),
+        (libc::M_TRIM_THRESHOLD, bytes(KEPT)),
+        (libc::M_TOP_PAD, bytes(GROWTH)),
     ] {
         // SAFETY: two integers go in and nothing else is touched; a refusal (0) changes nothing.
         // JUSTIFICATION: the allocator's own function, which no crate wraps.
