@@ -60,8 +60,8 @@ agent_kill() {
 #   explains SUBJECT TEXT...  psactl explain has every TEXT
 #   json_has WORDS FILTER     jq's FILTER is true of `psactl WORDS --formatter=json`
 #   psactl_ms WORDS...        how long psactl takes, in REPLY: the least of three times, which other work only adds to
-#   ask_start, ask_stop       lists are asked for over one connection all the time; sets ASKED, ASK_FAILED, ASK_MEDIAN in
-#                             ms, and ASK_LATE: how many of a thousand took longer than 50 ms (ask.py)
+#   ask_start, ask_stop       lists are asked for over one connection all the time; sets ASKED, ASK_FAILED, and in ms
+#                             ASK_MEDIAN and ASK_LONGEST (ask.py)
 #   tells CODE N              its log has at least N lines with this code (told CODE: how many, in REPLY)
 #   checks_start DISK...      how often these disks are sent a command, all the time
 #   checks_stop               sets CHECK_GAP_MS, the longest time that one of them was sent none, and CHECK_GAP_DISK
@@ -157,9 +157,9 @@ ask_start() {
 ask_stop() {
     kill -TERM $ASK_PID
     wait $ASK_PID || return
-    local longest
-    read -r ASKED ASK_FAILED longest ASK_MEDIAN ASK_LATE < <(tail -1 /run/lab/ask)
-    note "$ASKED lists asked for, $ASK_FAILED failed, longest answer $longest ms, median $ASK_MEDIAN ms, $ASK_LATE of 1000 above 50 ms"
+    local late
+    read -r ASKED ASK_FAILED ASK_LONGEST ASK_MEDIAN late < <(tail -1 /run/lab/ask)
+    note "$ASKED lists asked for, $ASK_FAILED failed, longest answer $ASK_LONGEST ms, median $ASK_MEDIAN ms, $late of 1000 above 50 ms"
 }
 
 told() { REPLY=$(agent_words | grep -c " $1 "); }

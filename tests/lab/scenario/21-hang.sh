@@ -6,21 +6,14 @@
 nobody_waits() {
     ask_stop || fail "the agent answers all the time"
     check_eq "no list fails" 0 "$ASK_FAILED"
-    # The agent answers from memory: a list that waited for a device would take seconds. Now and then a busy machine
-    # gives neither the agent nor the asker a processor.
-    check_le "the median of its answers (ms)" 50 "$ASK_MEDIAN"
-    note "the agent's own longest step: $(psactl metrics | sed -n 's/^dm_psa_agent_longest_step_seconds //p') s"
-    check_le "of a thousand answers those that took longer than 50 ms" $((10 + 3 * idle_late)) "$ASK_LATE"
+    # The agent answers from memory: a list that waited for a device would take seconds, again and again. How fast the
+    # answers are is for the benchmark, which has the machine for itself.
+    note "the median of its answers: $ASK_MEDIAN ms; the agent's own longest step: $(psactl metrics | sed -n 's/^dm_psa_agent_longest_step_seconds //p') s"
+    check_le "the median of its answers (ms)" 1000 "$ASK_MEDIAN"
+    check_le "the longest (ms)" 4000 "$ASK_LONGEST"
     checks_stop
     # 5 s lie between two checks, and a path that waited for the one that hangs would have had none.
     check_le "the longest time without a check of another path (ms, $CHECK_GAP_DISK)" 15000 "$CHECK_GAP_MS"
-}
-# How many of a thousand answers are late while nothing hangs.
-ask_idle() {
-    ask_start
-    sleep_ms 5000
-    ask_stop || fail "the agent answers while nothing hangs"
-    idle_late=$ASK_LATE
 }
 # hangs_for SECONDS: since it began, so that others had time to show that they do not wait
 hangs_for() { while [ $((SECONDS - hangs_since)) -lt "$1" ]; do sleep_ms 500; done; }
@@ -54,7 +47,6 @@ case $(uname -r) in
         for l in 0 1 2; do for h in 2 3 4; do others+=("$(scsi_debug_path $h $l)"); done; done
         wait_for 60 test -b "/dev/mapper/${maps[0]}"
         stall_start "${maps[0]}"
-        ask_idle
         error_inject "$hung" 3 1 ff
         error_inject "$hung" 4 1 ff
         error_inject "$hung" 0 1 ff
@@ -103,7 +95,6 @@ check "they settle" wait_for 20 agent_quiet
 wait_for 60 test -b "/dev/mapper/$naa"
 others=()
 for p in 2 3 4; do others+=("$(path_dev $p 1)" "$(path_dev $p 2)"); done
-ask_idle
 path_down 1
 hangs_since=$SECONDS
 ask_start
@@ -135,7 +126,6 @@ check "they settle" wait_for 20 agent_quiet
 others=()
 for p in 2 3 4; do others+=("$(path_dev $p 3)" "$(path_dev $p 4)"); done
 disk=$(path_dev 1 3)
-ask_idle
 path_down 1
 hangs_since=$SECONDS
 ask_start
