@@ -74,6 +74,37 @@ fn a_map_over_foreign_disks_is_left_as_it_is() {
     }
 }
 
+/// multipath-tools names a map by `uid_attribute`, which may be `ID_WWN`, a serial number of page 80h or what a udev rule
+/// makes up. Page 83h neither proves nor disproves such a name.
+#[test]
+fn a_map_that_is_named_by_something_else_than_page_83h_is_left_as_it_is() {
+    for name in [
+        "0x6001405a000000000000000000000001",
+        "SSIM_ARRAY_1234",
+        "82003-01.com.example:disk",
+        "db-1",
+    ] {
+        for users in [0, 1] {
+            let mut kernel = four_paths();
+            let uuid = format!("mpath-{name}");
+            let all = table(&["8:0", "8:16", "8:32", "8:48"]);
+            kernel.make_map("mpatha", &uuid, &all).unwrap();
+            kernel.open_map("mpatha", users);
+            let mut sim = Simulation::start(kernel, Settings::default());
+            sim.run_for(seconds(100));
+            sim.suffer(&Fault::RestartAgent);
+            sim.run_for(seconds(300));
+            assert_eq!(steps(&sim, 0), Vec::<String>::new(), "{name} {users}");
+            assert!(maps(&sim)[0].ends_with("AAAA"), "{:?}", maps(&sim));
+            let text = explained(&sim, "mpatha");
+            let why =
+                "foreign: its map holds sda, whose VPD page 83h does not list the name of the map";
+            assert!(text.contains(why), "{text}");
+            unharmed(&sim);
+        }
+    }
+}
+
 #[test]
 fn queueing_of_a_foreign_map_is_not_ended() {
     let mut sim = foreign(&[("259:0", "nvme0n1, which is not a SCSI disk")], 1);

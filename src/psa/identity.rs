@@ -208,6 +208,20 @@ impl Listing {
     }
 }
 
+/// Whether a WWID has the form of the names that page 83h lists. Maps can be named by something else (`ID_WWN`, a serial
+/// number of page 80h, a name that an administrator's udev rule makes up, the name of a SATA disk): then a page that does
+/// not list the name is no sign of another unit.
+#[must_use]
+pub fn is_of_page83(wwid: &str) -> bool {
+    let hex = |text: &str| text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    match wwid.split_at_checked(1) {
+        Some(("1", text)) => !text.is_empty(),
+        Some(("2" | "3", text)) => matches!(text.len(), 16 | 24 | 32) && hex(text),
+        Some(("8", text)) => ["iqn.", "naa.", "eui."].iter().any(|s| text.starts_with(s)),
+        _ => false,
+    }
+}
+
 /// The logical unit that a Device Identification page names.
 ///
 /// # Errors

@@ -5,9 +5,14 @@
 //! SCSI disk (NVMe, DASD, zoned SCSI, a partition, another map), udev has not processed it yet, or it was removed while no
 //! agent ran. So the kernel is asked for every member that is no path ([`Action::LookUpDisks`]).
 //!
+//! A member can be a path of ours and still not be known for the disk of its map: when the map is named by something that
+//! page 83h does not hold, no page proves or disproves the name. Such a map is foreign too.
+//!
 //! Tests: `tests/membership.rs`.
 
 use super::action::Action;
+use super::identity::is_of_page83;
+use super::path::Path;
 use super::schedule::Key;
 use super::units::{DevT, Hctl, Millis};
 use super::world::World;
@@ -132,7 +137,26 @@ impl World {
                 Member::Ours(_) | Member::Gone => {}
             }
         }
+        if members.foreign.is_none() && map.is_some() {
+            members.foreign = self.named_otherwise(wwid);
+        }
         members
+    }
+
+    /// A disk of a map that is named by something else than its page 83h lists, if no path ever proved the name: what it is.
+    fn named_otherwise(&self, wwid: &str) -> Option<String> {
+        let device = self.devices.get(wwid)?;
+        if is_of_page83(wwid) || device.unit.is_some() {
+            return None;
+        }
+        let lists_no_such = |path: &&Path| {
+            self.is_held(path) && (path.proof.is_quarantined() || path.proof.problem().is_some())
+        };
+        let path = self.paths_of(device).find(lists_no_such)?;
+        let disk = path.facts.block.as_ref().map(|block| &block.name)?;
+        Some(format!(
+            "{disk}, whose VPD page 83h does not list the name of the map"
+        ))
     }
 
     /// Asks the kernel what members are that discovery has not reported. Whether the time to wait for udev is over.
