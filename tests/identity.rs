@@ -656,3 +656,38 @@ fn a_product_that_every_path_names_is_the_unit_s() {
     assert!(map(&sim).ends_with(" AA AA"), "{}", map(&sim));
     unharmed(&sim);
 }
+
+// ---- two names of one kind, of which units share one ---------------------------------------------------------------
+
+/// Two units with NAA identifiers of their own, and one that both list behind it: the last of a kind is the name.
+#[test]
+fn a_name_that_two_units_share_proves_nothing_once_the_other_name_changed() {
+    let shared = Designator {
+        protocol_identifier: None,
+        code_set: CodeSet::Binary,
+        association: Association::LogicalUnit,
+        designator_type: DesignatorType::Naa,
+        bytes: [[0x60; 8], [0x5a; 8]].concat(),
+    };
+    let mut kernel = steady();
+    let mut units = [1, 77].map(|number| Unit::new(number, &[(1, AO), (2, ANO)]));
+    for unit in &mut units {
+        unit.designators.push(shared.clone());
+    }
+    let [first, second] = units;
+    cable_unit(&mut kernel, 0, first);
+    let other = kernel.array.add(second);
+    let mut sim = running(kernel);
+    sim.kernel
+        .open_map("naa.60606060606060605a5a5a5a5a5a5a5a", 1);
+    sim.io_every = None;
+    sim.suffer(&Fault::Remap(A1, Some(other), false));
+    // However often it is asked.
+    for _ in 0..20 {
+        sim.run_for(INTERVAL);
+        assert_eq!(state(&sim, A1), PathState::Dead);
+    }
+    sim.suffer(&Fault::Remap(A1, Some(0), false));
+    sim.run_for(seconds(10));
+    assert_eq!(state(&sim, A1), PathState::Active);
+}

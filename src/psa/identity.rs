@@ -189,20 +189,21 @@ impl Listing {
         self.names().find(|unit| unit.wwid == wwid)
     }
 
-    /// Whether a name of a better kind than this WWID's was exchanged for another since an earlier page: then units share
-    /// the weaker name (a T10 text without a serial number, say), and it proves nothing.
+    /// Whether a name of the same or of a better kind than this WWID's was exchanged for another since an earlier page: then
+    /// units share this name (a T10 text without a serial number, a name of the enclosure), and it proves nothing.
     #[must_use]
     pub fn contradicts(&self, earlier: &Listing, wwid: &str) -> bool {
         let of = |listing: &Listing, rank: u8| -> Vec<String> {
-            let names = listing.names.iter().filter(|(other, _)| *other == rank);
-            names.map(|(_, unit)| unit.wwid.clone()).collect()
+            let others = listing.names.iter();
+            let others = others.filter(|(other, unit)| *other == rank && unit.wwid != wwid);
+            others.map(|(_, unit)| unit.wwid.clone()).collect()
         };
         let mut ranks = self.names.iter().filter(|(_, unit)| unit.wwid == wwid);
         let Some((rank, _)) = ranks.next() else {
             return false;
         };
-        (0..*rank).any(|better| {
-            let (before, now) = (of(earlier, better), of(self, better));
+        (0..=*rank).any(|rank| {
+            let (before, now) = (of(earlier, rank), of(self, rank));
             !before.is_empty() && !now.is_empty() && !before.iter().any(|name| now.contains(name))
         })
     }

@@ -123,6 +123,9 @@ pub struct Proof {
     proven_at: Millis,
     /// The page by which it was proven, or that was answered last by a path that is not proven.
     page: Vec<u8>,
+    /// The page that proved the identity last: one that disproves it is compared with this, however often it is answered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    proved: Vec<u8>,
     /// The next check is to read INQUIRY data and page 83h although the path is in use.
     owed: bool,
     /// INQUIRY said last that nothing is there. What page 83h says in the same examination may be younger, and whose
@@ -140,6 +143,7 @@ impl Default for Proof {
             identity: Identity::Unknown,
             proven_at: Millis(0),
             page: Vec::new(),
+            proved: Vec::new(),
             owed: false,
             vacant: false,
             problem: None,
@@ -336,7 +340,7 @@ impl Proof {
         let unit = match self.expected() {
             None => Some(&listing.best),
             Some(wwid) => {
-                let earlier = Listing::parse(&self.page).ok();
+                let earlier = Listing::parse(&self.proved).ok();
                 let contradicted = earlier.is_some_and(|e| listing.contradicts(&e, wwid));
                 listing.find(wwid).filter(|_| !contradicted)
             }
@@ -345,12 +349,13 @@ impl Proof {
         self.problem = None;
         let Some(unit) = unit else {
             let expected = self.expected().unwrap_or_default().to_owned();
-            let found = listing.best.clone();
+            // What it shares with the expected unit does not tell the two apart.
+            let own = listing.names().find(|unit| unit.wwid != expected);
+            let found = own.unwrap_or(&listing.best).clone();
             let text = format!("{found} answers where {expected} is expected");
             let quarantined = Identity::Quarantined { expected, found };
             let news = self.identity != quarantined;
             self.identity = quarantined;
-            // The page that disproved it is kept too: it is compared with nothing.
             page83.clone_into(&mut self.page);
             return Answer::Different { found: text, news };
         };
@@ -372,6 +377,7 @@ impl Proof {
         self.identity = Identity::Proven(unit);
         self.proven_at = now;
         page83.clone_into(&mut self.page);
+        page83.clone_into(&mut self.proved);
         Answer::Proven(Box::new(proven))
     }
 
@@ -406,6 +412,7 @@ impl Proof {
         // What it answered need not be true any more when it is given I/O: it proves itself first.
         self.identity = Identity::Stale(found.clone());
         self.owed = true;
+        self.proved.clear();
         Some(found)
     }
 }
@@ -603,6 +610,41 @@ mod tests {
         assert!(proof.repeats(&page(&[1, 9])) && !proof.repeats(&page(&[1])));
         proof.owe();
         assert!(!proof.repeats(&page(&[1, 9])));
+    }
+
+    /// Units that share a T10 text without a serial number, by which the map is named, or one of two NAA identifiers.
+    #[test]
+    fn a_shared_name_proves_nothing_however_often_it_is_answered() {
+        let text = |own: u8| {
+            let mut page = DeviceIdentification::parse(&page(&[own])).unwrap();
+            page.designators.push(Designator {
+                protocol_identifier: None,
+                code_set: CodeSet::Ascii,
+                association: Association::LogicalUnit,
+                designator_type: DesignatorType::T10VendorId,
+                bytes: b"VENDOR  PRODUCT".to_vec(),
+            });
+            page.to_bytes()
+        };
+        let both = |own: u8| page(&[own, 9]);
+        let pages: [&dyn Fn(u8) -> Vec<u8>; 2] = [&text, &both];
+        for (page, shared) in pages.into_iter().zip(["1VENDOR_PRODUCT", &*unit(9).wwid]) {
+            let mut proof = Proof::default();
+            assert!(proof.assume(shared));
+            proof.answered(Ok(&page(1)), false, Millis(1));
+            assert!(proof.may_carry_io(), "{shared}");
+            for now in 2..5 {
+                proof.answered(Ok(&page(2)), false, Millis(now));
+                assert!(proof.is_quarantined(), "{shared}: {proof:?}");
+            }
+            let mut back = proof.clone();
+            back.answered(Ok(&page(1)), false, Millis(9));
+            assert!(back.may_carry_io(), "{shared}");
+            // If it is given away it is given to the other unit.
+            assert_eq!(proof.release(), Some(unit(2)));
+            proof.answered(Ok(&page(2)), false, Millis(9));
+            assert!(proof.may_carry_io(), "{shared}");
+        }
     }
 
     #[test]
