@@ -355,3 +355,22 @@ fn partitions_that_nobody_has_open_go_with_their_map() {
     sim.run_for(seconds(30));
     assert!(sim.kernel.map(UNIT).is_none());
 }
+
+/// Its link is down now and then, and no I/O succeeds while it is up. That a check found the link down says nothing about
+/// the I/O.
+#[test]
+fn a_path_that_comes_and_goes_and_fails_all_io_does_not_end_the_outage() {
+    for (up, down) in [(4_000, 1_000), (2_500, 1_500), (1_500, 3_500)] {
+        let mut sim = running_with(four_paths(), settings());
+        sim.suffer_all(&[A2, B1, B2].map(Fault::LinkDown));
+        sim.suffer(&Fault::Sicken(A1, true));
+        for _ in 0..60 {
+            sim.suffer(&Fault::LinkDown(A1));
+            sim.run_for(Millis(down));
+            sim.suffer(&Fault::LinkUp(A1));
+            sim.run_for(Millis(up));
+        }
+        let first = sim.kernel.ledger.io_errors.first();
+        assert!(first.is_some(), "{up} {down}");
+    }
+}

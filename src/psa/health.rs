@@ -192,12 +192,8 @@ impl World {
                     path.last_relapse = self.now;
                 }
                 Link::Unchecked(_) | Link::NoAnswer(_) => {}
-                // The check agrees with the kernel: no relapse, but a path that fails and returns.
-                _ => {
-                    path.suspect_since = None;
-                    path.last_relapse = Millis(0);
-                    path.relapses = 0;
-                }
+                // The check agrees with the kernel: no relapse, and no sign that those before are over.
+                _ => path.suspect_since = None,
             }
         }
         if exam.stage == Stage::Identify && unasked {
