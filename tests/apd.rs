@@ -374,3 +374,30 @@ fn a_path_that_comes_and_goes_and_fails_all_io_does_not_end_the_outage() {
         assert!(first.is_some(), "{up} {down}");
     }
 }
+
+/// The outage began before the agent: what is left of the time to queue is less than the hold of a takeover budget of which
+/// nothing is known.
+#[test]
+fn a_waiting_path_that_returns_near_the_deadline_is_tried_before_io_fails() {
+    for left in [20, 9, 6] {
+        let mut kernel = steady();
+        let unit = Unit {
+            tpgs: Tpgs::Explicit,
+            ..Unit::new(1, &[(1, AO), (2, STANDBY)])
+        };
+        cable_unit(&mut kernel, 0, unit);
+        let mut sim = running_with(kernel, settings());
+        sim.suffer(&Fault::Open(0, 1));
+        sim.suffer_all(&ALL.map(Fault::LinkDown));
+        sim.run_for(seconds(60 - left - 3));
+        sim.restart_agent();
+        sim.run_for(seconds(3));
+        sim.suffer_all(&[B1, B2].map(Fault::LinkUp));
+        sim.run_for(seconds(60));
+        assert!(
+            sim.kernel.ledger.io_errors.is_empty(),
+            "{left}: {:#?}",
+            told(&sim, 0)
+        );
+    }
+}

@@ -14,7 +14,7 @@ use super::path::{Path, PathState};
 use super::satp::Link;
 use super::schedule::Key;
 use super::table::model::Map;
-use super::takeover::{ASK_AFTER, Standing};
+use super::takeover::{ASK_AFTER, LAST_CALL, Standing};
 use super::units::{DevT, Millis};
 use super::wanted::View;
 use super::world::World;
@@ -246,8 +246,13 @@ impl World {
         if let Apd::Waiting { deadline, .. } = next
             && deadline > now
         {
-            self.schedule
-                .no_later_than(Key::Device(wwid.to_owned()), deadline);
+            let key = Key::Device(wwid.to_owned());
+            self.schedule.no_later_than(key.clone(), deadline);
+            // A path that waits for its turn is tried before I/O fails.
+            let last_call = deadline.since(LAST_CALL);
+            if last_call > now || next != before {
+                self.schedule.no_later_than(key, last_call.max(now));
+            }
         }
         let relapsed = self.relapses(wwid);
         if let Some(device) = self.devices.get_mut(wwid) {

@@ -10,6 +10,8 @@ pub(super) const FIRST: Millis = Millis::from_secs(10);
 pub(super) const LONGEST: Millis = Millis::from_secs(60);
 /// A hold is never shorter, however short the time is that I/O is queued for.
 pub(super) const SHORTEST: Millis = Millis::from_secs(5);
+/// A hold ends this long before queued I/O would fail.
+pub(in crate::psa) const LAST_CALL: Millis = Millis::from_secs(5);
 /// After this long without a move the next hold is the first again.
 const FORGET: Millis = Millis::from_secs(3600);
 /// The first pause after an order that the array or the kernel did not carry out.
@@ -99,6 +101,8 @@ pub(super) struct Sight {
     /// The longest hold, and the share of a hold that is added on this host, in parts of 1024.
     pub(super) longest: Millis,
     pub(super) phase: u64,
+    /// When I/O that is queued already fails.
+    pub(super) deadline: Option<Millis>,
 }
 
 /// What a look found out.
@@ -194,6 +198,9 @@ impl Takeover {
         before: Option<(StoredTakeover, Millis)>,
     ) -> (Finding, bool) {
         self.begin(sight.now, before);
+        // What was stored, or begun while I/O was queued for longer, must not outlast the queueing.
+        let most = Millis(sight.longest.0.saturating_add(sight.longest.0 / 8));
+        self.not_before = self.not_before.min(sight.now.after(most));
         let counted = (self.level, self.not_before, self.owner);
         // As long as one of them serves, the others were only asked sooner.
         let other = sight.serves && sight.turned && self.carriers.is_disjoint(&carriers);
@@ -243,7 +250,7 @@ impl Takeover {
     fn look(&mut self, sight: &Sight) -> Finding {
         let finding = self.transition(sight);
         self.grant = if sight.serves || !sight.waits {
-            self.in_time(sight.now)
+            self.in_time(sight)
         } else if self.owner == Owner::Doubtful {
             Grant::Asking
         } else if self.owner == Owner::Ordered {
@@ -251,14 +258,20 @@ impl Takeover {
         } else if !sight.open {
             Grant::Unused
         } else {
-            self.in_time(sight.now)
+            self.in_time(sight)
         };
         finding
     }
 
-    fn in_time(&self, now: Millis) -> Grant {
-        if self.not_before > now {
-            Grant::NotBefore(self.not_before)
+    fn in_time(&self, sight: &Sight) -> Grant {
+        // The outage may have begun long before the hold. Where I/O is hardly queued at all the hold comes first, and an
+        // order that did not come about is no better the second time.
+        let tried = self.refusals > 0 || sight.longest < FIRST;
+        let last = sight.deadline.filter(|_| !tried);
+        let last = last.map(|at| at.since(LAST_CALL));
+        let at = last.map_or(self.not_before, |last| last.min(self.not_before));
+        if at > sight.now {
+            Grant::NotBefore(at)
         } else {
             Grant::Now
         }
@@ -333,6 +346,7 @@ impl Takeover {
             open: true,
             longest,
             phase,
+            deadline: None,
         };
         self.moved(&sight);
         self.grant = Grant::Ordered;
@@ -389,6 +403,7 @@ mod tests {
             open: true,
             longest: LONGEST,
             phase: 0,
+            deadline: None,
         }
     }
 
@@ -414,6 +429,49 @@ mod tests {
         assert_eq!(budget.grant(), Grant::Now);
         budget.order(Millis::from_secs(at), LONGEST, 0);
         assert_eq!(look(budget, sight(at, true)), Finding::Nothing);
+    }
+
+    /// A file of another version, or one from before the time to queue was made shorter.
+    #[test]
+    fn a_hold_that_was_stored_does_not_outlast_the_queueing() {
+        let stored = StoredTakeover {
+            level: 3,
+            wait: Millis::from_secs(86_400),
+            ..StoredTakeover::default()
+        };
+        let mut budget = Takeover::default();
+        let now = sight(0, false);
+        let longest = Millis::from_secs(16);
+        let before = Some((stored, now.now));
+        budget.take_in(&Sight { longest, ..now }, BTreeSet::new(), before);
+        assert_eq!(budget.grant(), Grant::NotBefore(Millis::from_secs(18)));
+    }
+
+    /// All paths were down for a while when one came back that waits.
+    #[test]
+    fn a_hold_ends_before_the_io_that_is_queued_fails() {
+        for (longest, granted) in [(60, 15), (16, 15), (5, 22)] {
+            let stored = StoredTakeover {
+                level: 2,
+                wait: Millis::from_secs(22),
+                ..StoredTakeover::default()
+            };
+            let at = |seconds| Sight {
+                deadline: Some(Millis::from_secs(20)),
+                longest: Millis::from_secs(longest),
+                ..sight(seconds, false)
+            };
+            let mut budget = Takeover::default();
+            let before = Some((stored, Millis(0)));
+            budget.take_in(&at(17), BTreeSet::new(), before);
+            let now = Grant::Now;
+            let expected = if granted == 15 {
+                now
+            } else {
+                Grant::NotBefore(Millis::from_secs(granted))
+            };
+            assert_eq!(budget.grant(), expected, "{longest}");
+        }
     }
 
     #[test]

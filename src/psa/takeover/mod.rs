@@ -19,7 +19,7 @@
 mod budget;
 
 use super::action::{Action, MapStep, Severity};
-use super::device::Device;
+use super::device::{Apd, Device};
 use super::path::{Path, PathState};
 use super::satp::{Link, by_name};
 use super::schedule::Key;
@@ -27,7 +27,7 @@ use super::table::model::Message;
 use super::units::{DevT, Hctl, Millis};
 use super::wanted::View;
 use super::world::World;
-pub(super) use budget::{ASK_AFTER, Standing};
+pub(super) use budget::{ASK_AFTER, LAST_CALL, Standing};
 pub use budget::{Grant, StoredTakeover, Takeover};
 
 use budget::{CONTESTED, Finding, LONGEST, SHORTEST, Sight};
@@ -86,6 +86,10 @@ impl World {
             open: map.is_some_and(|map| map.open_count > 0),
             longest: self.longest_hold(view),
             phase: self.phase(device),
+            deadline: match device.apd {
+                Apd::Waiting { deadline, .. } => Some(deadline),
+                _ => None,
+            },
         };
         let before = self.takeovers.budgets.get(wwid);
         let before = before.map(|stored| (*stored, self.takeovers.at));
