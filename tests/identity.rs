@@ -9,6 +9,7 @@ use dm_psa::psa::adapter::Transport;
 use dm_psa::psa::event::{Event, UnitAttention};
 use dm_psa::psa::path::PathState;
 use dm_psa::psa::settings::{LonePaths, Settings};
+use dm_psa::psa::table::parse::parse;
 use dm_psa::psa::units::{Hctl, Millis, Sectors};
 use dm_psa::scsi::cdb::Command;
 use dm_psa::scsi::inquiry::{StandardInquiry, Tpgs};
@@ -662,13 +663,7 @@ fn a_product_that_every_path_names_is_the_unit_s() {
 /// Two units with NAA identifiers of their own, and one that both list behind it: the last of a kind is the name.
 #[test]
 fn a_name_that_two_units_share_proves_nothing_once_the_other_name_changed() {
-    let shared = Designator {
-        protocol_identifier: None,
-        code_set: CodeSet::Binary,
-        association: Association::LogicalUnit,
-        designator_type: DesignatorType::Naa,
-        bytes: [[0x60; 8], [0x5a; 8]].concat(),
-    };
+    let shared = shared_name();
     let mut kernel = steady();
     let mut units = [1, 77].map(|number| Unit::new(number, &[(1, AO), (2, ANO)]));
     for unit in &mut units {
@@ -690,4 +685,60 @@ fn a_name_that_two_units_share_proves_nothing_once_the_other_name_changed() {
     sim.suffer(&Fault::Remap(A1, Some(0), false));
     sim.run_for(seconds(10));
     assert_eq!(state(&sim, A1), PathState::Active);
+}
+
+/// The map of units that share the name of [`shared_name`].
+const SHARED: &str = "naa.60606060606060605a5a5a5a5a5a5a5a";
+
+fn shared_name() -> Designator {
+    Designator {
+        protocol_identifier: None,
+        code_set: CodeSet::Binary,
+        association: Association::LogicalUnit,
+        designator_type: DesignatorType::Naa,
+        bytes: [[0x60; 8], [0x5a; 8]].concat(),
+    }
+}
+
+/// Two units that share one of two identifiers, seen by different ports: one table is over one of them, also where another
+/// agent made one over both.
+#[test]
+fn units_that_share_a_name_from_the_start_share_no_table() {
+    for adopted in [false, true] {
+        let mut kernel = steady();
+        let mut units = [1, 77].map(|number| Unit::new(number, &[(1, AO), (2, ANO)]));
+        for unit in &mut units {
+            unit.designators.push(shared_name());
+        }
+        let [one, two] = units;
+        cable_unit(&mut kernel, 0, one);
+        let other = kernel.array.add(two);
+        for path in [B1, B2] {
+            kernel.array.remap(path, Some(other), false);
+        }
+        if adopted {
+            let all = "1 queue_if_no_path 0 1 1 service-time 0 4 1 8:0 1 8:16 1 8:32 1 8:48 1";
+            let table = parse(Sectors(1 << 21), all).unwrap();
+            let uuid = format!("mpath-3{}", &SHARED[4..]);
+            kernel.make_map(SHARED, &uuid, &table).unwrap();
+        }
+        let mut sim = Simulation::start(kernel, Settings::default());
+        sim.run_for(seconds(20));
+        for (faults, back) in [
+            ([A1, A2].map(Fault::LinkDown), false),
+            ([A1, A2].map(Fault::LinkUp), true),
+        ] {
+            let map = sim.kernel.map(SHARED).unwrap();
+            let status = map.status.unwrap();
+            let paths = status.groups.iter().flat_map(|group| &group.paths);
+            let active = paths.filter(|path| path.active);
+            let mut active: Vec<Hctl> = active.filter_map(|p| sim.kernel.path_of(p.dev)).collect();
+            active.sort_unstable();
+            let expected = if back { vec![] } else { vec![A1, A2] };
+            assert_eq!(active, expected, "{adopted}");
+            sim.suffer_all(&faults);
+            sim.run_for(seconds(20));
+        }
+        unharmed(&sim);
+    }
 }

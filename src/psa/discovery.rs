@@ -547,6 +547,11 @@ impl World {
             );
         }
         self.join(id, &unit.wwid, &unit.device_id, Some(unit.clone()));
+        if proven.lists_others {
+            for member in self.members_with(id) {
+                self.judge(member);
+            }
+        }
     }
 
     /// The unit was known and does not say who it is now. That is no proof that another is there: the path is used while

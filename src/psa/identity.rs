@@ -189,24 +189,35 @@ impl Listing {
         self.names().find(|unit| unit.wwid == wwid)
     }
 
-    /// Whether a name of the same or of a better kind than this WWID's was exchanged for another since an earlier page: then
-    /// units share this name (a T10 text without a serial number, a name of the enclosure), and it proves nothing.
+    /// What of it another page is compared with.
     #[must_use]
-    pub fn contradicts(&self, earlier: &Listing, wwid: &str) -> bool {
-        let of = |listing: &Listing, rank: u8| -> Vec<String> {
-            let others = listing.names.iter();
-            let others = others.filter(|(other, unit)| *other == rank && unit.wwid != wwid);
-            others.map(|(_, unit)| unit.wwid.clone()).collect()
-        };
-        let mut ranks = self.names.iter().filter(|(_, unit)| unit.wwid == wwid);
-        let Some((rank, _)) = ranks.next() else {
-            return false;
-        };
-        (0..=*rank).any(|rank| {
-            let (before, now) = (of(earlier, rank), of(self, rank));
-            !before.is_empty() && !now.is_empty() && !before.iter().any(|name| now.contains(name))
-        })
+    pub fn ranked(&self) -> Names {
+        let names = self.names.iter();
+        names
+            .map(|(rank, unit)| (*rank, unit.wwid.clone()))
+            .collect()
     }
+}
+
+/// The names of a page by WWID, each with its rank, the best rank first.
+pub type Names = Vec<(u8, String)>;
+
+/// Whether two pages that both list this WWID are of two units for all that: a name of the same or of a better kind differs.
+/// Then the units share this name (a T10 text without a serial number, a name of the enclosure), and it proves nothing.
+#[must_use]
+pub fn contradict(one: &[(u8, String)], other: &[(u8, String)], wwid: &str) -> bool {
+    let of = |names: &[(u8, String)], rank: u8| -> Vec<String> {
+        let others = names.iter();
+        let others = others.filter(|(other, name)| *other == rank && name != wwid);
+        others.map(|(_, name)| name.clone()).collect()
+    };
+    let Some((rank, _)) = one.iter().find(|(_, name)| name == wwid) else {
+        return false;
+    };
+    (0..=*rank).any(|rank| {
+        let (one, other) = (of(one, rank), of(other, rank));
+        !one.is_empty() && !other.is_empty() && !one.iter().any(|name| other.contains(name))
+    })
 }
 
 /// Whether a WWID has the form of the names that page 83h lists. Maps can be named by something else (`ID_WWN`, a serial
@@ -664,7 +675,11 @@ mod tests {
             (&listing(&[t10, (Binary, Naa, NAA6_EMC)]), &exchanged, true),
         ] {
             assert!(now.find(weak).is_some());
-            assert_eq!(now.contradicts(earlier, weak), contradicts, "{now:?}");
+            assert_eq!(
+                contradict(&now.ranked(), &earlier.ranked(), weak),
+                contradicts,
+                "{now:?}"
+            );
         }
     }
 

@@ -19,6 +19,7 @@
 use super::action::Severity;
 use super::device::Device;
 use super::event::Reply;
+use super::identity::contradict;
 use super::path::{Path, PathState};
 use super::satp::Link;
 use super::units::{Hctl, Millis, Sectors};
@@ -128,6 +129,7 @@ impl World {
     /// Why no table of its device can hold the disk of a path, if none can.
     fn mismatch(&self, path: &Path, device: &Device) -> Option<String> {
         self.other_model(path, device)
+            .or_else(|| self.other_names(path, device))
             .or_else(|| self.other_lun(path, device))
             .or_else(|| self.other_size(path, device))
             .or_else(|| self.other_writability(path, device))
@@ -161,6 +163,29 @@ impl World {
             format!(
                 "it has the identity of the unit and is another: `{own_vendor}` `{own_product}` by INQUIRY, where the \
                  unit is `{vendor}` `{product}`"
+            )
+        })
+    }
+
+    /// Units that share one of several names: what is in a table says which unit the device is, or else its first path.
+    fn other_names(&self, path: &Path, device: &Device) -> Option<String> {
+        path.proof.unit()?;
+        let own = path.proof.names();
+        if own.len() < 2 {
+            return None;
+        }
+        let rank = |path: &Path| (!self.is_held(path), path.facts.hctl);
+        let others = self
+            .paths_of(device)
+            .filter(|other| other.proof.unit().is_some() && other.mismatch.is_none());
+        let first = others.min_by_key(|other| rank(other))?;
+        let differs =
+            rank(first) < rank(path) && contradict(own, first.proof.names(), &device.wwid);
+        let name = own.iter().find(|(_, name)| *name != device.wwid)?;
+        differs.then(|| {
+            format!(
+                "it shares the identity with the unit and is another: {} by page 83h",
+                name.1
             )
         })
     }

@@ -22,7 +22,7 @@
 //!
 //! Tests: the table in this file; `tests/world.rs`, identity; `tests/scsi_properties.rs`.
 
-use super::identity::{Listing, LogicalUnit, Problem};
+use super::identity::{Listing, LogicalUnit, Names, Problem, contradict};
 use super::units::Millis;
 use crate::scsi::inquiry::PeripheralQualifier;
 use serde::{Deserialize, Serialize};
@@ -103,6 +103,8 @@ pub enum Answer {
 pub struct Proven {
     /// The logical unit.
     pub unit: LogicalUnit,
+    /// The page lists other names beside, and not those of the page before.
+    pub lists_others: bool,
     /// TARGET PORT GROUP of the path.
     pub port_group: Option<u16>,
     /// RELATIVE TARGET PORT IDENTIFIER of the path.
@@ -123,9 +125,10 @@ pub struct Proof {
     proven_at: Millis,
     /// The page by which it was proven, or that was answered last by a path that is not proven.
     page: Vec<u8>,
-    /// The page that proved the identity last: one that disproves it is compared with this, however often it is answered.
+    /// The names of the page that proved the identity last: a page that disproves it is compared with these, however often it
+    /// is answered, and so are the pages of other paths.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    proved: Vec<u8>,
+    names: Names,
     /// The next check is to read INQUIRY data and page 83h although the path is in use.
     owed: bool,
     /// INQUIRY said last that nothing is there. What page 83h says in the same examination may be younger, and whose
@@ -143,7 +146,7 @@ impl Default for Proof {
             identity: Identity::Unknown,
             proven_at: Millis(0),
             page: Vec::new(),
-            proved: Vec::new(),
+            names: Names::new(),
             owed: false,
             vacant: false,
             problem: None,
@@ -172,6 +175,12 @@ impl Proof {
             Identity::Proven(unit) | Identity::Stale(unit) => Some(unit),
             _ => None,
         }
+    }
+
+    /// The names of the page that proved it last.
+    #[must_use]
+    pub fn names(&self) -> &[(u8, String)] {
+        &self.names
     }
 
     /// Whether another logical unit answers.
@@ -340,8 +349,7 @@ impl Proof {
         let unit = match self.expected() {
             None => Some(&listing.best),
             Some(wwid) => {
-                let earlier = Listing::parse(&self.proved).ok();
-                let contradicted = earlier.is_some_and(|e| listing.contradicts(&e, wwid));
+                let contradicted = contradict(&listing.ranked(), &self.names, wwid);
                 listing.find(wwid).filter(|_| !contradicted)
             }
         };
@@ -365,19 +373,21 @@ impl Proof {
             Identity::Proven(before) | Identity::Stale(before) => before.clone(),
             _ => unit.clone(),
         };
+        let names = listing.ranked();
         let proven = Proven {
             unit: unit.clone(),
+            lists_others: names.len() > 1 && names != self.names,
             port_group: listing.port_group,
             relative_port: listing.relative_port,
             was_quarantined: self.is_quarantined(),
             was_absent: self.is_absent(),
             remark: remark.clone().filter(|_| remark != self.remark),
         };
+        self.names = names;
         self.remark = remark;
         self.identity = Identity::Proven(unit);
         self.proven_at = now;
         page83.clone_into(&mut self.page);
-        page83.clone_into(&mut self.proved);
         Answer::Proven(Box::new(proven))
     }
 
@@ -412,7 +422,7 @@ impl Proof {
         // What it answered need not be true any more when it is given I/O: it proves itself first.
         self.identity = Identity::Stale(found.clone());
         self.owed = true;
-        self.proved.clear();
+        self.names.clear();
         Some(found)
     }
 }
