@@ -192,6 +192,12 @@ impl World {
                     path.last_relapse = self.now;
                 }
                 Link::Unchecked(_) | Link::NoAnswer(_) => {}
+                // Another host took the unit: nothing is wrong with the path.
+                _ if waits => {
+                    path.suspect_since = None;
+                    path.last_relapse = Millis(0);
+                    path.relapses = 0;
+                }
                 // The check agrees with the kernel: no relapse, and no sign that those before are over.
                 _ => path.suspect_since = None,
             }
