@@ -6,6 +6,7 @@
 # The functions lio_loop, lio_iscsi and lio_fc build one array each and take:
 #
 #   --lus N                 LUs (1)
+#   --at 'LU:PORT[,PORT] ...'   these LUs instead, each at these ports alone: sessions that know of no other LU
 #   --groups 'ID:STATE:PORT[,PORT...] ...'
 #                           target port groups ('1:ao:1,2 2:ano:3,4')
 #   --alua none|implicit|explicit|both    what the LUs offer (both)
@@ -44,6 +45,8 @@ LAB_STORE=/dev/shm
 LAB_TRANSPORT=''
 # Each LUN's group, so that a LUN that comes back goes to its group again.
 declare -A LAB_PORT_GROUP=()
+# The LUs of a port, if not all.
+declare -A LAB_LUS_AT=()
 # Which backstore is behind a LU on a port, if not its own: LU:PORT.
 declare -A LAB_BEHIND=()
 LAB_LUS=''
@@ -62,11 +65,13 @@ alua_code() {
 
 # Parse the options that all arrays share into LAB_OPT_*.
 array_options() {
+    local at=''
     LAB_OPT_lus=1 LAB_OPT_groups='1:ao:1,2 2:ano:3,4' LAB_OPT_alua=both LAB_OPT_size=64 LAB_OPT_first=1
     if [ "$LAB_TRANSPORT" = loop ]; then LAB_LUN_BASE=0; else LAB_LUN_BASE=1; fi
     while [ $# -gt 0 ]; do
         case $1 in
             --lus) LAB_OPT_lus=$2 ;;
+            --at) at=$2 ;;
             --groups) LAB_OPT_groups=$2 ;;
             --alua) LAB_OPT_alua=$2 ;;
             --size) LAB_OPT_size=$2 ;;
@@ -76,9 +81,14 @@ array_options() {
         esac
         shift 2
     done
-    local group id ports port
-    LAB_LUS='' LAB_PORTS=''
-    for ((id = LAB_OPT_first; id < LAB_OPT_first + LAB_OPT_lus; id++)); do LAB_LUS+=" $id"; done
+    local group id ports port lu
+    LAB_LUS='' LAB_PORTS='' LAB_LUS_AT=()
+    for lu in $at; do
+        LAB_LUS+=" ${lu%%:*}"
+        ports=${lu#*:}
+        for port in ${ports//,/ }; do LAB_LUS_AT[$port]+=" ${lu%%:*}"; done
+    done
+    [ -n "$at" ] || for ((id = LAB_OPT_first; id < LAB_OPT_first + LAB_OPT_lus; id++)); do LAB_LUS+=" $id"; done
     for group in $LAB_OPT_groups; do
         IFS=: read -r id _ ports <<<"$group"
         for port in ${ports//,/ }; do
@@ -157,6 +167,12 @@ if group:
     with open(lun + "/alua_tg_pt_gp", "w") as file:
         file.write("g" + group)
 SWAP
+}
+
+# port_lus_map TPG_DIR PORT: what a new port exports
+port_lus_map() {
+    local lu
+    for lu in ${LAB_LUS_AT[$2]:-$LAB_LUS}; do "${LAB_TRANSPORT}_lun_map" "$1" "$lu" "$2"; done
 }
 
 # lun_map TPG_DIR LU PORT: export the LU and put it in its group

@@ -8,6 +8,7 @@
 #   stall_start MAP  stall_stop  a lighter meter: one reader and writer of one
 #                                block; sets STALL_MS STALL_ERRORS STALL_IOS
 #   stamp_start MAP [MIB [PAUSE_MS]]   a writer that stamps each block with its time (stamp.py)
+#   stamp_read MAP...            readers of the rest, until stamp_read_stop, which sets READS READ_ERRORS for all together
 #   stamp_stop                   sets STAMPS STAMP_ERRORS
 #   stamp_find LU [SINCE]        stamped blocks in the LU's store: sets FOUND, LAST (their youngest) and LATE, those
 #                                after SINCE; in microseconds of the monotonic clock
@@ -161,6 +162,32 @@ stamp_end() {
     wait "$STAMP_PID"
     read -r STAMPS STAMP_ERRORS < <(tail -1 /run/lab/stamp)
     note "stamping writer: $STAMPS blocks, $STAMP_ERRORS errors"
+}
+stamp_read() {
+    local map
+    STAMP_READERS=()
+    for map; do
+        map_path "$map"
+        rm -f "/run/lab/reads${#STAMP_READERS[@]}"
+        python3 "$LAB_LIB/stamp.py" read "$REPLY" "/run/lab/reads${#STAMP_READERS[@]}" &
+        wait_for 20 test -s "/run/lab/reads${#STAMP_READERS[@]}" || lab_die "the reader does not start"
+        STAMP_READERS+=($!)
+    done
+}
+stamp_read_stop() {
+    local i reads errors
+    READS=0 READ_ERRORS=0
+    for i in "${!STAMP_READERS[@]}"; do
+        kill -TERM "${STAMP_READERS[i]}"
+        if ! wait_for 60 not running "${STAMP_READERS[i]}"; then
+            hang_report
+            kill -9 "${STAMP_READERS[i]}"
+            return 1
+        fi
+        wait "${STAMP_READERS[i]}"
+        read -r reads errors < <(tail -1 "/run/lab/reads$i")
+        READS=$((READS + reads)) READ_ERRORS=$((READ_ERRORS + errors))
+    done
 }
 stamp_find() { read -r FOUND LAST LATE < <(python3 "$LAB_LIB/stamp.py" find "$LAB_STORE/lu$1" "${2:-0}"); }
 

@@ -100,12 +100,12 @@ lun_protect() {
 }
 
 fc_port_add() {
-    local t lu
+    local t
     fc_tpg "$1"
     t=$REPLY
     mkdir -p "$t"
     [ ! -f "$t/rtpi" ] || echo "$1" >"$t/rtpi"
-    for lu in $LAB_LUS; do fc_lun_map "$t" "$lu" "$1"; done
+    port_lus_map "$t" "$1"
     [ ! -f "$t/enable" ] || echo 1 >"$t/enable"
 }
 

@@ -61,7 +61,7 @@ iscsi_lun_map() { lun_map "$@"; }
 iscsi_lun_unmap() { lun_unmap "$1" "$2"; }
 
 iscsi_port_add() {
-    local t lu n
+    local t n
     iscsi_tpg "$1"
     t=$REPLY
     mkdir -p "$t"
@@ -75,7 +75,7 @@ iscsi_port_add() {
     echo 0 >"$t/attrib/demo_mode_write_protect"
     echo 1 >"$t/attrib/cache_dynamic_acls"
     [ ! -f "$t/rtpi" ] || echo "$1" >"$t/rtpi"
-    for lu in $LAB_LUS; do lun_map "$t" "$lu" "$1"; done
+    port_lus_map "$t" "$1"
     echo 1 >"$t/enable"
 }
 

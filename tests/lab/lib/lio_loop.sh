@@ -17,7 +17,7 @@ loop_lun_map() { lun_map "$@"; }
 loop_lun_unmap() { lun_unmap "$1" "$2"; }
 
 loop_port_add() {
-    local t lu
+    local t
     loop_tpg "$1"
     t=$REPLY
     mkdir -p "$t"
@@ -25,7 +25,7 @@ loop_port_add() {
     [ ! -f "$t/rtpi" ] || echo "$1" >"$t/rtpi"
     # One nexus name per path, so that each is a registrant of its own.
     printf 'naa.60014050000%05x\n' "$1" >"$t/nexus"
-    for lu in $LAB_LUS; do lun_map "$t" "$lu" "$1"; done
+    port_lus_map "$t" "$1"
 }
 
 loop_port_remove() {
