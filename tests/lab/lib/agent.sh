@@ -162,7 +162,8 @@ ask_stop() {
     note "$ASKED lists asked for, $ASK_FAILED failed, longest answer $ASK_LONGEST ms, median $ASK_MEDIAN ms, $late of 1000 above 50 ms"
 }
 
-told() { REPLY=$(agent_words | grep -c " $1 "); }
+# In the journal the code comes first, in its own log the time.
+told() { REPLY=$(agent_words | grep -c -E "(^| )$1 "); }
 tells() { told "$1"; [ "$REPLY" -ge "$2" ]; }
 
 checks_start() {

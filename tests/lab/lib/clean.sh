@@ -8,6 +8,8 @@
 
 # The processes of a scenario, whatever became of their parents.
 LAB_GROUP=/sys/fs/cgroup/scenario
+# Without the agent's record in /run it would be an admin's own for the next agent.
+LAB_QUEUEING=/sys/module/dm_multipath/parameters/queue_if_no_path_timeout_secs
 
 lab_state() {
     local f
@@ -26,6 +28,7 @@ lab_state() {
         find /etc/udev/rules.d /run/udev/rules.d -mindepth 1 -printf 'file %p %l\n'
         find /etc/multipath.conf /etc/lvm/devices/system.devices -printf 'file %p\n'
         sed 's/^/probe /' $LAB_TRACING/kprobe_events
+        sed -n 's/^[1-9]/limit of queueing &/p' $LAB_QUEUEING
     } 2>/dev/null | sort
 }
 
@@ -69,6 +72,7 @@ lab_restore() {
     fi
     for f in $LAB_TRACING/events/lab/*/enable; do [ ! -e "$f" ] || echo 0 >"$f"; done
     [ ! -d $LAB_TRACING/events/lab ] || echo >$LAB_TRACING/kprobe_events
+    echo 0 >$LAB_QUEUEING
     echo local >$LAB_TRACING/trace_clock
     : >$LAB_TRACING/trace
     udevadm settle -t 120

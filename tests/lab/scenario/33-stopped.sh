@@ -1,0 +1,98 @@
+#!/bin/bash
+# All paths down, data waits for a file system that is to be unmounted, and the agent is stopped or killed: each wait has an end.
+# Guest: shared systemd
+. /lab/lib/lab.sh
+
+# Long enough for a slow machine to stop the agent before it is over.
+apd=20
+agent_setting "apd_timeout_ms = ${apd}000"
+lio_loop --groups '1:ao:1,2 2:ano:3,4'
+naa=$(lu_naa 1)
+mkdir -p /mnt/a
+umount_ended() { ! running "$umount"; }
+mounted() { grep -q " /mnt/a " /proc/self/mounts; }
+# outage: data that is not on disk yet, no path, and an unmount that has to write it
+outage() {
+    check "it takes a file system" mkfs.ext4 -qF "/dev/mapper/$naa"
+    # Nothing but the unmount writes, and nothing is read without a path.
+    mount -o commit=300 "/dev/mapper/$naa" /mnt/a || lab_die "it does not mount"
+    head -c 4M /dev/urandom >/mnt/a/data
+    path_down all
+    now_ms down
+    umount /mnt/a 2>/run/lab/umount &
+    umount=$!
+    check "all paths are failed" wait_for 20 map_no_active "$naa"
+    sleep_ms 1000
+    check "unmounting waits" running $umount
+}
+# stopped: the agent, while all paths are down
+stopped() {
+    check "the unit stops" timeout 60 systemctl stop dm-psa.service
+    check_eq "and is inactive" inactive "$(systemctl is-active dm-psa.service)" ||
+        journalctl -u dm-psa.service -o short-monotonic | tail -15
+    check "the map queues still" map_queues "$naa"
+}
+# ended LIMIT WHAT: the unmount is over
+ended() {
+    check "unmounting ends: $2" wait_for "$1" umount_ended
+    now_ms now
+    note "after $((now - down)) ms without a path"
+    wait_for 10 not mounted || umount -l /mnt/a
+    umount_ended || hang_report
+}
+back() {
+    path_up all
+    [ "${1:-}" != start ] || check "the agent starts" agent_start
+    check "the paths are back" wait_for 40 map_all_active "$naa"
+    check "and the map queues" wait_for 20 map_queues "$naa"
+    check "it settles" wait_for 20 agent_quiet
+}
+
+check "the agent starts" agent_start
+check "a map appears" wait_for 60 test -b "/dev/mapper/$naa"
+check "it settles" wait_for 20 agent_quiet
+limited() { [ "$(<$LAB_QUEUEING)" -gt $apd ] && [ "$(<$LAB_QUEUEING)" -lt 140 ]; }
+check "the kernel has a limit of its own" wait_for 20 limited
+note "$(<$LAB_QUEUEING) s"
+
+note "stopped while all paths are down; an admin ends the queueing"
+outage
+stopped
+sleep_ms $((apd * 1000))
+check "unmounting waits, with no agent to end it" running $umount
+check "queueing is ended by hand" timeout 60 psactl storage core device queueing end -d "$naa"
+ended 30 "queueing was ended"
+back start
+
+note "killed again and again while all paths are down: systemd starts it, and the deadline stays"
+told APD_TIMEOUT
+before=$REPLY
+outage
+for _ in 1 2 3; do
+    agent_kill
+    now_ms killed
+    sleep_ms 2500
+done
+ended 60 "the APD time is over"
+check_ge "no sooner than that (ms)" $((apd * 1000 - 500)) $((now - down))
+check_le "and not counted again from the last start (ms since the last kill)" $((apd * 1000)) $((now - killed))
+check "that is reported" wait_for 10 tells APD_TIMEOUT $((before + 1))
+check "the agent runs" wait_for 30 agent_answers
+back
+
+note "stopped, and what systemd-shutdown runs last of all"
+outage
+stopped
+check "the hook ends" timeout 60 /usr/lib/systemd/system-shutdown/dm-psa poweroff
+ended 30 "the hook ended the queueing"
+back start
+
+note "stopped for good: the kernel's limit"
+check "the kernel has its limit again" wait_for 20 limited
+check "the unit stops" timeout 60 systemctl stop dm-psa.service
+check "the limit stays" limited
+outage
+ended 60 "the kernel's limit is over"
+check_ge "no sooner than the APD time (ms)" $((apd * 1000)) $((now - down))
+back start
+systemctl stop dm-psa.service
