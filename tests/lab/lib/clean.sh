@@ -72,7 +72,7 @@ lab_restore() {
     fi
     for f in $LAB_TRACING/events/lab/*/enable; do [ ! -e "$f" ] || echo 0 >"$f"; done
     [ ! -d $LAB_TRACING/events/lab ] || echo >$LAB_TRACING/kprobe_events
-    echo 0 >$LAB_QUEUEING
+    [ ! -e $LAB_QUEUEING ] || echo 0 >$LAB_QUEUEING
     echo local >$LAB_TRACING/trace_clock
     : >$LAB_TRACING/trace
     udevadm settle -t 120
