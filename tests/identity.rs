@@ -5,6 +5,7 @@
 
 mod san;
 
+use dm_psa::psa::action::Action;
 use dm_psa::psa::adapter::Transport;
 use dm_psa::psa::event::{Event, UnitAttention};
 use dm_psa::psa::path::PathState;
@@ -740,5 +741,60 @@ fn units_that_share_a_name_from_the_start_share_no_table() {
             sim.run_for(seconds(20));
         }
         unharmed(&sim);
+    }
+}
+
+/// The commands that each path was asked since this entry of the journal, with their times.
+fn asked(sim: &Simulation, from: usize) -> Vec<(Millis, Hctl, Vec<Command>)> {
+    let entries = sim.journal.iter().skip(from);
+    let examined = entries.flat_map(|entry| {
+        entry.actions.iter().filter_map(|action| match action {
+            Action::Examine { path, commands, .. } => Some((entry.at, *path, commands.to_vec())),
+            _ => None,
+        })
+    });
+    examined.collect()
+}
+
+/// Each path proves who it is with each check. The paths of a device take turns to say that they are ready: each within ten
+/// seconds, and one of them with each check.
+#[test]
+fn readiness_is_asked_in_turns_and_identity_always() {
+    let mut sim = running(four_paths());
+    sim.run_for(seconds(20));
+    let mark = sim.journal.len();
+    sim.run_for(seconds(120));
+    let asked = asked(&sim, mark);
+    let is_ready = |commands: &[Command]| commands.contains(&Command::TestUnitReady);
+    for path in ALL {
+        let own: Vec<_> = asked.iter().filter(|(_, id, _)| *id == path).collect();
+        assert!(own.len() >= 23, "{path}: {}", own.len());
+        let proof = Command::Vpd(DEVICE_IDENTIFICATION);
+        assert!(own.iter().all(|(_, _, commands)| commands.contains(&proof)));
+        let ready = own.iter().filter(|(_, _, commands)| is_ready(commands));
+        let times: Vec<Millis> = ready.map(|(at, ..)| *at).collect();
+        assert!(times.len() <= 16, "{path}: {times:?}");
+        let pauses = times.windows(2).map(|pair| pair[1].since(pair[0]));
+        assert!(pauses.max().unwrap() <= seconds(11), "{path}: {times:?}");
+    }
+    let ready = asked.iter().filter(|(_, _, commands)| is_ready(commands));
+    let times: Vec<Millis> = ready.map(|(at, ..)| *at).collect();
+    let pauses = times.windows(2).map(|pair| pair[1].since(pair[0]));
+    assert!(pauses.max().unwrap() <= seconds(6), "{times:?}");
+}
+
+/// A path that does not say who it is, is asked immediately whether it is ready.
+#[test]
+fn a_path_that_is_lost_while_idle_is_found_with_its_next_check() {
+    for path in ALL {
+        let mut sim = running(four_paths());
+        sim.io_every = None;
+        sim.run_for(seconds(21));
+        sim.suffer(&Fault::LinkDown(path));
+        sim.run_for(seconds(6));
+        assert_eq!(state(&sim, path), PathState::Dead);
+        sim.suffer(&Fault::LinkUp(path));
+        sim.run_for(seconds(6));
+        assert_ne!(state(&sim, path), PathState::Dead);
     }
 }

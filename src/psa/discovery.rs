@@ -5,6 +5,7 @@ use super::adapter::Transport;
 use super::claim::Subject;
 use super::device::Device;
 use super::event::UnitAttention;
+use super::health::is_well;
 use super::identity::{self, LogicalUnit};
 use super::path::{BlockFacts, Exam, Path, PathFacts, Stage};
 use super::proof::{Answer, Identity, Proven};
@@ -47,6 +48,14 @@ const READY_AND_PROOF: &[Command] = &[
     Command::TestUnitReady,
     Command::Vpd(vpd::DEVICE_IDENTIFICATION),
 ];
+
+/// Every other check of such a path, while it is well and others lead to its device: a path that says who it is answers, and
+/// a change of the array is reported by a unit attention to TEST UNIT READY on any path. To ask each of them both questions
+/// each time costs the processor a third more.
+const PROOF: &[Command] = &[Command::Vpd(vpd::DEVICE_IDENTIFICATION)];
+
+/// Each path is asked whether it is ready at least this often; where checks are rarer than half of that, with each.
+const READY_AGAIN: Millis = Millis::from_secs(10);
 
 /// In one turn of so many, each as long as [`PROVE_AGAIN`], a path that was well says whether it takes writes. An array that
 /// protects one port of many is rare, and a command more in each turn would be one of twenty-five.
@@ -272,6 +281,7 @@ impl World {
         if path.exam.is_some() {
             path.again = true;
         } else {
+            path.ready_at = Millis(0); // There is a reason to ask it everything.
             self.path_due(id);
         }
     }
@@ -389,6 +399,10 @@ impl World {
             && path.failed_since.is_none()
             && path.suspect_since.is_none();
         if well && !report_due && !path.ask_groups && path.ownership.is_none() {
+            let is_proof = matches!(commands, Commands::Borrowed(READY_AND_PROOF));
+            if is_proof && !turn && self.is_proof_enough(id, path) {
+                commands = Commands::Borrowed(PROOF);
+            }
             return (Stage::Check, commands);
         }
         let device = self.device_of(path);
@@ -401,6 +415,33 @@ impl World {
             commands.to_mut().push(Command::Vpd(page));
         }
         (Stage::Check, commands)
+    }
+
+    /// Whether a path that is well need not say now that it is ready: the paths of its device take turns, half of them with
+    /// each check.
+    fn is_proof_enough(&self, id: Hctl, path: &Path) -> bool {
+        let interval = self.settings.check_interval_ms;
+        let next = self.now.after(interval);
+        if !is_well(path) || next > path.ready_at.after(READY_AGAIN).after(SLACK) {
+            return false;
+        }
+        let Some(device) = self.device_of(path) else {
+            return false;
+        };
+        // Where one controller serves at a time the answer says which.
+        let selection = device.selection.as_ref();
+        if selection.is_none_or(|selection| selection.satp.is_exclusive()) {
+            return false;
+        }
+        let (mut before, mut others) = (0_u64, false);
+        for member in &device.paths {
+            if *member != id && self.paths.get(member).is_some_and(|path| is_well(path)) {
+                others = true;
+                before += u64::from(*member < id);
+            }
+        }
+        let round = self.now.0 / interval.0.max(1);
+        others && (before ^ round) & 1 == 1
     }
 
     /// Whether the disk of the path is in the table of a map.

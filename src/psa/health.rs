@@ -48,14 +48,9 @@ fn standing(path: &Path) -> Standing {
     )
 }
 
-/// Whether a check that just ended leaves everything as it is: a path that works answered as it did the time before, it was
-/// judged since its device was looked at, and nothing is to be found out. So it is with most checks, and they cost only
-/// what it takes to see that.
-fn is_as_before(path: &Path, exam: &Exam, ready: &Reply) -> bool {
-    exam.stage == Stage::Check
-        && ready.command == Command::TestUnitReady
-        && ready.outcome == Outcome::Good
-        && path.judged
+/// Whether a path works by all that is known of it, and nothing is to be found out.
+pub(super) fn is_well(path: &Path) -> bool {
+    path.judged
         && path.answers.ready == Some(Outcome::Good)
         && path.link == Link::Up
         && path.proof.may_carry_io()
@@ -67,6 +62,14 @@ fn is_as_before(path: &Path, exam: &Exam, ready: &Reply) -> bool {
         && !path.reread_owed
         && is_online(path)
         && path.facts.device_state == RUNNING
+}
+
+/// Whether a check that just ended leaves everything as it is: a path that works answered as it did the time before, it was
+/// judged since its device was looked at, and nothing is to be found out. So it is with most checks, and they cost only
+/// what it takes to see that.
+fn is_as_before(path: &Path, exam: &Exam, ready: Option<&Reply>) -> bool {
+    let is_ready = ready.is_none_or(|ready| ready.outcome == Outcome::Good);
+    exam.stage == Stage::Check && is_ready && is_well(path)
 }
 
 /// Whether such a path, of a device that was looked at lately, told byte for byte what it told before: who it is, and how the
@@ -141,8 +144,16 @@ impl World {
         let took = self.now.since(exam.sent);
         self.statistics
             .check(path.name.adapter, took, &examination.replies);
-        if let [ready, others @ ..] = examination.replies.as_slice()
-            && is_as_before(path, &exam, ready)
+        let replies = examination.replies.as_slice();
+        let (ready, others) = match replies {
+            [ready, others @ ..] if ready.command == Command::TestUnitReady => {
+                path.ready_at = self.now;
+                (Some(ready), others)
+            }
+            others => (None, others),
+        };
+        if is_as_before(path, &exam, ready)
+            && !replies.is_empty()
             && (others.is_empty() || is_repeated(path, &self.devices, self.now, others))
         {
             let at = next_check(&self.settings, self.now, moments, path, &mut self.retried);
@@ -155,6 +166,12 @@ impl World {
                 self.reported(id);
             }
             return;
+        }
+        // What a path is like that does not say who it is, TEST UNIT READY shows.
+        let silent = |reply: &Reply| !reply.outcome.carried_out();
+        if exam.stage == Stage::Check && ready.is_none() && replies.iter().any(silent) {
+            path.ready_at = Millis(0);
+            return self.path_due(id);
         }
         let before = standing(path);
         // What was sent before the kernel failed the path says nothing about it now.

@@ -417,7 +417,12 @@ impl World {
                 &[("paths", &count), ("effect", effect)],
             );
         }
-        paths.into_iter().for_each(|id| self.path_due(id));
+        for id in paths {
+            if let Some(path) = self.paths.get_mut(&id) {
+                path.ready_at = Millis(0);
+            }
+            self.path_due(id);
+        }
     }
 
     /// The errors of ordinary I/O on a path, in a line.

@@ -244,6 +244,9 @@ pub struct Path {
     pub lost_at: Option<Millis>,
     /// Something happened since the examination was sent: examine again when it ends.
     pub again: bool,
+    /// When it was asked last whether it is ready.
+    #[serde(default)]
+    pub ready_at: Millis,
     /// The kernel is to read its disk again as soon as that moves nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub reread_owed: bool,
@@ -320,6 +323,7 @@ impl Path {
             exam: None,
             lost_at: None,
             again: false,
+            ready_at: Millis(0),
             reread_owed: false,
             ask_groups: false,
             short_header: false,

@@ -6,7 +6,8 @@
 #   cost_window MS           over so long: COST_MS that it took, COST_CPU_US the daemon's, COST_BUSY_US the machine's
 #                            (idle time subtracted from all), COST_COMMANDS at all SCSI disks
 #   cost_opcodes_start; cost_opcodes FILE     SCSI commands sent since by opcode: lines "DECIMAL COUNT"
-#   cost_checks FILE N       how many of N commands are TEST UNIT READY, by the shares in such a file, in REPLY
+#   cost_checks FILE N       how many checks N commands are, by the shares in such a file, in REPLY: each has a TEST UNIT READY,
+#                            or an INQUIRY, or both
 #   cost_threads PID         lines "MICROSECONDS NAME" of the threads alive, since each was born
 #   cost_memory PID          COST_RSS_KB, COST_LOCKED_KB
 #   cost_kernel_memory       COST_KERNEL_KB: what is neither free, nor page cache, nor a program's; COST_SLAB_KB,
@@ -90,7 +91,7 @@ cost_opcodes() {
 }
 
 cost_checks() {
-    REPLY=$(awk -v all="$2" '$1 == 0 { ready = $2 } { sum += $2 } END { printf "%d", sum ? all * ready / sum : 0 }' "$1")
+    REPLY=$(awk -v all="$2" '($1 == 0 || $1 == 18) && $2 > most { most = $2 } { sum += $2 } END { printf "%d", sum ? all * most / sum : 0 }' "$1")
 }
 
 cost_threads() {
