@@ -433,15 +433,16 @@ impl World {
         if selection.is_none_or(|selection| selection.satp.is_exclusive()) {
             return false;
         }
-        let (mut before, mut others) = (0_u64, false);
+        // Odd turns are the proof alone; neighbours differ, and so do two checks of a path.
+        let round = self.now.0.checked_div(interval.0).unwrap_or(0);
+        let (mut is_odd, mut others) = (round % 2 == 1, false);
         for member in &device.paths {
-            if *member != id && self.paths.get(member).is_some_and(|path| is_well(path)) {
+            if *member != id && self.paths.get(member).is_some_and(is_well) {
                 others = true;
-                before += u64::from(*member < id);
+                is_odd ^= *member < id;
             }
         }
-        let round = self.now.0 / interval.0.max(1);
-        others && (before ^ round) & 1 == 1
+        others && is_odd
     }
 
     /// Whether the disk of the path is in the table of a map.
