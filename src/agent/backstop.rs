@@ -6,7 +6,7 @@
 
 use super::latest::Latest;
 use crate::config::store;
-use crate::kernel::Teller;
+use crate::kernel::NoticeSink;
 use crate::kernel::backstop::{Backstop, Outcome};
 use crate::kernel::dm::client::Client;
 use crate::kernel::dm::queueing::{LIST, has_others};
@@ -24,7 +24,7 @@ impl Keeping {
     ///
     /// # Errors
     /// The kernel has no more threads, or device-mapper cannot be opened.
-    pub fn start(root: &Path, tell: Teller) -> std::io::Result<Keeping> {
+    pub fn start(root: &Path, notice_sink: NoticeSink) -> std::io::Result<Keeping> {
         let latest = Latest::<Option<KeptMaps>>::new();
         let (theirs, client) = (latest.clone(), Client::open()?);
         let mut keeper = Keeper {
@@ -32,7 +32,7 @@ impl Keeping {
             backstop: Backstop::below(root),
             listed: None,
             told: String::new(),
-            tell,
+            notice_sink,
         };
         crate::kernel::thread("backstop").spawn(move || {
             while let Some(kept) = theirs.next(Option::take) {
@@ -65,7 +65,7 @@ struct Keeper {
     listed: Option<BTreeSet<String>>,
     /// What was reported last: the same again is not.
     told: String,
-    tell: Teller,
+    notice_sink: NoticeSink,
 }
 
 impl Keeper {
@@ -118,7 +118,7 @@ impl Keeper {
         let text = format!("{notice:?}");
         if self.told != text {
             self.told = text;
-            self.tell.tell(notice);
+            self.notice_sink.notify(notice);
         }
     }
 }
@@ -145,7 +145,7 @@ mod tests {
             backstop: Backstop::below(root.path()),
             listed: None,
             told: String::new(),
-            tell: Teller::new(move |notice| theirs.lock().unwrap().push(notice.code)),
+            notice_sink: NoticeSink::new(move |notice| theirs.lock().unwrap().push(notice.code)),
         };
         let ours = BTreeSet::from(["mpath-36".to_owned()]);
         keeper.list(&ours);

@@ -10,7 +10,7 @@ use super::run::{AgentError, sink, start};
 use super::takeovers::{self, Stored};
 use super::told::Told;
 use crate::config::Places;
-use crate::kernel::Teller;
+use crate::kernel::NoticeSink;
 use crate::kernel::dm::Dm;
 use crate::kernel::host::{Hosts, Order};
 use crate::kernel::sysfs::Sysfs;
@@ -41,7 +41,7 @@ pub struct Hands {
     logger: Logger,
     /// What people were told lately.
     pub told: Told,
-    tell: Teller,
+    notice_sink: NoticeSink,
 }
 
 impl Hands {
@@ -53,7 +53,7 @@ impl Hands {
         places: &Places,
         settings: &Settings,
         inbox: &Inbox,
-        tell: &Teller,
+        notice_sink: &NoticeSink,
     ) -> Result<Hands, AgentError> {
         let threads = "raise TasksMax of the service";
         let modules = "load the module dm-multipath, and run as root";
@@ -64,24 +64,24 @@ impl Hands {
         Ok(Hands {
             transport: Transport::new(settings.transport, sink(inbox)),
             dm,
-            trace: Trace::start(settings.watch_io, sink(inbox), tell.clone())
+            trace: Trace::start(settings.watch_io, sink(inbox), notice_sink.clone())
                 .map_err(start("the watcher of I/O errors", threads))?,
             discovery,
-            hosts: Hosts::new(Sysfs::of_this_host(), tell.clone()),
-            marker: Marker::start(places, tell.clone())
+            hosts: Hosts::new(Sysfs::of_this_host(), notice_sink.clone()),
+            marker: Marker::start(places, notice_sink.clone())
                 .map_err(start("the marks for udev", threads))?,
-            memory: persist::memory_writer(places.clone(), tell.clone())
+            memory: persist::memory_writer(places.clone(), notice_sink.clone())
                 .map_err(start("the memory's thread", threads))?,
-            outages: outages::writer(places.clone(), tell.clone())
+            outages: outages::writer(places.clone(), notice_sink.clone())
                 .map_err(start("the thread of outages", threads))?,
-            takeovers: takeovers::writer(places.clone(), tell.clone())
+            takeovers: takeovers::writer(places.clone(), notice_sink.clone())
                 .map_err(start("the thread of takeover budgets", threads))?,
             sysfs: Sysfs::of_this_host(),
-            keeping: Keeping::start(places.root(), tell.clone())
+            keeping: Keeping::start(places.root(), notice_sink.clone())
                 .map_err(start("the backstop's thread", threads))?,
             logger: Logger::default(),
             told: Told::new(),
-            tell: tell.clone(),
+            notice_sink: notice_sink.clone(),
         })
     }
 
@@ -167,8 +167,8 @@ impl Hands {
                 error.to_string(),
             );
             let details = [("order", order.as_str()), ("reason", &reason)];
-            self.tell
-                .tell(Notice::new("HOST_ORDER_LOST", path, &details));
+            self.notice_sink
+                .notify(Notice::new("HOST_ORDER_LOST", path, &details));
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::latest::Latest;
 use crate::config::Places;
-use crate::kernel::Teller;
+use crate::kernel::NoticeSink;
 use crate::kernel::owner::Marks;
 use crate::psa::action::Notice;
 use crate::psa::units::DevT;
@@ -20,11 +20,11 @@ impl Marker {
     ///
     /// # Errors
     /// The kernel has no more threads.
-    pub fn start(places: &Places, tell: Teller) -> io::Result<Marker> {
+    pub fn start(places: &Places, notice_sink: NoticeSink) -> io::Result<Marker> {
         let marks = Marks::new(places.run().join("paths"), "/sys");
         let orders = Latest::new();
         let theirs = orders.clone();
-        crate::kernel::thread("marks").spawn(move || serve(&marks, &theirs, &tell))?;
+        crate::kernel::thread("marks").spawn(move || serve(&marks, &theirs, &notice_sink))?;
         Ok(Marker(orders))
     }
 
@@ -47,7 +47,7 @@ impl Drop for Marker {
     }
 }
 
-fn serve(marks: &Marks, orders: &Latest<Orders>, tell: &Teller) {
+fn serve(marks: &Marks, orders: &Latest<Orders>, notice_sink: &NoticeSink) {
     while let Some((dev, order)) = orders.next(Orders::pop_first) {
         let (what, result) = match order {
             Some((name, owned)) => (
@@ -60,7 +60,7 @@ fn serve(marks: &Marks, orders: &Latest<Orders>, tell: &Teller) {
         if let Err(error) = result
             && !matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENOENT))
         {
-            tell.tell(Notice::new(
+            notice_sink.notify(Notice::new(
                 "MARK_FAILED",
                 what,
                 &[("reason", &error.to_string())],

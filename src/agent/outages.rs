@@ -5,7 +5,7 @@
 
 use super::persist::Writer;
 use crate::config::{Places, store};
-use crate::kernel::{Teller, process};
+use crate::kernel::{NoticeSink, process};
 use crate::psa::action::Notice;
 use crate::psa::units::Millis;
 use std::collections::BTreeMap;
@@ -18,7 +18,10 @@ const MOST: usize = 65_536;
 ///
 /// # Errors
 /// The kernel has no more threads.
-pub fn writer(places: Places, tell: Teller) -> io::Result<Writer<BTreeMap<String, Millis>>> {
+pub fn writer(
+    places: Places,
+    notice_sink: NoticeSink,
+) -> io::Result<Writer<BTreeMap<String, Millis>>> {
     Writer::start("outages", move |outages: &BTreeMap<String, Millis>| {
         let written = serde_json::to_vec_pretty(outages)
             .map_err(io::Error::other)
@@ -28,7 +31,7 @@ pub fn writer(places: Places, tell: Teller) -> io::Result<Writer<BTreeMap<String
             let effect =
                 "if the agent is restarted while all paths are down, I/O is queued for longer";
             let details = [("file", &*file), ("reason", &reason), ("effect", effect)];
-            tell.tell(Notice::new("OUTAGES_NOT_STORED", "agent", &details));
+            notice_sink.notify(Notice::new("OUTAGES_NOT_STORED", "agent", &details));
         }
     })
 }
@@ -81,8 +84,8 @@ mod tests {
         let places = Places::below(root.path());
         assert_eq!(load(&places), (BTreeMap::new(), None));
         let lasted = BTreeMap::from([("3600".to_owned(), Millis(5))]);
-        let tell = Teller::new(|notice| panic!("{notice:?}"));
-        let writer = writer(places.clone(), tell).unwrap();
+        let notice_sink = NoticeSink::new(|notice| panic!("{notice:?}"));
+        let writer = writer(places.clone(), notice_sink).unwrap();
         writer.store(began(lasted));
         drop(writer);
         let (found, notice) = load(&places);

@@ -2,7 +2,7 @@
 
 use super::latest::Latest;
 use crate::config::{Places, memory_file, store};
-use crate::kernel::Teller;
+use crate::kernel::NoticeSink;
 use crate::psa::action::Notice;
 use crate::psa::memory::Memory;
 use std::thread::JoinHandle;
@@ -51,11 +51,11 @@ impl<T> Drop for Writer<T> {
 ///
 /// # Errors
 /// The kernel has no more threads.
-pub fn memory_writer(places: Places, tell: Teller) -> std::io::Result<Writer<Memory>> {
-    Writer::start("memory", move |memory| write(&places, memory, &tell))
+pub fn memory_writer(places: Places, notice_sink: NoticeSink) -> std::io::Result<Writer<Memory>> {
+    Writer::start("memory", move |memory| write(&places, memory, &notice_sink))
 }
 
-fn write(places: &Places, memory: &Memory, tell: &Teller) {
+fn write(places: &Places, memory: &Memory, notice_sink: &NoticeSink) {
     let file = places.memory();
     if let Err(error) = store::replace(&file, &memory_file::write(memory)) {
         let (file, reason) = (file.display().to_string(), error.to_string());
@@ -65,6 +65,6 @@ fn write(places: &Places, memory: &Memory, tell: &Teller) {
             ("reason", &reason),
             ("effect", effect),
         ];
-        tell.tell(Notice::new("MEMORY_NOT_STORED", "agent", &details));
+        notice_sink.notify(Notice::new("MEMORY_NOT_STORED", "agent", &details));
     }
 }

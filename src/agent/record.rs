@@ -7,7 +7,7 @@ use super::segments::{Ring, Shared, Work};
 use super::told::wall_ms;
 use crate::journal::records::Encoder;
 use crate::journal::{FORMAT, Header};
-use crate::kernel::Teller;
+use crate::kernel::NoticeSink;
 use crate::psa::action::{Action, Notice};
 use crate::psa::event::Event;
 use crate::psa::units::Millis;
@@ -60,7 +60,7 @@ pub struct Recorder {
     since: Option<Instant>,
     urgent: bool,
     lost: u64,
-    tell: Teller,
+    notice_sink: NoticeSink,
 }
 
 impl Recorder {
@@ -68,7 +68,7 @@ impl Recorder {
     ///
     /// # Errors
     /// The kernel has no more threads.
-    pub fn start(folder: PathBuf, mib: u32, tell: Teller) -> std::io::Result<Recorder> {
+    pub fn start(folder: PathBuf, mib: u32, notice_sink: NoticeSink) -> std::io::Result<Recorder> {
         let shared = Arc::new(Shared::default());
         let (work, parts) = sync_channel(MOST_PARTS);
         let (finished, done) = sync_channel(1);
@@ -83,13 +83,13 @@ impl Recorder {
             since: None,
             urgent: false,
             lost: 0,
-            tell: tell.clone(),
+            notice_sink: notice_sink.clone(),
         };
         if mib == 0 {
             return Ok(recorder);
         }
         crate::kernel::thread("journal").spawn(move || {
-            Ring::new(folder, mib, shared, tell).serve(&parts);
+            Ring::new(folder, mib, shared, notice_sink).serve(&parts);
             // Nobody waits for it unless the agent stops.
             let _ = finished.try_send(());
         })?;
@@ -234,7 +234,7 @@ impl Recorder {
         self.send(Work::Begin(Box::new((header, world.clone()))), lost);
         if lost > 0 && self.state == State::Writing {
             let count = lost.to_string();
-            self.tell.tell(Notice::new(
+            self.notice_sink.notify(Notice::new(
                 "JOURNAL_GAP",
                 "agent",
                 &[("events_lost", &count)],
@@ -270,11 +270,11 @@ mod tests {
         World::new(Settings::default(), Memory::default())
     }
 
-    fn teller() -> (Teller, Arc<Mutex<Vec<Notice>>>) {
+    fn teller() -> (NoticeSink, Arc<Mutex<Vec<Notice>>>) {
         let notices = Arc::new(Mutex::new(Vec::new()));
         let theirs = Arc::clone(&notices);
         (
-            Teller::new(move |notice| theirs.lock().unwrap().push(notice)),
+            NoticeSink::new(move |notice| theirs.lock().unwrap().push(notice)),
             notices,
         )
     }
@@ -309,8 +309,8 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("journal");
-        let (tell, notices) = teller();
-        let mut recorder = Recorder::start(folder.clone(), 1, tell).unwrap();
+        let (notice_sink, notices) = teller();
+        let mut recorder = Recorder::start(folder.clone(), 1, notice_sink).unwrap();
         let mut world = world();
         recorder.begin(Millis(0), &world);
         for tenth in 0..100 {
@@ -347,8 +347,8 @@ mod tests {
     fn a_thread_that_is_stuck_costs_events_and_no_time() {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("journal");
-        let (tell, notices) = teller();
-        let mut recorder = Recorder::start(folder.clone(), 4, tell).unwrap();
+        let (notice_sink, notices) = teller();
+        let mut recorder = Recorder::start(folder.clone(), 4, notice_sink).unwrap();
         let mut world = world();
         let stuck = recorder.shared.stuck.lock().unwrap();
         let shared = Arc::clone(&recorder.shared);
@@ -385,8 +385,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let file = root.path().join("file");
         std::fs::write(&file, "").unwrap();
-        let (tell, notices) = teller();
-        let mut recorder = Recorder::start(file.join("journal"), 4, tell).unwrap();
+        let (notice_sink, notices) = teller();
+        let mut recorder = Recorder::start(file.join("journal"), 4, notice_sink).unwrap();
         let mut world = world();
         recorder.begin(Millis(0), &world);
         while recorder.shared.queued.load(Ordering::Acquire) > 0 {

@@ -20,7 +20,7 @@ use crate::api::types::Explanation;
 use crate::config::{self, ConfigError, Places};
 use crate::kernel::process::{self, Usage};
 use crate::kernel::signal::Stop;
-use crate::kernel::{Sink, Teller, privilege};
+use crate::kernel::{NoticeSink, Sink, privilege};
 use crate::psa::action::Notice;
 use crate::psa::claim::RuleClass;
 use crate::psa::device::Apd;
@@ -79,7 +79,7 @@ pub enum AgentError {
 pub enum Input {
     /// For the world, in order.
     Events(Vec<Event>),
-    /// What a thread has to tell people.
+    /// A notice of a thread.
     Notice(Box<Notice>),
     /// There is a question.
     Asked,
@@ -153,15 +153,14 @@ fn serve(options: &Options, stop: Stop, mut notices: Vec<Notice>) -> Result<(), 
         let _ = stopped.send(Input::Stop);
     })
     .map_err(start("signals", "raise TasksMax of the service"))?;
-    let tell = teller(&inbox);
-    let mut hands = Hands::start(&places, &settings, &inbox, &tell)?;
+    let notice_sink = teller(&inbox);
+    let mut hands = Hands::start(&places, &settings, &inbox, &notice_sink)?;
     notices
         .iter()
         .for_each(|notice| hands.notify(Millis(0), notice));
-    let recorder = Recorder::start(places.journal(), settings.journal_mib, tell).map_err(start(
-        "the journal's thread",
-        "raise TasksMax of the service",
-    ))?;
+    let recorder = Recorder::start(places.journal(), settings.journal_mib, notice_sink).map_err(
+        start("the journal's thread", "raise TasksMax of the service"),
+    )?;
     let textfile = textfile(&settings, &inbox).map_err(start(
         "the thread of metrics_textfile",
         "raise TasksMax of the service",
@@ -210,10 +209,10 @@ pub(super) fn sink(inbox: &Inbox) -> Sink {
     Sink::new(move |events| inbox.send(Input::Events(events)).is_ok())
 }
 
-/// Puts what threads have to tell into the owner's inbox; into the log alone, if the owner does not keep up.
-fn teller(inbox: &Inbox) -> Teller {
+/// Puts the notices of threads into the owner's inbox; into the log alone, if the owner does not keep up.
+fn teller(inbox: &Inbox) -> NoticeSink {
     let inbox = inbox.clone();
-    Teller::new(move |notice| {
+    NoticeSink::new(move |notice| {
         if inbox
             .try_send(Input::Notice(Box::new(notice.clone())))
             .is_err()

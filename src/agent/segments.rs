@@ -1,7 +1,7 @@
 //! The files of the journal: a ring with a bound, written by one thread.
 
 use crate::journal::{Header, SUFFIX, begin, end, snapshot, steps};
-use crate::kernel::Teller;
+use crate::kernel::NoticeSink;
 use crate::psa::action::Notice;
 use crate::psa::snapshot::Pieces;
 use crate::psa::world::World;
@@ -64,12 +64,17 @@ pub(super) struct Ring {
     open: Option<File>,
     next: u64,
     shared: Arc<Shared>,
-    tell: Teller,
+    notice_sink: NoticeSink,
     told: bool,
 }
 
 impl Ring {
-    pub(super) fn new(folder: PathBuf, mib: u32, shared: Arc<Shared>, tell: Teller) -> Ring {
+    pub(super) fn new(
+        folder: PathBuf,
+        mib: u32,
+        shared: Arc<Shared>,
+        notice_sink: NoticeSink,
+    ) -> Ring {
         Ring {
             folder,
             budget: u64::from(mib) << 20,
@@ -77,7 +82,7 @@ impl Ring {
             open: None,
             next: 0,
             shared,
-            tell,
+            notice_sink,
             told: false,
         }
     }
@@ -107,8 +112,8 @@ impl Ring {
         if !std::mem::replace(&mut self.told, true) {
             let (folder, reason) = (self.folder.display().to_string(), error.to_string());
             let details = [("folder", folder.as_str()), ("reason", &reason)];
-            self.tell
-                .tell(Notice::new("JOURNAL_WRITE_FAILED", "agent", &details));
+            self.notice_sink
+                .notify(Notice::new("JOURNAL_WRITE_FAILED", "agent", &details));
         }
     }
 
@@ -182,8 +187,8 @@ impl Ring {
             .saturating_mul(2);
         let (has, need) = ((self.budget >> 20).to_string(), mib.to_string());
         let details = [("journal_mib", has.as_str()), ("set_it_to", &need)];
-        self.tell
-            .tell(Notice::new("JOURNAL_TOO_SMALL", "agent", &details));
+        self.notice_sink
+            .notify(Notice::new("JOURNAL_TOO_SMALL", "agent", &details));
         Ok(())
     }
 

@@ -5,7 +5,7 @@
 
 use super::persist::Writer;
 use crate::config::{Places, store};
-use crate::kernel::{Teller, process};
+use crate::kernel::{NoticeSink, process};
 use crate::psa::action::Notice;
 use crate::psa::takeover::StoredTakeover;
 use crate::psa::units::Millis;
@@ -38,7 +38,7 @@ impl Stored {
 ///
 /// # Errors
 /// The kernel has no more threads.
-pub fn writer(places: Places, tell: Teller) -> io::Result<Writer<Stored>> {
+pub fn writer(places: Places, notice_sink: NoticeSink) -> io::Result<Writer<Stored>> {
     Writer::start("takeovers", move |stored: &Stored| {
         let written = serde_json::to_vec_pretty(stored)
             .map_err(io::Error::other)
@@ -48,7 +48,7 @@ pub fn writer(places: Places, tell: Teller) -> io::Result<Writer<Stored>> {
             let reason = error.to_string();
             let effect = "an agent that is restarted may have the array move units sooner";
             let details = [("file", &*file), ("reason", &reason), ("effect", effect)];
-            tell.tell(Notice::new("TAKEOVERS_NOT_STORED", "agent", &details));
+            notice_sink.notify(Notice::new("TAKEOVERS_NOT_STORED", "agent", &details));
         }
     })
 }
@@ -82,8 +82,8 @@ mod tests {
             wait: Millis(3_600_000),
             ..StoredTakeover::default()
         };
-        let tell = Teller::new(|notice| panic!("{notice:?}"));
-        let writer = writer(places.clone(), tell).unwrap();
+        let notice_sink = NoticeSink::new(|notice| panic!("{notice:?}"));
+        let writer = writer(places.clone(), notice_sink).unwrap();
         writer.store(Stored::now(BTreeMap::from([("3600".to_owned(), budget)])));
         drop(writer);
         let found = load(&places);

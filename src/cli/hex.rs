@@ -177,7 +177,7 @@ fn without_comment(line: &str) -> &str {
     if is_text { line } else { bytes }
 }
 
-/// Bytes as text, a dot for what is none.
+/// Bytes as ASCII text; a byte that is not printable is a dot.
 fn shown(bytes: &[u8]) -> String {
     let plain = |b: &u8| match b {
         0x20..=0x7e => char::from(*b),

@@ -3,7 +3,7 @@
 //! Both may wait for minutes where a host is in error recovery, so each host has a thread of its own, and at most
 //! `WAITING` orders wait for it.
 
-use super::Teller;
+use super::NoticeSink;
 use super::sysfs::{Port, Sysfs, number_of_node};
 use crate::psa::action::{Notice, PortTimers};
 use crate::psa::units::{DevT, Hctl};
@@ -47,17 +47,17 @@ impl Order {
 #[derive(Debug)]
 pub struct Hosts {
     sysfs: Sysfs,
-    tell: Teller,
+    notice_sink: NoticeSink,
     threads: BTreeMap<u32, SyncSender<Order>>,
 }
 
 impl Hosts {
     /// No thread yet: a host gets its own with its first order.
     #[must_use]
-    pub fn new(sysfs: Sysfs, tell: Teller) -> Hosts {
+    pub fn new(sysfs: Sysfs, notice_sink: NoticeSink) -> Hosts {
         Hosts {
             sysfs,
-            tell,
+            notice_sink,
             threads: BTreeMap::new(),
         }
     }
@@ -72,10 +72,10 @@ impl Hosts {
             Some(thread) => thread.clone(),
             None => {
                 let (thread, orders) = sync_channel(WAITING);
-                let (sysfs, tell) = (self.sysfs.clone(), self.tell.clone());
+                let (sysfs, notice_sink) = (self.sysfs.clone(), self.notice_sink.clone());
                 super::thread(format!("host{host}")).spawn(move || {
                     for order in orders {
-                        report(&tell, order, carry_out(&sysfs, order));
+                        report(&notice_sink, order, carry_out(&sysfs, order));
                     }
                 })?;
                 self.threads.insert(host, thread.clone());
@@ -89,7 +89,7 @@ impl Hosts {
     }
 }
 
-fn report(tell: &Teller, order: Order, result: io::Result<()>) {
+fn report(notice_sink: &NoticeSink, order: Order, result: io::Result<()>) {
     let Err(error) = result else {
         return;
     };
@@ -112,7 +112,7 @@ fn report(tell: &Teller, order: Order, result: io::Result<()>) {
         ),
     };
     let (path, reason) = (order.path().to_string(), error.to_string());
-    tell.tell(Notice::new(
+    notice_sink.notify(Notice::new(
         code,
         path,
         &[("reason", &reason), ("effect", effect)],

@@ -100,23 +100,23 @@ impl Sink {
 
 /// Where threads put what people are to be told. It never waits.
 #[derive(Clone)]
-pub struct Teller(Arc<dyn Fn(Notice) + Send + Sync>);
+pub struct NoticeSink(Arc<dyn Fn(Notice) + Send + Sync>);
 
-impl Teller {
+impl NoticeSink {
     /// One that hands notices to `put`, which must not wait.
-    pub fn new(put: impl Fn(Notice) + Send + Sync + 'static) -> Teller {
-        Teller(Arc::new(put))
+    pub fn new(put: impl Fn(Notice) + Send + Sync + 'static) -> NoticeSink {
+        NoticeSink(Arc::new(put))
     }
 
-    /// Tells people.
-    pub fn tell(&self, notice: Notice) {
+    /// Hands a notice over.
+    pub fn notify(&self, notice: Notice) {
         (self.0)(notice);
     }
 }
 
-impl fmt::Debug for Teller {
+impl fmt::Debug for NoticeSink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Teller")
+        f.write_str("NoticeSink")
     }
 }
 

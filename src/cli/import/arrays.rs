@@ -10,7 +10,7 @@ use super::blacklist::Left;
 use super::devices::{Protocol, protocol};
 use super::levels::{Levels, Origin, Place, SETTINGS, Value, place_of_defaults};
 use super::multipath::Wanted;
-use super::plan::{Plan, Told, in_words, together};
+use super::plan::{Plan, Remark, in_words, together};
 use super::region::{Region, Regions};
 use super::report::Outcome;
 use super::values::{self, Grouping};
@@ -40,7 +40,7 @@ pub(super) struct One {
     pub(super) why: Why,
     /// The keywords that are in it, with the lines that say them.
     keywords: Vec<(&'static str, usize)>,
-    pub(super) told: Told,
+    pub(super) remark: Remark,
 }
 
 /// All that are made.
@@ -54,20 +54,28 @@ impl Made {
     pub(super) fn fate(&self, line: usize) -> Option<Outcome> {
         let has = |one: &&One| one.keywords.iter().any(|(_, of)| *of == line);
         let of = self.rules.iter().filter(has);
-        let told: Vec<Told> = of.map(|one| one.told.clone()).collect();
-        (!told.is_empty()).then(|| together(told).0)
+        let remarks: Vec<Remark> = of.map(|one| one.remark.clone()).collect();
+        (!remarks.is_empty()).then(|| together(remarks).0)
     }
 
     /// What is said of the rules that are made for some reason: a few of them one by one.
-    pub(super) fn told(&self, is: impl Fn(&One) -> bool) -> Vec<Told> {
+    pub(super) fn remarks(&self, is: impl Fn(&One) -> bool) -> Vec<Remark> {
         let of: Vec<&One> = self.rules.iter().filter(|one| is(one)).collect();
         let shown = if of.len() > SHOWN + 1 {
             SHOWN
         } else {
             of.len()
         };
-        let mut told: Vec<Told> = of.iter().take(shown).map(|one| one.told.clone()).collect();
-        let rest: Vec<Told> = of.iter().skip(shown).map(|one| one.told.clone()).collect();
+        let mut remarks: Vec<Remark> = of
+            .iter()
+            .take(shown)
+            .map(|one| one.remark.clone())
+            .collect();
+        let rest: Vec<Remark> = of
+            .iter()
+            .skip(shown)
+            .map(|one| one.remark.clone())
+            .collect();
         if !rest.is_empty() {
             let count = rest.len();
             let refused = rest
@@ -77,19 +85,19 @@ impl Made {
             let (outcome, _) = together(rest);
             let more =
                 format!("and {count} more rules of the arrays that have rules of their own{why}");
-            told.push((outcome, more));
+            remarks.push((outcome, more));
         }
-        told
+        remarks
     }
 
     /// What is said of the rules that took a keyword of `defaults` over.
-    pub(super) fn of_defaults(&self, name: &str) -> Option<Told> {
+    pub(super) fn of_defaults(&self, name: &str) -> Option<Remark> {
         let of = self.rules.iter().filter(|one| {
             one.why == Why::Defaults && one.keywords.iter().any(|(keyword, _)| *keyword == name)
         });
-        let told: Vec<Told> = of.map(|one| one.told.clone()).collect();
-        let count = told.len();
-        let (outcome, _) = (count > 0).then(|| together(told))?;
+        let remarks: Vec<Remark> = of.map(|one| one.remark.clone()).collect();
+        let count = remarks.len();
+        let (outcome, _) = (count > 0).then(|| together(remarks))?;
         let plural = if count == 1 { "" } else { "s" };
         let what = format!(
             "{count} SATP rule{plural} for arrays whose rule here, or whose line in the table of multipath-tools, would decide otherwise"
@@ -167,13 +175,13 @@ pub(super) fn make(
     // The innermost first; those of one region stay in their order.
     made.sort_by_key(|one| std::cmp::Reverse(one.region.depth()));
     for one in &mut made {
-        if one.told.0 == Outcome::There {
+        if one.remark.0 == Outcome::There {
             continue;
         }
         let is_for_all = one.region.is_any();
         let what = in_words(&one.rule);
         let (outcome, remarks) = plan.add_satp_rule(one.rule.clone(), wanted.force || is_for_all);
-        one.told = if is_for_all && one.rule.satp == LOCAL {
+        one.remark = if is_for_all && one.rule.satp == LOCAL {
             (
                 outcome,
                 format!("{LOCAL} for every device that no other user rule names"),
@@ -293,7 +301,7 @@ impl<'a> Maker<'a> {
                     rule,
                     why,
                     keywords,
-                    told: (Outcome::There, what),
+                    remark: (Outcome::There, what),
                 });
             } else {
                 self.add(region, rule, why, keywords);
@@ -322,7 +330,7 @@ impl<'a> Maker<'a> {
             rule,
             why,
             keywords,
-            told: (Outcome::Imported, String::new()),
+            remark: (Outcome::Imported, String::new()),
         });
     }
 
@@ -330,7 +338,7 @@ impl<'a> Maker<'a> {
     fn is_shadowed(&self, region: &Region) -> bool {
         self.made
             .iter()
-            .any(|one| one.told.0 != Outcome::There && one.region.covers(region))
+            .any(|one| one.remark.0 != Outcome::There && one.region.covers(region))
     }
 
     /// The system rule for arrays that report target port groups, or for those that do not.
@@ -360,7 +368,7 @@ impl<'a> Maker<'a> {
         });
         let here = here.map(|rule| ((rule.order(), 0, 0), rule));
         let made = self.made.iter().filter(|one| {
-            one.told.0 != Outcome::There && fits(&one.rule) && one.region.covers(region)
+            one.remark.0 != Outcome::There && fits(&one.rule) && one.region.covers(region)
         });
         let made = made.map(|one| {
             let inner = std::cmp::Reverse(one.region.depth());

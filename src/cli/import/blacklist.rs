@@ -17,7 +17,7 @@ use super::arrays::{Made, Why};
 use super::conf::Section;
 use super::entries::{DEVICE, Entry, Named, entries};
 use super::multipath::Wanted;
-use super::plan::{Plan, Told, in_words, together};
+use super::plan::{Plan, Remark, in_words, together};
 use super::region::Region;
 use super::report::Outcome;
 use crate::config::settings_file::{Key, Owner, Setting};
@@ -120,7 +120,7 @@ pub(super) fn translate(
 
 /// What is said of an entry that is refused, or all of whose arrays a claim rule masks; those that one does are taken
 /// out of it.
-fn masked(plan: &Plan, entry: &mut Entry) -> Option<Told> {
+fn masked(plan: &Plan, entry: &mut Entry) -> Option<Remark> {
     let named = match &mut entry.named {
         Err(told) => return Some(told.clone()),
         Ok(named) => named,
@@ -136,7 +136,7 @@ fn masked(plan: &Plan, entry: &mut Entry) -> Option<Told> {
     named.is_empty().then(|| together(there))
 }
 
-fn is_masked(plan: &Plan, named: &Named) -> Option<Told> {
+fn is_masked(plan: &Plan, named: &Named) -> Option<Remark> {
     let matches = named.matches();
     let rule = plan
         .is_masked(&matches)
@@ -153,7 +153,7 @@ pub(super) fn tell(plan: &mut Plan, left: Left, made: &Made) {
         .map(|entry| !entry.regions().any(is_listed))
         .collect();
     for entry in left.blacklist {
-        let told = made.told(|one| one.why == Why::Blacklist(entry.line));
+        let told = made.remarks(|one| one.why == Why::Blacklist(entry.line));
         let told = if told.is_empty() {
             let excepted = entry
                 .regions()
@@ -176,7 +176,7 @@ pub(super) fn tell(plan: &mut Plan, left: Left, made: &Made) {
             entry.tell(plan, told);
             continue;
         }
-        let told = made.told(|one| one.why == Why::Exception(entry.line));
+        let told = made.remarks(|one| one.why == Why::Exception(entry.line));
         let told = if !told.is_empty() {
             together(told)
         } else if idle {
@@ -262,7 +262,7 @@ fn leave(plan: &mut Plan, listed: Vec<Entry>, excepted: Vec<Entry>, wanted: Want
 }
 
 /// Sets whether a map is made.
-fn no_map(plan: &mut Plan, owner: Owner, map: bool) -> Told {
+fn no_map(plan: &mut Plan, owner: Owner, map: bool) -> Remark {
     let is_for_all = owner == Owner::EveryDevice;
     let (outcome, what) = plan.set(Key { owner, name: "map" }, Setting::Bool(map));
     if is_for_all {
@@ -275,7 +275,7 @@ fn no_map(plan: &mut Plan, owner: Owner, map: bool) -> Told {
 }
 
 /// Lets one device, or the disks of a transport, have no map.
-fn one(plan: &mut Plan, named: &Named, wanted: Wanted) -> Told {
+fn one(plan: &mut Plan, named: &Named, wanted: Wanted) -> Remark {
     if let Some(told) = is_masked(plan, named) {
         return told;
     }

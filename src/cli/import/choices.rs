@@ -4,7 +4,7 @@
 //! Neither says which of them somebody chose. What is the same here without a setting gets none.
 
 use super::listing::Row;
-use super::plan::{Plan, Told, together};
+use super::plan::{Plan, Remark, together};
 use super::report::Outcome;
 use crate::config::settings_file::{Key, Setting};
 use crate::psa::psp::PspKind;
@@ -13,7 +13,7 @@ use crate::psa::satp::options::psp_options;
 use crate::psa::settings::{LimitType, RoundRobin};
 
 /// A line of `satp list`: what the report calls it, and what comes of it.
-pub(super) fn satp(plan: &mut Plan, row: &Row) -> (String, Told) {
+pub(super) fn satp(plan: &mut Plan, row: &Row) -> (String, Remark) {
     let (name, psp) = (row.get("Name").trim(), row.get("Default PSP").trim());
     let subject = format!("{name}, default PSP {psp}");
     let told = if satp::by_name(name).is_none() {
@@ -29,7 +29,7 @@ pub(super) fn satp(plan: &mut Plan, row: &Row) -> (String, Told) {
 }
 
 /// A device of `nmp device list`.
-pub(super) fn device(plan: &mut Plan, row: &Row) -> (String, Told) {
+pub(super) fn device(plan: &mut Plan, row: &Row) -> (String, Remark) {
     let word = |column| row.get(column).trim();
     let device = word("Device");
     let (satp, psp) = (word("Storage Array Type"), word("Path Selection Policy"));
@@ -47,7 +47,7 @@ pub(super) fn device(plan: &mut Plan, row: &Row) -> (String, Told) {
         let why = format!("there is no PSP {psp} here");
         return (subject, (Outcome::Refused, why));
     };
-    let mut told: Vec<Told> = Vec::new();
+    let mut told: Vec<Remark> = Vec::new();
     if plan.default_psp(satp).as_deref() == Some(psp) {
         told.push((Outcome::Same, format!("{psp} is the default PSP of {satp}")));
     } else {
@@ -64,7 +64,7 @@ pub(super) fn device(plan: &mut Plan, row: &Row) -> (String, Told) {
 }
 
 /// `{policy=iops,iops=1,bytes=10485760,useANO=0; lastPathIndex=1: ...}`: what is other than ESXi's default.
-fn round_robin(plan: &mut Plan, device: &str, config: &str) -> Vec<Told> {
+fn round_robin(plan: &mut Plan, device: &str, config: &str) -> Vec<Remark> {
     let inner = config.trim_start_matches('{');
     let policy = inner.split([';', '}']).next().unwrap_or_default();
     let set = match psp_options(policy) {
@@ -104,7 +104,7 @@ fn round_robin(plan: &mut Plan, device: &str, config: &str) -> Vec<Told> {
 }
 
 /// `{preferred=vmhba1:C0:T0:L1;current=...}`: ESXi shows a path here whether somebody chose it or not.
-fn preferred(config: &str) -> Option<Told> {
+fn preferred(config: &str) -> Option<Remark> {
     let path = config.split("preferred=").nth(1)?;
     let path = path.split([';', '}', ',']).next()?.trim();
     let why = format!(

@@ -11,7 +11,7 @@ use super::expression::{self, Matches};
 use super::keywords;
 use super::levels::{Device, Levels, SETTINGS, Value};
 use super::multipath::{Said, features, goes_before, of_device, within};
-use super::plan::{Plan, Told, together};
+use super::plan::{Plan, Remark, together};
 use super::region::Region;
 use super::report::Outcome;
 use super::values;
@@ -243,7 +243,7 @@ struct Teller<'a> {
 
 impl Teller<'_> {
     fn section(&self, plan: &mut Plan, at: usize, device: &Device, regions: &[Region]) {
-        let mut own = self.made.told(|one| one.why == Why::Section(at));
+        let mut own = self.made.remarks(|one| one.why == Why::Section(at));
         if own.is_empty() {
             own.push(self.no_rule(plan, device, regions));
         }
@@ -276,13 +276,13 @@ impl Teller<'_> {
         }
     }
 
-    fn overridden(&self, plan: &Plan, said: &Said) -> Option<Told> {
+    fn overridden(&self, plan: &Plan, said: &Said) -> Option<Remark> {
         let value = self.levels.overridden(said.name)?;
         Some(goes_before(plan, value.line))
     }
 
     /// What is said of a section that is the last word on no array.
-    fn no_rule(&self, plan: &Plan, device: &Device, regions: &[Region]) -> Told {
+    fn no_rule(&self, plan: &Plan, device: &Device, regions: &[Region]) -> Remark {
         if device.is_for_all() {
             let what = "it is for every array: what it says becomes settings of every device";
             return (Outcome::Same, what.to_owned());
@@ -295,7 +295,7 @@ impl Teller<'_> {
             return (Outcome::LeftOut, why);
         }
         let lines = device.own.iter().map(|said| said.line);
-        let fates: Vec<Told> = lines
+        let fates: Vec<Remark> = lines
             .filter_map(|line| Some((self.made.fate(line)?, String::new())))
             .collect();
         if !fates.is_empty() {
@@ -319,7 +319,7 @@ impl Teller<'_> {
         others.into_iter().next().filter(|_| !is_own)
     }
 
-    fn setting(&self, plan: &mut Plan, device: &Device, regions: &[Region], said: Said) -> Told {
+    fn setting(&self, plan: &mut Plan, device: &Device, regions: &[Region], said: Said) -> Remark {
         let polling = self.levels.polling;
         if let Some(value) = self.other(regions, said) {
             return goes_before(plan, value.line);
@@ -377,7 +377,7 @@ impl Teller<'_> {
     }
 
     /// What is said of a keyword that tells how to talk to an array.
-    fn hint(&self, plan: &Plan, at: usize, said: Said) -> Told {
+    fn hint(&self, plan: &Plan, at: usize, said: Said) -> Remark {
         if let Some(told) = self.overridden(plan, &said) {
             return told;
         }
@@ -387,7 +387,7 @@ impl Teller<'_> {
                 .iter()
                 .filter(|one| one.why == Why::Section(at))
         };
-        let fate = together(of().map(|one| one.told.clone()).collect()).0;
+        let fate = together(of().map(|one| one.remark.clone()).collect()).0;
         let mut satps: Vec<&str> = of().map(|one| one.rule.satp.as_str()).collect();
         satps.sort_unstable();
         satps.dedup();
@@ -400,7 +400,7 @@ impl Teller<'_> {
         (fate, satps.join(", "))
     }
 
-    fn features(&self, plan: &mut Plan, regions: &[Region], device: &Device, said: Said) -> Told {
+    fn features(&self, plan: &mut Plan, regions: &[Region], device: &Device, said: Said) -> Remark {
         if let Some(told) = self.overridden(plan, &said) {
             return told;
         }

@@ -4,7 +4,7 @@ use super::conf::Section;
 use super::devices::{models, pairs, vendors};
 use super::expression::{self, Matches, Name};
 use super::multipath::{subject, value};
-use super::plan::{Plan, Told};
+use super::plan::{Plan, Remark};
 use super::region::Region;
 use super::report::Outcome;
 use super::wwid;
@@ -63,7 +63,7 @@ pub(super) struct Entry {
     subject: String,
     /// The lines of its keywords, if it is a section.
     within: Vec<(usize, String)>,
-    pub(super) named: Result<Vec<Named>, Told>,
+    pub(super) named: Result<Vec<Named>, Remark>,
 }
 
 /// The kind of entries by vendor and product.
@@ -74,7 +74,7 @@ impl Entry {
     pub(super) fn products(
         line: usize,
         subject: String,
-        named: Result<Vec<Region>, Told>,
+        named: Result<Vec<Region>, Remark>,
     ) -> Entry {
         Entry {
             kind: DEVICE.to_owned(),
@@ -100,7 +100,7 @@ impl Entry {
         })
     }
 
-    pub(super) fn tell(self, plan: &mut Plan, told: Told) {
+    pub(super) fn tell(self, plan: &mut Plan, told: Remark) {
         let inner = match told.0 {
             Outcome::Refused => (Outcome::LeftOut, "its section is refused".to_owned()),
             outcome => (outcome, "with its section".to_owned()),
@@ -185,7 +185,7 @@ fn device(plan: &mut Plan, outer: &str, section: &Section) -> Entry {
     }
 }
 
-fn wwids(value: &str) -> Result<Vec<Named>, Told> {
+fn wwids(value: &str) -> Result<Vec<Named>, Remark> {
     let refused = |why: String| (Outcome::Refused, why);
     if ["eui.", "nvme.", "uuid."]
         .iter()
@@ -230,7 +230,7 @@ const PROTOCOLS: [(&str, Result<Option<Transport>, ()>); 11] = [
     ("scsi:unspec", Err(())),
 ];
 
-fn protocols(value: &str) -> Result<Vec<Named>, Told> {
+fn protocols(value: &str) -> Result<Vec<Named>, Remark> {
     let refused = |why: String| (Outcome::Refused, why);
     let names = match expression::parse(value).map_err(refused)? {
         Matches::Any => return Ok(vec![Named::Everything]),
@@ -267,7 +267,7 @@ fn protocols(value: &str) -> Result<Vec<Named>, Told> {
 }
 
 /// A devnode entry: names that the kernel gives as it finds disks.
-fn devnode(value: &str, excepting: bool) -> Result<Vec<Named>, Told> {
+fn devnode(value: &str, excepting: bool) -> Result<Vec<Named>, Remark> {
     let same = || {
         let why = "only SCSI disks, sd*, are paths".to_owned();
         Err((Outcome::Same, why))
@@ -362,7 +362,7 @@ fn beginnings(expression: &str) -> Option<Vec<String>> {
     alternatives.into_iter().map(beginning).collect()
 }
 
-fn property(value: &str, excepting: bool) -> Result<Vec<Named>, Told> {
+fn property(value: &str, excepting: bool) -> Result<Vec<Named>, Remark> {
     if expression::parse(value) == Ok(Matches::Any) {
         return Ok(vec![Named::Everything]);
     }

@@ -7,7 +7,7 @@
 
 use super::choices;
 use super::listing::{self, Row, TRANSFER_SIZE_MB};
-use super::plan::{Plan, Told, in_words, together};
+use super::plan::{Plan, Remark, in_words, together};
 use super::report::Outcome;
 use crate::cli::typography;
 use crate::config::rules::RuleFiles;
@@ -281,7 +281,7 @@ fn xcopy(row: &Row) -> Result<Xcopy, String> {
 // ---- SATP rules ---------------------------------------------------------------------------------------------
 
 /// What the report calls a row, and what comes of it.
-fn satp_rule(plan: &mut Plan, row: &Row, wanted: Wanted) -> (String, Told) {
+fn satp_rule(plan: &mut Plan, row: &Row, wanted: Wanted) -> (String, Remark) {
     let rule = match build_satp_rule(row) {
         Ok(rule) => rule,
         Err(why) => return (subject(row), (Outcome::Refused, why)),

@@ -6,7 +6,7 @@
 //! them get a map and what it is called, which paths carry I/O, when I/O fails, who may use it. What only concerns
 //! multipathd itself has no equivalent.
 
-use super::plan::Told;
+use super::plan::Remark;
 use super::report::Outcome;
 
 /// Sections as the table names them: defaults, devices/device, overrides, multipaths/multipath.
@@ -554,7 +554,7 @@ const OLD: &[(&str, &str)] = &[
 ///
 /// # Errors
 /// What is to be said of it, if not.
-pub(super) fn check(section: char, name: &str) -> Result<(), Told> {
+pub(super) fn check(section: char, name: &str) -> Result<(), Remark> {
     match find(name) {
         Some(keyword) if keyword.sections.contains(section) => Ok(()),
         Some(_) => Err((
@@ -569,7 +569,7 @@ pub(super) fn check(section: char, name: &str) -> Result<(), Told> {
 }
 
 /// What is to be said of a keyword that multipath-tools does not know.
-pub(super) fn stranger(name: &str) -> Told {
+pub(super) fn stranger(name: &str) -> Remark {
     match OLD.iter().find(|(old, _)| *old == name) {
         Some((_, "")) => (
             Outcome::LeftOut,
@@ -587,7 +587,7 @@ pub(super) fn stranger(name: &str) -> Told {
 }
 
 /// What is to be said of a keyword of which nothing is made.
-pub(super) fn told(name: &str, value: &str) -> Told {
+pub(super) fn told(name: &str, value: &str) -> Remark {
     let fates = find(name).map_or(&[][..], |keyword| keyword.fates);
     if name == "uid_attrs" && value.split_whitespace().any(|word| word == "sd:ID_SERIAL") {
         return (Outcome::Same, WWID.to_owned());

@@ -5,7 +5,7 @@ use super::conf::Section;
 use super::keywords::{self, MULTIPATH};
 use super::levels::Levels;
 use super::multipath::{Said, counting};
-use super::plan::{Plan, Told};
+use super::plan::{Plan, Remark};
 use super::report::Outcome;
 use super::values::{self, queues};
 use super::wwid;
@@ -79,7 +79,7 @@ fn one(
     for said in own.iter().filter(|said| said.name != "wwid") {
         let mut again = later.iter().copied().flatten();
         let again = again.rfind(|other| other.name == said.name);
-        let told: Told = if let Some(again) = again {
+        let told: Remark = if let Some(again) = again {
             let why = format!("{} says it again, and counts", plan.at(again.line));
             (Outcome::LeftOut, why)
         } else if said.name == "features" {

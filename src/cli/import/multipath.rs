@@ -14,7 +14,7 @@
 use super::conf::{self, Keyword, Section};
 use super::keywords::{self, DEFAULTS, DEVICE, OVERRIDES, PROTOCOL};
 use super::levels::{Device, Levels, Place, place_of_defaults};
-use super::plan::{Plan, Told, together};
+use super::plan::{Plan, Remark, together};
 use super::report::Outcome;
 use super::{arrays, blacklist, devices, maps, normal, values};
 use crate::config::rules::RuleFiles;
@@ -142,7 +142,7 @@ pub(super) fn subject(section: &str, keyword: &Keyword) -> String {
 }
 
 /// Tells the same of all that stands in a section.
-pub(super) fn within(plan: &mut Plan, section: &Section, told: &Told) {
+pub(super) fn within(plan: &mut Plan, section: &Section, told: &Remark) {
     for keyword in &section.keywords {
         plan.tell(keyword.line, subject(&section.name, keyword), told.clone());
     }
@@ -239,7 +239,7 @@ pub(super) fn counting<'a>(
 }
 
 /// Tells that a value does not count because another one does.
-pub(super) fn goes_before(plan: &Plan, line: usize) -> Told {
+pub(super) fn goes_before(plan: &Plan, line: usize) -> Remark {
     let why = format!("{} goes before it", plan.at(line));
     (Outcome::LeftOut, why)
 }
@@ -260,7 +260,7 @@ fn of_all_devices(plan: &mut Plan, levels: &Levels, made: &arrays::Made) {
     }
 }
 
-fn of_overrides(plan: &mut Plan, levels: &Levels, said: Said) -> Told {
+fn of_overrides(plan: &mut Plan, levels: &Levels, said: Said) -> Remark {
     if let Some(told) = values::set(
         plan,
         &Owner::EveryDevice,
@@ -276,7 +276,7 @@ fn of_overrides(plan: &mut Plan, levels: &Levels, said: Said) -> Told {
     }
 }
 
-fn of_defaults(plan: &mut Plan, levels: &Levels, said: Said, made: &arrays::Made) -> Told {
+fn of_defaults(plan: &mut Plan, levels: &Levels, said: Said, made: &arrays::Made) -> Remark {
     let seconds = |plan: &mut Plan, setting| match said.value.parse::<u32>() {
         Ok(seconds) if seconds > 0 => {
             let ms = seconds.saturating_mul(1000);
@@ -305,10 +305,16 @@ fn of_defaults(plan: &mut Plan, levels: &Levels, said: Said, made: &arrays::Made
 }
 
 /// What becomes of a keyword of `defaults` that a setting is made of, and of which rules may take it over.
-fn placed(plan: &mut Plan, levels: &Levels, said: Said, place: Place, made: &arrays::Made) -> Told {
+fn placed(
+    plan: &mut Plan,
+    levels: &Levels,
+    said: Said,
+    place: Place,
+    made: &arrays::Made,
+) -> Remark {
     let owner = place.owner();
     let told = values::set(plan, &owner, said.name, said.value, levels.polling);
-    let mut all: Vec<Told> = told.into_iter().collect();
+    let mut all: Vec<Remark> = told.into_iter().collect();
     all.extend(made.of_defaults(said.name));
     together(all)
 }
@@ -319,7 +325,7 @@ pub(super) fn features(
     levels: &Levels,
     said: Said,
     made: Option<&arrays::Made>,
-) -> Told {
+) -> Remark {
     let name = "no_path_retry";
     let goes_before = levels.everywhere(name).or_else(|| levels.default(name));
     let counts = levels.otherwise(name).is_some_and(|v| v.line == said.line);
@@ -331,7 +337,7 @@ pub(super) fn features(
     } else if counts {
         let owner = Place::Unlisted.owner();
         let set = values::set(plan, &owner, name, "queue", levels.polling);
-        let mut all: Vec<Told> = set.into_iter().collect();
+        let mut all: Vec<Remark> = set.into_iter().collect();
         all.extend(made.and_then(|made| made.of_defaults(name)));
         together(all)
     } else {
@@ -342,7 +348,7 @@ pub(super) fn features(
 
 /// What is said of `prio`, `path_checker` and `detect_prio` for all devices. A SATP rule for every array would take
 /// the place of those that know arrays, so none is made.
-fn of_protocol(levels: &Levels, said: Said) -> Option<Told> {
+fn of_protocol(levels: &Levels, said: Said) -> Option<Remark> {
     let refused = |why: &str| Some((Outcome::Refused, why.to_owned()));
     let first = said.value.split_whitespace().next().unwrap_or_default();
     match said.name {

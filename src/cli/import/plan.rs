@@ -13,10 +13,10 @@ use crate::psa::satp::rules::{Group, SatpRule};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What came of something, and what to say of it.
-pub(super) type Told = (Outcome, String);
+pub(super) type Remark = (Outcome, String);
 
 /// Several things said of one: what matters most decides.
-pub(super) fn together(told: Vec<Told>) -> Told {
+pub(super) fn together(told: Vec<Remark>) -> Remark {
     let order = [
         Outcome::Refused,
         Outcome::Imported,
@@ -180,7 +180,7 @@ impl Plan {
     }
 
     /// Adds a line to the report.
-    pub(super) fn tell(&mut self, line: usize, subject: impl Into<String>, told: Told) {
+    pub(super) fn tell(&mut self, line: usize, subject: impl Into<String>, told: Remark) {
         let (outcome, detail) = told;
         self.entries.push(Entry {
             line,
@@ -203,7 +203,7 @@ impl Plan {
     }
 
     /// Adds a user SATP rule.
-    pub(super) fn add_satp_rule(&mut self, rule: SatpRule, force: bool) -> Told {
+    pub(super) fn add_satp_rule(&mut self, rule: SatpRule, force: bool) -> Remark {
         if let Err(why) = rule.check() {
             return (Outcome::Refused, why);
         }
@@ -234,7 +234,7 @@ impl Plan {
     }
 
     /// Adds a claim rule to the file list.
-    pub(super) fn add_claim_rule(&mut self, mut rule: Rule, may: Permission) -> Told {
+    pub(super) fn add_claim_rule(&mut self, mut rule: Rule, may: Permission) -> Remark {
         let (class, number) = rule.key();
         let word = class.as_str();
         let here = self.lists.file.get(class, number);
@@ -269,7 +269,7 @@ impl Plan {
 
     /// Adds an MP rule under the next free number, unless one is here already that matches the same for the same
     /// plug-in.
-    pub(super) fn add_numbered(&mut self, matches: Match, plugin: &str, may: Permission) -> Told {
+    pub(super) fn add_numbered(&mut self, matches: Match, plugin: &str, may: Permission) -> Remark {
         let mp = |rule: &&Rule| rule.class == RuleClass::MP;
         let all = self.lists.file.iter().chain(self.lists.system.iter());
         let same = |rule: &&Rule| rule.matches == matches && rule.plugin == plugin;
@@ -309,7 +309,7 @@ impl Plan {
     }
 
     /// Sets the default PSP of a SATP.
-    pub(super) fn set_default_psp(&mut self, name: &str, psp: &str) -> Told {
+    pub(super) fn set_default_psp(&mut self, name: &str, psp: &str) -> Remark {
         let what = format!("default PSP of {name}: {psp}");
         let own = satp::by_name(name).map(|satp| satp.default_psp().name());
         match self.psps_here.get(name) {
@@ -328,7 +328,7 @@ impl Plan {
     }
 
     /// Sets a setting of the agent.
-    pub(super) fn set(&mut self, key: Key, setting: Setting) -> Told {
+    pub(super) fn set(&mut self, key: Key, setting: Setting) -> Remark {
         let what = format!("{key} = {setting}");
         let planned = self.settings.get(&key).map(ToString::to_string);
         match planned.or_else(|| self.settings_here.get(&key)) {

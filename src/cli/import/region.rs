@@ -109,22 +109,18 @@ impl Regions {
     pub(super) fn join(&mut self, region: Region) -> Result<(), String> {
         let meets: Vec<Region> = self.iter().filter_map(|own| own.meet(&region)).collect();
         self.add(region);
-        for meet in meets {
-            self.add(meet);
-        }
-        if self.by_key.len() > MOST {
-            return Err(format!(
-                "its sections come to more than {MOST} combinations of vendor and product"
-            ));
-        }
-        Ok(())
+        self.add_all(meets)
     }
 
     /// Adds a region if it lies within one of these.
     pub(super) fn refine(&mut self, with: &Region) -> Result<(), String> {
         let meets: Vec<Region> = self.iter().filter_map(|own| own.meet(with)).collect();
-        for meet in meets {
-            self.add(meet);
+        self.add_all(meets)
+    }
+
+    fn add_all(&mut self, regions: Vec<Region>) -> Result<(), String> {
+        for region in regions {
+            self.add(region);
         }
         if self.by_key.len() > MOST {
             return Err(format!(

@@ -3,7 +3,7 @@
 //! The same words mean the same at each level: in a rule they become its options, at a level that goes before or
 //! behind all rules they become settings of a table of dm-psa.toml ([`set`]).
 
-use super::plan::{Plan, Told, together};
+use super::plan::{Plan, Remark, together};
 use super::report::Outcome;
 use crate::config::settings_file::{Key, Owner, Setting};
 use crate::psa::satp::options::MOST_FAST_IO_FAIL;
@@ -50,7 +50,7 @@ impl Selector {
 }
 
 /// `path_selector`, and what is to be said of it.
-pub(super) fn selector(value: &str) -> Result<(Selector, &'static str), Told> {
+pub(super) fn selector(value: &str) -> Result<(Selector, &'static str), Remark> {
     match value.split_whitespace().next() {
         Some("round-robin") => Ok((Selector::Turns, "one I/O per path in turn")),
         Some("service-time") => Ok((Selector::Latency, "the kernel's service-time")),
@@ -118,7 +118,7 @@ pub(super) fn set(
     name: &str,
     value: &str,
     polling: u32,
-) -> Option<Told> {
+) -> Option<Remark> {
     let key = |name| Key {
         owner: owner.clone(),
         name,
@@ -180,8 +180,8 @@ pub(super) fn queues(features: &str) -> bool {
 }
 
 /// `features`: words of device-mapper behind their number. `queue` is what becomes of `queue_if_no_path`.
-pub(super) fn features(value: &str, queue: &Told) -> Told {
-    let mut told: Vec<Told> = Vec::new();
+pub(super) fn features(value: &str, queue: &Remark) -> Remark {
+    let mut told: Vec<Remark> = Vec::new();
     let mut words = value.split_whitespace().skip(1);
     while let Some(word) = words.next() {
         told.push(match word {
@@ -214,7 +214,7 @@ pub(super) fn features(value: &str, queue: &Told) -> Told {
 }
 
 /// Why `queue_if_no_path` does not count where `no_path_retry` is said.
-pub(super) fn retry_goes_before() -> Told {
+pub(super) fn retry_goes_before() -> Remark {
     let why = "no_path_retry goes before queue_if_no_path".to_owned();
     (Outcome::LeftOut, why)
 }

@@ -13,7 +13,7 @@ mod instance;
 mod line;
 mod reports;
 
-use super::{Ended, Sink, Teller};
+use super::{Ended, NoticeSink, Sink};
 use crate::psa::action::Notice;
 use crate::psa::settings::WatchSetting;
 use crate::psa::units::Millis;
@@ -72,7 +72,7 @@ impl Trace {
     ///
     /// # Errors
     /// There is no eventfd or no thread. Missing tracing is not an error.
-    pub fn start(setting: WatchSetting, sink: Sink, tell: Teller) -> io::Result<Trace> {
+    pub fn start(setting: WatchSetting, sink: Sink, notice_sink: NoticeSink) -> io::Result<Trace> {
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         let wake = Arc::new(EventFd::from_flags(flags)?);
         let shared = Arc::new(Shared {
@@ -83,7 +83,7 @@ impl Trace {
         let watch = Watch {
             setting,
             sink,
-            tell,
+            notice_sink,
             wake: Arc::clone(&wake),
             shared: Arc::clone(&shared),
             instance: None,
@@ -143,7 +143,7 @@ fn off(reason: impl Into<String>) -> Watching {
 struct Watch {
     setting: WatchSetting,
     sink: Sink,
-    tell: Teller,
+    notice_sink: NoticeSink,
     wake: Arc<EventFd>,
     shared: Arc<Shared>,
     instance: Option<Instance>,
@@ -259,8 +259,8 @@ impl Watch {
     }
 
     fn notify(&self, code: &str, reason: &str) {
-        self.tell
-            .tell(Notice::new(code, "agent", &[("reason", reason)]));
+        self.notice_sink
+            .notify(Notice::new(code, "agent", &[("reason", reason)]));
     }
 
     /// Waits for an order, the time, or, if asked for, a report; whether there is a report.
