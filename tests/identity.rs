@@ -798,3 +798,20 @@ fn a_path_that_is_lost_while_idle_is_found_with_its_next_check() {
         assert_ne!(state(&sim, path), PathState::Dead);
     }
 }
+
+/// An idle path that still says who it is and is not ready any more, on an array that reports nothing: it is found when it is
+/// its turn, and its device loses no path for it.
+#[test]
+fn an_idle_path_that_is_not_ready_is_found_when_it_is_its_turn() {
+    for path in ALL {
+        let mut sim = running(four_paths());
+        sim.io_every = None;
+        sim.run_for(seconds(20));
+        let answer = Answer::check(2, 0x04, 0x03);
+        sim.suffer(&Fault::Lie(path, Command::TestUnitReady, Some(answer)));
+        sim.run_for(seconds(11));
+        assert_eq!(state(&sim, path), PathState::Dead);
+        assert_eq!(held(&sim), [A1, B1, A2, B2]);
+        unharmed(&sim);
+    }
+}
