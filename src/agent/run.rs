@@ -144,7 +144,8 @@ fn serve(options: &Options, stop: Stop, mut notices: Vec<Notice>) -> Result<(), 
     }
 
     let (recalled, problem) = outages::load(&places);
-    let budgets = takeovers::load(&places);
+    notices.extend(problem);
+    let (budgets, problem) = takeovers::load(&places);
     notices.extend(problem);
     let (inbox, inputs) = inbox::inbox(INBOX, QUESTIONS);
     let stopped = inbox.clone();

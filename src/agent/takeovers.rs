@@ -53,19 +53,40 @@ pub fn writer(places: Places, notice_sink: NoticeSink) -> io::Result<Writer<Stor
     })
 }
 
-/// The budgets of the agent before, with the waits that are left. What cannot be read, or is of another boot, is left out:
-/// then each device waits for the first interval.
-pub fn load(places: &Places) -> BTreeMap<String, StoredTakeover> {
-    let text = std::fs::read(places.takeovers()).unwrap_or_default();
-    let Stored { at, mut budgets } = serde_json::from_slice(&text).unwrap_or_default();
+/// The budgets of the agent before, with the waits that are left. An entry that cannot be read, and a file of another boot,
+/// is left out: then the device waits for the first hold. A file that cannot be read at all is reported.
+pub fn load(places: &Places) -> (BTreeMap<String, StoredTakeover>, Option<Notice>) {
+    #[derive(Deserialize)]
+    struct Entries {
+        at: Millis,
+        budgets: BTreeMap<String, serde_json::Value>,
+    }
+    let file = places.takeovers();
+    let read = match std::fs::read(&file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Default::default(),
+        read => read.map_err(|error| error.to_string()),
+    };
+    let parsed =
+        read.and_then(|text| serde_json::from_slice::<Entries>(&text).map_err(|e| e.to_string()));
     let now = process::since_boot();
-    if at > now || budgets.len() > MOST {
-        return BTreeMap::new();
+    match parsed {
+        Ok(Entries { at, .. }) if at > now => Default::default(),
+        Ok(Entries { at, budgets }) => {
+            let whole = budgets.into_iter().filter_map(|(wwid, budget)| {
+                let mut budget: StoredTakeover = serde_json::from_value(budget).ok()?;
+                budget.wait = budget.wait.since(now.since(at));
+                Some((wwid, budget))
+            });
+            (whole.take(MOST).collect(), None)
+        }
+        Err(reason) => {
+            let file = file.display().to_string();
+            let effect = "units that another controller serves are taken over after the first hold";
+            let details = [("file", &*file), ("reason", &reason), ("effect", effect)];
+            let notice = Notice::new("TAKEOVERS_REFUSED", "agent", &details);
+            (BTreeMap::new(), Some(notice))
+        }
     }
-    for budget in budgets.values_mut() {
-        budget.wait = budget.wait.since(now.since(at));
-    }
-    budgets
 }
 
 #[cfg(test)]
@@ -73,10 +94,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_stored_is_read_and_damage_is_no_budget() {
+    fn what_is_stored_is_read_and_damage_is_reported() {
         let root = tempfile::tempdir().unwrap();
         let places = Places::below(root.path());
-        assert_eq!(load(&places), BTreeMap::new());
+        assert_eq!(load(&places), (BTreeMap::new(), None));
         let budget = StoredTakeover {
             level: 3,
             wait: Millis(3_600_000),
@@ -86,12 +107,23 @@ mod tests {
         let writer = writer(places.clone(), notice_sink).unwrap();
         writer.store(Stored::now(BTreeMap::from([("3600".to_owned(), budget)])));
         drop(writer);
-        let found = load(&places);
+        let (found, _) = load(&places);
         assert_eq!(found["3600"].level, 3);
         assert!(found["3600"].wait <= Millis(3_600_000) && found["3600"].wait > Millis(3_500_000));
-        for damaged in ["{", r#"{"at": 99999999999999, "budgets": {"a": {}}}"#, "7"] {
+        // One entry of another version costs no other.
+        let mixed = r#"{"at": 1, "new": 1, "budgets": {"a": {"level": 2, "new": 1}, "b": "x", "c": {"level": "x"}}}"#;
+        std::fs::write(places.takeovers(), mixed).unwrap();
+        let (found, notice) = load(&places);
+        assert_eq!(found.keys().collect::<Vec<_>>(), ["a"]);
+        assert_eq!(notice, None);
+        let other_boot = r#"{"at": 99999999999999, "budgets": {"a": {}}}"#;
+        std::fs::write(places.takeovers(), other_boot).unwrap();
+        assert_eq!(load(&places), (BTreeMap::new(), None));
+        for damaged in ["{", "7"] {
             std::fs::write(places.takeovers(), damaged).unwrap();
-            assert_eq!(load(&places), BTreeMap::new(), "{damaged}");
+            let (found, notice) = load(&places);
+            assert_eq!(found, BTreeMap::new(), "{damaged}");
+            assert_eq!(notice.unwrap().code, "TAKEOVERS_REFUSED");
         }
     }
 }

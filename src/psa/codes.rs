@@ -136,6 +136,7 @@ pub const CODES: &[Code] = &[
     error("SETTINGS_REFUSED", "a setting could not be used: its default is in force, and the rest of the file counts", "what the reason says, in /etc/dm-psa/dm-psa.toml; then restart the agent"),
     info("TABLE_RELOAD", "the table of a map has to be loaded anew: the event says why"),
     warning("TAKEOVERS_NOT_STORED", "how long units must not be moved between controllers could not be stored", "look at /run/dm-psa; an agent that is restarted may have the array move units sooner"),
+    warning("TAKEOVERS_REFUSED", "what the agent before stored of units that are moved between controllers cannot be read", "nothing: each of them waits for the first hold again"),
     info("TAKEOVER_ORDERED", "this host has the array move a logical unit to a controller that its paths lead to; the event says when it may do so next"),
     warning("TRANSPORT", "how SCSI commands are sent, and why; a warning if a way was given up", "if bsg was asked for: Linux 7.1 or later, and io_uring allowed"),
     warning("UDEV_MISSED", "udev knows nothing of the disk of a path, whose uevents came while it did not run: it is told of it again", "see that systemd-udevd runs"),
