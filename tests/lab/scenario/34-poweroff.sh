@@ -1,0 +1,33 @@
+#!/bin/bash
+# The host shuts down while all paths are down, a writer waits, and a file system on the map has data that is not on disk.
+# 34-poweroff.sh [running|stopped]: what the agent is
+#
+# The guest ends by itself, which the lab takes for the right end of this scenario.
+# Guest: systemd poweroff
+. /lab/lib/lab.sh
+agent=${1:-running}
+
+# Longer than a slow machine takes to begin the shutdown.
+agent_setting 'apd_timeout_ms = 60000'
+lio_loop --groups '1:ao:1,2 2:ano:3,4'
+naa=$(lu_naa 1)
+mkdir -p /mnt/a
+check "the agent starts" agent_start
+check "a map appears" wait_for 60 test -b "/dev/mapper/$naa"
+check "it settles" wait_for 20 agent_quiet
+check "it takes a file system" mkfs.ext4 -qF "/dev/mapper/$naa"
+mount "/dev/mapper/$naa" /mnt/a || lab_die "it does not mount"
+systemd-run -q --unit=writer sh -c 'while dd if=/dev/urandom of=/mnt/a/data bs=1M count=4 conv=fsync; do :; done'
+check "a file is written" wait_for 20 test -s /mnt/a/data
+if [ "$agent" = stopped ]; then check "the agent is stopped" timeout 60 systemctl stop dm-psa.service; fi
+path_down all
+check "all paths are failed" wait_for 20 map_no_active "$naa"
+sleep_ms 2000
+check "the map queues" map_queues "$naa"
+note "the host shuts down, the agent is $agent"
+# What comes after this is seen by the lab from outside.
+echo "$LAB_PASSED passed, $LAB_FAILED failed"
+trap - EXIT
+[ $LAB_FAILED = 0 ] || exit 1
+systemctl poweroff --no-block
+exec sleep 1d
