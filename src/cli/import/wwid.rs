@@ -4,19 +4,26 @@
 /// The device identifier of a WWID: `3600...` is `naa.600...`.
 ///
 /// # Errors
-/// What it is instead, and the mend.
+/// What it is instead, and what to do.
 pub fn device(wwid: &str) -> Result<String, String> {
-    let hex = |digits: &str, lengths: &[usize]| {
+    let hex = |scheme: &str, digits: &str, lengths: &[usize]| {
         let is_hex = digits.bytes().all(|b| b.is_ascii_hexdigit());
-        (is_hex && lengths.contains(&digits.len())).then(|| digits.to_ascii_lowercase())
+        (is_hex && lengths.contains(&digits.len())).then(|| format!("{scheme}.{digits}"))
     };
+    // udev writes small digits, and multipath-tools compares letter by letter: the entry never had an effect.
+    let small = wwid.to_ascii_lowercase();
+    if wwid.starts_with(['2', '3']) && wwid != small && device(&small).is_ok() {
+        return Err(format!(
+            "`{wwid}` names no disk, as WWIDs have no capital letters: write {small} if that disk is meant"
+        ));
+    }
     let is_name = |text: &str| {
         let named = ["iqn.", "naa.", "eui."];
         named.iter().any(|scheme| text.starts_with(scheme)) && !text.contains('\\')
     };
     let device = match wwid.split_at_checked(1) {
-        Some(("3", digits)) => hex(digits, &[16, 32]).map(|digits| format!("naa.{digits}")),
-        Some(("2", digits)) => hex(digits, &[16, 24, 32]).map(|digits| format!("eui.{digits}")),
+        Some(("3", digits)) => hex("naa", digits, &[16, 32]),
+        Some(("2", digits)) => hex("eui", digits, &[16, 24, 32]),
         Some(("8", text)) if is_name(text) => Some(text.to_owned()),
         _ => None,
     };
@@ -34,7 +41,7 @@ mod tests {
     fn wwids() {
         for (wwid, wanted) in [
             (
-                "3600A098038304437415D4B6A59684A52",
+                "3600a098038304437415d4b6a59684a52",
                 "naa.600a098038304437415d4b6a59684a52",
             ),
             ("35000c50012345678", "naa.5000c50012345678"),
@@ -44,7 +51,7 @@ mod tests {
             assert_eq!(device(wwid).as_deref(), Ok(wanted));
         }
         for wwid in [
-            "", "3600", "3600x", "1ATA_X_1", "SATA_X", "0QEMU", "8x", "ä", "3^600.*",
+            "", "3600", "3600x", "3600A098038304437415d4b6a59684a52", "1ATA_X_1", "SATA_X", "0QEMU", "8x", "ä", "3^600.*",
         ] {
             assert!(device(wwid).is_err(), "{wwid}");
         }
