@@ -2,7 +2,7 @@
 # The host shuts down while all paths are down, a writer waits, and a file system on the map has data that is not on disk.
 # 34-poweroff.sh [running|stopped]: what the agent is
 #
-# The guest ends by itself, which the lab takes for the right end of this scenario.
+# The right end is that the guest powers down.
 # Guest: systemd poweroff
 . /lab/lib/lab.sh
 agent=${1:-running}
