@@ -4,6 +4,7 @@
 //! It follows from the rest of the world, so it is not written down with it: [`World::put`] makes it anew. Tests:
 //! `tests/journal.rs`, where worlds go on that were put together of pieces.
 
+use super::lookup::Lookup;
 use super::maps::UUID_PREFIX;
 use super::path::Path;
 use super::table::model::Map;
@@ -14,8 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Where things are.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Index {
-    /// Which disk is in the table of the map of which WWID.
-    held: BTreeSet<(DevT, String)>,
+    /// The WWIDs of the maps that have a disk in their tables: one as a rule, never none.
+    held: Lookup<DevT, BTreeSet<String>>,
     /// Paths whose disks somebody uses, other than a map over the whole disk.
     used: BTreeSet<Hctl>,
     /// The device that an action on a map is for, by its ticket.
@@ -25,9 +26,25 @@ pub(super) struct Index {
 impl Index {
     /// The WWID of the map that has this disk in its table.
     pub(super) fn holder(&self, dev: DevT) -> Option<&str> {
-        let first = (dev, String::new());
-        let (held, wwid) = self.held.range(first..).next()?;
-        (*held == dev).then_some(wwid.as_str())
+        self.held.get(&dev)?.first().map(String::as_str)
+    }
+
+    /// The map of a WWID has the disk in its table from now on.
+    fn hold(&mut self, dev: DevT, wwid: String) {
+        if let Some(wwids) = self.held.get_mut(&dev) {
+            wwids.insert(wwid);
+        } else {
+            self.held.insert(dev, BTreeSet::from([wwid]));
+        }
+    }
+
+    fn release(&mut self, dev: DevT, wwid: &str) {
+        if let Some(wwids) = self.held.get_mut(&dev) {
+            wwids.remove(wwid);
+            if wwids.is_empty() {
+                self.held.remove(&dev);
+            }
+        }
     }
 
     /// Whether a disk is used behind the target port of this path.
@@ -62,7 +79,9 @@ impl World {
         let before = self.maps.get(&map.name);
         if before.is_none_or(|before| before.uuid != map.uuid || before.table != map.table) {
             self.drop_map(&map.name);
-            self.index.held.extend(Index::disks_of(&map));
+            for (dev, wwid) in Index::disks_of(&map) {
+                self.index.hold(dev, wwid);
+            }
             self.set_length(&map, map.table.as_ref().ok().map(|table| table.length));
         }
         self.maps.insert(map.name.clone(), map);
@@ -71,8 +90,8 @@ impl World {
     /// Forgets the map of this name.
     pub(super) fn drop_map(&mut self, name: &str) {
         if let Some(map) = self.maps.remove(name) {
-            for entry in Index::disks_of(&map) {
-                self.index.held.remove(&entry);
+            for (dev, wwid) in Index::disks_of(&map) {
+                self.index.release(dev, &wwid);
             }
             self.set_length(&map, None);
         }
