@@ -4,7 +4,7 @@
 
 mod san;
 
-use dm_psa::psa::path::PathState;
+use dm_psa::psa::evidence::PathState;
 use dm_psa::psa::settings::Settings;
 use dm_psa::psa::table::model::QueueMode;
 use dm_psa::psa::table::parse::parse;

@@ -7,7 +7,7 @@ mod san;
 
 use dm_psa::psa::adapter::{AdapterFacts, TargetFacts, Transport};
 use dm_psa::psa::event::{Event, Examination, MapError, Reply, UnitAttention};
-use dm_psa::psa::path::{BlockFacts, Handler, PathFacts, Usage};
+use dm_psa::psa::facts::{BlockFacts, Handler, PathFacts, Usage};
 use dm_psa::psa::settings::Settings;
 use dm_psa::psa::table::model::{
     Features, Group, GroupState, GroupStatus, HardwareHandler, Map, NO_TABLE, PathStatus, Selector,

@@ -3,10 +3,10 @@
 mod san;
 
 use dm_psa::psa::adapter::RuntimeName;
+use dm_psa::psa::change::Scope;
 use dm_psa::psa::change::{Change, Refusal};
-use dm_psa::psa::claiming::Scope;
 use dm_psa::psa::event::Event;
-use dm_psa::psa::path::PathState;
+use dm_psa::psa::evidence::PathState;
 use dm_psa::psa::psp::PspKind;
 use dm_psa::psa::settings::{LimitType, RoundRobin};
 use dm_psa::psa::units::{Hctl, Millis};
@@ -332,9 +332,9 @@ fn what_the_admin_says_of_a_device_is_remembered() {
     unharmed(&sim);
 }
 
-fn rules(claim: &str) -> Box<dm_psa::psa::world::Rules> {
+fn rules(claim: &str) -> Box<dm_psa::psa::rules::Rules> {
     use dm_psa::psa::claim::{Rule, Ruleset};
-    let mut rules = dm_psa::psa::world::Rules::default();
+    let mut rules = dm_psa::psa::rules::Rules::default();
     if !claim.is_empty() {
         let rule = Rule::new(200, claim.parse().unwrap(), "MASK_PATH");
         let basic = rules.claim.rules().to_vec();

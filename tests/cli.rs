@@ -17,7 +17,7 @@ use dm_psa::cli::record::{Listing, Record, Style, Value as Field};
 use dm_psa::cli::typography;
 use dm_psa::cli::verbs::{NAMESPACES, verbs};
 use dm_psa::cli::{Console, Exit, args, layout, run};
-use dm_psa::psa::inventory::Inventory;
+use dm_psa::psa::report::inventory::Inventory;
 use proptest::prelude::*;
 use screen::{Screen, golden, golden_file, psactl, psactl_coloured};
 use serde_json::{Value, json};

@@ -8,7 +8,7 @@ mod san;
 use dm_psa::psa::action::Action;
 use dm_psa::psa::adapter::Transport;
 use dm_psa::psa::event::{Event, UnitAttention};
-use dm_psa::psa::path::PathState;
+use dm_psa::psa::evidence::PathState;
 use dm_psa::psa::settings::{LonePaths, Settings};
 use dm_psa::psa::table::parse::parse;
 use dm_psa::psa::units::{Hctl, Millis, Sectors};

@@ -282,6 +282,153 @@ fn rooms_import_as_the_table_says() {
     );
 }
 
+/// The modules of `psa`, in the order of the table in `src/psa/mod.rs`.
+fn psa_order() -> Vec<String> {
+    let text = fs::read_to_string(Path::new(SRC).join("psa/mod.rs")).unwrap();
+    let rows = text.lines().filter_map(|line| line.strip_prefix("//! | "));
+    let names = rows.filter_map(|row| row.split('`').nth(1).map(str::to_owned));
+    names.collect()
+}
+
+/// The files of `psa` without their tests, by the module path below `psa`, `state::path`; the root has an empty one.
+fn psa_files() -> BTreeMap<Vec<String>, (PathBuf, String)> {
+    let mut files = BTreeMap::new();
+    for (file, text) in sources() {
+        let Ok(below) = file.strip_prefix("psa") else {
+            continue;
+        };
+        let code = code(&text);
+        let code = code.split("#[cfg(test)]").next().unwrap().to_owned();
+        let parts = below.with_extension("");
+        let parts = parts
+            .components()
+            .map(|part| part.as_os_str().to_string_lossy().into_owned());
+        let module = parts.filter(|part| part != "mod").collect();
+        files.insert(module, (file, code));
+    }
+    files
+}
+
+/// Every path into `psa` that the code of a module names, by the names below `psa`.
+fn psa_mentions(module: &[String], code: &str) -> Vec<Vec<String>> {
+    let words = words(code);
+    let mut found = Vec::new();
+    for at in 0..words.len() {
+        if at > 0 && words[at - 1] == "::" {
+            continue;
+        }
+        match &words[at..] {
+            ["crate", "::", "psa", rest @ ..] => {
+                paths(&[], rest, &mut found);
+            }
+            ["super", rest @ ..] => {
+                let mut base = module.len().saturating_sub(1);
+                let mut rest = rest;
+                while let ["::", "super", tail @ ..] = rest {
+                    base = base.saturating_sub(1);
+                    rest = tail;
+                }
+                paths(&module[..base], rest, &mut found);
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// The paths that go on after `base` with `:: name :: {a, b::c}`. Returns what follows them.
+fn paths<'a, 'b>(
+    base: &[String],
+    mut words: &'b [&'a str],
+    found: &mut Vec<Vec<String>>,
+) -> &'b [&'a str] {
+    let mut path = base.to_vec();
+    while let ["::", next, rest @ ..] = words {
+        words = rest;
+        if *next != "{" {
+            path.push((*next).to_owned());
+            continue;
+        }
+        while let [word, rest @ ..] = words {
+            words = rest;
+            match *word {
+                "}" => return words,
+                "," => {}
+                name => {
+                    let mut member = path.clone();
+                    if name != "self" {
+                        member.push(name.to_owned());
+                    }
+                    words = paths(&member, words, found);
+                }
+            }
+        }
+    }
+    found.push(path);
+    words
+}
+
+#[test]
+fn files_of_psa_import_downwards_and_in_no_circle() {
+    let order = psa_order();
+    let files = psa_files();
+    let place = |module: &[String]| order.iter().position(|name| Some(name) == module.first());
+    let mut wrong = Vec::new();
+    let mut imports: BTreeMap<&Vec<String>, BTreeSet<&Vec<String>>> = BTreeMap::new();
+    for (module, (file, code)) in &files {
+        if module.is_empty() || module[0] == "test_support" {
+            continue;
+        }
+        if place(module).is_none() {
+            wrong.push(format!("{}: not in the table", file.display()));
+        }
+        for path in psa_mentions(module, code) {
+            // The longest beginning that is a file; what follows are names in it.
+            let lengths = (1..=path.len()).rev();
+            let mut known = lengths.filter_map(|length| files.get_key_value(&path[..length]));
+            let Some((other, _)) = known.next() else {
+                continue;
+            };
+            if other == module {
+                continue;
+            }
+            if place(other) > place(module) {
+                wrong.push(format!(
+                    "{} imports {}, which is above it",
+                    file.display(),
+                    other.join("::")
+                ));
+            }
+            imports.entry(module).or_default().insert(other);
+        }
+    }
+    // What imports nothing that is left is taken away, again and again: circles remain.
+    let mut left: BTreeSet<&Vec<String>> = imports.keys().copied().collect();
+    loop {
+        let free =
+            |module: &&&Vec<String>| imports[**module].iter().all(|other| !left.contains(other));
+        let done: Vec<&Vec<String>> = left.iter().filter(free).copied().collect();
+        if done.is_empty() {
+            break;
+        }
+        for module in done {
+            left.remove(module);
+        }
+    }
+    for module in &left {
+        wrong.push(format!(
+            "{}: in a circle of imports, or above one",
+            module.join("::")
+        ));
+    }
+    assert!(imports.len() > 60, "the imports of psa were not understood");
+    assert!(
+        wrong.is_empty(),
+        "against the table in src/psa/mod.rs:\n{}",
+        wrong.join("\n")
+    );
+}
+
 #[test]
 fn unsafe_stays_in_the_kernel_room() {
     for (file, text) in sources() {
@@ -373,4 +520,21 @@ fn mentions_are_found() {
         Vec::<String>::new()
     );
     assert_eq!(rooms(deep, "'\\'' crate::e"), ["e"]);
+    let inside = |module: &[&str], text: &str| -> Vec<String> {
+        let module: Vec<String> = module.iter().map(|&part| part.to_owned()).collect();
+        let found = psa_mentions(&module, &code(text));
+        found.into_iter().map(|path| path.join("::")).collect()
+    };
+    assert_eq!(
+        inside(
+            &["check", "ask"],
+            "use crate::psa::{state::{self, path::Path}, units::Hctl}; super::judge::judge(); crate::scsi::x"
+        ),
+        [
+            "state",
+            "state::path::Path",
+            "units::Hctl",
+            "check::judge::judge"
+        ]
+    );
 }

@@ -6,9 +6,9 @@ mod screen;
 
 use dm_psa::cli::Exit;
 use dm_psa::config::{Places, load_settings, rules};
-use dm_psa::psa::device::Disposition;
-use dm_psa::psa::inventory::{Hex, Inventory};
+use dm_psa::psa::report::inventory::{Hex, Inventory};
 use dm_psa::psa::settings::LimitType;
+use dm_psa::psa::state::device::Disposition;
 use dm_psa::scsi::inquiry::{StandardInquiry, Tpgs};
 use screen::{golden_file, psactl_below};
 use std::path::Path;

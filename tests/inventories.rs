@@ -9,7 +9,7 @@ mod screen;
 use dm_psa::cli::Exit;
 use dm_psa::config::{Places, rules, store};
 use dm_psa::psa::adapter::Transport;
-use dm_psa::psa::inventory::{CapturedPath, Hex, Inventory};
+use dm_psa::psa::report::inventory::{CapturedPath, Hex, Inventory};
 use dm_psa::psa::settings::Settings;
 use dm_psa::psa::world::World;
 use dm_psa::scsi::inquiry::Tpgs;
@@ -270,7 +270,7 @@ fn a_revived_host_decides_as_the_host_itself() {
     let world = sim
         .world
         .inventory(0, usize::MAX)
-        .revive(dm_psa::psa::world::Rules::default());
+        .revive(dm_psa::psa::rules::Rules::default());
     assert_eq!(decisions(&world), decisions(&sim.world));
     let text = serde_json::to_string(&sim.world.inventory(0, 2)).unwrap();
     let part: Inventory = serde_json::from_str(&text).unwrap();

@@ -6,7 +6,7 @@ mod screen;
 use dm_psa::cli::printable::is_unsafe;
 use dm_psa::cli::verbs::verbs;
 use dm_psa::cli::{Exit, man};
-use dm_psa::psa::plugin::hpp::Scheme;
+use dm_psa::psa::settings::Scheme;
 use dm_psa::psa::settings::{DeviceSettings, LimitType, RoundRobin, Settings};
 use dm_psa::psa::units::Millis;
 use screen::psactl;

@@ -7,7 +7,7 @@ mod san;
 
 use dm_psa::psa::action::Action;
 use dm_psa::psa::change::{Change, Refusal};
-use dm_psa::psa::path::Usage;
+use dm_psa::psa::facts::Usage;
 use dm_psa::psa::settings::Settings;
 use dm_psa::psa::table::model::Table;
 use dm_psa::psa::table::parse::parse;

@@ -2,7 +2,7 @@
 //! parsed to the same value, and a reply that was cut is an error or a correct prefix, never another value.
 
 use dm_psa::psa::identity::{self, Listing, LogicalUnit};
-use dm_psa::psa::proof::Proof;
+use dm_psa::psa::state::proof::Proof;
 use dm_psa::psa::units::Millis;
 use dm_psa::scsi::capacity::Capacity;
 use dm_psa::scsi::cdb::Command;

@@ -8,7 +8,7 @@
 mod san;
 
 use dm_psa::psa::adapter::Transport;
-use dm_psa::psa::path::PathState;
+use dm_psa::psa::evidence::PathState;
 use dm_psa::psa::settings::Settings;
 use dm_psa::psa::table::model::{Message, Table};
 use dm_psa::psa::units::{DevT, Hctl, Millis};

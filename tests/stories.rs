@@ -13,7 +13,7 @@ use dm_psa::psa::action::{Action, MapStep};
 use dm_psa::psa::change::Change;
 use dm_psa::psa::claim::{Rule, Ruleset};
 use dm_psa::psa::event::Event;
-use dm_psa::psa::path::PathFacts;
+use dm_psa::psa::facts::PathFacts;
 use dm_psa::psa::psp::PspKind;
 use dm_psa::psa::settings::Settings;
 use dm_psa::psa::table::model::Map;

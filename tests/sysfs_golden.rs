@@ -2,7 +2,7 @@
 
 use dm_psa::kernel::sysfs::{Survey, Sysfs};
 use dm_psa::psa::adapter::Transport;
-use dm_psa::psa::path::{Handler, PathFacts, Usage};
+use dm_psa::psa::facts::{Handler, PathFacts, Usage};
 use dm_psa::psa::units::{DevT, Hctl, Sectors};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

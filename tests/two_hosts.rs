@@ -4,9 +4,9 @@
 mod san;
 
 use dm_psa::config::rules::built_in;
+use dm_psa::psa::rules::Rules;
 use dm_psa::psa::settings::{DeviceSettings, Settings};
 use dm_psa::psa::units::{Hctl, Millis, Sectors};
-use dm_psa::psa::world::Rules;
 use dm_psa::scsi::inquiry::Tpgs;
 use dm_psa::scsi::tpgs::AccessState;
 use dm_psa::sim::array::{Array, Trespass, Unit, UnitId};

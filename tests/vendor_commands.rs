@@ -6,7 +6,7 @@ mod screen;
 use dm_psa::cli::Exit;
 use dm_psa::config::{Places, rules, store};
 use dm_psa::psa::adapter::Transport;
-use dm_psa::psa::inventory::{Hex, Inventory};
+use dm_psa::psa::report::inventory::{Hex, Inventory};
 use dm_psa::psa::satp::rules::{Group, SatpRule};
 use dm_psa::scsi::inquiry::{StandardInquiry, Tpgs};
 use proptest::prelude::*;

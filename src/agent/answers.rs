@@ -13,12 +13,14 @@ use crate::api::types::{
 use crate::kernel::trace::Watching;
 use crate::kernel::transport::InUse;
 use crate::psa::adapter::{RuntimeName, Transport};
-use crate::psa::device::{Apd, Device, Disposition};
-use crate::psa::hints::Hints;
-use crate::psa::path::{Path, PathState};
-use crate::psa::plugin::Plugin;
+use crate::psa::evidence::PathState;
+use crate::psa::mpp::Plugin;
 use crate::psa::psp::PspKind;
 use crate::psa::settings::RoundRobin;
+use crate::psa::state::device::{Device, Disposition};
+use crate::psa::state::hints::Hints;
+use crate::psa::state::outages::Apd;
+use crate::psa::state::path::Path;
 use crate::psa::units::{Hctl, Millis};
 use crate::psa::world::World;
 use serde_json::Value;
@@ -392,7 +394,7 @@ fn core_device(world: &World, device: &Device) -> CoreDevice {
             .filter_map(|path| path.facts.block.as_ref())
             .any(|block| {
                 block.usage.iter().any(
-                |usage| matches!(usage, crate::psa::path::Usage::Mounted { at, .. } if at == "/"),
+                |usage| matches!(usage, crate::psa::facts::Usage::Mounted { at, .. } if at == "/"),
             )
             }),
         device_max_queue_depth: world

@@ -11,7 +11,7 @@ use crate::kernel::backstop::{Backstop, Outcome};
 use crate::kernel::dm::client::Client;
 use crate::kernel::dm::queueing::{LIST, has_others};
 use crate::psa::action::Notice;
-use crate::psa::queueing::KeptMaps;
+use crate::psa::report::queueing::KeptMaps;
 use crate::psa::units::Millis;
 use std::collections::BTreeSet;
 use std::path::Path;

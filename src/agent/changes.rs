@@ -2,11 +2,11 @@
 
 use crate::api::error::ApiError;
 use crate::api::requests::{ChangeRequest, Changed, SetHpp, SetRoundRobin, Unclaim};
+use crate::psa::change::Scope;
 use crate::psa::change::{Change, Refusal, SATP_WORDS};
-use crate::psa::claiming::Scope;
-use crate::psa::plugin::Plugin;
-use crate::psa::plugin::hpp::Scheme;
+use crate::psa::mpp::Plugin;
 use crate::psa::psp::PspKind;
+use crate::psa::settings::Scheme;
 use crate::psa::settings::{DeviceSettings, LimitType, RoundRobin};
 use crate::psa::units::Millis;
 use crate::psa::world::World;

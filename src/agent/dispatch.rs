@@ -20,7 +20,7 @@ use crate::kernel::uevent::Discovery;
 use crate::psa::action::{Action, MapStep, Notice};
 use crate::psa::event::Event;
 use crate::psa::memory::Memory;
-use crate::psa::queueing::{KeptMaps, QueueingMap};
+use crate::psa::report::queueing::{KeptMaps, QueueingMap};
 use crate::psa::settings::Settings;
 use crate::psa::units::Millis;
 use std::collections::BTreeMap;

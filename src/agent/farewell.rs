@@ -7,7 +7,7 @@
 use super::run::Input;
 use crate::psa::action::MapStep;
 use crate::psa::event::Event;
-use crate::psa::queueing::QueueingMap;
+use crate::psa::report::queueing::QueueingMap;
 use crate::psa::table::model::Message;
 use std::collections::BTreeSet;
 use std::sync::mpsc::RecvTimeoutError;

@@ -3,7 +3,7 @@
 use crate::journal::{Header, SUFFIX, begin, end, snapshot, steps};
 use crate::kernel::NoticeSink;
 use crate::psa::action::Notice;
-use crate::psa::snapshot::Pieces;
+use crate::psa::report::snapshot::Pieces;
 use crate::psa::world::World;
 use std::collections::VecDeque;
 use std::fs::{self, DirBuilder, File, OpenOptions};

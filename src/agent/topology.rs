@@ -1,9 +1,11 @@
 //! A device with all that leads to it, for `psactl graph` and `psactl top`.
 
 use crate::api::types::{Topology, TopologyGroup, TopologyPath};
-use crate::psa::device::{Apd, Device};
-use crate::psa::path::{Path, PathState};
-use crate::psa::plugin::Plugin;
+use crate::psa::evidence::PathState;
+use crate::psa::mpp::Plugin;
+use crate::psa::state::device::Device;
+use crate::psa::state::outages::Apd;
+use crate::psa::state::path::Path;
 use crate::psa::table::model::{GroupState, Map, Table};
 use crate::psa::units::{DevT, Hctl, Millis};
 use crate::psa::world::World;

@@ -5,7 +5,7 @@ use super::types::{
     Adapter, CoreDevice, CorePath, DetachedDevice, Event, Explanation, FixedConfig, HppDevice,
     HppPath, NmpDevice, NmpPath, RoundRobinConfig, Status, Topology,
 };
-use crate::psa::inventory::Inventory;
+use crate::psa::report::inventory::Inventory;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

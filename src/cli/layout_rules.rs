@@ -3,9 +3,9 @@
 use super::layout::{Column, Layout};
 use super::record::Style;
 use crate::psa::claim::Rule;
-use crate::psa::lint::Finding;
-use crate::psa::plugin::Plugin;
+use crate::psa::mpp::Plugin;
 use crate::psa::psp::PspKind;
+use crate::psa::report::lint::Finding;
 use crate::psa::satp::rules::SatpRule;
 
 /// A line of `claimrule list`.

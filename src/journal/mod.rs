@@ -32,7 +32,7 @@ mod varint;
 pub use replay::{Difference, Replay, Stop};
 pub use segment::{Damage, Finish, Segment, Step, Steps};
 
-use crate::psa::snapshot::Piece;
+use crate::psa::report::snapshot::Piece;
 use crate::psa::units::Millis;
 use serde::{Deserialize, Serialize};
 

@@ -3,7 +3,7 @@
 
 use super::{Damage, Finish, Header, Segment, Step, json};
 use crate::psa::action::Action;
-use crate::psa::snapshot::Pieces;
+use crate::psa::report::snapshot::Pieces;
 use crate::psa::units::Millis;
 use crate::psa::world::World;
 

@@ -4,7 +4,7 @@ use super::records::{Decoder, Record};
 use super::{BLOCK_HEAD, FORMAT, Header, Kind, MAGIC, MOST_UNPACKED, pack, sum};
 use crate::psa::action::Action;
 use crate::psa::event::Event;
-use crate::psa::snapshot::Piece;
+use crate::psa::report::snapshot::Piece;
 use crate::psa::units::Millis;
 use crate::psa::world::World;
 use serde::de::DeserializeOwned;

@@ -16,14 +16,13 @@
 
 use super::sysfs::Sysfs;
 use crate::config::memory_file;
+use crate::psa::facts::Usage;
 use crate::psa::identity::Listing;
-use crate::psa::path::Usage;
 use crate::psa::units::DevT;
-use std::fmt;
-use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::{fmt, fs};
 
 /// The answer, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,12 +4,11 @@
 //! raw bytes: parsing is a decision too, and so a recorded run replays the same parser.
 
 use super::change::Change;
-use super::membership::DiskKind;
-use super::path::PathFacts;
 use super::table::model::Map;
 use super::takeover::StoredTakeover;
 use super::units::{DevT, Hctl, Millis};
-use super::world::Rules;
+use crate::psa::facts::{DiskKind, PathFacts};
+use crate::psa::rules::Rules;
 use crate::scsi::cdb::Command;
 use crate::scsi::outcome::Outcome;
 use serde::{Deserialize, Serialize};

@@ -2,7 +2,7 @@
 //!
 //! Input: the Device Identification VPD page (83h) as the path answered it. Output: a [`Listing`] of every name that it
 //! gives to the logical unit, or a [`Problem`]. What follows for a path that is known already is decided in
-//! [`super::proof`]. Invariant: nothing is guessed. A page that is cut, that is another page, or that names no logical
+//! [`crate::psa::state::proof`]. Invariant: nothing is guessed. A page that is cut, that is another page, or that names no logical
 //! unit proves nothing, and what is not proven carries no I/O. Designators before one that is not whole do count.
 //!
 //! # Two names

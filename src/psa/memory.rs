@@ -1,10 +1,7 @@
 //! What the agent remembers over a restart and early boot needs: `/etc/dm-psa/state/`.
 
-use super::path::PathFacts;
-use super::schedule::Key;
-use super::settings::DeviceSettings;
-use super::units::Millis;
-use super::world::World;
+use crate::psa::facts::PathFacts;
+use crate::psa::settings::DeviceSettings;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -72,17 +69,4 @@ pub struct RememberedAdapter {
     pub number: u32,
     /// `T` of `vmhbaN:C:T:L` by target port, where the kernel's target number is not stable (FC, iSCSI, SAS).
     pub targets: BTreeMap<String, u32>,
-}
-
-/// Devices that are found are stored this long after the first of them: a host with a thousand new devices would otherwise
-/// write a thousand devices a thousand times. An agent that ends before finds them again by their maps.
-const SOON: Millis = Millis::from_secs(1);
-
-impl World {
-    /// Has the memory stored before long. What cannot be found again, as what an admin sets and masked paths that were
-    /// taken away from the host, is stored at once instead.
-    pub(super) fn remember_soon(&mut self) {
-        self.schedule
-            .no_later_than(Key::Memory, self.now.after(SOON));
-    }
 }

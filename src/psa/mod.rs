@@ -3,6 +3,40 @@
 //! Input: [`event::Event`], what happened. Output: [`action::Action`], what to do. In between [`world::World`],
 //! which sees no clock, environment, thread or file, iterates only over ordered maps, and cannot panic.
 //! Everything here is therefore replayable: the same events give the same actions, byte for byte.
+//!
+//! The modules, bottom to top. Each may use those above it in this list and none below, and files never import one another
+//! in a circle (`tests/import_order.rs` reads this table and the `use` lines):
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`units`] | addresses, numbers and times, each a type of its own |
+//! | [`pattern`] | patterns of vendor and model |
+//! | `lookup` | a hash map that cannot be iterated |
+//! | [`adapter`] | HBAs, target ports, transports, runtime names |
+//! | [`mpp`] | the multipathing plug-ins by name |
+//! | [`identity`] | which logical unit a VPD page 83h names |
+//! | [`takeover`] | how often this host may have an array move one logical unit |
+//! | [`table`] | the dm-multipath grammar: tables, status, what differs between two tables |
+//! | [`evidence`] | what checks tell of a path, and what a SATP makes of it |
+//! | [`facts`] | what adapters of the host report |
+//! | [`settings`] | the agent's settings, and those of a device |
+//! | [`psp`] | path selection plug-ins |
+//! | [`satp`] | storage array type plug-ins, and the rules that choose among them |
+//! | [`plugin`] | what NMP and HPP make of a device |
+//! | [`claim`] | claim rules: their syntax, their order, what they match |
+//! | [`rules`] | the rules in force |
+//! | [`memory`] | what is stored over a restart |
+//! | [`change`] | what an admin may change |
+//! | [`event`] | the input vocabulary |
+//! | [`action`] | the output vocabulary |
+//! | [`codes`] | event codes, and what to do about each |
+//! | [`state`] | everything that the agent knows: paths, devices, maps, and when what is due |
+//! | `claiming` | the rules, applied: which plug-in, SATP and PSP take what |
+//! | `check` | what is asked of a path, and what its answers mean |
+//! | `reconcile` | from what is known of a device to what is done about its map |
+//! | `changes` | changes of an admin: what each means, and how it is applied |
+//! | [`report`] | what is shown: lists, explanations, figures, previews, inventories |
+//! | [`world`] | the loop: an event in, actions out |
 
 #![deny(
     clippy::unwrap_used,
@@ -25,54 +59,31 @@
 
 pub mod action;
 pub mod adapter;
-mod apd;
 pub mod change;
+mod changes;
+mod check;
 pub mod claim;
-pub mod claiming;
+mod claiming;
 pub mod codes;
-pub mod device;
-mod discovery;
-mod disposition;
-mod elsewhere;
 pub mod event;
-mod explain;
-mod foresight;
-mod health;
-pub mod hints;
+pub mod evidence;
+pub mod facts;
 pub mod identity;
-mod index;
-pub mod inventory;
-pub mod lint;
-mod lone;
 pub(crate) mod lookup;
-mod lost;
-mod maps;
-pub mod marginal;
-mod masked;
-pub mod membership;
 pub mod memory;
-mod mismatch;
-mod naming;
-pub mod path;
-mod paths;
+pub mod mpp;
 pub mod pattern;
-mod plan;
 pub mod plugin;
-mod port_groups;
-pub mod proof;
 pub mod psp;
-pub mod queueing;
-mod report;
+mod reconcile;
+pub mod report;
+pub mod rules;
 pub mod satp;
-mod schedule;
-mod selection;
 pub mod settings;
-pub mod snapshot;
-pub mod statistics;
+pub mod state;
 pub mod table;
 pub mod takeover;
 #[cfg(test)]
 mod test_support;
 pub mod units;
-mod wanted;
 pub mod world;

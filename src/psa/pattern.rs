@@ -9,8 +9,30 @@
 //!
 //! INQUIRY fields are padded with blanks; these are no part of the comparison, on either side. Case matters.
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use serde::Serialize;
 use std::fmt;
+
+/// The longest vendor and product that INQUIRY has room for, in bytes.
+const LENGTHS: [(&str, usize); 2] = [("vendor", 8), ("model", 16)];
+
+/// What is to be said of strings that no INQUIRY field can hold.
+pub fn length_remarks(vendor: Option<&Pattern>, model: Option<&Pattern>) -> Vec<String> {
+    LENGTHS
+        .iter()
+        .zip([vendor, model])
+        .filter_map(|((what, limit), pattern)| {
+            let text = pattern?.literal()?;
+            (text.len() > *limit).then(|| {
+                format!(
+                    "{what} `{text}` has {} characters and INQUIRY room for {limit}: it never matches; arrays cut theirs to `{}`",
+                    text.len(),
+                    text.chars().take(*limit).collect::<String>()
+                )
+            })
+        })
+        .collect()
+}
 
 /// A pattern, with the text that it was written as.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,9 +1,61 @@
 //! What the admin may set, with the defaults and their reasons. `config/` reads it from TOML.
 
-use super::plugin::hpp::Scheme;
-use super::units::Millis;
+use crate::psa::units::Millis;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+
+/// How HPP chooses among the paths of a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Scheme {
+    /// One path; the preferred one whenever it works.
+    #[serde(rename = "FIXED")]
+    Fixed,
+    /// One path after the other.
+    #[default]
+    #[serde(rename = "LB-RR")]
+    RoundRobin,
+    /// The path with the fewest I/Os under way.
+    #[serde(rename = "LB-IOPS")]
+    Iops,
+    /// The path with the fewest bytes under way.
+    #[serde(rename = "LB-BYTES")]
+    Bytes,
+    /// The path with the least latency.
+    #[serde(rename = "LB-Latency")]
+    Latency,
+}
+
+impl Scheme {
+    /// All of them.
+    pub const ALL: [Scheme; 5] = [
+        Scheme::Fixed,
+        Scheme::RoundRobin,
+        Scheme::Iops,
+        Scheme::Bytes,
+        Scheme::Latency,
+    ];
+
+    /// The scheme of this name, in upper or lower case; VMware's API reference misprints `LB--Latency`.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Scheme> {
+        let name = name.replace("--", "-");
+        Scheme::ALL
+            .into_iter()
+            .find(|one| one.name().eq_ignore_ascii_case(&name))
+    }
+
+    /// ESXi's name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Scheme::Fixed => "FIXED",
+            Scheme::RoundRobin => "LB-RR",
+            Scheme::Iops => "LB-IOPS",
+            Scheme::Bytes => "LB-BYTES",
+            Scheme::Latency => "LB-Latency",
+        }
+    }
+}
 
 /// All settings of the agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,8 +1,8 @@
 //! Made-up facts for the unit tests of this room.
 
 use super::adapter::{AdapterFacts, TargetFacts, Transport};
-use super::path::{BlockFacts, Handler, PathFacts};
 use super::units::{DevT, Sectors, Sg};
+use crate::psa::facts::{BlockFacts, Handler, PathFacts};
 
 /// A path over Fibre Channel with a disk `name` of 1 GiB.
 pub fn facts(hctl: &str, name: &str) -> PathFacts {

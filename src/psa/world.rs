@@ -1,129 +1,39 @@
 //! The loop on one screen: an event comes in, the world changes, actions go out.
 //!
 //! ```text
-//! PathSeen ──> discovery: name it, examine it ──> identity ──> claim ──> SATP, PSP ─┐
-//! Examined ──> health: link, port groups, identity ─────────────────────────────────┼─> plan: wanted table
-//! MapSeen, MapDone ──> what the kernel has ─────────────────────────────────────────┘   against the kernel's
+//! PathSeen ──> check/discovery: name it, examine it ──> claiming ──> SATP, PSP ─────┐
+//! Examined ──> check/answers: link, port groups, identity ──────────────────────────┼─> reconcile: wanted table
+//! MapSeen, MapDone ──> reconcile/observed: what the kernel has ─────────────────────┘   against the kernel's
 //! ```
 //!
-//! Invariants: "What it never does" in the README. Tests: `tests/world.rs` (examples), `tests/properties.rs` (over `sim/`).
+//! Invariants: "What it never does" in the README. Tests: `tests/world.rs` (examples), `tests/properties.rs` (over `sim/`),
+//! `tests/golden/world` (stories).
 
-use super::action::{Action, Notice, Severity};
-use super::apd::Outages;
-use super::claim::Ruleset;
-use super::device::Device;
-use super::event::Event;
-use super::hints::IoReports;
-use super::index::Index;
-use super::membership::Lookups;
-use super::memory::{Memory, Unstored};
-use super::path::Path;
-use super::paths::Paths;
-use super::satp::Link;
-use super::satp::rules::SatpRules;
-use super::schedule::{Key, Schedule};
-use super::settings::Settings;
-use super::statistics::Statistics;
-use super::table::model::Map;
-use super::takeover::Recalled;
-use super::units::{DevT, Hctl, Millis};
+use crate::psa::action::Action;
+use crate::psa::changes::claiming;
+use crate::psa::check::{answers, ask, attention, discovery, hints, marginal};
+use crate::psa::claiming::mask_path;
+use crate::psa::event::Event;
+use crate::psa::evidence::Link;
+use crate::psa::memory::{Memory, Unstored};
+use crate::psa::reconcile::{apd, correct, membership, observed, takeover};
+use crate::psa::rules::Rules;
+use crate::psa::settings::Settings;
+use crate::psa::state::Counters;
+pub use crate::psa::state::World;
+use crate::psa::state::device::Device;
+use crate::psa::state::hints::IoReports;
+use crate::psa::state::index::Index;
+use crate::psa::state::lookups::Lookups;
+use crate::psa::state::outages::Outages;
+use crate::psa::state::path::Path;
+use crate::psa::state::paths::Paths;
+use crate::psa::state::schedule::{Key, Schedule};
+use crate::psa::state::statistics::Statistics;
+use crate::psa::state::takeovers::Recalled;
+use crate::psa::units::Millis;
+use crate::psa::{changes, reconcile};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Everything that the agent knows, and the only thing that decides.
-#[derive(Clone, serde::Serialize, serde::Deserialize)]
-pub struct World {
-    pub(super) settings: Settings,
-    pub(super) rules: Rules,
-    pub(super) memory: Memory,
-    /// What is in force until the agent ends.
-    pub(super) unstored: Unstored,
-    /// Adapters of whose target ports nothing was remembered when the first of them was seen.
-    #[serde(default)]
-    pub(super) newly_numbered: BTreeSet<String>,
-    /// The paths that the host has.
-    pub(super) paths: Paths,
-    /// Masked paths whose SCSI devices were taken away from the host.
-    pub(super) withdrawn: Paths,
-    /// Which path has this disk.
-    pub(super) disks: BTreeMap<DevT, Hctl>,
-    /// What the kernel said of members of maps that are no paths.
-    #[serde(default)]
-    pub(super) lookups: Lookups,
-    /// Devices by WWID.
-    pub(super) devices: BTreeMap<String, Device>,
-    /// dm-multipath maps by dm name.
-    pub(super) maps: BTreeMap<String, Map>,
-    /// dm name by WWID.
-    pub(super) map_names: BTreeMap<String, String>,
-    /// Outages of maps: all paths down.
-    #[serde(default)]
-    pub(super) outages: Outages,
-    /// Takeover budgets of the agent before.
-    #[serde(default)]
-    pub(super) takeovers: Recalled,
-    pub(super) schedule: Schedule,
-    /// Devices to be looked at before the step ends.
-    pub(super) dirty: BTreeSet<String>,
-    /// Both first listings were seen; before that no map is touched.
-    pub(super) paths_listed: bool,
-    pub(super) maps_listed: bool,
-    /// Paths of which it is not known yet what is behind them.
-    pub(super) unidentified: BTreeSet<Hctl>,
-    /// Paths that failed lately and are checked the more often for it.
-    #[serde(default)]
-    pub(super) retried: BTreeSet<Hctl>,
-    /// The paths found at start are identified: from now on a new path is one that was added.
-    pub(super) started: bool,
-    pub(super) started_at: Millis,
-    pub(super) next_ticket: u64,
-    pub(super) now: Millis,
-    pub(super) actions: Vec<Action>,
-    #[serde(default)]
-    pub(super) io_reports: IoReports,
-    /// Counters for people.
-    pub(super) counters: Counters,
-    pub(super) statistics: Statistics,
-    #[serde(skip)]
-    pub(super) index: Index,
-}
-
-/// The rules in force.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Rules {
-    /// Which plug-in owns a path.
-    pub claim: Ruleset,
-    /// Which SATP takes a device of NMP.
-    pub satp: SatpRules,
-}
-
-impl Default for Rules {
-    /// What works without any file: NMP takes all but access LUNs, and ALUA what reports target port groups.
-    fn default() -> Rules {
-        Rules {
-            claim: Ruleset::basic(),
-            satp: SatpRules::basic(),
-        }
-    }
-}
-
-/// What the agent did since it started.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Counters {
-    /// Examinations that ended.
-    pub examinations: u64,
-    /// Tables loaded, first ones included.
-    pub tables_loaded: u64,
-    /// Those of them that were the first of their map.
-    pub maps_created: u64,
-    /// Messages sent to maps.
-    pub messages: u64,
-    /// Maps resumed that somebody had left suspended.
-    pub resumes: u64,
-    /// Removals of maps.
-    pub removals: u64,
-    /// Actions on maps that failed.
-    pub map_failures: u64,
-}
 
 impl World {
     /// A world that has seen nothing yet, with the least rules that work.
@@ -166,7 +76,7 @@ impl World {
             statistics: Statistics::default(),
             index: Index::default(),
         };
-        world.recall_withdrawn();
+        mask_path::recall_withdrawn(&mut world);
         world
     }
 
@@ -175,57 +85,51 @@ impl World {
         self.now = self.now.max(now);
         self.statistics.event(&event);
         match event {
-            Event::PathSeen(facts) => self.path_seen(*facts),
-            Event::PathGone(path) => self.path_gone(path),
-            Event::PathsListed(present) => self.paths_listed(&present),
-            Event::UnitAttention { path, kind } => self.unit_attention(path, kind),
+            Event::PathSeen(facts) => discovery::path_seen(self, *facts),
+            Event::PathGone(path) => discovery::path_gone(self, path),
+            Event::PathsListed(present) => discovery::paths_listed(self, &present),
+            Event::UnitAttention { path, kind } => attention::unit_attention(self, path, kind),
             Event::FabricNotification { host, ports, what } => {
-                self.fabric_notified(host, &ports, &what);
+                marginal::fabric_notified(self, host, &ports, &what);
             }
-            Event::IoTrouble { what, count } => self.io_trouble(&what, count),
-            Event::IoTroubleLost(count) => self.io_trouble_lost(count),
-            Event::Examined(examination) => self.examined(&examination),
-            Event::MapSeen(map) => self.map_seen(*map),
-            Event::MapGone(name) => self.map_gone(&name),
-            Event::MapsListed(present) => self.maps_listed(&present),
+            Event::IoTrouble { what, count } => hints::io_trouble(self, &what, count),
+            Event::IoTroubleLost(count) => hints::io_trouble_lost(self, count),
+            Event::Examined(examination) => answers::examined(self, &examination),
+            Event::MapSeen(map) => observed::map_seen(self, *map),
+            Event::MapGone(name) => observed::map_gone(self, &name),
+            Event::MapsListed(present) => observed::maps_listed(self, &present),
             Event::MapDone {
                 map,
                 ticket,
                 result,
                 observed,
             } => {
-                self.map_done(&map, ticket, result, observed.map(|map| *map));
+                observed::map_done(self, &map, ticket, result, observed.map(|map| *map));
             }
-            Event::OutagesRecalled(outages) => self.outages_recalled(&outages),
-            Event::TakeoversRecalled(budgets) => self.takeovers_recalled(budgets),
-            Event::DisksFound(disks) => self.disks_found(disks),
-            Event::RulesLoaded(rules) => self.rules_loaded(*rules),
-            Event::Change(change) => self.change(*change),
+            Event::OutagesRecalled(outages) => apd::outages_recalled(self, &outages),
+            Event::TakeoversRecalled(budgets) => takeover::takeovers_recalled(self, budgets),
+            Event::DisksFound(disks) => membership::disks_found(self, disks),
+            Event::RulesLoaded(rules) => claiming::rules_loaded(self, *rules),
+            Event::Change(change) => changes::change(self, *change),
             Event::Timer => {}
         }
         while let Some(key) = self.schedule.pop_due(self.now) {
             match key {
-                Key::Path(path) => self.path_due(path),
+                Key::Path(path) => ask::path_due(self, path),
                 Key::Device(wwid) => {
                     self.dirty.insert(wwid);
                 }
                 Key::ClaimRules if self.memory.autoclaim_off => {}
-                Key::ClaimRules => self.run_rules(None),
+                Key::ClaimRules => claiming::run_rules(self, None),
                 Key::Memory => self.remember(),
             }
         }
         self.note_started();
         while let Some(wwid) = self.dirty.pop_first() {
-            self.look_at(&wwid);
+            reconcile::look_at(self, &wwid);
         }
-        self.store_takeovers();
+        takeover::store_takeovers(self);
         std::mem::take(&mut self.actions)
-    }
-
-    /// When to send [`Event::Timer`] if nothing else happens before.
-    #[must_use]
-    pub fn next_deadline(&self) -> Option<Millis> {
-        self.schedule.next()
     }
 
     /// Whether everything that is known was acted upon: no path waits to be identified, no map to be made or
@@ -238,7 +142,9 @@ impl World {
             asked && matches!(path.link, Link::Unchecked(_) | Link::Up)
         };
         let busy = |device: &Device| {
-            device.in_flight.is_some() || device.pending.is_some() || self.awaits_creation(device)
+            device.in_flight.is_some()
+                || device.pending.is_some()
+                || correct::awaits_creation(self, device)
         };
         let identifying = self.paths.values().any(waits);
         let missed = self.lookups.waits(self.now);
@@ -249,30 +155,6 @@ impl World {
     #[must_use]
     pub fn is_quiet(&self) -> bool {
         self.is_settled() && self.paths.values().all(|path| path.exam.is_none())
-    }
-
-    /// What the agent did since it started.
-    #[must_use]
-    pub fn counters(&self) -> Counters {
-        self.counters
-    }
-
-    /// The map of a device.
-    #[must_use]
-    pub fn map_of(&self, wwid: &str) -> Option<&Map> {
-        self.maps.get(self.map_names.get(wwid)?)
-    }
-
-    /// Has stored what is to be there after a restart.
-    pub(super) fn remember(&mut self) {
-        let memory = Box::new(self.memory.clone());
-        self.actions.push(Action::Remember(memory));
-    }
-
-    pub(super) fn ticket(&mut self) -> u64 {
-        let ticket = self.next_ticket;
-        self.next_ticket = ticket.saturating_add(1);
-        ticket
     }
 
     /// The first moment at which both listings were seen and every path found is identified, or has had its
@@ -290,27 +172,8 @@ impl World {
         if !waiting {
             self.started = true;
             self.started_at = self.now;
-            self.forget_outages();
+            apd::forget_outages(self);
             self.dirty.extend(self.devices.keys().cloned());
         }
-    }
-
-    pub(super) fn notify(
-        &mut self,
-        severity: Severity,
-        code: &str,
-        subject: impl Into<String>,
-        details: &[(&str, &str)],
-    ) {
-        self.statistics.notice(code);
-        self.actions.push(Action::Notify(Notice {
-            severity,
-            code: code.to_owned(),
-            subject: subject.into(),
-            details: details
-                .iter()
-                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-                .collect(),
-        }));
     }
 }

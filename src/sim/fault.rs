@@ -3,7 +3,7 @@
 use super::array::{Answer, UnitId};
 use super::kernel::{Kernel, Link, Pending};
 use crate::psa::event::Event;
-use crate::psa::path::Usage;
+use crate::psa::facts::Usage;
 use crate::psa::table::model::{Message, Table};
 use crate::psa::units::DevT;
 use crate::psa::units::{Hctl, Millis, Sectors};

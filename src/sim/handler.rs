@@ -12,7 +12,7 @@
 use super::array::{Array, Trespass};
 use super::kernel::{Disk, Kernel, Link, attention};
 use super::maps::Write;
-use crate::psa::path::Handler;
+use crate::psa::facts::Handler;
 use crate::psa::units::{DevT, Hctl, Millis};
 use crate::scsi::cdb::Command;
 use crate::scsi::outcome::Outcome;

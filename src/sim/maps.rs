@@ -13,7 +13,7 @@ use super::kernel::{Disk, Kernel, Link, Pending, attention};
 use super::udev::{Cookie, Knowledge};
 use crate::psa::action::MapStep;
 use crate::psa::event::{Event, IoTrouble, MapError};
-use crate::psa::path::Handler;
+use crate::psa::facts::Handler;
 use crate::psa::table::model::{Map, Message, Table};
 use crate::psa::units::{DevT, Hctl, Millis};
 use crate::scsi::sense::{DATA_PROTECT, HARDWARE_ERROR, ILLEGAL_REQUEST, MEDIUM_ERROR, Sense};

@@ -10,9 +10,10 @@ use super::kernel::Kernel;
 use crate::psa::action::{Action, Notice};
 use crate::psa::event::Event;
 use crate::psa::memory::Memory;
+use crate::psa::rules::Rules;
 use crate::psa::settings::Settings;
 use crate::psa::units::Millis;
-use crate::psa::world::{Rules, World};
+use crate::psa::world::World;
 use std::collections::BTreeMap;
 
 /// What the world was told and what it said.

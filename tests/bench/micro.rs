@@ -8,10 +8,11 @@
 use dm_psa::config::{Places, rules, store};
 use dm_psa::journal::{self, records::Encoder};
 use dm_psa::psa::adapter::{RuntimeName, Transport};
-use dm_psa::psa::claim::{Rule, Ruleset, Subject};
+use dm_psa::psa::claim::{Rule, Ruleset};
 use dm_psa::psa::event::Event;
+use dm_psa::psa::facts::Subject;
+use dm_psa::psa::report::snapshot::Pieces;
 use dm_psa::psa::settings::Settings;
-use dm_psa::psa::snapshot::Pieces;
 use dm_psa::psa::table::{emit, parse, status};
 use dm_psa::psa::units::{Hctl, Millis, Sectors};
 use dm_psa::psa::world::World;
@@ -192,7 +193,7 @@ fn inquiry() -> Turn {
 }
 
 /// The answers of a simulated array.
-fn answers() -> dm_psa::psa::inventory::CapturedPath {
+fn answers() -> dm_psa::psa::report::inventory::CapturedPath {
     let mut sim = host(1);
     sim.run_for(Millis(5_000));
     sim.world.inventory(0, 1).paths.remove(0)
@@ -355,7 +356,7 @@ fn only_cloned(units: u32) -> Turn {
 fn planned(units: u32) -> Turn {
     let mut sim = host(units);
     sim.run_for(Millis(20_000));
-    let rules = dm_psa::psa::world::Rules::default();
+    let rules = dm_psa::psa::rules::Rules::default();
     once(move || drop(black_box(sim.world.plan(&rules))))
 }
 

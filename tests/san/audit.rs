@@ -5,8 +5,8 @@
 
 use dm_psa::psa::action::{Action, MapStep};
 use dm_psa::psa::event::{Event, Examination};
+use dm_psa::psa::evidence::{Link, link_from};
 use dm_psa::psa::identity::{Listing, Problem};
-use dm_psa::psa::satp::{Link, link_from};
 use dm_psa::psa::table::model::{Map, Message, PathStatus, Table};
 use dm_psa::psa::units::{DevT, Hctl, Millis};
 use dm_psa::scsi::cdb::Command;

@@ -4,7 +4,7 @@ use super::audit::{Verdict, audit};
 use super::oracle::{Fate, fate, is_repeated};
 use super::{path, seconds};
 use dm_psa::psa::adapter::Transport;
-use dm_psa::psa::path::Usage;
+use dm_psa::psa::facts::Usage;
 use dm_psa::psa::settings::{LonePaths, Settings};
 use dm_psa::psa::table::model::Message;
 use dm_psa::psa::units::{DevT, Hctl, Millis};

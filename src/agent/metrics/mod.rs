@@ -10,11 +10,10 @@ pub mod textfile;
 pub use exposition::Dialect;
 
 use crate::kernel::process::Usage;
-use crate::psa::hints::IoErrorKind;
-use crate::psa::path::PathState;
-use crate::psa::statistics::{
-    APD_STATES, CheckOutcome, DeviceFigures, Figures, LATENCY_BOUNDS, PathFigures,
-};
+use crate::psa::evidence::PathState;
+use crate::psa::report::figures::{APD_STATES, DeviceFigures, Figures, PathFigures};
+use crate::psa::state::hints::IoErrorKind;
+use crate::psa::state::statistics::{CheckOutcome, LATENCY_BOUNDS};
 use crate::psa::units::Millis;
 use exposition::{Exposition, Kind};
 use std::collections::BTreeMap;

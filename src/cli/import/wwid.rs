@@ -51,7 +51,16 @@ mod tests {
             assert_eq!(device(wwid).as_deref(), Ok(wanted));
         }
         for wwid in [
-            "", "3600", "3600x", "3600A098038304437415d4b6a59684a52", "1ATA_X_1", "SATA_X", "0QEMU", "8x", "ä", "3^600.*",
+            "",
+            "3600",
+            "3600x",
+            "3600A098038304437415d4b6a59684a52",
+            "1ATA_X_1",
+            "SATA_X",
+            "0QEMU",
+            "8x",
+            "ä",
+            "3^600.*",
         ] {
             assert!(device(wwid).is_err(), "{wwid}");
         }

@@ -14,7 +14,7 @@ use crate::cli::layout_host::{Vaai, World};
 use crate::cli::record::Listing;
 use crate::kernel::openers::{Openers, openers};
 use crate::kernel::sysfs::Sysfs;
-use crate::psa::path::Usage;
+use crate::psa::facts::Usage;
 use crate::psa::units::DevT;
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches, value_parser};

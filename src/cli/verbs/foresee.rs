@@ -9,7 +9,7 @@ use crate::cli::exit::Failure;
 use crate::cli::layout::explanation;
 use crate::cli::record::Listing;
 use crate::config::{load_settings, rules};
-use crate::psa::inventory::{Inventory, VERSION};
+use crate::psa::report::inventory::{Inventory, VERSION};
 use crate::psa::satp::rules::Group;
 use clap::{Arg, ArgMatches, value_parser};
 use std::io::Read;

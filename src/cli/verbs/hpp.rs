@@ -9,7 +9,7 @@ use super::{Verb, flag, option, text};
 use crate::api::requests::{ListCoreDevices, ListHppDevices, ListHppPaths, SetHpp};
 use crate::cli::layout::listing;
 use crate::cli::layout_rules::MarkedDevice;
-use crate::psa::plugin::hpp::Scheme;
+use crate::psa::settings::Scheme;
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, value_parser};
 

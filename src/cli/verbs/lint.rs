@@ -3,7 +3,7 @@
 use super::Verb;
 use crate::cli::layout::listing;
 use crate::config::rules;
-use crate::psa::lint::findings;
+use crate::psa::report::lint::findings;
 
 /// Its part of the table.
 pub(super) const VERBS: &[Verb] = &[Verb {

@@ -6,7 +6,7 @@ use crate::cli::exit::Failure;
 use crate::cli::layout::listing;
 use crate::cli::layout_rules::{PluginLine, RegistrationLine};
 use crate::cli::record::Listing;
-use crate::psa::plugin::Plugin;
+use crate::psa::mpp::Plugin;
 use crate::psa::psp::PspKind;
 use crate::psa::satp;
 use clap::builder::PossibleValuesParser;

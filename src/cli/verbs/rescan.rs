@@ -15,7 +15,7 @@ use crate::kernel::dm::client::Client;
 use crate::kernel::openers::openers;
 use crate::kernel::sysfs::Sysfs;
 use crate::kernel::writes::{Write, Written, carry_out};
-use crate::psa::takeover::may_reread;
+use crate::psa::report::takeover::may_reread;
 use crate::psa::units::Hctl;
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches, value_parser};

@@ -2,9 +2,8 @@
 
 use super::parts::reason;
 use crate::psa::adapter::Transport;
-use crate::psa::path::{BlockFacts, Handler};
-use crate::psa::plugin::hpp::Scheme;
-use crate::psa::settings::LimitType;
+use crate::psa::facts::{BlockFacts, Handler};
+use crate::psa::settings::{LimitType, Scheme};
 use crate::psa::units::{Hctl, Sg};
 use serde::de::DeserializeOwned;
 use serde_json::Value;

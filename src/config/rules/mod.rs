@@ -18,8 +18,8 @@ mod tests;
 
 use super::{ConfigError, Places, read, store};
 use crate::psa::claim::{RuleList, RuleLists, Ruleset};
+use crate::psa::rules::Rules;
 use crate::psa::satp::rules::{Group, SatpRule, SatpRules};
-use crate::psa::world::Rules;
 use schema::RuleFile;
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -9,7 +9,7 @@ use super::client::Client;
 use super::ioctl::{self, Buffer, Listed};
 use crate::psa::action::MapStep;
 use crate::psa::event::MapError;
-use crate::psa::queueing::may_end_queueing;
+use crate::psa::state::maps::may_end_queueing;
 use crate::psa::table::model::{Map, Message};
 use std::collections::BTreeSet;
 use std::io;

@@ -1,7 +1,7 @@
 //! A SCSI device and its disk.
 
 use super::{Device, Survey, adapter, attribute, names_in, target};
-use crate::psa::path::{BlockFacts, Handler, PathFacts};
+use crate::psa::facts::{BlockFacts, Handler, PathFacts};
 use crate::psa::units::{DevT, Sectors, Sg};
 use std::fs;
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! Which name belongs to which: SCSI addresses, disks, sg devices, maps, partitions and SCSI hosts.
 
 use super::{Sysfs, address_in, attribute, names_in, numbered};
-use crate::psa::membership::DiskKind;
+use crate::psa::facts::DiskKind;
 use crate::psa::units::{DevT, Hctl};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

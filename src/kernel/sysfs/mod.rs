@@ -15,7 +15,7 @@ mod target;
 mod usage;
 
 use crate::psa::adapter::TargetFacts;
-use crate::psa::path::{PathFacts, Usage};
+use crate::psa::facts::{PathFacts, Usage};
 use crate::psa::units::{DevT, Hctl};
 use adapter::Host;
 pub use lookup::number_of_node;

@@ -1,7 +1,7 @@
 //! Who uses a disk: mounts, swap, and block devices that hold it.
 
 use super::{Sysfs, attribute, names_in, text_of};
-use crate::psa::path::Usage;
+use crate::psa::facts::Usage;
 use crate::psa::units::{DevT, Hctl};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

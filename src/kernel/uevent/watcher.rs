@@ -9,7 +9,7 @@ use crate::kernel::Sink;
 use crate::kernel::sysfs::{Survey, Sysfs};
 use crate::psa::adapter::Transport;
 use crate::psa::event::{Event, UnitAttention};
-use crate::psa::path::{PathFacts, Usage};
+use crate::psa::facts::{PathFacts, Usage};
 use crate::psa::units::Hctl;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::collections::{BTreeMap, BTreeSet};

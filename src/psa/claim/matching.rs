@@ -1,7 +1,7 @@
 //! What a claim rule matches, and ESXi's way to write it.
 
-use super::Subject;
 use crate::psa::adapter::Transport;
+use crate::psa::facts::Subject;
 use crate::psa::pattern::Pattern;
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -5,37 +5,27 @@
 //! match wins; 65535 matches all. A rule for a plug-in that this build has not passes its paths on, as ESXi does
 //! where a plug-in declines. Tests: here, `tests/rules.rs`.
 
-pub mod lists;
-pub mod matching;
-mod rule;
-mod spec;
-
-pub use lists::{RuleList, RuleLists};
-pub use matching::Match;
-pub use rule::{CATCH_ALL, FIRST_FREE, LAST_FREE, Rule, RuleClass, Xcopy};
-pub use spec::{RuleSpec, Word, length_remarks};
-
-use super::pattern::Pattern;
-use super::plugin::Plugin;
+use crate::psa::facts::Subject;
+use crate::psa::mpp::Plugin;
+use crate::psa::pattern::Pattern;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What a rule may look at.
-#[derive(Debug, Clone)]
-pub struct Subject<'a> {
-    /// INQUIRY vendor, trimmed.
-    pub vendor: &'a str,
-    /// INQUIRY product, trimmed.
-    pub model: &'a str,
-    /// The standard INQUIRY data.
-    pub inquiry: &'a [u8],
-    /// The facts of the path.
-    pub facts: &'a super::path::PathFacts,
-    /// Its runtime name.
-    pub name: super::adapter::RuntimeName,
-    /// The device identifier, once it is known.
-    pub device: Option<&'a str>,
-}
+pub mod lists;
+
+pub mod matching;
+
+mod rule;
+
+mod spec;
+
+pub use lists::{RuleList, RuleLists};
+
+pub use matching::Match;
+
+pub use rule::{CATCH_ALL, FIRST_FREE, LAST_FREE, Rule, RuleClass, Xcopy};
+
+pub use spec::{RuleSpec, Word};
 
 /// The decision on one path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,10 +1,11 @@
 //! A claim rule as it is written: the options of `claimrule add`, and the keys of a `[[claimrule]]` in a rules file.
 
-use super::matching::{self, Match, PciIds, TargetPort, fc_name};
-use super::rule::{Rule, RuleClass, Xcopy};
 use crate::psa::adapter::Transport;
-use crate::psa::pattern::Pattern;
-use crate::psa::plugin::{Plugin, hpp};
+use crate::psa::claim::matching::{self, Match, PciIds, TargetPort, fc_name};
+use crate::psa::claim::rule::{Rule, RuleClass, Xcopy};
+use crate::psa::mpp::Plugin;
+use crate::psa::pattern::{Pattern, length_remarks};
+use crate::psa::plugin::hpp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A text that may be written as a number: `lun = 20`, `lun = "*"`.
@@ -354,27 +355,6 @@ impl RuleSpec {
         }
         spec
     }
-}
-
-/// The longest vendor and product that INQUIRY has room for, in bytes.
-const LENGTHS: [(&str, usize); 2] = [("vendor", 8), ("model", 16)];
-
-/// What is to be said of strings that no INQUIRY field can hold.
-pub fn length_remarks(vendor: Option<&Pattern>, model: Option<&Pattern>) -> Vec<String> {
-    LENGTHS
-        .iter()
-        .zip([vendor, model])
-        .filter_map(|((what, limit), pattern)| {
-            let text = pattern?.literal()?;
-            (text.len() > *limit).then(|| {
-                format!(
-                    "{what} `{text}` has {} characters and INQUIRY room for {limit}: it never matches; arrays cut theirs to `{}`",
-                    text.len(),
-                    text.chars().take(*limit).collect::<String>()
-                )
-            })
-        })
-        .collect()
 }
 
 impl Rule {

@@ -6,69 +6,18 @@
 //! Its maps are request based, as NMP's are. Bio-based ones would cost no request queue, but with all paths down each
 //! load of a table fails the I/O that they queue, NOFLUSH or not (`multipath_presuspend`; seen on 6.12).
 
-use super::Plugin;
-use crate::psa::claim::Subject;
+use crate::psa::facts::Subject;
+use crate::psa::mpp::Plugin;
 use crate::psa::psp::{PspKind, in_words};
 use crate::psa::satp::alua::Alua;
-use crate::psa::satp::rules::{DeviceFacts, Selection, by_transport};
+use crate::psa::satp::rule::DeviceFacts;
+use crate::psa::satp::rules::{Selection, by_transport};
 use crate::psa::satp::{Evidence, Satp, options};
-use crate::psa::settings::{DeviceSettings, RoundRobin};
+use crate::psa::settings::{DeviceSettings, RoundRobin, Scheme};
 use crate::psa::units::Millis;
 use crate::scsi::inquiry::{StandardInquiry, Tpgs};
-use serde::{Deserialize, Serialize};
-
-/// How HPP chooses among the paths of a device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub enum Scheme {
-    /// One path; the preferred one whenever it works.
-    #[serde(rename = "FIXED")]
-    Fixed,
-    /// One path after the other.
-    #[default]
-    #[serde(rename = "LB-RR")]
-    RoundRobin,
-    /// The path with the fewest I/Os under way.
-    #[serde(rename = "LB-IOPS")]
-    Iops,
-    /// The path with the fewest bytes under way.
-    #[serde(rename = "LB-BYTES")]
-    Bytes,
-    /// The path with the least latency.
-    #[serde(rename = "LB-Latency")]
-    Latency,
-}
 
 impl Scheme {
-    /// All of them.
-    pub const ALL: [Scheme; 5] = [
-        Scheme::Fixed,
-        Scheme::RoundRobin,
-        Scheme::Iops,
-        Scheme::Bytes,
-        Scheme::Latency,
-    ];
-
-    /// The scheme of this name, in upper or lower case; VMware's API reference misprints `LB--Latency`.
-    #[must_use]
-    pub fn by_name(name: &str) -> Option<Scheme> {
-        let name = name.replace("--", "-");
-        Scheme::ALL
-            .into_iter()
-            .find(|one| one.name().eq_ignore_ascii_case(&name))
-    }
-
-    /// ESXi's name.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Scheme::Fixed => "FIXED",
-            Scheme::RoundRobin => "LB-RR",
-            Scheme::Iops => "LB-IOPS",
-            Scheme::Bytes => "LB-BYTES",
-            Scheme::Latency => "LB-Latency",
-        }
-    }
-
     /// The PSP that arranges paths as the scheme does.
     #[must_use]
     pub fn psp(self) -> PspKind {

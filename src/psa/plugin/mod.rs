@@ -5,44 +5,10 @@
 
 pub mod hpp;
 
-use super::claim::Subject;
-use serde::{Deserialize, Serialize};
-use std::fmt;
-
-/// The plug-in that owns a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Plugin {
-    /// The native plug-in: decides by SATP and PSP.
-    #[serde(rename = "NMP")]
-    Nmp,
-    /// The high performance plug-in: decides by itself, see [`hpp`].
-    #[serde(rename = "HPP")]
-    Hpp,
-    /// The path is taken away: it is in no table.
-    #[serde(rename = "MASK_PATH")]
-    MaskPath,
-}
+use crate::psa::facts::Subject;
+use crate::psa::mpp::Plugin;
 
 impl Plugin {
-    /// All of them, in the order of `core plugin list`.
-    pub const ALL: [Plugin; 3] = [Plugin::Hpp, Plugin::Nmp, Plugin::MaskPath];
-
-    /// The plug-in of this name; `None` if this build has none.
-    #[must_use]
-    pub fn by_name(name: &str) -> Option<Plugin> {
-        Plugin::ALL.into_iter().find(|one| one.as_str() == name)
-    }
-
-    /// Its name.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Plugin::Nmp => "NMP",
-            Plugin::Hpp => "HPP",
-            Plugin::MaskPath => "MASK_PATH",
-        }
-    }
-
     /// Whether it takes a path that a rule gives it; if not, why not: then the next rule is tried.
     ///
     /// # Errors
@@ -52,11 +18,5 @@ impl Plugin {
             Plugin::Hpp => hpp::accepts(subject),
             Plugin::Nmp | Plugin::MaskPath => Ok(()),
         }
-    }
-}
-
-impl fmt::Display for Plugin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }

@@ -9,10 +9,9 @@ mod mru;
 mod round_robin;
 
 use super::adapter::RuntimeName;
-use super::path::PathState;
-use super::satp::Class;
 use super::settings::RoundRobin;
 use super::units::{DevT, Hctl};
+use crate::psa::evidence::{Class, PathState};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 

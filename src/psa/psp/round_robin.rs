@@ -4,7 +4,7 @@
 
 use super::{Arrangement, Candidate, Options, Psp, group_by, in_words};
 use crate::psa::adapter::RuntimeName;
-use crate::psa::satp::Class;
+use crate::psa::evidence::Class;
 use crate::psa::settings::{self, LimitType};
 
 /// VMW_PSP_RR.

@@ -1,6 +1,8 @@
 //! Arrays whose ports are all alike: VMW_SATP_DEFAULT_AA, and those that ESXi has under names of their own.
 
-use super::{Evidence, Judgement, Satp, judge_link};
+use super::Evidence;
+use super::{Satp, judge_link};
+use crate::psa::evidence::Judgement;
 use crate::psa::psp::PspKind;
 
 /// A SATP for arrays whose ports are all alike.

@@ -4,8 +4,8 @@
 //! activates a group of paths when dm-multipath switches to it. Here the paths are judged: by the sense of TEST UNIT
 //! READY, and where the array has one by the vendor's page that names the owner.
 
-use super::{Class, Evidence, Judgement, Link, Satp, judge_link, kernel_handler};
-use crate::psa::path::PathState;
+use super::{Evidence, Satp, judge_link, kernel_handler};
+use crate::psa::evidence::{Class, Judgement, Link, PathState};
 use crate::psa::psp::PspKind;
 use crate::psa::table::model::HardwareHandler;
 use crate::scsi::ownership::{CLARIION_PAGE, Ownership, RDAC_PAGE};

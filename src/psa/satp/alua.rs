@@ -5,8 +5,8 @@
 //! to a group that is active/non-optimized and whose array also moves logical units by itself. An ANO group serves
 //! I/O, and another host may have had its reasons to move the logical unit: follow-over.
 
-use super::{Class, Evidence, Judgement, Link, PortGroup, Satp, kernel_handler};
-use crate::psa::path::PathState;
+use super::{Evidence, Satp, kernel_handler};
+use crate::psa::evidence::{Class, Judgement, Link, PathState, PortGroup};
 use crate::psa::psp::PspKind;
 use crate::psa::table::model::HardwareHandler;
 use crate::scsi::inquiry::Tpgs;

@@ -3,8 +3,10 @@
 //! What ESXi's has besides, the registration of the host at the array (`navireg`) and the hiding of its IP address
 //! (`ipfilter`), has no equivalent: a host registers itself by the array's own agent on Linux.
 
+use super::Evidence;
+use super::Satp;
 use super::alua::Alua;
-use super::{Evidence, Judgement, Satp};
+use crate::psa::evidence::Judgement;
 use crate::psa::psp::PspKind;
 use crate::psa::table::model::HardwareHandler;
 

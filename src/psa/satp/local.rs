@@ -1,6 +1,8 @@
 //! VMW_SATP_LOCAL: direct attached disks. Claimed, listed and checked, but not stacked: a local disk stays `/dev/sdX`.
 
-use super::{Evidence, Judgement, Satp, judge_link};
+use super::Evidence;
+use super::{Satp, judge_link};
+use crate::psa::evidence::Judgement;
 use crate::psa::psp::PspKind;
 
 /// VMW_SATP_LOCAL.

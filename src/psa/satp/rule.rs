@@ -1,9 +1,8 @@
 //! One SATP rule.
 
-use super::Evidence;
-use super::rules::DeviceFacts;
 use crate::psa::adapter::Transport;
 use crate::psa::pattern::Pattern;
+use crate::psa::satp::Evidence;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -226,4 +225,23 @@ impl fmt::Display for SatpRule {
         }
         f.write_str(")")
     }
+}
+
+/// What is asked about.
+#[derive(Debug, Clone, Copy)]
+pub struct DeviceFacts<'a> {
+    /// Device identifier.
+    pub device: &'a str,
+    /// INQUIRY vendor, trimmed.
+    pub vendor: &'a str,
+    /// INQUIRY product, trimmed.
+    pub model: &'a str,
+    /// The standard INQUIRY data.
+    pub inquiry: &'a [u8],
+    /// Driver of the HBA.
+    pub driver: &'a str,
+    /// Transport of its paths.
+    pub transport: Transport,
+    /// How many paths it has.
+    pub paths: usize,
 }

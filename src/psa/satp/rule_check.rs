@@ -3,7 +3,7 @@
 use super::by_name;
 use super::options;
 use super::rule::SatpRule;
-use crate::psa::claim::length_remarks;
+use crate::psa::pattern::length_remarks;
 use crate::psa::psp::PspKind;
 
 impl SatpRule {

@@ -5,37 +5,17 @@
 //! may decline a device that a rule gives it, or be absent from this build; then the next rule is tried. Invariant:
 //! there is always an answer, and a trace of how it came about.
 
-pub use super::rule::{Group, Lookup, SatpRule};
-
-use super::options::{device_options, psp_options};
-use super::rule::Mismatch;
-use super::{Evidence, Satp, by_name};
-use crate::psa::adapter::Transport;
-use crate::psa::plugin::Plugin;
+use crate::psa::mpp::Plugin;
 use crate::psa::psp::PspKind;
+use crate::psa::satp::options::{device_options, psp_options};
+use crate::psa::satp::rule::{DeviceFacts, Mismatch};
+use crate::psa::satp::{Evidence, Satp, by_name};
 use crate::psa::settings::DeviceSettings;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// What is asked about.
-#[derive(Debug, Clone, Copy)]
-pub struct DeviceFacts<'a> {
-    /// Device identifier.
-    pub device: &'a str,
-    /// INQUIRY vendor, trimmed.
-    pub vendor: &'a str,
-    /// INQUIRY product, trimmed.
-    pub model: &'a str,
-    /// The standard INQUIRY data.
-    pub inquiry: &'a [u8],
-    /// Driver of the HBA.
-    pub driver: &'a str,
-    /// Transport of its paths.
-    pub transport: Transport,
-    /// How many paths it has.
-    pub paths: usize,
-}
+pub use super::rule::{Group, Lookup, SatpRule};
 
 /// The answer.
 #[derive(Clone, Serialize, Deserialize)]
@@ -246,9 +226,10 @@ pub fn by_transport(device: &DeviceFacts<'_>) -> (&'static dyn Satp, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::psa::path::Handler;
+    use crate::psa::adapter::Transport;
+    use crate::psa::evidence::Link;
+    use crate::psa::facts::Handler;
     use crate::psa::pattern::Pattern;
-    use crate::psa::satp::Link;
     use crate::scsi::inquiry::Tpgs;
 
     fn rule(satp: &str, vendor: &str, model: &str, claim: &str, group: Group) -> SatpRule {

@@ -270,9 +270,9 @@ impl fmt::Display for Message {
 
 #[cfg(test)]
 mod tests {
-    use super::super::model::{Features, HardwareHandler, Selector, TablePath};
-    use super::super::parse::parse;
     use super::*;
+    use crate::psa::table::model::{Features, HardwareHandler, Selector, TablePath};
+    use crate::psa::table::parse::parse;
     use crate::psa::units::Sectors;
     use proptest::prelude::*;
 

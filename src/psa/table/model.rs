@@ -3,6 +3,9 @@
 use crate::psa::units::{DevT, Sectors};
 use serde::{Deserialize, Serialize};
 
+/// Every dm UUID of a multipath map begins so; the rest is the WWID.
+pub const UUID_PREFIX: &str = "mpath-";
+
 /// One multipath target that spans a whole map (start sector 0).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Table {

@@ -121,8 +121,8 @@ fn group(words: &mut Words<'_>) -> Result<Group, ParseError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::emit::emit;
     use super::*;
+    use crate::psa::table::emit::emit;
     use proptest::prelude::*;
 
     const LENGTH: Sectors = Sectors(2048);

@@ -4,8 +4,8 @@
 
 use dm_psa::journal::{self, FORMAT, Header, Replay, Segment, archive};
 use dm_psa::psa::memory::Memory;
+use dm_psa::psa::report::snapshot::Pieces;
 use dm_psa::psa::settings::Settings;
-use dm_psa::psa::snapshot::Pieces;
 use dm_psa::psa::units::Millis;
 use dm_psa::psa::world::World;
 use libfuzzer_sys::fuzz_target;

@@ -4,8 +4,8 @@
 
 use dm_psa::psa::action::Action;
 use dm_psa::psa::event::{Event, Examination, Reply};
+use dm_psa::psa::facts::PathFacts;
 use dm_psa::psa::memory::Memory;
-use dm_psa::psa::path::PathFacts;
 use dm_psa::psa::settings::Settings;
 use dm_psa::psa::units::Millis;
 use dm_psa::psa::world::World;

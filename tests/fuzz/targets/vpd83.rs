@@ -2,7 +2,7 @@
 #![no_main]
 
 use dm_psa::psa::identity::{self, Listing};
-use dm_psa::psa::proof::Proof;
+use dm_psa::psa::state::proof::Proof;
 use dm_psa::psa::units::Millis;
 use dm_psa::scsi::vpd::DeviceIdentification;
 use libfuzzer_sys::fuzz_target;

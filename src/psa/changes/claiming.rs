@@ -1,0 +1,169 @@
+//! Deciding again: new rules come into force, and paths are unclaimed, claimed and reclaimed by them.
+//!
+//! As on ESXi new rules do not touch what is claimed; `unclaim` and `run`, or `reclaim`, apply them. Other than
+//! there an unclaimed path serves on until rules are run, and a device in use keeps at least one path: nothing on
+//! this page ends the I/O of a map.
+
+use crate::psa::action::Severity;
+use crate::psa::change::{Refusal, Scope};
+use crate::psa::check::{ask, judge};
+use crate::psa::claim::Claim;
+use crate::psa::claiming::selection::in_words;
+use crate::psa::claiming::{mask_path, run, selection};
+use crate::psa::rules::Rules;
+use crate::psa::state::World;
+use crate::psa::state::device::{Device, Disposition};
+use crate::psa::state::schedule::Key;
+use crate::psa::units::Hctl;
+
+impl World {
+    /// What new rules will mean: a line for the admin.
+    #[must_use]
+    pub fn check_rules(&self, rules: &Rules) -> String {
+        let paths = self.paths.values().filter(|path| {
+            let decided = run::claim_by(self, rules, path).map(|claim| claim.plugin);
+            path.claim
+                .is_some_and(|claim| decided.is_some_and(|plugin| plugin != claim.plugin))
+        });
+        let devices = self.devices.values().filter(|device| {
+            let decided =
+                selection::selection(self, rules, device, |path| run::claim_by(self, rules, path));
+            let now = device.selection.as_ref();
+            now.zip(decided)
+                .is_some_and(|(now, new)| in_words(now) != in_words(&new))
+        });
+        let (paths, devices) = (paths.count(), devices.count());
+        if paths == 0 && devices == 0 {
+            return "the rules are in force; nothing that is claimed is decided otherwise by them"
+                .to_owned();
+        }
+        format!(
+            "the rules are in force; {paths} claimed paths and {devices} claimed devices would be decided otherwise: \
+             `psactl storage core claiming reclaim -d DEVICE` applies them, or `claiming unclaim` and `claimrule run`"
+        )
+    }
+}
+
+/// New rules: they decide from now on. A device without a map takes its SATP by them at its next look, and one that
+/// was left alone is looked at now: they may name its array.
+pub(in crate::psa) fn rules_loaded(world: &mut World, rules: Rules) {
+    let effect = world.check_rules(&rules);
+    world.rules = rules;
+    let left_alone = world
+        .devices
+        .values()
+        .filter(|device| matches!(device.disposition, Disposition::LeftAlone(_)))
+        .map(|device| device.wwid.clone());
+    world.dirty.extend(left_alone);
+    world.notify(
+        Severity::Info,
+        "RULES_LOADED",
+        "agent",
+        &[("effect", &effect)],
+    );
+}
+
+pub(in crate::psa) fn check_unclaim(world: &World, scope: &Scope) -> Result<String, Refusal> {
+    match run::in_scope(world, scope).len() {
+        0 => Err(Refusal::Refused(
+            "no path is meant by that; `psactl storage core path list` shows all".to_owned(),
+        )),
+        count => {
+            let seconds = world.settings.claim_interval_ms.0 / 1000;
+            Ok(format!(
+                "{count} paths are unclaimed; they serve on until `psactl storage core claimrule run`, or for {seconds} s"
+            ))
+        }
+    }
+}
+
+pub(in crate::psa) fn unclaim(world: &mut World, scope: &Scope) {
+    for id in run::in_scope(world, scope) {
+        let path = world.paths.get_mut(&id);
+        if let Some(path) = path.or_else(|| world.withdrawn.get_mut(&id)) {
+            path.unclaimed = true;
+        }
+    }
+    let at = world.now.after(world.settings.claim_interval_ms);
+    world.schedule.no_later_than(Key::ClaimRules, at);
+}
+
+pub(in crate::psa) fn check_run(world: &World, scope: Option<&Scope>) -> String {
+    let count = unclaimed(world, scope).len();
+    format!("{count} unclaimed paths are decided by the rules in force")
+}
+
+fn unclaimed(world: &World, scope: Option<&Scope>) -> Vec<Hctl> {
+    let meant = scope.map(|scope| run::in_scope(world, scope));
+    world
+        .paths()
+        .filter(|(id, path)| {
+            path.unclaimed && meant.as_ref().is_none_or(|meant| meant.contains(id))
+        })
+        .map(|(id, _)| *id)
+        .collect()
+}
+
+/// Decides on unclaimed paths.
+pub(in crate::psa) fn run_rules(world: &mut World, scope: Option<&Scope>) {
+    for id in unclaimed(world, scope) {
+        decide_again(world, id);
+    }
+}
+
+pub(in crate::psa) fn check_reclaim(world: &World, device: &Device) -> String {
+    let decided = selection::selection(world, &world.rules, device, |path| {
+        run::claim_by(world, &world.rules, path)
+    });
+    match decided {
+        Some(selection) => format!("{}: reclaimed with {}", device.id, in_words(&selection)),
+        None => format!("{}: reclaimed", device.id),
+    }
+}
+
+/// Decides again on all paths of a device, and on its SATP and PSP.
+pub(in crate::psa) fn reclaim(world: &mut World, device_id: &str) {
+    for id in run::in_scope(world, &Scope::Device(device_id.to_owned())) {
+        decide_again(world, id);
+    }
+    let found = world
+        .devices
+        .values_mut()
+        .find(|device| device.id == device_id);
+    if let Some(device) = found {
+        device.selection = None;
+        world.dirty.insert(device.wwid.clone());
+    }
+}
+
+fn decide_again(world: &mut World, id: Hctl) {
+    let Some(path) = world.paths.get_mut(&id) else {
+        return mask_path::release(world, id);
+    };
+    path.unclaimed = false;
+    let before = path.claim;
+    run::claim(world, id);
+    let Some((name, after)) = world.paths.get(&id).map(|path| (path.name, path.claim)) else {
+        return;
+    };
+    if before.map(|claim| claim.plugin) == after.map(|claim| claim.plugin) {
+        return;
+    }
+    let plugin = |claim: Option<Claim>| {
+        claim.map_or_else(|| "none".to_owned(), |claim| claim.plugin.to_string())
+    };
+    let (from, to) = (plugin(before), plugin(after));
+    world.notify(
+        Severity::Info,
+        "PATH_CLAIMED",
+        name.to_string(),
+        &[("from", &from), ("to", &to)],
+    );
+    judge::judge(world, id);
+    ask::examine_now(world, id);
+    world.mark_dirty(id);
+    let wwid = world.paths.get(&id).and_then(|path| path.device.as_ref());
+    if let Some(device) = wwid.and_then(|wwid| world.devices.get_mut(wwid)) {
+        device.selection = None;
+    }
+}

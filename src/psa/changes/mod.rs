@@ -1,0 +1,471 @@
+//! What an admin changes while the agent runs.
+//!
+//! A [`Change`] is checked against the world as it is ([`World::check`], which says what it will mean or why it is
+//! refused) and then taken in as an event, so that a recorded run holds it too. It is remembered over restarts.
+//! Input that names something which is not there is refused; nothing is changed by a refused change.
+
+pub(in crate::psa) mod claiming;
+pub(in crate::psa) mod queueing;
+
+use crate::psa::action::Severity;
+use crate::psa::adapter::RuntimeName;
+use crate::psa::change::{Change, Refusal, SATP_WORDS};
+use crate::psa::check::{ask, judge};
+use crate::psa::evidence::PathState;
+use crate::psa::mpp::Plugin;
+use crate::psa::psp::PspKind;
+use crate::psa::settings::DeviceSettings;
+use crate::psa::state::World;
+use crate::psa::state::device::{Device, Disposition};
+
+/// The longest display name, in bytes: ESXi's limit.
+const LONGEST_NAME: usize = 255;
+
+impl World {
+    /// Whether a change can be made, and what it will mean: a line for the admin.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub fn check(&self, change: &Change) -> Result<String, Refusal> {
+        match change {
+            Change::Psp { device, psp } => {
+                let device = known_device(self, device)?;
+                let name = psp
+                    .map_or_else(|| default_psp_of(self, device), |psp| psp)
+                    .name();
+                let origin = if psp.is_some() { "" } else { " (the default)" };
+                let alone = match &device.disposition {
+                    Disposition::LeftAlone(why) => format!("; it has no map: {why}"),
+                    Disposition::Foreign(what) => {
+                        format!("; its map holds {what}, and is left as it is")
+                    }
+                    _ if device.plugin() == Plugin::Hpp => {
+                        return Err(Refusal::Refused(format!(
+                            "{} belongs to HPP, which has no PSPs: `psactl hpp device set --pss SCHEME` is for it",
+                            device.id
+                        )));
+                    }
+                    _ => String::new(),
+                };
+                Ok(format!(
+                    "{}: the PSP is now {name}{origin}{alone}",
+                    device.id
+                ))
+            }
+            Change::Preferred { device, path } => {
+                let device = known_device(self, device)?;
+                if let Some(path) = path {
+                    is_path_of(self, device, &path.to_string())?;
+                }
+                let preferred =
+                    path.map_or_else(|| "the PSP's choice".to_owned(), |p| p.to_string());
+                let effect = only_with(self, device, PspKind::Fixed);
+                Ok(format!(
+                    "{}: the preferred path is now {preferred}{effect}",
+                    device.id
+                ))
+            }
+            Change::RoundRobin { device, set } => {
+                let device = known_device(self, device)?;
+                let merged = set.over(&self.device_settings(device).round_robin);
+                let effect = only_with(self, device, PspKind::RoundRobin);
+                Ok(format!(
+                    "{}: in effect: {}{effect}",
+                    device.id,
+                    merged.in_effect()
+                ))
+            }
+            Change::Hpp { device, set, .. } => check_hpp(self, known_device(self, device)?, set),
+            Change::Rank { path, rank } => {
+                let device = device_with(self, *path)?;
+                let effect = only_with(self, device, PspKind::Mru);
+                Ok(format!("{path}: the rank is now {rank}{effect}"))
+            }
+            Change::PathState { path, off } => {
+                let device = device_with(self, *path)?;
+                let others = self.paths_of(device).any(|other| {
+                    other.name != *path
+                        && (other.state().serves_io() || other.state() == PathState::Standby)
+                });
+                if *off && !others {
+                    return Err(Refusal::Refused(format!(
+                        "no other path of {} serves I/O: turning {path} off would take the device away",
+                        device.id
+                    )));
+                }
+                Ok(format!(
+                    "{path}: {}",
+                    if *off {
+                        "off"
+                    } else {
+                        "on; its state is what the checks say"
+                    }
+                ))
+            }
+            Change::DeviceState {
+                device,
+                off,
+                persist,
+            } => {
+                let device = known_device(self, device)?;
+                if let Disposition::Foreign(what) = &device.disposition {
+                    return Err(Refusal::Refused(format!(
+                        "the map of {} holds {what}: it is not ours to change",
+                        device.id
+                    )));
+                }
+                let users = self.map_of(&device.wwid).map_or(0, |map| map.open_count);
+                if *off && users > 0 {
+                    return Err(Refusal::Refused(format!(
+                        "{} is in use ({users} users): unmount it, stop what is built on it, and try again",
+                        device.id
+                    )));
+                }
+                if *off && let Disposition::LeftAlone(why) = &device.disposition {
+                    return Err(Refusal::Refused(format!(
+                        "{} has no map that could be taken away: {why}",
+                        device.id
+                    )));
+                }
+                let state = if *off {
+                    "off; its map is removed as soon as nobody has it open"
+                } else {
+                    "on"
+                };
+                Ok(format!("{}: {state}{}", device.id, lasting(*persist)))
+            }
+            Change::DeviceName {
+                device,
+                name,
+                persist,
+            } => {
+                let device = known_device(self, device)?;
+                let lasts = lasting(*persist);
+                match name {
+                    Some(name) if name.is_empty() || name.len() > LONGEST_NAME => {
+                        Err(Refusal::Refused(format!(
+                            "a display name has 1 to {LONGEST_NAME} bytes, this one {}",
+                            name.len()
+                        )))
+                    }
+                    Some(name) if name.chars().any(char::is_control) => Err(Refusal::Refused(
+                        "a display name is one line of printable text: leave control characters out"
+                            .to_owned(),
+                    )),
+                    Some(name) => Ok(format!(
+                        "{}: the display name is now {name}{lasts}",
+                        device.id
+                    )),
+                    None => Ok(format!(
+                        "{}: the display name is the device's own again{lasts}",
+                        device.id
+                    )),
+                }
+            }
+            Change::DeviceFlags {
+                device,
+                perennially_reserved,
+                shared_clusterwide,
+            } => {
+                let device = known_device(self, device)?;
+                let named = [
+                    ("perennially reserved", perennially_reserved),
+                    ("shared clusterwide", shared_clusterwide),
+                ];
+                let set: Vec<String> = named
+                    .iter()
+                    .filter_map(|(name, value)| Some(format!("{name}: {}", (**value)?)))
+                    .collect();
+                Ok(format!(
+                    "{}: {}; stored and shown, Linux treats such a device as any other",
+                    device.id,
+                    set.join(", ")
+                ))
+            }
+            Change::RemoveDetached { device } => match device {
+                Some(id) if !self.is_off(id) => Err(Refusal::Refused(format!(
+                    "{id} is not detached; `psactl storage core device detached list` shows those that are"
+                ))),
+                Some(id) => Ok(format!("{id}: no longer detached")),
+                None => {
+                    let all = self.devices_off();
+                    let named = if all.is_empty() {
+                        "none was".to_owned()
+                    } else {
+                        all.join(", ")
+                    };
+                    Ok(format!("no longer detached: {named}"))
+                }
+            },
+            Change::Satp { device, name, on } => {
+                let device = known_device(self, device)?;
+                let found = SATP_WORDS.iter().find(|(word, ..)| word == name);
+                let Some((_, shown, effect)) = found else {
+                    return Err(Refusal::Refused(format!("a SATP has no word {name}")));
+                };
+                let config = self.satp_device_config(device);
+                if !config.contains(shown) {
+                    let satp = device.selection.as_ref().map_or("", |s| s.satp.name());
+                    return Err(Refusal::Refused(format!(
+                        "SATP {satp} of {} does not know {name}",
+                        device.id
+                    )));
+                }
+                Ok(format!(
+                    "{}: {shown}={} is {effect}",
+                    device.id,
+                    if *on { "on" } else { "off" }
+                ))
+            }
+            Change::Unclaim(scope) => claiming::check_unclaim(self, scope),
+            Change::RunRules(scope) => Ok(claiming::check_run(self, scope.as_ref())),
+            Change::Autoclaim { on } => Ok(if *on {
+                "paths are claimed by themselves".to_owned()
+            } else {
+                "paths are claimed by `psactl storage core claimrule run` alone, new ones too"
+                    .to_owned()
+            }),
+            Change::Reclaim { device } => {
+                Ok(claiming::check_reclaim(self, known_device(self, device)?))
+            }
+            Change::EndQueueing { device } => {
+                queueing::check_end_queueing(self, known_device(self, device)?)
+            }
+        }
+    }
+}
+
+/// Takes a change in. One that [`World::check`] would refuse changes nothing.
+pub(in crate::psa) fn change(world: &mut World, change: Change) {
+    let Ok(effect) = world.check(&change) else {
+        return;
+    };
+    let memory = &mut world.memory;
+    let subject = match change {
+        Change::Unclaim(scope) => return claiming::unclaim(world, &scope),
+        Change::RunRules(scope) => return claiming::run_rules(world, scope.as_ref()),
+        Change::Reclaim { device } => return claiming::reclaim(world, &device),
+        Change::EndQueueing { device } => return queueing::end_queueing(world, &device),
+        Change::Satp { device, name, on } => {
+            let set = memory.settings.entry(device.clone()).or_default();
+            set.satp.insert(name, on);
+            device
+        }
+        Change::Psp { device, psp } => {
+            let set = memory.settings.entry(device.clone()).or_default();
+            set.psp = psp.map(|psp| psp.name().to_owned());
+            device
+        }
+        Change::Preferred { device, path } => {
+            let set = memory.settings.entry(device.clone()).or_default();
+            set.preferred = path.map(|path| path.to_string());
+            device
+        }
+        Change::RoundRobin { device, set } => {
+            let before = memory.settings.entry(device.clone()).or_default();
+            before.round_robin = set.over(&before.round_robin);
+            device
+        }
+        Change::Hpp {
+            device,
+            set,
+            no_preferred,
+        } => {
+            let before = memory.settings.entry(device.clone()).or_default();
+            if no_preferred {
+                before.preferred = None;
+            }
+            *before = set.over(before);
+            device
+        }
+        Change::Rank { path, rank } => {
+            let Ok(device) = device_with(world, path).map(|device| device.id.clone()) else {
+                return;
+            };
+            let set = world.memory.settings.entry(device.clone()).or_default();
+            set.ranks.insert(path.to_string(), rank);
+            device
+        }
+        Change::PathState { path, off } => {
+            let name = path.to_string();
+            if off {
+                memory.paths_off.insert(name);
+            } else {
+                memory.paths_off.remove(&name);
+            }
+            let members: Vec<_> = world
+                .paths
+                .iter()
+                .filter(|(_, one)| one.name == path)
+                .map(|(id, _)| *id)
+                .collect();
+            for id in members {
+                judge::judge(world, id);
+                ask::examine_now(world, id);
+            }
+            path.to_string()
+        }
+        Change::Autoclaim { on } => {
+            memory.autoclaim_off = !on;
+            "agent".to_owned()
+        }
+        Change::DeviceState {
+            device,
+            off,
+            persist,
+        } => {
+            if persist {
+                world.unstored.off.remove(&device);
+                if off {
+                    memory.devices_off.insert(device.clone());
+                } else {
+                    memory.devices_off.remove(&device);
+                }
+            } else {
+                world.unstored.off.insert(device.clone(), off);
+            }
+            device
+        }
+        Change::DeviceName {
+            device,
+            name,
+            persist,
+        } => {
+            match name {
+                Some(name) if !persist => {
+                    world.unstored.names.insert(device.clone(), name);
+                }
+                name => {
+                    world.unstored.names.remove(&device);
+                    if persist {
+                        let set = memory.settings.entry(device.clone()).or_default();
+                        set.display_name = name;
+                    }
+                }
+            }
+            device
+        }
+        Change::DeviceFlags {
+            device,
+            perennially_reserved,
+            shared_clusterwide,
+        } => {
+            let set = memory.settings.entry(device.clone()).or_default();
+            set.perennially_reserved = perennially_reserved.or(set.perennially_reserved);
+            set.shared_clusterwide = shared_clusterwide.or(set.shared_clusterwide);
+            device
+        }
+        Change::RemoveDetached { device } => {
+            match &device {
+                Some(id) => {
+                    world.unstored.off.remove(id);
+                    memory.devices_off.remove(id);
+                }
+                None => {
+                    world.unstored.off.clear();
+                    memory.devices_off.clear();
+                }
+            }
+            device.unwrap_or_else(|| "all".to_owned())
+        }
+    };
+    world
+        .memory
+        .settings
+        .retain(|_, set| *set != DeviceSettings::default());
+    world.remember();
+    world.notify(
+        Severity::Info,
+        "SETTING_CHANGED",
+        subject,
+        &[("effect", &effect)],
+    );
+    world.dirty.extend(world.devices.keys().cloned());
+}
+
+/// The PSP that a device has if the admin sets none with `psactl`.
+fn default_psp_of(world: &World, device: &Device) -> PspKind {
+    device.psp(&world.settings_of(device))
+}
+
+fn check_hpp(world: &World, device: &Device, set: &DeviceSettings) -> Result<String, Refusal> {
+    let only_mark = DeviceSettings {
+        is_ssd: set.is_ssd,
+        ..DeviceSettings::default()
+    };
+    if device.plugin() != Plugin::Hpp && (*set != only_mark || set.is_ssd.is_none()) {
+        return Err(Refusal::Refused(format!(
+            "{} belongs to {}: `psactl storage nmp device set` is for it, or a claim rule that gives it to HPP",
+            device.id,
+            device.plugin()
+        )));
+    }
+    if let Some(path) = &set.preferred {
+        is_path_of(world, device, path)?;
+    }
+    if let Some(is_ssd) = set.is_ssd.filter(|_| *set == only_mark) {
+        let word = if is_ssd { "an SSD" } else { "no SSD" };
+        return Ok(format!("{}: counts as {word}", device.id));
+    }
+    let settings = set.over(&world.device_settings(device));
+    let scheme = settings.scheme.unwrap_or_default();
+    Ok(format!(
+        "{}: {} {}, in effect: {}",
+        device.id,
+        scheme.name(),
+        scheme.config(&settings),
+        scheme.in_effect()
+    ))
+}
+
+fn is_path_of(world: &World, device: &Device, path: &str) -> Result<(), Refusal> {
+    if world
+        .paths_of(device)
+        .any(|one| one.name.to_string() == path)
+    {
+        return Ok(());
+    }
+    Err(Refusal::Refused(format!(
+        "{path} is not a path of {}; `psactl core path list -d {}` shows them",
+        device.id, device.id
+    )))
+}
+
+pub(in crate::psa) fn known_device<'a>(world: &'a World, id: &str) -> Result<&'a Device, Refusal> {
+    world
+        .find_device(id)
+        .ok_or_else(|| Refusal::NotFound(id.to_owned()))
+}
+
+fn device_with(world: &World, name: RuntimeName) -> Result<&Device, Refusal> {
+    let path = world.paths.values().find(|path| path.name == name);
+    path.and_then(|path| world.device_of(path))
+        .ok_or_else(|| Refusal::NotFound(name.to_string()))
+}
+
+/// What to add where a setting is another's than that of the PSP in force.
+fn only_with(world: &World, device: &Device, psp: PspKind) -> String {
+    if device.plugin() == Plugin::Hpp {
+        return "; it takes effect with NMP, and the device is HPP's: `psactl hpp device set` is for it"
+            .to_owned();
+    }
+    let now = world.psp_of(device);
+    if now == psp {
+        String::new()
+    } else {
+        format!(
+            "; it takes effect with {}, the PSP is {}",
+            psp.name(),
+            now.name()
+        )
+    }
+}
+
+/// How long a change lasts, where that is not for good.
+fn lasting(persist: bool) -> &'static str {
+    if persist {
+        ""
+    } else {
+        "; until the agent ends"
+    }
+}

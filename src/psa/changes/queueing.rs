@@ -1,0 +1,41 @@
+//! An admin ends the queueing of a map by hand ([`crate::psa::change::Change::EndQueueing`]).
+
+use crate::psa::action::Severity;
+use crate::psa::change::Refusal;
+use crate::psa::changes;
+use crate::psa::state::World;
+use crate::psa::state::device::{Device, Disposition};
+use crate::psa::state::maps::may_end_queueing;
+
+/// Whether queueing can be ended, and what that means.
+pub(in crate::psa) fn check_end_queueing(
+    world: &World,
+    device: &Device,
+) -> Result<String, Refusal> {
+    let id = &device.id;
+    let Some(map) = world.map_of(&device.wwid) else {
+        return Err(Refusal::Refused(format!(
+            "{id} has no map, so nothing of it is queued"
+        )));
+    };
+    if let Disposition::Foreign(what) = &device.disposition {
+        return Err(Refusal::Refused(format!(
+            "the map of {id} holds {what}: it is not ours to change"
+        )));
+    }
+    may_end_queueing(map).map_err(|why| Refusal::Refused(format!("{id}: {why}")))?;
+    Ok(format!("{id}: I/O fails now, until a path serves it again"))
+}
+
+/// Has I/O of a device fail from now on, until a path serves it again.
+pub(in crate::psa) fn end_queueing(world: &mut World, id: &str) {
+    let Ok(wwid) = changes::known_device(world, id).map(|device| device.wwid.clone()) else {
+        return;
+    };
+    if let Some(device) = world.devices.get_mut(&wwid) {
+        device.queueing_ended = true;
+    }
+    let effect = [("effect", "I/O fails until a path serves it again")];
+    world.notify(Severity::Warning, "QUEUEING_ENDED", id, &effect);
+    world.dirty.insert(wwid);
+}

@@ -1,0 +1,357 @@
+//! From the answers of a path to its state.
+
+use crate::psa::action::{Action, Severity};
+use crate::psa::adapter::Transport;
+use crate::psa::check::judge::{LOOK_AGAIN, next_check};
+use crate::psa::check::unchanged::{Standing, is_as_before, is_repeated, is_report, standing};
+use crate::psa::check::{ask, compare, discovery, judge, marginal, port_groups, prove, reread};
+use crate::psa::claiming::run;
+use crate::psa::event::{Examination, Reply};
+use crate::psa::evidence::{Link, link_from};
+use crate::psa::state::World;
+use crate::psa::state::path::{Path, RUNNING, Stage, is_online};
+use crate::psa::state::proof::Identity;
+use crate::psa::state::schedule::{Key, Schedule};
+use crate::psa::units::{Hctl, Millis};
+use crate::scsi::cdb::Command;
+use crate::scsi::inquiry::StandardInquiry;
+use crate::scsi::outcome::Outcome;
+use crate::scsi::ownership::{CLARIION_PAGE, Ownership, RDAC_PAGE};
+use crate::scsi::sense::SenseMeaning;
+use crate::scsi::tpgs::TargetPortGroups;
+
+/// An examination ended.
+pub(in crate::psa) fn examined(world: &mut World, examination: &Examination) {
+    let id = examination.path;
+    let moments = Schedule::moments(world.paths.len());
+    let Some(path) = world.paths.get_mut(&id) else {
+        return;
+    };
+    let Some(exam) = path.exam.filter(|exam| exam.ticket == examination.ticket) else {
+        return;
+    };
+    path.exam = None;
+    // An error that was reported meanwhile may be younger than the answers.
+    if let Some(at) = path.hints.as_deref().and_then(|hints| hints.due(world.now)) {
+        world.schedule.no_later_than(Key::Path(id), at);
+    }
+    world.counters.examinations = world.counters.examinations.saturating_add(1);
+    let took = world.now.since(exam.sent);
+    world
+        .statistics
+        .check(path.name.adapter, took, &examination.replies);
+    let replies = examination.replies.as_slice();
+    let (ready, others) = match replies {
+        [ready, others @ ..] if ready.command == Command::TestUnitReady => {
+            path.ready_at = world.now;
+            (Some(ready), others)
+        }
+        others => (None, others),
+    };
+    if is_as_before(path, &exam, ready)
+        && !replies.is_empty()
+        && (others.is_empty() || is_repeated(path, &world.devices, world.now, others))
+    {
+        let at = next_check(
+            &world.settings,
+            world.now,
+            moments,
+            path,
+            &mut world.retried,
+        );
+        world.schedule.no_later_than(Key::Path(id), at);
+        let proven = |reply: &Reply| matches!(reply.command, Command::Vpd(_));
+        if others.iter().any(proven) {
+            path.proof.repeated(world.now);
+        }
+        if others.iter().any(|reply| is_report(&reply.command)) {
+            port_groups::reported(world, id);
+        }
+        return;
+    }
+    // What a path is like that does not say who it is, TEST UNIT READY shows.
+    let silent = |reply: &Reply| !reply.outcome.carried_out();
+    if exam.stage == Stage::Check && ready.is_none() && replies.iter().any(silent) {
+        path.ready_at = Millis(0);
+        return ask::path_due(world, id);
+    }
+    let before = standing(path);
+    // What was sent before the kernel failed the path says nothing about it now.
+    let outdated = path.suspect_since.is_some_and(|since| exam.sent < since);
+    if !outdated {
+        for reply in &examination.replies {
+            take_in(world, id, reply);
+        }
+    }
+    // Page 83h was to be answered with this check by each path that I/O may use.
+    let not_sent = |reply: &Reply| matches!(reply.outcome, Outcome::NotSent(_));
+    if !outdated && !examination.replies.iter().any(not_sent) {
+        is_unanswered(world, id);
+    }
+    let Some(path) = world.paths.get_mut(&id) else {
+        return;
+    };
+    let again = path.again || outdated;
+    if !outdated {
+        path.lost_at = matches!(path.link, Link::PermanentLoss(_)).then_some(exam.sent);
+    }
+    let unasked =
+        path.facts.transport == Transport::Usb && *path.proof.identity() == Identity::Unknown;
+    let is_new = exam.stage == Stage::Inquiry && path.inquiry.is_some();
+    let waits = path.suspect_since.is_some() && reread::is_activatable(world, id);
+    let Some(path) = world.paths.get_mut(&id) else {
+        return;
+    };
+    if !outdated && path.suspect_since.is_some() {
+        match path.link {
+            // I/O fails and checks say that it is well, or would be once activated: if that happens again it
+            // has relapsed. One that waits for an activation has not: the takeover budget says when that is tried.
+            Link::Up | Link::Refused(..) if !waits => {
+                path.suspect_since = None;
+                path.last_relapse = world.now;
+            }
+            Link::Unchecked(_) | Link::NoAnswer(_) => {}
+            // Another host took the unit: nothing is wrong with the path.
+            _ if waits => {
+                path.suspect_since = None;
+                path.last_relapse = Millis(0);
+                path.relapses = 0;
+            }
+            // The check agrees with the kernel: no relapse, and no sign that those before are over.
+            _ => path.suspect_since = None,
+        }
+    }
+    if exam.stage == Stage::Identify && unasked {
+        let why = "USB disks are not asked for VPD page 83h, because many bridges hang on it";
+        discovery::is_named_by_address(world, id, why);
+    }
+    if is_new {
+        run::claim_found(world, id);
+        ask::path_due(world, id);
+        return;
+    }
+    if exam.measures {
+        if let Some(path) = world.paths.get_mut(&id) {
+            path.measured_at = Some(exam.sent);
+        }
+        world.mark_dirty(id);
+    }
+    refresh_if_down(world, id);
+    judge::judge(world, id);
+    reread::pay_reread(world, id);
+    marginal::review_marginal(world, id);
+    mark_dirty_if_changed(world, id, before);
+    if again {
+        ask::path_due(world, id)
+    } else {
+        judge::schedule_next(world, id)
+    }
+}
+
+/// Most checks say what the one before said: then the device needs no look, but for one now and then.
+fn mark_dirty_if_changed(world: &mut World, id: Hctl, before: Standing) {
+    let Some(path) = world.paths.get(&id) else {
+        return;
+    };
+    let looked_at = world.device_of(path).map(|device| device.looked_at);
+    let recent = looked_at.is_some_and(|at| world.now.since(at) < LOOK_AGAIN);
+    if standing(path) != before || !recent {
+        world.mark_dirty(id);
+    }
+}
+
+/// A check of a path in a table ended. Page 83h was to be answered with it; if it was not for long, that is a reason
+/// to doubt.
+fn is_unanswered(world: &mut World, id: Hctl) {
+    let Some(path) = world.paths.get(&id) else {
+        return;
+    };
+    let held = world.is_held(path);
+    if let Some(path) = world.paths.get_mut(&id).filter(|_| held) {
+        path.proof.unanswered(world.now);
+    }
+}
+
+/// The return of a link or of a session is announced by no event on some transports (FCoE, and the end of
+/// fast_io_fail and recovery_tmo on all): what sysfs says of a path is read again with its checks while it is down.
+fn refresh_if_down(world: &mut World, id: Hctl) {
+    let Some(path) = world.paths.get(&id) else {
+        return;
+    };
+    if path.link != Link::Up || !is_online(path) || path.facts.device_state != RUNNING {
+        world.actions.push(Action::RefreshFacts(id));
+    }
+}
+
+/// One answer.
+fn take_in(world: &mut World, id: Hctl, reply: &Reply) {
+    if let Outcome::NotSent(_) = reply.outcome {
+        return not_sent(world, id, &reply.outcome);
+    }
+    // A recovered error comes with its data.
+    let good = reply.outcome.carried_out();
+    match &reply.command {
+        Command::TestUnitReady => {
+            if let Some(path) = world.paths.get_mut(&id) {
+                path.answers.ready = Some(reply.outcome.clone());
+                link_is(path, link_from(&reply.outcome));
+            }
+        }
+        Command::Inquiry if good => inquiry_is(world, id, &reply.data),
+        Command::Inquiry if reply.outcome == Outcome::Overdue => {
+            let why = "no answer to INQUIRY within the deadline";
+            if let Some(path) = world.paths.get_mut(&id) {
+                link_is(path, Link::NoAnswer(why.to_owned()));
+            }
+        }
+        Command::Inquiry => {
+            // SPC has a target answer INQUIRY where it has no logical unit; LIO does not.
+            let link = match link_from(&reply.outcome) {
+                lost @ Link::PermanentLoss(_) => lost,
+                _ => Link::Down(format!("INQUIRY: {}", reply.outcome)),
+            };
+            if let Some(path) = world.paths.get_mut(&id) {
+                link_is(path, link);
+            }
+        }
+        Command::Vpd(page @ (CLARIION_PAGE | RDAC_PAGE)) => {
+            let found = if good {
+                Ownership::parse(*page, &reply.data).map_err(|error| error.to_string())
+            } else {
+                Err(reply.outcome.to_string())
+            };
+            if let Some(path) = world.paths.get_mut(&id).filter(|_| good) {
+                path.answers.owner.clone_from(&reply.data);
+            }
+            ownership_is(world, id, *page, found);
+        }
+        Command::Vpd(_) if good => prove::identify(world, id, Ok(&reply.data)),
+        Command::Vpd(_) if is_refused(&reply.outcome) => {
+            prove::identify(
+                world,
+                id,
+                Err(&format!("VPD page 83h is refused: {}", reply.outcome)),
+            );
+        }
+        Command::Vpd(_) => {}
+        Command::ReportTargetPortGroups if is_refused(&reply.outcome) => {
+            if let Some(path) = world.paths.get_mut(&id) {
+                path.short_header = true;
+                path.ask_groups = true;
+                path.again = true;
+            }
+        }
+        Command::ReportTargetPortGroups | Command::ReportTargetPortGroupsShort => {
+            let groups = if good {
+                TargetPortGroups::parse(&reply.data).map_err(|e| e.to_string())
+            } else {
+                Err(reply.outcome.to_string())
+            };
+            match groups {
+                Ok(groups) => port_groups::port_groups_are(world, id, &groups, &reply.data),
+                Err(why) => port_groups::port_groups_unknown(world, id, &reply.outcome, &why),
+            }
+        }
+        Command::ModeSense6 if good => compare::write_protection_is(world, id, &reply.data),
+        // Many devices do not answer it while they wait, and some never.
+        Command::ModeSense6 => {}
+        Command::ReadCapacity16 => compare::capacity_is(world, id, reply, good),
+        Command::SetTargetPortGroups(_) => {}
+    }
+}
+
+/// This host could not send a command: what is known of the path stays, and people are told once.
+fn not_sent(world: &mut World, id: Hctl, outcome: &Outcome) {
+    let Some(path) = world.paths.get_mut(&id) else {
+        return;
+    };
+    if path.answers.ready.as_ref() == Some(outcome) {
+        return;
+    }
+    path.answers.ready = Some(outcome.clone());
+    let name = path.name.to_string();
+    let kept = [
+        ("reason", &*outcome.to_string()),
+        ("effect", "the path counts as before"),
+    ];
+    world.notify(Severity::Warning, "CHECK_NOT_SENT", name, &kept);
+}
+
+fn inquiry_is(world: &mut World, id: Hctl, data: &[u8]) {
+    let Some(path) = world.paths.get_mut(&id) else {
+        return;
+    };
+    match StandardInquiry::parse(data) {
+        Ok(inquiry) => {
+            let absent = path.proof.inquired(inquiry.peripheral_qualifier);
+            if path.proof.is_vacant() {
+                // What it says of an empty place is not what the unit said.
+                return absent
+                    .into_iter()
+                    .for_each(|why| prove::is_absent(world, id, &why));
+            }
+            let before = path.inquiry.replace(inquiry);
+            let changed = before.is_some() && before != path.inquiry;
+            // Perhaps it is another unit: what it is taken for from now on must not hold for the one before.
+            if changed {
+                path.proof.doubt("its INQUIRY data changed");
+            }
+            if changed && path.claim.is_some() {
+                run::claim(world, id);
+            }
+        }
+        Err(error) => {
+            let name = path.name.to_string();
+            path.link = Link::Down(format!("INQUIRY: {error}"));
+            world.notify(
+                Severity::Warning,
+                "INQUIRY_UNREADABLE",
+                name,
+                &[("reason", &error.to_string())],
+            );
+        }
+    }
+}
+
+/// The page that names the owner was read, or could not be: then what is known stays.
+fn ownership_is(world: &mut World, id: Hctl, page: u8, found: Result<Ownership, String>) {
+    let Some(path) = world.paths.get_mut(&id) else {
+        return;
+    };
+    match found {
+        Ok(ownership) => {
+            path.ownership = Some(ownership);
+            path.report_problem = None;
+        }
+        Err(why) if path.report_problem.as_ref() != Some(&why) => {
+            path.report_problem = Some(why.clone());
+            let name = path.name.to_string();
+            let page = format!("{page:02X}h");
+            world.notify(
+                Severity::Warning,
+                "OWNER_UNREADABLE",
+                name,
+                &[("page", &page), ("reason", &why)],
+            );
+        }
+        Err(_) => {}
+    }
+}
+
+fn link_is(path: &mut Path, link: Link) {
+    // A path that was down may come back as another logical unit: it proves itself again.
+    if matches!(
+        link,
+        Link::Down(_) | Link::NoAnswer(_) | Link::PermanentLoss(_)
+    ) {
+        path.proof.doubt("it was down");
+    }
+    path.link = link;
+}
+
+/// Whether the device says that it does not know the command, or a field of it.
+fn is_refused(outcome: &Outcome) -> bool {
+    outcome
+        .sense()
+        .is_some_and(|sense| sense.meaning() == SenseMeaning::InvalidOpcodeOrField)
+}

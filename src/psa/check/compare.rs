@@ -1,0 +1,179 @@
+//! Compares the paths of a device with one another and has them asked where they differ; [`super::disks`] says which one is
+//! the odd one.
+
+use crate::psa::action::Severity;
+use crate::psa::check::disks::is_unit;
+use crate::psa::check::{ask, disks, judge, reread};
+use crate::psa::event::Reply;
+use crate::psa::state::World;
+use crate::psa::state::path::Path;
+use crate::psa::units::{Hctl, Sectors};
+use crate::scsi::capacity::Capacity;
+use crate::scsi::mode;
+use std::collections::BTreeSet;
+
+/// The disk of a path got another size, or takes writes or does not: what that makes of the paths to its unit.
+pub(in crate::psa) fn compare_disks(world: &mut World, id: Hctl) {
+    // The kernel looked, for an administrator's rescan perhaps, and found what the path has not told us yet. The path is
+    // asked, or nobody would see that it takes writes again; so are the others by what it says.
+    if world.paths.get(&id).and_then(|path| path.is_read_only()) == Some(true) {
+        ask_for_writes(world, id, true);
+    }
+    for member in world.members_with(id) {
+        judge::judge(world, member);
+    }
+}
+
+/// Whether the unit takes writes through a path. An array that changes it for one port tells nobody, and the kernel
+/// gives the writer an error where another path would do: it is to look again when it holds something else.
+pub(in crate::psa) fn write_protection_is(world: &mut World, id: Hctl, data: &[u8]) {
+    let Some(path) = world.paths.get_mut(&id) else {
+        return;
+    };
+    let Ok(write_protected) = mode::is_write_protected(data) else {
+        return;
+    };
+    let before = path.write_protected.replace(write_protected);
+    let news = before != Some(write_protected);
+    // Where writes would fail the kernel is told until it knows. In the other direction once: what an administrator
+    // set by `blockdev` no look of the kernel's changes.
+    if path.is_read_only() == Some(!write_protected) && (write_protected || news) {
+        reread::reread(world, id);
+    }
+    if news && before.is_some() {
+        ask_others_for_writes(world, id, write_protected);
+    }
+}
+
+/// What an array changed for one port it may have changed for others too.
+fn ask_others_for_writes(world: &mut World, id: Hctl, write_protected: bool) {
+    for member in world.members_with(id) {
+        ask_for_writes(world, member, write_protected);
+    }
+}
+
+/// Asks a path at once whether it takes writes, if what it said before is the contrary of what was learned elsewhere.
+fn ask_for_writes(world: &mut World, id: Hctl, write_protected: bool) {
+    if let Some(path) = world.paths.get_mut(&id)
+        && path.write_protected == Some(!write_protected)
+    {
+        path.proof.owe();
+        ask::examine_now(world, id);
+    }
+}
+
+/// READ CAPACITY was answered.
+pub(in crate::psa) fn capacity_is(world: &mut World, id: Hctl, reply: &Reply, good: bool) {
+    let now = world.now;
+    let uneven = world
+        .paths
+        .get(&id)
+        .and_then(|path| world.device_of(path))
+        .is_some_and(|device| disks::is_uneven(world, device));
+    let Some(path) = world.paths.get_mut(&id) else {
+        return;
+    };
+    let capacity = Capacity::parse(&reply.data).ok().filter(|_| good);
+    let Some(size) = capacity.and_then(Capacity::sectors_of_512).map(Sectors) else {
+        path.reread_owed |= uneven;
+        return;
+    };
+    let before = path.size();
+    path.measured = Some(size);
+    if before != Some(size) {
+        path.sized_at = now;
+    }
+    let kernel = path.facts.block.as_ref().map(|block| block.size);
+    path.reread_owed |= kernel != Some(size);
+    if before != Some(size) {
+        for member in world.members_with(id) {
+            judge::judge(world, member);
+        }
+    }
+}
+
+/// Compares the paths of a device with each other, and asks them where they differ.
+pub(in crate::psa) fn compare_paths(world: &mut World, wwid: &str) {
+    let Some(device) = world.devices.get(wwid) else {
+        return;
+    };
+    let model = disks::common_model(world, device);
+    let renamed = model.is_some();
+    let repeated = disks::repeated(world, device);
+    let again = repeated != device.repeated;
+    let uneven = disks::is_uneven(world, device);
+    let odd = |path: &Path| path.repeats || path.mismatch.is_some();
+    let odd = world.paths_of(device).any(odd);
+    if !(renamed || again || uneven || odd || repeated.is_some()) {
+        return;
+    }
+    let id = device.id.clone();
+    let members: Vec<Hctl> = device.paths.iter().copied().collect();
+    if let Some(device) = world.devices.get_mut(wwid) {
+        device.repeated = repeated;
+        if renamed {
+            device.model = model;
+        }
+    }
+    if let Some((first, second)) = repeated.filter(|_| again) {
+        let (first, second) = (first.to_string(), second.to_string());
+        let effect =
+            "the paths of one LUN are used: those in the table of its map, or the lower LUN";
+        let details = [("first", &*first), ("second", &*second), ("effect", effect)];
+        world.notify(Severity::Error, "IDENTITY_REPEATED", id, &details);
+    }
+    stand_aside(world, wwid, &members);
+    if uneven {
+        measure(world, wwid, &members);
+    }
+    for member in &members {
+        judge::judge(world, *member);
+    }
+}
+
+/// Has each path say its size that did not since one of them changed.
+fn measure(world: &mut World, wwid: &str, members: &[Hctl]) {
+    let Some(device) = world.devices.get(wwid) else {
+        return;
+    };
+    let changed = disks::changed_at(world, device);
+    for id in members {
+        let Some(path) = world.paths.get_mut(id) else {
+            continue;
+        };
+        let asked = path.is_measured(changed) || path.is_being_measured();
+        if path.proof.may_carry_io() && !asked {
+            path.measure = true;
+            ask::examine_now(world, *id);
+        }
+    }
+}
+
+/// Notes which paths are of a LUN that repeats the identity of another.
+fn stand_aside(world: &mut World, wwid: &str, members: &[Hctl]) {
+    let Some(device) = world.devices.get(wwid) else {
+        return;
+    };
+    let mapped = disks::is_mapped(world, wwid);
+    let held: BTreeSet<u64> = world
+        .paths_of(device)
+        .filter(|path| world.is_held(path))
+        .map(|path| path.facts.hctl.lun)
+        .collect();
+    let says = |path: &&Path| is_unit(path) && disks::other_model(path, device).is_none();
+    let units = world.paths_of(device).filter(says);
+    let least = units.map(|path| path.facts.hctl.lun).min();
+    let repeated = device.repeated.is_some();
+    for id in members {
+        let Some(path) = world.paths.get_mut(id) else {
+            continue;
+        };
+        let first = if held.is_empty() {
+            least == Some(id.lun)
+        } else {
+            held.contains(&id.lun)
+        };
+        let stays = path.repeats && mapped && !held.contains(&id.lun);
+        path.repeats = stays || (repeated && !first);
+    }
+}

@@ -1,0 +1,233 @@
+//! From a path that was seen to a path whose logical unit, owner and device are known.
+
+use crate::psa::action::{Action, Severity};
+use crate::psa::check::compare;
+use crate::psa::claiming::{mask_path, run};
+use crate::psa::facts::{BlockFacts, PathFacts};
+use crate::psa::identity::LogicalUnit;
+use crate::psa::state::World;
+use crate::psa::state::device::{Device, device_id_of};
+use crate::psa::state::path::Path;
+use crate::psa::state::proof::Answer;
+use crate::psa::state::schedule::Key;
+use crate::psa::units::Hctl;
+use std::collections::BTreeSet;
+
+/// Peripheral device type 00h: direct access block device. Nothing else is multipathed.
+const DIRECT_ACCESS: u8 = 0;
+
+/// A path is there: new, come back as another disk, or with other facts.
+pub(in crate::psa) fn path_seen(world: &mut World, facts: PathFacts) {
+    let id = facts.hctl;
+    let dev = facts.block.as_ref().map(|block| block.dev);
+    let known = world
+        .paths
+        .get(&id)
+        .map(|path| (path.dev(), path.facts == facts));
+    match known {
+        // The disk went and came back under the same address while nobody was looking: another path.
+        Some((Some(before), _)) if dev.is_some_and(|dev| dev != before) => {
+            path_gone(world, id);
+            path_new(world, facts);
+        }
+        Some((_, true)) => {}
+        Some((before, false)) => {
+            let mut other_disk = false;
+            if let Some(path) = world.paths.get_mut(&id) {
+                // A disk that is being removed loses its block device first; its number stays until then.
+                let block = facts.block.clone().or_else(|| path.facts.block.clone());
+                let shape = |block: &Option<BlockFacts>| {
+                    block.as_ref().map(|block| (block.size, block.read_only))
+                };
+                other_disk = shape(&path.facts.block) != shape(&block);
+                let size = path.size();
+                let kernel = |block: &Option<BlockFacts>| block.as_ref().map(|b| b.size);
+                if kernel(&path.facts.block) != kernel(&block) {
+                    path.measured = None; // The kernel has just asked.
+                }
+                path.facts = PathFacts { block, ..facts };
+                if path.size() != size {
+                    path.sized_at = world.now;
+                }
+                world.index.path(path);
+            }
+            if before.is_none() {
+                disk_bound(world, id);
+            }
+            world.mark_dirty(id);
+            if other_disk {
+                compare::compare_disks(world, id);
+            }
+            if world.unidentified.contains(&id) {
+                world.schedule.set(Key::Path(id), world.now);
+            }
+        }
+        None => path_new(world, facts),
+    }
+}
+
+fn path_new(world: &mut World, facts: PathFacts) {
+    let id = facts.hctl;
+    let (name, learned) = world.runtime_name(&facts);
+    if learned {
+        world.remember();
+    }
+    let is_disk = facts.device_type == DIRECT_ACCESS;
+    let path = Path::new(facts, name, world.now);
+    mask_path::returned(world, &path);
+    world.index.path(&path);
+    world.paths.insert(id, Box::new(path));
+    if is_disk {
+        world.unidentified.insert(id);
+        disk_bound(world, id);
+        world.schedule.set(Key::Path(id), world.now);
+    }
+}
+
+/// The disk of a path is known: is it in the table of a map that was there before us?
+fn disk_bound(world: &mut World, id: Hctl) {
+    let path = world.paths.get(&id);
+    let path = path.filter(|path| path.facts.device_type == DIRECT_ACCESS);
+    let Some(dev) = path.and_then(Path::dev) else {
+        return;
+    };
+    world.disks.insert(dev, id);
+    world.lookups.bound(dev);
+    if let Some(wwid) = world.index.holder(dev).map(str::to_owned) {
+        assume(world, id, &wwid);
+    }
+}
+
+/// A path stands in the table of this device's map: it belongs to it unless a proof says otherwise.
+pub(in crate::psa) fn assume(world: &mut World, id: Hctl, wwid: &str) {
+    let Some(path) = world.paths.get_mut(&id) else {
+        return;
+    };
+    if path.proof.assume(wwid) {
+        join(world, id, wwid, &device_id_of(wwid), None);
+    }
+}
+
+/// A path is gone.
+pub(in crate::psa) fn path_gone(world: &mut World, id: Hctl) {
+    let Some(path) = world.paths.remove(&id) else {
+        return;
+    };
+    world.index.path_gone(id);
+    world.retried.remove(&id);
+    world.schedule.cancel(&Key::Path(id));
+    world.unidentified.remove(&id);
+    if let Some(dev) = path.dev() {
+        if world.disks.get(&dev) == Some(&id) {
+            world.disks.remove(&dev);
+            if world.index.holder(dev).is_some() {
+                world.lookups.removed(dev);
+            }
+        }
+        world.actions.push(Action::ForgetOwner(dev));
+    }
+    let device = path
+        .device
+        .as_ref()
+        .and_then(|wwid| world.devices.get(wwid));
+    let device_id = device.map(|device| device.id.clone());
+    leave(world, id, path.device.as_deref());
+    if path.is_masked() && path.withdrawn_at.is_some() {
+        let name = path.name.to_string();
+        mask_path::withdrawn(world, *path);
+        let effect = "its SCSI device is taken away from the host";
+        return world.notify(
+            Severity::Info,
+            "PATH_WITHDRAWN",
+            name,
+            &[("effect", effect)],
+        );
+    }
+    if let Some(device_id) = device_id {
+        world.notify(
+            Severity::Warning,
+            "PATH_REMOVED",
+            path.name.to_string(),
+            &[("device", &device_id), ("hctl", &id.to_string())],
+        );
+    }
+}
+
+fn leave(world: &mut World, id: Hctl, wwid: Option<&str>) {
+    let Some(device) = wwid.and_then(|wwid| world.devices.get_mut(wwid)) else {
+        return;
+    };
+    device.paths.remove(&id);
+    device.last_join = world.now;
+    world.dirty.insert(device.wwid.clone());
+}
+
+/// A full enumeration ended.
+pub(in crate::psa) fn paths_listed(world: &mut World, present: &BTreeSet<Hctl>) {
+    let gone: Vec<Hctl> = world
+        .paths
+        .keys()
+        .filter(|id| !present.contains(id))
+        .copied()
+        .collect();
+    for id in gone {
+        path_gone(world, id);
+    }
+    world.paths_listed = true;
+}
+
+/// The path is not to be asked for its identity.
+pub(in crate::psa) fn is_named_by_address(world: &mut World, id: Hctl, why: &str) {
+    let Some(path) = world.paths.get_mut(&id) else {
+        return;
+    };
+    if let Answer::Nameless { news: true, .. } = path.proof.nameless(why.to_owned()) {
+        is_nameless(world, id, why);
+    }
+}
+
+/// The logical unit does not name itself: it is listed, and never stacked.
+pub(in crate::psa) fn is_nameless(world: &mut World, id: Hctl, why: &str) {
+    let Some(path) = world.paths.get(&id) else {
+        return;
+    };
+    let device_id = format!("mpx.{}", path.name);
+    world.unidentified.remove(&id);
+    join(world, id, &device_id, &device_id, None);
+    let details = [("reason", why)];
+    world.notify(Severity::Warning, "DEVICE_NAMELESS", device_id, &details);
+}
+
+/// The path belongs to this device.
+pub(in crate::psa) fn join(
+    world: &mut World,
+    id: Hctl,
+    wwid: &str,
+    device_id: &str,
+    unit: Option<LogicalUnit>,
+) {
+    let now = world.now;
+    let Some(path) = world.paths.get_mut(&id) else {
+        return;
+    };
+    let before = path.device.replace(wwid.to_owned());
+    if before.as_deref() != Some(wwid) {
+        leave(world, id, before.as_deref());
+    }
+    let device = world
+        .devices
+        .entry(wwid.to_owned())
+        .or_insert_with(|| Device::new(wwid, device_id, now));
+    if device.paths.insert(id) {
+        device.last_join = now;
+    }
+    if let Some(unit) = unit {
+        device.id.clone_from(&unit.device_id);
+        device.unit = Some(unit);
+    }
+    world.dirty.insert(wwid.to_owned());
+    // A rule for a device could not match before the device was known.
+    if before.as_deref() != Some(wwid) && world.rules.claim.asks_for_device() {
+        run::claim_found(world, id);
+    }
+}

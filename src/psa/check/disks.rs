@@ -1,0 +1,308 @@
+//! Paths of one device that are not alike.
+//!
+//! Some cannot share a table: a disk that is smaller than the map, or read-only where others are not. Some share an identity
+//! and are two units for all that: firmware that gives each LUN the same EUI-64, cloned volumes, cloned targets. The same
+//! identity with another size, or another vendor or product, is another unit, and so is a second LUN of one target port. (A
+//! second LUN of the same port adds nothing to one unit, and may be another.) Which is the odd one?
+//!
+//! - With a map, the paths in its table say what the unit is. One whose disk is larger than the map stays while the unit
+//!   may have grown: until another path of the table, asked since, still says what the map says. A path that is not in the
+//!   table joins when it says what those in the table say; if there are none, what the map says.
+//! - Without a map, the first path by address that is proven.
+//! - A product that every path in the table says is the unit's, whatever it was before: arrays that move a unit between
+//!   RAID groups change it. A second LUN stays out while there is a map, even if the first LUN goes.
+//! - A map that is closed, and of whose own paths none is proven, is removed for the sake of the others.
+//!
+//! What the kernel knows of sizes may be old: when sizes differ, each path is asked by READ CAPACITY, and no map is made
+//! before the answers. Where an answer is not what the kernel has, the kernel is to look again.
+
+use crate::psa::action::Severity;
+use crate::psa::check::ask;
+use crate::psa::evidence::{Link, PathState};
+use crate::psa::identity::contradict;
+use crate::psa::state::World;
+use crate::psa::state::device::Device;
+use crate::psa::state::path::Path;
+use crate::psa::units::{Hctl, Millis, Sectors};
+use std::collections::BTreeSet;
+
+/// Compares the disk of a path with its device, and tells when it stops or starts to fit in its tables.
+pub(in crate::psa) fn compare_disk(world: &mut World, id: Hctl) {
+    let Some(path) = world.paths.get(&id) else {
+        return;
+    };
+    let device = world.device_of(path);
+    let found = device.and_then(|device| mismatch(world, path, device));
+    if found == path.mismatch {
+        return;
+    }
+    let (name, wwid) = (path.name.to_string(), path.device.clone());
+    let device_id = device.map(|device| device.id.clone()).unwrap_or_default();
+    let before = path.mismatch.is_some();
+    if let Some(path) = world.paths.get_mut(&id) {
+        path.mismatch.clone_from(&found);
+    }
+    world.dirty.extend(wwid);
+    let about = ("device", device_id.as_str());
+    match found {
+        Some(reason) if !before => {
+            let details = [about, ("reason", &reason)];
+            world.notify(Severity::Error, "PATH_MISMATCHED", name, &details);
+            ask_others_for_model(world, id);
+        }
+        None => world.notify(Severity::Info, "PATH_MISMATCH_ENDED", name, &[about]),
+        Some(_) => {}
+    }
+}
+
+/// INQUIRY data of the other paths may be older than those of a path that differs from them.
+fn ask_others_for_model(world: &mut World, id: Hctl) {
+    let Some(path) = world.paths.get(&id) else {
+        return;
+    };
+    let device = world.device_of(path);
+    if device.is_none_or(|device| other_model(path, device).is_none()) {
+        return;
+    }
+    for member in world.members_with(id) {
+        let other = world.paths.get_mut(&member).filter(|_| member != id);
+        if let Some(path) = other {
+            path.proof.owe();
+            ask::examine_now(world, member);
+        }
+    }
+}
+
+/// Why no table of its device can hold the disk of a path, if none can.
+fn mismatch(world: &World, path: &Path, device: &Device) -> Option<String> {
+    other_model(path, device)
+        .or_else(|| other_names(world, path, device))
+        .or_else(|| other_lun(path, device))
+        .or_else(|| other_size(world, path, device))
+        .or_else(|| other_writability(world, path, device))
+}
+
+fn other_writability(world: &World, path: &Path, device: &Device) -> Option<String> {
+    let block = path.facts.block.as_ref()?;
+    if !block.read_only || path.proof.unit().is_none() {
+        return None;
+    }
+    // Every write that went there would fail for the writer, though another path takes it; and that path counts
+    // while it is down, for it may come back any moment, and writers wait for it.
+    let writable = world.paths_of(device).find(|other| {
+        other.is_read_only() == Some(false)
+            && other.is_ours()
+            && other.proof.unit().is_some()
+            && !matches!(other.link, Link::PermanentLoss(_))
+    })?;
+    let name = writable.facts.block.as_ref().map(|block| &block.name)?;
+    Some(format!(
+        "its disk is read-only, and {name}, of the same unit, is not"
+    ))
+}
+
+/// Units that share one of several names: what is in a table says which unit the device is, or else its first path.
+fn other_names(world: &World, path: &Path, device: &Device) -> Option<String> {
+    path.proof.unit()?;
+    let own = path.proof.names();
+    if own.len() < 2 {
+        return None;
+    }
+    let rank = |path: &Path| (!world.is_held(path), path.facts.hctl);
+    let others = world
+        .paths_of(device)
+        .filter(|other| other.proof.unit().is_some() && other.mismatch.is_none());
+    let first = others.min_by_key(|other| rank(other))?;
+    let differs = rank(first) < rank(path) && contradict(own, first.proof.names(), &device.wwid);
+    let name = own.iter().find(|(_, name)| *name != device.wwid)?;
+    differs.then(|| {
+        format!(
+            "it shares the identity with the unit and is another: {} by page 83h",
+            name.1
+        )
+    })
+}
+
+fn other_size(world: &World, path: &Path, device: &Device) -> Option<String> {
+    let own = path.size()?;
+    let kernel = path.facts.block.as_ref().map(|block| block.size);
+    let least = kernel
+        .filter(|size| size.0 != 0)
+        .map_or(own, |k| k.min(own));
+    let Some(length) = device.length else {
+        let says = |other: &&Path| {
+            is_unit(other) && !other.repeats && other_model(other, device).is_none()
+        };
+        let first = world.paths_of(device).find(says)?;
+        let size = first.size()?;
+        let changed = changed_at(world, device);
+        let decided = path.is_measured(changed) && first.is_measured(changed);
+        let differs = is_unit(path) && own != size;
+        return (differs && decided).then(|| size_differs(own, size));
+    };
+    if least < length {
+        return Some(format!(
+            "its disk has {} sectors, less than the {} of the map",
+            least.0, length.0
+        ));
+    }
+    path.proof.unit()?;
+    let in_table = |other: &&Path| {
+        other.facts.hctl != path.facts.hctl
+            && other.proof.unit().is_some()
+            && other.mismatch.is_none()
+            && world.is_held(other)
+    };
+    let mut others = world.paths_of(device).filter(in_table).peekable();
+    if world.is_held(path) {
+        // It may have grown. Another that was asked since, and says that it has not, says what the unit is.
+        let selection = device.selection.as_ref();
+        let exclusive = selection.is_some_and(|selection| selection.satp.is_exclusive());
+        // A controller that waits does not tell the size, and the kernel has the one from before.
+        let silent = |other: &&Path| exclusive && other.state() == PathState::Standby;
+        let contradicts = |other: &&Path| {
+            other.proof.may_carry_io()
+                && !silent(other)
+                && other.is_measured(path.sized_at)
+                && other.size() != Some(own)
+                && (other.size() == Some(length) || other.facts.hctl < path.facts.hctl)
+        };
+        let other = others.filter(|_| own > length).find(contradicts)?;
+        return Some(size_differs(own, other.size()?));
+    }
+    let changed = changed_at(world, device);
+    if !path.is_measured(changed) {
+        return None; // It does not join before it has been asked.
+    }
+    if others.peek().is_none() {
+        return (own != length).then(|| size_differs(own, length));
+    }
+    let known = others.filter(|other| other.is_measured(changed) || !other.proof.may_carry_io());
+    let sizes: BTreeSet<Sectors> = known.filter_map(Path::size).collect();
+    let size = sizes.first().filter(|_| !sizes.contains(&own))?;
+    Some(size_differs(own, *size))
+}
+
+/// Whether a path that is in no table has the identity of its device, and leads to another unit for all that.
+pub(in crate::psa) fn is_twin(world: &World, path: &Path, device: &Device) -> bool {
+    let larger = || path.size() > device.length && other_size(world, path, device).is_some();
+    let other = || other_model(path, device).is_some() || path.repeats || larger();
+    path.mismatch.is_some() && !world.is_held(path) && other()
+}
+
+/// Whether paths of a device differ in size, from each other or from the map, or from what the kernel has.
+pub(in crate::psa) fn is_uneven(world: &World, device: &Device) -> bool {
+    let mut common = device.length;
+    world.paths_of(device).any(|path| {
+        let Some(size) = path.size().filter(|_| path.proof.unit().is_some()) else {
+            return false;
+        };
+        let kernel = path.facts.block.as_ref().map(|block| block.size);
+        *common.get_or_insert(size) != size || kernel != Some(size)
+    })
+}
+
+/// When the size of one of its paths changed last.
+pub(in crate::psa) fn changed_at(world: &World, device: &Device) -> Millis {
+    let units = world
+        .paths_of(device)
+        .filter(|path| path.proof.unit().is_some());
+    units.map(|path| path.sized_at).max().unwrap_or_default()
+}
+
+/// Whether the sizes of its paths differ, and not every path has answered since: then none joins.
+pub(in crate::psa) fn is_being_measured(world: &World, device: &Device) -> bool {
+    if !is_uneven(world, device) {
+        return false;
+    }
+    let changed = changed_at(world, device);
+    world
+        .paths_of(device)
+        .any(|path| path.proof.may_carry_io() && !path.is_measured(changed))
+}
+
+/// The first two LUNs of one target port that belong to a device.
+pub(in crate::psa) fn repeated(world: &World, device: &Device) -> Option<(Hctl, Hctl)> {
+    let mut before: Option<Hctl> = None;
+    for path in world.paths_of(device) {
+        if path.proof.unit().is_none() || !path.is_ours() {
+            continue;
+        }
+        let id = path.facts.hctl;
+        let port = |id: Hctl| (id.host, id.channel, id.target);
+        match before {
+            Some(other) if port(other) == port(id) => return Some((other, id)),
+            _ => before = Some(id),
+        }
+    }
+    None
+}
+
+/// Whether a device has a map with a table. That it is open may not be known: nobody announces it.
+pub(in crate::psa) fn is_mapped(world: &World, wwid: &str) -> bool {
+    world.map_of(wwid).is_some_and(|map| !map.is_shell())
+}
+
+/// Vendor and product of the unit, if they are not those that are noted.
+pub(in crate::psa) fn common_model(world: &World, device: &Device) -> Option<(String, String)> {
+    let held = world.paths_of(device).any(|path| world.is_held(path));
+    let mapped = is_mapped(world, &device.wwid);
+    let mut said = world
+        .paths_of(device)
+        .filter(|path| is_unit(path) && (!held || world.is_held(path)))
+        .filter_map(model)
+        .peekable();
+    let (vendor, product) = said.peek().copied()?;
+    if let Some((noted_vendor, noted_product)) = &device.model {
+        let noted = |said: (&str, &str)| said == (noted_vendor, noted_product);
+        // In a map none of whose paths is there other I/O may wait than that of a new one.
+        if said.any(noted) || (mapped && !held) {
+            return None;
+        }
+    }
+    Some((vendor.to_owned(), product.to_owned()))
+}
+
+/// Whether a path says what its unit is.
+pub(in crate::psa) fn is_unit(path: &Path) -> bool {
+    path.proof.may_carry_io() && path.is_ours() && path.size().is_some()
+}
+
+/// INQUIRY vendor and product.
+pub(in crate::psa) fn model(path: &Path) -> Option<(&str, &str)> {
+    let inquiry = path.inquiry.as_ref()?;
+    Some((inquiry.vendor_trimmed(), inquiry.product_trimmed()))
+}
+
+fn size_differs(own: Sectors, other: Sectors) -> String {
+    format!(
+        "it has the identity of the unit and is another: {} sectors, where the unit has {}",
+        own.0, other.0
+    )
+}
+
+pub(in crate::psa) fn other_model(path: &Path, device: &Device) -> Option<String> {
+    path.proof.unit()?;
+    let (vendor, product) = device.model.as_ref()?;
+    let (own_vendor, own_product) = model(path)?;
+    let same = own_vendor == vendor && own_product == product;
+    (!same).then(|| {
+        format!(
+            "it has the identity of the unit and is another: `{own_vendor}` `{own_product}` by INQUIRY, where the \
+             unit is `{vendor}` `{product}`"
+        )
+    })
+}
+
+fn other_lun(path: &Path, device: &Device) -> Option<String> {
+    let lun = path.facts.hctl.lun;
+    path.repeats.then(|| match device.repeated {
+        Some((first, second)) => format!(
+            "LUN {} and LUN {} of one target port have one identity: LUN {lun} may be another unit",
+            first.lun, second.lun
+        ),
+        None => format!(
+            "another LUN of its target port had the same identity: LUN {lun} may be another unit"
+        ),
+    })
+}

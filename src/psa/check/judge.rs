@@ -1,0 +1,281 @@
+//! The state of a path: its SATP judges the evidence, and what follows from a new state is done.
+
+use crate::psa::action::Severity;
+use crate::psa::check::{ask, disks, marginal};
+use crate::psa::evidence::{Class, Judgement, Link, PathState};
+use crate::psa::identity::Problem;
+use crate::psa::settings::Settings;
+use crate::psa::state::World;
+use crate::psa::state::device::Device;
+use crate::psa::state::path::Path;
+use crate::psa::state::proof::Identity;
+use crate::psa::state::schedule::{Key, Schedule};
+use crate::psa::units::{Hctl, Millis};
+use crate::scsi::tpgs::AccessState;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A device is looked at so often even if nothing seems to have changed. Whatever changes has it looked at, and a look takes
+/// longer than all of its checks.
+pub(in crate::psa) const LOOK_AGAIN: Millis = Millis::from_secs(300);
+
+/// A retry comes no sooner than so much for each path that is retried, or a fabric with thousands of paths that fails would
+/// have the agent do nothing else than to find them still failed: with a look at what sysfs says, a retry costs ten times a
+/// check. Most returns are announced, and are examined at once.
+const RETRY_SHARE: Millis = Millis(1);
+
+/// A group that changes its state is believed to end that within this time, where the array gives no time of its own: as
+/// long as the kernel's handler waits (`ALUA_FAILOVER_TIMEOUT`).
+pub(in crate::psa) const TRANSITION: Millis = Millis::from_secs(60);
+
+/// What the SATP of its device makes of a path.
+pub(in crate::psa) fn judge(world: &mut World, id: Hctl) {
+    disks::compare_disk(world, id);
+    let Some(path) = world.paths.get(&id) else {
+        return;
+    };
+    let device = world.device_of(path);
+    let transition_until = transition_until(world, path, device);
+    if transition_until != path.transition_until
+        && let Some(path) = world.paths.get_mut(&id)
+    {
+        path.transition_until = transition_until;
+    }
+    let Some(path) = world.paths.get(&id) else {
+        return;
+    };
+    let device = world.device_of(path);
+    let mut judgement = judgement(world, path, device);
+    let off = &world.memory.paths_off;
+    if !off.is_empty()
+        && off.contains(&path.name.to_string())
+        && judgement.state != PathState::Masked
+    {
+        judgement.state = PathState::Off;
+        judgement.reason = "turned off by the administrator".to_owned();
+    }
+    if judgement == path.judgement {
+        if let Some(path) = world.paths.get_mut(&id) {
+            path.judged = true;
+        }
+        return;
+    }
+    let before = path.judgement.clone();
+    let subject = path.name.to_string();
+    let device_id = device.map(|device| device.id.clone()).unwrap_or_default();
+    let now = world.now;
+    if let Some(path) = world.paths.get_mut(&id) {
+        let serves = judgement.state.serves_io()
+            || matches!(judgement.state, PathState::Standby | PathState::Off);
+        path.failed_since = if serves {
+            None
+        } else {
+            Some(path.failed_since.unwrap_or(now))
+        };
+        if before.state != judgement.state {
+            path.since = now;
+        }
+        path.judgement = judgement.clone();
+        path.judged = true;
+    }
+    // A refusal is the array's will, and so is an identity that has yet to be proven.
+    let path = world.paths.get(&id);
+    let broken = path.is_some_and(|path| path.link.is_broken());
+    let stopped =
+        before.state.serves_io() && matches!(judgement.state, PathState::Dead | PathState::Unknown);
+    if stopped && broken {
+        marginal::failed(world, id);
+    }
+    if before.class == Some(Class::Standby) && judgement.class == Some(Class::Optimized) {
+        taken_over(world, id);
+    }
+    if before.state != judgement.state && !device_id.is_empty() {
+        let severity = if judgement.state == PathState::Dead {
+            Severity::Warning
+        } else {
+            Severity::Info
+        };
+        world.notify(
+            severity,
+            "PATH_STATE",
+            subject,
+            &[
+                ("device", &device_id),
+                ("from", before.state.as_str()),
+                ("to", judgement.state.as_str()),
+                ("reason", &judgement.reason),
+            ],
+        );
+    }
+}
+
+/// A path that waited serves. Where one controller serves at a time, those that served wait from now on: a path that
+/// is down cannot say so itself.
+fn taken_over(world: &mut World, id: Hctl) {
+    let device = world.paths.get(&id).and_then(|path| world.device_of(path));
+    let Some(device) = device.filter(|device| {
+        let selection = device.selection.as_ref();
+        selection.is_some_and(|selection| selection.satp.is_exclusive())
+    }) else {
+        return;
+    };
+    for member in device.paths.clone() {
+        let Some(path) = world.paths.get_mut(&member).filter(|_| member != id) else {
+            continue;
+        };
+        if path.link == Link::Up {
+            ask::examine_now(world, member);
+        } else if path.judgement.class == Some(Class::Optimized) {
+            path.judgement.class = Some(Class::Standby);
+        }
+    }
+}
+
+fn judgement(world: &World, path: &Path, device: Option<&Device>) -> Judgement {
+    let class = path.judgement.class;
+    if path.is_masked() {
+        let reason = "owned by MASK_PATH".to_owned();
+        return Judgement {
+            state: PathState::Masked,
+            reason,
+            class,
+        };
+    }
+    if !path.is_ours() {
+        let reason = "not claimed: automatic claiming is off".to_owned();
+        return Judgement {
+            state: PathState::Unknown,
+            reason,
+            class,
+        };
+    }
+    let elsewhere = match path.proof.identity() {
+        Identity::Quarantined { expected, found } => Some(format!(
+            "quarantined: {found} answers where {expected} is expected"
+        )),
+        Identity::Absent { qualifier, .. } if !matches!(path.link, Link::PermanentLoss(_)) => {
+            Some(Problem::NoLogicalUnit(*qualifier).to_string())
+        }
+        _ => None,
+    };
+    if let Some(reason) = elsewhere {
+        return Judgement {
+            state: PathState::Dead,
+            reason,
+            class,
+        };
+    }
+    let groups = BTreeMap::new();
+    let evidence = World::evidence(path, device.map_or(&groups, |device| &device.groups));
+    let satp = device
+        .and_then(|device| device.selection.as_ref())
+        .map(|selection| selection.satp);
+    let Some(satp) = satp else {
+        // A path that is down is so to every SATP; none may be chosen before a path of the device works.
+        let (state, reason) = match &path.link {
+            Link::Down(why) => (PathState::Dead, why.clone()),
+            Link::PermanentLoss(sense) => (PathState::Dead, format!("permanent loss: {sense}")),
+            Link::NoAnswer(why) | Link::Unchecked(why) => (PathState::Unknown, why.clone()),
+            _ => (PathState::Unknown, "its SATP is not chosen yet".to_owned()),
+        };
+        return Judgement {
+            state,
+            reason,
+            class: None,
+        };
+    };
+    let mut judgement = satp.judge(&evidence);
+    judgement.class = judgement.class.or(class);
+    if let Some(reason) = &path.mismatch {
+        return Judgement {
+            state: PathState::Dead,
+            reason: format!("quarantined: {reason}"),
+            class: judgement.class,
+        };
+    }
+    if path.is_transition_overdue(world.now) && judgement.state != PathState::Dead {
+        return Judgement {
+            state: PathState::Unknown,
+            reason: "the change of its access state does not end".to_owned(),
+            class: judgement.class,
+        };
+    }
+    let unproven = matches!(
+        path.proof.identity(),
+        Identity::Stale(_) | Identity::Assumed(_)
+    );
+    if unproven && (judgement.state.serves_io() || judgement.state == PathState::Standby) {
+        let reason = "it answers, and has yet to prove that it is still the same logical unit";
+        let reason = match path.proof.problem() {
+            Some(why) => format!("{reason}: {why}"),
+            None => reason.to_owned(),
+        };
+        return Judgement {
+            state: PathState::Unknown,
+            reason,
+            class: judgement.class,
+        };
+    }
+    judgement
+}
+
+/// When the path is examined next.
+pub(in crate::psa) fn schedule_next(world: &mut World, id: Hctl) {
+    if let Some(path) = world.paths.get(&id) {
+        let moments = Schedule::moments(world.paths.len());
+        let at = next_check(
+            &world.settings,
+            world.now,
+            moments,
+            path,
+            &mut world.retried,
+        );
+        world.schedule.no_later_than(Key::Path(id), at);
+    }
+}
+
+/// While a path changes its access state: when that should have ended.
+pub(in crate::psa) fn transition_until(
+    world: &World,
+    path: &Path,
+    device: Option<&Device>,
+) -> Option<Millis> {
+    let group = path
+        .port_group
+        .and_then(|id| device.and_then(|device| device.groups.get(&id)));
+    let changes = group.is_some_and(|group| group.access == AccessState::Transitioning)
+        || matches!(path.link, Link::Refused(AccessState::Transitioning, _));
+    let time = device.and_then(|device| device.transition);
+    changes.then(|| {
+        path.transition_until
+            .unwrap_or_else(|| world.now.after(time.unwrap_or(TRANSITION)))
+    })
+}
+
+/// When a path is examined next that was just examined.
+pub(in crate::psa) fn next_check(
+    settings: &Settings,
+    now: Millis,
+    moments: u64,
+    path: &Path,
+    retried: &mut BTreeSet<Hctl>,
+) -> Millis {
+    let failed = path
+        .failed_since
+        .is_some_and(|since| now.since(since) < settings.retry_backoff_after_ms);
+    // One on trial would be found well for ever if it were so whenever the clock ticks.
+    if failed || path.is_on_trial() {
+        retried.insert(path.facts.hctl);
+        let count = u64::try_from(retried.len()).unwrap_or(u64::MAX);
+        let share = Millis(count.saturating_mul(RETRY_SHARE.0));
+        let all_served = share.min(settings.check_interval_ms);
+        return now.after(settings.retry_interval_ms.max(all_served));
+    }
+    if !retried.is_empty() {
+        retried.remove(&path.facts.hctl);
+    }
+    let tick = |name: &str| Schedule::tick(now, settings.check_interval_ms, moments, name);
+    match &path.device {
+        Some(wwid) => tick(wwid),
+        None => tick(&path.name.to_string()),
+    }
+}

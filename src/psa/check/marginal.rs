@@ -1,0 +1,151 @@
+//! Marginal paths: one that fails and returns again and again costs more than it carries. After so many failures in so
+//! long a time (settings `marginal_failures`, `marginal_window_ms`) it goes to a group of last resort, and comes back
+//! when it has worked for `marginal_recovery_ms`. A Fibre Channel port that the kernel holds as `Marginal` is taken for
+//! the same, for as long as it is, and one that the fabric complains of by FPIN, until it has not for that time.
+
+use crate::psa::action::Severity;
+use crate::psa::evidence::Link;
+use crate::psa::state::World;
+use crate::psa::state::path::{Marginal, Path};
+use crate::psa::state::schedule::Key;
+use crate::psa::units::{Hctl, Millis};
+use std::collections::BTreeSet;
+
+/// A path that served does not any more, by no will of the array or an administrator.
+pub(in crate::psa) fn failed(world: &mut World, id: Hctl) {
+    let (now, most) = (world.now, world.settings.marginal_failures);
+    let window = world.settings.marginal_window_ms;
+    let Some(path) = world.paths.get_mut(&id).filter(|_| most > 0) else {
+        return;
+    };
+    path.failures.retain(|at| now.since(*at) < window);
+    path.failures.push(now);
+    let count = path.failures.len();
+    if count < usize::try_from(most).unwrap_or(usize::MAX) {
+        return;
+    }
+    path.failures.remove(0);
+    is_marginal(
+        world,
+        id,
+        format!("it failed {count} times within {} s", window.0 / 1000),
+    );
+}
+
+/// The fabric complains of ports: of a target's, or of the HBA's own and so of all its paths.
+pub(in crate::psa) fn fabric_notified(
+    world: &mut World,
+    host: u32,
+    ports: &BTreeSet<u64>,
+    what: &str,
+) {
+    // `fc.WWNN:WWPN`
+    let is_one = |identifier: &str| {
+        let name = identifier.rsplit_once(':').map(|(_, port)| port);
+        let number = name.and_then(|name| u64::from_str_radix(name, 16).ok());
+        number.is_some_and(|number| ports.contains(&number))
+    };
+    let hit: Vec<Hctl> = world
+        .paths
+        .iter()
+        .filter(|(id, path)| {
+            let facts = &path.facts;
+            id.host == host
+                && (is_one(&facts.target.identifier) || is_one(&facts.adapter.identifier))
+        })
+        .map(|(id, _)| *id)
+        .collect();
+    for id in hit {
+        is_marginal(world, id, format!("the fabric reports {what} (FPIN)"));
+    }
+}
+
+/// What its port says, and whether it has worked for long enough; after each check.
+pub(in crate::psa) fn review_marginal(world: &mut World, id: Hctl) {
+    let Some(path) = world.paths.get(&id) else {
+        return;
+    };
+    if path.facts.target.port_state.as_deref() == Some("Marginal") {
+        is_marginal(world, id, "its remote port is marginal".to_owned());
+        return;
+    }
+    let (now, recovery) = (world.now, world.settings.marginal_recovery_ms);
+    let Some(path) = world.paths.get_mut(&id) else {
+        return;
+    };
+    let Some(marginal) = &mut path.marginal else {
+        return;
+    };
+    if path.link.is_broken() {
+        // It may not have been believed to be back since it failed the last time, and so it has not failed again.
+        marginal.last = now;
+    }
+    if path.link != Link::Up || marginal.last.after(recovery) > now {
+        return;
+    }
+    let name = path.name.to_string();
+    if let Some(path) = world.paths.get_mut(&id) {
+        path.marginal = None;
+        path.failures.clear();
+    }
+    let lasted = format!("{} s", recovery.0 / 1000);
+    world.notify(
+        Severity::Info,
+        "PATH_MARGINAL_ENDED",
+        name,
+        &[("worked_for", &lasted)],
+    );
+    world.mark_dirty(id);
+}
+
+fn is_marginal(world: &mut World, id: Hctl, reason: String) {
+    let now = world.now;
+    // Where nothing better serves there is nothing to spare the path for, and to load a table would be a risk.
+    let better = world.paths.get(&id).and_then(|path| world.device_of(path));
+    let better = better.is_some_and(|device| {
+        world.paths_of(device).any(|other| {
+            other.facts.hctl != id && other.marginal.is_none() && other.state().serves_io()
+        })
+    });
+    let Some(path) = world.paths.get_mut(&id) else {
+        return;
+    };
+    if let Some(marginal) = &mut path.marginal {
+        marginal.last = now;
+        return;
+    }
+    if !better {
+        return;
+    }
+    let name = path.name.to_string();
+    let told = reason.clone();
+    path.marginal = Some(Marginal { reason, last: now });
+    let effect = "it carries I/O only if no other path does";
+    world.notify(
+        Severity::Warning,
+        "PATH_MARGINAL",
+        name,
+        &[("reason", &told), ("effect", effect)],
+    );
+    world.mark_dirty(id);
+    world.schedule.no_later_than(Key::Path(id), now);
+}
+
+/// A marginal path in words.
+pub(in crate::psa) fn marginal_line(world: &World, path: &Path) -> Option<String> {
+    let marginal = path.marginal.as_ref()?;
+    let left = marginal
+        .last
+        .after(world.settings.marginal_recovery_ms)
+        .since(world.now);
+    let held = path.tried_until().since(world.now);
+    let held = match held {
+        Millis(0) => String::new(),
+        Millis(ms) => format!(", and not reinstated for {ms} ms more while others serve"),
+    };
+    Some(format!(
+        "marginal: {}; it is in a group of last resort until it has worked for {} s more{held}",
+        marginal.reason,
+        left.0 / 1000
+    ))
+}

@@ -1,0 +1,208 @@
+//! Target port groups of a device, as its paths report them.
+//!
+//! Each port speaks for its own group; what it says of others is taken unless it would take a group out of use whose own
+//! ports answer: a controller that fails may call all groups unavailable. Then a port of that group is asked.
+
+use crate::psa::action::Severity;
+use crate::psa::check::judge::TRANSITION;
+use crate::psa::check::{ask, judge};
+use crate::psa::evidence::{Link, PortGroup};
+use crate::psa::state::World;
+use crate::psa::state::path::Path;
+use crate::psa::state::schedule::Key;
+use crate::psa::units::{Hctl, Millis};
+use crate::scsi::outcome::Outcome;
+use crate::scsi::tpgs::{AccessState, TargetPortGroup, TargetPortGroups};
+use std::collections::BTreeMap;
+
+/// Groups that are changing are asked about again this soon (the kernel's handler does so every 2 s).
+const FOLLOW_UP: Millis = Millis(200);
+
+/// The states of the port groups of the device behind a path.
+pub(in crate::psa) fn port_groups_are(
+    world: &mut World,
+    id: Hctl,
+    report: &TargetPortGroups,
+    data: &[u8],
+) {
+    // What a path says that does not lead to the device for sure may be about another one.
+    let proven = |path: &&mut Path| path.proof.may_carry_io();
+    let Some(path) = world.paths.get_mut(&id).filter(proven) else {
+        return;
+    };
+    path.report_problem = None;
+    let Some(wwid) = path.device.clone() else {
+        return;
+    };
+    let Some(device) = world.devices.get_mut(&wwid) else {
+        return;
+    };
+    let transition = match report.implicit_transition_time {
+        None | Some(0) => TRANSITION,
+        Some(seconds) => Millis::from_secs(seconds.into()),
+    };
+    device.transition = Some(transition);
+    let own = path.port_group;
+    let withheld = withheld(world, &wwid, own, report);
+    let Some(device) = world.devices.get_mut(&wwid) else {
+        return;
+    };
+    if withheld.is_empty() {
+        data.clone_into(&mut device.report);
+    } else {
+        device.report.clear();
+    }
+    let mut changes = Vec::new();
+    let (mut transitioning, mut differs) = (false, false);
+    let taken = |group: &&TargetPortGroup| !withheld.contains_key(&group.id);
+    for group in report.groups.iter().filter(taken) {
+        let before = device.groups.get(&group.id);
+        let settled = match group.access_state {
+            AccessState::Transitioning => before.and_then(|b| b.settled),
+            access => Some(access),
+        };
+        transitioning |= group.access_state == AccessState::Transitioning;
+        if before.map(|b| b.access) != Some(group.access_state) {
+            let from = before.map_or("unknown", |b| b.access.short());
+            changes.push(format!(
+                "{}:{from}->{}",
+                group.id,
+                group.access_state.short()
+            ));
+        }
+        let now = PortGroup {
+            access: group.access_state,
+            settled,
+            preferred: group.preferred,
+            status_code: group.status_code,
+        };
+        differs |= before != Some(&now);
+        device.groups.insert(group.id, now);
+    }
+    let members: Vec<Hctl> = device.paths.iter().copied().collect();
+    let device_id = device.id.clone();
+    for member in &members {
+        if let Some(path) = world.paths.get_mut(member) {
+            path.judged &= !differs;
+        }
+    }
+    reported(world, id);
+    for member in withheld.into_values() {
+        if let Some(path) = world.paths.get_mut(&member) {
+            path.ask_groups = true;
+        }
+        ask::examine_now(world, member);
+    }
+    if !changes.is_empty() {
+        world.notify(
+            Severity::Info,
+            "PORT_GROUP_STATE",
+            device_id,
+            &[("changes", &changes.join(" "))],
+        );
+        for member in members {
+            // A refusal is older than this report.
+            if let Some(path) = world.paths.get_mut(&member)
+                && matches!(path.link, Link::Refused(..))
+            {
+                path.link = Link::Up;
+            }
+            judge::judge(world, member);
+        }
+        world.dirty.insert(wwid);
+    }
+    if transitioning || !changes.is_empty() {
+        // Where one group has changed another may be about to: the attention for that one comes on its own
+        // ports, which may carry no command for seconds.
+        if let Some(path) = world.paths.get_mut(&id) {
+            path.ask_groups = true;
+        }
+        let at = world.now.after(FOLLOW_UP);
+        world.schedule.no_later_than(Key::Path(id), at);
+    }
+}
+
+/// Groups that a port of another group calls out of use although a path of theirs works, with that path: a controller
+/// that fails may say so of all. The word of their own ports counts, which are asked.
+fn withheld(
+    world: &World,
+    wwid: &str,
+    own: Option<u16>,
+    report: &TargetPortGroups,
+) -> BTreeMap<u16, Hctl> {
+    let Some(device) = world.devices.get(wwid) else {
+        return BTreeMap::new();
+    };
+    let out_of_use = |access: AccessState| {
+        matches!(
+            access,
+            AccessState::Unavailable | AccessState::Offline | AccessState::Reserved(_)
+        )
+    };
+    let works = |group: u16| {
+        let mut paths = world.paths_of(device);
+        paths.find(|path| {
+            let proven = path.proof.may_carry_io();
+            path.port_group == Some(group) && proven && path.link == Link::Up
+        })
+    };
+    let known = |group: u16| device.groups.get(&group).map(|group| group.access);
+    let doubted = report.groups.iter().filter(|group| {
+        Some(group.id) != own
+            && out_of_use(group.access_state)
+            && known(group.id) != Some(group.access_state)
+    });
+    doubted
+        .filter_map(|group| Some((group.id, works(group.id)?.facts.hctl)))
+        .collect()
+}
+
+/// A path has told how the port groups are: it spoke for all ports of its group.
+pub(in crate::psa) fn reported(world: &mut World, id: Hctl) {
+    let Some(path) = world.paths.get(&id) else {
+        return;
+    };
+    let group = path.port_group;
+    for member in world.members_with(id) {
+        if let Some(path) = world.paths.get_mut(&member)
+            && path.port_group == group
+        {
+            path.reported_at = Some(world.now);
+        }
+    }
+}
+
+/// The states could not be read: what is known stays, and people are told when it is the array's fault.
+pub(in crate::psa) fn port_groups_unknown(
+    world: &mut World,
+    id: Hctl,
+    outcome: &Outcome,
+    why: &str,
+) {
+    let Some(path) = world.paths.get(&id) else {
+        return;
+    };
+    let known = path
+        .device
+        .as_deref()
+        .and_then(|wwid| world.devices.get(wwid))
+        .is_some_and(|device| !device.groups.is_empty());
+    let told = path.report_problem.as_deref() == Some(why);
+    if matches!(outcome, Outcome::Good | Outcome::CheckCondition(_)) && !told {
+        let name = path.name.to_string();
+        let kept = if known {
+            "the states reported before are kept"
+        } else {
+            "no state is known"
+        };
+        if let Some(path) = world.paths.get_mut(&id) {
+            path.report_problem = Some(why.to_owned());
+        }
+        world.notify(
+            Severity::Warning,
+            "PORT_GROUPS_UNREADABLE",
+            name,
+            &[("reason", why), ("effect", kept)],
+        );
+    }
+}

@@ -1,0 +1,136 @@
+//! What an answer to VPD page 83h means for a path: the transitions of [`crate::psa::state::proof::Proof`], carried out.
+
+use crate::psa::action::Severity;
+use crate::psa::check::{ask, discovery, judge};
+use crate::psa::state::World;
+use crate::psa::state::proof::{Answer, Proven};
+use crate::psa::units::Hctl;
+
+/// Page 83h was read, or is refused: what it means for the path.
+pub(in crate::psa) fn identify(world: &mut World, id: Hctl, page83: Result<&[u8], &str>) {
+    let now = world.now;
+    let Some(path) = world.paths.get_mut(&id) else {
+        return;
+    };
+    if page83.is_ok_and(|page| path.device.is_some() && path.proof.repeats(page)) {
+        return path.proof.repeated(now);
+    }
+    match path.proof.answered(page83, path.again, now) {
+        Answer::Outdated => {}
+        Answer::Proven(proven) => is_proven(world, id, &proven),
+        Answer::Different { found, news } => {
+            if news {
+                is_different(world, id, &found);
+            }
+        }
+        Answer::Absent { why, news } => {
+            if news {
+                is_absent(world, id, &why);
+            }
+        }
+        Answer::Unproven { why, news, repeat } => {
+            path.again |= repeat;
+            if news {
+                is_unproven(world, id, &why);
+            }
+        }
+        Answer::Nameless { why, news } => {
+            if news {
+                discovery::is_nameless(world, id, &why);
+            }
+        }
+    }
+}
+
+/// The path leads to the logical unit that is expected, or to the first that it named.
+fn is_proven(world: &mut World, id: Hctl, proven: &Proven) {
+    let Some(path) = world.paths.get_mut(&id) else {
+        return;
+    };
+    path.port_group = proven.port_group;
+    path.relative_port = proven.relative_port;
+    let name = path.name.to_string();
+    world.unidentified.remove(&id);
+    let unit = &proven.unit;
+    if proven.was_quarantined {
+        let details = [("device", unit.device_id.as_str())];
+        world.notify(
+            Severity::Info,
+            "PATH_QUARANTINE_ENDED",
+            name.clone(),
+            &details,
+        );
+    }
+    if let Some(remark) = &proven.remark {
+        let details = [
+            ("device", unit.device_id.as_str()),
+            ("reason", remark),
+            ("effect", "the designators before it count"),
+        ];
+        world.notify(
+            Severity::Warning,
+            "IDENTIFICATION_MALFORMED",
+            name,
+            &details,
+        );
+    }
+    discovery::join(world, id, &unit.wwid, &unit.device_id, Some(unit.clone()));
+    if proven.lists_others {
+        for member in world.members_with(id) {
+            judge::judge(world, member);
+        }
+    }
+}
+
+/// The unit was known and does not say who it is now. That is no proof that another is there: the path is used while
+/// there is no other.
+fn is_unproven(world: &mut World, id: Hctl, why: &str) {
+    let Some(path) = world.paths.get(&id) else {
+        return;
+    };
+    let name = path.name.to_string();
+    let effect = "it carries I/O only while no other path serves, until it proves to be the same logical unit";
+    let details = [("reason", why), ("effect", effect)];
+    world.notify(Severity::Warning, "PATH_UNPROVEN", name, &details);
+}
+
+/// Nothing is behind the LUN of a path that belongs to a device: no I/O goes there until it has proven itself again.
+pub(in crate::psa) fn is_absent(world: &mut World, id: Hctl, why: &str) {
+    let Some(path) = world.paths.get(&id) else {
+        return;
+    };
+    let (name, device) = (path.name.to_string(), path.device.clone());
+    world.unidentified.remove(&id);
+    world.dirty.extend(device);
+    let effect = "it carries no I/O until it proves to be the same logical unit";
+    let details = [("reason", why), ("effect", effect)];
+    world.notify(Severity::Warning, "PATH_ABSENT", name, &details);
+}
+
+/// Another logical unit answers than the one that the path is in use for: no I/O goes there.
+pub(in crate::psa) fn is_different(world: &mut World, id: Hctl, found: &str) {
+    let Some(path) = world.paths.get(&id) else {
+        return;
+    };
+    let (name, device) = (path.name.to_string(), path.device.clone());
+    world.unidentified.remove(&id);
+    world.dirty.extend(device);
+    let action = "map the LUN back; if it belongs to the other unit for good, the path joins that one when the map of this one is closed";
+    let details = [("reason", found), ("action", action)];
+    world.notify(Severity::Error, "PATH_QUARANTINED", name, &details);
+}
+
+/// Perhaps another logical unit is behind the path: it is asked now, and until it has proven itself I/O goes to
+/// others, if there are any. The kernel repeats I/O that was refused with a unit attention, so nothing waits for the
+/// answer. For every hint, whoever gives it.
+pub(in crate::psa) fn doubt(world: &mut World, id: Hctl, why: &str) {
+    let Some(path) = world.paths.get_mut(&id) else {
+        return;
+    };
+    path.proof.owe();
+    if path.proof.doubt(why) {
+        judge::judge(world, id);
+        world.mark_dirty(id);
+    }
+    ask::examine_now(world, id);
+}

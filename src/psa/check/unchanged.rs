@@ -1,0 +1,82 @@
+//! The fast path: most checks say what the one before said, and they must cost only what it takes to see that.
+
+use crate::psa::check::judge::LOOK_AGAIN;
+use crate::psa::event::Reply;
+use crate::psa::evidence::{Class, Link, PathState};
+use crate::psa::state::device::Device;
+use crate::psa::state::path::{Exam, Path, Stage, is_well};
+use crate::psa::state::proof::Identity;
+use crate::psa::units::Millis;
+use crate::scsi::cdb::Command;
+use crate::scsi::outcome::Outcome;
+use crate::scsi::tpgs::AccessState;
+use crate::scsi::{mode, vpd};
+use std::collections::BTreeMap;
+use std::mem::{Discriminant, discriminant};
+
+/// What of a path a table is made of.
+pub(in crate::psa) type Standing = (
+    PathState,
+    Option<Class>,
+    Discriminant<Identity>,
+    Discriminant<Link>,
+    Option<Millis>,
+    Option<u16>,
+);
+
+pub(in crate::psa) fn standing(path: &Path) -> Standing {
+    (
+        path.judgement.state,
+        path.judgement.class,
+        discriminant(path.proof.identity()),
+        discriminant(&path.link),
+        path.suspect_since,
+        path.port_group,
+    )
+}
+
+/// Whether a check that just ended leaves everything as it is: a path that works answered as it did the time before, it was
+/// judged since its device was looked at, and nothing is to be found out. So it is with most checks, and they cost only
+/// what it takes to see that.
+pub(in crate::psa) fn is_as_before(path: &Path, exam: &Exam, ready: Option<&Reply>) -> bool {
+    let is_ready = ready.is_none_or(|ready| ready.outcome == Outcome::Good);
+    exam.stage == Stage::Check && is_ready && is_well(path)
+}
+
+/// Whether such a path, of a device that was looked at lately, told byte for byte what it told before: who it is, and how the
+/// port groups are.
+pub(in crate::psa) fn is_repeated(
+    path: &Path,
+    devices: &BTreeMap<String, Device>,
+    now: Millis,
+    replies: &[Reply],
+) -> bool {
+    let Some(device) = path.device.as_ref().and_then(|wwid| devices.get(wwid)) else {
+        return false;
+    };
+    let mut states = device.groups.values().map(|group| group.access);
+    let settled = !states.any(|access| access == AccessState::Transitioning);
+    let repeated = |reply: &Reply| match &reply.command {
+        Command::Vpd(vpd::DEVICE_IDENTIFICATION) => path.proof.repeats(&reply.data),
+        Command::ModeSense6 => {
+            let write_protected = mode::is_write_protected(&reply.data).ok();
+            let known = write_protected == Some(false) || path.is_read_only() == write_protected;
+            write_protected.is_some() && path.write_protected == write_protected && known
+        }
+        Command::ReportTargetPortGroups | Command::ReportTargetPortGroupsShort => {
+            settled && path.report_problem.is_none() && device.report == reply.data
+        }
+        _ => false,
+    };
+    now.since(device.looked_at) < LOOK_AGAIN
+        && replies
+            .iter()
+            .all(|reply| reply.outcome == Outcome::Good && repeated(reply))
+}
+
+pub(in crate::psa) fn is_report(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::ReportTargetPortGroups | Command::ReportTargetPortGroupsShort
+    )
+}

@@ -1,0 +1,135 @@
+//! MASK_PATH: a masked path is in no table, and its SCSI device is taken away from the host as soon as nobody uses it.
+//!
+//! The path is remembered, so that it is listed as masked although the host has no such device any more. It comes back
+//! by a rescan of its HBA, or here: by a run of the rules after it was unclaimed, if they do not mask it any more.
+
+use crate::psa::action::{Action, Severity};
+use crate::psa::claim::Claim;
+use crate::psa::claiming::run;
+use crate::psa::evidence::{Judgement, Link, PathState};
+use crate::psa::facts::PathFacts;
+use crate::psa::memory::MaskedPath;
+use crate::psa::mpp::Plugin;
+use crate::psa::state::World;
+use crate::psa::state::path::Path;
+use crate::psa::units::{DevT, Hctl, Millis};
+use crate::scsi::inquiry::StandardInquiry;
+
+/// A device that could not be taken away, because somebody used it after all, is tried again this long after.
+const RETRY: Millis = Millis(60_000);
+
+/// Takes the masked paths of a device away from the host, as far as no map holds them and nobody uses their disks.
+pub(in crate::psa) fn withdraw(world: &mut World, wwid: &str) {
+    let Some(device) = world
+        .devices
+        .get(wwid)
+        .filter(|_| world.settings.remove_masked)
+    else {
+        return;
+    };
+    let table = world.map_of(wwid).and_then(|map| map.table.as_ref().ok());
+    let free = |path: &&Path| {
+        let held = table.is_some_and(|t| t.paths().any(|one| Some(one.dev) == path.dev()));
+        let used = path.facts.block.iter().any(|block| !block.usage.is_empty());
+        let asked = path
+            .withdrawn_at
+            .is_some_and(|at| world.now < at.after(RETRY));
+        path.is_masked() && !path.unclaimed && !held && !used && !asked
+    };
+    // A path whose disk is not known is not taken away: nobody could tell who uses it.
+    let free: Vec<(Hctl, DevT)> = world
+        .paths_of(device)
+        .filter(free)
+        .filter_map(|path| Some((path.facts.hctl, path.dev()?)))
+        .collect();
+    for (id, dev) in free {
+        if let Some(path) = world.paths.get_mut(&id) {
+            path.withdrawn_at = Some(world.now);
+        }
+        world.actions.push(Action::DeleteDevice { path: id, dev });
+    }
+}
+
+/// A path is gone that was withdrawn: it is kept in mind.
+pub(in crate::psa) fn withdrawn(world: &mut World, path: Path) {
+    let name = path.name.to_string();
+    let (Some(claim), Some(inquiry)) = (path.claim, &path.inquiry) else {
+        return;
+    };
+    let masked = MaskedPath {
+        facts: PathFacts {
+            block: None,
+            sg: None,
+            ..path.facts
+        },
+        inquiry: inquiry.raw.clone(),
+        device: path.device,
+        rule: claim.rule,
+    };
+    if let Some(path) = masked_path(world, &masked) {
+        world.withdrawn.insert(path.facts.hctl, Box::new(path));
+    }
+    world.memory.masked.insert(name, masked);
+    world.remember();
+}
+
+/// The withdrawn paths that are remembered from before the agent started.
+pub(in crate::psa) fn recall_withdrawn(world: &mut World) {
+    let masked: Vec<MaskedPath> = world.memory.masked.values().cloned().collect();
+    for masked in masked {
+        if let Some(path) = masked_path(world, &masked) {
+            world.withdrawn.insert(path.facts.hctl, Box::new(path));
+        }
+    }
+}
+
+fn masked_path(world: &mut World, masked: &MaskedPath) -> Option<Path> {
+    let (name, _) = world.runtime_name(&masked.facts);
+    let mut path = Path::new(masked.facts.clone(), name, world.now);
+    path.inquiry = Some(StandardInquiry::parse(&masked.inquiry).ok()?);
+    path.device.clone_from(&masked.device);
+    path.claim = Some(Claim {
+        plugin: Plugin::MaskPath,
+        rule: masked.rule,
+    });
+    path.link = Link::Unchecked(String::new());
+    path.judgement = Judgement {
+        state: PathState::Masked,
+        reason: "owned by MASK_PATH: its SCSI device was taken away from the host".to_owned(),
+        class: None,
+    };
+    Some(path)
+}
+
+/// A path of this name is there again: it is withdrawn no more.
+pub(in crate::psa) fn returned(world: &mut World, path: &Path) {
+    world.withdrawn.retain(|other| other.name != path.name);
+    if world.memory.masked.remove(&path.name.to_string()).is_some() {
+        world.remember();
+    }
+}
+
+/// Has the host look again for a withdrawn path, if rules mask it no more.
+pub(in crate::psa) fn release(world: &mut World, id: Hctl) {
+    let path = world.withdrawn.get(&id);
+    let decided = path.and_then(|path| run::claim_by(world, &world.rules, path));
+    let Some(path) = world.withdrawn.get_mut(&id) else {
+        return;
+    };
+    path.unclaimed = false;
+    let Some(claim) = decided.filter(|claim| claim.plugin != Plugin::MaskPath) else {
+        return;
+    };
+    let (name, rule) = (path.name.to_string(), claim.rule.to_string());
+    if let Some(path) = world.withdrawn.remove(&id) {
+        returned(world, &path);
+    }
+    world.actions.push(Action::ScanFor(id));
+    let effect = "its HBA is scanned for it";
+    world.notify(
+        Severity::Info,
+        "PATH_UNMASKED",
+        name,
+        &[("rule", &rule), ("effect", effect)],
+    );
+}

@@ -1,0 +1,95 @@
+//! The claim rules, applied to one path: which plug-in owns it.
+
+use crate::psa::action::Severity;
+use crate::psa::change::Scope;
+use crate::psa::claim::{CATCH_ALL, Claim};
+use crate::psa::mpp::Plugin;
+use crate::psa::rules::Rules;
+use crate::psa::state::World;
+use crate::psa::state::path::Path;
+use crate::psa::units::Hctl;
+
+/// What rules decide on a path, whoever has it now.
+pub(in crate::psa) fn claim_by(world: &World, rules: &Rules, path: &Path) -> Option<Claim> {
+    Some(rules.claim.decide(&world.subject(path)?))
+}
+
+/// The paths in a scope.
+pub(in crate::psa) fn in_scope(world: &World, scope: &Scope) -> Vec<Hctl> {
+    let meant = |path: &Path| match scope {
+        Scope::Matching(matches) => world
+            .subject(path)
+            .is_some_and(|subject| matches.test(&subject).is_ok()),
+        Scope::Plugin(plugin) => path.claim.is_some_and(|claim| claim.plugin == *plugin),
+        Scope::Path(name) => path.name.to_string() == *name,
+        Scope::Device(id) => world.device_of(path).is_some_and(|device| device.id == *id),
+    };
+    let paths = world.paths().filter(|(_, path)| meant(path));
+    paths.map(|(id, _)| *id).collect()
+}
+
+/// Decides on a path that was found, unless that is left to a run of the rules.
+pub(in crate::psa) fn claim_found(world: &mut World, id: Hctl) {
+    let waits = world.memory.autoclaim_off && world.started;
+    match world.paths.get_mut(&id) {
+        Some(path) if waits && path.claim.is_none() => path.unclaimed = true,
+        _ => claim(world, id),
+    }
+}
+
+/// Decides who owns the path; needs its INQUIRY strings. The last path that is known to serve a device in use stays
+/// with its plug-in whatever the rules say; when the agent starts, none is known to serve yet, and all stay.
+pub(in crate::psa) fn claim(world: &mut World, id: Hctl) {
+    let Some(path) = world.paths.get(&id) else {
+        return;
+    };
+    let Some(subject) = world.subject(path) else {
+        return;
+    };
+    let (name, before) = (path.name, path.claim);
+    let mut claim = world.rules.claim.decide(&subject);
+    if claim.plugin == Plugin::MaskPath && is_last_of_users(world, id) {
+        let rule = claim.rule.to_string();
+        claim = before
+            .filter(|claim| claim.plugin != Plugin::MaskPath)
+            .unwrap_or(Claim {
+                plugin: Plugin::Nmp,
+                rule: CATCH_ALL,
+            });
+        let why = "it is the last path of a device in use";
+        world.notify(
+            Severity::Warning,
+            "CLAIM_KEPT",
+            name.to_string(),
+            &[
+                ("plugin", claim.plugin.as_str()),
+                ("against_rule", &rule),
+                ("reason", why),
+            ],
+        );
+    }
+    if let Some(path) = world.paths.get_mut(&id) {
+        path.claim = Some(claim);
+    }
+}
+
+/// Whether the path stands in the table of a map that is open, and no other path of it serves.
+fn is_last_of_users(world: &World, id: Hctl) -> bool {
+    let Some(path) = world.paths.get(&id) else {
+        return false;
+    };
+    let device = world.device_of(path);
+    let Some((device, map)) = device.and_then(|d| Some((d, world.map_of(&d.wwid)?))) else {
+        return false;
+    };
+    let table = map.table.as_ref().ok();
+    let held = table.is_some_and(|table| table.paths().any(|held| Some(held.dev) == path.dev()));
+    let others = device.paths.iter().filter(|other| **other != id);
+    let serves = |other: &Hctl| {
+        world
+            .paths
+            .get(other)
+            .is_some_and(|path| path.is_ours() && path.state().serves_io())
+    };
+    map.open_count > 0 && held && !others.into_iter().any(serves)
+}

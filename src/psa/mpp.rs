@@ -1,0 +1,46 @@
+//! The multipathing plug-ins (MPP) by name. What each does is in [`crate::psa::plugin`].
+
+use serde::Deserialize;
+use serde::Serialize;
+use std::fmt;
+
+/// The plug-in that owns a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Plugin {
+    /// The native plug-in: decides by SATP and PSP.
+    #[serde(rename = "NMP")]
+    Nmp,
+    /// The high performance plug-in: decides by itself, see [`crate::psa::plugin::hpp`].
+    #[serde(rename = "HPP")]
+    Hpp,
+    /// The path is taken away: it is in no table.
+    #[serde(rename = "MASK_PATH")]
+    MaskPath,
+}
+
+impl Plugin {
+    /// All of them, in the order of `core plugin list`.
+    pub const ALL: [Plugin; 3] = [Plugin::Hpp, Plugin::Nmp, Plugin::MaskPath];
+
+    /// The plug-in of this name; `None` if this build has none.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Plugin> {
+        Plugin::ALL.into_iter().find(|one| one.as_str() == name)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Plugin::Nmp => "NMP",
+            Plugin::Hpp => "HPP",
+            Plugin::MaskPath => "MASK_PATH",
+        }
+    }
+}
+
+impl fmt::Display for Plugin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,79 @@
+//! Hands steps on a map to its worker.
+
+use crate::psa::action::{Action, MapStep, Severity};
+use crate::psa::state::World;
+use crate::psa::state::device::Order;
+use crate::psa::state::schedule::Key;
+use crate::psa::table::model::{Table, UUID_PREFIX};
+
+/// Gives a map something to do.
+pub(in crate::psa) fn act(world: &mut World, wwid: &str, steps: Vec<MapStep>) {
+    let ticket = world.ticket();
+    let Some(device) = world.devices.get_mut(wwid) else {
+        return;
+    };
+    device.in_flight = Some(ticket);
+    device.order = Order::of(&steps);
+    world.index.tickets.insert(ticket, wwid.to_owned());
+    // Messages do not end the wait of a change of the table, or paths that come and go would put it off for ever.
+    let loads = |step: &MapStep| matches!(step, MapStep::Create { .. } | MapStep::Reload { .. });
+    if steps.iter().any(loads) {
+        device.pending = None;
+    }
+    let name = world
+        .map_names
+        .get(wwid)
+        .cloned()
+        .unwrap_or_else(|| device.id.clone());
+    let subject = device.id.clone();
+    for step in &steps {
+        let counters = &mut world.counters;
+        let (count, first) = match step {
+            MapStep::Create { .. } => (&mut counters.tables_loaded, true),
+            MapStep::Reload { .. } => (&mut counters.tables_loaded, false),
+            MapStep::Message(_) => (&mut counters.messages, false),
+            MapStep::Resume => (&mut counters.resumes, false),
+            MapStep::Remove => (&mut counters.removals, false),
+            MapStep::Observe => continue,
+        };
+        *count = count.saturating_add(1);
+        counters.maps_created = counters.maps_created.saturating_add(first.into());
+    }
+    let said: Vec<String> = steps.iter().filter_map(describe).collect();
+    if !said.is_empty() {
+        world.notify(
+            Severity::Info,
+            "MAP_ACTION",
+            subject,
+            &[("map", &name), ("steps", &said.join("; "))],
+        );
+    }
+    let uuid = format!("{UUID_PREFIX}{wwid}");
+    world.schedule.cancel(&Key::Device(wwid.to_owned()));
+    world.actions.push(Action::Map {
+        name,
+        uuid,
+        ticket,
+        steps,
+    });
+}
+
+/// A step in words, for the log; an observation is not worth a line.
+pub(in crate::psa) fn describe(step: &MapStep) -> Option<String> {
+    let load = |verb: &str, table: &Table, read_only: bool| {
+        let how = if read_only { ", read-only" } else { "" };
+        format!("{verb} with {} paths{how}", table.paths().count())
+    };
+    match step {
+        MapStep::Create {
+            table, read_only, ..
+        } => Some(load("create", table, *read_only)),
+        MapStep::Reload {
+            table, read_only, ..
+        } => Some(load("reload", table, *read_only)),
+        MapStep::Resume => Some("resume".to_owned()),
+        MapStep::Remove => Some("remove".to_owned()),
+        MapStep::Observe => None,
+        MapStep::Message(message) => Some(message.to_string()),
+    }
+}

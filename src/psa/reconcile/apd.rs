@@ -1,0 +1,336 @@
+//! All paths down (APD): no path that the kernel's map can use. I/O is queued until one deadline, and fails after it.
+//!
+//! One place decides that no path is usable, [`World::service`], by what device-mapper may use: a path that it has
+//! failed and that is not about to be reinstated does not count, whatever is unknown of it. A path that fails I/O each time
+//! it is reinstated does not end the outage either: the deadline stays what it was. The deadline also survives the
+//! agent: outages are stored as they begin and end ([`Action::StoreOutages`]), and an agent that starts goes on with them.
+//!
+//! Invariants: queueing never ends before the deadline, and never lasts past it. Tests: `tests/apd.rs`, `tests/world.rs`.
+
+use crate::psa::action::{Action, Severity};
+use crate::psa::evidence::{Link, PathState};
+use crate::psa::reconcile::view;
+use crate::psa::reconcile::view::View;
+use crate::psa::state::World;
+use crate::psa::state::failures::{LAST_PATH_HOLD, RELAPSE_WINDOW};
+use crate::psa::state::outages::{Apd, Outage};
+use crate::psa::state::path::Path;
+use crate::psa::state::schedule::Key;
+use crate::psa::table::model::Map;
+use crate::psa::takeover::{ASK_AFTER, LAST_CALL, Standing};
+use crate::psa::units::{DevT, Millis};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What the paths of a device do for its I/O.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Service {
+    /// A path that device-mapper may use serves, or would once it is activated.
+    Serves,
+    /// It is not known yet whether one does: each such wait ends by itself.
+    Unsettled,
+    /// No path is usable.
+    Down,
+}
+
+/// What one path of a device contributes.
+enum Prospect {
+    Serves,
+    /// Not known before this moment.
+    Until(Millis),
+    /// Not known, and device-mapper uses it: it finds out with the next I/O.
+    InUse,
+    Nothing,
+}
+
+/// What the paths of a map do for its I/O, by what device-mapper has and is to use (`usable`).
+fn service(
+    world: &mut World,
+    wwid: &str,
+    view: &View,
+    map: &Map,
+    usable: &BTreeSet<DevT>,
+    unseen: &BTreeSet<DevT>,
+) -> Service {
+    let (Ok(_), Ok(status)) = (&map.table, &map.status) else {
+        return Service::Unsettled;
+    };
+    let paths = status.groups.iter().flat_map(|group| &group.paths);
+    let active: BTreeSet<DevT> = paths.filter(|p| p.active).map(|p| p.dev).collect();
+    let mut service = if active.is_disjoint(unseen) {
+        Service::Down
+    } else {
+        Service::Unsettled
+    };
+    let Some(device) = world.devices.get(wwid) else {
+        return service;
+    };
+    let mut settles: Option<Millis> = None;
+    for path in world.paths_of(device) {
+        match prospect(world, path, view, usable, &active) {
+            Prospect::Serves => return Service::Serves,
+            Prospect::InUse => service = Service::Unsettled,
+            Prospect::Until(at) if at > world.now => {
+                service = Service::Unsettled;
+                settles = Some(settles.map_or(at, |before| before.min(at)));
+            }
+            Prospect::Until(_) | Prospect::Nothing => {}
+        }
+    }
+    if let Some(at) = settles {
+        world
+            .schedule
+            .no_later_than(Key::Device(wwid.to_owned()), at);
+    }
+    service
+}
+
+fn prospect(
+    world: &World,
+    path: &Path,
+    view: &View,
+    usable: &BTreeSet<DevT>,
+    active: &BTreeSet<DevT>,
+) -> Prospect {
+    let Some(block) = path.facts.block.as_ref().filter(|_| path.is_ours()) else {
+        return Prospect::Nothing;
+    };
+    let is_candidate = view.candidates.iter().any(|c| c.dev == block.dev);
+    let may_be_used = usable.contains(&block.dev);
+    let state = path.state();
+    let patience = world.settings.check_deadline_ms;
+    match state {
+        PathState::Active | PathState::ActiveUnoptimized | PathState::Standby => {
+            // What only the array can activate serves nobody.
+            if state == PathState::Standby && !view::can_activate(world, path.facts.hctl) {
+                return Prospect::Nothing;
+            }
+            if !is_candidate {
+                // Its place in the table is still to come.
+                let joins = block.usage.is_empty() && !path.is_quarantined();
+                return if joins {
+                    Prospect::Until(path.since.after(patience))
+                } else {
+                    Prospect::Nothing
+                };
+            }
+            if state == PathState::Standby
+                && let Some(prospect) = waiting_prospect(world, path)
+            {
+                return prospect;
+            }
+            if may_be_used && path.relapses == 0 {
+                return Prospect::Serves;
+            }
+            if may_be_used && path.is_relapsing(world.now) {
+                return Prospect::Until(path.relapsing_until());
+            }
+            if may_be_used {
+                return Prospect::Serves;
+            }
+            // Held back for a moment after its first failure.
+            if path.relapses == 0 {
+                return Prospect::Until(path.failed_at.after(LAST_PATH_HOLD));
+            }
+            Prospect::Nothing
+        }
+        PathState::Unknown if path.transition_until.is_some() => {
+            Prospect::Until(path.transition_until.unwrap_or_default())
+        }
+        PathState::Unknown if active.contains(&block.dev) => Prospect::InUse,
+        // The kernel failed it and it gives no answer.
+        PathState::Unknown if matches!(path.link, Link::NoAnswer(_)) => Prospect::Nothing,
+        PathState::Unknown if block.usage.is_empty() && !path.is_quarantined() => {
+            Prospect::Until(path.since.max(path.failed_at).after(patience))
+        }
+        PathState::Unknown | PathState::Dead | PathState::Off | PathState::Masked => {
+            Prospect::Nothing
+        }
+    }
+}
+
+/// What a waiting path contributes by the takeover budget, if that says anything; one that is held back is not usable.
+fn waiting_prospect(world: &World, path: &Path) -> Option<Prospect> {
+    let takeover = &world.device_of(path)?.takeover;
+    match takeover.standing() {
+        Standing::Free => None,
+        Standing::WhenOpened => Some(Prospect::Serves),
+        Standing::Asking => Some(Prospect::Until(world.now.after(ASK_AFTER))),
+        Standing::Refused => Some(Prospect::Nothing),
+    }
+}
+
+/// Starts, ends and times out "all paths down".
+pub(in crate::psa) fn watch_apd(
+    world: &mut World,
+    wwid: &str,
+    view: &View,
+    map: Option<&Map>,
+    usable: &BTreeSet<DevT>,
+    unseen: &BTreeSet<DevT>,
+) {
+    let service = map.map(|map| service(world, wwid, view, map, usable, unseen));
+    let table = map.and_then(|map| map.table.as_ref().ok());
+    let queues = table.is_none_or(|table| table.features.queue_if_no_path);
+    let Some(device) = world.devices.get(wwid) else {
+        return;
+    };
+    let timeout = view
+        .settings
+        .apd_timeout_ms
+        .unwrap_or(world.settings.apd_timeout_ms);
+    let (id, now) = (device.id.clone(), world.now);
+    let lost = world.is_lost(device);
+    let ended = device.queueing_ended && !matches!(service, None | Some(Service::Serves));
+    let before = device.apd;
+    let next = match (before, service) {
+        (Apd::Lost { .. }, _) if lost => before,
+        _ if lost => Apd::Lost { since: now },
+        (_, None | Some(Service::Serves)) => Apd::No,
+        // It was gone for good, and is down for another reason now: its I/O has failed, and is not queued again.
+        (Apd::Lost { .. }, _) => Apd::TimedOut { since: now },
+        (Apd::No, Some(Service::Unsettled)) => before,
+        (Apd::No, Some(Service::Down)) => outage_begins(world, wwid, timeout, queues),
+        (Apd::Waiting { since, deadline }, Some(Service::Down)) if now >= deadline => {
+            Apd::TimedOut { since }
+        }
+        _ => before,
+    };
+    // The admin ended queueing: the deadline is now, whatever is known of the paths.
+    let next = match next {
+        Apd::Waiting { since, .. } if ended => Apd::TimedOut { since },
+        Apd::No if ended => Apd::TimedOut { since: now },
+        unchanged => unchanged,
+    };
+    if let Apd::Waiting { deadline, .. } = next
+        && deadline > now
+    {
+        let key = Key::Device(wwid.to_owned());
+        world.schedule.no_later_than(key.clone(), deadline);
+        // A path that waits for its turn is tried before I/O fails.
+        let last_call = deadline.since(LAST_CALL);
+        if last_call > now || next != before {
+            world.schedule.no_later_than(key, last_call.max(now));
+        }
+    }
+    let relapsed = relapses(world, wwid);
+    if let Some(device) = world.devices.get_mut(wwid) {
+        device.served |= service == Some(Service::Serves);
+        device.queueing_ended = ended;
+        device.apd = next;
+        device.statistics.apd(before, next, now);
+    }
+    match next {
+        // Only checks say that it is over: if I/O fails again it goes on.
+        Apd::No if relapsed => {
+            let at = now.after(RELAPSE_WINDOW);
+            world
+                .schedule
+                .no_later_than(Key::Device(wwid.to_owned()), at);
+        }
+        Apd::No if service == Some(Service::Unsettled) => {}
+        Apd::No | Apd::Lost { .. } => outage_ends(world, wwid),
+        Apd::Waiting { .. } | Apd::TimedOut { .. } => {}
+    }
+    if next == before {
+        return;
+    }
+    report_apd(world, &id, before, next);
+}
+
+/// No path of a map is usable: since when, and until when I/O is queued.
+fn outage_begins(world: &mut World, wwid: &str, timeout: Millis, queues: bool) -> Apd {
+    let now = world.now;
+    let served = world.devices.get(wwid).is_some_and(|device| device.served);
+    let known = world.outages.of(wwid);
+    // An outage that only checks have ended goes on if I/O fails again, and so does one of the agent before.
+    let goes_on = known.filter(|_| !served || relapses(world, wwid));
+    // The agent was restarted, and the time had passed before.
+    if !served && !queues {
+        return Apd::TimedOut { since: now };
+    }
+    let outage = goes_on.unwrap_or(Outage {
+        since: now,
+        before: Millis(0),
+    });
+    if goes_on.is_none() {
+        world.outages.insert(wwid, outage);
+        store_outages(world);
+    }
+    let left = timeout.since(outage.lasted(now));
+    if left == Millis(0) {
+        return Apd::TimedOut {
+            since: outage.since,
+        };
+    }
+    Apd::Waiting {
+        since: outage.since,
+        deadline: now.after(left),
+    }
+}
+
+fn outage_ends(world: &mut World, wwid: &str) {
+    if world.outages.remove(wwid) {
+        store_outages(world);
+    }
+}
+
+/// Whether I/O fails on a path of the device again and again although checks say that it is well.
+fn relapses(world: &World, wwid: &str) -> bool {
+    let device = world.devices.get(wwid);
+    let mut paths = device.iter().flat_map(|device| world.paths_of(device));
+    paths.any(|path| path.relapses > 0 && world.now.since(path.failed_at) < RELAPSE_WINDOW)
+}
+
+fn store_outages(world: &mut World) {
+    let lasted = world.outages.lasted(world.now);
+    world.actions.push(Action::StoreOutages(lasted));
+}
+
+/// Outages that an agent before this one had under way, and how long they had lasted when this one started.
+pub(in crate::psa) fn outages_recalled(world: &mut World, outages: &BTreeMap<String, Millis>) {
+    world.outages.recall(outages, world.now);
+}
+
+/// Forgets recalled outages of devices that have no map any more.
+pub(in crate::psa) fn forget_outages(world: &mut World) {
+    let names = &world.map_names;
+    if world.outages.retain(|wwid| names.contains_key(wwid)) {
+        store_outages(world);
+    }
+}
+
+fn report_apd(world: &mut World, id: &str, before: Apd, next: Apd) {
+    let now = world.now;
+    let lasted = |since: Millis| format!("{} ms", now.since(since).0);
+    match (before, next) {
+        (_, Apd::Waiting { deadline, .. }) => {
+            let left = format!("{} ms", deadline.since(now).0);
+            world.notify(
+                Severity::Error,
+                "APD_START",
+                id,
+                &[("effect", "I/O is queued"), ("for", &left)],
+            );
+        }
+        (_, Apd::Lost { .. }) => {
+            let effect = "I/O fails; its map is removed when the last user has closed it";
+            world.notify(Severity::Error, "PDL_START", id, &[("effect", effect)]);
+        }
+        (Apd::Lost { since }, Apd::No | Apd::TimedOut { .. }) => {
+            world.notify(Severity::Info, "PDL_EXIT", id, &[("after", &lasted(since))]);
+        }
+        (_, Apd::TimedOut { since }) => {
+            let (lasted, effect) = (lasted(since), "I/O fails until a path returns");
+            world.notify(
+                Severity::Error,
+                "APD_TIMEOUT",
+                id,
+                &[("effect", effect), ("after", &lasted)],
+            );
+        }
+        (Apd::Waiting { since, .. } | Apd::TimedOut { since }, Apd::No) => {
+            world.notify(Severity::Info, "APD_EXIT", id, &[("after", &lasted(since))]);
+        }
+        (Apd::No, Apd::No) => {}
+    }
+}

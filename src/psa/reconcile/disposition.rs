@@ -1,0 +1,197 @@
+//! Whether a device gets a map, and what udev and the kernel are told of its disks and ports.
+
+use crate::psa::action::{Action, PortTimers, Severity};
+use crate::psa::reconcile::lone::Lone;
+use crate::psa::reconcile::{lone, membership};
+use crate::psa::state::World;
+use crate::psa::state::device::{Device, Disposition};
+use crate::psa::state::path::Path;
+use crate::psa::state::proof::Identity;
+use crate::psa::state::schedule::Key;
+use crate::psa::units::Hctl;
+
+/// Decides whether the device gets a map.
+pub(in crate::psa) fn dispose(world: &mut World, wwid: &str) {
+    let Some(device) = world.devices.get(wwid) else {
+        return;
+    };
+    let disposition = disposition(world, device);
+    if matches!(disposition, Disposition::Undecided(_))
+        && let Some(Lone::Waits(until)) = lone::lone(world, device)
+    {
+        world
+            .schedule
+            .no_later_than(Key::Device(wwid.to_owned()), until);
+    }
+    let Some(device) = world.devices.get(wwid) else {
+        return;
+    };
+    if device.disposition == disposition {
+        return;
+    }
+    let id = device.id.clone();
+    match &disposition {
+        Disposition::Stacked => {
+            let satp = device.selection.as_ref().map_or("", |s| s.satp.name());
+            let plugin = device.plugin().as_str();
+            world.notify(
+                Severity::Info,
+                "DEVICE_CLAIMED",
+                id,
+                &[("plugin", plugin), ("satp", satp)],
+            );
+            if world.memory.devices.insert(wwid.to_owned()) {
+                world.remember_soon();
+            }
+        }
+        Disposition::LeftAlone(why) => {
+            let why = why.clone();
+            world.notify(Severity::Info, "DEVICE_LEFT_ALONE", id, &[("reason", &why)]);
+        }
+        Disposition::Foreign(what) => {
+            let what = what.clone();
+            let effect = "nothing is done to the map; its disks are left to whoever made it";
+            let found = [("member", &*what), ("effect", effect)];
+            world.notify(Severity::Warning, "MAP_FOREIGN", id, &found);
+        }
+        Disposition::Off | Disposition::Undecided(_) => {}
+    }
+    if let Some(device) = world.devices.get_mut(wwid) {
+        device.disposition = disposition;
+    }
+}
+
+pub(in crate::psa) fn disposition(world: &World, device: &Device) -> Disposition {
+    if let Some(what) = membership::members(world, &device.wwid).foreign {
+        return Disposition::Foreign(what);
+    }
+    // What has a map keeps it: its users would lose their disk.
+    if world
+        .map_of(&device.wwid)
+        .is_some_and(|map| !map.is_shell())
+    {
+        return Disposition::Stacked;
+    }
+    let members = || device.paths.iter().filter_map(|id| world.paths.get(id));
+    if let Some(why) = members().find_map(|path| match path.proof.identity() {
+        Identity::Nameless(why) => Some(why),
+        _ => None,
+    }) {
+        return Disposition::LeftAlone(format!("the logical unit does not name itself: {why}"));
+    }
+    if world.is_off(&device.id) {
+        return Disposition::Off;
+    }
+    let Some(selection) = &device.selection else {
+        return Disposition::Undecided("none of its paths is identified yet".to_owned());
+    };
+    let ours: Vec<&Path> = members().filter(|path| path.is_ours()).collect();
+    if ours.is_empty() {
+        let unclaimed = members().any(|path| !path.is_masked());
+        return Disposition::LeftAlone(if unclaimed {
+            "none of its paths is claimed: `psactl storage core claimrule run` claims them"
+                .to_owned()
+        } else {
+            "all its paths are masked".to_owned()
+        });
+    }
+    if !selection.satp.is_stacked() {
+        let satp = selection.satp.name();
+        return Disposition::LeftAlone(match &selection.rule {
+            Some(rule) => format!("{rule} leaves it as it is"),
+            None => format!("a local disk with one path ({satp}) stays as it is"),
+        });
+    }
+    if world.device_settings(device).map == Some(false) {
+        let why = "`map = false` in dm-psa.toml leaves it as it is";
+        return Disposition::LeftAlone(why.to_owned());
+    }
+    let usage = ours
+        .iter()
+        .filter_map(|path| path.facts.block.as_ref())
+        .flat_map(|block| &block.usage)
+        .next();
+    if let Some(usage) = usage {
+        return Disposition::LeftAlone(format!("in use: {usage}"));
+    }
+    match lone::lone(world, device) {
+        None | Some(Lone::Mapped(_)) => Disposition::Stacked,
+        Some(Lone::LeftAlone(why)) => Disposition::LeftAlone(why),
+        Some(Lone::Waits(_)) => Disposition::Undecided(
+            "one path leads to it, which was just found: another one may follow".to_owned(),
+        ),
+    }
+}
+
+/// Tells udev whose disks these are, as far as that is decided.
+pub(in crate::psa) fn mark_owners(world: &mut World, wwid: &str) {
+    let Some(device) = world.devices.get(wwid) else {
+        return;
+    };
+    let hidden = match device.disposition {
+        Disposition::Undecided(_) | Disposition::Foreign(_) => return,
+        Disposition::Stacked | Disposition::Off => true,
+        Disposition::LeftAlone(_) => false,
+    };
+    let members: Vec<Hctl> = device.paths.iter().copied().collect();
+    for id in members {
+        let Some(path) = world.paths.get_mut(&id) else {
+            continue;
+        };
+        let Some(block) = &path.facts.block else {
+            continue;
+        };
+        let owned = hidden || path.is_masked();
+        if path.marked != Some(owned) {
+            path.marked = Some(owned);
+            let mark = Action::MarkOwner {
+                dev: block.dev,
+                name: block.name.clone(),
+                owned,
+            };
+            world.actions.push(mark);
+        }
+    }
+}
+
+/// Has the kernel fail I/O on a lost port soon enough, for the paths of a device that has others.
+pub(in crate::psa) fn set_port_timers(world: &mut World, wwid: &str) {
+    let Some(device) = world.devices.get(wwid) else {
+        return;
+    };
+    if device.disposition != Disposition::Stacked {
+        return;
+    }
+    let settings = world.device_settings(device);
+    let timers = PortTimers {
+        fast_io_fail: settings
+            .fast_io_fail_tmo
+            .unwrap_or(world.settings.fast_io_fail_tmo),
+        at_most: settings.fast_io_fail_tmo.is_none(),
+        dev_loss: settings.dev_loss_tmo,
+    };
+    if timers.fast_io_fail == 0 {
+        return;
+    }
+    for id in device.paths.clone() {
+        let set = world.paths.get(&id).and_then(|path| path.port_timers);
+        // What is in use without a map behind the same port has no other path, and would rather wait.
+        if set == Some(timers) || world.index.has_user_behind(id) {
+            continue;
+        }
+        let Some(path) = world.paths.get_mut(&id) else {
+            continue;
+        };
+        // The kernel takes them of a port that is there.
+        let up = matches!(
+            path.facts.target.port_state.as_deref(),
+            Some("Online" | "LOGGED_IN")
+        );
+        if up && path.is_ours() {
+            path.port_timers = Some(timers);
+            world
+                .actions
+                .push(Action::SetPortTimers { path: id, timers });
+        }
+    }
+}

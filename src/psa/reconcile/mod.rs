@@ -1,0 +1,137 @@
+//! From what is known of a device to what is done about its map.
+//!
+//! [`look_at`] is the one way in: it takes a view of the device ([`view`]), has the PSP arrange the paths ([`wanted`]),
+//! compares that with the kernel's table ([`correct`]) and acts on the difference ([`act`]). Before that it is decided whether
+//! the device gets a map at all ([`disposition`]), whether its members are known ([`membership`]), whether any path is usable
+//! ([`apd`], [`pdl`]) and whether the array may be asked to move the unit ([`takeover`]).
+
+pub(in crate::psa) mod act;
+pub(in crate::psa) mod apd;
+pub(in crate::psa) mod correct;
+pub(in crate::psa) mod disposition;
+pub(in crate::psa) mod lone;
+pub(in crate::psa) mod membership;
+pub(in crate::psa) mod observed;
+pub(in crate::psa) mod pdl;
+pub(in crate::psa) mod select;
+pub(in crate::psa) mod strays;
+pub(in crate::psa) mod takeover;
+pub(in crate::psa) mod usable;
+pub(in crate::psa) mod view;
+pub(in crate::psa) mod wanted;
+
+use crate::psa::action::MapStep;
+use crate::psa::check::compare;
+use crate::psa::claiming::mask_path;
+use crate::psa::psp::Options;
+use crate::psa::reconcile::correct::CLOSE_POLL;
+use crate::psa::state::World;
+use crate::psa::state::device::Disposition;
+use crate::psa::state::schedule::Key;
+use std::collections::BTreeSet;
+
+/// Looks at a device: decides anew whatever may have changed, and acts on the difference.
+pub(in crate::psa) fn look_at(world: &mut World, wwid: &str) {
+    forget_if_empty(world, wwid);
+    let now = world.now;
+    let Some(device) = world.devices.get_mut(wwid) else {
+        // Set after the device was forgotten.
+        return world.schedule.cancel(&Key::Device(wwid.to_owned()));
+    };
+    device.looked_at = now;
+    for id in &device.paths {
+        if let Some(path) = world.paths.get_mut(id) {
+            path.judged = false;
+        }
+    }
+    if !world.started {
+        return;
+    }
+    let unseen = membership::members(world, wwid).unseen;
+    if !unseen.is_empty() && !membership::look_up(world, wwid, &unseen) {
+        return; // Nothing is decided about a map before its members are known.
+    }
+    strays::release_strays(world, wwid);
+    compare::compare_paths(world, wwid);
+    let Some(device) = world.devices.get(wwid) else {
+        return;
+    };
+    if device.selection.is_none() || world.map_of(wwid).is_none() {
+        select::select(world, wwid);
+    }
+    select::unite(world, wwid);
+    disposition::dispose(world, wwid);
+    disposition::mark_owners(world, wwid);
+    let Some(device) = world.devices.get(wwid) else {
+        return;
+    };
+    if device.in_flight.is_some() {
+        return; // MapDone comes back here.
+    }
+    if matches!(device.disposition, Disposition::Foreign(_)) {
+        return;
+    }
+    mask_path::withdraw(world, wwid);
+    pdl::remove_lost(world, wwid);
+    disposition::set_port_timers(world, wwid);
+    let Some(device) = world.devices.get(wwid) else {
+        return;
+    };
+    let stacked = device.disposition == Disposition::Stacked;
+    let view = view::view(world, device);
+    let map = world.map_of(wwid).cloned();
+    takeover::watch_owner(world, wwid, &view);
+    let usable = map.as_ref().map_or_else(BTreeSet::new, |map| {
+        usable::usable(world, wwid, map, &view, &unseen)
+    });
+    apd::watch_apd(world, wwid, &view, map.as_ref(), &usable, &unseen);
+    let Some(device) = world.devices.get(wwid) else {
+        return;
+    };
+    let failure = device
+        .failure
+        .clone()
+        .filter(|failure| failure.retry_at > world.now);
+    let arrangement = wanted::arrangement(device, &view);
+    if let Some(device) = world.devices.get_mut(wwid) {
+        device.options = Options {
+            chosen: arrangement.chosen,
+            ..view.options.clone()
+        };
+    }
+    let mut steps = match &map {
+        None if stacked => correct::creation(world, wwid, &view, &arrangement),
+        None => Vec::new(),
+        Some(map) => correct::correction(world, wwid, map, &view, &arrangement, usable, &unseen),
+    };
+    if let Some(failure) = failure {
+        // Messages that were to follow a first table have no map.
+        let has_map = map.is_some();
+        steps.retain(|step| {
+            failure.allows(step, world.now) && (has_map || !matches!(step, MapStep::Message(_)))
+        });
+        world
+            .schedule
+            .no_later_than(Key::Device(wwid.to_owned()), failure.next_try(world.now));
+    }
+    // Nothing announces that somebody opens the map.
+    if steps.is_empty() && takeover::is_unused(world, wwid) && world.map_of(wwid).is_some() {
+        steps = correct::observe_after(world, wwid, CLOSE_POLL);
+    }
+    if !steps.is_empty() {
+        takeover::note_orders(world, wwid, &view, &steps);
+        act::act(world, wwid, steps);
+    }
+}
+
+/// A device without paths and without a map is nothing.
+fn forget_if_empty(world: &mut World, wwid: &str) {
+    let empty = world
+        .devices
+        .get(wwid)
+        .is_some_and(|d| d.paths.is_empty() && d.in_flight.is_none());
+    if empty && world.map_of(wwid).is_none() {
+        world.devices.remove(wwid);
+        world.schedule.cancel(&Key::Device(wwid.to_owned()));
+    }
+}

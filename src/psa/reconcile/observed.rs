@@ -1,0 +1,280 @@
+//! What the kernel has: maps as they are observed, and the actions on them as they end.
+
+use crate::psa::action::{Action, Severity};
+use crate::psa::check::{ask, discovery, judge};
+use crate::psa::event::MapError;
+use crate::psa::evidence::{Link, PathState};
+use crate::psa::state::World;
+use crate::psa::state::device::{Device, FailedStep, Failure, Order, device_id_of};
+use crate::psa::state::failures::RELAPSE_WINDOW;
+use crate::psa::table::model::{Map, PathStatus, UUID_PREFIX};
+use crate::psa::units::{DevT, Hctl, Millis};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// First and longest pause after a failed action on a map.
+const RETRY_FIRST: Millis = Millis(1000);
+
+const RETRY_LONGEST: Millis = Millis(60_000);
+
+/// The longest that a relapsing path is kept waiting.
+const HOLD_LONGEST: Millis = Millis(60_000);
+
+/// A map was found or changed.
+pub(in crate::psa) fn map_seen(world: &mut World, map: Map) {
+    if let Some(wwid) = map.uuid.strip_prefix(UUID_PREFIX).map(str::to_owned) {
+        let device = world.devices.get(&wwid);
+        // While an action is under way its failures may be seen already.
+        let failed = device.map_or_else(BTreeSet::new, |device| device.order.failed.clone());
+        let order = Order {
+            failed,
+            ..Order::default()
+        };
+        take_in(world, &wwid, map, &order);
+    }
+}
+
+/// A map is gone by somebody's doing.
+pub(in crate::psa) fn map_gone(world: &mut World, name: &str) {
+    let Some(map) = world.maps.get(name) else {
+        return;
+    };
+    let wwid = map
+        .uuid
+        .strip_prefix(UUID_PREFIX)
+        .unwrap_or_default()
+        .to_owned();
+    if world
+        .devices
+        .get(&wwid)
+        .is_some_and(|device| device.in_flight.is_some())
+    {
+        return; // MapDone says what there is.
+    }
+    forget_map(world, &wwid, name);
+    world.notify(
+        Severity::Warning,
+        "MAP_GONE",
+        name,
+        &[("uuid", &format!("{UUID_PREFIX}{wwid}"))],
+    );
+}
+
+/// The first listing of maps ended.
+pub(in crate::psa) fn maps_listed(world: &mut World, present: &BTreeSet<String>) {
+    let gone: Vec<String> = world
+        .maps
+        .keys()
+        .filter(|name| !present.contains(*name))
+        .cloned()
+        .collect();
+    for name in gone {
+        map_gone(world, &name);
+    }
+    world.maps_listed = true;
+}
+
+/// The steps on a map ended.
+pub(in crate::psa) fn map_done(
+    world: &mut World,
+    name: &str,
+    ticket: u64,
+    result: Result<(), MapError>,
+    observed: Option<Map>,
+) {
+    let Some(wwid) = world.index.tickets.remove(&ticket) else {
+        return;
+    };
+    let now = world.now;
+    let mut problem = None;
+    let mut order = Order::default();
+    if let Some(device) = world.devices.get_mut(&wwid) {
+        device.in_flight = None;
+        device.last_done = now;
+        order = std::mem::take(&mut device.order);
+        match &result {
+            Ok(()) => device.failure = None,
+            Err(error) => {
+                let count = device
+                    .failure
+                    .as_ref()
+                    .map_or(0, |f| f.count)
+                    .saturating_add(1);
+                let doubled = RETRY_FIRST
+                    .0
+                    .saturating_mul(1 << count.saturating_sub(1).min(10));
+                let retry_at = now.after(Millis(doubled.min(RETRY_LONGEST.0)));
+                let step = match error.step.split(' ').next() {
+                    Some("message") => FailedStep::Message,
+                    // The resume after a table load is part of that.
+                    Some("resume") if order.resumes => FailedStep::Resume,
+                    _ => FailedStep::Other,
+                };
+                device.failure = Some(Failure {
+                    text: error.to_string(),
+                    count,
+                    retry_at,
+                    at: now,
+                    step,
+                });
+                world.counters.map_failures = world.counters.map_failures.saturating_add(1);
+                problem = Some((error.to_string(), retry_at.since(now)));
+            }
+        }
+    }
+    if problem.is_some() {
+        // Perhaps somebody else uses one of the disks: that shows in the facts.
+        let members = world
+            .devices
+            .get(&wwid)
+            .map(|device| device.paths.clone())
+            .unwrap_or_default();
+        world
+            .actions
+            .extend(members.into_iter().map(Action::RefreshFacts));
+    }
+    if let Some((text, pause)) = problem {
+        let retry = format!("{} ms", pause.0);
+        world.notify(
+            Severity::Error,
+            "MAP_ACTION_FAILED",
+            name,
+            &[("reason", &text), ("retry_in", &retry)],
+        );
+    }
+    match observed {
+        Some(map) => {
+            if result.is_err() {
+                // How far it came is not known.
+                order.activated.clear();
+            }
+            take_in(world, &wwid, map, &order);
+        }
+        None => forget_map(world, &wwid, name),
+    }
+}
+
+fn forget_map(world: &mut World, wwid: &str, name: &str) {
+    world.drop_map(name);
+    world.forget_lookups();
+    if world.map_names.get(wwid).is_some_and(|n| n == name) {
+        world.map_names.remove(wwid);
+    }
+    // What was about to be changed is gone.
+    if let Some(device) = world.devices.get_mut(wwid) {
+        device.pending = None;
+    }
+    world.dirty.insert(wwid.to_owned());
+}
+
+/// What a map is like now. `order` is what we did to its paths since the last observation.
+fn take_in(world: &mut World, wwid: &str, map: Map, order: &Order) {
+    let first = !world.maps.contains_key(&map.name);
+    let before = paths_of(world.map_of(wwid));
+    let (name, now) = (map.name.clone(), world.now);
+    // Its name was another's, which was renamed or removed; that is told of later.
+    if let Some(other) = world
+        .maps
+        .get(&name)
+        .and_then(|other| other.uuid.strip_prefix(UUID_PREFIX))
+        && other != wwid
+    {
+        let other = other.to_owned();
+        forget_map(world, &other, &name);
+    }
+    // Renamed by somebody: the UUID is what counts.
+    if let Some(old) = world.map_names.insert(wwid.to_owned(), name.clone())
+        && old != name
+    {
+        world.drop_map(&old);
+    }
+    let after = paths_of(Some(&map));
+    world
+        .devices
+        .entry(wwid.to_owned())
+        .or_insert_with(|| Device::new(wwid, &device_id_of(wwid), now))
+        .statistics
+        .carried_by(&map);
+    world.keep_map(map);
+    world.forget_lookups();
+    let (mut failed, mut back) = (Vec::new(), Vec::new());
+    for (dev, status) in &after {
+        let Some(id) = world.disks.get(dev).copied() else {
+            continue;
+        };
+        if first {
+            discovery::assume(world, id, wwid);
+        }
+        // The kernel's counts of failures start again at 0 with each table, so they tell nothing.
+        let before = before.get(dev).map(|before| before.active);
+        let was_active = before == Some(true) && !order.failed.contains(dev);
+        if !status.active && (was_active || order.activated.contains(dev)) {
+            failed.push(id);
+        } else if status.active && before == Some(false) {
+            back.push(id);
+        }
+    }
+    for id in back {
+        if let Some(path) = world.paths.get_mut(&id) {
+            path.statistics.reinstated();
+        }
+    }
+    for id in failed {
+        failed_by_kernel(world, id);
+    }
+    world.dirty.insert(wwid.to_owned());
+}
+
+/// I/O failed on a path: whatever was known of it is out of date.
+fn failed_by_kernel(world: &mut World, id: Hctl) {
+    let now = world.now;
+    let Some(path) = world.paths.get_mut(&id) else {
+        return;
+    };
+    let ours = matches!(
+        path.judgement.state,
+        PathState::Dead | PathState::Off | PathState::Masked
+    );
+    path.statistics.failed(!ours);
+    if ours {
+        return; // We failed it ourselves, or would have.
+    }
+    path.suspect_since = Some(now);
+    path.failed_at = now;
+    path.link = Link::Unchecked("the kernel failed it; it is being checked".to_owned());
+    path.proof.doubt("the kernel failed the path");
+    // Checks that say "well" while I/O fails must not make the path flap: each relapse waits twice as long.
+    if path.last_relapse.0 != 0
+        && now.since(path.last_relapse.max(path.hold_until)) < RELAPSE_WINDOW
+    {
+        path.relapses = path.relapses.saturating_add(1);
+        let pause = Millis(500).0.saturating_mul(1 << path.relapses.min(8));
+        path.hold_until = now.after(Millis(pause.min(HOLD_LONGEST.0)));
+    } else {
+        path.relapses = 0;
+    }
+    let name = path.name.to_string();
+    let device = path.device.clone().unwrap_or_default();
+    let device = world
+        .devices
+        .get(&device)
+        .map(|device| device.id.clone())
+        .unwrap_or_default();
+    world.notify(
+        Severity::Warning,
+        "PATH_FAILED_BY_KERNEL",
+        name,
+        &[("device", &device)],
+    );
+    judge::judge(world, id);
+    ask::examine_now(world, id);
+}
+
+/// The status of every path of a map.
+fn paths_of(map: Option<&Map>) -> BTreeMap<DevT, PathStatus> {
+    map.and_then(|map| map.status.as_ref().ok())
+        .iter()
+        .flat_map(|status| &status.groups)
+        .flat_map(|group| &group.paths)
+        .map(|path| (path.dev, path.clone()))
+        .collect()
+}

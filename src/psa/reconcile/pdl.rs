@@ -1,0 +1,85 @@
+//! Permanent device loss (PDL): every path says by its sense data that the logical unit is gone for good (5/25/00 and
+//! those that ESXi takes for the same). I/O fails at once; when the last user has closed the map it is removed, and
+//! then the SCSI devices, as ESXi does. A unit that is mapped again is found by a rescan, or comes back by the next
+//! check while its devices are still there.
+
+use crate::psa::action::{Action, Severity};
+use crate::psa::check::ask;
+use crate::psa::state::World;
+use crate::psa::state::device::Disposition;
+use crate::psa::state::outages::Apd;
+use crate::psa::state::schedule::Key;
+use crate::psa::units::{DevT, Hctl, Millis};
+
+/// A unit that an administrator unmaps by mistake is mapped again within this time without a rescan.
+const GRACE: Millis = Millis(30_000);
+
+/// The answers of paths that are asked once more are looked at after so long.
+const ASKED: Millis = Millis(1_000);
+
+/// A device that could not be taken away, because somebody used it after all, is tried again this long after.
+const RETRY: Millis = Millis(60_000);
+
+/// Takes the SCSI devices of a lost unit away from the host, once it has no map and nobody uses them.
+pub(in crate::psa) fn remove_lost(world: &mut World, wwid: &str) {
+    let Some(device) = world.devices.get(wwid) else {
+        return;
+    };
+    let Apd::Lost { since } = device.apd else {
+        return;
+    };
+    // A placeholder that never was a disk, or a disk that is left to the host, is not ours to take away.
+    let ours = device.served && device.disposition == Disposition::Stacked;
+    if !ours || !world.settings.remove_lost || world.map_of(wwid).is_some() {
+        return;
+    }
+    let key = Key::Device(wwid.to_owned());
+    let at = since.after(GRACE);
+    if at > world.now {
+        world.schedule.no_later_than(key, at);
+        return;
+    }
+    // A path whose disk is not known is not taken away: nobody could tell who uses it.
+    let free: Vec<(Hctl, DevT)> = world
+        .paths_of(device)
+        .filter(|path| {
+            path.withdrawn_at
+                .is_none_or(|at| at.after(RETRY) <= world.now)
+        })
+        .filter_map(|path| {
+            let block = path.facts.block.as_ref()?;
+            block
+                .usage
+                .is_empty()
+                .then_some((path.facts.hctl, block.dev))
+        })
+        .collect();
+    if free.is_empty() {
+        return;
+    }
+    // What is known may be older than the end of the loss. A unit that is mapped again is there for those who scan for
+    // it, and must not be taken away after that: its paths are asked once more when its map is gone.
+    let gone = device.last_done;
+    let unsure: Vec<Hctl> = world
+        .paths_of(device)
+        .filter(|path| path.is_ours() && path.lost_at.is_none_or(|at| at <= gone))
+        .map(|path| path.facts.hctl)
+        .collect();
+    if !unsure.is_empty() {
+        unsure
+            .into_iter()
+            .for_each(|path| ask::examine_now(world, path));
+        world.schedule.no_later_than(key, world.now.after(ASKED));
+        return;
+    }
+    let id = device.id.clone();
+    for (path, dev) in free {
+        if let Some(path) = world.paths.get_mut(&path) {
+            path.withdrawn_at = Some(world.now);
+        }
+        world.actions.push(Action::DeleteDevice { path, dev });
+    }
+    let effect = "its SCSI devices are removed; a rescan finds it if it is mapped again";
+    world.notify(Severity::Info, "PDL_REMOVED", id, &[("effect", effect)]);
+    world.schedule.no_later_than(key, world.now.after(RETRY));
+}

@@ -1,0 +1,89 @@
+//! Paths whose LUN leads elsewhere: to nothing, or to another logical unit than that of their device.
+//!
+//! Such a path carries no I/O for its device. It stays with the device while somebody may use its map, because a LUN that
+//! is mapped back by then serves again, and because whatever waits in the map must never reach the other unit. When the
+//! map is gone, or nobody has it open and its table does not hold the disk, the LUN belongs to the other unit for good:
+//! the path joins that one, and proves itself there before it carries I/O.
+
+use crate::psa::action::Severity;
+use crate::psa::check::{ask, discovery, disks, judge};
+use crate::psa::state::World;
+use crate::psa::state::device::Device;
+use crate::psa::state::path::Path;
+use crate::psa::units::Hctl;
+
+/// Gives the paths of a device that lead to other units to these, if the device has no use for them.
+pub(in crate::psa) fn release_strays(world: &mut World, wwid: &str) {
+    let Some(device) = world.devices.get(wwid) else {
+        return;
+    };
+    let in_use = world.map_of(wwid).is_some_and(|map| map.open_count > 0);
+    if in_use || device.in_flight.is_some() {
+        return;
+    }
+    let free = |path: &&Path| path.proof.is_quarantined() && !world.is_held(path);
+    let strays: Vec<Hctl> = world
+        .paths_of(device)
+        .filter(free)
+        .map(|path| path.facts.hctl)
+        .collect();
+    for id in strays {
+        joins_found(world, id);
+    }
+}
+
+fn joins_found(world: &mut World, id: Hctl) {
+    let Some(path) = world.paths.get_mut(&id) else {
+        return;
+    };
+    let Some(unit) = path.proof.release() else {
+        return;
+    };
+    // What was known of it was said of the unit before.
+    path.judgement.class = None;
+    path.port_group = None;
+    path.ownership = None;
+    path.reported_at = None;
+    let name = path.name.to_string();
+    let details = [
+        ("device", unit.device_id.as_str()),
+        (
+            "reason",
+            "its LUN belongs to this unit now, and the map of the one before is not in use",
+        ),
+    ];
+    world.notify(Severity::Info, "PATH_QUARANTINE_ENDED", name, &details);
+    let (wwid, device_id) = (unit.wwid.clone(), unit.device_id.clone());
+    discovery::join(world, id, &wwid, &device_id, Some(unit));
+    judge::judge(world, id);
+    ask::examine_now(world, id);
+}
+
+/// Whether paths of a device lead to other units.
+pub(in crate::psa) fn has_strays(world: &World, device: &Device) -> bool {
+    world
+        .paths_of(device)
+        .any(|path| path.proof.is_quarantined())
+}
+
+/// Whether the disks of paths of a device do not fit its map, perhaps because of what the map is.
+pub(in crate::psa) fn has_refused(world: &World, device: &Device) -> bool {
+    world.paths_of(device).any(|path| path.mismatch.is_some())
+}
+
+/// Whether all that is known of the paths of a device is that they lead to other units: none is left that is proven to
+/// lead to it, and where others have its very identity none at all, or they would take the place of one that is down.
+pub(in crate::psa) fn is_given_away(world: &World, device: &Device) -> bool {
+    let (mut strays, mut twins, mut own, mut proven) = (false, false, false, false);
+    for path in world.paths_of(device) {
+        if path.proof.is_quarantined() {
+            strays = true;
+        } else if disks::is_twin(world, path, device) {
+            twins = true;
+        } else {
+            own = true;
+            proven |= path.proof.may_carry_io();
+        }
+    }
+    (strays && !twins && !proven) || (twins && !own)
+}

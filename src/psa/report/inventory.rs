@@ -1,0 +1,198 @@
+//! What a host's devices said, written down: enough for the same decisions on another machine.
+//!
+//! [`World::inventory`] writes it down, [`Inventory::revive`] makes a world of it that has seen these devices and no
+//! map. No command is sent and nothing is touched: `psactl explain` and `psactl plan` work on it.
+
+use crate::psa::action::Action;
+use crate::psa::event::{Event, Examination, Reply};
+use crate::psa::facts::PathFacts;
+use crate::psa::memory::Memory;
+use crate::psa::rules::Rules;
+use crate::psa::settings::Settings;
+use crate::psa::state::World;
+use crate::psa::state::path::Path;
+use crate::psa::units::{Hctl, Millis};
+use crate::scsi::cdb::Command;
+use crate::scsi::outcome::Outcome;
+use crate::scsi::sense::{ILLEGAL_REQUEST, Sense};
+use crate::scsi::vpd::DEVICE_IDENTIFICATION;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// The version of the format that this build writes and reads.
+pub const VERSION: u32 = 1;
+
+/// How long a revived world lives: paths have settled long before.
+const LIFE: Millis = Millis(5_000);
+
+/// Bytes, written as hex digits.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Hex(pub Vec<u8>);
+
+impl Serialize for Hex {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let text: String = self.0.iter().map(|byte| format!("{byte:02x}")).collect();
+        to.serialize_str(&text)
+    }
+}
+
+impl<'de> Deserialize<'de> for Hex {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Hex, D::Error> {
+        let text = String::deserialize(from)?;
+        let pair = |pair: &[u8]| {
+            let text = std::str::from_utf8(pair).ok()?;
+            u8::from_str_radix(text, 16)
+                .ok()
+                .filter(|_| pair.len() == 2)
+        };
+        let bytes: Option<Vec<u8>> = text.as_bytes().chunks(2).map(pair).collect();
+        bytes
+            .map(Hex)
+            .ok_or_else(|| serde::de::Error::custom("bytes are written as pairs of hex digits"))
+    }
+}
+
+/// The devices of a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inventory {
+    /// [`VERSION`].
+    pub version: u32,
+    /// What was remembered, settings of devices and names of adapters among it.
+    pub memory: Memory,
+    /// The admin's settings.
+    pub settings: Settings,
+    /// The rules in force; `None` from a host whose release did not write them down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules: Option<Rules>,
+    /// The paths by address.
+    pub paths: Vec<CapturedPath>,
+}
+
+/// What is known of a path, and what it answered last; empty where it was not asked, or gave no answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CapturedPath {
+    /// What sysfs said.
+    pub facts: PathFacts,
+    /// How TEST UNIT READY ended.
+    pub ready: Option<Outcome>,
+    /// Standard INQUIRY data.
+    pub inquiry: Hex,
+    /// VPD page 83h.
+    #[serde(default)]
+    pub identification: Hex,
+    /// REPORT TARGET PORT GROUPS.
+    #[serde(default)]
+    pub port_groups: Hex,
+    /// The vendor's page that names the owner.
+    #[serde(default)]
+    pub owner: Hex,
+}
+
+impl CapturedPath {
+    fn answer(&self, command: &Command) -> Reply {
+        let data = match command {
+            Command::Inquiry => &self.inquiry.0,
+            Command::Vpd(DEVICE_IDENTIFICATION) => &self.identification.0,
+            Command::Vpd(_) => &self.owner.0,
+            Command::ReportTargetPortGroups | Command::ReportTargetPortGroupsShort => {
+                &self.port_groups.0
+            }
+            _ => &Vec::new(),
+        };
+        let refused = Outcome::CheckCondition(Sense {
+            key: ILLEGAL_REQUEST,
+            asc: 0x24,
+            ascq: 0,
+        });
+        let outcome = match command {
+            Command::TestUnitReady => self.ready.clone().unwrap_or(Outcome::Gone),
+            _ if data.is_empty() => refused,
+            _ => Outcome::Good,
+        };
+        Reply {
+            command: command.clone(),
+            outcome,
+            data: data.clone(),
+        }
+    }
+}
+
+impl Inventory {
+    /// A world that has seen these devices, and decides by these rules.
+    #[must_use]
+    pub fn revive(&self, rules: Rules) -> World {
+        let mut world = World::with_rules(self.settings.clone(), self.memory.clone(), rules);
+        let paths: BTreeMap<Hctl, &CapturedPath> = self
+            .paths
+            .iter()
+            .map(|path| (path.facts.hctl, path))
+            .collect();
+        let mut events: VecDeque<Event> = paths
+            .values()
+            .map(|path| Event::PathSeen(Box::new(path.facts.clone())))
+            .collect();
+        events.push_back(Event::PathsListed(paths.keys().copied().collect()));
+        events.push_back(Event::MapsListed(BTreeSet::new()));
+        let mut now = Millis(0);
+        loop {
+            while let Some(event) = events.pop_front() {
+                for action in world.step(now, event) {
+                    if let Action::Examine {
+                        path,
+                        ticket,
+                        commands,
+                        ..
+                    } = action
+                        && let Some(captured) = paths.get(&path)
+                    {
+                        let replies = commands.iter().map(|c| captured.answer(c)).collect();
+                        events.push_back(Event::Examined(Examination {
+                            path,
+                            ticket,
+                            replies,
+                        }));
+                    }
+                }
+            }
+            match world.next_deadline() {
+                Some(at) if at <= LIFE => now = at.max(Millis(now.0.saturating_add(1))),
+                _ => return world,
+            }
+            events.push_back(Event::Timer);
+        }
+    }
+}
+
+impl World {
+    /// Writes down what is known of paths: of at most so many, without the first `from` by address.
+    #[must_use]
+    pub fn inventory(&self, from: usize, most: usize) -> Inventory {
+        let captured = |path: &Path| CapturedPath {
+            facts: path.facts.clone(),
+            ready: path.answers.ready.clone(),
+            inquiry: Hex(path
+                .inquiry
+                .as_ref()
+                .map_or_else(Vec::new, |i| i.raw.clone())),
+            identification: Hex(path.proof.page().to_vec()),
+            port_groups: Hex(self
+                .device_of(path)
+                .map_or_else(Vec::new, |device| device.report.clone())),
+            owner: Hex(path.answers.owner.clone()),
+        };
+        Inventory {
+            version: VERSION,
+            memory: self.memory.clone(),
+            settings: self.settings.clone(),
+            // Once is enough: the first part of the inventory has them.
+            rules: (from == 0).then(|| self.rules.clone()),
+            paths: self
+                .paths
+                .values()
+                .skip(from)
+                .take(most)
+                .map(captured)
+                .collect(),
+        }
+    }
+}

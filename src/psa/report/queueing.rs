@@ -1,0 +1,73 @@
+//! The end of queueing by hand, and which maps the agent answers for.
+//!
+//! A device whose paths are all down queues I/O until its APD deadline. An admin may end that earlier, for instance
+//! because an unmount waits for it ([`crate::psa::change::Change::EndQueueing`]). It lasts until a path serves I/O again.
+
+use crate::psa::state::World;
+use crate::psa::state::device::Disposition;
+use crate::psa::table::model::{Map, UUID_PREFIX};
+use crate::psa::units::Millis;
+use std::collections::BTreeSet;
+
+/// The maps that the agent answers for, and how long it may let one of them queue.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct KeptMaps {
+    /// dm UUIDs of the maps that are the agent's to change.
+    pub ours: BTreeSet<String>,
+    /// Other multipath maps are there.
+    pub others: bool,
+    /// The longest time that I/O of one of them may be queued.
+    pub longest: Millis,
+}
+
+/// A map that queues, or may do so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueingMap {
+    /// dm name.
+    pub name: String,
+    /// dm UUID.
+    pub uuid: String,
+    /// It holds I/O back for that reason too.
+    pub suspended: bool,
+}
+
+impl World {
+    /// The maps that the agent answers for.
+    #[must_use]
+    pub fn kept_maps(&self) -> KeptMaps {
+        let mut kept = KeptMaps {
+            longest: self.settings.apd_timeout_ms,
+            ..KeptMaps::default()
+        };
+        for map in self.maps.values() {
+            let wwid = map.uuid.strip_prefix(UUID_PREFIX);
+            let device = wwid.and_then(|wwid| self.devices.get(wwid));
+            match device.filter(|device| device.disposition == Disposition::Stacked) {
+                Some(device) => {
+                    let set = self.device_settings(device).apd_timeout_ms;
+                    kept.longest = kept.longest.max(set.unwrap_or_default());
+                    kept.ours.insert(map.uuid.clone());
+                }
+                None => kept.others = true,
+            }
+        }
+        kept
+    }
+
+    /// The maps of the agent that queue I/O while they have no path.
+    #[must_use]
+    pub fn queueing_maps(&self) -> Vec<QueueingMap> {
+        let ours = self.kept_maps().ours;
+        let queues = |map: &&Map| {
+            let table = map.table.as_ref();
+            ours.contains(&map.uuid) && table.is_ok_and(|table| table.features.queue_if_no_path)
+        };
+        let maps = self.maps.values().filter(queues);
+        maps.map(|map| QueueingMap {
+            name: map.name.clone(),
+            uuid: map.uuid.clone(),
+            suspended: map.suspended,
+        })
+        .collect()
+    }
+}

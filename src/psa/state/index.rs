@@ -1,0 +1,72 @@
+//! Where things are: what could be found by a search through all paths, devices or maps, kept so that a step costs what
+//! it changes and not what there is.
+//!
+//! It follows from the rest of the world, so it is not written down with it: [`World::put`] makes it anew. Tests:
+//! `tests/journal.rs`, where worlds go on that were put together of pieces.
+
+use crate::psa::lookup::Lookup;
+use crate::psa::state::path::Path;
+use crate::psa::table::model::{Map, UUID_PREFIX};
+use crate::psa::units::{DevT, Hctl};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Where things are.
+#[derive(Debug, Clone, Default)]
+pub(in crate::psa) struct Index {
+    /// The WWIDs of the maps that have a disk in their tables: one as a rule, never none.
+    held: Lookup<DevT, BTreeSet<String>>,
+    /// Paths whose disks somebody uses, other than a map over the whole disk.
+    used: BTreeSet<Hctl>,
+    /// The device that an action on a map is for, by its ticket.
+    pub(in crate::psa) tickets: BTreeMap<u64, String>,
+}
+
+impl Index {
+    /// The WWID of the map that has this disk in its table.
+    pub(in crate::psa) fn holder(&self, dev: DevT) -> Option<&str> {
+        self.held.get(&dev)?.first().map(String::as_str)
+    }
+
+    /// The map of a WWID has the disk in its table from now on.
+    pub(in crate::psa) fn hold(&mut self, dev: DevT, wwid: String) {
+        if let Some(wwids) = self.held.get_mut(&dev) {
+            wwids.insert(wwid);
+        } else {
+            self.held.insert(dev, BTreeSet::from([wwid]));
+        }
+    }
+
+    pub(in crate::psa) fn release(&mut self, dev: DevT, wwid: &str) {
+        if let Some(wwids) = self.held.get_mut(&dev) {
+            wwids.remove(wwid);
+            if wwids.is_empty() {
+                self.held.remove(&dev);
+            }
+        }
+    }
+
+    /// Whether a disk is used behind the target port of this path.
+    pub(in crate::psa) fn has_user_behind(&self, path: Hctl) -> bool {
+        self.used.range(path.nexus()).next().is_some()
+    }
+
+    pub(in crate::psa) fn path(&mut self, path: &Path) {
+        let block = path.facts.block.as_ref();
+        if block.is_some_and(|block| !block.usage.is_empty()) {
+            self.used.insert(path.facts.hctl);
+        } else {
+            self.used.remove(&path.facts.hctl);
+        }
+    }
+
+    pub(in crate::psa) fn path_gone(&mut self, id: Hctl) {
+        self.used.remove(&id);
+    }
+
+    /// Its entries of [`Index::held`].
+    pub(in crate::psa) fn disks_of(map: &Map) -> impl Iterator<Item = (DevT, String)> + '_ {
+        let wwid = map.uuid.strip_prefix(UUID_PREFIX).unwrap_or_default();
+        let tables = map.table.iter();
+        tables.flat_map(move |table| table.paths().map(move |path| (path.dev, wwid.to_owned())))
+    }
+}

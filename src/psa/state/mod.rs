@@ -1,0 +1,376 @@
+//! Everything that the agent knows. What changes it is in `check`, `reconcile` and `changes`; this folder holds the data
+//! and the questions that need no more than the data.
+
+pub mod device;
+pub mod failures;
+pub mod hints;
+pub(in crate::psa) mod index;
+pub mod lookups;
+pub mod maps;
+pub(in crate::psa) mod naming;
+pub mod outages;
+pub mod path;
+pub(in crate::psa) mod paths;
+pub mod proof;
+pub mod schedule;
+pub mod statistics;
+pub(in crate::psa) mod takeovers;
+
+use crate::psa::action::{Action, Notice, Severity};
+use crate::psa::evidence::{Link, PortGroup};
+use crate::psa::facts::Subject;
+use crate::psa::memory::{Memory, Unstored};
+use crate::psa::psp::PspKind;
+use crate::psa::rules::Rules;
+use crate::psa::satp::Evidence;
+use crate::psa::satp::rules::Selection;
+use crate::psa::settings::{DeviceSettings, Settings};
+use crate::psa::state::device::{Device, Disposition};
+use crate::psa::state::hints::IoReports;
+use crate::psa::state::index::Index;
+use crate::psa::state::lookups::Lookups;
+use crate::psa::state::outages::Outages;
+use crate::psa::state::path::Path;
+use crate::psa::state::paths::Paths;
+use crate::psa::state::schedule::{Key, Schedule};
+use crate::psa::state::statistics::Statistics;
+use crate::psa::state::takeovers::Recalled;
+use crate::psa::table::model::{GroupState, Map};
+use crate::psa::units::{DevT, Hctl, Millis};
+use crate::scsi::inquiry::Tpgs;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Devices that are found are stored this long after the first of them: a host with a thousand new devices would otherwise
+/// write a thousand devices a thousand times. An agent that ends before finds them again by their maps.
+const SOON: Millis = Millis::from_secs(1);
+
+/// Everything that the agent knows, and the only thing that decides.
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
+pub struct World {
+    pub(in crate::psa) settings: Settings,
+    pub(in crate::psa) rules: Rules,
+    pub(in crate::psa) memory: Memory,
+    /// What is in force until the agent ends.
+    pub(in crate::psa) unstored: Unstored,
+    /// Adapters of whose target ports nothing was remembered when the first of them was seen.
+    #[serde(default)]
+    pub(in crate::psa) newly_numbered: BTreeSet<String>,
+    /// The paths that the host has.
+    pub(in crate::psa) paths: Paths,
+    /// Masked paths whose SCSI devices were taken away from the host.
+    pub(in crate::psa) withdrawn: Paths,
+    /// Which path has this disk.
+    pub(in crate::psa) disks: BTreeMap<DevT, Hctl>,
+    /// What the kernel said of members of maps that are no paths.
+    #[serde(default)]
+    pub(in crate::psa) lookups: Lookups,
+    /// Devices by WWID.
+    pub(in crate::psa) devices: BTreeMap<String, Device>,
+    /// dm-multipath maps by dm name.
+    pub(in crate::psa) maps: BTreeMap<String, Map>,
+    /// dm name by WWID.
+    pub(in crate::psa) map_names: BTreeMap<String, String>,
+    /// Outages of maps: all paths down.
+    #[serde(default)]
+    pub(in crate::psa) outages: Outages,
+    /// Takeover budgets of the agent before.
+    #[serde(default)]
+    pub(in crate::psa) takeovers: Recalled,
+    pub(in crate::psa) schedule: Schedule,
+    /// Devices to be looked at before the step ends.
+    pub(in crate::psa) dirty: BTreeSet<String>,
+    /// Both first listings were seen; before that no map is touched.
+    pub(in crate::psa) paths_listed: bool,
+    pub(in crate::psa) maps_listed: bool,
+    /// Paths of which it is not known yet what is behind them.
+    pub(in crate::psa) unidentified: BTreeSet<Hctl>,
+    /// Paths that failed lately and are checked the more often for it.
+    #[serde(default)]
+    pub(in crate::psa) retried: BTreeSet<Hctl>,
+    /// The paths found at start are identified: from now on a new path is one that was added.
+    pub(in crate::psa) started: bool,
+    pub(in crate::psa) started_at: Millis,
+    pub(in crate::psa) next_ticket: u64,
+    pub(in crate::psa) now: Millis,
+    pub(in crate::psa) actions: Vec<Action>,
+    #[serde(default)]
+    pub(in crate::psa) io_reports: IoReports,
+    /// Counters for people.
+    pub(in crate::psa) counters: Counters,
+    pub(in crate::psa) statistics: Statistics,
+    #[serde(skip)]
+    pub(in crate::psa) index: Index,
+}
+
+/// What the agent did since it started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Counters {
+    /// Examinations that ended.
+    pub examinations: u64,
+    /// Tables loaded, first ones included.
+    pub tables_loaded: u64,
+    /// Those of them that were the first of their map.
+    pub maps_created: u64,
+    /// Messages sent to maps.
+    pub messages: u64,
+    /// Maps resumed that somebody had left suspended.
+    pub resumes: u64,
+    /// Removals of maps.
+    pub removals: u64,
+    /// Actions on maps that failed.
+    pub map_failures: u64,
+}
+
+impl World {
+    /// What is set for a device: by `psactl`, below that by the settings (see `World::settings_of`).
+    #[must_use]
+    pub fn device_settings(&self, device: &Device) -> DeviceSettings {
+        let below = self.settings_of(device);
+        match self.memory.settings.get(&device.id) {
+            Some(set) => set.over(&below),
+            None => below,
+        }
+    }
+
+    /// What the admin's file says of a device, below that what it says of every device, below that what the rule of
+    /// the device says (but for the PSP of a SATP rule, which is in [`super::satp::rules::Selection`]), below that, if
+    /// no rule names its array, what the file says of such devices, and below that what it says of the others.
+    pub(in crate::psa) fn settings_of(&self, device: &Device) -> DeviceSettings {
+        let selection = device.selection.as_ref();
+        let of_rule = selection.map_or_else(DeviceSettings::default, |s| s.settings.clone());
+        let is_listed = selection.is_some_and(Selection::is_listed);
+        let below = if is_listed {
+            of_rule
+        } else {
+            of_rule.over(&self.settings.unlisted_device)
+        };
+        let below = below.over(&self.settings.default_device);
+        let every = self.settings.every_device.over(&below);
+        match self.settings.device.get(&device.id) {
+            Some(own) => own.over(&every),
+            None => every,
+        }
+    }
+
+    /// Whether the disk of the path is in the table of a map.
+    pub(in crate::psa) fn is_held(&self, path: &Path) -> bool {
+        path.dev()
+            .is_some_and(|dev| self.index.holder(dev).is_some())
+    }
+
+    /// What claim rules may look at; `None` while its INQUIRY strings are not known.
+    pub(in crate::psa) fn subject<'a>(&'a self, path: &'a Path) -> Option<Subject<'a>> {
+        let inquiry = path.inquiry.as_ref()?;
+        Some(Subject {
+            vendor: inquiry.vendor_trimmed(),
+            model: inquiry.product_trimmed(),
+            inquiry: &inquiry.raw,
+            facts: &path.facts,
+            name: path.name,
+            device: self.device_of(path).map(|device| device.id.as_str()),
+        })
+    }
+
+    /// The device of the path is to be looked at.
+    pub(in crate::psa) fn mark_dirty(&mut self, id: Hctl) {
+        if let Some(wwid) = self.paths.get(&id).and_then(|path| path.device.clone()) {
+            self.dirty.insert(wwid);
+        }
+    }
+
+    /// The evidence on a path.
+    pub(in crate::psa) fn evidence<'a>(
+        path: &'a Path,
+        groups: &'a std::collections::BTreeMap<u16, PortGroup>,
+    ) -> Evidence<'a> {
+        Evidence {
+            tpgs: path
+                .inquiry
+                .as_ref()
+                .map_or(Tpgs::None, |inquiry| inquiry.tpgs),
+            port_group: path.port_group,
+            relative_port: path.relative_port,
+            groups,
+            link: &path.link,
+            ownership: path.ownership,
+            handler: &path.facts.handler,
+        }
+    }
+
+    /// Whether every path of a device says that the logical unit is gone.
+    pub(in crate::psa) fn is_lost(&self, device: &Device) -> bool {
+        let mut ours = self
+            .paths_of(device)
+            .filter(|path| path.is_ours())
+            .peekable();
+        ours.peek().is_some() && ours.all(|path| matches!(path.link, Link::PermanentLoss(_)))
+    }
+
+    /// Has the memory stored before long. What cannot be found again, as what an admin sets and masked paths that were
+    /// taken away from the host, is stored at once instead.
+    pub(in crate::psa) fn remember_soon(&mut self) {
+        self.schedule
+            .no_later_than(Key::Memory, self.now.after(SOON));
+    }
+
+    /// Whether it is decided which maps of the host are the agent's; before that [`World::kept_maps`] has too few.
+    #[must_use]
+    pub fn has_started(&self) -> bool {
+        self.started
+    }
+
+    /// All paths by address; masked ones that the host does not have any more come last.
+    pub fn paths(&self) -> impl Iterator<Item = (&Hctl, &Path)> {
+        self.paths.iter().chain(self.withdrawn.iter())
+    }
+
+    /// All devices by WWID.
+    pub fn devices(&self) -> impl Iterator<Item = &Device> {
+        self.devices.values()
+    }
+
+    /// The paths of a device.
+    pub fn paths_of<'a>(&'a self, device: &'a Device) -> impl Iterator<Item = &'a Path> + 'a {
+        device.paths.iter().filter_map(|id| self.paths.get(id))
+    }
+
+    /// The device of a path.
+    #[must_use]
+    pub fn device_of(&self, path: &Path) -> Option<&Device> {
+        self.devices.get(path.device.as_deref()?)
+    }
+
+    /// The paths of the device of a path, with itself, to go through while they are changed.
+    pub(in crate::psa) fn members_with(&self, id: Hctl) -> BTreeSet<Hctl> {
+        let device = self.paths.get(&id).and_then(|path| self.device_of(path));
+        device
+            .map(|device| device.paths.clone())
+            .unwrap_or_default()
+    }
+
+    /// What is remembered over a restart.
+    #[must_use]
+    pub fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// A device by device id, WWID, dm name, or the kernel name of its map.
+    #[must_use]
+    pub fn find_device(&self, subject: &str) -> Option<&Device> {
+        let name = subject.strip_prefix("/dev/mapper/").unwrap_or(subject);
+        let by_map = || {
+            self.map_names
+                .iter()
+                .find(|(_, map)| *map == name)
+                .map(|(wwid, _)| wwid.as_str())
+        };
+        self.devices
+            .get(name)
+            .or_else(|| self.devices.values().find(|device| device.id == name))
+            .or_else(|| self.devices.get(by_map()?))
+    }
+
+    /// Whether the admin turned a device off, by its id.
+    #[must_use]
+    pub fn is_off(&self, device: &str) -> bool {
+        let unstored = self.unstored.off.get(device).copied();
+        unstored.unwrap_or_else(|| self.memory.devices_off.contains(device))
+    }
+
+    /// The PSP of a device.
+    #[must_use]
+    pub fn psp_of(&self, device: &Device) -> PspKind {
+        device.psp(&self.device_settings(device))
+    }
+
+    /// The disks that the kernel uses now: the active paths of the group in use or next to be used.
+    #[must_use]
+    pub fn in_use(&self, device: &Device) -> BTreeSet<DevT> {
+        let Some(status) = self
+            .map_of(&device.wwid)
+            .and_then(|map| map.status.as_ref().ok())
+        else {
+            return BTreeSet::new();
+        };
+        let in_use = status
+            .groups
+            .iter()
+            .find(|group| group.state == GroupState::Active);
+        let next = usize::try_from(status.group_now)
+            .ok()
+            .and_then(|n| status.groups.get(n.checked_sub(1)?));
+        let group = in_use.or(next);
+        let active = group.into_iter().flat_map(|g| &g.paths);
+        let mut used: BTreeSet<DevT> = active.filter(|p| p.active).map(|p| p.dev).collect();
+        // What the selector takes only when no other is left.
+        let table = self
+            .map_of(&device.wwid)
+            .and_then(|map| map.table.as_ref().ok());
+        let paths = table.into_iter().flat_map(|table| &table.groups);
+        let spare: BTreeSet<DevT> = paths
+            .filter(|group| group.selector.name == "service-time")
+            .flat_map(|group| &group.paths)
+            .filter(|path| path.args.get(1).is_some_and(|arg| arg == "0"))
+            .map(|path| path.dev)
+            .collect();
+        if !used.is_subset(&spare) {
+            used.retain(|dev| !spare.contains(dev));
+        }
+        used
+    }
+
+    /// Whether the device has a map or is to get one.
+    #[must_use]
+    pub fn is_stacked(device: &Device) -> bool {
+        device.disposition == Disposition::Stacked
+    }
+
+    /// When to send [`crate::psa::event::Event::Timer`] if nothing else happens before.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Millis> {
+        self.schedule.next()
+    }
+
+    /// What the agent did since it started.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// The map of a device.
+    #[must_use]
+    pub fn map_of(&self, wwid: &str) -> Option<&Map> {
+        self.maps.get(self.map_names.get(wwid)?)
+    }
+
+    /// Has stored what is to be there after a restart.
+    pub(in crate::psa) fn remember(&mut self) {
+        let memory = Box::new(self.memory.clone());
+        self.actions.push(Action::Remember(memory));
+    }
+
+    pub(in crate::psa) fn ticket(&mut self) -> u64 {
+        let ticket = self.next_ticket;
+        self.next_ticket = ticket.saturating_add(1);
+        ticket
+    }
+
+    pub(in crate::psa) fn notify(
+        &mut self,
+        severity: Severity,
+        code: &str,
+        subject: impl Into<String>,
+        details: &[(&str, &str)],
+    ) {
+        self.statistics.notice(code);
+        self.actions.push(Action::Notify(Notice {
+            severity,
+            code: code.to_owned(),
+            subject: subject.into(),
+            details: details
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                .collect(),
+        }));
+    }
+}

@@ -1,0 +1,669 @@
+//! The proof that a path leads to its logical unit: what is known, what is owed, and every transition.
+//!
+//! Input: answers to INQUIRY and to VPD page 83h, and reasons to doubt what was proven. Output: an [`Answer`] for each
+//! page. No other code changes an [`Identity`]. Invariants: a path may carry I/O only while it is [`Identity::Proven`];
+//! what is proven ends in [`Proof::doubt`], or by an answer that contradicts it. An identity is what page 83h lists, not
+//! what we would prefer in it.
+//!
+//! | | assume | doubt | lists the expected | lists another | no logical unit | says nothing |
+//! |---|---|---|---|---|---|---|
+//! | Unknown | Assumed | Unknown | Proven | Proven | Nameless | Nameless |
+//! | Assumed | Assumed | Assumed | Proven | Quarantined | Absent | Assumed |
+//! | Proven | Proven | Stale | Proven | Quarantined | Absent | Proven, then Stale |
+//! | Stale | Stale | Stale | Proven | Quarantined | Absent | Stale |
+//! | Absent | Absent | Absent | Proven | Quarantined | Absent | Absent |
+//! | Nameless | Nameless | Nameless | Proven | Proven | Nameless | Nameless |
+//! | Quarantined | Quarantined | Quarantined | Proven | Quarantined | Absent | Quarantined |
+//!
+//! "Says nothing" is a page that is refused, cut, or lists no name: that is no proof of absence. A proven path is asked
+//! once more, and if the second answer says nothing either, what was proven is in doubt ([`Identity::Stale`]): the path
+//! is used only while no other serves, and is never failed for it if it is the last. The same holds when page 83h has
+//! not been answered at all for `VALID`.
+//!
+//! Tests: the table in this file; `tests/world.rs`, identity; `tests/scsi_properties.rs`.
+
+use crate::psa::identity::{Listing, LogicalUnit, Names, Problem, contradict};
+use crate::psa::units::Millis;
+use crate::scsi::inquiry::PeripheralQualifier;
+use serde::{Deserialize, Serialize};
+
+/// A proof is good for this long if page 83h is asked for and not answered (busy, timeouts).
+const VALID: Millis = Millis::from_secs(60);
+
+/// Which logical unit is behind a path, and how sure that is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Identity {
+    /// Not asked yet, or no answer yet.
+    Unknown,
+    /// The path stands in the table of this device's map, found at start; nothing was proven yet.
+    Assumed(String),
+    /// Proven by VPD page 83h and in force.
+    Proven(LogicalUnit),
+    /// Proven once and in doubt since; it has to be proven again before the path carries I/O.
+    Stale(LogicalUnit),
+    /// INQUIRY or page 83h says that there is no logical unit behind the LUN any more.
+    Absent {
+        /// WWID of the device that the path belongs to.
+        expected: String,
+        /// PERIPHERAL QUALIFIER, as it came.
+        qualifier: PeripheralQualifier,
+    },
+    /// The logical unit does not name itself: why. It is never stacked.
+    Nameless(String),
+    /// Another logical unit answers than the one that the path was in use for.
+    Quarantined {
+        /// WWID of the device that the path belongs to.
+        expected: String,
+        /// What was found.
+        found: LogicalUnit,
+    },
+}
+
+/// What an answer to page 83h means for the path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// It may be older than the last reason to ask: the path is to be asked again.
+    Outdated,
+    /// The logical unit is the expected one, or the first that this path named.
+    Proven(Box<Proven>),
+    /// Another logical unit is there.
+    Different {
+        /// The text for the log.
+        found: String,
+        /// It was not known before.
+        news: bool,
+    },
+    /// No logical unit is there.
+    Absent {
+        /// The text for the log.
+        why: String,
+        /// It was not known before.
+        news: bool,
+    },
+    /// The page does not say, and what was known stays.
+    Unproven {
+        /// Why it does not say.
+        why: String,
+        /// It was not known before.
+        news: bool,
+        /// The path is to be asked once more now.
+        repeat: bool,
+    },
+    /// A path that never named a unit does not name one now.
+    Nameless {
+        /// Why.
+        why: String,
+        /// It was not known before.
+        news: bool,
+    },
+}
+
+/// What comes with a proof.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proven {
+    /// The logical unit.
+    pub unit: LogicalUnit,
+    /// The page lists other names beside, and not those of the page before.
+    pub lists_others: bool,
+    /// TARGET PORT GROUP of the path.
+    pub port_group: Option<u16>,
+    /// RELATIVE TARGET PORT IDENTIFIER of the path.
+    pub relative_port: Option<u16>,
+    /// Another unit was there before.
+    pub was_quarantined: bool,
+    /// Nothing was there before.
+    pub was_absent: bool,
+    /// A part of the page that could not be read, if that was not known before.
+    pub remark: Option<String>,
+}
+
+/// What is known of the logical unit behind a path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    identity: Identity,
+    /// When it was proven last.
+    proven_at: Millis,
+    /// The page by which it was proven, or that was answered last by a path that is not proven.
+    page: Vec<u8>,
+    /// The names of the page that proved the identity last: a page that disproves it is compared with these, however often it
+    /// is answered, and so are the pages of other paths.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    names: Names,
+    /// The next check is to read INQUIRY data and page 83h although the path is in use.
+    owed: bool,
+    /// INQUIRY said last that nothing is there. What page 83h says in the same examination may be younger, and whose
+    /// INQUIRY data belong to it is not known.
+    vacant: bool,
+    /// Why the identity is in doubt, or why page 83h did not say who the unit is.
+    problem: Option<String>,
+    /// What of the page could not be read.
+    remark: Option<String>,
+}
+
+impl Default for Proof {
+    fn default() -> Proof {
+        Proof {
+            identity: Identity::Unknown,
+            proven_at: Millis(0),
+            page: Vec::new(),
+            names: Names::new(),
+            owed: false,
+            vacant: false,
+            problem: None,
+            remark: None,
+        }
+    }
+}
+
+impl Proof {
+    /// Which logical unit it is.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Whether the path may be given I/O.
+    #[must_use]
+    pub fn may_carry_io(&self) -> bool {
+        matches!(self.identity, Identity::Proven(_))
+    }
+
+    /// The logical unit, if it was ever proven and not disproven.
+    #[must_use]
+    pub fn unit(&self) -> Option<&LogicalUnit> {
+        match &self.identity {
+            Identity::Proven(unit) | Identity::Stale(unit) => Some(unit),
+            _ => None,
+        }
+    }
+
+    /// The names of the page that proved it last.
+    #[must_use]
+    pub fn names(&self) -> &[(u8, String)] {
+        &self.names
+    }
+
+    /// Whether another logical unit answers.
+    #[must_use]
+    pub fn is_quarantined(&self) -> bool {
+        matches!(self.identity, Identity::Quarantined { .. })
+    }
+
+    /// Whether nothing is behind the LUN.
+    #[must_use]
+    pub fn is_absent(&self) -> bool {
+        matches!(self.identity, Identity::Absent { .. })
+    }
+
+    /// Whether it was proven, and is to be proven again before the path carries I/O.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        matches!(self.identity, Identity::Stale(_))
+    }
+
+    /// Whether the next check is to ask although nothing else wants it.
+    #[must_use]
+    pub fn is_owed(&self) -> bool {
+        self.owed
+    }
+
+    /// Whether INQUIRY said last that nothing is there.
+    #[must_use]
+    pub fn is_vacant(&self) -> bool {
+        self.vacant
+    }
+
+    /// When it was proven last.
+    #[must_use]
+    pub fn proven_at(&self) -> Millis {
+        self.proven_at
+    }
+
+    /// VPD page 83h as it was answered.
+    #[must_use]
+    pub fn page(&self) -> &[u8] {
+        &self.page
+    }
+
+    /// Why the identity is in doubt, or why page 83h did not say who the unit is.
+    #[must_use]
+    pub fn problem(&self) -> Option<&str> {
+        self.problem.as_deref()
+    }
+
+    /// What of page 83h could not be read, behind the designators that count.
+    #[must_use]
+    pub fn remark(&self) -> Option<&str> {
+        self.remark.as_deref()
+    }
+
+    /// WWID of the device that the path belongs to, if it has to be that one.
+    #[must_use]
+    pub fn expected(&self) -> Option<&str> {
+        match &self.identity {
+            Identity::Proven(unit) | Identity::Stale(unit) => Some(&unit.wwid),
+            Identity::Assumed(wwid) => Some(wwid),
+            Identity::Absent { expected, .. } | Identity::Quarantined { expected, .. } => {
+                Some(expected)
+            }
+            Identity::Unknown | Identity::Nameless(_) => None,
+        }
+    }
+
+    /// The path stands in the table of this device's map: it belongs to it unless an answer says otherwise. Whether that
+    /// is news.
+    pub fn assume(&mut self, wwid: &str) -> bool {
+        if self.identity != Identity::Unknown {
+            return false;
+        }
+        self.identity = Identity::Assumed(wwid.to_owned());
+        true
+    }
+
+    /// What was proven need not be true any more. The only way from Proven to Stale. Whether that is news.
+    pub fn doubt(&mut self, why: &str) -> bool {
+        let Identity::Proven(unit) = &self.identity else {
+            return false;
+        };
+        self.identity = Identity::Stale(unit.clone());
+        self.problem = Some(why.to_owned());
+        true
+    }
+
+    /// The next check reads INQUIRY data and page 83h, whatever else it is for.
+    pub fn owe(&mut self) {
+        self.owed = true;
+    }
+
+    /// INQUIRY was answered. A path that belongs to a device has no logical unit behind it unless PERIPHERAL QUALIFIER
+    /// says so. The text for the log, if that is news.
+    pub fn inquired(&mut self, qualifier: PeripheralQualifier) -> Option<String> {
+        self.vacant = qualifier != PeripheralQualifier::Connected && self.expected().is_some();
+        if !self.vacant {
+            return None;
+        }
+        let news = self.vacated(qualifier);
+        news.then(|| Problem::NoLogicalUnit(qualifier).to_string())
+    }
+
+    /// Nothing is behind the LUN of a path that belongs to a device. Whether that is news.
+    fn vacated(&mut self, qualifier: PeripheralQualifier) -> bool {
+        let Some(expected) = self.expected().map(str::to_owned) else {
+            return false;
+        };
+        let news = !self.is_absent();
+        self.identity = Identity::Absent {
+            expected,
+            qualifier,
+        };
+        // Whose INQUIRY data the unit has that comes next is asked with its identity.
+        self.owed = true;
+        self.problem = None;
+        news
+    }
+
+    /// Whether this page says, byte for byte, what the proven path said before: then nothing follows from it.
+    #[must_use]
+    pub fn repeats(&self, page83: &[u8]) -> bool {
+        self.may_carry_io() && !self.owed && self.problem.is_none() && self.page == page83
+    }
+
+    /// A page that [`Proof::repeats`] came in.
+    pub fn repeated(&mut self, now: Millis) {
+        self.proven_at = now;
+    }
+
+    /// Page 83h was asked for and not answered: whether what was proven is too old for that now.
+    pub fn unanswered(&mut self, now: Millis) -> bool {
+        let late = now.since(self.proven_at) >= VALID;
+        late && self.doubt("VPD page 83h has not been answered for a minute")
+    }
+
+    /// Page 83h was answered, or refused with this reason. With `again` something happened since it was asked for.
+    pub fn answered(&mut self, page83: Result<&[u8], &str>, again: bool, now: Millis) -> Answer {
+        if self.vacant || (self.owed && again) {
+            return Answer::Outdated;
+        }
+        let listing = match page83 {
+            Ok(page) => Listing::parse(page),
+            Err(why) => Err(Problem::Unreadable(why.to_owned())),
+        };
+        match listing {
+            Ok(listing) => self.listed(&listing, page83.unwrap_or_default(), now),
+            Err(Problem::NoLogicalUnit(qualifier)) if self.expected().is_some() => {
+                let news = self.vacated(qualifier);
+                let why = Problem::NoLogicalUnit(qualifier).to_string();
+                Answer::Absent { why, news }
+            }
+            Err(problem) => {
+                let why = match problem {
+                    Problem::Unreadable(why) => why,
+                    other => other.to_string(),
+                };
+                self.says_nothing(page83.unwrap_or_default(), why)
+            }
+        }
+    }
+
+    fn listed(&mut self, listing: &Listing, page83: &[u8], now: Millis) -> Answer {
+        let unit = match self.expected() {
+            None => Some(&listing.best),
+            Some(wwid) => {
+                let contradicted = contradict(&listing.ranked(), &self.names, wwid);
+                listing.find(wwid).filter(|_| !contradicted)
+            }
+        };
+        self.owed = false;
+        self.problem = None;
+        let Some(unit) = unit else {
+            let expected = self.expected().unwrap_or_default().to_owned();
+            // What it shares with the expected unit does not tell the two apart.
+            let own = listing.names().find(|unit| unit.wwid != expected);
+            let found = own.unwrap_or(&listing.best).clone();
+            let text = format!("{found} answers where {expected} is expected");
+            let quarantined = Identity::Quarantined { expected, found };
+            let news = self.identity != quarantined;
+            self.identity = quarantined;
+            page83.clone_into(&mut self.page);
+            return Answer::Different { found: text, news };
+        };
+        let remark = listing.remark.clone();
+        let unit = match &self.identity {
+            // The name that it was known by stays.
+            Identity::Proven(before) | Identity::Stale(before) => before.clone(),
+            _ => unit.clone(),
+        };
+        let names = listing.ranked();
+        let proven = Proven {
+            unit: unit.clone(),
+            lists_others: names.len() > 1 && names != self.names,
+            port_group: listing.port_group,
+            relative_port: listing.relative_port,
+            was_quarantined: self.is_quarantined(),
+            was_absent: self.is_absent(),
+            remark: remark.clone().filter(|_| remark != self.remark),
+        };
+        self.names = names;
+        self.remark = remark;
+        self.identity = Identity::Proven(unit);
+        self.proven_at = now;
+        page83.clone_into(&mut self.page);
+        Answer::Proven(Box::new(proven))
+    }
+
+    fn says_nothing(&mut self, page83: &[u8], why: String) -> Answer {
+        if self.expected().is_none() {
+            self.owed = false;
+            page83.clone_into(&mut self.page);
+            return self.nameless(why);
+        }
+        let repeat = self.problem.is_none() && self.may_carry_io();
+        let differs = self.problem.as_ref() != Some(&why);
+        let news = !repeat && (self.doubt(&why) || differs);
+        self.problem = Some(why.clone());
+        Answer::Unproven { why, news, repeat }
+    }
+
+    /// The path does not name its unit, or is not to be asked for it.
+    pub fn nameless(&mut self, why: String) -> Answer {
+        let news = !matches!(self.identity, Identity::Nameless(_));
+        if news && self.expected().is_none() {
+            self.identity = Identity::Nameless(why.clone());
+        }
+        Answer::Nameless { why, news }
+    }
+
+    /// The device that the path belonged to has no use for it any more: it belongs to the one that answers.
+    pub fn release(&mut self) -> Option<LogicalUnit> {
+        let Identity::Quarantined { found, .. } = &self.identity else {
+            return None;
+        };
+        let found = found.clone();
+        // What it answered need not be true any more when it is given I/O: it proves itself first.
+        self.identity = Identity::Stale(found.clone());
+        self.owed = true;
+        self.names.clear();
+        Some(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scsi::vpd::{
+        Association, CodeSet, Designator, DesignatorType, DeviceIdentification,
+    };
+
+    /// A page that lists these NAA 6 identifiers.
+    fn page(units: &[u8]) -> Vec<u8> {
+        let naa = |unit: &u8| Designator {
+            protocol_identifier: None,
+            code_set: CodeSet::Binary,
+            association: Association::LogicalUnit,
+            designator_type: DesignatorType::Naa,
+            bytes: [vec![0x60; 15], vec![*unit]].concat(),
+        };
+        DeviceIdentification {
+            peripheral_qualifier: PeripheralQualifier::Connected,
+            designators: units.iter().map(naa).collect(),
+        }
+        .to_bytes()
+    }
+
+    fn unit(n: u8) -> LogicalUnit {
+        Listing::parse(&page(&[n])).unwrap().best
+    }
+
+    fn nothing(qualifier: u8) -> Vec<u8> {
+        let mut page = page(&[1]);
+        page[0] = qualifier << 5;
+        page
+    }
+
+    fn proof(identity: Identity) -> Proof {
+        Proof {
+            identity,
+            page: page(&[1]),
+            ..Proof::default()
+        }
+    }
+
+    const STATES: [&str; 7] = [
+        "Unknown",
+        "Assumed",
+        "Proven",
+        "Stale",
+        "Absent",
+        "Nameless",
+        "Quarantined",
+    ];
+
+    fn state(name: &str) -> Proof {
+        let expected = unit(1).wwid;
+        proof(match name {
+            "Unknown" => Identity::Unknown,
+            "Assumed" => Identity::Assumed(expected),
+            "Proven" => Identity::Proven(unit(1)),
+            "Stale" => Identity::Stale(unit(1)),
+            "Absent" => Identity::Absent {
+                expected,
+                qualifier: PeripheralQualifier::NotConnected,
+            },
+            "Nameless" => Identity::Nameless("it is refused".to_owned()),
+            _ => Identity::Quarantined {
+                expected,
+                found: unit(2),
+            },
+        })
+    }
+
+    fn name(proof: &Proof) -> String {
+        let text = format!("{:?}", proof.identity);
+        let end = text.find(|c: char| !c.is_alphanumeric());
+        text[..end.unwrap_or(text.len())].to_owned()
+    }
+
+    /// The table in the module's text, read from this file: every state with every input.
+    #[test]
+    fn the_table_is_what_the_transitions_do() {
+        let text = include_str!("proof.rs");
+        let rows: Vec<Vec<&str>> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("//! | "))
+            .map(|row| row.trim_end_matches(" |").split(" | ").collect())
+            .collect();
+        let inputs: [&dyn Fn(&mut Proof); 6] = [
+            &|proof| {
+                proof.assume("3123");
+            },
+            &|proof| {
+                proof.doubt("a test");
+            },
+            &|proof| {
+                proof.answered(Ok(&page(&[1, 7])), false, Millis(9));
+            },
+            &|proof| {
+                proof.answered(Ok(&page(&[2, 3])), false, Millis(9));
+            },
+            &|proof| {
+                proof.answered(Ok(&nothing(1)), false, Millis(9));
+            },
+            &|proof| {
+                proof.answered(Err("it is refused"), false, Millis(9));
+            },
+        ];
+        let mut walked = 0;
+        for from in STATES {
+            let row = rows.iter().find(|row| row[0] == from).unwrap();
+            assert_eq!(row.len(), 7, "{row:?}");
+            for (input, wanted) in inputs.iter().zip(&row[1..]) {
+                let mut proof = state(from);
+                let mut found = Vec::new();
+                for _ in wanted.split(", then ") {
+                    input(&mut proof);
+                    found.push(name(&proof));
+                }
+                assert_eq!(found.join(", then "), **wanted, "{from}: {row:?}");
+                assert_eq!(proof.may_carry_io(), name(&proof) == "Proven");
+                walked += 1;
+            }
+        }
+        assert_eq!(walked, 42);
+    }
+
+    #[test]
+    fn every_qualifier_but_000b_says_that_nothing_is_there() {
+        for qualifier in 1..8 {
+            let mut by_page = state("Proven");
+            let answer = by_page.answered(Ok(&nothing(qualifier)), false, Millis(9));
+            let text = format!("PERIPHERAL QUALIFIER {qualifier:03b}b");
+            assert!(
+                matches!(&answer, Answer::Absent { why, news: true } if why.contains(&text)),
+                "{answer:?}"
+            );
+            let mut by_inquiry = state("Proven");
+            let said = by_inquiry.inquired(PeripheralQualifier::from_byte(qualifier << 5));
+            assert!(said.unwrap().contains(&text));
+            for mut proof in [by_page, by_inquiry] {
+                assert!(proof.is_absent() && proof.is_owed() && !proof.may_carry_io());
+                assert_eq!(proof.expected(), Some(unit(1).wwid.as_str()));
+                assert_eq!(proof.inquired(PeripheralQualifier::NotCapable), None);
+            }
+        }
+    }
+
+    #[test]
+    fn a_page_proves_nothing_while_inquiry_says_that_nothing_is_there() {
+        let mut proof = state("Proven");
+        proof.inquired(PeripheralQualifier::NotConnected);
+        let page = page(&[1]);
+        assert_eq!(
+            proof.answered(Ok(&page), false, Millis(9)),
+            Answer::Outdated
+        );
+        proof.inquired(PeripheralQualifier::Connected);
+        proof.answered(Ok(&page), false, Millis(9));
+        assert!(proof.may_carry_io());
+    }
+
+    #[test]
+    fn an_answer_that_may_be_older_than_the_reason_to_ask_proves_nothing() {
+        let mut proof = state("Stale");
+        proof.owe();
+        let page = page(&[1]);
+        assert_eq!(proof.answered(Ok(&page), true, Millis(9)), Answer::Outdated);
+        assert!(!proof.may_carry_io() && proof.is_owed());
+        proof.answered(Ok(&page), false, Millis(9));
+        assert!(proof.may_carry_io() && !proof.is_owed());
+        assert_eq!(proof.proven_at(), Millis(9));
+    }
+
+    #[test]
+    fn a_page_that_is_not_answered_is_good_for_a_minute() {
+        let mut proof = state("Stale");
+        proof.answered(Ok(&page(&[1])), false, Millis(1_000));
+        assert!(!proof.unanswered(Millis(60_999)));
+        proof.repeated(Millis(2_000));
+        assert!(!proof.unanswered(Millis(61_500)));
+        assert!(proof.unanswered(Millis(62_000)));
+        assert!(proof.is_stale() && !proof.unanswered(Millis(99_000)));
+    }
+
+    #[test]
+    fn the_name_of_a_device_stays_while_it_is_listed() {
+        let mut proof = state("Proven");
+        let answer = proof.answered(Ok(&page(&[1, 9])), false, Millis(9));
+        let Answer::Proven(proven) = answer else {
+            panic!("{answer:?}");
+        };
+        assert_eq!(proven.unit, unit(1));
+        assert!(proof.repeats(&page(&[1, 9])) && !proof.repeats(&page(&[1])));
+        proof.owe();
+        assert!(!proof.repeats(&page(&[1, 9])));
+    }
+
+    /// Units that share a T10 text without a serial number, by which the map is named, or one of two NAA identifiers.
+    #[test]
+    fn a_shared_name_proves_nothing_however_often_it_is_answered() {
+        let text = |own: u8| {
+            let mut page = DeviceIdentification::parse(&page(&[own])).unwrap();
+            page.designators.push(Designator {
+                protocol_identifier: None,
+                code_set: CodeSet::Ascii,
+                association: Association::LogicalUnit,
+                designator_type: DesignatorType::T10VendorId,
+                bytes: b"VENDOR  PRODUCT".to_vec(),
+            });
+            page.to_bytes()
+        };
+        let both = |own: u8| page(&[own, 9]);
+        let pages: [&dyn Fn(u8) -> Vec<u8>; 2] = [&text, &both];
+        for (page, shared) in pages.into_iter().zip(["1VENDOR_PRODUCT", &*unit(9).wwid]) {
+            let mut proof = Proof::default();
+            assert!(proof.assume(shared));
+            proof.answered(Ok(&page(1)), false, Millis(1));
+            assert!(proof.may_carry_io(), "{shared}");
+            for now in 2..5 {
+                proof.answered(Ok(&page(2)), false, Millis(now));
+                assert!(proof.is_quarantined(), "{shared}: {proof:?}");
+            }
+            let mut back = proof.clone();
+            back.answered(Ok(&page(1)), false, Millis(9));
+            assert!(back.may_carry_io(), "{shared}");
+            // If it is given away it is given to the other unit.
+            assert_eq!(proof.release(), Some(unit(2)));
+            proof.answered(Ok(&page(2)), false, Millis(9));
+            assert!(proof.may_carry_io(), "{shared}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_is_released_proves_itself_before_it_carries_io() {
+        let mut proof = state("Quarantined");
+        assert_eq!(proof.release(), Some(unit(2)));
+        assert!(proof.is_stale() && proof.is_owed());
+        proof.answered(Ok(&page(&[2])), false, Millis(9));
+        assert_eq!(proof.identity(), &Identity::Proven(unit(2)));
+        assert_eq!(proof.release(), None);
+    }
+}

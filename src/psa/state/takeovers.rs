@@ -1,0 +1,14 @@
+//! Takeover budgets of the agent before this one.
+
+use crate::psa::takeover::StoredTakeover;
+use crate::psa::units::Millis;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Budgets of the agent before, by WWID, from the start of this one; and whether something has to be stored.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(in crate::psa) struct Recalled {
+    pub(in crate::psa) budgets: BTreeMap<String, StoredTakeover>,
+    pub(in crate::psa) at: Millis,
+    pub(in crate::psa) changed: bool,
+}
