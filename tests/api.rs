@@ -37,7 +37,7 @@ impl Handler for Fake {
                 })
             }
             // As long a reply as asked for.
-            Request::Explain(Explain { subject }) => {
+            Request::Explain(Explain { subject, .. }) => {
                 let length: usize = subject.parse().unwrap_or(0);
                 Ok(json!({ "explanation": { "subject": "x".repeat(length), "sections": [] } }))
             }
@@ -87,8 +87,9 @@ impl House {
         }
     }
 
+    /// The time that it waits is for a machine that is busy with other things.
     fn client(&self) -> Client {
-        Client::connect(&self.path, Duration::from_secs(5)).unwrap()
+        Client::connect(&self.path, Duration::from_secs(30)).unwrap()
     }
 
     fn raw(&self) -> UnixStream {
@@ -573,6 +574,7 @@ fn a_long_reply_arrives_and_one_past_the_limit_says_so() {
     let ask = |client: &mut Client, length: usize| {
         client.call(&Explain {
             subject: length.to_string(),
+            verbose: false,
         })
     };
     let long = 15 << 20;
@@ -683,11 +685,11 @@ fn a_slow_reader_delays_nobody_and_is_let_go() {
         .collect();
     std::thread::sleep(Duration::from_millis(300));
     // Those beyond what one user may leave unread wait; as the others are of the same user, so does this client
-    // until they are let go, but no longer.
+    // until they are let go (1.5 s on a machine that is not busy), but not until they read.
     let begun = Instant::now();
     house.assert_alive();
     assert!(
-        begun.elapsed() < Duration::from_secs(4),
+        begun.elapsed() < Duration::from_secs(15),
         "{:?}",
         begun.elapsed()
     );

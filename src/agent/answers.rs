@@ -3,8 +3,9 @@
 use super::topology::topology;
 use crate::api::error::ApiError;
 use crate::api::requests::{
-    Adapters, CoreDevices, CorePaths, DetachedDevices, Explained, FixedReply, HppDevices, HppPaths,
-    InventoryReply, NmpDevices, NmpPaths, Request, RoundRobinReply, StatusReply, TopologyReply,
+    Adapters, CoreDevices, CorePaths, DetachedDevices, Explain, Explained, FixedReply, HppDevices,
+    HppPaths, InventoryReply, NmpDevices, NmpPaths, Request, RoundRobinReply, StatusReply,
+    TopologyReply,
 };
 use crate::api::types::{
     Adapter, CoreDevice, CorePath, DetachedDevice, Explanation, FixedConfig, HppDevice, HppPath,
@@ -87,7 +88,7 @@ pub fn answer(
             adapters: adapters(world),
         }),
         Request::Explain(of) => serde_json::to_value(Explained {
-            explanation: explanation(world, &of.subject)?,
+            explanation: explanation(world, of)?,
         }),
         Request::GetInventory(of) => {
             let from = usize::try_from(of.from).unwrap_or(usize::MAX);
@@ -484,8 +485,13 @@ fn round_robin(world: &World, device: &Device) -> RoundRobinConfig {
     }
 }
 
-fn explanation(world: &World, subject: &str) -> Result<Explanation, ApiError> {
-    let (subject, sections) = world.explain(subject).ok_or_else(|| not_found(subject))?;
+fn explanation(world: &World, of: &Explain) -> Result<Explanation, ApiError> {
+    let subject = &of.subject;
+    let explained = match of.verbose {
+        true => world.explain_in_full(subject),
+        false => world.explain(subject),
+    };
+    let (subject, sections) = explained.ok_or_else(|| not_found(subject))?;
     let sections = sections
         .into_iter()
         .map(|(title, lines)| Section {

@@ -283,6 +283,9 @@ pub struct Adapters {
 pub struct Explain {
     /// A device or a path, by any of its names.
     pub subject: String,
+    /// Each rule that was tried has a line of its own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub verbose: bool,
 }
 
 /// Reply of `Explain`.

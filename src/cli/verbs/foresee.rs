@@ -1,7 +1,7 @@
 //! `explain`, `plan` and `inventory`: why things are as they are, and what other rules would make of them, on this host
 //! or on what was captured of another.
 
-use super::{Verb, text};
+use super::{Verb, flag, text};
 use crate::api::requests::{Explain, GetInventory, Plan};
 use crate::api::types::{Explanation, Section};
 use crate::cli::context::Context;
@@ -27,7 +27,7 @@ pub(super) const VERBS: &[Verb] = &[
     Verb {
         words: &["explain"],
         about: "Say why a device or path is as it is",
-        arguments: &[subject, inventory],
+        arguments: &[subject, inventory, verbose],
         run: explain,
         legacy: false,
     },
@@ -54,6 +54,10 @@ fn subject() -> Arg {
         .help("naa.6001..., vmhba2:C0:T0:L1, a path UID, or a Linux name (sdc, dm-3, 2:0:0:1)")
 }
 
+fn verbose() -> Arg {
+    flag("verbose", None, "A line for each rule that was tried")
+}
+
 fn inventory() -> Arg {
     Arg::new("inventory")
         .long("inventory")
@@ -64,14 +68,19 @@ fn inventory() -> Arg {
 
 fn explain(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
     let subject = text(given, "subject").unwrap_or_default();
+    let verbose = given.get_flag("verbose");
     let Some(file) = given.get_one::<PathBuf>("inventory") else {
-        return Ok(explanation(&context.ask(&Explain { subject })?.explanation));
+        let request = Explain { subject, verbose };
+        return Ok(explanation(&context.ask(&request)?.explanation));
     };
     let mut files = rules::load(&context.places())?;
     files.lists.load(None);
     let world = read(file)?.revive(files.in_force());
-    let (subject, sections) = world
-        .explain(&subject)
+    let explained = match verbose {
+        true => world.explain_in_full(&subject),
+        false => world.explain(&subject),
+    };
+    let (subject, sections) = explained
         .ok_or_else(|| Failure::NotFound(format!("{} knows no {subject}", file.display())))?;
     let sections = sections.into_iter().map(|(title, lines)| Section {
         title: title.to_owned(),

@@ -5,26 +5,21 @@
 //! match wins; 65535 matches all. A rule for a plug-in that this build has not passes its paths on, as ESXi does
 //! where a plug-in declines. Tests: here, `tests/rules.rs`.
 
+pub mod lists;
+pub mod matching;
+mod rule;
+mod spec;
+
+use crate::psa::claim::matching::Mismatch;
 use crate::psa::facts::Subject;
 use crate::psa::mpp::Plugin;
 use crate::psa::pattern::Pattern;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-pub mod lists;
-
-pub mod matching;
-
-mod rule;
-
-mod spec;
-
 pub use lists::{RuleList, RuleLists};
-
 pub use matching::Match;
-
 pub use rule::{CATCH_ALL, FIRST_FREE, LAST_FREE, Rule, RuleClass, Xcopy};
-
 pub use spec::{RuleSpec, Word};
 
 /// The decision on one path.
@@ -39,6 +34,41 @@ pub struct Claim {
 /// The MP rules in force, in ascending order of their numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ruleset(Vec<Rule>);
+
+/// What became of a rule that was tried.
+enum Tried<'a> {
+    No(&'a Rule, Mismatch<'a>),
+    Said(fmt::Arguments<'a>),
+}
+
+impl fmt::Display for Tried<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Tried::No(rule, why) => write!(f, "{rule}: no, {why}"),
+            Tried::Said(line) => f.write_fmt(*line),
+        }
+    }
+}
+
+/// Rules in a row that do not match for one reason.
+struct Row {
+    first: u32,
+    last: u32,
+    count: u32,
+    why: String,
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Row {
+            first,
+            last,
+            count,
+            why,
+        } = self;
+        write!(f, "rules {first} to {last} ({count} rules): no, {why}")
+    }
+}
 
 /// The rule that gives NMP whatever is left.
 fn catch_all() -> Rule {
@@ -82,36 +112,67 @@ impl Ruleset {
     #[must_use]
     pub fn trace(&self, subject: &Subject<'_>) -> (Claim, Vec<String>) {
         let mut lines = Vec::new();
-        let claim = self.walk(subject, |line| lines.push(line.to_string()));
+        let claim = self.walk(subject, |tried| lines.push(tried.to_string()));
         (claim, lines)
     }
 
-    /// Tries the rules in order. `tell` gets a line for each; if it drops the line, nothing is formatted.
-    fn walk(&self, subject: &Subject<'_>, mut tell: impl FnMut(fmt::Arguments<'_>)) -> Claim {
+    /// As [`Ruleset::trace`], but rules in a row that fail by the same attribute share a line.
+    #[must_use]
+    pub fn summarize(&self, subject: &Subject<'_>) -> (Claim, Vec<String>) {
+        let mut lines = Vec::new();
+        let mut row: Option<Row> = None;
+        let claim = self.walk(subject, |tried| {
+            let (number, why) = match &tried {
+                Tried::No(rule, why) => (Some(rule.number), why.to_string()),
+                Tried::Said(_) => (None, String::new()),
+            };
+            match (&mut row, number) {
+                (Some(row), Some(number)) if row.why == why => {
+                    row.last = number;
+                    row.count = row.count.saturating_add(1);
+                    lines.pop();
+                    lines.push(row.to_string());
+                }
+                _ => {
+                    row = number.map(|number| Row {
+                        first: number,
+                        last: number,
+                        count: 1,
+                        why,
+                    });
+                    lines.push(tried.to_string());
+                }
+            }
+        });
+        (claim, lines)
+    }
+
+    /// Tries the rules in order. `tell` hears of each; what it drops is never formatted.
+    fn walk(&self, subject: &Subject<'_>, mut tell: impl FnMut(Tried<'_>)) -> Claim {
         for rule in &self.0 {
             if let Err(why) = rule.matches.test(subject) {
-                tell(format_args!("{rule}: no, {why}"));
+                tell(Tried::No(rule, why));
                 continue;
             }
             let Some(plugin) = Plugin::by_name(&rule.plugin) else {
                 let name = &rule.plugin;
-                tell(format_args!(
+                tell(Tried::Said(format_args!(
                     "{rule}: matches, but this build has no plug-in {name}"
-                ));
+                )));
                 continue;
             };
             if let Err(why) = plugin.accepts(subject) {
-                tell(format_args!(
+                tell(Tried::Said(format_args!(
                     "{rule}: matches, but {plugin} declines: {why}"
-                ));
+                )));
                 continue;
             }
-            tell(format_args!("{rule} matches: {plugin}"));
+            tell(Tried::Said(format_args!("{rule} matches: {plugin}")));
             let rule = rule.number;
             return Claim { plugin, rule };
         }
         // Only if 65535 was given to a plug-in that this build has not. NMP is what the catch-all is for.
-        tell(format_args!("no rule takes it: NMP"));
+        tell(Tried::Said(format_args!("no rule takes it: NMP")));
         Claim {
             plugin: Plugin::Nmp,
             rule: CATCH_ALL,

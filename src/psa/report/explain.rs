@@ -17,22 +17,42 @@ use crate::psa::units::Millis;
 /// A titled list of lines.
 pub type Section = (&'static str, Vec<String>);
 
+/// How rules that do not match are shown.
+#[derive(Clone, Copy)]
+enum Rules {
+    /// Those in a row that fail for one reason share a line.
+    Summarized,
+    /// Each has a line.
+    Each,
+}
+
 impl World {
-    /// Explains a device or a path by any of its names; the full name of what was found comes first.
+    /// Explains a device or a path by any of its names; the full name of what was found comes first. Rules in a row that
+    /// do not match for one reason share a line.
     #[must_use]
     pub fn explain(&self, subject: &str) -> Option<(String, Vec<Section>)> {
+        self.explain_with(subject, Rules::Summarized)
+    }
+
+    /// As [`World::explain`], with a line for each rule that was tried.
+    #[must_use]
+    pub fn explain_in_full(&self, subject: &str) -> Option<(String, Vec<Section>)> {
+        self.explain_with(subject, Rules::Each)
+    }
+
+    fn explain_with(&self, subject: &str, rules: Rules) -> Option<(String, Vec<Section>)> {
         if let Some(device) = self.find_device(subject) {
-            return Some((device.id.clone(), self.explain_device(device)));
+            return Some((device.id.clone(), self.explain_device(device, rules)));
         }
         let path = self.find_path(subject)?;
-        let mut sections = self.explain_path(path);
+        let mut sections = self.explain_path(path, rules);
         if let Some(device) = self.device_of(path) {
-            sections.extend(self.explain_device(device));
+            sections.extend(self.explain_device(device, rules));
         }
         Some((format!("{} ({})", path.name, path.facts.hctl), sections))
     }
 
-    fn explain_path(&self, path: &Path) -> Vec<Section> {
+    fn explain_path(&self, path: &Path, rules: Rules) -> Vec<Section> {
         let facts = &path.facts;
         let disk = facts.block.as_ref().map_or_else(
             || "no disk".to_owned(),
@@ -62,18 +82,21 @@ impl World {
         }
         vec![
             ("Path", address),
-            ("Identity", identity_lines(path)),
-            ("Claim rules", self.claim_lines(path)),
             ("State", self.state_lines(path)),
+            ("Identity", identity_lines(path)),
+            ("Claim rules", self.claim_lines(path, rules)),
         ]
     }
 
     /// Every rule that is tried on the path, by the rules that are loaded now.
-    fn claim_lines(&self, path: &Path) -> Vec<String> {
+    fn claim_lines(&self, path: &Path, rules: Rules) -> Vec<String> {
         let (Some(claim), Some(subject)) = (path.claim, self.subject(path)) else {
             return vec!["not claimed: its INQUIRY data are not known".to_owned()];
         };
-        let (now, mut lines) = self.rules.claim.trace(&subject);
+        let (now, mut lines) = match rules {
+            Rules::Each => self.rules.claim.trace(&subject),
+            Rules::Summarized => self.rules.claim.summarize(&subject),
+        };
         if now != claim {
             // Rules do not touch what is claimed already.
             let before = self.rules.claim.describe(claim);
@@ -114,7 +137,7 @@ impl World {
         lines
     }
 
-    fn explain_device(&self, device: &Device) -> Vec<Section> {
+    fn explain_device(&self, device: &Device, rules: Rules) -> Vec<Section> {
         let mut sections = Vec::new();
         let claims: Vec<String> = self
             .paths_of(device)
@@ -126,7 +149,7 @@ impl World {
         sections.push(("Claim rules", claims));
         let (title, mut lines) = match device.plugin() {
             Plugin::Hpp => ("HPP", self.hpp_lines(device)),
-            _ => ("SATP", self.satp_lines(device)),
+            _ => ("SATP", self.satp_lines(device, rules)),
         };
         lines.push(match &device.disposition {
             Disposition::Stacked => match lone::lone(self, device) {
@@ -211,12 +234,15 @@ impl World {
     }
 
     /// Every rule that is tried on the device, by the rules that are loaded now, and what came of it.
-    fn satp_lines(&self, device: &Device) -> Vec<String> {
+    fn satp_lines(&self, device: &Device, rules: Rules) -> Vec<String> {
         let Some(selection) = &device.selection else {
             return vec!["none yet: no path is identified".to_owned()];
         };
         let question = selection::satp_question(self, device);
-        let traced = question.map(|(facts, evidence)| self.rules.satp.trace(&facts, &evidence));
+        let traced = question.map(|(facts, evidence)| match rules {
+            Rules::Each => self.rules.satp.trace(&facts, &evidence),
+            Rules::Summarized => self.rules.satp.summarize(&facts, &evidence),
+        });
         let mut lines = traced.map_or_else(Vec::new, |(_, lines)| lines);
         lines.push(format!(
             "SATP {}: {}",

@@ -116,10 +116,22 @@ impl SatpRules {
         self.walk(device, evidence, |_| {})
     }
 
-    /// The choice, and a line for each rule that was tried, in order; but system rules in a row that are for arrays of
-    /// other vendors share one, as there are a hundred of them.
+    /// The choice, and a line for each rule that was tried, in order.
     #[must_use]
     pub fn trace(
+        &self,
+        device: &DeviceFacts<'_>,
+        evidence: &Evidence<'_>,
+    ) -> (Selection, Vec<String>) {
+        let mut lines = Vec::new();
+        let selection = self.walk(device, evidence, |tried| lines.push(tried.to_string()));
+        (selection, lines)
+    }
+
+    /// As [`SatpRules::trace`], but system rules in a row that are for arrays of other vendors share a line, as there are
+    /// a hundred of them.
+    #[must_use]
+    pub fn summarize(
         &self,
         device: &DeviceFacts<'_>,
         evidence: &Evidence<'_>,
@@ -269,7 +281,7 @@ mod tests {
             transport: Transport::Fc,
             paths: 4,
         };
-        rules.trace(&facts, &evidence)
+        rules.summarize(&facts, &evidence)
     }
 
     #[test]
