@@ -54,7 +54,8 @@ installed := \
 	$(call below,systemd/modprobe.d/*.conf,lib/modprobe.d) \
 	$(call below,man/*.5,share/man/man5) \
 	$(call below,man/*.8,share/man/man8) \
-	$(call below,README.md LICENSE-MIT LICENSE-APACHE,share/doc/dm-psa)
+	$(call below,README.md LICENSE-MIT LICENSE-APACHE,share/doc/dm-psa) \
+	$(call below,docs/*.md,share/doc/dm-psa/docs)
 
 # Each completion as SHELL:TARGET, the target below PREFIX.
 completions := \

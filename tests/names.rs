@@ -37,6 +37,7 @@ fn all_texts() -> Vec<(String, String)> {
         "udev-rules",
         "rules",
         "README.md",
+        "docs",
     ] {
         texts(&Path::new(ROOT).join(place), &mut out);
     }
