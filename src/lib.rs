@@ -1,19 +1,19 @@
 //! dm-psa: VMware ESXi's Pluggable Storage Architecture on Linux.
 //!
-//! This file is the map of the house. The rooms, bottom to top; each may use the rooms above it in this list
-//! and none below (`tests/import_order.rs` reads the `use` lines and enforces it):
+//! The modules, from the lowest layer to the highest. A module may use the modules in the last column of its row, and
+//! what those may use (`tests/import_order.rs` checks the `use` lines):
 //!
-//! | room | what it is for | may use |
+//! | module | purpose | may use |
 //! |---|---|---|
 //! | [`scsi`] | bytes and their meaning: CDBs, INQUIRY, VPD pages, target port groups, sense | nothing |
 //! | [`psa`] | every decision, pure: events in, actions out; no clock, no file, no thread, no panic | `scsi` |
-//! | [`journal`] | what an agent was told and wanted, written down: the format, reading it, and its replay | `psa` |
+//! | [`journal`] | a recording of an agent's events and actions: its format, reader and replay | `psa` |
 //! | [`config`] | the admin's files: schema, load, validate, store | `psa` |
 //! | [`api`] | the varlink interface between agent and `psactl` | `psa` |
-//! | [`kernel`] | the only room with file descriptors, ioctls and `unsafe`: udev, sysfs, sg, bsg, device-mapper | `config`, `api` and below |
-//! | [`sim`] | a simulated kernel and array below the same decisions, with a virtual clock | `config`, `api` and below |
+//! | [`kernel`] | the only module with file descriptors, ioctls and `unsafe`: udev, sysfs, sg, bsg, device-mapper | `config`, `api` and below |
+//! | [`sim`] | a simulated kernel and array for the same decisions, with a virtual clock | `config`, `api` and below |
 //! | [`agent`] | the daemon: feeds events to the world and carries out its actions | `kernel`, `journal` and below |
-//! | [`cli`] | `psactl`: arguments, requests, layouts; what an admin does to this host without the agent | `kernel`, `journal` and below |
+//! | [`cli`] | `psactl`: arguments, requests, output layouts; what an admin can do on this host without the agent | `kernel`, `journal` and below |
 //!
 //! Start reading at [`psa::world`], the loop on one screen, then [`psa::event`] and [`psa::action`], the vocabulary.
 

@@ -1,4 +1,4 @@
-//! The answers of the API, from the world as it is.
+//! Answers the read-only calls of the API from the current state of the world.
 
 use super::topology::topology;
 use crate::api::error::ApiError;
@@ -27,13 +27,13 @@ use crate::psa::world::World;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// Paths in one reply of `GetInventory`: each takes some 3 KB, and a reply has room for 16 MiB.
+/// Paths in one reply of `GetInventory`: each takes about 3 KB, and a reply may be 16 MiB long.
 const INVENTORY_PATHS: usize = 2_000;
 
-/// Answers a request that changes nothing; `uptime` is that of the agent.
+/// Answers a request that changes nothing; `uptime` is the time since the agent started.
 ///
 /// # Errors
-/// The device or path that was asked for does not exist.
+/// The requested device or path does not exist.
 pub fn answer(
     world: &World,
     uptime: Millis,
@@ -109,7 +109,7 @@ pub fn answer(
         Request::GetRoundRobin(of) => serde_json::to_value(RoundRobinReply {
             config: round_robin(world, device_named(world, &of.device)?),
         }),
-        // These are answered before they come here.
+        // These are answered elsewhere and do not reach this function.
         Request::Change(_) | Request::Plan(_) | Request::ListEvents(_) | Request::GetMetrics(_) => {
             return Err(ApiError::Failed {
                 reason: "not to be answered from what is known".to_owned(),
@@ -129,7 +129,7 @@ pub(super) fn not_found(subject: &str) -> ApiError {
     }
 }
 
-/// A device by any of its names, or by any name of one of its paths.
+/// Finds a device by any of its names, or by any name of one of its paths.
 pub(super) fn device_named<'a>(world: &'a World, name: &str) -> Result<&'a Device, ApiError> {
     let by_path = || world.device_of(world.find_path(name)?);
     world
@@ -138,7 +138,7 @@ pub(super) fn device_named<'a>(world: &'a World, name: &str) -> Result<&'a Devic
         .ok_or_else(|| not_found(name))
 }
 
-/// A path by any of its names.
+/// Finds a path by any of its names.
 pub(super) fn path_named<'a>(world: &'a World, name: &str) -> Result<&'a Path, ApiError> {
     world.find_path(name).ok_or_else(|| not_found(name))
 }
@@ -177,7 +177,7 @@ fn paths<'a>(
     Ok(found)
 }
 
-/// The devices of a plug-in. One that is asked for by name and belongs to another is told of.
+/// Returns the devices of a plug-in, by id. A named device that belongs to another plug-in is an error.
 fn devices_of<'a>(
     world: &'a World,
     wanted: Option<&str>,
@@ -226,7 +226,7 @@ fn hpp_path(world: &World, path: &Path) -> Option<HppPath> {
     })
 }
 
-/// What was set for it, or what its disk says.
+/// What the admin set; otherwise whether the disk is non-rotational.
 fn is_ssd(world: &World, device: &Device) -> bool {
     let disk = || {
         let mut blocks = world
@@ -267,7 +267,7 @@ fn nmp_device(world: &World, device: &Device) -> NmpDevice {
     }
 }
 
-/// What was set for VMW_PSP_RR, if anything, with what takes effect.
+/// What the admin set for VMW_PSP_RR and what of it takes effect; empty if nothing was set.
 fn custom_config(world: &World, device: &Device) -> String {
     let set = world.device_settings(device).round_robin;
     if world.psp_of(device) != PspKind::RoundRobin || set == RoundRobin::default() {
@@ -300,7 +300,7 @@ fn nmp_path(world: &World, id: Hctl, path: &Path) -> Option<NmpPath> {
 fn core_path(world: &World, id: Hctl, path: &Path) -> CorePath {
     let device = world.device_of(path);
     let facts = &path.facts;
-    // `core path list` knows no "unoptimized": such a path is active.
+    // `core path list` has no state "unoptimized": such a path is shown as active.
     let state = match path.state() {
         PathState::ActiveUnoptimized => "active",
         state => state.as_str(),
@@ -404,7 +404,7 @@ fn core_device(world: &World, device: &Device) -> CoreDevice {
             .map(|block| block.queue_depth)
             .sum(),
         is_perennially_reserved: settings.perennially_reserved.unwrap_or(false),
-        // ESXi's default for it: what is not local is taken for shared.
+        // As on ESXi, a device that is not local is assumed to be shared by default.
         is_shared_clusterwide: settings
             .shared_clusterwide
             .unwrap_or_else(|| !is_local(device)),
@@ -422,13 +422,13 @@ fn detached_devices(world: &World, wanted: Option<&str>) -> Result<Vec<DetachedD
         })
         .collect();
     match wanted {
-        // A device that is there and on is no error: the list is empty.
+        // A device that exists and is on is not an error: the list is empty.
         Some(id) if devices.is_empty() => device_named(world, &id).map(|_| devices),
         _ => Ok(devices),
     }
 }
 
-/// The id of a device that may be off and not there: then it is known by its id alone.
+/// Returns the id of a device. A device that is off may not be present; then its name is taken as its id.
 pub(super) fn detached_id(world: &World, name: &str) -> String {
     device_named(world, name).map_or_else(|_| name.to_owned(), |device| device.id.clone())
 }
@@ -446,7 +446,7 @@ fn adapters(world: &World) -> Vec<Adapter> {
             description: facts.description.clone(),
             hosts: Vec::new(),
         });
-        // The paths come in the order of their addresses, so those of a host stand together.
+        // Paths come in the order of their addresses, so those of one host are adjacent.
         let host = format!("host{}", id.host);
         if adapter.hosts.last() != Some(&host) {
             adapter.hosts.push(host);

@@ -1,8 +1,8 @@
-//! What is left for the time after the agent: the list of its maps, for the commands that end their queueing then
-//! ([`crate::kernel::dm::queueing`]), and the kernel's own limit ([`crate::kernel::backstop`]).
+//! Prepares for the time when the agent is not running: keeps a list of its maps, for the commands that end their
+//! queueing then ([`crate::kernel::dm::queueing`]), and sets the kernel's own limit ([`crate::kernel::backstop`]).
 //!
-//! On a thread of its own, because device-mapper is asked whether there are other multipath maps. The owner hands over
-//! what it knows; only the latest counts.
+//! It has its own thread, because it asks device-mapper whether there are other multipath maps. The owner hands over
+//! what it knows; only the latest state counts.
 
 use super::latest::Latest;
 use crate::config::store;
@@ -36,7 +36,7 @@ impl Keeping {
         };
         crate::kernel::thread("backstop").spawn(move || {
             while let Some(kept) = theirs.next(Option::take) {
-                // First: the question may take its time.
+                // First, because the query of device-mapper may take long.
                 keeper.list(&kept.ours);
                 let others = kept.others || has_others(&client);
                 keeper.limit((!others).then_some(kept.longest));
@@ -45,14 +45,14 @@ impl Keeping {
         Ok(Keeping(latest))
     }
 
-    /// Keeps this from now on. Never waits.
+    /// Replaces what is kept. Never waits.
     pub fn keep(&self, kept: KeptMaps) {
         self.0.change(|latest| *latest = Some(kept));
     }
 }
 
 impl Drop for Keeping {
-    /// Waits for no thread.
+    /// Does not wait for the thread.
     fn drop(&mut self) {
         self.0.stop();
     }
@@ -61,9 +61,9 @@ impl Drop for Keeping {
 struct Keeper {
     list: std::path::PathBuf,
     backstop: Backstop,
-    /// What the list says.
+    /// The current content of the list file, if known.
     listed: Option<BTreeSet<String>>,
-    /// What was reported last: the same again is not.
+    /// The last notice; a repetition of it is not reported.
     told: String,
     notice_sink: NoticeSink,
 }
@@ -89,7 +89,8 @@ impl Keeper {
         }
     }
 
-    /// Has the kernel end queueing some time after the agent would; not at all if there are maps of others.
+    /// Makes the kernel end queueing some time after the agent would; never, if `longest` is `None` because other
+    /// multipath maps exist.
     fn limit(&mut self, longest: Option<Millis>) {
         let undercuts = |seconds: u64| {
             let limit = Millis::from_secs(seconds);
@@ -155,11 +156,11 @@ mod tests {
             ours
         );
         assert_eq!(fs::read_to_string(&parameter).unwrap(), "200");
-        // A map of somebody else.
+        // There is a map of another owner.
         keeper.limit(None);
         assert_eq!(fs::read_to_string(&parameter).unwrap(), "0");
         assert!(told.lock().unwrap().is_empty());
-        // The admin's own limit is below the APD timeout: that is reported, and once.
+        // The admin's own limit is below the APD timeout: this is reported once.
         fs::write(&parameter, "30\n").unwrap();
         for _ in 0..2 {
             keeper.list(&BTreeSet::new());

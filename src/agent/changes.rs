@@ -1,4 +1,4 @@
-//! The calls of the API that change something: each becomes a [`Change`] of the world.
+//! Translates the API calls that change something: each becomes a [`Change`] of the world.
 
 use crate::api::error::ApiError;
 use crate::api::requests::{ChangeRequest, Changed, SetHpp, SetRoundRobin, Unclaim};
@@ -14,10 +14,10 @@ use serde_json::Value;
 
 use super::answers::{detached_id, device_named, path_named};
 
-/// What a request is to change, with its answer.
+/// Returns the change for a request, and the answer to it.
 ///
 /// # Errors
-/// It is refused: then nothing is to be done.
+/// The request is refused; nothing must be changed.
 pub fn change(world: &World, request: &ChangeRequest) -> Result<(Change, Value), ApiError> {
     let change = match request {
         ChangeRequest::SetPsp(set) => psp(world, &set.device, set.psp.as_deref()),
@@ -75,7 +75,7 @@ pub fn change(world: &World, request: &ChangeRequest) -> Result<(Change, Value),
             }
         }
         ChangeRequest::SetAutoclaim(set) => Ok(Change::Autoclaim { on: set.enabled }),
-        // The files are read before the owner is asked, which then has the rules themselves.
+        // The API thread reads the rule files first and passes the rules to the owner.
         ChangeRequest::LoadRules(_) => Err(ApiError::Failed {
             reason: "the files of rules were not read".to_owned(),
         }),

@@ -1,4 +1,4 @@
-//! Carrying out actions: each goes to the thread whose work it is.
+//! Carries out actions: passes each to the thread that is responsible for it.
 
 use super::backstop::Keeping;
 use super::inbox::Inbox;
@@ -25,7 +25,7 @@ use crate::psa::settings::Settings;
 use crate::psa::units::Millis;
 use std::collections::BTreeMap;
 
-/// Everything that acts.
+/// Everything that carries out actions.
 pub struct Hands {
     transport: Transport,
     dm: Dm,
@@ -39,7 +39,7 @@ pub struct Hands {
     sysfs: Sysfs,
     keeping: Keeping,
     logger: Logger,
-    /// What people were told lately.
+    /// Recent events, for `psactl events`.
     pub told: Told,
     notice_sink: NoticeSink,
 }
@@ -57,7 +57,7 @@ impl Hands {
     ) -> Result<Hands, AgentError> {
         let threads = "raise TasksMax of the service";
         let modules = "load the module dm-multipath, and run as root";
-        // Maps first: a path that is found in the table of one is known to belong to it.
+        // Maps first: a path that is found in the table of a map is known to belong to it.
         let dm = Dm::start(sink(inbox)).map_err(start("device-mapper", modules))?;
         let discovery = Discovery::start(Sysfs::of_this_host(), sink(inbox), dm.looker())
             .map_err(start("discovery through udev", threads))?;
@@ -95,13 +95,13 @@ impl Hands {
         self.trace.watching()
     }
 
-    /// Tells people.
+    /// Logs a notice and keeps it for `psactl events`.
     pub fn notify(&mut self, now: Millis, notice: &Notice) {
         self.logger.write(now, notice);
         self.told.keep(notice);
     }
 
-    /// Carries out an action. Never waits; an answer that is known at once is returned.
+    /// Carries out an action. Never waits. Returns the answer if it is known immediately.
     pub fn carry_out(&mut self, now: Millis, action: Action) -> Option<Event> {
         match action {
             Action::Examine {
@@ -144,17 +144,17 @@ impl Hands {
         None
     }
 
-    /// Keeps what is left for the time after the agent. Never waits.
+    /// Hands over what is needed once the agent no longer runs. Never waits.
     pub fn keep(&self, kept: KeptMaps) {
         self.keeping.keep(kept);
     }
 
-    /// Has steps carried out that the world does not know of: at the end.
+    /// Submits steps for a map that did not come from the world: at shutdown.
     pub fn submit(&self, map: QueueingMap, ticket: u64, steps: Vec<MapStep>) {
         self.dm.submit(map.name, map.uuid, ticket, steps);
     }
 
-    /// Has the commands sent that were asked for since the last time.
+    /// Sends the commands that were queued since the last call.
     pub fn flush(&mut self) {
         self.transport.flush();
     }

@@ -1,8 +1,8 @@
-//! The end of the agent when the host shuts down.
+//! Ends queueing when the host shuts down.
 //!
-//! systemd ends the agent last of all, after every unit was stopped and so every unmount had its chance, with paths that
-//! could still return. From here on nobody reinstates a path: what still queues would hang the last unmounts and the
-//! last sync for ever. So the queueing of all maps of the agent ends, also of those that have a path now.
+//! systemd stops the agent last, after all other units. So every unmount had its chance while paths could still return.
+//! After the agent stops, no path is reinstated: a map that still queued would hang the last unmounts and the last sync
+//! forever. So queueing ends for all maps of the agent, including those that have a usable path now.
 
 use super::run::Input;
 use crate::psa::action::MapStep;
@@ -13,15 +13,15 @@ use std::collections::BTreeSet;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
-/// The ticket of these steps. The world counts its own from 1.
+/// The ticket of these steps. The world's own tickets start at 1.
 const TICKET: u64 = u64::MAX;
 
-/// How long the kernel may take for all maps. systemd kills what is left after 90 s, and a map that hangs in an earlier
-/// step has no use for a longer wait.
+/// How long the kernel may take for all maps. systemd kills what is left after 90 s. Waiting longer does not help a map
+/// that hangs in an earlier step.
 pub const WITHIN: Duration = Duration::from_secs(5);
 
-/// Has the queueing of these maps ended by `submit` and waits for the answers that `next` gives. Returns the names of the
-/// maps for which there was none.
+/// Ends the queueing of these maps with `submit`, and waits up to `within` for the answers that `next` returns. Returns
+/// the names of the maps that were not confirmed.
 pub fn end_queueing(
     maps: Vec<QueueingMap>,
     submit: impl Fn(QueueingMap, u64, Vec<MapStep>),
@@ -33,7 +33,7 @@ pub fn end_queueing(
         waiting.insert(map.name.clone());
         let mut steps = vec![MapStep::Message(Message::FailIfNoPath)];
         if map.suspended {
-            // A suspended map takes no message, and holds I/O back as well.
+            // A suspended map accepts no messages, and also holds I/O back.
             steps.insert(0, MapStep::Resume);
         }
         submit(map, TICKET, steps);
@@ -97,7 +97,7 @@ mod tests {
             vec![map("a", false), map("b", true)],
             |map, ticket, steps| {
                 submitted.borrow_mut().push((map.uuid, steps));
-                // An older step of the map ends first, and that is not the answer.
+                // An older step of the map ends first; this is not the answer.
                 let events = vec![done(&map.name, 7, Ok(())), done(&map.name, ticket, Ok(()))];
                 sender.send(Input::Events(events)).unwrap();
             },

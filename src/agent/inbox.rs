@@ -1,5 +1,6 @@
-//! The owner's inbox: a bounded channel that can say how much waits in it, and one beside it for questions, which the owner
-//! answers between two events. So who asks waits for one event, and not for all that came of a host with many paths.
+//! The owner's inbox: a bounded channel that knows how many inputs wait in it, and a second channel for questions. The
+//! owner answers questions between two events, so a caller waits for one event and not for all the events of a host
+//! with many paths.
 
 use super::run::{Input, Question};
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
-/// The end that puts in.
+/// The sending end.
 #[derive(Clone)]
 pub struct Inbox {
     sender: SyncSender<Input>,
@@ -15,18 +16,18 @@ pub struct Inbox {
     waiting: Arc<AtomicUsize>,
 }
 
-/// The end that takes out.
+/// The receiving end.
 pub struct Inputs {
     receiver: Receiver<Input>,
     questions: Receiver<Question>,
     waiting: Arc<AtomicUsize>,
 }
 
-/// It was not put in: there is no room, or the owner stopped.
+/// The input was not accepted: the inbox is full, or the owner stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotTaken;
 
-/// An inbox with room for so much, and for so many questions besides.
+/// Creates an inbox that holds up to `room` inputs and `questions` questions.
 #[must_use]
 pub fn inbox(room: usize, questions: usize) -> (Inbox, Inputs) {
     let (sender, receiver) = sync_channel(room);
@@ -46,7 +47,7 @@ pub fn inbox(room: usize, questions: usize) -> (Inbox, Inputs) {
 }
 
 impl Inbox {
-    /// Puts something in, and waits for room.
+    /// Sends an input; waits while the inbox is full.
     ///
     /// # Errors
     /// The owner stopped.
@@ -59,10 +60,10 @@ impl Inbox {
         sent.map_err(|_| NotTaken)
     }
 
-    /// Puts something in if there is room.
+    /// Sends an input if there is space.
     ///
     /// # Errors
-    /// There is none, or the owner stopped.
+    /// The inbox is full, or the owner stopped.
     pub fn try_send(&self, input: Input) -> Result<(), NotTaken> {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         let sent = self.sender.try_send(input);
@@ -72,36 +73,36 @@ impl Inbox {
         sent.map_err(|_| NotTaken)
     }
 
-    /// Asks the owner, if there is room.
+    /// Asks the owner a question, if there is space.
     ///
     /// # Errors
-    /// There is none, or the owner stopped.
+    /// Too many questions wait, or the owner stopped.
     pub fn ask(&self, question: Question) -> Result<(), NotTaken> {
         self.questions.try_send(question).map_err(|_| NotTaken)?;
-        // It wakes the owner, who answers a question with each thing taken out; an inbox without room has more of them than
-        // there are questions.
+        // Wake the owner. If the inbox is full, this is not needed: the owner answers one question after each input
+        // that it takes, and a full inbox holds more inputs than there can be questions.
         let _ = self.try_send(Input::Asked);
         Ok(())
     }
 }
 
 impl Inputs {
-    /// Waits for what comes next, but no longer than this.
+    /// Returns the next input; waits at most this long.
     ///
     /// # Errors
-    /// Nothing came, or nobody can send any more.
+    /// Nothing arrived in time, or all senders are gone.
     pub fn recv_timeout(&self, wait: Duration) -> Result<Input, RecvTimeoutError> {
         let input = self.receiver.recv_timeout(wait)?;
         self.waiting.fetch_sub(1, Ordering::Relaxed);
         Ok(input)
     }
 
-    /// The question that waits longest, if one does.
+    /// Returns the oldest question, if any.
     pub fn question(&self) -> Option<Question> {
         self.questions.try_recv().ok()
     }
 
-    /// How much waits, with the senders that wait for room.
+    /// Number of waiting inputs, including those of senders that wait for space.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
@@ -134,7 +135,7 @@ mod tests {
         assert_eq!(ask(), Err(NotTaken));
         assert!(inputs.question().is_some());
         assert!(inputs.question().is_none());
-        // No room to wake the owner, who has enough to wake up for.
+        // The inbox is full and the wake-up is dropped; the owner has other inputs to wake up for.
         ask().unwrap();
         assert_eq!(inputs.waiting(), 2);
         assert!(inputs.question().is_some());

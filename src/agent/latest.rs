@@ -1,10 +1,11 @@
-//! Work for a thread, of which only the latest counts: what was overtaken before the thread came to it is never done.
+//! A queue for a thread in which only the latest state counts: work that was superseded before the thread got to it is
+//! never done.
 //!
-//! Whoever has work never waits. How much can wait is bound by what it is about: one entry for each thing.
+//! The sender never waits. The queue is bounded because it has one entry for each subject.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// What waits, shared by those who have work and the thread that does it.
+/// The waiting work, shared by the senders and the thread that does it.
 pub struct Latest<T>(Arc<Shared<T>>);
 
 struct Shared<T> {
@@ -18,7 +19,7 @@ struct State<T> {
 }
 
 impl<T: Default> Latest<T> {
-    /// Nothing waits.
+    /// Creates an empty queue.
     pub fn new() -> Latest<T> {
         let state = Mutex::new(State {
             waiting: T::default(),
@@ -41,19 +42,19 @@ impl<T> Latest<T> {
         state.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes what waits, and wakes the thread.
+    /// Changes the waiting work and wakes the thread.
     pub fn change(&self, change: impl FnOnce(&mut T)) {
         change(&mut self.lock().waiting);
         self.0.wake.notify_one();
     }
 
-    /// Has the thread end when nothing waits any more.
+    /// Makes the thread end once no work waits.
     pub fn stop(&self) {
         self.lock().stop = true;
         self.0.wake.notify_one();
     }
 
-    /// The thread's side: waits for something that `take` takes; `None` when all is done and the agent stops.
+    /// Called by the thread: waits until `take` returns work. Returns `None` when all work is done and the agent stops.
     pub fn next<R>(&self, take: impl Fn(&mut T) -> Option<R>) -> Option<R> {
         let mut state = self.lock();
         loop {

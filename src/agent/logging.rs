@@ -1,7 +1,8 @@
-//! Log lines, and notices of the world as such: a stable code, then key=value, rate-limited for each subject.
+//! Writes log lines. A notice of the world becomes a stable code and key=value pairs, and is rate-limited per code and
+//! subject.
 //!
-//! Whoever logs waits for nobody: the journal may be slow, or stuck on a disk whose paths are dead, and then any thread
-//! may be the one that revives them. Lines go through a queue to a thread that writes them.
+//! Logging never blocks: journald may be slow, or stuck on a disk whose paths are dead, and the blocked thread could be
+//! the one that revives these paths. Lines go through a queue to a thread that writes them.
 
 use crate::psa::action::{Notice, Severity};
 use crate::psa::units::Millis;
@@ -11,32 +12,32 @@ use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-/// So many lines of one code about one subject are written at once...
+/// This many lines with the same code and subject are written without delay...
 const BURST: u32 = 10;
-/// ... and one more in each such span: a path that flaps for a day is worth some lines, not a million.
+/// ... and one more per this interval: a path that flaps for a day is worth a few lines, not a million.
 const REFILL: Millis = Millis(5_000);
-/// Buckets kept; more subjects than this at a time and the oldest knowledge goes.
+/// Maximum number of rate-limit buckets. When it is reached, all buckets are discarded.
 const MOST_BUCKETS: usize = 65_536;
-/// Lines that wait to be written; more at a time are counted and dropped.
+/// Maximum number of lines that wait to be written; further lines are dropped and counted.
 const QUEUE: usize = 1024;
-/// At the end of the process, what waits has so long to be written.
+/// How long the process waits at exit for the remaining lines to be written.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// What the writing thread is sent.
+/// What the writing thread receives.
 enum Line {
     Text(Vec<u8>),
-    /// All before this is written: say so.
+    /// Request for a reply once all earlier lines are written.
     Mark(SyncSender<()>),
 }
 
-/// Keeps the log open; dropping it waits a moment for what has not been written yet.
+/// Keeps the log open; dropping it waits briefly for lines that are not written yet.
 #[derive(Debug)]
 pub struct Log {
     lines: SyncSender<Line>,
 }
 
-/// Starts writing to standard error: under systemd one line with a priority that the journal understands, else with
-/// the time. `RUST_LOG` chooses other levels: `LEVEL` and `MODULE=LEVEL`, with commas between.
+/// Starts logging to standard error. Under systemd each line starts with a priority that the journal understands,
+/// otherwise with the time. `RUST_LOG` overrides the levels: `LEVEL` and `MODULE=LEVEL`, separated by commas.
 ///
 /// # Errors
 /// The kernel has no more threads.
@@ -80,8 +81,8 @@ pub fn start_logging() -> io::Result<Log> {
     Ok(Log { lines })
 }
 
-/// The levels that `RUST_LOG` asks for, of modules or of all. `env_logger`'s own parser would bring regular expressions
-/// with it, a sixth of the program, and the program is locked in memory.
+/// Parses `RUST_LOG` into levels for single modules or for all. The parser of `env_logger` would pull in regular
+/// expressions, a sixth of the program, and the whole program is locked in memory.
 fn levels(text: &str) -> impl Iterator<Item = (Option<&str>, LevelFilter)> {
     let words = text.split(',').map(str::trim).filter(|w| !w.is_empty());
     words.filter_map(|word| match word.split_once('=') {
@@ -93,7 +94,7 @@ fn levels(text: &str) -> impl Iterator<Item = (Option<&str>, LevelFilter)> {
     })
 }
 
-/// Where the logger writes to. It is given whole lines.
+/// Receives the output of the logger, one complete line per write.
 struct Queue {
     lines: SyncSender<Line>,
     lost: u64,
@@ -121,7 +122,7 @@ impl Write for Queue {
 fn write_lines(queue: Receiver<Line>) {
     for line in queue {
         match line {
-            // There is nobody to tell that nobody can be told.
+            // If standard error fails, there is no other place to report it.
             Line::Text(line) => drop(io::stderr().write_all(&line)),
             Line::Mark(written) => drop(written.try_send(())),
         }
@@ -131,15 +132,15 @@ fn write_lines(queue: Receiver<Line>) {
 impl Drop for Log {
     fn drop(&mut self) {
         let (written, wait) = sync_channel(1);
-        // With a full queue it is stuck.
+        // If the queue is full, the writer is stuck: do not wait.
         if self.lines.try_send(Line::Mark(written)).is_ok() {
             let _ = wait.recv_timeout(LAST_WORDS);
         }
     }
 }
 
-/// A record as a line. One that has its code next to its text, as those of the device-mapper threads, gets the form of a
-/// notice.
+/// Formats a record as a line. A record that has its code next to its text, such as those of the device-mapper threads,
+/// gets the form of a notice.
 fn text(record: &log::Record) -> String {
     struct Details(String);
     impl<'kv> log::kv::VisitSource<'kv> for Details {
@@ -159,7 +160,7 @@ fn text(record: &log::Record) -> String {
         return text;
     };
     let mut details = Details(String::new());
-    // A visitor that takes everything does not fail.
+    // A visitor that accepts everything does not fail.
     let _ = record.key_values().visit(&mut details);
     format!("{code}{} reason=\"{}\"", details.0, clean(&text))
 }
@@ -177,7 +178,7 @@ pub struct Logger {
 }
 
 impl Logger {
-    /// Writes a notice, unless there were too many of its kind.
+    /// Writes a notice, unless its code and subject exceeded the rate limit.
     pub fn write(&mut self, now: Millis, notice: &Notice) {
         let Some(dropped) = self.admit(now, notice) else {
             return;
@@ -189,7 +190,7 @@ impl Logger {
         log::log!(target: "psa", level(notice), "{line}");
     }
 
-    /// Whether the notice is written; if so, how many like it were not since the last.
+    /// Whether the notice is within the rate limit. If so, returns the number of notices suppressed since the last one.
     fn admit(&mut self, now: Millis, notice: &Notice) -> Option<u64> {
         if self.buckets.len() >= MOST_BUCKETS {
             self.buckets.clear();
@@ -217,7 +218,7 @@ impl Logger {
     }
 }
 
-/// Writes a notice that the owner cannot take.
+/// Writes a notice directly to the log, bypassing the owner.
 pub(super) fn write_now(notice: &Notice) {
     log::log!(target: "psa", level(notice), "{}", line(notice));
 }
@@ -238,7 +239,7 @@ fn line(notice: &Notice) -> String {
     line
 }
 
-/// A text of a device or of the kernel without what would break a log line.
+/// Replaces characters in text from a device or the kernel that would break a log line.
 fn clean(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() || c == '"' { '?' } else { c })

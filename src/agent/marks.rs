@@ -1,4 +1,4 @@
-//! Marks for udev, written on a thread of their own: raising a uevent takes locks of the kernel.
+//! Writes the marks for udev on a separate thread, because raising a uevent takes locks in the kernel.
 
 use super::latest::Latest;
 use crate::config::Places;
@@ -9,7 +9,7 @@ use crate::psa::units::DevT;
 use std::collections::BTreeMap;
 use std::io;
 
-/// What each disk is to be: marked, with its name and whether it is ours; or without a mark.
+/// The wanted mark of each disk: its name and whether dm-psa owns it, or no mark.
 type Orders = BTreeMap<DevT, Option<(String, bool)>>;
 
 /// Writes marks.
@@ -34,14 +34,14 @@ impl Marker {
             .change(|orders| drop(orders.insert(dev, Some((name, owned)))));
     }
 
-    /// Forgets the mark of a disk that is gone. Never waits.
+    /// Removes the mark of a disk that is gone. Never waits.
     pub fn forget(&self, dev: DevT) {
         self.0.change(|orders| drop(orders.insert(dev, None)));
     }
 }
 
 impl Drop for Marker {
-    /// Waits for no thread: it may be in the middle of a uevent.
+    /// Does not wait for the thread, which may be in the middle of a uevent.
     fn drop(&mut self) {
         self.0.stop();
     }
@@ -56,7 +56,7 @@ fn serve(marks: &Marks, orders: &Latest<Orders>, notice_sink: &NoticeSink) {
             ),
             None => (dev.to_string(), marks.forget(dev)),
         };
-        // A disk that went meanwhile needs no mark.
+        // A disk that disappeared in the meantime needs no mark.
         if let Err(error) = result
             && !matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENOENT))
         {

@@ -1,8 +1,8 @@
 //! The daemon: feeds events to the world and carries out its actions.
 //!
-//! One thread owns the [`crate::psa::world::World`] and waits on one bounded channel; discovery, dm events, sg
-//! submitters, dm workers and the API each have threads of their own and send into it. The owner never touches a
-//! device and never waits for one, so an answer to `psactl` takes as long as the formatting of its reply.
+//! One thread owns the [`crate::psa::world::World`] and waits on one bounded channel. Discovery, dm events, sg
+//! submitters, dm workers and the API have their own threads, which send into that channel. The owner never accesses a
+//! device and never waits for one, so an answer to `psactl` takes no longer than formatting the reply.
 
 #![forbid(unsafe_code)]
 

@@ -1,7 +1,7 @@
-//! Outages that outlive the agent: for which devices no path is usable, and since when.
+//! Stores outages, so that they outlive the agent: which devices have no usable path, and since when.
 //!
-//! They are in a file of the run time, `outages.json`, by the clock that counts from the boot of the host. The file is
-//! written on a thread of its own: memory may be short until a path is back.
+//! They are kept in the runtime file `outages.json`, with times that count from the boot of the host. A separate thread
+//! writes the file, because memory may be short until a path is back.
 
 use super::persist::Writer;
 use crate::config::{Places, store};
@@ -11,7 +11,7 @@ use crate::psa::units::Millis;
 use std::collections::BTreeMap;
 use std::io;
 
-/// A file with more devices than any host has is not ours.
+/// Maximum number of entries that are loaded: no host has this many devices.
 const MOST: usize = 65_536;
 
 /// Starts the thread that stores them.
@@ -36,13 +36,14 @@ pub fn writer(
     })
 }
 
-/// When outages began by the clock of the host that have lasted this long.
+/// Converts durations of outages to their start times since the boot of the host.
 pub fn began(lasted: BTreeMap<String, Millis>) -> BTreeMap<String, Millis> {
     let now = process::since_boot();
     lasted.into_iter().map(|(w, t)| (w, now.since(t))).collect()
 }
 
-/// How long the outages of the agent before have lasted. What cannot be read is left out: then the wait begins again.
+/// Returns how long the outages that a previous agent stored have lasted. Unreadable entries are left out; their wait
+/// starts again.
 pub fn load(places: &Places) -> (BTreeMap<String, Millis>, Option<Notice>) {
     let file = places.outages();
     let read = match std::fs::read(&file) {
@@ -57,7 +58,7 @@ pub fn load(places: &Places) -> (BTreeMap<String, Millis>, Option<Notice>) {
     match parsed {
         Ok(found) => {
             let lasted = found.into_iter().filter_map(|(wwid, since)| {
-                // One that begins in the future is of another boot.
+                // A start time in the future is from another boot.
                 let since = Millis(since.as_u64()?);
                 (since <= now).then(|| (wwid, now.since(since)))
             });

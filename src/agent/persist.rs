@@ -1,4 +1,4 @@
-//! Storing what the agent remembers, on a thread of its own: a slow disk must not hold up the owner.
+//! Stores what the agent remembers on a separate thread, so that a slow disk does not delay the owner.
 
 use super::latest::Latest;
 use crate::config::{Places, memory_file, store};
@@ -7,14 +7,14 @@ use crate::psa::action::Notice;
 use crate::psa::memory::Memory;
 use std::thread::JoinHandle;
 
-/// Writes the latest of something; one that was overtaken by a later before it was written is never written.
+/// Writes the latest version of something; a version that is superseded before it is written is never written.
 pub struct Writer<T> {
     latest: Latest<Option<T>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl<T: Send + 'static> Writer<T> {
-    /// Starts the thread, which has `write` write.
+    /// Starts the thread, which calls `write` for each version.
     ///
     /// # Errors
     /// The kernel has no more threads.
@@ -32,7 +32,7 @@ impl<T: Send + 'static> Writer<T> {
         })
     }
 
-    /// Stores this from now on.
+    /// Stores this version.
     pub fn store(&self, one: T) {
         self.latest.change(|latest| *latest = Some(one));
     }

@@ -1,7 +1,8 @@
-//! `Plan`: what other rules would change, worked out on a thread of its own from a snapshot of the world.
+//! `Plan`: works out what other rules would change, on a separate thread and from a snapshot of the world.
 //!
-//! The owner pays for the snapshot alone. One plan is made at a time. Users have one place among all of them, and a pause
-//! after each of theirs in proportion to what the snapshot cost; root has places of its own, and goes first.
+//! The snapshot is the only cost for the owner. One plan is made at a time. All users share one place in the queue;
+//! after each plan of a user there is a pause in proportion to the cost of its snapshot. Root has places of its own,
+//! and goes first.
 
 use crate::api::error::ApiError;
 use crate::api::server::Pending;
@@ -13,21 +14,21 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Plans of root that wait at a time.
+/// Maximum number of plans of root that wait.
 const ROOT_WAITS: usize = 4;
 
-/// Users have this part of the owner's time for their snapshots: one in so many.
+/// The share of the owner's time that snapshots for users may take: one part in this many.
 const SHARE: u32 = 50;
 
-/// The longest pause between two plans of users, so that one who waits for it still has time for the plan itself. It
-/// keeps [`SHARE`] where a snapshot takes up to 400 ms.
+/// The longest pause between two plans of users, so that a user who waits for it still has time for the plan itself. Up
+/// to a snapshot of 400 ms, the pause keeps to [`SHARE`].
 const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 
-/// The world as it was, and what it cost the owner to say so.
+/// A copy of the world, and what it cost the owner to make it.
 pub struct Snapshot {
-    /// The world.
+    /// The world when the snapshot was taken.
     pub world: Box<World>,
-    /// How long the owner did nothing else.
+    /// How long the owner was busy making it.
     pub took: Duration,
 }
 
@@ -48,23 +49,23 @@ type Reply = SyncSender<Result<Value, ApiError>>;
 #[derive(Default)]
 struct Queue {
     root: VecDeque<Reply>,
-    /// The place of all users: the plan of one that waits or is being made.
+    /// The place that all users share: a request that waits.
     user: Option<Reply>,
     user_is_served: bool,
-    /// No plan of a user before.
+    /// No plan of a user starts before this time.
     pause_until: Option<Instant>,
     stopped: bool,
 }
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        // The queue is whole between any two of its changes.
+        // The queue is consistent between any two changes, so a poisoned lock is usable.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Planner {
-    /// Starts the thread. `make` makes a plan, and says what the snapshot for it cost the owner.
+    /// Starts the thread. `make` makes a plan, and returns what its snapshot cost the owner.
     ///
     /// # Errors
     /// The kernel has no more threads.
@@ -79,10 +80,10 @@ impl Planner {
         Ok(Planner(shared))
     }
 
-    /// Asks for a plan, for root or for a user.
+    /// Asks for a plan, for root or for another user.
     ///
     /// # Errors
-    /// Too many were asked for.
+    /// Too many plans are waiting.
     pub fn ask(&self, is_root: bool) -> Result<Pending, ApiError> {
         let (reply, answer) = sync_channel(1);
         let mut queue = self.0.lock();
@@ -100,14 +101,14 @@ impl Planner {
 }
 
 impl Drop for Planner {
-    /// Waits for no thread: a plan of thousands of paths takes its time.
+    /// Does not wait for the thread: a plan for thousands of paths takes time.
     fn drop(&mut self) {
         self.0.lock().stopped = true;
         self.0.changed.notify_one();
     }
 }
 
-/// Takes the next plan to make, and whether it is a user's; `None` at the end.
+/// Returns the next plan to make and whether it is for a user; `None` when the planner stops.
 fn next(shared: &Shared) -> Option<(Reply, bool)> {
     let mut queue = shared.lock();
     loop {
@@ -147,7 +148,7 @@ fn serve(shared: &Shared, make: &dyn Fn() -> (Result<Value, ApiError>, Duration)
             queue.user_is_served = false;
             queue.pause_until = Some(Instant::now() + (took * SHARE).min(LONGEST_PAUSE));
         }
-        // Who gave up does not take the answer.
+        // A caller that gave up does not take the answer.
         let _ = reply.try_send(answer);
     }
 }
@@ -157,7 +158,7 @@ mod tests {
     use super::*;
     use std::sync::mpsc::channel;
 
-    /// A planner whose plans end when they are let: each says how many were made before it.
+    /// A planner whose plans end when the test allows it; each returns how many were made before it.
     fn planner(took: Duration) -> (Planner, std::sync::mpsc::Sender<()>) {
         let (go, gone) = channel::<()>();
         let count = Mutex::new((0_u64, gone));
@@ -177,7 +178,7 @@ mod tests {
             .unwrap()
     }
 
-    /// Waits until the thread has taken what was asked for.
+    /// Waits until the thread has taken the request.
     fn is_taken(planner: &Planner) {
         loop {
             let queue = planner.0.lock();
@@ -194,7 +195,7 @@ mod tests {
         let (planner, go) = planner(Duration::ZERO);
         let first = planner.ask(false).unwrap();
         is_taken(&planner);
-        // It is being made: all other users are refused.
+        // While it is being made, all other users are refused.
         for _ in 0..3 {
             let refused = planner.ask(false).unwrap_err().to_string();
             assert!(refused.contains("another plan"), "{refused}");

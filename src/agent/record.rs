@@ -1,7 +1,8 @@
-//! The journal of the agent: every event and every action, handed to a thread that writes them to a ring of files.
+//! Records the journal of the agent: hands every event and action to a thread that writes them to a ring of files.
 //!
-//! The owner never waits for it. What it hands over has a bound; beyond that it counts what is not written, and begins
-//! a new segment, with the world as it is then, as soon as the thread has caught up. So a gap is a gap between segments.
+//! The owner never waits for that thread. The queue between them is bounded. When it is full, the owner counts the
+//! events that are not recorded, and begins a new segment with the current world as soon as the thread has caught up.
+//! So events are missing only between segments, never within one.
 
 use super::segments::{Ring, Shared, Work};
 use super::told::wall_ms;
@@ -18,17 +19,17 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-/// What waits to be written at a time, in parts and bytes.
+/// Limits on what waits to be written, in parts and in bytes.
 const MOST_PARTS: usize = 256;
 const MOST_BYTES: usize = 8 << 20;
-/// So much is handed over at once...
+/// Records are handed over when there are this many bytes...
 const BATCH: usize = 64 << 10;
-/// ... and what is less, after so long, for to wake the thread costs as much as some checks do. What is more than checks
-/// goes at once.
+/// ... or after this time, because waking the thread costs as much as several checks. Anything other than checks is
+/// handed over immediately.
 const LINGER: Duration = Duration::from_secs(5);
-/// While nothing is written, the thread is asked this often whether it has caught up.
+/// While events are being lost, how often to look whether the thread has caught up.
 const CATCH_UP: Duration = Duration::from_millis(100);
-/// After a failure to write it is tried again then.
+/// How long to wait after a write error before trying again.
 const PAUSE: Duration = Duration::from_secs(10);
 /// How long the thread may take to write the rest when the agent stops.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -37,12 +38,12 @@ const FAREWELL: Duration = Duration::from_secs(1);
 enum State {
     /// There is no journal.
     Off,
-    /// It is written.
+    /// The journal is being written.
     Writing,
-    /// It is not written for now.
+    /// Events are being lost for now.
     Losing {
         since: Instant,
-        /// Not to be tried again before the pause is over.
+        /// Writing failed: do not try again before the pause is over.
         failed: bool,
     },
 }
@@ -55,7 +56,7 @@ pub struct Recorder {
     work: Option<SyncSender<Work>>,
     done: Receiver<()>,
     started_ms: u64,
-    /// Steps in the encoder that were not handed over, and since when the first of them waits.
+    /// Steps in the encoder that were not handed over, and since when the oldest of them waits.
     steps: u64,
     since: Option<Instant>,
     urgent: bool,
@@ -64,7 +65,8 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Starts the thread, which writes to `folder` and keeps no more than `mib` MiB there; none for 0.
+    /// Starts the thread, which writes to `folder` and keeps at most `mib` MiB there. With 0, starts no thread and
+    /// records nothing.
     ///
     /// # Errors
     /// The kernel has no more threads.
@@ -90,21 +92,21 @@ impl Recorder {
         }
         crate::kernel::thread("journal").spawn(move || {
             Ring::new(folder, mib, shared, notice_sink).serve(&parts);
-            // Nobody waits for it unless the agent stops.
+            // Only received when the agent stops.
             let _ = finished.try_send(());
         })?;
         recorder.work = Some(work);
         Ok(recorder)
     }
 
-    /// Writes down the world that the first event is for.
+    /// Starts the journal with the world that the first event applies to.
     pub fn begin(&mut self, now: Millis, world: &World) {
         if self.work.is_some() {
             self.begin_segment(now, world, false);
         }
     }
 
-    /// Writes down what the world is about to be told.
+    /// Records an event before the world receives it.
     pub fn event(&mut self, now: Millis, event: &Event) {
         match self.state {
             State::Off => {}
@@ -117,7 +119,7 @@ impl Recorder {
         }
     }
 
-    /// Writes down what the world wants.
+    /// Records the actions that the world returned.
     pub fn actions(&mut self, actions: &[Action]) {
         if self.state == State::Writing {
             self.encoder.actions(actions);
@@ -127,7 +129,7 @@ impl Recorder {
         }
     }
 
-    /// When [`Recorder::settle`] is to be called if nothing happens before.
+    /// The time until [`Recorder::settle`] must be called if nothing happens before; `None` if there is no need.
     #[must_use]
     pub fn due(&self) -> Option<Duration> {
         let waits = self
@@ -144,8 +146,8 @@ impl Recorder {
         }
     }
 
-    /// Hands over what is due, and begins a segment where one is due. To be called when all that an event led to was
-    /// taken in.
+    /// Hands over records that are due, and begins a segment if one is due. Must be called after everything that
+    /// followed from an event was recorded.
     pub fn settle(&mut self, now: Millis, world: &World) {
         if self.shared.off.load(Ordering::Relaxed) {
             self.state = State::Off;
@@ -185,7 +187,7 @@ impl Recorder {
         self.send(Work::Steps { records, steps }, steps);
     }
 
-    /// Hands over; with no room for that, `steps` more are lost.
+    /// Sends work to the thread. If its queue is full, the work is dropped and `steps` steps are counted as lost.
     fn send(&mut self, work: Work, steps: u64) {
         let bytes = work.weight();
         let queued = self.shared.queued.fetch_add(bytes, Ordering::AcqRel);
@@ -219,7 +221,7 @@ impl Recorder {
             format: FORMAT,
             program: env!("CARGO_PKG_VERSION").to_owned(),
             agent_started_ms: self.started_ms,
-            number: 0, // The thread knows which are there.
+            number: 0, // Set by the thread, which knows the existing segments.
             wall_ms: wall_ms(),
             at: now,
             continues: continues && lost == 0,
@@ -228,7 +230,7 @@ impl Recorder {
         self.lost = 0;
         self.encoder.begin(now);
         self.state = State::Writing;
-        // Until the thread has come to it: what is left in the segment before does not count.
+        // Until the thread handles this segment, the space left in the previous one is irrelevant.
         self.shared.left.store(i64::MAX, Ordering::Relaxed);
         self.shared.failed.store(false, Ordering::Release);
         self.send(Work::Begin(Box::new((header, world.clone()))), lost);
@@ -279,7 +281,7 @@ mod tests {
         )
     }
 
-    /// Tells a world the same listing so many times.
+    /// Steps the world with one listing of maps per number in `steps`.
     fn run(recorder: &mut Recorder, world: &mut World, steps: std::ops::Range<u64>) {
         for n in steps {
             let now = Millis(n);

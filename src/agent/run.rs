@@ -1,4 +1,4 @@
-//! The owner's loop: one inbox, the world, its actions out.
+//! The owner's loop: takes inputs from the inbox, steps the world, and carries out its actions.
 
 use super::answers::answer;
 use super::changes::change;
@@ -35,24 +35,24 @@ use std::path::PathBuf;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-/// What waits for the owner at a time; a sender waits when there is more. Answers come in batches, so it is enough for
-/// those of ten thousand paths, and small enough that a uevent is not stuck behind a million others.
+/// Size of the owner's inbox; a sender waits while it is full. Answers come in batches, so it is large enough for those
+/// of ten thousand paths, and small enough that a uevent does not wait behind a million other inputs.
 const INBOX: usize = 1024;
 
-/// Questions that wait for the owner at a time; one too many is refused. The API has fewer connections than that.
+/// Maximum number of questions that wait for the owner; further ones are refused. The API has fewer connections.
 const QUESTIONS: usize = 256;
 
-/// How long a client of the API waits for the owner.
+/// How long an API call waits for the owner.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
-/// systemd is told "ready" when every device found at start has its map, but no later than this: a disk that does
-/// not answer must not hold up the boot.
+/// The latest time for the "ready" notification to systemd. It is sent when every device found at start has its map,
+/// but no later than this: a disk that does not answer must not delay the boot.
 const READY_WITHIN: Duration = Duration::from_secs(10);
 
-/// What the daemon was started with.
+/// Options of the daemon.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Where `/etc` and `/run` are; `/` but in tests.
+    /// The directory that contains `etc` and `run`; `/` except in tests.
     pub root: PathBuf,
     /// Socket of the API.
     pub socket: PathBuf,
@@ -61,54 +61,55 @@ pub struct Options {
 /// Why the daemon could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
-    /// The API has no socket.
+    /// The socket of the API could not be opened.
     #[error("the API: {0}")]
     Listen(#[from] ListenError),
-    /// A thread, a signal handler or a device node of the kernel is not to be had.
+    /// A thread, a signal handler or a device node of the kernel is not available.
     #[error("{what}: {source}; {mend}")]
     Start {
-        /// What was to be started.
+        /// What failed to start.
         what: &'static str,
-        /// Why it was not.
+        /// Why it failed.
         source: std::io::Error,
-        /// What to do.
+        /// How to fix it.
         mend: &'static str,
     },
 }
 
-/// What comes in to the owner. The inbox has room for thousands of it from the start: what is large is in a box.
+/// An input of the owner. The inbox reserves space for many of these, so large values are boxed.
 pub enum Input {
-    /// For the world, in order.
+    /// Events for the world, in order.
     Events(Vec<Event>),
-    /// A notice of a thread.
+    /// A notice from another thread.
     Notice(Box<Notice>),
-    /// There is a question.
+    /// A question was asked: wakes the owner.
     Asked,
     /// SIGTERM or SIGINT.
     Stop,
 }
 
-/// Where the answer of an API call goes.
+/// Receives the answer of an API call.
 type Reply = SyncSender<Result<serde_json::Value, ApiError>>;
 
-/// What somebody waits to hear from the owner.
+/// A question to the owner, whose sender waits for the answer.
 pub enum Question {
     /// A call of the API.
     Call(Box<Request>, Reply),
-    /// New rules, and what they mean.
+    /// New rules to put into force.
     Rules(Box<Rules>, Reply),
     /// A copy of the world.
     Snapshot(SyncSender<Snapshot>),
-    /// What is counted.
+    /// The current metrics.
     Metrics(SyncSender<Picture>),
 }
 
-/// Runs the agent until a signal stops it. Maps and their I/O stay as they are.
+/// Runs the agent until a signal stops it. Maps and their I/O are not disturbed.
 ///
 /// # Errors
-/// Something without which it cannot work could not be started.
+/// A part that the agent needs could not be started.
 pub fn run(options: &Options) -> Result<(), AgentError> {
-    // Before the first thread: signals are blocked in all of them but the one that waits for them, and there is one heap.
+    // Before the first thread: every thread but the one that waits for signals must block them, and all threads must
+    // share one heap.
     let prepare = || {
         let stop = Stop::block().map_err(start("signals", "this should not happen"))?;
         let notices = privilege::prepare();
@@ -151,7 +152,7 @@ fn serve(options: &Options, stop: Stop, mut notices: Vec<Notice>) -> Result<(), 
     let (inbox, inputs) = inbox::inbox(INBOX, QUESTIONS);
     let stopped = inbox.clone();
     stop.on_arrival(move || {
-        // It has stopped already, if nobody takes this.
+        // If nothing receives this, the owner has already stopped.
         let _ = stopped.send(Input::Stop);
     })
     .map_err(start("signals", "raise TasksMax of the service"))?;
@@ -197,7 +198,7 @@ fn serve(options: &Options, stop: Stop, mut notices: Vec<Notice>) -> Result<(), 
     Ok(())
 }
 
-/// Names what could not be started.
+/// Converts an I/O error to an error that names what failed to start.
 pub(super) fn start(
     what: &'static str,
     mend: &'static str,
@@ -205,13 +206,14 @@ pub(super) fn start(
     move |source| AgentError::Start { what, source, mend }
 }
 
-/// Puts kernel events into the owner's inbox.
+/// Returns a sink that puts kernel events into the owner's inbox.
 pub(super) fn sink(inbox: &Inbox) -> Sink {
     let inbox = inbox.clone();
     Sink::new(move |events| inbox.send(Input::Events(events)).is_ok())
 }
 
-/// Puts the notices of threads into the owner's inbox; into the log alone, if the owner does not keep up.
+/// Returns a sink that puts notices of threads into the owner's inbox; if the inbox is full, it writes them only to the
+/// log.
 fn teller(inbox: &Inbox) -> NoticeSink {
     let inbox = inbox.clone();
     NoticeSink::new(move |notice| {
@@ -224,14 +226,14 @@ fn teller(inbox: &Inbox) -> NoticeSink {
     })
 }
 
-/// Asks the owner for what is counted; nothing if it has no time.
+/// Asks the owner for the metrics; `None` if it does not answer in time.
 fn picture(inbox: &Inbox) -> Option<Picture> {
     let (reply, answer) = sync_channel(1);
     inbox.ask(Question::Metrics(reply)).ok()?;
     answer.recv_timeout(ANSWER_WITHIN).ok()
 }
 
-/// Has the metrics written into the file that the admin wants.
+/// Starts writing metrics to the file that the admin configured, if any.
 fn textfile(settings: &Settings, inbox: &Inbox) -> std::io::Result<Option<Textfile>> {
     if settings.metrics_textfile.is_empty() {
         return Ok(None);
@@ -241,14 +243,14 @@ fn textfile(settings: &Settings, inbox: &Inbox) -> std::io::Result<Option<Textfi
     Textfile::start(file, every, move || picture(&inbox)).map(Some)
 }
 
-/// The API's side of the inbox.
+/// Passes API calls to the owner and to the planner.
 struct Caller {
     rules: RulesReader,
     inbox: Inbox,
     planner: Planner,
 }
 
-/// Has plans made on a thread of their own.
+/// Starts the thread that makes plans.
 fn planner(inbox: &Inbox, places: &Places) -> std::io::Result<Planner> {
     let (inbox, rules) = (inbox.clone(), RulesReader(places.clone()));
     Planner::start(move || {
@@ -275,11 +277,12 @@ fn busy() -> ApiError {
     }
 }
 
-/// Reads the files of rules: not the owner, which waits for no disk.
+/// Reads the rule files. This does not run on the owner's thread, which must never wait for a disk.
 struct RulesReader(Places);
 
 impl RulesReader {
-    /// With `keep` the list of claim rules is from now on the one that was loaded last.
+    /// Reads all files and loads the requested class of claim rules. With `keep`, the loaded list is stored until
+    /// reboot.
     fn read(&self, asked: &LoadRules, keep: bool) -> Result<Rules, ApiError> {
         let failed = |error: ConfigError| ApiError::Failed {
             reason: format!("{error}; the rules that were loaded last stay in force"),
@@ -346,12 +349,12 @@ impl Handler for Caller {
     }
 }
 
-/// How often the reserve of memory is filled up, and how soon it is tried again if that was no moment for it.
+/// How often the memory reserve is refilled, and how soon to try again if that had to be put off.
 const RESERVE: Duration = Duration::from_secs(600);
 const RESERVE_LATER: Duration = Duration::from_secs(10);
 
-/// How soon after the last time what is kept for the time after the agent is handed over again, if maps changed and if not:
-/// of a multipath map that is not for a SCSI disk there is no event.
+/// How long after the last time the state for `backstop` is handed over again: when maps changed, and in any
+/// case. The second is needed because a multipath map that is not for a SCSI disk raises no event.
 const KEEP_AGAIN: Duration = Duration::from_secs(1);
 const KEEP_ANYWAY: Duration = Duration::from_secs(60);
 
@@ -361,11 +364,11 @@ struct Owner {
     recorder: Recorder,
     origin: Instant,
     ready: bool,
-    /// When the reserve of memory is filled up next, once the agent is ready.
+    /// When the memory reserve is refilled next, once the agent is ready.
     reserve_at: Instant,
-    /// Maps came or went since what is kept for the time after the agent was handed over.
+    /// Whether maps may have changed since the state for the backstop was handed over.
     maps_changed: bool,
-    /// When that was.
+    /// When it was handed over last.
     kept_at: Option<Instant>,
     root: PathBuf,
     health: Health,
@@ -436,16 +439,17 @@ impl Owner {
         };
         let stopped = Notice::new("AGENT_STOPPED", "agent", &[("effect", effect)]);
         self.hands.notify(self.now(), &stopped);
-        // Before the hands go: a thread of theirs that waits for room in the inbox must see that nobody listens.
+        // Before `hands` is dropped, so that a thread of it that waits for space in the inbox sees that it is closed.
         drop(inputs);
     }
 
-    /// Events that came together. Between two of them a question is answered: the paths of a whole host may have failed.
+    /// Handles events that arrived together. Answers a question after each of them: the paths of a whole host may have
+    /// failed.
     fn take_in(&mut self, events: Vec<Event>, inputs: &Inputs) {
         let (mut began, mut now) = (Instant::now(), self.now());
         for event in events {
             self.act_on(now, event);
-            // Who asks wakes the owner: where nothing waits there is no question, and that is cheaper to see.
+            // A question always wakes the owner, so an empty inbox means that there is none; this check is cheaper.
             if inputs.waiting() > 0
                 && let Some(question) = inputs.question()
             {
@@ -457,9 +461,9 @@ impl Owner {
         self.acted(began);
     }
 
-    /// Answers a question, while so much waits in the inbox.
+    /// Answers a question; `waiting` is the number of inputs in the inbox.
     fn reply_to(&mut self, question: Question, waiting: usize) {
-        // Who gave up does not take the answer, and that is no error.
+        // A caller that gave up does not take the answer; this is not an error.
         match question {
             Question::Call(request, reply) => {
                 let answer = self.answer(&request);
@@ -512,7 +516,7 @@ impl Owner {
         }
     }
 
-    /// An event, and what follows from it at once.
+    /// Handles one event and everything that follows from it immediately.
     fn step(&mut self, event: Event) {
         let began = Instant::now();
         self.act_on(self.now(), event);
@@ -535,14 +539,14 @@ impl Owner {
             let actions = self.world.step(now, event);
             self.recorder.actions(&actions);
             for action in actions {
-                // What is answered at once (a path whose last command is still out) comes back here.
+                // An answer that is known immediately (a path whose last command is still out) is handled next.
                 queue.extend(self.hands.carry_out(now, action));
             }
             next = queue.pop_front();
         }
     }
 
-    /// Everything since `began` is done: what was ordered goes out, all at once.
+    /// Finishes the step that began at `began`: sends all commands that it queued together.
     fn acted(&mut self, began: Instant) {
         self.hands.flush();
         let took = began.elapsed();
@@ -551,7 +555,7 @@ impl Owner {
         self.health.longest_step = self.health.longest_step.max(took);
     }
 
-    /// Hands over what is kept for the time after the agent: when maps came or went, and now and then.
+    /// Hands over the state for the backstop: soon after maps changed, and periodically.
     fn keep_maps(&mut self) {
         let since = self.kept_at.map(|at| at.elapsed());
         let pause = if self.maps_changed {
@@ -581,7 +585,8 @@ impl Owner {
         }
     }
 
-    /// Fills the reserve of memory up, where nothing is amiss: it may be that no page can be had once a path is lost.
+    /// Refills the memory reserve while no device is without paths and nothing is pending. Once paths are lost, memory
+    /// may not be available any more.
     fn reserve_memory(&mut self) {
         if !self.ready || Instant::now() < self.reserve_at {
             return;
@@ -616,7 +621,7 @@ impl Owner {
             ];
             self.hands
                 .notify(self.now(), &Notice::new("AGENT_READY", "agent", &details));
-            // Without systemd there is nobody to tell.
+            // Fails without systemd, which is not an error.
             let _ = sd_notify::notify(&[NotifyState::Ready]);
         }
         if watchdog.is_some_and(|interval| pinged.elapsed() >= interval) {

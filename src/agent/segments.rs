@@ -1,4 +1,4 @@
-//! The files of the journal: a ring with a bound, written by one thread.
+//! The files of the journal: a ring of bounded size, written by one thread.
 
 use crate::journal::{Header, SUFFIX, begin, end, snapshot, steps};
 use crate::kernel::NoticeSink;
@@ -14,21 +14,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
 
-/// Segments that the ring has room for, if the world is small enough.
+/// Number of segments in the ring, if the world is small enough.
 const SEGMENTS: u64 = 8;
 
 /// A part of the journal.
 pub(super) enum Work {
-    /// A segment begins with this world.
+    /// Begin a segment with this world.
     Begin(Box<(Header, World)>),
-    /// Records, and of how many steps.
+    /// Records, and the number of steps in them.
     Steps { records: Vec<u8>, steps: u64 },
-    /// The segment ends: why.
+    /// End the segment for this reason.
     End(&'static str),
 }
 
 impl Work {
-    /// What it counts for in the queue, in bytes: a world counts little, because there is never a second one.
+    /// Its size in the queue, in bytes. A world counts little, because there is never more than one.
     pub(super) fn weight(&self) -> usize {
         match self {
             Work::Steps { records, .. } => records.len().saturating_add(64),
@@ -37,20 +37,20 @@ impl Work {
     }
 }
 
-/// What owner and thread both look at.
+/// State shared by the owner and the thread.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     /// Bytes that wait to be written.
     pub queued: AtomicUsize,
-    /// Bytes that the segment has room for.
+    /// Space left in the segment, in bytes.
     pub left: AtomicI64,
-    /// Writing failed: nothing is written until a segment begins.
+    /// Writing failed; nothing is written until a new segment begins.
     pub failed: AtomicBool,
-    /// Steps that were dropped for that.
+    /// Steps that were dropped because of a failure.
     pub dropped: AtomicU64,
-    /// There can be no journal.
+    /// No journal can be written.
     pub off: AtomicBool,
-    /// Held by a test to have the thread stand still.
+    /// A test holds this lock to block the thread.
     #[cfg(test)]
     pub stuck: std::sync::Mutex<()>,
 }
@@ -59,7 +59,7 @@ pub(super) struct Shared {
 pub(super) struct Ring {
     folder: PathBuf,
     budget: u64,
-    /// Those that are there, the oldest first, with their lengths; the last is the one that is written.
+    /// The existing segments and their lengths, oldest first; the last is the one being written.
     there: VecDeque<(PathBuf, u64)>,
     open: Option<File>,
     next: u64,
@@ -87,7 +87,7 @@ impl Ring {
         }
     }
 
-    /// Writes what comes until nobody sends any more.
+    /// Writes parts until the sender is gone.
     pub(super) fn serve(mut self, parts: &Receiver<Work>) {
         for work in parts {
             #[cfg(test)]
@@ -106,7 +106,7 @@ impl Ring {
     }
 
     fn failed(&mut self, error: &io::Error) {
-        // What was written stays, and is readable up to here.
+        // What was written stays, and is readable up to this point.
         self.open = None;
         self.shared.failed.store(true, Ordering::Release);
         if !std::mem::replace(&mut self.told, true) {
@@ -164,8 +164,8 @@ impl Ring {
             }
             self.append(&block)?;
         }
-        // The world four times over, or the ring would hold worlds and little of what happened to them, and to write worlds
-        // would cost more than all that happens.
+        // A segment is at least four times as large as its world, up to half the ring. Otherwise the ring would hold
+        // mostly worlds, and writing worlds would cost more than recording the events.
         let taken = self.length();
         let target = (self.budget / SEGMENTS).max(4 * taken).min(self.budget / 2);
         let left = i64::try_from(target.saturating_sub(taken)).unwrap_or(i64::MAX);
@@ -174,14 +174,14 @@ impl Ring {
         Ok(())
     }
 
-    /// A ring of two segments has no room for the world.
+    /// Turns the journal off: the world does not fit into half of the ring. Reports a larger size to try.
     fn give_up(&mut self, block: usize) -> io::Result<()> {
         self.open = None;
         self.shared.off.store(true, Ordering::Relaxed);
         if let Some((path, _)) = self.there.pop_back() {
             fs::remove_file(path)?;
         }
-        // What is missing is not known: it is tried with twice as much.
+        // The size needed is unknown, so suggest twice as much as was needed so far.
         let mib = (self.budget >> 20)
             .saturating_add((block as u64) >> 20)
             .saturating_mul(2);
@@ -192,7 +192,7 @@ impl Ring {
         Ok(())
     }
 
-    /// Finds what an agent before this one left.
+    /// Finds the segments of previous agents.
     fn look(&mut self) -> io::Result<()> {
         DirBuilder::new()
             .recursive(true)
@@ -216,12 +216,12 @@ impl Ring {
         Ok(())
     }
 
-    /// Length of the segment that is written.
+    /// Length of the segment being written.
     fn length(&self) -> u64 {
         self.there.back().map_or(0, |(_, length)| *length)
     }
 
-    /// Takes the oldest segment away; `false` if there is only the one that is written.
+    /// Removes the oldest segment; `false` if only the one being written is left.
     fn make_room(&mut self) -> io::Result<bool> {
         if self.there.len() < 2 {
             return Ok(false);
@@ -235,8 +235,7 @@ impl Ring {
         }
     }
 
-    /// Writes to the end of the segment. The ring stays within its bound, and gives up old segments if the file system is
-    /// full.
+    /// Appends to the segment. Removes old segments to keep the ring within its size, and when the file system is full.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         let total = |ring: &Ring| ring.there.iter().map(|(_, length)| length).sum::<u64>();
         while total(self).saturating_add(bytes.len() as u64) > self.budget {

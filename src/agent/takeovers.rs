@@ -1,7 +1,6 @@
-//! Takeover budgets that outlive the agent, so that one that restarts again and again has no more of them.
+//! Stores takeover budgets, so that they outlive the agent: an agent that restarts repeatedly does not get new ones.
 //!
-//! They are in a file of the run time, `takeovers.json`, with the time of writing by the clock that counts from the boot of
-//! the host.
+//! They are kept in the runtime file `takeovers.json`, with the time of writing since the boot of the host.
 
 use super::persist::Writer;
 use crate::config::{Places, store};
@@ -13,19 +12,19 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io;
 
-/// A file with more devices than any host has is not ours.
+/// Maximum number of entries that are loaded: no host has this many devices.
 const MOST: usize = 65_536;
 
-/// The file.
+/// Content of the file.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Stored {
-    /// Time since the boot of the host.
+    /// When it was written: time since the boot of the host.
     at: Millis,
     budgets: BTreeMap<String, StoredTakeover>,
 }
 
 impl Stored {
-    /// Budgets as they are now.
+    /// Stamps budgets with the current time.
     pub fn now(budgets: BTreeMap<String, StoredTakeover>) -> Stored {
         Stored {
             at: process::since_boot(),
@@ -34,7 +33,7 @@ impl Stored {
     }
 }
 
-/// Starts the thread that stores them.
+/// Starts the thread that stores budgets.
 ///
 /// # Errors
 /// The kernel has no more threads.
@@ -53,8 +52,9 @@ pub fn writer(places: Places, notice_sink: NoticeSink) -> io::Result<Writer<Stor
     })
 }
 
-/// The budgets of the agent before, with the waits that are left. An entry that cannot be read, and a file of another boot,
-/// is left out: then the device waits for the first hold. A file that cannot be read at all is reported.
+/// Returns the budgets that a previous agent stored, with the remaining waits. Unreadable entries are left out, and so
+/// is a file from another boot; a device without an entry waits for the first hold. A file that cannot be read at all
+/// is reported.
 pub fn load(places: &Places) -> (BTreeMap<String, StoredTakeover>, Option<Notice>) {
     #[derive(Deserialize)]
     struct Entries {
@@ -110,7 +110,7 @@ mod tests {
         let (found, _) = load(&places);
         assert_eq!(found["3600"].level, 3);
         assert!(found["3600"].wait <= Millis(3_600_000) && found["3600"].wait > Millis(3_500_000));
-        // One entry of another version costs no other.
+        // One entry of another version does not affect the others.
         let mixed = r#"{"at": 1, "new": 1, "budgets": {"a": {"level": 2, "new": 1}, "b": "x", "c": {"level": "x"}}}"#;
         std::fs::write(places.takeovers(), mixed).unwrap();
         let (found, notice) = load(&places);

@@ -1,4 +1,4 @@
-//! What people were told lately, kept for `psactl events`.
+//! Keeps recent events for `psactl events`.
 
 use super::answers::{device_named, not_found};
 use crate::api::error::ApiError;
@@ -9,14 +9,14 @@ use crate::psa::world::World;
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Events that are kept: the memory that they take is locked, and the journal has more.
+/// Maximum number of events that are kept: they take locked memory, and the journal has more.
 const KEPT: usize = 1024;
-/// Events in one reply, unless fewer are asked for.
+/// Events in one reply, unless fewer are requested.
 const PAGE: usize = 512;
-/// Characters of a detail that are kept: a table of a hundred paths has more, and is in the log.
+/// Characters of a detail that are kept. A table of a hundred paths is longer; the log has it in full.
 const DETAIL: usize = 2048;
 
-/// The time of day, in ms since 1970.
+/// Returns the time of day, in ms since 1970.
 pub fn wall_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| {
@@ -24,14 +24,14 @@ pub fn wall_ms() -> u64 {
     })
 }
 
-/// The events, numbered from 1.
+/// Recent events, numbered from 1.
 pub struct Told {
     started_ms: u64,
     events: VecDeque<Kept>,
     last: u64,
 }
 
-/// An event, as JSON: one piece of memory where its texts would be ten.
+/// An event as JSON: one allocation instead of about ten for its texts.
 struct Kept {
     number: u64,
     severity: Severity,
@@ -47,14 +47,14 @@ impl Kept {
         })
     }
 
-    /// It was an event when it was kept.
+    /// Decodes the event.
     fn event(&self) -> Option<Event> {
         serde_json::from_slice(&self.json).ok()
     }
 }
 
 impl Told {
-    /// Of an agent that starts now.
+    /// Creates an empty list for an agent that starts now.
     pub fn new() -> Told {
         Told {
             started_ms: wall_ms(),
@@ -63,7 +63,7 @@ impl Told {
         }
     }
 
-    /// Keeps a notice; the oldest goes if there are too many.
+    /// Keeps a notice; drops the oldest event if there are too many.
     pub fn keep(&mut self, notice: &Notice) {
         self.last = self.last.saturating_add(1);
         let cut = |text: &str| text.chars().take(DETAIL).collect();
@@ -88,7 +88,7 @@ impl Told {
     /// Answers `ListEvents`.
     ///
     /// # Errors
-    /// There is no such severity; nothing is known of the device, and nobody was told of it.
+    /// The severity is invalid, or the device is unknown and there are no events about it.
     pub fn list(&self, world: &World, asked: &ListEvents) -> Result<Events, ApiError> {
         let least = match &asked.severity {
             None => Severity::Info,
@@ -102,7 +102,7 @@ impl Told {
             None => None,
             Some(name) => Some(self.names(world, name)?),
         };
-        // `Severity` has the gravest first.
+        // `Severity` orders the most severe first.
         let wanted = |kept: &Kept| {
             let event = kept.event().filter(|_| kept.severity <= least)?;
             let about = names.as_ref().is_none_or(|names| is_about(&event, names));
@@ -123,7 +123,7 @@ impl Told {
                 events
             }
         };
-        // All that came in between was looked at, if the page is not full.
+        // If the page is not full, all events up to the last one were examined.
         let last = match events.last() {
             Some(event) if events.len() == most => event.number,
             _ => self.last.max(asked.after.unwrap_or(0)),
@@ -135,7 +135,7 @@ impl Told {
         })
     }
 
-    /// All names under which there are events of a device and its paths.
+    /// Returns all names under which a device and its paths have events.
     fn names(&self, world: &World, name: &str) -> Result<BTreeSet<String>, ApiError> {
         let mut names = BTreeSet::from([name.to_owned()]);
         match device_named(world, name) {
@@ -145,13 +145,13 @@ impl Told {
             Err(_) if self.subjects(&names).next().is_none() => return Err(not_found(name)),
             Err(_) => {}
         }
-        // A path that is gone is known by an event that says whose it was.
+        // A path that is gone is found by an event that names its device.
         let of_it: Vec<String> = self.subjects(&names).collect();
         names.extend(of_it);
         Ok(names)
     }
 
-    /// Whom the events are told of that are about one of these.
+    /// Returns the subjects of the events that are about one of these names.
     fn subjects<'a>(&'a self, names: &'a BTreeSet<String>) -> impl Iterator<Item = String> + 'a {
         let events = self.events.iter().filter_map(Kept::event);
         let about = events.filter(|event| is_about(event, names));

@@ -1,4 +1,4 @@
-//! A device with all that leads to it, for `psactl graph` and `psactl top`.
+//! Collects a device with its groups, paths and adapters, for `psactl graph` and `psactl top`.
 
 use crate::api::types::{Topology, TopologyGroup, TopologyPath};
 use crate::psa::evidence::PathState;
@@ -11,7 +11,7 @@ use crate::psa::units::{DevT, Hctl, Millis};
 use crate::psa::world::World;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What there is of a device; `now` is the time of the agent.
+/// Returns the topology of a device; `now` is the time of the agent.
 #[must_use]
 pub fn topology(world: &World, now: Millis, device: &Device) -> Topology {
     let map = world.map_of(&device.wwid);
@@ -34,7 +34,7 @@ pub fn topology(world: &World, now: Millis, device: &Device) -> Topology {
         size_mib: sectors.map_or(0, |sectors| sectors.0 / 2048),
         status: world.device_status(device).to_owned(),
         apd_seconds: match device.apd {
-            // What is lost is not connected, and will not be waited for.
+            // A lost device is shown as not connected; its paths are not waited for.
             Apd::No | Apd::Lost { .. } => None,
             Apd::Waiting { since, .. } | Apd::TimedOut { since } => Some(now.since(since).0 / 1000),
         },
@@ -48,7 +48,7 @@ pub fn topology(world: &World, now: Millis, device: &Device) -> Topology {
             Plugin::Hpp => settings.scheme.unwrap_or_default().name().to_owned(),
             _ => world.psp_of(device).name().to_owned(),
         },
-        // The kernel names them by their minor number.
+        // The kernel's name of a map contains its minor number.
         map: map.map(|map| format!("dm-{}", map.dev.minor)),
         groups: map.map(groups_of).unwrap_or_default(),
         paths: paths
@@ -58,7 +58,7 @@ pub fn topology(world: &World, now: Millis, device: &Device) -> Topology {
     }
 }
 
-/// The number of the group of each disk.
+/// Maps each disk to the number of its group, from 1.
 fn places(table: &Table) -> BTreeMap<DevT, u32> {
     let groups = (1..).zip(&table.groups);
     groups

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 /// How long a client waits for the agent.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The socket to use: the one asked for, else that of the environment, else the agent's own.
+/// Returns the socket to use: the requested one, else the one in the environment, else the default.
 #[must_use]
 pub fn socket_path(asked: Option<&Path>) -> PathBuf {
     match asked {
@@ -30,10 +30,10 @@ pub fn socket_path(asked: Option<&Path>) -> PathBuf {
     }
 }
 
-/// Why a call got no answer: what, why, and what to do.
+/// Why a call got no reply; the text includes the reason and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// Nobody listens on the socket.
+    /// No agent listens on the socket.
     #[error(
         "the agent dm-psad is not running: {}: {why}\nstart it with `systemctl start dm-psa.service`; if it stopped by itself, `journalctl -u dm-psa.service` says why",
         path.display()
@@ -41,7 +41,7 @@ pub enum ClientError {
     NotRunning {
         /// The socket.
         path: PathBuf,
-        /// `no such file`, `nobody listens`.
+        /// `there is no such socket` or `nobody listens on this socket`.
         why: &'static str,
     },
     /// The agent did not answer in time.
@@ -56,7 +56,7 @@ pub enum ClientError {
         /// How long was waited.
         after: Duration,
     },
-    /// The agent went away in the middle.
+    /// The agent closed the connection without a reply.
     #[error(
         "the agent closed the connection without an answer ({})\nit may have been restarted: try again, and see `journalctl -u dm-psa.service`",
         path.display()
@@ -65,7 +65,7 @@ pub enum ClientError {
         /// The socket.
         path: PathBuf,
     },
-    /// The kernel refused.
+    /// The kernel returned an error.
     #[error("cannot talk to the agent on {}: {source}", path.display())]
     Io {
         /// The socket.
@@ -73,7 +73,7 @@ pub enum ClientError {
         /// Why.
         source: io::Error,
     },
-    /// Whoever answers does not speak the protocol.
+    /// The peer does not speak the protocol.
     #[error("what answers on {} is not a dm-psad of this version: {source}", path.display())]
     Protocol {
         /// The socket.
@@ -87,7 +87,7 @@ pub enum ClientError {
 }
 
 impl ClientError {
-    /// Whether there was no answer at all; the connection is of no more use then.
+    /// Whether there was no reply at all; the connection is not usable any more then.
     #[must_use]
     pub fn is_unreachable(&self) -> bool {
         !matches!(self, ClientError::Refused(_))
@@ -104,7 +104,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to the agent on `path`; this and each call end after `timeout`.
+    /// Connects to the agent on `path`; connecting and each call time out after `timeout`.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -136,7 +136,7 @@ impl Client {
     /// Calls a method.
     ///
     /// # Errors
-    /// [`ClientError`]; after any but [`ClientError::Refused`] the connection is of no more use.
+    /// [`ClientError`]; after any error but [`ClientError::Refused`] the connection is not usable any more.
     pub fn call<M: Method>(&mut self, request: &M) -> Result<M::Reply, ClientError> {
         let parameters =
             serde_json::to_value(request).map_err(|why| self.protocol(WireError::Json(why)))?;
@@ -170,7 +170,7 @@ impl Client {
                 .and_then(|()| self.socket.write(bytes));
             match wrote {
                 Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
-                // The agent may have said why before it closed: read that.
+                // The agent may have sent an error reply before it closed the connection: read it.
                 Err(why) if is_closed(&why) => return Ok(()),
                 Err(why) => self.tolerate(why)?,
             }
@@ -198,7 +198,7 @@ impl Client {
         }
     }
 
-    /// What is left until the deadline; never zero, which would mean for ever.
+    /// The time left until the deadline; never zero, which would mean no timeout.
     fn left(&self, deadline: Instant) -> Result<Duration, ClientError> {
         match deadline.checked_duration_since(Instant::now()) {
             Some(left) if !left.is_zero() => Ok(left),
@@ -209,7 +209,7 @@ impl Client {
         }
     }
 
-    /// Passes over what the loops themselves handle: a signal, and the end of the time, which [`Client::left`] sees.
+    /// Ignores errors that the callers' loops handle: a signal, and a timeout, which [`Client::left`] detects.
     fn tolerate(&self, why: io::Error) -> Result<(), ClientError> {
         match why.kind() {
             io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {

@@ -1,4 +1,4 @@
-//! The errors of the interface, as they travel: `{"error": NAME, "parameters": {...}}`.
+//! The errors of the interface, in the form in which they are sent: `{"error": NAME, "parameters": {...}}`.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -11,37 +11,37 @@ pub enum ApiError {
     #[serde(rename = "io.dmpsa.NotFound")]
     #[error("{subject}: not found; {hint}")]
     NotFound {
-        /// What was asked for.
+        /// The name in the request.
         subject: String,
-        /// What to do about it.
+        /// What the user can do about it.
         hint: String,
     },
     /// A parameter is missing, unknown, of the wrong type, or its value is refused.
     #[serde(rename = "io.dmpsa.InvalidParameter")]
     #[error("{parameter}: `{value}` is refused: {reason}")]
     InvalidParameter {
-        /// Its name; `parameters` where it is not one alone.
+        /// Its name; `parameters` if the problem is not a single one.
         parameter: String,
-        /// Its value as it came.
+        /// Its value as received.
         value: String,
         /// Why it was refused, and what would be accepted.
         reason: String,
     },
-    /// The agent cannot answer now; the call may be repeated.
+    /// The agent cannot answer now; the call can be repeated.
     #[serde(rename = "io.dmpsa.Unavailable")]
     #[error("the agent cannot answer now: {reason}; try again")]
     Unavailable {
         /// Why.
         reason: String,
     },
-    /// It changes something, and the caller is not root.
+    /// The method changes something, and the caller is not root.
     #[serde(rename = "io.dmpsa.PermissionDenied")]
     #[error("{method} changes something: only root may; try with sudo")]
     PermissionDenied {
         /// Full name of the method.
         method: String,
     },
-    /// The agent could not do what was asked for.
+    /// The agent could not carry out the request.
     #[serde(rename = "io.dmpsa.Failed")]
     #[error("{reason}")]
     Failed {
@@ -62,7 +62,7 @@ pub enum ApiError {
         /// Its name.
         interface: String,
     },
-    /// A parameter of varlink itself is refused.
+    /// A parameter of the varlink service interface is invalid.
     #[serde(rename = "org.varlink.service.InvalidParameter")]
     #[error("the agent refuses the parameter {parameter}")]
     ServiceParameter {
@@ -81,7 +81,7 @@ pub enum ApiError {
 }
 
 impl ApiError {
-    /// Reads the error of a reply; one that is not known, or not of the known form, becomes [`ApiError::Other`].
+    /// Decodes the error of a reply; an unknown error, or one of another form, becomes [`ApiError::Other`].
     #[must_use]
     pub fn from_reply(error: &str, parameters: &Value) -> ApiError {
         serde_json::from_value(serde_json::json!({"error": error, "parameters": parameters}))

@@ -9,7 +9,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// A listening socket; it takes its file away when it goes.
+/// A listening socket; dropping it removes its file.
 #[derive(Debug)]
 pub struct Listener {
     pub(super) socket: UnixListener,
@@ -19,18 +19,18 @@ pub struct Listener {
 /// Why there is no socket to listen on.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
-    /// Somebody answers there.
+    /// Another agent is listening there.
     #[error("another agent listens on {}; stop it first", .0.display())]
     InUse(PathBuf),
-    /// Something that is no socket is in the way.
+    /// A file that is not a socket exists there.
     #[error("{} exists and is not a socket; move it away", .0.display())]
     NotASocket(PathBuf),
-    /// The kernel refused.
+    /// The kernel returned an error.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
         /// `make`, `listen on`, ...
         action: &'static str,
-        /// Of what.
+        /// The path.
         path: PathBuf,
         /// Why.
         source: io::Error,
@@ -38,11 +38,11 @@ pub enum ListenError {
 }
 
 impl Listener {
-    /// Listens on `path`, open to every user: who may do what is decided for each call by the peer's credentials.
-    /// Makes the directory if there is none, and replaces the socket file that an agent which died left behind.
+    /// Listens on `path`. Every user may connect: each call is authorized by the peer's credentials. Creates the
+    /// directory if needed, and replaces the socket file of an agent that no longer runs.
     ///
     /// # Errors
-    /// [`ListenError`]; a live agent's socket is never taken over.
+    /// [`ListenError`]; the socket of a running agent is never taken over.
     pub fn bind(path: &Path) -> Result<Listener, ListenError> {
         let failed = |action| {
             move |source| ListenError::Io {
@@ -78,12 +78,12 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        // A file that is already gone is as good.
+        // The file may already be gone.
         let _ = fs::remove_file(&self.path);
     }
 }
 
-/// Removes a socket file that nobody listens on.
+/// Removes a socket file on which nothing listens.
 fn remove_stale(path: &Path) -> Result<(), ListenError> {
     let failed = |source| ListenError::Io {
         action: "replace",
@@ -99,7 +99,7 @@ fn remove_stale(path: &Path) -> Result<(), ListenError> {
     }
     match open(path, Duration::from_secs(1)) {
         Err(Errno::ECONNREFUSED) => fs::remove_file(path).map_err(failed),
-        // EAGAIN: its backlog is full, so somebody owns it.
+        // EAGAIN: its backlog is full, so an agent is listening.
         Ok(_) | Err(Errno::EAGAIN) => Err(ListenError::InUse(path.to_owned())),
         Err(why) => Err(failed(why.into())),
     }

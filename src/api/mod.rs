@@ -1,12 +1,12 @@
 //! The varlink interface `io.dmpsa` between the agent and `psactl`.
 //!
-//! The contract is `io.dmpsa.varlink`, next to this file and served by the agent itself. [`types`] are its records,
-//! [`requests`] its methods, [`error`] its errors; both ends use the same structs. [`wire`] is the pure codec,
-//! [`server`] one thread that serves up to 64 sessions over [`listener`]'s socket and asks a [`Handler`],
-//! [`client`] a blocking call with a deadline.
+//! The contract is `io.dmpsa.varlink`, next to this file; the agent serves it as well. [`types`] are its records,
+//! [`requests`] its methods, [`error`] its errors; both ends use the same structs. [`wire`] is the pure codec.
+//! [`server`] is one thread that serves up to 64 sessions on [`listener`]'s socket and passes calls to a [`Handler`].
+//! [`client`] makes blocking calls with a deadline.
 //!
-//! Invariants: nothing that a peer sends can grow a buffer past a fixed limit, hold a session past its deadline or
-//! delay another session. Tests: `tests/api.rs`.
+//! Invariants: no input of a peer can grow a buffer past a fixed limit, hold a session past its deadline or delay
+//! another session. Tests: `tests/api.rs`.
 
 #![forbid(unsafe_code)]
 
@@ -26,14 +26,14 @@ pub use server::{Handler, Peer, Server};
 /// Name of the interface.
 pub const INTERFACE: &str = "io.dmpsa";
 
-/// Version of the interface; counts additions.
+/// Version of the interface; increases with each addition.
 pub const INTERFACE_VERSION: u32 = 5;
 
-/// The interface file: the contract, as `GetInterfaceDescription` gives it.
+/// The interface definition, which `GetInterfaceDescription` returns.
 pub const DESCRIPTION: &str = include_str!("io.dmpsa.varlink");
 
-/// Where the agent listens unless told otherwise.
+/// The default socket of the agent.
 pub const DEFAULT_SOCKET: &str = "/run/dm-psa/io.dmpsa";
 
-/// Environment variable that names another socket.
+/// Environment variable with the path of another socket.
 pub const SOCKET_VARIABLE: &str = "DM_PSA_SOCKET";

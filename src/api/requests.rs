@@ -10,29 +10,29 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// A method: the struct is its parameters.
+/// A method; the implementing struct holds its parameters.
 pub trait Method: Serialize + DeserializeOwned {
     /// Full name, `io.dmpsa.ListNmpDevices`.
     const NAME: &'static str;
-    /// What it gives back.
+    /// Its reply.
     type Reply: Serialize + DeserializeOwned;
 }
 
-/// One line for each method; makes [`Request`] and the [`Method`] implementations of it.
+/// Defines [`Request`] and the [`Method`] implementations from one line per method.
 macro_rules! methods {
     (
         read { $($(#[$doc:meta])* $name:ident -> $reply:ident;)* }
         change { $($(#[$change_doc:meta])* $change:ident;)* }
     ) => {
-        /// A call that was understood: what the agent's owner thread is asked.
+        /// A parsed call: a request to the agent's owner thread.
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub enum Request {
             $($(#[$doc])* $name($name),)*
-            /// It is to change something.
+            /// A request to change something.
             Change(ChangeRequest),
         }
 
-        /// A call that is to change something: it is for root.
+        /// A call that changes something; only root may make it.
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub enum ChangeRequest {
             $($(#[$change_doc])* $change($change),)*
@@ -43,7 +43,7 @@ macro_rules! methods {
             pub const NAMES: &'static [&'static str] =
                 &[$(<$name as Method>::NAME,)* $(<$change as Method>::NAME),*];
 
-            /// Understands a call.
+            /// Parses a call.
             ///
             /// # Errors
             /// [`ApiError::MethodNotFound`], or [`ApiError::InvalidParameter`] with serde's reason.
@@ -88,23 +88,23 @@ methods! {
         ListDetachedDevices -> DetachedDevices;
         /// All host bus adapters.
         ListAdapters -> Adapters;
-        /// Why a device or path is as it is.
+        /// Explains the state of a device or path.
         Explain -> Explained;
         /// What the rules in the files would change.
         Plan -> Explained;
-        /// What is known of all paths, as `psactl inventory` writes it down.
+        /// The data of all paths, for `psactl inventory`.
         GetInventory -> InventoryReply;
-        /// The agent and what it looks after.
+        /// The state of the agent.
         GetStatus -> StatusReply;
-        /// What people were told.
+        /// Recent events.
         ListEvents -> Events;
         /// Devices with their groups, paths and adapters.
         GetTopology -> TopologyReply;
-        /// What is counted.
+        /// Metrics.
         GetMetrics -> MetricsReply;
-        /// What is set for VMW_PSP_FIXED.
+        /// The settings of VMW_PSP_FIXED.
         GetFixed -> FixedReply;
-        /// What is set for VMW_PSP_RR.
+        /// The settings of VMW_PSP_RR.
         GetRoundRobin -> RoundRobinReply;
     }
     change {
@@ -112,9 +112,9 @@ methods! {
         SetPsp;
         /// Sets the preferred path of a device.
         SetPreferredPath;
-        /// Sets what VMW_PSP_RR does on a device.
+        /// Sets the options of VMW_PSP_RR for a device.
         SetRoundRobin;
-        /// Sets how HPP chooses among the paths of a device.
+        /// Sets the path selection of HPP for a device.
         SetHpp;
         /// Sets the rank of a path.
         SetPathRank;
@@ -122,23 +122,23 @@ methods! {
         SetPathState;
         /// Turns a device off and on.
         SetDeviceState;
-        /// Names a device for people.
+        /// Sets the display name of a device.
         SetDeviceName;
-        /// Says of a device what the agent cannot know.
+        /// Sets facts about a device that the agent cannot detect.
         SetDeviceFlags;
-        /// Takes devices from the list of those that are off.
+        /// Removes devices from the list of those that are off.
         RemoveDetached;
-        /// Sets a word of the SATP's configuration of a device.
+        /// Sets one option of the SATP configuration of a device.
         SetSatpWord;
-        /// Puts the rules of the files into force.
+        /// Puts the rules in the files into force.
         LoadRules;
         /// Claims unclaimed paths.
         RunRules;
-        /// Has paths claimed by themselves, or not.
+        /// Turns automatic claiming of paths on or off.
         SetAutoclaim;
         /// Unclaims paths.
         Unclaim;
-        /// Claims the paths of a device anew.
+        /// Unclaims the paths of a device and claims them again.
         Reclaim;
         /// Ends the queueing of a device without paths.
         EndQueueing;
@@ -148,7 +148,7 @@ methods! {
 fn parse_parameters<T: DeserializeOwned>(parameters: &Value) -> Result<T, ApiError> {
     T::deserialize(parameters).map_err(|why| ApiError::InvalidParameter {
         parameter: "parameters".to_owned(),
-        // A call may be 1 MiB long; an error message is not.
+        // A call may be 1 MiB long, which is too long for an error message.
         value: parameters.to_string().chars().take(200).collect(),
         reason: why.to_string(),
     })
@@ -158,14 +158,14 @@ fn parse_parameters<T: DeserializeOwned>(parameters: &Value) -> Result<T, ApiErr
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListNmpDevices {
-    /// That one only.
+    /// Only this device; `None` for all.
     pub device: Option<String>,
 }
 
 /// Reply of `ListNmpDevices`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NmpDevices {
-    /// In the order of their identifiers.
+    /// Ordered by identifier.
     pub devices: Vec<NmpDevice>,
 }
 
@@ -173,16 +173,16 @@ pub struct NmpDevices {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListNmpPaths {
-    /// Those of that device.
+    /// Only paths of this device.
     pub device: Option<String>,
-    /// That one only.
+    /// Only this path.
     pub path: Option<String>,
 }
 
 /// Reply of `ListNmpPaths`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NmpPaths {
-    /// In the order of their runtime names.
+    /// Ordered by runtime name.
     pub paths: Vec<NmpPath>,
 }
 
@@ -190,14 +190,14 @@ pub struct NmpPaths {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListHppDevices {
-    /// That one only.
+    /// Only this device; `None` for all.
     pub device: Option<String>,
 }
 
 /// Reply of `ListHppDevices`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HppDevices {
-    /// In the order of their identifiers.
+    /// Ordered by identifier.
     pub devices: Vec<HppDevice>,
 }
 
@@ -205,16 +205,16 @@ pub struct HppDevices {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListHppPaths {
-    /// Those of that device.
+    /// Only paths of this device.
     pub device: Option<String>,
-    /// That one only.
+    /// Only this path.
     pub path: Option<String>,
 }
 
 /// Reply of `ListHppPaths`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HppPaths {
-    /// In the order of their runtime names.
+    /// Ordered by runtime name.
     pub paths: Vec<HppPath>,
 }
 
@@ -222,16 +222,16 @@ pub struct HppPaths {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListCorePaths {
-    /// Those of that device.
+    /// Only paths of this device.
     pub device: Option<String>,
-    /// That one only.
+    /// Only this path.
     pub path: Option<String>,
 }
 
 /// Reply of `ListCorePaths`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CorePaths {
-    /// In the order of their runtime names.
+    /// Ordered by runtime name.
     pub paths: Vec<CorePath>,
 }
 
@@ -239,14 +239,14 @@ pub struct CorePaths {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListCoreDevices {
-    /// That one only.
+    /// Only this device; `None` for all.
     pub device: Option<String>,
 }
 
 /// Reply of `ListCoreDevices`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CoreDevices {
-    /// In the order of their identifiers.
+    /// Ordered by identifier.
     pub devices: Vec<CoreDevice>,
 }
 
@@ -254,14 +254,14 @@ pub struct CoreDevices {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListDetachedDevices {
-    /// That one only.
+    /// Only this device; `None` for all.
     pub device: Option<String>,
 }
 
 /// Reply of `ListDetachedDevices`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DetachedDevices {
-    /// In the order of their identifiers.
+    /// Ordered by identifier.
     pub devices: Vec<DetachedDevice>,
 }
 
@@ -273,7 +273,7 @@ pub struct ListAdapters {}
 /// Reply of `ListAdapters`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Adapters {
-    /// In the order of their numbers.
+    /// Ordered by number.
     pub adapters: Vec<Adapter>,
 }
 
@@ -283,7 +283,7 @@ pub struct Adapters {
 pub struct Explain {
     /// A device or a path, by any of its names.
     pub subject: String,
-    /// Each rule that was tried has a line of its own.
+    /// List each rule that was tried on its own line.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub verbose: bool,
 }
@@ -304,14 +304,14 @@ pub struct Plan {}
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GetInventory {
-    /// Without so many paths, in the order of their addresses: a reply has only so much room.
+    /// Number of paths to skip, in the order of their addresses: one reply cannot hold all paths.
     pub from: u64,
 }
 
 /// Reply of `GetInventory`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InventoryReply {
-    /// Some of the paths; none if there are no more.
+    /// A part of the paths; empty if there are no more.
     pub inventory: Inventory,
 }
 
@@ -331,24 +331,24 @@ pub struct StatusReply {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListEvents {
-    /// The first that come after that number; `None` is the last there are.
+    /// Only events after this number, oldest first; `None` for the latest.
     pub after: Option<u64>,
-    /// So many at most.
+    /// Maximum number of events.
     pub limit: Option<u64>,
-    /// Of that device and its paths.
+    /// Only events of this device and its paths.
     pub device: Option<String>,
-    /// That severity and graver ones.
+    /// Only events of this severity or a more severe one.
     pub severity: Option<String>,
 }
 
 /// Reply of `ListEvents`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Events {
-    /// In the order of their numbers.
+    /// Ordered by number.
     pub events: Vec<Event>,
-    /// What to ask after next: all up to that number was looked at.
+    /// Value of `after` for the next call: all events up to this number were examined.
     pub last: u64,
-    /// When the agent started, in ms since 1970: another agent numbers its events anew.
+    /// When the agent started, in ms since 1970. A restarted agent numbers its events from 1 again.
     pub started_ms: u64,
 }
 
@@ -356,14 +356,14 @@ pub struct Events {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GetTopology {
-    /// That one only.
+    /// Only this device; `None` for all.
     pub device: Option<String>,
 }
 
 /// Reply of `GetTopology`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TopologyReply {
-    /// In the order of their identifiers.
+    /// Ordered by identifier.
     pub devices: Vec<Topology>,
 }
 
@@ -383,7 +383,7 @@ pub struct MetricsReply {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GetFixed {
-    /// Of that device.
+    /// The device, by any of its names.
     pub device: String,
 }
 
@@ -398,7 +398,7 @@ pub struct FixedReply {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GetRoundRobin {
-    /// Of that device.
+    /// The device, by any of its names.
     pub device: String,
 }
 
@@ -412,7 +412,7 @@ pub struct RoundRobinReply {
 /// Reply of all methods that change something.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Changed {
-    /// What is so now, a line for a person.
+    /// The effect, as one human-readable line.
     pub effect: String,
 }
 
@@ -420,9 +420,9 @@ pub struct Changed {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SetPsp {
-    /// Of that device.
+    /// The device, by any of its names.
     pub device: String,
-    /// `VMW_PSP_RR`; `None` goes back to what the rules say.
+    /// `VMW_PSP_RR`; `None` reverts to the PSP that the rules select.
     pub psp: Option<String>,
 }
 
@@ -430,17 +430,17 @@ pub struct SetPsp {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SetPreferredPath {
-    /// Of that device.
+    /// The device, by any of its names.
     pub device: String,
     /// One of its paths; `None` leaves the choice to the PSP.
     pub path: Option<String>,
 }
 
-/// Parameters of `SetRoundRobin`; what is absent stays as it is.
+/// Parameters of `SetRoundRobin`; absent ones are not changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SetRoundRobin {
-    /// On that device.
+    /// The device, by any of its names.
     pub device: String,
     /// `default`, `iops`, `bytes`, `latency`.
     pub limit_type: Option<String>,
@@ -456,11 +456,11 @@ pub struct SetRoundRobin {
     pub latency_eval_ms: Option<u64>,
 }
 
-/// Parameters of `SetHpp`; what is absent stays as it is.
+/// Parameters of `SetHpp`; absent ones are not changed.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SetHpp {
-    /// On that device.
+    /// The device, by any of its names.
     pub device: String,
     /// `FIXED`, `LB-RR`, `LB-IOPS`, `LB-BYTES`, `LB-Latency`.
     pub scheme: Option<String>,
@@ -476,7 +476,7 @@ pub struct SetHpp {
     pub path: Option<String>,
     /// Whether active-unoptimized paths carry I/O too.
     pub use_ano: Option<bool>,
-    /// Whether it counts as a solid state disk; on devices of any plug-in.
+    /// Whether it counts as a solid state disk; allowed for devices of any plug-in.
     pub is_ssd: Option<bool>,
 }
 
@@ -484,7 +484,7 @@ pub struct SetHpp {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SetPathRank {
-    /// Of that path.
+    /// The path, by any of its names.
     pub path: String,
     /// Higher is better; 0 is the default.
     pub rank: i32,
@@ -494,9 +494,9 @@ pub struct SetPathRank {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SetPathState {
-    /// Of that path.
+    /// The path, by any of its names.
     pub path: String,
-    /// Whether it is off.
+    /// `true` turns it off, `false` on.
     pub off: bool,
 }
 
@@ -504,12 +504,12 @@ pub struct SetPathState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SetDeviceState {
-    /// Of that device.
+    /// The device, by any of its names.
     pub device: String,
-    /// Whether it is off.
+    /// `true` turns it off, `false` on.
     pub off: bool,
-    /// `false`: until the agent ends; else it is remembered. Since version 3, and left out of calls that an older agent
-    /// understands.
+    /// With `false` the state lasts until the agent stops, otherwise it is remembered. Since version 3; omitted where
+    /// it is not needed, so that an older agent understands the call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub persist: Option<bool>,
 }
@@ -518,21 +518,21 @@ pub struct SetDeviceState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SetDeviceName {
-    /// Of that device.
+    /// The device, by any of its names.
     pub device: String,
-    /// What people call it; `None` goes back to the name that it has by itself.
+    /// The display name; `None` reverts to the default name.
     pub name: Option<String>,
-    /// `false`: until the agent ends; else it is remembered.
+    /// With `false` the name lasts until the agent stops, otherwise it is remembered.
     pub persist: Option<bool>,
 }
 
-/// Parameters of `SetDeviceFlags`; what is absent stays as it is.
+/// Parameters of `SetDeviceFlags`; absent ones are not changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SetDeviceFlags {
-    /// Of that device.
+    /// The device, by any of its names.
     pub device: String,
-    /// Another host holds a reservation for good.
+    /// Another host holds a permanent reservation.
     pub perennially_reserved: Option<bool>,
     /// Other hosts use it too.
     pub shared_clusterwide: Option<bool>,
@@ -542,7 +542,7 @@ pub struct SetDeviceFlags {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RemoveDetached {
-    /// That one, also if it is not there; `None` is all.
+    /// Only this device, which need not be present; `None` for all.
     pub device: Option<String>,
 }
 
@@ -550,7 +550,7 @@ pub struct RemoveDetached {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SetSatpWord {
-    /// Of that device.
+    /// The device, by any of its names.
     pub device: String,
     /// `disable_alua_followover`, ...
     pub word: String,
@@ -560,15 +560,15 @@ pub struct SetSatpWord {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LoadRules {
-    /// The claim rules too, and of which class (`MP`, `Filter`, `VAAI`, `all`); `None` reads SATP rules alone.
+    /// Load the claim rules of this class too (`MP`, `Filter`, `VAAI`, `all`); `None` loads only SATP rules.
     pub claim_rules: Option<String>,
 }
 
-/// Parameters of `RunRules`: one of the three, or none for all unclaimed paths.
+/// Parameters of `RunRules`: one of the three, or none of them for all unclaimed paths.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunRules {
-    /// As of `Unclaim`.
+    /// As in `Unclaim`.
     pub matches: Option<String>,
     /// One path.
     pub path: Option<String>,
@@ -580,15 +580,15 @@ pub struct RunRules {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SetAutoclaim {
-    /// Whether unclaimed paths are claimed by themselves.
+    /// Whether unclaimed paths are claimed automatically.
     pub enabled: bool,
 }
 
-/// Parameters of `Unclaim`: one of the four.
+/// Parameters of `Unclaim`: exactly one of the four.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Unclaim {
-    /// What a claim rule would match, as `claimrule list` prints it: `adapter=vmhba2 channel=* target=* lun=*`.
+    /// The match of a claim rule, as `claimrule list` prints it: `adapter=vmhba2 channel=* target=* lun=*`.
     pub matches: Option<String>,
     /// All paths of a plug-in.
     pub plugin: Option<String>,
@@ -602,7 +602,7 @@ pub struct Unclaim {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Reclaim {
-    /// That device.
+    /// The device, by any of its names.
     pub device: String,
 }
 
@@ -610,6 +610,6 @@ pub struct Reclaim {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EndQueueing {
-    /// Of that device.
+    /// The device, by any of its names.
     pub device: String,
 }

@@ -1,4 +1,4 @@
-//! The server: one thread, a poll loop over the listening socket and the sessions.
+//! The server: one thread with a poll loop over the listening socket and the sessions.
 
 use super::error::ApiError;
 use super::listener::Listener;
@@ -17,19 +17,20 @@ use std::sync::mpsc::Receiver;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Most connections taken in one turn of the loop, so that a storm of them cannot starve the sessions.
+/// Maximum number of connections accepted per iteration of the loop, so that many of them cannot starve the sessions.
 const ACCEPTS: usize = 16;
 
-/// How long to leave the listening socket alone after the kernel refused a connection for want of something.
+/// How long to ignore the listening socket after `accept` failed for lack of a resource.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
-/// Most bytes of replies that one user may leave unread and still be given another one.
+/// Maximum number of unread reply bytes of one user. Above it, no further call of that user is answered.
 const UNREAD: usize = 32 << 20;
 
-/// The thread's stack, in bytes: it reads rules, plans and writes JSON. The agent locks its memory, stacks too.
+/// The thread's stack size, in bytes: the thread reads rules, plans and writes JSON. It is small because the agent
+/// locks its memory, including stacks.
 const STACK: usize = 512 << 10;
 
-/// Who calls: the credentials at the time of the connection, from the kernel (`SO_PEERCRED`).
+/// The caller: its credentials at the time of the connection, from the kernel (`SO_PEERCRED`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer {
     /// Effective user.
@@ -40,46 +41,46 @@ pub struct Peer {
     pub pid: i32,
 }
 
-/// Who answers the calls of `io.dmpsa`.
+/// Answers the calls of `io.dmpsa`.
 ///
-/// Called on the server's thread, one call at a time: an answer that takes long holds up the others, so answer from
-/// a snapshot, and give up with [`ApiError::Unavailable`] after a second.
+/// Called on the server's thread, one call at a time: a slow answer delays all other sessions. So answer from a
+/// snapshot, and return [`ApiError::Unavailable`] after a second.
 pub trait Handler: Send {
-    /// Answers a call; [`super::requests::Request::parse`] understands it.
+    /// Answers a call; [`super::requests::Request::parse`] parses it.
     ///
     /// # Errors
-    /// What the caller gets instead.
+    /// The error reply for the caller.
     fn call(&self, method: &str, parameters: &Value, peer: Peer) -> Result<Value, ApiError>;
 
-    /// Begins to answer a call on another thread; `None` for a call that [`Handler::call`] answers. The session waits for
-    /// the answer, and all others go on.
+    /// Starts to answer a call on another thread; `None` for a call that [`Handler::call`] answers. Only this session
+    /// waits for the answer; the others continue.
     fn begin(&self, _method: &str, _parameters: &Value, _peer: Peer) -> Option<Pending> {
         None
     }
 }
 
-/// An answer that is not there yet. If its sender goes without one, the call is answered as unavailable.
+/// An answer that is not available yet. If its sender is dropped without an answer, the reply is "unavailable".
 pub type Pending = Receiver<Result<Value, ApiError>>;
 
-/// How often it is looked for an answer of another thread while one is awaited.
+/// How often to check for an answer of another thread while one is awaited.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// How much the server takes upon itself; the defaults are for the agent, other values for tests.
+/// Limits of the server; the defaults are for the agent, other values for tests.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Sessions at a time. Further clients wait in the kernel's backlog.
+    /// Maximum number of sessions. Further clients wait in the kernel's backlog.
     pub sessions: usize,
-    /// Those of them that only root gets, so that an admin is heard whatever the users of the host do.
+    /// How many of the sessions are reserved for root, so that other users cannot lock out an admin.
     pub reserved: usize,
-    /// How long a session may say nothing.
+    /// How long a session may be idle.
     pub idle: Duration,
-    /// How long a session may say nothing while others wait for a place.
+    /// How long a session may be idle when all sessions are taken and others wait.
     pub idle_when_full: Duration,
-    /// From the first byte of a call to its answer.
+    /// Maximum time from the first byte of a call to its answer.
     pub call: Duration,
-    /// From a call to its answer, if that is made on another thread.
+    /// Maximum time from a call to its answer, if another thread makes the answer.
     pub work: Duration,
-    /// From the first byte of a reply to its last, read by the client.
+    /// Maximum time to send a reply, which the client must read within this time.
     pub reply: Duration,
 }
 
@@ -97,10 +98,10 @@ impl Default for Limits {
     }
 }
 
-/// A running server; stops when it goes.
+/// A running server; dropping it stops the thread.
 #[derive(Debug)]
 pub struct Server {
-    /// Its end tells the thread to stop.
+    /// Dropping this end makes the thread stop.
     stop: Option<UnixStream>,
     thread: Option<JoinHandle<()>>,
 }
@@ -135,7 +136,7 @@ impl Server {
         })
     }
 
-    /// Whether the thread still runs; it ends by itself only if the handler panics or `poll` fails.
+    /// Whether the thread still runs; it ends on its own only if the handler panics or `poll` fails.
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.thread.as_ref().is_some_and(|t| !t.is_finished())
@@ -192,7 +193,7 @@ impl Loop {
         }
     }
 
-    /// Whether a newcomer can have a place: there is one, or an idle session makes one.
+    /// Whether a new session can be admitted: there is a free place, or an idle session can be ended.
     fn has_room(&self, now: Instant) -> bool {
         self.sessions.len() < self.limits.sessions
             || self
@@ -200,7 +201,7 @@ impl Loop {
                 .is_some_and(|(_, since)| since + self.limits.idle_when_full <= now)
     }
 
-    /// The session that has been idle longest, of those that `of` takes.
+    /// Returns the session that has been idle longest, of those accepted by `of`.
     fn idlest(&self, of: impl Fn(&Session) -> bool) -> Option<(usize, Instant)> {
         self.sessions
             .iter()
@@ -210,7 +211,7 @@ impl Loop {
             .min_by_key(|(_, since)| *since)
     }
 
-    /// Ends the session that has been idle longest, if it has been idle long enough to give way.
+    /// Ends the session that has been idle longest, if it has been idle for `idle_when_full`. Returns whether it did.
     fn evict(&mut self, now: Instant, of: impl Fn(&Session) -> bool) -> bool {
         match self.idlest(of) {
             Some((index, since)) if since + self.limits.idle_when_full <= now => {
@@ -221,7 +222,7 @@ impl Loop {
         }
     }
 
-    /// Whether this session's call may be answered now.
+    /// Whether a call of this session is ready and its user is below the limit of unread replies.
     fn may_answer(&self, session: &Session) -> bool {
         session.is_ready() && self.unread_by(session.peer.uid) < UNREAD
     }
@@ -278,13 +279,13 @@ impl Loop {
             .chain(
                 self.idlest(|_| true)
                     .map(|(_, since)| since + self.limits.idle_when_full)
-                    // Once it has passed, the listening socket itself is waited for.
+                    // Once this time has passed, the listening socket is polled instead.
                     .filter(|at| full && *at > now),
             )
             .min();
         match next {
             None => PollTimeout::NONE,
-            // One more millisecond, so that the moment has passed and the loop does not spin up to it.
+            // One more millisecond, so that the deadline has passed at wake-up and the loop does not spin until then.
             Some(at) => {
                 PollTimeout::try_from(at.saturating_duration_since(now) + Duration::from_millis(1))
                     .unwrap_or(PollTimeout::MAX)
@@ -292,7 +293,7 @@ impl Loop {
         }
     }
 
-    /// Moves bytes.
+    /// Reads from and writes to the sessions that are ready.
     fn serve(&mut self, events: &[PollFlags], now: Instant) {
         let limits = &self.limits;
         let mut events = events.iter();
@@ -314,7 +315,7 @@ impl Loop {
         }
     }
 
-    /// Whether the session goes on.
+    /// Answers a call of the session. Returns `false` if the session must end.
     fn answer_one(&mut self, index: usize, now: Instant) -> bool {
         let Some(session) = self.sessions.get_mut(index) else {
             return false;
@@ -358,7 +359,7 @@ impl Loop {
                         io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted
                     ) => {}
                 Err(why) => {
-                    // EMFILE and the like: the socket stays readable, and asking again at once would spin.
+                    // EMFILE and the like: the socket stays readable, so polling it again immediately would spin.
                     warn!("event=API_CANNOT_ACCEPT reason=\"{why}\"");
                     self.paused_until = Some(now + ACCEPT_PAUSE);
                     return;
@@ -389,14 +390,14 @@ impl Loop {
     }
 }
 
-/// What `poll` said.
+/// The result of `poll`.
 struct Events {
     stopped: PollFlags,
     listener: PollFlags,
     sessions: Vec<PollFlags>,
 }
 
-/// Tells a client why it is not served. A new socket has room for this, so nothing waits.
+/// Sends a client the reason why it is not served. The buffer of a new socket is large enough, so this does not block.
 fn refuse(mut socket: UnixStream, others: usize) -> io::Result<()> {
     let busy = ApiError::Unavailable {
         reason: format!("{others} other clients are being served"),

@@ -1,4 +1,4 @@
-//! Which call goes where: varlink's own interface is answered here, `io.dmpsa` by the handler.
+//! Dispatches calls: varlink's own interface is answered here, `io.dmpsa` by the handler.
 
 use super::error::ApiError;
 use super::server::{Handler, Peer, Pending};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 const SERVICE: &str = "org.varlink.service";
 
-/// What every varlink service describes itself with; <https://varlink.org/Service>.
+/// The description that every varlink service returns; <https://varlink.org/Service>.
 const SERVICE_DESCRIPTION: &str = "\
 # The interface that every varlink service provides.
 interface org.varlink.service
@@ -33,21 +33,21 @@ error MethodNotImplemented (method: string)
 error InvalidParameter (parameter: string)
 ";
 
-/// An answer to one message.
+/// The answer to one message.
 pub(super) enum Answer {
-    /// The bytes to send back, empty for a call that wants no reply.
+    /// The bytes to send back; empty for a call that wants no reply.
     Now(Vec<u8>),
-    /// Another thread makes it.
+    /// Another thread makes the answer.
     Later(Pending),
 }
 
 /// Answers one message.
 ///
 /// # Errors
-/// The message is not a varlink call: there is nothing to answer, and the session ends.
+/// The message is not a varlink call: there is no reply, and the session must end.
 pub(super) fn answer(handler: &dyn Handler, frame: &[u8], peer: Peer) -> Result<Answer, WireError> {
     let call: Call = wire::decode(frame)?;
-    // An answer that nobody waits for is not begun.
+    // Do not start a long answer for a call that wants no reply.
     if !call.oneway
         && !call.upgrade
         && call.parameters.is_object()
@@ -63,7 +63,7 @@ pub(super) fn answer(handler: &dyn Handler, frame: &[u8], peer: Peer) -> Result<
     encode(result, &call.method).map(Answer::Now)
 }
 
-/// The bytes of an answer.
+/// Encodes an answer.
 pub(super) fn encode(result: Result<Value, ApiError>, method: &str) -> Result<Vec<u8>, WireError> {
     #[derive(Serialize)]
     struct Success {

@@ -1,4 +1,4 @@
-//! One session: a socket, a call that is coming in, a reply that is going out, and a deadline for each.
+//! One session: a socket, an incoming call, an outgoing reply, and a deadline for each.
 
 use super::error::ApiError;
 use super::server::{Limits, Peer, Pending};
@@ -11,21 +11,21 @@ use std::os::unix::net::UnixStream;
 use std::sync::mpsc::TryRecvError;
 use std::time::Instant;
 
-/// Most bytes taken from one session in one turn of the loop.
+/// Maximum number of bytes read from one session per iteration of the loop.
 const CHUNK: usize = 64 << 10;
 
-/// The session is of no more use.
+/// The session must end.
 pub(super) struct Over;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Nothing is under way.
+    /// No call or reply is in progress.
     Idle,
-    /// A call has begun to come in, or waits for its turn.
+    /// A call has begun to arrive, or waits for its turn.
     Calling,
-    /// Another thread makes the answer; nothing is read meanwhile.
+    /// Another thread makes the answer; nothing is read in this phase.
     Awaiting,
-    /// A reply is going out; nothing is read meanwhile, so that a peer cannot pile up replies.
+    /// A reply is being sent; nothing is read in this phase, so that a peer cannot accumulate replies.
     Replying,
 }
 
@@ -35,9 +35,9 @@ pub(super) struct Session {
     calls: Decoder,
     reply: Vec<u8>,
     sent: usize,
-    /// The answer that another thread makes.
+    /// Receives the answer that another thread makes.
     awaited: Option<Pending>,
-    /// The peer will send no more; it may still read.
+    /// The peer will send no more data; it may still read.
     half_closed: bool,
     phase: Phase,
     /// When the phase began.
@@ -66,7 +66,7 @@ impl Session {
         self.socket.as_fd()
     }
 
-    /// What to wait for.
+    /// The events to poll for.
     pub(super) fn interest(&self) -> PollFlags {
         if self.pending() > 0 {
             PollFlags::POLLOUT
@@ -77,28 +77,28 @@ impl Session {
         }
     }
 
-    /// Bytes of the reply that the peer has not taken yet.
+    /// Number of bytes of the reply that were not sent yet.
     pub(super) fn pending(&self) -> usize {
         self.reply.len() - self.sent
     }
 
-    /// Whether a call is there and may be answered.
+    /// Whether a complete call has arrived and may be answered.
     pub(super) fn is_ready(&self) -> bool {
         self.pending() == 0 && !self.is_awaiting() && self.calls.is_ready()
     }
 
-    /// Whether another thread makes the answer.
+    /// Whether an answer of another thread is awaited.
     pub(super) fn is_awaiting(&self) -> bool {
         self.awaited.is_some()
     }
 
-    /// Waits for an answer that another thread makes.
+    /// Begins to wait for an answer that another thread makes.
     pub(super) fn wait_for(&mut self, pending: Pending, limits: &Limits, now: Instant) {
         self.awaited = Some(pending);
         self.settle(limits, now);
     }
 
-    /// Sends the answer of another thread if it is there.
+    /// Sends the answer of another thread if it has arrived.
     pub(super) fn look(&mut self, limits: &Limits, now: Instant) -> Result<(), Over> {
         let Some(pending) = &self.awaited else {
             return Ok(());
@@ -115,17 +115,17 @@ impl Session {
         self.reply(bytes, limits, now)
     }
 
-    /// Whether everything is said and the peer will say no more.
+    /// Whether all replies were sent and the peer will send no more calls.
     pub(super) fn is_finished(&self) -> bool {
         self.half_closed && self.pending() == 0 && !self.is_awaiting() && !self.calls.is_ready()
     }
 
-    /// Since when nothing is under way.
+    /// Since when the session is idle; `None` if it is not.
     pub(super) fn idle_since(&self) -> Option<Instant> {
         (self.phase == Phase::Idle).then_some(self.since)
     }
 
-    /// Does what the socket is ready for.
+    /// Reads and writes as far as the socket is ready.
     pub(super) fn serve(
         &mut self,
         events: PollFlags,
@@ -148,12 +148,12 @@ impl Session {
         Ok(())
     }
 
-    /// Takes the call out that [`Session::is_ready`] spoke of.
+    /// Takes the call that [`Session::is_ready`] reported.
     pub(super) fn take(&mut self) -> Result<Option<Vec<u8>>, WireError> {
         self.calls.take()
     }
 
-    /// Starts to send a reply.
+    /// Starts sending a reply.
     pub(super) fn reply(
         &mut self,
         bytes: Vec<u8>,
@@ -162,7 +162,7 @@ impl Session {
     ) -> Result<(), Over> {
         self.reply = bytes;
         self.sent = 0;
-        // A new reply has its own deadline, also after another one.
+        // Each reply has its own deadline, even when it directly follows another.
         self.phase = Phase::Idle;
         self.flush()?;
         self.since = now;
@@ -196,7 +196,7 @@ impl Session {
         Ok(())
     }
 
-    /// Sets the deadline if the phase changed.
+    /// Updates the phase; sets its deadline if the phase changed.
     fn settle(&mut self, limits: &Limits, now: Instant) {
         let (phase, span) = if self.pending() > 0 {
             (Phase::Replying, limits.reply)

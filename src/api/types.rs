@@ -1,6 +1,6 @@
 //! The records of the interface `io.dmpsa`, one for each esxcli listing.
 //!
-//! Field names are the varlink names; `cli::layout` knows which ESXi column shows which field.
+//! Field names are the varlink names; `cli::layout` defines which ESXi column shows which field.
 
 use serde::{Deserialize, Serialize};
 
@@ -21,13 +21,13 @@ pub struct NmpDevice {
     pub psp_device_config: String,
     /// What the admin set and what of it takes effect; empty if nothing was set.
     pub psp_custom_config: String,
-    /// Runtime names of the paths that I/O may take now.
+    /// Runtime names of the paths that may carry I/O now.
     pub working_paths: Vec<String>,
     /// Whether it is a USB device.
     pub is_usb: bool,
     /// dm name of its map; `None` if the device is not stacked.
     pub map: Option<String>,
-    /// Who activates standby paths: `kernel` or `agent`; `none` where nothing has to be activated.
+    /// What activates standby paths: `kernel` or `agent`; `none` if no path needs activation.
     pub activation: String,
 }
 
@@ -40,11 +40,11 @@ pub struct NmpPath {
     pub runtime_name: String,
     /// `naa.6001...`
     pub device: String,
-    /// As of the device.
+    /// As in `NmpDevice`.
     pub display_name: String,
     /// `active`, `active unoptimized`, `standby`, `dead`, ...
     pub group_state: String,
-    /// PREF of the target port group.
+    /// PREF bit of the target port group.
     pub array_priority: u32,
     /// `{TPG_id=1,TPG_state=AO,RTP_id=29,RTP_health=UP}`
     pub satp_path_config: String,
@@ -57,13 +57,13 @@ pub struct NmpPath {
 pub struct HppDevice {
     /// `naa.6001...`
     pub device: String,
-    /// As of NMP's devices.
+    /// As in `NmpDevice`.
     pub display_name: String,
     /// `LB-RR`
     pub scheme: String,
     /// `{iops=1000,bytes=10485760;useANO=0}`
     pub scheme_config: String,
-    /// Runtime names of the paths that I/O may take now.
+    /// Runtime names of the paths that may carry I/O now.
     pub working_paths: Vec<String>,
     /// Whether it is, or was marked as, a solid state disk.
     pub is_ssd: bool,
@@ -73,7 +73,7 @@ pub struct HppDevice {
     pub paths: Vec<String>,
     /// Whether active-unoptimized paths carry I/O too.
     pub use_ano: bool,
-    /// What of the scheme takes effect, for a person.
+    /// Which part of the scheme takes effect, human-readable.
     pub in_effect: String,
     /// dm name of its map; `None` if the device is not stacked.
     pub map: Option<String>,
@@ -88,7 +88,7 @@ pub struct HppPath {
     pub runtime_name: String,
     /// `naa.6001...`
     pub device: String,
-    /// As of the device.
+    /// As in `NmpDevice`.
     pub display_name: String,
     /// `active`, `active unoptimized`, `standby`, `dead`, ...
     pub path_state: String,
@@ -103,9 +103,9 @@ pub struct CorePath {
     pub uid: String,
     /// `vmhba2:C0:T0:L1`
     pub runtime_name: String,
-    /// `None` while the device behind it is not known: printed `No associated device`.
+    /// `None` while the device is unknown: printed as `No associated device`.
     pub device: Option<String>,
-    /// As of the device.
+    /// As in `NmpDevice`.
     pub display_name: Option<String>,
     /// `vmhba2`
     pub adapter: String,
@@ -119,7 +119,7 @@ pub struct CorePath {
     pub plugin: String,
     /// `active`, `standby`, `dead`, `off`, `unknown`, `masked`.
     pub state: String,
-    /// Why it is in this state, for a person: `TUR: DID_NO_CONNECT`; empty when there is nothing to say.
+    /// Why it is in this state, human-readable: `TUR: DID_NO_CONNECT`; empty if there is no special reason.
     pub reason: String,
     /// `fc`
     pub transport: String,
@@ -131,7 +131,7 @@ pub struct CorePath {
     pub adapter_transport_details: String,
     /// Target's transport details, with the state of the rport or session where there is one.
     pub target_transport_details: String,
-    /// Bytes; `max_hw_sectors_kb`, 0 if unknown.
+    /// Maximum I/O size in bytes, from `max_hw_sectors_kb`; 0 if unknown.
     pub maximum_io_size: u64,
     /// Kernel name of the disk, `sdc`.
     pub disk: Option<String>,
@@ -147,7 +147,7 @@ pub struct CorePath {
 pub struct IoErrors {
     /// `target error`, `timeout`, ...
     pub kind: String,
-    /// How many there were.
+    /// How many occurred.
     pub count: u64,
 }
 
@@ -158,7 +158,7 @@ pub struct CoreDevice {
     pub device: String,
     /// `LIO-ORG Fibre Channel Disk (naa.6001...)`
     pub display_name: String,
-    /// MiB.
+    /// Size in MiB.
     pub size_mib: u64,
     /// `Direct-Access`
     pub device_type: String,
@@ -174,21 +174,21 @@ pub struct CoreDevice {
     pub revision: String,
     /// INQUIRY VERSION as SCSI level.
     pub scsi_level: u8,
-    /// Peripheral qualifier other than 0, or a management LU.
+    /// Whether the peripheral qualifier is not 0, or it is a management LU.
     pub is_pseudo: bool,
     /// `on`, `off`, `degraded`, `dead`, `unknown`, `not connected`.
     pub status: String,
     /// Whether its transport is local.
     pub is_local: bool,
-    /// RMB.
+    /// Whether the medium is removable: RMB of INQUIRY.
     pub is_removable: bool,
-    /// Not rotating.
+    /// Whether it is, or was marked as, a solid state disk.
     pub is_ssd: bool,
-    /// Whether it was marked as a solid state disk, or as none.
+    /// Whether the admin set that it is, or is not, a solid state disk.
     pub marked_ssd: bool,
-    /// Whether the admin took it off line.
+    /// Whether the admin turned it off.
     pub is_offline: bool,
-    /// WWID and further names.
+    /// Its WWID and other names.
     pub other_uids: Vec<String>,
     /// Whether its transport is SAS.
     pub is_sas: bool,
@@ -198,10 +198,10 @@ pub struct CoreDevice {
     pub is_boot_device: bool,
     /// Queue depth of its paths, summed.
     pub device_max_queue_depth: u32,
-    /// What the admin said of it. Since version 3.
+    /// Whether the admin marked it so. Since version 3.
     #[serde(default)]
     pub is_perennially_reserved: bool,
-    /// What the admin said of it, else whether its transport is shared by design. Since version 3.
+    /// Whether the admin marked it so; by default whether its transport is shared by design. Since version 3.
     #[serde(default)]
     pub is_shared_clusterwide: bool,
 }
@@ -230,23 +230,23 @@ pub struct Adapter {
     pub capabilities: String,
     /// `(0000:02:00.0) ...`
     pub description: String,
-    /// SCSI hosts of the kernel behind which it has paths, `host2`; software iSCSI has one for each session. Since
-    /// version 3.
+    /// SCSI hosts of the kernel behind which it has paths, `host2`; software iSCSI has one per session. Since version
+    /// 3.
     #[serde(default)]
     pub hosts: Vec<String>,
 }
 
-/// The answer to `explain`.
+/// The reply of `explain`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explanation {
-    /// What was asked for, by its full name.
+    /// The full name of the requested device or path.
     pub subject: String,
     /// Sections in the order of the decision.
     pub sections: Vec<Section>,
 }
 
 impl Explanation {
-    /// What other rules would change, as [`crate::psa::world::World::plan`] has it.
+    /// Describes what other rules would change, from [`crate::psa::world::World::plan`].
     #[must_use]
     pub fn of_plan(sections: Vec<(String, Vec<String>)>) -> Explanation {
         let subject = match sections.len() {
@@ -275,7 +275,7 @@ pub struct Section {
     pub lines: Vec<String>,
 }
 
-/// The agent and what it looks after.
+/// The state of the agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// Version of the agent.
@@ -284,40 +284,41 @@ pub struct Status {
     pub interface_version: u32,
     /// Seconds since the agent started.
     pub uptime_seconds: u64,
-    /// Whether everything known was acted upon: no path waits to be identified, no map to be made or changed.
+    /// Whether the agent has nothing pending: no path waits to be identified, no map to be created or changed.
     pub settled: bool,
     /// Paths known.
     pub paths: u64,
-    /// Those of them that are dead.
+    /// Number of paths that are dead.
     pub dead_paths: u64,
     /// Devices known.
     pub devices: u64,
-    /// Maps that the agent keeps.
+    /// Maps that the agent manages.
     pub maps: u64,
-    /// Tables loaded since the agent started: a restart with nothing changed leaves it at 0.
+    /// Tables loaded since the agent started: stays 0 after a restart if nothing changed.
     pub tables_loaded: u64,
-    /// Maps that queue I/O now because no path is left.
+    /// Maps that currently queue I/O because no path is left.
     pub queueing_maps: u64,
     /// How SCSI commands are sent: `sg`, `bsg`, or `none` before the first path.
     #[serde(default)]
     pub transport: String,
-    /// Why so.
+    /// The reason for this choice.
     #[serde(default)]
     pub transport_reason: String,
-    /// Which errors of ordinary I/O the kernel reports: `errors`, `all`, or `off`. Since version 5, as is the next.
+    /// Which errors of ordinary I/O the kernel reports: `errors`, `all`, or `off`. Since version 5, like the next
+    /// field.
     #[serde(default)]
     pub io_errors: String,
-    /// By what, or why not.
+    /// The source of these reports, or why there is none.
     #[serde(default)]
     pub io_errors_reason: String,
 }
 
-/// Something that people were told: `events`.
+/// A record of `events`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// Counts from 1 since the agent started.
+    /// Number of the event, from 1 since the agent started.
     pub number: u64,
-    /// ms since 1970.
+    /// Time, in ms since 1970.
     pub time_ms: u64,
     /// `error`, `warning`, `info`.
     pub severity: String,
@@ -325,7 +326,7 @@ pub struct Event {
     pub code: String,
     /// The device, path or map it is about, or `agent`.
     pub subject: String,
-    /// In the order of printing.
+    /// Details in display order.
     pub details: Vec<Detail>,
 }
 
@@ -338,24 +339,24 @@ pub struct Detail {
     pub value: String,
 }
 
-/// A device with all that leads to it, at one moment: for `graph` and `top`.
+/// A device with its groups, paths and adapters at one point in time: for `graph` and `top`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Topology {
     /// `naa.6001...`
     pub device: String,
-    /// As of the lists.
+    /// As in `NmpDevice`.
     pub display_name: String,
-    /// MiB.
+    /// Size in MiB.
     pub size_mib: u64,
-    /// As of [`CoreDevice::status`].
+    /// As in [`CoreDevice::status`].
     pub status: String,
-    /// Seconds since all paths went down; `None` while one is usable.
+    /// Seconds since all paths went down; `None` while one is usable, and for a device that is lost.
     pub apd_seconds: Option<u64>,
-    /// With all paths down: I/O is queued, or else fails.
+    /// Whether I/O is queued while all paths are down; otherwise it fails.
     pub queueing: bool,
     /// `NMP`, `HPP`
     pub plugin: String,
-    /// `VMW_SATP_ALUA`; empty while there is none.
+    /// `VMW_SATP_ALUA`; empty if none is selected yet.
     pub satp: String,
     /// `VMW_PSP_RR`, or the scheme of HPP.
     pub psp: String,
@@ -363,18 +364,18 @@ pub struct Topology {
     pub map: Option<String>,
     /// Priority groups in the order of the table.
     pub groups: Vec<TopologyGroup>,
-    /// In the order of their runtime names.
+    /// Ordered by runtime name.
     pub paths: Vec<TopologyPath>,
 }
 
 /// A priority group of a map.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TopologyGroup {
-    /// Its place, from 1.
+    /// Its position in the table, from 1.
     pub number: u32,
-    /// As dm has it: `active`, `enabled`, `disabled` (bypassed).
+    /// The dm state: `active`, `enabled`, `disabled` (bypassed).
     pub state: String,
-    /// Whether I/O takes it, or will take it next.
+    /// Whether I/O uses this group, or will use it next.
     pub current: bool,
 }
 
@@ -393,19 +394,19 @@ pub struct TopologyPath {
     pub transport: String,
     /// `active`, `active unoptimized`, `standby`, `dead`, `off`, `unknown`, `masked`.
     pub state: String,
-    /// Why it is in this state; empty when there is nothing to say.
+    /// Why it is in this state; empty if there is no special reason.
     pub reason: String,
     /// `sdc`
     pub disk: Option<String>,
     /// `2:0:0:1`
     pub hctl: String,
-    /// Number of its priority group; `None` if no table holds it.
+    /// Number of its priority group; `None` if it is not in the table.
     pub group: Option<u32>,
-    /// Whether I/O may take it now.
+    /// Whether it may carry I/O now.
     pub carries_io: bool,
 }
 
-/// The answer of `storage nmp psp fixed deviceconfig get`.
+/// The reply of `storage nmp psp fixed deviceconfig get`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FixedConfig {
     /// `naa.6001...`
@@ -416,7 +417,7 @@ pub struct FixedConfig {
     pub preferred_path: String,
 }
 
-/// The answer of `storage nmp psp roundrobin deviceconfig get`.
+/// The reply of `storage nmp psp roundrobin deviceconfig get`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoundRobinConfig {
     /// `naa.6001...`
@@ -433,6 +434,6 @@ pub struct RoundRobinConfig {
     pub sampling_cycles: u32,
     /// Whether active-unoptimized paths carry I/O too.
     pub use_ano: bool,
-    /// What of it takes effect, for a person.
+    /// Which part of it takes effect, human-readable.
     pub in_effect: String,
 }

@@ -1,16 +1,16 @@
-//! The varlink wire: one JSON object and a NUL byte for each message, over a stream socket. Pure.
+//! The varlink wire format: each message is one JSON object and a NUL byte, on a stream socket. Pure.
 //!
-//! Any bytes may come in. A message longer than the limit is refused before it is kept; JSON nested deeper than
+//! Input may be any bytes. A message longer than the limit is refused before it is buffered; JSON nested deeper than
 //! serde_json's 128 levels is refused by its parser.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::io;
 
-/// Longest call that the agent accepts, in bytes without the NUL.
+/// Maximum length of a call that the agent accepts, in bytes without the NUL.
 pub const MAX_CALL: usize = 1 << 20;
 
-/// Longest reply that a client accepts and the agent sends, in bytes without the NUL.
+/// Maximum length of a reply that a client accepts and the agent sends, in bytes without the NUL.
 pub const MAX_REPLY: usize = 16 << 20;
 
 /// A call.
@@ -18,22 +18,22 @@ pub const MAX_REPLY: usize = 16 << 20;
 pub struct Call {
     /// Full name of the method.
     pub method: String,
-    /// An object; left out means empty.
+    /// An object; empty if absent.
     #[serde(default = "empty_object")]
     pub parameters: Value,
-    /// The client accepts several replies. One is always allowed, and the agent gives one.
+    /// The client accepts several replies. A single one is always allowed, and the agent sends a single one.
     #[serde(default, skip_serializing_if = "is_false")]
     pub more: bool,
     /// The client wants no reply.
     #[serde(default, skip_serializing_if = "is_false")]
     pub oneway: bool,
-    /// The client wants to leave varlink after this call: refused.
+    /// The client wants to switch to another protocol after this call: refused.
     #[serde(default, skip_serializing_if = "is_false")]
     pub upgrade: bool,
 }
 
 impl Call {
-    /// A plain call.
+    /// Creates a call that expects one reply.
     #[must_use]
     pub fn new(method: &str, parameters: Value) -> Call {
         Call {
@@ -49,10 +49,10 @@ impl Call {
 /// A reply.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Reply {
-    /// Name of the error, if it is one.
+    /// Name of the error, if the reply is an error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// An object; left out means empty.
+    /// An object; empty if absent.
     #[serde(default = "empty_object")]
     pub parameters: Value,
     /// Another reply follows.
@@ -78,15 +78,15 @@ pub enum WireError {
         /// The limit, bytes.
         limit: usize,
     },
-    /// It is not JSON, or not of the wanted form.
+    /// It is not JSON, or has the wrong form.
     #[error("a message is not understood: {0}")]
     Json(#[from] serde_json::Error),
 }
 
-/// The bytes of a message with its NUL.
+/// Encodes a message with its NUL.
 ///
 /// # Errors
-/// [`WireError::TooLong`] as soon as the text passes `limit`; no more than that is ever kept.
+/// [`WireError::TooLong`] as soon as the text exceeds `limit`; no more than that is ever buffered.
 pub fn encode<T: Serialize>(message: &T, limit: usize) -> Result<Vec<u8>, WireError> {
     let mut out = Capped {
         bytes: Vec::new(),
@@ -102,7 +102,7 @@ pub fn encode<T: Serialize>(message: &T, limit: usize) -> Result<Vec<u8>, WireEr
     }
 }
 
-/// Understands one message, without its NUL.
+/// Decodes one message, without its NUL.
 ///
 /// # Errors
 /// [`WireError::Json`].
@@ -129,19 +129,20 @@ impl io::Write for Capped {
     }
 }
 
-/// Cuts a stream of bytes into messages.
+/// Splits a stream of bytes into messages.
 ///
-/// Holds at most one message of the limit and what was pushed last: push only after [`Decoder::take`] gave `None`.
+/// Holds at most one message of maximum length and the last pushed bytes: push only after [`Decoder::take`] returned
+/// `None`.
 #[derive(Debug)]
 pub struct Decoder {
     bytes: Vec<u8>,
-    /// Up to here there is no NUL, so that a message in many small pieces is not searched again for each.
+    /// There is no NUL before this offset, so that a message in many small pieces is not searched again for each piece.
     searched: usize,
     limit: usize,
 }
 
 impl Decoder {
-    /// For messages of at most `limit` bytes, without the NUL.
+    /// Creates a decoder for messages of at most `limit` bytes, without the NUL.
     #[must_use]
     pub fn new(limit: usize) -> Decoder {
         Decoder {
@@ -151,12 +152,12 @@ impl Decoder {
         }
     }
 
-    /// Takes bytes in.
+    /// Adds received bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Takes the next whole message out, without its NUL; `None` if it is not whole yet.
+    /// Takes the next message, without its NUL; `None` if it is not complete yet.
     ///
     /// # Errors
     /// [`WireError::TooLong`]: the stream cannot be used any more.
@@ -176,13 +177,13 @@ impl Decoder {
         Ok(Some(frame))
     }
 
-    /// Whether [`Decoder::take`] has something to say.
+    /// Whether [`Decoder::take`] would return a message or an error.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.end().is_some() || self.bytes.len() > self.limit
     }
 
-    /// Whether no byte waits.
+    /// Whether no bytes are buffered.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()

@@ -1,10 +1,10 @@
-//! `dm-psa-id NAME`, `dm-psa-id --map UUID`: what udev asks about a disk and about a multipath map.
+//! `dm-psa-id NAME`, `dm-psa-id --map UUID`: answers udev's questions about a disk and about a multipath map.
 //!
-//! Prints KEY=VALUE lines and exits 0, or prints nothing and exits 1 (2: wrong arguments); so udev never imports
-//! half an answer.
+//! Prints KEY=VALUE lines and exits with 0, or prints nothing and exits with 1 (2: wrong arguments), so that udev never
+//! imports half an answer.
 //!
-//! `dm-psa-id --end-queueing`: what the shutdown hook runs when the agent is gone. The last thing before the host stops
-//! should come from a small program that udev has run before, so that it is in memory: its disk may be one that hangs.
+//! `dm-psa-id --end-queueing`: run by the shutdown hook when the agent is gone. The last step before the host stops
+//! should be a small program that udev has run before, so that it is already in memory: its disk may hang.
 
 #![forbid(unsafe_code)]
 
@@ -44,7 +44,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Ends the queueing of the agent's maps. Without a list there was no agent since the host started, and nothing to end.
+/// Ends the queueing of the agent's maps. If there is no list of maps, no agent ran since the host started, and there
+/// is nothing to end.
 fn end_queueing(root: &Path) -> Result<(), String> {
     let ours = ours(root).unwrap_or_default();
     if ours.is_empty() {

@@ -23,7 +23,7 @@ fn main() -> ExitCode {
         socket: args.socket,
     }) {
         Ok(()) => ExitCode::SUCCESS,
-        // The log has it.
+        // The error was already logged.
         Err(_) => ExitCode::FAILURE,
     }
 }

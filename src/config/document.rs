@@ -1,18 +1,19 @@
-//! A TOML file of the admin, of which everything counts that can be understood.
+//! Reads a TOML file of the admin leniently: everything that is valid takes effect.
 //!
-//! A mistake is blanked out of the text that was read, with its line and the reason, and the rest is read again: a line
-//! that is not TOML, a key that this version does not know, a value of the wrong type. Of a `[[table]]`, which is one
-//! rule, all is blanked: what a rule means without one of its keys is unknown. The file itself is not changed.
+//! A mistake is reported with its line and the reason, is blanked out of the text in memory, and the rest is parsed
+//! again. Mistakes are: a line that is not TOML, a key that this version does not know, a value of the wrong type. A
+//! `[[table]]`, which is one rule, is blanked as a whole: the meaning of a rule without one of its keys is unknown. The
+//! file itself is not changed.
 
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::ops::Range;
 use toml::de::{DeTable, DeValue};
 
-/// After this many mistakes nothing of a file is used.
+/// Maximum number of mistakes; with this many, nothing of the file is used.
 const MOST_MISTAKES: usize = 100;
 
-/// Something that was not understood.
+/// A part of a file that was not understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistake {
     /// Its line in the file, from 1.
@@ -27,10 +28,10 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// The text of a file.
+/// The text of a file, without its mistakes.
 pub(super) struct Document {
     text: String,
-    /// What was blanked.
+    /// The mistakes that were blanked.
     pub(super) mistakes: Vec<Mistake>,
 }
 
@@ -42,7 +43,7 @@ impl Document {
         }
     }
 
-    /// What the text says, without what is not understood.
+    /// Deserializes the text; parts that are not understood are blanked.
     pub(super) fn take<T: DeserializeOwned + Default>(&mut self) -> T {
         loop {
             let error = match toml::from_str(&self.text) {
@@ -56,7 +57,8 @@ impl Document {
         }
     }
 
-    /// Notes a mistake, and blanks what it is in; `false` if nothing is used any more.
+    /// Notes a mistake and blanks the part of the text that contains it; `false` if nothing of the file is used any
+    /// more.
     pub(super) fn refuse(&mut self, span: &Range<usize>, what: String) -> bool {
         self.mistakes.push(Mistake {
             line: self.line(span.start),
@@ -74,13 +76,13 @@ impl Document {
         goes_on
     }
 
-    /// The line of a place in the text.
+    /// The line number of a byte offset, from 1.
     fn line(&self, at: usize) -> usize {
         let before = self.text.as_bytes().iter().take(at);
         before.filter(|byte| **byte == b'\n').count() + 1
     }
 
-    /// Where a key is, by those that lead to it.
+    /// Finds a key by the path of keys that leads to it.
     pub(super) fn find(&self, place: &[String]) -> Option<Range<usize>> {
         fn find(table: &DeTable<'_>, place: &[String]) -> Option<Range<usize>> {
             let (first, rest) = place.split_first()?;
@@ -94,7 +96,7 @@ impl Document {
         find(DeTable::parse(&self.text).ok()?.get_ref(), place)
     }
 
-    /// The mistake, and if it is a key, its value too.
+    /// The extent of a mistake. If the mistake is a key, its value is included.
     fn extent(&self, span: &Range<usize>) -> Range<usize> {
         fn value_of(table: &DeTable<'_>, key: &Range<usize>) -> Option<usize> {
             table
@@ -107,13 +109,13 @@ impl Document {
         }
         let table = DeTable::parse(&self.text);
         let end = table.ok().and_then(|table| value_of(table.get_ref(), span));
-        // A mistake at the end of the file is one of the last line that says something.
+        // A mistake at the end of the file belongs to its last nonempty line.
         let start = span.start.min(self.text.trim_end().len().saturating_sub(1));
         start..end.unwrap_or(span.end).max(span.end).max(start + 1)
     }
 
-    /// Blanks the lines of a mistake, and the whole table if one of them is the head of it or it stands for one rule.
-    /// `false` if there was nothing to blank.
+    /// Blanks the lines of a mistake. Blanks the whole table if these lines contain its header, or if the table is a
+    /// rule. Returns `false` if there was nothing to blank.
     fn blank(&mut self, span: &Range<usize>) -> bool {
         let lines: Vec<&str> = self.text.split_inclusive('\n').collect();
         let is_head = |line: &str| line.trim_start().starts_with('[');
@@ -125,7 +127,7 @@ impl Document {
             *hit = begin < span.end && span.start < end;
             begin = end;
         }
-        // From head to head.
+        // A table extends from its header to the next one.
         let heads = (0..lines.len()).filter(|n| lines.get(*n).is_some_and(|line| is_head(line)));
         let heads: Vec<usize> = heads.collect();
         for (n, head) in heads.iter().enumerate() {
@@ -145,7 +147,7 @@ impl Document {
                 return (*line).to_owned();
             }
             any |= !bare.trim().is_empty();
-            // The places of what follows stay as they are.
+            // Offsets of the following text must not change.
             let end = line.strip_prefix(bare).unwrap_or_default();
             " ".repeat(bare.len()) + end
         });

@@ -1,9 +1,9 @@
-//! The files of the admin and of the agent: read whole and checked, written atomically.
+//! The files of the admin and of the agent: read completely, validated, and written atomically.
 //!
 //! Input: `/etc/dm-psa/dm-psa.toml` (settings), `/etc/dm-psa/state/memory.json` (what the agent remembers), and the
 //! files of [`rules`].
-//! Invariants: a damaged file never stops the agent, and what is wrong in it costs no more than itself: a setting falls
-//! back to its default, an entry of the memory has no effect, a rule is left out. Each is reported with file, place and
+//! Invariants: a damaged file never stops the agent, and a mistake affects only itself: a setting falls back to its
+//! default, an entry of the memory has no effect, a rule is left out. Each mistake is reported with file, place and
 //! reason, and no file is overwritten unread.
 
 #![forbid(unsafe_code)]
@@ -21,18 +21,18 @@ use document::{Document, Mistake};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The range of `apd_timeout_ms`. ESXi takes 20 s at least; `no_path_retry fail` of multipath-tools wants less.
+/// The range of `apd_timeout_ms`. The minimum of ESXi is 20 s, but `no_path_retry fail` of multipath-tools needs less.
 const LEAST_APD: u64 = 1_000;
 const MOST_APD: u64 = 99_999_000;
 
-/// Where the files are, below a root directory (`/` for the running system).
+/// The paths of all files, below a root directory (`/` for the running system).
 #[derive(Debug, Clone)]
 pub struct Places {
     root: PathBuf,
 }
 
 impl Places {
-    /// The files below `root`.
+    /// The paths below `root`.
     #[must_use]
     pub fn below(root: &Path) -> Places {
         Places {
@@ -40,73 +40,73 @@ impl Places {
         }
     }
 
-    /// The directory that they are below.
+    /// The root directory.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Settings of the admin.
+    /// The admin's settings.
     #[must_use]
     pub fn settings(&self) -> PathBuf {
         self.root.join("etc/dm-psa/dm-psa.toml")
     }
 
-    /// What the agent remembers.
+    /// The memory of the agent.
     #[must_use]
     pub fn memory(&self) -> PathBuf {
         self.root.join("etc/dm-psa/state/memory.json")
     }
 
-    /// Rules of ours and of array vendors.
+    /// The directory of rule files from dm-psa and from array vendors.
     #[must_use]
     pub fn system_rules(&self) -> PathBuf {
         self.root.join("usr/lib/dm-psa")
     }
 
-    /// Rules of the admin.
+    /// The admin's rules.
     #[must_use]
     pub fn admin_rules(&self) -> PathBuf {
         self.root.join("etc/dm-psa/rules.toml")
     }
 
-    /// Rules that the admin wants until reboot.
+    /// The admin's rules that last until reboot.
     #[must_use]
     pub fn boot_rules(&self) -> PathBuf {
         self.run().join("rules.toml")
     }
 
-    /// Claim rules of the admin that are loaded.
+    /// The loaded claim rules of the admin.
     #[must_use]
     pub fn loaded_rules(&self) -> PathBuf {
         self.run().join("claimrules.toml")
     }
 
-    /// Where an ESX host has its configuration: read by `claimrule convert` alone.
+    /// The configuration of an ESX host: read only by `claimrule convert`.
     #[must_use]
     pub fn esx_conf(&self) -> PathBuf {
         self.root.join("etc/vmware/esx.conf")
     }
 
-    /// The journal of the agent.
+    /// The directory of the agent's journal.
     #[must_use]
     pub fn journal(&self) -> PathBuf {
         self.run().join("journal")
     }
 
-    /// Since when devices have no usable path.
+    /// Since when each device has had no usable path.
     #[must_use]
     pub fn outages(&self) -> PathBuf {
         self.run().join("outages.json")
     }
 
-    /// Takeover budgets of devices.
+    /// The takeover budgets of devices.
     #[must_use]
     pub fn takeovers(&self) -> PathBuf {
         self.run().join("takeovers.json")
     }
 
-    /// Files of the run time, gone after a reboot.
+    /// The directory of runtime files, which are gone after a reboot.
     #[must_use]
     pub fn run(&self) -> PathBuf {
         self.root.join("run/dm-psa")
@@ -132,7 +132,7 @@ pub enum ConfigError {
         /// Why.
         source: io::Error,
     },
-    /// It does not say what it should.
+    /// Its content is invalid.
     #[error("{file}: {problem}")]
     Invalid {
         /// Which.
@@ -142,7 +142,7 @@ pub enum ConfigError {
     },
 }
 
-/// Reads a file; `None` if there is none.
+/// Reads a file; `None` if it does not exist.
 fn read(file: &Path) -> Result<Option<String>, ConfigError> {
     match std::fs::read_to_string(file) {
         Ok(text) => Ok(Some(text)),
@@ -154,10 +154,10 @@ fn read(file: &Path) -> Result<Option<String>, ConfigError> {
     }
 }
 
-/// Reads the settings of the admin; the defaults if there is no file.
+/// Reads the admin's settings; the defaults if there is no file.
 ///
 /// # Errors
-/// The file cannot be read, or has a mistake: the first one, with its line.
+/// The file cannot be read, or has a mistake: reports the first one, with its line.
 pub fn load_settings(places: &Places) -> Result<Settings, ConfigError> {
     let (settings, problems) = read_settings(places);
     match problems.into_iter().next() {
@@ -166,8 +166,8 @@ pub fn load_settings(places: &Places) -> Result<Settings, ConfigError> {
     }
 }
 
-/// Reads what can be understood of the settings of the admin: each that cannot has its default. The rest is returned
-/// as well, with line and reason.
+/// Reads the admin's settings leniently: a setting with a mistake has its default. Also returns the mistakes, with line
+/// and reason.
 #[must_use]
 pub fn read_settings(places: &Places) -> (Settings, Vec<ConfigError>) {
     let file = places.settings();
@@ -183,7 +183,7 @@ pub fn read_settings(places: &Places) -> (Settings, Vec<ConfigError>) {
     (settings, mistakes.into_iter().map(invalid).collect())
 }
 
-/// The settings that a text has, and what is wrong in it.
+/// Returns the settings in a text, and its mistakes.
 fn parse_settings(text: &str) -> (Settings, Vec<Mistake>) {
     let mut document = Document::new(text);
     loop {
@@ -191,7 +191,7 @@ fn parse_settings(text: &str) -> (Settings, Vec<Mistake>) {
         let Err((place, what)) = check(&settings) else {
             return (settings, document.mistakes);
         };
-        // Defaults are in their ranges, so what is not is somewhere in the text.
+        // Defaults are in range, so a value out of range comes from the text.
         let at = document.find(&place).unwrap_or(0..usize::MAX);
         if !document.refuse(&at, what) {
             return (Settings::default(), document.mistakes);
@@ -199,7 +199,7 @@ fn parse_settings(text: &str) -> (Settings, Vec<Mistake>) {
     }
 }
 
-/// Whether values are in their ranges; else the keys that lead to one that is not, and why.
+/// Checks that all values are in range. The error is the path of keys to a value that is not, and why.
 fn check(settings: &Settings) -> Result<(), (Vec<String>, String)> {
     let refuse = |name: &str, why: String| Err((vec![name.to_owned()], why));
     let ranges = [
@@ -330,7 +330,7 @@ fn place(keys: &[&str]) -> Vec<String> {
     keys.iter().map(|&key| key.to_owned()).collect()
 }
 
-/// What may be set of devices; `table` is what the table is called, `keys` lead to it.
+/// Checks the settings of devices. `table` is the name of the table for messages; `keys` is the path of keys to it.
 fn check_devices(
     table: &str,
     keys: &[&str],
@@ -389,7 +389,7 @@ mod tests {
         );
     }
 
-    /// A key of a newer version, a typing mistake or a value out of its range is reported; all other settings count.
+    /// A key of a newer version, a typing mistake or a value out of range is reported; all other settings take effect.
     #[test]
     fn one_setting_that_is_not_understood_costs_no_other() {
         let rest = "check_interval_ms = 7000\n[device.\"naa.6\"]\npsp = \"VMW_PSP_RR\"\n";

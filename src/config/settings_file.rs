@@ -1,4 +1,4 @@
-//! Changes of `dm-psa.toml`, with the comments and the layout of the admin kept.
+//! Changes `dm-psa.toml`; keeps the comments and the layout of the admin.
 
 use super::document::Mistake;
 use super::{ConfigError, Places, parse_settings, read, store};
@@ -8,33 +8,33 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use toml_edit::{DocumentMut, Item, Table, Value};
 
-/// What a new file begins with.
+/// The header of a new file.
 const HEADER: &str = "\
 # Settings of dm-psad: dm-psa.toml(5). Read when it starts.
 
 ";
 
-/// Whose a setting is.
+/// What a setting applies to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Owner {
     /// The host.
     Host,
-    /// Every device, whatever SATP rules say.
+    /// Every device; overrides SATP rules.
     EveryDevice,
-    /// The devices of arrays that no SATP rule names.
+    /// Devices of arrays that no SATP rule names.
     UnlistedDevice,
-    /// Every device, where nothing else is set.
+    /// Every device for which nothing else is set.
     DefaultDevice,
-    /// A device by its identifier: `naa.6001...`
+    /// One device, by its identifier: `naa.6001...`
     Device(String),
 }
 
-/// Which setting.
+/// Identifies a setting.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
-    /// Whose.
+    /// What it applies to.
     pub owner: Owner,
-    /// `check_interval_ms`, or with a dot `round_robin.limit_type`.
+    /// `check_interval_ms`, or with a table `round_robin.limit_type`.
     pub name: &'static str,
 }
 
@@ -53,7 +53,7 @@ impl Key {
         Key { owner, name }
     }
 
-    /// The names of the tables above it, outermost first, and its own.
+    /// Returns the names of the enclosing tables, outermost first, and the name of the setting in them.
     fn path(&self) -> (Vec<&str>, &'static str) {
         let mut tables = match &self.owner {
             Owner::Host => Vec::new(),
@@ -72,7 +72,7 @@ impl Key {
         (tables, name)
     }
 
-    /// What a setting of the host is without a file, as TOML has it; `None` for devices, which follow their rules.
+    /// Returns the default of a setting of the host as TOML; `None` for devices, whose rules apply.
     #[must_use]
     pub fn default(&self) -> Option<String> {
         let defaults = toml::Table::try_from(Settings::default()).ok()?;
@@ -93,7 +93,7 @@ impl fmt::Display for Key {
     }
 }
 
-/// A value as it is written.
+/// The value of a setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Setting {
     /// A number.
@@ -120,13 +120,13 @@ impl fmt::Display for Setting {
     }
 }
 
-/// The file of settings. Until it is saved, nothing happened.
+/// The settings file. The file on disk changes only when it is saved.
 #[derive(Debug, Clone, Default)]
 pub struct SettingsFile {
     file: PathBuf,
-    /// As it was read; `None` if there is none.
+    /// The text that was read; `None` if there is no file.
     text: Option<String>,
-    /// What was wrong in it then.
+    /// Its mistakes when it was read.
     mistakes: Vec<Mistake>,
     document: DocumentMut,
 }
@@ -135,7 +135,7 @@ impl SettingsFile {
     /// Reads the file, which need not exist.
     ///
     /// # Errors
-    /// It cannot be read, or is not TOML: then it has to be corrected before it is changed.
+    /// The file cannot be read, or is not TOML and must be corrected before it is changed.
     pub fn open(places: &Places) -> Result<SettingsFile, ConfigError> {
         let file = places.settings();
         let text = read(&file)?;
@@ -161,8 +161,8 @@ impl SettingsFile {
         }
     }
 
-    /// The text as it is now, if the agent could use what was changed. A mistake that was there before, as a setting of a
-    /// newer version, is the agent's to report.
+    /// Returns the current text, if the agent could use the changes. Mistakes that were there before, such as a setting
+    /// of a newer version, are ignored: the agent reports them.
     fn checked(&self) -> Result<String, ConfigError> {
         let text = self.document.to_string();
         let (_, mistakes) = parse_settings(&text);
@@ -175,7 +175,7 @@ impl SettingsFile {
         }
     }
 
-    /// What the file says of a setting, as TOML has it; `None` if it says nothing.
+    /// Returns the value of a setting in the file as TOML; `None` if it is not set there.
     #[must_use]
     pub fn get(&self, key: &Key) -> Option<String> {
         let (tables, name) = key.path();
@@ -191,10 +191,10 @@ impl SettingsFile {
     /// Sets a setting.
     ///
     /// # Errors
-    /// The file has something else where a table should be.
+    /// The file has another type of value where a table should be.
     pub fn set(&mut self, key: &Key, setting: &Setting) -> Result<(), ConfigError> {
         let wrong = self.invalid(format!("{key} cannot be set: what is above it is no table"));
-        // The comments of a file that holds nothing else stay on top of it.
+        // If the file contains only comments, they stay at its top.
         let is_first = self.document.as_table().is_empty();
         let mut before = "\n".to_owned();
         if is_first {
@@ -210,7 +210,7 @@ impl SettingsFile {
             item = table.entry(name).or_insert_with(|| {
                 let mut table = Table::new();
                 if depth == 0 && *name == "device" {
-                    // `[device]` has nothing of its own.
+                    // `[device]` has no settings of its own.
                     table.set_implicit(true);
                 } else {
                     let before = std::mem::replace(&mut before, "\n".to_owned());
@@ -232,17 +232,17 @@ impl SettingsFile {
         Ok(())
     }
 
-    /// Takes a setting of the host out of the file, so that the default holds.
+    /// Removes a setting of the host from the file, so that the default applies.
     pub fn unset(&mut self, key: &Key) {
         if key.owner == Owner::Host {
             self.document.as_table_mut().remove(key.name);
         }
     }
 
-    /// Whether the file would take a setting. It is not changed.
+    /// Checks whether the file would accept a setting, without changing the file.
     ///
     /// # Errors
-    /// Why not: the value is out of its range.
+    /// The reason why not: for example, the value is out of range.
     pub fn would_take(&self, key: &Key, setting: &Setting) -> Result<(), String> {
         let mut trial = self.clone();
         let taken = trial.set(key, setting).and_then(|()| trial.checked());
@@ -256,7 +256,7 @@ impl SettingsFile {
     /// Writes the file.
     ///
     /// # Errors
-    /// It cannot be written, or somebody else wrote it meanwhile; the old one stays.
+    /// The file cannot be written, or was changed since it was read; the old content stays.
     pub fn save(self) -> Result<(), ConfigError> {
         let text = self.checked()?;
         let failed = |source| ConfigError::Write {

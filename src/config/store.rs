@@ -4,11 +4,11 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 
-/// Replaces a file: writes a temporary next to it, syncs it, renames it, syncs the folder. After a crash at any
-/// point the file holds either the old or the new content.
+/// Replaces a file: writes a temporary file next to it, syncs it, renames it, and syncs the folder. After a crash at
+/// any point the file holds either the old or the new content.
 ///
 /// # Errors
-/// As the file system says; the old content is then untouched.
+/// Any error of the file system. The file then has its old content, unless only the final sync of the folder failed.
 pub fn replace(file: &Path, content: &[u8]) -> io::Result<()> {
     let folder = file.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(folder)?;

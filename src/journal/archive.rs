@@ -1,12 +1,12 @@
 //! One file of several segments, for a bug report: what `psactl journal save` writes.
 //!
-//! Text that says what the file is, an empty line, then for each segment a line with its name and its length in bytes, and
-//! the segment. Other texts than the first line may change.
+//! The file begins with a text that describes it and an empty line. Each segment follows as a line with its name and
+//! its length in bytes, and then its content. Only the first line of the text is fixed; the rest may change.
 
 /// The first line.
 pub const MAGIC: &[u8] = b"dm-psa journal archive 1\n";
 
-/// What the file says of itself.
+/// The description at the start of the file.
 const ABOUT: &str = "\
 What the multipath agent of a host was told and what it did: `psactl replay FILE` shows it.
 It holds: names, addresses and serial numbers of disks, arrays, HBAs and their ports; mount points of disks in use; the
@@ -19,33 +19,33 @@ It does not hold: data of disks, passwords or keys.
 pub struct Member<'a> {
     /// Name of its file.
     pub name: &'a str,
-    /// What there is of it.
+    /// Its content; shorter than announced if the archive was cut.
     pub bytes: &'a [u8],
 }
 
-/// The begin of an archive.
+/// Returns the start of an archive: [`MAGIC`], the description and an empty line.
 #[must_use]
 pub fn begin() -> Vec<u8> {
     [MAGIC, ABOUT.as_bytes(), b"\n"].concat()
 }
 
-/// What stands before a segment.
+/// Returns the line that precedes a segment.
 #[must_use]
 pub fn head(name: &str, length: usize) -> String {
     format!("segment {name} {length}\n")
 }
 
-/// The segments of an archive; of one that was cut, those that are there, the last not whole.
+/// Returns the segments of an archive. If the archive was cut, returns those that are present, the last one incomplete.
 ///
 /// # Errors
-/// The byte at which something else stands than a segment.
+/// The offset of the first byte that is not part of a segment.
 pub fn members(bytes: &[u8]) -> Result<Vec<Member<'_>>, usize> {
     let begin = bytes.windows(2).position(|two| two == b"\n\n");
     let mut at = begin.filter(|_| bytes.starts_with(MAGIC)).ok_or(0_usize)? + 2;
     let mut members = Vec::new();
     while at < bytes.len() {
         let rest = &bytes[at..];
-        // A name is short: what is long is none.
+        // A name is short, so a line without an end within 256 bytes is invalid.
         let line = rest
             .iter()
             .take(256)

@@ -1,24 +1,25 @@
-//! What an agent was told and what it wanted, written down so that it can be done again.
+//! The journal: a recording of the events an agent received and the actions it returned, which can be replayed.
 //!
-//! [`crate::psa::world::World`] is pure: the same events give the same actions. So a world written down once, and the
-//! events from there on, are all that is needed to see on any machine why a host's agent did what it did; the actions
-//! are written down too, to be held against.
+//! [`crate::psa::world::World`] is pure: the same events give the same actions. A snapshot of the world and the events
+//! that follow it are therefore enough to reproduce, on any machine, why an agent did what it did. The actions are
+//! recorded too, so that a replay can be compared with them.
 //!
-//! A *segment* is a file that can be read without any other: [`MAGIC`], then blocks.
+//! A *segment* is a self-contained file: [`MAGIC`], then blocks.
 //!
 //! ```text
 //! block    kind (1 byte), unpacked length or 0 (4), length (4), FNV-1a of the content (4), content. Little endian.
-//!          An unpacked length that is not 0 says that the content is packed, as `pack` does it.
+//!          A nonzero unpacked length means that the content is packed, see `pack`.
 //! kind H   JSON of a `Header`: first, once
-//!      S   JSON of a `Piece` of the world as it is when the segment begins: once or more, the first is `Piece::Rest`
+//!      S   JSON of a `Piece` of the world when the segment begins: once or more, the first is `Piece::Rest`
 //!      E   records of whole steps, see `records`
-//!      Z   JSON of why the segment ends; missing if the agent was killed
+//!      Z   JSON of the reason why the segment ends; missing if the agent was killed
 //! ```
 //!
-//! A file that was cut anywhere is readable up to its last whole record. [`archive`] is a file of several segments.
+//! A file that was cut anywhere is readable up to its last complete record. An [`archive`] is one file that holds
+//! several segments.
 //! Writer: the thread of `agent/record.rs`. Readers: `psactl replay`, `tests/journal.rs`, `tests/fuzz`.
-//! Invariants: no bytes make the reader panic, loop, or take more memory than [`MOST_UNPACKED`] at a time for what a
-//! block holds. Tests: here, and `tests/journal.rs`.
+//! Invariants: on any input, the reader neither panics nor loops, and allocates at most [`MOST_UNPACKED`] bytes at a
+//! time for the content of a block. Tests: here, and `tests/journal.rs`.
 
 #![forbid(unsafe_code)]
 
@@ -36,54 +37,54 @@ use crate::psa::report::snapshot::Piece;
 use crate::psa::units::Millis;
 use serde::{Deserialize, Serialize};
 
-/// What a segment begins with.
+/// The first bytes of a segment.
 pub const MAGIC: &[u8] = b"dm-psa journal 1\n";
 
 /// The version of the format.
 pub const FORMAT: u32 = 4;
 
-/// How the names of segments end.
+/// The file name suffix of segments.
 pub const SUFFIX: &str = ".journal";
 
-/// The most that a block may hold, unpacked, in bytes.
+/// The maximum unpacked size of a block, in bytes.
 pub const MOST_UNPACKED: usize = 256 << 20;
 
-/// What is shorter is not packed.
+/// Shorter content is not packed.
 const WORTH_PACKING: usize = 1024;
 
-/// Bytes of a block before its content.
+/// Size of a block's header, in bytes.
 const BLOCK_HEAD: usize = 13;
 
-/// What a segment says of itself.
+/// The header of a segment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
-    /// [`FORMAT`].
+    /// Version of the format: [`FORMAT`] when written.
     pub format: u32,
     /// Version of the agent.
     pub program: String,
-    /// When this agent started, in ms since 1970: all its segments have the same.
+    /// When this agent started, in ms since 1970; the same in all its segments.
     pub agent_started_ms: u64,
-    /// Number of the segment; counts on from one agent to the next.
+    /// Number of the segment; the numbering continues across restarts of the agent.
     pub number: u64,
     /// The time of day at [`Header::at`], in ms since 1970.
     pub wall_ms: u64,
     /// The world's time when the segment begins.
     pub at: Millis,
-    /// Whether the segment goes on where the one before it ends.
+    /// Whether the segment continues exactly where the previous one ends.
     pub continues: bool,
-    /// Events that this agent did not write down, because the writer did not keep up, up to here.
+    /// Events since the previous segment that were not recorded, because the writer did not keep up or failed.
     pub lost_events: u64,
 }
 
 impl Header {
-    /// The time of day at a time of the world, in ms since 1970.
+    /// Converts a time of the world to a time of day, in ms since 1970.
     #[must_use]
     pub fn wall(&self, at: Millis) -> u64 {
         self.wall_ms.saturating_add(at.since(self.at).0)
     }
 }
 
-/// What a block holds.
+/// Type of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 enum Kind {
@@ -101,7 +102,7 @@ impl Kind {
     }
 }
 
-/// FNV-1a with 32 bits: it finds what went wrong on the way, and is no protection against a person.
+/// 32-bit FNV-1a: it detects accidental corruption, but does not protect against deliberate changes.
 fn sum(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0x811c_9dc5, |sum, byte| {
         (sum ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
@@ -115,7 +116,7 @@ fn block(kind: Kind, content: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(BLOCK_HEAD + content.len());
     out.push(kind.byte());
     for number in [unpacked, content.len()] {
-        // A block of 4 GiB is never made: the agent would have to have been told as much in a tenth of a second.
+        // A block never reaches 4 GiB: the agent would have to receive that much within a tenth of a second.
         out.extend_from_slice(&u32::try_from(number).unwrap_or(u32::MAX).to_le_bytes());
     }
     out.extend_from_slice(&sum(content).to_le_bytes());
@@ -123,30 +124,30 @@ fn block(kind: Kind, content: &[u8]) -> Vec<u8> {
     out
 }
 
-/// JSON of what is made of plain values and maps with text keys; that never fails.
+/// Serializes a value that consists of plain values and maps with text keys; this never fails.
 fn json<T: Serialize>(value: &T) -> Vec<u8> {
     serde_json::to_vec(value).unwrap_or_default()
 }
 
-/// The begin of a segment.
+/// Returns the start of a segment: [`MAGIC`] and the header block.
 #[must_use]
 pub fn begin(header: &Header) -> Vec<u8> {
     [MAGIC, &block(Kind::Header, &json(header))].concat()
 }
 
-/// A piece of the world at the begin of a segment, as it is written.
+/// Returns the block for a piece of the world at the start of a segment.
 #[must_use]
 pub fn snapshot(piece: &Piece) -> Vec<u8> {
     block(Kind::Snapshot, &json(piece))
 }
 
-/// Records of whole steps, as they are written.
+/// Returns the block for the records of whole steps.
 #[must_use]
 pub fn steps(records: &[u8]) -> Vec<u8> {
     block(Kind::Events, records)
 }
 
-/// The end of a segment.
+/// Returns the block that ends a segment, with the reason.
 #[must_use]
 pub fn end(why: &str) -> Vec<u8> {
     block(Kind::End, &json(&why))

@@ -1,19 +1,20 @@
-//! Packing: texts that repeat themselves, as the JSON of ten thousand alike paths does, become a tenth of their length.
+//! Compresses repetitive text: the JSON of ten thousand similar paths shrinks to a tenth of its length.
 //!
-//! A packed text is a chain of: the count of bytes that follow as they are, these bytes, the count of bytes that are
-//! copied from what is unpacked already, and how far back they begin. The last link of the chain has no copy. What is
-//! cut off unpacks up to the cut.
+//! Packed text is a sequence of: the number of literal bytes, these bytes, the number of bytes to copy from the text
+//! unpacked so far, and the distance back to where the copy begins. The last element has no copy. Truncated input
+//! unpacks up to the cut.
 
 use super::varint;
 
-/// A copy is worth its three bytes from this length on.
+/// Minimum length of a copy; a shorter one does not save enough to pay for its encoding of about three bytes.
 const LEAST: usize = 6;
-/// Slots that remember where text with a certain hash was seen last, as powers of two: one for each byte within these
-/// bounds. Most texts are short, and to clear many slots would cost more than to pack.
+/// Bounds on the size of the hash table that remembers where four bytes were last seen, as powers of two. Within these
+/// bounds there is one slot for each byte of the text. Most texts are short, and clearing many slots would cost more
+/// than packing.
 const SLOTS_LEAST: u32 = 8;
 const SLOTS_MOST: u32 = 15;
 
-/// Where four bytes like these may have been seen before, in a table of 2^`log2` slots.
+/// Returns the slot for these four bytes in a hash table of 2^`log2` slots.
 fn slot(four: [u8; 4], log2: u32) -> usize {
     // A multiplication by a large odd number mixes all bits into the upper ones.
     let hash = u32::from_le_bytes(four).wrapping_mul(0x9e37_79b1);
@@ -30,7 +31,7 @@ pub fn pack(text: &[u8]) -> Vec<u8> {
     let (mut at, mut done) = (0, 0);
     while let Some(&[a, b, c, d]) = text.get(at..at + 4) {
         let slot = &mut seen[slot([a, b, c, d], log2)];
-        // Places are kept plus one: 0 is "never".
+        // Positions are stored plus one: 0 means "never seen".
         let before = (*slot as usize).checked_sub(1);
         *slot = u32::try_from(at + 1).unwrap_or(0);
         let length = before.map_or(0, |before| alike(text, before, at));
@@ -50,18 +51,18 @@ pub fn pack(text: &[u8]) -> Vec<u8> {
     packed
 }
 
-/// How many bytes from `at` on are as those from `before` on.
+/// Returns the length of the common prefix of the text at `before` and the text at `at`.
 fn alike(text: &[u8], before: usize, at: usize) -> usize {
     let pairs = text[before..].iter().zip(&text[at..]);
     pairs.take_while(|(a, b)| a == b).count()
 }
 
-/// Unpacks a text of `length` bytes, or as much of it as there is.
+/// Unpacks a text of `length` bytes, or as much of it as the input holds.
 ///
 /// # Errors
-/// These bytes are no packed text.
+/// These bytes are not packed text.
 pub fn unpack(packed: &[u8], length: usize) -> Result<Vec<u8>, &'static str> {
-    // What is claimed is not believed: a megabyte at first, and more as it comes.
+    // The claimed length is not trusted: reserve at most 1 MiB first, and grow as data arrives.
     let mut text = Vec::with_capacity(length.min(1 << 20));
     let mut rest = packed;
     while text.len() < length {
@@ -90,7 +91,7 @@ pub fn unpack(packed: &[u8], length: usize) -> Result<Vec<u8>, &'static str> {
         if count > length - text.len() {
             return Err("it unpacks to more than it should");
         }
-        // A copy may overlap what it makes.
+        // The source of a copy may overlap its destination.
         for place in from..from + count {
             text.push(text[place]);
         }

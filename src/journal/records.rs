@@ -1,20 +1,20 @@
-//! Records: each an event or an action, made as short as may be where it says what was said before.
+//! Encodes events and actions as records, and shortens those that repeat earlier ones.
 //!
-//! Ten thousand paths are checked two thousand times a second, and nearly all of them answer what they answered before.
-//! So writer and reader both keep the questions that paths are asked, which are few, and what each path answered last to each
-//! command. They start with nothing at the begin of a segment.
+//! With ten thousand paths, two thousand checks run per second, and nearly every path gives the same answers as before.
+//! So writer and reader both keep the questions that paths are asked, which are few, and the last answer of each path
+//! to each command. Both start empty at the beginning of a segment.
 //!
 //! ```text
 //! 1  time, length, JSON    an event
-//! 2  time, seat            Examined: that path answered each command of its question as it did last
+//! 2  time, seat            Examined: the path of this seat answered each command of its question as before
 //! 3  time                  Timer
-//! 4  length, JSON          an action: it belongs to the event before it
-//! 5  seat, number, ticket  Examine: that path is asked the question of that number
+//! 4  length, JSON          an action: it belongs to the preceding event
+//! 5  seat, number, ticket  Examine: the path of this seat is asked the question with this number
 //! ```
 //!
-//! Times count from the record before, tickets from the ticket before, both as variable-length numbers. A path gets the
-//! next seat, from 0, when it is first asked in the segment, and a question the next number, from 0, when it is first written
-//! in full; after the last number the first is given again.
+//! Times are relative to the preceding record and tickets to the preceding ticket; both are variable-length numbers. A
+//! path gets the next seat, counting from 0, when it is first asked in the segment. A question gets the next number,
+//! counting from 0, when it is first written in full; after the last number, numbering restarts at 0.
 
 use super::varint;
 use crate::psa::action::Action;
@@ -29,26 +29,28 @@ const TIMER: u8 = 3;
 const ACTION: u8 = 4;
 const SAME_QUESTION: u8 = 5;
 
-/// How many questions are kept. A dozen are asked; another timeout, by a setting, makes others of them.
+/// Maximum number of questions that are kept. About a dozen are in use; a change of the timeout setting creates new
+/// ones.
 const QUESTIONS: usize = 32;
 
-/// To how many commands the answers of a path are kept, and repeated at once: no path is asked for more things than that.
+/// Maximum number of answers that are kept for a path, and of answers in one repetition: no path is asked for more.
 const ANSWERS: usize = 8;
-/// What is longer is not kept, or a file of some bytes would be told as gigabytes; no allocation length is longer.
+/// Maximum length of an answer that is kept, so that a tiny file cannot expand to gigabytes. No allocation length
+/// exceeds it.
 const LONGEST: usize = 16 << 10;
 
-/// What is kept of a path.
+/// What is remembered about a path.
 #[derive(Debug, Clone)]
 struct Seat {
     path: Hctl,
     sg: Sg,
-    /// Of the last examination.
+    /// Ticket of the last examination.
     ticket: u64,
-    /// Number of the question that it was asked then.
+    /// Number of the question asked in the last examination.
     question: usize,
     /// The last answer to each command.
     replies: Vec<Reply>,
-    /// How many commands were answered for the first time.
+    /// How many answers were added to `replies`, including those that replaced an older one.
     count: usize,
 }
 
@@ -66,7 +68,7 @@ impl Seat {
     }
 }
 
-/// An examination, without its path and ticket.
+/// The parameters of an examination without its path and ticket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Question {
     commands: Commands,
@@ -74,7 +76,7 @@ struct Question {
     deadline: Millis,
 }
 
-/// Puts the next of a list that is full when it holds so many, and from then on takes the place of the oldest. Where.
+/// Adds an item to a list of at most `room` items, replacing the oldest once the list is full. Returns its index.
 fn put_in_turn<T>(list: &mut Vec<T>, room: usize, count: &mut usize, item: T) -> usize {
     let place = *count % room;
     *count += 1;
@@ -85,7 +87,7 @@ fn put_in_turn<T>(list: &mut Vec<T>, room: usize, count: &mut usize, item: T) ->
     place
 }
 
-/// What writer and reader both know.
+/// The state that writer and reader keep in step.
 #[derive(Debug, Clone, Default)]
 struct Known {
     at: Millis,
@@ -93,7 +95,7 @@ struct Known {
     seats: Vec<Seat>,
     by_path: Lookup<Hctl, usize>,
     questions: Vec<Question>,
-    /// How many were written in full.
+    /// How many questions were added, including those that replaced an older one.
     count: usize,
 }
 
@@ -103,7 +105,7 @@ impl Known {
         Some((number, self.seats.get(number)?))
     }
 
-    /// Whether a path answered what a [`SAME_ANSWER`] of its seat says.
+    /// Whether a [`SAME_ANSWER`] for this seat would decode to exactly this examination.
     fn is_repeated(&self, seat: &Seat, examination: &Examination) -> bool {
         let Some(question) = self.questions.get(seat.question) else {
             return false;
@@ -119,7 +121,7 @@ impl Known {
                 .all(|(command, reply)| reply.command == *command && seat.replies.contains(reply))
     }
 
-    /// What [`SAME_ANSWER`] says of a seat.
+    /// Decodes a [`SAME_ANSWER`] for a seat; `None` if an answer is not known.
     fn repeated(&self, seat: &Seat) -> Option<Examination> {
         let question = self.questions.get(seat.question)?;
         if question.commands.len() > ANSWERS {
@@ -203,7 +205,7 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// Begins a segment: what was said before is not known to its reader. What was not taken is gone.
+    /// Begins a segment with empty state, as its reader does. Records that were not taken are discarded.
     pub fn begin(&mut self, at: Millis) {
         self.out.clear();
         self.known = Known {
@@ -212,20 +214,20 @@ impl Encoder {
         };
     }
 
-    /// What was written since it was taken last; to be taken between two steps.
+    /// Takes the records written since the last call. Must be called between two steps.
     pub fn take(&mut self) -> Vec<u8> {
-        // Much the same will be written next.
+        // The next batch will be about as large.
         let room = self.out.len();
         std::mem::replace(&mut self.out, Vec::with_capacity(room))
     }
 
-    /// Bytes that are there to be taken.
+    /// Number of bytes that can be taken.
     #[must_use]
     pub fn len(&self) -> usize {
         self.out.len()
     }
 
-    /// Whether there is nothing to be taken.
+    /// Whether there are no bytes to take.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.out.is_empty()
@@ -243,7 +245,7 @@ impl Encoder {
         self.out.extend_from_slice(json);
     }
 
-    /// Writes down what the world is about to be told. Times never go back; the world would not follow if they did.
+    /// Records an event before the world receives it. Times never go back; the world ignores a step back as well.
     pub fn event(&mut self, at: Millis, event: &Event) {
         let time = at.since(self.known.at).0;
         self.known.at = self.known.at.max(at);
@@ -263,7 +265,7 @@ impl Encoder {
         self.known.heard(event);
     }
 
-    /// Writes down what the world wants to be done about the event before.
+    /// Records the actions that the world returned for the preceding event.
     pub fn actions(&mut self, actions: &[Action]) {
         for action in actions {
             if let Some((number, question, ticket)) = self.same_question(action) {
@@ -281,7 +283,7 @@ impl Encoder {
         }
     }
 
-    /// Seat, question and ticket, if the path is there and the question is known.
+    /// Returns seat, question and ticket if the path has a seat and the question is known.
     fn same_question(&self, action: &Action) -> Option<(usize, usize, u64)> {
         let Action::Examine {
             path,
@@ -300,7 +302,7 @@ impl Encoder {
                 && question.timeout == *timeout
                 && question.deadline == *deadline
         };
-        // Mostly a path is asked what it was asked before.
+        // Usually a path is asked the same question as last time.
         let before = self.known.questions.get(seat.question);
         let question = match before.is_some_and(same) {
             true => seat.question,
@@ -313,20 +315,20 @@ impl Encoder {
 /// A record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Record {
-    /// What the world was told, and when.
+    /// An event that the world received, and when.
     Event(Millis, Event),
-    /// What it wanted to be done about the event before.
+    /// An action that the world returned for the preceding event.
     Action(Action),
 }
 
-/// Reads records.
+/// Decodes records.
 #[derive(Debug, Default)]
 pub struct Decoder {
     known: Known,
 }
 
 impl Decoder {
-    /// Of a segment that begins at this time.
+    /// Creates a decoder for a segment that begins at this time.
     #[must_use]
     pub fn new(at: Millis) -> Decoder {
         Decoder {
@@ -337,10 +339,10 @@ impl Decoder {
         }
     }
 
-    /// Takes a record from the front; `None` if what is there is no whole one, and then nothing is taken.
+    /// Takes a record from the front. Returns `None` and takes nothing if the record is incomplete.
     ///
     /// # Errors
-    /// These bytes are no record.
+    /// These bytes are not a record.
     pub fn take(&mut self, from: &mut &[u8]) -> Result<Option<Record>, String> {
         let mut rest = *from;
         let Some((tag, after)) = rest.split_first() else {
@@ -419,7 +421,7 @@ impl Decoder {
         Ok(Some(record))
     }
 
-    /// The place of a seat that there is.
+    /// Converts the number of an existing seat to an index.
     fn seat(&self, number: u64) -> Result<usize, String> {
         usize::try_from(number)
             .ok()

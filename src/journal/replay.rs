@@ -1,5 +1,5 @@
-//! Doing it again: the recorded world steps through the recorded events, and what it wants is held against what was
-//! recorded.
+//! Replays a journal: the recorded world steps through the recorded events, and its actions are compared with the
+//! recorded ones.
 
 use super::{Damage, Finish, Header, Segment, Step, json};
 use crate::psa::action::Action;
@@ -7,32 +7,32 @@ use crate::psa::report::snapshot::Pieces;
 use crate::psa::units::Millis;
 use crate::psa::world::World;
 
-/// A replay of segments, one after the other.
+/// A replay of consecutive segments.
 #[derive(Default)]
 pub struct Replay {
     /// Events replayed.
     pub events: u64,
-    /// Actions held against the recorded ones, all alike.
+    /// Actions that were the same as the recorded ones.
     pub actions: u64,
-    /// The world where the last segment ended, with its header, if the next may go on from there.
+    /// Header and final world of the last segment, if the next segment may continue from there.
     before: Option<(Header, World)>,
 }
 
-/// The first thing that is not as it was recorded.
+/// The first difference from the recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Difference {
-    /// Other actions.
+    /// The actions differ.
     Actions {
-        /// What the world was told, when, and what it wanted then.
+        /// The recorded event with its time and its actions.
         step: Box<Step>,
-        /// What it wants now.
+        /// The actions that the world returns now.
         now: Vec<Action>,
     },
-    /// The world that a segment begins with is not the one with which the segment before it ended.
+    /// The initial world of a segment is not the final world of the segment before it.
     World {
         /// When the segment begins.
         at: Millis,
-        /// Which piece of it, from 0.
+        /// Index of the piece that differs, from 0.
         piece: usize,
     },
 }
@@ -40,9 +40,9 @@ pub enum Difference {
 /// Why a replay of a segment ended early.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stop {
-    /// It is not as recorded.
+    /// The replay differs from the recording.
     Differs(Difference),
-    /// It cannot be read further.
+    /// The rest of the segment cannot be read.
     Damaged(Damage),
 }
 
@@ -52,23 +52,24 @@ impl From<Damage> for Stop {
     }
 }
 
-/// Whether two lists of actions are the same, to the last byte of their text.
+/// Whether two lists of actions are the same, down to the bytes of their JSON. If the step was cut, only the actions
+/// that were recorded are compared.
 fn same(now: &[Action], step: &Step) -> bool {
     let now = if step.whole {
         now
     } else {
         now.get(..step.actions.len()).unwrap_or(now)
     };
-    // Nearly all are examinations, and these have no two texts for one value.
+    // Nearly all actions are examinations. Equal examinations have equal JSON, so comparing the values is enough.
     let plain = |action: &Action| matches!(action, Action::Examine { .. });
     now == step.actions && (now.iter().all(plain) || json(&now) == json(&step.actions))
 }
 
 impl Replay {
-    /// Replays a segment; `see` is shown the world after each step.
+    /// Replays a segment and calls `see` with the world after each step.
     ///
     /// # Errors
-    /// The first difference, or the first thing that cannot be read.
+    /// The first difference, or the first part that cannot be read.
     pub fn segment(
         &mut self,
         segment: Segment,
@@ -98,7 +99,7 @@ impl Replay {
         Ok(finish)
     }
 
-    /// Whether a segment goes on where the last one ended, if it says so.
+    /// Checks that a segment that claims to continue the last one begins with the world with which that one ended.
     fn joins(&mut self, header: &Header, world: &World) -> Result<(), Stop> {
         let Some((before, last)) = self.before.take() else {
             return Ok(());

@@ -1,4 +1,4 @@
-//! Reading a segment.
+//! Reads a segment.
 
 use super::records::{Decoder, Record};
 use super::{BLOCK_HEAD, FORMAT, Header, Kind, MAGIC, MOST_UNPACKED, pack, sum};
@@ -9,11 +9,11 @@ use crate::psa::units::Millis;
 use crate::psa::world::World;
 use serde::de::DeserializeOwned;
 
-/// Something in a segment is not as it should be.
+/// An invalid part of a segment.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("at byte {offset}: {what}")]
 pub struct Damage {
-    /// Where the block begins, in bytes from the begin of the segment.
+    /// Offset of the block from the start of the segment, in bytes.
     pub offset: usize,
     /// What is wrong.
     pub what: String,
@@ -22,21 +22,21 @@ pub struct Damage {
 /// How a segment ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finish {
-    /// The agent ended it: why.
+    /// The agent closed it, for this reason.
     Closed(String),
-    /// It ends after a whole block, as when the agent is killed.
+    /// It ends after a complete block, for example because the agent was killed.
     Open,
-    /// It ends within the block at this byte, as when the file system is full.
+    /// It ends within the block at this offset, for example because the file system was full.
     Cut(usize),
 }
 
-/// Blocks, one after the other.
+/// Iterates over the blocks of a segment.
 struct Blocks<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
-/// A block, or what there is of it.
+/// A block, incomplete if the file was cut.
 struct Block {
     kind: Kind,
     offset: usize,
@@ -45,7 +45,7 @@ struct Block {
 }
 
 impl Blocks<'_> {
-    /// The next block; `None` at the end of the file. A block that was cut within its head has no content.
+    /// Returns the next block, or `None` at the end of the file. A block that was cut within its header has no content.
     fn next(&mut self) -> Result<Option<Block>, Damage> {
         let offset = self.at;
         let damage = |what: &str| Damage {
@@ -100,34 +100,34 @@ impl Blocks<'_> {
     }
 }
 
-/// A segment whose begin was read.
+/// A segment whose header and world were read.
 pub struct Segment<'a> {
-    /// What it says of itself.
+    /// Its header.
     pub header: Header,
-    /// The world when it begins.
+    /// The world when the segment begins.
     pub world: World,
-    /// What happened then.
+    /// The steps that follow.
     pub steps: Steps<'a>,
 }
 
-/// An event, and what the world wanted to be done about it.
+/// An event and the actions that the world returned for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
     /// The world's time.
     pub at: Millis,
-    /// What the world was told.
+    /// The event.
     pub event: Event,
-    /// What it wanted.
+    /// The actions.
     pub actions: Vec<Action>,
-    /// Whether these are all: the last step of a segment that was cut may have had more.
+    /// Whether all actions are present: those of the last step of a cut segment may be incomplete.
     pub whole: bool,
 }
 
 impl<'a> Segment<'a> {
-    /// Reads the begin of a segment.
+    /// Reads the header and the world of a segment.
     ///
     /// # Errors
-    /// It is no segment, one of another version of the format, or is cut or damaged before anything can be replayed.
+    /// It is not a segment, has another version of the format, or is cut or damaged before the first step.
     pub fn open(bytes: &'a [u8]) -> Result<Segment<'a>, Damage> {
         let at_begin = |what: String| Damage { offset: 0, what };
         if !bytes.starts_with(MAGIC) {
@@ -202,25 +202,25 @@ fn understand<T: DeserializeOwned>(block: &Block) -> Result<T, Damage> {
 /// The steps of a segment.
 pub struct Steps<'a> {
     blocks: Blocks<'a>,
-    /// A block that was read too early.
+    /// The block after the world, read while looking for the end of the world.
     held: Option<Block>,
     decoder: Decoder,
-    /// The block whose records are being read, and how many of its bytes are.
+    /// The block whose records are being read, and how many of its bytes were read.
     block: Option<Block>,
     done: usize,
-    /// An event that was read already, with which the next step begins.
+    /// The event of the next step, read while looking for the end of the last step.
     next: Option<(Millis, Event)>,
     finish: Option<Finish>,
 }
 
 impl Steps<'_> {
-    /// How the segment ends; known once there are no more steps.
+    /// How the segment ends; `None` until all steps were read.
     #[must_use]
     pub fn finish(&self) -> Option<&Finish> {
         self.finish.as_ref()
     }
 
-    /// Where the block begins that is being read, in bytes from the begin of the segment.
+    /// Offset of the block that is being read, from the start of the segment, in bytes.
     #[must_use]
     pub fn offset(&self) -> usize {
         self.block
@@ -228,13 +228,13 @@ impl Steps<'_> {
             .map_or(self.blocks.at, |block| block.offset)
     }
 
-    /// The next step; `None` at the end.
+    /// Returns the next step, or `None` at the end.
     ///
     /// # Errors
-    /// What follows cannot be read; what came before was good.
+    /// The next step cannot be read; those returned before are valid.
     pub fn read(&mut self) -> Result<Option<Step>, Damage> {
         loop {
-            // A block is made of whole steps, so a step ends with its block.
+            // Blocks hold whole steps, so a step never continues in the next block.
             if let Some(step) = self.step_of_block()? {
                 return Ok(Some(step));
             }
@@ -264,7 +264,7 @@ impl Steps<'_> {
         }
     }
 
-    /// The next step of the block at hand; `None` if it has no more.
+    /// Returns the next step of the current block, or `None` if there are no more.
     fn step_of_block(&mut self) -> Result<Option<Step>, Damage> {
         let Some(block) = &self.block else {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! Numbers of one byte for small ones: seven bits a byte, the lowest first, and the upper bit says that more follow.
+//! Variable-length numbers: seven bits per byte, least significant first; the top bit says that another byte follows.
 
 /// Writes a number.
 pub fn put(out: &mut Vec<u8>, mut number: u64) {
@@ -9,10 +9,10 @@ pub fn put(out: &mut Vec<u8>, mut number: u64) {
     out.push(number as u8);
 }
 
-/// Takes a number from the front; `None` if the bytes end before it does.
+/// Takes a number from the front. Returns `None` if the bytes end before the number does.
 ///
 /// # Errors
-/// It is longer than 64 bits.
+/// The number is longer than 64 bits.
 pub fn take(from: &mut &[u8]) -> Result<Option<u64>, &'static str> {
     let mut number = 0_u64;
     for (n, byte) in from.iter().enumerate() {

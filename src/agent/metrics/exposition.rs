@@ -1,15 +1,16 @@
 //! The text formats of metrics.
 //!
-//! | dialect | who reads it | counters | besides |
+//! | dialect | read by | counters | differences |
 //! |---|---|---|---|
 //! | OpenMetrics 1.0 | `psactl metrics`, scrapers | the family `x` has the sample `x_total` | `# UNIT`, `# EOF` |
-//! | Prometheus text 0.0.4 | node_exporter's textfile collector, which knows no other | the family is `x_total` | no type `info` |
+//! | Prometheus text 0.0.4 | node_exporter's textfile collector; its only format | the family is `x_total` | no type `info` |
 //!
-//! By hand, because the crate for it writes OpenMetrics alone, in which the textfile collector sees no counters.
+//! Written by hand, because the crate for it writes only OpenMetrics, in which the textfile collector finds no
+//! counters.
 
 use std::fmt::{Display, Write};
 
-/// In which format.
+/// The text format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
     /// OpenMetrics 1.0.
@@ -21,26 +22,26 @@ pub enum Dialect {
 /// Type of a family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Goes up only, or begins anew.
+    /// Only increases, or starts again from 0.
     Counter,
-    /// Goes up and down.
+    /// Increases and decreases.
     Gauge,
     /// Buckets.
     Histogram,
-    /// Labels of a constant 1.
+    /// Labels on a constant 1.
     Info,
 }
 
 /// A label and its value.
 pub type Label<'a> = (&'a str, &'a str);
 
-/// Text that grows family by family.
+/// The exposition text, built family by family.
 pub struct Exposition {
     dialect: Dialect,
     text: String,
 }
 
-/// The samples of a family.
+/// A family, to which samples are added.
 pub struct Family<'a> {
     text: &'a mut String,
     name: &'static str,
@@ -48,14 +49,14 @@ pub struct Family<'a> {
 }
 
 impl Exposition {
-    /// No family yet.
+    /// Creates an exposition without families.
     #[must_use]
     pub fn new(dialect: Dialect) -> Exposition {
         let text = String::new();
         Exposition { dialect, text }
     }
 
-    /// Begins a family; a unit is the last word of its name.
+    /// Begins a family. If it has a unit, `name` ends in it.
     pub fn family(
         &mut self,
         kind: Kind,
@@ -86,7 +87,7 @@ impl Exposition {
         Family { text, name, suffix }
     }
 
-    /// The whole text.
+    /// Returns the complete text.
     #[must_use]
     pub fn end(mut self) -> String {
         if self.dialect == Dialect::OpenMetrics {
@@ -103,7 +104,7 @@ impl Family<'_> {
         self.write(suffix, labels, value);
     }
 
-    /// Adds a sample of a histogram: `_bucket`, `_count`, `_sum`.
+    /// Adds a sample of a histogram; `part` is `_bucket`, `_count` or `_sum`.
     pub fn part(&mut self, part: &'static str, labels: &[Label<'_>], value: impl Display) {
         self.write(part, labels, value);
     }
@@ -127,8 +128,8 @@ impl Family<'_> {
     }
 }
 
-/// A label value. Names of devices are what a device says: of them only letters, digits and visible ASCII get through,
-/// so that the text is safe for a terminal too.
+/// Writes a label value. A device chooses its own name, so only letters, digits and visible ASCII pass unchanged; the
+/// text is then safe to show in a terminal.
 fn escape(text: &mut String, value: &str) {
     for c in value.chars() {
         match c {

@@ -1,8 +1,8 @@
-//! Metrics: what is counted, as text for Prometheus and its like.
+//! Metrics: formats the agent's counters as text for Prometheus and compatible collectors.
 //!
-//! The owner takes a picture of its counters, which costs it some copies; the thread that asked makes text of it.
-//! Labels are `device`, `path` (its runtime name) and `adapter`, so there are some series for each device and each path
-//! of the host, and a fixed number besides. Tests: `tests/metrics.rs`, with the text in `tests/golden/metrics/`.
+//! The owner only copies its counters; the thread that asked turns them into text. The labels are `device`, `path` (the
+//! runtime name) and `adapter`, so there are a few series for each device and each path of the host, and a fixed number
+//! of others. Tests: `tests/metrics.rs`, with the text in `tests/golden/metrics/`.
 
 mod exposition;
 pub mod textfile;
@@ -20,31 +20,31 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-/// What is counted of the agent itself.
+/// Metrics of the agent itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Health {
-    /// Since it started.
+    /// Time since the agent started.
     pub uptime: Millis,
-    /// Events and what followed from them at once.
+    /// Number of steps: batches of events, each with everything that followed from it immediately.
     pub steps: u64,
-    /// What they took together.
+    /// Time that all steps took together.
     pub busy: Duration,
-    /// The longest of them.
+    /// Time that the longest step took.
     pub longest_step: Duration,
-    /// What waits in the inbox.
+    /// Number of inputs that wait in the inbox.
     pub waiting: usize,
 }
 
-/// Everything that is counted, at one moment.
+/// All metrics at one point in time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picture {
-    /// Of the world.
+    /// Metrics of the world.
     pub figures: Figures,
-    /// Of the agent.
+    /// Metrics of the agent.
     pub health: Health,
 }
 
-/// States that a device is always listed with; one that is not among them is listed while a device has it.
+/// States that are always listed; any other state is listed only while a device has it.
 const DEVICE_STATES: [&str; 6] = ["on", "degraded", "dead", "not connected", "unknown", "off"];
 
 const PATH_STATES: [PathState; 7] = [
@@ -57,7 +57,7 @@ const PATH_STATES: [PathState; 7] = [
     PathState::Masked,
 ];
 
-/// Seconds in the resolution of the clock that measured them.
+/// A duration in seconds, formatted with the resolution of its clock.
 struct Seconds(Duration);
 
 impl From<Millis> for Seconds {
@@ -77,7 +77,7 @@ impl fmt::Display for Seconds {
     }
 }
 
-/// The text of all metrics.
+/// Formats all metrics.
 #[must_use]
 pub fn text(picture: &Picture, usage: &Usage, dialect: Dialect) -> String {
     let mut out = Exposition::new(dialect);
@@ -226,7 +226,7 @@ fn checks(out: &mut Exposition, figures: &Figures) {
     }
 }
 
-/// A bound as OpenMetrics wants it: no more zeros than one behind the point.
+/// Formats a bound as OpenMetrics requires: no trailing zeros after the point, except for a single one.
 fn canonical(seconds: &str) -> String {
     let short = seconds.trim_end_matches('0');
     match short.ends_with('.') {
@@ -235,7 +235,7 @@ fn canonical(seconds: &str) -> String {
     }
 }
 
-/// What a sample is of a device.
+/// Extracts the value of a sample from a device.
 type Of<T> = fn(&DeviceFigures) -> T;
 
 fn devices(out: &mut Exposition, devices: &[DeviceFigures]) {

@@ -1,4 +1,4 @@
-//! A file of metrics for node_exporter's textfile collector, written by a thread of its own.
+//! Writes a file of metrics for node_exporter's textfile collector, on a separate thread.
 
 use super::{Dialect, Picture, text};
 use crate::config::store;
@@ -7,16 +7,16 @@ use std::path::PathBuf;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
-/// Writes the file again and again until it is dropped.
+/// Writes the file periodically until it is dropped.
 pub struct Textfile {
-    /// Its end is the sign to stop.
+    /// Dropping this sender stops the thread.
     _stop: SyncSender<()>,
 }
 
 impl Textfile {
-    /// Starts the thread; `picture` asks the owner, and gives nothing if that has no time.
+    /// Starts the thread. `picture` asks the owner, and returns `None` if the owner has no time.
     ///
-    /// The thread is not waited for in the end: the file system may be one that hangs.
+    /// Dropping the result does not wait for the thread: the file system may hang.
     ///
     /// # Errors
     /// The kernel has no more threads.
@@ -35,7 +35,7 @@ impl Textfile {
                     let problem = store::replace(&file, text.as_bytes())
                         .err()
                         .map_or_else(String::new, |why| why.to_string());
-                    // The same reason is told once.
+                    // The same reason is logged once.
                     if !problem.is_empty() && problem != said {
                         log::warn!(
                             target: "psa",

@@ -1,13 +1,13 @@
-//! Copies of files that were not understood, kept next to them.
+//! Keeps copies of damaged files next to the originals.
 
 use crate::config::store;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// This many copies of damaged files are kept.
+/// Maximum number of copies of damaged files.
 const COPIES: usize = 3;
 
-/// Keeps a copy of a file that was not understood, and says where.
+/// Keeps a copy of a damaged file. Returns a text for the message that says where it is.
 pub(super) fn copy(file: &Path, content: &[u8]) -> String {
     let newest = copies(file).into_iter().next();
     if let Some(newest) =
@@ -18,12 +18,13 @@ pub(super) fn copy(file: &Path, content: &[u8]) -> String {
     aside(file, |copy| store::replace(copy, content))
 }
 
-/// Puts a file among the copies, of which the oldest goes, and says where it is.
+/// Adds a file to the copies with `put`, dropping the oldest copy. Returns a text for the message that says where it
+/// is.
 pub(super) fn aside(file: &Path, put: impl Fn(&Path) -> io::Result<()>) -> String {
     let copies = copies(file);
     for pair in copies.windows(2).rev() {
         if let [newer, older] = pair {
-            // There need not be so many yet.
+            // Fewer copies than the maximum may exist.
             let _ = std::fs::rename(newer, older);
         }
     }
@@ -36,7 +37,7 @@ pub(super) fn aside(file: &Path, put: impl Fn(&Path) -> io::Result<()>) -> Strin
     }
 }
 
-/// The copies of damaged files, the newest first: `memory.json.damaged`, `memory.json.damaged.1`.
+/// The names of the copies, newest first: `memory.json.damaged`, `memory.json.damaged.1`, ...
 fn copies(file: &Path) -> Vec<PathBuf> {
     let name = |n: usize| match n {
         0 => file.with_extension("json.damaged"),

@@ -1,4 +1,4 @@
-//! What this version knows of the file: the form of each entry.
+//! The entries of the memory file that this version knows, and the form of each.
 
 use super::parts::reason;
 use crate::psa::adapter::Transport;
@@ -8,9 +8,9 @@ use crate::psa::units::{Hctl, Sg};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// What a value has to look like.
+/// The expected form of a value.
 pub(super) enum Form {
-    /// A value of one type, read as a whole.
+    /// A value of one type, valid only as a whole.
     One(fn(&[u8]) -> Result<Value, String>),
     /// A list of texts.
     Texts,
@@ -19,12 +19,12 @@ pub(super) enum Form {
     /// An object with these keys.
     Fields {
         known: &'static [(&'static str, Form)],
-        /// Without these it means nothing.
+        /// An object without one of these keys is invalid.
         required: &'static [&'static str],
     },
 }
 
-/// A value of this type.
+/// A value of type `T`.
 const fn one<T: DeserializeOwned>() -> Form {
     Form::One(|text| {
         serde_json::from_slice::<T>(text)

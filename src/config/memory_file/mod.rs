@@ -1,15 +1,16 @@
-//! `/etc/dm-psa/state/memory.json`: read entry by entry, and written with what was not understood.
+//! `/etc/dm-psa/state/memory.json`: read entry by entry, and written back including the entries that were not
+//! understood.
 //!
-//! A file of another version, or a damaged one, costs no more than the entries that cannot be read:
+//! In a file of another version, or in a damaged one, only the entries that cannot be read are affected:
 //!
-//! | what the file holds | what becomes of it |
+//! | content of the file | effect |
 //! |---|---|
-//! | a field or an entry that this version does not know | stays in the file, byte by byte; no effect |
-//! | a known field with a value of another kind | the same, until this version has a value for it |
-//! | text that is not JSON, a file that was cut | what is whole counts; the file is copied aside before it is replaced |
+//! | a field or an entry that this version does not know | it has no effect and stays in the file, byte by byte |
+//! | a known field with a value of another type | the same, until this version has a value for it |
+//! | text that is not JSON, a truncated file | complete entries take effect; the file is copied before it is replaced |
 //!
-//! The format: a newer version adds fields and never changes the kind of one. `form` lists what this version knows.
-//! Entries of a damaged file are told apart by the layout that [`write()`] gives them: a line each, indented by depth.
+//! The format: a newer version may add fields, but never changes the type of a field. `form` lists what this version
+//! knows. The entries of a damaged file are recognized by the layout of [`write()`]: one per line, indented by depth.
 //! Tests: `tests/memory.rs`, with the files of `tests/golden/memory`.
 
 mod copies;
@@ -31,31 +32,31 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
-/// A file that is longer was not written by an agent: ten thousand masked paths take a sixth of it.
+/// Maximum file size. A longer file was not written by an agent: ten thousand masked paths take a sixth of it.
 const MOST_BYTES: u64 = 64 << 20;
 
-/// This many problems of one file are reported one by one.
+/// Maximum number of problems of one file that are reported individually.
 const MOST_PROBLEMS: usize = 20;
 
-/// What becomes of something that was not understood.
+/// What happens to an entry that was not understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// This version does not know it: it stays in the file.
+    /// This version does not know it; it stays in the file.
     Unknown,
-    /// Its value is not what this version expects: it stays in the file until this version has a value for it.
+    /// Its value is invalid for this version; it stays in the file until this version has a value for it.
     Unusable,
-    /// It is damaged, and only the copy of the file still has it.
+    /// It is damaged; only the copy of the file still contains it.
     Lost,
 }
 
-/// Something in a file that was not understood.
+/// A part of a file that was not understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The keys that lead to it; none for the file as a whole.
+    /// The keys that lead to it; empty for the file as a whole.
     pub place: Vec<String>,
     /// Why it was not understood.
     pub why: String,
-    /// What becomes of it.
+    /// What happens to it.
     pub fate: Fate,
 }
 
@@ -73,7 +74,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Reads what there is to understand in the content of the file.
+/// Parses the content of the file. Returns everything that was understood, and the problems.
 #[must_use]
 pub fn parse(content: &[u8]) -> (Memory, Vec<Problem>) {
     let mut reader = Reader::default();
@@ -95,7 +96,7 @@ pub fn parse(content: &[u8]) -> (Memory, Vec<Problem>) {
         why,
         fate: Fate::Lost,
     });
-    // Each value was read as its type before, so this does not fail.
+    // Each value was parsed as its type before, so this does not fail.
     let mut memory: Memory = understood
         .ok()
         .and_then(|value| serde_json::from_value(value).ok())
@@ -105,7 +106,7 @@ pub fn parse(content: &[u8]) -> (Memory, Vec<Problem>) {
     (memory, whole.into_iter().chain(reader.problems).collect())
 }
 
-/// The WWIDs that had a map, and nothing else: for `dm-psa-id`, which runs for every event of every disk.
+/// Returns only the WWIDs of devices that had a map: for `dm-psa-id`, which runs on every event of every disk.
 #[must_use]
 pub fn known_devices(content: &[u8]) -> BTreeSet<String> {
     let members = members(without_mark(content), 0).unwrap_or_default();
@@ -120,7 +121,7 @@ pub fn known_devices(content: &[u8]) -> BTreeSet<String> {
         .collect()
 }
 
-/// Some editors put a byte order mark before a text.
+/// Removes a byte order mark, which some editors put before the text.
 fn without_mark(content: &[u8]) -> &[u8] {
     content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content)
 }
@@ -141,7 +142,7 @@ impl Reader {
         });
     }
 
-    /// Notes what was not understood at this place, and keeps it if it is a whole value.
+    /// Notes a problem at this place, and keeps the text if it is a complete value.
     fn keep(&mut self, text: &[u8], is_element: bool, why: String, fate: Fate) {
         match serde_json::from_slice::<&RawValue>(text) {
             Ok(text) => {
@@ -156,7 +157,7 @@ impl Reader {
         }
     }
 
-    /// Reads a value; the reason if it means nothing as a whole.
+    /// Reads a value; the error is the reason why the value as a whole is invalid.
     fn read(&mut self, form: &Form, text: &[u8]) -> Result<Value, String> {
         match form {
             Form::One(read) => read(text),
@@ -182,7 +183,7 @@ impl Reader {
                 else {
                     return Ok(Value::Object(object));
                 };
-                // It is kept as a whole, so not in parts as well.
+                // The whole object will be kept, so do not keep its parts as well.
                 self.kept.truncate(kept);
                 let depth = self.place.len();
                 let part = self
@@ -241,7 +242,7 @@ impl Reader {
     }
 }
 
-/// Reads what the agent remembers; nothing if there is no file. What was not understood is returned as well.
+/// Reads the memory of the agent; empty if there is no file. Also returns the problems.
 #[must_use]
 pub fn load(places: &Places) -> (Memory, Vec<ConfigError>) {
     let file = places.memory();
@@ -249,7 +250,7 @@ pub fn load(places: &Places) -> (Memory, Vec<ConfigError>) {
         Ok(None) => return (Memory::default(), Vec::new()),
         Ok(Some(content)) => content,
         Err(source) => {
-            // The next write would replace it.
+            // The next write would replace the file, so move it aside.
             let aside = copies::aside(&file, |aside| std::fs::rename(&file, aside));
             let source = io::Error::new(source.kind(), format!("{source}; {aside}"));
             let problem = ConfigError::Read { file, source };

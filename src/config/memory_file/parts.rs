@@ -1,11 +1,11 @@
-//! JSON taken apart one level at a time, each value as the text that it is; a damaged one by its layout.
+//! Splits JSON one level at a time and keeps each value as its original text. Damaged JSON is split by its layout.
 
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use std::fmt;
 
-/// What serde says, without the place: that is counted from the begin of the entry.
+/// The message of a serde error without its position, which counts from the start of the entry and not of the file.
 pub(super) fn reason(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.split_once(" at line ") {
@@ -14,7 +14,7 @@ pub(super) fn reason(error: &serde_json::Error) -> String {
     }
 }
 
-/// The texts of the members of an object or a list.
+/// The original texts of the members of an object or a list.
 enum Parts<'a> {
     Object(Vec<(String, &'a RawValue)>),
     List(Vec<&'a RawValue>),
@@ -47,10 +47,10 @@ impl<'de> Deserialize<'de> for Parts<'de> {
     }
 }
 
-/// Key and text of a member of an object, or why it is none.
+/// Key and text of a member of an object, or why it is not a valid member.
 pub(super) type Member<'a> = Result<(String, &'a [u8]), String>;
 
-/// The members of an object that is so deep in the file.
+/// The members of an object at this depth in the file.
 pub(super) fn members(text: &[u8], depth: usize) -> Result<Vec<Member<'_>>, String> {
     match serde_json::from_slice(text) {
         Ok(Parts::Object(members)) => Ok(members
@@ -66,7 +66,7 @@ pub(super) fn members(text: &[u8], depth: usize) -> Result<Vec<Member<'_>>, Stri
     }
 }
 
-/// The texts of the elements of a list that is so deep in the file.
+/// The texts of the elements of a list at this depth in the file.
 pub(super) fn elements(text: &[u8], depth: usize) -> Result<Vec<&[u8]>, String> {
     match serde_json::from_slice(text) {
         Ok(Parts::List(list)) => Ok(list.iter().map(|text| text.get().as_bytes()).collect()),
@@ -76,7 +76,7 @@ pub(super) fn elements(text: &[u8], depth: usize) -> Result<Vec<&[u8]>, String> 
     }
 }
 
-/// What is between the brackets of a damaged object or list, by the indentation that [`write`] gives each entry.
+/// The entries of a damaged object or list, found by the indentation that [`write`] gives each entry.
 fn chunks<'a>(text: &'a [u8], bracket: &[u8], depth: usize) -> Option<Vec<&'a [u8]>> {
     let indentation = 2 * (depth + 1);
     let mut lines = text.split_inclusive(|byte| *byte == b'\n');
@@ -85,7 +85,7 @@ fn chunks<'a>(text: &'a [u8], bracket: &[u8], depth: usize) -> Option<Vec<&'a [u
         return None;
     }
     let mut chunks = Vec::new();
-    // Where the entry begins that is being passed, and whether its bracket is still to come.
+    // Start of the current entry, and whether its closing bracket is still to come.
     let (mut at, mut begin, mut is_open) = (first.len(), None, false);
     for line in lines {
         let indented = line.iter().take_while(|byte| **byte == b' ').count();
@@ -113,7 +113,7 @@ fn chunks<'a>(text: &'a [u8], bracket: &[u8], depth: usize) -> Option<Vec<&'a [u
     Some(chunks.into_iter().map(bare).collect())
 }
 
-/// Takes the text of a member apart.
+/// Splits the text of a member into key and value.
 fn member(chunk: &[u8]) -> Member<'_> {
     let mut keys = serde_json::Deserializer::from_slice(chunk).into_iter::<String>();
     let key = keys.next().and_then(Result::ok);
@@ -123,7 +123,7 @@ fn member(chunk: &[u8]) -> Member<'_> {
         .ok_or_else(|| format!("`{}` is not an entry", begin_of(chunk)))
 }
 
-/// The begin of a text, for a message.
+/// The start of a text, for a message.
 pub(super) fn begin_of(text: &[u8]) -> String {
     let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
     String::from_utf8_lossy(line).chars().take(60).collect()

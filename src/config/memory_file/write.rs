@@ -1,4 +1,4 @@
-//! The file as it is written: what this version knows, and what it keeps for others.
+//! Writes the file: the entries that this version knows, and those that it keeps for other versions.
 
 use crate::psa::memory::{Memory, Unread};
 use serde::Serialize;
@@ -6,10 +6,10 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 
-/// The content of the file for this memory.
+/// Returns the content of the file for this memory.
 #[must_use]
 pub fn write(memory: &Memory) -> Vec<u8> {
-    // Plain values, and maps with text keys: that does not fail.
+    // Plain values and maps with text keys: this does not fail.
     let mut value = serde_json::to_value(memory).unwrap_or_default();
     if let Some(object) = value.as_object_mut() {
         object.remove("not_understood");
@@ -25,7 +25,7 @@ pub fn write(memory: &Memory) -> Vec<u8> {
     content
 }
 
-/// JSON of which parts are kept as they were written.
+/// JSON in which some parts keep their original text.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Node {
@@ -49,7 +49,7 @@ impl Node {
         }
     }
 
-    /// Whether it says no more than a file without it would.
+    /// Whether the file means the same without this value.
     fn is_default(&self) -> bool {
         match self {
             Node::Object(object) => object.values().all(Node::is_default),
@@ -59,7 +59,7 @@ impl Node {
         }
     }
 
-    /// Puts in what was not understood, unless its place is taken, or what it was a part of is gone.
+    /// Inserts an entry that was not understood, unless its place is taken or the object that contained it is gone.
     fn put(&mut self, unread: &Unread, text: Node) {
         let (above, own) = match unread.place.split_last() {
             Some((own, above)) if !unread.is_element => (above, Some(own)),

@@ -1,4 +1,4 @@
-//! Changes of a file of rules, with the comments and the layout of the admin kept.
+//! Changes a rule file; keeps the comments and the layout of the admin.
 
 use super::schema::{self, RuleFile, claim_rule_text, satp_rule_text};
 use crate::config::{ConfigError, store};
@@ -8,27 +8,27 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, value};
 
-/// What a new file begins with.
+/// The header of a new file.
 const HEADER: &str = "\
 # Rules of this host, written by psactl and read by dm-psad. Comments are kept.
 # After a change by hand: psactl lint
 
 ";
 
-/// A file of rules that is being changed. Until it is saved, nothing happened.
+/// A rule file that is being changed. The file on disk changes only when it is saved.
 #[derive(Debug)]
 pub struct Edit {
     file: PathBuf,
     document: DocumentMut,
-    /// Held until the edit ends, so that two of them do not lose each other's change.
+    /// Held until the edit ends, so that two concurrent edits do not lose a change.
     _lock: File,
 }
 
 impl Edit {
-    /// Opens a file, which need not exist, and waits until nobody else changes it.
+    /// Opens a file, which need not exist. Waits until no other process changes it.
     ///
     /// # Errors
-    /// It cannot be read or locked, or has a mistake: then it is to be mended before it is changed.
+    /// The file cannot be read or locked, or has a mistake, which must be fixed before the file is changed.
     pub fn open(file: &Path) -> Result<Edit, ConfigError> {
         let failed = |source| ConfigError::Write {
             file: file.to_owned(),
@@ -62,10 +62,10 @@ impl Edit {
         }
     }
 
-    /// What the file says now.
+    /// Returns the current content, including unsaved changes.
     ///
     /// # Errors
-    /// A change made it wrong, which is a mistake of this program.
+    /// A change made the content invalid, which is a bug in this program.
     pub fn content(&self) -> Result<RuleFile, ConfigError> {
         schema::parse(&self.document.to_string()).map_err(|problem| self.invalid(problem))
     }
@@ -73,7 +73,7 @@ impl Edit {
     /// Writes the file.
     ///
     /// # Errors
-    /// It cannot be written; the old one stays.
+    /// The file cannot be written; the old content stays.
     pub fn save(self) -> Result<(), ConfigError> {
         self.content()?;
         let text = self.document.to_string();
@@ -83,7 +83,7 @@ impl Edit {
         })
     }
 
-    /// The `[[key]]` tables.
+    /// Returns the `[[key]]` tables.
     fn tables(&mut self, key: &str) -> Result<&mut ArrayOfTables, ConfigError> {
         let problem =
             format!("`{key}` is a list in brackets: write each rule as a [[{key}]] table");
@@ -95,7 +95,7 @@ impl Edit {
         item.as_array_of_tables_mut().ok_or(wrong)
     }
 
-    /// Adds a `[[key]]` table at the end of its kind.
+    /// Adds a `[[key]]` table after the others of its kind.
     fn append(&mut self, key: &str, text: &str) -> Result<(), ConfigError> {
         let parsed: Result<DocumentMut, _> = text.parse();
         let mut table: Table = parsed
@@ -109,7 +109,7 @@ impl Edit {
         Ok(())
     }
 
-    /// What stands before a new table: a blank line, or all the comments of a file that holds nothing else.
+    /// The text before a new table: a blank line, or all the comments of a file that contains only comments.
     fn prefix(&mut self) -> String {
         if !self.document.as_table().is_empty() {
             return "\n".to_owned();
@@ -120,8 +120,8 @@ impl Edit {
         comments
     }
 
-    /// Removes a `[[key]]` table with the comment right above it. Comments before a blank line are about the file, and
-    /// stay.
+    /// Removes a `[[key]]` table and the comment right above it. A comment that a blank line separates from the table
+    /// is about the file, and stays.
     fn remove(&mut self, key: &str, at: usize) -> Result<(), ConfigError> {
         let tables = self.tables(key)?;
         let prefix = tables.get(at).and_then(|table| table.decor().prefix());
@@ -140,7 +140,7 @@ impl Edit {
             let text = before(self.document.trailing().as_str().unwrap_or_default());
             self.document.set_trailing(text);
         }
-        // A list without rules would keep the file from counting as empty.
+        // With an empty list, the file would not count as empty.
         if self.tables(key)?.is_empty() {
             self.document.remove(key);
         }
@@ -150,15 +150,15 @@ impl Edit {
     /// Adds a claim rule.
     ///
     /// # Errors
-    /// The file does not hold its rules as tables.
+    /// The rules in the file are not written as tables.
     pub fn add_claim_rule(&mut self, rule: &Rule) -> Result<(), ConfigError> {
         self.append("claimrule", &claim_rule_text(rule))
     }
 
-    /// Removes the claim rule of this class and number; nothing if there is none.
+    /// Removes the claim rule of this class and number; does nothing if there is none.
     ///
     /// # Errors
-    /// The file does not hold its rules as tables.
+    /// The rules in the file are not written as tables.
     pub fn remove_claim_rule(&mut self, class: RuleClass, number: u32) -> Result<(), ConfigError> {
         match position(self.tables("claimrule")?, class, number) {
             Some(at) => self.remove("claimrule", at),
@@ -166,10 +166,11 @@ impl Edit {
         }
     }
 
-    /// Gives a claim rule another number; nothing if there is none.
+    /// Changes the number of a claim rule; does nothing if there is none.
     ///
     /// # Errors
-    /// The file does not hold its rules as tables.
+    /// The rules in the file are not written as tables.
+    /// The rules in the file are not written as tables.
     pub fn renumber_claim_rule(
         &mut self,
         class: RuleClass,
@@ -187,15 +188,15 @@ impl Edit {
     /// Adds a SATP rule.
     ///
     /// # Errors
-    /// The file does not hold its rules as tables.
+    /// The rules in the file are not written as tables.
     pub fn add_satp_rule(&mut self, rule: &SatpRule) -> Result<(), ConfigError> {
         self.append("satprule", &satp_rule_text(rule))
     }
 
-    /// Removes a SATP rule of the file; says whether it was there.
+    /// Removes a SATP rule of the file; returns whether it was there.
     ///
     /// # Errors
-    /// The file does not hold its rules as tables, or one table holds several rules.
+    /// The rules in the file are not written as tables, or one table stands for several rules.
     pub fn remove_satp_rule(&mut self, rule: &SatpRule) -> Result<bool, ConfigError> {
         let content = self.content()?;
         let found = content
@@ -215,10 +216,10 @@ impl Edit {
         Ok(true)
     }
 
-    /// Notes that a SATP rule of another file is not to count.
+    /// Records that a SATP rule of another file has no effect.
     ///
     /// # Errors
-    /// The file does not hold its rules as tables.
+    /// The rules in the file are not written as tables.
     pub fn note_removed_satp_rule(&mut self, rule: &SatpRule) -> Result<(), ConfigError> {
         self.append("removed-satprule", &satp_rule_text(rule))
     }
@@ -226,7 +227,7 @@ impl Edit {
     /// Sets the default PSP of a SATP.
     ///
     /// # Errors
-    /// `default-psp` is no table.
+    /// `default-psp` is not a table.
     pub fn set_default_psp(&mut self, satp: &str, psp: &str) -> Result<(), ConfigError> {
         let wrong = self.invalid("`default-psp` is no table: write [default-psp]");
         let mut new = Table::new();
@@ -238,7 +239,7 @@ impl Edit {
         let table = item.as_table_like_mut().ok_or(wrong)?;
         match table.get_mut(satp).and_then(Item::as_value_mut) {
             Some(old) => {
-                // Comments behind the value stay.
+                // Keep a comment behind the value.
                 let decor = old.decor().clone();
                 *old = psp.into();
                 *old.decor_mut() = decor;
@@ -265,7 +266,7 @@ fn set(table: &mut Table, key: &str, new: Item) {
     }
 }
 
-/// Where the rule of this class and number stands.
+/// The index of the rule of this class and number.
 fn position(tables: &ArrayOfTables, class: RuleClass, number: u32) -> Option<usize> {
     tables.iter().position(|table| {
         let text = |key: &str| table.get(key).and_then(Item::as_str).map(str::to_owned);

@@ -1,15 +1,15 @@
-//! The rules in files: read and merged whole, edited with the admin's comments kept.
+//! Rule files: read and merged completely, edited without losing the admin's comments.
 //!
-//! | file | whose | holds |
+//! | file | owner | content |
 //! |---|---|---|
-//! | `/usr/lib/dm-psa/*.toml` | ours and array vendors' | system claim rules and SATP rules |
-//! | `/etc/dm-psa/rules.toml` | the admin's | the file list of claim rules, user SATP rules, default PSPs |
-//! | `/run/dm-psa/rules.toml` | the admin's, until reboot | what was said with `--boot`: system SATP rules added and removed |
-//! | `/run/dm-psa/claimrules.toml` | the agent's | the file list as it was loaded last: with the system rules, the runtime list |
+//! | `/usr/lib/dm-psa/*.toml` | dm-psa and array vendors | system claim rules and SATP rules |
+//! | `/etc/dm-psa/rules.toml` | the admin | the file list of claim rules, user SATP rules, default PSPs |
+//! | `/run/dm-psa/rules.toml` | the admin, until reboot | changes of `--boot`: system SATP rules added and removed |
+//! | `/run/dm-psa/claimrules.toml` | the agent | the file list as last loaded: with the system rules, the runtime list |
 //!
-//! All have one format, [`schema`]. Invariants: an admin who loads or edits files with a mistake is refused, with file,
-//! line and reason, and nothing changes; nothing is decided by half a rule. An agent that starts cannot refuse: it leaves
-//! out the rules with a mistake, reports each, and goes by all others.
+//! All have one format, [`schema`]. Invariants: when an admin loads or edits files with a mistake, the command fails
+//! with file, line and reason, and nothing changes; a rule with a mistake never takes effect in part. An agent that
+//! starts cannot refuse: it leaves out the rules with a mistake, reports each, and uses all others.
 
 pub mod edit;
 pub mod schema;
@@ -24,7 +24,7 @@ use schema::RuleFile;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// Our own files: installed to `/usr/lib/dm-psa`, and here in case they are not.
+/// The files of dm-psa itself: installed to `/usr/lib/dm-psa`, and built in as a fallback.
 const EMBEDDED: [(&str, &str); 2] = [
     (
         "claimrules.toml",
@@ -36,12 +36,12 @@ const EMBEDDED: [(&str, &str); 2] = [
     ),
 ];
 
-/// Everything that the files say.
+/// The content of all files together.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RuleFiles {
     /// Claim rules.
     pub lists: RuleLists,
-    /// SATP rules in the order of their files; those of the system first.
+    /// SATP rules in the order of their files, system files first.
     pub satp: Vec<SatpRule>,
     /// Default PSPs that the admin set, by SATP.
     pub default_psps: BTreeMap<String, String>,
@@ -63,7 +63,7 @@ impl RuleFiles {
         SatpRules::new(self.satp.clone(), self.default_psps.clone())
     }
 
-    /// Takes in system files.
+    /// Adds the content of a system file.
     fn add_system(&mut self, file: RuleFile) {
         let before = std::mem::take(&mut self.lists.system);
         self.lists.system = RuleList::new(before.iter().cloned().chain(file.claim_rules));
@@ -72,7 +72,7 @@ impl RuleFiles {
         self.default_psps.extend(file.default_psps);
     }
 
-    /// Takes in what was said with `--boot`.
+    /// Adds the changes made with `--boot`.
     fn add_boot(&mut self, file: RuleFile) {
         for gone in &file.removed_satp_rules {
             let at = self
@@ -88,7 +88,7 @@ impl RuleFiles {
         self.default_psps.extend(file.default_psps);
     }
 
-    /// Takes in the admin's file.
+    /// Adds the content of the admin's file.
     fn add_admin(&mut self, file: RuleFile) {
         self.lists.file = RuleList::new(file.claim_rules);
         let user = |(_, rule)| SatpRule {
@@ -100,10 +100,10 @@ impl RuleFiles {
     }
 }
 
-/// What is wrong in files.
+/// Mistakes in files.
 type Problems = Vec<ConfigError>;
 
-/// The rules of a text that can be understood.
+/// Returns the rules of a text that can be understood; adds the mistakes to `problems`.
 fn understood(file: PathBuf, text: &str, problems: &mut Problems) -> RuleFile {
     let (rules, mistakes) = schema::parse_leniently(text);
     problems.extend(mistakes.iter().map(|mistake| ConfigError::Invalid {
@@ -113,7 +113,7 @@ fn understood(file: PathBuf, text: &str, problems: &mut Problems) -> RuleFile {
     rules
 }
 
-/// Reads one file; nothing if there is none.
+/// Reads one file leniently; empty if there is none.
 fn read_file(file: PathBuf, problems: &mut Problems) -> RuleFile {
     match read(&file) {
         Ok(text) => understood(file, &text.unwrap_or_default(), problems),
@@ -124,8 +124,8 @@ fn read_file(file: PathBuf, problems: &mut Problems) -> RuleFile {
     }
 }
 
-/// Reads the system files: each of ours from `/usr/lib/dm-psa` or, where it is not installed, as it was built in; then
-/// those of array vendors by name.
+/// Reads the system files. First the files of dm-psa itself: from `/usr/lib/dm-psa` or, if not installed there, the
+/// built-in ones. Then those of array vendors, by name.
 fn read_system(places: &Places, problems: &mut Problems) -> RuleFiles {
     let folder = places.system_rules();
     let mut names: Vec<String> = match std::fs::read_dir(&folder) {
@@ -147,7 +147,7 @@ fn read_system(places: &Places, problems: &mut Problems) -> RuleFiles {
         let before = problems.len();
         let mut rules = understood(file.clone(), text.as_deref().unwrap_or(built_in), problems);
         if problems.len() > before {
-            // Ours are correct as they were built in.
+            // Use the built-in file instead, which is correct.
             rules = understood(file, built_in, problems);
         }
         files.add_system(rules);
@@ -158,7 +158,7 @@ fn read_system(places: &Places, problems: &mut Problems) -> RuleFiles {
     files
 }
 
-/// Reads what can be understood of all files.
+/// Reads all files leniently.
 fn read_all(places: &Places) -> (RuleFiles, Problems) {
     let mut problems = Problems::new();
     let mut files = read_system(places, &mut problems);
@@ -181,7 +181,7 @@ pub fn load(places: &Places) -> Result<RuleFiles, ConfigError> {
     }
 }
 
-/// Remembers the loaded claim rules until reboot, as the other half of the runtime list.
+/// Stores the loaded claim rules until reboot; together with the system rules they are the runtime list.
 ///
 /// # Errors
 /// The file cannot be written.
@@ -191,11 +191,11 @@ pub fn save_loaded(places: &Places, lists: &RuleLists) -> Result<(), ConfigError
     store::replace(&file, text.as_bytes()).map_err(|source| ConfigError::Write { file, source })
 }
 
-/// The rules for an agent that starts. ESXi loads the file list when it boots, and so does the first start of the
-/// agent after a reboot; a later one finds what was loaded then. Of a file with a mistake everything else counts. A file
-/// list with a mistake is not kept as the list that was loaded, so that the next start finds it corrected.
+/// Returns the rules for an agent that starts, and the mistakes to report.
 ///
-/// Returns the rules, and what has to be reported.
+/// ESXi loads the file list when it boots, and so does the first start of the agent after a reboot; a later start uses
+/// the list that was loaded then. A mistake in a file does not affect the rest of it. If there is any mistake, the list
+/// that was loaded is not stored, so that the next start reads the corrected file.
 #[must_use]
 pub fn start(places: &Places) -> (RuleFiles, Vec<ConfigError>) {
     let (mut files, mut problems) = read_all(places);
@@ -208,12 +208,12 @@ pub fn start(places: &Places) -> (RuleFiles, Vec<ConfigError>) {
     (files, problems)
 }
 
-/// The system rules as they were built in.
+/// Returns the system rules that are built in.
 #[must_use]
 pub fn built_in() -> RuleFiles {
     let mut files = RuleFiles::default();
     for (_, text) in EMBEDDED {
-        // They are correct: a test reads them. A wrong one would leave the least rules that work.
+        // They are valid, which a test checks. An invalid one would add no rules.
         files.add_system(schema::parse(text).unwrap_or_default());
     }
     files

@@ -1,4 +1,4 @@
-//! The format of a file of rules.
+//! The format of rule files.
 //!
 //! ```toml
 //! [[claimrule]]
@@ -19,8 +19,8 @@
 //! VMW_SATP_ALUA = "VMW_PSP_RR"
 //! ```
 //!
-//! Keys are the long names of the options of `claimrule add` and `satp rule add`. In system files a `[[satprule]]` may
-//! have `arrays`: a list of vendors and models, each of which becomes a rule that has the other keys too.
+//! Keys are the long option names of `claimrule add` and `satp rule add`. In system files a `[[satprule]]` may have
+//! `arrays`: a list of vendors and models. Each entry becomes a rule, which inherits the other keys.
 
 use crate::config::document::{Document, Mistake};
 use crate::psa::adapter::Transport;
@@ -32,14 +32,14 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use toml::Spanned;
 
-/// What a file says.
+/// The content of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RuleFile {
     /// Its claim rules in the order of the file.
     pub claim_rules: Vec<Rule>,
-    /// Its SATP rules in the order of the file, each with the number of the `[[satprule]]` that it is from.
+    /// Its SATP rules in the order of the file, each with the index of its `[[satprule]]`.
     pub satp_rules: Vec<(usize, SatpRule)>,
-    /// SATP rules of other files that are not to count.
+    /// SATP rules of other files that have no effect.
     pub removed_satp_rules: Vec<SatpRule>,
     /// Default PSPs by SATP.
     pub default_psps: BTreeMap<String, String>,
@@ -54,7 +54,7 @@ struct Raw {
     default_psp: BTreeMap<String, Spanned<String>>,
 }
 
-/// A SATP rule as it is written.
+/// A SATP rule as written in a file.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 struct SatpSpec {
@@ -109,7 +109,7 @@ impl Default for OneOrMore {
 }
 
 impl OneOrMore {
-    /// Each text; one `None` if there is none.
+    /// Each text; a single `None` if there are none.
     fn each(&self) -> Vec<Option<String>> {
         match self {
             OneOrMore::One(text) => vec![Some(text.clone())],
@@ -120,7 +120,7 @@ impl OneOrMore {
 }
 
 impl SatpSpec {
-    /// The rules that it stands for.
+    /// Returns the rules that it stands for.
     fn build(&self) -> Result<Vec<SatpRule>, String> {
         if self.arrays.is_empty() {
             return Ok(vec![self.build_one()?]);
@@ -193,7 +193,7 @@ impl SatpSpec {
     }
 }
 
-/// Whether two rules are the same, whoever made them.
+/// Whether two rules are the same apart from their groups.
 #[must_use]
 pub fn same_but_group(one: &SatpRule, other: &SatpRule) -> bool {
     let group = Group::System;
@@ -216,8 +216,8 @@ pub fn parse(text: &str) -> Result<RuleFile, String> {
     }
 }
 
-/// Reads what can be understood of a file of rules. A rule with a mistake is left out as a whole, for nobody knows what
-/// it means without the part that is not understood.
+/// Reads a rule file leniently. A rule with a mistake is left out as a whole, because its meaning without the invalid
+/// part is unknown.
 pub(super) fn parse_leniently(text: &str) -> (RuleFile, Vec<Mistake>) {
     let mut document = Document::new(text);
     loop {
@@ -233,7 +233,7 @@ pub(super) fn parse_leniently(text: &str) -> (RuleFile, Vec<Mistake>) {
     }
 }
 
-/// The rules of a file, or where one is that is wrong, and why.
+/// Returns the rules of a file. The error is the place of a mistake and the reason.
 fn build(raw: &Raw) -> Result<RuleFile, (Range<usize>, String)> {
     let mut file = RuleFile::default();
     for spec in &raw.claimrule {
@@ -285,22 +285,22 @@ fn build(raw: &Raw) -> Result<RuleFile, (Range<usize>, String)> {
     Ok(file)
 }
 
-/// The keys and values of a claim rule.
+/// Formats a claim rule as TOML keys and values.
 pub(super) fn claim_rule_text(rule: &Rule) -> String {
     text(&RuleSpec::of(rule))
 }
 
-/// The keys and values of a SATP rule.
+/// Formats a SATP rule as TOML keys and values.
 pub(super) fn satp_rule_text(rule: &SatpRule) -> String {
     text(&SatpSpec::of(rule))
 }
 
 fn text<T: Serialize>(spec: &T) -> String {
-    // Texts, numbers and flags: there is nothing in it that TOML cannot hold.
+    // Only texts, numbers and flags, all of which TOML can represent.
     toml::to_string(spec).unwrap_or_default()
 }
 
-/// A file of claim rules.
+/// Formats a file of claim rules.
 #[must_use]
 pub fn write_claim_rules<'a>(rules: impl Iterator<Item = &'a Rule>) -> String {
     let mut out =

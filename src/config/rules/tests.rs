@@ -1,4 +1,4 @@
-//! What the files of rules become together.
+//! Tests of the merged rule files.
 
 use super::edit::Edit;
 use super::*;
@@ -85,7 +85,7 @@ fn the_first_start_loads_and_a_later_one_does_not() {
     assert_eq!(numbers(&first), [300]);
     store::replace(&places.admin_rules(), rule(301).as_bytes()).unwrap();
     assert_eq!(numbers(&start(&places).0), [300]);
-    // A damaged file: what was loaded stays, and the place is reported.
+    // With a damaged file, the loaded list stays and the place of the mistake is reported.
     store::replace(
         &places.admin_rules(),
         b"[[claimrule]]\nrule = 5\ntype = \"drivr\"\n",
@@ -101,7 +101,7 @@ fn the_first_start_loads_and_a_later_one_does_not() {
     );
 }
 
-/// After a reboot there is no list that was loaded: all rules but the one with the mistake come into force.
+/// After a reboot no loaded list exists: all rules but the ones with mistakes come into force.
 #[test]
 fn one_rule_that_is_not_understood_costs_no_other() {
     let root = tempfile::tempdir().unwrap();
@@ -163,11 +163,11 @@ a = 1
         assert!(found, "{part}: {texts:#?}");
     }
     assert_eq!(texts.len(), 5, "{texts:#?}");
-    // Nothing of it was kept as loaded: corrected, it is all in force.
+    // The loaded list was not stored: once corrected, all rules are in force.
     let text = admin.replace("namespace = 7\n", "");
     store::replace(&places.admin_rules(), text.as_bytes()).unwrap();
     assert_eq!(start(&places).0.lists.loaded.iter().count(), 2);
-    // Who loads it by hand is refused.
+    // Loading the files by hand fails.
     let error = load(&places).unwrap_err().to_string();
     assert!(error.contains("line 2"), "{error}");
 }
@@ -200,7 +200,7 @@ fn a_system_rule_can_be_taken_away_until_reboot() {
     assert!(!after.contains(&gone));
 }
 
-/// Any rule that can be written.
+/// Any rule that can be written to a file.
 fn rules() -> impl Strategy<Value = Rule> {
     let name = "[A-Za-z0-9][A-Za-z0-9 ./_-]{0,14}[A-Za-z0-9]";
     let matches = prop_oneof![
@@ -237,13 +237,13 @@ proptest! {
             if known {
                 prop_assert_eq!(&lists, &before, "a refused change changes nothing");
             } else {
-                // Add, then remove: as before.
+                // Adding and then removing restores the previous lists.
                 let mut undone = lists.clone();
                 undone.remove(rule.class, rule.number).unwrap();
                 prop_assert_eq!(undone, before);
             }
         }
-        // Loading is idempotent, touches the system rules in nothing, and a class only where it is meant.
+        // Loading is idempotent, does not change the system rules, and affects only the requested class.
         let mut one_by_one = lists.clone();
         for class in RuleClass::ALL {
             one_by_one.load(Some(class));
@@ -254,7 +254,7 @@ proptest! {
         prop_assert_eq!(&lists.system, &system);
         lists.load(None);
         prop_assert_eq!(&one_by_one, &lists);
-        // What is written is what is read.
+        // Reading returns what was written.
         let text = schema::write_claim_rules(lists.loaded.iter());
         let read = RuleList::new(schema::parse(&text).unwrap().claim_rules);
         prop_assert_eq!(&read, &lists.loaded);
