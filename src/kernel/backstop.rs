@@ -1,39 +1,40 @@
-//! The kernel's own end of queueing, for the time when no agent runs to end it.
+//! Sets the kernel's own limit on queueing, for the time when no agent runs to end it.
 //!
-//! dm-multipath has one number for the whole host, `queue_if_no_path_timeout_secs`: a map that loses its last path
-//! while it queues gets a timer of so many seconds, and when it expires the map stops to queue. The number is read when
-//! the timer starts, so it has to be set before the paths fail; 0, the default, starts none. A path that is reinstated
-//! cancels the timer. Nothing turns queueing on again but the agent.
+//! dm-multipath has one limit for the whole host, the module parameter `queue_if_no_path_timeout_secs`. A map that
+//! loses its last path while it queues starts a timer of that many seconds, and stops queueing when the timer expires.
+//! The kernel reads the parameter when the timer starts, so it has to be set before the paths fail; 0, the default,
+//! starts no timer. Reinstating a path cancels the timer. Only the agent turns queueing on again.
 //!
-//! What is chosen here, because the number is for all maps of the host:
+//! Because the parameter applies to all maps of the host, these rules hold:
 //!
-//! - It is set while every multipath map is the agent's, and never below what the agent itself may wait for: the longest
-//!   APD timeout and [`MARGIN`]. So it takes effect only where no agent does its work.
-//! - It is set from 0 only. A number that somebody else set stays, whatever it is, and so does a 0 that somebody set
-//!   after us: that is how an admin says no.
-//! - When a map of somebody else appears it goes back to 0, if it is ours still.
-//! - It stays when the agent stops, by order or not: that is what it is for.
+//! - It is set only while every multipath map belongs to the agent, and is never shorter than the longest APD timeout
+//!   plus [`MARGIN`], the longest that the agent itself may wait. So it takes effect only where the agent does not do
+//!   its work.
+//! - It is changed only from 0. A value that somebody else set stays, whatever it is. So does a 0 that somebody set
+//!   after us: this is how an admin disables it.
+//! - When a map appears that is not the agent's, it goes back to 0, if the value is still ours.
+//! - It stays when the agent stops, for whatever reason: this is the case it exists for.
 //!
-//! What was set is kept in a file of the run time, so that an agent that starts again knows its own number.
+//! The value that was set is recorded in a file below `run`, so that a restarted agent recognizes its own value.
 
 use crate::psa::units::Millis;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// From the longest APD timeout to the kernel's.
+/// What is added to the longest APD timeout to get the kernel's limit.
 pub const MARGIN: Millis = Millis(60_000);
 
-/// What became of it.
+/// The result of [`Backstop::want`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// The kernel has what is wanted.
+    /// The kernel has the wanted value.
     Set,
-    /// It is somebody else's number and stays. In seconds, 0 is off.
+    /// Somebody else set the parameter to this value, in seconds (0 is off), and it stays.
     Foreign(u64),
 }
 
-/// The kernel's number and our record of it.
+/// The kernel's parameter and our record of it.
 #[derive(Debug, Clone)]
 pub struct Backstop {
     parameter: PathBuf,
@@ -41,7 +42,7 @@ pub struct Backstop {
 }
 
 impl Backstop {
-    /// Of the host whose file trees are below `root`.
+    /// The backstop of the host whose file trees are below `root`.
     #[must_use]
     pub fn below(root: &Path) -> Backstop {
         Backstop {
@@ -51,10 +52,12 @@ impl Backstop {
         }
     }
 
-    /// Has the kernel end queueing after what the agent may take at the longest; or not at all, with `None`.
+    /// Has the kernel end queueing [`MARGIN`] after `longest`, the longest that the agent may take. With `None` the
+    /// limit is switched off.
     ///
     /// # Errors
-    /// The kernel has no such number (it is too old, or dm-multipath is not loaded), or it or the record cannot be written.
+    /// The kernel has no such parameter (it is too old, or dm-multipath is not loaded), or the parameter or the record
+    /// cannot be written.
     pub fn want(&self, longest: Option<Millis>) -> io::Result<Outcome> {
         let wanted = longest.map_or(0, |longest| longest.after(MARGIN).0.div_ceil(1000));
         let (now, ours) = (read(&self.parameter)?, read(&self.record).ok());
@@ -66,7 +69,7 @@ impl Backstop {
             fs::write(&self.parameter, wanted.to_string())?;
         }
         match wanted {
-            // Without a record a later 0 is nobody's, and may be raised again.
+            // Without a record, a later 0 counts as the default and may be raised again.
             0 if ours.is_some() => fs::remove_file(&self.record)?,
             wanted if wanted > 0 && ours != Some(wanted) => {
                 crate::config::store::replace(&self.record, wanted.to_string().as_bytes())?;
@@ -91,7 +94,7 @@ fn read(file: &Path) -> io::Result<u64> {
 mod tests {
     use super::*;
 
-    /// A host whose kernel has this number.
+    /// A host whose kernel has this value.
     fn host(seconds: &str) -> (tempfile::TempDir, Backstop) {
         let root = tempfile::tempdir().unwrap();
         let backstop = Backstop::below(root.path());
@@ -108,7 +111,7 @@ mod tests {
         let (_root, backstop) = host("0\n");
         assert_eq!(backstop.want(APD).unwrap(), Outcome::Set);
         assert_eq!(read(&backstop.parameter).unwrap(), 200);
-        // A longer timeout of one device; and an agent that starts again knows its number.
+        // One device has a longer timeout; and an agent that starts again recognizes its value.
         let again = Backstop::clone(&backstop);
         assert_eq!(again.want(Some(Millis(600_500))).unwrap(), Outcome::Set);
         assert_eq!(read(&backstop.parameter).unwrap(), 661);

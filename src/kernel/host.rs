@@ -1,7 +1,7 @@
-//! What a SCSI host is told through sysfs: give a device up, look for one.
+//! Carries out orders to a SCSI host through sysfs, such as deleting or scanning for a device.
 //!
-//! Both may wait for minutes where a host is in error recovery, so each host has a thread of its own, and at most
-//! `WAITING` orders wait for it.
+//! Both may take minutes while a host is in error recovery, so each host has its own thread, and at most `WAITING`
+//! orders queue for it.
 
 use super::NoticeSink;
 use super::sysfs::{Port, Sysfs, number_of_node};
@@ -14,24 +14,24 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 
-/// Orders that wait for one host: more than a host has masked devices on any host that is sound.
+/// The most orders queued for one host: more than the masked devices of any realistic host.
 const WAITING: usize = 4096;
 
-/// Something a host is told.
+/// An order to a SCSI host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// Give the device up, if its disk is this one and nobody has it.
+    /// Delete the device, if its disk is this one and nobody uses it.
     Delete(Hctl, DevT),
     /// Read the capacity of a device again.
     Rescan(Hctl),
-    /// Look whether there is a device.
+    /// Scan for the device.
     Scan(Hctl),
     /// Set the timers of the port that the device is behind.
     Timers(Hctl, PortTimers),
 }
 
 impl Order {
-    /// Whose path it is about.
+    /// The path that the order is about.
     #[must_use]
     pub fn path(self) -> Hctl {
         match self {
@@ -43,7 +43,7 @@ impl Order {
     }
 }
 
-/// The hosts, each with its thread.
+/// The hosts, each with its own thread.
 #[derive(Debug)]
 pub struct Hosts {
     sysfs: Sysfs,
@@ -52,7 +52,7 @@ pub struct Hosts {
 }
 
 impl Hosts {
-    /// No thread yet: a host gets its own with its first order.
+    /// Starts without threads: a host gets its thread with its first order.
     #[must_use]
     pub fn new(sysfs: Sysfs, notice_sink: NoticeSink) -> Hosts {
         Hosts {
@@ -62,10 +62,10 @@ impl Hosts {
         }
     }
 
-    /// Gives an order. Never waits.
+    /// Queues an order. Never waits.
     ///
     /// # Errors
-    /// Too many wait for that host, or it could get no thread.
+    /// Too many orders wait for that host, or its thread could not be started.
     pub fn order(&mut self, order: Order) -> io::Result<()> {
         let host = order.path().host;
         let thread = match self.threads.get(&host) {
@@ -119,14 +119,14 @@ fn report(notice_sink: &NoticeSink, order: Order, result: io::Result<()>) {
     ));
 }
 
-/// Carries an order out, however long that takes.
+/// Carries out an order, however long that takes.
 ///
 /// # Errors
-/// EBUSY if somebody has the disk; ENODEV if it is another by now; what sysfs says.
+/// EBUSY if the disk is in use; ENODEV if it is another disk by now; otherwise the error of sysfs.
 fn carry_out(sysfs: &Sysfs, order: Order) -> io::Result<()> {
     match order {
         Order::Delete(path, dev) => {
-            // Held while the device is deleted: whoever wants the disk for himself meanwhile comes too late.
+            // Held while the device is deleted, so that nobody else can open the disk exclusively meanwhile.
             let _mine = take(sysfs, path, dev)?;
             fs::write(sysfs.device_file(path, "delete"), "1")
         }
@@ -140,7 +140,7 @@ fn carry_out(sysfs: &Sysfs, order: Order) -> io::Result<()> {
             let (channel, target, lun) = (path.channel, path.target, path.lun);
             let scan = sysfs.scan_file(path.host);
             match fs::write(&scan, format!("{channel} {target} {lun}")) {
-                // Some drivers (tcm_loop) declare fewer LUNs than they have: then all of the target are looked for.
+                // Some drivers (tcm_loop) declare fewer LUNs than they have: then all LUNs of the target are scanned.
                 Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
                     fs::write(&scan, format!("{channel} {target} -"))
                 }
@@ -150,7 +150,8 @@ fn carry_out(sysfs: &Sysfs, order: Order) -> io::Result<()> {
     }
 }
 
-/// `fast_io_fail_tmo` has to be below `dev_loss_tmo` at any time, and that may exceed 600 only with the former set.
+/// Sets the timers of a remote port. The kernel requires `fast_io_fail_tmo` to be below `dev_loss_tmo` at any time, and
+/// allows `dev_loss_tmo` above 600 only while `fast_io_fail_tmo` is set.
 fn set_remote_port(port: &Path, timers: PortTimers) -> io::Result<()> {
     let set_loss = || match timers.dev_loss {
         Some(seconds) => fs::write(port.join("dev_loss_tmo"), seconds.to_string()),
@@ -166,7 +167,7 @@ fn set_remote_port(port: &Path, timers: PortTimers) -> io::Result<()> {
     }
 }
 
-/// Sets a timer; `off`, and what is below zero, is longer than anything.
+/// Sets a timer, unless its present value is good. `off` and negative values count as longer than any time.
 fn set_timer(file: &Path, timers: PortTimers) -> io::Result<()> {
     let now = fs::read_to_string(file)?.trim().parse::<u32>().ok();
     let kept = now.is_some_and(|now| {
@@ -178,7 +179,7 @@ fn set_timer(file: &Path, timers: PortTimers) -> io::Result<()> {
     fs::write(file, timers.fast_io_fail.to_string())
 }
 
-/// Opens the disk of a device so that nobody else has it: no mount, no map, no md array.
+/// Opens the disk of a device exclusively: no mount, map or md array uses it.
 fn take(sysfs: &Sysfs, path: Hctl, dev: DevT) -> io::Result<fs::File> {
     let gone = || io::Error::from_raw_os_error(libc::ENODEV);
     let name = sysfs.disk_of(path).ok_or_else(gone)?;

@@ -1,17 +1,17 @@
-//! Whose disk is it? What `dm-psa-id` tells udev about a disk before anybody looks into it.
+//! Decides whether a disk is a path, for `dm-psa-id`, which udev runs before anything reads the disk.
 //!
-//! Input: the name of a disk, and a file tree with `sys`, `proc`, `run` and `etc` (the host's, or a test's). Output:
-//! a [`Decision`], or an error if there is not even a disk to judge. In order:
+//! Input: the name of a disk, and a file tree with `sys`, `proc`, `run` and `etc` (the host's, or a test's). Output: a
+//! [`Decision`], or an error if there is no disk to judge. In order:
 //!
-//! 1. the agent's [`Mark`] decides, if it is about this disk;
-//! 2. a disk below a multipath map is a path, whoever made the map;
-//! 3. a disk in use is not a path: udev properties that hide it would make systemd unmount it;
-//! 4. a disk whose WWID had a map before is a path, even while no agent is running: at boot udev comes first;
-//! 5. with an agent running, a disk behind a SAN transport, or of an array that reports target port groups, is
-//!    hidden until the agent has judged it and set the mark.
+//! 1. The agent's [`Mark`] decides, if it is about this disk.
+//! 2. A disk below a multipath map is a path, regardless of who made the map.
+//! 3. A disk in use is not a path: udev properties that hide it would make systemd unmount it.
+//! 4. A disk whose WWID had a map before is a path, even while no agent is running: at boot udev comes first.
+//! 5. With an agent running, a disk behind a SAN transport, or of an array that reports target port groups, is hidden
+//!    until the agent has judged it and set the mark.
 //!
-//! Invariants: no device is opened, and no process waited for; files of the kernel are read from its caches. Runs for
-//! each event of each disk: everything is read at most once, and only if it is needed.
+//! Invariants: no device is opened, and no other process is waited for; the kernel answers reads of its files from its
+//! caches. This runs for each event of each disk, so everything is read at most once, and only if it is needed.
 //! Tests: `tests/dm_psa_id.rs` with the trees in `tests/golden/id`.
 
 use super::sysfs::Sysfs;
@@ -24,36 +24,36 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::{fmt, fs};
 
-/// The answer, and why.
+/// The decision, and the reason for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
     /// Whether the disk is to be hidden as a path.
     pub path: bool,
-    /// What decided.
+    /// The reason.
     pub reason: Reason,
 }
 
-/// What decided.
+/// The reason for a decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
     /// The agent's mark.
     Marked,
     /// It is below a multipath map.
     InMap,
-    /// Somebody else uses it.
+    /// It is in use by something other than a multipath map.
     InUse(Usage),
     /// Its WWID had a map before.
     Remembered(String),
-    /// An agent is running, and the disk hangs on a transport that is shared by design.
+    /// An agent is running, and the disk is attached by a transport that is shared by design.
     San,
     /// An agent is running, and the disk reports target port groups.
     TargetPortGroups,
-    /// Nothing says that it is a path.
+    /// Nothing indicates that it is a path.
     Unclaimed,
 }
 
 impl fmt::Display for Reason {
-    /// One word, for a udev property.
+    /// One word, used as a udev property.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Reason::Marked => "marked",
@@ -70,47 +70,47 @@ impl fmt::Display for Reason {
 }
 
 impl fmt::Display for Decision {
-    /// The lines that `IMPORT{program}` reads.
+    /// The lines that udev's `IMPORT{program}` reads.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "DM_MULTIPATH_DEVICE_PATH={}", u8::from(self.path))?;
         writeln!(f, "DM_PSA_REASON={}", self.reason)
     }
 }
 
-/// Why there is no answer.
+/// Why there is no decision.
 #[derive(Debug, thiserror::Error)]
 pub enum IdError {
     /// The argument cannot be the name of a disk.
     #[error("`{0}` is not the name of a block device")]
     Name(String),
-    /// The disk is not there, or went away.
+    /// The disk does not exist, or was removed.
     #[error("cannot read the number of {name}: {source}")]
     NoDisk {
-        /// `sdc`.
+        /// The kernel name, such as `sdc`.
         name: String,
-        /// The kernel's answer.
+        /// The kernel's error.
         source: io::Error,
     },
-    /// Nobody can tell whether the disk is in use.
+    /// It cannot be found out whether the disk is in use.
     #[error("cannot tell who uses {0}: the mount table cannot be read")]
     Usage(String),
 }
 
-/// The agent's word about a disk, in the file [`Mark::path`]: `1` (a path) or `0` (left alone), and after a blank the
-/// disk's sequence number, if the kernel has one.
+/// The agent's decision about a disk, in the file [`Mark::path`]: `1` (a path) or `0` (left alone), then a blank and
+/// the disk's sequence number, if the kernel has one.
 ///
-/// Device numbers are used again at once; the sequence number (sysfs `diskseq`, since 5.15) is not, so a mark that
-/// was left behind is told from one about the disk at hand.
+/// Device numbers are reused immediately, but the sequence number (sysfs `diskseq`, since 5.15) is not. So a mark that
+/// was left behind is distinguished from a mark of the present disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mark {
-    /// Whether the disk is a path of ours.
+    /// Whether the disk is a path of the agent.
     pub owned: bool,
-    /// Of the disk that was judged; `None` on a kernel that does not count.
+    /// The sequence number of the disk that was judged; `None` if the kernel has none.
     pub diskseq: Option<u64>,
 }
 
 impl Mark {
-    /// Where the mark of a disk is kept.
+    /// The file that holds the mark of a disk.
     #[must_use]
     pub fn path(root: &Path, dev: DevT) -> PathBuf {
         root.join("run/dm-psa/paths").join(dev.to_string())
@@ -144,7 +144,7 @@ impl FromStr for Mark {
 /// Judges the disk `name` (`sdc`) by the files below `root`.
 ///
 /// # Errors
-/// There is no such disk, or whether it is in use cannot be told. udev then keeps what it knew.
+/// There is no such disk, or it cannot be found out whether it is in use. udev then keeps its old properties.
 pub fn decide(root: &Path, name: &str) -> Result<Decision, IdError> {
     if name.is_empty() || name.starts_with('.') || name.contains('/') {
         return Err(IdError::Name(name.to_owned()));
@@ -182,7 +182,7 @@ pub fn decide(root: &Path, name: &str) -> Result<Decision, IdError> {
     answer(false, Reason::Unclaimed)
 }
 
-/// The number of the disk whose sysfs folder is `dir`.
+/// The device number of the disk whose sysfs directory is `dir`.
 fn device_number(dir: &Path) -> io::Result<DevT> {
     fs::read_to_string(dir.join("dev"))?
         .trim_end()
@@ -199,7 +199,7 @@ fn in_map(dir: &Path) -> bool {
     })
 }
 
-/// The agent's mark, unless it is about a disk that had this number before.
+/// The agent's mark, unless it is about an earlier disk with this number.
 fn mark(root: &Path, dev: DevT, dir: &Path) -> Option<Mark> {
     let text = fs::read_to_string(Mark::path(root, dev)).ok()?;
     let mark: Mark = text.parse().ok()?;
@@ -211,7 +211,7 @@ fn mark(root: &Path, dev: DevT, dir: &Path) -> Option<Mark> {
     (!stale).then_some(mark)
 }
 
-/// The WWID of the disk, if it is among those that had a map.
+/// The WWID of the disk, if it is among those that have had a map.
 fn remembered(root: &Path, dir: &Path) -> Option<String> {
     let file = root.join("etc/dm-psa/state/memory.json");
     let content = match fs::read(&file) {
@@ -223,19 +223,19 @@ fn remembered(root: &Path, dir: &Path) -> Option<String> {
             return None;
         }
     };
-    // The agent reports what is damaged in it. Here, at every event of a disk, what can be read counts.
+    // The agent reports damage of this file. This code runs at every event of a disk and uses what can be read.
     let known = memory_file::known_devices(&content);
     if known.is_empty() {
         return None;
     }
     let listing = Listing::parse(&fs::read(dir.join("device/vpd_pg83")).ok()?).ok()?;
     let mut wwids = listing.names().map(|unit| &unit.wwid);
-    // Its map may have been named by another of its names than a new device would be.
+    // The map may use another of the disk's names than a new device would get.
     wwids.find(|wwid| known.contains(*wwid)).cloned()
 }
 
-/// Whether the way to the disk leads through a port of a storage network, by the kernel's name for the far end
-/// (FC and FCoE `rport-H:C-N`, iSCSI `sessionN`).
+/// Whether the disk is attached through a port of a storage network, by the kernel's name for the remote end (FC and
+/// FCoE `rport-H:C-N`, iSCSI `sessionN`).
 fn on_san(dir: &Path) -> bool {
     let Ok(device) = fs::canonicalize(dir.join("device")) else {
         return false;
@@ -250,24 +250,25 @@ fn on_san(dir: &Path) -> bool {
     })
 }
 
-/// TPGS of the standard INQUIRY data (SPC-5 6.7.2: byte 5, bits 4 and 5) that the kernel got when it found the disk.
+/// Whether TPGS is set in the standard INQUIRY data (SPC-5 6.7.2: byte 5, bits 4 and 5) that the kernel read when it
+/// found the disk.
 fn reports_target_port_groups(dir: &Path) -> bool {
     fs::read(dir.join("device/inquiry"))
         .is_ok_and(|inquiry| inquiry.get(5).is_some_and(|byte| byte & 0x30 != 0))
 }
 
-/// A sysfs attribute without its line end; empty if it cannot be read.
+/// A sysfs attribute without its newline; empty if it cannot be read.
 fn attribute(dir: &Path, name: &str) -> String {
     fs::read_to_string(dir.join(name))
         .map(|text| text.trim_end().to_owned())
         .unwrap_or_default()
 }
 
-/// What `dm-psa-id --map` prints for the map with this dm UUID (`mpath-3600...`): the properties that the links in
-/// `/dev/disk/by-id` are made of. `None` if it is not a multipath map, or if its id would break a udev property.
+/// The output of `dm-psa-id --map` for the map with this dm UUID (`mpath-3600...`): the properties from which the links
+/// in `/dev/disk/by-id` are made. `None` if it is not a multipath map, or if its id would break a udev property.
 ///
-/// The names are those of kpartx, whose rules make the links of partitions from them. Only an NAA designator
-/// (WWIDs that begin with `3`) is a World Wide Name that the paths have a link for.
+/// The names are those of kpartx, whose rules make the links of partitions from them. Only an NAA designator (a WWID
+/// that begins with `3`) is a World Wide Name for which the paths have a link.
 #[must_use]
 pub fn map_properties(uuid: &str) -> Option<String> {
     let wwid = uuid.strip_prefix("mpath-")?;

@@ -1,11 +1,11 @@
-//! The only room with file descriptors, ioctls and `unsafe`.
+//! The interface to the Linux kernel: the only module with ioctls and `unsafe`.
 //!
-//! Input: uevents, sysfs and procfs, completions of SCSI commands, dm events. Output: [`crate::psa::event::Event`]s;
-//! and in the other direction the [`crate::psa::action::Action`]s carried out. Invariants: nothing here decides
-//! anything; no thread that answers for many paths ever waits for one device; every queue has a bound.
-//! What `psactl` uses by itself may wait, and nothing of the agent uses it: [`sg::once`], [`writes`], [`openers`], [`wait`].
-//! Tests: in each file what can be had without a kernel, golden trees in `tests/sysfs_golden.rs`, the rest in the
-//! lab (`tests/lab`).
+//! Input: uevents, sysfs and procfs, completions of SCSI commands, dm events. Output: [`crate::psa::event::Event`]s; in
+//! the other direction it carries out [`crate::psa::action::Action`]s. Invariants: nothing here decides anything; no
+//! thread that serves many paths ever waits for one device; every queue has a bound. The parts that only `psactl` uses
+//! may wait, and the agent does not use them: [`sg::once`], [`writes`], [`openers`], [`wait`].
+//! Tests: in each file those that need no kernel, golden trees in `tests/sysfs_golden.rs`, the rest in the lab
+//! (`tests/lab`).
 
 pub mod backstop;
 #[cfg(feature = "io-uring")]
@@ -32,8 +32,8 @@ use crate::psa::event::Event;
 use std::fmt;
 use std::sync::Arc;
 
-/// A thread of the agent, to be spawned. All have small stacks: the agent locks its memory, stacks too, and the kernel
-/// counts each of them as a whole.
+/// Prepares a thread of the agent. All threads have small stacks, because the agent locks its memory including the
+/// stacks, and the kernel counts each stack in full.
 pub(crate) fn thread(name: impl Into<String>) -> Thread {
     const STACK: usize = 256 << 10;
     let builder = std::thread::Builder::new().name(name.into());
@@ -44,12 +44,12 @@ pub(crate) fn thread(name: impl Into<String>) -> Thread {
 pub(crate) struct Thread(std::thread::Builder);
 
 impl Thread {
-    /// Gives it another stack than the others have, in bytes.
+    /// Gives the thread a stack of another size than the default, in bytes.
     pub(crate) fn stack_size(self, bytes: usize) -> Thread {
         Thread(self.0.stack_size(bytes))
     }
 
-    /// Starts it. A quarter of its stack is touched before it begins: it may be that no page can be had later
+    /// Starts the thread. It first touches a quarter of its stack, because later there may be no free page for it
     /// ([`privilege`]).
     pub(crate) fn spawn<T: Send + 'static>(
         self,
@@ -62,33 +62,33 @@ impl Thread {
     }
 }
 
-/// Where the threads of this room put their events.
+/// Where the threads of this module put their events.
 #[derive(Clone)]
 pub struct Sink(Arc<dyn Fn(Vec<Event>) -> bool + Send + Sync>);
 
-/// Nobody wants events any more: the agent stops.
+/// Events are no longer wanted: the agent is stopping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ended;
 
 impl Sink {
-    /// A sink that hands events to `put`, which says whether it still wants them. `put` waits while the receiver is
-    /// behind: that is the back-pressure, and so the receiver must not wait for a thread of this room.
+    /// Creates a sink that passes events to `put`, which returns whether it wants more. `put` waits while the receiver
+    /// is behind. This is the back-pressure, so the receiver must not wait for a thread of this module.
     pub fn new(put: impl Fn(Vec<Event>) -> bool + Send + Sync + 'static) -> Sink {
         Sink(Arc::new(put))
     }
 
-    /// Hands over an event.
+    /// Passes on an event.
     ///
     /// # Errors
-    /// The agent stops.
+    /// The agent is stopping.
     pub fn put(&self, event: Event) -> Result<(), Ended> {
         self.put_all(vec![event])
     }
 
-    /// Hands over events that came together, in order, so that the receiver wakes up once for all of them.
+    /// Passes on events that came together, in order, so that the receiver wakes up only once for them.
     ///
     /// # Errors
-    /// The agent stops.
+    /// The agent is stopping.
     pub fn put_all(&self, events: Vec<Event>) -> Result<(), Ended> {
         if events.is_empty() || (self.0)(events) {
             Ok(())
@@ -98,17 +98,17 @@ impl Sink {
     }
 }
 
-/// Where threads put what people are to be told. It never waits.
+/// Where threads put notices for the user. It never waits.
 #[derive(Clone)]
 pub struct NoticeSink(Arc<dyn Fn(Notice) + Send + Sync>);
 
 impl NoticeSink {
-    /// One that hands notices to `put`, which must not wait.
+    /// Creates a sink that passes notices to `put`, which must not wait.
     pub fn new(put: impl Fn(Notice) + Send + Sync + 'static) -> NoticeSink {
         NoticeSink(Arc::new(put))
     }
 
-    /// Hands a notice over.
+    /// Passes on a notice.
     pub fn notify(&self, notice: Notice) {
         (self.0)(notice);
     }

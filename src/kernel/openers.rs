@@ -1,8 +1,8 @@
-//! Who has a block device open: processes, by their open files in `/proc`.
+//! Finds the processes that have a block device open, by their open files in `/proc`.
 //!
-//! Input: device numbers. Output: an [`Opener`] for each process and device. Nothing is opened, and only what lies below
-//! some `/dev/` is looked at: to ask for any open file would wait for a network file system that is gone.
-//! What the kernel itself has open (mounts, swap, other maps) is no process's: that is
+//! Input: device numbers. Output: an [`Opener`] for each process and device. Nothing is opened, and only files below
+//! some `/dev/` are examined: a stat of any open file could wait for a network file system that is gone. What the
+//! kernel itself has open (mounts, swap, other maps) belongs to no process; for that see
 //! [`Sysfs::users_of`](super::sysfs::Sysfs::users_of).
 
 use super::sysfs::{Sysfs, number_of_node};
@@ -20,28 +20,28 @@ pub struct Opener {
     pub dev: DevT,
     /// Its process id.
     pub pid: u32,
-    /// Its name (`/proc/PID/comm`): the first 15 bytes of its program's.
+    /// Its name (`/proc/PID/comm`): the first 15 bytes of its program's name.
     pub name: String,
-    /// By how many file descriptors.
+    /// How many of its file descriptors are open on the device.
     pub count: u64,
 }
 
-/// What was found.
+/// The result of [`openers`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Openers {
-    /// In the order of process ids.
+    /// Ordered by process id.
     pub found: Vec<Opener>,
     /// Processes whose open files this process may not see.
     pub hidden: usize,
 }
 
-/// Who has one of these devices open.
+/// The processes that have one of these devices open.
 #[must_use]
 pub fn openers(sysfs: &Sysfs, wanted: &BTreeSet<DevT>) -> Openers {
     openers_by(sysfs, wanted, &block_number)
 }
 
-/// The number of the block device that an open file is; `None` if it is something else.
+/// The number of the block device behind an open file; `None` if it is not a block device.
 fn block_number(open_file: &Path) -> Option<DevT> {
     let node = fs::metadata(open_file).ok()?;
     node.file_type()
@@ -49,7 +49,7 @@ fn block_number(open_file: &Path) -> Option<DevT> {
         .then(|| number_of_node(&node))
 }
 
-/// As [`openers`], with another way to tell what an open file is.
+/// Like [`openers`]; `number` returns the device number behind an open file.
 fn openers_by(
     sysfs: &Sysfs,
     wanted: &BTreeSet<DevT>,
@@ -64,7 +64,7 @@ fn openers_by(
         let files = match fs::read_dir(dir.join("fd")) {
             Ok(files) => files,
             Err(why) => {
-                // One that has just ended is not hidden.
+                // A process that has just ended is not hidden.
                 openers.hidden += usize::from(why.kind() == std::io::ErrorKind::PermissionDenied);
                 continue;
             }
@@ -116,7 +116,7 @@ mod tests {
             &["/dev/null", "/dev/dm-3", "/dev/dm-3", "/dev/sdq"],
         );
         process(7, "qemu system", &["/srv/chroot/dev/dm-4", "socket:[99]"]);
-        // A file of this name on a file system is not asked for.
+        // A file with this name on a file system is not examined.
         process(9, "vi", &["/home/dm-3"]);
         fs::create_dir_all(root.path().join("proc/sys")).unwrap();
         let dev = |minor| DevT { major: 253, minor };

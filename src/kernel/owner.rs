@@ -1,8 +1,8 @@
-//! Whose disk it is: the marks that udev's helper `dm-psa-id` reads.
+//! Marks the disks that the agent owns or leaves alone, for udev's helper `dm-psa-id`.
 //!
-//! A mark is a file `MAJOR:MINOR` that holds a [`Mark`]; its existence alone says that the agent has decided. A change of a mark raises a `change` uevent of
-//! the disk, so that udev's rules run again; an unchanged mark raises none, so that the event that comes of it does
-//! not come back for ever.
+//! A mark is a file `MAJOR:MINOR` that holds a [`Mark`]. Its existence means that the agent has decided. A changed mark
+//! raises a `change` uevent of the disk, so that udev's rules run again. An unchanged mark raises none, because the
+//! uevent would lead to the same mark again without end.
 
 use super::id::Mark;
 use crate::psa::units::DevT;
@@ -18,7 +18,7 @@ pub struct Marks {
 }
 
 impl Marks {
-    /// Marks in `dir` (`/run/dm-psa/paths`, made if missing), and disks below `sys` (`/sys`).
+    /// Marks in `dir` (`/run/dm-psa/paths`, created if missing), for disks below `sys` (`/sys`).
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>, sys: impl Into<PathBuf>) -> Marks {
         Marks {
@@ -27,11 +27,11 @@ impl Marks {
         }
     }
 
-    /// Marks the disk `name` with number `dev`. Whether that was news: only then a uevent was raised.
+    /// Marks the disk `name` with number `dev`. Returns whether the mark changed; only then a uevent is raised.
     ///
     /// # Errors
-    /// ENODEV if the disk of that name has another number by now, and then nothing is marked; otherwise what the
-    /// file system says. If the uevent could not be raised the mark is taken back, so that it is tried again.
+    /// ENODEV if the disk with that name has another number by now; then nothing is marked. Otherwise the file system's
+    /// error. If the uevent cannot be raised, the mark is removed, so that it is tried again.
     pub fn mark(&self, dev: DevT, name: &str, owned: bool) -> io::Result<bool> {
         let disk = self.disk(name)?;
         if fs::read_to_string(disk.join("dev"))?.trim() != dev.to_string() {
@@ -45,7 +45,7 @@ impl Marks {
             return Ok(false);
         }
         fs::create_dir_all(&self.dir)?;
-        // udev may look at any time: it sees the old mark or the new one.
+        // udev may read the mark at any time: it sees either the old or the new one.
         let new = self.dir.join(format!(".{dev}"));
         fs::write(&new, text)?;
         fs::rename(&new, &file)?;
@@ -56,10 +56,10 @@ impl Marks {
         Ok(true)
     }
 
-    /// Forgets the mark of a disk that is gone; its number may be another's soon.
+    /// Removes the mark of a disk that is gone, because another disk may soon get its number.
     ///
     /// # Errors
-    /// What the file system says; that there is no mark is no error.
+    /// The file system's error; a missing mark is not an error.
     pub fn forget(&self, dev: DevT) -> io::Result<()> {
         match fs::remove_file(self.file(dev)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -72,7 +72,7 @@ impl Marks {
     }
 
     fn disk(&self, name: &str) -> io::Result<PathBuf> {
-        // A kernel name has no slash; sysfs shows `!` for it.
+        // A kernel name has no slash; sysfs shows `!` instead.
         if name.is_empty() || name.starts_with('.') || Path::new(name).components().count() != 1 {
             return Err(io::Error::from_raw_os_error(libc::EINVAL));
         }

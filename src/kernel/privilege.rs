@@ -1,9 +1,7 @@
-//! What the agent does to its own process before it serves: it must not wait for a disk that it is to revive, nor
-//! be killed while it is the one who can.
+//! Prepares the agent's own process: it must neither wait for a disk that only it can revive, nor be killed.
 //!
-//! Nothing here changes credentials. They must be what they will be before the first sg device is opened: sg
-//! refuses a file whose opener had other ones (`sg_check_file_access`), and even dropping a capability makes others
-//! of them.
+//! Nothing here changes credentials. They must have their final value before the first sg device is opened: sg refuses
+//! a file whose opener had other credentials (`sg_check_file_access`), and even dropping a capability changes them.
 
 use crate::psa::action::Notice;
 use nix::sys::mman::MmapAdvise::{MADV_POPULATE_READ, MADV_POPULATE_WRITE};
@@ -16,52 +14,53 @@ use std::hint::black_box;
 use std::io;
 use std::ptr::NonNull;
 
-/// `OOM_SCORE_ADJ_MIN`: never killed for memory.
+/// `OOM_SCORE_ADJ_MIN`: never killed when memory is short.
 const NEVER: &str = "-1000";
 
-/// What the agent may have open, if it is given that: a pass-through device for each of ten thousand paths, and as many
-/// files besides. A shell gives 1,024.
+/// The open files that the agent asks for: a pass-through device for each of ten thousand paths, and plenty for other
+/// uses. A shell's default is 1,024.
 const OPEN_FILES: u64 = 65_536;
 
 /// Free memory that is kept in the heap, touched and locked: what the agent may need between two calls of [`reserve`]
-/// to revive every path. Measured (`tests/no_new_pages.rs`): 200 devices of four paths that fail and return take 300 KiB that
-/// they did not take before, so this is twice that and more.
+/// to revive every path. Measured (`tests/no_new_pages.rs`): 200 devices with four paths each that fail and return need
+/// 300 KiB of additional memory; the reserve is more than twice that.
 const RESERVE: usize = 1 << 20;
 const RESERVE_PER_PATH: usize = 1 << 10;
 const MOST_RESERVE: usize = 12 << 20;
 
-/// Free memory at the end of the heap that is never given back, and what the heap grows by beyond its need.
+/// Free memory at the end of the heap that is never given back, and the extra amount by which the heap grows.
 const KEPT: usize = 16 << 20;
 const GROWTH: usize = 1 << 20;
 
-/// A piece of the reserve: below [`ALONE`], so that it comes from the heap.
+/// The size of one allocation of the reserve: below [`ALONE`], so that it comes from the heap.
 const PIECE: usize = 64 << 10;
 
-/// What is as large as this lives outside of the heap, and is given back: an answer of the API about ten thousand paths.
-/// Nothing on the way to a reinstatement is.
+/// An allocation of this size or more is outside of the heap, and is given back when freed, for example an answer of
+/// the API about ten thousand paths. Nothing that a reinstatement needs is this large.
 const ALONE: usize = 4 << 20;
 
-/// Prepares the process; each step is tried, and one that fails is reported in a notice and does no more harm.
+/// Prepares the process. Each step is tried; a step that fails is reported in a notice and does not stop the others.
 ///
-/// The agent revives the disk that a page of its own may be on, and that the kernel may want to write to before it
-/// gives out another page. So nothing on the way to a reinstatement reads a page from a disk, needs a new page, or waits
-/// for one to be written:
+/// The agent revives the disk that its own pages may be on, and that the kernel may have to write to before it can
+/// provide another page. So nothing on the way to a reinstatement may read a page from a disk, need a new page, or wait
+/// for a page to be written:
 ///
-/// - The program, its libraries and their data are read into memory as a whole, and memory is locked as it is touched,
-///   now and later (`mlockall`): code that runs for the first time when the paths are back, or a page that was swapped
-///   out, would never come. `MCL_ONFAULT`, because the rest of what is mapped is address space: all of it would be a
-///   multiple of what is used.
-/// - What is used is touched before: a part of the stack of each thread when it starts ([`touch_stack`]), and free memory
-///   in the heap ([`reserve`]). The heap never gives it back (`M_TRIM_THRESHOLD`, `M_TOP_PAD`): to shrink and to grow
-///   again is what must not happen while memory is short.
-/// - One heap serves all threads (`M_ARENA_MAX`), and so does one reserve; glibc would reserve 64 MiB for each otherwise.
-/// - Memory that the kernel allocates for the agent, for an ioctl or a SCSI command, is never waited for by writing to a
-///   disk (`PR_SET_IO_FLUSHER`). It holds for the thread that asks for it and for those that it starts: this is called
-///   before the first.
-/// - The kernel's memory killer leaves the process alone (`oom_score_adj`).
+/// - The program, its libraries and their data are read into memory completely, and memory is locked as it is touched,
+///   now and later (`mlockall`). Otherwise code that first runs when the paths are back, or a page that was swapped
+///   out, could not be read. `MCL_ONFAULT` is set because the rest of the mappings is only address space: locking all
+///   of it would take a multiple of the memory in use.
+/// - Memory is touched in advance: a part of the stack of each thread when it starts ([`touch_stack`]), and free memory
+///   in the heap ([`reserve`]). The heap never gives it back (`M_TRIM_THRESHOLD`, `M_TOP_PAD`), because it could not
+///   grow again while memory is short.
+/// - One heap serves all threads (`M_ARENA_MAX`), so one reserve does too; glibc would otherwise reserve 64 MiB for
+///   each thread.
+/// - When the kernel allocates memory for the agent, for an ioctl or a SCSI command, it never waits for a write to a
+///   disk (`PR_SET_IO_FLUSHER`). This holds for the calling thread and those that it starts, so this function is called
+///   before the first thread is started.
+/// - The kernel's OOM killer leaves the process alone (`oom_score_adj`).
 ///
-/// Besides, it may open 65,536 files, or as many as it is allowed to allow itself (`RLIMIT_NOFILE`), and new files may be
-/// written by the owner only (`umask` 022).
+/// The process may also open 65,536 files, or as many as its hard limit allows (`RLIMIT_NOFILE`), and new files are
+/// writable by the owner only (`umask` 022).
 #[must_use]
 pub fn prepare() -> Vec<Notice> {
     umask(Mode::S_IWGRP | Mode::S_IWOTH);
@@ -80,33 +79,34 @@ pub fn prepare() -> Vec<Notice> {
     notices
 }
 
-/// Makes sure that the heap has the free memory that so many paths may need, and that all of the heap is in memory. What was
-/// free before counts. To be called at the start, and later where nothing is amiss, because what lives long was made of it since.
+/// Makes sure that the heap has the free memory that `paths` paths may need, and that all of the heap is in memory.
+/// Memory that is already free counts. Call this at the start, and again later while there are no problems, because
+/// long-lived allocations use up the reserve. Returns a notice if it failed.
 #[must_use]
 pub fn reserve(paths: usize) -> Option<Notice> {
     let bytes = RESERVE.saturating_add(paths.saturating_mul(RESERVE_PER_PATH));
-    // Written to, for kernels that cannot populate.
+    // Written to, for kernels without `MADV_POPULATE_WRITE`.
     let pieces: Vec<Vec<u8>> = (0..bytes.min(MOST_RESERVE) / PIECE)
         .map(|_| vec![1; PIECE])
         .collect();
     drop(black_box(pieces));
-    // What was allocated and freed without having been written to is still no page.
+    // Memory that was allocated and freed without a write to it still has no pages.
     let error = populate().err()?;
     Some(notice("MEMORY_NOT_LOCKED", "madvise", &error))
 }
 
-/// Touches so many bytes of the stack of the calling thread.
+/// Touches `BYTES` bytes of the stack of the calling thread.
 #[inline(never)]
 pub fn touch_stack<const BYTES: usize>() {
     black_box([1_u8; BYTES]);
 }
 
-/// `PR_SET_IO_FLUSHER`, since Linux 5.6; wants CAP_SYS_RESOURCE. The C library's crate has no constant for it.
+/// `PR_SET_IO_FLUSHER`, since Linux 5.6; needs CAP_SYS_RESOURCE. The `libc` crate has no constant for it.
 fn flush_io() -> Option<Notice> {
     const PR_SET_IO_FLUSHER: libc::c_int = 57;
     let none: libc::c_ulong = 0;
     let on: libc::c_ulong = 1;
-    // SAFETY: integers go in, and it changes how the kernel allocates memory for this thread and nothing else.
+    // SAFETY: takes only integers, and changes only how the kernel allocates memory for this thread.
     // JUSTIFICATION: no crate wraps it.
     let done = unsafe { libc::prctl(PR_SET_IO_FLUSHER, on, none, none, none) };
     let failed = || notice("NOT_IO_FLUSHER", "prctl", &io::Error::last_os_error());
@@ -124,11 +124,11 @@ fn files_allowed() -> Option<Notice> {
     if soft >= OPEN_FILES {
         return None;
     }
-    // Above the hard limit only with CAP_SYS_RESOURCE.
+    // Raising the hard limit needs CAP_SYS_RESOURCE.
     if setrlimit(Resource::RLIMIT_NOFILE, OPEN_FILES, hard.max(OPEN_FILES)).is_ok() {
         return None;
     }
-    // What came of it is told, whatever it is.
+    // The notice has the limit that results, whether this succeeds or not.
     let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     let limit = [("limit", &*open_files().to_string())];
     Some(Notice::new("FEW_OPEN_FILES", "agent", &limit))
@@ -143,7 +143,7 @@ fn one_heap() {
         (libc::M_TRIM_THRESHOLD, bytes(KEPT)),
         (libc::M_TOP_PAD, bytes(GROWTH)),
     ] {
-        // SAFETY: two integers go in and nothing else is touched; a refusal (0) changes nothing.
+        // SAFETY: takes two integers and touches nothing else; a refusal (0) changes nothing.
         // JUSTIFICATION: the allocator's own function, which no crate wraps.
         unsafe { libc::mallopt(parameter, value) };
     }
@@ -158,8 +158,8 @@ fn lock_memory() -> nix::Result<()> {
     mlockall(all | MlockAllFlags::from_bits_retain(libc::MCL_ONFAULT))
 }
 
-/// Reads what is mapped of the program and its libraries: code, constants, and data; and the heap. Of data it makes the
-/// process's own pages, or the first write to one would need a new page.
+/// Reads the mapped code, constants and data of the program and its libraries, and the heap, into memory. Data become
+/// private pages of the process now, because otherwise the first write to a page would need a new one.
 fn populate() -> io::Result<()> {
     let mut before = None;
     for line in fs::read_to_string("/proc/self/maps")?.lines() {
@@ -182,23 +182,23 @@ fn populate() -> io::Result<()> {
     Ok(())
 }
 
-/// A part of a program or library in memory, or the heap.
+/// A mapping of the program or of a library, or the heap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Part {
     start: usize,
     length: usize,
-    /// It is written to.
+    /// The mapping is writable.
     is_data: bool,
 }
 
-/// The part that a line of `/proc/PID/maps` is about, if it is one; by the part of the line
-/// before, because data that begin as zero (`.bss`) have no name and follow the data that have one.
+/// The part that a line of `/proc/PID/maps` describes, if it is one. `before` is the part of the previous line: data
+/// that begin as zero (`.bss`) have no name, and follow the data that have one.
 fn program_part(line: &str, before: Option<Part>) -> Option<Part> {
     let mut fields = line.split_ascii_whitespace();
     let (start, end) = fields.next()?.split_once('-')?;
     let permissions = fields.next()?;
     let name = fields.nth(3);
-    // A shared mapping is a file that the process works on, and not a part of itself.
+    // A shared mapping is a file that the process works on, not a part of the program.
     let is_part = permissions.starts_with('r') && permissions.ends_with('p');
     let address = |text| usize::from_str_radix(text, 16).ok();
     let (start, end) = (address(start)?, address(end)?);
@@ -271,7 +271,7 @@ mod tests {
         }
     }
 
-    /// KiB that are not in memory of what nobody writes to, by `/proc/self/smaps`.
+    /// KiB of read-only mappings that are not in memory, by `/proc/self/smaps`.
     fn missing() -> u64 {
         let (mut of_program, mut size, mut missing, mut before) = (false, 0, 0, None);
         for line in fs::read_to_string("/proc/self/smaps").unwrap().lines() {
@@ -293,7 +293,7 @@ mod tests {
 
     #[test]
     fn the_program_is_read_as_a_whole() {
-        // The tests' program is large, and most of it never ran.
+        // The test program is large, and most of its code has never run.
         assert!(missing() > 0);
         populate().unwrap();
         assert_eq!(missing(), 0);
@@ -305,8 +305,8 @@ mod tests {
         let none: libc::c_ulong = 0;
         let notice = flush_io();
         let thread = crate::kernel::thread("test").spawn(move || {
-            // SAFETY: integers go in, and nothing changes.
-            // JUSTIFICATION: as of `flush_io`.
+            // SAFETY: takes only integers, and changes nothing.
+            // JUSTIFICATION: as for `flush_io`.
             unsafe { libc::prctl(PR_GET_IO_FLUSHER, none, none, none, none) }
         });
         match notice {

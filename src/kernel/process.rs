@@ -1,4 +1,4 @@
-//! What the kernel says of this process.
+//! Reads what the kernel reports about this process.
 
 use crate::psa::units::Millis;
 use nix::time::{ClockId, clock_gettime};
@@ -7,19 +7,19 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-/// Memory and files of a process; what cannot be read is `None`.
+/// Memory and files of a process; `None` for what cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
-    /// Memory that it has, in bytes (`VmRSS`).
+    /// Resident memory in bytes (`VmRSS`).
     pub resident: Option<u64>,
-    /// Memory that stays in place, in bytes (`VmLck`).
+    /// Locked memory in bytes (`VmLck`).
     pub locked: Option<u64>,
     /// Open file descriptors.
     pub open_files: Option<u64>,
 }
 
 impl Usage {
-    /// Of this process, from `/proc/self`.
+    /// The usage of this process, from `/proc/self`.
     #[must_use]
     pub fn of_self() -> Usage {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -31,7 +31,7 @@ impl Usage {
     }
 }
 
-/// A field of `/proc/PID/status` in kB, as bytes.
+/// A field of `/proc/PID/status` in kB, converted to bytes.
 fn field(status: &str, name: &str) -> Option<u64> {
     let mut lines = status.lines().filter_map(|line| line.split_once(':'));
     let (_, value) = lines.find(|(found, _)| *found == name)?;
@@ -39,8 +39,8 @@ fn field(status: &str, name: &str) -> Option<u64> {
     kib.checked_mul(1024)
 }
 
-/// Whether the host shuts down and all processes are ended for good, by the name of process 1: systemd's manager is
-/// replaced by `systemd-shutdown` for that, after all units were stopped. Unknown is no.
+/// Whether the host is shutting down and all processes are ending. Process 1 shows this: after all units were stopped,
+/// `systemd-shutdown` replaces systemd's manager. False if it cannot be found out.
 #[must_use]
 pub fn host_ends(root: &Path) -> bool {
     // The kernel keeps 15 bytes of a name.
@@ -49,13 +49,13 @@ pub fn host_ends(root: &Path) -> bool {
 }
 
 fn open_files() -> io::Result<u64> {
-    // The directory that is being read is one of them.
+    // The directory that is being read is one of the open files.
     let count = fs::read_dir("/proc/self/fd")?.count();
     Ok(u64::try_from(count).unwrap_or(u64::MAX).saturating_sub(1))
 }
 
-/// The time since the host booted, without that in which it slept: the clock of the agent's timers, the same for an agent
-/// that starts later.
+/// The time since the host booted, not counting suspend. This is the clock of the agent's timers, and a restarted agent
+/// continues with the same one.
 #[must_use]
 pub fn since_boot() -> Millis {
     let time = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);

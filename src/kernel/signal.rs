@@ -8,11 +8,11 @@ use std::io;
 pub struct Stop(SigSet);
 
 impl Stop {
-    /// Blocks the signals. To be called before the first thread is started: a signal goes to any thread that has it
-    /// not blocked.
+    /// Blocks the signals. Call this before the first thread is started, because a signal is delivered to any thread
+    /// that does not block it.
     ///
     /// # Errors
-    /// As `pthread_sigmask`.
+    /// Those of `pthread_sigmask`.
     pub fn block() -> io::Result<Stop> {
         let mut set = SigSet::empty();
         set.add(Signal::SIGTERM);
@@ -21,10 +21,10 @@ impl Stop {
         Ok(Stop(set))
     }
 
-    /// Calls `then`, on a thread of its own, when one of them arrives.
+    /// Calls `then` on a separate thread when one of the signals arrives.
     ///
     /// # Errors
-    /// The kernel has no more threads.
+    /// The thread cannot be started.
     pub fn on_arrival(self, then: impl FnOnce() + Send + 'static) -> io::Result<()> {
         let thread = super::thread("signals");
         thread.spawn(move || {

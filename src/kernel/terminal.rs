@@ -1,7 +1,7 @@
-//! The terminal of a live view: the other screen, keys as they are pressed, and all of it put back in the end.
+//! Controls the terminal of a live view: alternate screen, raw keys, and restoring everything at the end.
 //!
-//! It is put back when [`Terminal`] is dropped, and before a panic tells its message. SIGINT, SIGTERM, SIGHUP and
-//! SIGWINCH come as [`Input`], by a descriptor, so no handler runs in the middle of anything.
+//! The terminal is restored when [`Terminal`] is dropped, and before a panic prints its message. SIGINT, SIGTERM,
+//! SIGHUP and SIGWINCH are received as [`Input`] through a descriptor, so no signal handler interrupts the code.
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -14,11 +14,11 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// The other screen; no cursor; lines that are too long are cut.
+/// Alternate screen, no cursor, long lines are cut off.
 const ENTER: &[u8] = b"\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J";
 const LEAVE: &[u8] = b"\x1b[?7h\x1b[?25h\x1b[?1049l";
 
-/// What the terminal was like before.
+/// The settings of the terminal before the view started.
 static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
 
 /// A key.
@@ -26,7 +26,7 @@ static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
 pub enum Key {
     /// A character.
     Char(char),
-    /// Arrows and their like.
+    /// One line up.
     Up,
     /// One line down.
     Down,
@@ -42,20 +42,20 @@ pub enum Key {
     Escape,
 }
 
-/// What came while the view waited.
+/// What arrived while the view waited.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
     /// Keys were pressed.
     Keys(Vec<Key>),
-    /// The window has another size.
+    /// The window was resized.
     Resized,
-    /// The view is to end: a signal, or the terminal is gone.
+    /// The view must end: a signal, or the terminal is gone.
     Stop,
-    /// Nothing in this time.
+    /// Nothing arrived in time.
     Nothing,
 }
 
-/// The terminal, as long as the view has it.
+/// The terminal, while the view uses it.
 #[derive(Debug)]
 pub struct Terminal {
     tty: File,
@@ -63,10 +63,10 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Takes the terminal that the process was started from.
+    /// Takes over the terminal that the process was started from.
     ///
     /// # Errors
-    /// There is none.
+    /// There is no terminal.
     pub fn open() -> io::Result<Terminal> {
         let tty = File::options().read(true).write(true).open("/dev/tty")?;
         let mut signals = SigSet::empty();
@@ -96,7 +96,7 @@ impl Terminal {
         Ok(terminal)
     }
 
-    /// Columns and rows; 80 and 24 where the terminal does not say.
+    /// Columns and rows; 80 and 24 if the terminal does not report them.
     #[must_use]
     pub fn size(&self) -> (usize, usize) {
         let mut size = libc::winsize {
@@ -105,7 +105,7 @@ impl Terminal {
             ws_xpixel: 0,
             ws_ypixel: 0,
         };
-        // SAFETY: TIOCGWINSZ writes one struct winsize to where it is told; that is a live one of this frame.
+        // SAFETY: TIOCGWINSZ writes one struct winsize to the given address, which is a live one of this frame.
         let result = unsafe { libc::ioctl(self.tty.as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) };
         if result != 0 || size.ws_col == 0 || size.ws_row == 0 {
             return (80, 24);
@@ -113,18 +113,18 @@ impl Terminal {
         (size.ws_col.into(), size.ws_row.into())
     }
 
-    /// Shows these lines from the top; what was below them is gone.
+    /// Shows these lines from the top, and clears what is below them.
     ///
     /// # Errors
     /// The terminal is gone.
     pub fn show(&mut self, lines: &[String]) -> io::Result<()> {
-        // Each line is drawn over the one that was there: nothing flickers.
+        // Each line is drawn over the old one, so nothing flickers.
         let lines: Vec<String> = lines.iter().map(|line| format!("{line}\x1b[K")).collect();
         let screen = format!("\x1b[H{}\x1b[J", lines.join("\r\n"));
         self.tty.write_all(screen.as_bytes())
     }
 
-    /// Waits for something to come in.
+    /// Waits at most `most` for input.
     pub fn wait(&mut self, most: Duration) -> Input {
         let millis = u16::try_from(most.as_millis()).unwrap_or(u16::MAX);
         let mut waits = [
@@ -163,7 +163,7 @@ impl Drop for Terminal {
     }
 }
 
-/// Puts the terminal back, once. Where it is gone nothing can be done.
+/// Restores the terminal, once. If it is gone, nothing can be done.
 fn put_back() {
     let before = BEFORE.lock().unwrap_or_else(PoisonError::into_inner).take();
     let (Some(before), Ok(mut tty)) = (before, File::options().write(true).open("/dev/tty")) else {
@@ -173,7 +173,7 @@ fn put_back() {
     let _ = tcsetattr(&tty, SetArg::TCSADRAIN, &before);
 }
 
-/// The keys that these bytes are, in raw mode; what is none of them is left out.
+/// Decodes the keys from bytes in raw mode; other bytes are ignored.
 fn keys_of(mut bytes: &[u8]) -> Vec<Key> {
     const SEQUENCES: [(&[u8], Key); 14] = [
         (b"\x1b[A", Key::Up),
@@ -203,7 +203,7 @@ fn keys_of(mut bytes: &[u8]) -> Vec<Key> {
         }
         match first {
             0x1b if matches!(rest, [b'[' | b'O', ..]) => {
-                // A key that is not used here: to its last byte.
+                // An escape sequence of a key that is not used here: skip to its last byte.
                 let rest = rest.get(1..).unwrap_or_default();
                 let end = rest.iter().position(|b| (0x40..0x7f).contains(b));
                 bytes = end

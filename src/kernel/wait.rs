@@ -1,4 +1,4 @@
-//! Waiting of a command that goes on until it is stopped: `psactl events --follow`.
+//! Provides the wait of commands that run until they are stopped: `psactl events --follow`.
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -8,15 +8,15 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-/// SIGINT and SIGTERM, taken instead of being killed by them.
+/// Receives SIGINT and SIGTERM, which then no longer kill the process.
 #[derive(Debug)]
 pub struct Patience(SignalFd);
 
 impl Patience {
-    /// From now on these signals end [`Patience::wait`] alone.
+    /// From now on these signals only end [`Patience::wait`].
     ///
     /// # Errors
-    /// As `pthread_sigmask` and `signalfd`.
+    /// Those of `pthread_sigmask` and `signalfd`.
     pub fn new() -> io::Result<Patience> {
         let mut set = SigSet::empty();
         set.add(Signal::SIGINT);
@@ -26,15 +26,15 @@ impl Patience {
         Ok(Patience(signals))
     }
 
-    /// Waits; `false` if a signal came, or nobody reads standard output any more.
+    /// Waits for `time`. Returns `false` if a signal came, or if the reader of standard output is gone.
     ///
     /// # Errors
-    /// As `poll`.
+    /// Those of `poll`.
     pub fn wait(&self, time: Duration) -> io::Result<bool> {
         let out = io::stdout();
         let mut watched = [
             PollFd::new(self.0.as_fd(), PollFlags::POLLIN),
-            // POLLERR is told unasked: the reader of a pipe is gone.
+            // POLLERR is always reported: the reader of a pipe is gone.
             PollFd::new(out.as_fd(), PollFlags::empty()),
         ];
         let time = PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX);

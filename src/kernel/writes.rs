@@ -1,12 +1,12 @@
-//! Writes to sysfs that may take minutes: the scan of a SCSI host, the rescan and the removal of a device.
+//! Makes writes to sysfs that may take minutes: the scan of a SCSI host, the rescan and the removal of a device.
 //!
-//! Input: jobs, lists of writes in order. Output: what became of each write by a deadline. Every job has a process of
-//! its own and not a thread: whoever sleeps in such a write cannot be killed, and a process does not end before its
-//! last thread does, so a thread would keep the shell waiting long after the deadline was told. A process that is
-//! left behind holds nothing of its parent's (no terminal, no pipe), finishes the one write that the kernel has begun,
-//! and begins no other: what comes after was decided on what is out of date by then.
+//! Input: jobs, each a list of writes in order. Output: the result of each write by a deadline. Every job has its own
+//! process, not a thread: a thread that sleeps in such a write cannot be killed, and a process does not end before its
+//! last thread does. So a thread would keep the shell waiting long after the deadline. A process that is left behind
+//! holds nothing of its parent (no terminal, no pipe). It finishes the one write that the kernel has begun, and begins
+//! no other, because the decision to make the later writes is out of date by then.
 //!
-//! Tests: below, with pipes in the place of attributes that do not answer.
+//! Tests: below, with pipes in place of attributes that do not answer.
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -26,26 +26,26 @@ use std::time::{Duration, Instant};
 /// One write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Write {
-    /// The attribute.
+    /// The attribute's file.
     pub file: PathBuf,
-    /// What is written to it.
+    /// The text to write.
     pub text: &'static str,
 }
 
-/// What became of a write.
+/// The result of a write.
 #[derive(Debug)]
 pub enum Written {
-    /// It is done.
+    /// It succeeded.
     Done,
     /// The kernel refused it.
     Failed(io::Error),
-    /// It had not ended by the deadline. The kernel goes on with it.
+    /// It had not ended by the deadline. The kernel continues with it.
     Overdue,
-    /// It was not begun, because the one before did not end.
+    /// It was not begun, because an earlier one did not end.
     NotBegun,
 }
 
-/// A job that was begun: its process, and what it says of its writes.
+/// A job that was begun: its process, and the results that the process reports.
 struct Begun {
     child: Pid,
     said: PipeReader,
@@ -53,11 +53,11 @@ struct Begun {
     ended: bool,
 }
 
-/// Carries jobs out side by side, and the writes of each one after the other; a write that fails does not keep the next
-/// from being made. Returns when all have ended, or `within` that time, with one answer for each write.
+/// Carries out jobs in parallel, and the writes of each job one after the other; a failed write does not prevent the
+/// next one. Returns when all have ended, at the latest after `within`, with one result for each write.
 ///
 /// # Errors
-/// A process could not be made; then no job was begun after that.
+/// The process of this job could not be created. The other jobs are not affected.
 pub fn carry_out(jobs: &[Vec<Write>], within: Duration) -> Vec<io::Result<Vec<Written>>> {
     let deadline = Instant::now() + within;
     let mut begun: Vec<io::Result<Begun>> = jobs.iter().map(|job| begin(job)).collect();
@@ -74,22 +74,23 @@ fn begin(job: &[Write]) -> io::Result<Begun> {
         let file = CString::new(one.file.as_os_str().as_bytes())?;
         writes.push((file, one.text.as_bytes()));
     }
-    // SAFETY: the child calls nothing but system calls (close_range, open, write, _exit) on what was prepared here:
-    // it allocates nothing, takes no lock and runs no destructor, so it does not matter what other threads were doing.
-    // JUSTIFICATION: see above why it is no thread; a program for this would have to be installed and found.
+    // SAFETY: the child only makes system calls (close_range, open, write, _exit) with data prepared here. It allocates
+    // nothing, takes no lock and runs no destructor, so it does not matter what other threads were doing.
+    // JUSTIFICATION: the module comment says why it is not a thread; a separate program would have to be installed and
+    // found.
     match unsafe { fork() }? {
         ForkResult::Child => {
             keep_only(says.as_raw_fd());
             for (file, text) in &writes {
                 let done = write_once(file, text);
                 let errno = done.map_or_else(|errno| errno as i32, |()| 0);
-                // Nobody listens any more: then there is nothing more to do either.
+                // The parent is not listening any more, so there is nothing more to do.
                 if write(&says, &errno.to_ne_bytes()).is_err() {
                     break;
                 }
             }
-            // SAFETY: ends the process, without destructors and without what was registered with atexit().
-            // JUSTIFICATION: exit() would flush buffers that are the parent's.
+            // SAFETY: ends the process without running destructors or functions registered with atexit().
+            // JUSTIFICATION: exit() would flush buffers that belong to the parent.
             unsafe { libc::_exit(0) }
         }
         ForkResult::Parent { child } => Ok(Begun {
@@ -101,13 +102,13 @@ fn begin(job: &[Write]) -> io::Result<Begun> {
     }
 }
 
-/// In the child: closes all that is the parent's but one descriptor. Where the kernel knows no `close_range` (before
-/// Linux 5.9) they stay open, and a reader of the parent's output waits until the child ends.
+/// In the child: closes all descriptors of the parent except `fd`. Where the kernel has no `close_range` (before Linux
+/// 5.9) they stay open, and a reader of the parent's output waits until the child ends.
 fn keep_only(fd: i32) {
     let fd = fd.cast_unsigned();
     let close = |first: u32, last: u32| {
-        // SAFETY: closes numbers and touches no memory; nothing in this process uses them any more.
-        // JUSTIFICATION: nix has no close_range, and the C library only newer ones.
+        // SAFETY: closes descriptors and touches no memory; nothing in this process uses them any more.
+        // JUSTIFICATION: nix has no close_range, and only newer C libraries have it.
         unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
     };
     if fd > 0 {
@@ -116,14 +117,14 @@ fn keep_only(fd: i32) {
     close(fd + 1, u32::MAX);
 }
 
-/// In the child: one write.
+/// In the child: makes one write.
 fn write_once(file: &CString, text: &[u8]) -> Result<(), Errno> {
     let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC;
     let file = open(file.as_c_str(), flags, Mode::empty())?;
     write(&file, text).map(drop)
 }
 
-/// Takes in what the processes say, until all have ended or time is up.
+/// Collects the results that the processes report, until all have ended or time is up.
 fn listen(begun: &mut [io::Result<Begun>], deadline: Instant) {
     loop {
         let mut open: Vec<&mut Begun> = begun
@@ -138,7 +139,7 @@ fn listen(begun: &mut [io::Result<Begun>], deadline: Instant) {
             let said = open.iter().map(|job| job.said.as_fd());
             let mut waits: Vec<PollFd> =
                 said.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
-            // Rounded up: a wait of nothing would turn in circles for the last millisecond.
+            // Rounded up: with a timeout of 0 the last millisecond would be a busy loop.
             let left = left.as_millis().saturating_add(1);
             let left = i32::try_from(left).unwrap_or(i32::MAX);
             let polled = poll(
@@ -162,7 +163,7 @@ fn listen(begun: &mut [io::Result<Begun>], deadline: Instant) {
 }
 
 impl Begun {
-    /// Reads one answer. Each is four bytes, written at once.
+    /// Reads one result. Each is four bytes, written in one call.
     fn take_in(&mut self) {
         let mut errno = [0; 4];
         match self.said.read_exact(&mut errno) {
@@ -175,13 +176,13 @@ impl Begun {
     }
 }
 
-/// The answers of a job, with what its process said nothing of.
+/// The results of a job, including the writes that its process did not report.
 fn finish(job: &[Write], mut begun: Begun) -> Vec<Written> {
     if begun.ended {
-        // It closed its end, so it is ending.
+        // It closed its end of the pipe, so it is ending.
         let _ = waitpid(begun.child, None);
     } else {
-        // What it has begun it ends; it is nobody's child soon.
+        // It finishes the write that it has begun. After this process ends it has another parent.
         let _ = kill(begun.child, Signal::SIGKILL);
     }
     if begun.written.len() < job.len() {
@@ -227,7 +228,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (good, pipe) = (folder.path().join("scan"), folder.path().join("pipe"));
         fs::write(&good, "").unwrap();
-        // Nobody reads: the open does not end.
+        // The pipe has no reader, so the open does not end.
         mkfifo(&pipe, Mode::S_IRWXU).unwrap();
         let jobs = [job(&[pipe, good.clone()]), job(std::slice::from_ref(&good))];
         let before = Instant::now();

@@ -1,4 +1,4 @@
-//! The books of all SCSI hosts, for the one thread that serves them. Pure, as [`Book`] is.
+//! The books of all SCSI hosts, for the one thread that serves them. Like [`Book`], they do no I/O.
 
 use crate::kernel::transport::book::{Book, Next, Order, Sending};
 use crate::psa::event::Examination;
@@ -6,25 +6,25 @@ use crate::psa::units::{Hctl, Millis};
 use crate::scsi::outcome::Outcome;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A book for each host that has anything under way.
+/// One book for each host that has anything under way.
 #[derive(Debug, Default)]
 pub(super) struct Books {
     books: BTreeMap<u32, Book>,
     /// Hosts that may have a command to send.
     stirred: BTreeSet<u32>,
-    /// When a host has something to do if nothing comes back before; those that are stirred are not here.
+    /// When each host next has something to do if nothing comes back before. Stirred hosts are not listed here.
     moments: BTreeSet<(Millis, u32)>,
-    /// The thread was woken and has not looked yet.
+    /// The thread was woken and has not looked at the books since.
     woken: bool,
-    /// Nobody serves these books any more.
+    /// No thread serves these books any more.
     pub(super) closed: bool,
 }
 
 impl Books {
-    /// As [`Book::accept`]. Whether the thread must be woken.
+    /// Like [`Book::accept`]. Returns whether the thread must be woken.
     ///
     /// # Errors
-    /// As [`Book::accept`].
+    /// See [`Book::accept`].
     pub(super) fn accept(&mut self, order: Order, now: Millis) -> Result<bool, Examination> {
         let host = order.path.host;
         self.book(host).accept(order, now)?;
@@ -38,7 +38,8 @@ impl Books {
             .is_some_and(|book| book.has(path))
     }
 
-    /// The thread looks: what is overdue ends, and hosts whose moment has come may send.
+    /// Called when the thread looks at the books: returns the overdue examinations, and stirs the hosts whose moment
+    /// has come.
     pub(super) fn look(&mut self, now: Millis) -> Vec<Examination> {
         self.woken = false;
         let mut overdue = Vec::new();
@@ -50,7 +51,7 @@ impl Books {
         overdue
     }
 
-    /// As [`Book::take`], of any host.
+    /// Like [`Book::take`], for any host.
     pub(super) fn take(&mut self, now: Millis) -> Option<Sending> {
         while let Some(&host) = self.stirred.first() {
             let Some(book) = self.books.get_mut(&host) else {
@@ -70,12 +71,12 @@ impl Books {
         None
     }
 
-    /// As [`Book::not_sent`].
+    /// Like [`Book::not_sent`].
     pub(super) fn not_sent(&mut self, path: Hctl, outcome: Outcome) -> Option<Examination> {
         self.book(path.host).not_sent(path, outcome)
     }
 
-    /// As [`Book::returned`].
+    /// Like [`Book::returned`].
     pub(super) fn returned(
         &mut self,
         path: Hctl,
@@ -86,14 +87,14 @@ impl Books {
         self.book(path.host).returned(path, outcome, data, now)
     }
 
-    /// As [`Book::held_up`].
+    /// Like [`Book::held_up`], for all hosts.
     pub(super) fn held_up(&mut self, from: Millis, until: Millis) {
         for book in self.books.values_mut() {
             book.held_up(from, until);
         }
     }
 
-    /// When something is to be done if nothing comes back before; hosts that are stirred want it now.
+    /// When there is next something to do if nothing comes back before: now, if a host is stirred.
     pub(super) fn next_moment(&self, now: Millis) -> Option<Millis> {
         if !self.stirred.is_empty() {
             return Some(now);
@@ -101,7 +102,7 @@ impl Books {
         self.moments.first().map(|(moment, _)| *moment)
     }
 
-    /// The book of a host, which is about to change.
+    /// The book of a host, to be changed: the host is stirred.
     fn book(&mut self, host: u32) -> &mut Book {
         let book = self.books.entry(host).or_default();
         if self.stirred.insert(host)
@@ -140,7 +141,7 @@ mod tests {
         }
     }
 
-    /// Sends all that may be sent.
+    /// Sends everything that may be sent.
     fn send(books: &mut Books, now: Millis) -> usize {
         let mut count = 0;
         while books.take(now).is_some() {
@@ -168,7 +169,8 @@ mod tests {
         }
         books.accept(order(path(2, 0)), Millis(0)).unwrap();
         assert_eq!(send(&mut books, Millis(0)), WINDOW + 1);
-        // Those that wait get their turn when what is out is no longer young, without a stir from outside.
+        // The waiting ones get their turn when the outstanding commands are no longer young, without a stir from
+        // outside.
         assert_eq!(books.next_moment(Millis(1)), Some(YOUNG));
         assert_eq!(send(&mut books, Millis(1)), 0);
         assert!(books.look(YOUNG).is_empty());

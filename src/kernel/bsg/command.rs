@@ -1,10 +1,10 @@
-//! A command as bsg takes it from io_uring, and its end as it comes back (`struct bsg_uring_cmd` and the layout of
-//! `res2`, Linux 7 `include/uapi/linux/bsg.h`).
+//! Encodes a command as bsg takes it from io_uring, and decodes its completion (`struct bsg_uring_cmd` and the layout
+//! of `res2`, Linux 7 `include/uapi/linux/bsg.h`).
 
 use crate::kernel::transport::buffers::{Buffers, Ending, Transfer};
 use crate::psa::units::Millis;
 
-/// Bytes of a command in a submission queue entry of 128.
+/// Bytes that a command has in a 128-byte submission queue entry.
 pub(super) const LENGTH: usize = 80;
 
 /// `BSG_PROTOCOL_SCSI`
@@ -12,7 +12,7 @@ const PROTOCOL_SCSI: u32 = 0;
 /// `BSG_SUB_PROTOCOL_SCSI_CMD`
 const SUB_PROTOCOL_SCSI_CMD: u32 = 0;
 
-/// Where the fields are. `protocol`, `subprotocol` and the counts of I/O vectors are all 0 here.
+/// Offsets of the fields. `protocol`, `subprotocol` and the counts of I/O vectors are all 0 here.
 mod at {
     pub(super) const REQUEST: usize = 0;
     pub(super) const REQUEST_LEN: usize = 8;
@@ -27,14 +27,14 @@ mod at {
     pub(super) const TIMEOUT_MS: usize = 64;
 }
 
-/// A command that the kernel refuses before it looks at the device, with EINVAL: it has no CDB. A kernel that takes no
-/// commands from io_uring says EOPNOTSUPP instead.
+/// A command without a CDB, which the kernel refuses with EINVAL before it looks at the device. A kernel that takes no
+/// commands from io_uring answers EOPNOTSUPP instead.
 pub(super) fn empty() -> [u8; LENGTH] {
     [0; LENGTH]
 }
 
-/// The command that is laid out in `buffers`, with pointers to them. The kernel's timer counts `timeout` from the
-/// dispatch; 0 would mean a minute.
+/// Encodes the command that is laid out in `buffers`, with pointers to them. The kernel's timer runs for `timeout` from
+/// the dispatch; it is at least 1 ms, because 0 would mean a minute.
 pub(super) fn encode(buffers: &mut Buffers, timeout: Millis) -> [u8; LENGTH] {
     let mut command = empty();
     let mut put = |at: usize, bytes: &[u8]| {
@@ -69,8 +69,8 @@ pub(super) fn encode(buffers: &mut Buffers, timeout: Millis) -> [u8; LENGTH] {
     command
 }
 
-/// How a command ended, by the second word of its completion: device status, driver status, host status and sense
-/// length in a byte each from the lowest on, the residual in the upper half.
+/// Decodes the second word of a completion: device status, driver status, host status and sense length are one byte
+/// each from the lowest byte on, the residual is the upper half.
 pub(super) fn ending(res2: u64) -> Ending {
     let [status, driver, host, sense_length, r0, r1, r2, r3] = res2.to_le_bytes();
     let residual = u32::from_le_bytes([r0, r1, r2, r3]);
@@ -112,7 +112,7 @@ mod tests {
         assert_eq!((u32_at(&bytes, 12), u32_at(&bytes, 16)), (0, 0));
         assert_eq!(u32_at(&bytes, 20), 96);
         assert_eq!(u64_at(&bytes, 24), buffers.sense().0 as u64);
-        // Nothing goes out, neither is an I/O vector.
+        // No data go out, and there are no I/O vectors.
         assert_eq!(bytes[32..48], [0; 16]);
         assert_eq!(u64_at(&bytes, 48), buffers.data().0 as u64);
         assert_eq!((u32_at(&bytes, 56), u32_at(&bytes, 60)), (96, 0));

@@ -1,4 +1,4 @@
-//! The open bsg devices.
+//! Keeps bsg devices open.
 
 use crate::kernel::privilege::open_files;
 use crate::psa::units::{Hctl, Millis};
@@ -9,18 +9,18 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Where the kernel has them, by address.
+/// Where the kernel has the device nodes, named by address.
 const NODES: &str = "/dev/bsg";
 
-/// So many stay open between examinations at most, and half of what the process may open: an open bsg device costs the
-/// kernel no more than the file itself.
+/// The most devices that stay open between examinations; half of what the process may open is a further limit. An open
+/// bsg device costs the kernel no more than the file itself.
 const MOST: usize = 16_384;
 
-/// One that was not used for so long is closed: it keeps what is left of a removed device.
+/// A device that was not used for this long is closed, because an open file keeps the remains of a removed device.
 const IDLE: Millis = Millis::from_secs(60);
 
-/// Which device node it is: the number of a device is not used again while somebody has it open, and its inode is
-/// made with it.
+/// Identifies a device node. The number of a device is not used again while somebody has it open, and its inode is
+/// created with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Identity {
     device: u64,
@@ -38,14 +38,14 @@ struct Open {
 /// A device to send a command to.
 #[derive(Debug)]
 pub(super) struct Device {
-    /// Stays open for as long as somebody has this.
+    /// Stays open while anyone holds this.
     pub(super) file: Arc<File>,
-    /// It was open from before.
+    /// It was already open.
     pub(super) known: bool,
     pub(super) identity: Identity,
 }
 
-/// Those that are open.
+/// The open devices.
 #[derive(Debug)]
 pub(super) struct Files {
     open: BTreeMap<Hctl, Open>,
@@ -60,10 +60,10 @@ impl Files {
         }
     }
 
-    /// The device of a path.
+    /// Returns the device of a path, and opens it if need be.
     ///
     /// # Errors
-    /// ENODEV if there is no such node, otherwise what `open` says.
+    /// ENODEV if there is no such node, otherwise the error of `open`.
     pub(super) fn get(&mut self, path: Hctl, now: Millis) -> io::Result<Device> {
         use std::collections::btree_map::Entry;
         let (open, known) = match self.open.entry(path) {
@@ -86,19 +86,19 @@ impl Files {
         })
     }
 
-    /// Closes the device of a path, once no command is out by it.
+    /// Closes the device of a path, once no command uses it any more.
     pub(super) fn close(&mut self, path: Hctl) {
         self.open.remove(&path);
     }
 
-    /// An examination of a path has ended: its device is closed if too many are open.
+    /// Closes the device of a path whose examination has ended, if too many are open.
     pub(super) fn ended(&mut self, path: Hctl) {
         if self.open.len() > self.most {
             self.close(path);
         }
     }
 
-    /// Closes those that were not used for long.
+    /// Closes the devices that were not used for [`IDLE`].
     pub(super) fn close_idle(&mut self, now: Millis) {
         self.open.retain(|_, open| open.used.after(IDLE) > now);
     }
@@ -108,15 +108,15 @@ impl Files {
     }
 }
 
-/// Whether the node of a path is the one it was.
+/// Whether the node of a path is still the one that `identity` describes.
 pub(super) fn is_there(path: Hctl, identity: Identity) -> bool {
     fs::metadata(node(path)).is_ok_and(|metadata| identify(&metadata) == identity)
 }
 
-/// A bsg device to try: that of `path`, or another one of a SCSI device.
+/// Opens a bsg device to probe: that of `path`, or else that of any SCSI device.
 ///
 /// # Errors
-/// ENODEV if there is none, otherwise what `open` says.
+/// ENODEV if there is none, otherwise the error of `open`.
 pub(super) fn any(path: Hctl) -> io::Result<File> {
     let gone = match open(path) {
         Ok((file, _)) => return Ok(file),
@@ -134,7 +134,7 @@ fn node(path: Hctl) -> PathBuf {
     Path::new(NODES).join(path.to_string())
 }
 
-/// Opens the device of a path. This neither waits for it nor sends it anything (`bsg_open`).
+/// Opens the device of a path. This neither waits for the device nor sends it anything (`bsg_open`).
 fn open(path: Hctl) -> io::Result<(File, Identity)> {
     let file = OpenOptions::new()
         .read(true)

@@ -1,19 +1,19 @@
-//! SCSI commands through `/dev/bsg/H:C:T:L` by io_uring, for kernels that take them so (Linux 7.1 and later).
+//! Sends SCSI commands through `/dev/bsg/H:C:T:L` with io_uring, on kernels that support this (Linux 7.1 and later).
 //!
 //! Input, output and contract are those of [`super::sg`], and the books are the same. Method: one ring and one thread
-//! for all SCSI hosts. `io_uring_enter` does not wait for devices: what would (no tag free, a frozen queue, no memory)
-//! goes to a bounded number of threads of the kernel's own. A bsg device costs the kernel nothing while it is open, so
-//! all of them stay open.
+//! for all SCSI hosts. `io_uring_enter` does not wait for devices: a command that would wait (no free tag, a frozen
+//! queue, no memory) goes to a bounded number of kernel threads. An open bsg device costs the kernel nothing, so all of
+//! them stay open.
 //!
 //! Invariants, besides sg's:
-//! - memory that the kernel may write to is neither moved nor freed, and the thread does not end while a command is
-//!   out: the kernel copies sense in the thread that sent the command, and if that has ended, in one of its own, where
-//!   the address is another process's (`scsi_bsg_uring_task_cb`; why `auto` does not take this transport, see
-//!   `AUTO_TAKES_BSG`). The process as a whole ends at once, with whatever is out;
-//! - a path is its node's name, so no number can lead to another device.
+//! - Memory that the kernel may write to is neither moved nor freed, and the thread does not end while a command is
+//!   out. The kernel copies sense data in the thread that sent the command; if that thread has ended, it copies in a
+//!   thread of its own, where the address belongs to another process (`scsi_bsg_uring_task_cb`; why `auto` does not
+//!   take this transport, see `AUTO_TAKES_BSG`). The process as a whole ends immediately, even with commands out.
+//! - The name of the node is the address of the path, so no device number can lead to another device.
 //!
-//! Unlike sg, bsg does not tell that a device was removed under a command until that is back; the thread looks once a
-//! second.
+//! Unlike sg, bsg does not report that a device was removed under a command until the command is back, so the thread
+//! checks once a second.
 //!
 //! Tests: the books in `books.rs`, the command in `command.rs`; the rest needs a kernel (`tests/lab/transports.rs`).
 
@@ -44,12 +44,12 @@ pub(super) struct Transport {
     clock: Clock,
 }
 
-/// What the thread shares with the others.
+/// What the thread shares with its callers.
 #[derive(Debug)]
 struct Desk {
     books: Mutex<Books>,
     wake: EventFd,
-    /// Why no command can be sent this way any more: errno.
+    /// Why no command can be sent this way any more, as an errno.
     failure: OnceLock<i32>,
 }
 
@@ -59,23 +59,23 @@ impl Desk {
     }
 
     fn wake(&self) {
-        // The only failure is a full counter, and that wakes too.
+        // The only possible failure is a full counter, and that wakes the thread too.
         let _ = self.wake.write(1);
     }
 
     fn give_up(&self, error: &io::Error) {
-        // The first reason stays.
+        // The first reason is kept.
         let _ = self.failure.set(error.raw_os_error().unwrap_or(libc::EIO));
     }
 }
 
 impl Transport {
-    /// A transport that puts its answers into `results`, if the kernel takes commands this way; `path` is tried first,
-    /// any other SCSI device is as good. No device is waited for, and none gets a command.
+    /// Starts a transport that puts its answers into `results`, if the kernel takes commands this way. `path` is probed
+    /// first; any other SCSI device will do. This waits for no device and sends none a command.
     ///
     /// # Errors
     /// ENODEV if there is no SCSI device in `/dev/bsg`, EOPNOTSUPP or EINVAL if the kernel is too old, ENOSYS, EPERM or
-    /// EACCES if it has no io_uring or does not let us have it.
+    /// EACCES if it has no io_uring or denies us its use.
     pub(super) fn start(results: Sink, path: Hctl) -> io::Result<Transport> {
         let device = files::any(path)?;
         let desk = Arc::new(Desk {
@@ -89,7 +89,7 @@ impl Transport {
         super::thread("bsg").spawn(move || {
             match Worker::new(its_desk, results, clock, &device) {
                 Ok(worker) => {
-                    // Nobody can have hung up: it is waited for.
+                    // The receiver cannot be gone: it waits below.
                     let _ = told.send(Ok(()));
                     drop(device);
                     worker.run();
@@ -108,15 +108,15 @@ impl Transport {
         Some(io::Error::from_raw_os_error(*errno))
     }
 
-    /// Whether a path has an examination or a command that is out.
+    /// Whether a path has an examination or an outstanding command.
     pub(super) fn has(&self, path: Hctl) -> bool {
         self.desk.books().has(path)
     }
 
-    /// As [`super::sg::Transport::examine`].
+    /// Like [`super::sg::Transport::examine`].
     ///
     /// # Errors
-    /// As [`super::sg::Transport::examine`].
+    /// See [`super::sg::Transport::examine`].
     pub(super) fn examine(&self, order: Order) -> Result<(), Examination> {
         let mut books = self.desk.books();
         if books.closed {

@@ -1,4 +1,4 @@
-//! An io_uring that carries bsg commands: submission entries of 128 bytes, completion entries of 32.
+//! An io_uring for bsg commands: submission entries of 128 bytes, completion entries of 32.
 
 use super::command::LENGTH;
 use io_uring::squeue::{Entry128, Flags};
@@ -9,33 +9,33 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
-/// Entries of the submission queue; more is sent in several calls.
+/// Entries of the submission queue; more commands than that are sent in several calls.
 const ENTRIES: u32 = 256;
-/// Entries of the completion queue; what does not fit waits in the kernel (`IORING_FEAT_NODROP`).
+/// Entries of the completion queue; completions that do not fit wait in the kernel (`IORING_FEAT_NODROP`).
 pub(super) const COMPLETIONS: u32 = 2048;
 
-/// So many threads of the kernel (io-wq) may sleep for us at a time. A command goes to one of them if its host has no
-/// tag free, its queue is frozen or memory is short: `io_uring_enter` itself never waits for a device.
+/// How many kernel threads (io-wq) may sleep for us at a time. A command goes to one of them if its host has no free
+/// tag, its queue is frozen or memory is short: `io_uring_enter` itself never waits for a device.
 const SLEEPERS: u32 = 64;
 
-/// With several commands out, a wait goes on for so long after the first of them is back, to fetch more at once.
+/// With several commands out, a wait goes on for this long after the first one is back, to fetch more of them together.
 const GATHER: Duration = Duration::from_micros(500);
-/// ... unless so many are back.
+/// ... unless this many are back.
 const GATHERED: usize = 16;
 
 /// The token of the wake-up descriptor.
 pub(super) const WAKE: u64 = u64::MAX;
 
-/// Something that ended.
+/// A completion.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Completion {
-    /// As it was sent with.
+    /// The token that it was submitted with.
     pub(super) token: u64,
-    /// 0 or a negative errno; for [`WAKE`] of no interest.
+    /// 0 or a negative errno; unused for [`WAKE`].
     pub(super) result: i32,
     /// See [`super::command::ending`].
     pub(super) res2: u64,
-    /// Others with this token will follow.
+    /// More completions with this token will follow.
     pub(super) more: bool,
 }
 
@@ -52,10 +52,10 @@ impl std::fmt::Debug for Ring {
 }
 
 impl Ring {
-    /// A ring for the thread that calls this, and no other: completions are made ready only when it waits for them.
+    /// Creates a ring for the calling thread only: completions become available only while that thread waits for them.
     ///
     /// # Errors
-    /// What the kernel says: ENOSYS without io_uring, EPERM where it is forbidden, EINVAL where it is too old.
+    /// The kernel's error: ENOSYS without io_uring, EPERM where it is forbidden, EINVAL where it is too old.
     pub(super) fn new() -> io::Result<Ring> {
         let ring = IoUring::<Entry128, cqueue::Entry32>::builder()
             .setup_cqsize(COMPLETIONS)
@@ -70,17 +70,17 @@ impl Ring {
         Ok(Ring { ring, gathers })
     }
 
-    /// Whether there is no room for another command before the next [`Ring::enter`].
+    /// Whether there is no space for another command before the next [`Ring::enter`].
     pub(super) fn is_full(&mut self) -> bool {
         self.ring.submission().is_full()
     }
 
-    /// Puts a command for an open bsg device into the queue. With `patient` it goes to a thread that may sleep.
-    /// Whether there was room.
+    /// Queues a command for an open bsg device. With `patient` it goes to a thread that may sleep. Returns whether
+    /// there was space.
     ///
     /// # Safety
-    /// What the pointers in `command` lead to must stay where it is, and be neither read nor written by others, until a
-    /// completion with this token is there. `file` must stay open until then.
+    /// The memory that the pointers in `command` lead to must stay in place, and must be neither read nor written by
+    /// others, until a completion with this token has arrived. `file` must stay open until then.
     pub(super) unsafe fn push(
         &mut self,
         file: &File,
@@ -92,18 +92,18 @@ impl Ring {
             true => Flags::ASYNC,
             false => Flags::empty(),
         };
-        // bsg does not look at `cmd_op`.
+        // bsg ignores `cmd_op`.
         let entry = opcode::UringCmd80::new(Fd(file.as_raw_fd()), 0)
             .cmd(command)
             .build()
             .user_data(token)
             .flags(flags);
-        // SAFETY: as the caller promises.
+        // SAFETY: guaranteed by the caller.
         unsafe { self.ring.submission().push(&entry) }.is_ok()
     }
 
-    /// From now on, or until a completion without `more`, writing to `wake` gives a completion with the token
-    /// [`WAKE`]. Whether there was room.
+    /// From now on, until a completion without `more`, a write to `wake` gives a completion with the token [`WAKE`].
+    /// Returns whether there was space.
     pub(super) fn watch(&mut self, wake: BorrowedFd<'_>) -> bool {
         let entry = opcode::PollAdd::new(Fd(wake.as_raw_fd()), libc::POLLIN as u32)
             .multi(true)
@@ -113,10 +113,10 @@ impl Ring {
         unsafe { self.ring.submission().push(&entry.into()) }.is_ok()
     }
 
-    /// Hands over what is in the queue, and waits for completions for at most `wait`; `out` commands may come back.
+    /// Submits the queue, and waits for completions for at most `wait`; `out` commands may come back.
     ///
     /// # Errors
-    /// The kernel took nothing: EAGAIN, EBUSY and ENOMEM pass, others do not.
+    /// The kernel took nothing: EAGAIN, EBUSY and ENOMEM are temporary, others are not.
     pub(super) fn enter(&mut self, out: usize, wait: Duration) -> io::Result<()> {
         let wait = Timespec::from(wait);
         let mut args = SubmitArgs::new().timespec(&wait);
@@ -127,21 +127,21 @@ impl Ring {
         }
         match self.ring.submitter().submit_with_args(want, &args) {
             Ok(_) => Ok(()),
-            // Nothing came back in time, or a signal did.
+            // Nothing came back in time, or a signal interrupted the wait.
             Err(error) if matches!(error.raw_os_error(), Some(libc::ETIME | libc::EINTR)) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
-    /// Hands over what is in the queue.
+    /// Submits the queue without waiting.
     ///
     /// # Errors
-    /// As [`Ring::enter`].
+    /// As for [`Ring::enter`].
     pub(super) fn submit(&mut self) -> io::Result<()> {
         self.ring.submit().map(drop)
     }
 
-    /// What came back.
+    /// Replaces the contents of `into` with the completions that are there.
     pub(super) fn completions(&mut self, into: &mut Vec<Completion>) {
         into.clear();
         into.extend(self.ring.completion().map(|entry| Completion {
@@ -152,12 +152,12 @@ impl Ring {
         }));
     }
 
-    /// Whether the kernel takes commands for an open bsg device; the device itself gets none.
+    /// Checks that the kernel takes commands for an open bsg device; the device itself gets none.
     ///
     /// # Errors
-    /// EOPNOTSUPP if it does not.
+    /// EOPNOTSUPP if it does not take them.
     pub(super) fn probe(&mut self, file: &File) -> io::Result<()> {
-        // SAFETY: the command has no pointers, and its completion is waited for.
+        // SAFETY: the command has no pointers, and its completion is waited for here.
         if !unsafe { self.push(file, super::command::empty(), 0, false) } {
             return Err(io::Error::from_raw_os_error(libc::EAGAIN));
         }
@@ -168,7 +168,7 @@ impl Ring {
             .first()
             .map_or(-libc::ETIME, |completion| completion.result);
         match result.saturating_neg() {
-            // It has looked at the command, and missed the CDB.
+            // The kernel looked at the command and found no CDB.
             0 | libc::EINVAL => Ok(()),
             errno => Err(io::Error::from_raw_os_error(errno)),
         }

@@ -1,4 +1,4 @@
-//! A command that is on its way, and its memory.
+//! A command that is with the kernel, and its memory.
 
 use super::command;
 use super::files::{Device, Identity};
@@ -9,24 +9,24 @@ use crate::psa::units::{Hctl, Millis};
 use crate::scsi::outcome::Outcome;
 use std::io;
 
-/// A place for a command; its index is the token.
+/// Holds one command; its index is the token.
 #[derive(Debug)]
 pub(super) struct Slot {
     buffers: Lent<Buffers>,
     errand: Option<Errand>,
 }
 
-/// What a command is about.
+/// What a command is for.
 #[derive(Debug)]
 pub(super) struct Errand {
     pub(super) sending: Sending,
-    /// The device it went to, which stays open: its number must not lead to another one before the kernel has taken
-    /// the command.
+    /// The device that the command goes to. It stays open, so that its number cannot lead to another device before the
+    /// kernel has taken the command.
     pub(super) device: Device,
-    /// It went to a thread that may sleep.
+    /// It was sent with `patient` (see [`super::ring::Ring::push`]).
     pub(super) patient: bool,
     pub(super) since: Millis,
-    /// The device was removed while it was out: nobody waits for it any more.
+    /// The device was removed while the command was out: its answer is not wanted any more.
     pub(super) zombie: bool,
 }
 
@@ -38,10 +38,10 @@ impl Slot {
         }
     }
 
-    /// Lays a command out for its way; the bytes for the ring.
+    /// Lays a command out in the buffers, and returns the bytes for the ring.
     ///
     /// # Errors
-    /// EBUSY if a command is out, EINVAL for one that does not fit: there is none.
+    /// EBUSY if a command is out, EINVAL for a command that does not fit (none exists).
     pub(super) fn lay_out(&mut self, sending: &Sending) -> io::Result<[u8; command::LENGTH]> {
         let busy = || io::Error::from_raw_os_error(libc::EBUSY);
         let buffers = self.buffers.ours().ok_or_else(busy)?;
@@ -49,23 +49,23 @@ impl Slot {
         Ok(command::encode(buffers, sending.timeout))
     }
 
-    /// The kernel has the command from now on.
+    /// Marks the buffers as the kernel's from now on.
     pub(super) fn send(&mut self, errand: Errand) {
         self.buffers.lend();
         self.errand = Some(errand);
     }
 
-    /// The command is back; what it was about.
+    /// The command is back: returns what it was for.
     ///
     /// # Safety
-    /// The ring must have given out the completion of this slot's command.
+    /// The ring must have returned the completion of this slot's command.
     pub(super) unsafe fn take_back(&mut self) -> Option<Errand> {
-        // SAFETY: as the caller promises; one command gives one completion.
+        // SAFETY: guaranteed by the caller; one command gives one completion.
         unsafe { self.buffers.take_back() };
         self.errand.take()
     }
 
-    /// How the command ended that is back, by the second word of its completion, and what it brought.
+    /// How the returned command ended, by the second word of its completion, and the data that it brought.
     pub(super) fn answer(&mut self, res2: u64) -> (Outcome, Vec<u8>) {
         match self.buffers.ours() {
             Some(buffers) => buffers.answer(command::ending(res2)),
@@ -73,15 +73,14 @@ impl Slot {
         }
     }
 
-    /// The path, if its device is to be looked at because the command is out since before `moment`, and which device
-    /// that was.
+    /// The path and which device it was, if the command has been out since before `moment` and is still wanted.
     pub(super) fn out_before(&self, moment: Millis) -> Option<(Hctl, Identity)> {
         let errand = self.errand.as_ref()?;
         let old = errand.since < moment && !errand.zombie;
         old.then_some((errand.sending.path, errand.device.identity))
     }
 
-    /// Nobody waits for the command any more.
+    /// Marks the answer of the command as not wanted any more.
     pub(super) fn abandon(&mut self) {
         if let Some(errand) = &mut self.errand {
             errand.zombie = true;

@@ -18,19 +18,20 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-/// So many commands are taken from the books at once.
+/// The most commands that are taken from the books in one go.
 const BATCH: usize = 128;
 
-/// How often devices are looked at that no completion concerns: unused ones, and those whose command is out for long.
+/// How often devices are checked that no completion concerns: unused ones, and those whose command has been out for
+/// long.
 const LOOK: Millis = Millis(1000);
 
-/// How long the kernel is left alone that has no memory for a command.
+/// The pause before the next call when the kernel has no memory for a command.
 const SHORT_OF_MEMORY: Duration = Duration::from_millis(10);
 
 /// An answer for the books.
 type Answer = (Hctl, Outcome, Vec<u8>);
 
-/// The thread's own things.
+/// State of the thread.
 #[derive(Debug)]
 pub(super) struct Worker {
     desk: Arc<Desk>,
@@ -39,21 +40,21 @@ pub(super) struct Worker {
     ring: Ring,
     /// The index is the token.
     slots: Vec<Slot>,
-    /// Those without a command.
+    /// The indices of slots without a command.
     free: Vec<usize>,
     files: Files,
-    /// What is to be handed over before the thread waits.
+    /// Events to hand over before the thread waits.
     answers: Vec<Event>,
     looked: Millis,
     /// The wake-up descriptor is watched.
     watched: bool,
-    /// Nobody wants answers any more.
+    /// The receiver takes no more answers.
     ended: bool,
 }
 
 impl Worker {
     /// # Errors
-    /// There is no ring to be had, or the kernel takes no commands for `device` by it.
+    /// No ring can be created, or the kernel takes no commands for `device` through it.
     pub(super) fn new(
         desk: Arc<Desk>,
         results: Sink,
@@ -77,14 +78,14 @@ impl Worker {
         })
     }
 
-    /// Works until nobody wants answers and no command is out any more: the kernel finishes a command in the thread
-    /// that sent it, and is not to look for another one (see [`super`]).
+    /// Runs until answers are not wanted any more and no command is out: the kernel finishes a command in the thread
+    /// that sent it, and must not have to use another thread (see [`super`]).
     pub(super) fn run(mut self) {
         let failure = self.serve();
         let overdue = {
             let mut books = self.desk.books();
             books.closed = true;
-            // Without us nobody would answer for what is under way.
+            // After this thread ends, nobody answers what is still under way.
             books.look(Millis(u64::MAX))
         };
         self.answer(overdue);
@@ -106,7 +107,8 @@ impl Worker {
             for sending in sendings {
                 self.send(sending, now);
             }
-            // What has come back meanwhile is not overdue, however long this took: it is fetched before anything else.
+            // What has come back meanwhile is not overdue, however long this took, so completions are fetched before
+            // anything else.
             self.hand_over();
             if self.ended && self.out() == 0 {
                 return Ok(());
@@ -118,7 +120,7 @@ impl Worker {
         }
     }
 
-    /// Sends what is in the queue, waits for completions, and acts on all that there are.
+    /// Submits the queue, waits for completions, and processes all of them.
     fn fetch(&mut self, mut wait: Duration) -> io::Result<()> {
         let mut completions = Vec::new();
         loop {
@@ -137,12 +139,12 @@ impl Worker {
             if completions.len() < COMPLETIONS as usize {
                 return Ok(());
             }
-            // The kernel may hold more than the ring has room for.
+            // The kernel may hold more completions than fit into the ring.
             wait = Duration::ZERO;
         }
     }
 
-    /// Hands the answers over that there are. This waits while the owner is behind.
+    /// Hands over the collected answers. This waits while the owner is behind.
     fn hand_over(&mut self) {
         let answers = std::mem::take(&mut self.answers);
         if answers.is_empty() || self.ended {
@@ -156,12 +158,12 @@ impl Worker {
         }
     }
 
-    /// Commands that are with the kernel.
+    /// The number of commands that are with the kernel.
     fn out(&self) -> usize {
         self.slots.len().saturating_sub(self.free.len())
     }
 
-    /// What is overdue, what is to be sent, and when there will be something to do.
+    /// What is overdue, what is to be sent, and when there is next something to do.
     fn take(&mut self, now: Millis) -> (Vec<Examination>, Vec<Sending>, Option<Millis>) {
         let mut books = self.desk.books();
         self.ended |= books.closed;
@@ -185,7 +187,7 @@ impl Worker {
         let rest = Millis::from_secs(3600);
         let mut wait = moment.map_or(rest, |moment| match moment.since(now) {
             Millis(0) => Millis(0),
-            // One more, as the clock is cut to whole ones.
+            // One more, because the clock is truncated to whole milliseconds.
             Millis(wait) => Millis(wait.saturating_add(1)),
         });
         if self.out() > 0 || !self.files.is_empty() {
@@ -194,7 +196,7 @@ impl Worker {
         Duration::from_millis(wait.0)
     }
 
-    /// Sends a command; where it cannot, that is the answer.
+    /// Sends a command. A failure to send it is its answer.
     fn send(&mut self, sending: Sending, now: Millis) {
         let path = sending.path;
         if let Err(error) = self.try_send(sending, now, false) {
@@ -204,7 +206,7 @@ impl Worker {
         }
     }
 
-    /// Opens the device of a path if need be and puts its command into the queue.
+    /// Opens the device of a path if need be, and queues its command.
     fn try_send(&mut self, sending: Sending, now: Millis, patient: bool) -> io::Result<()> {
         if self.ring.is_full() {
             self.ring.submit()?;
@@ -218,7 +220,7 @@ impl Worker {
         let slot = self.slots.get_mut(index).ok_or_else(busy)?;
         let token = u64::try_from(index).map_err(|_| busy())?;
         let laid_out = slot.lay_out(&sending).and_then(|bytes| {
-            // SAFETY: the pointers are to memory of the slot, which is lent right below and keeps the file, until its
+            // SAFETY: the pointers lead to memory of the slot. It is lent right below and keeps the file until the
             // completion comes.
             match unsafe { self.ring.push(&device.file, bytes, token, patient) } {
                 true => Ok(()),
@@ -239,14 +241,14 @@ impl Worker {
         Ok(())
     }
 
-    /// Acts on completions, all of them under one lock of the books.
+    /// Processes completions, all of them under one lock of the books.
     fn receive(&mut self, completions: &[Completion]) {
         let now = self.clock.now();
         let mut answers = Vec::with_capacity(completions.len());
         for completion in completions {
             if completion.token == WAKE {
                 self.watched = completion.more;
-                // EAGAIN if there was nothing; either way the books are looked at now.
+                // EAGAIN if the counter was 0; either way the books are looked at next.
                 let _ = self.desk.wake.read();
             } else {
                 answers.extend(self.receive_one(completion, now));
@@ -271,11 +273,11 @@ impl Worker {
         self.answer(ended);
     }
 
-    /// What a completion means to the books; nothing if its command goes again, or nobody waits for it.
+    /// The answer that a completion gives to the books; `None` if its command is sent again or is not wanted any more.
     fn receive_one(&mut self, completion: &Completion, now: Millis) -> Option<Answer> {
         let index = usize::try_from(completion.token).ok()?;
         let slot = self.slots.get_mut(index)?;
-        // SAFETY: this is the completion of the slot's command; a slot is used again only after it.
+        // SAFETY: this is the completion of the slot's command; a slot is reused only after it.
         let errand = unsafe { slot.take_back() }?;
         let (outcome, data) = match completion.result {
             0 => slot.answer(completion.res2),
@@ -290,7 +292,8 @@ impl Worker {
             return Some((path, outcome, data));
         }
         self.files.close(path);
-        // The file was open from before: the path may have come back since. Or it could be sent only by one who waits.
+        // The file was opened earlier, so the path may have come back since. Or the command needs a thread that may
+        // sleep.
         let again = match outcome {
             Outcome::Gone => errand.device.known.then_some(false),
             Outcome::NotSent(libc::EAGAIN | libc::ENOMEM) => (!errand.patient).then_some(true),
@@ -310,8 +313,8 @@ impl Worker {
         }
     }
 
-    /// Closes devices that were not used for long, and gives up the commands of removed ones: the kernel says nothing
-    /// of the removal until they are back.
+    /// Closes devices that were not used for long, and gives up the commands of removed devices: the kernel does not
+    /// report the removal until those commands are back.
     fn look_after_devices(&mut self, now: Millis) {
         self.files.close_idle(now);
         let before = Millis(now.0.saturating_sub(LOOK.0));
@@ -323,7 +326,7 @@ impl Worker {
             if files::is_there(path, identity) {
                 continue;
             }
-            // The path is free for a device that takes its place.
+            // The path is now free for a device that takes its place.
             slot.abandon();
             self.files.close(path);
             ended.extend(self.desk.books().not_sent(path, Outcome::Gone));
@@ -337,7 +340,7 @@ impl Worker {
     }
 }
 
-/// Whether the kernel may take it when asked again.
+/// Whether the kernel may accept the call when it is repeated.
 fn is_passing(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),

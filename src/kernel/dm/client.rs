@@ -1,10 +1,10 @@
-//! The device-mapper client: one map observed or changed, in the caller's thread.
+//! The device-mapper client: observes or changes one map, in the caller's thread.
 //!
 //! Every call may block: a table load waits while a SCSI host recovers from errors, a resume waits for I/O in flight.
-//! [`super::worker`] gives each map a thread of its own for that.
+//! [`super::worker`] runs the maps side by side for that reason.
 //!
-//! Maps are addressed by UUID where they have one: a name that changed hands gets no message that was meant for
-//! another.
+//! Maps are addressed by UUID where they have one, so that a message never reaches another map that has taken over the
+//! name.
 
 use super::ioctl::{self, Buffer, Listed, Which};
 use super::partitions;
@@ -22,29 +22,29 @@ use std::io;
 use std::thread;
 use std::time::Duration;
 
-/// How often a remove is tried while udev may have the map open, and the pause in between.
+/// How often a remove is tried while udev may have the map open, and the pause between the tries.
 const REMOVE_TRIES: u32 = 5;
 const REMOVE_PAUSE: Duration = Duration::from_millis(100);
-/// Table and status are two calls; a table that is swapped in between is read again.
+/// Table and status are two calls; both are repeated if the table was swapped in between.
 const OBSERVE_TRIES: u32 = 3;
 
-/// An open `/dev/mapper/control`. Calls may be made from many threads at once; the arming of [`Client::arm`] belongs
-/// to the descriptor, so a thread that polls wants a client of its own.
+/// An open `/dev/mapper/control`. Many threads may make calls at the same time. But the arming of [`Client::arm`]
+/// belongs to the descriptor, so a thread that polls needs a client of its own.
 pub struct Client {
     dm: DM,
     cookies: Cookies,
 }
 
-/// What a look at a map found.
+/// The result of a look at a map.
 #[derive(Default)]
 pub(super) struct Seen {
     /// The map; `None` if there is none.
     pub(super) map: Option<Map>,
-    /// See [`Texts::print`]; `None` if the map is to be read again by the next look, whatever its texts.
+    /// See [`Texts::print`]; `None` if the next look must read the map again, even if its texts are the same.
     pub(super) print: Option<u64>,
 }
 
-/// An error of the crate, taken apart: errno if it was the kernel's, and the text of anything else.
+/// An error of the `devicemapper` crate: the errno if the kernel returned one, otherwise its text.
 enum Refusal {
     Kernel(Errno),
     Other(String),
@@ -100,10 +100,10 @@ fn id<'a>(name: &'a str, uuid: &'a str) -> Result<DevId<'a>, Refusal> {
 }
 
 impl Client {
-    /// Opens `/dev/mapper/control`; that loads the module if need be.
+    /// Opens `/dev/mapper/control`, which loads the module if need be.
     ///
     /// # Errors
-    /// It is not there, or may not be opened.
+    /// It does not exist, or may not be opened.
     pub fn open() -> io::Result<Self> {
         let dm = DM::new().map_err(|error| {
             io::Error::other(format!(
@@ -136,8 +136,8 @@ impl Client {
             .map_err(|errno| Refusal::from(errno).in_step("list", reasons::general))
     }
 
-    /// Asks for the descriptor to become readable with the next event of any map (`DM_DEV_ARM_POLL`). Arm before
-    /// the devices are listed, or what happens in between is missed.
+    /// Makes the descriptor readable at the next event of any map (`DM_DEV_ARM_POLL`). Arm before listing the devices,
+    /// or events in between are missed.
     ///
     /// # Errors
     /// No `CAP_SYS_ADMIN`, or a kernel older than dm 4.37.
@@ -152,29 +152,29 @@ impl Client {
         self.dm.file()
     }
 
-    /// How many uevents of our own changes udev has not yet worked off.
+    /// How many uevents of our own changes udev has not yet processed.
     #[must_use]
     pub fn udev_backlog(&self) -> usize {
         self.cookies.outstanding()
     }
 
-    /// Before the process ends: removes what udev would otherwise leave behind.
+    /// To be called before the process ends: removes the semaphores that udev would otherwise leave behind.
     pub(super) fn forget_cookies(&self) {
         self.cookies.forget();
     }
 
-    /// A map as it is now, by name; `None` if there is none. Reads table and status without flushing and without
-    /// waiting for I/O, also while the map is suspended. A map that is not one multipath target has the reason in
-    /// place of its table.
+    /// Observes a map by name; `None` if there is none. Reads table and status without flushing and without waiting for
+    /// I/O, even while the map is suspended. For a map that is not a single multipath target, the table field holds the
+    /// reason.
     ///
     /// # Errors
-    /// The kernel does not answer: no `CAP_SYS_ADMIN`, no memory, or a name that dm cannot have.
+    /// The kernel refuses: no `CAP_SYS_ADMIN`, no memory, or a name that dm does not allow.
     pub fn observe(&self, name: &str) -> Result<Option<Map>, MapError> {
         let seen = self.look(name, &mut Room::default(), None)?;
         Ok(seen.and_then(|seen| seen.map))
     }
 
-    /// As [`Client::observe`]; `None` if the map is the one that has the print `last`.
+    /// Like [`Client::observe`]; `None` if the map still has the print `last`.
     pub(super) fn look(
         &self,
         name: &str,
@@ -208,7 +208,7 @@ impl Client {
         room: &mut Room,
         last: Option<u64>,
     ) -> Result<Option<(Map, u64)>, Refusal> {
-        // No step could be carried out on a map with another.
+        // No step could be carried out on a map whose name is invalid.
         DmName::new(name)?;
         let (control, which) = (self.dm.file(), Which::Name(name));
         let texts = Texts {
@@ -225,8 +225,8 @@ impl Client {
         Ok(Some((map, print)))
     }
 
-    /// Whether a map is suspended, and how many users it has, by one short ioctl (`DM_DEV_STATUS`); `None` if it cannot
-    /// be told. No event tells of either.
+    /// Whether a map is suspended, and how many users it has, by one short ioctl (`DM_DEV_STATUS`); `None` if the ioctl
+    /// fails. No event reports a change of either.
     #[must_use]
     pub fn glance(&self, name: &str) -> Option<(bool, u32)> {
         let status = ioctl::status(self.dm.file(), Which::Name(name)).ok()?;
@@ -234,7 +234,7 @@ impl Client {
         Some((status.suspended(), users))
     }
 
-    /// Carries out the steps, in order; the first failure ends them.
+    /// Carries out the steps in order, until the first failure.
     ///
     /// # Errors
     /// Which step failed, and why. A failed [`MapStep::Create`] leaves no map, a failed [`MapStep::Reload`] leaves
@@ -266,10 +266,10 @@ impl Client {
         usable: bool,
         read_only: bool,
     ) -> Result<(), MapError> {
-        // Before anything is made.
+        // Before anything is created.
         let params = emit(table).map_err(|problem| impossible("create", &problem))?;
-        // dm opens all its devices under one claim: LVM or another map on a path would be no reason for EBUSY, and
-        // both would write. A new map has no path that anybody holds.
+        // dm opens all its devices under one claim, so LVM or another map on a path would not cause EBUSY, and both
+        // would write. The paths of a new map must not be held by anyone.
         let users = reasons::users(&System::here(), table);
         if !users.is_empty() {
             return Err(MapError {
@@ -308,8 +308,9 @@ impl Client {
         })
     }
 
-    /// The kernel starts its own limit of queueing ([`crate::kernel::backstop`]) when a path fails, and by this message. A
-    /// table without any path has none that could fail. It changes nothing else, and nothing depends on it.
+    /// Starts the kernel's own limit on queueing ([`crate::kernel::backstop`]). The kernel starts it when a path fails,
+    /// and on this message; a table without paths has none that could fail. The message changes nothing else, and
+    /// nothing depends on it.
     fn start_backstop(&self, name: &str, uuid: &str, table: &Table) {
         if table.groups.is_empty() && table.features.queue_if_no_path {
             let _ = self.message(name, uuid, &Message::QueueIfNoPath);
@@ -347,9 +348,9 @@ impl Client {
             })
     }
 
-    /// `DM_TABLE_LOAD`. Where the kernel refuses to open a disk for writing (`EROFS`, `EACCES`) the whole map must not
-    /// become read-only for that, under whoever writes to it: the step fails, the facts of the paths are read again,
-    /// and the next table is without that disk, or is meant to be read-only.
+    /// `DM_TABLE_LOAD`. Where the kernel refuses to open a disk for writing (`EROFS`, `EACCES`), the whole map must not
+    /// become read-only under its writers. Instead the step fails, the facts of the paths are read again, and the next
+    /// table leaves that disk out, or is read-only on purpose.
     fn load(
         &self,
         name: &str,
@@ -374,8 +375,8 @@ impl Client {
         })
     }
 
-    /// One resume, which suspends for the instant of the swap: I/O in flight goes on, and I/O that waits for a path
-    /// is kept.
+    /// Makes the loaded table live with one resume, which suspends only for the moment of the swap: I/O in flight
+    /// continues, and I/O that waits for a path is kept.
     fn swap(&self, name: &str, uuid: &str, udev_flags: u32) -> Result<(), Refusal> {
         let cookie = self.cookies.make(udev_flags);
         let flags = ioctl::NOFLUSH | ioctl::SKIP_LOCKFS;
@@ -385,7 +386,7 @@ impl Client {
         resumed.map(drop).map_err(Refusal::from)
     }
 
-    /// After a resume that failed: the new table may wait in its slot still, and the map may be suspended.
+    /// Recovers from a failed resume: the new table may still be in the inactive slot, and the map may be suspended.
     fn back_to_the_old_table(&self, name: &str, uuid: &str) -> Result<(), Refusal> {
         let id = id(name, uuid)?;
         let info = self.dm.table_clear(&id)?;
@@ -395,7 +396,8 @@ impl Client {
         Ok(())
     }
 
-    /// A table that lies in the inactive slot is not ours: whoever suspended the map may have left it.
+    /// Resumes a map with the table that it has. A table in the inactive slot is cleared: it is not ours, whoever
+    /// suspended the map may have left it.
     fn resume(&self, name: &str, uuid: &str) -> Result<(), MapError> {
         let resumed = || -> Result<(), Refusal> {
             self.dm.table_clear(&id(name, uuid)?)?;
@@ -423,7 +425,7 @@ impl Client {
         })
     }
 
-    /// Removes a map, and before it the partitions on it, if nobody has any of them open.
+    /// Removes a map, after the partitions on it that nobody has open.
     fn try_remove(&self, name: &str, uuid: &str) -> Result<(), Refusal> {
         let control = self.dm.file();
         if let Ok(status) = ioctl::status(control, which(name, uuid))
@@ -445,7 +447,7 @@ impl Client {
             let uevent = matches!(removed, Ok(flags) if flags & ioctl::UEVENT_GENERATED != 0);
             self.cookies.sent(cookie, name, uevent);
             match removed {
-                // udev opens a map for a moment after each of its events.
+                // udev briefly opens a map after each of its events.
                 Err(Errno::EBUSY) if tries < REMOVE_TRIES => thread::sleep(REMOVE_PAUSE),
                 Err(errno) => return Err(errno.into()),
                 Ok(_) => return Ok(()),

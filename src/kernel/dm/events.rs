@@ -1,11 +1,11 @@
-//! The watcher: one thread that hears of every change to a multipath map, whoever made it.
+//! The watcher: one thread that notices every change to a multipath map, regardless of who made it.
 //!
-//! `/dev/mapper/control` becomes readable with the next event after it was armed (`DM_DEV_ARM_POLL`): a path that
-//! failed or came back, a group that was switched or disabled, a map created, removed, renamed, or its table swapped.
-//! The list of devices tells by the event counter of each map which it was. A table that somebody swapped raises a
-//! uevent alone (`Dm::looker`), and some changes no event at all (the kernel chose another group, its own timeout
-//! ended queueing). So some time after each event, and now and then without one, all maps are looked at, and those that
-//! differ from the last look are reported. More often it is only asked whether they are suspended or open.
+//! `/dev/mapper/control` becomes readable at the next event after it was armed (`DM_DEV_ARM_POLL`): a path failed or
+//! came back, a group was switched or disabled, a map was created, removed or renamed, or its table was swapped. The
+//! event counters in the list of devices show which map it was. A table that somebody swapped raises only a uevent
+//! (`Dm::looker`), and some changes raise no event at all (the kernel chose another group, or its own timeout ended
+//! queueing). So some time after each event, and at intervals without one, all maps are read, and those that differ
+//! from the last look are reported. At shorter intervals the watcher only checks whether they are suspended or open.
 
 use super::UUID_PREFIX;
 use super::client::Client;
@@ -24,19 +24,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// From an event to the look at all maps; events within it share one look.
+/// Delay from an event to the look at all maps; events within it share one look.
 const SETTLE: Duration = Duration::from_secs(1);
-/// Without any event: a map that somebody suspended stops I/O for that long, and one that was closed may be removed.
+/// Interval of the short checks without any event. A map that somebody suspended stops I/O, and is noticed within this
+/// time; so is a map that was closed, which may now be removed.
 const GLANCE: Duration = Duration::from_secs(10);
-/// Without any event: what changes without one is found after so long. It costs more than a glance: the kernel prints
-/// table and status of each map, and under I/O both are parsed.
+/// Interval of the full looks without any event: a change that raises no event is found within this time. A full look
+/// costs more than a glance: the kernel prints table and status of each map, and under I/O both are parsed.
 const NOW_AND_THEN: Duration = Duration::from_secs(60);
-/// Looks at all maps may take up to this part of the time: 1 in 20.
+/// Looks at all maps may take up to this fraction of the time: 1/20.
 const SHARE: u32 = 20;
-/// After the kernel refused to list or arm.
+/// Delay after the kernel refused to list or arm.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// The watcher's handle; dropping it stops the thread.
+/// The watcher's handle. Dropping it stops the thread.
 pub struct Watcher {
     wake: Arc<EventFd>,
     shared: Arc<Orders>,
@@ -50,12 +51,12 @@ struct Orders {
 }
 
 impl Watcher {
-    /// Starts to watch; reports go through the observer.
+    /// Starts to watch. Reports go through the observer.
     ///
     /// # Errors
-    /// `/dev/mapper/control` or an eventfd cannot be had, or no thread.
+    /// `/dev/mapper/control` cannot be opened, or no eventfd or thread can be created.
     pub fn spawn(observer: Arc<Observer>) -> io::Result<Self> {
-        // Arming belongs to the descriptor: this one is the watcher's own.
+        // Arming belongs to the descriptor, so the watcher has its own.
         let client = Client::open()?;
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         let wake = Arc::new(EventFd::from_flags(flags)?);
@@ -73,7 +74,7 @@ impl Watcher {
         Ok(Watcher { wake, shared })
     }
 
-    /// Has every map observed and reported again, changed or not, and then `MapsListed`.
+    /// Has every map observed and reported again, whether it changed or not, followed by `MapsListed`.
     pub fn kick(&self) {
         self.shared.list.store(true, Ordering::SeqCst);
         self.wake();
@@ -89,48 +90,48 @@ impl Watcher {
     }
 
     fn wake(&self) {
-        // Full means that it is awake.
+        // A full counter means that the thread is already awake.
         let _ = self.wake.write(1);
     }
 }
 
 impl Drop for Watcher {
-    /// Does not wait for the thread: it may be in the middle of a report that nobody takes any more.
+    /// Does not wait for the thread: it may be in the middle of a report that nobody receives any more.
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::SeqCst);
         self.wake();
     }
 }
 
-/// How closely a round looks at maps that the list shows unchanged.
+/// How closely a round examines maps that the list shows unchanged.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Look {
     /// Not at all.
     Past,
     /// Whether they are suspended, and how often they are open.
     Glance,
-    /// At their tables and status.
+    /// At their table and status.
     Closely,
 }
 
-/// What the watcher's thread holds.
+/// State of the watcher's thread.
 struct Watch {
     client: Client,
     observer: Arc<Observer>,
     wake: Arc<EventFd>,
     orders: Arc<Orders>,
-    /// The maps that were there at the last look.
+    /// The maps that existed at the last look.
     names: BTreeSet<String>,
-    /// Room for the list.
+    /// Reused for the list.
     list: Buffer,
-    /// Room for a look at a map.
+    /// Reused for the texts of a map.
     room: Room,
 }
 
 impl Watch {
     fn run(mut self) {
         let mut all = true;
-        // When all maps are to be looked at, and whether an event asked for it.
+        // When all maps are to be examined, and whether an event asked for it.
         let (mut due, mut asked) = (Instant::now(), false);
         let mut pause = SETTLE;
         let mut last = Instant::now();
@@ -158,11 +159,11 @@ impl Watch {
                 Err(error) => {
                     log::error!(code = "DM_WATCH_FAILED", error:% = error;
                         "cannot watch the maps; tried again");
-                    // Whatever is missed until then is found by that look.
+                    // The look after the retry finds whatever is missed until then.
                     (due, asked) = (end + RETRY, true);
                 }
             }
-            // Not armed, the descriptor would be readable at once, again and again.
+            // The descriptor is polled only if it was armed: otherwise it may be readable all the time.
             let event = self.wait(due, result.is_ok());
             if self.orders.stop.load(Ordering::SeqCst) {
                 return;
@@ -174,7 +175,8 @@ impl Watch {
         }
     }
 
-    /// Arms, lists, and reports what changed; `look` is for what the list shows unchanged; with `all` reports everything.
+    /// Arms, lists, and reports what changed. `look` says how to examine maps that the list shows unchanged; with
+    /// `all`, every map is reported.
     fn round(&mut self, look: Look, all: bool) -> Result<(), MapError> {
         self.client.arm()?;
         let listed = self.client.list(&mut self.list)?;
@@ -214,7 +216,7 @@ impl Watch {
             self.names.insert(name);
         }
         for name in gone {
-            // Renamed to something else, or removed; a map may have that name again by now.
+            // Removed, or renamed; by now another map may have the name.
             let room = &mut self.room;
             self.observer.report(&name, room, true, |_, map| match map {
                 Some(map) if map.uuid.starts_with(UUID_PREFIX) => {
@@ -229,10 +231,10 @@ impl Watch {
         Ok(())
     }
 
-    /// Waits for an order, the time, or an event if that was armed; whether it was an event.
+    /// Waits for an order, the time `until`, or an event if `armed`. Returns whether there was an event.
     fn wait(&self, until: Instant, armed: bool) -> bool {
         let left = until.saturating_duration_since(Instant::now());
-        // Rounded up, or the last millisecond would be spent in a busy loop.
+        // Rounded up, or the last millisecond would be a busy loop.
         let timeout = PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX);
         let mut descriptors = [
             PollFd::new(self.wake.as_fd(), PollFlags::POLLIN),

@@ -1,6 +1,8 @@
-//! The device-mapper ioctls that the `devicemapper` crate cannot do for us: resume and remove with a cookie of our own,
-//! and the list of devices with UUIDs. And those that are called for each map again and again while nothing happens:
-//! the crate allocates and clears 16 KiB for each call, and copies all texts twice.
+//! Our own device-mapper ioctls, where the `devicemapper` crate does not suffice.
+//!
+//! The crate cannot resume or remove with a cookie of our own, and its list of devices has no UUIDs. The calls that are
+//! made for each map again and again while nothing happens are here too: the crate allocates and clears 16 KiB for each
+//! call, and copies all texts twice.
 //!
 //! Layouts are those of `<linux/dm-ioctl.h>`, interface version 4.37 and later.
 
@@ -15,13 +17,13 @@ use std::os::fd::AsRawFd;
 const READ_ONLY: u32 = 1;
 /// `DM_SUSPEND_FLAG`, from the kernel: no I/O runs.
 const SUSPEND: u32 = 1 << 1;
-/// `DM_STATUS_TABLE_FLAG`: in `DM_TABLE_STATUS`, the table and not the status.
+/// `DM_STATUS_TABLE_FLAG`: makes `DM_TABLE_STATUS` return the table instead of the status.
 const STATUS_TABLE: u32 = 1 << 4;
 /// `DM_SKIP_LOCKFS_FLAG`: do not freeze the file system above.
 pub(super) const SKIP_LOCKFS: u32 = 1 << 10;
-/// `DM_NOFLUSH_FLAG`: do not push I/O out, and fail none that waits for a path.
+/// `DM_NOFLUSH_FLAG`: do not flush I/O, and fail no I/O that waits for a path.
 pub(super) const NOFLUSH: u32 = 1 << 11;
-/// `DM_BUFFER_FULL_FLAG`, from the kernel: the answer did not fit.
+/// `DM_BUFFER_FULL_FLAG`, from the kernel: the answer did not fit into the buffer.
 const BUFFER_FULL: u32 = 1 << 8;
 /// `DM_UEVENT_GENERATED_FLAG`, from the kernel: udev will see the cookie.
 pub(super) const UEVENT_GENERATED: u32 = 1 << 13;
@@ -64,7 +66,7 @@ nix::ioctl_readwrite!(device_status, 0xfd, 7, Header);
 nix::ioctl_readwrite!(table_status, 0xfd, 12, Header);
 nix::ioctl_readwrite!(arm_poll, 0xfd, 16, Header);
 
-/// One of these.
+/// An ioctl of those above.
 type Call = unsafe fn(c_int, *mut Header) -> nix::Result<c_int>;
 
 /// Which map is meant.
@@ -104,43 +106,43 @@ impl Header {
         Ok(header)
     }
 
-    /// Of the map in an answer: whether it is suspended.
+    /// In an answer: whether the map is suspended.
     pub(super) fn suspended(&self) -> bool {
         self.flags & SUSPEND != 0
     }
 
-    /// Whether it takes no writes.
+    /// Whether the map is read-only.
     pub(super) fn read_only(&self) -> bool {
         self.flags & READ_ONLY != 0
     }
 
-    /// How many have it open.
+    /// How often the map is open.
     pub(super) fn open_count(&self) -> u32 {
         u32::try_from(self.open_count).unwrap_or_default()
     }
 
-    /// Its event counter.
+    /// The event counter of the map.
     pub(super) fn event_nr(&self) -> u32 {
         self.event_nr
     }
 
-    /// How many targets its live table has.
+    /// How many targets the live table has.
     pub(super) fn target_count(&self) -> u32 {
         self.target_count
     }
 
-    /// Its device number.
+    /// The device number of the map.
     pub(super) fn dev(&self) -> DevT {
         huge(self.dev)
     }
 
-    /// Its UUID; empty if it has none, `None` if it is no text.
+    /// The UUID of the map: empty if it has none, `None` if it is not UTF-8 text.
     pub(super) fn uuid(&self) -> Option<&str> {
         str::from_utf8(text(&self.uuid)?).ok()
     }
 }
 
-/// Copies a text, leaving room for the final zero.
+/// Copies a text, leaving at least one byte for the final zero.
 fn put(field: &mut [u8], text: &str) -> Result<(), Errno> {
     if text.len() >= field.len() || text.contains('\0') {
         return Err(Errno::ENAMETOOLONG);
@@ -149,8 +151,8 @@ fn put(field: &mut [u8], text: &str) -> Result<(), Errno> {
     Ok(())
 }
 
-/// `DM_DEV_SUSPEND` without its suspend flag: makes an inactive table live, and lets I/O run. Answers the flags of
-/// the kernel.
+/// `DM_DEV_SUSPEND` without its suspend flag: makes an inactive table live, and lets I/O run. Returns the flags that
+/// the kernel set.
 pub(super) fn resume(
     control: &File,
     which: Which<'_>,
@@ -165,7 +167,7 @@ pub(super) fn resume(
     Ok(header.flags)
 }
 
-/// `DM_DEV_REMOVE`, refused with `EBUSY` while somebody has the map open. Answers the flags of the kernel.
+/// `DM_DEV_REMOVE`, refused with `EBUSY` while somebody has the map open. Returns the flags that the kernel set.
 pub(super) fn remove(control: &File, which: Which<'_>, cookie: u32) -> Result<u32, Errno> {
     let mut header = Header::of(which, 0, cookie)?;
     // SAFETY: as in `resume`.
@@ -174,7 +176,7 @@ pub(super) fn remove(control: &File, which: Which<'_>, cookie: u32) -> Result<u3
     Ok(header.flags)
 }
 
-/// `DM_DEV_ARM_POLL`: the descriptor becomes readable with the next event.
+/// `DM_DEV_ARM_POLL`: the descriptor becomes readable at the next event.
 pub(super) fn arm(control: &File) -> Result<(), Errno> {
     let mut header = Header::new(0, HEADER)?;
     // SAFETY: as in `resume`.
@@ -183,7 +185,7 @@ pub(super) fn arm(control: &File) -> Result<(), Errno> {
     Ok(())
 }
 
-/// `DM_DEV_STATUS`: what the kernel knows of a map without a look at its table.
+/// `DM_DEV_STATUS`: the header of a map, without its table.
 pub(super) fn status(control: &File, which: Which<'_>) -> Result<Header, Errno> {
     let mut header = Header::of(which, 0, 0)?;
     // SAFETY: as in `resume`.
@@ -192,24 +194,25 @@ pub(super) fn status(control: &File, which: Which<'_>) -> Result<Header, Errno> 
     Ok(header)
 }
 
-/// Room for an answer that is longer than a header, kept from call to call. As large as the longest so far.
+/// A buffer for answers that are longer than a header. It is kept from call to call, and is as large as the longest
+/// answer so far.
 #[derive(Default)]
 pub(super) struct Buffer(Vec<u8>);
 
 /// An answer that is longer than a header.
 pub(super) struct Answer<'a> {
     pub(super) header: Header,
-    /// What came after the header.
+    /// What follows the header.
     pub(super) data: &'a [u8],
 }
 
 impl Buffer {
-    /// Enough for a map of a hundred paths.
+    /// Enough for a map with a hundred paths.
     const LEAST: usize = 4 << 10;
-    /// More than any map and any list has.
+    /// More than any map or list needs.
     const MOST: usize = 16 << 20;
 
-    /// Calls until the answer fits.
+    /// Repeats the call with a larger buffer until the answer fits.
     fn answer(&mut self, control: &File, call: Call, ask: Header) -> Result<Answer<'_>, Errno> {
         if self.0.is_empty() {
             self.0.resize(Self::LEAST, 0);
@@ -226,7 +229,7 @@ impl Buffer {
             unsafe { start.write_unaligned(header) };
             // SAFETY: `data_size` in the header is the size of the buffer, and the kernel writes no further; it needs
             // no alignment. The buffer outlives the call, and the descriptor is open while `control` is borrowed.
-            // JUSTIFICATION: the crate's list knows no UUIDs and fails as a whole on one name that is not ASCII; its
+            // JUSTIFICATION: the crate's list has no UUIDs, and fails as a whole on one name that is not ASCII; its
             // table and status allocate and clear 16 KiB, and copy each text twice.
             unsafe { call(control.as_raw_fd(), start) }?;
             // SAFETY: the kernel left a header there.
@@ -238,29 +241,29 @@ impl Buffer {
             if size >= Self::MOST {
                 return Err(Errno::E2BIG);
             }
-            // Newer kernels return what fits, older ones nothing: all or nothing suits us.
+            // Newer kernels return the part that fits, older ones nothing. A partial answer is not used.
             self.0.resize(size * 2, 0);
         };
-        // Without an answer the kernel ends before it starts.
+        // Without an answer `data_size` is below `data_start`.
         let range = header.data_start as usize..header.data_size as usize;
         let data = self.0.get(range).unwrap_or_default();
         Ok(Answer { header, data })
     }
 
-    /// `DM_TABLE_STATUS` of the live table: its text.
+    /// `DM_TABLE_STATUS` of the live table: the text of the table.
     pub(super) fn table(&mut self, control: &File, which: Which<'_>) -> Result<Answer<'_>, Errno> {
         let ask = Header::of(which, NOFLUSH | STATUS_TABLE, 0)?;
         self.answer(control, table_status, ask)
     }
 
-    /// `DM_TABLE_STATUS` of the live table: the text of its status.
+    /// `DM_TABLE_STATUS` of the live table: the text of the status.
     pub(super) fn status(&mut self, control: &File, which: Which<'_>) -> Result<Answer<'_>, Errno> {
         let ask = Header::of(which, NOFLUSH, 0)?;
         self.answer(control, table_status, ask)
     }
 
-    /// `DM_LIST_DEVICES` with UUIDs (Linux 5.13 and later). Devices whose name is not UTF-8 are left out: none of
-    /// ours.
+    /// `DM_LIST_DEVICES` with UUIDs (Linux 5.13 and later). Devices whose name is not UTF-8 are left out; no map of the
+    /// agent has such a name.
     pub(super) fn list(&mut self, control: &File) -> Result<Vec<Listed<'_>>, Errno> {
         let ask = Header::new(WITH_UUID, HEADER)?;
         let answer = self.answer(control, list_devices, ask)?;
@@ -282,14 +285,15 @@ pub(super) struct Target<'a> {
 }
 
 impl<'a> Answer<'a> {
-    /// The targets of a table or of its status; `None` if the data are something else. No table is no targets.
+    /// The targets of a table or of its status; `None` if the data do not have that form. A map without a table has no
+    /// targets.
     pub(super) fn targets(&self) -> Option<Vec<Target<'a>>> {
         read_targets(self.data, self.header.target_count)
     }
 }
 
-/// Reads a chain of `struct dm_target_spec`: first sector and length (`u64` each), status (`i32`, unused), where the
-/// next begins (`u32`, from the first on), type (16 bytes); then the text.
+/// Reads a chain of `struct dm_target_spec`: first sector and length (`u64` each), status (`i32`, unused), offset of
+/// the next record from the first one (`u32`), type (16 bytes); then the text.
 fn read_targets(data: &[u8], count: u32) -> Option<Vec<Target<'_>>> {
     const TYPE: usize = 24;
     const TEXT: usize = 40;
@@ -304,7 +308,7 @@ fn read_targets(data: &[u8], count: u32) -> Option<Vec<Target<'_>>> {
             text: str::from_utf8(text(record.get(TEXT..)?)?).ok()?,
         });
         let next = u32_at(record, 20)? as usize;
-        // Or a count that is wrong would be as wrong as it likes.
+        // Each record must lie behind the one before, or a wrong `count` could repeat one record billions of times.
         if next < at + TEXT {
             return None;
         }
@@ -377,7 +381,7 @@ fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_ne_bytes(bytes.try_into().ok()?))
 }
 
-/// Bytes up to a zero; `None` without one: the text was cut.
+/// The bytes before the first zero; `None` if there is no zero, because the text was cut off.
 fn text(bytes: &[u8]) -> Option<&[u8]> {
     let end = bytes.iter().position(|&byte| byte == 0)?;
     bytes.get(..end)
@@ -397,7 +401,7 @@ pub(super) mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// An answer of these targets: first sector, length, type, text.
+    /// An answer with these targets: first sector, length, type, text.
     pub(in super::super) fn data(targets: &[(u64, u64, &str, &str)]) -> Vec<u8> {
         let mut out = Vec::new();
         for (start, length, kind, text) in targets {
@@ -416,7 +420,7 @@ pub(super) mod tests {
         out
     }
 
-    /// The answer for a map that is 253:7, at event 5, and open twice.
+    /// The answer for map 253:7, at event 5, opened twice.
     pub(in super::super) fn answer(data: &[u8], count: u32) -> Answer<'_> {
         let mut header = Header::of(Which::Uuid("mpath-36"), 0, 5).unwrap();
         header.target_count = count;
@@ -426,7 +430,7 @@ pub(super) mod tests {
     }
 
     impl Answer<'_> {
-        /// The same for a map that is suspended, or open that often.
+        /// The same for a map that is suspended, or opened `open_count` times.
         pub(in super::super) fn but(mut self, suspended: bool, open_count: i32) -> Self {
             self.header.flags = if suspended { SUSPEND } else { 0 };
             self.header.open_count = open_count;
@@ -487,7 +491,7 @@ pub(super) mod tests {
         } else {
             header.flags &= !BUFFER_FULL;
             header.data_size = end as u32;
-            // SAFETY: `data_size` was said to be room enough.
+            // SAFETY: `data_size` says that the buffer is large enough.
             // JUSTIFICATION: as above.
             unsafe { start.cast::<u8>().add(HEADER).write_bytes(7, ANSWER) };
         }
@@ -497,7 +501,7 @@ pub(super) mod tests {
         Ok(0)
     }
 
-    /// One that is never content, or says nonsense of where its answer is.
+    /// A kernel that never finds the buffer large enough, or returns a wrong position of its answer.
     unsafe fn nonsense(_: c_int, start: *mut Header) -> nix::Result<c_int> {
         // SAFETY: the caller has a header there.
         // JUSTIFICATION: it plays the kernel.

@@ -1,20 +1,20 @@
-//! device-mapper: maps observed, changed and watched.
+//! device-mapper: observes, changes and watches maps.
 //!
-//! Input: [`crate::psa::action::MapStep`]s. Output: [`crate::psa::event::Event`]s into a [`Sink`]: `MapDone` for every list of steps,
-//! `MapSeen`, `MapGone` and `MapsListed` for what others do. Invariants:
+//! Input: [`crate::psa::action::MapStep`]s. Output: [`crate::psa::event::Event`]s into a [`Sink`]: `MapDone` for every
+//! list of steps; `MapSeen`, `MapGone` and `MapsListed` for what others do. Invariants:
 //!
 //! - Steps of one map are executed in the order submitted; one hung map delays no other ([`worker`]).
-//! - Events about one map reach the sink in the order in which the map was observed ([`observer`]), so the last
-//!   event is the newest truth.
-//! - Nothing waits for udev ([`udev`]): whoever hangs there hangs no map.
-//! - A map is never left suspended by a reload that failed ([`client`]).
+//! - Events about one map reach the sink in the order in which the map was observed ([`observer`]), so the last event
+//!   is the latest state.
+//! - Nothing waits for udev ([`udev`]): a hung udev hangs no map.
+//! - A failed reload never leaves a map suspended ([`client`]).
 //!
-//! Which ioctl goes where: the `devicemapper` crate creates, loads, clears and sends messages. It cannot resume or
-//! remove without an unlimited wait for udev, and its list of devices fails as a whole on one odd name and knows no
-//! UUIDs; these three ioctls are our own (`ioctl.rs`). So are those that watch, for what they cost: arm, status, and
-//! the texts of a map (`texts.rs`).
+//! Which ioctl is made where: the `devicemapper` crate creates, loads, clears and sends messages. It cannot resume or
+//! remove without an unlimited wait for udev, and its list of devices fails as a whole on one odd name and has no
+//! UUIDs; these three ioctls are our own (`ioctl.rs`). So are the frequent calls of the watcher, because the crate's
+//! cost too much: arm, status, and the texts of a map (`texts.rs`).
 //!
-//! Tests: in each file what needs no kernel; the rest runs in the lab.
+//! Tests: in each file those that need no kernel; the rest runs in the lab.
 
 use super::Sink;
 use crate::psa::action::MapStep;
@@ -32,10 +32,10 @@ mod texts;
 pub mod udev;
 pub mod worker;
 
-/// The UUID prefix of the maps that are multipath's, whoever made them.
+/// The UUID prefix of multipath maps, regardless of who made them.
 pub const UUID_PREFIX: &str = "mpath-";
 
-/// All of this room, started: one client, the workers and the watcher.
+/// The started module: one client, the workers and the watcher.
 pub struct Dm {
     client: Arc<client::Client>,
     workers: worker::Workers,
@@ -43,7 +43,7 @@ pub struct Dm {
 }
 
 impl Dm {
-    /// Opens device-mapper and starts to watch the maps; the first events are a `MapSeen` for each map and then
+    /// Opens device-mapper and starts to watch the maps. The first events are a `MapSeen` for each map, followed by
     /// `MapsListed`.
     ///
     /// # Errors
@@ -58,22 +58,23 @@ impl Dm {
         })
     }
 
-    /// Carries out [`crate::psa::action::Action::Map`]; answered by `MapDone`. Never blocks.
+    /// Carries out [`crate::psa::action::Action::Map`], and answers with `MapDone`. Never blocks.
     pub fn submit(&self, name: String, uuid: String, ticket: u64, steps: Vec<MapStep>) {
         self.workers.submit(name, uuid, ticket, steps);
     }
 
-    /// Has all maps observed and listed again, for instance after uevents were lost.
+    /// Has all maps observed and listed again, for example after uevents were lost.
     pub fn kick(&self) {
         self.watcher.kick();
     }
 
-    /// Something to call when a map may have changed without an event of dm: all are looked at soon. Never blocks.
+    /// Returns a function to call when a map may have changed without a dm event: all maps are examined soon after. The
+    /// function never blocks.
     pub fn looker(&self) -> impl Fn() + Send + use<> {
         self.watcher.looker()
     }
 
-    /// For what needs no queue: versions, one observation.
+    /// For calls that need no queue: the version, a single observation.
     #[must_use]
     pub fn client(&self) -> &client::Client {
         &self.client
@@ -81,7 +82,7 @@ impl Dm {
 }
 
 impl Drop for Dm {
-    /// Waits for no thread: one may hang in the kernel.
+    /// Waits for no thread, because one may hang in the kernel.
     fn drop(&mut self) {
         self.client.forget_cookies();
     }

@@ -1,12 +1,12 @@
-//! Observations that reach the sink in the order in which they were made.
+//! Observes maps, and reports observations to the sink in the order in which they were made.
 //!
-//! A worker and the watcher may look at the same map at the same time. If the older look arrived last, the world
-//! would take the past for the present, and undo what was just done. So to observe a map and to report it is one
-//! deed under one lock. There are several locks, by name, so that maps do not wait for each other.
+//! A worker and the watcher may observe the same map at the same time. If the older observation arrived last, the world
+//! would take an outdated state for the present one, and undo what was just done. So a map is observed and reported
+//! under one lock. There are several locks, chosen by name, so that maps do not wait for each other.
 //!
-//! What was observed last is kept under the same lock: the watcher reports what differs from it, whoever looked last.
-//! Were it to compare with its own last look, a map that somebody suspends again after each resume by a worker would
-//! look the same to it for ever.
+//! The last observation is kept under the same lock, and the watcher reports what differs from it, whether it was made
+//! by the watcher or by a worker. If the watcher compared with its own last observation, a map that somebody suspends
+//! again after each resume by a worker would always look unchanged to it.
 
 use super::client::{Client, Seen};
 use super::texts::Room;
@@ -23,7 +23,7 @@ const LOCKS: usize = 64;
 pub struct Observer {
     client: Arc<Client>,
     sink: Sink,
-    /// Maps as they were observed last, by name.
+    /// The last observation of each map, by name.
     shelves: [Mutex<Shelf>; LOCKS],
 }
 
@@ -36,7 +36,7 @@ struct Shelved {
 }
 
 impl Observer {
-    /// Reports go to the sink.
+    /// Creates an observer that reports to `sink`.
     #[must_use]
     pub fn new(client: Arc<Client>, sink: Sink) -> Self {
         Observer {
@@ -50,14 +50,14 @@ impl Observer {
         &self.client
     }
 
-    /// Reports what is about no map in particular.
+    /// Reports an event that is not about one map.
     pub(super) fn tell(&self, event: Event) {
-        // Nobody receives any more only when the agent stops.
+        // This fails only when the agent is stopping and nothing receives events.
         let _ = self.sink.put(event);
     }
 
     fn shelf(&self, name: &str) -> MutexGuard<'_, Shelf> {
-        // FNV-1a: it is done for each map again and again, and nobody gains by names that share a lock.
+        // FNV-1a, because the hash is computed often and nobody gains from names that share a lock.
         let hash = name.bytes().fold(0x811c_9dc5, |hash: u32, byte| {
             (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
         });
@@ -65,15 +65,15 @@ impl Observer {
         shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a map is to all appearance as it was observed last.
+    /// Whether `same` holds for the last observation of a map.
     pub(super) fn is_as_before(&self, name: &str, same: impl FnOnce(&Map) -> bool) -> bool {
         self.shelf(name)
             .get(name)
             .is_some_and(|shelved| same(&shelved.map))
     }
 
-    /// Observes a map and reports what `event` makes of what it was and is, if anything. Unless `anyway`, `event` is
-    /// not asked about a map of which the kernel says word for word what it said the last time.
+    /// Observes a map, and reports the event that `event` returns for the previous and the new observation, if any.
+    /// Unless `anyway`, `event` is not called if the kernel's texts are the same as last time.
     pub(super) fn report(
         &self,
         name: &str,
@@ -108,7 +108,7 @@ impl Observer {
     }
 }
 
-/// A map of which only the name is known: that it could not be read does not mean that it is gone.
+/// A map of which only the name is known: a failure to read it does not mean that it is gone.
 fn unreadable(name: &str, error: &MapError) -> Map {
     Map {
         name: name.to_owned(),

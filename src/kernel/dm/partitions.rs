@@ -1,7 +1,7 @@
-//! Maps of partitions (`kpartx`) on a map: their UUID is `partN-` and the UUID of the map.
+//! Finds maps of partitions (`kpartx`) on a map: their UUID is `partN-` followed by the UUID of the map.
 //!
-//! They have the map open, so a map with partitions would never count as closed. Those that nobody has open are no users:
-//! they do not count, and go with their map.
+//! Partition maps have the map open, so a map with partitions would never count as closed. Therefore partitions that
+//! nobody has open do not count as users, and are removed with their map.
 
 use super::ioctl::{self, Header, Which};
 use crate::psa::units::DevT;
@@ -9,10 +9,10 @@ use std::fs;
 use std::fs::File;
 use std::path::Path;
 
-/// Partitions of one map: `sgdisk` makes 128 at most by default.
+/// The most partitions of one map that are considered: `sgdisk` makes at most 128 by default.
 const MOST: usize = 256;
 
-/// Whether a dm UUID is that of a partition of the map with UUID `map`.
+/// Whether `uuid` is the dm UUID of a partition of the map with UUID `map`.
 fn is_partition_of(uuid: &str, map: &str) -> bool {
     let rest = uuid
         .strip_prefix("part")
@@ -50,7 +50,7 @@ pub(super) fn idle(control: &File, map: &Header) -> Vec<String> {
     found
 }
 
-/// How many have a map open, other than partitions that nobody has open.
+/// How many users a map has; partitions that nobody has open do not count.
 pub(super) fn users(control: &File, map: &Header) -> u32 {
     let idle = u32::try_from(idle(control, map).len()).unwrap_or(u32::MAX);
     map.open_count().saturating_sub(idle)

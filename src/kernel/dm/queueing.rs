@@ -1,8 +1,8 @@
-//! The end of queueing without the agent: by an admin while the agent is not running, and when the host shuts down.
+//! Ends queueing without the agent: on an admin's command while the agent is not running, and when the host shuts down.
 //!
-//! Input: which maps, by name, UUID or number. Output: what became of each. Invariants: only maps whose UUID begins
-//! with `mpath-`, whose table is one multipath target and which queue get a message; no other map is touched. Nothing
-//! is read but device-mapper and, for [`ours`], one file in memory: every disk may be behind a map that hangs.
+//! Input: which maps, by name, UUID or number. Output: the result for each. Invariants: a map gets a message only if
+//! its UUID begins with `mpath-`, its table is one multipath target, and it queues; no other map is touched. Only
+//! device-mapper and, for [`ours`], one file in memory are read, because every disk may be behind a map that hangs.
 
 use super::UUID_PREFIX;
 use super::client::Client;
@@ -15,30 +15,30 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
-/// Where the agent lists the UUIDs of its maps, one a line, below the root directory.
+/// Where the agent lists the UUIDs of its maps, one per line, relative to the root directory.
 pub const LIST: &str = "run/dm-psa/maps";
 
-/// What became of a map, by its name.
+/// The name of a map, and the result for it.
 pub type Ended = (String, Result<(), String>);
 
-/// The UUIDs of the agent's maps, as it wrote them down last; it may have ended since.
+/// The UUIDs of the agent's maps, as it last wrote them; the agent may have ended since.
 ///
 /// # Errors
-/// There is no list, or it cannot be read.
+/// The list does not exist, or cannot be read.
 pub fn ours(root: &Path) -> io::Result<BTreeSet<String>> {
     let text = std::fs::read_to_string(root.join(LIST))?;
     let uuids = text.lines().filter(|line| line.starts_with(UUID_PREFIX));
     Ok(uuids.map(str::to_owned).collect())
 }
 
-/// Which maps are meant.
+/// The maps on which to end queueing.
 #[derive(Debug, Clone, Copy)]
 pub enum Which<'a> {
-    /// The map that has this name, UUID or WWID; `/dev/mapper/NAME`, `dm-N` and `/dev/dm-N` do as well.
+    /// The map that has this name, UUID or WWID; `/dev/mapper/NAME`, `dm-N` and `/dev/dm-N` are accepted too.
     Named(&'a str),
-    /// Those of the agent that have no path, by their UUIDs.
+    /// The agent's maps that have no path, by UUID.
     Ours(&'a BTreeSet<String>),
-    /// Those of the agent, though they have paths: the host shuts down, and nobody will reinstate a path.
+    /// The agent's maps even if they have paths: the host is shutting down, and nobody will reinstate a path.
     Last(&'a BTreeSet<String>),
 }
 
@@ -61,10 +61,11 @@ impl Which<'_> {
     }
 }
 
-/// What has to be done on a map, in order.
+/// The steps for a map, in order.
 ///
 /// # Errors
-/// Why nothing has to be done, for the map that was asked for by name; nothing at all of one among others.
+/// Nothing has to be done. For a map that was asked for by name, the error holds the reason; for one map among others
+/// it is `None`.
 fn steps(map: &Map, which: Which<'_>) -> Result<Vec<MapStep>, Option<String>> {
     let fail = MapStep::Message(Message::FailIfNoPath);
     match which {
@@ -75,7 +76,7 @@ fn steps(map: &Map, which: Which<'_>) -> Result<Vec<MapStep>, Option<String>> {
             if !map.table.as_ref().is_ok_and(queues) {
                 return Err(None);
             }
-            // A suspended map takes no message, and holds I/O back as well.
+            // A suspended map takes no message, and it holds I/O back as well.
             if map.suspended {
                 return Ok(vec![MapStep::Resume, fail]);
             }
@@ -84,10 +85,10 @@ fn steps(map: &Map, which: Which<'_>) -> Result<Vec<MapStep>, Option<String>> {
     Ok(vec![fail])
 }
 
-/// Ends queueing. A map that was asked for by name and is not there gives no answer.
+/// Ends queueing. A map that was asked for by name and does not exist gives no answer.
 ///
 /// # Errors
-/// device-mapper does not list its maps.
+/// device-mapper fails to list its maps.
 pub fn end(client: &Client, which: Which<'_>) -> Result<Vec<Ended>, MapError> {
     let mut room = Buffer::default();
     let listed = client.list(&mut room)?;
@@ -99,8 +100,8 @@ pub fn end(client: &Client, which: Which<'_>) -> Result<Vec<Ended>, MapError> {
     Ok(ended.collect())
 }
 
-/// Whether there is a multipath map that is not made for a SCSI disk: its UUID does not begin with `mpath-`, and so the
-/// agent does not see it. Where that cannot be found out, there may be one.
+/// Whether there is a multipath map that was not made for a SCSI disk: its UUID does not begin with `mpath-`, so the
+/// agent does not see it. Returns true where this cannot be found out.
 #[must_use]
 pub fn has_others(client: &Client) -> bool {
     let (mut room, mut table) = (Buffer::default(), Buffer::default());
@@ -114,7 +115,7 @@ pub fn has_others(client: &Client) -> bool {
         let answer = table.table(client.control(), ioctl::Which::Name(map.name));
         match answer.map(|answer| answer.targets()) {
             Ok(Some(targets)) => targets.iter().any(|target| target.kind == "multipath"),
-            // It is gone.
+            // The map is gone.
             Err(nix::errno::Errno::ENXIO) => false,
             Ok(None) | Err(_) => true,
         }
@@ -124,7 +125,7 @@ pub fn has_others(client: &Client) -> bool {
 
 fn end_one(client: &Client, listed: &Listed<'_>, which: Which<'_>) -> Option<Result<(), String>> {
     let map = match client.observe(listed.name) {
-        // The name may have changed hands since the list was made.
+        // Another map may have taken over the name since the list was made.
         Ok(map) => map.filter(|map| map.uuid == listed.uuid)?,
         Err(error) => return Some(Err(error.to_string())),
     };
@@ -237,7 +238,7 @@ mod tests {
             unreadable.table = Err("it is linear".to_owned());
             assert!(steps(&unreadable, which).is_err());
         }
-        // While a path works, only the end of the host is a reason.
+        // While a path works, only the host's shutdown is a reason.
         let works = map(true, &[false, true]);
         assert!(
             steps(&works, Which::Named("naa.6")).is_err_and(|why| why.is_some()),

@@ -1,7 +1,7 @@
-//! Why device-mapper refused something, in words for a person.
+//! Human-readable reasons for errors of device-mapper.
 //!
-//! The kernel writes its own reason to its log only; the ioctl has but an errno. What can be found out about the
-//! paths in sysfs and in the list of mounts is added here.
+//! The kernel writes its reason only to its log; the ioctl returns just an errno. This module adds what sysfs and the
+//! list of mounts say about the paths.
 
 use crate::psa::table::model::{Table, TablePath};
 use crate::psa::units::DevT;
@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Where to look; another root for tests.
+/// Where to read from; tests use another root.
 pub(super) struct System<'a> {
     pub(super) sys: &'a Path,
     pub(super) mountinfo: &'a Path,
@@ -25,21 +25,21 @@ impl System<'static> {
     }
 }
 
-/// Which holders of a block device are in the way.
+/// Which holders of a block device count as users.
 #[derive(Clone, Copy, PartialEq)]
 enum Holders {
     All,
-    /// Maps share what they hold: the kernel opens all their devices in the name of device-mapper.
+    /// Maps can share a device: the kernel opens all of them in the name of device-mapper.
     AllButDm,
 }
 
-/// Who holds or has mounted a path of a table.
+/// The users of the paths of a table: holders and mounts.
 pub(super) fn users(system: &System<'_>, table: &Table) -> Vec<String> {
     let of = |path: &TablePath| system.users(path.dev, Holders::All);
     table.paths().flat_map(of).collect()
 }
 
-/// Why a table was not accepted.
+/// Why a table load failed.
 pub(super) fn load(system: &System<'_>, errno: Errno, table: &Table) -> String {
     let paths: Vec<DevT> = table.paths().map(|path| path.dev).collect();
     let about = |tell: &dyn Fn(DevT) -> Vec<String>, else_say: &str| {
@@ -71,7 +71,7 @@ pub(super) fn load(system: &System<'_>, errno: Errno, table: &Table) -> String {
     }
 }
 
-/// Why a map could not be made.
+/// Why creating a map failed.
 pub(super) fn create(errno: Errno) -> String {
     match errno {
         Errno::EBUSY => "a map with this name or this UUID exists already".to_owned(),
@@ -79,7 +79,7 @@ pub(super) fn create(errno: Errno) -> String {
     }
 }
 
-/// Why a map could not be resumed.
+/// Why resuming a map failed.
 pub(super) fn resume(errno: Errno) -> String {
     match errno {
         Errno::EINVAL => {
@@ -91,7 +91,7 @@ pub(super) fn resume(errno: Errno) -> String {
     }
 }
 
-/// Why a message was refused.
+/// Why a message failed.
 pub(super) fn message(errno: Errno) -> String {
     match errno {
         Errno::EBUSY => "the map is suspended".to_owned(),
@@ -104,7 +104,7 @@ pub(super) fn message(errno: Errno) -> String {
     }
 }
 
-/// Why a map could not be removed.
+/// Why removing a map failed.
 pub(super) fn remove(system: &System<'_>, errno: Errno, dev: Option<DevT>) -> String {
     if errno != Errno::EBUSY {
         return general(errno);
@@ -118,7 +118,7 @@ pub(super) fn remove(system: &System<'_>, errno: Errno, dev: Option<DevT>) -> St
     )
 }
 
-/// What an errno means for any call.
+/// What an errno means for any of the calls.
 pub(super) fn general(errno: Errno) -> String {
     match errno {
         Errno::ENXIO => "there is no such map".to_owned(),
@@ -157,7 +157,7 @@ impl System<'_> {
         name.map_or_else(|| dev.to_string(), |name| format!("{dev} ({name})"))
     }
 
-    /// Who holds the device or one of its partitions or has it mounted.
+    /// The holders and mounts of the device and of its partitions.
     fn users(&self, dev: DevT, which: Holders) -> Vec<String> {
         let disk = self.block(dev);
         let partitions = entries(&disk)
@@ -198,7 +198,7 @@ impl System<'_> {
         })
     }
 
-    /// Why a path cannot be opened, if sysfs knows.
+    /// Why a path cannot be opened, if sysfs shows it.
     fn offline(&self, dev: DevT) -> Vec<String> {
         if !self.block(dev).exists() {
             return vec![format!("path {dev} is gone")];
@@ -214,7 +214,7 @@ impl System<'_> {
     }
 }
 
-/// What is in a directory; nothing if it cannot be read.
+/// The entries of a directory; empty if it cannot be read.
 fn entries(directory: &Path) -> Vec<PathBuf> {
     let mut out: Vec<PathBuf> = fs::read_dir(directory)
         .into_iter()

@@ -1,7 +1,8 @@
-//! The texts of table and status of a map, as the kernel printed them, and the map that they describe.
+//! Parses the texts of the table and status of a map, as printed by the kernel.
 //!
-//! Nearly every look at a map finds what the last one found. Their texts are compared first, by a hash: only those
-//! that differ are parsed. Under I/O they always do, by what the path selectors say of it, and the map may be the same.
+//! Most looks at a map find the same as the last one, so the texts are first compared by a hash, and parsed only if
+//! they differ. Under I/O they always differ, because the path selectors print counters, although the map may be the
+//! same.
 
 use super::ioctl::{Answer, Buffer, Target};
 use crate::psa::table::model::{Map, NO_TABLE};
@@ -9,7 +10,7 @@ use crate::psa::table::{parse, status};
 use crate::psa::units::Sectors;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// Room for the texts of one map, kept from look to look.
+/// Buffers for the texts of one map, reused from look to look.
 #[derive(Default)]
 pub(super) struct Room {
     pub(super) table: Buffer,
@@ -18,14 +19,15 @@ pub(super) struct Room {
 
 /// Two answers of the kernel about one map.
 pub(super) struct Texts<'a> {
-    /// Of the table; what its header says is not used.
+    /// The table; its header is not used.
     pub(super) table: Answer<'a>,
-    /// Of the status.
+    /// The status.
     pub(super) status: Answer<'a>,
 }
 
 impl Texts<'_> {
-    /// A hash of all that [`Texts::read`] reads: if it is the same for two looks at a name, so is the map.
+    /// A hash of everything that [`Texts::read`] reads: if two looks at one name have the same hash, the map is the
+    /// same.
     pub(super) fn print(&self) -> u64 {
         let header = &self.status.header;
         let mut hasher = DefaultHasher::new();
@@ -37,7 +39,7 @@ impl Texts<'_> {
         hasher.finish()
     }
 
-    /// The map of this name; `None` if the answers are not of the form that the kernel gives them.
+    /// The map with this name; `None` if the answers do not have the kernel's format.
     pub(super) fn read(&self, name: &str) -> Option<Map> {
         let header = &self.status.header;
         let (table, status) = (self.table.targets()?, self.status.targets()?);
@@ -58,7 +60,7 @@ impl Texts<'_> {
     }
 }
 
-/// The one multipath target of a map: its length and text.
+/// The length and text of a map's only target, if it is a multipath target.
 fn multipath<'a>(targets: &[Target<'a>]) -> Result<(Sectors, &'a str), String> {
     match targets {
         [] => Err(NO_TABLE.to_owned()),
@@ -125,7 +127,7 @@ mod tests {
             two.read("x").unwrap().status.unwrap_err(),
             "it has 2 targets, the first of type multipath"
         );
-        // Cut, or not of this form at all.
+        // Cut off, or not in this format at all.
         assert_eq!(texts(&linear[..linear.len() - 1], &linear).read("x"), None);
         assert_eq!(texts(&linear, b"nonsense").read("x"), None);
     }

@@ -1,14 +1,14 @@
-//! The cookie between device-mapper and udev, without waiting for it.
+//! Manages the cookies between device-mapper and udev, without waiting for udev.
 //!
-//! A resume or remove raises a uevent. It carries a cookie: in its upper half flags for the udev rules (decoded by
-//! `10-dm.rules`), in its lower half the key of a System V semaphore. At the end of the rules, `95-dm-notify.rules`
-//! runs `dmsetup udevcomplete`, which counts the semaphore down. libdevmapper and the `devicemapper` crate wait for
-//! that with no limit, and hang when udev does.
+//! A resume or remove raises a uevent that carries a cookie. Its upper half holds flags for the udev rules (decoded by
+//! `10-dm.rules`), its lower half the key of a System V semaphore. At the end of the rules, `95-dm-notify.rules` runs
+//! `dmsetup udevcomplete`, which counts the semaphore down. libdevmapper and the `devicemapper` crate wait for that
+//! without a limit, and hang when udev does.
 //!
-//! Nothing in the agent needs udev to be done, so here nobody waits: a map that fails over must not stand in line
-//! behind a udev that is busy with a thousand disks. A thread removes the semaphores that were counted down; warns
-//! when one is not after [`SLOW`]; and removes it anyway after [`LOST`], when udev itself has given up.
-//! The semaphore must be in the host's IPC namespace (no `PrivateIPC=`).
+//! The agent never needs udev to be finished, so nothing waits here: a failover must not queue behind a udev that is
+//! busy with a thousand disks. A thread removes the semaphores that were counted down, warns when one has not been
+//! counted down after [`SLOW`], and removes it anyway after [`LOST`], when udev itself has given up. The semaphore must
+//! be in the host's IPC namespace (no `PrivateIPC=`).
 
 use nix::errno::Errno;
 use std::collections::hash_map::RandomState;
@@ -17,20 +17,20 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// After this time udev is called slow.
+/// After this time udev is reported as slow.
 pub const SLOW: Duration = Duration::from_secs(10);
-/// After this time udev will not answer any more: it kills its own workers after 180 s.
+/// After this time udev will no longer answer: it kills its own workers after 180 s.
 pub const LOST: Duration = Duration::from_secs(190);
-/// How often the semaphores are looked at; nobody waits for the answer.
+/// How often the semaphores are checked. Nothing waits for the result.
 const LOOK: Duration = Duration::from_millis(200);
-/// No more semaphores than this; the kernel's own limit is 32000 for everyone.
+/// The most semaphores at a time; the kernel's own limit is 32000 for the whole system.
 const MOST: usize = 4096;
 
-/// `DM_UDEV_DISABLE_LIBRARY_FALLBACK`: udev alone makes the links.
+/// `DM_UDEV_DISABLE_LIBRARY_FALLBACK`: only udev makes the links.
 const NO_FALLBACK: u32 = 0x0020;
-/// `DM_UDEV_PRIMARY_SOURCE_FLAG`: a genuine dm event, whose flags the rules may believe.
+/// `DM_UDEV_PRIMARY_SOURCE_FLAG`: a genuine dm event, whose flags the rules may trust.
 const PRIMARY_SOURCE: u32 = 0x0040;
-/// `DM_SUBSYSTEM_UDEV_FLAG0` of multipath maps: another table of a map that was there before.
+/// `DM_SUBSYSTEM_UDEV_FLAG0` of multipath maps: an existing map got another table.
 pub(super) const RELOAD: u32 = 0x0100;
 /// `DM_SUBSYSTEM_UDEV_FLAG2` of multipath maps: no path serves I/O, so do not probe the map.
 pub(super) const NO_PATHS: u32 = 0x0400;
@@ -55,12 +55,12 @@ struct State {
     slow: bool,
 }
 
-/// Hands out cookies and looks after them.
+/// Creates cookies, and watches them until udev is done with them.
 pub struct Cookies {
     shared: Arc<(Mutex<State>, Condvar)>,
 }
 
-/// A cookie that goes into one ioctl.
+/// A cookie for one ioctl.
 pub(super) struct Cookie {
     /// For `event_nr` of the header.
     pub(super) value: u32,
@@ -68,7 +68,7 @@ pub(super) struct Cookie {
 }
 
 impl Cookies {
-    /// None are out yet.
+    /// Creates the set without any cookies.
     #[must_use]
     pub fn new() -> Self {
         Cookies {
@@ -76,21 +76,21 @@ impl Cookies {
         }
     }
 
-    /// How many events of ours udev has not yet worked off.
+    /// How many of our events udev has not yet processed.
     #[must_use]
     pub fn outstanding(&self) -> usize {
         lock(&self.shared.0).outstanding.len()
     }
 
-    /// Removes the semaphores that udev has not come to: they would outlive the process.
+    /// Removes the semaphores that udev has not counted down: they would outlive the process.
     pub(super) fn forget(&self) {
         for cookie in lock(&self.shared.0).outstanding.drain(..) {
             remove_semaphore(cookie.semaphore);
         }
     }
 
-    /// A cookie with flags for the udev rules. Without udev, or if there is no semaphore to be had, it has flags
-    /// only, and udev counts nothing.
+    /// Creates a cookie with flags for the udev rules. If udev does not run or there is no semaphore, the cookie has
+    /// only flags, and udev counts nothing down.
     pub(super) fn make(&self, flags: u32) -> Cookie {
         let flags = (flags | NO_FALLBACK | PRIMARY_SOURCE) << FLAGS_SHIFT;
         let udev = Path::new("/run/udev/control").exists();
@@ -114,7 +114,7 @@ impl Cookies {
         }
     }
 
-    /// The ioctl is over: watches the cookie if udev was told of it, else removes it.
+    /// Called after the ioctl: watches the cookie if the kernel raised a uevent, otherwise removes it.
     pub(super) fn sent(&self, cookie: Cookie, map: &str, uevent_generated: bool) {
         let Some(semaphore) = cookie.semaphore else {
             return;
@@ -132,7 +132,8 @@ impl Cookies {
         if !state.running {
             let shared = Arc::clone(&self.shared);
             let started = crate::kernel::thread("dm-udev").spawn(move || look_after(&shared));
-            // Tried again with the next cookie; until then the semaphores only pile up to their limit.
+            // The start is tried again with the next cookie. Until then the semaphores only accumulate, up to their
+            // limit.
             state.running = started.is_ok();
         }
         self.shared.1.notify_one();
@@ -179,7 +180,7 @@ fn look(state: &mut State, now: Instant) {
                 remove_semaphore(cookie.semaphore);
                 false
             }
-            // Somebody else removed it: `dmsetup udevcomplete_all`.
+            // Somebody else removed it, for example `dmsetup udevcomplete_all`.
             Err(_) => false,
             Ok(_) if age >= LOST => {
                 remove_semaphore(cookie.semaphore);
@@ -209,10 +210,10 @@ fn look(state: &mut State, now: Instant) {
     }
 }
 
-/// A new semaphore that udev counts down to 0, and the lower half of its key, which is never 0.
+/// Creates a semaphore that udev counts down to 0. Returns the lower half of its key, which is never 0, and its id.
 fn create_semaphore() -> Result<(u16, libc::c_int), Errno> {
     for _ in 0..64 {
-        // Random enough not to meet another program's cookies often; if so, the next one is tried.
+        // Random, so that it rarely collides with another program's cookie. If it does, the next number is tried.
         let base = RandomState::new().build_hasher().finish() as u16;
         if base == 0 {
             continue;
@@ -226,7 +227,7 @@ fn create_semaphore() -> Result<(u16, libc::c_int), Errno> {
             Err(Errno::EEXIST) => {}
             Err(errno) => return Err(errno),
             Ok(semaphore) => {
-                // SAFETY: SETVAL takes an int as its fourth argument and touches no memory of ours.
+                // SAFETY: SETVAL takes an int as its fourth argument and touches no memory of this process.
                 // JUSTIFICATION: as above.
                 let set = unsafe { libc::semctl(semaphore, 0, libc::SETVAL, 1 as libc::c_int) };
                 return match Errno::result(set) {
@@ -243,13 +244,14 @@ fn create_semaphore() -> Result<(u16, libc::c_int), Errno> {
 }
 
 fn count(semaphore: libc::c_int) -> Result<libc::c_int, Errno> {
-    // SAFETY: GETVAL takes no further argument and touches no memory of ours.
+    // SAFETY: GETVAL takes no further argument and touches no memory of this process.
     // JUSTIFICATION: neither nix nor the standard library has System V semaphores.
     Errno::result(unsafe { libc::semctl(semaphore, 0, libc::GETVAL) })
 }
 
 fn remove_semaphore(semaphore: libc::c_int) {
-    // SAFETY: IPC_RMID takes no further argument and touches no memory of ours. That it may be gone already is fine.
+    // SAFETY: IPC_RMID takes no further argument and touches no memory of this process. It may fail if the semaphore is
+    // already gone.
     // JUSTIFICATION: neither nix nor the standard library has System V semaphores.
     unsafe { libc::semctl(semaphore, 0, libc::IPC_RMID) };
 }

@@ -1,9 +1,9 @@
-//! Workers: the steps of each map in order, the maps side by side.
+//! Workers: carry out the steps of each map in order, and of different maps in parallel.
 //!
-//! A map with work has a thread, up to [`MOST_THREADS`]; further maps wait for one. [`KEPT_THREADS`] are there from the
-//! start and wait for work, so that a path is reinstated though no thread can be started; others end without work.
-//! So a table load that waits for a SCSI host to recover holds up its own map only, until as many maps hang as there
-//! are threads.
+//! A map with work gets a thread, up to [`MOST_THREADS`]; further maps wait for one. [`KEPT_THREADS`] are started in
+//! advance and wait for work, so that a path can be reinstated even if no thread can be started; other threads end when
+//! there is no work. So a table load that waits for a SCSI host to recover delays only its own map, until as many maps
+//! hang as there are threads.
 
 use super::observer::Observer;
 use super::texts::Room;
@@ -14,13 +14,13 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// How many maps may be worked on at the same time.
+/// The most maps that are worked on at the same time.
 pub const MOST_THREADS: usize = 64;
 
-/// How many threads wait for work: enough to go on while some maps hang.
+/// How many threads are kept waiting for work: enough to go on while some maps hang.
 pub const KEPT_THREADS: usize = 4;
 
-/// What is to be done on a map.
+/// A list of steps to carry out on a map.
 struct Job {
     uuid: String,
     ticket: u64,
@@ -29,14 +29,14 @@ struct Job {
 
 #[derive(Default)]
 struct Queues {
-    /// Maps with work, each with its jobs in order; a map whose last job is being done has none left.
+    /// Maps with work, each with its jobs in order. The queue is empty while the map's last job is being carried out.
     jobs: BTreeMap<String, VecDeque<Job>>,
     /// Maps that wait for a thread, in order.
     waiting: VecDeque<String>,
     threads: usize,
-    /// Those of them that wait for work.
+    /// The number of threads that wait for work.
     idle: usize,
-    /// Nothing will be submitted any more.
+    /// Set when nothing will be submitted any more.
     ended: bool,
 }
 
@@ -52,7 +52,7 @@ struct Shared {
     report: Box<Report>,
 }
 
-/// The workers. When this is dropped, what was submitted is still carried out.
+/// The workers. Jobs submitted before this is dropped are still carried out.
 pub struct Workers {
     shared: Arc<Shared>,
 }
@@ -61,7 +61,7 @@ impl Workers {
     /// Starts the threads that are kept.
     ///
     /// # Errors
-    /// The kernel has no more threads.
+    /// A thread cannot be started.
     pub fn new(observer: Arc<Observer>) -> io::Result<Self> {
         let reporter = Arc::clone(&observer);
         let workers = Workers::of(
@@ -86,7 +86,7 @@ impl Workers {
         Ok(workers)
     }
 
-    /// No thread runs yet.
+    /// Creates the workers without starting a thread.
     fn of((kept, most): (usize, usize), carry_out: Box<Carry>, report: Box<Report>) -> Self {
         let queues = Mutex::default();
         Workers {
@@ -101,8 +101,8 @@ impl Workers {
         }
     }
 
-    /// Has the steps carried out after whatever was submitted for the map before. Answered by `MapDone`, with the
-    /// map as it is then, whether the steps succeeded or not. Never blocks.
+    /// Carries out the steps after everything submitted for the map before. The answer is `MapDone`, with the map as it
+    /// is then, whether the steps succeeded or not. Never blocks.
     pub fn submit(&self, name: String, uuid: String, ticket: u64, steps: Vec<MapStep>) {
         let job = Job {
             uuid,
@@ -121,11 +121,11 @@ impl Workers {
         } else if queues.threads < self.shared.most {
             match self.shared.start() {
                 Ok(()) => queues.threads += 1,
-                // Another thread will come to it.
+                // Another thread will take it.
                 Err(error) if queues.threads > 0 => {
                     log::warn!(code = "NO_THREAD", error:% = error; "no thread for a map; it waits");
                 }
-                // Nobody would ever come to it: the caller learns that by the event it waits for.
+                // No thread would ever take it: the caller is notified by the event that it waits for.
                 Err(error) => {
                     let waiting = std::mem::take(&mut queues.waiting);
                     let failed: Vec<_> = waiting
@@ -153,7 +153,7 @@ impl Drop for Workers {
 }
 
 impl Shared {
-    /// Starts a thread, which is to be counted.
+    /// Starts a thread. The caller counts it.
     fn start(self: &Arc<Self>) -> io::Result<()> {
         let shared = Arc::clone(self);
         crate::kernel::thread("dm-worker").spawn(move || shared.work())?;
@@ -164,7 +164,7 @@ impl Shared {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A thread: one job of the map that waits longest, again and again.
+    /// The loop of a thread: carries out one job at a time, of the map that has waited longest.
     fn work(&self) {
         let mut queues = self.lock();
         loop {
@@ -182,7 +182,7 @@ impl Shared {
                 continue;
             };
             drop(queues);
-            // The caller waits for an answer; a bug in here must not keep it waiting.
+            // The caller waits for an answer, which a panic in here must not prevent.
             let result = catch_unwind(AssertUnwindSafe(|| (self.carry_out)(&name, &job)))
                 .unwrap_or_else(|_| Err(internal("internal error, see the log".to_owned())));
             let reported = catch_unwind(AssertUnwindSafe(|| {

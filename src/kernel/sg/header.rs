@@ -1,4 +1,4 @@
-//! The header of sg's version 3 interface (`struct sg_io_hdr`, kernel `include/scsi/sg.h`) and its numbers.
+//! The header of sg's version 3 interface (`struct sg_io_hdr`, kernel `include/scsi/sg.h`) and its constants.
 
 use std::ffi::{c_int, c_uint, c_void};
 use std::mem::{align_of, offset_of, size_of};
@@ -7,7 +7,7 @@ use std::ptr;
 /// `interface_id` of version 3.
 pub(super) const INTERFACE_ID: c_int = b'S' as c_int;
 
-/// `SG_IO`: sends a command and waits for it; sg and the drivers of disks know it.
+/// `SG_IO`: sends a command and waits for it; supported by sg and by the disk drivers.
 const SG_IO: u16 = 0x2285;
 
 /// `SG_GET_SCSI_ID`: the SCSI address behind an open file.
@@ -58,7 +58,7 @@ pub(super) struct Header {
     pub(super) sb_len_wr: u8,
     pub(super) host_status: u16,
     pub(super) driver_status: u16,
-    /// What of `dxfer_len` was not transferred.
+    /// How many of the `dxfer_len` bytes were not transferred.
     pub(super) resid: c_int,
     pub(super) duration: c_uint,
     pub(super) info: c_uint,
@@ -66,7 +66,7 @@ pub(super) struct Header {
 
 nix::ioctl_readwrite_bad!(sg_io, SG_IO, Header);
 
-// The layout is the kernel's; what the compiler made of it is checked against `include/scsi/sg.h`.
+// The layout is the kernel's: these check the compiler's result against `include/scsi/sg.h`.
 #[cfg(target_pointer_width = "64")]
 const _: () = {
     assert!(size_of::<Header>() == 88);

@@ -1,4 +1,4 @@
-//! How much the agent asks of the kernel: sg devices that are open, and commands of a host that are out.
+//! How much of the kernel the agent uses: open sg devices, and outstanding commands per host.
 
 use crate::kernel::privilege::open_files;
 use crate::kernel::transport::book::WINDOW;
@@ -6,41 +6,42 @@ use nix::unistd::{SysconfVar, sysconf};
 use std::fs;
 use std::path::Path;
 
-/// What an open sg device costs in kernel memory beside the buffer that it sets aside, in bytes: `sg_add_sfp`, and a
-/// table of 2,048 segments. Measured with two sizes of buffer: 56 KiB with 32, 29 KiB with 4.
+/// Kernel memory of an open sg device besides its reserved buffer, in bytes: `sg_add_sfp`, and a table of 2,048
+/// segments. Measured with two buffer sizes: 56 KiB with a buffer of 32, 29 KiB with 4.
 const OPEN_COSTS: u64 = 25 << 10;
 
-/// That buffer without options of the module, `SG_DEF_RESERVED_SIZE`.
+/// The size of the reserved buffer without module options, `SG_DEF_RESERVED_SIZE`.
 const BUFFER: u64 = 32 << 10;
 
-/// The part of the host's memory that open sg devices may take.
+/// Open sg devices may take 1/32 of the host's memory.
 const OF_MEMORY: u64 = 32;
 
-/// The window of a host that has tags for it: no more, or a round of checks would be one burst.
+/// The largest window of a host that has the tags for it. With a larger one, a round of checks would be one burst.
 pub(super) const MOST_AT_ONCE: usize = 2 * WINDOW;
 
 /// How many sg devices may be open, on all hosts together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Limits {
-    /// So many stay open between examinations.
+    /// The most devices that stay open between examinations.
     ///
-    /// To open one for each check costs several times the check. Beyond the bound a device is closed after its
-    /// examination, and the ones that are open stay: in a round over more paths than this, closing the oldest would close
-    /// each just before its turn.
+    /// Opening a device for each check costs several times as much as the check. Above this limit a device is closed
+    /// after its examination, and the devices that are already open stay open: in a round over more paths than this,
+    /// closing the oldest would close each device just before its turn.
     pub(super) kept: usize,
-    /// So many may be open at all: three quarters of the files, or a round of checks would take the last one from whoever
-    /// reads sysfs, loads a table or answers a call.
+    /// The most devices that may be open at all: three quarters of the files. Otherwise a round of checks would leave
+    /// no file for reading sysfs, loading a table or answering a call.
     pub(super) most: usize,
 }
 
 impl Limits {
-    /// Those of this process on this host.
+    /// The limits of this process on this host.
     pub(super) fn here() -> Limits {
         let buffer = buffer(Path::new("/sys/module/sg/parameters"));
         Limits::of(host_memory(), OPEN_COSTS + buffer, open_files())
     }
 
-    /// Those of a process that may open `files` files, on a host with `memory` bytes, where an open device costs `each`.
+    /// The limits of a process that may open `files` files, on a host with `memory` bytes, where an open device costs
+    /// `each` bytes.
     fn of(memory: u64, each: u64, files: usize) -> Limits {
         let affordable = usize::try_from(memory / OF_MEMORY / each.max(1)).unwrap_or(usize::MAX);
         Limits {
@@ -50,7 +51,7 @@ impl Limits {
     }
 }
 
-/// The host's memory, in bytes; none where the C library does not know it, and then no device stays open.
+/// The host's memory in bytes; 0 where the C library does not know it, and then no device stays open.
 fn host_memory() -> u64 {
     let of = |what| {
         sysconf(what)
@@ -62,16 +63,17 @@ fn host_memory() -> u64 {
     pages.saturating_mul(of(SysconfVar::PAGE_SIZE).unwrap_or(0))
 }
 
-/// The buffer of an open device, by the module's parameters (kernel `sg_build_reserve`): whole elements.
+/// The reserved buffer of an open device in bytes, by the module's parameters (kernel `sg_build_reserve`): whole
+/// elements.
 fn buffer(parameters: &Path) -> u64 {
     let bytes = |name| number(&parameters.join(name)).filter(|bytes| *bytes > 0);
     let asked = bytes("def_reserved_size").unwrap_or(BUFFER);
     asked.max(bytes("scatter_elem_sz").unwrap_or(BUFFER))
 }
 
-/// How many commands of a host are out at once: half of what it takes (`can_queue`), so that I/O never waits for checks
-/// alone. A host of a few hundred tags has them all at once whose round would else be cut in two, and each part costs a
-/// wake-up of everybody.
+/// How many commands of a host may be outstanding at the same time: half of what the host takes (`can_queue`), so that
+/// checks never take all tags from I/O. A host with a few hundred tags gets a window that its whole round of checks
+/// fits into: a smaller one would cut the round in two, and each part costs a wake-up of every thread involved.
 pub(super) fn window(host: u32) -> usize {
     window_of(Path::new("/sys/class/scsi_host"), host)
 }
@@ -82,7 +84,7 @@ fn window_of(hosts: &Path, host: u32) -> usize {
     half.unwrap_or(WINDOW).clamp(1, MOST_AT_ONCE)
 }
 
-/// What a file of sysfs says, if it is a number that is not negative.
+/// The content of a sysfs file, if it is a non-negative number.
 fn number(file: &Path) -> Option<u64> {
     fs::read_to_string(file).ok()?.trim().parse().ok()
 }
@@ -94,7 +96,7 @@ mod tests {
     #[test]
     fn devices_stay_open_as_memory_and_files_allow() {
         let kept = |memory, each, files| Limits::of(memory, each, files).kept;
-        // A host of 16 GiB keeps a disk array of ten thousand paths open with the options of systemd/modprobe.d.
+        // A host with 16 GiB keeps a disk array of ten thousand paths open with the options of systemd/modprobe.d.
         assert_eq!(kept(16 << 30, 29 << 10, 65_536), 18_078);
         assert_eq!(kept(16 << 30, 57 << 10, 65_536), 9_198);
         assert_eq!(kept(512 << 20, 29 << 10, 65_536), 564);

@@ -1,4 +1,4 @@
-//! What one command and its answer take in memory: header, CDB, sense and data.
+//! The memory of one command and its answer: header, CDB, sense and data.
 
 use super::header::{Direction, Header};
 use crate::kernel::transport::buffers::{Buffers, Ending, Transfer};
@@ -8,18 +8,18 @@ use crate::scsi::outcome::Outcome;
 use std::ffi::c_int;
 use std::io;
 
-/// The header, and what is at the far end of its pointers.
+/// The header, and the buffers that its pointers lead to.
 #[derive(Debug)]
 pub(super) struct Memory {
     pub(super) header: Header,
     buffers: Buffers,
 }
 
-// SAFETY: the pointers of the header are to memory of the same value, or null.
+// SAFETY: the pointers of the header lead to memory of the same value, or are null.
 unsafe impl Send for Memory {}
 
 impl Memory {
-    /// Asks for nothing.
+    /// Creates the memory with a header that asks for nothing.
     pub(super) fn new() -> Memory {
         Memory {
             header: Header::empty(),
@@ -27,11 +27,11 @@ impl Memory {
         }
     }
 
-    /// Lays a command out, with room for its longest answer or for a usual one. The pointers of the header are to this memory then: until the kernel has given the command
-    /// back it must not move.
+    /// Lays a command out, with space for its longest answer or for a usual one. The pointers of the header then lead
+    /// to this memory, so it must not move until the kernel has returned the command.
     ///
     /// # Errors
-    /// A command that no header can carry: there is none.
+    /// The command does not fit a header (none exists).
     pub(super) fn lay_out(
         &mut self,
         command: &Command,
@@ -64,8 +64,8 @@ impl Memory {
         Ok(())
     }
 
-    /// How the command ended and what it brought, by the header that came back with it. Without data unless it was
-    /// carried out.
+    /// How the command ended and what it returned, by the header that came back with it. The data are empty unless the
+    /// command was carried out.
     pub(super) fn answer(&mut self, header: &Header) -> (Outcome, Vec<u8>) {
         let [_, host] = header.host_status.to_be_bytes();
         let [_, driver] = header.driver_status.to_be_bytes();

@@ -1,20 +1,21 @@
-//! SCSI commands through `/dev/sgN`, asynchronously; [`once`] is the other way, for people: one command, waited for.
+//! Sends SCSI commands through `/dev/sgN` asynchronously; [`once`] sends a single command for `psactl` and waits.
 //!
-//! Input: examinations, lists of commands for one path each. Output: [`Event::Examined`], one for each. Method:
-//! sg's version 3 interface, `write()` to send and `read()` to fetch, with `epoll` in between, so that any number
-//! of commands is out without a thread for each. One thread per SCSI host, because `write()` sleeps while the host
-//! has no tag free; another thread watches over those that do. To wake a thread costs more than to send a command, so
-//! what is asked for in one go is sent in one go, and answers that come close together are handed over together.
+//! Input: examinations, each a list of commands for one path. Output: one [`Event::Examined`] for each. Method: sg's
+//! version 3 interface, `write()` to send and `read()` to fetch, with `epoll` in between, so that any number of
+//! commands can be out without a thread for each. There is one thread per SCSI host, because `write()` sleeps while the
+//! host has no free tag; another thread watches over the threads that sleep there. Waking a thread costs more than
+//! sending a command, so commands that are ordered together are sent together, and answers that come close together are
+//! handed over together.
 //!
 //! Invariants:
-//! - a path has one command out at most; one that is overdue keeps it until the kernel gives it back;
-//! - every examination is answered once, at the latest its deadline after the command was
-//!   sent (or could have been sent), whatever the kernel does;
-//! - memory that the kernel may write to is neither moved nor freed;
-//! - the caller never waits: neither for a device nor for a queue.
+//! - A path has at most one command out. An overdue command occupies the path until the kernel returns it.
+//! - Every examination is answered exactly once, whatever the kernel does: at the latest when its deadline has passed
+//!   since its command was sent (or could have been sent).
+//! - Memory that the kernel may write to is neither moved nor freed.
+//! - The caller never waits, neither for a device nor for a queue.
 //!
-//! The credentials of the process must not change after the first examination: sg refuses files that were opened
-//! under others (`sg_check_file_access`).
+//! The credentials of the process must not change after the first examination: sg refuses files that were opened with
+//! other credentials (`sg_check_file_access`).
 //!
 //! Tests: the books in `transport/book.rs`, the header in `slot.rs`; the rest needs a kernel (`tests/lab`).
 
@@ -41,7 +42,8 @@ use std::thread;
 use std::time::Duration;
 use submitter::{Desk, Submitter};
 
-/// How long after its deadline a command is answered for whose thread sleeps in `write()`; the thread itself comes first.
+/// If a thread sleeps in `write()`, its overdue commands are answered for it this long after their deadline. Until then
+/// the thread itself may answer.
 const WATCH: Millis = Millis(500);
 
 /// Sends commands down paths.
@@ -54,9 +56,9 @@ pub struct Transport {
 struct Shared {
     results: Sink,
     clock: Clock,
-    /// How many sg devices are open, on all hosts.
+    /// How many sg devices are open on all hosts together.
     open: Arc<AtomicUsize>,
-    /// The shortest deadline so far, in milliseconds: what is ordered from now on is not overdue before.
+    /// The shortest deadline so far, in milliseconds: no later order is overdue before that.
     shortest: AtomicU64,
     hosts: Mutex<Hosts>,
 }
@@ -64,14 +66,14 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Hosts {
     desks: BTreeMap<u32, Arc<Desk>>,
-    /// Those with orders that their threads have not been woken for.
+    /// Desks with new orders whose threads have not been woken yet.
     waiting: Vec<Arc<Desk>>,
     watched: bool,
 }
 
 impl Transport {
-    /// A transport that puts its answers into `results`. Its threads wait while that queue is full, so the
-    /// receiver must not wait for anything of the transport while it does not receive.
+    /// Creates a transport that puts its answers into `results`. Its threads wait while that queue is full, so the
+    /// receiver must not wait for the transport while it does not receive.
     #[must_use]
     pub fn new(results: Sink) -> Transport {
         Transport {
@@ -85,17 +87,17 @@ impl Transport {
         }
     }
 
-    /// Takes the order to send `commands` down `path` through its device `sg`, each after the one before has come back;
-    /// never blocks. They are sent at the next [`Transport::flush`], or sooner.
+    /// Accepts the order to send `commands` down `path` through its device `sg`, each after the previous one has come
+    /// back. Never blocks. The commands are sent at the next [`Transport::flush`], or sooner.
     ///
-    /// UNIT ATTENTION is met by sending the command again, up to three times; a transient failure
-    /// ([`Outcome::Retry`]) up to twice; a REPORT TARGET PORT GROUPS whose extended header is refused by one
-    /// without. A transport failure ends the examination. `timeout` is the kernel's, which counts from the dispatch
-    /// of the command and ends in its abortion; one that is not back `deadline` after its writing is `Overdue`, and as
-    /// long as it is out the path takes no other.
+    /// After a UNIT ATTENTION the command is sent again, up to three times; after a transient failure
+    /// ([`Outcome::Retry`]) up to twice; a REPORT TARGET PORT GROUPS whose extended header is refused is sent without
+    /// it. A transport failure ends the examination. `timeout` is the kernel's: it counts from the dispatch of the
+    /// command, and the command is aborted when it expires. A command that is not back `deadline` after it was written
+    /// is `Overdue`, and the path takes no other command while it is out.
     ///
     /// # Errors
-    /// The answer, where it is known at once and will not come through the queue: a command of an earlier
+    /// The answer, where it is known immediately and will not come through the queue: a command of an earlier
     /// examination is still out (`Overdue`), another examination is under way (`NotSent(EBUSY)`), too many are
     /// (`NotSent(EAGAIN)`), a thread could not be started, or there are no commands (no replies).
     pub fn examine(
@@ -118,7 +120,7 @@ impl Transport {
         self.shared
             .shortest
             .fetch_min(deadline.0, Ordering::Relaxed);
-        // The order of locks is hosts, then books; a thread closes its books under their lock alone.
+        // Lock order: hosts, then books. A thread closes its books under their lock alone.
         let mut hosts = self.shared.hosts();
         let desk = match hosts.desks.get(&path.host) {
             Some(desk) if !desk.book().closed => Arc::clone(desk),
@@ -147,7 +149,7 @@ impl Transport {
         }
     }
 
-    /// A desk for a host, with a thread behind it.
+    /// Creates the desk of a host, and starts its thread.
     fn open_desk(&self, hosts: &mut Hosts, host: u32) -> io::Result<Arc<Desk>> {
         let shared = &self.shared;
         let desk = Arc::new(Desk::new(host)?);
@@ -180,8 +182,8 @@ impl Shared {
     }
 }
 
-/// Answers for threads that sleep in `write()`; ends when there are no threads. It looks when the first command that is
-/// out would be overdue, or could be if it were ordered now.
+/// Answers overdue commands for threads that sleep in `write()`; ends when there are no threads. It runs when the first
+/// outstanding command would be overdue, or when a command that is ordered now could be.
 fn watch(shared: &Weak<Shared>) {
     let mut wait = WATCH;
     loop {

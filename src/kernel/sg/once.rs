@@ -1,9 +1,9 @@
-//! One SCSI command to a device that somebody named, waited for: the ioctl `SG_IO` with sg's version 3 header.
+//! Sends one SCSI command to a named device and waits for it: the ioctl `SG_IO` with sg's version 3 header.
 //!
-//! It takes as long as the device takes: the kernel's timer counts from the dispatch of the command, and the abort
-//! after it may start error recovery of the whole HBA. So nothing of the agent may use this.
+//! It takes as long as the device takes: the kernel's timer counts from the dispatch of the command, and the abort that
+//! follows may start error recovery of the whole HBA. So the agent must not use this.
 //!
-//! A name is looked up in sysfs before anything is opened: opening what is no SCSI device can do something
+//! A name is looked up in sysfs before anything is opened: opening a device that is not SCSI can have side effects
 //! (`/dev/watchdog`), and a partition would answer for its disk.
 
 use super::header::sg_io;
@@ -19,16 +19,16 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::PathBuf;
 
-/// How often a command is repeated that was not carried out because of a unit attention, as the agent does it.
+/// How often a command is repeated that a unit attention prevented; the same as in the agent.
 const UNIT_ATTENTIONS: u32 = 3;
-/// How often a command is repeated that the host adapter asks for again.
+/// How often a command is repeated when the host adapter asks for it.
 const RETRIES: u32 = 2;
 
 /// An open SCSI device.
 #[derive(Debug)]
 pub struct PassThrough {
     file: File,
-    /// Its node, `/dev/sg3`.
+    /// Its device node, such as `/dev/sg3`.
     pub node: String,
     /// Its address.
     pub path: Hctl,
@@ -45,7 +45,7 @@ pub enum PassThroughError {
     /// It is a partition.
     #[error("{name} is a partition, which takes no SCSI commands; its disk is {disk}")]
     Partition {
-        /// As it was named.
+        /// The name that was given.
         name: String,
         /// Kernel name of the disk.
         disk: String,
@@ -66,7 +66,7 @@ pub enum PassThroughError {
         /// What to do.
         mend: &'static str,
     },
-    /// The node is another device's.
+    /// The node belongs to another device.
     #[error(
         "{node} does not lead to the device {dev} that the kernel has under this name; `udevadm trigger` makes nodes anew"
     )]
@@ -90,29 +90,29 @@ pub enum PassThroughError {
     },
 }
 
-/// A device node, before it is opened.
+/// The device that a name leads to, before it is opened.
 #[derive(Debug, PartialEq, Eq)]
 struct Found {
     path: Hctl,
     /// `sg3`, `sdc`
     name: String,
     dev: DevT,
-    /// Whether it is sg's.
+    /// Whether it is an sg device.
     generic: bool,
 }
 
 impl PassThrough {
-    /// Opens a device by a name of it: `/dev/sdc`, `sdc`, `sg3`, `2:0:0:1`, or a link (`/dev/disk/by-path/...`). An
-    /// address is opened by its sg device where it has one: what waits there can be interrupted.
+    /// Opens a device by one of its names: `/dev/sdc`, `sdc`, `sg3`, `2:0:0:1`, or a link (`/dev/disk/by-path/...`).
+    /// For an address, its sg device is preferred, because a wait there can be interrupted.
     ///
     /// # Errors
-    /// It is not there, is no SCSI device, or may not be opened.
+    /// The device does not exist, is not a SCSI device, or may not be opened.
     pub fn open(sysfs: &Sysfs, name: &str) -> Result<PassThrough, PassThroughError> {
         let found = find(sysfs, name)?;
         let node = sysfs.dev(&found.name);
         let shown = node.display().to_string();
-        // Opening a disk for writing makes udev probe it anew when it is closed; for its ioctl reading is enough.
-        // O_NONBLOCK: no wait for a medium, nor for somebody who has sg to himself.
+        // When a disk that was opened for writing is closed, udev probes it again; for the ioctl, reading is enough.
+        // O_NONBLOCK: waits neither for a medium nor for somebody who has opened sg exclusively.
         let file = OpenOptions::new()
             .read(true)
             .write(found.generic)
@@ -145,11 +145,11 @@ impl PassThrough {
         })
     }
 
-    /// Sends a command and waits for its end; `timeout` is the kernel's. Of an outcome that carries none the data are
-    /// empty.
+    /// Sends a command and waits for its end; `timeout` is the kernel's. The data are empty if the outcome carries
+    /// none.
     ///
     /// # Errors
-    /// It was not sent.
+    /// The command was not sent.
     pub fn send(
         &self,
         command: &Command,
@@ -161,26 +161,26 @@ impl PassThrough {
             mend: mend_of(&source),
             source,
         };
-        // On the heap, for its address: the header points to its neighbours.
+        // Boxed for a stable address: the header points to the fields beside it.
         let mut memory = Box::new(Memory::new());
         memory
             .lay_out(command, true, timeout, 0)
             .map_err(not_sent)?;
-        // SAFETY: the header is initialised, and its pointers are to `memory`, which stays where it is until the
-        // call returns. The kernel writes to it only during the call: one that ends early because of a signal leaves
-        // a command whose data go nowhere (`bio_uncopy_user`).
-        // JUSTIFICATION: no wrapper knows this ioctl.
+        // SAFETY: the header is initialised, and its pointers lead to `memory`, which stays in place until the call
+        // returns. The kernel writes to it only during the call: if a signal ends the call early, the data of the
+        // command are discarded (`bio_uncopy_user`).
+        // JUSTIFICATION: no wrapper has this ioctl.
         unsafe { sg_io(self.file.as_raw_fd(), &raw mut memory.header) }
             .map_err(|errno| not_sent(errno.into()))?;
         let header = memory.header;
         Ok(memory.answer(&header))
     }
 
-    /// As [`PassThrough::send`], again where the command was not carried out only because the device had something
-    /// else to say first (unit attention, up to three times) or the transport asks for it (up to twice).
+    /// Like [`PassThrough::send`], but repeats a command that was not carried out only because of a unit attention (up
+    /// to three times) or because the transport asks for a retry (up to twice).
     ///
     /// # Errors
-    /// As [`PassThrough::send`].
+    /// As for [`PassThrough::send`].
     pub fn send_patiently(
         &self,
         command: &Command,
@@ -206,7 +206,7 @@ impl PassThrough {
     }
 }
 
-/// Which device a name means.
+/// Finds the device that a name leads to.
 fn find(sysfs: &Sysfs, name: &str) -> Result<Found, PassThroughError> {
     let unknown = || PassThroughError::NoSuchDevice(name.to_owned());
     if let Ok(path) = name.parse::<Hctl>() {
@@ -221,13 +221,13 @@ fn find(sysfs: &Sysfs, name: &str) -> Result<Found, PassThroughError> {
     if !short.contains('/') {
         return find_node(sysfs, name, short);
     }
-    // A link to a node: what it is called is the last part of where it leads.
+    // A link to a node: the kernel name is the last component of the path that it leads to.
     let node: PathBuf = fs::canonicalize(name).map_err(|_| unknown())?;
     let last = node.file_name().and_then(|name| name.to_str());
     find_node(sysfs, name, last.ok_or_else(unknown)?)
 }
 
-/// The device of a kernel name.
+/// Finds the device with a kernel name.
 fn find_node(sysfs: &Sysfs, name: &str, node: &str) -> Result<Found, PassThroughError> {
     let unknown = || PassThroughError::NoSuchDevice(name.to_owned());
     if node.is_empty() || node.starts_with('.') {
@@ -258,7 +258,7 @@ fn find_node(sysfs: &Sysfs, name: &str, node: &str) -> Result<Found, PassThrough
     }
 }
 
-/// What to do about an error of a device node.
+/// What the user can do about an error of a device node.
 fn mend_of(error: &io::Error) -> &'static str {
     match error.raw_os_error() {
         Some(libc::EACCES | libc::EPERM) => "only root may: try with sudo",
@@ -375,7 +375,7 @@ mod tests {
         let why = PassThrough::open(&sysfs, "sg3").unwrap_err().to_string();
         assert!(why.contains("/dev/sg3 cannot be opened"), "{why}");
         assert!(why.contains("`udevadm trigger`"), "{why}");
-        // A file in its place is not the device.
+        // Another file in place of the node is not the device.
         fs::create_dir_all(root.path().join("dev")).unwrap();
         fs::write(root.path().join("dev/sg3"), "").unwrap();
         let why = PassThrough::open(&sysfs, "sg3").unwrap_err().to_string();

@@ -1,8 +1,8 @@
-//! The memory of a command that is sent and fetched later.
+//! The memory of a command between sending it and fetching its reply.
 //!
 //! Its header holds pointers to the rest, and the kernel writes through them when the reply is read. So the memory
-//! has one address from the time a command is written until the kernel has given it back, and nothing here lets it
-//! be touched or freed in between.
+//! keeps its address from the time a command is written until the kernel has returned it, and this module prevents that
+//! it is touched or freed in between.
 
 use super::header::Header;
 use super::memory::Memory;
@@ -34,19 +34,21 @@ impl Slot {
         self.memory.is_out()
     }
 
-    /// Writes the command to an sg device. May block while the SCSI host has no tag free (`scsi_alloc_request`).
+    /// Writes the command to an sg device. May block while the SCSI host has no free tag (`scsi_alloc_request`).
     ///
     /// # Errors
-    /// EBUSY if a command is out already, otherwise what the kernel says; then nothing is out.
+    /// EBUSY if a command is already out, otherwise the kernel's error. After an error of the kernel, no command is
+    /// out.
     pub(super) fn send(&mut self, sg: &File, sending: &Sending, pack_id: c_int) -> io::Result<()> {
         let Some(memory) = self.memory.ours() else {
             return Err(io::Error::from_raw_os_error(libc::EBUSY));
         };
         memory.lay_out(&sending.command, sending.longest, sending.timeout, pack_id)?;
         let header: *const Header = &raw const memory.header;
-        // SAFETY: `header` points to an initialised Header of that size. The pointers in it are to memory of this
-        // slot that stays where it is while it is lent: the box is not moved or freed, the vector not touched.
-        // JUSTIFICATION: write() of an sg_io_hdr has no wrapper; a slice of bytes would lose the pointers' origin.
+        // SAFETY: `header` points to an initialised Header of that size. Its pointers lead to memory of this slot that
+        // stays in place while it is lent: the box is not moved or freed, and the vector is not touched.
+        // JUSTIFICATION: write() of an sg_io_hdr has no wrapper; a slice of bytes would lose the provenance of the
+        // pointers.
         let written = unsafe { libc::write(sg.as_raw_fd(), header.cast(), size_of::<Header>()) };
         if written < 0 {
             return Err(io::Error::last_os_error());
@@ -55,18 +57,17 @@ impl Slot {
         Ok(())
     }
 
-    /// Reads the reply of the command that is out, if the kernel has it.
+    /// Reads the reply of the outstanding command, if the kernel has it. `None` if there is no reply yet.
     ///
     /// # Errors
-    /// What the kernel says; the file is of no more use then and must be closed. A command that is still on its way
-    /// is no error but `None`.
+    /// The kernel's error; the file cannot be used any more then and must be closed.
     pub(super) fn receive(&mut self, sg: &File) -> io::Result<Option<(Outcome, Vec<u8>)>> {
         if !self.is_out() {
             return Ok(None);
         }
         let mut header = Header::empty();
-        // SAFETY: `header` is valid for writes of its size. The kernel copies data and sense through the pointers
-        // that it was given by `send`, which are to memory of this slot that nothing else refers to now.
+        // SAFETY: `header` is valid for writes of its size. The kernel copies data and sense through the pointers that
+        // `send` gave it. They lead to memory of this slot that nothing else refers to now.
         // JUSTIFICATION: read() of an sg_io_hdr has no wrapper.
         let read = unsafe {
             libc::read(
@@ -83,8 +84,8 @@ impl Slot {
             ) {
                 return Ok(None);
             }
-            // ENODEV and ENXIO: the device is detached and no command of this file is left. After any other failure
-            // the command may be out still, and the memory stays the kernel's for good.
+            // ENODEV and ENXIO: the device is detached and no command of this file is left. After any other failure the
+            // command may still be out, so the kernel keeps the memory forever.
             if outcome_of(&error) == Outcome::Gone {
                 // SAFETY: the command is back.
                 unsafe { self.memory.take_back() };
@@ -115,7 +116,7 @@ mod tests {
         }
     }
 
-    /// A plain file takes the header as bytes, so its layout can be looked at.
+    /// A plain file takes the header as bytes, so its layout can be checked.
     #[test]
     fn the_header_is_laid_out_as_the_kernel_reads_it() {
         let mut file = tempfile::tempfile().unwrap();
@@ -136,7 +137,7 @@ mod tests {
         assert_eq!(int(12), 96);
         #[cfg(target_pointer_width = "64")]
         assert_eq!((int(40), int(48)), (1500, 7));
-        // Reading the file back stands for a reply: good, nothing missing, 96 bytes.
+        // Reading the file back simulates a reply: good, no residual, 96 bytes.
         file.rewind().unwrap();
         let (outcome, data) = slot.receive(&file).unwrap().unwrap();
         assert_eq!(outcome, Outcome::Good);

@@ -19,30 +19,30 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// When a command comes back while others are out, those are given this long to come back too: they were sent
-/// together, and each wake-up saved is a third of what a check costs.
+/// When a command comes back while others are out, those get this long to come back too: they were sent together, and a
+/// wake-up is a third of the cost of a check.
 const GATHER: Duration = Duration::from_micros(500);
 
-/// As many commands as this, sent in one go, are checks that nobody waits for: they are given this long to come back
-/// before the first is looked for.
+/// This many commands sent in one go are checks that nobody waits for: they get this long to come back before the
+/// thread looks for the first one.
 const BATCH: usize = 4;
 const BATCH_TIME: Duration = Duration::from_millis(5);
 
-/// An open device that was not used for so long is closed, and a thread without work ends.
+/// An open device that was not used for this long is closed, and a thread without work for this long ends.
 const IDLE: Millis = Millis::from_secs(60);
 
-/// How often devices are looked at that no event concerns: unused ones, and removed ones whose command is out.
+/// How often devices are checked that no event concerns: unused ones, and removed ones whose command is out.
 const LOOK: Millis = Millis(1000);
 
-/// The token of the wake-up descriptor; those of nodes are indices.
+/// The epoll token of the wake-up descriptor; those of nodes are indices.
 const WAKE: u64 = u64::MAX;
 
-/// What the thread of a host shares with the others.
+/// What the thread of a host shares with its callers.
 #[derive(Debug)]
 pub(super) struct Desk {
     book: Mutex<Book>,
     wake: EventFd,
-    /// When the thread began to send, in milliseconds; `u64::MAX` while it does not.
+    /// When the thread began to send, in milliseconds; `u64::MAX` while it is not sending.
     sending: AtomicU64,
 }
 
@@ -55,20 +55,20 @@ impl Desk {
         })
     }
 
-    /// Whether the thread has been sending since before that moment: then it sleeps in the kernel. One that waits for the
-    /// owner does not, and has the answers that came meanwhile to fetch first.
+    /// Whether the thread has been sending since before `moment`, which means that it sleeps in the kernel. A thread
+    /// that waits for the owner is not sending; it first has to fetch the answers that came meanwhile.
     pub(super) fn sends_since_before(&self, moment: Millis) -> bool {
         self.sending.load(Ordering::Relaxed) < moment.0
     }
 
-    /// The books; a thread that panicked left them in order, as no call on them can.
+    /// The books. They are consistent even after a panic of the thread, because no call on them can panic.
     pub(super) fn book(&self) -> MutexGuard<'_, Book> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes the thread look at the books.
     pub(super) fn wake(&self) {
-        // The only failure is a full counter, and that wakes too.
+        // The only possible failure is a full counter, and that wakes the thread too.
         let _ = self.wake.write(1);
     }
 }
@@ -77,7 +77,7 @@ impl Desk {
 #[derive(Debug)]
 pub(super) struct Ended;
 
-/// The thread's own things.
+/// State of the thread.
 #[derive(Debug)]
 pub(super) struct Submitter {
     desk: Arc<Desk>,
@@ -86,19 +86,19 @@ pub(super) struct Submitter {
     epoll: Epoll,
     /// Open devices; the index is the epoll token.
     nodes: Vec<Option<Node>>,
-    /// Which of them is a path's.
+    /// The index of a path's node.
     by_path: Lookup<Hctl, usize>,
-    /// How many sg devices are open, on all hosts.
+    /// How many sg devices are open on all hosts together.
     open: Arc<AtomicUsize>,
     limits: Limits,
     zombies: usize,
-    /// What is to be handed over before the thread waits.
+    /// Events to hand over before the thread waits.
     answers: Vec<Event>,
-    /// How many commands were sent since it waited last.
+    /// How many commands were sent since the thread last waited.
     sent: usize,
-    /// When there was work last.
+    /// When there last was work.
     busy: Millis,
-    /// When the devices were looked after last.
+    /// When the devices were last checked.
     looked: Millis,
     /// Counts commands, for `pack_id`.
     serial: i32,
@@ -131,9 +131,9 @@ impl Submitter {
         })
     }
 
-    /// Works until there is nothing to do for a while, or nobody to answer.
+    /// Works until there has been nothing to do for a while, or the receiver is gone.
     pub(super) fn run(mut self) {
-        // Ended by itself, it has closed the books under their lock.
+        // If it ended for lack of work, it has already closed the books under their lock.
         if self.serve().is_err() {
             self.desk.book().closed = true;
         }
@@ -155,7 +155,7 @@ impl Submitter {
                 let now = self.clock.now();
                 for event in events.get(..woken).unwrap_or_default() {
                     if event.data() == WAKE {
-                        // EAGAIN if another reading took it; either way the books are looked at now.
+                        // EAGAIN if an earlier read took it; either way the books are looked at next.
                         let _ = self.desk.wake.read();
                     } else if let Ok(index) = usize::try_from(event.data()) {
                         let hung_up = EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR;
@@ -165,13 +165,13 @@ impl Submitter {
                 if woken < events.len() {
                     break;
                 }
-                // What has come back is not overdue, however long it took to hand the others over.
+                // What has come back is not overdue, however long it took to process the others.
                 woken = self.poll(&mut events, EpollTimeout::ZERO)?;
             }
         }
     }
 
-    /// Waits for events, and a moment more for those that are about to come; how many there are.
+    /// Waits for events, and a moment longer for those that are about to come. Returns the number of events.
     fn wait(&self, events: &mut [EpollEvent], wait: EpollTimeout) -> Result<usize, Ended> {
         let count = self.poll(events, wait)?;
         let replies = |events: &[EpollEvent]| events.iter().filter(|e| e.data() != WAKE).count();
@@ -189,12 +189,12 @@ impl Submitter {
         match self.epoll.wait(events, wait) {
             Ok(count) => Ok(count),
             Err(Errno::EINTR) => Ok(0),
-            // Only a bad descriptor or address could be the reason; nothing sensible is left to do.
+            // The only possible reason is a bad descriptor or address, and the thread cannot go on then.
             Err(_) => Err(Ended),
         }
     }
 
-    /// Hands the answers over that there are. This waits while the owner is behind.
+    /// Hands over the collected answers. This waits while the owner is behind.
     fn hand_over(&mut self) -> Result<(), Ended> {
         let answers = std::mem::take(&mut self.answers);
         if answers.is_empty() {
@@ -209,7 +209,7 @@ impl Submitter {
         Ok(())
     }
 
-    /// Sends what may be sent and ends what is overdue; how long to wait for events then, or `None` to end.
+    /// Sends what may be sent and ends what is overdue. Returns how long to wait for events, or `None` to end.
     fn work(&mut self) -> Option<EpollTimeout> {
         loop {
             let now = self.clock.now();
@@ -251,18 +251,18 @@ impl Submitter {
         if self.zombies > 0 {
             moment = moment.min(now.after(LOOK));
         }
-        // One more millisecond, as the clock is cut to whole ones.
+        // One more millisecond, because the clock is truncated to whole ones.
         let wait = moment.since(now).0.saturating_add(1);
         Some(EpollTimeout::from(u16::try_from(wait).unwrap_or(u16::MAX)))
     }
 
-    /// Opens the device of a path if need be and writes its command.
+    /// Opens the device of a path if need be, and writes its command.
     fn send(&mut self, sending: &Sending, now: Millis) {
         let mut result = self.try_send(sending, now);
         if let Err((error, true)) = &result
             && is_gone(error)
         {
-            // The file was open from before: the path may have come back since under the same names.
+            // The file was opened earlier, so the path may have come back since with the same names.
             result = self.try_send(sending, now);
         }
         match result {
@@ -275,7 +275,7 @@ impl Submitter {
         }
     }
 
-    /// The flag in the error tells whether the file was open from before.
+    /// The flag in the error says whether the file was already open.
     fn try_send(&mut self, sending: &Sending, now: Millis) -> Result<(), (io::Error, bool)> {
         let known = match self.by_path.get(&sending.path) {
             Some(index) => match self.nodes.get(*index) {
@@ -317,7 +317,7 @@ impl Submitter {
             }
         };
         let token = u64::try_from(index).unwrap_or(WAKE);
-        // Edge triggered: a removed device would report its hang-up without end while a command is out.
+        // Edge triggered: while a command is out, a removed device would report its hang-up without end.
         let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
         self.epoll.add(&node, EpollEvent::new(flags, token))?;
         self.by_path.insert(node.path, index);
@@ -328,7 +328,7 @@ impl Submitter {
         Ok(index)
     }
 
-    /// Reads the reply of a device, if there is one, and acts on its removal.
+    /// Reads the reply of a device, if there is one, and handles its removal.
     fn receive(&mut self, index: usize, hung_up: bool, now: Millis) {
         let Some(Some(node)) = self.nodes.get_mut(index) else {
             // An event of a file that was closed since.
@@ -345,8 +345,8 @@ impl Submitter {
             }
             Ok(None) if node.zombie => return,
             Ok(None) => {
-                // Removed under its command. The path is free for a device that takes its place; this file and its
-                // memory stay until the command is back.
+                // The device was removed while its command was out. The path is free for a device that takes its place;
+                // this file and its memory stay until the command is back.
                 node.zombie = true;
                 self.zombies += 1;
                 self.by_path.remove(&path);
@@ -379,7 +379,7 @@ impl Submitter {
         }
     }
 
-    /// Closes a device. Closing takes it out of epoll too.
+    /// Closes a device, which also removes it from epoll.
     fn close(&mut self, index: usize) {
         if let Some(node) = self.nodes.get_mut(index).and_then(Option::take) {
             self.open.fetch_sub(1, Ordering::Relaxed);
@@ -391,7 +391,7 @@ impl Submitter {
         }
     }
 
-    /// Closes devices that were not used for long, and asks removed ones for their command.
+    /// Closes devices that were not used for long, and tries to fetch the commands of removed devices.
     fn look_after_nodes(&mut self, now: Millis) {
         for index in 0..self.nodes.len() {
             let Some(Some(node)) = self.nodes.get(index) else {

@@ -1,6 +1,6 @@
-//! The HBA of a path and how the path is attached.
+//! Finds the HBA of a path, and how the path is attached.
 //!
-//! | transport | told by | key of the adapter |
+//! | transport | source | key of the adapter |
 //! |---|---|---|
 //! | FC, FCoE | `class/fc_host/hostN` | `fc:PORT_NAME` |
 //! | iSCSI | `class/iscsi_host/hostN` and the session | `iscsi:INITIATOR,INTERFACE` |
@@ -9,8 +9,8 @@
 //! | tcm_loop | the configuration of the target | `tcm_loop:WWN` |
 //! | others | | `DRIVER:PLACE`, as `scsi_debug:adapter0` |
 //!
-//! Only attributes that the transport class or the driver answers from memory are read: never `statistics`, and
-//! nothing that sends a frame.
+//! Only attributes that the transport class or the driver answers from memory are read: never `statistics`, and no
+//! attribute whose read sends a frame.
 
 use super::target::tcm_loop_port;
 use super::{Device, Survey, Sysfs, attribute, given, hex, names_in, names_of, numbered};
@@ -19,20 +19,20 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
 
-/// What the paths below one SCSI host share.
+/// What all paths below one SCSI host have in common.
 #[derive(Debug, Clone)]
 pub(super) struct Host {
     transport: Transport,
     adapter: AdapterFacts,
 }
 
-/// What an adapter is called.
+/// The names of an adapter.
 struct Names {
     key: String,
     identifier: String,
 }
 
-/// How a path is attached, and through which HBA.
+/// The transport of a path, and its HBA.
 pub(super) fn adapter(survey: &mut Survey, device: &Device) -> (Transport, AdapterFacts) {
     let number = device.hctl.host;
     let host = match survey.batch.hosts.get(&number) {
@@ -90,7 +90,7 @@ fn read_host(survey: &mut Survey, device: &Device) -> Host {
     }
 }
 
-/// `scsi_transport_fc`: node and port name, unique in the world.
+/// `scsi_transport_fc`: node and port name, which are globally unique.
 fn fc_names(sysfs: &Sysfs, transport: Transport, host: u32) -> Option<Names> {
     let dir = sysfs.sys(&format!("class/fc_host/host{host}"));
     let port = hex(attribute(&dir.join("port_name")))?;
@@ -100,8 +100,8 @@ fn fc_names(sysfs: &Sysfs, transport: Transport, host: u32) -> Option<Names> {
     })
 }
 
-/// `scsi_transport_iscsi`: initiator name and interface. Offload drivers tell the name with the host, software iSCSI
-/// with the session; the latter has a SCSI host for each session, and all of them are one adapter.
+/// `scsi_transport_iscsi`: initiator name and interface. Offload drivers have the initiator name in the host, software
+/// iSCSI has it in the session. Software iSCSI has a SCSI host for each session, and all of them are one adapter.
 fn iscsi_names(sysfs: &Sysfs, device: &Device) -> Option<Names> {
     let session = device.below("session")?;
     let session = sysfs.sys(&format!("class/iscsi_session/{session}"));
@@ -115,7 +115,8 @@ fn iscsi_names(sysfs: &Sysfs, device: &Device) -> Option<Names> {
     })
 }
 
-/// The port that the device is plugged into. The number of the bus changes between boots, the port does not.
+/// A USB adapter is named by the port that the device is plugged into: the number of the bus changes between boots, the
+/// port does not.
 fn usb_names(device: &Device, pci: Option<&str>, driver: &str) -> Option<Names> {
     // 2.1:1.0 of the interface 1-2.1:1.0
     let interface = device
@@ -131,8 +132,9 @@ fn usb_names(device: &Device, pci: Option<&str>, driver: &str) -> Option<Names> 
     })
 }
 
-/// A host without a name of its own, by its place: the PCI function and the ordinal below it; or, below none, the
-/// device that it hangs on (`adapter0` of scsi_debug, a GUID on VMBus), which no bus names after the host number.
+/// Names a host that has no name of its own by its place. This is the PCI function and the ordinal below it. Without a
+/// PCI function it is the device that the host hangs on (`adapter0` of scsi_debug, a GUID on VMBus), whose name does
+/// not depend on the host number.
 fn place_names(survey: &mut Survey, device: &Device, pci: Option<&str>, driver: &str) -> Names {
     match pci {
         Some(pci) => {
@@ -143,7 +145,7 @@ fn place_names(survey: &mut Survey, device: &Device, pci: Option<&str>, driver: 
             }
         }
         None => {
-            // virtio numbers its devices in the order of discovery; what is above has an address.
+            // virtio numbers its devices in the order of discovery; the device above has an address.
             let mut above = device.above_host().iter().rev();
             let place = above.find(|name| numbered(name, "virtio").is_none());
             let place = place.map_or("", String::as_str);
@@ -155,14 +157,14 @@ fn place_names(survey: &mut Survey, device: &Device, pci: Option<&str>, driver: 
     }
 }
 
-/// The address of a SAS HBA: what the driver tells, else that of its first phy (`scsi_transport_sas`).
+/// The address of a SAS HBA: the driver's if it has one, otherwise that of the first phy (`scsi_transport_sas`).
 fn sas_address(sysfs: &Sysfs, host: u32) -> Option<String> {
     let told = sysfs.sys(&format!("class/scsi_host/host{host}/host_sas_address"));
     let phy = sysfs.sys(&format!("class/sas_phy/phy-{host}:0/sas_address"));
     hex(attribute(&told)).or_else(|| hex(attribute(&phy)))
 }
 
-/// The state of the port of the HBA, where its transport class has one.
+/// The state of the HBA's port, if its transport class has one.
 fn link_state(sysfs: &Sysfs, host: u32) -> &'static str {
     let state =
         |class: &str| attribute(&sysfs.sys(&format!("class/{class}/host{host}/port_state")));
@@ -173,7 +175,7 @@ fn link_state(sysfs: &Sysfs, host: u32) -> &'static str {
     }
 }
 
-/// Which transport it is: by the transport class of the host, else by the device path, else by the driver.
+/// The transport: by the transport class of the host, else by the device path, else by the driver.
 fn transport(sysfs: &Sysfs, device: &Device, driver: &str) -> Transport {
     let n = device.hctl.host;
     let has = |class: &str| sysfs.sys(&format!("class/{class}/host{n}")).exists();
@@ -184,7 +186,7 @@ fn transport(sysfs: &Sysfs, device: &Device, driver: &str) -> Transport {
             .any(|name| numbered(name, prefix).is_some())
     };
     if has("fc_host") {
-        // An FCoE controller (`fcoe_ctlr_device`) stands between network interface and host.
+        // An FCoE controller (`fcoe_ctlr_device`) is between network interface and host.
         let fcoe = above("ctlr_") || matches!(driver, "fcoe" | "bnx2fc" | "qedf");
         return if fcoe { Transport::Fcoe } else { Transport::Fc };
     }
@@ -214,7 +216,7 @@ fn transport(sysfs: &Sysfs, device: &Device, driver: &str) -> Transport {
     }
 }
 
-/// libata drives both kinds. `ata_piix` and `ata_generic` may have either below them; only a SATA link tells a speed
+/// libata drives both kinds. `ata_piix` and `ata_generic` may have either below them; only a SATA link reports a speed
 /// (`ata_link` class).
 fn ata(sysfs: &Sysfs, port: u32, driver: &str) -> Transport {
     let speed = sysfs.sys(&format!("class/ata_link/link{port}/sata_spd"));
@@ -230,14 +232,14 @@ fn ata(sysfs: &Sysfs, port: u32, driver: &str) -> Transport {
     }
 }
 
-/// `fc.WWNN:WWPN`, from the attributes of a host or remote port.
+/// `fc.WWNN:WWPN`, from the attributes of a host or a remote port.
 pub(super) fn port_identifier(transport: Transport, dir: &Path) -> Option<String> {
     let node = hex(attribute(&dir.join("node_name")))?;
     let port = hex(attribute(&dir.join("port_name")))?;
     Some(format!("{}.{node}:{port}", transport.as_str()))
 }
 
-/// tcm_loop emulates the protocol that the form of its name tells; SAS is its default too.
+/// tcm_loop emulates the protocol that the form of its name indicates; its default is SAS.
 fn emulated_transport(wwn: &str) -> Transport {
     if wwn.starts_with("fc.") {
         Transport::Fc
@@ -248,7 +250,7 @@ fn emulated_transport(wwn: &str) -> Transport {
     }
 }
 
-/// `sas.5001...` of `naa.5001...`; other names carry their form already.
+/// `sas.5001...` for `naa.5001...`; other names already have their form as prefix.
 pub(super) fn emulated_identifier(wwn: &str) -> String {
     match wwn.strip_prefix("naa.") {
         Some(address) => format!("sas.{address}"),
@@ -256,8 +258,8 @@ pub(super) fn emulated_identifier(wwn: &str) -> String {
     }
 }
 
-/// Which of the SCSI hosts below its PCI function a host is, from 0 in the order of host numbers: they are given
-/// out in the order in which the driver finds its ports.
+/// The ordinal of a host among the SCSI hosts below its PCI function, from 0 in the order of host numbers. Host numbers
+/// are assigned in the order in which the driver finds its ports.
 fn ordinal(survey: &mut Survey, host: u32) -> u32 {
     let sysfs = &survey.sysfs;
     let ordinals = survey
@@ -290,7 +292,7 @@ fn read_ordinals(sysfs: &Sysfs) -> HashMap<u32, u32> {
     ordinals
 }
 
-/// One line for a person: `(0000:3b:00.0) QLogic Corp. ISP2722 ...`.
+/// A human-readable description: `(0000:3b:00.0) QLogic Corp. ISP2722 ...`.
 fn describe(sysfs: &Sysfs, device: &Device, pci: Option<&str>, driver: &str) -> String {
     let n = device.hctl.host;
     let scsi = |name: &str| given(&sysfs.sys(&format!("class/scsi_host/host{n}/{name}")));
@@ -312,7 +314,7 @@ fn describe(sysfs: &Sysfs, device: &Device, pci: Option<&str>, driver: &str) -> 
     }
 }
 
-/// Vendor and model as udev's hardware database knows them.
+/// Vendor and model from udev's hardware database.
 fn hardware_name(sysfs: &Sysfs, pci: &str) -> Option<String> {
     let record = sysfs.udev_record(&format!("+pci:{pci}"))?;
     let property = |name: &str| {

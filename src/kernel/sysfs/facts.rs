@@ -1,4 +1,4 @@
-//! A SCSI device and its disk.
+//! Reads the facts of a SCSI device and its disk.
 
 use super::{Device, Survey, adapter, attribute, names_in, target};
 use crate::psa::facts::{BlockFacts, Handler, PathFacts};
@@ -7,10 +7,10 @@ use std::fs;
 use std::path::Path;
 use std::str::FromStr;
 
-/// What of a disk's request queue does not change while it exists.
+/// The limits of a disk's request queue that do not change while the disk exists.
 ///
-/// Read once: showing `queue/*` takes `sysfs_lock` of the queue, which up to Linux 6.10 a change of the I/O
-/// scheduler holds while it waits for all I/O to end (`elv_iosched_store`), on a hung path for ever.
+/// They are read only once: showing `queue/*` takes the `sysfs_lock` of the queue. Up to Linux 6.10 a change of the I/O
+/// scheduler holds this lock while it waits for all I/O to end (`elv_iosched_store`), on a hung path forever.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     dev: DevT,
@@ -18,7 +18,7 @@ pub(super) struct Limits {
     rotational: bool,
 }
 
-/// The facts of a device that was found.
+/// Reads the facts of a device.
 pub(super) fn read(survey: &mut Survey, device: &Device) -> PathFacts {
     let (transport, adapter) = adapter::adapter(survey, device);
     PathFacts {
@@ -34,16 +34,16 @@ pub(super) fn read(survey: &mut Survey, device: &Device) -> PathFacts {
     }
 }
 
-/// "Unknown or no device type" (SPC-5 table 151), where the attribute cannot be read.
+/// "Unknown or no device type" (SPC-5 table 151), used where the attribute cannot be read.
 const NO_DEVICE_TYPE: u8 = 0x1f;
 
-/// `generic` is a link that the `sg` driver makes (`sg_add_device`): `scsi_generic/sg3`.
+/// The sg device: `generic` is a link that the `sg` driver makes (`sg_add_device`), such as `scsi_generic/sg3`.
 fn sg(device: &Device) -> Option<Sg> {
     let link = fs::read_link(device.dir.join("generic")).ok()?;
     link.file_name()?.to_str()?.parse().ok()
 }
 
-/// `dh_state` (`sdev_show_dh_state`) is there only with `CONFIG_SCSI_DH`.
+/// The device handler: `dh_state` (`sdev_show_dh_state`) exists only with `CONFIG_SCSI_DH`.
 fn handler(device: &Device) -> Handler {
     match device.attribute("dh_state") {
         None => Handler::Unsupported,
@@ -52,9 +52,9 @@ fn handler(device: &Device) -> Handler {
     }
 }
 
-/// The disk, if `sd` has bound and udev is done with it.
+/// The disk, if `sd` has bound to the device and udev is done with the disk.
 fn block(survey: &mut Survey, device: &Device) -> Option<BlockFacts> {
-    // A device has one disk at most; `sd` and `sr` both put it into `block`.
+    // A device has at most one disk; `sd` and `sr` both put it into `block`.
     let name = names_in(&device.dir.join("block")).pop_first()?;
     let dir = device.dir.join("block").join(&name);
     let dev: DevT = attribute(&dir.join("dev"))?.parse().ok()?;

@@ -1,4 +1,4 @@
-//! Which name belongs to which: SCSI addresses, disks, sg devices, maps, partitions and SCSI hosts.
+//! Looks up which names belong together: SCSI addresses, disks, sg devices, maps, partitions and SCSI hosts.
 
 use super::{Sysfs, address_in, attribute, names_in, numbered};
 use crate::psa::facts::DiskKind;
@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 impl Sysfs {
-    /// A device node.
+    /// The path of a device node.
     #[must_use]
     pub fn dev(&self, name: &str) -> PathBuf {
         self.root.join("dev").join(name)
@@ -30,20 +30,20 @@ impl Sysfs {
         names_in(&self.sys(&format!("bus/scsi/devices/{path}/block"))).pop_first()
     }
 
-    /// The SCSI device of an sg device.
+    /// The SCSI device behind an sg device.
     #[must_use]
     pub fn path_of_generic(&self, sg: &str) -> Option<Hctl> {
         address_in(&fs::read_link(self.sys(&format!("class/scsi_generic/{sg}"))).ok()?)
     }
 
-    /// What the block device with a number is; `None` if that cannot be told, as without sysfs. It reads links and a
-    /// number that the kernel keeps, so it waits for no device.
+    /// The kind of the block device with this number; `None` if it cannot be found out, for example without sysfs. This
+    /// reads links and a number that the kernel keeps, so it waits for no device.
     #[must_use]
     pub fn disk_kind(&self, dev: DevT) -> Option<DiskKind> {
         let numbers = self.sys("dev/block");
         let link = match fs::read_link(numbers.join(dev.to_string())) {
             Ok(link) => link,
-            // Without its folder nothing is known of any number.
+            // If the directory of numbers is missing, nothing is known about any number.
             Err(error) if error.kind() == ErrorKind::NotFound && numbers.is_dir() => {
                 return Some(DiskKind::Absent);
             }
@@ -80,7 +80,7 @@ impl Sysfs {
         attribute(&file)?.parse().ok()
     }
 
-    /// The disk of a partition; `None` for what is not one.
+    /// The disk of a partition; `None` if `name` is not a partition.
     #[must_use]
     pub fn disk_of_partition(&self, name: &str) -> Option<String> {
         let entry = self.sys("class/block").join(name);
@@ -89,7 +89,7 @@ impl Sysfs {
         link.parent()?.file_name()?.to_str().map(str::to_owned)
     }
 
-    /// All maps: dm name to kernel name (`dm-3`).
+    /// All maps: from dm name to kernel name (`dm-3`).
     #[must_use]
     pub fn maps(&self) -> BTreeMap<String, String> {
         let blocks = names_in(&self.sys("class/block")).into_iter();
@@ -97,7 +97,7 @@ impl Sysfs {
         maps.map(|block| (self.map_name(&block), block)).collect()
     }
 
-    /// The dm name of a map by its kernel name; empty if it is none.
+    /// The dm name of a map by its kernel name; empty if it is not a map.
     #[must_use]
     pub fn map_name(&self, block: &str) -> String {
         attribute(&self.sys(&format!("class/block/{block}/dm/name"))).unwrap_or_default()
@@ -109,7 +109,7 @@ impl Sysfs {
         self.holders_with_uuid(disk, |uuid| uuid.starts_with("mpath-"))
     }
 
-    /// The partitions of a disk, or of a map (`kpartx` makes maps of them, with `partN-` before the map's UUID).
+    /// The partitions of a disk, or of a map (`kpartx` makes them as maps, with `partN-` before the map's UUID).
     #[must_use]
     pub fn partitions_of(&self, block: &str) -> Vec<String> {
         let dir = self.sys("class/block").join(block);
@@ -152,7 +152,7 @@ impl Sysfs {
         attribute(&self.process(pid).join("comm")).unwrap_or_default()
     }
 
-    /// Numbers of all SCSI hosts, with or without devices.
+    /// The numbers of all SCSI hosts, with or without devices.
     #[must_use]
     pub fn scsi_hosts(&self) -> BTreeSet<u32> {
         let names = names_in(&self.sys("class/scsi_host"));
@@ -162,20 +162,20 @@ impl Sysfs {
             .collect()
     }
 
-    /// The attribute of a SCSI host that starts a scan (`store_scan`).
+    /// The file of a SCSI host that starts a scan (`store_scan`).
     #[must_use]
     pub fn scan_file(&self, host: u32) -> PathBuf {
         self.sys(&format!("class/scsi_host/host{host}/scan"))
     }
 
-    /// An attribute of a SCSI device: `rescan`, `delete`.
+    /// The file of an attribute of a SCSI device: `rescan`, `delete`.
     #[must_use]
     pub fn device_file(&self, path: Hctl, name: &str) -> PathBuf {
         self.sys(&format!("class/scsi_device/{path}/device/{name}"))
     }
 
-    /// Where a partition begins and how long it is, in sectors of 512 bytes. A partition that is a map of its own does not
-    /// show where it begins.
+    /// Start and length of a partition, in sectors of 512 bytes. The start is `None` for a partition that is a map of
+    /// its own.
     #[must_use]
     pub fn extent_of(&self, block: &str) -> Option<(Option<u64>, u64)> {
         let number = |name: &str| {
@@ -185,7 +185,7 @@ impl Sysfs {
         Some((number("start"), number("size")?))
     }
 
-    /// A number of a block device's request queue (`queue/discard_max_bytes`).
+    /// A numeric attribute of a block device's request queue, such as `discard_max_bytes`.
     #[must_use]
     pub fn queue_limit(&self, block: &str, name: &str) -> Option<u64> {
         attribute(&self.sys(&format!("class/block/{block}/queue/{name}")))?
@@ -194,7 +194,7 @@ impl Sysfs {
     }
 }
 
-/// The number of a device by its node.
+/// The device number of a device node.
 #[must_use]
 pub fn number_of_node(node: &fs::Metadata) -> DevT {
     let dev = node.rdev();

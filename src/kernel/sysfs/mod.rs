@@ -1,9 +1,10 @@
-//! Facts about paths, read from sysfs and procfs.
+//! Reads facts about paths from sysfs and procfs.
 //!
-//! Input: the file trees of the kernel and udev's database below a root directory (`/`, or a copy of parts of them
-//! in a test). Output: [`PathFacts`]; for `psactl` also which names belong together, and [`statistics`]. Invariants: no command is sent to a device and no device node is opened; one
-//! attribute that cannot be read costs that fact and no other; reading `n` paths costs `O(n)` small reads, because
-//! what many paths share (adapter, target port, mounts) is read once per batch.
+//! Input: the file trees of the kernel and udev's database below a root directory (`/`, or a copy of parts of them in a
+//! test). Output: [`PathFacts`]; for `psactl` also which names belong together, and [`statistics`]. Invariants: no
+//! command is sent to a device and no device node is opened; an attribute that cannot be read costs only its own fact;
+//! reading `n` paths costs `O(n)` small reads, because what many paths share (adapter, target port, mounts) is read
+//! once per batch.
 //!
 //! Tests: `tests/sysfs_golden.rs` with trees captured from real kernels.
 
@@ -28,7 +29,7 @@ use std::path::{Path, PathBuf};
 use target::{TargetKey, TcmLoop};
 use usage::Users;
 
-/// The trees that facts are read from.
+/// The file trees that facts are read from.
 #[derive(Debug, Clone)]
 pub struct Sysfs {
     root: PathBuf,
@@ -47,8 +48,8 @@ impl Sysfs {
         Sysfs::new("/")
     }
 
-    /// The directory of the transport's class that has the timers of a path's target port: a Fibre Channel remote port
-    /// or an iSCSI session; `None` for other transports.
+    /// The directory with the timers of a path's target port: a Fibre Channel remote port or an iSCSI session; `None`
+    /// for other transports.
     #[must_use]
     pub fn port_of(&self, path: Hctl) -> Option<Port> {
         let device = Device::find(self, path)?;
@@ -62,11 +63,11 @@ impl Sysfs {
         rport.map(Port::Remote).or(session.map(Port::Session))
     }
 
-    /// Every SCSI device there is, of any type: one directory listing of `/sys/class/scsi_device`
-    /// (`scsi_sysfs_add_sdev`). A device that is being removed is no longer in it.
+    /// All SCSI devices of any type, by one listing of the directory `/sys/class/scsi_device` (`scsi_sysfs_add_sdev`).
+    /// A device that is being removed is no longer in it.
     ///
     /// # Errors
-    /// It cannot be told for want of files or memory.
+    /// The list is unknown because files or memory are short.
     pub fn list_paths(&self) -> Result<BTreeSet<Hctl>, Shortage> {
         SHORT.set(false);
         let names = names_in(&self.sys("class/scsi_device"));
@@ -84,21 +85,21 @@ impl Sysfs {
         address_in(&fs::read_link(self.sys(&format!("dev/block/{dev}"))).ok()?)
     }
 
-    /// Whether there is a SCSI device at this address, one that is being removed included.
+    /// Whether there is a SCSI device at this address, including a device that is being removed.
     #[must_use]
     pub fn has_device(&self, path: Hctl) -> bool {
         let device = self.sys(&format!("bus/scsi/devices/{path}"));
         fs::symlink_metadata(device).is_ok()
     }
 
-    /// As [`Sysfs::path_of`], by the kernel name of a disk or partition.
+    /// Like [`Sysfs::path_of`], by the kernel name of a disk or partition.
     #[must_use]
     pub fn path_named(&self, block: &str) -> Option<Hctl> {
         address_in(&fs::read_link(self.sys(&format!("class/block/{block}"))).ok()?)
     }
 
-    /// Who uses the disk with this kernel name, other than a multipath map over it; `None` if there is no such disk,
-    /// or if the mount table cannot be read: then its users are not known.
+    /// The users of the disk with this kernel name, other than a multipath map over it. `None` if there is no such
+    /// disk, or if its users are unknown because the mount table cannot be read.
     #[must_use]
     pub fn users_of(&self, disk: &str) -> Option<Vec<Usage>> {
         let dir = self.sys("block").join(disk);
@@ -109,7 +110,7 @@ impl Sysfs {
         (!SHORT.get()).then_some(users)
     }
 
-    /// The SCSI devices that a block device (dm, md) is built upon, itself or by their partitions: `slaves`.
+    /// The SCSI devices below a block device (dm, md), used directly or by their partitions: `slaves`.
     #[must_use]
     pub fn paths_below(&self, block: &str) -> Vec<Hctl> {
         names_in(&self.sys(&format!("class/block/{block}/slaves")))
@@ -125,14 +126,14 @@ impl Sysfs {
         host_in(&fs::read_link(class).ok()?)
     }
 
-    /// Whether a device class is there: its module is loaded.
+    /// Whether a device class exists, which means that its module is loaded.
     #[must_use]
     pub fn has_class(&self, class: &str) -> bool {
         self.sys("class").join(class).exists()
     }
 
-    /// The mount table and the swap table, to be polled for POLLPRI: the kernel tells that they have changed since
-    /// they were polled last (`mounts_poll`, `swaps_poll`). Those that cannot be opened are left out.
+    /// The mount table and the swap table, to be polled for POLLPRI: the kernel then reports that they have changed
+    /// since the last poll (`mounts_poll`, `swaps_poll`). Tables that cannot be opened are left out.
     #[must_use]
     pub fn usage_tables(&self) -> Vec<File> {
         let names = ["self/mountinfo", "swaps"];
@@ -140,22 +141,22 @@ impl Sysfs {
         names.into_iter().filter_map(open).collect()
     }
 
-    /// Whether a udev daemon runs, by its control socket.
+    /// Whether a udev daemon is running, by its control socket.
     #[must_use]
     pub fn udev_runs(&self) -> bool {
         self.root.join("run/udev/control").exists()
     }
 
-    /// Whether udev has uevents before it (`/run/udev/queue` is there from the first to the last).
+    /// Whether udev has uevents to process (`/run/udev/queue` exists from the first to the last).
     #[must_use]
     pub fn udev_is_busy(&self) -> bool {
         self.root.join("run/udev/queue").exists()
     }
 
-    /// Raises the uevent `add` of a disk once more, which waits for nothing. Whether there is such a disk.
+    /// Raises the uevent `add` of a disk again, without waiting for anything. Returns whether there is such a disk.
     ///
     /// # Errors
-    /// What the kernel says to the writing of its `uevent`.
+    /// The kernel's error for the write to its `uevent`.
     pub fn add_again(&self, path: Hctl) -> std::io::Result<bool> {
         let Some(name) = self.disk_of(path) else {
             return Ok(false);
@@ -186,7 +187,7 @@ impl Sysfs {
     }
 }
 
-/// Reads the facts of paths, in batches.
+/// Reads the facts of paths in batches.
 ///
 /// What paths share is read at most once between two calls of [`Survey::begin`].
 #[derive(Debug)]
@@ -194,16 +195,16 @@ pub struct Survey {
     sysfs: Sysfs,
     batch: Batch,
     limits: HashMap<Hctl, facts::Limits>,
-    /// Users as of the last comparison by [`Survey::usage_changes`].
+    /// The users at the last comparison by [`Survey::usage_changes`].
     compared: Users,
 }
 
-/// What there is could not be told from what there is not.
+/// What exists cannot be distinguished from what does not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("open files or memory are short")]
 pub struct Shortage;
 
-/// What the paths of one batch share.
+/// What the paths of one batch have in common.
 #[derive(Debug, Default)]
 struct Batch {
     udev_runs: Option<bool>,
@@ -215,7 +216,7 @@ struct Batch {
 }
 
 impl Survey {
-    /// Nothing is read yet.
+    /// Creates a survey that has read nothing.
     #[must_use]
     pub fn new(sysfs: Sysfs) -> Survey {
         Survey {
@@ -226,30 +227,30 @@ impl Survey {
         }
     }
 
-    /// The trees that are read.
+    /// The file trees that it reads.
     #[must_use]
     pub fn sysfs(&self) -> &Sysfs {
         &self.sysfs
     }
 
-    /// Begins a new batch: adapters, target ports, mounts and swaps will be read again.
+    /// Begins a new batch: adapters, target ports, mounts and swaps are read again.
     pub fn begin(&mut self) {
         self.batch = Batch::default();
     }
 
-    /// Forgets what is only read once in the life of a disk (its queue limits): to be called when it is removed.
+    /// Forgets what is read only once per disk (its queue limits). To be called when the disk is removed.
     pub fn forget(&mut self, path: Hctl) {
         self.limits.remove(&path);
     }
 
     /// The facts of one path; `None` if there is no such SCSI device.
     ///
-    /// `block` is given only once udev's rules have run for the disk, or if no udev daemon runs: before that
-    /// neither its links nor the mark that hides it from other users are there.
+    /// `block` is set only after udev's rules have run for the disk, or if no udev daemon is running: before that,
+    /// neither its links nor the mark that hides it from other users exist.
     ///
     /// # Errors
-    /// The process is short of files or memory: what there is could not be told from what there is not. Nothing that was
-    /// read in this batch is kept.
+    /// The process is short of files or memory, so what exists cannot be distinguished from what does not exist. What
+    /// was read in this batch is discarded.
     pub fn read(&mut self, path: Hctl) -> Result<Option<PathFacts>, Shortage> {
         SHORT.set(false);
         let facts = Device::find(&self.sysfs, path).map(|device| facts::read(self, &device));
@@ -261,7 +262,7 @@ impl Survey {
         Ok(facts)
     }
 
-    /// The paths whose mounts or swap use changed since the last call (since nothing, at the first).
+    /// The paths whose mounts or swap use have changed since the last call; in the first call, the paths that have any.
     #[must_use]
     pub fn usage_changes(&mut self) -> BTreeSet<Hctl> {
         let now = Users::read(&self.sysfs);
@@ -307,7 +308,7 @@ struct Device {
 
 impl Device {
     fn find(sysfs: &Sysfs, hctl: Hctl) -> Option<Device> {
-        // The class link is the shortest way to the device and vanishes first when it is removed:
+        // The class link is the shortest way to the device, and is the first to vanish when it is removed:
         // ../../devices/platform/host7/session1/target7:0:0/7:0:0:1/scsi_device/7:0:0:1
         let link = fs::read_link(sysfs.sys(&format!("class/scsi_device/{hctl}"))).ok()?;
         let names: Vec<String> = names_of(&link.parent()?.parent()?.to_string_lossy());
@@ -333,7 +334,7 @@ impl Device {
         self.names.get(self.host + 1..).unwrap_or_default()
     }
 
-    /// The first of these names that begins with `prefix`: `rport-7:0-2`, `session1`.
+    /// The first of the names below the host that begins with `prefix`: `rport-7:0-2`, `session1`.
     fn below(&self, prefix: &str) -> Option<&str> {
         let mut names = self.below_host().iter();
         names
@@ -347,7 +348,7 @@ impl Device {
     }
 }
 
-/// The names below `/sys/devices` in a link of sysfs.
+/// The names below `/sys/devices` in a sysfs link.
 fn names_of(link: &str) -> Vec<String> {
     link.split('/')
         .skip_while(|name| *name != "devices")
@@ -356,7 +357,7 @@ fn names_of(link: &str) -> Vec<String> {
         .collect()
 }
 
-/// The SCSI address in a path of the device tree: the last name that is one.
+/// The SCSI address in a path of the device tree: the last component that is an address.
 #[must_use]
 pub fn address_in(path: &Path) -> Option<Hctl> {
     path.iter()
@@ -383,11 +384,11 @@ fn numbered(name: &str, prefix: &str) -> Option<u32> {
 }
 
 thread_local! {
-    /// Something could not be read on this thread for want of files or memory of this host, not of the thing.
+    /// Set when a read on this thread failed because this host is short of files or memory.
     static SHORT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// What was read; `None` where there is nothing, and it is noted if that may not be so.
+/// The result of a read; `None` if it failed. Sets `SHORT` if the reason is a shortage.
 fn told<T>(read: io::Result<T>) -> Option<T> {
     read.inspect_err(|error| {
         if let Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM) = error.raw_os_error() {
@@ -397,8 +398,8 @@ fn told<T>(read: io::Result<T>) -> Option<T> {
     .ok()
 }
 
-/// The text of an attribute without surrounding blanks; `None` if it cannot be read. One read gives all of it:
-/// the kernel prints an attribute into a page, and those wanted here are a line.
+/// The text of an attribute without surrounding blanks; `None` if it cannot be read. One read returns all of it: the
+/// kernel prints an attribute into a page, and those used here are one line.
 fn attribute(path: &Path) -> Option<String> {
     let mut bytes = [0; 1024];
     let length = told(File::open(path).and_then(|mut file| file.read(&mut bytes)))?;
@@ -406,17 +407,17 @@ fn attribute(path: &Path) -> Option<String> {
     Some(text.trim().to_owned())
 }
 
-/// As [`attribute`], but not the words that drivers have for nothing.
+/// Like [`attribute`], but `None` for the placeholders that drivers use for no value.
 fn given(path: &Path) -> Option<String> {
     attribute(path).filter(|text| is_given(text))
 }
 
-/// Whether a text of the iSCSI class or of a driver says anything.
+/// Whether a text of the iSCSI class or of a driver is a value and not a placeholder.
 fn is_given(text: &str) -> bool {
     !matches!(text, "" | "(null)" | "<NULL>" | "<null>" | "unknown")
 }
 
-/// The digits of `0x5000...`; `None` for no or a void name.
+/// The digits of `0x5000...`; `None` if there is no name or all its digits are 0.
 fn hex(text: Option<String>) -> Option<String> {
     let text = text?;
     let digits = text.strip_prefix("0x").unwrap_or(&text);
@@ -431,10 +432,10 @@ fn text_of(path: &Path) -> Option<String> {
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// No file read here is longer, save by a mistake: 16 MiB is a mount table of 100,000 lines.
+/// A limit that no sane file exceeds: 16 MiB is a mount table of 100,000 lines.
 const LONGEST_FILE: u64 = 16 << 20;
 
-/// The names in a directory in order; none if it cannot be read.
+/// The names in a directory, in order; empty if it cannot be read.
 fn names_in(dir: &Path) -> BTreeSet<String> {
     told(fs::read_dir(dir))
         .map(|entries| {

@@ -1,39 +1,39 @@
-//! What the kernel counts of disks, maps and SCSI devices.
+//! Reads the kernel's counters of disks, maps and SCSI devices.
 //!
-//! | counters | where | what is in them |
+//! | counters | source | what is counted |
 //! |---|---|---|
-//! | [`IoCounters`] | `/sys/class/block/*/stat` (kernel `Documentation/block/stat.rst`) | reads and writes that ended, whether well or not; no commands of pass-through |
+//! | [`IoCounters`] | `/sys/class/block/*/stat` (kernel `Documentation/block/stat.rst`) | completed reads and writes, whether they succeeded or not; no pass-through commands |
 //! | [`CommandCounters`] | `/sys/class/scsi_device/*/device/io*_cnt` | every SCSI command, checks and INQUIRY included |
 //!
-//! All count from the moment the device came into being. Property tests are in `tests/host_tools.rs`.
+//! All of them count from the creation of the device. Property tests are in `tests/host_tools.rs`.
 
 use super::{Sysfs, attribute};
 use crate::psa::units::Hctl;
 
-/// Fields of `stat` since Linux 2.6; later ones have more behind them.
+/// The fields of `stat` since Linux 2.6; later kernels append more.
 const FIELDS: usize = 11;
 
-/// What the block layer counts of a disk or map.
+/// What the block layer counts for a disk or map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct IoCounters {
-    /// Reads that ended.
+    /// Completed reads.
     pub reads: u64,
-    /// What they asked for, in sectors of 512 bytes whatever the device's blocks are.
+    /// Sectors of the reads, of 512 bytes regardless of the device's block size.
     pub sectors_read: u64,
-    /// Writes that ended.
+    /// Completed writes.
     pub writes: u64,
-    /// As of reads.
+    /// Sectors of the writes.
     pub sectors_written: u64,
-    /// What reads took together, in ms, from the queue to the end.
+    /// Total time of the reads in ms, from queueing to completion.
     pub read_ms: u64,
-    /// As of reads.
+    /// Total time of the writes in ms.
     pub write_ms: u64,
-    /// Reads and writes that are out now.
+    /// Reads and writes in flight now.
     pub in_flight: u64,
 }
 
 impl IoCounters {
-    /// Reads a line of `stat`; `None` for what is not one: fewer than 11 fields, or one that is no number.
+    /// Parses a line of `stat`; `None` if it has fewer than 11 fields, or a field that is not a number.
     #[must_use]
     pub fn parse(line: &str) -> Option<IoCounters> {
         let fields = line
@@ -41,7 +41,8 @@ impl IoCounters {
             .map(|field| field.parse().ok());
         let fields: Vec<u64> = fields.collect::<Option<_>>()?;
         match fields[..] {
-            // Read: I/Os, merges, sectors, ticks. Write: the same. In flight, ticks, time in queue; later more.
+            // Read: I/Os, merges, sectors, ticks. Write: the same. In flight, ticks, time in queue; more on later
+            // kernels.
             [
                 reads,
                 _,
@@ -66,7 +67,8 @@ impl IoCounters {
         }
     }
 
-    /// What was counted since an earlier reading; nothing if these are the counters of another disk.
+    /// The difference from an earlier reading; `None` if a counter went down, because these are counters of another
+    /// disk.
     #[must_use]
     pub fn since(self, earlier: IoCounters) -> Option<IoCounters> {
         Some(IoCounters {
@@ -80,7 +82,7 @@ impl IoCounters {
         })
     }
 
-    /// What a read or write took on the average, in microseconds; nothing if none ended.
+    /// The average time of a read or write in microseconds; `None` if none was completed.
     #[must_use]
     pub fn latency_us(self) -> Option<u64> {
         let ended = self.reads.saturating_add(self.writes);
@@ -88,7 +90,7 @@ impl IoCounters {
         took.saturating_mul(1000).checked_div(ended)
     }
 
-    /// These and others; stays at the largest number there is.
+    /// The sum of two sets of counters, saturating.
     #[must_use]
     pub fn plus(self, other: IoCounters) -> IoCounters {
         IoCounters {
@@ -103,30 +105,30 @@ impl IoCounters {
     }
 }
 
-/// What the SCSI mid-layer counts of a device (`scsi_complete`, `scsi_timeout`). The kernel's counters have 32 bits
-/// and begin again at 0.
+/// What the SCSI mid-layer counts for a device (`scsi_complete`, `scsi_timeout`). The kernel's counters have 32 bits
+/// and wrap around.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CommandCounters {
-    /// Commands that came back with GOOD.
+    /// Commands that ended with GOOD.
     pub good: u64,
-    /// Commands that came back with anything else: CHECK CONDITION, a host byte.
+    /// Commands that ended with anything else: CHECK CONDITION, a host byte.
     pub failed: u64,
-    /// Commands of which the kernel's timer ran out; `None` before Linux 6.2.
+    /// Commands that the kernel's timer expired for; `None` before Linux 6.2.
     pub timed_out: Option<u64>,
 }
 
 impl CommandCounters {
-    /// From `iodone_cnt`, `ioerr_cnt` and `iotmo_cnt`.
+    /// Computes the counters from `iodone_cnt`, `ioerr_cnt` and `iotmo_cnt`.
     fn of(done: u32, errors: u32, timeouts: Option<u32>) -> CommandCounters {
         CommandCounters {
-            // Both begin again at 0, but not at the same time.
+            // Both wrap around, but not at the same time.
             good: done.wrapping_sub(errors).into(),
             failed: errors.into(),
             timed_out: timeouts.map(u64::from),
         }
     }
 
-    /// These and others.
+    /// The sum of two sets of counters.
     #[must_use]
     pub fn plus(self, other: CommandCounters) -> CommandCounters {
         let timed_out = match (self.timed_out, other.timed_out) {
@@ -141,8 +143,8 @@ impl CommandCounters {
     }
 }
 
-/// A counter of a SCSI device: `0x1a`. It is shown with a sign (`show_sdev_iostat`), so one of 2^31 and more has all
-/// upper bits set; the lower 32 are the counter.
+/// Parses a counter of a SCSI device: `0x1a`. The kernel prints it as a signed number (`show_sdev_iostat`), so a
+/// counter of 2^31 or more has all upper bits set; the lower 32 are the counter.
 #[must_use]
 pub fn parse_command_counter(text: &str) -> Option<u32> {
     let digits = text.trim().strip_prefix("0x")?;
@@ -151,20 +153,21 @@ pub fn parse_command_counter(text: &str) -> Option<u32> {
 }
 
 impl Sysfs {
-    /// The I/O of a block device by its kernel name.
+    /// The I/O counters of a block device, by its kernel name.
     #[must_use]
     pub fn io_counters(&self, block: &str) -> Option<IoCounters> {
         IoCounters::parse(&attribute(&self.sys(&format!("class/block/{block}/stat")))?)
     }
 
-    /// The I/O of the disk of a path. By the address, because the name of a disk that is gone is given to another.
+    /// The I/O counters of a path's disk. The file is found by the address, because the name of a removed disk is
+    /// reused.
     #[must_use]
     pub fn io_counters_of(&self, path: Hctl, disk: &str) -> Option<IoCounters> {
         let file = self.device_file(path, &format!("block/{disk}/stat"));
         IoCounters::parse(&attribute(&file)?)
     }
 
-    /// The commands of a SCSI device.
+    /// The command counters of a SCSI device.
     #[must_use]
     pub fn command_counters(&self, path: Hctl) -> Option<CommandCounters> {
         let counter =

@@ -1,12 +1,12 @@
-//! The target port at the far end of a path.
+//! Finds the target port of a path.
 //!
-//! | transport | told by |
+//! | transport | source |
 //! |---|---|
 //! | FC, FCoE | `class/fc_remote_ports/rport-H:C-n` |
 //! | iSCSI | `class/iscsi_session/sessionS`, `class/iscsi_connection/connectionS:0` |
 //! | SAS | `class/sas_device/end_device-N:P` |
 //! | tcm_loop | `config/target/loopback/WWN/tpgt_T/address` |
-//! | others | nothing: `DRIVER.C:T` |
+//! | others | none: `DRIVER.C:T` |
 
 use super::adapter::{adapter, emulated_identifier, port_identifier};
 use super::{Device, Survey, Sysfs, attribute, given, hex, names_in, numbered};
@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 /// Host, channel and target number.
 pub(super) type TargetKey = (u32, u32, u32);
 
-/// WWN and target portal group of tcm_loop's ports, by the numbers of host and target.
+/// WWN and target portal group of tcm_loop's ports, by host and target number.
 pub(super) type TcmLoop = BTreeMap<(u32, u32), (String, u32)>;
 
 const TCM_LOOP: &str = "tcm_loopback";
@@ -61,7 +61,7 @@ fn read_target(survey: &mut Survey, device: &Device) -> TargetFacts {
     nameless(format!("{driver}.{address}"), String::new())
 }
 
-/// A target port without a state of its own.
+/// A target port without portal and state.
 fn nameless(identifier: String, details: String) -> TargetFacts {
     TargetFacts {
         identifier,
@@ -102,7 +102,7 @@ fn iscsi_target(sysfs: &Sysfs, session: &str) -> Option<TargetFacts> {
     let name = get("targetname")?;
     let group = get("tpgt").unwrap_or_else(|| "0".to_owned());
     let connection = sysfs.sys(&format!("class/iscsi_connection/connection{number}:0"));
-    // The persistent address is the one that was configured; `address` is asked of the socket and lost with it.
+    // The persistent address is the one that was configured; `address` is read from the socket and lost with it.
     let address = given(&connection.join("persistent_address"));
     let port = given(&connection.join("persistent_port"));
     let portal = address.zip(port).map(|(address, port)| {
@@ -121,8 +121,8 @@ fn iscsi_target(sysfs: &Sysfs, session: &str) -> Option<TargetFacts> {
     })
 }
 
-/// tcm_loop's ports by host and target number, from the target's own configuration: sysfs tells only the ordinal
-/// of the adapter since the module was loaded.
+/// A port of tcm_loop by host and target number, from the configuration of the target: sysfs has only the ordinal of
+/// the adapter since the module was loaded.
 pub(super) fn tcm_loop_port(
     survey: &mut Survey,
     device: &Device,

@@ -1,4 +1,4 @@
-//! Who uses a disk: mounts, swap, and block devices that hold it.
+//! Finds the users of a disk: mounts, swap, and block devices that hold it.
 
 use super::{Sysfs, attribute, names_in, text_of};
 use crate::psa::facts::Usage;
@@ -6,19 +6,20 @@ use crate::psa::units::{DevT, Hctl};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// A disk may be mounted any number of times (containers); this many mount points of one device tell enough.
+/// A disk may be mounted any number of times (containers); at most this many mount points of a device are reported.
 const MOUNTS_TOLD: usize = 8;
 
-/// Mounts and swaps of the whole host.
+/// Mounts and swaps of the whole system.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Users {
     /// Mount points by device number.
     mounts: BTreeMap<DevT, BTreeSet<String>>,
-    /// Mount points by the kernel name of the device, for file systems that show a device number of their own.
+    /// Mount points by the kernel name of the device, for file systems that report their own device number.
     mounts_by_name: BTreeMap<String, BTreeSet<String>>,
     /// Kernel names of devices in use as swap.
     swaps: BTreeSet<String>,
-    /// Members of btrfs by kernel name: only one of several is named in the mount table, and none has holders.
+    /// Members of btrfs by kernel name: the mount table names only one of several members, and none of them has
+    /// holders.
     btrfs: BTreeMap<String, String>,
 }
 
@@ -49,7 +50,7 @@ impl Users {
             };
             let at = unescape(at);
             match dev.parse::<DevT>() {
-                // Anonymous device numbers: the source names the device, or is no device at all.
+                // Anonymous device number: the source names the device, or is not a device at all.
                 Ok(DevT { major: 0, .. }) | Err(_) => {
                     let source = fields.skip_while(|field| *field != "-").nth(2);
                     if let Some(name) = source.and_then(kernel_name) {
@@ -63,7 +64,7 @@ impl Users {
         }
     }
 
-    /// `/proc/swaps`: a heading, then the file in the first column.
+    /// `/proc/swaps`: a header line, then one line per swap with the file in the first column.
     fn add_swaps(&mut self, table: &str) {
         for line in table.lines().skip(1) {
             let file = line.split_ascii_whitespace().next();
@@ -71,11 +72,11 @@ impl Users {
         }
     }
 
-    /// Who uses a disk and its partitions.
+    /// The users of a disk and of its partitions.
     pub(super) fn of_disk(&self, sysfs: &Sysfs, dir: &Path, name: &str, dev: DevT) -> Vec<Usage> {
         let mut usage = BTreeSet::new();
         self.of_device(sysfs, dir, name, dev, &mut usage);
-        // In the directory of a disk only its partitions carry its name.
+        // In the directory of a disk, only names of its partitions begin with its name.
         for partition in names_in(dir) {
             if partition.starts_with(name) {
                 let dir = dir.join(&partition);
@@ -115,7 +116,7 @@ impl Users {
         }
         for holder in names_in(&dir.join("holders")) {
             let dm = sysfs.sys(&format!("class/block/{holder}/dm"));
-            // A multipath map over the path is what the path is for.
+            // A multipath map over the path is not a foreign user.
             if attribute(&dm.join("uuid")).is_some_and(|uuid| uuid.starts_with("mpath-")) {
                 continue;
             }
@@ -130,7 +131,7 @@ impl Users {
         }
     }
 
-    /// The paths of which the mounts or swaps differ.
+    /// The paths whose mounts or swaps differ.
     pub(super) fn changes_since(&self, then: &Users, sysfs: &Sysfs) -> BTreeSet<Hctl> {
         let by_number = differing(&self.mounts, &then.mounts)
             .into_iter()
@@ -144,7 +145,7 @@ impl Users {
     }
 }
 
-/// The keys whose values differ, or that are in one of the maps only.
+/// The keys whose values differ, or that are in only one of the maps.
 fn differing<'a, K: Ord, V: PartialEq>(
     now: &'a BTreeMap<K, V>,
     then: &'a BTreeMap<K, V>,
@@ -156,14 +157,14 @@ fn differing<'a, K: Ord, V: PartialEq>(
     changed.chain(gone).map(|(key, _)| key).collect()
 }
 
-/// `sda2` of `/dev/sda2`; `None` for what is not a device of that form. Slashes in a kernel name (`cciss/c0d0`) are
-/// exclamation marks in sysfs.
+/// `sda2` for `/dev/sda2`; `None` if `file` does not have that form. sysfs has exclamation marks for the slashes in a
+/// kernel name (`cciss/c0d0`).
 fn kernel_name(file: &str) -> Option<String> {
     let name = unescape(file.strip_prefix("/dev/")?).replace('/', "!");
     (!name.is_empty()).then_some(name)
 }
 
-/// Undoes the octal escapes of `seq_path` (`\040` for a blank).
+/// Decodes the octal escapes of `seq_path` (`\040` for a blank).
 fn unescape(text: &str) -> String {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

@@ -1,7 +1,8 @@
-//! The agent's own tracefs instance, `instances/dm-psa`: made, taken over, removed.
+//! The agent's own tracefs instance, `instances/dm-psa`: created, cleaned up, removed.
 //!
-//! Nobody else's instance, and no event outside of this instance, is touched. An instance outlives the process that made it,
-//! with its events switched on; so one of that name is what an agent left that was killed, and is removed first.
+//! Other instances, and events outside of this instance, are not touched. An instance outlives the process that created
+//! it, with its events switched on. So an existing instance with this name was left by an agent that was killed, and is
+//! removed first.
 
 use nix::sys::statfs::{FsType, statfs};
 use std::fs::{self, File, OpenOptions};
@@ -15,39 +16,40 @@ pub(super) const TRACEFS: &str = "/sys/kernel/tracing";
 const MAGIC: FsType = FsType(0x7472_6163);
 const NAME: &str = "dm-psa";
 
-/// The events that cost nothing while no I/O fails.
+/// Events that cost nothing while no I/O fails.
 pub(super) const EVENTS: [&str; 4] = [
     "block/block_rq_error",
     "scsi/scsi_dispatch_cmd_timeout",
     "scsi/scsi_dispatch_cmd_error",
     "scsi/scsi_eh_wakeup",
 ];
-/// Every command that ends; the filter costs some 370 instructions a command.
+/// The event of every command that ends; the filter costs about 370 instructions per command.
 const EVERY_COMMAND: &str = "scsi/scsi_dispatch_cmd_done";
-/// Those that ended with an error, without TEST UNIT READY, INQUIRY and MAINTENANCE IN: the commands of checks.
+/// Commands that ended with an error, except TEST UNIT READY, INQUIRY and MAINTENANCE IN, which are the commands of
+/// checks.
 const WITH_AN_ERROR: &str = "result != 0 && opcode != 0 && opcode != 0x12 && opcode != 0xa3";
 
-/// For each processor, in KiB: room for a hundred reports. An instance has 1,410 until it is set.
+/// Buffer size per processor in KiB: space for a hundred reports. The default of an instance is 1,410.
 const BUFFER: &str = "8";
 
 /// Why errors of ordinary I/O cannot be watched.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TraceError {
-    /// There is no tracefs, yet.
+    /// tracefs is not mounted (yet).
     #[error("tracefs is not mounted at {}; systemd does it by sys-kernel-tracing.mount", .0.display())]
     NotMounted(PathBuf),
-    /// No tracing at all.
+    /// The kernel allows no tracing.
     #[error("the kernel's lockdown mode `confidentiality` forbids tracing")]
     Lockdown,
-    /// The instance is open.
+    /// An old instance is open.
     #[error("{}: an earlier agent left it, and another process has it open", .0.display())]
     Held(PathBuf),
-    /// A file of the instance.
+    /// Access to a file of the instance failed.
     #[error("{what} {}: {source}", path.display())]
     File {
         /// What was tried.
         what: &'static str,
-        /// On what.
+        /// The file.
         path: PathBuf,
         /// Why it failed.
         source: io::Error,
@@ -66,18 +68,18 @@ fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> TraceErr
 #[derive(Debug)]
 pub(super) struct Instance {
     directory: PathBuf,
-    /// `None` while it is removed: an instance that is open cannot be.
+    /// `None` while the instance is removed: an open instance cannot be removed.
     pipe: Option<File>,
-    /// Events that the kernel does not have, yet: those of SCSI come with the module `scsi_mod`.
+    /// Events that the kernel does not have (yet): those of SCSI come with the module `scsi_mod`.
     missing: Vec<&'static str>,
     every_command: bool,
 }
 
 impl Instance {
-    /// Makes the instance on this host.
+    /// Creates the instance on this host.
     ///
     /// # Errors
-    /// Why not; then nothing is left of it.
+    /// Why it cannot be created; then nothing of it is left behind.
     pub(super) fn of_this_host() -> Result<Instance, TraceError> {
         let root = Path::new(TRACEFS);
         if !statfs(root).is_ok_and(|fs| fs.filesystem_type() == MAGIC) {
@@ -92,7 +94,7 @@ impl Instance {
         })
     }
 
-    /// Makes the instance below a tracefs.
+    /// Creates the instance below a tracefs.
     pub(super) fn below(root: &Path) -> Result<Instance, TraceError> {
         remove_left(root)?;
         let directory = root.join("instances").join(NAME);
@@ -103,12 +105,12 @@ impl Instance {
             missing: EVENTS.to_vec(),
             every_command: false,
         };
-        // Memory first: until then it has a hundred times as much.
+        // The memory first, because the default is more than a hundred times as much.
         instance.write("buffer_size_kb", BUFFER)?;
-        // Before any event: with it the kernel notes the name of each process at each change of context, on all processors
-        // (`tracing_start_cmdline_record`), and patches the scheduler's code for that.
+        // Before any event is switched on: with this option the kernel records the name of each process at each context
+        // switch on all processors (`tracing_start_cmdline_record`), and patches the scheduler's code for that.
         let _ = instance.write("options/record-cmd", "0");
-        // Without it there is the name of a process in each line, and more to read.
+        // With this option each line has the name of a process, and there is more to read.
         let _ = instance.write("options/context-info", "0");
         let pipe = instance.directory.join("trace_pipe");
         let opened = OpenOptions::new()
@@ -123,7 +125,7 @@ impl Instance {
         Ok(instance)
     }
 
-    /// Switches on the events that were not there before; whether there are more than before.
+    /// Switches on events that were missing so far. Returns whether there are more of them than before.
     pub(super) fn switch_on_missing(&mut self) -> bool {
         let before = std::mem::take(&mut self.missing);
         let count = before.len();
@@ -139,7 +141,7 @@ impl Instance {
         &self.missing
     }
 
-    /// Has every command reported that ends with an error, or no more.
+    /// Switches the reporting of every command that ends with an error on or off.
     pub(super) fn watch_every_command(&mut self, on: bool) -> Result<(), TraceError> {
         if self.every_command == on {
             return Ok(());
@@ -157,7 +159,7 @@ impl Instance {
         self.every_command
     }
 
-    /// What is reported; read without waiting.
+    /// The pipe with the reports, to be read without waiting.
     pub(super) fn pipe(&self) -> Option<&File> {
         self.pipe.as_ref()
     }
@@ -178,7 +180,7 @@ impl Instance {
 }
 
 impl Drop for Instance {
-    /// Its events are switched off, and its memory is given back.
+    /// Removes the instance, which switches its events off and frees its memory.
     fn drop(&mut self) {
         self.pipe = None;
         if let Err(error) = fs::remove_dir(&self.directory) {
@@ -187,7 +189,7 @@ impl Drop for Instance {
     }
 }
 
-/// Removes what an agent left on this host, for one that does not watch.
+/// Removes an instance that an agent left on this host, for an agent that does not watch.
 pub(super) fn remove_left_of_this_host() -> Result<(), TraceError> {
     remove_left(Path::new(TRACEFS))
 }
@@ -211,7 +213,7 @@ fn is_locked_down() -> bool {
 mod tests {
     use super::*;
 
-    /// A directory like tracefs in which instances have no files.
+    /// A directory that looks like tracefs, but whose instances have no files.
     fn bare() -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir(root.path().join("instances")).unwrap();

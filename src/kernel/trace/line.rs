@@ -1,41 +1,41 @@
-//! The lines of `trace_pipe`: what the kernel prints of the events in [`super::instance::EVENTS`].
+//! Parses the lines of `trace_pipe`: what the kernel prints for the events in [`super::instance::EVENTS`].
 //!
-//! Pure: text in, errors of ordinary I/O out. Fields are found by their names, so another order, or fields that later
-//! kernels add, do not matter; a line that lacks a field is [`Line::Unreadable`] and is counted. Tests: here, with lines
-//! of three kernels in `testdata/`.
+//! Pure functions: text in, errors of ordinary I/O out. Fields are found by name, so another order of fields, or
+//! additional fields of later kernels, do not matter. A line that lacks a field is [`Line::Unreadable`].
+//! Tests: here, with lines of three kernels in `testdata/`.
 
 use crate::psa::event::IoTrouble;
 use crate::psa::units::{DevT, Hctl};
 use crate::scsi::outcome::{Outcome, host_byte};
 use crate::scsi::sense::Sense;
 
-/// What a line says.
+/// The meaning of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Line {
     /// An error of ordinary I/O.
     Trouble(IoTrouble),
-    /// So many events were overwritten before they were read.
+    /// This many events were overwritten before they were read.
     Lost(u64),
-    /// It is about a command that is not ordinary I/O, or not about an event of ours.
+    /// Not about ordinary I/O, or not one of the agent's events.
     Other,
-    /// It is about an event of ours, and a field is missing.
+    /// One of the agent's events, with a field missing.
     Unreadable,
 }
 
-/// The operation codes of reads, writes and cache flushes: what file systems send to a disk. All others (TEST UNIT READY,
-/// INQUIRY, REPORT TARGET PORT GROUPS, MODE SENSE, ...) are ours or those of tools. Discards and zeroing are left out, too:
-/// a device may refuse them though nothing is wrong.
+/// The operation codes of reads, writes and cache flushes: what file systems send to a disk. All others (TEST UNIT
+/// READY, INQUIRY, REPORT TARGET PORT GROUPS, MODE SENSE, ...) come from the agent or from tools. Discards and zeroing
+/// are left out too, because a device may refuse them although nothing is wrong.
 const ORDINARY: [u8; 16] = [
     0x08, 0x0a, 0x28, 0x2a, 0x2e, 0x2f, 0x35, 0x7f, 0x88, 0x89, 0x8a, 0x8e, 0x8f, 0x91, 0xa8, 0xaa,
 ];
 
-/// Reads a line, without its newline.
+/// Parses a line, without its newline.
 pub(super) fn read(line: &str) -> Line {
     if let Some(count) = lost(line) {
         return Line::Lost(count);
     }
-    // In front of the name may stand a process, a time and more. The name of a process has 15 bytes at most, so it cannot
-    // hold that of an event.
+    // The name of the event may follow a process name, a time and more. A process name has at most 15 bytes, so it
+    // cannot contain the name of an event.
     let fields = |event| line.split_once(event).map(|(_, fields)| fields);
     let found = if let Some(fields) = fields("block_rq_error: ") {
         given_up(fields)
@@ -65,7 +65,7 @@ pub(super) fn read(line: &str) -> Line {
     found.map_or(Line::Unreadable, Line::Trouble)
 }
 
-/// `CPU:1 [LOST 56 EVENTS]`; without a number the kernel does not know how many.
+/// `CPU:1 [LOST 56 EVENTS]`; if there is no number, the kernel does not know it, and it counts as 1.
 fn lost(line: &str) -> Option<u64> {
     let rest = line.strip_prefix("CPU:")?;
     let (_, rest) = rest.split_once("[LOST ")?;
@@ -98,13 +98,13 @@ fn path(fields: &str) -> Option<Hctl> {
         host: number(fields, "host_no=")?,
         channel: number(fields, "channel=")?,
         target: number(fields, " id=")?,
-        // The kernel's events have the lower 32 bits only. LUNs of more are not in use with disks.
+        // The kernel's events have only the lower 32 bits. Disks do not use longer LUNs.
         lun: u64::from(number(fields, " lun=")?),
     })
 }
 
-/// `result=(driver=DRIVER_OK host=DID_OK message=COMMAND_COMPLETE status=SAM_STAT_CHECK_CONDITION) sense=(key=0x5 asc=0x21
-/// ascq=0x0)`; what has no name is a number.
+/// Parses `result=(driver=DRIVER_OK host=DID_OK message=COMMAND_COMPLETE status=SAM_STAT_CHECK_CONDITION)
+/// sense=(key=0x5 asc=0x21 ascq=0x0)`; the kernel prints values without a name as numbers.
 fn outcome(fields: &str) -> Option<Outcome> {
     let (_, result) = fields.split_once("result=(")?;
     let host = value(result, "host=")?;
@@ -147,7 +147,7 @@ fn number(fields: &str, name: &str) -> Option<u32> {
     value(fields, name)?.parse().ok()
 }
 
-/// What stands behind a name, up to a space or a bracket.
+/// The text after `name`, up to a space or a bracket.
 fn value<'a>(fields: &'a str, name: &str) -> Option<&'a str> {
     let (_, rest) = fields.split_once(name)?;
     rest.split([' ', ')']).next()
@@ -212,7 +212,7 @@ mod tests {
             Line::Trouble(IoTrouble::NotTaken(path)),
             Line::Trouble(IoTrouble::TimedOut(path)),
             Line::Trouble(IoTrouble::HostRecovers(0)),
-            // Without the names of processes, and after reports were overwritten.
+            // Without process names, and after reports were overwritten.
             Line::Lost(56),
             Line::Trouble(IoTrouble::Ended {
                 path: hctl("1:0:0:1"),
@@ -260,7 +260,7 @@ mod tests {
             let _ = read(&String::from_utf8_lossy(&bytes));
         }
 
-        /// Lines that were damaged anywhere.
+        /// Lines with damage anywhere.
         #[test]
         fn damaged_lines_are_read(
             kernel in 0..3_usize,

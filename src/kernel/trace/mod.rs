@@ -1,12 +1,13 @@
-//! The watcher of ordinary I/O: one thread that reads from the kernel's tracing which reads and writes failed.
+//! Watches ordinary I/O: one thread that reads from the kernel's tracing which reads and writes failed.
 //!
-//! Input: `trace_pipe` of a tracefs instance of the agent's own (`instance`), as text ([`line`]): one file for all processors,
-//! readable with the first event. The binary buffers of the processors would be one file each, in a format of pages and
-//! of events that differs between kernels; errors are too rare for that to pay. Output: [`crate::psa::event::Event::IoTrouble`],
-//! alike ones counted (`reports`). Nothing is read more often than once in `PAUSE`.
+//! Input: `trace_pipe` of the agent's own tracefs instance (`instance`), as text ([`line`]). It is one file for all
+//! processors, and becomes readable at the first event. The binary buffers would be one file per processor, in a format
+//! of pages and events that differs between kernels; errors are too rare to make that worthwhile. Output:
+//! [`crate::psa::event::Event::IoTrouble`]; equal errors are counted (`reports`). Reports are read at most once per
+//! `PAUSE`.
 //!
-//! Invariants: without tracing the agent works as before, and its checks alone find errors; any text is read without a panic;
-//! a wake-up takes bounded time and memory; while the owner is behind, the kernel overwrites reports and says how many.
+//! Invariants: without tracing the agent works as before, and only its checks find errors; no text causes a panic; a
+//! wake-up takes bounded time and memory; while the owner is behind, the kernel overwrites reports and says how many.
 //! Tests: in each file, and `tests/lab/scenario/28-io-errors.sh`.
 
 mod instance;
@@ -27,28 +28,28 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Between two readings: a path on which all I/O fails gives thousands of reports a second, all alike.
+/// The pause between two reads: a path on which all I/O fails causes thousands of equal reports a second.
 const PAUSE: Duration = Duration::from_millis(50);
-/// The pause grows with the kinds of errors that were read, so that the owner has a thousand events a second at most when all
-/// paths of a large host fail.
+/// The pause grows with the number of kinds of errors that were read, so that the owner gets at most a thousand events
+/// a second when all paths of a large host fail.
 const PAUSE_FOR_EACH: Duration = Duration::from_millis(1);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// After tracing could not be set up, and between two looks for events that the kernel does not have yet.
+/// The delay after tracing could not be set up, and between two checks for events that the kernel does not have yet.
 const RETRY: Duration = Duration::from_secs(60);
-/// At the end, the instance has so long to be removed.
+/// How long to wait at the end until the instance is removed.
 const REMOVED_WITHIN: Duration = Duration::from_secs(2);
 
-/// How errors of ordinary I/O are watched.
+/// Whether and how errors of ordinary I/O are watched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Watching {
-    /// `errors`, `all` while every command that ends with an error is reported, or `off`.
+    /// `errors`, or `all` while every command that ends with an error is reported, or `off`.
     pub name: &'static str,
-    /// By what, or why not.
+    /// The source of the reports, or why there is none.
     pub reason: String,
 }
 
-/// The watcher's handle; dropping it stops the thread, and waits a moment for the instance to be removed.
+/// The watcher's handle. Dropping it stops the thread, and waits a moment until the instance is removed.
 pub struct Trace {
     wake: Arc<EventFd>,
     shared: Arc<Shared>,
@@ -63,15 +64,15 @@ struct Shared {
 #[derive(Default)]
 struct Orders {
     stop: bool,
-    /// Every command that ends with an error is to be reported until then.
+    /// Until when every command that ends with an error is to be reported.
     closely_until: Option<Instant>,
 }
 
 impl Trace {
-    /// Starts to watch; errors go to `sink`.
+    /// Starts to watch. Errors go to `sink`.
     ///
     /// # Errors
-    /// There is no eventfd or no thread. Missing tracing is not an error.
+    /// No eventfd or thread can be created. Missing tracing is not an error.
     pub fn start(setting: WatchSetting, sink: Sink, notice_sink: NoticeSink) -> io::Result<Trace> {
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         let wake = Arc::new(EventFd::from_flags(flags)?);
@@ -100,7 +101,8 @@ impl Trace {
         })
     }
 
-    /// Has every command reported that ends with an error, those that the kernel repeats with success too, for so long.
+    /// For the time `span`, has every command reported that ends with an error, including those that the kernel repeats
+    /// with success.
     pub fn watch_closely(&self, span: Millis) {
         let until = Instant::now() + Duration::from_millis(span.0);
         lock(&self.shared.orders).closely_until = Some(until);
@@ -114,7 +116,7 @@ impl Trace {
     }
 
     fn wake(&self) {
-        // Full means that it is awake.
+        // A full counter means that the thread is already awake.
         let _ = self.wake.write(1);
     }
 }
@@ -123,7 +125,7 @@ impl Drop for Trace {
     fn drop(&mut self) {
         lock(&self.shared.orders).stop = true;
         self.wake();
-        // An instance that is left is removed by the next agent.
+        // If the instance stays, the next agent removes it.
         let _ = self.ended.recv_timeout(REMOVED_WITHIN);
     }
 }
@@ -139,7 +141,7 @@ fn off(reason: impl Into<String>) -> Watching {
     }
 }
 
-/// What the watcher's thread holds.
+/// State of the watcher's thread.
 struct Watch {
     setting: WatchSetting,
     sink: Sink,
@@ -148,11 +150,11 @@ struct Watch {
     shared: Arc<Shared>,
     instance: Option<Instance>,
     reports: Reports,
-    /// When it is tried again to set up what is missing.
+    /// When to try again to set up what is missing.
     retry_at: Instant,
-    /// Why there is no instance, as it was reported.
+    /// The last reported reason for having no instance.
     problem: Option<String>,
-    /// A line that could not be read was reported.
+    /// An unreadable line has been reported.
     unreadable: bool,
 }
 
@@ -160,7 +162,7 @@ impl Watch {
     fn run(mut self, end: &SyncSender<()>) {
         while !self.is_stopped() && self.round().is_ok() {}
         self.instance = None;
-        // Nobody waits if the agent did not stop.
+        // Nothing receives this if the agent did not stop.
         let _ = end.try_send(());
     }
 
@@ -184,7 +186,7 @@ impl Watch {
         lock(&self.shared.orders).stop
     }
 
-    /// Makes the instance what it should be; when to look again.
+    /// Sets the instance up as the setting and the orders require. Returns when to do it again.
     fn set_up(&mut self) -> Option<Instant> {
         let now = Instant::now();
         if self.setting == WatchSetting::Off {
@@ -263,11 +265,11 @@ impl Watch {
             .notify(Notice::new(code, "agent", &[("reason", reason)]));
     }
 
-    /// Waits for an order, the time, or, if asked for, a report; whether there is a report.
+    /// Waits for an order, the time `until`, or, with `reports`, a report. Returns whether there is a report.
     fn wait(&self, until: Option<Instant>, reports: bool) -> bool {
         let timeout = until.map_or(PollTimeout::NONE, |until| {
             let left = until.saturating_duration_since(Instant::now());
-            // Rounded up, or the last millisecond would be spent in a busy loop.
+            // Rounded up, or the last millisecond would be a busy loop.
             PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX)
         });
         let mut descriptors = vec![PollFd::new(self.wake.as_fd(), PollFlags::POLLIN)];
@@ -287,7 +289,7 @@ impl Watch {
         ready(descriptors.get(1))
     }
 
-    /// Reads reports; how many kinds of errors there were.
+    /// Reads reports. Returns the number of kinds of errors in them.
     fn take_in(&mut self) -> Result<usize, Ended> {
         let Some(mut pipe) = self.instance.as_ref().and_then(Instance::pipe) else {
             return Ok(0);
@@ -295,7 +297,7 @@ impl Watch {
         let batch = match self.reports.read(&mut pipe) {
             Ok(batch) => batch,
             Err(error) => {
-                // It is made again after a while.
+                // It is created again later.
                 self.instance = None;
                 self.notify("IO_WATCH_OFF", &format!("cannot read its reports: {error}"));
                 self.say(off(format!("cannot read its reports: {error}")));

@@ -1,7 +1,7 @@
-//! From the bytes of `trace_pipe` to events of the world: alike errors are counted, so that a path on which every I/O fails
-//! costs the owner one event for each kind of error and wake-up.
+//! Turns the bytes of `trace_pipe` into events of the world. Equal errors are counted, so that a path on which every
+//! I/O fails costs the owner one event per kind of error and wake-up.
 //!
-//! Pure but for the reader that it is given. Bounds: [`MOST`] bytes a wake-up, [`LONGEST`] bytes a line.
+//! Does no I/O except through the given reader. Bounds: [`MOST`] bytes per wake-up, [`LONGEST`] bytes per line.
 
 use super::line::{self, Line};
 use crate::psa::event::{Event, IoTrouble};
@@ -9,20 +9,20 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::io::{self, ErrorKind, Read};
 
-/// What is read at a wake-up. The kernel keeps about 11 KiB for each processor, as text three times that; what does not fit
-/// is read at the next wake-up.
+/// The most bytes that are read per wake-up. The kernel keeps about 11 KiB per processor, which as text is three times
+/// as much. The rest is read at the next wake-up.
 const MOST: usize = 128 << 10;
-/// A line that is longer is not one of the events: the longest of them has 500 bytes.
+/// A longer line is not one of the agent's events: the longest of them has 500 bytes.
 const LONGEST: usize = 4096;
 
-/// What was read at a wake-up.
+/// What was read in one wake-up.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Batch {
-    /// In the order in which the first of each kind came.
+    /// The kinds of errors with their counts, in the order in which each kind first occurred.
     pub(super) troubles: Vec<(IoTrouble, u64)>,
-    /// Events that the kernel overwrote.
+    /// How many events the kernel overwrote.
     pub(super) lost: u64,
-    /// A line of an event of ours that lacks a field.
+    /// A line of one of the agent's events that lacks a field.
     pub(super) unreadable: Option<String>,
     places: HashMap<IoTrouble, usize>,
 }
@@ -48,7 +48,7 @@ impl Batch {
         }
     }
 
-    /// The events for the world.
+    /// Converts the batch to events of the world.
     pub(super) fn events(self) -> Vec<Event> {
         let troubles = self.troubles.into_iter();
         let mut events: Vec<Event> = troubles
@@ -61,15 +61,15 @@ impl Batch {
     }
 }
 
-/// Puts lines together.
+/// Joins pieces of lines.
 #[derive(Debug, Default)]
 pub(super) struct Reports {
-    /// The begin of a line.
+    /// The beginning of an incomplete line.
     part: Vec<u8>,
 }
 
 impl Reports {
-    /// Reads what there is, at most [`MOST`] bytes.
+    /// Reads what is available, at most [`MOST`] bytes.
     ///
     /// # Errors
     /// Reading failed. Having nothing to read is not an error.
@@ -118,7 +118,7 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::VecDeque;
 
-    /// Gives its pieces one by one, then nothing for now.
+    /// Returns its pieces one by one, then `WouldBlock`.
     struct Pipe(VecDeque<Vec<u8>>);
 
     impl Read for Pipe {

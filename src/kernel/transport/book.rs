@@ -1,7 +1,9 @@
-//! The books of one SCSI host: which examinations run, what is out, what is due. Pure: no clock, no file.
+//! The books of one SCSI host: which examinations run, which commands are out, what is due next. Pure data: no clock,
+//! no file.
 //!
-//! A path has at most one *line*: an examination that waits its turn, one whose command is with the kernel, or an
-//! orphan, a command whose examination has ended without it. A path with an orphan takes no other command.
+//! A path has at most one *line*: an examination that waits for its turn, an examination whose command is with the
+//! kernel, or an orphan, which is a command whose examination has ended without it. A path with an orphan takes no
+//! other command.
 
 use crate::psa::event::{Examination, Reply};
 use crate::psa::lookup::Lookup;
@@ -10,30 +12,31 @@ use crate::scsi::cdb::{Command, Commands};
 use crate::scsi::outcome::Outcome;
 use std::collections::VecDeque;
 
-/// So many commands of one host are on their way at once, if no more is known of it: enough to keep an HBA busy with
-/// commands that take a round trip each, few enough to leave the tags of the host to I/O.
+/// How many commands of one host may be out at the same time if nothing more is known about the host: enough to keep an
+/// HBA busy with commands that take a round trip each, few enough to leave the tags of the host to I/O.
 pub(in crate::kernel) const WINDOW: usize = 64;
 
-/// A command that is out for longer does not count for the window, so that hung paths delay the others by this for
-/// each window full of them, and no more.
+/// A command that has been out for longer than this does not count for the window. So a window full of commands on hung
+/// paths delays the others by no more than this.
 pub(in crate::kernel) const YOUNG: Millis = Millis(250);
 
-/// A thread tells its books when it could send nothing for so long. Shorter than any deadline by far, and longer than a
-/// receiver that keeps up lets it wait.
+/// A thread reports to its books if it could send nothing for this long. This is far shorter than any deadline, and
+/// longer than the wait for a receiver that keeps up.
 pub(in crate::kernel) const HELD_UP: Millis = Millis(100);
 
-/// So many examinations wait for their turn or run on one host. The world has one per path at most.
+/// The most examinations that wait or run on one host. The world has at most one per path.
 pub(in crate::kernel) const LINES: usize = 16_384;
 
-/// Room for so many lines stays when there are none: all paths are examined at once when the agent starts, and never again.
+/// The capacity that is kept when there are no lines: only at its start does the agent examine all paths at the same
+/// time.
 const ROOM: usize = 256;
 
-/// UNIT ATTENTION is repeated at most so often per command.
+/// The most repetitions per command because of UNIT ATTENTION.
 const ATTENTIONS: u32 = 3;
-/// A transient failure is repeated at most so often per command.
+/// The most repetitions per command because of transient failures.
 const RETRIES: u32 = 2;
 
-/// An examination as it is asked for.
+/// The order for an examination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::kernel) struct Order {
     pub(in crate::kernel) path: Hctl,
@@ -41,12 +44,12 @@ pub(in crate::kernel) struct Order {
     pub(in crate::kernel) ticket: u64,
     pub(in crate::kernel) commands: Commands,
     pub(in crate::kernel) timeout: Millis,
-    /// Of each command, from its sending.
+    /// The deadline of each command, counted from its sending.
     pub(in crate::kernel) deadline: Millis,
 }
 
 impl Order {
-    /// The answer to an order of which nothing was sent: an outcome for its first command.
+    /// The answer to an order of which nothing was sent: `outcome` for its first command.
     pub(in crate::kernel) fn answer(self, outcome: Outcome) -> Examination {
         let first = self.commands.first().cloned();
         Examination {
@@ -64,51 +67,51 @@ impl Order {
     }
 }
 
-/// A command whose turn it is.
+/// A command to send now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::kernel) struct Sending {
     pub(in crate::kernel) path: Hctl,
     pub(in crate::kernel) sg: Sg,
     pub(in crate::kernel) command: Command,
-    /// Room for the longest answer, and not only for a usual one.
+    /// Provide space for the longest answer instead of a usual one.
     pub(in crate::kernel) longest: bool,
     pub(in crate::kernel) timeout: Millis,
 }
 
-/// What became of a command that came back.
+/// What happens after a command came back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::kernel) enum Next {
-    /// The examination goes on.
+    /// The examination continues.
     GoesOn,
-    /// It has ended; this is the answer.
+    /// The examination has ended with this answer.
     Ended(Examination),
     /// The command was an orphan.
     Reaped,
 }
 
-/// The books.
+/// The books of a host.
 #[derive(Debug)]
 pub(in crate::kernel) struct Book {
-    /// So many commands are on their way at once.
+    /// How many commands may be out at the same time.
     window: usize,
     lines: Lookup<Hctl, Line>,
     /// Paths whose next command has not been sent, in order.
     queue: VecDeque<Hctl>,
-    /// When the examinations that wait or are out are to be looked at, in that order. One that ended stays until its
-    /// turn, which is a deadline later at the latest.
+    /// When to check the examinations that wait or are out, ordered by time. The entry of an examination that has ended
+    /// stays until its time comes, at most one deadline later.
     deadlines: VecDeque<(Millis, Hctl)>,
-    /// When each command that counts for the window was sent, in that order.
+    /// When each command that counts for the window was sent, ordered by time.
     young: VecDeque<(Millis, Hctl)>,
-    /// Nobody serves this book any more.
+    /// No thread serves these books any more.
     pub(in crate::kernel) closed: bool,
 }
 
 #[derive(Debug)]
 struct Line {
-    /// Its command waits its turn; otherwise it is with the kernel, or on its way there.
+    /// The command waits for its turn; otherwise it is with the kernel, or on its way there.
     queued: bool,
     since: Millis,
-    /// Its moment in [`Book::deadlines`]: no later than its examination is overdue.
+    /// Its time in [`Book::deadlines`], which is not after the examination is overdue.
     look_at: Millis,
     /// `None` for an orphan.
     exam: Option<Exam>,
@@ -117,10 +120,10 @@ struct Line {
 #[derive(Debug)]
 struct Exam {
     order: Order,
-    /// The command that is next or out: that of the order at this place, or what stands in for it.
+    /// The command that is next or out: the one at `place` in the order, or its substitute.
     current: Command,
     place: usize,
-    /// It is asked for its longest answer.
+    /// The command asks for its longest answer.
     longest: bool,
     attentions: u32,
     retries: u32,
@@ -128,14 +131,14 @@ struct Exam {
 }
 
 impl Default for Book {
-    /// With [`WINDOW`].
+    /// With the window [`WINDOW`].
     fn default() -> Book {
         Book::new(WINDOW)
     }
 }
 
 impl Book {
-    /// Books of a host that takes so many commands at once.
+    /// Creates the books of a host that takes `window` commands at the same time.
     pub(in crate::kernel) fn new(window: usize) -> Book {
         Book {
             window,
@@ -147,11 +150,11 @@ impl Book {
         }
     }
 
-    /// Takes an order. Whether the thread must be woken: it is not, if there are orders before this one.
+    /// Accepts an order. Returns whether the thread must be woken, which is not needed if other orders wait already.
     ///
     /// # Errors
-    /// The answer, where there is nothing to wait for: no commands (no replies), an orphan on the path (Overdue),
-    /// an examination on it (EBUSY), or no room (EAGAIN).
+    /// The answer, if it is known immediately: no commands (no replies), an orphan on the path (Overdue), an
+    /// examination on the path (EBUSY), or too many examinations (EAGAIN).
     pub(in crate::kernel) fn accept(
         &mut self,
         order: Order,
@@ -204,7 +207,7 @@ impl Book {
         self.deadlines.insert(place, (at, path));
     }
 
-    /// How many commands are out, or about to be, that count for the window.
+    /// How many commands that are out, or about to be, count for the window.
     pub(in crate::kernel) fn young(&mut self, now: Millis) -> usize {
         while let Some((since, _)) = self.young.front()
             && since.after(YOUNG) <= now
@@ -214,8 +217,8 @@ impl Book {
         self.young.len()
     }
 
-    /// The next command to send, if there is one and the window has room. If it cannot be sent,
-    /// [`Book::not_sent`] is to be told.
+    /// The next command to send, if there is one and the window is not full. If sending it fails, [`Book::not_sent`]
+    /// must be called.
     pub(in crate::kernel) fn take(&mut self, now: Millis) -> Option<Sending> {
         if self.young(now) >= self.window {
             return None;
@@ -241,8 +244,8 @@ impl Book {
         None
     }
 
-    /// The command of a path could not be sent, or the path is gone with it: nothing is out any more, or what is
-    /// out no longer bars the path.
+    /// The command of a path could not be sent, or the path is gone while its command is out. The path becomes free.
+    /// Returns the examination that ends.
     pub(in crate::kernel) fn not_sent(
         &mut self,
         path: Hctl,
@@ -274,12 +277,12 @@ impl Book {
             });
         }
         self.open_line(path, exam, now);
-        // An examination under way has its file open and ends before others begin.
+        // An examination under way has its file open, so it ends before others begin.
         self.queue.push_front(path);
         Next::GoesOn
     }
 
-    /// Ends the examinations that are overdue. What of them is with the kernel is an orphan from now on.
+    /// Ends the overdue examinations. A command of theirs that is with the kernel becomes an orphan.
     pub(in crate::kernel) fn expire(&mut self, now: Millis) -> Vec<Examination> {
         let mut ended = Vec::new();
         let mut unsent = false;
@@ -288,7 +291,7 @@ impl Book {
             && let Some((_, path)) = self.deadlines.pop_front()
             && let Some(line) = self.lines.get_mut(&path)
         {
-            // Its command was sent later than the deadline was written down.
+            // The command may have been sent after the deadline was entered, so it is overdue only later.
             let overdue = line.exam.as_ref().map(|exam| exam.due(line.since));
             if let Some(later) = overdue.filter(|due| *due > now) {
                 line.look_at = later;
@@ -309,9 +312,9 @@ impl Book {
         ended
     }
 
-    /// The thread has sent nothing between `from` and `until`, as its answers were not taken: that time does not count
-    /// for commands that wait for their turn. Otherwise a receiver that is behind would find healthy paths overdue,
-    /// have them examined again, and be further behind.
+    /// The thread could not send between `from` and `until`, because its answers were not taken. That time does not
+    /// count for commands that wait for their turn. Otherwise a receiver that is behind would see healthy paths as
+    /// overdue, have them examined again, and fall further behind.
     pub(in crate::kernel) fn held_up(&mut self, from: Millis, until: Millis) {
         for path in &self.queue {
             if let Some(line) = self.lines.get_mut(path).filter(|line| line.queued) {
@@ -320,7 +323,7 @@ impl Book {
         }
     }
 
-    /// When the first examination may be overdue.
+    /// The earliest time at which an examination may be overdue.
     pub(in crate::kernel) fn first_deadline(&mut self) -> Option<Millis> {
         while let Some((due, path)) = self.deadlines.front() {
             let line = self.lines.get(path);
@@ -332,7 +335,7 @@ impl Book {
         None
     }
 
-    /// When something is to be done if nothing comes back before.
+    /// When there is next something to do if nothing comes back before.
     pub(in crate::kernel) fn next_moment(&mut self) -> Option<Millis> {
         let due = self.first_deadline();
         let room = match self.queue.is_empty() {
@@ -366,12 +369,12 @@ impl Book {
 }
 
 impl Exam {
-    /// When the current command is overdue if it is sent, or waits, from `since` on.
+    /// When the current command is overdue if it is sent, or begins to wait, at `since`.
     fn due(&self, since: Millis) -> Millis {
         since.after(self.order.deadline)
     }
 
-    /// Notes how the current command ended. Whether there is a command to send now.
+    /// Records how the current command ended. Returns whether there is a command to send next.
     fn goes_on(&mut self, outcome: Outcome, data: Vec<u8>) -> bool {
         let key = outcome.sense().map(|sense| sense.key);
         if key == Some(UNIT_ATTENTION) && self.attentions < ATTENTIONS {
@@ -425,15 +428,15 @@ impl Exam {
 const ILLEGAL_REQUEST: u8 = 5;
 const UNIT_ATTENTION: u8 = 6;
 
-/// Whether a target refused a field of the CDB. INVALID FIELD IN CDB is what the standard asks for; some arrays say
-/// ILLEGAL REQUEST without more (kernel `alua_rtpg`, which for that reason looks at the sense key alone).
+/// Whether a target refused a field of the CDB. The standard requires INVALID FIELD IN CDB, but some arrays report
+/// ILLEGAL REQUEST without details (kernel `alua_rtpg`, which therefore checks only the sense key).
 fn is_refused(outcome: &Outcome) -> bool {
     outcome
         .sense()
         .is_some_and(|sense| sense.key == ILLEGAL_REQUEST && matches!(sense.asc, 0x00 | 0x24))
 }
 
-/// Whether an outcome says that the path, not the command, failed: others would fare the same.
+/// Whether an outcome means that the path failed and not the command: other commands would fail too.
 fn ends_examination(outcome: &Outcome) -> bool {
     match outcome {
         Outcome::NoConnect(_)

@@ -68,9 +68,9 @@ fn an_answer_that_says_that_it_is_longer_is_asked_for_again() {
     };
     // PAGE LENGTH 1017 and four bytes are one more than the usual 1020.
     assert_eq!(take(long(&[0, 0x83, 3, 0xf9]), false), Next::GoesOn);
-    // A device that promises more than any answer may have is believed once.
+    // A device that claims more than any answer may have is asked again only once.
     assert_eq!(take(long(&[0, 0x83, 0xff, 0xff]), true), Next::GoesOn);
-    // One that has just room.
+    // An answer that just fits.
     assert_eq!(take(long(&[0, 0, 3, 0xf8]), false), Next::GoesOn);
     let answer = ended(take(Vec::new(), false));
     assert_eq!(answer.replies.len(), 3);
@@ -198,11 +198,11 @@ fn the_time_that_its_thread_was_held_up_does_not_count_for_a_command_that_waits(
     book.accept(order(3, 3, &[TestUnitReady]), at(4500))
         .unwrap();
     book.held_up(at(1000), at(5000));
-    // What is with the kernel could have come back.
+    // The command that is with the kernel could have come back, so its time counts.
     let overdue = book.expire(at(5000));
     assert_eq!(overdue.len(), 1);
     assert_eq!(overdue[0].path, path(0));
-    // Of the others' 3 seconds one was used, and of the last one's nothing.
+    // The others have used one of their 3 seconds, the last one none.
     assert!(book.expire(at(6999)).is_empty());
     assert_eq!(book.expire(at(7000)).len(), 2);
     assert!(book.expire(at(7999)).is_empty());
@@ -215,7 +215,7 @@ fn an_overdue_command_is_an_orphan_until_it_comes_back() {
     book.accept(order(0, 1, &[TestUnitReady, Inquiry]), at(0))
         .unwrap();
     send(&mut book, 0, 500);
-    // As if it had been sent at once; then it is seen that it was not.
+    // The first check is due as if the command had been sent immediately; it then finds that it was sent later.
     assert_eq!(book.next_moment(), Some(at(3000)));
     assert!(book.expire(at(3499)).is_empty());
     assert_eq!(book.next_moment(), Some(at(3500)));
@@ -228,7 +228,7 @@ fn an_overdue_command_is_an_orphan_until_it_comes_back() {
     assert_eq!(refused.ticket, 2);
     assert_eq!(outcomes(&refused), [(Inquiry, Outcome::Overdue)]);
     assert_eq!(book.take(at(4000)), None);
-    // It comes back, silently, and the path is free again.
+    // The orphan comes back without an answer, and the path is free again.
     let next = book.returned(path(0), Outcome::Timeout, Vec::new(), at(60_000));
     assert_eq!(next, Next::Reaped);
     assert!(book.is_empty());
@@ -252,7 +252,7 @@ fn what_never_was_sent_leaves_no_orphan() {
     let mut book = Book::default();
     book.accept(order(0, 1, &[TestUnitReady]), at(0)).unwrap();
     book.accept(order(1, 2, &[TestUnitReady]), at(0)).unwrap();
-    // The thread is stuck in writing the first.
+    // The thread is stuck writing the first command.
     let stuck = book.take(at(10)).unwrap();
     let answers = book.expire(at(3010));
     let tickets: Vec<_> = answers.iter().map(|answer| answer.ticket).collect();
@@ -261,7 +261,7 @@ fn what_never_was_sent_leaves_no_orphan() {
     // The second path is free, the first is not.
     book.accept(order(1, 3, &[Inquiry]), at(3011)).unwrap();
     assert!(book.accept(order(0, 4, &[Inquiry]), at(3011)).is_err());
-    // The write ends well or badly: nobody is told again.
+    // However the write ends, there is no second answer.
     assert_eq!(book.not_sent(stuck.path, Outcome::Gone), None);
     book.accept(order(0, 5, &[Inquiry]), at(3012)).unwrap();
 }
@@ -295,11 +295,11 @@ fn the_window_holds_back_and_hung_commands_leave_it() {
     }
     assert_eq!(book.take(at(100)), None);
     assert_eq!(book.next_moment(), Some(at(100).after(YOUNG)));
-    // One comes back: room for one.
+    // One comes back, which makes space for one more.
     ended(book.returned(path(5), Outcome::Good, vec![], at(101)));
     send(&mut book, window, 101);
     assert_eq!(book.take(at(101)), None);
-    // The others hang, and count no more after a while.
+    // The others hang, and after a while they no longer count.
     send(&mut book, window + 1, 100 + YOUNG.0);
 }
 

@@ -1,16 +1,16 @@
-//! What a command and its answer take in memory, whatever interface carries them: CDB, sense and data.
+//! The memory of a command and its answer, independent of the interface: CDB, sense and data.
 
 use crate::scsi::cdb::Command;
 use crate::scsi::outcome::Outcome;
 use std::io;
 
-/// As much sense as the kernel keeps (`SCSI_SENSE_BUFFERSIZE`).
+/// The length of sense data that the kernel keeps (`SCSI_SENSE_BUFFERSIZE`).
 pub(in crate::kernel) const SENSE_LENGTH: usize = 96;
 
-/// Where the data of a command go.
+/// The direction of a command's data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::kernel) enum Transfer {
-    /// There are none.
+    /// No data.
     None,
     /// To the device.
     Out,
@@ -18,7 +18,7 @@ pub(in crate::kernel) enum Transfer {
     In,
 }
 
-/// How the kernel says that a command ended.
+/// How a command ended, as reported by the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::kernel) struct Ending {
     /// SAM status.
@@ -27,13 +27,13 @@ pub(in crate::kernel) struct Ending {
     pub(in crate::kernel) host: u8,
     /// `DRIVER_SENSE` or 0.
     pub(in crate::kernel) driver: u8,
-    /// Bytes of sense that were written.
+    /// Bytes of sense data that were written.
     pub(in crate::kernel) sense_length: u8,
-    /// Bytes of data that were asked for and not transferred.
+    /// Bytes of data that were requested but not transferred.
     pub(in crate::kernel) residual: usize,
 }
 
-/// The far end of the pointers of a command's header.
+/// The buffers that the pointers in a command's header lead to.
 #[derive(Debug)]
 pub(in crate::kernel) struct Buffers {
     cdb: [u8; 16],
@@ -44,7 +44,7 @@ pub(in crate::kernel) struct Buffers {
 }
 
 impl Buffers {
-    /// Without a command.
+    /// Creates the buffers without a command.
     pub(in crate::kernel) fn new() -> Buffers {
         Buffers {
             cdb: [0; 16],
@@ -55,11 +55,11 @@ impl Buffers {
         }
     }
 
-    /// Lays a command out, with room for its longest answer or for a usual one. From then on until it is back, neither
-    /// this nor its memory may be touched.
+    /// Lays a command out, with space for its longest answer or for a usual one. From then until the command is back,
+    /// neither this nor its memory may be touched.
     ///
     /// # Errors
-    /// A CDB that is too long: there is none.
+    /// The CDB is too long (no command has such a CDB).
     pub(in crate::kernel) fn lay_out(
         &mut self,
         command: &Command,
@@ -98,19 +98,19 @@ impl Buffers {
         (self.cdb.as_mut_ptr(), self.cdb_length)
     }
 
-    /// The room for sense and its length.
+    /// The buffer for sense data, and its length.
     pub(in crate::kernel) fn sense(&mut self) -> (*mut u8, u8) {
-        // 96 by its definition.
+        // It is 96 by definition.
         (self.sense.as_mut_ptr(), SENSE_LENGTH as u8)
     }
 
-    /// The data, or the room for them, and their length.
+    /// The data to send or the buffer for data to receive, and their length.
     pub(in crate::kernel) fn data(&mut self) -> (*mut u8, u32) {
         let length = u32::try_from(self.data.len()).unwrap_or(0);
         (self.data.as_mut_ptr(), length)
     }
 
-    /// How the command ended and what it brought. Without data unless it was carried out.
+    /// How the command ended, and the data that it returned. The data are empty unless the command was carried out.
     pub(in crate::kernel) fn answer(&mut self, ending: Ending) -> (Outcome, Vec<u8>) {
         let sense_length = usize::from(ending.sense_length).min(SENSE_LENGTH);
         let sense = self.sense.get(..sense_length).unwrap_or_default();
@@ -118,7 +118,7 @@ impl Buffers {
         let mut data = std::mem::take(&mut self.data);
         if self.transfer == Transfer::In && outcome.carried_out() {
             data.truncate(data.len().saturating_sub(ending.residual));
-            // Room for the longest answer was asked for, and this one may be kept.
+            // The buffer was for the longest answer, and this one may be kept.
             data.shrink_to_fit();
         } else {
             data.clear();

@@ -1,9 +1,9 @@
-//! Memory that the kernel writes to after the system call that told it where.
+//! Memory that the kernel writes to even after the system call that passed its address.
 
 use std::ptr::NonNull;
 
-/// A value on the heap that is either ours or lent to the kernel. It has one address all its life, nobody gets at it
-/// while it is lent, and if it is dropped then it is never freed.
+/// A value on the heap that is either available here or lent to the kernel. Its address never changes. While it is lent
+/// it cannot be accessed, and if it is dropped then, its memory is never freed.
 #[derive(Debug)]
 pub(in crate::kernel) struct Lent<T> {
     /// From `Box::leak`; freed only by `drop`.
@@ -11,7 +11,7 @@ pub(in crate::kernel) struct Lent<T> {
     out: bool,
 }
 
-// SAFETY: a Lent owns its value alone; the raw pointer is there to keep its address, not to share it.
+// SAFETY: a Lent is the only owner of its value; the raw pointer keeps the address stable and is not shared.
 unsafe impl<T: Send> Send for Lent<T> {}
 
 impl<T> Lent<T> {
@@ -37,7 +37,7 @@ impl<T> Lent<T> {
         Some(unsafe { self.value.as_mut() })
     }
 
-    /// From now on the kernel may write to the value.
+    /// Lends the value: from now on the kernel may write to it.
     pub(in crate::kernel) fn lend(&mut self) {
         self.out = true;
     }
@@ -45,7 +45,7 @@ impl<T> Lent<T> {
     /// Takes the value back.
     ///
     /// # Safety
-    /// The kernel must have given it back: whatever was sent with pointers to it has ended.
+    /// The kernel must have returned it: everything that was sent with pointers to it has ended.
     pub(in crate::kernel) unsafe fn take_back(&mut self) {
         self.out = false;
     }
@@ -74,7 +74,7 @@ mod tests {
         lent.lend();
         assert!(lent.is_out());
         assert!(lent.ours().is_none());
-        // SAFETY: no kernel has it.
+        // SAFETY: it was not passed to a kernel.
         unsafe { lent.take_back() };
         assert!(lent.ours().is_some());
         drop(lent);

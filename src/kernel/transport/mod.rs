@@ -1,10 +1,10 @@
-//! SCSI commands to paths: the way that the agent takes, chosen once.
+//! Sends SCSI commands to paths, over the transport that was chosen with the first path.
 //!
-//! There are two: [`super::sg`], which every kernel has, and bsg by io_uring, which needs Linux 7.1 or later. Both keep
-//! the contract of [`super::sg`]. The choice falls with the first path; a bsg that fails later is given up for good.
+//! There are two transports: [`super::sg`], which every kernel has, and bsg by io_uring, which needs Linux 7.1 or
+//! later. Both keep the contract of [`super::sg`]. If bsg fails later, it is given up permanently.
 //!
-//! Below is what both share: `book` decides what is sent when and what becomes of an answer, the rest is memory and
-//! time.
+//! The submodules are shared by both: `book` decides what is sent when and what an answer means, the others are memory
+//! and time.
 
 pub(super) mod book;
 pub(super) mod buffers;
@@ -23,13 +23,14 @@ use std::sync::OnceLock;
 #[cfg(feature = "io-uring")]
 use super::bsg;
 
-/// Whether `auto` takes bsg where the kernel has it. Not yet, though it costs a sixth less with 10,000 paths: if the
-/// agent is killed with a command out, and that fails with sense, Linux 7.1 to 7.3 copy the sense in a worker of the
-/// kernel's to where our buffer was (`scsi_bsg_uring_task_cb` does not ask whether the task is dead). The worker still
-/// has the pages of some other process in force, and what that one keeps at this address is overwritten.
+/// Whether `auto` takes bsg where the kernel has it. Not yet, although it costs a sixth less with 10,000 paths. If the
+/// agent is killed while a command is out, and the command fails with sense data, Linux 7.1 to 7.3 copy the sense data
+/// in a kernel worker to the address of our buffer (`scsi_bsg_uring_task_cb` does not check whether the task is dead).
+/// The worker still uses the page tables of some other process, so memory of that process at this address is
+/// overwritten.
 const AUTO_TAKES_BSG: bool = false;
 
-/// How a command ended that was not sent.
+/// The outcome of a command that was not sent.
 pub(super) fn outcome_of(error: &io::Error) -> Outcome {
     Outcome::from_errno(error.raw_os_error().unwrap_or(libc::EIO))
 }
@@ -46,27 +47,27 @@ pub struct Transport {
     given_up: OnceLock<String>,
 }
 
-/// What was chosen with the first path.
+/// The transport that was chosen with the first path.
 #[derive(Debug)]
 enum Choice {
-    /// With the reason.
+    /// sg, and the reason.
     Sg(String),
     #[cfg(feature = "io-uring")]
     Bsg(bsg::Transport),
 }
 
-/// Which way is taken, as a person is told it.
+/// The transport in use, for display.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InUse {
     /// `sg`, `bsg`, or `none` before the first path.
     pub name: &'static str,
-    /// Why.
+    /// Why it is in use.
     pub reason: String,
 }
 
 impl Transport {
-    /// A transport that puts its answers into `results`. Its threads wait while that queue is full, so the
-    /// receiver must not wait for anything of the transport while it does not receive.
+    /// Creates a transport that puts its answers into `results`. Its threads wait while that queue is full, so the
+    /// receiver must not wait for the transport while it does not receive.
     #[must_use]
     pub fn new(setting: TransportSetting, results: Sink) -> Transport {
         Transport {
@@ -79,10 +80,10 @@ impl Transport {
         }
     }
 
-    /// As [`sg::Transport::examine`]; `sg` is the path's sg device.
+    /// Like [`sg::Transport::examine`]; `sg` is the path's sg device.
     ///
     /// # Errors
-    /// As [`sg::Transport::examine`].
+    /// As for [`sg::Transport::examine`].
     pub fn examine(
         &self,
         path: Hctl,
@@ -109,7 +110,7 @@ impl Transport {
                 };
                 self.give_up(&failure);
                 if bsg.has(path) {
-                    // One command out per path, whatever way it went.
+                    // At most one command may be out per path, regardless of the transport.
                     return Err(order.answer(Outcome::Overdue));
                 }
             }
@@ -120,11 +121,11 @@ impl Transport {
 
     /// Has all commands sent that were ordered before.
     pub fn flush(&self) {
-        // Harmless where bsg is taken: that one sends by itself.
+        // Harmless if bsg is in use, which sends without a flush.
         self.sg.flush();
     }
 
-    /// Which way is taken.
+    /// The transport in use.
     #[must_use]
     pub fn in_use(&self) -> InUse {
         let (name, reason) = match (self.given_up.get(), self.choice.get()) {
@@ -136,7 +137,7 @@ impl Transport {
         InUse { name, reason }
     }
 
-    /// Chooses, with the first path at hand, and tells it once.
+    /// Chooses a transport, probing with `path`, and logs the choice.
     fn choose(&self, path: Hctl) -> Choice {
         let choice = match (self.setting, AUTO_TAKES_BSG) {
             (TransportSetting::Sg, _) => Choice::Sg("the settings say so".to_owned()),
@@ -177,7 +178,7 @@ impl Transport {
     }
 }
 
-/// Why there is no bsg by io_uring, in words.
+/// The human-readable reason why bsg by io_uring is not available.
 #[cfg(feature = "io-uring")]
 fn reason_of(error: &io::Error) -> String {
     match error.raw_os_error() {
@@ -208,7 +209,7 @@ mod tests {
         (Transport::new(setting, sink), answers)
     }
 
-    /// No machine has this host, so this is about the choice alone: whatever there is in /dev/bsg, the answer comes.
+    /// No machine has this host, so only the choice is tested: there is an answer whatever is in /dev/bsg.
     fn examine_nothing(setting: TransportSetting) -> (Outcome, InUse) {
         let (transport, answers) = transport(setting);
         let path = "4000000000:0:0:1".parse().unwrap();

@@ -1,7 +1,8 @@
-//! Fabric Performance Impact Notifications (FPIN, FC-LS-5): the fabric tells that a link loses frames, or that a port
-//! cannot keep up. The HBA's driver hands the ELS to the kernel (`fc_host_fpin_rcv`), which counts it and posts it.
+//! Parses Fabric Performance Impact Notifications (FPIN, FC-LS-5): the fabric reports that a link loses frames, or that
+//! a port cannot keep up. The HBA's driver passes the ELS to the kernel (`fc_host_fpin_rcv`), which counts and posts
+//! it.
 //!
-//! Pure: bytes in, ports out.
+//! Pure functions: bytes in, ports out.
 
 use crate::scsi::ParseError;
 use crate::scsi::reader::Reader;
@@ -9,21 +10,21 @@ use std::collections::BTreeSet;
 
 /// `ELS_FPIN`.
 const FPIN: u8 = 0x16;
-/// Tags of the descriptors that tell of ports (`ELS_FPIN_LIN_DESC_TAG`, `ELS_FPIN_PEER_CONGEST_DESC_TAG`). That the own
-/// port is congested, or that a frame was dropped, is no reason to use one path rather than another.
+/// Tags of the descriptors that name ports (`ELS_FPIN_LIN_DESC_TAG`, `ELS_FPIN_PEER_CONGEST_DESC_TAG`). Congestion of
+/// the local port, or a dropped frame, is no reason to prefer one path over another.
 const LINK_INTEGRITY: u32 = 0x0002_0001;
 const PEER_CONGESTION: u32 = 0x0002_0003;
 
-/// What a notification tells: of which ports, by their names, and what.
+/// The content of a notification: the names of the ports, and what is wrong with them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Notification {
     pub(super) ports: BTreeSet<u64>,
     pub(super) what: &'static str,
 }
 
-/// Reads the descriptors of an ELS; what is cut off, or of another kind, is left out.
+/// Parses the descriptors of an ELS. Truncated or unknown descriptors are left out.
 ///
-/// All numbers are big-endian. The ELS is a command byte, three bytes of zero and the length of all descriptors; a
+/// All numbers are big-endian. The ELS is a command byte, three zero bytes and the length of all descriptors. A
 /// descriptor is a tag (4 bytes), the length of the rest (4), and the rest.
 pub(super) fn parse(els: &[u8]) -> Vec<Notification> {
     let mut reader = Reader::new("FPIN", els);
@@ -47,9 +48,9 @@ pub(super) fn parse(els: &[u8]) -> Vec<Notification> {
     found
 }
 
-/// The ports that a descriptor tells of: the port that noticed (8 bytes), the one at the other end of its link (8), type
-/// (2), modifier (2), threshold or period and, of link integrity, count (4 each), the number of ports behind that link
-/// (4), their names (8 each).
+/// The ports in a descriptor. Its fields are: the port that detected the problem (8 bytes), the port at the other end
+/// of its link (8), type (2), modifier (2), threshold or period and, for link integrity, count (4 each), the number of
+/// ports behind that link (4), and their names (8 each).
 fn ports(mut descriptor: Reader<'_>, numbers: usize) -> BTreeSet<u64> {
     let mut ports = BTreeSet::new();
     let mut read = || {
@@ -61,7 +62,7 @@ fn ports(mut descriptor: Reader<'_>, numbers: usize) -> BTreeSet<u64> {
         }
         Ok::<(), ParseError>(())
     };
-    // What was read before the end is told.
+    // If the descriptor is truncated, the ports read so far are returned.
     let _ = read();
     ports
 }
@@ -73,7 +74,7 @@ mod tests {
     const DETECTING: u64 = 0x2000_0000_0000_0001;
     const ATTACHED: u64 = 0x2000_0000_0000_0002;
 
-    /// An ELS with these descriptors: tag, numbers of 4 bytes before the count of ports, ports.
+    /// An ELS with these descriptors: tag, how many numbers of 4 bytes precede the count of ports, ports.
     fn els(descriptors: &[(u32, usize, &[u64])]) -> Vec<u8> {
         let mut body = Vec::new();
         for (tag, numbers, ports) in descriptors {
@@ -119,7 +120,7 @@ mod tests {
         }
         assert_eq!(parse(&[0x15; 64]), []);
         let mut absurd = whole.clone();
-        // So many ports as no frame has room for, and a length beyond everything.
+        // More ports than fit into any frame, and a length beyond the end.
         absurd[8 + 36..8 + 40].fill(0xff);
         absurd[12..16].fill(0xff);
         assert_eq!(parse(&absurd)[0].ports, BTreeSet::from([7, 8, ATTACHED]));

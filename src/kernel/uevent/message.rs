@@ -1,11 +1,11 @@
-//! What a uevent means for paths. Pure: text in, meaning out.
+//! Interprets uevents about paths. Pure functions: text in, meaning out.
 
 use crate::kernel::sysfs::{address_in, host_in};
 use crate::psa::event::UnitAttention;
 use crate::psa::units::Hctl;
 use std::path::PathBuf;
 
-/// A uevent, copied out of libudev.
+/// The contents of a uevent, copied from libudev.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Message {
     /// `add`, `change`, `remove`, `online`, ...
@@ -19,37 +19,37 @@ pub(super) struct Message {
     pub(super) devpath: PathBuf,
     /// `SDEV_UA` (kernel `scsi_evt_emit`).
     pub(super) attention: Option<String>,
-    /// `SYNTH_UUID` is set: somebody wrote to `uevent`, nothing happened to the device.
+    /// `SYNTH_UUID` is set: somebody wrote to `uevent`, and nothing happened to the device.
     pub(super) synthetic: bool,
-    /// `DM_UUID`, which the dm rules of udev add.
+    /// `DM_UUID`, added by udev's dm rules.
     pub(super) dm_uuid: Option<String>,
 }
 
-/// What is to be done about a uevent.
+/// What to do about a uevent.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Meaning {
-    /// The kernel has a disk for it; what udev makes of that is told later, if udev hears of it.
+    /// The kernel has a disk for the device. udev's message follows if udev receives the uevent.
     DiskAdded(Hctl),
-    /// The SCSI device is gone.
+    /// The SCSI device was removed.
     Removed(Hctl),
-    /// Its disk is gone, and it perhaps too.
+    /// The disk was removed, and perhaps the SCSI device too.
     DiskRemoved(Hctl),
-    /// It reported a unit attention.
+    /// The device reported a unit attention.
     Attention(Hctl, UnitAttention),
-    /// Its facts may have changed.
+    /// The facts of the device may have changed.
     Changed(Hctl),
     /// The facts of all paths below a SCSI host may have changed.
     HostChanged(u32),
-    /// A dm device was resumed: perhaps with another table.
+    /// A dm device was resumed, perhaps with another table.
     MapChanged,
-    /// A block device that may hold paths came, changed or (`true`) went.
+    /// A block device that may hold paths was added, was changed, or (`true`) was removed.
     HolderChanged(String, bool),
 }
 
-/// The subsystems that the kernel's own messages are wanted of.
+/// The subsystems whose kernel messages are used.
 pub(super) const KERNEL_SUBSYSTEMS: [&str; 4] = ["scsi", "scsi_device", "block", "scsi_generic"];
 
-/// The subsystems that udev's messages are wanted of.
+/// The subsystems whose udev messages are used.
 pub(super) const UDEV_SUBSYSTEMS: [&str; 7] = [
     "block",
     "scsi_generic",
@@ -60,9 +60,9 @@ pub(super) const UDEV_SUBSYSTEMS: [&str; 7] = [
     "iscsi_connection",
 ];
 
-/// What a message of the kernel means. These come before any rule has run, and even if udev hangs.
+/// The meaning of a kernel message. Kernel messages arrive before any rule has run, and even if udev hangs.
 pub(super) fn of_kernel(message: &Message) -> Option<Meaning> {
-    // dm tells by no event of its own that a table took the place of another (`do_resume`).
+    // dm has no event of its own for a table that was replaced (`do_resume`).
     if message.action == "change" && message.devpath.starts_with("/devices/virtual/block") {
         return message
             .name
@@ -86,14 +86,15 @@ pub(super) fn of_kernel(message: &Message) -> Option<Meaning> {
     }
 }
 
-/// What a message of udev means: the rules have run, links and marks are there. Without udev, the kernel's messages
-/// have to do.
+/// The meaning of a udev message: the rules have run, so links and marks exist. Without udev, kernel messages are used
+/// instead.
 pub(super) fn of_udev(message: &Message) -> Option<Meaning> {
     let gone = message.action == "remove";
     match message.subsystem.as_str() {
         "block" => match address_in(&message.devpath) {
             Some(path) => (message.devtype == "disk" && !gone).then_some(Meaning::Changed(path)),
-            // Not a SCSI disk: dm, md. A multipath map is what paths are for; its events are of no interest here.
+            // Not a SCSI disk: dm, md. Events of multipath maps do not matter here, because a path is meant to be in
+            // one.
             None => {
                 let ours = |uuid: &String| uuid.starts_with("mpath-");
                 let holder = !message.dm_uuid.as_ref().is_some_and(ours);

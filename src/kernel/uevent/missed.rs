@@ -1,20 +1,21 @@
-//! Disks that udev knows nothing of although it runs and has nothing to do: their uevents came while it did not.
+//! Finds disks that udev does not know although it runs and is idle: their uevents came while it did not run.
 //!
-//! A disk is ours to look at only when udev's rules have run for it, and nobody would ever run them: so udev is told of
-//! it once more, as `udevadm trigger --action=add` does. Not while it is busy: at boot it has hundreds of disks before it.
+//! The agent uses a disk only after udev's rules have run for it, and for these disks they would never run. So the
+//! uevent is raised again, as `udevadm trigger --action=add` does. Not while udev is busy: at boot it has hundreds of
+//! disks to process first.
 
 use crate::psa::units::Hctl;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// So long an idle udev may take to begin with a disk.
+/// How long an idle udev may take before it processes a disk.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// The pause after udev was told; doubled each time up to the longest.
+/// The pause after raising the uevent again; it doubles each time, up to `LONGEST`.
 const PAUSE: Duration = Duration::from_secs(10);
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// Disks that wait for udev.
+/// Disks that udev has not processed.
 #[derive(Debug, Default)]
 pub(super) struct Missed {
     waiting: BTreeMap<Hctl, Wait>,
@@ -27,7 +28,7 @@ struct Wait {
 }
 
 impl Missed {
-    /// Whether the disk of a path waits, as it was just read.
+    /// Records whether the disk of a path waits for udev, as it was just read.
     pub(super) fn waits(&mut self, path: Hctl, waits: bool, now: Instant) {
         if waits {
             self.waiting.entry(path).or_insert(Wait {
@@ -39,12 +40,13 @@ impl Missed {
         }
     }
 
-    /// When to look at [`Missed::due`].
+    /// When to call [`Missed::due`] next.
     pub(super) fn next(&self) -> Option<Instant> {
         self.waiting.values().map(|wait| wait.due).min()
     }
 
-    /// The paths that udev is to be told of now; while it is busy none, and they are looked at again later.
+    /// The paths whose uevent is to be raised again now. None while udev is busy; the paths are then checked again
+    /// later.
     pub(super) fn due(&mut self, now: Instant, busy: bool) -> Vec<Hctl> {
         let mut due = Vec::new();
         for (path, wait) in self.waiting.iter_mut().filter(|(_, wait)| wait.due <= now) {

@@ -1,17 +1,16 @@
-//! Discovery: which paths there are, and when their facts change.
+//! Discovery: finds the paths, and notices when their facts change.
 //!
 //! Input: uevents of the kernel and of udev, netlink messages of FC and iSCSI, changes of the mount and swap tables,
-//! and requests. Output:
-//! `PathSeen`, `PathGone`, `PathsListed` and `UnitAttention` of [`crate::psa::event::Event`]. One thread owns all
-//! of it, libudev's objects included.
+//! and requests. Output: `PathSeen`, `PathGone`, `PathsListed`, `UnitAttention` and `FabricNotification` of
+//! [`crate::psa::event::Event`]. One thread owns all of it, including the libudev objects.
 //!
 //! Invariants:
-//! - whatever is lost on the way (a full socket) is made good by a new enumeration;
-//! - facts that were read before a removal are not told after it;
-//! - any number of uevents of one path within [`QUIET`] are one reading of its facts;
-//! - requests never block and never get lost; the thread waits where the receiver of the events is slow.
+//! - Lost messages (a full socket) are made up for by a new enumeration.
+//! - Facts that were read before a removal are not reported after it.
+//! - Any number of uevents of one path within [`QUIET`] cause one read of its facts.
+//! - Requests never block and are never lost; the thread waits while the receiver of the events is slow.
 //!
-//! Tests: `message.rs` for what messages mean; the rest needs a kernel (`tests/lab`).
+//! Tests: `message.rs` for the meaning of messages; the rest needs a kernel (`tests/lab`).
 
 mod fpin;
 mod message;
@@ -31,20 +30,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use watcher::Watcher;
 
-/// How long uevents of paths are gathered before facts are read.
+/// How long uevents of paths are collected before facts are read.
 pub const QUIET: Duration = Duration::from_millis(20);
 
-/// More requests than this at once are answered by an enumeration.
+/// If more requests than this are pending, an enumeration answers them.
 const ASKED: usize = 65_536;
 
-/// The way to talk to the thread of discovery, which ends when this is dropped. It is not waited for: an attribute
-/// that it reads may take its time.
+/// The handle of the discovery thread. The thread ends when this is dropped, but the drop does not wait for it, because
+/// an attribute that it reads may take long.
 #[derive(Debug)]
 pub struct Discovery {
     desk: Arc<Desk>,
 }
 
-/// What is asked of the thread.
+/// Shared with the thread: requests, and the means to wake it.
 #[derive(Debug)]
 struct Desk {
     inbox: Mutex<Inbox>,
@@ -60,11 +59,11 @@ struct Inbox {
 }
 
 impl Discovery {
-    /// Begins to listen, then enumerates, then tells what happens, all in a thread of its own. `map_changed` is called
-    /// when a map may have got another table; it must not wait.
+    /// Starts a thread that listens, then enumerates, then reports what happens. `map_changed` is called when a map may
+    /// have got another table; it must not wait.
     ///
     /// # Errors
-    /// What the kernel says to the sockets, files and the thread that are needed.
+    /// The kernel's error for the sockets, files or the thread.
     pub fn start(
         sysfs: Sysfs,
         events: Sink,
@@ -92,7 +91,7 @@ impl Discovery {
         Ok(Discovery { desk })
     }
 
-    /// Reads the facts of a path again; answered by `PathSeen` or `PathGone`. Never blocks.
+    /// Reads the facts of a path again, and answers with `PathSeen` or `PathGone`. Never blocks.
     pub fn refresh(&self, path: Hctl) {
         let mut inbox = self.desk.inbox();
         if inbox.asked.len() < ASKED {
@@ -104,7 +103,7 @@ impl Discovery {
         self.desk.wake();
     }
 
-    /// Reads the facts of all paths; answered by a `PathSeen` for each and `PathsListed` at the end. Never blocks.
+    /// Reads the facts of all paths, and answers with a `PathSeen` for each, followed by `PathsListed`. Never blocks.
     pub fn enumerate(&self) {
         self.desk.inbox().enumerate = true;
         self.desk.wake();
@@ -124,7 +123,7 @@ impl Desk {
     }
 
     fn wake(&self) {
-        // The only failure is a full counter, and that wakes too.
+        // The only possible failure is a full counter, and that wakes the thread too.
         let _ = self.wake.write(1);
     }
 }

@@ -1,6 +1,6 @@
-//! The udev crate, wrapped: a monitor whose messages are copied out, and whose losses are told.
+//! Wraps the udev crate: a monitor that copies its messages and reports losses.
 //!
-//! libudev objects belong to one thread: these are made and dropped in the thread that uses them.
+//! libudev objects belong to one thread, so they are created and dropped in the thread that uses them.
 
 use super::message::Message;
 use nix::sys::socket::{setsockopt, sockopt};
@@ -9,32 +9,32 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use udev::{MonitorBuilder, MonitorSocket};
 
-/// Receive buffer: messages wait here while facts are read. This is what udevd itself takes; the kernel uses memory
-/// only for what waits.
+/// Receive buffer: messages wait here while facts are read. udevd uses the same size; the kernel uses memory only for
+/// waiting messages.
 const BUFFER: usize = 128 << 20;
 
-/// So many failures in one go are a socket that does not work rather than lost messages.
+/// This many failures in a row mean that the socket does not work, not that messages were lost.
 const FAILURES: usize = 16;
 
-/// Whose messages.
+/// The sender of the messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Group {
-    /// The kernel's: as things happen.
+    /// The kernel, as things happen.
     Kernel,
-    /// udev's: after its rules have run.
+    /// udev, after its rules have run.
     Udev,
 }
 
-/// A monitor that receives.
+/// A monitor that receives messages.
 pub(super) struct Socket {
     inner: MonitorSocket,
 }
 
 impl Socket {
-    /// Listens to a group, to some subsystems only.
+    /// Listens to messages of a group about these subsystems.
     ///
     /// # Errors
-    /// What the kernel or libudev says; most likely ENOMEM or EMFILE.
+    /// The error of the kernel or of libudev, most likely ENOMEM or EMFILE.
     pub(super) fn listen(group: Group, subsystems: &[&str]) -> io::Result<Socket> {
         let mut builder = match group {
             Group::Kernel => MonitorBuilder::new_kernel()?,
@@ -45,22 +45,22 @@ impl Socket {
         }
         let inner = builder.listen()?;
         let socket = Socket { inner };
-        // Without the right to force it, the system's limit has to do.
+        // Without the privilege to exceed it, the system's limit applies.
         if setsockopt(&socket, sockopt::RcvBufForce, &BUFFER).is_err() {
             let _ = setsockopt(&socket, sockopt::RcvBuf, &BUFFER);
         }
         Ok(socket)
     }
 
-    /// Hands every message that waits to `take`. Whether any were lost.
+    /// Passes every waiting message to `take`. Returns whether any were lost.
     pub(super) fn drain(&self, mut take: impl FnMut(Message)) -> bool {
         let mut failures = 0;
         loop {
             match self.inner.iter().next() {
                 Some(event) => take(copy(&event)),
                 None => {
-                    // libudev tells the end of the queue and an overflow alike by a null pointer, and the reason in
-                    // errno, which nothing has touched since.
+                    // libudev returns a null pointer both at the end of the queue and after an overflow. The reason is
+                    // in errno, which nothing has changed since.
                     if io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock {
                         return failures > 0;
                     }
@@ -76,8 +76,8 @@ impl Socket {
 
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: the descriptor is the monitor's and open as long as the monitor, which `self` owns.
-        // JUSTIFICATION: the crate gives `AsFd` of another crate's making, or the bare number.
+        // SAFETY: the descriptor belongs to the monitor, which `self` owns, and is open as long as the monitor exists.
+        // JUSTIFICATION: the crate offers only another crate's `AsFd`, or the bare number.
         unsafe { BorrowedFd::borrow_raw(self.inner.as_raw_fd()) }
     }
 }
@@ -99,7 +99,7 @@ fn copy(event: &udev::Event) -> Message {
         name: text(Some(event.sysname())),
         devpath: event.devpath().into(),
         attention: property("SDEV_UA"),
-        // "0" where the writer gave no UUID.
+        // The value is "0" if the writer gave no UUID.
         synthetic: property("SYNTH_UUID").is_some(),
         dm_uuid: property("DM_UUID"),
     }

@@ -1,9 +1,9 @@
-//! What transports tell by netlink and not by uevents: that a port or a session went or came.
+//! Receives what transports report by netlink instead of uevents: ports and sessions that fail or recover.
 //!
-//! No uevent is raised when a remote port becomes `Blocked` or a session `FAILED`; their drivers post messages of
-//! their own: FC events (`fc_host_post_event`, `scsi_netlink_fc.h`) and iSCSI events (`iscsi_conn_error_event`,
-//! `iscsi_if.h`). Neither says what the state is: they are reasons to read it. What the fabric says of its ports
-//! ([`super::fpin`]) comes in messages of FC too.
+//! No uevent is raised when a remote port becomes `Blocked` or a session `FAILED`. Their drivers post messages of their
+//! own: FC events (`fc_host_post_event`, `scsi_netlink_fc.h`) and iSCSI events (`iscsi_conn_error_event`,
+//! `iscsi_if.h`). Neither contains the state, so they cause it to be read. FC messages also carry the fabric's
+//! notifications about its ports ([`super::fpin`]).
 
 use super::fpin::{self, Notification};
 use nix::sys::socket::{
@@ -12,7 +12,7 @@ use nix::sys::socket::{
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-/// Which transport.
+/// A transport.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     /// `NETLINK_SCSITRANSPORT`.
@@ -22,7 +22,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// The class of sysfs that is there while the module of the transport is loaded.
+    /// The sysfs class that exists while the module of the transport is loaded.
     pub(super) fn class(self) -> &'static str {
         match self {
             Kind::Fc => "fc_host",
@@ -40,12 +40,12 @@ pub(super) enum Place {
     Session(u32),
 }
 
-/// What a message tells.
+/// The content of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Told {
-    /// That something happened there.
+    /// Something happened at this place.
     Happened(Place),
-    /// What the fabric says, to this SCSI host.
+    /// A notification of the fabric to this SCSI host.
     Fabric(u32, Notification),
 }
 
@@ -57,10 +57,11 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    /// Listens to a transport. Its module must be loaded: the kernel would load it for the asking.
+    /// Listens to a transport. Its module must already be loaded, because opening the socket would make the kernel load
+    /// it.
     ///
     /// # Errors
-    /// What the kernel says; EPERM without CAP_NET_ADMIN.
+    /// The kernel's error; EPERM without CAP_NET_ADMIN.
     pub(super) fn open(kind: Kind) -> io::Result<Listener> {
         // Numbers of multicast groups: SCSI_NL_GRP_FC_EVENTS is written as 1 << 2 and used as a number, so it is
         // group 4; ISCSI_NL_GRP_ISCSID is group 1.
@@ -74,7 +75,7 @@ impl Listener {
         Ok(Listener { kind, socket })
     }
 
-    /// Hands what every message that waits tells to `take`. Whether messages were lost.
+    /// Passes the content of every waiting message to `take`. Returns whether messages were lost.
     pub(super) fn drain(&self, mut take: impl FnMut(Told)) -> bool {
         let mut buffer = [0; 4096];
         loop {
@@ -90,7 +91,7 @@ impl Listener {
                 }
                 Err(nix::errno::Errno::EAGAIN) => return false,
                 Err(nix::errno::Errno::EINTR) => {}
-                // ENOBUFS: the queue was full. The rest of it is read at the next turn.
+                // ENOBUFS: the queue was full. The rest of it is read in the next turn.
                 Err(_) => return true,
             }
         }
@@ -119,18 +120,18 @@ const UNBIND_SESSION: u32 = 105;
 const CREATE_SESSION: u32 = 106;
 const CONN_LOGIN_STATE: u32 = 109;
 
-/// Where a message says that something happened.
+/// The place at which, according to a message, something happened.
 fn place(kind: Kind, message: &[u8]) -> Option<Place> {
     let body = message.get(NETLINK_HEADER..)?;
     match kind {
-        // struct scsi_nl_hdr: version, transport, magic, msgtype, msglen (8 bytes); struct fc_nl_event goes on with
+        // struct scsi_nl_hdr: version, transport, magic, msgtype, msglen (8 bytes); struct fc_nl_event continues with
         // seconds (8), vendor_id (8), host_no (2).
         Kind::Fc => {
             let known = half(body, 2)? == SCSI_MAGIC && half(body, 4)? == FC_EVENT;
             known.then_some(Place::Host(half(body, 24)?.into()))
         }
-        // struct iscsi_uevent: type (4), iferror (4), transport_handle (8), request (24), then what happened, which
-        // for these types begins with the number of the session.
+        // struct iscsi_uevent: type (4), iferror (4), transport_handle (8), request (24), then the event's data, which
+        // for these types begin with the number of the session.
         Kind::Iscsi => match word(body, 0)? {
             RECV_PDU | CONN_ERROR | UNBIND_SESSION | CREATE_SESSION | CONN_LOGIN_STATE => {
                 Some(Place::Session(word(body, 40)?))
@@ -140,13 +141,13 @@ fn place(kind: Kind, message: &[u8]) -> Option<Place> {
     }
 }
 
-/// What a message of FC brings from the fabric, and to which SCSI host.
+/// The fabric's notifications in an FC message, and the SCSI host that received them.
 fn notifications(kind: Kind, message: &[u8]) -> Vec<(u32, Notification)> {
     let read = || {
         let Some(Place::Host(host)) = place(kind, message) else {
             return None;
         };
-        // struct fc_nl_event goes on with the length of the data (2), a number (4), the code (4) and the data.
+        // struct fc_nl_event continues with the length of the data (2), a number (4), the code (4) and the data.
         let body = message.get(NETLINK_HEADER..)?;
         let length = usize::from(half(body, 26)?);
         let is_fpin = FPIN_EVENTS.contains(&word(body, 32)?);
@@ -196,7 +197,7 @@ mod tests {
             Some(Place::Session(1))
         );
         assert_eq!(notifications(Kind::Fc, &bytes(LINK)), []);
-        // Of the other protocol, or cut short.
+        // A message of the other protocol, or a truncated one.
         assert_eq!(place(Kind::Fc, &bytes(CONNECTION)), None);
         for length in 0..42 {
             assert_eq!(place(Kind::Fc, &bytes(LINK)[..length]), None);

@@ -19,20 +19,20 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// So many paths are read between two looks at the sockets.
+/// The most paths that are read between two checks of the sockets.
 const CHUNK: usize = 128;
 
-/// The mount table is compared at most so often: container hosts change it all the time.
+/// The mount table is compared at most this often: container hosts change it all the time.
 const MOUNTS: Duration = Duration::from_secs(1);
 
-/// A transport tells that something happens before its state shows it: its paths are read at once and once more
-/// after this.
+/// A transport reports an event before its state shows it. So its paths are read immediately, and again after this
+/// time.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// So long nothing is read when files or memory are short.
+/// How long nothing is read when files or memory are short.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The thread has to end.
+/// The thread must end.
 #[derive(Debug)]
 pub(super) struct Stopped;
 
@@ -44,31 +44,31 @@ pub(super) struct Watcher {
     survey: Survey,
     kernel: Socket,
     udev: Socket,
-    /// Messages of the transports that paths were seen on.
+    /// Listeners to the transports that paths were seen on.
     transports: BTreeMap<Kind, Listener>,
-    /// Hosts whose paths are to be read once more, and when.
+    /// Hosts whose paths are to be read again, and when.
     again: BTreeMap<u32, Instant>,
-    /// `/proc/self/mountinfo` and `/proc/swaps`, to be told of changes; absent below a root without them.
+    /// `/proc/self/mountinfo` and `/proc/swaps`, polled for changes; empty if they do not exist below the root.
     tables: Vec<File>,
-    /// Paths that were told of and not taken back.
+    /// Paths that were reported and have not been withdrawn.
     known: BTreeSet<Hctl>,
-    /// Who holds paths, other than maps of ours: kernel names.
+    /// The holders of paths, other than multipath maps: kernel names.
     holders: BTreeMap<Hctl, Vec<String>>,
-    /// Paths to read: those of uevents, and those that somebody asked for and must be answered.
+    /// Paths to read: those of uevents in `changed`, and those of requests, which must be answered, in `asked`.
     changed: BTreeSet<Hctl>,
     asked: BTreeSet<Hctl>,
-    /// Paths that could not be found although their devices are there: once more, and they are gone.
+    /// Paths that could not be read although their devices exist. If the next read fails too, they are gone.
     doubted: BTreeSet<Hctl>,
     /// Paths whose disks udev does not know.
     missed: Missed,
     /// When to read `changed`.
     changed_due: Option<Instant>,
-    /// When to compare the mount table, and when it was done last.
+    /// When to compare the mount table, and when that was last done.
     mounts_due: Option<Instant>,
     mounts_compared: Option<Instant>,
     /// When to enumerate.
     enumerate_due: Option<Instant>,
-    /// Files or memory are short: nothing is read before that.
+    /// Set when files or memory are short: nothing is read until then.
     paused_until: Option<Instant>,
 }
 
@@ -99,13 +99,13 @@ impl Watcher {
             changed_due: None,
             mounts_due: None,
             mounts_compared: None,
-            // The first thing to do, now that nothing can be missed.
+            // The first thing to do, now that no message can be missed.
             enumerate_due: Some(Instant::now()),
             paused_until: None,
         })
     }
 
-    /// Works until it is stopped or nobody receives.
+    /// Works until it is stopped or the receiver is gone.
     pub(super) fn run(&mut self) {
         while self.turn().is_ok() {}
     }
@@ -119,7 +119,7 @@ impl Watcher {
             stop,
         } = inbox;
         if stop {
-            // For whoever hands over an event meanwhile.
+            // For a sender that is handing over an event meanwhile.
             self.desk.inbox().stop = true;
             return Err(Stopped);
         }
@@ -175,7 +175,7 @@ impl Watcher {
             PollTimeout::ZERO
         } else if let Some(due) = self.paused_until.or(due) {
             let left = due.saturating_duration_since(Instant::now());
-            // Rounded up, lest the last millisecond be spent spinning.
+            // Rounded up, or the last millisecond would be a busy loop.
             let left = u16::try_from(left.as_micros().div_ceil(1000)).unwrap_or(u16::MAX);
             PollTimeout::from(left)
         } else {
@@ -190,11 +190,11 @@ impl Watcher {
         files.extend(tables.map(|table| PollFd::new(table.as_fd(), PollFlags::POLLPRI)));
         let transports = self.transports.values();
         files.extend(transports.map(|listener| PollFd::new(listener.as_fd(), PollFlags::POLLIN)));
-        // EINTR and the like: another turn does no harm.
+        // After EINTR and the like, another turn does no harm.
         let _ = poll(&mut files, timeout);
         let flags = |file: &PollFd| file.revents().unwrap_or(PollFlags::empty());
         let woken = files.first().is_some_and(|file| !flags(file).is_empty());
-        // Polling the tables also takes note of the change, so it is told once.
+        // Polling the tables also acknowledges the change, so it is reported only once.
         let mounts = files
             .iter()
             .skip(3)
@@ -209,8 +209,8 @@ impl Watcher {
         }
     }
 
-    /// Takes all messages that wait: tells of removals and unit attentions, and notes what is to be read. The paths
-    /// that were removed.
+    /// Processes all waiting messages: reports removals and unit attentions, and notes what is to be read. Returns the
+    /// removed paths.
     fn listen(&mut self) -> Result<BTreeSet<Hctl>, Stopped> {
         let mut removals = Vec::new();
         let mut others = BTreeSet::new();
@@ -297,7 +297,7 @@ impl Watcher {
         Ok(removed)
     }
 
-    /// Has udev run its rules for disks that it missed.
+    /// Makes udev run its rules for disks that it missed.
     fn tell_udev(&mut self) {
         let now = Instant::now();
         if !is_due(self.missed.next()) {
@@ -326,12 +326,12 @@ impl Watcher {
         if self.known.remove(&path) {
             self.tell(Event::PathGone(path))?;
         }
-        // It may be there again, and what told of that may have been read before.
+        // The path may exist again, and the message about that may already have been processed.
         self.note(path);
         Ok(())
     }
 
-    /// The facts of a path are to be read again soon.
+    /// Notes that the facts of a path are to be read soon.
     fn note(&mut self, path: Hctl) {
         self.changed.insert(path);
         self.changed_due
@@ -363,12 +363,12 @@ impl Watcher {
         }
     }
 
-    /// Reads the facts of all paths, in chunks with a look at the sockets in between.
+    /// Reads the facts of all paths in chunks, and checks the sockets in between.
     fn enumerate(&mut self) -> Result<(), Stopped> {
         self.enumerate_due = None;
         self.changed.clear();
         self.changed_due = None;
-        // What is mounted now is in the facts that are read next; only later changes are changes.
+        // Present mounts are part of the facts that are read next; only later ones count as changes.
         let _ = self.survey.usage_changes();
         let Ok(listed) = self.survey.sysfs().list_paths() else {
             self.pause();
@@ -376,7 +376,7 @@ impl Watcher {
             return Ok(());
         };
         let listed: Vec<Hctl> = listed.into_iter().collect();
-        // Those that are not listed are taken back by PathsListed.
+        // `PathsListed` withdraws the paths that are not listed.
         self.known = listed
             .iter()
             .filter(|path| self.known.contains(path))
@@ -393,7 +393,7 @@ impl Watcher {
         self.tell(Event::PathsListed(self.known.clone()))
     }
 
-    /// Reads the facts of some of the paths that are to be read.
+    /// Reads the facts of some of the paths that are waiting to be read.
     fn read_some(&mut self) -> Result<(), Stopped> {
         let mut chunk: Vec<Hctl> = self.asked.iter().take(CHUNK).copied().collect();
         if is_due(self.changed_due) {
@@ -409,7 +409,7 @@ impl Watcher {
         self.read(&chunk)
     }
 
-    /// Reads the facts of paths and tells them.
+    /// Reads the facts of paths and reports them.
     fn read(&mut self, paths: &[Hctl]) -> Result<(), Stopped> {
         self.survey.begin();
         let mut facts: BTreeMap<Hctl, PathFacts> = BTreeMap::new();
@@ -424,16 +424,16 @@ impl Watcher {
             facts.extend(read.map(|facts| (*path, facts)));
         }
         // A path that was removed may have come back before it was read. The message of the removal was sent before
-        // that, so it waits: it has to be told first, and what was read is told by the next reading.
+        // that and is waiting, so it is reported first. What was read is dropped, and the path is read again.
         let removed = self.listen()?;
         for path in paths {
             if removed.contains(path) && facts.contains_key(path) {
                 self.note(*path);
                 continue;
             }
-            // One reading that fails is no proof, and a path that is taken for gone costs a table: around iSCSI logins
-            // the link of a device that stays was seen to be unreadable for a moment (6.12). A device that is being
-            // removed has lost its link for good, and may take long to go.
+            // A single failed read is not proof, and a path that is wrongly taken for gone costs a table load: around
+            // iSCSI logins the link of a device that stays was seen to be unreadable for a moment (6.12). A device that
+            // is being removed has lost its link permanently, and may take long to go.
             let here = facts.contains_key(path);
             let first = !self.doubted.remove(path);
             if !here && first && self.known.contains(path) && self.survey.sysfs().has_device(*path)
@@ -458,13 +458,13 @@ impl Watcher {
         Ok(())
     }
 
-    /// Leaves everything as it is for a moment: what cannot be read for want of files or memory may be there all the same.
+    /// Stops reading for a moment: what cannot be read because files or memory are short may still exist.
     fn pause(&mut self) {
         log::warn!(target: "psa", "DISCOVERY_PAUSED subject=\"agent\" reason=\"files or memory are short: nothing is known of the paths' facts\"");
         self.paused_until = Some(Instant::now() + PAUSE);
     }
 
-    /// Listens to the messages of a transport from the first path on that it has.
+    /// Listens to the messages of a transport once a path of that transport was seen.
     fn listen_to(&mut self, transport: Transport) {
         let kind = match transport {
             Transport::Fc | Transport::Fcoe => Kind::Fc,
@@ -475,7 +475,7 @@ impl Watcher {
             && self.survey.sysfs().has_class(kind.class())
             && let Ok(listener) = Listener::open(kind)
         {
-            // Without it the state of a port is learned by the next check of a path: nothing else is lost.
+            // Without it, only the next check of a path shows the state of its port; nothing else is lost.
             self.transports.insert(kind, listener);
         }
     }
@@ -502,7 +502,7 @@ impl Watcher {
         self.tell(Event::PathSeen(Box::new(facts)))
     }
 
-    /// Hands over an event; waits while the receiver has no room.
+    /// Hands over an event; waits while the receiver's queue is full.
     fn tell(&self, event: Event) -> Result<(), Stopped> {
         self.events.put(event).map_err(|_| Stopped)
     }
