@@ -1,4 +1,4 @@
-//! The command line: clap's tree, built from the table of [`super::verbs`].
+//! Parses the command line. The tree of clap commands is built from the table of [`super::verbs`].
 
 use super::exit::Failure;
 use super::format::Format;
@@ -28,30 +28,30 @@ Examples:
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 agent unreachable, 4 not found, 5 partly done.
 Environment: DM_PSA_SOCKET names another socket of the agent; NO_COLOR turns colours off.";
 
-/// A command line that was understood.
+/// A parsed command line.
 pub enum Parsed {
-    /// Help or the version was asked for: this text.
+    /// Help or the version was requested; this is the text to print.
     Help(String),
-    /// A command was.
+    /// A command to run.
     Run(Invocation),
 }
 
 /// A command to run.
 pub struct Invocation {
-    /// Which.
+    /// The command.
     pub verb: &'static Verb,
     /// Its arguments.
     pub given: ArgMatches,
-    /// The format asked for.
+    /// The requested output format.
     pub format: Option<Format>,
-    /// The socket asked for.
+    /// The requested socket.
     pub socket: Option<PathBuf>,
-    /// The root directory asked for.
+    /// The requested root directory.
     pub root: Option<PathBuf>,
 }
 
-/// Understands a command line, its first word the name of the program. `esxcli` before the command counts for nothing,
-/// so that a line for ESXi is taken as it stands.
+/// Parses a command line, whose first word is the name of the program. The word `esxcli` before the command is ignored,
+/// so that a command line for ESXi works unchanged.
 ///
 /// # Errors
 /// [`Failure::Clap`] with the text to print.
@@ -87,7 +87,7 @@ pub fn parse(
     let named = |words: &[String]| verbs().find(|verb| words == verb.words);
     let verb = named(&words).or_else(|| named(&[&["storage".to_owned()], &words[..]].concat()));
     let Some(verb) = verb else {
-        // The tree is made of the table, so clap lets no other words through.
+        // The tree is built from the table, so clap accepts no other words.
         return Err(Failure::Clap(format!(
             "psactl: no such command: {}\n",
             words.join(" ")
@@ -102,7 +102,7 @@ pub fn parse(
     }))
 }
 
-/// The line without the name of ESXi's program, which may stand before the command and behind global options.
+/// Removes the name of ESXi's program, which may precede the command and follow global options.
 fn without_esxcli(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut args: Vec<OsString> = args.into_iter().collect();
     let takes_value = ["--root", "--socket", "--formatter"];
@@ -122,7 +122,7 @@ fn without_esxcli(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     args
 }
 
-/// The whole tree. What is below `storage` stands at the top as well.
+/// The complete tree. Commands below `storage` are available at the top level as well.
 #[must_use]
 pub fn command() -> Command {
     let storage = namespace(&["storage"]);
@@ -133,7 +133,7 @@ pub fn command() -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .about("ESXi's Pluggable Storage Architecture on Linux, with the commands of esxcli")
         .after_help(AFTER_HELP)
-        // -V is a vendor in esxcli's commands.
+        // -V means vendor in the commands of esxcli.
         .disable_version_flag(true)
         .arg(
             Arg::new("version")
@@ -172,7 +172,7 @@ pub fn command() -> Command {
         .max_term_width(100)
 }
 
-/// A word that is no command itself.
+/// A namespace: a word that is not a command itself.
 fn namespace(words: &[&'static str]) -> Command {
     let about = NAMESPACES
         .iter()
@@ -181,7 +181,7 @@ fn namespace(words: &[&'static str]) -> Command {
     children(Command::new(last(words)), words).about(about)
 }
 
-/// Adds what stands below `words` in the table.
+/// Adds the commands below `words` in the table.
 fn children(mut command: Command, words: &[&'static str]) -> Command {
     let mut seen = Vec::new();
     for verb in verbs() {
@@ -197,7 +197,7 @@ fn children(mut command: Command, words: &[&'static str]) -> Command {
         seen.push(*next);
         let words = [words, &[*next]].concat();
         let child = if after.is_empty() {
-            // What stands below a command is a command too: `events` and `events codes`.
+            // A command can have subcommands: `events` and `events codes`.
             children(Command::new(*next), &words)
                 .subcommand_required(false)
                 .arg_required_else_help(false)
@@ -209,7 +209,7 @@ fn children(mut command: Command, words: &[&'static str]) -> Command {
             let below = |verb: &&Verb| verb.words.starts_with(&words);
             namespace(&words).hide(verbs().filter(below).all(|verb| verb.legacy))
         };
-        // In the order of the table, after what `command` puts to the top.
+        // Commands keep the order of the table, after those that `command` puts first.
         command = command.subcommand(child.display_order(seen.len().saturating_add(100)));
     }
     command

@@ -1,4 +1,4 @@
-//! What a verb works with.
+//! What commands share: the connection to the agent, files, the kernel, and output.
 
 use super::exit::{Exit, Failure};
 use super::format::{Format, render};
@@ -11,10 +11,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Gives the next part of what a command prints; `None` at the end.
+/// Returns the next part of the output of a command; `None` at the end.
 pub type Rest = Box<dyn FnMut(&mut Context) -> Result<Option<Listing>, Failure>>;
 
-/// What a verb works with: the agent, connected to when it is first asked, the files and the kernel of the host.
+/// What a command works with: the agent (connected on first use), and the files and the kernel of the host.
 pub struct Context {
     socket: PathBuf,
     client: Option<Client>,
@@ -28,7 +28,8 @@ pub struct Context {
 }
 
 impl Context {
-    /// With the socket asked for, if one was, or with the files below a directory and no agent.
+    /// Creates a context that uses `socket` if one is given. With a `root` it uses the files below that directory and
+    /// no agent.
     #[must_use]
     pub fn new(socket: Option<&Path>, root: Option<PathBuf>, host: Sysfs) -> Context {
         Context {
@@ -44,10 +45,10 @@ impl Context {
         }
     }
 
-    /// Asks the agent.
+    /// Sends a request to the agent.
     ///
     /// # Errors
-    /// [`Failure::Agent`]; [`Failure::Usage`] with `--root`, below which there is no agent.
+    /// [`Failure::Agent`]; [`Failure::Usage`] with `--root`, where there is no agent.
     pub fn ask<M: Method>(&mut self, request: &M) -> Result<M::Reply, Failure> {
         if self.root.is_some() {
             return Err(Failure::Usage(
@@ -61,26 +62,26 @@ impl Context {
         };
         let answer = client.call(request);
         if answer.as_ref().is_err_and(ClientError::is_unreachable) {
-            self.client = None; // Of no more use: the next question connects anew.
+            self.client = None; // The connection is unusable; the next request opens another one.
         }
         Ok(answer?)
     }
 
-    /// From the next connection on waits so long for the agent.
+    /// Limits the time to wait for the agent, from the next connection on.
     pub fn wait_no_longer_than(&mut self, patience: Duration) {
         self.client = None;
         self.patience = patience;
     }
 
-    /// The format that was asked for.
+    /// Sets the requested format.
     pub fn print_as(&mut self, format: Option<Format>) {
         self.format = format;
     }
 
-    /// Prints a listing now: for a command that has several, each when it is there.
+    /// Prints a listing immediately, for a command that prints several as they become available.
     ///
     /// # Errors
-    /// Standard output takes no more.
+    /// Standard output cannot be written.
     pub fn print(&self, listing: &Listing) -> Result<(), Failure> {
         let mut out = std::io::stdout().lock();
         out.write_all(render(listing, self.format, false).as_bytes())?;
@@ -88,23 +89,23 @@ impl Context {
         Ok(())
     }
 
-    /// Has the agent change something, and says what is so then.
+    /// Requests a change from the agent and returns its description of the effect.
     ///
     /// # Errors
-    /// As [`Context::ask`].
+    /// Same as [`Context::ask`].
     pub fn change<M: Method<Reply = Changed>>(&mut self, request: &M) -> Result<Listing, Failure> {
         Ok(Listing::lines([self.ask(request)?.effect]))
     }
 
-    /// Tells the agent, if there is one and it answers.
+    /// Sends a request to the agent; `None` if there is no agent or it does not answer.
     pub fn tell<M: Method>(&mut self, request: &M) -> Option<M::Reply> {
         self.ask(request).ok()
     }
 
-    /// The kernel of this host, as it shows itself in sysfs and procfs.
+    /// The kernel of this host, read through sysfs and procfs.
     ///
     /// # Errors
-    /// [`Failure::Usage`] with `--root`, below which there is no kernel.
+    /// [`Failure::Usage`] with `--root`, where there is no kernel.
     pub fn host(&self) -> Result<Sysfs, Failure> {
         if self.root.is_some() {
             return Err(Failure::Usage(
@@ -115,50 +116,50 @@ impl Context {
         Ok(self.host.clone())
     }
 
-    /// The files of the host, or those below the directory asked for.
+    /// The files of the host, or those below the requested root directory.
     #[must_use]
     pub fn places(&self) -> Places {
         Places::below(self.root.as_deref().unwrap_or(Path::new("/")))
     }
 
-    /// Tells the user of something that does not keep the command from being done.
+    /// Reports problems that do not prevent the command from succeeding.
     pub fn warn(&mut self, warnings: impl IntoIterator<Item = String>) {
         self.warnings.extend(warnings);
     }
 
-    /// Tells the user why the command is done in part: [`Exit::Partly`].
+    /// Reports why the command succeeded only in part, and sets [`Exit::Partly`].
     pub fn partly(&mut self, why: String) {
         self.exit = Exit::Partly;
         self.warnings.push(why);
     }
 
-    /// The answer on the screen is a no, for a script to see: [`Exit::Failed`].
+    /// Sets [`Exit::Failed`]: the printed answer is negative, and a script must be able to see that.
     pub fn says_no(&mut self) {
         self.exit = Exit::Failed;
     }
 
-    /// Has `rest` give more of what the command prints, part by part, after what it returns.
+    /// Makes `rest` return further parts of the output, after the listing that the command returns.
     pub fn go_on(&mut self, rest: Rest) {
         self.rest = Some(rest);
     }
 
-    /// What gives more, if the command goes on.
+    /// The source of further parts, if the command has more output.
     pub fn rest(&mut self) -> Option<Rest> {
         self.rest.take()
     }
 
-    /// Connects to the agent anew when it is asked next.
+    /// Closes the connection; the next request to the agent opens another one.
     pub fn hang_up(&mut self) {
         self.client = None;
     }
 
-    /// How the command ended, as far as it did not fail as a whole.
+    /// The exit code, unless the command fails as a whole.
     #[must_use]
     pub fn exit(&self) -> Exit {
         self.exit
     }
 
-    /// What there is to tell.
+    /// The collected warnings.
     #[must_use]
     pub fn warnings(&self) -> &[String] {
         &self.warnings

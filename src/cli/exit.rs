@@ -1,4 +1,4 @@
-//! How a command ends.
+//! Exit codes and failures of commands.
 
 use super::printable::{printable, printable_lines};
 use super::typography::Typography;
@@ -11,17 +11,17 @@ use std::io;
 /// The exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// Done.
+    /// The command succeeded.
     Ok = 0,
-    /// Not done.
+    /// The command failed.
     Failed = 1,
     /// The command line is wrong.
     Usage = 2,
     /// The agent does not answer.
     Unreachable = 3,
-    /// There is no such device or path.
+    /// The device or path does not exist.
     NotFound = 4,
-    /// Done for some, not for all.
+    /// The command succeeded for some objects, but not for all.
     Partly = 5,
 }
 
@@ -31,29 +31,29 @@ impl From<Exit> for std::process::ExitCode {
     }
 }
 
-/// Why a command was not done.
+/// Why a command failed.
 #[derive(Debug)]
 pub enum Failure {
-    /// The command line was refused; the text is whole.
+    /// clap rejected the command line; the text is complete.
     Clap(String),
-    /// An argument has a dash or quote of an editor.
+    /// An argument has a typographic dash or quote from a text editor.
     Typography(Typography),
-    /// What an option says is refused: why, and the mend.
+    /// The value of an option is invalid: the reason and the remedy.
     Usage(String),
-    /// What was to be changed is not there.
+    /// The object to change does not exist.
     NotFound(String),
-    /// It cannot be done: why, and the mend.
+    /// The command cannot be carried out: the reason and the remedy.
     Refused(String),
-    /// A file of rules cannot be used.
+    /// A rules file cannot be used.
     File(ConfigError),
-    /// The agent refused or did not answer.
+    /// The agent rejected the request or did not answer.
     Agent(ClientError),
     /// Standard output cannot be written.
     Write(io::Error),
 }
 
 impl Failure {
-    /// Its exit code.
+    /// The exit code of this failure.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
@@ -82,7 +82,7 @@ impl fmt::Display for Failure {
                 f.write_str(&printable_lines(why))
             }
             Failure::File(why) => f.write_str(&printable_lines(&why.to_string())),
-            // The agent's words, on one line: they may quote a device.
+            // The message of the agent is printed on one line, because it may quote text from a device.
             Failure::Agent(ClientError::Refused(why)) => f.write_str(&printable(&why.to_string())),
             Failure::Agent(why) => f.write_str(&printable_lines(&why.to_string())),
             Failure::Write(why) => write!(f, "cannot write the output: {why}"),

@@ -1,30 +1,32 @@
-//! Bytes out of the hex that other tools print: `sg_inq -H`, `sg_vpd -HHHH`, `sg_rtpg -H`, `xxd`, `hexdump -C`,
+//! Parses the hex output of other tools into bytes: `sg_inq -H`, `sg_vpd -HHHH`, `sg_rtpg -H`, `xxd`, `hexdump -C`,
 //! `od -A x -t x1`, the files that sg3_utils read with `--in=` and `--inhex=`, ESXi's `0x5 0x25 0x0`, and digits in any
 //! grouping.
 //!
-//! What a digit means depends on where it stands, and a wrong guess would give wrong bytes without a word. So:
+//! The meaning of a digit depends on its position, and a wrong guess would silently give wrong bytes. Therefore:
 //!
-//! - A column of offsets is one if its first line looks like one: digits before a colon, at least four digits before
-//!   groups of two, or a gap of three blanks after it. Then every line must have its offset, and it must be right.
-//! - With offsets, the bytes of a line are as many as the next offset says. In a last line they end where the rest of
-//!   the line is what these bytes look like as text. Without offsets, text can only stand where no hex could.
-//! - A single digit is a byte where no text can be meant: `5 25 0`.
-//! - What is left over is an error: no line is skipped but blank ones, and headings, which end with a colon, stand in
-//!   brackets, or begin with a word before the first line of bytes. `#` begins a comment, also behind bytes.
+//! - There is a column of offsets if the first line looks like it: digits before a colon, at least four digits before
+//!   groups of two, or a gap of three blanks after the first word. Then every line must have an offset, and it must be
+//!   correct.
+//! - With offsets, the next offset determines the number of bytes of a line. In the last line, the bytes end where the
+//!   rest of the line equals their representation as text. Without offsets, text is recognized only where it cannot be
+//!   hex.
+//! - A single digit is a byte where it cannot be text: `5 25 0`.
+//! - Anything else is an error. Only blank lines and headings are skipped. A heading ends with a colon, is in brackets,
+//!   or begins with a word before the first line of bytes. `#` begins a comment, also after bytes.
 
 use std::fmt;
 
-/// The most text that is read, in bytes: no answer to a SCSI command that is decoded here comes near it.
+/// The maximum length of the text, in bytes: far more than any answer to a SCSI command that is decoded here needs.
 pub const LIMIT: usize = 1 << 20;
 
-/// Why some text is no hex.
+/// Why text could not be parsed as hex.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HexError {
-    /// Which line, counted from 1; `None` if it is about all of them.
+    /// The line, counted from 1; `None` if the error concerns the whole text.
     pub line: Option<usize>,
     /// What is wrong.
     pub what: String,
-    /// What to do.
+    /// What to do about it.
     pub mend: &'static str,
 }
 
@@ -40,9 +42,9 @@ impl fmt::Display for HexError {
 /// A word of a line.
 struct Token<'a> {
     text: &'a str,
-    /// Where it starts in the line.
+    /// Its first byte in the line.
     start: usize,
-    /// Columns between it and the word before it.
+    /// The number of columns between it and the previous word.
     gap: usize,
 }
 
@@ -63,22 +65,22 @@ impl Row<'_> {
         }
     }
 
-    /// `hexdump -C` and `xxd -a` write this for lines that repeat the one before.
+    /// Whether this is the `*` that `hexdump -C` and `xxd -a` print for lines that repeat the previous one.
     fn is_repeat(&self) -> bool {
         matches!(self.tokens.as_slice(), [only] if only.text == "*")
     }
 
-    /// The words behind the offset.
+    /// The words after the offset.
     fn words(&self) -> &[Token<'_>] {
         let skipped = usize::from(self.offset.is_some());
         self.tokens.get(skipped..).unwrap_or_default()
     }
 }
 
-/// The bytes that the text shows.
+/// Parses the text into bytes.
 ///
 /// # Errors
-/// The first line that is not understood.
+/// The first line that cannot be parsed.
 pub fn parse(text: &str) -> Result<Vec<u8>, HexError> {
     let whole = |what: &str, mend| HexError {
         line: None,
@@ -91,7 +93,7 @@ pub fn parse(text: &str) -> Result<Vec<u8>, HexError> {
     let mut rows = rows(text);
     offsets(&mut rows)?;
     let mut out = Vec::new();
-    // Bytes of the last line, and whether they repeat.
+    // The number of bytes in the last line, and whether they repeat.
     let mut last = 0;
     let mut repeat = false;
     for (index, row) in rows.iter().enumerate() {
@@ -134,10 +136,10 @@ pub fn parse(text: &str) -> Result<Vec<u8>, HexError> {
     Ok(out)
 }
 
-/// The lines that are not skipped.
+/// The lines, without those that are skipped.
 fn rows(text: &str) -> Vec<Row<'_>> {
     let mut rows: Vec<Row<'_>> = Vec::new();
-    // Behind a blank line another answer may begin.
+    // Another answer may begin after blank lines.
     let mut may_begin = true;
     for (index, line) in text.lines().enumerate() {
         let line = without_comment(line);
@@ -159,7 +161,7 @@ fn rows(text: &str) -> Vec<Row<'_>> {
     rows
 }
 
-/// A line up to a comment, which stands behind a blank, and is not what the bytes look like as text.
+/// The line without its comment. A comment follows a blank, and is not the text representation of the bytes.
 fn without_comment(line: &str) -> &str {
     if line.trim_start().starts_with('#') {
         return "";
@@ -171,13 +173,13 @@ fn without_comment(line: &str) -> &str {
     let words = tokens(bytes);
     let all: Option<Vec<Vec<u8>>> = words.iter().map(|word| token_bytes(word.text)).collect();
     let Some(all) = all else { return line };
-    // The bytes before it, an offset among them, shown as text: what hexdump and the like print behind them.
+    // The bytes before it, including an offset, as text: hexdump and similar tools print this after the bytes.
     let shown = shown(&all.concat());
     let is_text = shown.contains(comment.trim());
     if is_text { line } else { bytes }
 }
 
-/// Bytes as ASCII text; a byte that is not printable is a dot.
+/// Bytes as ASCII text, with a dot for each unprintable byte.
 fn shown(bytes: &[u8]) -> String {
     let plain = |b: &u8| match b {
         0x20..=0x7e => char::from(*b),
@@ -186,7 +188,7 @@ fn shown(bytes: &[u8]) -> String {
     bytes.iter().map(plain).collect()
 }
 
-/// A heading that is marked as one.
+/// Whether the line is a heading by its colon or brackets.
 fn is_marked(line: &str) -> bool {
     let line = line.trim();
     let heading = || {
@@ -198,8 +200,8 @@ fn is_marked(line: &str) -> bool {
     bracketed || heading()
 }
 
-/// A heading without a colon, as `Report target port groups` or `VPD page 83h`: it begins with a word of the
-/// language.
+/// Whether the line is a heading without a colon, such as `Report target port groups` or `VPD page 83h`: it begins with
+/// an English word.
 fn is_title(line: &str) -> bool {
     let mut words = line.split_whitespace();
     let first = words.next().unwrap_or_default();
@@ -207,7 +209,7 @@ fn is_title(line: &str) -> bool {
         && first
             .bytes()
             .all(|b| b.is_ascii_alphabetic() || b"-_".contains(&b));
-    // What looks like a line of bytes with a wrong first word is none.
+    // A line that looks like bytes with a wrong first word is not a heading.
     let bytes = words.filter(|word| word.len() == 2 && token_bytes(word).is_some());
     is_word && !first.bytes().all(|b| b.is_ascii_hexdigit()) && bytes.count() < 2
 }
@@ -264,12 +266,12 @@ fn offsets(rows: &mut [Row<'_>]) -> Result<(), HexError> {
 
 fn offset(digits: &str) -> Option<usize> {
     let digits = digits.strip_prefix("0x").unwrap_or(digits);
-    // `+1` is a number for Rust.
+    // `from_str_radix` accepts `+1`.
     let hex = digits.bytes().all(|b| b.is_ascii_hexdigit());
     usize::from_str_radix(digits, 16).ok().filter(|_| hex)
 }
 
-/// Whether the first word of the first line is an offset without a colon.
+/// Whether the first line begins with an offset that has no colon.
 fn has_offset(row: &Row<'_>) -> Result<bool, HexError> {
     let [offset, first, rest @ ..] = row.tokens.as_slice() else {
         return Ok(false);
@@ -280,7 +282,7 @@ fn has_offset(row: &Row<'_>) -> Result<bool, HexError> {
     }
     let is_long = |token: &Token| token.text.len() == 4;
     if digits.len() >= 6 && digits.bytes().all(|b| b == b'0') && is_long(first) {
-        // Nobody can tell them from bytes that were grouped, but for the offset.
+        // Only the offset distinguishes these words from bytes in groups of two.
         return Err(row.error(
             "words of two bytes in the order of the host, as `hexdump` and `od -x` print them",
             "use `hexdump -C`, `od -A x -t x1` or `xxd`",
@@ -307,7 +309,7 @@ fn fill(out: &mut Vec<u8>, length: usize, row: &Row<'_>, offset: usize) -> Resul
     Ok(())
 }
 
-/// The bytes of a line that the next offset tells the number of; text may follow.
+/// The bytes of a line whose number the next offset determines; text may follow.
 fn exactly(row: &Row<'_>, count: Option<usize>) -> Result<Vec<u8>, HexError> {
     let mut bytes = Vec::new();
     let mut words = row.words().iter();
@@ -319,7 +321,7 @@ fn exactly(row: &Row<'_>, count: Option<usize>) -> Result<Vec<u8>, HexError> {
         bytes.extend(more);
         rest = words.next();
     }
-    // As long as the bytes at most, or it is no text but more bytes.
+    // Text is at most as long as the bytes; anything longer must be more bytes.
     let is_text = rest.is_none_or(|word| {
         let text = row.line.get(word.start..).unwrap_or_default().trim();
         let width = text.trim_matches('|').chars().count();
@@ -335,7 +337,7 @@ fn exactly(row: &Row<'_>, count: Option<usize>) -> Result<Vec<u8>, HexError> {
     ))
 }
 
-/// The bytes of a line that no offset follows.
+/// The bytes of a line that is not followed by an offset.
 fn bytes(row: &Row<'_>) -> Result<Vec<u8>, HexError> {
     let words = row.words();
     let all = |words: &[Token]| -> Option<Vec<u8>> {
@@ -370,7 +372,7 @@ fn bytes(row: &Row<'_>) -> Result<Vec<u8>, HexError> {
     ))
 }
 
-/// The bytes before a column that shows them as text, if there is one.
+/// The bytes before a column that shows them as text, if there is such a column.
 fn before_text(line: &str, words: &[Token<'_>]) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut text_of = String::new();

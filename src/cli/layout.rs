@@ -1,10 +1,10 @@
-//! Which field of which record is printed under which name, in which order.
+//! Which fields of each record are printed, under which names and in which order.
 //!
-//! Names and order are those of `esxcli storage` on ESXi 8; what is ours comes after ESXi's fields, under names that
-//! a script does not take for ESXi's: `grep Device:` must not find `Linux Device:`. Where Linux
-//! cannot tell what ESXi tells, the word that ESXi has for that is printed (`unknown`, `false`); a field is left
-//! out where there is no such word and a value would be an invention: the number of outstanding I/Os with competing
-//! worlds, and the eight fields of data integrity (`Protection Enabled` and after), which the agent does not read.
+//! Names and order are those of `esxcli storage` on ESXi 8. Additional fields follow those of ESXi, under names that a
+//! script does not mistake for ESXi's: `grep Device:` must not match `Linux Device:`. If Linux does not know a value,
+//! the word that ESXi has for this is printed (`unknown`, `false`). A field is left out if there is no such word and
+//! any value would be invented: the number of outstanding I/Os with competing worlds, and the eight fields of data
+//! integrity (`Protection Enabled` and after), which the agent does not read.
 
 use super::record::{Listing, Record, Style, Value};
 use crate::api::types::{
@@ -12,18 +12,18 @@ use crate::api::types::{
     NmpPath, RoundRobinConfig, Section, Status,
 };
 
-/// A column: its name, and its value in a record.
+/// A column: its name, and the function that returns its value.
 pub type Column<R> = (&'static str, fn(&R) -> Value);
 
 /// How a record is printed.
 pub trait Layout: Sized + 'static {
-    /// Name of the record's type.
+    /// The name of the record's type.
     const KIND: &'static str;
-    /// How its listing looks by itself.
+    /// The default style of its listing.
     const STYLE: Style;
-    /// Column name of [`Layout::heading`].
+    /// The column name of [`Layout::heading`].
     const HEADING: Option<&'static str> = None;
-    /// Its columns in order.
+    /// Its columns, in order.
     const COLUMNS: &'static [Column<Self>];
 
     /// The line above its fields.
@@ -32,7 +32,7 @@ pub trait Layout: Sized + 'static {
     }
 }
 
-/// Lays records out.
+/// Builds the listing of some records.
 #[must_use]
 pub fn listing<R: Layout>(records: &[R]) -> Listing {
     Listing {
@@ -55,7 +55,7 @@ fn record<R: Layout>(record: &R) -> Record {
     }
 }
 
-/// Lays an explanation out.
+/// Builds the listing of an explanation.
 #[must_use]
 pub fn explanation(explanation: &Explanation) -> Listing {
     let mut listing = listing(&explanation.sections);
@@ -123,7 +123,7 @@ impl Layout for NmpPath {
     }
 }
 
-/// The device of a path, or ESXi's words for there being none.
+/// The device of a path, or the words that ESXi prints if there is none.
 fn associated(device: &Option<String>) -> Value {
     device
         .as_ref()
@@ -239,7 +239,7 @@ impl Layout for CoreDevice {
         ("Is Perennially Reserved", |d| {
             d.is_perennially_reserved.into()
         }),
-        // Zero is ESXi's word for: this throttling is off.
+        // On ESXi, zero means that this throttling is off.
         ("Queue Full Sample Size", |_| 0u32.into()),
         ("Queue Full Threshold", |_| 0u32.into()),
         ("Thin Provisioning Status", |_| "unknown".into()),

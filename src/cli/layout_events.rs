@@ -1,4 +1,4 @@
-//! The columns of events, of their codes, and of a replay.
+//! The columns of events, event codes and replays.
 
 use super::layout::{Column, Layout};
 use super::record::{Style, Value};
@@ -39,13 +39,13 @@ impl Layout for Code {
 /// A line of a replay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplayLine {
-    /// The time of day, in ms since 1970.
+    /// The time, in ms since 1970.
     pub time_ms: u64,
     /// `event`, `notice`, `map`, `state`, `journal`.
     pub kind: &'static str,
-    /// What it is about.
+    /// What it concerns, such as a device, a path, a map or a file.
     pub subject: String,
-    /// What there is to say.
+    /// The text of the line.
     pub text: String,
 }
 

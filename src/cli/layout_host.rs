@@ -1,7 +1,8 @@
-//! The columns of what `psactl` reads from the kernel of this host itself: counters, readiness, open files, what a map
-//! offloads. Names and order are ESXi 8's.
+//! The columns of data that `psactl` reads from the kernel of this host itself: counters, readiness, open files,
+//! offloads of maps. Names and order are those of ESXi 8.
 //!
-//! What Linux does not count prints `n/a`, never 0: reservations and conflicts, blocks of I/O that failed, splits.
+//! Values that Linux does not count are printed as `n/a`, never as 0: reservations and conflicts, blocks of failed I/O,
+//! splits.
 
 use super::decode;
 use super::layout::{Column, Layout};
@@ -10,7 +11,7 @@ use crate::api::types::DetachedDevice;
 use crate::kernel::sysfs::statistics::{CommandCounters, IoCounters};
 use crate::scsi::outcome::Outcome;
 
-/// What is counted of something; `None` where it cannot be read.
+/// Counters of an object; `None` where they cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counters {
     /// Reads and writes.
@@ -20,7 +21,7 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// These and others; what one of them lacks is that of the other.
+    /// The sum of both; if one lacks a kind of counters, those of the other are used.
     #[must_use]
     pub fn plus(self, other: Counters) -> Counters {
         Counters {
@@ -48,7 +49,7 @@ fn count(number: Option<u64>) -> Value {
     number.map_or(NOT_COUNTED, Value::from)
 }
 
-/// What a read or write took on the average.
+/// The average latency of a read or write.
 fn latency(us: Option<u64>) -> Value {
     us.map_or(NOT_COUNTED, |us| {
         Value::Text(format!("{}.{:03} ms", us / 1000, us % 1000))
@@ -57,13 +58,13 @@ fn latency(us: Option<u64>) -> Value {
 
 const NOT_COUNTED: Value = Value::Absent("n/a");
 
-/// The columns of `stats get`, after those that say whose they are.
+/// The columns of `stats get`, after those that identify the object.
 macro_rules! columns {
     ($($first:expr),* $(; $($last:expr),*)?) => {
         &[
             $($first,)*
             ("Successful Commands", |s| s.counters.of_commands(|c| c.good)),
-            // In sectors of 512 bytes.
+            // Blocks are sectors of 512 bytes.
             ("Blocks Read", |s| s.counters.of_io(|c| c.sectors_read)),
             ("Blocks Written", |s| s.counters.of_io(|c| c.sectors_written)),
             ("Read Operations", |s| s.counters.of_io(|c| c.reads)),
@@ -78,7 +79,7 @@ macro_rules! columns {
             ("Failed Reserve Operations", |_| NOT_COUNTED),
             ("Total Splits", |_| NOT_COUNTED),
             ("PAE Commands", |_| NOT_COUNTED),
-            // Ours.
+            // Additional columns that ESXi does not have.
             ("Commands Timed Out", |s| {
                 count(s.counters.commands.and_then(|c| c.timed_out))
             }),
@@ -94,9 +95,9 @@ pub struct PathStats {
     pub uid: String,
     /// `vmhba2:C0:T0:L1`
     pub runtime_name: String,
-    /// What is counted.
+    /// Its counters.
     pub counters: Counters,
-    /// What a read or write took on the average, in microseconds.
+    /// The average latency of a read or write, in microseconds.
     pub latency_us: Option<u64>,
     /// Errors of ordinary I/O: `3 timeout`.
     pub io_errors: Vec<String>,
@@ -109,7 +110,7 @@ impl Layout for PathStats {
     const COLUMNS: &'static [Column<Self>] = columns![
         ("Runtime Name", |s| (&s.runtime_name).into());
         ("Average Latency", |s| latency(s.latency_us)),
-        // Of the block layer and the SCSI mid-layer, since the agent started.
+        // Errors that the block layer and the SCSI mid-layer reported since the agent started.
         ("I/O Errors Reported", |s| (&s.io_errors).into())
     ];
 
@@ -123,7 +124,7 @@ impl Layout for PathStats {
 pub struct DeviceStats {
     /// `naa.6001...`
     pub device: String,
-    /// What is counted.
+    /// Its counters.
     pub counters: Counters,
 }
 
@@ -143,7 +144,7 @@ impl Layout for DeviceStats {
 pub struct AdapterStats {
     /// `vmhba2`
     pub adapter: String,
-    /// What is counted.
+    /// Its counters.
     pub counters: Counters,
 }
 
@@ -165,9 +166,9 @@ pub struct World {
     pub device: String,
     /// Process id; 0 is the kernel.
     pub id: u32,
-    /// How often it has the device open.
+    /// How many times it has the device open.
     pub count: u64,
-    /// Name of the process; mount point, `swap`, or the map that is built on it.
+    /// The name of the process; a mount point, `swap`, or the map that is built on the device.
     pub name: String,
 }
 
@@ -187,9 +188,9 @@ impl Layout for World {
 pub struct Vaai {
     /// `naa.6001...`
     pub device: String,
-    /// Whether zeroes are written by WRITE SAME; `None` if it cannot be told.
+    /// Whether zeroes are written by WRITE SAME; `None` if this is not known.
     pub zero: Option<bool>,
-    /// Whether blocks are given back by UNMAP; `None` if it cannot be told.
+    /// Whether blocks are released by UNMAP; `None` if this is not known.
     pub delete: Option<bool>,
 }
 
@@ -200,7 +201,7 @@ impl Layout for Vaai {
     const COLUMNS: &'static [Column<Self>] = &[
         // There are no VAAI plug-ins.
         ("VAAI Plugin Name", |_| "".into()),
-        // dm-multipath passes neither COMPARE AND WRITE nor EXTENDED COPY on.
+        // dm-multipath does not pass on COMPARE AND WRITE or EXTENDED COPY.
         ("ATS Status", |_| support(Some(false))),
         ("Clone Status", |_| support(Some(false))),
         ("Zero Status", |v| support(v.zero)),
@@ -234,7 +235,7 @@ impl Layout for DetachedDevice {
 pub struct DeviceUid {
     /// `naa.6001...`
     pub device: String,
-    /// WWID and further names.
+    /// The WWID and additional names.
     pub other: Vec<String>,
 }
 
@@ -252,13 +253,13 @@ impl Layout for DeviceUid {
 pub struct Capacity {
     /// `naa.6001...`
     pub device: String,
-    /// Bytes.
+    /// Physical block size in bytes.
     pub physical: Option<u64>,
-    /// Bytes.
+    /// Logical block size in bytes.
     pub logical: Option<u64>,
-    /// Of 512 bytes.
+    /// Number of sectors of 512 bytes.
     pub sectors: Option<u64>,
-    /// MiB.
+    /// Size in MiB.
     pub size_mib: u64,
 }
 
@@ -282,11 +283,11 @@ impl Layout for Capacity {
 pub struct Partition {
     /// `naa.6001...`
     pub device: String,
-    /// `dm-4`, `sda1`; the device itself by its own name.
+    /// `dm-4`, `sda1`; for the device itself, its own name.
     pub name: String,
-    /// In sectors of 512 bytes; `None` where the kernel does not show it.
+    /// First sector, in units of 512 bytes; `None` where the kernel does not show it.
     pub start: Option<u64>,
-    /// Of 512 bytes.
+    /// Number of sectors of 512 bytes.
     pub sectors: u64,
 }
 
@@ -327,7 +328,7 @@ impl Layout for AdapterDevice {
 pub struct Capabilities {
     /// `vmhba2`
     pub adapter: String,
-    /// What `core adapter list` says of it.
+    /// Its capabilities, as in `core adapter list`.
     pub capabilities: String,
 }
 
@@ -343,7 +344,7 @@ impl Layout for Capabilities {
 /// The answer to TEST UNIT READY.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Readiness {
-    /// Its node, `/dev/sg3`.
+    /// Its device node, `/dev/sg3`.
     pub device: String,
     /// Its address, `2:0:0:1`.
     pub address: String,

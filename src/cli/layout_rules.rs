@@ -1,4 +1,5 @@
-//! The columns of rules and plug-ins: `claimrule list`, `satp list`, `satp rule list`, `lint`. Names and order are ESXi 8's.
+//! The columns of rules and plug-ins: `claimrule list`, `satp list`, `satp rule list`, `lint`. Names and order are
+//! those of ESXi 8.
 
 use super::layout::{Column, Layout};
 use super::record::Style;
@@ -13,7 +14,7 @@ use crate::psa::satp::rules::SatpRule;
 pub struct ClaimRuleLine {
     /// The rule.
     pub rule: Rule,
-    /// Whether it stands in the runtime list, or else in the file list.
+    /// Whether the rule is in the runtime list; otherwise it is in the file list.
     pub runtime: bool,
 }
 
@@ -49,7 +50,7 @@ pub struct SatpLine {
     pub name: String,
     /// Its default PSP.
     pub default_psp: String,
-    /// What it is for.
+    /// The arrays that it is for.
     pub description: String,
 }
 
@@ -137,13 +138,13 @@ impl Layout for MarkedDevice {
 /// A line of `plugin registration list`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegistrationLine {
-    /// ESXi's name of the module, `vmw_satp_alua`.
+    /// The name of the module on ESXi, `vmw_satp_alua`.
     pub module: String,
-    /// Name of the plug-in, `VMW_SATP_ALUA`.
+    /// The name of the plug-in, `VMW_SATP_ALUA`.
     pub name: String,
     /// `MP`, `SATP` or `PSP`.
     pub class: &'static str,
-    /// The program that it is part of.
+    /// The program that contains it.
     pub program: String,
 }
 
@@ -154,7 +155,7 @@ impl Layout for RegistrationLine {
         ("Module Name", |r| (&r.module).into()),
         ("Plugin Name", |r| (&r.name).into()),
         ("Plugin Class", |r| r.class.into()),
-        // They are compiled in: none is loaded before another.
+        // The plug-ins are compiled in, so none depends on another one being loaded.
         ("Dependencies", |_| "".into()),
         ("Full Path", |r| (&r.program).into()),
     ];

@@ -1,5 +1,5 @@
-//! The manual pages of `psactl`, out of the same table as its help: one for all of it, and one for each group of
-//! commands. `make install` writes them by `psactl man`.
+//! Generates the manual pages of `psactl` from the same table as its help: one for the program, and one for each group
+//! of commands. `make install` writes them with `psactl man`.
 
 use super::args;
 use super::verbs::{NAMESPACES, Verb, verbs};
@@ -10,13 +10,14 @@ use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 /// A manual page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
-    /// Name of its file: `psactl-scsi.1`.
+    /// The name of its file: `psactl-scsi.1`.
     pub file: String,
-    /// Its text in roff.
+    /// Its text, in roff.
     pub text: String,
 }
 
-/// A group of commands that has a page: what stands below `storage`, or at the top with words of its own.
+/// A group of commands with a page of its own: the commands below a word of `storage`, or below a word at the top
+/// level.
 struct Group {
     words: &'static [&'static str],
     about: &'static str,
@@ -31,7 +32,7 @@ impl Group {
             .filter(|group| group.verbs().next().is_some())
     }
 
-    /// Its commands, without those that help does not show.
+    /// Its commands, without those that help hides.
     fn verbs(&self) -> impl Iterator<Item = &'static Verb> {
         let words = self.words;
         verbs().filter(move |verb| verb.words.starts_with(words) && !verb.legacy)
@@ -57,7 +58,7 @@ pub fn pages() -> Vec<Page> {
 fn title(name: &str, about: &str) -> Roff {
     let mut roff = Roff::new();
     let version = concat!("dm-psa ", env!("CARGO_PKG_VERSION"));
-    // Without a date, the same source gives the same page.
+    // There is no date, so that the same source gives the same page.
     roff.control("TH", [name, "1", "", version, "dm-psa"]);
     roff.control("SH", ["NAME"]);
     roff.text([roman(format!("{name} - {about}"))]);
@@ -125,7 +126,7 @@ fn group_page(group: &Group) -> Roff {
     roff
 }
 
-/// The codes of events.
+/// Writes the section with the codes of events.
 fn codes(roff: &mut Roff) {
     roff.control("SH", ["CODES"]);
     for code in CODES {

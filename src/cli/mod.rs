@@ -1,13 +1,14 @@
-//! `psactl`: arguments in, one request, one screen out.
+//! `psactl`: parses arguments, runs one command and prints the result.
 //!
-//! The way of a command: [`typography`] refuses what an editor put into it, [`args`] parses it against the table of
-//! [`verbs`], the verb asks the agent, works on the files of rules, or asks the kernel of this host what needs no agent
-//! (counters, SCSI commands, scans, open files), and turns the records into a [`record::Listing`] by their [`layout`], and [`mod@format`] prints that. A new command is one entry in a table of
+//! Steps of a command: [`typography`] rejects characters that a text editor inserted, and [`args`] parses the command
+//! line with the table of [`verbs`]. The command queries the agent, works on the rules files, or queries the kernel of
+//! this host for what needs no agent (counters, SCSI commands, scans, open files). It turns the records into a
+//! [`record::Listing`] by their [`layout`], which [`mod@format`] prints. A new command is one entry in a table of
 //! [`verbs`], and a layout if its records are new.
 //!
-//! Invariants: no byte that came from a device or from the agent reaches the terminal as a control character
-//! ([`printable`]); rendering never fails; a reader that goes away ends the program quietly.
-//! Tests: `tests/cli.rs`, with the screens in `tests/golden/cli/`.
+//! Invariants: no byte from a device or from the agent reaches the terminal as a control character ([`printable`]);
+//! rendering never fails; the program ends quietly if the reader of its output goes away. Tests: `tests/cli.rs`, with
+//! the screens in `tests/golden/cli/`.
 
 #![forbid(unsafe_code)]
 
@@ -45,17 +46,17 @@ pub struct Console<'a> {
     pub out: &'a mut dyn Write,
     /// Standard error.
     pub err: &'a mut dyn Write,
-    /// Whether `out` takes colours.
+    /// Whether `out` supports colours.
     pub colour_out: bool,
-    /// Whether `err` takes colours.
+    /// Whether `err` supports colours.
     pub colour_err: bool,
 }
 
-/// The program: runs the command line of this process.
+/// The entry point: runs the command line of this process.
 #[must_use]
 pub fn main() -> std::process::ExitCode {
     let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
-    // https://no-color.org: set and not empty means no.
+    // https://no-color.org: colours are off if the variable is set and not empty.
     let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
         && std::env::var_os("TERM").is_some_and(|term| term != "dumb");
     let mut console = Console {
@@ -67,12 +68,12 @@ pub fn main() -> std::process::ExitCode {
     run(std::env::args_os(), &mut console).into()
 }
 
-/// Runs a command line, its first word the name of the program.
+/// Runs a command line, whose first word is the name of the program.
 pub fn run(args: impl IntoIterator<Item = OsString>, console: &mut Console) -> Exit {
     run_on(Sysfs::of_this_host(), args, console)
 }
 
-/// As [`run`], with the kernel's file trees below another directory: for tests.
+/// Like [`run`], with the kernel's file trees below another directory, for tests.
 pub fn run_on(
     host: Sysfs,
     args: impl IntoIterator<Item = OsString>,
@@ -82,7 +83,7 @@ pub fn run_on(
         Ok(exit) => exit,
         Err(Failure::Write(why)) if why.kind() == io::ErrorKind::BrokenPipe => Exit::Ok,
         Err(failure) => {
-            // If standard error is gone too, the exit code is all that can be said.
+            // If standard error cannot be written either, only the exit code is left.
             let _ = match &failure {
                 Failure::Clap(text) => console.err.write_all(text.as_bytes()),
                 other => writeln!(console.err, "psactl: {other}"),
@@ -108,7 +109,7 @@ fn try_run(
             let mut listing = (invocation.verb.run)(&mut context, &invocation.given)?;
             let colour = console.colour_out;
             if let Some(mut more) = context.rest() {
-                // A part at a time, as it comes.
+                // Prints one part at a time, as it becomes available.
                 loop {
                     let text = format::render_part(&listing, invocation.format, colour)?;
                     console.out.write_all(text.as_bytes())?;
@@ -122,7 +123,7 @@ fn try_run(
             }
             exit = context.exit();
             for warning in context.warnings() {
-                // A warning that nobody can see must not undo what was done.
+                // The command has succeeded, so a warning that cannot be printed must not make it fail.
                 let _ = writeln!(
                     console.err,
                     "psactl: warning: {}",

@@ -1,7 +1,7 @@
-//! Text of devices and of the agent, made safe for a terminal.
+//! Makes text from devices and from the agent safe for a terminal.
 //!
-//! A vendor string, an iSCSI name or an error text may hold anything. Escape sequences could rewrite the screen,
-//! and direction marks could make it read as something else.
+//! A vendor string, an iSCSI name or an error text may contain any characters. Escape sequences could rewrite the
+//! screen, and direction marks could change how the text reads.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -37,7 +37,7 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// As [`printable`], but line breaks stay.
+/// Like [`printable`], but keeps line breaks.
 #[must_use]
 pub fn printable_lines(text: &str) -> String {
     let lines: Vec<_> = text.split('\n').map(printable).collect();

@@ -1,4 +1,4 @@
-//! What a screen is made of, before it has a format.
+//! The content of a listing, independent of its format.
 
 /// A value of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,14 +11,14 @@ pub enum Value {
     Number(u64),
     /// Yes or no.
     Flag(bool),
-    /// Several texts.
+    /// A list of texts.
     List(Vec<String>),
-    /// There is none: what a person reads in its place. A program reads `null`.
+    /// No value. This is the text that is printed instead; formats for programs print `null`.
     Absent(&'static str),
 }
 
 impl Value {
-    /// As a person reads it; not yet [`super::printable`].
+    /// The human-readable text, not made [`super::printable`] yet.
     #[must_use]
     pub fn text(&self) -> String {
         match self {
@@ -72,17 +72,17 @@ macro_rules! from_number {
 }
 from_number!(u8 u16 u32 u64);
 
-/// One thing that is listed.
+/// One object in a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// The line above its fields, where the layout has one.
+    /// The line above its fields, if the layout has one.
     pub heading: Option<String>,
-    /// Column names as ESXi prints them, and values, in ESXi's order. It may lack columns of its listing.
+    /// Column names as ESXi prints them, and values, in the order of ESXi. Columns of its listing may be missing.
     pub fields: Vec<(&'static str, Value)>,
 }
 
-/// The values of a record under these columns; those that it lacks are absent. (Of two fields with one name the second
-/// stands under the second column of that name.)
+/// The values of a record for these columns; missing values are absent. (If two fields have the same name, the second
+/// one belongs to the second column of that name.)
 #[must_use]
 pub fn cells(columns: &[&'static str], fields: Vec<(&'static str, Value)>) -> Vec<Value> {
     let mut fields: Vec<Option<(&str, Value)>> = fields.into_iter().map(Some).collect();
@@ -99,7 +99,7 @@ pub fn cells(columns: &[&'static str], fields: Vec<(&'static str, Value)>) -> Ve
         .collect()
 }
 
-/// How a listing looks unless another format is asked for.
+/// The style of a listing if no format is requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
     /// A heading and `Key: value` lines for each record.
@@ -110,9 +110,9 @@ pub enum Style {
     Sheet,
     /// A title, and a headed paragraph for each record.
     Prose,
-    /// A line for each record, without a head: what goes on and on.
+    /// A line for each record, without a header: for output that continues.
     Log,
-    /// A line of text for each record: what a command that changes something has to say.
+    /// A line of text for each record: the messages of a command that changes something.
     Lines,
 }
 
@@ -121,20 +121,20 @@ pub enum Style {
 pub struct Listing {
     /// Name of the type of its records, for the formats that have types.
     pub kind: &'static str,
-    /// How it looks by itself.
+    /// Its default style.
     pub style: Style,
     /// The line above everything ([`Style::Prose`] only).
     pub title: Option<String>,
     /// Column name of the headings, for the formats without headings.
     pub heading: Option<&'static str>,
-    /// Column names, known also when there is no record.
+    /// Column names, present even if there are no records.
     pub columns: Vec<&'static str>,
     /// The records.
     pub records: Vec<Record>,
 }
 
 impl Listing {
-    /// Lines of text, or nothing at all.
+    /// A listing of lines of text; it may be empty.
     #[must_use]
     pub fn lines(lines: impl IntoIterator<Item = String>) -> Listing {
         Listing {
@@ -153,7 +153,7 @@ impl Listing {
         }
     }
 
-    /// Whether the heading is a column that the fields lack.
+    /// The column name of the heading, if the columns do not include it.
     fn heading_column(&self) -> Option<&'static str> {
         self.heading.filter(|name| !self.columns.contains(name))
     }

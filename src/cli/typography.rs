@@ -1,7 +1,7 @@
-//! Dashes and quotes of word processors, copied into a command line together with it.
+//! Detects typographic dashes and quotes that were copied from a document into a command line.
 //!
-//! `esxcli ... –d “naa.6001”` from a document looks right and is not; parsed as it stands it would give an error
-//! about something else, or worse, store a rule with a quote in its vendor.
+//! `esxcli ... –d “naa.6001”` from a document looks correct but is not. Without this check it would cause an unrelated
+//! error or, worse, store a rule with a quote in its vendor.
 
 use std::ffi::OsString;
 
@@ -11,9 +11,9 @@ use std::ffi::OsString;
     "argument {argument}, character {character}: {name} (U+{code:04X}) in `{text}`, as from a formatted document\nwrite: {mended}"
 )]
 pub struct Typography {
-    /// Which argument, counted from 1.
+    /// The argument, counted from 1.
     pub argument: usize,
-    /// Which of its characters, counted from 1.
+    /// The character in the argument, counted from 1.
     pub character: usize,
     /// Its name.
     pub name: &'static str,
@@ -21,14 +21,14 @@ pub struct Typography {
     pub code: u32,
     /// The argument.
     pub text: String,
-    /// The argument as it was probably meant.
+    /// The argument as it was probably intended.
     pub mended: String,
 }
 
-/// Refuses the first argument with such a character.
+/// Rejects the first argument with such a character.
 ///
 /// # Errors
-/// [`Typography`] says where, and how to mend it.
+/// [`Typography`] with the position and the corrected argument.
 pub fn check<'a>(args: impl Iterator<Item = &'a OsString>) -> Result<(), Typography> {
     for (index, arg) in args.enumerate() {
         let text = arg.to_string_lossy();
@@ -50,7 +50,7 @@ pub fn check<'a>(args: impl Iterator<Item = &'a OsString>) -> Result<(), Typogra
     Ok(())
 }
 
-/// The first such character of a text, in words.
+/// Describes the first such character in a text, if there is one.
 #[must_use]
 pub fn found(text: &str) -> Option<String> {
     let mut found = text.chars().filter_map(|c| Some((c, plain(c)?.0)));
@@ -61,7 +61,7 @@ pub fn found(text: &str) -> Option<String> {
     ))
 }
 
-/// The name of a character that does not belong into a command line, and what does.
+/// The name of a character that does not belong in a command line, and its replacement.
 fn plain(c: char) -> Option<(&'static str, &'static str)> {
     Some(match c {
         '\u{2010}' | '\u{2011}' => ("a typographic hyphen", "-"),
@@ -82,7 +82,7 @@ fn mend(text: &str) -> String {
         .map(|c| plain(c).map_or_else(|| c.to_string(), |(_, plain)| plain.to_owned()))
         .collect();
     let dash = text.chars().next().and_then(plain).map(|(_, plain)| plain) == Some("-");
-    // An editor makes one dash of two: `–device` was `--device`, while `–d` was `-d`.
+    // A text editor turns two dashes into one: `–device` was `--device`, while `–d` was `-d`.
     let word = mended.trim_start_matches('-');
     let name = word.split('=').next().unwrap_or_default();
     if dash && name.chars().count() > 1 {

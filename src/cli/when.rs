@@ -1,6 +1,6 @@
-//! Times of day, in UTC as the log of the agent has them, and what a person writes for them.
+//! Prints and parses times. Times are in UTC, as in the log of the agent.
 
-/// `2026-03-01T12:00:00.123Z`, of ms since 1970.
+/// The time as `2026-03-01T12:00:00.123Z`, from ms since 1970.
 #[must_use]
 pub fn text(ms: u64) -> String {
     let (days, of_day) = (ms / 86_400_000, ms % 86_400_000);
@@ -10,7 +10,8 @@ pub fn text(ms: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
 }
 
-/// Year, month and day of a count of days since 1970. Years begin in March here, so that the leap day is the last.
+/// Year, month and day from the number of days since 1970. In this calculation years begin in March, so that the leap
+/// day is the last day of a year.
 fn date(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, of_era) = (days / 146_097, days % 146_097);
@@ -26,11 +27,11 @@ fn date(days: u64) -> (u64, u64, u64) {
     (era * 400 + year + next, month, day)
 }
 
-/// The ms since 1970 that a text means at `now`: a time in UTC (`2026-03-01T12:00:00`, seconds and `Z` may be missing,
-/// a blank may stand for the `T`) or an age (`90s`, `10m`, `2h`, `1d`).
+/// Parses a time into ms since 1970: a time in UTC (`2026-03-01T12:00:00`; seconds and `Z` are optional, a blank can
+/// replace the `T`), or an age relative to `now` (`90s`, `10m`, `2h`, `1d`).
 ///
 /// # Errors
-/// What is understood.
+/// A description of the accepted formats.
 pub fn parse(text: &str, now: u64) -> Result<u64, String> {
     age(text)
         .map(|age| now.saturating_sub(age))
@@ -76,7 +77,7 @@ fn moment(text: &str) -> Option<u64> {
     if fields.next().is_some() || hour > 23 || minute > 59 || second > 60 {
         return None;
     }
-    // The day is found by its date: no second formula that could disagree with the first.
+    // The day is found by searching with `date`, so that there is no second formula that could disagree with it.
     let about = (year - 1970) * 365 + (month - 1) * 28;
     let days = (about..about + 500).find(|days| date(*days) == (year, month, day))?;
     Some(days * 86_400_000 + (hour * 3600 + minute * 60 + second) * 1000 + ms)

@@ -1,4 +1,4 @@
-//! READ CAPACITY (16) parameter data (SBC-4, READ CAPACITY (16) command).
+//! Parses READ CAPACITY (16) parameter data (SBC-4, READ CAPACITY (16) command).
 
 use super::reader::{ParseError, ParseProblem, Reader};
 use serde::{Deserialize, Serialize};
@@ -6,16 +6,16 @@ use serde::{Deserialize, Serialize};
 /// The size of a logical unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Capacity {
-    /// RETURNED LOGICAL BLOCK ADDRESS: the last one, so one less than there are blocks.
+    /// RETURNED LOGICAL BLOCK ADDRESS: the address of the last block, one less than the number of blocks.
     pub last_lba: u64,
     /// LOGICAL BLOCK LENGTH IN BYTES.
     pub block_length: u32,
-    /// Whether LBPME is set: blocks are provisioned when written ("thin").
+    /// LBPME: the logical unit is thin provisioned (blocks are allocated when they are written).
     pub thin: bool,
 }
 
 impl Capacity {
-    /// Parses the data. SBC-2 devices send only the first twelve bytes; they are not thin.
+    /// Parses the parameter data. SBC-2 devices send only the first twelve bytes; `thin` is `false` for them.
     ///
     /// # Errors
     /// Fewer than twelve bytes, or a block length of zero.
@@ -39,8 +39,8 @@ impl Capacity {
         })
     }
 
-    /// The size in sectors of 512 bytes; `None` if it is no whole number of them (a disk that is formatted with 520
-    /// byte blocks) or more than 2^64 - 1.
+    /// The size in sectors of 512 bytes. `None` if the block length is not a multiple of 512 (a disk formatted with 520
+    /// byte blocks) or if the number of sectors exceeds 2^64 - 1.
     #[must_use]
     pub fn sectors_of_512(self) -> Option<u64> {
         let blocks = u128::from(self.last_lba).checked_add(1)?;

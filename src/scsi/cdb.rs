@@ -1,4 +1,4 @@
-//! The commands that the agent sends.
+//! Builds the SCSI commands that the agent sends.
 
 use super::mode;
 use super::tpgs::{self, AccessState};
@@ -8,21 +8,24 @@ use std::fmt;
 
 /// Allocation length of INQUIRY for standard data, in bytes.
 ///
-/// 96 holds all that SPC-5 defines for standard INQUIRY data (bytes 0 to 95, version descriptors included) and ends
-/// just before the vendor specific parameters; every device that speaks SPC-2 or later gives what it has and stops.
+/// 96 covers everything that SPC-5 defines for standard INQUIRY data (bytes 0 to 95, version descriptors included) and
+/// ends just before the vendor specific parameters. Devices that implement SPC-2 or later send what they have, which
+/// may be less.
 pub const INQUIRY_LENGTH: u16 = 96;
 
 /// Allocation length of INQUIRY for a VPD page, in bytes.
 ///
-/// A device identification page outgrows 255 bytes once an array lists its ports' names, so the two byte
-/// ALLOCATION LENGTH of SPC-3 and later is needed. SCSI-2 and SPC-2 devices take only its low byte (byte 3 was
-/// reserved then): FCh gives them 252 bytes where 1000h would ask for nothing. Both are multiples of four, which
-/// some host adapters want of a transfer.
+/// A device identification page exceeds 255 bytes once an array lists the names of its ports, so the two byte
+/// ALLOCATION LENGTH of SPC-3 and later is needed. SCSI-2 and SPC-2 devices read only its low byte (byte 3 was reserved
+/// then): FCh asks them for 252 bytes, whereas 1000h would ask for none. 0FFCh and FCh are both multiples of four,
+/// which some host adapters require of a transfer.
 pub const VPD_LENGTH: u16 = 0x0ffc;
 
-/// What an answer usually has room in: shorter allocation lengths cost the kernel less, which sets a buffer aside and copies
-/// all of it, whatever the device fills. An answer that is longer tells so, and is asked for again. Like [`VPD_LENGTH`] a
-/// multiple of four with FCh as its low byte.
+/// Allocation length of the first attempt, in bytes, for commands whose answer can be long.
+///
+/// Most answers fit. A short allocation length is cheaper, because the kernel allocates a buffer of that size and
+/// copies all of it, however little the device fills. A longer answer reports its length and is requested again
+/// ([`Command::is_cut`]). Like [`VPD_LENGTH`], a multiple of four with FCh as its low byte.
 pub const USUAL_LENGTH: u16 = 0x03fc;
 
 /// Length of READ CAPACITY (16) parameter data (SBC-4), in bytes.
@@ -30,9 +33,9 @@ pub const READ_CAPACITY_16_LENGTH: u32 = 32;
 
 /// Allocation length of REPORT TARGET PORT GROUPS, in bytes.
 ///
-/// A group takes 8 bytes and 4 for each port: this holds 64 groups of 30 ports, well above any array in the
-/// field, and stays inside the 32 KiB buffer that each `sg` file descriptor has reserved anyway. A longer answer
-/// is refused as truncated, never half believed.
+/// A group takes 8 bytes, plus 4 for each port. This is enough for 64 groups of 30 ports, well above any array in the
+/// field, and fits in the 32 KiB buffer that each `sg` file descriptor reserves anyway. A longer answer is rejected as
+/// truncated; no part of it is used.
 pub const RTPG_LENGTH: u32 = 8192;
 
 /// A command to a logical unit.
@@ -42,23 +45,23 @@ pub enum Command {
     TestUnitReady,
     /// INQUIRY, standard data (SPC-5 6.7).
     Inquiry,
-    /// INQUIRY with EVPD and this page code.
+    /// INQUIRY with EVPD set and this page code.
     Vpd(u8),
-    /// MODE SENSE (6) (SPC-5 6.14) of all pages, cut after the header: whether the unit is write-protected. Linux asks in
-    /// the same words whenever it looks at a disk (`sd_read_write_protect_flag`), so devices are used to them.
+    /// MODE SENSE (6) (SPC-5 6.14) of all pages, cut after the header: whether the unit is write-protected. Linux sends
+    /// the same CDB whenever it scans a disk (`sd_read_write_protect_flag`), so devices handle it.
     ModeSense6,
     /// READ CAPACITY (16) (SBC-4).
     ReadCapacity16,
     /// REPORT TARGET PORT GROUPS with the extended header (SPC-5 6.36).
     ReportTargetPortGroups,
-    /// REPORT TARGET PORT GROUPS with the length-only header, for targets that refuse the other.
+    /// REPORT TARGET PORT GROUPS with the length-only header, for targets that reject the extended one.
     ReportTargetPortGroupsShort,
-    /// SET TARGET PORT GROUPS (SPC-5 6.45): group and wanted state.
+    /// SET TARGET PORT GROUPS (SPC-5 6.45): pairs of group number and requested state.
     SetTargetPortGroups(Vec<(u16, AccessState)>),
 }
 
-/// Commands for one path, each to be sent after the one before came back. Most checks are the same one, which takes no
-/// memory of its own.
+/// Commands for one path, sent one after the other: each waits for the answer to the one before. Borrowed because most
+/// checks send the same commands, which then need no allocation.
 pub type Commands = Cow<'static, [Command]>;
 
 /// A command descriptor block of 6, 12 or 16 bytes.
@@ -69,7 +72,7 @@ pub struct Cdb {
 }
 
 impl Cdb {
-    /// `N` is 6, 10, 12 or 16; what is beyond 16 bytes would be cut.
+    /// `N` is 6, 10, 12 or 16; bytes beyond 16 would be dropped.
     fn new<const N: usize>(cdb: [u8; N]) -> Cdb {
         let mut bytes = [0; 16];
         for (slot, byte) in bytes.iter_mut().zip(cdb) {
@@ -89,13 +92,13 @@ impl Cdb {
 }
 
 impl Command {
-    /// The command descriptor block that asks for the longest answer.
+    /// The command descriptor block with the maximum allocation length.
     #[must_use]
     pub fn cdb(&self) -> Cdb {
         self.cdb_for(VPD_LENGTH, RTPG_LENGTH)
     }
 
-    /// The command descriptor block that asks for an answer of [`Command::usual_length`].
+    /// The command descriptor block with an allocation length of [`Command::usual_length`].
     #[must_use]
     pub fn usual_cdb(&self) -> Cdb {
         self.cdb_for(USUAL_LENGTH, u32::from(USUAL_LENGTH))
@@ -123,7 +126,7 @@ impl Command {
         }
     }
 
-    /// How many bytes the device may send at most: the size of the buffer for it.
+    /// The maximum number of bytes that the device may send: the size of its buffer.
     #[must_use]
     pub fn data_in_length(&self) -> usize {
         match self {
@@ -138,14 +141,14 @@ impl Command {
         }
     }
 
-    /// How many bytes the answer usually has at most.
+    /// The length that is enough for most answers, in bytes: [`Command::data_in_length`], but at most [`USUAL_LENGTH`].
     #[must_use]
     pub fn usual_length(&self) -> usize {
         self.data_in_length().min(usize::from(USUAL_LENGTH))
     }
 
-    /// Whether an answer to [`Command::usual_cdb`] says that there is more of it: PAGE LENGTH of a VPD page (SPC-5 7.7.1)
-    /// and RETURN DATA LENGTH of REPORT TARGET PORT GROUPS (SPC-5 6.36) count the bytes after themselves.
+    /// Whether an answer to [`Command::usual_cdb`] says that it was truncated: PAGE LENGTH of a VPD page (SPC-5 7.7.1)
+    /// and RETURN DATA LENGTH of REPORT TARGET PORT GROUPS (SPC-5 6.36) count the bytes that follow the field.
     #[must_use]
     pub fn is_cut(&self, data: &[u8]) -> bool {
         let told = match (self, data) {
@@ -161,7 +164,7 @@ impl Command {
         told > self.usual_length()
     }
 
-    /// What the host sends with the command; empty for all but SET TARGET PORT GROUPS.
+    /// The data that the host sends with the command; empty except for SET TARGET PORT GROUPS.
     #[must_use]
     pub fn data_out(&self) -> Vec<u8> {
         match self {
@@ -205,7 +208,7 @@ fn inquiry(evpd: bool, page: u8, length: u16) -> Cdb {
     Cdb::new([0x12, u8::from(evpd), page, high, low, 0])
 }
 
-/// MAINTENANCE IN or OUT: the length of the data in bytes 6 to 9 (SPC-5 6.36, 6.45).
+/// MAINTENANCE IN or OUT: bytes 6 to 9 hold the length of the data (SPC-5 6.36, 6.45).
 fn maintenance(opcode: u8, action: u8, length: u32) -> Cdb {
     let [a, b, c, d] = length.to_be_bytes();
     Cdb::new([opcode, action, 0, 0, 0, 0, a, b, c, d, 0, 0])

@@ -1,27 +1,27 @@
-//! Standard INQUIRY data (SPC-5 6.7, "Standard INQUIRY data").
+//! Parses and builds standard INQUIRY data (SPC-5 6.7, "Standard INQUIRY data").
 
 use super::reader::{ParseError, Partly, Reader, ascii};
 use serde::{Deserialize, Serialize};
 
-/// How much of the answer is kept for rules that look at single bytes (`inq_data[128]` and the like reach no
-/// further than this, because no more is asked for): [`super::cdb::INQUIRY_LENGTH`], in bytes.
+/// Maximum number of bytes kept for claim rules that look at single bytes, equal to [`super::cdb::INQUIRY_LENGTH`].
+/// `inq_data[128]` and the like never match, because no more bytes are requested.
 pub const KEPT: usize = super::cdb::INQUIRY_LENGTH as usize;
 
 /// PERIPHERAL QUALIFIER (SPC-5 6.7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum PeripheralQualifier {
-    /// 000b: a logical unit is behind this LUN, as far as the device server can tell.
+    /// 000b: a logical unit is accessible through this LUN, as far as the device server knows.
     Connected,
-    /// 001b: the device server could serve one, and there is none.
+    /// 001b: the device server supports a logical unit here, but none is connected.
     NotConnected,
-    /// 011b: the device server cannot serve this LUN.
+    /// 011b: the device server does not support a logical unit at this LUN.
     NotCapable,
     /// Any other.
     Other(u8),
 }
 
 impl PeripheralQualifier {
-    /// From byte 0 of any INQUIRY answer.
+    /// Reads byte 0 of any INQUIRY answer.
     #[must_use]
     pub fn from_byte(byte: u8) -> PeripheralQualifier {
         match byte >> 5 {
@@ -32,7 +32,7 @@ impl PeripheralQualifier {
         }
     }
 
-    /// The three bits.
+    /// The three bits of the field.
     #[must_use]
     pub fn bits(self) -> u8 {
         match self {
@@ -44,21 +44,21 @@ impl PeripheralQualifier {
     }
 }
 
-/// TPGS (SPC-5 6.7): who may change asymmetric access states.
+/// TPGS (SPC-5 6.7): who can change asymmetric access states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Tpgs {
-    /// 00b: no asymmetric access, or not by the standard.
+    /// 00b: no asymmetric access, or a method outside of the standard.
     None,
-    /// 01b: the array itself; REPORT TARGET PORT GROUPS works.
+    /// 01b: only the array itself; REPORT TARGET PORT GROUPS works.
     Implicit,
-    /// 10b: hosts by SET TARGET PORT GROUPS; both commands work.
+    /// 10b: only hosts, by SET TARGET PORT GROUPS; both commands work.
     Explicit,
-    /// 11b: either.
+    /// 11b: the array and hosts.
     Both,
 }
 
 impl Tpgs {
-    /// From byte 5 of standard INQUIRY data, bits 5 and 4.
+    /// Reads byte 5 of standard INQUIRY data, bits 5 and 4.
     #[must_use]
     pub fn from_byte(byte: u8) -> Tpgs {
         match (byte & 0x20 != 0, byte & 0x10 != 0) {
@@ -69,20 +69,20 @@ impl Tpgs {
         }
     }
 
-    /// Whether the array may change states by itself.
+    /// Whether the array can change states by itself.
     #[must_use]
     pub fn implicit(self) -> bool {
         matches!(self, Tpgs::Implicit | Tpgs::Both)
     }
 
-    /// Whether hosts may change states.
+    /// Whether hosts can change states.
     #[must_use]
     pub fn explicit(self) -> bool {
         matches!(self, Tpgs::Explicit | Tpgs::Both)
     }
 }
 
-/// Single bits of standard INQUIRY data (SPC-5 6.7) that no decision is made of.
+/// Single bits of standard INQUIRY data (SPC-5 6.7), for display only: no decision depends on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InquiryFlags {
     /// LU_CONG: part of a logical unit conglomerate.
@@ -108,7 +108,7 @@ pub struct InquiryFlags {
 /// Standard INQUIRY data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StandardInquiry {
-    /// Whether there is a logical unit at all.
+    /// Whether there is a logical unit behind the LUN.
     pub peripheral_qualifier: PeripheralQualifier,
     /// PERIPHERAL DEVICE TYPE: 00h direct access block device, 0Ch storage array controller, 1Fh none.
     pub peripheral_device_type: u8,
@@ -120,30 +120,30 @@ pub struct StandardInquiry {
     pub response_data_format: u8,
     /// TPGS.
     pub tpgs: Tpgs,
-    /// T10 VENDOR IDENTIFICATION, 8 characters with the blanks that pad it; unprintable bytes are `?`.
+    /// T10 VENDOR IDENTIFICATION, 8 characters including the blanks that pad it; unprintable bytes are `?`.
     pub vendor: String,
-    /// PRODUCT IDENTIFICATION, 16 characters, likewise.
+    /// PRODUCT IDENTIFICATION, 16 characters, in the same form.
     pub product: String,
-    /// PRODUCT REVISION LEVEL, 4 characters, likewise.
+    /// PRODUCT REVISION LEVEL, 4 characters, in the same form.
     pub revision: String,
-    /// The answer as it came, at most [`KEPT`] bytes.
+    /// The bytes of the answer, at most [`KEPT`].
     pub raw: Vec<u8>,
 }
 
 impl StandardInquiry {
     /// Parses standard INQUIRY data.
     ///
-    /// ADDITIONAL LENGTH is not looked at for the first 36 bytes: devices are about that give all of them and
-    /// count too few (the kernel, too, reads 36 whatever the byte says). It does bound what is kept as
-    /// [`StandardInquiry::raw`], so that a buffer's stale tail is not taken for vendor specific bytes.
+    /// ADDITIONAL LENGTH is ignored for the first 36 bytes: some devices send all 36 but report a smaller length (the
+    /// kernel, too, always reads 36). It does limit what is kept as [`StandardInquiry::raw`], so that stale bytes at
+    /// the end of the buffer are not taken for vendor specific bytes.
     ///
     /// # Errors
-    /// Fewer than 36 bytes, the least that SPC-5 allows.
+    /// Fewer than 36 bytes, the minimum in SPC-5.
     pub fn parse(data: &[u8]) -> Result<StandardInquiry, ParseError> {
         StandardInquiry::parse_partly(data)?.whole()
     }
 
-    /// Parses as much of standard INQUIRY data as there is: of texts that are cut, what is left of them.
+    /// Parses as much of standard INQUIRY data as there is. A text field that is cut keeps the bytes that arrived.
     ///
     /// # Errors
     /// Fewer than 8 bytes.
@@ -185,7 +185,7 @@ impl StandardInquiry {
         })
     }
 
-    /// ADDITIONAL LENGTH (byte 4): what follows byte 4, in bytes, as the device counts it.
+    /// ADDITIONAL LENGTH (byte 4): the number of bytes after byte 4, as the device reports it.
     #[must_use]
     pub fn additional_length(&self) -> u8 {
         self.byte(4)
@@ -208,14 +208,15 @@ impl StandardInquiry {
         }
     }
 
-    /// The vendor specific bytes 36 to 55, as many as came.
+    /// The vendor specific bytes 36 to 55; fewer if the data end before.
     #[must_use]
     pub fn vendor_specific(&self) -> &[u8] {
         let end = self.raw.len().min(56);
         self.raw.get(36..end).unwrap_or_default()
     }
 
-    /// The VERSION DESCRIPTORs (bytes 58 to 73) that came whole, without those that are zero: not given.
+    /// The VERSION DESCRIPTORs (bytes 58 to 73) that are complete. Zeros are skipped: they mean that no standard is
+    /// given.
     pub fn version_descriptors(&self) -> impl Iterator<Item = u16> {
         let end = self.raw.len().min(74);
         let field = self.raw.get(58..end).unwrap_or_default();
@@ -246,7 +247,7 @@ impl StandardInquiry {
         self.revision.trim_end_matches([' ', '?'])
     }
 
-    /// Whether a disk is there: a logical unit that is connected and of type 00h.
+    /// Whether this is a disk: a connected logical unit of type 00h.
     #[must_use]
     pub fn is_disk(&self) -> bool {
         self.peripheral_qualifier == PeripheralQualifier::Connected
@@ -254,7 +255,7 @@ impl StandardInquiry {
     }
 
     /// Builds 36 bytes of standard data as an SPC-4 disk would send them, for simulated arrays and tests. Texts are
-    /// padded with blanks or cut to their fields.
+    /// padded with blanks or truncated to the size of their fields.
     #[must_use]
     pub fn build(tpgs: Tpgs, vendor: &str, product: &str, revision: &str) -> Vec<u8> {
         let tpgs = match tpgs {
@@ -325,7 +326,7 @@ mod tests {
 
     #[test]
     fn no_logical_unit_behind_this_lun() {
-        // DGC answers for LUN 0 of a storage group that has none: "LUNZ".
+        // DGC returns "LUNZ" for LUN 0 if the storage group has no LUN 0.
         let lunz = fixture(
             [0x20, 0x00, 0x04, 0x12, 0x1f, 0x00, 0x00, 0x02],
             b"DGC     LUNZ            0533",
@@ -360,7 +361,7 @@ mod tests {
         assert_eq!(parsed.vendor_trimmed(), "AB?[31m");
         assert_eq!(parsed.product, "  ??            ");
         assert_eq!(parsed.revision_trimmed(), "");
-        // ADDITIONAL LENGTH 0: the stale tail of the buffer is not kept.
+        // ADDITIONAL LENGTH 0: stale bytes at the end of the buffer are not kept.
         assert_eq!(parsed.raw.len(), 36);
     }
 

@@ -1,11 +1,12 @@
-//! Bytes and their meaning: CDBs, INQUIRY, VPD pages, target port groups, sense.
+//! Parses and builds SCSI data: CDBs, INQUIRY, VPD pages, target port groups, sense data.
 //!
-//! Input: what a device sent, any bytes. Output: typed values with the field names of SPC-5, or a [`ParseError`]
-//! that says what is wrong where. Invariants: no parser panics, whatever the bytes; no length field is believed
-//! beyond the end of the data. Tests: in each file, and `tests/scsi_properties.rs`; fuzz targets in `tests/fuzz`.
+//! Input: bytes from a device, which may be arbitrary. Output: typed values with the field names of SPC-5, or a
+//! [`ParseError`] that says what is wrong and where. Invariants: no parser panics, whatever the bytes; no length field
+//! is trusted beyond the end of the data. Tests: in each file, and `tests/scsi_properties.rs`; fuzz targets in
+//! `tests/fuzz`.
 //!
-//! The standards are SPC-5 (T10/BSR INCITS 502), SBC-4 and SAM-6; where a clause is named by its title alone, its
-//! number differs between the drafts.
+//! The standards are SPC-5 (T10/BSR INCITS 502), SBC-4 and SAM-6. A clause is cited by its title alone where its number
+//! differs between drafts.
 
 #![deny(
     clippy::unwrap_used,

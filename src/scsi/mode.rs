@@ -1,12 +1,13 @@
-//! MODE SENSE (6) parameter data: its header (SPC-5 7.5.5), as a direct access block device fills it (SBC-4 6.5.1).
+//! Parses the header of MODE SENSE (6) parameter data (SPC-5 7.5.5), as a direct access block device fills it (SBC-4
+//! 6.5.1).
 
 use super::reader::{ParseError, Reader};
 
 /// Length of the header, in bytes.
 pub const HEADER_LENGTH: u8 = 4;
 
-/// WP: whether the logical unit takes no writes through the path that was asked. Arrays answer for the initiator port and
-/// the target port, so that paths to one unit may differ.
+/// WP: whether the logical unit rejects writes through this path. An array can answer differently for each initiator
+/// port and target port, so paths to one unit may differ.
 ///
 /// # Errors
 /// Fewer than the four bytes of a header.
@@ -29,7 +30,7 @@ mod tests {
     #[test]
     fn wp_is_the_highest_bit_of_the_third_byte() {
         assert_eq!(is_write_protected(&[3, 0, 0x80, 0]), Ok(true));
-        // DPOFUA, which LIO and many arrays set, says nothing about it.
+        // DPOFUA, which LIO and many arrays set, is unrelated to write protection.
         assert_eq!(is_write_protected(&[0x45, 0, 0x10, 8, 1]), Ok(false));
         let error = is_write_protected(&[3, 0, 0x80]).unwrap_err();
         assert!(

@@ -1,4 +1,4 @@
-//! The words of the standards for the codes in their fields, for people.
+//! Human-readable names, from the standards, for the codes in SCSI fields.
 
 use super::inquiry::{PeripheralQualifier, Tpgs};
 use super::tpgs::StatusCode;
@@ -86,7 +86,7 @@ impl fmt::Display for StatusCode {
     }
 }
 
-/// PERIPHERAL DEVICE TYPE (SPC-5 6.7).
+/// The name of a PERIPHERAL DEVICE TYPE (SPC-5 6.7).
 #[must_use]
 pub fn peripheral_device_type(code: u8) -> &'static str {
     match code {
@@ -111,7 +111,7 @@ pub fn peripheral_device_type(code: u8) -> &'static str {
     }
 }
 
-/// VERSION of standard INQUIRY data (SPC-5 6.7).
+/// The name of a VERSION of standard INQUIRY data (SPC-5 6.7).
 #[must_use]
 pub fn version(code: u8) -> &'static str {
     match code {
@@ -127,8 +127,8 @@ pub fn version(code: u8) -> &'static str {
     }
 }
 
-/// The standard that a VERSION DESCRIPTOR names, whatever its revision (SPC-5, "Version descriptor values"; T10 keeps
-/// 32 codes for each), for those that arrays claim.
+/// The standard that a VERSION DESCRIPTOR names, whatever its revision (SPC-5, "Version descriptor values"; T10
+/// reserves 32 codes for each standard). `None` for standards that arrays do not claim.
 #[must_use]
 pub fn version_descriptor(code: u16) -> Option<&'static str> {
     Some(match code & 0xffe0 {
@@ -160,7 +160,7 @@ pub fn version_descriptor(code: u16) -> Option<&'static str> {
     })
 }
 
-/// PROTOCOL IDENTIFIER (SPC-5, "Protocol identifier").
+/// The name of a PROTOCOL IDENTIFIER (SPC-5, "Protocol identifier").
 #[must_use]
 pub fn protocol_identifier(code: u8) -> &'static str {
     match code {
@@ -181,8 +181,8 @@ pub fn protocol_identifier(code: u8) -> &'static str {
     }
 }
 
-/// The name of a VPD page (SPC-5, "Vital product data parameters") of a device of some PERIPHERAL DEVICE TYPE: B0h to
-/// BFh mean something else with each of them (SBC-4, SSC-5, ADC-4, OSD-2).
+/// The name of a VPD page (SPC-5, "Vital product data parameters"). The PERIPHERAL DEVICE TYPE is needed because the
+/// meaning of pages B0h to BFh depends on it (SBC-4, SSC-5, ADC-4, OSD-2).
 #[must_use]
 pub fn vpd_page(code: u8, device_type: u8) -> &'static str {
     match (code, device_type) {

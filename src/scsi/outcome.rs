@@ -1,52 +1,52 @@
-//! How a command ended.
+//! Classifies how a command ended.
 
 use super::sense::Sense;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// How a command ended, from SAM status, host byte, driver byte and sense.
+/// How a command ended, from SAM status, host byte, driver byte and sense data.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Outcome {
     /// GOOD, or CONDITION MET.
     Good,
     /// CHECK CONDITION with sense.
     CheckCondition(Sense),
-    /// BUSY, TASK SET FULL: the device server is there and has no room.
+    /// BUSY or TASK SET FULL: the device server responds but cannot accept the command now.
     Busy,
     /// RESERVATION CONFLICT: the path works.
     ReservationConflict,
-    /// Another SAM status; also CHECK CONDITION (02h) whose sense data say nothing.
+    /// Another SAM status; also CHECK CONDITION (02h) with sense data that cannot be parsed.
     Status(u8),
-    /// The host adapter gave up: `DID_*` byte other than those below (kernel `scsi_status.h`).
+    /// The host adapter reported a `DID_*` byte other than those below (kernel `scsi_status.h`).
     Host(u8),
     /// DID_NO_CONNECT, DID_BAD_TARGET, DID_TRANSPORT_FAILFAST: the path is down.
     NoConnect(u8),
-    /// DID_TRANSPORT_DISRUPTED, DID_IMM_RETRY, DID_REQUEUE, DID_SOFT_ERROR, DID_RESET, DID_TRANSPORT_MARGINAL:
-    /// try again.
+    /// DID_TRANSPORT_DISRUPTED, DID_IMM_RETRY, DID_REQUEUE, DID_SOFT_ERROR, DID_RESET, DID_TRANSPORT_MARGINAL: try
+    /// again.
     Retry(u8),
-    /// DID_TIME_OUT: the kernel's timer ran out and the command was aborted.
+    /// DID_TIME_OUT: the timer of the kernel expired and the command was aborted.
     Timeout,
-    /// The agent's own deadline passed; the command is still out.
+    /// The deadline of the agent passed; the command has not returned yet.
     Overdue,
-    /// The device went away under the command (ENODEV, ENXIO).
+    /// The device disappeared while the command was in flight (ENODEV, ENXIO).
     Gone,
-    /// Sending failed otherwise: errno.
+    /// Sending failed with another errno.
     Errno(i32),
-    /// It was not sent, for want of something that this host is short of (files, memory, a place in a queue): errno. That
-    /// says nothing about the path.
+    /// The command was not sent because this host lacks a resource (file descriptors, memory, a free queue entry):
+    /// errno. This says nothing about the path.
     NotSent(i32),
 }
 
-/// `driver_status` of sg: the sense buffer is filled. Since Linux 5.14 the only value besides 0.
+/// `driver_status` of sg: the sense buffer is filled. Since Linux 5.14 this is the only value besides 0.
 const DRIVER_SENSE: u8 = 0x08;
 
 impl Outcome {
-    /// Classifies what the kernel's pass-through says of a command that came back: `status`, `host_status` and
+    /// Classifies a completed command from what the kernel's pass-through reports: `status`, `host_status` and
     /// `driver_status` of `sg_io_hdr` (their low bytes), and the sense bytes that were written.
     ///
-    /// The host byte is looked at first, as the kernel's mid-layer does (`scsi_decide_disposition`): if the host
-    /// adapter gave up, the status byte is only what happened to be in the buffer. Sense counts with CHECK
-    /// CONDITION, or where the driver byte says that it is there.
+    /// The host byte takes precedence, as in the kernel's mid-layer (`scsi_decide_disposition`): if the host adapter
+    /// reported an error, the status byte is meaningless. Sense data are used with CHECK CONDITION, or if the driver
+    /// byte says that they are present.
     #[must_use]
     pub fn from_sg(status: u8, host_status: u8, driver_status: u8, sense: &[u8]) -> Outcome {
         match host_status {
@@ -60,7 +60,7 @@ impl Outcome {
         }
     }
 
-    /// SAM-6, "Status codes"; bits 7 and 0 were vendor specific in SCSI-2 and are not looked at.
+    /// SAM-6, "Status codes". Bits 7 and 0 were vendor specific in SCSI-2 and are ignored.
     fn from_status(status: u8, driver_status: u8, sense: &[u8]) -> Outcome {
         match status & 0x7e {
             0x02 => Sense::parse(sense).map_or(Outcome::Status(0x02), Outcome::CheckCondition),
@@ -74,9 +74,9 @@ impl Outcome {
         }
     }
 
-    /// Classifies an `errno` of sending or fetching a command. The numbers are those of Linux on every
-    /// architecture that Rust's standard library is built for: ENXIO is 6, EAGAIN 11, ENOMEM 12, EBUSY 16, ENODEV 19,
-    /// ENFILE 23, EMFILE 24.
+    /// Classifies an `errno` from sending or fetching a command. The numbers are the same on every Linux architecture
+    /// that Rust's standard library supports: ENXIO is 6, EAGAIN 11, ENOMEM 12, EBUSY 16, ENODEV 19, ENFILE 23, EMFILE
+    /// 24.
     #[must_use]
     pub fn from_errno(errno: i32) -> Outcome {
         match errno {
@@ -86,7 +86,7 @@ impl Outcome {
         }
     }
 
-    /// Whether the command was carried out and its data may be read: GOOD, or sense that only remarks on it.
+    /// Whether the command was carried out and its data may be used: GOOD, or sense data whose key is not an error.
     #[must_use]
     pub fn carried_out(&self) -> bool {
         match self {
@@ -172,7 +172,7 @@ fn host_name(host: u8) -> &'static str {
     }
 }
 
-/// The host byte of this name, as the kernel prints it: `DID_NO_CONNECT`.
+/// The host byte with this name, spelled as the kernel prints it: `DID_NO_CONNECT`.
 #[must_use]
 pub fn host_byte(name: &str) -> Option<u8> {
     (0..=u8::MAX).find(|host| host_name(*host) == name)
@@ -206,7 +206,7 @@ mod tests {
             (0x07, Outcome::Host(0x07)),
         ] {
             assert_eq!(Outcome::from_sg(0, host, 0, &[]), outcome);
-            // Whatever else is in the header.
+            // The host byte decides, whatever the rest of the header says.
             assert_eq!(
                 Outcome::from_sg(2, host, 8, &UNSUPPORTED.to_fixed()),
                 outcome

@@ -1,37 +1,38 @@
-//! Which controller serves a logical unit, as the vendors' own VPD pages of older arrays with two controllers say.
+//! Parses the vendor specific VPD pages in which older arrays with two controllers report which one serves a logical
+//! unit.
 //!
-//! No standard describes them. Facts: the fields that the kernel's handlers `scsi_dh_emc` (page C0h) and
-//! `scsi_dh_rdac` (page C9h) go by. Those read single bytes, so a page that ends early, or whose PAGE LENGTH is wrong,
-//! serves them if those bytes are there; it does here.
+//! No standard describes these pages. The layout follows the fields that the kernel's handlers `scsi_dh_emc` (page C0h)
+//! and `scsi_dh_rdac` (page C9h) read. The handlers read single bytes and ignore the length, so a page that ends early,
+//! or has a wrong PAGE LENGTH, is accepted here too if those bytes are present.
 
 use super::reader::{ParseError, ParseProblem};
 use super::vpd;
 use serde::{Deserialize, Serialize};
 
-/// CLARiiON and VNX: the logical unit and the storage processors.
+/// CLARiiON and VNX: state of the logical unit and of the storage processors.
 pub const CLARIION_PAGE: u8 = 0xc0;
 
 /// Arrays with RDAC controllers: volume access control.
 pub const RDAC_PAGE: u8 = 0xc9;
 
-/// What the controller behind a path is to a logical unit.
+/// The role of the controller behind a path for a logical unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ownership {
-    /// It serves it.
+    /// This controller serves it.
     Owner,
-    /// The other one owns it, and this one passes I/O on, or takes it over with the first I/O (AVT, IOSHIP).
+    /// The other controller owns it. This one forwards I/O, or takes the unit over with the first I/O (AVT, IOSHIP).
     Forwards,
-    /// The other one serves it.
+    /// The other controller serves it.
     Peer,
-    /// Nobody does: no logical unit is bound to the LUN.
+    /// No logical unit is bound to the LUN.
     Unbound,
 }
 
 impl Ownership {
-    /// Reads page C0h: byte 4 is the state of the logical unit.
+    /// Parses page C0h: byte 4 is the state of the logical unit.
     ///
     /// # Errors
-    /// It is cut, is another page, or has a state that is not known.
+    /// The page is truncated, is another page, or has an unknown state.
     pub fn parse_clariion(data: &[u8]) -> Result<Ownership, ParseError> {
         let mut r = vpd::page_partly(CLARIION_PAGE, data)?.value.body;
         r.entering("LUN STATE");
@@ -47,11 +48,11 @@ impl Ownership {
         }
     }
 
-    /// Reads page C9h: after the page identifier, `vac` and a character for the version, byte 8 has CVP (bit 0: this
-    /// controller owns the volume), IOSHIP (bit 5) and AVTE (bit 7).
+    /// Parses page C9h. After the page identifier (`vac` and one character for the version), byte 8 has CVP (bit 0:
+    /// this controller owns the volume), IOSHIP (bit 5) and AVTE (bit 7).
     ///
     /// # Errors
-    /// It is cut, is another page, or lacks its identifier.
+    /// The page is truncated, is another page, or lacks its identifier.
     pub fn parse_rdac(data: &[u8]) -> Result<Ownership, ParseError> {
         let mut r = vpd::page_partly(RDAC_PAGE, data)?.value.body;
         r.entering("PAGE IDENTIFIER");
@@ -74,10 +75,10 @@ impl Ownership {
         })
     }
 
-    /// Reads the page of this code.
+    /// Parses the page with this code.
     ///
     /// # Errors
-    /// As the page says; [`ParseProblem::Unexpected`] for a page that is neither.
+    /// Those of the parser of that page; [`ParseProblem::Unexpected`] if `page` is neither of the two.
     pub fn parse(page: u8, data: &[u8]) -> Result<Ownership, ParseError> {
         match page {
             RDAC_PAGE => Ownership::parse_rdac(data),
@@ -120,7 +121,7 @@ mod tests {
         assert!(Ownership::parse(0xc9, &[0, 0xc9, 0, 5, b'e', b'd', b'i', b'd', 1]).is_err());
     }
 
-    /// `vac1` is what real arrays answer.
+    /// Real arrays send `vac1`.
     #[test]
     fn the_fourth_character_of_the_rdac_identifier_is_a_version() {
         for version in [b'1', b'2', b'e', 0] {

@@ -1,47 +1,47 @@
-//! A bounded big-endian reader: every parser of this room takes its bytes through it.
+//! A bounds-checked big-endian reader, used by every parser in this module.
 //!
-//! SCSI is big-endian throughout (SPC-5, "Bit and byte ordering"). A reader knows the name of what it reads
-//! and how far into the whole reply it stands, so that every refusal says what was wanted where.
+//! SCSI is big-endian throughout (SPC-5, "Bit and byte ordering"). A reader knows the name of the field that it reads
+//! and its offset in the whole reply, so every error says what was expected and where.
 
 use std::fmt;
 
-/// Why some bytes are not what they should be.
+/// Why some bytes could not be parsed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what}, byte {offset}: {problem}")]
 pub struct ParseError {
-    /// The structure or field, in the words of the standard.
+    /// The structure or field, as the standard names it.
     pub what: &'static str,
-    /// Where in the whole reply, counted in bytes from 0.
+    /// Offset in the whole reply, in bytes from 0.
     pub offset: usize,
     /// What is wrong with it.
     pub problem: ParseProblem,
 }
 
-/// What is wrong at the place that a [`ParseError`] names.
+/// What is wrong at the offset of a [`ParseError`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ParseProblem {
     /// The data end too early.
     Truncated {
-        /// Bytes that were wanted from here on.
+        /// Number of bytes needed from this offset on.
         needed: usize,
-        /// Bytes that are there from here on.
+        /// Number of bytes available from this offset on.
         available: usize,
     },
-    /// A value that must not be.
+    /// A value that is not allowed here.
     Unexpected {
         /// The value.
         found: u64,
-        /// What may be there.
+        /// The values that are allowed.
         expected: &'static str,
     },
-    /// A value that may come only once came again.
+    /// A value that must be unique appears twice.
     Duplicate {
         /// The value.
         value: u64,
     },
-    /// More entries than anyone can mean.
+    /// More entries than any real device sends.
     TooMany {
-        /// The most that are taken.
+        /// The maximum number of entries accepted.
         limit: usize,
     },
 }
@@ -61,23 +61,23 @@ impl fmt::Display for ParseProblem {
     }
 }
 
-/// As much of a structure as its bytes give, for a reader who wants to see what there is: decisions are made of
-/// whole structures alone ([`Partly::whole`]).
+/// The part of a structure that could be parsed, for display. Decisions use complete structures only
+/// ([`Partly::whole`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Partly<T> {
-    /// What was read before `missing`.
+    /// What was parsed before `missing`.
     pub value: T,
-    /// Where in the whole reply that ends, in bytes from 0.
+    /// Where the parsed part ends in the whole reply, in bytes from 0.
     pub end: usize,
-    /// The first thing that is not what it should be, if there is one.
+    /// The first error, if there is one.
     pub missing: Option<ParseError>,
 }
 
 impl<T> Partly<T> {
-    /// The structure, if nothing of it is missing.
+    /// The structure, if it is complete.
     ///
     /// # Errors
-    /// The first thing that is not what it should be.
+    /// The first error, otherwise.
     pub fn whole(self) -> Result<T, ParseError> {
         match self.missing {
             None => Ok(self.value),
@@ -95,7 +95,7 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// A reader over a whole reply; `what` is the name that errors carry.
+    /// Creates a reader over a whole reply; `what` is the name that errors carry.
     #[must_use]
     pub fn new(what: &'static str, data: &'a [u8]) -> Reader<'a> {
         Reader {
@@ -105,30 +105,30 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Where it stands in the whole reply, in bytes.
+    /// The current offset in the whole reply, in bytes.
     #[must_use]
     pub fn offset(&self) -> usize {
         self.offset
     }
 
-    /// What is left to read.
+    /// The bytes left to read.
     #[must_use]
     pub fn rest(&self) -> &'a [u8] {
         self.rest
     }
 
-    /// Whether all is read.
+    /// Whether no bytes are left to read.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
 
-    /// From here on errors speak of `what`.
+    /// Sets the name that errors carry from now on.
     pub fn entering(&mut self, what: &'static str) {
         self.what = what;
     }
 
-    /// An error at the place where the reader stands.
+    /// An error at the current offset.
     #[must_use]
     pub fn error(&self, problem: ParseProblem) -> ParseError {
         ParseError {
@@ -138,10 +138,10 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The next `n` bytes.
+    /// Reads the next `n` bytes.
     ///
     /// # Errors
-    /// [`ParseProblem::Truncated`] if fewer are left; nothing is read then.
+    /// [`ParseProblem::Truncated`] if fewer are left; nothing is consumed then.
     pub fn bytes(&mut self, n: usize) -> Result<&'a [u8], ParseError> {
         match self.rest.split_at_checked(n) {
             Some((head, tail)) => {
@@ -156,10 +156,10 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The next `N` bytes as an array.
+    /// Reads the next `N` bytes as an array.
     ///
     /// # Errors
-    /// As [`Reader::bytes`].
+    /// Same as [`Reader::bytes`].
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], ParseError> {
         let mut out = [0; N];
         for (slot, byte) in out.iter_mut().zip(self.bytes(N)?) {
@@ -168,7 +168,8 @@ impl<'a> Reader<'a> {
         Ok(out)
     }
 
-    /// The next `n` bytes, or the fewer that are left; `missing` takes the error then, unless it has an earlier one.
+    /// Reads the next `n` bytes, or all that are left if there are fewer. In that case the error is stored in
+    /// `missing`, unless it already holds an earlier one.
     pub fn up_to(&mut self, n: usize, missing: &mut Option<ParseError>) -> &'a [u8] {
         match self.bytes(n) {
             Ok(bytes) => bytes,
@@ -182,7 +183,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// As [`Reader::part`], of the next `n` bytes or the fewer that are left, as [`Reader::up_to`].
+    /// Like [`Reader::part`], but takes all bytes that are left if there are fewer than `n`, as [`Reader::up_to`] does.
     pub fn part_up_to(&mut self, n: usize, missing: &mut Option<ParseError>) -> Reader<'a> {
         let offset = self.offset;
         Reader {
@@ -192,51 +193,51 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Passes over `n` bytes.
+    /// Skips `n` bytes.
     ///
     /// # Errors
-    /// As [`Reader::bytes`].
+    /// Same as [`Reader::bytes`].
     pub fn skip(&mut self, n: usize) -> Result<(), ParseError> {
         self.bytes(n).map(|_| ())
     }
 
-    /// One byte.
+    /// Reads one byte.
     ///
     /// # Errors
-    /// As [`Reader::bytes`].
+    /// Same as [`Reader::bytes`].
     pub fn u8(&mut self) -> Result<u8, ParseError> {
         self.array().map(u8::from_be_bytes)
     }
 
-    /// Two bytes, most significant first.
+    /// Reads two bytes, most significant first.
     ///
     /// # Errors
-    /// As [`Reader::bytes`].
+    /// Same as [`Reader::bytes`].
     pub fn u16(&mut self) -> Result<u16, ParseError> {
         self.array().map(u16::from_be_bytes)
     }
 
-    /// Four bytes, most significant first.
+    /// Reads four bytes, most significant first.
     ///
     /// # Errors
-    /// As [`Reader::bytes`].
+    /// Same as [`Reader::bytes`].
     pub fn u32(&mut self) -> Result<u32, ParseError> {
         self.array().map(u32::from_be_bytes)
     }
 
-    /// Eight bytes, most significant first.
+    /// Reads eight bytes, most significant first.
     ///
     /// # Errors
-    /// As [`Reader::bytes`].
+    /// Same as [`Reader::bytes`].
     pub fn u64(&mut self) -> Result<u64, ParseError> {
         self.array().map(u64::from_be_bytes)
     }
 
-    /// A reader over the next `n` bytes alone, which this one passes over: for a part with a length field of
-    /// its own. Its offsets still count from the start of the whole reply.
+    /// Returns a reader limited to the next `n` bytes and skips them in this one: for a part that has a length field of
+    /// its own. Offsets in the new reader still count from the start of the whole reply.
     ///
     /// # Errors
-    /// As [`Reader::bytes`].
+    /// Same as [`Reader::bytes`].
     pub fn part(&mut self, n: usize) -> Result<Reader<'a>, ParseError> {
         let offset = self.offset;
         Ok(Reader {
@@ -247,8 +248,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The text of a field that SPC-5 calls an ASCII data field, fit for logs and for comparing: bytes outside of
-/// 20h..7Eh become `?`, so that no control character and no broken UTF-8 gets any further. As long as the field.
+/// The text of an ASCII data field (SPC-5), safe to log and to compare: bytes outside of 20h..7Eh become `?`, so that
+/// no control characters and no invalid UTF-8 pass. The text is as long as the field.
 #[must_use]
 pub fn ascii(field: &[u8]) -> String {
     field

@@ -1,4 +1,4 @@
-//! Sense data (SPC-5, "Sense data").
+//! Parses and builds sense data (SPC-5, "Sense data").
 
 use super::reader::{ParseError, ParseProblem, Reader};
 use serde::{Deserialize, Serialize};
@@ -18,12 +18,12 @@ pub const HARDWARE_ERROR: u8 = 0x4;
 pub const ILLEGAL_REQUEST: u8 = 0x5;
 /// UNIT ATTENTION.
 pub const UNIT_ATTENTION: u8 = 0x6;
-/// DATA PROTECT: no writes.
+/// DATA PROTECT: writes are rejected.
 pub const DATA_PROTECT: u8 = 0x7;
 /// ABORTED COMMAND.
 pub const ABORTED_COMMAND: u8 = 0xb;
 
-/// The part of sense data that decisions are made of.
+/// The part of sense data that decisions are based on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Sense {
     /// SENSE KEY.
@@ -34,12 +34,12 @@ pub struct Sense {
     pub ascq: u8,
 }
 
-/// What a device wants to say with its sense data, as far as paths are concerned.
+/// What sense data mean for a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum SenseMeaning {
-    /// UNIT ATTENTION: something happened before this command, which was not carried out. Send it again.
+    /// UNIT ATTENTION: something happened before this command. The command was not carried out; send it again.
     UnitAttention(UnitAttentionKind),
-    /// NOT READY or UNIT ATTENTION 04/0A: the port group is between two access states.
+    /// NOT READY or UNIT ATTENTION 04/0A: the port group is changing its access state.
     AccessStateTransition,
     /// NOT READY 04/0B: the target port is in standby.
     TargetPortStandby,
@@ -47,18 +47,18 @@ pub enum SenseMeaning {
     TargetPortUnavailable,
     /// NOT READY 04/12: the target port is offline.
     TargetPortOffline,
-    /// NOT READY 04/01: wait.
+    /// NOT READY 04/01: the unit is becoming ready; wait.
     BecomingReady,
-    /// NOT READY 04/02: a START STOP UNIT is needed; active/passive arrays answer so on the passive side.
+    /// NOT READY 04/02: START STOP UNIT is needed; active/passive arrays return this on the passive side.
     InitializingCommandRequired,
-    /// NOT READY 04/03: a person is needed; active/passive arrays answer so on the passive side.
+    /// NOT READY 04/03: manual intervention is needed; active/passive arrays return this on the passive side.
     ManualIntervention,
-    /// NOT READY otherwise.
+    /// NOT READY with any other code.
     NotReady,
-    /// The logical unit is gone for good, ESXi's PDL: 5/25/00 not supported, 4/4C/00 failed self-configuration,
+    /// The logical unit is permanently lost (PDL in ESXi): 5/25/00 not supported, 4/4C/00 failed self-configuration,
     /// 4/3E/01 failure, 4/3E/03 failed self-test.
     PermanentLoss,
-    /// ILLEGAL REQUEST 20, 24, 26: the device does not know the command, or a field of it.
+    /// ILLEGAL REQUEST 20, 24, 26: the device does not support the command or a field of it.
     InvalidOpcodeOrField,
     /// ILLEGAL REQUEST 94/01 (vendor specific, RDAC): the other controller owns the logical unit.
     OwnershipError,
@@ -66,7 +66,7 @@ pub enum SenseMeaning {
     Other,
 }
 
-/// What a unit attention is about: those that the kernel raises uevents for, and one that it does not.
+/// The cause of a unit attention: those for which the kernel raises uevents, and one for which it does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum UnitAttentionKind {
     /// 3F/03.
@@ -90,11 +90,11 @@ pub enum UnitAttentionKind {
 }
 
 impl Sense {
-    /// Parses sense data of the fixed (response codes 70h, 71h) or the descriptor format (72h, 73h). 71h and 73h are
-    /// deferred errors, of some earlier command: they read the same.
+    /// Parses sense data in the fixed format (response codes 70h, 71h) or the descriptor format (72h, 73h). 71h and 73h
+    /// are deferred errors, which belong to an earlier command; they are parsed in the same way.
     ///
-    /// ADDITIONAL SENSE CODE and its qualifier are taken both or not at all, and only if they are within ADDITIONAL
-    /// SENSE LENGTH: half a code would have another meaning. Where they are not, they are zero.
+    /// ADDITIONAL SENSE CODE and its qualifier are used only if both are within ADDITIONAL SENSE LENGTH, because the
+    /// code without its qualifier has a different meaning. Otherwise both are zero.
     ///
     /// # Errors
     /// No bytes, another response code, or no SENSE KEY.
@@ -106,7 +106,7 @@ impl Sense {
                 r.skip(1)?;
                 r.entering("SENSE KEY");
                 let key = r.u8()? & 0x0f;
-                // Bytes 12 and 13, if ADDITIONAL SENSE LENGTH (byte 7) counts them.
+                // Bytes 12 and 13 are valid only if ADDITIONAL SENSE LENGTH (byte 7) covers them.
                 let (asc, ascq) = match data {
                     [_, _, _, _, _, _, _, length, _, _, _, _, asc, ascq, ..] if *length >= 6 => {
                         (*asc, *ascq)
@@ -131,7 +131,7 @@ impl Sense {
         }
     }
 
-    /// Sense data of the fixed format, 18 bytes, for simulated arrays and tests.
+    /// Builds sense data in the fixed format, 18 bytes, for simulated arrays and tests.
     #[must_use]
     pub fn to_fixed(self) -> Vec<u8> {
         let mut out = vec![0; 18];
@@ -156,19 +156,19 @@ impl Sense {
         out
     }
 
-    /// Sense data of the descriptor format without descriptors, 8 bytes, for simulated arrays and tests.
+    /// Builds sense data in the descriptor format without descriptors, 8 bytes, for simulated arrays and tests.
     #[must_use]
     pub fn to_descriptor(self) -> Vec<u8> {
         vec![0x72, self.key & 0x0f, self.asc, self.ascq, 0, 0, 0, 0]
     }
 
-    /// Whether the command was carried out all the same: NO SENSE, RECOVERED ERROR.
+    /// Whether the command was carried out although there are sense data: NO SENSE, RECOVERED ERROR.
     #[must_use]
     pub fn carried_out(self) -> bool {
         matches!(self.key, NO_SENSE | RECOVERED_ERROR)
     }
 
-    /// What it means for the path.
+    /// What the sense data mean for the path.
     #[must_use]
     pub fn meaning(self) -> SenseMeaning {
         match (self.key, self.asc, self.ascq) {
@@ -192,8 +192,8 @@ impl Sense {
         }
     }
 
-    /// The text of the standard (SPC-5, "ASC and ASCQ assignments", shortened) for the codes that matter here, else
-    /// that of the sense key.
+    /// The text from the standard (SPC-5, "ASC and ASCQ assignments", shortened) for the codes that matter here,
+    /// otherwise the name of the sense key.
     #[must_use]
     pub fn text(self) -> &'static str {
         match (self.key, self.asc, self.ascq) {
@@ -291,7 +291,7 @@ mod tests {
     #[test]
     fn both_formats_current_and_deferred() {
         let wanted = sense(2, 0x04, 0x0b);
-        // LIO: fixed, 18 bytes and more behind them.
+        // LIO sends the fixed format, 18 bytes, with more bytes after them.
         let mut fixed = wanted.to_fixed();
         fixed.resize(96, 0);
         assert_eq!(Sense::parse(&fixed), Ok(wanted));

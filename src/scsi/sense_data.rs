@@ -1,4 +1,4 @@
-//! All of sense data (SPC-5, "Sense data"): for people. Decisions are made of [`Sense`] alone.
+//! Parses complete sense data (SPC-5, "Sense data") for display. Decisions use [`Sense`] only.
 
 use super::reader::{ParseError, Partly, Reader};
 use super::sense::{self, Sense};
@@ -6,33 +6,33 @@ use super::sense::{self, Sense};
 /// Sense data in either format.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SenseData {
-    /// RESPONSE CODE: 70h, 72h current; 71h, 73h deferred, of some earlier command.
+    /// RESPONSE CODE: 70h, 72h for current errors; 71h, 73h for deferred errors, which belong to an earlier command.
     pub response_code: u8,
     /// SENSE KEY, ADDITIONAL SENSE CODE and its qualifier.
     pub sense: Sense,
-    /// ADDITIONAL SENSE LENGTH (byte 7), if it is there: what follows it, in bytes.
+    /// ADDITIONAL SENSE LENGTH (byte 7), if present: the number of bytes that follow it.
     pub additional_length: Option<u8>,
-    /// What only the format has.
+    /// The fields that only this format has.
     pub format: SenseFormat,
-    /// Bytes beyond ADDITIONAL SENSE LENGTH: a buffer's stale tail.
+    /// Bytes beyond ADDITIONAL SENSE LENGTH: stale bytes at the end of the buffer.
     pub after: Vec<u8>,
 }
 
-/// The part of sense data that its format decides.
+/// The part of sense data that depends on the format.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SenseFormat {
     /// 70h, 71h.
     Fixed(FixedFormat),
     /// 72h, 73h.
     Descriptor {
-        /// SDAT_OVFL: some sense data was left out.
+        /// SDAT_OVFL: sense data were truncated.
         sdat_ovfl: bool,
-        /// The sense data descriptors in the order given.
+        /// The sense data descriptors, in the order received.
         descriptors: Vec<SenseDescriptor>,
     },
 }
 
-/// Fixed format sense data (SPC-5, "Fixed format sense data"). What is beyond the end of the data is `None`.
+/// Fixed format sense data (SPC-5, "Fixed format sense data"). Fields beyond the end of the data are `None`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FixedFormat {
     /// VALID: INFORMATION is defined.
@@ -43,7 +43,7 @@ pub struct FixedFormat {
     pub eom: bool,
     /// ILI: incorrect length.
     pub ili: bool,
-    /// SDAT_OVFL: some sense data was left out.
+    /// SDAT_OVFL: sense data were truncated.
     pub sdat_ovfl: bool,
     /// INFORMATION.
     pub information: Option<u32>,
@@ -57,7 +57,7 @@ pub struct FixedFormat {
     pub additional: Vec<u8>,
 }
 
-/// SENSE KEY SPECIFIC with the bit that says whether it counts.
+/// SENSE KEY SPECIFIC with the bit that says whether it is valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SenseKeySpecific {
     /// SKSV.
@@ -76,26 +76,26 @@ impl SenseKeySpecific {
     }
 }
 
-/// What SENSE KEY SPECIFIC says: which, the sense key decides (SPC-5, "Sense key specific sense data").
+/// The meaning of SENSE KEY SPECIFIC, which depends on the sense key (SPC-5, "Sense key specific sense data").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SenseKeyContent {
-    /// ILLEGAL REQUEST: where the fault is.
+    /// ILLEGAL REQUEST: which field is in error.
     FieldPointer {
-        /// C/D: in the CDB, or else in the parameter data.
+        /// C/D: the field is in the CDB, otherwise in the parameter data.
         in_cdb: bool,
-        /// BIT POINTER, where BPV says that it counts.
+        /// BIT POINTER, if BPV says that it is valid.
         bit: Option<u8>,
         /// FIELD POINTER, in bytes.
         byte: u16,
     },
     /// RECOVERED ERROR, MEDIUM ERROR, HARDWARE ERROR: ACTUAL RETRY COUNT.
     RetryCount(u16),
-    /// NO SENSE, NOT READY: PROGRESS INDICATION, in parts of 65536.
+    /// NO SENSE, NOT READY: PROGRESS INDICATION, in units of 1/65536.
     Progress(u16),
 }
 
 impl SenseKeySpecific {
-    /// What it says, if SKSV says that it counts and the sense key gives it a meaning.
+    /// The decoded content. `None` if SKSV is not set or if the sense key defines no meaning.
     #[must_use]
     pub fn content(self, key: u8) -> Option<SenseKeyContent> {
         let [flags, high, low] = self.bytes;
@@ -121,13 +121,13 @@ impl SenseKeySpecific {
 pub struct SenseDescriptor {
     /// DESCRIPTOR TYPE.
     pub descriptor_type: u8,
-    /// What follows ADDITIONAL LENGTH.
+    /// The bytes that follow ADDITIONAL LENGTH.
     pub body: Vec<u8>,
-    /// What the body says.
+    /// The decoded body.
     pub content: SenseContent,
 }
 
-/// What a sense data descriptor says.
+/// The content of a sense data descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SenseContent {
     /// 00h: INFORMATION, and VALID.
@@ -143,7 +143,7 @@ pub enum SenseContent {
     SenseKeySpecific(SenseKeySpecific),
     /// 03h: FIELD REPLACEABLE UNIT CODE.
     FieldReplaceableUnit(u8),
-    /// Another type, or a body too short for its type.
+    /// Another type, or a body that is too short for its type.
     Other,
 }
 
@@ -173,11 +173,11 @@ impl SenseContent {
 }
 
 impl SenseData {
-    /// Parses as much of sense data as there is. Fields that ADDITIONAL SENSE LENGTH does not count are absent, which
-    /// is no fault; fields that it counts and that are not there are.
+    /// Parses as much of the sense data as there is. Fields that ADDITIONAL SENSE LENGTH does not cover are absent,
+    /// which is not an error. It is an error if fields that it covers are not in the data.
     ///
     /// # Errors
-    /// As [`Sense::parse`].
+    /// Same as [`Sense::parse`].
     pub fn parse_partly(data: &[u8]) -> Result<Partly<SenseData>, ParseError> {
         let sense = Sense::parse(data)?;
         let mut missing = None;
@@ -223,14 +223,14 @@ impl SenseData {
         })
     }
 
-    /// Whether it speaks of an earlier command.
+    /// Whether the error belongs to an earlier command.
     #[must_use]
     pub fn deferred(&self) -> bool {
         self.response_code & 1 != 0
     }
 }
 
-/// The fixed format, of bytes 0 to 6 and those from 8 on.
+/// Parses the fixed format: `head` is bytes 0 to 6, `body` is bytes 8 and later.
 fn fixed(head: &[u8], body: &[u8]) -> FixedFormat {
     let first = head.first().copied().unwrap_or_default();
     let flags = head.get(2).copied().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Asymmetric logical unit access: REPORT and SET TARGET PORT GROUPS (SPC-5 6.36, 6.45).
+//! Parses and builds the data of REPORT and SET TARGET PORT GROUPS (asymmetric logical unit access, SPC-5 6.36, 6.45).
 //!
 //! REPORT TARGET PORT GROUPS parameter data, length only header:
 //!
@@ -17,16 +17,16 @@
 //! 8..   target port group descriptors
 //! ```
 //!
-//! One target port group descriptor: byte 0 PREF in bit 7 and ASYMMETRIC ACCESS STATE in bits 3..0; byte 1 what the
-//! group supports; 2..3 TARGET PORT GROUP; 4 reserved; 5 STATUS CODE; 6 vendor specific; 7 TARGET PORT COUNT; then for
-//! each port two reserved bytes and its RELATIVE TARGET PORT IDENTIFIER.
+//! A target port group descriptor: byte 0 has PREF in bit 7 and ASYMMETRIC ACCESS STATE in bits 3..0; byte 1 the states
+//! that the group supports; 2..3 TARGET PORT GROUP; 4 reserved; 5 STATUS CODE; 6 vendor specific; 7 TARGET PORT COUNT;
+//! then for each port two reserved bytes and its RELATIVE TARGET PORT IDENTIFIER.
 
 use super::reader::{ParseError, ParseProblem, Partly, Reader};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// The most groups that are taken from one answer: as many as [`super::cdb::RTPG_LENGTH`] can hold.
+/// Maximum number of groups accepted in one answer: [`super::cdb::RTPG_LENGTH`] has space for no more.
 pub const MAX_GROUPS: usize = 1024;
 
 /// ASYMMETRIC ACCESS STATE (SPC-5 table 180).
@@ -51,7 +51,7 @@ pub enum AccessState {
 }
 
 impl AccessState {
-    /// From the low nibble of `value`; the high one is not looked at.
+    /// Reads the low nibble of `value`; the high nibble is ignored.
     #[must_use]
     pub fn from_nibble(value: u8) -> AccessState {
         match value & 0x0f {
@@ -81,7 +81,7 @@ impl AccessState {
         }
     }
 
-    /// The abbreviation that ESXi prints (`TPG_state = ANO`) where it has one.
+    /// The abbreviation that ESXi prints (`TPG_state = ANO`), if it has one.
     #[must_use]
     pub fn short(self) -> &'static str {
         match self {
@@ -112,7 +112,7 @@ impl fmt::Display for AccessState {
     }
 }
 
-/// Which states a group can be in: byte 1 of its descriptor.
+/// The states that a group supports: byte 1 of its descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct SupportedStates {
     /// T_SUP, bit 7: transitioning is reported.
@@ -132,7 +132,7 @@ pub struct SupportedStates {
 }
 
 impl SupportedStates {
-    /// From byte 1 of a descriptor; the reserved bit 5 is not looked at.
+    /// Reads byte 1 of a descriptor; the reserved bit 5 is ignored.
     #[must_use]
     pub fn from_byte(byte: u8) -> SupportedStates {
         SupportedStates {
@@ -164,12 +164,12 @@ impl SupportedStates {
     }
 }
 
-/// STATUS CODE (SPC-5 6.36): who changed the state of a group last.
+/// STATUS CODE (SPC-5 6.36): what changed the state of a group last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum StatusCode {
-    /// 0h: nothing to say.
+    /// 0h: no information.
     None,
-    /// 1h: some host, by SET TARGET PORT GROUPS.
+    /// 1h: a host, by SET TARGET PORT GROUPS.
     ByStpg,
     /// 2h: the array itself.
     Implicit,
@@ -178,7 +178,7 @@ pub enum StatusCode {
 }
 
 impl StatusCode {
-    /// From byte 5 of a descriptor.
+    /// Reads byte 5 of a descriptor.
     #[must_use]
     pub fn from_byte(byte: u8) -> StatusCode {
         match byte {
@@ -201,55 +201,56 @@ impl StatusCode {
     }
 }
 
-/// One target port group: the ports of it show one access state for this logical unit.
+/// A target port group: all of its ports have the same access state for this logical unit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetPortGroup {
     /// PREF: the group is a preferred one for this logical unit.
     pub preferred: bool,
     /// ASYMMETRIC ACCESS STATE.
     pub access_state: AccessState,
-    /// The states it can be in.
+    /// The states that the group supports.
     pub supported: SupportedStates,
-    /// TARGET PORT GROUP, the number that VPD page 83h of a path repeats.
+    /// TARGET PORT GROUP, the number that VPD page 83h of a path also contains.
     pub id: u16,
     /// STATUS CODE.
     pub status_code: StatusCode,
     /// Vendor specific byte.
     pub vendor_specific: u8,
-    /// RELATIVE TARGET PORT IDENTIFIERs of its ports, in the order given.
+    /// RELATIVE TARGET PORT IDENTIFIERs of its ports, in the order received.
     pub relative_target_ports: Vec<u16>,
 }
 
 /// The answer to REPORT TARGET PORT GROUPS.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetPortGroups {
-    /// IMPLICIT TRANSITION TIME in seconds, 0 if the array gives none; `None` with the length only header.
+    /// IMPLICIT TRANSITION TIME in seconds, 0 if the array does not give one; `None` with the length only header.
     pub implicit_transition_time: Option<u8>,
-    /// The groups in the order given, each number once.
+    /// The groups in the order received; group numbers are unique.
     pub groups: Vec<TargetPortGroup>,
 }
 
 impl TargetPortGroups {
-    /// Parses parameter data with either header; bytes after RETURN DATA LENGTH are left alone.
+    /// Parses parameter data with either header; bytes after RETURN DATA LENGTH are ignored.
     ///
-    /// Which header it is shows in bits 6..4 of byte 4: FORMAT TYPE 001b in the extended one, reserved and zero in
-    /// the first descriptor that stands there otherwise. A target may answer the request for the extended header
-    /// with the other (SPC-3 targets that ignore the bits), so the answer decides, not the request.
+    /// Bits 6..4 of byte 4 tell the headers apart: they are FORMAT TYPE 001b in the extended header, and reserved and
+    /// zero in the first descriptor, which starts there otherwise. A target may answer a request for the extended
+    /// header with the length only header (SPC-3 targets ignore the bits), so the header is taken from the answer, not
+    /// from the request.
     ///
     /// # Errors
-    /// - RETURN DATA LENGTH beyond the data: the answer was cut by the allocation length or the transport;
-    /// - another FORMAT TYPE, a descriptor beyond RETURN DATA LENGTH;
-    /// - a group number that comes twice, or more than [`MAX_GROUPS`] groups.
+    /// - RETURN DATA LENGTH beyond the data: the answer was truncated by the allocation length or the transport;
+    /// - another FORMAT TYPE, or a descriptor beyond RETURN DATA LENGTH;
+    /// - a duplicate group number, or more than [`MAX_GROUPS`] groups.
     pub fn parse(data: &[u8]) -> Result<TargetPortGroups, ParseError> {
         let (groups, _) = TargetPortGroups::parse_all(data)?;
         groups.whole()
     }
 
-    /// As [`TargetPortGroups::parse`], with the groups before the first fault. The port that LIO leaves out is
-    /// missing here, and no fault there.
+    /// Like [`TargetPortGroups::parse`], but returns the groups before the first error. The port that LIO omits is
+    /// reported as missing here; `parse` does not treat it as an error.
     ///
     /// # Errors
-    /// No RETURN DATA LENGTH, another FORMAT TYPE, or an extended header that is cut.
+    /// No RETURN DATA LENGTH, another FORMAT TYPE, or a truncated extended header.
     pub fn parse_partly(data: &[u8]) -> Result<Partly<TargetPortGroups>, ParseError> {
         let (groups, left_out) = TargetPortGroups::parse_all(data)?;
         Ok(Partly {
@@ -259,7 +260,7 @@ impl TargetPortGroups {
         })
     }
 
-    /// What there is, the first fault, and where LIO left a port out.
+    /// Returns the groups that could be parsed with the first error, and where LIO omitted a port.
     fn parse_all(
         data: &[u8],
     ) -> Result<(Partly<TargetPortGroups>, Option<ParseError>), ParseError> {
@@ -280,7 +281,7 @@ impl TargetPortGroups {
                 expected: "0 or 1",
             })),
         };
-        // Of an answer that was cut, the cut is the first fault.
+        // If the answer was truncated, that is the first error.
         let implicit_transition_time = header.map_err(|error| missing.clone().unwrap_or(error))?;
 
         let mut groups = Vec::new();
@@ -302,14 +303,14 @@ impl TargetPortGroups {
         Ok((groups, left_out))
     }
 
-    /// RETURN DATA LENGTH of some parameter data: what follows it, in bytes, as the device counts it.
+    /// RETURN DATA LENGTH of parameter data: the number of bytes that follow it, as the device reports it.
     #[must_use]
     pub fn return_data_length(data: &[u8]) -> Option<u32> {
         data.first_chunk().map(|field| u32::from_be_bytes(*field))
     }
 
-    /// The parameter data that a target would send: the inverse of [`TargetPortGroups::parse`], for simulated arrays
-    /// and tests. TARGET PORT COUNT is one byte, so ports beyond 255 of a group are left out.
+    /// Builds the parameter data that a target would send: the inverse of [`TargetPortGroups::parse`], for simulated
+    /// arrays and tests. TARGET PORT COUNT is one byte, so ports of a group beyond the 255th are omitted.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut body = Vec::new();
@@ -347,7 +348,7 @@ impl TargetPortGroups {
     }
 }
 
-/// Descriptors up to the end or the first fault; `end` is where the last of them ends.
+/// Parses descriptors up to the end or the first error; `end` is where the last complete one ends.
 fn parse_groups(
     r: &mut Reader<'_>,
     extended: bool,
@@ -374,7 +375,7 @@ fn parse_groups(
     Ok(())
 }
 
-/// One descriptor with its ports.
+/// Parses one descriptor with its ports.
 fn parse_group(
     r: &mut Reader<'_>,
     extended: bool,
@@ -393,8 +394,9 @@ fn parse_group(
     r.entering("target port descriptor");
     let mut relative_target_ports = Vec::new();
     for number in 1..=count {
-        // LIO (6.1 to 7.3) leaves the four bytes of the extended header out of RETURN DATA LENGTH and sends no more
-        // than that, so the last port of its last group is missing. The group's state came before it and counts.
+        // LIO (6.1 to 7.3) does not count the four bytes of the extended header in RETURN DATA LENGTH and sends only
+        // the counted bytes, so the last port of its last group is missing. The state of that group comes earlier in
+        // the descriptor and is valid.
         if extended && number == count && r.is_empty() {
             *left_out = Some(r.error(ParseProblem::Truncated {
                 needed: 4,
@@ -416,7 +418,7 @@ fn parse_group(
     })
 }
 
-/// Length of [`set_parameter_list`] for this many groups, in bytes.
+/// Length of [`set_parameter_list`] for this number of groups, in bytes.
 #[must_use]
 pub fn set_parameter_list_length(groups: usize) -> u32 {
     u32::try_from(groups)
@@ -425,8 +427,8 @@ pub fn set_parameter_list_length(groups: usize) -> u32 {
         .saturating_mul(4)
 }
 
-/// The parameter list of SET TARGET PORT GROUPS (SPC-5 6.45): four reserved bytes, then for each
-/// group the wanted state, a reserved byte and the group number.
+/// Builds the parameter list of SET TARGET PORT GROUPS (SPC-5 6.45): four reserved bytes, then for each group the
+/// requested state, a reserved byte and the group number.
 #[must_use]
 pub fn set_parameter_list(groups: &[(u16, AccessState)]) -> Vec<u8> {
     let mut out = vec![0; 4];
@@ -440,7 +442,7 @@ pub fn set_parameter_list(groups: &[(u16, AccessState)]) -> Vec<u8> {
 /// Parses the parameter list of SET TARGET PORT GROUPS, as a target does.
 ///
 /// # Errors
-/// Fewer than four bytes, or a last descriptor that is cut.
+/// Fewer than four bytes, or a last descriptor that is truncated.
 pub fn parse_set_parameter_list(data: &[u8]) -> Result<Vec<(u16, AccessState)>, ParseError> {
     let mut r = Reader::new("SET TARGET PORT GROUPS parameter list", data);
     r.skip(4)?;
@@ -460,13 +462,13 @@ pub fn parse_set_parameter_list(data: &[u8]) -> Result<Vec<(u16, AccessState)>, 
 mod tests {
     use super::*;
 
-    /// LIO with two controllers, all states supported but logical block dependent.
+    /// LIO with two controllers; all states except logical block dependent are supported.
     const LIO: [u8; 40] = [
         0, 0, 0, 32, 0x10, 30, 0, 0, // extended header, 30 s
         0x80, 0xcf, 0, 1, 0, 1, 0, 2, 0, 0, 0, 1, 0, 0, 0,
         2, // group 1: AO, preferred, by STPG, ports 1 2
         0x01, 0xcf, 0, 2, 0, 2, 0, 1, 0, 0, 0, 3, // group 2: ANO, implicit, port 3
-        0, 0, 0, 0, // what the allocation length had room for
+        0, 0, 0, 0, // the rest of the allocation length
     ];
 
     fn lio() -> TargetPortGroups {
@@ -515,7 +517,8 @@ mod tests {
 
     #[test]
     fn length_only_header_with_a_preferred_first_group() {
-        // scsi_debug: own group standby, the invented one unavailable; PREF must not be taken for FORMAT TYPE.
+        // scsi_debug: its own group is standby, the group that it makes up is unavailable. PREF must not be taken for
+        // FORMAT TYPE.
         let data = [
             0, 0, 0, 24, 0x82, 0x0f, 1, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0x03, 0x08, 1, 0x80, 0, 0, 0, 1,
             0, 0, 0, 2,
@@ -543,7 +546,7 @@ mod tests {
 
     #[test]
     fn the_port_that_lio_leaves_out() {
-        // As Linux 6.12 answers with two ports in each of two groups.
+        // The answer of Linux 6.12 with two ports in each of two groups.
         let sent = [
             0, 0, 0, 0x20, 0x10, 0, 0, 0, 0x00, 0xcf, 0, 1, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 2,
             0x01, 0xcf, 0, 2, 0, 0, 0, 2, 0, 0, 0, 3,

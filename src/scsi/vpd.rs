@@ -1,4 +1,4 @@
-//! Vital product data pages (SPC-5 and SBC-4, "Vital product data parameters").
+//! Parses and builds vital product data pages (SPC-5 and SBC-4, "Vital product data parameters").
 //!
 //! Every page begins with the same four bytes:
 //!
@@ -20,37 +20,37 @@ pub const UNIT_SERIAL_NUMBER: u8 = 0x80;
 pub const DEVICE_IDENTIFICATION: u8 = 0x83;
 /// Block Device Characteristics.
 pub const BLOCK_DEVICE_CHARACTERISTICS: u8 = 0xb1;
-/// Block Limits (SBC-4): what of SCSI's commands a device takes at once.
+/// Block Limits (SBC-4): the limits of a device for single commands, such as transfer lengths.
 pub const BLOCK_LIMITS: u8 = 0xb0;
 
-/// A VPD page whose header was checked.
+/// A VPD page with a header that was checked.
 #[derive(Debug, Clone)]
 pub struct Page<'a> {
-    /// Whether there is a logical unit at all.
+    /// Whether there is a logical unit behind the LUN.
     pub peripheral_qualifier: PeripheralQualifier,
     /// PERIPHERAL DEVICE TYPE.
     pub peripheral_device_type: u8,
     /// PAGE LENGTH.
     pub length: u16,
-    /// What follows the header, PAGE LENGTH bytes.
+    /// The PAGE LENGTH bytes after the header.
     pub body: Reader<'a>,
-    /// Bytes after the page, which are no part of it: a buffer's stale tail.
+    /// Bytes after the page, which do not belong to it: stale bytes at the end of the buffer.
     pub after: &'a [u8],
 }
 
 /// Checks the header of a VPD page.
 ///
 /// # Errors
-/// - PAGE CODE is not `code`: some devices answer a page that they do not know with standard INQUIRY data;
-/// - PAGE LENGTH beyond the data: the page was cut by the allocation length or the transport.
+/// - PAGE CODE is not `code`: some devices answer a request for an unknown page with standard INQUIRY data;
+/// - PAGE LENGTH beyond the data: the page was truncated by the allocation length or the transport.
 pub fn page(code: u8, data: &[u8]) -> Result<Page<'_>, ParseError> {
     page_partly(code, data)?.whole()
 }
 
-/// As [`page`], with as much of the body as there is.
+/// Like [`page`], but returns as much of the body as there is.
 ///
 /// # Errors
-/// PAGE CODE is not `code`, or the header itself is cut.
+/// PAGE CODE is not `code`, or the header itself is truncated.
 pub fn page_partly(code: u8, data: &[u8]) -> Result<Partly<Page<'_>>, ParseError> {
     let (name, expected) = match code {
         SUPPORTED_PAGES => ("Supported VPD Pages page", "PAGE CODE 00h"),
@@ -85,30 +85,30 @@ pub fn page_partly(code: u8, data: &[u8]) -> Result<Partly<Page<'_>>, ParseError
     })
 }
 
-/// The PAGE CODE that some bytes have, if they are long enough for one.
+/// The PAGE CODE of a page; `None` if the data are too short to have one.
 #[must_use]
 pub fn page_code(data: &[u8]) -> Option<u8> {
     data.get(1).copied()
 }
 
-/// The page codes of the Supported VPD Pages page (00h, SPC-5), in the order given.
+/// The page codes of the Supported VPD Pages page (00h, SPC-5), in the order received.
 ///
 /// # Errors
-/// As [`page`].
+/// Same as [`page`].
 pub fn supported_pages(data: &[u8]) -> Result<Vec<u8>, ParseError> {
     Ok(page(SUPPORTED_PAGES, data)?.body.rest().to_vec())
 }
 
-/// The PRODUCT SERIAL NUMBER of the Unit Serial Number page (80h, SPC-5), without the blanks around it;
-/// unprintable bytes are `?`, and NULs at the end, with which some devices pad, are padding.
+/// The PRODUCT SERIAL NUMBER of the Unit Serial Number page (80h, SPC-5), without surrounding blanks. Unprintable bytes
+/// are `?`; NULs at the end are removed, because some devices pad with them.
 ///
 /// # Errors
-/// As [`page`].
+/// Same as [`page`].
 pub fn unit_serial_number(data: &[u8]) -> Result<String, ParseError> {
     Ok(serial_number(&page(UNIT_SERIAL_NUMBER, data)?))
 }
 
-/// [`unit_serial_number`] of a page whose header was checked.
+/// Like [`unit_serial_number`], for a page with a header that was checked.
 #[must_use]
 pub fn serial_number(page: &Page<'_>) -> String {
     let field = page.body.rest();
@@ -123,7 +123,7 @@ pub fn serial_number(page: &Page<'_>) -> String {
 /// The Block Device Characteristics page (B1h, SBC-4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct BlockDeviceCharacteristics {
-    /// MEDIUM ROTATION RATE: revolutions per minute from 0401h on; 0 is not reported, 1 does not rotate.
+    /// MEDIUM ROTATION RATE: 0 means not reported, 1 not rotating; from 0401h on, revolutions per minute.
     pub medium_rotation_rate: u16,
 }
 
@@ -131,7 +131,7 @@ impl BlockDeviceCharacteristics {
     /// Parses the page.
     ///
     /// # Errors
-    /// As [`page`], or a page without the field.
+    /// Same as [`page`], or the page ends before the field.
     pub fn parse(data: &[u8]) -> Result<BlockDeviceCharacteristics, ParseError> {
         let mut body = page(BLOCK_DEVICE_CHARACTERISTICS, data)?.body;
         body.entering("MEDIUM ROTATION RATE");
@@ -140,7 +140,7 @@ impl BlockDeviceCharacteristics {
         })
     }
 
-    /// Whether the medium is solid state (ESXi's `Is SSD`).
+    /// Whether the medium is solid state (`Is SSD` in ESXi).
     #[must_use]
     pub fn is_ssd(self) -> bool {
         self.medium_rotation_rate == 1
@@ -182,14 +182,14 @@ impl CodeSet {
     }
 }
 
-/// ASSOCIATION (SPC-5, "Designation descriptor"): what a designator names.
+/// ASSOCIATION (SPC-5, "Designation descriptor"): what a designator identifies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Association {
     /// 00b: the addressed logical unit.
     LogicalUnit,
-    /// 01b: the target port that the command came through.
+    /// 01b: the target port that received the command.
     TargetPort,
-    /// 10b: the target device that holds the logical unit.
+    /// 10b: the target device that contains the logical unit.
     TargetDevice,
     /// 11b
     Reserved,
@@ -222,11 +222,11 @@ impl Association {
 pub enum DesignatorType {
     /// 0h
     VendorSpecific,
-    /// 1h: T10 vendor identification, then what the vendor likes.
+    /// 1h: T10 vendor identification, then a vendor specific identifier.
     T10VendorId,
     /// 2h: EUI-64 based.
     Eui64,
-    /// 3h: network address authority.
+    /// 3h: NAA (Name Address Authority).
     Naa,
     /// 4h
     RelativeTargetPort,
@@ -287,27 +287,27 @@ impl DesignatorType {
 /// A designation descriptor (SPC-5, "Device Identification VPD page").
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Designator {
-    /// PROTOCOL IDENTIFIER, where PIV says that it counts: 0 FC, 5 iSCSI, 6 SAS.
+    /// PROTOCOL IDENTIFIER, if PIV says that it is valid: 0 FC, 5 iSCSI, 6 SAS.
     pub protocol_identifier: Option<u8>,
     /// How to read the bytes.
     pub code_set: CodeSet,
-    /// What is named.
+    /// What the designator identifies.
     pub association: Association,
-    /// By which scheme.
+    /// The scheme of the identifier.
     pub designator_type: DesignatorType,
-    /// DESIGNATOR, as long as it came (at most 255 bytes).
+    /// DESIGNATOR, with the length that was received (at most 255 bytes).
     pub bytes: Vec<u8>,
 }
 
 impl Designator {
-    /// NAA, the first nibble of a network address authority identifier.
+    /// NAA, the first nibble of an NAA identifier. `None` for other types of designators.
     #[must_use]
     pub fn naa(&self) -> Option<u8> {
         let first = self.bytes.first()?;
         (self.designator_type == DesignatorType::Naa).then_some(first >> 4)
     }
 
-    /// The number in the last two of four bytes: RELATIVE TARGET PORT IDENTIFIER, TARGET PORT GROUP, LOGICAL UNIT
+    /// The number in the last two of four bytes: RELATIVE TARGET PORT IDENTIFIER, TARGET PORT GROUP or LOGICAL UNIT
     /// GROUP.
     #[must_use]
     pub fn number(&self) -> Option<u16> {
@@ -331,7 +331,7 @@ impl Designator {
         }
     }
 
-    /// The text of a designator in ASCII or UTF-8, without the NULs that pad it. A byte outside of ASCII is `?`.
+    /// The text of a designator in ASCII or UTF-8, without the NULs that pad it. Bytes outside of ASCII become `?`.
     #[must_use]
     pub fn text(&self) -> Option<String> {
         let end = self.bytes.iter().rposition(|&b| b != 0)?;
@@ -343,33 +343,33 @@ impl Designator {
 /// The Device Identification page (83h, SPC-5, "Device Identification VPD page").
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceIdentification {
-    /// Whether there is a logical unit at all.
+    /// Whether there is a logical unit behind the LUN.
     pub peripheral_qualifier: PeripheralQualifier,
-    /// The designators in the order given.
+    /// The designators in the order received.
     pub designators: Vec<Designator>,
 }
 
 impl DeviceIdentification {
     /// Parses the page.
     ///
-    /// A page of the form that older EMC Symmetrix models send is understood: before SPC-2 the 16 bytes of an NAA
-    /// identifier followed the header with no descriptor around them. Byte 6 tells: reserved and zero in a
-    /// descriptor, part of the identifier there. It becomes one NAA designator. (`scsi_id`, `sg_inq` and
-    /// multipath-tools make the same guess; here the first nibble must be a known NAA and the length must be
-    /// that of its identifier as well.)
+    /// The format of older EMC Symmetrix models is accepted, too. Before SPC-2 the 16 bytes of an NAA identifier
+    /// followed the header without a descriptor around them. Byte 6 tells the formats apart: it is reserved and zero in
+    /// a descriptor, and part of the identifier in the old format. The identifier becomes one NAA designator.
+    /// (`scsi_id`, `sg_inq` and multipath-tools use the same heuristic. Here the first nibble must also be a known NAA
+    /// and the length must be that of its identifier.)
     ///
     /// # Errors
-    /// As [`page`], or a designator beyond PAGE LENGTH.
+    /// Same as [`page`], or a designator beyond PAGE LENGTH.
     pub fn parse(data: &[u8]) -> Result<DeviceIdentification, ParseError> {
         let Partly { value, missing, .. } = page_partly(DEVICE_IDENTIFICATION, data)?;
-        // A page that was cut is not looked into: its first fault is the cut.
+        // The body of a truncated page is not parsed: the truncation is its first error.
         match missing {
             Some(error) => Err(error),
             None => DeviceIdentification::of_page(value).whole(),
         }
     }
 
-    /// The designators of a page whose header was checked, up to the first that is not whole.
+    /// The designators of a page with a header that was checked, up to the first incomplete one.
     #[must_use]
     pub fn of_page(mut page: Page<'_>) -> Partly<DeviceIdentification> {
         let mut designators = Vec::new();
@@ -402,8 +402,8 @@ impl DeviceIdentification {
         }
     }
 
-    /// The page that a device would send: the inverse of [`DeviceIdentification::parse`], for simulated arrays and
-    /// tests. DESIGNATOR LENGTH is one byte, so bytes beyond 255 of a designator are left out.
+    /// Builds the page that a device would send: the inverse of [`DeviceIdentification::parse`], for simulated arrays
+    /// and tests. DESIGNATOR LENGTH is one byte, so bytes of a designator beyond the 255th are omitted.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut body = Vec::new();
@@ -434,12 +434,12 @@ impl DeviceIdentification {
         out
     }
 
-    /// The designators that name the logical unit.
+    /// The designators that identify the logical unit.
     pub fn logical_unit(&self) -> impl Iterator<Item = &Designator> {
         self.with(Association::LogicalUnit)
     }
 
-    /// The designators that name the target port of the path.
+    /// The designators that identify the target port of the path.
     pub fn target_port(&self) -> impl Iterator<Item = &Designator> {
         self.with(Association::TargetPort)
     }
@@ -462,7 +462,8 @@ impl DeviceIdentification {
             .filter(move |designator| designator.association == association)
     }
 
-    /// A number in the last two of four bytes; both types that have it are binary and of the target port.
+    /// The number in the last two of four bytes of a designator. Both types that have one are binary and belong to the
+    /// target port.
     fn port_number(&self, designator_type: DesignatorType) -> Option<u16> {
         self.target_port()
             .filter(|d| d.designator_type == designator_type)
@@ -470,7 +471,7 @@ impl DeviceIdentification {
     }
 }
 
-/// One designation descriptor.
+/// Parses one designation descriptor.
 fn parse_designator(r: &mut Reader<'_>) -> Result<Designator, ParseError> {
     r.entering("designation descriptor");
     let [protocol_and_code, kind, _, length] = r.array()?;
@@ -485,7 +486,7 @@ fn parse_designator(r: &mut Reader<'_>) -> Result<Designator, ParseError> {
     })
 }
 
-/// The identifier of a page without descriptors, see [`DeviceIdentification::parse`].
+/// The identifier of a page without descriptors; see [`DeviceIdentification::parse`].
 fn old_format(body: &[u8]) -> Option<Designator> {
     let reserved = *body.get(2)?;
     let naa = body.first()? >> 4;
@@ -503,7 +504,7 @@ fn old_format(body: &[u8]) -> Option<Designator> {
 mod tests {
     use super::*;
 
-    /// What LIO answers: NAA 6, T10 vendor identification, relative target port, target port group, names.
+    /// The page that LIO sends: NAA 6, T10 vendor identification, relative target port, target port group, names.
     fn lio() -> Vec<u8> {
         let mut data = vec![0x00, 0x83, 0x00, 0x00];
         data.extend([0x01, 0x03, 0, 16]);
@@ -626,7 +627,7 @@ mod tests {
         );
         assert_eq!(unit_serial_number(b"\0\x80\0\x04    "), Ok(String::new()));
         assert!(unit_serial_number(b"\0\x80\0\x05abcd").is_err());
-        // Standard INQUIRY data of a removable device in place of the page.
+        // Standard INQUIRY data of a removable device instead of the page.
         assert!(unit_serial_number(b"\0\x00\x05\x02abcd").is_err());
     }
 

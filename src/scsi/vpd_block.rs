@@ -1,22 +1,22 @@
-//! The VPD pages of block devices, for people to read: Block Limits (B0h) and Block Device Characteristics (B1h), SBC-4.
+//! Parses the VPD pages of block devices for display: Block Limits (B0h) and Block Device Characteristics (B1h), SBC-4.
 //!
-//! Input: the body of a page. Output: its fields by name and number, as many as the page has bytes for: SBC-2 ended these
-//! pages earlier.
+//! Input: the body of a page. Output: the names and values of the fields that the page has bytes for; in SBC-2 these
+//! pages were shorter.
 
 /// A field of a page.
 struct Field {
     name: &'static str,
-    /// Its first byte, counted from the begin of the page.
+    /// Its first byte, counted from the beginning of the page.
     first: usize,
-    /// How many bytes it stands in.
+    /// The number of bytes that contain it.
     bytes: usize,
-    /// The number of its lowest bit in the last of them.
+    /// The number of its lowest bit in the last of these bytes.
     lowest_bit: u32,
-    /// How many bits it has.
+    /// Its width in bits.
     bits: u32,
 }
 
-/// A field of whole bytes.
+/// A field that consists of whole bytes.
 const fn whole(name: &'static str, first: usize, bytes: usize) -> Field {
     Field {
         name,
@@ -74,13 +74,13 @@ const BLOCK_DEVICE_CHARACTERISTICS: &[Field] = &[
     whole("DEPOPULATION TIME", 12, 4),
 ];
 
-/// The fields of the Block Limits page by its body.
+/// Decodes the fields of the Block Limits page from its body.
 #[must_use]
 pub fn block_limits(body: &[u8]) -> Vec<(&'static str, u64)> {
     read(BLOCK_LIMITS, body)
 }
 
-/// The fields of the Block Device Characteristics page by its body.
+/// Decodes the fields of the Block Device Characteristics page from its body.
 #[must_use]
 pub fn block_device_characteristics(body: &[u8]) -> Vec<(&'static str, u64)> {
     read(BLOCK_DEVICE_CHARACTERISTICS, body)
@@ -95,7 +95,7 @@ fn read(fields: &[Field], body: &[u8]) -> Vec<(&'static str, u64)> {
 const HEADER: usize = 4;
 
 impl Field {
-    /// Its value; `None` if the page ends before.
+    /// The value of the field; `None` if the page ends before it.
     fn read(&self, body: &[u8]) -> Option<u64> {
         let first = self.first.checked_sub(HEADER)?;
         let bytes = body.get(first..first.checked_add(self.bytes)?)?;
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_short_page_has_fewer_fields() {
-        // As SBC-2 had it: up to OPTIMAL TRANSFER LENGTH.
+        // The page as SBC-2 defines it: up to OPTIMAL TRANSFER LENGTH.
         assert_eq!(block_limits(&[0; 12]).len(), 5);
         assert!(block_limits(&[]).is_empty());
         let fields = block_device_characteristics(&[0x1c, 0x20, 0, 0x95, 0x12]);

@@ -1,9 +1,9 @@
-//! A simulated array: logical units behind target port groups, and what they answer.
+//! A simulated array: logical units behind target port groups, and the answers that they give to commands.
 //!
-//! Input: commands through a nexus (a path, by its [`Hctl`]: it stands for initiator port, target port and LUN), and
-//! what the array does by itself. Output: [`Answer`]s, built with the builders of `scsi`, so the parsers under test
-//! read real bytes. Every nexus has its own queue of unit attentions (SAM-6 5.14); a change of access states reports
-//! 2A/06 to all of them but the one that asked for it (SPC-5 5.18.2.6).
+//! Input: commands through a nexus (identified by the [`Hctl`] of a path, which stands for initiator port, target port
+//! and LUN), and changes that the array makes by itself. Output: [`Answer`]s, built with the builders of `scsi`, so
+//! that the parsers under test read real bytes. Every nexus has its own queue of unit attentions (SAM-6 5.14). A change
+//! of access states reports 2A/06 to all nexuses except the one that requested it (SPC-5 5.18.2.6).
 
 use super::trespass::Move;
 pub use super::trespass::Trespass;
@@ -22,10 +22,10 @@ use crate::scsi::vpd::{
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
 
-/// A logical unit by its number in the array (not its LUN: that belongs to a nexus).
+/// Number of a logical unit in the array. This is not its LUN, which belongs to a nexus.
 pub type UnitId = u32;
 
-/// How a command ended, and the data that came with it.
+/// How a command ended, and the data that it returned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// How it ended.
@@ -35,7 +35,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// GOOD with data.
+    /// Returns GOOD with data.
     #[must_use]
     pub fn good(data: Vec<u8>) -> Answer {
         Answer {
@@ -44,7 +44,7 @@ impl Answer {
         }
     }
 
-    /// CHECK CONDITION with this sense.
+    /// Returns CHECK CONDITION with this sense.
     #[must_use]
     pub fn check(key: u8, asc: u8, ascq: u8) -> Answer {
         Outcome::CheckCondition(Sense { key, asc, ascq }).into()
@@ -60,14 +60,14 @@ impl From<Outcome> for Answer {
     }
 }
 
-/// A target port group, for one logical unit.
+/// A target port group, as one logical unit sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortGroup {
     /// Its access state.
     pub access: AccessState,
     /// PREF.
     pub preferred: bool,
-    /// Who changed the state last.
+    /// What changed the state last.
     pub status_code: StatusCode,
 }
 
@@ -82,27 +82,28 @@ pub struct Unit {
     pub vendor: String,
     /// INQUIRY product.
     pub product: String,
-    /// Who may change access states.
+    /// Who can change access states.
     pub tpgs: Tpgs,
     /// The port groups and their states.
     pub groups: BTreeMap<u16, PortGroup>,
-    /// On SET TARGET PORT GROUPS the group that was active/optimized takes the state of the one that becomes so, as
-    /// arrays with two controllers do; LIO leaves both active/optimized.
+    /// When SET TARGET PORT GROUPS makes a group active/optimized, the group that had this state takes the previous
+    /// state of the other one, as on arrays with two controllers. LIO leaves both active/optimized.
     pub demotes: bool,
-    /// REPORT TARGET PORT GROUPS with the extended header is refused, as by SPC-3 arrays.
+    /// Rejects REPORT TARGET PORT GROUPS with the extended header, as SPC-3 arrays do.
     pub short_header_only: bool,
-    /// The controllers are those of an array from before target port groups: one serves, the other waits.
+    /// The array predates target port groups: one controller serves the unit, the other is passive.
     pub trespasses: Option<Trespass>,
-    /// The unit attention (ASC, ASCQ) that a trespass raises on the other nexuses; real arrays differ, and some raise none.
+    /// The unit attention (ASC, ASCQ) that a trespass raises on the other nexuses. Real arrays differ, and some raise
+    /// none.
     pub trespass_attention: Option<(u8, u8)>,
-    /// This many more requests to take the unit over are refused.
+    /// Number of further requests to take the unit over that are rejected.
     pub trespass_refusals: u32,
-    /// What else page 83h lists for the unit, behind its NAA identifier.
+    /// Designators that page 83h lists for the unit after its NAA identifier.
     pub designators: Vec<Designator>,
 }
 
 impl Unit {
-    /// A unit of 1 GiB with these groups, all of which the array and hosts may change.
+    /// Creates a unit of 1 GiB with these groups; both the array and hosts can change their states.
     #[must_use]
     pub fn new(number: u32, groups: &[(u16, AccessState)]) -> Unit {
         let mut naa = [0x60, 0x01, 0x40, 0x5a, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -130,19 +131,19 @@ impl Unit {
         }
     }
 
-    /// The WWID of its map's UUID.
+    /// The WWID in the UUID of its map.
     #[must_use]
     pub fn wwid(&self) -> String {
         let mut wwid = String::with_capacity(33);
         wwid.push('3');
         for byte in self.naa {
-            // A string takes whatever is written to it.
+            // Writing to a `String` cannot fail.
             let _ = write!(wwid, "{byte:02x}");
         }
         wwid
     }
 
-    /// Whether a map of this UUID is its map.
+    /// Whether a map with this UUID is the map of this unit.
     #[must_use]
     pub fn is_behind(&self, uuid: &str) -> bool {
         let Some(hex) = uuid.strip_prefix("mpath-3") else {
@@ -163,7 +164,7 @@ impl Unit {
         format!("naa.{}", &self.wwid()[1..])
     }
 
-    /// Its access state through a port group; active/optimized where there are no groups.
+    /// Its access state through a port group; active/optimized if it has no groups.
     fn access(&self, group: u16) -> Option<AccessState> {
         if self.tpgs == Tpgs::None && self.trespasses.is_none() {
             return Some(AccessState::ActiveOptimized);
@@ -171,7 +172,7 @@ impl Unit {
         self.groups.get(&group).map(|group| group.access)
     }
 
-    /// What commands that need the medium are told in the states that do not serve them.
+    /// The error that commands which need the medium get in this access state; `None` if the state serves them.
     pub(super) fn refusal(&self, group: u16) -> Option<Answer> {
         let not_ready = |ascq| Some(Answer::check(NOT_READY, 0x04, ascq));
         match self.access(group) {
@@ -237,61 +238,61 @@ impl PortGroup {
     }
 }
 
-/// Where a nexus leads to.
+/// The logical unit and target port behind a nexus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lun {
-    /// The logical unit; `None`: the LUN is mapped to nothing.
+    /// The logical unit; `None` if the LUN is not mapped.
     pub unit: Option<UnitId>,
     /// The port group of the target port.
     pub group: u16,
-    /// Relative target port.
+    /// Relative target port identifier.
     pub port: u16,
-    /// Whether it takes no writes from this initiator port.
+    /// Whether writes from this initiator port are rejected.
     pub write_protected: bool,
 }
 
-/// A SET TARGET PORT GROUPS that arrived.
+/// A SET TARGET PORT GROUPS command that was carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stpg {
-    /// Through which path.
+    /// The path that it was received through.
     pub nexus: Hctl,
     /// The unit.
     pub unit: UnitId,
-    /// What was asked for.
+    /// The requested states.
     pub groups: Vec<(u16, AccessState)>,
 }
 
-/// The array.
+/// A simulated array.
 #[derive(Debug, Clone, Default)]
 pub struct Array {
     pub(super) units: BTreeMap<UnitId, Unit>,
     pub(super) luns: BTreeMap<Hctl, Lun>,
-    /// Which nexuses lead to a unit.
+    /// The nexuses of each unit.
     nexuses: BTreeMap<UnitId, BTreeSet<Hctl>>,
     pub(super) attentions: BTreeMap<Hctl, VecDeque<Sense>>,
     lies: BTreeMap<Hctl, Vec<(Command, Answer)>>,
-    /// A LUN that leads to nothing answers as LIO's LUN 0 does then: TEST UNIT READY is good, and PERIPHERAL QUALIFIER
-    /// 001b in INQUIRY data and page 83h is all that shows it.
+    /// A LUN that is not mapped answers as LUN 0 of LIO does: TEST UNIT READY returns GOOD, and only PERIPHERAL
+    /// QUALIFIER 001b in INQUIRY data and page 83h shows that there is no unit.
     pub dummies: bool,
-    /// I/O to be refused through a nexus, and how often.
+    /// I/O to be rejected through a nexus: the sense, and the number of commands.
     refused: BTreeMap<Hctl, (Sense, u32)>,
     /// Every SET TARGET PORT GROUPS that was carried out.
     pub stpgs: Vec<Stpg>,
-    /// Every change of the controller that serves a unit, as hosts asked for it.
+    /// Every change, requested by a host, of the controller that serves a unit.
     pub moves: Vec<Move>,
-    /// The time that is written down with them.
+    /// The current time, which is recorded with them.
     pub now: Millis,
 }
 
 impl Array {
-    /// Adds a unit; its number is that of the first free slot.
+    /// Adds a unit and returns its number, which is one more than the highest so far.
     pub fn add(&mut self, unit: Unit) -> UnitId {
         let id = self.units.keys().next_back().map_or(0, |last| last + 1);
         self.units.insert(id, unit);
         id
     }
 
-    /// Lets a nexus lead to a unit through a port.
+    /// Connects a nexus to a unit through a port.
     pub fn connect(&mut self, nexus: Hctl, unit: UnitId, group: u16, port: u16) {
         let unit = Some(unit);
         let lun = Lun {
@@ -318,23 +319,23 @@ impl Array {
         }
     }
 
-    /// The nexuses that lead to a unit, in order.
+    /// The nexuses of a unit, in order.
     pub(super) fn nexuses_of(&self, unit: UnitId) -> impl Iterator<Item = Hctl> + '_ {
         self.nexuses.get(&unit).into_iter().flatten().copied()
     }
 
-    /// Where a nexus leads to.
+    /// The unit and port behind a nexus.
     #[must_use]
     pub fn lun(&self, nexus: Hctl) -> Option<&Lun> {
         self.luns.get(&nexus)
     }
 
-    /// Every nexus and where it leads to.
+    /// Every nexus with the unit and port behind it.
     pub fn luns(&self) -> impl Iterator<Item = (&Hctl, &Lun)> {
         self.luns.iter()
     }
 
-    /// The unit that a nexus leads to.
+    /// The unit behind a nexus.
     #[must_use]
     pub fn unit_at(&self, nexus: Hctl) -> Option<&Unit> {
         self.units.get(&self.luns.get(&nexus)?.unit?)
@@ -346,7 +347,7 @@ impl Array {
         self.units.get(&id)
     }
 
-    /// A unit, to be changed without anybody being told.
+    /// A unit, to be changed without a unit attention.
     pub fn unit_mut(&mut self, id: UnitId) -> Option<&mut Unit> {
         self.units.get_mut(&id)
     }
@@ -356,14 +357,14 @@ impl Array {
         self.units.iter().map(|(id, unit)| (*id, unit))
     }
 
-    /// The access state of the unit through a nexus; active/optimized where there are no groups.
+    /// The access state of the unit through a nexus; active/optimized if it has no groups.
     #[must_use]
     pub fn access(&self, nexus: Hctl) -> Option<AccessState> {
         let lun = self.luns.get(&nexus)?;
         self.units.get(&lun.unit?)?.access(lun.group)
     }
 
-    /// Lets the LUN of a nexus lead to another unit, or to none. With `attention` the array says so (3F/0E).
+    /// Maps the LUN of a nexus to another unit, or to none. With `attention` the array reports the change (3F/0E).
     pub fn remap(&mut self, nexus: Hctl, unit: Option<UnitId>, attention: bool) {
         let Some(lun) = self.luns.get_mut(&nexus) else {
             return;
@@ -376,32 +377,33 @@ impl Array {
         }
     }
 
-    /// Write-protects a LUN for an initiator port, or ends that. Like LIO, the array tells nobody.
+    /// Sets or clears write protection of a LUN for an initiator port. As on LIO, this raises no unit attention.
     pub fn protect(&mut self, nexus: Hctl, write_protected: bool) {
         if let Some(lun) = self.luns.get_mut(&nexus) {
             lun.write_protected = write_protected;
         }
     }
 
-    /// Whether the LUN of a nexus takes no writes from it.
+    /// Whether the LUN of a nexus rejects writes from it.
     #[must_use]
     pub fn is_write_protected(&self, nexus: Hctl) -> bool {
         self.luns.get(&nexus).is_some_and(|lun| lun.write_protected)
     }
 
-    /// Makes a nexus answer a command with this from now on, or honestly again.
+    /// Makes a nexus return this answer to a command from now on; `None` restores the true answer.
     pub fn lie(&mut self, nexus: Hctl, command: Command, answer: Option<Answer>) {
         let lies = self.lies.entry(nexus).or_default();
         lies.retain(|(lied, _)| *lied != command);
         lies.extend(answer.map(|answer| (command, answer)));
     }
 
-    /// Makes so many of the next reads and writes through a nexus end with this sense; other commands are answered as before.
+    /// Makes the next `times` reads and writes through a nexus end with this sense; other commands are answered as
+    /// before.
     pub fn refuse(&mut self, nexus: Hctl, sense: Sense, times: u32) {
         self.refused.insert(nexus, (sense, times));
     }
 
-    /// The array changes access states. `sender` is the nexus that asked for it; the others get a unit attention.
+    /// Changes access states. `sender` is the nexus that requested it; the other nexuses get a unit attention.
     pub fn set_access(
         &mut self,
         id: UnitId,
@@ -431,7 +433,7 @@ impl Array {
         }
     }
 
-    /// Changes the size of a unit (2A/09).
+    /// Changes the size of a unit and raises 2A/09.
     pub fn resize(&mut self, id: UnitId, size: Sectors) {
         if let Some(unit) = self.units.get_mut(&id) {
             unit.size = size;
@@ -442,7 +444,7 @@ impl Array {
         }
     }
 
-    /// Queues a unit attention; one that waits already is not repeated.
+    /// Queues a unit attention, unless the same one is already queued.
     pub fn attend(&mut self, nexus: Hctl, asc: u8, ascq: u8) {
         let sense = Sense {
             key: UNIT_ATTENTION,
@@ -467,7 +469,7 @@ impl Array {
         first
     }
 
-    /// A command arrives.
+    /// Executes a command that arrives through a nexus.
     pub fn execute(&mut self, nexus: Hctl, command: &Command) -> Answer {
         let lie = self
             .lies
@@ -480,14 +482,15 @@ impl Array {
             return Outcome::NoConnect(1).into();
         };
         let unit = lun.unit.and_then(|id| Some((id, self.units.get(&id)?)));
-        // INQUIRY is answered whatever state the unit is in, and leaves unit attentions alone (SPC-5 6.7.1).
+        // INQUIRY is answered in every state of the unit, and leaves unit attentions pending (SPC-5 6.7.1).
         match (command, unit) {
             (Command::Inquiry, Some((_, unit))) => {
                 let data = StandardInquiry::build(unit.tpgs, &unit.vendor, &unit.product, "1.0");
                 return Answer::good(data);
             }
             (Command::Inquiry, None) => {
-                // PERIPHERAL QUALIFIER 011b, device type 1Fh: nothing can be here.
+                // 7Fh is PERIPHERAL QUALIFIER 011b, device type 1Fh: no unit can be here. 20h is PERIPHERAL QUALIFIER
+                // 001b.
                 let mut data = StandardInquiry::build(Tpgs::None, "SIM", "NOTHING", "1.0");
                 data[0] = if self.dummies { 0x20 } else { 0x7f };
                 return Answer::good(data);
@@ -561,10 +564,10 @@ impl Array {
         }
     }
 
-    /// A write arrives: the unit that it changed.
+    /// Executes a write through a nexus and returns the unit that was written to.
     ///
     /// # Errors
-    /// Why nothing was written.
+    /// The outcome of the command if nothing was written.
     pub fn write(&mut self, nexus: Hctl) -> Result<UnitId, Outcome> {
         let lun = self
             .luns

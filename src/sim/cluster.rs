@@ -1,8 +1,8 @@
-//! Several simulated hosts, each with an agent of its own, on one array and one clock.
+//! Simulates several hosts, each with its own agent, on one array and one clock.
 //!
-//! Input: hosts that are cabled with [`Cluster::cable`]; faults of one of them by [`Cluster::on`]. Output: the array with its
-//! record of moves, and the ledger of each host. A nexus is an address of a path ([`Hctl`]), so hosts must not share numbers of
-//! SCSI hosts.
+//! Input: hosts that are cabled with [`Cluster::cable`]; faults of one host by [`Cluster::on`]. Output: the array with
+//! its record of moves, and the ledger of each host. A nexus is identified by the address of a path ([`Hctl`]), so each
+//! host must use different SCSI host numbers.
 
 use super::array::{Array, UnitId};
 use super::kernel::Kernel;
@@ -12,15 +12,15 @@ use std::collections::BTreeSet;
 
 /// Hosts on one array.
 pub struct Cluster {
-    /// The hosts. The array of their kernels is the shared one while they take a step, and empty else.
+    /// The hosts. While a host takes a step, the array of its kernel is the shared one; otherwise it is empty.
     hosts: Vec<Simulation>,
-    /// The array that they share.
+    /// The shared array.
     pub array: Array,
     now: Millis,
 }
 
 impl Cluster {
-    /// An array without hosts.
+    /// Creates a cluster of an array without hosts.
     #[must_use]
     pub fn new(array: Array) -> Cluster {
         Cluster {
@@ -30,10 +30,10 @@ impl Cluster {
         }
     }
 
-    /// Starts a host now: `cable` gives its kernel disks, and `start` starts its agent.
+    /// Adds a host that starts now and returns its index: `cable` gives its kernel disks, and `start` starts its agent.
     ///
     /// # Panics
-    /// If it shares the number of a SCSI host with another.
+    /// If it has the number of a SCSI host in common with another host.
     pub fn add(
         &mut self,
         mut kernel: Kernel,
@@ -57,7 +57,7 @@ impl Cluster {
         self.hosts.len() - 1
     }
 
-    /// A host, to be looked at.
+    /// A host, for inspection.
     ///
     /// # Panics
     /// If there is no such host.
@@ -71,7 +71,7 @@ impl Cluster {
         self.hosts.iter()
     }
 
-    /// Does something on a host now, with the array in its place.
+    /// Runs `what` on a host now, with the shared array in place.
     ///
     /// # Panics
     /// If there is no such host.
@@ -84,13 +84,13 @@ impl Cluster {
         result
     }
 
-    /// The time.
+    /// The current time.
     #[must_use]
     pub fn now(&self) -> Millis {
         self.now
     }
 
-    /// Runs all hosts until this time; what is due first happens first, whichever host it is on.
+    /// Runs all hosts until this time, in order of time across all hosts.
     pub fn run_until(&mut self, end: Millis) {
         loop {
             let times = self.hosts.iter().zip(0..);
@@ -115,7 +115,7 @@ impl Cluster {
         self.run_until(self.now.after(time));
     }
 
-    /// How often a unit changed its controller since, and until before, these times.
+    /// The number of times that a unit changed its controller, from `from` (inclusive) to `until` (exclusive).
     #[must_use]
     pub fn moves(&self, unit: UnitId, from: Millis, until: Millis) -> usize {
         let moves = self.array.moves.iter();
@@ -124,7 +124,7 @@ impl Cluster {
             .count()
     }
 
-    /// Connects a path of a host that is to be added.
+    /// Connects a path of a host that is about to be added.
     pub fn cable(kernel: &mut Kernel, path: Hctl, unit: UnitId, group: u16) {
         let port = group * 100 + u16::try_from(path.host).unwrap_or(0);
         kernel.cable(path, crate::psa::adapter::Transport::Fc, unit, group, port);

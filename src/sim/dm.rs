@@ -1,13 +1,14 @@
 //! A model of one dm-multipath map inside the kernel.
 //!
-//! Input: what user space may do to a map ([`Multipath::load`], [`Multipath::resume`], [`Multipath::message`]) and
-//! what happens to it ([`Multipath::io`], [`Multipath::path_error`]). Output: errno, where I/O goes, and
-//! [`Multipath::observe`], which goes through the kernel's text and our parsers.
+//! Input: what user space can do to a map ([`Multipath::load`], [`Multipath::resume`], [`Multipath::message`]) and what
+//! happens to it ([`Multipath::io`], [`Multipath::path_error`]). Output: errno, where I/O goes, and
+//! [`Multipath::observe`], which prints the text of the kernel and parses it with the real parsers.
 //!
-//! It knows what decides the choice of groups: `current_pg`, `next_pg` and the bypass flags of `dm-mpath.c`, which
-//! `dmsetup status` shows only in part. Left out: time (activation succeeds at once; in the kernel, one that is under
-//! way while its group gets disabled enables it again when it ends), I/O in flight, selectors (paths of a group are
-//! used in turn). Compared with Linux 6.1, 6.12 and 7.2, thousands of random operations each.
+//! The model has the state that decides the choice of groups: `current_pg`, `next_pg` and the bypass flags of
+//! `dm-mpath.c`, which `dmsetup status` shows only in part. Left out: time (activation succeeds immediately; in the
+//! kernel, an activation that is in progress while its group is disabled enables the group again when it ends), I/O in
+//! flight, selectors (the paths of a group are used in turn). Compared with Linux 6.1, 6.12 and 7.2 by thousands of
+//! random operations each.
 
 use crate::psa::table::emit::{self, emit};
 use crate::psa::table::model::{
@@ -18,20 +19,20 @@ use crate::psa::units::DevT;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-/// `errno` values that the model answers with.
+/// `errno` values that the model returns.
 pub mod errno {
     /// No such device.
     pub const ENXIO: i32 = 6;
     /// Suspended.
     pub const EBUSY: i32 = 16;
-    /// Refused.
+    /// Invalid argument.
     pub const EINVAL: i32 = 22;
 }
 
-/// Which kernel is modelled.
+/// The kernel series that is modelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Series {
-    /// 6.1 and 6.12: an attached handler is used only if asked for; the retain flag is printed.
+    /// 6.1 and 6.12: an attached handler is used only if the table asks for it; the retain flag is printed.
     Linux6,
     /// 7.x: an attached handler is always used; the retain flag is not printed.
     Linux7,
@@ -40,11 +41,11 @@ pub enum Series {
 /// Where an I/O went.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Io {
-    /// Down this path.
+    /// To this path.
     Path(DevT),
-    /// Held back until a path comes.
+    /// Queued until there is a path.
     Held,
-    /// Failed to the caller.
+    /// Failed: the caller gets an error.
     Failed,
 }
 
@@ -57,20 +58,20 @@ pub struct Multipath {
     name: String,
     uuid: String,
     dev: DevT,
-    /// Who has it open, other than maps of partitions.
+    /// Number of users that have it open, not counting maps of partitions.
     pub open_count: u32,
-    /// Maps of partitions on it: how many have each open.
+    /// Maps of partitions on it: the number of users that have each open.
     pub partitions: Vec<u32>,
     event_nr: u32,
     suspended: bool,
     read_only: bool,
     live: Option<Live>,
     inactive: Option<Live>,
-    /// Paths that were activated (`scsi_dh_activate`) and nobody asked for yet.
+    /// Paths that were activated (`scsi_dh_activate`) since [`Multipath::take_activated`] was called last.
     activated: Vec<DevT>,
 }
 
-/// A table with the state that hangs on it.
+/// A live table with its state.
 #[derive(Debug, Clone)]
 struct Live {
     table: Table,
@@ -78,9 +79,9 @@ struct Live {
     groups: Vec<LiveGroup>,
     /// Index of the group in use.
     current: Option<usize>,
-    /// Index of the group that was asked for.
+    /// Index of the group that was requested.
     next: Option<usize>,
-    /// An activation is due before I/O may pass.
+    /// I/O has to wait for an activation.
     pg_init_required: bool,
     pg_init_count: u32,
     held: bool,
@@ -96,14 +97,14 @@ struct LiveGroup {
 #[derive(Debug, Clone)]
 struct LivePath {
     dev: DevT,
-    /// service-time with a relative throughput of 0: only when no other is left.
+    /// service-time with a relative throughput of 0: used only if no other path is left.
     spare: bool,
     active: bool,
     fail_count: u32,
 }
 
 impl Multipath {
-    /// A map as `DM_DEV_CREATE` leaves it: suspended, without a table.
+    /// Creates a map as `DM_DEV_CREATE` does: without a table.
     #[must_use]
     pub fn new(series: Series, name: &str, uuid: &str, dev: DevT) -> Self {
         Multipath {
@@ -129,10 +130,10 @@ impl Multipath {
         self.attached.insert(dev, handler.to_owned());
     }
 
-    /// `DM_TABLE_LOAD`, with or without `DM_READONLY_FLAG`: into the inactive slot; the live table goes on.
+    /// `DM_TABLE_LOAD`, with or without `DM_READONLY_FLAG`: fills the inactive slot; the live table stays in use.
     ///
     /// # Errors
-    /// `EINVAL` for a table that the kernel refuses; the inactive slot is empty then.
+    /// `EINVAL` for a table that the kernel rejects; the inactive slot is empty then.
     pub fn load(&mut self, table: &Table, read_only: bool) -> Result<(), i32> {
         self.inactive = None;
         emit::check(table).map_err(|_| errno::EINVAL)?;
@@ -156,7 +157,7 @@ impl Multipath {
         Ok(())
     }
 
-    /// Suspend, as somebody else may leave a map.
+    /// Suspends the map, as another program may leave it.
     pub fn suspend(&mut self) {
         self.suspended = true;
     }
@@ -187,7 +188,8 @@ impl Multipath {
                 let path = live.path(*dev).ok_or(errno::EINVAL)?;
                 event = !path.active;
                 path.active = true;
-                // A path that comes back to the group in use is activated, and that enables the group.
+                // If the path that was reinstated belongs to the group in use, it is activated, and that enables the
+                // group.
                 let handler = live.table.handler.is_some();
                 let in_use = live.current.map(|index| &mut live.groups[index]);
                 if let Some(group) = in_use.filter(|group| event && handler && group.has(*dev)) {
@@ -213,7 +215,7 @@ impl Multipath {
         Ok(())
     }
 
-    /// A failing I/O makes the kernel take a path out of use by itself.
+    /// An I/O fails on a path, and the kernel fails the path.
     pub fn path_error(&mut self, dev: DevT) {
         let failed = self
             .live
@@ -223,7 +225,7 @@ impl Multipath {
         self.event_nr += u32::from(failed);
     }
 
-    /// One I/O to the map.
+    /// Sends one I/O to the map.
     pub fn io(&mut self) -> Io {
         if self.suspended {
             return Io::Held;
@@ -232,13 +234,13 @@ impl Multipath {
         live.map_or(Io::Failed, |live| live.io(&mut self.activated))
     }
 
-    /// The paths that were activated (`scsi_dh_activate`) since this was last asked, in order. Where ALUA is explicit
-    /// and the state is not active/optimized, each is an STPG.
+    /// Returns the paths that were activated (`scsi_dh_activate`) since the last call, in order. Each activation is an
+    /// STPG if ALUA is explicit and the state is not active/optimized.
     pub fn take_activated(&mut self) -> Vec<DevT> {
         std::mem::take(&mut self.activated)
     }
 
-    /// How many have it open; partitions that nobody has open do not count.
+    /// The number of users; maps of partitions count only if they are open.
     #[must_use]
     pub fn users(&self) -> u32 {
         let busy = self.partitions.iter().filter(|users| **users > 0).count();
@@ -251,7 +253,7 @@ impl Multipath {
         &self.uuid
     }
 
-    /// Whether it takes no writes.
+    /// Whether it is read-only.
     #[must_use]
     pub fn is_read_only(&self) -> bool {
         self.read_only
@@ -263,13 +265,13 @@ impl Multipath {
         self.event_nr
     }
 
-    /// Whether a table is loaded that is not live yet.
+    /// Whether a table is loaded but not live yet.
     #[must_use]
     pub fn has_inactive(&self) -> bool {
         self.inactive.is_some()
     }
 
-    /// Whether the live table holds I/O back while there is no path; `None` without a table.
+    /// Whether the live table queues I/O while there is no path; `None` without a table.
     #[must_use]
     pub fn queues(&self) -> Option<bool> {
         let live = self.live.as_ref()?;
@@ -283,7 +285,7 @@ impl Multipath {
         tables.map(|path| path.dev).collect()
     }
 
-    /// What the ioctls show, through text and back.
+    /// What the ioctls report, printed as text and parsed again.
     #[must_use]
     pub fn observe(&self) -> Map {
         let none = || NO_TABLE.to_owned();
@@ -311,7 +313,7 @@ impl Multipath {
         emit(&table).map_err(|e| e.to_string())
     }
 
-    /// The table as the kernel will print it.
+    /// The table as the kernel prints it.
     fn read_back(&self, table: &Table) -> Table {
         let mut out = table.clone();
         let bio = table.features.queue_mode == Some(QueueMode::Bio);
@@ -358,7 +360,7 @@ impl LiveGroup {
 }
 
 impl LivePath {
-    /// Takes it out of use; whether that was news.
+    /// Fails the path; returns whether it was active before.
     fn fail(&mut self) -> bool {
         let news = self.active;
         self.active = false;
@@ -446,7 +448,8 @@ impl Live {
         Io::Path(choice[chosen.turn])
     }
 
-    /// The order of choice; the group that was asked for is forgotten once it was looked at.
+    /// Chooses a group, in the order of the kernel. A group that was requested is forgotten once it has been
+    /// considered.
     fn choose(&mut self) -> Option<usize> {
         let usable = |&index: &usize| self.groups[index].paths.iter().any(|path| path.active);
         let all = || (0..self.groups.len()).filter(usable);
@@ -498,7 +501,7 @@ impl Live {
     }
 }
 
-/// Which letter a group shows, for tests of the model.
+/// The letters that the groups of a map show, for tests of the model.
 #[must_use]
 pub fn letters(map: &Map) -> String {
     let letter = |state| match state {

@@ -1,4 +1,4 @@
-//! What may befall a host and its array, and what people do to them: the words of a script.
+//! The lines of a script: faults of a host and its array, and actions of administrators.
 
 use super::array::{Answer, UnitId};
 use super::kernel::{Kernel, Link, Pending};
@@ -15,68 +15,70 @@ use crate::scsi::tpgs::{AccessState, StatusCode};
 /// One line of a script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// Commands down the path come back at once.
+    /// Commands on the path fail immediately.
     LinkDown(Hctl),
-    /// Commands down the path do not come back.
+    /// Commands on the path do not return.
     Hang(Hctl),
-    /// The path works again; what was out on it is carried out now.
+    /// The path works again; a command that is in flight on it is carried out now.
     LinkUp(Hctl),
-    /// I/O down the path fails from now on although commands are answered (a bad SFP, a worn cable); or no more.
+    /// I/O on the path fails from now on although commands are answered (a bad SFP, a worn cable); `false` ends it.
     Sicken(Hctl, bool),
-    /// So many of the next I/Os down the path end with this sense although checks are answered honestly (another unit that is
-    /// smaller, a port that cannot reach the medium); 0 ends it.
+    /// This number of the next I/Os on the path end with this sense although checks get true answers (another unit that
+    /// is smaller, a port that cannot reach the medium); 0 ends it.
     Refuse(Hctl, Sense, u32),
     /// The SCSI device is removed (`echo 1 > delete`, dev_loss_tmo).
     Delete(Hctl),
-    /// The SCSI device is found by a scan, unless it is there.
+    /// A scan finds the SCSI device, unless it is present already.
     Add(Hctl),
-    /// The array changes access states by itself, or for another host.
+    /// The array changes access states by itself, or at the request of another host.
     Access(UnitId, Vec<(u16, AccessState)>),
-    /// The array sets PREF of a group, and clears that of the others.
+    /// The array sets PREF of a group, and clears it for the other groups.
     Prefer(UnitId, u16),
-    /// The LUN of a path leads to another unit, or to none; with `true` the array says so.
+    /// The LUN of a path is mapped to another unit, or to none; with `true` the array reports it.
     Remap(Hctl, Option<UnitId>, bool),
-    /// The LUN of a path takes no writes from now on, or takes them again; the array says so to nobody.
+    /// The LUN of a path rejects writes from now on, or accepts them again; the array does not report it.
     Protect(Hctl, bool),
-    /// An administrator has the kernel read again what the disk of a path is like.
+    /// An administrator makes the kernel read the properties of a disk again.
     Rescan(Hctl),
-    /// The unit gets another size.
+    /// The size of the unit changes.
     Resize(UnitId, Sectors),
-    /// Somebody uses the disk from now on, unless a map has it; nobody, if the list is empty.
+    /// The disk has these users from now on, unless a map has it open; an empty list means no users.
     Use(Hctl, Vec<Usage>),
-    /// A path answers a command with this from now on, or honestly again.
+    /// A path returns this answer to a command from now on; `None` restores the true answer.
     Lie(Hctl, Command, Option<Answer>),
-    /// The next so many table loads for a unit's map are refused with this errno.
+    /// The next table loads for the unit's map fail with this errno; the last field is their number.
     RefuseTables(UnitId, i32, u32),
-    /// The unit's map gets so many users.
+    /// The unit's map has this number of users.
     Open(UnitId, u32),
-    /// The unit's map has maps of partitions on it: how many have each open.
+    /// The unit's map has maps of partitions on it: the number of users that have each open.
     Partitions(UnitId, Vec<u32>),
-    /// Somebody sends a message to the unit's map.
+    /// Another program sends a message to the unit's map.
     Message(UnitId, Message),
-    /// Somebody loads another table for the unit's map, and makes it live.
+    /// Another program loads a table for the unit's map and makes it live.
     Table(UnitId, Box<Table>),
-    /// The kernel takes no step on the unit's map from now on (its worker waits for I/O that hangs); or goes on.
+    /// With `true` the kernel takes no steps on the unit's map from now on (its worker waits for I/O that hangs);
+    /// `false` ends it.
     Jam(UnitId, bool),
-    /// Somebody leaves the unit's map suspended.
+    /// Another program leaves the unit's map suspended.
     Suspend(UnitId),
-    /// Somebody removes the unit's map, unless it is open.
+    /// Another program removes the unit's map, unless it is open.
     RemoveMap(UnitId),
-    /// udev has not processed the disk of a path yet: the agent learns nothing of it; or it has now.
+    /// With `true` udev has not processed the disk of a path yet, so the agent does not see the disk; `false` ends it.
     Unprocessed(Hctl, bool),
-    /// The agent is killed and starts again at once.
+    /// The agent is killed and restarts immediately.
     RestartAgent,
 }
 
 impl Kernel {
-    /// The name of the map of a unit.
+    /// The name of a unit's map.
     #[must_use]
     pub fn map_of(&self, unit: UnitId) -> Option<String> {
         let uuid = format!("mpath-{}", self.array.unit(unit)?.wwid());
         self.names.get(&uuid).cloned()
     }
 
-    /// Carries out a line of a script; [`Fault::RestartAgent`] is not for the kernel.
+    /// Carries out a line of a script. [`Fault::RestartAgent`] does nothing here; [`super::run::Simulation`] handles
+    /// it.
     pub fn suffer(&mut self, now: Millis, fault: &Fault) {
         match fault {
             Fault::LinkDown(path) => self.set_link(now, *path, Link::Down),
@@ -120,7 +122,7 @@ impl Kernel {
             Fault::Rescan(path) => self.reread_capacity(now, *path),
             Fault::Resize(unit, size) => self.array.resize(*unit, *size),
             Fault::Use(path, usage) => {
-                // What a map has open nobody else can open exclusively.
+                // A disk that a map has open cannot be opened exclusively by others.
                 if !usage.is_empty() && self.holder(*path).is_some() {
                     return;
                 }
@@ -222,7 +224,7 @@ impl Kernel {
         };
         state.clone_into(&mut disk.facts.device_state);
         if before == Link::Hung && link != Link::Hung {
-            // Nobody could ask what is behind it meanwhile.
+            // While the path hung, no command could find out what is behind it, so exposure is counted from now.
             if let Some(at) = self.repointed.get_mut(&path) {
                 *at = now;
             }
@@ -233,12 +235,12 @@ impl Kernel {
         }
     }
 
-    /// The agent gives a device up: nobody may use it.
+    /// The agent deletes a device. It is a violation to delete one that is in use.
     pub(super) fn give_up(&mut self, now: Millis, path: Hctl, dev: DevT) {
         let Some(disk) = self.disks.get(&path) else {
             return;
         };
-        // It went and another came while the order was under way: that one is left alone.
+        // The disk was replaced by another one while the action was in progress. The new one is left alone.
         if dev != disk.dev() {
             return;
         }

@@ -1,13 +1,14 @@
-//! The device handlers of the simulated kernel: what `scsi_dh_activate` does for a path, and which I/O a handler refuses.
+//! The device handlers of the simulated kernel: what `scsi_dh_activate` does for a path, and which I/O a handler
+//! rejects.
 //!
-//! | handler | asks | has the array move the unit | then |
+//! | handler | queries | moves the unit by | notes |
 //! |---|---|---|---|
 //! | `alua` | the group's state | SET TARGET PORT GROUPS | |
 //! | `emc` | page C0h | MODE SELECT 22h; a unit attention other than 29/00 fails the path | |
 //! | `rdac` | page C9h | MODE SELECT 2Ch | |
-//! | `hp_sw` | TEST UNIT READY | START STOP UNIT | goes on to refuse I/O until TEST UNIT READY was good at an activation |
+//! | `hp_sw` | TEST UNIT READY | START STOP UNIT | rejects I/O until TEST UNIT READY returns GOOD during an activation |
 //!
-//! Left out: time, "retry" answers, the caches of `emc` and `rdac`, which the next activation refreshes.
+//! Left out: time, "retry" answers, and the caches of `emc` and `rdac`, which the next activation refreshes.
 
 use super::array::{Array, Trespass};
 use super::kernel::{Disk, Kernel, Link, attention};
@@ -19,14 +20,15 @@ use crate::scsi::outcome::Outcome;
 use crate::scsi::tpgs::AccessState;
 
 impl Disk {
-    /// Whether `hp_sw` refuses its I/O: it holds the path for passive.
+    /// Whether `hp_sw` rejects its I/O because it considers the path passive.
     pub(super) fn is_held_passive(&self) -> bool {
         self.passive && self.facts.handler == Handler::Attached("hp_sw".to_owned())
     }
 }
 
 impl Kernel {
-    /// The handler's activation. `alua_activate`: SET TARGET PORT GROUPS unless it has no use or is to be spared.
+    /// Activates a path with its handler. Like `alua_activate`, sends SET TARGET PORT GROUPS unless it is unnecessary
+    /// or the handler was configured to avoid it.
     pub(super) fn activate(&mut self, now: Millis, dev: DevT) -> Write {
         if self.others.contains_key(&dev) {
             return Write::Done;
@@ -70,7 +72,7 @@ impl Kernel {
         }
     }
 
-    /// The handlers from before target port groups.
+    /// Activation by the handlers for arrays that predate target port groups.
     fn have_taken_over(&mut self, now: Millis, path: Hctl, trespass: Trespass) -> Write {
         while let Some(sense) = Array::attention(&mut self.array.attentions, path) {
             if let Some(kind) = attention(&Outcome::CheckCondition(sense)) {
@@ -91,7 +93,7 @@ impl Kernel {
         }
     }
 
-    /// A look of the disk driver at a unit: sd has one that asks to be started spin up, and moves it so.
+    /// The scan of a unit by the disk driver: sd spins up a unit that asks to be started, which moves the unit.
     pub(super) fn spin_up(&mut self, path: Hctl) {
         let up = self.disk(path).is_some_and(|disk| disk.link() == Link::Up);
         let starts = self
@@ -103,7 +105,7 @@ impl Kernel {
         }
     }
 
-    /// The kernel reads the capacity of a disk again, and whether it is write-protected, and says if they changed.
+    /// The kernel reads the capacity and the write protection of a disk again, and the agent gets the new facts.
     pub(super) fn reread_capacity(&mut self, now: Millis, path: Hctl) {
         self.spin_up(path);
         let size = self.array.unit_at(path).map(|unit| unit.size);

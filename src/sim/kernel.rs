@@ -1,14 +1,14 @@
-//! A simulated host: disks, what it takes to send commands down them, and the queue of what is under way.
+//! A simulated host: its disks, the commands to them, and the queue of pending events.
 //!
 //! Input: [`Action`]s of the world, [`super::fault::Fault`]s of a script, and the time. Output: [`Event`]s, through
-//! [`Kernel::pop`]. Whatever takes time waits in one queue, by time and then in the order of asking, so a run is
-//! determined by its seed alone. Latencies vary within [`Pace`].
+//! [`Kernel::pop`]. Everything that takes time waits in one queue, ordered by time and then by order of submission, so
+//! a run is determined by its seed alone. Latencies vary within [`Pace`].
 //!
-//! What it knows of commands (kernel.md 4): a path that is down answers DID_NO_CONNECT; one that hangs answers when
-//! it is released, and until the agent's deadline nothing is said of it, then [`Outcome::Overdue`]; the command stays
-//! out, and a path with such an orphan takes no other. Unit attentions are repeated by the mid-layer and told by a
-//! uevent. Errors of I/O are reported as the kernel's tracing does, to an agent that watches. Left out: error recovery of a
-//! host, tags, the kernel's own timeouts for the commands of checks.
+//! Commands (kernel.md 4): a path that is down returns DID_NO_CONNECT. A path that hangs answers when it is released.
+//! If the agent's deadline passes before that, the answer is [`Outcome::Overdue`]; the command stays in flight, and a
+//! path with such an orphan accepts no other command. The mid-layer repeats commands after unit attentions and reports
+//! these by uevents. I/O errors are reported as the kernel's tracing does, to an agent that uses it. Left out: error
+//! recovery of a host, tags, the kernel's own timeouts for the commands of checks.
 
 use super::array::{Array, Trespass, UnitId};
 use super::dm::{Multipath, Series};
@@ -31,25 +31,25 @@ use crate::scsi::sense::{Sense, SenseMeaning, UnitAttentionKind};
 use crate::scsi::tpgs::AccessState;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// How long things take, in milliseconds: from, to.
+/// Range of the duration of each operation, in milliseconds: minimum, maximum.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
     /// A SCSI command.
     pub command: (u64, u64),
     /// A step on a map.
     pub step: (u64, u64),
-    /// An event on its way to the world. Events about one map keep their order.
+    /// The delivery of an event to the world. Events about one map stay in order.
     pub event: (u64, u64),
 }
 
 impl Pace {
-    /// Everything takes a millisecond, always: for examples that people read.
+    /// Every operation takes one millisecond: for examples that are meant to be read.
     pub const STEADY: Pace = Pace {
         command: (1, 1),
         step: (1, 1),
         event: (1, 1),
     };
-    /// Things overtake one another.
+    /// Operations vary in duration, so that they overtake each other.
     pub const VARIED: Pace = Pace {
         command: (1, 40),
         step: (1, 60),
@@ -57,14 +57,14 @@ impl Pace {
     };
 }
 
-/// The way to the target port.
+/// The state of the connection to the target port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Link {
     /// Commands get through.
     Up,
-    /// They come back at once: the rport is gone, the session lost.
+    /// Commands return immediately: the rport is gone, the session lost.
     Down,
-    /// They do not come back.
+    /// Commands do not return.
     Hung,
 }
 
@@ -75,18 +75,18 @@ pub struct Disk {
     pub(super) link: Link,
     /// I/O fails although commands are answered.
     pub(super) sick: bool,
-    /// A command is out whose examination has ended without it.
+    /// A command is still in flight although its examination has ended.
     pub(super) orphan: bool,
-    /// Its handler took it for passive when it was found, and no activation found it active since.
+    /// Its handler considered it passive when it was found, and no activation has found it active since.
     pub(super) passive: bool,
-    /// The examination whose command is out while the path hangs.
+    /// The examination with a command in flight while the path hangs.
     pub(super) waiting: Option<Box<Run>>,
-    /// Ticket of the examination that is under way.
+    /// Ticket of the examination in progress.
     examined: Option<u64>,
 }
 
 impl Disk {
-    /// Its number.
+    /// Its device number.
     #[must_use]
     pub fn dev(&self) -> DevT {
         self.facts
@@ -95,13 +95,13 @@ impl Disk {
             .map_or(DevT { major: 0, minor: 0 }, |block| block.dev)
     }
 
-    /// Its facts as sysfs has them.
+    /// Its facts, as sysfs shows them.
     #[must_use]
     pub fn facts(&self) -> &PathFacts {
         &self.facts
     }
 
-    /// The way to the target port.
+    /// The state of the connection to the target port.
     #[must_use]
     pub fn link(&self) -> Link {
         self.link
@@ -113,7 +113,7 @@ impl Disk {
         self.sick
     }
 
-    /// Who uses it other than dm-multipath.
+    /// The users of the disk other than dm-multipath.
     #[must_use]
     pub fn usage(&self) -> &[Usage] {
         self.facts
@@ -123,25 +123,25 @@ impl Disk {
     }
 }
 
-/// An examination under way.
+/// An examination in progress.
 #[derive(Debug, Clone)]
 pub(super) struct Run {
     path: Hctl,
     sg: Sg,
     ticket: u64,
-    /// The first is out.
+    /// The first one is in flight.
     commands: VecDeque<Command>,
     replies: Vec<Reply>,
     deadline: Millis,
     sent: Millis,
 }
 
-/// Something that will happen.
+/// An event that is scheduled.
 #[derive(Debug, Clone)]
 pub(super) enum Pending {
     Deliver(Event),
     Command(Box<Run>),
-    /// The agent stops waiting for the command that it sent at this time.
+    /// The agent stops waiting for the command that it sent at this time (the last field).
     Deadline(Hctl, u64, Millis),
     Step(Box<Job>),
     /// The agent reads a map because of a dm event.
@@ -150,79 +150,79 @@ pub(super) enum Pending {
     Udev(String, MapEvent),
 }
 
-/// What went on, for the checks of a test.
+/// Record of what happened, for the assertions of a test.
 #[derive(Debug, Clone, Default)]
 pub struct Ledger {
     /// Writes that reached their logical unit.
     pub writes: u64,
-    /// I/O errors that a user of a map got: when, and which map.
+    /// I/O errors that a user of a map got: time and map.
     pub io_errors: Vec<(Millis, String)>,
-    /// Writes that the array refused because the LUN is write-protected on the path that they took.
+    /// Writes that the array rejected because the LUN is write-protected on the path that was used.
     pub refused_writes: u64,
-    /// Writes that reached another logical unit than that of the map: when, which map, through which path.
+    /// Writes that reached a logical unit other than that of the map: time, map and path.
     pub wrong_writes: Vec<(Millis, String, Hctl)>,
-    /// The longest time from the moment at which a LUN was led elsewhere to a write that went there by it.
+    /// The longest time between the remapping of a LUN and a write that reached the wrong unit through it.
     pub longest_exposure: Millis,
-    /// The longest time that I/O to a map was held back.
+    /// The longest time that I/O to a map was stalled.
     pub longest_stall: Millis,
-    /// Tables that became live.
+    /// Number of tables that became live.
     pub tables: u64,
-    /// Messages that were sent, by map.
+    /// Number of messages sent to maps.
     pub messages: u64,
-    /// When a map was told to fail I/O without a path, by message or by table.
+    /// When a map was switched to failing I/O without a path, by message or by table.
     pub queueing_ended: Vec<(Millis, String)>,
     /// Examinations carried out.
     pub examinations: u64,
-    /// Rules of the interface that the world broke.
+    /// Rules of the interface that the world violated.
     pub violations: Vec<String>,
 }
 
-/// The host and the array behind it.
+/// A host and the array behind it.
 #[derive(Debug, Clone)]
 pub struct Kernel {
     /// The array.
     pub array: Array,
-    /// How long things take.
+    /// Durations of operations.
     pub pace: Pace,
-    /// A path that comes back reports the loss of its nexus (29/07), as FC and iSCSI do.
+    /// A path that recovers reports the loss of its nexus (29/07), as FC and iSCSI do.
     pub nexus_loss: bool,
     /// Device handlers are loaded: a disk with TPGS gets `alua`.
     pub handlers: bool,
-    /// A disk comes and goes in two steps: the SCSI device without its disk, and the whole.
+    /// A disk appears and disappears in two steps: the SCSI device without its disk, and the complete device.
     pub staged: bool,
-    /// Errors of I/O are reported; not so on a host without tracing.
+    /// I/O errors are reported. This is `false` for a host without tracing.
     pub reports_io: bool,
-    /// udev reads what is on a map as soon as it takes it for usable.
+    /// udev reads from a map as soon as it considers the map usable.
     pub udev_reads: bool,
-    /// What went on.
+    /// Record of what happened.
     pub ledger: Ledger,
-    /// When the LUN of a path was led elsewhere last.
+    /// When the LUN of a path was last remapped.
     pub repointed: BTreeMap<Hctl, Millis>,
-    /// What the agent has stored.
+    /// The memory that the agent has stored.
     pub memory: Memory,
-    /// Since when maps have no usable path, as the agent has stored it.
+    /// The time since which maps have had no usable path, as the agent has stored it.
     pub(super) outages: BTreeMap<String, Millis>,
-    /// Disks that are no SCSI disks: what they are.
+    /// Disks that are not SCSI disks, with their kind.
     pub(super) others: BTreeMap<DevT, String>,
     /// Paths whose disks udev has not processed yet.
     pub(super) unprocessed: BTreeSet<Hctl>,
-    /// The takeover budgets that the agent has stored, and when.
+    /// The takeover budgets that the agent has stored, with the time of storing.
     pub(super) takeovers: (Millis, BTreeMap<String, StoredTakeover>),
     pub(super) series: Series,
     pub(super) disks: BTreeMap<Hctl, Disk>,
-    /// What a path is when it is found again, by address.
+    /// The facts that a path gets when it is found again, by address.
     pub(super) templates: BTreeMap<Hctl, PathFacts>,
     pub(super) devs: BTreeMap<DevT, Hctl>,
     pub(super) maps: BTreeMap<String, SimMap>,
     /// The name of a map by its UUID.
     pub(super) names: BTreeMap<String, String>,
-    /// Which map has a disk open.
+    /// The map that has a disk open.
     pub(super) holders: BTreeMap<DevT, String>,
-    /// Groups of units whose handler was told to spare STPGs.
+    /// Groups of units whose handler is configured to avoid STPGs.
     pub(super) optimize: BTreeSet<(UnitId, u16)>,
-    /// Table loads to be refused: by map UUID, errno and how often.
+    /// Table loads to be rejected: by map UUID, the errno and the number of loads.
     pub(super) refusals: BTreeMap<String, (i32, u32)>,
-    /// Maps on which no step is taken, by UUID, and what waits for them.
+    /// Maps on which no steps are taken, by UUID, with the jobs that wait for them.
     pub(super) jams: BTreeMap<String, Vec<Job>>,
     marks: BTreeMap<DevT, bool>,
     queue: BTreeMap<(Millis, u64), Pending>,
@@ -234,7 +234,7 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// A host without disks.
+    /// Creates a host without disks.
     #[must_use]
     pub fn new(series: Series, pace: Pace, seed: u64) -> Kernel {
         Kernel {
@@ -272,7 +272,7 @@ impl Kernel {
         }
     }
 
-    /// Adds a path over this transport to a unit through a port of a group, and scans it; nobody is told.
+    /// Adds a path with this transport to a unit, through a port of a group, and scans it. No event is raised.
     pub fn cable(&mut self, path: Hctl, transport: Transport, unit: UnitId, group: u16, port: u16) {
         self.array.connect(path, unit, group, port);
         let name = format!("host{}", path.host);
@@ -302,7 +302,7 @@ impl Kernel {
         self.scan(path);
     }
 
-    /// Finds a disk at an address: it gets a new number, which no disk had before.
+    /// Finds a disk at an address. It gets a new device number, which no disk had before.
     pub(super) fn scan(&mut self, path: Hctl) {
         let Some(template) = self.templates.get(&path) else {
             return;
@@ -360,13 +360,13 @@ impl Kernel {
         self.disks.get(&path)
     }
 
-    /// The path of a disk that is there.
+    /// The path with this device number, if the disk is present.
     #[must_use]
     pub fn path_of(&self, dev: DevT) -> Option<Hctl> {
         self.devs.get(&dev).copied()
     }
 
-    /// What sysfs says of a block device number.
+    /// What sysfs shows for a block device number.
     #[must_use]
     pub fn disk_kind(&self, dev: DevT) -> DiskKind {
         if let Some(what) = self.others.get(&dev) {
@@ -378,27 +378,27 @@ impl Kernel {
         }
     }
 
-    /// Adds a disk that is no SCSI disk, for tables of maps.
+    /// Adds a disk that is not a SCSI disk, for tables of maps.
     pub fn add_other(&mut self, dev: DevT, what: &str) {
         self.others.insert(dev, what.to_owned());
     }
 
-    /// That disk is removed.
+    /// Removes a disk that [`Kernel::add_other`] added.
     pub fn remove_other(&mut self, dev: DevT) {
         self.others.remove(&dev);
     }
 
-    /// This number of users has a map open from now on.
+    /// Sets the number of users that have a map open.
     pub fn open_map(&mut self, name: &str, users: u32) {
         if let Some(map) = self.maps.get_mut(name) {
             map.dm.open_count = users;
         }
     }
 
-    /// Makes a map that is there before the agent, as an initramfs or another program does.
+    /// Creates a map that exists before the agent starts, as an initramfs or another program does.
     ///
     /// # Errors
-    /// The kernel refuses the table, or a disk of it.
+    /// The kernel rejects the table, or a disk in it.
     pub fn make_map(&mut self, name: &str, uuid: &str, table: &Table) -> Result<(), String> {
         let dev = self.new_map_dev();
         let dm = Multipath::new(self.series, name, uuid, dev);
@@ -410,7 +410,7 @@ impl Kernel {
             .map_err(|errno| format!("errno {errno}"))
     }
 
-    /// What discovery says of a path now: nothing of its disk before udev has processed that.
+    /// What discovery reports for a path now. Before udev has processed the disk, this is the path without its disk.
     fn seen(&self, disk: &Disk) -> PathFacts {
         let mut facts = disk.facts.clone();
         if self.unprocessed.contains(&facts.hctl) {
@@ -419,19 +419,20 @@ impl Kernel {
         facts
     }
 
-    /// Whether udev was told that a disk is a path of ours.
+    /// Whether udev was notified that a disk is a path of the agent; `None` if it was not notified.
     #[must_use]
     pub fn mark(&self, dev: DevT) -> Option<bool> {
         self.marks.get(&dev).copied()
     }
 
-    /// When the next thing happens.
+    /// The time of the next scheduled event.
     #[must_use]
     pub fn next_time(&self) -> Option<Millis> {
         self.queue.first_key_value().map(|((at, _), _)| *at)
     }
 
-    /// Lets happen what is next, if that is due; what the agent is told by it, if anything.
+    /// Processes the next scheduled event, if it is due. Returns `None` if none is due, otherwise the event for the
+    /// agent, if there is one.
     pub fn pop(&mut self, now: Millis) -> Option<Option<Event>> {
         if self.next_time()? > now {
             return None;
@@ -448,7 +449,7 @@ impl Kernel {
         Some(None)
     }
 
-    /// Carries out an action; its answer comes through [`Kernel::pop`]. Notices are given back.
+    /// Carries out an action; its answer comes through [`Kernel::pop`]. Notices are returned.
     pub fn carry_out(&mut self, now: Millis, action: Action) -> Option<Notice> {
         match action {
             Action::Examine {
@@ -507,7 +508,7 @@ impl Kernel {
         None
     }
 
-    /// What the kernel takes for the size of a disk, until it looks again.
+    /// Sets the size that the kernel has cached for a disk, until it reads the capacity again.
     pub fn set_size(&mut self, path: Hctl, size: Sectors) {
         let disk = self.disks.get_mut(&path);
         if let Some(block) = disk.and_then(|disk| disk.facts.block.as_mut()) {
@@ -515,16 +516,16 @@ impl Kernel {
         }
     }
 
-    /// What sysfs says of the target port of a path, from the start on.
+    /// Sets the state that sysfs shows for the target port of a path, before the start.
     pub fn set_port_state(&mut self, path: Hctl, state: &str) {
         if let Some(disk) = self.disks.get_mut(&path) {
             disk.facts.target.port_state = Some(state.to_owned());
         }
     }
 
-    /// What an agent learns when it starts: all paths, all maps, and that these are all. In which order the two
-    /// listings come is left to chance, as they come from two threads. What was under way for the agent before is
-    /// lost; steps on a map that were not reached are never taken.
+    /// The events that an agent gets when it starts: all paths, all maps, and the end of each listing. The order of the
+    /// two listings is random, as they come from two threads. What was in progress for the previous agent is lost;
+    /// steps on a map that were not reached are never taken.
     pub fn enumerate(&mut self) -> Vec<Event> {
         self.queue.clear();
         self.jams.values_mut().for_each(Vec::clear);
@@ -568,14 +569,14 @@ impl Kernel {
         }
     }
 
-    /// A uevent, or facts that are read because of one: they come through one socket, in order.
+    /// Queues a uevent, or facts that are read because of one. They come through one socket and stay in order.
     pub(super) fn announce(&mut self, now: Millis, event: Event) {
         let at = now.after(self.some(self.pace.event)).max(self.last_uevent);
         self.last_uevent = at;
         self.later(at, Pending::Deliver(event));
     }
 
-    /// The facts of a path as they are when they are read, which is now.
+    /// Announces the facts of a path, as they are now.
     pub(super) fn tell_facts(&mut self, now: Millis, path: Hctl) {
         let event = match self.disks.get(&path) {
             Some(disk) => Event::PathSeen(Box::new(self.seen(disk))),
@@ -584,7 +585,7 @@ impl Kernel {
         self.announce(now, event);
     }
 
-    /// The facts of a path while no driver is bound to its SCSI device.
+    /// Announces the facts of a path as they are while no driver is bound to its SCSI device.
     pub(super) fn tell_bare(&mut self, now: Millis, path: Hctl) {
         if let Some(disk) = self.disks.get(&path) {
             let bare = PathFacts {
@@ -600,7 +601,7 @@ impl Kernel {
         Millis(self.rng.between(low, high))
     }
 
-    /// A number for a new map.
+    /// A device number for a new map.
     pub(super) fn new_map_dev(&mut self) -> DevT {
         let minor = self.next_map;
         self.next_map += 1;
@@ -639,7 +640,7 @@ impl Kernel {
         self.later(at, Pending::Command(run));
     }
 
-    /// A command comes back, or would if the path did not hang.
+    /// A command returns, unless the path hangs.
     fn command_ends(&mut self, now: Millis, mut run: Box<Run>) {
         let Some(disk) = self.disks.get_mut(&run.path) else {
             return self.end(now, *run, Some(Outcome::Gone));
@@ -697,7 +698,8 @@ impl Kernel {
         }
     }
 
-    /// An examination ends; with an outcome, that of the command that is out. The answer takes its time, too.
+    /// Ends an examination. `last` is the outcome of the command that is in flight, if there is one. The answer takes
+    /// time to reach the agent.
     pub(super) fn end(&mut self, now: Millis, mut run: Run, last: Option<Outcome>) {
         if let (Some(outcome), Some(command)) = (last, run.commands.pop_front()) {
             run.replies.push(Reply {
@@ -721,7 +723,7 @@ impl Kernel {
         );
     }
 
-    /// A path that hung goes on: the command that is out is carried out now.
+    /// A path that hung works again: the command that is in flight is carried out now.
     pub(super) fn release(&mut self, now: Millis, path: Hctl) {
         let Some(disk) = self.disks.get_mut(&path) else {
             return;
@@ -761,7 +763,7 @@ pub(super) fn attention(outcome: &Outcome) -> Option<UnitAttentionKind> {
     }
 }
 
-/// `sda`, ..., `sdz`, `sdaa`: as `sd_format_disk_name` counts.
+/// `sda`, ..., `sdz`, `sdaa`: the numbering of `sd_format_disk_name`.
 fn disk_name(n: u32) -> String {
     let mut letters = Vec::new();
     let mut n = n;

@@ -1,11 +1,11 @@
 //! Maps of the simulated host: the steps of the agent on them, and the I/O of their users.
 //!
-//! A step takes its time, and the world goes on meanwhile: a disk may vanish between any two of them, also between
-//! the load of a table and its becoming live. The choice of groups and paths is that of [`super::dm::Multipath`];
-//! here are the disks below it; `handler.rs` has the device handlers' part in an activation.
+//! Each step takes time, and other events happen meanwhile: a disk may disappear between any two steps, also between
+//! the load of a table and the resume that makes it live. [`super::dm::Multipath`] chooses groups and paths; this
+//! module models the disks below; `handler.rs` models the device handlers' part in an activation.
 //!
-//! Left out: activation takes no time and a group that is in transition holds I/O back without another activation;
-//! the handler's cache of access states is always true; a reload does not wait for I/O in flight.
+//! Left out: activation takes no time, and a group in transition holds I/O back without another activation; the
+//! handler's cache of access states is always current; a reload does not wait for I/O in flight.
 
 use super::array::UnitId;
 use super::dm::{Io, Multipath, errno};
@@ -20,40 +20,40 @@ use crate::scsi::sense::{DATA_PROTECT, HARDWARE_ERROR, ILLEGAL_REQUEST, MEDIUM_E
 use crate::scsi::tpgs::AccessState;
 use std::collections::{BTreeSet, VecDeque};
 
-/// `EIO`, `ENODEV`: not refusals of dm, so not among those of the model.
+/// `EIO` and `ENODEV` do not come from dm, so they are not among the values of the model.
 const EIO: i32 = 5;
 const ENODEV: i32 = 19;
-/// What requests end with that are not repeated on another path.
+/// Results of requests that are not retried on another path.
 const ENODATA: i32 = 61;
 const EREMOTEIO: i32 = 121;
 
 /// Timeout of an I/O on a disk (`queue/io_timeout`).
 const IO_TIMEOUT: Millis = Millis(30_000);
 
-/// A map with what hangs on it.
+/// A map with its state.
 #[derive(Debug, Clone)]
 pub struct SimMap {
     /// The map itself.
     pub dm: Multipath,
-    /// Ticket of the action that is under way.
+    /// Ticket of the action in progress.
     pub(super) busy: Option<u64>,
-    /// The disks that it has open: those of its tables.
+    /// The disks that it has open: those in its tables.
     held: BTreeSet<DevT>,
     pub(super) observation_due: bool,
-    /// Events about a map keep their order.
+    /// When the last event about the map is delivered: later ones must not overtake it.
     last_told: Millis,
-    /// I/O is held back since then.
+    /// The time since which I/O is stalled.
     pub stalled_since: Option<Millis>,
-    /// The path that an I/O is stuck on, and since when.
+    /// The path that an I/O hangs on, and since when.
     stuck: Option<(DevT, Millis)>,
-    /// The logical unit that the first write went to: units may have one identity, and be two.
+    /// The logical unit that the first write went to. Two units may have the same identity.
     unit: Option<UnitId>,
-    /// What udev knows of it.
+    /// What udev knows about it.
     pub(super) udev: Knowledge,
 }
 
 impl SimMap {
-    /// The map as the ioctls show it. Whoever waits for I/O has it open.
+    /// The map as the ioctls show it. A user that waits for I/O has it open.
     #[must_use]
     pub fn observe(&self) -> Map {
         let mut map = self.dm.observe();
@@ -61,12 +61,12 @@ impl SimMap {
         map
     }
 
-    /// How many have it open.
+    /// The number of users that have it open.
     pub(super) fn users(&self) -> u32 {
         self.dm.users().max(self.stalled_since.is_some().into())
     }
 
-    /// An event was raised: whether it is the first that the agent has not read.
+    /// Records that an event was raised; returns whether it is the first that the agent has not read.
     fn becomes_due(&mut self) -> bool {
         !std::mem::replace(&mut self.observation_due, true)
     }
@@ -86,14 +86,14 @@ impl SimMap {
     }
 }
 
-/// The steps of an action, taken apart as far as time passes between them.
+/// The steps of an action, split where time passes between them.
 #[derive(Debug, Clone)]
 pub(super) struct Job {
     name: String,
     uuid: String,
     ticket: u64,
     todo: VecDeque<(String, Act)>,
-    /// The map was made by this action.
+    /// This action created the map.
     made: bool,
 }
 
@@ -158,17 +158,17 @@ impl Job {
     }
 }
 
-/// What became of a write down a path.
+/// The result of a write to a path.
 pub(super) enum Write {
     Done,
-    /// It hangs, or the target port is between two states.
+    /// It hangs, or the target port is in transition.
     Stuck,
-    /// An error that dm takes for the unit's own: the writer has it, and no other path is tried.
+    /// An error that dm attributes to the unit: the writer gets it, and no other path is tried.
     Refused,
     Failed,
 }
 
-/// The `errno` of a request that ends with this sense, if dm does not try it on another path (`scsi_check_sense`,
+/// The `errno` of a request that ends with this sense, if dm does not retry it on another path (`scsi_check_sense`,
 /// `blk_path_error`).
 fn error_of_unit(sense: Sense) -> Option<i32> {
     match (sense.key, sense.asc) {
@@ -205,7 +205,7 @@ impl Kernel {
         self.later(at, Pending::Step(job));
     }
 
-    /// Maps are addressed by UUID: a name may have changed hands.
+    /// The current name of the map. Maps are addressed by UUID, because another map may have taken the name.
     fn name_of(&self, job: &Job) -> Option<String> {
         let named = self.maps.get(&job.name);
         if named.is_some_and(|map| map.dm.uuid() == job.uuid) {
@@ -261,7 +261,7 @@ impl Kernel {
         self.tell_map(now, name.as_deref(), event);
     }
 
-    /// An event about a map; it does not overtake the one before it.
+    /// Queues an event about a map so that it does not overtake the one before it.
     fn tell_map(&mut self, now: Millis, name: Option<&str>, event: Event) {
         let mut at = now.after(self.some(self.pace.event));
         if let Some(map) = name.and_then(|name| self.maps.get_mut(name)) {
@@ -319,7 +319,7 @@ impl Kernel {
         Ok(())
     }
 
-    /// A message to a map, whoever sends it. A path that comes back to the group in use is activated.
+    /// Handles a message to a map, from any sender. A reinstated path of the group in use is activated.
     pub(super) fn message(
         &mut self,
         now: Millis,
@@ -339,7 +339,7 @@ impl Kernel {
         Ok(())
     }
 
-    /// Removes a map; its disks are free.
+    /// Removes a map and releases its disks.
     pub(super) fn remove(&mut self, name: &str) {
         let Some(map) = self.maps.remove(name) else {
             return;
@@ -387,7 +387,7 @@ impl Kernel {
         Ok(())
     }
 
-    /// Opens a disk for a table; one that the map holds already needs no opening.
+    /// Opens a disk for a table. A disk that the map has open already is only checked for its size.
     fn open(&self, name: &str, dev: DevT, table: &Table) -> Result<(), (i32, String)> {
         let holder = self.holders.get(&dev);
         if self.others.contains_key(&dev) && holder.is_none() {
@@ -407,14 +407,14 @@ impl Kernel {
             }
         }
         let size = disk.and_then(|disk| disk.facts().block.as_ref().map(|block| block.size));
-        // dm lets a disk pass whose size is not known.
+        // dm accepts a disk of unknown size.
         if size.is_some_and(|size| size.0 != 0 && size < table.length) {
             return Err((errno::EINVAL, format!("{dev} is too small")));
         }
         Ok(())
     }
 
-    /// Device handlers come with the table, and keep what they were told last.
+    /// Attaches device handlers as the table asks. A handler keeps its last configuration.
     fn attach(&mut self, name: &str, dev: DevT, asked: Option<(&str, &[String])>) {
         let Some(path) = self.path_of(dev) else {
             return;
@@ -442,7 +442,7 @@ impl Kernel {
         }
     }
 
-    /// Makes the table that was loaded live.
+    /// Makes the loaded table live.
     pub(super) fn resume(&mut self, now: Millis, name: &str) -> Result<(), i32> {
         let map = self.maps.get_mut(name).ok_or(errno::ENXIO)?;
         let queued = map.dm.queues();
@@ -463,7 +463,7 @@ impl Kernel {
         Ok(())
     }
 
-    /// dm raised an event for a map: the agent reads it some time later.
+    /// dm raised an event for a map; the agent reads the map some time later.
     pub(super) fn event_of(&mut self, now: Millis, name: &str) {
         if let Some(map) = self.maps.get_mut(name)
             && map.becomes_due()
@@ -505,9 +505,9 @@ impl Kernel {
         self.maps = maps;
     }
 
-    /// The map is not among the others meanwhile.
+    /// Sends one write to a map, which the caller has removed from `self.maps` for that time.
     fn io_on(&mut self, now: Millis, name: &str, map: &mut SimMap) {
-        // Without a table its size is 0, and there is nothing to write to; one that is read-only nobody opens to write.
+        // A map without a table has size 0, so there is nothing to write to; a read-only map is not opened for writing.
         if map.dm.queues().is_none() || map.dm.is_read_only() {
             return self.flows(now, map);
         }
@@ -527,7 +527,7 @@ impl Kernel {
                 self.path_error(now, name, map, dev);
             }
         }
-        // Each round takes a path out of use, so it ends.
+        // Each iteration fails a path, so the loop ends.
         loop {
             let went = map.dm.io();
             let activated = map.dm.take_activated();
@@ -583,7 +583,7 @@ impl Kernel {
         }
     }
 
-    /// The block layer gives a request on a disk up.
+    /// The block layer reports that it gave up a request on a disk.
     fn given_up(&mut self, now: Millis, disk: DevT, errno: i32) {
         self.report_io(now, IoTrouble::GivenUp { disk, errno });
     }
@@ -653,7 +653,7 @@ impl Kernel {
         Write::Done
     }
 
-    /// Who holds a disk: the name of a map.
+    /// The name of the map that has a disk open.
     #[must_use]
     pub fn holder(&self, path: Hctl) -> Option<&str> {
         let dev = self.disks.get(&path)?.dev();

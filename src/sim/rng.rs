@@ -1,15 +1,15 @@
-//! Chance that can be repeated: the same seed gives the same numbers on every machine.
+//! A reproducible random number generator: the same seed gives the same numbers on every machine.
 
-/// A xorshift64* generator (Vigna, "An experimental exploration of Marsaglia's xorshift generators", 2014). Good
-/// enough to vary a simulation, and no dependency.
+/// A xorshift64* generator (Vigna, "An experimental exploration of Marsaglia's xorshift generators", 2014). Good enough
+/// to vary a simulation, and needs no dependency.
 #[derive(Debug, Clone)]
 pub struct Rng(u64);
 
 impl Rng {
-    /// A generator for this seed; any seed will do.
+    /// Creates a generator with this seed; any value is valid.
     #[must_use]
     pub fn new(seed: u64) -> Rng {
-        // The state must not be zero, and seeds that differ in a bit should not give alike numbers.
+        // The state must not be zero, and similar seeds should not give similar numbers.
         let mixed = (seed ^ 0x9e37_79b9_7f4a_7c15).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mut rng = Rng(mixed | 1);
         for _ in 0..4 {
@@ -18,7 +18,7 @@ impl Rng {
         rng
     }
 
-    /// The next 64 bits.
+    /// The next 64 random bits.
     pub fn bits(&mut self) -> u64 {
         let mut x = self.0;
         x ^= x >> 12;
@@ -33,17 +33,17 @@ impl Rng {
         (self.bits() >> 11).checked_rem(n).unwrap_or(0)
     }
 
-    /// A number from `low` to `high`, both included.
+    /// A number from `low` to `high`, both inclusive.
     pub fn between(&mut self, low: u64, high: u64) -> u64 {
         low + self.below(high.saturating_sub(low) + 1)
     }
 
-    /// Whether an event of this probability happens.
+    /// `true` with a probability of `percent` in 100.
     pub fn chance(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }
 
-    /// One of these; `None` if there are none.
+    /// A random element; `None` if `of` is empty.
     pub fn pick<'a, T>(&mut self, of: &'a [T]) -> Option<&'a T> {
         let index = self.below(of.len() as u64);
         of.get(index as usize)

@@ -1,9 +1,9 @@
-//! The loop: a simulated host below a [`World`], and a virtual clock.
+//! Runs a simulated host and a [`World`] with a virtual clock.
 //!
-//! Time is counted in milliseconds from the start of the simulation. The world's own clock starts at 0 whenever the
-//! agent starts, as in the daemon; the journal has the world's times. Nothing happens by itself: [`Simulation::step`]
-//! goes to the next moment at which something is due, in the kernel or in the world, and I/O is sent to all maps at
-//! every tick of [`Simulation::io_every`]. The same seed and the same script give the same run.
+//! Time is counted in milliseconds from the start of the simulation. The clock of the world starts at 0 whenever the
+//! agent starts, as in the daemon; the journal has the times of the world. [`Simulation::step`] advances to the next
+//! time at which something is due, in the kernel or in the world. I/O is sent to all maps every
+//! [`Simulation::io_every`]. The same seed and the same script give the same run.
 
 use super::fault::Fault;
 use super::kernel::Kernel;
@@ -16,51 +16,51 @@ use crate::psa::units::Millis;
 use crate::psa::world::World;
 use std::collections::BTreeMap;
 
-/// What the world was told and what it said.
+/// An event that the world got, with the actions that it returned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// The world's time.
+    /// The time of the world.
     pub at: Millis,
-    /// What it was told.
+    /// The event.
     pub event: Event,
-    /// What it wants to be done.
+    /// The actions that the world returned.
     pub actions: Vec<Action>,
 }
 
-/// Steps at one moment after which a run is stuck in a loop.
+/// Number of steps at one time after which a run counts as an endless loop.
 const MOST_STEPS_AT_ONCE: u32 = 200_000;
 
 /// A simulated host with an agent.
 pub struct Simulation {
-    /// What decides.
+    /// The decision logic.
     pub world: World,
-    /// What it decides about.
+    /// The host that it controls.
     pub kernel: Kernel,
-    /// The agent's settings.
+    /// The settings of the agent.
     pub settings: Settings,
-    /// The rules that were loaded last: the next agent starts with them.
+    /// The rules that were loaded last; the next agent starts with them.
     rules: Rules,
-    /// Those that the present agent started with.
+    /// The rules that the current agent started with.
     rules_at_start: Rules,
-    /// Every map gets an I/O at these intervals; never, if it is `None`.
+    /// The interval at which every map gets an I/O; `None` means no I/O.
     pub io_every: Option<Millis>,
-    /// What the present agent was told and said, if [`Simulation::keep_journal`].
+    /// Events and actions of the current agent, if [`Simulation::keep_journal`].
     pub journal: Vec<Entry>,
     /// Whether the journal is kept.
     pub keep_journal: bool,
-    /// What the present agent remembered of those before when it started.
+    /// The memory that the current agent started with.
     pub remembered: Memory,
-    /// What the agents told people, if [`Simulation::keep_journal`].
+    /// The notices of all agents, if [`Simulation::keep_journal`].
     pub notices: Vec<(Millis, Notice)>,
     now: Millis,
-    /// When the present agent started.
+    /// When the current agent started.
     origin: Millis,
     next_io: Millis,
     steps_at_once: u32,
 }
 
 impl Simulation {
-    /// Starts an agent on a host, with the least rules that work.
+    /// Starts an agent on a host, with the minimal rules that work.
     #[must_use]
     pub fn start(kernel: Kernel, settings: Settings) -> Simulation {
         Simulation::start_with_rules(kernel, settings, Rules::default())
@@ -89,7 +89,7 @@ impl Simulation {
         simulation
     }
 
-    /// The world of the present agent when it had seen nothing yet.
+    /// The world of the current agent as it was at the start, before any event.
     #[must_use]
     pub fn new_world(&self) -> World {
         let (settings, memory) = (self.settings.clone(), self.remembered.clone());
@@ -102,7 +102,7 @@ impl Simulation {
         self.now
     }
 
-    /// Kills the agent and starts another at once, with what was remembered. The journal starts anew.
+    /// Kills the agent and starts another one immediately, with the stored memory. The journal is cleared.
     pub fn restart_agent(&mut self) {
         self.origin = self.now;
         self.remembered = self.kernel.memory.clone();
@@ -136,12 +136,12 @@ impl Simulation {
         }
     }
 
-    /// Carries out lines of a script at one moment.
+    /// Carries out lines of a script, all at the current time.
     pub fn suffer_all(&mut self, faults: &[Fault]) {
         faults.iter().for_each(|fault| self.suffer(fault));
     }
 
-    /// Gives the world an event now, and carries out what it wants.
+    /// Passes an event to the world now, and carries out the actions that it returns.
     pub fn tell(&mut self, event: Event) {
         let at = self.now.since(self.origin);
         let told = self.keep_journal.then(|| event.clone());
@@ -164,7 +164,7 @@ impl Simulation {
         }
     }
 
-    /// The next moment at which something is due.
+    /// The next time at which something is due.
     #[must_use]
     pub fn next_time(&self) -> Option<Millis> {
         let world = self
@@ -178,10 +178,10 @@ impl Simulation {
             .min()
     }
 
-    /// Goes to the next moment and does one thing that is due then; `false` if nothing is due until `end`.
+    /// Advances to the next time at which something is due and does one thing; `false` if nothing is due until `end`.
     ///
     /// # Panics
-    /// If the clock stands still: the world asks for a timer again and again.
+    /// If time does not advance because the world requests a timer again and again.
     pub fn step(&mut self, end: Millis) -> bool {
         let Some(next) = self.next_time().filter(|next| *next <= end) else {
             self.now = self.now.max(end);
@@ -215,15 +215,15 @@ impl Simulation {
         while self.step(end) {}
     }
 
-    /// Runs for so long.
+    /// Runs for this time.
     pub fn run_for(&mut self, time: Millis) {
         self.run_until(self.now.after(time));
     }
 
-    /// Lets a new world take in the journal: whether it wants the same to be done, byte for byte.
+    /// Replays the journal to a new world and compares the actions with those of the journal, byte for byte.
     ///
     /// # Errors
-    /// The first entry for which it does not, and what it wants instead.
+    /// The first entry with different actions, and the actions that the new world returned.
     pub fn replay(&self) -> Result<(), Box<(Entry, Vec<Action>)>> {
         let mut world = self.new_world();
         for entry in &self.journal {
@@ -236,7 +236,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// Runs until the world has settled, at most for so long; whether it came to rest.
+    /// Runs until the world has settled, at most for the time `most`; returns whether it has settled.
     pub fn run_until_settled(&mut self, most: Millis) -> bool {
         let end = self.now.after(most);
         loop {

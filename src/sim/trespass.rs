@@ -1,21 +1,22 @@
-//! How a unit of a simulated array changes the controller that serves it, and the record of it.
+//! How a unit of a simulated array moves to another controller, and the record of such moves.
 //!
-//! A trespass takes no time here; arrays.md measured moves that take seconds, and what waits for them waits in the host.
+//! A trespass takes no time here. arrays.md has measurements of moves that take seconds, and of the I/O that waits for
+//! them in the host.
 
 use super::array::{Array, Lun, Unit, UnitId};
 use crate::psa::units::{Hctl, Millis};
 use crate::scsi::tpgs::AccessState;
 use std::collections::BTreeSet;
 
-/// How an array from before target port groups has a unit change its controller. A group that serves is
-/// active/optimized, one that waits in standby.
+/// How an array that predates target port groups moves a unit to another controller. A group that serves the unit is
+/// active/optimized, a passive one is in standby.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trespass {
-    /// START STOP UNIT; a controller that waits asks for it (handler `hp_sw`).
+    /// START STOP UNIT; a passive controller asks for it (handler `hp_sw`).
     StartUnit,
-    /// MODE SELECT of page 22h; VPD page C0h names the owner (handler `emc`).
+    /// MODE SELECT of page 22h; VPD page C0h reports the owner (handler `emc`).
     Clariion,
-    /// MODE SELECT of page 2Ch; VPD page C9h names the owner, and TEST UNIT READY says nothing (handler `rdac`).
+    /// MODE SELECT of page 2Ch; VPD page C9h reports the owner, TEST UNIT READY does not show it (handler `rdac`).
     Rdac,
 }
 
@@ -31,12 +32,12 @@ impl Trespass {
     }
 }
 
-/// A unit went from one controller to another because a host asked for it.
+/// A move of a unit from one controller to another at the request of a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Move {
-    /// When.
+    /// The time of the move.
     pub at: Millis,
-    /// Through which path the host asked.
+    /// The path of the request.
     pub nexus: Hctl,
     /// The unit.
     pub unit: UnitId,
@@ -45,7 +46,7 @@ pub struct Move {
 }
 
 impl Unit {
-    /// The port groups that serve it best.
+    /// The port groups in the state active/optimized.
     pub(super) fn serving(&self) -> BTreeSet<u16> {
         let best = |access| access == AccessState::ActiveOptimized;
         let groups = self.groups.iter();
@@ -57,7 +58,8 @@ impl Unit {
 }
 
 impl Array {
-    /// A host asks the controller behind a nexus to take its unit over: the others wait from now on. Whether it did.
+    /// A host asks the controller behind a nexus to take over its unit, which makes the other controllers passive.
+    /// Returns whether the request succeeded.
     pub fn trespass(&mut self, nexus: Hctl) -> bool {
         let Some(Lun {
             unit: Some(id),
@@ -92,7 +94,7 @@ impl Array {
         true
     }
 
-    /// Writes down that other controllers serve a unit than before, if they do.
+    /// Records a move if the controllers that serve a unit differ from `before`; returns whether they do.
     pub(super) fn note_move(&mut self, unit: UnitId, nexus: Hctl, before: BTreeSet<u16>) -> bool {
         let to = self.units.get(&unit).map(Unit::serving).unwrap_or_default();
         let moved = to != before;

@@ -1,7 +1,7 @@
-//! What udev does about a map: it reads what is on it (blkid, lvm2) as soon as its rules take it for usable.
+//! What udev does with a map: it reads from the map (blkid, lvm2) as soon as its rules consider the map usable.
 //!
-//! The decisions are those of `udev-rules/56-dm-psa-map.rules`. The read is the first I/O of a new map, so it activates the
-//! group that the kernel chooses. Only where [`Kernel::udev_reads`] is set.
+//! The decisions are those of `udev-rules/56-dm-psa-map.rules`. The read is the first I/O of a new map, so it activates
+//! the group that the kernel chooses. Active only if [`Kernel::udev_reads`] is set.
 
 use super::dm::Io;
 use super::kernel::{Kernel, Pending};
@@ -10,19 +10,19 @@ use crate::psa::units::Millis;
 use crate::scsi::cdb::Command;
 use crate::scsi::outcome::Outcome;
 
-/// What a resume tells the rules.
+/// What a resume passes to the rules.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Cookie {
-    /// FLAG0: the map was there before.
+    /// FLAG0: the map existed before.
     pub(super) reload: bool,
-    /// Not FLAG2: there is a path to read through.
+    /// FLAG2 is not set: there is a path to read through.
     pub(super) usable: bool,
 }
 
-/// What the rules keep of a map.
+/// What the rules store about a map.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Knowledge {
-    /// Its device node is there: users may come.
+    /// Its device node exists: users may open it.
     pub(super) known: bool,
     /// MPATH_DEVICE_READY.
     ready: bool,
@@ -36,12 +36,12 @@ pub(super) struct MapEvent {
     news: bool,
     unusable: bool,
     ask: bool,
-    /// DM_ACTION=PATH_FAILED: no reason to take a map for usable that was not.
+    /// DM_ACTION=PATH_FAILED: must not make a map usable that was not usable before.
     failed: bool,
 }
 
 impl Kernel {
-    /// A table became live.
+    /// Handles the event of a table that became live.
     pub(super) fn cookie_goes(&mut self, now: Millis, name: &str, cookie: Cookie) {
         let event = MapEvent {
             news: !cookie.reload,
@@ -52,7 +52,7 @@ impl Kernel {
         self.udev_hears(now, name, event);
     }
 
-    /// A path failed or came back.
+    /// Handles the event of a path that failed or recovered.
     pub(super) fn paths_changed(&mut self, now: Millis, name: &str, failed: bool) {
         let event = MapEvent {
             news: false,
@@ -63,7 +63,7 @@ impl Kernel {
         self.udev_hears(now, name, event);
     }
 
-    /// `udevadm trigger`, as at the end of booting: everything is looked at once more.
+    /// Handles `udevadm trigger`, as at the end of booting: all maps are processed again.
     pub fn coldplug(&mut self, now: Millis) {
         let event = MapEvent {
             news: true,
@@ -83,7 +83,7 @@ impl Kernel {
         }
     }
 
-    /// The rules run.
+    /// Runs the rules.
     pub(super) fn udev_runs(&mut self, now: Millis, name: &str, event: MapEvent) {
         let Some((name, mut map)) = self.maps.remove_entry(name) else {
             return;
@@ -107,9 +107,9 @@ impl Kernel {
         self.maps.insert(name, map);
     }
 
-    /// One read, which nobody repeats. The map is not among the others meanwhile.
+    /// Reads once, without a retry of the read itself. The caller has removed the map from `self.maps` for that time.
     fn read(&mut self, now: Millis, name: &str, map: &mut SimMap) {
-        // Each round takes a path out of use, so it ends.
+        // Each iteration fails a path, so the loop ends.
         while let Io::Path(dev) = map.dm.io() {
             let mut failed = false;
             for dev in map.dm.take_activated() {

@@ -1,11 +1,11 @@
-//! Standard INQUIRY data (SPC-5 6.7).
+//! Decodes standard INQUIRY data (SPC-5 6.7).
 
 use super::{Decoded, code, hex, said, structure};
 use crate::cli::record::Value;
 use crate::scsi::inquiry::StandardInquiry;
 use crate::scsi::{ParseError, Partly, names};
 
-/// Standard INQUIRY data in words.
+/// Decodes standard INQUIRY data into fields.
 ///
 /// # Errors
 /// Fewer than 8 bytes.
@@ -45,7 +45,7 @@ pub fn inquiry(data: &[u8]) -> Result<Decoded, ParseError> {
         ("MULTIP", flags.multip.into()),
         ("CMDQUE", flags.cmdque.into()),
     ];
-    // As rules match them. Of a text that was cut, what there is of it; none of the next.
+    // The texts as rules match them. A truncated text is shown as far as it goes; the texts after it are left out.
     for (name, text, full) in [
         (
             "T10 VENDOR IDENTIFICATION",

@@ -1,8 +1,8 @@
-//! What the bytes of an answer say, field by field, under the names of SPC-5.
+//! Decodes the bytes of an answer field by field, under the names of SPC-5.
 //!
 //! Input: bytes. Output: a [`Decoded`]: a structure for the header, one for each descriptor, one for what could not be
-//! decoded. The parsers are those of [`crate::scsi`], which decisions are made with; here is only the layout. A field
-//! in capitals is the standard's, any other is ours. Tests: `tests/decode.rs`.
+//! decoded. The parsers are those of [`crate::scsi`], which decisions are based on; this module only does the layout. A
+//! field in capitals has its name from the standard, any other name is specific to psactl. Tests: `tests/decode.rs`.
 
 mod inquiry;
 mod rtpg;
@@ -17,17 +17,17 @@ pub use vpd::vpd;
 use super::record::{Listing, Record, Style, Value};
 use crate::scsi::ParseError;
 
-/// An answer in words.
+/// A decoded answer.
 #[derive(Debug, Clone)]
 pub struct Decoded {
     structures: Vec<Record>,
-    /// Why it is not all of the answer.
+    /// Why the answer was not decoded completely.
     pub missing: Option<ParseError>,
 }
 
 impl Decoded {
-    /// With these structures of an answer that was read up to `end`; `after` are the last bytes of `data`, which are
-    /// no part of it.
+    /// Combines the structures of an answer that was parsed up to `end`. `after` are bytes at the end of `data` that do
+    /// not belong to the answer.
     fn new(
         mut structures: Vec<Record>,
         (end, missing): (usize, Option<ParseError>),
@@ -53,7 +53,7 @@ impl Decoded {
         }
     }
 
-    /// The screen.
+    /// The listing to print.
     #[must_use]
     pub fn listing(self) -> Listing {
         let mut columns = Vec::new();
@@ -91,12 +91,12 @@ fn code(code: u8, meaning: &str) -> Value {
     Value::Text(format!("{code:02X}h ({meaning})"))
 }
 
-/// Anything that says itself what it is.
+/// The `Display` text of a value that describes itself.
 fn said(what: impl std::fmt::Display) -> Value {
     Value::Text(what.to_string())
 }
 
-/// The length of bytes whose length came in one byte.
+/// The number of bytes, for data with a length field of one byte.
 fn count(bytes: &[u8]) -> Value {
     u8::try_from(bytes.len()).unwrap_or(u8::MAX).into()
 }

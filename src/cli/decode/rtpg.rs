@@ -1,14 +1,14 @@
-//! REPORT TARGET PORT GROUPS parameter data (SPC-5 6.36).
+//! Decodes REPORT TARGET PORT GROUPS parameter data (SPC-5 6.36).
 
 use super::{Decoded, said, structure};
 use crate::cli::record::{Record, Value};
 use crate::scsi::tpgs::{TargetPortGroup, TargetPortGroups};
 use crate::scsi::{ParseError, Partly};
 
-/// The answer to REPORT TARGET PORT GROUPS in words.
+/// Decodes the answer to REPORT TARGET PORT GROUPS into fields.
 ///
 /// # Errors
-/// No RETURN DATA LENGTH, another FORMAT TYPE, or an extended header that is cut.
+/// No RETURN DATA LENGTH, another FORMAT TYPE, or a truncated extended header.
 pub fn rtpg(data: &[u8]) -> Result<Decoded, ParseError> {
     let Partly {
         value,

@@ -1,4 +1,4 @@
-//! Sense data (SPC-5, "Sense data").
+//! Decodes sense data (SPC-5, "Sense data").
 
 use super::{Decoded, code, count, hex, structure};
 use crate::cli::record::{Record, Value};
@@ -12,7 +12,7 @@ use crate::scsi::{ParseError, Partly, names};
 
 type Fields = Vec<(&'static str, Value)>;
 
-/// Sense data in words.
+/// Decodes sense data into fields.
 ///
 /// # Errors
 /// Another RESPONSE CODE, or no SENSE KEY.
@@ -41,10 +41,10 @@ pub fn sense(data: &[u8]) -> Result<Decoded, ParseError> {
     Ok(Decoded::new(descriptors, read, data, &value.after))
 }
 
-/// The three numbers of sense data that logs show: `0x5 0x25 0x0` of ESXi, `5/25/00`.
+/// Decodes the three numbers of sense data that logs show: `0x5 0x25 0x0` in ESXi, `5/25/00`.
 ///
 /// # Errors
-/// They are not three, or the first is no SENSE KEY.
+/// There are not exactly three, or the first is not a SENSE KEY.
 pub fn sense_numbers(data: &[u8]) -> Result<Decoded, ParseError> {
     match data {
         [key @ 0..=15, asc, ascq] => {
@@ -186,7 +186,7 @@ fn of_specific(specific: SenseKeySpecific, key: u8) -> Fields {
     fields
 }
 
-/// What the end of a command means for whoever sent it.
+/// What the outcome of a command means for the user who sent it.
 #[must_use]
 pub fn advice(outcome: &Outcome) -> &'static str {
     match outcome {
@@ -203,7 +203,7 @@ pub fn advice(outcome: &Outcome) -> &'static str {
     }
 }
 
-/// What the agent takes it for.
+/// How the agent interprets sense data.
 fn meaning(meaning: SenseMeaning) -> &'static str {
     use UnitAttentionKind as U;
     match meaning {

@@ -1,4 +1,4 @@
-//! Vital product data pages (SPC-5, "Vital product data parameters").
+//! Decodes vital product data pages (SPC-5, "Vital product data parameters").
 
 use super::{Decoded, code, count, hex, said, structure};
 use crate::cli::record::{Record, Value};
@@ -6,10 +6,10 @@ use crate::psa::identity;
 use crate::scsi::vpd::{self, Designator, DesignatorType, DeviceIdentification, Page};
 use crate::scsi::{ParseError, Partly, names, vpd_block};
 
-/// A page in words: that of the code given, or the one that it says it is.
+/// Decodes a page into fields. Without a page code, the code in the header is used.
 ///
 /// # Errors
-/// The header is cut, or the page is another.
+/// The header is truncated, or the page has another code.
 pub fn vpd(data: &[u8], page: Option<u8>) -> Result<Decoded, ParseError> {
     let page_code = page.or(vpd::page_code(data)).unwrap_or_default();
     let Partly {
@@ -77,8 +77,8 @@ fn is_tape(page: &Page<'_>) -> bool {
     page.peripheral_device_type == TAPE
 }
 
-/// The methods of logical block protection that a drive has (SSC-5, "Logical Block Protection VPD page"): a list of
-/// descriptors behind four reserved bytes.
+/// The methods of logical block protection that a drive supports (SSC-5, "Logical Block Protection VPD page"): a list
+/// of descriptors after four reserved bytes.
 fn protection(body: &[u8]) -> Vec<Record> {
     let mut records = Vec::new();
     let mut rest = body.get(4..).unwrap_or_default();
@@ -103,7 +103,7 @@ fn protection(body: &[u8]) -> Vec<Record> {
                 ("RBDP_C", (flags & 0x20 != 0).into()),
             ],
         ));
-        // What a descriptor holds has four bytes, however few its length says.
+        // A descriptor has at least four bytes, even if its length field says less.
         let length = usize::from(*length).saturating_add(1).max(4);
         rest = rest.get(length..).unwrap_or_default();
     }
@@ -114,7 +114,7 @@ fn protection(body: &[u8]) -> Vec<Record> {
     records
 }
 
-/// B0h and above mean something else with every type of device.
+/// Pages B0h and above have a different meaning for each device type.
 fn is_block_device(page: &Page<'_>) -> bool {
     matches!(page.peripheral_device_type, DISK | ZONED_DISK)
 }
@@ -145,7 +145,7 @@ fn header(page_code: u8, page: &Page<'_>) -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// Which logical unit the agent takes it for.
+/// The logical unit that the agent identifies from the page.
 fn identity(data: &[u8]) -> Vec<(&'static str, Value)> {
     match identity::identify(data) {
         Ok(unit) => vec![
@@ -176,7 +176,7 @@ fn designator(number: u32, designator: &Designator) -> Record {
     structure(format!("Designation descriptor {number}"), fields)
 }
 
-/// What the bytes of a designator are.
+/// The decoded bytes of a designator.
 fn meaning(designator: &Designator) -> Option<(&'static str, Value)> {
     let digits: String = designator
         .bytes

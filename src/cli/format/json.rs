@@ -1,5 +1,5 @@
-//! `json`: an array of objects with the printed column names as keys, in the printed order; numbers, booleans and
-//! lists keep their types, what is absent is null. The `get` commands print one object.
+//! `json`: an array of objects with the printed column names as keys, in the printed order. Numbers, booleans and lists
+//! keep their types; absent values are null. The `get` commands print one object.
 
 use crate::cli::printable::is_unsafe;
 use crate::cli::record::{Listing, Style, Value};
@@ -15,11 +15,11 @@ pub(super) fn render(listing: &Listing) -> String {
         (Style::Sheet, [object]) => serde_json::to_string_pretty(object),
         (_, objects) => serde_json::to_string_pretty(objects),
     };
-    // Keys are strings and nothing is written to a device, so there is nothing that could fail.
+    // Serializing cannot fail: keys are strings, and the output is a string in memory.
     escape(&text.unwrap_or_default())
 }
 
-/// An object on a line for each record.
+/// One object per line for each record.
 pub(super) fn render_each(listing: &Listing) -> String {
     let objects = listing.records.iter();
     let texts = objects.map(|record| serde_json::to_string(&Object(listing.all_fields(record))));
@@ -47,7 +47,8 @@ impl Serialize for Object {
     }
 }
 
-/// JSON escapes C0 controls only; the others can stand in strings alone, so they can be escaped afterwards.
+/// serde_json escapes C0 controls only. The other unsafe characters occur only inside strings, so they can be escaped
+/// afterwards.
 fn escape(json: &str) -> String {
     let mut out = String::with_capacity(json.len().saturating_add(1));
     for c in json.chars() {

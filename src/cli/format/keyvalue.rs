@@ -1,4 +1,4 @@
-//! `keyvalue`: a `Type[n].Name.type=value` line for each value, for `grep` and `cut`; what is absent has no line.
+//! `keyvalue`: a `Type[n].Name.type=value` line for each value, for `grep` and `cut`; absent values have no line.
 
 use super::{identifier, type_name};
 use crate::cli::printable::printable;

@@ -1,4 +1,4 @@
-//! `list`: the heading, then `Key: value` lines indented by three, a blank line between records.
+//! `list`: the heading, then `Key: value` lines indented by three blanks, with a blank line between records.
 
 use super::Paint;
 use crate::cli::printable::printable;
@@ -10,7 +10,7 @@ pub(super) fn render(listing: &Listing, paint: Paint) -> String {
         if index > 0 {
             out.push('\n');
         }
-        // The records of a table have no heading of their own: their first column names them.
+        // Records of a table have no heading, so the value of the first column is used.
         let first = (listing.style == Style::Table)
             .then(|| record.fields.first().map(|(_, value)| value.text()))
             .flatten();

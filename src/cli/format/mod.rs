@@ -1,4 +1,4 @@
-//! The formats: one small file for each.
+//! The output formats, one file for each.
 
 mod csv;
 mod json;
@@ -12,7 +12,7 @@ use super::exit::Failure;
 use super::printable::printable;
 use super::record::{Listing, Style, Value};
 
-/// A format that can be asked for.
+/// An output format that the user can request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
     /// A line for each record.
@@ -29,7 +29,7 @@ pub enum Format {
     Keyvalue,
 }
 
-/// Prints a listing, in its own style or in the format asked for. The text is empty or ends with a line break.
+/// Prints a listing, in the requested format or in its own style. The text is empty or ends with a line break.
 #[must_use]
 pub fn render(listing: &Listing, format: Option<Format>, colour: bool) -> String {
     let paint = Paint { colour };
@@ -48,10 +48,10 @@ pub fn render(listing: &Listing, format: Option<Format>, colour: bool) -> String
     }
 }
 
-/// Prints a part of what goes on: lines, or JSON with an object on a line.
+/// Prints one part of output that arrives in parts: lines, or JSON with one object per line.
 ///
 /// # Errors
-/// The format needs to know where it ends.
+/// The format needs to know the end of the output.
 pub fn render_part(
     listing: &Listing,
     format: Option<Format>,
@@ -66,14 +66,14 @@ pub fn render_part(
     }
 }
 
-/// Colour, where the eye has to find something.
+/// Colours that highlight values.
 #[derive(Debug, Clone, Copy)]
 struct Paint {
     colour: bool,
 }
 
 impl Paint {
-    /// The printable text of a value, padded by `pad` and red if it is a state that calls for action.
+    /// The printable text of a value, padded by `pad`, and red if it is a state that needs attention.
     fn value(self, value: &Value, pad: impl Fn(&str) -> String) -> String {
         let text = value.text();
         let padded = pad(&printable(&text));
@@ -93,7 +93,7 @@ fn identifier(column: &str) -> String {
     column.chars().filter(|c| c.is_alphanumeric()).collect()
 }
 
-/// Name of a value's type.
+/// The name of the type of a value.
 fn type_name(value: &Value) -> &'static str {
     match value {
         Value::Number(_) => "integer",

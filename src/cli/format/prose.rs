@@ -1,4 +1,4 @@
-//! The style of `explain`: the subject, then a paragraph for each section.
+//! `prose`, the style of `explain`: the subject, then a paragraph for each section.
 
 use crate::cli::printable::printable;
 use crate::cli::record::{Listing, Value};
@@ -23,11 +23,11 @@ pub(super) fn render(listing: &Listing) -> String {
     out
 }
 
-/// The fields of each record on a line.
+/// The fields of each record on one line.
 pub(super) fn render_log(listing: &Listing) -> String {
     let line = |record: &crate::cli::record::Record| {
         let fields = record.fields.iter().map(|(_, value)| match value {
-            // The few words that there are get one width, so that what follows stands below each other.
+            // The few state words are padded to one width, so that the text after them is aligned.
             Value::State(word) => format!("{word:<7}"),
             other => other.text(),
         });
@@ -37,7 +37,7 @@ pub(super) fn render_log(listing: &Listing) -> String {
     listing.records.iter().map(line).collect()
 }
 
-/// The text of each record on a line.
+/// The text of each record on one line.
 pub(super) fn render_lines(listing: &Listing) -> String {
     let fields = listing.records.iter().flat_map(|record| &record.fields);
     fields

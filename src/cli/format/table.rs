@@ -1,6 +1,7 @@
-//! `table`: a header, dashes, a line for each record; two spaces between columns, numbers to the right.
+//! `table`: a header, a line of dashes, then a line for each record; columns are separated by two spaces, numbers are
+//! right-aligned.
 //!
-//! As in esxcli the dashes of a last column of text are as long as its name, and nothing is padded after it.
+//! As in esxcli, the dashes of a last column of text are as long as its name, and its values are not padded.
 
 use super::Paint;
 use crate::cli::printable::printable;

@@ -1,4 +1,4 @@
-//! `xml`: esxcli's elements: a list of structures, each with fields that hold a typed value.
+//! `xml`: the elements of esxcli: a list of structures, with fields that contain a typed value.
 
 use super::{identifier, type_name};
 use crate::cli::printable::printable;

@@ -1,4 +1,4 @@
-//! Text for graphviz: `psactl graph naa.6001... --format=dot | dot -Tpdf`.
+//! Generates input for graphviz: `psactl graph naa.6001... --format=dot | dot -Tpdf`.
 
 use super::{Alike, carries_io, group_title, groups, others, port_name, trouble};
 use crate::api::types::Topology;
@@ -21,7 +21,7 @@ pub fn dot(all: &[Alike<'_>]) -> String {
     out
 }
 
-/// The look of a path and of its edges, by its state.
+/// The colour and line style of a path and its edges, by state.
 fn look(state: &str) -> (&'static str, &'static str) {
     match state {
         "active" => ("#1a7f37", "solid"),
@@ -101,7 +101,7 @@ fn card(out: &mut String, card: usize, alike: &Alike<'_>, device: &Topology) {
     }
 }
 
-/// Lines as a quoted string of the dot language. In labels `\n` breaks a line, so a backslash of a name is doubled.
+/// Lines as a quoted string of the dot language. `\n` is a line break in labels, so a backslash in a name is doubled.
 fn quoted(lines: &[&str]) -> String {
     let lines = lines.iter().filter(|line| !line.is_empty());
     let escaped = lines.map(|line| {

@@ -1,7 +1,7 @@
-//! Pictures of devices and of what leads to them: host adapters, paths in their priority groups, target ports.
+//! Draws devices with the host adapters, paths (in priority groups) and target ports that lead to them.
 //!
-//! Input: the records of `GetTopology`. Output: text for graphviz ([`dot`]) or a picture laid out here ([`svg`]). A
-//! state is always a word and a shape too, never a colour alone. Invariant: no byte that came from a device gets into
+//! Input: the records of `GetTopology`. Output: text for graphviz ([`dot`]) or a picture with its own layout ([`svg`]).
+//! A state is always shown by a word and a shape, never by a colour alone. Invariant: no byte from a device gets into
 //! the text unescaped. Tests: `tests/views.rs`, with the pictures in `tests/golden/graph/`.
 
 pub mod dot;
@@ -10,21 +10,21 @@ pub mod svg;
 use crate::api::types::{Topology, TopologyGroup, TopologyPath};
 use std::collections::HashMap;
 
-/// Devices that look alike: the same states on paths by the same adapters to the same target ports.
+/// Devices that are drawn as one: they have the same states on paths from the same adapters to the same target ports.
 #[derive(Debug, Clone)]
 pub struct Alike<'a> {
-    /// At least one.
+    /// At least one device.
     pub devices: Vec<&'a Topology>,
 }
 
 impl<'a> Alike<'a> {
-    /// The one that is drawn.
+    /// The device that is drawn.
     #[must_use]
     pub fn first(&self) -> Option<&'a Topology> {
         self.devices.first().copied()
     }
 
-    /// Folds devices that look alike, in the order of their first.
+    /// Groups devices that look alike, in the order of the first device of each group.
     #[must_use]
     pub fn fold(devices: &'a [Topology]) -> Vec<Alike<'a>> {
         let mut folds: Vec<Alike<'a>> = Vec::new();
@@ -42,7 +42,7 @@ impl<'a> Alike<'a> {
         folds
     }
 
-    /// Each by itself.
+    /// Puts each device in a group of its own.
     #[must_use]
     pub fn single(devices: &'a [Topology]) -> Vec<Alike<'a>> {
         let one = |device| Alike {
@@ -52,7 +52,7 @@ impl<'a> Alike<'a> {
     }
 }
 
-/// All that is the same of devices that are folded.
+/// Everything that must be equal for devices to be folded.
 #[derive(PartialEq, Eq, Hash)]
 struct Look<'a> {
     words: [&'a str; 4],
@@ -91,7 +91,8 @@ fn without_lun(runtime_name: &str) -> &str {
         .map_or(runtime_name, |(target, _)| target)
 }
 
-/// The groups of a device with their paths, in the order of its table; last, if there are any, those of no group.
+/// The groups of a device with their paths, in the order of its table. Paths without a group come last, if there are
+/// any.
 fn groups(device: &Topology) -> Vec<(Option<&TopologyGroup>, Vec<&TopologyPath>)> {
     let of = |number: Option<u32>| -> Vec<&TopologyPath> {
         let known = |path: &&TopologyPath| match number {
@@ -109,12 +110,12 @@ fn groups(device: &Topology) -> Vec<(Option<&TopologyGroup>, Vec<&TopologyPath>)
     all
 }
 
-/// Whether I/O goes by a group now.
+/// Whether the group carries I/O now.
 fn carries_io(group: Option<&TopologyGroup>, paths: &[&TopologyPath]) -> bool {
     group.is_some_and(|group| group.current) && paths.iter().any(|path| path.carries_io)
 }
 
-/// What stands above a group.
+/// The title above a group.
 fn group_title(
     device: &Topology,
     group: Option<&TopologyGroup>,
@@ -138,7 +139,7 @@ fn group_title(
     }
 }
 
-/// What is wrong with a device as a whole, if anything is.
+/// A problem of the device as a whole, if it has one.
 fn trouble(device: &Topology) -> Option<String> {
     let seconds = device.apd_seconds?;
     let effect = if device.queueing {
@@ -149,7 +150,7 @@ fn trouble(device: &Topology) -> Option<String> {
     Some(format!("All paths down for {seconds} s: {effect}"))
 }
 
-/// An identifier of a port as people write it: `fc.W:21000024ff8af5c1` is `21:00:00:24:ff:8a:f5:c1`.
+/// The usual notation of a port identifier: `fc.W:21000024ff8af5c1` becomes `21:00:00:24:ff:8a:f5:c1`.
 fn port_name(identifier: &str) -> String {
     let wwn = identifier.rsplit([':', '.']).next().unwrap_or(identifier);
     let is_wwn = wwn.len() == 16 && wwn.bytes().all(|b| b.is_ascii_hexdigit());
@@ -165,7 +166,7 @@ fn port_name(identifier: &str) -> String {
     pairs.join(":")
 }
 
-/// A text of at most so many characters, the middle left out.
+/// The text, shortened in the middle to at most `most` characters.
 #[must_use]
 pub fn shortened(text: &str, most: usize) -> String {
     let count = text.chars().count();
@@ -178,7 +179,7 @@ pub fn shortened(text: &str, most: usize) -> String {
     text.chars().take(head).chain(['…']).chain(end).collect()
 }
 
-/// The title and the names of devices that are drawn as one; `None` of a single one.
+/// The title and the names of devices that are drawn as one; `None` for a single device.
 fn others(alike: &Alike<'_>) -> Option<(String, String)> {
     let names: Vec<&str> = alike.devices.iter().map(|d| d.device.as_str()).collect();
     match names.len() {

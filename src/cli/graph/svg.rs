@@ -1,11 +1,12 @@
-//! A picture that needs no other program: each device a card, its layers from left to right as I/O goes.
+//! Draws a picture without external programs: each device is a card, with layers from left to right in the direction of
+//! I/O.
 //!
 //! ```text
 //! host adapters ──> paths, framed by priority group ──> target ports ──> device
 //! ```
 //!
-//! Paths are stacked by group, then by name. Adapters and ports stand at the mean height of their paths, moved apart
-//! where they would overlap. All lengths are pixels.
+//! Paths are stacked by group, then by name. Adapters and ports are placed at the mean height of their paths, and moved
+//! apart where they would overlap. All lengths are in pixels.
 
 use super::{
     Alike, carries_io, group_title, groups, others, port_name, shortened, trouble, without_lun,
@@ -23,17 +24,17 @@ const FRAME: (i32, i32) = (332, 316);
 const PATH: (i32, i32) = (342, 296);
 const PORT: (i32, i32) = (752, 206);
 const DEVICE: (i32, i32) = (1028, 184);
-/// Above the layers of a card: title and the names of the layers.
+/// Height of the title and the names of the layers, above the layers of a card.
 const HEAD: i32 = 96;
 const FRAME_HEAD: i32 = 28;
 const FRAME_GAP: i32 = 18;
 const GAP: i32 = 12;
 const BOX: i32 = 46;
 const DEVICE_BOX: i32 = 114;
-/// More of it, for what is wrong with the device.
+/// Additional height if there is a problem to show.
 const TROUBLE: i32 = 34;
 const LEGEND: i32 = 44;
-/// A character of the monospaced font at 12 px, a little too wide.
+/// Width of a character in the monospaced font at 12 px, rounded up.
 const CHARACTER: i32 = 8;
 
 const INK: &str = "#1f2328";
@@ -41,7 +42,7 @@ const FAINT: &str = "#59636e";
 const LINE: &str = "#afb8c1";
 const ACCENT: &str = "#0969da";
 
-/// A state: its word, its colour, and how its edges are drawn.
+/// A state: its word, its colour, and the line style of its edges.
 struct State {
     word: &'static str,
     colour: &'static str,
@@ -114,11 +115,11 @@ pub fn svg(all: &[Alike<'_>]) -> String {
     )
 }
 
-/// One thing of a layer that paths lead through.
+/// An adapter or port in a layer.
 struct Place<'a> {
     name: &'a str,
     detail: String,
-    /// Heights of its paths.
+    /// The heights of its paths.
     paths: Vec<i32>,
     top: i32,
 }
@@ -141,7 +142,7 @@ fn card(out: &mut String, top: i32, alike: &Alike<'_>, device: &Topology) -> i32
         .sum::<i32>()
         - FRAME_GAP;
 
-    // Heights of paths, and from them those of the other layers.
+    // The heights of paths, which determine those of the other layers.
     let mut rows: Vec<(&TopologyPath, i32)> = Vec::new();
     let mut tops = Vec::new();
     let layers = |pick: fn(&TopologyPath) -> &str| {
@@ -196,7 +197,7 @@ fn card(out: &mut String, top: i32, alike: &Alike<'_>, device: &Topology) -> i32
     HEAD + tallest
 }
 
-/// The things of a layer in the order of their paths, none above another.
+/// The items of a layer in the order of their paths, without overlaps.
 fn layer<'a>(
     rows: &[(&'a TopologyPath, i32)],
     (top, bottom): (i32, i32),
@@ -224,7 +225,7 @@ fn layer<'a>(
         place.top = (mean(place) - BOX / 2).max(least);
         least = place.top + BOX + GAP;
     }
-    // Those that were pushed out below move up again.
+    // Items that were pushed beyond the lower end move up again.
     let mut most = bottom - BOX;
     for place in places.iter_mut().rev() {
         place.top = place.top.min(most);
@@ -271,7 +272,7 @@ fn edges(
         let found = places.iter().find(|place| place.name == name);
         found.map_or(middle, Place::middle)
     };
-    // What carries I/O is drawn last, on top of the others.
+    // Edges that carry I/O are drawn last, on top of the others.
     let mut ordered: Vec<_> = rows.iter().collect();
     ordered.sort_by_key(|(path, _)| path.carries_io);
     for (path, y) in ordered {
@@ -387,7 +388,7 @@ fn path_row(out: &mut String, path: &TopologyPath, middle: i32, row: i32, device
     out.push_str("</g>\n");
 }
 
-/// The shape of a state: it says without a colour what the word says.
+/// Draws the shape of a state, which shows the state without colour.
 fn shape(out: &mut String, state: &State, (x, y): (i32, i32)) {
     let colour = state.colour;
     let ring = format!(
@@ -524,7 +525,7 @@ fn text(out: &mut String, (x, y): (i32, i32), style: &str, text: &str) {
     let _ = writeln!(out, "<text x=\"{x}\" y=\"{y}\" {style}>{text}</text>");
 }
 
-/// Text for XML, content or attribute.
+/// Escapes text for XML content or attributes.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in printable(text).chars() {

@@ -1,10 +1,11 @@
-//! SATP rules of arrays: what `devices`, `blacklist` and `defaults` of multipath.conf come to.
+//! Builds SATP rules for arrays from `devices`, `blacklist` and `defaults` of multipath.conf.
 //!
-//! Every section, every line of the table that is built into multipath-tools and every system rule of ours is for a
-//! [`Region`] of arrays. Where they overlap, the values of [`Levels`] are merged keyword by keyword, and a blacklist
-//! goes before all of them; so each region in which two of them meet is decided by itself. A region gets user rules
-//! if what is in force there without them is something else, the innermost first: user rules go before system rules,
-//! so a rule for a region has to be followed by rules for all that lies within it.
+//! Every section, every line of the table that is built into multipath-tools, and every system rule of dm-psa applies
+//! to a [`Region`] of arrays. Where regions overlap, the values of [`Levels`] are merged keyword by keyword, and a
+//! blacklist takes precedence over all of them. Therefore each region in which two of them meet is decided separately.
+//! A region gets user rules if the rules in force without them have a different effect. User rules take precedence over
+//! system rules, so the rules for a region must come after rules for all regions within it: the innermost rules come
+//! first.
 
 use super::blacklist::Left;
 use super::devices::{Protocol, protocol};
@@ -19,38 +20,38 @@ use crate::psa::pattern::Pattern;
 use crate::psa::satp;
 use crate::psa::satp::rules::{Group, Lookup, SatpRule};
 
-/// Why a rule is made.
+/// Why a rule is created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Why {
-    /// For a section, by its number: the last one that is for these arrays.
+    /// For a section, by its number: the last one that applies to these arrays.
     Section(usize),
-    /// For what `defaults` says.
+    /// For values in `defaults`.
     Defaults,
-    /// Because the entry of a blacklist at this line would take these arrays too.
+    /// Because the blacklist entry at this line would include these arrays, which an exception takes back.
     Exception(usize),
-    /// For the entry of a blacklist at this line.
+    /// For the blacklist entry at this line.
     Blacklist(usize),
 }
 
-/// A rule that is made, or found to be there already.
+/// A rule that is created, or that exists already.
 #[derive(Debug)]
 pub(super) struct One {
     pub(super) region: Region,
     pub(super) rule: SatpRule,
     pub(super) why: Why,
-    /// The keywords that are in it, with the lines that say them.
+    /// The keywords in it, with their lines.
     keywords: Vec<(&'static str, usize)>,
     pub(super) remark: Remark,
 }
 
-/// All that are made.
+/// All rules that are created.
 #[derive(Debug, Default)]
 pub(super) struct Made {
     pub(super) rules: Vec<One>,
 }
 
 impl Made {
-    /// What came of the rules that a line is in; `None` if it is in none.
+    /// The outcome of the rules that contain a line; `None` if no rule contains it.
     pub(super) fn fate(&self, line: usize) -> Option<Outcome> {
         let has = |one: &&One| one.keywords.iter().any(|(_, of)| *of == line);
         let of = self.rules.iter().filter(has);
@@ -58,7 +59,7 @@ impl Made {
         (!remarks.is_empty()).then(|| together(remarks).0)
     }
 
-    /// What is said of the rules that are made for some reason: a few of them one by one.
+    /// The remarks on the rules that `is` selects. If there are many, only some are listed individually.
     pub(super) fn remarks(&self, is: impl Fn(&One) -> bool) -> Vec<Remark> {
         let of: Vec<&One> = self.rules.iter().filter(|one| is(one)).collect();
         let shown = if of.len() > SHOWN + 1 {
@@ -90,7 +91,7 @@ impl Made {
         remarks
     }
 
-    /// What is said of the rules that took a keyword of `defaults` over.
+    /// The remark on the rules that contain a keyword of `defaults`.
     pub(super) fn of_defaults(&self, name: &str) -> Option<Remark> {
         let of = self.rules.iter().filter(|one| {
             one.why == Why::Defaults && one.keywords.iter().any(|(keyword, _)| *keyword == name)
@@ -106,11 +107,12 @@ impl Made {
     }
 }
 
-/// How many rules of a section are named in the report.
+/// How many rules of a section the report lists individually.
 const SHOWN: usize = 8;
 
-/// A system rule, and the arrays that it is for. multipath-tools compares products with the beginning of names, and
-/// so do the rules that are made; a system rule that names a product whole is meant for the same arrays.
+/// A system rule, and the arrays that it is for. multipath-tools matches products by prefix, and so do the rules that
+/// are created. A system rule with a complete product name therefore counts for all arrays whose product begins with
+/// it.
 struct Known<'a> {
     region: Region,
     rule: &'a SatpRule,
@@ -149,10 +151,10 @@ struct Maker<'a> {
     made: Vec<One>,
 }
 
-/// Makes the rules.
+/// Creates the rules.
 ///
 /// # Errors
-/// The sections come to more rules than any host has.
+/// The sections would need more rules than any host has.
 pub(super) fn make(
     plan: &mut Plan,
     levels: &Levels,
@@ -172,7 +174,7 @@ pub(super) fn make(
         maker.decide(region);
     }
     let mut made = maker.made;
-    // The innermost first; those of one region stay in their order.
+    // The innermost regions come first; rules for one region keep their order.
     made.sort_by_key(|one| std::cmp::Reverse(one.region.depth()));
     for one in &mut made {
         if one.remark.0 == Outcome::There {
@@ -194,7 +196,7 @@ pub(super) fn make(
 }
 
 impl<'a> Maker<'a> {
-    /// The regions that are decided one by one.
+    /// The regions that are decided separately.
     fn regions(&self) -> Result<Regions, String> {
         let sections = self.levels.devices.iter();
         let sections = sections.filter(|device| !device.is_for_all() || self.needs_rules(device));
@@ -215,7 +217,8 @@ impl<'a> Maker<'a> {
         Ok(regions)
     }
 
-    /// Whether a section for all arrays says something that settings cannot say, because a later section contradicts.
+    /// Whether a section for all arrays has a value that cannot become a setting, because a later section has another
+    /// value.
     fn needs_rules(&self, device: &super::levels::Device) -> bool {
         let mut said = device.own.iter().map(|said| said.name);
         said.any(|name| SETTINGS.contains(&name) && self.levels.everywhere(name).is_none())
@@ -254,7 +257,7 @@ impl<'a> Maker<'a> {
             (Some(section), _) => Why::Section(section),
             (None, Some(line)) => Why::Exception(line),
             (None, None) if self.is_for_defaults(region, is_listed, &applied) => Why::Defaults,
-            // A rule for more arrays than these would take the place of their own.
+            // A new rule for a larger region would replace the rule for these arrays.
             (None, None) if is_listed && self.is_shadowed(region) => Why::Defaults,
             (None, None) => return,
         };
@@ -263,12 +266,12 @@ impl<'a> Maker<'a> {
             && applied.is_empty()
             && !self.is_hinted(region)
         {
-            // It says nothing that a rule holds, and no rule knows the array.
+            // The section has no value that belongs in a rule, and no rule lists the array.
             return;
         }
         let known = (on.is_some(), off.is_some());
         for rule in self.rules_of(region, [on, off], &applied, why) {
-            // Arrays that no rule lists have what `defaults` says already.
+            // Arrays that no rule lists have the values of `defaults` already.
             let is_known = rule
                 .tpgs()
                 .is_none_or(|on| if on { known.0 } else { known.1 });
@@ -309,7 +312,7 @@ impl<'a> Maker<'a> {
         }
     }
 
-    /// Whether sections or `overrides` say how to talk to the arrays of a region.
+    /// Whether sections or `overrides` say which protocol the arrays of a region use.
     fn is_hinted(&self, region: &Region) -> bool {
         let mut names = HINTS.into_iter().chain(["detect_prio"]);
         names.any(|name| {
@@ -334,14 +337,14 @@ impl<'a> Maker<'a> {
         });
     }
 
-    /// Whether a rule that is made decides on the arrays of a region.
+    /// Whether a rule that is created applies to the arrays of a region.
     fn is_shadowed(&self, region: &Region) -> bool {
         self.made
             .iter()
             .any(|one| one.remark.0 != Outcome::There && one.region.covers(region))
     }
 
-    /// The system rule for arrays that report target port groups, or for those that do not.
+    /// The system rule for arrays that report target port groups (`on`), or for those that do not.
     fn base(&self, region: &Region, on: bool) -> Option<&'a SatpRule> {
         let fits = |known: &&Known| {
             known.region.covers(region) && known.rule.tpgs().is_none_or(|wanted| wanted == on)
@@ -352,7 +355,7 @@ impl<'a> Maker<'a> {
             .map(|known| known.rule)
     }
 
-    /// The rule that decides on the arrays of a region, with the rules that are made so far.
+    /// The rule that applies to the arrays of a region, including the rules created so far.
     fn in_force(&self, region: &Region, on: bool) -> Option<&SatpRule> {
         let fits = |rule: &SatpRule| {
             rule.lookup() == Lookup::Vendor
@@ -385,14 +388,14 @@ impl<'a> Maker<'a> {
         }
     }
 
-    /// The value of a keyword that a rule for these arrays has to have, if a rule is made.
+    /// The value of a keyword that a rule for these arrays must contain, if a rule is created.
     fn applied(
         &self,
         region: &Region,
         name: &str,
         base: [Option<&SatpRule>; 2],
     ) -> Option<Value<'a>> {
-        // A setting goes before all rules.
+        // A setting takes precedence over all rules.
         if self.levels.everywhere(name).is_some() {
             return None;
         }
@@ -401,14 +404,14 @@ impl<'a> Maker<'a> {
         let value = self.levels.of(region, name)?;
         let counts = match value.origin {
             Origin::Section(_) => true,
-            // What the table says of an array that rules know, they know themselves.
+            // dm-psa's own rules have the values of the table for the arrays that they list.
             Origin::Table if is_listed => {
                 name == "dev_loss_tmo" && self.levels.default(name).is_some()
             }
             Origin::Table => true,
             Origin::Defaults | Origin::Overrides => match place_of_defaults(name) {
                 Some(Place::Unlisted) => true,
-                // A setting stands behind all rules: it counts unless a rule has the same.
+                // The setting comes after all rules: it is effective unless a rule sets the same.
                 Some(Place::Behind) => {
                     name == "path_selector" && rules.any(|rule| !rule.psp_options.is_empty())
                 }
@@ -418,8 +421,8 @@ impl<'a> Maker<'a> {
         counts.then_some(value)
     }
 
-    /// Whether arrays of which no section speaks need a rule because of `defaults`: its settings would be for them,
-    /// and are not meant for them, or the other way round.
+    /// Whether arrays that no section mentions need a rule because of `defaults`: otherwise its settings would apply to
+    /// arrays that they are not meant for, or not apply to arrays that they are meant for.
     fn is_for_defaults(
         &self,
         region: &Region,
@@ -440,7 +443,7 @@ impl<'a> Maker<'a> {
         }) && !region.is_any()
     }
 
-    /// The rules of a region: one for arrays that report target port groups and one for those that do not, or one
+    /// The rules of a region: one rule for arrays that report target port groups and one for those that do not, or one
     /// for both. `base` are the system rules for them.
     fn rules_of(
         &self,
@@ -493,14 +496,14 @@ impl<'a> Maker<'a> {
         self.likes(region, base).into_iter().map(rule).collect()
     }
 
-    /// The rules that a region's are made of: those of the system, where they fit what is said of the array's
-    /// protocol, or others in their place.
+    /// The rules on which those of a region are based: the system rules, if they fit the protocol that the file gives
+    /// for the array, otherwise other rules.
     fn likes(&self, region: &Region, [on, off]: [Option<&SatpRule>; 2]) -> Vec<SatpRule> {
         let is_listed = on.is_some() || off.is_some();
         let hints = HINTS.map(|name| {
             let value = self.levels.of(region, name)?;
             let counts = match value.origin {
-                // multipath-tools knows an array that rules know, and what it knows goes before `defaults`.
+                // multipath-tools lists an array that rules list, and its table takes precedence over `defaults`.
                 Origin::Table | Origin::Defaults => !is_listed,
                 _ => true,
             };
@@ -557,12 +560,12 @@ impl<'a> Maker<'a> {
     }
 }
 
-/// The keywords that may name a protocol of arrays.
+/// The keywords that can name the protocol of an array.
 pub(super) const HINTS: [&str; 3] = ["hardware_handler", "prio", "path_checker"];
 
 const LOCAL: &str = "VMW_SATP_LOCAL";
 
-/// Whether a rule decides the same as another.
+/// Whether two rules have the same effect.
 fn is_same(there: &SatpRule, rule: &SatpRule) -> bool {
     let says = |rule: &SatpRule| {
         (
@@ -575,7 +578,7 @@ fn is_same(there: &SatpRule, rule: &SatpRule) -> bool {
     says(there) == says(rule) && there.names_something()
 }
 
-/// The options of an array's own rule, and in place of those with the same name the words.
+/// Merges options: `words` replace those options of the array's own rule that have the same name.
 fn merged(options: &str, words: &[String]) -> String {
     let name = |word: &str| word.split_once('=').map(|(name, _)| name.to_owned());
     let replaced = |word: &&str| words.iter().any(|own| name(own) == name(word));
@@ -596,10 +599,10 @@ fn psp(
     );
     let psp = match (grouping, built_in) {
         (Some(Grouping::Together), _) => "VMW_PSP_RR",
-        // One path of arrays whose ports are alike; where they differ, one of the better ones.
+        // One path, if the ports of the array are equivalent; otherwise one of the better paths.
         (Some(Grouping::Failover), _) if alike => "VMW_PSP_FIXED",
         (Some(Grouping::Failover), _) => "VMW_PSP_MRU",
-        // What selects a path asks for several of them, where multipath-tools puts them together.
+        // A path selector needs several paths, where multipath-tools puts them into one group.
         (None, Some(Grouping::Together)) if selects => "VMW_PSP_RR",
         (None, None) if selects && !alike => "VMW_PSP_RR",
         (None, _) => return like.psp.clone(),

@@ -1,17 +1,17 @@
-//! `blacklist` and `blacklist_exceptions`: disks that are to get no map.
+//! Translates `blacklist` and `blacklist_exceptions`: disks that get no map.
 //!
-//! In multipath-tools such a disk stays what it is, a disk, and may be in use. Here
+//! In multipath-tools such a disk stays a plain disk and may be in use. Here
 //!
-//! - vendor and product become a SATP rule for VMW_SATP_LOCAL: the device is claimed and checked, and left as
-//!   `/dev/sdX`. [`super::arrays`] makes it, because it goes before what `devices` says of the same arrays, and because
-//!   an exception is a part of them;
+//! - vendor and product become a SATP rule for VMW_SATP_LOCAL: the device is claimed and checked, and stays available
+//!   as `/dev/sdX`. [`super::arrays`] creates the rule, because a blacklist takes precedence over `devices` for the
+//!   same arrays, and because an exception covers only a part of them;
 //! - a WWID becomes such a rule for the device;
-//! - what is for every disk, by whatever it goes, becomes `map = false` of every device, and a WWID that is excepted
-//!   from it `map = true` of the device.
+//! - an entry of any kind that matches every disk becomes `map = false` for every device, and a WWID that is excepted
+//!   from it `map = true` for the device.
 //!
-//! MASK_PATH takes a disk away from the host, which a data disk would not survive; where that is wanted (`--mask`:
-//! management LUNs, LUNs of other hosts), the same entries become claim rules. A SATP rule for a transport is looked up
-//! after those for arrays, so a protocol is expressible as a claim rule alone.
+//! MASK_PATH removes a disk from the host, which would disrupt a data disk. Where this is wanted (`--mask`: management
+//! LUNs, LUNs of other hosts), the same entries become claim rules. A SATP rule for a transport is looked up after
+//! those for arrays, so a protocol can be expressed only by a claim rule.
 
 use super::arrays::{Made, Why};
 use super::conf::Section;
@@ -26,7 +26,7 @@ use crate::psa::claim::lists::Permission;
 use crate::psa::satp::rules::{Group, SatpRule};
 use std::collections::BTreeSet;
 
-/// The entries by vendor and product, which SATP rules are made of.
+/// The entries by vendor and product, which become SATP rules.
 #[derive(Debug, Default)]
 pub(super) struct Left {
     blacklist: Vec<Entry>,
@@ -39,13 +39,13 @@ impl Left {
         all.flat_map(Entry::regions)
     }
 
-    /// The line that blacklists the arrays of a region.
+    /// The line that blacklists the arrays of a region, unless an exception covers them.
     pub(super) fn line_of(&self, region: &Region) -> Option<usize> {
         let line = line_of(&self.blacklist, region)?;
         line_of(&self.exceptions, region).is_none().then_some(line)
     }
 
-    /// The line that excepts the arrays of a region from the blacklist.
+    /// The line of the exception that takes the arrays of a region out of the blacklist.
     pub(super) fn taken_back(&self, region: &Region) -> Option<usize> {
         line_of(&self.blacklist, region)?;
         line_of(&self.exceptions, region)
@@ -57,9 +57,9 @@ fn line_of(entries: &[Entry], region: &Region) -> Option<usize> {
     entries.iter().find(covers).map(|entry| entry.line)
 }
 
-/// Translates the sections, but for the entries by vendor and product if SATP rules are to be made of them.
+/// Translates the sections. The entries by vendor and product are returned if they are to become SATP rules.
 ///
-/// A disk is blacklisted if any kind of entry names it that no exception of the same kind takes back.
+/// A disk is blacklisted if an entry names it and no exception of the same kind takes it back.
 pub(super) fn translate(
     plan: &mut Plan,
     blacklist: &[&Section],
@@ -118,8 +118,8 @@ pub(super) fn translate(
     left
 }
 
-/// What is said of an entry that is refused, or all of whose arrays a claim rule masks; those that one does are taken
-/// out of it.
+/// The remark on an entry that is refused, or whose arrays are all masked by claim rules. Arrays that are masked are
+/// removed from the entry.
 fn masked(plan: &Plan, entry: &mut Entry) -> Option<Remark> {
     let named = match &mut entry.named {
         Err(told) => return Some(told.clone()),
@@ -144,7 +144,7 @@ fn is_masked(plan: &Plan, named: &Named) -> Option<Remark> {
     Some((Outcome::There, format!("claim {rule} masks it")))
 }
 
-/// Tells of the entries of which SATP rules were made.
+/// Reports on the entries that became SATP rules.
 pub(super) fn tell(plan: &mut Plan, left: Left, made: &Made) {
     let is_listed = |region: &Region| line_of(&left.blacklist, region).is_some();
     let idle: Vec<bool> = left
@@ -194,7 +194,7 @@ const NOT_ALONE: &str = "it is for every disk, and its exceptions cannot be impo
 
 // ---- without MASK_PATH -----------------------------------------------------------------------------------------
 
-/// Lets what entries of a kind name have no map, but for what exceptions of that kind take back.
+/// Prevents maps for the disks that entries of one kind name, except those that exceptions of this kind take back.
 fn leave(plan: &mut Plan, listed: Vec<Entry>, excepted: Vec<Entry>, wanted: Wanted) {
     if let Some(all) = excepted.iter().find(|entry| entry.is_everything()) {
         let why = format!("{} takes all of its kind back", plan.at(all.line));
@@ -261,7 +261,7 @@ fn leave(plan: &mut Plan, listed: Vec<Entry>, excepted: Vec<Entry>, wanted: Want
     }
 }
 
-/// Sets whether a map is made.
+/// Sets whether a map is created.
 fn no_map(plan: &mut Plan, owner: Owner, map: bool) -> Remark {
     let is_for_all = owner == Owner::EveryDevice;
     let (outcome, what) = plan.set(Key { owner, name: "map" }, Setting::Bool(map));
@@ -274,14 +274,14 @@ fn no_map(plan: &mut Plan, owner: Owner, map: bool) -> Remark {
     (outcome, what)
 }
 
-/// Lets one device, or the disks of a transport, have no map.
+/// Prevents maps for one device, or for the disks of a transport.
 fn one(plan: &mut Plan, named: &Named, wanted: Wanted) -> Remark {
     if let Some(told) = is_masked(plan, named) {
         return told;
     }
     let device = match named {
         Named::Device(device) => device.clone(),
-        // One path leads to such a disk.
+        // Such a disk has only one path.
         Named::Transport(Transport::Sata | Transport::Usb) => {
             let why = "a local disk that one path leads to gets no map".to_owned();
             return (Outcome::Same, why);
@@ -309,8 +309,8 @@ fn one(plan: &mut Plan, named: &Named, wanted: Wanted) -> Remark {
 
 // ---- with MASK_PATH --------------------------------------------------------------------------------------------
 
-/// Makes claim rules. Of these the first counts, so the masks of a kind without exceptions come first; then each kind
-/// with exceptions, these before its masks.
+/// Creates claim rules. The first rule that matches counts, so the masks of kinds without exceptions come first, then
+/// for each kind with exceptions the exceptions, followed by its masks.
 fn mask(plan: &mut Plan, blacklist: Vec<Entry>, exceptions: Vec<Entry>, wanted: Wanted) {
     let kinds: BTreeSet<String> = exceptions.iter().map(|entry| entry.kind.clone()).collect();
     let exceptions = exceptions.into_iter().map(|entry| (true, entry));

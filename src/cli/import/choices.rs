@@ -1,7 +1,8 @@
-//! What an admin of ESXi chose of PSPs: `satp list` shows the default PSP of each SATP, `nmp device list` the PSP of
-//! each device.
+//! Imports the PSPs that an admin of ESXi chose: `satp list` shows the default PSP of each SATP, `nmp device list` the
+//! PSP of each device.
 //!
-//! Neither says which of them somebody chose. What is the same here without a setting gets none.
+//! Neither listing shows whether a PSP was chosen by an admin. If dm-psa uses the same one without a setting, no
+//! setting is created.
 
 use super::listing::Row;
 use super::plan::{Plan, Remark, together};
@@ -12,7 +13,7 @@ use crate::psa::satp;
 use crate::psa::satp::options::psp_options;
 use crate::psa::settings::{LimitType, RoundRobin};
 
-/// A line of `satp list`: what the report calls it, and what comes of it.
+/// Imports a line of `satp list`; returns its name in the report, and the result.
 pub(super) fn satp(plan: &mut Plan, row: &Row) -> (String, Remark) {
     let (name, psp) = (row.get("Name").trim(), row.get("Default PSP").trim());
     let subject = format!("{name}, default PSP {psp}");
@@ -28,7 +29,7 @@ pub(super) fn satp(plan: &mut Plan, row: &Row) -> (String, Remark) {
     (subject, told)
 }
 
-/// A device of `nmp device list`.
+/// Imports a device of `nmp device list`; returns its name in the report, and the result.
 pub(super) fn device(plan: &mut Plan, row: &Row) -> (String, Remark) {
     let word = |column| row.get(column).trim();
     let device = word("Device");
@@ -63,7 +64,8 @@ pub(super) fn device(plan: &mut Plan, row: &Row) -> (String, Remark) {
     (subject, together(told))
 }
 
-/// `{policy=iops,iops=1,bytes=10485760,useANO=0; lastPathIndex=1: ...}`: what is other than ESXi's default.
+/// Imports `{policy=iops,iops=1,bytes=10485760,useANO=0; lastPathIndex=1: ...}` where it differs from the default of
+/// ESXi.
 fn round_robin(plan: &mut Plan, device: &str, config: &str) -> Vec<Remark> {
     let inner = config.trim_start_matches('{');
     let policy = inner.split([';', '}']).next().unwrap_or_default();
@@ -103,7 +105,7 @@ fn round_robin(plan: &mut Plan, device: &str, config: &str) -> Vec<Remark> {
     settings.into_iter().map(set).collect()
 }
 
-/// `{preferred=vmhba1:C0:T0:L1;current=...}`: ESXi shows a path here whether somebody chose it or not.
+/// The remark on `{preferred=vmhba1:C0:T0:L1;current=...}`: ESXi shows a path here whether or not an admin chose it.
 fn preferred(config: &str) -> Option<Remark> {
     let path = config.split("preferred=").nth(1)?;
     let path = path.split([';', '}', ',']).next()?.trim();

@@ -1,4 +1,4 @@
-//! The grammar of multipath.conf: sections in braces, a keyword and its value on a line.
+//! Parses multipath.conf: sections in braces, and one keyword with its value per line.
 //!
 //! ```text
 //! defaults {
@@ -9,20 +9,20 @@
 //!         vendor "IBM"          ! a comment too
 //! ```
 //!
-//! Outside of quotes `#` and `!` begin a comment, and anything that is not ASCII separates words; inside, all of them
-//! stand for themselves, and `""` is a quote. A line is read by itself: a `{` belongs to the name of a section, and
-//! what follows it on the line counts for nothing.
+//! Outside of quotes `#` and `!` begin a comment, and any character outside of ASCII separates words. Inside quotes
+//! these characters are literal, and `""` is a quote. Each line is parsed separately: a `{` belongs to the name of a
+//! section, and anything after it on the line is ignored.
 //!
-//! A file is never refused for its braces and quotes. multipath-tools warns of them and reads on, and the host runs
-//! with what it made of the file; so each of its warnings is a [`Note`] here, and the sections and keywords are the
-//! ones that it has. In particular a section that it does not know is none: its lines belong to the section around
-//! it, and its `}` ends that.
+//! A file is never rejected because of its braces and quotes. multipath-tools prints warnings and continues, and the
+//! host runs with the result. Therefore each of its warnings is a [`Note`] here, and the sections and keywords are
+//! those that multipath-tools gets. In particular, an unknown section does not count as a section: its lines belong to
+//! the enclosing section, and its `}` ends the enclosing section.
 
 use super::report::Outcome;
 use crate::cli::typography;
 use std::fmt;
 
-/// The most lines: one for each device of a host that has as many as Linux takes, and some.
+/// The maximum number of lines: one for each device that Linux supports, and some more.
 const LINES: usize = 50_000;
 
 /// A keyword with its value.
@@ -34,7 +34,7 @@ pub struct Keyword {
     pub name: String,
     /// Its value, without quotes; `None` if there is none.
     pub value: Option<String>,
-    /// What stands behind the value, and counts for nothing.
+    /// Words after the value, which are ignored.
     pub extra: Vec<String>,
 }
 
@@ -42,7 +42,7 @@ impl fmt::Display for Keyword {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)?;
         self.value.as_ref().map_or(Ok(()), |value| {
-            // An empty value would not be seen.
+            // An empty value would be invisible.
             let quote = if value.is_empty() { "\"\"" } else { "" };
             write!(f, " {quote}{value}")
         })
@@ -62,20 +62,20 @@ pub struct Section {
     pub sections: Vec<Section>,
 }
 
-/// What multipath-tools warns of.
+/// A warning of multipath-tools.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
     /// Its line, from 1.
     pub line: usize,
-    /// What stands there.
+    /// The text in the file.
     pub text: String,
-    /// [`Outcome::Refused`] if a keyword or a section is lost by it, [`Outcome::LeftOut`] if nothing is.
+    /// [`Outcome::Refused`] if a keyword or a section is lost, [`Outcome::LeftOut`] if nothing is lost.
     pub outcome: Outcome,
-    /// What is made of it.
+    /// How multipath-tools interprets it.
     pub what: String,
 }
 
-/// What stands in a file.
+/// The content of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct File {
     /// The whole file as a section without a name.
@@ -84,8 +84,8 @@ pub struct File {
     pub notes: Vec<Note>,
 }
 
-/// The sections that multipath-tools knows within a section. `devnode_blacklist` is what `blacklist` was called until
-/// 2005: no release that is in use reads it, but its braces are a pair.
+/// The sections that multipath-tools knows within a section. `devnode_blacklist` was the name of `blacklist` until
+/// 2005; no release in use reads it, but its braces are balanced.
 fn inner(section: &str) -> &'static [&'static str] {
     match section {
         "" => &[
@@ -104,7 +104,7 @@ fn inner(section: &str) -> &'static [&'static str] {
     }
 }
 
-/// Names of sections that open one with or without a brace behind them, wherever they stand.
+/// Names that open a section with or without a brace after them, in any position.
 const OPEN_ANYHOW: [&str; 7] = [
     "defaults",
     "blacklist",
@@ -115,7 +115,7 @@ const OPEN_ANYHOW: [&str; 7] = [
     "multipath",
 ];
 
-/// A piece of a line.
+/// A token of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Token {
     Word(String),
@@ -140,10 +140,10 @@ fn words(tokens: &[Token]) -> String {
     words.join(" ")
 }
 
-/// Reads a file whose lines count from `first`.
+/// Parses a file; its first line gets the number `first`.
 ///
 /// # Errors
-/// It has more lines than any host needs.
+/// The file has more lines than any host needs.
 pub fn parse(text: &str, first: usize) -> Result<File, String> {
     let mut reader = Reader {
         open: vec![Section::default()],
@@ -162,7 +162,7 @@ pub fn parse(text: &str, first: usize) -> Result<File, String> {
 }
 
 struct Reader {
-    /// The sections that are open, the whole file first.
+    /// The open sections, from the whole file inwards.
     open: Vec<Section>,
     notes: Vec<Note>,
 }
@@ -178,7 +178,7 @@ impl Reader {
     }
 
     fn line(&mut self, line: usize, whole: &str) {
-        // A line of multipath-tools ends with the first of the two characters that end lines.
+        // For multipath-tools, a line ends at the first carriage return or line feed.
         let (text, rest) = whole.split_once('\r').unwrap_or((whole, ""));
         if !rest.trim().is_empty() {
             let what = "multipath-tools reads the line up to a carriage return within it alone";
@@ -197,7 +197,7 @@ impl Reader {
             }
             [Token::Open, rest @ ..] => {
                 let what = "multipath-tools passes over a line that begins with `{`";
-                // The section is open already, if it is one that opens without the brace.
+                // A section that opens without a brace is open already.
                 let outcome = if rest.is_empty() {
                     Outcome::LeftOut
                 } else {
@@ -213,10 +213,10 @@ impl Reader {
         }
     }
 
-    /// Tells of what stands behind the end of a line's meaning.
+    /// Adds a note about text after the meaningful part of a line.
     fn ignored(&mut self, line: usize, rest: &[Token], behind: &str) {
         if !rest.is_empty() {
-            // A brace more or less is the layout of the file, and no keyword.
+            // An extra brace is only layout, not a keyword.
             let is_layout = rest.iter().all(|token| *token == Token::Close);
             let outcome = if is_layout {
                 Outcome::LeftOut
@@ -327,7 +327,7 @@ impl Reader {
     }
 }
 
-/// The pieces of a line.
+/// The tokens of a line.
 fn tokens(line: &str) -> Vec<Token> {
     let mut tokens = Vec::new();
     let mut chars = line.chars().peekable();
@@ -368,12 +368,12 @@ fn tokens(line: &str) -> Vec<Token> {
     tokens
 }
 
-/// What separates words.
+/// Whether a character separates words.
 fn is_blank(c: char) -> bool {
     c.is_whitespace() || !c.is_ascii()
 }
 
-/// The first character outside of quotes and comments that separates words though nobody means it to, in words.
+/// Describes the first character outside of quotes and comments that separates words unintentionally.
 fn separating(line: &str) -> Option<String> {
     let mut quoted = false;
     for c in line.chars() {

@@ -1,11 +1,11 @@
-//! `--formatter=csv`: RFC 4180 with a line of column names. ESXi ends each line with a comma; PowerShell's
-//! `Export-Csv` quotes every value, begins with a line `#TYPE ...` and takes a semicolon where a comma is part of
-//! numbers, or whatever it is told to. Several listings may follow each other.
+//! Reads `--formatter=csv`: RFC 4180 with a line of column names. ESXi ends each line with a comma. `Export-Csv` of
+//! PowerShell quotes every value and begins with a line `#TYPE ...`; its delimiter is a semicolon in locales where
+//! numbers contain a comma, or any other that the user chose. There can be several listings, one after the other.
 
 use super::listing::{Row, Rows, are_columns, is_column};
 use super::report::Outcome;
 
-/// What may stand between values.
+/// The accepted delimiters.
 const DELIMITERS: [char; 3] = [',', ';', '\t'];
 
 /// Whether a line names the columns of a listing.
@@ -13,7 +13,7 @@ pub(super) fn is_header(line: &str) -> bool {
     delimiter(line).is_some()
 }
 
-/// What stands between the names of columns, if the line has such.
+/// The delimiter of a line of column names; `None` for other lines.
 fn delimiter(line: &str) -> Option<char> {
     DELIMITERS.into_iter().find(|delimiter| {
         let names = line.trim_end().split(*delimiter);
@@ -27,7 +27,7 @@ fn is_names<'a>(names: impl Iterator<Item = &'a str>) -> bool {
     are_columns(names.iter().copied()) && known * 2 > names.len()
 }
 
-/// Reads the listings of a text.
+/// Reads the listings in a text.
 ///
 /// # Errors
 /// A quote that is not closed, with its line.
@@ -71,12 +71,12 @@ pub fn read(text: &str) -> Result<Rows, String> {
     Ok(rows)
 }
 
-/// The records with the lines that they begin in; blank lines are none.
+/// The records, each with the line where it begins; blank lines are skipped.
 fn records(text: &str, delimiter: char) -> Result<Vec<(usize, Vec<String>)>, String> {
     let mut records = Vec::new();
     let mut values: Vec<String> = Vec::new();
     let mut value = String::new();
-    // The line in which a quote was opened that is not closed yet.
+    // The line of the opening quote, if a quote is open.
     let mut quoted: Option<usize> = None;
     let (mut line, mut begin) = (1, 1);
     let mut chars = text.chars().peekable();

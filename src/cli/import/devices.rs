@@ -1,7 +1,9 @@
-//! A `device` section: which arrays it is for, and what is said of each of its lines once the rules are made.
+//! Reads `device` sections: the arrays that a section is for, and the report on each of its lines after the rules have
+//! been created.
 //!
-//! `vendor` and `product` say for which arrays; `hardware_handler`, `prio`, `path_checker` and `detect_prio` say how to
-//! talk to them, which is the SATP's; `path_grouping_policy` and `path_selector` give the PSP, the timers options.
+//! `vendor` and `product` select the arrays. `hardware_handler`, `prio`, `path_checker` and `detect_prio` give the
+//! protocol of the arrays, which determines the SATP. `path_grouping_policy` and `path_selector` determine the PSP, the
+//! timers its options.
 
 use super::arrays::{HINTS, Made, Why};
 use super::blacklist::Left;
@@ -18,12 +20,12 @@ use super::values;
 use crate::config::settings_file::Owner;
 use crate::psa::pattern::Pattern;
 
-/// A protocol of arrays that a section asks for.
+/// A protocol of arrays that a section requests.
 #[derive(Debug)]
 pub(super) struct Protocol {
-    /// The words of `hardware_handler`, `prio` and `path_checker` for it.
+    /// The values of `hardware_handler`, `prio` and `path_checker` for it.
     words: &'static [&'static str],
-    /// The SATPs for such arrays; the first if none of them is known for the array.
+    /// The SATPs for such arrays. The first one is used if none of them is known for the array.
     satps: &'static [&'static str],
 }
 
@@ -70,7 +72,7 @@ const PROTOCOLS: &[Protocol] = &[
     },
 ];
 
-/// The word of a keyword that may name a protocol: `1 alua` is `alua`.
+/// The word in the value of a keyword that can name a protocol: `1 alua` gives `alua`.
 fn protocol_word<'a>(name: &str, value: &'a str) -> &'a str {
     let mut words = value.split_whitespace();
     match name {
@@ -80,13 +82,13 @@ fn protocol_word<'a>(name: &str, value: &'a str) -> &'a str {
     .unwrap_or_default()
 }
 
-/// Whether a word names the protocol of some kind of arrays, other than ALUA.
+/// Whether a word names the protocol of some type of arrays, other than ALUA.
 pub(super) fn is_protocol_of_arrays(word: &str) -> bool {
     let mut protocols = PROTOCOLS.iter().filter(|protocol| !protocol.is_alua());
     protocols.any(|protocol| protocol.words.contains(&word))
 }
 
-/// The protocol that keywords ask for, by name and value.
+/// The protocol that keywords request, by name and value.
 pub(super) fn protocol(hints: &[(&str, &str)]) -> Option<&'static Protocol> {
     let of = |(name, value): &(&str, &str)| {
         let word = protocol_word(name, value);
@@ -100,13 +102,13 @@ pub(super) fn protocol(hints: &[(&str, &str)]) -> Option<&'static Protocol> {
     Some(if both { &ALUA_CX } else { first })
 }
 
-/// Patterns of an INQUIRY string; `None` is any.
+/// Patterns for an INQUIRY string; `None` matches any.
 pub(super) type Patterns = Vec<Option<Pattern>>;
 
 /// The patterns of a `vendor`.
 ///
 /// # Errors
-/// What of it no rule can say.
+/// The part of it that no rule can express.
 pub(super) fn vendors(value: &str) -> Result<Patterns, String> {
     patterns(value, expression::Name::vendor).map_err(|why| format!("vendor: {why}"))
 }
@@ -114,7 +116,7 @@ pub(super) fn vendors(value: &str) -> Result<Patterns, String> {
 /// The patterns of a `product`.
 ///
 /// # Errors
-/// What of it no rule can say.
+/// The part of it that no rule can express.
 pub(super) fn models(value: &str) -> Result<Patterns, String> {
     patterns(value, expression::Name::model).map_err(|why| format!("product: {why}"))
 }
@@ -129,7 +131,7 @@ fn patterns(
     }
 }
 
-/// What the report says of patterns.
+/// The patterns as the report shows them.
 fn shown(patterns: &Patterns) -> String {
     let text = |pattern: &Option<Pattern>| {
         let pattern = pattern.as_ref();
@@ -139,7 +141,7 @@ fn shown(patterns: &Patterns) -> String {
     texts.join(", ")
 }
 
-/// Each vendor with each product.
+/// All combinations of a vendor and a product.
 pub(super) fn pairs(vendors: &Patterns, models: &Patterns) -> Vec<Region> {
     let with = |vendor: &Option<Pattern>| {
         let region = |model: &Option<Pattern>| Region::new(vendor.clone(), model.clone());
@@ -150,7 +152,7 @@ pub(super) fn pairs(vendors: &Patterns, models: &Patterns) -> Vec<Region> {
 
 // ---- reading ------------------------------------------------------------------------------------------------
 
-/// Reads a section; `None` if multipath-tools passes over it, or it is for no disk that is a path here.
+/// Reads a section. `None` if multipath-tools ignores it, or if it is for no disk that is a path here.
 pub(super) fn read<'a>(plan: &mut Plan, section: &'a Section) -> Option<Device<'a>> {
     if let Some(why) = passed_over(section) {
         let told = (Outcome::LeftOut, why.to_owned());
@@ -167,7 +169,7 @@ pub(super) fn read<'a>(plan: &mut Plan, section: &'a Section) -> Option<Device<'
     })
 }
 
-/// Why a section is for no SCSI disk.
+/// Why a section applies to no SCSI disk.
 fn passed_over(section: &Section) -> Option<&'static str> {
     let value = |name: &str| {
         let mut named = section.keywords.iter().filter(|k| k.name == name);
@@ -198,7 +200,7 @@ fn regions(own: &[Said<'_>]) -> Result<Vec<Region>, String> {
     Ok(pairs(&vendors, &models))
 }
 
-/// The entries that `product_blacklist` of the sections adds to the blacklist.
+/// The entries that `product_blacklist` in the sections adds to the blacklist.
 pub(super) fn products(levels: &Levels) -> Vec<Entry> {
     let of = |device: &Device| {
         let said = device
@@ -213,9 +215,9 @@ pub(super) fn products(levels: &Levels) -> Vec<Entry> {
     levels.devices.iter().filter_map(of).collect()
 }
 
-// ---- telling ------------------------------------------------------------------------------------------------
+// ---- reporting ----------------------------------------------------------------------------------------------
 
-/// Tells of every line of the sections.
+/// Reports on every line of the sections.
 pub(super) fn tell(plan: &mut Plan, levels: &Levels, left: &Left, made: &Made) {
     for (at, device) in levels.devices.iter().enumerate() {
         match &device.regions {
@@ -251,7 +253,7 @@ impl Teller<'_> {
             plan.tell(device.section.line, "device", told.clone());
         }
         let fate = together(own).0;
-        // What is a part of the rules shares their fate.
+        // Keywords that are part of a rule have the same outcome as the rule.
         let part = |detail: String| match fate {
             Outcome::Refused => (Outcome::LeftOut, "its rule is refused".to_owned()),
             _ => (fate, detail),
@@ -261,7 +263,7 @@ impl Teller<'_> {
                 "vendor" => part(format!("vendor={}", texts(vendors(said.value)))),
                 "product" => part(format!("model={}", texts(models(said.value)))),
                 "revision" => (Outcome::Same, "a rule is for any revision".to_owned()),
-                // The blacklist tells of it.
+                // The blacklist reports it.
                 "product_blacklist" => continue,
                 name if SETTINGS.contains(&name) => self.setting(plan, device, regions, *said),
                 name if HINTS.contains(&name) => self.hint(plan, at, *said),
@@ -281,7 +283,7 @@ impl Teller<'_> {
         Some(goes_before(plan, value.line))
     }
 
-    /// What is said of a section that is the last word on no array.
+    /// The remark on a section that decides for no array.
     fn no_rule(&self, plan: &Plan, device: &Device, regions: &[Region]) -> Remark {
         if device.is_for_all() {
             let what = "it is for every array: what it says becomes settings of every device";
@@ -306,7 +308,7 @@ impl Teller<'_> {
         (Outcome::NoEquivalent, why.to_owned())
     }
 
-    /// The value that goes before that of a section, for all of its arrays.
+    /// The value that overrides that of a section, for all of its arrays.
     fn other(&self, regions: &[Region], said: Said) -> Option<Value<'_>> {
         if let Some(value) = self.levels.everywhere(said.name)
             && value.line != said.line
@@ -376,7 +378,7 @@ impl Teller<'_> {
         }
     }
 
-    /// What is said of a keyword that tells how to talk to an array.
+    /// The remark on a keyword that gives the protocol of an array.
     fn hint(&self, plan: &Plan, at: usize, said: Said) -> Remark {
         if let Some(told) = self.overridden(plan, &said) {
             return told;

@@ -1,4 +1,4 @@
-//! The entries of `blacklist` and `blacklist_exceptions`: which disks each of them names.
+//! Reads the entries of `blacklist` and `blacklist_exceptions`: the disks that each of them names.
 
 use super::conf::Section;
 use super::devices::{models, pairs, vendors};
@@ -22,7 +22,7 @@ pub(super) enum Named {
 }
 
 impl Named {
-    /// As it is written: `Universal Xport`, where the pattern is whatever begins so.
+    /// The names taken literally: `Universal Xport`, where the pattern matches anything that begins with it.
     pub(super) fn literally(&self) -> Match {
         let plain = |pattern: &Option<Pattern>| {
             let text = pattern.as_ref().and_then(|pattern| pattern.literal());
@@ -54,10 +54,10 @@ impl Named {
     }
 }
 
-/// An entry: where it stands, what it is called, and what it names or what is to be said of it.
+/// An entry: its line, its name in the report, and either what it names or the remark on it.
 #[derive(Debug)]
 pub(super) struct Entry {
-    /// `device`, `wwid`, ...: an exception excepts from entries of its own kind.
+    /// `device`, `wwid`, ...: an exception applies only to entries of its own kind.
     pub(super) kind: String,
     pub(super) line: usize,
     subject: String,
@@ -70,7 +70,7 @@ pub(super) struct Entry {
 pub(super) const DEVICE: &str = "device";
 
 impl Entry {
-    /// The entry that `product_blacklist` is.
+    /// The entry for a `product_blacklist`.
     pub(super) fn products(
         line: usize,
         subject: String,
@@ -194,7 +194,7 @@ fn wwids(value: &str) -> Result<Vec<Named>, Remark> {
         let why = "an NVMe namespace: only SCSI disks are paths".to_owned();
         return Err((Outcome::Same, why));
     }
-    // Who writes a WWID means its dots.
+    // In a WWID, a dot is meant literally.
     let is_plain = |c: char| c.is_ascii_alphanumeric() || ".:-_".contains(c);
     if !value.is_empty() && value.chars().all(is_plain) {
         let device = wwid::device(value).map_err(refused)?;
@@ -215,7 +215,8 @@ fn wwids(value: &str) -> Result<Vec<Named>, Remark> {
     }
 }
 
-/// The protocols of disks in multipath-tools, and our transports for them. What no disk of today has is `None`.
+/// The protocols of disks in multipath-tools, and the corresponding transports here. `None` means that no current disk
+/// uses the protocol.
 const PROTOCOLS: [(&str, Result<Option<Transport>, ()>); 11] = [
     ("scsi:fcp", Ok(Some(Transport::Fc))),
     ("scsi:iscsi", Ok(Some(Transport::Iscsi))),
@@ -266,7 +267,7 @@ fn protocols(value: &str) -> Result<Vec<Named>, Remark> {
     })
 }
 
-/// A devnode entry: names that the kernel gives as it finds disks.
+/// Reads a devnode entry: names that the kernel assigns in the order in which it finds disks.
 fn devnode(value: &str, excepting: bool) -> Result<Vec<Named>, Remark> {
     let same = || {
         let why = "only SCSI disks, sd*, are paths".to_owned();
@@ -292,7 +293,7 @@ fn devnode(value: &str, excepting: bool) -> Result<Vec<Named>, Remark> {
     }
 }
 
-/// Whether an expression finds the names of all SCSI disks: `sda`, `sdaa` and so on.
+/// Whether an expression matches the names of all SCSI disks: `sda`, `sdaa` and so on.
 fn is_every_disk(expression: &str) -> bool {
     if let Ok(Matches::Any) = expression::parse(expression) {
         return true;
@@ -308,7 +309,7 @@ fn is_every_disk(expression: &str) -> bool {
         let Some(mut rest) = one.strip_prefix("sd").or_else(|| one.strip_prefix("s")) else {
             return false;
         };
-        // What follows has to take any letters: a set that holds them all, or any character.
+        // The rest must accept any letters: a set that contains all of them, or any character.
         let mut repeats = false;
         while !rest.is_empty() {
             let set = [
@@ -321,10 +322,10 @@ fn is_every_disk(expression: &str) -> bool {
                 ".",
             ];
             let Some(after) = set.iter().find_map(|set| rest.strip_prefix(set)) else {
-                // Digits that may be missing: partitions.
+                // Digits that are optional: partitions.
                 let digits = ["[0-9]*", "[[0-9]*]"];
                 let Some(after) = digits.iter().find_map(|set| rest.strip_prefix(set)) else {
-                    // Only where names may end before it.
+                    // A `$` matches all names only if more letters may come before it.
                     return rest == "$" && repeats;
                 };
                 rest = after;
@@ -337,7 +338,7 @@ fn is_every_disk(expression: &str) -> bool {
     })
 }
 
-/// The texts that a name has to begin with to match an expression; `None` if that is not plain.
+/// The texts with which a name must begin to match an expression; `None` if this is not obvious.
 fn beginnings(expression: &str) -> Option<Vec<String>> {
     let body = expression.strip_prefix('^')?;
     let alternatives: Vec<&str> = match body.strip_prefix('(') {
@@ -351,7 +352,7 @@ fn beginnings(expression: &str) -> Option<Vec<String>> {
         let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         let end = one.find(|c| !is_plain(c)).unwrap_or(one.len());
         let (plain, rest) = one.split_at(end);
-        // What is repeated may be there no time at all.
+        // An item that is repeated may occur zero times.
         let plain = if rest.starts_with(['*', '?', '{']) {
             plain.get(..plain.len().checked_sub(1)?)?
         } else {
@@ -366,7 +367,7 @@ fn property(value: &str, excepting: bool) -> Result<Vec<Named>, Remark> {
     if expression::parse(value) == Ok(Matches::Any) {
         return Ok(vec![Named::Everything]);
     }
-    // What multipath-tools excepts by itself: a device that names itself.
+    // The default exceptions of multipath-tools: devices that identify themselves.
     let names_itself = ["SCSI_IDENT_", "ID_WWN", "ID_SERIAL"];
     Err(match excepting {
         true if names_itself.iter().any(|name| value.contains(name)) => (

@@ -1,9 +1,9 @@
-//! Rules of an ESXi host: what `claimrule list` and `satp rule list` print there becomes rules here, what `satp list`
-//! prints default PSPs, and what `nmp device list` prints settings of devices (`choices`).
+//! Imports from an ESXi host: the output of `claimrule list` and `satp rule list` becomes rules, that of `satp list`
+//! default PSPs, and that of `nmp device list` settings of devices (`choices`).
 //!
-//! A claim rule of the admin stands in ESXi's file list, and once more in the runtime list if it is loaded; what
-//! stands in the runtime list alone is of ESXi. A SATP rule of the admin is of the group `user`. ESXi's own rules are
-//! left out unless they are asked for: this host has its own.
+//! A claim rule of the admin is in the file list of ESXi, and also in the runtime list if it is loaded. Rules in the
+//! runtime list only are ESXi's own. A SATP rule of the admin is in the group `user`. Rules of ESXi itself are skipped
+//! unless they are requested, because this host has its own.
 
 use super::choices;
 use super::listing::{self, Row, TRANSFER_SIZE_MB};
@@ -19,30 +19,30 @@ use crate::psa::pattern::Pattern;
 use crate::psa::satp::rules::{Group, SatpRule};
 use std::collections::BTreeMap;
 
-/// From this number on, rules of the classes Filter and VAAI are ESXi's own, though they stand in its file list.
+/// From this number on, rules of the classes Filter and VAAI are ESXi's own, although they are in its file list.
 const FIRST_OF_VAAI: u32 = 65_429;
 
-/// What is to be imported beyond the rules of the admin.
+/// What is imported in addition to the rules of the admin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Wanted {
     /// Rules of ESXi itself.
     pub system: bool,
-    /// Reserved numbers, and rules that look like a mistake.
+    /// Whether to accept reserved numbers, and rules that look like a mistake.
     pub may: Permission,
 }
 
-/// Plans what becomes of a listing.
+/// Plans the import of a listing.
 ///
 /// # Errors
-/// The text is no listing, or is broken as a whole: what is wrong where, and the mend.
+/// The text is not a listing, or is malformed as a whole: what is wrong where, and the remedy.
 pub fn plan(text: &str, rules: &RuleFiles, wanted: Wanted) -> Result<Plan, String> {
     plan_with(text, rules, SettingsFile::default(), wanted)
 }
 
-/// As [`plan`], with the settings that the host has.
+/// Like [`plan`], with the settings that the host has.
 ///
 /// # Errors
-/// As those of [`plan`].
+/// Same as [`plan`].
 pub fn plan_with(
     text: &str,
     rules: &RuleFiles,
@@ -78,7 +78,7 @@ pub fn plan_with(
         }
     }
     add_claim_rules(&mut plan, &claim_rules, wanted);
-    // Behind the default PSPs, which some of them follow.
+    // After the default PSPs, on which some of them depend.
     for row in devices {
         let (subject, told) = choices::device(&mut plan, row);
         plan.tell(row.line, subject, told);
@@ -87,7 +87,7 @@ pub fn plan_with(
     Ok(plan)
 }
 
-/// A value that PowerShell's `Format-Table` cut: half of a name is another name.
+/// A value that `Format-Table` of PowerShell truncated: a truncated name would be another name.
 fn cut(row: &Row) -> Option<String> {
     let is_cut = |(name, value): &&(String, String)| {
         name != "Description" && (value.ends_with("...") || value.ends_with('\u{2026}'))
@@ -98,8 +98,8 @@ fn cut(row: &Row) -> Option<String> {
     ))
 }
 
-/// A dash or a quote of a word processor, which no INQUIRY string has. Published commands have them, and so have the
-/// rules of hosts where somebody took such a command over.
+/// Finds a typographic dash or quote, which no INQUIRY string contains. Published commands contain them, and so do the
+/// rules of hosts where such a command was copied.
 fn typography(row: &Row) -> Option<String> {
     let of = |(name, value): &(String, String)| {
         let found = typography::found(value)?;
@@ -111,7 +111,7 @@ fn typography(row: &Row) -> Option<String> {
     cells.find_map(of)
 }
 
-/// A row in words, whatever it is.
+/// A row as text for the report, whatever it is.
 fn subject(row: &Row) -> String {
     let values = row.cells.iter().map(|(_, value)| value.trim());
     let values: Vec<&str> = values.filter(|value| !value.is_empty()).collect();
@@ -136,7 +136,7 @@ fn add_claim_rules(plan: &mut Plan, rules: &[(&Row, Listed)], wanted: Wanted) {
     let loaded: BTreeMap<_, _> = loaded.collect();
     for (row, Listed { rule, runtime }) in rules {
         if *runtime && file.contains_key(&rule.key()) {
-            // The same rule, as it is loaded there: told of with the line of the file list.
+            // The same rule, as it is loaded there; it is reported with the line of the file list.
             continue;
         }
         let own = rule.class != RuleClass::MP && rule.number >= FIRST_OF_VAAI;
@@ -166,7 +166,7 @@ fn add_claim_rules(plan: &mut Plan, rules: &[(&Row, Listed)], wanted: Wanted) {
     }
 }
 
-/// What is to be said of a rule that names something of the ESXi host.
+/// The remark on a rule that names an object of the ESXi host.
 fn foreign(matches: &Match) -> Option<&'static str> {
     match matches {
         Match::Location {
@@ -182,11 +182,11 @@ fn foreign(matches: &Match) -> Option<&'static str> {
 const FOREIGN_DRIVER: &str =
     "drivers have other names in Linux: compare `psactl storage core adapter list`";
 
-/// The rule of a row.
+/// The claim rule in a row.
 fn claim_rule(row: &Row) -> Result<Listed, String> {
     let word = |column| row.get(column).trim();
     let class = match word("Rule Class") {
-        // ESXi 4.0 has no such column.
+        // ESXi 4.0 does not have this column.
         "" => RuleClass::MP,
         name => RuleClass::by_name(name)?,
     };
@@ -213,12 +213,12 @@ fn claim_rule(row: &Row) -> Result<Listed, String> {
         config: row.get("Config String").to_owned(),
         if_unset: None,
     };
-    // What `claimrule add` would not take is not taken here either.
+    // Rules that `claimrule add` rejects are rejected here as well.
     let rule = RuleSpec::of(&rule).build(number)?;
     Ok(Listed { rule, runtime })
 }
 
-/// What the column Matches says. It has to be understood whole: half of it would match more.
+/// Parses the column Matches. It must be understood completely, because a part of it would match more.
 fn matches(row: &Row) -> Result<Match, String> {
     let text = row.get("Matches");
     let matches: Match = text
@@ -233,7 +233,7 @@ fn matches(row: &Row) -> Result<Match, String> {
     }
     let printed = matches.to_string();
     let is_whole = match matches {
-        // Names of ports have more than one way to be written.
+        // Names of ports can be written in more than one way.
         Match::Target { .. } => true,
         _ => words(&printed).eq(words(text)),
     };
@@ -246,8 +246,8 @@ fn matches(row: &Row) -> Result<Match, String> {
     }
 }
 
-/// The words of a Matches column without padding, and without those that say "any": releases differ in which of them
-/// they print.
+/// The words of a Matches column without padding and without those that mean "any", because releases print different
+/// ones.
 fn words(matches: &str) -> impl Iterator<Item = &str> {
     let words = matches.split(' ').filter(|word| !word.is_empty());
     words.filter(|word| !word.ends_with("=*"))
@@ -280,7 +280,7 @@ fn xcopy(row: &Row) -> Result<Xcopy, String> {
 
 // ---- SATP rules ---------------------------------------------------------------------------------------------
 
-/// What the report calls a row, and what comes of it.
+/// Imports a SATP rule; returns its name in the report, and the result.
 fn satp_rule(plan: &mut Plan, row: &Row, wanted: Wanted) -> (String, Remark) {
     let rule = match build_satp_rule(row) {
         Ok(rule) => rule,
@@ -338,7 +338,7 @@ fn build_satp_rule(row: &Row) -> Result<SatpRule, String> {
         psp: owned("Default PSP"),
         psp_options: row.get("PSP Options").to_owned(),
         description: row.get("Description").to_owned(),
-        // Whoever made it there, here the admin has it made.
+        // Whatever its group there, here it is a rule of the admin.
         group: Group::User,
     };
     if rule.satp.is_empty() {

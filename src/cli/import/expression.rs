@@ -1,16 +1,16 @@
-//! Regular expressions of multipath.conf, as far as a rule's patterns can say the same.
+//! Translates regular expressions of multipath.conf into patterns of rules, where this is possible.
 //!
-//! multipath-tools compares INQUIRY strings and WWIDs with POSIX extended regular expressions, which match anywhere
-//! in the string unless `^` and `$` tie them. What people write is nearly always a name, the beginning of one, or a
-//! choice of such: `LUN.*`, `^OPEN-`, `(NETAPP|LSI)`, `MSA (10|20)[4-6]0 .*`. These are spelled out, and everything
-//! else is refused: a rule that matches other devices than were meant is worse than none.
+//! multipath-tools matches INQUIRY strings and WWIDs with POSIX extended regular expressions, which match anywhere in
+//! the string unless `^` and `$` anchor them. In practice they are nearly always a name, the beginning of a name, or
+//! alternatives of these: `LUN.*`, `^OPEN-`, `(NETAPP|LSI)`, `MSA (10|20)[4-6]0 .*`. These are expanded into names.
+//! Everything else is refused: a rule that matches unintended devices is worse than no rule.
 
 use crate::psa::pattern::Pattern;
 
-/// More names than this are not spelled out.
+/// The maximum number of names in an expansion.
 const MOST: usize = 16;
 
-/// A longer expression is not looked at: what it is compared with has 16 characters, or a WWID of a hundred.
+/// The maximum length of an expression. It is matched against a string of 16 characters, or a WWID of a hundred.
 const LONGEST: usize = 1024;
 
 /// What a regular expression matches.
@@ -18,7 +18,7 @@ const LONGEST: usize = 1024;
 pub enum Matches {
     /// Any string.
     Any,
-    /// One of these.
+    /// One of these names.
     Names(Vec<Name>),
 }
 
@@ -31,11 +31,11 @@ pub struct Name {
     pub begins: bool,
     /// Whether the string has to end with it.
     pub ends: bool,
-    /// Whether `.*` behind it says that more may follow.
+    /// Whether it is followed by `.*`, so that more text may follow.
     pub more: bool,
 }
 
-/// A piece of an expression that is spelled out.
+/// An element of an expression that is expanded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Piece {
     Char(char),
@@ -44,15 +44,15 @@ enum Piece {
     Anything,
 }
 
-/// Understands an expression.
+/// Parses an expression.
 ///
 /// # Errors
-/// What of it no rule can say.
+/// The part of it that no rule can express.
 pub fn parse(expression: &str) -> Result<Matches, String> {
     if expression.starts_with('!') {
         return Err("`!` asks for everything else, and no rule does".to_owned());
     }
-    // No expression of POSIX, but written by many, and taken by glibc for what they mean.
+    // Not a valid POSIX expression, but widely used, and glibc accepts it with the intended meaning.
     if expression == "*" {
         return Ok(Matches::Any);
     }
@@ -79,7 +79,7 @@ pub fn parse(expression: &str) -> Result<Matches, String> {
     Ok(Matches::Names(names))
 }
 
-/// The name that is spelled; `None` if any string fits.
+/// The name that the pieces spell; `None` if they match any string.
 fn name(pieces: &[Piece]) -> Result<Option<Name>, String> {
     let mut pieces = pieces;
     let (mut begins, mut ends, mut more) = (false, false, false);
@@ -199,7 +199,7 @@ impl Parser<'_> {
         Ok(all)
     }
 
-    /// A sign behind an atom that repeats it.
+    /// The repetition operator after an atom, if there is one.
     fn repeat(&self) -> Option<char> {
         let next = self.chars.get(self.at).copied();
         next.filter(|c| matches!(c, '*' | '+' | '?' | '{'))
@@ -230,7 +230,7 @@ impl Parser<'_> {
         }
     }
 
-    /// `01]`, `4-6]`: the rest of a set of characters.
+    /// Parses the rest of a set of characters: `01]`, `4-6]`.
     fn set(&mut self) -> Result<Spelled, String> {
         let unclear = || "of `[...]` only plain characters and ranges are understood".to_owned();
         let mut chars = Vec::new();
@@ -262,11 +262,11 @@ fn too_many() -> String {
 }
 
 impl Name {
-    /// The pattern of a vendor: the name itself, unless `^` or `.*` says that more may follow. INQUIRY vendors are
-    /// registered names, and who writes HP means HP; multipath-tools would find it in HPE too.
+    /// The pattern of a vendor: the exact name, unless `^` or `.*` says that more may follow. INQUIRY vendors are
+    /// registered names, so HP is meant to match only HP, whereas multipath-tools also finds it in HPE.
     ///
     /// # Errors
-    /// A pattern would read the text as something else.
+    /// The text would have a different meaning as a pattern.
     pub fn vendor(&self) -> Result<Pattern, String> {
         if self.more || (self.begins && !self.ends) {
             self.beginning()
@@ -275,13 +275,13 @@ impl Name {
         }
     }
 
-    /// The pattern of a product: what begins with the text, unless `$` says that it ends there. `LUN` finds
-    /// `LUN C-Mode` in multipath-tools, and a rule for `LUN` alone would not.
+    /// The pattern of a product: anything that begins with the text, unless `$` says that it ends there. `LUN` matches
+    /// `LUN C-Mode` in multipath-tools, and a rule for exactly `LUN` would not.
     ///
     /// # Errors
-    /// A pattern would read the text as something else.
+    /// The text would have a different meaning as a pattern.
     pub fn model(&self) -> Result<Pattern, String> {
-        // INQUIRY has room for 16 characters: behind them nothing follows.
+        // The INQUIRY field has 16 characters, so nothing can follow.
         if self.ends || self.text.len() >= 16 {
             self.whole()
         } else {

@@ -1,8 +1,8 @@
-//! What multipath-tools knows of arrays by itself, as far as rules and settings are made of such values: the facts of
-//! its table of 0.15, in `hwtable.csv`. In the order of precedence it stands with the `devices` of multipath.conf,
-//! before `defaults`. NVMe is left out: its devices are no paths here.
+//! The built-in table of arrays in multipath-tools 0.15, as far as its values become rules and settings; the data are
+//! in `hwtable.csv`. In the order of precedence it comes with the `devices` of multipath.conf, before `defaults`. NVMe
+//! is left out, because NVMe devices are not paths here.
 //!
-//! Vendors and products are patterns of our rules, `|` between them.
+//! Vendors and products are patterns of dm-psa rules, separated by `|`.
 
 use super::region::Region;
 use crate::psa::pattern::Pattern;
@@ -18,7 +18,7 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// What it says of a keyword.
+    /// The value of a keyword.
     pub(super) fn get(&self, name: &str) -> Option<&'static str> {
         let mut values = self.values.iter();
         values.find_map(|(keyword, value)| (*keyword == name).then_some(*value))
@@ -27,7 +27,7 @@ impl Row {
 
 static ROWS: LazyLock<Vec<Row>> = LazyLock::new(rows);
 
-/// The table, in its order: of two lines that hold for an array the later counts.
+/// The table, in its original order: if several lines match an array, the last one counts.
 pub(super) fn table() -> &'static [Row] {
     &ROWS
 }
@@ -63,7 +63,7 @@ mod tests {
     #[test]
     fn the_table_is_whole() {
         let table = table();
-        // 137 lines less 12 for NVMe.
+        // 137 lines minus 12 for NVMe.
         assert_eq!(table.len(), 125);
         let count = |name: &str, value: &str| {
             let of = table.iter().filter(|row| row.get(name) == Some(value));

@@ -1,14 +1,14 @@
-//! `--formatter=json`, and what PowerCLI's `ConvertTo-Json` makes of its objects: an array of objects, or a single
-//! one. Several may follow each other.
+//! Reads `--formatter=json`, and objects converted by `ConvertTo-Json` of PowerCLI: an array of objects, or a single
+//! object. There can be several, one after the other.
 
 use super::listing::{Row, Rows};
 use super::report::Outcome;
 use serde_json::{Deserializer, Value};
 
-/// Reads the objects of a text.
+/// Reads the objects in a text.
 ///
 /// # Errors
-/// It is not JSON, with line and column.
+/// The text is not JSON; the error has line and column.
 pub fn read(text: &str) -> Result<Rows, String> {
     let mut rows = Rows::default();
     let mut begin = 0;
@@ -40,7 +40,7 @@ pub fn read(text: &str) -> Result<Rows, String> {
     Ok(rows)
 }
 
-/// A value as other formats print it.
+/// A value as the other formats print it.
 fn plain(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
@@ -53,7 +53,8 @@ fn plain(value: &Value) -> String {
     }
 }
 
-/// The lines in which the outermost objects of `text[begin..end]`, which is JSON, begin. (The parser forgets them.)
+/// The lines where the outermost objects of `text[begin..end]`, which is valid JSON, begin. (The parser does not keep
+/// them.)
 fn object_lines(text: &str, begin: usize, end: usize) -> Vec<usize> {
     let before = text.get(..begin).unwrap_or_default();
     let mut line = before.matches('\n').count() + 1;

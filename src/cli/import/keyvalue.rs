@@ -1,10 +1,10 @@
-//! `--formatter=keyvalue`: a line for each value. ESXi writes `structure[0].NMPSATPRule.RuleGroup.string=user`, we
-//! write `SATPRule[0].RuleGroup.string=user`.
+//! Reads `--formatter=keyvalue`: one line for each value. ESXi writes `structure[0].NMPSATPRule.RuleGroup.string=user`,
+//! psactl writes `SATPRule[0].RuleGroup.string=user`.
 
 use super::listing::{Row, Rows};
 use super::report::Outcome;
 
-/// Whether a line is of this format.
+/// Whether a line has this format.
 pub(super) fn is_line(line: &str) -> bool {
     parts(line).is_some()
 }
@@ -25,7 +25,7 @@ fn parts(line: &str) -> Option<(&str, &str, &str)> {
 /// Reads the lines of a text.
 ///
 /// # Errors
-/// None: a line that is of another form is told of.
+/// None: lines in another format are reported.
 pub fn read(text: &str) -> Result<Rows, String> {
     let mut rows = Rows::default();
     let mut current = "";
@@ -38,7 +38,7 @@ pub fn read(text: &str) -> Result<Rows, String> {
             rows.aside(at + 1, line, Outcome::Refused, why);
             continue;
         };
-        // The next listing may begin to count anew.
+        // The numbers of the next listing may start from zero again.
         let is_new = rows
             .rows
             .last()

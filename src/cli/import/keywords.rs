@@ -1,15 +1,15 @@
-//! Every keyword of multipath.conf: where it may stand, and what is to be said of it where no
-//! rule and no setting is made of it. (As of multipath-tools 0.15. What a rule or a setting is made of,
-//! [`super::values`] and the files for the sections know.)
+//! The keywords of multipath.conf: the sections where each is allowed, and the remark on those that become neither a
+//! rule nor a setting. (As of multipath-tools 0.15. [`super::values`] and the modules for the sections handle those
+//! that do become rules or settings.)
 //!
-//! A keyword that is not translated is refused if the host would do something else to its disks without it: which of
-//! them get a map and what it is called, which paths carry I/O, when I/O fails, who may use it. What only concerns
-//! multipathd itself has no equivalent.
+//! A keyword that is not translated is refused if the host would treat its disks differently without it: which disks
+//! get a map and under which name, which paths carry I/O, when I/O fails, who may use a disk. Keywords that concern
+//! only multipathd itself have no equivalent.
 
 use super::plan::Remark;
 use super::report::Outcome;
 
-/// Sections as the table names them: defaults, devices/device, overrides, multipaths/multipath.
+/// Sections in the table: defaults, devices/device, overrides, multipaths/multipath.
 pub(super) const DEFAULTS: char = 'd';
 pub(super) const DEVICE: char = 'D';
 pub(super) const OVERRIDES: char = 'o';
@@ -17,27 +17,27 @@ pub(super) const MULTIPATH: char = 'm';
 /// overrides/protocol
 pub(super) const PROTOCOL: char = 'p';
 
-/// What is to be said of a keyword.
+/// The remark on a keyword.
 #[derive(Debug, Clone, Copy)]
 enum Fate {
-    /// It asks for what dm-psa does anyway.
+    /// It requests what dm-psa does anyway.
     Same(&'static str),
-    /// There is nothing like it here, and disks are treated the same without it.
+    /// There is no equivalent, and disks are treated the same without it.
     No(&'static str),
-    /// There is nothing like it here, and disks are treated otherwise without it.
+    /// There is no equivalent, and disks are treated differently without it.
     Lost(&'static str),
-    /// multipath-tools reads it and does nothing.
+    /// multipath-tools reads it and ignores it.
     Dead(&'static str),
 }
 
 use Fate::{Dead, Lost, No, Same};
 
-/// Keywords of which the same is to be said.
+/// Keywords with the same remark.
 struct Keywords {
     names: &'static [&'static str],
-    /// The sections that they may stand in.
+    /// The sections where they are allowed.
     sections: &'static str,
-    /// What is to be said, by the value; `""` is any other.
+    /// The remark by value; `""` stands for any other value.
     fates: &'static [(&'static str, Fate)],
 }
 
@@ -70,7 +70,7 @@ const NEVER_OPEN: &str = "queueing ends with the APD timeout, and an open map is
 const NATIVE_NVME: &str = "native NVMe multipathing is left alone, and not listed";
 
 const TABLE: &[Keywords] = &[
-    // What becomes a rule or a setting, and needs no more to be said.
+    // Keywords that become rules or settings and need no remark.
     keywords(&["polling_interval", "checker_timeout"], "d", &[]),
     keywords(
         &[
@@ -89,7 +89,7 @@ const TABLE: &[Keywords] = &[
         &[],
     ),
     keywords(&["wwid"], "m", &[]),
-    // How paths are grouped and chosen.
+    // How paths are grouped and selected.
     keywords(
         &["detect_pgpolicy"],
         "dDo",
@@ -286,7 +286,7 @@ const TABLE: &[Keywords] = &[
         )],
     ),
     keywords(&["type"], "p", &[("", Same("the section goes by it"))]),
-    // Which disks get a map, and how they are known.
+    // Which disks get a map, and how they are identified.
     keywords(
         &["find_multipaths"],
         "d",
@@ -364,7 +364,7 @@ const TABLE: &[Keywords] = &[
             No("udev is not waited for: what sysfs says of a disk is read again with each event"),
         )],
     ),
-    // Maps: their names, their nodes, their partitions, their end.
+    // Maps: names, device nodes, partitions, removal.
     keywords(&["alias_prefix"], "dDo", &[("", No(NAMES))]),
     keywords(&["alias"], "m", &[("", Lost(OTHER_NAMES))]),
     keywords(
@@ -508,12 +508,12 @@ const TABLE: &[Keywords] = &[
     keywords(&["pg_timeout"], "dDom", &[("", Dead(NOT_READ))]),
 ];
 
-/// What the table has of a keyword.
+/// The entry of a keyword in the table.
 fn find(name: &str) -> Option<&'static Keywords> {
     TABLE.iter().find(|keywords| keywords.names.contains(&name))
 }
 
-/// The section of a letter.
+/// The name of the section for a letter.
 fn section_name(section: char) -> &'static str {
     match section {
         DEFAULTS => "defaults",
@@ -524,7 +524,7 @@ fn section_name(section: char) -> &'static str {
     }
 }
 
-/// Keywords that no release in use reads, and what has taken their place.
+/// Keywords that no release in use reads, and their replacements.
 const OLD: &[(&str, &str)] = &[
     ("default_features", "features"),
     ("default_getuid_callout", "uid_attribute"),
@@ -550,10 +550,10 @@ const OLD: &[(&str, &str)] = &[
     ("unpriv_sgio", ""),
 ];
 
-/// Whether multipath-tools knows the keyword in this section.
+/// Checks that multipath-tools knows the keyword in this section.
 ///
 /// # Errors
-/// What is to be said of it, if not.
+/// The remark on the keyword, if it does not.
 pub(super) fn check(section: char, name: &str) -> Result<(), Remark> {
     match find(name) {
         Some(keyword) if keyword.sections.contains(section) => Ok(()),
@@ -568,7 +568,7 @@ pub(super) fn check(section: char, name: &str) -> Result<(), Remark> {
     }
 }
 
-/// What is to be said of a keyword that multipath-tools does not know.
+/// The remark on a keyword that multipath-tools does not know.
 pub(super) fn stranger(name: &str) -> Remark {
     match OLD.iter().find(|(old, _)| *old == name) {
         Some((_, "")) => (
@@ -586,7 +586,7 @@ pub(super) fn stranger(name: &str) -> Remark {
     }
 }
 
-/// What is to be said of a keyword of which nothing is made.
+/// The remark on a keyword that is not translated.
 pub(super) fn told(name: &str, value: &str) -> Remark {
     let fates = find(name).map_or(&[][..], |keyword| keyword.fates);
     if name == "uid_attrs" && value.split_whitespace().any(|word| word == "sd:ID_SERIAL") {
@@ -614,7 +614,7 @@ mod tests {
             let of = TABLE.iter().filter(|k| k.sections.contains(section));
             of.map(|keywords| keywords.names.len()).sum()
         };
-        // As multipath-tools 0.15 counts them; in defaults, two more that older releases read.
+        // The numbers of keywords in multipath-tools 0.15; in defaults, there are two more that older releases read.
         let counts = ['d', 'D', 'o', 'm', 'p'].map(count);
         assert_eq!(counts, [75 + 2, 48, 41, 33, 4]);
         let all = || TABLE.iter().flat_map(|keywords| keywords.names);

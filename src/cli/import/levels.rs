@@ -1,12 +1,12 @@
-//! Which value of a keyword holds for an array: the precedence of multipath.conf.
+//! Determines the effective value of a keyword for an array: the precedence in multipath.conf.
 //!
-//! `multipaths` goes before `overrides`, that before `devices`, that before the table that is built into
-//! multipath-tools, and that before `defaults`. Among the sections of `devices` that hold for an array, and among the
-//! lines of the table, the last one that says a keyword counts for it: sections are merged keyword by keyword. What
-//! `multipaths` says is for single devices, and goes before everything here as well ([`super::maps`]).
+//! `multipaths` takes precedence over `overrides`, then `devices`, then the table that is built into multipath-tools,
+//! then `defaults`. Among the sections of `devices` that match an array, and among the lines of the table, the last one
+//! that has a keyword counts for that keyword: sections are merged keyword by keyword. `multipaths` is for single
+//! devices, and takes precedence over everything here as well ([`super::maps`]).
 //!
-//! A keyword that is said for every array becomes a setting that goes before all rules, or one that stands behind
-//! them ([`Place`]); only what is said for some of them needs rules.
+//! A keyword that is set for every array becomes a setting that takes precedence over all rules, or one that comes
+//! after them ([`Place`]). Only keywords that are set for some arrays need rules.
 
 use super::conf::Section;
 use super::hwtable::{self, Row};
@@ -15,7 +15,7 @@ use super::region::Region;
 use super::values::queues;
 use crate::config::settings_file::Owner;
 
-/// The keywords of which settings of devices are made.
+/// The keywords that become settings of devices.
 pub(super) const SETTINGS: [&str; 5] = [
     "path_grouping_policy",
     "path_selector",
@@ -24,21 +24,21 @@ pub(super) const SETTINGS: [&str; 5] = [
     "dev_loss_tmo",
 ];
 
-/// Where a value comes from.
+/// The source of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
     Overrides,
-    /// Which of the sections of `devices`.
+    /// The number of the section in `devices`.
     Section(usize),
     Table,
     Defaults,
 }
 
-/// A value that holds.
+/// An effective value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Value<'a> {
     pub(super) origin: Origin,
-    /// The line that says it; 0 for the table.
+    /// The line that sets it; 0 for the table.
     pub(super) line: usize,
     pub(super) text: &'a str,
 }
@@ -48,7 +48,7 @@ pub(super) struct Value<'a> {
 pub(super) struct Device<'a> {
     pub(super) section: &'a Section,
     pub(super) own: Vec<Said<'a>>,
-    /// The arrays that it is for, or why no rule can say which.
+    /// The arrays that it is for, or why no rule can express them.
     pub(super) regions: Result<Vec<Region>, String>,
 }
 
@@ -58,20 +58,20 @@ impl Device<'_> {
         regions.iter().any(|own| own.covers(region))
     }
 
-    /// Whether it is for every array.
+    /// Whether it applies to every array.
     pub(super) fn is_for_all(&self) -> bool {
         self.covers(&Region::default())
     }
 }
 
-/// What is said of all devices, and of arrays.
+/// The values for all devices and for arrays.
 #[derive(Debug)]
 pub(super) struct Levels<'a> {
     pub(super) overrides: Vec<Said<'a>>,
     pub(super) devices: Vec<Device<'a>>,
     pub(super) table: &'static [Row],
     pub(super) defaults: Vec<Said<'a>>,
-    /// Seconds between two checks.
+    /// The number of seconds between two checks.
     pub(super) polling: u32,
 }
 
@@ -101,17 +101,17 @@ impl<'a> Levels<'a> {
         }
     }
 
-    /// What `overrides` says.
+    /// The value in `overrides`.
     pub(super) fn overridden(&self, name: &str) -> Option<Value<'a>> {
         find(&self.overrides, name, Origin::Overrides)
     }
 
-    /// What `defaults` says.
+    /// The value in `defaults`.
     pub(super) fn default(&self, name: &str) -> Option<Value<'a>> {
         find(&self.defaults, name, Origin::Defaults)
     }
 
-    /// What the table says of the arrays of a region.
+    /// The value in the table for the arrays of a region.
     pub(super) fn built_in(&self, region: &Region, name: &str) -> Option<Value<'a>> {
         let is_for = |row: &&Row| row.regions.iter().any(|own| own.covers(region));
         let rows = self.table.iter().rev().filter(is_for);
@@ -123,14 +123,14 @@ impl<'a> Levels<'a> {
         })
     }
 
-    /// What the sections say of the arrays of a region.
+    /// The value in the sections for the arrays of a region.
     fn section(&self, region: &Region, name: &str) -> Option<Value<'a>> {
         let devices = self.devices.iter().enumerate().rev();
         let mut devices = devices.filter(|(_, device)| device.covers(region));
         devices.find_map(|(at, device)| find(&device.own, name, Origin::Section(at)))
     }
 
-    /// The value that holds for the arrays of a region.
+    /// The effective value for the arrays of a region.
     pub(super) fn of(&self, region: &Region, name: &str) -> Option<Value<'a>> {
         self.overridden(name)
             .or_else(|| self.section(region, name))
@@ -139,7 +139,7 @@ impl<'a> Levels<'a> {
             .or_else(|| self.queue(region, name))
     }
 
-    /// `no_path_retry` of arrays of which nothing says it: `features` may ask for queueing.
+    /// `no_path_retry` for arrays without an explicit value: `features` may request queueing.
     fn queue(&self, region: &Region, name: &str) -> Option<Value<'a>> {
         if name != "no_path_retry" {
             return None;
@@ -151,8 +151,8 @@ impl<'a> Levels<'a> {
         })
     }
 
-    /// What holds for every array, whatever else is said of it: what `overrides` says, or a section for all arrays
-    /// that no later section contradicts.
+    /// The value that is effective for every array: that of `overrides`, or of a section for all arrays that no later
+    /// section contradicts.
     pub(super) fn everywhere(&self, name: &str) -> Option<Value<'a>> {
         self.overridden(name).or_else(|| {
             let devices = self.devices.iter().enumerate().rev();
@@ -165,7 +165,7 @@ impl<'a> Levels<'a> {
         })
     }
 
-    /// What holds for arrays of which no section and no line of the table says a keyword.
+    /// The value for arrays for which neither a section nor the table sets the keyword.
     pub(super) fn otherwise(&self, name: &str) -> Option<Value<'a>> {
         self.default(name).or_else(|| {
             let features = self.everywhere("features");
@@ -178,10 +178,11 @@ impl<'a> Levels<'a> {
     }
 }
 
-/// Where in the order of settings and rules the value of a keyword stands that `defaults` gives.
+/// The place, in the order of settings and rules, of a value that `defaults` gives to a keyword.
 ///
-/// multipath-tools' table says of nearly every array how its paths are grouped and how long I/O waits; so `defaults`
-/// is for the arrays that it does not list. Of the other keywords it says little; so `defaults` is for all arrays.
+/// The table of multipath-tools sets the grouping of paths and the queueing time for nearly every array, so `defaults`
+/// is effective for the arrays that it does not list. It rarely sets the other keywords, so for these `defaults` is
+/// effective for all arrays.
 pub(super) fn place_of_defaults(name: &str) -> Option<Place> {
     Some(match name {
         "path_grouping_policy" | "no_path_retry" => Place::Unlisted,
@@ -194,11 +195,11 @@ pub(super) fn place_of_defaults(name: &str) -> Option<Place> {
 /// A table of dm-psa.toml.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
-    /// For the arrays that no rule names.
+    /// For arrays that no rule lists.
     Unlisted,
-    /// For every device, behind its rule.
+    /// For every device, after its rule.
     Behind,
-    /// A setting of the host, which stands behind rules as well.
+    /// A setting of the host, which comes after rules as well.
     Host,
 }
 

@@ -1,10 +1,10 @@
-//! `Name: value` lines: `nmp device list`, our `--formatter=list`, and PowerCLI's `Format-List`. A blank line ends a
-//! record. What stands above a record names it: a device is named nowhere else.
+//! Reads `Name: value` lines: `nmp device list`, psactl's `--formatter=list`, and `Format-List` of PowerCLI. A blank
+//! line ends a record. The heading above a record names it; for a device, the name is given only there.
 
 use super::listing::{Row, Rows, is_column, is_same};
 use super::report::Outcome;
 
-/// Whether a line has a value of a rule.
+/// Whether a line contains a value of a rule.
 pub(super) fn is_line(line: &str) -> bool {
     parts(line).is_some_and(|(name, _)| is_column(name))
 }
@@ -12,7 +12,7 @@ pub(super) fn is_line(line: &str) -> bool {
 fn parts(line: &str) -> Option<(&str, &str)> {
     let (name, value) = line.split_once(':')?;
     let value = value.strip_prefix(' ').unwrap_or(value);
-    // PowerShell pads names, and shows a text that was quoted twice with its quotes.
+    // PowerShell pads names, and shows the quotes of a text that was quoted twice.
     let quoted = value
         .trim()
         .strip_prefix('"')
@@ -24,7 +24,7 @@ fn parts(line: &str) -> Option<(&str, &str)> {
 /// Reads the records of a text.
 ///
 /// # Errors
-/// None: a line that is of another form is told of.
+/// None: lines in another format are reported.
 pub fn read(text: &str) -> Result<Rows, String> {
     let mut rows = Rows::default();
     let mut is_open = false;
@@ -34,7 +34,7 @@ pub fn read(text: &str) -> Result<Rows, String> {
             is_open = false;
             continue;
         }
-        // The next device, without a blank line before it.
+        // The next device begins without a blank line before it.
         let is_device = |line: &str| {
             ["naa.", "eui.", "t10.", "mpx."]
                 .iter()
@@ -47,7 +47,7 @@ pub fn read(text: &str) -> Result<Rows, String> {
         }
         let named = parts(line).filter(|(name, _)| is_open || is_column(name));
         let Some((name, value)) = named else {
-            // What stands above a record names it, and the record says the same.
+            // A heading names the record, and the record repeats the name.
             let is_heading = !is_open && !line.starts_with(' ');
             if is_heading {
                 heading = Some(line.trim());

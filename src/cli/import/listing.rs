@@ -1,8 +1,8 @@
-//! A listing of rules in any format of esxcli: which format it is, and its rows.
+//! Reads a listing of rules in any format of esxcli: detects the format and returns the rows.
 //!
-//! A row is a rule as text, its values under the names of their columns. ESXi prints a column as `Rule Group` in a
-//! table and as `RuleGroup` elsewhere, and so does PowerCLI: names are compared by letters and digits alone.
-//! Releases differ in their columns; what a release has not is empty.
+//! A row is a rule as text, with values under the names of their columns. ESXi prints a column as `Rule Group` in a
+//! table and as `RuleGroup` in other formats, and so does PowerCLI, so names are compared by letters and digits only.
+//! Releases have different columns; a missing column is empty.
 
 use super::report::{Entry, Outcome};
 use super::{csv, json, keyvalue, list, table, xml};
@@ -10,7 +10,7 @@ use crate::cli::layout::Layout;
 use crate::cli::layout_rules::ClaimRuleLine;
 use crate::psa::satp::rules::SatpRule;
 
-/// ESXi 6 has the largest copy in MB, and under this name; ESXi 7 has it in KiB, under the name that we have.
+/// ESXi 6 has the maximum copy size in MB, under this name. ESXi 7 has it in KiB, under the name that psactl uses.
 pub const TRANSFER_SIZE_MB: &str = "XCOPY Max Transfer Size";
 
 /// The columns of `nmp device list`, of all releases.
@@ -27,20 +27,20 @@ const DEVICE_COLUMNS: [&str; 10] = [
     "Is USB",
 ];
 
-/// The columns that our listing of devices has besides; they say nothing that is imported.
+/// The additional columns in psactl's listing of devices, which contain nothing to import.
 const OUR_COLUMNS: [&str; 2] = ["Device Mapper Name", "Path Activation"];
 
 /// A rule, a SATP or a device of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    /// The line that it begins in, from 1.
+    /// The line where it begins, from 1.
     pub line: usize,
     /// Column names and values.
     pub cells: Vec<(String, String)>,
 }
 
 impl Row {
-    /// The value of a column; empty if the listing has none.
+    /// The value of a column; empty if the listing does not have it.
     #[must_use]
     pub fn get(&self, column: &str) -> &str {
         let cell = self.cells.iter().find(|(name, _)| is_same(name, column));
@@ -54,12 +54,12 @@ impl Row {
     }
 }
 
-/// The rows of a listing, and what of its text is none.
+/// The rows of a listing, and the text that belongs to none.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Rows {
     /// Its rows in order.
     pub rows: Vec<Row>,
-    /// What else stands in it.
+    /// Remarks on other text in the listing.
     pub asides: Vec<Entry>,
 }
 
@@ -80,12 +80,12 @@ fn letters(name: &str) -> impl Iterator<Item = char> {
         .map(|c| c.to_ascii_lowercase())
 }
 
-/// Whether two names are of one column.
+/// Whether two names denote the same column.
 pub(super) fn is_same(one: &str, other: &str) -> bool {
     letters(one).eq(letters(other))
 }
 
-/// The columns that listings of rules have, of all releases.
+/// The columns of listings of rules, of all releases.
 pub(super) fn columns() -> impl Iterator<Item = &'static str> {
     let claim = ClaimRuleLine::COLUMNS.iter().map(|(name, _)| *name);
     let satp = SatpRule::COLUMNS.iter().map(|(name, _)| *name);
@@ -93,18 +93,18 @@ pub(super) fn columns() -> impl Iterator<Item = &'static str> {
     claim.chain(satp).chain(devices).chain([TRANSFER_SIZE_MB])
 }
 
-/// Whether these are the columns of a listing that is understood: four that are known, or the two of `satp list`.
+/// Whether these are the columns of a supported listing: at least four that are known, or the two of `satp list`.
 pub(super) fn are_columns<'a>(names: impl Iterator<Item = &'a str> + Clone) -> bool {
     let has = |column: &str| names.clone().any(|name| is_same(name, column));
     names.clone().filter(|name| is_column(name)).count() >= 4 || (has("Name") && has("Default PSP"))
 }
 
-/// Whether a column of this name is known.
+/// Whether a column with this name is known.
 pub(super) fn is_column(name: &str) -> bool {
     columns().any(|column| is_same(column, name))
 }
 
-/// Whether a line is a command, or the prompt of a shell that waits for one, which was copied with its output.
+/// Whether a line is a command, or an empty shell prompt, that was copied together with the output.
 pub(super) fn is_command(line: &str) -> bool {
     let line = line.trim();
     let named = ["esxcli ", "localcli ", "psactl "];
@@ -117,7 +117,7 @@ pub(super) fn is_command(line: &str) -> bool {
 /// Reads a listing.
 ///
 /// # Errors
-/// No format fits, or the text is broken as a whole: line, reason and mend.
+/// No format fits, or the text is malformed as a whole: line, reason and remedy.
 pub fn read(text: &str) -> Result<Rows, String> {
     let mut asides = Rows::default();
     let body = without_commands(text, &mut asides);
@@ -134,7 +134,7 @@ pub fn read(text: &str) -> Result<Rows, String> {
     Ok(rows)
 }
 
-/// The text with blank lines in the place of the commands that it begins with.
+/// The text with blank lines in place of the commands at its beginning.
 fn without_commands(text: &str, asides: &mut Rows) -> String {
     let mut rest = text;
     let mut blanks = String::new();
@@ -155,7 +155,7 @@ fn without_commands(text: &str, asides: &mut Rows) -> String {
 
 type Reader = fn(&str) -> Result<Rows, String>;
 
-/// What reads the text.
+/// The reader for the format of the text.
 fn reader(text: &str) -> Option<Reader> {
     if is_xml(text) {
         Some(xml::read)
@@ -178,14 +178,14 @@ fn is_xml(text: &str) -> bool {
     text.trim_start().starts_with('<')
 }
 
-/// A prompt may begin with a bracket too: `[root@esx01:~]`.
+/// A prompt can begin with a bracket as well: `[root@esx01:~]`.
 fn is_json(text: &str) -> bool {
     let text = text.trim_start();
     let inner = text.strip_prefix('[').map(str::trim_start);
     text.starts_with('{') || inner.is_some_and(|inner| inner.starts_with(['{', ']']))
 }
 
-/// Tells of columns that are not known and hold something, once each.
+/// Reports each unknown column that has values, once.
 fn unknown_columns(rows: &mut Rows) {
     let mut told: Vec<String> = Vec::new();
     for row in &rows.rows {

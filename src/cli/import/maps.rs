@@ -1,5 +1,5 @@
-//! A `multipath` section: settings of one device, `[device."naa.6001..."]` in dm-psa.toml. They go before everything
-//! else. Sections for one WWID are merged keyword by keyword, and the later one counts.
+//! Translates `multipath` sections into settings of one device, `[device."naa.6001..."]` in dm-psa.toml. They take
+//! precedence over everything else. Sections for the same WWID are merged keyword by keyword; the later one counts.
 
 use super::conf::Section;
 use super::keywords::{self, MULTIPATH};

@@ -1,16 +1,17 @@
-//! `psactl import`: rules of an ESXi host, or the configuration of multipath-tools, become rules and settings here.
+//! `psactl import`: converts rules of an ESXi host, or the configuration of multipath-tools, into rules and settings of
+//! this host.
 //!
-//! Input: text, and what this host has already. Output: a [`Plan`]: what is to be added, and a line for everything
-//! that stands in the text ([`Entry`]). [`crate::cli::verbs`] reads the file, and writes what is planned.
+//! Input: text, and the existing configuration of this host. Output: a [`Plan`]: what to add, and a line for every item
+//! in the text ([`Entry`]). [`crate::cli::verbs`] reads the file and writes what is planned.
 //!
-//! | from | the way |
+//! | from | steps |
 //! |---|---|
-//! | esxcli | [`listing`] finds out the format; [`table`], [`csv`], [`xml`], [`json`], [`keyvalue`] or [`list`] makes rows; [`esxcli`] makes rules of them, and with `choices` settings |
-//! | multipath.conf | [`conf`] makes sections and keywords; [`multipath`] goes through them, with `devices`, `blacklist` and `maps` for the sections, `levels` for which value holds, `arrays` for the rules, `values` for what values become and `keywords` for what needs no translation |
+//! | esxcli | [`listing`] detects the format; [`table`], [`csv`], [`xml`], [`json`], [`keyvalue`] or [`list`] reads rows; [`esxcli`] builds rules from them, and settings with `choices` |
+//! | multipath.conf | [`conf`] parses sections and keywords; [`multipath`] processes them, with `devices`, `blacklist` and `maps` for the sections, `levels` for precedence, `arrays` for the rules, `values` for the translation of values and `keywords` for keywords that need no translation |
 //!
-//! Invariants: functions on text, which no text makes panic; nothing of the text is dropped without a line that says
-//! so; what is here already is never changed, so that a second import changes nothing.
-//! Tests: `tests/import.rs`, with the inputs and what becomes of them in `tests/golden/import/`.
+//! Invariants: these are functions on text, and no text makes them panic; everything in the text is either imported or
+//! reported; existing configuration is never changed, so a second import changes nothing. Tests: `tests/import.rs`,
+//! with the inputs and results in `tests/golden/import/`.
 
 mod arrays;
 mod blacklist;

@@ -1,15 +1,15 @@
-//! multipath.conf: what its sections and keywords become.
+//! Translates the sections and keywords of multipath.conf.
 //!
 //! | there | here |
 //! |---|---|
-//! | `devices`, `blacklist`, and what `defaults` says of arrays that dm-psa knows | user SATP rules: `arrays`, told of in `devices` and `blacklist` |
+//! | `devices`, `blacklist`, and values of `defaults` for arrays that dm-psa knows | user SATP rules: `arrays`, reported by `devices` and `blacklist` |
 //! | a `multipath` of `multipaths` | settings of a device in dm-psa.toml: `maps` |
-//! | `overrides`, `defaults` | settings of every device and of the host in dm-psa.toml: here |
+//! | `overrides`, `defaults` | settings of every device and of the host in dm-psa.toml: this module |
 //!
-//! Everything else is told of: that dm-psa does it anyway, or why there is nothing like it (`keywords`).
+//! Everything else is reported: either dm-psa does it anyway, or there is no equivalent, and why (`keywords`).
 //!
-//! Several files are one configuration, as `/etc/multipath.conf` and the files of `conf.d` are: they are read in
-//! order, and what a later one says counts. Which of several values holds, `levels` knows.
+//! Several files form one configuration, like `/etc/multipath.conf` and the files in `conf.d`: they are read in order,
+//! and later values count. `levels` determines which of several values is effective.
 
 use super::conf::{self, Keyword, Section};
 use super::keywords::{self, DEFAULTS, DEVICE, OVERRIDES, PROTOCOL};
@@ -20,19 +20,19 @@ use super::{arrays, blacklist, devices, maps, normal, values};
 use crate::config::rules::RuleFiles;
 use crate::config::settings_file::{Key, Owner, Setting, SettingsFile};
 
-/// How things are to be imported.
+/// Options of an import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Wanted {
-    /// Take what is blacklisted away from the host, instead of leaving it as it is.
+    /// Remove blacklisted disks from the host, instead of leaving them unchanged.
     pub mask: bool,
-    /// Take rules that look like a mistake.
+    /// Accept rules that look like a mistake.
     pub force: bool,
 }
 
-/// Plans what becomes of a file.
+/// Plans the import of a file.
 ///
 /// # Errors
-/// It is no configuration: why.
+/// The file is not a configuration; the reason.
 pub fn plan(
     text: &str,
     rules: &RuleFiles,
@@ -42,10 +42,10 @@ pub fn plan(
     plan_files(&[("", text)], rules, settings, wanted)
 }
 
-/// Plans what becomes of several files, by name and text.
+/// Plans the import of several files, given by name and text.
 ///
 /// # Errors
-/// One of them is no configuration: which, and why.
+/// One of them is not a configuration: which one, and why.
 pub fn plan_files(
     files: &[(&str, &str)],
     rules: &RuleFiles,
@@ -103,19 +103,19 @@ pub fn plan_files(
     Ok(plan)
 }
 
-/// The sections within those.
+/// The sections within these sections.
 fn below<'a>(outer: &[&'a Section]) -> Vec<&'a Section> {
     outer.iter().flat_map(|section| &section.sections).collect()
 }
 
-/// Tells of what stands where it does not belong.
+/// Reports keywords and sections in the wrong place.
 fn misplaced(plan: &mut Plan, whole: &[&Section]) {
     for keyword in whole.iter().flat_map(|whole| &whole.keywords) {
         let why = "it stands in no section, and multipath-tools does not read it".to_owned();
         plan.tell(keyword.line, keyword.to_string(), (Outcome::Refused, why));
     }
     for section in whole.iter().flat_map(|whole| &whole.sections) {
-        // The section that may stand in it, where no keyword may.
+        // The section that is allowed within it, where keywords are not allowed.
         let inner = match section.name.as_str() {
             "devices" => "device",
             "multipaths" => "multipath",
@@ -136,12 +136,12 @@ fn misplaced(plan: &mut Plan, whole: &[&Section]) {
     }
 }
 
-/// What the report calls a keyword.
+/// The name of a keyword in the report.
 pub(super) fn subject(section: &str, keyword: &Keyword) -> String {
     format!("{section} {keyword}")
 }
 
-/// Tells the same of all that stands in a section.
+/// Reports the same remark for everything in a section.
 pub(super) fn within(plan: &mut Plan, section: &Section, told: &Remark) {
     for keyword in &section.keywords {
         plan.tell(keyword.line, subject(&section.name, keyword), told.clone());
@@ -152,9 +152,9 @@ pub(super) fn within(plan: &mut Plan, section: &Section, told: &Remark) {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Said<'a> {
     pub(super) line: usize,
-    /// The one name that it has, of two.
+    /// Its canonical name, if it has two.
     pub(super) name: &'a str,
-    /// The value, in the words that [`normal::normal`] gives it.
+    /// The value, as [`normal::normal`] returns it.
     pub(super) value: &'a str,
     keyword: &'a Keyword,
 }
@@ -165,14 +165,14 @@ impl Said<'_> {
     }
 }
 
-/// The value of a keyword. That there is none, and what stands behind it, is told of.
+/// The value of a keyword. A missing value, and words after the value, are reported.
 pub(super) fn value<'a>(plan: &mut Plan, name: &str, keyword: &'a Keyword) -> Option<Said<'a>> {
     if !keyword.extra.is_empty() {
         let extra = keyword.extra.join(" ");
         let why = format!(
             "`{extra}` behind the value counts for nothing: a value with blanks belongs into quotes"
         );
-        // A brace more is the layout of the file.
+        // An extra brace is only layout.
         let outcome = if keyword.extra.iter().all(|word| word == "}") {
             Outcome::LeftOut
         } else {
@@ -199,8 +199,8 @@ pub(super) fn value<'a>(plan: &mut Plan, name: &str, keyword: &'a Keyword) -> Op
     }
 }
 
-/// The keywords that count: those that belong into the section, have a value that multipath-tools takes and are not
-/// said again later. The others are told of.
+/// The effective keywords: those that are allowed in the section, have a value that multipath-tools accepts and are not
+/// set again later. The others are reported.
 pub(super) fn counting<'a>(
     plan: &mut Plan,
     section: char,
@@ -238,13 +238,13 @@ pub(super) fn counting<'a>(
     said
 }
 
-/// Tells that a value does not count because another one does.
+/// The remark on a value that another one overrides.
 pub(super) fn goes_before(plan: &Plan, line: usize) -> Remark {
     let why = format!("{} goes before it", plan.at(line));
     (Outcome::LeftOut, why)
 }
 
-/// What becomes of `overrides` and `defaults`.
+/// Translates `overrides` and `defaults`.
 fn of_all_devices(plan: &mut Plan, levels: &Levels, made: &arrays::Made) {
     for said in &levels.overrides {
         let told = of_overrides(plan, levels, *said);
@@ -304,7 +304,7 @@ fn of_defaults(plan: &mut Plan, levels: &Levels, said: Said, made: &arrays::Made
     }
 }
 
-/// What becomes of a keyword of `defaults` that a setting is made of, and of which rules may take it over.
+/// Translates a keyword of `defaults` that becomes a setting and may also be part of rules.
 fn placed(
     plan: &mut Plan,
     levels: &Levels,
@@ -319,7 +319,7 @@ fn placed(
     together(all)
 }
 
-/// `features` of all devices: `queue_if_no_path` counts where nothing says `no_path_retry`.
+/// `features` of all devices: `queue_if_no_path` is effective if `no_path_retry` is not set.
 pub(super) fn features(
     plan: &mut Plan,
     levels: &Levels,
@@ -346,8 +346,8 @@ pub(super) fn features(
     values::features(said.value, &queue)
 }
 
-/// What is said of `prio`, `path_checker` and `detect_prio` for all devices. A SATP rule for every array would take
-/// the place of those that know arrays, so none is made.
+/// The remark on `prio`, `path_checker` and `detect_prio` for all devices. No rule is created, because a SATP rule for
+/// every array would override those for known arrays.
 fn of_protocol(levels: &Levels, said: Said) -> Option<Remark> {
     let refused = |why: &str| Some((Outcome::Refused, why.to_owned()));
     let first = said.value.split_whitespace().next().unwrap_or_default();
@@ -382,7 +382,7 @@ fn timers(plan: &mut Plan, section: &Section) {
     }
 }
 
-/// The keywords of a `device` section that count.
+/// The effective keywords of a `device` section.
 pub(super) fn of_device<'a>(plan: &mut Plan, section: &'a Section) -> Vec<Said<'a>> {
     counting(plan, DEVICE, "device", section.keywords.iter())
 }

@@ -1,7 +1,7 @@
-//! Which values a keyword of multipath.conf takes. multipath-tools passes over any other with a warning, so that the
-//! keyword is as good as not said.
+//! Checks the values of keywords in multipath.conf. multipath-tools ignores a keyword with an invalid value, with a
+//! warning.
 
-/// The keywords that take yes, no, 1 and 0 and nothing else.
+/// The keywords that accept only yes, no, 1 and 0.
 const YES_OR_NO: &[&str] = &[
     "all_tg_pt",
     "allow_usb_devices",
@@ -22,7 +22,7 @@ const YES_OR_NO: &[&str] = &[
     "user_friendly_names",
 ];
 
-/// The one name of a keyword that has two.
+/// The canonical name of a keyword that has two names.
 pub(super) fn canonical(name: &str) -> &str {
     match name {
         "checker" => "path_checker",
@@ -30,19 +30,19 @@ pub(super) fn canonical(name: &str) -> &str {
     }
 }
 
-/// The value of a keyword as the files that translate it expect it.
+/// The value of a keyword in the form that the translating modules expect.
 ///
 /// # Errors
-/// multipath-tools passes over such a value: why.
+/// Why multipath-tools ignores the value.
 pub(super) fn normal<'a>(name: &str, value: &'a str) -> Result<&'a str, String> {
     let words: Vec<&str> = value.split_whitespace().collect();
-    // Whether the word at some place is the number of those behind it.
+    // Whether the word at this position is the number of words after it.
     let counts = |at: usize| {
         let number = words.get(at).and_then(|word| word.parse::<usize>().ok());
         number.is_some_and(|number| words.len().checked_sub(at + 1) == Some(number))
     };
     let whole = |what: &str| {
-        // Blanks around a number are taken, and nothing else.
+        // Only blanks are accepted around a number.
         let is_number =
             value.trim().bytes().all(|b| b.is_ascii_digit()) && !value.trim().is_empty();
         if is_number {

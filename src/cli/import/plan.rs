@@ -1,7 +1,7 @@
-//! What an import is to add, held against what is here already.
+//! Plans what an import adds to the existing configuration.
 //!
-//! Nothing that is here is changed: a rule that is the same is already there, one that stands in the way of another
-//! keeps its place, and the import says so.
+//! Existing configuration is never changed: a rule that exists is not added again, and a rule that conflicts with a new
+//! one stays. The import reports both.
 
 use super::report::{Entry, Outcome};
 use crate::config::rules::RuleFiles;
@@ -12,10 +12,10 @@ use crate::psa::satp;
 use crate::psa::satp::rules::{Group, SatpRule};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What came of something, and what to say of it.
+/// The outcome for an item, and the explanation.
 pub(super) type Remark = (Outcome, String);
 
-/// Several things said of one: what matters most decides.
+/// Combines several remarks on one item; the most important outcome counts.
 pub(super) fn together(told: Vec<Remark>) -> Remark {
     let order = [
         Outcome::Refused,
@@ -46,27 +46,27 @@ pub struct Plan {
     pub default_psps: BTreeMap<String, String>,
     /// Settings of the agent.
     pub settings: BTreeMap<Key, Setting>,
-    /// A line for everything that stands in the text.
+    /// A line for every item in the text.
     pub entries: Vec<Entry>,
-    /// The lists as they will be.
+    /// The rule lists as they will be after the import.
     lists: RuleLists,
-    /// The least number for the next claim rule that has none.
+    /// The lowest number for the next claim rule without a number.
     next_number: u32,
-    /// What user rules say, with their descriptions.
+    /// The content of user rules, with their descriptions.
     user: BTreeMap<String, String>,
-    /// What system rules say.
+    /// The content of system rules.
     system: BTreeSet<String>,
-    /// What user rules match by, with the rule that is tried first.
+    /// The criteria of user rules, with the first rule that has them.
     matched: BTreeMap<String, String>,
     psps_here: BTreeMap<String, String>,
     settings_here: SettingsFile,
-    /// The files that it is made of, by name, with the first line of each: lines are counted through all of them.
+    /// The source files by name, with the number of their first line: lines are numbered through all files.
     sources: Vec<(String, usize)>,
     /// The number of the first line of the next file.
     next_line: usize,
 }
 
-/// A SATP rule in words, whoever made it: the SATP, what it matches, and the PSP.
+/// A SATP rule as text, without its group: the SATP, what it matches, and the PSP.
 pub(super) fn in_words(rule: &SatpRule) -> String {
     let mut words = rule.to_string();
     for group in ["user rule ", "system rule "] {
@@ -81,7 +81,7 @@ pub(super) fn in_words(rule: &SatpRule) -> String {
     words
 }
 
-/// All that a SATP rule says, but who made it and its description.
+/// The content of a SATP rule, without its group and description.
 fn says(rule: &SatpRule) -> String {
     let plain = SatpRule {
         description: String::new(),
@@ -91,7 +91,7 @@ fn says(rule: &SatpRule) -> String {
     format!("{plain:?}")
 }
 
-/// What a SATP rule matches by.
+/// The criteria of a SATP rule.
 fn matched(rule: &SatpRule) -> String {
     let patterns = (&rule.vendor, &rule.model);
     let words = (&rule.device, &rule.driver, rule.transport, rule.tpgs());
@@ -99,7 +99,7 @@ fn matched(rule: &SatpRule) -> String {
 }
 
 impl Plan {
-    /// A plan that adds nothing yet to what is here.
+    /// Creates a plan that adds nothing yet to the existing configuration.
     #[must_use]
     pub fn new(rules: &RuleFiles, settings: SettingsFile) -> Plan {
         let mut plan = Plan {
@@ -131,14 +131,14 @@ impl Plan {
 
     fn note_user_rule(&mut self, rule: &SatpRule) {
         self.user.insert(says(rule), rule.description.clone());
-        // What a SATP matches that this build has not goes on to the next rule.
+        // If this build does not have the SATP of a rule that matches, the next rule is tried.
         if satp::by_name(&rule.satp).is_some() {
             let first = self.matched.entry(matched(rule));
             first.or_insert_with(|| rule.to_string());
         }
     }
 
-    /// Adds a file of so many lines. Returns the number of its first.
+    /// Adds a file with this number of lines. Returns the number of its first line.
     pub(super) fn add_source(&mut self, name: &str, lines: usize) -> usize {
         let first = self.next_line;
         self.next_line += lines.max(1);
@@ -146,7 +146,7 @@ impl Plan {
         first
     }
 
-    /// The file of a line, and its number there.
+    /// The file that contains a line, and the number of the line in that file.
     fn source(&self, line: usize) -> (&str, usize) {
         let mut sources = self.sources.iter().rev();
         let source = sources.find(|(_, first)| *first <= line);
@@ -155,7 +155,7 @@ impl Plan {
         })
     }
 
-    /// A line in words: `line 3`, or `line 3 of pure.conf` where there are several files.
+    /// The name of a line: `line 3`, or `line 3 of pure.conf` if there are several files.
     pub(super) fn at(&self, line: usize) -> String {
         let (name, line) = self.source(line);
         if self.sources.len() > 1 {
@@ -165,7 +165,7 @@ impl Plan {
         }
     }
 
-    /// Puts the lines of the report in the order of the files, with the numbers that they have there.
+    /// Sorts the lines of the report in the order of the files, and sets the line numbers within the files.
     pub(super) fn finish(&mut self) {
         let mut entries = std::mem::take(&mut self.entries);
         entries.sort_by_key(|entry| entry.line);
@@ -190,14 +190,14 @@ impl Plan {
         });
     }
 
-    /// Whether anything was refused.
+    /// The number of items that were refused.
     #[must_use]
     pub fn refused(&self) -> usize {
         let refused = |entry: &&Entry| entry.outcome == Outcome::Refused;
         self.entries.iter().filter(refused).count()
     }
 
-    /// Whether a system rule says the same.
+    /// Whether a system rule has the same content.
     pub(super) fn is_system_rule(&self, rule: &SatpRule) -> bool {
         self.system.contains(&says(rule))
     }
@@ -240,7 +240,7 @@ impl Plan {
         let here = self.lists.file.get(class, number);
         let here = here.or(self.lists.system.get(class, number));
         if let Some(here) = here {
-            // A listing does not show this one.
+            // Listings do not show this field.
             rule.if_unset.clone_from(&here.if_unset);
             if *here == rule {
                 return (Outcome::There, String::new());
@@ -267,8 +267,7 @@ impl Plan {
         }
     }
 
-    /// Adds an MP rule under the next free number, unless one is here already that matches the same for the same
-    /// plug-in.
+    /// Adds an MP rule with the next free number, unless there is a rule with the same criteria for the same plug-in.
     pub(super) fn add_numbered(&mut self, matches: Match, plugin: &str, may: Permission) -> Remark {
         let mp = |rule: &&Rule| rule.class == RuleClass::MP;
         let all = self.lists.file.iter().chain(self.lists.system.iter());
@@ -283,7 +282,7 @@ impl Plan {
         let Some(number) = (self.next_number..=LAST_FREE).find(is_free) else {
             return (Outcome::Refused, Problem::Full.to_string());
         };
-        // What is planned later comes behind: the order of the text is the order of the rules.
+        // Rules that are planned later get higher numbers: the rules are in the order of the text.
         self.next_number = number;
         let rule = Rule::new(number, matches, plugin);
         let what = format!("claim {rule} for {plugin}");
@@ -294,7 +293,7 @@ impl Plan {
         }
     }
 
-    /// Whether a claim rule of the system masks everything that is matched.
+    /// Whether a system claim rule masks everything that matches; returns the rule as text.
     pub(super) fn is_masked(&self, matches: &Match) -> Option<String> {
         let masks = |rule: &&Rule| rule.class == RuleClass::MP && rule.plugin == "MASK_PATH";
         let rules = self.lists.system.iter().filter(masks);
@@ -302,7 +301,7 @@ impl Plan {
         rules.next().map(ToString::to_string)
     }
 
-    /// The default PSP of a SATP, as it will be.
+    /// The default PSP of a SATP after the import.
     pub(super) fn default_psp(&self, name: &str) -> Option<String> {
         let own = || Some(satp::by_name(name)?.default_psp().name().to_owned());
         self.psps_here.get(name).cloned().or_else(own)

@@ -1,17 +1,17 @@
-//! Sets of arrays, by the patterns of their INQUIRY vendor and product: what a section of multipath.conf, a SATP rule
-//! or a line of a table of arrays is for.
+//! Sets of arrays, given by patterns for INQUIRY vendor and product: a section of multipath.conf, a SATP rule or a line
+//! of a table of arrays applies to such a set.
 //!
-//! Patterns are whole names, beginnings of names, or anything. Of two such either one lies within the other or they
-//! have nothing in common; so regions that overlap meet in a region, and a set of regions that holds each of these
-//! too has one smallest region for every array.
+//! A pattern is a complete name, the beginning of a name, or anything. Of two patterns, either one is within the other
+//! or they are disjoint. So the intersection of two overlapping regions is a region, and a set of regions that also
+//! contains all intersections has exactly one smallest region for every array.
 
 use crate::psa::pattern::Pattern;
 use std::collections::BTreeMap;
 
-/// The most regions that a file may come to. A listing of rules has not more.
+/// The maximum number of regions for a file. A listing of rules has no more.
 const MOST: usize = 10_000;
 
-/// Arrays by vendor and product; `None` is any.
+/// Arrays by vendor and product; `None` matches any.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Region {
     pub(super) vendor: Option<Pattern>,
@@ -19,7 +19,7 @@ pub(super) struct Region {
 }
 
 impl Region {
-    /// The region of these patterns.
+    /// Creates the region of these patterns.
     pub(super) fn new(vendor: Option<Pattern>, model: Option<Pattern>) -> Region {
         let some = |pattern: Option<Pattern>| pattern.filter(|pattern| !pattern.is_any());
         Region {
@@ -28,12 +28,12 @@ impl Region {
         }
     }
 
-    /// Every array.
+    /// Whether it contains every array.
     pub(super) fn is_any(&self) -> bool {
         *self == Region::default()
     }
 
-    /// Whether it holds all of another.
+    /// Whether it contains all of another region.
     pub(super) fn covers(&self, other: &Region) -> bool {
         let covers = |mine: &Option<Pattern>, theirs: &Option<Pattern>| match (mine, theirs) {
             (None, _) => true,
@@ -43,7 +43,7 @@ impl Region {
         covers(&self.vendor, &other.vendor) && covers(&self.model, &other.model)
     }
 
-    /// What lies in both.
+    /// The intersection of two regions; `None` if they are disjoint.
     pub(super) fn meet(&self, other: &Region) -> Option<Region> {
         Some(Region {
             vendor: narrower(&self.vendor, &other.vendor)?,
@@ -51,7 +51,7 @@ impl Region {
         })
     }
 
-    /// How little it holds: of two of which one lies within the other the inner one has more.
+    /// A measure of how narrow it is: a region within another one has a higher value.
     pub(super) fn depth(&self) -> usize {
         let depth = |pattern: &Option<Pattern>| {
             pattern.as_ref().map_or(0, |pattern| {
@@ -81,22 +81,22 @@ fn narrower(one: &Option<Pattern>, other: &Option<Pattern>) -> Option<Option<Pat
     }
 }
 
-/// Different regions, in the order in which they were found.
+/// A set of distinct regions, sorted by their patterns.
 #[derive(Debug, Default)]
 pub(super) struct Regions {
     by_key: BTreeMap<(String, String), Region>,
 }
 
 impl Regions {
-    /// Adds one; `false` if it is there.
+    /// Adds a region; `false` if it is in the set already.
     fn add(&mut self, region: Region) -> bool {
         self.by_key.insert(region.key(), region).is_none()
     }
 
-    /// These regions, and each in which two of them meet.
+    /// These regions and all of their intersections.
     ///
     /// # Errors
-    /// They are too many.
+    /// There are too many.
     pub(super) fn closed(regions: impl IntoIterator<Item = Region>) -> Result<Regions, String> {
         let mut all = Regions::default();
         for region in regions {
@@ -105,14 +105,14 @@ impl Regions {
         Ok(all)
     }
 
-    /// Adds a region, and each in which it meets one of these.
+    /// Adds a region and its intersections with the others.
     pub(super) fn join(&mut self, region: Region) -> Result<(), String> {
         let meets: Vec<Region> = self.iter().filter_map(|own| own.meet(&region)).collect();
         self.add(region);
         self.add_all(meets)
     }
 
-    /// Adds a region if it lies within one of these.
+    /// Adds the intersections of a region with those in the set.
     pub(super) fn refine(&mut self, with: &Region) -> Result<(), String> {
         let meets: Vec<Region> = self.iter().filter_map(|own| own.meet(with)).collect();
         self.add_all(meets)
@@ -134,7 +134,7 @@ impl Regions {
         self.by_key.values()
     }
 
-    /// The widest first: one that lies within another comes behind it.
+    /// The widest regions first: a region comes after those that contain it.
     pub(super) fn by_depth(&self) -> Vec<&Region> {
         let mut regions: Vec<&Region> = self.iter().collect();
         regions.sort_by_key(|region| region.depth());

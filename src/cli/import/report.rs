@@ -1,27 +1,27 @@
-//! What came of each rule, section and keyword: the lines that `psactl import` prints.
+//! The report of an import: the result for each rule, section and keyword, as `psactl import` prints it.
 
 use crate::cli::layout::{Column, Layout};
 use crate::cli::record::{Style, Value};
 
-/// What came of it.
+/// The result for an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// It became a rule or a setting, or a part of one.
     Imported,
-    /// The same is here already.
+    /// It exists already.
     There,
-    /// It asks for what dm-psa does anyway.
+    /// It requests what dm-psa does anyway.
     Same,
-    /// There is nothing like it here. Which device is treated how does not hang on it.
+    /// There is no equivalent, and it does not affect how devices are treated.
     NoEquivalent,
-    /// It was not meant to be imported, or counts for nothing where it comes from.
+    /// It was not requested, or it has no effect where it comes from.
     LeftOut,
-    /// It should have been imported, and could not.
+    /// It should have been imported, but could not be.
     Refused,
 }
 
 impl Outcome {
-    /// The word of the report.
+    /// The word in the report.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -38,13 +38,13 @@ impl Outcome {
 /// A line of the report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// The line of the text that it is about, from 1.
+    /// Its line in the text, from 1.
     pub line: usize,
     /// The rule, or the keyword with its value.
     pub subject: String,
-    /// What came of it.
+    /// The result.
     pub outcome: Outcome,
-    /// What it became, or why it did not.
+    /// What it became, or why it was not imported.
     pub detail: String,
 }
 

@@ -1,4 +1,4 @@
-//! The table of esxcli, as it is copied from a terminal.
+//! Reads the tables of esxcli, as copied from a terminal.
 //!
 //! ```text
 //! Rule Class   Rule  Class    Type       Plugin     Matches
@@ -7,15 +7,15 @@
 //! MP            101  file     vendor     MASK_PATH  vendor=DELL model=Universal Xport
 //! ```
 //!
-//! Values hold blanks and may be empty, so what is cut where follows from the dashes; the last column goes to the end
-//! of the line. ESXi 4, and many a document, has no dashes: then a column begins where its name does. A line whose
-//! values do not stand below their names is refused, because half a value would be a rule for something else. Several
-//! tables may follow each other.
+//! Values contain blanks and may be empty, so the dashes determine the columns; the last column extends to the end of
+//! the line. ESXi 4, and many documents, have no dashes: then a column begins where its name begins. A line is rejected
+//! if its values are not aligned with the names, because a truncated value would give a rule for something else. There
+//! can be several tables, one after the other.
 
 use super::listing::{Row, Rows, are_columns, columns, is_command};
 use super::report::Outcome;
 
-/// A column: its name, where it begins and, if dashes say so, where it ends.
+/// A column: its name, where it begins and, if there are dashes, where it ends.
 #[derive(Debug, PartialEq, Eq)]
 struct Column {
     name: String,
@@ -23,7 +23,7 @@ struct Column {
     end: Option<usize>,
 }
 
-/// Whether a table of rules is in the text.
+/// Whether the text contains a table of rules.
 pub(super) fn has_header(text: &str) -> bool {
     let lines: Vec<&str> = text.lines().collect();
     (0..lines.len()).any(|at| header(&lines, at).is_some())
@@ -32,7 +32,7 @@ pub(super) fn has_header(text: &str) -> bool {
 /// Reads the tables of a text.
 ///
 /// # Errors
-/// None: what is no table is told of line by line.
+/// None: text outside of tables is reported line by line.
 pub fn read(text: &str) -> Result<Rows, String> {
     let lines: Vec<&str> = text.lines().collect();
     let mut rows = Rows::default();
@@ -90,7 +90,7 @@ fn is_dashes(line: &str) -> bool {
     line.contains('-') && line.chars().all(|c| c == '-' || c == ' ')
 }
 
-/// The columns, if the line names them: with dashes in the next line, or nothing but names that are known.
+/// The columns, if the line is a header: the next line has dashes, or the line consists of known names only.
 fn header(lines: &[&str], at: usize) -> Option<Vec<Column>> {
     let line = lines.get(at)?;
     let below = lines.get(at + 1).filter(|below| is_dashes(below));
@@ -121,7 +121,7 @@ fn header(lines: &[&str], at: usize) -> Option<Vec<Column>> {
     Some(named.into_iter().zip(dashes).map(column).collect())
 }
 
-/// The words of a line that two blanks or more part, with where they begin.
+/// The words of a line, separated by two or more blanks, with their positions.
 fn between_gaps(line: &str) -> Vec<(usize, String)> {
     let mut words: Vec<(usize, String)> = Vec::new();
     let mut blanks = 2;
@@ -142,8 +142,8 @@ fn between_gaps(line: &str) -> Vec<(usize, String)> {
     words
 }
 
-/// The column names of a line that holds nothing else, with where they begin. The longest name that fits is meant:
-/// `Rule Class`, not `Rule`. A single blank may part two of them.
+/// The column names, with their positions, of a line that contains nothing else. The longest name that fits is used:
+/// `Rule Class`, not `Rule`. A single blank may separate two names.
 fn known_names(line: &str) -> Option<Vec<(usize, String)>> {
     let mut names = Vec::new();
     let mut rest = line;
@@ -178,7 +178,7 @@ fn runs(line: &str) -> Vec<(usize, usize)> {
     runs
 }
 
-/// The values of a line; `None` if they do not stand below their names.
+/// The values of a line; `None` if they are not aligned with the names.
 fn cut(line: &str, columns: &[Column]) -> Option<Vec<String>> {
     let line: Vec<char> = line.trim_end().chars().collect();
     let slice = |from: usize, to: usize| line.get(from.min(line.len())..to.min(line.len()));
@@ -206,8 +206,8 @@ fn cut(line: &str, columns: &[Column]) -> Option<Vec<String>> {
     Some(values)
 }
 
-/// Where a column without dashes begins in this line: where its name does, unless a number, which stands to the right
-/// of its column, reaches across that. `None` if it is another word that does.
+/// Where a column without dashes begins in this line. This is the position of its name, unless a right-aligned number
+/// extends across it. `None` if another word extends across it.
 fn word_start(line: &[char], name: usize) -> Option<usize> {
     let is_word = |at: usize| line.get(at).is_some_and(|c| *c != ' ');
     let Some(before) = name.checked_sub(1) else {

@@ -1,18 +1,18 @@
-//! From the bytes of a file to its text.
+//! Decodes the bytes of a file into text.
 //!
-//! Windows PowerShell writes UTF-16 with a byte order mark, and its `Export-Csv` UTF-8 with one. A byte that is no
-//! UTF-8, as in a comment of a file from before it, is a character of ISO 8859-1.
+//! Windows PowerShell writes UTF-16 with a byte order mark, and its `Export-Csv` UTF-8 with one. A byte that is not
+//! valid UTF-8, as in comments of files that predate it, is decoded as ISO 8859-1.
 
-/// The longest file, in bytes: a listing of ten thousand rules has two million.
+/// The maximum length of a file, in bytes: a listing of ten thousand rules has two million.
 pub const LIMIT: usize = 16 << 20;
 
-/// The most lines: what is said of each of them is kept.
+/// The maximum number of lines, because a remark on each line is kept.
 const LINES: usize = 500_000;
 
-/// The text of a file.
+/// Decodes the text of a file.
 ///
 /// # Errors
-/// Why it is none, and the mend.
+/// Why it is not text, and the remedy.
 pub fn of(bytes: Vec<u8>) -> Result<String, String> {
     if bytes.len() > LIMIT {
         return Err(format!(
@@ -22,7 +22,7 @@ pub fn of(bytes: Vec<u8>) -> Result<String, String> {
     }
     let units = |pair: fn([u8; 2]) -> u16| -> Vec<u16> {
         let pairs = bytes.get(2..).unwrap_or_default().chunks(2);
-        // A byte that is left over at the end is no unit.
+        // A single byte at the end is not a UTF-16 unit and is ignored.
         pairs
             .filter_map(|bytes| bytes.try_into().ok().map(pair))
             .collect()
@@ -51,7 +51,7 @@ pub fn of(bytes: Vec<u8>) -> Result<String, String> {
     })
 }
 
-/// The text of bytes as an old editor wrote it, one byte for a character (ISO 8859-1); `None` if they are no text.
+/// Decodes bytes as ISO 8859-1, one byte per character; `None` if they are not text.
 fn latin(bytes: &[u8]) -> Option<String> {
     let is_text = |byte: &u8| matches!(byte, b'\t' | b'\n' | b'\r' | 0x0c | 0x20..=0x7e | 0x80..);
     bytes

@@ -1,7 +1,7 @@
-//! What values of multipath.conf become: the PSP, its options, how long I/O waits, and the timers of ports.
+//! Translates values of multipath.conf: the PSP, its options, the queueing time, and the timers of ports.
 //!
-//! The same words mean the same at each level: in a rule they become its options, at a level that goes before or
-//! behind all rules they become settings of a table of dm-psa.toml ([`set`]).
+//! A value has the same meaning at each level. In a rule it becomes an option; at a level that comes before or after
+//! all rules it becomes a setting in a table of dm-psa.toml ([`set`]).
 
 use super::plan::{Plan, Remark, together};
 use super::report::Outcome;
@@ -13,11 +13,11 @@ use crate::psa::satp::options::MOST_FAST_IO_FAIL;
 pub(super) enum Grouping {
     /// One path at a time.
     Failover,
-    /// All paths that are equally good.
+    /// All paths with equal priority.
     Together,
 }
 
-/// `path_grouping_policy`, of those that multipath-tools has.
+/// Parses `path_grouping_policy`, one of the values of multipath-tools.
 pub(super) fn grouping(value: &str) -> Result<Grouping, String> {
     match value {
         "failover" => Ok(Grouping::Failover),
@@ -29,17 +29,17 @@ pub(super) fn grouping(value: &str) -> Result<Grouping, String> {
     }
 }
 
-/// `path_selector`: what of VMW_PSP_RR comes nearest.
+/// `path_selector`: the closest equivalent in VMW_PSP_RR.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Selector {
     /// Each path in turn.
     Turns,
-    /// The path with the least to do.
+    /// The path with the least load.
     Latency,
 }
 
 impl Selector {
-    /// The options of a rule. `alone` is whether nothing below the rule could add a policy.
+    /// The options of a rule. `alone` means that nothing below the rule could add a policy.
     pub(super) fn options(self, alone: bool) -> &'static str {
         match self {
             Selector::Turns if alone => "iops=1",
@@ -49,7 +49,7 @@ impl Selector {
     }
 }
 
-/// `path_selector`, and what is to be said of it.
+/// Parses `path_selector`; returns the equivalent, and its description.
 pub(super) fn selector(value: &str) -> Result<(Selector, &'static str), Remark> {
     match value.split_whitespace().next() {
         Some("round-robin") => Ok((Selector::Turns, "one I/O per path in turn")),
@@ -65,11 +65,11 @@ pub(super) fn selector(value: &str) -> Result<(Selector, &'static str), Remark> 
     }
 }
 
-/// The longest that I/O may wait, in seconds; for "queue", which is for ever.
+/// The maximum time that I/O can be queued, in seconds; it also stands for "queue", which has no limit.
 const MOST_QUEUEING: u32 = 99_999;
 
-/// `no_path_retry`: how many seconds I/O waits while all paths are down, and what is to be said of it. `polling` is
-/// the seconds between two checks.
+/// Translates `no_path_retry`: the number of seconds that I/O is queued while all paths are down, and the remark.
+/// `polling` is the number of seconds between two checks.
 pub(super) fn queueing(value: &str, polling: u32) -> (u32, String) {
     match (value, value.parse::<u32>()) {
         ("fail", _) | (_, Ok(0)) => (1, "; the least that there is".to_owned()),
@@ -78,7 +78,7 @@ pub(super) fn queueing(value: &str, polling: u32) -> (u32, String) {
             let remark = format!("; {checks} checks, one every {polling} s");
             (seconds.clamp(1, MOST_QUEUEING), remark)
         }
-        // A number that is too large is as good as for ever.
+        // A number that is too large is treated as infinite.
         _ => (MOST_QUEUEING, "; for ever there, 27 hours here".to_owned()),
     }
 }
@@ -96,10 +96,10 @@ pub(super) fn timer(name: &str, value: &str) -> Result<u32, String> {
     }
 }
 
-/// What the kernel takes for "never", in seconds.
+/// The value that the kernel treats as "never", in seconds.
 const INFINITE: u32 = 0x7fff_ffff;
 
-/// The word of a rule's options that a keyword becomes; `None` for other keywords.
+/// The option of a rule that a keyword becomes; `None` for other keywords.
 pub(super) fn option(name: &str, value: &str, polling: u32) -> Option<Result<String, String>> {
     Some(match name {
         "no_path_retry" => Ok(format!("apd_timeout={}", queueing(value, polling).0)),
@@ -111,7 +111,7 @@ pub(super) fn option(name: &str, value: &str, polling: u32) -> Option<Result<Str
     })
 }
 
-/// Makes a setting of a keyword; `None` for those of which none can be made.
+/// Creates a setting for a keyword; `None` for keywords that cannot become settings.
 pub(super) fn set(
     plan: &mut Plan,
     owner: &Owner,
@@ -129,7 +129,7 @@ pub(super) fn set(
             Ok(grouping) => {
                 let psp = match (grouping, owner) {
                     (Grouping::Together, _) => "VMW_PSP_RR",
-                    // Of several arrays some have a path that is better than others.
+                    // Among several arrays, some have paths that are better than others.
                     (Grouping::Failover, Owner::Device(_)) => "VMW_PSP_FIXED",
                     (Grouping::Failover, _) => "VMW_PSP_MRU",
                 };
@@ -173,13 +173,14 @@ pub(super) fn set(
     })
 }
 
-/// Whether `features` asks for queueing without an end.
+/// Whether `features` requests queueing without a time limit.
 pub(super) fn queues(features: &str) -> bool {
     let mut words = features.split_whitespace();
     words.any(|word| word == "queue_if_no_path")
 }
 
-/// `features`: words of device-mapper behind their number. `queue` is what becomes of `queue_if_no_path`.
+/// The remark on `features`, whose words for device-mapper follow their number. `queue` is the remark on
+/// `queue_if_no_path`.
 pub(super) fn features(value: &str, queue: &Remark) -> Remark {
     let mut told: Vec<Remark> = Vec::new();
     let mut words = value.split_whitespace().skip(1);
@@ -213,7 +214,7 @@ pub(super) fn features(value: &str, queue: &Remark) -> Remark {
     together(told)
 }
 
-/// Why `queue_if_no_path` does not count where `no_path_retry` is said.
+/// Why `queue_if_no_path` has no effect if `no_path_retry` is set.
 pub(super) fn retry_goes_before() -> Remark {
     let why = "no_path_retry goes before queue_if_no_path".to_owned();
     (Outcome::LeftOut, why)

@@ -1,7 +1,7 @@
-//! From the WWID of multipath-tools, which is udev's `ID_SERIAL`, to ESXi's device identifier. The other way is told
-//! in [`crate::psa::identity`].
+//! Converts the WWID of multipath-tools, which is the `ID_SERIAL` of udev, into the device identifier of ESXi.
+//! [`crate::psa::identity`] has the opposite direction.
 
-/// The device identifier of a WWID: `3600...` is `naa.600...`.
+/// The device identifier of a WWID: `3600...` becomes `naa.600...`.
 ///
 /// # Errors
 /// What it is instead, and what to do.
@@ -10,7 +10,7 @@ pub fn device(wwid: &str) -> Result<String, String> {
         let is_hex = digits.bytes().all(|b| b.is_ascii_hexdigit());
         (is_hex && lengths.contains(&digits.len())).then(|| format!("{scheme}.{digits}"))
     };
-    // udev writes small digits, and multipath-tools compares letter by letter: the entry never had an effect.
+    // udev writes lower case digits, and multipath-tools compares case-sensitively, so the entry never had an effect.
     let small = wwid.to_ascii_lowercase();
     if wwid.starts_with(['2', '3']) && wwid != small && device(&small).is_ok() {
         return Err(format!(
@@ -27,7 +27,7 @@ pub fn device(wwid: &str) -> Result<String, String> {
         Some(("8", text)) if is_name(text) => Some(text.to_owned()),
         _ => None,
     };
-    // udev's text of a T10 designator has lost its blanks.
+    // The text that udev generates from a T10 designator has lost its blanks.
     device.ok_or_else(|| {
         format!("`{wwid}` does not tell the device identifier: `psactl storage core device list` shows it")
     })

@@ -1,4 +1,4 @@
-//! `--formatter=xml`: a list of structures, each with fields that hold a typed value.
+//! Reads `--formatter=xml`: a list of structures, with fields that contain a typed value.
 //!
 //! ```xml
 //! <output xmlns="http://www.vmware.com/Products/ESX/5.0/esxcli">
@@ -14,13 +14,13 @@ use quick_xml::events::{BytesStart, Event};
 /// Reads the structures of a text.
 ///
 /// # Errors
-/// It is not well-formed: the line, and what is wrong.
+/// The text is not well-formed: the line, and what is wrong.
 pub fn read(text: &str) -> Result<Rows, String> {
     let mut rows = Rows::default();
     let mut reader = Reader::from_str(text);
     reader.config_mut().check_end_names = true;
     let mut lines = Lines::default();
-    // The elements that are open, outermost first.
+    // The open elements, outermost first.
     let mut open: Vec<String> = Vec::new();
     let mut field: Option<(String, Vec<String>)> = None;
     loop {
@@ -41,7 +41,7 @@ pub fn read(text: &str) -> Result<Rows, String> {
                     "field" if field.is_none() => {
                         field = Some((field_name(&element).map_err(wrong)?, Vec::new()));
                     }
-                    // A value; what stands between values is layout.
+                    // An element that contains a value; text between values is layout.
                     _ => {
                         if let Some((_, values)) = &mut field {
                             values.push(String::new());
@@ -96,7 +96,7 @@ pub fn read(text: &str) -> Result<Rows, String> {
     }
 }
 
-/// Adds to the value that is open.
+/// Appends text to the value that is open.
 fn value(open: &[String], field: &mut Option<(String, Vec<String>)>, text: &str) {
     let is_layout = matches!(open.last().map(String::as_str), Some("field" | "list"));
     if let Some((_, values)) = field
@@ -114,7 +114,7 @@ fn field_name(element: &BytesStart<'_>) -> Result<String, String> {
     Ok(name.map_or_else(String::new, |name| name.value.into_owned()))
 }
 
-/// Lines of positions that only go forward.
+/// Line numbers of positions that only increase.
 #[derive(Default)]
 struct Lines {
     position: usize,

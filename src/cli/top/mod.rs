@@ -1,7 +1,7 @@
-//! The live view of devices and their paths: what the agent says of them, and what the kernel counted in an interval.
+//! The live view of devices and their paths: what the agent reports, and what the kernel counted in an interval.
 //!
-//! Input: the records of `GetTopology` and two [`Reading`]s of `stat` in sysfs. Output: [`DeviceRow`]s, and from them
-//! and a [`View`] the lines of a screen ([`screen`]). Invariant: no line is wider than the window, and no byte of a
+//! Input: the records of `GetTopology` and two [`Reading`]s of `stat` in sysfs. Output: [`DeviceRow`]s, and from these
+//! and a [`View`] the lines of a screen ([`screen`]). Invariants: no line is wider than the window, and no byte from a
 //! device reaches the terminal as a control character. Tests: `tests/views.rs`, screens in `tests/golden/top/`.
 
 pub mod screen;
@@ -13,17 +13,17 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// The counters of maps and paths at one moment; by the kernel name of a map and the address of a path.
+/// The counters of maps and paths at one time, by the kernel name of a map and the address of a path.
 #[derive(Debug, Clone)]
 pub struct Reading {
-    /// When.
+    /// The time of the reading.
     pub at: Instant,
-    /// Of maps (`dm-3`) and paths (`2:0:0:1`).
+    /// The counters of maps (`dm-3`) and paths (`2:0:0:1`).
     pub counters: HashMap<String, IoCounters>,
 }
 
 impl Reading {
-    /// Reads those of these devices.
+    /// Reads the counters of these devices.
     #[must_use]
     pub fn of(host: &Sysfs, devices: &[Topology]) -> Reading {
         let mut counters = HashMap::new();
@@ -48,18 +48,18 @@ impl Reading {
     }
 }
 
-/// What was done in an interval.
+/// The I/O in an interval.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Load {
-    /// Reads and writes that ended, in a second.
+    /// Completed reads and writes per second.
     pub iops: f64,
-    /// MB (10^6 bytes) in a second.
+    /// MB (10^6 bytes) per second.
     pub megabytes: f64,
-    /// What one of them took on the average, in ms; `None` if none ended.
+    /// The average latency of a read or write, in ms; `None` if none was completed.
     pub latency: Option<f64>,
-    /// What is out now.
+    /// The number of I/Os in flight now.
     pub in_flight: u64,
-    /// Reads and writes that ended.
+    /// The number of completed reads and writes.
     ended: u64,
 }
 
@@ -70,7 +70,7 @@ impl Load {
         let ios = |io: &IoCounters| io.reads.checked_add(io.writes);
         let sectors = |io: &IoCounters| io.sectors_read.checked_add(io.sectors_written);
         let millis = |io: &IoCounters| io.read_ms.checked_add(io.write_ms);
-        // Counters that went back are those of another disk.
+        // Counters that decreased belong to another disk.
         let ended = ios(now)?.checked_sub(ios(before)?)?;
         let sectors = sectors(now)?.checked_sub(sectors(before)?)?;
         let took = millis(now)?.checked_sub(millis(before)?)?;
@@ -89,11 +89,11 @@ impl Load {
 pub struct DeviceRow {
     /// `naa.6001...`
     pub name: String,
-    /// Its status, or that all paths are down.
+    /// Its status, or that it is in APD (all paths down).
     pub state: String,
-    /// Whether somebody has to look after it.
+    /// Whether it needs attention.
     pub is_problem: bool,
-    /// Of the map, or of the disk of a device without one.
+    /// The load of the map, or of the disk if the device has no map.
     pub load: Option<Load>,
     /// Its paths.
     pub paths: Vec<PathRow>,
@@ -108,13 +108,13 @@ pub struct PathRow {
     pub disk: String,
     /// Its state.
     pub state: String,
-    /// Of its disk.
+    /// The load of its disk.
     pub load: Option<Load>,
-    /// Of the I/O of all paths of the device, in percent.
+    /// Its share of the I/O on all paths of the device, in percent.
     pub share: Option<u64>,
 }
 
-/// What there is of these devices in the interval between two readings.
+/// The rows for these devices, with the I/O between two readings.
 #[must_use]
 pub fn rows(devices: &[Topology], before: Option<&Reading>, now: &Reading) -> Vec<DeviceRow> {
     let load = |key: &str| {
@@ -162,26 +162,26 @@ fn row(device: &Topology, load: &impl Fn(&str) -> Option<Load>) -> DeviceRow {
     }
 }
 
-/// By what devices are sorted; by their names where that is the same.
+/// The sort order of devices; devices that compare equal are sorted by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Sort {
-    /// I/Os in a second, most first.
+    /// I/Os per second, highest first.
     #[default]
     Iops,
-    /// Bytes in a second, most first.
+    /// Bytes per second, highest first.
     Throughput,
-    /// The slowest first.
+    /// Latency, highest first.
     Latency,
-    /// I/O that is out, most first.
+    /// I/O in flight, highest first.
     Inflight,
-    /// Those with a problem first.
+    /// Devices with a problem first.
     State,
     /// Name.
     Name,
 }
 
 impl Sort {
-    /// What comes after it, for the key `s`.
+    /// The next order, for the key `s`.
     #[must_use]
     pub fn next(self) -> Sort {
         match self {
@@ -194,7 +194,7 @@ impl Sort {
         }
     }
 
-    /// Its word.
+    /// The name of the order.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -231,17 +231,17 @@ impl Sort {
 /// What the user chose to see.
 #[derive(Debug, Clone, Default)]
 pub struct View {
-    /// The order.
+    /// The sort order.
     pub sort: Sort,
     /// Only devices with a problem.
     pub problems: bool,
-    /// No new readings.
+    /// No new readings are taken.
     pub paused: bool,
-    /// The help instead of the devices.
+    /// Show the help instead of the devices.
     pub help: bool,
-    /// Rows that were scrolled past.
+    /// Number of rows scrolled past.
     pub skipped: usize,
-    /// Between two readings.
+    /// The time between two readings.
     pub delay: Duration,
     /// Why the agent does not answer.
     pub trouble: Option<String>,

@@ -1,4 +1,4 @@
-//! The lines of the view, for a window of any size.
+//! Renders the view for a window of any size.
 //!
 //! ```text
 //! psactl top: 4 devices, 1 degraded; 16 paths, 2 dead
@@ -8,8 +8,8 @@
 //!   vmhba2:C0:T0:L1 sdc          active             617     6.1    0.40     6   50%
 //! ```
 //!
-//! Where the window is too narrow, columns are left out from the right, state and name last; names are shortened in
-//! their middle.
+//! If the window is too narrow, columns are left out in the order given in `COLUMNS`, and the state below a width of 30.
+//! Names are shortened in the middle.
 
 use super::{DeviceRow, Load, PathRow, View};
 use crate::cli::graph::shortened;
@@ -17,7 +17,7 @@ use crate::cli::printable::printable;
 use std::collections::BTreeMap;
 
 const STATE: usize = 14;
-/// Names, widths, and in which order they are given up.
+/// Names, widths, and the order in which columns are left out.
 const COLUMNS: [(&str, usize, u8); 5] = [
     ("IOPS", 7, 5),
     ("MB/s", 7, 3),
@@ -25,9 +25,9 @@ const COLUMNS: [(&str, usize, u8); 5] = [
     ("INFL", 5, 2),
     ("SHARE", 5, 1),
 ];
-/// A name has this much room before columns go.
+/// The minimum width of the name; columns are left out to keep it.
 const LEAST_NAME: usize = 20;
-/// Lines above the rows.
+/// Number of lines above the rows.
 const HEAD: usize = 3;
 
 const HELP: [&str; 12] = [
@@ -45,7 +45,7 @@ const HELP: [&str; 12] = [
     "MB/s         10^6 bytes in a second",
 ];
 
-/// How a line is shown.
+/// The appearance of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Paint {
     Plain,
@@ -56,13 +56,13 @@ enum Paint {
     Faint,
 }
 
-/// How many rows fit into a window of so many lines.
+/// The number of rows that fit into a window of this height.
 #[must_use]
 pub fn page(height: usize) -> usize {
     height.saturating_sub(HEAD)
 }
 
-/// How many rows there are to show.
+/// The number of rows to show.
 #[must_use]
 pub fn length(devices: &[DeviceRow], view: &View) -> usize {
     shown(devices, view)
@@ -77,7 +77,7 @@ fn shown<'a>(devices: &'a [DeviceRow], view: &View) -> impl Iterator<Item = &'a 
         .filter(move |row| row.is_problem || !problems)
 }
 
-/// The lines of a window: no more than `height`, none wider than `width`.
+/// The lines of a window: at most `height` lines, each at most `width` wide.
 #[must_use]
 pub fn draw(
     devices: &[DeviceRow],
@@ -113,14 +113,14 @@ pub fn draw(
     lines
         .into_iter()
         .map(|(paint, line)| {
-            // One character, one column: nothing else is in a line.
+            // A line contains only characters that are one column wide.
             let line = ascii(&line).chars().take(width).collect::<String>();
             painted(paint, line.trim_end_matches(' '), &line, colour)
         })
         .collect()
 }
 
-/// The text with what could be wider than a column replaced.
+/// The text with `?` for each character that could be wider than one column.
 fn ascii(text: &str) -> String {
     let narrow = |c: char| if c.is_ascii() || c == '…' { c } else { '?' };
     printable(text).chars().map(narrow).collect()
@@ -190,7 +190,7 @@ fn choices(devices: &[DeviceRow], view: &View, height: usize) -> String {
     line + "   ? help"
 }
 
-/// What is shown at this width: for each of the columns whether it is, the room for the name, and for the state.
+/// The layout at some width: which columns are shown, the width of the name, and the width of the state.
 struct Layout {
     shown: [bool; COLUMNS.len()],
     name: usize,
@@ -258,7 +258,7 @@ fn path_line(path: &PathRow, columns: &Layout) -> (Paint, String) {
     (paint, line)
 }
 
-/// IOPS, MB/s, latency, in flight, share.
+/// The figures of a line: IOPS, MB/s, latency, in flight, share.
 fn figures(load: Option<&Load>, share: Option<u64>) -> [String; COLUMNS.len()] {
     let none = || "-".to_owned();
     let Some(load) = load else {
@@ -273,7 +273,7 @@ fn figures(load: Option<&Load>, share: Option<u64>) -> [String; COLUMNS.len()] {
     ]
 }
 
-/// At most seven characters.
+/// A number in at most seven characters.
 fn number(value: f64, digits: usize) -> String {
     match value {
         _ if value < 1000.0 => format!("{value:.digits$}"),
@@ -297,7 +297,7 @@ fn compose(name: &str, state: &str, figures: [String; COLUMNS.len()], columns: &
     line
 }
 
-/// The text in just so many characters.
+/// The text, padded or cut to exactly `width` characters.
 fn pad(text: &str, width: usize) -> String {
     let text: String = text.chars().take(width).collect();
     format!("{text:<width$}")

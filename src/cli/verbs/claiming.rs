@@ -1,4 +1,4 @@
-//! `storage core claimrule load|run` and `storage core claiming`: rules are put into force and applied.
+//! `storage core claimrule load|run` and `storage core claiming`: loads claim rules and applies them to paths.
 
 use super::host::{device, path};
 use super::settings::yes;
@@ -75,7 +75,7 @@ const UNCLAIM: Verb = Verb {
         device,
         || option("driver", Some('D'), "DRIVER", "Driver of the HBA"),
         || option("plugin", Some('P'), "PLUGIN", "NMP, HPP or MASK_PATH"),
-        // The lower case letters are those of ESXi 5.
+        // The lower case letters are from ESXi 5.
         || option("vendor", Some('V'), "VENDOR", "INQUIRY vendor").short_alias('v'),
         || option("model", Some('M'), "MODEL", "INQUIRY model").short_alias('m'),
     ],
@@ -96,7 +96,7 @@ const AUTOCLAIM: Verb = Verb {
     legacy: false,
 };
 
-/// Its part of the table.
+/// The commands of this file, as a part of the table.
 pub(super) const VERBS: &[Verb] = &[
     LOAD,
     RUN,
@@ -122,7 +122,7 @@ fn unclaim(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure
     context.change(&meant(given)?)
 }
 
-/// The paths that the options mean.
+/// The paths that the options select.
 fn meant(given: &ArgMatches) -> Result<Unclaim, Failure> {
     let kind = scope_of(given).unwrap_or_default();
     let need = |name: &str| {

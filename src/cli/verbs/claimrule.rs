@@ -1,4 +1,4 @@
-//! `storage core claimrule`: the file list of claim rules. These commands change files and need no agent.
+//! `storage core claimrule`: edits the file list of claim rules. These commands change files and need no agent.
 
 use super::{Verb, flag, option, text};
 use crate::cli::context::Context;
@@ -174,7 +174,7 @@ const ADD: Verb = Verb {
                 "Add it even if it takes every path away",
             )
         },
-        // Published commands have it; nobody says what it means.
+        // Published commands have this option, but its meaning is undocumented.
         || {
             Arg::new("e")
                 .short('e')
@@ -209,7 +209,7 @@ const LIST: Verb = Verb {
     legacy: false,
 };
 
-/// Its part of the table.
+/// The commands of this file, as a part of the table.
 pub(super) const VERBS: &[Verb] = &[
     ADD,
     REMOVE,
@@ -305,7 +305,7 @@ impl From<Problem> for Failure {
     }
 }
 
-/// The rule as the options say it.
+/// The rule that the options describe.
 fn spec(given: &ArgMatches) -> RuleSpec {
     let word = |name| text(given, name).map(Word);
     let mib = given.get_one::<u32>("xcopy-max-transfer-size");
@@ -341,7 +341,7 @@ fn spec(given: &ArgMatches) -> RuleSpec {
 fn add(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
     let spec = spec(given);
     let places = context.places();
-    // A command line that is wrong is told of before a file that is.
+    // An invalid command line is reported before an invalid file.
     let mut rule = spec
         .build(spec.rule.unwrap_or_default())
         .map_err(Failure::Usage)?;

@@ -1,4 +1,4 @@
-//! `storage core device`: list, set, what is detached, who has a device open, what it offloads.
+//! `storage core device`: listing, settings, detached devices, processes that have a device open, offloads.
 
 use super::host;
 use super::{Verb, flag, option, text};
@@ -20,7 +20,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches, value_parser};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Its part of the table.
+/// The commands of this file, as a part of the table.
 pub(super) const VERBS: &[Verb] = &[
     Verb {
         words: &["storage", "core", "device", "list"],
@@ -32,7 +32,7 @@ pub(super) const VERBS: &[Verb] = &[
                 devices.retain(|device| !device.is_offline);
             }
             if given.get_flag("pe-only") {
-                // Protocol endpoints are of vVols: there are none on Linux.
+                // Protocol endpoints belong to vVols, which do not exist on Linux.
                 devices.clear();
             }
             Ok(listing(&devices))
@@ -132,7 +132,7 @@ pub(super) fn devices(
     Ok(context.ask(&ListCoreDevices { device })?.devices)
 }
 
-/// The block devices of this host by the names under which the agent knows them.
+/// The block devices of this host, by the names that the agent uses.
 pub(super) struct Blocks {
     maps: BTreeMap<String, String>,
 }
@@ -151,7 +151,7 @@ impl Blocks {
     }
 }
 
-/// Options of `set` that are taken, and what Linux has instead.
+/// Options of `set` that are accepted without effect, and the Linux alternative.
 const WITHOUT_EFFECT: [(&str, &str); 7] = [
     ("sched-num-req-outstanding", QUEUES),
     ("queue-full-sample-size", QUEUES),
@@ -210,7 +210,7 @@ fn set(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
         effects.push(context.ask(&request)?.effect);
     }
     if !without_effect.is_empty() {
-        // A device that there is not is told all the same.
+        // A device that does not exist is reported nevertheless.
         let device = Some(device);
         context.ask(&ListCoreDevices { device })?;
         context.warn(without_effect);
@@ -248,7 +248,7 @@ fn setconfig(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failu
     Ok(Listing::lines(effects))
 }
 
-/// A device with its partitions, by kernel name and number.
+/// A device and its partitions, by kernel name and number.
 struct Parts {
     device: String,
     parts: Vec<(String, DevT)>,
@@ -275,7 +275,7 @@ impl Parts {
             count,
             name,
         };
-        // The users of a disk are told with those of its partitions, and only once.
+        // The users of a disk and of its partitions are listed together, each of them once.
         let usage: BTreeSet<Usage> = self
             .parts
             .iter()
@@ -284,7 +284,7 @@ impl Parts {
         let kernel = usage.into_iter().filter_map(|usage| match usage {
             Usage::Mounted { at, .. } => Some(at),
             Usage::Swap { .. } => Some("swap".to_owned()),
-            // `dm-4 (naa.6001...-part1)`: a partition is the device itself.
+            // `dm-4 (naa.6001...-part1)`: a partition belongs to the device itself and is not a user.
             Usage::Held { by, .. } => {
                 let holder = by.split(' ').next().unwrap_or_default();
                 let is_part = self.parts.iter().any(|(name, _)| name == holder);
@@ -397,7 +397,7 @@ fn max_queue_depth() -> Arg {
     number("max-queue-depth", 'm')
 }
 
-/// An option that is taken and without effect.
+/// An option that is accepted without effect.
 fn idle(name: &'static str, short: char, value: &'static str) -> Arg {
     option(
         name,

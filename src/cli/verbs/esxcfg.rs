@@ -1,5 +1,5 @@
-//! ESXi's older programs `esxcfg-mpath`, `esxcfg-scsidevs` and `esxcfg-rescan`, as words of psactl: scripts and guides go on
-//! using them. Their lines are what those programs print, as far as public texts show them.
+//! ESXi's older programs `esxcfg-mpath`, `esxcfg-scsidevs` and `esxcfg-rescan`, as commands of psactl, because scripts
+//! and guides still use them. The output is that of these programs, as far as public texts show it.
 
 use super::rescan::{kind, rescan, skip_claim, skip_fs_scan, timeout};
 use super::{Verb, flag, text};
@@ -12,7 +12,7 @@ use crate::cli::record::Listing;
 use clap::{Arg, ArgMatches};
 use std::collections::BTreeMap;
 
-/// Its part of the table.
+/// The commands of this file, as a part of the table.
 pub(super) const VERBS: &[Verb] = &[
     Verb {
         words: &["esxcfg-mpath"],
@@ -82,7 +82,7 @@ fn mpath(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> 
     Ok(listing(&paths))
 }
 
-/// A heading for each device, and a line for each of its paths.
+/// A heading for each device, followed by a line for each of its paths.
 fn brief(paths: &[CorePath]) -> Vec<String> {
     let mut devices: BTreeMap<&str, Vec<&CorePath>> = BTreeMap::new();
     for path in paths {
@@ -130,7 +130,7 @@ fn compact(path: &CorePath) -> String {
     )
 }
 
-/// The first word of each line is the device: what scripts loop over.
+/// The first word of each line is the device, because scripts loop over it.
 fn scsidevs(context: &mut Context) -> Result<Listing, Failure> {
     let devices = context.ask(&ListCoreDevices { device: None })?.devices;
     let width = devices.iter().map(|device| device.device.len()).max();

@@ -1,5 +1,5 @@
-//! Commands of esxcli that Linux has other means for: they are taken, so that a script or a guide for ESXi goes on, and
-//! say what is so here. Help does not show them.
+//! Commands of esxcli for which Linux has other means. They are accepted, so that a script or a guide for ESXi
+//! continues to work, and report the situation on Linux. Help does not list them.
 
 use super::device::{Blocks, device, devices};
 use super::{Verb, flag, option, text};
@@ -13,7 +13,7 @@ use crate::config::settings_file::{Key, Setting, SettingsFile};
 use clap::{Arg, ArgMatches};
 use std::collections::BTreeSet;
 
-/// A command that is taken and without effect on a device: the words, and why.
+/// A command that is accepted without effect on a device: its words, and the reason.
 const fn idle(words: &'static [&'static str], run: Run) -> Verb {
     Verb {
         words,
@@ -32,7 +32,7 @@ const fn idle(words: &'static [&'static str], run: Run) -> Verb {
 
 type Run = fn(&mut Context, &ArgMatches) -> Result<Listing, Failure>;
 
-/// Its part of the table.
+/// The commands of this file, as a part of the table.
 pub(super) const VERBS: &[Verb] = &[
     idle(
         &["storage", "core", "device", "latencythreshold", "set"],
@@ -219,7 +219,7 @@ fn adapter() -> Arg {
     option("adapter", Some('A'), "ADAPTER", "This adapter only: vmhba2")
 }
 
-/// Says why a command has no effect. A device that is not there is reported all the same.
+/// Reports why a command has no effect. A device that does not exist is reported nevertheless.
 fn without_effect(
     context: &mut Context,
     given: &ArgMatches,
@@ -231,7 +231,7 @@ fn without_effect(
     Ok(Listing::lines([format!("without effect: {why}")]))
 }
 
-/// The adapters whose UID begins so, or the one that is asked for.
+/// The adapters whose UID begins with this text, or the one that is requested.
 fn adapters(
     context: &mut Context,
     given: &ArgMatches,
@@ -279,13 +279,13 @@ fn partitions(context: &mut Context, given: &ArgMatches) -> Result<Listing, Fail
 
 // ---- system settings advanced ----------------------------------------------------------------------------------
 
-/// What an advanced setting of ESXi is here.
+/// The equivalent of an advanced setting of ESXi.
 enum Advanced {
-    /// A setting of dm-psa.toml in milliseconds; ESXi's is in seconds, and has this range.
+    /// A setting of dm-psa.toml in milliseconds. The setting of ESXi is in seconds, with this range.
     Seconds(&'static str, u32, u32),
     /// A setting of dm-psa.toml that is true or false.
     Flag(&'static str),
-    /// Nothing: why.
+    /// No equivalent; the reason.
     Nothing(&'static str),
 }
 

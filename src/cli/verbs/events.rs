@@ -1,4 +1,4 @@
-//! `events`: what people were told, as a list and as it comes; and what the codes mean.
+//! `events`: lists events or follows them, and explains their codes.
 
 use super::{Verb, flag, host, option, text};
 use crate::api::client::ClientError;
@@ -15,10 +15,10 @@ use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches, value_parser};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Between two questions of `--follow`.
+/// The pause between two requests of `--follow`.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Its part of the table.
+/// The commands of this file, as a part of the table.
 pub(super) const VERBS: &[Verb] = &[
     Verb {
         words: &["events"],
@@ -67,7 +67,7 @@ fn limit() -> Arg {
     option("limit", Some('n'), "N", "The last N only").value_parser(value_parser!(usize))
 }
 
-/// What is asked for, and how far it was answered.
+/// The request, and how far it was answered.
 struct Reader {
     asked: ListEvents,
     from_ms: u64,
@@ -75,7 +75,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// All that came since it was asked last.
+    /// All events since the last request.
     fn read(&mut self, context: &mut Context) -> Result<Vec<Event>, Failure> {
         let mut events = Vec::new();
         loop {
@@ -89,7 +89,8 @@ impl Reader {
                 .replace(started_ms)
                 .is_some_and(|before| before != started_ms)
             {
-                // Another agent: what this one answered was after a number of the one before.
+                // The agent was restarted. The answer begins after an event number of the previous agent, so it is
+                // requested again from the first event.
                 self.asked.after = Some(0);
                 continue;
             }
@@ -138,10 +139,10 @@ fn list(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
             }
             match reader.read(context) {
                 Ok(events) => Ok(Some(listing(&events))),
-                // It stops, or starts again: whoever follows waits for that.
                 Err(Failure::Agent(ClientError::Refused(why))) => {
                     Err(Failure::Agent(ClientError::Refused(why)))
                 }
+                // The agent is stopping or restarting, so following continues.
                 Err(Failure::Agent(_)) => {
                     context.hang_up();
                     Ok(Some(listing::<Event>(&[])))
@@ -153,7 +154,7 @@ fn list(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
     Ok(listing(&events))
 }
 
-/// The time that an option means, in ms since 1970.
+/// Parses the value of an option into ms since 1970.
 pub(super) fn time(text: &str) -> Result<u64, Failure> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX));

@@ -1,5 +1,5 @@
-//! `explain`, `plan` and `inventory`: why things are as they are, and what other rules would make of them, on this host
-//! or on what was captured of another.
+//! `explain`, `plan` and `inventory`: why devices are as they are, and the effect of other rules, on this host or on
+//! data captured from another one.
 
 use super::{Verb, flag, text};
 use crate::api::requests::{Explain, GetInventory, Plan};
@@ -16,13 +16,13 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How long a plan may take: one of ten thousand paths takes a second, and others may be made before it.
+/// The time limit for a plan. A plan for ten thousand paths takes a second, and other plans may come before it.
 const PLAN_WITHIN: Duration = Duration::from_secs(30);
 
-/// Ten thousand paths take less than half of it.
+/// The maximum size of a file. Ten thousand paths need less than half of it.
 const LIMIT: u64 = 64 << 20;
 
-/// Its part of the table.
+/// The commands of this file, as a part of the table.
 pub(super) const VERBS: &[Verb] = &[
     Verb {
         words: &["explain"],

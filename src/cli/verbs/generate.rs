@@ -1,4 +1,4 @@
-//! What the program tells of itself: completions for shells, and the manual pages that `make install` puts in place.
+//! Generates shell completions and the manual pages that `make install` installs.
 
 use super::{Verb, text};
 use crate::cli::exit::Failure;
@@ -10,7 +10,7 @@ use clap_complete::Shell;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Its part of the table.
+/// The commands of this file, as a part of the table.
 pub(super) const VERBS: &[Verb] = &[
     Verb {
         words: &["completion"],
@@ -48,7 +48,7 @@ fn directory() -> Arg {
 }
 
 fn completion(shell: &str) -> Listing {
-    // The parser lets these three through alone.
+    // The parser accepts these three only.
     let shell = match shell {
         "zsh" => Shell::Zsh,
         "fish" => Shell::Fish,

@@ -1,4 +1,4 @@
-//! `psactl graph`: a picture of what leads to a device.
+//! `psactl graph`: draws a device and what leads to it.
 
 use super::{Verb, flag, option, text};
 use crate::api::requests::GetTopology;
@@ -10,7 +10,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches, value_parser};
 use std::path::{Path, PathBuf};
 
-/// Its part of the table.
+/// The commands of this file, as a part of the table.
 pub(super) const VERBS: &[Verb] = &[Verb {
     words: &["graph"],
     about: "Draw adapters, paths in their groups, target ports and the device, with their states",
@@ -72,7 +72,7 @@ fn graph(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> 
 }
 
 fn write(file: &Path, picture: &str) -> Result<Listing, Failure> {
-    // In place, and not by a new file: it may be a device, /dev/stdout.
+    // Written in place instead of to a new file, because it may be a device such as /dev/stdout.
     std::fs::write(file, picture)
         .map_err(|why| Failure::Refused(format!("{} cannot be written: {why}", file.display())))?;
     Ok(Listing::lines([]))

@@ -1,4 +1,4 @@
-//! What the agent is asked for: adapters, paths, what NMP owns.
+//! Lists adapters, paths, and the devices and paths of NMP, as the agent reports them.
 
 use super::{Verb, text};
 use crate::api::requests::{
@@ -10,7 +10,7 @@ use crate::cli::record::Listing;
 use crate::psa::psp::PspKind;
 use clap::Arg;
 
-/// Its part of the table.
+/// The commands of this file, as a part of the table.
 pub(super) const VERBS: &[Verb] = &[
     Verb {
         words: &["storage", "core", "adapter", "list"],

@@ -13,7 +13,7 @@ use crate::psa::settings::Scheme;
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, value_parser};
 
-/// Its part of the table.
+/// The commands of this file, as a part of the table.
 pub(super) const VERBS: &[Verb] = &[
     Verb {
         words: &["storage", "hpp", "device", "list"],

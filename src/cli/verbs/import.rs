@@ -1,5 +1,5 @@
-//! `psactl import`: rules of an ESXi host, or the configuration of multipath-tools, become rules and settings of this
-//! host. It needs no agent; one that runs takes over new SATP rules at once, as after `satp rule add`.
+//! `psactl import`: converts rules of an ESXi host, or the configuration of multipath-tools, into rules and settings of
+//! this host. It needs no agent; a running agent loads new SATP rules immediately, as after `satp rule add`.
 
 use super::satp::told;
 use super::{Verb, flag};
@@ -15,7 +15,7 @@ use clap::{Arg, ArgMatches};
 use std::fs::File;
 use std::io::{self, Read};
 
-/// Its part of the table.
+/// The commands of this file, as a part of the table.
 pub(super) const VERBS: &[Verb] = &[
     Verb {
         words: &["import", "esxcli"],
@@ -111,7 +111,7 @@ fn multipath(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failu
     })
 }
 
-/// What makes a plan of the texts of files, by their names.
+/// A function that makes a plan from the texts of files, given by their names.
 type Planner<'a> = dyn Fn(&[(&str, &str)], &RuleFiles, SettingsFile) -> Result<Plan, String> + 'a;
 
 fn run(
@@ -142,7 +142,7 @@ fn import(context: &mut Context, given: &ArgMatches, plan: &Planner) -> Result<L
         .map(|(name, text)| (*name, text.as_str()))
         .collect();
     let places = context.places();
-    // Held until the rules are saved, so that nobody changes what the plan goes by.
+    // The lock is held until the rules are saved, so that the rules that the plan is based on do not change.
     let edit = if given.get_flag("dry-run") {
         None
     } else {
@@ -167,7 +167,7 @@ fn import(context: &mut Context, given: &ArgMatches, plan: &Planner) -> Result<L
     Ok(listing(&plan.entries))
 }
 
-/// Writes what is planned. Returns what there is to say of it.
+/// Writes what is planned. Returns the messages for the user.
 fn carry_out(context: &mut Context, mut edit: Edit, plan: &Plan) -> Result<Vec<String>, Failure> {
     for rule in &plan.claim_rules {
         edit.add_claim_rule(rule)?;
@@ -199,7 +199,7 @@ fn carry_out(context: &mut Context, mut edit: Edit, plan: &Plan) -> Result<Vec<S
     Ok(said)
 }
 
-/// The bytes of a file, and one more than may be at most: enough to see that there are too many.
+/// The bytes of a file, up to one more than the limit, which is enough to detect that it is too long.
 fn read(file: &str) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let limit =

@@ -1,11 +1,11 @@
-//! `psactl lint`: what is wrong or doubtful in the rules of this host.
+//! `psactl lint`: reports problems in the rules of this host.
 
 use super::Verb;
 use crate::cli::layout::listing;
 use crate::config::rules;
 use crate::psa::report::lint::findings;
 
-/// Its part of the table.
+/// The commands of this file, as a part of the table.
 pub(super) const VERBS: &[Verb] = &[Verb {
     words: &["lint"],
     about: "Look for rules that are duplicate, shadowed, unreachable, pending or doubtful",

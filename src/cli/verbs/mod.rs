@@ -1,4 +1,4 @@
-//! Every command: the one table that the parser, the help texts and the dispatch are made of. Each namespace has a
+//! The table of all commands, from which the parser, the help texts and the dispatch are built. Each namespace has a
 //! file with its part of the table.
 
 mod claiming;
@@ -33,21 +33,20 @@ use clap::{Arg, ArgMatches};
 /// A command.
 #[derive(Clone, Copy)]
 pub struct Verb {
-    /// Its words. A leading `storage` may be left out by the user.
+    /// Its words. The user can omit a leading `storage`.
     pub words: &'static [&'static str],
-    /// What it does, in one line.
+    /// A description in one line.
     pub about: &'static str,
     /// Its options and arguments.
     pub arguments: &'static [fn() -> Arg],
-    /// Does it.
+    /// The function that runs it.
     pub run: fn(&mut Context, &ArgMatches) -> Result<Listing, Failure>,
-    /// Whether help does not show it, though it works: it has these words for the sake of guides for ESXi 4, or only
-    /// `make install` needs it.
+    /// Whether help hides it: the command has these words for guides for ESXi 4, or only `make install` needs it.
     pub legacy: bool,
 }
 
 impl Verb {
-    /// The same command under the words of ESXi 4.
+    /// The same command with the words of ESXi 4.
     const fn also(self, words: &'static [&'static str]) -> Verb {
         Verb {
             words,
@@ -57,7 +56,7 @@ impl Verb {
     }
 }
 
-/// What the words that are not commands themselves stand for.
+/// Descriptions of the words that are not commands themselves.
 pub const NAMESPACES: &[(&[&str], &str)] = &[
     (&["storage"], "esxcli's leading word; it may be left out"),
     (

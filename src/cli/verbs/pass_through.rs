@@ -1,5 +1,5 @@
-//! `psactl scsi inquiry|vpd|rtpg|tur|stpg`: a command to a device, and its answer in words. No agent is needed, but for
-//! the runtime name of a path.
+//! `psactl scsi inquiry|vpd|rtpg|tur|stpg`: sends a command to a device and decodes its answer. The agent is needed
+//! only for the runtime name of a path.
 
 use super::scsi::{page_code, show};
 use super::{Verb, flag, option, text};
@@ -21,7 +21,7 @@ use crate::scsi::vpd;
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches, value_parser};
 
-/// Its part of the table.
+/// The commands of this file, as a part of the table.
 pub(super) const VERBS: &[Verb] = &[
     Verb {
         words: &["scsi", "inquiry"],
@@ -64,7 +64,7 @@ pub(super) const VERBS: &[Verb] = &[
         arguments: &[device, timeout],
         run: |context, given| {
             let asked = Asked::open(context, given)?;
-            // Once: a unit attention is an answer here.
+            // Sent only once, because a unit attention is a valid answer here.
             let (outcome, _) = asked.device.send(&Command::TestUnitReady, asked.timeout)?;
             if !outcome.carried_out() {
                 context.says_no();
@@ -86,7 +86,7 @@ pub(super) const VERBS: &[Verb] = &[
     },
 ];
 
-/// The words of `--state`.
+/// The values of `--state`.
 const STATES: [(&str, AccessState); 5] = [
     ("active", AccessState::ActiveOptimized),
     ("nonoptimized", AccessState::ActiveNonOptimized),
@@ -95,7 +95,7 @@ const STATES: [(&str, AccessState); 5] = [
     ("offline", AccessState::Offline),
 ];
 
-/// A device that is to be asked.
+/// The device that commands are sent to.
 struct Asked {
     device: PassThrough,
     timeout: Millis,
@@ -121,7 +121,7 @@ impl Asked {
         })
     }
 
-    /// The data of a command that has to succeed.
+    /// The data of a command that must succeed.
     fn data(&self, command: &Command) -> Result<Vec<u8>, Failure> {
         match self.device.send_patiently(command, self.timeout)? {
             (outcome, data) if outcome.carried_out() => Ok(data),
@@ -129,8 +129,8 @@ impl Asked {
         }
     }
 
-    /// The answer to REPORT TARGET PORT GROUPS, with the extended header where the device knows it and gives a whole
-    /// answer: LIO leaves the last port of it out.
+    /// The answer to REPORT TARGET PORT GROUPS. The extended header is used if the device supports it and sends a
+    /// complete answer: LIO omits the last port.
     fn port_groups(&self) -> Result<Vec<u8>, Failure> {
         let command = Command::ReportTargetPortGroups;
         let (outcome, data) = self.device.send_patiently(&command, self.timeout)?;
@@ -145,7 +145,7 @@ impl Asked {
             return Err(self.refusal(&command, &outcome));
         }
         let short = self.data(&Command::ReportTargetPortGroupsShort);
-        // Half an answer is better than none.
+        // An incomplete answer is better than none.
         if refused {
             short
         } else {
@@ -163,7 +163,7 @@ impl Asked {
         show(context, &self.device.node, data, mend, decode)
     }
 
-    /// Why a command was not carried out.
+    /// Describes why a command was not carried out.
     fn refusal(&self, command: &Command, outcome: &Outcome) -> Failure {
         self.refused(format!("{command}: {outcome}: {}", decode::advice(outcome)))
     }
@@ -233,8 +233,8 @@ fn supports(states: SupportedStates, state: AccessState) -> bool {
     }
 }
 
-/// What is sent for a group. Offline is a state of single ports (a secondary state, SPC-5 6.45): each port of the group
-/// has a descriptor then, which names it by its relative target port identifier.
+/// The descriptors to send for a group. Offline is a state of single ports (a secondary state, SPC-5 6.45): in this
+/// case each port of the group has a descriptor with its relative target port identifier.
 fn descriptors(group: &TargetPortGroup, state: AccessState) -> Vec<(u16, AccessState)> {
     match state {
         AccessState::Offline => {

@@ -1,4 +1,4 @@
-//! `storage core plugin`: the plug-ins that this build has.
+//! `storage core plugin`: lists the plug-ins of this build.
 
 use super::{Verb, option, text};
 use crate::cli::context::Context;
@@ -12,14 +12,14 @@ use crate::psa::satp;
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches};
 
-/// Its part of the table.
+/// The commands of this file, as a part of the table.
 pub(super) const VERBS: &[Verb] = &[
     Verb {
         words: &["storage", "core", "plugin", "list"],
         about: "List the plug-ins that own paths",
         arguments: &[|| class(&["Filter", "MP", "VAAI", "all"])],
         run: |_, given| {
-            // Of the other classes there is none.
+            // The other classes have no plug-ins.
             let plugins = Plugin::ALL.map(PluginLine);
             let plugins = plugins.iter().filter(|_| wants(given, "MP"));
             Ok(listing(&plugins.cloned().collect::<Vec<_>>()))
@@ -70,10 +70,10 @@ pub(super) const VERBS: &[Verb] = &[
     },
 ];
 
-/// ESXi's classes of plug-ins.
+/// The classes of plug-ins on ESXi.
 const CLASSES: &[&str] = &["Filter", "MP", "PSP", "SATP", "VAAI", "all"];
 
-/// What this build is made of, by ESXi's names of the modules.
+/// The plug-ins of this build, under ESXi's names for the modules.
 fn registrations() -> impl Iterator<Item = RegistrationLine> {
     let program = agent_program();
     let line = move |module: String, name: String, class| RegistrationLine {
@@ -101,7 +101,7 @@ fn registrations() -> impl Iterator<Item = RegistrationLine> {
         .map(move |(module, name, class)| line(module, name, class))
 }
 
-/// The program of the agent: it is installed next to this one.
+/// The program of the agent, which is installed next to this one.
 fn agent_program() -> String {
     let here = std::env::current_exe().unwrap_or_default();
     here.with_file_name("dm-psad").display().to_string()

@@ -1,4 +1,4 @@
-//! `storage core device queueing end`: I/O that waits for a path fails now, with the agent or without it.
+//! `storage core device queueing end`: makes I/O that waits for a path fail now, with or without the agent.
 
 use super::{Verb, device, flag, text};
 use crate::api::client::ClientError;
@@ -11,7 +11,7 @@ use crate::kernel::dm::queueing::{LIST, Which, end, ours};
 use clap::ArgMatches;
 use std::path::Path;
 
-/// Its part of the table.
+/// The commands of this file, as a part of the table.
 pub(super) const VERBS: &[Verb] = &[Verb {
     words: &["storage", "core", "device", "queueing", "end"],
     about: "Let I/O that waits for a path fail now, with the agent or without it",
@@ -32,7 +32,8 @@ fn run_end(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure
         None => all_by_agent(context),
     };
     match answer {
-        // A live agent has to know of it, or it would queue again. One that hangs is stopped first.
+        // A running agent must know about it, or it would enable queueing again. An agent that hangs must be stopped
+        // first.
         Err(Failure::Agent(ClientError::NotRunning { .. })) => without_agent(context, device),
         answer => answer,
     }
@@ -54,7 +55,7 @@ fn all_by_agent(context: &mut Context) -> Result<Listing, Failure> {
         let device = topology.device;
         match context.ask(&EndQueueing { device }) {
             Ok(changed) => effects.push(changed.effect),
-            // Nothing of it is queued: its time is over, or it never did.
+            // The device does not queue I/O: its time has expired, or it never did.
             Err(Failure::Agent(ClientError::Refused(_))) if !topology.queueing => {}
             Err(why @ Failure::Agent(ClientError::Refused(_))) => context.partly(why.to_string()),
             Err(why) => return Err(why),

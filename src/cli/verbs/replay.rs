@@ -1,4 +1,5 @@
-//! `replay` and `journal save`: what the agent of a host was told and did, from its journal. No agent is needed.
+//! `replay` and `journal save`: show or save what the agent of a host received and did, from its journal. No agent is
+//! needed.
 
 use super::{Verb, events, flag, option, text};
 use crate::cli::context::Context;
@@ -22,10 +23,10 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// The largest file that is read: the largest journal that can be set takes four times as much, in several files.
+/// The maximum size of a file. The largest journal that can be configured is four times as long, in several files.
 const LIMIT: u64 = 1 << 30;
 
-/// Its part of the table.
+/// The commands of this file, as a part of the table.
 pub(super) const VERBS: &[Verb] = &[
     Verb {
         words: &["journal", "save"],
@@ -107,7 +108,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
-/// The segments in a directory, the oldest first.
+/// The segments in a directory, oldest first.
 fn segments(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     let entries = fs::read_dir(folder).map_err(|why| match why.kind() {
         io::ErrorKind::NotFound => refused(
@@ -148,7 +149,7 @@ fn save(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
     let (mut count, mut bytes) = (0_u64, 0_u64);
     out.write_all(&archive::begin()).map_err(failed)?;
     for path in &found {
-        // The agent may take the oldest away meanwhile.
+        // The agent may remove the oldest segment meanwhile.
         let Ok(segment) = read(path) else {
             context.partly(format!("{} went away meanwhile", path.display()));
             continue;
@@ -171,13 +172,13 @@ fn save(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
     ]))
 }
 
-/// Where a segment is to be had.
+/// The source of a segment.
 enum Source {
     File(PathBuf),
     Bytes(String, Vec<u8>),
 }
 
-/// What is to be replayed.
+/// The segments to replay.
 fn sources(path: &Path) -> Result<VecDeque<Source>, Failure> {
     if path.is_dir() {
         return Ok(segments(path)?.into_iter().map(Source::File).collect());
@@ -201,7 +202,7 @@ fn sources(path: &Path) -> Result<VecDeque<Source>, Failure> {
         .collect())
 }
 
-/// What is shown.
+/// The lines to show, and how they are selected.
 struct View {
     device: Option<String>,
     from_ms: u64,
@@ -209,10 +210,10 @@ struct View {
     verbose: bool,
     /// Names of the device and its paths, as the world has them.
     names: BTreeSet<String>,
-    /// The device was known at some time.
+    /// Whether the device was known at any time.
     found: bool,
     lines: Vec<ReplayLine>,
-    /// The time of day that the replay has come to.
+    /// The current time of the replay, in ms since 1970.
     now_ms: u64,
 }
 
@@ -236,7 +237,7 @@ fn replay(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure>
     };
     let mut replay = Replay::default();
     let (mut ended, mut damaged) = (false, false);
-    // A segment at a time: a journal may hold a million events.
+    // One segment at a time, because a journal may contain a million events.
     context.go_on(Box::new(move |context| {
         if ended {
             return Ok(None);
@@ -272,7 +273,7 @@ fn replay(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure>
         };
         let stop = one(&mut replay, &bytes, &mut view, &name).err();
         if let Some(stop) = stop {
-            // What a damaged segment holds cannot be had; those after it begin with a world of their own.
+            // The content of a damaged segment is lost; the segments after it begin with a world of their own.
             let differs = matches!(stop, Stop::Differs(_));
             ended = differs;
             damaged |= !differs;
@@ -316,7 +317,7 @@ fn one(replay: &mut Replay, bytes: &[u8], view: &mut View, name: &str) -> Result
     Ok(())
 }
 
-/// What went wrong, for a person.
+/// Describes what went wrong, for the user.
 fn said(replay: &Replay, stop: Stop) -> Vec<String> {
     let before = format!(
         "{} events before it gave the {} actions that were recorded",
@@ -402,7 +403,7 @@ impl View {
         self.learn(world);
     }
 
-    /// Which names the device and its paths have by now.
+    /// Adds the names that the device and its paths have now.
     fn learn(&mut self, world: &World) {
         let Some(name) = &self.device else {
             return;
@@ -494,7 +495,7 @@ fn map_step(step: &MapStep) -> String {
     }
 }
 
-/// What an event is about, and the event.
+/// The subject of an event, and its text.
 fn event(event: &Event) -> (String, String) {
     let path = |path: &Hctl| path.to_string();
     match event {
@@ -535,7 +536,7 @@ fn event(event: &Event) -> (String, String) {
     }
 }
 
-/// What an error of ordinary I/O is about.
+/// The subject of an error of ordinary I/O.
 fn place(what: &IoTrouble) -> String {
     match what {
         IoTrouble::GivenUp { disk, .. } => disk.to_string(),
@@ -546,7 +547,7 @@ fn place(what: &IoTrouble) -> String {
     }
 }
 
-/// What an action is about that is no notice and no change of a map, and the action.
+/// The subject and text of an action that is neither a notice nor a change of a map.
 fn quiet_action(action: &Action) -> (String, String) {
     match action {
         Action::Examine {

@@ -1,8 +1,8 @@
-//! `storage core adapter rescan`: looks for new devices, removes dead ones, has what is there read again.
+//! `storage core adapter rescan`: finds new devices, removes dead ones, and rereads the others.
 //!
-//! It is `psactl` that writes to sysfs, not the agent: a scan may take minutes. The agent says which hosts an adapter has
-//! and which paths are dead; whether a dead one is still of use to anybody is asked of the kernel right before it is
-//! removed, and in doubt it stays.
+//! `psactl` itself writes to sysfs, not the agent, because a scan may take minutes. The agent reports which hosts an
+//! adapter has and which paths are dead. Immediately before a dead path is removed, the kernel is queried for users of
+//! it; in doubt the path stays.
 
 use super::statistics::no_adapter;
 use super::{Verb, flag, option, text};
@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::time::Duration;
 
-/// Its part of the table.
+/// The commands of this file, as a part of the table.
 pub(super) const VERBS: &[Verb] = &[Verb {
     words: &["storage", "core", "adapter", "rescan"],
     about: "Look for new devices behind adapters, remove dead ones, and read the others again",
@@ -32,7 +32,7 @@ pub(super) const VERBS: &[Verb] = &[Verb {
     legacy: false,
 }];
 
-/// What a write is for.
+/// The purpose of a write.
 enum Purpose {
     /// Runtime name of the path that is removed.
     Delete(String),
@@ -40,7 +40,7 @@ enum Purpose {
     Update,
 }
 
-/// The writes of one host, in order: what is removed was judged a moment ago, so that comes first.
+/// The writes for one host, in order. Removals come first, because they were checked only a moment ago.
 #[derive(Default)]
 struct Plan {
     purposes: Vec<Purpose>,
@@ -94,7 +94,7 @@ pub(super) fn rescan(context: &mut Context, given: &ArgMatches) -> Result<Listin
         }
     }
     if is("update") {
-        // One that is dead would only keep the others waiting; the agent asks it all the time anyway.
+        // A dead path would only delay the others; the agent checks it continuously anyway.
         let satps = satps(context, &paths)?;
         for (address, path) in paths.iter().filter(|(_, path)| path.state != "dead") {
             let device = path.device.as_ref();
@@ -153,7 +153,7 @@ pub(super) fn rescan(context: &mut Context, given: &ArgMatches) -> Result<Listin
     Ok(Listing::lines(lines))
 }
 
-/// Names of adapters by the number of their SCSI hosts, as far as the agent tells.
+/// Names of adapters by the number of their SCSI hosts, as far as the agent reports them.
 fn adapters(context: &mut Context) -> BTreeMap<u32, String> {
     let adapters = context.tell(&ListAdapters {}).map(|reply| reply.adapters);
     let hosts = adapters.into_iter().flatten().flat_map(|adapter| {
@@ -165,7 +165,8 @@ fn adapters(context: &mut Context) -> BTreeMap<u32, String> {
         .collect()
 }
 
-/// The SCSI hosts of an adapter; `hostN` is taken too, for one that has no path and so no other name yet.
+/// The SCSI hosts of an adapter. `hostN` is accepted as well, for an adapter that has no path and therefore no other
+/// name yet.
 fn hosts_of(context: &mut Context, host: &Sysfs, name: &str) -> Result<BTreeSet<u32>, Failure> {
     if let Some(number) = host_number(name) {
         let there = host.scsi_hosts().contains(&number);
@@ -187,7 +188,7 @@ fn host_number(name: &str) -> Option<u32> {
     name.strip_prefix("host")?.parse().ok()
 }
 
-/// The paths behind these hosts.
+/// The paths of these hosts.
 fn paths_of(
     context: &mut Context,
     hosts: &BTreeSet<u32>,
@@ -203,7 +204,7 @@ fn paths_of(
         .collect())
 }
 
-/// The SATP of each device; nothing is asked unless a path waits.
+/// The SATP of each device. The agent is queried only if a path waits.
 fn satps(
     context: &mut Context,
     paths: &[(Hctl, CorePath)],
@@ -216,13 +217,13 @@ fn satps(
     Ok(named.map(|device| (device.device, device.satp)).collect())
 }
 
-/// Why a dead path is not removed: who uses it, or what cannot be told of it.
+/// Why a dead path is not removed: its user, or what could not be determined. `None` if it can be removed.
 fn why_kept(host: &Sysfs, address: Hctl, path: &CorePath) -> Option<String> {
     let disk = host.disk_of(address);
     if disk != path.disk {
         return Some("its disk is changing at this moment".to_owned());
     }
-    // Without a disk it has no users.
+    // A path without a disk has no users.
     let disk = disk?;
     match host.users_of(&disk) {
         None => return Some(format!("who uses {disk} cannot be told")),
@@ -246,7 +247,7 @@ fn why_kept(host: &Sysfs, address: Hctl, path: &CorePath) -> Option<String> {
         .filter_map(|name| host.number_of(&name, false))
         .collect();
     let openers = openers(host, &numbers);
-    // udev looks at what there is, again and again where it cannot be read, and uses nothing.
+    // udev reads devices, repeatedly if they cannot be read, but it is not a user.
     let is_udev = |name: &str| matches!(name, "(udev-worker)" | "systemd-udevd");
     let mut users = openers.found.iter();
     if let Some(opener) = users.find(|opener| !is_udev(&opener.name)) {
@@ -256,19 +257,19 @@ fn why_kept(host: &Sysfs, address: Hctl, path: &CorePath) -> Option<String> {
     (openers.hidden > 0).then(|| format!("who has {disk} open is for root to see: try with sudo"))
 }
 
-/// How many have a map open; none if there is no such map any more.
+/// The number of users that have a map open; 0 if the map no longer exists.
 fn open_count(map: &str) -> Result<u32, String> {
     let client = Client::open().map_err(|why| why.to_string())?;
     let map = client.observe(map).map_err(|why| why.to_string())?;
     Ok(map.map_or(0, |map| map.open_count))
 }
 
-/// What became of it all, in words.
+/// The results, as text.
 #[derive(Default)]
 struct Told {
     lines: Vec<String>,
     failures: Vec<String>,
-    /// Writes that were done.
+    /// Number of successful writes.
     done: usize,
 }
 
@@ -303,7 +304,7 @@ impl Told {
                         Purpose::Update => updated = updated.saturating_add(1),
                     }
                 }
-                // It was removed in the meantime, by somebody else or by this very scan.
+                // It was removed in the meantime, by another program or by this scan.
                 (Written::Failed(why), Purpose::Update | Purpose::Delete(_))
                     if why.kind() == io::ErrorKind::NotFound => {}
                 (Written::Failed(why), _) => {

@@ -27,7 +27,7 @@ const SET: Verb = Verb {
                 "PSP",
                 "VMW_PSP_FIXED, VMW_PSP_MRU or VMW_PSP_RR",
             )
-            // ESXi 4 had `--psp`.
+            // ESXi 4 has `--psp`.
             .alias("psp")
             .required(true)
         },
@@ -90,7 +90,7 @@ const RULES: Verb = Verb {
     legacy: false,
 };
 
-/// Its part of the table.
+/// The commands of this file, as a part of the table.
 pub(super) const VERBS: &[Verb] = &[
     Verb {
         words: &["storage", "nmp", "satp", "list"],
@@ -198,7 +198,7 @@ fn boot() -> Arg {
     flag("boot", Some('b'), "As the system's own, until reboot")
 }
 
-/// The rule as the options say it.
+/// The rule that the options describe.
 fn rule(given: &ArgMatches) -> Result<SatpRule, Failure> {
     let some = |name| text(given, name).filter(|text| !text.is_empty());
     let pattern = |name| some(name).map(|text| Pattern::parse(&text)).transpose();
@@ -278,7 +278,7 @@ fn add(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
 fn remove(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
     let wanted = rule(given)?;
     let files = rules::load(&context.places())?;
-    // What the rule matches by has to be said in full. The rest has to agree where it is said.
+    // The criteria of the rule must be given completely. The other fields must match where they are given.
     let agrees = |other: &&SatpRule| {
         let said = |text: &str, other: &str| text.is_empty() || text == other;
         other.group == wanted.group
@@ -305,15 +305,15 @@ fn remove(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure>
     };
     let mut edit = open(context, wanted.group)?;
     if !edit.remove_satp_rule(&gone)? {
-        // It is in a file of the product or of a vendor, which is not ours to change.
+        // It is in a file of the product or of a vendor, which must not be edited, so the removal is recorded.
         edit.note_removed_satp_rule(&gone)?;
     }
     edit.save()?;
     Ok(Listing::lines(told(context)))
 }
 
-/// Has the agent read the rules, as ESXi's commands for SATP rules take effect at once; what there is to say of that.
-/// Without an agent they are read when it starts.
+/// Makes the agent read the rules, because ESXi's commands for SATP rules take effect immediately; returns the message
+/// for the user. Without an agent, the rules are read when it starts.
 pub(super) fn told(context: &mut Context) -> Option<String> {
     let effect = context.tell(&LoadRules { claim_rules: None })?;
     effect
@@ -322,7 +322,7 @@ pub(super) fn told(context: &mut Context) -> Option<String> {
         .then_some(effect.effect)
 }
 
-/// Why no rule was found, with those that come near.
+/// Why no rule was found, with the rules that are similar.
 fn none_like(wanted: &SatpRule, rules: &[SatpRule]) -> String {
     let near = rules.iter().filter(|other| {
         (wanted.vendor.is_some() && other.vendor == wanted.vendor)

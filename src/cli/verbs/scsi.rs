@@ -1,4 +1,4 @@
-//! `psactl scsi decode`: what the bytes of an answer say that comes as hex.
+//! `psactl scsi decode`: decodes an answer that is given as hex.
 
 use super::{Verb, text};
 use crate::cli::context::Context;
@@ -11,7 +11,7 @@ use clap::{Arg, ArgMatches};
 use std::fs::File;
 use std::io::{self, Read};
 
-/// Its part of the table.
+/// The commands of this file, as a part of the table.
 pub(super) const VERBS: &[Verb] = &[
     Verb {
         words: &["scsi", "decode", "inquiry"],
@@ -66,13 +66,14 @@ pub(super) fn page_code(text: &str) -> Result<u8, String> {
         .strip_prefix("0x")
         .or_else(|| text.strip_suffix(['h', 'H']))
         .unwrap_or(text);
-    // `+3` is a number for Rust.
+    // `from_str_radix` accepts `+3`.
     let code = u8::from_str_radix(digits, 16).ok();
     code.filter(|_| !digits.starts_with('+'))
         .ok_or_else(|| "a PAGE CODE in hex is 00 to ff".to_owned())
 }
 
-/// Sense data: bytes, or the three numbers that logs have of them. `00 00 00` are three bytes that are no sense data.
+/// Sense data: bytes, or the three numbers that logs show. `00 00 00` is read as three bytes, which are not valid sense
+/// data.
 fn sense(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
     let (name, text) = text_of(given)?;
     let line = text
@@ -100,7 +101,7 @@ fn run(
     decoded(context, &name, &text, decode)
 }
 
-/// The name of what is to be decoded, and its text.
+/// The name of the input, and its text.
 fn text_of(given: &ArgMatches) -> Result<(String, String), Failure> {
     let file = text(given, "hex").filter(|file| file != "-");
     let name = file.as_deref().unwrap_or("standard input").to_owned();
@@ -124,7 +125,7 @@ fn decoded(
     show(context, name, &data, mend, decode)
 }
 
-/// The screen of an answer; `name` is whose it is, `mend` what to do if it is none.
+/// Shows an answer; `name` is its source, `mend` what to do if it cannot be decoded.
 pub(super) fn show(
     context: &mut Context,
     name: &str,
@@ -142,7 +143,7 @@ pub(super) fn show(
     Ok(decoded.listing())
 }
 
-/// The text, and one byte more than [`hex::LIMIT`] at most: enough to see that it is too long.
+/// The text, up to one byte more than [`hex::LIMIT`], which is enough to detect that it is too long.
 fn read(file: Option<&str>) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     let limit = u64::try_from(hex::LIMIT).map_or(u64::MAX, |limit| limit.saturating_add(1));

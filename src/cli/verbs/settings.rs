@@ -1,4 +1,4 @@
-//! `storage nmp ... set|get`, `storage core path set`: what an admin changes on devices and paths.
+//! `storage nmp ... set|get`, `storage core path set`: changes settings of devices and paths.
 
 use super::host::{device, path};
 use super::{Verb, text};
@@ -169,7 +169,7 @@ const SATP_SET: Verb = Verb {
     run: |context, given| {
         let (device, word) = (required(given, "device"), required(given, "config"));
         if OF_CLARIION.contains(&word.as_str()) {
-            // A device that is not there is reported all the same.
+            // A device that does not exist is reported nevertheless.
             let device = Some(device);
             context.ask(&ListNmpDevices { device })?;
             return Ok(Listing::lines([format!(
@@ -181,7 +181,7 @@ const SATP_SET: Verb = Verb {
     legacy: false,
 };
 
-/// Its part of the table.
+/// The commands of this file, as a part of the table.
 pub(super) const VERBS: &[Verb] = &[
     DEVICE_SET,
     DEVICE_SET.also(&["storage", "nmp", "device", "setpolicy"]),
@@ -261,7 +261,7 @@ pub(super) const VERBS: &[Verb] = &[
     },
 ];
 
-/// Words that VMW_SATP_CX and VMW_SATP_ALUA_CX take on ESXi.
+/// Words that VMW_SATP_CX and VMW_SATP_ALUA_CX accept on ESXi.
 const OF_CLARIION: [&str; 4] = ["navireg_on", "navireg_off", "ipfilter_on", "ipfilter_off"];
 
 fn refused(config: &str, why: &str) -> Failure {
@@ -277,7 +277,7 @@ pub(super) fn required(given: &ArgMatches, name: &str) -> String {
     text(given, name).unwrap_or_default()
 }
 
-/// The value of an option that takes true, false, 1 and 0.
+/// The value of an option that accepts true, false, 1 and 0.
 pub(super) fn yes(given: &ArgMatches, name: &str) -> Option<bool> {
     text(given, name).map(|word| matches!(word.as_str(), "true" | "1"))
 }
@@ -337,7 +337,7 @@ pub(super) fn iops() -> Arg {
         .help("I/Os per turn; 0 is 1: each I/O takes the next path")
 }
 
-/// I/Os per turn. With none a path has its turn for each I/O.
+/// I/Os per turn. 0 means that the path changes after every I/O, as 1 does.
 pub(super) fn per_turn(given: &ArgMatches) -> Option<u64> {
     given.get_one("iops").map(|iops: &u64| (*iops).max(1))
 }

@@ -1,5 +1,5 @@
-//! `storage core path|device|adapter stats get`: what the kernel counts, read from sysfs; the agent says only which disk
-//! is which path.
+//! `storage core path|device|adapter stats get`: the counters of the kernel, read from sysfs. The agent only maps disks
+//! to paths.
 
 use super::device::{Blocks, device};
 use super::host::path;
@@ -14,7 +14,7 @@ use crate::kernel::sysfs::statistics::IoCounters;
 use clap::{Arg, value_parser};
 use std::time::Duration;
 
-/// Its part of the table.
+/// The commands of this file, as a part of the table.
 pub(super) const VERBS: &[Verb] = &[
     Verb {
         words: &["storage", "core", "path", "stats", "get"],
@@ -33,7 +33,7 @@ pub(super) const VERBS: &[Verb] = &[
                 before
             });
             if before.is_some() {
-                // Errors may have come meanwhile; a path may have gone, and then it is shown as it was.
+                // There may be new errors meanwhile. A path may have disappeared; then it is shown as it was.
                 let now = context.ask(&request).map(|reply| reply.paths);
                 for path in now.unwrap_or_default() {
                     if let Some(known) = paths.iter_mut().find(|known| known.hctl == path.hctl) {
@@ -82,7 +82,7 @@ pub(super) const VERBS: &[Verb] = &[
             let stats = devices.into_iter().map(|device| {
                 let mine = |path: &&CorePath| path.device.as_ref() == Some(&device.device);
                 let mut counters = sum(&host, paths.iter().filter(mine));
-                // I/O that moved to another path is counted once by the map, and on each path.
+                // I/O that was retried on another path is counted once by the map, and on each path.
                 if let Some(block) = blocks.named(&device.devfs_path)
                     && let Some(io) = host.io_counters(&block)
                 {
@@ -128,7 +128,7 @@ pub(super) const VERBS: &[Verb] = &[
 ];
 
 fn of_path(host: &Sysfs, path: &CorePath) -> Counters {
-    // The kernel's own address; an agent that says something else is no agent.
+    // The kernel's own address; an agent that reports something else is not a valid agent.
     let Ok(address) = path.hctl.parse() else {
         return Counters::default();
     };

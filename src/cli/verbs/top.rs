@@ -1,4 +1,4 @@
-//! `psactl top`: a live view of devices and their paths, or tables of it for scripts.
+//! `psactl top`: a live view of devices and their paths, or tables of the same data for scripts.
 
 use super::host::device;
 use super::{Verb, flag, option, text};
@@ -17,7 +17,7 @@ use std::io::IsTerminal;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Its part of the table.
+/// The commands of this file, as a part of the table.
 pub(super) const VERBS: &[Verb] = &[Verb {
     words: &["top"],
     about: "Watch devices and their paths: state, I/O in a second, latency, what is in flight",
@@ -26,10 +26,10 @@ pub(super) const VERBS: &[Verb] = &[Verb {
     legacy: false,
 }];
 
-/// The agent is waited for no longer than this: keys want to be heard.
+/// The maximum time to wait for the agent, because keys must be handled.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The first figures come after this time at the latest.
+/// The maximum time until the first figures are shown.
 const FIRST: Duration = Duration::from_millis(500);
 
 fn delay() -> Arg {
@@ -88,7 +88,8 @@ fn top(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
         ..View::default()
     };
     context.wait_no_longer_than(PATIENCE);
-    // A device that is not there will not come: said before the screen changes. An agent that is not there may.
+    // A device that does not exist will not appear, so this is reported before the screen changes. An agent that is not
+    // running may start.
     let devices = match context.ask(&request) {
         Err(failure) if !matches!(&failure, Failure::Agent(why) if why.is_unreachable()) => {
             return Err(failure);
@@ -241,14 +242,14 @@ fn live(
                 Some(printable(first).into_owned())
             }
         };
-        // What the kernel counts goes on without the agent.
+        // The kernel counts without the agent.
         let now = Reading::of(host, &devices);
         found = rows(&devices, Some(&before), &now);
         before = now;
     }
 }
 
-/// Does what a key is for; whether it ends the view.
+/// Handles a key; returns whether it ends the view.
 fn press(view: &mut View, key: Key, page: usize) -> bool {
     let page = page.saturating_sub(1).max(1);
     match key {
@@ -269,7 +270,7 @@ fn press(view: &mut View, key: Key, page: usize) -> bool {
     false
 }
 
-/// Whether the terminal is told to take UTF-8 (locale(7)).
+/// Whether the locale of the terminal is UTF-8 (locale(7)).
 fn speaks_utf8() -> bool {
     let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     let locale = set("LC_ALL")
