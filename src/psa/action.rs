@@ -7,7 +7,7 @@ use crate::scsi::cdb::Commands;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Something to be done by the agent. Each is answered by an [`super::event::Event`] where the variant says so.
+/// Something for the agent to do. Where the variant says so, an [`super::event::Event`] answers it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Action {
     /// Send commands down a path, one after the other; answered by `Examined`. The world has at most one
@@ -21,10 +21,10 @@ pub enum Action {
         ticket: u64,
         /// The commands, in order.
         commands: Commands,
-        /// Time for each command, counted by the kernel from its dispatch; then it is aborted.
+        /// The kernel's timeout for each command, from its dispatch on; then the command is aborted.
         timeout: Millis,
-        /// Time for each command, counted by the agent from its sending; then the examination ends with
-        /// [`crate::scsi::outcome::Outcome::Overdue`], and the command stays out.
+        /// The agent's timeout for each command, from sending on. Then the examination ends with
+        /// [`crate::scsi::outcome::Outcome::Overdue`], and the command stays outstanding.
         deadline: Millis,
     },
     /// Change a map; answered by `MapDone`. The world has at most one such action per map outstanding.
@@ -35,27 +35,28 @@ pub enum Action {
         uuid: String,
         /// Comes back in the answer.
         ticket: u64,
-        /// The steps, in order; the first failure ends them.
+        /// The steps, in order; the first failure ends the list.
         steps: Vec<MapStep>,
     },
     /// Read the facts of a path again; answered by `PathSeen` or `PathGone`.
     RefreshFacts(Hctl),
-    /// Take a SCSI device that nobody uses away from the host; `PathGone` follows.
+    /// Remove a SCSI device from the host if nothing uses it; `PathGone` follows.
     DeleteDevice {
         /// The device.
         path: Hctl,
-        /// The disk that it has: another is left alone, and so is one that is in use when it comes to that.
+        /// The disk that the device has. The device is left alone if it has another disk by then, or if the disk is in
+        /// use.
         dev: DevT,
     },
-    /// Store for which devices (by WWID) no path is usable, and how long that has lasted: what an agent that starts later
-    /// gets back by `OutagesRecalled`, until the host boots.
+    /// Store for which devices (by WWID) no path is usable, and for how long. Until the next boot, an agent that starts
+    /// later gets this back with `OutagesRecalled`.
     StoreOutages(BTreeMap<String, Millis>),
-    /// Store the takeover budgets of devices (by WWID), which an agent that starts later gets back by `TakeoversRecalled`,
-    /// until the host boots.
+    /// Store the takeover budgets of devices (by WWID). Until the next boot, an agent that starts later gets them back
+    /// with `TakeoversRecalled`.
     StoreTakeovers(BTreeMap<String, StoredTakeover>),
     /// Ask the kernel what these disks in tables of maps are; answered by `DisksFound`.
     LookUpDisks(BTreeSet<DevT>),
-    /// Set how long the kernel holds I/O back when the target port of a path is lost.
+    /// Set how long the kernel holds back I/O when the target port of a path is lost.
     SetPortTimers {
         /// The path.
         path: Hctl,
@@ -64,23 +65,23 @@ pub enum Action {
     },
     /// Have the kernel read the capacity of a device again; `PathSeen` follows if it changed.
     RescanDevice(Hctl),
-    /// Have an HBA look whether there is a device at this address; `PathSeen` follows if so.
+    /// Have an HBA scan for a device at this address; `PathSeen` follows if there is one.
     ScanFor(Hctl),
-    /// Tell udev whose disk this is: store the mark that `dm-psa-id` reads, and raise a `change` uevent.
+    /// Tell udev who owns this disk: store the mark that `dm-psa-id` reads, and raise a `change` uevent.
     MarkOwner {
         /// The disk.
         dev: DevT,
         /// Kernel name, `sdc`.
         name: String,
-        /// `true`: a path of ours, hidden from other users. `false`: left to the host.
+        /// `true`: a path of dm-psa, hidden from other users. `false`: left to the host.
         owned: bool,
     },
-    /// Forget the mark of a disk that is gone.
+    /// Delete the mark of a disk that is gone.
     ForgetOwner(DevT),
     /// Store what early boot and the next start need.
     Remember(Box<super::memory::Memory>),
-    /// Have every SCSI command reported that ends with an error, for so long, not only the errors that requests end with;
-    /// answered by `IoTrouble`, or by nothing where the kernel cannot.
+    /// For this long, have the kernel report every SCSI command that ends with an error, not only the errors that block
+    /// requests end with. `IoTrouble` events follow, or nothing where the kernel cannot report them.
     WatchClosely(Millis),
     /// Notify users.
     Notify(Notice),
@@ -89,26 +90,26 @@ pub enum Action {
 /// Timers of a remote port or session of the kernel, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortTimers {
-    /// `fast_io_fail_tmo`, `recovery_tmo`: then I/O fails and goes to another path.
+    /// `fast_io_fail_tmo` or `recovery_tmo`: after this time I/O fails and goes to another path.
     pub fast_io_fail: u32,
-    /// A timer that is shorter already is left as it is.
+    /// A timer that is already shorter stays as it is.
     pub at_most: bool,
-    /// `dev_loss_tmo`: then the devices behind the port are removed.
+    /// `dev_loss_tmo`: after this time the devices behind the port are removed.
     pub dev_loss: Option<u32>,
 }
 
 /// One step on a map.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MapStep {
-    /// Create the map with this first table and resume it; leaves no empty map behind if that fails.
+    /// Create the map with this first table and resume it. If that fails, no empty map is left behind.
     Create {
         /// The table.
         table: Table,
-        /// As of [`MapStep::Reload`]: the first read of a map is udev's, and would have the array move the unit if all
-        /// paths wait.
+        /// As in [`MapStep::Reload`]. When a map appears, udev reads it first. If all paths are waiting, that read
+        /// would make the array move the unit.
         #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
         usable: bool,
-        /// Whether the map takes no writes.
+        /// Whether the map is read-only.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         read_only: bool,
     },
@@ -116,23 +117,23 @@ pub enum MapStep {
     Reload {
         /// The table.
         table: Table,
-        /// Whether any path serves I/O: tells the udev rules not to probe a map without paths.
+        /// Whether any path serves I/O. If not, the udev rules do not probe the map.
         usable: bool,
-        /// Whether the map takes no writes.
+        /// Whether the map is read-only.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         read_only: bool,
     },
-    /// Resume a map that somebody left suspended.
+    /// Resume a map that another program left suspended.
     Resume,
     /// Send a message to the target.
     Message(Message),
-    /// Remove the map if nobody has it open.
+    /// Remove the map if nothing has it open.
     Remove,
-    /// Nothing but the observation that ends every list of steps.
+    /// Do nothing but observe the map, as every list of steps does at its end.
     Observe,
 }
 
-/// A new map is usable unless something else is written down.
+/// The default of `usable`: `true`.
 fn yes() -> bool {
     true
 }
@@ -144,9 +145,9 @@ pub struct Notice {
     pub severity: Severity,
     /// Stable code, `PATH_STATE`: one of [`super::codes::CODES`].
     pub code: String,
-    /// The device, path or map it is about: also the key for rate limiting.
+    /// The device, path or map that it is about; also the key for rate limiting.
     pub subject: String,
-    /// Details in the order of printing.
+    /// Details, in the order in which they are printed.
     pub details: Vec<(String, String)>,
 }
 
@@ -157,6 +158,6 @@ pub enum Severity {
     Error,
     /// Redundancy is lost, or something was refused.
     Warning,
-    /// A change that an admin wants to find in the log.
+    /// A change that an admin may look for in the log.
     Info,
 }

@@ -1,10 +1,10 @@
-//! Host bus adapters and target ports, as the agent is told of them.
+//! Host bus adapters and target ports, as the adapters of the agent report them.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// How a path reaches its logical unit; the words are ESXi's (`claimrule add --transport`).
+/// How a path reaches its logical unit, named as in ESXi (`claimrule add --transport`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Transport {
@@ -14,7 +14,7 @@ pub enum Transport {
     Fcoe,
     /// iSCSI, software or offloaded.
     Iscsi,
-    /// iSCSI by a vendor's own driver: ESXi's word, for rules; Linux tells no such paths apart.
+    /// iSCSI by a vendor's own driver. ESXi's word, accepted in rules; on Linux no path is classified so.
     IscsiVendor,
     /// Serial Attached SCSI (tcm_loop's `naa.` ports present themselves as SAS too).
     Sas,
@@ -28,12 +28,12 @@ pub enum Transport {
     Parallel,
     /// A para-virtual or RAID controller's disk without a SCSI transport class (virtio, pvscsi, megaraid).
     Block,
-    /// None of these could be told.
+    /// The transport could not be determined.
     Unknown,
 }
 
 impl Transport {
-    /// ESXi's word for it.
+    /// ESXi's word for the transport.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -51,10 +51,10 @@ impl Transport {
         }
     }
 
-    /// The transport of this name, in upper or lower case.
+    /// The transport of this name; case does not matter.
     ///
     /// # Errors
-    /// The names that there are.
+    /// A message that lists the valid names, if no transport has this name.
     pub fn by_name(name: &str) -> Result<Transport, String> {
         Transport::ALL
             .iter()
@@ -66,7 +66,7 @@ impl Transport {
             })
     }
 
-    /// All of them.
+    /// All transports.
     pub const ALL: &[Transport] = &[
         Transport::Block,
         Transport::Fc,
@@ -81,7 +81,7 @@ impl Transport {
         Transport::Unknown,
     ];
 
-    /// Whether a device behind it is shared by design, so that a single path is already worth a map.
+    /// Whether devices behind this transport are shared by design, so that even a single path is worth a map.
     #[must_use]
     pub fn is_san(self) -> bool {
         matches!(
@@ -104,7 +104,7 @@ pub struct AdapterFacts {
     pub driver: String,
     /// `link-up`, `link-down` or `link-n/a`.
     pub link_state: String,
-    /// One line for a person: PCI address and what the kernel calls the HBA.
+    /// One line for the user: PCI address and the kernel's name for the HBA.
     pub description: String,
 }
 
@@ -115,11 +115,11 @@ pub struct TargetFacts {
     pub identifier: String,
     /// `Target Transport Details` of `core path list`.
     pub details: String,
-    /// Address and port of the portal that an iSCSI session is logged in to, `10.0.0.1:3260` or `[fe80::1]:3260`:
-    /// what tells two sessions to one portal group apart. `None` on other transports.
+    /// Address and port of the portal that an iSCSI session is logged in to, `10.0.0.1:3260` or `[fe80::1]:3260`. It
+    /// distinguishes two sessions to the same portal group. `None` on other transports.
     pub portal: Option<String>,
-    /// State of the transport to this port in the transport's own words: FC `port_state` (`Online`, `Blocked`,
-    /// `Not Present`, ...), iSCSI session state (`LOGGED_IN`, `FAILED`, `FREE`); `None` where there is none.
+    /// State of the transport to this port as the transport names it: FC `port_state` (`Online`, `Blocked`,
+    /// `Not Present`, ...), iSCSI session state (`LOGGED_IN`, `FAILED`, `FREE`); `None` on other transports.
     pub port_state: Option<String>,
 }
 

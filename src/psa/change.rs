@@ -9,37 +9,37 @@ use crate::psa::psp::PspKind;
 use crate::psa::settings::{DeviceSettings, RoundRobin};
 use serde::{Deserialize, Serialize};
 
-/// A change; devices are named by their id, paths by their runtime name.
+/// A change. Devices are named by their device id, paths by their runtime name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Change {
-    /// `nmp device set --psp`; `None` goes back to what rule and SATP say.
+    /// `nmp device set --psp`; `None` returns to the PSP of the rule or SATP.
     Psp {
         /// The device.
         device: String,
         /// Its PSP.
         psp: Option<PspKind>,
     },
-    /// `nmp psp fixed deviceconfig set`; `None` goes back to the choice of the PSP.
+    /// `nmp psp fixed deviceconfig set`; `None` lets the PSP choose again.
     Preferred {
         /// The device.
         device: String,
         /// The preferred path.
         path: Option<RuntimeName>,
     },
-    /// `nmp psp roundrobin deviceconfig set`: what is given replaces what was set.
+    /// `nmp psp roundrobin deviceconfig set`: fields that are given replace the settings so far.
     RoundRobin {
         /// The device.
         device: String,
         /// What is set.
         set: RoundRobin,
     },
-    /// `hpp device set`: what is given replaces what was set.
+    /// `hpp device set`: fields that are given replace the settings so far.
     Hpp {
         /// The device.
         device: String,
         /// What is set.
         set: Box<DeviceSettings>,
-        /// The choice of the path goes back to HPP.
+        /// Let HPP choose the path again.
         no_preferred: bool,
     },
     /// `nmp psp generic pathconfig set --config rank=N`
@@ -53,39 +53,39 @@ pub enum Change {
     PathState {
         /// The path.
         path: RuntimeName,
-        /// `off` or `active`.
+        /// `true` is `off`, `false` is `active`.
         off: bool,
     },
     /// `core device set --state`
     DeviceState {
         /// The device.
         device: String,
-        /// `off` or `on`.
+        /// `true` is `off`, `false` is `on`.
         off: bool,
-        /// Whether it is remembered, or forgotten when the agent ends.
+        /// Whether the state is stored; otherwise it is forgotten when the agent ends.
         persist: bool,
     },
     /// `core device set --name`
     DeviceName {
         /// The device.
         device: String,
-        /// What people call it; `None` goes back to the name that it has by itself.
+        /// The display name; `None` returns to the default name.
         name: Option<String>,
-        /// Whether it is remembered, or forgotten when the agent ends.
+        /// Whether the name is stored; otherwise it is forgotten when the agent ends.
         persist: bool,
     },
-    /// `core device setconfig`: what is given replaces what was set.
+    /// `core device setconfig`: fields that are given replace the settings so far.
     DeviceFlags {
         /// The device.
         device: String,
-        /// Another host holds a reservation for good.
+        /// Another host holds a reservation permanently.
         perennially_reserved: Option<bool>,
         /// Other hosts use it too.
         shared_clusterwide: Option<bool>,
     },
     /// `core device detached remove`
     RemoveDetached {
-        /// Its id, also of a device that is not there; `None` is all that are off.
+        /// Its id; the device need not be present. `None` means all devices that are off.
         device: Option<String>,
     },
     /// `nmp satp generic deviceconfig set`
@@ -94,17 +94,17 @@ pub enum Change {
         device: String,
         /// One of [`SATP_WORDS`].
         name: String,
-        /// Enabled or disabled.
+        /// Whether it is enabled.
         on: bool,
     },
     /// `core claiming unclaim`
     Unclaim(Scope),
-    /// `core claimrule run`, of all unclaimed paths or of some
+    /// `core claimrule run`, on all unclaimed paths or on some
     RunRules(Option<Scope>),
-    /// `core claiming autoclaim`: whether unclaimed paths are claimed by themselves, new ones when they are found,
+    /// `core claiming autoclaim`: whether unclaimed paths are claimed automatically: new ones when they are found,
     /// others every `claim_interval_ms`.
     Autoclaim {
-        /// They are.
+        /// Whether they are.
         on: bool,
     },
     /// `core claiming reclaim`
@@ -119,8 +119,8 @@ pub enum Change {
     },
 }
 
-/// What `satp generic deviceconfig set` may enable and disable (`enable_alua_followover`), its name in the device
-/// config, and what it means here.
+/// What `satp generic deviceconfig set` can enable and disable: the name of the option (as in
+/// `enable_alua_followover`), its name in the device config, and what it means here.
 pub const SATP_WORDS: [(&str, &str, &str); 3] = [
     (
         "explicit_alua",
@@ -144,11 +144,11 @@ pub const SATP_WORDS: [(&str, &str, &str); 3] = [
 pub enum Refusal {
     /// There is no such device or path.
     NotFound(String),
-    /// It would do harm, or makes no sense: why, and what to do.
+    /// It would do harm, or makes no sense: the reason, and what to do instead.
     Refused(String),
 }
 
-/// Which paths are meant.
+/// Which paths are affected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Scope {
     /// Those that a claim rule with these attributes would match.

@@ -1,7 +1,7 @@
-//! The codes of what people are told: one table, for the agent, `psactl events codes` and its manual page.
+//! The event codes, in one table for the agent, `psactl events codes` and its manual page.
 //!
-//! A code is a promise: scripts and monitoring look for it. One that is taken out or means something else is a change of
-//! the interface. `tests/codes.rs` holds the table against every notice in the source.
+//! Codes are a stable interface: scripts and monitoring search for them. To remove a code, or to change its meaning,
+//! changes the interface. `tests/codes.rs` compares the table with every notice in the source.
 
 use super::action::{Notice, Severity};
 use serde::Serialize;
@@ -11,7 +11,7 @@ use serde::Serialize;
 pub struct Code {
     /// `PATH_STATE`.
     pub name: &'static str,
-    /// How much it matters; of a code that matters more or less, the most.
+    /// How much it matters; for a code with several severities, the highest.
     pub severity: Severity,
     /// What happened.
     pub meaning: &'static str,
@@ -154,7 +154,7 @@ impl Code {
 }
 
 impl Severity {
-    /// All, the gravest first.
+    /// All severities, the most severe first.
     pub const ALL: [Severity; 3] = [Severity::Error, Severity::Warning, Severity::Info];
 
     /// `error`, `warning`, `info`.
@@ -175,7 +175,7 @@ impl Severity {
 }
 
 impl Notice {
-    /// A notice that matters as much as the table says of its code.
+    /// A notice with the severity that the table gives for its code.
     #[must_use]
     pub fn new(code: &str, subject: impl Into<String>, details: &[(&str, &str)]) -> Notice {
         Notice {

@@ -1,7 +1,7 @@
 //! What happened: the whole input vocabulary of [`super::world::World`].
 //!
-//! Adapters turn uevents, sg completions, dm events and timers into these and nothing else. SCSI replies come as
-//! raw bytes: parsing is a decision too, and so a recorded run replays the same parser.
+//! Adapters turn uevents, sg completions, dm events and timers into these and nothing else. SCSI replies come as raw
+//! bytes, because parsing is a decision too: the replay of a recorded run goes through the same parser.
 
 use super::change::Change;
 use super::table::model::Map;
@@ -17,29 +17,30 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
-    /// A path is there: new, or its facts were read again.
+    /// A path is present: a new path, or one whose facts were read again.
     PathSeen(Box<PathFacts>),
     /// The SCSI device was removed.
     PathGone(Hctl),
-    /// A full enumeration ended; whatever path is not in the set is gone.
+    /// A full enumeration ended; every path that is not in the set is gone.
     PathsListed(BTreeSet<Hctl>),
-    /// A unit attention was reported on a path (`SDEV_UA` uevent, raised whoever received the sense).
+    /// A unit attention was reported on a path. The kernel raises the `SDEV_UA` uevent no matter who sent the command
+    /// that received the sense data.
     UnitAttention {
         /// The path that reported it.
         path: Hctl,
-        /// What it said.
+        /// Which unit attention.
         kind: UnitAttention,
     },
-    /// The fabric told a SCSI host by FPIN that remote ports of it, or its own, do not do well.
+    /// The fabric reported to a SCSI host by FPIN that remote ports, or ports of the host itself, are degraded.
     FabricNotification {
         /// The SCSI host.
         host: u32,
         /// Names of the ports (WWPN).
         ports: BTreeSet<u64>,
-        /// What is wrong, for a person.
+        /// What is wrong, as text for the user.
         what: String,
     },
-    /// The kernel reported errors of ordinary I/O, all alike, since the last such event.
+    /// The kernel reported errors of ordinary I/O, all of the same kind, since the last such event.
     IoTrouble {
         /// What it reported.
         what: IoTrouble,
@@ -54,37 +55,37 @@ pub enum Event {
     MapSeen(Box<Map>),
     /// A map is gone, by its name.
     MapGone(String),
-    /// A full listing of the multipath maps ended; whatever map is not in the set is gone.
+    /// A full listing of the multipath maps ended; every map that is not in the set is gone.
     MapsListed(BTreeSet<String>),
-    /// The steps of an [`super::action::Action::Map`] ended; an observation of the map comes with them.
+    /// The steps of an [`super::action::Action::Map`] ended; an observation of the map is included.
     MapDone {
         /// dm name.
         map: String,
         /// The ticket of the action.
         ticket: u64,
-        /// What became of the steps; on failure the step that failed was the last to be tried.
+        /// The result of the steps. After a failure no further step was tried.
         result: Result<(), MapError>,
         /// The map as it is now; `None` if there is no such map.
         observed: Option<Box<Map>>,
     },
-    /// What the kernel says of disks; answers [`super::action::Action::LookUpDisks`]. Disks that it could not tell about
-    /// are left out.
+    /// What the kernel says of disks; answers [`super::action::Action::LookUpDisks`]. Disks that the kernel could not
+    /// identify are left out.
     DisksFound(BTreeMap<DevT, DiskKind>),
-    /// The agent starts: for which devices (by WWID) no path was usable when the one before it ended, and how long that
-    /// has lasted.
+    /// At the start of the agent: for which devices (by WWID) no path was usable when the previous agent ended, and for
+    /// how long.
     OutagesRecalled(BTreeMap<String, Millis>),
-    /// Takeover budgets that an agent before this one stored, by WWID, with the waits that are left.
+    /// The takeover budgets that a previous agent stored, by WWID, with the remaining waiting times.
     TakeoversRecalled(BTreeMap<String, StoredTakeover>),
-    /// New rules are to decide from now on.
+    /// New rules take effect.
     RulesLoaded(Box<Rules>),
     /// The admin changed something.
     Change(Box<Change>),
-    /// A moment that [`super::world::World::next_deadline`] asked for has come.
+    /// A moment for which [`super::world::World::next_deadline`] asked has come.
     Timer,
 }
 
 impl Event {
-    /// Its name, for people who count.
+    /// The name of the event, for statistics.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -110,7 +111,7 @@ impl Event {
     }
 }
 
-/// The unit attentions that the kernel raises uevents for (`scsi_report_sense`).
+/// The unit attentions for which the kernel raises uevents (`scsi_report_sense`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum UnitAttention {
     /// 3F/03.
@@ -132,25 +133,25 @@ pub enum UnitAttention {
 /// An error of ordinary I/O, as the kernel reports it. The commands of an examination are never among these.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum IoTrouble {
-    /// The block layer gave a request up (`block_rq_error`), after the retries of the layers below.
+    /// The block layer failed a request (`block_rq_error`), after the retries of the lower layers.
     GivenUp {
         /// The disk.
         disk: DevT,
         /// The error of the request, as a positive `errno`.
         errno: i32,
     },
-    /// A command came back with an error (`scsi_dispatch_cmd_done`); it may be sent again.
+    /// A command ended with an error (`scsi_dispatch_cmd_done`); the kernel may send it again.
     Ended {
         /// The path.
         path: Hctl,
         /// How it ended. Older kernels (6.1) do not report the sense data.
         outcome: Outcome,
     },
-    /// The kernel's timer for a command ran out (`scsi_dispatch_cmd_timeout`).
+    /// The kernel's timer for a command expired (`scsi_dispatch_cmd_timeout`).
     TimedOut(Hctl),
-    /// The driver did not take a command (`scsi_dispatch_cmd_error`).
+    /// The driver did not accept a command (`scsi_dispatch_cmd_error`).
     NotTaken(Hctl),
-    /// The error handling of a SCSI host begins (`scsi_eh_wakeup`): it stops all I/O of that host.
+    /// The error handling of a SCSI host begins (`scsi_eh_wakeup`); it stops all I/O of that host.
     HostRecovers(u32),
 }
 
@@ -159,7 +160,7 @@ pub enum IoTrouble {
 pub struct Examination {
     /// The path.
     pub path: Hctl,
-    /// The ticket of the action; an examination with another ticket than the last is stale.
+    /// The ticket of the action. If it is not the latest ticket of the path, the examination is stale.
     pub ticket: u64,
     /// One reply for each command that was sent, in order. Commands after a transport failure are not sent.
     pub replies: Vec<Reply>,
@@ -182,8 +183,8 @@ pub struct Reply {
 pub struct MapError {
     /// The step: `create`, `load`, `resume`, `message fail_path 8:16`, `remove`.
     pub step: String,
-    /// `errno` of the kernel, if it was the kernel that refused.
+    /// `errno` of the kernel, if the kernel refused the step.
     pub errno: Option<i32>,
-    /// Text for a person.
+    /// The reason, as text for the user.
     pub reason: String,
 }

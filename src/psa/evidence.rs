@@ -1,10 +1,10 @@
-//! What checks tell of a path, and what a SATP makes of that: link, port group, class, state.
+//! What checks find out about a path, and how a SATP judges it: link, port group, class, state.
 
 use crate::scsi::sense::{Sense, SenseMeaning};
 use crate::scsi::tpgs::{AccessState, StatusCode};
 use serde::{Deserialize, Serialize};
 
-/// The state of a path as PSA knows it.
+/// The state of a path in PSA's terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PathState {
@@ -16,16 +16,16 @@ pub enum PathState {
     Standby,
     /// No I/O gets through, or the target port refuses it.
     Dead,
-    /// Taken out of use by the admin.
+    /// Turned off by the admin.
     Off,
-    /// Not yet judged, or the last check gave no verdict.
+    /// Not yet judged, or the last check was inconclusive.
     Unknown,
     /// Owned by MASK_PATH.
     Masked,
 }
 
 impl PathState {
-    /// ESXi's `Group State` words.
+    /// The word that ESXi prints as `Group State`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -39,34 +39,34 @@ impl PathState {
         }
     }
 
-    /// Whether I/O sent down the path now is served.
+    /// Whether I/O that is sent down the path now is served.
     #[must_use]
     pub fn serves_io(self) -> bool {
         matches!(self, PathState::Active | PathState::ActiveUnoptimized)
     }
 }
 
-/// What the last TEST UNIT READY on a path said of the path itself.
+/// What the last TEST UNIT READY says about the path itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Link {
-    /// Not checked since the path appeared, or not since its I/O failed.
+    /// Not checked since the path appeared, or since I/O on it failed: why.
     Unchecked(String),
-    /// The logical unit answers through it.
+    /// The logical unit answers through the path.
     Up,
-    /// The target port answers and says in which access state it is.
+    /// The target port answers, and reports this access state.
     Refused(AccessState, Sense),
-    /// The logical unit answers and is not ready: the reason.
+    /// The logical unit answers, but is not ready: the sense data say why.
     NotReady(Sense),
-    /// The logical unit is gone for good: PDL sense.
+    /// The logical unit is gone permanently: PDL sense data.
     PermanentLoss(Sense),
-    /// No answer within the deadline; the command is still out.
+    /// No answer within the deadline; the command is still outstanding.
     NoAnswer(String),
     /// The path is down: why.
     Down(String),
 }
 
 impl Link {
-    /// Whether nothing comes through it, by no will of the array.
+    /// Whether no command gets through, other than by a decision of the array.
     #[must_use]
     pub fn is_broken(&self) -> bool {
         matches!(self, Link::Down(_) | Link::NoAnswer(_) | Link::Unchecked(_))
@@ -76,9 +76,9 @@ impl Link {
 /// What is known of a target port group of a device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortGroup {
-    /// Last reported access state.
+    /// The access state reported last.
     pub access: AccessState,
-    /// The last state other than transitioning: what the group is treated as while it changes.
+    /// The last state other than transitioning. The group is treated by it while its state changes.
     pub settled: Option<AccessState>,
     /// PREF.
     pub preferred: bool,
@@ -86,7 +86,7 @@ pub struct PortGroup {
     pub status_code: StatusCode,
 }
 
-/// In which order groups of paths are used; the order of the variants.
+/// The order in which groups of paths are used; the order of the variants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Class {
     /// First choice.
@@ -95,7 +95,7 @@ pub enum Class {
     NonOptimized,
     /// After activation.
     Standby,
-    /// Never by choice: unavailable or offline port groups.
+    /// Never chosen voluntarily: port groups that are unavailable or offline.
     Last,
 }
 
@@ -111,24 +111,24 @@ impl Class {
     }
 }
 
-/// What a SATP says of a path.
+/// How a SATP judges a path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Judgement {
     /// Its state.
     pub state: PathState,
-    /// Why, for a person; empty when there is nothing to say.
+    /// Why, as text for the user; empty when there is nothing to say.
     pub reason: String,
-    /// To which group of paths it belongs. A dead path keeps its class, so that a failure alone never changes the
-    /// grouping; `None` while nothing is known.
+    /// The group of paths it belongs to; `None` while nothing is known. A dead path keeps its class, so that a failure
+    /// alone never changes the grouping.
     pub class: Option<Class>,
 }
 
-/// What the outcome of TEST UNIT READY says of the link.
+/// What the outcome of TEST UNIT READY says about the link.
 #[must_use]
 pub fn link_from(outcome: &crate::scsi::outcome::Outcome) -> Link {
     use crate::scsi::outcome::Outcome;
     match outcome {
-        // A busy or reserved logical unit answers, and so does one that recovered from an error: the path works.
+        // A logical unit that is busy, reserved, or reports a recovered error does answer: the path works.
         done if done.carried_out() => Link::Up,
         Outcome::Busy | Outcome::ReservationConflict => Link::Up,
         Outcome::CheckCondition(sense) => match sense.meaning() {
@@ -139,7 +139,7 @@ pub fn link_from(outcome: &crate::scsi::outcome::Outcome) -> Link {
             SenseMeaning::TargetPortUnavailable => Link::Refused(AccessState::Unavailable, *sense),
             SenseMeaning::TargetPortOffline => Link::Refused(AccessState::Offline, *sense),
             SenseMeaning::PermanentLoss => Link::PermanentLoss(*sense),
-            // The transport retried it already; a logical unit that goes on reporting attentions is there.
+            // The transport has already retried it. A logical unit that keeps reporting unit attentions is present.
             SenseMeaning::UnitAttention(_) => Link::Up,
             _ => Link::NotReady(*sense),
         },

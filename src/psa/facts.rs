@@ -1,10 +1,10 @@
-//! What adapters of the host report: facts about a path, and about disks that are no paths. Read without sending a command.
+//! What the adapters report about this host: facts about paths, and about disks that are not paths.
 
 use crate::psa::adapter::{AdapterFacts, RuntimeName, TargetFacts, Transport};
 use crate::psa::units::{DevT, Hctl, Sectors, Sg};
 use serde::{Deserialize, Serialize};
 
-/// What a rule may look at.
+/// What a claim rule can look at.
 #[derive(Debug, Clone)]
 pub struct Subject<'a> {
     /// INQUIRY vendor, trimmed.
@@ -17,7 +17,7 @@ pub struct Subject<'a> {
     pub facts: &'a PathFacts,
     /// Its runtime name.
     pub name: RuntimeName,
-    /// The device identifier, once it is known.
+    /// The device id, once it is known.
     pub device: Option<&'a str>,
 }
 
@@ -28,11 +28,11 @@ pub enum DiskKind {
     Absent,
     /// The disk of a SCSI direct access block device (type 00h).
     Scsi(Hctl),
-    /// Anything else: what it is, `nvme0n1, which is not a SCSI disk`.
+    /// Anything else: a description, such as `nvme0n1, which is not a SCSI disk`.
     Other(String),
 }
 
-/// What sysfs and udev say of a path, read without sending a command to it.
+/// What sysfs and udev say about a path. Reading it sends no command to the path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PathFacts {
     /// Its address.
@@ -47,15 +47,15 @@ pub struct PathFacts {
     pub device_state: String,
     /// Device handler of the kernel, sysfs `dh_state`.
     pub handler: Handler,
-    /// How it is attached.
+    /// How the path is attached.
     pub transport: Transport,
-    /// Through which HBA.
+    /// The HBA that the path goes through.
     pub adapter: AdapterFacts,
-    /// To which target port.
+    /// The target port that the path leads to.
     pub target: TargetFacts,
 }
 
-/// What the block layer says of the disk of a path.
+/// What the block layer says about the disk of a path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockFacts {
     /// Kernel name, `sdc`.
@@ -64,22 +64,22 @@ pub struct BlockFacts {
     pub dev: DevT,
     /// Capacity.
     pub size: Sectors,
-    /// Whether the kernel holds it for read-only.
+    /// Whether the kernel treats the disk as read-only.
     pub read_only: bool,
-    /// Largest transfer that HBA and transport take, in bytes (`queue/max_hw_sectors_kb`); 0 if it cannot be told.
+    /// Largest transfer that HBA and transport accept, in bytes (`queue/max_hw_sectors_kb`); 0 if unknown.
     pub max_io_bytes: u64,
-    /// Commands that the host sends to the device at once (`device/queue_depth`); 0 if it cannot be told.
+    /// How many commands the host sends to the device concurrently (`device/queue_depth`); 0 if unknown.
     pub queue_depth: u32,
-    /// Whether the disk says that it spins (`queue/rotational`).
+    /// Whether the disk claims to be rotational (`queue/rotational`).
     pub rotational: bool,
-    /// Who uses the disk or one of its partitions, other than a dm-multipath map over the whole disk.
+    /// What uses the disk or one of its partitions, other than a dm-multipath map over the whole disk.
     pub usage: Vec<Usage>,
 }
 
-/// A user of a disk that is not ours: such a disk is left alone.
+/// A user of a disk other than dm-psa. A disk with such a user is left alone.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Usage {
-    /// Mounted; the disk or partition and the mount point.
+    /// Mounted: the disk or partition, and the mount point.
     Mounted {
         /// `sda1`
         device: String,
@@ -110,13 +110,13 @@ impl std::fmt::Display for Usage {
     }
 }
 
-/// Device handler (`scsi_dh`) of the kernel on a path.
+/// Device handler (`scsi_dh`) of the kernel for a path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Handler {
     /// The kernel was built without `CONFIG_SCSI_DH`: there is no `dh_state`.
     Unsupported,
-    /// None is attached.
+    /// No handler is attached.
     Detached,
-    /// Attached: `alua`, `rdac`, `emc`, `hp_sw`.
+    /// A handler is attached: `alua`, `rdac`, `emc`, `hp_sw`.
     Attached(String),
 }

@@ -1,19 +1,20 @@
-//! Which logical unit is behind a path, and the proof that it still is.
+//! Identifies the logical unit behind a path.
 //!
-//! Input: the Device Identification VPD page (83h) as the path answered it. Output: a [`Listing`] of every name that it
-//! gives to the logical unit, or a [`Problem`]. What follows for a path that is known already is decided in
-//! [`crate::psa::state::proof`]. Invariant: nothing is guessed. A page that is cut, that is another page, or that names no logical
-//! unit proves nothing, and what is not proven carries no I/O. Designators before one that is not whole do count.
+//! Input: the Device Identification VPD page (83h) as the path returned it. Output: a [`Listing`] of every name that
+//! the page gives to the logical unit, or a [`Problem`]. [`crate::psa::state::proof`] decides what follows for a path
+//! that is already known. Invariant: nothing is guessed. A page that is truncated, that is another page, or that names
+//! no logical unit proves nothing, and a path without proof carries no I/O. Complete designators before an incomplete
+//! one do count.
 //!
 //! # Two names
 //!
-//! A logical unit has the name that ESXi gives it ([`LogicalUnit::device_id`]), which becomes the dm name, and the
-//! WWID that udev gives it as `ID_SERIAL` ([`LogicalUnit::wwid`]), which becomes the dm UUID behind `mpath-`: LVM,
-//! dracut, kpartx and fstab know maps by it, and maps of multipath-tools can be taken over.
+//! A logical unit has two names. The name that ESXi gives it ([`LogicalUnit::device_id`]) becomes the dm name. The WWID
+//! that udev gives it as `ID_SERIAL` ([`LogicalUnit::wwid`]) becomes the dm UUID, after `mpath-`: LVM, dracut, kpartx
+//! and fstab identify maps by it, and maps of multipath-tools can be taken over.
 //!
 //! # Where the rules come from
 //!
-//! Only designators with association "logical unit" count. The first that is usable wins, in this order:
+//! Only designators with association "logical unit" count. The first usable one wins, in this order:
 //!
 //! | designator | device id | WWID |
 //! |---|---|---|
@@ -24,32 +25,33 @@
 //! | any other NAA (3 is locally assigned) | `naa.` hex | `3` hex |
 //!
 //! - The order and the WWIDs are those of `55-scsi-sg3_id.rules` (Debian's package sg3-utils-udev, on which
-//!   multipath-tools depends; compared with what `sg_inq --export` 1.46 prints), and multipath-tools has the same
-//!   order where it reads page 83h itself. Since sg3_utils 1.48 (Debian 13) the rules stop before the last row unless
-//!   told otherwise (`.SCSI_ID_SERIAL_SRC`); here it is taken, because such a device would have no name at all.
-//! - `scsi_id` of systemd, which sets `ID_SERIAL` only where the sg3 rules are not installed, takes any NAA before
-//!   EUI-64 and T10, and knows no name strings: a device with NAA 3 and T10 (scsi_debug) has another `ID_SERIAL` there.
-//! - Of two designators of one kind the last wins: the sg3 rules import both into one variable. (`scsi_id`, and
-//!   multipath-tools where it reads the page itself, take the first. A map that is named by it keeps its name, because
-//!   an identity is whatever page 83h lists.)
-//! - An identifier of the wrong length, in a code set that its type does not have (NAA in ASCII), of zeros, or a T10
-//!   designator with nothing but the vendor's name is passed over: it might name many units.
-//! - WWID of T10 text as `sg_inq` prints it: no NULs, no blanks at the ends, each run of blanks inside one `_`, bytes
-//!   outside of ASCII and control characters `.`, anything but letters, digits and `#+-.:=@_` as `\xNN`. In code set
-//!   binary: hex. multipath-tools reading the page itself does not escape, and drops the first four characters of a
-//!   name string; it does so only where udev has no `ID_SERIAL`.
-//! - A SATA disk has a T10 designator `ATA     MODEL SERIAL`. The sg3 rules prefer it to all others and leave its
-//!   `ATA_` and the leading `1` away, to agree with `ata_id`: so the WWID is that, while the device id goes by the
-//!   table.
-//! - Device id of T10 text as ESXi prints it (`t10.ATA_____WDC_WD40EFRX2D68WT0N0___...`): each blank `_`, letters,
-//!   digits and `_` as they are, other bytes as two upper-case hex digits. (From listings that people published; how
-//!   ESXi writes a T10 designator in code set binary differs, nibbles swapped, and is not imitated.)
+//!   multipath-tools depends; compared with the output of `sg_inq --export` 1.46). multipath-tools has the same order
+//!   where it reads page 83h itself. Since sg3_utils 1.48 (Debian 13) the rules stop before the last row unless
+//!   configured otherwise (`.SCSI_ID_SERIAL_SRC`); dm-psa uses that row, because such a device would have no name at
+//!   all.
+//! - `scsi_id` of systemd sets `ID_SERIAL` only where the sg3 rules are not installed. It prefers any NAA to EUI-64 and
+//!   T10, and does not know name strings: a device with NAA 3 and T10 (scsi_debug) has another `ID_SERIAL` there.
+//! - Of two designators of the same kind the last one wins, because the sg3 rules import both into one variable.
+//!   (`scsi_id`, and multipath-tools where it reads the page itself, take the first. A map that is named by the first
+//!   keeps its name, because any name that page 83h lists identifies the unit.)
+//! - A designator that might name many units is skipped: one of the wrong length, one in a code set that its type does
+//!   not have (NAA in ASCII), one of zeros, or a T10 designator with only the vendor's name.
+//! - WWID of T10 text as `sg_inq` prints it: NULs removed, no blanks at the ends, each run of blanks inside replaced by
+//!   one `_`, bytes outside of ASCII and control characters by `.`, and anything except letters, digits and `#+-.:=@_`
+//!   by `\xNN`. In code set binary: hex. multipath-tools, where it reads the page itself, does not escape, and drops
+//!   the first four characters of a name string; it does so only where udev has no `ID_SERIAL`.
+//! - A SATA disk has a T10 designator `ATA     MODEL SERIAL`. The sg3 rules prefer it to all others and omit its `ATA_`
+//!   and the leading `1`, to agree with `ata_id`. The WWID follows them; the device id follows the table.
+//! - Device id of T10 text as ESXi prints it (`t10.ATA_____WDC_WD40EFRX2D68WT0N0___...`): each blank becomes `_`,
+//!   letters, digits and `_` stay, other bytes become two upper-case hex digits. (Derived from published listings. For
+//!   a T10 designator in code set binary, ESXi swaps nibbles; that is not imitated.)
 //!
 //! # Limits of device-mapper
 //!
-//! A dm name has at most 127 bytes and a UUID 128 (`DM_NAME_LEN`, `DM_UUID_LEN` in `linux/dm-ioctl.h` count a NUL);
-//! a name may not hold `/` nor be `.`, `..` or `control`; and libdm mangles what is not a letter, a digit or one of
-//! `#+-.:=@_`, so that tools would print another name than the kernel has. [`safe_name`] keeps device ids within that.
+//! A dm name has at most 127 bytes and a UUID at most 128 (`DM_NAME_LEN` and `DM_UUID_LEN` in `linux/dm-ioctl.h`
+//! include a NUL). A name must not contain `/`, and must not be `.`, `..` or `control`. libdm mangles everything except
+//! letters, digits and `#+-.:=@_`, so that tools would print a name that differs from the kernel's. [`safe_name`] keeps
+//! device ids within these limits.
 
 use crate::scsi::inquiry::PeripheralQualifier;
 use crate::scsi::reader::{ParseError, Partly};
@@ -60,13 +62,13 @@ use std::fmt;
 /// The longest dm name, in bytes.
 pub const NAME_LIMIT: usize = 127;
 
-/// The longest WWID, in bytes: with `mpath-` before it a dm UUID of 128.
+/// The longest WWID, in bytes: with `mpath-` before it, it is a dm UUID of 128 bytes.
 pub const WWID_LIMIT: usize = 122;
 
 /// The names of a logical unit.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LogicalUnit {
-    /// ESXi's device identifier: `naa.6001...`, `eui....`, `t10....`. Always a good dm name.
+    /// ESXi's device identifier: `naa.6001...`, `eui....`, `t10....`. Always a valid dm name.
     pub device_id: String,
     /// udev's `ID_SERIAL`: `36001...`.
     pub wwid: String,
@@ -86,16 +88,16 @@ impl fmt::Display for LogicalUnit {
     }
 }
 
-/// Why a page does not tell which logical unit is there.
+/// Why a page does not identify the logical unit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Problem {
-    /// The page cannot be read: what is wrong with it where.
+    /// The page cannot be read: what is wrong with it, and where.
     Unreadable(String),
     /// PERIPHERAL QUALIFIER says that there is no logical unit.
     NoLogicalUnit(PeripheralQualifier),
-    /// No designator names the logical unit in a way that can be trusted.
+    /// No designator names the logical unit reliably.
     NoDesignator {
-        /// How many designators of the logical unit were passed over.
+        /// How many designators of the logical unit were skipped.
         passed_over: usize,
     },
 }
@@ -120,23 +122,23 @@ impl fmt::Display for Problem {
     }
 }
 
-/// What a Device Identification page says of its logical unit.
+/// What a Device Identification page says about its logical unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listing {
-    /// The name that a new device gets.
+    /// The name for a new device.
     pub best: LogicalUnit,
-    /// Every name that the page lists, with its rank, the best rank first.
+    /// Every name that the page lists, with its rank; the best rank comes first.
     names: Vec<(u8, LogicalUnit)>,
     /// TARGET PORT GROUP of the path.
     pub port_group: Option<u16>,
     /// RELATIVE TARGET PORT IDENTIFIER of the path.
     pub relative_port: Option<u16>,
-    /// What of the page could not be read, behind the designators that count.
+    /// The part of the page that could not be read, behind the designators that count.
     pub remark: Option<String>,
 }
 
 impl Listing {
-    /// Reads a page.
+    /// Parses a page.
     ///
     /// # Errors
     /// The [`Problem`], if the page names no logical unit.
@@ -146,14 +148,14 @@ impl Listing {
         if header.peripheral_qualifier != PeripheralQualifier::Connected {
             return Err(Problem::NoLogicalUnit(header.peripheral_qualifier));
         }
-        // A designator that is whole counts, whatever comes behind it.
+        // A complete designator counts, whatever follows it.
         let Partly {
             value: page,
             missing,
             ..
         } = DeviceIdentification::of_page(header);
         let mut names: Vec<(u8, LogicalUnit)> = page.logical_unit().filter_map(name).collect();
-        // Of two with one rank the last of the page is the better.
+        // Of two names with the same rank, the last on the page is better.
         names.reverse();
         names.sort_by_key(|(rank, _)| *rank);
         let Some((_, best)) = names.first() else {
@@ -177,7 +179,7 @@ impl Listing {
         })
     }
 
-    /// Every name: the best, and the others in their order.
+    /// Every name: the best first, then the others in order.
     pub fn names(&self) -> impl Iterator<Item = &LogicalUnit> {
         let others = self.names.iter().map(|(_, unit)| unit);
         std::iter::once(&self.best).chain(others.filter(|unit| **unit != self.best))
@@ -189,7 +191,7 @@ impl Listing {
         self.names().find(|unit| unit.wwid == wwid)
     }
 
-    /// What of it another page is compared with.
+    /// The part that is compared with other pages.
     #[must_use]
     pub fn ranked(&self) -> Names {
         let names = self.names.iter();
@@ -199,11 +201,12 @@ impl Listing {
     }
 }
 
-/// The names of a page by WWID, each with its rank, the best rank first.
+/// The names of a page by WWID, each with its rank; the best rank comes first.
 pub type Names = Vec<(u8, String)>;
 
-/// Whether two pages that both list this WWID are of two units for all that: a name of the same or of a better kind differs.
-/// Then the units share this name (a T10 text without a serial number, a name of the enclosure), and it proves nothing.
+/// Whether two pages that both list this WWID belong to different units nevertheless. They do if a name of the same or
+/// a better kind differs. In that case the units share this name (a T10 text without a serial number, a name of the
+/// enclosure), and it proves nothing.
 #[must_use]
 pub fn contradict(one: &[(u8, String)], other: &[(u8, String)], wwid: &str) -> bool {
     let of = |names: &[(u8, String)], rank: u8| -> Vec<String> {
@@ -220,9 +223,9 @@ pub fn contradict(one: &[(u8, String)], other: &[(u8, String)], wwid: &str) -> b
     })
 }
 
-/// Whether a WWID has the form of the names that page 83h lists. Maps can be named by something else (`ID_WWN`, a serial
-/// number of page 80h, a name that an administrator's udev rule makes up, the name of a SATA disk): then a page that does
-/// not list the name is no sign of another unit.
+/// Whether a WWID has the form of the names that page 83h lists. Maps can be named by something else: `ID_WWN`, a
+/// serial number of page 80h, a name from an admin's udev rule, the name of a SATA disk. A page that does not list such
+/// a name does not indicate another unit.
 #[must_use]
 pub fn is_of_page83(wwid: &str) -> bool {
     let hex = |text: &str| text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
@@ -242,7 +245,7 @@ pub fn identify(page83: &[u8]) -> Result<LogicalUnit, Problem> {
     Listing::parse(page83).map(|listing| listing.best)
 }
 
-/// The rank of a designator, 0 the best, and the names that follow from it; `None` if it cannot be trusted.
+/// The rank of a designator (0 is the best) and the names derived from it; `None` if the designator is not reliable.
 fn name(designator: &Designator) -> Option<(u8, LogicalUnit)> {
     let bytes = designator.bytes.as_slice();
     let binary = designator.code_set == CodeSet::Binary;
@@ -280,7 +283,7 @@ fn name(designator: &Designator) -> Option<(u8, LogicalUnit)> {
             (4, device_id, format!("8{}", udev_text(text.as_bytes())))
         }
         DesignatorType::T10VendorId => {
-            // Eight bytes name the vendor; the unit is named by what follows.
+            // The first eight bytes name the vendor; what follows names the unit.
             let own = bytes.get(8..)?;
             if own.iter().all(|&b| b == 0 || b.is_ascii_whitespace()) {
                 return None;
@@ -306,7 +309,7 @@ fn name(designator: &Designator) -> Option<(u8, LogicalUnit)> {
     Some((rank, unit))
 }
 
-/// `ID_SERIAL` of a SATA disk, see the module's text.
+/// `ID_SERIAL` of a SATA disk; see the module documentation.
 fn ata_wwid(designator: &Designator) -> Option<String> {
     let text = matches!(designator.code_set, CodeSet::Ascii | CodeSet::Utf8);
     if designator.designator_type != DesignatorType::T10VendorId || !text {
@@ -339,7 +342,7 @@ fn udev_text(bytes: &[u8]) -> String {
     out
 }
 
-/// Text as ESXi prints it behind `t10.`; NULs that pad it are left out.
+/// Text as ESXi prints it after `t10.`, without the NULs that pad it.
 fn esxi_text(bytes: &[u8]) -> String {
     let end = bytes
         .iter()
@@ -361,14 +364,14 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// Whether udev and libdm leave the character as it is.
+/// Whether udev and libdm leave the character unchanged.
 fn is_plain(b: u8) -> bool {
     b.is_ascii_alphanumeric() || b"#+-.:=@_".contains(&b)
 }
 
-/// A dm name for a device id: itself if it is a good one. Otherwise what libdm would mangle becomes `_`, what is too
-/// long is cut, and `-` with 16 hex digits of a hash of the whole id keeps two such ids apart. The same id gives the
-/// same name on every host and in every version.
+/// A dm name for a device id. An id that is valid as a dm name stays as it is. Otherwise characters that libdm would
+/// mangle become `_`, an id that is too long is cut, and `-` with 16 hex digits of a hash of the whole id keeps two
+/// such ids apart. The same id gives the same name on every host and in every version.
 #[must_use]
 pub fn safe_name(id: &str) -> String {
     let reserved = matches!(id, "" | "." | ".." | "control");
@@ -382,7 +385,7 @@ pub fn safe_name(id: &str) -> String {
     with_hash(&plain, id, NAME_LIMIT)
 }
 
-/// `text`, which is ASCII, cut to `limit` bytes with a hash of the whole at its end if it is longer.
+/// `text`, which is ASCII. If it is longer than `limit` bytes, it is cut to that and ends with a hash of the whole.
 fn bounded(text: String, limit: usize) -> String {
     if text.len() <= limit {
         text
@@ -391,7 +394,7 @@ fn bounded(text: String, limit: usize) -> String {
     }
 }
 
-/// The start of `text` and a hash of `whole`, in at most `limit` bytes.
+/// The start of `text`, then a hash of `whole`, in at most `limit` bytes.
 fn with_hash(text: &str, whole: &str, limit: usize) -> String {
     let hash = format!("-{:016x}", fnv1a(whole.as_bytes()));
     let keep = limit.saturating_sub(hash.len());
@@ -400,7 +403,7 @@ fn with_hash(text: &str, whole: &str, limit: usize) -> String {
     out
 }
 
-/// FNV-1a, 64 bits: small, and the same for ever, unlike the hasher of the standard library.
+/// FNV-1a, 64 bits: small and, unlike the hasher of the standard library, guaranteed never to change.
 fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &b| {
         (hash ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3)
@@ -449,7 +452,8 @@ mod tests {
     const NAA2: &[u8] = b"\x20\x01\x40\x50\x12\x34\x56\x78";
     const EUI: &[u8] = b"\x00\x11\x22\x33\x44\x55\x66\x77";
 
-    /// Each WWID here is what `sg_inq --export` 1.46 printed for the same bytes, with the digit of the udev rules.
+    /// Each WWID here is what `sg_inq --export` 1.46 prints for the same bytes, with the leading digit of the udev
+    /// rules.
     #[test]
     fn one_designator_of_each_kind() {
         for (designator, device_id, wwid) in [
@@ -637,7 +641,7 @@ mod tests {
         );
     }
 
-    /// As the kernel, udev and multipath-tools have it: stray bytes after whole designators cost nothing.
+    /// The kernel, udev and multipath-tools do the same: stray bytes after complete designators do no harm.
     #[test]
     fn a_designator_that_is_whole_counts_whatever_comes_behind_it() {
         let whole = page(&[(Binary, Naa, NAA5)]);
@@ -647,7 +651,7 @@ mod tests {
             data[3] += stray.len() as u8;
             let listing = Listing::parse(&data).unwrap();
             assert_eq!(listing.best, identify(&whole).unwrap());
-            // Four zero bytes are a designator, of no bytes.
+            // Four zero bytes are an empty designator.
             assert_eq!(listing.remark.is_none(), stray.len() == 4, "{stray:?}");
         }
         let mut nothing_whole = page(&[(Binary, Naa, NAA5)]);

@@ -1,13 +1,13 @@
-//! What is looked up and never gone through.
+//! A hash map that cannot be iterated.
 //!
-//! A check looks its path up a dozen times, and to search trees for it took the owner a sixth of its time. A table of hashes
-//! is faster, but what depends on the order of its entries is not the same in every run: so nothing here gets at the order.
+//! A check looks its path up a dozen times, and searching trees for it took a sixth of the owner's time. A hash map is
+//! faster, but its order differs between runs. It is therefore wrapped here so that no caller can observe the order.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 
-/// Values by key.
+/// Values by key, without iteration.
 #[derive(Clone)]
 pub(crate) struct Lookup<K, V>(HashMap<K, V, BuildHasherDefault<Polynomial>>);
 
@@ -36,7 +36,7 @@ impl<K: Eq + Hash, V> Lookup<K, V> {
         self.0.contains_key(key)
     }
 
-    /// The value that the key had before.
+    /// Returns the previous value of the key.
     pub(crate) fn insert(&mut self, key: K, value: V) -> Option<V> {
         self.0.insert(key, value)
     }
@@ -53,19 +53,19 @@ impl<K: Eq + Hash, V> Lookup<K, V> {
         self.0.is_empty()
     }
 
-    /// Gives room back, but for so many entries and those that there are.
+    /// Frees memory, but keeps space for this many entries, and for those present.
     pub(crate) fn shrink_to(&mut self, entries: usize) {
         self.0.shrink_to(entries);
     }
 }
 
-/// A polynomial over the words of a key. It is the same in every run, and cheap; those who name paths (the kernel, an
-/// array) gain nothing by keys that fall together.
+/// A polynomial over the words of a key. It is cheap and the same in every run. It does not resist chosen keys: the
+/// kernel and the array, which name the paths, gain nothing from collisions.
 #[derive(Debug, Clone, Default)]
 struct Polynomial(u64);
 
 impl Polynomial {
-    /// Odd, with bits all over: 2^64 divided by the golden ratio.
+    /// 2^64 divided by the golden ratio: odd, with bits set all over the word.
     const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
 }
 
@@ -90,7 +90,8 @@ impl Hasher for Polynomial {
         self.0 = self.0.wrapping_add(number).wrapping_mul(Self::FACTOR);
     }
 
-    /// The upper bits depend on all of a word, the lower ones on few; a table takes its place from the lower ones.
+    /// The upper bits depend on all bits of a word, the lower ones on few; the hash map takes the slot from the lower
+    /// ones.
     fn finish(&self) -> u64 {
         self.0.rotate_left(26)
     }
@@ -108,7 +109,7 @@ mod tests {
         hasher.finish()
     }
 
-    /// The table takes the place of a key from the lower bits and a mark from the upper seven.
+    /// The hash map takes the slot of a key from the lower bits and a tag from the upper seven.
     #[test]
     fn addresses_fall_to_different_places() {
         let addresses = (0..4).flat_map(|host| {
@@ -124,7 +125,7 @@ mod tests {
         let hashes: Vec<u64> = addresses.map(|path| hash(&path)).collect();
         let places: BTreeSet<u64> = hashes.iter().map(|hash| hash % 8192).collect();
         let marks: BTreeSet<u64> = hashes.iter().map(|hash| hash >> 57).collect();
-        // 4096 keys thrown at random fall to 3223 of 8192 places.
+        // 4096 random keys fill 3223 of 8192 slots on average.
         assert!(places.len() > 3000, "{}", places.len());
         assert_eq!(marks.len(), 128);
     }

@@ -1,4 +1,4 @@
-//! What the agent remembers over a restart and early boot needs: `/etc/dm-psa/state/`.
+//! What the agent stores across restarts, and what early boot needs: `/etc/dm-psa/state/`.
 
 use crate::psa::facts::PathFacts;
 use crate::psa::settings::DeviceSettings;
@@ -9,29 +9,29 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Memory {
-    /// WWIDs (`3600...`) that had a map: their paths are hidden from other users as soon as udev sees them.
+    /// WWIDs (`3600...`) of devices that had a map. Their paths are hidden from other users as soon as udev sees them.
     pub devices: BTreeSet<String>,
-    /// What `psactl` set for devices, by device id; it goes before what the admin's file says.
+    /// What `psactl` set for devices, by device id; it takes precedence over the admin's file.
     pub settings: BTreeMap<String, DeviceSettings>,
     /// Runtime names of the paths that the admin turned off.
     pub paths_off: BTreeSet<String>,
     /// Ids of the devices that the admin turned off.
     pub devices_off: BTreeSet<String>,
-    /// Unclaimed paths are not claimed by themselves.
+    /// Unclaimed paths are not claimed automatically.
     pub autoclaim_off: bool,
-    /// Masked paths whose SCSI devices were taken away from the host, by runtime name.
+    /// Masked paths whose SCSI devices were removed from the host, by runtime name.
     pub masked: BTreeMap<String, MaskedPath>,
     /// Adapters by key.
     pub adapters: BTreeMap<String, RememberedAdapter>,
-    /// What the file holds that this version does not understand. It is written back as it was read.
+    /// Parts of the file that this version does not understand. They are written back as they were read.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub not_understood: Vec<Unread>,
 }
 
-/// A part of the stored file that this version does not understand: of a newer version, or damaged.
+/// A part of the stored file that this version does not understand: from a newer version, or damaged.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Unread {
-    /// The keys that lead to it; the last one is its own, unless it is an element.
+    /// The keys that lead to it. The last key is that of the part itself, unless the part is an element of a list.
     pub place: Vec<String>,
     /// It is an element of the list at that place.
     pub is_element: bool,
@@ -39,10 +39,10 @@ pub struct Unread {
     pub text: String,
 }
 
-/// A masked path that the host does not have any more.
+/// A masked path that is no longer present on the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MaskedPath {
-    /// What was known of it.
+    /// What was known about it.
     pub facts: PathFacts,
     /// Its standard INQUIRY data.
     pub inquiry: Vec<u8>,
@@ -52,12 +52,12 @@ pub struct MaskedPath {
     pub rule: u32,
 }
 
-/// What the admin set until the agent ends: it goes before what is stored, and is not stored itself.
+/// What the admin set until the agent ends. It takes precedence over what is stored, and is not stored itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Unstored {
-    /// Whether a device is off, by its id.
+    /// Whether a device is off, by device id.
     pub off: BTreeMap<String, bool>,
-    /// The display name of a device, by its id.
+    /// The display name of a device, by device id.
     pub names: BTreeMap<String, String>,
 }
 

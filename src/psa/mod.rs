@@ -1,11 +1,11 @@
-//! Every decision of dm-psa, pure.
+//! All decisions of dm-psa, as pure code.
 //!
-//! Input: [`event::Event`], what happened. Output: [`action::Action`], what to do. In between [`world::World`],
-//! which sees no clock, environment, thread or file, iterates only over ordered maps, and cannot panic.
-//! Everything here is therefore replayable: the same events give the same actions, byte for byte.
+//! Input: [`event::Event`], what happened. Output: [`action::Action`], what to do. In between is [`world::World`]. It
+//! has no access to clock, environment, threads or files, iterates only over ordered maps, and cannot panic. Everything
+//! here can therefore be replayed: the same events give the same actions, byte for byte.
 //!
-//! The modules, bottom to top. Each may use those above it in this list and none below, and files never import one another
-//! in a circle (`tests/import_order.rs` reads this table and the `use` lines):
+//! The modules, bottom to top. Each may use those above it in this list and none below. Files never import each other
+//! in a cycle. `tests/import_order.rs` reads this table and checks both by the `use` lines:
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -15,27 +15,27 @@
 //! | [`adapter`] | HBAs, target ports, transports, runtime names |
 //! | [`mpp`] | the multipathing plug-ins by name |
 //! | [`identity`] | which logical unit a VPD page 83h names |
-//! | [`takeover`] | how often this host may have an array move one logical unit |
-//! | [`table`] | the dm-multipath grammar: tables, status, what differs between two tables |
-//! | [`evidence`] | what checks tell of a path, and what a SATP makes of it |
-//! | [`facts`] | what adapters of the host report |
+//! | [`takeover`] | limits how often this host may have an array move one logical unit |
+//! | [`table`] | the dm-multipath grammar: tables, status, the differences between two tables |
+//! | [`evidence`] | what checks find out about a path, and how a SATP judges it |
+//! | [`facts`] | what the adapters report about this host |
 //! | [`settings`] | the agent's settings, and those of a device |
 //! | [`psp`] | path selection plug-ins |
 //! | [`satp`] | storage array type plug-ins, and the rules that choose among them |
-//! | [`plugin`] | what NMP and HPP make of a device |
+//! | [`plugin`] | what NMP and HPP do with a device |
 //! | [`claim`] | claim rules: their syntax, their order, what they match |
 //! | [`rules`] | the rules in force |
-//! | [`memory`] | what is stored over a restart |
+//! | [`memory`] | what is stored across restarts |
 //! | [`change`] | what an admin may change |
 //! | [`event`] | the input vocabulary |
 //! | [`action`] | the output vocabulary |
 //! | [`codes`] | event codes, and what to do about each |
-//! | [`state`] | everything that the agent knows: paths, devices, maps, and when what is due |
-//! | `claiming` | the rules, applied: which plug-in, SATP and PSP take what |
-//! | `check` | what is asked of a path, and what its answers mean |
-//! | `reconcile` | from what is known of a device to what is done about its map |
-//! | `changes` | changes of an admin: what each means, and how it is applied |
-//! | [`report`] | what is shown: lists, explanations, figures, previews, inventories |
+//! | [`state`] | everything that the agent knows: paths, devices, maps, and all deadlines |
+//! | `claiming` | applies the rules: which plug-in, SATP and PSP a path or device gets |
+//! | `check` | which commands are sent to a path, and what the answers mean |
+//! | `reconcile` | from what is known of a device to the actions on its map |
+//! | `changes` | changes by an admin: how each is checked and applied |
+//! | [`report`] | output for users: lists, explanations, figures, previews, inventories |
 //! | [`world`] | the loop: an event in, actions out |
 
 #![deny(

@@ -1,4 +1,4 @@
-//! The multipathing plug-ins (MPP) by name. What each does is in [`crate::psa::plugin`].
+//! The names of the multipathing plug-ins (MPP). [`crate::psa::plugin`] has what each does.
 
 use serde::Deserialize;
 use serde::Serialize;
@@ -7,22 +7,22 @@ use std::fmt;
 /// The plug-in that owns a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Plugin {
-    /// The native plug-in: decides by SATP and PSP.
+    /// The native plug-in: uses a SATP and a PSP.
     #[serde(rename = "NMP")]
     Nmp,
-    /// The high performance plug-in: decides by itself, see [`crate::psa::plugin::hpp`].
+    /// The high performance plug-in: decides without SATP and PSP, see [`crate::psa::plugin::hpp`].
     #[serde(rename = "HPP")]
     Hpp,
-    /// The path is taken away: it is in no table.
+    /// The path is masked: it is in no table.
     #[serde(rename = "MASK_PATH")]
     MaskPath,
 }
 
 impl Plugin {
-    /// All of them, in the order of `core plugin list`.
+    /// All plug-ins, in the order of `core plugin list`.
     pub const ALL: [Plugin; 3] = [Plugin::Hpp, Plugin::Nmp, Plugin::MaskPath];
 
-    /// The plug-in of this name; `None` if this build has none.
+    /// The plug-in of this name; `None` if this build does not have it.
     #[must_use]
     pub fn by_name(name: &str) -> Option<Plugin> {
         Plugin::ALL.into_iter().find(|one| one.as_str() == name)

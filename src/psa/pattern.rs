@@ -1,4 +1,4 @@
-//! What a rule says of an INQUIRY string: the one grammar of claim rules and SATP rules.
+//! Patterns for INQUIRY strings: the grammar that claim rules and SATP rules share.
 //!
 //! ```text
 //! *                          anything
@@ -7,16 +7,16 @@
 //! anything else              equal
 //! ```
 //!
-//! INQUIRY fields are padded with blanks; these are no part of the comparison, on either side. Case matters.
+//! INQUIRY fields are padded with blanks at the end. The padding is not compared, on either side. Case matters.
 
 use serde::Deserialize;
 use serde::Serialize;
 use std::fmt;
 
-/// The longest vendor and product that INQUIRY has room for, in bytes.
+/// The longest vendor and product that fit into INQUIRY data, in bytes.
 const LENGTHS: [(&str, usize); 2] = [("vendor", 8), ("model", 16)];
 
-/// What is to be said of strings that no INQUIRY field can hold.
+/// Remarks on patterns that no INQUIRY field can match because they are too long.
 pub fn length_remarks(vendor: Option<&Pattern>, model: Option<&Pattern>) -> Vec<String> {
     LENGTHS
         .iter()
@@ -34,7 +34,7 @@ pub fn length_remarks(vendor: Option<&Pattern>, model: Option<&Pattern>) -> Vec<
         .collect()
 }
 
-/// A pattern, with the text that it was written as.
+/// A pattern, with the text from which it was parsed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Pattern {
@@ -60,7 +60,7 @@ impl Pattern {
         }
     }
 
-    /// Matches this text and no other.
+    /// Matches only this text.
     #[must_use]
     pub fn literally(text: &str) -> Pattern {
         Pattern {
@@ -69,10 +69,10 @@ impl Pattern {
         }
     }
 
-    /// Understands a pattern.
+    /// Parses a pattern.
     ///
     /// # Errors
-    /// What is wrong with it and how it is written, for a person.
+    /// What is wrong with the text, and how a pattern is written, as text for the user.
     pub fn parse(text: &str) -> Result<Pattern, String> {
         let text = text.trim_end_matches(' ');
         if let Some(c) = text.chars().find(|c| c.is_control()) {
@@ -109,7 +109,7 @@ impl Pattern {
         }
     }
 
-    /// Whether `text`, without its padding, is what the pattern asks for; `inquiry` are the standard INQUIRY data.
+    /// Whether the pattern matches `text`, which has no padding; `inquiry` is the standard INQUIRY data.
     #[must_use]
     pub fn fits(&self, text: &str, inquiry: &[u8]) -> bool {
         match &self.kind {
@@ -122,7 +122,7 @@ impl Pattern {
         }
     }
 
-    /// Whether everything that `other` matches is matched by this one too. `false` where it cannot be told.
+    /// Whether this pattern matches everything that `other` matches. `false` where that cannot be decided.
     #[must_use]
     pub fn covers(&self, other: &Pattern) -> bool {
         match (&self.kind, &other.kind) {
@@ -135,7 +135,7 @@ impl Pattern {
         }
     }
 
-    /// The text that has to be equal, or its beginning: what has a limit of length. `None` for bytes.
+    /// The text that has to be equal, or to be the beginning: the part with a limited length. `None` for bytes.
     #[must_use]
     pub fn literal(&self) -> Option<&str> {
         match &self.kind {
@@ -146,7 +146,7 @@ impl Pattern {
         }
     }
 
-    /// As it was written.
+    /// The pattern as it was written.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text

@@ -13,7 +13,8 @@ pub struct Rules {
 }
 
 impl Default for Rules {
-    /// What works without any file: NMP takes all but access LUNs, and ALUA what reports target port groups.
+    /// Rules that work without any file: NMP takes everything except access LUNs, and ALUA takes arrays that report
+    /// target port groups.
     fn default() -> Rules {
         Rules {
             claim: Ruleset::basic(),

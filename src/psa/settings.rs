@@ -1,4 +1,4 @@
-//! What the admin may set, with the defaults and their reasons. `config/` reads it from TOML.
+//! The settings of the admin, with their defaults and the reasons for these. `config/` reads them from TOML.
 
 use crate::psa::units::Millis;
 use serde::{Deserialize, Serialize};
@@ -7,17 +7,17 @@ use std::collections::BTreeMap;
 /// How HPP chooses among the paths of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Scheme {
-    /// One path; the preferred one whenever it works.
+    /// One path: the preferred one whenever it works.
     #[serde(rename = "FIXED")]
     Fixed,
     /// One path after the other.
     #[default]
     #[serde(rename = "LB-RR")]
     RoundRobin,
-    /// The path with the fewest I/Os under way.
+    /// The path with the fewest I/Os in flight.
     #[serde(rename = "LB-IOPS")]
     Iops,
-    /// The path with the fewest bytes under way.
+    /// The path with the fewest bytes in flight.
     #[serde(rename = "LB-BYTES")]
     Bytes,
     /// The path with the least latency.
@@ -26,7 +26,7 @@ pub enum Scheme {
 }
 
 impl Scheme {
-    /// All of them.
+    /// All schemes.
     pub const ALL: [Scheme; 5] = [
         Scheme::Fixed,
         Scheme::RoundRobin,
@@ -35,7 +35,7 @@ impl Scheme {
         Scheme::Latency,
     ];
 
-    /// The scheme of this name, in upper or lower case; VMware's API reference misprints `LB--Latency`.
+    /// The scheme of this name; case does not matter. `LB--Latency`, a misprint in VMware's API reference, is accepted.
     #[must_use]
     pub fn by_name(name: &str) -> Option<Scheme> {
         let name = name.replace("--", "-");
@@ -61,64 +61,67 @@ impl Scheme {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Between two checks of a healthy path. ESXi's `Disk.PathEvalTime` is 300 s; Linux admins expect 5 s.
+    /// Time between two checks of a healthy path. ESXi's `Disk.PathEvalTime` is 300 s; Linux admins expect 5 s.
     pub check_interval_ms: Millis,
-    /// Between two checks of a path that failed less than `retry_backoff_after_ms` ago. Half a second keeps
-    /// "path back" to "path in use" below one second. It grows with thousands of failed paths, to `check_interval_ms` at
-    /// most.
+    /// Time between two checks of a path that failed less than `retry_backoff_after_ms` ago. With half a second, a path
+    /// that returns is in use within one second. With thousands of failed paths the time grows, up to
+    /// `check_interval_ms`.
     pub retry_interval_ms: Millis,
-    /// After this long a failed path is checked only every `check_interval_ms`.
+    /// A path that has been failed for this long is checked only every `check_interval_ms`.
     pub retry_backoff_after_ms: Millis,
-    /// The kernel's timer for one check command. On its expiry the command is aborted, and an abort that fails
-    /// starts error recovery of the whole HBA, so this is generous; `check_deadline_ms` is what decides.
+    /// The kernel's timeout for one check command. When it expires the kernel aborts the command, and an abort that
+    /// fails starts error recovery of the whole HBA. So this is generous; `check_deadline_ms` decides about the path.
     pub check_timeout_ms: Millis,
-    /// After this long without an answer the path counts as giving no answer, though the command is still out.
+    /// A path that has not answered for this long counts as giving no answer, although the command is still
+    /// outstanding.
     pub check_deadline_ms: Millis,
     /// How long an open map queues I/O with all paths down: ESXi's `Misc.APDTimeout`, 20..=99999 s there.
     pub apd_timeout_ms: Millis,
-    /// A new device waits this long after its last path joined before its map is made, so that one table holds
+    /// A new device waits this long after its last path joined before its map is created, so that one table contains
     /// all its paths.
     pub settle_ms: Millis,
-    /// A changed grouping waits this long before the table is reloaded: arrays pass through intermediate
-    /// states while they move a logical unit, and a switch of groups by message has served the I/O meanwhile.
+    /// A changed grouping waits this long before the table is reloaded: arrays pass through intermediate states while
+    /// they move a logical unit. Meanwhile I/O is served, because groups were switched by message.
     pub regroup_ms: Millis,
-    /// Unclaimed paths are claimed by the rules after this long, as ESXi does every 5 minutes.
+    /// Interval at which unclaimed paths are claimed by the rules; ESXi does so every 5 minutes.
     pub claim_interval_ms: Millis,
-    /// Whether the SCSI device of a masked path is taken away from the host (`delete` in sysfs), or else stays with its
-    /// disk hidden from udev's users.
+    /// Whether the SCSI device of a masked path is removed from the host (`delete` in sysfs). If not, it stays, and its
+    /// disk is hidden from the users of udev.
     pub remove_masked: bool,
-    /// Whether the SCSI devices of a unit that is gone for good (PDL) are taken away once nobody uses them.
+    /// Whether the SCSI devices of a unit that is permanently lost (PDL) are removed once nothing uses them.
     pub remove_lost: bool,
-    /// A path that fails so often within `marginal_window_ms` carries I/O only if no other does; 0 never.
+    /// A path that fails this often within `marginal_window_ms` carries I/O only if no other path does; 0 disables
+    /// this.
     pub marginal_failures: u32,
-    /// The time in which those failures are counted. Sixteen in a minute: a controller that fails and returns every five
-    /// seconds takes its paths along twelve times, and they are none the worse for it.
+    /// The time window in which these failures are counted. The default is sixteen in a minute, because a controller
+    /// that fails and returns every five seconds makes its paths fail twelve times a minute, and such paths are not
+    /// marginal.
     pub marginal_window_ms: Millis,
-    /// A marginal path is taken for a good one again when it has worked for so long.
+    /// A marginal path counts as good again when it has worked for this long.
     pub marginal_recovery_ms: Millis,
-    /// The longest that the kernel may hold I/O back when the port of a path is lost, in seconds: `fast_io_fail_tmo` of
-    /// Fibre Channel's remote ports (off by default, which means `dev_loss_tmo`), `recovery_tmo` of iSCSI's sessions
-    /// (120 by default). Lower values are left as they are; 0 leaves all as they are.
+    /// The longest time for which the kernel may hold back I/O when the port of a path is lost, in seconds:
+    /// `fast_io_fail_tmo` of Fibre Channel's remote ports (off by default, then `dev_loss_tmo` applies), `recovery_tmo`
+    /// of iSCSI's sessions (120 by default). Lower values stay as they are; 0 leaves all values as they are.
     pub fast_io_fail_tmo: u32,
-    /// Which devices get a map while one path only leads to them.
+    /// Which devices get a map while only one path leads to them.
     pub lone_paths: LonePaths,
     /// How SCSI commands are sent.
     pub transport: TransportSetting,
-    /// Which errors of ordinary I/O the kernel reports to the agent, by its tracing.
+    /// Which errors of ordinary I/O the kernel reports to the agent through tracing.
     pub watch_io: WatchSetting,
-    /// How much of what the agent was told and did is kept in `/run/dm-psa/journal/`, in MiB of memory; 0 keeps none.
+    /// How much of the agent's input and output is kept in `/run/dm-psa/journal/`, in MiB of memory; 0 keeps none.
     pub journal_mib: u32,
-    /// A file that the metrics are written to, for node_exporter's textfile collector; empty is none.
+    /// The file to which metrics are written for node_exporter's textfile collector; empty disables it.
     pub metrics_textfile: String,
-    /// Between two writings of that file. Prometheus asks every 15 s to 60 s.
+    /// Interval at which that file is written. Prometheus scrapes every 15 s to 60 s.
     pub metrics_interval_ms: Millis,
-    /// Settings of single devices by device id (`naa.6001...`).
+    /// Settings of single devices, by device id (`naa.6001...`).
     pub device: BTreeMap<String, DeviceSettings>,
-    /// Settings of every device: they go before what SATP rules say, and after the settings of the device itself.
+    /// Settings of every device. They take precedence over SATP rules, but not over the settings of the device itself.
     pub every_device: DeviceSettings,
     /// Settings of the devices of arrays that no SATP rule names.
     pub unlisted_device: DeviceSettings,
-    /// Settings of every device, which count where nothing else is set.
+    /// Settings of every device, used where nothing else is set.
     pub default_device: DeviceSettings,
 }
 
@@ -154,15 +157,15 @@ impl Default for Settings {
     }
 }
 
-/// Which devices get a map while one path only leads to them.
+/// Which devices get a map while only one path leads to them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LonePaths {
-    /// Those that are known to be multipath: by their array, by a rule, or because they were before. A volume of a container
-    /// runtime is none of these, and its users would lose it.
+    /// Devices that are known to be multipath: by their array, by a rule, or because they were before. The volume of a
+    /// container runtime is not, and its users would lose access to it.
     #[default]
     Known,
-    /// All that more than one path could lead to.
+    /// All devices to which more than one path could lead.
     All,
 }
 
@@ -170,12 +173,12 @@ pub enum LonePaths {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TransportSetting {
-    /// As it does best on this kernel.
+    /// The best way on this kernel.
     #[default]
     Auto,
     /// Through `/dev/sgN`.
     Sg,
-    /// Through `/dev/bsg/H:C:T:L` by io_uring where the kernel takes commands so (Linux 7.1 and later), else as `sg`.
+    /// Through `/dev/bsg/H:C:T:L` by io_uring where the kernel supports that (Linux 7.1 and later), otherwise as `sg`.
     Bsg,
 }
 
@@ -185,20 +188,20 @@ pub enum TransportSetting {
 pub enum WatchSetting {
     /// None.
     Off,
-    /// Those that requests end with, and timeouts, which costs nothing while I/O is good; for two minutes after such an error,
-    /// as `all`.
+    /// Errors that requests end with, and timeouts. This costs nothing while there are no errors. For two minutes after
+    /// such an error, as `all`.
     #[default]
     Errors,
-    /// Also commands that fail and are repeated with success. That takes some 370 instructions for each command, good ones
-    /// included: 2 % to 6 % of an I/O without its data.
+    /// Also commands that fail and succeed when repeated. That takes some 370 instructions for each command, including
+    /// good ones: 2 % to 6 % of an I/O, data transfer not counted.
     All,
 }
 
-/// Settings of one device; what is absent follows the rule or the SATP.
+/// Settings of one device; where one is absent, the rule or the SATP decides.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DeviceSettings {
-    /// `false`: it gets no map, and its disks stay as they are.
+    /// `false`: the device gets no map, and its disks stay as they are.
     pub map: Option<bool>,
     /// `VMW_PSP_FIXED`, `VMW_PSP_MRU`, `VMW_PSP_RR`.
     pub psp: Option<String>,
@@ -212,17 +215,17 @@ pub struct DeviceSettings {
     pub ranks: BTreeMap<String, i32>,
     /// `satp generic deviceconfig`: `alua_followover = false`, ...
     pub satp: BTreeMap<String, bool>,
-    /// Own APD timeout.
+    /// APD timeout of this device.
     pub apd_timeout_ms: Option<Millis>,
-    /// Whether it counts as a solid state disk, whatever it says of itself.
+    /// Whether the device counts as a solid state disk, no matter what it reports.
     pub is_ssd: Option<bool>,
-    /// Own `fast_io_fail_tmo`, in seconds.
+    /// `fast_io_fail_tmo` for this device, in seconds.
     pub fast_io_fail_tmo: Option<u32>,
-    /// `dev_loss_tmo` of the remote ports, in seconds: after so long the kernel removes the devices of a lost port.
+    /// `dev_loss_tmo` of the remote ports, in seconds: after this time the kernel removes the devices of a lost port.
     pub dev_loss_tmo: Option<u32>,
-    /// What people call it.
+    /// The display name.
     pub display_name: Option<String>,
-    /// `core device setconfig`: another host holds a reservation for good. Stored and shown.
+    /// `core device setconfig`: another host holds a reservation permanently. Stored and shown.
     pub perennially_reserved: Option<bool>,
     /// `core device setconfig`: other hosts use it too. Stored and shown.
     pub shared_clusterwide: Option<bool>,
@@ -234,15 +237,15 @@ pub struct DeviceSettings {
 pub struct RoundRobin {
     /// When to take the next path.
     pub limit_type: Option<LimitType>,
-    /// After so many I/Os.
+    /// Number of I/Os before the next path is taken.
     pub iops: Option<u64>,
-    /// After so many bytes.
+    /// Number of bytes before the next path is taken.
     pub bytes: Option<u64>,
     /// Whether active-unoptimized paths carry I/O next to the optimized ones.
     pub use_ano: Option<bool>,
-    /// Latency: I/Os sampled on each path.
+    /// Latency: number of I/Os sampled on each path.
     pub sampling_cycles: Option<u32>,
-    /// Latency: between two evaluations.
+    /// Latency: time between two evaluations.
     pub latency_eval_ms: Option<Millis>,
 }
 
@@ -250,7 +253,7 @@ pub struct RoundRobin {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LimitType {
-    /// As ESXi does by itself: after a number of I/Os.
+    /// ESXi's default: after a number of I/Os.
     #[default]
     Default,
     /// After a number of I/Os.
@@ -262,7 +265,7 @@ pub enum LimitType {
 }
 
 impl LimitType {
-    /// The word of esxcli.
+    /// The limit type of this name in esxcli.
     #[must_use]
     pub fn by_name(name: &str) -> Option<LimitType> {
         let all = [
@@ -275,7 +278,7 @@ impl LimitType {
             .find(|one| one.name().eq_ignore_ascii_case(name))
     }
 
-    /// As `psp roundrobin deviceconfig get` prints it.
+    /// The name that `psp roundrobin deviceconfig get` prints.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -288,7 +291,7 @@ impl LimitType {
 }
 
 impl DeviceSettings {
-    /// These settings, and where they say nothing those below.
+    /// These settings; where they say nothing, those in `below`.
     #[must_use]
     pub fn over(&self, below: &DeviceSettings) -> DeviceSettings {
         let mut ranks = below.ranks.clone();
@@ -318,7 +321,7 @@ impl DeviceSettings {
 }
 
 impl RoundRobin {
-    /// These settings, and where they say nothing those below.
+    /// These settings; where they say nothing, those in `below`.
     #[must_use]
     pub fn over(&self, below: &RoundRobin) -> RoundRobin {
         RoundRobin {
@@ -331,7 +334,7 @@ impl RoundRobin {
         }
     }
 
-    /// When the next path is taken.
+    /// When to take the next path.
     #[must_use]
     pub fn limit_type(&self) -> LimitType {
         self.limit_type.unwrap_or_default()
@@ -355,13 +358,13 @@ impl RoundRobin {
         self.use_ano.unwrap_or(false)
     }
 
-    /// I/Os sampled on each path; ESXi's default is 16.
+    /// Number of I/Os sampled on each path; ESXi's default is 16.
     #[must_use]
     pub fn sampling_cycles(&self) -> u32 {
         self.sampling_cycles.unwrap_or(16)
     }
 
-    /// Between two evaluations of latency; ESXi's default is 3 minutes.
+    /// Time between two evaluations of latency; ESXi's default is 3 minutes.
     #[must_use]
     pub fn latency_eval_ms(&self) -> Millis {
         self.latency_eval_ms.unwrap_or(Millis::from_secs(180))

@@ -1,4 +1,5 @@
-//! The budget of one device, without the rest of the world: its transitions, one for each look at the device.
+//! The takeover budget of one device as a state machine, independent of the rest of the world. Each look at the device
+//! is one transition.
 
 use crate::psa::units::{Hctl, Millis};
 use serde::{Deserialize, Serialize};
@@ -7,120 +8,120 @@ use std::collections::BTreeSet;
 /// The first hold.
 pub(in crate::psa) const FIRST: Millis = Millis::from_secs(10);
 
-/// The longest hold, but for the share of it that differs between hosts.
+/// The longest hold, not counting the extra share that differs between hosts.
 pub(in crate::psa) const LONGEST: Millis = Millis::from_secs(60);
 
-/// A hold is never shorter, however short the time is that I/O is queued for.
+/// No hold is shorter, however short the time is for which I/O is queued.
 pub(in crate::psa) const SHORTEST: Millis = Millis::from_secs(5);
 
 /// A hold ends this long before queued I/O would fail.
 pub(in crate::psa) const LAST_CALL: Millis = Millis::from_secs(5);
 
-/// After this long without a move the next hold is the first again.
+/// After this long without a move, holds start again with the first.
 const FORGET: Millis = Millis::from_secs(3600);
 
 /// The first pause after an order that the array or the kernel did not carry out.
 const REFUSED: Millis = Millis::from_secs(2);
 
-/// Whether a move that was ordered has come about is asked this long after.
+/// How long after an order the agent checks whether the unit has moved.
 pub(in crate::psa) const ASK_AFTER: Millis = Millis::from_secs(1);
 
-/// From this loss on an administrator has to act.
+/// From this number of losses on, an admin has to act.
 pub(in crate::psa) const CONTESTED: u32 = 3;
 
-/// Which controller serves the unit, as far as this host sees.
+/// Which controller serves the unit, as far as this host can see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 enum Owner {
-    /// No path said so since the agent started.
+    /// No path has reported this since the agent started.
     #[default]
     Unknown,
-    /// One that a path of ours leads to.
+    /// A controller that a path of this host leads to.
     Here,
-    /// Ours does not any more, and the waiting paths are being asked once more.
+    /// No longer the controller of this host; the waiting paths are being checked once more.
     Doubtful,
-    /// None that a path of ours leads to.
+    /// A controller that no path of this host leads to.
     Elsewhere,
-    /// A move was ordered, and has not been seen.
+    /// A move was ordered, but has not been observed.
     Ordered,
 }
 
-/// Whether waiting paths may be given to the kernel, which has the array move the unit to them.
+/// Whether the kernel may use waiting paths. If it uses them, the array moves the unit to them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Grant {
-    /// They may.
+    /// It may.
     #[default]
     Now,
     /// Not before this time.
     NotBefore(Millis),
     /// It is not known yet whether the unit has moved.
     Asking,
-    /// They were, and the move has not been seen yet.
+    /// The kernel was given the paths, but the move has not been observed yet.
     Ordered,
-    /// Nobody has the map open, so nothing is moved.
+    /// Nothing has the map open, so nothing is moved.
     Unused,
 }
 
-/// What waiting paths are worth while none serves.
+/// How the waiting paths count while no path serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::psa) enum Standing {
-    /// What the kernel may use of them.
+    /// As paths that the kernel may use.
     Free,
-    /// They are given to the kernel as soon as somebody opens the map.
+    /// The kernel gets them as soon as something opens the map.
     WhenOpened,
-    /// It is not known yet.
+    /// Not known yet.
     Asking,
-    /// The last order did not come about: nothing, until a path serves.
+    /// The last order was not carried out: they count as nothing until a path serves.
     Refused,
 }
 
-/// What is stored of a budget for an agent that starts later, until the host boots.
+/// The part of a budget that is stored for an agent that starts later, until the host boots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StoredTakeover {
-    /// Moves of ours and losses.
+    /// Number of moves by this host, and of losses.
     pub level: u32,
-    /// Losses of them.
+    /// Number of losses among them.
     pub losses: u32,
-    /// A path of this host led to the controller that serves.
+    /// Whether a path of this host led to the controller that serves.
     pub here: bool,
-    /// How long the next order has to wait, from the moment at which this was stored.
+    /// How long the next order has to wait, from the time of storing on.
     pub wait: Millis,
 }
 
-/// What a look at a device shows of its controllers.
+/// What a look at a device shows about its controllers.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::psa) struct Sight {
     pub(in crate::psa) now: Millis,
-    /// A path serves.
+    /// A path serves I/O.
     pub(in crate::psa) serves: bool,
-    /// Paths wait that the host can have activated.
+    /// There are waiting paths that this host can have activated.
     pub(in crate::psa) waits: bool,
-    /// A path that served at the last look waits now.
+    /// A path that served at the last look is waiting now.
     pub(in crate::psa) turned: bool,
-    /// A check of a waiting path is under way.
+    /// A check of a waiting path is in progress.
     pub(in crate::psa) checking: bool,
-    /// A check is under way of a path of which nothing is known.
+    /// A check is in progress of a path of which nothing is known.
     pub(in crate::psa) undecided: bool,
-    /// The kernel has a waiting path in use.
+    /// The kernel is using a waiting path.
     pub(in crate::psa) in_kernel: bool,
-    /// Somebody has the map open.
+    /// Something has the map open.
     pub(in crate::psa) open: bool,
-    /// The longest hold, and the share of a hold that is added on this host, in parts of 1024.
+    /// The longest hold. `phase` is what this host adds to each hold, in 1024ths of an eighth of the hold.
     pub(in crate::psa) longest: Millis,
     pub(in crate::psa) phase: u64,
-    /// When I/O that is queued already fails.
+    /// When I/O that is already queued will fail.
     pub(in crate::psa) deadline: Option<Millis>,
 }
 
-/// What a look found out.
+/// The result of a look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::psa) enum Finding {
     Nothing,
-    /// The waiting paths have to be asked before anything is concluded.
+    /// The waiting paths have to be checked before anything is concluded.
     Ask,
-    /// Somebody else had the unit moved away.
+    /// Another host, or the array, moved the unit away.
     Lost,
-    /// What was ordered did not come about.
+    /// An order was not carried out.
     Refused,
 }
 
@@ -129,40 +130,40 @@ pub(in crate::psa) enum Finding {
 pub struct Takeover {
     begun: bool,
     owner: Owner,
-    /// The agent before had the unit served by a path of ours, and no look of this one has shown that yet.
+    /// The previous agent had a path that served the unit, and this agent has not seen one yet.
     had: bool,
-    /// The paths that served at the last look at which one did.
+    /// The paths that served at the last look at which any did.
     carriers: BTreeSet<Hctl>,
-    /// Moves of ours and losses since the last calm: each doubles the hold.
+    /// Number of moves by this host and of losses since the last calm; each doubles the hold.
     level: u32,
-    /// Losses of them.
+    /// Number of losses among them.
     losses: u32,
-    /// Orders in a row that did not come about.
+    /// Number of orders in a row that were not carried out.
     refusals: u32,
-    /// The last move or loss.
+    /// Time of the last move or loss.
     last: Millis,
     not_before: Millis,
     grant: Grant,
-    /// Since the agent started: moves that this host had made, and moves by others.
+    /// Since the agent started: moves that this host ordered, and moves by others.
     ordered: u64,
     seen: u64,
 }
 
 impl Takeover {
-    /// Moves that this host had the array make since the agent started.
+    /// Number of moves that this host had the array make since the agent started.
     #[must_use]
     pub fn ordered(&self) -> u64 {
         self.ordered
     }
 
-    /// Moves by other hosts or by the array that were seen since the agent started.
+    /// Number of moves by other hosts or by the array that were seen since the agent started.
     #[must_use]
     pub fn seen(&self) -> u64 {
         self.seen
     }
 
-    /// What the waiting paths are worth while none serves. Those that are held back are not given to the kernel, which
-    /// says it all.
+    /// How the waiting paths count while no path serves. Paths that are held back are not given to the kernel, and that
+    /// is enough: they count as [`Standing::Free`].
     pub(in crate::psa) fn standing(&self) -> Standing {
         match self.grant {
             Grant::Unused => Standing::WhenOpened,
@@ -172,17 +173,17 @@ impl Takeover {
         }
     }
 
-    /// Whether it was ever needed.
+    /// Whether the budget was ever needed.
     pub(in crate::psa) fn is_begun(&self) -> bool {
         self.begun
     }
 
-    /// Whether a path served at the last look at which one did.
+    /// Whether this path served at the last look at which any path did.
     pub(in crate::psa) fn was_served_by(&self, path: Hctl) -> bool {
         self.carriers.contains(&path)
     }
 
-    /// Whether waiting paths may be given to the kernel.
+    /// Whether the kernel may use waiting paths.
     pub(in crate::psa) fn grant(&self) -> Grant {
         self.grant
     }
@@ -197,7 +198,7 @@ impl Takeover {
         self.not_before.since(now)
     }
 
-    /// Takes in a look, with the paths that serve; what it found out, and whether something has to be stored.
+    /// Processes a look, with the paths that serve. Returns the result, and whether something has to be stored.
     pub(in crate::psa) fn take_in(
         &mut self,
         sight: &Sight,
@@ -205,11 +206,12 @@ impl Takeover {
         before: Option<(StoredTakeover, Millis)>,
     ) -> (Finding, bool) {
         self.begin(sight.now, before);
-        // What was stored, or begun while I/O was queued for longer, must not outlast the queueing.
+        // A hold that was stored, or that began while I/O was queued for longer, must not outlast the queueing.
         let most = Millis(sight.longest.0.saturating_add(sight.longest.0 / 8));
         self.not_before = self.not_before.min(sight.now.after(most));
         let counted = (self.level, self.not_before, self.owner);
-        // As long as one of them serves, the others were only asked sooner.
+        // As long as one of the earlier carriers still serves, nothing is concluded: the others may just have been
+        // checked earlier.
         let other = sight.serves && sight.turned && self.carriers.is_disjoint(&carriers);
         if other && self.owner == Owner::Here {
             self.followed();
@@ -223,7 +225,8 @@ impl Takeover {
         (finding, changed)
     }
 
-    /// Goes on with what an agent before had stored at `at`; without that, as if a move had been ordered just now.
+    /// Continues with what the previous agent stored at `at`. Without that, it starts as if a move had just been
+    /// ordered.
     fn begin(&mut self, now: Millis, before: Option<(StoredTakeover, Millis)>) {
         if std::mem::replace(&mut self.begun, true) {
             return;
@@ -242,7 +245,7 @@ impl Takeover {
         }
     }
 
-    /// What is to be stored; nothing of a device that nobody contends for.
+    /// What has to be stored; `None` for a device that no other host contends for.
     pub(in crate::psa) fn to_store(&self, now: Millis) -> Option<StoredTakeover> {
         let calm = self.level == 0 || now.since(self.last) >= FORGET;
         (!calm).then(|| StoredTakeover {
@@ -253,7 +256,7 @@ impl Takeover {
         })
     }
 
-    /// Takes in a look.
+    /// Processes a look: makes the transition, then sets the grant.
     fn look(&mut self, sight: &Sight) -> Finding {
         let finding = self.transition(sight);
         self.grant = if sight.serves || !sight.waits {
@@ -271,8 +274,9 @@ impl Takeover {
     }
 
     fn in_time(&self, sight: &Sight) -> Grant {
-        // The outage may have begun long before the hold. Where I/O is hardly queued at all the hold comes first, and an
-        // order that did not come about is no better the second time.
+        // The outage may have begun long before the hold, so the hold ends before queued I/O fails. Two exceptions:
+        // where I/O is hardly queued at all, the hold takes precedence; and after an order that was not carried out,
+        // another one would hardly do better.
         let tried = self.refusals > 0 || sight.longest < FIRST;
         let last = sight.deadline.filter(|_| !tried);
         let last = last.map(|at| at.since(LAST_CALL));
@@ -289,11 +293,12 @@ impl Takeover {
             (Owner::Ordered, true, _) => {
                 self.owner = Owner::Here;
                 self.refusals = 0;
-                // The next one has its interval from here: a move may take seconds.
+                // The next order has its interval from here on: a move may take seconds.
                 self.hold(sight);
             }
-            // Not by an order: our kernel had a path that it could activate, or the array or another host moved the unit
-            // to where we are. It is taken for ours, which errs on the quiet side.
+            // Not by an order: either the kernel of this host had a path that it could activate, or the array or
+            // another host moved the unit to a controller of this host. It is counted as a move by this host, which
+            // errs on the side of fewer moves.
             (Owner::Elsewhere, true, _) => {
                 self.owner = Owner::Here;
                 self.refusals = 0;
@@ -306,7 +311,7 @@ impl Takeover {
             }
             (Owner::Doubtful, false, true) if !sight.checking && !sight.undecided => {
                 self.owner = Owner::Elsewhere;
-                // Where our own path is down nobody took anything from us.
+                // If the path of this host is down, nobody took the unit away.
                 if sight.turned || std::mem::take(&mut self.had) {
                     self.lost(sight);
                     return Finding::Lost;
@@ -326,13 +331,13 @@ impl Takeover {
         Finding::Nothing
     }
 
-    /// A move that this host had made.
+    /// Counts a move that this host caused.
     fn moved(&mut self, sight: &Sight) {
         self.ordered = self.ordered.saturating_add(1);
         self.count(sight);
     }
 
-    /// The unit was taken away.
+    /// Counts a loss of the unit.
     fn lost(&mut self, sight: &Sight) {
         self.seen = self.seen.saturating_add(1);
         self.count(sight);
@@ -359,7 +364,7 @@ impl Takeover {
         self.grant = Grant::Ordered;
     }
 
-    /// Somebody moved the unit between two controllers that both are reached.
+    /// Another host, or the array, moved the unit between two controllers that this host reaches.
     fn followed(&mut self) {
         self.seen = self.seen.saturating_add(1);
     }
@@ -374,13 +379,13 @@ impl Takeover {
         self.hold(sight);
     }
 
-    /// The next order waits from now on.
+    /// The next order has to wait for a hold from now on.
     fn hold(&mut self, sight: &Sight) {
         let doubled = FIRST
             .0
             .saturating_mul(1 << self.level.saturating_sub(1).min(10));
         let hold = doubled.min(sight.longest.0);
-        // Up to an eighth more, or two hosts that lost the unit at the same time would take it at the same time.
+        // Up to an eighth more, or two hosts that lost the unit at the same time would take it back at the same time.
         let own = hold.saturating_mul(sight.phase) / (8 * 1024);
         let at = sight.now.after(Millis(hold.saturating_add(own)));
         self.not_before = self.not_before.max(at);
@@ -419,7 +424,7 @@ mod tests {
         budget.take_in(&sight, carriers, None).0
     }
 
-    /// The unit is lost at this time; when it may be taken back.
+    /// The unit is lost at this time. Returns when it may be taken back.
     fn loss(budget: &mut Takeover, at: u64) -> u64 {
         assert_eq!(look(budget, sight(at, false)), Finding::Ask);
         assert_eq!(budget.grant(), Grant::Asking);
@@ -430,7 +435,7 @@ mod tests {
         }
     }
 
-    /// The unit is taken at this time.
+    /// The unit is taken over at this time.
     fn take(budget: &mut Takeover, at: u64) {
         assert_eq!(look(budget, sight(at, false)), Finding::Nothing);
         assert_eq!(budget.grant(), Grant::Now);
@@ -438,7 +443,7 @@ mod tests {
         assert_eq!(look(budget, sight(at, true)), Finding::Nothing);
     }
 
-    /// A file of another version, or one from before the time to queue was made shorter.
+    /// A file of another version, or one from before the queueing time was made shorter.
     #[test]
     fn a_hold_that_was_stored_does_not_outlast_the_queueing() {
         let stored = StoredTakeover {
@@ -454,7 +459,7 @@ mod tests {
         assert_eq!(budget.grant(), Grant::NotBefore(Millis::from_secs(18)));
     }
 
-    /// All paths were down for a while when one came back that waits.
+    /// All paths were down for a while, then one came back that is waiting.
     #[test]
     fn a_hold_ends_before_the_io_that_is_queued_fails() {
         for (longest, granted) in [(60, 15), (16, 15), (5, 22)] {
@@ -513,7 +518,7 @@ mod tests {
         take(&mut before, then);
         let stored = before.to_store(Millis::from_secs(then + 5)).unwrap();
         assert!(stored.here && stored.level == 2);
-        // It starts when the unit has gone again.
+        // The new agent starts when the unit is already gone again.
         let mut after = Takeover::default();
         let mut gone = sight(0, false);
         gone.turned = false;

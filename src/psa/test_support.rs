@@ -1,4 +1,4 @@
-//! Made-up facts for the unit tests of this room.
+//! Made-up facts for the unit tests of `psa`.
 
 use super::adapter::{AdapterFacts, TargetFacts, Transport};
 use super::units::{DevT, Sectors, Sg};

@@ -1,4 +1,4 @@
-//! Units and addresses as types, so that no number needs a suffix to be understood.
+//! Units and addresses as types, so that numbers need no suffix in their names.
 
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
@@ -6,7 +6,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-/// Milliseconds: a duration, or a point of the monotonic clock counted from an origin of the agent's choice.
+/// Milliseconds: a duration, or a time on a monotonic clock whose origin the agent chooses.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
@@ -14,7 +14,7 @@ use std::str::FromStr;
 pub struct Millis(pub u64);
 
 impl Millis {
-    /// The later point `span` after this one; stays at the end of time rather than wrapping.
+    /// The time `span` after this one; saturates instead of wrapping.
     #[must_use]
     pub fn after(self, span: Millis) -> Millis {
         Millis(self.0.saturating_add(span.0))
@@ -76,15 +76,15 @@ impl Hctl {
         end(0, 0)..=end(u32::MAX, u64::MAX)
     }
 
-    /// The paths through the same target port of the array, by the same port of the host: all LUNs of one I_T nexus.
+    /// The addresses of all paths from the same host port to the same target port: all LUNs of one I_T nexus.
     pub(crate) fn nexus(self) -> RangeInclusive<Hctl> {
         let lun = |lun| Hctl { lun, ..self };
         lun(0)..=lun(u64::MAX)
     }
 }
 
-/// By host, channel, target and LUN. A path is looked up several times with each check of it, by a dozen comparisons
-/// each: so the likely case, paths of one host, is told by two of them.
+/// By host, channel, target and LUN. A check of a path looks it up several times, with a dozen comparisons each. So the
+/// likely case, paths of the same host, takes two comparisons.
 impl Ord for Hctl {
     #[inline]
     fn cmp(&self, other: &Hctl) -> Ordering {
@@ -135,13 +135,13 @@ impl FromStr for Sg {
     }
 }
 
-/// A text that is not a number of the wanted form.
+/// A text that does not have the expected form.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not of the form {form}")]
 pub struct FormError {
     /// The text as it was given.
     pub text: String,
-    /// The form that was wanted.
+    /// The expected form.
     pub form: &'static str,
 }
 

@@ -1,4 +1,4 @@
-//! The loop on one screen: an event comes in, the world changes, actions go out.
+//! The main loop: an event comes in, the world changes, actions go out.
 //!
 //! ```text
 //! PathSeen ──> check/discovery: name it, examine it ──> claiming ──> SATP, PSP ─────┐
@@ -6,8 +6,8 @@
 //! MapSeen, MapDone ──> reconcile/observed: what the kernel has ─────────────────────┘   against the kernel's
 //! ```
 //!
-//! Invariants: "What it never does" in the README. Tests: `tests/world.rs` (examples), `tests/properties.rs` (over `sim/`),
-//! `tests/golden/world` (stories).
+//! Invariants: "What it never does" in the README. Tests: `tests/world.rs` (examples), `tests/properties.rs` (over
+//! `sim/`), `tests/golden/world` (stories).
 
 use crate::psa::action::Action;
 use crate::psa::changes::claiming;
@@ -36,13 +36,13 @@ use crate::psa::{changes, reconcile};
 use std::collections::{BTreeMap, BTreeSet};
 
 impl World {
-    /// A world that has seen nothing yet, with the least rules that work.
+    /// A world that has seen no events yet, with the minimal rules.
     #[must_use]
     pub fn new(settings: Settings, memory: Memory) -> World {
         World::with_rules(settings, memory, Rules::default())
     }
 
-    /// A world that has seen nothing yet.
+    /// A world that has seen no events yet.
     #[must_use]
     pub fn with_rules(settings: Settings, memory: Memory, rules: Rules) -> World {
         let mut world = World {
@@ -80,7 +80,7 @@ impl World {
         world
     }
 
-    /// Takes in an event and returns what is to be done about it, in order. `now` never goes back.
+    /// Processes an event and returns the actions it calls for, in order. `now` never goes back.
     pub fn step(&mut self, now: Millis, event: Event) -> Vec<Action> {
         self.now = self.now.max(now);
         self.statistics.event(&event);
@@ -132,11 +132,11 @@ impl World {
         std::mem::take(&mut self.actions)
     }
 
-    /// Whether everything that is known was acted upon: no path waits to be identified, no map to be made or
-    /// changed. Checks go on all the time and do not count.
+    /// Whether everything that is known has been acted upon: no path waits to be identified, and no map to be created
+    /// or changed. Periodic checks do not count.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        // One that does not work is asked again and again; nobody can wait for that.
+        // A path that does not work is asked again and again, so waiting for it would never end.
         let waits = |path: &Path| {
             let asked = path.exam.is_some() && self.unidentified.contains(&path.facts.hctl);
             asked && matches!(path.link, Link::Unchecked(_) | Link::Up)
@@ -151,14 +151,14 @@ impl World {
         self.started && !identifying && !missed && !self.devices.values().any(busy)
     }
 
-    /// Whether nothing at all is under way, checks included.
+    /// Whether nothing at all is in progress, checks included.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
         self.is_settled() && self.paths.values().all(|path| path.exam.is_none())
     }
 
-    /// The first moment at which both listings were seen and every path found is identified, or has had its
-    /// time: from here on maps are touched.
+    /// Notes the first moment at which both listings were seen, and every path that was found is identified or has had
+    /// its time. Maps are touched from here on.
     fn note_started(&mut self) {
         if self.started || !self.paths_listed || !self.maps_listed {
             return;

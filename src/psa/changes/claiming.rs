@@ -1,8 +1,8 @@
-//! Deciding again: new rules come into force, and paths are unclaimed, claimed and reclaimed by them.
+//! Claims again: new rules take effect, and paths are unclaimed, claimed and reclaimed by them.
 //!
-//! As on ESXi new rules do not touch what is claimed; `unclaim` and `run`, or `reclaim`, apply them. Other than
-//! there an unclaimed path serves on until rules are run, and a device in use keeps at least one path: nothing on
-//! this page ends the I/O of a map.
+//! As on ESXi, new rules do not affect what is already claimed; `unclaim` and `run`, or `reclaim`, apply them. Unlike
+//! on ESXi, an unclaimed path continues to serve until rules are run, and a device in use keeps at least one path:
+//! nothing in this module ends the I/O of a map.
 
 use crate::psa::action::Severity;
 use crate::psa::change::{Refusal, Scope};
@@ -17,7 +17,7 @@ use crate::psa::state::schedule::Key;
 use crate::psa::units::Hctl;
 
 impl World {
-    /// What new rules will mean: a line for the admin.
+    /// The effect of new rules, as one line for the admin.
     #[must_use]
     pub fn check_rules(&self, rules: &Rules) -> String {
         let paths = self.paths.values().filter(|path| {
@@ -44,8 +44,8 @@ impl World {
     }
 }
 
-/// New rules: they decide from now on. A device without a map takes its SATP by them at its next look, and one that
-/// was left alone is looked at now: they may name its array.
+/// New rules take effect. A device without a map gets its SATP from them at its next look. A device that was left alone
+/// is looked at now, because the rules may name its array.
 pub(in crate::psa) fn rules_loaded(world: &mut World, rules: Rules) {
     let effect = world.check_rules(&rules);
     world.rules = rules;
@@ -104,7 +104,7 @@ fn unclaimed(world: &World, scope: Option<&Scope>) -> Vec<Hctl> {
         .collect()
 }
 
-/// Decides on unclaimed paths.
+/// Claims unclaimed paths by the rules.
 pub(in crate::psa) fn run_rules(world: &mut World, scope: Option<&Scope>) {
     for id in unclaimed(world, scope) {
         decide_again(world, id);
@@ -121,7 +121,7 @@ pub(in crate::psa) fn check_reclaim(world: &World, device: &Device) -> String {
     }
 }
 
-/// Decides again on all paths of a device, and on its SATP and PSP.
+/// Claims all paths of a device again, and selects its SATP and PSP again.
 pub(in crate::psa) fn reclaim(world: &mut World, device_id: &str) {
     for id in run::in_scope(world, &Scope::Device(device_id.to_owned())) {
         decide_again(world, id);

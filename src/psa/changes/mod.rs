@@ -1,8 +1,8 @@
-//! What an admin changes while the agent runs.
+//! Changes by an admin while the agent runs.
 //!
-//! A [`Change`] is checked against the world as it is ([`World::check`], which says what it will mean or why it is
-//! refused) and then taken in as an event, so that a recorded run holds it too. It is remembered over restarts.
-//! Input that names something which is not there is refused; nothing is changed by a refused change.
+//! A [`Change`] is checked against the current state ([`World::check`] returns its effect, or why it is refused). Then
+//! it is processed as an event, so that a recorded run contains it too. It is stored across restarts. Input that names
+//! something that does not exist is refused. A refused change changes nothing.
 
 pub(in crate::psa) mod claiming;
 pub(in crate::psa) mod queueing;
@@ -22,10 +22,10 @@ use crate::psa::state::device::{Device, Disposition};
 const LONGEST_NAME: usize = 255;
 
 impl World {
-    /// Whether a change can be made, and what it will mean: a line for the admin.
+    /// Whether a change can be made. Returns its effect, as one line for the admin.
     ///
     /// # Errors
-    /// [`Refusal`].
+    /// A [`Refusal`] with the reason.
     pub fn check(&self, change: &Change) -> Result<String, Refusal> {
         match change {
             Change::Psp { device, psp } => {
@@ -235,7 +235,7 @@ impl World {
     }
 }
 
-/// Takes a change in. One that [`World::check`] would refuse changes nothing.
+/// Applies a change. A change that [`World::check`] would refuse changes nothing.
 pub(in crate::psa) fn change(world: &mut World, change: Change) {
     let Ok(effect) = world.check(&change) else {
         return;
@@ -383,7 +383,7 @@ pub(in crate::psa) fn change(world: &mut World, change: Change) {
     world.dirty.extend(world.devices.keys().cloned());
 }
 
-/// The PSP that a device has if the admin sets none with `psactl`.
+/// The PSP that a device has unless the admin sets one with `psactl`.
 fn default_psp_of(world: &World, device: &Device) -> PspKind {
     device.psp(&world.settings_of(device))
 }
@@ -443,7 +443,7 @@ fn device_with(world: &World, name: RuntimeName) -> Result<&Device, Refusal> {
         .ok_or_else(|| Refusal::NotFound(name.to_string()))
 }
 
-/// What to add where a setting is another's than that of the PSP in force.
+/// What to add if a setting belongs to another PSP than the one in force.
 fn only_with(world: &World, device: &Device, psp: PspKind) -> String {
     if device.plugin() == Plugin::Hpp {
         return "; it takes effect with NMP, and the device is HPP's: `psactl hpp device set` is for it"
@@ -461,7 +461,7 @@ fn only_with(world: &World, device: &Device, psp: PspKind) -> String {
     }
 }
 
-/// How long a change lasts, where that is not for good.
+/// How long a change lasts, if not permanently.
 fn lasting(persist: bool) -> &'static str {
     if persist {
         ""

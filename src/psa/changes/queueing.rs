@@ -1,4 +1,4 @@
-//! An admin ends the queueing of a map by hand ([`crate::psa::change::Change::EndQueueing`]).
+//! An admin ends the queueing of a map ([`crate::psa::change::Change::EndQueueing`]).
 
 use crate::psa::action::Severity;
 use crate::psa::change::Refusal;
@@ -7,7 +7,7 @@ use crate::psa::state::World;
 use crate::psa::state::device::{Device, Disposition};
 use crate::psa::state::maps::may_end_queueing;
 
-/// Whether queueing can be ended, and what that means.
+/// Whether queueing can be ended. Returns the effect, as one line for the admin.
 pub(in crate::psa) fn check_end_queueing(
     world: &World,
     device: &Device,
@@ -27,7 +27,7 @@ pub(in crate::psa) fn check_end_queueing(
     Ok(format!("{id}: I/O fails now, until a path serves it again"))
 }
 
-/// Has I/O of a device fail from now on, until a path serves it again.
+/// Makes I/O of a device fail from now on, until a path serves it again.
 pub(in crate::psa) fn end_queueing(world: &mut World, id: &str) {
     let Ok(wwid) = changes::known_device(world, id).map(|device| device.wwid.clone()) else {
         return;

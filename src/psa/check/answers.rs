@@ -1,4 +1,4 @@
-//! From the answers of a path to its state.
+//! Turns the answers of a path into its state.
 
 use crate::psa::action::{Action, Severity};
 use crate::psa::adapter::Transport;
@@ -31,7 +31,7 @@ pub(in crate::psa) fn examined(world: &mut World, examination: &Examination) {
         return;
     };
     path.exam = None;
-    // An error that was reported meanwhile may be younger than the answers.
+    // An error that was reported in the meantime may be more recent than the answers.
     if let Some(at) = path.hints.as_deref().and_then(|hints| hints.due(world.now)) {
         world.schedule.no_later_than(Key::Path(id), at);
     }
@@ -69,21 +69,21 @@ pub(in crate::psa) fn examined(world: &mut World, examination: &Examination) {
         }
         return;
     }
-    // What a path is like that does not say who it is, TEST UNIT READY shows.
+    // A path that does not prove its identity is asked TEST UNIT READY, which shows its state.
     let silent = |reply: &Reply| !reply.outcome.carried_out();
     if exam.stage == Stage::Check && ready.is_none() && replies.iter().any(silent) {
         path.ready_at = Millis(0);
         return ask::path_due(world, id);
     }
     let before = standing(path);
-    // What was sent before the kernel failed the path says nothing about it now.
+    // A command that was sent before the kernel failed the path says nothing about the path now.
     let outdated = path.suspect_since.is_some_and(|since| exam.sent < since);
     if !outdated {
         for reply in &examination.replies {
             take_in(world, id, reply);
         }
     }
-    // Page 83h was to be answered with this check by each path that I/O may use.
+    // Each path that I/O may use should have answered page 83h with this check.
     let not_sent = |reply: &Reply| matches!(reply.outcome, Outcome::NotSent(_));
     if !outdated && !examination.replies.iter().any(not_sent) {
         is_unanswered(world, id);
@@ -104,20 +104,21 @@ pub(in crate::psa) fn examined(world: &mut World, examination: &Examination) {
     };
     if !outdated && path.suspect_since.is_some() {
         match path.link {
-            // I/O fails and checks say that it is well, or would be once activated: if that happens again it
-            // has relapsed. One that waits for an activation has not: the takeover budget says when that is tried.
+            // I/O fails, but checks find the path good, or would after activation. If that happens again the path has
+            // relapsed. A path that waits for activation has not relapsed; the takeover budget decides when it is
+            // tried.
             Link::Up | Link::Refused(..) if !waits => {
                 path.suspect_since = None;
                 path.last_relapse = world.now;
             }
             Link::Unchecked(_) | Link::NoAnswer(_) => {}
-            // Another host took the unit: nothing is wrong with the path.
+            // Another host took over the unit: nothing is wrong with the path.
             _ if waits => {
                 path.suspect_since = None;
                 path.last_relapse = Millis(0);
                 path.relapses = 0;
             }
-            // The check agrees with the kernel: no relapse, and no sign that those before are over.
+            // The check agrees with the kernel. That is no relapse, but earlier relapses are not over either.
             _ => path.suspect_since = None,
         }
     }
@@ -148,7 +149,7 @@ pub(in crate::psa) fn examined(world: &mut World, examination: &Examination) {
     }
 }
 
-/// Most checks say what the one before said: then the device needs no look, but for one now and then.
+/// Most checks give the same answers as the one before. Then the device is looked at only from time to time.
 fn mark_dirty_if_changed(world: &mut World, id: Hctl, before: Standing) {
     let Some(path) = world.paths.get(&id) else {
         return;
@@ -160,8 +161,8 @@ fn mark_dirty_if_changed(world: &mut World, id: Hctl, before: Standing) {
     }
 }
 
-/// A check of a path in a table ended. Page 83h was to be answered with it; if it was not for long, that is a reason
-/// to doubt.
+/// A check of a path in a table ended. It should have returned page 83h. If the path has not returned the page for too
+/// long, its identity is in doubt.
 fn is_unanswered(world: &mut World, id: Hctl) {
     let Some(path) = world.paths.get(&id) else {
         return;
@@ -172,8 +173,8 @@ fn is_unanswered(world: &mut World, id: Hctl) {
     }
 }
 
-/// The return of a link or of a session is announced by no event on some transports (FCoE, and the end of
-/// fast_io_fail and recovery_tmo on all): what sysfs says of a path is read again with its checks while it is down.
+/// Events do not always announce the return of a link or session: on FCoE none does, and on no transport is the end of
+/// fast_io_fail or recovery_tmo announced. So while a path is down, its checks read its sysfs facts again.
 fn refresh_if_down(world: &mut World, id: Hctl) {
     let Some(path) = world.paths.get(&id) else {
         return;
@@ -183,12 +184,12 @@ fn refresh_if_down(world: &mut World, id: Hctl) {
     }
 }
 
-/// One answer.
+/// Processes one reply.
 fn take_in(world: &mut World, id: Hctl, reply: &Reply) {
     if let Outcome::NotSent(_) = reply.outcome {
         return not_sent(world, id, &reply.outcome);
     }
-    // A recovered error comes with its data.
+    // A command that ends with a recovered error has transferred its data.
     let good = reply.outcome.carried_out();
     match &reply.command {
         Command::TestUnitReady => {
@@ -205,7 +206,7 @@ fn take_in(world: &mut World, id: Hctl, reply: &Reply) {
             }
         }
         Command::Inquiry => {
-            // SPC has a target answer INQUIRY where it has no logical unit; LIO does not.
+            // SPC requires a target to answer INQUIRY even where it has no logical unit; LIO does not.
             let link = match link_from(&reply.outcome) {
                 lost @ Link::PermanentLoss(_) => lost,
                 _ => Link::Down(format!("INQUIRY: {}", reply.outcome)),
@@ -253,14 +254,14 @@ fn take_in(world: &mut World, id: Hctl, reply: &Reply) {
             }
         }
         Command::ModeSense6 if good => compare::write_protection_is(world, id, &reply.data),
-        // Many devices do not answer it while they wait, and some never.
+        // Many devices do not answer it while they are in standby, and some never do.
         Command::ModeSense6 => {}
         Command::ReadCapacity16 => compare::capacity_is(world, id, reply, good),
         Command::SetTargetPortGroups(_) => {}
     }
 }
 
-/// This host could not send a command: what is known of the path stays, and people are told once.
+/// This host could not send a command. What is known about the path stays, and users are notified once.
 fn not_sent(world: &mut World, id: Hctl, outcome: &Outcome) {
     let Some(path) = world.paths.get_mut(&id) else {
         return;
@@ -285,14 +286,14 @@ fn inquiry_is(world: &mut World, id: Hctl, data: &[u8]) {
         Ok(inquiry) => {
             let absent = path.proof.inquired(inquiry.peripheral_qualifier);
             if path.proof.is_vacant() {
-                // What it says of an empty place is not what the unit said.
+                // INQUIRY data of a LUN without a unit are not those of the unit, and are not kept.
                 return absent
                     .into_iter()
                     .for_each(|why| prove::is_absent(world, id, &why));
             }
             let before = path.inquiry.replace(inquiry);
             let changed = before.is_some() && before != path.inquiry;
-            // Perhaps it is another unit: what it is taken for from now on must not hold for the one before.
+            // It may be another unit: from now on decisions for the new data must not apply to the unit from before.
             if changed {
                 path.proof.doubt("its INQUIRY data changed");
             }
@@ -313,7 +314,7 @@ fn inquiry_is(world: &mut World, id: Hctl, data: &[u8]) {
     }
 }
 
-/// The page that names the owner was read, or could not be: then what is known stays.
+/// The page that names the owning controller was read. If it could not be read, what is known stays.
 fn ownership_is(world: &mut World, id: Hctl, page: u8, found: Result<Ownership, String>) {
     let Some(path) = world.paths.get_mut(&id) else {
         return;
@@ -339,7 +340,7 @@ fn ownership_is(world: &mut World, id: Hctl, page: u8, found: Result<Ownership, 
 }
 
 fn link_is(path: &mut Path, link: Link) {
-    // A path that was down may come back as another logical unit: it proves itself again.
+    // A path that was down may return as another logical unit, so it has to prove its identity again.
     if matches!(
         link,
         Link::Down(_) | Link::NoAnswer(_) | Link::PermanentLoss(_)
@@ -349,7 +350,7 @@ fn link_is(path: &mut Path, link: Link) {
     path.link = link;
 }
 
-/// Whether the device says that it does not know the command, or a field of it.
+/// Whether the device reports that it does not support the command, or a field of it.
 fn is_refused(outcome: &Outcome) -> bool {
     outcome
         .sense()

@@ -1,7 +1,7 @@
-//! What a path is asked, and when.
+//! Which commands are sent to a path, and when.
 //!
-//! Every check of a path that is in a table reads its identity (VPD page 83h). TEST UNIT READY, target port groups, write
-//! protection and capacity are asked for less often, by turns, and immediately where something is in doubt.
+//! Every check of a path that is in a table reads its identity (VPD page 83h). TEST UNIT READY, target port groups,
+//! write protection and capacity are asked for less often, in turns, and immediately where something is in doubt.
 
 use crate::psa::action::Action;
 use crate::psa::adapter::Transport;
@@ -16,40 +16,44 @@ use crate::scsi::cdb::{Command, Commands};
 use crate::scsi::vpd;
 use std::borrow::Cow;
 
-/// A change of the states raises a unit attention on every nexus (SPC-5 5.18.2.3), the next TEST UNIT READY brings it
-/// to light, and then the states are asked for at once. So asking without that is for arrays that keep it to themselves.
+/// A change of the states raises a unit attention on every nexus (SPC-5 5.18.2.3). The next TEST UNIT READY reveals it,
+/// and then the states are asked for immediately. The periodic query is for arrays that do not report such changes.
 const REPORT_AGAIN: Millis = Millis::from_secs(60);
 
-/// A path that is in no table proves its identity this often. One that is in a table proves it with every check: arrays
-/// report a LUN that leads elsewhere by a unit attention, but not all of them, and not to the host whose path it is (LIO
-/// informs the other LUNs alone), and while no I/O runs nothing else would ever show it.
+/// A path that is in no table proves its identity this often. A path in a table proves it with every check. Arrays
+/// report by a unit attention that a LUN leads elsewhere, but not all arrays do, and not to the host whose path it is
+/// (LIO informs only the other LUNs). While no I/O runs, nothing else would show it.
 const PROVE_AGAIN: Millis = Millis::from_secs(60);
 
-/// What a path is asked that works and is in no table.
+/// The commands for a path that works and is in no table.
 const READY: &[Command] = &[Command::TestUnitReady];
 
-/// What most checks are: a path that works and is in a table.
+/// The commands of most checks: for a path that works and is in a table.
 const READY_AND_PROOF: &[Command] = &[
     Command::TestUnitReady,
     Command::Vpd(vpd::DEVICE_IDENTIFICATION),
 ];
 
-/// Every other check of such a path, while it is well and others lead to its device: a path that says who it is answers, and
-/// a change of the array is reported by a unit attention to TEST UNIT READY on any path. To ask each of them both questions
-/// each time costs the processor a third more.
+/// Every other check of such a path, while it works and other paths lead to its device. A path that proves its identity
+/// does answer, and the array reports a change by a unit attention to TEST UNIT READY on any path. Sending both
+/// commands to each path every time would take a third more CPU time.
 const PROOF: &[Command] = &[Command::Vpd(vpd::DEVICE_IDENTIFICATION)];
 
-/// Each path is asked whether it is ready at least this often; where checks are rarer than half of that, with each.
+/// Each path is sent TEST UNIT READY at least this often; with each check, if the check interval is more than half of
+/// this.
 const READY_AGAIN: Millis = Millis::from_secs(10);
 
-/// In one turn of so many, each as long as [`PROVE_AGAIN`], a path that was well says whether it takes writes. An array that
-/// protects one port of many is rare, and a command more in each turn would be one of twenty-five.
+/// In one of this many turns, each as long as [`PROVE_AGAIN`], a path that works is asked whether it is
+/// write-protected. It is rare that an array protects one of many ports, and doing this every turn would be one command
+/// in twenty-five.
 const TURNS: u64 = 4;
 
-/// What is due so soon is done with this check: checks come at slots of the interval, not to the millisecond.
+/// What is due within this time is done with the current check: checks come at slots of the interval, not to the
+/// millisecond.
 const SLACK: Millis = Millis(500);
 
-/// The target has other LUNs than before, which it may tell by any of them: what is behind each is asked again.
+/// The LUNs of the target changed, which the target may report on any LUN. All paths to the target have to prove their
+/// identity again.
 pub(in crate::psa) fn prove_target(world: &mut World, id: Hctl) {
     let members: Vec<Hctl> = world.paths.range(id.nexus()).map(|(id, _)| *id).collect();
     for member in members {
@@ -60,7 +64,7 @@ pub(in crate::psa) fn prove_target(world: &mut World, id: Hctl) {
     }
 }
 
-/// Examines a path at once, or once more when the examination under way has ended.
+/// Examines a path immediately, or once more when the examination in progress ends.
 pub(in crate::psa) fn examine_now(world: &mut World, id: Hctl) {
     let Some(path) = world.paths.get_mut(&id) else {
         return;
@@ -73,18 +77,18 @@ pub(in crate::psa) fn examine_now(world: &mut World, id: Hctl) {
     }
 }
 
-/// The examination of a path is due.
+/// The examination of a path is due: sends it.
 pub(in crate::psa) fn path_due(world: &mut World, id: Hctl) {
     let now = world.now;
     let Some(path) = world.paths.get_mut(&id) else {
-        // Set after the path went: the schedule keeps a key until it is cancelled.
+        // The key was set after the path was removed: the schedule keeps a key until it is cancelled.
         return world.schedule.cancel(&Key::Path(id));
     };
     if path.exam.is_some() {
         return;
     }
     let Some(sg) = path.facts.sg else {
-        // No pass-through device yet; its uevent brings new facts. The module may also be missing.
+        // No pass-through device yet. Its uevent will bring new facts, unless the module is missing.
         let at = world.now.after(world.settings.check_interval_ms);
         world.schedule.set(Key::Path(id), at);
         world.actions.push(Action::RefreshFacts(id));
@@ -125,7 +129,7 @@ pub(in crate::psa) fn path_due(world: &mut World, id: Hctl) {
     });
 }
 
-/// What to ask a path.
+/// The purpose and the commands of the next examination of a path.
 fn commands_for(world: &World, id: Hctl, path: &Path) -> (Stage, Commands) {
     let Some(inquiry) = &path.inquiry else {
         return (Stage::Inquiry, Cow::Borrowed(&[Command::Inquiry]));
@@ -136,13 +140,13 @@ fn commands_for(world: &World, id: Hctl, path: &Path) -> (Stage, Commands) {
     } else {
         Command::ReportTargetPortGroups
     };
-    // Many USB bridges hang on a VPD page that they do not know; their disks are never stacked.
+    // Many USB bridges hang on a VPD page that they do not support. Their disks never get a map.
     let askable = path.facts.transport != Transport::Usb;
     let mut commands = Commands::Borrowed(READY);
     let owed = path.proof.is_owed();
     let settled = path.proof.may_carry_io() && !owed;
-    // One that comes back is compared with the others in all: the same identity with another product or size is
-    // another unit.
+    // A path that returns is compared with the others in all respects: the same identity with another product or size
+    // is another unit.
     let identified = !world.unidentified.contains(&id);
     let returns = identified && path.proof.expected().is_some() && !settled;
     let turn = is_due(world, path.proof.proven_at(), PROVE_AGAIN);
@@ -177,7 +181,7 @@ fn commands_for(world: &World, id: Hctl, path: &Path) -> (Stage, Commands) {
             commands.to_mut().push(Command::ReadCapacity16);
         }
     }
-    // What else is asked depends on the device, and there is nothing else to ask a path that is well.
+    // All other commands depend on the device, and a path that works needs none of them.
     let report_due = path
         .reported_at
         .is_none_or(|at| is_due(world, at, REPORT_AGAIN));
@@ -204,8 +208,8 @@ fn commands_for(world: &World, id: Hctl, path: &Path) -> (Stage, Commands) {
     (Stage::Check, commands)
 }
 
-/// Whether a path that is well need not say now that it is ready: the paths of its device take turns, half of them with
-/// each check.
+/// Whether a path that works can be checked without TEST UNIT READY this time. The paths of its device take turns: with
+/// each check, half of them get TEST UNIT READY.
 fn is_proof_enough(world: &World, id: Hctl, path: &Path) -> bool {
     let interval = world.settings.check_interval_ms;
     let next = world.now.after(interval);
@@ -215,12 +219,13 @@ fn is_proof_enough(world: &World, id: Hctl, path: &Path) -> bool {
     let Some(device) = world.device_of(path) else {
         return false;
     };
-    // Where one controller serves at a time the answer says which.
+    // If only one controller serves at a time, the answer to TEST UNIT READY shows which one.
     let selection = device.selection.as_ref();
     if selection.is_none_or(|selection| selection.satp.is_exclusive()) {
         return false;
     }
-    // Odd turns are the proof alone; neighbours differ, and so do two checks of a path.
+    // In odd turns only the identity is read. Neighbouring paths differ in this, and so do two successive checks of one
+    // path.
     let round = world.now.0.checked_div(interval.0).unwrap_or(0);
     let (mut is_odd, mut others) = (round % 2 == 1, false);
     for member in &device.paths {
@@ -232,9 +237,9 @@ fn is_proof_enough(world: &World, id: Hctl, path: &Path) -> bool {
     others && is_odd
 }
 
-/// Whether a path that proves itself says too whether it takes writes: each time when there is a reason to doubt it, and
-/// else in every fourth turn, when it is its turn among the paths of its device. When one says something new the others
-/// are asked immediately.
+/// Whether a path that proves its identity is also asked whether it is write-protected. It is asked each time when
+/// there is a reason for doubt. Otherwise it is asked in every fourth turn, by its position among the paths of its
+/// device. When one path reports something new, the others are asked immediately.
 fn is_asked_for_writes(world: &World, id: Hctl, path: &Path) -> bool {
     let proven = path.proof.may_carry_io();
     if !proven || path.proof.is_owed() || path.write_protected != Some(false) {
@@ -252,9 +257,9 @@ fn turn(world: &World, at: Millis, every: Millis) -> u64 {
     Schedule::turn(at, interval, Schedule::moments(world.paths.len()), every)
 }
 
-/// Whether the path asks for the states of the port groups: one working path of each group does every
-/// [`REPORT_AGAIN`], since the ports of a controller answer from that controller's view; and any path that
-/// is not known to work, so that its first good answer comes with the states.
+/// Whether to ask this path for the states of the port groups. One working path of each group is asked every
+/// [`REPORT_AGAIN`], because the ports of a controller answer from that controller's view. A path that is not known to
+/// work is asked too, so that the states come with its first good answer.
 fn is_reporter(world: &World, id: Hctl, path: &Path, device: &Device, due: bool) -> bool {
     if !device
         .selection
@@ -263,14 +268,14 @@ fn is_reporter(world: &World, id: Hctl, path: &Path, device: &Device, due: bool)
     {
         return false;
     }
-    // It would tell of another unit.
+    // The path would report the states of another unit.
     if matches!(
         path.proof.identity(),
         Identity::Quarantined { .. } | Identity::Absent { .. } | Identity::Nameless(_)
     ) {
         return false;
     }
-    // A port that refuses because of the state that its group is known to have tells nothing new.
+    // If a port refuses because of the known state of its group, its report has nothing new.
     let expected = match &path.link {
         Link::Up => true,
         Link::Refused(state, _) => {
@@ -294,8 +299,8 @@ fn is_reporter(world: &World, id: Hctl, path: &Path, device: &Device, due: bool)
     }
 }
 
-/// Whether what was done last then is due again: after `every` at the latest, and before where it is the turn of all
-/// that are checked at this moment.
+/// Whether what was last done at `last` is due again. It is due after `every` at the latest, and earlier when the turn
+/// comes for all paths that are checked at this moment.
 fn is_due(world: &World, last: Millis, every: Millis) -> bool {
     world.now.since(last).after(SLACK) >= every
         || turn(world, world.now, every) != turn(world, last, every)

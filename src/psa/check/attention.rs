@@ -1,11 +1,11 @@
-//! Unit attentions of a path, and what they put in doubt.
+//! Handles unit attentions of a path, and what they put in doubt.
 
 use crate::psa::check::{ask, prove, reread};
 use crate::psa::event::UnitAttention;
 use crate::psa::state::World;
 use crate::psa::units::Hctl;
 
-/// A unit attention: what it makes doubtful is asked for at once.
+/// Handles a unit attention: what has become doubtful is asked for immediately.
 pub(in crate::psa) fn unit_attention(world: &mut World, id: Hctl, kind: UnitAttention) {
     let Some(path) = world.paths.get_mut(&id) else {
         return;
@@ -20,7 +20,7 @@ pub(in crate::psa) fn unit_attention(world: &mut World, id: Hctl, kind: UnitAtte
             path.measure = true;
             reread::reread(world, id);
         }
-        // Write protection is a mode parameter. That the kernel reads it again is all there is to be done.
+        // Write protection is a mode parameter. It is enough that the kernel reads it again.
         UnitAttention::ModeParametersChanged => {
             return reread::reread(world, id);
         }

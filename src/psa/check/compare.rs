@@ -1,5 +1,5 @@
-//! Compares the paths of a device with one another and has them asked where they differ; [`super::disks`] says which one is
-//! the odd one.
+//! Compares the paths of a device with each other, and has them asked where they differ. [`super::disks`] decides which
+//! of them is the odd one.
 
 use crate::psa::action::Severity;
 use crate::psa::check::disks::is_unit;
@@ -12,10 +12,11 @@ use crate::scsi::capacity::Capacity;
 use crate::scsi::mode;
 use std::collections::BTreeSet;
 
-/// The disk of a path got another size, or takes writes or does not: what that makes of the paths to its unit.
+/// The size or the write protection of a path's disk changed: judges all paths to its unit again.
 pub(in crate::psa) fn compare_disks(world: &mut World, id: Hctl) {
-    // The kernel looked, for an administrator's rescan perhaps, and found what the path has not told us yet. The path is
-    // asked, or nobody would see that it takes writes again; so are the others by what it says.
+    // The kernel read the disk, perhaps because of an admin's rescan, and found what the path has not reported to the
+    // agent yet. The path is asked, because otherwise it would go unnoticed when it becomes writable again. Depending
+    // on its answer the others are asked too.
     if world.paths.get(&id).and_then(|path| path.is_read_only()) == Some(true) {
         ask_for_writes(world, id, true);
     }
@@ -24,8 +25,9 @@ pub(in crate::psa) fn compare_disks(world: &mut World, id: Hctl) {
     }
 }
 
-/// Whether the unit takes writes through a path. An array that changes it for one port tells nobody, and the kernel
-/// gives the writer an error where another path would do: it is to look again when it holds something else.
+/// A path reported whether it is write-protected. An array that changes this for one port does not announce it, and the
+/// kernel returns an error to the writer although another path would accept the write. So the kernel has to read the
+/// disk again if it has another value.
 pub(in crate::psa) fn write_protection_is(world: &mut World, id: Hctl, data: &[u8]) {
     let Some(path) = world.paths.get_mut(&id) else {
         return;
@@ -35,8 +37,9 @@ pub(in crate::psa) fn write_protection_is(world: &mut World, id: Hctl, data: &[u
     };
     let before = path.write_protected.replace(write_protected);
     let news = before != Some(write_protected);
-    // Where writes would fail the kernel is told until it knows. In the other direction once: what an administrator
-    // set by `blockdev` no look of the kernel's changes.
+    // If writes would fail, the kernel is made to read again until it has the right value. In the other direction once
+    // is enough: a read-only state that an admin set with `blockdev` does not change when the kernel reads the disk
+    // again.
     if path.is_read_only() == Some(!write_protected) && (write_protected || news) {
         reread::reread(world, id);
     }
@@ -45,14 +48,14 @@ pub(in crate::psa) fn write_protection_is(world: &mut World, id: Hctl, data: &[u
     }
 }
 
-/// What an array changed for one port it may have changed for others too.
+/// What an array changed for one port, it may have changed for others too.
 fn ask_others_for_writes(world: &mut World, id: Hctl, write_protected: bool) {
     for member in world.members_with(id) {
         ask_for_writes(world, member, write_protected);
     }
 }
 
-/// Asks a path at once whether it takes writes, if what it said before is the contrary of what was learned elsewhere.
+/// Asks a path immediately whether it is write-protected, if its last report contradicts what was learned elsewhere.
 fn ask_for_writes(world: &mut World, id: Hctl, write_protected: bool) {
     if let Some(path) = world.paths.get_mut(&id)
         && path.write_protected == Some(!write_protected)
@@ -62,7 +65,7 @@ fn ask_for_writes(world: &mut World, id: Hctl, write_protected: bool) {
     }
 }
 
-/// READ CAPACITY was answered.
+/// Processes the answer to READ CAPACITY.
 pub(in crate::psa) fn capacity_is(world: &mut World, id: Hctl, reply: &Reply, good: bool) {
     let now = world.now;
     let uneven = world
@@ -131,7 +134,7 @@ pub(in crate::psa) fn compare_paths(world: &mut World, wwid: &str) {
     }
 }
 
-/// Has each path say its size that did not since one of them changed.
+/// Asks each path for its size, unless it was asked since one of the sizes last changed.
 fn measure(world: &mut World, wwid: &str, members: &[Hctl]) {
     let Some(device) = world.devices.get(wwid) else {
         return;
@@ -149,7 +152,7 @@ fn measure(world: &mut World, wwid: &str, members: &[Hctl]) {
     }
 }
 
-/// Notes which paths are of a LUN that repeats the identity of another.
+/// Marks the paths whose LUN reports the same identity as another LUN.
 fn stand_aside(world: &mut World, wwid: &str, members: &[Hctl]) {
     let Some(device) = world.devices.get(wwid) else {
         return;

@@ -1,4 +1,4 @@
-//! From a path that was seen to a path whose logical unit, owner and device are known.
+//! From a path that was discovered to a path with a known logical unit, owner and device.
 
 use crate::psa::action::{Action, Severity};
 use crate::psa::check::compare;
@@ -13,10 +13,10 @@ use crate::psa::state::schedule::Key;
 use crate::psa::units::Hctl;
 use std::collections::BTreeSet;
 
-/// Peripheral device type 00h: direct access block device. Nothing else is multipathed.
+/// Peripheral device type 00h: direct access block device. No other type is multipathed.
 const DIRECT_ACCESS: u8 = 0;
 
-/// A path is there: new, come back as another disk, or with other facts.
+/// A path was seen: new, returned with another disk, or with changed facts.
 pub(in crate::psa) fn path_seen(world: &mut World, facts: PathFacts) {
     let id = facts.hctl;
     let dev = facts.block.as_ref().map(|block| block.dev);
@@ -25,7 +25,7 @@ pub(in crate::psa) fn path_seen(world: &mut World, facts: PathFacts) {
         .get(&id)
         .map(|path| (path.dev(), path.facts == facts));
     match known {
-        // The disk went and came back under the same address while nobody was looking: another path.
+        // The disk was removed and returned under the same address without this being noticed: it is another path.
         Some((Some(before), _)) if dev.is_some_and(|dev| dev != before) => {
             path_gone(world, id);
             path_new(world, facts);
@@ -34,7 +34,8 @@ pub(in crate::psa) fn path_seen(world: &mut World, facts: PathFacts) {
         Some((before, false)) => {
             let mut other_disk = false;
             if let Some(path) = world.paths.get_mut(&id) {
-                // A disk that is being removed loses its block device first; its number stays until then.
+                // When a disk is being removed its block device goes first. Its device number is kept until the path is
+                // gone.
                 let block = facts.block.clone().or_else(|| path.facts.block.clone());
                 let shape = |block: &Option<BlockFacts>| {
                     block.as_ref().map(|block| (block.size, block.read_only))
@@ -84,7 +85,7 @@ fn path_new(world: &mut World, facts: PathFacts) {
     }
 }
 
-/// The disk of a path is known: is it in the table of a map that was there before us?
+/// The disk of a path is known. It may be in the table of a map that existed before this agent.
 fn disk_bound(world: &mut World, id: Hctl) {
     let path = world.paths.get(&id);
     let path = path.filter(|path| path.facts.device_type == DIRECT_ACCESS);
@@ -98,7 +99,7 @@ fn disk_bound(world: &mut World, id: Hctl) {
     }
 }
 
-/// A path stands in the table of this device's map: it belongs to it unless a proof says otherwise.
+/// The path is in the table of this device's map: it belongs to the device unless a proof says otherwise.
 pub(in crate::psa) fn assume(world: &mut World, id: Hctl, wwid: &str) {
     let Some(path) = world.paths.get_mut(&id) else {
         return;
@@ -108,7 +109,7 @@ pub(in crate::psa) fn assume(world: &mut World, id: Hctl, wwid: &str) {
     }
 }
 
-/// A path is gone.
+/// A path was removed.
 pub(in crate::psa) fn path_gone(world: &mut World, id: Hctl) {
     let Some(path) = world.paths.remove(&id) else {
         return;
@@ -176,7 +177,7 @@ pub(in crate::psa) fn paths_listed(world: &mut World, present: &BTreeSet<Hctl>) 
     world.paths_listed = true;
 }
 
-/// The path is not to be asked for its identity.
+/// The path must not be asked for its identity; it is named by its address.
 pub(in crate::psa) fn is_named_by_address(world: &mut World, id: Hctl, why: &str) {
     let Some(path) = world.paths.get_mut(&id) else {
         return;
@@ -186,7 +187,7 @@ pub(in crate::psa) fn is_named_by_address(world: &mut World, id: Hctl, why: &str
     }
 }
 
-/// The logical unit does not name itself: it is listed, and never stacked.
+/// The logical unit does not name itself: it is listed, but never gets a map.
 pub(in crate::psa) fn is_nameless(world: &mut World, id: Hctl, why: &str) {
     let Some(path) = world.paths.get(&id) else {
         return;
@@ -198,7 +199,7 @@ pub(in crate::psa) fn is_nameless(world: &mut World, id: Hctl, why: &str) {
     world.notify(Severity::Warning, "DEVICE_NAMELESS", device_id, &details);
 }
 
-/// The path belongs to this device.
+/// Adds the path to this device.
 pub(in crate::psa) fn join(
     world: &mut World,
     id: Hctl,
@@ -226,7 +227,7 @@ pub(in crate::psa) fn join(
         device.unit = Some(unit);
     }
     world.dirty.insert(wwid.to_owned());
-    // A rule for a device could not match before the device was known.
+    // A rule that names a device could not match before the device was known.
     if before.as_deref() != Some(wwid) && world.rules.claim.asks_for_device() {
         run::claim_found(world, id);
     }

@@ -1,20 +1,22 @@
-//! Paths of one device that are not alike.
+//! Paths of one device that differ from each other.
 //!
-//! Some cannot share a table: a disk that is smaller than the map, or read-only where others are not. Some share an identity
-//! and are two units for all that: firmware that gives each LUN the same EUI-64, cloned volumes, cloned targets. The same
-//! identity with another size, or another vendor or product, is another unit, and so is a second LUN of one target port. (A
-//! second LUN of the same port adds nothing to one unit, and may be another.) Which is the odd one?
+//! Some paths cannot be in the same table: a disk that is smaller than the map, or read-only where others are not.
+//! Other paths report the same identity although they lead to two units: firmware that gives each LUN the same EUI-64,
+//! cloned volumes, cloned targets. The same identity with another size, or with another vendor or product, is another
+//! unit, and so is a second LUN of one target port. (A second LUN of the same port adds nothing to one unit, and may be
+//! another.) These rules decide which path is the odd one:
 //!
-//! - With a map, the paths in its table say what the unit is. One whose disk is larger than the map stays while the unit
-//!   may have grown: until another path of the table, asked since, still says what the map says. A path that is not in the
-//!   table joins when it says what those in the table say; if there are none, what the map says.
-//! - Without a map, the first path by address that is proven.
-//! - A product that every path in the table says is the unit's, whatever it was before: arrays that move a unit between
-//!   RAID groups change it. A second LUN stays out while there is a map, even if the first LUN goes.
-//! - A map that is closed, and of whose own paths none is proven, is removed for the sake of the others.
+//! - With a map, the paths in its table define the unit. A path whose disk is larger than the map stays as long as the
+//!   unit may have grown, that is until another path of the table, asked since then, still reports the size of the map.
+//!   A path that is not in the table joins when it agrees with those in the table, or with the map if there are none.
+//! - Without a map, the first proven path by address defines the unit.
+//! - A product that every path in the table reports is that of the unit, whatever it was before: arrays that move a
+//!   unit between RAID groups change it. A second LUN stays out while there is a map, even if the first LUN is removed.
+//! - A map that is closed, and has no path that is proven to lead to it, is removed so that the other paths can be
+//!   used.
 //!
-//! What the kernel knows of sizes may be old: when sizes differ, each path is asked by READ CAPACITY, and no map is made
-//! before the answers. Where an answer is not what the kernel has, the kernel is to look again.
+//! The sizes that the kernel knows may be old. When sizes differ, each path is sent READ CAPACITY, and no map is
+//! created before the answers. Where an answer differs from the kernel's value, the kernel has to read the disk again.
 
 use crate::psa::action::Severity;
 use crate::psa::check::ask;
@@ -26,7 +28,8 @@ use crate::psa::state::path::Path;
 use crate::psa::units::{Hctl, Millis, Sectors};
 use std::collections::BTreeSet;
 
-/// Compares the disk of a path with its device, and tells when it stops or starts to fit in its tables.
+/// Compares the disk of a path with its device, and notifies users when it stops or starts to fit into the device's
+/// tables.
 pub(in crate::psa) fn compare_disk(world: &mut World, id: Hctl) {
     let Some(path) = world.paths.get(&id) else {
         return;
@@ -55,7 +58,8 @@ pub(in crate::psa) fn compare_disk(world: &mut World, id: Hctl) {
     }
 }
 
-/// INQUIRY data of the other paths may be older than those of a path that differs from them.
+/// If a path differs from the others, the INQUIRY data of the others may be older than its own, so the others are
+/// asked.
 fn ask_others_for_model(world: &mut World, id: Hctl) {
     let Some(path) = world.paths.get(&id) else {
         return;
@@ -73,7 +77,7 @@ fn ask_others_for_model(world: &mut World, id: Hctl) {
     }
 }
 
-/// Why no table of its device can hold the disk of a path, if none can.
+/// Why the disk of a path fits in no table of its device; `None` if it fits.
 fn mismatch(world: &World, path: &Path, device: &Device) -> Option<String> {
     other_model(path, device)
         .or_else(|| other_names(world, path, device))
@@ -87,8 +91,8 @@ fn other_writability(world: &World, path: &Path, device: &Device) -> Option<Stri
     if !block.read_only || path.proof.unit().is_none() {
         return None;
     }
-    // Every write that went there would fail for the writer, though another path takes it; and that path counts
-    // while it is down, for it may come back any moment, and writers wait for it.
+    // Every write to this path would fail, although another path would accept it. That other path counts even while it
+    // is down, because it may return at any moment and writers wait for it.
     let writable = world.paths_of(device).find(|other| {
         other.is_read_only() == Some(false)
             && other.is_ours()
@@ -101,7 +105,8 @@ fn other_writability(world: &World, path: &Path, device: &Device) -> Option<Stri
     ))
 }
 
-/// Units that share one of several names: what is in a table says which unit the device is, or else its first path.
+/// Finds units that share one of several names. The paths in a table define the unit of the device; without any, its
+/// first path does.
 fn other_names(world: &World, path: &Path, device: &Device) -> Option<String> {
     path.proof.unit()?;
     let own = path.proof.names();
@@ -155,10 +160,10 @@ fn other_size(world: &World, path: &Path, device: &Device) -> Option<String> {
     };
     let mut others = world.paths_of(device).filter(in_table).peekable();
     if world.is_held(path) {
-        // It may have grown. Another that was asked since, and says that it has not, says what the unit is.
+        // It may have grown. If another path, asked since then, reports that the unit has not, that path is right.
         let selection = device.selection.as_ref();
         let exclusive = selection.is_some_and(|selection| selection.satp.is_exclusive());
-        // A controller that waits does not tell the size, and the kernel has the one from before.
+        // A controller in standby does not report the size, and the kernel has the old value.
         let silent = |other: &&Path| exclusive && other.state() == PathState::Standby;
         let contradicts = |other: &&Path| {
             other.proof.may_carry_io()
@@ -183,14 +188,14 @@ fn other_size(world: &World, path: &Path, device: &Device) -> Option<String> {
     Some(size_differs(own, *size))
 }
 
-/// Whether a path that is in no table has the identity of its device, and leads to another unit for all that.
+/// Whether a path that is in no table has the identity of its device but leads to another unit.
 pub(in crate::psa) fn is_twin(world: &World, path: &Path, device: &Device) -> bool {
     let larger = || path.size() > device.length && other_size(world, path, device).is_some();
     let other = || other_model(path, device).is_some() || path.repeats || larger();
     path.mismatch.is_some() && !world.is_held(path) && other()
 }
 
-/// Whether paths of a device differ in size, from each other or from the map, or from what the kernel has.
+/// Whether the sizes of a device's paths differ from each other, from the map, or from the kernel's values.
 pub(in crate::psa) fn is_uneven(world: &World, device: &Device) -> bool {
     let mut common = device.length;
     world.paths_of(device).any(|path| {
@@ -202,7 +207,7 @@ pub(in crate::psa) fn is_uneven(world: &World, device: &Device) -> bool {
     })
 }
 
-/// When the size of one of its paths changed last.
+/// When the size of any of its paths last changed.
 pub(in crate::psa) fn changed_at(world: &World, device: &Device) -> Millis {
     let units = world
         .paths_of(device)
@@ -210,7 +215,7 @@ pub(in crate::psa) fn changed_at(world: &World, device: &Device) -> Millis {
     units.map(|path| path.sized_at).max().unwrap_or_default()
 }
 
-/// Whether the sizes of its paths differ, and not every path has answered since: then none joins.
+/// Whether the sizes of its paths differ, and not every path has answered since; then no path joins.
 pub(in crate::psa) fn is_being_measured(world: &World, device: &Device) -> bool {
     if !is_uneven(world, device) {
         return false;
@@ -238,12 +243,12 @@ pub(in crate::psa) fn repeated(world: &World, device: &Device) -> Option<(Hctl, 
     None
 }
 
-/// Whether a device has a map with a table. That it is open may not be known: nobody announces it.
+/// Whether a device has a map with a table. Whether the map is open may not be known, because that is not announced.
 pub(in crate::psa) fn is_mapped(world: &World, wwid: &str) -> bool {
     world.map_of(wwid).is_some_and(|map| !map.is_shell())
 }
 
-/// Vendor and product of the unit, if they are not those that are noted.
+/// Vendor and product of the unit, if they differ from the stored ones.
 pub(in crate::psa) fn common_model(world: &World, device: &Device) -> Option<(String, String)> {
     let held = world.paths_of(device).any(|path| world.is_held(path));
     let mapped = is_mapped(world, &device.wwid);
@@ -255,7 +260,7 @@ pub(in crate::psa) fn common_model(world: &World, device: &Device) -> Option<(St
     let (vendor, product) = said.peek().copied()?;
     if let Some((noted_vendor, noted_product)) = &device.model {
         let noted = |said: (&str, &str)| said == (noted_vendor, noted_product);
-        // In a map none of whose paths is there other I/O may wait than that of a new one.
+        // If a map has none of its paths, the I/O that waits in it may be for another unit than the one that appears.
         if said.any(noted) || (mapped && !held) {
             return None;
         }
@@ -263,7 +268,7 @@ pub(in crate::psa) fn common_model(world: &World, device: &Device) -> Option<(St
     Some((vendor.to_owned(), product.to_owned()))
 }
 
-/// Whether a path says what its unit is.
+/// Whether a path is suited to define the unit.
 pub(in crate::psa) fn is_unit(path: &Path) -> bool {
     path.proof.may_carry_io() && path.is_ours() && path.size().is_some()
 }

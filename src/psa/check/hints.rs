@@ -1,18 +1,19 @@
-//! Hints: errors of ordinary I/O, as the kernel reports them. A hint makes the agent ask; it never decides by itself.
+//! Hints: errors of ordinary I/O, as the kernel reports them. A hint makes the agent ask a path; it never decides
+//! anything by itself.
 //!
 //! | the kernel reports | it may mean | what follows |
 //! |---|---|---|
-//! | ILLEGAL REQUEST, HARDWARE ERROR, a target error, a reservation conflict | another logical unit; dm-multipath passes it to the application and keeps the path | the identity of the path and of the others to the device is asked immediately; the path rests until it has proven itself, if another one serves |
-//! | a timeout | a path that is silent; dm-multipath learns of it when the error handling has ended | the same, for this path |
-//! | a medium error | a bad block, or another logical unit | the identity is asked |
-//! | a transport error, or what the kernel repeats | a path in decay; dm-multipath fails it if it lasts | it is counted; a failed command that is repeated has the path checked |
+//! | ILLEGAL REQUEST, HARDWARE ERROR, a target error, a reservation conflict | another logical unit; dm-multipath passes it to the application and keeps the path | the path and the others of the device prove their identity immediately; the path rests until it has proven itself, if another one serves |
+//! | a timeout | a path that does not respond; dm-multipath learns of it when the error handling has ended | the same, for this path |
+//! | a medium error | a bad block, or another logical unit | the path proves its identity |
+//! | a transport error, or what the kernel repeats | a degrading path; dm-multipath fails it if it lasts | it is counted; a failed command that is repeated has the path checked |
 //! | the error handling of a host begins | all paths of the host are about to stall | they are checked |
 //!
-//! Bounds: a path is asked by hints once in `PAUSE`, and only after the answer before; it rests once for errors of one
-//! kind until they have stopped for `SERIES`; and only if another path serves that is as good, so that no hint takes the last
-//! path away or makes an array move a logical unit. Errors that no other path of the device has count as failures of the
-//! path (`marginal`). The commands of checks are not among the hints, so a check cannot lead to the next.
-//! Tests: `tests/world_hints.rs`.
+//! Limits: hints have a path asked at most once in `PAUSE`, and only after it answered the previous time. The path
+//! rests once for errors of one kind, and not again until they have stopped for `SERIES`. It rests only if another path
+//! serves that is as good, so that no hint removes the last path or makes an array move a logical unit. Errors that no
+//! other path of the device has count as failures of the path (`marginal`). The commands of checks do not produce
+//! hints, so a check cannot cause the next one. Tests: `tests/world_hints.rs`.
 
 use crate::psa::action::{Action, Severity};
 use crate::psa::check::{ask, marginal, prove};
@@ -28,23 +29,23 @@ use crate::scsi::sense::{
     ABORTED_COMMAND, HARDWARE_ERROR, ILLEGAL_REQUEST, MEDIUM_ERROR, NOT_READY,
 };
 
-/// After a series began, the kernel reports every command that ends with an error for so long.
+/// After a series begins, the kernel reports every command that ends with an error for this long.
 const CLOSELY: Millis = Millis::from_secs(120);
 
-/// What an error leads to.
+/// What follows from an error.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Answer {
     /// It is counted.
     Count,
-    /// The path is asked who it is.
+    /// The path has to prove its identity.
     Ask,
-    /// The path is asked who it is, and rests until it has answered.
+    /// The path has to prove its identity, and rests until it has.
     Doubt,
-    /// The same, and the other paths of the device are asked too.
+    /// As `Doubt`, and the other paths of the device have to prove their identity too.
     DoubtAll,
 }
 
-/// Errors of ordinary I/O were reported, all alike.
+/// Errors of ordinary I/O were reported, all of the same kind.
 pub(in crate::psa) fn io_trouble(world: &mut World, what: &IoTrouble, count: u64) {
     let id = match what {
         IoTrouble::HostRecovers(host) => return host_recovers(world, *host),
@@ -57,14 +58,14 @@ pub(in crate::psa) fn io_trouble(world: &mut World, what: &IoTrouble, count: u64
         return;
     };
     let now = world.now;
-    // Not every disk is a path, and not every address that the kernel reports is one.
+    // Not every disk is a path, and not every address that the kernel reports is one either.
     let Some(path) = world.paths.get_mut(&id) else {
         return;
     };
     let said = text(kind, what);
     let hints = path.hints.get_or_insert_default();
     let is_new = hints.take(kind, count, said.clone(), now);
-    // A disk that is left to the host is the host's to look after.
+    // A disk that is left to the host is not watched over.
     let device = world.paths.get(&id).and_then(|path| world.device_of(path));
     let Some(device) = device.filter(|device| device.disposition == Disposition::Stacked) else {
         return;
@@ -72,7 +73,7 @@ pub(in crate::psa) fn io_trouble(world: &mut World, what: &IoTrouble, count: u64
     let device_id = device.id.clone();
     let doubts = is_new && matches!(answer, Answer::Doubt | Answer::DoubtAll);
     let rests = doubts && may_rest(world, id);
-    // Before it rests: only a path that serves fails.
+    // Before the path rests, because only a path that serves can fail.
     if fails {
         fails_by_hint(world, id, kind);
     }
@@ -93,7 +94,7 @@ pub(in crate::psa) fn io_trouble(world: &mut World, what: &IoTrouble, count: u64
         hint(world, id);
     }
     if is_new && answer == Answer::DoubtAll {
-        // Mostly a logical unit is changed on all ports, and I/O that leaves this path goes to the others.
+        // Usually a logical unit is changed on all ports, and I/O that leaves this path goes to the others.
         world
             .members_with(id)
             .into_iter()
@@ -105,7 +106,7 @@ pub(in crate::psa) fn io_trouble(world: &mut World, what: &IoTrouble, count: u64
     }
 }
 
-/// The kernel overwrote reports: what they were about is found by the next checks.
+/// The kernel overwrote reports. The next checks will find what they were about.
 pub(in crate::psa) fn io_trouble_lost(world: &mut World, count: u64) {
     world.statistics.lost_io_reports = world.statistics.lost_io_reports.saturating_add(count);
     let now = world.now;
@@ -124,8 +125,8 @@ pub(in crate::psa) fn io_trouble_lost(world: &mut World, count: u64) {
     );
 }
 
-/// Asks a path who it is: now, or as soon as it is not asked too often by that. An examination under way may be older than the
-/// error; when it ends, the next is scheduled.
+/// Has a path prove its identity: now, or as soon as `PAUSE` permits. An examination in progress may be older than the
+/// error; when it ends, the next one is scheduled.
 fn hint(world: &mut World, id: Hctl) {
     let now = world.now;
     let Some(path) = world.paths.get_mut(&id) else {
@@ -140,7 +141,7 @@ fn hint(world: &mut World, id: Hctl) {
     }
 }
 
-/// Whether a path can do without I/O for a moment: another one that is as good serves.
+/// Whether a path can be without I/O for a moment: another path serves that is as good.
 fn may_rest(world: &World, id: Hctl) -> bool {
     let Some(path) = world
         .paths
@@ -162,8 +163,8 @@ fn may_rest(world: &World, id: Hctl) -> bool {
         .is_some_and(|device| world.paths_of(device).any(as_good))
 }
 
-/// Counts a failure of a path that goes on to serve, unless other paths of the device have the same errors: then they are
-/// those of the logical unit, or of what is asked of it.
+/// Counts a failure of a path that continues to serve, unless other paths of the device have the same errors. In that
+/// case the cause is the logical unit, or what it is asked to do.
 fn fails_by_hint(world: &mut World, id: Hctl, kind: IoErrorKind) {
     let (now, window) = (world.now, world.settings.marginal_window_ms);
     let recent = |path: &Path| {
@@ -196,7 +197,7 @@ fn fails_by_hint(world: &mut World, id: Hctl, kind: IoErrorKind) {
     marginal::failed(world, id);
 }
 
-/// Reports that errors of a kind began on a path, and has more reported for a while.
+/// Notifies users that errors of a kind began on a path, and has more errors reported for a while.
 fn io_error(world: &mut World, id: Hctl, device: &str, kind: IoErrorKind, said: &str, rests: bool) {
     let Some(name) = world.paths.get(&id).map(|path| path.name.to_string()) else {
         return;
@@ -218,7 +219,7 @@ fn io_error(world: &mut World, id: Hctl, device: &str, kind: IoErrorKind, said: 
     }
 }
 
-/// The error handling of a host begins. Checks that its paths do not answer are known the sooner.
+/// The error handling of a host begins. Its paths are checked, so that paths that do not answer are noticed earlier.
 fn host_recovers(world: &mut World, host: u32) {
     let now = world.now;
     let recovering = &mut world.io_reports.recovering;
@@ -260,7 +261,7 @@ fn host_recovers(world: &mut World, host: u32) {
     }
 }
 
-/// The errors of ordinary I/O on a path, in a line.
+/// The errors of ordinary I/O on a path, as one line.
 pub(in crate::psa) fn hint_line(world: &World, path: &Path) -> Option<String> {
     let hints = path.hints.as_deref()?;
     let counts = hints.named().map(|(kind, count)| format!("{count} {kind}"));
@@ -277,7 +278,7 @@ pub(in crate::psa) fn hint_line(world: &World, path: &Path) -> Option<String> {
     ))
 }
 
-/// Of which kind an error is, what it leads to, and whether it counts as a failure of the path.
+/// The kind of an error, what follows from it, and whether it counts as a failure of the path.
 fn meaning(what: &IoTrouble) -> Option<(IoErrorKind, Answer, bool)> {
     Some(match what {
         IoTrouble::HostRecovers(_) => return None,
@@ -287,10 +288,10 @@ fn meaning(what: &IoTrouble) -> Option<(IoErrorKind, Answer, bool)> {
             let kind = IoErrorKind::of_errno(*errno);
             match kind {
                 IoErrorKind::Target => (kind, Answer::DoubtAll, true),
-                // It is the will of another initiator, or another logical unit.
+                // Either another initiator reserved the unit, or this is another logical unit.
                 IoErrorKind::Reservation => (kind, Answer::DoubtAll, false),
                 IoErrorKind::Medium => (kind, Answer::Ask, false),
-                // dm-multipath fails the path for these, which is known as soon.
+                // dm-multipath fails the path for these errors, which is noticed just as soon.
                 _ => (kind, Answer::Count, false),
             }
         }
@@ -314,7 +315,7 @@ fn meaning(what: &IoTrouble) -> Option<(IoErrorKind, Answer, bool)> {
     })
 }
 
-/// The error as the kernel reports it, for users.
+/// The error as the kernel reports it, as text for users.
 fn text(kind: IoErrorKind, what: &IoTrouble) -> String {
     match what {
         IoTrouble::GivenUp { errno, .. } => format!("{} (errno {errno})", kind.as_str()),

@@ -1,4 +1,4 @@
-//! The state of a path: its SATP judges the evidence, and what follows from a new state is done.
+//! Determines the state of a path: its SATP judges the evidence, and a new state is acted upon.
 
 use crate::psa::action::Severity;
 use crate::psa::check::{ask, disks, marginal};
@@ -14,20 +14,20 @@ use crate::psa::units::{Hctl, Millis};
 use crate::scsi::tpgs::AccessState;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A device is looked at so often even if nothing seems to have changed. Whatever changes has it looked at, and a look takes
-/// longer than all of its checks.
+/// A device is looked at this often even if nothing seems to have changed. Every change causes a look anyway, and a
+/// look takes longer than all checks of the device.
 pub(in crate::psa) const LOOK_AGAIN: Millis = Millis::from_secs(300);
 
-/// A retry comes no sooner than so much for each path that is retried, or a fabric with thousands of paths that fails would
-/// have the agent do nothing else than to find them still failed: with a look at what sysfs says, a retry costs ten times a
-/// check. Most returns are announced, and are examined at once.
+/// The retry interval is at least this long for each path that is being retried. Otherwise, when a fabric with
+/// thousands of paths fails, the agent would only be busy finding them still failed: a retry also reads sysfs, and
+/// costs ten times as much as a check. Most returns are announced, and those paths are examined immediately.
 const RETRY_SHARE: Millis = Millis(1);
 
-/// A group that changes its state is believed to end that within this time, where the array gives no time of its own: as
+/// A group that changes its state is given this much time, if the array does not report a time of its own. It is as
 /// long as the kernel's handler waits (`ALUA_FAILOVER_TIMEOUT`).
 pub(in crate::psa) const TRANSITION: Millis = Millis::from_secs(60);
 
-/// What the SATP of its device makes of a path.
+/// Has the SATP of its device judge a path.
 pub(in crate::psa) fn judge(world: &mut World, id: Hctl) {
     disks::compare_disk(world, id);
     let Some(path) = world.paths.get(&id) else {
@@ -77,7 +77,7 @@ pub(in crate::psa) fn judge(world: &mut World, id: Hctl) {
         path.judgement = judgement.clone();
         path.judged = true;
     }
-    // A refusal is the array's will, and so is an identity that has yet to be proven.
+    // A refusal is the array's decision, not a failure, and neither is an identity that has yet to be proven.
     let path = world.paths.get(&id);
     let broken = path.is_some_and(|path| path.link.is_broken());
     let stopped =
@@ -108,8 +108,8 @@ pub(in crate::psa) fn judge(world: &mut World, id: Hctl) {
     }
 }
 
-/// A path that waited serves. Where one controller serves at a time, those that served wait from now on: a path that
-/// is down cannot say so itself.
+/// A path that was in standby now serves. If only one controller serves at a time, the paths that served before are now
+/// in standby. A path that is down cannot report that itself.
 fn taken_over(world: &mut World, id: Hctl) {
     let device = world.paths.get(&id).and_then(|path| world.device_of(path));
     let Some(device) = device.filter(|device| {
@@ -170,7 +170,7 @@ fn judgement(world: &World, path: &Path, device: Option<&Device>) -> Judgement {
         .and_then(|device| device.selection.as_ref())
         .map(|selection| selection.satp);
     let Some(satp) = satp else {
-        // A path that is down is so to every SATP; none may be chosen before a path of the device works.
+        // To every SATP, a path that is down is dead. No SATP may have been chosen before a path of the device works.
         let (state, reason) = match &path.link {
             Link::Down(why) => (PathState::Dead, why.clone()),
             Link::PermanentLoss(sense) => (PathState::Dead, format!("permanent loss: {sense}")),
@@ -218,7 +218,7 @@ fn judgement(world: &World, path: &Path, device: Option<&Device>) -> Judgement {
     judgement
 }
 
-/// When the path is examined next.
+/// Schedules the next examination of a path.
 pub(in crate::psa) fn schedule_next(world: &mut World, id: Hctl) {
     if let Some(path) = world.paths.get(&id) {
         let moments = Schedule::moments(world.paths.len());
@@ -233,7 +233,7 @@ pub(in crate::psa) fn schedule_next(world: &mut World, id: Hctl) {
     }
 }
 
-/// While a path changes its access state: when that should have ended.
+/// While the access state of a path is changing: when the change should have ended.
 pub(in crate::psa) fn transition_until(
     world: &World,
     path: &Path,
@@ -251,7 +251,7 @@ pub(in crate::psa) fn transition_until(
     })
 }
 
-/// When a path is examined next that was just examined.
+/// When a path that was just examined is examined next.
 pub(in crate::psa) fn next_check(
     settings: &Settings,
     now: Millis,
@@ -262,7 +262,8 @@ pub(in crate::psa) fn next_check(
     let failed = path
         .failed_since
         .is_some_and(|since| now.since(since) < settings.retry_backoff_after_ms);
-    // One on trial would be found well for ever if it were so whenever the clock ticks.
+    // A marginal path is retried off the regular tick. Otherwise one that always works at the ticks would be found good
+    // forever.
     if failed || path.is_on_trial() {
         retried.insert(path.facts.hctl);
         let count = u64::try_from(retried.len()).unwrap_or(u64::MAX);

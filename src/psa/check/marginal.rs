@@ -1,7 +1,8 @@
-//! Marginal paths: one that fails and returns again and again costs more than it carries. After so many failures in so
-//! long a time (settings `marginal_failures`, `marginal_window_ms`) it goes to a group of last resort, and comes back
-//! when it has worked for `marginal_recovery_ms`. A Fibre Channel port that the kernel holds as `Marginal` is taken for
-//! the same, for as long as it is, and one that the fabric complains of by FPIN, until it has not for that time.
+//! Marginal paths. A path that fails and returns again and again costs more than it carries. If it fails too often
+//! within a time window (settings `marginal_failures`, `marginal_window_ms`), it moves to a group of last resort, and
+//! returns when it has worked for `marginal_recovery_ms`. A Fibre Channel port whose state in the kernel is `Marginal`
+//! is treated the same way as long as it is in this state. So is a port about which the fabric complains by FPIN, until
+//! there were no complaints for that recovery time.
 
 use crate::psa::action::Severity;
 use crate::psa::evidence::Link;
@@ -11,7 +12,7 @@ use crate::psa::state::schedule::Key;
 use crate::psa::units::{Hctl, Millis};
 use std::collections::BTreeSet;
 
-/// A path that served does not any more, by no will of the array or an administrator.
+/// A path stopped serving, other than by a decision of the array or an admin.
 pub(in crate::psa) fn failed(world: &mut World, id: Hctl) {
     let (now, most) = (world.now, world.settings.marginal_failures);
     let window = world.settings.marginal_window_ms;
@@ -32,7 +33,7 @@ pub(in crate::psa) fn failed(world: &mut World, id: Hctl) {
     );
 }
 
-/// The fabric complains of ports: of a target's, or of the HBA's own and so of all its paths.
+/// The fabric complains about ports: of a target, or of the HBA itself, which affects all paths of the HBA.
 pub(in crate::psa) fn fabric_notified(
     world: &mut World,
     host: u32,
@@ -60,7 +61,8 @@ pub(in crate::psa) fn fabric_notified(
     }
 }
 
-/// What its port says, and whether it has worked for long enough; after each check.
+/// Updates whether a path is marginal, from the state of its port and from how long it has worked. Called after each
+/// check.
 pub(in crate::psa) fn review_marginal(world: &mut World, id: Hctl) {
     let Some(path) = world.paths.get(&id) else {
         return;
@@ -77,7 +79,7 @@ pub(in crate::psa) fn review_marginal(world: &mut World, id: Hctl) {
         return;
     };
     if path.link.is_broken() {
-        // It may not have been believed to be back since it failed the last time, and so it has not failed again.
+        // It may not have been trusted again since the last failure, and so may not have failed again.
         marginal.last = now;
     }
     if path.link != Link::Up || marginal.last.after(recovery) > now {
@@ -100,7 +102,7 @@ pub(in crate::psa) fn review_marginal(world: &mut World, id: Hctl) {
 
 fn is_marginal(world: &mut World, id: Hctl, reason: String) {
     let now = world.now;
-    // Where nothing better serves there is nothing to spare the path for, and to load a table would be a risk.
+    // If no better path serves, no other path could take over its I/O, and loading a table would be a risk.
     let better = world.paths.get(&id).and_then(|path| world.device_of(path));
     let better = better.is_some_and(|device| {
         world.paths_of(device).any(|other| {
@@ -131,7 +133,7 @@ fn is_marginal(world: &mut World, id: Hctl, reason: String) {
     world.schedule.no_later_than(Key::Path(id), now);
 }
 
-/// A marginal path in words.
+/// Describes a marginal path, as one line.
 pub(in crate::psa) fn marginal_line(world: &World, path: &Path) -> Option<String> {
     let marginal = path.marginal.as_ref()?;
     let left = marginal

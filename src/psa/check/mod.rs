@@ -1,4 +1,4 @@
-//! What is asked of a path, and what its answers mean.
+//! Which commands are sent to a path, and what the answers mean.
 
 pub(in crate::psa) mod answers;
 pub(in crate::psa) mod ask;

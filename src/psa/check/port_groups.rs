@@ -1,7 +1,8 @@
 //! Target port groups of a device, as its paths report them.
 //!
-//! Each port speaks for its own group; what it says of others is taken unless it would take a group out of use whose own
-//! ports answer: a controller that fails may call all groups unavailable. Then a port of that group is asked.
+//! Each port speaks for its own group. What it reports about other groups is accepted too, with one exception: it may
+//! not take a group out of use whose own ports answer, because a controller that fails may report all groups as
+//! unavailable. In that case a port of that group is asked.
 
 use crate::psa::action::Severity;
 use crate::psa::check::judge::TRANSITION;
@@ -15,17 +16,17 @@ use crate::scsi::outcome::Outcome;
 use crate::scsi::tpgs::{AccessState, TargetPortGroup, TargetPortGroups};
 use std::collections::BTreeMap;
 
-/// Groups that are changing are asked about again this soon (the kernel's handler does so every 2 s).
+/// Groups that are changing are asked about again after this time (the kernel's handler asks every 2 s).
 const FOLLOW_UP: Millis = Millis(200);
 
-/// The states of the port groups of the device behind a path.
+/// Processes a path's report of the states of its device's port groups.
 pub(in crate::psa) fn port_groups_are(
     world: &mut World,
     id: Hctl,
     report: &TargetPortGroups,
     data: &[u8],
 ) {
-    // What a path says that does not lead to the device for sure may be about another one.
+    // If it is not certain that the path leads to the device, its report may be about another device.
     let proven = |path: &&mut Path| path.proof.may_carry_io();
     let Some(path) = world.paths.get_mut(&id).filter(proven) else {
         return;
@@ -101,7 +102,7 @@ pub(in crate::psa) fn port_groups_are(
             &[("changes", &changes.join(" "))],
         );
         for member in members {
-            // A refusal is older than this report.
+            // The refusal is older than this report.
             if let Some(path) = world.paths.get_mut(&member)
                 && matches!(path.link, Link::Refused(..))
             {
@@ -112,7 +113,7 @@ pub(in crate::psa) fn port_groups_are(
         world.dirty.insert(wwid);
     }
     if transitioning || !changes.is_empty() {
-        // Where one group has changed another may be about to: the attention for that one comes on its own
+        // Where one group has changed, another may be about to. The unit attention for that group comes on its own
         // ports, which may carry no command for seconds.
         if let Some(path) = world.paths.get_mut(&id) {
             path.ask_groups = true;
@@ -122,8 +123,8 @@ pub(in crate::psa) fn port_groups_are(
     }
 }
 
-/// Groups that a port of another group calls out of use although a path of theirs works, with that path: a controller
-/// that fails may say so of all. The word of their own ports counts, which are asked.
+/// Groups that a port of another group reports as out of use although one of their paths works, each with that path. A
+/// controller that fails may report this of all groups. The report of the group's own ports counts, and they are asked.
 fn withheld(
     world: &World,
     wwid: &str,
@@ -157,7 +158,7 @@ fn withheld(
         .collect()
 }
 
-/// A path has told how the port groups are: it spoke for all ports of its group.
+/// A path reported the states of the port groups. It spoke for all ports of its own group.
 pub(in crate::psa) fn reported(world: &mut World, id: Hctl) {
     let Some(path) = world.paths.get(&id) else {
         return;
@@ -172,7 +173,7 @@ pub(in crate::psa) fn reported(world: &mut World, id: Hctl) {
     }
 }
 
-/// The states could not be read: what is known stays, and people are told when it is the array's fault.
+/// The states could not be read. What is known stays, and users are notified if the array is at fault.
 pub(in crate::psa) fn port_groups_unknown(
     world: &mut World,
     id: Hctl,

@@ -1,4 +1,4 @@
-//! What an answer to VPD page 83h means for a path: the transitions of [`crate::psa::state::proof::Proof`], carried out.
+//! Carries out the transitions of [`crate::psa::state::proof::Proof`]: what an answer to VPD page 83h means for a path.
 
 use crate::psa::action::Severity;
 use crate::psa::check::{ask, discovery, judge};
@@ -6,7 +6,7 @@ use crate::psa::state::World;
 use crate::psa::state::proof::{Answer, Proven};
 use crate::psa::units::Hctl;
 
-/// Page 83h was read, or is refused: what it means for the path.
+/// Page 83h was read or refused: decides what that means for the path.
 pub(in crate::psa) fn identify(world: &mut World, id: Hctl, page83: Result<&[u8], &str>) {
     let now = world.now;
     let Some(path) = world.paths.get_mut(&id) else {
@@ -42,7 +42,7 @@ pub(in crate::psa) fn identify(world: &mut World, id: Hctl, page83: Result<&[u8]
     }
 }
 
-/// The path leads to the logical unit that is expected, or to the first that it named.
+/// The path leads to the expected logical unit, or to the first one that it named.
 fn is_proven(world: &mut World, id: Hctl, proven: &Proven) {
     let Some(path) = world.paths.get_mut(&id) else {
         return;
@@ -82,8 +82,8 @@ fn is_proven(world: &mut World, id: Hctl, proven: &Proven) {
     }
 }
 
-/// The unit was known and does not say who it is now. That is no proof that another is there: the path is used while
-/// there is no other.
+/// The unit was known, but does not identify itself now. That does not prove that another unit is there: the path is
+/// used while there is no other.
 fn is_unproven(world: &mut World, id: Hctl, why: &str) {
     let Some(path) = world.paths.get(&id) else {
         return;
@@ -94,7 +94,7 @@ fn is_unproven(world: &mut World, id: Hctl, why: &str) {
     world.notify(Severity::Warning, "PATH_UNPROVEN", name, &details);
 }
 
-/// Nothing is behind the LUN of a path that belongs to a device: no I/O goes there until it has proven itself again.
+/// Nothing is behind the LUN of a path that belongs to a device: the path gets no I/O until it has proven itself again.
 pub(in crate::psa) fn is_absent(world: &mut World, id: Hctl, why: &str) {
     let Some(path) = world.paths.get(&id) else {
         return;
@@ -107,7 +107,7 @@ pub(in crate::psa) fn is_absent(world: &mut World, id: Hctl, why: &str) {
     world.notify(Severity::Warning, "PATH_ABSENT", name, &details);
 }
 
-/// Another logical unit answers than the one that the path is in use for: no I/O goes there.
+/// Another logical unit answers than the one for which the path is in use: the path gets no I/O.
 pub(in crate::psa) fn is_different(world: &mut World, id: Hctl, found: &str) {
     let Some(path) = world.paths.get(&id) else {
         return;
@@ -120,9 +120,9 @@ pub(in crate::psa) fn is_different(world: &mut World, id: Hctl, found: &str) {
     world.notify(Severity::Error, "PATH_QUARANTINED", name, &details);
 }
 
-/// Perhaps another logical unit is behind the path: it is asked now, and until it has proven itself I/O goes to
-/// others, if there are any. The kernel repeats I/O that was refused with a unit attention, so nothing waits for the
-/// answer. For every hint, whoever gives it.
+/// Another logical unit may be behind the path. It is asked now, and until it has proven itself I/O goes to other
+/// paths, if there are any. The kernel repeats I/O that was refused with a unit attention, so no I/O waits for the
+/// answer. Used for hints from any source.
 pub(in crate::psa) fn doubt(world: &mut World, id: Hctl, why: &str) {
     let Some(path) = world.paths.get_mut(&id) else {
         return;

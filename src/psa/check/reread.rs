@@ -1,4 +1,4 @@
-//! The kernel reads a disk again (its size, its write protection), but not where reading would move a logical unit.
+//! Has the kernel read a disk again (its size, its write protection), but not where reading would move a logical unit.
 
 use crate::psa::action::Action;
 use crate::psa::check::ask;
@@ -7,7 +7,7 @@ use crate::psa::state::World;
 use crate::psa::state::path::Path;
 use crate::psa::units::Hctl;
 
-/// Whether a path waits that the host can have activated, whatever is known of its identity.
+/// Whether a path is in standby and this host can have it activated, whatever is known of its identity.
 pub(in crate::psa) fn is_activatable(world: &World, id: Hctl) -> bool {
     let path = world.paths.get(&id);
     let device = path.and_then(|path| world.device_of(path));
@@ -21,9 +21,9 @@ pub(in crate::psa) fn is_activatable(world: &World, id: Hctl) -> bool {
     })
 }
 
-/// Has the kernel read the disk of a path again (size, write protection), once that moves nothing: `sd` sends START STOP
-/// UNIT to a unit that asks for it, and a controller that waits takes the unit over by that. What is known of a path may
-/// be older than a move, so the path is asked first where controllers take over.
+/// Has the kernel read the disk of a path again (size, write protection) as soon as that does not move the unit. `sd`
+/// sends START STOP UNIT to a unit that asks for it, and a standby controller takes over the unit on that command. What
+/// is known about a path may be older than a move, so with arrays that move units the path is checked first.
 pub(in crate::psa) fn reread(world: &mut World, id: Hctl) {
     let Some(path) = world.paths.get(&id) else {
         return;
@@ -42,7 +42,7 @@ pub(in crate::psa) fn reread(world: &mut World, id: Hctl) {
     }
 }
 
-/// Has it done now if it is owed and moves nothing. The one place that decides on it.
+/// Has the kernel read the disk now, if that is owed and does not move the unit. No other code decides on this.
 pub(in crate::psa) fn pay_reread(world: &mut World, id: Hctl) {
     let due = |path: &&mut Path| {
         path.reread_owed && path.link == Link::Up && path.state() != PathState::Standby

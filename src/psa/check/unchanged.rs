@@ -1,4 +1,4 @@
-//! The fast path: most checks say what the one before said, and they must cost only what it takes to see that.
+//! The fast path. Most checks repeat the result of the one before, and must cost only what it takes to notice that.
 
 use crate::psa::check::judge::LOOK_AGAIN;
 use crate::psa::event::Reply;
@@ -14,7 +14,7 @@ use crate::scsi::{mode, vpd};
 use std::collections::BTreeMap;
 use std::mem::{Discriminant, discriminant};
 
-/// What of a path a table is made of.
+/// The properties of a path on which its place in a table depends.
 pub(in crate::psa) type Standing = (
     PathState,
     Option<Class>,
@@ -35,16 +35,15 @@ pub(in crate::psa) fn standing(path: &Path) -> Standing {
     )
 }
 
-/// Whether a check that just ended leaves everything as it is: a path that works answered as it did the time before, it was
-/// judged since its device was looked at, and nothing is to be found out. So it is with most checks, and they cost only
-/// what it takes to see that.
+/// Whether a check that just ended leaves everything as it is: a path that works answered as it did before, it was
+/// judged since its device was looked at, and nothing has to be found out. This is the case for most checks.
 pub(in crate::psa) fn is_as_before(path: &Path, exam: &Exam, ready: Option<&Reply>) -> bool {
     let is_ready = ready.is_none_or(|ready| ready.outcome == Outcome::Good);
     exam.stage == Stage::Check && is_ready && is_well(path)
 }
 
-/// Whether such a path, of a device that was looked at lately, told byte for byte what it told before: who it is, and how the
-/// port groups are.
+/// Whether the replies of such a path, whose device was looked at recently, are byte for byte those from before: the
+/// identity and the states of the port groups.
 pub(in crate::psa) fn is_repeated(
     path: &Path,
     devices: &BTreeMap<String, Device>,

@@ -1,8 +1,9 @@
-//! The file list and the runtime list of claim rules, and what may be done to them.
+//! The file list and the runtime list of claim rules, and the operations on them.
 //!
-//! ESXi's two lists: `add`, `remove`, `move` and `convert` change the file list; `load` makes it the runtime list;
-//! only the runtime list decides. System rules are in the runtime list from the start and cannot be changed.
-//! Invariants: a class and a number name at most one rule of a list; a refused change changes nothing.
+//! The two lists are those of ESXi. `add`, `remove`, `move` and `convert` change the file list. `load` makes the file
+//! list the runtime list. Only the runtime list decides. System rules are in the runtime list from the start, and
+//! cannot be changed. Invariants: a class and a number identify at most one rule of a list; a refused change changes
+//! nothing.
 
 use super::matching::Match;
 use super::rule::{CATCH_ALL, FIRST_FREE, LAST_FREE, Rule, RuleClass};
@@ -12,12 +13,12 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RuleList(BTreeMap<(RuleClass, u32), Rule>);
 
-/// What may be done beyond the rules of good behaviour.
+/// What may be done although it is normally refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Permission {
-    /// `--force-reserved`: numbers of the reserved ranges.
+    /// `--force-reserved`: use numbers of the reserved ranges.
     pub reserved: bool,
-    /// `--force`: what would be refused for its effect.
+    /// `--force`: do what would be refused because of its effect.
     pub force: bool,
 }
 
@@ -63,7 +64,7 @@ pub enum Problem {
 }
 
 impl RuleList {
-    /// A list of these rules; of two with the same class and number the later one stays.
+    /// A list of these rules. Of two rules with the same class and number, the later one is kept.
     #[must_use]
     pub fn new(rules: impl IntoIterator<Item = Rule>) -> RuleList {
         RuleList(rules.into_iter().map(|rule| (rule.key(), rule)).collect())
@@ -80,7 +81,7 @@ impl RuleList {
         self.0.get(&(class, number))
     }
 
-    /// Whether a rule of this list takes everything that `rule` matches before it is tried.
+    /// The rule of this list, if any, that is tried before `rule` and takes everything that `rule` matches.
     #[must_use]
     pub fn shadowing(&self, rule: &Rule) -> Option<&Rule> {
         self.0
@@ -97,7 +98,7 @@ pub struct RuleLists {
     pub system: RuleList,
     /// The file list: rules of the admin.
     pub file: RuleList,
-    /// The rules of the admin that are in force.
+    /// The admin's rules that are in force.
     pub loaded: RuleList,
 }
 
@@ -106,12 +107,12 @@ pub struct RuleLists {
 pub struct Entry<'a> {
     /// The rule.
     pub rule: &'a Rule,
-    /// Whether it is of the runtime list, or else of the file list.
+    /// Whether it is in the runtime list; otherwise it is in the file list.
     pub runtime: bool,
 }
 
 impl RuleLists {
-    /// Whether a number may be used for a new rule.
+    /// Checks whether a number may be used for a new rule.
     fn check_number(&self, class: RuleClass, number: u32, may: Permission) -> Result<(), Problem> {
         if number > CATCH_ALL {
             return Err(Problem::OutOfRange(number));
@@ -169,10 +170,10 @@ impl RuleLists {
         }
     }
 
-    /// Removes all rules of a class that name a plug-in from the file list.
+    /// Removes all rules of a class for this plug-in from the file list.
     ///
     /// # Errors
-    /// There is none.
+    /// If there is no such rule.
     pub fn remove_plugin(&mut self, class: RuleClass, plugin: &str) -> Result<Vec<Rule>, Problem> {
         let found = |rule: &Rule| rule.class == class && rule.plugin == plugin;
         let removed: Vec<Rule> = self.file.iter().filter(|r| found(r)).cloned().collect();
@@ -203,7 +204,7 @@ impl RuleLists {
         Ok(())
     }
 
-    /// Makes the file list of a class, or of all, the runtime list.
+    /// Makes the file list of a class, or of all classes, the runtime list.
     pub fn load(&mut self, class: Option<RuleClass>) {
         let meant = |rule: &Rule| class.is_none_or(|class| rule.class == class);
         self.loaded.0.retain(|_, rule| !meant(rule));
@@ -213,9 +214,9 @@ impl RuleLists {
             .extend(rules.map(|rule| (rule.key(), rule.clone())));
     }
 
-    /// The number that `--autoassign` gives: what names single paths comes before what names whole arrays, and
-    /// that before drivers and transports, so that the more exact rule is tried first. All of them come after the
-    /// numbers that guides and admins like to use.
+    /// The number that `--autoassign` chooses. Rules that name single paths come before those that name whole arrays,
+    /// and these before rules for drivers and transports, so that the more exact rule is tried first. All of these
+    /// numbers are higher than those that guides and admins usually choose.
     ///
     /// # Errors
     /// [`Problem::Full`].
@@ -235,12 +236,12 @@ impl RuleLists {
             .ok_or(Problem::Full)
     }
 
-    /// The rules that decide: system rules and those of the admin that are loaded.
+    /// The rules that decide: system rules, and the admin's loaded rules.
     pub fn runtime(&self) -> impl Iterator<Item = &Rule> {
         self.system.iter().chain(self.loaded.iter())
     }
 
-    /// `claimrule list`: by class and number, the runtime rule before the file rule.
+    /// The lines of `claimrule list`: by class and number, the runtime rule before the file rule.
     #[must_use]
     pub fn entries(&self, class: Option<RuleClass>) -> Vec<Entry<'_>> {
         let runtime = self.runtime().map(|rule| (true, rule));
@@ -259,11 +260,11 @@ impl RuleLists {
     }
 }
 
-/// MASK_PATH rules for the value of ESX 3's `/adv/Disk/MaskLUNs`: `vmhba1:0:5,8-10;vmhba2:1:0;`, an adapter, a target
-/// and LUNs each. They are numbered from 101 on.
+/// MASK_PATH rules for a value of ESX 3's `/adv/Disk/MaskLUNs`: `vmhba1:0:5,8-10;vmhba2:1:0;`, each part with an
+/// adapter, a target and LUNs. The rules are numbered from 101.
 ///
 /// # Errors
-/// The part that is not understood.
+/// The part that cannot be parsed.
 pub fn convert_mask_luns(lists: &RuleLists, value: &str) -> Result<Vec<Rule>, String> {
     let mut rules: Vec<Rule> = Vec::new();
     let mut numbers = (FIRST_FREE..=LAST_FREE).filter(|n| {

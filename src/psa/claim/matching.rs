@@ -1,4 +1,4 @@
-//! What a claim rule matches, and ESXi's way to write it.
+//! What a claim rule matches, in ESXi's notation.
 
 use crate::psa::adapter::Transport;
 use crate::psa::facts::Subject;
@@ -20,7 +20,7 @@ pub enum Match {
     },
     /// Type `vendor` with `--nvme-controller-model`: the model of an NVMe controller.
     NvmeController(Pattern),
-    /// The runtime name; `None` is any.
+    /// The runtime name; `None` matches anything.
     Location {
         /// `N` of `vmhbaN`.
         adapter: Option<u32>,
@@ -35,13 +35,13 @@ pub enum Match {
     Transport(Transport),
     /// Driver of the HBA.
     Driver(String),
-    /// The device identifier, `naa.6001...`.
+    /// The device id, `naa.6001...`.
     Device(String),
     /// A target port, and a LUN behind it.
     Target {
-        /// Which port.
+        /// The port.
         port: TargetPort,
-        /// Which LUN; `None` is any.
+        /// The LUN; `None` matches any.
         lun: Option<u64>,
     },
 }
@@ -72,14 +72,14 @@ pub enum TargetPort {
     },
 }
 
-/// The first attribute in which a path is not what the rule asks for. It allocates nothing: most rules do not match.
+/// The first attribute of a path that does not match a rule. It allocates nothing, because most rules do not match.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mismatch<'a> {
     /// An attribute has another value.
     Is(&'static str, &'a str),
-    /// A number is another.
+    /// A number has another value.
     Number(&'static str, u64),
-    /// The attribute is not known, or there is none.
+    /// The attribute is not known, or does not exist.
     Unknown(&'static str),
 }
 
@@ -93,10 +93,10 @@ impl fmt::Display for Mismatch<'_> {
     }
 }
 
-/// 16 lower-case hex digits of a Fibre Channel name, written with or without colons or `0x`.
+/// Normalizes a Fibre Channel name, written with or without colons or `0x`, to 16 lower-case hex digits.
 ///
 /// # Errors
-/// What a name looks like, for a person.
+/// The form of a name, as text for the user.
 pub fn fc_name(text: &str) -> Result<String, String> {
     let bare: String = text
         .trim_start_matches("0x")
@@ -126,7 +126,7 @@ impl Match {
         }
     }
 
-    /// Whether the rule takes every path there is.
+    /// Whether the rule matches every path.
     #[must_use]
     pub fn is_any(&self) -> bool {
         match self {
@@ -143,7 +143,7 @@ impl Match {
         }
     }
 
-    /// Whether the rule matches.
+    /// Checks whether the rule matches.
     ///
     /// # Errors
     /// The first attribute that differs.
@@ -201,7 +201,7 @@ impl Match {
         }
     }
 
-    /// Whether every path that `other` matches is matched by this one too; `false` where it cannot be told.
+    /// Whether this rule matches every path that `other` matches; `false` where that cannot be decided.
     #[must_use]
     pub fn covers(&self, other: &Match) -> bool {
         fn number<T: PartialEq>(mine: Option<T>, theirs: Option<T>) -> bool {
@@ -245,7 +245,8 @@ impl Match {
 }
 
 impl Match {
-    /// Whether there may be a path that both match: told for rules of one type, where it can be told.
+    /// Whether there may be a path that both match. `true` only for rules of the same type, and only where it can be
+    /// decided.
     #[must_use]
     pub fn overlaps(&self, other: &Match) -> bool {
         fn number<T: PartialEq>(mine: Option<T>, theirs: Option<T>) -> bool {
@@ -293,7 +294,7 @@ fn same<'a>(what: &'static str, wanted: Option<u64>, is: u64) -> Result<(), Mism
 }
 
 impl TargetPort {
-    /// Whether ESXi's target identifier, `fc.WWNN:WWPN` or `IQN,t,TPGT`, is of this port.
+    /// Whether ESXi's target identifier, `fc.WWNN:WWPN` or `IQN,t,TPGT`, is that of this port.
     fn is(&self, identifier: &str) -> bool {
         match self {
             TargetPort::Fc { wwnn, wwpn } => identifier
@@ -308,7 +309,7 @@ impl TargetPort {
 }
 
 impl fmt::Display for Match {
-    /// ESXi's `Matches` column. The PCI ids of a vendor rule stand there only if the rule names some.
+    /// ESXi's `Matches` column. It contains the PCI ids of a vendor rule only if the rule has some.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fn any<T: fmt::Display>(n: Option<T>) -> String {
             n.map_or_else(|| "*".to_owned(), |n| n.to_string())
@@ -351,7 +352,7 @@ impl fmt::Display for Match {
     }
 }
 
-/// The keys of the `Matches` column. Values may hold blanks, so a value ends where the next key begins.
+/// The keys of the `Matches` column. Values may contain blanks, so a value ends where the next key begins.
 const KEYS: &[&str] = &[
     "vendor",
     "model",
@@ -391,7 +392,7 @@ fn keys(text: &str) -> Vec<(&'static str, String)> {
 impl std::str::FromStr for Match {
     type Err = String;
 
-    /// Reads the `Matches` column of a listing, of ESXi's or of ours.
+    /// Parses the `Matches` column of a listing by ESXi or dm-psa.
     fn from_str(text: &str) -> Result<Match, String> {
         let fields = keys(text.trim());
         let get = |key: &str| {
@@ -449,10 +450,10 @@ impl std::str::FromStr for Match {
     }
 }
 
-/// The number of an adapter from its name `vmhba2`; `None` for `*`.
+/// The number of an adapter from its name, such as `vmhba2`; `None` for `*`.
 ///
 /// # Errors
-/// How an adapter is written, for a person.
+/// The form of an adapter name, as text for the user.
 pub fn adapter(text: &str) -> Result<Option<u32>, String> {
     if text == "*" {
         return Ok(None);
@@ -463,10 +464,10 @@ pub fn adapter(text: &str) -> Result<Option<u32>, String> {
     })
 }
 
-/// A part of a runtime name; `None` for `*` and if it is left out.
+/// Parses a part of a runtime name; `None` for `*`, or if it is absent.
 ///
 /// # Errors
-/// How it is written, for a person.
+/// The valid form, as text for the user.
 pub fn part<T: std::str::FromStr>(what: &str, text: Option<&str>) -> Result<Option<T>, String> {
     match text {
         None | Some("*") => Ok(None),

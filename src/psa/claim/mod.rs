@@ -1,9 +1,9 @@
-//! Claim rules: which plug-in owns a path.
+//! Claim rules: decide which plug-in owns a path.
 //!
-//! Input: what is known of a path. Output: a [`Claim`]; the trace of the rules that were tried is made when somebody
-//! asks for it. Invariants: every path gets exactly one decision; rules are tried in ascending number, the first
-//! match wins; 65535 matches all. A rule for a plug-in that this build has not passes its paths on, as ESXi does
-//! where a plug-in declines. Tests: here, `tests/rules.rs`.
+//! Input: what is known about a path. Output: a [`Claim`]; a trace of the rules that were tried is made only on
+//! request. Invariants: every path gets exactly one decision; rules are tried by ascending number, and the first match
+//! wins; 65535 matches all paths. If this build does not have the plug-in of a rule, the next rules are tried, as on
+//! ESXi where a plug-in declines. Tests: in this file, and `tests/rules.rs`.
 
 pub mod lists;
 pub mod matching;
@@ -25,7 +25,7 @@ pub use spec::{RuleSpec, Word};
 /// The decision on one path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
-    /// Who owns the path.
+    /// The plug-in that owns the path.
     pub plugin: Plugin,
     /// The rule that decided.
     pub rule: u32,
@@ -35,7 +35,7 @@ pub struct Claim {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ruleset(Vec<Rule>);
 
-/// What became of a rule that was tried.
+/// The result of trying a rule.
 enum Tried<'a> {
     No(&'a Rule, Mismatch<'a>),
     Said(fmt::Arguments<'a>),
@@ -50,7 +50,7 @@ impl fmt::Display for Tried<'_> {
     }
 }
 
-/// Rules in a row that do not match for one reason.
+/// Successive rules that do not match for the same reason.
 struct Row {
     first: u32,
     last: u32,
@@ -70,7 +70,7 @@ impl fmt::Display for Row {
     }
 }
 
-/// The rule that gives NMP whatever is left.
+/// The rule that assigns all remaining paths to NMP.
 fn catch_all() -> Rule {
     let matches = Match::Vendor {
         vendor: Pattern::any(),
@@ -81,8 +81,8 @@ fn catch_all() -> Rule {
 }
 
 impl Ruleset {
-    /// Takes the MP rules and puts them in order. The catch-all 65535 is added if it is missing, so that every path
-    /// is decided.
+    /// The MP rules among `rules`, in order. The catch-all rule 65535 is added if it is missing, so that there is a
+    /// decision on every path.
     #[must_use]
     pub fn new(rules: impl IntoIterator<Item = Rule>) -> Ruleset {
         let mp = rules.into_iter().filter(|r| r.class == RuleClass::MP);
@@ -90,8 +90,8 @@ impl Ruleset {
         Ruleset(list.iter().cloned().collect())
     }
 
-    /// The least that is safe without any file: ESXi's rule 101, which masks the access LUN of an array (a pseudo
-    /// device that is no disk), and the catch-all.
+    /// The minimum that is safe without any file: ESXi's rule 101, which masks the access LUN of an array (a pseudo
+    /// device that is not a disk), and the catch-all rule.
     #[must_use]
     pub fn basic() -> Ruleset {
         let access_lun = Match::Vendor {
@@ -116,7 +116,7 @@ impl Ruleset {
         (claim, lines)
     }
 
-    /// As [`Ruleset::trace`], but rules in a row that fail by the same attribute share a line.
+    /// As [`Ruleset::trace`], but successive rules that fail by the same attribute share a line.
     #[must_use]
     pub fn summarize(&self, subject: &Subject<'_>) -> (Claim, Vec<String>) {
         let mut lines = Vec::new();
@@ -147,7 +147,7 @@ impl Ruleset {
         (claim, lines)
     }
 
-    /// Tries the rules in order. `tell` hears of each; what it drops is never formatted.
+    /// Tries the rules in order and reports each to `tell`. What `tell` drops is never formatted.
     fn walk(&self, subject: &Subject<'_>, mut tell: impl FnMut(Tried<'_>)) -> Claim {
         for rule in &self.0 {
             if let Err(why) = rule.matches.test(subject) {
@@ -171,7 +171,8 @@ impl Ruleset {
             let rule = rule.number;
             return Claim { plugin, rule };
         }
-        // Only if 65535 was given to a plug-in that this build has not. NMP is what the catch-all is for.
+        // Reached only if 65535 was assigned to a plug-in that this build does not have. The purpose of the catch-all
+        // rule is NMP.
         tell(Tried::Said(format_args!("no rule takes it: NMP")));
         Claim {
             plugin: Plugin::Nmp,
@@ -179,7 +180,7 @@ impl Ruleset {
         }
     }
 
-    /// A decision in words.
+    /// Describes a decision.
     #[must_use]
     pub fn describe(&self, claim: Claim) -> String {
         match self.0.iter().find(|rule| rule.number == claim.rule) {
@@ -191,14 +192,14 @@ impl Ruleset {
         }
     }
 
-    /// The options that the rule of a decision has for the plug-in; `None` if it is not loaded any more.
+    /// The options for the plug-in in the rule of a decision; `None` if the rule is no longer loaded.
     #[must_use]
     pub fn config_of(&self, claim: Claim) -> Option<&str> {
         let rule = self.0.iter().find(|rule| rule.number == claim.rule)?;
         Some(&rule.config)
     }
 
-    /// Whether a rule asks for the device, which is known later than the rest of a path.
+    /// Whether any rule matches by device, which is known later than the rest of a path.
     #[must_use]
     pub fn asks_for_device(&self) -> bool {
         self.0
@@ -206,7 +207,7 @@ impl Ruleset {
             .any(|rule| matches!(rule.matches, Match::Device(_)))
     }
 
-    /// The rules in order.
+    /// The rules, in order.
     #[must_use]
     pub fn rules(&self) -> &[Rule] {
         &self.0
@@ -226,7 +227,7 @@ mod tests {
         Ruleset::new(lines.iter().map(rule))
     }
 
-    /// A path over Fibre Channel: vmhba2:C0:T1:L20, MD3000 of DELL.
+    /// The decision on a path over Fibre Channel: vmhba2:C0:T1:L20, MD3000 of DELL.
     fn trace(rules: &Ruleset) -> (Claim, Vec<String>) {
         let mut facts = facts("1:0:0:0", "sda");
         facts.target.identifier = "fc.2100143004b0e459:2080143004b0e459".to_owned();

@@ -4,29 +4,29 @@ use super::matching::Match;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Numbers below this are reserved: these rules are tried before any of the admin.
+/// Numbers below this are reserved, for rules that are tried before any of the admin's.
 pub const FIRST_FREE: u32 = 101;
 
-/// Numbers above this are reserved: these rules take what the admin's left over.
+/// Numbers above this are reserved, for rules that take what the admin's rules leave.
 pub const LAST_FREE: u32 = 65435;
 
-/// The rule that gives NMP whatever no other rule took; ESXi's number for it, and the highest.
+/// The rule that assigns to NMP what no other rule took. The number is ESXi's, and the highest.
 pub const CATCH_ALL: u32 = 65535;
 
 /// What a rule decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub enum RuleClass {
-    /// Which multipath plug-in owns a path.
+    /// Which multipathing plug-in owns a path.
     #[default]
     MP,
-    /// Which filter looks at the I/O of a device. Without effect on Linux: stored and listed.
+    /// Which filter sees the I/O of a device. Has no effect on Linux: stored and listed.
     Filter,
-    /// Which plug-in offloads work to the array. Without effect on Linux: stored and listed.
+    /// Which plug-in offloads work to the array. Has no effect on Linux: stored and listed.
     VAAI,
 }
 
 impl RuleClass {
-    /// All of them, in the order of listings.
+    /// All classes, in the order of listings.
     pub const ALL: [RuleClass; 3] = [RuleClass::Filter, RuleClass::MP, RuleClass::VAAI];
 
     /// ESXi's word.
@@ -39,10 +39,10 @@ impl RuleClass {
         }
     }
 
-    /// The class of this name, in upper or lower case.
+    /// The class of this name; case does not matter.
     ///
     /// # Errors
-    /// The names that there are.
+    /// A message that lists the valid names, if no class has this name.
     pub fn by_name(name: &str) -> Result<RuleClass, String> {
         RuleClass::ALL
             .into_iter()
@@ -51,14 +51,14 @@ impl RuleClass {
     }
 }
 
-/// What a VAAI rule says of extended copies. Stored and listed: nothing on Linux offloads a copy of a map.
+/// What a VAAI rule says about extended copies. Stored and listed: on Linux nothing offloads a copy of a map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Xcopy {
-    /// Limits as the array reports them.
+    /// Whether to use the limits that the array reports.
     pub use_array_values: bool,
-    /// Several segments in one command.
+    /// Whether to send several segments in one command.
     pub use_multi_segs: bool,
-    /// Largest transfer in KiB; 0 is the plug-in's own.
+    /// Largest transfer in KiB; 0 means the plug-in's own limit.
     pub max_transfer_kib: u32,
 }
 
@@ -67,17 +67,18 @@ pub struct Xcopy {
 pub struct Rule {
     /// What it decides.
     pub class: RuleClass,
-    /// 0..=65535, unique in its class; the lower is tried first.
+    /// 0..=65535, unique in its class; lower numbers are tried first.
     pub number: u32,
     /// What it matches.
     pub matches: Match,
-    /// Who gets the path: `NMP`, `MASK_PATH`, or a plug-in that this build may not have.
+    /// The plug-in that gets the path: `NMP`, `MASK_PATH`, or one that this build may not have.
     pub plugin: String,
-    /// Copies.
+    /// Settings for extended copies.
     pub xcopy: Xcopy,
     /// Options for the plug-in, as written: `pss=LB-Latency,latency-eval-time=180000`.
     pub config: String,
-    /// The rule is to run only if this variable of the host is not 1. Linux has no such variables, so it always runs.
+    /// On ESXi the rule is skipped if this variable of the host is 1. Linux has no such variables, so the rule always
+    /// applies.
     pub if_unset: Option<String>,
 }
 
@@ -96,7 +97,7 @@ impl Rule {
         }
     }
 
-    /// Its place in listings and among the rules that are tried.
+    /// Its position in listings and in the order in which rules are tried.
     #[must_use]
     pub fn key(&self) -> (RuleClass, u32) {
         (self.class, self.number)

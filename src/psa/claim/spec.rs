@@ -1,4 +1,4 @@
-//! A claim rule as it is written: the options of `claimrule add`, and the keys of a `[[claimrule]]` in a rules file.
+//! A claim rule in written form: the options of `claimrule add`, and the keys of a `[[claimrule]]` in a rules file.
 
 use crate::psa::adapter::Transport;
 use crate::psa::claim::matching::{self, Match, PciIds, TargetPort, fc_name};
@@ -8,7 +8,7 @@ use crate::psa::pattern::{Pattern, length_remarks};
 use crate::psa::plugin::hpp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A text that may be written as a number: `lun = 20`, `lun = "*"`.
+/// A text that can also be written as a number: `lun = 20`, `lun = "*"`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Word(pub String);
 
@@ -40,7 +40,7 @@ fn is_false(flag: &bool) -> bool {
     !flag
 }
 
-/// A claim rule as it is written. Which keys may stand together depends on the type: [`RuleSpec::build`].
+/// A claim rule in written form. Which keys are allowed depends on the type, see [`RuleSpec::build`].
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 #[allow(missing_docs)]
@@ -94,7 +94,7 @@ pub struct RuleSpec {
     pub if_unset: Option<String>,
 }
 
-/// The types of rules, and the keys that each may have.
+/// The types of rules, and the keys that each allows.
 const TYPES: &[(&str, &[&str])] = &[
     (
         "vendor",
@@ -114,7 +114,7 @@ const TYPES: &[(&str, &[&str])] = &[
 ];
 
 impl RuleSpec {
-    /// The keys that say what is matched, with their values.
+    /// The keys that define what is matched, with their values.
     fn matched(&self) -> [(&'static str, Option<&str>); 15] {
         fn text(text: &Option<String>) -> Option<&str> {
             text.as_deref()
@@ -141,10 +141,10 @@ impl RuleSpec {
         ]
     }
 
-    /// The class that is written, or MP.
+    /// The class that is given, or else MP.
     ///
     /// # Errors
-    /// The classes that there are.
+    /// A message that lists the valid classes.
     pub fn class(&self) -> Result<RuleClass, String> {
         self.class
             .as_deref()
@@ -154,7 +154,7 @@ impl RuleSpec {
     /// What the rule matches.
     ///
     /// # Errors
-    /// The key that is missing, does not belong to the type or has a wrong value, for a person.
+    /// The key that is missing, not allowed for the type, or has an invalid value, as text for the user.
     pub fn matches(&self) -> Result<Match, String> {
         let kind = self.kind.to_ascii_lowercase();
         let Some((kind, keys)) = TYPES.iter().find(|(name, _)| *name == kind) else {
@@ -252,10 +252,10 @@ impl RuleSpec {
         })
     }
 
-    /// The rule, under this number.
+    /// The rule, with this number.
     ///
     /// # Errors
-    /// As [`RuleSpec::matches`], and what is wrong with the rest.
+    /// As [`RuleSpec::matches`], or what is wrong with the rest.
     pub fn build(&self, number: u32) -> Result<Rule, String> {
         let class = self.class()?;
         let matches = self.matches()?;
@@ -295,7 +295,7 @@ impl RuleSpec {
         })
     }
 
-    /// A rule as it is written: the inverse of [`RuleSpec::build`].
+    /// The written form of a rule: the inverse of [`RuleSpec::build`].
     #[must_use]
     pub fn of(rule: &Rule) -> RuleSpec {
         fn number<T: ToString>(number: &Option<T>) -> Option<Word> {
@@ -358,7 +358,7 @@ impl RuleSpec {
 }
 
 impl Rule {
-    /// What is to be said of the rule, though it is accepted.
+    /// Remarks on the rule, although it is accepted.
     #[must_use]
     pub fn remarks(&self) -> Vec<String> {
         let mut remarks = match &self.matches {

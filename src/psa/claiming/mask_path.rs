@@ -1,7 +1,7 @@
-//! MASK_PATH: a masked path is in no table, and its SCSI device is taken away from the host as soon as nobody uses it.
+//! MASK_PATH: a masked path is in no table, and its SCSI device is removed from the host as soon as nothing uses it.
 //!
-//! The path is remembered, so that it is listed as masked although the host has no such device any more. It comes back
-//! by a rescan of its HBA, or here: by a run of the rules after it was unclaimed, if they do not mask it any more.
+//! The path is remembered, so that it is listed as masked although the host no longer has the device. It returns after
+//! a rescan of its HBA, or by this module: when rules are run after it was unclaimed, and they no longer mask it.
 
 use crate::psa::action::{Action, Severity};
 use crate::psa::claim::Claim;
@@ -15,10 +15,10 @@ use crate::psa::state::path::Path;
 use crate::psa::units::{DevT, Hctl, Millis};
 use crate::scsi::inquiry::StandardInquiry;
 
-/// A device that could not be taken away, because somebody used it after all, is tried again this long after.
+/// A device that could not be removed, because something was using it after all, is tried again after this time.
 const RETRY: Millis = Millis(60_000);
 
-/// Takes the masked paths of a device away from the host, as far as no map holds them and nobody uses their disks.
+/// Removes the masked paths of a device from the host, except for those in a map and those whose disks are in use.
 pub(in crate::psa) fn withdraw(world: &mut World, wwid: &str) {
     let Some(device) = world
         .devices
@@ -36,7 +36,7 @@ pub(in crate::psa) fn withdraw(world: &mut World, wwid: &str) {
             .is_some_and(|at| world.now < at.after(RETRY));
         path.is_masked() && !path.unclaimed && !held && !used && !asked
     };
-    // A path whose disk is not known is not taken away: nobody could tell who uses it.
+    // A path whose disk is not known is not removed, because it cannot be known what uses it.
     let free: Vec<(Hctl, DevT)> = world
         .paths_of(device)
         .filter(free)
@@ -50,7 +50,7 @@ pub(in crate::psa) fn withdraw(world: &mut World, wwid: &str) {
     }
 }
 
-/// A path is gone that was withdrawn: it is kept in mind.
+/// A path that was withdrawn is gone: remembers it.
 pub(in crate::psa) fn withdrawn(world: &mut World, path: Path) {
     let name = path.name.to_string();
     let (Some(claim), Some(inquiry)) = (path.claim, &path.inquiry) else {
@@ -73,7 +73,7 @@ pub(in crate::psa) fn withdrawn(world: &mut World, path: Path) {
     world.remember();
 }
 
-/// The withdrawn paths that are remembered from before the agent started.
+/// Restores the withdrawn paths that were stored before the agent started.
 pub(in crate::psa) fn recall_withdrawn(world: &mut World) {
     let masked: Vec<MaskedPath> = world.memory.masked.values().cloned().collect();
     for masked in masked {
@@ -101,7 +101,7 @@ fn masked_path(world: &mut World, masked: &MaskedPath) -> Option<Path> {
     Some(path)
 }
 
-/// A path of this name is there again: it is withdrawn no more.
+/// A path of this name is present again: it is no longer withdrawn.
 pub(in crate::psa) fn returned(world: &mut World, path: &Path) {
     world.withdrawn.retain(|other| other.name != path.name);
     if world.memory.masked.remove(&path.name.to_string()).is_some() {
@@ -109,7 +109,7 @@ pub(in crate::psa) fn returned(world: &mut World, path: &Path) {
     }
 }
 
-/// Has the host look again for a withdrawn path, if rules mask it no more.
+/// Has the host scan for a withdrawn path, if rules no longer mask it.
 pub(in crate::psa) fn release(world: &mut World, id: Hctl) {
     let path = world.withdrawn.get(&id);
     let decided = path.and_then(|path| run::claim_by(world, &world.rules, path));

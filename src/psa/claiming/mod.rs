@@ -1,4 +1,4 @@
-//! Which plug-in owns a path, and which SATP and PSP take a device: the rules, applied.
+//! Applies the rules: which plug-in owns a path, and which SATP and PSP a device gets.
 
 pub(in crate::psa) mod mask_path;
 pub(in crate::psa) mod run;

@@ -1,4 +1,4 @@
-//! The claim rules, applied to one path: which plug-in owns it.
+//! Applies the claim rules to one path: which plug-in owns it.
 
 use crate::psa::action::Severity;
 use crate::psa::change::Scope;
@@ -9,7 +9,7 @@ use crate::psa::state::World;
 use crate::psa::state::path::Path;
 use crate::psa::units::Hctl;
 
-/// What rules decide on a path, whoever has it now.
+/// The decision of these rules on a path, regardless of who owns it now.
 pub(in crate::psa) fn claim_by(world: &World, rules: &Rules, path: &Path) -> Option<Claim> {
     Some(rules.claim.decide(&world.subject(path)?))
 }
@@ -28,7 +28,7 @@ pub(in crate::psa) fn in_scope(world: &World, scope: &Scope) -> Vec<Hctl> {
     paths.map(|(id, _)| *id).collect()
 }
 
-/// Decides on a path that was found, unless that is left to a run of the rules.
+/// Claims a path that was discovered, unless that is left to a run of the rules.
 pub(in crate::psa) fn claim_found(world: &mut World, id: Hctl) {
     let waits = world.memory.autoclaim_off && world.started;
     match world.paths.get_mut(&id) {
@@ -37,8 +37,9 @@ pub(in crate::psa) fn claim_found(world: &mut World, id: Hctl) {
     }
 }
 
-/// Decides who owns the path; needs its INQUIRY strings. The last path that is known to serve a device in use stays
-/// with its plug-in whatever the rules say; when the agent starts, none is known to serve yet, and all stay.
+/// Decides which plug-in owns the path; needs its INQUIRY strings. The last path that is known to serve a device in use
+/// stays with its plug-in, whatever the rules say. When the agent starts, no path is known to serve yet, so all of them
+/// stay.
 pub(in crate::psa) fn claim(world: &mut World, id: Hctl) {
     let Some(path) = world.paths.get(&id) else {
         return;
@@ -73,7 +74,7 @@ pub(in crate::psa) fn claim(world: &mut World, id: Hctl) {
     }
 }
 
-/// Whether the path stands in the table of a map that is open, and no other path of it serves.
+/// Whether the path is in the table of a map that is open, and no other path of the map serves.
 fn is_last_of_users(world: &World, id: Hctl) -> bool {
     let Some(path) = world.paths.get(&id) else {
         return false;

@@ -1,6 +1,7 @@
-//! Which plug-in a device belongs to, and with it SATP and PSP.
+//! Selects the plug-in of a device, and its SATP and PSP.
 //!
-//! A device belongs to one plug-in, that of its first path which is not masked, however rules decide on its other paths.
+//! A device belongs to one plug-in: that of its first path that is not masked. It does not matter how rules decide on
+//! its other paths.
 
 use crate::psa::claim::Claim;
 use crate::psa::mpp::Plugin;
@@ -14,7 +15,7 @@ use crate::psa::state::device::Device;
 use crate::psa::state::path::Path;
 use crate::psa::state::proof::Identity;
 
-/// What SATP rules look at: the first path that can be judged, one that is not masked if there is one.
+/// The facts that SATP rules look at: those of the first path that can be judged, preferably one that is not masked.
 pub(in crate::psa) fn satp_question<'a>(
     world: &'a World,
     device: &'a Device,
@@ -41,7 +42,8 @@ pub(in crate::psa) fn satp_question<'a>(
     Some((facts, World::evidence(path, &device.groups)))
 }
 
-/// What rules say of a device whose paths are claimed like this; `None` while none of them can be judged.
+/// The selection by these rules for a device whose paths are claimed like this; `None` while none of them can be
+/// judged.
 pub(in crate::psa) fn selection(
     world: &World,
     rules: &Rules,
@@ -62,7 +64,7 @@ pub(in crate::psa) fn selection(
     })
 }
 
-/// A selection in words: what a change of rules would make different.
+/// Describes a selection: the part that a change of rules could change.
 pub(in crate::psa) fn in_words(selection: &Selection) -> String {
     match selection.plugin {
         Plugin::Hpp => format!(

@@ -1,10 +1,11 @@
-//! HPP, the high performance plug-in: for active/active arrays and those that say themselves which ports are optimized.
+//! HPP, the high performance plug-in: for active/active arrays, and for arrays that decide themselves which ports are
+//! optimized.
 //!
-//! It has neither SATPs nor PSPs: a *path selection scheme* chooses among the paths, and the states of target port
-//! groups are taken as reported. It declines arrays that only the host can switch.
+//! It has neither SATPs nor PSPs. A *path selection scheme* chooses among the paths, and the states of target port
+//! groups are used as reported. It declines arrays that only the host can switch.
 //!
-//! Its maps are request based, as NMP's are. Bio-based ones would cost no request queue, but with all paths down each
-//! load of a table fails the I/O that they queue, NOFLUSH or not (`multipath_presuspend`; seen on 6.12).
+//! Its maps are request-based, as NMP's are. Bio-based maps would save a request queue, but with all paths down each
+//! table load fails the I/O that they queue, with or without NOFLUSH (`multipath_presuspend`; seen on 6.12).
 
 use crate::psa::facts::Subject;
 use crate::psa::mpp::Plugin;
@@ -18,7 +19,7 @@ use crate::psa::units::Millis;
 use crate::scsi::inquiry::{StandardInquiry, Tpgs};
 
 impl Scheme {
-    /// The PSP that arranges paths as the scheme does.
+    /// The PSP that arranges paths the way the scheme does.
     #[must_use]
     pub fn psp(self) -> PspKind {
         match self {
@@ -27,8 +28,8 @@ impl Scheme {
         }
     }
 
-    /// The selector of the kernel that comes nearest. For latency that is historical-service-time, which distributions
-    /// do not build: service-time takes the path with the least data under way.
+    /// The kernel's selector that is most similar. For latency that would be historical-service-time, but distributions
+    /// do not build it. service-time uses the path with the least data in flight.
     #[must_use]
     pub fn selector(self) -> &'static str {
         match self {
@@ -38,7 +39,7 @@ impl Scheme {
         }
     }
 
-    /// What takes effect, for a person.
+    /// What takes effect, as text for the user.
     #[must_use]
     pub fn in_effect(self) -> &'static str {
         match self {
@@ -47,7 +48,7 @@ impl Scheme {
         }
     }
 
-    /// `Path Selection Scheme Config` with what is set.
+    /// `Path Selection Scheme Config` with the current settings.
     #[must_use]
     pub fn config(self, settings: &DeviceSettings) -> String {
         let set = &settings.round_robin;
@@ -72,12 +73,12 @@ impl Scheme {
     }
 }
 
-/// HPP's default interval of evaluation is not VMW_PSP_RR's.
+/// The evaluation interval; HPP's default differs from that of VMW_PSP_RR.
 fn latency_eval_ms(set: &RoundRobin) -> Millis {
     set.latency_eval_ms.unwrap_or(Millis::from_secs(30))
 }
 
-/// Whether HPP can own the path: not where only SET TARGET PORT GROUPS moves a logical unit.
+/// Whether HPP can own the path. It cannot if only SET TARGET PORT GROUPS moves a logical unit.
 pub(super) fn accepts(subject: &Subject<'_>) -> Result<(), &'static str> {
     match StandardInquiry::parse(subject.inquiry) {
         Ok(inquiry) if inquiry.tpgs == Tpgs::Explicit => {
@@ -87,9 +88,8 @@ pub(super) fn accepts(subject: &Subject<'_>) -> Result<(), &'static str> {
     }
 }
 
-/// By what the states of the paths of a device are judged: by the target port groups where they are reported, else
-/// as its transport suggests. A lone local disk stays as it is, as with NMP.
-/// `config` is the config string of the claim rule.
+/// Selects how the paths of a device are judged: by the target port groups if they are reported, otherwise as its
+/// transport suggests. A lone local disk stays as it is, as with NMP. `config` is the config string of the claim rule.
 pub fn selection(facts: &DeviceFacts<'_>, evidence: &Evidence<'_>, config: &str) -> Selection {
     let satp = match Alua.accepts(evidence) {
         Ok(()) => &Alua,
@@ -100,15 +100,15 @@ pub fn selection(facts: &DeviceFacts<'_>, evidence: &Evidence<'_>, config: &str)
         satp,
         psp: satp.default_psp(),
         rule: None,
-        // A string that is wrong was refused when the rule was made.
+        // An invalid string was already refused when the rule was made.
         settings: config_string(config).unwrap_or_default(),
     }
 }
 
-/// Reads the config string of a claim rule: `pss=LB-Latency,latency-eval-time=180000`, in any order.
+/// Parses the config string of a claim rule: `pss=LB-Latency,latency-eval-time=180000`, in any order.
 ///
 /// # Errors
-/// The word that is wrong, and what it may be.
+/// Which word is wrong, and what is valid.
 pub fn config_string(text: &str) -> Result<DeviceSettings, String> {
     let mut settings = DeviceSettings::default();
     for word in options::words(text) {

@@ -1,6 +1,6 @@
-//! Multipath plug-ins: who owns a path.
+//! Multipathing plug-ins: which one owns a path.
 //!
-//! NMP and HPP both make one dm-multipath map of a device; a device belongs to one of them. A path of MASK_PATH is in
+//! NMP and HPP both make one dm-multipath map for a device; a device belongs to one of them. A path of MASK_PATH is in
 //! no table.
 
 pub mod hpp;
@@ -9,10 +9,10 @@ use crate::psa::facts::Subject;
 use crate::psa::mpp::Plugin;
 
 impl Plugin {
-    /// Whether it takes a path that a rule gives it; if not, why not: then the next rule is tried.
+    /// Whether the plug-in accepts a path that a rule assigns to it. If not, the next rule is tried.
     ///
     /// # Errors
-    /// The reason, for a person.
+    /// The reason, as text for the user.
     pub fn accepts(self, subject: &Subject<'_>) -> Result<(), &'static str> {
         match self {
             Plugin::Hpp => hpp::accepts(subject),

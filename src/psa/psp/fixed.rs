@@ -1,6 +1,6 @@
 //! VMW_PSP_FIXED: one path carries the I/O, and I/O returns to it as soon as it works.
 //!
-//! Every path stands in a group of its own, so that another preferred path is a switch of groups and not a reload.
+//! Every path has its own group, so that a change of the preferred path only switches groups and needs no reload.
 
 use super::{Arrangement, Candidate, Options, Psp, WantedGroup};
 use crate::psa::adapter::RuntimeName;
@@ -22,7 +22,7 @@ impl Psp for Fixed {
             .iter()
             .filter(serving)
             .find(|c| Some(c.name) == options.preferred);
-        // Without an admin's preference: the path chosen before while it is as good as any, else the best.
+        // Without a preference by the admin: the previously chosen path while no other is better, otherwise the best.
         let kept = candidates
             .iter()
             .filter(serving)

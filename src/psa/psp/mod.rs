@@ -1,8 +1,8 @@
 //! Path selection plug-ins: from path states to ordered priority groups and a kernel selector.
 //!
 //! Input: the [`Candidate`] paths of a device. Output: an [`Arrangement`]. Invariants: every candidate is in exactly
-//! one group; the groups stand in the order of preference; a failure or a recovery of a path changes the order of
-//! groups at most, never which paths stand together, so that messages and not a reload follow it.
+//! one group; the groups are in order of preference; if a path fails or recovers, at most the order of the groups
+//! changes, never which paths are in the same group, so that messages suffice and no reload is needed.
 
 mod fixed;
 mod mru;
@@ -27,7 +27,7 @@ pub enum PspKind {
 }
 
 impl PspKind {
-    /// All of them, in the order of `psp list`.
+    /// All PSPs, in the order of `psp list`.
     pub const ALL: [PspKind; 3] = [PspKind::Mru, PspKind::RoundRobin, PspKind::Fixed];
 
     /// The PSP of this name.
@@ -53,7 +53,7 @@ impl PspKind {
     }
 }
 
-/// A path that may stand in a table.
+/// A path that may be in a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
     /// The path.
@@ -70,13 +70,14 @@ pub struct Candidate {
     pub rank: i32,
 }
 
-/// The name of a path selector of the kernel. (serde would take the plain type for text that it may borrow.)
+/// The name of a path selector of the kernel. (A type of its own, because serde would treat the plain type as text that
+/// it may borrow.)
 pub type SelectorName = &'static str;
 
-/// The selectors that the PSPs and schemes of this build choose among.
+/// The selectors used by the PSPs and schemes of this build.
 const SELECTORS: [SelectorName; 3] = ["service-time", "round-robin", "queue-length"];
 
-/// A selector in a text is its name.
+/// Deserializes a selector from its name.
 fn selector<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SelectorName>, D::Error> {
     let Some(name) = Option::<String>::deserialize(from)? else {
         return Ok(None);
@@ -87,16 +88,16 @@ fn selector<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SelectorName>, 
         .ok_or_else(|| D::Error::custom(format!("there is no selector {name}")))
 }
 
-/// What the admin set, and what the plug-in itself chose before.
+/// What the admin set, and what the plug-in chose previously.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Options {
     /// FIXED: the path that the admin prefers.
     pub preferred: Option<RuntimeName>,
-    /// FIXED: the path chosen before, kept while it serves.
+    /// FIXED: the previously chosen path, kept while it serves.
     pub chosen: Option<Hctl>,
     /// RR: what the admin set.
     pub round_robin: RoundRobin,
-    /// RR: the kernel's selector, if something else than those settings chooses it.
+    /// RR: the kernel's selector, if something other than these settings chooses it.
     #[serde(deserialize_with = "selector")]
     pub selector: Option<SelectorName>,
 }
@@ -108,9 +109,9 @@ pub struct WantedGroup {
     pub selector: &'static str,
     /// Its paths, sorted by runtime name.
     pub paths: Vec<DevT>,
-    /// Those of them that the selector takes only when no other is left.
+    /// The paths among them that the selector uses only when no other path is left.
     pub spare: Vec<DevT>,
-    /// The class of its paths: the best of them.
+    /// The best class of its paths.
     pub class: Class,
 }
 
@@ -119,7 +120,7 @@ pub struct WantedGroup {
 pub struct Arrangement {
     /// The groups.
     pub groups: Vec<WantedGroup>,
-    /// FIXED: the path that was chosen, to be given back as [`Options::chosen`].
+    /// FIXED: the chosen path, to be passed as [`Options::chosen`] the next time.
     pub chosen: Option<Hctl>,
 }
 
@@ -129,15 +130,15 @@ pub trait Psp: Sync {
     fn name(&self) -> &'static str;
     /// The text of `psp list`.
     fn description(&self) -> &'static str;
-    /// Orders the paths.
+    /// Arranges the paths.
     fn arrange(&self, candidates: &[Candidate], options: &Options) -> Arrangement;
-    /// `Path Selection Policy Device Config`; `current` are the names of the paths in use.
+    /// `Path Selection Policy Device Config`; `current` has the names of the paths in use.
     fn device_config(&self, options: &Options, current: &[RuntimeName]) -> String;
     /// `Path Selection Policy Path Config`.
     fn path_config(&self, candidate: &Candidate, options: &Options, is_current: bool) -> String;
 }
 
-/// How a selector of the kernel chooses, for a person.
+/// How a selector of the kernel chooses a path, as text for the user.
 pub(super) fn in_words(selector: &str) -> &'static str {
     match selector {
         "service-time" => {
@@ -150,7 +151,7 @@ pub(super) fn in_words(selector: &str) -> &'static str {
     }
 }
 
-/// Groups candidates by a key; groups in ascending order of the key, paths by runtime name.
+/// Groups candidates by a key. The groups are in ascending order of the key, the paths sorted by runtime name.
 fn group_by<K: Ord>(
     candidates: &[Candidate],
     selector: &'static str,
@@ -281,7 +282,7 @@ mod tests {
             shape(&psp.arrange(&paths(&[ANO, AO, AO]), &options))[0],
             [3]
         );
-        // An admin's preference is used whenever it serves, optimized or not, and is not forgotten while dead.
+        // The admin's preference is used whenever it serves, optimized or not, and is remembered while it is dead.
         options.preferred = Some(path(1, PathState::Active, Class::Optimized, 0).name);
         assert_eq!(
             shape(&psp.arrange(&paths(&[ANO, AO, AO]), &options))[0],

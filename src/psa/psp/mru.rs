@@ -1,7 +1,7 @@
-//! VMW_PSP_MRU: paths of one state and rank stand together; I/O leaves a group only for a better one.
+//! VMW_PSP_MRU: paths of the same class and rank form a group. I/O leaves a group only for a better one.
 //!
-//! Two groups are never equal, so the rule "no failback to an equal path" needs no memory: within a group the
-//! kernel goes on with the paths that work.
+//! Two groups are never equal, so the rule "no failback to an equal path" needs no memory: within a group the kernel
+//! continues with the paths that work.
 
 use super::{Arrangement, Candidate, Options, Psp, group_by};
 use crate::psa::adapter::RuntimeName;

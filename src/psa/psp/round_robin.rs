@@ -1,4 +1,5 @@
-//! VMW_PSP_RR: I/O over all optimized paths, over the non-optimized ones only if told or if nothing better is left.
+//! VMW_PSP_RR: I/O over all optimized paths; over the non-optimized ones only if configured, or if nothing better is
+//! left.
 //!
 //! ESXi's limits of I/Os and bytes per path have no equivalent: the kernel clamps the repeat count to 1.
 
@@ -30,7 +31,7 @@ impl Psp for RoundRobin {
         }
     }
     fn device_config(&self, options: &Options, current: &[RuntimeName]) -> String {
-        // As configured; what takes effect is in `Path Selection Policy Device Custom Config`.
+        // As configured. What takes effect is in `Path Selection Policy Device Custom Config`.
         let set = &options.round_robin;
         let ano = u8::from(set.use_ano());
         match set.limit_type() {
@@ -64,8 +65,8 @@ impl Psp for RoundRobin {
 }
 
 impl settings::RoundRobin {
-    /// The selector of the kernel that comes nearest. For latency that is historical-service-time, which
-    /// distributions do not build: service-time takes the path with the least data under way.
+    /// The kernel's selector that is most similar. For latency that would be historical-service-time, but distributions
+    /// do not build it. service-time uses the path with the least data in flight.
     #[must_use]
     pub fn selector(&self) -> &'static str {
         match self.limit_type() {
@@ -74,7 +75,7 @@ impl settings::RoundRobin {
         }
     }
 
-    /// What takes effect, for a person.
+    /// What takes effect, as text for the user.
     #[must_use]
     pub fn in_effect(&self) -> &'static str {
         in_words(self.selector())

@@ -1,4 +1,4 @@
-//! Hands steps on a map to its worker.
+//! Sends steps on a map to the map's worker.
 
 use crate::psa::action::{Action, MapStep, Severity};
 use crate::psa::state::World;
@@ -6,7 +6,7 @@ use crate::psa::state::device::Order;
 use crate::psa::state::schedule::Key;
 use crate::psa::table::model::{Table, UUID_PREFIX};
 
-/// Gives a map something to do.
+/// Starts an action on a map with these steps.
 pub(in crate::psa) fn act(world: &mut World, wwid: &str, steps: Vec<MapStep>) {
     let ticket = world.ticket();
     let Some(device) = world.devices.get_mut(wwid) else {
@@ -15,7 +15,8 @@ pub(in crate::psa) fn act(world: &mut World, wwid: &str, steps: Vec<MapStep>) {
     device.in_flight = Some(ticket);
     device.order = Order::of(&steps);
     world.index.tickets.insert(ticket, wwid.to_owned());
-    // Messages do not end the wait of a change of the table, or paths that come and go would put it off for ever.
+    // Messages do not reset the delay of a change of the table. Otherwise paths that come and go would postpone it
+    // forever.
     let loads = |step: &MapStep| matches!(step, MapStep::Create { .. } | MapStep::Reload { .. });
     if steps.iter().any(loads) {
         device.pending = None;
@@ -58,7 +59,7 @@ pub(in crate::psa) fn act(world: &mut World, wwid: &str, steps: Vec<MapStep>) {
     });
 }
 
-/// A step in words, for the log; an observation is not worth a line.
+/// Describes a step for the log; `None` for an observation, which is not worth a line.
 pub(in crate::psa) fn describe(step: &MapStep) -> Option<String> {
     let load = |verb: &str, table: &Table, read_only: bool| {
         let how = if read_only { ", read-only" } else { "" };

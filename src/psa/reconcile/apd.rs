@@ -1,11 +1,13 @@
-//! All paths down (APD): no path that the kernel's map can use. I/O is queued until one deadline, and fails after it.
+//! All paths down (APD): the kernel's map has no usable path. I/O is queued until a deadline, and fails after it.
 //!
-//! One place decides that no path is usable, [`World::service`], by what device-mapper may use: a path that it has
-//! failed and that is not about to be reinstated does not count, whatever is unknown of it. A path that fails I/O each time
-//! it is reinstated does not end the outage either: the deadline stays what it was. The deadline also survives the
-//! agent: outages are stored as they begin and end ([`Action::StoreOutages`]), and an agent that starts goes on with them.
+//! Only `service` decides that no path is usable. It considers what device-mapper may use: a path that device-mapper
+//! has failed and that is not about to be reinstated does not count, whatever is unknown about it. A path that fails
+//! I/O each time it is reinstated does not end the outage: the deadline stays the same. The deadline also survives the
+//! agent: outages are stored when they begin and end ([`Action::StoreOutages`]), and an agent that starts continues
+//! them.
 //!
-//! Invariants: queueing never ends before the deadline, and never lasts past it. Tests: `tests/apd.rs`, `tests/world.rs`.
+//! Invariants: queueing never ends before the deadline, and never lasts past it. Tests: `tests/apd.rs`,
+//! `tests/world.rs`.
 
 use crate::psa::action::{Action, Severity};
 use crate::psa::evidence::{Link, PathState};
@@ -21,12 +23,12 @@ use crate::psa::takeover::{ASK_AFTER, LAST_CALL, Standing};
 use crate::psa::units::{DevT, Millis};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What the paths of a device do for its I/O.
+/// What the paths of a device mean for its I/O.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Service {
     /// A path that device-mapper may use serves, or would once it is activated.
     Serves,
-    /// It is not known yet whether one does: each such wait ends by itself.
+    /// It is not known yet whether a path serves. Every such state ends by itself.
     Unsettled,
     /// No path is usable.
     Down,
@@ -35,14 +37,14 @@ enum Service {
 /// What one path of a device contributes.
 enum Prospect {
     Serves,
-    /// Not known before this moment.
+    /// Not known before this time.
     Until(Millis),
-    /// Not known, and device-mapper uses it: it finds out with the next I/O.
+    /// Not known, but device-mapper is using it: the next I/O will show.
     InUse,
     Nothing,
 }
 
-/// What the paths of a map do for its I/O, by what device-mapper has and is to use (`usable`).
+/// What the paths of a map mean for its I/O. `usable` has the paths that device-mapper is to use.
 fn service(
     world: &mut World,
     wwid: &str,
@@ -100,12 +102,12 @@ fn prospect(
     let patience = world.settings.check_deadline_ms;
     match state {
         PathState::Active | PathState::ActiveUnoptimized | PathState::Standby => {
-            // What only the array can activate serves nobody.
+            // A path that only the array can activate does not serve.
             if state == PathState::Standby && !view::can_activate(world, path.facts.hctl) {
                 return Prospect::Nothing;
             }
             if !is_candidate {
-                // Its place in the table is still to come.
+                // It is not in the table yet, but may join.
                 let joins = block.usage.is_empty() && !path.is_quarantined();
                 return if joins {
                     Prospect::Until(path.since.after(patience))
@@ -127,7 +129,7 @@ fn prospect(
             if may_be_used {
                 return Prospect::Serves;
             }
-            // Held back for a moment after its first failure.
+            // The path is held back for a moment after its first failure.
             if path.relapses == 0 {
                 return Prospect::Until(path.failed_at.after(LAST_PATH_HOLD));
             }
@@ -137,7 +139,7 @@ fn prospect(
             Prospect::Until(path.transition_until.unwrap_or_default())
         }
         PathState::Unknown if active.contains(&block.dev) => Prospect::InUse,
-        // The kernel failed it and it gives no answer.
+        // The kernel failed it, and it does not answer checks.
         PathState::Unknown if matches!(path.link, Link::NoAnswer(_)) => Prospect::Nothing,
         PathState::Unknown if block.usage.is_empty() && !path.is_quarantined() => {
             Prospect::Until(path.since.max(path.failed_at).after(patience))
@@ -148,7 +150,8 @@ fn prospect(
     }
 }
 
-/// What a waiting path contributes by the takeover budget, if that says anything; one that is held back is not usable.
+/// What a waiting path contributes according to the takeover budget; `None` if the budget does not decide. A path that
+/// is held back is not usable.
 fn waiting_prospect(world: &World, path: &Path) -> Option<Prospect> {
     let takeover = &world.device_of(path)?.takeover;
     match takeover.standing() {
@@ -159,7 +162,7 @@ fn waiting_prospect(world: &World, path: &Path) -> Option<Prospect> {
     }
 }
 
-/// Starts, ends and times out "all paths down".
+/// Starts, ends and times out the state "all paths down".
 pub(in crate::psa) fn watch_apd(
     world: &mut World,
     wwid: &str,
@@ -186,7 +189,8 @@ pub(in crate::psa) fn watch_apd(
         (Apd::Lost { .. }, _) if lost => before,
         _ if lost => Apd::Lost { since: now },
         (_, None | Some(Service::Serves)) => Apd::No,
-        // It was gone for good, and is down for another reason now: its I/O has failed, and is not queued again.
+        // The unit was permanently lost, and is now down for another reason. Its I/O has already failed, and is not
+        // queued again.
         (Apd::Lost { .. }, _) => Apd::TimedOut { since: now },
         (Apd::No, Some(Service::Unsettled)) => before,
         (Apd::No, Some(Service::Down)) => outage_begins(world, wwid, timeout, queues),
@@ -195,7 +199,7 @@ pub(in crate::psa) fn watch_apd(
         }
         _ => before,
     };
-    // The admin ended queueing: the deadline is now, whatever is known of the paths.
+    // The admin ended queueing: the deadline is now, whatever is known about the paths.
     let next = match next {
         Apd::Waiting { since, .. } if ended => Apd::TimedOut { since },
         Apd::No if ended => Apd::TimedOut { since: now },
@@ -206,7 +210,7 @@ pub(in crate::psa) fn watch_apd(
     {
         let key = Key::Device(wwid.to_owned());
         world.schedule.no_later_than(key.clone(), deadline);
-        // A path that waits for its turn is tried before I/O fails.
+        // A waiting path is tried before queued I/O fails.
         let last_call = deadline.since(LAST_CALL);
         if last_call > now || next != before {
             world.schedule.no_later_than(key, last_call.max(now));
@@ -220,7 +224,7 @@ pub(in crate::psa) fn watch_apd(
         device.statistics.apd(before, next, now);
     }
     match next {
-        // Only checks say that it is over: if I/O fails again it goes on.
+        // Only checks say that the outage is over: if I/O fails again, it continues.
         Apd::No if relapsed => {
             let at = now.after(RELAPSE_WINDOW);
             world
@@ -237,14 +241,14 @@ pub(in crate::psa) fn watch_apd(
     report_apd(world, &id, before, next);
 }
 
-/// No path of a map is usable: since when, and until when I/O is queued.
+/// No path of a map is usable: determines since when, and until when I/O is queued.
 fn outage_begins(world: &mut World, wwid: &str, timeout: Millis, queues: bool) -> Apd {
     let now = world.now;
     let served = world.devices.get(wwid).is_some_and(|device| device.served);
     let known = world.outages.of(wwid);
-    // An outage that only checks have ended goes on if I/O fails again, and so does one of the agent before.
+    // An outage that only checks have ended continues if I/O fails again. So does an outage of the previous agent.
     let goes_on = known.filter(|_| !served || relapses(world, wwid));
-    // The agent was restarted, and the time had passed before.
+    // The agent was restarted, and the deadline had already passed.
     if !served && !queues {
         return Apd::TimedOut { since: now };
     }
@@ -274,7 +278,7 @@ fn outage_ends(world: &mut World, wwid: &str) {
     }
 }
 
-/// Whether I/O fails on a path of the device again and again although checks say that it is well.
+/// Whether I/O fails repeatedly on a path of the device although checks find the path good.
 fn relapses(world: &World, wwid: &str) -> bool {
     let device = world.devices.get(wwid);
     let mut paths = device.iter().flat_map(|device| world.paths_of(device));
@@ -286,12 +290,12 @@ fn store_outages(world: &mut World) {
     world.actions.push(Action::StoreOutages(lasted));
 }
 
-/// Outages that an agent before this one had under way, and how long they had lasted when this one started.
+/// Records the outages that a previous agent had in progress, with the time each had lasted when this agent started.
 pub(in crate::psa) fn outages_recalled(world: &mut World, outages: &BTreeMap<String, Millis>) {
     world.outages.recall(outages, world.now);
 }
 
-/// Forgets recalled outages of devices that have no map any more.
+/// Forgets recalled outages of devices that no longer have a map.
 pub(in crate::psa) fn forget_outages(world: &mut World) {
     let names = &world.map_names;
     if world.outages.retain(|wwid| names.contains_key(wwid)) {

@@ -1,4 +1,4 @@
-//! From the states of the paths to the wanted table, and to what has to be done about the kernel's.
+//! From the states of the paths to the wanted table, and to the steps that correct the kernel's table.
 
 use crate::psa::action::{MapStep, Severity};
 use crate::psa::check::disks;
@@ -17,17 +17,18 @@ use crate::psa::table::model::{Map, QueueMode};
 use crate::psa::units::{DevT, Millis};
 use std::collections::BTreeSet;
 
-/// A map without paths is removed when its last user has closed it, and one turns read-only or writable only then; one whose
-/// paths all wait is given a path when somebody opens it. Nothing announces it: the map is looked at this often.
+/// How often a map is observed to see whether it was closed or opened, because nothing announces that. A map without
+/// paths is removed only when its last user has closed it. A map changes between read-only and writable only then too.
+/// A map whose paths are all waiting gets a path when something opens it.
 pub(in crate::psa) const CLOSE_POLL: Millis = Millis(5_000);
 
-/// That nobody has a map open is believed for so long.
+/// An observation that nothing has a map open is trusted for this long.
 const JUST_SEEN: Millis = Millis(500);
 
-/// A map whose table or status could not be read is looked at this often.
+/// How often a map is observed whose table or status could not be read.
 const UNREADABLE_POLL: Millis = Millis(1_000);
 
-/// The first table of a device, once its paths have settled.
+/// The steps that create the map of a device, once its paths have settled.
 pub(in crate::psa) fn creation(
     world: &mut World,
     wwid: &str,
@@ -47,7 +48,8 @@ pub(in crate::psa) fn creation(
         return Vec::new();
     }
     let table = table_of(view, arrangement, true);
-    // Where all paths wait, the first read would have the array move the unit, and that is udev's.
+    // udev reads the new map first. If all paths are waiting, that read would make the array move the unit, so they are
+    // not used yet.
     let waiting = takeover::waiting_alone(world, view);
     let usable = view.candidates.iter().map(|c| c.dev);
     let usable = usable.filter(|dev| !waiting.contains(dev)).collect();
@@ -66,7 +68,7 @@ pub(in crate::psa) fn creation(
     std::iter::once(create).chain(held).collect()
 }
 
-/// What becomes of a map without a table, left by an agent that was killed while it made the map.
+/// The steps for a map without a table, left behind by an agent that was killed while it created the map.
 fn fill(
     world: &mut World,
     wwid: &str,
@@ -103,7 +105,7 @@ fn fill(
         .collect()
 }
 
-/// Whether the device is about to get its map.
+/// Whether the map of the device is about to be created.
 pub(in crate::psa) fn awaits_creation(world: &World, device: &Device) -> bool {
     let serves = |path: &Path| path.state().serves_io() && path.proof.may_carry_io();
     device.disposition == Disposition::Stacked
@@ -112,7 +114,7 @@ pub(in crate::psa) fn awaits_creation(world: &World, device: &Device) -> bool {
         && world.paths_of(device).any(serves)
 }
 
-/// When the set of paths of a new device may be taken for complete; `None` if it may be now.
+/// When the set of paths of a new device may be considered complete; `None` if it may be now.
 fn settles_at(world: &World, device: &Device) -> Option<Millis> {
     let settle = world.settings.settle_ms;
     let undecided = device
@@ -122,7 +124,7 @@ fn settles_at(world: &World, device: &Device) -> Option<Millis> {
         .any(|path| {
             path.exam.is_some() && (path.link == Link::Up) && path.judgement.class.is_none()
         });
-    // Paths that were there at start were all examined before the start was over.
+    // Paths that were present at start were all examined before the start was over.
     if device.last_join <= world.started_at && !undecided {
         return None;
     }
@@ -132,8 +134,8 @@ fn settles_at(world: &World, device: &Device) -> Option<Millis> {
     (at > world.now).then_some(at)
 }
 
-/// What has to change about a map that exists. While some of its members are `unseen` only what leaves these as they
-/// are.
+/// The steps that correct an existing map. While some of its members are `unseen`, only steps that leave these members
+/// as they are.
 pub(in crate::psa) fn correction(
     world: &mut World,
     wwid: &str,
@@ -166,16 +168,17 @@ pub(in crate::psa) fn correction(
     if all_known && (orphaned || masked || off || lost || given_away) && map.open_count == 0 {
         return vec![MapStep::Remove];
     }
-    // Until a path is known to serve, a restart leaves the queueing as it was.
+    // After a restart, queueing stays as it was until a path is known to serve.
     let queue = !matches!(device.apd, Apd::TimedOut { .. } | Apd::Lost { .. })
         && (device.served || table.features.queue_if_no_path);
-    // A map does not turn under a user: the kernel announces it by an event (DISK_RO) at which lvm2's udev rules take
-    // the links of the map away until the next one, and systemd may unmount what was mounted by one of them.
+    // A map in use is not changed between read-only and writable. The kernel announces such a change by an event
+    // (DISK_RO). On this event lvm2's udev rules remove the links of the map until its next event, and systemd may
+    // unmount what was mounted through one of them.
     let in_use = map.open_count > 0;
     let waits_to_turn = in_use && view.read_only.is_some_and(|wanted| wanted != map.read_only);
     let read_only = view.read_only.filter(|_| !in_use).unwrap_or(map.read_only);
     let ideal = table_of(view, arrangement, queue);
-    // Without a proven path there is nothing better to go by than the table that is there.
+    // Without a proven path there is no better basis than the present table.
     let proven = view.candidates.iter().any(|c| {
         world
             .paths
@@ -208,7 +211,7 @@ pub(in crate::psa) fn correction(
                 settled(world, wwid);
                 return messages.into_iter().map(MapStep::Message).collect();
             }
-            // Another queue mode would take a new map, and the users of this one their disk.
+            // Another queue mode would require a new map, and the users of this map would lose their disk.
             Difference::Recreate(_) => {}
             Difference::Reload(reason) => {
                 let mut load = proven_part(world, &wanted, view);
@@ -219,12 +222,12 @@ pub(in crate::psa) fn correction(
                     load.usable.extend(&waiting);
                 }
                 if load.table.groups.is_empty() && !orphaned {
-                    settled(world, wwid); // Until a path proves itself a new table brings nothing.
+                    settled(world, wwid); // Until a path proves itself, a new table has no benefit.
                 } else if !takeover::reload_must_wait(world, wwid, view)
                     && reload_is_due(world, wwid, map, &wanted)
                 {
                     if read_only != map.read_only && !was_seen_lately(world, wwid) {
-                        return vec![MapStep::Observe]; // Perhaps somebody has it open by now.
+                        return vec![MapStep::Observe]; // It may have been opened in the meantime.
                     }
                     let id = world
                         .devices
@@ -247,34 +250,34 @@ pub(in crate::psa) fn correction(
         }
     }
     if !(known || orphaned) {
-        settled(world, wwid); // A change that was waited for has nothing to stand on any more.
+        settled(world, wwid); // There is no longer a basis for the change that was delayed.
     }
-    // The table stays as it is for now: keep its paths and the choice of its groups true.
+    // The table stays as it is for now; only its path states and the order of its groups are corrected.
     wanted.table = within(table, arrangement, queue);
     wanted.avoid = avoided(&wanted.table, view);
     match diff(map, &wanted) {
         Difference::Messages(messages) => messages.into_iter().map(MapStep::Message).collect(),
-        // When it is closed it is removed, or its paths join the units that they lead to.
+        // When it is closed it is removed, or its paths join the units to which they lead.
         _ if lost || strays => observe_after(world, wwid, CLOSE_POLL),
         Difference::None | Difference::Reload(_) | Difference::Recreate(_) => Vec::new(),
     }
 }
 
-/// Whether the map takes writes and its disks do not any more, or the other way round. A table is loaded once for
-/// that: if the map stays as it was, somebody set it so.
+/// Whether the map and its disks differ in whether they are writable. A table is loaded only once for that: if the map
+/// does not change, something else set it so.
 fn turns(world: &World, wwid: &str, map: &Map, read_only: bool) -> bool {
     let device = world.devices.get(wwid);
     let tried = device.and_then(|device| device.loaded_read_only);
     map.read_only != read_only && tried != Some(read_only)
 }
 
-/// Whether a step on the map ended just now, with an observation.
+/// Whether an action on the map, which ends with an observation, ended just now.
 fn was_seen_lately(world: &World, wwid: &str) -> bool {
     let device = world.devices.get(wwid);
     device.is_some_and(|device| world.now.since(device.last_done) < JUST_SEEN)
 }
 
-/// Looks at the map again this long after the last look.
+/// Observes the map again this long after the last action on it.
 pub(in crate::psa) fn observe_after(world: &mut World, wwid: &str, pause: Millis) -> Vec<MapStep> {
     let Some(device) = world.devices.get(wwid) else {
         return Vec::new();
@@ -289,7 +292,7 @@ pub(in crate::psa) fn observe_after(world: &mut World, wwid: &str, pause: Millis
     Vec::new()
 }
 
-/// Whether a wanted reload has waited long enough.
+/// Whether a wanted reload has been delayed for long enough.
 fn reload_is_due(world: &mut World, wwid: &str, map: &Map, wanted: &Wanted) -> bool {
     let (ideal, usable) = (&wanted.table, &wanted.usable);
     let (now, settings) = (world.now, &world.settings);
@@ -319,11 +322,11 @@ fn reload_is_due(world: &mut World, wwid: &str, map: &Map, wanted: &Wanted) -> b
     let wait = if before == after {
         settings.regroup_ms
     } else if !serves && after.iter().any(|dev| usable.contains(dev)) {
-        Millis(0) // I/O waits for the very path that the reload brings.
+        Millis(0) // I/O is waiting for the path that the reload brings.
     } else {
         settings.settle_ms
     };
-    // After a failure what messages can do comes first, as if the change were not due yet.
+    // After a failure, corrections by message come first, as if the change were not due yet.
     let retry_at = device.failure.as_ref().map(|failure| failure.retry_at);
     let at = since.after(wait).max(retry_at.unwrap_or_default());
     if at > now {
@@ -334,8 +337,8 @@ fn reload_is_due(world: &mut World, wwid: &str, map: &Map, wanted: &Wanted) -> b
     at <= now
 }
 
-/// All paths of a new table are active until messages fail them. A path that has to prove itself must not carry
-/// I/O for that long: it joins again when it has. (One that is being checked has its proof at once.)
+/// All paths of a new table are active until messages fail them. A path that has to prove itself must not carry I/O in
+/// that time, so it joins after the proof. (A path that is being checked will have its proof immediately.)
 fn proven_part(world: &World, wanted: &Wanted, view: &View) -> Wanted {
     let unproven = |path: &Path| {
         let checked = !matches!(path.link, Link::Unchecked(_));
@@ -366,8 +369,8 @@ fn settled(world: &mut World, wwid: &str) {
     }
 }
 
-/// Whether a new table would fail I/O that the map holds back: one of bios fails what it queues at each table load
-/// (measured on 6.1, 6.12 and 7), and queues while it has no path.
+/// Whether a new table would fail the I/O that the map queues. A bio-based map fails the I/O that it queues at each
+/// table load (measured on 6.1, 6.12 and 7), and it queues while it has no path.
 fn fails_what_it_queues(map: &Map) -> bool {
     let (Ok(table), Ok(status)) = (&map.table, &map.status) else {
         return false;
@@ -378,7 +381,7 @@ fn fails_what_it_queues(map: &Map) -> bool {
         && !paths.any(|path| path.active)
 }
 
-/// Why a map turns, for the log.
+/// Why a map changes between read-only and writable, for the log.
 fn turned(read_only: bool) -> &'static str {
     if read_only {
         "its disks are read-only now"

@@ -1,4 +1,4 @@
-//! Whether a device gets a map, and what udev and the kernel are told of its disks and ports.
+//! Decides whether a device gets a map, and configures udev and the kernel for its disks and ports.
 
 use crate::psa::action::{Action, PortTimers, Severity};
 use crate::psa::reconcile::lone::Lone;
@@ -65,7 +65,7 @@ pub(in crate::psa) fn disposition(world: &World, device: &Device) -> Disposition
     if let Some(what) = membership::members(world, &device.wwid).foreign {
         return Disposition::Foreign(what);
     }
-    // What has a map keeps it: its users would lose their disk.
+    // A device that has a map keeps it: its users would lose their disk.
     if world
         .map_of(&device.wwid)
         .is_some_and(|map| !map.is_shell())
@@ -123,7 +123,7 @@ pub(in crate::psa) fn disposition(world: &World, device: &Device) -> Disposition
     }
 }
 
-/// Tells udev whose disks these are, as far as that is decided.
+/// Tells udev who owns these disks, where that is decided.
 pub(in crate::psa) fn mark_owners(world: &mut World, wwid: &str) {
     let Some(device) = world.devices.get(wwid) else {
         return;
@@ -154,7 +154,7 @@ pub(in crate::psa) fn mark_owners(world: &mut World, wwid: &str) {
     }
 }
 
-/// Has the kernel fail I/O on a lost port soon enough, for the paths of a device that has others.
+/// If a device has several paths, makes the kernel fail I/O on their ports soon enough when a port is lost.
 pub(in crate::psa) fn set_port_timers(world: &mut World, wwid: &str) {
     let Some(device) = world.devices.get(wwid) else {
         return;
@@ -175,14 +175,14 @@ pub(in crate::psa) fn set_port_timers(world: &mut World, wwid: &str) {
     }
     for id in device.paths.clone() {
         let set = world.paths.get(&id).and_then(|path| path.port_timers);
-        // What is in use without a map behind the same port has no other path, and would rather wait.
+        // A disk behind the same port that is in use without a map has no other path, and should rather wait.
         if set == Some(timers) || world.index.has_user_behind(id) {
             continue;
         }
         let Some(path) = world.paths.get_mut(&id) else {
             continue;
         };
-        // The kernel takes them of a port that is there.
+        // The kernel accepts the timers only for a port that is online.
         let up = matches!(
             path.facts.target.port_state.as_deref(),
             Some("Online" | "LOGGED_IN")

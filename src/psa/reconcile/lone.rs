@@ -1,8 +1,8 @@
-//! One path only: whether that is enough for a map.
+//! Decides whether a device with only one path gets a map.
 //!
-//! A disk that one path leads to may be a volume that a container runtime or an admin uses as it is: a map over it would
-//! take it away from them. So it gets a map only on evidence that it is multipath: its array is known, a claim rule
-//! names it, it was multipath before, or the admin wants it so. With a second path the question does not arise.
+//! A disk with only one path may be a volume that a container runtime or an admin uses directly, and a map over it
+//! would take it away from them. So it gets a map only with evidence that it is multipath: its array is known, a claim
+//! rule names it, it was multipath before, or the admin configured it. With a second path the question does not arise.
 
 use crate::psa::claim::matching::Match;
 use crate::psa::settings::LonePaths;
@@ -11,18 +11,18 @@ use crate::psa::state::device::Device;
 use crate::psa::state::path::Path;
 use crate::psa::units::Millis;
 
-/// What becomes of a device to which one path leads.
+/// The decision on a device with one path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::psa) enum Lone {
-    /// It gets a map: why.
+    /// It gets a map: the reason.
     Mapped(String),
-    /// It is not decided yet: a second path may follow until then.
+    /// Not decided yet: a second path may follow until this time.
     Waits(Millis),
-    /// It stays as it is: why.
+    /// It stays as it is: the reason.
     LeftAlone(String),
 }
 
-/// Judges a device to which one path leads, this one; `None` where more lead to it.
+/// Decides on a device with one path; `None` if the device has several paths or none.
 pub(in crate::psa) fn lone(world: &World, device: &Device) -> Option<Lone> {
     let mut ours = world.paths_of(device).filter(|path| path.is_ours());
     let path = ours.next()?;
@@ -32,7 +32,7 @@ pub(in crate::psa) fn lone(world: &World, device: &Device) -> Option<Lone> {
     if let Some(why) = lone_evidence(world, device, path) {
         return Some(Lone::Mapped(why));
     }
-    // Paths that were there at start were all found before it was over.
+    // Paths that were present at start were all found before the start was over.
     let due = device.last_join.after(world.settings.settle_ms);
     if device.last_join > world.started_at && due > world.now {
         return Some(Lone::Waits(due));
@@ -47,7 +47,7 @@ pub(in crate::psa) fn lone(world: &World, device: &Device) -> Option<Lone> {
     )))
 }
 
-/// Why one path is enough.
+/// Why one path is enough for a map; `None` if it is not.
 fn lone_evidence(world: &World, device: &Device, path: &Path) -> Option<String> {
     let satp_rule = device.selection.as_ref().and_then(|s| s.rule.as_ref());
     if let Some(rule) = satp_rule.filter(|rule| rule.names_array()) {
@@ -71,7 +71,7 @@ fn lone_evidence(world: &World, device: &Device, path: &Path) -> Option<String> 
         .map(|_| "it has a map".to_owned())
 }
 
-/// Whether a claim rule is about certain devices, and not about whatever comes by a transport or a driver.
+/// Whether a claim rule is about certain devices, not about everything with a certain transport or driver.
 fn names(matches: &Match) -> bool {
     match matches {
         Match::Vendor { vendor, model, .. } => !vendor.is_any() || !model.is_any(),

@@ -1,12 +1,12 @@
-//! What is known of each disk in the table of a map.
+//! What is known about each disk in the table of a map.
 //!
-//! A map is changed by what is known of its members, and only a member that is known may be failed, left out of a table
-//! or lose its map: a disk of which nothing is known is not gone. Three things can hide a disk from discovery: it is no
-//! SCSI disk (NVMe, DASD, zoned SCSI, a partition, another map), udev has not processed it yet, or it was removed while no
-//! agent ran. So the kernel is asked for every member that is no path ([`Action::LookUpDisks`]).
+//! Changes of a map depend on what is known about its members. Only a known member may be failed, left out of a table
+//! or lose its map: a disk about which nothing is known is not gone. Three things can hide a disk from discovery: it is
+//! not a SCSI disk (NVMe, DASD, zoned SCSI, a partition, another map), udev has not processed it yet, or it was removed
+//! while no agent ran. So the kernel is asked about every member that is not a path ([`Action::LookUpDisks`]).
 //!
-//! A member can be a path of ours and still not be known for the disk of its map: when the map is named by something that
-//! page 83h does not hold, no page proves or disproves the name. Such a map is foreign too.
+//! A member can be a path of this host and still not be known as the disk of its map: if the map's name is not from
+//! page 83h, no page proves or disproves the name. Such a map is foreign too.
 //!
 //! Tests: `tests/membership.rs`.
 
@@ -25,24 +25,24 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(in crate::psa) enum Member {
     /// The disk of a path.
     Ours(Hctl),
-    /// No disk of a SCSI path: what it is.
+    /// Not the disk of a SCSI path: what it is.
     Foreign(String),
-    /// A path that discovery has not reported yet, or nothing is known of it.
+    /// Either a path that discovery has not reported yet, or nothing is known about it.
     NotSeenYet,
     /// It was removed from the host.
     Gone,
 }
 
-/// What is known of a map's members as a whole.
+/// What is known about the members of a map as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(in crate::psa) struct Members {
-    /// A member that is foreign makes the whole map foreign: what the first such member is.
+    /// What the first foreign member is, if there is one. It makes the whole map foreign.
     pub foreign: Option<String>,
-    /// Members that may be paths which discovery has not reported yet.
+    /// Members that may be paths that discovery has not reported yet.
     pub unseen: BTreeSet<DevT>,
 }
 
-/// What is known of a disk in a table.
+/// What is known about a disk in a table.
 pub(in crate::psa) fn member(world: &World, dev: DevT) -> Member {
     if let Some(id) = world.disks.get(&dev) {
         return Member::Ours(*id);
@@ -54,7 +54,7 @@ pub(in crate::psa) fn member(world: &World, dev: DevT) -> Member {
     }
 }
 
-/// What is known of the members of a device's map.
+/// What is known about the members of a device's map.
 pub(in crate::psa) fn members(world: &World, wwid: &str) -> Members {
     let mut members = Members::default();
     let map = world.map_of(wwid);
@@ -79,7 +79,7 @@ pub(in crate::psa) fn members(world: &World, wwid: &str) -> Members {
     members
 }
 
-/// A disk of a map that is named by something else than its page 83h lists, if no path ever proved the name: what it is.
+/// Describes a disk of a map whose name its page 83h does not list, if no path ever proved the name.
 fn named_otherwise(world: &World, wwid: &str) -> Option<String> {
     let device = world.devices.get(wwid)?;
     if is_of_page83(wwid) || device.unit.is_some() {
@@ -95,7 +95,7 @@ fn named_otherwise(world: &World, wwid: &str) -> Option<String> {
     ))
 }
 
-/// Asks the kernel what members are that discovery has not reported. Whether the time to wait for udev is over.
+/// Asks the kernel about members that discovery has not reported. Returns whether the time to wait for udev is over.
 pub(in crate::psa) fn look_up(world: &mut World, wwid: &str, unseen: &BTreeSet<DevT>) -> bool {
     let now = world.now;
     let mut waited = true;
@@ -118,10 +118,10 @@ pub(in crate::psa) fn look_up(world: &mut World, wwid: &str, unseen: &BTreeSet<D
     waited
 }
 
-/// The kernel said what disks are.
+/// Processes the kernel's answers about disks.
 pub(in crate::psa) fn disks_found(world: &mut World, disks: BTreeMap<DevT, DiskKind>) {
     for (dev, kind) in disks {
-        // An answer may be older than the removal or the discovery of the disk.
+        // An answer may be older than the removal or discovery of the disk.
         if world.disks.contains_key(&dev) || world.lookups.is_settled(dev) {
             continue;
         }

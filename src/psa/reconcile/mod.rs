@@ -1,9 +1,9 @@
-//! From what is known of a device to what is done about its map.
+//! From what is known about a device to the actions on its map.
 //!
-//! [`look_at`] is the one way in: it takes a view of the device ([`view`]), has the PSP arrange the paths ([`wanted`]),
-//! compares that with the kernel's table ([`correct`]) and acts on the difference ([`act`]). Before that it is decided whether
-//! the device gets a map at all ([`disposition`]), whether its members are known ([`membership`]), whether any path is usable
-//! ([`apd`], [`pdl`]) and whether the array may be asked to move the unit ([`takeover`]).
+//! [`look_at`] is the only entry. It gathers a view of the device ([`view`]), has the PSP arrange the paths
+//! ([`wanted`]), compares that with the kernel's table ([`correct`]) and acts on the difference ([`act`]). Before that,
+//! it decides whether the device gets a map at all ([`disposition`]), whether its members are known ([`membership`]),
+//! whether any path is usable ([`apd`], [`pdl`]) and whether the array may be made to move the unit ([`takeover`]).
 
 pub(in crate::psa) mod act;
 pub(in crate::psa) mod apd;
@@ -30,12 +30,12 @@ use crate::psa::state::device::Disposition;
 use crate::psa::state::schedule::Key;
 use std::collections::BTreeSet;
 
-/// Looks at a device: decides anew whatever may have changed, and acts on the difference.
+/// Looks at a device: decides again on everything that may have changed, and acts on the difference.
 pub(in crate::psa) fn look_at(world: &mut World, wwid: &str) {
     forget_if_empty(world, wwid);
     let now = world.now;
     let Some(device) = world.devices.get_mut(wwid) else {
-        // Set after the device was forgotten.
+        // The key was set after the device was forgotten.
         return world.schedule.cancel(&Key::Device(wwid.to_owned()));
     };
     device.looked_at = now;
@@ -66,7 +66,7 @@ pub(in crate::psa) fn look_at(world: &mut World, wwid: &str) {
         return;
     };
     if device.in_flight.is_some() {
-        return; // MapDone comes back here.
+        return; // MapDone leads back here.
     }
     if matches!(device.disposition, Disposition::Foreign(_)) {
         return;
@@ -105,7 +105,7 @@ pub(in crate::psa) fn look_at(world: &mut World, wwid: &str) {
         Some(map) => correct::correction(world, wwid, map, &view, &arrangement, usable, &unseen),
     };
     if let Some(failure) = failure {
-        // Messages that were to follow a first table have no map.
+        // If the first table failed, the messages that were to follow it have no map.
         let has_map = map.is_some();
         steps.retain(|step| {
             failure.allows(step, world.now) && (has_map || !matches!(step, MapStep::Message(_)))
@@ -114,7 +114,7 @@ pub(in crate::psa) fn look_at(world: &mut World, wwid: &str) {
             .schedule
             .no_later_than(Key::Device(wwid.to_owned()), failure.next_try(world.now));
     }
-    // Nothing announces that somebody opens the map.
+    // Nothing announces that the map is opened.
     if steps.is_empty() && takeover::is_unused(world, wwid) && world.map_of(wwid).is_some() {
         steps = correct::observe_after(world, wwid, CLOSE_POLL);
     }
@@ -124,7 +124,7 @@ pub(in crate::psa) fn look_at(world: &mut World, wwid: &str) {
     }
 }
 
-/// A device without paths and without a map is nothing.
+/// Forgets a device without paths and without a map.
 fn forget_if_empty(world: &mut World, wwid: &str) {
     let empty = world
         .devices

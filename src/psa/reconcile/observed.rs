@@ -1,4 +1,4 @@
-//! What the kernel has: maps as they are observed, and the actions on them as they end.
+//! Takes in what the kernel has: maps as they are observed, and actions on them as they end.
 
 use crate::psa::action::{Action, Severity};
 use crate::psa::check::{ask, discovery, judge};
@@ -11,19 +11,19 @@ use crate::psa::table::model::{Map, PathStatus, UUID_PREFIX};
 use crate::psa::units::{DevT, Hctl, Millis};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// First and longest pause after a failed action on a map.
+/// First pause after a failed action on a map; [`RETRY_LONGEST`] is the longest.
 const RETRY_FIRST: Millis = Millis(1000);
 
 const RETRY_LONGEST: Millis = Millis(60_000);
 
-/// The longest that a relapsing path is kept waiting.
+/// The longest time for which a relapsing path is held back.
 const HOLD_LONGEST: Millis = Millis(60_000);
 
 /// A map was found or changed.
 pub(in crate::psa) fn map_seen(world: &mut World, map: Map) {
     if let Some(wwid) = map.uuid.strip_prefix(UUID_PREFIX).map(str::to_owned) {
         let device = world.devices.get(&wwid);
-        // While an action is under way its failures may be seen already.
+        // While an action is in progress, its effect on paths may already be visible.
         let failed = device.map_or_else(BTreeSet::new, |device| device.order.failed.clone());
         let order = Order {
             failed,
@@ -33,7 +33,7 @@ pub(in crate::psa) fn map_seen(world: &mut World, map: Map) {
     }
 }
 
-/// A map is gone by somebody's doing.
+/// A map was removed.
 pub(in crate::psa) fn map_gone(world: &mut World, name: &str) {
     let Some(map) = world.maps.get(name) else {
         return;
@@ -48,7 +48,7 @@ pub(in crate::psa) fn map_gone(world: &mut World, name: &str) {
         .get(&wwid)
         .is_some_and(|device| device.in_flight.is_some())
     {
-        return; // MapDone says what there is.
+        return; // MapDone will say what there is.
     }
     forget_map(world, &wwid, name);
     world.notify(
@@ -59,7 +59,7 @@ pub(in crate::psa) fn map_gone(world: &mut World, name: &str) {
     );
 }
 
-/// The first listing of maps ended.
+/// A full listing of the maps ended.
 pub(in crate::psa) fn maps_listed(world: &mut World, present: &BTreeSet<String>) {
     let gone: Vec<String> = world
         .maps
@@ -105,7 +105,7 @@ pub(in crate::psa) fn map_done(
                 let retry_at = now.after(Millis(doubled.min(RETRY_LONGEST.0)));
                 let step = match error.step.split(' ').next() {
                     Some("message") => FailedStep::Message,
-                    // The resume after a table load is part of that.
+                    // The resume after a table load is part of the load.
                     Some("resume") if order.resumes => FailedStep::Resume,
                     _ => FailedStep::Other,
                 };
@@ -122,7 +122,7 @@ pub(in crate::psa) fn map_done(
         }
     }
     if problem.is_some() {
-        // Perhaps somebody else uses one of the disks: that shows in the facts.
+        // Another program may be using one of the disks; the facts will show that.
         let members = world
             .devices
             .get(&wwid)
@@ -144,7 +144,7 @@ pub(in crate::psa) fn map_done(
     match observed {
         Some(map) => {
             if result.is_err() {
-                // How far it came is not known.
+                // How many of the steps were done is not known.
                 order.activated.clear();
             }
             take_in(world, &wwid, map, &order);
@@ -159,19 +159,19 @@ fn forget_map(world: &mut World, wwid: &str, name: &str) {
     if world.map_names.get(wwid).is_some_and(|n| n == name) {
         world.map_names.remove(wwid);
     }
-    // What was about to be changed is gone.
+    // The map that was about to be changed is gone.
     if let Some(device) = world.devices.get_mut(wwid) {
         device.pending = None;
     }
     world.dirty.insert(wwid.to_owned());
 }
 
-/// What a map is like now. `order` is what we did to its paths since the last observation.
+/// Records the observed state of a map. `order` is what the agent did to its paths since the last observation.
 fn take_in(world: &mut World, wwid: &str, map: Map, order: &Order) {
     let first = !world.maps.contains_key(&map.name);
     let before = paths_of(world.map_of(wwid));
     let (name, now) = (map.name.clone(), world.now);
-    // Its name was another's, which was renamed or removed; that is told of later.
+    // The name belonged to another map, which was renamed or removed; that map's own event follows.
     if let Some(other) = world
         .maps
         .get(&name)
@@ -181,7 +181,7 @@ fn take_in(world: &mut World, wwid: &str, map: Map, order: &Order) {
         let other = other.to_owned();
         forget_map(world, &other, &name);
     }
-    // Renamed by somebody: the UUID is what counts.
+    // Renamed by another program: the UUID is what counts.
     if let Some(old) = world.map_names.insert(wwid.to_owned(), name.clone())
         && old != name
     {
@@ -204,7 +204,7 @@ fn take_in(world: &mut World, wwid: &str, map: Map, order: &Order) {
         if first {
             discovery::assume(world, id, wwid);
         }
-        // The kernel's counts of failures start again at 0 with each table, so they tell nothing.
+        // The kernel's failure counts restart at 0 with each table, so they say nothing.
         let before = before.get(dev).map(|before| before.active);
         let was_active = before == Some(true) && !order.failed.contains(dev);
         if !status.active && (was_active || order.activated.contains(dev)) {
@@ -224,7 +224,7 @@ fn take_in(world: &mut World, wwid: &str, map: Map, order: &Order) {
     world.dirty.insert(wwid.to_owned());
 }
 
-/// I/O failed on a path: whatever was known of it is out of date.
+/// The kernel failed a path because I/O on it failed: what was known about the path is out of date.
 fn failed_by_kernel(world: &mut World, id: Hctl) {
     let now = world.now;
     let Some(path) = world.paths.get_mut(&id) else {
@@ -236,13 +236,13 @@ fn failed_by_kernel(world: &mut World, id: Hctl) {
     );
     path.statistics.failed(!ours);
     if ours {
-        return; // We failed it ourselves, or would have.
+        return; // The agent failed it itself, or would have.
     }
     path.suspect_since = Some(now);
     path.failed_at = now;
     path.link = Link::Unchecked("the kernel failed it; it is being checked".to_owned());
     path.proof.doubt("the kernel failed the path");
-    // Checks that say "well" while I/O fails must not make the path flap: each relapse waits twice as long.
+    // A path that checks find good while I/O on it fails must not flap: each relapse doubles the wait.
     if path.last_relapse.0 != 0
         && now.since(path.last_relapse.max(path.hold_until)) < RELAPSE_WINDOW
     {

@@ -1,7 +1,7 @@
-//! Permanent device loss (PDL): every path says by its sense data that the logical unit is gone for good (5/25/00 and
-//! those that ESXi takes for the same). I/O fails at once; when the last user has closed the map it is removed, and
-//! then the SCSI devices, as ESXi does. A unit that is mapped again is found by a rescan, or comes back by the next
-//! check while its devices are still there.
+//! Permanent device loss (PDL): every path reports by its sense data that the logical unit is gone permanently (5/25/00
+//! and those that ESXi treats the same). I/O fails immediately. When the last user has closed the map it is removed,
+//! and then the SCSI devices, as ESXi does. A unit that is mapped again is found by a rescan, or by the next check
+//! while its devices are still present.
 
 use crate::psa::action::{Action, Severity};
 use crate::psa::check::ask;
@@ -11,16 +11,16 @@ use crate::psa::state::outages::Apd;
 use crate::psa::state::schedule::Key;
 use crate::psa::units::{DevT, Hctl, Millis};
 
-/// A unit that an administrator unmaps by mistake is mapped again within this time without a rescan.
+/// If an admin unmaps a unit by mistake and maps it again within this time, no rescan is needed.
 const GRACE: Millis = Millis(30_000);
 
-/// The answers of paths that are asked once more are looked at after so long.
+/// How long to wait for the answers of paths that are asked once more.
 const ASKED: Millis = Millis(1_000);
 
-/// A device that could not be taken away, because somebody used it after all, is tried again this long after.
+/// A device that could not be removed, because something was using it after all, is tried again after this time.
 const RETRY: Millis = Millis(60_000);
 
-/// Takes the SCSI devices of a lost unit away from the host, once it has no map and nobody uses them.
+/// Removes the SCSI devices of a lost unit from the host, once it has no map and nothing uses them.
 pub(in crate::psa) fn remove_lost(world: &mut World, wwid: &str) {
     let Some(device) = world.devices.get(wwid) else {
         return;
@@ -28,7 +28,7 @@ pub(in crate::psa) fn remove_lost(world: &mut World, wwid: &str) {
     let Apd::Lost { since } = device.apd else {
         return;
     };
-    // A placeholder that never was a disk, or a disk that is left to the host, is not ours to take away.
+    // A placeholder that never was a disk, or a disk that is left to the host, must not be removed.
     let ours = device.served && device.disposition == Disposition::Stacked;
     if !ours || !world.settings.remove_lost || world.map_of(wwid).is_some() {
         return;
@@ -39,7 +39,7 @@ pub(in crate::psa) fn remove_lost(world: &mut World, wwid: &str) {
         world.schedule.no_later_than(key, at);
         return;
     }
-    // A path whose disk is not known is not taken away: nobody could tell who uses it.
+    // A path whose disk is not known is not removed, because it cannot be known what uses it.
     let free: Vec<(Hctl, DevT)> = world
         .paths_of(device)
         .filter(|path| {
@@ -57,8 +57,8 @@ pub(in crate::psa) fn remove_lost(world: &mut World, wwid: &str) {
     if free.is_empty() {
         return;
     }
-    // What is known may be older than the end of the loss. A unit that is mapped again is there for those who scan for
-    // it, and must not be taken away after that: its paths are asked once more when its map is gone.
+    // What is known may be older than the end of the loss. A unit that is mapped again can be found by a rescan, and
+    // must not be removed after that. So its paths are asked once more after its map is gone.
     let gone = device.last_done;
     let unsure: Vec<Hctl> = world
         .paths_of(device)

@@ -8,7 +8,7 @@ use crate::psa::mpp::Plugin;
 use crate::psa::state::World;
 use crate::psa::units::Hctl;
 
-/// Decides on a device by the rules in force.
+/// Selects plug-in, SATP and PSP of a device by the rules in force.
 pub(in crate::psa) fn select(world: &mut World, wwid: &str) {
     let Some(device) = world.devices.get(wwid) else {
         return;
@@ -26,13 +26,13 @@ pub(in crate::psa) fn select(world: &mut World, wwid: &str) {
     if changed {
         for member in members {
             judge::judge(world, member);
-            // An ALUA path is of use once the state of its group is known.
+            // An ALUA path is usable only once the state of its group is known.
             ask::examine_now(world, member);
         }
     }
 }
 
-/// Gives the device's plug-in those of its paths that rules gave to another.
+/// Assigns to the device's plug-in those of its paths that rules assigned to another plug-in.
 pub(in crate::psa) fn unite(world: &mut World, wwid: &str) {
     let Some(device) = world.devices.get(wwid) else {
         return;

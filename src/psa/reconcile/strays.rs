@@ -1,9 +1,9 @@
 //! Paths whose LUN leads elsewhere: to nothing, or to another logical unit than that of their device.
 //!
-//! Such a path carries no I/O for its device. It stays with the device while somebody may use its map, because a LUN that
-//! is mapped back by then serves again, and because whatever waits in the map must never reach the other unit. When the
-//! map is gone, or nobody has it open and its table does not hold the disk, the LUN belongs to the other unit for good:
-//! the path joins that one, and proves itself there before it carries I/O.
+//! Such a path carries no I/O for its device. It stays with the device while the map may be in use, for two reasons:
+//! the path serves again if its LUN is mapped back by then, and I/O that waits in the map must never reach the other
+//! unit. When the map is gone, or nothing has it open and its table does not contain the disk, the LUN belongs to the
+//! other unit for good. The path then joins that unit, and proves itself there before it carries I/O.
 
 use crate::psa::action::Severity;
 use crate::psa::check::{ask, discovery, disks, judge};
@@ -12,7 +12,7 @@ use crate::psa::state::device::Device;
 use crate::psa::state::path::Path;
 use crate::psa::units::Hctl;
 
-/// Gives the paths of a device that lead to other units to these, if the device has no use for them.
+/// Moves the paths of a device that lead to other units to these units, if the device does not need them.
 pub(in crate::psa) fn release_strays(world: &mut World, wwid: &str) {
     let Some(device) = world.devices.get(wwid) else {
         return;
@@ -39,7 +39,7 @@ fn joins_found(world: &mut World, id: Hctl) {
     let Some(unit) = path.proof.release() else {
         return;
     };
-    // What was known of it was said of the unit before.
+    // What was known about the path referred to the previous unit.
     path.judgement.class = None;
     path.port_group = None;
     path.ownership = None;
@@ -59,20 +59,21 @@ fn joins_found(world: &mut World, id: Hctl) {
     ask::examine_now(world, id);
 }
 
-/// Whether paths of a device lead to other units.
+/// Whether any path of a device leads to another unit.
 pub(in crate::psa) fn has_strays(world: &World, device: &Device) -> bool {
     world
         .paths_of(device)
         .any(|path| path.proof.is_quarantined())
 }
 
-/// Whether the disks of paths of a device do not fit its map, perhaps because of what the map is.
+/// Whether the disk of any path of a device does not fit its map, perhaps because of the map itself.
 pub(in crate::psa) fn has_refused(world: &World, device: &Device) -> bool {
     world.paths_of(device).any(|path| path.mismatch.is_some())
 }
 
-/// Whether all that is known of the paths of a device is that they lead to other units: none is left that is proven to
-/// lead to it, and where others have its very identity none at all, or they would take the place of one that is down.
+/// Whether the device has lost its paths to other units. Two cases: paths lead to other units, and none is proven to
+/// lead to this one; or paths lead to other units that report the same identity, and no other path is left, not even
+/// one that is down, whose place they would take.
 pub(in crate::psa) fn is_given_away(world: &World, device: &Device) -> bool {
     let (mut strays, mut twins, mut own, mut proven) = (false, false, false, false);
     for path in world.paths_of(device) {

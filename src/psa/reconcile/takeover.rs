@@ -1,20 +1,22 @@
-//! The takeover budget: how often this host may have an array move a logical unit to a controller that the host reaches.
+//! The takeover budget: limits how often this host may have an array move a logical unit to a controller that the host
+//! reaches.
 //!
-//! With an active/passive array one controller serves a unit at a time. Two hosts of which each reaches another controller
-//! take the unit from each other (path thrashing): each return of a waiting path to a map without a path that serves is an
-//! order to the kernel to have the array move the unit. So such a return is a decision here, and rationed.
+//! With an active/passive array, one controller serves a unit at a time. Two hosts that reach different controllers
+//! take the unit from each other (path thrashing): when a waiting path returns to a map without a serving path, the
+//! kernel has the array move the unit. So such a return is decided here, and its rate is limited.
 //!
-//! - A move counts if this host ordered it, or if its kernel went over to another controller by itself.
-//! - A unit that was taken away by somebody else is not taken back before a hold is over; it counts from the moment the loss
-//!   is seen, so that the other host has as long. Each move of ours and each loss doubles the hold, from 10 s to a
-//!   minute: two hosts that contend come to one move a minute. An hour of calm resets it.
-//! - A unit whose new controller this host reaches is followed, without an order.
-//! - Nothing is ordered for a map that nobody has open: making a map, and what udev reads of it, moves nothing.
-//! - No I/O fails because of a hold: it is queued, and the hold is shorter than the time that I/O is queued for.
-//! - An agent that starts goes on with the hold of the one before; a unit that it knows nothing of waits for the first hold.
+//! - A move counts if this host ordered it, or if its kernel switched to another controller by itself.
+//! - A unit that another host took is not taken back before a hold is over. The hold starts when the loss is seen, so
+//!   that the other host has the unit for that time. Each move by this host and each loss doubles the hold, from 10 s
+//!   to a minute: two hosts that contend end up with one move a minute. An hour of calm resets the hold.
+//! - If the unit moves to another controller that this host reaches, the host follows without an order.
+//! - Nothing is ordered for a map that is not open: creating a map, and udev reading it, moves nothing.
+//! - No I/O fails because of a hold: I/O is queued, and the hold is shorter than the time for which I/O is queued.
+//! - An agent that starts continues the hold of the previous agent. For a unit without a stored budget it waits for the
+//!   first hold.
 //!
-//! Input: what a look at a device sees. Output: [`Grant`], which `plan` asks, and lines for reports. Tests: below, and
-//! `tests/two_hosts.rs`.
+//! Input: what a look at a device sees. Output: [`Grant`], on which `usable` and `correct` depend, and lines for
+//! reports. Tests: `psa/takeover.rs`, and `tests/two_hosts.rs`.
 
 use crate::psa::action::{Action, MapStep, Severity};
 use crate::psa::check::ask;
@@ -32,7 +34,7 @@ use crate::psa::takeover::{
 use crate::psa::units::{DevT, Hctl, Millis};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Takes in what a look at a device shows of its controllers, before anything is decided by it.
+/// Records what a look at a device shows about its controllers, before any decision depends on it.
 pub(in crate::psa) fn watch_owner(world: &mut World, wwid: &str, view: &View) {
     let Some(device) = world.devices.get(wwid) else {
         return;
@@ -40,7 +42,7 @@ pub(in crate::psa) fn watch_owner(world: &mut World, wwid: &str, view: &View) {
     let waiting = activatable(world, view);
     let selection = device.selection.as_ref();
     let exclusive = selection.is_some_and(|selection| selection.satp.is_exclusive());
-    // Most devices have nothing that could be taken over.
+    // Most devices cannot be taken over.
     if waiting.is_empty() && !exclusive && !device.takeover.is_begun() {
         return;
     }
@@ -111,7 +113,7 @@ pub(in crate::psa) fn watch_owner(world: &mut World, wwid: &str, view: &View) {
     }
 }
 
-/// The waiting paths of a device that the host can have activated.
+/// The waiting paths of a device that this host can have activated.
 fn activatable(world: &World, view: &View) -> Vec<(Hctl, DevT)> {
     let waits = view.candidates.iter();
     waits
@@ -120,7 +122,7 @@ fn activatable(world: &World, view: &View) -> Vec<(Hctl, DevT)> {
         .collect()
 }
 
-/// The waiting paths of a device of which none serves.
+/// The waiting paths of a device if none of its paths serves; otherwise empty.
 pub(in crate::psa) fn waiting_alone(world: &World, view: &View) -> BTreeSet<DevT> {
     if view.candidates.iter().any(|c| c.state.serves_io()) {
         return BTreeSet::new();
@@ -129,20 +131,20 @@ pub(in crate::psa) fn waiting_alone(world: &World, view: &View) -> BTreeSet<DevT
     waiting.map(|(_, dev)| dev).collect()
 }
 
-/// Whether nobody has the map of a device open, so that nothing is moved for it.
+/// Whether nothing has the map of a device open, so that nothing is moved for it.
 pub(in crate::psa) fn is_unused(world: &World, wwid: &str) -> bool {
     let device = world.devices.get(wwid);
     device.is_some_and(|device| device.takeover.grant() == Grant::Unused)
 }
 
-/// Whether a move was ordered that has not been seen yet: a path more to the same end is no other order.
+/// Whether a move was ordered that has not been seen yet. An additional path for the same move is not another order.
 pub(in crate::psa) fn is_ordered(world: &World, wwid: &str) -> bool {
     let device = world.devices.get(wwid);
     device.is_some_and(|device| device.takeover.grant() == Grant::Ordered)
 }
 
-/// Whether a table must not be loaded now: its first I/O would have the array move the unit. With an order given it may,
-/// however long nobody does I/O.
+/// Whether a table must not be loaded now because its first I/O would make the array move the unit. After an order it
+/// may be loaded, however long there is no I/O.
 pub(in crate::psa) fn reload_must_wait(world: &World, wwid: &str, view: &View) -> bool {
     let grant = world
         .devices
@@ -152,8 +154,8 @@ pub(in crate::psa) fn reload_must_wait(world: &World, wwid: &str, view: &View) -
     held && !waiting_alone(world, view).is_empty()
 }
 
-/// Of waiting paths that the kernel does not use, those that it may use now; each with the time until which it is held
-/// back for another reason.
+/// The waiting paths, not used by the kernel so far, that the kernel may use now. `standby` lists each with the time
+/// until which it is held back for another reason.
 pub(in crate::psa) fn granted(
     world: &mut World,
     wwid: &str,
@@ -167,7 +169,7 @@ pub(in crate::psa) fn granted(
         .map(|device| device.takeover.grant());
     let granted = match grant {
         Some(Grant::Now) => true,
-        // With another that serves the kernel needs them when that fails.
+        // If another path serves, the kernel needs them only when that path fails.
         Some(Grant::Unused) => served,
         _ => false,
     };
@@ -194,12 +196,12 @@ fn longest_hold(world: &World, view: &View) -> Millis {
     LONGEST.min(most).max(SHORTEST)
 }
 
-/// A number below 1024 that differs between hosts: of the adapters by which this one reaches the device.
+/// A number below 1024 that differs between hosts: a hash of the adapters through which this host reaches the device.
 fn phase(world: &World, device: &Device) -> u64 {
     let keys = world
         .paths_of(device)
         .flat_map(|path| path.facts.adapter.key.bytes());
-    // FNV-1a, as for the schedule.
+    // FNV-1a, as in the schedule.
     let hash = keys.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
@@ -237,7 +239,7 @@ fn report_loss(world: &mut World, wwid: &str) {
     );
 }
 
-/// Counts what the steps on a map make the kernel do: a waiting path that comes into use where none serves.
+/// Counts an order if the steps make the kernel use a waiting path while no path serves.
 pub(in crate::psa) fn note_orders(world: &mut World, wwid: &str, view: &View, steps: &[MapStep]) {
     if view.candidates.iter().any(|c| c.state.serves_io()) {
         return;
@@ -285,15 +287,15 @@ pub(in crate::psa) fn note_orders(world: &mut World, wwid: &str, view: &View, st
     }
 }
 
-/// The next check of a path asks for the port groups too: many arrays answer TEST UNIT READY alike in standby and after a
-/// move, so nothing else shows that it has come about.
+/// The next check of a path asks for the port groups too. Many arrays answer TEST UNIT READY in standby as they do
+/// after a move, so nothing else shows that the move has happened.
 fn ask_for_move(world: &mut World, id: Hctl) {
     if let Some(path) = world.paths.get_mut(&id) {
         path.ask_groups = true;
     }
 }
 
-/// Budgets that an agent before this one had, as of now.
+/// Keeps the budgets of the previous agent, and the current time.
 pub(in crate::psa) fn takeovers_recalled(
     world: &mut World,
     budgets: BTreeMap<String, StoredTakeover>,

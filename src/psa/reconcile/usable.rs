@@ -1,4 +1,4 @@
-//! Which paths of a map may carry I/O now: the rest is failed, or not reinstated yet.
+//! Which paths of a map may carry I/O now. The others are failed, or not reinstated yet.
 
 use crate::psa::evidence::PathState;
 use crate::psa::psp::Candidate;
@@ -11,9 +11,10 @@ use crate::psa::table::model::Map;
 use crate::psa::units::DevT;
 use std::collections::BTreeSet;
 
-/// The paths that dm should use: those that serve I/O; and those of which that is not known, as dm has them,
-/// unless they give no answer while others do, or what they were proven to be is in doubt. The last usable path is
-/// never failed on "unknown", nor is a member that discovery has not reported.
+/// The paths that dm should use. These are the paths that serve I/O, and those whose state is unknown if dm uses them
+/// already. A path of unknown state is excluded if it gives no answer while others do, or if its proven identity is in
+/// doubt. The last usable path is never failed because its state is unknown, and neither is a member that discovery has
+/// not reported.
 pub(in crate::psa) fn usable(
     world: &mut World,
     wwid: &str,
@@ -41,8 +42,8 @@ pub(in crate::psa) fn usable(
         let is_active = active.contains(&candidate.dev);
         let wanted = match candidate.state {
             PathState::Active | PathState::ActiveUnoptimized => true,
-            // A standby path that the host can activate is the kernel's to use, by the budget. One that only the
-            // array can activate comes back while others serve, or the kernel would try it in a loop.
+            // The kernel may use a standby path that the host can activate, within the budget. A path that only the
+            // array can activate is reinstated only while others serve; otherwise the kernel would try it in a loop.
             PathState::Standby if !is_active && !view::can_activate(world, candidate.path) => {
                 if path.held_until() <= world.now {
                     waiting.insert(candidate.dev);
@@ -71,7 +72,7 @@ pub(in crate::psa) fn usable(
             usable.insert(candidate.dev);
         }
     }
-    // The last path is not held for long, but long enough not to fail and return in a loop.
+    // The last path is held back only briefly, but long enough not to fail and return in a loop.
     let alone = usable.is_empty();
     for (hold_until, dev, id) in held {
         let Some(path) = world.paths.get(&id) else {

@@ -1,4 +1,4 @@
-//! What a look at a device sees: the paths that a table may hold, with what PSP and table need to know of each.
+//! What a look at a device sees: the paths that a table may contain, with what PSP and table need to know about each.
 
 use crate::psa::check::disks;
 use crate::psa::evidence::{Class, PathState};
@@ -11,22 +11,22 @@ use crate::psa::table::model::{GroupState, HardwareHandler, QueueMode, Table};
 use crate::psa::units::{DevT, Hctl, Sectors};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What a look at a device found out.
+/// The result of a look at a device.
 pub(in crate::psa) struct View {
     pub(in crate::psa) settings: DeviceSettings,
     pub(in crate::psa) psp: PspKind,
     pub(in crate::psa) options: Options,
     pub(in crate::psa) candidates: Vec<Candidate>,
-    /// Groups of the kernel's table of whose paths nothing is known.
+    /// Groups of the kernel's table about whose paths nothing is known.
     pub(in crate::psa) unplaced: Vec<Vec<DevT>>,
     pub(in crate::psa) length: Sectors,
-    /// Whether all of the disks take no writes, so that neither does the map; `None` without any.
+    /// Whether all of the disks are read-only, so that the map is too; `None` without any disk.
     pub(in crate::psa) read_only: Option<bool>,
     pub(in crate::psa) handler: Option<HardwareHandler>,
     pub(in crate::psa) queue_mode: Option<QueueMode>,
 }
 
-/// Gathers what the table is made of.
+/// Gathers what the table depends on.
 pub(in crate::psa) fn view(world: &World, device: &Device) -> View {
     let settings = world.device_settings(device);
     let psp = device.psp(&settings);
@@ -59,7 +59,7 @@ pub(in crate::psa) fn view(world: &World, device: &Device) -> View {
     let mut candidates = Vec::new();
     let mut unplaced = Vec::new();
     let length = table.map(|table| table.length);
-    // The kernel takes no table that is longer than one of its disks.
+    // The kernel accepts no table that is longer than one of its disks.
     let mut least: Option<Sectors> = None;
     let mut handler = None;
     let mut read_only = None;
@@ -73,7 +73,7 @@ pub(in crate::psa) fn view(world: &World, device: &Device) -> View {
         };
         let held = in_table.contains(&block.dev);
         let proven = path.proof.may_carry_io();
-        // A path that the kernel does not hold yet joins when it is proven and of use.
+        // A path that is not in the kernel's table yet joins when it is proven and usable.
         let joins = proven
             && !measuring
             && block.usage.is_empty()
@@ -82,7 +82,7 @@ pub(in crate::psa) fn view(world: &World, device: &Device) -> View {
         if out || !(held || joins) {
             continue;
         }
-        // Few devices have ranks, and their key is a text that would be made for each path.
+        // Few devices have ranks. Without ranks, no text for the key is made for each path.
         let rank = if settings.ranks.is_empty() {
             0
         } else {
@@ -101,7 +101,7 @@ pub(in crate::psa) fn view(world: &World, device: &Device) -> View {
             rank,
         });
         read_only = Some(read_only.unwrap_or(true) && block.read_only);
-        // dm takes a disk whose size is not known.
+        // dm accepts a disk whose size is not known.
         if block.size.0 > 0 {
             least = Some(least.map_or(block.size, |least| least.min(block.size)));
         }
@@ -120,15 +120,15 @@ pub(in crate::psa) fn view(world: &World, device: &Device) -> View {
                 .get(&id)
                 .is_some_and(|path| path.judgement.class.is_some())
         });
-        // Nobody proved anything since the start: the kernel's table is all there is to go by.
+        // No path was proven since the start, so the kernel's table is the only information.
         handler = handler.or_else(|| table.handler.clone());
     }
-    // The kernel takes no table of another mode for a map that is there; one of bios has no handler.
+    // The kernel accepts no table of another queue mode for an existing map. A bio-based table has no handler.
     let queue_mode = table.and_then(|table| table.features.queue_mode);
     if queue_mode == Some(QueueMode::Bio) {
         handler = None;
     }
-    // A unit that grew: its map grows with it, once all of its disks are seen to have grown. It never shrinks.
+    // If a unit grew, its map grows too, once all disks of the map are seen to have grown. It never shrinks.
     let length = length.max(least);
     View {
         settings,
@@ -143,7 +143,7 @@ pub(in crate::psa) fn view(world: &World, device: &Device) -> View {
     }
 }
 
-/// The path that the kernel uses of a FIXED table: what was chosen before a restart.
+/// The path of a FIXED table that the kernel uses: the choice from before a restart.
 fn chosen_before(world: &World, wwid: &str) -> Option<Hctl> {
     let map = world.map_of(wwid)?;
     let (table, status) = (map.table.as_ref().ok()?, map.status.as_ref().ok()?);
@@ -176,9 +176,9 @@ pub(in crate::psa) fn can_activate(world: &World, id: Hctl) -> bool {
         .is_some_and(|s| s.satp.can_activate(&evidence))
 }
 
-/// Gives paths of which nothing is known the class of those that they share a group with in the kernel's table, so
-/// that a restart of the agent while paths are down does not regroup anything. Returns the paths of each group that
-/// nothing is known of at all.
+/// Gives paths about which nothing is known the class of the paths that share a group with them in the kernel's table,
+/// so that a restart of the agent while paths are down does not regroup anything. Returns, group by group, the paths of
+/// groups about which nothing is known at all.
 pub(in crate::psa) fn place_unknown(
     candidates: &mut [Candidate],
     table: &Table,

@@ -1,5 +1,5 @@
-//! From an arrangement of paths to the table that is wanted. What the kernel's own table says is kept where nothing
-//! better is known.
+//! From an arrangement of paths to the wanted table. Where nothing better is known, the content of the kernel's table
+//! is kept.
 
 use crate::psa::evidence::Class;
 use crate::psa::psp::{Arrangement, Candidate, PspKind, WantedGroup};
@@ -9,11 +9,11 @@ use crate::psa::table::model::{Features, Group, Selector, Table, TablePath};
 use crate::psa::units::DevT;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Rounds of activation before the kernel gives a path up. Its default is none, and arrays answer "retry" while
-/// they move a logical unit; 50 is the most that it takes.
+/// How often the kernel retries activation before it gives up a path. Its default is no retry, but arrays answer
+/// "retry" while they move a logical unit; 50 is the maximum that it accepts.
 const PG_INIT_RETRIES: u32 = 50;
 
-/// The table of an arrangement.
+/// The table for an arrangement.
 pub(in crate::psa) fn table_of(view: &View, arrangement: &Arrangement, queue: bool) -> Table {
     let groups: Vec<Group> = arrangement
         .groups
@@ -47,20 +47,20 @@ pub(in crate::psa) fn table_of(view: &View, arrangement: &Arrangement, queue: bo
     }
 }
 
-/// A repeat count of 1: the kernel clamps any other to it. A path that service-time gives a relative throughput of 0 is taken
-/// only when no other is left.
+/// The selector arguments of a path. The repeat count is 1, because the kernel clamps any other value to it.
+/// service-time uses a path with a relative throughput of 0 only when no other path is left.
 fn arguments(group: &WantedGroup, dev: DevT) -> Vec<String> {
     let count = "1".to_owned();
     if group.spare.is_empty() {
         return vec![count];
     }
-    // All paths of a group have as many arguments.
+    // All paths of a group must have the same number of arguments.
     let throughput = if group.spare.contains(&dev) { "0" } else { "1" };
     vec![count, throughput.to_owned()]
 }
 
-/// The groups, from 1, that I/O must not go to while another has a path: those that have to be activated first, and
-/// those that the array keeps out of use.
+/// The numbers, from 1, of the groups to which I/O must not go while another group has a path: groups that have to be
+/// activated first, and groups that the array keeps out of use.
 pub(in crate::psa) fn avoided(table: &Table, view: &View) -> BTreeSet<u32> {
     let class = |dev: DevT| {
         view.candidates
@@ -83,7 +83,7 @@ pub(in crate::psa) fn avoided(table: &Table, view: &View) -> BTreeSet<u32> {
         .collect()
 }
 
-/// The kernel's own table with its groups in the order that an arrangement prefers: what can be had by messages.
+/// The kernel's own table, with its groups in the order that the arrangement prefers: what messages can achieve.
 pub(in crate::psa) fn within(table: &Table, arrangement: &Arrangement, queue: bool) -> Table {
     let position: BTreeMap<DevT, usize> = arrangement
         .groups
@@ -112,9 +112,9 @@ pub(in crate::psa) fn within(table: &Table, arrangement: &Arrangement, queue: bo
     }
 }
 
-/// Where one controller serves a unit at a time, its paths stand in one group: the kernel activates each group that it goes on
-/// to, so with groups of one path each, a unit that another host moved would be taken back once for each of them. Which path
-/// of the group carries the I/O is then the selector's choice.
+/// If only one controller serves a unit at a time, the paths of one controller form one group. The kernel activates
+/// each group to which it switches. With groups of one path each, a unit that another host moved would be taken back
+/// once for each of them. Within the group, the selector chooses the path.
 fn join_controllers(arrangement: &mut Arrangement, view: &View) {
     let mut joined: Vec<WantedGroup> = Vec::new();
     let mut several = BTreeSet::new();
@@ -137,7 +137,8 @@ fn join_controllers(arrangement: &mut Arrangement, view: &View) {
             .filter(|c| group.paths.contains(&c.dev))
             .collect();
         members.sort_by_key(|c| (c.name, c.path));
-        // By nothing that a failure changes, or each would take a new table.
+        // The choice depends on nothing that a failure changes, because otherwise each failure would require a new
+        // table.
         let preferred = members
             .iter()
             .find(|c| Some(c.name) == view.options.preferred);
@@ -153,8 +154,8 @@ fn join_controllers(arrangement: &mut Arrangement, view: &View) {
     arrangement.groups = joined;
 }
 
-/// Lets groups of which nothing is known stand as they stand in the kernel's table, behind the others: their paths
-/// share a class with others only because theirs is unknown.
+/// Leaves groups about which nothing is known as they are in the kernel's table, behind the others: their paths share a
+/// class with others only because their own is unknown.
 fn keep_apart(arrangement: &mut Arrangement, unplaced: &[Vec<DevT>]) {
     for members in unplaced {
         let mut selector = None;
@@ -184,7 +185,7 @@ fn keep_apart(arrangement: &mut Arrangement, unplaced: &[Vec<DevT>]) {
     }
 }
 
-/// How the paths of a device are to stand.
+/// How the paths of a device are to be arranged.
 pub(in crate::psa) fn arrangement(device: &Device, view: &View) -> Arrangement {
     let mut arrangement = view.psp.plugin().arrange(&view.candidates, &view.options);
     let selection = device.selection.as_ref();

@@ -1,4 +1,4 @@
-//! Why things are as they are: the trace of every decision on a device or a path, for a person.
+//! Explains why things are as they are: the trace of every decision on a device or a path, as text for users.
 
 use crate::psa::check::{hints, marginal};
 use crate::psa::claiming::selection;
@@ -20,15 +20,15 @@ pub type Section = (&'static str, Vec<String>);
 /// How rules that do not match are shown.
 #[derive(Clone, Copy)]
 enum Rules {
-    /// Those in a row that fail for one reason share a line.
+    /// Successive rules that fail for the same reason share a line.
     Summarized,
-    /// Each has a line.
+    /// Each rule has a line.
     Each,
 }
 
 impl World {
-    /// Explains a device or a path by any of its names; the full name of what was found comes first. Rules in a row that
-    /// do not match for one reason share a line.
+    /// Explains a device or a path, given any of its names. Returns the full name of what was found, and the sections;
+    /// `None` if nothing has this name. Successive rules that do not match for the same reason share a line.
     #[must_use]
     pub fn explain(&self, subject: &str) -> Option<(String, Vec<Section>)> {
         self.explain_with(subject, Rules::Summarized)
@@ -88,7 +88,7 @@ impl World {
         ]
     }
 
-    /// Every rule that is tried on the path, by the rules that are loaded now.
+    /// Every claim rule that is tried on the path, by the rules that are loaded now.
     fn claim_lines(&self, path: &Path, rules: Rules) -> Vec<String> {
         let (Some(claim), Some(subject)) = (path.claim, self.subject(path)) else {
             return vec!["not claimed: its INQUIRY data are not known".to_owned()];
@@ -98,7 +98,7 @@ impl World {
             Rules::Summarized => self.rules.claim.summarize(&subject),
         };
         if now != claim {
-            // Rules do not touch what is claimed already.
+            // New rules do not affect what is already claimed.
             let before = self.rules.claim.describe(claim);
             lines.push(format!(
                 "it stays as it was claimed before these rules were loaded: {before}"
@@ -111,8 +111,8 @@ impl World {
         let mut lines = vec![state_line(path, self.now)];
         match path.facts.device_state.as_str() {
             "running" => {}
-            // Nobody but an administrator brings such a device back: a probe that hangs again would have the error
-            // handling stop every device of the host once more.
+            // Only an admin may bring such a device back. If a probe hung again, the error handling would stop every
+            // device of the host once more.
             "offline" => lines.push(format!(
                 "the kernel's error handling gave it up (state `offline`): when it is mended, \
                  echo running > /sys/bus/scsi/devices/{}/state",
@@ -233,7 +233,7 @@ impl World {
         sections
     }
 
-    /// Every rule that is tried on the device, by the rules that are loaded now, and what came of it.
+    /// Every SATP rule that is tried on the device, by the rules that are loaded now, and the result.
     fn satp_lines(&self, device: &Device, rules: Rules) -> Vec<String> {
         let Some(selection) = &device.selection else {
             return vec!["none yet: no path is identified".to_owned()];
@@ -363,7 +363,7 @@ fn identity_line(identity: &Identity) -> String {
     }
 }
 
-/// A map in words.
+/// Describes a map.
 fn map_lines(map: &Map) -> Vec<String> {
     let mut lines = vec![format!(
         "{} (dm {}, {} users)",

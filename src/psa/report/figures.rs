@@ -1,4 +1,4 @@
-//! One picture of everything that is counted: what metrics are made of.
+//! A snapshot of all counters, from which metrics are made.
 
 use crate::psa::adapter::RuntimeName;
 use crate::psa::evidence::PathState;
@@ -10,66 +10,66 @@ use crate::psa::state::statistics::{DeviceStatistics, PathStatistics, Statistics
 use crate::psa::state::{Counters, World};
 use crate::psa::units::Millis;
 
-/// Everything that is counted, at one moment.
+/// All counters at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Figures {
     /// What the agent did.
     pub counters: Counters,
-    /// Of the world as a whole.
+    /// Counters of the world as a whole.
     pub statistics: Statistics,
-    /// Maps that there are.
+    /// Number of maps.
     pub maps: u64,
-    /// Whether everything known was acted upon.
+    /// Whether everything that is known has been acted upon.
     pub settled: bool,
     /// In the order of their ids.
     pub devices: Vec<DeviceFigures>,
-    /// Paths of no device.
+    /// Paths that belong to no device.
     pub alone: Vec<PathFigures>,
 }
 
-/// Of a device.
+/// The figures of a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceFigures {
     /// `naa.6001...`
     pub id: String,
     /// ESXi's word for its status, or one of [`APD_STATES`] while all paths are down.
     pub state: &'static str,
-    /// What was counted.
+    /// Counters.
     pub statistics: DeviceStatistics,
     /// How long I/O was queued because there was no path.
     pub queueing: Millis,
-    /// How long there was no path, queueing or not.
+    /// How long there was no path, whether I/O was queued or not.
     pub without_path: Millis,
     /// The longest time without a path.
     pub longest_without_path: Millis,
-    /// Moves to another controller that this host had the array make.
+    /// Number of moves to another controller that this host had the array make.
     pub takeovers_ordered: u64,
-    /// Moves that others had made, or the array itself.
+    /// Number of moves that other hosts or the array itself made.
     pub takeovers_seen: u64,
-    /// Whether it waits until it may have the array move it.
+    /// Whether it is waiting for permission to have the array move it.
     pub waits_for_takeover: bool,
     /// Its paths.
     pub paths: Vec<PathFigures>,
 }
 
-/// Of a path.
+/// The figures of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PathFigures {
     /// Its runtime name.
     pub name: RuntimeName,
     /// Its state.
     pub state: PathState,
-    /// What was counted.
+    /// Counters.
     pub statistics: PathStatistics,
     /// Errors of ordinary I/O, by kind.
     pub io_errors: IoErrors,
 }
 
-/// All paths down: while I/O is queued, and when it fails.
+/// The states while all paths are down: I/O is queued, or I/O fails.
 pub const APD_STATES: [&str; 2] = ["apd", "apd timeout"];
 
 impl World {
-    /// Everything that is counted; `now` is the time of the agent, for what goes on.
+    /// All counters. `now` is the agent's time, for periods that have not ended yet.
     #[must_use]
     pub fn figures(&self, now: Millis) -> Figures {
         let now = self.now.max(now);

@@ -1,7 +1,8 @@
-//! What a host's devices said, written down: enough for the same decisions on another machine.
+//! An inventory: what the devices of a host reported, in a file that suffices for the same decisions on another
+//! machine.
 //!
-//! [`World::inventory`] writes it down, [`Inventory::revive`] makes a world of it that has seen these devices and no
-//! map. No command is sent and nothing is touched: `psactl explain` and `psactl plan` work on it.
+//! [`World::inventory`] makes it. [`Inventory::revive`] makes a world from it that has seen these devices and no map.
+//! That sends no command and touches nothing. `psactl explain` and `psactl plan` work on such a world.
 
 use crate::psa::action::Action;
 use crate::psa::event::{Event, Examination, Reply};
@@ -22,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 /// The version of the format that this build writes and reads.
 pub const VERSION: u32 = 1;
 
-/// How long a revived world lives: paths have settled long before.
+/// How long a revived world runs: long enough for paths to settle.
 const LIFE: Millis = Millis(5_000);
 
 /// Bytes, written as hex digits.
@@ -57,18 +58,18 @@ impl<'de> Deserialize<'de> for Hex {
 pub struct Inventory {
     /// [`VERSION`].
     pub version: u32,
-    /// What was remembered, settings of devices and names of adapters among it.
+    /// What was stored, including settings of devices and names of adapters.
     pub memory: Memory,
     /// The admin's settings.
     pub settings: Settings,
-    /// The rules in force; `None` from a host whose release did not write them down.
+    /// The rules in force; `None` if the host had a release that did not include them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rules: Option<Rules>,
     /// The paths by address.
     pub paths: Vec<CapturedPath>,
 }
 
-/// What is known of a path, and what it answered last; empty where it was not asked, or gave no answer.
+/// What is known about a path, and its last answers. An answer is empty if the path was not asked, or did not answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CapturedPath {
     /// What sysfs said.
@@ -83,7 +84,7 @@ pub struct CapturedPath {
     /// REPORT TARGET PORT GROUPS.
     #[serde(default)]
     pub port_groups: Hex,
-    /// The vendor's page that names the owner.
+    /// The vendor's page that tells which controller owns the unit.
     #[serde(default)]
     pub owner: Hex,
 }
@@ -164,7 +165,7 @@ impl Inventory {
 }
 
 impl World {
-    /// Writes down what is known of paths: of at most so many, without the first `from` by address.
+    /// The inventory of at most `most` paths, beginning with number `from` by address.
     #[must_use]
     pub fn inventory(&self, from: usize, most: usize) -> Inventory {
         let captured = |path: &Path| CapturedPath {
@@ -184,7 +185,7 @@ impl World {
             version: VERSION,
             memory: self.memory.clone(),
             settings: self.settings.clone(),
-            // Once is enough: the first part of the inventory has them.
+            // The first part of the inventory has the rules; once is enough.
             rules: (from == 0).then(|| self.rules.clone()),
             paths: self
                 .paths

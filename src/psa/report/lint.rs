@@ -1,6 +1,6 @@
-//! What is wrong or doubtful in rules that are correct one by one.
+//! Finds what is wrong or doubtful in rules that are valid one by one.
 //!
-//! Input: the lists. Output: findings on the admin's rules; those of the system are taken as they are.
+//! Input: the lists. Output: findings on the admin's rules. Rules of the system are not checked.
 
 use crate::psa::claim::{Rule, RuleClass, RuleLists};
 use crate::psa::mpp::Plugin;
@@ -8,18 +8,18 @@ use crate::psa::psp::PspKind;
 use crate::psa::satp;
 use crate::psa::satp::rules::{Group, SatpRule, SatpRules};
 
-/// Something that the admin should look at.
+/// Something that the admin should check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     /// `duplicate`, `shadowed`, `unreachable`, `overlap`, `pending`, `remark`.
     pub kind: &'static str,
     /// The rule.
     pub rule: String,
-    /// What is the matter, and the mend.
+    /// What is wrong, and the remedy.
     pub text: String,
 }
 
-/// Looks at all rules.
+/// Checks all rules.
 #[must_use]
 pub fn findings(lists: &RuleLists, satp: &SatpRules) -> Vec<Finding> {
     let mut findings = claim_findings(lists);
@@ -38,7 +38,7 @@ fn claim_findings(lists: &RuleLists) -> Vec<Finding> {
                 text,
             });
         };
-        // As it would be with the file list loaded.
+        // As if the list in the file were loaded.
         let earlier = || {
             let all = lists.system.iter().chain(lists.file.iter());
             all.filter(|other| other.class == rule.class && other.number < rule.number)
@@ -46,7 +46,7 @@ fn claim_findings(lists: &RuleLists) -> Vec<Finding> {
         let same = earlier().find(|other| other.matches == rule.matches);
         let takes = |other: &&Rule| {
             other.class != RuleClass::MP || {
-                // A rule for a plug-in that is not there takes nothing.
+                // A rule for a plug-in that does not exist takes nothing.
                 Plugin::by_name(&other.plugin).is_some()
             }
         };

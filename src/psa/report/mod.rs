@@ -1,4 +1,4 @@
-//! What is shown: lists, explanations, figures, inventories; and what would be if rules were others.
+//! Output for users: lists, explanations, figures, inventories, and previews of other rules.
 
 pub mod explain;
 pub mod figures;

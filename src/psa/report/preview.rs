@@ -1,4 +1,4 @@
-//! What would change if other rules were put into force and applied to everything: nothing is touched.
+//! Shows what would change if other rules were put into force and applied to everything. Nothing is touched.
 
 use crate::psa::check::judge;
 use crate::psa::claim::Claim;
@@ -15,7 +15,7 @@ use crate::psa::state::path::Path;
 use crate::psa::table::emit::emit;
 use crate::psa::units::Hctl;
 
-/// What is to be compared of a device.
+/// The properties of a device that are compared.
 struct Before {
     id: String,
     /// Name, plug-in and decision of each path.
@@ -32,8 +32,8 @@ fn describe(world: &World, claim: Option<Claim>) -> String {
 }
 
 impl World {
-    /// What each device would gain and lose by these rules, were all of its paths claimed by them: a section for each
-    /// device or path of which something changes.
+    /// What each device would gain and lose if these rules claimed all of its paths again. One section for each device
+    /// or path with a change.
     #[must_use]
     pub fn plan(&self, rules: &Rules) -> Vec<(String, Vec<String>)> {
         self.clone().into_plan(rules)
@@ -45,7 +45,7 @@ impl World {
         self.clone().into_plan_with(rules, settings)
     }
 
-    /// As [`World::plan`], of a world that is of no use any more then: a snapshot.
+    /// As [`World::plan`], but consumes the world, which has to be a snapshot.
     #[must_use]
     pub fn into_plan(self, rules: &Rules) -> Vec<(String, Vec<String>)> {
         let settings = self.settings.clone();
@@ -117,7 +117,7 @@ impl World {
         lines
     }
 
-    /// The masked paths that were taken away from the host and would be looked for again.
+    /// The masked paths that were removed from the host and for which the host would scan again.
     fn plan_withdrawn(&self, rules: &Rules) -> Vec<(String, Vec<String>)> {
         let mut sections = Vec::new();
         for path in self.withdrawn.values() {
@@ -136,7 +136,7 @@ impl World {
         sections
     }
 
-    /// The table that a device is to have by the rules that the world has, in dmsetup's words, or why it has none.
+    /// The wanted table of a device by the rules of this world, in dmsetup's syntax, or why it has none.
     #[must_use]
     pub fn wanted_map(&self, device: &Device) -> String {
         match disposition::disposition(self, device) {

@@ -1,7 +1,8 @@
-//! The end of queueing by hand, and which maps the agent answers for.
+//! Which maps the agent is responsible for, and which of them queue I/O.
 //!
-//! A device whose paths are all down queues I/O until its APD deadline. An admin may end that earlier, for instance
-//! because an unmount waits for it ([`crate::psa::change::Change::EndQueueing`]). It lasts until a path serves I/O again.
+//! A device whose paths are all down queues I/O until its APD deadline. An admin can end that earlier, for instance
+//! because an unmount is waiting ([`crate::psa::change::Change::EndQueueing`]). This lasts until a path serves I/O
+//! again.
 
 use crate::psa::state::World;
 use crate::psa::state::device::Disposition;
@@ -9,30 +10,30 @@ use crate::psa::table::model::{Map, UUID_PREFIX};
 use crate::psa::units::Millis;
 use std::collections::BTreeSet;
 
-/// The maps that the agent answers for, and how long it may let one of them queue.
+/// The maps that the agent is responsible for, and how long it may let one of them queue.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct KeptMaps {
-    /// dm UUIDs of the maps that are the agent's to change.
+    /// dm UUIDs of the maps that the agent may change.
     pub ours: BTreeSet<String>,
-    /// Other multipath maps are there.
+    /// Whether there are other multipath maps.
     pub others: bool,
     /// The longest time that I/O of one of them may be queued.
     pub longest: Millis,
 }
 
-/// A map that queues, or may do so.
+/// A map that queues I/O, or may queue it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueingMap {
     /// dm name.
     pub name: String,
     /// dm UUID.
     pub uuid: String,
-    /// It holds I/O back for that reason too.
+    /// Whether it is suspended, and therefore holds back I/O too.
     pub suspended: bool,
 }
 
 impl World {
-    /// The maps that the agent answers for.
+    /// The maps that the agent is responsible for.
     #[must_use]
     pub fn kept_maps(&self) -> KeptMaps {
         let mut kept = KeptMaps {

@@ -1,4 +1,5 @@
-//! A world in pieces, each small enough to be written down at once; and a world again out of the pieces.
+//! Divides a world into pieces that are small enough to be written one at a time, and puts a world together from
+//! pieces.
 
 use crate::psa::state::World;
 use crate::psa::state::device::Device;
@@ -8,17 +9,17 @@ use crate::psa::units::Hctl;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Paths, devices or maps in one piece.
+/// The number of paths, devices or maps in one piece.
 const MEMBERS: usize = 256;
 
 /// A part of a world.
 #[derive(Clone, Serialize, Deserialize)]
 pub enum Piece {
-    /// All but what the others hold; the first piece.
+    /// Everything that is not in the other pieces; the first piece.
     Rest(Box<World>),
     /// Some of the paths.
     Paths(BTreeMap<Hctl, Box<Path>>),
-    /// Some of the masked paths whose SCSI devices were taken away.
+    /// Some of the masked paths whose SCSI devices were removed.
     Withdrawn(BTreeMap<Hctl, Box<Path>>),
     /// Some of the devices, by WWID.
     Devices(BTreeMap<String, Device>),
@@ -26,7 +27,7 @@ pub enum Piece {
     Maps(BTreeMap<String, Map>),
 }
 
-/// Takes a world apart.
+/// Divides a world into pieces.
 pub struct Pieces {
     rest: Option<Box<World>>,
     paths: BTreeMap<Hctl, Box<Path>>,
@@ -64,7 +65,7 @@ impl Iterator for Pieces {
 }
 
 impl World {
-    /// Puts a piece in; [`Piece::Rest`] replaces the whole world.
+    /// Adds a piece; [`Piece::Rest`] replaces the whole world.
     pub fn put(&mut self, piece: Piece) {
         match piece {
             Piece::Rest(world) => *self = *world,
@@ -85,7 +86,7 @@ impl World {
     }
 }
 
-/// The first members of a map, taken out of it; `None` if there are none.
+/// Removes the first entries from a map and returns them; `None` if it is empty.
 fn some<K: Ord, V>(map: &mut BTreeMap<K, V>) -> Option<BTreeMap<K, V>> {
     let first = std::iter::from_fn(|| map.pop_first());
     let taken: BTreeMap<K, V> = first.take(MEMBERS).collect();

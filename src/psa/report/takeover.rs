@@ -1,4 +1,4 @@
-//! What is shown of takeover budgets: lines of `explain`, of the device config, and of metrics.
+//! Output about takeover budgets: lines of `explain`, of the device config, and of metrics.
 
 use crate::psa::evidence::PathState;
 use crate::psa::reconcile::view;
@@ -9,7 +9,7 @@ use crate::psa::state::path::Path;
 use crate::psa::takeover::{CONTESTED, Grant};
 
 impl World {
-    /// What a device waits for, for an administrator; empty if for nothing.
+    /// What a device is waiting for, for an admin; empty if it is not waiting.
     pub(in crate::psa) fn takeover_lines(&self, device: &Device) -> Vec<String> {
         let takeover = &device.takeover;
         let mut lines = Vec::new();
@@ -40,7 +40,7 @@ impl World {
         lines
     }
 
-    /// The budget among the configuration strings of a device, while there is something to say.
+    /// The budget as one of the configuration strings of a device; `None` if there is nothing to say.
     pub(in crate::psa) fn takeover_config(&self, device: &Device) -> Option<String> {
         let takeover = &device.takeover;
         let state = match takeover.grant() {
@@ -62,7 +62,7 @@ impl World {
         matches!(device.takeover.grant(), Grant::NotBefore(_)) && !self.is_served(device)
     }
 
-    /// Whether a path of a device serves, or none waits to be activated.
+    /// Whether a path of a device serves, or no path waits for activation.
     fn is_served(&self, device: &Device) -> bool {
         let waits = |path: &Path| {
             path.state() == PathState::Standby && view::can_activate(self, path.facts.hctl)
@@ -72,7 +72,7 @@ impl World {
     }
 }
 
-/// Whether an administrator's rescan may have the kernel read the disk of a path again, by the words of listings.
+/// Whether an admin's rescan may make the kernel read the disk of a path again, given the state and SATP from listings.
 #[must_use]
 pub fn may_reread(state: &str, satp: Option<&str>) -> bool {
     let exclusive = satp

@@ -1,4 +1,4 @@
-//! What the world tells people: read-only views, from which the API builds its records.
+//! Read-only views of the world, from which the API builds its records.
 
 use crate::psa::adapter::{RuntimeName, Transport};
 use crate::psa::change::SATP_WORDS;
@@ -11,7 +11,7 @@ use crate::psa::units::{DevT, Hctl};
 use std::collections::BTreeSet;
 
 impl World {
-    /// All names under which a device, its map and its paths are told of.
+    /// All names that refer to a device, its map and its paths.
     #[must_use]
     pub fn names_of(&self, device: &Device) -> BTreeSet<String> {
         let mut names = BTreeSet::from([device.id.clone(), device.wwid.clone()]);
@@ -55,7 +55,7 @@ impl World {
         format!("{adapter}-{target}-{device}")
     }
 
-    /// The ids of the devices that are off, those that are not there now included.
+    /// The ids of the devices that are off, including devices that are not present.
     #[must_use]
     pub fn devices_off(&self) -> Vec<&str> {
         let known = self
@@ -67,7 +67,7 @@ impl World {
         known.into_iter().filter(|id| self.is_off(id)).collect()
     }
 
-    /// The display name of a device: the admin's, or that which ESXi would give it.
+    /// The display name of a device: the admin's, or the name that ESXi would give it.
     #[must_use]
     pub fn display_name(&self, device: &Device) -> String {
         let unstored = self.unstored.names.get(&device.id).cloned();
@@ -89,7 +89,7 @@ impl World {
         format!("{vendor} {kind} ({})", device.id)
     }
 
-    /// Runtime names of the paths that carry I/O now; a device that is not stacked has the one that serves.
+    /// Runtime names of the paths that carry I/O now. For a device without a map: of the paths that serve.
     #[must_use]
     pub fn working_paths(&self, device: &Device) -> Vec<RuntimeName> {
         let in_use = self.in_use(device);
@@ -185,7 +185,7 @@ impl World {
         }
     }
 
-    /// Who activates standby paths of a device: `kernel`, `agent`, or `none` where nothing has to be.
+    /// What activates standby paths of a device: `kernel` if its table has a handler, otherwise `none`.
     #[must_use]
     pub fn activation(&self, device: &Device) -> &'static str {
         let table = self
@@ -198,16 +198,16 @@ impl World {
         }
     }
 
-    /// ESXi's status of a device, by its paths; masked ones are not the device's.
+    /// ESXi's status of a device, from the states of its paths. Masked paths do not count.
     ///
     /// | status | the paths |
     /// |---|---|
     /// | `off` | the admin turned the device off |
-    /// | `on` | all carry I/O, or would once they are activated |
+    /// | `on` | all carry I/O, or would after activation |
     /// | `degraded` | some do |
     /// | `unknown` | none has been judged yet |
     /// | `dead` | none does: all paths down |
-    /// | `not connected` | there is none, or through all of them the array says that the unit is gone for good |
+    /// | `not connected` | there is none, or the array reports on all of them that the unit is permanently gone |
     #[must_use]
     pub fn device_status(&self, device: &Device) -> &'static str {
         if device.disposition == Disposition::Off {

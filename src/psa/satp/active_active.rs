@@ -1,11 +1,11 @@
-//! Arrays whose ports are all alike: VMW_SATP_DEFAULT_AA, and those that ESXi has under names of their own.
+//! Arrays whose ports are all equivalent: VMW_SATP_DEFAULT_AA, and the arrays for which ESXi has separate SATPs.
 
 use super::Evidence;
 use super::{Satp, judge_link};
 use crate::psa::evidence::Judgement;
 use crate::psa::psp::PspKind;
 
-/// A SATP for arrays whose ports are all alike.
+/// A SATP for arrays whose ports are all equivalent.
 pub struct ActiveActive {
     name: &'static str,
     description: &'static str,

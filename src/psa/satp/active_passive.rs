@@ -1,8 +1,8 @@
-//! Arrays with two controllers of which one serves a logical unit, and the other takes it over when it is told to.
+//! Arrays with two controllers, one of which serves a logical unit. The other takes it over on command.
 //!
-//! The kernel tells it: its device handler for the array (`hp_sw` by START STOP UNIT, `emc` and `rdac` by MODE SELECT)
-//! activates a group of paths when dm-multipath switches to it. Here the paths are judged: by the sense of TEST UNIT
-//! READY, and where the array has one by the vendor's page that names the owner.
+//! The kernel sends that command: its device handler for the array (`hp_sw` by START STOP UNIT, `emc` and `rdac` by
+//! MODE SELECT) activates a group of paths when dm-multipath switches to it. This module judges the paths: by the sense
+//! data of TEST UNIT READY, and by the vendor's page that tells the owning controller, if the array has one.
 
 use super::{Evidence, Satp, judge_link, kernel_handler};
 use crate::psa::evidence::{Class, Judgement, Link, PathState};
@@ -16,9 +16,9 @@ pub struct ActivePassive {
     name: &'static str,
     description: &'static str,
     default_psp: PspKind,
-    /// The VPD page that names the owner.
+    /// The VPD page that tells which controller owns the unit.
     page: Option<u8>,
-    /// The kernel's handler that activates.
+    /// The kernel's handler that activates a controller.
     handler: &'static str,
 }
 
@@ -109,7 +109,8 @@ impl Satp for ActivePassive {
                     };
                 }
             },
-            // The passive controller says that it has to be started, or that a person must: that person is the host.
+            // The passive controller reports that it has to be started, or requires manual intervention. In both cases
+            // the host activates it.
             Link::NotReady(sense)
                 if matches!(
                     sense.meaning(),
@@ -118,7 +119,7 @@ impl Satp for ActivePassive {
             {
                 Class::Standby
             }
-            // What is down keeps the class that it had.
+            // A path that is down keeps the class that it had.
             link => {
                 return Judgement {
                     class: None,

@@ -1,9 +1,9 @@
 //! VMW_SATP_ALUA: arrays that report target port groups (SPC-5 5.18, asymmetric logical unit access).
 //!
-//! Activation is the kernel's wherever it was built with device handlers: an I/O-path failover must survive a dead
-//! agent. The handler gets the argument `1` (optimize): with it `scsi_dh_alua` sends no SET TARGET PORT GROUPS
-//! to a group that is active/non-optimized and whose array also moves logical units by itself. An ANO group serves
-//! I/O, and another host may have had its reasons to move the logical unit: follow-over.
+//! The kernel activates paths wherever it was built with device handlers, because failover of I/O must work even when
+//! the agent is dead. The handler gets the argument `1` (optimize): with it `scsi_dh_alua` sends no SET TARGET PORT
+//! GROUPS to a group that is active/non-optimized and whose array also moves logical units by itself. Such a group
+//! serves I/O, and another host may have had a reason to move the logical unit. This is ESXi's follow-over.
 
 use super::{Evidence, Satp, kernel_handler};
 use crate::psa::evidence::{Class, Judgement, Link, PathState, PortGroup};
@@ -15,7 +15,7 @@ use crate::scsi::tpgs::AccessState;
 /// VMW_SATP_ALUA.
 pub struct Alua;
 
-/// The class of paths through a group in this state; `None` while it changes and was never settled.
+/// The class of paths through a group in this state; `None` for transitioning, which has no class of its own.
 fn class_of(access: AccessState) -> Option<Class> {
     match access {
         AccessState::ActiveOptimized => Some(Class::Optimized),
@@ -64,7 +64,7 @@ impl Satp for Alua {
     fn judge(&self, evidence: &Evidence<'_>) -> Judgement {
         let group = Self::group(evidence);
         let reported = group.and_then(|g| g.settled).and_then(class_of);
-        // A refusal is newer than the last report of the groups.
+        // The refusal is more recent than the last report of the groups.
         let refused = match evidence.link {
             Link::Refused(access, _) => class_of(*access),
             _ => None,

@@ -1,7 +1,7 @@
 //! VMW_SATP_ALUA_CX: CLARiiON, VNX and Unity in failover mode 4, which is ALUA.
 //!
-//! What ESXi's has besides, the registration of the host at the array (`navireg`) and the hiding of its IP address
-//! (`ipfilter`), has no equivalent: a host registers itself by the array's own agent on Linux.
+//! ESXi's plug-in also registers the host with the array (`navireg`) and hides its IP address (`ipfilter`). These have
+//! no equivalent: on Linux, the array's own agent registers the host.
 
 use super::Evidence;
 use super::Satp;

@@ -1,4 +1,5 @@
-//! VMW_SATP_LOCAL: direct attached disks. Claimed, listed and checked, but not stacked: a local disk stays `/dev/sdX`.
+//! VMW_SATP_LOCAL: direct attached disks. They are claimed, listed and checked, but get no map: a local disk stays
+//! `/dev/sdX`.
 
 use super::Evidence;
 use super::{Satp, judge_link};

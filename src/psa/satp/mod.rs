@@ -1,7 +1,7 @@
-//! Storage array type plug-ins: what a path's evidence means for one class of array.
+//! Storage array type plug-ins: what the evidence about a path means for one class of arrays.
 //!
-//! Input: the evidence on a path and its device. Output: a [`Judgement`], a hardware handler for the table, and the
-//! configuration strings that esxcli shows. A SATP is added by one file and one line in [`all`].
+//! Input: the evidence about a path and its device. Output: a [`Judgement`], a hardware handler for the table, and the
+//! configuration strings that esxcli shows. To add a SATP takes one file and one line in [`all`].
 
 mod active_active;
 mod active_passive;
@@ -21,7 +21,7 @@ use crate::scsi::inquiry::Tpgs;
 use crate::scsi::ownership::Ownership;
 use std::collections::BTreeMap;
 
-/// Everything that a SATP may judge a path by.
+/// All evidence on which a SATP may base its judgement of a path.
 #[derive(Debug, Clone, Copy)]
 pub struct Evidence<'a> {
     /// INQUIRY TPGS.
@@ -30,13 +30,13 @@ pub struct Evidence<'a> {
     pub port_group: Option<u16>,
     /// Relative target port of the path, from VPD 83.
     pub relative_port: Option<u16>,
-    /// The port groups of the device as last reported.
+    /// The port groups of the device as they were last reported.
     pub groups: &'a BTreeMap<u16, PortGroup>,
     /// The state of the link.
     pub link: &'a Link,
-    /// What the array's own page says of the controller behind the path.
+    /// What the array's own page says about the controller behind the path.
     pub ownership: Option<Ownership>,
-    /// Kernel's device handler.
+    /// The kernel's device handler.
     pub handler: &'a Handler,
 }
 
@@ -46,14 +46,14 @@ pub trait Satp: Sync {
     fn name(&self) -> &'static str;
     /// The text of `satp list`.
     fn description(&self) -> &'static str;
-    /// The PSP of its devices unless a rule or the admin says otherwise.
+    /// The PSP of its devices, unless a rule or the admin sets another.
     fn default_psp(&self) -> PspKind;
-    /// Whether it takes the device; if not, why not: then the next rule is tried.
+    /// Whether the SATP accepts the device. If not, the next rule is tried.
     ///
     /// # Errors
-    /// The reason, for a person.
+    /// The reason, as text for the user.
     fn accepts(&self, evidence: &Evidence<'_>) -> Result<(), String>;
-    /// Whether its devices are stacked under a map.
+    /// Whether its devices get a map.
     fn is_stacked(&self) -> bool {
         true
     }
@@ -61,17 +61,18 @@ pub trait Satp: Sync {
     fn reports_port_groups(&self) -> bool {
         false
     }
-    /// The VPD page of the array that is part of a check: it says which controller serves the logical unit.
+    /// The array's VPD page that is part of a check: it tells which controller serves the logical unit.
     fn ownership_page(&self) -> Option<u8> {
         None
     }
-    /// Whether one controller serves a logical unit at a time: if a path that waited serves, those of the other wait.
+    /// Whether only one controller serves a logical unit at a time: if a standby path starts to serve, the paths of the
+    /// other controller are in standby.
     fn is_exclusive(&self) -> bool {
         false
     }
     /// The state of a path.
     fn judge(&self, evidence: &Evidence<'_>) -> Judgement;
-    /// Whether a standby path can be made active by the host.
+    /// Whether this host can activate a standby path.
     fn can_activate(&self, _evidence: &Evidence<'_>) -> bool {
         false
     }
@@ -83,7 +84,7 @@ pub trait Satp: Sync {
     fn device_config(&self, _evidence: &Evidence<'_>) -> String {
         self.no_device_config()
     }
-    /// ESXi's words for that there is none.
+    /// ESXi's text for a SATP without device config.
     fn no_device_config(&self) -> String {
         format!(
             "SATP {} does not support device configuration.",
@@ -96,7 +97,7 @@ pub trait Satp: Sync {
     }
 }
 
-/// The SATPs of this build, in ESXi's order of `satp list`.
+/// The SATPs of this build, in the order of ESXi's `satp list`.
 #[must_use]
 pub fn all() -> &'static [&'static dyn Satp] {
     static ALL: [&dyn Satp; 13] = [
@@ -117,8 +118,8 @@ pub fn all() -> &'static [&'static dyn Satp] {
     &ALL
 }
 
-/// The handler for the table: what is attached already, for it cannot be detached, or this one; none on a kernel
-/// that was built without handlers.
+/// The handler for the table: the one that is already attached, because it cannot be detached; otherwise this one.
+/// `None` on a kernel that was built without handlers.
 fn kernel_handler(evidence: &Evidence<'_>, name: &str, args: &[&str]) -> Option<HardwareHandler> {
     let handler = |name: &str, args: &[&str]| HardwareHandler {
         name: name.to_owned(),
@@ -137,27 +138,27 @@ pub fn by_name(name: &str) -> Option<&'static dyn Satp> {
     all().iter().copied().find(|satp| satp.name() == name)
 }
 
-/// A SATP in a text is its name.
+/// Serializes a SATP as its name.
 pub(super) mod in_text {
     use super::{Satp, by_name};
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serializer};
 
     /// # Errors
-    /// Those of the serializer.
+    /// The errors of the serializer.
     pub fn serialize<S: Serializer>(satp: &&'static dyn Satp, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_str(satp.name())
     }
 
     /// # Errors
-    /// This build has no such SATP.
+    /// If this build has no SATP of this name.
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<&'static dyn Satp, D::Error> {
         let name = String::deserialize(from)?;
         by_name(&name).ok_or_else(|| D::Error::custom(format!("there is no SATP {name}")))
     }
 }
 
-/// The judgement on the link alone, for arrays whose ports are all alike.
+/// A judgement based on the link alone, for arrays whose ports are all equivalent.
 fn judge_link(link: &Link) -> Judgement {
     let (state, reason) = match link {
         Link::Up => (PathState::Active, String::new()),

@@ -1,20 +1,20 @@
-//! The option strings of SATP rules: which words there are, and what of them takes effect on Linux.
+//! The option strings of SATP rules: which words exist, and which of them take effect on Linux.
 //!
-//! Strings are kept as they were written. A word that is not known is kept too, and told of: vendors' guides name
-//! words of which no public text says what they do.
+//! Strings are kept as they were written. Unknown words are kept too, with a remark to the user: vendors' guides use
+//! words that are not publicly documented.
 
 use crate::psa::settings::{DeviceSettings, LimitType, RoundRobin};
 use crate::psa::units::Millis;
 
-/// The words of an option string; blanks, commas and semicolons part them.
+/// The words of an option string, separated by blanks, commas and semicolons.
 pub fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split([' ', ',', ';']).filter(|word| !word.is_empty())
 }
 
-/// The number that an option is set to.
+/// Parses the number that an option is set to.
 ///
 /// # Errors
-/// It is none, or not in the range.
+/// If the value is not a number, or not in the range.
 pub fn in_range(key: &str, value: &str, least: u64, most: u64) -> Result<u64, String> {
     match value.parse() {
         Ok(n) if (least..=most).contains(&n) => Ok(n),
@@ -24,7 +24,7 @@ pub fn in_range(key: &str, value: &str, least: u64, most: u64) -> Result<u64, St
     }
 }
 
-/// Claim options (`-c`), other than `tpgs_on` and `tpgs_off`, that ESXi has: those of CLARiiON arrays.
+/// Claim options (`-c`) of ESXi other than `tpgs_on` and `tpgs_off`: those of CLARiiON arrays.
 const CLAIM_OPTIONS: &[&str] = &[
     "navireg",
     "navireg_on",
@@ -34,7 +34,7 @@ const CLAIM_OPTIONS: &[&str] = &[
     "ipfilter_off",
 ];
 
-/// Options (`-o`) that ESXi has.
+/// Options (`-o`) of ESXi.
 const OPTIONS: &[&str] = &[
     "reset_on_attempted_reserve",
     "disable_action_OnRetryErrors",
@@ -51,11 +51,11 @@ const OPTIONS: &[&str] = &[
     "ipfilter_off",
 ];
 
-/// What options (`-o`) set for a device. `apd_timeout=SECONDS`, `fast_io_fail_tmo=SECONDS` and `dev_loss_tmo=SECONDS` are
-/// ours.
+/// The settings of a device that its options (`-o`) contain. `apd_timeout=SECONDS`, `fast_io_fail_tmo=SECONDS` and
+/// `dev_loss_tmo=SECONDS` are extensions of dm-psa.
 ///
 /// # Errors
-/// The value that is wrong, and what it may be.
+/// Which value is wrong, and what is valid.
 pub fn device_options(text: &str) -> Result<DeviceSettings, String> {
     let mut settings = DeviceSettings::default();
     for word in words(text) {
@@ -65,7 +65,8 @@ pub fn device_options(text: &str) -> Result<DeviceSettings, String> {
         match key {
             "enable_ssd" => settings.is_ssd = Some(true),
             "disable_ssd" => settings.is_ssd = Some(false),
-            // ESXi's Misc.APDTimeout is 20 s at least: `no_path_retry fail` of multipath-tools is as little as there is.
+            // ESXi's Misc.APDTimeout is at least 20 s. Here 1 s is allowed, which is the nearest to
+            // `no_path_retry fail` of multipath-tools.
             "apd_timeout" => settings.apd_timeout_ms = Some(Millis::from_secs(number(1, 99_999)?)),
             "fast_io_fail_tmo" => settings.fast_io_fail_tmo = seconds(MOST_FAST_IO_FAIL)?,
             "dev_loss_tmo" if value == "infinity" => settings.dev_loss_tmo = Some(INFINITE),
@@ -76,13 +77,13 @@ pub fn device_options(text: &str) -> Result<DeviceSettings, String> {
     Ok(settings)
 }
 
-/// The most that the kernel takes (`SCSI_DEVICE_BLOCK_MAX_TIMEOUT`), in seconds.
+/// The largest value that the kernel accepts (`SCSI_DEVICE_BLOCK_MAX_TIMEOUT`), in seconds.
 pub const MOST_FAST_IO_FAIL: u64 = 600;
 
-/// What the kernel takes for "never", in seconds.
+/// The value that means "never" to the kernel, in seconds.
 const INFINITE: u32 = 0x7fff_ffff;
 
-/// What is to be said of a claim option string.
+/// Remarks on a claim option string.
 #[must_use]
 pub fn claim_option_remarks(text: &str) -> Vec<String> {
     let known = |word: &&str| matches!(*word, "tpgs_on" | "tpgs_off");
@@ -98,7 +99,7 @@ pub fn claim_option_remarks(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// What is to be said of an option string.
+/// Remarks on an option string.
 #[must_use]
 pub fn option_remarks(text: &str) -> Vec<String> {
     words(text)
@@ -115,21 +116,21 @@ pub fn option_remarks(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// What a PSP option string asks for; what it does not name is `None`.
+/// The settings in a PSP option string; `None` for what it does not mention.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PspOptions {
-    /// RR: what it does.
+    /// RR: its settings.
     pub round_robin: RoundRobin,
-    /// MRU: rank of a path.
+    /// MRU: the rank of a path.
     pub rank: Option<i64>,
-    /// Words that no PSP here knows.
+    /// Words that no PSP of this build knows.
     pub unknown: Vec<String>,
 }
 
-/// Reads a PSP option string: `iops=1;policy=latency`, in any order.
+/// Parses a PSP option string: `iops=1;policy=latency`, in any order.
 ///
 /// # Errors
-/// The value that is wrong, and what it may be; the rest of the string is not read.
+/// Which value is wrong, and what is valid. Parsing ends there.
 pub fn psp_options(text: &str) -> Result<PspOptions, String> {
     let mut options = PspOptions::default();
     let set = &mut options.round_robin;
@@ -139,14 +140,14 @@ pub fn psp_options(text: &str) -> Result<PspOptions, String> {
         let wrong = |takes: &str| format!("PSP option {key}=`{value}` is wrong: take {takes}");
         match key.to_ascii_lowercase().as_str() {
             "policy" => match value {
-                // As `nmp device list` prints the default.
+                // `nmp device list` prints the default like this.
                 "rr" => set.limit_type = Some(LimitType::Default),
                 "default" | "iops" | "bytes" | "latency" => {
                     set.limit_type = LimitType::by_name(value);
                 }
                 _ => return Err(wrong("default, iops, bytes or latency")),
             },
-            // Guides for some arrays have 0: each I/O takes the next path, and bytes are not counted.
+            // Guides for some arrays use 0: each I/O takes the next path, and bytes are not counted.
             "iops" => set.iops = number(0, 10_000)?.map(|iops| iops.max(1)),
             "bytes" => set.bytes = number(0, 100 << 20)?.filter(|bytes| *bytes > 0),
             "useano" => {
@@ -167,7 +168,7 @@ pub fn psp_options(text: &str) -> Result<PspOptions, String> {
     Ok(options)
 }
 
-/// What of a PSP option string Linux cannot do.
+/// Remarks on the parts of a PSP option string that have no effect on Linux.
 #[must_use]
 pub fn psp_option_remarks(options: &PspOptions) -> Vec<String> {
     let unknown = options.unknown.iter();

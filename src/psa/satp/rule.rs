@@ -17,7 +17,7 @@ pub enum Group {
 }
 
 impl Group {
-    /// The word of `satp rule list`.
+    /// The word that `satp rule list` prints.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -27,26 +27,26 @@ impl Group {
     }
 }
 
-/// What kind of attribute a rule goes by: the order in which rules are looked up.
+/// The kind of attribute by which a rule matches. Rules are looked up in the order of the variants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lookup {
     /// The device.
     Device,
     /// The driver of the HBA.
     Driver,
-    /// INQUIRY strings, or nothing but a claim option.
+    /// INQUIRY strings, or only a claim option.
     Vendor,
     /// The transport.
     Transport,
 }
 
-/// A SATP rule. Absent attributes match anything.
+/// A SATP rule. An absent attribute matches anything.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SatpRule {
-    /// `VMW_SATP_ALUA`, or one that this build may not have.
+    /// `VMW_SATP_ALUA`; also names of SATPs that this build does not have.
     pub satp: String,
-    /// Device identifier.
+    /// Device id.
     pub device: Option<String>,
     /// INQUIRY vendor.
     pub vendor: Option<Pattern>,
@@ -60,18 +60,18 @@ pub struct SatpRule {
     pub claim_options: String,
     /// Options for the SATP and the PSA, as written: `reset_on_attempted_reserve`.
     pub options: String,
-    /// Default PSP of the devices that it matches.
+    /// PSP for the devices that it matches, unless the admin sets another.
     pub psp: Option<String>,
     /// Options for that PSP, as written: `iops=1;policy=latency`.
     pub psp_options: String,
-    /// For a person.
+    /// Description for the user.
     pub description: String,
     /// Who made it.
     pub group: Group,
 }
 
 impl SatpRule {
-    /// When it is looked up.
+    /// At which step of the lookup it is tried.
     #[must_use]
     pub fn lookup(&self) -> Lookup {
         if self.device.is_some() {
@@ -85,7 +85,7 @@ impl SatpRule {
         }
     }
 
-    /// Whether it goes by more than a claim option.
+    /// Whether it matches by more than a claim option.
     #[must_use]
     pub fn names_something(&self) -> bool {
         self.vendor.is_some()
@@ -95,16 +95,17 @@ impl SatpRule {
             || self.transport.is_some()
     }
 
-    /// Its place: by lookup; the admin's before the system's; vendor and model before one of them before none. Rules
-    /// that are equal in this stay in the order of their list.
+    /// Its place in the order: by lookup; then the admin's rules before the system's; then rules with vendor and model
+    /// before rules with one of them before rules with neither. Rules that are equal in this keep the order of their
+    /// list.
     #[must_use]
     pub fn order(&self) -> (Lookup, Group, u8) {
         let named = u8::from(self.vendor.is_some()).saturating_add(self.model.is_some().into());
         (self.lookup(), self.group, 2u8.saturating_sub(named))
     }
 
-    /// Whether it is about a certain array or device, and not about whatever comes by a transport or a driver, or reports
-    /// target port groups.
+    /// Whether it is about a certain array or device, not about everything with a certain transport or driver, or
+    /// everything that reports target port groups.
     #[must_use]
     pub fn names_array(&self) -> bool {
         let says = |pattern: &Option<Pattern>| pattern.as_ref().is_some_and(|p| !p.is_any());
@@ -121,7 +122,8 @@ impl SatpRule {
         })
     }
 
-    /// Whether the attributes by which it matches are those of `other`: of two such rules only the first counts.
+    /// Whether its matching attributes are the same as those of `other`. Of two such rules only the first has an
+    /// effect.
     #[must_use]
     pub fn matches_like(&self, other: &SatpRule) -> bool {
         self.device == other.device
@@ -132,7 +134,7 @@ impl SatpRule {
             && self.tpgs() == other.tpgs()
     }
 
-    /// Whether it matches every device that `other` matches; `false` where it cannot be told.
+    /// Whether it matches every device that `other` matches; `false` where that cannot be decided.
     #[must_use]
     pub fn covers(&self, other: &SatpRule) -> bool {
         fn pattern(mine: Option<&Pattern>, theirs: Option<&Pattern>) -> bool {
@@ -153,7 +155,7 @@ impl SatpRule {
             && equal(self.tpgs().as_ref(), other.tpgs().as_ref())
     }
 
-    /// Whether the rule matches; if not, why not.
+    /// Whether the rule matches; if not, the reason.
     pub(super) fn test<'a>(
         &self,
         device: &DeviceFacts<'a>,
@@ -183,7 +185,7 @@ impl SatpRule {
     }
 }
 
-/// The first attribute in which a device is not what a rule asks for.
+/// The first attribute of a device that does not match a rule.
 pub(super) enum Mismatch<'a> {
     Is(&'static str, &'a str),
     /// Whether INQUIRY TPGS is other than 0.
@@ -201,7 +203,7 @@ impl fmt::Display for Mismatch<'_> {
 }
 
 impl fmt::Display for SatpRule {
-    /// The SATP and what the rule matches, for a person.
+    /// The SATP and what the rule matches, as text for the user.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} rule {} (", self.group.as_str(), self.satp)?;
         let mut gap = "";
@@ -227,10 +229,10 @@ impl fmt::Display for SatpRule {
     }
 }
 
-/// What is asked about.
+/// The facts about a device that rules look at.
 #[derive(Debug, Clone, Copy)]
 pub struct DeviceFacts<'a> {
-    /// Device identifier.
+    /// Device id.
     pub device: &'a str,
     /// INQUIRY vendor, trimmed.
     pub vendor: &'a str,
@@ -242,6 +244,6 @@ pub struct DeviceFacts<'a> {
     pub driver: &'a str,
     /// Transport of its paths.
     pub transport: Transport,
-    /// How many paths it has.
+    /// The number of its paths.
     pub paths: usize,
 }

@@ -1,4 +1,4 @@
-//! What a SATP rule may not say, and what is to be said of one that is accepted.
+//! Checks SATP rules: which are invalid, which are doubtful, and remarks on those that are accepted.
 
 use super::by_name;
 use super::options;
@@ -7,10 +7,10 @@ use crate::psa::pattern::length_remarks;
 use crate::psa::psp::PspKind;
 
 impl SatpRule {
-    /// Whether the rule makes sense.
+    /// Checks whether the rule is valid.
     ///
     /// # Errors
-    /// What does not, and the mend, for a person.
+    /// What is invalid, and the remedy, as text for the user.
     pub fn check(&self) -> Result<(), String> {
         let strings = self.vendor.is_some() || self.model.is_some();
         if self.satp.is_empty() {
@@ -30,10 +30,10 @@ impl SatpRule {
         Ok(())
     }
 
-    /// What makes the rule doubtful: accepted only with `--force`.
+    /// Checks for content that is doubtful, which is accepted only with `--force`.
     ///
     /// # Errors
-    /// What it is, and the mend, for a person.
+    /// What is doubtful, and the remedy, as text for the user.
     pub fn doubts(&self) -> Result<(), String> {
         let strings = self.vendor.is_some() || self.model.is_some();
         let words: Vec<&str> = options::words(&self.claim_options).collect();
@@ -58,13 +58,13 @@ impl SatpRule {
         Ok(())
     }
 
-    /// Whether its PSP options are for a PSP that is known.
+    /// Whether its PSP options are for a known PSP.
     fn is_known_psp(&self) -> bool {
         let psp = self.psp.as_deref();
         psp.is_none_or(|psp| PspKind::by_name(psp).is_some())
     }
 
-    /// What is to be said of the rule, though it is accepted.
+    /// Remarks on the rule, although it is accepted.
     #[must_use]
     pub fn remarks(&self) -> Vec<String> {
         let mut remarks = length_remarks(self.vendor.as_ref(), self.model.as_ref());

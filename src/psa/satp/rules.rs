@@ -1,9 +1,9 @@
-//! Which SATP takes a device.
+//! Decides which SATP takes a device.
 //!
-//! Rules are tried in ESXi's order: by device, by driver, by vendor and model, by transport; in each of these the
-//! admin's rules come before the system's, and rules that name vendor and model before those that name less. A SATP
-//! may decline a device that a rule gives it, or be absent from this build; then the next rule is tried. Invariant:
-//! there is always an answer, and a trace of how it came about.
+//! Rules are tried in ESXi's order: by device, by driver, by vendor and model, by transport. Within each of these, the
+//! admin's rules come before the system's, and rules that name vendor and model before those that name less. If a SATP
+//! declines a device, or is not in this build, the next rule is tried. Invariant: there is always a result, and a trace
+//! of how it was reached.
 
 use crate::psa::mpp::Plugin;
 use crate::psa::psp::PspKind;
@@ -17,31 +17,32 @@ use std::fmt;
 
 pub use super::rule::{Group, Lookup, SatpRule};
 
-/// The answer.
+/// The result.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Selection {
-    /// Who owns the device: NMP, or HPP, which has the use of a SATP's judgement but not of the PSP.
+    /// The plug-in that owns the device: NMP; or HPP, which uses the judgement of a SATP but not the PSP.
     pub plugin: Plugin,
     /// The SATP.
     #[serde(with = "super::in_text")]
     pub satp: &'static dyn Satp,
-    /// The PSP by rule or by the SATP's default.
+    /// The PSP by the rule, or else by the SATP's default.
     pub psp: PspKind,
-    /// The SATP rule that decided, if one did.
+    /// The SATP rule that decided, if any.
     pub rule: Option<SatpRule>,
-    /// What the rule that decided sets for the device, but for the PSP.
+    /// The settings of the device by the rule that decided, except for the PSP.
     pub settings: DeviceSettings,
 }
 
 impl Selection {
-    /// Whether a rule names the device or its array, by more than that it reports target port groups.
+    /// Whether the deciding rule matches by more than a claim option, so not only by the report of target port groups.
+    /// Always `true` for HPP.
     #[must_use]
     pub fn is_listed(&self) -> bool {
         self.plugin == Plugin::Hpp || self.rule.as_ref().is_some_and(SatpRule::names_something)
     }
 }
 
-/// What a SATP rule sets for a device, but for the PSP.
+/// The settings of a device by a SATP rule, except for the PSP.
 fn settings_of(rule: &SatpRule) -> DeviceSettings {
     let options = psp_options(&rule.psp_options).unwrap_or_default();
     DeviceSettings {
@@ -50,10 +51,10 @@ fn settings_of(rule: &SatpRule) -> DeviceSettings {
     }
 }
 
-/// What became of a rule that was tried.
+/// The result of trying a rule.
 enum Tried<'a> {
     No(&'a SatpRule, Mismatch<'a>),
-    /// Anything else, in words.
+    /// Anything else, as text.
     Said(fmt::Arguments<'a>),
 }
 
@@ -66,7 +67,7 @@ impl fmt::Display for Tried<'_> {
     }
 }
 
-/// All SATP rules in the order in which they are tried, and what the admin set for SATPs as a whole.
+/// All SATP rules in the order in which they are tried, and the admin's settings for SATPs as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct SatpRules {
     rules: Vec<SatpRule>,
@@ -74,10 +75,10 @@ pub struct SatpRules {
 }
 
 impl SatpRules {
-    /// Puts rules in order; `default_psps` are the PSPs that the admin set, by SATP.
+    /// Sorts the rules. `default_psps` has the PSPs that the admin set, by SATP.
     #[must_use]
     pub fn new(mut rules: Vec<SatpRule>, default_psps: BTreeMap<String, String>) -> SatpRules {
-        // Stable: equal rules stay in the order of their list.
+        // A stable sort: equal rules keep the order of their list.
         rules.sort_by_key(SatpRule::order);
         SatpRules {
             rules,
@@ -85,7 +86,7 @@ impl SatpRules {
         }
     }
 
-    /// The least that works without any file: an array that reports target port groups is ALUA.
+    /// The minimum that works without any file: an array that reports target port groups is ALUA.
     #[must_use]
     pub fn basic() -> SatpRules {
         let any = SatpRule {
@@ -103,7 +104,7 @@ impl SatpRules {
         &self.rules
     }
 
-    /// The PSP of devices of a SATP whose rule names none; `None` for a SATP that nobody knows.
+    /// The PSP for devices of a SATP when their rule names none; `None` for an unknown SATP.
     #[must_use]
     pub fn default_psp(&self, satp: &str) -> Option<&str> {
         let set = self.default_psps.get(satp).map(String::as_str);
@@ -116,7 +117,7 @@ impl SatpRules {
         self.walk(device, evidence, |_| {})
     }
 
-    /// The choice, and a line for each rule that was tried, in order.
+    /// The result, and a line for each rule that was tried, in order.
     #[must_use]
     pub fn trace(
         &self,
@@ -128,7 +129,7 @@ impl SatpRules {
         (selection, lines)
     }
 
-    /// As [`SatpRules::trace`], but system rules in a row that are for arrays of other vendors share a line, as there are
+    /// As [`SatpRules::trace`], but successive system rules for arrays of other vendors share a line, because there are
     /// a hundred of them.
     #[must_use]
     pub fn summarize(
@@ -152,7 +153,7 @@ impl SatpRules {
         (selection, lines)
     }
 
-    /// Tries the rules in order. `tell` hears of each; what it drops is never formatted.
+    /// Tries the rules in order and reports each to `tell`. What `tell` drops is never formatted.
     fn walk(
         &self,
         device: &DeviceFacts<'_>,
@@ -219,8 +220,8 @@ impl SatpRules {
     }
 }
 
-/// ESXi's defaults by transport, with the reason. A local device that two paths lead to is no plain local disk:
-/// without a map both its disks would be offered to the host.
+/// ESXi's defaults by transport, with the reason. A local device with two paths is not treated as a plain local disk:
+/// without a map, the host would be offered two disks.
 pub fn by_transport(device: &DeviceFacts<'_>) -> (&'static dyn Satp, String) {
     let (transport, paths) = (device.transport.as_str(), device.paths);
     if device.transport.is_san() {
@@ -314,7 +315,7 @@ mod tests {
         let mut mixed = ordered.clone();
         mixed.rotate_left(7);
         mixed.swap(0, 2);
-        // The two system rules for A and B are equal in rank: they keep the order of the list.
+        // The two system rules for A and B are equal in rank, so they keep the order of the list.
         mixed.sort_by_key(|r| usize::from(r.model.as_ref().is_some_and(|m| m.as_str() == "^B*")));
         assert_eq!(SatpRules::new(mixed, BTreeMap::new()).rules(), ordered);
     }

@@ -1,4 +1,4 @@
-//! A device: one logical unit and what was decided about it.
+//! A device: one logical unit, and what was decided about it.
 
 use crate::psa::action::MapStep;
 use crate::psa::evidence::PortGroup;
@@ -19,22 +19,22 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Whether a device gets a map.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Disposition {
-    /// Not decided yet: why.
+    /// Not decided yet: the reason.
     Undecided(String),
     /// It gets a map.
     Stacked,
     /// The admin turned it off: it has no map, and its disks stay hidden.
     Off,
-    /// It is left alone: why.
+    /// It is left alone: the reason.
     LeftAlone(String),
-    /// It has a map that is not ours to change: what is in its table.
+    /// It has a map that dm-psa must not change: what is in its table.
     Foreign(String),
 }
 
-/// A change of the table that waits for things to settle.
+/// A change of the table that is delayed until the paths settle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pending {
-    /// The table that is wanted; another one starts the wait anew.
+    /// The wanted table. If another table is wanted, the delay starts again.
     pub table: Table,
     /// Since when it is wanted.
     pub since: Millis,
@@ -55,26 +55,26 @@ pub struct Device {
     pub selection: Option<Selection>,
     /// Port groups as last reported.
     pub groups: BTreeMap<u16, PortGroup>,
-    /// That report, as it came in: the same again changes nothing.
+    /// The report of the port groups as it came in; an identical report changes nothing.
     pub report: Vec<u8>,
-    /// How long a change of access states takes at most, by that report.
+    /// The longest time that a change of access states takes, according to that report.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transition: Option<Millis>,
     /// Whether it gets a map.
     pub disposition: Disposition,
-    /// What the PSP was told and what it chose.
+    /// What was set for the PSP, and what the PSP chose.
     pub options: Options,
-    /// All paths down?
+    /// Whether all paths are down.
     pub apd: Apd,
-    /// The admin ended queueing; until a path serves I/O again.
+    /// The admin ended queueing; in effect until a path serves I/O again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub queueing_ended: bool,
-    /// How often this host may have the array move it to another controller.
+    /// Limits how often this host may have the array move the device to another controller.
     #[serde(default)]
     pub takeover: Takeover,
-    /// A path served I/O since the agent started.
+    /// Whether a path served I/O since the agent started.
     pub served: bool,
-    /// When it was looked at last.
+    /// Time of the last look at the device.
     pub looked_at: Millis,
     /// When the first path joined.
     pub first_join: Millis,
@@ -83,43 +83,44 @@ pub struct Device {
     /// INQUIRY vendor and product of the unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<(String, String)>,
-    /// Two LUNs of one target port that both answer by its identity.
+    /// Two LUNs of the same target port that both report the identity of the device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repeated: Option<(Hctl, Hctl)>,
     /// Whether the last table that was loaded was read-only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loaded_read_only: Option<bool>,
-    /// The length of the table that the kernel has; not written down, because the map says it.
+    /// The length of the table in the kernel. Not serialized, because it follows from the map.
     #[serde(skip)]
     pub length: Option<Sectors>,
-    /// A change of the table that waits.
+    /// A change of the table that is delayed.
     pub pending: Option<Pending>,
-    /// Ticket of the action on the map that is under way.
+    /// Ticket of the action on the map that is in progress.
     pub in_flight: Option<u64>,
     /// What that action does to the paths of the map.
     #[serde(default)]
     pub order: Order,
     /// When the last action on the map ended.
     pub last_done: Millis,
-    /// The last failure of an action, and until when nothing is tried.
+    /// The last failure of an action, and how long nothing is tried after it.
     pub failure: Option<Failure>,
-    /// What was counted.
+    /// Counters.
     pub statistics: DeviceStatistics,
 }
 
-/// What an action on a map means for its paths: so a failure that is the kernel's doing is told from one of ours.
+/// What an action on a map does to its paths. It distinguishes failures of paths by the kernel from those that the
+/// agent caused.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Order {
     /// Paths that it fails.
     pub failed: BTreeSet<DevT>,
-    /// Paths that are active when it has ended, as far as it makes them so.
+    /// Paths that the action leaves active, as far as the action itself activates them.
     pub activated: BTreeSet<DevT>,
-    /// It is nothing but the resume of a map that somebody left suspended.
+    /// The only step is the resume of a map that another program left suspended.
     pub resumes: bool,
 }
 
 impl Order {
-    /// What these steps mean.
+    /// The effect of these steps.
     #[must_use]
     pub fn of(steps: &[MapStep]) -> Order {
         let mut order = Order {
@@ -152,9 +153,9 @@ impl Order {
 pub struct Failure {
     /// What failed and why.
     pub text: String,
-    /// How many in a row.
+    /// The number of failures in a row.
     pub count: u32,
-    /// It is not tried again before.
+    /// The action is not tried again before this time.
     pub retry_at: Millis,
     /// When it failed.
     pub at: Millis,
@@ -167,18 +168,18 @@ pub struct Failure {
 pub enum FailedStep {
     /// A message.
     Message,
-    /// The resume of a map that somebody left suspended.
+    /// The resume of a map that another program left suspended.
     Resume,
     /// A table, or the removal of the map.
     Other,
 }
 
-/// A resume that failed is tried again this long after: I/O waits for nothing but that, so the pause never grows.
+/// A failed resume is tried again after this time. All I/O of the map waits for the resume, so the pause never grows.
 const RESUME_AGAIN: Millis = Millis(1_000);
 
 impl Failure {
-    /// Whether a step may be tried now. Each kind of step has a pause of its own: a table that the kernel refuses keeps
-    /// no path from being reinstated, and nothing delays the resume of a map.
+    /// Whether a step may be tried now. Each kind of step has its own pause: a path can be reinstated although the
+    /// kernel refused a table, and no other failure delays the resume of a map.
     #[must_use]
     pub fn allows(&self, step: &MapStep, now: Millis) -> bool {
         match step {
@@ -190,7 +191,7 @@ impl Failure {
         }
     }
 
-    /// When the next step may be tried that cannot be tried now.
+    /// When the next of the steps that have to wait may be tried.
     #[must_use]
     pub fn next_try(&self, now: Millis) -> Millis {
         let resume = self.at.after(RESUME_AGAIN);
@@ -203,7 +204,7 @@ impl Failure {
 }
 
 impl Device {
-    /// A device of which nothing but the name is known.
+    /// A device of which only the name is known.
     #[must_use]
     pub fn new(wwid: &str, id: &str, now: Millis) -> Device {
         Device {
@@ -243,7 +244,7 @@ impl Device {
         self.selection.as_ref().map_or(Plugin::Nmp, |s| s.plugin)
     }
 
-    /// The PSP in force, with what is set for the device.
+    /// The PSP in force, considering the settings of the device.
     #[must_use]
     pub fn psp(&self, settings: &DeviceSettings) -> PspKind {
         if self.plugin() == Plugin::Hpp {
@@ -255,7 +256,8 @@ impl Device {
     }
 }
 
-/// The device id that goes with a WWID, as far as that tells: what a device is called until a path proves more.
+/// The device id that corresponds to a WWID, as far as it can be derived. A device has this id until a path proves
+/// more.
 pub(in crate::psa) fn device_id_of(wwid: &str) -> String {
     let hex = |rest: &str| rest.bytes().all(|b| b.is_ascii_hexdigit());
     match wwid.split_at_checked(1) {

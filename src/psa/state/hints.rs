@@ -1,18 +1,19 @@
-//! Errors of ordinary I/O: how many, of which kind, and when a path is to be asked because of them.
+//! Errors of ordinary I/O: how many, of which kind, and when a path has to be examined because of them.
 //!
-//! What a hint leads to is decided in `psa/check/hints.rs`.
+//! `psa/check/hints.rs` decides what follows from a hint.
 
 use crate::psa::units::Millis;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Between two examinations of a path that hints ask for, and between two failures that are counted for them.
+/// The least time between two examinations of a path because of hints, and between two failures that are counted
+/// because of hints.
 pub(in crate::psa) const PAUSE: Millis = Millis(100);
 
-/// Errors of one kind that come closer together than this are one series.
+/// Errors of one kind that follow each other within this time are one series.
 pub(in crate::psa) const SERIES: Millis = Millis::from_secs(60);
 
-/// Errors of block requests (`blk_errors` in the kernel) by their numbers, which are Linux's.
+/// Errors of block requests (`blk_errors` in the kernel), with Linux's errno values.
 const ENODEV: i32 = 19;
 
 const EBADE: i32 = 52;
@@ -25,29 +26,29 @@ const ETIMEDOUT: i32 = 110;
 
 const EREMOTEIO: i32 = 121;
 
-/// Kinds of errors of ordinary I/O. The order is that of [`Hints::counts`].
+/// Kinds of errors of ordinary I/O, in the order of [`Hints::counts`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IoErrorKind {
     /// The target refuses the request or cannot carry it out (EREMOTEIO).
     Target,
     /// Another initiator holds a reservation (EBADE).
     Reservation,
-    /// The medium has an error there (ENODATA).
+    /// The medium has an error at this location (ENODATA).
     Medium,
-    /// No way to the target (ENOLINK, ENODEV).
+    /// The target cannot be reached (ENOLINK, ENODEV).
     Transport,
-    /// Any other end of a request.
+    /// A request that ended with any other error.
     Other,
-    /// The kernel's timer for a command ran out.
+    /// The kernel's timer for a command expired.
     Timeout,
-    /// A command ended with an error; the request it was for may have succeeded later.
+    /// A command ended with an error; the request may have succeeded later.
     Command,
-    /// The driver did not take a command.
+    /// The driver did not accept a command.
     NotTaken,
 }
 
 impl IoErrorKind {
-    /// All of them, in order.
+    /// All kinds, in order.
     pub const ALL: [IoErrorKind; 8] = [
         IoErrorKind::Target,
         IoErrorKind::Reservation,
@@ -59,7 +60,7 @@ impl IoErrorKind {
         IoErrorKind::NotTaken,
     ];
 
-    /// Its words.
+    /// The name of the kind.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -90,23 +91,23 @@ impl IoErrorKind {
     }
 }
 
-/// How many errors of each of [`IoErrorKind::ALL`].
+/// The number of errors of each kind in [`IoErrorKind::ALL`].
 pub type IoErrors = [u64; IoErrorKind::ALL.len()];
 
-/// The errors of ordinary I/O on a path; a path that never had one has none of this.
+/// The errors of ordinary I/O on a path. A path without errors has no such record.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Hints {
-    /// How many there were of each of [`IoErrorKind::ALL`].
+    /// The number of errors of each kind in [`IoErrorKind::ALL`].
     pub counts: IoErrors,
-    /// When each came last; 0 is never.
+    /// Time of the last error of each kind; 0 means never.
     pub(in crate::psa) last: [Millis; IoErrorKind::ALL.len()],
-    /// The last error of all, as the kernel reports it.
+    /// The last error of any kind, as the kernel reports it.
     pub text: String,
-    /// Something was reported that has not been asked about yet.
+    /// An error was reported, and the path has not been examined for it yet.
     pub(in crate::psa) pending: bool,
-    /// When an examination was sent for a hint.
+    /// When an examination was last sent because of a hint.
     pub(in crate::psa) asked_at: Millis,
-    /// When a failure was counted for a hint.
+    /// When a failure was last counted because of a hint.
     pub(in crate::psa) failed_at: Millis,
 }
 
@@ -116,7 +117,7 @@ impl Hints {
         last.filter(|last| *last != Millis(0))
     }
 
-    /// Takes an error in; whether a series begins with it.
+    /// Records an error. Returns whether a series begins with it.
     pub(in crate::psa) fn take(
         &mut self,
         kind: IoErrorKind,
@@ -136,25 +137,26 @@ impl Hints {
     }
 }
 
-/// What is known of the reports as a whole.
+/// The state of error reporting as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(in crate::psa) struct IoReports {
-    /// SCSI hosts whose error handling began, and when their paths were checked for that; for [`SERIES`].
+    /// SCSI hosts whose error handling began, each with the time at which its paths were checked for that. Entries last
+    /// for [`SERIES`].
     pub(in crate::psa) recovering: BTreeMap<u32, Millis>,
     /// Until when every command that ends with an error is reported.
     pub(in crate::psa) closely_until: Millis,
-    /// When the loss of reports was notified last.
+    /// When users were last notified that reports were lost.
     pub(in crate::psa) lost_at: Option<Millis>,
 }
 
 impl Hints {
-    /// The kinds that there were, by their words, and how many.
+    /// The kinds with at least one error: name and count.
     pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         let all = IoErrorKind::ALL.iter().map(|kind| kind.as_str());
         all.zip(self.counts).filter(|(_, count)| *count > 0)
     }
 
-    /// When the last error was reported.
+    /// Time of the last error.
     #[must_use]
     pub fn last_error(&self) -> Option<Millis> {
         self.last
@@ -164,12 +166,12 @@ impl Hints {
             .filter(|last| *last != Millis(0))
     }
 
-    /// When the path is to be asked because of a hint.
+    /// When the path has to be examined because of a hint.
     pub(in crate::psa) fn due(&self, now: Millis) -> Option<Millis> {
         self.pending.then(|| self.asked_at.after(PAUSE).max(now))
     }
 
-    /// An examination is sent; whether it is to ask who the path is.
+    /// An examination is being sent. Returns whether it has to prove the identity of the path because of a hint.
     pub(in crate::psa) fn is_asked(&mut self, now: Millis) -> bool {
         let asks = std::mem::take(&mut self.pending);
         if asks {

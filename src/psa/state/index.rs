@@ -1,8 +1,8 @@
-//! Where things are: what could be found by a search through all paths, devices or maps, kept so that a step costs what
-//! it changes and not what there is.
+//! Derived indexes, so that the cost of a step depends on what it changes, not on the number of paths, devices and
+//! maps.
 //!
-//! It follows from the rest of the world, so it is not written down with it: [`World::put`] makes it anew. Tests:
-//! `tests/journal.rs`, where worlds go on that were put together of pieces.
+//! The index follows from the rest of the world, so it is not serialized: [`World::put`] rebuilds it. Tests:
+//! `tests/journal.rs`, where worlds that were put together from pieces continue.
 
 use crate::psa::lookup::Lookup;
 use crate::psa::state::path::Path;
@@ -10,24 +10,24 @@ use crate::psa::table::model::{Map, UUID_PREFIX};
 use crate::psa::units::{DevT, Hctl};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Where things are.
+/// The indexes.
 #[derive(Debug, Clone, Default)]
 pub(in crate::psa) struct Index {
-    /// The WWIDs of the maps that have a disk in their tables: one as a rule, never none.
+    /// The WWIDs of the maps that have a disk in their tables: usually one, never an empty set.
     held: Lookup<DevT, BTreeSet<String>>,
-    /// Paths whose disks somebody uses, other than a map over the whole disk.
+    /// Paths whose disks are in use, other than by a map over the whole disk.
     used: BTreeSet<Hctl>,
-    /// The device that an action on a map is for, by its ticket.
+    /// The device for which an action on a map is done, by the ticket of the action.
     pub(in crate::psa) tickets: BTreeMap<u64, String>,
 }
 
 impl Index {
-    /// The WWID of the map that has this disk in its table.
+    /// The WWID of the map whose table has this disk.
     pub(in crate::psa) fn holder(&self, dev: DevT) -> Option<&str> {
         self.held.get(&dev)?.first().map(String::as_str)
     }
 
-    /// The map of a WWID has the disk in its table from now on.
+    /// Records that the map of this WWID has the disk in its table.
     pub(in crate::psa) fn hold(&mut self, dev: DevT, wwid: String) {
         if let Some(wwids) = self.held.get_mut(&dev) {
             wwids.insert(wwid);
@@ -45,7 +45,7 @@ impl Index {
         }
     }
 
-    /// Whether a disk is used behind the target port of this path.
+    /// Whether a disk behind the target port of this path is in use.
     pub(in crate::psa) fn has_user_behind(&self, path: Hctl) -> bool {
         self.used.range(path.nexus()).next().is_some()
     }
@@ -63,7 +63,7 @@ impl Index {
         self.used.remove(&id);
     }
 
-    /// Its entries of [`Index::held`].
+    /// The entries of [`Index::held`] for a map.
     pub(in crate::psa) fn disks_of(map: &Map) -> impl Iterator<Item = (DevT, String)> + '_ {
         let wwid = map.uuid.strip_prefix(UUID_PREFIX).unwrap_or_default();
         let tables = map.table.iter();

@@ -1,44 +1,46 @@
-//! What the kernel said of disks that are in the table of a map and belong to no path, and what it is still to be asked.
+//! Disks that are in the table of a map but belong to no path: what the kernel said about them, and when to ask it
+//! again.
 
 use crate::psa::facts::DiskKind;
 use crate::psa::units::{DevT, Millis};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// A lookup that has not settled what a disk is.
+/// A disk whose lookups have not determined yet what it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Asked {
     first: Millis,
     last: Millis,
 }
 
-/// What is to be done about a disk that is not known yet.
+/// What to do about a disk that is not known yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::psa) struct Inquiry {
-    /// The kernel is asked now.
+    /// The kernel has to be asked now.
     pub(in crate::psa) is_due: bool,
-    /// When it is asked next.
+    /// When the kernel is asked next.
     pub(in crate::psa) next: Millis,
-    /// udev had its time.
+    /// udev had enough time to process the disk.
     pub(in crate::psa) has_waited: bool,
 }
 
-/// The answers of the kernel about members of maps that are no paths.
+/// The kernel's answers about members of maps that are not paths.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(in crate::psa) struct Lookups {
     found: BTreeMap<DevT, DiskKind>,
     asked: BTreeMap<DevT, Asked>,
 }
 
-/// The kernel is asked again this long after it said nothing or named a SCSI disk that discovery has not reported.
+/// The kernel is asked again after this time if it gave no answer, or named a SCSI disk that discovery has not
+/// reported.
 pub(in crate::psa) const ASK_AGAIN: Millis = Millis::from_secs(1);
 
-/// A map whose members are not all known is not touched for this long: udev processes the disks of a large host within
-/// that time. After that the map is touched only in ways that cannot harm the unknown members.
+/// For this long, a map with unknown members is not touched: within that time udev processes the disks of a large host.
+/// After that the map is touched only in ways that cannot harm the unknown members.
 pub(in crate::psa) const UDEV_WAIT: Millis = Millis::from_secs(30);
 
 impl Lookups {
-    /// The disk is one of a path from now on.
+    /// The disk now belongs to a path.
     pub(in crate::psa) fn bound(&mut self, dev: DevT) {
         self.found.remove(&dev);
         self.asked.remove(&dev);
@@ -49,24 +51,24 @@ impl Lookups {
         self.found.insert(dev, DiskKind::Absent);
     }
 
-    /// Keeps what is known of some disks.
+    /// Drops everything about disks for which `keep` returns `false`.
     pub(in crate::psa) fn retain(&mut self, keep: impl Fn(DevT) -> bool) {
         self.found.retain(|dev, _| keep(*dev));
         self.asked.retain(|dev, _| keep(*dev));
     }
 
-    /// Whether members of maps are waited for that udev has not processed yet.
+    /// Whether members of maps are still waiting for udev to process them.
     pub(in crate::psa) fn waits(&self, now: Millis) -> bool {
         let mut asked = self.asked.values();
         asked.any(|asked| now.since(asked.first) < UDEV_WAIT)
     }
 
-    /// What the kernel said last of a disk that is no path's.
+    /// The kernel's last answer about a disk that belongs to no path.
     pub(in crate::psa) fn found(&self, dev: DevT) -> Option<&DiskKind> {
         self.found.get(&dev)
     }
 
-    /// Whether the kernel is to be asked now about a disk that discovery has not reported.
+    /// Whether, and when, to ask the kernel about a disk that discovery has not reported.
     pub(in crate::psa) fn ask(&mut self, dev: DevT, now: Millis) -> Inquiry {
         let mut is_due = false;
         let asked = self.asked.entry(dev).or_insert_with(|| {
@@ -87,7 +89,7 @@ impl Lookups {
         }
     }
 
-    /// Takes in what the kernel says of a disk. Whether that settles what it is.
+    /// Records the kernel's answer about a disk. Returns whether it is final.
     pub(in crate::psa) fn answered(&mut self, dev: DevT, kind: DiskKind) -> bool {
         self.found.insert(dev, kind);
         let settles = self.is_settled(dev);
@@ -97,7 +99,7 @@ impl Lookups {
         settles
     }
 
-    /// Whether it is known that no path will have the disk.
+    /// Whether it is certain that no path will have the disk.
     pub(in crate::psa) fn is_settled(&self, dev: DevT) -> bool {
         matches!(
             self.found.get(&dev),

@@ -1,14 +1,14 @@
-//! The maps as the kernel has them, and the indexes that follow from them.
+//! The maps as the kernel has them, and the indexes derived from them.
 
 use crate::psa::state::World;
 use crate::psa::state::index::Index;
 use crate::psa::table::model::{Map, UUID_PREFIX};
 use crate::psa::units::Sectors;
 
-/// Whether I/O of a map may be queued for want of a path, so that there is something to end.
+/// Whether a map may be queueing I/O because it has no path, so that queueing can be ended.
 ///
 /// # Errors
-/// Why not.
+/// Why it cannot.
 pub fn may_end_queueing(map: &Map) -> Result<(), String> {
     let table = match &map.table {
         Ok(table) => table,
@@ -25,7 +25,7 @@ pub fn may_end_queueing(map: &Map) -> Result<(), String> {
 }
 
 impl World {
-    /// Takes a map in, in place of the one that had its name.
+    /// Records a map, replacing the one that had its name.
     pub(in crate::psa) fn keep_map(&mut self, map: Map) {
         let before = self.maps.get(&map.name);
         if before.is_none_or(|before| before.uuid != map.uuid || before.table != map.table) {
@@ -48,7 +48,7 @@ impl World {
         }
     }
 
-    /// Forgets what the kernel said of disks that no table has any more.
+    /// Forgets the kernel's answers about disks that are no longer in any table.
     pub(in crate::psa) fn forget_lookups(&mut self) {
         let index = &self.index;
         self.lookups.retain(|dev| index.holder(dev).is_some());

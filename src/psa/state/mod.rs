@@ -1,5 +1,5 @@
-//! Everything that the agent knows. What changes it is in `check`, `reconcile` and `changes`; this folder holds the data
-//! and the questions that need no more than the data.
+//! Everything that the agent knows. `check`, `reconcile` and `changes` modify it; this module has the data, and
+//! questions that need only the data.
 
 pub mod device;
 pub mod failures;
@@ -40,28 +40,29 @@ use crate::psa::units::{DevT, Hctl, Millis};
 use crate::scsi::inquiry::Tpgs;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Devices that are found are stored this long after the first of them: a host with a thousand new devices would otherwise
-/// write a thousand devices a thousand times. An agent that ends before finds them again by their maps.
+/// New devices are stored this long after the first of them was found. A host with a thousand new devices would
+/// otherwise write a thousand devices a thousand times. If the agent ends before that, it finds them again by their
+/// maps.
 const SOON: Millis = Millis::from_secs(1);
 
-/// Everything that the agent knows, and the only thing that decides.
+/// Everything that the agent knows. All decisions are made from it.
 #[derive(Clone, serde::Serialize, serde::Deserialize)]
 pub struct World {
     pub(in crate::psa) settings: Settings,
     pub(in crate::psa) rules: Rules,
     pub(in crate::psa) memory: Memory,
-    /// What is in force until the agent ends.
+    /// What the admin set until the agent ends.
     pub(in crate::psa) unstored: Unstored,
-    /// Adapters of whose target ports nothing was remembered when the first of them was seen.
+    /// Adapters for which no target port was stored when their first port was seen.
     #[serde(default)]
     pub(in crate::psa) newly_numbered: BTreeSet<String>,
-    /// The paths that the host has.
+    /// The paths present on the host.
     pub(in crate::psa) paths: Paths,
-    /// Masked paths whose SCSI devices were taken away from the host.
+    /// Masked paths whose SCSI devices were removed from the host.
     pub(in crate::psa) withdrawn: Paths,
-    /// Which path has this disk.
+    /// The path of each disk.
     pub(in crate::psa) disks: BTreeMap<DevT, Hctl>,
-    /// What the kernel said of members of maps that are no paths.
+    /// The kernel's answers about members of maps that are not paths.
     #[serde(default)]
     pub(in crate::psa) lookups: Lookups,
     /// Devices by WWID.
@@ -73,21 +74,21 @@ pub struct World {
     /// Outages of maps: all paths down.
     #[serde(default)]
     pub(in crate::psa) outages: Outages,
-    /// Takeover budgets of the agent before.
+    /// Takeover budgets of the previous agent.
     #[serde(default)]
     pub(in crate::psa) takeovers: Recalled,
     pub(in crate::psa) schedule: Schedule,
-    /// Devices to be looked at before the step ends.
+    /// Devices to look at before the step ends.
     pub(in crate::psa) dirty: BTreeSet<String>,
-    /// Both first listings were seen; before that no map is touched.
+    /// Whether both first listings were seen; no map is touched before that.
     pub(in crate::psa) paths_listed: bool,
     pub(in crate::psa) maps_listed: bool,
-    /// Paths of which it is not known yet what is behind them.
+    /// Paths whose logical unit is not known yet.
     pub(in crate::psa) unidentified: BTreeSet<Hctl>,
-    /// Paths that failed lately and are checked the more often for it.
+    /// Paths that failed recently and are therefore checked more often.
     #[serde(default)]
     pub(in crate::psa) retried: BTreeSet<Hctl>,
-    /// The paths found at start are identified: from now on a new path is one that was added.
+    /// The paths found at start are identified. A path that is new after this was added.
     pub(in crate::psa) started: bool,
     pub(in crate::psa) started_at: Millis,
     pub(in crate::psa) next_ticket: u64,
@@ -95,7 +96,7 @@ pub struct World {
     pub(in crate::psa) actions: Vec<Action>,
     #[serde(default)]
     pub(in crate::psa) io_reports: IoReports,
-    /// Counters for people.
+    /// Counters for users.
     pub(in crate::psa) counters: Counters,
     pub(in crate::psa) statistics: Statistics,
     #[serde(skip)]
@@ -107,13 +108,13 @@ pub struct World {
 pub struct Counters {
     /// Examinations that ended.
     pub examinations: u64,
-    /// Tables loaded, first ones included.
+    /// Tables loaded, including the first one of each map.
     pub tables_loaded: u64,
-    /// Those of them that were the first of their map.
+    /// Those of them that were the first table of their map.
     pub maps_created: u64,
     /// Messages sent to maps.
     pub messages: u64,
-    /// Maps resumed that somebody had left suspended.
+    /// Resumes of maps that another program had left suspended.
     pub resumes: u64,
     /// Removals of maps.
     pub removals: u64,
@@ -122,7 +123,7 @@ pub struct Counters {
 }
 
 impl World {
-    /// What is set for a device: by `psactl`, below that by the settings (see `World::settings_of`).
+    /// What is set for a device: by `psactl`, and below that by the settings (see `World::settings_of`).
     #[must_use]
     pub fn device_settings(&self, device: &Device) -> DeviceSettings {
         let below = self.settings_of(device);
@@ -132,9 +133,10 @@ impl World {
         }
     }
 
-    /// What the admin's file says of a device, below that what it says of every device, below that what the rule of
-    /// the device says (but for the PSP of a SATP rule, which is in [`super::satp::rules::Selection`]), below that, if
-    /// no rule names its array, what the file says of such devices, and below that what it says of the others.
+    /// The settings of a device from the admin's file and the rules. In order of precedence: what the file says of the
+    /// device; what it says of every device; what the device's rule says (except for the PSP of a SATP rule, which is
+    /// in [`super::satp::rules::Selection`]); if no rule names its array, what the file says of such devices; and what
+    /// the file says as the default.
     pub(in crate::psa) fn settings_of(&self, device: &Device) -> DeviceSettings {
         let selection = device.selection.as_ref();
         let of_rule = selection.map_or_else(DeviceSettings::default, |s| s.settings.clone());
@@ -158,7 +160,7 @@ impl World {
             .is_some_and(|dev| self.index.holder(dev).is_some())
     }
 
-    /// What claim rules may look at; `None` while its INQUIRY strings are not known.
+    /// What claim rules can look at; `None` while the INQUIRY strings of the path are not known.
     pub(in crate::psa) fn subject<'a>(&'a self, path: &'a Path) -> Option<Subject<'a>> {
         let inquiry = path.inquiry.as_ref()?;
         Some(Subject {
@@ -171,14 +173,14 @@ impl World {
         })
     }
 
-    /// The device of the path is to be looked at.
+    /// Marks the device of the path to be looked at.
     pub(in crate::psa) fn mark_dirty(&mut self, id: Hctl) {
         if let Some(wwid) = self.paths.get(&id).and_then(|path| path.device.clone()) {
             self.dirty.insert(wwid);
         }
     }
 
-    /// The evidence on a path.
+    /// The evidence about a path.
     pub(in crate::psa) fn evidence<'a>(
         path: &'a Path,
         groups: &'a std::collections::BTreeMap<u16, PortGroup>,
@@ -197,7 +199,7 @@ impl World {
         }
     }
 
-    /// Whether every path of a device says that the logical unit is gone.
+    /// Whether every path of a device reports that the logical unit is gone permanently.
     pub(in crate::psa) fn is_lost(&self, device: &Device) -> bool {
         let mut ours = self
             .paths_of(device)
@@ -206,20 +208,21 @@ impl World {
         ours.peek().is_some() && ours.all(|path| matches!(path.link, Link::PermanentLoss(_)))
     }
 
-    /// Has the memory stored before long. What cannot be found again, as what an admin sets and masked paths that were
-    /// taken away from the host, is stored at once instead.
+    /// Schedules storing the memory. Only for what can be found again. Settings by the admin and masked paths that were
+    /// removed from the host cannot; they are stored immediately instead.
     pub(in crate::psa) fn remember_soon(&mut self) {
         self.schedule
             .no_later_than(Key::Memory, self.now.after(SOON));
     }
 
-    /// Whether it is decided which maps of the host are the agent's; before that [`World::kept_maps`] has too few.
+    /// Whether it is decided which maps of the host belong to the agent; before that [`World::kept_maps`] is
+    /// incomplete.
     #[must_use]
     pub fn has_started(&self) -> bool {
         self.started
     }
 
-    /// All paths by address; masked ones that the host does not have any more come last.
+    /// All paths by address. Masked paths that are no longer present on the host come last.
     pub fn paths(&self) -> impl Iterator<Item = (&Hctl, &Path)> {
         self.paths.iter().chain(self.withdrawn.iter())
     }
@@ -240,7 +243,8 @@ impl World {
         self.devices.get(path.device.as_deref()?)
     }
 
-    /// The paths of the device of a path, with itself, to go through while they are changed.
+    /// The addresses of all paths of a path's device, including the path itself. A copy, so that the paths can be
+    /// changed in a loop.
     pub(in crate::psa) fn members_with(&self, id: Hctl) -> BTreeSet<Hctl> {
         let device = self.paths.get(&id).and_then(|path| self.device_of(path));
         device
@@ -248,7 +252,7 @@ impl World {
             .unwrap_or_default()
     }
 
-    /// What is remembered over a restart.
+    /// What is stored across a restart.
     #[must_use]
     pub fn memory(&self) -> &Memory {
         &self.memory
@@ -270,7 +274,7 @@ impl World {
             .or_else(|| self.devices.get(by_map()?))
     }
 
-    /// Whether the admin turned a device off, by its id.
+    /// Whether the admin turned a device off; `device` is its id.
     #[must_use]
     pub fn is_off(&self, device: &str) -> bool {
         let unstored = self.unstored.off.get(device).copied();
@@ -283,7 +287,7 @@ impl World {
         device.psp(&self.device_settings(device))
     }
 
-    /// The disks that the kernel uses now: the active paths of the group in use or next to be used.
+    /// The disks that the kernel uses now: the active paths of the group in use, or else of the group to be used next.
     #[must_use]
     pub fn in_use(&self, device: &Device) -> BTreeSet<DevT> {
         let Some(status) = self
@@ -302,7 +306,7 @@ impl World {
         let group = in_use.or(next);
         let active = group.into_iter().flat_map(|g| &g.paths);
         let mut used: BTreeSet<DevT> = active.filter(|p| p.active).map(|p| p.dev).collect();
-        // What the selector takes only when no other is left.
+        // Paths that the selector uses only when no other path is left.
         let table = self
             .map_of(&device.wwid)
             .and_then(|map| map.table.as_ref().ok());
@@ -319,13 +323,13 @@ impl World {
         used
     }
 
-    /// Whether the device has a map or is to get one.
+    /// Whether the device has a map or will get one.
     #[must_use]
     pub fn is_stacked(device: &Device) -> bool {
         device.disposition == Disposition::Stacked
     }
 
-    /// When to send [`crate::psa::event::Event::Timer`] if nothing else happens before.
+    /// When to send [`crate::psa::event::Event::Timer`] if no other event happens before.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Millis> {
         self.schedule.next()
@@ -343,7 +347,7 @@ impl World {
         self.maps.get(self.map_names.get(wwid)?)
     }
 
-    /// Has stored what is to be there after a restart.
+    /// Stores what has to be there after a restart.
     pub(in crate::psa) fn remember(&mut self) {
         let memory = Box::new(self.memory.clone());
         self.actions.push(Action::Remember(memory));

@@ -1,9 +1,9 @@
-//! Runtime names: `vmhbaN:C:T:L`, the same after every restart.
+//! Runtime names: `vmhbaN:C:T:L`, unchanged by restarts.
 //!
-//! Adapters and target ports are remembered by what identifies them, never by the kernel's number, which goes by the order
-//! of discovery: what an admin stored by a runtime name (paths turned off, preferred paths, ranks, masked locations)
-//! must not meet another port after a reboot. A port that was never seen before gets a number that no remembered port has
-//! and no stored name uses.
+//! Adapters and target ports are remembered by what identifies them, not by the kernel's numbers, which depend on the
+//! order of discovery. What an admin stored by runtime name (paths turned off, preferred paths, ranks, masked
+//! locations) must not apply to another port after a reboot. A port that was never seen before gets a number that no
+//! remembered port has and that no stored name uses.
 
 use crate::psa::adapter::{RuntimeName, Transport};
 use crate::psa::claim::matching::Match;
@@ -14,21 +14,21 @@ use crate::psa::settings::DeviceSettings;
 use crate::psa::state::World;
 use std::collections::BTreeSet;
 
-/// Adapters, and target ports of one adapter, that are remembered while they are away.
+/// The most adapters, and target ports of one adapter, that are remembered while they are absent.
 const MOST_REMEMBERED: usize = 1024;
 
-/// What identifies the target port of a path, where the kernel's target number does not: over Fibre Channel and SAS it
-/// goes by the order of discovery, and each session of software iSCSI has a host of its own. `None` where the number is a
-/// place: a bus, a slot, a channel.
+/// What identifies the target port of a path where the kernel's target number does not. With Fibre Channel and SAS the
+/// number depends on the order of discovery, and with software iSCSI each session has its own host. `None` where the
+/// number is a place: a bus, a slot, a channel.
 fn port_key(facts: &PathFacts) -> Option<String> {
     let identifier = &facts.target.identifier;
     match facts.transport {
-        // Two sessions to one portal group differ in the portal only.
+        // Two sessions to the same portal group differ only in the portal.
         Transport::Iscsi => Some(match &facts.target.portal {
             Some(portal) => format!("{identifier} {portal}"),
             None => identifier.clone(),
         }),
-        // `fc.NODE:PORT`: the port name is unique by itself, and an array may change the name of its node.
+        // `fc.NODE:PORT`: the port name alone is unique, and an array may change its node name.
         Transport::Fc | Transport::Fcoe => Some(match identifier.rsplit_once(':') {
             Some((_, port)) => port.to_owned(),
             None => identifier.clone(),
@@ -44,7 +44,7 @@ fn first_free(taken: &BTreeSet<u32>) -> u32 {
 }
 
 impl World {
-    /// Gives a path its runtime name. Returns whether something was learned that is to be remembered.
+    /// Determines the runtime name of a path. Returns the name, and whether something new has to be stored.
     pub(in crate::psa) fn runtime_name(&mut self, facts: &PathFacts) -> (RuntimeName, bool) {
         let (adapter, new_adapter) = self.adapter_number(&facts.adapter.key);
         let (target, new_target) = match port_key(facts) {
@@ -78,7 +78,7 @@ impl World {
         (number, true)
     }
 
-    /// `T` of a target port of the adapter with this number.
+    /// `T` of `vmhbaN:C:T:L` for a target port of this adapter; `adapter` is the number of the adapter.
     fn target_number(&mut self, facts: &PathFacts, adapter: u32, port: String) -> (u32, bool) {
         let key = &facts.adapter.key;
         let Some(known) = self.memory.adapters.get(key) else {
@@ -94,8 +94,8 @@ impl World {
             self.forget_a_target(key, adapter);
         }
         let named = if self.newly_numbered.contains(key) {
-            // An agent that remembered no ports of this adapter named them by the kernel's numbers, and these are the same
-            // until the next reboot: names that are stored mean the ports that have them now.
+            // An agent that did not store the ports of this adapter named them by the kernel's numbers, and these stay
+            // the same until the next reboot. So stored names mean the ports that have these numbers now.
             BTreeSet::new()
         } else {
             self.named_targets(adapter)
@@ -114,7 +114,7 @@ impl World {
         (number, true)
     }
 
-    /// The numbers of target ports of an adapter that stored names use.
+    /// The target numbers of an adapter that appear in stored names.
     fn named_targets(&self, adapter: u32) -> BTreeSet<u32> {
         let memory = &self.memory;
         let settings = memory
@@ -126,7 +126,7 @@ impl World {
             ranks.chain(set.preferred.clone()).collect::<Vec<String>>()
         };
         let rules = self.rules.claim.rules();
-        // Options that are wrong were refused when the rule was made.
+        // Invalid options were already refused when the rule was made.
         let options = rules
             .iter()
             .filter_map(|rule| hpp::config_string(&rule.config).ok());
@@ -148,7 +148,7 @@ impl World {
         named.chain(located).collect()
     }
 
-    /// Makes room for a target port: one that is away, and that no stored name means, is forgotten.
+    /// Makes space for another target port: forgets one that is absent and that no stored name mentions.
     fn forget_a_target(&mut self, key: &str, adapter: u32) {
         let named = self.named_targets(adapter);
         let of_adapter = self.paths.values().chain(self.withdrawn.values());
@@ -169,7 +169,7 @@ impl World {
         }
     }
 
-    /// Makes room for an adapter, in the same way.
+    /// Makes space for another adapter, in the same way.
     fn forget_an_adapter(&mut self) {
         let of_paths = self.paths.values().chain(self.withdrawn.values());
         let present: BTreeSet<u32> = of_paths.map(|path| path.name.adapter).collect();
@@ -203,7 +203,7 @@ mod tests {
         World::new(Settings::default(), memory.clone())
     }
 
-    /// The path to a port of the array (its number) that has this target number of the kernel.
+    /// A path to this port of the array; `kernel` is the kernel's target number.
     fn path(transport: Transport, port: u32, kernel: u32) -> PathFacts {
         let mut facts = facts(&format!("3:0:{kernel}:1"), "sda");
         facts.transport = transport;
@@ -215,7 +215,7 @@ mod tests {
         facts
     }
 
-    /// The numbers of ports that are found in this order, with the kernel's number for each.
+    /// The target numbers given to ports that are found in this order; each comes with the kernel's number.
     fn numbers(world: &mut World, transport: Transport, found: &[(u32, u32)]) -> Vec<u32> {
         let number = |(port, kernel): &(u32, u32)| {
             let facts = path(transport, *port, *kernel);
@@ -248,16 +248,16 @@ mod tests {
     fn a_port_keeps_its_number_whatever_the_order_of_discovery() {
         for transport in [Transport::Fc, Transport::Fcoe, Transport::Sas] {
             let mut first = world(&Memory::default());
-            // A new host: the kernel's numbers, as they are there.
+            // A new host: the kernel's numbers are used.
             let found = [(0xa, 0), (0xb, 1), (0xc, 2)];
             assert_eq!(numbers(&mut first, transport, &found), [0, 1, 2]);
-            // After a reboot, and with one that was never seen.
+            // After a reboot, and with a port that was never seen before.
             let mut second = world(&first.memory);
             let found = [(0xd, 0), (0xc, 1), (0xb, 2), (0xa, 3)];
             assert_eq!(numbers(&mut second, transport, &found), [3, 2, 1, 0]);
             assert_eq!(numbers(&mut second, transport, &[(0xe, 7)]), [7]);
         }
-        // An array changes the name of its node.
+        // An array changes its node name.
         let mut world = world(&Memory::default());
         let mut facts = path(Transport::Fc, 0xa, 4);
         let before = world.runtime_name(&facts).0;
@@ -280,7 +280,7 @@ mod tests {
         }
     }
 
-    /// Names that an older version stored, which took the kernel's numbers.
+    /// Names that an older version stored; it used the kernel's numbers.
     fn upgraded() -> Memory {
         let mut memory = Memory::default();
         let adapter = RememberedAdapter::default();
@@ -299,11 +299,11 @@ mod tests {
         let mut first = world(&upgraded());
         let found = [(0xa, 2), (0xb, 1)];
         assert_eq!(numbers(&mut first, Transport::Fc, &found), [2, 1]);
-        // A port that is named by what is stored and was away: another does not get its number later.
+        // A port that stored names mention was absent: no other port gets its number later.
         let mut second = world(&first.memory);
         let found = [(0xc, 3), (0xd, 0), (0xe, 9)];
         assert_eq!(numbers(&mut second, Transport::Fc, &found), [0, 4, 9]);
-        // As long as the first agent runs, the kernel's numbers are those of before.
+        // As long as the first agent runs, the kernel's numbers are still the old ones.
         assert_eq!(numbers(&mut first, Transport::Fc, &[(0xc, 3)]), [3]);
     }
 
@@ -338,7 +338,7 @@ mod tests {
         }
         let targets = &world.memory.adapters.values().next().unwrap().targets;
         assert_eq!(targets.len(), MOST_REMEMBERED);
-        // One that is named stays.
+        // A port that a stored name mentions stays.
         assert_eq!(targets.get("5006016000000000"), Some(&0));
         let different: BTreeSet<&u32> = targets.values().collect();
         assert_eq!(different.len(), targets.len());

@@ -1,21 +1,21 @@
-//! Outages: devices whose map has no usable path, since when, and what of that an earlier agent saw.
+//! Outages: devices whose map has no usable path, since when, and which of them a previous agent saw.
 //!
-//! What an outage leads to is decided in `psa/reconcile/apd.rs`.
+//! `psa/reconcile/apd.rs` decides what follows from an outage.
 
 use crate::psa::units::Millis;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Outages of devices, by WWID: those under way, and those of the agent before that were not decided upon yet.
+/// Outages of devices by WWID: those in progress, and those of the previous agent that were not acted upon yet.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(in crate::psa) struct Outages(BTreeMap<String, Outage>);
 
-/// No usable path since a moment.
+/// An outage: no usable path since a point in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::psa) struct Outage {
     /// When it began, or when this agent started.
     pub(in crate::psa) since: Millis,
-    /// How long it had lasted before this agent started.
+    /// How long it had already lasted when this agent started.
     pub(in crate::psa) before: Millis,
 }
 
@@ -25,12 +25,12 @@ impl Outage {
     }
 }
 
-/// All paths down.
+/// Whether all paths are down (APD).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Apd {
     /// At least one path may serve I/O.
     No,
-    /// None does, and I/O is queued until the deadline.
+    /// No path does, and I/O is queued until the deadline.
     Waiting {
         /// Since when.
         since: Millis,
@@ -42,7 +42,7 @@ pub enum Apd {
         /// Since when no path serves I/O.
         since: Millis,
     },
-    /// Every path says that the logical unit is gone for good (PDL): I/O fails.
+    /// Every path reports that the logical unit is gone permanently (PDL): I/O fails.
     Lost {
         /// Since when.
         since: Millis,
@@ -59,12 +59,13 @@ impl Outages {
         self.0.insert(wwid.to_owned(), outage);
     }
 
-    /// Whether there was one.
+    /// Ends the outage of a device. Returns whether there was one.
     pub(in crate::psa) fn remove(&mut self, wwid: &str) -> bool {
         self.0.remove(wwid).is_some()
     }
 
-    /// Takes in what an agent before this one had under way, and how long each had lasted when this one started.
+    /// Records the outages that a previous agent had in progress, with the time each had lasted when this agent
+    /// started.
     pub(in crate::psa) fn recall(&mut self, lasted: &BTreeMap<String, Millis>, now: Millis) {
         let outages = lasted.iter().map(|(wwid, before)| {
             let (since, before) = (now, *before);
@@ -73,14 +74,14 @@ impl Outages {
         self.0.extend(outages);
     }
 
-    /// Forgets those of other devices; whether there were some.
+    /// Forgets the outages of devices for which `keep` returns `false`. Returns whether there were any.
     pub(in crate::psa) fn retain(&mut self, keep: impl Fn(&str) -> bool) -> bool {
         let before = self.0.len();
         self.0.retain(|wwid, _| keep(wwid));
         self.0.len() != before
     }
 
-    /// How long each has lasted.
+    /// How long each outage has lasted.
     pub(in crate::psa) fn lasted(&self, now: Millis) -> BTreeMap<String, Millis> {
         let each = self.0.iter();
         each.map(|(wwid, outage)| (wwid.clone(), outage.lasted(now)))

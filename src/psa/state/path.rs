@@ -1,4 +1,4 @@
-//! A path: one SCSI device of this host, the facts about it and its states.
+//! A path: one SCSI device of this host, with the facts about it and its states.
 
 use crate::psa::action::PortTimers;
 use crate::psa::adapter::RuntimeName;
@@ -15,7 +15,7 @@ use crate::scsi::outcome::Outcome;
 use crate::scsi::ownership::Ownership;
 use serde::{Deserialize, Serialize};
 
-/// Whether a path works by all that is known of it, and nothing is to be found out.
+/// Whether everything that is known about a path says that it works, and nothing has to be found out.
 pub(in crate::psa) fn is_well(path: &Path) -> bool {
     path.judged
         && path.answers.ready == Some(Outcome::Good)
@@ -31,55 +31,55 @@ pub(in crate::psa) fn is_well(path: &Path) -> bool {
         && path.facts.device_state == RUNNING
 }
 
-/// Whether the target port is there to all that sysfs says, where the transport has one.
+/// Whether the target port is online as far as sysfs says; `true` if the transport does not report it.
 pub(in crate::psa) fn is_online(path: &Path) -> bool {
     let port = path.facts.target.port_state.as_deref();
     matches!(port, None | Some("Online" | "LOGGED_IN"))
 }
 
-/// sysfs `state` of a SCSI device that takes commands.
+/// sysfs `state` of a SCSI device that accepts commands.
 pub(in crate::psa) const RUNNING: &str = "running";
 
-/// How a path came to be marginal, and since when it has worked.
+/// Why a path is marginal, and since when it has worked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Marginal {
-    /// Why, for a person.
+    /// Why, as text for the user.
     pub reason: String,
-    /// When it was seen to be down last; for a port that is held as marginal, when that was seen last.
+    /// When it was last seen down; for a port whose state is marginal, when that state was last seen.
     pub last: Millis,
 }
 
-/// An examination under way.
+/// An examination in progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exam {
     /// Its ticket.
     pub ticket: u64,
-    /// When it was asked for.
+    /// When it was sent.
     pub sent: Millis,
-    /// What it is for.
+    /// Its purpose.
     pub stage: Stage,
     /// READ CAPACITY is among the commands.
     #[serde(default)]
     pub measures: bool,
 }
 
-/// What an examination is for.
+/// The purpose of an examination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stage {
     /// What kind of device is it?
     Inquiry,
     /// Which logical unit is it, and in which state?
     Identify,
-    /// Is it still well?
+    /// Does it still work?
     Check,
 }
 
-/// The last good answers of a path, as they came in: for an inventory.
+/// The last answers of a path as they came in, for an inventory.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Answers {
     /// How TEST UNIT READY ended.
     pub ready: Option<Outcome>,
-    /// The vendor's page that names the owner.
+    /// The vendor's page that tells which controller owns the unit.
     pub owner: Vec<u8>,
 }
 
@@ -92,7 +92,7 @@ pub struct Path {
     pub name: RuntimeName,
     /// Standard INQUIRY data, once read.
     pub inquiry: Option<StandardInquiry>,
-    /// Which logical unit is behind it, and how sure that is.
+    /// Which logical unit is behind it, and how certain that is.
     pub proof: Proof,
     /// WWID of the device that it belongs to.
     pub device: Option<String>,
@@ -100,100 +100,102 @@ pub struct Path {
     pub port_group: Option<u16>,
     /// Relative target port, from VPD 83.
     pub relative_port: Option<u16>,
-    /// What the controller behind it is to the logical unit, where the array has a page for that.
+    /// The relation of the controller behind it to the logical unit, where the array has a page for that.
     pub ownership: Option<Ownership>,
-    /// Whether the unit takes no writes through it, as MODE SENSE told last.
+    /// Whether the unit is write-protected through this path, as MODE SENSE reported last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub write_protected: Option<bool>,
-    /// Why no table of its device can hold its disk.
+    /// Why its disk fits in no table of its device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mismatch: Option<String>,
-    /// While its access state changes: when that should have ended.
+    /// While its access state is changing: when the change should have ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transition_until: Option<Millis>,
-    /// Its LUN repeats the identity of another LUN of the same target port.
+    /// Its LUN reports the same identity as another LUN of the same target port.
     #[serde(default)]
     pub repeats: bool,
-    /// What READ CAPACITY said through it, if that is newer than what the kernel read.
+    /// What READ CAPACITY through this path returned, if that is newer than the kernel's value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measured: Option<Sectors>,
-    /// The next check is to ask for READ CAPACITY.
+    /// The next check has to include READ CAPACITY.
     #[serde(default)]
     pub measure: bool,
-    /// When the last examination was sent that asked for it.
+    /// When the last examination that included READ CAPACITY was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measured_at: Option<Millis>,
-    /// When its size became what it is.
+    /// When its size last changed.
     #[serde(default)]
     pub sized_at: Millis,
     /// What it answered last, in bytes.
     pub answers: Answers,
-    /// Who owns it.
+    /// The plug-in that owns it.
     pub claim: Option<Claim>,
-    /// It is to be claimed anew by the next run of the rules.
+    /// The next run of the rules has to claim it again.
     pub unclaimed: bool,
-    /// What TEST UNIT READY said last.
+    /// The result of the last TEST UNIT READY.
     pub link: Link,
-    /// What the SATP makes of it.
+    /// The judgement of the SATP.
     pub judgement: Judgement,
-    /// It was judged since its device was looked at last. Whatever changes what its judgement rests on has the device
-    /// looked at too, so until then the same answer means the same.
+    /// It was judged since the last look at its device. Any change of what the judgement depends on causes a look at
+    /// the device too, so until then the same answer means the same.
     #[serde(default)]
     pub judged: bool,
-    /// The examination under way.
+    /// The examination in progress.
     pub exam: Option<Exam>,
-    /// While the logical unit is gone for good: when the examination was sent that said so last.
+    /// While the logical unit is gone permanently: when the examination was sent that last reported so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost_at: Option<Millis>,
-    /// Something happened since the examination was sent: examine again when it ends.
+    /// Something happened since the examination was sent: examine the path again when it ends.
     pub again: bool,
-    /// When it was asked last whether it is ready.
+    /// When it last answered TEST UNIT READY; 0 has the next check include it.
     #[serde(default)]
     pub ready_at: Millis,
-    /// The kernel is to read its disk again as soon as that moves nothing.
+    /// The kernel has to read its disk again as soon as that does not move the unit.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub reread_owed: bool,
-    /// It refused the extended header of REPORT TARGET PORT GROUPS, as SPC-3 arrays do: it is asked without.
+    /// It refused the extended header of REPORT TARGET PORT GROUPS, as SPC-3 arrays do. From then on the command is
+    /// sent without.
     pub short_header: bool,
-    /// Why the states of the port groups could not be read through it last; told once.
+    /// Why the states of the port groups could not be read through it; reported once.
     pub report_problem: Option<String>,
-    /// The next check is to ask for the states of the port groups whatever path usually does.
+    /// The next check has to ask for the states of the port groups, no matter which path usually does.
     pub ask_groups: bool,
-    /// The kernel failed the path at this time; only an examination sent later clears it.
+    /// When the kernel failed the path. Only an examination that was sent later clears this.
     pub suspect_since: Option<Millis>,
     /// When the kernel failed it last.
     pub failed_at: Millis,
-    /// Not serving I/O since then.
+    /// Since when it has not served I/O.
     pub failed_since: Option<Millis>,
-    /// How often the kernel failed it while checks said that it is well.
+    /// How often the kernel failed it again although checks had found it good.
     pub relapses: u32,
-    /// When the kernel failed it last.
+    /// When a check last found it good, or able to be activated, after the kernel had failed it; 0 means never. If the
+    /// kernel fails it again soon after that, it has relapsed.
     pub last_relapse: Millis,
-    /// Not to be reinstated before, because of its relapses.
+    /// It is not reinstated before this time, because of its relapses.
     pub hold_until: Millis,
-    /// Its last failures, at most as many as make it marginal.
+    /// The times of its last failures, at most as many as make it marginal.
     pub failures: Vec<Millis>,
-    /// It fails too often.
+    /// Set while it is marginal, with the reason.
     pub marginal: Option<Marginal>,
     /// Errors of its ordinary I/O.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hints: Option<Box<Hints>>,
-    /// When it, or another port of its group, told the states of the port groups last.
+    /// When it, or another port of its group, last reported the states of the port groups.
     pub reported_at: Option<Millis>,
-    /// The mark that udev was given.
+    /// The mark that was stored for udev.
     pub marked: Option<bool>,
-    /// The timers of its target port, as they were asked for.
+    /// The timers of its target port, as they were requested.
     pub port_timers: Option<PortTimers>,
-    /// When the host was told to give its SCSI device up.
+    /// When the host was asked to remove its SCSI device.
     pub withdrawn_at: Option<Millis>,
-    /// When it became what it is, for people.
+    /// Since when it has its current state; for users.
     pub since: Millis,
-    /// What was counted.
+    /// Counters.
     pub statistics: PathStatistics,
 }
 
 impl Path {
-    /// A path that was just seen.
+    /// A path that was just discovered.
     #[must_use]
     pub fn new(facts: PathFacts, name: RuntimeName, now: Millis) -> Path {
         Path {
@@ -249,58 +251,57 @@ impl Path {
         }
     }
 
-    /// Number of its disk.
+    /// Device number of its disk.
     #[must_use]
     pub fn dev(&self) -> Option<DevT> {
         self.facts.block.as_ref().map(|block| block.dev)
     }
 
-    /// Whether it is taken away: no table holds it.
+    /// Whether it is masked: it is in no table.
     #[must_use]
     pub fn is_masked(&self) -> bool {
         self.claim.is_some_and(|c| c.plugin == Plugin::MaskPath)
     }
 
-    /// Whether it may stand in a table: not if it is masked, nor before it was claimed at all.
+    /// Whether it may be in a table: not if it is masked, and not before it was claimed.
     #[must_use]
     pub fn is_ours(&self) -> bool {
         let waits = self.unclaimed && self.claim.is_none();
         !self.is_masked() && !waits
     }
 
-    /// Whether no I/O may go to it: another unit answers, or its disk is not like those of the other paths.
+    /// Whether no I/O may go to it: another unit answers, or its disk does not match those of the other paths.
     #[must_use]
     pub fn is_quarantined(&self) -> bool {
         self.proof.is_quarantined() || self.mismatch.is_some()
     }
 
-    /// Whether I/O goes to it only while there is no other choice: it gives no answer, or what it was proven to be is in
-    /// doubt.
+    /// Whether I/O goes to it only if there is no other choice: it does not answer, or its proven identity is in doubt.
     #[must_use]
     pub fn is_doubtful(&self) -> bool {
         matches!(self.link, Link::NoAnswer(_)) || self.proof.is_stale()
     }
 
-    /// The size of its logical unit, as far as it is known: a disk that cannot be read yet has size 0.
+    /// The size of its logical unit; `None` while it is not known. A disk that cannot be read yet has size 0.
     #[must_use]
     pub fn size(&self) -> Option<Sectors> {
         let block = self.facts.block.as_ref().map(|block| block.size);
         self.measured.or(block).filter(|size| size.0 != 0)
     }
 
-    /// Whether it was asked for its size since then, whatever came of it.
+    /// Whether it was asked for its size at or after this time, with any result.
     #[must_use]
     pub fn is_measured(&self, since: Millis) -> bool {
         self.measured_at.is_some_and(|at| at >= since)
     }
 
-    /// Whether READ CAPACITY is asked for, and not answered yet.
+    /// Whether READ CAPACITY is requested and not answered yet.
     #[must_use]
     pub fn is_being_measured(&self) -> bool {
         self.measure || self.exam.is_some_and(|exam| exam.measures)
     }
 
-    /// Whether the kernel holds its disk for read-only; `None` without a disk.
+    /// Whether the kernel treats its disk as read-only; `None` without a disk.
     #[must_use]
     pub fn is_read_only(&self) -> Option<bool> {
         self.facts.block.as_ref().map(|block| block.read_only)

@@ -1,4 +1,4 @@
-//! The paths of a host: found by their addresses at once, and gone through in the order of these.
+//! The paths of a host: found quickly by address, and iterated in the order of addresses.
 
 use crate::psa::lookup::Lookup;
 use crate::psa::state::path::Path;
@@ -11,7 +11,7 @@ use std::ops::RangeInclusive;
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(from = "BTreeMap<Hctl, Box<Path>>", into = "BTreeMap<Hctl, Box<Path>>")]
 pub(in crate::psa) struct Paths {
-    /// Boxed, because up to half of the places in a table of hashes stay empty.
+    /// Boxed, because up to half of the slots of a hash map are empty.
     found: Lookup<Hctl, Box<Path>>,
     /// The keys of `found`.
     order: BTreeSet<Hctl>,
@@ -62,7 +62,7 @@ impl Paths {
         self.among(self.order.iter())
     }
 
-    /// Those in a range of addresses.
+    /// The paths in a range of addresses.
     pub(in crate::psa) fn range(
         &self,
         ids: RangeInclusive<Hctl>,

@@ -1,9 +1,9 @@
-//! The proof that a path leads to its logical unit: what is known, what is owed, and every transition.
+//! The proof that a path leads to its logical unit: what is known, what has to be asked again, and every transition.
 //!
 //! Input: answers to INQUIRY and to VPD page 83h, and reasons to doubt what was proven. Output: an [`Answer`] for each
 //! page. No other code changes an [`Identity`]. Invariants: a path may carry I/O only while it is [`Identity::Proven`];
-//! what is proven ends in [`Proof::doubt`], or by an answer that contradicts it. An identity is what page 83h lists, not
-//! what we would prefer in it.
+//! only [`Proof::doubt`], or an answer that contradicts it, ends what was proven. Every name that page 83h lists
+//! identifies the unit, not only the one that dm-psa would prefer.
 //!
 //! | | assume | doubt | lists the expected | lists another | no logical unit | says nothing |
 //! |---|---|---|---|---|---|---|
@@ -15,10 +15,10 @@
 //! | Nameless | Nameless | Nameless | Proven | Proven | Nameless | Nameless |
 //! | Quarantined | Quarantined | Quarantined | Proven | Quarantined | Absent | Quarantined |
 //!
-//! "Says nothing" is a page that is refused, cut, or lists no name: that is no proof of absence. A proven path is asked
-//! once more, and if the second answer says nothing either, what was proven is in doubt ([`Identity::Stale`]): the path
-//! is used only while no other serves, and is never failed for it if it is the last. The same holds when page 83h has
-//! not been answered at all for `VALID`.
+//! "Says nothing" is a page that is refused, truncated, or lists no name; that does not prove absence. A proven path is
+//! asked once more. If the second answer says nothing either, what was proven is in doubt ([`Identity::Stale`]): the
+//! path is used only while no other serves, and it is never failed for this if it is the last. The same holds if page
+//! 83h has not been answered at all for `VALID`.
 //!
 //! Tests: the table in this file; `tests/world.rs`, identity; `tests/scsi_properties.rs`.
 
@@ -27,34 +27,34 @@ use crate::psa::units::Millis;
 use crate::scsi::inquiry::PeripheralQualifier;
 use serde::{Deserialize, Serialize};
 
-/// A proof is good for this long if page 83h is asked for and not answered (busy, timeouts).
+/// A proof remains valid for this long while page 83h is asked for and not answered (busy, timeouts).
 const VALID: Millis = Millis::from_secs(60);
 
-/// Which logical unit is behind a path, and how sure that is.
+/// Which logical unit is behind a path, and how certain that is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Identity {
     /// Not asked yet, or no answer yet.
     Unknown,
-    /// The path stands in the table of this device's map, found at start; nothing was proven yet.
+    /// The path is in the table of this device's map, found at start; nothing has been proven yet.
     Assumed(String),
-    /// Proven by VPD page 83h and in force.
+    /// Proven by VPD page 83h, and valid.
     Proven(LogicalUnit),
-    /// Proven once and in doubt since; it has to be proven again before the path carries I/O.
+    /// Proven once, but in doubt since. It has to be proven again before the path carries I/O.
     Stale(LogicalUnit),
-    /// INQUIRY or page 83h says that there is no logical unit behind the LUN any more.
+    /// INQUIRY or page 83h reports that there is no longer a logical unit behind the LUN.
     Absent {
         /// WWID of the device that the path belongs to.
         expected: String,
-        /// PERIPHERAL QUALIFIER, as it came.
+        /// PERIPHERAL QUALIFIER, as received.
         qualifier: PeripheralQualifier,
     },
-    /// The logical unit does not name itself: why. It is never stacked.
+    /// The logical unit does not name itself: the reason. It never gets a map.
     Nameless(String),
-    /// Another logical unit answers than the one that the path was in use for.
+    /// A logical unit answers that is not the one that the path was in use for.
     Quarantined {
         /// WWID of the device that the path belongs to.
         expected: String,
-        /// What was found.
+        /// The unit that answers.
         found: LogicalUnit,
     },
 }
@@ -62,81 +62,81 @@ pub enum Identity {
 /// What an answer to page 83h means for the path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// It may be older than the last reason to ask: the path is to be asked again.
+    /// The answer may be older than the last reason to ask: the path has to be asked again.
     Outdated,
-    /// The logical unit is the expected one, or the first that this path named.
+    /// The logical unit is the expected one, or the first one that this path named.
     Proven(Box<Proven>),
     /// Another logical unit is there.
     Different {
         /// The text for the log.
         found: String,
-        /// It was not known before.
+        /// Whether this was not known before.
         news: bool,
     },
     /// No logical unit is there.
     Absent {
         /// The text for the log.
         why: String,
-        /// It was not known before.
+        /// Whether this was not known before.
         news: bool,
     },
-    /// The page does not say, and what was known stays.
+    /// The page does not identify the unit; what was known stays.
     Unproven {
-        /// Why it does not say.
+        /// Why it does not.
         why: String,
-        /// It was not known before.
+        /// Whether this was not known before.
         news: bool,
-        /// The path is to be asked once more now.
+        /// The path has to be asked once more now.
         repeat: bool,
     },
-    /// A path that never named a unit does not name one now.
+    /// A path that never named a unit does not name one now either.
     Nameless {
         /// Why.
         why: String,
-        /// It was not known before.
+        /// Whether this was not known before.
         news: bool,
     },
 }
 
-/// What comes with a proof.
+/// The details of a proof.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proven {
     /// The logical unit.
     pub unit: LogicalUnit,
-    /// The page lists other names beside, and not those of the page before.
+    /// The page lists other names too, and the names differ from those of the previous page.
     pub lists_others: bool,
     /// TARGET PORT GROUP of the path.
     pub port_group: Option<u16>,
     /// RELATIVE TARGET PORT IDENTIFIER of the path.
     pub relative_port: Option<u16>,
-    /// Another unit was there before.
+    /// Another unit answered before.
     pub was_quarantined: bool,
-    /// Nothing was there before.
+    /// No unit was there before.
     pub was_absent: bool,
     /// A part of the page that could not be read, if that was not known before.
     pub remark: Option<String>,
 }
 
-/// What is known of the logical unit behind a path.
+/// What is known about the logical unit behind a path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proof {
     identity: Identity,
-    /// When it was proven last.
+    /// When it was last proven.
     proven_at: Millis,
-    /// The page by which it was proven, or that was answered last by a path that is not proven.
+    /// The page that proved it, or the last page that a path without proof answered.
     page: Vec<u8>,
-    /// The names of the page that proved the identity last: a page that disproves it is compared with these, however often it
-    /// is answered, and so are the pages of other paths.
+    /// The names of the page that last proved the identity. A page that disproves it is compared with these, however
+    /// often it is answered; so are the pages of other paths.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     names: Names,
-    /// The next check is to read INQUIRY data and page 83h although the path is in use.
+    /// The next check has to read INQUIRY data and page 83h although the path is in use.
     owed: bool,
-    /// INQUIRY said last that nothing is there. What page 83h says in the same examination may be younger, and whose
-    /// INQUIRY data belong to it is not known.
+    /// The last INQUIRY reported that nothing is there. The page 83h in the same examination may be more recent, and it
+    /// is not known whose INQUIRY data belong to it.
     vacant: bool,
-    /// Why the identity is in doubt, or why page 83h did not say who the unit is.
+    /// Why the identity is in doubt, or why page 83h did not identify the unit.
     problem: Option<String>,
-    /// What of the page could not be read.
+    /// The part of the page that could not be read.
     remark: Option<String>,
 }
 
@@ -156,7 +156,7 @@ impl Default for Proof {
 }
 
 impl Proof {
-    /// Which logical unit it is.
+    /// The identity of the logical unit.
     #[must_use]
     pub fn identity(&self) -> &Identity {
         &self.identity
@@ -168,7 +168,7 @@ impl Proof {
         matches!(self.identity, Identity::Proven(_))
     }
 
-    /// The logical unit, if it was ever proven and not disproven.
+    /// The logical unit, if it was proven and has not been disproven since.
     #[must_use]
     pub fn unit(&self) -> Option<&LogicalUnit> {
         match &self.identity {
@@ -177,7 +177,7 @@ impl Proof {
         }
     }
 
-    /// The names of the page that proved it last.
+    /// The names of the page that last proved it.
     #[must_use]
     pub fn names(&self) -> &[(u8, String)] {
         &self.names
@@ -195,49 +195,49 @@ impl Proof {
         matches!(self.identity, Identity::Absent { .. })
     }
 
-    /// Whether it was proven, and is to be proven again before the path carries I/O.
+    /// Whether it was proven, but has to be proven again before the path carries I/O.
     #[must_use]
     pub fn is_stale(&self) -> bool {
         matches!(self.identity, Identity::Stale(_))
     }
 
-    /// Whether the next check is to ask although nothing else wants it.
+    /// Whether the next check has to read page 83h even if nothing else requires it.
     #[must_use]
     pub fn is_owed(&self) -> bool {
         self.owed
     }
 
-    /// Whether INQUIRY said last that nothing is there.
+    /// Whether the last INQUIRY reported that nothing is there.
     #[must_use]
     pub fn is_vacant(&self) -> bool {
         self.vacant
     }
 
-    /// When it was proven last.
+    /// When it was last proven.
     #[must_use]
     pub fn proven_at(&self) -> Millis {
         self.proven_at
     }
 
-    /// VPD page 83h as it was answered.
+    /// VPD page 83h as it was received.
     #[must_use]
     pub fn page(&self) -> &[u8] {
         &self.page
     }
 
-    /// Why the identity is in doubt, or why page 83h did not say who the unit is.
+    /// Why the identity is in doubt, or why page 83h did not identify the unit.
     #[must_use]
     pub fn problem(&self) -> Option<&str> {
         self.problem.as_deref()
     }
 
-    /// What of page 83h could not be read, behind the designators that count.
+    /// The part of page 83h that could not be read, behind the designators that count.
     #[must_use]
     pub fn remark(&self) -> Option<&str> {
         self.remark.as_deref()
     }
 
-    /// WWID of the device that the path belongs to, if it has to be that one.
+    /// WWID of the device that the path belongs to, if it has to be that device.
     #[must_use]
     pub fn expected(&self) -> Option<&str> {
         match &self.identity {
@@ -250,8 +250,8 @@ impl Proof {
         }
     }
 
-    /// The path stands in the table of this device's map: it belongs to it unless an answer says otherwise. Whether that
-    /// is news.
+    /// The path is in the table of this device's map, so it belongs to the device unless an answer says otherwise.
+    /// Returns whether that is news.
     pub fn assume(&mut self, wwid: &str) -> bool {
         if self.identity != Identity::Unknown {
             return false;
@@ -260,7 +260,7 @@ impl Proof {
         true
     }
 
-    /// What was proven need not be true any more. The only way from Proven to Stale. Whether that is news.
+    /// What was proven may no longer be true. This is the only way from Proven to Stale. Returns whether that is news.
     pub fn doubt(&mut self, why: &str) -> bool {
         let Identity::Proven(unit) = &self.identity else {
             return false;
@@ -270,13 +270,13 @@ impl Proof {
         true
     }
 
-    /// The next check reads INQUIRY data and page 83h, whatever else it is for.
+    /// Has the next check read INQUIRY data and page 83h, whatever its purpose.
     pub fn owe(&mut self) {
         self.owed = true;
     }
 
-    /// INQUIRY was answered. A path that belongs to a device has no logical unit behind it unless PERIPHERAL QUALIFIER
-    /// says so. The text for the log, if that is news.
+    /// INQUIRY was answered. If the path belongs to a device, and PERIPHERAL QUALIFIER is not "connected", no logical
+    /// unit is behind it. Returns the text for the log, if that is news.
     pub fn inquired(&mut self, qualifier: PeripheralQualifier) -> Option<String> {
         self.vacant = qualifier != PeripheralQualifier::Connected && self.expected().is_some();
         if !self.vacant {
@@ -286,7 +286,7 @@ impl Proof {
         news.then(|| Problem::NoLogicalUnit(qualifier).to_string())
     }
 
-    /// Nothing is behind the LUN of a path that belongs to a device. Whether that is news.
+    /// Nothing is behind the LUN of a path that belongs to a device. Returns whether that is news.
     fn vacated(&mut self, qualifier: PeripheralQualifier) -> bool {
         let Some(expected) = self.expected().map(str::to_owned) else {
             return false;
@@ -296,30 +296,30 @@ impl Proof {
             expected,
             qualifier,
         };
-        // Whose INQUIRY data the unit has that comes next is asked with its identity.
+        // When a unit appears, its INQUIRY data are read together with its identity.
         self.owed = true;
         self.problem = None;
         news
     }
 
-    /// Whether this page says, byte for byte, what the proven path said before: then nothing follows from it.
+    /// Whether this page is byte for byte the one that the proven path returned before; then nothing follows from it.
     #[must_use]
     pub fn repeats(&self, page83: &[u8]) -> bool {
         self.may_carry_io() && !self.owed && self.problem.is_none() && self.page == page83
     }
 
-    /// A page that [`Proof::repeats`] came in.
+    /// A page for which [`Proof::repeats`] is true came in.
     pub fn repeated(&mut self, now: Millis) {
         self.proven_at = now;
     }
 
-    /// Page 83h was asked for and not answered: whether what was proven is too old for that now.
+    /// Page 83h was asked for and not answered. Returns whether the proof is now too old and therefore in doubt.
     pub fn unanswered(&mut self, now: Millis) -> bool {
         let late = now.since(self.proven_at) >= VALID;
         late && self.doubt("VPD page 83h has not been answered for a minute")
     }
 
-    /// Page 83h was answered, or refused with this reason. With `again` something happened since it was asked for.
+    /// Page 83h was answered, or refused for this reason. `again` means that something happened since it was asked for.
     pub fn answered(&mut self, page83: Result<&[u8], &str>, again: bool, now: Millis) -> Answer {
         if self.vacant || (self.owed && again) {
             return Answer::Outdated;
@@ -357,7 +357,7 @@ impl Proof {
         self.problem = None;
         let Some(unit) = unit else {
             let expected = self.expected().unwrap_or_default().to_owned();
-            // What it shares with the expected unit does not tell the two apart.
+            // A name that it shares with the expected unit does not distinguish the two.
             let own = listing.names().find(|unit| unit.wwid != expected);
             let found = own.unwrap_or(&listing.best).clone();
             let text = format!("{found} answers where {expected} is expected");
@@ -369,7 +369,7 @@ impl Proof {
         };
         let remark = listing.remark.clone();
         let unit = match &self.identity {
-            // The name that it was known by stays.
+            // The path keeps the name by which the unit was known.
             Identity::Proven(before) | Identity::Stale(before) => before.clone(),
             _ => unit.clone(),
         };
@@ -404,7 +404,7 @@ impl Proof {
         Answer::Unproven { why, news, repeat }
     }
 
-    /// The path does not name its unit, or is not to be asked for it.
+    /// The path does not name its unit, or must not be asked for the name.
     pub fn nameless(&mut self, why: String) -> Answer {
         let news = !matches!(self.identity, Identity::Nameless(_));
         if news && self.expected().is_none() {
@@ -413,13 +413,14 @@ impl Proof {
         Answer::Nameless { why, news }
     }
 
-    /// The device that the path belonged to has no use for it any more: it belongs to the one that answers.
+    /// The device that the path belonged to no longer needs the path; it belongs to the unit that answers. Returns that
+    /// unit.
     pub fn release(&mut self) -> Option<LogicalUnit> {
         let Identity::Quarantined { found, .. } = &self.identity else {
             return None;
         };
         let found = found.clone();
-        // What it answered need not be true any more when it is given I/O: it proves itself first.
+        // The answer may no longer be true when the path is given I/O, so the path has to prove itself first.
         self.identity = Identity::Stale(found.clone());
         self.owed = true;
         self.names.clear();
@@ -503,7 +504,7 @@ mod tests {
         text[..end.unwrap_or(text.len())].to_owned()
     }
 
-    /// The table in the module's text, read from this file: every state with every input.
+    /// The table in the module documentation, read from this file: every state with every input.
     #[test]
     fn the_table_is_what_the_transitions_do() {
         let text = include_str!("proof.rs");
@@ -622,7 +623,8 @@ mod tests {
         assert!(!proof.repeats(&page(&[1, 9])));
     }
 
-    /// Units that share a T10 text without a serial number, by which the map is named, or one of two NAA identifiers.
+    /// Units that share a name by which the map is named: a T10 text without a serial number, or one of two NAA
+    /// identifiers.
     #[test]
     fn a_shared_name_proves_nothing_however_often_it_is_answered() {
         let text = |own: u8| {
@@ -650,7 +652,7 @@ mod tests {
             let mut back = proof.clone();
             back.answered(Ok(&page(1)), false, Millis(9));
             assert!(back.may_carry_io(), "{shared}");
-            // If it is given away it is given to the other unit.
+            // If the path is released, it goes to the other unit.
             assert_eq!(proof.release(), Some(unit(2)));
             proof.answered(Ok(&page(2)), false, Millis(9));
             assert!(proof.may_carry_io(), "{shared}");

@@ -1,11 +1,11 @@
-//! When something is due: one deadline per path and per device.
+//! Deadlines: one per path, one per device, and a few for the agent itself.
 
 use crate::psa::lookup::Lookup;
 use crate::psa::units::{Hctl, Millis};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 
-/// What a deadline is about.
+/// The subject of a deadline.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Key {
     /// The next examination of a path.
@@ -14,25 +14,26 @@ pub enum Key {
     Device(String),
     /// The next run of the claim rules over unclaimed paths.
     ClaimRules,
-    /// The next storing of what the agent remembers.
+    /// The next time that the memory is stored.
     Memory,
 }
 
-/// From 400 paths on, so many checks at least and twice as many at most are due at the same moment. To wake a thread costs
-/// more than to send a command, so one wake-up sends many; more than that at once would be a burst.
+/// From 400 paths on, at least this many and at most twice as many checks are due at the same moment. Waking a thread
+/// costs more than sending a command, so one wake-up sends many commands; even more of them would be a burst.
 const AT_ONCE: usize = 200;
 
-/// An interval has 64 moments at which checks are due at most.
+/// Log2 of the number of moments in an interval at which checks are due, at most: 64 moments.
 const MOMENTS_LOG2: u32 = 6;
 
-/// Deadlines, at most one for each key, until it is cancelled. Those of one moment come in the order in which they were set.
+/// At most one deadline for each key. A deadline stays until it is taken or cancelled. Deadlines of the same moment
+/// come in the order in which they were set.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(from = "Vec<(Millis, Key)>", into = "Vec<(Millis, Key)>")]
 pub struct Schedule {
-    /// Never an empty queue. Checks share few moments, so that to set a deadline, which happens with each check, is little
-    /// more than a push; to take one back looks through its moment, and is rare.
+    /// No queue is empty. Checks share few moments. So setting a deadline, which happens with each check, is little
+    /// more than a push. Removing one searches the queue of its moment, and is rare.
     by_time: BTreeMap<Millis, VecDeque<Key>>,
-    /// `None` for one that was due and has no deadline now: most get one again before long.
+    /// `None` for a key that was due and has no deadline now: most get one again soon.
     by_key: Lookup<Key, Option<Millis>>,
 }
 
@@ -56,7 +57,7 @@ impl From<Schedule> for Vec<(Millis, Key)> {
 }
 
 impl Schedule {
-    /// Sets the deadline of a key, whatever it was.
+    /// Sets the deadline of a key, replacing the previous one.
     pub fn set(&mut self, key: Key, at: Millis) {
         if let Some(before) = self.by_key.insert(key.clone(), Some(at)).flatten() {
             self.take_back(&key, before);
@@ -64,7 +65,7 @@ impl Schedule {
         self.by_time.entry(at).or_default().push_back(key);
     }
 
-    /// Sets the deadline of a key unless it is due sooner anyway.
+    /// Sets the deadline of a key unless it is already due earlier.
     pub fn no_later_than(&mut self, key: Key, at: Millis) {
         match self.by_key.get_mut(&key) {
             Some(Some(present)) if *present <= at => {}
@@ -95,7 +96,7 @@ impl Schedule {
         }
     }
 
-    /// Takes a key that is due at `now`, the earliest first.
+    /// Removes and returns a key that is due at `now`, the earliest first.
     pub fn pop_due(&mut self, now: Millis) -> Option<Key> {
         let mut first = self
             .by_time
@@ -117,25 +118,26 @@ impl Schedule {
         self.by_time.first_key_value().map(|(at, _)| *at)
     }
 
-    /// At how many moments of an interval so many paths are checked: powers of two, so that they seldom change.
+    /// The number of moments in an interval at which this many paths are checked: a power of two, so that it seldom
+    /// changes.
     #[must_use]
     pub fn moments(paths: usize) -> u64 {
         1 << (paths / AT_ONCE).max(1).ilog2().min(MOMENTS_LOG2)
     }
 
-    /// The next tick after `now` of a clock that ticks every `interval`, shifted by a phase that is the same for
-    /// the same `name`: checks of one device coincide, those of different devices spread over so many `moments` of the
-    /// interval, and those of one moment are sent, and come back, in one go.
+    /// The next tick after `now` of a clock that ticks every `interval`, shifted by a phase that depends only on
+    /// `name`. Checks of one device coincide, and those of different devices are spread over the `moments` of the
+    /// interval. The checks of one moment are sent, and answered, together.
     #[must_use]
     pub fn tick(now: Millis, interval: Millis, moments: u64, name: &str) -> Millis {
-        // FNV-1a: any fixed function would do that is the same on every run.
+        // FNV-1a. Any fixed function would do, as long as it is the same in every run.
         let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
-        // Names that differ in their last digits alone give hashes that differ little: mixed once more (MurmurHash3's
-        // last step).
+        // Names that differ only in their last digits give similar hashes, so the hash is mixed once more (the last
+        // step of MurmurHash3).
         let mixed = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
-        // The middle of one of so many parts of the interval.
+        // The middle of the part of the interval that the hash selects.
         let part = interval.0.checked_div(moments).unwrap_or(interval.0);
         let number = (mixed >> 33).checked_rem(moments).unwrap_or(0);
         let phase = part.saturating_mul(number).saturating_add(part / 2);
@@ -146,13 +148,14 @@ impl Schedule {
         Millis(now.0.saturating_add(interval.0.saturating_sub(passed)))
     }
 
-    /// The number of the turn that `at` is in, for what is done once in `every` and not with each check. A turn begins for
-    /// all that are checked at one moment of [`Schedule::tick`] together, because a command more for some of them
-    /// costs as many wake-ups as one for all; and the moments have their turns one after the other.
+    /// The number of the turn that contains `at`, for what is done once in `every` instead of with each check. A turn
+    /// begins together for all paths that are checked at the same moment of [`Schedule::tick`], because an additional
+    /// command for some of them costs as many wake-ups as one for all. Different moments have their turns one after the
+    /// other.
     #[must_use]
     pub fn turn(at: Millis, interval: Millis, moments: u64, every: Millis) -> u64 {
         let over = |a: u64, b: u64| a.checked_div(b).unwrap_or(0);
-        // A moment is in the middle of its part. It is never early; an answer may be late by a part.
+        // A moment is in the middle of its part. A check is never early, but an answer may be late by one part.
         let part = over(interval.0, moments);
         let at = at.0.saturating_sub(part / 2);
         let number = over(at.checked_rem(interval.0).unwrap_or(0), part);
@@ -212,7 +215,7 @@ mod tests {
                     let turn = |at| Schedule::turn(at, interval, moments, every);
                     turn(at) != turn(Millis(at.0 - 5000))
                 };
-                // Once a minute, and lateness of step and answer changes nothing.
+                // Once a minute; a late step or answer does not change that.
                 let ticks: Vec<Millis> = (0..24).map(|n| Millis(at.0 + n * 5000)).collect();
                 assert_eq!(ticks.iter().filter(|at| began(**at)).count(), 2);
                 for tick in &ticks {

@@ -1,7 +1,8 @@
-//! What people count: integers that the world adds up as things happen, and one picture of all of them.
+//! Statistics for users: counters that the world increments as things happen, and a snapshot of all of them.
 //!
-//! Nothing is decided by them. Counters of a device or path begin anew when it is forgotten; times are those that were
-//! given to [`crate::psa::world::World::step`]. `agent/metrics` makes text of a [`crate::psa::report::figures::Figures`]. Tests: `tests/metrics.rs`.
+//! No decision depends on them. The counters of a device or path start from zero again after it is forgotten. Times are
+//! those given to [`crate::psa::world::World::step`]. `agent/metrics` formats a
+//! [`crate::psa::report::figures::Figures`] as text. Tests: `tests/metrics.rs`.
 
 use crate::psa::event::{Event, Reply};
 use crate::psa::evidence::{Link, link_from};
@@ -12,7 +13,7 @@ use crate::scsi::cdb::Command;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What a check found. The order is that of [`Checks::outcomes`].
+/// The result of a check, in the order of [`Checks::outcomes`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CheckOutcome {
     /// The logical unit answers through the path.
@@ -21,7 +22,7 @@ pub enum CheckOutcome {
     Refused,
     /// The logical unit is not ready.
     NotReady,
-    /// The logical unit is gone for good.
+    /// The logical unit is gone permanently.
     PermanentLoss,
     /// No answer within the deadline.
     NoAnswer,
@@ -30,7 +31,7 @@ pub enum CheckOutcome {
 }
 
 impl CheckOutcome {
-    /// All of them, in order.
+    /// All outcomes, in order.
     pub const ALL: [CheckOutcome; 6] = [
         CheckOutcome::Up,
         CheckOutcome::Refused,
@@ -40,7 +41,7 @@ impl CheckOutcome {
         CheckOutcome::Down,
     ];
 
-    /// Its word.
+    /// The name of the outcome.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -53,7 +54,7 @@ impl CheckOutcome {
         }
     }
 
-    /// What TEST UNIT READY says of the path, or the last command of a check that had none.
+    /// The result of TEST UNIT READY, or of the last command if the check did not include it.
     fn of(replies: &[Reply]) -> Option<CheckOutcome> {
         let ready = |reply: &&Reply| reply.command == Command::TestUnitReady;
         let reply = replies.iter().find(ready).or_else(|| replies.last())?;
@@ -68,7 +69,7 @@ impl CheckOutcome {
     }
 }
 
-/// Upper bounds of the buckets of a [`Histogram`], the last one open.
+/// Upper bounds of the buckets of a [`Histogram`]. A longer duration is in no bucket, only in its `count`.
 pub const LATENCY_BOUNDS: [Millis; 13] = [
     Millis(1),
     Millis(2),
@@ -85,14 +86,14 @@ pub const LATENCY_BOUNDS: [Millis; 13] = [
     Millis(10_000),
 ];
 
-/// How long something took, in the resolution of the agent's clock.
+/// Durations, in the resolution of the agent's clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Histogram {
-    /// How many took no longer than the bound of [`LATENCY_BOUNDS`] at the same place, and longer than the one before.
+    /// How many took at most the bound at the same index of [`LATENCY_BOUNDS`], and more than the bound before.
     pub buckets: [u64; LATENCY_BOUNDS.len()],
-    /// How many there were.
+    /// The number of durations.
     pub count: u64,
-    /// What they took together.
+    /// The sum of the durations.
     pub sum: Millis,
 }
 
@@ -110,20 +111,20 @@ impl Histogram {
 /// The checks through an adapter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Checks {
-    /// How many ended with each of [`CheckOutcome::ALL`].
+    /// How many ended with each outcome in [`CheckOutcome::ALL`].
     pub outcomes: [u64; CheckOutcome::ALL.len()],
-    /// From the sending of the first command to the last answer.
+    /// From sending the first command to the last answer.
     pub latency: Histogram,
 }
 
-/// What is counted of the world as a whole.
+/// Counters of the world as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Statistics {
-    /// By the number of the adapter.
+    /// By adapter number.
     pub checks: BTreeMap<u32, Checks>,
     /// By [`Event::kind`].
     pub events: BTreeMap<String, u64>,
-    /// By code.
+    /// By event code.
     pub notices: BTreeMap<String, u64>,
     /// Reports of errors of ordinary I/O that the kernel overwrote before they were read.
     #[serde(default)]
@@ -159,14 +160,14 @@ impl Statistics {
     }
 }
 
-/// What is counted of a path, as its map showed it.
+/// Counters of a path, as seen in its map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct PathStatistics {
-    /// The kernel failed it, because I/O on it failed.
+    /// The kernel failed it because I/O on it failed.
     pub failed_by_kernel: u64,
-    /// It was failed by message, because a check found it dead.
+    /// The agent failed it by message because a check found it dead.
     pub failed_by_agent: u64,
-    /// It came back into use.
+    /// It returned to use.
     pub reinstated: u64,
 }
 
@@ -184,30 +185,30 @@ impl PathStatistics {
     }
 }
 
-/// What is counted of a device.
+/// Counters of a device.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct DeviceStatistics {
-    /// I/O went over to paths of another group.
+    /// I/O switched to paths of another group.
     pub group_switches: u64,
     /// All paths went down.
     pub apd_entries: u64,
     /// They stayed down for longer than I/O is queued.
     pub apd_timeouts: u64,
-    /// The array took the logical unit away for good.
+    /// The array removed the logical unit permanently.
     pub permanent_losses: u64,
-    /// The time in which I/O was queued, up to the last such time.
+    /// The total time in which I/O was queued, up to the end of the last such period.
     queueing: Millis,
-    /// The times without a path, up to the last one: together, and the longest.
+    /// The periods without a path, up to the end of the last one: their total, and the longest.
     without_path: Millis,
     longest_without_path: Millis,
-    /// Since when there is no path.
+    /// Since when there has been no path.
     down_since: Option<Millis>,
     /// The disks of the group that carried I/O last.
     carrier: BTreeSet<DevT>,
 }
 
 impl DeviceStatistics {
-    /// All paths down, from one state to another.
+    /// The APD state changed.
     pub(in crate::psa) fn apd(&mut self, before: Apd, next: Apd, now: Millis) {
         if before == next {
             return;
@@ -223,7 +224,7 @@ impl DeviceStatistics {
         }
         let count = match (before, next) {
             (Apd::No | Apd::Waiting { .. }, Apd::TimedOut { .. }) => {
-                // After a restart of the agent that is all that is seen of it.
+                // After a restart of the agent, this transition is all that is seen of the outage.
                 self.apd_entries = self.apd_entries.saturating_add((before == Apd::No).into());
                 &mut self.apd_timeouts
             }
@@ -234,7 +235,7 @@ impl DeviceStatistics {
         *count = count.saturating_add(1);
     }
 
-    /// How long I/O was queued and how long there was no path, up to now.
+    /// How long I/O was queued, and how long there was no path, up to now.
     pub(in crate::psa) fn spans(&self, apd: Apd, now: Millis) -> (Millis, Millis) {
         let queued = match apd {
             Apd::Waiting { since, .. } => now.since(since),
@@ -248,12 +249,12 @@ impl DeviceStatistics {
         self.longest_without_path.max(self.down(now))
     }
 
-    /// How long there has been no path.
+    /// How long there has been no path; 0 if there is one.
     fn down(&self, now: Millis) -> Millis {
         self.down_since.map_or(Millis(0), |since| now.since(since))
     }
 
-    /// What a map shows of the group that carries I/O, or will carry the next.
+    /// Counts a switch of the group that carries I/O, or will carry the next I/O, as the map shows it.
     pub(in crate::psa) fn carried_by(&mut self, map: &Map) {
         let Some(group) = carrier(map) else {
             return;
@@ -262,7 +263,7 @@ impl DeviceStatistics {
         if now == self.carrier {
             return;
         }
-        // A table that was loaded anew may have some of its paths in other groups.
+        // A newly loaded table may have some of the same paths in other groups.
         if !self.carrier.is_empty() && self.carrier.is_disjoint(&now) {
             self.group_switches = self.group_switches.saturating_add(1);
         }
@@ -270,8 +271,8 @@ impl DeviceStatistics {
     }
 }
 
-/// The group that the kernel takes for the next I/O (`choose_pgpath`): the one in use, or told to be, as long as it has a
-/// path; else the first that has one, and those that are bypassed last.
+/// The group that the kernel uses for the next I/O (`choose_pgpath`): the one in use, or requested, as long as it has a
+/// path; otherwise the first group that has one, with bypassed groups last.
 fn carrier(map: &Map) -> Option<&GroupStatus> {
     let status = map.status.as_ref().ok()?;
     let usable = |group: &&GroupStatus| group.paths.iter().any(|path| path.active);

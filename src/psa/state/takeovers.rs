@@ -1,11 +1,11 @@
-//! Takeover budgets of the agent before this one.
+//! Takeover budgets of the previous agent.
 
 use crate::psa::takeover::StoredTakeover;
 use crate::psa::units::Millis;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Budgets of the agent before, by WWID, from the start of this one; and whether something has to be stored.
+/// Budgets of the previous agent by WWID, the time at which this agent started, and whether something has to be stored.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(in crate::psa) struct Recalled {
     pub(in crate::psa) budgets: BTreeMap<String, StoredTakeover>,

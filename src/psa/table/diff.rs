@@ -1,50 +1,51 @@
-//! What must be done so that a map becomes what is wanted: nothing, messages, a new table, or a new map.
+//! Finds what has to be done so that a map becomes the wanted map: nothing, messages, a new table, or a new map.
 //!
-//! A new table is expensive: all paths become active again, their failure counts are lost, and the first I/O after
-//! it activates the group anew, which on an array with explicit ALUA may move a logical unit. So the order of
-//! paths and groups is never a reason for one: messages express the preferred group as well.
+//! A new table is expensive. All paths become active again, their failure counts are lost, and the first I/O after it
+//! activates the group again, which may move a logical unit on an array with explicit ALUA. So the order of paths and
+//! groups is never a reason for a new table: messages can express the preferred group too.
 //!
 //! # The order of messages
 //!
-//! I/O goes on between any two messages, and a group that the kernel chooses is activated, which may move the
-//! logical unit. So the order sees to it that the kernel never chooses a group but the one in use and the wanted
-//! one, and that the map never loses its last usable path.
+//! I/O continues between any two messages. When the kernel chooses a group it activates the group, which may move the
+//! logical unit. So the order ensures that the kernel never chooses any group except the one in use and the wanted one,
+//! and that the map never loses its last usable path.
 //!
-//! 1. `queue_if_no_path`, so that nothing is failed by what follows.
-//! 2. `reinstate_path` in the wanted group. First, because a map without a path takes the first that comes, and its
-//!    group with it.
-//! 3. `switch_group`, if the kernel would not use the wanted group by itself.
-//! 4. `reinstate_path` elsewhere. After the switch, because a path that comes back to the group in use is activated
-//!    at once, even if that group is about to be left.
-//! 5. `fail_path`, in the group in use last: when that has no path left, the kernel chooses among those that are
-//!    still in use.
-//! 6. `disable_group`, which drops the group in use: I/O that comes in after it chooses again among the groups that
-//!    have a path left, in table order.
+//! 1. `queue_if_no_path`, so that no I/O fails because of the following messages.
+//! 2. `reinstate_path` in the wanted group. This comes first, because a map without a path uses the first path that
+//!    returns, and with it the group of that path.
+//! 3. `switch_group`, if the kernel would not use the wanted group without it.
+//! 4. `reinstate_path` elsewhere. After the switch, because a path that returns to the group in use is activated
+//!    immediately, even if that group is about to be left.
+//! 5. `fail_path`, in the group in use last: when that group has no path left, the kernel chooses among the paths that
+//!    are still in use.
+//! 6. `disable_group`. The kernel drops the group in use on this message, and the next I/O chooses again among the
+//!    groups that have a path left, in table order.
 //! 7. `fail_if_no_path`.
 //!
 //! # Which groups get disabled
 //!
-//! When the group in use loses its last path the kernel goes on, long before the agent can act, with the first
-//! other group in table order, disabled groups last. Where that would be a group to be avoided (standby) although a
-//! better one has a path, groups are disabled:
+//! When the group in use loses its last path, the kernel continues with the first other group in table order, with
+//! disabled groups last. This happens long before the agent can act. If that would be a group to be avoided (standby)
+//! although a better group has a path, groups are disabled:
 //!
-//! - `switch_group` enables all groups, so it must come first and all wanted disables must follow it.
-//! - `disable_group` drops the group in use, and I/O in between has consumed the switch. So the group before the
-//!   wanted one in table order is disabled as well, and first: the choice that follows can only be the wanted one.
-//! - Not every preference can be expressed so. If two groups or more stand before the wanted one, the choice after
-//!   the first disable would fall on the other. If the only better group stands before the wanted one and behind
-//!   one to be avoided, it would not help. Then nothing is disabled, and if the wanted group fails, the kernel's
-//!   choice is corrected by the next difference.
-//! - An activation that was under way when its group was disabled enables it again when it ends, and no event tells
-//!   of it: such a group is found by the next look at the map.
-//! - A disabled group that does no harm is left so: enabling it would drop the group in use, and would fight with
-//!   the kernel, which disables a group itself when a controller is busy.
+//! - `switch_group` enables all groups, so it comes first, and all wanted disables follow it.
+//! - `disable_group` drops the group in use, and I/O between the messages has already used up the switch. So the group
+//!   before the wanted one in table order is disabled too, and it is disabled first: then the kernel can only choose
+//!   the wanted group.
+//! - Not every preference can be expressed in this way. If two or more groups precede the wanted one, the kernel would
+//!   choose the other one after the first disable. If the only better group precedes the wanted one and follows one to
+//!   be avoided, disabling would not help. In these cases nothing is disabled, and if the wanted group fails, the next
+//!   difference corrects the kernel's choice.
+//! - If an activation was in progress when its group was disabled, the end of the activation enables the group again,
+//!   and no event reports that. The next look at the map finds such a group.
+//! - A disabled group that does no harm stays disabled. To enable it would drop the group in use, and would work
+//!   against the kernel, which itself disables a group when a controller is busy.
 //!
 //! # What it does not do
 //!
-//! It fails the last usable path if it is told to: whether that is right is for the caller to decide. A suspended
-//! map takes no messages; the caller resumes it first. The same messages twice in a row mean that the kernel or
-//! someone else undoes them: the caller slows down.
+//! It fails the last usable path if `wanted` requires it; the caller has to decide whether that is right. A suspended
+//! map accepts no messages; the caller resumes it first. The same messages twice in a row mean that the kernel or
+//! another program undoes them; the caller then slows down.
 
 use super::model::{Group, GroupState, Map, Message, QueueMode, Status, Table, TablePath};
 use super::normal;
@@ -53,20 +54,20 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// What a map should be.
+/// The wanted state of a map.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wanted {
-    /// The table, its groups in the order of preference.
+    /// The table, with its groups in the order of preference.
     pub table: Table,
-    /// The paths that dm should have as active; every other path of the table should be failed.
+    /// The paths that should be active in dm; every other path of the table should be failed.
     pub usable: BTreeSet<DevT>,
-    /// Groups of `table`, from 1, that must not be used while another group has a usable path.
+    /// Groups of `table`, numbered from 1, that must not be used while another group has a usable path.
     pub avoid: BTreeSet<u32>,
 }
 
 impl Wanted {
-    /// The group to be used, from 1: the first in the order of preference that has a usable path and is not to be
-    /// avoided, else the first that has a usable path; `None` if there is none.
+    /// The number, from 1, of the group to be used: the first in the order of preference that has a usable path and is
+    /// not to be avoided, otherwise the first that has a usable path. `None` if no group has one.
     #[must_use]
     pub fn first_group(&self) -> Option<u32> {
         let usable = || {
@@ -85,7 +86,7 @@ impl Wanted {
             .or_else(|| usable().next())
     }
 
-    /// The table to load: as wanted, and starting with the group to be used.
+    /// The table to load: the wanted table, starting with the group to be used.
     #[must_use]
     pub fn table_to_load(&self) -> Table {
         let mut table = self.table.clone();
@@ -95,8 +96,8 @@ impl Wanted {
         table
     }
 
-    /// The messages that must follow at once when [`Wanted::table_to_load`] has become live: all paths of a new
-    /// table are active, also the dead ones.
+    /// The messages that must follow immediately after [`Wanted::table_to_load`] has become live: all paths of a new
+    /// table are active, including dead ones.
     #[must_use]
     pub fn messages_after_load(&self) -> Vec<Message> {
         let paths = self.table.paths().map(|path| path.dev);
@@ -107,17 +108,17 @@ impl Wanted {
     }
 }
 
-/// What separates a map from what is wanted.
+/// The difference between a map and the wanted map.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Difference {
     /// Nothing.
     None,
     /// These messages, in this order.
     Messages(Vec<Message>),
-    /// A new table; the text says why.
+    /// A new table; the text is the reason.
     Reload(String),
-    /// What no table can change: the map must be removed and made anew, which needs that nobody uses it. The text
-    /// says why.
+    /// A difference that no table can remove: the map must be removed and created again, which requires that nothing
+    /// uses it. The text is the reason.
     Recreate(String),
 }
 
@@ -139,9 +140,9 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Compares a map with what is wanted.
+/// Compares a map with the wanted one.
 ///
-/// A map whose status cannot be read, or does not belong to its table, gets no messages: each would be a guess.
+/// A map whose status cannot be read, or does not belong to its table, gets no messages, because each would be a guess.
 #[must_use]
 pub fn diff(observed: &Map, wanted: &Wanted) -> Difference {
     let table = match &observed.table {
@@ -150,7 +151,7 @@ pub fn diff(observed: &Map, wanted: &Wanted) -> Difference {
     };
     let (is, should) = (queue_mode(table), queue_mode(&wanted.table));
     if is != should {
-        // The kernel fixes it with the first table ("can't change device type").
+        // The queue mode cannot change after the first table ("can't change device type").
         return Difference::Recreate(format!("queue mode {is} -> {should}"));
     }
     let reasons = reload_reasons(table, &wanted.table);
@@ -178,7 +179,7 @@ fn queue_mode(table: &Table) -> &'static str {
     }
 }
 
-/// Everything that no message can mend.
+/// All differences that no message can remove.
 fn reload_reasons(is: &Table, wanted: &Table) -> Vec<String> {
     let mut reasons = Vec::new();
     let mut differ = |what: &str, is: &dyn fmt::Display, wanted: &dyn fmt::Display| {
@@ -188,14 +189,13 @@ fn reload_reasons(is: &Table, wanted: &Table) -> Vec<String> {
         }
     };
     differ("length", &is.length.0, &wanted.length.0);
-    // The kernel prints neither 0 rounds nor its default pause.
+    // The kernel prints neither 0 retries nor its default delay.
     let retries = |table: &Table| table.features.pg_init_retries.unwrap_or(0);
     differ("pg_init_retries", &retries(is), &retries(wanted));
     let delay = |table: &Table| table.features.pg_init_delay_msecs.unwrap_or(2000);
     differ("pg_init_delay_msecs", &delay(is), &delay(wanted));
-    // The kernel prints the handler that is attached, whatever it was asked for, and kernels from 7.0 on use it
-    // without being asked: since no handler can be detached, a new table would read back the same. Bio-based maps
-    // have none.
+    // The kernel prints the attached handler, whatever was requested, and kernels from 7.0 on use it without being
+    // asked. No handler can be detached, so a new table would read back the same. Bio-based maps have no handler.
     if let (None, Some(handler), "request") = (&is.handler, &wanted.handler, queue_mode(wanted)) {
         reasons.push(format!("handler none -> {}", handler.name));
     }
@@ -203,7 +203,7 @@ fn reload_reasons(is: &Table, wanted: &Table) -> Vec<String> {
     reasons
 }
 
-/// Whether groups and paths stand in the same order with the same selectors: the likely case, told for less.
+/// Whether groups and paths have the same order and the same selectors. This is the likely case, and cheaper to detect.
 fn is_alike(is: &Table, wanted: &Table) -> bool {
     let same_group = |(is, wanted): (&Group, &Group)| {
         let name = is.selector.name.as_str();
@@ -219,7 +219,7 @@ fn is_alike(is: &Table, wanted: &Table) -> bool {
     is.groups.len() == wanted.groups.len() && is.groups.iter().zip(&wanted.groups).all(same_group)
 }
 
-/// Groups by their members: the order of paths and of groups is not part of the comparison.
+/// Groups by their members. The order of paths and of groups is not part of the comparison.
 type Partition = BTreeMap<Vec<DevT>, (String, BTreeMap<DevT, Vec<String>>)>;
 
 fn partition(table: &Table) -> Partition {
@@ -306,7 +306,7 @@ fn messages(table: &Table, status: &Status, wanted: &Wanted) -> Vec<Message> {
     let (now, usable) = (group_in_use(status), |dev: &DevT| {
         wanted.usable.contains(dev)
     });
-    // With the numbers of their groups.
+    // All paths with the number of their group.
     let paths = || {
         let groups = (1u32..).zip(&status.groups);
         groups.flat_map(|(number, group)| group.paths.iter().map(move |path| (number, path)))
@@ -341,7 +341,7 @@ fn messages(table: &Table, status: &Status, wanted: &Wanted) -> Vec<Message> {
     out
 }
 
-/// The paths of the group that is to be used.
+/// The paths of the group to be used.
 fn first_group_paths(wanted: &Wanted) -> BTreeSet<DevT> {
     let index = wanted.first_group().and_then(|n| n.checked_sub(1));
     let group = index.and_then(|index| wanted.table.groups.get(index as usize));
@@ -349,7 +349,7 @@ fn first_group_paths(wanted: &Wanted) -> BTreeSet<DevT> {
     paths.map(|path| path.dev).collect()
 }
 
-/// The group in use, or asked for; 1 also if nothing was chosen yet.
+/// The group in use, or requested; also 1 if the kernel has not chosen a group yet.
 fn group_in_use(status: &Status) -> u32 {
     let active = (1u32..)
         .zip(&status.groups)
@@ -359,15 +359,15 @@ fn group_in_use(status: &Status) -> u32 {
 
 /// A group of the live table that has a usable path.
 struct Candidate {
-    /// From 1, in table order.
+    /// Number, from 1, in table order.
     number: u32,
-    /// From 1, in the order of preference.
+    /// Rank, from 1, in the order of preference.
     rank: u32,
     avoid: bool,
     disabled: bool,
 }
 
-/// How to make the kernel use the wanted group, and avoid what is to be avoided when that group fails.
+/// How to make the kernel use the wanted group, and avoid the groups to be avoided if it fails.
 fn steering(table: &Table, status: &Status, wanted: &Wanted) -> (Option<Message>, Vec<Message>) {
     let candidates = candidates(table, status, wanted);
     let Some(rank) = wanted.first_group() else {
@@ -376,7 +376,7 @@ fn steering(table: &Table, status: &Status, wanted: &Wanted) -> (Option<Message>
     let Some(target) = candidates.iter().find(|group| group.rank == rank) else {
         return (None, vec![]);
     };
-    // Two ways: to enable all groups, or to disable those to be avoided and the one before the target.
+    // There are two ways: enable all groups, or disable the groups to be avoided and the group before the target.
     let before = |group: &Candidate| group.number < target.number;
     let to_disable: BTreeSet<u32> = candidates
         .iter()
@@ -393,7 +393,7 @@ fn steering(table: &Table, status: &Status, wanted: &Wanted) -> (Option<Message>
     if settled && as_it_is >= all_enabled.max(some_disabled) {
         return (None, vec![]);
     }
-    // In table order, so that the one before the target is the first.
+    // In table order, so that the group before the target comes first.
     let disables = if some_disabled > all_enabled {
         to_disable.into_iter().map(Message::DisableGroup).collect()
     } else {
@@ -424,8 +424,8 @@ fn candidates(table: &Table, status: &Status, wanted: &Wanted) -> Vec<Candidate>
         .collect()
 }
 
-/// The group that the kernel will send the next I/O to, once the flags of the paths are as wanted; `None` if that
-/// cannot be told.
+/// The group to which the kernel will send the next I/O, once the paths are active or failed as wanted; `None` if that
+/// cannot be determined.
 fn will_use(candidates: &[Candidate], status: &Status) -> Option<u32> {
     let candidate = |number: u32| candidates.iter().find(|group| group.number == number);
     let by_itself = || {
@@ -434,18 +434,18 @@ fn will_use(candidates: &[Candidate], status: &Status) -> Option<u32> {
             .min_by_key(|group| (group.disabled, group.number));
         first.map(|group| group.number)
     };
-    // The kernel leaves it only when it has no path left.
+    // The kernel leaves this group only when it has no path left.
     let now = group_in_use(status);
     match candidate(now) {
         None => by_itself(),
-        // What the kernel also says if nothing was chosen yet: then it will not be this one.
+        // The kernel also reports group 1 if it has not chosen yet; then it will not choose this one.
         Some(group) if now == 1 && group.disabled && by_itself() != Some(1) => None,
         Some(group) => Some(group.number),
     }
 }
 
-/// How many groups that are not to be avoided the kernel would go through, one after the other, before it comes
-/// to one that is, if `target` failed.
+/// If `target` failed: the number of groups, not to be avoided, that the kernel would use one after the other before it
+/// uses one to be avoided.
 fn good_choices(
     candidates: &[Candidate],
     target: &Candidate,

@@ -1,8 +1,8 @@
-//! [`Table`] -> the parameters of a multipath target, and [`Message`] -> its text; the grammar is above
-//! [`super::parse`].
+//! [`Table`] -> the parameters of a multipath target, and [`Message`] -> its text. [`super::parse`] documents the
+//! grammar.
 //!
-//! Before the kernel is asked, [`check`] enforces what `multipath_ctr` and the constructors of the path selectors
-//! would refuse: the kernel's own reason goes to its log only, and `ioctl` says just `EINVAL`.
+//! [`check`] rejects in advance what `multipath_ctr` and the constructors of the path selectors would refuse. The
+//! kernel would give the reason only in its log; `ioctl` returns just `EINVAL`.
 
 use super::model::{Group, Message, QueueMode, Table};
 use super::normal;
@@ -23,12 +23,12 @@ pub enum Problem {
         what: &'static str,
         /// The number.
         value: u64,
-        /// The least legal number.
+        /// The lowest valid number.
         least: u64,
-        /// The greatest legal number.
+        /// The highest valid number.
         most: u64,
     },
-    /// Groups without an initial group, or the other way round, or an initial group that does not exist.
+    /// Groups without an initial group, no groups but an initial group, or an initial group that does not exist.
     #[error("initial group {initial} of {groups} groups")]
     InitialGroup {
         /// The initial group.
@@ -36,7 +36,7 @@ pub enum Problem {
         /// The number of groups.
         groups: usize,
     },
-    /// A path is there twice.
+    /// A path is in the table twice.
     #[error("path {0} is in the table twice")]
     Twice(DevT),
     /// The paths of a group have different numbers of arguments, which the text cannot express.
@@ -49,19 +49,20 @@ pub enum Problem {
         dev: DevT,
         /// The selector.
         selector: String,
-        /// What it takes.
+        /// What the selector accepts.
         wants: &'static str,
     },
-    /// A word that the kernel would read as none or as several.
+    /// A word that the kernel would read as no word or as several.
     #[error("`{0}` is not one word")]
     Word(String),
 }
 
-/// Most words in the feature list, groups, paths of a group, and words of handlers and selectors.
+/// The most words in the feature list; [`MOST`] is the limit for groups, paths of a group, and words of handlers and
+/// selectors.
 const FEATURE_WORDS: u64 = 8;
 const MOST: u64 = 1024;
 
-/// Says what the kernel would refuse in a table, if anything.
+/// Checks whether the kernel would refuse a table.
 ///
 /// # Errors
 /// The first problem found.
@@ -128,7 +129,7 @@ fn check_group(group: &Group) -> Result<(), Problem> {
     let args = group.paths.first().map_or(0, |path| path.args.len());
     range("the number of path arguments", args as u64, 0, MOST)?;
     for path in &group.paths {
-        // `dev_t` inside the kernel: 12 and 20 bits.
+        // The limits of `dev_t` inside the kernel: 12 and 20 bits.
         range("a major number", path.dev.major, 0, 0xfff)?;
         range("a minor number", path.dev.minor, 0, 0xf_ffff)?;
         path.args.iter().try_for_each(|word| one_word(word))?;
@@ -160,7 +161,7 @@ fn range(what: &'static str, value: impl Into<u64>, least: u64, most: u64) -> Re
     }
 }
 
-/// The kernel splits at white space and takes a backslash for a quote.
+/// The kernel splits at white space and treats a backslash as a quote.
 fn one_word(word: &str) -> Result<(), Problem> {
     if word.is_empty() || word.contains(|c: char| c.is_whitespace() || c == '\\' || c == '\0') {
         Err(Problem::Word(word.to_owned()))
@@ -169,7 +170,7 @@ fn one_word(word: &str) -> Result<(), Problem> {
     }
 }
 
-/// The feature list in the order in which the kernel prints it.
+/// The feature list, in the order in which the kernel prints it.
 fn feature_words(table: &Table) -> Vec<String> {
     let features = &table.features;
     let mut out = Vec::new();
@@ -201,7 +202,7 @@ fn feature_words(table: &Table) -> Vec<String> {
 /// Writes the parameters of the target, without start, length and target name.
 ///
 /// # Errors
-/// What [`check`] finds.
+/// The [`Problem`] that [`check`] finds.
 pub fn emit(table: &Table) -> Result<String, Problem> {
     check(table)?;
     Ok(text(table))
@@ -337,7 +338,7 @@ mod tests {
         assert_eq!(check(&word), Err(Problem::NoLength));
     }
 
-    /// Tables that a kernel accepts, of any shape, with an argument count for each group.
+    /// Tables of any shape that a kernel accepts, with an argument count for each group.
     pub(crate) fn tables() -> impl Strategy<Value = Table> {
         let features = (
             any::<bool>(),
@@ -404,7 +405,7 @@ mod tests {
         fn parse_reads_back_what_emit_wrote(table in tables()) {
             match emit(&table) {
                 Ok(text) => prop_assert_eq!(parse(table.length, &text).unwrap(), table),
-                // More than eight feature words is the only thing that is wrong with these tables.
+                // These tables can only be wrong in having more than eight feature words.
                 Err(problem) => {
                     let many = matches!(problem, Problem::Range { value: 9.., most: 8, .. });
                     prop_assert!(many, "{}", problem);

@@ -1,9 +1,9 @@
-//! The nouns of a multipath target line and of its status line.
+//! The parts of a multipath target line and of its status line.
 
 use crate::psa::units::{DevT, Sectors};
 use serde::{Deserialize, Serialize};
 
-/// Every dm UUID of a multipath map begins so; the rest is the WWID.
+/// The prefix of the dm UUID of every multipath map; the rest is the WWID.
 pub const UUID_PREFIX: &str = "mpath-";
 
 /// One multipath target that spans a whole map (start sector 0).
@@ -33,29 +33,29 @@ impl Table {
 pub struct Features {
     /// Hold I/O while there is no path.
     pub queue_if_no_path: bool,
-    /// Accepted and without effect since Linux 7; part of the table text before.
+    /// Accepted but without effect since Linux 7; before, it is part of the table text.
     pub retain_attached_hw_handler: bool,
-    /// Activation rounds after the first, 1..=50.
+    /// How often activation is retried, 1..=50.
     pub pg_init_retries: Option<u32>,
-    /// Pause between activation rounds, 0..=60000 ms.
+    /// Delay between activation retries, 0..=60000 ms.
     pub pg_init_delay_msecs: Option<u32>,
-    /// `None` is the kernel's default (request based).
+    /// `None` is the kernel's default (request-based).
     pub queue_mode: Option<QueueMode>,
-    /// Words of a newer kernel, arguments among them, kept in their order so that they do not blind us: they are
-    /// printed back and otherwise ignored.
+    /// Words of a newer kernel with their arguments, in order. They are kept so that such a table can still be read,
+    /// printed back, and otherwise ignored.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unknown: Vec<String>,
 }
 
-/// How the kernel drives the paths.
+/// How the kernel sends I/O to the paths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum QueueMode {
-    /// Bio based: no request stacking, no device handler.
+    /// Bio-based: no request stacking, no device handler.
     Bio,
-    /// Request based; `rq` and `mq` mean the same to every supported kernel.
+    /// Request-based; `rq` and `mq` mean the same to every supported kernel.
     Rq,
-    /// Request based.
+    /// Request-based.
     Mq,
 }
 
@@ -80,7 +80,7 @@ pub struct Group {
 /// A path selector with the arguments of its constructor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Selector {
-    /// `service-time`, `round-robin`, `queue-length`, or one of a kernel we do not know.
+    /// `service-time`, `round-robin`, `queue-length`, or an unknown one of another kernel.
     pub name: String,
     /// Constructor arguments.
     pub args: Vec<String>,
@@ -95,22 +95,22 @@ pub struct TablePath {
     pub args: Vec<String>,
 }
 
-/// What `dmsetup status` says of a multipath map.
+/// The status of a multipath map, as in `dmsetup status`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
-    /// I/O is held back (always so between a table load and the end of the first activation).
+    /// I/O is held back. This is always the case between a table load and the end of the first activation.
     pub queue_io: bool,
-    /// Activations under way.
+    /// Number of activations in progress.
     pub pg_init_count: u32,
-    /// The group in use or next to be used, from 1; 0 if there are no groups.
+    /// The number, from 1, of the group in use or to be used next; 0 if there are no groups.
     pub group_now: u32,
     /// The groups in table order.
     pub groups: Vec<GroupStatus>,
 }
 
 impl Status {
-    /// Whether the status was taken of this table: the same groups with the same paths, in the same order. Text of
-    /// table and status are read one after the other, and a table may be swapped in between.
+    /// Whether the status belongs to this table: the same groups with the same paths, in the same order. Table and
+    /// status are read one after the other, and the table may be replaced in between.
     #[must_use]
     pub fn belongs_to(&self, table: &Table) -> bool {
         let mine = self
@@ -128,7 +128,7 @@ impl Status {
 /// The state of one group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupStatus {
-    /// Its letter.
+    /// Its state.
     pub state: GroupState,
     /// Its paths in table order.
     pub paths: Vec<PathStatus>,
@@ -139,27 +139,27 @@ pub struct GroupStatus {
 pub enum GroupState {
     /// `A`: in use.
     Active,
-    /// `E`: may be used. Also what every group says before the first I/O.
+    /// `E`: may be used. Before the first I/O, every group has this state.
     Enabled,
-    /// `D`: bypassed, used only if no other group has a path. A group in use says `D` too while it is bypassed.
+    /// `D`: bypassed, used only if no other group has a path. A group in use has `D` too while it is bypassed.
     Disabled,
 }
 
-/// What dm holds of one path: its own view, not that of the array.
+/// What dm knows about one path. This is dm's view, not the array's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PathStatus {
     /// Its block device.
     pub dev: DevT,
-    /// `A` or `F`.
+    /// `true` for `A`, `false` for `F`.
     pub active: bool,
     /// Failures since the table was loaded.
     pub fail_count: u32,
 }
 
-/// What [`Map::table`] says of a map that never got a table.
+/// The error in [`Map::table`] for a map that never had a table.
 pub const NO_TABLE: &str = "it has no live table";
 
-/// A dm device as it was found in the kernel.
+/// A dm device as found in the kernel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Map {
     /// dm name.
@@ -168,23 +168,23 @@ pub struct Map {
     pub uuid: String,
     /// Its own device number.
     pub dev: DevT,
-    /// The event counter of the map; table swaps do not count.
+    /// The event counter of the map; table swaps are not counted.
     pub event_nr: u32,
-    /// How many have it open; maps of its partitions that nobody has open do not count.
+    /// How often it is open. Maps of its partitions are not counted if they are not open themselves.
     pub open_count: u32,
     /// Suspended: no I/O runs.
     pub suspended: bool,
-    /// Takes no writes: its table was loaded so, or somebody set it so.
+    /// Read-only: its table was loaded so, or something set it so.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub read_only: bool,
-    /// Live table: the multipath target, or why it could not be read as one.
+    /// Live table: the multipath target, or why the table could not be read as one.
     pub table: Result<Table, String>,
     /// Status of the multipath target, or why it could not be read.
     pub status: Result<Status, String>,
 }
 
 impl Map {
-    /// Whether the map never got a table: whoever made it was stopped before it loaded one.
+    /// Whether the map never had a table: its creator was stopped before it loaded one.
     #[must_use]
     pub fn is_shell(&self) -> bool {
         self.table.as_ref().is_err_and(|why| why == NO_TABLE)
@@ -198,14 +198,14 @@ pub enum Message {
     QueueIfNoPath,
     /// Fail I/O while there is no path.
     FailIfNoPath,
-    /// Take the path out of use.
+    /// Fail the path.
     FailPath(DevT),
-    /// Take the path into use again.
+    /// Reinstate the path.
     ReinstatePath(DevT),
-    /// Use this group from the next I/O on; clears the bypass of all groups. From 1.
+    /// Use this group, numbered from 1, from the next I/O on. Clears the bypass of all groups.
     SwitchGroup(u32),
-    /// Use this group only if no other has a path. From 1.
+    /// Use this group, numbered from 1, only if no other group has a path.
     DisableGroup(u32),
-    /// Undo `DisableGroup`. From 1.
+    /// Undo `DisableGroup` for this group, numbered from 1.
     EnableGroup(u32),
 }

@@ -1,9 +1,9 @@
-//! What path selectors make of their arguments: which they refuse, and what they print back.
+//! What path selectors do with their arguments: which they refuse, and what they print.
 
 use super::model::Selector;
 
-/// Why a selector would refuse the arguments of a path, as a phrase that says what it takes; `None` if it would
-/// not, or if it is one we do not know.
+/// Why a selector would refuse the arguments of a path, as a phrase that says what it accepts. `None` if it would not,
+/// or if the selector is unknown.
 pub(super) fn refuses(selector: &str, args: &[String]) -> Option<&'static str> {
     let number = |word: &String| word.parse::<u32>().is_ok();
     let (fine, wants) = match selector {
@@ -27,7 +27,7 @@ pub(super) fn refuses(selector: &str, args: &[String]) -> Option<&'static str> {
 /// A selector as the kernel prints it.
 pub(super) fn selector(selector: &Selector) -> Selector {
     let args = match selector.name.as_str() {
-        // Their constructors ignore what they are given.
+        // Their constructors ignore their arguments.
         "round-robin" | "queue-length" | "service-time" | "io-affinity" => vec![],
         "historical-service-time" => with_defaults(&selector.args, &["972", "0"]),
         _ => selector.args.clone(),
@@ -43,7 +43,7 @@ pub(super) fn path_args(selector: &str, args: &[String]) -> Vec<String> {
     match selector {
         "round-robin" | "queue-length" => clamped(with_defaults(args, &["1"])),
         "service-time" => clamped(with_defaults(args, &["1", "1"])),
-        // It prints a literal 0 whatever it was given.
+        // It prints a literal 0, whatever its arguments.
         "historical-service-time" => vec![],
         "io-affinity" => args.iter().map(|mask| cpu_mask(mask)).collect(),
         _ => args.to_vec(),
@@ -61,7 +61,7 @@ fn with_defaults(args: &[String], defaults: &[&str]) -> Vec<String> {
         .collect()
 }
 
-/// A number without leading zeros; anything else as it is.
+/// A number without leading zeros; any other text unchanged.
 fn number(word: &str) -> String {
     word.parse::<u32>()
         .map_or_else(|_| word.to_owned(), |n| n.to_string())

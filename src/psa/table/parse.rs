@@ -14,10 +14,10 @@
 //! path     = MAJOR:MINOR arg...
 //! ```
 //!
-//! What the kernel prints is not what it was given: features come in its own order, missing path arguments are
-//! filled in, the handler is the one that is really attached and has lost its arguments, `queue_if_no_path` is the
-//! live flag and INITIAL the group in use. This parser keeps the text as it is; [`super::diff`] knows better than
-//! to compare it word by word.
+//! What the kernel prints differs from what it was given. Features are in the kernel's order, missing path arguments
+//! are filled in, the handler is the one that is attached and without its arguments, `queue_if_no_path` is the current
+//! flag, and INITIAL is the group in use. This parser keeps the text as it is; [`super::diff`] takes the differences
+//! into account.
 
 use super::model::{Features, Group, HardwareHandler, QueueMode, Selector, Table, TablePath};
 use super::words::Words;
@@ -25,7 +25,7 @@ use crate::psa::units::Sectors;
 
 pub use super::words::{Found, ParseError};
 
-/// Reads the parameters of a multipath target that spans a map of this length.
+/// Parses the parameters of a multipath target that spans a map of this length.
 ///
 /// # Errors
 /// The first word that does not fit the grammar. Never panics, whatever the text.
@@ -179,7 +179,7 @@ mod tests {
             let _ = parse(LENGTH, &text);
         }
 
-        /// Words that belong to the grammar, in any order, reach further into the parser than random text.
+        /// Words of the grammar in any order reach further into the parser than random text.
         #[test]
         fn any_words_are_survived(words in prop::collection::vec(
             prop::sample::select(vec!["0", "1", "2", "3", "4294967295", "-1", "8:16", "queue_if_no_path",

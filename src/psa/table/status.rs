@@ -9,13 +9,13 @@
 //! path  = MAJOR:MINOR (A|F) FAILURES word...   INFO words of the selector: requests in flight and the like
 //! ```
 //!
-//! What selectors say is skipped: it changes with every I/O, and nothing is decided by it. Further feature words of
-//! a newer kernel are skipped too.
+//! The words of selectors are skipped: they change with every I/O, and no decision depends on them. Further feature
+//! words of a newer kernel are skipped too.
 
 use super::model::{GroupState, GroupStatus, PathStatus, Status};
 use super::words::{ParseError, Words};
 
-/// Reads the status of a multipath target.
+/// Parses the status of a multipath target.
 ///
 /// # Errors
 /// The first word that does not fit the grammar. Never panics, whatever the text.

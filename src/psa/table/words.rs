@@ -1,4 +1,4 @@
-//! A line of the kernel, read word by word; shared by the parsers of table and status.
+//! Reads a line of the kernel word by word; used by the parsers of table and status.
 
 use std::fmt;
 use std::str::{FromStr, SplitAsciiWhitespace};
@@ -7,20 +7,20 @@ use std::str::{FromStr, SplitAsciiWhitespace};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("word {position}: expected {expected}, found {found}")]
 pub struct ParseError {
-    /// Which word, from 1.
+    /// The number of the word, from 1.
     pub position: usize,
-    /// What should have been there.
+    /// What was expected.
     pub expected: &'static str,
-    /// What was there.
+    /// What was found.
     pub found: Found,
 }
 
-/// What stands at the place of an error.
+/// What was found at the position of an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
     /// A word.
     Word(String),
-    /// Nothing more.
+    /// The end of the line.
     End,
 }
 
@@ -33,7 +33,7 @@ impl fmt::Display for Found {
     }
 }
 
-/// The words that are left to be read, and how many were.
+/// The words that are still to be read, and the number of words read.
 pub(super) struct Words<'a> {
     rest: SplitAsciiWhitespace<'a>,
     read: usize,
@@ -47,7 +47,7 @@ impl<'a> Words<'a> {
         }
     }
 
-    /// The next word; `expected` is for the error.
+    /// The next word; `expected` is used in the error.
     pub(super) fn word(&mut self, expected: &'static str) -> Result<&'a str, ParseError> {
         self.read = self.read.saturating_add(1);
         self.rest.next().ok_or(ParseError {
@@ -57,7 +57,7 @@ impl<'a> Words<'a> {
         })
     }
 
-    /// The next word as a value that has a text form.
+    /// The next word, parsed as a value.
     pub(super) fn value<T: FromStr>(&mut self, expected: &'static str) -> Result<T, ParseError> {
         let word = self.word(expected)?;
         word.parse().map_err(|_| self.wrong(expected, word))
@@ -93,7 +93,7 @@ impl<'a> Words<'a> {
         }
     }
 
-    /// Makes sure that nothing is left.
+    /// Checks that no words are left.
     pub(super) fn end(mut self) -> Result<(), ParseError> {
         match self.rest.next() {
             None => Ok(()),
