@@ -1,8 +1,8 @@
-# dm-psa. `make help` lists the targets and what can be set.
+# dm-psa. `make help` lists the targets and the variables.
 #
-# `make install` changes this machine; everything else (demo, tests) runs in a
-# virtual machine and leaves this one alone, but for the packages that
-# `make setup` installs and tells of.
+# `make install` changes this machine. Everything else (demo, tests) runs in a
+# virtual machine and leaves this one unchanged, except for what `make setup`
+# installs, which it announces first.
 
 PREFIX ?= /usr
 SYSCONFDIR ?= /etc
@@ -10,17 +10,17 @@ DESTDIR ?=
 PROFILE ?= release
 CARGO ?= cargo
 
-# A map rule has to run between two rules of lvm2, which distributions number
-# differently: 10-dm and 13-dm-disk, or on Debian and Ubuntu 55-dm and
-# 60-persistent-storage-dm.
+# The udev rules for maps have to run between two rules files of lvm2, which
+# distributions number differently: 10-dm and 13-dm-disk, or on Debian and
+# Ubuntu 55-dm and 60-persistent-storage-dm.
 MAP_RULE_NUMBER ?= $(if $(wildcard /usr/lib/udev/rules.d/10-dm.rules /lib/udev/rules.d/10-dm.rules),11,56)
 
-# Debian's zsh looks for completions below /usr in a folder of its own.
+# Debian's zsh has its own directory for completions below /usr.
 ZSH_COMPLETIONS ?= $(if $(and $(filter /usr,$(PREFIX)),$(wildcard /etc/debian_version)),vendor-completions,site-functions)
 
-# The rules of multipath-tools that act on every disk and every multipath map,
-# whether its daemon runs or not: they mark disks by its configuration, and
-# fail paths by message. All names that distributions gave them.
+# The udev rules of multipath-tools, under all names that distributions use.
+# They act on every disk and every multipath map, whether multipathd runs or
+# not: they mark disks by its configuration, and fail paths by message.
 MASKED_RULES := 11-dm-mpath 56-dm-mpath 56-multipath 60-multipath 62-multipath
 
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -32,13 +32,14 @@ SHELL := /bin/bash
 out := target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 root := $(DESTDIR)$(PREFIX)
 etc := $(DESTDIR)$(SYSCONFDIR)
-# What was installed, a line each: `make uninstall` removes that and no more.
+# The list of installed files, one per line. `make uninstall` removes only these.
 manifest := $(root)/lib/dm-psa/installed
-# Is this about the machine itself, and not a tree for a package or a guest?
+# Set if the installation is for the running machine, empty if it is a tree for
+# a package or a guest.
 live := $(if $(DESTDIR),,$(wildcard /run/systemd/system))
 
-# Each installed file as SOURCE:TARGET:MODE, the target below PREFIX. A folder
-# that does not exist yet adds nothing.
+# Each installed file as SOURCE:TARGET:MODE, the target below PREFIX. A pattern
+# that matches no file adds nothing.
 below = $(foreach f,$(wildcard $(1)),$(f):$(2)/$(notdir $(f)):644)
 installed := \
 	$(out)/dm-psad:sbin/dm-psad:755 \
@@ -65,9 +66,9 @@ completions := \
 
 .PHONY: build help setup install uninstall lab-image demo test test-all soak bench bench-micro bench-scale
 
-# With the examples, as the tests are built, dependencies get the features that tests want of them: without, the library
-# would be built once for the tests and once for the lab.
-build: ## build the three programs (PROFILE=dev: quickly, lightly optimised)
+# The tests are built with the examples, which gives dependencies the features that tests need. Without the examples
+# here, the library would be built once for the tests and once for the lab.
+build: ## build the three programs (PROFILE=dev: a quick build, lightly optimised)
 	$(CARGO) build --locked --profile $(PROFILE) --bins $(if $(filter dev,$(PROFILE)),--examples)
 
 help: ## this list
@@ -75,10 +76,10 @@ help: ## this list
 	sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r t d; do printf '%-13s %s\n' "$$t" "$$d"; done
 	echo "  PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) DESTDIR=$(DESTDIR) PROFILE=$(PROFILE) MAP_RULE_NUMBER=$(MAP_RULE_NUMBER) ZSH_COMPLETIONS=$(ZSH_COMPLETIONS)"
 
-setup: ## install what building, testing and the lab need and this machine lacks
+setup: ## install what the build, the tests and the lab need and this machine lacks
 	@tests/setup
 
-install: ## install what `make` has built, below DESTDIR; builds nothing
+install: ## install below DESTDIR what `make` has built; builds nothing
 	@for f in dm-psad psactl dm-psa-id; do
 		[ -x "$(out)/$$f" ] || { echo "$(out)/$$f is missing: run \`make\` first (as yourself, not as root)" >&2; exit 1; }
 	done
@@ -92,7 +93,7 @@ install: ## install what `make` has built, below DESTDIR; builds nothing
 		exit 1
 	fi
 	new=$$(mktemp); pages=$$(mktemp -d); trap 'rm -rf "$$new" "$$pages"' EXIT
-	# What the files say of their places holds for PREFIX=/usr; elsewhere it is rewritten.
+	# The files contain paths below /usr. For another PREFIX they are rewritten.
 	for f in $(installed); do
 		IFS=: read -r from to mode <<<"$$f"
 		install -D -m "$$mode" "$$from" "$(root)/$$to"
@@ -103,7 +104,7 @@ install: ## install what `make` has built, below DESTDIR; builds nothing
 		esac
 		echo "$(PREFIX)/$$to" >>"$$new"
 	done
-	# What psactl tells of itself, so that it is of this version.
+	# psactl generates its own manual pages and completions, so that they match this version.
 	$(out)/psactl man "$$pages"
 	for f in "$$pages"/*.1; do
 		install -D -m 644 "$$f" "$(root)/share/man/man1/$${f##*/}"
@@ -122,13 +123,13 @@ install: ## install what `make` has built, below DESTDIR; builds nothing
 			ln -s /dev/null "$(DESTDIR)$$link"
 			echo "$$link" >>"$$new"
 		elif grep -qsxF "$$link" "$(manifest)"; then
-			# Ours since an earlier installation.
+			# An earlier installation created the link.
 			echo "$$link" >>"$$new"
 		elif [ "$$(readlink "$(DESTDIR)$$link")" != /dev/null ]; then
 			echo "left alone: $$link is not ours; dm-psa needs it to do nothing to its paths and maps" >&2
 		fi
 	done
-	# A file of an earlier version that this one does not have.
+	# Remove the files of an earlier version that this one does not have.
 	if [ -e "$(manifest)" ]; then
 		grep -vxFf "$$new" "$(manifest)" | while read -r f; do rm -f "$(DESTDIR)$$f"; done || true
 	fi
@@ -143,7 +144,7 @@ uninstall: ## remove what `make install` put there; keeps /etc/dm-psa unless PUR
 	@[ -e "$(manifest)" ] || { echo "nothing to do: there is no $(manifest)" >&2; exit 1; }
 	if [ -n "$(live)" ]; then
 		systemctl disable -q --now dm-psa.service || true
-		# The kernel's limit of queueing, if it is still the agent's.
+		# Reset the kernel's queueing timeout if its value is still the agent's.
 		limit=/sys/module/dm_multipath/parameters/queue_if_no_path_timeout_secs
 		if [ -s /run/dm-psa/queueing_limit ] && [ "$$(cat /run/dm-psa/queueing_limit)" = "$$(cat "$$limit")" ]; then
 			echo 0 >"$$limit"
@@ -152,7 +153,7 @@ uninstall: ## remove what `make install` put there; keeps /etc/dm-psa unless PUR
 	fi
 	while read -r f; do
 		case $$f in
-			# Only if it is still the link that we made.
+			# Only if it is still the link that `make install` created.
 			$(SYSCONFDIR)/udev/*) [ "$$(readlink "$(DESTDIR)$$f")" = /dev/null ] || continue ;;
 		esac
 		rm -f "$(DESTDIR)$$f"
@@ -169,18 +170,18 @@ uninstall: ## remove what `make install` put there; keeps /etc/dm-psa unless PUR
 	fi
 	if [ -n "$(live)" ]; then systemctl daemon-reload; udevadm control --reload; fi
 
-lab-image: ## build the guests of the lab: kernels 6.1, 6.12 and 7
+lab-image: ## build the guest images of the lab: kernels 6.1, 6.12 and 7
 	tests/lab/host/image 6.1 6.12 7
 
 demo: setup ## a controller fails under verified I/O, in a virtual machine
 	@tests/lab/run --systemd tests/lab/demo.sh
 
-test: setup ## what every change has to pass: all but fuzzing, and of the lab a core
+test: setup ## the tests that every change has to pass: no fuzzing, and only the core of the lab
 	@tests/all core
 
 KERNELS ?= 6.12
 FUZZ ?= 10
-test-all: setup ## every test: fuzzing too, and the whole lab (KERNELS="6.12 6.1 7", FUZZ=10 seconds for each target)
+test-all: setup ## all tests, with fuzzing and the whole lab (KERNELS="6.12 6.1 7", FUZZ=10 seconds for each target)
 	@KERNELS="$(KERNELS)" FUZZ="$(FUZZ)" tests/all
 
 
@@ -195,5 +196,5 @@ bench: setup ## dm-psad next to multipathd, in virtual machines: table, JSON and
 bench-scale: setup ## dm-psad with 10,000 paths, in a virtual machine of 16 GiB
 	@KEEP=1 tests/bench/run 10000
 
-bench-micro: setup ## what decisions and parsers cost, in nanoseconds and (with valgrind) instructions
+bench-micro: setup ## the cost of decisions and parsers, in nanoseconds and (with valgrind) instructions
 	$(CARGO) bench --locked --bench micro

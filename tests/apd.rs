@@ -1,6 +1,7 @@
 //! All paths down: I/O waits until one deadline, and no longer.
 //!
-//! The deadline follows what the kernel's map can use, whatever the checks say, and it survives the agent.
+//! The deadline depends on what the kernel's map can use, whatever the checks say, and it survives a restart of the
+//! agent.
 
 mod san;
 
@@ -39,7 +40,7 @@ fn count(sim: &Simulation, code: &str) -> usize {
     told.iter().filter(|line| line.starts_with(code)).count()
 }
 
-/// The first I/O error comes when the APD time is over, counted from the notice of the first outage.
+/// The first I/O error comes when the APD time expires, counted from the notice of the first outage.
 fn fails_in_time(sim: &Simulation) {
     let first = sim.kernel.ledger.io_errors.first().map(|(at, _)| *at);
     let began = sim.notices.iter().find(|(_, n)| n.code == "APD_START");
@@ -51,7 +52,7 @@ fn fails_in_time(sim: &Simulation) {
     );
 }
 
-/// Commands never come back: the kernel fails each path after 30 s, and from then on no path is usable.
+/// Commands never return: the kernel fails each path after 30 s, and from then on no path is usable.
 #[test]
 fn silent_paths_are_an_outage_when_the_kernel_has_failed_them() {
     let mut sim = running_with(four_paths(), settings());
@@ -69,7 +70,7 @@ fn silent_paths_are_an_outage_when_the_kernel_has_failed_them() {
     );
 }
 
-/// As long as the kernel holds I/O on a silent path, that I/O may still come back.
+/// While the kernel holds I/O on a silent path, that I/O may still complete.
 #[test]
 fn a_silent_path_that_the_kernel_uses_is_no_outage() {
     let mut sim = running_with(four_paths(), settings());
@@ -136,7 +137,7 @@ fn a_transition_without_an_end_becomes_an_outage() {
     );
 }
 
-/// A transition that ends in time fails nothing.
+/// A transition that ends in time makes no I/O fail.
 #[test]
 fn a_transition_that_ends_is_no_outage() {
     let transitioning = AccessState::Transitioning;
@@ -154,7 +155,7 @@ fn a_transition_that_ends_is_no_outage() {
     unharmed(&sim);
 }
 
-/// Checks promise what I/O does not keep: at once, or only after the kernel's timeout.
+/// Checks succeed but I/O fails, either immediately or only after the kernel's timeout.
 #[test]
 fn a_last_path_whose_io_always_fails_ends_no_outage() {
     let mut sim = running_with(four_paths(), settings());
@@ -171,7 +172,7 @@ fn a_last_path_whose_io_always_fails_ends_no_outage() {
     assert_eq!(sim.kernel.ledger.io_errors.len(), errors);
 }
 
-/// An outage that ends and another one later: each has the whole time.
+/// An outage ends and another one begins later: each may last the whole APD time.
 #[test]
 fn a_path_that_carries_io_again_ends_the_outage_for_good() {
     let mut sim = running_with(four_paths(), settings());
@@ -192,7 +193,7 @@ fn a_path_that_carries_io_again_ends_the_outage_for_good() {
     unharmed(&sim);
 }
 
-/// An agent that is killed again and again makes no outage longer, and a first start does not make it shorter.
+/// Repeated kills of the agent do not prolong an outage, and a first start does not shorten it.
 #[test]
 fn the_deadline_survives_the_agent() {
     let mut sim = running_with(four_paths(), settings());
@@ -210,7 +211,7 @@ fn the_deadline_survives_the_agent() {
     sim.suffer_all(&ALL.map(Fault::LinkUp));
     sim.run_for(seconds(20));
     assert!(queues(&sim));
-    // What is over is forgotten: the next outage has its whole time, with the same agent and with another.
+    // An outage that ended is forgotten: the next one may last the whole APD time, also with a new agent.
     let errors = sim.kernel.ledger.io_errors.len();
     for restart in [false, true] {
         sim.suffer_all(&ALL.map(Fault::LinkDown));
@@ -241,7 +242,7 @@ fn report(states: &[(u16, AccessState)]) -> Answer {
     Answer::good(report.to_bytes())
 }
 
-/// The controller of A says of all groups that they are unavailable; those of B answer for themselves.
+/// The controller of A reports all groups as unavailable; the ports of B report their own state.
 #[test]
 fn the_word_of_another_port_takes_no_group_out_of_use() {
     let unavailable = AccessState::Unavailable;
@@ -266,7 +267,7 @@ fn the_word_of_another_port_takes_no_group_out_of_use() {
     unharmed(&sim);
 }
 
-/// A bio-based map that was adopted fails what it queues at each table load.
+/// An adopted bio-based map fails the I/O that it queues at each table load.
 #[test]
 fn no_table_is_loaded_over_io_that_a_bio_based_map_queues() {
     let mut kernel = four_paths();
@@ -288,19 +289,19 @@ fn no_table_is_loaded_over_io_that_a_bio_based_map_queues() {
     sim.run_for(seconds(20));
     assert_eq!(tables(&sim, 0), Vec::<String>::new());
     assert_eq!(sim.kernel.ledger.io_errors, vec![]);
-    // A path of the table returns: now one can be loaded.
+    // A path of the table returns, so a table can be loaded now.
     sim.suffer(&Fault::LinkUp(A1));
     sim.run_for(seconds(60));
     assert_eq!(tables(&sim, 0).len(), 1);
     unharmed(&sim);
 }
 
-/// A table that the kernel refuses does not delay the resume of a map.
+/// A map is resumed although the kernel refuses its table.
 #[test]
 fn a_suspended_map_is_resumed_while_its_table_is_refused() {
     let mut sim = running_with(four_paths(), settings());
     sim.suffer(&Fault::RefuseTables(0, 22, 1000));
-    // What wants a table: another partition of the paths.
+    // A change that needs a new table: the paths form other groups.
     sim.suffer(&Fault::Access(0, vec![(1, AO), (2, AO)]));
     sim.run_for(seconds(100));
     for _ in 0..5 {
@@ -314,7 +315,7 @@ fn a_suspended_map_is_resumed_while_its_table_is_refused() {
     unharmed(&sim);
 }
 
-/// A failure of the kernel right after a table load, whose counts begin at 0: it is a failure all the same.
+/// The kernel fails a path right after a table load, which resets its failure counts: this still counts as a failure.
 #[test]
 fn a_path_that_fails_right_after_a_table_load_proves_itself_first() {
     let mut sim = running_with(four_paths(), settings());
@@ -324,7 +325,7 @@ fn a_path_that_fails_right_after_a_table_load_proves_itself_first() {
     sim.run_for(Millis(300));
     sim.suffer(&Fault::Sicken(A1, false));
     sim.run_for(seconds(90));
-    // A new table, and the first I/O down A1 fails again before the map is looked at: the count is 1 again.
+    // A new table, and the first I/O on A1 fails again before the agent reads the map: the count is 1 again.
     sim.suffer(&Fault::Access(0, vec![(1, AO), (2, AO)]));
     sim.suffer(&Fault::Sicken(A1, true));
     let mark = sim.journal.len();
@@ -356,8 +357,8 @@ fn partitions_that_nobody_has_open_go_with_their_map() {
     assert!(sim.kernel.map(UNIT).is_none());
 }
 
-/// Its link is down now and then, and no I/O succeeds while it is up. That a check found the link down says nothing about
-/// the I/O.
+/// The link is down now and then, and no I/O succeeds while it is up. A check that finds the link down says nothing
+/// about the I/O.
 #[test]
 fn a_path_that_comes_and_goes_and_fails_all_io_does_not_end_the_outage() {
     for (up, down) in [(4_000, 1_000), (2_500, 1_500), (1_500, 3_500)] {
@@ -375,8 +376,8 @@ fn a_path_that_comes_and_goes_and_fails_all_io_does_not_end_the_outage() {
     }
 }
 
-/// The outage began before the agent: what is left of the time to queue is less than the hold of a takeover budget of which
-/// nothing is known.
+/// The outage began before the agent started: the remaining time to queue is shorter than the hold of a takeover budget
+/// with an unknown history.
 #[test]
 fn a_waiting_path_that_returns_near_the_deadline_is_tried_before_io_fails() {
     for left in [20, 9, 6] {

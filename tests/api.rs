@@ -1,4 +1,4 @@
-//! The interface `io.dmpsa`: the contract holds, and no client can harm the agent or another client.
+//! The interface `io.dmpsa`: it meets its contract, and no client can harm the agent or another client.
 
 use dm_psa::api::client::{Client, ClientError};
 use dm_psa::api::listener::{ListenError, Listener};
@@ -23,7 +23,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Answers what the tests need, and says who asked.
+/// A service with the answers that the tests need; it also checks the peer's user.
 struct Fake;
 
 impl Handler for Fake {
@@ -36,7 +36,7 @@ impl Handler for Fake {
                     hint: "look at the list".to_owned(),
                 })
             }
-            // As long a reply as asked for.
+            // The reply is as long as the subject asks.
             Request::Explain(Explain { subject, .. }) => {
                 let length: usize = subject.parse().unwrap_or(0);
                 Ok(json!({ "explanation": { "subject": "x".repeat(length), "sections": [] } }))
@@ -87,7 +87,7 @@ impl House {
         }
     }
 
-    /// The time that it waits is for a machine that is busy with other things.
+    /// The timeout is generous, for a busy machine.
     fn client(&self) -> Client {
         Client::connect(&self.path, Duration::from_secs(30)).unwrap()
     }
@@ -108,7 +108,7 @@ impl House {
     }
 }
 
-/// Reads until the server closes; a reset counts as closed.
+/// Reads until the server closes the connection; a reset counts as closed.
 fn drain(socket: &mut UnixStream) -> Vec<u8> {
     let mut all = Vec::new();
     match socket.read_to_end(&mut all) {
@@ -549,14 +549,14 @@ fn calls_in_a_row_are_answered_in_order() {
     for length in 0..200 {
         bytes.extend(call(Explain::NAME, json!({"subject": length.to_string()})));
     }
-    // A oneway call is carried out and not answered.
+    // A oneway call is carried out but not answered.
     let mut oneway = Call::new(ListAdapters::NAME, json!({}));
     oneway.oneway = true;
     bytes.extend(wire::encode(&oneway, MAX_CALL).unwrap());
     bytes.extend(br#"{"method":"io.dmpsa.ListAdapters"}"#);
     bytes.push(0);
     socket.write_all(&bytes).unwrap();
-    // Half closed: what was asked is answered all the same.
+    // The client closed its sending side: earlier calls are still answered.
     socket.shutdown(std::net::Shutdown::Write).unwrap();
     let replies = replies(&drain(&mut socket));
     assert_eq!(replies.len(), 201);
@@ -631,7 +631,7 @@ fn a_call_past_the_limit_ends_the_session() {
     let house = House::new();
     let mut socket = house.raw();
     let megabyte = vec![b'x'; 1 << 20];
-    // The server closes in the middle of this.
+    // The server closes the connection in the middle of this.
     let wrote = (0..4).try_for_each(|_| socket.write_all(&megabyte));
     assert!(wrote.is_err());
     assert_eq!(drain(&mut socket), b"");
@@ -646,7 +646,7 @@ fn half_a_call_ends_at_its_deadline() {
     });
     let mut socket = house.raw();
     let begun = Instant::now();
-    // Drop by drop: progress does not move the deadline.
+    // Byte by byte: progress does not move the deadline.
     while begun.elapsed() < Duration::from_secs(5) && socket.write_all(b"{").is_ok() {
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -684,8 +684,8 @@ fn a_slow_reader_delays_nobody_and_is_let_go() {
         })
         .collect();
     std::thread::sleep(Duration::from_millis(300));
-    // Those beyond what one user may leave unread wait; as the others are of the same user, so does this client
-    // until they are let go (1.5 s on a machine that is not busy), but not until they read.
+    // Beyond the limit of unread replies for one user, calls of that user wait. The slow readers have the same user, so
+    // this client waits until the server drops them (1.5 s on an idle machine), but not until they read.
     let begun = Instant::now();
     house.assert_alive();
     assert!(
@@ -722,7 +722,7 @@ fn one_slow_reader_is_not_noticed() {
         "{:?}",
         begun.elapsed()
     );
-    // It gets its answer in the end.
+    // The slow client gets its answer in the end.
     slow.shutdown(std::net::Shutdown::Write).unwrap();
     assert_eq!(drain(&mut slow).last(), Some(&0));
 }
@@ -790,7 +790,7 @@ fn a_client_does_not_wait_for_ever() {
     let listener = UnixListener::bind(&path).unwrap();
     let wait = Duration::from_millis(200);
     let begun = Instant::now();
-    // Nobody ever accepts.
+    // Nothing ever accepts the connection.
     let why = Client::connect(&path, wait)
         .unwrap()
         .call(&GetStatus {})
@@ -827,7 +827,7 @@ fn start(path: &Path) -> Result<Server, ListenError> {
 fn the_socket_is_made_replaced_and_never_stolen() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("socket");
-    // Left behind by an agent that was killed: the file stays, nobody listens.
+    // A socket file that a killed agent left behind: the file exists, but nobody listens.
     drop(UnixListener::bind(&path).unwrap());
     let server = start(&path).unwrap();
     let mode = std::fs::metadata(&path).unwrap().permissions().mode();

@@ -1,5 +1,5 @@
-//! Arrays that are no ALUA, and the plug-in that is not NMP: which paths serve, what table that makes, and how a
-//! device changes its controller.
+//! Arrays without ALUA, and HPP instead of NMP: which paths serve, which table results, and how a device changes its
+//! controller.
 
 mod san;
 
@@ -27,7 +27,7 @@ use san::{
 const AO: AccessState = AccessState::ActiveOptimized;
 const STANDBY: AccessState = AccessState::Standby;
 
-/// An agent with our own rules and these before them, its users' I/O running.
+/// An agent with the built-in rules and these claim rules before them, with user I/O running.
 fn running(kernel: Kernel, claim: &[(u32, &str, &str, &str)]) -> Simulation {
     let mut rules: Rules = built_in().in_force();
     let more = claim.iter().map(|(number, matches, plugin, config)| Rule {
@@ -41,7 +41,7 @@ fn running(kernel: Kernel, claim: &[(u32, &str, &str, &str)]) -> Simulation {
     sim
 }
 
-/// An array from before target port groups: controller A serves, B waits.
+/// An array that predates target port groups: controller A serves, B is standby.
 fn older(vendor: &str, product: &str, trespass: Trespass) -> Kernel {
     let mut unit = Unit::new(1, &[(1, AO), (2, STANDBY)]);
     vendor.clone_into(&mut unit.vendor);
@@ -89,12 +89,12 @@ fn a_controller_that_waits_takes_over_and_the_groups_follow() {
         let handler = format!("1 {} 2 1 service-time 0 2 2", trespass.handler());
         assert!(maps(&sim)[0].contains(&handler), "{:?}", maps(&sim));
         assert!(maps(&sim)[0].ends_with("| AE AA AA"), "{:?}", maps(&sim));
-        // Controller A is lost: the kernel has B take over, and the agent sees that it serves.
+        // Controller A is lost: the kernel makes B take over, and the agent sees that B serves.
         let loads = tables(&sim, 0).len();
         sim.suffer_all(&[Fault::LinkDown(A1), Fault::LinkDown(A2)]);
         sim.run_for(seconds(10));
         assert_eq!(states(&sim)[2..], [Active, Active], "{name}");
-        // It comes back and waits: MRU leaves the I/O where it is.
+        // A returns as standby: MRU leaves the I/O where it is.
         sim.suffer_all(&[Fault::LinkUp(A1), Fault::LinkUp(A2)]);
         sim.run_for(seconds(20));
         assert_eq!(states(&sim), [Standby, Standby, Active, Active], "{name}");
@@ -142,7 +142,7 @@ fn clariions_that_speak_alua_are_alua_cx() {
 
 const HPP: (u32, &str, &str, &str) = (102, "vendor=SIM model=*", "HPP", "");
 
-/// An array that says itself which ports are optimized.
+/// An array that reports itself which ports are optimized.
 fn implicit() -> Kernel {
     let mut kernel = four_paths();
     let unit = kernel.array.units().next().unwrap().0;
@@ -191,7 +191,7 @@ fn hpp_chooses_by_its_scheme() {
         "{:?}",
         maps(&sim)
     );
-    // The array moves the unit, a controller is lost and comes back.
+    // The array moves the unit; a controller fails and returns.
     sim.suffer_all(&[Fault::LinkDown(A1), Fault::LinkDown(A2)]);
     sim.run_for(seconds(10));
     assert!(maps(&sim)[0].ends_with("| A FFAA") || maps(&sim)[0].ends_with("| A FAFA"));
@@ -199,7 +199,7 @@ fn hpp_chooses_by_its_scheme() {
     sim.run_for(seconds(10));
     assert!(maps(&sim)[0].ends_with("| A AAAA"), "{:?}", maps(&sim));
     assert_eq!(sim.kernel.array.stpgs, []);
-    // An agent that starts anew finds everything as it should be.
+    // A restarted agent finds everything in order.
     sim.suffer(&Fault::RestartAgent);
     sim.run_for(seconds(30));
     assert_eq!(tables(&sim, 0), Vec::<String>::new());
@@ -254,7 +254,7 @@ fn hpp_declines_what_only_the_host_switches() {
 
 #[test]
 fn a_device_belongs_to_one_plugin() {
-    // The second path found is NMP's by rule; its device is HPP's already.
+    // A rule gives the second path to NMP, but its device already belongs to HPP.
     let rule = (102, "adapter=vmhba0 channel=* target=* lun=*", "HPP", "");
     let sim = running(implicit(), &[rule]);
     assert!(maps(&sim)[0].contains("round-robin"), "{:?}", maps(&sim));

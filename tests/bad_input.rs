@@ -1,7 +1,7 @@
-//! Whatever comes in, the agent goes on, and every device that it does not concern is unharmed.
+//! Whatever input arrives, the agent keeps running, and devices that the input does not concern are unharmed.
 //!
-//! Replies of any bytes and any outcome on the paths of one unit, with another unit next to it; and events of any
-//! kind in any order, about things that do not exist, too. `PROPTEST_CASES` raises the number of cases.
+//! Replies with any bytes and any outcome on the paths of one unit, next to another unit; and events of any kind in any
+//! order, including events about things that do not exist. `PROPTEST_CASES` raises the number of cases.
 
 mod san;
 
@@ -32,7 +32,7 @@ use san::{ANO, AO, config, seconds};
 fn outcome() -> impl Strategy<Value = Outcome> {
     let sense = prop_oneof![
         any::<(u8, u8, u8)>(),
-        // Those that mean something.
+        // Outcomes with a meaning.
         prop::sample::select(vec![
             (2, 4, 0x0a),
             (2, 4, 0x0b),
@@ -70,8 +70,8 @@ fn outcome() -> impl Strategy<Value = Outcome> {
     ]
 }
 
-/// A lie in the simulation is told until it is taken back: the kernel would repeat a command for a unit attention
-/// for ever.
+/// The simulation repeats a false answer until it is removed, and the kernel would retry a command with a unit
+/// attention for ever.
 fn final_outcome() -> impl Strategy<Value = Outcome> {
     outcome().prop_filter("a unit attention is over when it was told", |outcome| {
         outcome.sense().is_none_or(|sense| sense.key != 6)
@@ -88,7 +88,7 @@ fn command() -> impl Strategy<Value = Command> {
     ])
 }
 
-/// Bytes that have nothing to do with the answer, or the answer with a few bytes changed or cut off.
+/// Bytes unrelated to the answer, or the answer with a few bytes changed or cut off.
 #[derive(Debug, Clone)]
 enum Bytes {
     Any(Vec<u8>),
@@ -127,14 +127,14 @@ fn bytes() -> impl Strategy<Value = Bytes> {
 
 #[derive(Debug, Clone)]
 struct Lie {
-    /// Which path of the first unit.
+    /// The index of a path of the first unit.
     path: usize,
     command: Command,
     outcome: Outcome,
     bytes: Bytes,
-    /// How long until the next.
+    /// The time until the next lie, in milliseconds.
     wait: u64,
-    /// The path is removed and found again, so that it is asked everything.
+    /// Whether the path is removed and found again, so that it is asked everything.
     anew: bool,
 }
 
@@ -158,7 +158,7 @@ fn lie() -> impl Strategy<Value = Lie> {
         })
 }
 
-/// Two units of which neither's name can be mistaken for the other's by a few changed bytes.
+/// Two units whose names differ so much that a few changed bytes cannot turn one into the other.
 fn two_units(seed: u64) -> Kernel {
     let mut kernel = Kernel::new(Series::Linux6, Pace::VARIED, seed);
     for (lun, number) in [(0, 0x1111_1111), (1, 0x2222_2222)] {
@@ -175,7 +175,7 @@ fn liar(n: usize) -> Hctl {
     san::path(n as u32 % 2, n as u32 / 2, 0)
 }
 
-/// The map of the second unit, which nobody lies about.
+/// The map of the second unit, whose answers are all true.
 fn neighbour(sim: &Simulation) -> String {
     let maps = san::maps(sim);
     let found = maps.into_iter().find(|map| map.contains("22222222:"));
@@ -222,7 +222,7 @@ proptest! {
         let told: Vec<String> = san::told(&sim, 0).into_iter().filter(|line| line.contains("APD")).collect();
         prop_assert!(told.iter().all(|line| !line.contains("22222222")), "{told:?}");
         prop_assert_eq!(&sim.kernel.ledger.violations, &Vec::<String>::new());
-        // Whatever happened, a unit that is honest again is served as soon as its paths are found anew.
+        // Whatever happened, a unit with true answers is served as soon as its paths are found again.
         for n in 0..4 {
             for command in [Command::TestUnitReady, Command::Inquiry, Command::Vpd(DEVICE_IDENTIFICATION),
                 Command::ReportTargetPortGroups, Command::ReportTargetPortGroupsShort] {
@@ -234,11 +234,11 @@ proptest! {
         for n in 0..4 {
             sim.suffer(&Fault::Add(liar(n)));
         }
-        // A lie may have made it another unit, and a map is not given to another while it is in use, also by those who wait
-        // for I/O.
+        // A lie may have made it another unit. A map does not pass to another unit while it is in use, including use by
+        // processes that wait for I/O.
         sim.run_for(seconds(160));
         let maps = san::maps(&sim);
-        // The SATP may be one that a lie chose: the device is the same as long as its map is open.
+        // A lie may have chosen the SATP: the device stays the same while its map is open.
         let served = |map: &String| map.contains("11111111:") && (map.ends_with(" AA AA") || map.ends_with(" A A A A"));
         prop_assert!(maps.iter().any(served), "{:#?}", maps);
         prop_assert!(sim.replay().is_ok());
@@ -410,7 +410,7 @@ fn map() -> impl Strategy<Value = Map> {
     let status = prop_oneof![
         4 => status().prop_map(Some),
         1 => Just(None),
-        // That of the table.
+        // A status that fits the table.
         4 => Just(None),
     ];
     (names, numbers, table, status, any::<bool>()).prop_map(
@@ -458,7 +458,7 @@ fn map() -> impl Strategy<Value = Map> {
     )
 }
 
-/// Tickets count from 1: with luck one of these is asked for.
+/// Tickets count from 1, so one of these may be a ticket that is outstanding.
 fn ticket() -> impl Strategy<Value = u64> {
     prop_oneof![8 => 0..60u64, 1 => any::<u64>()]
 }
@@ -539,12 +539,12 @@ proptest! {
             let Some(next) = world.next_deadline() else { break };
             now = now.max(next.0);
             world.step(Millis(now), Event::Timer);
-            // Time passes, or the timer would ring for ever.
+            // Time advances, or the timer would fire for ever.
             prop_assert!(world.next_deadline().is_none_or(|next| next.0 > now), "a deadline in the past");
         }
     }
 
-    /// The same in the midst of a host that works: afterwards it works again.
+    /// The same on a working host: afterwards it works again.
     #[test]
     fn a_host_that_works_recovers_from_any_events(
         seed in any::<u64>(),
@@ -561,7 +561,7 @@ proptest! {
         sim.suffer(&Fault::RestartAgent);
         sim.run_for(seconds(150));
         for unit in 0..2 {
-            // Under whatever name: the agent keeps one that somebody gave a map.
+            // Under any name: the agent keeps a name that another program gave a map.
             let map = sim.kernel.map_of(unit).and_then(|name| sim.kernel.map(&name));
             let line = map.map(|map| san::line(&map)).unwrap_or_default();
             prop_assert!(line.ends_with(" AA AA"), "unit {unit}: {line}");

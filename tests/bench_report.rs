@@ -1,9 +1,9 @@
-//! The benchmark's report: figures of a fixed run, and what the table says of them.
+//! The benchmark's report: the results of a fixed run, and the table made from them.
 
 use std::path::Path;
 use std::process::Command;
 
-/// The table made of `tests/golden/bench/results.tsv`, with the JSON and the plot.
+/// The table for `tests/golden/bench/results.tsv`, with the JSON and the plot.
 fn report(results: &Path, out: &Path) -> (String, String, String) {
     let run = Command::new("python3")
         .arg("tests/bench/report.py")
@@ -44,7 +44,7 @@ fn of_fixed_results() {
     assert!(svg.trim_end().ends_with("</svg>"));
 }
 
-/// A run of which nothing came is a table that says so, and no failure.
+/// A run without results gives a table that says so, and does not fail.
 #[test]
 fn of_no_results() {
     let out = tempfile::tempdir().expect("a directory");

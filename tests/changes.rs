@@ -1,4 +1,4 @@
-//! What an admin changes on a running host takes effect under I/O, is remembered, and does no harm.
+//! Changes that an admin makes on a running host take effect under I/O, are remembered, and do no harm.
 
 mod san;
 
@@ -22,7 +22,7 @@ fn name(sim: &Simulation, path: Hctl) -> RuntimeName {
     sim.world.find_path(&path.to_string()).unwrap().name
 }
 
-/// Makes a change that must be accepted, and gives it its time.
+/// Makes a change that must be accepted, and waits until it has taken effect.
 fn make(sim: &mut Simulation, change: Change) -> String {
     let effect = sim.world.check(&change).unwrap();
     sim.tell(Event::Change(Box::new(change)));
@@ -77,7 +77,7 @@ fn the_preferred_path_is_a_message_away() {
     let dev = sim.world.find_path(&B2.to_string()).unwrap().dev().unwrap();
     let in_use = sim.world.in_use(sim.world.find_device(&device).unwrap());
     assert_eq!(in_use, [dev].into());
-    // It is used again as soon as it returns, after a restart too.
+    // The preferred path is used again as soon as it returns, also after a restart.
     sim.suffer(&Fault::RestartAgent);
     sim.suffer(&Fault::LinkDown(B2));
     sim.run_for(seconds(10));
@@ -144,7 +144,7 @@ fn round_robin_is_told_what_to_do() {
     );
     assert!(effect.contains("service-time"), "{effect}");
     assert!(maps(&sim)[0].contains("service-time"), "{:?}", maps(&sim));
-    // What was set before stays set.
+    // Earlier settings stay.
     let found = sim.world.find_device(&device).unwrap();
     assert!(sim.world.device_settings(found).round_robin.use_ano());
     unharmed(&sim);
@@ -169,7 +169,7 @@ fn a_path_that_is_off_stays_off_until_it_is_turned_on() {
         PathState::Off
     );
     assert_eq!(steps(&sim, 0), Vec::<String>::new());
-    // The last one cannot be turned off.
+    // The last path cannot be turned off.
     for path in [A2, B1] {
         let change = off(&sim, path, true);
         make(&mut sim, change);
@@ -200,7 +200,7 @@ fn a_device_is_taken_away_and_given_back() {
         off,
         persist: true,
     };
-    // Nobody announces that a map was opened: it is seen with the next change.
+    // No event reports that a map was opened: the agent sees it with the next change.
     let look = |sim: &mut Simulation, users| {
         sim.suffer(&Fault::Open(0, users));
         sim.suffer(&Fault::LinkDown(A1));
@@ -243,12 +243,12 @@ fn what_is_not_to_persist_ends_with_the_agent() {
     sim.suffer(&Fault::RestartAgent);
     sim.run_for(seconds(30));
     assert!(maps(&sim)[0].ends_with("AA AA"), "{:?}", maps(&sim));
-    // On for now, of what is off for good.
+    // A temporary "on" for what is permanently "off".
     make(&mut sim, off(true, true));
     make(&mut sim, off(false, false));
     assert!(maps(&sim)[0].ends_with("AA AA"), "{:?}", maps(&sim));
     assert_eq!(sim.world.devices_off(), Vec::<&str>::new());
-    // What has its map keeps it over a restart, until it is off again.
+    // A device that has its map keeps it over a restart, until it is turned off again.
     sim.suffer(&Fault::RestartAgent);
     sim.run_for(seconds(30));
     assert_eq!(sim.world.devices_off(), [device.as_str()]);
@@ -343,7 +343,7 @@ fn rules(claim: &str) -> Box<dm_psa::psa::rules::Rules> {
     Box::new(rules)
 }
 
-/// The masking recipe of ESXi's guides under I/O, and its undoing.
+/// The masking procedure of ESXi's guides under I/O, and its reversal.
 #[test]
 fn a_masked_path_leaves_its_map_and_comes_back() {
     for run in [true, false] {
@@ -351,7 +351,7 @@ fn a_masked_path_leaves_its_map_and_comes_back() {
     }
 }
 
-/// Whether the rules are run, or left to their interval.
+/// `run`: the rules are run by command; otherwise by their interval.
 fn mask_and_unmask(run: bool) {
     let mut sim = running(four_paths());
     let device = device(&sim);
@@ -375,7 +375,7 @@ fn mask_and_unmask(run: bool) {
     }
     assert!(maps(&sim)[0].ends_with("| AE A AA"), "{:?}", maps(&sim));
     sim.run_for(seconds(5));
-    // The host has no such disk any more; it is listed all the same, after a restart and a rescan too.
+    // The disk is gone from the host, but the path is still listed, also after a restart and a rescan.
     let masked = |sim: &Simulation| {
         let path = sim.world.find_path(&name.to_string()).unwrap();
         assert_eq!(path.state(), PathState::Masked);
@@ -390,7 +390,7 @@ fn mask_and_unmask(run: bool) {
     let again = rules(&format!("device={device}"));
     sim.tell(Event::RulesLoaded(again));
     sim.tell(Event::RulesLoaded(rules("")));
-    // Unclaimed and not yet run: nothing comes back by itself before its time.
+    // Unclaimed, and the rules not run yet: no path returns before the interval ends.
     make(&mut sim, Change::Unclaim(Scope::Path(name.to_string())));
     let run = Change::RunRules(Some(Scope::Path(name.to_string())));
     assert!(sim.world.check(&run).unwrap().starts_with("1 unclaimed"));
@@ -403,7 +403,7 @@ fn mask_and_unmask(run: bool) {
     sim.replay().unwrap();
 }
 
-/// A masked disk that somebody uses stays, and is taken away once nobody does.
+/// A masked disk that is in use stays, and is removed once nobody uses it.
 #[test]
 fn a_masked_disk_in_use_stays_on_the_host() {
     let mut sim = running(four_paths());
@@ -417,7 +417,7 @@ fn a_masked_disk_in_use_stays_on_the_host() {
     let device = device(&sim);
     make(&mut sim, Change::Reclaim { device });
     sim.run_for(seconds(70));
-    // The last path stays in the table of the map that is open, and so do its disks.
+    // The last path stays in the table of the open map, and so do its disks.
     let left = [A2, B1, B2].map(|path| sim.kernel.disk(path).is_some());
     assert_eq!(left.iter().filter(|left| **left).count(), 1);
     unharmed(&sim);
@@ -437,7 +437,7 @@ fn without_autoclaim_new_paths_wait_for_a_run_of_the_rules() {
     make(&mut sim, Change::RunRules(None));
     sim.run_for(seconds(5));
     assert!(maps(&sim)[0].ends_with("| AE AA AA"), "{:?}", maps(&sim));
-    // What was off stays off over a restart, and takes nothing away from what was there.
+    // Autoclaim stays off over a restart, and existing paths keep their claims.
     sim.suffer(&Fault::RestartAgent);
     sim.run_for(seconds(20));
     assert!(maps(&sim)[0].ends_with("| AE AA AA"), "{:?}", maps(&sim));
@@ -467,12 +467,12 @@ fn a_device_in_use_keeps_a_path_whatever_the_rules_say() {
         .filter(|(_, path)| path.state() != PathState::Masked);
     assert_eq!(kept.count(), 1);
     unharmed(&sim);
-    // An agent that starts anew takes no more away.
+    // A restarted agent removes no more paths.
     sim.suffer(&Fault::RestartAgent);
     sim.run_for(seconds(60));
     assert_eq!(maps(&sim).len(), 1);
     unharmed(&sim);
-    // Once nobody uses it, the rest goes too, and with it the map.
+    // Once nobody uses the device, the remaining path goes too, and the map with it.
     sim.io_every = None;
     sim.suffer(&Fault::Open(0, 0));
     sim.suffer(&Fault::LinkDown(B2));
@@ -484,7 +484,7 @@ fn a_device_in_use_keeps_a_path_whatever_the_rules_say() {
     assert_eq!(maps(&sim), Vec::<String>::new());
 }
 
-/// A new SATP rule takes a device in use by a reclaim, its I/O undisturbed.
+/// A reclaim applies a new SATP rule to a device in use, without disturbing its I/O.
 #[test]
 fn a_new_satp_rule_is_applied_by_a_reclaim() {
     use dm_psa::psa::satp::rules::{SatpRule, SatpRules};
@@ -513,7 +513,7 @@ fn a_new_satp_rule_is_applied_by_a_reclaim() {
     unharmed(&sim);
 }
 
-/// Rules that were loaded and not applied take no disk away from its users when the next agent starts.
+/// Rules that were loaded but not applied take no disk away from its users when the next agent starts.
 #[test]
 fn rules_that_mask_everything_leave_a_device_in_use_as_it_is_over_a_restart() {
     let mut sim = running(four_paths());
@@ -557,7 +557,7 @@ fn queueing_is_ended_by_hand_until_a_path_serves_again() {
     let said = san::told(&sim, from);
     assert!(said[0].starts_with("QUEUEING_ENDED "), "{said:?}");
     assert!(said[1].starts_with("APD_TIMEOUT "), "{said:?}");
-    // It stays so, and there is nothing more to end.
+    // The map stays like this, and there is no queueing left to end.
     sim.run_for(seconds(60));
     assert_eq!(steps(&sim, from), ["fail_if_no_path"]);
     let why = sim.world.check(&end_queueing(&sim)).unwrap_err();
@@ -565,7 +565,7 @@ fn queueing_is_ended_by_hand_until_a_path_serves_again() {
         matches!(&why, Refusal::Refused(why) if why.contains("does not queue")),
         "{why:?}"
     );
-    // With a path everything is as before, also at the next loss of all.
+    // When a path returns everything is as before, also at the next loss of all paths.
     sim.suffer(&Fault::LinkUp(B1));
     sim.run_for(seconds(10));
     assert!(
@@ -586,7 +586,7 @@ fn queueing_is_ended_by_hand_until_a_path_serves_again() {
 #[test]
 fn queueing_is_ended_where_nothing_is_known_of_the_paths() {
     let mut sim = running(four_paths());
-    // I/O fails, so that the kernel has no path; then commands do not come back, so that no state is known.
+    // I/O fails, so that the kernel has no path; then commands do not return, so that no state is known.
     sim.suffer_all(&[A1, A2, B1, B2].map(|path| Fault::Sicken(path, true)));
     sim.run_for(Millis(300));
     sim.suffer_all(&[A1, A2, B1, B2].map(Fault::Hang));

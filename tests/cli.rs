@@ -1,4 +1,4 @@
-//! `psactl` from the command line to the screen: the screens are files below `tests/golden/cli/`, rewritten by
+//! `psactl` from the command line to the screen. The screens are files below `tests/golden/cli/`, rewritten by
 //! `UPDATE_GOLDEN=1 cargo test --test cli`.
 
 mod screen;
@@ -106,7 +106,7 @@ impl Handler for Host {
             Request::GetMetrics(_) => json!({ "metrics": "# TYPE a gauge\na{b=\"c\"} 1\n# EOF\n" }),
             Request::GetFixed(_) => json!({ "config": fixed_config() }),
             Request::GetRoundRobin(_) => json!({ "config": round_robin_config() }),
-            // What was understood is what the test wants to see.
+            // The answer shows how the change was understood.
             Request::Change(change) => json!({ "effect": format!("{change:?}") }),
         })
     }
@@ -660,7 +660,7 @@ fn screens_are_as_they_were() {
         let screen = house.run(line);
         assert_eq!((screen.exit, screen.err.as_str()), (Exit::Ok, ""), "{line}");
         golden(&format!("cli/{name}.txt"), &screen.out);
-        // The word `storage` may be left out.
+        // The word `storage` is optional.
         let short = line.strip_prefix("storage ").unwrap_or(line);
         assert_eq!(house.run(short).out, screen.out, "{short}");
         let json = house.run(&format!("--formatter=json {line}")).out;
@@ -782,7 +782,7 @@ fn only_what_is_dead_is_red() {
     );
     assert_eq!(colour.replace("\x1b[31m", "").replace("\x1b[0m", ""), plain);
     assert_eq!(colour.matches('\x1b').count(), 2);
-    // A table stays straight, and formats for programs have no colour.
+    // A table stays aligned, and machine-readable formats have no colour.
     let table = house.run_colour("core adapter list", true).out;
     assert!(table.contains("\x1b[31mlink-down \x1b[0m  fc."), "{table}");
     for format in ["json", "csv", "xml", "keyvalue"] {
@@ -846,7 +846,7 @@ fn help_and_version_are_no_errors() {
     }
     let version = house.run("--version").out;
     assert_eq!(version, format!("psactl {}\n", env!("CARGO_PKG_VERSION")));
-    // In esxcli's commands -V is a vendor.
+    // In commands of esxcli, -V is a vendor.
     assert_eq!(house.run("-V").exit, Exit::Usage);
 }
 
@@ -867,7 +867,7 @@ fn the_tree_is_sound() {
                 NAMESPACES.iter().any(|(named, _)| *named == words),
                 "{words:?} has no entry in NAMESPACES"
             );
-            // `events` is a command, and `events codes` another.
+            // One command may be a prefix of another: `events` and `events codes`.
             let both = verbs().any(|other| other.words == words);
             assert!(!both || words == ["events"], "{words:?}");
         }
@@ -910,7 +910,7 @@ fn typography_is_refused_with_the_mend() {
     );
 }
 
-/// Takes so many bytes, then fails.
+/// Accepts this many bytes, then fails.
 struct Full {
     room: usize,
     kind: io::ErrorKind,
@@ -973,7 +973,7 @@ fn the_program_itself() {
         .output()
         .unwrap();
     assert_eq!(done.status.code(), Some(3));
-    // Nobody reads: quiet.
+    // The reader is gone: no error message.
     let (reader, writer) = io::pipe().unwrap();
     drop(reader);
     let done = psactl()
@@ -986,7 +986,7 @@ fn the_program_itself() {
 
 // ---- any text -----------------------------------------------------------------------------------------------
 
-/// Text as a hostile or broken device could give it.
+/// Text that a hostile or broken device could return.
 fn text() -> impl Strategy<Value = String> {
     let c = prop_oneof![
         4 => prop::char::range(' ', '~'),
@@ -1114,7 +1114,7 @@ proptest! {
                 Some(Csv) => {
                     prop_assert_eq!(lines, listing.records.len() + 1);
                     for line in out.lines() {
-                        // Outside of quotes: the even pieces.
+                        // Outside of quotes: the pieces with even index.
                         let commas: usize = line.split('"').step_by(2).map(|s| s.matches(',').count()).sum();
                         prop_assert_eq!(commas + 1, listing.all_columns().len());
                     }
@@ -1142,7 +1142,7 @@ proptest! {
                 Some(Xml) => prop_assert_eq!(out.matches("<structure ").count(), listing.records.len()),
                 _ => {}
             }
-            // Colour adds nothing but colour.
+            // The coloured output differs only in colour.
             let colour = render(&listing, format, true).replace("\x1b[31m", "").replace("\x1b[0m", "");
             prop_assert_eq!(colour, out);
         }
@@ -1164,7 +1164,7 @@ proptest! {
 
 #[test]
 fn queueing_is_ended_without_the_agent_only_where_it_is_known_whose_map_it_is() {
-    // No map of this machine has that name, and no agent of it has left a list.
+    // No map of this machine has that name, and no agent has left a list here.
     for (what, exits) in [
         ("-d no-such-map", [Exit::NotFound, Exit::Failed]),
         ("--all", [Exit::Failed, Exit::Failed]),
@@ -1178,7 +1178,7 @@ fn queueing_is_ended_without_the_agent_only_where_it_is_known_whose_map_it_is() 
         );
         assert_eq!(screen.out, "");
     }
-    // Below another directory there is no device-mapper.
+    // Below another root directory there is no device-mapper.
     let screen = psactl("--root /tmp core device queueing end -d x".split(' '));
     assert_eq!(screen.exit, Exit::Usage, "{screen:?}");
 }

@@ -1,11 +1,11 @@
-//! Every code that people may be told is in the table, and everything in the table is told by somebody.
+//! Every code that the agent can report is in the table, and every code in the table is reported somewhere.
 
 use dm_psa::psa::codes::CODES;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// What of the source is no test and not the table itself.
+/// Collects the source without tests and without the table itself.
 fn source(folder: &Path, out: &mut String) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -20,13 +20,13 @@ fn source(folder: &Path, out: &mut String) {
     }
 }
 
-/// The word in capitals that a text begins with, if it is one.
+/// The word in capitals at the start of a text, if there is one.
 fn word(text: &str) -> Option<&str> {
     let end = text.find(|c: char| !(c.is_ascii_uppercase() || c == '_'))?;
     (end > 3).then(|| &text[..end])
 }
 
-/// The codes after each of these words: the first text in quotes that is nothing but a code, or begins a line of the log.
+/// The codes after each of these marks: the first quoted text that is only a code, or that begins a line of the log.
 fn codes() -> BTreeSet<String> {
     let mut text = String::new();
     source(
@@ -63,7 +63,7 @@ fn codes() -> BTreeSet<String> {
             }
         }
     }
-    // By a table of its own.
+    // These come from a table of their own.
     for code in [
         "DELETE_FAILED",
         "PORT_TIMERS_FAILED",

@@ -1,5 +1,5 @@
-//! `psactl scsi decode`: hex as other tools print it in, the fields of SPC-5 out; and no bytes and no text that it
-//! cannot stand. The screens are files in `tests/golden/cli/`, rewritten by `UPDATE_GOLDEN=1 cargo test --test decode`.
+//! `psactl scsi decode` reads hex as other tools print it and prints the fields of SPC-5; it survives any bytes and any
+//! text. The screens are files in `tests/golden/cli/`, rewritten by `UPDATE_GOLDEN=1 cargo test --test decode`.
 
 mod screen;
 
@@ -60,7 +60,7 @@ fn what_is_cut_is_decoded_up_to_the_cut() {
     for (kind, name) in [
         ("inquiry", "decode-inquiry-cut"),
         ("vpd", "decode-vpd-83-cut"),
-        // LIO leaves the last port of an extended answer out.
+        // LIO leaves the last port out of an extended answer.
         ("rtpg", "decode-rtpg-lio"),
     ] {
         let screen = decode_file(kind, &format!("{name}.hex"), &[]);
@@ -257,9 +257,9 @@ fn bytes_in_any_dress() {
         "Device Identification VPD page\nPage length 2\n\n 00     00 83 41 42\n",
         "Report target port groups\n00 83 41 42\n",
         "heading:\n[PQual=0  Peripheral device type: disk]\n00 83 41 42",
-        // The text is hex itself: the bytes say that it is their text.
+        // The text column is hex itself: the bytes show that it is their text.
         "0000: 0083  ..\n0002: 4142  AB\n",
-        // An unlike text, and the next offset says where the bytes end.
+        // The text does not match the bytes, and the next offset shows where the bytes end.
         "0000: 0083  ee\n0002: 4142  AB\n0004:\n",
     ] {
         assert_eq!(hex::parse(text), Ok(wanted.clone()), "{text}");
@@ -284,7 +284,7 @@ fn bytes_are_not_lost_without_a_word() {
     }
 }
 
-/// The bytes as the tools print them, with offsets and text.
+/// The bytes as various tools print them, with offsets and text.
 fn dumps(data: &[u8]) -> Vec<String> {
     let (mut sg, mut bare, mut hexdump, mut xxd) =
         (String::new(), String::new(), String::new(), String::new());
@@ -345,7 +345,7 @@ proptest! {
     #[test]
     fn any_bytes_are_decoded_or_refused(mut data in vec(any::<u8>(), 0..300), first in 0x6fu8..0x75, honest: bool) {
         if honest {
-            // As long as they say, so that more than the first check is reached.
+            // The length field matches, so that the parser gets beyond its first check.
             let length = data.len().saturating_sub(4) as u8;
             for (slot, byte) in data.iter_mut().zip([first, 0x83, 0, length]) {
                 *slot = byte;

@@ -1,4 +1,4 @@
-//! `dm-psa-id` answers for every tree in `tests/golden/id` as that tree says, and prints whole answers or none.
+//! `dm-psa-id` gives the expected answer for every tree in `tests/golden/id`, and prints complete answers or none.
 
 use dm_psa::kernel::id;
 use std::fs;
@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 
 const TREES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/id");
 
-/// The question and the answer of a tree.
+/// A tree's question and its expected answer.
 #[derive(Default)]
 struct Case {
     disk: String,
@@ -16,7 +16,7 @@ struct Case {
     error: Option<String>,
 }
 
-/// Makes the tree that `file` describes below `root`.
+/// Creates the tree that `file` describes below `root`.
 fn build(file: &Path, root: &Path, case: &mut Case) {
     for line in fs::read_to_string(file).unwrap().lines() {
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
@@ -24,7 +24,7 @@ fn build(file: &Path, root: &Path, case: &mut Case) {
             let path = root.join(path);
             let folder = path.parent().unwrap();
             fs::create_dir_all(folder).unwrap();
-            // A later line replaces what an included file made; never what a link points to.
+            // A later line replaces a file that an included file created, but never the target of a link.
             let _ = fs::remove_file(&path);
             path
         };

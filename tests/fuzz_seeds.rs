@@ -1,11 +1,11 @@
-//! The stored inputs of every fuzz target, replayed as ordinary tests: what a fuzzer found once, or needed to get far
-//! into a parser, is tried with every change. The fuzzing itself is `tests/fuzz/run`.
+//! The stored inputs of every fuzz target, replayed as ordinary tests: inputs that a fuzzer once found, or needed to
+//! get far into a parser, are tested with every change. The fuzzing itself is `tests/fuzz/run`.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-// The attribute is `#![no_main]`, which is meant for a crate.
+// The target has the attribute `#![no_main]`, which is for a crate.
 #[allow(unused_attributes)]
 #[path = "fuzz/targets"]
 mod targets {
@@ -21,8 +21,8 @@ mod targets {
     pub mod wire;
 }
 
-// A target is a crate of its own that defines libFuzzer's entry point. Here the same file is a module, and a macro of
-// the same name makes a plain function of it. It stands below the modules, which find it by the path that they import.
+// A target is a crate that defines libFuzzer's entry point. Here the same file is a module, and a macro of the same
+// name defines a plain function instead. It comes after the modules, which find it by the path that they import.
 extern crate self as libfuzzer_sys;
 
 macro_rules! fuzz_target {
@@ -31,7 +31,7 @@ macro_rules! fuzz_target {
             $body
         }
     };
-    // libFuzzer skips what is not UTF-8, too.
+    // libFuzzer skips input that is not UTF-8, too.
     (|$text:ident: &str| $body:block) => {
         pub fn run(data: &[u8]) {
             if let Ok($text) = std::str::from_utf8(data) {
@@ -55,8 +55,8 @@ macro_rules! replays {
 }
 replays! { esxcli inquiry journal multipath_conf replies rtpg sense table vpd83 wire }
 
-/// Every stored input of a target: the lines of `seeds/NAME.txt`, and the files of `seeds/NAME`. Each of them is also
-/// cut short, because an end in any place is what parsers trip over.
+/// Every stored input of a target: the lines of `seeds/NAME.txt`, and the files of `seeds/NAME`. Each is also tested
+/// cut short, because parsers tend to fail where input ends early.
 fn replay(name: &str, run: fn(&[u8])) {
     let seeds = Path::new("tests/fuzz/seeds");
     let mut inputs: Vec<(String, Vec<u8>)> = Vec::new();
@@ -74,7 +74,7 @@ fn replay(name: &str, run: fn(&[u8])) {
     }
     assert!(!inputs.is_empty(), "{name} has no seeds");
     for (place, input) in inputs {
-        // Shown only when the test fails: the input at hand.
+        // Shown only if the test fails: the current input.
         println!("{place}");
         run(&input);
         run(input.get(..input.len() / 2).unwrap_or_default());

@@ -1,5 +1,5 @@
-//! What `psactl` does to this host itself: counters, rescans, open files. The kernel's file trees are copies below a
-//! temporary directory, the agent is a fake. The screens are files in `tests/golden/cli/`, rewritten by
+//! What `psactl` does on this host itself: counters, rescans, open files. The kernel's file trees are copies below a
+//! temporary directory, and the agent is a fake. The screens are files in `tests/golden/cli/`, rewritten by
 //! `UPDATE_GOLDEN=1 cargo test --test host_tools`. SCSI commands need a device: `tests/lab/scenario/14-host-tools.sh`.
 
 mod screen;
@@ -34,7 +34,7 @@ const LOCAL: &str = "t10.ATA_____QEMU_HARDDISK___________________________QM00001
 
 // ---- the host -----------------------------------------------------------------------------------------------
 
-/// A map of two paths (sdc dead, sdd active) with a partition, a local disk, and a dead path of another device. And a SCSI
+/// A map of two paths (sdc dead, sdd active) with a partition, a local disk, a dead path of another device, and a SCSI
 /// host without paths.
 struct Host {
     root: tempfile::TempDir,
@@ -285,8 +285,8 @@ impl Host {
         );
     }
 
-    /// A SCSI device with its disk. In the kernel's tree a disk is a directory below its device and a link elsewhere;
-    /// here it is the other way round, which nobody who looks can tell.
+    /// Adds a SCSI device with its disk. In the kernel's tree a disk is a directory below its device and a link
+    /// elsewhere. Here it is the other way round, which makes no difference to readers.
     fn disk(&self, hctl: &str, name: &str, minor: u32, stat: &str, counters: [&str; 3]) {
         self.file(&format!("sys/block/{name}/dev"), &format!("8:{minor}"));
         self.file(&format!("sys/block/{name}/stat"), stat);
@@ -313,7 +313,7 @@ impl Host {
         );
     }
 
-    /// A process that has these block devices open. `false` if this user may make no device nodes.
+    /// Adds a process that has these block devices open. Returns `false` if this user may not create device nodes.
     fn process(&self, pid: u32, name: &str, open: &[(&str, u64, u64)]) -> bool {
         self.folder("dev");
         self.file(&format!("proc/{pid}/comm"), &format!("{name}\n"));
@@ -455,7 +455,7 @@ fn the_modules_are_those_of_this_build() {
 #[test]
 fn what_cannot_be_counted_is_said_to_be_so() {
     let host = Host::new();
-    // The disk is gone while it is asked for.
+    // The disk disappears while its counters are read.
     fs::remove_file(
         host.root
             .path()
@@ -474,7 +474,7 @@ fn what_cannot_be_counted_is_said_to_be_so() {
         "{}",
         screen.out
     );
-    // The sum of an adapter does not suffer.
+    // The sum of an adapter is not affected.
     let sum = host.run("core adapter stats get -A vmhba1").out;
     assert!(sum.contains("   Read Operations: 10\n"), "{sum}");
     let json = host
@@ -504,14 +504,14 @@ proptest! {
                 [read.reads, read.sectors_read, read.writes, read.sectors_written],
                 [fields[0], fields[2], fields[4], fields[6]]
             );
-            // Sums of anything end.
+            // Sums of any values do not overflow.
             let _ = read.plus(read);
         }
     }
 
     #[test]
     fn a_counter_of_commands_is_its_lower_half(count: u32) {
-        // As the kernel prints a signed number.
+        // The kernel prints a signed number.
         let shown = format!("{:#x}\n", i64::from(count.cast_signed()));
         prop_assert_eq!(parse_command_counter(&shown), Some(count));
     }
@@ -532,7 +532,7 @@ fn a_rescan_looks_for_new_devices_behind_the_hosts_of_an_adapter() {
     let scan = |number: u32| host.text(&format!("sys/class/scsi_host/host{number}/scan"));
     assert_eq!([scan(2), scan(3)], ["- - -", "- - -"]);
     assert_eq!([scan(0), scan(9)], ["", ""]);
-    // A host without paths belongs to no adapter yet, and is found all the same.
+    // A host without paths belongs to no adapter yet, but is found too.
     let screen = host.run("core adapter rescan -A host9 -t add -S");
     assert_eq!(screen.out, "host9: scanned, nothing new\n");
     assert_eq!([scan(0), scan(9)], ["", "- - -"]);
@@ -552,7 +552,7 @@ fn a_rescan_removes_what_is_dead_and_used_by_nobody() {
     let delete = |hctl: &str| host.text(&format!("sys/devices/{hctl}/delete"));
     assert_eq!([delete("2:0:0:9"), delete("3:0:0:1")], ["1", ""]);
     assert_eq!(host.text("sys/class/scsi_host/host2/scan"), "");
-    // Mounted: it stays, dead or not.
+    // A mounted disk stays, dead or not.
     let host = Host::new();
     host.file(
         "proc/self/mountinfo",
@@ -562,7 +562,7 @@ fn a_rescan_removes_what_is_dead_and_used_by_nobody() {
     let why = "vmhba1:C0:T0:L9 is dead and stays: sde is mounted at /mnt";
     assert!(screen.err.contains(why), "{}", screen.err);
     assert_eq!(host.text("sys/devices/2:0:0:9/delete"), "");
-    // Nobody knows who uses it: it stays.
+    // It is unknown who uses the disk: it stays.
     let host = Host::new();
     fs::remove_file(host.root.path().join("proc/self/mountinfo")).unwrap();
     let screen = host.run("core adapter rescan -A vmhba1 -t delete -S");
@@ -572,7 +572,7 @@ fn a_rescan_removes_what_is_dead_and_used_by_nobody() {
         screen.err
     );
     assert_eq!(host.text("sys/devices/2:0:0:9/delete"), "");
-    // The name of the disk is another's by now: it stays.
+    // Another disk has this name by now: it stays.
     let host = Host::new();
     fs::remove_dir_all(host.root.path().join("sys/devices/2:0:0:9/block")).unwrap();
     let screen = host.run("core adapter rescan -A vmhba1 -t delete -S");
@@ -607,7 +607,7 @@ fn a_scan_that_does_not_end_is_told_when_time_is_up() {
     let host = Host::new();
     let scan = host.root.path().join("sys/class/scsi_host/host2/scan");
     fs::remove_file(&scan).unwrap();
-    // Nobody reads: who opens it for writing waits.
+    // The file has no reader, so opening it for writing blocks.
     mkfifo(&scan, Mode::S_IRWXU).unwrap();
     let before = Instant::now();
     let screen = host.run("core adapter rescan -A vmhba1 -t add -S --timeout 1");
@@ -653,7 +653,7 @@ fn processes_are_users() {
     let screen = host.run(rescan);
     let why = "vmhba1:C0:T0:L9 is dead and stays: dd (process 1234) has sde open";
     assert!(screen.err.contains(why), "{}", screen.err);
-    // udev only looks.
+    // udev only looks at devices, and does not count as a user.
     fs::remove_dir_all(host.root.path().join("proc/1234")).unwrap();
     let screen = host.run(rescan);
     assert!(screen.out.contains("removed"), "{screen:?}");

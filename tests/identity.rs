@@ -1,7 +1,7 @@
-//! Which logical unit is behind a path: worked examples of what ends its use, and of what gives it back.
+//! Which logical unit is behind a path: worked examples of what ends the use of a path, and of what restores it.
 //!
-//! The host and the array are those of `sim/`, as in `tests/world.rs`. The transitions themselves are walked in
-//! `src/psa/proof.rs`.
+//! The host and the array are those of `sim/`, as in `tests/world.rs`. The transitions themselves are tested in
+//! `src/psa/state/proof.rs`.
 
 mod san;
 
@@ -25,7 +25,7 @@ use san::*;
 /// The unit of the examples with one unit.
 const UNIT: &str = "naa.6001405a000000000000000000000001";
 const PAGE83: Command = Command::Vpd(DEVICE_IDENTIFICATION);
-/// Each path of a table is checked once in this time, and a millisecond or two pass until the answer is here.
+/// Each path of a table is checked once in this time; answers take one or two milliseconds.
 const INTERVAL: Millis = Millis(5_010);
 const ALL: [Hctl; 4] = [A1, A2, B1, B2];
 
@@ -39,14 +39,14 @@ fn codes(sim: &Simulation, from: usize, code: &str) -> usize {
     told.iter().filter(|line| line.starts_with(code)).count()
 }
 
-/// [`four_paths`], and another unit that none of them leads to yet.
+/// [`four_paths`], and another unit that no path leads to yet.
 fn with_other() -> (Kernel, UnitId) {
     let mut kernel = four_paths();
     let other = kernel.array.add(Unit::new(77, &[(1, AO), (2, ANO)]));
     (kernel, other)
 }
 
-/// The map of the unit of the examples.
+/// The map of [`UNIT`].
 fn map(sim: &Simulation) -> String {
     let all = maps(sim);
     all.into_iter().find(|map| map.starts_with(UNIT)).unwrap()
@@ -54,8 +54,8 @@ fn map(sim: &Simulation) -> String {
 
 // ---- nothing is behind the LUN --------------------------------------------------------------------------------
 
-/// LIO's LUN 0: what answers while it is mapped to nothing is well in all but PERIPHERAL QUALIFIER, and no unit attention
-/// comes.
+/// LIO's LUN 0: while nothing is mapped to it, its answers are in order except for PERIPHERAL QUALIFIER, and there is
+/// no unit attention.
 #[test]
 fn a_lun_that_leads_to_nothing_carries_nothing_until_it_is_proven_again() {
     let (mut kernel, other) = with_other();
@@ -74,7 +74,7 @@ fn a_lun_that_leads_to_nothing_carries_nothing_until_it_is_proven_again() {
         told.contains("dead: no logical unit is behind this LUN (PERIPHERAL QUALIFIER 001b)"),
         "{told}"
     );
-    // Then it leads to another unit, and a writer comes.
+    // Then it leads to another unit, and a writer starts.
     sim.suffer(&Fault::Remap(A1, Some(other), false));
     sim.io_every = Some(Millis(10));
     sim.run_for(seconds(20));
@@ -84,7 +84,7 @@ fn a_lun_that_leads_to_nothing_carries_nothing_until_it_is_proven_again() {
     );
     assert_eq!(codes(&sim, mark, "PATH_ABSENT"), 1);
     assert_eq!(codes(&sim, mark, "PATH_QUARANTINED"), 1);
-    // Mapped back it serves again.
+    // Mapped back, it serves again.
     sim.suffer(&Fault::Remap(A1, Some(0), false));
     sim.run_for(seconds(10));
     assert_eq!(state(&sim, A1), PathState::Active);
@@ -103,7 +103,7 @@ fn nothing_is_there_whatever_qualifier_says_so_and_wherever() {
             Some(Answer::good(data))
         };
         sim.suffer(&Fault::Lie(A1, PAGE83, says(&page)));
-        // INQUIRY is read after an attention.
+        // INQUIRY is read after a unit attention.
         sim.suffer(&Fault::Lie(B1, Command::Inquiry, says(&inquiry)));
         let kind = UnitAttention::PowerOnResetOccurred;
         sim.tell(Event::UnitAttention { path: B1, kind });
@@ -111,7 +111,7 @@ fn nothing_is_there_whatever_qualifier_says_so_and_wherever() {
         assert!(map(&sim).ends_with(" FA FA"), "{}", map(&sim));
         let text = format!("PERIPHERAL QUALIFIER {qualifier:03b}b");
         assert!(explained(&sim, "sda").contains(&text) && explained(&sim, "sdb").contains(&text));
-        // The vendor and product of an empty place are not those of the unit.
+        // An empty LUN has another vendor and product than the unit.
         sim.suffer(&Fault::Lie(A1, PAGE83, None));
         sim.suffer(&Fault::Lie(B1, Command::Inquiry, None));
         sim.run_for(seconds(3));
@@ -120,7 +120,7 @@ fn nothing_is_there_whatever_qualifier_says_so_and_wherever() {
     }
 }
 
-/// The last path too: that nothing is there is known. I/O waits, as when all paths are down for any other reason.
+/// The last path too: it is known that nothing is there. I/O waits, as whenever all paths are down.
 #[test]
 fn io_waits_while_every_lun_leads_to_nothing() {
     let mut kernel = four_paths();
@@ -178,7 +178,7 @@ fn no_byte_goes_to_the_wrong_disk_where_a_check_interval_lies_between_swap_and_w
 
 // ---- nothing is said ------------------------------------------------------------------------------------------
 
-/// A page that says nothing is no proof of absence: the path is the last resort until it says who it is.
+/// A page without designators does not prove absence: the path is used as a last resort until it identifies its unit.
 #[test]
 fn a_path_that_cannot_prove_itself_is_used_while_no_other_serves() {
     let page = four_paths().array.execute(A1, &PAGE83).data;
@@ -197,14 +197,14 @@ fn a_path_that_cannot_prove_itself_is_used_while_no_other_serves() {
         assert_eq!(steps(&sim, mark), ["fail_path 8:0"], "{says_nothing:?}");
         assert_eq!(state(&sim, A1), PathState::Unknown);
         assert_eq!(codes(&sim, mark, "PATH_UNPROVEN"), 1);
-        // Once is not enough to end its use, or one bad answer would move a unit between controllers.
+        // One such answer does not end its use, or one bad answer would move a unit between controllers.
         sim.suffer(&Fault::Lie(A1, PAGE83, None));
         sim.run_for(seconds(3));
         assert!(map(&sim).ends_with(" AA AA"), "{}", map(&sim));
         for path in ALL {
             sim.suffer(&Fault::Lie(path, PAGE83, Some(says_nothing.clone())));
         }
-        // Those that are found out first are failed while others serve; the last are not.
+        // The paths that are found first are failed while others serve; the last ones are not.
         sim.run_for(seconds(300));
         assert!(map(&sim).ends_with('A'), "{}", map(&sim));
         assert_eq!(codes(&sim, mark, "APD_START"), 0);
@@ -234,7 +234,7 @@ fn one_page_that_says_nothing_ends_no_use() {
     assert_eq!(codes(&sim, mark, "PATH_UNPROVEN"), 0);
 }
 
-/// TEST UNIT READY is good, and page 83h is not answered: what was proven is believed for a minute.
+/// TEST UNIT READY succeeds, but page 83h is not answered: the last proof is accepted for a minute.
 #[test]
 fn a_page_that_is_never_answered_ends_the_use_after_a_minute() {
     for outcome in [Outcome::Busy, Outcome::Timeout, Outcome::Host(7)] {
@@ -254,7 +254,8 @@ fn a_page_that_is_never_answered_ends_the_use_after_a_minute() {
 
 // ---- a LUN number that is given to another volume -------------------------------------------------------------
 
-/// For good: when the map of the volume before is closed, the paths join the other one without help.
+/// The LUNs lead to the other volume permanently: when the old map is closed, the paths join the other unit by
+/// themselves.
 #[test]
 fn the_paths_of_a_map_that_is_closed_join_the_unit_that_they_lead_to() {
     let (mut kernel, other) = with_other();
@@ -267,7 +268,7 @@ fn the_paths_of_a_map_that_is_closed_join_the_unit_that_they_lead_to() {
         sim.suffer(&Fault::Remap(path, Some(other), false));
     }
     sim.run_for(seconds(60));
-    // What waits in the map must not reach the other volume while somebody has it open.
+    // I/O that waits in the map must not reach the other volume while the map is open.
     assert_eq!(codes(&sim, mark, "PATH_QUARANTINED"), 4);
     assert_eq!(maps(&sim).len(), 1);
     assert!(map(&sim).ends_with(" FF FF"), "{}", map(&sim));
@@ -286,7 +287,7 @@ fn the_paths_of_a_map_that_is_closed_join_the_unit_that_they_lead_to() {
     unharmed(&sim);
 }
 
-/// The volume before is still there by other paths: its map stays, open or not.
+/// The old volume still has other paths: its map stays, open or not.
 #[test]
 fn one_path_joins_the_other_unit_when_the_map_is_closed_and_the_rest_stay() {
     let (mut kernel, other) = with_other();
@@ -308,7 +309,7 @@ fn one_path_joins_the_other_unit_when_the_map_is_closed_and_the_rest_stay() {
     sim.run_for(seconds(20));
     assert_eq!(maps(&sim).len(), 2, "{:?}", maps(&sim));
     assert!(maps(&sim).iter().any(|map| map.contains(" 8:0 ")));
-    // It goes back the same way.
+    // It returns in the same way.
     sim.io_every = None;
     sim.suffer(&Fault::Remap(A1, Some(0), false));
     sim.run_for(INTERVAL);
@@ -319,7 +320,7 @@ fn one_path_joins_the_other_unit_when_the_map_is_closed_and_the_rest_stay() {
     unharmed(&sim);
 }
 
-/// One path was down when the LUN was given away, and keeps nobody waiting.
+/// One path was down when the LUN was given to another volume; it delays nothing.
 #[test]
 fn a_dead_path_does_not_keep_a_closed_map_whose_luns_were_given_away() {
     let (mut kernel, other) = with_other();
@@ -362,7 +363,7 @@ fn a_designator_that_is_added_while_a_map_runs_changes_nothing() {
     sim.kernel.array.unit_mut(0).unwrap().designators = vec![naa(9)];
     sim.run_for(seconds(20));
     assert_eq!(steps(&sim, mark), Vec::<String>::new());
-    // Nor after a restart, nor when every path was down meanwhile.
+    // The name does not change after a restart either, nor after all paths were down.
     sim.suffer(&Fault::RestartAgent);
     sim.run_for(seconds(20));
     for path in ALL {
@@ -382,7 +383,7 @@ fn a_designator_that_is_added_while_a_map_runs_changes_nothing() {
     unharmed(&sim);
 }
 
-/// A new device is named by the last of two, as udev does by the rules of sg3-utils.
+/// A new device is named by the last of two designators, as udev does by the rules of sg3-utils.
 #[test]
 fn a_new_device_is_named_as_udev_names_its_disks() {
     let mut kernel = four_paths();
@@ -395,7 +396,7 @@ fn a_new_device_is_named_as_udev_names_its_disks() {
     );
 }
 
-/// Stray bytes behind the designators: the kernel, udev and multipath-tools take no notice, and nor does the map.
+/// Stray bytes after the designators: the kernel, udev and multipath-tools ignore them, and so does the map.
 #[test]
 fn stray_bytes_at_the_end_of_the_page_are_reported_and_harmless() {
     let mut kernel = four_paths();
@@ -417,7 +418,7 @@ fn stray_bytes_at_the_end_of_the_page_are_reported_and_harmless() {
 
 // ---- one identity, two units ----------------------------------------------------------------------------------
 
-/// A unit with the identity of the unit of the examples.
+/// Adds a unit with the identity of [`UNIT`].
 fn twin(kernel: &mut Kernel, change: impl FnOnce(&mut Unit)) -> UnitId {
     let mut unit = Unit::new(1, &[(1, AO), (2, ANO)]);
     change(&mut unit);
@@ -443,8 +444,8 @@ fn length(sim: &Simulation) -> Sectors {
     sim.kernel.map(UNIT).unwrap().table.unwrap().length
 }
 
-/// Clones, firmware that gives each LUN the same name: the paths in the table are of one unit, and a failover goes nowhere
-/// else.
+/// Clones, or firmware that gives each LUN the same name: the paths in the table lead to one unit, and a failover stays
+/// on it.
 #[test]
 fn a_twin_of_another_size_or_product_shares_no_table() {
     let size: fn(&mut Unit) = |unit| unit.size = LARGER;
@@ -481,7 +482,7 @@ fn a_twin_of_another_size_or_product_shares_no_table() {
         }
         sim.run_for(seconds(10));
         assert_eq!(held(&sim), [A1, B1, A2, B2], "{why}");
-        // Nor when the paths of the unit are gone while its map is open.
+        // The same if the paths of the unit disappear while its map is open.
         sim.suffer(&Fault::Open(0, 1));
         sim.io_every = None;
         for path in ALL {
@@ -489,7 +490,7 @@ fn a_twin_of_another_size_or_product_shares_no_table() {
         }
         sim.run_for(seconds(100));
         assert_eq!(held(&sim), [], "{why}");
-        // When it is closed the twin is a unit like any other.
+        // When the map is closed, the twin is a unit like any other.
         sim.suffer(&Fault::Open(0, 0));
         sim.run_for(seconds(20));
         let other = [path(1, 2, 0), path(2, 2, 0)];
@@ -502,7 +503,7 @@ fn a_twin_of_another_size_or_product_shares_no_table() {
     }
 }
 
-/// The members of the map decide, not the address.
+/// The members of the map decide which unit is used, not the address.
 #[test]
 fn a_twin_that_comes_later_stays_out_whatever_its_address() {
     let mut kernel = steady();
@@ -523,8 +524,8 @@ fn a_twin_that_comes_later_stays_out_whatever_its_address() {
     unharmed(&sim);
 }
 
-/// Two LUNs of one port, alike in all that can be asked: that is reported, and one LUN is used. The other adds nothing to
-/// one unit, and may be another.
+/// Two LUNs of one port that are equal in everything that can be asked: that is reported, and one LUN is used. The
+/// other adds nothing if it is the same unit, and it may be another one.
 #[test]
 fn a_second_lun_of_a_port_with_the_same_identity_is_reported_and_not_used() {
     let mut kernel = four_paths();
@@ -543,7 +544,7 @@ fn a_second_lun_of_a_port_with_the_same_identity_is_reported_and_not_used() {
         "{text}"
     );
     assert!(text.contains("LUN 1 may be another unit"), "{text}");
-    // The first LUN goes while its map is open.
+    // The first LUN disappears while its map is open.
     sim.suffer(&Fault::Open(0, 1));
     for path in ALL {
         sim.suffer(&Fault::Delete(path));
@@ -559,7 +560,7 @@ fn a_second_lun_of_a_port_with_the_same_identity_is_reported_and_not_used() {
     unharmed(&sim);
 }
 
-/// A path is down, and a clone with another size or product answers when it returns.
+/// A path is down, and a clone with another size or product answers when the path returns.
 #[test]
 fn a_twin_that_answers_when_a_path_returns_is_found_out() {
     for (change, attention) in [(true, false), (false, false), (true, true)] {
@@ -579,7 +580,7 @@ fn a_twin_that_answers_when_a_path_returns_is_found_out() {
         sim.run_for(seconds(20));
         assert_eq!(held(&sim), [B1, A2, B2]);
         assert_eq!(length(&sim), SIZE);
-        // The right one is back.
+        // The right unit is back.
         sim.suffer(&Fault::LinkDown(A1));
         sim.suffer(&Fault::Remap(A1, Some(0), false));
         sim.run_for(seconds(10));
@@ -592,7 +593,7 @@ fn a_twin_that_answers_when_a_path_returns_is_found_out() {
 
 // ---- one unit, two sizes --------------------------------------------------------------------------------------
 
-/// The unit grew, and the kernel has the old size of some of its paths: each is asked, and they agree.
+/// The unit grew, and the kernel has the old size for some of its paths: each path is asked, and they agree.
 #[test]
 fn a_new_map_takes_every_path_whatever_size_the_kernel_remembers() {
     for larger in [&[A1][..], &[B2], &[A1, B1], &[A1, A2, B1]] {
@@ -611,7 +612,7 @@ fn a_new_map_takes_every_path_whatever_size_the_kernel_remembers() {
     }
 }
 
-/// Nobody reports that the unit grew, and a path is found again: the others are asked, and the map grows.
+/// The unit grew without a report. Then a path is found again: the others are asked, and the map grows.
 #[test]
 fn a_path_that_is_found_again_shows_that_the_unit_grew() {
     let mut sim = running(four_paths());
@@ -626,7 +627,7 @@ fn a_path_that_is_found_again_shows_that_the_unit_grew() {
     unharmed(&sim);
 }
 
-/// READ CAPACITY (16) is refused by old arrays: the kernel looks again.
+/// Old arrays refuse READ CAPACITY (16): the kernel reads the capacity again.
 #[test]
 fn a_unit_that_does_not_know_the_long_command_grows_too() {
     let mut kernel = four_paths();
@@ -645,7 +646,8 @@ fn a_unit_that_does_not_know_the_long_command_grows_too() {
     unharmed(&sim);
 }
 
-/// An array moves a unit to disks of another kind, and its product changes while it is in use: every path says so.
+/// An array moves a unit to other disks, and its product name changes while it is in use: every path reports the new
+/// name.
 #[test]
 fn a_product_that_every_path_names_is_the_unit_s() {
     let mut sim = running(four_paths());
@@ -659,9 +661,9 @@ fn a_product_that_every_path_names_is_the_unit_s() {
     unharmed(&sim);
 }
 
-// ---- two names of one kind, of which units share one ---------------------------------------------------------------
+// ---- two names of one kind, one of which is shared by two units -----------------------------------------------------
 
-/// Two units with NAA identifiers of their own, and one that both list behind it: the last of a kind is the name.
+/// Two units, each with its own NAA identifier and a shared one after it: the last identifier of a kind is the name.
 #[test]
 fn a_name_that_two_units_share_proves_nothing_once_the_other_name_changed() {
     let shared = shared_name();
@@ -678,7 +680,7 @@ fn a_name_that_two_units_share_proves_nothing_once_the_other_name_changed() {
         .open_map("naa.60606060606060605a5a5a5a5a5a5a5a", 1);
     sim.io_every = None;
     sim.suffer(&Fault::Remap(A1, Some(other), false));
-    // However often it is asked.
+    // However often the path is asked.
     for _ in 0..20 {
         sim.run_for(INTERVAL);
         assert_eq!(state(&sim, A1), PathState::Dead);
@@ -688,7 +690,7 @@ fn a_name_that_two_units_share_proves_nothing_once_the_other_name_changed() {
     assert_eq!(state(&sim, A1), PathState::Active);
 }
 
-/// The map of units that share the name of [`shared_name`].
+/// The name of the map of units that share a name, see [`shared_name`].
 const SHARED: &str = "naa.60606060606060605a5a5a5a5a5a5a5a";
 
 fn shared_name() -> Designator {
@@ -701,8 +703,8 @@ fn shared_name() -> Designator {
     }
 }
 
-/// Two units that share one of two identifiers, seen by different ports: one table is over one of them, also where another
-/// agent made one over both.
+/// Two units that share one of two identifiers, on different ports: a table has paths of only one of them, even if
+/// another agent made a table with both.
 #[test]
 fn units_that_share_a_name_from_the_start_share_no_table() {
     for adopted in [false, true] {
@@ -756,7 +758,7 @@ fn asked(sim: &Simulation, from: usize) -> Vec<(Millis, Hctl, Vec<Command>)> {
     examined.collect()
 }
 
-/// Each path proves who it is with each check. The paths of a device take turns to say that they are ready: each within ten
+/// Each path proves its identity with each check. The paths of a device take turns to report readiness: each within ten
 /// seconds, and one of them with each check.
 #[test]
 fn readiness_is_asked_in_turns_and_identity_always() {
@@ -783,7 +785,7 @@ fn readiness_is_asked_in_turns_and_identity_always() {
     assert!(pauses.max().unwrap() <= seconds(6), "{times:?}");
 }
 
-/// A path that does not say who it is, is asked immediately whether it is ready.
+/// A path that does not identify its unit is immediately asked whether it is ready.
 #[test]
 fn a_path_that_is_lost_while_idle_is_found_with_its_next_check() {
     for path in ALL {
@@ -799,8 +801,8 @@ fn a_path_that_is_lost_while_idle_is_found_with_its_next_check() {
     }
 }
 
-/// An idle path that still says who it is and is not ready any more, on an array that reports nothing: it is found when it is
-/// its turn, and its device loses no path for it.
+/// An idle path still identifies its unit but is not ready any more, on an array that reports nothing: it is found when
+/// it is its turn, and its device loses no path because of it.
 #[test]
 fn an_idle_path_that_is_not_ready_is_found_when_it_is_its_turn() {
     for path in ALL {

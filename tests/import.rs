@@ -1,6 +1,6 @@
-//! `psactl import`: listings of ESXi and configurations of multipath-tools in, rules and settings out, and a line for
-//! everything that stands in them. Inputs and what becomes of them are files in `tests/golden/import/`, rewritten by
-//! `UPDATE_GOLDEN=1 cargo test --test import`. What psactl lists in any format it imports again.
+//! `psactl import` turns listings of ESXi and configurations of multipath-tools into rules and settings, and prints a
+//! line for each of their entries. Inputs and results are files in `tests/golden/import/`, rewritten by
+//! `UPDATE_GOLDEN=1 cargo test --test import`. psactl also imports its own lists, in any format.
 
 mod screen;
 
@@ -26,7 +26,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
-/// What comes with dm-psa.
+/// The rules that come with dm-psa.
 static BUILT_IN: LazyLock<RuleFiles> = LazyLock::new(rules::built_in);
 
 /// Imports a file of `tests/golden/import/`.
@@ -41,7 +41,8 @@ fn file(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_default()
 }
 
-/// Holds what an import says and leaves behind to files of `tests/golden/import/`; `tag` tells two of one input apart.
+/// Compares the output of an import and the files it writes with files of `tests/golden/import/`; `tag` distinguishes
+/// two imports of one input.
 fn holds(kind: &str, name: &str, tag: &str, more: &[&str]) -> Exit {
     let root = tempfile::tempdir().unwrap();
     let places = Places::below(root.path());
@@ -50,7 +51,7 @@ fn holds(kind: &str, name: &str, tag: &str, more: &[&str]) -> Exit {
     assert!(!root.path().join("etc").exists(), "{name}: --dry-run wrote");
     let screen = import(root.path(), kind, name, more);
     assert_eq!((dry.exit, &dry.out), (screen.exit, &screen.out), "{name}");
-    // Paths of this machine do not belong into the files.
+    // Paths of this machine do not belong in the golden files.
     let folder = golden_file("import");
     let err = screen.err.replace(&format!("{}/", folder.display()), "");
     let code = screen.exit as u8;
@@ -70,7 +71,7 @@ fn holds(kind: &str, name: &str, tag: &str, more: &[&str]) -> Exit {
             golden(&golden_name, &text);
         }
     }
-    // The agent takes what was written; and a second time there is nothing to import.
+    // The agent accepts what was written, and a second import finds nothing to do.
     rules::load(&places).unwrap();
     load_settings(&places).unwrap();
     let before = (file(&places.admin_rules()), file(&places.settings()));
@@ -158,7 +159,7 @@ fn configurations_of_multipath_tools() {
     );
 }
 
-/// The lines that a plan tells of.
+/// The line numbers that a plan reports.
 fn told(plan: &Plan) -> BTreeSet<usize> {
     plan.entries.iter().map(|entry| entry.line).collect()
 }
@@ -196,7 +197,7 @@ fn no_line_of_a_table_is_dropped() {
         for (line, words) in (1..).zip(&lines) {
             let first = words.first().map_or("", String::as_str);
             let is_layout = matches!(first, "" | "Rule" | "Name") || first.starts_with("---");
-            // A rule that is loaded has two lines, and is told of with that of the file list.
+            // A loaded rule has two lines, and is reported with that of the file list.
             let is_loaded = (1..).zip(&lines).any(|(at, other)| {
                 let twin = words.get(..2) == other.get(..2);
                 twin && words.get(2).is_some_and(|class| class == "runtime")
@@ -211,7 +212,7 @@ fn no_line_of_a_table_is_dropped() {
     }
 }
 
-/// The inputs in `tests/golden/import/` with this ending.
+/// The inputs in `tests/golden/import/` with this suffix.
 fn inputs(ending: &str) -> Vec<String> {
     let files = std::fs::read_dir(golden_file("import")).unwrap();
     let names = files.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -402,7 +403,7 @@ fn a_value_out_of_its_range_is_refused() {
     assert_eq!(settings.check_interval_ms.0, 5_000);
 }
 
-/// More rules than a host has, and as many as there are numbers.
+/// More rules than a host has: as many as there are numbers.
 #[test]
 fn many_rules_take_no_time() {
     let row = |number: u32| {
@@ -441,8 +442,8 @@ const FORMATS: [Format; 6] = [
     Format::Keyvalue,
 ];
 
-/// Text as a rule may have it. A table shows no blanks at the end of a value, and the column Matches is understood by
-/// its `key=`.
+/// Text that a rule may contain. A table does not show blanks at the end of a value, and the column Matches is parsed
+/// by its `key=`.
 fn words() -> impl Strategy<Value = String> {
     "[ A-Za-z0-9,;\"'<>&#!|()\\[\\]{}./\\\\äß€_-]{0,14}[A-Za-z0-9,\"'>)ä_]"
         .prop_filter("bytes of INQUIRY have a form of their own", |text| {
@@ -522,7 +523,7 @@ prop_compose! {
     }
 }
 
-/// A file list: no two rules of one number, and none of the system's.
+/// A file list without two rules of one number, and without rules of the system.
 fn claim_rules() -> impl Strategy<Value = Vec<Rule>> {
     prop::collection::vec(claim_rule(), 0..12).prop_map(|rules| {
         let mut seen = BTreeSet::new();
@@ -566,7 +567,7 @@ prop_compose! {
     }
 }
 
-/// User rules in the order of `satp rule list`, no two of which say the same.
+/// User rules in the order of `satp rule list`, no two of them equal.
 fn satp_rules() -> impl Strategy<Value = Vec<SatpRule>> {
     prop::collection::vec(satp_rule(), 0..12).prop_map(|rules| {
         let mut rules = rules;
@@ -583,13 +584,13 @@ fn satp_rules() -> impl Strategy<Value = Vec<SatpRule>> {
     })
 }
 
-/// As without options.
+/// The import without options.
 const PLAIN: multipath::Wanted = multipath::Wanted {
     mask: false,
     force: false,
 };
 
-/// Everything is wanted.
+/// All lists are wanted.
 const ALL: esxcli::Wanted = esxcli::Wanted {
     system: true,
     may: Permission {
@@ -669,7 +670,7 @@ proptest! {
 
 // ---- any text -----------------------------------------------------------------------------------------------
 
-/// Plans an import of a text, of any kind, and holds the plan to what files can take.
+/// Plans an import of a text as each kind, and checks that files can hold the plan.
 fn any_text(input: &str) {
     for wanted in [esxcli::Wanted::default(), ALL] {
         if let Ok(plan) = esxcli::plan(input, &BUILT_IN, wanted) {
@@ -728,7 +729,7 @@ proptest! {
         any_text(&text);
     }
 
-    /// Whatever stands in a section, known or not, with a value or without: it is told of.
+    /// Any entry of a section is reported, known or not, with a value or without.
     #[test]
     fn each_keyword_is_told_of(
         outer in prop::sample::select(vec![

@@ -1,5 +1,5 @@
-//! The house keeps its order: rooms import as the table in `src/lib.rs` says, `unsafe` stays in `kernel/`, the pure
-//! rooms stay pure, and no file grows past one idea.
+//! The structure of the source: modules import as the table in `src/lib.rs` says, `unsafe` stays in `kernel/`, the pure
+//! modules stay pure, and no file grows beyond one purpose.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const SRC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
 const MOST_LINES: usize = 800;
 
-/// What `psa` and `scsi` must not know of: clocks, files, threads, the environment, and order by chance.
+/// What `psa` and `scsi` must not use: clocks, files, threads, the environment, and random iteration order.
 const IMPURE: &[&str] = &[
     "std::env",
     "std::fs",
@@ -42,7 +42,7 @@ fn sources() -> BTreeMap<PathBuf, String> {
     found
 }
 
-/// The code alone: comments, strings and characters are gone.
+/// The code alone, without comments, strings and characters.
 fn code(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
@@ -63,7 +63,7 @@ fn code(text: &str) -> String {
             character(rest)
         } else {
             out.push(c);
-            // A whole word at once: its last letters are no prefix of a raw string.
+            // Take a whole word at a time, or its last letters could look like the prefix of a raw string.
             let word = rest.find(|c: char| !is_word(c)).unwrap_or(rest.len());
             out.push_str(&rest[c.len_utf8().min(word)..word]);
             rest = &rest[c.len_utf8().max(word)..];
@@ -99,7 +99,7 @@ fn quoted(rest: &str) -> usize {
     rest.len()
 }
 
-/// Length of the character that `rest` begins with; of the quote alone if it begins a lifetime.
+/// Length of the character literal that `rest` begins with; 1 if the quote begins a lifetime.
 fn character(rest: &str) -> usize {
     let mut chars = rest.char_indices().skip(1);
     match chars.next() {
@@ -112,7 +112,7 @@ fn character(rest: &str) -> usize {
     }
 }
 
-/// What each room may use, with what those may use.
+/// The modules that each module may use, including those that these may use.
 fn allowed() -> BTreeMap<String, BTreeSet<String>> {
     let names = |cell: &str| -> BTreeSet<String> {
         cell.split('`')
@@ -143,7 +143,7 @@ fn allowed() -> BTreeMap<String, BTreeSet<String>> {
     table
 }
 
-/// The rooms that the code of a file names, with the words that name them: `crate::room`, `dm_psa::room`, `super::`
+/// The modules that the code of a file names, with the words that name them: `crate::name`, `dm_psa::name`, `super::`
 /// up to the root, and the members of `crate::{...}`.
 fn mentions(file: &Path, code: &str) -> Vec<(String, String)> {
     let mut modules: Vec<String> = file
@@ -158,7 +158,7 @@ fn mentions(file: &Path, code: &str) -> Vec<(String, String)> {
     let words = words(code);
     let mut found = Vec::new();
     let mut depth = 0_usize;
-    // Depths at which modules inside the file were opened.
+    // The depths at which modules inside the file were opened.
     let mut inner: Vec<usize> = Vec::new();
     for at in 0..words.len() {
         let word = words[at];
@@ -336,7 +336,7 @@ fn psa_mentions(module: &[String], code: &str) -> Vec<Vec<String>> {
     found
 }
 
-/// The paths that go on after `base` with `:: name :: {a, b::c}`. Returns what follows them.
+/// The paths that continue after `base` with `:: name :: {a, b::c}`. Returns what follows them.
 fn paths<'a, 'b>(
     base: &[String],
     mut words: &'b [&'a str],
@@ -383,7 +383,7 @@ fn files_of_psa_import_downwards_and_in_no_circle() {
             wrong.push(format!("{}: not in the table", file.display()));
         }
         for path in psa_mentions(module, code) {
-            // The longest beginning that is a file; what follows are names in it.
+            // The longest prefix that is a file; the rest are names in it.
             let lengths = (1..=path.len()).rev();
             let mut known = lengths.filter_map(|length| files.get_key_value(&path[..length]));
             let Some((other, _)) = known.next() else {
@@ -402,7 +402,7 @@ fn files_of_psa_import_downwards_and_in_no_circle() {
             imports.entry(module).or_default().insert(other);
         }
     }
-    // What imports nothing that is left is taken away, again and again: circles remain.
+    // Repeatedly remove modules that import nothing that is left: only cycles remain.
     let mut left: BTreeSet<&Vec<String>> = imports.keys().copied().collect();
     loop {
         let free =
@@ -465,7 +465,7 @@ fn decisions_and_parsers_are_pure() {
                 let after = code[at + name.len()..].chars().next();
                 !code[..at].ends_with(is_word) && !after.is_some_and(is_word)
             });
-            // It lets nobody get at the order.
+            // `lookup.rs` does not expose the iteration order.
             let hides_order = name == &"HashMap" && file.ends_with("psa/lookup.rs");
             assert!(!found || hides_order, "{}: {name}", file.display());
         }
@@ -484,7 +484,7 @@ fn a_file_holds_one_idea() {
     }
 }
 
-/// The check itself is checked: what it must find, and what it must not mistake for an import.
+/// Tests the check itself: what it must find, and what it must not take for an import.
 #[test]
 fn mentions_are_found() {
     let rooms = |file: &str, text: &str| -> Vec<String> {

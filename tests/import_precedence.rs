@@ -1,6 +1,6 @@
-//! What `psactl import multipath` writes does what multipath-tools does with the same files: which of several values
-//! holds for an array, at every level and for every keyword that is translated; that a blacklist goes before it; and
-//! that `psactl plan` shows it. Judged by a world that the rules and settings are given to, not by their text.
+//! The output of `psactl import multipath` has the effect that multipath-tools derives from the same files: which of
+//! several values applies to an array, at every level and for every translated keyword; a blacklist overrides all of
+//! them; and `psactl plan` shows it. The tests judge by a world with these rules and settings, not by their text.
 
 mod screen;
 
@@ -13,7 +13,7 @@ use dm_psa::scsi::inquiry::{StandardInquiry, Tpgs};
 use screen::{golden_file, psactl_below};
 use std::path::Path;
 
-/// What a device of an array gets.
+/// The resulting settings of a device of an array.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Effect {
     satp: String,
@@ -29,13 +29,13 @@ struct Effect {
 type Array = (&'static str, &'static str, Tpgs);
 
 const UNKNOWN: Array = ("ACME", "BOX", Tpgs::Implicit);
-/// Its line in multipath-tools' table says `no_path_retry queue` and `group_by_prio`.
+/// Its entry in the table of multipath-tools has `no_path_retry queue` and `group_by_prio`.
 const LISTED: Array = ("IBM", "2145", Tpgs::Implicit);
-/// The table says nothing of `no_path_retry`; our rule has `fast_io_fail_tmo=10` and `iops=1`, as the table has the 10.
+/// The table has no `no_path_retry`; our rule has `fast_io_fail_tmo=10`, as the table, and `iops=1`.
 const PURE: Array = ("PURE", "FlashArray", Tpgs::Implicit);
-/// Our rule is for NETAPP whatever the product, and the table for this one: `dev_loss_tmo infinity`.
+/// Our rule matches any product of NETAPP, the table only this one: `dev_loss_tmo infinity`.
 const NETAPP: Array = ("NETAPP", "LUN C-Mode", Tpgs::Implicit);
-/// Our rule has an APD timeout of its own.
+/// Our rule has its own APD timeout.
 const RDAC: Array = ("DELL", "MD36xxf", Tpgs::None);
 
 const ARRAYS: [Array; 5] = [UNKNOWN, LISTED, PURE, NETAPP, RDAC];
@@ -60,7 +60,7 @@ fn host((vendor, model, tpgs): Array) -> Inventory {
     host
 }
 
-/// What the files below a directory make of an array.
+/// The effect of the files below a directory on an array.
 fn effect(root: &Path, array: Array) -> Effect {
     let places = Places::below(root);
     let settings = load_settings(&places).unwrap();
@@ -100,10 +100,10 @@ fn import(texts: &[&str]) -> (tempfile::TempDir, screen::Screen) {
     (root, screen)
 }
 
-/// The levels, the first goes before the others. The two sections for an array stand in files of their own.
+/// The levels, in decreasing priority. The two sections for an array are in separate files.
 const LEVELS: [&str; 5] = ["multipaths", "overrides", "later", "earlier", "defaults"];
 
-/// A keyword with a value at each of the levels; `None` leaves it out there.
+/// A configuration with a keyword that has these values at the levels; `None` leaves it out there.
 fn configuration(keyword: &str, values: [Option<&str>; 5]) -> [String; 2] {
     let line =
         |at: usize| values[at].map_or_else(String::new, |value| format!("{keyword} \"{value}\"\n"));
@@ -133,7 +133,7 @@ fn configuration(keyword: &str, values: [Option<&str>; 5]) -> [String; 2] {
     [first, second]
 }
 
-/// A keyword: its value at each level, what is seen of it, and what is to be seen for each level.
+/// A keyword: its value at each level, the observed setting, and its expected value for each level.
 struct Case {
     keyword: &'static str,
     values: [Option<&'static str>; 5],
@@ -231,8 +231,8 @@ const CASES: [Case; 8] = [
     },
 ];
 
-/// What holds of an array without any file, where `defaults` does not hold because multipath-tools' table or our rule
-/// for the same array says the keyword; `None` if `defaults` holds.
+/// The value for an array without any file, if `defaults` does not apply because the table of multipath-tools or our
+/// rule for this array has the keyword; `None` if `defaults` applies.
 fn built_in(keyword: &str, array: Array) -> Option<&'static str> {
     match (keyword, array) {
         (_, UNKNOWN) => None,
@@ -395,10 +395,10 @@ fn the_protocol_is_what_the_section_says() {
         ),
         (fixed, UNKNOWN, "VMW_SATP_DEFAULT_AA"),
         ("prio const\ndetect_prio no", LISTED, "VMW_SATP_DEFAULT_AA"),
-        // An unknown word is passed over, so that detection stays on.
+        // An unknown word is ignored, so detection stays on.
         ("prio const\ndetect_prio off", LISTED, "VMW_SATP_ALUA"),
         ("prio const", LISTED, "VMW_SATP_ALUA"),
-        // The table says `prio alua`.
+        // The table has `prio alua`.
         ("detect_prio no", LISTED, "VMW_SATP_ALUA"),
         ("detect_prio no", UNKNOWN, "VMW_SATP_DEFAULT_AA"),
         ("prio alua\ndetect_prio no", UNKNOWN, "VMW_SATP_ALUA"),
@@ -510,7 +510,7 @@ fn exceptions_take_back_what_is_of_their_kind() {
             "devnode \"^sd\"\n".to_owned(),
             [true; 3],
         ),
-        // An exception of another kind takes nothing back.
+        // An exception of another kind removes nothing.
         ("wwid \".*\"\n".to_owned(), netapp.to_owned(), [false; 3]),
         (everything.to_owned(), format!("wwid {WWID}\n"), [false; 3]),
     ] {
@@ -524,7 +524,7 @@ fn exceptions_take_back_what_is_of_their_kind() {
             assert_eq!(effect(root.path(), NETAPP).satp, "VMW_SATP_ALUA");
         }
     }
-    // What cannot be excepted is not blacklisted either, or the host would be without a map.
+    // If an exception cannot be translated, its blacklist entry is dropped too, or the host would lose a map.
     let (root, screen) = import(&[
         "blacklist {\n devnode \".*\"\n}\nblacklist_exceptions {\n devnode \"^sdb\"\n}\n",
     ]);
@@ -569,7 +569,7 @@ fn plan_shows_what_an_import_changes() {
 
 #[test]
 fn a_plan_goes_from_the_rules_that_the_host_had() {
-    // The host has the rule already: it does not count as new.
+    // The host has the rule already, so it is not new.
     let text = "blacklist {\n device {\n vendor ACME\n }\n}\n";
     let (root, _) = import(&[text]);
     let mut captured = host(UNKNOWN);
@@ -579,7 +579,7 @@ fn a_plan_goes_from_the_rules_that_the_host_had() {
     let words = ["plan", "--inventory", file.to_str().unwrap()];
     let same = psactl_below(root.path(), words);
     assert!(!same.out.contains("map then"), "{}", same.out);
-    // Below a directory without it the device gets a map again.
+    // Below a directory without the rule the device gets a map again.
     let other = tempfile::tempdir().unwrap();
     let gone = psactl_below(other.path(), words);
     assert!(gone.out.contains("map now:  none"), "{}", gone.out);

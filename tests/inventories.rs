@@ -1,7 +1,7 @@
-//! Hosts as `psactl inventory capture` wrote them down, and what is decided on them: `tests/golden/inventories/NAME/` has
-//! `host.json`, where there are some the admin's `rules.toml`, and `decisions.txt`.
+//! Hosts that `psactl inventory capture` recorded, and the decisions on them: `tests/golden/inventories/NAME/` has
+//! `host.json`, sometimes the admin's `rules.toml`, and `decisions.txt`.
 //!
-//! `UPDATE_GOLDEN=1` writes the decisions anew, and the hosts of [`ARRAYS`] that are missing.
+//! `UPDATE_GOLDEN=1` rewrites the decisions, and creates missing hosts of [`ARRAYS`].
 
 mod san;
 mod screen;
@@ -25,11 +25,11 @@ use std::path::Path;
 /// How the ports of an array differ.
 #[derive(Clone, Copy)]
 enum Kind {
-    /// They are all alike.
+    /// They are all equal.
     Alike,
     /// They report target port groups.
     Groups(Tpgs, &'static [AccessState]),
-    /// One controller serves, the other waits.
+    /// One controller serves, the other is standby.
     Older(Trespass),
 }
 
@@ -162,7 +162,7 @@ const ARRAYS: &[(&str, &str, Kind, Transport)] = &[
     ("ACME", "nobody knows it", Alike, Transport::Sas),
 ];
 
-/// The name of a family's folder.
+/// The directory name of a family.
 fn slug(vendor: &str, product: &str) -> String {
     let name = format!("{vendor} {product}").to_lowercase();
     let words: Vec<&str> = name
@@ -172,7 +172,7 @@ fn slug(vendor: &str, product: &str) -> String {
     words.join("-")
 }
 
-/// A host with one unit of an array, seen and written down.
+/// A captured host with one unit of an array.
 fn capture(vendor: &str, product: &str, kind: Kind, transport: Transport) -> Inventory {
     let states: &[AccessState] = match kind {
         Alike => &[AO, AO],
@@ -202,7 +202,7 @@ fn capture(vendor: &str, product: &str, kind: Kind, transport: Transport) -> Inv
     sim.world.inventory(0, usize::MAX)
 }
 
-/// What is decided on a host: a few lines for each device.
+/// The decisions on a host: a few lines for each device.
 fn decisions(world: &World) -> String {
     let mut text = String::new();
     for device in world.devices() {
@@ -263,7 +263,7 @@ fn hosts_are_decided_on_as_they_were() {
     assert!(count >= 40, "{count} hosts");
 }
 
-/// What was written down gives the decisions that were made where it was written down.
+/// A captured host gives the same decisions as the host where it was captured.
 #[test]
 fn a_revived_host_decides_as_the_host_itself() {
     let sim = running(four_paths());
@@ -353,7 +353,7 @@ fn psactl_explains_and_plans_on_a_captured_host() {
 proptest! {
     #![proptest_config(san::config(200))]
 
-    /// Any bytes for any answer: the world that comes of it stands.
+    /// Any bytes for any answer: the resulting world is consistent.
     #[test]
     fn any_answers_are_survived(
         inquiry in prop::collection::vec(any::<u8>(), 0..64),
@@ -373,7 +373,7 @@ proptest! {
     }
 }
 
-/// As [`decisions`], where a path may have no claim.
+/// As [`decisions`], but a path may have no claim.
 fn decisions_of_any(world: &World) -> usize {
     world
         .devices()

@@ -16,7 +16,7 @@ use proptest::prelude::*;
 use san::config;
 use san::script::{Run, op, plan};
 
-/// What is told within so many ms is one block, as with the agent.
+/// The entries of this many ms form one block, as in the agent.
 const BLOCK: u64 = 100;
 
 fn header(number: u64, at: Millis) -> Header {
@@ -32,7 +32,7 @@ fn header(number: u64, at: Millis) -> Header {
     }
 }
 
-/// Records what a world was told, in segments of so many steps.
+/// Records the input of a world, in segments of `length` steps.
 fn record(mut world: World, entries: &[Entry], length: usize) -> Vec<Vec<u8>> {
     let mut segments = Vec::new();
     let mut encoder = Encoder::default();
@@ -58,7 +58,7 @@ fn record(mut world: World, entries: &[Entry], length: usize) -> Vec<Vec<u8>> {
     segments
 }
 
-/// The steps that can be read, and how the segment ends.
+/// The readable steps, and how the segment ends.
 fn read(segment: &[u8]) -> Result<(Vec<Step>, Finish), Damage> {
     let mut steps = Segment::open(segment)?.steps;
     let mut read = Vec::new();
@@ -81,8 +81,8 @@ fn replay(segments: &[Vec<u8>]) -> Result<Replay, Stop> {
 proptest! {
     #![proptest_config(config(60))]
 
-    /// A run of a host with faults is read as it was, replays byte for byte from any segment on, and each segment begins
-    /// with the world with which the one before it ended.
+    /// A run of a host with faults is read back unchanged, replays byte for byte from any segment on, and each segment
+    /// begins with the world with which the previous one ended.
     #[test]
     fn a_random_run_replays(
         plan in plan(),
@@ -111,7 +111,7 @@ proptest! {
         }
     }
 
-    /// A segment that is cut anywhere has what came before, and replays.
+    /// A segment that is cut anywhere has the steps before the cut, and replays.
     #[test]
     fn a_segment_that_is_cut_is_readable_up_to_the_cut(
         plan in plan(),
@@ -125,7 +125,7 @@ proptest! {
         let cut = cut.index(segment.len());
         let segment = &segment[..cut];
         let Ok(opened) = Segment::open(segment) else {
-            // Before the world is whole there is nothing to be had.
+            // Without the complete world nothing can be read.
             return Ok(());
         };
         drop(opened);
@@ -140,13 +140,13 @@ proptest! {
         prop_assert_eq!(replayed, Ok(finish));
     }
 
-    /// No bytes do harm: a segment with a byte changed is refused or read, and never replays as something that it is not.
+    /// A segment with one changed byte is refused or read, and never replays as something else.
     #[test]
     fn a_damaged_segment_is_found_out(at in any::<prop::sample::Index>(), flip in 1_u8..) {
         let mut segment = small();
         let at = at.index(segment.len());
         segment[at] ^= flip;
-        // The head of a block has no check sum; a length that is wrong makes the content wrong.
+        // The head of a block has no checksum, but a wrong length makes the content wrong.
         if let Ok((steps, _)) = read(&segment) {
             let whole = read(&small()).unwrap().0;
             prop_assert!(whole.starts_with(&steps), "byte {}", at);
@@ -170,7 +170,7 @@ fn host(units: u32, time: u64) -> (World, Vec<Entry>) {
     (sim.new_world(), std::mem::take(&mut sim.journal))
 }
 
-/// Checks that say what was said before take few bytes.
+/// Checks with repeated answers take few bytes.
 #[test]
 fn a_quiet_host_writes_little() {
     let (mut world, entries) = host(100, 60_000);
@@ -195,7 +195,8 @@ fn a_quiet_host_writes_little() {
     );
 }
 
-/// What a path said when it was identified is not written out again when it proves itself, together with whatever else.
+/// The answers of a path's identification are not stored again when the path proves itself, whatever else is asked with
+/// them.
 #[test]
 fn an_answer_is_written_out_once_whatever_else_is_asked() {
     let (_, entries) = host(100, 330_000);
@@ -209,7 +210,7 @@ fn an_answer_is_written_out_once_whatever_else_is_asked() {
     };
     let (start, later) = entries.split_at(entries.partition_point(|e| e.at < Millis(30_000)));
     let full = write(start);
-    // Five minutes: every path has proved itself five times, and said at least once whether it takes writes.
+    // Five minutes: every path has proven itself five times, and reported at least once whether it accepts writes.
     let repeated = write(later);
     let each = repeated / later.len();
     assert!(
@@ -218,7 +219,7 @@ fn an_answer_is_written_out_once_whatever_else_is_asked() {
     );
 }
 
-/// What is different is shown: the step, and what the world wants now.
+/// The differences are shown: the step, and what the world does now.
 #[test]
 fn other_decisions_are_found() {
     let (world, mut entries) = host(1, 10_000);
@@ -242,14 +243,14 @@ fn other_decisions_are_found() {
     );
 }
 
-/// A segment that does not begin with the world of the one before is found out, though each is good by itself.
+/// A segment that does not begin with the world of the previous one is detected, though each is valid by itself.
 #[test]
 fn a_gap_between_segments_is_found() {
     let (world, entries) = host(1, 10_000);
     let segments = record(world, &entries, entries.len() / 3);
     assert!(replay(&segments).is_ok());
     let mut gap = segments.clone();
-    // The second goes on, says its number, after a first that lacks its last steps.
+    // The second segment claims to follow the first, but the first lacks its last steps.
     let (steps, _) = read(&segments[0]).unwrap();
     let short: Vec<Entry> = entries[..steps.len() - 3].to_vec();
     gap[0] = record(
@@ -266,9 +267,9 @@ fn a_gap_between_segments_is_found() {
     );
 }
 
-/// Journals as `psactl journal save` writes them: each replays byte for byte. When decisions were changed on purpose,
-/// `UPDATE_GOLDEN=1` records that of the simulation anew; `tests/lab/run tests/lab/scenario/17-journal.sh` leaves one of a
-/// real kernel in its share.
+/// Journals as written by `psactl journal save`: each replays byte for byte. After an intended change of decisions,
+/// `UPDATE_GOLDEN=1` records the one of the simulation again; `tests/lab/run tests/lab/scenario/17-journal.sh` leaves
+/// one of a real kernel in its share.
 #[test]
 fn recorded_runs_replay() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/journal");
@@ -319,7 +320,7 @@ fn recorded_runs_replay() {
     assert!(count > 0);
 }
 
-/// `psactl replay` over files: what is shown, and how it ends.
+/// `psactl replay` over files: its output and its exit code.
 #[test]
 fn a_replay_is_a_timeline_with_a_verdict() {
     let root = tempfile::tempdir().unwrap();
@@ -370,7 +371,7 @@ fn a_replay_is_a_timeline_with_a_verdict() {
             .all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok())
     );
 
-    // Damage in the first segment leaves the second.
+    // Damage in the first segment leaves the second one readable.
     let damaged = run(&entries, "damaged");
     let first = damaged.join("0000000000.journal");
     let mut bytes = std::fs::read(&first).unwrap();
@@ -390,7 +391,7 @@ fn a_replay_is_a_timeline_with_a_verdict() {
         screen.out
     );
 
-    // Another decision.
+    // A different decision.
     let changed = entries
         .iter()
         .rposition(|entry| !entry.actions.is_empty())

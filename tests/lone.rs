@@ -1,6 +1,6 @@
-//! One path only: a device gets a map on evidence that it is multipath, and else stays as it is.
+//! A single path: a device gets a map if there is evidence that it is multipath, and otherwise stays as it is.
 //!
-//! The disk is a volume of an iSCSI target that no rule knows, as container runtimes attach them: sda = 8:0.
+//! The disk is a volume of an iSCSI target that no rule names, as container runtimes attach them: sda = 8:0.
 
 mod san;
 
@@ -33,7 +33,7 @@ const fn hctl(host: u32) -> Hctl {
     }
 }
 
-/// A unit with port groups and cables to two ports of it; the disks are not found yet.
+/// A unit with port groups and cables to two of its ports; the disks are not found yet.
 fn host() -> Kernel {
     let mut kernel = steady();
     let unit = kernel.array.add(Unit::new(1, &[(1, AO)]));
@@ -45,7 +45,7 @@ fn host() -> Kernel {
     kernel
 }
 
-/// A host with one path from the start.
+/// A host that has one path from the start.
 fn with_one() -> Kernel {
     let mut kernel = host();
     kernel.suffer(Millis(0), &Fault::Add(FIRST));
@@ -90,7 +90,8 @@ fn claim_rule(matches: &str, plugin: &str) -> Rules {
     }
 }
 
-/// Whether the lone path gets a map by these rules, from the start and as a path that is found later; `explain`.
+/// Whether the lone path gets a map with these rules, both from the start and if found later; and the text of
+/// `explain`.
 fn gets_map(rules: &Rules, settings: &Settings) -> (bool, String) {
     let mut sim = Simulation::start_with_rules(with_one(), settings.clone(), rules.clone());
     sim.run_for(seconds(10));
@@ -197,7 +198,7 @@ fn the_reason_is_explained_before_there_is_a_map() {
     assert!(text.contains(why), "{text}");
 }
 
-/// udev hears nothing before the agent has waited for a second path, and then that the disk is the host's own.
+/// udev is not notified until the agent has waited for a second path; then it learns that the disk is the host's own.
 #[test]
 fn a_second_path_may_follow_the_first() {
     let mut sim = Simulation::start(host(), Settings::default());
@@ -207,7 +208,7 @@ fn a_second_path_may_follow_the_first() {
     assert_eq!(mark(&sim, FIRST), None);
     let text = explained(&sim, UNIT);
     assert!(text.contains("another one may follow"), "{text}");
-    // It does: no look at the bare disk was offered to anybody in between.
+    // The second path arrives: in between nobody was allowed to look at the bare disk.
     sim.suffer(&Fault::Add(SECOND));
     sim.run_for(seconds(5));
     assert_eq!(maps(&sim).len(), 1);
@@ -228,7 +229,7 @@ fn it_is_left_to_the_host_soon() {
             .iter()
             .any(|line| line.starts_with("DEVICE_LEFT_ALONE"))
     );
-    // Nothing of it is remembered: at the next boot it is not hidden either.
+    // Nothing about it is stored: it is not hidden at the next boot either.
     sim.run_for(seconds(10));
     assert!(sim.kernel.memory.devices.is_empty());
 }
@@ -245,7 +246,7 @@ fn with_a_second_path_an_unused_disk_gets_its_map() {
         (mark(&sim, FIRST), mark(&sim, SECOND)),
         (Some(true), Some(true))
     );
-    // It keeps it with one path, and it is multipath at the next start.
+    // The map stays with one path, and the device is known as multipath at the next start.
     sim.suffer(&Fault::Delete(FIRST));
     sim.run_for(seconds(5));
     assert_eq!(maps(&sim).len(), 1);
@@ -280,7 +281,7 @@ fn with_a_second_path_a_disk_in_use_is_left_alone_and_reported() {
             .all(|line| !line.starts_with("MAP_ACTION_FAILED"))
     );
     unharmed(&sim);
-    // Its user is done with it.
+    // Its user is finished with it.
     sim.suffer(&Fault::Use(FIRST, vec![]));
     sim.run_for(seconds(10));
     assert_eq!(maps(&sim).len(), 1);

@@ -1,5 +1,5 @@
-//! What is written about the programs is true of them: each command is in a manual page and in the completions, each
-//! setting in dm-psa.toml(5) with its default.
+//! The documentation matches the programs: each command is in a manual page and in the completions, each setting is in
+//! dm-psa.toml(5) with its default.
 
 mod screen;
 
@@ -62,13 +62,13 @@ fn completions_know_the_commands() {
             "{shell}"
         );
         let script = screen.out;
-        // clap_complete nests fish no deeper.
+        // clap_complete nests no deeper for fish.
         let depth = if shell == "fish" { 3 } else { usize::MAX };
         let shown = verbs().filter(|verb| !verb.legacy);
         for word in shown.flat_map(|verb| verb.words.iter().take(depth)) {
             assert!(script.contains(word), "{shell}: {word}");
         }
-        // What is unsafe for a terminal is printed as an escape, which no shell would understand.
+        // Characters that are unsafe for a terminal are printed as an escape, which no shell would understand.
         assert!(!script.contains("\\x"), "{shell}");
     }
     assert_eq!(psactl(["completion", "tcsh"]).exit, Exit::Usage);
@@ -96,7 +96,7 @@ fn bash_takes_its_completion() {
 fn each_setting_is_in_the_manual_with_its_default() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/man/dm-psa.toml.5");
     let page = std::fs::read_to_string(file).unwrap();
-    // As the page has it: words of the text, with roff's quotes around them.
+    // The words of the page, split at white space, quotes and punctuation.
     let words: Vec<&str> = page
         .split(|c: char| c.is_whitespace() || "(),:\"".contains(c))
         .collect();
@@ -129,10 +129,10 @@ fn each_setting_is_in_the_manual_with_its_default() {
     };
     for (name, default) in names(serde_json::to_value(Settings::default()).unwrap()) {
         if name.contains("device") {
-            // Tables of settings of devices.
+            // Tables of device settings.
             assert!(page.contains(&format!("[{name}")), "{name}");
         } else {
-            // A text has quotes of its own, which roff would take for its.
+            // A string has quotes of its own, which roff would take for its own.
             let default = default.to_string().replace('"', "\\(dq");
             let line = format!(".BR {name} \" = {default}\"");
             assert!(page.contains(&line), "{line}");

@@ -1,7 +1,7 @@
-//! Maps whose disks are not all paths of ours: what is unknown is neither gone nor ours.
+//! Maps with disks that are not paths of this agent: an unknown disk is neither gone nor the agent's.
 //!
-//! A disk can be in a table and unknown to discovery: because it is no SCSI disk, because udev has not processed it, or
-//! because it was removed while no agent ran. Only the last one may lose its place.
+//! A disk can be in a table and unknown to discovery because it is not a SCSI disk, because udev has not processed it,
+//! or because it was removed while no agent ran. Only in the last case may it lose its place.
 
 mod san;
 
@@ -34,7 +34,7 @@ fn dev(text: &str) -> DevT {
     text.parse().unwrap()
 }
 
-/// A map over disks that are not SCSI disks, as native NVMe paths, DASDs and zoned disks have it.
+/// A map over disks that are not SCSI disks, such as native NVMe paths, DASDs and zoned disks.
 fn foreign(disks: &[(&str, &str)], users: u32) -> Simulation {
     let mut kernel = four_paths();
     for (number, what) in disks {
@@ -58,7 +58,7 @@ fn a_map_over_foreign_disks_is_left_as_it_is() {
         sim.io_every = Some(Millis(100));
         let before = sim.kernel.map("mpatha").unwrap().table;
         sim.run_for(seconds(600));
-        // Our own device got its map; nothing else was done.
+        // The agent's own device got its map; nothing else was changed.
         assert_eq!(steps(&sim, 0).len(), 1, "{:?}", steps(&sim, 0));
         let after = sim.kernel.map("mpatha").unwrap();
         assert_eq!(after.table, before);
@@ -74,8 +74,8 @@ fn a_map_over_foreign_disks_is_left_as_it_is() {
     }
 }
 
-/// multipath-tools names a map by `uid_attribute`, which may be `ID_WWN`, a serial number of page 80h or what a udev rule
-/// makes up. Page 83h neither proves nor disproves such a name.
+/// multipath-tools names a map by `uid_attribute`, which may be `ID_WWN`, a serial number of page 80h or a value from a
+/// udev rule. Page 83h neither proves nor disproves such a name.
 #[test]
 fn a_map_that_is_named_by_something_else_than_page_83h_is_left_as_it_is() {
     for name in [
@@ -119,7 +119,7 @@ fn queueing_of_a_foreign_map_is_not_ended() {
         matches!(&why, Refusal::Refused(why) if why.contains("not ours to change")),
         "{why:?}"
     );
-    // Neither at shutdown, nor by the kernel's limit, which is for all maps.
+    // Neither at shutdown, nor by the kernel's timeout, which applies to all maps.
     let kept = sim.world.kept_maps();
     assert!(kept.others && kept.ours.iter().all(|uuid| uuid == UUID));
     let queueing = sim.world.queueing_maps();
@@ -139,7 +139,7 @@ fn one_foreign_member_makes_the_map_foreign() {
     sim.suffer_all(&[A1, A2].map(Fault::LinkDown));
     sim.run_for(seconds(600));
     assert_eq!(steps(&sim, 0), Vec::<String>::new());
-    // Its SCSI paths are as they were for udev, too.
+    // Its SCSI paths stay unchanged for udev, too.
     for path in [A1, A2, B1, B2] {
         let disk = sim.kernel.disk(path).unwrap().dev();
         assert_eq!(sim.kernel.mark(disk), None);
@@ -148,7 +148,7 @@ fn one_foreign_member_makes_the_map_foreign() {
     assert!(text.contains("foreign: its map holds dasda"), "{text}");
 }
 
-/// A host whose map was made by an initramfs, and whose disks udev has yet to process.
+/// A host whose map was made by an initramfs, and whose disks udev has not processed yet.
 fn before_udev(late: &[dm_psa::psa::units::Hctl]) -> Kernel {
     let mut sim = running(four_paths());
     sim.kernel.open_map(UNIT, 1);
@@ -167,7 +167,7 @@ fn an_agent_that_starts_before_udev_touches_no_map() {
             let mut sim = Simulation::start(kernel, Settings::default());
             sim.io_every = Some(Millis(100));
             sim.run_for(seconds(wait));
-            // Who waits for the agent waits for udev, but not without an end.
+            // A process that waits for the agent thereby waits for udev, but not without limit.
             assert_eq!(sim.world.is_settled(), wait > 30, "{late:?} {wait}");
             assert_eq!(steps(&sim, 0), Vec::<String>::new(), "{late:?} {wait}");
             assert!(!told(&sim, 0).iter().any(|line| line.starts_with("APD_")));
@@ -182,7 +182,7 @@ fn an_agent_that_starts_before_udev_touches_no_map() {
     }
 }
 
-/// What udev never processes keeps its place for ever; what is known is kept true next to it.
+/// A disk that udev never processes keeps its place for ever; the known members next to it are kept up to date.
 #[test]
 fn an_unknown_member_is_kept_while_its_neighbours_fail_and_return() {
     let kernel = before_udev(&[A1]);
@@ -233,7 +233,7 @@ fn a_closed_map_whose_disks_are_all_gone_is_removed_and_one_of_unknown_disks_is_
     assert_eq!(steps(&sim, 0), Vec::<String>::new());
 }
 
-/// A disk of which udev knows nothing yet may be mounted.
+/// A disk may be mounted although udev has no record of it yet.
 #[test]
 fn a_masked_path_is_not_deleted_before_its_disk_is_known() {
     let mut kernel = four_paths();

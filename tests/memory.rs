@@ -1,7 +1,7 @@
-//! What the agent remembers survives files of other versions and damaged files, entry by entry.
+//! The agent's stored state survives files of other versions and damaged files, entry by entry.
 //!
 //! `tests/golden/memory` has a file as each version of the format wrote it (the number is that of the format), as newer
-//! versions may write it, and damaged ones. Next to each is its report: what is reported of it, and the file that is
+//! versions may write it, and damaged files. Next to each is its report: the reported problems, and the file that is
 //! written back. `UPDATE_GOLDEN=1 cargo test --test memory` writes the reports.
 
 use dm_psa::config::memory_file::{Fate, known_devices, load, parse, write};
@@ -54,7 +54,7 @@ fn every_file_is_reported_and_written_back_as_its_report_says() {
             "{}",
             file.display()
         );
-        // What was written is read as the same again, and `dm-psa-id` knows the same devices.
+        // The written file is read back as the same state, and `dm-psa-id` knows the same devices.
         let (again, _) = parse(&write(&memory));
         assert_eq!(again, memory, "{}", file.display());
         assert_eq!(
@@ -116,7 +116,7 @@ fn what_a_newer_version_wrote_survives_a_change_by_this_one() {
         assert!(holds(&after, &before), "{name}");
         let text = String::from_utf8(written).unwrap();
         if name == "newer-entries" {
-            // Byte by byte: no number was read and printed again.
+            // Byte by byte: no number was parsed and printed again.
             assert!(text.contains("\"since\": 1.50e3"), "{text}");
             assert!(text.contains("123456789012345678901234567890"), "{text}");
         }
@@ -132,7 +132,7 @@ fn a_value_that_is_set_takes_the_place_of_one_that_was_not_understood() {
     assert!(text.contains("\"display_name\": \"mine\""), "{text}");
     let (again, _) = parse(text.as_bytes());
     assert_eq!(again.settings, memory.settings);
-    // A part of an entry goes with the entry.
+    // A part of an entry is removed with the entry.
     let (mut memory, _) = parse(&file("newer-entries"));
     memory.masked.clear();
     let (again, problems) = parse(&write(&memory));
@@ -292,7 +292,7 @@ fn device_settings() -> impl Strategy<Value = DeviceSettings> {
         .prop_map(
             |(text, number, flag, round_robin, (ranks, satp))| DeviceSettings {
                 map: flag,
-                // Every field is named, so that a new one is missed here until the format in the file knows it too.
+                // Every field is named, so that the compiler rejects a new field until this test covers it.
                 psp: text.clone(),
                 scheme: flag.map(|_| Scheme::Latency),
                 preferred: text.clone(),
@@ -374,7 +374,7 @@ fn memory() -> impl Strategy<Value = Memory> {
         )
 }
 
-/// The entries of a memory, each with its place.
+/// The entries of a stored state, each with its place.
 fn entries(memory: &Memory) -> BTreeMap<String, String> {
     let mut entries = BTreeMap::new();
     let value = serde_json::to_value(memory).unwrap();
@@ -390,7 +390,7 @@ fn entries(memory: &Memory) -> BTreeMap<String, String> {
                 for (key, value) in table {
                     let fields = value.as_object().unwrap();
                     for (name, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
-                        // A masked path and the number of an adapter stand or fall as a whole.
+                        // A masked path and the number of an adapter are kept or lost as a whole.
                         let name = if field == "masked" { "" } else { name };
                         let text = entries
                             .entry(format!("{field} {key} {name}"))
@@ -407,7 +407,7 @@ fn entries(memory: &Memory) -> BTreeMap<String, String> {
     entries
 }
 
-/// Lines of the file that hold a value of their own, by their index.
+/// The indexes of the lines of the file that contain a single value.
 fn value_lines(text: &str) -> Vec<usize> {
     let is_value = |line: &str| {
         let line = line.trim_end_matches(',').trim();
@@ -432,7 +432,7 @@ proptest! {
         prop_assert_eq!(known_devices(&content), memory.devices);
     }
 
-    /// One line of a valid file becomes something else: all entries but the one on that line survive.
+    /// One line of a valid file is replaced: all entries except the one on that line survive.
     #[test]
     fn one_damaged_entry_costs_no_other(
         memory in memory(),
@@ -455,7 +455,7 @@ proptest! {
                     return before.to_owned();
                 }
                 let indentation = &before[..before.len() - before.trim_start().len()];
-                // Keys hold no colon with a blank after it and a quote before it but at their end.
+                // In a key, a quote, a colon and a blank follow each other only at the end.
                 let key = before.rfind("\": ").map(|end| &before[..end + 3]);
                 match key.filter(|_| with_key) {
                     Some(key) => format!("{key}{junk},"),
@@ -470,12 +470,12 @@ proptest! {
             .filter(|(place, value)| after.get(*place) != Some(*value))
             .map(|(place, _)| place)
             .collect();
-        // The number of an adapter is what the adapter is for: its targets go with it.
+        // The targets of an adapter are lost with the number of the adapter.
         let adapter = lost.iter().all(|place| place.starts_with("adapters "));
         prop_assert!(lost.len() <= 1 || adapter && lost.len() <= 2, "{:?}\n{}", lost, damaged.join("\n"));
     }
 
-    /// What no version knows, at any depth, is written back byte by byte.
+    /// Entries that no version knows, at any depth, are written back byte by byte.
     #[test]
     fn unknown_entries_survive(memory in memory(), number in "[1-9][0-9]{0,40}(\\.[0-9]{1,30})?(e[0-9]{1,2})?") {
         let mut value = serde_json::to_value(&memory).unwrap();
@@ -502,14 +502,14 @@ proptest! {
         for (place, value) in part.iter().filter(|(place, _)| !place.contains(' ')) {
             prop_assert!(value == "false" || whole.get(place) == Some(value));
         }
-        // What was read of it stands in the file.
+        // Everything that was read is in the file.
         for place in part.keys().filter(|place| place.contains(' ')) {
             prop_assert!(whole.contains_key(place), "{}", place);
         }
     }
 }
 
-/// Adds an entry to every object whose fields have fixed names; returns to how many.
+/// Adds an entry to every object whose fields have fixed names; returns the number of these objects.
 fn mark(value: &mut Value, entry: &str) -> usize {
     let mut count = 0;
     let mut put = |value: &mut Value| {

@@ -1,4 +1,4 @@
-//! What is counted is what happened, and the text of it is OpenMetrics to a strict reader.
+//! The counters match what happened, and their text is OpenMetrics to a strict reader.
 //!
 //! The host and the array are those of `sim/`; the texts are files below `tests/golden/metrics/`, rewritten by
 //! `UPDATE_GOLDEN=1 cargo test --test metrics`.
@@ -38,7 +38,7 @@ fn scrape(sim: &Simulation, dialect: Dialect) -> String {
     text(&picture, &usage, dialect)
 }
 
-/// A sample by its name with its labels in order: `x_total{a="b"}`.
+/// The value of a sample, given by its name with its labels in order: `x_total{a="b"}`.
 fn value(sim: &Simulation, sample: &str) -> f64 {
     let samples = openmetrics::read(&scrape(sim, Dialect::OpenMetrics)).unwrap();
     *samples
@@ -134,7 +134,7 @@ fn all_paths_down_is_timed() {
     sim.suffer_all(&down);
     sim.run_for(seconds(10));
     assert_eq!(value(&sim, "dm_psa_devices{state=\"apd\"}"), 1.0);
-    // What goes on is counted while it does.
+    // An ongoing state is counted while it lasts.
     assert!(near(
         of_device(&sim, "dm_psa_device_queueing_seconds_total"),
         10.0
@@ -202,7 +202,7 @@ fn the_text_for_node_exporter_has_the_same_samples() {
         scrape(&sim, Dialect::Prometheus),
     );
     assert_eq!(samples(&open), samples(&prom));
-    // In this format a type is that of the samples' own name, but for histograms.
+    // In this format the type line has the name of the samples, except for histograms.
     let typed: BTreeMap<&str, &str> = prom
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
@@ -241,20 +241,20 @@ fn the_reader_is_strict() {
     }
 }
 
-/// A reader of OpenMetrics 1.0 that takes nothing but what the text of the standard allows, as far as this text uses
-/// it (no timestamps, no exemplars): <https://prometheus.io/docs/specs/om/open_metrics_spec/>.
+/// A reader of OpenMetrics 1.0 that accepts only what the text of the standard allows, as far as this text uses it (no
+/// timestamps, no exemplars): <https://prometheus.io/docs/specs/om/open_metrics_spec/>.
 mod openmetrics {
     use std::collections::{BTreeMap, BTreeSet};
 
     struct Family {
         name: String,
         kind: String,
-        /// Of histograms: labels without `le`, and what was read of them.
+        /// For histograms: by the labels without `le`, the bounds and counts that were read.
         buckets: BTreeMap<String, Vec<(f64, f64)>>,
         counts: BTreeMap<String, f64>,
     }
 
-    /// The samples by name and labels.
+    /// Returns the samples by name and labels.
     pub fn read(text: &str) -> Result<BTreeMap<String, f64>, String> {
         let mut samples = BTreeMap::new();
         let mut families = BTreeSet::new();
@@ -349,7 +349,7 @@ mod openmetrics {
         Ok(samples)
     }
 
-    /// Buckets go up, and the last one is all there is.
+    /// The counts of buckets do not decrease, and the last bucket has all samples.
     fn check(family: &Family) -> Result<(), String> {
         for (labels, buckets) in &family.buckets {
             let ordered = buckets

@@ -1,4 +1,4 @@
-//! What messages, help, manual pages and units say of units, programs, files and pages is there: in the list of what
+//! Units, programs, files and pages that messages, help, manual pages and units name do exist: in the list of what
 //! `make install` puts on a host (`tests/golden/install.list`).
 
 use std::collections::BTreeSet;
@@ -7,10 +7,10 @@ use std::path::Path;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// Units of others that are spoken of.
+/// Units of other packages that texts name.
 const FOREIGN_UNITS: &[&str] = &["multipathd", "multipathd.service", "multipathd.socket"];
 
-/// The files below a folder, or the file, with their text; of Rust without the tests in it.
+/// Collects the files below a directory, or the file itself, with their text; for Rust without the tests in it.
 fn texts(at: &Path, out: &mut Vec<(String, String)>) {
     if at.is_dir() {
         for entry in fs::read_dir(at).unwrap() {
@@ -22,7 +22,7 @@ fn texts(at: &Path, out: &mut Vec<(String, String)>) {
         return;
     };
     let text = text.split("#[cfg(test)]\n").next().unwrap().to_owned();
-    // roff escapes each dash, and a line of Rust may go on after a backslash.
+    // roff escapes each dash, and a line of Rust may continue after a backslash.
     let text = text.replace("\\-", "-").replace("\\\n", "\n");
     out.push((at.display().to_string(), text));
 }
@@ -47,7 +47,7 @@ fn all_texts() -> Vec<(String, String)> {
     out
 }
 
-/// What is installed: each path, as it is on a host.
+/// The path of each installed file on a host.
 fn installed() -> BTreeSet<String> {
     let list = fs::read_to_string(Path::new(ROOT).join("tests/golden/install.list")).unwrap();
     let path = |line: &str| format!("/{}", line.split(' ').nth(1).unwrap());
@@ -58,7 +58,7 @@ fn base(path: &str) -> &str {
     path.rsplit('/').next().unwrap()
 }
 
-/// The words of a text that begin with `start` at the begin of a word, up to the first character that is none of theirs.
+/// The words of a text that begin with `start`, up to the first character that does not belong to a word.
 fn words<'a>(text: &'a str, start: &'a str, more: &'a str) -> impl Iterator<Item = &'a str> {
     let of_word = move |c: char| c.is_ascii_alphanumeric() || more.contains(c);
     text.match_indices(start).filter_map(move |(at, _)| {
@@ -108,7 +108,7 @@ fn units_that_are_spoken_of_are_installed() {
                     if !is_verb || unit.is_none() {
                         continue;
                     }
-                    // All words that follow and may be units.
+                    // All following words that may be units.
                     for unit in given.by_ref() {
                         let unit = unit.trim_end_matches(['.', ')', ':', '\\', '>']);
                         let plain = unit
@@ -129,7 +129,7 @@ fn units_that_are_spoken_of_are_installed() {
                 }
             }
         }
-        // And wherever a unit is named in full.
+        // Units that are named in full, anywhere in the text.
         for word in words(&text, "dm-psa", "-._@") {
             let is_unit = [
                 ".service", ".socket", ".target", ".timer", ".path", ".mount",
@@ -149,7 +149,7 @@ fn units_that_are_spoken_of_are_installed() {
 fn names_of_ours_are_of_what_is_installed() {
     let installed = installed();
     let mut names: BTreeSet<&str> = installed.iter().map(|path| base(path)).collect();
-    // The package itself, and what it makes at run time.
+    // The package itself, and files that it creates at run time.
     names.extend(["dm-psa", "dm-psa.toml"]);
     for (file, text) in all_texts() {
         for word in words(&text, "dm-psa", "-._") {
@@ -182,7 +182,7 @@ fn files_that_are_spoken_of_are_installed() {
                             && one.starts_with(begin)
                             && one.ends_with(end.trim_start_matches('*'))
                 });
-                // A pattern with a second star in it.
+                // A pattern with two stars.
                 let twice = end.contains('*') && end.contains("dm-psa");
                 assert!(!ours || there || twice, "{file}: {path} is not installed");
             }

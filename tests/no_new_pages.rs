@@ -1,5 +1,5 @@
-//! On the way from a loss of all paths to their return the agent touches no page that it did not have before. One test in
-//! a program of its own: what other tests allocate would be counted.
+//! From the loss of all paths to their return the agent touches no page that it did not have before. This is the only
+//! test in its program: allocations of other tests would be counted.
 
 mod san;
 
@@ -13,7 +13,7 @@ use san::{ANO, AO, add_unit, path, seconds, steady};
 
 const UNITS: u32 = 200;
 
-/// Pages that this thread had to wait for.
+/// The page faults of this thread.
 fn faults() -> i64 {
     let usage = getrusage(UsageWho::RUSAGE_THREAD).unwrap();
     usage.minor_page_faults() + usage.major_page_faults()
@@ -35,7 +35,7 @@ fn paths_come_back_without_a_new_page() {
     let locked = !notices
         .iter()
         .any(|notice| notice.code == "MEMORY_NOT_LOCKED");
-    // As the agent's threads are, below 256 KiB of stack.
+    // With 256 KiB of stack, as the agent's threads.
     let run = std::thread::Builder::new().spawn(move || {
         privilege::touch_stack::<{ 256 << 10 }>();
         let mut kernel = steady();
@@ -46,7 +46,7 @@ fn paths_come_back_without_a_new_page() {
         sim.keep_journal = false;
         sim.run_for(seconds(10));
         assert!(sim.world.is_settled());
-        // What the agent does now and then while nothing is amiss.
+        // What the agent does from time to time while nothing is wrong.
         assert_eq!(privilege::reserve(sim.world.paths().count()), None);
 
         faults();
@@ -65,6 +65,6 @@ fn paths_come_back_without_a_new_page() {
     let (faults, settled) = run.unwrap().join().unwrap();
     assert!(settled);
     assert!(locked, "{notices:?}");
-    // The host may move a page for a moment, locked or not (compaction). Without the reserve of memory it is 72.
+    // The host may move a page for a moment, locked or not (compaction). Without the reserve of memory there are 72.
     assert!(faults <= 16, "{faults}");
 }

@@ -1,4 +1,4 @@
-//! A plan is made off the owner's thread: its caller waits, nobody else does, and it costs the owner one snapshot.
+//! A plan is made off the owner's thread: only its caller waits, and it costs the owner one snapshot.
 
 mod san;
 
@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 type Later = SyncSender<Result<Value, ApiError>>;
 
-/// Answers `Plan` when the test does, and anything else immediately.
+/// Answers `Plan` when the test does, and everything else immediately.
 struct Slow(Sender<Later>);
 
 impl Handler for Slow {
@@ -68,7 +68,7 @@ impl Host {
         Client::connect(&self.path, Duration::from_secs(20)).unwrap()
     }
 
-    /// Sends calls without a wait for their answers.
+    /// Sends calls without waiting for their answers.
     fn send(&self, calls: &[&str]) -> UnixStream {
         let mut socket = UnixStream::connect(&self.path).unwrap();
         let timeout = Some(Duration::from_secs(20));
@@ -87,7 +87,7 @@ impl Host {
     }
 }
 
-/// The next so many replies.
+/// The next `count` replies.
 fn replies(socket: &mut UnixStream, count: usize) -> Vec<Reply> {
     let mut bytes = Vec::new();
     while bytes.iter().filter(|byte| **byte == 0).count() < count {
@@ -113,7 +113,7 @@ fn the_caller_of_a_plan_waits_and_nobody_else() {
     for _ in 0..20 {
         host.client().call(&ListAdapters {}).unwrap();
     }
-    // What it asked for next is answered after the plan, in order.
+    // The caller's next call is answered after the plan, in order.
     later.send(Ok(explanation())).unwrap();
     let answers = replies(&mut waits, 2);
     assert!(
@@ -152,7 +152,7 @@ fn a_caller_who_goes_away_is_forgotten_and_one_who_waits_too_long_is_let_go() {
     let gone = host.send(&["Plan"]);
     let later = host.begun();
     drop(gone);
-    // The receiver goes with the session; what is sent before fills the channel.
+    // The receiver is dropped with the session; what is sent before fills the channel.
     let began = Instant::now();
     while !matches!(
         later.try_send(Ok(explanation())),

@@ -1,8 +1,8 @@
-//! The promises of the decision core, over random scripts of faults on small simulated hosts.
+//! The guarantees of the decision core, over random scripts of faults on small simulated hosts.
 //!
 //! Each property is an invariant of the design: convergence, idempotence, identity, exclusivity, no harm, order, fairness,
-//! totality, round trip. What a host should look like when faults have stopped is worked out by `san::oracle`, from
-//! the state of the cables and the array alone. `PROPTEST_CASES` raises the number of cases.
+//! totality, round trip. `san::oracle` derives what a host should look like when faults have stopped from the state of
+//! the cables and the array alone. `PROPTEST_CASES` raises the number of cases.
 
 mod san;
 
@@ -46,7 +46,7 @@ fn tables(sim: &Simulation) -> Vec<Table> {
 fn always(run: &Run) -> Result<(), TestCaseError> {
     let ledger = &run.sim.kernel.ledger;
     prop_assert_eq!(&ledger.violations, &Vec::<String>::new());
-    // What a LUN leads to is known within a check interval of its change.
+    // The agent knows what a LUN leads to within a check interval of its change.
     prop_assert!(ledger.longest_exposure <= LAG, "{:?}", ledger.wrong_writes);
     let verdict = run.verdict();
     prop_assert!(verdict.harm.is_empty(), "{:#?}", verdict.harm);
@@ -59,7 +59,7 @@ fn always(run: &Run) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// Queueing never ended before the deadline, counted from the moment at which the last path went.
+/// Queueing never ended before the deadline, counted from the time at which the last path was lost.
 fn queueing(run: &Run) -> Result<(), TestCaseError> {
     for (at, name) in &run.sim.kernel.ledger.queueing_ended {
         let Some(map) = run.sim.kernel.map(name) else {
@@ -68,7 +68,7 @@ fn queueing(run: &Run) -> Result<(), TestCaseError> {
         let Some(unit) = run.unit_of_map(&map.uuid) else {
             continue;
         };
-        // The paths of a masked unit serve nobody. It has a map if one of its paths led elsewhere when it was claimed.
+        // The paths of a masked unit do not serve. It has a map if one of its paths led elsewhere when it was claimed.
         let unit_data = run.sim.kernel.array.unit(unit);
         if unit_data.is_some_and(|unit| unit.vendor == "DELL") {
             continue;
@@ -86,16 +86,16 @@ fn queueing(run: &Run) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// What an agent did on a host where something hangs.
+/// What an agent did on a host while something hangs.
 struct Hang {
-    /// What was done to the paths and maps of units that nothing hangs of.
+    /// The actions on paths and maps of units that have nothing that hangs.
     actions: BTreeMap<String, Vec<(Millis, String)>>,
-    /// The longest time for which a path was not asked that does not hang, of all units.
+    /// For each path that does not hang, of all units, the longest time without a check.
     pauses: BTreeMap<Hctl, Millis>,
     violations: Vec<String>,
 }
 
-/// Lets paths hang and a map jam, and other things befall the units that are not among `touched`.
+/// Makes paths hang and a map block, and injects other faults into the units that are not in `touched`.
 fn hang(
     plan: &Plan,
     hung: &[usize],
@@ -105,7 +105,7 @@ fn hang(
     others: &[(usize, u8, u64)],
 ) -> Hang {
     let (mut kernel, paths) = build(plan);
-    // Nothing is left to chance, of which a command more or less would take a part.
+    // No random delays, because one more command would shift all of them.
     kernel.pace = Pace::STEADY;
     let mut sim = Simulation::start(kernel, Settings::default());
     sim.io_every = plan.io.then_some(Millis(500));
@@ -185,8 +185,8 @@ fn hang(
 proptest! {
     #![proptest_config(config(300))]
 
-    /// Invariants 1, 2, 4, 5, 7, 9, 10: whatever happened, when it is over the host is as it should be, stays so,
-    /// and a new agent agrees.
+    /// Invariants 1, 2, 4, 5, 7, 9, 10: after any faults the host ends up as it should be, stays so, and a new agent
+    /// agrees.
     #[test]
     fn everything_comes_to_rest_as_it_should_be(plan in plan(), ops in prop::collection::vec(op(), 0..40)) {
         let mut run = Run::new(&plan);
@@ -198,8 +198,8 @@ proptest! {
         queueing(&run)?;
         let wrong = oracle(&mut run, &san_units);
         prop_assert!(wrong.is_empty(), "{:#?}", wrong);
-        // Idempotence: from here on nothing is done but to check and to look. (The I/O may have activated a group, and a path
-        // that says that it is well is believed after a minute at the latest.)
+        // Idempotence: from here on the agent only checks and reads. (The I/O may have activated a group, and a path
+        // that passes its checks is accepted after a minute at the latest.)
         run.sim.io_every = None;
         run.sim.run_for(seconds(80));
         let mark = run.sim.journal.len();
@@ -223,13 +223,14 @@ proptest! {
                 prop_assert!(claim.is_some(), "{id} has no claim");
             }
         }
-        // A restart changes nothing. (A disk in use that does not answer cannot be told to belong to the unit.)
+        // A restart changes nothing. (If a disk in use does not answer, it is not known whether it belongs to the
+        // unit.)
         let unseen = run.sim.kernel.disks().any(|(_, disk)| !disk.usage().is_empty() && disk.link() != Link::Up);
         if run.tainted.is_empty() && !unseen {
             run.suffer(Fault::RestartAgent);
             run.sim.run_for(seconds(60));
             prop_assert_eq!(san::tables(&run.sim, 0), Vec::<String>::new());
-            // What a group was before it began to change, a new agent cannot know.
+            // A new agent cannot know the state that a group had before its transition.
             let kernel = &run.sim.kernel;
             let certain = kernel.disks().all(|(path, disk)| fate(kernel, *path, disk) != Fate::Unknown);
             if certain {
@@ -245,8 +246,8 @@ proptest! {
 proptest! {
     #![proptest_config(config(150))]
 
-    /// Invariant 3: a path that was away, and comes back as another unit, carries nothing for the one before; and none is
-    /// given I/O that did not prove its unit since it was in doubt.
+    /// Invariant 3: a path that was away and returns as another unit carries nothing for the previous one, and no path
+    /// gets I/O that has not proven its unit since it was in doubt.
     #[test]
     fn no_write_reaches_a_wrong_unit_after_a_gap(
         mut plan in plan(),
@@ -268,8 +269,8 @@ proptest! {
         always(&run)?;
     }
 
-    /// Invariant 8: paths that hang and maps that take no step delay nothing but themselves: to the millisecond, all
-    /// others are asked and given what they are when nothing hangs. No path is asked twice at a time (a violation).
+    /// Invariant 8: paths that hang and maps that block delay only themselves. All others are asked and changed to the
+    /// millisecond as when nothing hangs. No path has two examinations at the same time (a violation).
     #[test]
     fn what_hangs_delays_nothing_else(
         plan in plan(),
@@ -281,15 +282,15 @@ proptest! {
         let stuck = hang(&plan, &hung, jammed, &hung, jammed, &others);
         prop_assert_eq!(&stuck.violations, &Vec::<String>::new());
         prop_assert_eq!(calm.actions, stuck.actions);
-        // The unit of a hung path has other paths, which are asked as often as ever.
+        // The unit of a hung path has other paths, which are asked as often as before.
         let interval = Settings::default().check_interval_ms;
         for (path, pause) in stuck.pauses {
             prop_assert!(pause <= interval.after(Millis(100)), "{path} was not asked for {pause:?}");
         }
     }
 
-    /// Invariant 3: when an array write-protects LUNs on some ports and not on others, writers find the ports that take
-    /// writes; where none does the map says so, and when all do again it takes writes again.
+    /// Invariant 3: when an array write-protects LUNs on some ports and not on others, writers use the ports that
+    /// accept writes. If none does, the map is read-only, and when all do again it accepts writes again.
     #[test]
     fn no_write_goes_where_it_is_refused(
         mut plan in plan(),
@@ -316,7 +317,7 @@ proptest! {
             run.suffer(Fault::Add(*path));
             run.suffer(Fault::LinkUp(*path));
         }
-        // A path is asked every four minutes.
+        // Each path is asked every four minutes.
         run.sim.run_for(seconds(60 * 4 + 20));
         let refused = run.sim.kernel.ledger.refused_writes;
         run.sim.run_for(seconds(60));
@@ -340,7 +341,7 @@ proptest! {
         always(&run)?;
     }
 
-    /// Invariant 5: while nothing more is known than that there is no answer, a map keeps a path.
+    /// Invariant 5: while all that is known is that there is no answer, a map keeps one path.
     #[test]
     fn the_last_path_is_not_failed_on_unknown(
         mut plan in plan(),
@@ -370,8 +371,8 @@ proptest! {
         always(&run)?;
     }
 
-    /// Invariant 5: a map that is seen open is not removed, whatever became of its paths and its unit; one that is closed
-    /// goes if no path is left of it.
+    /// Invariant 5: a map that was seen open is not removed, whatever happened to its paths and its unit. A closed map
+    /// is removed if none of its paths is left.
     #[test]
     fn an_open_map_is_never_removed(
         mut plan in plan(),
@@ -392,7 +393,7 @@ proptest! {
         }
     }
 
-    /// Invariant 6: where the array decides, this host sends no SET TARGET PORT GROUPS while a path serves.
+    /// Invariant 6: if the array decides, this host sends no SET TARGET PORT GROUPS while a path serves.
     #[test]
     fn an_array_that_moves_units_is_followed_and_never_told(
         mut plan in plan(),

@@ -58,7 +58,7 @@ const NAME: RuntimeName = RuntimeName {
     lun: 20,
 };
 
-/// What is decided on a device over Fibre Channel with these INQUIRY data: plug-in, SATP, PSP, PSP options.
+/// The decisions on a device over Fibre Channel with these INQUIRY data: plug-in, SATP, PSP, PSP options.
 fn decide(rules: &Rules, vendor: &str, model: &str, tpgs: Tpgs) -> [String; 4] {
     let data = StandardInquiry::build(tpgs, vendor, model, "0001");
     let inquiry = StandardInquiry::parse(&data).unwrap();
@@ -282,7 +282,7 @@ fn screens_are_as_they_were() {
 
 // ---- in the world -------------------------------------------------------------------------------------------
 
-/// A simulated host of four paths whose agent has the rules that these commands made.
+/// A simulated host of four paths whose agent has the rules that these commands created.
 fn host(commands: &[&str]) -> Simulation {
     let root = tempfile::tempdir().unwrap();
     for command in commands {
@@ -313,7 +313,7 @@ fn a_masked_path_is_in_no_table_and_the_others_are() {
     let maps = san::maps(&host);
     assert_eq!(maps.len(), 1);
     assert!(!maps[0].contains("8:0 "), "{maps:?}");
-    // It survives the agent.
+    // The mask survives a restart of the agent.
     host.restart_agent();
     host.run_for(san::seconds(10));
     assert_eq!(states(&host), masked);
@@ -337,7 +337,7 @@ fn a_satp_rule_chooses_satp_psp_and_its_options() {
     says("user rule VMW_SATP_ALUA (vendor=SIM tpgs_on): matches");
     says("VMW_PSP_RR (set by the SATP rule)");
     says("useANO=1");
-    // Active-unoptimized paths stand in the group of the optimized ones.
+    // Active-unoptimized paths are in the group of the optimized ones.
     let map = san::maps(&host);
     assert!(
         map[0].contains(" 1 1 service-time 0 4 ") || map[0].contains(" 1 1 round-robin 0 4 "),
@@ -427,16 +427,16 @@ proptest! {
         prop_assert!(numbers.is_sorted_by(|a, b| a < b), "{:?}", numbers);
         prop_assert_eq!(numbers.last(), Some(&65535));
         let (decision, trace) = claim(&ruleset);
-        // Every rule but the last line's was tried and did not take it.
+        // Every rule before the last line was tried and did not match.
         let (last, before) = trace.split_last().unwrap();
         prop_assert!(last.contains(" matches: ") || last.contains("no rule takes it"));
         prop_assert!(before.iter().all(|line| line.contains("): no, ") || line.contains("no plug-in HPP")));
-        // Numbers are unique here, so another order of the same rules decides the same.
+        // Numbers are unique here, so the same rules in another order give the same decision.
         let mut unique = ruleset.rules().to_vec();
         let count = unique.len();
         unique.rotate_left(turn % count);
         prop_assert_eq!(claim(&Ruleset::new(unique)), (decision, trace));
-        // Rules after the one that decided count for nothing.
+        // Rules after the deciding one have no effect.
         let mut cut = ruleset.rules().to_vec();
         cut.retain(|rule| rule.number <= decision.rule);
         prop_assert_eq!(claim(&Ruleset::new(cut)).0, decision);
@@ -515,7 +515,7 @@ fn ten_thousand_rules_and_ten_thousand_paths() {
         start.elapsed()
     );
     assert!(masked < 10_000);
-    // The same many rules in a file, listed.
+    // The same number of rules in a file, listed.
     let root = tempfile::tempdir().unwrap();
     let places = Places::below(root.path());
     let text =

@@ -1,5 +1,5 @@
-//! The promises of `scsi/` and of `psa::identity` for bytes that nobody chose: no parser panics, what is emitted is
-//! parsed to the same value, and a reply that was cut is an error or a correct prefix, never another value.
+//! The guarantees of `scsi/` and of `psa::identity` for arbitrary bytes: no parser panics, emitted values parse to the
+//! same value, and a reply that was cut is an error or a correct prefix, never another value.
 
 use dm_psa::psa::identity::{self, Listing, LogicalUnit};
 use dm_psa::psa::state::proof::Proof;
@@ -20,7 +20,7 @@ use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 
-/// Random bytes, and as often bytes that begin like the real thing, so that more than the first check is reached.
+/// Random bytes, half of them with a valid beginning, so that parsers get beyond their first check.
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
     let page = |code: u8| {
         vec(any::<u8>(), 0..300).prop_map(move |mut body| {
@@ -165,7 +165,7 @@ fn proves(unit: &LogicalUnit, first: &[u8], then: &[u8]) -> bool {
     proof.may_carry_io() && proof.unit() == Some(unit)
 }
 
-/// A name that device-mapper, libdm and udev leave as it is.
+/// Whether device-mapper, libdm and udev use the name unchanged.
 fn is_good_name(unit: &LogicalUnit) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"#+-.:=@_".contains(&b);
     let id = unit.device_id.as_bytes();
@@ -232,7 +232,7 @@ proptest! {
         prop_assert_eq!(claimed, list.len());
         for cut in 0..list.len() {
             let prefix = tpgs::parse_set_parameter_list(&list[..cut]);
-            // There is no length in the list, so whole descriptors are a list too.
+            // The list has no length field, so a prefix of whole descriptors is a valid list.
             prop_assert!(prefix.is_err() || prefix.as_deref() == Ok(&groups[..cut / 4 - 1]));
         }
         prop_assert_eq!(tpgs::parse_set_parameter_list(&list), Ok(groups));
@@ -258,7 +258,7 @@ proptest! {
             let listed = Listing::parse(&other).is_ok_and(|listing| listing.find(&unit.wwid).is_some());
             let proven = proves(&unit, &one, &other);
             prop_assert!(listed || !proven);
-            // A better name that was exchanged is the one reason not to believe a name that is listed.
+            // A listed name is rejected for one reason only: a better name changed.
             let best = identity::identify(&other).is_ok_and(|best| best == unit);
             prop_assert!(proven || !best);
         }

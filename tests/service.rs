@@ -1,4 +1,4 @@
-//! The unit of the agent: it starts before what is mounted, lives as long as anything is, and may do what keeps it alive.
+//! The agent's unit: it starts before mounts, outlives everything on its maps, and has the permissions that it needs.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,7 +6,7 @@ use std::process::Command;
 
 const UNIT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/systemd/dm-psa.service");
 
-/// Targets that nothing pulls in but the units that are ordered by them; systemd.special(7).
+/// Targets that only units ordered by them pull in; systemd.special(7).
 const PASSIVE: &[&str] = &[
     "cryptsetup-pre.target",
     "first-boot-complete.target",
@@ -23,7 +23,7 @@ const PASSIVE: &[&str] = &[
     "veritysetup-pre.target",
 ];
 
-/// The words of all settings of that name.
+/// The words of all settings with this name.
 fn words(unit: &str, name: &str) -> BTreeSet<String> {
     let values = unit
         .lines()
@@ -55,7 +55,7 @@ fn the_agent_outlives_the_mounts() {
         words(&unit, "DefaultDependencies"),
         ["no".to_owned()].into()
     );
-    // systemd stops at shutdown what conflicts with this target, or with one that it pulls in.
+    // At shutdown systemd stops units that conflict with this target, or with one that it pulls in.
     for target in [
         "shutdown.target",
         "umount.target",
@@ -74,7 +74,7 @@ fn the_agent_outlives_the_mounts() {
     ] {
         assert_eq!(words(&unit, tie), BTreeSet::new(), "{tie}");
     }
-    // Its name is read to know that it is the end: `kernel::process`.
+    // The agent reads the name of process 1 to detect the shutdown: `kernel::process`.
     assert!(!unit.lines().any(|line| line.starts_with("ProtectProc=")));
 }
 

@@ -1,9 +1,10 @@
-//! A large host for a long time: 1,000 units on 8,000 paths, a day of faults, the promises checked along the way.
+//! A large host for a long time: 1,000 units on 8,000 paths, a day of faults, with the guarantees checked along the
+//! way.
 //!
-//! The seed is printed. It is the same every time, unless `DM_PSA_SEED` is another; `DM_PSA_HOURS` makes a run shorter or
-//! longer. Healthy paths are checked every 300 s, as ESXi does: at the agent's 5 s a day is 138 million checks, nearly all of
-//! which find nothing. So a fault is seen by what I/O and unit attentions tell of it, as on a busy host, and by the
-//! retries of failed paths, which are as frequent as ever.
+//! The seed is printed. It is the same every time, unless `DM_PSA_SEED` is set; `DM_PSA_HOURS` makes a run shorter or
+//! longer. Healthy paths are checked every 300 s, as ESXi does: at the agent's 5 s a day has 138 million checks, and
+//! nearly all of them find nothing. So faults are detected by I/O and unit attentions, as on a busy host, and by the
+//! retries of failed paths, which are as frequent as usual.
 
 mod san;
 
@@ -28,21 +29,21 @@ const UNITS: u32 = 1000;
 const HOSTS: u32 = 2;
 const TARGETS: u32 = 4;
 
-/// The same run on every machine.
+/// The default seed, so that the run is the same on every machine.
 const SEED: u64 = 20_261_120;
 
 const CHECK: Millis = Millis(300_000);
 const IO: Millis = Millis(10_000);
-/// How long I/O without a path is held back: the default.
+/// How long I/O without a path is queued: the default.
 const APD: Millis = Millis(140_000);
 
-/// Faults go on for so long; then everything is mended and must come to rest: the last ends a minute later, a path that
-/// failed often is trusted again after two, and the next check sees to it.
+/// How long faults continue. Then all of them are fixed and everything must come to rest: the last fault ends a minute
+/// later, a path that failed often is trusted again after two minutes, and the next check uses it.
 const STORM: Millis = Millis(40 * 60_000);
 const TAIL: Millis = Millis(60_000);
 const REST: Millis = Millis(10 * 60_000);
 
-/// An agent knows within so long that paths are back, and has I/O queued again.
+/// Within this time an agent knows that paths are back, and has I/O queued again.
 const LAG: Millis = Millis(15_000);
 
 fn number(name: &str, default: u64) -> u64 {
@@ -85,23 +86,23 @@ fn unit_of(path: Hctl) -> UnitId {
     path.lun as UnitId
 }
 
-/// What a script does at a moment.
+/// One event of a script.
 enum Blow {
     Fault(Fault),
-    /// A user of a unit's map is busy.
+    /// A user does I/O on a unit's map.
     Io(UnitId),
 }
 
-/// A time in which no path led to a unit.
+/// A period in which no path led to a unit.
 struct Dark {
     since: Millis,
-    /// Every path said that the unit is gone for good.
+    /// When every path reported that the unit is permanently gone.
     gone: Option<Millis>,
     until: Option<Millis>,
 }
 
 impl Dark {
-    /// Whether I/O may fail then.
+    /// Whether I/O may fail at that time.
     fn excuses(&self, at: Millis) -> bool {
         let over = self.until.is_some_and(|end| at > end.after(LAG));
         let gone = self.gone.is_some_and(|gone| gone <= at);
@@ -114,20 +115,20 @@ struct Weather {
     rng: Rng,
     pending: BTreeMap<(Millis, u32), Blow>,
     count: u32,
-    /// No fault of this storm lasts longer.
+    /// No fault of this storm ends later.
     latest: Millis,
-    /// Units whose paths lead, or led, elsewhere until then: one such fault at a time, or two together would have a LUN
-    /// change hands under I/O without a gap, which nobody can notice in time.
+    /// Units whose paths lead, or led, elsewhere until then. Only one such fault at a time: two together would make a
+    /// LUN change hands under I/O without a gap, which cannot be detected in time.
     astray: BTreeMap<UnitId, Millis>,
     /// Paths whose LUN changes hands under I/O now, and those whose LUN ever did: the next check finds it.
     slipping: BTreeSet<Hctl>,
     slipped: BTreeSet<Hctl>,
     dark: BTreeMap<UnitId, Vec<Dark>>,
-    /// What was done in this storm, for those who have to find out why something is wrong after it.
+    /// The faults of this storm, to find out why something is wrong after it.
     history: Vec<(Millis, Fault)>,
-    /// How often each misfortune struck.
+    /// The number of faults of each kind.
     strokes: BTreeMap<&'static str, u64>,
-    /// What all agents told people, by code.
+    /// The notices of all agents, counted by code.
     told: BTreeMap<String, u64>,
 }
 
@@ -170,11 +171,11 @@ impl Weather {
         Millis(self.rng.between(low, high))
     }
 
-    /// Reserves a unit for a fault that lets its paths lead elsewhere.
+    /// Reserves a unit for a fault that makes its paths lead elsewhere.
     fn stray(&mut self, now: Millis, unit: UnitId, end: Millis) -> bool {
         let free = self.astray.get(&unit).is_none_or(|until| *until < now) && end <= self.latest;
         if free {
-            // What is out when it ends has come back by then.
+            // Commands that are outstanding when it ends have returned by then.
             self.astray.insert(unit, end.after(LAG));
         }
         free
@@ -187,7 +188,7 @@ impl Weather {
         }
     }
 
-    /// One misfortune, which is over after a while.
+    /// Injects one fault, which ends after a while.
     fn strike(&mut self, now: Millis, kernel: &Kernel) {
         let long = if self.rng.chance(25) { 180_000 } else { 40_000 };
         let end = now.after(self.span(100, long)).min(self.latest);
@@ -199,7 +200,7 @@ impl Weather {
             }
             20..28 => {
                 let path = self.path();
-                // Some hang until the weather is better, whatever timers say.
+                // Some commands hang until the end of the storm, whatever timers say.
                 let end = if self.rng.chance(50) {
                     end
                 } else {
@@ -318,7 +319,7 @@ impl Weather {
         *self.strokes.entry(kind).or_default() += 1;
     }
 
-    /// A path of a busy unit goes and comes back every three seconds.
+    /// A path of a busy unit fails and returns every three seconds.
     fn flap(&mut self, now: Millis) -> &'static str {
         let path = self.path();
         let mut at = now;
@@ -327,7 +328,7 @@ impl Weather {
                 break;
             }
             self.at(at, Fault::LinkDown(path));
-            // Users of all paths of a group notice.
+            // Users on all paths of a group notice it.
             for n in 1..=4 {
                 self.blow_at(at.after(Millis(n)), Blow::Io(unit_of(path)));
             }
@@ -358,17 +359,17 @@ impl Weather {
         "the array moves units"
     }
 
-    /// Another unit answers for a while, as if somebody had mistaken the LUN.
+    /// Another unit answers for a while, as if an admin had chosen the wrong LUN.
     fn mistake(&mut self, now: Millis) -> &'static str {
         let (path, other) = (self.path(), self.unit());
-        // A path that carries nothing is found down by its next check.
+        // An idle path is found down by its next check.
         let gone = now.after(CHECK).after(LAG);
         let back = gone.after(seconds(60));
         if self.stray(now, unit_of(path), back) {
             self.at(now, Fault::LinkDown(path));
             self.at(gone, Fault::Remap(path, Some(other), false));
             self.at(gone, Fault::LinkUp(path));
-            // An agent that started meanwhile takes it for a path of the other: it must be found anew.
+            // A new agent would take the path for one of the other unit, so it must be found again.
             self.at(back, Fault::Delete(path));
             self.at(back, Fault::Remap(path, Some(unit_of(path)), false));
             self.at(back, Fault::Add(path));
@@ -376,7 +377,7 @@ impl Weather {
         "a LUN leads elsewhere"
     }
 
-    /// The same from one moment to the next, under I/O, and the array reports nothing.
+    /// The same without a gap, under I/O, and the array reports nothing.
     fn slip(&mut self, now: Millis) -> &'static str {
         let (path, other) = (self.path(), self.unit());
         let back = now.after(CHECK).after(LAG).after(seconds(60));
@@ -391,7 +392,7 @@ impl Weather {
         "a LUN changes hands unseen"
     }
 
-    /// Somebody unmaps a unit from this host, and maps it again; a rescan finds what was removed meanwhile.
+    /// A unit is unmapped from this host and mapped again; a rescan finds the devices that were removed meanwhile.
     fn lose(&mut self, now: Millis) -> &'static str {
         let unit = self.unit();
         let end = now.after(self.span(5_000, 150_000)).min(self.latest);
@@ -412,7 +413,7 @@ impl Weather {
         "a unit is lost"
     }
 
-    /// What somebody else may make of a table: a path less, all paths in one group, or the groups in another order.
+    /// A table that another program might load: one path less, all paths in one group, or another order of groups.
     fn other_table(&mut self, mut table: Table) -> Table {
         match self.rng.below(3) {
             0 => {
@@ -436,7 +437,7 @@ impl Weather {
         table
     }
 
-    /// Carries out what is due until then.
+    /// Injects the events that are due until then.
     fn blow(&mut self, sim: &mut Simulation, end: Millis) {
         while let Some(entry) = self.pending.first_entry() {
             let at = entry.key().0;
@@ -458,7 +459,7 @@ impl Weather {
     }
 
     fn suffer(&mut self, sim: &mut Simulation, fault: &Fault) {
-        // Other faults may have mended the link meanwhile; where there is no gap nobody can notice.
+        // Other faults may have restored the link meanwhile; without a gap nobody can detect the change.
         if let Fault::Remap(path, Some(unit), false) = fault
             && *unit != unit_of(*path)
             && !is_gone(sim, *path)
@@ -485,7 +486,7 @@ impl Weather {
         }
     }
 
-    /// What befell a unit in this storm, and what the agent makes of it now.
+    /// What happened to a unit in this storm, and the agent's current view of it.
     fn account(&self, sim: &Simulation, unit: UnitId) -> String {
         let mut lines = Vec::new();
         for (at, fault) in &self.history {
@@ -523,7 +524,7 @@ impl Weather {
         lines.join("\n")
     }
 
-    /// Notes whether any path leads to a unit.
+    /// Records whether any path leads to a unit.
     fn look(&mut self, sim: &Simulation, unit: UnitId) {
         let now = sim.now();
         let leads = |path: &Hctl| {
@@ -551,14 +552,14 @@ impl Weather {
         }
     }
 
-    /// Adds up what an agent told before it ends.
+    /// Adds up the notices of an agent before it ends.
     fn listen(&mut self, sim: &Simulation) {
         for (code, count) in sim.world.figures(Millis(0)).statistics.notices {
             *self.told.entry(code).or_default() += count;
         }
     }
 
-    /// Those of these events of maps that nothing excuses.
+    /// Those of these events of maps that no fault excuses.
     fn unexcused(&self, sim: &Simulation, events: Vec<(Millis, String)>) -> Vec<(Millis, String)> {
         let units: BTreeMap<String, UnitId> = sim
             .kernel
@@ -576,7 +577,7 @@ impl Weather {
     }
 }
 
-/// Whether a path is down, and the agent knows.
+/// Whether a path is down, and the agent knows it.
 fn is_gone(sim: &Simulation, path: Hctl) -> bool {
     let known = sim.world.find_path(&path.to_string());
     sim.kernel
@@ -585,7 +586,7 @@ fn is_gone(sim: &Simulation, path: Hctl) -> bool {
         && known.is_some_and(|path| path.state() == PathState::Dead)
 }
 
-/// What is wrong at a moment at which every fault is mended and everything has come to rest.
+/// What is wrong at a time when every fault is fixed and everything has come to rest.
 fn not_well(sim: &Simulation) -> BTreeMap<UnitId, String> {
     let units = sim.kernel.array.units();
     units
@@ -704,7 +705,7 @@ fn a_day_of_faults_on_thousands_of_paths() {
     println!("{:?}", weather.strokes);
     println!("{:?}", weather.told);
     if hours >= 24 {
-        // Faults without their consequences would prove nothing.
+        // Faults without consequences would prove nothing.
         for code in [
             "APD_TIMEOUT",
             "MAP_GONE",

@@ -1,9 +1,9 @@
-//! Stories of the core: what the agent is told, and what it does. Each is a file of `tests/golden/world/`, the worked
-//! examples of the vocabulary in `event.rs` and `action.rs`. `UPDATE_GOLDEN=1 cargo test --test stories` rewrites them.
+//! Stories of the core: events, and the actions of the agent. Each is a file of `tests/golden/world/`, the worked
+//! examples for the types in `event.rs` and `action.rs`. `UPDATE_GOLDEN=1 cargo test --test stories` rewrites them.
 //!
-//! A story has the time in seconds, an event, and below it the actions that the step for this event returned. Left out are
-//! events without an action, timers that send nothing but checks, and what repeats an earlier line of its paragraph.
-//! Identifiers are shortened: `naa.6001..01`.
+//! A story has the time in seconds, an event, and below it the actions that the step for this event returned. It leaves
+//! out events without an action, timers that only send checks, and lines that repeat an earlier line of their
+//! paragraph. Identifiers are shortened: `naa.6001..01`.
 
 mod san;
 mod screen;
@@ -33,14 +33,14 @@ use std::fmt::Write;
 struct Story {
     sim: Simulation,
     text: String,
-    /// The entries of the journal before this one are written down.
+    /// The number of journal entries that are already written.
     written: usize,
-    /// What this paragraph has already.
+    /// The lines that this paragraph already has.
     paragraph: BTreeSet<String>,
 }
 
 impl Story {
-    /// An agent starts on a host.
+    /// Starts an agent on a host.
     fn begin(title: &str, kernel: Kernel, settings: Settings) -> Story {
         let rules = built_in().in_force();
         Story {
@@ -57,13 +57,13 @@ impl Story {
         self.paragraph.clear();
     }
 
-    /// Goes on for so long, and writes down what happens.
+    /// Runs for this long, and writes what happens.
     fn run(&mut self, time: Millis) {
         self.sim.run_for(time);
         self.write_down();
     }
 
-    /// Goes on for so long without a word.
+    /// Runs for this long without writing.
     fn skip(&mut self, time: Millis) {
         self.sim.run_for(time);
         self.written = self.sim.journal.len();
@@ -80,7 +80,7 @@ impl Story {
         self.written = self.sim.journal.len();
     }
 
-    /// The story is a file, and no harm was done in it.
+    /// Compares the story with its file, and asserts that it did no harm.
     fn end(self, name: &str) {
         unharmed(&self.sim);
         self.sim.replay().unwrap();
@@ -88,7 +88,7 @@ impl Story {
     }
 }
 
-/// An entry of the journal: nothing if it is of no interest.
+/// The lines for an entry of the journal; empty if it is not relevant.
 fn lines(entry: &Entry) -> String {
     let actions: Vec<String> = entry.actions.iter().filter_map(action).collect();
     let checks = |action: &Action| matches!(action, Action::Examine { .. });
@@ -322,7 +322,7 @@ fn all_paths_down() {
     story.say("A path of the other controller returns.");
     suffer(&mut story, &[Fault::LinkUp(B1)]);
     story.run(seconds(8));
-    // I/O failed, as it must.
+    // I/O had to fail.
     story.sim.kernel.ledger.io_errors.clear();
     story.end("all-paths-down");
 }

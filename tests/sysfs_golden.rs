@@ -1,4 +1,4 @@
-//! Promise: the facts of paths are read from sysfs trees of real kernels as they are written down.
+//! The facts of paths are read correctly from sysfs trees of real kernels.
 
 use dm_psa::kernel::sysfs::{Survey, Sysfs};
 use dm_psa::psa::adapter::Transport;
@@ -10,7 +10,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-/// Makes the files that a tree describes.
+/// Creates the files that a tree describes.
 fn unpack(tree: &str) -> TempDir {
     let root = TempDir::new().unwrap();
     let parent = |path: &Path| fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -68,7 +68,7 @@ fn a_host_on_a_san() {
     assert_eq!(a.adapter.key, b.adapter.key);
     assert_eq!(a.target.identifier, b.target.identifier);
     assert_ne!(a.target.portal, b.target.portal);
-    // A multipath map over a path is no use of it.
+    // A multipath map over a path does not count as a use of it.
     assert_eq!(facts[&hctl("7:0:0:1")].block.as_ref().unwrap().usage, []);
 }
 
@@ -82,8 +82,8 @@ fn controllers_of_a_machine() {
     assert_eq!(keys.len(), facts.len());
 }
 
-/// Written after the drivers, as no such hardware was at hand: qla2xxx and its remote port, mpt3sas behind an
-/// expander, bnx2i.
+/// Written from the source of the drivers, because no such hardware was available: qla2xxx and its remote port, mpt3sas
+/// behind an expander, bnx2i.
 const DRIVERS: &str = "
 sys/class/scsi_device/1:0:3:5 -> ../../devices/pci0000:3a/0000:3a:00.0/0000:3b:00.1/host1/rport-1:0-7/target1:0:3/1:0:3:5/scsi_device/1:0:3:5
 sys/class/scsi_host/host1 -> ../../devices/pci0000:3a/0000:3a:00.0/0000:3b:00.1/host1/scsi_host/host1
@@ -166,7 +166,7 @@ fn hardware_after_its_drivers() {
     assert_eq!(fc.device_state, "blocked");
     assert_eq!(fc.handler, Handler::Attached("rdac".to_owned()));
     assert_eq!(fc.sg, None);
-    // One bad attribute costs that fact alone.
+    // An invalid attribute affects only that fact.
     let block = fc.block.unwrap();
     assert_eq!((block.name.as_str(), block.size), ("sdb", Sectors(0)));
     let held = Usage::Held {
@@ -199,7 +199,7 @@ fn hardware_after_its_drivers() {
     assert_eq!(iscsi.target.portal.as_deref(), Some("[fe80::1]:3260"));
     assert_eq!(iscsi.target.port_state.as_deref(), Some("FAILED"));
     assert_eq!(iscsi.device_type, 0x1f);
-    // udev has a record of the disk, and is not done with it.
+    // udev has a record of the disk, but is not done with it.
     assert_eq!(iscsi.block, None);
 
     assert_eq!(survey.read(hctl("9:0:0:0")), Ok(None));

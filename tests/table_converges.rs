@@ -1,7 +1,7 @@
-//! The promise: whatever a map looks like, carrying out the difference to what is wanted removes it; a second look
-//! finds nothing to do; and a mere change of order never costs a table.
+//! Whatever a map looks like, applying the difference to the wanted map removes it; a second look finds nothing to do;
+//! and a mere change of order never costs a table.
 //!
-//! The kernel is the model in `sim::dm`; the lab runs the same against real ones.
+//! The kernel is the model in `sim::dm`; the lab runs the same against real kernels.
 
 use dm_psa::psa::table::diff::{Difference, Wanted, diff};
 use dm_psa::psa::table::model::{
@@ -63,7 +63,7 @@ fn wanted(groups: &[Vec<u32>], usable: &[u32], avoid: &[u32]) -> Wanted {
     }
 }
 
-/// Carries the difference out, with an I/O after each step where `io` says so.
+/// Applies the difference, with an I/O after each step if `io` is set.
 fn carry_out(map: &mut Multipath, wanted: &Wanted, io: bool) -> Difference {
     let difference = diff(&map.observe(), wanted);
     match &difference {
@@ -118,7 +118,7 @@ fn what_the_kernel_does_by_itself_is_left_to_it() {
     assert_eq!(map.io(), Io::Path(dev(2)));
 }
 
-/// Standby stands first in the table; when the group in use fails, the kernel must go to the third.
+/// Standby comes first in the table; when the group in use fails, the kernel must use the third.
 #[test]
 fn a_group_to_be_avoided_is_disabled() {
     let mut map = map(Series::Linux6, &table(&[vec![1], vec![2], vec![3]]));
@@ -133,7 +133,7 @@ fn a_group_to_be_avoided_is_disabled() {
     assert_eq!(map.io(), Io::Path(dev(3)));
 }
 
-/// The kernel is held by a disabled group of last resort; its status looks as if nothing had been chosen yet.
+/// The kernel uses a disabled group of last resort; its status looks as if no group had been chosen yet.
 #[test]
 fn a_disabled_group_in_use_is_left() {
     let mut map = map(Series::Linux6, &table(&[vec![1], vec![2]]));
@@ -218,7 +218,7 @@ fn reasons_for_a_table_are_told() {
     );
 }
 
-/// A handler that the kernel adopted, its lost arguments and the flag that new kernels do not print are no reason.
+/// A handler that the kernel adopted, its lost arguments and the flag that new kernels do not print need no new table.
 #[test]
 fn handlers_are_compared_with_mercy() {
     for series in [Series::Linux6, Series::Linux7] {
@@ -242,7 +242,7 @@ fn handlers_are_compared_with_mercy() {
     }
 }
 
-/// A map in any state: groups, then a history of messages, failures and I/O.
+/// A step in the history of a map: messages, failures and I/O.
 #[derive(Debug, Clone)]
 enum Step {
     Io,
@@ -279,7 +279,7 @@ fn live(map: &mut Multipath, step: &Step) {
             _ => Message::EnableGroup(n % 6),
         },
     };
-    // Refused where the path or group does not exist.
+    // Refused if the path or group does not exist.
     let _ = map.message(&message);
 }
 
@@ -323,11 +323,11 @@ proptest! {
         busy in any::<bool>(),
         series in series(),
     ) {
-        // Either the same groups in another order, or something else altogether.
+        // Either the same groups in another order, or other groups.
         let before = if permuted { &groups } else { &others };
         let mut map = map(series, &table(before));
         history.iter().for_each(|step| live(&mut map, step));
-        // Groups to be avoided are the last in the order of preference, as a PSP has them.
+        // Groups to be avoided come last in the order of preference, as a PSP orders them.
         let count = preferred.len();
         let avoid: Vec<u32> = (count.saturating_sub(avoid)..count).map(|i| i as u32 + 1).collect();
         let mut wanted = wanted(&preferred, &usable, &avoid);
@@ -338,12 +338,12 @@ proptest! {
             prop_assert!(!matches!(first, Difference::Reload(_)), "{}", first);
         }
         if busy {
-            // I/O between the messages may have made the kernel choose by a state that was half done.
+            // I/O between the messages may have made the kernel choose a group in an intermediate state.
             carry_out(&mut map, &wanted, true);
         }
         prop_assert_eq!(diff(&map.observe(), &wanted), Difference::None);
 
-        // The flags are as wanted, and I/O goes to the wanted group, now and in the long run.
+        // The flags are as wanted, and I/O uses the wanted group, now and later.
         let observed = map.observe();
         let active: BTreeSet<DevT> = observed.status.unwrap().groups.iter().flat_map(|group| &group.paths)
             .filter(|path| path.active).map(|path| path.dev).collect();
@@ -362,7 +362,7 @@ proptest! {
         prop_assert_eq!(diff(&map.observe(), &wanted), Difference::None);
     }
 
-    /// While the messages are carried out, a usable path that was in use stays in use.
+    /// While the messages are sent, a usable path that was in use stays in use.
     #[test]
     fn no_usable_path_is_lost_on_the_way(
         (groups, preferred, usable, _) in worlds(),
@@ -385,8 +385,8 @@ proptest! {
         }
     }
 
-    /// With I/O between all messages, no group is activated but the one that is wanted: an activation may be an STPG,
-    /// and an array must not be moved to and fro by us.
+    /// With I/O between all messages, only the wanted group is activated: an activation may be an STPG, and the agent
+    /// must not move an array back and forth.
     #[test]
     fn no_other_group_is_activated_on_the_way(
         (groups, preferred, usable, _) in worlds(),
@@ -412,7 +412,7 @@ proptest! {
         }
     }
 
-    /// Where the order of the table allows it, the group after the wanted one is not one to be avoided.
+    /// If the order of the table allows it, the group after the wanted one is not one to be avoided.
     #[test]
     fn standby_is_the_last_resort(
         (groups, preferred, usable, _) in worlds(),

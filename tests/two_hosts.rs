@@ -1,5 +1,5 @@
-//! Hosts that share an array with two controllers of which one serves a logical unit: how often the unit moves, and
-//! whether every host gets its I/O done. The array counts the moves.
+//! Hosts that share an array with two controllers, one of which serves a logical unit: how often the unit moves, and
+//! whether every host completes its I/O. The array counts the moves.
 
 mod san;
 
@@ -20,7 +20,7 @@ use san::{ANO, AO, STANDBY, explained, path, seconds, told};
 const A: u16 = 1;
 const B: u16 = 2;
 
-/// A family of arrays: how a unit is taken over.
+/// A family of arrays: how a controller takes over a unit.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Family {
     Older(&'static str, &'static str, Trespass),
@@ -59,7 +59,7 @@ fn array(family: Family) -> (Cluster, UnitId) {
     (Cluster::new(array), id)
 }
 
-/// The paths of host `n` to controllers: two to each.
+/// The paths of host `n`: two to each of these controllers.
 fn paths(n: u32, controllers: &[u16]) -> Vec<(Hctl, u16)> {
     let both = |group: &u16| {
         let (group, target) = (*group, u32::from(*group));
@@ -68,7 +68,7 @@ fn paths(n: u32, controllers: &[u16]) -> Vec<(Hctl, u16)> {
     controllers.iter().flat_map(both).collect()
 }
 
-/// Adds a host with paths to these controllers, the maps of which get an I/O each 100 ms, or none.
+/// Adds a host with paths to these controllers; its maps get an I/O every 100 ms, or none.
 fn add(cluster: &mut Cluster, unit: UnitId, controllers: &[u16], io: bool, seed: u64) -> usize {
     add_with(cluster, unit, controllers, io, seed, Settings::default())
 }
@@ -104,7 +104,7 @@ fn add_with(
     })
 }
 
-/// Moves in each minute from `from` on.
+/// The number of moves in each minute from `from` on.
 fn by_minute(cluster: &Cluster, unit: UnitId, from: Millis) -> Vec<usize> {
     let mut minutes = Vec::new();
     let mut at = from;
@@ -115,7 +115,7 @@ fn by_minute(cluster: &Cluster, unit: UnitId, from: Millis) -> Vec<usize> {
     minutes
 }
 
-/// Runs, and has every host complete writes in each five minutes.
+/// Runs, and asserts that every host completes writes in each five minutes.
 fn run_fairly(cluster: &mut Cluster, five_minutes: u64) {
     let hosts = cluster.hosts().count();
     for round in 0..five_minutes {
@@ -159,7 +159,7 @@ fn two_hosts_with_a_controller_each_take_turns() {
     }
 }
 
-/// Fails the paths of a host to a controller, or brings them back.
+/// Fails the paths of a host to a controller, or restores them.
 fn cut(cluster: &mut Cluster, host: usize, controller: u16, down: bool) {
     let n = u32::try_from(host).unwrap() + 1;
     cluster.on(host, |sim| {
@@ -213,7 +213,7 @@ fn hosts_with_both_controllers_move_a_unit_once_when_one_loses_its_cable() {
             cut(&mut cluster, 0, A, false);
             cluster.run_for(seconds(600));
             assert_eq!(all_moves(&cluster, unit), 1, "{what}: nobody moves it back");
-            // The other way round.
+            // The same with the roles exchanged.
             cut(&mut cluster, 1, B, true);
             cluster.run_for(seconds(600));
             assert_eq!(all_moves(&cluster, unit), 2, "{what}");
@@ -253,7 +253,7 @@ fn a_cable_that_comes_and_goes_on_both_sides_moves_the_unit_by_the_budget() {
         add(&mut cluster, unit, &[A, B], true, 0);
         cluster.run_for(seconds(30));
         let start = cluster.now();
-        // Each time the controller that serves is the one that is lost.
+        // Each time the serving controller is lost.
         for round in 0..300 {
             let (lost, back) = if round % 2 == 0 { (A, B) } else { (B, A) };
             cut(&mut cluster, 0, back, false);
@@ -294,7 +294,7 @@ fn making_a_map_moves_nothing() {
             let text = explained(cluster.host(idle), &id);
             assert!(text.contains("when somebody opens it"), "{what}: {text}");
             assert!(!text.contains("all paths down"), "{what}: {text}");
-            // An agent that starts again moves nothing either.
+            // A restarted agent moves nothing either.
             cluster.on(idle, |sim| sim.suffer(&Fault::RestartAgent));
             cluster.run_for(seconds(300));
             assert_eq!(all_moves(&cluster, unit), 0, "{what}");
@@ -303,7 +303,7 @@ fn making_a_map_moves_nothing() {
                 Millis(0),
                 "{what}"
             );
-            // A user comes: it has its I/O done before long, and both take turns from then on.
+            // A user appears: its I/O completes soon, and both hosts take turns from then on.
             let start = cluster.now();
             cluster.on(idle, |sim| sim.io_every = Some(Millis(100)));
             cluster.run_for(seconds(20));
@@ -336,7 +336,7 @@ fn an_agent_that_restarts_again_and_again_has_no_more_budget_for_it() {
             assert!(minutes.iter().all(|n| *n <= 2), "{what}: {minutes:?}");
             let total: usize = minutes.iter().sum();
             assert!(total <= 31, "{what}: {minutes:?}");
-            // Nor is it starved.
+            // It is not starved either.
             let wrote = cluster.host(0).kernel.ledger.writes - before;
             assert!(wrote > 3000, "{what}: {wrote} writes");
             unharmed(&cluster);
@@ -357,7 +357,7 @@ fn alua_arrays_that_serve_through_both_controllers_move_nothing() {
         }
         unharmed(&cluster);
     }
-    // Explicit only: the first I/O of a map moves the unit, and nothing does after that.
+    // Explicit only: the first I/O of a map moves the unit; after that nothing does.
     let (mut cluster, unit) = array(Family::Alua(Tpgs::Explicit, ANO));
     add(&mut cluster, unit, &[A], true, 0);
     add(&mut cluster, unit, &[B], true, 0);
@@ -413,7 +413,7 @@ fn an_array_that_refuses_to_move_a_unit_is_not_waited_for_without_end() {
         assert!(refused < 80, "{family:?}: {refused} requests in 15 minutes");
         assert!(!cluster.host(other).kernel.ledger.io_errors.is_empty());
         san::unharmed(cluster.host(0));
-        // It does it after all.
+        // The array moves it after all.
         cluster.array.unit_mut(unit).unwrap().trespass_refusals = 0;
         let before = cluster.host(other).kernel.ledger.writes;
         cluster.run_for(seconds(120));
@@ -513,7 +513,7 @@ fn an_administrator_sees_why_io_waits() {
         has("OWNERSHIP_CONTESTED") && has("TAKEOVER_ORDERED"),
         "{lines:?}"
     );
-    // The one that has it has nothing to complain of.
+    // The host that has the unit reports no problem.
     let other = cluster
         .hosts()
         .find(|sim| !explained(sim, &device.id).contains("it is not taken over for"))

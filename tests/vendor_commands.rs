@@ -1,4 +1,4 @@
-//! What array vendors and users published for `esxcli` means the same for `psactl`: every line of
+//! Commands that array vendors and users published for `esxcli` have the same meaning in `psactl`: every line of
 //! `tests/data/vendor_commands.tsv` is run, on the files below a directory.
 
 mod screen;
@@ -14,7 +14,7 @@ use screen::{Screen, golden_file, psactl_below};
 use serde_json::Value;
 use std::path::Path;
 
-/// Commands that the agent carries out: without one they are understood, or refused, and no more.
+/// Commands that the agent carries out: without an agent they are only understood or refused.
 const OF_THE_AGENT: &[&str] = &[
     "storage core claimrule load",
     "storage core claimrule run",
@@ -31,7 +31,7 @@ const OF_THE_AGENT: &[&str] = &[
     "storage nmp satp generic deviceconfig set",
 ];
 
-/// The words of a line, as a shell would part them.
+/// The words of a line, split as a shell does.
 fn words(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
@@ -90,7 +90,7 @@ fn option(words: &[String], names: &[&str]) -> Option<String> {
     })
 }
 
-/// What `satp rule list` must show for a command that adds a rule.
+/// The fields that `satp rule list` must show for a command that adds a rule.
 fn satp_fields(words: &[String]) -> Vec<(&'static str, String)> {
     let fields: [(&str, &[&str]); 11] = [
         ("Name", &["-s", "--satp"]),
@@ -111,7 +111,7 @@ fn satp_fields(words: &[String]) -> Vec<(&'static str, String)> {
         .collect()
 }
 
-/// Checks that a claim rule stands in the file list with the fields of the command that added it.
+/// Checks that the file list has a claim rule with the fields of the command that added it.
 fn claim_rule_is_listed(root: &Path, words: &[String]) {
     let get = |names: &[&str]| option(words, names);
     let plugin = get(&["-P", "--plugin"]).unwrap();
@@ -157,7 +157,7 @@ fn claim_rule_is_listed(root: &Path, words: &[String]) {
     assert_eq!(rule["XCOPY Max Transfer Size KiB"], mib * 1024);
 }
 
-/// A path and its device as a rule wants them, out of a captured host: its INQUIRY strings, HBA, address and transport.
+/// A captured host with a path and device that the rule matches: its INQUIRY strings, HBA, address and transport.
 fn host_for(words: &[String]) -> Inventory {
     let get = |names: &[&str]| option(words, names).map(|text| text.replace(['*', '^'], ""));
     let file = golden_file("inventories/ibm-2145/host.json");
@@ -194,7 +194,7 @@ fn host_for(words: &[String]) -> Inventory {
     host
 }
 
-/// The claim rule and the SATP rule that decide on that path and device by the rules below a directory.
+/// The claim rule and the SATP rule that decide on that path and device with the rules below a directory.
 fn decided_by(root: &Path, host: &Inventory) -> (u32, Option<SatpRule>) {
     let mut files = rules::load(&Places::below(root)).unwrap();
     files.lists.load(None);
@@ -205,9 +205,9 @@ fn decided_by(root: &Path, host: &Inventory) -> (u32, Option<SatpRule>) {
     (claim.rule, rule)
 }
 
-/// Whether a rule decides on a device that is as it wants it; `None` if there can be no such device: NVMe controllers
-/// are no SCSI devices, an INQUIRY field holds no more than 8 and 16 characters, and a rule may be of a device or for
-/// a SATP that nobody has.
+/// Whether a rule decides on a device that matches it; `None` if there can be no such device: NVMe controllers are not
+/// SCSI devices, INQUIRY fields hold at most 8 and 16 characters, and a rule may be for one device or for a SATP that
+/// does not exist.
 fn rule_decides(root: &Path, words: &[String]) -> Option<bool> {
     let vendor = option(words, &["-V", "--vendor"]).unwrap_or_default();
     let model = option(words, &["-M", "--model"]).unwrap_or_default();
@@ -263,7 +263,7 @@ fn every_published_command_does_what_it_says() {
                 rule["Rule Group"] == "user" && fields.iter().all(|(c, v)| rule[c] == v.as_str())
             });
             assert!(found.is_some(), "{command}: {fields:?}");
-            // Again: an identical rule is an error.
+            // Run again: an identical rule is an error.
             let again = psactl_below(root, &words);
             assert_eq!(again.exit, Exit::Failed, "{command}: {again:?}");
             let decides = rule_decides(root, &words);
@@ -341,7 +341,7 @@ fn quirks_of_scripts_are_understood() {
             "{command}: {listed:?}"
         );
     }
-    // The words of ESXi 4.
+    // The syntax of ESXi 4.
     for command in [
         "corestorage claimrule add -r 300 -t driver -D lpfc -P NMP",
         "corestorage claimrule list",
@@ -623,7 +623,7 @@ fn the_file_list_is_edited_and_its_comments_stay() {
         std::fs::read_to_string(&file).unwrap(),
         mine.replace("150", "152")
     );
-    // ESX 3's list of masked LUNs.
+    // The list of masked LUNs of ESX 3.
     let conf = Places::below(root).esx_conf();
     store::replace(&conf, b"/adv/Disk/MaskLUNs = \"vmhba1:0:5;\"\n").unwrap();
     let shown = line(root, "core claimrule convert").out;
@@ -638,7 +638,7 @@ fn the_file_list_is_edited_and_its_comments_stay() {
     assert_eq!(line(root, "core claimrule convert --commit").exit, Exit::Ok);
     let files = rules::load(&Places::below(root)).unwrap();
     assert_eq!(files.lists.file.iter().count(), 2);
-    // A mistake in the file: told with its line, and nothing is changed.
+    // A mistake in the file is reported with its line, and nothing is changed.
     let broken = mine.replace("location", "locatoin");
     store::replace(&file, broken.as_bytes()).unwrap();
     for command in [
@@ -660,7 +660,7 @@ fn the_file_list_is_edited_and_its_comments_stay() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(128) })]
 
-    /// Published commands with words of others and any text in them: run or refused, and the files stay readable.
+    /// Published commands mixed with words of other commands and any text: run or refused, and the files stay readable.
     #[test]
     fn any_mixture_is_run_or_refused(
         command in any::<prop::sample::Index>(),
@@ -687,8 +687,8 @@ proptest! {
     }
 }
 
-/// Commands of ESXi and of guides for it, each with what it has to be without an agent: understood (3, the agent does
-/// not answer), or carried out. None is wrong usage.
+/// Commands of ESXi and of guides for it, each with its expected result without an agent: understood (3, the agent does
+/// not answer), or carried out. None is a usage error.
 #[test]
 fn commands_of_esxi_are_understood() {
     let text = std::fs::read_to_string(
@@ -736,7 +736,7 @@ fn a_leading_esxcli_counts_for_nothing() {
             listed.out
         );
     }
-    // By itself it is no command.
+    // `esxcli` alone is not a command.
     assert_eq!(line(root.path(), "esxcli").exit, Exit::Usage);
 }
 

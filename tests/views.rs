@@ -1,4 +1,4 @@
-//! What people see: pictures (`graph`), the live view (`top`), and the states of devices that they are made of.
+//! What users see: graphs (`graph`), the live view (`top`), and the device states that both show.
 //!
 //! Goldens in `tests/golden/graph/` and `tests/golden/top/`, rewritten by `UPDATE_GOLDEN=1 cargo test --test views`.
 
@@ -25,7 +25,7 @@ use screen::{golden, psactl_on};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// What the agent says of all devices.
+/// The agent's topology of all devices.
 fn topologies(sim: &Simulation) -> Vec<Topology> {
     let world = &sim.world;
     let devices = world.devices();
@@ -40,8 +40,8 @@ fn only(sim: &Simulation) -> Topology {
     all.remove(0)
 }
 
-/// The groups of a device with the states of their paths: `1* active unoptimized+`; `*` is the current one, `+` carries
-/// I/O.
+/// The groups of a device with the states of their paths: `1* active unoptimized+`; `*` is the current group, `+`
+/// carries I/O.
 fn line(device: &Topology) -> String {
     let path = |path: &TopologyPath| {
         let io = if path.carries_io { "+" } else { "" };
@@ -216,7 +216,7 @@ fn local() -> Topology {
     device
 }
 
-/// Names that are no names.
+/// A topology with hostile names.
 fn hostile() -> Topology {
     let mut device = degraded(9);
     device.device = "naa.6<b>&\"'\\\u{1b}[2J".to_owned();
@@ -273,7 +273,7 @@ fn a_picture_of_a_host_has_its_failed_path() {
     assert!(svg(&Alike::single(&devices)).contains(">dead</text>"));
 }
 
-/// Where graphviz is installed, it takes the text whatever the names are.
+/// If graphviz is installed, it accepts the text whatever the names are.
 #[test]
 fn graphviz_takes_the_text() {
     use std::io::Write;
@@ -325,7 +325,7 @@ fn load() -> Vec<DeviceRow> {
             counts[1].insert(map.clone(), counters(500 + done, 100 + ms, in_flight));
         }
         for path in &device.paths {
-            // The addresses of a path are the host's: one for each device.
+            // The addresses of paths are unique on the host: one path for each device.
             let done = if path.carries_io {
                 ios / busy.len() as u64
             } else {
@@ -417,7 +417,7 @@ fn the_figures_of_top_are_those_of_the_interval() {
     let rows = load();
     let device = rows.iter().find(|row| row.name.ends_with("0002")).unwrap();
     let load = device.load.unwrap();
-    // 4000 I/Os in two seconds, 4 KiB each, 900 ms together.
+    // 4000 I/Os in two seconds, 4 KiB each, 900 ms in total.
     assert_eq!(
         (load.iops, load.megabytes, load.in_flight),
         (2000.0, 8.192, 12)
@@ -431,7 +431,7 @@ fn the_figures_of_top_are_those_of_the_interval() {
         .unwrap();
     assert_eq!(down.load.unwrap().latency, None);
     assert!(down.is_problem && down.paths.iter().all(|path| path.share.is_none()));
-    // Counters that went back are another disk's.
+    // Counters that went backwards belong to another disk.
     let devices = [eight_paths(1)];
     let at = |at, ios| Reading {
         at,
@@ -546,7 +546,7 @@ fn psactl_prints_tables_and_pictures() {
         let file = root.path().join("out.gv");
         let written = run(&[&words[..], &["-o", file.to_str().unwrap()]].concat());
         assert_eq!((written.exit, written.out.as_str()), (Exit::Ok, ""));
-        // The name says what is wanted, unless the option does.
+        // The file name determines the format, unless the option does.
         assert!(
             std::fs::read_to_string(&file)
                 .unwrap()

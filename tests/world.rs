@@ -1,8 +1,8 @@
 //! Worked examples of the decisions, one scenario each: what happens, and what the agent does about it.
 //!
-//! The host and the array are those of `sim/`; they do everything in a millisecond, so that what is shown here is the
-//! agent's doing. Every scenario has a counterpart in `tests/lab`, on real kernels. Disks are sda = 8:0, sdb = 8:16,
-//! and so on in the order of their paths; see `san` for which path leads where.
+//! The host and the array are those of `sim/`; they do everything in a millisecond, so all longer times are the
+//! agent's. Every scenario has a counterpart in `tests/lab`, on real kernels. Disks are sda = 8:0, sdb = 8:16, and so
+//! on in the order of their paths; see `san` for which path leads where.
 
 mod san;
 
@@ -35,7 +35,7 @@ fn state(sim: &Simulation, path: Hctl) -> PathState {
     found.map_or(PathState::Unknown, |(_, path)| path.state())
 }
 
-/// How often a notice of this code was given since this entry of the journal.
+/// The number of notices with this code since this entry of the journal.
 fn codes(sim: &Simulation, from: usize, code: &str) -> usize {
     told(sim, from)
         .iter()
@@ -43,7 +43,7 @@ fn codes(sim: &Simulation, from: usize, code: &str) -> usize {
         .count()
 }
 
-/// Whether a path was asked this since this entry of the journal.
+/// Whether a path was sent this command since this entry of the journal.
 fn asked(sim: &Simulation, from: usize, whom: Hctl, command: &Command) -> bool {
     let mut actions = sim.journal[from..].iter().flat_map(|entry| &entry.actions);
     actions.any(|action| matches!(action, Action::Examine { path, commands, .. } if *path == whom && commands.contains(command)))
@@ -85,7 +85,7 @@ fn three_controllers_in_three_states_make_three_groups_for_each_of_eight_units()
     }
     let sim = running(kernel);
     assert_eq!(tables(&sim, 0).len(), 8);
-    // The optimized group first, standby last, whatever their numbers.
+    // The optimized group comes first, standby last, whatever their numbers.
     assert_eq!(
         steps(&sim, 0)[0],
         "create 3 queue_if_no_path pg_init_retries 50 2 alua 1 3 1 \
@@ -116,7 +116,7 @@ fn paths_that_come_one_by_one_make_one_table() {
 
 // ---- what is left alone ---------------------------------------------------------------------------------------
 
-/// A host with one disk behind a RAID controller or on the board, and one of the SAN.
+/// A host with one disk behind a RAID controller or on the main board, and one disk of the SAN.
 fn with_local(transport: Transport) -> Kernel {
     let mut kernel = four_paths();
     let unit = kernel.array.add(Unit::new(9, &[]));
@@ -169,7 +169,7 @@ fn disks_in_use_are_left_alone_and_the_reason_is_told() {
         }
         let text = explained(&sim, UNIT);
         assert!(text.contains(why), "{text}");
-        // Free again, it is claimed.
+        // When it is no longer in use, it is claimed.
         sim.suffer(&Fault::Use(on, vec![]));
         sim.run_for(seconds(10));
         assert_eq!(maps(&sim).len(), 2);
@@ -177,7 +177,7 @@ fn disks_in_use_are_left_alone_and_the_reason_is_told() {
     }
 }
 
-/// Masked paths stay on the host.
+/// Settings that leave masked paths on the host.
 fn hiding() -> Settings {
     Settings {
         remove_masked: false,
@@ -198,7 +198,7 @@ fn an_access_lun_is_masked() {
     let rule = "rule 101 (vendor=DELL model=Universal Xport) matches: MASK_PATH";
     let text = explained(&sim, &A1.to_string());
     assert!(text.contains(rule), "{text}");
-    // Where its disks are to stay they are left alone.
+    // With a setting that leaves its disks on the host, they stay.
     let sim = running_with(kernel, hiding());
     assert_eq!(sim.kernel.disks().count(), 4);
     let text = explained(&sim, UNIT);
@@ -207,8 +207,8 @@ fn an_access_lun_is_masked() {
     assert!(text.contains(alone), "{text}");
 }
 
-/// A path of an access LUN is led to a disk: it says so before it proves which, and makes no map for the access LUN, but
-/// one for the disk.
+/// A path of an access LUN is remapped to a disk. Its INQUIRY says so before the path proves which disk it is: there is
+/// no map for the access LUN, but one for the disk.
 #[test]
 fn an_access_lun_gets_no_map_for_a_path_that_leads_elsewhere() {
     let mut kernel = four_paths();
@@ -227,7 +227,7 @@ fn an_access_lun_gets_no_map_for_a_path_that_leads_elsewhere() {
     while !asked(&sim, mark, A1, &Command::Inquiry) {
         assert!(sim.step(end));
     }
-    // The array has something else to tell meanwhile, so what is answered now counts for no proof.
+    // The array reports another unit attention meanwhile, so the current answer proves nothing.
     let kind = UnitAttention::PowerOnResetOccurred;
     sim.tell(Event::UnitAttention { path: A1, kind });
     sim.run_for(seconds(10));
@@ -275,7 +275,7 @@ fn a_controller_fails_and_returns_without_a_table() {
     unharmed(&sim);
 }
 
-/// Without I/O nobody but the checks finds out.
+/// Without I/O only the checks find a failure.
 #[test]
 fn an_idle_map_follows_its_paths_within_a_check_interval() {
     let mut sim = running(four_paths());
@@ -311,7 +311,7 @@ fn each_path_is_deleted_and_found_again() {
         );
         assert!(map.ends_with(" AA AA"), "{map}");
     }
-    // One table without the path and one with it, each time.
+    // For each path, one table without it and one with it.
     assert_eq!(sim.kernel.ledger.tables, 1 + 4 * 2);
     assert_eq!(sim.kernel.array.stpgs, []);
     unharmed(&sim);
@@ -334,7 +334,7 @@ fn a_hung_path_is_taken_out_of_use_and_delays_no_other() {
     unharmed(&sim);
 }
 
-/// A bad cable: commands get through, I/O does not.
+/// A bad cable: commands succeed, I/O does not.
 #[test]
 fn a_path_that_only_says_that_it_is_well_does_not_flap() {
     for alone in [false, true] {
@@ -349,13 +349,13 @@ fn a_path_that_only_says_that_it_is_well_does_not_flap() {
             .iter()
             .filter(|step| *step == "reinstate_path 8:0")
             .count();
-        // Ever more rarely, up to once a minute; once a second if there is nothing else.
+        // Less and less often, down to once a minute; once a second if there is no other path.
         let most = if alone { 600 } else { 20 };
         assert!(tried > 5 && tried <= most, "{tried}");
         sim.suffer(&Fault::Sicken(A1, false));
         sim.run_for(seconds(61));
         assert!(maps(&sim)[0].contains("| AE A"), "{:?}", maps(&sim));
-        // Alone it ends no outage: I/O waits for the APD time and fails after it, until the path carries I/O again.
+        // A single path ends no outage: I/O waits for the APD time, then fails until the path carries I/O again.
         let errors = std::mem::take(&mut sim.kernel.ledger.io_errors);
         let outage = seconds(10).0..seconds(620).0;
         assert_eq!(!errors.is_empty(), alone);
@@ -367,7 +367,7 @@ fn a_path_that_only_says_that_it_is_well_does_not_flap() {
     }
 }
 
-/// Checks of the paths on this host in the ten seconds from now on.
+/// The number of checks of paths on this host in the next ten seconds.
 fn asked_in_ten_seconds(sim: &mut Simulation, host: u32) -> usize {
     let mark = sim.journal.len();
     sim.run_for(seconds(10));
@@ -409,7 +409,7 @@ fn a_standby_controller_that_cannot_be_activated_is_not_tried_in_a_loop() {
     sim.suffer_all(&[Fault::LinkDown(A1), Fault::LinkDown(A2)]);
     sim.run_for(seconds(50));
     let tried = steps(&sim, mark).len();
-    // By the takeover budget: a refusal is tried again ever more slowly.
+    // Limited by the takeover budget: the longer the array refuses, the less often it is asked.
     assert!(tried > 3 && tried < 25, "{tried}");
     sim.suffer_all(&[Fault::LinkUp(A1), Fault::LinkUp(A2)]);
     sim.run_for(seconds(2));
@@ -424,7 +424,7 @@ fn when_every_path_hangs_the_last_is_not_failed() {
     sim.io_every = None;
     sim.suffer_all(&[A1, A2, B1, B2].map(Fault::Hang));
     sim.run_for(seconds(300));
-    // Those that were silent while others still answered are; once none answers, no more.
+    // Paths that were silent while others still answered are failed; once none answers, no more are.
     let letters = maps(&sim)[0]
         .split(" | ")
         .nth(1)
@@ -508,7 +508,7 @@ fn a_standby_controller_is_activated_when_nothing_else_is_left() {
     let mut sim = running(kernel);
     sim.suffer_all(&[Fault::LinkDown(A1), Fault::LinkDown(A2)]);
     sim.run_for(seconds(10));
-    // The kernel did it on the I/O path.
+    // The kernel activated it on the I/O path.
     assert!(!sim.kernel.array.stpgs.is_empty());
     assert!(
         sim.kernel
@@ -521,7 +521,7 @@ fn a_standby_controller_is_activated_when_nothing_else_is_left() {
     let count = sim.kernel.array.stpgs.len();
     sim.suffer_all(&[Fault::LinkUp(A1), Fault::LinkUp(A2)]);
     sim.run_for(seconds(30));
-    // The unit is on B now, and that is where it stays.
+    // The unit is on B now, and stays there.
     assert_eq!(sim.kernel.array.stpgs.len(), count);
     assert!(maps(&sim)[0].ends_with("| EA AA AA"), "{:?}", maps(&sim));
     assert_eq!(sim.kernel.ledger.tables, 1);
@@ -605,7 +605,7 @@ fn after_the_apd_timer_io_fails_until_a_path_returns() {
     assert_eq!(sim.kernel.ledger.tables, 1);
 }
 
-/// An agent that starts anew does not begin to queue again for what is long given up.
+/// A restarted agent does not queue again for a map whose outage has exceeded the APD time.
 #[test]
 fn after_the_apd_timer_a_restart_leaves_io_failing() {
     let mut sim = running_with(four_paths(), short_apd());
@@ -703,22 +703,22 @@ fn a_restart_with_dead_paths_changes_nothing() {
 fn what_happened_while_the_agent_was_away_is_picked_up() {
     let mut sim = running(four_paths());
     sim.io_every = None;
-    // The kernel does not know of it either: there was no I/O.
+    // The kernel does not know of it either, because there was no I/O.
     sim.suffer_all(&[Fault::LinkDown(A2), Fault::RestartAgent]);
     sim.run_for(seconds(6));
     assert_eq!(steps(&sim, 0), ["fail_path 8:32"]);
-    // Returned meanwhile.
+    // The path returned meanwhile.
     sim.suffer_all(&[Fault::LinkUp(A2), Fault::RestartAgent]);
     sim.run_for(seconds(2));
     assert_eq!(steps(&sim, 0), ["reinstate_path 8:32"]);
-    // The array has moved the unit.
+    // The array moved the unit.
     sim.suffer_all(&[
         Fault::Access(0, vec![(1, ANO), (2, AO)]),
         Fault::RestartAgent,
     ]);
     sim.run_for(seconds(6));
     assert_eq!(steps(&sim, 0), ["switch_group 2"]);
-    // A disk was replaced by another number.
+    // The disk returned under another number.
     sim.suffer_all(&[Fault::Delete(B1), Fault::Add(B1), Fault::RestartAgent]);
     sim.run_for(seconds(6));
     assert_eq!(tables(&sim, 0).len(), 1);
@@ -728,7 +728,7 @@ fn what_happened_while_the_agent_was_away_is_picked_up() {
     unharmed(&sim);
 }
 
-/// The agent is killed between any two of the steps that make a map.
+/// The agent is killed between any two of the steps that create a map.
 #[test]
 fn a_restart_at_any_moment_of_the_first_seconds() {
     for moment in 0..400 {
@@ -774,7 +774,7 @@ fn a_path_that_leads_to_another_unit_never_carries_io_again() {
     );
     let text = explained(&sim, "sda");
     assert!(text.contains("quarantined: "), "{text}");
-    // Not after a restart either: then it is just a path of the other unit.
+    // A restart does not change that: then the path simply belongs to the other unit.
     sim.suffer(&Fault::RestartAgent);
     sim.run_for(seconds(30));
     let of_unit = maps(&sim)
@@ -860,7 +860,7 @@ fn other_luns_of_a_target_are_asked_for_by_whichever_path_tells() {
     assert_eq!(steps(&sim, mark), Vec::<String>::new());
 }
 
-/// The kernel repeats the I/O that was refused with the attention, and it would go to whatever is there now.
+/// The kernel retries the I/O that was refused with the attention, and it would go to whatever unit is there now.
 #[test]
 fn a_path_whose_inquiry_data_changed_serves_on_when_it_has_proven_itself() {
     let mut sim = running(four_paths());
@@ -870,7 +870,7 @@ fn a_path_whose_inquiry_data_changed_serves_on_when_it_has_proven_itself() {
     assert_eq!(steps(&sim, mark), ["fail_path 8:0"]);
     sim.run_for(Millis(200));
     assert_eq!(steps(&sim, mark), ["fail_path 8:0", "reinstate_path 8:0"]);
-    // All at once, as after new firmware: no path is better than another.
+    // On all paths at the same time, as after new firmware: no path is better than another.
     let mark = sim.journal.len();
     for path in [A1, A2, B1, B2] {
         sim.tell(Event::UnitAttention { path, kind });
@@ -881,7 +881,7 @@ fn a_path_whose_inquiry_data_changed_serves_on_when_it_has_proven_itself() {
     unharmed(&sim);
 }
 
-/// The array tells of it while the path proves itself: what it answered before does not count.
+/// The array reports a change while the path proves itself: its earlier answer does not count.
 #[test]
 fn a_lun_that_is_remapped_while_it_is_asked_is_asked_once_more() {
     for late in 0..6 {
@@ -908,8 +908,8 @@ fn a_lun_that_is_remapped_while_it_is_asked_is_asked_once_more() {
     }
 }
 
-/// The answer to the first question says already what the second will say; since it may be older than the second attention
-/// it proves nothing, and must not be what the path is compared with.
+/// The answer to the first question already has the content of the second. Since it may be older than the second
+/// attention it proves nothing, and the path must not be compared with it.
 #[test]
 fn a_lun_that_is_remapped_under_two_attentions_is_found() {
     let page = |unit: u8| {
@@ -924,7 +924,7 @@ fn a_lun_that_is_remapped_under_two_attentions_is_found() {
         let kind = UnitAttention::ReportedLunsDataHasChanged;
         world.step(now, Event::UnitAttention { path: B1, kind })
     };
-    // Whatever is asked of the path, it answers as another unit.
+    // Every answer of the path is that of another unit.
     let answer = |world: &mut World, actions: &[Action]| {
         let asked = actions.iter().find_map(|action| match action {
             Action::Examine {
@@ -978,7 +978,7 @@ fn a_removed_unit_is_told_from_a_dead_path() {
 
 // ---- bad input ------------------------------------------------------------------------------------------------
 
-/// A second unit, which no trouble of the first may touch.
+/// Adds a second unit, which faults of the first must not affect.
 fn with_neighbour() -> Kernel {
     let mut kernel = four_paths();
     add_unit(&mut kernel, 1, &[(1, AO), (2, ANO)]);
@@ -1063,7 +1063,7 @@ fn a_path_that_lies_about_its_unit_later_is_taken_out() {
     neighbour_is_well(&sim);
 }
 
-/// The one path that was told of a change refuses the extended header: it is asked without at once.
+/// The path that was notified of a change refuses the extended header: it is asked immediately without it.
 #[test]
 fn a_refused_header_does_not_put_off_the_news() {
     let mut sim = running(four_paths());
@@ -1073,7 +1073,7 @@ fn a_refused_header_does_not_put_off_the_news() {
     sim.run_for(Millis(10));
     let mark = sim.journal.len();
     sim.suffer(&Fault::Access(0, vec![(1, ANO), (2, AO)]));
-    sim.kernel.array.execute(A2, &Command::TestUnitReady); // Somebody's command: it has the unit attention.
+    sim.kernel.array.execute(A2, &Command::TestUnitReady); // A command of another program: it takes the unit attention.
     let kind = UnitAttention::AsymmetricAccessStateChanged;
     sim.tell(Event::UnitAttention { path: A2, kind });
     sim.run_for(Millis(20));
@@ -1146,7 +1146,7 @@ fn a_table_that_the_kernel_refuses_is_tried_again_ever_more_slowly() {
     neighbour_is_well(&sim);
 }
 
-/// Messages do not start the wait for a new table anew, or somebody who meddles would put it off for ever.
+/// Messages do not restart the wait for a new table, or a program that keeps interfering would delay it for ever.
 #[test]
 fn messages_do_not_put_off_a_new_table() {
     let mut sim = running(four_paths());
@@ -1160,7 +1160,7 @@ fn messages_do_not_put_off_a_new_table() {
     unharmed(&sim);
 }
 
-/// A path that proved to lead elsewhere is to go from the table, and then the path that was to stay is gone.
+/// A path that leads elsewhere has to leave the table, but then the path that would remain is gone.
 #[test]
 fn a_change_that_has_lost_its_ground_is_not_waited_for() {
     let mut kernel = four_paths();
@@ -1185,7 +1185,7 @@ fn a_change_that_has_lost_its_ground_is_not_waited_for() {
     unharmed(&sim);
 }
 
-/// All paths of a new table are active for a moment: one that is down might come back as another unit just then.
+/// All paths of a new table are active at first: a path that is down might return as another unit at that time.
 #[test]
 fn a_new_table_leaves_out_the_paths_that_are_down_until_they_are_proven() {
     let mut sim = running(four_paths());
@@ -1204,7 +1204,7 @@ fn a_new_table_leaves_out_the_paths_that_are_down_until_they_are_proven() {
     unharmed(&sim);
 }
 
-/// I/O that is queued would go down such a path at once.
+/// Queued I/O would be sent to such a path immediately.
 #[test]
 fn while_no_path_is_of_use_no_table_is_loaded() {
     let mut sim = running(four_paths());
@@ -1226,7 +1226,7 @@ fn while_no_path_is_of_use_no_table_is_loaded() {
     unharmed(&sim);
 }
 
-/// Somebody gives one map the name of another, which gets a third.
+/// Another program gives one map the name of another map, which gets a third name.
 #[test]
 fn maps_whose_names_change_hands_are_not_mistaken() {
     let mut sim = running(with_neighbour());
@@ -1299,7 +1299,7 @@ fn a_disk_too_small_for_its_map_is_dead_and_says_why() {
     neighbour_is_well(&sim);
 }
 
-/// The kernel is told to fail I/O on a lost port within seconds, unless a disk without a map is behind it.
+/// The agent makes the kernel fail I/O on a lost port within seconds, unless a disk without a map is behind the port.
 #[test]
 fn ports_of_maps_get_short_timers() {
     let told = |sim: &Simulation| -> Vec<Hctl> {
@@ -1321,7 +1321,7 @@ fn ports_of_maps_get_short_timers() {
     let mut kernel = four_paths();
     online(&mut kernel);
     assert_eq!(told(&running(kernel)), [A1, B1, A2, B2]);
-    // A disk at another LUN of the port that A1 leads to is mounted as it is.
+    // A disk at another LUN of the port that A1 leads to is mounted directly.
     let mut kernel = four_paths();
     add_unit(&mut kernel, 9, &[(1, AO), (2, ANO)]);
     online(&mut kernel);
@@ -1334,7 +1334,7 @@ fn ports_of_maps_get_short_timers() {
     assert_eq!(told(&running(kernel)), [B1, A2, B2]);
 }
 
-/// A unit grows: the array says so on each path, and the map grows when all of them have been read again.
+/// A unit grows: the array reports it on each path, and the map grows when the capacity of all of them was read again.
 #[test]
 fn a_map_grows_with_its_unit_and_never_shrinks() {
     let mut sim = running(with_neighbour());
@@ -1358,7 +1358,7 @@ fn a_map_grows_with_its_unit_and_never_shrinks() {
     sim.run_for(seconds(20));
     assert_eq!(length(&sim), Sectors(1 << 22));
     assert!(explained(&sim, UNIT).contains("less than the 4194304 of the map"));
-    // Unless it is told to: a map that somebody removed, once it was closed, is made anew with the size that there is.
+    // Exception: a closed map that somebody removed is created again with the current size.
     sim.suffer(&Fault::RemoveMap(0));
     sim.run_for(seconds(20));
     assert_eq!(length(&sim), Sectors(1 << 20));
@@ -1370,8 +1370,8 @@ fn a_map_grows_with_its_unit_and_never_shrinks() {
     neighbour_is_well(&sim);
 }
 
-/// The array write-protects a LUN on one port and tells nobody: writes fail there though other paths take them. The path is
-/// found out when it is asked, as it is every four minutes, and carries nothing until it takes writes again.
+/// The array write-protects a LUN on one port without a report: writes fail there although other paths accept them. The
+/// path is detected when it is asked, every four minutes, and carries nothing until it accepts writes again.
 #[test]
 fn a_path_that_takes_no_writes_carries_nothing_while_another_does() {
     let mut sim = running(with_neighbour());
@@ -1412,8 +1412,8 @@ fn a_path_that_takes_no_writes_carries_nothing_while_another_does() {
     neighbour_is_well(&sim);
 }
 
-/// The kernel finds the same at an administrator's rescan, before the path is asked: it is known on all ports at once, and
-/// nobody needs to rescan again when the array takes writes.
+/// An admin's rescan makes the kernel find the same before the path is asked: it is then known on all ports, and no
+/// other rescan is needed when the array accepts writes again.
 #[test]
 fn a_path_that_a_rescan_finds_read_only_is_back_by_itself() {
     let mut sim = running(with_neighbour());
@@ -1441,7 +1441,7 @@ fn a_path_that_a_rescan_finds_read_only_is_back_by_itself() {
     neighbour_is_well(&sim);
 }
 
-/// A writable path that is down still counts: writers wait for it, and do not find their disk read-only.
+/// A writable path that is down still counts: writers wait for it, and their disk does not become read-only.
 #[test]
 fn a_map_does_not_turn_read_only_because_its_writable_path_is_down() {
     let mut kernel = with_neighbour();
@@ -1464,7 +1464,7 @@ fn a_map_does_not_turn_read_only_because_its_writable_path_is_down() {
     neighbour_is_well(&sim);
 }
 
-/// A unit that no path may write to gets a map that says so, and one that is made writable a map that takes writes.
+/// A unit that no path may write to gets a read-only map; when the unit becomes writable, so does the map.
 #[test]
 fn a_map_is_read_only_while_all_of_its_disks_are() {
     let mut kernel = with_neighbour();
@@ -1486,7 +1486,7 @@ fn a_map_is_read_only_while_all_of_its_disks_are() {
         assert_eq!(read_only(&sim), turn);
         assert!(all(&sim));
     }
-    // Not under a user, in neither direction.
+    // Not while the map is in use, in either direction.
     for turn in [true, false] {
         sim.suffer(&Fault::Open(0, 1));
         for path in [A1, A2, B1, B2] {
@@ -1503,7 +1503,7 @@ fn a_map_is_read_only_while_all_of_its_disks_are() {
     assert_eq!(steps(&sim, mark), Vec::<String>::new());
 }
 
-/// A path, all paths, or the map vanish between any two steps of the agent or the kernel; and come back.
+/// A path, all paths, or the map disappear between any two steps of the agent or the kernel, and return.
 #[test]
 fn a_device_may_disappear_between_any_two_steps() {
     let deleted = |paths: &[Hctl]| paths.iter().copied().map(Fault::Delete).collect::<Vec<_>>();
@@ -1569,7 +1569,7 @@ fn what_somebody_does_to_a_map_is_undone() {
     neighbour_is_well(&sim);
 }
 
-/// The host is short of something (EMFILE): nothing was asked, so nothing is known.
+/// The host lacks a resource (EMFILE): nothing was asked, so nothing is known.
 #[test]
 fn a_command_that_was_not_sent_says_nothing_about_its_path() {
     let mut sim = running(with_neighbour());
@@ -1632,7 +1632,7 @@ fn settings(device: DeviceSettings) -> Settings {
     }
 }
 
-/// An array whose ports are all alike.
+/// An array whose ports are all equal.
 fn symmetric() -> Kernel {
     let mut kernel = four_paths();
     let unit = kernel.array.unit_mut(0).unwrap();
@@ -1710,7 +1710,7 @@ fn fixed_without_a_preference_stays_with_its_choice() {
         "{:?}",
         maps(&sim)
     );
-    // And so after a restart.
+    // The same after a restart.
     sim.suffer(&Fault::RestartAgent);
     sim.run_for(seconds(10));
     assert_eq!(steps(&sim, 0), Vec::<String>::new());
@@ -1787,7 +1787,7 @@ fn round_robin_uses_non_optimized_paths_only_if_told() {
     }
 }
 
-/// A standby path that only the array can activate costs nothing while others serve.
+/// A standby path that only the array can activate does no harm while others serve.
 #[test]
 fn a_waiting_path_that_failed_is_reinstated_once_another_serves() {
     let mut kernel = steady();
@@ -1815,7 +1815,7 @@ fn strict() -> Settings {
     }
 }
 
-/// Its link goes and comes back every five seconds, and the unit proves itself each time.
+/// Its link fails and returns every five seconds, and the unit proves itself each time.
 #[test]
 fn a_path_that_fails_again_and_again_is_the_last_resort_until_it_behaves() {
     let mut sim = running_with(four_paths(), strict());
@@ -1839,7 +1839,7 @@ fn a_path_that_fails_again_and_again_is_the_last_resort_until_it_behaves() {
     unharmed(&sim);
 }
 
-/// Neither checks at regular times nor the distrust of what came back may take it for one that behaves.
+/// Neither checks at regular times nor the delay after each return may make it look stable.
 #[test]
 fn a_path_that_flaps_is_the_last_resort_for_as_long_as_it_does() {
     for phase in [0, 250, 500, 750] {
@@ -1886,7 +1886,7 @@ fn the_only_path_is_not_marginal() {
 fn a_unit_that_is_gone_for_good_fails_at_once_and_is_removed_when_closed() {
     let mut sim = running(four_paths());
     sim.suffer(&Fault::Open(0, 1));
-    // What the device itself refuses is no failure of ours.
+    // I/O that the device itself refuses does not count as a failure of the agent.
     sim.io_every = None;
     sim.suffer_all(&[A1, A2, B1, B2].map(|path| Fault::Remap(path, None, false)));
     sim.run_for(seconds(12));
@@ -1926,7 +1926,7 @@ fn a_unit_that_is_mapped_again_serves_again() {
     unharmed(&sim);
 }
 
-/// Whoever maps it again may scan for it before the agent's next check, which is far off after ten minutes.
+/// A rescan may find the unit again before the agent's next check, which is far off after ten minutes.
 #[test]
 fn a_unit_that_is_mapped_again_keeps_its_devices_although_that_was_not_seen_yet() {
     let settings = Settings {
@@ -1948,7 +1948,7 @@ fn a_unit_that_is_mapped_again_keeps_its_devices_although_that_was_not_seen_yet(
     unharmed(&sim);
 }
 
-/// Whether a line of the log begins so.
+/// Whether a line of the log begins with this text.
 fn says(sim: &Simulation, begin: &str) -> bool {
     told(sim, 0).iter().any(|line| line.starts_with(begin))
 }

@@ -1,7 +1,7 @@
-//! What the agent does about errors of ordinary I/O that the kernel reports: it asks, and does no harm meanwhile.
+//! How the agent handles errors of ordinary I/O that the kernel reports: it checks, and does no harm meanwhile.
 //!
-//! The host and the array are those of `sim/`, as in `tests/world.rs`. A1 and A2 (8:0, 8:32) lead to the controller that is
-//! optimized, B1 and B2 (8:16, 8:48) to the other. Lab: `tests/lab/scenario/28-io-errors.sh`.
+//! The host and the array are those of `sim/`, as in `tests/world.rs`. A1 and A2 (8:0, 8:32) lead to the optimized
+//! controller, B1 and B2 (8:16, 8:48) to the other. Lab: `tests/lab/scenario/28-io-errors.sh`.
 
 mod san;
 
@@ -25,7 +25,7 @@ const EIO: i32 = 5;
 const ENODATA: i32 = 61;
 const EREMOTEIO: i32 = 121;
 
-/// LOGICAL BLOCK ADDRESS OUT OF RANGE: what a smaller unit says.
+/// LOGICAL BLOCK ADDRESS OUT OF RANGE: the answer of a smaller unit.
 const OUT_OF_RANGE: Sense = Sense {
     key: ILLEGAL_REQUEST,
     asc: 0x21,
@@ -70,7 +70,7 @@ fn a_path_with_a_target_error_rests_until_it_has_proven_itself() {
     let mark = sim.journal.len();
     sim.tell(given_up(&sim, A1, EREMOTEIO));
     assert_eq!(steps(&sim, mark), ["fail_path 8:0"]);
-    // A unit is mostly changed on all ports: the paths that take over are asked too, and serve meanwhile.
+    // A unit usually changes on all ports: the paths that take over are asked too, and serve meanwhile.
     assert_eq!(asked(&sim, mark, &PAGE83), [A1, B1, A2, B2]);
     sim.run_for(Millis(200));
     assert_eq!(steps(&sim, mark), ["fail_path 8:0", "reinstate_path 8:0"]);
@@ -125,7 +125,7 @@ fn the_only_path_is_asked_and_goes_on_to_serve() {
     assert_eq!(steps(&sim, mark), Vec::<String>::new());
 }
 
-/// To take the last optimized path away would have the other controller take over, and on many arrays move the unit.
+/// Failing the last optimized path would make the other controller take over, and on many arrays move the unit.
 #[test]
 fn a_hint_does_not_make_another_controller_take_over() {
     let mut sim = running(four_paths());
@@ -137,7 +137,7 @@ fn a_hint_does_not_make_another_controller_take_over() {
     sim.run_for(seconds(1));
     assert!(asked(&sim, mark, &PAGE83).contains(&A1));
     assert_eq!(steps(&sim, mark), Vec::<String>::new());
-    // All optimized paths at once: one of them stays.
+    // All optimized paths have errors at the same time: one of them stays.
     sim.suffer(&Fault::LinkUp(A2));
     sim.run_for(seconds(20));
     let mark = sim.journal.len();
@@ -161,7 +161,7 @@ fn a_storm_of_errors_costs_little_and_makes_no_path_flap() {
     let mut sim = running(four_paths());
     sim.io_every = None;
     let (mark, before) = (sim.journal.len(), sim.kernel.ledger.examinations);
-    // Every path has them: the unit's own errors, as of an application that reads where nothing is.
+    // Every path has them: errors of the unit itself, as from an application that reads beyond the end.
     for _ in 0..2_000 {
         for path in [A1, A2, B1, B2] {
             sim.tell(given_up(&sim, path, EREMOTEIO));
@@ -169,10 +169,10 @@ fn a_storm_of_errors_costs_little_and_makes_no_path_flap() {
         sim.run_for(Millis(5));
     }
     let examinations = sim.kernel.ledger.examinations - before;
-    // Ten seconds: one in 100 ms for each path, and the regular ones.
+    // Ten seconds: one every 100 ms for each path, plus the regular ones.
     assert!((40..=4 * 105).contains(&examinations), "{examinations}");
     let steps = steps(&sim, mark);
-    // Three of them rested once, for the one that had to stay.
+    // Three of them rested once, because one had to stay in use.
     assert!(steps.len() <= 6, "{steps:?}");
     assert_eq!(told_of(&sim, mark, "PATH_MARGINAL"), Vec::<String>::new());
     assert!(told_of(&sim, mark, "IO_ERROR").len() <= 4);
@@ -180,7 +180,7 @@ fn a_storm_of_errors_costs_little_and_makes_no_path_flap() {
     assert!(explained(&sim, "1:0:0:0").contains("2000 target error"));
 }
 
-/// dm passes such errors to the application and keeps the path, and TEST UNIT READY is answered.
+/// dm passes such errors to the application and keeps the path, and TEST UNIT READY succeeds.
 #[test]
 fn a_path_that_alone_cannot_reach_the_medium_goes_to_the_last_group() {
     let errors = |reports| {
@@ -211,7 +211,7 @@ fn a_path_on_which_a_command_times_out_rests_until_it_answers() {
     sim.run_for(Millis(200));
     assert_eq!(steps(&sim, mark), ["fail_path 8:0", "reinstate_path 8:0"]);
     assert_eq!(told_of(&sim, mark, "IO_TIMEOUT").len(), 1);
-    // One that is silent stays out, from the moment on at which the kernel knew it.
+    // A silent path stays out of use from the time on when the kernel knew it.
     let mark = sim.journal.len();
     sim.run_for(seconds(61));
     sim.suffer(&Fault::Hang(A2));
@@ -233,7 +233,7 @@ fn paths_of_a_host_that_recovers_are_checked_and_stay_in_use() {
     assert_eq!(asked(&sim, mark, &Command::TestUnitReady), [A1, B1]);
     assert_eq!(steps(&sim, mark), Vec::<String>::new());
     assert_eq!(told_of(&sim, mark, "HOST_RECOVERY").len(), 1);
-    // A host without paths of ours.
+    // A host without paths of the agent.
     sim.tell(once(IoTrouble::HostRecovers(9)));
     assert_eq!(told_of(&sim, mark, "HOST_RECOVERY").len(), 1);
 }
@@ -301,7 +301,7 @@ fn aborted_commands_and_timeouts_count_as_failures_of_a_path() {
     }
 }
 
-/// An error that is reported while the path is being asked may be younger than the answers.
+/// An error that is reported while the path is being asked may be newer than the answers.
 #[test]
 fn a_path_is_asked_again_when_an_error_came_meanwhile() {
     let mut sim = running(four_paths());
@@ -324,7 +324,7 @@ fn more_is_reported_for_a_while_after_an_error() {
     }
     let actions = sim.journal[mark..].iter().flat_map(|entry| &entry.actions);
     let orders = actions.filter(|action| matches!(action, Action::WatchClosely(_)));
-    // Errors that do not end are one series.
+    // Continuous errors are one series.
     assert_eq!(orders.count(), 1);
     sim.run_for(seconds(61));
     let mark = sim.journal.len();
@@ -389,7 +389,7 @@ fn errors_are_replayed() {
             .any(|entry| matches!(entry.event, Event::IoTrouble { .. }))
     );
     assert_eq!(sim.replay(), Ok(()));
-    // The journal has the world as JSON, and goes on from there.
+    // The journal stores the world as JSON, and continues from there.
     let text = serde_json::to_string(&sim.world).unwrap();
     let copy: World = serde_json::from_str(&text).unwrap();
     assert_eq!(copy.explain("1:0:0:0"), sim.world.explain("1:0:0:0"));

@@ -1,7 +1,8 @@
-//! What decisions and parsers cost: `cargo bench --bench micro`, or `make bench-micro`.
+//! The cost of decisions and parsers: `cargo bench --bench micro`, or `make bench-micro`.
 //!
-//! Nanoseconds are the least of several rounds. Instructions are counted by valgrind, where it is installed: the same on a
-//! noisy machine, and the difference between two runs of a case, so that its preparation does not count.
+//! Nanoseconds are the least of several rounds. Instructions are counted by valgrind, if it is installed: the count is
+//! the same on a noisy machine, and it is the difference between two runs of a case, so that preparation does not
+//! count.
 //!
 //!     cargo bench --bench micro [-- CASE...]      cases whose names have one of the words
 
@@ -28,7 +29,7 @@ use std::hint::black_box;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// A case: how many operations a turn of it is, and the turn.
+/// One turn of a case: the number of operations in it, and the function.
 type Turn = (u64, Box<dyn FnMut()>);
 
 struct Case {
@@ -143,7 +144,7 @@ fn main() {
     }
 }
 
-/// The least time of an operation in ten rounds, each long enough to be measured.
+/// The least time of an operation over ten rounds, each long enough to be measured.
 fn nanoseconds(case: &Case) -> u128 {
     let (operations, mut turn) = (case.prepare)();
     let mut turns = 1u32;
@@ -159,7 +160,7 @@ fn nanoseconds(case: &Case) -> u128 {
     least.as_nanos() / u128::from(turns) / u128::from(operations)
 }
 
-/// The instructions of an operation: what more turns take than fewer. `None` without valgrind.
+/// The instructions per operation: the difference between many turns and few. `None` without valgrind.
 fn instructions(case: &Case, nanoseconds: u128) -> Option<u64> {
     let collected = |turns: u32| {
         let run = Command::new("valgrind")
@@ -172,7 +173,7 @@ fn instructions(case: &Case, nanoseconds: u128) -> Option<u64> {
         let line = text.lines().find(|line| line.contains("Collected"))?;
         line.rsplit(' ').next()?.parse::<u64>().ok()
     };
-    // Enough turns for a millisecond: what the program does besides differs by some thousand instructions.
+    // Enough turns for a millisecond, because the rest of the program varies by some thousand instructions.
     let (operations, _) = (case.prepare)();
     let turn = nanoseconds.max(1) * u128::from(operations);
     if turn > 50_000_000 {
@@ -238,7 +239,7 @@ fn status_line() -> Turn {
     once(|| drop(black_box(status::parse(black_box(STATUS)))))
 }
 
-/// A host with so many units, each on four paths to two controllers.
+/// A host with this many units, each on four paths to two controllers.
 fn host(units: u32) -> Simulation {
     use AccessState::{ActiveNonOptimized as ANO, ActiveOptimized as AO, Standby};
     let mut kernel = Kernel::new(Series::Linux6, Pace::STEADY, 1);
@@ -289,8 +290,8 @@ fn checks(units: u32) -> Turn {
     (u64::try_from(count).expect("a count"), Box::new(turn))
 }
 
-/// What a minute of checks costs to be written down: the owner's share, without the thread that packs and writes. What it
-/// takes is printed.
+/// The cost of recording a minute of checks in the journal: the owner's share, without the thread that packs and
+/// writes. Prints the size of the record.
 fn journalled(units: u32) -> Turn {
     let mut sim = host(units);
     sim.run_for(Millis(20_000));
@@ -303,7 +304,7 @@ fn journalled(units: u32) -> Turn {
             .filter(|entry| matches!(entry.event, Event::Examined(_)))
             .count()
     };
-    // The first minute, in which each path proved who it is, is what the second repeats.
+    // In the first minute each path proves its identity; the second minute repeats that.
     let at = entries
         .first()
         .map_or(Millis(0), |entry| entry.at)
@@ -332,14 +333,14 @@ fn journalled(units: u32) -> Turn {
     (u64::try_from(count).expect("a count"), Box::new(turn))
 }
 
-/// How long the owner is held when a segment begins, and what the thread takes to drop it.
+/// How long the owner is blocked when a segment begins, and how long the thread takes to drop the copy.
 fn cloned(units: u32) -> Turn {
     let mut sim = host(units);
     sim.run_for(Millis(20_000));
     once(move || drop(black_box(sim.world.clone())))
 }
 
-/// What a plan costs the owner: the copy is dropped elsewhere.
+/// The cost of a plan for the owner; the copy is dropped elsewhere.
 fn only_cloned(units: u32) -> Turn {
     let mut sim = host(units);
     sim.run_for(Millis(20_000));
@@ -352,7 +353,7 @@ fn only_cloned(units: u32) -> Turn {
     })
 }
 
-/// What a plan costs its thread.
+/// The cost of a plan for its thread.
 fn planned(units: u32) -> Turn {
     let mut sim = host(units);
     sim.run_for(Millis(20_000));
@@ -360,7 +361,7 @@ fn planned(units: u32) -> Turn {
     once(move || drop(black_box(sim.world.plan(&rules))))
 }
 
-/// What the thread does then: its length is printed.
+/// The work of the thread after that; prints the length of the snapshot.
 fn snapshot(units: u32) -> Turn {
     let mut sim = host(units);
     sim.run_for(Millis(20_000));
@@ -375,7 +376,7 @@ fn snapshot(units: u32) -> Turn {
     })
 }
 
-/// From the first path seen to all maps made.
+/// From the first path found until all maps are made.
 fn discovery(units: u32) -> Turn {
     let mut sim = host(units);
     sim.run_for(Millis(5_000));
@@ -410,7 +411,7 @@ fn many_rules() -> Ruleset {
     Ruleset::new((0..10_000).map(rule))
 }
 
-/// All rules are tried, and none matches but the last.
+/// All rules are tried, and only the last one matches.
 fn claim() -> Turn {
     let rules = many_rules();
     let facts = answers().facts;

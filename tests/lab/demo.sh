@@ -1,28 +1,28 @@
 #!/bin/bash
-# The demonstration of `make demo`: an array with two controllers, and one of them fails while I/O is verified.
+# The demonstration of `make demo`: one of an array's two controllers fails under verified I/O.
 # shellcheck source=lib/lab.sh
 . /lab/lib/lab.sh
 # No tally: the summary at the end is this script's result.
 trap - EXIT
 
 step() { printf '\n=== %s\n' "$*"; }
-# show COMMAND...: the command as one would type it, and what it says
+# show COMMAND...: prints the command as a user would type it, and its output
 show() { printf '\n$ %s\n' "$*"; "$@" 2>&1 | sed 's/^/  /'; }
 trouble=()
-# must WHAT COMMAND...: the demonstration goes on, and the summary tells
+# must WHAT COMMAND...: if the command fails, the demonstration continues and the summary reports it
 must() {
     local what=$1
     shift
     "$@" >/dev/null 2>&1 || { trouble+=("$what"); echo "  !! $what"; }
 }
-# extract SED COMMAND...: as show, but only the lines that matter here
+# extract SED COMMAND...: like show, but prints only the relevant lines
 extract() {
     local script=$1
     shift
     printf '\n$ %s\n' "$*"
     "$@" 2>&1 | sed -E "$script" | sed 's/^/  /'
 }
-# For the summary, right-aligned: a count, and milliseconds as seconds.
+# Right-aligned columns of the summary: a count, and milliseconds shown as seconds.
 count() { printf '%12d' "$1"; }
 seconds() { printf '%8d.%02d s' $(($1 / 1000)) $(($1 / 10 % 100)); }
 

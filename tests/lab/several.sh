@@ -1,15 +1,15 @@
 #!/bin/bash
-# Scenarios one after the other in one guest, each from a clean state, which is proven. For tests/lab/suite, which reads
-# the lines that begin with "==".
+# Runs scenarios one after the other in one guest, each from a clean state, which it verifies. tests/lab/suite reads the
+# lines of its output that begin with "==".
 #
-#   several.sh SECONDS SCENARIO[:ARG...]...     a scenario is a script of this folder without its .sh
+#   several.sh SECONDS SCENARIO[:ARG...]...     a scenario is a script in this directory without its .sh
 #
-# Ends early, with 96, where a scenario leaves something behind: what comes after it would have no meaning here.
+# Exits with 96 if a scenario leaves something behind: results of later scenarios in this guest would mean nothing.
 . /lab/lib/lab.sh
 trap - EXIT
 limit=$1
 shift
-# Not below /run/lab with a name that a scenario's end would remove.
+# In /run/lab only files named several* survive the cleanup after a scenario.
 LAB_SAID=/run/lab/several.said
 before=/run/lab/several.state
 lab_state >$before
@@ -20,7 +20,7 @@ for word; do
     name=${words[0]}
     started=$SECONDS
     echo "== begin $word"
-    # In the kernel's log, too.
+    # Mark the start in the kernel's log too.
     echo "lab: $word" >/dev/kmsg
     mkdir -p $LAB_GROUP "/share/${name##*/}"
     (
@@ -33,7 +33,7 @@ for word; do
         LAB_SHARE=/share/${name##*/} hang_report
     fi
     lab_restore
-    # Disks go some time after their ports.
+    # Disks disappear some time after their ports.
     if ! wait_for 60 as_before; then
         echo "not ok - it leaves nothing behind"
         lab_state | diff $before - | sed -n 's/^> /#   left: /p; s/^< /#   missing: /p'

@@ -1,9 +1,9 @@
 #!/bin/bash
-# Random faults under verified I/O, for as long as one likes. soak.sh [SECONDS [SEED]]
+# Random faults under verified I/O, for any length of time. soak.sh [SECONDS [SEED]]
 #
-# One LU over tcm_loop and one over iSCSI, four paths each. In the first half the agent is killed too; in the second it
-# lives, so that what it holds (memory, file descriptors) can be compared over time. The seed is printed: the same gives
-# the same faults in the same order, as far as the host's own timing allows.
+# One LU over tcm_loop and one over iSCSI, four paths each. In the first half the faults include killing the agent. In
+# the second half the agent stays alive, so that its use of memory and file descriptors can be compared over time. The
+# script prints the seed: the same seed gives the same faults in the same order, as far as the host's timing allows.
 . /lab/lib/lab.sh
 length=${1:-600} seed=${2:-$(($(date +%s) % 100000))}
 RANDOM=$seed
@@ -12,7 +12,7 @@ note "soak of $length s, seed $seed"
 lio_loop --groups '1:ao:1,2 2:ano:3,4'
 lio_iscsi --first 2 --groups '1:ao:1,2 2:ano:3,4' --recovery 2
 declare -A lu=([loop]=1 [iscsi]=2) size=([1]=64 [2]=64)
-# on TRANSPORT VERB...: a verb of the array of this transport
+# on TRANSPORT FUNCTION...: calls a function for the array of this transport
 on() {
     LAB_TRANSPORT=$1 LAB_LUS=" ${lu[$1]}" LAB_PORTS=' 1 2 3 4' LAB_LUN_BASE=1
     [ "$1" = iscsi ] || LAB_LUN_BASE=0
@@ -27,12 +27,12 @@ dm_loads_start
 dm_messages_start
 fio_verify_start "${maps[@]}"
 
-# pick WORD...: one of them, in REPLY
+# pick WORD...: sets REPLY to a random one of them
 pick() { local words=("$@"); REPLY=${words[RANDOM % $#]}; }
 declare -A count=()
 counted() { count[$1]=$((${count[$1]:-0} + 1)); }
 
-# iscsid may give a session up for good when a login times out half way: an administrator logs in again.
+# iscsid may give a session up permanently when a login times out halfway. An admin would then log in again.
 log_in_again() {
     local port
     for port in 1 2 3 4; do
@@ -40,7 +40,7 @@ log_in_again() {
     done
 } >/dev/null 2>&1
 
-# One or more paths of one array go for a while; sometimes all of them, for less than the APD time.
+# One or more paths of one array fail for a while; sometimes all of them, for less than the APD time.
 fault_path() {
     local transport ports i
     pick loop loop iscsi
@@ -69,7 +69,7 @@ fault_kill() {
     agent_start || fail "the agent starts again"
     counted kill
 }
-# As an administrator does it: the array grows the LU, and each path is scanned.
+# As an admin does it: the array grows the LU, and each path is rescanned.
 fault_grow() {
     local transport unit port disk
     pick loop iscsi
@@ -82,7 +82,7 @@ fault_grow() {
     done 2>/dev/null
     counted grow
 }
-# Somebody suspends a map, and does or does not resume it.
+# Another program suspends a map, and may or may not resume it.
 fault_suspend() {
     local map
     pick "${maps[@]}"
@@ -104,7 +104,7 @@ fault_delete() {
     counted delete
 }
 
-# sample: "SECONDS PID RSS_KB FDS" of the agent, every few seconds
+# sample: records "SECONDS PID RSS_KB FDS" of the agent every few seconds
 samples=/run/lab/samples
 sample() {
     local rss fds pid=$AGENT_PID
@@ -151,7 +151,7 @@ note "longest I/O $FIO_STALL_MS ms"
 check_eq "no map is left suspended" 0 "$(dmsetup info -c --noheadings -o suspended | grep -c Suspended)"
 check "the kernel has nothing to warn of" not sh -c "dmesg | grep -E 'WARNING:|BUG:|Oops|blocked for more than|Call Trace'"
 
-# What the last agent held in the first and in the last third of the time without kills.
+# Compare what the last agent used in the first and in the last third of the time without kills.
 awk -v half=$half -v end=$end '
     $1 >= half { if ($1 < half + (end - half) / 3) { a++; ra += $3; fa += $4 } else if ($1 >= end - (end - half) / 3) { b++; rb += $3; fb += $4 } }
     END { if (a && b) printf "%d %d %d %d\n", ra / a, rb / b, fa / a * 10, fb / b * 10 }' $samples >/run/lab/thirds

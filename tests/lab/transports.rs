@@ -1,9 +1,9 @@
-//! What a transport of SCSI commands must do, asked of each of them on a real kernel: the same cases, one after the
+//! The contract of SCSI command transports, tested with each transport on a real kernel: the same cases, one after the
 //! other. For the lab, with `scsi_debug` loaded (`tests/lab/scenario/19-transports.sh`); it breaks devices.
 //!
-//!     transports sg|bsg            one line per case, "ok NAME" or "not ok NAME: WHY"; 1 if any failed
-//!     transports sg|bsg which      which one it takes, and why
-//!     transports sg|bsg load N     what checks of N paths every 5 s cost in 30 s
+//!     transports sg|bsg            one line per case, "ok NAME" or "not ok NAME: WHY"; exits with 1 if any failed
+//!     transports sg|bsg which      which transport is used, and why
+//!     transports sg|bsg load N     the cost of checks of N paths every 5 s, measured over 30 s
 
 use dm_psa::kernel::Sink;
 use dm_psa::kernel::transport::Transport;
@@ -23,10 +23,10 @@ type Verdict = Result<(), String>;
 
 const SECOND: Millis = Millis::from_secs(1);
 const LONG: Millis = Millis::from_secs(20);
-/// An answer that does not come by then does not come.
+/// An answer that has not arrived by then will not arrive.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A transport, and where its answers come.
+/// A transport, and the channel for its answers.
 struct Bed {
     setting: TransportSetting,
     transport: Transport,
@@ -36,7 +36,7 @@ struct Bed {
     paths: Vec<Vec<Hctl>>,
 }
 
-/// Answers that nobody has taken yet are 8192 at most.
+/// The queue holds at most 8192 answers that were not taken yet.
 fn start(setting: TransportSetting) -> (Transport, Receiver<Event>) {
     start_with_room_for(8192, setting)
 }
@@ -48,12 +48,12 @@ fn start_with_room_for(answers: usize, setting: TransportSetting) -> (Transport,
 }
 
 impl Bed {
-    /// Drops the transport, with whatever is out, and takes another.
+    /// Drops the transport with all outstanding commands, and starts another.
     fn start_again(&mut self, room: usize) {
         (self.transport, self.answers) = start_with_room_for(room, self.setting);
     }
 
-    /// An examination that must be taken.
+    /// Submits an examination that must be accepted.
     fn ask(
         &mut self,
         path: Hctl,
@@ -90,7 +90,7 @@ impl Bed {
         }
     }
 
-    /// One examination and its answer.
+    /// Runs one examination and returns its answer.
     fn examine(&mut self, path: Hctl, commands: &[Command]) -> Result<Examination, String> {
         self.ask(path, commands, LONG, LONG)?;
         let answer = self.next()?;
@@ -139,7 +139,7 @@ fn write(file: &str, text: &str) -> Verdict {
     fs::write(file, text).map_err(|error| format!("{file}: {error}"))
 }
 
-/// `TYPE COUNT CMD ...` into the errors of a scsi_debug device: see tests/lab/lib/scsi_debug.sh.
+/// Writes `TYPE COUNT CMD ...` to the error file of a scsi_debug device: see tests/lab/lib/scsi_debug.sh.
 fn inject(path: Hctl, what: &str) -> Verdict {
     write(&format!("/sys/kernel/debug/scsi_debug/{path}/error"), what)
 }
@@ -177,7 +177,7 @@ fn data_in(bed: &mut Bed) -> Verdict {
     ensure(data(0).get(8..16) == Some(b"Linux   "), || {
         format!("INQUIRY: {:02x?}", data(0))
     })?;
-    // The page says how long it is, and the residual how much of 4092 bytes did not come.
+    // The page contains its length, and the residual is the part of 4092 bytes that was not transferred.
     let told = match data(1) {
         [_, 0x83, high, low, ..] => 4 + usize::from(u16::from_be_bytes([*high, *low])),
         other => return Err(format!("page 83h: {other:02x?}")),
@@ -236,7 +236,7 @@ fn overdue(bed: &mut Bed) -> Verdict {
     ensure((900..3000).contains(&in_ms(start)), || {
         format!("after {} ms", in_ms(start))
     })?;
-    // Until it is back no second command goes out; then one does.
+    // While the first command is outstanding no second one is sent; afterwards one is.
     let mut refusals = 0;
     loop {
         match bed.try_ask(path, &[TestUnitReady], LONG, LONG) {
@@ -259,7 +259,7 @@ fn deleted_under_a_command(bed: &mut Bed) -> Verdict {
     bed.ask(path, &[TestUnitReady], Millis(6000), LONG)?;
     thread::sleep(Duration::from_millis(300));
     let start = Instant::now();
-    // It waits for the command.
+    // The deletion waits for the command.
     let file = format!("/sys/bus/scsi/devices/{path}/delete");
     let deletion = thread::spawn(move || write(&file, "1"));
     same(&outcomes(&bed.next()?), &[Outcome::Gone])?;
@@ -285,14 +285,14 @@ fn deleted_between_commands(bed: &mut Bed) -> Verdict {
         &format!("{} {} {}", path.channel, path.target, path.lun),
     )?;
     thread::sleep(Duration::from_secs(2));
-    // A file that is open from before does not stand in the way.
+    // A file descriptor that is still open must not interfere.
     bed.expect(path, &[TestUnitReady], &[Outcome::Good])
 }
 
 fn offline(bed: &mut Bed) -> Verdict {
     let path = bed.path(0, 7)?;
     let state = format!("/sys/bus/scsi/devices/{path}/state");
-    // The kernel wants the end of the line.
+    // The kernel needs the newline.
     write(&state, "offline\n")?;
     let answer = bed.examine(path, &[TestUnitReady, Inquiry]);
     write(&state, "running\n")?;
@@ -338,7 +338,7 @@ fn receiver_that_is_behind(bed: &mut Bed) -> Verdict {
     for path in &paths {
         bed.ask(*path, &[TestUnitReady, Inquiry], LONG, SECOND)?;
     }
-    // More than twice the deadline. What is back by then, or could not be sent, is not overdue.
+    // More than twice the deadline. Commands that returned by then, or could not be sent, are not overdue.
     thread::sleep(Duration::from_millis(2500));
     let mut late = 0;
     for _ in &paths {
@@ -351,7 +351,7 @@ fn receiver_that_is_behind(bed: &mut Bed) -> Verdict {
 }
 
 fn exhausted_host(bed: &mut Bed) -> Verdict {
-    // More commands than the host has tags; the script loads scsi_debug with max_queue=32.
+    // More commands than the host has tags: the script loads scsi_debug with max_queue=32.
     let hung: Vec<Hctl> = (20..70)
         .map(|lun| bed.path(0, lun))
         .collect::<Result<_, _>>()?;
@@ -374,7 +374,7 @@ fn exhausted_host(bed: &mut Bed) -> Verdict {
     ensure(in_ms(start) < 4000, || {
         format!("overdue after {} ms", in_ms(start))
     })?;
-    // Those that were never sent have their fault before them still.
+    // Commands that were never sent have not used up their injected error yet.
     for path in &hung {
         inject(*path, "- 0 0")?;
     }
@@ -405,7 +405,7 @@ fn dropped_with_commands_out(bed: &mut Bed) -> Verdict {
     ensure(in_ms(start) < 200, || {
         format!("it took {} ms", in_ms(start))
     })?;
-    // Other paths are served at once, these when their commands are back.
+    // Other paths are served immediately, these when their commands have returned.
     let other = bed.path(1, 0)?;
     bed.expect(other, &[TestUnitReady], &[Outcome::Good])?;
     thread::sleep(Duration::from_secs(5));
@@ -415,10 +415,10 @@ fn dropped_with_commands_out(bed: &mut Bed) -> Verdict {
     Ok(())
 }
 
-/// Clock ticks (100 per second) that this process used, and that the machine was busy.
+/// Clock ticks (100 per second): those that this process used, and those that the machine was busy.
 fn ticks() -> Option<(u64, u64)> {
     let own = fs::read_to_string("/proc/self/stat").ok()?;
-    // The fields after the name, which may hold blanks: utime and stime are the 14th and 15th of all.
+    // The fields after the name, which may contain blanks: utime and stime are fields 14 and 15 of the line.
     let (_, fields) = own.rsplit_once(')')?;
     let numbers = |text: &str| -> Vec<u64> {
         text.split_whitespace()
@@ -428,12 +428,12 @@ fn ticks() -> Option<(u64, u64)> {
     let own: u64 = numbers(fields).get(11..13)?.iter().sum();
     let all = fs::read_to_string("/proc/stat").ok()?;
     let all = numbers(all.lines().next()?);
-    // user nice system, then irq softirq; idle and iowait are left out.
+    // user nice system, then irq softirq; idle and iowait are not counted.
     let busy = all.get(1..4)?.iter().sum::<u64>() + all.get(6..8)?.iter().sum::<u64>();
     Some((own, busy))
 }
 
-/// KiB of kernel memory: what it allocates for itself, and what is not free and nobody's cache or memory.
+/// KiB of kernel memory: its own allocations, and memory that is neither free, nor cache, nor of a process.
 fn kernel_memory() -> Option<u64> {
     let info = fs::read_to_string("/proc/meminfo").ok()?;
     let of = |name: &str| -> Option<u64> {
@@ -454,7 +454,7 @@ fn load(bed: &mut Bed, count: usize, before: Option<u64>) -> Verdict {
     let before = before.ok_or_else(no_figures)?;
     thread::sleep(Duration::from_secs(10));
     let idle = ticks().ok_or_else(no_figures)?.1 - idle;
-    // As in the agent the checks are spread over the interval.
+    // As in the agent, the checks are spread over the interval.
     let seconds = 30;
     let (mut asked, mut answered, mut bad, mut most) = (0, 0, 0, 0);
     let (own, busy) = ticks().ok_or_else(no_figures)?;
@@ -490,7 +490,7 @@ fn load(bed: &mut Bed, count: usize, before: Option<u64>) -> Verdict {
     ensure(bad == 0, || format!("{bad} bad answers"))
 }
 
-/// A name and what is done.
+/// A name and its function.
 type Case = (&'static str, fn(&mut Bed) -> Verdict);
 
 const CASES: &[Case] = &[
@@ -548,7 +548,7 @@ fn main() -> ExitCode {
         paths,
     };
     let before = kernel_memory();
-    // What the devices have to say first is said to this one.
+    // Takes the pending unit attentions of the devices.
     let count_or_all = if count > 0 { count } else { usize::MAX };
     let paths: Vec<Hctl> = bed.paths.iter().flatten().copied().collect();
     for path in paths.into_iter().take(count_or_all) {
@@ -584,7 +584,7 @@ fn main() -> ExitCode {
             Err(why) => {
                 failed = true;
                 println!("not ok {name}: {why}");
-                // Answers that come late belong to no other case.
+                // Answers that arrive late must not reach another case.
                 thread::sleep(Duration::from_secs(8));
                 while bed.answers.try_recv().is_ok() {}
             }

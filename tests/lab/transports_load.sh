@@ -1,5 +1,5 @@
 #!/bin/bash
-# What checks by each transport cost next to each other, on one kernel: transports_load.sh [LUS of each of 4 hosts]
+# Compares the cost of checks over each transport on one kernel: transports_load.sh [LUS of each of 4 hosts]
 # Programs: transports
 . /lab/lib/lab.sh
 

@@ -1,6 +1,6 @@
 #!/bin/bash
-# The udev rules and the unit by themselves: no agent runs, its part is played here.
-# Needs --systemd: 99-systemd.rules and udevd as hosts run them.
+# Tests the udev rules and the unit alone: no agent runs, this script plays its part.
+# Needs --systemd: 99-systemd.rules, and udevd as on a real host.
 # shellcheck source=lib/lab.sh
 # Guest: shared systemd
 . /lab/lib/lab.sh
@@ -12,7 +12,7 @@ check_eq "multipath-tools' rules are overridden" "/dev/null /dev/null" \
     "$(readlink /etc/udev/rules.d/56-dm-mpath.rules /etc/udev/rules.d/60-multipath.rules | xargs)"
 
 property() { udevadm info -q property --property="$2" --value "/dev/$1"; }
-# seen DEVICE NAME VALUE: for wait_for
+# seen DEVICE NAME VALUE: the udev property has the value (for wait_for)
 seen() { [ "$(property "$1" "$2")" = "$3" ]; }
 link() { local l; l=$(readlink -f "/dev/disk/by-id/$1") && echo "${l##*/}"; }
 
@@ -27,8 +27,8 @@ check_eq "without agent, mark and memory a disk is not a path" "0 unclaimed" \
     "$(property "$one" DM_MULTIPATH_DEVICE_PATH) $(property "$one" DM_PSA_REASON)"
 check_eq "... and is ready for systemd" "" "$(property "$one" SYSTEMD_READY)"
 
-# A partition table and a file system with an UUID, seen through the paths.
-# A DOS label by hand (the guest has no fdisk): one Linux partition at sector 2048, 65536 sectors long.
+# A partition table and a file system with a UUID, visible through the paths.
+# The DOS label is written by hand (the guest has no fdisk): one Linux partition at sector 2048, 65536 sectors long.
 {
     head -c 446 /dev/zero
     printf '\0\0\0\0\203\0\0\0\0\10\0\0\0\0\1\0'
@@ -43,7 +43,7 @@ lab_settle
 check_eq "a partition of an unclaimed disk is found by its file system" ext4 "$(property "${one}1" ID_FS_TYPE)"
 
 mkdir -p /run/dm-psa/paths
-# mark DISK 0|1: as the agent does
+# mark DISK 0|1: marks the disk as the agent does
 mark() {
     echo "$2 $(cat "/sys/block/$1/diskseq")" >"/run/dm-psa/paths/$(cat "/sys/block/$1/dev")"
     echo change >"/sys/block/$1/uevent"
@@ -119,7 +119,7 @@ case " $(pvs) " in
     *) ok "lvm2 does not see the paths" ;;
 esac
 
-# quiet WHAT: the last event told the layers above nothing, and took nothing away
+# quiet WHAT: the last event notified the layers above of nothing, and removed nothing
 quiet() {
     check_eq "$1: quiet" "1 1 0" \
         "$(property "$map" MPATH_DEVICE_READY) $(property "$map" MPATH_UNCHANGED) $(property "$map" DM_ACTIVATION)"
@@ -131,7 +131,7 @@ quiet "a path fails"
 message "reinstate_path $(dm 0)"
 quiet "it returns"
 
-# resume FLAGS: what a dm worker does: a loaded table made live, with these udev flags.
+# resume FLAGS: what a dm worker does: makes a loaded table live, with these udev flags.
 # The numbers are those of struct dm_ioctl and DM_DEV_SUSPEND in linux/dm-ioctl.h.
 resume() {
     python3 - "$name" "$1" <<'P'
@@ -150,8 +150,8 @@ dmsetup load "$name" --table "$(table)"
 resume 0x100
 quiet "a reload"
 
-# The last path goes while the kernel's count says that it does not: only the
-# kernel's status is believed.
+# The last path fails although the kernel's count in the event says otherwise:
+# the rules must believe only the map's status.
 note "no path"
 for k in 0 1 2 3; do dmsetup message "$name" 0 "fail_path $(dm $k)"; done
 lab_settle

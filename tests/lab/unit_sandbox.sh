@@ -1,11 +1,11 @@
 #!/bin/bash
-# What the agent has to do is possible inside the sandbox of dm-psa.service, and what it must not do is not. Another
-# program runs in the unit, with all of its other settings. Needs --systemd.
+# Inside the sandbox of dm-psa.service everything that the agent has to do is possible, and what it must not do is not.
+# Another program runs in the unit with all of the unit's other settings. Needs --systemd.
 # shellcheck source=lib/lab.sh
 # Guest: shared systemd
 . /lab/lib/lab.sh
 
-# Before the array: no SCSI disk has been seen, and DeviceAllow= has to work for those that come later.
+# Before the array exists: no SCSI disk has appeared yet, and DeviceAllow= has to work for disks that appear later.
 mkdir -p /etc/systemd/system/dm-psa.service.d /home/user/disk /etc/dm-psa/state
 cat >/etc/systemd/system/dm-psa.service.d/lab.conf <<'U'
 [Service]
@@ -17,7 +17,7 @@ Restart=no
 U
 mkfifo /run/lab-ask /run/lab-answer
 chmod 600 /run/lab-ask
-# Runs each line that it is sent with a shell, and answers with status and output in one line.
+# Runs each line that it receives in a shell, and answers with status and output in one line.
 cat >/run/lab-inside <<'P'
 import subprocess
 while True:
@@ -30,7 +30,7 @@ P
 systemctl daemon-reload
 check "the unit starts" systemctl start dm-psa.service
 
-# inside COMMAND: in the sandbox
+# inside COMMAND: runs it in the sandbox
 inside() {
     local status text
     rm -f /run/dm-psa/answered
@@ -50,7 +50,7 @@ check "a multipath table is made of a disk that came later" \
     inside "dmsetup create --noudevsync lab --uuid mpath-3lab --table '0 $size multipath 0 0 1 1 service-time 0 1 1 $dev 1'"
 check "... reloaded" inside "dmsetup reload lab --table '0 $size multipath 1 queue_if_no_path 0 1 1 service-time 0 1 1 $dev 1' && dmsetup resume --noudevsync lab"
 check "... sent messages" inside "dmsetup message lab 0 fail_path $dev && dmsetup message lab 0 reinstate_path $dev"
-# udev has the map open while it looks at what it was told of it just now.
+# udev opens the map while it processes the event of the map's creation.
 check "... and waited for through udev's semaphore" inside "dmsetup remove --retry lab"
 check "uevents are raised" inside "echo change >/sys/block/$one/uevent"
 check "states are written to sysfs" inside "echo running >/sys/block/$one/device/state"

@@ -1,7 +1,7 @@
-//! An auditor of journals: it knows what an agent was told, and holds what the agent did against that alone.
+//! An auditor of journals: judges what an agent did only by the input of that agent.
 //!
-//! Input: the journal of one agent from its start. Output: what it had no right to do. Nothing is asked of the world, so
-//! a world that deceives itself is found out.
+//! Input: the journal of one agent from its start. Output: what the agent had no right to do. The auditor does not ask
+//! the world, so a world with wrong beliefs is found out.
 
 use dm_psa::psa::action::{Action, MapStep};
 use dm_psa::psa::event::{Event, Examination};
@@ -17,12 +17,12 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What an agent had no right to do.
 #[derive(Debug, Clone, Default)]
 pub struct Verdict {
-    /// A path was given I/O that had not proven its unit since it was last in doubt. (Where port groups take paths out of
-    /// use this is too strict: what a path is then is not in doubt.)
+    /// A path was given I/O although it had not proven its unit since it was last in doubt. (If port groups take paths
+    /// out of use this is too strict: such a path is not in doubt.)
     pub identity: Vec<String>,
-    /// A map was removed that was last seen open.
+    /// A map was removed although it was open when last seen.
     pub harm: Vec<String>,
-    /// A second action was given to a map while one was under way.
+    /// A second action was given to a map while one was in progress.
     pub order: Vec<String>,
 }
 
@@ -30,15 +30,15 @@ pub struct Verdict {
 struct Audit {
     now: Millis,
     devs: BTreeMap<Hctl, DevT>,
-    /// The examination that is out, and when it was sent.
+    /// The outstanding examination, and when it was sent.
     sent: BTreeMap<Hctl, (u64, Millis)>,
-    /// What a path has listed to prove its unit.
+    /// The designators with which a path proved its unit.
     proven: BTreeMap<Hctl, Listing>,
     doubted: BTreeMap<Hctl, Millis>,
     /// By UUID.
     maps: BTreeMap<String, Map>,
     under_way: BTreeMap<String, u64>,
-    /// The paths that the action under way fails, by UUID of the map: that says nothing about them.
+    /// The paths that the action in progress fails, by UUID of the map: their failure says nothing about them.
     failing: BTreeMap<String, BTreeSet<DevT>>,
     verdict: Verdict,
 }

@@ -1,4 +1,4 @@
-//! Simulated hosts that several test files start from, and words for what their agents did.
+//! Simulated hosts that several test files start from, and readable forms of what their agents did.
 #![allow(
     dead_code,
     reason = "every test file is a crate of its own and uses a part of this"
@@ -39,7 +39,7 @@ pub fn seconds(n: u64) -> Millis {
     Millis::from_secs(n)
 }
 
-/// A host that does everything in a millisecond.
+/// A host on which everything takes a millisecond.
 pub fn steady() -> Kernel {
     Kernel::new(Series::Linux6, Pace::STEADY, 1)
 }
@@ -72,7 +72,7 @@ pub fn add_unit(kernel: &mut Kernel, lun: u32, groups: &[(u16, AccessState)]) ->
     cable_unit(kernel, lun, Unit::new(lun + 1, groups))
 }
 
-/// The same for a unit that is more particular.
+/// Adds a given unit in the same way.
 pub fn cable_unit(kernel: &mut Kernel, lun: u32, unit: Unit) -> UnitId {
     cable_unit_by(kernel, lun, unit, Transport::Fc)
 }
@@ -91,7 +91,7 @@ pub fn cable_unit_by(kernel: &mut Kernel, lun: u32, unit: Unit, transport: Trans
     unit
 }
 
-/// A map in a line: its table, and the letters of groups and paths as `dmsetup status` has them.
+/// A map in one line: its table, and the letters of groups and paths as in `dmsetup status`.
 pub fn line(map: &Map) -> String {
     let table = match &map.table {
         Ok(table) => emit(table).unwrap_or_else(|problem| format!("{problem:?}")),
@@ -149,7 +149,7 @@ pub fn tables(sim: &Simulation, from: usize) -> Vec<String> {
     steps
 }
 
-/// A notice in a line.
+/// A notice in one line.
 pub fn notice(notice: &Notice) -> String {
     let details: Vec<String> = notice
         .details
@@ -161,7 +161,7 @@ pub fn notice(notice: &Notice) -> String {
         .to_owned()
 }
 
-/// What the agent told people since this entry of its journal, but for the steps on maps.
+/// The notices of the agent since this entry of its journal, except those for steps on maps.
 pub fn told(sim: &Simulation, from: usize) -> Vec<String> {
     let entries = sim.journal.iter().skip(from);
     let actions = entries.flat_map(|entry| &entry.actions);
@@ -173,7 +173,7 @@ pub fn told(sim: &Simulation, from: usize) -> Vec<String> {
         .collect()
 }
 
-/// The marks that udev was given of a path's disk by the present agent, in order.
+/// The marks that the current agent gave udev for a path's disk, in order.
 pub fn marks(sim: &Simulation, path: Hctl) -> Vec<bool> {
     let dev = sim.kernel.disk(path).map(|disk| disk.dev());
     let actions = sim.journal.iter().flat_map(|entry| &entry.actions);
@@ -185,7 +185,7 @@ pub fn marks(sim: &Simulation, path: Hctl) -> Vec<bool> {
         .collect()
 }
 
-/// The lines that `explain` has for a subject.
+/// The lines of `explain` for a subject.
 pub fn explained(sim: &Simulation, subject: &str) -> String {
     let (name, sections) = sim.world.explain(subject).unwrap_or_default();
     let sections = sections
@@ -197,7 +197,7 @@ pub fn explained(sim: &Simulation, subject: &str) -> String {
         .join("\n")
 }
 
-/// An agent with default settings on a host, after the first ten seconds, its users' I/O running.
+/// An agent with default settings on a host, after the first ten seconds, with user I/O running.
 pub fn running(kernel: Kernel) -> Simulation {
     running_with(kernel, Settings::default())
 }
@@ -210,7 +210,7 @@ pub fn running_with(kernel: Kernel, settings: Settings) -> Simulation {
     sim
 }
 
-/// Nothing happened that must never happen.
+/// Asserts that nothing happened that must never happen.
 pub fn unharmed(sim: &Simulation) {
     let ledger = &sim.kernel.ledger;
     assert_eq!(ledger.violations, Vec::<String>::new());
@@ -218,8 +218,9 @@ pub fn unharmed(sim: &Simulation) {
     assert_eq!(ledger.io_errors, vec![]);
 }
 
-/// So many cases, unless `PROPTEST_CASES` says otherwise. Always the same ones, so that a commit passes or fails alike
-/// everywhere, unless `PROPTEST_RNG_SEED` says otherwise; with both a failure is found again, so none is written down.
+/// A configuration with this many cases, unless `PROPTEST_CASES` is set. The cases are always the same, so that a
+/// commit passes or fails alike everywhere, unless `PROPTEST_RNG_SEED` is set. With both, a failure can be reproduced,
+/// so none is stored.
 pub fn config(cases: u32) -> ProptestConfig {
     let default = ProptestConfig::default();
     let given = |variable| std::env::var_os(variable).is_some();

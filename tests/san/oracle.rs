@@ -1,4 +1,4 @@
-//! What a host should look like when the faults have stopped, worked out from the cables and the array alone.
+//! What a host should look like when the faults have stopped, derived from the cables and the array alone.
 
 use super::script::{Run, unit_of};
 use dm_psa::psa::table::model::GroupState;
@@ -9,15 +9,15 @@ use dm_psa::sim::array::UnitId;
 use dm_psa::sim::kernel::{Disk, Kernel, Link};
 use std::collections::BTreeMap;
 
-/// What can be said of a path by its cable and the array alone.
+/// What follows for a path from its cable and the array alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fate {
     /// Serves; the lower the number, the better.
     Serves(u8),
-    /// Standby, and nobody but the array can change that.
+    /// Standby, and only the array can change that.
     Waits,
     Dead,
-    /// Nothing is known of it: it hangs, changes its state, or says that it is well and is not.
+    /// Its state is not known: it hangs, changes its state, or passes checks but fails I/O.
     Unknown,
 }
 
@@ -44,7 +44,7 @@ pub fn fate(kernel: &Kernel, path: Hctl, disk: &Disk) -> Fate {
     }
 }
 
-/// Whatever is wrong with the maps, now that everything is at rest.
+/// Returns everything that is wrong with the maps, now that everything is at rest.
 pub fn oracle(run: &mut Run, san_units: &[bool]) -> Vec<String> {
     let mut wrong = Vec::new();
     let kernel = &run.sim.kernel;
@@ -69,7 +69,7 @@ pub fn oracle(run: &mut Run, san_units: &[bool]) -> Vec<String> {
     for unit in 0..run.units as UnitId {
         names.extend(of_unit(run, unit, san_units[unit as usize], &mut wrong));
     }
-    // I/O goes down one of the best paths.
+    // I/O uses one of the best paths.
     let now = run.sim.now();
     for (name, best) in names {
         let Some(best) = best else { continue };
@@ -104,7 +104,7 @@ pub fn oracle(run: &mut Run, san_units: &[bool]) -> Vec<String> {
     wrong
 }
 
-/// Whether two LUNs of one port lead to one unit: one of them is used, and which depends on what was known when.
+/// Whether two LUNs of one port lead to one unit: one of them is used; which one depends on the order of events.
 pub fn is_repeated(kernel: &Kernel, unit: UnitId) -> bool {
     let port = |path: Hctl| (path.host, path.channel, path.target);
     let own = |path: Hctl| unit_of(kernel, path) == Some(unit);
@@ -140,7 +140,7 @@ pub fn of_unit(
                 && disk.usage().is_empty()
                 && !run.tainted.contains(path)
         };
-        // A local disk with one path is no reason for a map; one that never answered is not known of.
+        // A local disk with one path gets no map; a disk that never answered is not known.
         let local = !is_san && members.iter().filter(ready).count() < 2;
         if let Some((path, ..)) = members.iter().find(ready)
             && !used
@@ -189,10 +189,10 @@ pub fn of_unit(
     for (path, disk, fate) in members.iter().filter(free).filter(|_| !repeated) {
         let is = active.get(&disk.dev());
         let bad = match fate {
-            // Nobody has the map open: the array is not told to move the unit.
+            // Nobody has the map open, so the array is not asked to move the unit.
             Fate::Serves(2) if sure == Some(*fate) && map.open_count == 0 => is.is_none(),
             Fate::Serves(_) => is != Some(&true),
-            // If nothing serves it cannot be told when they will join.
+            // If nothing serves, it is not known when they will join.
             Fate::Waits => is.is_none(),
             Fate::Dead => is == Some(&true),
             Fate::Unknown => disk.link() == Link::Hung && is == Some(&true) && sure.is_some(),
@@ -204,7 +204,7 @@ pub fn of_unit(
             ));
         }
     }
-    // Nothing else is in the table, as soon as there is anything to go by.
+    // The table has no other paths, as soon as anything is known.
     for dev in active.keys() {
         let member = kernel.path_of(*dev);
         let fine = member
@@ -222,14 +222,14 @@ pub fn of_unit(
             wrong.push(format!("{name}: {path} leads elsewhere and is in use"));
         }
     }
-    // Paths of one class stand together, others apart.
+    // Paths of one class share a group; others are in separate groups.
     let group_of = |dev: DevT| {
         table
             .groups
             .iter()
             .position(|g| g.paths.iter().any(|p| p.dev == dev))
     };
-    // A SATP is chosen by the first path, which may have been another unit's when it was asked.
+    // The first path chooses the SATP, and it may have led to another unit when it was asked.
     let doubtful = doubtful_about(run);
     let alua = !doubtful
         && kernel
@@ -257,7 +257,7 @@ pub fn of_unit(
     Some((name, sure))
 }
 
-/// Whether any path was led to another unit: INQUIRY data may be those of the unit before.
+/// Whether any path was led to another unit: the INQUIRY data may be those of the unit before.
 fn doubtful_about(run: &Run) -> bool {
     !run.tainted.is_empty()
 }

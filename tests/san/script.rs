@@ -1,4 +1,4 @@
-//! Random hosts and random scripts of what befalls them.
+//! Random hosts and random scripts of faults.
 
 use super::audit::{Verdict, audit};
 use super::oracle::{Fate, fate, is_repeated};
@@ -19,11 +19,11 @@ use dm_psa::sim::run::Simulation;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How long "all paths down" is waited for in these runs.
+/// The APD timeout in these runs.
 pub const APD: Millis = Millis(30_000);
-/// Time after the last fault in which everything comes to rest: the longest pauses of the agent are a minute.
+/// The time after the last fault in which everything comes to rest: the longest pauses of the agent are one minute.
 pub const REST: Millis = Millis(200_000);
-/// The agent knows of a change within a check interval and the deadline of a check.
+/// The agent knows of a change after at most a check interval plus the deadline of a check.
 pub const LAG: Millis = Millis(12_000);
 
 /// A unit: the states of its port groups, who may change them, and the group that each path leads to.
@@ -33,7 +33,7 @@ pub struct UnitPlan {
     pub tpgs: Tpgs,
     pub paths: Vec<usize>,
     pub san: bool,
-    /// It is an access LUN, which a claim rule masks.
+    /// Whether it is an access LUN, which a claim rule masks.
     pub masked: bool,
 }
 
@@ -93,10 +93,10 @@ pub fn plan() -> impl Strategy<Value = Plan> {
     )
 }
 
-/// The host of a plan, and its paths in order.
+/// Builds the host of a plan; returns its paths in order.
 pub fn build(plan: &Plan) -> (Kernel, Vec<Hctl>) {
     let mut kernel = Kernel::new(plan.series, Pace::VARIED, plan.seed);
-    // A host without tracing has to do without.
+    // Half of the hosts have no tracing.
     kernel.reports_io = plan.seed.is_multiple_of(2);
     kernel.nexus_loss = plan.nexus_loss;
     kernel.array.dummies = plan.seed.is_multiple_of(2);
@@ -126,7 +126,7 @@ pub fn build(plan: &Plan) -> (Kernel, Vec<Hctl>) {
     (kernel, paths)
 }
 
-/// A line of a script; numbers are taken modulo what there is.
+/// A line of a script; numbers are taken modulo the number of existing items.
 #[derive(Debug, Clone)]
 pub enum Op {
     Down(usize),
@@ -139,21 +139,21 @@ pub enum Op {
     HostUp(u32),
     Access(usize, Vec<AccessState>),
     Prefer(usize, u16),
-    /// The path is down for long, and leads elsewhere when it returns.
+    /// The path is down for a long time, and leads to another unit when it returns.
     RemapInGap(usize, usize),
-    /// The path is removed, and leads elsewhere when it is found again.
+    /// The path is removed, and leads to another unit when it is found again.
     Replace(usize, usize),
     /// The unit is taken away from the host: its LUNs lead nowhere.
     Lose(usize),
-    /// It is mapped again, and scanned for.
+    /// The unit is mapped again, and scanned for.
     Find(usize),
-    /// I/O fails, and checks say that all is well.
+    /// I/O fails, but checks succeed.
     Sicken(usize, bool),
     /// Some I/Os end with errors that dm passes to the application.
     Trouble(usize, Sense, u32),
-    /// The array tells of it.
+    /// The array reports the change.
     RemapTold(usize, usize),
-    /// The LUN leads to another unit from one moment to the next, or to nothing, and nobody reports it.
+    /// The LUN leads to another unit, or to nothing, without a gap and without a report.
     RemapSilently(usize, Option<usize>),
     Use(usize),
     Free(usize),
@@ -170,7 +170,7 @@ pub fn wait() -> impl Strategy<Value = Op> {
     prop_oneof![0..100u64, 100..3000u64, 3000..50_000u64].prop_map(Op::Wait)
 }
 
-/// What may befall the links.
+/// Operations on links.
 pub fn link_op() -> impl Strategy<Value = Op> {
     prop_oneof![
         4 => (0..64usize).prop_map(Op::Down),
@@ -212,7 +212,7 @@ pub fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// Links that come and go, and LUNs that lead elsewhere when they come back.
+/// Links that fail and return, and LUNs that lead elsewhere when they return.
 pub fn gap_op() -> impl Strategy<Value = Op> {
     let n = 0..64usize;
     prop_oneof![
@@ -225,7 +225,7 @@ pub fn gap_op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// Maps that are opened and closed while their paths and units go.
+/// Maps that are opened and closed while their paths and units disappear.
 pub fn closing_op() -> impl Strategy<Value = Op> {
     let n = 0..64usize;
     prop_oneof![
@@ -239,7 +239,7 @@ pub fn closing_op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// Paths that do not answer, and groups that are between two states: nothing is known.
+/// Paths that do not answer, and groups that are between two states: their state is not known.
 pub fn doubt_op() -> impl Strategy<Value = Op> {
     let n = 0..64usize;
     let state = prop::sample::select(vec![
@@ -256,8 +256,8 @@ pub fn doubt_op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// An array that moves units between its controllers, which other hosts may ask it to, and links that fail while at
-/// least one path of each unit is left.
+/// An array that moves units between its controllers, also on request of other hosts, and links that fail while at
+/// least one path of each unit remains.
 pub fn moving_op() -> impl Strategy<Value = Op> {
     let n = 0..64usize;
     let state = prop::sample::select(vec![
@@ -273,18 +273,18 @@ pub fn moving_op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// A simulation with what the oracle must know of its history.
+/// A simulation, with what the oracle must know of its history.
 pub struct Run {
     pub sim: Simulation,
     pub paths: Vec<Hctl>,
     pub units: usize,
-    /// Paths that were led to another unit since they were found: their fate is not the oracle's.
+    /// Paths that were led to another unit since they were found: the oracle does not judge them.
     pub tainted: BTreeSet<Hctl>,
-    /// What the agents before the present one had no right to do.
+    /// What earlier agents had no right to do.
     verdict: Verdict,
     /// Paths that are known to serve their unit.
     known: BTreeSet<Hctl>,
-    /// For each unit, since when and until when a path might have served it.
+    /// For each unit, the periods in which a path might have served it.
     pub alive: BTreeMap<UnitId, Vec<(Millis, Option<Millis>)>>,
 }
 
@@ -339,19 +339,19 @@ impl Run {
 
     pub fn suffer(&mut self, fault: Fault) {
         if fault == Fault::RestartAgent {
-            // With the agent its journal begins anew.
+            // A new agent begins a new journal.
             self.verdict = self.verdict();
         }
         self.sim.suffer(&fault);
         self.note_alive();
     }
 
-    /// Notes which units have a path that is known to serve them.
+    /// Records which units have a path that is known to serve them.
     fn note_alive(&mut self) {
         let now = self.sim.now();
         let kernel = &self.sim.kernel;
         for path in &self.paths {
-            // A path that hangs, or fails the I/O that checks promise, serves nobody: the map may give up on it.
+            // A path that hangs, or fails I/O although checks succeed, does not count: the map may give up on it.
             let known = kernel.disk(*path).is_some_and(|disk| {
                 let fine = disk.usage().is_empty() && !self.tainted.contains(path);
                 fine && matches!(fate(kernel, *path, disk), Fate::Serves(_))
@@ -507,7 +507,7 @@ impl Run {
         }
     }
 
-    /// The unit of a map, by its UUID.
+    /// The unit of the map with this UUID.
     pub fn unit_of_map(&self, uuid: &str) -> Option<UnitId> {
         let mut units = self.sim.kernel.array.units();
         units

@@ -1,5 +1,5 @@
-//! `psactl` run inside a test, and the screens it is held to: files below `tests/golden/`, rewritten with
-//! `UPDATE_GOLDEN=1`.
+//! Runs `psactl` inside a test, and compares screens with files below `tests/golden/`, which `UPDATE_GOLDEN=1`
+//! rewrites.
 
 #![allow(dead_code, reason = "each test program uses its part")]
 
@@ -8,7 +8,7 @@ use dm_psa::kernel::sysfs::Sysfs;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// What a command left behind.
+/// The result of a command.
 #[derive(Debug)]
 pub struct Screen {
     /// Its exit code.
@@ -32,7 +32,7 @@ pub fn psactl_coloured<T: Into<OsString>>(
     psactl_on(Sysfs::of_this_host(), words, colour)
 }
 
-/// Runs `psactl` on a host whose sysfs and procfs are somewhere else.
+/// Runs `psactl` on a host with sysfs and procfs at another place.
 pub fn psactl_on<T: Into<OsString>>(
     host: Sysfs,
     words: impl IntoIterator<Item = T>,
@@ -71,7 +71,7 @@ pub fn golden_file(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// Holds a text to a file of `tests/golden/`.
+/// Compares a text with a file of `tests/golden/`.
 pub fn golden(name: &str, text: &str) {
     let path = golden_file(name);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {

@@ -1,14 +1,14 @@
 # shellcheck shell=bash
-# The agent: dm-psad by hand, or its unit where systemd runs.
+# Runs the agent: dm-psad directly, or its unit if systemd runs.
 #
-#   agent_start [ARG...]   returns when it answers; LAB_WAITED is how long
-#   agent_run [ARG...]     the same without waiting for an answer
-#   agent_stop             SIGTERM, waits for its end
+#   agent_start [ARG...]   starts it and waits until it answers; LAB_WAITED is the time it took
+#   agent_run [ARG...]     starts it without waiting for an answer
+#   agent_stop             sends SIGTERM and waits until it has exited
 #   agent_kill             kill -9
-#   agent_alive            (for wait_for)
+#   agent_alive            whether it runs (for wait_for)
 #
-# Its log goes to $LAB_AGENT_LOG (by hand; kept in the shared folder at the end) or the journal, AGENT_LOG is the
-# RUST_LOG it runs with.
+# Its log is $LAB_AGENT_LOG if it runs directly (copied to the shared folder at the end), or else systemd's journal.
+# AGENT_LOG is the RUST_LOG that it runs with.
 
 AGENT_LOG=${AGENT_LOG:-info}
 AGENT_PID=''
@@ -52,19 +52,19 @@ agent_kill() {
     return 0
 }
 
-# What it tells, for check and wait_for:
+# What the agent reports, for check and wait_for:
 #
-#   agent_quiet               nothing waits to be identified, made or changed
-#   agent_checks N            until it has made N checks more for each path that it has
-#   agent_setting LINE...     into its settings file, before it starts
-#   explains SUBJECT TEXT...  psactl explain has every TEXT
-#   json_has WORDS FILTER     jq's FILTER is true of `psactl WORDS --formatter=json`
-#   psactl_ms WORDS...        how long psactl takes, in REPLY: the least of three times, which other work only adds to
-#   ask_start, ask_stop       lists are asked for over one connection all the time; sets ASKED, ASK_FAILED, and in ms
+#   agent_quiet               whether nothing waits to be identified, created or changed
+#   agent_checks N            waits until it has made N more checks per path that it has
+#   agent_setting LINE...     adds lines to its settings file; call it before the agent starts
+#   explains SUBJECT TEXT...  whether `psactl explain` prints every TEXT
+#   json_has WORDS FILTER     whether jq's FILTER is true for `psactl WORDS --formatter=json`
+#   psactl_ms WORDS...        sets REPLY to the time psactl takes: the least of three, since other load only adds time
+#   ask_start, ask_stop       asks for lists over one connection all the time; sets ASKED, ASK_FAILED, and in ms
 #                             ASK_MEDIAN and ASK_LONGEST (ask.py)
-#   tells CODE N              its log has at least N lines with this code (told CODE: how many, in REPLY)
-#   checks_start DISK...      how often these disks are sent a command, all the time
-#   checks_stop               sets CHECK_GAP_MS, the longest time that one of them was sent none, and CHECK_GAP_DISK
+#   tells CODE N              whether its log has at least N lines with this code (told CODE: sets REPLY to the count)
+#   checks_start DISK...      starts to record when these disks are sent commands
+#   checks_stop               sets CHECK_GAP_MS, the longest time that a disk was sent none, and CHECK_GAP_DISK to it
 
 agent_quiet() { [[ $(psactl status) == *"Settled: true"* ]]; }
 
@@ -91,9 +91,9 @@ explains() {
     done
 }
 
-# Rules 500 to 503 for NMP and 600 to 603 for MASK_PATH, by vendor, location, transport and driver, on a path of a map
-# with so many paths: each of the latter takes away what it matches, but for the last path of a map in use, and each of
-# the former gives it back.
+# Adds rules 600 to 603 for MASK_PATH and 500 to 503 for NMP, by vendor, location, transport and driver, for a path of a
+# map that has PATHS paths. Each MASK_PATH rule has to take away the paths that it matches, except the last path of a
+# map in use. Each NMP rule has to give them back.
 #
 #   rules_decide MAP PATHS DISK
 
@@ -162,7 +162,7 @@ ask_stop() {
     note "$ASKED lists asked for, $ASK_FAILED failed, longest answer $ASK_LONGEST ms, median $ASK_MEDIAN ms, $late of 1000 above 50 ms"
 }
 
-# In the journal the code comes first, in its own log the time.
+# In systemd's journal a line begins with the code, in the agent's own log with the time.
 told() { REPLY=$(agent_words | grep -c -E "(^| )$1 "); }
 tells() { told "$1"; [ "$REPLY" -ge "$2" ]; }
 

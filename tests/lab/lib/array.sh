@@ -1,53 +1,53 @@
 # shellcheck shell=bash
-# What every LIO array here has in common.
+# The parts that all LIO arrays share.
 #
 # An array has LUs 1..N, ports 1..M and target port groups. A LU has the same
-# LUN on every port, a group the same id on every LU (LIO keeps groups per LU).
-# The functions lio_loop, lio_iscsi and lio_fc build one array each and take:
+# LUN on every port, and a group has the same id on every LU (LIO keeps groups
+# per LU). lio_loop, lio_iscsi and lio_fc build one array each and take:
 #
 #   --lus N                 LUs (1)
-#   --at 'LU:PORT[,PORT] ...'   these LUs instead, each at these ports alone: sessions that know of no other LU
+#   --at 'LU:PORT[,PORT] ...'   these LUs instead, each on these ports only: a session then sees only its LU
 #   --groups 'ID:STATE:PORT[,PORT...] ...'
 #                           target port groups ('1:ao:1,2 2:ano:3,4')
 #   --alua none|implicit|explicit|both    what the LUs offer (both)
 #   --size MB               of each LU (64)
 #   --first K               number of the first LU (1): a second array
 #   --lun-base N            LUN of LU 1 (0 on tcm_loop, else 1). LIO never
-#                           refuses LUN 0: where nothing is mapped there, a
-#                           RAM disk answers, with PQ 1 and another identity,
-#                           and takes reads and writes. Only other LUNs end in
+#                           refuses LUN 0: if nothing is mapped there, a RAM
+#                           disk answers, with PQ 1 and another identity, and
+#                           accepts reads and writes. Only other LUNs fail with
 #                           5/25/00 when they are unmapped.
 #
 # STATE is ao, ano, standby, unavailable, lba, offline or transitioning.
 #
-# Verbs, with ports and LUs as numbers ("all" for each of them):
+# Functions; ports and LUs are numbers, or "all":
 #
-#   path_down PORT...   path_up PORT...       a port stops and goes on answering
-#   alua_set GROUP STATE [LU...]              implicit change, by the array
-#   alua_status [LU...]                       "LU GROUP STATE none|explicit|implicit",
-#                                             the last being who changed it last
-#   lu_remove LU [PORT...]   lu_add LU [PORT...]   unmapped, mapped again
-#   lu_other N [SIZE_MB [SERIAL_OF]]          a backstore with nothing mapped to it, under the number N; with the serial
-#                                             number of the LU SERIAL_OF it says that it is that one
-#   lu_behind LU OTHER PORT                   from its next lu_add on, OTHER answers as LU on that port
-#   lu_grow LU SIZE_MB                        bigger from now on
-#   lu_swap LU OTHER PORT                     the same in one go: unmapped and mapped within a millisecond
-#   port_remove PORT...  port_add PORT...     the port is gone from the array
-#   path_dev PORT LU                          its sdX
-#   path_delete SDX|H:C:T:L ...   path_rescan H:C:T:L ...    the host's side
-#   path_hctl SDX                             its H:C:T:L
-#   lu_wwid LU   lu_naa LU                    3600..., naa.600...
+#   path_down PORT...   path_up PORT...       a port stops answering, answers again
+#   alua_set GROUP STATE [LU...]              implicit change, made by the array
+#   alua_status [LU...]                       prints "LU GROUP STATE none|explicit|implicit",
+#                                             where the last word says how the last change was made
+#   lu_remove LU [PORT...]   lu_add LU [PORT...]   unmaps the LU, maps it again
+#   lu_other N [SIZE_MB [SERIAL_OF]]          creates backstore N without any mapping; with SERIAL_OF it has the serial
+#                                             number of that LU, and so claims to be that LU
+#   lu_behind LU OTHER PORT                   from the next lu_add on, OTHER answers as LU on that port
+#   lu_grow LU SIZE_MB                        gives the LU a larger size
+#   lu_swap LU OTHER PORT                     as lu_behind, but unmaps and maps within a millisecond
+#   port_remove PORT...  port_add PORT...     removes the port from the array, adds it again
+#   path_dev PORT LU                          prints its sdX
+#   path_delete SDX|H:C:T:L ...   path_rescan H:C:T:L ...    removes, rescans SCSI devices on the host
+#   path_hctl SDX                             prints its H:C:T:L
+#   lu_wwid LU   lu_naa LU                    prints 3600..., naa.600...
 #
-# The port verbs act on the transport of the array made last (LAB_TRANSPORT).
+# The port functions act on the array that was created last (its transport is LAB_TRANSPORT).
 
 LAB_TARGET=/sys/kernel/config/target
 LAB_STORE=/dev/shm
 LAB_TRANSPORT=''
-# Each LUN's group, so that a LUN that comes back goes to its group again.
+# The group of each LUN, so that a LUN that is mapped again returns to its group.
 declare -A LAB_PORT_GROUP=()
 # The LUs of a port, if not all.
 declare -A LAB_LUS_AT=()
-# Which backstore is behind a LU on a port, if not its own: LU:PORT.
+# The backstore behind a LU on a port (LU:PORT), if it is not that of the LU.
 declare -A LAB_BEHIND=()
 LAB_LUS=''
 LAB_PORTS=''
@@ -98,7 +98,7 @@ array_options() {
     done
 }
 
-# The backstores with their port groups.
+# Creates the backstores with their port groups.
 array_lus() {
     local lu
     mkdir -p /etc/target/alua /etc/target/pr
@@ -106,7 +106,7 @@ array_lus() {
     for lu in $LAB_LUS; do array_lu "$lu" "$LAB_OPT_size" "$lu"; done
 }
 
-# array_lu NUMBER SIZE_MB SERIAL: one backstore
+# array_lu NUMBER SIZE_MB SERIAL: creates one backstore
 array_lu() {
     local group id state file type b
     case $LAB_OPT_alua in
@@ -119,7 +119,7 @@ array_lu() {
     file=$LAB_STORE/lu$1
     truncate -s "$2M" "$file"
     echo "fd_dev_name=$file,fd_dev_size=$(($2 * 1048576)),fd_buffered_io=1" >"$b/control"
-    # The NAA id is made of the first 25 hex digits of the serial number.
+    # The NAA id consists of the first 25 hex digits of the serial number.
     printf '%08daabbccdd\n' "$3" >"$b/wwn/vpd_unit_serial"
     echo 1 >"$b/enable"
     for group in $LAB_OPT_groups; do
@@ -133,20 +133,20 @@ array_lu() {
         alua_code "$state"
         echo "$REPLY" >"$b/alua/g$id/alua_access_state"
         echo $type >"$b/alua/g$id/alua_access_type"
-        # As if it had always been so: see alua_status.
+        # Reset the status, so that alua_status does not report this write.
         echo 0 >"$b/alua/g$id/alua_access_status"
     done
 }
 
 lu_other() { array_lu "$1" "${2:-$LAB_OPT_size}" "${3:-$1}"; }
-# The array alone: LIO tells nobody, the host sees it when it scans its paths.
+# Only the array changes: LIO does not notify the host, which finds out when it rescans its paths.
 lu_grow() {
     truncate -s "$2M" "$LAB_STORE/lu$1"
     echo "fd_dev_size=$(($2 * 1048576))" >"$LAB_TARGET/core/fileio_$1/lu$1/control"
 }
 lu_behind() { LAB_BEHIND[$1:$3]=$2; }
 
-# By one process, because a fork between the two would be a gap. The group comes last, as in lun_map.
+# One process does both, because a fork in between would leave a gap. The group is set last, as in lun_map.
 lu_swap() {
     local l
     "${LAB_TRANSPORT}_tpg" "$3"
@@ -169,13 +169,13 @@ if group:
 SWAP
 }
 
-# port_lus_map TPG_DIR PORT: what a new port exports
+# port_lus_map TPG_DIR PORT: maps all that a new port exports
 port_lus_map() {
     local lu
     for lu in ${LAB_LUS_AT[$2]:-$LAB_LUS}; do "${LAB_TRANSPORT}_lun_map" "$1" "$lu" "$2"; done
 }
 
-# lun_map TPG_DIR LU PORT: export the LU and put it in its group
+# lun_map TPG_DIR LU PORT: exports the LU and puts it into its group
 lun_map() {
     local l=$1/lun/lun_$(($2 - 1 + LAB_LUN_BASE)) group=${LAB_PORT_GROUP[$LAB_TRANSPORT$3]:-}
     local store=${LAB_BEHIND[$2:$3]:-$2}
@@ -252,7 +252,7 @@ lu_naa() { printf 'naa.6001405%08daabbccdd000000000\n' "$1"; }
 
 path_hctl() { local d; d=$(readlink "/sys/block/$1/device") && echo "${d##*/}"; }
 
-# path_is PORT LU: that path is a disk (for wait_for)
+# path_is PORT LU: whether that path is a disk (for wait_for)
 path_is() { [ -n "$(path_dev "$1" "$2")" ]; }
 
 hctl_dev() { local b; for b in "/sys/class/scsi_device/$1/device/block/"*; do [ -e "$b" ] && echo "${b##*/}"; done; }
@@ -282,13 +282,13 @@ path_rescan() {
     done
 }
 
-# disk_reads SDX: a read reaches the medium
+# disk_reads SDX: whether a read reaches the medium
 disk_reads() { dd if="/dev/$1" of=/dev/null bs=4k count=1 iflag=direct 2>&1; }
-# tur SDX: one TEST UNIT READY. Without -l, sg3-utils 1.48 sends no command at
-# all and still ends with 0.
+# tur SDX: sends one TEST UNIT READY. Without -l, sg_turs of sg3-utils 1.48
+# sends no command at all and still exits with 0.
 tur() { sg_turs -l "/dev/$1"; }
-# settle_path SDX: take the unit attentions that wait on the path
+# settle_path SDX: takes the pending unit attentions of the path
 settle_path() { tur "$1" >/dev/null 2>&1; tur "$1" >/dev/null 2>&1; }
 
-# The disks a transport has just been told of are there, with their links.
+# Waits until the disks that a transport has just found have their device nodes and links.
 lab_settle() { udevadm settle -t 240; }

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# Results, in the words of a test runner, and time.
+# Test results, in the format of a test runner, and time.
 #
-# The guest is slow when it is emulated: a fork costs 5 to 10 ms. What is
-# called often here forks nothing and hands its result over in a variable.
+# An emulated guest is slow: a fork costs 5 to 10 ms. Functions that are called
+# often do not fork, and return their result in a variable.
 
 LAB_PASSED=0
 LAB_WAITED=0
@@ -13,13 +13,13 @@ ok() { LAB_PASSED=$((LAB_PASSED + 1)); echo "ok $((LAB_PASSED + LAB_FAILED)) - $
 
 fail() { LAB_FAILED=$((LAB_FAILED + 1)); echo "not ok $((LAB_PASSED + LAB_FAILED)) - $*"; }
 
-# A remark that is no result: figures, what is being done now.
-# It is seen even from a command that check runs.
+# note prints a remark that is not a result, such as figures or the current step.
+# Its output is visible even from a command that `check` runs.
 exec {LAB_OUT}>&1
 note() { echo "# $*" >&"$LAB_OUT"; }
 
-# check DESCRIPTION COMMAND...: one result. The command's words are shown only
-# when it fails.
+# check DESCRIPTION COMMAND...: one result. The command and its output are shown
+# only if it fails.
 check() {
     local what=$1 status
     shift
@@ -44,7 +44,7 @@ check_eq() {
     return 1
 }
 
-# check_le DESCRIPTION LIMIT GOT: whole numbers, GOT is not above LIMIT. check_ge: not below it
+# check_le DESCRIPTION LIMIT GOT: passes if the whole number GOT is not above LIMIT. check_ge: if it is not below LIMIT.
 check_le() {
     if [ "$3" -le "$2" ] 2>/dev/null; then ok "$1 ($3, limit $2)"; return; fi
     fail "$1 ($3, limit $2)"
@@ -56,7 +56,7 @@ check_ge() {
     return 1
 }
 
-# The tally, whatever way the script ends: a script that dies half way fails.
+# Prints the tally however the script ends; a script that ends early counts as a failure.
 lab_tally() {
     local status=$?
     trap - EXIT
@@ -67,20 +67,20 @@ lab_tally() {
 }
 trap lab_tally EXIT
 
-# A pipe nobody writes to: reading it with a time limit sleeps without a fork.
+# A pipe that nobody writes to: `read` with a timeout on it sleeps without a fork.
 exec {LAB_SLEEP}<> <(:)
 sleep_ms() { local s; printf -v s '%d.%03d' $(($1 / 1000)) $(($1 % 1000)); read -rt "$s" -u "$LAB_SLEEP" || true; }
 
 # now_ms VARIABLE: milliseconds since 1970
 now_ms() { printf -v "$1" %s $((${EPOCHREALTIME/./} / 1000)); }
 
-# wait_for SECONDS COMMAND...: until COMMAND succeeds, tried every 20 ms.
-# LAB_WAITED holds the milliseconds it took. COMMAND should not fork if the
+# wait_for SECONDS COMMAND...: waits until COMMAND succeeds; tries every 20 ms.
+# Sets LAB_WAITED to the milliseconds it took. COMMAND should not fork if the
 # time matters.
 #
-# SECONDS are those of an idle machine. A guest that shares its processors with
-# others needs more, so the limit is LAB_PATIENCE times that: it ends a wait for
-# what does not come, and is no statement about speed.
+# SECONDS is for an idle machine. A guest that shares its processors with others
+# needs more, so the limit is LAB_PATIENCE times SECONDS. The limit ends a wait
+# that would never succeed; it does not test speed.
 LAB_PATIENCE=${LAB_PATIENCE:-4}
 wait_for() {
     local limit=$(($1 * LAB_PATIENCE)) start now
@@ -99,21 +99,21 @@ wait_for() {
     done
 }
 
-# median NUMBER...: in REPLY, the lower one of two
+# median NUMBER...: sets REPLY to the median, the lower one if there are two
 median() {
     local sorted
     mapfile -t sorted < <(printf '%s\n' "$@" | sort -n)
     REPLY=${sorted[(${#sorted[@]} - 1) / 2]}
 }
 
-# file_is FILE VALUE, file_has FILE PATTERN: forkless conditions for wait_for
+# file_is FILE VALUE, file_has FILE PATTERN: conditions for wait_for that do not fork
 file_is() { local v; read -r v <"$1" && [ "$v" = "$2" ]; } 2>/dev/null
 file_has() { local v; v=$(<"$1") && [[ $v == *$2* ]]; } 2>/dev/null
 under_systemd() { [ -d /run/systemd/system ]; }
 not() { ! "$@"; }
 gone() { [ ! -e "$1" ]; }
-# running PID: it runs; a child that ended and waits to be reaped does not. bash reaps when it forks, and a loop that
-# forks nothing may wait for ever for `kill -0` to fail.
+# running PID: whether it runs; a zombie child does not count. bash reaps children when it forks, so a loop without
+# forks may wait for ever for `kill -0` to fail.
 running() {
     local stat
     read -r stat <"/proc/$1/stat" || return

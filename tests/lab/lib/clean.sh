@@ -1,14 +1,14 @@
 # shellcheck shell=bash
-# A guest as it was before a scenario: for scenarios that run one after the other in one guest (several.sh).
+# Restores the guest to its state before a scenario, for scenarios that share one guest (several.sh).
 #
-#   lab_state     what a scenario may leave behind, a line each: two equal answers mean that nothing was left
-#   lab_restore   removes what the library creates: processes, maps, arrays, agents, their files
+#   lab_state     lists what a scenario may leave behind, one per line: two equal lists mean that nothing was left
+#   lab_restore   removes what the library creates: processes, maps, arrays, agents and their files
 #
-# Both look at the kernel and at files. They know no variable of a scenario, which may have ended anywhere.
+# Both read only the kernel and files, not the variables of a scenario, because it may have ended at any point.
 
-# The processes of a scenario, whatever became of their parents.
+# The control group holds all processes of a scenario, whatever happened to their parents.
 LAB_GROUP=/sys/fs/cgroup/scenario
-# Without the agent's record in /run it would be an admin's own for the next agent.
+# Without the agent's record in /run, the next agent would take this limit for one that an admin set.
 LAB_QUEUEING=/sys/module/dm_multipath/parameters/queue_if_no_path_timeout_secs
 
 lab_state() {
@@ -39,15 +39,15 @@ lab_restore() {
     ! under_systemd || systemctl stop dm-psa.service
     while read -r name _; do
         dmsetup resume "$name"
-        # Or I/O without a path would wait, and its process could not end.
+        # Otherwise I/O would wait for a path, and its process could not exit.
         dmsetup message "$name" 0 fail_if_no_path
     done < <(dmsetup ls | grep '(')
-    # iscsid is needed further down.
+    # iscsid is still needed for the logout below.
     restore_end iscsid
     while read -r _ f _; do
         case $f in /mnt/* | /run/own) umount "$f" ;; esac
     done </proc/mounts
-    # A map may lie on another one: those above go in an earlier round.
+    # A map may lie on another one: the upper maps are removed in an earlier round.
     for _ in 1 2 3; do
         while read -r name _; do dmsetup remove --retry "$name"; done < <(dmsetup ls | grep '(')
     done
@@ -78,7 +78,7 @@ lab_restore() {
     udevadm settle -t 120
 } >/dev/null 2>&1
 
-# restore_end [COMM]: the scenario's processes end, but for those of this name.
+# restore_end [COMM]: kills the scenario's processes, except those with this name.
 restore_end() {
     local pid
     while restore_process "$@"; do
@@ -87,7 +87,7 @@ restore_end() {
         wait_for 60 not running "$pid" || return
     done
 }
-# A process of the scenario that is not of this name, in REPLY.
+# Sets REPLY to a process of the scenario that does not have this name.
 restore_process() {
     local pid comm
     while read -r pid; do

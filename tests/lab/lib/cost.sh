@@ -1,23 +1,24 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2034 # variables are shared with the other parts
-# What a daemon costs: its own processor time, the machine's, commands at the devices, memory.
+# What a daemon costs: its own CPU time, that of the machine, commands to the devices, memory.
 #
-#   cost_watch PID           its processor time counts from now on, all its threads and children included
-#   cost_window MS           over so long: COST_MS that it took, COST_CPU_US the daemon's, COST_BUSY_US the machine's
-#                            (idle time subtracted from all), COST_COMMANDS at all SCSI disks
-#   cost_opcodes_start; cost_opcodes FILE     SCSI commands sent since by opcode: lines "DECIMAL COUNT"
-#   cost_checks FILE N       how many checks N commands are, by the shares in such a file, in REPLY: each has a TEST UNIT READY,
-#                            or an INQUIRY, or both
-#   cost_threads PID         lines "MICROSECONDS NAME" of the threads alive, since each was born
+#   cost_watch PID           counts the CPU time of the process from now on, with all its threads and children
+#   cost_window MS           measures for this long: COST_MS is the actual time, COST_CPU_US the CPU time of the daemon,
+#                            COST_BUSY_US that of the machine (all time minus idle time), COST_COMMANDS the commands to
+#                            all SCSI disks
+#   cost_opcodes_start; cost_opcodes FILE     SCSI commands sent since then by opcode: lines "DECIMAL COUNT"
+#   cost_checks FILE N       sets REPLY to the number of checks that N commands make, by the shares in such a file: each
+#                            check has a TEST UNIT READY, an INQUIRY, or both
+#   cost_threads PID         prints lines "MICROSECONDS NAME" of the live threads, since each was created
 #   cost_memory PID          COST_RSS_KB, COST_LOCKED_KB
-#   cost_kernel_memory       COST_KERNEL_KB: what is neither free, nor page cache, nor a program's; COST_SLAB_KB,
-#                            COST_UNRECLAIMABLE_KB, COST_STACKS_KB, COST_PAGETABLES_KB of it
-#   stock_udev_rules_off     the rules that fork several programs for each disk; under emulation they are all that
-#                            one would measure
-#   disks_commands [HOST...] commands that all SCSI disks, or those of these hosts, have got, in REPLY
-#   maps_live N              so many dm devices have a size (for wait_for; forks nothing)
+#   cost_kernel_memory       COST_KERNEL_KB: memory that is neither free, nor page cache, nor of a program; of this
+#                            COST_SLAB_KB, COST_UNRECLAIMABLE_KB, COST_STACKS_KB, COST_PAGETABLES_KB
+#   stock_udev_rules_off     turns off the rules that fork several programs for each disk; under emulation they would
+#                            dominate every measurement
+#   disks_commands [HOST...] sets REPLY to the number of commands that all SCSI disks, or those of these hosts, got
+#   maps_live N              whether N dm devices have a size (for wait_for; does not fork)
 #
-# The processor time of a control group has microseconds and keeps that of threads that ended; /proc/PID/stat has
+# The CPU time of a control group is in microseconds and includes threads that have exited; /proc/PID/stat has only
 # hundredths of a second.
 
 COST_GROUP=/sys/fs/cgroup/cost
@@ -41,8 +42,8 @@ cost_cpu() {
     done <$COST_GROUP/cpu.stat
 }
 
-# The idle time of all processors, in hundredths of a second. It is measured, where the busy times beside it are what
-# the clock's tick happened to hit.
+# The idle time of all processors, in hundredths of a second. The kernel measures it, while it only samples the busy
+# times at clock ticks.
 cost_idle() {
     local _ idle wait
     read -r _ _ _ _ idle wait _ </proc/stat
@@ -63,7 +64,7 @@ disks_commands() {
 
 cost_window() {
     local t0 t1 idle cpu commands
-    # Reading the counters of thousands of disks takes a moment, that is outside.
+    # Reading the counters of thousands of disks takes time; keep it outside the window.
     disks_commands; commands=$REPLY
     cost_idle; idle=$REPLY
     cpu=0

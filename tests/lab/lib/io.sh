@@ -1,18 +1,18 @@
 # shellcheck shell=bash
-# I/O that is checked, and how long it was held up.
+# Verified I/O, and how long it was held up.
 #
-#   fio_verify_start MAP...      write and verify (md5) all the time
+#   fio_verify_start MAP...      writes and verifies (md5) all the time
 #   fio_verify_stop              sets FIO_ERRORS FIO_VERIFY_ERRORS FIO_STALL_MS
 #                                FIO_IOS, prints one line, fails on any error
-#   fio_running                  is it still (for wait_for)
+#   fio_running                  whether it still runs (for wait_for)
 #   stall_start MAP  stall_stop  a lighter meter: one reader and writer of one
 #                                block; sets STALL_MS STALL_ERRORS STALL_IOS
 #   stamp_start MAP [MIB [PAUSE_MS]]   a writer that stamps each block with its time (stamp.py)
-#   stamp_read MAP...            readers of the rest, until stamp_read_stop, which sets READS READ_ERRORS for all together
+#   stamp_read MAP...            reads beyond the writer's 4 MiB until stamp_read_stop, which sets READS and READ_ERRORS
 #   stamp_stop                   sets STAMPS STAMP_ERRORS
-#   stamp_find LU [SINCE]        stamped blocks in the LU's store: sets FOUND, LAST (their youngest) and LATE, those
-#                                after SINCE; in microseconds of the monotonic clock
-#   mpath_create NAME [OPTION...] -- GROUP...   a dm-multipath map by hand
+#   stamp_find LU [SINCE]        finds stamped blocks in the LU's store: sets FOUND, LAST (the latest stamp) and LATE
+#                                (those after SINCE); times in microseconds of the monotonic clock
+#   mpath_create NAME [OPTION...] -- GROUP...   creates a dm-multipath map directly
 #
 # MAP is a name below /dev/mapper, or a path.
 
@@ -26,8 +26,8 @@ fio_verify_start() {
     rm -rf $LAB_FIO
     mkdir -p $LAB_FIO
     {
-        # A rate, because an emulated processor has other things to do as well;
-        # verify_backlog reads back what was written a little while ago.
+        # The rate is limited, because an emulated processor has other work too.
+        # verify_backlog reads back what was written a short time ago.
         cat <<J
 [global]
 ioengine=libaio
@@ -56,7 +56,7 @@ J
         done
     } >$LAB_FIO/job
     map_path "$1"
-    # udev makes the node, some time after the map.
+    # udev creates the node some time after the map.
     local node=$REPLY
     wait_for 90 test -b "$node" || lab_die "no $node"
     REPLY=$node # sleeping in wait_for reads into it
@@ -68,7 +68,7 @@ J
     wait_for 20 fio_has_begun || { cat $LAB_FIO/said; lab_die "fio does not start"; }
 }
 
-# It has begun when the first map has taken writes.
+# fio has begun when the first map has received writes.
 fio_has_begun() { map_writes; [ "$REPLY" -gt "$FIO_BEFORE" ]; }
 map_writes() { read -r _ _ _ _ REPLY _ <"$FIO_STAT"; }
 fio_running() { running "$FIO_PID"; }
@@ -76,7 +76,7 @@ fio_running() { running "$FIO_PID"; }
 fio_verify_stop() {
     local status
     kill -INT "$FIO_PID" 2>/dev/null
-    # I/O that is queued for ever must not hang the test.
+    # I/O that is queued for ever must not block the test.
     if ! wait_for 60 not fio_running; then
         hang_report
         kill -9 "$FIO_PID"
@@ -98,7 +98,7 @@ fio_verify_stop() {
     [ "$FIO_ERRORS" = 0 ] && [ "$FIO_VERIFY_ERRORS" = 0 ] && [ "$FIO_IOS" -gt 0 ]
 }
 
-# What to look at when I/O hangs: maps, paths, requests under way, and who waits.
+# Prints what helps if I/O hangs: maps, paths, requests in flight, and waiting processes.
 hang_report() {
     local f
     {
@@ -122,7 +122,7 @@ stall_start() {
     wait_for 10 test -s /run/lab/stall || lab_die "the stall meter does not start"
 }
 
-# stall_mark: the longest I/O since the last mark or the start, in STALL_MS
+# stall_mark: sets STALL_MS to the longest I/O since the last mark or the start
 stall_mark() {
     local before
     before=$(wc -l </run/lab/stall)
@@ -152,7 +152,7 @@ stamp_stop() {
     kill -TERM "$STAMP_PID" 2>/dev/null
     stamp_end 60
 }
-# stamp_end SECONDS: it has written all that it was to
+# stamp_end SECONDS: waits until it has written everything
 stamp_end() {
     if ! wait_for "$1" not stamp_running; then
         hang_report
@@ -191,9 +191,9 @@ stamp_read_stop() {
 }
 stamp_find() { read -r FOUND LAST LATE < <(python3 "$LAB_LIB/stamp.py" find "$LAB_STORE/lu$1" "${2:-0}"); }
 
-# mpath_create NAME FEATURES HANDLER GROUP...: a dm-multipath map by hand, each
-# GROUP a word list of disks. FEATURES and HANDLER as in the table, e.g.
-# '1 queue_if_no_path' and '1 alua' or '0'.
+# mpath_create NAME FEATURES HANDLER GROUP...: creates a dm-multipath map, where
+# each GROUP is a list of disks in one word. FEATURES and HANDLER as in the
+# table, such as '1 queue_if_no_path' and '1 alua' or '0'.
 mpath_create() { dmsetup create "$1" --uuid "mpath-lab-$1" --table "$(mpath_table "${@:2}")"; }
 mpath_table() {
     local features=$1 handler=$2 group disk n=0 groups=''

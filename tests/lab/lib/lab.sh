@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# The guest's library: `. /lab/lib/lab.sh` at the top of a bash script.
+# The library for the guest: `. /lab/lib/lab.sh` at the top of a bash script.
 #
 #   check.sh       ok, fail, check, wait_for, now_ms: results and time
-#   array.sh       what all LIO arrays share: LUs, port groups, verbs
+#   array.sh       what all LIO arrays share: LUs, port groups, functions
 #   lio_loop.sh    LIO over tcm_loop: one SCSI host per port
 set -u
 LAB_LIB=${BASH_SOURCE[0]%/*}

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2034,SC2153,SC2154 # variables are shared with the other parts
-# LIO over Fibre Channel, with no hardware: for each port a veth pair iP--tP
-# with an FCoE VN2VN port on each end; iP is the host's adapter, tP the array's
-# port, exported by tcm_fc. Real fc_host and fc_remote_ports, software frames.
+# LIO over Fibre Channel without hardware: for each port a veth pair iP--tP with
+# an FCoE VN2VN port on each end. iP is the host's adapter, tP the array's port,
+# exported by tcm_fc. fc_host and fc_remote_ports are real, frames are software.
 #
 #   lio_fc [ARRAY OPTION...] [--fast-io-fail S] [--dev-loss S]
 #
@@ -10,7 +10,7 @@
 # are set on every remote port.
 #
 # Everything is created and mapped while the links are down: a beacon that
-# arrives while a port is being made can oops 6.12 in fcoe_ctlr_vn_recv.
+# arrives while a port is being created can oops 6.12 in fcoe_ctlr_vn_recv.
 
 lio_fc() {
     local rest=() p mac
@@ -29,7 +29,7 @@ lio_fc() {
     array_lus
     mkdir -p "$LAB_TARGET/fc"
     for p in $LAB_PORTS; do
-        # The port names are made of these addresses: the same in every run.
+        # Port names are derived from these addresses: they are the same in every run.
         mac=$(printf %02x "$p")
         ip link add "i$p" address "02:00:00:00:10:$mac" type veth \
             peer name "t$p" address "02:00:00:00:20:$mac"
@@ -50,7 +50,7 @@ lio_fc() {
     lab_settle
 }
 
-# fc_host NETDEV: /sys/class/fc_host/hostN of the FCoE port on it, in REPLY
+# fc_host NETDEV: sets REPLY to /sys/class/fc_host/hostN of the FCoE port on it
 fc_host() {
     local h name
     for h in /sys/class/fc_host/host*; do
@@ -61,7 +61,7 @@ fc_host() {
     return 1
 }
 
-# wwpn NETDEV: with colons, as tcm_fc wants it, in REPLY
+# fc_wwpn NETDEV: sets REPLY to the WWPN with colons, as tcm_fc needs it
 fc_wwpn() {
     local w
     fc_host "$1" || return
@@ -72,7 +72,7 @@ fc_wwpn() {
 
 fc_tpg() { fc_wwpn "t$1"; REPLY=$LAB_TARGET/fc/$REPLY/tpgt_1; }
 
-# tcm_fc has no demo mode: each LUN is mapped for the initiator by name.
+# tcm_fc has no demo mode: each LUN is mapped explicitly for the initiator.
 fc_lun_map() { # TPG LU PORT
     local n=$(($2 - 1 + LAB_LUN_BASE)) acl
     lun_map "$@"
@@ -90,7 +90,7 @@ fc_lun_unmap() {
     lun_unmap "$1" "$2"
 }
 
-# lun_protect PORT LU 0|1: the array takes no writes to the LU through this port, and tells nobody.
+# lun_protect PORT LU 0|1: the array refuses writes to the LU through this port, without notifying the host.
 lun_protect() {
     local t
     fc_tpg "$1"
@@ -118,14 +118,14 @@ fc_port_remove() {
     rmdir "$t"/acls/* "$t" "${t%/*}"
 }
 
-# The cable is pulled: both ends lose the link. New commands get lost a moment
-# earlier, because tcm_fc never ends a WRITE whose data does not arrive: its
-# session then waits for it for ever, and with it every FC port of the kernel
+# Pulls the cable: both ends lose the link. New commands are dropped slightly
+# earlier, because tcm_fc never ends a WRITE whose data does not arrive. Its
+# session would wait for ever, and with it every FC port of the kernel
 # (fc_rport_work is one ordered queue; seen on 6.12 and 7.2).
 fc_down() {
-    # Dropped where they arrive: fcoe would queue frames it cannot send, and
-    # hold the data frames behind them. R_CTL is 14 bytes behind the Ethernet
-    # header, 6 is an FCP command.
+    # Drop them where they arrive: on the sending side fcoe would queue frames it
+    # cannot send, and hold back the data frames behind them. R_CTL is 14 bytes
+    # behind the Ethernet header; 6 is an FCP command.
     tc qdisc add dev "t$1" clsact 2>/dev/null
     tc filter add dev "t$1" ingress protocol all u32 match u8 0x06 0xff at 14 action drop
     sleep_ms 300
@@ -137,8 +137,8 @@ fc_up() {
     ip link set "t$1" up
 }
 
-# fc_rport PORT: the array port's /sys/class/fc_remote_ports/rport-... as the
-# host's adapter sees it, in REPLY
+# fc_rport PORT: sets REPLY to the array port's
+# /sys/class/fc_remote_ports/rport-... as the host's adapter sees it
 fc_rport() {
     local r host want name
     fc_host "t$1" || return

@@ -1,14 +1,14 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2034,SC2153 # variables are shared with the other parts
 # LIO over iSCSI, target and initiator in one kernel, over the loopback
-# interface. One target; each port is a portal group (TPG) of it, with one or
-# more portals; the host has one session per portal. iscsid runs, so a lost
-# session is logged in again. Each port has an address of its own, 10.99.0.PORT.
+# interface. There is one target. Each port is one of its portal groups (TPG)
+# with one or more portals, and has its own address 10.99.0.PORT. The host has
+# one session per portal. iscsid runs, so a lost session is logged in again.
 #
 #   lio_iscsi [ARRAY OPTION...] [--portals N] [--recovery S]
 #
-# --recovery is node.session.timeo.replacement_timeout (3 here, 120 by default
-# in open-iscsi): so long does I/O wait for a lost session.
+# --recovery is node.session.timeo.replacement_timeout: how long I/O waits for a
+# lost session (3 here, 120 by default in open-iscsi).
 
 LAB_IQN=iqn.2026-01.lab:array
 LAB_PORTALS=1
@@ -39,8 +39,8 @@ node.conn[0].timeo.noop_out_timeout = 2
 node.session.err_timeo.abort_timeout = 5
 node.session.scan = auto
 C
-    # It must run first: iscsiadm asks it where the settings above are, and
-    # silently takes the built-in ones if the socket unit has yet to start it.
+    # iscsid must run before iscsiadm asks it for its settings: if the socket unit
+    # still has to start it, iscsiadm silently uses the built-in settings.
     if under_systemd; then systemctl start iscsid.service; else pidof iscsid >/dev/null || iscsid_start; fi
     for port in $LAB_PORTS; do
         for ((n = 1; n <= LAB_PORTALS; n++)); do iscsi_login "$port" "$n" || lab_die "no iSCSI session to port $port"; done
@@ -53,7 +53,7 @@ iscsid_start() {
     sleep 1
 }
 
-# iscsi_portal PORT N: the TCP port of the N-th portal, in REPLY
+# iscsi_portal PORT N: sets REPLY to the TCP port of the N-th portal
 iscsi_portal() { REPLY=$((3259 + ($1 - 1) * LAB_PORTALS + $2)); }
 iscsi_address() { ip address "$2" "10.99.0.$1/32" dev lo; } # PORT add|del
 iscsi_tpg() { REPLY=$LAB_TARGET/iscsi/$LAB_IQN/tpgt_$1; }
@@ -98,12 +98,12 @@ iscsi_logout() {
     iscsiadm -m node -T "$LAB_IQN" -p "10.99.0.$1:$REPLY,$1" --logout >/dev/null
 }
 
-# The network to the port is gone: sessions fail when their NOP-Outs are not answered, and log in again when it is back.
-# (A portal group that is disabled refuses logins, and iscsid gives a session up for good when it is told so.)
+# The network to the port is down: sessions fail when their NOP-Outs are not answered, and log in again when it is back.
+# (A disabled portal group would refuse logins, and then iscsid gives a session up permanently.)
 iscsi_down() { iscsi_address "$1" del; }
 iscsi_up() { iscsi_address "$1" add; }
 
-# iscsi_session PORT [PORTAL]: /sys/class/iscsi_session/sessionN, in REPLY
+# iscsi_session PORT [PORTAL]: sets REPLY to /sys/class/iscsi_session/sessionN
 iscsi_session() {
     local c tcp
     iscsi_portal "$1" "${2:-1}"
@@ -124,7 +124,7 @@ iscsi_dev() { # PORT LU [PORTAL]
     for b in "$REPLY"/device/target*/*:$(($2 - 1 + LAB_LUN_BASE))/block/*; do [ -e "$b" ] && echo "${b##*/}"; done
 }
 
-# host_rescan: the host looks for LUs it has not seen yet
+# host_rescan: scans the host for new LUs
 host_rescan() {
     local h
     for h in /sys/class/scsi_host/host*; do echo '- - -' >"$h/scan"; done

@@ -21,9 +21,9 @@ loop_port_add() {
     loop_tpg "$1"
     t=$REPLY
     mkdir -p "$t"
-    # From 6.12 on every port has relative id 0 unless it is written.
+    # From 6.12 on every port has relative id 0 until it is set.
     [ ! -f "$t/rtpi" ] || echo "$1" >"$t/rtpi"
-    # One nexus name per path, so that each is a registrant of its own.
+    # One nexus name per path, so that each path is a separate registrant.
     printf 'naa.60014050000%05x\n' "$1" >"$t/nexus"
     port_lus_map "$t" "$1"
 }
@@ -47,7 +47,7 @@ loop_dev() {
     hctl_dev "$address:$(($2 - 1 + LAB_LUN_BASE))"
 }
 
-# lio_loop_relink HOST TARGET LUN: make the kernel scan a LUN by mapping it anew
+# lio_loop_relink HOST TARGET LUN: unmaps and maps the LUN, which makes the kernel scan it
 lio_loop_relink() {
     local p address
     for p in $LAB_PORTS; do

@@ -1,23 +1,23 @@
 # shellcheck shell=bash
-# What dm-multipath holds, read from the kernel. Names are those of maps, ports those of the array.
+# The state of dm-multipath maps, read from the kernel. MAP is the name of a map, PORT a port of the array.
 #
-#   map_letters MAP          "A:AA E:AF": of each group its letter and those of its paths
+#   map_letters MAP          "A:AA E:AF": the letter of each group and those of its paths
 #   map_group MAP N          device numbers of group N, ascending
-#   map_disks MAP            sdX of all paths in table order, each with a blank before it
-#   map_uses MAP LU PORT     the group in use holds that path, and it is active
-#   map_has MAP MAJ:MIN      the path is in the table
+#   map_disks MAP            sdX of all paths in table order, each preceded by a blank
+#   map_uses MAP LU PORT     whether the group in use has that path, and the path is active
+#   map_has MAP MAJ:MIN      whether the path is in the table
 #   map_all_active, map_no_active, map_some_active, map_some_failed, map_queues MAP
-#   map_path_count MAP N     that many paths are in the table
-#   maps_are N, map_exists   that many multipath maps exist; one does
-#   link_is LINK DEVICE      both lead to the same device
+#   map_path_count MAP N     whether N paths are in the table
+#   maps_are N, map_exists   whether N multipath maps exist; whether one exists
+#   link_is LINK DEVICE      whether both lead to the same device
 
-# map_read MAP: MAP_GROUPS letters, MAP_PATHS "GROUP DEV LETTER" lines, MAP_NOW group now
-# One dmsetup per call: forks are dear in an emulated guest.
+# map_read MAP: sets MAP_GROUPS to letters, MAP_PATHS to "GROUP DEV LETTER" lines, MAP_NOW to the group in use
+# One dmsetup per call, because forks are expensive in an emulated guest.
 map_read() {
     local line words i groups paths g p sel info
     line=$(dmsetup status --noflush "$1" 2>/dev/null) || return
     read -ra words <<<"$line"
-    # In the making a map has no table yet; an unbound word would end the script without a word.
+    # A map that is being created has no table yet; an unbound variable would end the script without a message.
     [ "${words[2]:-}" = multipath ] || return
     # 0 LENGTH multipath #features feature... #handler handler... #groups group_now
     i=3
@@ -113,7 +113,7 @@ maps_are() { [ "$(dmsetup ls --target multipath 2>/dev/null | grep -c '(')" = "$
 map_exists() { not maps_are 0; }
 link_is() { [ "$(readlink -f "$1")" = "$(readlink -f "$2")" ]; }
 
-# lvm_works MAP: a volume group on it, a volume, a file system
+# lvm_works MAP: creates a volume group on it, a volume and a file system
 lvm_works() {
     vgcreate -qq labvg "/dev/mapper/$1" && lvcreate -qq -y -L 16M -n v labvg && mkfs.ext4 -qF /dev/labvg/v &&
         mkdir -p /mnt/v && mount /dev/labvg/v /mnt/v && echo x >/mnt/v/x && umount /mnt/v && vgchange -qq -an labvg

@@ -1,14 +1,14 @@
 # shellcheck shell=bash
-# multipath-tools as the one that owns the maps, to measure against.
+# multipath-tools as the owner of the maps, for comparison.
 #
 #   peer_multipathd_start [SECONDS]   polling_interval (5); its own udev rules
-#                                     act, dm-psa's do not
-#   peer_take_over [SECONDS [quiet]]; peer_run    its two halves: rules and settings, the
-#                                     disks being told unless quiet; the daemon, not waited for
-#   peer_multipathd_stop [flush]      stop it; "flush" removes its maps too
-#   peer_maps COUNT                   it has that many maps (for wait_for)
+#                                     are active, those of dm-psa are not
+#   peer_take_over [SECONDS [quiet]]; peer_run    the two halves of that: set up rules and settings, and notify
+#                                     the disks unless "quiet"; start the daemon without waiting for it
+#   peer_multipathd_stop [flush]      stops it; "flush" removes its maps too
+#   peer_maps COUNT                   whether it has that many maps (for wait_for)
 #
-# Not both at once: stop the agent first.
+# Stop the agent first: the two must not run at the same time.
 
 PEER_PID=''
 # Not in the shared folder: a write there takes milliseconds.
@@ -30,7 +30,7 @@ defaults {
 }
 C
     udevadm control --reload
-    # The disks that are there get the variables of the rules that now act.
+    # The existing disks get the variables of the rules that are active now.
     [ "${2:-}" = quiet ] || udevadm trigger --action=change --subsystem-match=block
     udevadm settle
     modprobe -a dm_multipath dm_service_time
@@ -54,7 +54,7 @@ peer_multipathd_stop() {
     [ "${1:-}" != flush ] || multipath -F
     peer_give_back
 }
-# The rules of dm-psa act again.
+# Activates the rules of dm-psa again.
 peer_give_back() {
     local r
     for r in $(peer_rules); do ln -sf /dev/null "/etc/udev/rules.d/${r##*/}"; done

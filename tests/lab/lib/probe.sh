@@ -1,13 +1,13 @@
 # shellcheck shell=bash
-# Counting what the kernel is asked to do, with kprobes in tracefs. A count
-# includes every process; probe_trace shows who and when.
+# Counts calls of kernel functions with kprobes in tracefs. A count includes
+# every process; probe_trace shows which process called, and when.
 #
 #   dm_loads_start; ...; dm_loads_count       device-mapper table loads
 #   stpg_count_start; ...; stpg_count         SET TARGET PORT GROUPS in LIO
 #   probe_start NAME FUNCTION; probe_count NAME; probe_trace NAME; probe_stop NAME
 #
-# Counts are since the start. All of them are static functions reached through
-# a table of pointers, so the compiler keeps them whole.
+# Counts begin at the start. All probed functions are static and reached through
+# a table of pointers, so the compiler neither inlines nor splits them.
 
 LAB_TRACING=/sys/kernel/tracing
 
@@ -20,8 +20,8 @@ probe_start() { # NAME FUNCTION
     probe_count "$1" >/dev/null
 }
 
-# probe_count NAME: hits, also in REPLY; hits the probe missed would be silent
-# errors of the test, so they end it.
+# probe_count NAME: prints the hits, also in REPLY. Missed hits would falsify the
+# test silently, so they end it.
 probe_count() {
     local name hits missed
     while read -r name hits missed; do
@@ -42,8 +42,8 @@ probe_stop() {
     echo "-:lab/$1" >>$LAB_TRACING/kprobe_events
 }
 
-# probe_mark: the moment from which probe_after counts. probe_after first|last NAME: milliseconds from the mark to the
-# first or last hit of the probe since, in REPLY, by the kernel's clock: what the shell takes to look does not count.
+# probe_mark: sets the time from which probe_after counts. probe_after first|last NAME: sets REPLY to the milliseconds
+# from the mark to the first or last hit of the probe, by the kernel's clock, so the time of the shell does not count.
 probe_mark() {
     : >$LAB_TRACING/trace
     echo lab-mark >$LAB_TRACING/trace_marker
@@ -65,10 +65,11 @@ stpg_count() { probe_count stpg; }
 rtpg_count_start() { probe_start rtpg target_core_mod:target_emulate_report_target_port_groups; }
 rtpg_count() { probe_count rtpg; }
 
-# Unit attentions that the kernel tells of (sdev_evt_send), timed by the clock of stamp.py.
+# Unit attentions that the kernel reports (sdev_evt_send), with the clock of stamp.py.
 #
-#   attention_start          from now on
-#   attention_first          when the first came, in microseconds of the monotonic clock, in REPLY; fails if none did
+#   attention_start          starts to record them
+#   attention_first          sets REPLY to the time of the first, in microseconds of the monotonic clock; fails if there
+#                            was none
 attention_start() {
     echo mono >$LAB_TRACING/trace_clock
     probe_start attention scsi_mod:sdev_evt_send

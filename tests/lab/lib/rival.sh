@@ -1,15 +1,15 @@
 # shellcheck shell=bash
-# dm-psad and multipathd by the same verbs, to be measured one after the other in one guest. DAEMON is the name of one.
+# The same functions for dm-psad and multipathd, to measure them one after the other in one guest. DAEMON is its name.
 #
-#   rival_prepare DAEMON      its udev rules and settings hold, the disks have been told
-#   rival_run DAEMON          starts it, waits for nothing; RIVAL_PID
+#   rival_prepare DAEMON      activates its udev rules and settings, and notifies the disks
+#   rival_run DAEMON          starts it without waiting; sets RIVAL_PID
 #   rival_stop DAEMON         stops it; its maps stay
-#   rival_clear DAEMON        its maps are removed, udev is done with that
-#   rival_lists DAEMON N      its command line answers, and lists N maps (for wait_for)
-#   rival_list DAEMON         all its paths, as an admin asks for them
-#   rival_order ROUND         the two in the order of this round: they take turns, in REPLY
+#   rival_clear DAEMON        removes its maps and waits for udev
+#   rival_lists DAEMON N      whether its command line answers and lists N maps (for wait_for)
+#   rival_list DAEMON         lists all its paths, as an admin would
+#   rival_order ROUND         sets REPLY to the order of both in this round: they take turns
 #   path_rules_off            from the next rival_prepare on, neither has udev rules for its paths
-#   record WHAT PATHS DAEMON ROUND VALUE    a result for the report: a number, or "late N" for "not within N s"
+#   record WHAT PATHS DAEMON ROUND VALUE    adds a result to the report: a number, or "late N" for "not within N s"
 #   record_late WHAT PATHS DAEMON ROUND SECONDS
 
 RIVAL_PID=''
@@ -19,7 +19,7 @@ RIVAL_RESULTS=/share/results.tsv
 rival_prepare() {
     local r
     if [ "$1" = multipathd ]; then
-        # For the disks nothing changes where no rule for paths acts.
+        # Without rules for paths, nothing changes for the disks.
         peer_take_over 5 "${RIVAL_PATH_RULES:-quiet}"
     fi
     if [ -z "$RIVAL_PATH_RULES" ]; then
@@ -56,7 +56,7 @@ rival_lists() {
         mapfile -t lines < <(multipathd show maps raw format '%n' 2>/dev/null)
         [ ${#lines[@]} = "$2" ] && [[ ${lines[0]} != *timeout* ]]
     else
-        # A line of titles comes first.
+        # The first line has the column titles.
         mapfile -t lines < <(psactl storage nmp device list --formatter=csv 2>/dev/null)
         [ ${#lines[@]} = $(($2 + 1)) ]
     fi

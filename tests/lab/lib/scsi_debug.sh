@@ -1,23 +1,23 @@
 # shellcheck shell=bash
-# scsi_debug: many disks at no cost, and errors on demand.
+# scsi_debug: many disks at low cost, and errors on demand.
 #
 #   scsi_debug_array [--hosts N] [--luns N] [--size MB] [--options 'K=V ...']
-#       each LUN is one logical unit seen through every host (4 hosts, 1 LUN)
-#   scsi_debug_bare [K=V ...]        units without disks and without udev: for commands alone, many at no cost
-#   udev_end                         udevd ends, and nobody takes it for running
-#   scsi_debug_path HOST LUN         its sdX (HOST 1.. in order of creation)
-#   scsi_debug_wwid LUN              as udev and multipath-tools have it
+#       each LUN is one logical unit visible through every host (4 hosts, 1 LUN)
+#   scsi_debug_bare [K=V ...]        units without disks and without udev, for tests of commands alone: many at low cost
+#   udev_end                         stops udevd, and makes programs see that it does not run
+#   scsi_debug_path HOST LUN         prints its sdX (HOST 1.. in order of creation)
+#   scsi_debug_wwid LUN              prints the WWID that udev and multipath-tools use
 #   error_inject HCTL|SDX TYPE COUNT CMD [ARG...]    from 6.7 on
 #   error_clear  HCTL|SDX TYPE CMD
 #
-# What it cannot do: one RAM store is behind all LUNs (no test of whose data it
-# is), ALUA states follow from the host number and never change.
+# Limits: all LUNs share one RAM store (so no test can tell whose data it is),
+# and ALUA states follow from the host number and never change.
 #
 # error_inject: TYPE 0 no answer (timeout), 1 return value of queuecommand,
 # 2 completion "host driver status key asc ascq", 3 abort fails, 4 LUN reset
-# fails. COUNT -N for the next N commands, positive for always. CMD is a hex
-# opcode, ff any. Error 2 with a host byte alone still needs a sense key that
-# is not 0, or sd repeats the command for ever.
+# fails. COUNT -N for the next N commands, positive for all. CMD is a hex
+# opcode, ff any. An error of type 2 with only a host byte still needs a sense
+# key that is not 0, or sd repeats the command for ever.
 #   error_inject sda 2 -1 0 0 0 2 6 2a 6      next TUR: ALUA state changed
 #   error_inject sda 0 1 ff                   the path hangs
 
@@ -34,7 +34,7 @@ scsi_debug_array() {
         shift 2
     done
     modprobe -a sd_mod sg
-    # The host number in the designator would make every path a LU of its own.
+    # With the host number in the designator every path would be a separate LU.
     # shellcheck disable=SC2086
     modprobe scsi_debug vpd_use_hostno=0 add_host="$hosts" max_luns="$luns" dev_size_mb="$size" $options ||
         lab_die "scsi_debug does not load"
@@ -50,7 +50,7 @@ udev_end() {
 scsi_debug_bare() {
     udev_end
     modprobe sg
-    # No sd: sg and bsg have their nodes from the kernel itself.
+    # No sd: the kernel itself creates the nodes of sg and bsg.
     modprobe scsi_debug no_uld=1 vpd_use_hostno=0 "$@" || lab_die "scsi_debug does not load"
 }
 
@@ -61,7 +61,7 @@ scsi_debug_path() { # HOST LUN
     hctl_dev "${hosts[$1 - 1]}:0:0:$2"
 }
 # With the rules of sg3-utils-udev (multipath-tools depends on them) a T10 id
-# comes before a locally assigned NAA one.
+# has priority over a locally assigned NAA id.
 scsi_debug_wwid() { printf '1Linux_scsi_debug_%d\n' $((2000 + $1)); }
 
 lab_hctl() { case $1 in *:*) REPLY=$1 ;; *) REPLY=$(path_hctl "$1") ;; esac; }

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Four paths, two optimized and two not: one map, as every Linux tool knows maps.
+# Four paths, two of them optimized, give one map that every Linux tool recognizes.
 # Guest: shared
 . /lab/lib/lab.sh
 

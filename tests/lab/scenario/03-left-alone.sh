@@ -1,11 +1,11 @@
 #!/bin/bash
-# What is not a shared disk, or is in use, is left alone, and people are told why.
+# Disks that are not shared, or are in use, are left alone, and the agent reports why.
 # Guest: shared
 . /lab/lib/lab.sh
 
 # A lone local disk: scsi_debug with one host does not report port groups.
 modprobe scsi_debug dev_size_mb=16 vpd_use_hostno=1
-# Three LUs with two ports each, of which one is mounted and one is held before the agent starts.
+# Three LUs with two ports each. One is mounted and one is held by another device before the agent starts.
 lio_loop --lus 3 --groups '1:ao:1,2'
 lab_settle
 local_disk=$(scsi_debug_path 1 0)

@@ -1,15 +1,15 @@
 #!/bin/bash
-# I/O with verification goes on while paths die and return, disks come and go, and the array moves the LU.
+# Verified I/O continues while paths fail and return, disks appear and disappear, and the array moves the LU.
 # 04-failover.sh [ROUNDS]
 # Guest: shared
 . /lab/lib/lab.sh
 rounds=${1:-12}
 
-# Implicit only: 09-followover has an explicit array.
+# Implicit only: 09-followover has an array with explicit changes.
 lio_loop --lus 1 --groups '1:ao:1,2 2:ano:3,4' --alua implicit
 naa=$(lu_naa 1)
 
-# cycle MAP: both optimized paths go and return; sets late, and adds to took
+# cycle MAP: both optimized paths fail and return; counts late steps in `late`, and adds the time to `took`
 cycle() {
     path_down 1 2
     wait_for 10 map_uses "$1" 1 3 || late=$((late + 1))
@@ -17,12 +17,12 @@ cycle() {
     path_up 1 2
     probe_mark
     wait_for 30 map_all_active "$1" || late=$((late + 1))
-    # The last message so far reinstated the second path.
+    # The last message so far was the one that reinstated the second path.
     probe_after last dm_message
     took+=("$REPLY")
     wait_for 10 map_uses "$1" 1 1 || late=$((late + 1))
 }
-# summary: sets typical and worst of what was measured
+# summary: sets typical and worst of the measured times
 summary() {
     median "${took[@]}"
     typical=$REPLY
@@ -30,7 +30,7 @@ summary() {
 }
 dm_messages_start
 
-# batch MAP: fio verifies over a third of the rounds
+# batch MAP: runs a third of the rounds while fio verifies
 batch() {
     local i
     fio_verify_start "$1"
@@ -51,7 +51,7 @@ took=() late=0
 for _ in 1 2 3; do batch "$naa"; done
 summary
 check_eq "every switch and return happened" 0 $late
-# Other work of the machine only adds to a time, so there are more rounds where it may have.
+# Other load on the machine only adds time, so try more rounds if the times are too long.
 for ((again = 0; again < 3 && typical > 1000; again++)); do batch "$naa"; summary; done
 check_le "paths reinstated within 1 s of their return, median of ${#took[@]} (ms)" 1000 "$typical"
 note "worst $worst ms"
@@ -73,8 +73,8 @@ check "0 errors" fio_verify_stop
 check "all four are in the table" wait_for 10 map_path_count "$naa" 4
 check_eq "grouped as before" "AA AA" "$(map_letters "$naa" | sed 's/.://g')"
 
-# The message that made the groups follow, since the array's change was complete. -1: it came before, with the first
-# half of the change.
+# The time from the end of the array's change to the message that switched the groups. -1: the message came earlier,
+# after the first half of the change.
 followed() {
     probe_after last dm_message
     took+=("$REPLY")

@@ -1,9 +1,10 @@
 #!/bin/bash
-# All paths gone: I/O waits for the APD time, then fails; a path that returns makes the map usable again.
+# All paths down: I/O waits for the APD time, then fails. A path that returns makes the map usable again.
 # Guest: shared
 . /lab/lib/lab.sh
 
-# The second device has little time; that of the first is not over before its paths are back, however slow the guest is.
+# The second device has a short APD time. That of the first does not expire before its paths return, however slow the
+# guest is.
 agent_setting "[device.\"$(lu_naa 2)\"]" 'apd_timeout_ms = 6000'
 lio_loop --lus 2 --groups '1:ao:1,2 2:ano:3,4'
 naa=$(lu_naa 1)
@@ -25,7 +26,7 @@ path_up 3
 probe_mark
 check "the first path back is taken" wait_for 3 map_some_active "$naa"
 probe_after first dm_message
-# A failed path is looked at every second, and then less often; all others every 5 s.
+# A failed path is checked every retry_interval_ms, later less often; all others every 5 s.
 check_le "before the next regular check (ms)" 4000 "$REPLY"
 path_up all
 check "all are back" wait_for 5 map_all_active "$naa"

@@ -1,5 +1,5 @@
 #!/bin/bash
-# The agent dies at random moments while paths fail under I/O. 06-restart.sh [KILLS]
+# The agent is killed at random times while paths fail under I/O. 06-restart.sh [KILLS]
 # Guest: shared
 . /lab/lib/lab.sh
 kills=${1:-20}

@@ -30,7 +30,7 @@ check "0 errors" fio_verify_stop
 note "the array write-protects the LUN on one of two ports in use: every second write fails there, and no path does"
 map_path "$naa"
 map=$REPLY
-# Small writes at ever other places, one after the other, as a file system's journal does.
+# Small writes, each to another place, one after the other, as a file system's journal does.
 writes() {
     local i failed=0
     for ((i = 0; i < 10; i++)); do
@@ -43,7 +43,7 @@ dm_loads_start
 lun_protect 1 1 1
 writes
 note "$REPLY of 10 writes fail before it is known"
-# By itself the agent asks a path every four minutes, one of four each minute, as it does further down.
+# Without a rescan the agent asks one of four paths each minute, and so each path every four minutes, as tested below.
 echo 1 >"/sys/block/$disk/device/rescan"
 check "the path is found out when its disk is rescanned" wait_for 10 explains "$naa" "its disk is read-only, and"
 check "it is told" wait_for 5 tells PATH_MISMATCHED 1

@@ -1,5 +1,5 @@
 #!/bin/bash
-# iSCSI: sessions are lost and come back, the LU is unmapped on one port.
+# iSCSI: sessions are lost and return, the LU is unmapped on one port.
 . /lab/lib/lab.sh
 
 lio_iscsi --lus 2 --groups '1:ao:1,2 2:ano:3,4' --recovery 2
@@ -15,7 +15,7 @@ psactl core path list -d "$naa" | head -20
 dm_loads_start
 fio_verify_start "$naa"
 
-# On a slow machine iscsid may give a session up for good (a login that times out half way): an admin logs in again.
+# On a slow machine iscsid may give a session up permanently (a login times out halfway). Then an admin logs in again.
 given_up=0
 logged_in() {
     local port
@@ -57,5 +57,5 @@ check "its path is dead, with the reason" wait_for 20 explains "$naa" "permanent
 lu_add 1 2
 check "it is back" wait_for 20 map_all_active "$naa"
 check "0 errors" fio_verify_stop
-# A session made anew brings new disks, and each is a load.
+# A new session brings new disks, and each of them needs a table load.
 [ $given_up != 0 ] || check_eq "no table was loaded for all that" 0 "$(dm_loads_count)"

@@ -1,10 +1,11 @@
 #!/bin/bash
-# Many devices: every map right, each table loaded once, none by a restart. Next to multipathd: tests/bench.
+# Many devices: every map is correct, each table is loaded once, and a restart loads none. tests/bench compares with
+# multipathd.
 # 08-scale.sh [LUS]
 . /lab/lib/lab.sh
 lus=${1:-100}
 
-# The stock rules fork several programs for each disk; under emulation they are all that one would measure.
+# The stock rules fork several programs for each disk; under emulation they would dominate every measurement.
 for r in 55-scsi-sg3_id 60-persistent-storage 63-md-raid-arrays 64-btrfs 69-lvm; do ln -sf /dev/null /etc/udev/rules.d/$r.rules; done
 udevadm control --reload
 scsi_debug_array --hosts 4 --luns "$lus"
@@ -20,7 +21,7 @@ check "they settle" wait_for 60 agent_quiet
 now_ms t2
 note "dm-psa: all maps after $((t1 - t0)) ms, $(memory "$AGENT_PID"), settled after $((t2 - t0)) ms"
 check_eq "as many maps as LUs" "$lus" "$(dmsetup ls --target multipath | wc -l)"
-# What each map holds, in the order of its table; without a program for each, which would take minutes.
+# The paths of each map in the order of its table, read without a program per map, which would take minutes.
 declare -A disk_of held
 while read -r major minor _ disk; do disk_of[$major:$minor]=$disk; done </proc/partitions
 while read -r -a words; do

@@ -1,10 +1,10 @@
 #!/bin/bash
-# Another host moves the LU: the agent takes it as it is. 09-followover.sh [ROUNDS]
+# Another host moves the LU, and the agent follows. 09-followover.sh [ROUNDS]
 # Guest: shared
 . /lab/lib/lab.sh
 rounds=${1:-5}
 
-# The host sees only controller B; A is there for others.
+# This host sees only controller B; controller A is for others.
 lio_loop --lus 1 --groups '1:ano:3,4 2:ao:1,2'
 naa=$(lu_naa 1)
 port_remove 3 4
@@ -14,7 +14,7 @@ moves() { # rounds of: LU to A and back, each under I/O
     local i
     for ((i = 0; i < rounds; i++)); do
         alua_set 2 ano; alua_set 1 ao
-        # So long it stays there: for checks to find it.
+        # Leave the LU there long enough for checks to find it.
         sleep_ms "$1"
         took=$((took + $(alua_status 1 | grep -c explicit)))
         alua_set 1 ano; alua_set 2 ao
@@ -37,7 +37,7 @@ peer_multipathd_stop flush
 note "multipathd: $peer_stpg SET TARGET PORT GROUPS, LU taken back $peer_took of $rounds times"
 
 note "dm-psa"
-# The array as it was: B optimized, by the array's own doing.
+# Restore the array, by its own change: B optimized.
 alua_set 1 ano; alua_set 2 ao
 agent_start
 check "a map appears" wait_for 60 test -b "/dev/mapper/$naa"

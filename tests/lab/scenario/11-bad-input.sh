@@ -1,5 +1,5 @@
 #!/bin/bash
-# Devices that answer wrongly or not at all: they are told about, and no other device suffers.
+# Devices that give wrong answers or none: the agent reports them, and no other device is affected.
 # Guest: shared
 . /lab/lib/lab.sh
 
@@ -107,7 +107,7 @@ note "the agent may open no more files: what it cannot read is not taken for gon
 check "(all is well before)" wait_for 20 map_all_active "$map"
 loads=$(psactl status | sed -n 's/ *Tables Loaded: //p')
 limits=$(awk '/Max open files/ {print $4 ":" $5}' "/proc/$AGENT_PID/limits")
-# A descriptor is free where the numbers have a gap: so low, there is none below.
+# The limit applies to descriptor numbers, not to their count: below 3 no number is free.
 prlimit --pid "$AGENT_PID" --nofile="3:${limits#*:}"
 tells_pause() { grep -q DISCOVERY_PAUSED $LAB_AGENT_LOG; }
 for disk in "$a" "$b"; do echo change >"/sys/block/$disk/uevent"; done

@@ -9,7 +9,7 @@ check "a map appears" wait_for 20 test -b "/dev/mapper/$naa"
 check "it settles" wait_for 20 agent_quiet
 name() { psactl core path list -p "$(path_dev "$1" 1)" --formatter=json | jq -r '.[0]."Runtime Name"'; }
 port1=$(name 1) port2=$(name 2) port4=$(name 4)
-# Letters of the map's groups and paths, without which group is in use: "AA AA".
+# The letters of the map's groups and paths, without the letter for the group in use: "AA AA".
 groups() { map_letters "$naa" | sed 's/.://g'; }
 has_groups() { [ "$(groups)" = "$1" ]; }
 selector() { [[ $(dmsetup table "$naa") == *" $1 "* ]]; }

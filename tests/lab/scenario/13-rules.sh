@@ -1,8 +1,8 @@
 #!/bin/bash
-# Claim rules and SATP rules are added, loaded and applied to a map under verified I/O, and taken back.
+# Claim rules and SATP rules are added, loaded, applied to a map under verified I/O, and removed again.
 . /lab/lib/lab.sh
 
-# Over iSCSI: tcm_loop finds a deleted LUN no more.
+# Over iSCSI, because tcm_loop does not find a deleted LUN again.
 lio_iscsi --lus 2 --groups '1:ao:1,2 2:ano:3,4'
 naa=$(lu_naa 1)
 agent_start

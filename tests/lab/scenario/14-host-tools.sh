@@ -1,5 +1,5 @@
 #!/bin/bash
-# What psactl does itself: SCSI commands, counters, rescans, who has a device open, names and detached devices.
+# What psactl does itself: SCSI commands, counters, rescans, processes that have a device open, names, detached devices.
 . /lab/lib/lab.sh
 
 lio_iscsi --lus 2 --groups '1:ao:1,2 2:ano:3 3:standby:4'
@@ -8,11 +8,11 @@ naa=$(lu_naa 1)
 disk=$(path_dev 1 1) standby=$(path_dev 4 1) debug=$(scsi_debug_path 1 0)
 hctl=$(path_hctl "$disk")
 sg=$(readlink "/sys/block/$disk/device/generic") && sg=${sg##*/}
-# field JSON NAME: the first value of that name, whatever structure it is in
+# field JSON NAME: prints the first value with that name, in any structure
 field() { jq -r --arg name "$2" '[.[] | .[$name]? | select(. != null)][0] | if type == "array" then join(",") else . end' <<<"$1"; }
 json() { psactl --formatter=json "$@"; }
 has() { [[ $1 == *"$2"* ]] || { printf 'no "%s" in:\n%s\n' "$2" "$1"; return 1; }; }
-# refused STATUS TEXT WORDS...: psactl ends so, and says that
+# refused STATUS TEXT WORDS...: whether psactl exits with STATUS and prints TEXT
 refused() {
     local status=$1 text=$2 said
     shift 2
@@ -39,7 +39,7 @@ check "a page that there is not is told with command and sense" refused 1 "INQUI
 psactl scsi rtpg "$disk"
 groups=$(json scsi rtpg "$disk")
 check_eq "three port groups" "1 2 3" "$(jq -r '[.[]."TARGET PORT GROUP" | select(. != null)] | sort | join(" ")' <<<"$groups")"
-# LIO leaves the last port of its extended answer out.
+# LIO leaves the last port out of its extended answer.
 check_eq "with all their ports" "1 2 3 4" "$(jq -r '[.[]."RELATIVE TARGET PORT IDENTIFIER"? | select(. != null)[]] | map(tonumber) | sort | join(" ")' <<<"$groups")"
 check_eq "by sg the same" "$groups" "$(json scsi rtpg "$sg")"
 settle_path "$disk"
@@ -81,9 +81,9 @@ check "a command by the runtime name of a path" psactl scsi tur "$path"
 check "a map is refused: it has several paths" refused 1 "name a path of it" scsi tur "$(basename "$(readlink -f "/dev/mapper/$naa")")"
 
 note "counters"
-# counts WORDS...: reads, blocks read, writes, blocks written, commands
+# counts WORDS...: prints reads, blocks read, writes, blocks written, commands
 counts() { json core "$@" | jq -r '.[0] | [."Read Operations", ."Blocks Read", ."Write Operations", ."Blocks Written", ."Successful Commands"] | join(" ")'; }
-# grew BEFORE AFTER READS WRITES: by as many I/Os of 4 KiB, or some more (udev looks at what was written)
+# grew BEFORE AFTER READS WRITES: whether it grew by this many I/Os of 4 KiB, or slightly more (udev reads after writes)
 grew() {
     local b a
     read -ra b <<<"$1"
@@ -92,7 +92,7 @@ grew() {
     [ $((a[0] - b[0])) -ge "$3" ] && [ $((a[1] - b[1])) -ge $(($3 * 8)) ] && [ $((a[2] - b[2])) -ge "$4" ] &&
         [ $((a[3] - b[3])) -ge $(($4 * 8)) ] && [ $((a[4] - b[4])) -ge $(($3 + $4)) ]
 }
-# paths_sum: the paths of LU 1 together
+# paths_sum: the sum over the paths of LU 1
 paths_sum() {
     local p
     for p in 1 2 3 4; do counts path stats get -p "$(name $p)"; done |
@@ -130,7 +130,7 @@ umount /mnt/w
 check_eq "nobody is left" '' "$(worlds)"
 
 note "what it offloads"
-# supported MAP LIMIT: what the map's queue says
+# supported MAP LIMIT: prints what the map's queue reports
 supported() {
     local limit
     limit=$(<"/sys/class/block/$(basename "$(readlink -f "/dev/mapper/$1")")/queue/$2")
@@ -167,7 +167,7 @@ check_eq "the list is empty" '[]' "$(json core device detached list)"
 note "a rescan finds a new LU"
 LAB_LUS+=' 3'
 array_lus
-# It takes UNMAP, which the others do not (a kernel of 7.x makes nothing of it).
+# This LU accepts UNMAP, the others do not (7.x kernels make no use of that).
 echo 1 >"$LAB_TARGET/core/fileio_3/lu3/attrib/emulate_tpu"
 lu_add 3
 new=$(lu_naa 3)

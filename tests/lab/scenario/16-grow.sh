@@ -1,5 +1,5 @@
 #!/bin/bash
-# A logical unit grows while it is in use: its map grows with it.
+# A logical unit grows while it is in use, and its map grows with it.
 # Guest: shared
 . /lab/lib/lab.sh
 

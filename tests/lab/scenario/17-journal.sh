@@ -1,6 +1,6 @@
 #!/bin/bash
-# What people are told while a controller fails under I/O and the agent is killed, and the journal of it: it replays,
-# and a copy in one file does as well.
+# The reports of the agent while a controller fails under I/O and the agent is killed, and the journal of that: it can
+# be replayed, and so can a copy of it in one file.
 . /lab/lib/lab.sh
 
 lio_loop --lus 2 --groups '1:ao:1,2 2:ano:3,4'
@@ -11,7 +11,7 @@ check "they settle" wait_for 20 agent_quiet
 followed=/run/lab/followed
 psactl events --follow --formatter=json >$followed 2>/run/lab/followed.err &
 follower=$!
-# psactl_has WORDS TEXT: it ends well and says so. psactl_fails_with WORDS TEXT: it does not, and says so.
+# psactl_has WORDS TEXT: psactl succeeds and prints TEXT. psactl_fails_with WORDS TEXT: it fails and prints TEXT.
 psactl_has() {
     local said
     # shellcheck disable=SC2086

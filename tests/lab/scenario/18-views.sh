@@ -1,5 +1,5 @@
 #!/bin/bash
-# What people see is what happens: metrics while a controller fails, top under I/O, a picture of the failed paths.
+# The output matches what happens: metrics while a controller fails, top under I/O, a graph of the failed paths.
 . /lab/lib/lab.sh
 
 textfile=/run/dm-psa/metrics/dm-psa.prom
@@ -10,7 +10,7 @@ agent_start
 check "a map appears" wait_for 60 test -b "/dev/mapper/$naa"
 check "it settles" wait_for 10 agent_quiet
 
-# metric SAMPLE [FILE]: its value in REPLY, of `psactl metrics` unless a file is given
+# metric SAMPLE [FILE]: sets REPLY to its value in `psactl metrics`, or in FILE
 metric() {
     local text
     if [ $# = 2 ]; then text=$(<"$2"); else text=$(psactl metrics) || return; fi
@@ -18,7 +18,7 @@ metric() {
     REPLY=${REPLY##* }
 }
 metric_is() { metric "$1" && [ "$REPLY" = "$2" ]; }
-# of_paths NAME SUFFIX: the sum over all paths of the host
+# of_paths NAME SUFFIX: sets REPLY to the sum over all paths of the host
 of_paths() { REPLY=$(psactl metrics | grep "^$1{.*$2} " | awk '{ sum += $2 } END { print sum + 0 }'); }
 of_paths_is() { of_paths "$1" "$2" && [ "$REPLY" = "$3" ]; }
 
@@ -38,7 +38,7 @@ check "nothing is left of it in the making" eval "[ \$(ls -A ${textfile%/*} | wc
 note "top under I/O"
 fio_verify_start "$naa"
 check "I/O takes the first group" wait_for 5 map_uses "$naa" 1 1
-# loads FILTER: jq's FILTER is true of the rows of one second
+# loads FILTER: whether jq's FILTER is true for the rows of one second
 loads() { psactl top --batch --delay 1 -d "$naa" --formatter=json | jq -e "$1"; }
 busy='[.[] | select(.Path != null and (.IOPS | tonumber) > 5)]'
 check "two paths are busy, and they are active" loads "$busy | length == 2 and all(.State == \"active\")"

@@ -1,9 +1,9 @@
 #!/bin/bash
-# The ways to send SCSI commands keep one contract: sg everywhere, bsg by io_uring from Linux 7.1 on.
+# All ways to send SCSI commands meet one contract: sg on every kernel, bsg by io_uring from Linux 7.1 on.
 # Programs: transports
 . /lab/lib/lab.sh
 
-# Fewer tags than the agent has commands out at once: some have to wait for one.
+# Fewer tags than the agent has outstanding commands: some commands have to wait for a tag.
 scsi_debug_bare add_host=2 max_luns=500 max_queue=32
 
 if [ ! -d /sys/kernel/debug/scsi_debug ]; then
@@ -12,7 +12,7 @@ if [ ! -d /sys/kernel/debug/scsi_debug ]; then
     exit
 fi
 
-# conform TRANSPORT: each line of the program is a result.
+# conform TRANSPORT: each line of the program's output is a result.
 conform() {
     local line
     while read -r line; do

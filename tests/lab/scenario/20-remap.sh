@@ -13,12 +13,12 @@ fresh() { dd if=/dev/zero of="$LAB_STORE/lu9" bs=1M count=64 conv=notrunc status
 agent_start
 check "a map appears" wait_for 90 test -b "/dev/mapper/$naa"
 check "it settles" wait_for 20 agent_quiet
-# In use all the time: a path that leads elsewhere joins the other unit when nobody has the map open.
+# Keep the map open: otherwise the agent would move a path that leads elsewhere to the other unit.
 exec 9<"/dev/mapper/$naa"
 
 quarantined() { json_has "nmp path list -d $naa" 'any(.[]; ."Group State" == "dead")' && explains "$naa" "quarantined"; }
-# wrong_bytes WHAT: how much was written to the other unit since the attention was waited for; sets FOUND too, and least
-# to the fewest blocks of all rounds that came more than 100 ms after the attention: other work of the machine only adds.
+# wrong_bytes WHAT: reports the bytes written to the other unit, and those more than 100 ms after the unit attention.
+# Sets FOUND, and `least` to the fewest such late blocks of all rounds, because other load only adds to them.
 wrong_bytes() {
     local since
     attention_first || { note "no unit attention"; REPLY=0; }
@@ -29,14 +29,14 @@ wrong_bytes() {
     note "$1: $((FOUND * 4096)) bytes on the wrong disk, $((LATE * 4096)) of them more than 100 ms after the attention, the last after $(((LAST - since) / 1000)) ms"
     [ "$LATE" -ge "$least" ] || least=$LATE
 }
-# several ROUND: a round, as often as is wanted, and more often where none of them kept the bound
+# several ROUND: runs the wanted number of rounds, and up to three more if none of them kept the limit
 several() {
     local i
     least=999999
     for ((i = 0; i < rounds || (least > 0 && i < rounds + 3); i++)); do "$1" $i; done
     check_eq "no byte on the wrong disk more than 100 ms after the unit attention, in the best of $i rounds" 0 "$least"
 }
-# The own unit is behind the LUN again.
+# Maps the original unit to the LUN again.
 put_back() {
     lu_behind 1 1 2
     lu_remove 1 2
@@ -116,7 +116,7 @@ put_back
 note "the same unit, but smaller: nothing beyond its end may be asked of it"
 lu_other 10 32 1
 lu_swap 1 10 2
-# Its INQUIRY data changed: the kernel reads its capacity again.
+# The INQUIRY data of the unit changed, so the kernel reads its capacity again.
 check "the path is refused, with the reason" wait_for 20 explains "$naa" "less than the"
 check "the end of the map is read" sh -c "for i in 1 2 3 4; do dd if=/dev/mapper/$naa of=/dev/null bs=1M skip=60 count=2 iflag=direct status=none || exit 1; done"
 put_back

@@ -1,26 +1,26 @@
 #!/bin/bash
-# Commands that never return, host adapters in error handling, blocked ports: nobody else waits for them.
+# Commands that never return, host adapters in error recovery, blocked ports: nothing else waits for them.
 . /lab/lib/lab.sh
 
-# The agent's answers and the checks of other paths, while something hangs.
+# Checks the answers of the agent and the checks of other paths while something hangs.
 nobody_waits() {
     ask_stop || fail "the agent answers all the time"
     check_eq "no list fails" 0 "$ASK_FAILED"
-    # The agent answers from memory: a list that waited for a device would take seconds, again and again. How fast the
-    # answers are is for the benchmark, which has the machine for itself.
+    # The agent answers from memory. If a list waited for a device, it would take seconds each time. The benchmark
+    # measures how fast the answers are, because it has the machine for itself.
     note "the median of its answers: $ASK_MEDIAN ms; the agent's own longest step: $(psactl metrics | sed -n 's/^dm_psa_agent_longest_step_seconds //p') s"
     check_le "the median of its answers (ms)" 1000 "$ASK_MEDIAN"
     check_le "the longest (ms)" 4000 "$ASK_LONGEST"
     checks_stop
-    # 5 s lie between two checks, and a path that waited for the one that hangs would have had none.
+    # Checks are 5 s apart. A path that waited for the hanging one would have had no check at all.
     check_le "the longest time without a check of another path (ms, $CHECK_GAP_DISK)" 15000 "$CHECK_GAP_MS"
 }
-# hangs_for SECONDS: since it began, so that others had time to show that they do not wait
+# hangs_for SECONDS: waits until it has hung for this long, so that others have had time to show that they do not wait
 hangs_for() { while [ $((SECONDS - hangs_since)) -lt "$1" ]; do sleep_ms 500; done; }
-# Whether dm may send I/O by that disk: failed, or left out of a new table because it cannot prove itself, it may not.
+# Whether dm may send I/O to that disk. It may not if the path is failed, or left out of a new table as not proven.
 carries() { [[ $(dmsetup status "$1") == *" $(<"/sys/block/$2/dev") A "* ]]; }
 reloaded() { [ "$(dm_loads_count)" -gt "$1" ]; }
-# reloads MAP: a setting that needs another table
+# reloads MAP: changes a setting that needs another table
 reloads() {
     local before
     before=$(dm_loads_count)
@@ -79,7 +79,7 @@ case $(uname -r) in
         check "everything is settled" wait_for 20 agent_quiet
         agent_stop
         for map in "${maps[@]}"; do dmsetup remove --retry "$map"; done
-        # udev opens disks for a moment when their maps go.
+        # udev opens disks for a moment when their maps are removed.
         check "its module can be unloaded" wait_for 30 eval 'rmmod scsi_debug 2>/dev/null'
         ;;
 esac

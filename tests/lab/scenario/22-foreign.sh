@@ -1,5 +1,5 @@
 #!/bin/bash
-# Other hands on maps, paths, udev, the clock and the agent: everything converges, and is told.
+# Other programs and admins change maps, paths, udev, the clock and the agent: everything converges and is reported.
 . /lab/lib/lab.sh
 
 lio_loop --lus 2 --groups '1:ao:1,2 2:ano:3,4'
@@ -21,11 +21,11 @@ dm_loads_start
 dm_messages_start
 loads() { REPLY=$(dm_loads_count); }
 is_live() { [[ $(dmsetup info -c --noheadings -o suspended "$1") == Active ]]; }
-# Maps are looked at closely once a minute, and every ten seconds for suspension.
+# The agent checks maps closely once a minute, and for suspension every ten seconds.
 well() { wait_for 20 is_live "$1" && wait_for 70 map_path_count "$1" 4 && wait_for 20 map_all_active "$1" && wait_for 20 agent_quiet; }
-# A table of this map with a path missing.
+# A table of this map without one of its paths.
 short_table() { mpath_table '1 queue_if_no_path' '1 alua' "$(path_dev 1 1)" "$(path_dev 3 1) $(path_dev 4 1)"; }
-event() { # CODE WHAT...: the command makes the agent tell it
+event() { # CODE WHAT...: the command makes the agent report it
     local before
     told "$1"
     before=$REPLY
@@ -132,7 +132,7 @@ check "checks go on as ever" wait_for 15 json_has "nmp path list -d $naa" 'any(.
 path_up 2
 check "and the path is back" well "$naa"
 
-# What a stopped or absent agent misses.
+# Changes that a stopped or absent agent misses.
 meanwhile() {
     disk=$(path_dev 1 1) hctl=$(path_hctl "$disk")
     gone=$(<"/sys/block/$disk/dev")

@@ -1,5 +1,5 @@
 #!/bin/bash
-# All paths down (APD), by the agent's time and by a device's own; a logical unit that is gone for good (PDL).
+# All paths down (APD), with the agent's timeout and with a device's own; a logical unit that is permanently lost (PDL).
 . /lab/lib/lab.sh
 
 agent_setting 'apd_timeout_ms = 8000' '' "[device.\"$(lu_naa 2)\"]" 'apd_timeout_ms = 20000'
@@ -21,7 +21,7 @@ reader() { # MAP: one read, its end in /run/lab/read-MAP
 }
 after() { sed 's/.*after //; s/ ms//' "/run/lab/read-$1"; }
 ended() { grep -q "status $2" "/run/lab/read-$1"; }
-# iscsid may give a session up for good when a login times out half way.
+# iscsid may give a session up permanently when a login times out halfway.
 log_in_again() {
     local p
     for p in 1 2; do LAB_PATIENCE=1 wait_for 10 path_is $p 1 || iscsi_login $p 1; done

@@ -1,9 +1,9 @@
 #!/bin/bash
-# A path that fails and returns once a second is believed ever more slowly, and then held in a group of last resort until
-# it behaves; the others serve.
+# A path fails and returns once a second. The agent accepts its returns more and more slowly, and then keeps the path in
+# a group of last resort until it is stable. The other paths carry the I/O.
 . /lab/lib/lab.sh
 
-# What the defaults do in ten minutes, in one: 8 failures instead of 16, and 20 s of good behaviour instead of 120.
+# The defaults need ten minutes; this takes one: 8 failures instead of 16, and 20 s without a failure instead of 120.
 agent_setting 'marginal_failures = 8' 'marginal_recovery_ms = 20000'
 lio_loop --groups '1:ao:1,2 2:ano:3,4'
 naa=$(lu_naa 1)
@@ -23,7 +23,7 @@ flap() { # SECONDS
     done
 }
 disk=$(path_dev 1 1)
-# in_group N: the flapping path is a member of that group
+# in_group N: whether the flapping path is in that group
 in_group() { [[ " $(map_group "$naa" "$1") " == *" $dev "* ]]; }
 dev=$(<"/sys/block/$disk/dev")
 told PATH_STATE
@@ -34,7 +34,7 @@ flap 20
 messages=$(($(dm_messages_count) - messages))
 told PATH_STATE
 note "40 s: $((REPLY - before)) lines PATH_STATE, $(dm_messages_count) messages, $messages of them in the second half"
-# A return that is believed is a message, and the next failure may be another.
+# Each accepted return is a message, and the next failure may be another one.
 check_le "no more than a quarter of its 20 returns are believed in the second half (messages)" 10 "$messages"
 check "it is told of" wait_for 5 tells PATH_MARGINAL 1
 check "explain says why" explains "$disk" "marginal: it failed" "group of last resort"

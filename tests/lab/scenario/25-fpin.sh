@@ -1,6 +1,6 @@
 #!/bin/bash
-# The fabric complains of a port (FPIN): its paths are the last resort until it has not for a while. No software fabric
-# sends such a notification, so the message is posted as the kernel posts it (fc_host_fpin_rcv).
+# The fabric reports problems of a port (FPIN): its paths are used last until it has reported none for a while. No
+# software fabric sends such a notification, so the script posts the message as the kernel does (fc_host_fpin_rcv).
 . /lab/lib/lab.sh
 
 agent_setting 'marginal_recovery_ms = 8000'
@@ -12,7 +12,7 @@ check "they settle" wait_for 20 agent_quiet
 wait_for 60 test -b "/dev/mapper/$naa"
 fio_verify_start "$naa"
 
-# fpin HOST WWPN TAG: link integrity (1) or peer congestion (3)
+# fpin HOST WWPN TAG: posts link integrity (1) or peer congestion (3)
 fpin() {
     python3 - "$@" <<'POST'
 import socket, struct, sys

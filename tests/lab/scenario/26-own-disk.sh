@@ -1,8 +1,9 @@
 #!/bin/bash
-# The agent's own program lies on a map, its log is stuck, all paths go: as a host whose root disk is in the SAN has it.
+# The agent's own program is on a map, its log is blocked, and all paths fail, as on a host with its root disk in the
+# SAN.
 . /lab/lib/lab.sh
 
-# A program with all that a debugger wants is large.
+# A program with debug information is large.
 lio_loop --lus 1 --size 320 --groups '1:ao:1,2 2:ano:3,4'
 naa=$(lu_naa 1)
 agent_start
@@ -19,7 +20,7 @@ mapfile -t libraries < <(ldd "$program" | grep -o '/[^ ]*')
 cp -L "$program" "${libraries[@]}" $own && head -c 4M /dev/urandom >$own/unread || lab_die "they do not fit"
 loader=$(printf '%s\n' "${libraries[@]##*/}" | grep '^ld-')
 
-# From here on what it says goes through a pipe, which somebody may not empty.
+# From here on the agent's output goes through a pipe whose reader may stop.
 mkfifo /run/lab/log
 cat /run/lab/log >>$LAB_AGENT_LOG &
 journal=$!

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Disks of maps that are unknown to the agent: foreign ones, and those that udev has not processed. Nothing is done to
-# such a map, and an agent that goes away does not make an outage longer.
+# Maps with disks that the agent does not know: foreign disks, and disks that udev has not processed. The agent does not
+# change such a map, and an agent that stops does not make an outage longer.
 # Guest: shared
 . /lab/lib/lab.sh
 
@@ -19,7 +19,7 @@ foreign() { # NAME DISK...
 foreign closed loop1
 foreign open loop2
 exec 7<>/dev/mapper/open
-# The second LU has its map with a disk that is foreign among its members.
+# The map of the second LU has a foreign disk among its members.
 dmsetup create mixed --uuid "mpath-$(lu_wwid 2)" --table "$(mpath_table '1 queue_if_no_path' 0 "$(path_dev 1 2) loop3 $(path_dev 3 2)")"
 table() { dmsetup table "$1"; dmsetup status --noflush "$1"; }
 before_closed=$(table closed) before_open=$(table open) before_mixed=$(table mixed)
@@ -30,7 +30,7 @@ check "it settles" wait_for 20 agent_quiet
 for map in closed open mixed; do
     check "$map is known as foreign" wait_for 20 explains $map "foreign: its map holds loop"
 done
-# More than one check of each path.
+# Wait for more than one check of each path.
 sleep_ms 6000
 path_down 1 3
 check "paths of its own map fail" wait_for 20 map_some_failed "$naa"
@@ -76,7 +76,7 @@ check_eq "no message is sent" 0 "$(dm_messages_count)"
 exec 7>&-
 
 note "partitions on a LUN that goes away"
-# A partition table of the old kind, with two partitions of 16 MiB.
+# A DOS partition table with two partitions of 16 MiB.
 python3 - "/dev/mapper/$other" <<'MBR'
 import struct, sys
 entry = lambda start: struct.pack("<B3xB3xII", 0, 0x83, start, 32768)

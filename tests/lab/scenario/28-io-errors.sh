@@ -1,13 +1,13 @@
 #!/bin/bash
-# Errors of ordinary I/O that the kernel reports: the path is looked at immediately, whether dm-multipath acts on them or not.
-# The agent's tracefs instance is its own, small, and does not outlive it.
+# Errors of ordinary I/O that the kernel reports: the agent checks the path immediately, whether dm-multipath acts on
+# the error or not. The agent's tracefs instance is private, small, and does not outlive it.
 # Guest: single
 . /lab/lib/lab.sh
 
 TRACEFS=/sys/kernel/tracing
 INSTANCE=$TRACEFS/instances/dm-psa
 status_is() { json_has status ".\"I/O Errors Reported\" == \"$1\""; }
-# reports DISK TEXT: what storage core path stats get has of the path's errors
+# reports DISK TEXT: whether the I/O errors that `core path stats get` lists for the path contain TEXT
 reports() { json_has "core path stats get -p $1" ".[0].\"I/O Errors Reported\" | any(contains(\"$2\"))"; }
 explains_status() { [[ $(psactl status) == *"$1"* ]]; }
 read_fails() { ! timeout 60 dd if="/dev/$1" of=/dev/null bs=4k count=1 skip="${2:-1}" iflag=direct 2>/dev/null; }
@@ -43,7 +43,7 @@ case $(uname -r) in
         fail_read() { error_inject "$bad" 2 -1 28 0 0 2 4 44 0; read_fails "$bad"; }
         ;;
 esac
-# One read is to fail, and udev reads too.
+# Exactly one read has to fail, and udev reads too.
 udevadm settle -t 60
 check "a read fails" fail_read
 check "that is reported, with the path" wait_for 5 tells IO_ERROR 1
@@ -93,7 +93,7 @@ agent_stop
 check "stopped, it leaves none" eval "[ ! -d $INSTANCE ]"
 check "the other instance is as it was" eval "[ \$(<$TRACEFS/instances/other/events/block/block_rq_error/enable) = 1 ]"
 
-# The mean of eight: the kernel's memory moves by itself.
+# The mean of eight, because the kernel's memory use fluctuates.
 sleep_ms 1000
 cost_kernel_memory
 before=$COST_KERNEL_KB
@@ -109,7 +109,7 @@ cost_kernel_memory
 each=$(((COST_KERNEL_KB - before) / 8))
 for i in {1..8}; do rmdir "$INSTANCE-$i"; done
 note "an instance takes $each KiB of the kernel's memory"
-# Linux 6.1 has files for each event in each instance, later kernels make them when they are looked at.
+# Linux 6.1 creates files for each event in each instance, later kernels create them when they are looked up.
 case $(uname -r) in
     6.1.*) check_le "in KiB" 12288 $each ;;
     *) check_le "in KiB" 1024 $each ;;

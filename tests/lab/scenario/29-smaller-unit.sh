@@ -1,6 +1,6 @@
 #!/bin/bash
-# A LUN that leads to a smaller unit, without a unit attention on its path: the first read beyond the end shows it. The kernel
-# reports the error, and the path is out of use before the next check. dm-multipath passes such errors to the application.
+# A LUN leads to a smaller unit, without a unit attention on its path: the first read beyond the end fails. The kernel
+# reports the error, and the path is out of use before the next check. dm-multipath passes such errors to applications.
 . /lab/lib/lab.sh
 
 status_is() { json_has status ".\"I/O Errors Reported\" == \"$1\""; }
@@ -11,15 +11,15 @@ reads_go_on() { local i; for ((i = 0; i < 20; i++)); do read_end || return; done
 lio_iscsi --groups '1:ao:1,2'
 naa=$(lu_naa 1)
 lu_other 9 8
-# Longer than the scenario: only the report can have the path asked. A unit attention, if the array sends one, does too.
+# Longer than the scenario, so that only the reported error, or a unit attention of the array, can cause a check.
 agent_setting 'check_interval_ms = 60000'
 agent_start
 check "a map appears" wait_for 90 test -b "/dev/mapper/$naa"
 check "it settles" wait_for 20 agent_quiet
 check "errors are reported" wait_for 20 status_is errors
-# A path leaves a map that is closed for the unit that its LUN leads to.
+# Keep the map open: otherwise the path would leave it for the unit that its LUN leads to.
 exec 8<"/dev/mapper/$naa"
-# Errors within a minute are one series: the path rests for the first, and is asked for each.
+# Errors within a minute count as one series: the path rests for the first, and is checked for each.
 for round in 1 2 3; do
     note "round $round"
     lu_swap 1 9 2

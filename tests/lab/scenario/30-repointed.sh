@@ -1,12 +1,12 @@
 #!/bin/bash
-# A LUN leads to another unit after a gap, and 4 MiB are written some time later: LUN 0, where LIO's own RAM disk answers in
-# the gap, and LUN 3, which is refused in the gap. 30-repointed.sh [all] [multipathd]
+# A LUN leads to another unit after a gap, and 4 MiB are written some time later. LUN 0: LIO's own RAM disk answers in
+# the gap. LUN 3: commands are refused in the gap. 30-repointed.sh [all] [multipathd]
 #
-#   all           every gap with and without reads and a unit attention; else those that differ most
+#   all           every gap with and without reads and a unit attention; otherwise only the most different cases
 #   multipathd    the same with multipathd first, for comparison: nothing is required of it
 #
-# No byte may go to the other unit where the path was checked between the change and the writes (one interval is 5 s), or
-# where a command failed in the gap. For the rest the bytes are shown, and how long the path stayed in use.
+# No byte may go to the other unit if the path was checked between the change and the writes (checks are 5 s apart), or
+# if a command failed in the gap. In other cases the script shows the bytes, and how long the path stayed in use.
 # Guest: shared
 . /lab/lib/lab.sh
 
@@ -26,10 +26,10 @@ for word; do
     esac
 done
 
-# Sessions of their own: LIO reports a change of one LUN by a unit attention on all others of the session.
+# Separate sessions, because LIO reports a change of one LUN by a unit attention on all other LUNs of the session.
 lio_iscsi --lun-base 0 --at '1:1,2 4:3,4' --groups '1:ao:1,2 2:ao:3,4'
 lus=(1 4)
-# The path of a LU that leads elsewhere, and what it leads to.
+# The port of the path that is repointed, by LU, and the unit that it then leads to.
 declare -A port=([1]=2 [4]=4) other=([1]=9 [4]=10) disk=() writer=() mover=()
 lu_other 9
 lu_other 10
@@ -37,7 +37,7 @@ for lu in "${lus[@]}"; do disk[$lu]=$(path_dev ${port[$lu]} $lu); done
 
 map_of() { if [ "$daemon" = multipathd ]; then lu_wwid "$1"; else lu_naa "$1"; fi; }
 failed_commands() { REPLY=$(($(<"/sys/block/$1/device/ioerr_cnt"))); }
-# The clock of the agent's log and that of the stamps, in ms.
+# Sets the clock of the agent's log (wall) and that of the stamps (mono), in ms.
 clocks() {
     local up
     now_ms wall
@@ -45,7 +45,7 @@ clocks() {
     up=${up/./}
     mono=$((10#$up * 10))
 }
-# out_of_use LU: when the agent took a path of that LU out of use since the change, in ms after the other unit came; in REPLY
+# out_of_use LU: sets REPLY to when the agent took a path of that LU out of use, in ms after the other unit appeared
 out_of_use() {
     local since at
     printf -v since '%(%Y-%m-%dT%H:%M:%S)T.%03d' $((removed / 1000)) $((removed % 1000))
@@ -57,11 +57,12 @@ out_of_use() {
 both() { map_path_count "$1" 2 && map_all_active "$1"; }
 all_serve() { json_has "nmp path list -d $(lu_naa "$1")" 'length == 2 and all(.[]; ."Group State" == "active")'; }
 
-# move LU GAP ATTENTION: its LUN leads to the other unit. When that was, and how many commands failed in the gap, goes to a file.
+# move LU GAP ATTENTION: makes its LUN lead to the other unit. Writes the times, and the number of commands that failed
+# in the gap, to a file.
 move() {
     local lu=$1 p=${port[$1]} removed added before failed
     lu_behind "$lu" ${other[$lu]} "$p"
-    # Where the LUN gets its port group after the unit, LIO sends a unit attention.
+    # LIO sends a unit attention if the LUN gets its port group after the unit.
     [ "$3" = ua ] || LAB_PORT_GROUP[iscsi$p]=''
     failed_commands "${disk[$lu]}"
     before=$REPLY
@@ -81,7 +82,7 @@ repoint() {
         dd if=/dev/zero of="$LAB_STORE/lu${other[$lu]}" bs=1M count=8 conv=notrunc status=none
         maps+=("$(map_of "$lu")")
     done
-    # Ready, and waiting for the word: Python takes its time to start.
+    # Start the writers now and let them wait for the signal, because Python starts slowly.
     for lu in "${lus[@]}"; do
         rm -f /run/lab/{wrote,go,moved}$lu
         mkfifo /run/lab/go$lu
@@ -104,7 +105,7 @@ repoint() {
         stamp_find ${other[$lu]}
         exposure=''
         if [ "$daemon" = dm-psad ]; then
-            # It may be that the agent has yet to find it.
+            # The agent may not have found the change yet.
             wait_for 10 out_of_use "$lu"
             out_of_use "$lu"
             if [ -z "$REPLY" ]; then exposure=', in use still'
@@ -131,7 +132,7 @@ repoint() {
         done
         wait_for 10 agent_quiet
     else
-        # After a unit attention it gave the path to a map of the other unit; another look brings it back.
+        # After a unit attention multipathd gave the path to a map of the other unit; a change event brings it back.
         for lu in "${lus[@]}"; do
             wait_for 3 both "$(map_of "$lu")" || udevadm trigger --action=change "/sys/block/${disk[$lu]}"
             wait_for 15 both "$(map_of "$lu")" || note "multipathd has not taken the path of LUN $((lu - 1)) back"
@@ -145,7 +146,7 @@ for daemon in "${daemons[@]}"; do
     for lu in "${lus[@]}"; do check "with two paths" wait_for 60 map_path_count "$(map_of $lu)" 2; done
     for lu in "${lus[@]}"; do check "and a node" wait_for 90 test -b "/dev/mapper/$(map_of $lu)"; done
     [ "$daemon" = multipathd ] || check "they settle" wait_for 20 agent_quiet
-    # In use all the time: a path that leads elsewhere joins the other unit when nobody has the map open.
+    # Keep the maps open: otherwise the agent would move a path that leads elsewhere to the other unit.
     exec 8<"/dev/mapper/$(map_of 1)" 9<"/dev/mapper/$(map_of 4)"
     for round in "${rounds[@]}"; do
         IFS=: read -r gap io attention wait <<<"$round"

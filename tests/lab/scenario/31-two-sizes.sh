@@ -1,6 +1,6 @@
 #!/bin/bash
-# Two units of different size with one identity: a cloned target behind ports 3 and 4, and a second LUN of ports 1 and 2.
-# A map holds one of them. No I/O goes to the other or beyond an end, and the admin learns why.
+# Two units of different size with the same identity: a cloned target behind ports 3 and 4, and a second LUN of ports 1
+# and 2. A map has only one of them. No I/O goes to the other unit or beyond an end, and the agent reports why.
 # Guest: shared
 . /lab/lib/lab.sh
 
@@ -11,7 +11,7 @@ lu_other 11 128 1
 for lu in 1 10 11; do yes "unit $lu" | head -c 32M | dd of="$LAB_STORE/lu$lu" conv=notrunc status=none; done
 sum() { cksum <"$LAB_STORE/lu$1"; }
 small=$(sum 10) large=$(sum 11)
-# behind_others OTHER: ports 3 and 4 lead to that unit
+# behind_others OTHER: makes ports 3 and 4 lead to that unit
 behind_others() {
     local p
     lu_remove 1 3 4
@@ -21,20 +21,20 @@ behind_others() {
     for p in 3 4; do wait_for 30 path_is $p 1; done
     lab_settle
 }
-# only PORT...: the paths of these ports are in the table, and no other
+# only PORT...: whether the table has the paths of these ports and no others
 only() {
     local p disk wanted=''
     for p; do disk=$(path_dev "$p" 1) && wanted+="$(<"/sys/block/$disk/dev")"$'\n'; done
     map_read "$naa" && [ "$(sort <<<"${wanted%$'\n'}" | xargs)" = "$(map_devs | sort | xargs)" ]
 }
 map_devs() { local path; for path in "${MAP_PATHS[@]}"; do path=${path#* }; echo "${path% *}"; done; }
-# The map has the size of each of its disks.
+# Whether the map has the size of each of its disks.
 one_size() {
     local disk sizes
     sizes=$(for disk in $(map_disks "$naa"); do cat "/sys/block/$disk/size"; done | sort -u)
     [ "$sizes" = "$(blockdev --getsz "/dev/mapper/$naa")" ] || { echo "disks: $sizes"; return 1; }
 }
-# refused PORT TEXT...: the path of that port is out of the table, and explain says why
+# refused PORT TEXT...: whether the path of that port is out of the table, and explain gives the reason
 refused() { explains "$(path_dev "$1" 1)" "${@:2}"; }
 untouched() {
     check_eq "the smaller unit is as it was" "$small" "$(sum 10)"

@@ -1,10 +1,10 @@
 #!/bin/bash
-# Swap on a map that queues, memory is short, all paths go for some seconds: the agent reinstates them without a page of its
-# own from disk, and all goes on. 32-pressure.sh [OUTAGES [SECONDS]]
+# Swap on a map that queues, memory pressure, and all paths down for some seconds: the agent reinstates them without
+# reading a page of its own from disk, and everything continues. 32-pressure.sh [OUTAGES [SECONDS]]
 . /lab/lib/lab.sh
 outages=${1:-3} long=${2:-8}
 
-# Its store is in the kernel's own memory: a tmpfs file would be swapped to itself.
+# The store of scsi_debug is in kernel memory: a tmpfs file would be swapped to itself.
 scsi_debug_array --hosts 2 --luns 1 --size 320 --options 'delay=0'
 agent_start
 check "a map appears" wait_for 60 maps_are 1
@@ -16,14 +16,14 @@ disks=("$(scsi_debug_path 1 0)" "$(scsi_debug_path 2 0)")
 check "it takes swap" mkswap "$dm"
 check "and is swapped to" swapon "$dm"
 
-# Pages that the kernel cannot use for anything else: what is left is short for the hog and all others together.
+# Take memory away as huge pages that nothing else can use, so that the rest is too small for the hog and all others.
 echo 3 >/proc/sys/vm/drop_caches
 available=$(awk '/^MemAvailable:/ { print int($2 / 1024) }' /proc/meminfo)
 echo $(((available - 160) / 2)) >/proc/sys/vm/nr_hugepages
 left=$(awk '/^MemAvailable:/ { print int($2 / 1024) }' /proc/meminfo)
 note "available: $available MiB, then $left MiB"
 
-# Each page has its number and round in it, and is read again in the next round.
+# Each page contains its number and round, and is verified in the next round.
 cat >/run/lab/hog.py <<'P'
 import mmap, struct, sys
 pages, result = int(sys.argv[1]) * 256, sys.argv[2]
@@ -41,7 +41,7 @@ with open(result, "r+b", buffering=0) as out:
                 out.write(b"%d %d %d\n" % (rounds, page, wrong))
         rounds += 1
 P
-# Takes the paths away and gives them back; whoever does that must not wait for a page from there.
+# Takes the paths away and gives them back. It must not wait for a page that is swapped to those paths.
 cat >/run/lab/outage.py <<'P'
 import ctypes, os, sys, time
 long, result, disks = float(sys.argv[1]), sys.argv[2], sys.argv[3:]
@@ -78,13 +78,13 @@ os.write(out, b"%d %d %d\n" % (moving, during, after))
 P
 hog_at() { read -r rounds page wrong </run/lab/hog; }
 hog_moves() { hog_at; [ "$rounds.$page" != "$1" ]; }
-# counted NAME N: of /proc/vmstat, in pages
+# counted NAME N: whether the counter in /proc/vmstat is at least N, in pages
 counted() {
     local name value
     while read -r name value; do [ "$name" != "$1" ] || [ "$value" -lt "$2" ] || return 0; done </proc/vmstat
     return 1
 }
-# Pages that a process had to wait for: field 12, behind its name.
+# Sets REPLY to the major page faults of a process: field 12 of its stat.
 major_faults() { local stat; stat=$(<"/proc/$1/stat"); stat=${stat##*) }; read -ra stat <<<"$stat"; REPLY=${stat[9]}; }
 
 agent_pid=$AGENT_PID

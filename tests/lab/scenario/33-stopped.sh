@@ -1,9 +1,9 @@
 #!/bin/bash
-# All paths down, data waits for a file system that is to be unmounted, and the agent is stopped or killed: each wait has an end.
+# All paths down, data waits to be written by an unmount, and the agent is stopped or killed: every wait ends.
 # Guest: shared systemd
 . /lab/lib/lab.sh
 
-# Long enough for a slow machine to stop the agent before it is over.
+# Long enough that even a slow machine stops the agent before it expires.
 apd=20
 agent_setting "apd_timeout_ms = ${apd}000"
 lio_loop --groups '1:ao:1,2 2:ano:3,4'
@@ -11,10 +11,10 @@ naa=$(lu_naa 1)
 mkdir -p /mnt/a
 umount_ended() { ! running "$umount"; }
 mounted() { grep -q " /mnt/a " /proc/self/mounts; }
-# outage: data that is not on disk yet, no path, and an unmount that has to write it
+# outage: creates data that is not on disk yet, takes all paths down, and starts an unmount that has to write the data
 outage() {
     check "it takes a file system" mkfs.ext4 -qF "/dev/mapper/$naa"
-    # Nothing but the unmount writes, and nothing is read without a path.
+    # Only the unmount writes, and nothing is read while there is no path.
     mount -o commit=300 "/dev/mapper/$naa" /mnt/a || lab_die "it does not mount"
     head -c 4M /dev/urandom >/mnt/a/data
     path_down all
@@ -25,14 +25,14 @@ outage() {
     sleep_ms 1000
     check "unmounting waits" running $umount
 }
-# stopped: the agent, while all paths are down
+# stopped: stops the agent while all paths are down
 stopped() {
     check "the unit stops" timeout 60 systemctl stop dm-psa.service
     check_eq "and is inactive" inactive "$(systemctl is-active dm-psa.service)" ||
         journalctl -u dm-psa.service -o short-monotonic | tail -15
     check "the map queues still" map_queues "$naa"
 }
-# ended LIMIT WHAT: the unmount is over
+# ended LIMIT WHAT: checks that the unmount has ended
 ended() {
     check "unmounting ends: $2" wait_for "$1" umount_ended
     now_ms now

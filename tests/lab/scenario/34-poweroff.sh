@@ -1,8 +1,8 @@
 #!/bin/bash
-# The host shuts down while all paths are down, a writer waits, and a file system on the map has data that is not on disk.
-# 34-poweroff.sh [running|stopped]: what the agent is
+# The host shuts down while all paths are down, a writer waits, and a file system on the map has data not yet on disk.
+# 34-poweroff.sh [running|stopped]: the state of the agent
 #
-# The right end is that the guest powers down.
+# The scenario passes if the guest powers off.
 # Guest: systemd poweroff
 . /lab/lib/lab.sh
 agent=${1:-running}
@@ -25,7 +25,7 @@ check "all paths are failed" wait_for 20 map_no_active "$naa"
 sleep_ms 2000
 check "the map queues" map_queues "$naa"
 note "the host shuts down, the agent is $agent"
-# What comes after this is seen by the lab from outside.
+# The lab observes the rest from outside.
 echo "$LAB_PASSED passed, $LAB_FAILED failed"
 trap - EXIT
 [ $LAB_FAILED = 0 ] || exit 1

@@ -1,4 +1,4 @@
 #!/bin/bash
-# As 34-poweroff.sh, and the agent was stopped before the paths went: nobody is left to end the queueing but the shutdown.
+# As 34-poweroff.sh, but the agent was stopped before the paths failed: only the shutdown can end the queueing.
 # Guest: systemd poweroff
 . /lab/scenario/34-poweroff.sh stopped

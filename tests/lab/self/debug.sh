@@ -1,5 +1,5 @@
 #!/bin/bash
-# scsi_debug by itself.
+# Tests scsi_debug alone.
 . /lab/lib/lab.sh
 
 scsi_debug_array --hosts 4 --luns 3

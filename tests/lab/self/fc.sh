@@ -1,5 +1,5 @@
 #!/bin/bash
-# The Fibre Channel array by itself.
+# Tests the Fibre Channel array alone.
 . /lab/lib/lab.sh
 
 lio_fc --groups '1:ao:1 2:ano:2' --fast-io-fail 2 --dev-loss 8
@@ -46,7 +46,7 @@ for p in 1 2 1 2 1 2; do
 done
 check "fio saw no error" fio_verify_stop
 
-# A busy host may have taken longer than dev_loss before: the name may be new.
+# On a busy host the outage may have been longer than dev_loss, so the name may be new.
 h=$(path_hctl "$(path_dev 1 1)")
 path_down 1
 check "a link that stays down loses its disk after dev_loss" wait_for 15 gone "/sys/class/scsi_device/$h"

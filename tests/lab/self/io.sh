@@ -1,5 +1,5 @@
 #!/bin/bash
-# The I/O meters and the kernel's counters, on a map made by hand.
+# Tests the I/O meters and the kernel's counters, on a map created directly.
 . /lab/lib/lab.sh
 
 lio_loop --groups '1:ao:1,2 2:ano:3,4'
@@ -14,7 +14,7 @@ dmsetup status m1 | sed 's/^/# /'
 wait_for 5 test -b /dev/mapper/m1
 
 fio_verify_start m1
-# Long enough to write the same blocks again: 1024 at 150 a second.
+# Long enough to write the same blocks again: 1024 at 150 per second.
 sleep 16
 check "fio runs without an error" fio_verify_stop
 check "... and wrote and read a lot" test "$FIO_IOS" -gt 2000

@@ -1,5 +1,5 @@
 #!/bin/bash
-# The iSCSI array by itself.
+# Tests the iSCSI array alone.
 . /lab/lib/lab.sh
 
 lio_iscsi --lus 2 --groups '1:ao:1 2:ano:2' --portals 2 --recovery 2

@@ -1,5 +1,5 @@
 #!/bin/bash
-# The tcm_loop array by itself: disks, identities, states, verbs.
+# Tests the tcm_loop array alone: disks, identities, states, functions.
 . /lab/lib/lab.sh
 
 lio_loop --lus 2 --groups '16:ao:1,2 17:ano:3,4'

@@ -1,6 +1,6 @@
 #!/bin/bash
-# multipath-tools as the peer: quiet until called, then it builds the maps,
-# fails over and reinstates; afterwards quiet again.
+# Tests multipath-tools as the peer: it does nothing until it is started, then it builds the maps, fails over and
+# reinstates. When it is stopped it does nothing again.
 . /lab/lib/lab.sh
 
 lio_loop --lus 2
