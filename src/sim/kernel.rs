@@ -4,7 +4,7 @@
 //! [`Kernel::pop`]. Everything that takes time waits in one queue, ordered by time and then by order of submission, so
 //! a run is determined by its seed alone. Latencies vary within [`Pace`].
 //!
-//! Commands (kernel.md 4): a path that is down returns DID_NO_CONNECT. A path that hangs answers when it is released.
+//! Commands: a path that is down returns DID_NO_CONNECT. A path that hangs answers when it is released.
 //! If the agent's deadline passes before that, the answer is [`Outcome::Overdue`]; the command stays in flight, and a
 //! path with such an orphan accepts no other command. The mid-layer repeats commands after unit attentions and reports
 //! these by uevents. I/O errors are reported as the kernel's tracing does, to an agent that uses it. Left out: error

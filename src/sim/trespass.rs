@@ -1,7 +1,6 @@
 //! How a unit of a simulated array moves to another controller, and the record of such moves.
 //!
-//! A trespass takes no time here. arrays.md has measurements of moves that take seconds, and of the I/O that waits for
-//! them in the host.
+//! A trespass takes no time here. Moves of real arrays take seconds, in which I/O waits in the host.
 
 use super::array::{Array, Lun, Unit, UnitId};
 use crate::psa::units::{Hctl, Millis};

@@ -16,9 +16,10 @@ use crate::psa::units::{Hctl, Millis};
 use crate::scsi::cdb::Command;
 use crate::scsi::inquiry::StandardInquiry;
 use crate::scsi::outcome::Outcome;
-use crate::scsi::ownership::{CLARIION_PAGE, Ownership, RDAC_PAGE};
+use crate::scsi::ownership::Ownership;
 use crate::scsi::sense::SenseMeaning;
 use crate::scsi::tpgs::TargetPortGroups;
+use crate::scsi::vpd;
 
 /// An examination ended.
 pub(in crate::psa) fn examined(world: &mut World, examination: &Examination) {
@@ -215,7 +216,19 @@ fn take_in(world: &mut World, id: Hctl, reply: &Reply) {
                 link_is(path, link);
             }
         }
-        Command::Vpd(page @ (CLARIION_PAGE | RDAC_PAGE)) => {
+        Command::Vpd(vpd::DEVICE_IDENTIFICATION) if good => {
+            prove::identify(world, id, Ok(&reply.data));
+        }
+        Command::Vpd(vpd::DEVICE_IDENTIFICATION) if is_refused(&reply.outcome) => {
+            prove::identify(
+                world,
+                id,
+                Err(&format!("VPD page 83h is refused: {}", reply.outcome)),
+            );
+        }
+        Command::Vpd(vpd::DEVICE_IDENTIFICATION) => {}
+        // Every other page was asked for by the SATP (`Satp::ownership_page`).
+        Command::Vpd(page) => {
             let found = if good {
                 Ownership::parse(*page, &reply.data).map_err(|error| error.to_string())
             } else {
@@ -226,15 +239,6 @@ fn take_in(world: &mut World, id: Hctl, reply: &Reply) {
             }
             ownership_is(world, id, *page, found);
         }
-        Command::Vpd(_) if good => prove::identify(world, id, Ok(&reply.data)),
-        Command::Vpd(_) if is_refused(&reply.outcome) => {
-            prove::identify(
-                world,
-                id,
-                Err(&format!("VPD page 83h is refused: {}", reply.outcome)),
-            );
-        }
-        Command::Vpd(_) => {}
         Command::ReportTargetPortGroups if is_refused(&reply.outcome) => {
             if let Some(path) = world.paths.get_mut(&id) {
                 path.short_header = true;
