@@ -159,7 +159,9 @@ uninstall: ## remove what `make install` put there; keeps /etc/dm-psa unless PUR
 		rm -f "$(DESTDIR)$$f"
 	done <"$(manifest)"
 	rm -f "$(manifest)"
-	rmdir --ignore-fail-on-non-empty "$(root)/lib/dm-psa" "$(root)/share/doc/dm-psa"
+	for d in lib/dm-psa share/doc/dm-psa/docs share/doc/dm-psa; do
+		[ ! -d "$(root)/$$d" ] || rmdir --ignore-fail-on-non-empty "$(root)/$$d"
+	done
 	if [ -n "$${PURGE:-$(PURGE)}" ]; then
 		rm -rf "$(etc)/dm-psa"
 	else
