@@ -19,15 +19,26 @@ foreign() { # NAME DISK...
 foreign closed loop1
 foreign open loop2
 exec 7<>/dev/mapper/open
-# The map of the second LU has a foreign disk among its members.
-dmsetup create mixed --uuid "mpath-$(lu_wwid 2)" --table "$(mpath_table '1 queue_if_no_path' 0 "$(path_dev 1 2) loop3 $(path_dev 3 2)")"
+foreigns=(closed open)
+case $(uname -r) in
+    # Seen on 7.3.4: if one path of a map has a device handler and another one is not a SCSI disk, the kernel queues work of that
+    # path which it never initialised (__pg_init_all_paths; a WARNING in __queue_delayed_work). An ioctl on the map, here udev's,
+    # then waits for ever.
+    7.*) note "LEFT OUT on this kernel, which hangs with it: a map of SCSI disks and others" ;;
+    *)
+        foreigns+=(mixed)
+        # The map of the second LU has a foreign disk among its members.
+        dmsetup create mixed --uuid "mpath-$(lu_wwid 2)" --table "$(mpath_table '1 queue_if_no_path' 0 "$(path_dev 1 2) loop3 $(path_dev 3 2)")"
+        ;;
+esac
+declare -A before_of
 table() { dmsetup table "$1"; dmsetup status --noflush "$1"; }
-before_closed=$(table closed) before_open=$(table open) before_mixed=$(table mixed)
+for map in "${foreigns[@]}"; do before_of[$map]=$(table "$map"); done
 dm_messages_start
 agent_start
 check "its own map appears" wait_for 60 map_path_count "$naa" 4
 check "it settles" wait_for 20 agent_quiet
-for map in closed open mixed; do
+for map in "${foreigns[@]}"; do
     check "$map is known as foreign" wait_for 20 explains $map "foreign: its map holds loop"
 done
 # Wait for more than one check of each path.
@@ -37,14 +48,13 @@ check "paths of its own map fail" wait_for 20 map_some_failed "$naa"
 sleep_ms 3000
 path_up 1 3
 check "and return" wait_for 20 map_all_active "$naa"
-check_eq "the closed foreign map is as it was" "$before_closed" "$(table closed)"
-check_eq "the open one" "$before_open" "$(table open)"
-check_eq "the mixed one" "$before_mixed" "$(table mixed)"
-check "it is told" tells MAP_FOREIGN 3
+for map in "${foreigns[@]}"; do
+    check "$map has a table" test -n "${before_of[$map]}"
+    check_eq "the foreign map $map is as it was" "${before_of[$map]}" "$(table "$map")"
+done
+check "it is told" tells MAP_FOREIGN ${#foreigns[@]}
 exec 7>&-
-dmsetup remove --retry open
-dmsetup remove --retry closed
-dmsetup remove --retry mixed
+for map in "${foreigns[@]}"; do dmsetup remove --retry "$map"; done
 check "without the foreign disk the second LU gets its map" wait_for 40 map_path_count "$other" 4
 check "it settles" wait_for 20 agent_quiet
 
