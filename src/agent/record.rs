@@ -272,7 +272,7 @@ mod tests {
         World::new(Settings::default(), Memory::default())
     }
 
-    fn teller() -> (NoticeSink, Arc<Mutex<Vec<Notice>>>) {
+    fn collecting_sink() -> (NoticeSink, Arc<Mutex<Vec<Notice>>>) {
         let notices = Arc::new(Mutex::new(Vec::new()));
         let theirs = Arc::clone(&notices);
         (
@@ -311,7 +311,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("journal");
-        let (notice_sink, notices) = teller();
+        let (notice_sink, notices) = collecting_sink();
         let mut recorder = Recorder::start(folder.clone(), 1, notice_sink).unwrap();
         let mut world = world();
         recorder.begin(Millis(0), &world);
@@ -349,7 +349,7 @@ mod tests {
     fn a_thread_that_is_stuck_costs_events_and_no_time() {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("journal");
-        let (notice_sink, notices) = teller();
+        let (notice_sink, notices) = collecting_sink();
         let mut recorder = Recorder::start(folder.clone(), 4, notice_sink).unwrap();
         let mut world = world();
         let stuck = recorder.shared.stuck.lock().unwrap();
@@ -387,7 +387,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let file = root.path().join("file");
         std::fs::write(&file, "").unwrap();
-        let (notice_sink, notices) = teller();
+        let (notice_sink, notices) = collecting_sink();
         let mut recorder = Recorder::start(file.join("journal"), 4, notice_sink).unwrap();
         let mut world = world();
         recorder.begin(Millis(0), &world);
@@ -406,7 +406,7 @@ mod tests {
     fn no_mib_is_no_journal() {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("journal");
-        let mut recorder = Recorder::start(folder.clone(), 0, teller().0).unwrap();
+        let mut recorder = Recorder::start(folder.clone(), 0, collecting_sink().0).unwrap();
         let mut world = world();
         recorder.begin(Millis(0), &world);
         run(&mut recorder, &mut world, 0..10);

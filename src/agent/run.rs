@@ -156,7 +156,7 @@ fn serve(options: &Options, stop: Stop, mut notices: Vec<Notice>) -> Result<(), 
         let _ = stopped.send(Input::Stop);
     })
     .map_err(start("signals", "raise TasksMax of the service"))?;
-    let notice_sink = teller(&inbox);
+    let notice_sink = notice_sink(&inbox);
     let mut hands = Hands::start(&places, &settings, &inbox, &notice_sink)?;
     notices
         .iter()
@@ -214,7 +214,7 @@ pub(super) fn sink(inbox: &Inbox) -> Sink {
 
 /// Returns a sink that puts notices of threads into the owner's inbox; if the inbox is full, it writes them only to the
 /// log.
-fn teller(inbox: &Inbox) -> NoticeSink {
+fn notice_sink(inbox: &Inbox) -> NoticeSink {
     let inbox = inbox.clone();
     NoticeSink::new(move |notice| {
         if inbox

@@ -12,6 +12,7 @@
 //! | [`units`] | addresses, numbers and times, each a type of its own |
 //! | [`pattern`] | patterns of vendor and model |
 //! | `lookup` | a hash map that cannot be iterated |
+//! | `tried` | the result of trying a rule, for traces |
 //! | [`adapter`] | HBAs, target ports, transports, runtime names |
 //! | [`mpp`] | the multipathing plug-ins by name |
 //! | [`identity`] | which logical unit a VPD page 83h names |
@@ -85,5 +86,6 @@ pub mod table;
 pub mod takeover;
 #[cfg(test)]
 mod test_support;
+mod tried;
 pub mod units;
 pub mod world;

@@ -77,8 +77,8 @@ pub(super) fn translate(
         });
     for entry in idle {
         let why = format!("no {} is blacklisted that it would take back", entry.kind);
-        let told = entry.named.clone().err();
-        entry.tell(plan, told.unwrap_or((Outcome::LeftOut, why)));
+        let remark = entry.named.clone().err();
+        entry.report(plan, remark.unwrap_or((Outcome::LeftOut, why)));
     }
     if wanted.mask {
         mask(plan, blacklist, exceptions, wanted);
@@ -106,11 +106,11 @@ pub(super) fn translate(
     let is_whole = excepted.iter().all(|entry| entry.named.is_ok());
     for mut entry in devices {
         if !is_whole && entry.regions().any(Region::is_any) {
-            entry.tell(plan, (Outcome::Refused, NOT_ALONE.to_owned()));
+            entry.report(plan, (Outcome::Refused, NOT_ALONE.to_owned()));
             continue;
         }
         match masked(plan, &mut entry) {
-            Some(told) => entry.tell(plan, told),
+            Some(remark) => entry.report(plan, remark),
             None => left.blacklist.push(entry),
         }
     }
@@ -122,13 +122,13 @@ pub(super) fn translate(
 /// removed from the entry.
 fn masked(plan: &Plan, entry: &mut Entry) -> Option<Remark> {
     let named = match &mut entry.named {
-        Err(told) => return Some(told.clone()),
+        Err(remark) => return Some(remark.clone()),
         Ok(named) => named,
     };
     let mut there = Vec::new();
     named.retain(|one| match is_masked(plan, one) {
-        Some(told) => {
-            there.push(told);
+        Some(remark) => {
+            there.push(remark);
             false
         }
         None => true,
@@ -145,7 +145,7 @@ fn is_masked(plan: &Plan, named: &Named) -> Option<Remark> {
 }
 
 /// Reports on the entries that became SATP rules.
-pub(super) fn tell(plan: &mut Plan, left: Left, made: &Made) {
+pub(super) fn report(plan: &mut Plan, left: Left, made: &Made) {
     let is_listed = |region: &Region| line_of(&left.blacklist, region).is_some();
     let idle: Vec<bool> = left
         .exceptions
@@ -153,8 +153,8 @@ pub(super) fn tell(plan: &mut Plan, left: Left, made: &Made) {
         .map(|entry| !entry.regions().any(is_listed))
         .collect();
     for entry in left.blacklist {
-        let told = made.remarks(|one| one.why == Why::Blacklist(entry.line));
-        let told = if told.is_empty() {
+        let remark = made.remarks(|one| one.why == Why::Blacklist(entry.line));
+        let remark = if remark.is_empty() {
             let excepted = entry
                 .regions()
                 .all(|region| line_of(&left.exceptions, region).is_some());
@@ -166,19 +166,19 @@ pub(super) fn tell(plan: &mut Plan, left: Left, made: &Made) {
                 (Outcome::There, what)
             }
         } else {
-            together(told)
+            together(remark)
         };
-        entry.tell(plan, told);
+        entry.report(plan, remark);
     }
     for (entry, idle) in left.exceptions.into_iter().zip(idle) {
-        if let Err(told) = &entry.named {
-            let told = told.clone();
-            entry.tell(plan, told);
+        if let Err(remark) = &entry.named {
+            let remark = remark.clone();
+            entry.report(plan, remark);
             continue;
         }
-        let told = made.remarks(|one| one.why == Why::Exception(entry.line));
-        let told = if !told.is_empty() {
-            together(told)
+        let remark = made.remarks(|one| one.why == Why::Exception(entry.line));
+        let remark = if !remark.is_empty() {
+            together(remark)
         } else if idle {
             let what = "no device is blacklisted that it would take back, or a part of the blacklisted ones only";
             (Outcome::LeftOut, what.to_owned())
@@ -186,7 +186,7 @@ pub(super) fn tell(plan: &mut Plan, left: Left, made: &Made) {
             let what = "in the rules of its device section".to_owned();
             (Outcome::Imported, what)
         };
-        entry.tell(plan, told);
+        entry.report(plan, remark);
     }
 }
 
@@ -199,15 +199,15 @@ fn leave(plan: &mut Plan, listed: Vec<Entry>, excepted: Vec<Entry>, wanted: Want
     if let Some(all) = excepted.iter().find(|entry| entry.is_everything()) {
         let why = format!("{} takes all of its kind back", plan.at(all.line));
         for entry in listed {
-            let told = entry.named.clone().err();
-            entry.tell(
+            let remark = entry.named.clone().err();
+            entry.report(
                 plan,
-                told.unwrap_or_else(|| (Outcome::LeftOut, why.clone())),
+                remark.unwrap_or_else(|| (Outcome::LeftOut, why.clone())),
             );
         }
         for entry in excepted {
             let what = "every disk may get a map".to_owned();
-            entry.tell(plan, (Outcome::Same, what));
+            entry.report(plan, (Outcome::Same, what));
         }
         return;
     }
@@ -221,28 +221,28 @@ fn leave(plan: &mut Plan, listed: Vec<Entry>, excepted: Vec<Entry>, wanted: Want
         .flat_map(|entry| entry.names().to_vec())
         .collect();
     for entry in listed {
-        let told = match &entry.named {
-            Err(told) => told.clone(),
+        let remark = match &entry.named {
+            Err(remark) => remark.clone(),
             Ok(_) if entry.is_everything() && !are_devices => {
                 (Outcome::Refused, NOT_ALONE.to_owned())
             }
             Ok(_) if entry.is_everything() => no_map(plan, Owner::EveryDevice, false),
             Ok(named) => {
-                let told = named.iter().map(|named| {
+                let remark = named.iter().map(|named| {
                     if devices.contains(named) {
                         let why = "blacklist_exceptions takes it back".to_owned();
                         return (Outcome::LeftOut, why);
                     }
                     one(plan, named, wanted)
                 });
-                together(told.collect())
+                together(remark.collect())
             }
         };
-        entry.tell(plan, told);
+        entry.report(plan, remark);
     }
     for entry in excepted {
-        let told = if let Err(told) = &entry.named {
-            told.clone()
+        let remark = if let Err(remark) = &entry.named {
+            remark.clone()
         } else if !everything {
             let what = "no map is kept from it".to_owned();
             (Outcome::Same, what)
@@ -251,13 +251,13 @@ fn leave(plan: &mut Plan, listed: Vec<Entry>, excepted: Vec<Entry>, wanted: Want
                 .to_owned();
             (Outcome::Refused, why)
         } else {
-            let told = entry.names().iter().map(|named| match named {
+            let remark = entry.names().iter().map(|named| match named {
                 Named::Device(device) => no_map(plan, Owner::Device(device.clone()), true),
                 _ => (Outcome::Same, String::new()),
             });
-            together(told.collect())
+            together(remark.collect())
         };
-        entry.tell(plan, told);
+        entry.report(plan, remark);
     }
 }
 
@@ -276,8 +276,8 @@ fn no_map(plan: &mut Plan, owner: Owner, map: bool) -> Remark {
 
 /// Prevents maps for one device, or for the disks of a transport.
 fn one(plan: &mut Plan, named: &Named, wanted: Wanted) -> Remark {
-    if let Some(told) = is_masked(plan, named) {
-        return told;
+    if let Some(remark) = is_masked(plan, named) {
+        return remark;
     }
     let device = match named {
         Named::Device(device) => device.clone(),
@@ -320,8 +320,8 @@ fn mask(plan: &mut Plan, blacklist: Vec<Entry>, exceptions: Vec<Entry>, wanted: 
         (kinds.contains(&entry.kind), entry.kind.clone(), !excepts)
     });
     for (excepts, entry) in all {
-        let told = match &entry.named {
-            Err(told) => told.clone(),
+        let remark = match &entry.named {
+            Err(remark) => remark.clone(),
             Ok(named) if excepts => {
                 let rules = named
                     .iter()
@@ -340,13 +340,13 @@ fn mask(plan: &mut Plan, blacklist: Vec<Entry>, exceptions: Vec<Entry>, wanted: 
                     reserved: false,
                     force: wanted.force,
                 };
-                let told = named.iter().map(|named| match is_masked(plan, named) {
-                    Some(told) => told,
+                let remark = named.iter().map(|named| match is_masked(plan, named) {
+                    Some(remark) => remark,
                     None => plan.add_numbered(named.matches(), "MASK_PATH", may),
                 });
-                together(told.collect())
+                together(remark.collect())
             }
         };
-        entry.tell(plan, told);
+        entry.report(plan, remark);
     }
 }

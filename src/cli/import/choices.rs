@@ -17,7 +17,7 @@ use crate::psa::settings::{LimitType, RoundRobin};
 pub(super) fn satp(plan: &mut Plan, row: &Row) -> (String, Remark) {
     let (name, psp) = (row.get("Name").trim(), row.get("Default PSP").trim());
     let subject = format!("{name}, default PSP {psp}");
-    let told = if satp::by_name(name).is_none() {
+    let remark = if satp::by_name(name).is_none() {
         let why = format!("there is no SATP {name} here");
         (Outcome::Refused, why)
     } else if PspKind::by_name(psp).is_none() {
@@ -26,7 +26,7 @@ pub(super) fn satp(plan: &mut Plan, row: &Row) -> (String, Remark) {
     } else {
         plan.set_default_psp(name, psp)
     };
-    (subject, told)
+    (subject, remark)
 }
 
 /// Imports a device of `nmp device list`; returns its name in the report, and the result.
@@ -48,20 +48,20 @@ pub(super) fn device(plan: &mut Plan, row: &Row) -> (String, Remark) {
         let why = format!("there is no PSP {psp} here");
         return (subject, (Outcome::Refused, why));
     };
-    let mut told: Vec<Remark> = Vec::new();
+    let mut remark: Vec<Remark> = Vec::new();
     if plan.default_psp(satp).as_deref() == Some(psp) {
-        told.push((Outcome::Same, format!("{psp} is the default PSP of {satp}")));
+        remark.push((Outcome::Same, format!("{psp} is the default PSP of {satp}")));
     } else {
         let key = Key::of_device(device, "psp");
-        told.push(plan.set(key, Setting::Text(psp.to_owned())));
+        remark.push(plan.set(key, Setting::Text(psp.to_owned())));
     }
     let config = word("Path Selection Policy Device Config");
     match kind {
-        PspKind::RoundRobin => told.extend(round_robin(plan, device, config)),
-        PspKind::Fixed => told.extend(preferred(config)),
+        PspKind::RoundRobin => remark.extend(round_robin(plan, device, config)),
+        PspKind::Fixed => remark.extend(preferred(config)),
         PspKind::Mru => {}
     }
-    (subject, together(told))
+    (subject, together(remark))
 }
 
 /// Imports `{policy=iops,iops=1,bytes=10485760,useANO=0; lastPathIndex=1: ...}` where it differs from the default of

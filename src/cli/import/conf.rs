@@ -553,9 +553,9 @@ mod tests {
         ] {
             let file = parse(text, 1).unwrap();
             assert_eq!(shape(&file.whole), wanted, "{text}");
-            let told: Vec<_> = file.notes.iter().map(|n| (n.line, n.outcome)).collect();
+            let remark: Vec<_> = file.notes.iter().map(|n| (n.line, n.outcome)).collect();
             let lines: Vec<_> = notes.iter().map(|(line, o, _)| (*line, *o)).collect();
-            assert_eq!(told, lines, "{text}: {:#?}", file.notes);
+            assert_eq!(remark, lines, "{text}: {:#?}", file.notes);
             for (note, (_, _, part)) in file.notes.iter().zip(notes) {
                 assert!(note.what.contains(part), "{text}: {note:?}");
             }

@@ -155,9 +155,9 @@ pub(super) fn pairs(vendors: &Patterns, models: &Patterns) -> Vec<Region> {
 /// Reads a section. `None` if multipath-tools ignores it, or if it is for no disk that is a path here.
 pub(super) fn read<'a>(plan: &mut Plan, section: &'a Section) -> Option<Device<'a>> {
     if let Some(why) = passed_over(section) {
-        let told = (Outcome::LeftOut, why.to_owned());
-        plan.tell(section.line, "device", told.clone());
-        within(plan, section, &told);
+        let remark = (Outcome::LeftOut, why.to_owned());
+        plan.report(section.line, "device", remark.clone());
+        within(plan, section, &remark);
         return None;
     }
     let own = of_device(plan, section);
@@ -218,18 +218,18 @@ pub(super) fn products(levels: &Levels) -> Vec<Entry> {
 // ---- reporting ----------------------------------------------------------------------------------------------
 
 /// Reports on every line of the sections.
-pub(super) fn tell(plan: &mut Plan, levels: &Levels, left: &Left, made: &Made) {
+pub(super) fn report(plan: &mut Plan, levels: &Levels, left: &Left, made: &Made) {
     for (at, device) in levels.devices.iter().enumerate() {
         match &device.regions {
             Err(why) => {
-                plan.tell(
+                plan.report(
                     device.section.line,
                     "device",
                     (Outcome::Refused, why.clone()),
                 );
-                let told = (Outcome::LeftOut, "its section is refused".to_owned());
+                let remark = (Outcome::LeftOut, "its section is refused".to_owned());
                 for said in &device.own {
-                    plan.tell(said.line, said.subject("device"), told.clone());
+                    plan.report(said.line, said.subject("device"), remark.clone());
                 }
             }
             Ok(regions) => Teller { levels, left, made }.section(plan, at, device, regions),
@@ -249,8 +249,8 @@ impl Teller<'_> {
         if own.is_empty() {
             own.push(self.no_rule(plan, device, regions));
         }
-        for told in &own {
-            plan.tell(device.section.line, "device", told.clone());
+        for remark in &own {
+            plan.report(device.section.line, "device", remark.clone());
         }
         let fate = together(own).0;
         // Keywords that are part of a rule have the same outcome as the rule.
@@ -259,7 +259,7 @@ impl Teller<'_> {
             _ => (fate, detail),
         };
         for said in &device.own {
-            let told = match said.name {
+            let remark = match said.name {
                 "vendor" => part(format!("vendor={}", texts(vendors(said.value)))),
                 "product" => part(format!("model={}", texts(models(said.value)))),
                 "revision" => (Outcome::Same, "a rule is for any revision".to_owned()),
@@ -270,11 +270,11 @@ impl Teller<'_> {
                 "detect_prio" => self.hint(plan, at, *said),
                 "features" => self.features(plan, regions, device, *said),
                 name => match self.overridden(plan, said) {
-                    Some(told) => told,
-                    None => keywords::told(name, said.value),
+                    Some(remark) => remark,
+                    None => keywords::remark(name, said.value),
                 },
             };
-            plan.tell(said.line, said.subject("device"), told);
+            plan.report(said.line, said.subject("device"), remark);
         }
     }
 
@@ -328,8 +328,8 @@ impl Teller<'_> {
         }
         let everywhere = self.levels.everywhere(said.name);
         if everywhere.is_some_and(|value| value.line == said.line) {
-            let told = values::set(plan, &Owner::EveryDevice, said.name, said.value, polling);
-            return told.unwrap_or_else(|| keywords::told(said.name, said.value));
+            let remark = values::set(plan, &Owner::EveryDevice, said.name, said.value, polling);
+            return remark.unwrap_or_else(|| keywords::remark(said.name, said.value));
         }
         let what = match said.name {
             "path_grouping_policy" => values::grouping(said.value)
@@ -352,11 +352,11 @@ impl Teller<'_> {
             name => match values::option(name, said.value, polling) {
                 Some(Ok(word)) => Ok(format!("option {word}")),
                 Some(Err(why)) => Err((Outcome::Refused, why)),
-                None => return keywords::told(name, said.value),
+                None => return keywords::remark(name, said.value),
             },
         };
         match what {
-            Err(told) => told,
+            Err(remark) => remark,
             Ok(what) if self.made.fate(said.line).is_some() => match self.made.fate(said.line) {
                 Some(Outcome::Refused) => (Outcome::LeftOut, "its rule is refused".to_owned()),
                 fate => (fate.unwrap_or(Outcome::Imported), what),
@@ -380,8 +380,8 @@ impl Teller<'_> {
 
     /// The remark on a keyword that gives the protocol of an array.
     fn hint(&self, plan: &Plan, at: usize, said: Said) -> Remark {
-        if let Some(told) = self.overridden(plan, &said) {
-            return told;
+        if let Some(remark) = self.overridden(plan, &said) {
+            return remark;
         }
         let of = || {
             self.made
@@ -397,14 +397,14 @@ impl Teller<'_> {
         let is_protocol = PROTOCOLS.iter().any(|p| p.words.contains(&word));
         let is_fixed = said.name == "detect_prio" && said.value == "no";
         if satps.is_empty() || !(is_protocol || is_fixed) {
-            return keywords::told(said.name, said.value);
+            return keywords::remark(said.name, said.value);
         }
         (fate, satps.join(", "))
     }
 
     fn features(&self, plan: &mut Plan, regions: &[Region], device: &Device, said: Said) -> Remark {
-        if let Some(told) = self.overridden(plan, &said) {
-            return told;
+        if let Some(remark) = self.overridden(plan, &said) {
+            return remark;
         }
         if device.is_for_all() {
             return features(plan, self.levels, said, Some(self.made));

@@ -100,15 +100,15 @@ impl Entry {
         })
     }
 
-    pub(super) fn tell(self, plan: &mut Plan, told: Remark) {
-        let inner = match told.0 {
+    pub(super) fn report(self, plan: &mut Plan, remark: Remark) {
+        let inner = match remark.0 {
             Outcome::Refused => (Outcome::LeftOut, "its section is refused".to_owned()),
             outcome => (outcome, "with its section".to_owned()),
         };
         for (line, subject) in self.within {
-            plan.tell(line, subject, inner.clone());
+            plan.report(line, subject, inner.clone());
         }
-        plan.tell(self.line, self.subject, told);
+        plan.report(self.line, self.subject, remark);
     }
 }
 
@@ -163,7 +163,7 @@ fn device(plan: &mut Plan, outer: &str, section: &Section) -> Entry {
             "product" => *product = Some(said.value),
             _ => {
                 let why = "multipath-tools has no such keyword in this section".to_owned();
-                plan.tell(said.line, said.subject(&name), (Outcome::Refused, why));
+                plan.report(said.line, said.subject(&name), (Outcome::Refused, why));
                 continue;
             }
         }

@@ -56,32 +56,32 @@ pub fn plan_with(
     let mut devices = Vec::new();
     for row in &listing.rows {
         if let Some(why) = cut(row) {
-            plan.tell(row.line, subject(row), (Outcome::Refused, why));
+            plan.report(row.line, subject(row), (Outcome::Refused, why));
         } else if let Some(why) = typography(row).filter(|_| !wanted.may.force) {
-            plan.tell(row.line, subject(row), (Outcome::Refused, why));
+            plan.report(row.line, subject(row), (Outcome::Refused, why));
         } else if row.has("Plugin") && row.has("Matches") {
             match claim_rule(row) {
                 Ok(rule) => claim_rules.push((row, rule)),
-                Err(why) => plan.tell(row.line, subject(row), (Outcome::Refused, why)),
+                Err(why) => plan.report(row.line, subject(row), (Outcome::Refused, why)),
             }
         } else if row.has("Storage Array Type") && row.has("Path Selection Policy") {
             devices.push(row);
         } else if row.has("Name") && row.has("Default PSP") && !row.has("Claim Options") {
-            let (subject, told) = choices::satp(&mut plan, row);
-            plan.tell(row.line, subject, told);
+            let (subject, remark) = choices::satp(&mut plan, row);
+            plan.report(row.line, subject, remark);
         } else if row.has("Name") && row.has("Claim Options") {
-            let (subject, told) = satp_rule(&mut plan, row, wanted);
-            plan.tell(row.line, subject, told);
+            let (subject, remark) = satp_rule(&mut plan, row, wanted);
+            plan.report(row.line, subject, remark);
         } else {
             let why = "neither a claim rule (Plugin, Matches), nor a SATP rule (Name, Claim Options), nor a SATP (Name, Default PSP), nor a device of NMP (Storage Array Type, Path Selection Policy)";
-            plan.tell(row.line, subject(row), (Outcome::Refused, why.to_owned()));
+            plan.report(row.line, subject(row), (Outcome::Refused, why.to_owned()));
         }
     }
     add_claim_rules(&mut plan, &claim_rules, wanted);
     // After the default PSPs, on which some of them depend.
     for row in devices {
-        let (subject, told) = choices::device(&mut plan, row);
-        plan.tell(row.line, subject, told);
+        let (subject, remark) = choices::device(&mut plan, row);
+        plan.report(row.line, subject, remark);
     }
     plan.entries.sort_by_key(|entry| entry.line);
     Ok(plan)
@@ -140,7 +140,7 @@ fn add_claim_rules(plan: &mut Plan, rules: &[(&Row, Listed)], wanted: Wanted) {
             continue;
         }
         let own = rule.class != RuleClass::MP && rule.number >= FIRST_OF_VAAI;
-        let told = if *runtime && !wanted.system {
+        let remark = if *runtime && !wanted.system {
             let why = "in the runtime list alone: a rule of ESXi itself, or one that was removed";
             (Outcome::LeftOut, format!("{why}; --system imports it"))
         } else if own && !wanted.system {
@@ -162,7 +162,7 @@ fn add_claim_rules(plan: &mut Plan, rules: &[(&Row, Listed)], wanted: Wanted) {
             together(remarks)
         };
         let class = rule.class.as_str();
-        plan.tell(row.line, format!("{class} {rule}, {}", rule.plugin), told);
+        plan.report(row.line, format!("{class} {rule}, {}", rule.plugin), remark);
     }
 }
 
@@ -289,7 +289,7 @@ fn satp_rule(plan: &mut Plan, row: &Row, wanted: Wanted) -> (String, Remark) {
     let name = in_words(&rule);
     let driver = rule.driver.is_some();
     let left_out = |why: &str| (Outcome::LeftOut, format!("{why}; --system imports it"));
-    let told = match row.get("Rule Group").trim() {
+    let remark = match row.get("Rule Group").trim() {
         "user" => plan.add_satp_rule(rule, wanted.may.force),
         "system" if !wanted.system => left_out("a rule of ESXi itself (group system)"),
         "" if !wanted.system && !row.has("Rule Group") => {
@@ -304,14 +304,14 @@ fn satp_rule(plan: &mut Plan, row: &Row, wanted: Wanted) -> (String, Remark) {
             format!("column Rule Group: `{other}` is neither user nor system"),
         ),
     };
-    let told = match told {
+    let remark = match remark {
         (Outcome::Imported, remarks) if driver => together(vec![
             (Outcome::Imported, remarks),
             (Outcome::Imported, FOREIGN_DRIVER.to_owned()),
         ]),
         other => other,
     };
-    (name, told)
+    (name, remark)
 }
 
 fn build_satp_rule(row: &Row) -> Result<SatpRule, String> {

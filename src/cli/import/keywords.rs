@@ -587,7 +587,7 @@ pub(super) fn stranger(name: &str) -> Remark {
 }
 
 /// The remark on a keyword that is not translated.
-pub(super) fn told(name: &str, value: &str) -> Remark {
+pub(super) fn remark(name: &str, value: &str) -> Remark {
     let fates = find(name).map_or(&[][..], |keyword| keyword.fates);
     if name == "uid_attrs" && value.split_whitespace().any(|word| word == "sd:ID_SERIAL") {
         return (Outcome::Same, WWID.to_owned());
@@ -630,7 +630,7 @@ mod tests {
 
     #[test]
     fn what_is_lost_is_refused() {
-        assert_eq!(told("user_friendly_names", "no").0, Outcome::Same);
+        assert_eq!(remark("user_friendly_names", "no").0, Outcome::Same);
         for (name, value) in [
             ("user_friendly_names", "yes"),
             ("reservation_key", "0x1"),
@@ -640,11 +640,11 @@ mod tests {
             ("mode", "0660"),
             ("uid_attribute", "ID_MODEL"),
         ] {
-            assert_eq!(told(name, value).0, Outcome::Refused, "{name} {value}");
+            assert_eq!(remark(name, value).0, Outcome::Refused, "{name} {value}");
         }
-        assert_eq!(told("rr_min_io_rq", "1").0, Outcome::LeftOut);
+        assert_eq!(remark("rr_min_io_rq", "1").0, Outcome::LeftOut);
         assert_eq!(
-            told("uid_attrs", "sd:ID_SERIAL dasd:ID_UID").0,
+            remark("uid_attrs", "sd:ID_SERIAL dasd:ID_UID").0,
             Outcome::Same
         );
         assert!(check(DEFAULTS, "vendor").is_err() && check(DEVICE, "vendor").is_ok());

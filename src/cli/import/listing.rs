@@ -187,13 +187,13 @@ fn is_json(text: &str) -> bool {
 
 /// Reports each unknown column that has values, once.
 fn unknown_columns(rows: &mut Rows) {
-    let mut told: Vec<String> = Vec::new();
+    let mut reported: Vec<String> = Vec::new();
     for row in &rows.rows {
         for (name, value) in &row.cells {
-            if value.is_empty() || is_column(name) || told.contains(name) {
+            if value.is_empty() || is_column(name) || reported.contains(name) {
                 continue;
             }
-            told.push(name.clone());
+            reported.push(name.clone());
             rows.asides.push(Entry {
                 line: row.line,
                 subject: format!("column {name}"),

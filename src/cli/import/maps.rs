@@ -66,10 +66,10 @@ fn one(
                 Some(Err(why)) => why,
                 _ => "it has no wwid".to_owned(),
             };
-            plan.tell(section.line, "multipath", (Outcome::Refused, why));
-            let told = (Outcome::LeftOut, "its section is refused".to_owned());
+            plan.report(section.line, "multipath", (Outcome::Refused, why));
+            let remark = (Outcome::LeftOut, "its section is refused".to_owned());
             for said in own {
-                plan.tell(said.line, said.subject("multipath"), told.clone());
+                plan.report(said.line, said.subject("multipath"), remark.clone());
             }
             return;
         }
@@ -79,7 +79,7 @@ fn one(
     for said in own.iter().filter(|said| said.name != "wwid") {
         let mut again = later.iter().copied().flatten();
         let again = again.rfind(|other| other.name == said.name);
-        let told: Remark = if let Some(again) = again {
+        let remark: Remark = if let Some(again) = again {
             let why = format!("{} says it again, and counts", plan.at(again.line));
             (Outcome::LeftOut, why)
         } else if said.name == "features" {
@@ -87,20 +87,20 @@ fn one(
                 values::retry_goes_before()
             } else {
                 let set = values::set(plan, &owner, "no_path_retry", "queue", polling);
-                let told = set.unwrap_or_else(values::retry_goes_before);
-                made.push(told.0);
-                told
+                let remark = set.unwrap_or_else(values::retry_goes_before);
+                made.push(remark.0);
+                remark
             };
             values::features(said.value, &queue)
-        } else if let Some(told) = values::set(plan, &owner, said.name, said.value, polling) {
-            made.push(told.0);
-            told
+        } else if let Some(remark) = values::set(plan, &owner, said.name, said.value, polling) {
+            made.push(remark.0);
+            remark
         } else {
-            keywords::told(said.name, said.value)
+            keywords::remark(said.name, said.value)
         };
-        plan.tell(said.line, said.subject("multipath"), told);
+        plan.report(said.line, said.subject("multipath"), remark);
     }
-    let told = if made.contains(&Outcome::Imported) {
+    let remark = if made.contains(&Outcome::Imported) {
         (Outcome::Imported, format!("[device.\"{device}\"]"))
     } else if made.contains(&Outcome::There) {
         (Outcome::There, format!("[device.\"{device}\"]"))
@@ -108,8 +108,8 @@ fn one(
         let why = format!("{device} gets no setting by it");
         (Outcome::NoEquivalent, why)
     };
-    plan.tell(section.line, "multipath", told.clone());
+    plan.report(section.line, "multipath", remark.clone());
     if let Some(said) = own.iter().find(|said| said.name == "wwid") {
-        plan.tell(said.line, said.subject("multipath"), (told.0, device));
+        plan.report(said.line, said.subject("multipath"), (remark.0, device));
     }
 }

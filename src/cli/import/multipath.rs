@@ -63,7 +63,7 @@ pub fn plan_files(
         })?);
     }
     for note in parsed.iter().flat_map(|file| &file.notes) {
-        plan.tell(note.line, &note.text, (note.outcome, note.what.clone()));
+        plan.report(note.line, &note.text, (note.outcome, note.what.clone()));
     }
     let whole: Vec<&Section> = parsed.iter().map(|file| &file.whole).collect();
     let named = |name: &'static str| -> Vec<&Section> {
@@ -96,8 +96,8 @@ pub fn plan_files(
         wanted,
     );
     let made = arrays::make(&mut plan, &levels, &left, rules, wanted)?;
-    devices::tell(&mut plan, &levels, &left, &made);
-    blacklist::tell(&mut plan, left, &made);
+    devices::report(&mut plan, &levels, &left, &made);
+    blacklist::report(&mut plan, left, &made);
     of_all_devices(&mut plan, &levels, &made);
     plan.finish();
     Ok(plan)
@@ -112,7 +112,7 @@ fn below<'a>(outer: &[&'a Section]) -> Vec<&'a Section> {
 fn misplaced(plan: &mut Plan, whole: &[&Section]) {
     for keyword in whole.iter().flat_map(|whole| &whole.keywords) {
         let why = "it stands in no section, and multipath-tools does not read it".to_owned();
-        plan.tell(keyword.line, keyword.to_string(), (Outcome::Refused, why));
+        plan.report(keyword.line, keyword.to_string(), (Outcome::Refused, why));
     }
     for section in whole.iter().flat_map(|whole| &whole.sections) {
         // The section that is allowed within it, where keywords are not allowed.
@@ -121,9 +121,9 @@ fn misplaced(plan: &mut Plan, whole: &[&Section]) {
             "multipaths" => "multipath",
             "devnode_blacklist" => {
                 let why = "blacklist was called so until 2005: multipath-tools no longer reads it";
-                let told = (Outcome::LeftOut, why.to_owned());
-                plan.tell(section.line, section.name.clone(), told.clone());
-                within(plan, section, &told);
+                let remark = (Outcome::LeftOut, why.to_owned());
+                plan.report(section.line, section.name.clone(), remark.clone());
+                within(plan, section, &remark);
                 continue;
             }
             _ => continue,
@@ -131,7 +131,7 @@ fn misplaced(plan: &mut Plan, whole: &[&Section]) {
         for keyword in &section.keywords {
             let why = format!("it stands in no `{inner}`, and multipath-tools does not read it");
             let subject = subject(&section.name, keyword);
-            plan.tell(keyword.line, subject, (Outcome::Refused, why));
+            plan.report(keyword.line, subject, (Outcome::Refused, why));
         }
     }
 }
@@ -142,9 +142,13 @@ pub(super) fn subject(section: &str, keyword: &Keyword) -> String {
 }
 
 /// Reports the same remark for everything in a section.
-pub(super) fn within(plan: &mut Plan, section: &Section, told: &Remark) {
+pub(super) fn within(plan: &mut Plan, section: &Section, remark: &Remark) {
     for keyword in &section.keywords {
-        plan.tell(keyword.line, subject(&section.name, keyword), told.clone());
+        plan.report(
+            keyword.line,
+            subject(&section.name, keyword),
+            remark.clone(),
+        );
     }
 }
 
@@ -178,7 +182,7 @@ pub(super) fn value<'a>(plan: &mut Plan, name: &str, keyword: &'a Keyword) -> Op
         } else {
             Outcome::Refused
         };
-        plan.tell(keyword.line, subject(name, keyword), (outcome, why));
+        plan.report(keyword.line, subject(name, keyword), (outcome, why));
     }
     match &keyword.value {
         Some(value) => Some(Said {
@@ -189,7 +193,7 @@ pub(super) fn value<'a>(plan: &mut Plan, name: &str, keyword: &'a Keyword) -> Op
         }),
         None => {
             let why = "it has no value, and multipath-tools does not read it".to_owned();
-            plan.tell(
+            plan.report(
                 keyword.line,
                 subject(name, keyword),
                 (Outcome::Refused, why),
@@ -212,14 +216,14 @@ pub(super) fn counting<'a>(
         let Some(mut new) = value(plan, name, keyword) else {
             continue;
         };
-        if let Err(told) = keywords::check(section, &keyword.name) {
-            plan.tell(keyword.line, subject(name, keyword), told);
+        if let Err(remark) = keywords::check(section, &keyword.name) {
+            plan.report(keyword.line, subject(name, keyword), remark);
             continue;
         }
         match normal::normal(new.name, new.value) {
             Ok(value) => new.value = value,
             Err(why) => {
-                plan.tell(
+                plan.report(
                     keyword.line,
                     subject(name, keyword),
                     (Outcome::Refused, why),
@@ -229,7 +233,7 @@ pub(super) fn counting<'a>(
         }
         if let Some(old) = said.iter_mut().find(|old| old.name == new.name) {
             let why = format!("{} says it again, and counts", plan.at(new.line));
-            plan.tell(old.line, old.subject(name), (Outcome::LeftOut, why));
+            plan.report(old.line, old.subject(name), (Outcome::LeftOut, why));
             *old = new;
         } else {
             said.push(new);
@@ -247,32 +251,32 @@ pub(super) fn goes_before(plan: &Plan, line: usize) -> Remark {
 /// Translates `overrides` and `defaults`.
 fn of_all_devices(plan: &mut Plan, levels: &Levels, made: &arrays::Made) {
     for said in &levels.overrides {
-        let told = of_overrides(plan, levels, *said);
-        plan.tell(said.line, said.subject("overrides"), told);
+        let remark = of_overrides(plan, levels, *said);
+        plan.report(said.line, said.subject("overrides"), remark);
     }
     for said in &levels.defaults {
         let everywhere = levels.everywhere(said.name);
-        let told = match everywhere {
+        let remark = match everywhere {
             Some(value) => goes_before(plan, value.line),
             None => of_defaults(plan, levels, *said, made),
         };
-        plan.tell(said.line, said.subject("defaults"), told);
+        plan.report(said.line, said.subject("defaults"), remark);
     }
 }
 
 fn of_overrides(plan: &mut Plan, levels: &Levels, said: Said) -> Remark {
-    if let Some(told) = values::set(
+    if let Some(remark) = values::set(
         plan,
         &Owner::EveryDevice,
         said.name,
         said.value,
         levels.polling,
     ) {
-        return told;
+        return remark;
     }
     match said.name {
         "features" => features(plan, levels, said, None),
-        name => of_protocol(levels, said).unwrap_or_else(|| keywords::told(name, said.value)),
+        name => of_protocol(levels, said).unwrap_or_else(|| keywords::remark(name, said.value)),
     }
 }
 
@@ -299,7 +303,7 @@ fn of_defaults(plan: &mut Plan, levels: &Levels, said: Said, made: &arrays::Made
         }
         name => match place_of_defaults(name) {
             Some(place) => placed(plan, levels, said, place, made),
-            None => of_protocol(levels, said).unwrap_or_else(|| keywords::told(name, said.value)),
+            None => of_protocol(levels, said).unwrap_or_else(|| keywords::remark(name, said.value)),
         },
     }
 }
@@ -313,8 +317,8 @@ fn placed(
     made: &arrays::Made,
 ) -> Remark {
     let owner = place.owner();
-    let told = values::set(plan, &owner, said.name, said.value, levels.polling);
-    let mut all: Vec<Remark> = told.into_iter().collect();
+    let remark = values::set(plan, &owner, said.name, said.value, levels.polling);
+    let mut all: Vec<Remark> = remark.into_iter().collect();
     all.extend(made.of_defaults(said.name));
     together(all)
 }
@@ -371,14 +375,14 @@ fn of_protocol(levels: &Levels, said: Said) -> Option<Remark> {
 
 /// overrides/protocol: timers of a transport.
 fn timers(plan: &mut Plan, section: &Section) {
-    let told = (
+    let remark = (
         Outcome::Refused,
         "no setting goes by protocol: set the timers of the arrays in device sections".to_owned(),
     );
-    plan.tell(section.line, section.name.clone(), told);
+    plan.report(section.line, section.name.clone(), remark);
     for said in counting(plan, PROTOCOL, &section.name, section.keywords.iter()) {
-        let told = (Outcome::LeftOut, "its section is refused".to_owned());
-        plan.tell(said.line, said.subject(&section.name), told);
+        let remark = (Outcome::LeftOut, "its section is refused".to_owned());
+        plan.report(said.line, said.subject(&section.name), remark);
     }
 }
 

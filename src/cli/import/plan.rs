@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) type Remark = (Outcome, String);
 
 /// Combines several remarks on one item; the most important outcome counts.
-pub(super) fn together(told: Vec<Remark>) -> Remark {
+pub(super) fn together(remark: Vec<Remark>) -> Remark {
     let order = [
         Outcome::Refused,
         Outcome::Imported,
@@ -25,9 +25,9 @@ pub(super) fn together(told: Vec<Remark>) -> Remark {
         Outcome::LeftOut,
     ];
     let mut outcomes = order.into_iter();
-    let outcome = outcomes.find(|outcome| told.iter().any(|(one, _)| one == outcome));
+    let outcome = outcomes.find(|outcome| remark.iter().any(|(one, _)| one == outcome));
     let mut details: Vec<String> = Vec::new();
-    for (_, detail) in told {
+    for (_, detail) in remark {
         if !detail.is_empty() && !details.contains(&detail) {
             details.push(detail);
         }
@@ -180,8 +180,8 @@ impl Plan {
     }
 
     /// Adds a line to the report.
-    pub(super) fn tell(&mut self, line: usize, subject: impl Into<String>, told: Remark) {
-        let (outcome, detail) = told;
+    pub(super) fn report(&mut self, line: usize, subject: impl Into<String>, remark: Remark) {
+        let (outcome, detail) = remark;
         self.entries.push(Entry {
             line,
             subject: subject.into(),

@@ -137,18 +137,18 @@ pub(super) fn set(
             }
         },
         "path_selector" => match selector(value) {
-            Err(told) => told,
+            Err(remark) => remark,
             Ok((selector, what)) => {
                 let (word, number) = match selector {
                     Selector::Turns => ("iops", Some(1)),
                     Selector::Latency => ("latency", None),
                 };
                 let word = Setting::Text(word.to_owned());
-                let mut told = vec![plan.set(key("round_robin.limit_type"), word)];
+                let mut remark = vec![plan.set(key("round_robin.limit_type"), word)];
                 if let Some(number) = number {
-                    told.push(plan.set(key("round_robin.iops"), Setting::Number(number)));
+                    remark.push(plan.set(key("round_robin.iops"), Setting::Number(number)));
                 }
-                let (outcome, detail) = together(told);
+                let (outcome, detail) = together(remark);
                 (outcome, format!("{detail}: {what}"))
             }
         },
@@ -182,10 +182,10 @@ pub(super) fn queues(features: &str) -> bool {
 /// The remark on `features`, whose words for device-mapper follow their number. `queue` is the remark on
 /// `queue_if_no_path`.
 pub(super) fn features(value: &str, queue: &Remark) -> Remark {
-    let mut told: Vec<Remark> = Vec::new();
+    let mut remark: Vec<Remark> = Vec::new();
     let mut words = value.split_whitespace().skip(1);
     while let Some(word) = words.next() {
-        told.push(match word {
+        remark.push(match word {
             "queue_if_no_path" => queue.clone(),
             "retain_attached_hw_handler" => (
                 Outcome::Same,
@@ -208,10 +208,10 @@ pub(super) fn features(value: &str, queue: &Remark) -> Remark {
             ),
         });
     }
-    if told.is_empty() {
+    if remark.is_empty() {
         return (Outcome::Same, "no feature is asked for".to_owned());
     }
-    together(told)
+    together(remark)
 }
 
 /// Why `queue_if_no_path` has no effect if `no_path_retry` is set.

@@ -14,6 +14,7 @@ use crate::psa::claim::matching::Mismatch;
 use crate::psa::facts::Subject;
 use crate::psa::mpp::Plugin;
 use crate::psa::pattern::Pattern;
+use crate::psa::tried::Tried;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -34,21 +35,6 @@ pub struct Claim {
 /// The MP rules in force, in ascending order of their numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ruleset(Vec<Rule>);
-
-/// The result of trying a rule.
-enum Tried<'a> {
-    No(&'a Rule, Mismatch<'a>),
-    Said(fmt::Arguments<'a>),
-}
-
-impl fmt::Display for Tried<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Tried::No(rule, why) => write!(f, "{rule}: no, {why}"),
-            Tried::Said(line) => f.write_fmt(*line),
-        }
-    }
-}
 
 /// Successive rules that do not match for the same reason.
 struct Row {
@@ -148,7 +134,11 @@ impl Ruleset {
     }
 
     /// Tries the rules in order and reports each to `tell`. What `tell` drops is never formatted.
-    fn walk(&self, subject: &Subject<'_>, mut tell: impl FnMut(Tried<'_>)) -> Claim {
+    fn walk(
+        &self,
+        subject: &Subject<'_>,
+        mut tell: impl FnMut(Tried<'_, Rule, Mismatch<'_>>),
+    ) -> Claim {
         for rule in &self.0 {
             if let Err(why) = rule.matches.test(subject) {
                 tell(Tried::No(rule, why));

@@ -11,9 +11,9 @@ use crate::psa::satp::options::{device_options, psp_options};
 use crate::psa::satp::rule::{DeviceFacts, Mismatch};
 use crate::psa::satp::{Evidence, Satp, by_name};
 use crate::psa::settings::DeviceSettings;
+use crate::psa::tried::Tried;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fmt;
 
 pub use super::rule::{Group, Lookup, SatpRule};
 
@@ -48,22 +48,6 @@ fn settings_of(rule: &SatpRule) -> DeviceSettings {
     DeviceSettings {
         round_robin: options.round_robin,
         ..device_options(&rule.options).unwrap_or_default()
-    }
-}
-
-/// The result of trying a rule.
-enum Tried<'a> {
-    No(&'a SatpRule, Mismatch<'a>),
-    /// Anything else, as text.
-    Said(fmt::Arguments<'a>),
-}
-
-impl fmt::Display for Tried<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Tried::No(rule, why) => write!(f, "{rule}: no, {why}"),
-            Tried::Said(line) => f.write_fmt(*line),
-        }
     }
 }
 
@@ -158,7 +142,7 @@ impl SatpRules {
         &self,
         device: &DeviceFacts<'_>,
         evidence: &Evidence<'_>,
-        mut tell: impl FnMut(Tried<'_>),
+        mut tell: impl FnMut(Tried<'_, SatpRule, Mismatch<'_>>),
     ) -> Selection {
         for rule in &self.rules {
             if let Err(why) = rule.test(device, evidence) {
