@@ -102,15 +102,19 @@ impl Ruleset {
         (claim, lines)
     }
 
-    /// As [`Ruleset::trace`], but successive rules that fail by the same attribute share a line.
+    /// As [`Ruleset::trace`], but successive rules that fail for the same reason share a line, except those with numbers that
+    /// an admin can choose.
     #[must_use]
     pub fn summarize(&self, subject: &Subject<'_>) -> (Claim, Vec<String>) {
         let mut lines = Vec::new();
         let mut row: Option<Row> = None;
         let claim = self.walk(subject, |tried| {
             let (number, why) = match &tried {
-                Tried::No(rule, why) => (Some(rule.number), why.to_string()),
-                Tried::Said(_) => (None, String::new()),
+                // The admin looks for the rules that he wrote himself.
+                Tried::No(rule, why) if !(FIRST_FREE..=LAST_FREE).contains(&rule.number) => {
+                    (Some(rule.number), why.to_string())
+                }
+                Tried::No(..) | Tried::Said(_) => (None, String::new()),
             };
             match (&mut row, number) {
                 (Some(row), Some(number)) if row.why == why => {
@@ -238,6 +242,36 @@ mod tests {
         let (claim, lines) = rules.trace(&subject);
         assert_eq!(claim, rules.decide(&subject));
         (claim, lines)
+    }
+
+    #[test]
+    fn a_summary_has_a_line_for_each_rule_of_the_admin() {
+        let facts = facts("1:0:0:0", "sda");
+        let subject = Subject {
+            vendor: "DELL",
+            model: "MD3000",
+            inquiry: &[],
+            facts: &facts,
+            name: "vmhba2:C0:T1:L20".parse().unwrap(),
+            device: None,
+        };
+        let rules = rules(&[
+            (60, "vendor=A model=*", "MASK_PATH"),
+            (61, "vendor=B model=*", "MASK_PATH"),
+            (109, "vendor=DEL model=*", "MASK_PATH"),
+            (110, "vendor=DELLL model=*", "MASK_PATH"),
+        ]);
+        let (claim, lines) = rules.summarize(&subject);
+        assert_eq!(claim, rules.decide(&subject));
+        assert_eq!(
+            lines,
+            [
+                "rules 60 to 61 (2 rules): no, vendor is `DELL`",
+                "rule 109 (vendor=DEL model=*): no, vendor is `DELL`",
+                "rule 110 (vendor=DELLL model=*): no, vendor is `DELL`",
+                "rule 65535 (vendor=* model=*) matches: NMP",
+            ]
+        );
     }
 
     #[test]

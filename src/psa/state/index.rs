@@ -70,3 +70,28 @@ impl Index {
         tables.flat_map(move |table| table.paths().map(move |path| (path.dev, wwid.to_owned())))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_in_two_tables_stays_held_when_one_map_goes() {
+        let (mut index, disk) = (
+            Index::default(),
+            DevT {
+                major: 8,
+                minor: 16,
+            },
+        );
+        index.hold(disk, "36002".to_owned());
+        index.hold(disk, "36001".to_owned());
+        assert_eq!(index.holder(disk), Some("36001"));
+        index.release(disk, "36001");
+        assert_eq!(index.holder(disk), Some("36002"));
+        index.release(disk, "36001");
+        assert_eq!(index.holder(disk), Some("36002"));
+        index.release(disk, "36002");
+        assert_eq!(index.holder(disk), None);
+    }
+}
