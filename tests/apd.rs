@@ -36,8 +36,8 @@ fn queues(sim: &Simulation) -> bool {
 }
 
 fn count(sim: &Simulation, code: &str) -> usize {
-    let told = told(sim, 0);
-    told.iter().filter(|line| line.starts_with(code)).count()
+    let notices = notices(sim, 0);
+    notices.iter().filter(|line| line.starts_with(code)).count()
 }
 
 /// The first I/O error comes when the APD time expires, counted from the notice of the first outage.
@@ -56,12 +56,12 @@ fn fails_in_time(sim: &Simulation) {
 #[test]
 fn silent_paths_are_an_outage_when_the_kernel_has_failed_them() {
     let mut sim = running_with(four_paths(), settings());
-    sim.suffer_all(&ALL.map(Fault::Hang));
+    sim.inject_all(&ALL.map(Fault::Hang));
     sim.run_for(seconds(600));
     assert_eq!(count(&sim, "APD_START"), 1);
     assert_eq!(count(&sim, "APD_TIMEOUT"), 1);
     fails_in_time(&sim);
-    sim.suffer_all(&ALL.map(Fault::LinkUp));
+    sim.inject_all(&ALL.map(Fault::LinkUp));
     sim.run_for(seconds(70));
     assert!(
         queues(&sim) && maps(&sim)[0].ends_with("AA AA"),
@@ -75,7 +75,7 @@ fn silent_paths_are_an_outage_when_the_kernel_has_failed_them() {
 fn a_silent_path_that_the_kernel_uses_is_no_outage() {
     let mut sim = running_with(four_paths(), settings());
     sim.io_every = None;
-    sim.suffer_all(&ALL.map(Fault::Hang));
+    sim.inject_all(&ALL.map(Fault::Hang));
     sim.run_for(seconds(600));
     assert_eq!(count(&sim, "APD_"), 0);
     assert!(queues(&sim));
@@ -96,14 +96,14 @@ fn standby_that_only_the_array_can_end_serves_nobody() {
     for io in [false, true] {
         let mut sim = implicit(&[(1, AO), (2, STANDBY)]);
         sim.io_every = io.then_some(Millis(100));
-        sim.suffer_all(&[A1, A2].map(Fault::LinkDown));
+        sim.inject_all(&[A1, A2].map(Fault::LinkDown));
         sim.run_for(seconds(30));
         assert_eq!(count(&sim, "APD_START"), 1, "{io}");
         assert!(queues(&sim));
         sim.run_for(seconds(60));
         assert!(!queues(&sim), "{io} {:?}", maps(&sim));
         // The array takes over.
-        sim.suffer(&Fault::Access(0, vec![(1, STANDBY), (2, AO)]));
+        sim.inject(&Fault::Access(0, vec![(1, STANDBY), (2, AO)]));
         sim.run_for(seconds(10));
         assert!(queues(&sim) && count(&sim, "APD_EXIT") == 1);
     }
@@ -113,7 +113,7 @@ fn standby_that_only_the_array_can_end_serves_nobody() {
 fn a_transition_without_an_end_becomes_an_outage() {
     let transitioning = AccessState::Transitioning;
     let mut sim = running_with(four_paths(), settings());
-    sim.suffer(&Fault::Access(
+    sim.inject(&Fault::Access(
         0,
         vec![(1, transitioning), (2, transitioning)],
     ));
@@ -128,7 +128,7 @@ fn a_transition_without_an_end_becomes_an_outage() {
     );
     sim.run_for(seconds(60));
     assert!(!queues(&sim));
-    sim.suffer(&Fault::Access(0, vec![(1, AO), (2, ANO)]));
+    sim.inject(&Fault::Access(0, vec![(1, AO), (2, ANO)]));
     sim.run_for(seconds(10));
     assert!(
         queues(&sim) && maps(&sim)[0].ends_with("AA AA"),
@@ -143,12 +143,12 @@ fn a_transition_that_ends_is_no_outage() {
     let transitioning = AccessState::Transitioning;
     let mut sim = running_with(four_paths(), settings());
     for _ in 0..5 {
-        sim.suffer(&Fault::Access(
+        sim.inject(&Fault::Access(
             0,
             vec![(1, transitioning), (2, transitioning)],
         ));
         sim.run_for(seconds(40));
-        sim.suffer(&Fault::Access(0, vec![(1, AO), (2, ANO)]));
+        sim.inject(&Fault::Access(0, vec![(1, AO), (2, ANO)]));
         sim.run_for(seconds(20));
     }
     assert_eq!(count(&sim, "APD_"), 0);
@@ -159,12 +159,12 @@ fn a_transition_that_ends_is_no_outage() {
 #[test]
 fn a_last_path_whose_io_always_fails_ends_no_outage() {
     let mut sim = running_with(four_paths(), settings());
-    sim.suffer_all(&[A2, B1, B2].map(Fault::LinkDown));
-    sim.suffer(&Fault::Sicken(A1, true));
+    sim.inject_all(&[A2, B1, B2].map(Fault::LinkDown));
+    sim.inject(&Fault::Sicken(A1, true));
     sim.run_for(seconds(300));
     fails_in_time(&sim);
     assert_eq!(count(&sim, "APD_TIMEOUT"), 1);
-    sim.suffer(&Fault::Sicken(A1, false));
+    sim.inject(&Fault::Sicken(A1, false));
     sim.run_for(seconds(30));
     assert!(queues(&sim));
     let errors = sim.kernel.ledger.io_errors.len();
@@ -176,19 +176,19 @@ fn a_last_path_whose_io_always_fails_ends_no_outage() {
 #[test]
 fn a_path_that_carries_io_again_ends_the_outage_for_good() {
     let mut sim = running_with(four_paths(), settings());
-    sim.suffer_all(&[A2, B1, B2].map(Fault::LinkDown));
+    sim.inject_all(&[A2, B1, B2].map(Fault::LinkDown));
     for _ in 0..4 {
-        sim.suffer(&Fault::LinkDown(A1));
+        sim.inject(&Fault::LinkDown(A1));
         sim.run_for(seconds(50));
-        sim.suffer(&Fault::LinkUp(A1));
+        sim.inject(&Fault::LinkUp(A1));
         sim.run_for(seconds(70));
     }
     unharmed(&sim);
-    sim.suffer(&Fault::Sicken(A1, true));
+    sim.inject(&Fault::Sicken(A1, true));
     sim.run_for(seconds(40));
-    sim.suffer(&Fault::Sicken(A1, false));
+    sim.inject(&Fault::Sicken(A1, false));
     sim.run_for(seconds(90));
-    sim.suffer(&Fault::LinkDown(A1));
+    sim.inject(&Fault::LinkDown(A1));
     sim.run_for(seconds(55));
     unharmed(&sim);
 }
@@ -197,30 +197,30 @@ fn a_path_that_carries_io_again_ends_the_outage_for_good() {
 #[test]
 fn the_deadline_survives_the_agent() {
     let mut sim = running_with(four_paths(), settings());
-    sim.suffer_all(&ALL.map(Fault::LinkDown));
+    sim.inject_all(&ALL.map(Fault::LinkDown));
     for _ in 0..12 {
         sim.run_for(seconds(4));
-        sim.suffer(&Fault::RestartAgent);
+        sim.inject(&Fault::RestartAgent);
     }
     assert_eq!(sim.kernel.ledger.io_errors, vec![]);
     for _ in 0..10 {
         sim.run_for(seconds(4));
-        sim.suffer(&Fault::RestartAgent);
+        sim.inject(&Fault::RestartAgent);
     }
     fails_in_time(&sim);
-    sim.suffer_all(&ALL.map(Fault::LinkUp));
+    sim.inject_all(&ALL.map(Fault::LinkUp));
     sim.run_for(seconds(20));
     assert!(queues(&sim));
     // An outage that ended is forgotten: the next one may last the whole APD time, also with a new agent.
     let errors = sim.kernel.ledger.io_errors.len();
     for restart in [false, true] {
-        sim.suffer_all(&ALL.map(Fault::LinkDown));
+        sim.inject_all(&ALL.map(Fault::LinkDown));
         if restart {
-            sim.suffer(&Fault::RestartAgent);
+            sim.inject(&Fault::RestartAgent);
         }
         sim.run_for(seconds(55));
         assert_eq!(sim.kernel.ledger.io_errors.len(), errors, "{restart}");
-        sim.suffer_all(&ALL.map(Fault::LinkUp));
+        sim.inject_all(&ALL.map(Fault::LinkUp));
         sim.run_for(seconds(20));
     }
 }
@@ -250,7 +250,7 @@ fn the_word_of_another_port_takes_no_group_out_of_use() {
     for path in [A1, A2] {
         let lie = report(&[(1, unavailable), (2, unavailable)]);
         let ask = Command::ReportTargetPortGroups;
-        sim.suffer(&Fault::Lie(path, ask, Some(lie)));
+        sim.inject(&Fault::Lie(path, ask, Some(lie)));
     }
     let failed: std::cell::Cell<bool> = false.into();
     for _ in 0..300 {
@@ -277,7 +277,7 @@ fn no_table_is_loaded_over_io_that_a_bio_based_map_queues() {
     assert_eq!(table.features.queue_mode, Some(QueueMode::Bio));
     kernel.make_map(UNIT, UUID, &table).unwrap();
     for path in ALL {
-        kernel.suffer(Millis(0), &Fault::LinkDown(path));
+        kernel.inject(Millis(0), &Fault::LinkDown(path));
     }
     kernel.open_map(UNIT, 1);
     let mut sim = Simulation::start(kernel, settings());
@@ -285,12 +285,12 @@ fn no_table_is_loaded_over_io_that_a_bio_based_map_queues() {
     sim.run_for(seconds(30));
     assert_eq!(tables(&sim, 0), Vec::<String>::new());
     // Only the path that is not in the table returns: no table is loaded before the queue is empty.
-    sim.suffer(&Fault::LinkUp(B2));
+    sim.inject(&Fault::LinkUp(B2));
     sim.run_for(seconds(20));
     assert_eq!(tables(&sim, 0), Vec::<String>::new());
     assert_eq!(sim.kernel.ledger.io_errors, vec![]);
     // A path of the table returns, so a table can be loaded now.
-    sim.suffer(&Fault::LinkUp(A1));
+    sim.inject(&Fault::LinkUp(A1));
     sim.run_for(seconds(60));
     assert_eq!(tables(&sim, 0).len(), 1);
     unharmed(&sim);
@@ -300,13 +300,13 @@ fn no_table_is_loaded_over_io_that_a_bio_based_map_queues() {
 #[test]
 fn a_suspended_map_is_resumed_while_its_table_is_refused() {
     let mut sim = running_with(four_paths(), settings());
-    sim.suffer(&Fault::RefuseTables(0, 22, 1000));
+    sim.inject(&Fault::RefuseTables(0, 22, 1000));
     // A change that needs a new table: the paths form other groups.
-    sim.suffer(&Fault::Access(0, vec![(1, AO), (2, AO)]));
+    sim.inject(&Fault::Access(0, vec![(1, AO), (2, AO)]));
     sim.run_for(seconds(100));
     for _ in 0..5 {
         let mark = sim.now();
-        sim.suffer(&Fault::Suspend(0));
+        sim.inject(&Fault::Suspend(0));
         sim.run_for(seconds(2));
         let map = sim.kernel.map(UNIT).unwrap();
         assert!(!map.suspended, "since {mark:?}");
@@ -321,24 +321,24 @@ fn a_path_that_fails_right_after_a_table_load_proves_itself_first() {
     let mut sim = running_with(four_paths(), settings());
     sim.run_for(seconds(5));
     // The kernel fails A1 once: its count is 1.
-    sim.suffer(&Fault::Sicken(A1, true));
+    sim.inject(&Fault::Sicken(A1, true));
     sim.run_for(Millis(300));
-    sim.suffer(&Fault::Sicken(A1, false));
+    sim.inject(&Fault::Sicken(A1, false));
     sim.run_for(seconds(90));
     // A new table, and the first I/O on A1 fails again before the agent reads the map: the count is 1 again.
-    sim.suffer(&Fault::Access(0, vec![(1, AO), (2, AO)]));
-    sim.suffer(&Fault::Sicken(A1, true));
+    sim.inject(&Fault::Access(0, vec![(1, AO), (2, AO)]));
+    sim.inject(&Fault::Sicken(A1, true));
     let mark = sim.journal.len();
     let loads = tables(&sim, 0).len();
     while tables(&sim, 0).len() == loads {
         sim.run_for(Millis(100));
     }
     sim.run_for(seconds(1));
-    let told = told(&sim, mark);
-    let seen = told
+    let notices = notices(&sim, mark);
+    let seen = notices
         .iter()
         .filter(|line| line.starts_with("PATH_FAILED_BY_KERNEL"));
-    assert!(seen.count() >= 1, "{told:?}");
+    assert!(seen.count() >= 1, "{notices:?}");
     unharmed(&sim);
 }
 
@@ -346,13 +346,13 @@ fn a_path_that_fails_right_after_a_table_load_proves_itself_first() {
 fn partitions_that_nobody_has_open_go_with_their_map() {
     let mut sim = running_with(four_paths(), settings());
     sim.io_every = None;
-    sim.suffer(&Fault::Partitions(0, vec![0, 1]));
+    sim.inject(&Fault::Partitions(0, vec![0, 1]));
     for path in ALL {
-        sim.suffer(&Fault::Remap(path, None, false));
+        sim.inject(&Fault::Remap(path, None, false));
     }
     sim.run_for(seconds(120));
     assert!(sim.kernel.map(UNIT).is_some(), "a partition is open");
-    sim.suffer(&Fault::Partitions(0, vec![0, 0]));
+    sim.inject(&Fault::Partitions(0, vec![0, 0]));
     sim.run_for(seconds(30));
     assert!(sim.kernel.map(UNIT).is_none());
 }
@@ -363,12 +363,12 @@ fn partitions_that_nobody_has_open_go_with_their_map() {
 fn a_path_that_comes_and_goes_and_fails_all_io_does_not_end_the_outage() {
     for (up, down) in [(4_000, 1_000), (2_500, 1_500), (1_500, 3_500)] {
         let mut sim = running_with(four_paths(), settings());
-        sim.suffer_all(&[A2, B1, B2].map(Fault::LinkDown));
-        sim.suffer(&Fault::Sicken(A1, true));
+        sim.inject_all(&[A2, B1, B2].map(Fault::LinkDown));
+        sim.inject(&Fault::Sicken(A1, true));
         for _ in 0..60 {
-            sim.suffer(&Fault::LinkDown(A1));
+            sim.inject(&Fault::LinkDown(A1));
             sim.run_for(Millis(down));
-            sim.suffer(&Fault::LinkUp(A1));
+            sim.inject(&Fault::LinkUp(A1));
             sim.run_for(Millis(up));
         }
         let first = sim.kernel.ledger.io_errors.first();
@@ -388,17 +388,17 @@ fn a_waiting_path_that_returns_near_the_deadline_is_tried_before_io_fails() {
         };
         cable_unit(&mut kernel, 0, unit);
         let mut sim = running_with(kernel, settings());
-        sim.suffer(&Fault::Open(0, 1));
-        sim.suffer_all(&ALL.map(Fault::LinkDown));
+        sim.inject(&Fault::Open(0, 1));
+        sim.inject_all(&ALL.map(Fault::LinkDown));
         sim.run_for(seconds(60 - left - 3));
         sim.restart_agent();
         sim.run_for(seconds(3));
-        sim.suffer_all(&[B1, B2].map(Fault::LinkUp));
+        sim.inject_all(&[B1, B2].map(Fault::LinkUp));
         sim.run_for(seconds(60));
         assert!(
             sim.kernel.ledger.io_errors.is_empty(),
             "{left}: {:#?}",
-            told(&sim, 0)
+            notices(&sim, 0)
         );
     }
 }

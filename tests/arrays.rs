@@ -69,7 +69,7 @@ fn device(sim: &Simulation) -> String {
 
 fn make(sim: &mut Simulation, change: Change) -> Result<String, Refusal> {
     let effect = sim.world.check(&change)?;
-    sim.tell(Event::Change(Box::new(change)));
+    sim.deliver(Event::Change(Box::new(change)));
     sim.run_for(seconds(3));
     assert!(sim.run_until_settled(seconds(10)));
     Ok(effect)
@@ -91,11 +91,11 @@ fn a_controller_that_waits_takes_over_and_the_groups_follow() {
         assert!(maps(&sim)[0].ends_with("| AE AA AA"), "{:?}", maps(&sim));
         // Controller A is lost: the kernel makes B take over, and the agent sees that B serves.
         let loads = tables(&sim, 0).len();
-        sim.suffer_all(&[Fault::LinkDown(A1), Fault::LinkDown(A2)]);
+        sim.inject_all(&[Fault::LinkDown(A1), Fault::LinkDown(A2)]);
         sim.run_for(seconds(10));
         assert_eq!(states(&sim)[2..], [Active, Active], "{name}");
         // A returns as standby: MRU leaves the I/O where it is.
-        sim.suffer_all(&[Fault::LinkUp(A1), Fault::LinkUp(A2)]);
+        sim.inject_all(&[Fault::LinkUp(A1), Fault::LinkUp(A2)]);
         sim.run_for(seconds(20));
         assert_eq!(states(&sim), [Standby, Standby, Active, Active], "{name}");
         assert!(maps(&sim)[0].contains("| EA AA AA") || maps(&sim)[0].ends_with("| AE AA AA"));
@@ -192,15 +192,15 @@ fn hpp_chooses_by_its_scheme() {
         maps(&sim)
     );
     // The array moves the unit; a controller fails and returns.
-    sim.suffer_all(&[Fault::LinkDown(A1), Fault::LinkDown(A2)]);
+    sim.inject_all(&[Fault::LinkDown(A1), Fault::LinkDown(A2)]);
     sim.run_for(seconds(10));
     assert!(maps(&sim)[0].ends_with("| A FFAA") || maps(&sim)[0].ends_with("| A FAFA"));
-    sim.suffer_all(&[Fault::LinkUp(A1), Fault::LinkUp(A2)]);
+    sim.inject_all(&[Fault::LinkUp(A1), Fault::LinkUp(A2)]);
     sim.run_for(seconds(10));
     assert!(maps(&sim)[0].ends_with("| A AAAA"), "{:?}", maps(&sim));
     assert_eq!(sim.kernel.array.stpgs, []);
     // A restarted agent finds everything in order.
-    sim.suffer(&Fault::RestartAgent);
+    sim.inject(&Fault::RestartAgent);
     sim.run_for(seconds(30));
     assert_eq!(tables(&sim, 0), Vec::<String>::new());
     unharmed(&sim);
@@ -275,7 +275,7 @@ fn a_device_in_use_changes_hands_under_io() {
     let (number, matches, plugin, _) = HPP;
     let rule = Rule::new(number, matches.parse().unwrap(), plugin);
     rules.claim = Ruleset::new(rules.claim.rules().iter().cloned().chain([rule]));
-    sim.tell(Event::RulesLoaded(Box::new(rules)));
+    sim.deliver(Event::RulesLoaded(Box::new(rules)));
     let id = device(&sim);
     let effect = make(&mut sim, Change::Reclaim { device: id.clone() }).unwrap();
     assert!(effect.contains("reclaimed with HPP (LB-RR)"), "{effect}");
@@ -285,7 +285,7 @@ fn a_device_in_use_changes_hands_under_io() {
         psp: Some(PspKind::Mru),
     });
     assert!(matches!(refused, Err(Refusal::Refused(why)) if why.contains("hpp device set")));
-    sim.suffer(&Fault::RestartAgent);
+    sim.inject(&Fault::RestartAgent);
     sim.run_for(seconds(20));
     assert!(maps(&sim)[0].contains("round-robin"), "{:?}", maps(&sim));
     unharmed(&sim);

@@ -206,12 +206,12 @@ proptest! {
         sim.io_every = Some(Millis(500));
         for lie in &lies {
             let path = liar(lie.path);
-            sim.suffer(&Fault::Lie(path, lie.command.clone(), None));
+            sim.inject(&Fault::Lie(path, lie.command.clone(), None));
             let data = lie.bytes.of(sim.kernel.array.execute(path, &lie.command).data);
             let answer = Answer { outcome: lie.outcome.clone(), data };
-            sim.suffer(&Fault::Lie(path, lie.command.clone(), Some(answer)));
+            sim.inject(&Fault::Lie(path, lie.command.clone(), Some(answer)));
             if lie.anew {
-                sim.suffer_all(&[Fault::Delete(path), Fault::Add(path)]);
+                sim.inject_all(&[Fault::Delete(path), Fault::Add(path)]);
             }
             sim.run_for(Millis(lie.wait));
         }
@@ -219,20 +219,20 @@ proptest! {
         let after = neighbour(&sim);
         prop_assert_eq!(before.split(" | ").next(), after.split(" | ").next());
         prop_assert!(after.ends_with(" AA AA"), "{after}");
-        let told: Vec<String> = san::told(&sim, 0).into_iter().filter(|line| line.contains("APD")).collect();
-        prop_assert!(told.iter().all(|line| !line.contains("22222222")), "{told:?}");
+        let notices: Vec<String> = san::notices(&sim, 0).into_iter().filter(|line| line.contains("APD")).collect();
+        prop_assert!(notices.iter().all(|line| !line.contains("22222222")), "{notices:?}");
         prop_assert_eq!(&sim.kernel.ledger.violations, &Vec::<String>::new());
         // Whatever happened, a unit with true answers is served as soon as its paths are found again.
         for n in 0..4 {
             for command in [Command::TestUnitReady, Command::Inquiry, Command::Vpd(DEVICE_IDENTIFICATION),
                 Command::ReportTargetPortGroups, Command::ReportTargetPortGroupsShort] {
-                sim.suffer(&Fault::Lie(liar(n), command, None));
+                sim.inject(&Fault::Lie(liar(n), command, None));
             }
-            sim.suffer(&Fault::Delete(liar(n)));
+            sim.inject(&Fault::Delete(liar(n)));
         }
         sim.run_for(seconds(2));
         for n in 0..4 {
-            sim.suffer(&Fault::Add(liar(n)));
+            sim.inject(&Fault::Add(liar(n)));
         }
         // A lie may have made it another unit. A map does not pass to another unit while it is in use, including use by
         // processes that wait for I/O.
@@ -553,12 +553,12 @@ proptest! {
         let mut sim = Simulation::start(two_units(seed), Settings::default());
         sim.io_every = Some(Millis(500));
         for (time, event) in events {
-            sim.tell(event);
+            sim.deliver(event);
             sim.run_for(Millis(time));
         }
         sim.run_for(seconds(10));
         prop_assert!(sim.replay().is_ok());
-        sim.suffer(&Fault::RestartAgent);
+        sim.inject(&Fault::RestartAgent);
         sim.run_for(seconds(150));
         for unit in 0..2 {
             // Under any name: the agent keeps a name that another program gave a map.

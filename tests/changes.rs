@@ -25,7 +25,7 @@ fn name(sim: &Simulation, path: Hctl) -> RuntimeName {
 /// Makes a change that must be accepted, and waits until it has taken effect.
 fn make(sim: &mut Simulation, change: Change) -> String {
     let effect = sim.world.check(&change).unwrap();
-    sim.tell(Event::Change(Box::new(change)));
+    sim.deliver(Event::Change(Box::new(change)));
     sim.run_for(seconds(3));
     assert!(sim.run_until_settled(seconds(10)));
     effect
@@ -78,10 +78,10 @@ fn the_preferred_path_is_a_message_away() {
     let in_use = sim.world.in_use(sim.world.find_device(&device).unwrap());
     assert_eq!(in_use, [dev].into());
     // The preferred path is used again as soon as it returns, also after a restart.
-    sim.suffer(&Fault::RestartAgent);
-    sim.suffer(&Fault::LinkDown(B2));
+    sim.inject(&Fault::RestartAgent);
+    sim.inject(&Fault::LinkDown(B2));
     sim.run_for(seconds(10));
-    sim.suffer(&Fault::LinkUp(B2));
+    sim.inject(&Fault::LinkUp(B2));
     sim.run_for(seconds(2));
     let in_use = sim.world.in_use(sim.world.find_device(&device).unwrap());
     assert_eq!(in_use, [dev].into());
@@ -160,8 +160,8 @@ fn a_path_that_is_off_stays_off_until_it_is_turned_on() {
     let change = off(&sim, A1, true);
     make(&mut sim, change);
     assert!(maps(&sim)[0].ends_with("| AE FA AA"), "{:?}", maps(&sim));
-    sim.suffer(&Fault::RestartAgent);
-    sim.suffer_all(&[Fault::LinkDown(A1), Fault::LinkUp(A1)]);
+    sim.inject(&Fault::RestartAgent);
+    sim.inject_all(&[Fault::LinkDown(A1), Fault::LinkUp(A1)]);
     sim.run_for(seconds(30));
     assert!(maps(&sim)[0].ends_with("| AE FA AA"), "{:?}", maps(&sim));
     assert_eq!(
@@ -179,7 +179,7 @@ fn a_path_that_is_off_stays_off_until_it_is_turned_on() {
         matches!(&refused, Refusal::Refused(why) if why.contains("no other path")),
         "{refused:?}"
     );
-    sim.tell(Event::Change(Box::new(off(&sim, B2, true))));
+    sim.deliver(Event::Change(Box::new(off(&sim, B2, true))));
     sim.run_for(seconds(10));
     assert!(maps(&sim)[0].ends_with("FF FA"), "{:?}", maps(&sim));
     for path in [A1, A2, B1] {
@@ -202,10 +202,10 @@ fn a_device_is_taken_away_and_given_back() {
     };
     // No event reports that a map was opened: the agent sees it with the next change.
     let look = |sim: &mut Simulation, users| {
-        sim.suffer(&Fault::Open(0, users));
-        sim.suffer(&Fault::LinkDown(A1));
+        sim.inject(&Fault::Open(0, users));
+        sim.inject(&Fault::LinkDown(A1));
         sim.run_for(seconds(10));
-        sim.suffer(&Fault::LinkUp(A1));
+        sim.inject(&Fault::LinkUp(A1));
         sim.run_for(seconds(10));
     };
     look(&mut sim, 1);
@@ -216,7 +216,7 @@ fn a_device_is_taken_away_and_given_back() {
     look(&mut sim, 0);
     make(&mut sim, off(true));
     assert_eq!(maps(&sim), Vec::<String>::new());
-    sim.suffer(&Fault::RestartAgent);
+    sim.inject(&Fault::RestartAgent);
     sim.run_for(seconds(30));
     assert_eq!(maps(&sim), Vec::<String>::new());
     let found = sim.world.find_device(&device).unwrap();
@@ -240,7 +240,7 @@ fn what_is_not_to_persist_ends_with_the_agent() {
     assert!(effect.ends_with("until the agent ends"), "{effect}");
     assert_eq!(maps(&sim), Vec::<String>::new());
     assert_eq!(sim.world.devices_off(), [device.as_str()]);
-    sim.suffer(&Fault::RestartAgent);
+    sim.inject(&Fault::RestartAgent);
     sim.run_for(seconds(30));
     assert!(maps(&sim)[0].ends_with("AA AA"), "{:?}", maps(&sim));
     // A temporary "on" for what is permanently "off".
@@ -249,7 +249,7 @@ fn what_is_not_to_persist_ends_with_the_agent() {
     assert!(maps(&sim)[0].ends_with("AA AA"), "{:?}", maps(&sim));
     assert_eq!(sim.world.devices_off(), Vec::<&str>::new());
     // A device that has its map keeps it over a restart, until it is turned off again.
-    sim.suffer(&Fault::RestartAgent);
+    sim.inject(&Fault::RestartAgent);
     sim.run_for(seconds(30));
     assert_eq!(sim.world.devices_off(), [device.as_str()]);
     unharmed(&sim);
@@ -299,7 +299,7 @@ fn a_device_has_the_name_that_the_admin_gave_it() {
     make(&mut sim, named(Some("payroll"), true));
     make(&mut sim, named(Some("for a while"), false));
     assert_eq!(own(&sim), "for a while");
-    sim.suffer(&Fault::RestartAgent);
+    sim.inject(&Fault::RestartAgent);
     sim.run_for(seconds(5));
     assert_eq!(own(&sim), "payroll");
     make(&mut sim, named(None, true));
@@ -323,7 +323,7 @@ fn what_the_admin_says_of_a_device_is_remembered() {
     make(&mut sim, flags(Some(true), None));
     let effect = make(&mut sim, flags(None, Some(false)));
     assert!(effect.contains("shared clusterwide: false"), "{effect}");
-    sim.suffer(&Fault::RestartAgent);
+    sim.inject(&Fault::RestartAgent);
     sim.run_for(seconds(5));
     let found = sim.world.find_device(&device).unwrap();
     let settings = sim.world.device_settings(found);
@@ -363,7 +363,7 @@ fn mask_and_unmask(run: bool) {
     let mask = rules(&mask);
     assert!(sim.world.check_rules(&mask).contains("1 claimed paths"));
     let mark = sim.journal.len();
-    sim.tell(Event::RulesLoaded(mask));
+    sim.deliver(Event::RulesLoaded(mask));
     sim.run_for(seconds(20));
     assert_eq!(steps(&sim, mark), Vec::<String>::new());
     make(&mut sim, Change::Unclaim(Scope::Path(name.to_string())));
@@ -382,14 +382,14 @@ fn mask_and_unmask(run: bool) {
         assert!(sim.kernel.disk(A1).is_none());
     };
     masked(&sim);
-    sim.suffer(&Fault::RestartAgent);
+    sim.inject(&Fault::RestartAgent);
     sim.run_for(seconds(10));
     masked(&sim);
-    sim.suffer(&Fault::Add(A1));
+    sim.inject(&Fault::Add(A1));
     sim.run_for(seconds(10));
     let again = rules(&format!("device={device}"));
-    sim.tell(Event::RulesLoaded(again));
-    sim.tell(Event::RulesLoaded(rules("")));
+    sim.deliver(Event::RulesLoaded(again));
+    sim.deliver(Event::RulesLoaded(rules("")));
     // Unclaimed, and the rules not run yet: no path returns before the interval ends.
     make(&mut sim, Change::Unclaim(Scope::Path(name.to_string())));
     let run = Change::RunRules(Some(Scope::Path(name.to_string())));
@@ -408,8 +408,8 @@ fn mask_and_unmask(run: bool) {
 fn a_masked_disk_in_use_stays_on_the_host() {
     let mut sim = running(four_paths());
     let name = name(&sim, A1);
-    sim.tell(Event::RulesLoaded(rules("transport=fc")));
-    sim.suffer(&Fault::Open(0, 1));
+    sim.deliver(Event::RulesLoaded(rules("transport=fc")));
+    sim.inject(&Fault::Open(0, 1));
     make(&mut sim, Change::Unclaim(Scope::Path(name.to_string())));
     make(&mut sim, Change::RunRules(None));
     sim.run_for(seconds(10));
@@ -427,9 +427,9 @@ fn a_masked_disk_in_use_stays_on_the_host() {
 fn without_autoclaim_new_paths_wait_for_a_run_of_the_rules() {
     let mut sim = running(four_paths());
     make(&mut sim, Change::Autoclaim { on: false });
-    sim.suffer(&Fault::Delete(A1));
+    sim.inject(&Fault::Delete(A1));
     sim.run_for(seconds(2));
-    sim.suffer(&Fault::Add(A1));
+    sim.inject(&Fault::Add(A1));
     sim.run_for(seconds(400));
     assert!(maps(&sim)[0].ends_with("| AE A AA"), "{:?}", maps(&sim));
     let path = sim.world.find_path(&A1.to_string()).unwrap();
@@ -438,7 +438,7 @@ fn without_autoclaim_new_paths_wait_for_a_run_of_the_rules() {
     sim.run_for(seconds(5));
     assert!(maps(&sim)[0].ends_with("| AE AA AA"), "{:?}", maps(&sim));
     // Autoclaim stays off over a restart, and existing paths keep their claims.
-    sim.suffer(&Fault::RestartAgent);
+    sim.inject(&Fault::RestartAgent);
     sim.run_for(seconds(20));
     assert!(maps(&sim)[0].ends_with("| AE AA AA"), "{:?}", maps(&sim));
     unharmed(&sim);
@@ -447,12 +447,12 @@ fn without_autoclaim_new_paths_wait_for_a_run_of_the_rules() {
 #[test]
 fn a_device_in_use_keeps_a_path_whatever_the_rules_say() {
     let mut sim = running(four_paths());
-    sim.suffer(&Fault::Open(0, 1));
-    sim.suffer(&Fault::LinkDown(A1));
+    sim.inject(&Fault::Open(0, 1));
+    sim.inject(&Fault::LinkDown(A1));
     sim.run_for(seconds(10));
-    sim.suffer(&Fault::LinkUp(A1));
+    sim.inject(&Fault::LinkUp(A1));
     sim.run_for(seconds(10));
-    sim.tell(Event::RulesLoaded(rules("vendor=* model=*")));
+    sim.deliver(Event::RulesLoaded(rules("vendor=* model=*")));
     let device = device(&sim);
     make(
         &mut sim,
@@ -468,16 +468,16 @@ fn a_device_in_use_keeps_a_path_whatever_the_rules_say() {
     assert_eq!(kept.count(), 1);
     unharmed(&sim);
     // A restarted agent removes no more paths.
-    sim.suffer(&Fault::RestartAgent);
+    sim.inject(&Fault::RestartAgent);
     sim.run_for(seconds(60));
     assert_eq!(maps(&sim).len(), 1);
     unharmed(&sim);
     // Once nobody uses the device, the remaining path goes too, and the map with it.
     sim.io_every = None;
-    sim.suffer(&Fault::Open(0, 0));
-    sim.suffer(&Fault::LinkDown(B2));
+    sim.inject(&Fault::Open(0, 0));
+    sim.inject(&Fault::LinkDown(B2));
     sim.run_for(seconds(10));
-    sim.suffer(&Fault::LinkUp(B2));
+    sim.inject(&Fault::LinkUp(B2));
     sim.run_for(seconds(10));
     make(&mut sim, Change::Reclaim { device });
     sim.run_for(seconds(20));
@@ -499,7 +499,7 @@ fn a_new_satp_rule_is_applied_by_a_reclaim() {
     };
     new.satp = SatpRules::new(vec![rule], std::collections::BTreeMap::new());
     assert!(sim.world.check_rules(&new).contains("1 claimed devices"));
-    sim.tell(Event::RulesLoaded(new));
+    sim.deliver(Event::RulesLoaded(new));
     sim.run_for(seconds(10));
     assert!(maps(&sim)[0].contains("service-time"), "{:?}", maps(&sim));
     let device = device(&sim);
@@ -517,9 +517,9 @@ fn a_new_satp_rule_is_applied_by_a_reclaim() {
 #[test]
 fn rules_that_mask_everything_leave_a_device_in_use_as_it_is_over_a_restart() {
     let mut sim = running(four_paths());
-    sim.suffer(&Fault::Open(0, 1));
-    sim.tell(Event::RulesLoaded(rules("vendor=* model=*")));
-    sim.suffer(&Fault::RestartAgent);
+    sim.inject(&Fault::Open(0, 1));
+    sim.deliver(Event::RulesLoaded(rules("vendor=* model=*")));
+    sim.inject(&Fault::RestartAgent);
     sim.run_for(seconds(60));
     assert_eq!(steps(&sim, 0), Vec::<String>::new());
     let device = device(&sim);
@@ -542,7 +542,7 @@ fn queueing_is_ended_by_hand_until_a_path_serves_again() {
         matches!(&why, Refusal::Refused(why) if why.contains("has a path that the kernel uses")),
         "{why:?}"
     );
-    sim.suffer_all(&[A1, A2, B1, B2].map(Fault::LinkDown));
+    sim.inject_all(&[A1, A2, B1, B2].map(Fault::LinkDown));
     sim.run_for(seconds(5));
     assert!(
         maps(&sim)[0].contains("queue_if_no_path"),
@@ -554,7 +554,7 @@ fn queueing_is_ended_by_hand_until_a_path_serves_again() {
     let effect = make(&mut sim, change);
     assert!(effect.contains("I/O fails now"), "{effect}");
     assert_eq!(steps(&sim, from), ["fail_if_no_path"]);
-    let said = san::told(&sim, from);
+    let said = san::notices(&sim, from);
     assert!(said[0].starts_with("QUEUEING_ENDED "), "{said:?}");
     assert!(said[1].starts_with("APD_TIMEOUT "), "{said:?}");
     // The map stays like this, and there is no queueing left to end.
@@ -566,14 +566,14 @@ fn queueing_is_ended_by_hand_until_a_path_serves_again() {
         "{why:?}"
     );
     // When a path returns everything is as before, also at the next loss of all paths.
-    sim.suffer(&Fault::LinkUp(B1));
+    sim.inject(&Fault::LinkUp(B1));
     sim.run_for(seconds(10));
     assert!(
         maps(&sim)[0].contains("queue_if_no_path"),
         "{:?}",
         maps(&sim)
     );
-    sim.suffer(&Fault::LinkDown(B1));
+    sim.inject(&Fault::LinkDown(B1));
     sim.run_for(seconds(60));
     assert!(
         maps(&sim)[0].contains("queue_if_no_path"),
@@ -587,9 +587,9 @@ fn queueing_is_ended_by_hand_until_a_path_serves_again() {
 fn queueing_is_ended_where_nothing_is_known_of_the_paths() {
     let mut sim = running(four_paths());
     // I/O fails, so that the kernel has no path; then commands do not return, so that no state is known.
-    sim.suffer_all(&[A1, A2, B1, B2].map(|path| Fault::Sicken(path, true)));
+    sim.inject_all(&[A1, A2, B1, B2].map(|path| Fault::Sicken(path, true)));
     sim.run_for(Millis(300));
-    sim.suffer_all(&[A1, A2, B1, B2].map(Fault::Hang));
+    sim.inject_all(&[A1, A2, B1, B2].map(Fault::Hang));
     sim.run_for(seconds(60));
     let change = end_queueing(&sim);
     make(&mut sim, change);
@@ -609,7 +609,7 @@ fn the_maps_that_are_kept_are_those_of_devices_with_a_map() {
     assert!(kept.ours.iter().all(|uuid| uuid.starts_with("mpath-3")));
     assert!(!kept.others && kept.longest == seconds(140));
     assert_eq!(sim.world.queueing_maps().len(), 1);
-    sim.suffer_all(&[A1, A2, B1, B2].map(Fault::LinkDown));
+    sim.inject_all(&[A1, A2, B1, B2].map(Fault::LinkDown));
     sim.run_for(seconds(5));
     let change = end_queueing(&sim);
     make(&mut sim, change);

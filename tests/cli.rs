@@ -894,12 +894,12 @@ fn typography_is_refused_with_the_mend() {
         ("reset\u{a0}on", 6, "reset on"),
         ("a−b", 2, "a-b"),
     ];
-    for (text, character, mended) in cases {
+    for (text, character, corrected) in cases {
         let args = [OsString::from("good"), OsString::from(text)];
         let why = typography::check(args.iter()).unwrap_err();
         assert_eq!((why.argument, why.character), (2, character), "{text}");
-        assert_eq!(why.mended, mended, "{text}");
-        let again = [OsString::from(why.mended)];
+        assert_eq!(why.corrected, corrected, "{text}");
+        let again = [OsString::from(why.corrected)];
         typography::check(again.iter()).unwrap();
     }
     let screen = House::new().run("nmp device list –d naa.1");

@@ -97,12 +97,12 @@ fn the_table_is_in_order_and_says_something() {
     assert_eq!(names.len(), CODES.len());
     for code in CODES {
         assert!(
-            code.meaning.len() > 10 && !code.mend.is_empty(),
+            code.meaning.len() > 10 && !code.remedy.is_empty(),
             "{}",
             code.name
         );
         assert!(
-            !code.meaning.ends_with('.') && !code.mend.ends_with('.'),
+            !code.meaning.ends_with('.') && !code.remedy.ends_with('.'),
             "{}",
             code.name
         );

@@ -35,8 +35,8 @@ fn state(sim: &Simulation, path: Hctl) -> PathState {
 }
 
 fn codes(sim: &Simulation, from: usize, code: &str) -> usize {
-    let told = told(sim, from);
-    told.iter().filter(|line| line.starts_with(code)).count()
+    let notices = notices(sim, from);
+    notices.iter().filter(|line| line.starts_with(code)).count()
 }
 
 /// [`four_paths`], and another unit that no path leads to yet.
@@ -61,21 +61,21 @@ fn a_lun_that_leads_to_nothing_carries_nothing_until_it_is_proven_again() {
     let (mut kernel, other) = with_other();
     kernel.array.dummies = true;
     let mut sim = running(kernel);
-    sim.suffer(&Fault::Open(0, 1));
+    sim.inject(&Fault::Open(0, 1));
     sim.run_for(seconds(1));
     sim.io_every = None;
     let mark = sim.journal.len();
-    sim.suffer(&Fault::Remap(A1, None, false));
+    sim.inject(&Fault::Remap(A1, None, false));
     sim.run_for(INTERVAL);
     assert_eq!(state(&sim, A1), PathState::Dead);
     assert_eq!(steps(&sim, mark), ["fail_path 8:0"]);
-    let told = explained(&sim, UNIT);
+    let notices = explained(&sim, UNIT);
     assert!(
-        told.contains("dead: no logical unit is behind this LUN (PERIPHERAL QUALIFIER 001b)"),
-        "{told}"
+        notices.contains("dead: no logical unit is behind this LUN (PERIPHERAL QUALIFIER 001b)"),
+        "{notices}"
     );
     // Then it leads to another unit, and a writer starts.
-    sim.suffer(&Fault::Remap(A1, Some(other), false));
+    sim.inject(&Fault::Remap(A1, Some(other), false));
     sim.io_every = Some(Millis(10));
     sim.run_for(seconds(20));
     assert!(
@@ -85,7 +85,7 @@ fn a_lun_that_leads_to_nothing_carries_nothing_until_it_is_proven_again() {
     assert_eq!(codes(&sim, mark, "PATH_ABSENT"), 1);
     assert_eq!(codes(&sim, mark, "PATH_QUARANTINED"), 1);
     // Mapped back, it serves again.
-    sim.suffer(&Fault::Remap(A1, Some(0), false));
+    sim.inject(&Fault::Remap(A1, Some(0), false));
     sim.run_for(seconds(10));
     assert_eq!(state(&sim, A1), PathState::Active);
     unharmed(&sim);
@@ -102,18 +102,18 @@ fn nothing_is_there_whatever_qualifier_says_so_and_wherever() {
             data[0] = qualifier << 5;
             Some(Answer::good(data))
         };
-        sim.suffer(&Fault::Lie(A1, PAGE83, says(&page)));
+        sim.inject(&Fault::Lie(A1, PAGE83, says(&page)));
         // INQUIRY is read after a unit attention.
-        sim.suffer(&Fault::Lie(B1, Command::Inquiry, says(&inquiry)));
+        sim.inject(&Fault::Lie(B1, Command::Inquiry, says(&inquiry)));
         let kind = UnitAttention::PowerOnResetOccurred;
-        sim.tell(Event::UnitAttention { path: B1, kind });
+        sim.deliver(Event::UnitAttention { path: B1, kind });
         sim.run_for(INTERVAL);
         assert!(map(&sim).ends_with(" FA FA"), "{}", map(&sim));
         let text = format!("PERIPHERAL QUALIFIER {qualifier:03b}b");
         assert!(explained(&sim, "sda").contains(&text) && explained(&sim, "sdb").contains(&text));
         // An empty LUN has another vendor and product than the unit.
-        sim.suffer(&Fault::Lie(A1, PAGE83, None));
-        sim.suffer(&Fault::Lie(B1, Command::Inquiry, None));
+        sim.inject(&Fault::Lie(A1, PAGE83, None));
+        sim.inject(&Fault::Lie(B1, Command::Inquiry, None));
         sim.run_for(seconds(3));
         assert!(map(&sim).ends_with(" AA AA"), "{}", map(&sim));
         unharmed(&sim);
@@ -129,7 +129,7 @@ fn io_waits_while_every_lun_leads_to_nothing() {
     sim.io_every = None;
     let mark = sim.journal.len();
     for path in ALL {
-        sim.suffer(&Fault::Remap(path, None, false));
+        sim.inject(&Fault::Remap(path, None, false));
     }
     sim.run_for(INTERVAL);
     assert!(map(&sim).ends_with(" FF FF"), "{}", map(&sim));
@@ -138,7 +138,7 @@ fn io_waits_while_every_lun_leads_to_nothing() {
     assert_eq!(codes(&sim, mark, "APD_START"), 1);
     assert_eq!(codes(&sim, mark, "PDL_START"), 0);
     for path in ALL {
-        sim.suffer(&Fault::Remap(path, Some(0), false));
+        sim.inject(&Fault::Remap(path, Some(0), false));
     }
     sim.run_for(seconds(5));
     assert!(map(&sim).ends_with(" AA AA"), "{}", map(&sim));
@@ -164,10 +164,10 @@ fn no_byte_goes_to_the_wrong_disk_where_a_check_interval_lies_between_swap_and_w
         let mut sim = running(kernel);
         sim.io_every = None;
         if gap > 0 {
-            sim.suffer(&Fault::Remap(A1, None, false));
+            sim.inject(&Fault::Remap(A1, None, false));
         }
         sim.run_for(Millis(gap));
-        sim.suffer(&Fault::Remap(A1, Some(other), attention));
+        sim.inject(&Fault::Remap(A1, Some(other), attention));
         sim.run_for(INTERVAL);
         sim.io_every = Some(Millis(10));
         sim.run_for(seconds(20));
@@ -191,18 +191,18 @@ fn a_path_that_cannot_prove_itself_is_used_while_no_other_serves() {
     ] {
         let mut sim = running(four_paths());
         let mark = sim.journal.len();
-        sim.suffer(&Fault::Lie(A1, PAGE83, Some(says_nothing.clone())));
+        sim.inject(&Fault::Lie(A1, PAGE83, Some(says_nothing.clone())));
         sim.run_for(INTERVAL);
         sim.run_for(Millis(100));
         assert_eq!(steps(&sim, mark), ["fail_path 8:0"], "{says_nothing:?}");
         assert_eq!(state(&sim, A1), PathState::Unknown);
         assert_eq!(codes(&sim, mark, "PATH_UNPROVEN"), 1);
         // One such answer does not end its use, or one bad answer would move a unit between controllers.
-        sim.suffer(&Fault::Lie(A1, PAGE83, None));
+        sim.inject(&Fault::Lie(A1, PAGE83, None));
         sim.run_for(seconds(3));
         assert!(map(&sim).ends_with(" AA AA"), "{}", map(&sim));
         for path in ALL {
-            sim.suffer(&Fault::Lie(path, PAGE83, Some(says_nothing.clone())));
+            sim.inject(&Fault::Lie(path, PAGE83, Some(says_nothing.clone())));
         }
         // The paths that are found first are failed while others serve; the last ones are not.
         sim.run_for(seconds(300));
@@ -216,7 +216,7 @@ fn a_path_that_cannot_prove_itself_is_used_while_no_other_serves() {
 fn one_page_that_says_nothing_ends_no_use() {
     let mut sim = running(four_paths());
     let mark = sim.journal.len();
-    sim.suffer(&Fault::Lie(A1, PAGE83, Some(Answer::good(Vec::new()))));
+    sim.inject(&Fault::Lie(A1, PAGE83, Some(Answer::good(Vec::new()))));
     let end = sim.now().after(seconds(10));
     while sim
         .world
@@ -228,7 +228,7 @@ fn one_page_that_says_nothing_ends_no_use() {
     {
         assert!(sim.step(end));
     }
-    sim.suffer(&Fault::Lie(A1, PAGE83, None));
+    sim.inject(&Fault::Lie(A1, PAGE83, None));
     sim.run_for(seconds(10));
     assert_eq!(steps(&sim, mark), Vec::<String>::new());
     assert_eq!(codes(&sim, mark, "PATH_UNPROVEN"), 0);
@@ -240,12 +240,12 @@ fn a_page_that_is_never_answered_ends_the_use_after_a_minute() {
     for outcome in [Outcome::Busy, Outcome::Timeout, Outcome::Host(7)] {
         let mut sim = running(four_paths());
         let mark = sim.journal.len();
-        sim.suffer(&Fault::Lie(A1, PAGE83, Some(Answer::from(outcome.clone()))));
+        sim.inject(&Fault::Lie(A1, PAGE83, Some(Answer::from(outcome.clone()))));
         sim.run_for(seconds(50));
         assert_eq!(steps(&sim, mark), Vec::<String>::new(), "{outcome:?}");
         sim.run_for(seconds(20));
         assert_eq!(steps(&sim, mark), ["fail_path 8:0"], "{outcome:?}");
-        sim.suffer(&Fault::Lie(A1, PAGE83, None));
+        sim.inject(&Fault::Lie(A1, PAGE83, None));
         sim.run_for(seconds(10));
         assert!(map(&sim).ends_with(" AA AA"), "{}", map(&sim));
         unharmed(&sim);
@@ -262,17 +262,17 @@ fn the_paths_of_a_map_that_is_closed_join_the_unit_that_they_lead_to() {
     kernel.array.dummies = true;
     let mut sim = running(kernel);
     sim.io_every = None;
-    sim.suffer(&Fault::Open(0, 1));
+    sim.inject(&Fault::Open(0, 1));
     let mark = sim.journal.len();
     for path in ALL {
-        sim.suffer(&Fault::Remap(path, Some(other), false));
+        sim.inject(&Fault::Remap(path, Some(other), false));
     }
     sim.run_for(seconds(60));
     // I/O that waits in the map must not reach the other volume while the map is open.
     assert_eq!(codes(&sim, mark, "PATH_QUARANTINED"), 4);
     assert_eq!(maps(&sim).len(), 1);
     assert!(map(&sim).ends_with(" FF FF"), "{}", map(&sim));
-    sim.suffer(&Fault::Open(0, 0));
+    sim.inject(&Fault::Open(0, 0));
     sim.run_for(seconds(20));
     sim.io_every = Some(Millis(100));
     sim.run_for(seconds(10));
@@ -297,21 +297,21 @@ fn one_path_joins_the_other_unit_when_the_map_is_closed_and_the_rest_stay() {
         ..Settings::default()
     };
     let mut sim = running_with(kernel, settings);
-    sim.suffer(&Fault::Open(0, 1));
+    sim.inject(&Fault::Open(0, 1));
     sim.io_every = None;
-    sim.suffer(&Fault::Remap(A1, Some(other), false));
+    sim.inject(&Fault::Remap(A1, Some(other), false));
     sim.run_for(INTERVAL);
     sim.io_every = Some(Millis(100));
     sim.run_for(seconds(60));
     assert_eq!(maps(&sim).len(), 1);
     assert!(!map(&sim).contains(" 8:0 "), "{}", map(&sim));
-    sim.suffer(&Fault::Open(0, 0));
+    sim.inject(&Fault::Open(0, 0));
     sim.run_for(seconds(20));
     assert_eq!(maps(&sim).len(), 2, "{:?}", maps(&sim));
     assert!(maps(&sim).iter().any(|map| map.contains(" 8:0 ")));
     // It returns in the same way.
     sim.io_every = None;
-    sim.suffer(&Fault::Remap(A1, Some(0), false));
+    sim.inject(&Fault::Remap(A1, Some(0), false));
     sim.run_for(INTERVAL);
     sim.io_every = Some(Millis(100));
     sim.run_for(seconds(30));
@@ -327,13 +327,13 @@ fn a_dead_path_does_not_keep_a_closed_map_whose_luns_were_given_away() {
     kernel.nexus_loss = true;
     let mut sim = running(kernel);
     sim.io_every = None;
-    sim.suffer(&Fault::LinkDown(B2));
+    sim.inject(&Fault::LinkDown(B2));
     sim.run_for(seconds(10));
     for path in ALL {
-        sim.suffer(&Fault::Remap(path, Some(other), false));
+        sim.inject(&Fault::Remap(path, Some(other), false));
     }
     sim.run_for(seconds(30));
-    sim.suffer(&Fault::LinkUp(B2));
+    sim.inject(&Fault::LinkUp(B2));
     sim.run_for(seconds(20));
     let all = maps(&sim);
     assert!(all.len() == 1 && all[0].ends_with(" AA AA"), "{all:?}");
@@ -364,14 +364,14 @@ fn a_designator_that_is_added_while_a_map_runs_changes_nothing() {
     sim.run_for(seconds(20));
     assert_eq!(steps(&sim, mark), Vec::<String>::new());
     // The name does not change after a restart either, nor after all paths were down.
-    sim.suffer(&Fault::RestartAgent);
+    sim.inject(&Fault::RestartAgent);
     sim.run_for(seconds(20));
     for path in ALL {
-        sim.suffer(&Fault::LinkDown(path));
+        sim.inject(&Fault::LinkDown(path));
     }
     sim.run_for(seconds(10));
     for path in ALL {
-        sim.suffer(&Fault::LinkUp(path));
+        sim.inject(&Fault::LinkUp(path));
     }
     sim.run_for(seconds(10));
     assert!(
@@ -469,29 +469,29 @@ fn a_twin_of_another_size_or_product_shares_no_table() {
         }
         let mut sim = running(kernel);
         assert_eq!(held(&sim), [A1, B1, A2, B2], "{why}");
-        let told = told(&sim, 0);
-        assert_eq!(codes(&sim, 0, "PATH_MISMATCHED"), 2, "{why}: {told:#?}");
+        let notices = notices(&sim, 0);
+        assert_eq!(codes(&sim, 0, "PATH_MISMATCHED"), 2, "{why}: {notices:#?}");
         let text = explained(&sim, UNIT);
         assert!(text.contains(why), "{why}: {text}");
         for path in ALL {
-            sim.suffer(&Fault::LinkDown(path));
+            sim.inject(&Fault::LinkDown(path));
         }
         sim.run_for(seconds(100));
         for path in ALL {
-            sim.suffer(&Fault::LinkUp(path));
+            sim.inject(&Fault::LinkUp(path));
         }
         sim.run_for(seconds(10));
         assert_eq!(held(&sim), [A1, B1, A2, B2], "{why}");
         // The same if the paths of the unit disappear while its map is open.
-        sim.suffer(&Fault::Open(0, 1));
+        sim.inject(&Fault::Open(0, 1));
         sim.io_every = None;
         for path in ALL {
-            sim.suffer(&Fault::Delete(path));
+            sim.inject(&Fault::Delete(path));
         }
         sim.run_for(seconds(100));
         assert_eq!(held(&sim), [], "{why}");
         // When the map is closed, the twin is a unit like any other.
-        sim.suffer(&Fault::Open(0, 0));
+        sim.inject(&Fault::Open(0, 0));
         sim.run_for(seconds(20));
         let other = [path(1, 2, 0), path(2, 2, 0)];
         assert!(
@@ -513,12 +513,12 @@ fn a_twin_that_comes_later_stays_out_whatever_its_address() {
     kernel.cable(path(3, 0, 5), Transport::Fc, unit, 1, 12);
     let twin = twin(&mut kernel, |unit| unit.size = LARGER);
     kernel.cable(path(1, 0, 5), Transport::Fc, twin, 1, 13);
-    kernel.suffer(Millis(0), &Fault::Delete(path(1, 0, 5)));
+    kernel.inject(Millis(0), &Fault::Delete(path(1, 0, 5)));
     let mut sim = running(kernel);
-    sim.suffer(&Fault::Add(path(1, 0, 5)));
+    sim.inject(&Fault::Add(path(1, 0, 5)));
     sim.run_for(seconds(20));
     assert_eq!(held(&sim), [path(2, 0, 5), path(3, 0, 5)]);
-    sim.suffer(&Fault::RestartAgent);
+    sim.inject(&Fault::RestartAgent);
     sim.run_for(seconds(20));
     assert_eq!(held(&sim), [path(2, 0, 5), path(3, 0, 5)]);
     unharmed(&sim);
@@ -545,15 +545,15 @@ fn a_second_lun_of_a_port_with_the_same_identity_is_reported_and_not_used() {
     );
     assert!(text.contains("LUN 1 may be another unit"), "{text}");
     // The first LUN disappears while its map is open.
-    sim.suffer(&Fault::Open(0, 1));
+    sim.inject(&Fault::Open(0, 1));
     for path in ALL {
-        sim.suffer(&Fault::Delete(path));
+        sim.inject(&Fault::Delete(path));
         sim.run_for(seconds(10));
     }
     sim.run_for(seconds(50));
     assert_eq!(held(&sim), []);
     for path in ALL {
-        sim.suffer(&Fault::Add(path));
+        sim.inject(&Fault::Add(path));
     }
     sim.run_for(seconds(10));
     assert_eq!(held(&sim), [A1, B1, A2, B2]);
@@ -573,18 +573,18 @@ fn a_twin_that_answers_when_a_path_returns_is_found_out() {
             }
         });
         let mut sim = running(kernel);
-        sim.suffer(&Fault::LinkDown(A1));
+        sim.inject(&Fault::LinkDown(A1));
         sim.run_for(seconds(10));
-        sim.suffer(&Fault::Remap(A1, Some(twin), attention));
-        sim.suffer(&Fault::LinkUp(A1));
+        sim.inject(&Fault::Remap(A1, Some(twin), attention));
+        sim.inject(&Fault::LinkUp(A1));
         sim.run_for(seconds(20));
         assert_eq!(held(&sim), [B1, A2, B2]);
         assert_eq!(length(&sim), SIZE);
         // The right unit is back.
-        sim.suffer(&Fault::LinkDown(A1));
-        sim.suffer(&Fault::Remap(A1, Some(0), false));
+        sim.inject(&Fault::LinkDown(A1));
+        sim.inject(&Fault::Remap(A1, Some(0), false));
         sim.run_for(seconds(10));
-        sim.suffer(&Fault::LinkUp(A1));
+        sim.inject(&Fault::LinkUp(A1));
         sim.run_for(seconds(70));
         assert_eq!(held(&sim), [A1, B1, A2, B2]);
         unharmed(&sim);
@@ -607,7 +607,12 @@ fn a_new_map_takes_every_path_whatever_size_the_kernel_remembers() {
         assert_eq!(held(&sim), [A1, B1, A2, B2], "{larger:?}");
         assert_eq!(length(&sim), LARGER, "{larger:?}");
         assert!(sim.kernel.ledger.tables <= 2);
-        assert_eq!(codes(&sim, 0, "PATH_MISMATCHED"), 0, "{:?}", told(&sim, 0));
+        assert_eq!(
+            codes(&sim, 0, "PATH_MISMATCHED"),
+            0,
+            "{:?}",
+            notices(&sim, 0)
+        );
         unharmed(&sim);
     }
 }
@@ -617,13 +622,18 @@ fn a_new_map_takes_every_path_whatever_size_the_kernel_remembers() {
 fn a_path_that_is_found_again_shows_that_the_unit_grew() {
     let mut sim = running(four_paths());
     sim.kernel.array.unit_mut(0).unwrap().size = LARGER;
-    sim.suffer(&Fault::Delete(B2));
+    sim.inject(&Fault::Delete(B2));
     sim.run_for(seconds(10));
-    sim.suffer(&Fault::Add(B2));
+    sim.inject(&Fault::Add(B2));
     sim.run_for(seconds(10));
     assert_eq!(held(&sim), [A1, B1, A2, B2]);
     assert_eq!(length(&sim), LARGER);
-    assert_eq!(codes(&sim, 0, "PATH_MISMATCHED"), 0, "{:?}", told(&sim, 0));
+    assert_eq!(
+        codes(&sim, 0, "PATH_MISMATCHED"),
+        0,
+        "{:?}",
+        notices(&sim, 0)
+    );
     unharmed(&sim);
 }
 
@@ -651,10 +661,10 @@ fn a_unit_that_does_not_know_the_long_command_grows_too() {
 #[test]
 fn a_product_that_every_path_names_is_the_unit_s() {
     let mut sim = running(four_paths());
-    sim.suffer(&Fault::Open(0, 1));
+    sim.inject(&Fault::Open(0, 1));
     sim.kernel.array.unit_mut(0).unwrap().product = "RAID 10".to_owned();
     let kind = UnitAttention::InquiryDataHasChanged;
-    sim.tell(Event::UnitAttention { path: A1, kind });
+    sim.deliver(Event::UnitAttention { path: A1, kind });
     sim.run_for(seconds(20));
     assert_eq!(held(&sim), [A1, B1, A2, B2]);
     assert!(map(&sim).ends_with(" AA AA"), "{}", map(&sim));
@@ -679,13 +689,13 @@ fn a_name_that_two_units_share_proves_nothing_once_the_other_name_changed() {
     sim.kernel
         .open_map("naa.60606060606060605a5a5a5a5a5a5a5a", 1);
     sim.io_every = None;
-    sim.suffer(&Fault::Remap(A1, Some(other), false));
+    sim.inject(&Fault::Remap(A1, Some(other), false));
     // However often the path is asked.
     for _ in 0..20 {
         sim.run_for(INTERVAL);
         assert_eq!(state(&sim, A1), PathState::Dead);
     }
-    sim.suffer(&Fault::Remap(A1, Some(0), false));
+    sim.inject(&Fault::Remap(A1, Some(0), false));
     sim.run_for(seconds(10));
     assert_eq!(state(&sim, A1), PathState::Active);
 }
@@ -739,7 +749,7 @@ fn units_that_share_a_name_from_the_start_share_no_table() {
             active.sort_unstable();
             let expected = if back { vec![] } else { vec![A1, A2] };
             assert_eq!(active, expected, "{adopted}");
-            sim.suffer_all(&faults);
+            sim.inject_all(&faults);
             sim.run_for(seconds(20));
         }
         unharmed(&sim);
@@ -792,10 +802,10 @@ fn a_path_that_is_lost_while_idle_is_found_with_its_next_check() {
         let mut sim = running(four_paths());
         sim.io_every = None;
         sim.run_for(seconds(21));
-        sim.suffer(&Fault::LinkDown(path));
+        sim.inject(&Fault::LinkDown(path));
         sim.run_for(seconds(6));
         assert_eq!(state(&sim, path), PathState::Dead);
-        sim.suffer(&Fault::LinkUp(path));
+        sim.inject(&Fault::LinkUp(path));
         sim.run_for(seconds(6));
         assert_ne!(state(&sim, path), PathState::Dead);
     }
@@ -810,7 +820,7 @@ fn an_idle_path_that_is_not_ready_is_found_when_it_is_its_turn() {
         sim.io_every = None;
         sim.run_for(seconds(20));
         let answer = Answer::check(2, 0x04, 0x03);
-        sim.suffer(&Fault::Lie(path, Command::TestUnitReady, Some(answer)));
+        sim.inject(&Fault::Lie(path, Command::TestUnitReady, Some(answer)));
         sim.run_for(seconds(11));
         assert_eq!(state(&sim, path), PathState::Dead);
         assert_eq!(held(&sim), [A1, B1, A2, B2]);

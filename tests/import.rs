@@ -160,7 +160,7 @@ fn configurations_of_multipath_tools() {
 }
 
 /// The line numbers that a plan reports.
-fn told(plan: &Plan) -> BTreeSet<usize> {
+fn remarked(plan: &Plan) -> BTreeSet<usize> {
     plan.entries.iter().map(|entry| entry.line).collect()
 }
 
@@ -170,13 +170,13 @@ fn no_keyword_of_a_configuration_is_dropped() {
         let bytes = std::fs::read(golden_file(&format!("import/{name}"))).unwrap();
         let input = text::of(bytes).unwrap();
         let plan = multipath::plan(&input, &BUILT_IN, SettingsFile::default(), PLAIN).unwrap();
-        let told = told(&plan);
+        let remarked = remarked(&plan);
         for (line, text) in (1..).zip(input.lines()) {
             let bare = text.trim();
             let is_layout = bare.is_empty() || bare.starts_with(['#', '!']) || bare == "}";
             let is_outermost = text.ends_with(" {") && !text.starts_with([' ', '\t']);
             assert!(
-                told.contains(&line) || is_layout || is_outermost,
+                remarked.contains(&line) || is_layout || is_outermost,
                 "{name}: line {line} is dropped: {text}"
             );
         }
@@ -188,7 +188,7 @@ fn no_line_of_a_table_is_dropped() {
     for name in inputs("txt") {
         let input = file(&golden_file(&format!("import/{name}")));
         let plan = esxcli::plan(&input, &BUILT_IN, esxcli::Wanted::default()).unwrap();
-        let told = told(&plan);
+        let remarked = remarked(&plan);
         let words = |text: &str| -> Vec<String> {
             let words = text.split_whitespace();
             words.map(str::to_owned).collect()
@@ -202,10 +202,10 @@ fn no_line_of_a_table_is_dropped() {
                 let twin = words.get(..2) == other.get(..2);
                 twin && words.get(2).is_some_and(|class| class == "runtime")
                     && at != line
-                    && told.contains(&at)
+                    && remarked.contains(&at)
             });
             assert!(
-                told.contains(&line) || is_layout || is_loaded,
+                remarked.contains(&line) || is_layout || is_loaded,
                 "{name}: line {line} is dropped: {words:?}"
             );
         }
@@ -760,10 +760,10 @@ proptest! {
         };
         let wanted = multipath::Wanted { mask, force: false };
         let plan = multipath::plan(&text, &BUILT_IN, SettingsFile::default(), wanted).unwrap();
-        let told = told(&plan);
+        let remarked = remarked(&plan);
         let first = if inner.is_empty() { 2 } else { 3 };
         for line in first..first + keywords.len() {
-            prop_assert!(told.contains(&line), "line {} of {}: {:#?}", line, text, plan.entries);
+            prop_assert!(remarked.contains(&line), "line {} of {}: {:#?}", line, text, plan.entries);
         }
         holds_together(&plan);
     }

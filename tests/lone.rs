@@ -40,7 +40,7 @@ fn host() -> Kernel {
     kernel.cable(FIRST, Transport::Iscsi, unit, 1, 1);
     kernel.cable(SECOND, Transport::Iscsi, unit, 1, 2);
     for path in [FIRST, SECOND] {
-        kernel.suffer(Millis(0), &Fault::Delete(path));
+        kernel.inject(Millis(0), &Fault::Delete(path));
     }
     kernel
 }
@@ -48,7 +48,7 @@ fn host() -> Kernel {
 /// A host that has one path from the start.
 fn with_one() -> Kernel {
     let mut kernel = host();
-    kernel.suffer(Millis(0), &Fault::Add(FIRST));
+    kernel.inject(Millis(0), &Fault::Add(FIRST));
     kernel
 }
 
@@ -100,7 +100,7 @@ fn gets_map(rules: &Rules, settings: &Settings) -> (bool, String) {
     assert_eq!(mark(&sim, FIRST), Some(mapped), "{text}");
     let mut later = Simulation::start_with_rules(host(), settings.clone(), rules.clone());
     later.run_for(seconds(10));
-    later.suffer(&Fault::Add(FIRST));
+    later.inject(&Fault::Add(FIRST));
     later.run_for(seconds(10));
     assert_eq!(later.kernel.maps().count() == 1, mapped, "{text}");
     assert_eq!(mark(&later, FIRST), Some(mapped), "{text}");
@@ -191,7 +191,7 @@ fn the_reason_is_explained_before_there_is_a_map() {
     };
     let mut sim = Simulation::start(host(), settings);
     sim.run_for(seconds(1));
-    sim.suffer(&Fault::Add(FIRST));
+    sim.inject(&Fault::Add(FIRST));
     sim.run_for(seconds(1));
     let text = explained(&sim, UNIT);
     let why = "it gets a map, though one path leads to it: lone_paths = \"all\" is set";
@@ -203,13 +203,13 @@ fn the_reason_is_explained_before_there_is_a_map() {
 fn a_second_path_may_follow_the_first() {
     let mut sim = Simulation::start(host(), Settings::default());
     sim.run_for(seconds(10));
-    sim.suffer(&Fault::Add(FIRST));
+    sim.inject(&Fault::Add(FIRST));
     sim.run_for(Millis(300));
     assert_eq!(mark(&sim, FIRST), None);
     let text = explained(&sim, UNIT);
     assert!(text.contains("another one may follow"), "{text}");
     // The second path arrives: in between nobody was allowed to look at the bare disk.
-    sim.suffer(&Fault::Add(SECOND));
+    sim.inject(&Fault::Add(SECOND));
     sim.run_for(seconds(5));
     assert_eq!(maps(&sim).len(), 1);
     let marks: Vec<bool> = san::marks(&sim, FIRST);
@@ -221,11 +221,11 @@ fn a_second_path_may_follow_the_first() {
 fn it_is_left_to_the_host_soon() {
     let mut sim = Simulation::start(host(), Settings::default());
     sim.run_for(seconds(10));
-    sim.suffer(&Fault::Add(FIRST));
+    sim.inject(&Fault::Add(FIRST));
     sim.run_for(Millis(700));
     assert_eq!(mark(&sim, FIRST), Some(false));
     assert!(
-        told(&sim, 0)
+        notices(&sim, 0)
             .iter()
             .any(|line| line.starts_with("DEVICE_LEFT_ALONE"))
     );
@@ -239,7 +239,7 @@ fn with_a_second_path_an_unused_disk_gets_its_map() {
     let mut sim = Simulation::start(with_one(), Settings::default());
     sim.run_for(seconds(60));
     assert_eq!(maps(&sim), Vec::<String>::new());
-    sim.suffer(&Fault::Add(SECOND));
+    sim.inject(&Fault::Add(SECOND));
     sim.run_for(seconds(5));
     assert_eq!(maps(&sim).len(), 1);
     assert_eq!(
@@ -247,7 +247,7 @@ fn with_a_second_path_an_unused_disk_gets_its_map() {
         (Some(true), Some(true))
     );
     // The map stays with one path, and the device is known as multipath at the next start.
-    sim.suffer(&Fault::Delete(FIRST));
+    sim.inject(&Fault::Delete(FIRST));
     sim.run_for(seconds(5));
     assert_eq!(maps(&sim).len(), 1);
     unharmed(&sim);
@@ -262,10 +262,10 @@ fn with_a_second_path_an_unused_disk_gets_its_map() {
 fn with_a_second_path_a_disk_in_use_is_left_alone_and_reported() {
     let mut sim = Simulation::start(with_one(), Settings::default());
     sim.run_for(seconds(10));
-    sim.suffer(&Fault::Use(FIRST, mounted("/var/lib/kubelet/volume")));
+    sim.inject(&Fault::Use(FIRST, mounted("/var/lib/kubelet/volume")));
     sim.run_for(seconds(5));
     let from = sim.journal.len();
-    sim.suffer(&Fault::Add(SECOND));
+    sim.inject(&Fault::Add(SECOND));
     sim.run_for(seconds(30));
     assert_eq!(maps(&sim), Vec::<String>::new());
     assert_eq!(
@@ -276,13 +276,13 @@ fn with_a_second_path_a_disk_in_use_is_left_alone_and_reported() {
     let why = "left alone: in use: sda is mounted at /var/lib/kubelet/volume";
     assert!(text.contains(why), "{text}");
     assert!(
-        told(&sim, from)
+        notices(&sim, from)
             .iter()
             .all(|line| !line.starts_with("MAP_ACTION_FAILED"))
     );
     unharmed(&sim);
     // Its user is finished with it.
-    sim.suffer(&Fault::Use(FIRST, vec![]));
+    sim.inject(&Fault::Use(FIRST, vec![]));
     sim.run_for(seconds(10));
     assert_eq!(maps(&sim).len(), 1);
 }
@@ -302,7 +302,7 @@ fn rules_that_are_loaded_later_count() {
         "{text}"
     );
     assert!(text.contains("map then: 0 2097152 multipath"), "{text}");
-    sim.tell(Event::RulesLoaded(Box::new(known)));
+    sim.deliver(Event::RulesLoaded(Box::new(known)));
     sim.run_for(seconds(10));
     assert_eq!(maps(&sim).len(), 1);
     unharmed(&sim);
@@ -312,7 +312,7 @@ fn rules_that_are_loaded_later_count() {
 fn of_two_paths_one_that_is_masked_does_not_count() {
     let rules = claim_rule("type = \"location\"\nadapter = \"vmhba1\"", "MASK_PATH");
     let mut sim = Simulation::start_with_rules(host(), Settings::default(), rules);
-    sim.suffer_all(&[Fault::Add(FIRST), Fault::Add(SECOND)]);
+    sim.inject_all(&[Fault::Add(FIRST), Fault::Add(SECOND)]);
     sim.run_for(seconds(10));
     assert_eq!(maps(&sim), Vec::<String>::new());
 }

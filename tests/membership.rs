@@ -66,7 +66,7 @@ fn a_map_over_foreign_disks_is_left_as_it_is() {
         let why = "foreign: its map holds nvme0n1, which is not a SCSI disk";
         assert!(text.contains(why), "{text}");
         assert!(
-            told(&sim, 0)
+            notices(&sim, 0)
                 .iter()
                 .any(|line| line.starts_with("MAP_FOREIGN "))
         );
@@ -92,7 +92,7 @@ fn a_map_that_is_named_by_something_else_than_page_83h_is_left_as_it_is() {
             kernel.open_map("mpatha", users);
             let mut sim = Simulation::start(kernel, Settings::default());
             sim.run_for(seconds(100));
-            sim.suffer(&Fault::RestartAgent);
+            sim.inject(&Fault::RestartAgent);
             sim.run_for(seconds(300));
             assert_eq!(steps(&sim, 0), Vec::<String>::new(), "{name} {users}");
             assert!(maps(&sim)[0].ends_with("AAAA"), "{:?}", maps(&sim));
@@ -136,7 +136,7 @@ fn one_foreign_member_makes_the_map_foreign() {
     let mut sim = Simulation::start(kernel, Settings::default());
     sim.io_every = Some(Millis(100));
     sim.run_for(seconds(10));
-    sim.suffer_all(&[A1, A2].map(Fault::LinkDown));
+    sim.inject_all(&[A1, A2].map(Fault::LinkDown));
     sim.run_for(seconds(600));
     assert_eq!(steps(&sim, 0), Vec::<String>::new());
     // Its SCSI paths stay unchanged for udev, too.
@@ -154,7 +154,7 @@ fn before_udev(late: &[dm_psa::psa::units::Hctl]) -> Kernel {
     sim.kernel.open_map(UNIT, 1);
     for path in late {
         sim.kernel
-            .suffer(Millis(0), &Fault::Unprocessed(*path, true));
+            .inject(Millis(0), &Fault::Unprocessed(*path, true));
     }
     sim.kernel
 }
@@ -170,9 +170,9 @@ fn an_agent_that_starts_before_udev_touches_no_map() {
             // A process that waits for the agent thereby waits for udev, but not without limit.
             assert_eq!(sim.world.is_settled(), wait > 30, "{late:?} {wait}");
             assert_eq!(steps(&sim, 0), Vec::<String>::new(), "{late:?} {wait}");
-            assert!(!told(&sim, 0).iter().any(|line| line.starts_with("APD_")));
+            assert!(!notices(&sim, 0).iter().any(|line| line.starts_with("APD_")));
             for path in &late {
-                sim.suffer(&Fault::Unprocessed(*path, false));
+                sim.inject(&Fault::Unprocessed(*path, false));
             }
             sim.run_for(seconds(30));
             assert_eq!(steps(&sim, 0), Vec::<String>::new(), "{late:?} {wait}");
@@ -190,11 +190,11 @@ fn an_unknown_member_is_kept_while_its_neighbours_fail_and_return() {
     sim.io_every = Some(Millis(100));
     sim.run_for(seconds(60));
     let others = [A2, B1, B2];
-    sim.suffer_all(&others.map(Fault::LinkDown));
+    sim.inject_all(&others.map(Fault::LinkDown));
     sim.run_for(seconds(300));
     assert_eq!(tables(&sim, 0), Vec::<String>::new());
     assert!(!steps(&sim, 0).contains(&"fail_path 8:0".to_owned()));
-    sim.suffer_all(&others.map(Fault::LinkUp));
+    sim.inject_all(&others.map(Fault::LinkUp));
     sim.run_for(seconds(30));
     assert!(maps(&sim)[0].ends_with("| AE AA AA"), "{:?}", maps(&sim));
     unharmed(&sim);
@@ -204,7 +204,7 @@ fn an_unknown_member_is_kept_while_its_neighbours_fail_and_return() {
 fn a_member_that_was_removed_while_no_agent_ran_leaves_the_table() {
     let mut sim = running(four_paths());
     sim.kernel.open_map(UNIT, 1);
-    sim.kernel.suffer(sim.now(), &Fault::Delete(B2));
+    sim.kernel.inject(sim.now(), &Fault::Delete(B2));
     let mut sim = Simulation::start(sim.kernel, Settings::default());
     sim.io_every = Some(Millis(100));
     sim.run_for(seconds(60));
@@ -244,9 +244,9 @@ fn a_masked_path_is_not_deleted_before_its_disk_is_known() {
         device: "sdb".to_owned(),
         at: "/srv".to_owned(),
     };
-    kernel.suffer(Millis(0), &Fault::Use(B1, vec![mounted]));
-    kernel.suffer(Millis(0), &Fault::Unprocessed(A1, true));
-    kernel.suffer(Millis(0), &Fault::Unprocessed(B1, true));
+    kernel.inject(Millis(0), &Fault::Use(B1, vec![mounted]));
+    kernel.inject(Millis(0), &Fault::Unprocessed(A1, true));
+    kernel.inject(Millis(0), &Fault::Unprocessed(B1, true));
     let mut sim = running(kernel);
     sim.run_for(seconds(300));
     let deleted = sim.journal.iter().flat_map(|entry| &entry.actions);
@@ -261,7 +261,7 @@ fn a_masked_path_is_not_deleted_before_its_disk_is_known() {
         "{deleted:?}"
     );
     for path in [A1, B1] {
-        sim.suffer(&Fault::Unprocessed(path, false));
+        sim.inject(&Fault::Unprocessed(path, false));
     }
     sim.run_for(seconds(120));
     assert!(sim.kernel.disk(A1).is_none());

@@ -90,7 +90,7 @@ fn a_quiet_host() {
 fn a_controller_fails_and_returns() {
     let mut sim = running(four_paths());
     let a1 = runtime_name(&sim, A1);
-    sim.suffer_all(&[Fault::LinkDown(A1), Fault::LinkDown(A2)]);
+    sim.inject_all(&[Fault::LinkDown(A1), Fault::LinkDown(A2)]);
     sim.run_for(seconds(20));
     assert_eq!(value(&sim, "dm_psa_paths{state=\"dead\"}"), 2.0);
     assert_eq!(value(&sim, "dm_psa_devices{state=\"degraded\"}"), 1.0);
@@ -102,7 +102,7 @@ fn a_controller_fails_and_returns() {
         of_path(&sim, "dm_psa_path_failures_total", &a1, &by)
     };
     assert_eq!(failures("kernel") + failures("agent"), 1.0);
-    sim.suffer_all(&[Fault::LinkUp(A1), Fault::LinkUp(A2)]);
+    sim.inject_all(&[Fault::LinkUp(A1), Fault::LinkUp(A2)]);
     sim.run_for(seconds(20));
     assert_eq!(
         of_path(&sim, "dm_psa_path_reinstatements_total", &a1, ""),
@@ -131,7 +131,7 @@ fn all_paths_down_is_timed() {
     let down = all.map(Fault::LinkDown);
     let up = all.map(Fault::LinkUp);
     let near = |is: f64, should: f64| (is - should).abs() < 1.0;
-    sim.suffer_all(&down);
+    sim.inject_all(&down);
     sim.run_for(seconds(10));
     assert_eq!(value(&sim, "dm_psa_devices{state=\"apd\"}"), 1.0);
     // An ongoing state is counted while it lasts.
@@ -141,16 +141,16 @@ fn all_paths_down_is_timed() {
     ));
     let longest = "dm_psa_device_longest_without_path_seconds";
     assert!(near(of_device(&sim, longest), 10.0));
-    sim.suffer_all(&up);
+    sim.inject_all(&up);
     sim.run_for(seconds(30));
     assert_eq!(value(&sim, "dm_psa_devices{state=\"on\"}"), 1.0);
     let first = of_device(&sim, "dm_psa_device_without_path_seconds_total");
     assert!(near(first, 10.0), "{first}");
-    sim.suffer_all(&down);
+    sim.inject_all(&down);
     sim.run_for(seconds(40));
     assert_eq!(value(&sim, "dm_psa_devices{state=\"apd timeout\"}"), 1.0);
     assert!(near(of_device(&sim, longest), 40.0));
-    sim.suffer_all(&up);
+    sim.inject_all(&up);
     sim.run_for(seconds(30));
     assert_eq!(of_device(&sim, "dm_psa_device_apd_entries_total"), 2.0);
     assert_eq!(of_device(&sim, "dm_psa_device_apd_timeouts_total"), 1.0);
@@ -167,7 +167,7 @@ fn all_paths_down_is_timed() {
 fn a_lost_unit_is_no_apd() {
     let mut sim = running(four_paths());
     for path in [A1, A2, B1, B2] {
-        sim.suffer(&Fault::Remap(path, None, true));
+        sim.inject(&Fault::Remap(path, None, true));
     }
     sim.run_for(seconds(20));
     assert_eq!(value(&sim, "dm_psa_devices{state=\"not connected\"}"), 1.0);
@@ -181,7 +181,7 @@ fn a_lost_unit_is_no_apd() {
 fn what_the_kernel_refuses_is_counted() {
     let mut kernel = steady();
     let unit = add_unit(&mut kernel, 0, &[(1, AO), (2, ANO)]);
-    kernel.suffer(Millis(0), &Fault::RefuseTables(unit, 22, 2));
+    kernel.inject(Millis(0), &Fault::RefuseTables(unit, 22, 2));
     let sim = running(kernel);
     assert_eq!(value(&sim, "dm_psa_map_action_failures_total"), 2.0);
     assert_eq!(

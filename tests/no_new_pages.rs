@@ -52,11 +52,11 @@ fn paths_come_back_without_a_new_page() {
         faults();
         let before = faults();
         for path in all_paths() {
-            sim.suffer(&Fault::LinkDown(path));
+            sim.inject(&Fault::LinkDown(path));
         }
         sim.run_for(seconds(60));
         for path in all_paths() {
-            sim.suffer(&Fault::LinkUp(path));
+            sim.inject(&Fault::LinkUp(path));
         }
         sim.run_for(seconds(60));
         let faults = faults() - before;

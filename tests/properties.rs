@@ -119,17 +119,17 @@ fn hang(
         .collect();
     let hung: BTreeSet<Hctl> = hung.iter().map(|n| path(*n)).collect();
     for path in &hung {
-        sim.suffer(&Fault::Hang(*path));
+        sim.inject(&Fault::Hang(*path));
     }
     if let Some(n) = jammed {
-        sim.suffer(&Fault::Jam(unit(n), true));
+        sim.inject(&Fault::Jam(unit(n), true));
     }
     let mark = sim.journal.len();
     let begin = sim.now();
     for (n, what, pause) in others {
         let path = path(*n);
         if !touched.contains(&(path.lun as UnitId)) {
-            sim.suffer(&match what {
+            sim.inject(&match what {
                 0 => Fault::LinkDown(path),
                 1 => Fault::LinkUp(path),
                 2 => Fault::Delete(path),
@@ -159,8 +159,8 @@ fn hang(
                 _ => continue,
             };
             if !touched.contains(&(subject.lun as UnitId)) {
-                let told = actions.entry(subject.to_string()).or_default();
-                told.push((entry.at, what));
+                let notices = actions.entry(subject.to_string()).or_default();
+                notices.push((entry.at, what));
             }
         }
     }
@@ -227,7 +227,7 @@ proptest! {
         // unit.)
         let unseen = run.sim.kernel.disks().any(|(_, disk)| !disk.usage().is_empty() && disk.link() != Link::Up);
         if run.tainted.is_empty() && !unseen {
-            run.suffer(Fault::RestartAgent);
+            run.inject(Fault::RestartAgent);
             run.sim.run_for(seconds(60));
             prop_assert_eq!(san::tables(&run.sim, 0), Vec::<String>::new());
             // A new agent cannot know the state that a group had before its transition.
@@ -304,7 +304,7 @@ proptest! {
         let paths = run.paths.clone();
         for (n, what, pause) in ops {
             let path = paths[n % paths.len()];
-            run.suffer(match what {
+            run.inject(match what {
                 0 | 1 => Fault::Protect(path, true),
                 2 => Fault::Protect(path, false),
                 3 => Fault::LinkDown(path),
@@ -314,8 +314,8 @@ proptest! {
             run.sim.run_for(Millis(pause));
         }
         for path in &paths {
-            run.suffer(Fault::Add(*path));
-            run.suffer(Fault::LinkUp(*path));
+            run.inject(Fault::Add(*path));
+            run.inject(Fault::LinkUp(*path));
         }
         // Each path is asked every four minutes.
         run.sim.run_for(seconds(60 * 4 + 20));
@@ -331,7 +331,7 @@ proptest! {
             prop_assert!(held.iter().all(|one| *one == map.dm.is_read_only()), "{name}: {held:?}");
         }
         for path in &paths {
-            run.suffer(Fault::Protect(*path, false));
+            run.inject(Fault::Protect(*path, false));
         }
         run.sim.run_for(seconds(80));
         for (name, map) in run.sim.kernel.maps() {
@@ -384,7 +384,7 @@ proptest! {
         run.sim.run_for(seconds(30));
         always(&run)?;
         for path in run.paths.clone() {
-            run.suffer(Fault::Delete(path));
+            run.inject(Fault::Delete(path));
         }
         run.sim.run_for(seconds(30));
         always(&run)?;

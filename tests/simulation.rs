@@ -87,7 +87,7 @@ fn unit_of(path: Hctl) -> UnitId {
 }
 
 /// One event of a script.
-enum Blow {
+enum Step {
     Fault(Fault),
     /// A user does I/O on a unit's map.
     Io(UnitId),
@@ -111,9 +111,9 @@ impl Dark {
 }
 
 /// Faults with their ends, in the order of time.
-struct Weather {
+struct FaultSchedule {
     rng: Rng,
-    pending: BTreeMap<(Millis, u32), Blow>,
+    pending: BTreeMap<(Millis, u32), Step>,
     count: u32,
     /// No fault of this storm ends later.
     latest: Millis,
@@ -127,14 +127,14 @@ struct Weather {
     /// The faults of this storm, to find out why something is wrong after it.
     history: Vec<(Millis, Fault)>,
     /// The number of faults of each kind.
-    strokes: BTreeMap<&'static str, u64>,
+    counts: BTreeMap<&'static str, u64>,
     /// The notices of all agents, counted by code.
-    told: BTreeMap<String, u64>,
+    notices: BTreeMap<String, u64>,
 }
 
-impl Weather {
-    fn new(seed: u64) -> Weather {
-        Weather {
+impl FaultSchedule {
+    fn new(seed: u64) -> FaultSchedule {
+        FaultSchedule {
             rng: Rng::new(seed),
             pending: BTreeMap::new(),
             count: 0,
@@ -144,18 +144,18 @@ impl Weather {
             slipped: BTreeSet::new(),
             dark: BTreeMap::new(),
             history: Vec::new(),
-            strokes: BTreeMap::new(),
-            told: BTreeMap::new(),
+            counts: BTreeMap::new(),
+            notices: BTreeMap::new(),
         }
     }
 
-    fn blow_at(&mut self, at: Millis, blow: Blow) {
+    fn schedule(&mut self, at: Millis, run_due: Step) {
         self.count += 1;
-        self.pending.insert((at, self.count), blow);
+        self.pending.insert((at, self.count), run_due);
     }
 
     fn at(&mut self, at: Millis, fault: Fault) {
-        self.blow_at(at, Blow::Fault(fault));
+        self.schedule(at, Step::Fault(fault));
     }
 
     fn path(&mut self) -> Hctl {
@@ -189,7 +189,7 @@ impl Weather {
     }
 
     /// Injects one fault, which ends after a while.
-    fn strike(&mut self, now: Millis, kernel: &Kernel) {
+    fn plan_fault(&mut self, now: Millis, kernel: &Kernel) {
         let long = if self.rng.chance(25) { 180_000 } else { 40_000 };
         let end = now.after(self.span(100, long)).min(self.latest);
         let kind = match self.rng.below(100) {
@@ -316,7 +316,7 @@ impl Weather {
                 "the agent is killed"
             }
         };
-        *self.strokes.entry(kind).or_default() += 1;
+        *self.counts.entry(kind).or_default() += 1;
     }
 
     /// A path of a busy unit fails and returns every three seconds.
@@ -330,7 +330,7 @@ impl Weather {
             self.at(at, Fault::LinkDown(path));
             // Users on all paths of a group notice it.
             for n in 1..=4 {
-                self.blow_at(at.after(Millis(n)), Blow::Io(unit_of(path)));
+                self.schedule(at.after(Millis(n)), Step::Io(unit_of(path)));
             }
             self.at(at.after(Millis(1000)), Fault::LinkUp(path));
             at = at.after(Millis(3000));
@@ -438,27 +438,27 @@ impl Weather {
     }
 
     /// Injects the events that are due until then.
-    fn blow(&mut self, sim: &mut Simulation, end: Millis) {
+    fn run_due(&mut self, sim: &mut Simulation, end: Millis) {
         while let Some(entry) = self.pending.first_entry() {
             let at = entry.key().0;
             if at > end {
                 break;
             }
-            let blow = entry.remove();
+            let run_due = entry.remove();
             sim.run_until(at);
-            match blow {
-                Blow::Io(unit) => {
+            match run_due {
+                Step::Io(unit) => {
                     if let Some(name) = sim.kernel.map_of(unit) {
                         sim.kernel.io(at, &name);
                     }
                 }
-                Blow::Fault(fault) => self.suffer(sim, &fault),
+                Step::Fault(fault) => self.inject(sim, &fault),
             }
         }
         sim.run_until(end);
     }
 
-    fn suffer(&mut self, sim: &mut Simulation, fault: &Fault) {
+    fn inject(&mut self, sim: &mut Simulation, fault: &Fault) {
         // Other faults may have restored the link meanwhile; without a gap nobody can detect the change.
         if let Fault::Remap(path, Some(unit), false) = fault
             && *unit != unit_of(*path)
@@ -473,7 +473,7 @@ impl Weather {
         if *fault == Fault::RestartAgent {
             self.listen(sim);
         }
-        sim.suffer(fault);
+        sim.inject(fault);
         self.history.push((sim.now(), fault.clone()));
         match fault {
             Fault::LinkDown(path)
@@ -555,7 +555,7 @@ impl Weather {
     /// Adds up the notices of an agent before it ends.
     fn listen(&mut self, sim: &Simulation) {
         for (code, count) in sim.world.figures(Millis(0)).statistics.notices {
-            *self.told.entry(code).or_default() += count;
+            *self.notices.entry(code).or_default() += count;
         }
     }
 
@@ -643,7 +643,7 @@ fn a_day_of_faults_on_thousands_of_paths() {
     let mut sim = Simulation::start(host(seed), settings);
     sim.keep_journal = false;
     sim.io_every = Some(IO);
-    let mut weather = Weather::new(seed);
+    let mut faults = FaultSchedule::new(seed);
     sim.run_for(seconds(30));
     assert_eq!(not_well(&sim), BTreeMap::new(), "seed {seed}: at the start");
     assert_eq!(sim.kernel.ledger.tables, u64::from(UNITS));
@@ -651,27 +651,27 @@ fn a_day_of_faults_on_thousands_of_paths() {
     let end = sim.now().after(seconds(hours * 3600));
     while sim.now() < end {
         let storm = sim.now().after(STORM);
-        weather.latest = storm.after(TAIL);
+        faults.latest = storm.after(TAIL);
         while sim.now() < storm {
-            weather.strike(sim.now(), &sim.kernel);
-            let next = sim.now().after(weather.span(0, 60_000)).min(storm);
-            weather.blow(&mut sim, next);
+            faults.plan_fault(sim.now(), &sim.kernel);
+            let next = sim.now().after(faults.span(0, 60_000)).min(storm);
+            faults.run_due(&mut sim, next);
         }
-        weather.blow(&mut sim, storm.after(REST));
+        faults.run_due(&mut sim, storm.after(REST));
         let at = sim.now();
         let wrong = not_well(&sim);
         if let Some((unit, _)) = wrong.first_key_value() {
-            println!("{}", weather.account(&sim, *unit));
+            println!("{}", faults.account(&sim, *unit));
         }
         assert_eq!(wrong, BTreeMap::new(), "seed {seed} at {at:?}");
-        weather.history.clear();
+        faults.history.clear();
         let ledger = &mut sim.kernel.ledger;
         assert_eq!(
             ledger.violations,
             Vec::<String>::new(),
             "seed {seed} at {at:?}"
         );
-        let slipped = |path: &Hctl| weather.slipped.contains(path);
+        let slipped = |path: &Hctl| faults.slipped.contains(path);
         ledger.wrong_writes.retain(|(_, _, path)| !slipped(path));
         assert_eq!(ledger.wrong_writes, vec![], "seed {seed} at {at:?}");
         let exposure = ledger.longest_exposure;
@@ -684,14 +684,14 @@ fn a_day_of_faults_on_thousands_of_paths() {
         errors += failed.len();
         for events in [failed, given_up] {
             assert_eq!(
-                weather.unexcused(&sim, events),
+                faults.unexcused(&sim, events),
                 vec![],
                 "seed {seed} at {at:?}"
             );
         }
         assert_eq!(sim.kernel.array.stpgs, vec![], "seed {seed} at {at:?}");
     }
-    weather.listen(&sim);
+    faults.listen(&sim);
     let ledger = &sim.kernel.ledger;
     println!(
         "{} s: {} writes, {errors} excused errors, {} examinations, {} tables, {} messages, longest stall {} ms",
@@ -702,8 +702,8 @@ fn a_day_of_faults_on_thousands_of_paths() {
         ledger.messages,
         ledger.longest_stall.0
     );
-    println!("{:?}", weather.strokes);
-    println!("{:?}", weather.told);
+    println!("{:?}", faults.counts);
+    println!("{:?}", faults.notices);
     if hours >= 24 {
         // Faults without consequences would prove nothing.
         for code in [
@@ -716,7 +716,7 @@ fn a_day_of_faults_on_thousands_of_paths() {
             "PORT_GROUP_STATE",
             "TABLE_RELOAD",
         ] {
-            assert!(weather.told.contains_key(code), "nothing led to {code}");
+            assert!(faults.notices.contains_key(code), "nothing led to {code}");
         }
     }
 }

@@ -237,8 +237,8 @@ fn in_use(title: &str) -> Story {
     story
 }
 
-fn suffer(story: &mut Story, faults: &[Fault]) {
-    story.sim.suffer_all(faults);
+fn inject(story: &mut Story, faults: &[Fault]) {
+    story.sim.inject_all(faults);
 }
 
 fn device(story: &Story) -> String {
@@ -247,7 +247,7 @@ fn device(story: &Story) -> String {
 
 fn change(story: &mut Story, change: Change) {
     story.sim.world.check(&change).unwrap();
-    story.sim.tell(Event::Change(Box::new(change)));
+    story.sim.deliver(Event::Change(Box::new(change)));
 }
 
 #[test]
@@ -268,10 +268,10 @@ fn a_lun_appears() {
 fn a_controller_fails_and_returns() {
     let mut story = in_use("A controller fails and returns, under I/O.");
     story.say("Both paths to it fail: the kernel reports each with its first failed I/O. Nothing is loaded.");
-    suffer(&mut story, &[Fault::LinkDown(A1), Fault::LinkDown(A2)]);
+    inject(&mut story, &[Fault::LinkDown(A1), Fault::LinkDown(A2)]);
     story.run(seconds(6));
     story.say("It is back. A path proves who it is before it carries I/O, and I/O returns to the better group by itself.");
-    suffer(&mut story, &[Fault::LinkUp(A1), Fault::LinkUp(A2)]);
+    inject(&mut story, &[Fault::LinkUp(A1), Fault::LinkUp(A2)]);
     story.run(seconds(8));
     story.end("controller-fails");
 }
@@ -280,7 +280,7 @@ fn a_controller_fails_and_returns() {
 fn the_array_moves_the_lu() {
     let mut story = in_use("The array moves the logical unit to its other controller.");
     story.say("A unit attention announces it. The groups change places by a message; the array is sent no command.");
-    suffer(&mut story, &[Fault::Access(0, vec![(1, ANO), (2, AO)])]);
+    inject(&mut story, &[Fault::Access(0, vec![(1, ANO), (2, AO)])]);
     story.run(seconds(6));
     story.end("array-moves-lu");
 }
@@ -297,9 +297,9 @@ fn another_lun_is_behind_a_path() {
     story.sim.io_every = Some(Millis(100));
     story.skip(seconds(9));
     story.say("The path goes down, and the array maps another unit at its LUN.");
-    suffer(&mut story, &[Fault::Open(0, 1), Fault::LinkDown(A1)]);
+    inject(&mut story, &[Fault::Open(0, 1), Fault::LinkDown(A1)]);
     story.run(seconds(2));
-    suffer(
+    inject(
         &mut story,
         &[Fault::Remap(A1, Some(other), false), Fault::LinkUp(A1)],
     );
@@ -315,12 +315,12 @@ fn all_paths_down() {
     let mut story = in_use("All paths go down, the time is over, and one returns.");
     story.say("The kernel has no path that it can use: I/O waits. Here the APD time is 20 s.");
     let all = [A1, A2, B1, B2];
-    suffer(&mut story, &all.map(Fault::LinkDown));
+    inject(&mut story, &all.map(Fault::LinkDown));
     story.run(seconds(15));
     story.say("The time is over: I/O fails until a path returns.");
     story.run(seconds(10));
     story.say("A path of the other controller returns.");
-    suffer(&mut story, &[Fault::LinkUp(B1)]);
+    inject(&mut story, &[Fault::LinkUp(B1)]);
     story.run(seconds(8));
     // I/O had to fail.
     story.sim.kernel.ledger.io_errors.clear();
@@ -332,7 +332,7 @@ fn permanent_loss() {
     let mut story = in_use("The array takes the logical unit away for good.");
     story.say("Every path answers that no logical unit is there: waiting for one has no sense, and I/O fails immediately.");
     let gone = [A1, A2, B1, B2].map(|path| Fault::Remap(path, None, false));
-    suffer(&mut story, &gone);
+    inject(&mut story, &gone);
     story.run(seconds(8));
     story.say("Nobody has the map open any more: it is removed.");
     story.sim.io_every = None;
@@ -368,7 +368,7 @@ fn an_agent_before_udev() {
         .open_map("naa.6001405a000000000000000000000001", 1);
     for path in [A1, A2, B1, B2] {
         sim.kernel
-            .suffer(Millis(0), &Fault::Unprocessed(path, true));
+            .inject(Millis(0), &Fault::Unprocessed(path, true));
     }
     let mut story = Story::begin(
         "An agent starts before udev has processed the disks of a map that is in use.",
@@ -381,7 +381,7 @@ fn an_agent_before_udev() {
         "udev has processed them: they are the paths of this unit, and the map is as it should be.",
     );
     let seen = [A1, A2, B1, B2].map(|path| Fault::Unprocessed(path, false));
-    suffer(&mut story, &seen);
+    inject(&mut story, &seen);
     story.run(seconds(6));
     story.end("agent-before-udev");
 }
@@ -395,7 +395,7 @@ fn a_rule_is_loaded() {
     let target = "adapter=vmhba0 channel=0 target=0 lun=0".parse().unwrap();
     let mask = Rule::new(200, target, "MASK_PATH");
     rules.claim = Ruleset::new(basic.into_iter().chain([mask]));
-    story.sim.tell(Event::RulesLoaded(Box::new(rules)));
+    story.sim.deliver(Event::RulesLoaded(Box::new(rules)));
     story.run(seconds(3));
     story.say("The device is reclaimed: the path leaves the table, and its SCSI device is taken away from the host.");
     let device = device(&story);

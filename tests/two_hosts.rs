@@ -15,7 +15,7 @@ use dm_psa::sim::dm::Series;
 use dm_psa::sim::fault::Fault;
 use dm_psa::sim::kernel::{Kernel, Pace};
 use dm_psa::sim::run::Simulation;
-use san::{ANO, AO, STANDBY, explained, path, seconds, told};
+use san::{ANO, AO, STANDBY, explained, notices, path, seconds};
 
 const A: u16 = 1;
 const B: u16 = 2;
@@ -168,7 +168,7 @@ fn cut(cluster: &mut Cluster, host: usize, controller: u16, down: bool) {
                 true => Fault::LinkDown(path),
                 false => Fault::LinkUp(path),
             };
-            sim.suffer(&fault);
+            sim.inject(&fault);
         }
     });
 }
@@ -295,7 +295,7 @@ fn making_a_map_moves_nothing() {
             assert!(text.contains("when somebody opens it"), "{what}: {text}");
             assert!(!text.contains("all paths down"), "{what}: {text}");
             // A restarted agent moves nothing either.
-            cluster.on(idle, |sim| sim.suffer(&Fault::RestartAgent));
+            cluster.on(idle, |sim| sim.inject(&Fault::RestartAgent));
             cluster.run_for(seconds(300));
             assert_eq!(all_moves(&cluster, unit), 0, "{what}");
             assert_eq!(
@@ -326,9 +326,9 @@ fn an_agent_that_restarts_again_and_again_has_no_more_budget_for_it() {
             let start = cluster.now();
             let before = cluster.host(0).kernel.ledger.writes;
             while cluster.now() < start.after(seconds(1800)) {
-                cluster.on(0, |sim| sim.suffer(&Fault::RestartAgent));
+                cluster.on(0, |sim| sim.inject(&Fault::RestartAgent));
                 cluster.run_for(seconds(pause));
-                cluster.on(1, |sim| sim.suffer(&Fault::RestartAgent));
+                cluster.on(1, |sim| sim.inject(&Fault::RestartAgent));
                 cluster.run_for(seconds(pause));
             }
             let minutes = by_minute(&cluster, unit, start);
@@ -507,7 +507,7 @@ fn an_administrator_sees_why_io_waits() {
     assert!(figures.devices[0].waits_for_takeover);
     assert!(figures.devices[0].takeovers_ordered >= 1);
     assert!(figures.devices[0].takeovers_seen >= 1);
-    let lines = told(waiting, 0);
+    let lines = notices(waiting, 0);
     let has = |code: &str| lines.iter().any(|line| line.starts_with(code));
     assert!(
         has("OWNERSHIP_CONTESTED") && has("TAKEOVER_ORDERED"),

@@ -65,11 +65,11 @@ fn a_device_is_on_degraded_dead_and_on_again() {
     let mut sim = running(four_paths());
     let whole = "on: 1* active+, active+; 2 active unoptimized, active unoptimized";
     assert_eq!(line(&only(&sim)), whole);
-    sim.suffer_all(&[Fault::LinkDown(A1), Fault::LinkDown(A2)]);
+    sim.inject_all(&[Fault::LinkDown(A1), Fault::LinkDown(A2)]);
     sim.run_for(seconds(5));
     let half = "degraded: 1 dead, dead; 2* active unoptimized+, active unoptimized+";
     assert_eq!(line(&only(&sim)), half);
-    sim.suffer_all(&[Fault::LinkDown(B1), Fault::LinkDown(B2)]);
+    sim.inject_all(&[Fault::LinkDown(B1), Fault::LinkDown(B2)]);
     sim.run_for(seconds(7));
     let down = only(&sim);
     assert!(line(&down).starts_with("dead: "), "{}", line(&down));
@@ -77,7 +77,7 @@ fn a_device_is_on_degraded_dead_and_on_again() {
     sim.run_for(seconds(140));
     assert!(!only(&sim).queueing && only(&sim).apd_seconds.is_some());
     for path in [A1, A2, B1, B2] {
-        sim.suffer(&Fault::LinkUp(path));
+        sim.inject(&Fault::LinkUp(path));
     }
     sim.run_for(seconds(30));
     assert_eq!(line(&only(&sim)), whole);
@@ -88,11 +88,11 @@ fn a_device_is_on_degraded_dead_and_on_again() {
 fn a_unit_that_the_array_took_away_is_not_connected() {
     let mut sim = running(four_paths());
     for path in [A1, A2, B1] {
-        sim.suffer(&Fault::Remap(path, None, true));
+        sim.inject(&Fault::Remap(path, None, true));
     }
     sim.run_for(seconds(20));
     assert_eq!(only(&sim).status, "degraded");
-    sim.suffer(&Fault::Remap(B2, None, true));
+    sim.inject(&Fault::Remap(B2, None, true));
     sim.run_for(seconds(20));
     assert_eq!(only(&sim).status, "not connected");
 }
@@ -263,7 +263,7 @@ fn pictures_are_as_they_were() {
 #[test]
 fn a_picture_of_a_host_has_its_failed_path() {
     let mut sim = running(four_paths());
-    sim.suffer(&Fault::LinkDown(A1));
+    sim.inject(&Fault::LinkDown(A1));
     sim.run_for(seconds(5));
     let devices = topologies(&sim);
     let text = dot(&Alike::single(&devices));

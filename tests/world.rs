@@ -37,7 +37,7 @@ fn state(sim: &Simulation, path: Hctl) -> PathState {
 
 /// The number of notices with this code since this entry of the journal.
 fn codes(sim: &Simulation, from: usize, code: &str) -> usize {
-    told(sim, from)
+    notices(sim, from)
         .iter()
         .filter(|line| line.starts_with(code))
         .count()
@@ -100,12 +100,12 @@ fn three_controllers_in_three_states_make_three_groups_for_each_of_eight_units()
 fn paths_that_come_one_by_one_make_one_table() {
     let mut kernel = four_paths();
     for path in [A1, A2, B1, B2] {
-        kernel.suffer(Millis(0), &Fault::Delete(path));
+        kernel.inject(Millis(0), &Fault::Delete(path));
     }
     let mut sim = running(kernel);
     assert_eq!(maps(&sim), Vec::<String>::new());
     for path in [B2, A1, A2, B1] {
-        sim.suffer(&Fault::Add(path));
+        sim.inject(&Fault::Add(path));
         sim.run_for(Millis(300));
     }
     sim.run_for(seconds(5));
@@ -161,7 +161,7 @@ fn disks_in_use_are_left_alone_and_the_reason_is_told() {
     ] {
         let mut kernel = four_paths();
         add_unit(&mut kernel, 1, &[(1, AO), (2, ANO)]);
-        kernel.suffer(Millis(0), &Fault::Use(on, vec![usage]));
+        kernel.inject(Millis(0), &Fault::Use(on, vec![usage]));
         let mut sim = running(kernel);
         assert_eq!(maps(&sim).len(), 1, "the other unit has its map");
         for (_, disk) in sim.kernel.disks().filter(|(id, _)| id.lun == 0) {
@@ -170,7 +170,7 @@ fn disks_in_use_are_left_alone_and_the_reason_is_told() {
         let text = explained(&sim, UNIT);
         assert!(text.contains(why), "{text}");
         // When it is no longer in use, it is claimed.
-        sim.suffer(&Fault::Use(on, vec![]));
+        sim.inject(&Fault::Use(on, vec![]));
         sim.run_for(seconds(10));
         assert_eq!(maps(&sim).len(), 2);
         unharmed(&sim);
@@ -222,14 +222,14 @@ fn an_access_lun_gets_no_map_for_a_path_that_leads_elsewhere() {
     };
     let mut sim = running_with(kernel, settings);
     let mark = sim.journal.len();
-    sim.suffer(&Fault::Remap(A1, Some(other), true));
+    sim.inject(&Fault::Remap(A1, Some(other), true));
     let end = sim.now().after(seconds(10));
     while !asked(&sim, mark, A1, &Command::Inquiry) {
         assert!(sim.step(end));
     }
     // The array reports another unit attention meanwhile, so the current answer proves nothing.
     let kind = UnitAttention::PowerOnResetOccurred;
-    sim.tell(Event::UnitAttention { path: A1, kind });
+    sim.deliver(Event::UnitAttention { path: A1, kind });
     sim.run_for(seconds(10));
     let all = maps(&sim);
     let of_other = "naa.6001405a00000000000000000000004d";
@@ -243,7 +243,7 @@ fn a_controller_fails_and_returns_without_a_table() {
     let mut sim = running(four_paths());
     for _ in 0..10 {
         let mark = sim.journal.len();
-        sim.suffer_all(&[Fault::LinkDown(A1), Fault::LinkDown(A2)]);
+        sim.inject_all(&[Fault::LinkDown(A1), Fault::LinkDown(A2)]);
         sim.run_for(seconds(20));
         // The kernel failed over by itself; a check may have come before the I/O.
         let steps = self::steps(&sim, mark);
@@ -254,7 +254,7 @@ fn a_controller_fails_and_returns_without_a_table() {
         assert!(maps(&sim)[0].ends_with("| EA FF AA"), "{:?}", maps(&sim));
 
         let mark = sim.journal.len();
-        sim.suffer_all(&[Fault::LinkUp(A1), Fault::LinkUp(A2)]);
+        sim.inject_all(&[Fault::LinkUp(A1), Fault::LinkUp(A2)]);
         sim.run_for(seconds(1));
         let steps = self::steps(&sim, mark);
         assert_eq!(
@@ -280,10 +280,10 @@ fn a_controller_fails_and_returns_without_a_table() {
 fn an_idle_map_follows_its_paths_within_a_check_interval() {
     let mut sim = running(four_paths());
     sim.io_every = None;
-    sim.suffer(&Fault::LinkDown(A2));
+    sim.inject(&Fault::LinkDown(A2));
     sim.run_for(seconds(6));
     assert!(maps(&sim)[0].ends_with("| AE AF AA"), "{:?}", maps(&sim));
-    sim.suffer(&Fault::LinkUp(A2));
+    sim.inject(&Fault::LinkUp(A2));
     sim.run_for(seconds(1));
     assert!(maps(&sim)[0].ends_with("| AE AA AA"), "{:?}", maps(&sim));
     assert_eq!(sim.kernel.ledger.tables, 1);
@@ -294,14 +294,14 @@ fn each_path_is_deleted_and_found_again() {
     let mut sim = running(four_paths());
     for path in [A1, A2, B1, B2] {
         let old = sim.kernel.disk(path).unwrap().dev();
-        sim.suffer(&Fault::Delete(path));
+        sim.inject(&Fault::Delete(path));
         sim.run_for(seconds(5));
         let map = &maps(&sim)[0];
         assert!(
             !map.contains(&format!(" {old} ")),
             "{path} is still in the table: {map}"
         );
-        sim.suffer(&Fault::Add(path));
+        sim.inject(&Fault::Add(path));
         sim.run_for(seconds(5));
         let new = sim.kernel.disk(path).unwrap().dev();
         let map = &maps(&sim)[0];
@@ -323,12 +323,12 @@ fn a_hung_path_is_taken_out_of_use_and_delays_no_other() {
     add_unit(&mut kernel, 1, &[(1, AO), (2, ANO)]);
     let mut sim = running(kernel);
     sim.io_every = None;
-    sim.suffer(&Fault::Hang(A1));
+    sim.inject(&Fault::Hang(A1));
     sim.run_for(seconds(15));
     assert_eq!(state(&sim, A1), PathState::Unknown);
     assert!(maps(&sim)[0].ends_with(" FA AA"), "{:?}", maps(&sim));
     assert!(maps(&sim)[1].ends_with(" AA AA"), "{:?}", maps(&sim));
-    sim.suffer(&Fault::LinkUp(A1));
+    sim.inject(&Fault::LinkUp(A1));
     sim.run_for(seconds(1));
     assert!(maps(&sim)[0].ends_with(" AA AA"), "{:?}", maps(&sim));
     unharmed(&sim);
@@ -340,10 +340,10 @@ fn a_path_that_only_says_that_it_is_well_does_not_flap() {
     for alone in [false, true] {
         let mut sim = running(four_paths());
         if alone {
-            sim.suffer_all(&[A2, B1, B2].map(Fault::LinkDown));
+            sim.inject_all(&[A2, B1, B2].map(Fault::LinkDown));
         }
         let mark = sim.journal.len();
-        sim.suffer(&Fault::Sicken(A1, true));
+        sim.inject(&Fault::Sicken(A1, true));
         sim.run_for(seconds(600));
         let tried = steps(&sim, mark)
             .iter()
@@ -352,7 +352,7 @@ fn a_path_that_only_says_that_it_is_well_does_not_flap() {
         // Less and less often, down to once a minute; once a second if there is no other path.
         let most = if alone { 600 } else { 20 };
         assert!(tried > 5 && tried <= most, "{tried}");
-        sim.suffer(&Fault::Sicken(A1, false));
+        sim.inject(&Fault::Sicken(A1, false));
         sim.run_for(seconds(61));
         assert!(maps(&sim)[0].contains("| AE A"), "{:?}", maps(&sim));
         // A single path ends no outage: I/O waits for the APD time, then fails until the path carries I/O again.
@@ -387,7 +387,7 @@ fn however_many_paths_fail_a_thousand_are_retried_each_second() {
         let mut sim = running(kernel);
         let down = |unit| [A1, B1].map(|path| Fault::LinkDown(Hctl { lun: unit, ..path }));
         let faults: Vec<Fault> = (0..u64::from(units)).flat_map(down).collect();
-        sim.suffer_all(&faults);
+        sim.inject_all(&faults);
         sim.run_for(seconds(5));
         assert_eq!(A1.host, B1.host);
         let asked = asked_in_ten_seconds(&mut sim, A1.host);
@@ -403,15 +403,15 @@ fn a_standby_controller_that_cannot_be_activated_is_not_tried_in_a_loop() {
     for path in [B1, B2] {
         let refusal = Some(Answer::check(5, 0x26, 0));
         let set = Command::SetTargetPortGroups(vec![(2, AO)]);
-        sim.suffer(&Fault::Lie(path, set, refusal));
+        sim.inject(&Fault::Lie(path, set, refusal));
     }
     let mark = sim.journal.len();
-    sim.suffer_all(&[Fault::LinkDown(A1), Fault::LinkDown(A2)]);
+    sim.inject_all(&[Fault::LinkDown(A1), Fault::LinkDown(A2)]);
     sim.run_for(seconds(50));
     let tried = steps(&sim, mark).len();
     // Limited by the takeover budget: the longer the array refuses, the less often it is asked.
     assert!(tried > 3 && tried < 25, "{tried}");
-    sim.suffer_all(&[Fault::LinkUp(A1), Fault::LinkUp(A2)]);
+    sim.inject_all(&[Fault::LinkUp(A1), Fault::LinkUp(A2)]);
     sim.run_for(seconds(2));
     assert!(maps(&sim)[0].contains("| AE AA"), "{:?}", maps(&sim));
     unharmed(&sim);
@@ -422,7 +422,7 @@ fn a_standby_controller_that_cannot_be_activated_is_not_tried_in_a_loop() {
 fn when_every_path_hangs_the_last_is_not_failed() {
     let mut sim = running(four_paths());
     sim.io_every = None;
-    sim.suffer_all(&[A1, A2, B1, B2].map(Fault::Hang));
+    sim.inject_all(&[A1, A2, B1, B2].map(Fault::Hang));
     sim.run_for(seconds(300));
     // Paths that were silent while others still answered are failed; once none answers, no more are.
     let letters = maps(&sim)[0]
@@ -432,7 +432,7 @@ fn when_every_path_hangs_the_last_is_not_failed() {
         .to_owned();
     assert!(letters.matches('A').count() > 1, "{letters}");
     assert_eq!(sim.kernel.ledger.queueing_ended, []);
-    sim.suffer_all(&[A1, A2, B1, B2].map(Fault::LinkUp));
+    sim.inject_all(&[A1, A2, B1, B2].map(Fault::LinkUp));
     sim.run_for(seconds(2));
     assert!(maps(&sim)[0].ends_with("| AE AA AA"), "{:?}", maps(&sim));
     unharmed(&sim);
@@ -446,7 +446,7 @@ fn the_groups_follow_the_array_by_messages_and_no_stpg() {
     for _ in 0..5 {
         for (a, b, group) in [(ANO, AO, 2), (AO, ANO, 1)] {
             let mark = sim.journal.len();
-            sim.suffer(&Fault::Access(0, vec![(1, a), (2, b)]));
+            sim.inject(&Fault::Access(0, vec![(1, a), (2, b)]));
             sim.run_for(Millis(500));
             assert_eq!(steps(&sim, mark), [format!("switch_group {group}")]);
             sim.run_for(seconds(20));
@@ -464,10 +464,10 @@ fn a_transition_fails_no_path() {
     let mut sim = running(four_paths());
     let mark = sim.journal.len();
     let moving = AccessState::Transitioning;
-    sim.suffer(&Fault::Access(0, vec![(1, moving), (2, moving)]));
+    sim.inject(&Fault::Access(0, vec![(1, moving), (2, moving)]));
     sim.run_for(seconds(3));
     assert_eq!(steps(&sim, mark), Vec::<String>::new());
-    sim.suffer(&Fault::Access(0, vec![(1, ANO), (2, AO)]));
+    sim.inject(&Fault::Access(0, vec![(1, ANO), (2, AO)]));
     sim.run_for(seconds(10));
     assert_eq!(steps(&sim, mark), ["switch_group 2"]);
     assert_eq!(sim.kernel.ledger.tables, 1);
@@ -485,13 +485,13 @@ fn followover_the_host_takes_the_array_s_decision_as_it_is() {
         dm_psa::scsi::tpgs::StatusCode::Implicit,
         None,
     );
-    kernel.suffer(Millis(0), &Fault::Delete(A1));
-    kernel.suffer(Millis(0), &Fault::Delete(A2));
+    kernel.inject(Millis(0), &Fault::Delete(A1));
+    kernel.inject(Millis(0), &Fault::Delete(A2));
     let mut sim = running(kernel);
     assert!(maps(&sim)[0].ends_with("| A AA"), "{:?}", maps(&sim));
     for _ in 0..5 {
         for (a, b) in [(AO, ANO), (ANO, AO)] {
-            sim.suffer(&Fault::Access(0, vec![(1, a), (2, b)]));
+            sim.inject(&Fault::Access(0, vec![(1, a), (2, b)]));
             sim.run_for(seconds(20));
             assert!(maps(&sim)[0].ends_with("| A AA"), "{:?}", maps(&sim));
         }
@@ -506,7 +506,7 @@ fn a_standby_controller_is_activated_when_nothing_else_is_left() {
     let mut kernel = steady();
     add_unit(&mut kernel, 0, &[(1, AO), (2, STANDBY)]);
     let mut sim = running(kernel);
-    sim.suffer_all(&[Fault::LinkDown(A1), Fault::LinkDown(A2)]);
+    sim.inject_all(&[Fault::LinkDown(A1), Fault::LinkDown(A2)]);
     sim.run_for(seconds(10));
     // The kernel activated it on the I/O path.
     assert!(!sim.kernel.array.stpgs.is_empty());
@@ -519,7 +519,7 @@ fn a_standby_controller_is_activated_when_nothing_else_is_left() {
     );
     assert!(maps(&sim)[0].ends_with("| EA FF AA"), "{:?}", maps(&sim));
     let count = sim.kernel.array.stpgs.len();
-    sim.suffer_all(&[Fault::LinkUp(A1), Fault::LinkUp(A2)]);
+    sim.inject_all(&[Fault::LinkUp(A1), Fault::LinkUp(A2)]);
     sim.run_for(seconds(30));
     // The unit is on B now, and stays there.
     assert_eq!(sim.kernel.array.stpgs.len(), count);
@@ -531,10 +531,10 @@ fn a_standby_controller_is_activated_when_nothing_else_is_left() {
 #[test]
 fn an_unavailable_group_is_out_of_use_until_it_is_available() {
     let mut sim = running(four_paths());
-    sim.suffer(&Fault::Access(0, vec![(1, AccessState::Unavailable)]));
+    sim.inject(&Fault::Access(0, vec![(1, AccessState::Unavailable)]));
     sim.run_for(seconds(10));
     assert!(maps(&sim)[0].ends_with("| EA FF AA"), "{:?}", maps(&sim));
-    sim.suffer(&Fault::Access(0, vec![(1, AO)]));
+    sim.inject(&Fault::Access(0, vec![(1, AO)]));
     sim.run_for(seconds(10));
     assert!(maps(&sim)[0].ends_with("| AE AA AA"), "{:?}", maps(&sim));
     assert_eq!(sim.kernel.ledger.tables, 1);
@@ -555,22 +555,24 @@ fn short_apd() -> Settings {
 fn io_is_queued_until_a_path_returns() {
     let mut sim = running_with(four_paths(), short_apd());
     let mark = sim.journal.len();
-    sim.suffer_all(&[A1, A2, B1, B2].map(Fault::LinkDown));
+    sim.inject_all(&[A1, A2, B1, B2].map(Fault::LinkDown));
     sim.run_for(seconds(55));
     assert_eq!(steps(&sim, mark), Vec::<String>::new());
-    sim.suffer(&Fault::LinkUp(B2));
+    sim.inject(&Fault::LinkUp(B2));
     sim.run_for(seconds(1));
     assert_eq!(steps(&sim, mark), ["reinstate_path 8:48"]);
-    let told = told(&sim, mark);
+    let notices = notices(&sim, mark);
     assert!(
-        told.iter()
+        notices
+            .iter()
             .any(|l| l == &format!("APD_START {UNIT} effect=I/O is queued for=60000 ms")),
-        "{told:?}"
+        "{notices:?}"
     );
     assert!(
-        told.iter()
+        notices
+            .iter()
             .any(|l| l.starts_with(&format!("APD_EXIT {UNIT} after="))),
-        "{told:?}"
+        "{notices:?}"
     );
     let stall = sim.kernel.ledger.longest_stall;
     assert!(stall > seconds(54) && stall < seconds(57), "{stall:?}");
@@ -580,7 +582,7 @@ fn io_is_queued_until_a_path_returns() {
 #[test]
 fn after_the_apd_timer_io_fails_until_a_path_returns() {
     let mut sim = running_with(four_paths(), short_apd());
-    sim.suffer_all(&[A1, A2, B1, B2].map(Fault::LinkDown));
+    sim.inject_all(&[A1, A2, B1, B2].map(Fault::LinkDown));
     let gone = sim.now();
     let mark = sim.journal.len();
     sim.run_for(seconds(70));
@@ -593,7 +595,7 @@ fn after_the_apd_timer_io_fails_until_a_path_returns() {
     assert!(!sim.kernel.ledger.io_errors.is_empty());
 
     let mark = sim.journal.len();
-    sim.suffer(&Fault::LinkUp(A1));
+    sim.inject(&Fault::LinkUp(A1));
     sim.run_for(seconds(1));
     assert_eq!(
         steps(&sim, mark)[..2],
@@ -609,14 +611,14 @@ fn after_the_apd_timer_io_fails_until_a_path_returns() {
 #[test]
 fn after_the_apd_timer_a_restart_leaves_io_failing() {
     let mut sim = running_with(four_paths(), short_apd());
-    sim.suffer_all(&[A1, A2, B1, B2].map(Fault::LinkDown));
+    sim.inject_all(&[A1, A2, B1, B2].map(Fault::LinkDown));
     sim.run_for(seconds(70));
     for _ in 0..3 {
-        sim.suffer(&Fault::RestartAgent);
+        sim.inject(&Fault::RestartAgent);
         sim.run_for(seconds(100));
         assert_eq!(steps(&sim, 0), Vec::<String>::new());
     }
-    sim.suffer(&Fault::LinkUp(A1));
+    sim.inject(&Fault::LinkUp(A1));
     sim.run_for(seconds(1));
     assert_eq!(
         steps(&sim, 0)[..2],
@@ -628,11 +630,11 @@ fn after_the_apd_timer_a_restart_leaves_io_failing() {
 #[test]
 fn all_paths_removed_and_found_again_keep_the_map_of_its_users() {
     let mut sim = running_with(four_paths(), short_apd());
-    sim.suffer(&Fault::Open(0, 1));
-    sim.suffer_all(&[A1, A2, B1, B2].map(Fault::Delete));
+    sim.inject(&Fault::Open(0, 1));
+    sim.inject_all(&[A1, A2, B1, B2].map(Fault::Delete));
     sim.run_for(seconds(30));
     assert_eq!(maps(&sim).len(), 1);
-    sim.suffer_all(&[A1, A2, B1, B2].map(Fault::Add));
+    sim.inject_all(&[A1, A2, B1, B2].map(Fault::Add));
     sim.run_for(seconds(10));
     assert!(maps(&sim)[0].ends_with("| AE AA AA"), "{:?}", maps(&sim));
     unharmed(&sim);
@@ -641,11 +643,11 @@ fn all_paths_removed_and_found_again_keep_the_map_of_its_users() {
 #[test]
 fn a_map_without_paths_goes_when_its_last_user_has_closed_it() {
     let mut sim = running(four_paths());
-    sim.suffer(&Fault::Open(0, 1));
-    sim.suffer_all(&[A1, A2, B1, B2].map(Fault::Delete));
+    sim.inject(&Fault::Open(0, 1));
+    sim.inject_all(&[A1, A2, B1, B2].map(Fault::Delete));
     sim.run_for(seconds(600));
     assert_eq!(maps(&sim).len(), 1);
-    sim.suffer(&Fault::Open(0, 0));
+    sim.inject(&Fault::Open(0, 0));
     sim.run_for(seconds(10));
     assert_eq!(maps(&sim), Vec::<String>::new());
     assert!(sim.world.devices().next().is_none());
@@ -662,7 +664,7 @@ fn a_restart_changes_nothing() {
     let mut sim = running(kernel);
     let before = maps(&sim);
     for _ in 0..20 {
-        sim.suffer(&Fault::RestartAgent);
+        sim.inject(&Fault::RestartAgent);
         sim.run_for(seconds(7));
         assert_eq!(steps(&sim, 0), Vec::<String>::new());
     }
@@ -677,17 +679,17 @@ fn a_restart_with_dead_paths_changes_nothing() {
     for dead in [vec![A1], vec![B1, B2], vec![A1, A2], vec![A1, A2, B1, B2]] {
         let mut sim = running(four_paths());
         let faults: Vec<Fault> = dead.iter().copied().map(Fault::LinkDown).collect();
-        sim.suffer_all(&faults);
+        sim.inject_all(&faults);
         sim.run_for(seconds(10));
         let before = maps(&sim);
         for _ in 0..3 {
-            sim.suffer(&Fault::RestartAgent);
+            sim.inject(&Fault::RestartAgent);
             sim.run_for(seconds(20));
             assert_eq!(steps(&sim, 0), Vec::<String>::new(), "{dead:?}");
             assert_eq!(maps(&sim), before);
         }
         let faults: Vec<Fault> = dead.iter().copied().map(Fault::LinkUp).collect();
-        sim.suffer_all(&faults);
+        sim.inject_all(&faults);
         sim.run_for(seconds(10));
         assert!(
             maps(&sim)[0].ends_with("| AE AA AA"),
@@ -704,22 +706,22 @@ fn what_happened_while_the_agent_was_away_is_picked_up() {
     let mut sim = running(four_paths());
     sim.io_every = None;
     // The kernel does not know of it either, because there was no I/O.
-    sim.suffer_all(&[Fault::LinkDown(A2), Fault::RestartAgent]);
+    sim.inject_all(&[Fault::LinkDown(A2), Fault::RestartAgent]);
     sim.run_for(seconds(6));
     assert_eq!(steps(&sim, 0), ["fail_path 8:32"]);
     // The path returned meanwhile.
-    sim.suffer_all(&[Fault::LinkUp(A2), Fault::RestartAgent]);
+    sim.inject_all(&[Fault::LinkUp(A2), Fault::RestartAgent]);
     sim.run_for(seconds(2));
     assert_eq!(steps(&sim, 0), ["reinstate_path 8:32"]);
     // The array moved the unit.
-    sim.suffer_all(&[
+    sim.inject_all(&[
         Fault::Access(0, vec![(1, ANO), (2, AO)]),
         Fault::RestartAgent,
     ]);
     sim.run_for(seconds(6));
     assert_eq!(steps(&sim, 0), ["switch_group 2"]);
     // The disk returned under another number.
-    sim.suffer_all(&[Fault::Delete(B1), Fault::Add(B1), Fault::RestartAgent]);
+    sim.inject_all(&[Fault::Delete(B1), Fault::Add(B1), Fault::RestartAgent]);
     sim.run_for(seconds(6));
     assert_eq!(tables(&sim, 0).len(), 1);
     assert!(maps(&sim)[0].ends_with(" AA AA"), "{:?}", maps(&sim));
@@ -736,7 +738,7 @@ fn a_restart_at_any_moment_of_the_first_seconds() {
         for _ in 0..moment {
             sim.step(seconds(10));
         }
-        sim.suffer(&Fault::RestartAgent);
+        sim.inject(&Fault::RestartAgent);
         sim.io_every = Some(Millis(100));
         sim.run_for(seconds(20));
         assert!(
@@ -758,16 +760,16 @@ fn a_path_that_leads_to_another_unit_never_carries_io_again() {
     let mut kernel = four_paths();
     let other = kernel.array.add(Unit::new(77, &[(1, AO), (2, ANO)]));
     let mut sim = running(kernel);
-    sim.suffer(&Fault::Open(0, 1));
+    sim.inject(&Fault::Open(0, 1));
     let mark = sim.journal.len();
     // The LUN is mapped to another unit while the path is down.
-    sim.suffer(&Fault::LinkDown(A1));
+    sim.inject(&Fault::LinkDown(A1));
     sim.run_for(seconds(5));
-    sim.suffer_all(&[Fault::Remap(A1, Some(other), false), Fault::LinkUp(A1)]);
+    sim.inject_all(&[Fault::Remap(A1, Some(other), false), Fault::LinkUp(A1)]);
     sim.run_for(seconds(30));
     let map = &maps(&sim)[0];
     assert!(!map.contains(" 8:0 "), "{map}");
-    let told_now = told(&sim, mark);
+    let told_now = notices(&sim, mark);
     assert!(
         told_now.iter().any(|line| line.starts_with("PATH_QUARANTINED vmhba0:C0:T0:L0 reason=naa.6001405a00000000000000000000004d answers where 36001405a000000000000000000000001 is expected")),
         "{told_now:?}"
@@ -775,7 +777,7 @@ fn a_path_that_leads_to_another_unit_never_carries_io_again() {
     let text = explained(&sim, "sda");
     assert!(text.contains("quarantined: "), "{text}");
     // A restart does not change that: then the path simply belongs to the other unit.
-    sim.suffer(&Fault::RestartAgent);
+    sim.inject(&Fault::RestartAgent);
     sim.run_for(seconds(30));
     let of_unit = maps(&sim)
         .into_iter()
@@ -791,12 +793,12 @@ fn a_remapped_lun_that_the_array_tells_of_is_found_at_once() {
     let other = kernel.array.add(Unit::new(77, &[(1, AO), (2, ANO)]));
     let mut sim = running(kernel);
     sim.io_every = None;
-    sim.suffer(&Fault::Remap(B1, Some(other), true));
+    sim.inject(&Fault::Remap(B1, Some(other), true));
     sim.run_for(seconds(7));
     let map = &maps(&sim)[0];
     assert!(!map.contains(" 8:16 ") && map.ends_with("AA A"), "{map}");
     // Mapped back, it serves again.
-    sim.suffer(&Fault::Remap(B1, Some(0), true));
+    sim.inject(&Fault::Remap(B1, Some(0), true));
     sim.run_for(seconds(10));
     assert!(maps(&sim)[0].ends_with("AA AA"), "{:?}", maps(&sim));
     sim.io_every = Some(Millis(100));
@@ -810,8 +812,8 @@ fn a_remapped_lun_that_the_array_does_not_report_is_found_within_a_check_interva
     let other = kernel.array.add(Unit::new(77, &[(1, AO), (2, ANO)]));
     let mut sim = running(kernel);
     sim.io_every = None;
-    sim.suffer(&Fault::Open(0, 1));
-    sim.suffer(&Fault::Remap(B1, Some(other), false));
+    sim.inject(&Fault::Open(0, 1));
+    sim.inject(&Fault::Remap(B1, Some(other), false));
     sim.run_for(Millis(5_010));
     assert_eq!(state(&sim, B1), PathState::Dead);
     sim.run_for(seconds(1));
@@ -828,15 +830,15 @@ fn a_unit_that_comes_between_two_answers_is_not_what_was_said_of_the_empty_place
     let mark = sim.journal.len();
     for path in [A1, A2, B1, B2] {
         let answer = Some(Answer::good(nothing.clone()));
-        sim.suffer(&Fault::Lie(path, Command::Inquiry, answer));
+        sim.inject(&Fault::Lie(path, Command::Inquiry, answer));
         let kind = UnitAttention::InquiryDataHasChanged;
-        sim.tell(Event::UnitAttention { path, kind });
+        sim.deliver(Event::UnitAttention { path, kind });
     }
     sim.run_for(seconds(3));
     assert!(asked(&sim, mark, A1, &Command::Inquiry) && asked(&sim, mark, A1, &PAGE83));
     assert_eq!(state(&sim, A1), PathState::Dead);
     for path in [A1, A2, B1, B2] {
-        sim.suffer(&Fault::Lie(path, Command::Inquiry, None));
+        sim.inject(&Fault::Lie(path, Command::Inquiry, None));
     }
     sim.run_for(seconds(3));
     assert!(explained(&sim, UNIT).contains("SATP VMW_SATP_ALUA"));
@@ -849,7 +851,7 @@ fn other_luns_of_a_target_are_asked_for_by_whichever_path_tells() {
     let mark = sim.journal.len();
     let neighbour = path(A1.host, A1.target, 1);
     let kind = UnitAttention::ReportedLunsDataHasChanged;
-    sim.tell(Event::UnitAttention {
+    sim.deliver(Event::UnitAttention {
         path: neighbour,
         kind,
     });
@@ -866,14 +868,14 @@ fn a_path_whose_inquiry_data_changed_serves_on_when_it_has_proven_itself() {
     let mut sim = running(four_paths());
     let mark = sim.journal.len();
     let kind = UnitAttention::InquiryDataHasChanged;
-    sim.tell(Event::UnitAttention { path: A1, kind });
+    sim.deliver(Event::UnitAttention { path: A1, kind });
     assert_eq!(steps(&sim, mark), ["fail_path 8:0"]);
     sim.run_for(Millis(200));
     assert_eq!(steps(&sim, mark), ["fail_path 8:0", "reinstate_path 8:0"]);
     // On all paths at the same time, as after new firmware: no path is better than another.
     let mark = sim.journal.len();
     for path in [A1, A2, B1, B2] {
-        sim.tell(Event::UnitAttention { path, kind });
+        sim.deliver(Event::UnitAttention { path, kind });
     }
     sim.run_for(seconds(2));
     assert!(maps(&sim)[0].ends_with("AA AA"), "{:?}", maps(&sim));
@@ -888,17 +890,17 @@ fn a_lun_that_is_remapped_while_it_is_asked_is_asked_once_more() {
         let mut kernel = four_paths();
         let other = kernel.array.add(Unit::new(77, &[(1, AO), (2, ANO)]));
         let mut sim = running(kernel);
-        sim.suffer(&Fault::LinkDown(B1));
+        sim.inject(&Fault::LinkDown(B1));
         sim.run_for(seconds(10));
         sim.io_every = None;
-        sim.suffer(&Fault::LinkUp(B1));
+        sim.inject(&Fault::LinkUp(B1));
         let mark = sim.journal.len();
         let end = sim.now().after(seconds(10));
         while !asked(&sim, mark, B1, &PAGE83) {
             assert!(sim.step(end));
         }
         sim.run_for(Millis(late));
-        sim.suffer(&Fault::Remap(B1, Some(other), true));
+        sim.inject(&Fault::Remap(B1, Some(other), true));
         sim.run_for(seconds(7));
         let map = &maps(&sim)[0];
         assert!(
@@ -964,14 +966,15 @@ fn a_lun_that_is_remapped_under_two_attentions_is_found() {
 fn a_removed_unit_is_told_from_a_dead_path() {
     let mut sim = running(four_paths());
     let mark = sim.journal.len();
-    sim.suffer(&Fault::Remap(A1, None, false));
+    sim.inject(&Fault::Remap(A1, None, false));
     sim.run_for(seconds(10));
     assert!(maps(&sim)[0].ends_with(" FA AA"), "{:?}", maps(&sim));
-    let told = told(&sim, mark);
+    let notices = notices(&sim, mark);
     assert!(
-        told.iter()
+        notices
+            .iter()
             .any(|line| line.contains("permanent loss: 5/25/00 (logical unit not supported)")),
-        "{told:?}"
+        "{notices:?}"
     );
     unharmed(&sim);
 }
@@ -1033,7 +1036,7 @@ fn a_path_that_cannot_name_its_unit_is_not_stacked() {
             "{case}: {text}"
         );
         assert!(
-            told(&sim, 0)
+            notices(&sim, 0)
                 .iter()
                 .any(|line| line.starts_with("DEVICE_NAMELESS")),
             "{case}"
@@ -1047,13 +1050,13 @@ fn a_path_that_lies_about_its_unit_later_is_taken_out() {
     let mut kernel = with_neighbour();
     let of_other = kernel.array.execute(path(1, 0, 1), &PAGE83).data;
     let mut sim = running(kernel);
-    sim.suffer_all(&[
+    sim.inject_all(&[
         Fault::Open(0, 1),
         Fault::LinkDown(A1),
         Fault::Lie(A1, PAGE83, Some(Answer::good(of_other))),
     ]);
     sim.run_for(seconds(5));
-    sim.suffer(&Fault::LinkUp(A1));
+    sim.inject(&Fault::LinkUp(A1));
     sim.run_for(seconds(20));
     let map = maps(&sim)
         .into_iter()
@@ -1069,13 +1072,13 @@ fn a_refused_header_does_not_put_off_the_news() {
     let mut sim = running(four_paths());
     sim.io_every = None;
     let refusal = Some(Answer::check(5, 0x24, 0));
-    sim.suffer(&Fault::Lie(A2, Command::ReportTargetPortGroups, refusal));
+    sim.inject(&Fault::Lie(A2, Command::ReportTargetPortGroups, refusal));
     sim.run_for(Millis(10));
     let mark = sim.journal.len();
-    sim.suffer(&Fault::Access(0, vec![(1, ANO), (2, AO)]));
+    sim.inject(&Fault::Access(0, vec![(1, ANO), (2, AO)]));
     sim.kernel.array.execute(A2, &Command::TestUnitReady); // A command of another program: it takes the unit attention.
     let kind = UnitAttention::AsymmetricAccessStateChanged;
-    sim.tell(Event::UnitAttention { path: A2, kind });
+    sim.deliver(Event::UnitAttention { path: A2, kind });
     sim.run_for(Millis(20));
     assert_eq!(steps(&sim, mark), ["switch_group 2"]);
 }
@@ -1094,15 +1097,16 @@ fn reports_of_the_wrong_length_change_nothing_and_are_told() {
         let mark = sim.journal.len();
         for path in [A1, A2, B1, B2] {
             let lie = Some(Answer::good(data.clone()));
-            sim.suffer(&Fault::Lie(path, Command::ReportTargetPortGroups, lie));
+            sim.inject(&Fault::Lie(path, Command::ReportTargetPortGroups, lie));
         }
         sim.run_for(seconds(65));
         assert_eq!(steps(&sim, mark), Vec::<String>::new(), "{data:?}");
-        let told = told(&sim, mark);
+        let notices = notices(&sim, mark);
         assert!(
-            told.iter()
+            notices
+                .iter()
                 .any(|line| line.starts_with("PORT_GROUPS_UNREADABLE")),
-            "{told:?}"
+            "{notices:?}"
         );
     }
     neighbour_is_well(&sim);
@@ -1121,7 +1125,7 @@ fn an_array_that_knows_only_the_short_header_is_asked_with_it() {
     );
     assert_eq!(maps(&sim).len(), 2);
     let mark = sim.journal.len();
-    sim.suffer(&Fault::Access(0, vec![(1, ANO), (2, AO)]));
+    sim.inject(&Fault::Access(0, vec![(1, ANO), (2, AO)]));
     sim.run_for(seconds(20));
     assert_eq!(steps(&sim, mark), ["switch_group 2"]);
     neighbour_is_well(&sim);
@@ -1130,7 +1134,7 @@ fn an_array_that_knows_only_the_short_header_is_asked_with_it() {
 #[test]
 fn a_table_that_the_kernel_refuses_is_tried_again_ever_more_slowly() {
     let mut kernel = with_neighbour();
-    kernel.suffer(Millis(0), &Fault::RefuseTables(0, 22, 5));
+    kernel.inject(Millis(0), &Fault::RefuseTables(0, 22, 5));
     let mut sim = running(kernel);
     neighbour_is_well(&sim);
     let text = explained(&sim, UNIT);
@@ -1151,9 +1155,9 @@ fn a_table_that_the_kernel_refuses_is_tried_again_ever_more_slowly() {
 fn messages_do_not_put_off_a_new_table() {
     let mut sim = running(four_paths());
     let mark = sim.journal.len();
-    sim.suffer(&Fault::Delete(B2));
+    sim.inject(&Fault::Delete(B2));
     for _ in 0..10 {
-        sim.suffer(&Fault::Message(0, Message::SwitchGroup(2)));
+        sim.inject(&Fault::Message(0, Message::SwitchGroup(2)));
         sim.run_for(Millis(300));
     }
     assert_eq!(tables(&sim, mark).len(), 1, "{:?}", steps(&sim, mark));
@@ -1166,20 +1170,20 @@ fn a_change_that_has_lost_its_ground_is_not_waited_for() {
     let mut kernel = four_paths();
     let other = kernel.array.add(Unit::new(77, &[(1, AO), (2, ANO)]));
     let mut sim = running(kernel);
-    sim.suffer_all(&[Fault::Delete(B1), Fault::Delete(B2)]);
+    sim.inject_all(&[Fault::Delete(B1), Fault::Delete(B2)]);
     sim.run_for(seconds(10));
-    sim.suffer(&Fault::LinkDown(A2));
+    sim.inject(&Fault::LinkDown(A2));
     sim.run_for(seconds(10));
-    sim.suffer_all(&[Fault::Remap(A2, Some(other), false), Fault::LinkUp(A2)]);
+    sim.inject_all(&[Fault::Remap(A2, Some(other), false), Fault::LinkUp(A2)]);
     let mark = sim.journal.len();
     let end = sim.now().after(seconds(10));
-    while !told(&sim, mark)
+    while !notices(&sim, mark)
         .iter()
         .any(|line| line.starts_with("PATH_QUARANTINED"))
     {
         assert!(sim.step(end));
     }
-    sim.suffer(&Fault::Delete(A1));
+    sim.inject(&Fault::Delete(A1));
     sim.run_for(seconds(10));
     assert!(sim.world.is_settled());
     unharmed(&sim);
@@ -1189,15 +1193,15 @@ fn a_change_that_has_lost_its_ground_is_not_waited_for() {
 #[test]
 fn a_new_table_leaves_out_the_paths_that_are_down_until_they_are_proven() {
     let mut sim = running(four_paths());
-    sim.suffer(&Fault::LinkDown(B1));
+    sim.inject(&Fault::LinkDown(B1));
     sim.run_for(seconds(10));
     let mark = sim.journal.len();
-    sim.suffer(&Fault::Delete(A2));
+    sim.inject(&Fault::Delete(A2));
     sim.run_for(seconds(10));
     let table = "reload 3 queue_if_no_path pg_init_retries 50 2 alua 1";
     let one = format!("{table} 2 1 service-time 0 1 1 8:0 1 service-time 0 1 1 8:48 1");
     assert_eq!(steps(&sim, mark), ["fail_path 8:32", &one]);
-    sim.suffer(&Fault::LinkUp(B1));
+    sim.inject(&Fault::LinkUp(B1));
     sim.run_for(seconds(10));
     let two = format!("{table} 2 1 service-time 0 1 1 8:0 1 service-time 0 2 1 8:16 1 8:48 1");
     assert_eq!(steps(&sim, mark)[2..], [two]);
@@ -1208,14 +1212,14 @@ fn a_new_table_leaves_out_the_paths_that_are_down_until_they_are_proven() {
 #[test]
 fn while_no_path_is_of_use_no_table_is_loaded() {
     let mut sim = running(four_paths());
-    sim.suffer_all(&[A1, A2, B1, B2].map(Fault::LinkDown));
+    sim.inject_all(&[A1, A2, B1, B2].map(Fault::LinkDown));
     sim.run_for(seconds(10));
     let mark = sim.journal.len();
-    sim.suffer(&Fault::Delete(B2));
+    sim.inject(&Fault::Delete(B2));
     sim.run_for(seconds(60));
     assert_eq!(tables(&sim, mark), Vec::<String>::new());
     assert!(sim.world.is_settled());
-    sim.suffer(&Fault::LinkUp(A1));
+    sim.inject(&Fault::LinkUp(A1));
     sim.run_for(seconds(10));
     assert_eq!(tables(&sim, mark).len(), 1, "{:?}", steps(&sim, mark));
     assert!(
@@ -1243,9 +1247,9 @@ fn maps_whose_names_change_hands_are_not_mistaken() {
             ..map.clone()
         }))
     };
-    sim.tell(renamed(second, &first.name));
+    sim.deliver(renamed(second, &first.name));
     assert_eq!(sim.world.map_of(&wwid(first)), None);
-    sim.tell(renamed(first, "third"));
+    sim.deliver(renamed(first, "third"));
     for (map, name) in [(first, "third"), (second, &first.name)] {
         let known = sim.world.map_of(&wwid(map)).unwrap();
         assert_eq!((&known.uuid, known.name.as_str()), (&map.uuid, name));
@@ -1255,13 +1259,13 @@ fn maps_whose_names_change_hands_are_not_mistaken() {
 #[test]
 fn a_refused_table_keeps_no_path_from_being_reinstated() {
     let mut sim = running(with_neighbour());
-    sim.suffer_all(&[
+    sim.inject_all(&[
         Fault::RefuseTables(0, 22, 1000),
         Fault::Delete(B1),
         Fault::LinkDown(A1),
     ]);
     sim.run_for(seconds(60));
-    sim.suffer(&Fault::LinkUp(A1));
+    sim.inject(&Fault::LinkUp(A1));
     sim.run_for(seconds(1));
     let map = maps(&sim)
         .into_iter()
@@ -1274,13 +1278,13 @@ fn a_refused_table_keeps_no_path_from_being_reinstated() {
 #[test]
 fn somebody_takes_a_disk_before_us() {
     let mut kernel = with_neighbour();
-    kernel.suffer(Millis(0), &Fault::RefuseTables(0, 16, 1000));
+    kernel.inject(Millis(0), &Fault::RefuseTables(0, 16, 1000));
     let mut sim = running(kernel);
     let usage = vec![Usage::Held {
         device: "sda".to_owned(),
         by: "md0".to_owned(),
     }];
-    sim.suffer(&Fault::Use(A1, usage));
+    sim.inject(&Fault::Use(A1, usage));
     sim.run_for(seconds(30));
     assert!(explained(&sim, UNIT).contains("left alone: in use: sda is held by md0"));
     neighbour_is_well(&sim);
@@ -1289,11 +1293,11 @@ fn somebody_takes_a_disk_before_us() {
 #[test]
 fn a_disk_too_small_for_its_map_is_dead_and_says_why() {
     let mut sim = running(with_neighbour());
-    sim.suffer(&Fault::Resize(0, Sectors(1 << 20)));
+    sim.inject(&Fault::Resize(0, Sectors(1 << 20)));
     sim.run_for(seconds(10));
     let text = explained(&sim, UNIT);
     assert!(text.contains("less than the 2097152 of the map"), "{text}");
-    sim.suffer(&Fault::Resize(0, Sectors(1 << 21)));
+    sim.inject(&Fault::Resize(0, Sectors(1 << 21)));
     sim.run_for(seconds(10));
     assert!(maps(&sim)[0].ends_with("| AE AA AA"), "{:?}", maps(&sim));
     neighbour_is_well(&sim);
@@ -1302,16 +1306,16 @@ fn a_disk_too_small_for_its_map_is_dead_and_says_why() {
 /// The agent makes the kernel fail I/O on a lost port within seconds, unless a disk without a map is behind the port.
 #[test]
 fn ports_of_maps_get_short_timers() {
-    let told = |sim: &Simulation| -> Vec<Hctl> {
+    let notices = |sim: &Simulation| -> Vec<Hctl> {
         let actions = sim.journal.iter().flat_map(|entry| &entry.actions);
-        let mut told: Vec<Hctl> = actions
+        let mut notices: Vec<Hctl> = actions
             .filter_map(|action| match action {
                 Action::SetPortTimers { path, timers } if timers.at_most => Some(*path),
                 _ => None,
             })
             .collect();
-        told.sort_unstable();
-        told
+        notices.sort_unstable();
+        notices
     };
     let online = |kernel: &mut Kernel| {
         for path in [A1, A2, B1, B2] {
@@ -1320,7 +1324,7 @@ fn ports_of_maps_get_short_timers() {
     };
     let mut kernel = four_paths();
     online(&mut kernel);
-    assert_eq!(told(&running(kernel)), [A1, B1, A2, B2]);
+    assert_eq!(notices(&running(kernel)), [A1, B1, A2, B2]);
     // A disk at another LUN of the port that A1 leads to is mounted directly.
     let mut kernel = four_paths();
     add_unit(&mut kernel, 9, &[(1, AO), (2, ANO)]);
@@ -1330,8 +1334,8 @@ fn ports_of_maps_get_short_timers() {
         device: "sde".to_owned(),
         at: "/srv".to_owned(),
     };
-    kernel.suffer(Millis(0), &Fault::Use(mounted, vec![usage]));
-    assert_eq!(told(&running(kernel)), [B1, A2, B2]);
+    kernel.inject(Millis(0), &Fault::Use(mounted, vec![usage]));
+    assert_eq!(notices(&running(kernel)), [B1, A2, B2]);
 }
 
 /// A unit grows: the array reports it on each path, and the map grows when the capacity of all of them was read again.
@@ -1339,9 +1343,9 @@ fn ports_of_maps_get_short_timers() {
 fn a_map_grows_with_its_unit_and_never_shrinks() {
     let mut sim = running(with_neighbour());
     let mark = sim.journal.len();
-    sim.suffer(&Fault::LinkDown(B2));
+    sim.inject(&Fault::LinkDown(B2));
     sim.run_for(seconds(10));
-    sim.suffer(&Fault::Resize(0, Sectors(1 << 22)));
+    sim.inject(&Fault::Resize(0, Sectors(1 << 22)));
     sim.run_for(seconds(20));
     // A path that is down has not grown yet, and the kernel would refuse the table.
     let length = |sim: &Simulation| {
@@ -1350,16 +1354,16 @@ fn a_map_grows_with_its_unit_and_never_shrinks() {
         map.table.as_ref().unwrap().length
     };
     assert_eq!(length(&sim), Sectors(1 << 21));
-    sim.suffer(&Fault::LinkUp(B2));
+    sim.inject(&Fault::LinkUp(B2));
     sim.run_for(seconds(20));
     assert_eq!(length(&sim), Sectors(1 << 22));
     assert_eq!(tables(&sim, mark).len(), 1, "{:?}", steps(&sim, mark));
-    sim.suffer(&Fault::Resize(0, Sectors(1 << 20)));
+    sim.inject(&Fault::Resize(0, Sectors(1 << 20)));
     sim.run_for(seconds(20));
     assert_eq!(length(&sim), Sectors(1 << 22));
     assert!(explained(&sim, UNIT).contains("less than the 4194304 of the map"));
     // Exception: a closed map that somebody removed is created again with the current size.
-    sim.suffer(&Fault::RemoveMap(0));
+    sim.inject(&Fault::RemoveMap(0));
     sim.run_for(seconds(20));
     assert_eq!(length(&sim), Sectors(1 << 20));
     assert!(
@@ -1387,22 +1391,22 @@ fn a_path_that_takes_no_writes_carries_nothing_while_another_does() {
             .any(|p| p.dev == disk)
     };
     assert!(holds(&sim));
-    sim.suffer(&Fault::Protect(A1, true));
+    sim.inject(&Fault::Protect(A1, true));
     sim.run_for(seconds(4 * 60 + 10));
     assert!(sim.kernel.ledger.refused_writes > 0);
     assert!(!holds(&sim));
     assert_eq!(state(&sim, A1), PathState::Dead);
-    let told = explained(&sim, UNIT);
+    let notices = explained(&sim, UNIT);
     assert!(
-        told.contains("quarantined: its disk is read-only, and sd"),
-        "{told}"
+        notices.contains("quarantined: its disk is read-only, and sd"),
+        "{notices}"
     );
     assert_eq!(codes(&sim, mark, "PATH_MISMATCHED"), 1);
     let refused = sim.kernel.ledger.refused_writes;
     sim.run_for(seconds(200));
     assert_eq!(sim.kernel.ledger.refused_writes, refused);
     assert_eq!(tables(&sim, mark).len(), 1, "{:?}", steps(&sim, mark));
-    sim.suffer(&Fault::Protect(A1, false));
+    sim.inject(&Fault::Protect(A1, false));
     sim.run_for(seconds(70));
     assert!(holds(&sim));
     assert_eq!(state(&sim, A1), PathState::Active);
@@ -1418,20 +1422,20 @@ fn a_path_that_takes_no_writes_carries_nothing_while_another_does() {
 fn a_path_that_a_rescan_finds_read_only_is_back_by_itself() {
     let mut sim = running(with_neighbour());
     let mark = sim.journal.len();
-    sim.suffer(&Fault::Protect(A1, true));
-    sim.suffer(&Fault::Rescan(A1));
+    sim.inject(&Fault::Protect(A1, true));
+    sim.inject(&Fault::Rescan(A1));
     sim.run_for(seconds(2));
     assert_eq!(state(&sim, A1), PathState::Dead);
     assert_eq!(codes(&sim, mark, "PATH_MISMATCHED"), 1);
-    sim.suffer(&Fault::Protect(A1, false));
+    sim.inject(&Fault::Protect(A1, false));
     sim.run_for(seconds(70));
     assert_eq!(state(&sim, A1), PathState::Active);
     assert_eq!(codes(&sim, mark, "PATH_MISMATCH_ENDED"), 1);
     assert_eq!(tables(&sim, mark).len(), 2, "{:?}", steps(&sim, mark));
 
-    sim.suffer(&Fault::Protect(A1, true));
-    sim.suffer(&Fault::Protect(A2, true));
-    sim.suffer(&Fault::Rescan(A1));
+    sim.inject(&Fault::Protect(A1, true));
+    sim.inject(&Fault::Protect(A2, true));
+    sim.inject(&Fault::Rescan(A1));
     sim.run_for(seconds(2));
     let read_only = |id| {
         let block = &sim.kernel.disk(id).unwrap().facts().block;
@@ -1446,18 +1450,18 @@ fn a_path_that_a_rescan_finds_read_only_is_back_by_itself() {
 fn a_map_does_not_turn_read_only_because_its_writable_path_is_down() {
     let mut kernel = with_neighbour();
     for path in [A2, B1, B2] {
-        kernel.suffer(Millis(0), &Fault::Delete(path));
+        kernel.inject(Millis(0), &Fault::Delete(path));
     }
     let mut sim = running(kernel);
-    sim.suffer(&Fault::Protect(A2, true));
-    sim.suffer(&Fault::Add(A2));
+    sim.inject(&Fault::Protect(A2, true));
+    sim.inject(&Fault::Add(A2));
     sim.run_for(seconds(10));
-    sim.suffer(&Fault::LinkDown(A1));
+    sim.inject(&Fault::LinkDown(A1));
     sim.run_for(seconds(60));
     let map = sim.kernel.map(UNIT).unwrap();
     assert!(!map.read_only && map.table.unwrap().features.queue_if_no_path);
     assert_eq!(sim.kernel.ledger.refused_writes, 0);
-    sim.suffer(&Fault::LinkUp(A1));
+    sim.inject(&Fault::LinkUp(A1));
     sim.run_for(seconds(10));
     assert_eq!(state(&sim, A1), PathState::Active);
     assert_eq!(sim.kernel.ledger.io_errors, []);
@@ -1469,9 +1473,9 @@ fn a_map_does_not_turn_read_only_because_its_writable_path_is_down() {
 fn a_map_is_read_only_while_all_of_its_disks_are() {
     let mut kernel = with_neighbour();
     for path in [A1, A2, B1, B2] {
-        kernel.suffer(Millis(0), &Fault::Delete(path));
-        kernel.suffer(Millis(0), &Fault::Protect(path, true));
-        kernel.suffer(Millis(0), &Fault::Add(path));
+        kernel.inject(Millis(0), &Fault::Delete(path));
+        kernel.inject(Millis(0), &Fault::Protect(path, true));
+        kernel.inject(Millis(0), &Fault::Add(path));
     }
     let mut sim = running(kernel);
     assert!(explained(&sim, UNIT).contains("read-only: all of its disks are"));
@@ -1480,7 +1484,7 @@ fn a_map_is_read_only_while_all_of_its_disks_are() {
     assert!(read_only(&sim) && all(&sim));
     for turn in [false, true, false] {
         for path in [A1, A2, B1, B2] {
-            sim.suffer(&Fault::Protect(path, turn));
+            sim.inject(&Fault::Protect(path, turn));
         }
         sim.run_for(seconds(80));
         assert_eq!(read_only(&sim), turn);
@@ -1488,13 +1492,13 @@ fn a_map_is_read_only_while_all_of_its_disks_are() {
     }
     // Not while the map is in use, in either direction.
     for turn in [true, false] {
-        sim.suffer(&Fault::Open(0, 1));
+        sim.inject(&Fault::Open(0, 1));
         for path in [A1, A2, B1, B2] {
-            sim.suffer(&Fault::Protect(path, turn));
+            sim.inject(&Fault::Protect(path, turn));
         }
         sim.run_for(seconds(80));
         assert!(read_only(&sim) != turn && all(&sim));
-        sim.suffer(&Fault::Open(0, 0));
+        sim.inject(&Fault::Open(0, 0));
         sim.run_for(seconds(10));
         assert!(read_only(&sim) == turn && all(&sim));
     }
@@ -1515,7 +1519,7 @@ fn a_device_may_disappear_between_any_two_steps() {
                 sim.step(seconds(2));
             }
             let over = sim.now() >= seconds(2);
-            sim.suffer_all(&deleted(victims));
+            sim.inject_all(&deleted(victims));
             sim.io_every = Some(Millis(100));
             sim.run_for(seconds(20));
             neighbour_is_well(&sim);
@@ -1524,7 +1528,7 @@ fn a_device_may_disappear_between_any_two_steps() {
                 "{moment}: {:?}",
                 maps(&sim)
             );
-            sim.suffer_all(&found(victims));
+            sim.inject_all(&found(victims));
             sim.run_for(seconds(20));
             let all = maps(&sim);
             assert!(
@@ -1541,7 +1545,7 @@ fn a_device_may_disappear_between_any_two_steps() {
 #[test]
 fn a_map_that_somebody_removes_is_made_again() {
     let mut sim = running(with_neighbour());
-    sim.suffer(&Fault::RemoveMap(0));
+    sim.inject(&Fault::RemoveMap(0));
     sim.run_for(seconds(10));
     assert_eq!(maps(&sim).len(), 2);
     neighbour_is_well(&sim);
@@ -1557,7 +1561,7 @@ fn what_somebody_does_to_a_map_is_undone() {
         Fault::Message(0, Message::DisableGroup(1)),
         Fault::Suspend(0),
     ] {
-        sim.suffer(&meddling);
+        sim.inject(&meddling);
         sim.run_for(seconds(10));
         assert!(
             maps(&sim)[0].ends_with("| AE AA AA"),
@@ -1575,16 +1579,16 @@ fn a_command_that_was_not_sent_says_nothing_about_its_path() {
     let mut sim = running(with_neighbour());
     let before = maps(&sim);
     let shortage = Some(Answer::from(Outcome::NotSent(24)));
-    sim.suffer(&Fault::Lie(A1, Command::TestUnitReady, shortage.clone()));
-    sim.suffer(&Fault::Lie(A1, PAGE83, shortage));
+    sim.inject(&Fault::Lie(A1, Command::TestUnitReady, shortage.clone()));
+    sim.inject(&Fault::Lie(A1, PAGE83, shortage));
     sim.run_for(seconds(200));
     assert_eq!(maps(&sim), before);
     assert_eq!(sim.kernel.ledger.tables, 2);
-    let told = sim
+    let notices = sim
         .notices
         .iter()
         .filter(|(_, n)| n.code == "CHECK_NOT_SENT");
-    assert_eq!(told.count(), 1);
+    assert_eq!(notices.count(), 1);
     neighbour_is_well(&sim);
 }
 
@@ -1600,9 +1604,9 @@ fn errors_of_the_transport_name_no_unit_and_prove_nothing() {
     ] {
         let mut sim = running(with_neighbour());
         let lie = Some(Answer::from(outcome.clone()));
-        sim.suffer_all(&[Fault::LinkDown(A1), Fault::Lie(A1, PAGE83, lie)]);
+        sim.inject_all(&[Fault::LinkDown(A1), Fault::Lie(A1, PAGE83, lie)]);
         sim.run_for(seconds(5));
-        sim.suffer(&Fault::LinkUp(A1));
+        sim.inject(&Fault::LinkUp(A1));
         sim.run_for(seconds(20));
         let map = maps(&sim)
             .into_iter()
@@ -1612,7 +1616,7 @@ fn errors_of_the_transport_name_no_unit_and_prove_nothing() {
             map.ends_with(" FA AA"),
             "{outcome:?}: not proven, so not in use: {map}"
         );
-        sim.suffer(&Fault::Lie(A1, PAGE83, None));
+        sim.inject(&Fault::Lie(A1, PAGE83, None));
         sim.run_for(seconds(2));
         assert!(
             maps(&sim)[0].ends_with(" AA AA"),
@@ -1663,7 +1667,7 @@ fn fixed_returns_to_the_preferred_path() {
         )]
     );
     for _ in 0..3 {
-        sim.suffer(&Fault::LinkDown(A2));
+        sim.inject(&Fault::LinkDown(A2));
         sim.run_for(seconds(5));
         assert!(
             maps(&sim)[0].ends_with("| EAEE F A A A"),
@@ -1671,7 +1675,7 @@ fn fixed_returns_to_the_preferred_path() {
             maps(&sim)
         );
         let mark = sim.journal.len();
-        sim.suffer(&Fault::LinkUp(A2));
+        sim.inject(&Fault::LinkUp(A2));
         sim.run_for(seconds(1));
         assert_eq!(
             steps(&sim, mark),
@@ -1694,7 +1698,7 @@ fn fixed_returns_to_the_preferred_path() {
 fn fixed_without_a_preference_stays_with_its_choice() {
     let mut sim = running(symmetric());
     assert!(explained(&sim, UNIT).contains("VMW_PSP_FIXED (default of the SATP)"));
-    sim.suffer(&Fault::LinkDown(A1));
+    sim.inject(&Fault::LinkDown(A1));
     sim.run_for(seconds(5));
     assert!(
         maps(&sim)[0].ends_with("| EAEE F A A A"),
@@ -1702,7 +1706,7 @@ fn fixed_without_a_preference_stays_with_its_choice() {
         maps(&sim)
     );
     let mark = sim.journal.len();
-    sim.suffer(&Fault::LinkUp(A1));
+    sim.inject(&Fault::LinkUp(A1));
     sim.run_for(seconds(10));
     assert_eq!(steps(&sim, mark), ["reinstate_path 8:0"]);
     assert!(
@@ -1711,7 +1715,7 @@ fn fixed_without_a_preference_stays_with_its_choice() {
         maps(&sim)
     );
     // The same after a restart.
-    sim.suffer(&Fault::RestartAgent);
+    sim.inject(&Fault::RestartAgent);
     sim.run_for(seconds(10));
     assert_eq!(steps(&sim, 0), Vec::<String>::new());
     unharmed(&sim);
@@ -1736,14 +1740,14 @@ fn mru_prefers_higher_ranks_within_a_state() {
         "{:?}",
         tables(&sim, 0)
     );
-    sim.suffer(&Fault::LinkDown(A2));
+    sim.inject(&Fault::LinkDown(A2));
     sim.run_for(seconds(5));
     assert!(
         maps(&sim)[0].ends_with("| EAEE F A A A"),
         "{:?}",
         maps(&sim)
     );
-    sim.suffer(&Fault::LinkUp(A2));
+    sim.inject(&Fault::LinkUp(A2));
     sim.run_for(seconds(2));
     assert!(
         maps(&sim)[0].ends_with("| AEEE A A A A"),
@@ -1777,9 +1781,9 @@ fn round_robin_uses_non_optimized_paths_only_if_told() {
             "{:?}",
             tables(&sim, 0)
         );
-        sim.suffer(&Fault::Access(0, vec![(1, ANO), (2, AO)]));
+        sim.inject(&Fault::Access(0, vec![(1, ANO), (2, AO)]));
         sim.run_for(seconds(10));
-        sim.suffer(&Fault::RestartAgent);
+        sim.inject(&Fault::RestartAgent);
         sim.run_for(seconds(10));
         assert_eq!(sim.kernel.ledger.tables, 1);
         assert_eq!(sim.kernel.array.stpgs, []);
@@ -1797,12 +1801,12 @@ fn a_waiting_path_that_failed_is_reinstated_once_another_serves() {
     }
     let mut sim = running(kernel);
     let all = [A1, A2, B1, B2];
-    sim.suffer_all(&all.map(Fault::LinkDown));
+    sim.inject_all(&all.map(Fault::LinkDown));
     sim.run_for(seconds(10));
-    sim.suffer_all(&[Fault::LinkUp(B1), Fault::LinkUp(B2)]);
+    sim.inject_all(&[Fault::LinkUp(B1), Fault::LinkUp(B2)]);
     sim.run_for(seconds(10));
     assert!(maps(&sim)[0].ends_with("FF FF"), "{:?}", maps(&sim));
-    sim.suffer_all(&[Fault::LinkUp(A1), Fault::LinkUp(A2)]);
+    sim.inject_all(&[Fault::LinkUp(A1), Fault::LinkUp(A2)]);
     sim.run_for(seconds(10));
     assert!(maps(&sim)[0].ends_with("AA AA"), "{:?}", maps(&sim));
     unharmed(&sim);
@@ -1825,9 +1829,9 @@ fn a_path_that_fails_again_and_again_is_the_last_resort_until_it_behaves() {
     };
     assert!(!is_last(&sim), "{:?}", maps(&sim));
     for _ in 0..9 {
-        sim.suffer(&Fault::LinkDown(A1));
+        sim.inject(&Fault::LinkDown(A1));
         sim.run_for(seconds(2));
-        sim.suffer(&Fault::LinkUp(A1));
+        sim.inject(&Fault::LinkUp(A1));
         sim.run_for(seconds(3));
     }
     sim.run_for(seconds(10));
@@ -1846,9 +1850,9 @@ fn a_path_that_flaps_is_the_last_resort_for_as_long_as_it_does() {
         let mut sim = running_with(four_paths(), strict());
         sim.run_for(Millis(phase));
         for _ in 0..400 {
-            sim.suffer(&Fault::LinkDown(A1));
+            sim.inject(&Fault::LinkDown(A1));
             sim.run_for(Millis(500));
-            sim.suffer(&Fault::LinkUp(A1));
+            sim.inject(&Fault::LinkUp(A1));
             sim.run_for(Millis(500));
         }
         assert!(says(&sim, "PATH_MARGINAL "));
@@ -1871,11 +1875,11 @@ fn a_path_that_flaps_is_the_last_resort_for_as_long_as_it_does() {
 #[test]
 fn the_only_path_is_not_marginal() {
     let mut sim = running_with(four_paths(), strict());
-    sim.suffer_all(&[A2, B1, B2].map(Fault::LinkDown));
+    sim.inject_all(&[A2, B1, B2].map(Fault::LinkDown));
     for _ in 0..9 {
-        sim.suffer(&Fault::LinkDown(A1));
+        sim.inject(&Fault::LinkDown(A1));
         sim.run_for(seconds(2));
-        sim.suffer(&Fault::LinkUp(A1));
+        sim.inject(&Fault::LinkUp(A1));
         sim.run_for(seconds(3));
     }
     assert!(!says(&sim, "PATH_MARGINAL "));
@@ -1885,10 +1889,10 @@ fn the_only_path_is_not_marginal() {
 #[test]
 fn a_unit_that_is_gone_for_good_fails_at_once_and_is_removed_when_closed() {
     let mut sim = running(four_paths());
-    sim.suffer(&Fault::Open(0, 1));
+    sim.inject(&Fault::Open(0, 1));
     // I/O that the device itself refuses does not count as a failure of the agent.
     sim.io_every = None;
-    sim.suffer_all(&[A1, A2, B1, B2].map(|path| Fault::Remap(path, None, false)));
+    sim.inject_all(&[A1, A2, B1, B2].map(|path| Fault::Remap(path, None, false)));
     sim.run_for(seconds(12));
     assert!(says(&sim, &format!("PDL_START {UNIT} ")));
     assert!(!says(&sim, "APD_TIMEOUT "));
@@ -1899,7 +1903,7 @@ fn a_unit_that_is_gone_for_good_fails_at_once_and_is_removed_when_closed() {
     );
     sim.run_for(seconds(60));
     assert_eq!(maps(&sim).len(), 1, "it is open");
-    sim.suffer(&Fault::Open(0, 0));
+    sim.inject(&Fault::Open(0, 0));
     sim.run_for(seconds(60));
     assert_eq!(maps(&sim), [""; 0]);
     assert!(says(&sim, &format!("PDL_REMOVED {UNIT} ")));
@@ -1910,11 +1914,11 @@ fn a_unit_that_is_gone_for_good_fails_at_once_and_is_removed_when_closed() {
 #[test]
 fn a_unit_that_is_mapped_again_serves_again() {
     let mut sim = running(four_paths());
-    sim.suffer(&Fault::Open(0, 1));
+    sim.inject(&Fault::Open(0, 1));
     sim.io_every = None;
-    sim.suffer_all(&[A1, A2, B1, B2].map(|path| Fault::Remap(path, None, false)));
+    sim.inject_all(&[A1, A2, B1, B2].map(|path| Fault::Remap(path, None, false)));
     sim.run_for(seconds(12));
-    sim.suffer_all(&[A1, A2, B1, B2].map(|path| Fault::Remap(path, Some(0), false)));
+    sim.inject_all(&[A1, A2, B1, B2].map(|path| Fault::Remap(path, Some(0), false)));
     sim.run_for(seconds(12));
     assert!(says(&sim, &format!("PDL_EXIT {UNIT} ")));
     assert!(
@@ -1934,13 +1938,13 @@ fn a_unit_that_is_mapped_again_keeps_its_devices_although_that_was_not_seen_yet(
         ..Settings::default()
     };
     let mut sim = running_with(four_paths(), settings);
-    sim.suffer(&Fault::Open(0, 1));
+    sim.inject(&Fault::Open(0, 1));
     sim.io_every = None;
-    sim.suffer_all(&[A1, A2, B1, B2].map(|path| Fault::Remap(path, None, false)));
+    sim.inject_all(&[A1, A2, B1, B2].map(|path| Fault::Remap(path, None, false)));
     sim.run_for(seconds(690));
     assert!(says(&sim, &format!("PDL_START {UNIT} ")));
-    sim.suffer_all(&[A1, A2, B1, B2].map(|path| Fault::Remap(path, Some(0), false)));
-    sim.suffer(&Fault::Open(0, 0));
+    sim.inject_all(&[A1, A2, B1, B2].map(|path| Fault::Remap(path, Some(0), false)));
+    sim.inject(&Fault::Open(0, 0));
     sim.run_for(seconds(30));
     assert!(!says(&sim, "PDL_REMOVED "));
     assert_eq!(sim.world.paths().count(), 4);
@@ -1950,5 +1954,5 @@ fn a_unit_that_is_mapped_again_keeps_its_devices_although_that_was_not_seen_yet(
 
 /// Whether a line of the log begins with this text.
 fn says(sim: &Simulation, begin: &str) -> bool {
-    told(sim, 0).iter().any(|line| line.starts_with(begin))
+    notices(sim, 0).iter().any(|line| line.starts_with(begin))
 }

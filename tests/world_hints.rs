@@ -58,17 +58,17 @@ fn asked(sim: &Simulation, from: usize, command: &Command) -> Vec<Hctl> {
     asked.collect()
 }
 
-fn told_of(sim: &Simulation, from: usize, code: &str) -> Vec<String> {
-    let mut told = told(sim, from);
-    told.retain(|line| line.starts_with(code));
-    told
+fn notices_of(sim: &Simulation, from: usize, code: &str) -> Vec<String> {
+    let mut notices = notices(sim, from);
+    notices.retain(|line| line.starts_with(code));
+    notices
 }
 
 #[test]
 fn a_path_with_a_target_error_rests_until_it_has_proven_itself() {
     let mut sim = running(four_paths());
     let mark = sim.journal.len();
-    sim.tell(given_up(&sim, A1, EREMOTEIO));
+    sim.deliver(given_up(&sim, A1, EREMOTEIO));
     assert_eq!(steps(&sim, mark), ["fail_path 8:0"]);
     // A unit usually changes on all ports: the paths that take over are asked too, and serve meanwhile.
     assert_eq!(asked(&sim, mark, &PAGE83), [A1, B1, A2, B2]);
@@ -76,9 +76,12 @@ fn a_path_with_a_target_error_rests_until_it_has_proven_itself() {
     assert_eq!(steps(&sim, mark), ["fail_path 8:0", "reinstate_path 8:0"]);
     // Once each.
     assert_eq!(asked(&sim, mark, &PAGE83), [A1, B1, A2, B2]);
-    let told = told_of(&sim, mark, "IO_ERROR");
-    assert_eq!(told.len(), 1);
-    assert!(told[0].contains("target error (errno 121)"), "{told:?}");
+    let notices = notices_of(&sim, mark, "IO_ERROR");
+    assert_eq!(notices.len(), 1);
+    assert!(
+        notices[0].contains("target error (errno 121)"),
+        "{notices:?}"
+    );
     unharmed(&sim);
 }
 
@@ -90,16 +93,16 @@ fn a_lun_that_leads_elsewhere_is_found_by_its_first_error() {
         let other = kernel.array.add(Unit::new(77, &[(1, AO), (2, ANO)]));
         let mut sim = running(kernel);
         sim.io_every = Some(Millis(20));
-        sim.suffer(&Fault::Open(0, 1));
+        sim.inject(&Fault::Open(0, 1));
         let mark = sim.journal.len();
         // No unit attention, and only the first I/O is refused.
-        sim.suffer_all(&[
+        sim.inject_all(&[
             Fault::Remap(A1, Some(other), false),
             Fault::Refuse(A1, OUT_OF_RANGE, 1),
         ]);
         sim.run_for(seconds(4));
         let wrong = sim.kernel.ledger.wrong_writes.len();
-        (wrong, told_of(&sim, mark, "PATH_QUARANTINED"))
+        (wrong, notices_of(&sim, mark, "PATH_QUARANTINED"))
     };
     let (wrong, quarantined) = run(true);
     assert_eq!(wrong, 0);
@@ -110,7 +113,7 @@ fn a_lun_that_leads_elsewhere_is_found_by_its_first_error() {
 #[test]
 fn the_only_path_is_asked_and_goes_on_to_serve() {
     let mut sim = running(four_paths());
-    sim.suffer_all(&[A2, B1, B2].map(Fault::LinkDown));
+    sim.inject_all(&[A2, B1, B2].map(Fault::LinkDown));
     sim.run_for(seconds(20));
     let mark = sim.journal.len();
     for what in [
@@ -118,7 +121,7 @@ fn the_only_path_is_asked_and_goes_on_to_serve() {
         once(IoTrouble::TimedOut(A1)),
         once(IoTrouble::HostRecovers(A1.host)),
     ] {
-        sim.tell(what);
+        sim.deliver(what);
         sim.run_for(Millis(300));
     }
     assert!(asked(&sim, mark, &PAGE83).contains(&A1));
@@ -129,21 +132,21 @@ fn the_only_path_is_asked_and_goes_on_to_serve() {
 #[test]
 fn a_hint_does_not_make_another_controller_take_over() {
     let mut sim = running(four_paths());
-    sim.suffer(&Fault::LinkDown(A2));
+    sim.inject(&Fault::LinkDown(A2));
     sim.run_for(seconds(10));
     let mark = sim.journal.len();
-    sim.tell(given_up(&sim, A1, EREMOTEIO));
-    sim.tell(once(IoTrouble::TimedOut(A1)));
+    sim.deliver(given_up(&sim, A1, EREMOTEIO));
+    sim.deliver(once(IoTrouble::TimedOut(A1)));
     sim.run_for(seconds(1));
     assert!(asked(&sim, mark, &PAGE83).contains(&A1));
     assert_eq!(steps(&sim, mark), Vec::<String>::new());
     // All optimized paths have errors at the same time: one of them stays.
-    sim.suffer(&Fault::LinkUp(A2));
+    sim.inject(&Fault::LinkUp(A2));
     sim.run_for(seconds(20));
     let mark = sim.journal.len();
     sim.run_for(seconds(60));
     for path in [A1, A2, B1, B2] {
-        sim.tell(given_up(&sim, path, EREMOTEIO));
+        sim.deliver(given_up(&sim, path, EREMOTEIO));
     }
     let failed = steps(&sim, mark);
     assert!(
@@ -164,7 +167,7 @@ fn a_storm_of_errors_costs_little_and_makes_no_path_flap() {
     // Every path has them: errors of the unit itself, as from an application that reads beyond the end.
     for _ in 0..2_000 {
         for path in [A1, A2, B1, B2] {
-            sim.tell(given_up(&sim, path, EREMOTEIO));
+            sim.deliver(given_up(&sim, path, EREMOTEIO));
         }
         sim.run_for(Millis(5));
     }
@@ -174,8 +177,11 @@ fn a_storm_of_errors_costs_little_and_makes_no_path_flap() {
     let steps = steps(&sim, mark);
     // Three of them rested once, because one had to stay in use.
     assert!(steps.len() <= 6, "{steps:?}");
-    assert_eq!(told_of(&sim, mark, "PATH_MARGINAL"), Vec::<String>::new());
-    assert!(told_of(&sim, mark, "IO_ERROR").len() <= 4);
+    assert_eq!(
+        notices_of(&sim, mark, "PATH_MARGINAL"),
+        Vec::<String>::new()
+    );
+    assert!(notices_of(&sim, mark, "IO_ERROR").len() <= 4);
     assert!(maps(&sim)[0].ends_with("AA AA"), "{:?}", maps(&sim));
     assert!(explained(&sim, "1:0:0:0").contains("2000 target error"));
 }
@@ -189,15 +195,15 @@ fn a_path_that_alone_cannot_reach_the_medium_goes_to_the_last_group() {
         let mut sim = running(kernel);
         sim.io_every = Some(Millis(50));
         let mark = sim.journal.len();
-        sim.suffer(&Fault::Refuse(A1, TARGET_FAILURE, u32::MAX));
+        sim.inject(&Fault::Refuse(A1, TARGET_FAILURE, u32::MAX));
         sim.run_for(seconds(60));
-        let told = told_of(&sim, mark, "PATH_MARGINAL").len();
-        (told, sim.kernel.ledger.io_errors.len())
+        let notices = notices_of(&sim, mark, "PATH_MARGINAL").len();
+        (notices, sim.kernel.ledger.io_errors.len())
     };
-    let (told, with) = errors(true);
-    assert_eq!(told, 1);
-    let (told, without) = errors(false);
-    assert_eq!(told, 0);
+    let (notices, with) = errors(true);
+    assert_eq!(notices, 1);
+    let (notices, without) = errors(false);
+    assert_eq!(notices, 0);
     assert!(with < 60 && without > 500, "{with} of {without}");
 }
 
@@ -205,17 +211,17 @@ fn a_path_that_alone_cannot_reach_the_medium_goes_to_the_last_group() {
 fn a_path_on_which_a_command_times_out_rests_until_it_answers() {
     let mut sim = running(four_paths());
     let mark = sim.journal.len();
-    sim.tell(once(IoTrouble::TimedOut(A1)));
+    sim.deliver(once(IoTrouble::TimedOut(A1)));
     assert_eq!(steps(&sim, mark), ["fail_path 8:0"]);
     assert_eq!(asked(&sim, mark, &PAGE83), [A1]);
     sim.run_for(Millis(200));
     assert_eq!(steps(&sim, mark), ["fail_path 8:0", "reinstate_path 8:0"]);
-    assert_eq!(told_of(&sim, mark, "IO_TIMEOUT").len(), 1);
+    assert_eq!(notices_of(&sim, mark, "IO_TIMEOUT").len(), 1);
     // A silent path stays out of use from the time on when the kernel knew it.
     let mark = sim.journal.len();
     sim.run_for(seconds(61));
-    sim.suffer(&Fault::Hang(A2));
-    sim.tell(once(IoTrouble::TimedOut(A2)));
+    sim.inject(&Fault::Hang(A2));
+    sim.deliver(once(IoTrouble::TimedOut(A2)));
     sim.run_for(seconds(30));
     assert_eq!(steps(&sim, mark), ["fail_path 8:32"]);
     unharmed(&sim);
@@ -226,29 +232,29 @@ fn paths_of_a_host_that_recovers_are_checked_and_stay_in_use() {
     let mut sim = running(four_paths());
     let mark = sim.journal.len();
     let recovers = || once(IoTrouble::HostRecovers(A1.host));
-    sim.tell(recovers());
+    sim.deliver(recovers());
     assert_eq!(asked(&sim, mark, &Command::TestUnitReady), [A1, B1]);
     sim.run_for(Millis(500));
-    sim.tell(recovers());
+    sim.deliver(recovers());
     assert_eq!(asked(&sim, mark, &Command::TestUnitReady), [A1, B1]);
     assert_eq!(steps(&sim, mark), Vec::<String>::new());
-    assert_eq!(told_of(&sim, mark, "HOST_RECOVERY").len(), 1);
+    assert_eq!(notices_of(&sim, mark, "HOST_RECOVERY").len(), 1);
     // A host without paths of the agent.
-    sim.tell(once(IoTrouble::HostRecovers(9)));
-    assert_eq!(told_of(&sim, mark, "HOST_RECOVERY").len(), 1);
+    sim.deliver(once(IoTrouble::HostRecovers(9)));
+    assert_eq!(notices_of(&sim, mark, "HOST_RECOVERY").len(), 1);
 }
 
 #[test]
 fn what_dm_acts_on_itself_is_only_counted() {
     let mut sim = running(four_paths());
     let mark = sim.journal.len();
-    sim.tell(given_up(&sim, A1, EIO));
-    sim.tell(once(IoTrouble::NotTaken(A1)));
+    sim.deliver(given_up(&sim, A1, EIO));
+    sim.deliver(once(IoTrouble::NotTaken(A1)));
     let busy = once(IoTrouble::Ended {
         path: A1,
         outcome: Outcome::Busy,
     });
-    sim.tell(busy);
+    sim.deliver(busy);
     assert!(
         sim.journal[mark..]
             .iter()
@@ -269,7 +275,7 @@ fn what_dm_acts_on_itself_is_only_counted() {
 fn a_medium_error_is_a_reason_to_ask_and_not_to_rest() {
     let mut sim = running(four_paths());
     let mark = sim.journal.len();
-    sim.tell(given_up(&sim, A1, ENODATA));
+    sim.deliver(given_up(&sim, A1, ENODATA));
     sim.run_for(Millis(200));
     assert_eq!(asked(&sim, mark, &PAGE83), [A1]);
     assert_eq!(steps(&sim, mark), Vec::<String>::new());
@@ -292,12 +298,12 @@ fn aborted_commands_and_timeouts_count_as_failures_of_a_path() {
         let mut sim = running(four_paths());
         let mark = sim.journal.len();
         for number in 0..16 {
-            let marginal = told_of(&sim, mark, "PATH_MARGINAL");
+            let marginal = notices_of(&sim, mark, "PATH_MARGINAL");
             assert_eq!(marginal, Vec::<String>::new(), "{what:?}: {number}");
-            sim.tell(once(what.clone()));
+            sim.deliver(once(what.clone()));
             sim.run_for(Millis(500));
         }
-        assert_eq!(told_of(&sim, mark, "PATH_MARGINAL").len(), 1, "{what:?}");
+        assert_eq!(notices_of(&sim, mark, "PATH_MARGINAL").len(), 1, "{what:?}");
     }
 }
 
@@ -306,8 +312,8 @@ fn aborted_commands_and_timeouts_count_as_failures_of_a_path() {
 fn a_path_is_asked_again_when_an_error_came_meanwhile() {
     let mut sim = running(four_paths());
     let mark = sim.journal.len();
-    sim.tell(given_up(&sim, A1, ENODATA));
-    sim.tell(given_up(&sim, A1, ENODATA));
+    sim.deliver(given_up(&sim, A1, ENODATA));
+    sim.deliver(given_up(&sim, A1, ENODATA));
     sim.run_for(Millis(150));
     assert_eq!(asked(&sim, mark, &PAGE83), [A1, A1]);
     sim.run_for(Millis(500));
@@ -319,7 +325,7 @@ fn more_is_reported_for_a_while_after_an_error() {
     let mut sim = running(four_paths());
     let mark = sim.journal.len();
     for _ in 0..300 {
-        sim.tell(given_up(&sim, A1, EREMOTEIO));
+        sim.deliver(given_up(&sim, A1, EREMOTEIO));
         sim.run_for(Millis(1_000));
     }
     let actions = sim.journal[mark..].iter().flat_map(|entry| &entry.actions);
@@ -328,7 +334,7 @@ fn more_is_reported_for_a_while_after_an_error() {
     assert_eq!(orders.count(), 1);
     sim.run_for(seconds(61));
     let mark = sim.journal.len();
-    sim.tell(given_up(&sim, A1, EREMOTEIO));
+    sim.deliver(given_up(&sim, A1, EREMOTEIO));
     let mut actions = sim.journal[mark..].iter().flat_map(|entry| &entry.actions);
     assert!(actions.any(|action| matches!(action, Action::WatchClosely(_))));
 }
@@ -341,7 +347,7 @@ fn unknown_addresses_are_ignored_and_errors_of_disks_left_to_the_host_are_only_c
     kernel.cable(local, Transport::Sata, unit, 1, 1);
     let mut sim = running(kernel);
     let mark = sim.journal.len();
-    sim.tell(given_up(&sim, local, EREMOTEIO));
+    sim.deliver(given_up(&sim, local, EREMOTEIO));
     let disk = DevT {
         major: 253,
         minor: 0,
@@ -354,7 +360,7 @@ fn unknown_addresses_are_ignored_and_errors_of_disks_left_to_the_host_are_only_c
         IoTrouble::TimedOut(path(1, 0, u64::from(u32::MAX))),
         IoTrouble::TimedOut(local),
     ] {
-        sim.tell(once(what));
+        sim.deliver(once(what));
     }
     assert!(
         sim.journal[mark..]
@@ -369,18 +375,18 @@ fn lost_reports_are_notified_once_a_minute() {
     let mut sim = running(four_paths());
     let mark = sim.journal.len();
     for _ in 0..100 {
-        sim.tell(Event::IoTroubleLost(7));
+        sim.deliver(Event::IoTroubleLost(7));
         sim.run_for(Millis(50));
     }
-    let told = told_of(&sim, mark, "IO_REPORTS_LOST");
-    assert_eq!(told.len(), 1, "{told:?}");
+    let notices = notices_of(&sim, mark, "IO_REPORTS_LOST");
+    assert_eq!(notices.len(), 1, "{notices:?}");
     assert_eq!(sim.world.figures(Millis(0)).statistics.lost_io_reports, 700);
 }
 
 #[test]
 fn errors_are_replayed() {
     let mut sim = running(four_paths());
-    sim.suffer(&Fault::Refuse(A1, OUT_OF_RANGE, 3));
+    sim.inject(&Fault::Refuse(A1, OUT_OF_RANGE, 3));
     sim.io_every = Some(Millis(20));
     sim.run_for(seconds(2));
     assert!(

@@ -11,8 +11,8 @@ use crate::api::types::{
     Adapter, CoreDevice, CorePath, DetachedDevice, Explanation, FixedConfig, HppDevice, HppPath,
     IoErrors, NmpDevice, NmpPath, RoundRobinConfig, Section, Status,
 };
+use crate::kernel::passthrough::InUse;
 use crate::kernel::trace::Watching;
-use crate::kernel::transport::InUse;
 use crate::psa::adapter::{RuntimeName, Transport};
 use crate::psa::evidence::PathState;
 use crate::psa::mpp::Plugin;

@@ -31,7 +31,7 @@ impl Keeping {
             list: root.join(LIST),
             backstop: Backstop::below(root),
             listed: None,
-            told: String::new(),
+            last_notice: String::new(),
             notice_sink,
         };
         crate::kernel::thread("backstop").spawn(move || {
@@ -64,7 +64,7 @@ struct Keeper {
     /// The current content of the list file, if known.
     listed: Option<BTreeSet<String>>,
     /// The last notice; a repetition of it is not reported.
-    told: String,
+    last_notice: String,
     notice_sink: NoticeSink,
 }
 
@@ -83,7 +83,7 @@ impl Keeper {
                         ("reason", &error.to_string()),
                         ("effect", effect),
                     ];
-                    self.tell_once(Notice::new("MAPS_NOT_LISTED", "agent", &details));
+                    self.notify_once(Notice::new("MAPS_NOT_LISTED", "agent", &details));
                 }
             }
         }
@@ -104,21 +104,21 @@ impl Keeper {
                     ("queue_if_no_path_timeout_secs", &*seconds),
                     ("effect", effect),
                 ];
-                self.tell_once(Notice::new("QUEUEING_LIMITED", "agent", &details));
+                self.notify_once(Notice::new("QUEUEING_LIMITED", "agent", &details));
             }
             Ok(_) => {}
             Err(error) => {
                 let effect = "without the agent a map without paths queues for ever";
                 let details = [("reason", &*error.to_string()), ("effect", effect)];
-                self.tell_once(Notice::new("NO_BACKSTOP", "agent", &details));
+                self.notify_once(Notice::new("NO_BACKSTOP", "agent", &details));
             }
         }
     }
 
-    fn tell_once(&mut self, notice: Notice) {
+    fn notify_once(&mut self, notice: Notice) {
         let text = format!("{notice:?}");
-        if self.told != text {
-            self.told = text;
+        if self.last_notice != text {
+            self.last_notice = text;
             self.notice_sink.notify(notice);
         }
     }
@@ -139,13 +139,13 @@ mod tests {
         fs::create_dir_all(parameter.parent().unwrap()).unwrap();
         fs::create_dir_all(root.path().join("run/dm-psa")).unwrap();
         fs::write(&parameter, "0\n").unwrap();
-        let told = Arc::new(Mutex::new(Vec::new()));
-        let theirs = Arc::clone(&told);
+        let last_notice = Arc::new(Mutex::new(Vec::new()));
+        let theirs = Arc::clone(&last_notice);
         let mut keeper = Keeper {
             list: root.path().join(LIST),
             backstop: Backstop::below(root.path()),
             listed: None,
-            told: String::new(),
+            last_notice: String::new(),
             notice_sink: NoticeSink::new(move |notice| theirs.lock().unwrap().push(notice.code)),
         };
         let ours = BTreeSet::from(["mpath-36".to_owned()]);
@@ -159,14 +159,14 @@ mod tests {
         // There is a map of another owner.
         keeper.limit(None);
         assert_eq!(fs::read_to_string(&parameter).unwrap(), "0");
-        assert!(told.lock().unwrap().is_empty());
+        assert!(last_notice.lock().unwrap().is_empty());
         // The admin's own limit is below the APD timeout: this is reported once.
         fs::write(&parameter, "30\n").unwrap();
         for _ in 0..2 {
             keeper.list(&BTreeSet::new());
             keeper.limit(Some(Millis(140_000)));
         }
-        assert_eq!(*told.lock().unwrap(), ["QUEUEING_LIMITED"]);
+        assert_eq!(*last_notice.lock().unwrap(), ["QUEUEING_LIMITED"]);
         let list = fs::read_to_string(root.path().join(LIST)).unwrap();
         assert_eq!(list, "");
     }

@@ -6,16 +6,16 @@ use super::logging::Logger;
 use super::marks::Marker;
 use super::outages;
 use super::persist::{self, Writer};
+use super::recent_events::RecentEvents;
 use super::run::{AgentError, sink, start};
 use super::takeovers::{self, Stored};
-use super::told::Told;
 use crate::config::Places;
 use crate::kernel::NoticeSink;
 use crate::kernel::dm::Dm;
 use crate::kernel::host::{Hosts, Order};
+use crate::kernel::passthrough::{InUse, Transport};
 use crate::kernel::sysfs::Sysfs;
 use crate::kernel::trace::{Trace, Watching};
-use crate::kernel::transport::{InUse, Transport};
 use crate::kernel::uevent::Discovery;
 use crate::psa::action::{Action, MapStep, Notice};
 use crate::psa::event::Event;
@@ -26,7 +26,7 @@ use crate::psa::units::Millis;
 use std::collections::BTreeMap;
 
 /// Everything that carries out actions.
-pub struct Hands {
+pub struct Dispatcher {
     transport: Transport,
     dm: Dm,
     trace: Trace,
@@ -40,11 +40,11 @@ pub struct Hands {
     keeping: Keeping,
     logger: Logger,
     /// Recent events, for `psactl events`.
-    pub told: Told,
+    pub recent_events: RecentEvents,
     notice_sink: NoticeSink,
 }
 
-impl Hands {
+impl Dispatcher {
     /// Starts the threads; their events go to `inbox`.
     ///
     /// # Errors
@@ -54,14 +54,14 @@ impl Hands {
         settings: &Settings,
         inbox: &Inbox,
         notice_sink: &NoticeSink,
-    ) -> Result<Hands, AgentError> {
+    ) -> Result<Dispatcher, AgentError> {
         let threads = "raise TasksMax of the service";
         let modules = "load the module dm-multipath, and run as root";
         // Maps first: a path that is found in the table of a map is known to belong to it.
         let dm = Dm::start(sink(inbox)).map_err(start("device-mapper", modules))?;
         let discovery = Discovery::start(Sysfs::of_this_host(), sink(inbox), dm.looker())
             .map_err(start("discovery through udev", threads))?;
-        Ok(Hands {
+        Ok(Dispatcher {
             transport: Transport::new(settings.transport, sink(inbox)),
             dm,
             trace: Trace::start(settings.watch_io, sink(inbox), notice_sink.clone())
@@ -80,7 +80,7 @@ impl Hands {
             keeping: Keeping::start(places.root(), notice_sink.clone())
                 .map_err(start("the backstop's thread", threads))?,
             logger: Logger::default(),
-            told: Told::new(),
+            recent_events: RecentEvents::new(),
             notice_sink: notice_sink.clone(),
         })
     }
@@ -98,7 +98,7 @@ impl Hands {
     /// Logs a notice and keeps it for `psactl events`.
     pub fn notify(&mut self, now: Millis, notice: &Notice) {
         self.logger.write(now, notice);
-        self.told.keep(notice);
+        self.recent_events.keep(notice);
     }
 
     /// Carries out an action. Never waits. Returns the answer if it is known immediately.
@@ -123,10 +123,10 @@ impl Hands {
                 ticket,
                 steps,
             } => self.dm.submit(name, uuid, ticket, steps),
-            Action::DeleteDevice { path, dev } => self.tell_host(Order::Delete(path, dev)),
-            Action::SetPortTimers { path, timers } => self.tell_host(Order::Timers(path, timers)),
-            Action::RescanDevice(path) => self.tell_host(Order::Rescan(path)),
-            Action::ScanFor(path) => self.tell_host(Order::Scan(path)),
+            Action::DeleteDevice { path, dev } => self.send_order(Order::Delete(path, dev)),
+            Action::SetPortTimers { path, timers } => self.send_order(Order::Timers(path, timers)),
+            Action::RescanDevice(path) => self.send_order(Order::Rescan(path)),
+            Action::ScanFor(path) => self.send_order(Order::Scan(path)),
             Action::RefreshFacts(path) => self.discovery.refresh(path),
             Action::MarkOwner { dev, name, owned } => self.marker.mark(dev, name, owned),
             Action::ForgetOwner(dev) => self.marker.forget(dev),
@@ -159,7 +159,7 @@ impl Hands {
         self.transport.flush();
     }
 
-    fn tell_host(&mut self, order: Order) {
+    fn send_order(&mut self, order: Order) {
         if let Err(error) = self.hosts.order(order) {
             let (path, order, reason) = (
                 order.path().to_string(),

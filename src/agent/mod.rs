@@ -19,11 +19,11 @@ pub mod metrics;
 mod outages;
 mod persist;
 mod planner;
+mod recent_events;
 mod record;
 mod run;
 mod segments;
 mod takeovers;
-mod told;
 pub mod topology;
 
 pub use run::{Options, run};

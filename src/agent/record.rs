@@ -4,8 +4,8 @@
 //! events that are not recorded, and begins a new segment with the current world as soon as the thread has caught up.
 //! So events are missing only between segments, never within one.
 
+use super::recent_events::wall_ms;
 use super::segments::{Ring, Shared, Work};
-use super::told::wall_ms;
 use crate::journal::records::Encoder;
 use crate::journal::{FORMAT, Header};
 use crate::kernel::NoticeSink;

@@ -2,7 +2,7 @@
 
 use super::answers::answer;
 use super::changes::change;
-use super::dispatch::Hands;
+use super::dispatch::Dispatcher;
 use super::farewell;
 use super::inbox::{self, Inbox, Inputs};
 use super::logging::start_logging;
@@ -65,14 +65,14 @@ pub enum AgentError {
     #[error("the API: {0}")]
     Listen(#[from] ListenError),
     /// A thread, a signal handler or a device node of the kernel is not available.
-    #[error("{what}: {source}; {mend}")]
+    #[error("{what}: {source}; {remedy}")]
     Start {
         /// What failed to start.
         what: &'static str,
         /// Why it failed.
         source: std::io::Error,
         /// How to fix it.
-        mend: &'static str,
+        remedy: &'static str,
     },
 }
 
@@ -157,10 +157,10 @@ fn serve(options: &Options, stop: Stop, mut notices: Vec<Notice>) -> Result<(), 
     })
     .map_err(start("signals", "raise TasksMax of the service"))?;
     let notice_sink = notice_sink(&inbox);
-    let mut hands = Hands::start(&places, &settings, &inbox, &notice_sink)?;
+    let mut dispatcher = Dispatcher::start(&places, &settings, &inbox, &notice_sink)?;
     notices
         .iter()
-        .for_each(|notice| hands.notify(Millis(0), notice));
+        .for_each(|notice| dispatcher.notify(Millis(0), notice));
     let recorder = Recorder::start(places.journal(), settings.journal_mib, notice_sink).map_err(
         start("the journal's thread", "raise TasksMax of the service"),
     )?;
@@ -180,10 +180,10 @@ fn serve(options: &Options, stop: Stop, mut notices: Vec<Notice>) -> Result<(), 
         .map_err(start("the API's thread", "raise TasksMax of the service"))?;
 
     let version = [("version", env!("CARGO_PKG_VERSION"))];
-    hands.notify(Millis(0), &Notice::new("AGENT_STARTED", "agent", &version));
+    dispatcher.notify(Millis(0), &Notice::new("AGENT_STARTED", "agent", &version));
     Owner {
         world: World::with_rules(settings, memory, rules.in_force()),
-        hands,
+        dispatcher,
         recorder,
         origin: Instant::now(),
         ready: false,
@@ -201,9 +201,13 @@ fn serve(options: &Options, stop: Stop, mut notices: Vec<Notice>) -> Result<(), 
 /// Converts an I/O error to an error that names what failed to start.
 pub(super) fn start(
     what: &'static str,
-    mend: &'static str,
+    remedy: &'static str,
 ) -> impl Fn(std::io::Error) -> AgentError {
-    move |source| AgentError::Start { what, source, mend }
+    move |source| AgentError::Start {
+        what,
+        source,
+        remedy,
+    }
 }
 
 /// Returns a sink that puts kernel events into the owner's inbox.
@@ -360,7 +364,7 @@ const KEEP_ANYWAY: Duration = Duration::from_secs(60);
 
 struct Owner {
     world: World,
-    hands: Hands,
+    dispatcher: Dispatcher,
     recorder: Recorder,
     origin: Instant,
     ready: bool,
@@ -412,7 +416,7 @@ impl Owner {
             .unwrap_or(Duration::from_secs(3600));
             match inputs.recv_timeout(wait) {
                 Ok(Input::Events(events)) => self.take_in(events, &inputs),
-                Ok(Input::Notice(notice)) => self.hands.notify(self.now(), &notice),
+                Ok(Input::Notice(notice)) => self.dispatcher.notify(self.now(), &notice),
                 Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Ok(Input::Asked) | Err(RecvTimeoutError::Timeout) => {}
             }
@@ -427,7 +431,7 @@ impl Owner {
                 self.step(Event::Timer);
             }
             self.recorder.settle(self.now(), &self.world);
-            self.tell_systemd(watchdog, &mut pinged);
+            self.notify_systemd(watchdog, &mut pinged);
             self.reserve_memory();
             self.keep_maps();
         }
@@ -438,8 +442,8 @@ impl Owner {
             "maps and their I/O go on"
         };
         let stopped = Notice::new("AGENT_STOPPED", "agent", &[("effect", effect)]);
-        self.hands.notify(self.now(), &stopped);
-        // Before `hands` is dropped, so that a thread of it that waits for space in the inbox sees that it is closed.
+        self.dispatcher.notify(self.now(), &stopped);
+        // Before `dispatcher` is dropped, so that a thread of it that waits for space in the inbox sees that it is closed.
         drop(inputs);
     }
 
@@ -504,13 +508,13 @@ impl Owner {
                 Ok(answer)
             }
             Request::ListEvents(asked) => {
-                let events = self.hands.told.list(&self.world, asked)?;
+                let events = self.dispatcher.recent_events.list(&self.world, asked)?;
                 serde_json::to_value(events).map_err(|error| ApiError::Failed {
                     reason: error.to_string(),
                 })
             }
             question => {
-                let sources = (self.hands.transport(), self.hands.watching());
+                let sources = (self.dispatcher.transport(), self.dispatcher.watching());
                 answer(&self.world, self.now(), &sources, question)
             }
         }
@@ -540,7 +544,7 @@ impl Owner {
             self.recorder.actions(&actions);
             for action in actions {
                 // An answer that is known immediately (a path whose last command is still out) is handled next.
-                queue.extend(self.hands.carry_out(now, action));
+                queue.extend(self.dispatcher.carry_out(now, action));
             }
             next = queue.pop_front();
         }
@@ -548,7 +552,7 @@ impl Owner {
 
     /// Finishes the step that began at `began`: sends all commands that it queued together.
     fn acted(&mut self, began: Instant) {
-        self.hands.flush();
+        self.dispatcher.flush();
         let took = began.elapsed();
         self.health.steps += 1;
         self.health.busy += took;
@@ -568,20 +572,20 @@ impl Owner {
         }
         self.maps_changed = false;
         self.kept_at = Some(Instant::now());
-        self.hands.keep(self.world.kept_maps());
+        self.dispatcher.keep(self.world.kept_maps());
     }
 
     fn end_queueing(&mut self, inputs: &Inputs) {
         let left = farewell::end_queueing(
             self.world.queueing_maps(),
-            |map, ticket, steps| self.hands.submit(map, ticket, steps),
+            |map, ticket, steps| self.dispatcher.submit(map, ticket, steps),
             |wait| inputs.recv_timeout(wait),
             farewell::WITHIN,
         );
         for map in left {
             let effect = [("effect", "what waits for its paths may hang the shutdown")];
             let notice = Notice::new("QUEUEING_NOT_ENDED", map, &effect);
-            self.hands.notify(self.now(), &notice);
+            self.dispatcher.notify(self.now(), &notice);
         }
     }
 
@@ -598,11 +602,11 @@ impl Owner {
         }
         self.reserve_at = Instant::now() + RESERVE;
         if let Some(notice) = privilege::reserve(self.world.paths().count()) {
-            self.hands.notify(self.now(), &notice);
+            self.dispatcher.notify(self.now(), &notice);
         }
     }
 
-    fn tell_systemd(&mut self, watchdog: Option<Duration>, pinged: &mut Instant) {
+    fn notify_systemd(&mut self, watchdog: Option<Duration>, pinged: &mut Instant) {
         use sd_notify::NotifyState;
         if !self.ready && (self.world.is_settled() || self.origin.elapsed() > READY_WITHIN) {
             self.ready = true;
@@ -619,7 +623,7 @@ impl Owner {
                 ("tables_loaded", &loaded),
                 ("after_ms", &took),
             ];
-            self.hands
+            self.dispatcher
                 .notify(self.now(), &Notice::new("AGENT_READY", "agent", &details));
             // Fails without systemd, which is not an error.
             let _ = sd_notify::notify(&[NotifyState::Ready]);

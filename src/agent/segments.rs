@@ -65,7 +65,7 @@ pub(super) struct Ring {
     next: u64,
     shared: Arc<Shared>,
     notice_sink: NoticeSink,
-    told: bool,
+    reported: bool,
 }
 
 impl Ring {
@@ -83,7 +83,7 @@ impl Ring {
             next: 0,
             shared,
             notice_sink,
-            told: false,
+            reported: false,
         }
     }
 
@@ -109,7 +109,7 @@ impl Ring {
         // What was written stays, and is readable up to this point.
         self.open = None;
         self.shared.failed.store(true, Ordering::Release);
-        if !std::mem::replace(&mut self.told, true) {
+        if !std::mem::replace(&mut self.reported, true) {
             let (folder, reason) = (self.folder.display().to_string(), error.to_string());
             let details = [("folder", folder.as_str()), ("reason", &reason)];
             self.notice_sink
@@ -170,7 +170,7 @@ impl Ring {
         let target = (self.budget / SEGMENTS).max(4 * taken).min(self.budget / 2);
         let left = i64::try_from(target.saturating_sub(taken)).unwrap_or(i64::MAX);
         self.shared.left.store(left.max(1), Ordering::Relaxed);
-        self.told = false;
+        self.reported = false;
         Ok(())
     }
 

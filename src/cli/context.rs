@@ -98,7 +98,7 @@ impl Context {
     }
 
     /// Sends a request to the agent; `None` if there is no agent or it does not answer.
-    pub fn tell<M: Method>(&mut self, request: &M) -> Option<M::Reply> {
+    pub fn ask_if_running<M: Method>(&mut self, request: &M) -> Option<M::Reply> {
         self.ask(request).ok()
     }
 

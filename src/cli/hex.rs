@@ -27,7 +27,7 @@ pub struct HexError {
     /// What is wrong.
     pub what: String,
     /// What to do about it.
-    pub mend: &'static str,
+    pub remedy: &'static str,
 }
 
 impl fmt::Display for HexError {
@@ -35,7 +35,7 @@ impl fmt::Display for HexError {
         if let Some(line) = self.line {
             write!(f, "line {line}: ")?;
         }
-        write!(f, "{}: {}", self.what, self.mend)
+        write!(f, "{}: {}", self.what, self.remedy)
     }
 }
 
@@ -57,11 +57,11 @@ struct Row<'a> {
 }
 
 impl Row<'_> {
-    fn error(&self, what: impl Into<String>, mend: &'static str) -> HexError {
+    fn error(&self, what: impl Into<String>, remedy: &'static str) -> HexError {
         HexError {
             line: Some(self.number),
             what: what.into(),
-            mend,
+            remedy,
         }
     }
 
@@ -82,10 +82,10 @@ impl Row<'_> {
 /// # Errors
 /// The first line that cannot be parsed.
 pub fn parse(text: &str) -> Result<Vec<u8>, HexError> {
-    let whole = |what: &str, mend| HexError {
+    let whole = |what: &str, remedy| HexError {
         line: None,
         what: what.to_owned(),
-        mend,
+        remedy,
     };
     if text.len() > LIMIT {
         return Err(whole("more than 1 MiB of text", "give one answer alone"));

@@ -29,7 +29,7 @@ impl Layout for Code {
     const COLUMNS: &'static [Column<Self>] = &[
         ("Severity", |c| c.severity.as_str().into()),
         ("Meaning", |c| c.meaning.into()),
-        ("What To Do", |c| c.mend.into()),
+        ("What To Do", |c| c.remedy.into()),
     ];
     fn heading(&self) -> Option<&str> {
         Some(self.name)

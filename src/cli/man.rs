@@ -135,7 +135,7 @@ fn codes(roff: &mut Roff) {
         roff.text([bold(code.name), severity]);
         roff.text([roman(format!("{}.", code.meaning))]);
         roff.control("RS", []);
-        roff.text([roman(format!("What to do: {}.", code.mend))]);
+        roff.text([roman(format!("What to do: {}.", code.remedy))]);
         roff.control("RE", []);
     }
 }

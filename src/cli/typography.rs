@@ -8,7 +8,7 @@ use std::ffi::OsString;
 /// An argument with such a character.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "argument {argument}, character {character}: {name} (U+{code:04X}) in `{text}`, as from a formatted document\nwrite: {mended}"
+    "argument {argument}, character {character}: {name} (U+{code:04X}) in `{text}`, as from a formatted document\nwrite: {corrected}"
 )]
 pub struct Typography {
     /// The argument, counted from 1.
@@ -22,7 +22,7 @@ pub struct Typography {
     /// The argument.
     pub text: String,
     /// The argument as it was probably intended.
-    pub mended: String,
+    pub corrected: String,
 }
 
 /// Rejects the first argument with such a character.
@@ -42,7 +42,7 @@ pub fn check<'a>(args: impl Iterator<Item = &'a OsString>) -> Result<(), Typogra
                 character: at.saturating_add(1),
                 name,
                 code: c.into(),
-                mended: mend(&text),
+                corrected: correct(&text),
                 text: text.into_owned(),
             });
         }
@@ -76,18 +76,18 @@ fn plain(c: char) -> Option<(&'static str, &'static str)> {
     })
 }
 
-fn mend(text: &str) -> String {
-    let mended: String = text
+fn correct(text: &str) -> String {
+    let corrected: String = text
         .chars()
         .map(|c| plain(c).map_or_else(|| c.to_string(), |(_, plain)| plain.to_owned()))
         .collect();
     let dash = text.chars().next().and_then(plain).map(|(_, plain)| plain) == Some("-");
     // A text editor turns two dashes into one: `–device` was `--device`, while `–d` was `-d`.
-    let word = mended.trim_start_matches('-');
+    let word = corrected.trim_start_matches('-');
     let name = word.split('=').next().unwrap_or_default();
     if dash && name.chars().count() > 1 {
         format!("--{word}")
     } else {
-        mended
+        corrected
     }
 }

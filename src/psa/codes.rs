@@ -16,37 +16,37 @@ pub struct Code {
     /// What happened.
     pub meaning: &'static str,
     /// What to do.
-    pub mend: &'static str,
+    pub remedy: &'static str,
 }
 
-const fn error(name: &'static str, meaning: &'static str, mend: &'static str) -> Code {
+const fn error(name: &'static str, meaning: &'static str, remedy: &'static str) -> Code {
     let severity = Severity::Error;
     Code {
         name,
         severity,
         meaning,
-        mend,
+        remedy,
     }
 }
 
-const fn warning(name: &'static str, meaning: &'static str, mend: &'static str) -> Code {
+const fn warning(name: &'static str, meaning: &'static str, remedy: &'static str) -> Code {
     let severity = Severity::Warning;
     Code {
         name,
         severity,
         meaning,
-        mend,
+        remedy,
     }
 }
 
 const fn info(name: &'static str, meaning: &'static str) -> Code {
     let severity = Severity::Info;
-    let mend = "nothing";
+    let remedy = "nothing";
     Code {
         name,
         severity,
         meaning,
-        mend,
+        remedy,
     }
 }
 

@@ -423,11 +423,11 @@ impl Array {
             }
         }
         if changed {
-            let told: Vec<Hctl> = self
+            let notified: Vec<Hctl> = self
                 .nexuses_of(id)
                 .filter(|nexus| Some(*nexus) != sender)
                 .collect();
-            for nexus in told {
+            for nexus in notified {
                 self.attend(nexus, 0x2a, 0x06);
             }
         }
@@ -438,8 +438,8 @@ impl Array {
         if let Some(unit) = self.units.get_mut(&id) {
             unit.size = size;
         }
-        let told: Vec<Hctl> = self.nexuses_of(id).collect();
-        for nexus in told {
+        let notified: Vec<Hctl> = self.nexuses_of(id).collect();
+        for nexus in notified {
             self.attend(nexus, 0x2a, 0x09);
         }
     }
@@ -668,8 +668,8 @@ mod tests {
         let (mut array, _, a, b) = two_paths();
         let set = Command::SetTargetPortGroups(vec![(2, AccessState::ActiveOptimized)]);
         assert_eq!(array.execute(b, &set).outcome, Outcome::Good);
-        let told = array.execute(a, &Command::TestUnitReady);
-        assert_eq!(told, Answer::check(UNIT_ATTENTION, 0x2a, 0x06));
+        let notified = array.execute(a, &Command::TestUnitReady);
+        assert_eq!(notified, Answer::check(UNIT_ATTENTION, 0x2a, 0x06));
         assert_eq!(
             array.execute(a, &Command::TestUnitReady).outcome,
             Outcome::Good

@@ -79,7 +79,7 @@ impl Kernel {
 
     /// Carries out a line of a script. [`Fault::RestartAgent`] does nothing here; [`super::run::Simulation`] handles
     /// it.
-    pub fn suffer(&mut self, now: Millis, fault: &Fault) {
+    pub fn inject(&mut self, now: Millis, fault: &Fault) {
         match fault {
             Fault::LinkDown(path) => self.set_link(now, *path, Link::Down),
             Fault::Hang(path) => self.set_link(now, *path, Link::Hung),
@@ -99,9 +99,9 @@ impl Kernel {
                 self.spin_up(*path);
                 if self.staged {
                     // First the SCSI device, then its drivers.
-                    self.tell_bare(now, *path);
+                    self.announce_bare(now, *path);
                 }
-                self.tell_facts(now, *path);
+                self.announce_facts(now, *path);
             }
             Fault::Access(unit, states) => {
                 self.array
@@ -129,7 +129,7 @@ impl Kernel {
                 let disk = self.disks.get_mut(path);
                 if let Some(block) = disk.and_then(|disk| disk.facts.block.as_mut()) {
                     block.usage.clone_from(usage);
-                    self.tell_facts(now, *path);
+                    self.announce_facts(now, *path);
                 }
             }
             Fault::Lie(path, command, answer) => {
@@ -204,7 +204,7 @@ impl Kernel {
                 if *unprocessed {
                     self.unprocessed.insert(*path);
                 } else if self.unprocessed.remove(path) {
-                    self.tell_facts(now, *path);
+                    self.announce_facts(now, *path);
                 }
             }
             Fault::RestartAgent => {}
@@ -253,7 +253,7 @@ impl Kernel {
 
     fn delete(&mut self, now: Millis, path: Hctl) {
         if self.staged {
-            self.tell_bare(now, path);
+            self.announce_bare(now, path);
         }
         let Some(disk) = self.disks.remove(&path) else {
             return;

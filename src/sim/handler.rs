@@ -65,7 +65,7 @@ impl Kernel {
         loop {
             let answer = self.array.execute(path, &set);
             match attention(&answer.outcome) {
-                Some(kind) => self.tell_attention(now, path, kind),
+                Some(kind) => self.announce_attention(now, path, kind),
                 None if answer.outcome == Outcome::Good => return Write::Done,
                 None => return Write::Failed,
             }
@@ -76,7 +76,7 @@ impl Kernel {
     fn have_taken_over(&mut self, now: Millis, path: Hctl, trespass: Trespass) -> Write {
         while let Some(sense) = Array::attention(&mut self.array.attentions, path) {
             if let Some(kind) = attention(&Outcome::CheckCondition(sense)) {
-                self.tell_attention(now, path, kind);
+                self.announce_attention(now, path, kind);
             }
             if trespass == Trespass::Clariion && (sense.asc, sense.ascq) != (0x29, 0x00) {
                 return Write::Failed;
@@ -115,6 +115,6 @@ impl Kernel {
             block.size = size;
             block.read_only = write_protected;
         }
-        self.tell_facts(now, path);
+        self.announce_facts(now, path);
     }
 }

@@ -480,12 +480,12 @@ impl Kernel {
             Action::DeleteDevice { path, dev } => self.give_up(now, path, dev),
             Action::SetPortTimers { .. } | Action::WatchClosely(_) => {}
             Action::RescanDevice(path) => self.reread_capacity(now, path),
-            Action::ScanFor(path) => self.suffer(now, &Fault::Add(path)),
-            Action::RefreshFacts(path) => self.tell_facts(now, path),
+            Action::ScanFor(path) => self.inject(now, &Fault::Add(path)),
+            Action::RefreshFacts(path) => self.announce_facts(now, path),
             Action::MarkOwner { dev, owned, .. } => {
                 self.marks.insert(dev, owned);
                 if let Some(path) = self.path_of(dev) {
-                    self.tell_facts(now, path);
+                    self.announce_facts(now, path);
                 }
             }
             Action::ForgetOwner(dev) => {
@@ -501,7 +501,7 @@ impl Kernel {
             Action::LookUpDisks(devs) => {
                 let found = devs.into_iter().map(|dev| (dev, self.disk_kind(dev)));
                 let event = Event::DisksFound(found.collect());
-                self.tell(now, event);
+                self.deliver_soon(now, event);
             }
             Action::Notify(notice) => return Some(notice),
         }
@@ -556,7 +556,7 @@ impl Kernel {
         self.queue.insert((at, self.asked), pending);
     }
 
-    fn tell(&mut self, now: Millis, event: Event) {
+    fn deliver_soon(&mut self, now: Millis, event: Event) {
         let at = now.after(self.some(self.pace.event));
         self.later(at, Pending::Deliver(event));
     }
@@ -577,7 +577,7 @@ impl Kernel {
     }
 
     /// Announces the facts of a path, as they are now.
-    pub(super) fn tell_facts(&mut self, now: Millis, path: Hctl) {
+    pub(super) fn announce_facts(&mut self, now: Millis, path: Hctl) {
         let event = match self.disks.get(&path) {
             Some(disk) => Event::PathSeen(Box::new(self.seen(disk))),
             None => Event::PathGone(path),
@@ -586,7 +586,7 @@ impl Kernel {
     }
 
     /// Announces the facts of a path as they are while no driver is bound to its SCSI device.
-    pub(super) fn tell_bare(&mut self, now: Millis, path: Hctl) {
+    pub(super) fn announce_bare(&mut self, now: Millis, path: Hctl) {
         if let Some(disk) = self.disks.get(&path) {
             let bare = PathFacts {
                 block: None,
@@ -664,7 +664,7 @@ impl Kernel {
         };
         let mut answer = self.array.execute(run.path, &command);
         while let Some(kind) = attention(&answer.outcome) {
-            self.tell_attention(now, run.path, kind);
+            self.announce_attention(now, run.path, kind);
             answer = self.array.execute(run.path, &command);
         }
         let on = matches!(answer.outcome, Outcome::Good | Outcome::CheckCondition(_));
@@ -713,7 +713,7 @@ impl Kernel {
         {
             disk.examined = None;
         }
-        self.tell(
+        self.deliver_soon(
             now,
             Event::Examined(Examination {
                 path: run.path,
@@ -734,7 +734,7 @@ impl Kernel {
         }
     }
 
-    pub(super) fn tell_attention(&mut self, now: Millis, path: Hctl, kind: UnitAttentionKind) {
+    pub(super) fn announce_attention(&mut self, now: Millis, path: Hctl, kind: UnitAttentionKind) {
         let kind = match kind {
             UnitAttentionKind::InquiryDataHasChanged => UnitAttention::InquiryDataHasChanged,
             UnitAttentionKind::ReportedLunsDataHasChanged => {

@@ -41,7 +41,7 @@ pub struct SimMap {
     held: BTreeSet<DevT>,
     pub(super) observation_due: bool,
     /// When the last event about the map is delivered: later ones must not overtake it.
-    last_told: Millis,
+    last_event: Millis,
     /// The time since which I/O is stalled.
     pub stalled_since: Option<Millis>,
     /// The path that an I/O hangs on, and since when.
@@ -77,7 +77,7 @@ impl SimMap {
             busy: None,
             held: BTreeSet::new(),
             observation_due: false,
-            last_told: Millis(0),
+            last_event: Millis(0),
             stalled_since: None,
             stuck: None,
             unit: None,
@@ -258,15 +258,15 @@ impl Kernel {
             result,
             observed: observed.map(Box::new),
         };
-        self.tell_map(now, name.as_deref(), event);
+        self.announce_map(now, name.as_deref(), event);
     }
 
     /// Queues an event about a map so that it does not overtake the one before it.
-    fn tell_map(&mut self, now: Millis, name: Option<&str>, event: Event) {
+    fn announce_map(&mut self, now: Millis, name: Option<&str>, event: Event) {
         let mut at = now.after(self.some(self.pace.event));
         if let Some(map) = name.and_then(|name| self.maps.get_mut(name)) {
-            at = at.max(map.last_told);
-            map.last_told = at;
+            at = at.max(map.last_event);
+            map.last_event = at;
         }
         self.later(at, Pending::Deliver(event));
     }
@@ -485,7 +485,7 @@ impl Kernel {
             }
             None => Event::MapGone(name.to_owned()),
         };
-        self.tell_map(now, Some(name), event);
+        self.announce_map(now, Some(name), event);
     }
 
     /// One write by a user of the map.
@@ -619,7 +619,7 @@ impl Kernel {
             match self.array.write(path) {
                 Ok(unit) => break unit,
                 Err(outcome) => match attention(&outcome) {
-                    Some(kind) => self.tell_attention(now, path, kind),
+                    Some(kind) => self.announce_attention(now, path, kind),
                     None if self.array.access(path) == Some(AccessState::Transitioning) => {
                         return Write::Stuck;
                     }

@@ -113,43 +113,43 @@ impl Simulation {
         let lasted = began.map(|(wwid, since)| (wwid.clone(), self.now.since(*since)));
         let outages: BTreeMap<String, Millis> = lasted.collect();
         if !outages.is_empty() {
-            self.tell(Event::OutagesRecalled(outages));
+            self.deliver(Event::OutagesRecalled(outages));
         }
         let (stored_at, mut budgets) = self.kernel.takeovers.clone();
         for budget in budgets.values_mut() {
             budget.wait = budget.wait.since(self.now.since(stored_at));
         }
         if !budgets.is_empty() {
-            self.tell(Event::TakeoversRecalled(budgets));
+            self.deliver(Event::TakeoversRecalled(budgets));
         }
         for event in self.kernel.enumerate() {
-            self.tell(event);
+            self.deliver(event);
         }
     }
 
     /// Carries out a line of a script now.
-    pub fn suffer(&mut self, fault: &Fault) {
+    pub fn inject(&mut self, fault: &Fault) {
         if *fault == Fault::RestartAgent {
             self.restart_agent();
         } else {
-            self.kernel.suffer(self.now, fault);
+            self.kernel.inject(self.now, fault);
         }
     }
 
     /// Carries out lines of a script, all at the current time.
-    pub fn suffer_all(&mut self, faults: &[Fault]) {
-        faults.iter().for_each(|fault| self.suffer(fault));
+    pub fn inject_all(&mut self, faults: &[Fault]) {
+        faults.iter().for_each(|fault| self.inject(fault));
     }
 
     /// Passes an event to the world now, and carries out the actions that it returns.
-    pub fn tell(&mut self, event: Event) {
+    pub fn deliver(&mut self, event: Event) {
         let at = self.now.since(self.origin);
-        let told = self.keep_journal.then(|| event.clone());
+        let copy = self.keep_journal.then(|| event.clone());
         if let Event::RulesLoaded(rules) = &event {
             self.rules = rules.as_ref().clone();
         }
         let actions = self.world.step(at, event);
-        if let Some(event) = told {
+        if let Some(event) = copy {
             self.journal.push(Entry {
                 at,
                 event,
@@ -199,13 +199,13 @@ impl Simulation {
         self.now = self.now.max(next);
         if let Some(event) = self.kernel.pop(self.now) {
             if let Some(event) = event {
-                self.tell(event);
+                self.deliver(event);
             }
         } else if let Some(every) = self.io_every.filter(|_| self.next_io <= self.now) {
             self.next_io = self.now.after(Millis(every.0.max(1)));
             self.kernel.io_on_all(self.now);
         } else {
-            self.tell(Event::Timer);
+            self.deliver(Event::Timer);
         }
         true
     }

@@ -6,7 +6,7 @@
 //!     transports sg|bsg load N     the cost of checks of N paths every 5 s, measured over 30 s
 
 use dm_psa::kernel::Sink;
-use dm_psa::kernel::transport::Transport;
+use dm_psa::kernel::passthrough::Transport;
 use dm_psa::psa::event::{Event, Examination};
 use dm_psa::psa::settings::TransportSetting;
 use dm_psa::psa::units::{Hctl, Millis, Sg};

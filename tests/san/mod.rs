@@ -162,7 +162,7 @@ pub fn notice(notice: &Notice) -> String {
 }
 
 /// The notices of the agent since this entry of its journal, except those for steps on maps.
-pub fn told(sim: &Simulation, from: usize) -> Vec<String> {
+pub fn notices(sim: &Simulation, from: usize) -> Vec<String> {
     let entries = sim.journal.iter().skip(from);
     let actions = entries.flat_map(|entry| &entry.actions);
     actions

@@ -337,12 +337,12 @@ impl Run {
         }
     }
 
-    pub fn suffer(&mut self, fault: Fault) {
+    pub fn inject(&mut self, fault: Fault) {
         if fault == Fault::RestartAgent {
             // A new agent begins a new journal.
             self.verdict = self.verdict();
         }
-        self.sim.suffer(&fault);
+        self.sim.inject(&fault);
         self.note_alive();
     }
 
@@ -383,7 +383,7 @@ impl Run {
             self.op(op);
         }
         for unit in 0..self.units as UnitId {
-            self.suffer(Fault::RefuseTables(unit, 0, 0));
+            self.inject(Fault::RefuseTables(unit, 0, 0));
         }
         let troubled = ops.iter().filter_map(|op| match op {
             Op::Trouble(n, sense, _) => Some((self.path(*n), *sense)),
@@ -391,7 +391,7 @@ impl Run {
         });
         let troubled: Vec<(Hctl, Sense)> = troubled.collect();
         for (path, sense) in &troubled {
-            self.suffer(Fault::Refuse(*path, *sense, 0));
+            self.inject(Fault::Refuse(*path, *sense, 0));
         }
         if !troubled.is_empty() {
             // A path that alone had many errors is marginal for two minutes.
@@ -401,16 +401,16 @@ impl Run {
 
     pub fn op(&mut self, op: &Op) {
         match op {
-            Op::Down(n) => self.suffer(Fault::LinkDown(self.path(*n))),
-            Op::Up(n) => self.suffer(Fault::LinkUp(self.path(*n))),
-            Op::Hang(n) => self.suffer(Fault::Hang(self.path(*n))),
-            Op::Delete(n) => self.suffer(Fault::Delete(self.path(*n))),
+            Op::Down(n) => self.inject(Fault::LinkDown(self.path(*n))),
+            Op::Up(n) => self.inject(Fault::LinkUp(self.path(*n))),
+            Op::Hang(n) => self.inject(Fault::Hang(self.path(*n))),
+            Op::Delete(n) => self.inject(Fault::Delete(self.path(*n))),
             Op::Add(n) => {
                 let path = self.path(*n);
                 if self.sim.kernel.disk(path).is_none() {
                     self.tainted.remove(&path);
                 }
-                self.suffer(Fault::Add(path));
+                self.inject(Fault::Add(path));
             }
             Op::HostDown(host) | Op::HostUp(host) => {
                 let of_host: Vec<Hctl> = self
@@ -420,7 +420,7 @@ impl Run {
                     .copied()
                     .collect();
                 for path in of_host {
-                    self.suffer(match op {
+                    self.inject(match op {
                         Op::HostDown(_) => Fault::LinkDown(path),
                         _ => Fault::LinkUp(path),
                     });
@@ -428,23 +428,23 @@ impl Run {
             }
             Op::Access(n, states) => {
                 let states = (1..).zip(states.iter().copied()).collect();
-                self.suffer(Fault::Access(self.unit(*n), states));
+                self.inject(Fault::Access(self.unit(*n), states));
             }
-            Op::Prefer(n, group) => self.suffer(Fault::Prefer(self.unit(*n), *group)),
+            Op::Prefer(n, group) => self.inject(Fault::Prefer(self.unit(*n), *group)),
             Op::RemapInGap(path, unit) => {
                 let (path, unit) = (self.path(*path), self.unit(*unit));
-                self.suffer(Fault::LinkDown(path));
+                self.inject(Fault::LinkDown(path));
                 self.sim.run_for(LAG);
                 self.tainted.insert(path);
-                self.suffer(Fault::Remap(path, Some(unit), false));
-                self.suffer(Fault::LinkUp(path));
+                self.inject(Fault::Remap(path, Some(unit), false));
+                self.inject(Fault::LinkUp(path));
             }
             Op::Replace(path, unit) => {
                 let (path, unit) = (self.path(*path), self.unit(*unit));
-                self.suffer(Fault::Delete(path));
-                self.suffer(Fault::Remap(path, Some(unit), false));
+                self.inject(Fault::Delete(path));
+                self.inject(Fault::Remap(path, Some(unit), false));
                 self.tainted.remove(&path);
-                self.suffer(Fault::Add(path));
+                self.inject(Fault::Add(path));
             }
             Op::Lose(n) | Op::Find(n) => {
                 let unit = self.unit(*n);
@@ -452,38 +452,38 @@ impl Run {
                 let own = |path: &&Hctl| path.lun == u64::from(unit);
                 let own: Vec<Hctl> = self.paths.iter().filter(own).copied().collect();
                 for path in own {
-                    self.suffer(Fault::Remap(path, leads, true));
+                    self.inject(Fault::Remap(path, leads, true));
                     if leads.is_some() {
-                        self.suffer(Fault::Add(path));
+                        self.inject(Fault::Add(path));
                     }
                 }
             }
             Op::Trouble(n, sense, times) => {
-                self.suffer(Fault::Refuse(self.path(*n), *sense, *times));
+                self.inject(Fault::Refuse(self.path(*n), *sense, *times));
             }
-            Op::Sicken(n, sick) => self.suffer(Fault::Sicken(self.path(*n), *sick)),
+            Op::Sicken(n, sick) => self.inject(Fault::Sicken(self.path(*n), *sick)),
             Op::RemapSilently(path, unit) => {
                 let path = self.path(*path);
                 let unit = unit.map(|unit| self.unit(unit));
                 self.tainted.insert(path);
-                self.suffer(Fault::Remap(path, unit, false));
+                self.inject(Fault::Remap(path, unit, false));
             }
             Op::RemapTold(path, unit) => {
                 let (path, unit) = (self.path(*path), self.unit(*unit));
                 self.tainted.insert(path);
-                self.suffer(Fault::Remap(path, Some(unit), true));
+                self.inject(Fault::Remap(path, Some(unit), true));
             }
             Op::Use(n) => {
                 let usage = vec![Usage::Swap {
                     device: "sdx".to_owned(),
                 }];
-                self.suffer(Fault::Use(self.path(*n), usage));
+                self.inject(Fault::Use(self.path(*n), usage));
             }
-            Op::Free(n) => self.suffer(Fault::Use(self.path(*n), vec![])),
+            Op::Free(n) => self.inject(Fault::Use(self.path(*n), vec![])),
             Op::Refuse(n, errno, times) => {
-                self.suffer(Fault::RefuseTables(self.unit(*n), *errno, *times));
+                self.inject(Fault::RefuseTables(self.unit(*n), *errno, *times));
             }
-            Op::Open(n, users) => self.suffer(Fault::Open(self.unit(*n), *users)),
+            Op::Open(n, users) => self.inject(Fault::Open(self.unit(*n), *users)),
             Op::Meddle(n, kind, k) => {
                 let unit = self.unit(*n);
                 let dev = self.sim.kernel.disk(self.path(*k)).map(Disk::dev);
@@ -498,11 +498,11 @@ impl Run {
                     5 => Message::DisableGroup(group),
                     _ => Message::EnableGroup(group),
                 };
-                self.suffer(Fault::Message(unit, message));
+                self.inject(Fault::Message(unit, message));
             }
-            Op::Suspend(n) => self.suffer(Fault::Suspend(self.unit(*n))),
-            Op::RemoveMap(n) => self.suffer(Fault::RemoveMap(self.unit(*n))),
-            Op::Restart => self.suffer(Fault::RestartAgent),
+            Op::Suspend(n) => self.inject(Fault::Suspend(self.unit(*n))),
+            Op::RemoveMap(n) => self.inject(Fault::RemoveMap(self.unit(*n))),
+            Op::Restart => self.inject(Fault::RestartAgent),
             Op::Wait(time) => self.sim.run_for(Millis(*time)),
         }
     }

@@ -10,7 +10,7 @@ use crate::cli::exit::Failure;
 use crate::cli::layout::listing;
 use crate::cli::layout_host::Readiness;
 use crate::cli::record::Listing;
-use crate::kernel::sg::once::{PassThrough, PassThroughError};
+use crate::kernel::passthrough::sg::once::{PassThrough, PassThroughError};
 use crate::psa::units::Millis;
 use crate::scsi::cdb::Command;
 use crate::scsi::inquiry::StandardInquiry;
@@ -159,8 +159,8 @@ impl Asked {
         data: &[u8],
         decode: impl Fn(&[u8]) -> Result<decode::Decoded, crate::scsi::ParseError>,
     ) -> Result<Listing, Failure> {
-        let mend = "the device did not give a whole answer";
-        show(context, &self.device.node, data, mend, decode)
+        let remedy = "the device did not give a whole answer";
+        show(context, &self.device.node, data, remedy, decode)
     }
 
     /// Describes why a command was not carried out.

@@ -125,25 +125,25 @@ pub(super) fn rescan(context: &mut Context, given: &ArgMatches) -> Result<Listin
     let done = carry_out(&jobs, Duration::from_secs(seconds));
     let after = listed()?;
     let new: BTreeSet<Hctl> = after.difference(&before).copied().collect();
-    let mut told = Told::default();
+    let mut report = Report::default();
     for ((number, plan), done) in hosts.iter().zip(&plans).zip(done) {
         let name = names.get(number);
         let label = name.map_or_else(
             || format!("host{number}"),
             |name| format!("{name} (host{number})"),
         );
-        told.host(&label, plan, done, &new, *number, seconds);
+        report.host(&label, plan, done, &new, *number, seconds);
     }
-    if let (0, Some(first)) = (told.done, told.failures.first()) {
+    if let (0, Some(first)) = (report.done, report.failures.first()) {
         return Err(Failure::Refused(first.clone()));
     }
-    for failure in told.failures {
+    for failure in report.failures {
         context.partly(failure);
     }
     if given.get_flag("skip-fs-scan") {
         context.warn(["--skip-fs-scan: Linux looks for no file systems in a rescan".to_owned()]);
     }
-    let mut lines = told.lines;
+    let mut lines = report.lines;
     if !given.get_flag("skip-claim") {
         match context.ask(&RunRules::default()) {
             Ok(changed) => lines.push(changed.effect),
@@ -155,7 +155,9 @@ pub(super) fn rescan(context: &mut Context, given: &ArgMatches) -> Result<Listin
 
 /// Names of adapters by the number of their SCSI hosts, as far as the agent reports them.
 fn adapters(context: &mut Context) -> BTreeMap<u32, String> {
-    let adapters = context.tell(&ListAdapters {}).map(|reply| reply.adapters);
+    let adapters = context
+        .ask_if_running(&ListAdapters {})
+        .map(|reply| reply.adapters);
     let hosts = adapters.into_iter().flatten().flat_map(|adapter| {
         let hosts = adapter.hosts.into_iter();
         hosts.map(move |host| (host, adapter.name.clone()))
@@ -266,14 +268,14 @@ fn open_count(map: &str) -> Result<u32, String> {
 
 /// The results, as text.
 #[derive(Default)]
-struct Told {
+struct Report {
     lines: Vec<String>,
     failures: Vec<String>,
     /// Number of successful writes.
     done: usize,
 }
 
-impl Told {
+impl Report {
     fn host(
         &mut self,
         label: &str,
@@ -308,12 +310,12 @@ impl Told {
                 (Written::Failed(why), Purpose::Update | Purpose::Delete(_))
                     if why.kind() == io::ErrorKind::NotFound => {}
                 (Written::Failed(why), _) => {
-                    let mend = match why.kind() {
+                    let remedy = match why.kind() {
                         io::ErrorKind::PermissionDenied => "only root may: try with sudo",
                         _ => "the kernel's log may tell more (dmesg)",
                     };
                     self.failures
-                        .push(format!("{label}: {file} cannot be written: {why}; {mend}"));
+                        .push(format!("{label}: {file} cannot be written: {why}; {remedy}"));
                 }
                 (Written::Overdue, _) => self.failures.push(format!(
                     "{label}: {file} is not done after {seconds} s, and the kernel goes on with it; what was to follow on this host is left out"

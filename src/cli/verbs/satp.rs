@@ -272,7 +272,7 @@ fn add(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
             "{other} is tried first and takes everything that this rule matches"
         )]);
     }
-    Ok(Listing::lines(told(context)))
+    Ok(Listing::lines(load_rules(context)))
 }
 
 fn remove(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
@@ -309,13 +309,13 @@ fn remove(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure>
         edit.note_removed_satp_rule(&gone)?;
     }
     edit.save()?;
-    Ok(Listing::lines(told(context)))
+    Ok(Listing::lines(load_rules(context)))
 }
 
 /// Makes the agent read the rules, because ESXi's commands for SATP rules take effect immediately; returns the message
 /// for the user. Without an agent, the rules are read when it starts.
-pub(super) fn told(context: &mut Context) -> Option<String> {
-    let effect = context.tell(&LoadRules { claim_rules: None })?;
+pub(super) fn load_rules(context: &mut Context) -> Option<String> {
+    let effect = context.ask_if_running(&LoadRules { claim_rules: None })?;
     effect
         .effect
         .contains("otherwise:")
@@ -399,5 +399,7 @@ fn set(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
         )]);
     }
     let said = format!("Default PSP for {name} is now {psp}");
-    Ok(Listing::lines(std::iter::once(said).chain(told(context))))
+    Ok(Listing::lines(
+        std::iter::once(said).chain(load_rules(context)),
+    ))
 }

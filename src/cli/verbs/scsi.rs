@@ -121,21 +121,21 @@ fn decoded(
     decode: impl Fn(&[u8]) -> Result<Decoded, ParseError>,
 ) -> Result<Listing, Failure> {
     let data = hex::parse(text).map_err(|why| Failure::Refused(format!("{name}: {why}")))?;
-    let mend = "give the whole of this kind of answer";
-    show(context, name, &data, mend, decode)
+    let remedy = "give the whole of this kind of answer";
+    show(context, name, &data, remedy, decode)
 }
 
-/// Shows an answer; `name` is its source, `mend` what to do if it cannot be decoded.
+/// Shows an answer; `name` is its source, `remedy` what to do if it cannot be decoded.
 pub(super) fn show(
     context: &mut Context,
     name: &str,
     data: &[u8],
-    mend: &str,
+    remedy: &str,
     decode: impl Fn(&[u8]) -> Result<Decoded, ParseError>,
 ) -> Result<Listing, Failure> {
     let decoded = decode(data).map_err(|why| {
         let count = data.len();
-        Failure::Refused(format!("{name}: {why}; of {count} bytes in all: {mend}"))
+        Failure::Refused(format!("{name}: {why}; of {count} bytes in all: {remedy}"))
     })?;
     if let Some(missing) = &decoded.missing {
         context.partly(format!("{name}: not all of it is decoded: {missing}"));

@@ -94,10 +94,10 @@ fn the_first_start_loads_and_a_later_one_does_not() {
     let (kept, problems) = start(&places);
     assert_eq!(numbers(&kept), [300]);
     assert_eq!(kept.satp, built_in().satp);
-    let told = problems[0].to_string();
+    let problem_text = problems[0].to_string();
     assert!(
-        told.contains("rules.toml: line 1") && told.contains("drivr"),
-        "{told}"
+        problem_text.contains("rules.toml: line 1") && problem_text.contains("drivr"),
+        "{problem_text}"
     );
 }
 

@@ -226,7 +226,7 @@ impl Watch {
             });
         }
         if all {
-            self.observer.tell(Event::MapsListed(self.names.clone()));
+            self.observer.put(Event::MapsListed(self.names.clone()));
         }
         Ok(())
     }

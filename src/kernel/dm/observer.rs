@@ -51,7 +51,7 @@ impl Observer {
     }
 
     /// Reports an event that is not about one map.
-    pub(super) fn tell(&self, event: Event) {
+    pub(super) fn put(&self, event: Event) {
         // This fails only when the agent is stopping and nothing receives events.
         let _ = self.sink.put(event);
     }
@@ -103,7 +103,7 @@ impl Observer {
             }
         }
         if let Some(event) = event {
-            self.tell(event);
+            self.put(event);
         }
     }
 }

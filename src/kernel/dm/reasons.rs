@@ -42,12 +42,12 @@ pub(super) fn users(system: &System<'_>, table: &Table) -> Vec<String> {
 /// Why a table load failed.
 pub(super) fn load(system: &System<'_>, errno: Errno, table: &Table) -> String {
     let paths: Vec<DevT> = table.paths().map(|path| path.dev).collect();
-    let about = |tell: &dyn Fn(DevT) -> Vec<String>, else_say: &str| {
-        let told: Vec<String> = paths.iter().flat_map(|&dev| tell(dev)).collect();
-        if told.is_empty() {
+    let about = |of_path: &dyn Fn(DevT) -> Vec<String>, else_say: &str| {
+        let found: Vec<String> = paths.iter().flat_map(|&dev| of_path(dev)).collect();
+        if found.is_empty() {
             else_say.to_owned()
         } else {
-            told.join("; ")
+            found.join("; ")
         }
     };
     match errno {

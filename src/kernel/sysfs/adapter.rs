@@ -159,9 +159,9 @@ fn place_names(survey: &mut Survey, device: &Device, pci: Option<&str>, driver: 
 
 /// The address of a SAS HBA: the driver's if it has one, otherwise that of the first phy (`scsi_transport_sas`).
 fn sas_address(sysfs: &Sysfs, host: u32) -> Option<String> {
-    let told = sysfs.sys(&format!("class/scsi_host/host{host}/host_sas_address"));
+    let sas_address = sysfs.sys(&format!("class/scsi_host/host{host}/host_sas_address"));
     let phy = sysfs.sys(&format!("class/sas_phy/phy-{host}:0/sas_address"));
-    hex(attribute(&told)).or_else(|| hex(attribute(&phy)))
+    hex(attribute(&sas_address)).or_else(|| hex(attribute(&phy)))
 }
 
 /// The state of the HBA's port, if its transport class has one.

@@ -389,7 +389,7 @@ thread_local! {
 }
 
 /// The result of a read; `None` if it failed. Sets `SHORT` if the reason is a shortage.
-fn told<T>(read: io::Result<T>) -> Option<T> {
+fn noting_shortage<T>(read: io::Result<T>) -> Option<T> {
     read.inspect_err(|error| {
         if let Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM) = error.raw_os_error() {
             SHORT.set(true);
@@ -402,7 +402,7 @@ fn told<T>(read: io::Result<T>) -> Option<T> {
 /// kernel prints an attribute into a page, and those used here are one line.
 fn attribute(path: &Path) -> Option<String> {
     let mut bytes = [0; 1024];
-    let length = told(File::open(path).and_then(|mut file| file.read(&mut bytes)))?;
+    let length = noting_shortage(File::open(path).and_then(|mut file| file.read(&mut bytes)))?;
     let text = String::from_utf8_lossy(bytes.get(..length)?);
     Some(text.trim().to_owned())
 }
@@ -428,7 +428,9 @@ fn hex(text: Option<String>) -> Option<String> {
 /// The text of a file that is longer than an attribute; `None` if it cannot be read.
 fn text_of(path: &Path) -> Option<String> {
     let mut bytes = Vec::new();
-    told(File::open(path).and_then(|file| file.take(LONGEST_FILE).read_to_end(&mut bytes)))?;
+    noting_shortage(
+        File::open(path).and_then(|file| file.take(LONGEST_FILE).read_to_end(&mut bytes)),
+    )?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
@@ -437,7 +439,7 @@ const LONGEST_FILE: u64 = 16 << 20;
 
 /// The names in a directory, in order; empty if it cannot be read.
 fn names_in(dir: &Path) -> BTreeSet<String> {
-    told(fs::read_dir(dir))
+    noting_shortage(fs::read_dir(dir))
         .map(|entries| {
             entries
                 .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
@@ -482,11 +484,17 @@ mod tests {
     #[test]
     fn what_cannot_be_opened_is_not_what_is_not_there() {
         SHORT.set(false);
-        assert_eq!(told::<()>(Err(io::ErrorKind::NotFound.into())), None);
+        assert_eq!(
+            noting_shortage::<()>(Err(io::ErrorKind::NotFound.into())),
+            None
+        );
         assert!(!SHORT.get());
         for errno in [libc::EMFILE, libc::ENFILE, libc::ENOMEM] {
             SHORT.set(false);
-            assert_eq!(told::<()>(Err(io::Error::from_raw_os_error(errno))), None);
+            assert_eq!(
+                noting_shortage::<()>(Err(io::Error::from_raw_os_error(errno))),
+                None
+            );
             assert!(SHORT.get(), "{errno}");
         }
     }

@@ -98,24 +98,28 @@ mod tests {
 
     #[test]
     fn the_ports_behind_a_bad_link_are_told() {
-        let told = parse(&els(&[
+        let notifications = parse(&els(&[
             (LINK_INTEGRITY, 2, &[7, 8]),
             (0x0002_0002, 2, &[9]),
             (PEER_CONGESTION, 1, &[10]),
         ]));
-        assert_eq!(told.len(), 2);
-        assert_eq!(told[0].ports, BTreeSet::from([7, 8, ATTACHED]));
-        assert_eq!(told[0].what, "errors on the link");
-        assert_eq!(told[1].ports, BTreeSet::from([10, ATTACHED]));
-        assert_eq!(told[1].what, "congestion at the port");
+        assert_eq!(notifications.len(), 2);
+        assert_eq!(notifications[0].ports, BTreeSet::from([7, 8, ATTACHED]));
+        assert_eq!(notifications[0].what, "errors on the link");
+        assert_eq!(notifications[1].ports, BTreeSet::from([10, ATTACHED]));
+        assert_eq!(notifications[1].what, "congestion at the port");
     }
 
     #[test]
     fn what_is_cut_off_or_absurd_is_left_out() {
         let whole = els(&[(LINK_INTEGRITY, 2, &[7, 8])]);
         for length in 0..whole.len() {
-            for told in parse(&whole[..length]) {
-                assert!(told.ports.is_subset(&BTreeSet::from([7, 8, ATTACHED])));
+            for notifications in parse(&whole[..length]) {
+                assert!(
+                    notifications
+                        .ports
+                        .is_subset(&BTreeSet::from([7, 8, ATTACHED]))
+                );
             }
         }
         assert_eq!(parse(&[0x15; 64]), []);

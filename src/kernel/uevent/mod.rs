@@ -40,12 +40,12 @@ const ASKED: usize = 65_536;
 /// an attribute that it reads may take long.
 #[derive(Debug)]
 pub struct Discovery {
-    desk: Arc<Desk>,
+    shared: Arc<Shared>,
 }
 
 /// Shared with the thread: requests, and the means to wake it.
 #[derive(Debug)]
-struct Desk {
+struct Shared {
     inbox: Mutex<Inbox>,
     wake: EventFd,
 }
@@ -69,12 +69,12 @@ impl Discovery {
         events: Sink,
         map_changed: impl Fn() + Send + 'static,
     ) -> io::Result<Discovery> {
-        let desk = Arc::new(Desk {
+        let shared = Arc::new(Shared {
             inbox: Mutex::default(),
             wake: EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?,
         });
         let (started, result) = sync_channel(1);
-        let theirs = Arc::clone(&desk);
+        let theirs = Arc::clone(&shared);
         super::thread("uevent").spawn(move || {
             match Watcher::new(sysfs, events, Box::new(map_changed), theirs) {
                 Ok(mut watcher) => {
@@ -88,36 +88,36 @@ impl Discovery {
         })?;
         let ended = || Err(io::Error::other("the thread ended at once"));
         result.recv().unwrap_or_else(|_| ended())?;
-        Ok(Discovery { desk })
+        Ok(Discovery { shared })
     }
 
     /// Reads the facts of a path again, and answers with `PathSeen` or `PathGone`. Never blocks.
     pub fn refresh(&self, path: Hctl) {
-        let mut inbox = self.desk.inbox();
+        let mut inbox = self.shared.inbox();
         if inbox.asked.len() < ASKED {
             inbox.asked.insert(path);
         } else {
             inbox.enumerate = true;
         }
         drop(inbox);
-        self.desk.wake();
+        self.shared.wake();
     }
 
     /// Reads the facts of all paths, and answers with a `PathSeen` for each, followed by `PathsListed`. Never blocks.
     pub fn enumerate(&self) {
-        self.desk.inbox().enumerate = true;
-        self.desk.wake();
+        self.shared.inbox().enumerate = true;
+        self.shared.wake();
     }
 }
 
 impl Drop for Discovery {
     fn drop(&mut self) {
-        self.desk.inbox().stop = true;
-        self.desk.wake();
+        self.shared.inbox().stop = true;
+        self.shared.wake();
     }
 }
 
-impl Desk {
+impl Shared {
     fn inbox(&self) -> MutexGuard<'_, Inbox> {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -42,9 +42,9 @@ pub(super) enum Place {
 
 /// The content of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum Received {
     /// Something happened at this place.
-    Happened(Place),
+    Uevent(Place),
     /// A notification of the fabric to this SCSI host.
     Fabric(u32, Notification),
 }
@@ -76,17 +76,17 @@ impl Listener {
     }
 
     /// Passes the content of every waiting message to `take`. Returns whether messages were lost.
-    pub(super) fn drain(&self, mut take: impl FnMut(Told)) -> bool {
+    pub(super) fn drain(&self, mut take: impl FnMut(Received)) -> bool {
         let mut buffer = [0; 4096];
         loop {
             match recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
                 Ok(length) => {
                     let message = buffer.get(..length).unwrap_or_default();
                     if let Some(place) = place(self.kind, message) {
-                        take(Told::Happened(place));
+                        take(Received::Uevent(place));
                     }
                     for (host, notification) in notifications(self.kind, message) {
-                        take(Told::Fabric(host, notification));
+                        take(Received::Fabric(host, notification));
                     }
                 }
                 Err(nix::errno::Errno::EAGAIN) => return false,
@@ -156,7 +156,7 @@ fn notifications(kind: Kind, message: &[u8]) -> Vec<(u32, Notification)> {
         is_fpin.then(|| {
             fpin::parse(els)
                 .into_iter()
-                .map(|told| (host, told))
+                .map(|notification| (host, notification))
                 .collect()
         })
     };

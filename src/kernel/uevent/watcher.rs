@@ -3,8 +3,8 @@
 use super::message::{self, KERNEL_SUBSYSTEMS, Meaning, UDEV_SUBSYSTEMS};
 use super::missed::Missed;
 use super::socket::{Group, Socket};
-use super::transport::{Kind, Listener, Place, Told};
-use super::{Desk, Inbox, QUIET};
+use super::transport::{Kind, Listener, Place, Received};
+use super::{Inbox, QUIET, Shared};
 use crate::kernel::Sink;
 use crate::kernel::sysfs::{Survey, Sysfs};
 use crate::psa::adapter::Transport;
@@ -40,7 +40,7 @@ pub(super) struct Watcher {
     events: Sink,
     /// Called when a map may have another table.
     map_changed: Box<dyn Fn() + Send>,
-    desk: Arc<Desk>,
+    shared: Arc<Shared>,
     survey: Survey,
     kernel: Socket,
     udev: Socket,
@@ -77,13 +77,13 @@ impl Watcher {
         sysfs: Sysfs,
         events: Sink,
         map_changed: Box<dyn Fn() + Send>,
-        desk: Arc<Desk>,
+        shared: Arc<Shared>,
     ) -> io::Result<Watcher> {
         let tables = sysfs.usage_tables();
         Ok(Watcher {
             events,
             map_changed,
-            desk,
+            shared,
             survey: Survey::new(sysfs),
             kernel: Socket::listen(Group::Kernel, &KERNEL_SUBSYSTEMS)?,
             udev: Socket::listen(Group::Udev, &UDEV_SUBSYSTEMS)?,
@@ -112,7 +112,7 @@ impl Watcher {
 
     fn turn(&mut self) -> Result<(), Stopped> {
         self.wait();
-        let inbox = std::mem::take(&mut *self.desk.inbox());
+        let inbox = std::mem::take(&mut *self.shared.inbox());
         let Inbox {
             asked,
             enumerate,
@@ -120,7 +120,7 @@ impl Watcher {
         } = inbox;
         if stop {
             // For a sender that is handing over an event meanwhile.
-            self.desk.inbox().stop = true;
+            self.shared.inbox().stop = true;
             return Err(Stopped);
         }
         self.asked.extend(asked);
@@ -144,7 +144,7 @@ impl Watcher {
             self.changed.extend(known);
             self.changed_due.get_or_insert_with(Instant::now);
         }
-        self.tell_udev();
+        self.trigger_udev();
         let again: Vec<u32> = self
             .again
             .iter()
@@ -182,7 +182,7 @@ impl Watcher {
             PollTimeout::NONE
         };
         let mut files = vec![
-            PollFd::new(self.desk.wake.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.shared.wake.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.kernel.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.udev.as_fd(), PollFlags::POLLIN),
         ];
@@ -200,7 +200,7 @@ impl Watcher {
             .skip(3)
             .any(|file| flags(file).contains(PollFlags::POLLPRI));
         if woken {
-            let _ = self.desk.wake.read();
+            let _ = self.shared.wake.read();
         }
         if mounts {
             let now = Instant::now();
@@ -232,16 +232,16 @@ impl Watcher {
         let mut places = BTreeSet::new();
         let mut fabric = BTreeSet::new();
         for listener in self.transports.values() {
-            lost |= listener.drain(|told| match told {
-                Told::Happened(place) => drop(places.insert(place)),
-                Told::Fabric(host, told) => drop(fabric.insert((host, told))),
+            lost |= listener.drain(|received| match received {
+                Received::Uevent(place) => drop(places.insert(place)),
+                Received::Fabric(host, received) => drop(fabric.insert((host, received))),
             });
         }
-        for (host, told) in fabric {
-            self.tell(Event::FabricNotification {
+        for (host, received) in fabric {
+            self.report(Event::FabricNotification {
                 host,
-                ports: told.ports,
-                what: told.what.to_owned(),
+                ports: received.ports,
+                what: received.what.to_owned(),
             })?;
         }
         if lost {
@@ -265,7 +265,7 @@ impl Watcher {
         for meaning in others {
             match meaning {
                 Meaning::Attention(path, kind) => {
-                    self.tell(Event::UnitAttention { path, kind })?;
+                    self.report(Event::UnitAttention { path, kind })?;
                     if matches!(
                         kind,
                         UnitAttention::InquiryDataHasChanged
@@ -298,7 +298,7 @@ impl Watcher {
     }
 
     /// Makes udev run its rules for disks that it missed.
-    fn tell_udev(&mut self) {
+    fn trigger_udev(&mut self) {
         let now = Instant::now();
         if !is_due(self.missed.next()) {
             return;
@@ -324,7 +324,7 @@ impl Watcher {
         self.holders.remove(&path);
         self.missed.waits(path, false, Instant::now());
         if self.known.remove(&path) {
-            self.tell(Event::PathGone(path))?;
+            self.report(Event::PathGone(path))?;
         }
         // The path may exist again, and the message about that may already have been processed.
         self.note(path);
@@ -390,7 +390,7 @@ impl Watcher {
                 return Ok(());
             }
         }
-        self.tell(Event::PathsListed(self.known.clone()))
+        self.report(Event::PathsListed(self.known.clone()))
     }
 
     /// Reads the facts of some of the paths that are waiting to be read.
@@ -450,7 +450,7 @@ impl Watcher {
                     self.survey.forget(*path);
                     self.holders.remove(path);
                     self.missed.waits(*path, false, Instant::now());
-                    self.tell(Event::PathGone(*path))?;
+                    self.report(Event::PathGone(*path))?;
                 }
                 None => {}
             }
@@ -499,16 +499,16 @@ impl Watcher {
             self.holders.insert(facts.hctl, holders);
         }
         self.known.insert(facts.hctl);
-        self.tell(Event::PathSeen(Box::new(facts)))
+        self.report(Event::PathSeen(Box::new(facts)))
     }
 
     /// Hands over an event; waits while the receiver's queue is full.
-    fn tell(&self, event: Event) -> Result<(), Stopped> {
+    fn report(&self, event: Event) -> Result<(), Stopped> {
         self.events.put(event).map_err(|_| Stopped)
     }
 
     fn stop_if_asked(&self) -> Result<(), Stopped> {
-        match self.desk.inbox().stop {
+        match self.shared.inbox().stop {
             true => Err(Stopped),
             false => Ok(()),
         }

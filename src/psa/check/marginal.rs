@@ -120,14 +120,14 @@ fn is_marginal(world: &mut World, id: Hctl, reason: String) {
         return;
     }
     let name = path.name.to_string();
-    let told = reason.clone();
+    let reason_text = reason.clone();
     path.marginal = Some(Marginal { reason, last: now });
     let effect = "it carries I/O only if no other path does";
     world.notify(
         Severity::Warning,
         "PATH_MARGINAL",
         name,
-        &[("reason", &told), ("effect", effect)],
+        &[("reason", &reason_text), ("effect", effect)],
     );
     world.mark_dirty(id);
     world.schedule.no_later_than(Key::Path(id), now);

@@ -188,8 +188,8 @@ pub(in crate::psa) fn port_groups_unknown(
         .as_deref()
         .and_then(|wwid| world.devices.get(wwid))
         .is_some_and(|device| !device.groups.is_empty());
-    let told = path.report_problem.as_deref() == Some(why);
-    if matches!(outcome, Outcome::Good | Outcome::CheckCondition(_)) && !told {
+    let is_reported = path.report_problem.as_deref() == Some(why);
+    if matches!(outcome, Outcome::Good | Outcome::CheckCondition(_)) && !is_reported {
         let name = path.name.to_string();
         let kept = if known {
             "the states reported before are kept"

@@ -137,37 +137,37 @@ impl Ruleset {
         (claim, lines)
     }
 
-    /// Tries the rules in order and reports each to `tell`. What `tell` drops is never formatted.
+    /// Tries the rules in order and reports each to `report`. What `report` drops is never formatted.
     fn walk(
         &self,
         subject: &Subject<'_>,
-        mut tell: impl FnMut(Tried<'_, Rule, Mismatch<'_>>),
+        mut report: impl FnMut(Tried<'_, Rule, Mismatch<'_>>),
     ) -> Claim {
         for rule in &self.0 {
             if let Err(why) = rule.matches.test(subject) {
-                tell(Tried::No(rule, why));
+                report(Tried::No(rule, why));
                 continue;
             }
             let Some(plugin) = Plugin::by_name(&rule.plugin) else {
                 let name = &rule.plugin;
-                tell(Tried::Said(format_args!(
+                report(Tried::Said(format_args!(
                     "{rule}: matches, but this build has no plug-in {name}"
                 )));
                 continue;
             };
             if let Err(why) = plugin.accepts(subject) {
-                tell(Tried::Said(format_args!(
+                report(Tried::Said(format_args!(
                     "{rule}: matches, but {plugin} declines: {why}"
                 )));
                 continue;
             }
-            tell(Tried::Said(format_args!("{rule} matches: {plugin}")));
+            report(Tried::Said(format_args!("{rule} matches: {plugin}")));
             let rule = rule.number;
             return Claim { plugin, rule };
         }
         // Reached only if 65535 was assigned to a plug-in that this build does not have. The purpose of the catch-all
         // rule is NMP.
-        tell(Tried::Said(format_args!("no rule takes it: NMP")));
+        report(Tried::Said(format_args!("no rule takes it: NMP")));
         Claim {
             plugin: Plugin::Nmp,
             rule: CATCH_ALL,

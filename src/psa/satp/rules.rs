@@ -137,36 +137,36 @@ impl SatpRules {
         (selection, lines)
     }
 
-    /// Tries the rules in order and reports each to `tell`. What `tell` drops is never formatted.
+    /// Tries the rules in order and reports each to `report`. What `report` drops is never formatted.
     fn walk(
         &self,
         device: &DeviceFacts<'_>,
         evidence: &Evidence<'_>,
-        mut tell: impl FnMut(Tried<'_, SatpRule, Mismatch<'_>>),
+        mut report: impl FnMut(Tried<'_, SatpRule, Mismatch<'_>>),
     ) -> Selection {
         for rule in &self.rules {
             if let Err(why) = rule.test(device, evidence) {
-                tell(Tried::No(rule, why));
+                report(Tried::No(rule, why));
                 continue;
             }
             let Some(satp) = by_name(&rule.satp) else {
-                tell(Tried::Said(format_args!(
+                report(Tried::Said(format_args!(
                     "{rule}: matches, but this build has no such SATP"
                 )));
                 continue;
             };
             if let Err(why) = satp.accepts(evidence) {
-                tell(Tried::Said(format_args!(
+                report(Tried::Said(format_args!(
                     "{rule}: matches, but the SATP declines: {why}"
                 )));
                 continue;
             }
-            tell(Tried::Said(format_args!("{rule}: matches")));
+            report(Tried::Said(format_args!("{rule}: matches")));
             let psp = match rule.psp.as_deref().map(PspKind::by_name) {
                 Some(Some(psp)) => psp,
                 Some(None) => {
                     let name = rule.psp.as_deref().unwrap_or_default();
-                    tell(Tried::Said(format_args!(
+                    report(Tried::Said(format_args!(
                         "this build has no {name}: the SATP's default"
                     )));
                     self.psp_of(satp)
@@ -182,7 +182,7 @@ impl SatpRules {
             };
         }
         let (satp, why) = by_transport(device);
-        tell(Tried::Said(format_args!(
+        report(Tried::Said(format_args!(
             "no rule: {} ({why})",
             satp.name()
         )));

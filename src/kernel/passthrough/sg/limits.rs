@@ -1,7 +1,7 @@
 //! How much of the kernel the agent uses: open sg devices, and outstanding commands per host.
 
+use crate::kernel::passthrough::book::WINDOW;
 use crate::kernel::privilege::open_files;
-use crate::kernel::transport::book::WINDOW;
 use nix::unistd::{SysconfVar, sysconf};
 use std::fs;
 use std::path::Path;

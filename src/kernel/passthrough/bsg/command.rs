@@ -1,7 +1,7 @@
 //! Encodes a command as bsg takes it from io_uring, and decodes its completion (`struct bsg_uring_cmd` and the layout
 //! of `res2`, Linux 7 `include/uapi/linux/bsg.h`).
 
-use crate::kernel::transport::buffers::{Buffers, Ending, Transfer};
+use crate::kernel::passthrough::buffers::{Buffers, Ending, Transfer};
 use crate::psa::units::Millis;
 
 /// Bytes that a command has in a 128-byte submission queue entry.

@@ -1,13 +1,13 @@
 //! The thread of the ring: opens bsg devices, sends commands, fetches completions.
 
-use super::Desk;
+use super::Shared;
 use super::files::{self, Files};
 use super::ring::{COMPLETIONS, Completion, Ring, WAKE};
 use super::slot::{Errand, Slot};
 use crate::kernel::Sink;
-use crate::kernel::transport::book::{HELD_UP, Next, Sending};
-use crate::kernel::transport::clock::Clock;
-use crate::kernel::transport::outcome_of;
+use crate::kernel::passthrough::book::{HELD_UP, Next, Sending};
+use crate::kernel::passthrough::clock::Clock;
+use crate::kernel::passthrough::outcome_of;
 use crate::psa::event::{Event, Examination};
 use crate::psa::units::{Hctl, Millis};
 use crate::scsi::outcome::Outcome;
@@ -34,7 +34,7 @@ type Answer = (Hctl, Outcome, Vec<u8>);
 /// State of the thread.
 #[derive(Debug)]
 pub(super) struct Worker {
-    desk: Arc<Desk>,
+    shared: Arc<Shared>,
     results: Sink,
     clock: Clock,
     ring: Ring,
@@ -56,7 +56,7 @@ impl Worker {
     /// # Errors
     /// No ring can be created, or the kernel takes no commands for `device` through it.
     pub(super) fn new(
-        desk: Arc<Desk>,
+        shared: Arc<Shared>,
         results: Sink,
         clock: Clock,
         device: &File,
@@ -64,7 +64,7 @@ impl Worker {
         let mut ring = Ring::new()?;
         ring.probe(device)?;
         Ok(Worker {
-            desk,
+            shared,
             results,
             clock,
             ring,
@@ -83,7 +83,7 @@ impl Worker {
     pub(super) fn run(mut self) {
         let failure = self.serve();
         let overdue = {
-            let mut books = self.desk.books();
+            let mut books = self.shared.books();
             books.closed = true;
             // After this thread ends, nobody answers what is still under way.
             books.look(Millis(u64::MAX))
@@ -91,7 +91,7 @@ impl Worker {
         self.answer(overdue);
         self.hand_over();
         if let Err(error) = failure {
-            self.desk.give_up(&error);
+            self.shared.give_up(&error);
         }
     }
 
@@ -114,7 +114,7 @@ impl Worker {
                 return Ok(());
             }
             if !self.watched {
-                self.watched = self.ring.watch(self.desk.wake.as_fd());
+                self.watched = self.ring.watch(self.shared.wake.as_fd());
             }
             self.fetch(self.wait(moment))?;
         }
@@ -154,7 +154,7 @@ impl Worker {
         self.ended = self.results.put_all(answers).is_err();
         let now = self.clock.now();
         if now.since(before) >= HELD_UP {
-            self.desk.books().held_up(before, now);
+            self.shared.books().held_up(before, now);
         }
     }
 
@@ -165,7 +165,7 @@ impl Worker {
 
     /// What is overdue, what is to be sent, and when there is next something to do.
     fn take(&mut self, now: Millis) -> (Vec<Examination>, Vec<Sending>, Option<Millis>) {
-        let mut books = self.desk.books();
+        let mut books = self.shared.books();
         self.ended |= books.closed;
         if self.ended {
             books.closed = true;
@@ -201,7 +201,7 @@ impl Worker {
         let path = sending.path;
         if let Err(error) = self.try_send(sending, now, false) {
             self.files.close(path);
-            let ended = self.desk.books().not_sent(path, outcome_of(&error));
+            let ended = self.shared.books().not_sent(path, outcome_of(&error));
             self.answer(ended);
         }
     }
@@ -249,7 +249,7 @@ impl Worker {
             if completion.token == WAKE {
                 self.watched = completion.more;
                 // EAGAIN if the counter was 0; either way the books are looked at next.
-                let _ = self.desk.wake.read();
+                let _ = self.shared.wake.read();
             } else {
                 answers.extend(self.receive_one(completion, now));
             }
@@ -259,7 +259,7 @@ impl Worker {
         }
         let mut ended = Vec::with_capacity(answers.len());
         {
-            let mut books = self.desk.books();
+            let mut books = self.shared.books();
             for (path, outcome, data) in answers {
                 match books.returned(path, outcome, data, now) {
                     Next::Ended(examination) => ended.push(examination),
@@ -298,7 +298,7 @@ impl Worker {
             Outcome::Gone => errand.device.known.then_some(false),
             Outcome::NotSent(libc::EAGAIN | libc::ENOMEM) => (!errand.patient).then_some(true),
             Outcome::Errno(libc::EOPNOTSUPP | libc::ENOSYS) => {
-                self.desk
+                self.shared
                     .give_up(&io::Error::from_raw_os_error(libc::EOPNOTSUPP));
                 None
             }
@@ -329,7 +329,7 @@ impl Worker {
             // The path is now free for a device that takes its place.
             slot.abandon();
             self.files.close(path);
-            ended.extend(self.desk.books().not_sent(path, Outcome::Gone));
+            ended.extend(self.shared.books().not_sent(path, Outcome::Gone));
         }
         self.answer(ended);
     }

@@ -6,9 +6,9 @@
 
 use super::header::Header;
 use super::memory::Memory;
-use crate::kernel::transport::book::Sending;
-use crate::kernel::transport::lent::Lent;
-use crate::kernel::transport::outcome_of;
+use crate::kernel::passthrough::book::Sending;
+use crate::kernel::passthrough::outcome_of;
+use crate::kernel::passthrough::scratch_buffer::ScratchBuffer;
 use crate::scsi::outcome::Outcome;
 use std::ffi::c_int;
 use std::fs::File;
@@ -19,13 +19,13 @@ use std::os::fd::AsRawFd;
 /// The memory of one command, and whether the kernel has it.
 #[derive(Debug)]
 pub(super) struct Slot {
-    memory: Lent<Memory>,
+    memory: ScratchBuffer<Memory>,
 }
 
 impl Slot {
     pub(super) fn new() -> Slot {
         Slot {
-            memory: Lent::new(Memory::new()),
+            memory: ScratchBuffer::new(Memory::new()),
         }
     }
 

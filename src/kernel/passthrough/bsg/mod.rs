@@ -25,8 +25,8 @@ mod slot;
 mod worker;
 
 use super::Sink;
-use super::transport::book::Order;
-use super::transport::clock::Clock;
+use super::book::Order;
+use super::clock::Clock;
 use crate::psa::event::Examination;
 use crate::psa::units::Hctl;
 use crate::scsi::outcome::Outcome;
@@ -40,20 +40,20 @@ use worker::Worker;
 /// Sends commands down paths.
 #[derive(Debug)]
 pub(super) struct Transport {
-    desk: Arc<Desk>,
+    shared: Arc<Shared>,
     clock: Clock,
 }
 
 /// What the thread shares with its callers.
 #[derive(Debug)]
-struct Desk {
+struct Shared {
     books: Mutex<Books>,
     wake: EventFd,
     /// Why no command can be sent this way any more, as an errno.
     failure: OnceLock<i32>,
 }
 
-impl Desk {
+impl Shared {
     fn books(&self) -> MutexGuard<'_, Books> {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -78,15 +78,15 @@ impl Transport {
     /// EACCES if it has no io_uring or denies us its use.
     pub(super) fn start(results: Sink, path: Hctl) -> io::Result<Transport> {
         let device = files::any(path)?;
-        let desk = Arc::new(Desk {
+        let shared = Arc::new(Shared {
             books: Mutex::default(),
             wake: EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?,
             failure: OnceLock::new(),
         });
         let clock = Clock::start();
         let (told, result) = sync_channel(1);
-        let its_desk = Arc::clone(&desk);
-        super::thread("bsg").spawn(move || {
+        let its_desk = Arc::clone(&shared);
+        crate::kernel::thread("bsg").spawn(move || {
             match Worker::new(its_desk, results, clock, &device) {
                 Ok(worker) => {
                     // The receiver cannot be gone: it waits below.
@@ -99,18 +99,18 @@ impl Transport {
         })?;
         let gone = |_| io::Error::from_raw_os_error(libc::EIO);
         result.recv().map_err(gone)??;
-        Ok(Transport { desk, clock })
+        Ok(Transport { shared, clock })
     }
 
     /// Why no command can be sent this way any more.
     pub(super) fn failure(&self) -> Option<io::Error> {
-        let errno = self.desk.failure.get()?;
+        let errno = self.shared.failure.get()?;
         Some(io::Error::from_raw_os_error(*errno))
     }
 
     /// Whether a path has an examination or an outstanding command.
     pub(super) fn has(&self, path: Hctl) -> bool {
-        self.desk.books().has(path)
+        self.shared.books().has(path)
     }
 
     /// Like [`super::sg::Transport::examine`].
@@ -118,14 +118,14 @@ impl Transport {
     /// # Errors
     /// See [`super::sg::Transport::examine`].
     pub(super) fn examine(&self, order: Order) -> Result<(), Examination> {
-        let mut books = self.desk.books();
+        let mut books = self.shared.books();
         if books.closed {
             return Err(order.answer(Outcome::from_errno(libc::EAGAIN)));
         }
         let wake = books.accept(order, self.clock.now())?;
         drop(books);
         if wake {
-            self.desk.wake();
+            self.shared.wake();
         }
         Ok(())
     }
@@ -133,7 +133,7 @@ impl Transport {
 
 impl Drop for Transport {
     fn drop(&mut self) {
-        self.desk.books().closed = true;
-        self.desk.wake();
+        self.shared.books().closed = true;
+        self.shared.wake();
     }
 }

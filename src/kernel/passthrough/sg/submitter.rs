@@ -3,9 +3,9 @@
 use super::limits::{Limits, MOST_AT_ONCE, window};
 use super::node::Node;
 use crate::kernel::Sink;
-use crate::kernel::transport::book::{Book, HELD_UP, Next, Sending};
-use crate::kernel::transport::clock::Clock;
-use crate::kernel::transport::outcome_of;
+use crate::kernel::passthrough::book::{Book, HELD_UP, Next, Sending};
+use crate::kernel::passthrough::clock::Clock;
+use crate::kernel::passthrough::outcome_of;
 use crate::psa::event::{Event, Examination};
 use crate::psa::lookup::Lookup;
 use crate::psa::units::{Hctl, Millis};
@@ -39,16 +39,16 @@ const WAKE: u64 = u64::MAX;
 
 /// What the thread of a host shares with its callers.
 #[derive(Debug)]
-pub(super) struct Desk {
+pub(super) struct HostQueue {
     book: Mutex<Book>,
     wake: EventFd,
     /// When the thread began to send, in milliseconds; `u64::MAX` while it is not sending.
     sending: AtomicU64,
 }
 
-impl Desk {
-    pub(super) fn new(host: u32) -> io::Result<Desk> {
-        Ok(Desk {
+impl HostQueue {
+    pub(super) fn new(host: u32) -> io::Result<HostQueue> {
+        Ok(HostQueue {
             book: Mutex::new(Book::new(window(host))),
             wake: EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?,
             sending: AtomicU64::new(u64::MAX),
@@ -80,7 +80,7 @@ pub(super) struct Ended;
 /// State of the thread.
 #[derive(Debug)]
 pub(super) struct Submitter {
-    desk: Arc<Desk>,
+    host_queue: Arc<HostQueue>,
     results: Sink,
     clock: Clock,
     epoll: Epoll,
@@ -106,15 +106,15 @@ pub(super) struct Submitter {
 
 impl Submitter {
     pub(super) fn new(
-        desk: Arc<Desk>,
+        host_queue: Arc<HostQueue>,
         results: Sink,
         clock: Clock,
         open: Arc<AtomicUsize>,
     ) -> io::Result<Submitter> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        epoll.add(&desk.wake, EpollEvent::new(EpollFlags::EPOLLIN, WAKE))?;
+        epoll.add(&host_queue.wake, EpollEvent::new(EpollFlags::EPOLLIN, WAKE))?;
         Ok(Submitter {
-            desk,
+            host_queue,
             results,
             clock,
             epoll,
@@ -135,7 +135,7 @@ impl Submitter {
     pub(super) fn run(mut self) {
         // If it ended for lack of work, it has already closed the books under their lock.
         if self.serve().is_err() {
-            self.desk.book().closed = true;
+            self.host_queue.book().closed = true;
         }
     }
 
@@ -156,7 +156,7 @@ impl Submitter {
                 for event in events.get(..woken).unwrap_or_default() {
                     if event.data() == WAKE {
                         // EAGAIN if an earlier read took it; either way the books are looked at next.
-                        let _ = self.desk.wake.read();
+                        let _ = self.host_queue.wake.read();
                     } else if let Ok(index) = usize::try_from(event.data()) {
                         let hung_up = EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR;
                         self.receive(index, event.events().intersects(hung_up), now);
@@ -178,7 +178,7 @@ impl Submitter {
         let (first, rest) = events.split_at_mut(count);
         let came = replies(first);
         let mut more = 0;
-        if came > 0 && !rest.is_empty() && self.desk.book().young(self.clock.now()) > came {
+        if came > 0 && !rest.is_empty() && self.host_queue.book().young(self.clock.now()) > came {
             thread::sleep(GATHER);
             more = self.poll(rest, EpollTimeout::ZERO)?;
         }
@@ -204,7 +204,7 @@ impl Submitter {
         self.results.put_all(answers).map_err(|_| Ended)?;
         let now = self.clock.now();
         if now.since(before) >= HELD_UP {
-            self.desk.book().held_up(before, now);
+            self.host_queue.book().held_up(before, now);
         }
         Ok(())
     }
@@ -213,21 +213,21 @@ impl Submitter {
     fn work(&mut self) -> Option<EpollTimeout> {
         loop {
             let now = self.clock.now();
-            let sending = self.desk.book().take(now);
+            let sending = self.host_queue.book().take(now);
             let Some(sending) = sending else {
                 break;
             };
-            self.desk.sending.store(now.0, Ordering::Relaxed);
+            self.host_queue.sending.store(now.0, Ordering::Relaxed);
             self.send(&sending, now);
         }
-        self.desk.sending.store(u64::MAX, Ordering::Relaxed);
+        self.host_queue.sending.store(u64::MAX, Ordering::Relaxed);
         let now = self.clock.now();
         if self.looked.after(LOOK) <= now {
             self.looked = now;
             self.look_after_nodes(now);
         }
         let (overdue, moment, idle) = {
-            let mut book = self.desk.book();
+            let mut book = self.host_queue.book();
             if book.closed {
                 return None;
             }
@@ -269,7 +269,7 @@ impl Submitter {
             Ok(()) => self.sent += 1,
             Err((error, _)) => {
                 let outcome = outcome_of(&error);
-                let ended = self.desk.book().not_sent(sending.path, outcome);
+                let ended = self.host_queue.book().not_sent(sending.path, outcome);
                 self.answers_with(ended);
             }
         }
@@ -350,7 +350,7 @@ impl Submitter {
                 node.zombie = true;
                 self.zombies += 1;
                 self.by_path.remove(&path);
-                let ended = self.desk.book().not_sent(path, Outcome::Gone);
+                let ended = self.host_queue.book().not_sent(path, Outcome::Gone);
                 self.answers_with(ended);
                 return;
             }
@@ -366,7 +366,7 @@ impl Submitter {
         if zombie {
             return;
         }
-        let next = self.desk.book().returned(path, outcome, data, now);
+        let next = self.host_queue.book().returned(path, outcome, data, now);
         match next {
             Next::GoesOn => {}
             Next::Ended(examination) => {

@@ -25,7 +25,7 @@ pub fn wall_ms() -> u64 {
 }
 
 /// Recent events, numbered from 1.
-pub struct Told {
+pub struct RecentEvents {
     started_ms: u64,
     events: VecDeque<Kept>,
     last: u64,
@@ -53,10 +53,10 @@ impl Kept {
     }
 }
 
-impl Told {
+impl RecentEvents {
     /// Creates an empty list for an agent that starts now.
-    pub fn new() -> Told {
-        Told {
+    pub fn new() -> RecentEvents {
+        RecentEvents {
             started_ms: wall_ms(),
             events: VecDeque::new(),
             last: 0,
@@ -160,10 +160,10 @@ impl Told {
 }
 
 fn is_about(event: &Event, names: &BTreeSet<String>) -> bool {
-    let told = |detail: &Detail| {
+    let recent_events = |detail: &Detail| {
         matches!(detail.name.as_str(), "device" | "map") && names.contains(&detail.value)
     };
-    names.contains(&event.subject) || event.details.iter().any(told)
+    names.contains(&event.subject) || event.details.iter().any(recent_events)
 }
 
 #[cfg(test)]
@@ -172,12 +172,12 @@ mod tests {
     use crate::psa::memory::Memory;
     use crate::psa::settings::Settings;
 
-    fn told(count: usize) -> Told {
-        let mut told = Told::new();
+    fn recent_events(count: usize) -> RecentEvents {
+        let mut recent_events = RecentEvents::new();
         for n in 0..count {
             let path = format!("vmhba{}:C0:T0:L1", n % 2);
             let details = [("device", if n % 2 == 0 { "naa.6a" } else { "naa.6b" })];
-            told.keep(&Notice::new(
+            recent_events.keep(&Notice::new(
                 if n % 3 == 0 {
                     "PATH_CLAIMED"
                 } else {
@@ -187,26 +187,26 @@ mod tests {
                 &details,
             ));
         }
-        told
+        recent_events
     }
 
-    fn list(told: &Told, asked: &ListEvents) -> Result<Vec<u64>, ApiError> {
+    fn list(recent_events: &RecentEvents, asked: &ListEvents) -> Result<Vec<u64>, ApiError> {
         let world = World::new(Settings::default(), Memory::default());
-        let events = told.list(&world, asked)?.events;
+        let events = recent_events.list(&world, asked)?.events;
         Ok(events.iter().map(|event| event.number).collect())
     }
 
     #[test]
     fn only_so_many_are_kept_and_a_page_has_only_so_many() {
-        let told = told(KEPT + 10);
+        let recent_events = recent_events(KEPT + 10);
         let asked = ListEvents {
             after: Some(0),
             ..ListEvents::default()
         };
-        let page = list(&told, &asked).unwrap();
+        let page = list(&recent_events, &asked).unwrap();
         assert_eq!((page[0], page.len()), (11, PAGE));
         let last = list(
-            &told,
+            &recent_events,
             &ListEvents {
                 limit: Some(2),
                 ..ListEvents::default()
@@ -218,28 +218,34 @@ mod tests {
 
     #[test]
     fn events_are_filtered() {
-        let told = told(6);
+        let recent_events = recent_events(6);
         let of = |device: &str| ListEvents {
             device: Some(device.to_owned()),
             ..ListEvents::default()
         };
-        assert_eq!(list(&told, &of("naa.6a")), Ok(vec![1, 3, 5]));
-        assert_eq!(list(&told, &of("vmhba1:C0:T0:L1")), Ok(vec![2, 4, 6]));
+        assert_eq!(list(&recent_events, &of("naa.6a")), Ok(vec![1, 3, 5]));
+        assert_eq!(
+            list(&recent_events, &of("vmhba1:C0:T0:L1")),
+            Ok(vec![2, 4, 6])
+        );
         assert!(matches!(
-            list(&told, &of("sdx")),
+            list(&recent_events, &of("sdx")),
             Err(ApiError::NotFound { .. })
         ));
         let severity = |name: &str| ListEvents {
             severity: Some(name.to_owned()),
             ..ListEvents::default()
         };
-        assert_eq!(list(&told, &severity("warning")), Ok(vec![2, 3, 5, 6]));
-        assert!(list(&told, &severity("bad")).is_err());
+        assert_eq!(
+            list(&recent_events, &severity("warning")),
+            Ok(vec![2, 3, 5, 6])
+        );
+        assert!(list(&recent_events, &severity("bad")).is_err());
     }
 
     #[test]
     fn a_follower_misses_nothing_and_sees_nothing_twice() {
-        let mut told = told(5);
+        let mut recent_events = recent_events(5);
         let world = World::new(Settings::default(), Memory::default());
         let mut after = 0;
         let mut seen = Vec::new();
@@ -250,10 +256,10 @@ mod tests {
                 severity: Some("warning".to_owned()),
                 device: None,
             };
-            let reply = told.list(&world, &asked).unwrap();
+            let reply = recent_events.list(&world, &asked).unwrap();
             after = reply.last;
             seen.extend(reply.events.iter().map(|event| event.number));
-            told.keep(&Notice::new("PATH_CLAIMED", "p", &[]));
+            recent_events.keep(&Notice::new("PATH_CLAIMED", "p", &[]));
         }
         assert_eq!(seen, [2, 3, 5]);
         assert_eq!(after, 8);

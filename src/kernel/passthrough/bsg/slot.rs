@@ -2,9 +2,9 @@
 
 use super::command;
 use super::files::{Device, Identity};
-use crate::kernel::transport::book::Sending;
-use crate::kernel::transport::buffers::Buffers;
-use crate::kernel::transport::lent::Lent;
+use crate::kernel::passthrough::book::Sending;
+use crate::kernel::passthrough::buffers::Buffers;
+use crate::kernel::passthrough::scratch_buffer::ScratchBuffer;
 use crate::psa::units::{Hctl, Millis};
 use crate::scsi::outcome::Outcome;
 use std::io;
@@ -12,7 +12,7 @@ use std::io;
 /// Holds one command; its index is the token.
 #[derive(Debug)]
 pub(super) struct Slot {
-    buffers: Lent<Buffers>,
+    buffers: ScratchBuffer<Buffers>,
     errand: Option<Errand>,
 }
 
@@ -33,7 +33,7 @@ pub(super) struct Errand {
 impl Slot {
     pub(super) fn new() -> Slot {
         Slot {
-            buffers: Lent::new(Buffers::new()),
+            buffers: ScratchBuffer::new(Buffers::new()),
             errand: None,
         }
     }

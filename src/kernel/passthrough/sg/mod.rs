@@ -17,7 +17,7 @@
 //! The credentials of the process must not change after the first examination: sg refuses files that were opened with
 //! other credentials (`sg_check_file_access`).
 //!
-//! Tests: the books in `transport/book.rs`, the header in `slot.rs`; the rest needs a kernel (`tests/lab`).
+//! Tests: the books in `passthrough/book.rs`, the header in `slot.rs`; the rest needs a kernel (`tests/lab`).
 
 mod header;
 mod limits;
@@ -28,8 +28,8 @@ mod slot;
 mod submitter;
 
 use super::Sink;
-use super::transport::book::Order;
-use super::transport::clock::Clock;
+use super::book::Order;
+use super::clock::Clock;
 use crate::psa::event::{Event, Examination};
 use crate::psa::units::{Hctl, Millis, Sg};
 use crate::scsi::cdb::Commands;
@@ -40,7 +40,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
-use submitter::{Desk, Submitter};
+use submitter::{HostQueue, Submitter};
 
 /// If a thread sleeps in `write()`, its overdue commands are answered for it this long after their deadline. Until then
 /// the thread itself may answer.
@@ -65,9 +65,9 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Hosts {
-    desks: BTreeMap<u32, Arc<Desk>>,
+    host_queues: BTreeMap<u32, Arc<HostQueue>>,
     /// Desks with new orders whose threads have not been woken yet.
-    waiting: Vec<Arc<Desk>>,
+    waiting: Vec<Arc<HostQueue>>,
     watched: bool,
 }
 
@@ -122,21 +122,21 @@ impl Transport {
             .fetch_min(deadline.0, Ordering::Relaxed);
         // Lock order: hosts, then books. A thread closes its books under their lock alone.
         let mut hosts = self.shared.hosts();
-        let desk = match hosts.desks.get(&path.host) {
-            Some(desk) if !desk.book().closed => Arc::clone(desk),
+        let host_queue = match hosts.host_queues.get(&path.host) {
+            Some(host_queue) if !host_queue.book().closed => Arc::clone(host_queue),
             _ => match self.open_desk(&mut hosts, path.host) {
-                Ok(desk) => desk,
+                Ok(host_queue) => host_queue,
                 Err(error) => return Err(refusal(order, errno_of(&error))),
             },
         };
-        let mut book = desk.book();
+        let mut book = host_queue.book();
         if book.closed {
             return Err(refusal(order, libc::EAGAIN));
         }
         let wake = book.accept(order, self.shared.clock.now())?;
         drop(book);
         if wake {
-            hosts.waiting.push(desk);
+            hosts.waiting.push(host_queue);
         }
         Ok(())
     }
@@ -144,34 +144,34 @@ impl Transport {
     /// Has all commands sent that were ordered before.
     pub fn flush(&self) {
         let waiting = std::mem::take(&mut self.shared.hosts().waiting);
-        for desk in waiting {
-            desk.wake();
+        for host_queue in waiting {
+            host_queue.wake();
         }
     }
 
     /// Creates the desk of a host, and starts its thread.
-    fn open_desk(&self, hosts: &mut Hosts, host: u32) -> io::Result<Arc<Desk>> {
+    fn open_desk(&self, hosts: &mut Hosts, host: u32) -> io::Result<Arc<HostQueue>> {
         let shared = &self.shared;
-        let desk = Arc::new(Desk::new(host)?);
+        let host_queue = Arc::new(HostQueue::new(host)?);
         let open = Arc::clone(&shared.open);
         let results = shared.results.clone();
-        let submitter = Submitter::new(Arc::clone(&desk), results, shared.clock, open)?;
-        super::thread(format!("sg-host{host}")).spawn(move || submitter.run())?;
-        hosts.desks.insert(host, Arc::clone(&desk));
+        let submitter = Submitter::new(Arc::clone(&host_queue), results, shared.clock, open)?;
+        crate::kernel::thread(format!("sg-host{host}")).spawn(move || submitter.run())?;
+        hosts.host_queues.insert(host, Arc::clone(&host_queue));
         if !hosts.watched {
             let shared = Arc::downgrade(shared);
-            super::thread("sg-watch").spawn(move || watch(&shared))?;
+            crate::kernel::thread("sg-watch").spawn(move || watch(&shared))?;
             hosts.watched = true;
         }
-        Ok(desk)
+        Ok(host_queue)
     }
 }
 
 impl Drop for Transport {
     fn drop(&mut self) {
-        for desk in self.shared.hosts().desks.values() {
-            desk.book().closed = true;
-            desk.wake();
+        for host_queue in self.shared.hosts().host_queues.values() {
+            host_queue.book().closed = true;
+            host_queue.wake();
         }
     }
 }
@@ -191,21 +191,23 @@ fn watch(shared: &Weak<Shared>) {
         let Some(shared) = shared.upgrade() else {
             return;
         };
-        let desks: Vec<Arc<Desk>> = {
+        let host_queues: Vec<Arc<HostQueue>> = {
             let mut hosts = shared.hosts();
-            hosts.desks.retain(|_, desk| !desk.book().closed);
-            hosts.watched = !hosts.desks.is_empty();
+            hosts
+                .host_queues
+                .retain(|_, host_queue| !host_queue.book().closed);
+            hosts.watched = !hosts.host_queues.is_empty();
             if !hosts.watched {
                 return;
             }
-            hosts.desks.values().cloned().collect()
+            hosts.host_queues.values().cloned().collect()
         };
         let now = shared.clock.now();
         let mut next = now.after(Millis(shared.shortest.load(Ordering::Relaxed)));
-        for desk in desks {
+        for host_queue in host_queues {
             let overdue = {
-                let mut book = desk.book();
-                let stuck = desk.sends_since_before(Millis(now.0.saturating_sub(WATCH.0)));
+                let mut book = host_queue.book();
+                let stuck = host_queue.sends_since_before(Millis(now.0.saturating_sub(WATCH.0)));
                 let overdue = if stuck { book.expire(now) } else { Vec::new() };
                 next = book.first_deadline().map_or(next, |first| first.min(next));
                 overdue

@@ -1,6 +1,6 @@
 //! The books of all SCSI hosts, for the one thread that serves them. Like [`Book`], they do no I/O.
 
-use crate::kernel::transport::book::{Book, Next, Order, Sending};
+use crate::kernel::passthrough::book::{Book, Next, Order, Sending};
 use crate::psa::event::Examination;
 use crate::psa::units::{Hctl, Millis};
 use crate::scsi::outcome::Outcome;
@@ -117,7 +117,7 @@ impl Books {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::transport::book::{WINDOW, YOUNG};
+    use crate::kernel::passthrough::book::{WINDOW, YOUNG};
     use crate::psa::units::Sg;
     use crate::scsi::cdb::Command;
 

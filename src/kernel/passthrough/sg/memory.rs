@@ -1,7 +1,7 @@
 //! The memory of one command and its answer: header, CDB, sense and data.
 
 use super::header::{Direction, Header};
-use crate::kernel::transport::buffers::{Buffers, Ending, Transfer};
+use crate::kernel::passthrough::buffers::{Buffers, Ending, Transfer};
 use crate::psa::units::Millis;
 use crate::scsi::cdb::Command;
 use crate::scsi::outcome::Outcome;

@@ -5,18 +5,18 @@ use std::ptr::NonNull;
 /// A value on the heap that is either available here or lent to the kernel. Its address never changes. While it is lent
 /// it cannot be accessed, and if it is dropped then, its memory is never freed.
 #[derive(Debug)]
-pub(in crate::kernel) struct Lent<T> {
+pub(in crate::kernel) struct ScratchBuffer<T> {
     /// From `Box::leak`; freed only by `drop`.
     value: NonNull<T>,
     out: bool,
 }
 
 // SAFETY: a Lent is the only owner of its value; the raw pointer keeps the address stable and is not shared.
-unsafe impl<T: Send> Send for Lent<T> {}
+unsafe impl<T: Send> Send for ScratchBuffer<T> {}
 
-impl<T> Lent<T> {
-    pub(in crate::kernel) fn new(value: T) -> Lent<T> {
-        Lent {
+impl<T> ScratchBuffer<T> {
+    pub(in crate::kernel) fn new(value: T) -> ScratchBuffer<T> {
+        ScratchBuffer {
             value: NonNull::from(Box::leak(Box::new(value))),
             out: false,
         }
@@ -51,7 +51,7 @@ impl<T> Lent<T> {
     }
 }
 
-impl<T> Drop for Lent<T> {
+impl<T> Drop for ScratchBuffer<T> {
     fn drop(&mut self) {
         if !self.out {
             // SAFETY: the pointer is from Box::leak, this is the only place that frees it, and the kernel does not
@@ -69,19 +69,19 @@ mod tests {
     #[test]
     fn what_is_lent_is_neither_touched_nor_freed() {
         let witness = Arc::new(());
-        let mut lent = Lent::new(Arc::clone(&witness));
-        assert!(lent.ours().is_some());
-        lent.lend();
-        assert!(lent.is_out());
-        assert!(lent.ours().is_none());
+        let mut scratch_buffer = ScratchBuffer::new(Arc::clone(&witness));
+        assert!(scratch_buffer.ours().is_some());
+        scratch_buffer.lend();
+        assert!(scratch_buffer.is_out());
+        assert!(scratch_buffer.ours().is_none());
         // SAFETY: it was not passed to a kernel.
-        unsafe { lent.take_back() };
-        assert!(lent.ours().is_some());
-        drop(lent);
+        unsafe { scratch_buffer.take_back() };
+        assert!(scratch_buffer.ours().is_some());
+        drop(scratch_buffer);
         assert_eq!(Arc::strong_count(&witness), 1);
-        let mut lent = Lent::new(Arc::clone(&witness));
-        lent.lend();
-        drop(lent);
+        let mut scratch_buffer = ScratchBuffer::new(Arc::clone(&witness));
+        scratch_buffer.lend();
+        drop(scratch_buffer);
         assert_eq!(Arc::strong_count(&witness), 2);
     }
 }

@@ -1,17 +1,20 @@
 //! Sends SCSI commands to paths, over the transport that was chosen with the first path.
 //!
-//! There are two transports: [`super::sg`], which every kernel has, and bsg by io_uring, which needs Linux 7.1 or
-//! later. Both keep the contract of [`super::sg`]. If bsg fails later, it is given up permanently.
+//! There are two transports: [`sg`], which every kernel has, and bsg by io_uring, which needs Linux 7.1 or
+//! later. Both keep the contract of [`sg`]. If bsg fails later, it is given up permanently.
 //!
 //! The submodules are shared by both: `book` decides what is sent when and what an answer means, the others are memory
 //! and time.
 
-pub(super) mod book;
-pub(super) mod buffers;
-pub(super) mod clock;
-pub(super) mod lent;
+mod book;
+#[cfg(feature = "io-uring")]
+mod bsg;
+mod buffers;
+mod clock;
+mod scratch_buffer;
+pub mod sg;
 
-use super::{Sink, sg};
+use super::Sink;
 use crate::psa::event::Examination;
 use crate::psa::settings::TransportSetting;
 use crate::psa::units::{Hctl, Millis, Sg};
@@ -19,9 +22,6 @@ use crate::scsi::cdb::Commands;
 use crate::scsi::outcome::Outcome;
 use std::io;
 use std::sync::OnceLock;
-
-#[cfg(feature = "io-uring")]
-use super::bsg;
 
 /// Whether `auto` takes bsg where the kernel has it. Not yet, although it costs a sixth less with 10,000 paths. If the
 /// agent is killed while a command is out, and the command fails with sense data, Linux 7.1 to 7.3 copy the sense data
@@ -31,7 +31,7 @@ use super::bsg;
 const AUTO_TAKES_BSG: bool = false;
 
 /// The outcome of a command that was not sent.
-pub(super) fn outcome_of(error: &io::Error) -> Outcome {
+fn outcome_of(error: &io::Error) -> Outcome {
     Outcome::from_errno(error.raw_os_error().unwrap_or(libc::EIO))
 }
 

@@ -57,14 +57,14 @@ pub enum PassThroughError {
     #[error("{0} has no device node; `modprobe sg` gives it one")]
     NoNode(Hctl),
     /// The node cannot be opened.
-    #[error("{node} cannot be opened: {source}; {mend}")]
+    #[error("{node} cannot be opened: {source}; {remedy}")]
     Open {
         /// The node.
         node: String,
         /// Why.
         source: io::Error,
         /// What to do.
-        mend: &'static str,
+        remedy: &'static str,
     },
     /// The node belongs to another device.
     #[error(
@@ -77,7 +77,7 @@ pub enum PassThroughError {
         dev: DevT,
     },
     /// The kernel did not send it.
-    #[error("{node}: {command} was not sent: {source}; {mend}")]
+    #[error("{node}: {command} was not sent: {source}; {remedy}")]
     Send {
         /// The node.
         node: String,
@@ -86,7 +86,7 @@ pub enum PassThroughError {
         /// Why.
         source: io::Error,
         /// What to do.
-        mend: &'static str,
+        remedy: &'static str,
     },
 }
 
@@ -119,7 +119,7 @@ impl PassThrough {
             .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
             .open(&node)
             .map_err(|source| PassThroughError::Open {
-                mend: mend_of(&source),
+                remedy: remedy_for(&source),
                 node: shown.clone(),
                 source,
             })?;
@@ -158,7 +158,7 @@ impl PassThrough {
         let not_sent = |source: io::Error| PassThroughError::Send {
             node: self.node.clone(),
             command: command.clone(),
-            mend: mend_of(&source),
+            remedy: remedy_for(&source),
             source,
         };
         // Boxed for a stable address: the header points to the fields beside it.
@@ -259,7 +259,7 @@ fn find_node(sysfs: &Sysfs, name: &str, node: &str) -> Result<Found, PassThrough
 }
 
 /// What the user can do about an error of a device node.
-fn mend_of(error: &io::Error) -> &'static str {
+fn remedy_for(error: &io::Error) -> &'static str {
     match error.raw_os_error() {
         Some(libc::EACCES | libc::EPERM) => "only root may: try with sudo",
         Some(libc::ENOENT) => "`udevadm trigger` makes nodes anew",
