@@ -123,7 +123,7 @@ fn a_transition_without_an_end_becomes_an_outage() {
     assert_eq!(count(&sim, "APD_START"), 1);
     let text = explained(&sim, UNIT);
     assert!(
-        text.contains("the change of its access state does not end"),
+        text.contains("the transition of its access state does not end"),
         "{text}"
     );
     sim.run_for(seconds(60));

@@ -71,7 +71,7 @@ fn a_lun_that_leads_to_nothing_carries_nothing_until_it_is_proven_again() {
     assert_eq!(steps(&sim, mark), ["fail_path 8:0"]);
     let notices = explained(&sim, UNIT);
     assert!(
-        notices.contains("dead: no logical unit is behind this LUN (PERIPHERAL QUALIFIER 001b)"),
+        notices.contains("dead: there is no logical unit behind this LUN (PERIPHERAL QUALIFIER 001b)"),
         "{notices}"
     );
     // Then it leads to another unit, and a writer starts.
@@ -453,11 +453,11 @@ fn a_twin_of_another_size_or_product_shares_no_table() {
     let product: fn(&mut Unit) = |unit| unit.product = "OTHER".to_owned();
     let vendor: fn(&mut Unit) = |unit| unit.vendor = "OTHER".to_owned();
     for (change, why) in [
-        (size, "4194304 sectors, where the unit has 2097152"),
+        (size, "4194304 sectors, the unit has 2097152"),
         (smaller, "1048576"),
         (
             product,
-            "`SIM` `OTHER` by INQUIRY, where the unit is `SIM` `ARRAY`",
+            "INQUIRY reports `SIM` `OTHER`, the unit is `SIM` `ARRAY`",
         ),
         (vendor, "`OTHER` `ARRAY` by INQUIRY"),
     ] {

@@ -112,7 +112,7 @@ fn gets_map(rules: &Rules, settings: &Settings) -> (bool, String) {
 fn a_lone_path_of_an_unknown_array_stays_as_it_is() {
     let (mapped, text) = gets_map(&Rules::default(), &Settings::default());
     assert!(!mapped);
-    let why = "left alone: one path leads to it, and no rule names its array (vendor `SIM`, model `ARRAY`)";
+    let why = "left alone: only one path leads to it, and no rule names its array (vendor `SIM`, model `ARRAY`)";
     assert!(text.contains(why), "{text}");
     assert!(text.contains("lone_paths = \"all\""), "{text}");
 }
@@ -156,7 +156,7 @@ fn a_rule_that_names_the_array_is_enough() {
     ] {
         let (mapped, text) = gets_map(&rules, &Settings::default());
         assert!(mapped, "{text}");
-        let why = "it gets a map, though one path leads to it: its array is known: ";
+        let why = "it gets a map, although only one path leads to it: its array is known: ";
         assert!(text.contains(why), "{text}");
     }
     for matches in [
@@ -194,7 +194,7 @@ fn the_reason_is_explained_before_there_is_a_map() {
     sim.inject(&Fault::Add(FIRST));
     sim.run_for(seconds(1));
     let text = explained(&sim, UNIT);
-    let why = "it gets a map, though one path leads to it: lone_paths = \"all\" is set";
+    let why = "it gets a map, although only one path leads to it: lone_paths = \"all\" is set";
     assert!(text.contains(why), "{text}");
 }
 
@@ -298,7 +298,7 @@ fn rules_that_are_loaded_later_count() {
     let plan = sim.world.plan(&known);
     let text = format!("{plan:?}");
     assert!(
-        text.contains("map now:  none: one path leads to it"),
+        text.contains("map now:  none: only one path leads to it"),
         "{text}"
     );
     assert!(text.contains("map then: 0 2097152 multipath"), "{text}");

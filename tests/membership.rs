@@ -63,7 +63,7 @@ fn a_map_over_foreign_disks_is_left_as_it_is() {
         let after = sim.kernel.map("mpatha").unwrap();
         assert_eq!(after.table, before);
         let text = explained(&sim, "mpatha");
-        let why = "foreign: its map holds nvme0n1, which is not a SCSI disk";
+        let why = "foreign: its map contains nvme0n1, which is not a SCSI disk";
         assert!(text.contains(why), "{text}");
         assert!(
             notices(&sim, 0)
@@ -98,7 +98,7 @@ fn a_map_that_is_named_by_something_else_than_page_83h_is_left_as_it_is() {
             assert!(maps(&sim)[0].ends_with("AAAA"), "{:?}", maps(&sim));
             let text = explained(&sim, "mpatha");
             let why =
-                "foreign: its map holds sda, whose VPD page 83h does not list the name of the map";
+                "foreign: its map contains sda, whose VPD page 83h does not list the name of the map";
             assert!(text.contains(why), "{text}");
             unharmed(&sim);
         }
@@ -116,7 +116,7 @@ fn queueing_of_a_foreign_map_is_not_ended() {
         .check(&Change::EndQueueing { device })
         .unwrap_err();
     assert!(
-        matches!(&why, Refusal::Refused(why) if why.contains("not ours to change")),
+        matches!(&why, Refusal::Refused(why) if why.contains("the agent does not change such a map")),
         "{why:?}"
     );
     // Neither at shutdown, nor by the kernel's timeout, which applies to all maps.
@@ -145,7 +145,7 @@ fn one_foreign_member_makes_the_map_foreign() {
         assert_eq!(sim.kernel.mark(disk), None);
     }
     let text = explained(&sim, UNIT);
-    assert!(text.contains("foreign: its map holds dasda"), "{text}");
+    assert!(text.contains("foreign: its map contains dasda"), "{text}");
 }
 
 /// A host whose map was made by an initramfs, and whose disks udev has not processed yet.

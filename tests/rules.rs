@@ -429,7 +429,7 @@ proptest! {
         let (decision, trace) = claim(&ruleset);
         // Every rule before the last line was tried and did not match.
         let (last, before) = trace.split_last().unwrap();
-        prop_assert!(last.contains(" matches: ") || last.contains("no rule takes it"));
+        prop_assert!(last.contains(" matches: ") || last.contains("no rule matches: "));
         prop_assert!(before.iter().all(|line| line.contains("): no, ") || line.contains("no plug-in HPP")));
         // Numbers are unique here, so the same rules in another order give the same decision.
         let mut unique = ruleset.rules().to_vec();

@@ -292,7 +292,7 @@ fn making_a_map_moves_nothing() {
                 .id
                 .clone();
             let text = explained(cluster.host(idle), &id);
-            assert!(text.contains("when somebody opens it"), "{what}: {text}");
+            assert!(text.contains("when the map is opened"), "{what}: {text}");
             assert!(!text.contains("all paths down"), "{what}: {text}");
             // A restarted agent moves nothing either.
             cluster.on(idle, |sim| sim.inject(&Fault::RestartAgent));
@@ -496,7 +496,7 @@ fn an_administrator_sees_why_io_waits() {
         .find(|sim| {
             sim.world
                 .devices()
-                .any(|d| explained(sim, &d.id).contains("it is not taken over for"))
+                .any(|d| explained(sim, &d.id).contains("the unit is not taken over for"))
         })
         .expect("one of them waits");
     let device = waiting.world.devices().next().unwrap();
@@ -516,7 +516,7 @@ fn an_administrator_sees_why_io_waits() {
     // The host that has the unit reports no problem.
     let other = cluster
         .hosts()
-        .find(|sim| !explained(sim, &device.id).contains("it is not taken over for"))
+        .find(|sim| !explained(sim, &device.id).contains("the unit is not taken over for"))
         .expect("one of them has it");
     assert!(!other.world.figures(other.now()).devices[0].waits_for_takeover);
     for host in cluster.hosts() {

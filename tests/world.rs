@@ -1478,7 +1478,7 @@ fn a_map_is_read_only_while_all_of_its_disks_are() {
         kernel.inject(Millis(0), &Fault::Add(path));
     }
     let mut sim = running(kernel);
-    assert!(explained(&sim, UNIT).contains("read-only: all of its disks are"));
+    assert!(explained(&sim, UNIT).contains("read-only, as all its disks are"));
     let read_only = |sim: &Simulation| sim.kernel.map(UNIT).unwrap().read_only;
     let all = |sim: &Simulation| sim.kernel.map(UNIT).unwrap().table.unwrap().paths().count() == 4;
     assert!(read_only(&sim) && all(&sim));

@@ -125,17 +125,17 @@ pub const SATP_WORDS: [(&str, &str, &str); 3] = [
     (
         "explicit_alua",
         "explicit_allow",
-        "stored and shown; groups are activated by the kernel's handler, and only where no optimized group is left",
+        "stored and shown; the kernel's device handler activates groups, and only if no optimized group is left",
     ),
     (
         "alua_followover",
         "alua_followover",
-        "stored and shown; a change that the array or another host made is always followed here",
+        "stored and shown; changes by the array or another host are always followed here",
     ),
     (
         "action_OnRetryErrors",
         "action_OnRetryErrors",
-        "stored and shown; a path that only says that it is well is held back in any case",
+        "stored and shown; a path that passes checks but fails I/O is always held back here",
     ),
 ];
 

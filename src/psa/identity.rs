@@ -108,7 +108,7 @@ impl fmt::Display for Problem {
             Problem::Unreadable(why) => write!(f, "VPD page 83h cannot be read: {why}"),
             Problem::NoLogicalUnit(qualifier) => write!(
                 f,
-                "no logical unit is behind this LUN (PERIPHERAL QUALIFIER {:03b}b)",
+                "there is no logical unit behind this LUN (PERIPHERAL QUALIFIER {:03b}b)",
                 qualifier.bits()
             ),
             Problem::NoDesignator { passed_over: 0 } => {
@@ -116,7 +116,7 @@ impl fmt::Display for Problem {
             }
             Problem::NoDesignator { passed_over } => write!(
                 f,
-                "VPD page 83h names the logical unit in no usable way ({passed_over} designators passed over)"
+                "VPD page 83h has no usable designator for the logical unit ({passed_over} designators skipped)"
             ),
         }
     }

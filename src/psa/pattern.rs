@@ -25,7 +25,7 @@ pub fn length_remarks(vendor: Option<&Pattern>, model: Option<&Pattern>) -> Vec<
             let text = pattern?.literal()?;
             (text.len() > *limit).then(|| {
                 format!(
-                    "{what} `{text}` has {} characters and INQUIRY room for {limit}: it never matches; arrays cut theirs to `{}`",
+                    "{what} `{text}` has {} characters, but INQUIRY has only {limit}: it never matches; arrays report `{}`",
                     text.len(),
                     text.chars().take(*limit).collect::<String>()
                 )
@@ -77,7 +77,7 @@ impl Pattern {
         let text = text.trim_end_matches(' ');
         if let Some(c) = text.chars().find(|c| c.is_control()) {
             return Err(format!(
-                "`{}` has the control character U+{:04X}: no INQUIRY string has",
+                "`{}` contains the control character U+{:04X}, which no INQUIRY string contains",
                 text.escape_debug(),
                 u32::from(c)
             ));

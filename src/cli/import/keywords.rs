@@ -293,7 +293,7 @@ const TABLE: &[Keywords] = &[
         &[(
             "",
             Lost(
-                "a disk gets a map with its second path, or with its first if a rule names its array or it was multipath before: `lone_paths` in dm-psa.toml",
+                "a disk gets a map with its second path, or with its first if a rule names its array or it had a map before: `lone_paths` in dm-psa.toml",
             ),
         )],
     ),

@@ -395,7 +395,7 @@ fn set(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
     edit.save()?;
     if psp == "VMW_PSP_FIXED" && satp.default_psp() == PspKind::Mru {
         context.warn([format!(
-            "{name} is for arrays whose controllers differ: hosts that prefer different controllers may move a LUN to and fro"
+            "{name} is for arrays whose controllers differ: hosts that prefer different controllers may move a LUN back and forth"
         )]);
     }
     let said = format!("Default PSP for {name} is now {psp}");

@@ -373,7 +373,7 @@ VMW_SATP_ALUA = \"VMW_PSP_MRU\" # for now
             ("[[claimrule]\n", ["line 1", "rules.toml"]),
             (
                 "\n[[claimrule]]\nrule = 1\ntype = \"location\"\nplugin = \"NMP\"\ndriver = \"x\"\n",
-                ["line 2", "`driver` does not go with type location"],
+                ["line 2", "`driver` is not valid with type location"],
             ),
             (
                 "[default-psp]\nVMW_SATP_ALUA = \"X\"\n",

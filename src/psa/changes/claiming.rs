@@ -34,11 +34,11 @@ impl World {
         });
         let (paths, devices) = (paths.count(), devices.count());
         if paths == 0 && devices == 0 {
-            return "the rules are in force; nothing that is claimed is decided otherwise by them"
+            return "the rules are in force; they change nothing for claimed paths and devices"
                 .to_owned();
         }
         format!(
-            "the rules are in force; {paths} claimed paths and {devices} claimed devices would be decided otherwise: \
+            "the rules are in force; they would change {paths} claimed paths and {devices} claimed devices: \
              `psactl storage core claiming reclaim -d DEVICE` applies them, or `claiming unclaim` and `claimrule run`"
         )
     }
@@ -66,12 +66,12 @@ pub(in crate::psa) fn rules_loaded(world: &mut World, rules: Rules) {
 pub(in crate::psa) fn check_unclaim(world: &World, scope: &Scope) -> Result<String, Refusal> {
     match run::in_scope(world, scope).len() {
         0 => Err(Refusal::Refused(
-            "no path is meant by that; `psactl storage core path list` shows all".to_owned(),
+            "no path matches; `psactl storage core path list` shows all paths".to_owned(),
         )),
         count => {
             let seconds = world.settings.claim_interval_ms.0 / 1000;
             Ok(format!(
-                "{count} paths are unclaimed; they serve on until `psactl storage core claimrule run`, or for {seconds} s"
+                "{count} paths are unclaimed; they stay in use until `psactl storage core claimrule run`, or for {seconds} s"
             ))
         }
     }
@@ -90,7 +90,7 @@ pub(in crate::psa) fn unclaim(world: &mut World, scope: &Scope) {
 
 pub(in crate::psa) fn check_run(world: &World, scope: Option<&Scope>) -> String {
     let count = unclaimed(world, scope).len();
-    format!("{count} unclaimed paths are decided by the rules in force")
+    format!("{count} unclaimed paths are claimed by the rules in force")
 }
 
 fn unclaimed(world: &World, scope: Option<&Scope>) -> Vec<Hctl> {

@@ -37,11 +37,11 @@ impl World {
                 let alone = match &device.disposition {
                     Disposition::LeftAlone(why) => format!("; it has no map: {why}"),
                     Disposition::Foreign(what) => {
-                        format!("; its map holds {what}, and is left as it is")
+                        format!("; its map contains {what}, and is left as it is")
                     }
                     _ if device.plugin() == Plugin::Hpp => {
                         return Err(Refusal::Refused(format!(
-                            "{} belongs to HPP, which has no PSPs: `psactl hpp device set --pss SCHEME` is for it",
+                            "{} belongs to HPP, which has no PSPs: use `psactl hpp device set --pss SCHEME`",
                             device.id
                         )));
                     }
@@ -98,7 +98,7 @@ impl World {
                     if *off {
                         "off"
                     } else {
-                        "on; its state is what the checks say"
+                        "on; the next check determines its state"
                     }
                 ))
             }
@@ -110,20 +110,20 @@ impl World {
                 let device = known_device(self, device)?;
                 if let Disposition::Foreign(what) = &device.disposition {
                     return Err(Refusal::Refused(format!(
-                        "the map of {} holds {what}: it is not ours to change",
+                        "the map of {} contains {what}: the agent does not change such a map",
                         device.id
                     )));
                 }
                 let users = self.map_of(&device.wwid).map_or(0, |map| map.open_count);
                 if *off && users > 0 {
                     return Err(Refusal::Refused(format!(
-                        "{} is in use ({users} users): unmount it, stop what is built on it, and try again",
+                        "{} is in use ({users} users): unmount it, stop what uses it, and try again",
                         device.id
                     )));
                 }
                 if *off && let Disposition::LeftAlone(why) = &device.disposition {
                     return Err(Refusal::Refused(format!(
-                        "{} has no map that could be taken away: {why}",
+                        "{} has no map that could be removed: {why}",
                         device.id
                     )));
                 }
@@ -144,12 +144,12 @@ impl World {
                 match name {
                     Some(name) if name.is_empty() || name.len() > LONGEST_NAME => {
                         Err(Refusal::Refused(format!(
-                            "a display name has 1 to {LONGEST_NAME} bytes, this one {}",
+                            "a display name has 1 to {LONGEST_NAME} bytes, this one has {}",
                             name.len()
                         )))
                     }
                     Some(name) if name.chars().any(char::is_control) => Err(Refusal::Refused(
-                        "a display name is one line of printable text: leave control characters out"
+                        "a display name is one line of printable text: remove the control characters"
                             .to_owned(),
                     )),
                     Some(name) => Ok(format!(
@@ -157,7 +157,7 @@ impl World {
                         device.id
                     )),
                     None => Ok(format!(
-                        "{}: the display name is the device's own again{lasts}",
+                        "{}: the display name is the default again{lasts}",
                         device.id
                     )),
                 }
@@ -177,20 +177,20 @@ impl World {
                     .filter_map(|(name, value)| Some(format!("{name}: {}", (**value)?)))
                     .collect();
                 Ok(format!(
-                    "{}: {}; stored and shown, Linux treats such a device as any other",
+                    "{}: {}; stored and shown, without effect on Linux",
                     device.id,
                     set.join(", ")
                 ))
             }
             Change::RemoveDetached { device } => match device {
                 Some(id) if !self.is_off(id) => Err(Refusal::Refused(format!(
-                    "{id} is not detached; `psactl storage core device detached list` shows those that are"
+                    "{id} is not detached; `psactl storage core device detached list` shows detached devices"
                 ))),
                 Some(id) => Ok(format!("{id}: no longer detached")),
                 None => {
                     let all = self.devices_off();
                     let named = if all.is_empty() {
-                        "none was".to_owned()
+                        "no device was detached".to_owned()
                     } else {
                         all.join(", ")
                     };
@@ -201,18 +201,18 @@ impl World {
                 let device = known_device(self, device)?;
                 let found = SATP_WORDS.iter().find(|(word, ..)| word == name);
                 let Some((_, shown, effect)) = found else {
-                    return Err(Refusal::Refused(format!("a SATP has no word {name}")));
+                    return Err(Refusal::Refused(format!("no SATP has an option {name}")));
                 };
                 let config = self.satp_device_config(device);
                 if !config.contains(shown) {
                     let satp = device.selection.as_ref().map_or("", |s| s.satp.name());
                     return Err(Refusal::Refused(format!(
-                        "SATP {satp} of {} does not know {name}",
+                        "SATP {satp} of {} has no option {name}",
                         device.id
                     )));
                 }
                 Ok(format!(
-                    "{}: {shown}={} is {effect}",
+                    "{}: {shown}={}: {effect}",
                     device.id,
                     if *on { "on" } else { "off" }
                 ))
@@ -220,9 +220,9 @@ impl World {
             Change::Unclaim(scope) => claiming::check_unclaim(self, scope),
             Change::RunRules(scope) => Ok(claiming::check_run(self, scope.as_ref())),
             Change::Autoclaim { on } => Ok(if *on {
-                "paths are claimed by themselves".to_owned()
+                "paths are claimed automatically".to_owned()
             } else {
-                "paths are claimed by `psactl storage core claimrule run` alone, new ones too"
+                "paths, including new ones, are claimed only by `psactl storage core claimrule run`"
                     .to_owned()
             }),
             Change::Reclaim { device } => {
@@ -395,7 +395,7 @@ fn check_hpp(world: &World, device: &Device, set: &DeviceSettings) -> Result<Str
     };
     if device.plugin() != Plugin::Hpp && (*set != only_mark || set.is_ssd.is_none()) {
         return Err(Refusal::Refused(format!(
-            "{} belongs to {}: `psactl storage nmp device set` is for it, or a claim rule that gives it to HPP",
+            "{} belongs to {}: use `psactl storage nmp device set`, or give it to HPP with a claim rule",
             device.id,
             device.plugin()
         )));
@@ -404,7 +404,7 @@ fn check_hpp(world: &World, device: &Device, set: &DeviceSettings) -> Result<Str
         is_path_of(world, device, path)?;
     }
     if let Some(is_ssd) = set.is_ssd.filter(|_| *set == only_mark) {
-        let word = if is_ssd { "an SSD" } else { "no SSD" };
+        let word = if is_ssd { "an SSD" } else { "a device that is not an SSD" };
         return Ok(format!("{}: counts as {word}", device.id));
     }
     let settings = set.over(&world.device_settings(device));
@@ -426,7 +426,7 @@ fn is_path_of(world: &World, device: &Device, path: &str) -> Result<(), Refusal>
         return Ok(());
     }
     Err(Refusal::Refused(format!(
-        "{path} is not a path of {}; `psactl core path list -d {}` shows them",
+        "{path} is not a path of {}; `psactl core path list -d {}` shows its paths",
         device.id, device.id
     )))
 }
@@ -446,7 +446,7 @@ fn device_with(world: &World, name: RuntimeName) -> Result<&Device, Refusal> {
 /// What to add if a setting belongs to another PSP than the one in force.
 fn only_with(world: &World, device: &Device, psp: PspKind) -> String {
     if device.plugin() == Plugin::Hpp {
-        return "; it takes effect with NMP, and the device is HPP's: `psactl hpp device set` is for it"
+        return "; it takes effect only under NMP, but the device belongs to HPP: use `psactl hpp device set`"
             .to_owned();
     }
     let now = world.psp_of(device);
@@ -454,7 +454,7 @@ fn only_with(world: &World, device: &Device, psp: PspKind) -> String {
         String::new()
     } else {
         format!(
-            "; it takes effect with {}, the PSP is {}",
+            "; it takes effect only with {}, but the PSP is {}",
             psp.name(),
             now.name()
         )

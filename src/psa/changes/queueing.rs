@@ -15,12 +15,12 @@ pub(in crate::psa) fn check_end_queueing(
     let id = &device.id;
     let Some(map) = world.map_of(&device.wwid) else {
         return Err(Refusal::Refused(format!(
-            "{id} has no map, so nothing of it is queued"
+            "{id} has no map, so no I/O is queued"
         )));
     };
     if let Disposition::Foreign(what) = &device.disposition {
         return Err(Refusal::Refused(format!(
-            "the map of {id} holds {what}: it is not ours to change"
+            "the map of {id} contains {what}: the agent does not change such a map"
         )));
     }
     may_end_queueing(map).map_err(|why| Refusal::Refused(format!("{id}: {why}")))?;

@@ -124,7 +124,7 @@ pub(in crate::psa) fn examined(world: &mut World, examination: &Examination) {
         }
     }
     if exam.stage == Stage::Identify && unasked {
-        let why = "USB disks are not asked for VPD page 83h, because many bridges hang on it";
+        let why = "VPD page 83h is not read from USB disks, because many bridges hang on it";
         discovery::is_named_by_address(world, id, why);
     }
     if is_new {
@@ -223,7 +223,7 @@ fn take_in(world: &mut World, id: Hctl, reply: &Reply) {
             prove::identify(
                 world,
                 id,
-                Err(&format!("VPD page 83h is refused: {}", reply.outcome)),
+                Err(&format!("the device refuses VPD page 83h: {}", reply.outcome)),
             );
         }
         Command::Vpd(vpd::DEVICE_IDENTIFICATION) => {}
@@ -277,7 +277,7 @@ fn not_sent(world: &mut World, id: Hctl, outcome: &Outcome) {
     let name = path.name.to_string();
     let kept = [
         ("reason", &*outcome.to_string()),
-        ("effect", "the path counts as before"),
+        ("effect", "the path keeps its state"),
     ];
     world.notify(Severity::Warning, "CHECK_NOT_SENT", name, &kept);
 }

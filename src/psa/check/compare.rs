@@ -121,7 +121,7 @@ pub(in crate::psa) fn compare_paths(world: &mut World, wwid: &str) {
     if let Some((first, second)) = repeated.filter(|_| again) {
         let (first, second) = (first.to_string(), second.to_string());
         let effect =
-            "the paths of one LUN are used: those in the table of its map, or the lower LUN";
+            "only the paths of one LUN are used: those in the table of its map, or those of the lower LUN";
         let details = [("first", &*first), ("second", &*second), ("effect", effect)];
         world.notify(Severity::Error, "IDENTITY_REPEATED", id, &details);
     }

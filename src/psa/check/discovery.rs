@@ -136,7 +136,7 @@ pub(in crate::psa) fn path_gone(world: &mut World, id: Hctl) {
     if path.is_masked() && path.withdrawn_at.is_some() {
         let name = path.name.to_string();
         mask_path::withdrawn(world, *path);
-        let effect = "its SCSI device is taken away from the host";
+        let effect = "its SCSI device was removed from the host";
         return world.notify(
             Severity::Info,
             "PATH_WITHDRAWN",

@@ -101,7 +101,7 @@ fn other_writability(world: &World, path: &Path, device: &Device) -> Option<Stri
     })?;
     let name = writable.facts.block.as_ref().map(|block| &block.name)?;
     Some(format!(
-        "its disk is read-only, and {name}, of the same unit, is not"
+        "its disk is read-only, but {name}, of the same unit, is not"
     ))
 }
 
@@ -122,7 +122,7 @@ fn other_names(world: &World, path: &Path, device: &Device) -> Option<String> {
     let name = own.iter().find(|(_, name)| *name != device.wwid)?;
     differs.then(|| {
         format!(
-            "it shares the identity with the unit and is another: {} by page 83h",
+            "it shares one identity with the unit, but is another unit: VPD page 83h also names {}",
             name.1
         )
     })
@@ -147,7 +147,7 @@ fn other_size(world: &World, path: &Path, device: &Device) -> Option<String> {
     };
     if least < length {
         return Some(format!(
-            "its disk has {} sectors, less than the {} of the map",
+            "its disk has {} sectors, fewer than the {} of the map",
             least.0, length.0
         ));
     }
@@ -281,7 +281,7 @@ pub(in crate::psa) fn model(path: &Path) -> Option<(&str, &str)> {
 
 fn size_differs(own: Sectors, other: Sectors) -> String {
     format!(
-        "it has the identity of the unit and is another: {} sectors, where the unit has {}",
+        "it has the identity of the unit, but is another unit: it has {} sectors, the unit has {}",
         own.0, other.0
     )
 }
@@ -293,7 +293,7 @@ pub(in crate::psa) fn other_model(path: &Path, device: &Device) -> Option<String
     let same = own_vendor == vendor && own_product == product;
     (!same).then(|| {
         format!(
-            "it has the identity of the unit and is another: `{own_vendor}` `{own_product}` by INQUIRY, where the \
+            "it has the identity of the unit, but is another unit: INQUIRY reports `{own_vendor}` `{own_product}`, the \
              unit is `{vendor}` `{product}`"
         )
     })
@@ -303,7 +303,7 @@ fn other_lun(path: &Path, device: &Device) -> Option<String> {
     let lun = path.facts.hctl.lun;
     path.repeats.then(|| match device.repeated {
         Some((first, second)) => format!(
-            "LUN {} and LUN {} of one target port have one identity: LUN {lun} may be another unit",
+            "LUN {} and LUN {} of one target port have the same identity: LUN {lun} may be another unit",
             first.lun, second.lun
         ),
         None => format!(

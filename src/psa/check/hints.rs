@@ -116,7 +116,7 @@ pub(in crate::psa) fn io_trouble_lost(world: &mut World, count: u64) {
     }
     *lost_at = Some(now);
     let count = count.to_string();
-    let effect = "errors on other paths than the reported ones are found by the next checks";
+    let effect = "errors on other paths are found by the next checks";
     world.notify(
         Severity::Info,
         "IO_REPORTS_LOST",
@@ -203,9 +203,9 @@ fn io_error(world: &mut World, id: Hctl, device: &str, kind: IoErrorKind, said: 
         return;
     };
     let effect = if rests {
-        "it carries no I/O until it has proven itself"
+        "it carries no I/O until it has proven its identity"
     } else {
-        "it is asked who it is"
+        "its identity is checked"
     };
     let details = [("device", device), ("error", said), ("effect", effect)];
     match kind {
@@ -245,7 +245,7 @@ fn host_recovers(world: &mut World, host: u32) {
     }
     if before.is_none() {
         let count = paths.len().to_string();
-        let effect = "I/O through this host waits until it has ended; its paths are checked";
+        let effect = "I/O through this host waits until error handling ends; its paths are checked";
         world.notify(
             Severity::Warning,
             "HOST_RECOVERY",
@@ -271,7 +271,7 @@ pub(in crate::psa) fn hint_line(world: &World, path: &Path) -> Option<String> {
     }
     let last = hints.last_error()?;
     Some(format!(
-        "errors of ordinary I/O that the kernel reported: {}; the last one {} s ago: {}",
+        "errors of ordinary I/O, reported by the kernel: {}; the last one {} s ago: {}",
         counts.join(", "),
         world.now.since(last).0 / 1000,
         hints.text

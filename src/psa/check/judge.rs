@@ -51,7 +51,7 @@ pub(in crate::psa) fn judge(world: &mut World, id: Hctl) {
         && judgement.state != PathState::Masked
     {
         judgement.state = PathState::Off;
-        judgement.reason = "turned off by the administrator".to_owned();
+        judgement.reason = "turned off by an admin".to_owned();
     }
     if judgement == path.judgement {
         if let Some(path) = world.paths.get_mut(&id) {
@@ -195,7 +195,7 @@ fn judgement(world: &World, path: &Path, device: Option<&Device>) -> Judgement {
     if path.is_transition_overdue(world.now) && judgement.state != PathState::Dead {
         return Judgement {
             state: PathState::Unknown,
-            reason: "the change of its access state does not end".to_owned(),
+            reason: "the transition of its access state does not end".to_owned(),
             class: judgement.class,
         };
     }
@@ -204,7 +204,7 @@ fn judgement(world: &World, path: &Path, device: Option<&Device>) -> Judgement {
         Identity::Stale(_) | Identity::Assumed(_)
     );
     if unproven && (judgement.state.serves_io() || judgement.state == PathState::Standby) {
-        let reason = "it answers, and has yet to prove that it is still the same logical unit";
+        let reason = "it answers, but has not yet proven that it is still the same logical unit";
         let reason = match path.proof.problem() {
             Some(why) => format!("{reason}: {why}"),
             None => reason.to_owned(),

@@ -143,10 +143,10 @@ pub(in crate::psa) fn marginal_line(world: &World, path: &Path) -> Option<String
     let held = path.tried_until().since(world.now);
     let held = match held {
         Millis(0) => String::new(),
-        Millis(ms) => format!(", and not reinstated for {ms} ms more while others serve"),
+        Millis(ms) => format!(", and not reinstated for another {ms} ms while other paths serve"),
     };
     Some(format!(
-        "marginal: {}; it is in a group of last resort until it has worked for {} s more{held}",
+        "marginal: {}; it is in a group of last resort until it has worked for another {} s{held}",
         marginal.reason,
         left.0 / 1000
     ))

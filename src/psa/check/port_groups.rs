@@ -192,9 +192,9 @@ pub(in crate::psa) fn port_groups_unknown(
     if matches!(outcome, Outcome::Good | Outcome::CheckCondition(_)) && !is_reported {
         let name = path.name.to_string();
         let kept = if known {
-            "the states reported before are kept"
+            "the last known states are kept"
         } else {
-            "no state is known"
+            "no states are known"
         };
         if let Some(path) = world.paths.get_mut(&id) {
             path.report_problem = Some(why.to_owned());

@@ -65,7 +65,7 @@ fn is_proven(world: &mut World, id: Hctl, proven: &Proven) {
         let details = [
             ("device", unit.device_id.as_str()),
             ("reason", remark),
-            ("effect", "the designators before it count"),
+            ("effect", "the designators before it are used"),
         ];
         world.notify(
             Severity::Warning,
@@ -89,7 +89,7 @@ fn is_unproven(world: &mut World, id: Hctl, why: &str) {
         return;
     };
     let name = path.name.to_string();
-    let effect = "it carries I/O only while no other path serves, until it proves to be the same logical unit";
+    let effect = "it carries I/O only while no other path serves, until it proves that it is the same logical unit";
     let details = [("reason", why), ("effect", effect)];
     world.notify(Severity::Warning, "PATH_UNPROVEN", name, &details);
 }
@@ -102,7 +102,7 @@ pub(in crate::psa) fn is_absent(world: &mut World, id: Hctl, why: &str) {
     let (name, device) = (path.name.to_string(), path.device.clone());
     world.unidentified.remove(&id);
     world.dirty.extend(device);
-    let effect = "it carries no I/O until it proves to be the same logical unit";
+    let effect = "it carries no I/O until it proves that it is the same logical unit";
     let details = [("reason", why), ("effect", effect)];
     world.notify(Severity::Warning, "PATH_ABSENT", name, &details);
 }
@@ -115,7 +115,7 @@ pub(in crate::psa) fn is_different(world: &mut World, id: Hctl, found: &str) {
     let (name, device) = (path.name.to_string(), path.device.clone());
     world.unidentified.remove(&id);
     world.dirty.extend(device);
-    let action = "map the LUN back; if it belongs to the other unit for good, the path joins that one when the map of this one is closed";
+    let action = "map the LUN back; if it belongs to the other unit for good, close the map of this device: the path then joins the other unit";
     let details = [("reason", found), ("action", action)];
     world.notify(Severity::Error, "PATH_QUARANTINED", name, &details);
 }

@@ -33,11 +33,11 @@ pub enum Problem {
     )]
     Reserved(u32),
     #[error(
-        "rule {CATCH_ALL} is the catch-all of class MP: it gives NMP what no other rule takes, and cannot be changed"
+        "rule {CATCH_ALL} is the catch-all of class MP: it gives all remaining paths to NMP, and cannot be changed"
     )]
     CatchAll,
     #[error(
-        "rule {number} of class {class} exists already ({matches}, {plugin}): take another number, --autoassign, or remove that rule first"
+        "rule {number} of class {class} exists already ({matches}, {plugin}): use another number or --autoassign, or remove that rule first"
     )]
     Exists {
         class: &'static str,
@@ -53,10 +53,10 @@ pub enum Problem {
         "there is no rule {number} of class {class} in the file list; `psactl storage core claimrule list` shows them"
     )]
     NotFound { class: &'static str, number: u32 },
-    #[error("no rule of the file list is for plug-in {0} in class {1}")]
+    #[error("the file list has no rule for plug-in {0} in class {1}")]
     NoneOfPlugin(String, &'static str),
     #[error(
-        "the rule would take every path of the host away: name what is to be masked, or add --force"
+        "the rule would mask every path of the host: make it more specific, or add --force"
     )]
     MasksAll,
     #[error("no number is free from {FIRST_FREE} to {LAST_FREE}: remove rules that are not needed")]

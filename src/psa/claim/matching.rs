@@ -107,7 +107,7 @@ pub fn fc_name(text: &str) -> Result<String, String> {
         Ok(bare.to_ascii_lowercase())
     } else {
         Err(format!(
-            "`{text}` is no Fibre Channel name: write 16 hex digits, 21:00:00:24:ff:8a:f5:c1"
+            "`{text}` is not a Fibre Channel name: write 16 hex digits, 21:00:00:24:ff:8a:f5:c1"
         ))
     }
 }
@@ -158,7 +158,7 @@ impl Match {
                 }
                 match pci {
                     Some(ids) if !(ids.vendor.is_any() && ids.sub_vendor.is_any()) => {
-                        Err(Mismatch::Unknown("it is no local NVMe disk"))
+                        Err(Mismatch::Unknown("it is not a local NVMe disk"))
                     }
                     _ => Ok(()),
                 }
@@ -439,7 +439,7 @@ impl std::str::FromStr for Match {
             .iter()
             .all(|key| get(key).is_none())
         {
-            return Err(format!("`{text}` names nothing that a rule can match"));
+            return Err(format!("`{text}` contains no attribute that a rule can match"));
         }
         Ok(Match::Location {
             adapter: get("adapter").map_or(Ok(None), adapter)?,
@@ -460,7 +460,7 @@ pub fn adapter(text: &str) -> Result<Option<u32>, String> {
     }
     let number = text.strip_prefix("vmhba").and_then(|n| n.parse().ok());
     number.map(Some).ok_or_else(|| {
-        format!("`{text}` is no adapter: write vmhba2; `psactl core adapter list` shows them")
+        format!("`{text}` is not an adapter: write vmhba2; `psactl core adapter list` shows all adapters")
     })
 }
 
@@ -474,6 +474,6 @@ pub fn part<T: std::str::FromStr>(what: &str, text: Option<&str>) -> Result<Opti
         Some(text) => text
             .parse()
             .map(Some)
-            .map_err(|_| format!("{what} `{text}` is no number: write one, or * for any")),
+            .map_err(|_| format!("{what} `{text}` is not a number: write a number, or * for any")),
     }
 }

@@ -167,7 +167,7 @@ impl Ruleset {
         }
         // Reached only if 65535 was assigned to a plug-in that this build does not have. The purpose of the catch-all
         // rule is NMP.
-        report(Tried::Said(format_args!("no rule takes it: NMP")));
+        report(Tried::Said(format_args!("no rule matches: NMP")));
         Claim {
             plugin: Plugin::Nmp,
             rule: CATCH_ALL,
@@ -180,7 +180,7 @@ impl Ruleset {
         match self.0.iter().find(|rule| rule.number == claim.rule) {
             Some(rule) => format!("{rule} matches: {}", claim.plugin),
             None => format!(
-                "rule {}, which is not loaded any more: {}",
+                "rule {}, which is no longer loaded: {}",
                 claim.rule, claim.plugin
             ),
         }

@@ -47,7 +47,7 @@ impl RuleClass {
         RuleClass::ALL
             .into_iter()
             .find(|class| class.as_str().eq_ignore_ascii_case(name))
-            .ok_or_else(|| format!("there is no rule class `{name}`: take MP, Filter or VAAI"))
+            .ok_or_else(|| format!("there is no rule class `{name}`: use MP, Filter or VAAI"))
     }
 }
 

@@ -15,7 +15,7 @@ pub struct Word(pub String);
 impl<'de> Deserialize<'de> for Word {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Word, D::Error> {
         #[derive(Deserialize)]
-        #[serde(untagged, expecting = "a text or a number")]
+        #[serde(untagged, expecting = "a string or a number")]
         enum Either {
             Text(String),
             Number(u64),
@@ -160,7 +160,7 @@ impl RuleSpec {
         let Some((kind, keys)) = TYPES.iter().find(|(name, _)| *name == kind) else {
             let names: Vec<&str> = TYPES.iter().map(|(name, _)| *name).collect();
             return Err(format!(
-                "there is no rule type `{}`: take {}",
+                "there is no rule type `{}`: use one of {}",
                 self.kind,
                 names.join(", ")
             ));
@@ -171,7 +171,7 @@ impl RuleSpec {
             .find(|(key, value)| value.is_some() && !keys.contains(key));
         if let Some((key, _)) = stray {
             return Err(format!(
-                "`{key}` does not go with type {kind}: that takes {}",
+                "`{key}` is not valid with type {kind}, which takes {}",
                 keys.join(", ")
             ));
         }
@@ -214,7 +214,7 @@ impl RuleSpec {
                     },
                     other => {
                         return Err(format!(
-                            "type target goes with transport fc (wwnn, wwpn) and iscsi (iqn), not with {}",
+                            "type target is valid with transport fc (wwnn, wwpn) and iscsi (iqn), not with {}",
                             other.as_str()
                         ));
                     }
@@ -233,7 +233,7 @@ impl RuleSpec {
         if let Some(model) = &self.nvme_controller_model {
             if self.vendor.is_some() || self.model.is_some() {
                 return Err(
-                    "`nvme-controller-model` takes the place of `vendor` and `model`".to_owned(),
+                    "`nvme-controller-model` cannot be combined with `vendor` or `model`".to_owned(),
                 );
             }
             return Pattern::parse(model).map(Match::NvmeController);
@@ -260,7 +260,7 @@ impl RuleSpec {
         let class = self.class()?;
         let matches = self.matches()?;
         if self.plugin.is_empty() {
-            return Err("`plugin` is missing: NMP, MASK_PATH, or another plug-in".to_owned());
+            return Err("`plugin` is missing: use NMP, HPP, MASK_PATH, or another plug-in".to_owned());
         }
         let xcopy = Xcopy {
             use_array_values: self.xcopy_use_array_values,
@@ -269,7 +269,7 @@ impl RuleSpec {
         };
         if class != RuleClass::VAAI && xcopy != Xcopy::default() {
             return Err(format!(
-                "the xcopy options go with class VAAI, not with {}",
+                "the xcopy options are valid with class VAAI, not with {}",
                 class.as_str()
             ));
         }
@@ -280,7 +280,7 @@ impl RuleSpec {
         }
         if xcopy.use_multi_segs && !xcopy.use_array_values {
             return Err(
-                "`xcopy-use-multi-segs` goes only together with `xcopy-use-array-values`"
+                "`xcopy-use-multi-segs` requires `xcopy-use-array-values`"
                     .to_owned(),
             );
         }
@@ -369,7 +369,7 @@ impl Rule {
             RuleClass::MP => {
                 if Plugin::by_name(&self.plugin).is_none() {
                     remarks.push(format!(
-                        "this build has no plug-in {}: the rule is stored, and what it matches goes on to the next rule",
+                        "this build has no plug-in {}: the rule is stored, and paths that it matches go on to the next rule",
                         self.plugin
                     ));
                 }

@@ -95,7 +95,7 @@ fn masked_path(world: &mut World, masked: &MaskedPath) -> Option<Path> {
     path.link = Link::Unchecked(String::new());
     path.judgement = Judgement {
         state: PathState::Masked,
-        reason: "owned by MASK_PATH: its SCSI device was taken away from the host".to_owned(),
+        reason: "owned by MASK_PATH: its SCSI device was removed from the host".to_owned(),
         class: None,
     };
     Some(path)

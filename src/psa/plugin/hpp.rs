@@ -43,7 +43,7 @@ impl Scheme {
     #[must_use]
     pub fn in_effect(self) -> &'static str {
         match self {
-            Scheme::Fixed => "one path, the preferred one whenever it works",
+            Scheme::Fixed => "one path: the preferred one while it works",
             _ => in_words(self.selector()),
         }
     }
@@ -82,7 +82,7 @@ fn latency_eval_ms(set: &RoundRobin) -> Millis {
 pub(super) fn accepts(subject: &Subject<'_>) -> Result<(), &'static str> {
     match StandardInquiry::parse(subject.inquiry) {
         Ok(inquiry) if inquiry.tpgs == Tpgs::Explicit => {
-            Err("the array is switched by the host alone (TPGS explicit), which HPP does not do")
+            Err("only the host can switch the array (TPGS explicit), which HPP does not do")
         }
         _ => Ok(()),
     }
@@ -120,7 +120,7 @@ pub fn config_string(text: &str) -> Result<DeviceSettings, String> {
                 Some(scheme) => settings.scheme = Some(scheme),
                 None => {
                     return Err(format!(
-                        "pss=`{value}` is no path selection scheme: take {}",
+                        "pss=`{value}` is not a path selection scheme: use one of {}",
                         Scheme::ALL.map(Scheme::name).join(", ")
                     ));
                 }
@@ -137,7 +137,7 @@ pub fn config_string(text: &str) -> Result<DeviceSettings, String> {
             "useano" | "useANO" => set.use_ano = Some(number(0, 1)? == 1),
             _ => {
                 return Err(format!(
-                    "config string: `{word}` is not known; HPP takes pss, iops, bytes, latency-eval-time, \
+                    "config string: unknown option `{word}`; HPP takes pss, iops, bytes, latency-eval-time, \
                      sampling-ios-per-path, path and useano"
                 ));
             }

@@ -142,12 +142,12 @@ pub trait Psp: Sync {
 pub(super) fn in_words(selector: &str) -> &'static str {
     match selector {
         "service-time" => {
-            "the path with the least data under way, for each I/O: the kernel's service-time selector"
+            "each I/O takes the path with the least data in flight: the kernel's service-time selector"
         }
         "queue-length" => {
-            "the path with the fewest I/Os under way, for each I/O: the kernel's queue-length selector"
+            "each I/O takes the path with the fewest I/Os in flight: the kernel's queue-length selector"
         }
-        _ => "one I/O per path in turn: the kernel's round-robin selector takes no other limit",
+        _ => "one I/O per path in turn: the kernel's round-robin selector has no other limit",
     }
 }
 

@@ -317,7 +317,7 @@ fn report_apd(world: &mut World, id: &str, before: Apd, next: Apd) {
             );
         }
         (_, Apd::Lost { .. }) => {
-            let effect = "I/O fails; its map is removed when the last user has closed it";
+            let effect = "I/O fails; its map is removed when the last user closes it";
             world.notify(Severity::Error, "PDL_START", id, &[("effect", effect)]);
         }
         (Apd::Lost { since }, Apd::No | Apd::TimedOut { .. }) => {

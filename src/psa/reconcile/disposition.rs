@@ -50,7 +50,7 @@ pub(in crate::psa) fn dispose(world: &mut World, wwid: &str) {
         }
         Disposition::Foreign(what) => {
             let what = what.clone();
-            let effect = "nothing is done to the map; its disks are left to whoever made it";
+            let effect = "the agent changes neither the map nor its disks";
             let found = [("member", &*what), ("effect", effect)];
             world.notify(Severity::Warning, "MAP_FOREIGN", id, &found);
         }
@@ -77,7 +77,7 @@ pub(in crate::psa) fn disposition(world: &World, device: &Device) -> Disposition
         Identity::Nameless(why) => Some(why),
         _ => None,
     }) {
-        return Disposition::LeftAlone(format!("the logical unit does not name itself: {why}"));
+        return Disposition::LeftAlone(format!("the logical unit reports no identity: {why}"));
     }
     if world.is_off(&device.id) {
         return Disposition::Off;
@@ -89,7 +89,7 @@ pub(in crate::psa) fn disposition(world: &World, device: &Device) -> Disposition
     if ours.is_empty() {
         let unclaimed = members().any(|path| !path.is_masked());
         return Disposition::LeftAlone(if unclaimed {
-            "none of its paths is claimed: `psactl storage core claimrule run` claims them"
+            "none of its paths are claimed: `psactl storage core claimrule run` claims them"
                 .to_owned()
         } else {
             "all its paths are masked".to_owned()
@@ -118,7 +118,7 @@ pub(in crate::psa) fn disposition(world: &World, device: &Device) -> Disposition
         None | Some(Lone::Mapped(_)) => Disposition::Stacked,
         Some(Lone::LeftAlone(why)) => Disposition::LeftAlone(why),
         Some(Lone::Waits(_)) => Disposition::Undecided(
-            "one path leads to it, which was just found: another one may follow".to_owned(),
+            "only one path leads to it so far: another one may follow".to_owned(),
         ),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A disk with only one path may be a volume that a container runtime or an admin uses directly, and a map over it
 //! would take it away from them. So it gets a map only with evidence that it is multipath: its array is known, a claim
-//! rule names it, it was multipath before, or the admin configured it. With a second path the question does not arise.
+//! rule names it, it had a map before, or the admin configured it. With a second path the question does not arise.
 
 use crate::psa::claim::matching::Match;
 use crate::psa::settings::LonePaths;
@@ -42,8 +42,8 @@ pub(in crate::psa) fn lone(world: &World, device: &Device) -> Option<Lone> {
         format!(" (vendor `{vendor}`, model `{model}`)")
     });
     Some(Lone::LeftAlone(format!(
-        "one path leads to it, and no rule names its array{array}: it gets a map when a second path is found, by a \
-         rule (`psactl storage nmp satp rule add`), or with lone_paths = \"all\" in dm-psa.toml"
+        "only one path leads to it, and no rule names its array{array}: it gets a map when a second path is found; to give it \
+         one now, add a rule (`psactl storage nmp satp rule add`) or set lone_paths = \"all\" in dm-psa.toml"
     )))
 }
 
@@ -64,7 +64,7 @@ fn lone_evidence(world: &World, device: &Device, path: &Path) -> Option<String> 
         return Some("lone_paths = \"all\" is set".to_owned());
     }
     if world.memory.devices.contains(&device.wwid) {
-        return Some("it was multipath before".to_owned());
+        return Some("it had a map before".to_owned());
     }
     world
         .map_of(&device.wwid)

@@ -240,7 +240,7 @@ fn failed_by_kernel(world: &mut World, id: Hctl) {
     }
     path.suspect_since = Some(now);
     path.failed_at = now;
-    path.link = Link::Unchecked("the kernel failed it; it is being checked".to_owned());
+    path.link = Link::Unchecked("the kernel failed it; a check follows".to_owned());
     path.proof.doubt("the kernel failed the path");
     // A path that checks find good while I/O on it fails must not flap: each relapse doubles the wait.
     if path.last_relapse.0 != 0

@@ -79,7 +79,7 @@ pub(in crate::psa) fn remove_lost(world: &mut World, wwid: &str) {
         }
         world.actions.push(Action::DeleteDevice { path, dev });
     }
-    let effect = "its SCSI devices are removed; a rescan finds it if it is mapped again";
+    let effect = "its SCSI devices are removed; a rescan finds them if it is mapped again";
     world.notify(Severity::Info, "PDL_REMOVED", id, &[("effect", effect)]);
     world.schedule.no_later_than(key, world.now.after(RETRY));
 }

@@ -49,7 +49,7 @@ fn joins_found(world: &mut World, id: Hctl) {
         ("device", unit.device_id.as_str()),
         (
             "reason",
-            "its LUN belongs to this unit now, and the map of the one before is not in use",
+            "its LUN belongs to this unit now, and the map of the previous unit is not in use",
         ),
     ];
     world.notify(Severity::Info, "PATH_QUARANTINE_ENDED", name, &details);

@@ -70,13 +70,13 @@ impl World {
         ];
         if facts.device_type != 0 {
             address.push(format!(
-                "peripheral device type {} is no disk: it is not claimed",
+                "peripheral device type {} is not a disk: it is not claimed",
                 facts.device_type
             ));
         }
         if facts.sg.is_none() {
             address.push(
-                "it has no sg device: is the module sg loaded? Without it the path is not examined"
+                "it has no sg device, so it is not checked: load the module sg (`modprobe sg`)"
                     .to_owned(),
             );
         }
@@ -114,22 +114,22 @@ impl World {
             // Only an admin may bring such a device back. If a probe hung again, the error handling would stop every
             // device of the host once more.
             "offline" => lines.push(format!(
-                "the kernel's error handling gave it up (state `offline`): when it is mended, \
+                "the kernel's error handling set it to `offline`; when the fault is fixed: \
                  echo running > /sys/bus/scsi/devices/{}/state",
                 path.facts.hctl
             )),
-            other => lines.push(format!("the kernel holds it as `{other}`")),
+            other => lines.push(format!("its state in the kernel is `{other}`")),
         }
         if let Some(why) = &path.report_problem {
             lines.push(format!(
-                "what it reports of target port groups or owners cannot be read: {why}"
+                "its report of target port groups or owners cannot be read: {why}"
             ));
         }
         lines.extend(hints::hint_line(self, path));
         lines.extend(marginal::marginal_line(self, path));
         if path.hold_until > self.now {
             lines.push(format!(
-                "the kernel failed it {} times in a row while checks said that it is well: held back for {} ms more",
+                "the kernel failed it {} times in a row although checks succeeded: not reinstated for another {} ms",
                 path.relapses.saturating_add(1),
                 path.hold_until.since(self.now).0
             ));
@@ -154,22 +154,22 @@ impl World {
         lines.push(match &device.disposition {
             Disposition::Stacked => match lone::lone(self, device) {
                 Some(Lone::Mapped(why)) => {
-                    format!("it gets a map, though one path leads to it: {why}")
+                    format!("it gets a map, although only one path leads to it: {why}")
                 }
                 _ => "it gets a map".to_owned(),
             },
             Disposition::Off => {
-                "turned off by the administrator: no map, its disks stay hidden".to_owned()
+                "turned off by an admin: no map, its disks stay hidden".to_owned()
             }
             Disposition::LeftAlone(why) => format!("left alone: {why}"),
             Disposition::Foreign(what) => {
-                format!("foreign: its map holds {what}; nothing is done to the map")
+                format!("foreign: its map contains {what}; the agent does not change it")
             }
             Disposition::Undecided(why) => format!("not decided yet: {why}"),
         });
         if let Some((first, second)) = device.repeated {
             lines.push(format!(
-                "{first} and {second} are two LUNs of one target port, and have one identity: they may be two units"
+                "{first} and {second} are two LUNs of one target port with the same identity: they may be two units"
             ));
         }
         sections.push((title, lines));
@@ -191,10 +191,10 @@ impl World {
                 .paths_of(device)
                 .any(|path| path.is_read_only() == Some(false));
             table.push(match (writable, map.open_count) {
-                (false, _) => "read-only: all of its disks are".to_owned(),
-                (true, 0) => "read-only, and its disks are not: somebody set it so".to_owned(),
+                (false, _) => "read-only, as all its disks are".to_owned(),
+                (true, 0) => "read-only, but its disks are not: it was not set by the agent".to_owned(),
                 (true, _) => {
-                    "read-only, and its disks are not: it turns when whoever has it open has closed it".to_owned()
+                    "read-only, but its disks are not: it becomes writable when all users have closed it".to_owned()
                 }
             });
         }
@@ -203,31 +203,31 @@ impl World {
             Apd::No | Apd::Lost { .. } => {}
             Apd::Waiting { deadline, .. } => {
                 table.push(format!(
-                    "all paths down: I/O is queued for {} ms more",
+                    "all paths down: I/O is queued for another {} ms",
                     deadline.since(self.now).0
                 ));
             }
             Apd::TimedOut { since } => {
                 table.push(format!(
-                    "all paths down for {} ms: I/O fails until one returns",
+                    "all paths down for {} ms: I/O fails until a path returns",
                     self.now.since(since).0
                 ));
             }
         }
         if let Apd::Lost { since } = device.apd {
             table.push(format!(
-                "permanently lost for {} ms: every path says that the unit is gone, and I/O fails",
+                "permanently lost for {} ms: every path reports that the unit is gone; I/O fails",
                 self.now.since(since).0
             ));
         }
         if let Some(failure) = &device.failure {
             table.push(format!(
-                "the last action failed ({} in a row): {}",
+                "the last action failed ({} times in a row): {}",
                 failure.count, failure.text
             ));
         }
         if device.pending.is_some() {
-            table.push("another grouping is wanted, and waits for things to settle".to_owned());
+            table.push("a new grouping is planned, and waits until the states settle".to_owned());
         }
         sections.push(("Map", table));
         sections
@@ -236,7 +236,7 @@ impl World {
     /// Every SATP rule that is tried on the device, by the rules that are loaded now, and the result.
     fn satp_lines(&self, device: &Device, rules: Rules) -> Vec<String> {
         let Some(selection) = &device.selection else {
-            return vec!["none yet: no path is identified".to_owned()];
+            return vec!["none yet: no path has proven its identity".to_owned()];
         };
         let question = selection::satp_question(self, device);
         let traced = question.map(|(facts, evidence)| match rules {
@@ -256,8 +256,8 @@ impl World {
         let settings = self.device_settings(device);
         let scheme = settings.scheme.unwrap_or_default();
         let judged = match &device.selection {
-            Some(s) if s.satp.reports_port_groups() => "by the target port groups, as reported",
-            _ => "by TEST UNIT READY alone: all ports are alike",
+            Some(s) if s.satp.reports_port_groups() => "by the reported target port groups",
+            _ => "by TEST UNIT READY only: all ports are alike",
         };
         vec![
             format!("{} {}", scheme.name(), scheme.config(&settings)),
@@ -329,7 +329,7 @@ fn state_line(path: &Path, now: Millis) -> String {
 fn identity_lines(path: &Path) -> Vec<String> {
     let mut lines = vec![identity_line(path.proof.identity())];
     let problem = path.proof.problem().into_iter();
-    lines.extend(problem.map(|why| format!("why it is to be proven again: {why}")));
+    lines.extend(problem.map(|why| format!("why it must be proven again: {why}")));
     let remark = path.proof.remark().into_iter();
     lines.extend(remark.map(|why| format!("a part of VPD page 83h was not read: {why}")));
     lines
@@ -339,17 +339,17 @@ fn identity_line(identity: &Identity) -> String {
     match identity {
         Identity::Unknown => "not known yet: no answer to INQUIRY page 83h".to_owned(),
         Identity::Assumed(wwid) => {
-            format!("{wwid} by the table that it was found in; not proven since the agent started")
+            format!("{wwid}, from the table in which it was found; not proven since the agent started")
         }
         Identity::Proven(unit) => format!(
             "{} (WWID {}), proven by VPD page 83h",
             unit.device_id, unit.wwid
         ),
         Identity::Stale(unit) => format!(
-            "{} (WWID {}), to be proven again before it carries I/O",
+            "{} (WWID {}), must be proven again before the path carries I/O",
             unit.device_id, unit.wwid
         ),
-        Identity::Nameless(why) => format!("the logical unit does not name itself: {why}"),
+        Identity::Nameless(why) => format!("the logical unit reports no identity: {why}"),
         Identity::Absent {
             expected,
             qualifier,
@@ -370,7 +370,7 @@ fn map_lines(map: &Map) -> Vec<String> {
         map.name, map.dev, map.open_count
     )];
     if map.suspended {
-        lines.push("suspended by somebody: it is being resumed".to_owned());
+        lines.push("suspended, but not by the agent: it is being resumed".to_owned());
     }
     match (&map.table, &map.status) {
         (Ok(table), Ok(status)) => {
@@ -379,7 +379,7 @@ fn map_lines(map: &Map) -> Vec<String> {
             } else {
                 "fails"
             };
-            lines.push(format!("{queueing} I/O while no path is left"));
+            lines.push(format!("{queueing} I/O while no path works"));
             for (number, (group, status)) in (1..).zip(table.groups.iter().zip(&status.groups)) {
                 let state = match status.state {
                     GroupState::Active => "in use",

@@ -67,7 +67,7 @@ fn claim_findings(lists: &RuleLists) -> Vec<Finding> {
             find(
                 kind,
                 format!(
-                    "{other}, for {}, takes everything that this rule matches: give this one a lower number, or remove it",
+                    "{other}, for {}, takes everything that this rule matches: give this rule a lower number, or remove it",
                     other.plugin
                 ),
             );
@@ -83,7 +83,7 @@ fn claim_findings(lists: &RuleLists) -> Vec<Finding> {
             find(
                 "overlap",
                 format!(
-                    "{other}, for {}, takes a part of what this rule matches",
+                    "{other}, for {}, takes some of what this rule matches",
                     other.plugin
                 ),
             );
@@ -92,7 +92,7 @@ fn claim_findings(lists: &RuleLists) -> Vec<Finding> {
             Some(loaded) if loaded == rule => {}
             _ => find(
                 "pending",
-                "the rule is in the file list and not loaded".to_owned(),
+                "the rule is in the file list, but not loaded".to_owned(),
             ),
         }
         for remark in rule.remarks() {
@@ -104,7 +104,7 @@ fn claim_findings(lists: &RuleLists) -> Vec<Finding> {
             findings.push(Finding {
                 kind: "pending",
                 rule: format!("{} {}", rule.class.as_str(), rule.number),
-                text: "the rule was removed from the file list and is loaded still".to_owned(),
+                text: "the rule was removed from the file list, but is still loaded".to_owned(),
             });
         }
     }
@@ -152,7 +152,7 @@ fn satp_findings(rules: &SatpRules) -> Vec<Finding> {
             findings.push(Finding {
                 kind: "remark",
                 rule: satp.name().to_owned(),
-                text: "VMW_PSP_FIXED is its default PSP: with arrays whose controllers differ, hosts that prefer different controllers may move a LUN to and fro".to_owned(),
+                text: "VMW_PSP_FIXED is its default PSP: with arrays whose controllers differ, hosts that prefer different controllers may move a LUN back and forth".to_owned(),
             });
         }
     }

@@ -145,12 +145,12 @@ impl World {
             Disposition::LeftAlone(why) | Disposition::Undecided(why) => {
                 return format!("none: {why}");
             }
-            Disposition::Foreign(what) => return format!("left as it is: it holds {what}"),
+            Disposition::Foreign(what) => return format!("left as it is: it contains {what}"),
         }
         let view = view::view(self, device);
         let arrangement = wanted::arrangement(device, &view);
         if view.candidates.is_empty() {
-            return "none: no path is of use".to_owned();
+            return "none: no path is usable".to_owned();
         }
         let table = table_of(&view, &arrangement, true);
         let length = table.length.0;

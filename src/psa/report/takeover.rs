@@ -16,25 +16,25 @@ impl World {
         match takeover.grant() {
             _ if self.is_served(device) => {}
             Grant::NotBefore(at) => lines.push(format!(
-                "another controller serves the unit, to which no path leads: it is not taken over for {} ms more, and I/O is queued",
+                "the controller that serves the unit is not reachable by any path: the unit is not taken over for another {} ms, and I/O is queued",
                 at.since(self.now).0
             )),
             Grant::Unused => lines.push(
-                "another controller serves the unit, to which no path leads, and nobody has the map open: it is taken over when somebody opens it".to_owned(),
+                "the controller that serves the unit is not reachable by any path, and nobody has the map open: the unit is taken over when the map is opened".to_owned(),
             ),
-            Grant::Asking => lines.push("its paths stopped serving, and are asked where the unit is".to_owned()),
-            Grant::Ordered => lines.push("another controller serves the unit, to which no path leads: it is being taken over".to_owned()),
+            Grant::Asking => lines.push("its paths stopped serving: checks find out which controller serves the unit".to_owned()),
+            Grant::Ordered => lines.push("the controller that serves the unit is not reachable by any path: the unit is being taken over".to_owned()),
             Grant::Now => {}
         }
         if takeover.ordered() > 0 || takeover.seen() > 0 {
             lines.push(format!(
-                "since the agent started this host had the array move the unit {} times; others did {} times",
+                "since the agent started, this host had the array move the unit {} times, and others {} times",
                 takeover.ordered(), takeover.seen()
             ));
         }
         if takeover.losses() >= CONTESTED {
             lines.push(
-                "another host needs the unit by the other controller: have all hosts reach both controllers (cabling, zoning)".to_owned(),
+                "another host needs the unit on the other controller: give all hosts access to both controllers (cabling, zoning)".to_owned(),
             );
         }
         lines

@@ -103,7 +103,7 @@ impl Satp for ActivePassive {
                     return Judgement {
                         state: PathState::Unknown,
                         reason: format!(
-                            "VPD page {page:02X}h, which names the owner, was not read"
+                            "VPD page {page:02X}h, which names the owning controller, was not read"
                         ),
                         class: None,
                     };

@@ -54,7 +54,7 @@ impl Satp for Alua {
             );
         }
         if evidence.port_group.is_none() {
-            return Err("VPD page 83h names no target port group".to_owned());
+            return Err("VPD page 83h does not name a target port group".to_owned());
         }
         Ok(())
     }

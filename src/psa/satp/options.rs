@@ -19,7 +19,7 @@ pub fn in_range(key: &str, value: &str, least: u64, most: u64) -> Result<u64, St
     match value.parse() {
         Ok(n) if (least..=most).contains(&n) => Ok(n),
         _ => Err(format!(
-            "option {key}=`{value}` is out of range: take {least} to {most}"
+            "option {key}=`{value}` is out of range: use {least} to {most}"
         )),
     }
 }
@@ -93,7 +93,7 @@ pub fn claim_option_remarks(text: &str) -> Vec<String> {
             if CLAIM_OPTIONS.contains(&word) {
                 format!("claim option {word} is stored and listed; on Linux it has no effect")
             } else {
-                format!("claim option `{word}` is not known: it is stored, and no part of the match; known are tpgs_on and tpgs_off")
+                format!("unknown claim option `{word}`: it is stored, but is not part of the match; known are tpgs_on and tpgs_off")
             }
         })
         .collect()
@@ -105,12 +105,12 @@ pub fn option_remarks(text: &str) -> Vec<String> {
     words(text)
         .filter_map(|word| match word {
             "tpgs_on" | "tpgs_off" => Some(format!(
-                "{word} is a claim option: as an option (-o) it does not take part in the match; write -c {word}"
+                "{word} is a claim option: as an option (-o) it is not part of the match; write -c {word}"
             )),
             word if OPTIONS.contains(&word) => None,
             word if device_options(word).is_ok_and(|set| set != DeviceSettings::default()) => None,
             word => Some(format!(
-                "option `{word}` is not known: it is stored and listed, and has no effect"
+                "unknown option `{word}`: it is stored and listed, without effect"
             )),
         })
         .collect()
@@ -137,7 +137,7 @@ pub fn psp_options(text: &str) -> Result<PspOptions, String> {
     for word in words(text) {
         let (key, value) = word.split_once('=').unwrap_or((word, ""));
         let number = |least, most| in_range(key, value, least, most).map(Some);
-        let wrong = |takes: &str| format!("PSP option {key}=`{value}` is wrong: take {takes}");
+        let wrong = |takes: &str| format!("PSP option {key}=`{value}` is not valid: use {takes}");
         match key.to_ascii_lowercase().as_str() {
             "policy" => match value {
                 // `nmp device list` prints the default like this.
@@ -174,7 +174,7 @@ pub fn psp_option_remarks(options: &PspOptions) -> Vec<String> {
     let unknown = options.unknown.iter();
     let mut remarks: Vec<String> = unknown
         .map(|word| {
-            format!("PSP option `{word}` is not known: it is stored and listed, and has no effect; known are policy, iops, bytes, useANO, latencyEvalTime, samplingCycles and rank")
+            format!("unknown PSP option `{word}`: it is stored and listed, without effect; known are policy, iops, bytes, useANO, latencyEvalTime, samplingCycles and rank")
         })
         .collect();
     let set = &options.round_robin;
@@ -235,16 +235,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_told() {
+    fn unknown_options_are_reported() {
         let remarks = psp_option_remarks(&psp_options("iop=1").unwrap());
-        assert!(remarks[0].contains("`iop=1` is not known"));
+        assert!(remarks[0].contains("unknown PSP option `iop=1`"));
     }
 
     #[test]
-    fn tpgs_is_no_option() {
+    fn tpgs_is_a_claim_option() {
         assert!(option_remarks("tpgs_on")[0].contains("-c tpgs_on"));
         assert!(option_remarks("enable_local enable_ssd").is_empty());
-        assert!(option_remarks("throttle_sll")[0].contains("not known"));
+        assert!(option_remarks("throttle_sll")[0].contains("unknown option"));
         assert!(claim_option_remarks("tpgs_on").is_empty());
     }
 }

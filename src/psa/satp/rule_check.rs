@@ -18,12 +18,12 @@ impl SatpRule {
         }
         if self.driver.is_some() && strings {
             return Err(
-                "`driver` does not go with `vendor` and `model`: make two rules".to_owned(),
+                "`driver` cannot be combined with `vendor` and `model`: write two rules".to_owned(),
             );
         }
         if self.device.is_some() && (strings || self.driver.is_some()) {
             return Err(
-                "`device` does not go with `vendor`, `model` and `driver`: it names one device already"
+                "`device` cannot be combined with `vendor`, `model` and `driver`: it already names one device"
                     .to_owned(),
             );
         }
@@ -70,7 +70,7 @@ impl SatpRule {
         let mut remarks = length_remarks(self.vendor.as_ref(), self.model.as_ref());
         if by_name(&self.satp).is_none() {
             remarks.push(format!(
-                "SATP {} is not known: the rule is stored, and what it matches goes on to the next rule",
+                "unknown SATP {}: the rule is stored, and devices that it matches go on to the next rule",
                 self.satp
             ));
         }
@@ -84,7 +84,7 @@ impl SatpRule {
             && self.psp.as_deref() == Some("VMW_PSP_FIXED")
         {
             remarks.push(
-                "VMW_PSP_FIXED where controllers differ: two hosts that prefer paths of different controllers may move the LUN to and fro"
+                "VMW_PSP_FIXED where controllers differ: two hosts that prefer paths of different controllers may move the LUN back and forth"
                     .to_owned(),
             );
         }

@@ -216,7 +216,7 @@ impl Device {
             groups: BTreeMap::new(),
             report: Vec::new(),
             transition: None,
-            disposition: Disposition::Undecided("its paths are being examined".to_owned()),
+            disposition: Disposition::Undecided("its paths are being checked".to_owned()),
             options: Options::default(),
             apd: Apd::No,
             queueing_ended: false,

@@ -316,7 +316,7 @@ impl Proof {
     /// Page 83h was asked for and not answered. Returns whether the proof is now too old and therefore in doubt.
     pub fn unanswered(&mut self, now: Millis) -> bool {
         let late = now.since(self.proven_at) >= VALID;
-        late && self.doubt("VPD page 83h has not been answered for a minute")
+        late && self.doubt("VPD page 83h was not answered for a minute")
     }
 
     /// Page 83h was answered, or refused for this reason. `again` means that something happened since it was asked for.

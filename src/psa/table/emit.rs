@@ -40,7 +40,7 @@ pub enum Problem {
     #[error("path {0} is in the table twice")]
     Twice(DevT),
     /// The paths of a group have different numbers of arguments, which the text cannot express.
-    #[error("path {0} has another number of arguments than the paths before it in its group")]
+    #[error("path {0} has a different number of arguments than the paths before it in its group")]
     Uneven(DevT),
     /// A selector would refuse the arguments of a path.
     #[error("path {dev}: {selector} takes {wants}")]
@@ -53,7 +53,7 @@ pub enum Problem {
         wants: &'static str,
     },
     /// A word that the kernel would read as no word or as several.
-    #[error("`{0}` is not one word")]
+    #[error("`{0}` is not a single word")]
     Word(String),
 }
 

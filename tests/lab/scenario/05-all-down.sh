@@ -47,7 +47,7 @@ check "all paths are failed" wait_for 10 map_no_active "$naa"
 check "a read fails" wait_for 12 grep -q 'status 1' /run/lab/read
 check_ge "not before the time (ms since the paths went)" 6000 "$(sed -n 's/^status.* //p' /run/lab/read)"
 check "the map no longer queues" not map_queues "$naa"
-check "explain tells since when" explains "$naa" "I/O fails until one returns"
+check "explain tells since when" explains "$naa" "I/O fails until a path returns"
 path_up all
 check "all paths are back" wait_for 5 map_all_active "$naa"
 check "it queues again" wait_for 2 map_queues "$naa"

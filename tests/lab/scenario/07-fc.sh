@@ -45,7 +45,7 @@ writes
 note "$REPLY of 10 writes fail before it is known"
 # Without a rescan the agent asks one of four paths each minute, and so each path every four minutes, as tested below.
 echo 1 >"/sys/block/$disk/device/rescan"
-check "the path is found out when its disk is rescanned" wait_for 10 explains "$naa" "its disk is read-only, and"
+check "the path is found out when its disk is rescanned" wait_for 10 explains "$naa" "its disk is read-only, but"
 check "it is told" wait_for 5 tells PATH_MISMATCHED 1
 check "it leaves the table" wait_for 10 not map_has "$naa" "$(cat "/sys/block/$disk/dev")"
 writes
@@ -71,7 +71,7 @@ check "with all its paths" wait_for 10 map_path_count "$naa" 4
 check "it can be read" dd if="$map" of=/dev/null bs=1M count=4 iflag=direct status=none
 writes
 check_eq "it takes no write" 10 "$REPLY"
-check "explain says so" explains "$naa" "read-only: all of its disks are"
+check "explain says so" explains "$naa" "read-only, as all its disks are"
 for p in 1 2 3 4; do lun_protect "$p" 1 0; done
 check "and takes them again" wait_for 90 file_is "$ro" 0
 check "with all its paths again" wait_for 10 map_path_count "$naa" 4

@@ -117,7 +117,7 @@ note "the same unit, but smaller: nothing beyond its end may be asked of it"
 lu_other 10 32 1
 lu_swap 1 10 2
 # The INQUIRY data of the unit changed, so the kernel reads its capacity again.
-check "the path is refused, with the reason" wait_for 20 explains "$naa" "less than the"
+check "the path is refused, with the reason" wait_for 20 explains "$naa" "fewer than the"
 check "the end of the map is read" sh -c "for i in 1 2 3 4; do dd if=/dev/mapper/$naa of=/dev/null bs=1M skip=60 count=2 iflag=direct status=none || exit 1; done"
 put_back
 

@@ -63,7 +63,7 @@ reader "$patient"
 check "a read fails" wait_for 12 ended "$naa" 1
 check_ge "not before its 8 s (ms since the paths went)" 8000 "$(after "$naa")"
 check "told as APD_TIMEOUT" wait_for 2 tells APD_TIMEOUT $((before + 1))
-check "explain tells" explains "$naa" "I/O fails until one returns"
+check "explain tells" explains "$naa" "I/O fails until a path returns"
 check "I/O no longer waits" sh -c "timeout 60 dd if=/dev/mapper/$naa of=/dev/null bs=4k count=1 iflag=direct; [ \$? = 1 ]"
 check "on a device with 20 s of its own a read fails, too" wait_for 25 ended "$patient" 1
 check_ge "not before they are over (ms since the paths went)" 20000 "$(after "$patient")"

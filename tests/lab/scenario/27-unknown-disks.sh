@@ -39,7 +39,7 @@ agent_start
 check "its own map appears" wait_for 60 map_path_count "$naa" 4
 check "it settles" wait_for 20 agent_quiet
 for map in "${foreigns[@]}"; do
-    check "$map is known as foreign" wait_for 20 explains $map "foreign: its map holds loop"
+    check "$map is known as foreign" wait_for 20 explains $map "foreign: its map contains loop"
 done
 # Wait for more than one check of each path.
 sleep_ms 6000

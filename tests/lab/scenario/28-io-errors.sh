@@ -50,7 +50,7 @@ check "that is reported, with the path" wait_for 5 tells IO_ERROR 1
 note "after $LAB_WAITED ms"
 agent_words | grep IO_ERROR | tail -1
 check "it is counted by kind" wait_for 5 reports "$bad" "1 $kind"
-check "explain has it" explains "$bad" "errors of ordinary I/O that the kernel reported: 1 $kind"
+check "explain has it" explains "$bad" "errors of ordinary I/O, reported by the kernel: 1 $kind"
 check "metrics have it" eval "psactl metrics | grep -q 'dm_psa_path_io_errors_total{.*kind=\"$kind\"} 1'"
 check "the path has proven itself and serves" wait_for 10 map_all_active "$map"
 check "more is reported for a while" wait_for 5 status_is all

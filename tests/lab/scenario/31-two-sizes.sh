@@ -108,7 +108,7 @@ for p in 1 2; do lu_behind 2 10 $p; done
 lu_add 2 1 2
 for p in 1 2; do check "a disk appears" wait_for 30 path_is $p 2; done
 check "the repeated identity is reported" wait_for 30 tells IDENTITY_REPEATED 1
-for p in 1 2; do check "the second LUN of port $p is refused" wait_for 20 explains "$(path_dev $p 2)" "one identity"; done
+for p in 1 2; do check "the second LUN of port $p is refused" wait_for 20 explains "$(path_dev $p 2)" "the same identity"; done
 check "the table is as it was" only 1 2
 failover
 check "0 errors" fio_verify_stop
