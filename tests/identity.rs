@@ -71,7 +71,8 @@ fn a_lun_that_leads_to_nothing_carries_nothing_until_it_is_proven_again() {
     assert_eq!(steps(&sim, mark), ["fail_path 8:0"]);
     let notices = explained(&sim, UNIT);
     assert!(
-        notices.contains("dead: there is no logical unit behind this LUN (PERIPHERAL QUALIFIER 001b)"),
+        notices
+            .contains("dead: there is no logical unit behind this LUN (PERIPHERAL QUALIFIER 001b)"),
         "{notices}"
     );
     // Then it leads to another unit, and a writer starts.

@@ -97,8 +97,7 @@ fn a_map_that_is_named_by_something_else_than_page_83h_is_left_as_it_is() {
             assert_eq!(steps(&sim, 0), Vec::<String>::new(), "{name} {users}");
             assert!(maps(&sim)[0].ends_with("AAAA"), "{:?}", maps(&sim));
             let text = explained(&sim, "mpatha");
-            let why =
-                "foreign: its map contains sda, whose VPD page 83h does not list the name of the map";
+            let why = "foreign: its map contains sda, whose VPD page 83h does not list the name of the map";
             assert!(text.contains(why), "{text}");
             unharmed(&sim);
         }

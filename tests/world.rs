@@ -959,7 +959,7 @@ fn a_lun_that_is_remapped_under_two_attentions_is_found() {
     let again = answer(&mut world, &asked);
     answer(&mut world, &again);
     let path = world.find_path(&B1.to_string()).unwrap();
-    assert!(path.proof.is_quarantined(), "{:?}", path.proof);
+    assert!(path.proof().is_quarantined(), "{:?}", path.proof);
 }
 
 #[test]

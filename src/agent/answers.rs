@@ -171,9 +171,9 @@ fn paths<'a>(
     let mut found: Vec<(&Hctl, &Path)> = world
         .paths()
         .filter(|(id, _)| device.is_none_or(|device| device.paths.contains(id)))
-        .filter(|(_, path)| one.is_none_or(|one| one.facts.hctl == path.facts.hctl))
+        .filter(|(_, path)| one.is_none_or(|one| one.facts().hctl == path.facts().hctl))
         .collect();
-    found.sort_by_key(|(id, path)| (path.name, **id));
+    found.sort_by_key(|(id, path)| (path.name(), **id));
     Ok(found)
 }
 
@@ -207,7 +207,7 @@ fn hpp_device(world: &World, device: &Device) -> HppDevice {
         working_paths: names(world.working_paths(device)),
         is_ssd: is_ssd(world, device),
         is_local: is_local(device),
-        paths: names(world.paths_of(device).map(|path| path.name).collect()),
+        paths: names(world.paths_of(device).map(|path| path.name()).collect()),
         use_ano: settings.round_robin.use_ano(),
         in_effect: scheme.in_effect().to_owned(),
         map: world.map_of(&device.wwid).map(|map| map.name.clone()),
@@ -218,7 +218,7 @@ fn hpp_path(world: &World, path: &Path) -> Option<HppPath> {
     let device = world.device_of(path)?;
     (device.plugin() == Plugin::Hpp).then(|| HppPath {
         uid: world.path_uid(path),
-        runtime_name: path.name.to_string(),
+        runtime_name: path.name().to_string(),
         device: device.id.clone(),
         display_name: world.display_name(device),
         path_state: path.state().as_str().to_owned(),
@@ -231,7 +231,7 @@ fn is_ssd(world: &World, device: &Device) -> bool {
     let disk = || {
         let mut blocks = world
             .paths_of(device)
-            .filter_map(|path| path.facts.block.as_ref());
+            .filter_map(|path| path.facts().block.as_ref());
         blocks.next().is_some_and(|block| !block.rotational)
     };
     world.device_settings(device).is_ssd.unwrap_or_else(disk)
@@ -261,7 +261,7 @@ fn nmp_device(world: &World, device: &Device) -> NmpDevice {
             .collect(),
         is_usb: world
             .paths_of(device)
-            .any(|path| path.facts.transport == Transport::Usb),
+            .any(|path| path.facts().transport == Transport::Usb),
         map: world.map_of(&device.wwid).map(|map| map.name.clone()),
         activation: world.activation(device).to_owned(),
     }
@@ -282,12 +282,12 @@ fn nmp_path(world: &World, id: Hctl, path: &Path) -> Option<NmpPath> {
         return None;
     }
     let preferred = path
-        .port_group
+        .port_group()
         .and_then(|group| device.groups.get(&group))
         .is_some_and(|g| g.preferred);
     Some(NmpPath {
         uid: world.path_uid(path),
-        runtime_name: path.name.to_string(),
+        runtime_name: path.name().to_string(),
         device: device.id.clone(),
         display_name: world.display_name(device),
         group_state: path.state().as_str().to_owned(),
@@ -299,7 +299,7 @@ fn nmp_path(world: &World, id: Hctl, path: &Path) -> Option<NmpPath> {
 
 fn core_path(world: &World, id: Hctl, path: &Path) -> CorePath {
     let device = world.device_of(path);
-    let facts = &path.facts;
+    let facts = path.facts();
     // `core path list` has no state "unoptimized": such a path is shown as active.
     let state = match path.state() {
         PathState::ActiveUnoptimized => "active",
@@ -311,20 +311,20 @@ fn core_path(world: &World, id: Hctl, path: &Path) -> CorePath {
     };
     CorePath {
         uid: world.path_uid(path),
-        runtime_name: path.name.to_string(),
+        runtime_name: path.name().to_string(),
         device: device.map(|device| device.id.clone()),
         display_name: device.map(|device| world.display_name(device)),
-        adapter: format!("vmhba{}", path.name.adapter),
-        channel: path.name.channel,
-        target: path.name.target,
-        lun: path.name.lun,
+        adapter: format!("vmhba{}", path.name().adapter),
+        channel: path.name().channel,
+        target: path.name().target,
+        lun: path.name().lun,
         plugin: path
-            .claim
-            .as_ref()
-            .filter(|_| !path.unclaimed)
+            .owner()
+            .claim()
+            .filter(|_| !path.owner().is_unclaimed())
             .map_or_else(|| "unclaimed".to_owned(), |claim| claim.plugin.to_string()),
         state: state.to_owned(),
-        reason: path.judgement.reason.clone(),
+        reason: path.judgement().reason.clone(),
         transport: facts.transport.as_str().to_owned(),
         adapter_identifier: facts.adapter.identifier.clone(),
         target_identifier: facts.target.identifier.clone(),
@@ -333,7 +333,7 @@ fn core_path(world: &World, id: Hctl, path: &Path) -> CorePath {
         maximum_io_size: facts.block.as_ref().map_or(0, |block| block.max_io_bytes),
         disk: facts.block.as_ref().map(|block| block.name.clone()),
         hctl: id.to_string(),
-        io_errors: path.hints.as_deref().map_or_else(Vec::new, io_errors),
+        io_errors: path.hints().map_or_else(Vec::new, io_errors),
     }
 }
 
@@ -346,12 +346,12 @@ fn io_errors(hints: &Hints) -> Vec<IoErrors> {
 }
 
 fn core_device(world: &World, device: &Device) -> CoreDevice {
-    let first = world.paths_of(device).find(|path| path.inquiry.is_some());
-    let inquiry = first.and_then(|path| path.inquiry.as_ref());
-    let facts = first.map(|path| &path.facts);
+    let first = world.paths_of(device).find(|path| path.inquiry().is_some());
+    let inquiry = first.and_then(|path| path.inquiry());
+    let facts = first.map(|path| path.facts());
     let block = world
         .paths_of(device)
-        .find_map(|path| path.facts.block.as_ref());
+        .find_map(|path| path.facts().block.as_ref());
     let map = world.map_of(&device.wwid);
     let length = map
         .and_then(|map| map.table.as_ref().ok())
@@ -365,7 +365,7 @@ fn core_device(world: &World, device: &Device) -> CoreDevice {
         size_mib: sectors / 2048,
         device_type: "Direct-Access".to_owned(),
         multipath_plugin: first
-            .and_then(|path| path.claim.as_ref())
+            .and_then(|path| path.owner().claim())
             .map_or_else(|| "unclaimed".to_owned(), |claim| claim.plugin.to_string()),
         devfs_path: match (map, block) {
             (Some(map), _) => format!("/dev/mapper/{}", map.name),
@@ -392,7 +392,7 @@ fn core_device(world: &World, device: &Device) -> CoreDevice {
         is_usb: transport == Transport::Usb,
         is_boot_device: world
             .paths_of(device)
-            .filter_map(|path| path.facts.block.as_ref())
+            .filter_map(|path| path.facts().block.as_ref())
             .any(|block| {
                 block.usage.iter().any(
                 |usage| matches!(usage, crate::psa::facts::Usage::Mounted { at, .. } if at == "/"),
@@ -400,7 +400,7 @@ fn core_device(world: &World, device: &Device) -> CoreDevice {
             }),
         device_max_queue_depth: world
             .paths_of(device)
-            .filter_map(|path| path.facts.block.as_ref())
+            .filter_map(|path| path.facts().block.as_ref())
             .map(|block| block.queue_depth)
             .sum(),
         is_perennially_reserved: settings.perennially_reserved.unwrap_or(false),
@@ -436,9 +436,9 @@ pub(super) fn detached_id(world: &World, name: &str) -> String {
 fn adapters(world: &World) -> Vec<Adapter> {
     let mut found: BTreeMap<u32, Adapter> = BTreeMap::new();
     for (id, path) in world.paths() {
-        let facts = &path.facts.adapter;
-        let adapter = found.entry(path.name.adapter).or_insert_with(|| Adapter {
-            name: format!("vmhba{}", path.name.adapter),
+        let facts = &path.facts().adapter;
+        let adapter = found.entry(path.name().adapter).or_insert_with(|| Adapter {
+            name: format!("vmhba{}", path.name().adapter),
             driver: facts.driver.clone(),
             link_state: facts.link_state.clone(),
             uid: facts.identifier.clone(),
@@ -461,7 +461,7 @@ fn fixed(world: &World, device: &Device) -> FixedConfig {
         let mut paths = world.paths();
         paths
             .find(|(one, _)| **one == id)
-            .map(|(_, path)| path.name)
+            .map(|(_, path)| path.name())
     });
     let name = |name: Option<RuntimeName>| name.map_or_else(String::new, |name| name.to_string());
     FixedConfig {

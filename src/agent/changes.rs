@@ -25,12 +25,12 @@ pub fn change(world: &World, request: &ChangeRequest) -> Result<(Change, Value),
         ChangeRequest::SetRoundRobin(set) => round_robin(world, set),
         ChangeRequest::SetHpp(set) => hpp(world, set),
         ChangeRequest::SetPathRank(set) => path_named(world, &set.path).map(|path| Change::Rank {
-            path: path.name,
+            path: path.name(),
             rank: set.rank,
         }),
         ChangeRequest::SetPathState(set) => {
             path_named(world, &set.path).map(|path| Change::PathState {
-                path: path.name,
+                path: path.name(),
                 off: set.off,
             })
         }
@@ -112,7 +112,7 @@ fn psp(world: &World, device: &str, psp: Option<&str>) -> Result<Change, ApiErro
 
 fn preferred(world: &World, device: &str, path: Option<&str>) -> Result<Change, ApiError> {
     let device = device_named(world, device)?.id.clone();
-    let path = path.map(|path| path_named(world, path).map(|path| path.name));
+    let path = path.map(|path| path_named(world, path).map(|path| path.name()));
     let path = path.transpose()?;
     Ok(Change::Preferred { device, path })
 }
@@ -147,7 +147,7 @@ fn hpp(world: &World, set: &SetHpp) -> Result<Change, ApiError> {
         Scheme::by_name(name).ok_or_else(|| invalid("scheme", name, &format!("take one of {all}")))
     };
     let preferred = set.path.as_deref().filter(|path| !path.is_empty());
-    let preferred = preferred.map(|path| Ok(path_named(world, path)?.name.to_string()));
+    let preferred = preferred.map(|path| Ok(path_named(world, path)?.name().to_string()));
     Ok(Change::Hpp {
         device,
         no_preferred: set.path.as_deref() == Some(""),
@@ -201,7 +201,7 @@ fn scope(
             None => Err(invalid("plugin", plugin, "take NMP, HPP or MASK_PATH")),
         },
         (None, None, Some(path), None) => {
-            path_named(world, path).map(|path| Scope::Path(path.name.to_string()))
+            path_named(world, path).map(|path| Scope::Path(path.name().to_string()))
         }
         (None, None, None, Some(device)) => {
             device_named(world, device).map(|device| Scope::Device(device.id.clone()))

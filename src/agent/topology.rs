@@ -23,8 +23,10 @@ pub fn topology(world: &World, now: Millis, device: &Device) -> Topology {
         .paths()
         .filter(|(id, _)| device.paths.contains(id))
         .collect();
-    paths.sort_by_key(|(id, path)| (path.name, **id));
-    let block = paths.iter().find_map(|(_, path)| path.facts.block.as_ref());
+    paths.sort_by_key(|(id, path)| (path.name(), **id));
+    let block = paths
+        .iter()
+        .find_map(|(_, path)| path.facts().block.as_ref());
     let sectors = table
         .map(|table| table.length)
         .or(block.map(|block| block.size));
@@ -104,14 +106,14 @@ fn path_of(
         None => path.state().serves_io(),
     };
     TopologyPath {
-        runtime_name: path.name.to_string(),
-        adapter: format!("vmhba{}", path.name.adapter),
-        adapter_identifier: path.facts.adapter.identifier.clone(),
-        target_identifier: path.facts.target.identifier.clone(),
-        transport: path.facts.transport.as_str().to_owned(),
+        runtime_name: path.name().to_string(),
+        adapter: format!("vmhba{}", path.name().adapter),
+        adapter_identifier: path.facts().adapter.identifier.clone(),
+        target_identifier: path.facts().target.identifier.clone(),
+        transport: path.facts().transport.as_str().to_owned(),
         state: path.state().as_str().to_owned(),
-        reason: path.judgement.reason.clone(),
-        disk: path.facts.block.as_ref().map(|block| block.name.clone()),
+        reason: path.judgement().reason.clone(),
+        disk: path.facts().block.as_ref().map(|block| block.name.clone()),
         hctl: id.to_string(),
         group: dev.and_then(|dev| groups.get(&dev).copied()),
         carries_io: carries_io && path.state() != PathState::Dead,

@@ -62,7 +62,10 @@ impl Transport {
             .copied()
             .ok_or_else(|| {
                 let names: Vec<&str> = Transport::ALL.iter().map(|t| t.as_str()).collect();
-                format!("there is no transport `{name}`: use one of {}", names.join(", "))
+                format!(
+                    "there is no transport `{name}`: use one of {}",
+                    names.join(", ")
+                )
             })
     }
 

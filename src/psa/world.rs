@@ -138,8 +138,9 @@ impl World {
     pub fn is_settled(&self) -> bool {
         // A path that does not work is asked again and again, so waiting for it would never end.
         let waits = |path: &Path| {
-            let asked = path.exam.is_some() && self.unidentified.contains(&path.facts.hctl);
-            asked && matches!(path.link, Link::Unchecked(_) | Link::Up)
+            let asked =
+                path.exams.current().is_some() && self.unidentified.contains(&path.facts().hctl);
+            asked && matches!(path.health.link(), Link::Unchecked(_) | Link::Up)
         };
         let busy = |device: &Device| {
             device.in_flight.is_some()
@@ -154,7 +155,11 @@ impl World {
     /// Whether nothing at all is in progress, checks included.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
-        self.is_settled() && self.paths.values().all(|path| path.exam.is_none())
+        self.is_settled()
+            && self
+                .paths
+                .values()
+                .all(|path| path.exams.current().is_none())
     }
 
     /// Notes the first moment at which both listings were seen, and every path that was found is identified or has had
@@ -165,9 +170,9 @@ impl World {
         }
         let patience = self.settings.check_deadline_ms;
         let waiting = self.unidentified.iter().any(|path| {
-            self.paths
-                .get(path)
-                .is_some_and(|p| p.exam.is_some() && self.now.since(p.since) < patience)
+            self.paths.get(path).is_some_and(|p| {
+                p.exams.current().is_some() && self.now.since(p.health.since()) < patience
+            })
         });
         if !waiting {
             self.started = true;

@@ -22,7 +22,8 @@ impl World {
     pub fn check_rules(&self, rules: &Rules) -> String {
         let paths = self.paths.values().filter(|path| {
             let decided = run::claim_by(self, rules, path).map(|claim| claim.plugin);
-            path.claim
+            path.owner
+                .claim()
                 .is_some_and(|claim| decided.is_some_and(|plugin| plugin != claim.plugin))
         });
         let devices = self.devices.values().filter(|device| {
@@ -81,7 +82,7 @@ pub(in crate::psa) fn unclaim(world: &mut World, scope: &Scope) {
     for id in run::in_scope(world, scope) {
         let path = world.paths.get_mut(&id);
         if let Some(path) = path.or_else(|| world.withdrawn.get_mut(&id)) {
-            path.unclaimed = true;
+            path.owner.unclaim();
         }
     }
     let at = world.now.after(world.settings.claim_interval_ms);
@@ -98,7 +99,7 @@ fn unclaimed(world: &World, scope: Option<&Scope>) -> Vec<Hctl> {
     world
         .paths()
         .filter(|(id, path)| {
-            path.unclaimed && meant.as_ref().is_none_or(|meant| meant.contains(id))
+            path.owner.is_unclaimed() && meant.as_ref().is_none_or(|meant| meant.contains(id))
         })
         .map(|(id, _)| *id)
         .collect()
@@ -140,10 +141,14 @@ fn decide_again(world: &mut World, id: Hctl) {
     let Some(path) = world.paths.get_mut(&id) else {
         return mask_path::release(world, id);
     };
-    path.unclaimed = false;
-    let before = path.claim;
+    path.owner.run();
+    let before = path.owner.claim();
     run::claim(world, id);
-    let Some((name, after)) = world.paths.get(&id).map(|path| (path.name, path.claim)) else {
+    let Some((name, after)) = world
+        .paths
+        .get(&id)
+        .map(|path| (path.name(), path.owner.claim()))
+    else {
         return;
     };
     if before.map(|claim| claim.plugin) == after.map(|claim| claim.plugin) {

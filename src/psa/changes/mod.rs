@@ -84,7 +84,7 @@ impl World {
             Change::PathState { path, off } => {
                 let device = device_with(self, *path)?;
                 let others = self.paths_of(device).any(|other| {
-                    other.name != *path
+                    other.name() != *path
                         && (other.state().serves_io() || other.state() == PathState::Standby)
                 });
                 if *off && !others {
@@ -296,7 +296,7 @@ pub(in crate::psa) fn change(world: &mut World, change: Change) {
             let members: Vec<_> = world
                 .paths
                 .iter()
-                .filter(|(_, one)| one.name == path)
+                .filter(|(_, one)| one.name() == path)
                 .map(|(id, _)| *id)
                 .collect();
             for id in members {
@@ -404,7 +404,11 @@ fn check_hpp(world: &World, device: &Device, set: &DeviceSettings) -> Result<Str
         is_path_of(world, device, path)?;
     }
     if let Some(is_ssd) = set.is_ssd.filter(|_| *set == only_mark) {
-        let word = if is_ssd { "an SSD" } else { "a device that is not an SSD" };
+        let word = if is_ssd {
+            "an SSD"
+        } else {
+            "a device that is not an SSD"
+        };
         return Ok(format!("{}: counts as {word}", device.id));
     }
     let settings = set.over(&world.device_settings(device));
@@ -421,7 +425,7 @@ fn check_hpp(world: &World, device: &Device, set: &DeviceSettings) -> Result<Str
 fn is_path_of(world: &World, device: &Device, path: &str) -> Result<(), Refusal> {
     if world
         .paths_of(device)
-        .any(|one| one.name.to_string() == path)
+        .any(|one| one.name().to_string() == path)
     {
         return Ok(());
     }
@@ -438,7 +442,7 @@ pub(in crate::psa) fn known_device<'a>(world: &'a World, id: &str) -> Result<&'a
 }
 
 fn device_with(world: &World, name: RuntimeName) -> Result<&Device, Refusal> {
-    let path = world.paths.values().find(|path| path.name == name);
+    let path = world.paths.values().find(|path| path.name() == name);
     path.and_then(|path| world.device_of(path))
         .ok_or_else(|| Refusal::NotFound(name.to_string()))
 }

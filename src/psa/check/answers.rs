@@ -9,10 +9,11 @@ use crate::psa::claiming::run;
 use crate::psa::event::{Examination, Reply};
 use crate::psa::evidence::{Link, link_from};
 use crate::psa::state::World;
-use crate::psa::state::path::{Path, RUNNING, Stage, is_online};
+use crate::psa::state::exams::Stage;
+use crate::psa::state::failures::Recheck;
 use crate::psa::state::proof::Identity;
 use crate::psa::state::schedule::{Key, Schedule};
-use crate::psa::units::{Hctl, Millis};
+use crate::psa::units::Hctl;
 use crate::scsi::cdb::Command;
 use crate::scsi::inquiry::StandardInquiry;
 use crate::scsi::outcome::Outcome;
@@ -28,10 +29,9 @@ pub(in crate::psa) fn examined(world: &mut World, examination: &Examination) {
     let Some(path) = world.paths.get_mut(&id) else {
         return;
     };
-    let Some(exam) = path.exam.filter(|exam| exam.ticket == examination.ticket) else {
+    let Some(exam) = path.exams.end(examination.ticket) else {
         return;
     };
-    path.exam = None;
     // An error that was reported in the meantime may be more recent than the answers.
     if let Some(at) = path.hints.as_deref().and_then(|hints| hints.due(world.now)) {
         world.schedule.no_later_than(Key::Path(id), at);
@@ -40,11 +40,11 @@ pub(in crate::psa) fn examined(world: &mut World, examination: &Examination) {
     let took = world.now.since(exam.sent);
     world
         .statistics
-        .check(path.name.adapter, took, &examination.replies);
+        .check(path.name().adapter, took, &examination.replies);
     let replies = examination.replies.as_slice();
     let (ready, others) = match replies {
         [ready, others @ ..] if ready.command == Command::TestUnitReady => {
-            path.ready_at = world.now;
+            path.exams.ready(world.now);
             (Some(ready), others)
         }
         others => (None, others),
@@ -73,12 +73,12 @@ pub(in crate::psa) fn examined(world: &mut World, examination: &Examination) {
     // A path that does not prove its identity is asked TEST UNIT READY, which shows its state.
     let silent = |reply: &Reply| !reply.outcome.carried_out();
     if exam.stage == Stage::Check && ready.is_none() && replies.iter().any(silent) {
-        path.ready_at = Millis(0);
+        path.exams.ask_ready();
         return ask::path_due(world, id);
     }
     let before = standing(path);
     // A command that was sent before the kernel failed the path says nothing about the path now.
-    let outdated = path.suspect_since.is_some_and(|since| exam.sent < since);
+    let outdated = path.failures.is_outdated(exam.sent);
     if !outdated {
         for reply in &examination.replies {
             take_in(world, id, reply);
@@ -92,36 +92,25 @@ pub(in crate::psa) fn examined(world: &mut World, examination: &Examination) {
     let Some(path) = world.paths.get_mut(&id) else {
         return;
     };
-    let again = path.again || outdated;
+    let again = path.exams.is_repeated() || outdated;
     if !outdated {
-        path.lost_at = matches!(path.link, Link::PermanentLoss(_)).then_some(exam.sent);
+        path.health.checked(exam.sent);
     }
     let unasked =
-        path.facts.transport == Transport::Usb && *path.proof.identity() == Identity::Unknown;
+        path.facts().transport == Transport::Usb && *path.proof.identity() == Identity::Unknown;
     let is_new = exam.stage == Stage::Inquiry && path.inquiry.is_some();
-    let waits = path.suspect_since.is_some() && reread::is_activatable(world, id);
+    let waits = path.failures.suspect_since().is_some() && reread::is_activatable(world, id);
     let Some(path) = world.paths.get_mut(&id) else {
         return;
     };
-    if !outdated && path.suspect_since.is_some() {
-        match path.link {
-            // I/O fails, but checks find the path good, or would after activation. If that happens again the path has
-            // relapsed. A path that waits for activation has not relapsed; the takeover budget decides when it is
-            // tried.
-            Link::Up | Link::Refused(..) if !waits => {
-                path.suspect_since = None;
-                path.last_relapse = world.now;
-            }
-            Link::Unchecked(_) | Link::NoAnswer(_) => {}
-            // Another host took over the unit: nothing is wrong with the path.
-            _ if waits => {
-                path.suspect_since = None;
-                path.last_relapse = Millis(0);
-                path.relapses = 0;
-            }
-            // The check agrees with the kernel. That is no relapse, but earlier relapses are not over either.
-            _ => path.suspect_since = None,
-        }
+    let recheck = match path.health.link() {
+        Link::Up | Link::Refused(..) if !waits => Some(Recheck::Passed),
+        Link::Unchecked(_) | Link::NoAnswer(_) => None,
+        _ if waits => Some(Recheck::AwaitsActivation),
+        _ => Some(Recheck::Failed),
+    };
+    if let Some(recheck) = recheck.filter(|_| !outdated) {
+        path.failures.rechecked(recheck, world.now);
     }
     if exam.stage == Stage::Identify && unasked {
         let why = "VPD page 83h is not read from USB disks, because many bridges hang on it";
@@ -134,7 +123,7 @@ pub(in crate::psa) fn examined(world: &mut World, examination: &Examination) {
     }
     if exam.measures {
         if let Some(path) = world.paths.get_mut(&id) {
-            path.measured_at = Some(exam.sent);
+            path.fit.asked_size(exam.sent);
         }
         world.mark_dirty(id);
     }
@@ -180,7 +169,7 @@ fn refresh_if_down(world: &mut World, id: Hctl) {
     let Some(path) = world.paths.get(&id) else {
         return;
     };
-    if path.link != Link::Up || !is_online(path) || path.facts.device_state != RUNNING {
+    if !path.is_up() || !path.is_present() {
         world.actions.push(Action::RefreshFacts(id));
     }
 }
@@ -196,14 +185,14 @@ fn take_in(world: &mut World, id: Hctl, reply: &Reply) {
         Command::TestUnitReady => {
             if let Some(path) = world.paths.get_mut(&id) {
                 path.answers.ready = Some(reply.outcome.clone());
-                link_is(path, link_from(&reply.outcome));
+                path.set_link(link_from(&reply.outcome));
             }
         }
         Command::Inquiry if good => inquiry_is(world, id, &reply.data),
         Command::Inquiry if reply.outcome == Outcome::Overdue => {
             let why = "no answer to INQUIRY within the deadline";
             if let Some(path) = world.paths.get_mut(&id) {
-                link_is(path, Link::NoAnswer(why.to_owned()));
+                path.set_link(Link::NoAnswer(why.to_owned()));
             }
         }
         Command::Inquiry => {
@@ -213,7 +202,7 @@ fn take_in(world: &mut World, id: Hctl, reply: &Reply) {
                 _ => Link::Down(format!("INQUIRY: {}", reply.outcome)),
             };
             if let Some(path) = world.paths.get_mut(&id) {
-                link_is(path, link);
+                path.set_link(link);
             }
         }
         Command::Vpd(vpd::DEVICE_IDENTIFICATION) if good => {
@@ -223,7 +212,10 @@ fn take_in(world: &mut World, id: Hctl, reply: &Reply) {
             prove::identify(
                 world,
                 id,
-                Err(&format!("the device refuses VPD page 83h: {}", reply.outcome)),
+                Err(&format!(
+                    "the device refuses VPD page 83h: {}",
+                    reply.outcome
+                )),
             );
         }
         Command::Vpd(vpd::DEVICE_IDENTIFICATION) => {}
@@ -241,9 +233,7 @@ fn take_in(world: &mut World, id: Hctl, reply: &Reply) {
         }
         Command::ReportTargetPortGroups if is_refused(&reply.outcome) => {
             if let Some(path) = world.paths.get_mut(&id) {
-                path.short_header = true;
-                path.ask_groups = true;
-                path.again = true;
+                path.exams.extended_header_refused();
             }
         }
         Command::ReportTargetPortGroups | Command::ReportTargetPortGroupsShort => {
@@ -274,7 +264,7 @@ fn not_sent(world: &mut World, id: Hctl, outcome: &Outcome) {
         return;
     }
     path.answers.ready = Some(outcome.clone());
-    let name = path.name.to_string();
+    let name = path.name().to_string();
     let kept = [
         ("reason", &*outcome.to_string()),
         ("effect", "the path keeps its state"),
@@ -301,13 +291,13 @@ fn inquiry_is(world: &mut World, id: Hctl, data: &[u8]) {
             if changed {
                 path.proof.doubt("its INQUIRY data changed");
             }
-            if changed && path.claim.is_some() {
+            if changed && path.owner.claim().is_some() {
                 run::claim(world, id);
             }
         }
         Err(error) => {
-            let name = path.name.to_string();
-            path.link = Link::Down(format!("INQUIRY: {error}"));
+            let name = path.name().to_string();
+            path.set_inquiry_invalid(&error.to_string());
             world.notify(
                 Severity::Warning,
                 "INQUIRY_UNREADABLE",
@@ -325,12 +315,10 @@ fn ownership_is(world: &mut World, id: Hctl, page: u8, found: Result<Ownership, 
     };
     match found {
         Ok(ownership) => {
-            path.ownership = Some(ownership);
-            path.report_problem = None;
+            path.access.owned(ownership);
         }
-        Err(why) if path.report_problem.as_ref() != Some(&why) => {
-            path.report_problem = Some(why.clone());
-            let name = path.name.to_string();
+        Err(why) if path.access.unreadable(&why) => {
+            let name = path.name().to_string();
             let page = format!("{page:02X}h");
             world.notify(
                 Severity::Warning,
@@ -341,17 +329,6 @@ fn ownership_is(world: &mut World, id: Hctl, page: u8, found: Result<Ownership, 
         }
         Err(_) => {}
     }
-}
-
-fn link_is(path: &mut Path, link: Link) {
-    // A path that was down may return as another logical unit, so it has to prove its identity again.
-    if matches!(
-        link,
-        Link::Down(_) | Link::NoAnswer(_) | Link::PermanentLoss(_)
-    ) {
-        path.proof.doubt("it was down");
-    }
-    path.link = link;
 }
 
 /// Whether the device reports that it does not support the command, or a field of it.

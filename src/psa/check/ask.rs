@@ -8,7 +8,8 @@ use crate::psa::adapter::Transport;
 use crate::psa::evidence::Link;
 use crate::psa::state::World;
 use crate::psa::state::device::Device;
-use crate::psa::state::path::{Exam, Path, Stage, is_well};
+use crate::psa::state::exams::{Exam, Stage};
+use crate::psa::state::path::Path;
 use crate::psa::state::proof::Identity;
 use crate::psa::state::schedule::{Key, Schedule};
 use crate::psa::units::{Hctl, Millis};
@@ -69,10 +70,10 @@ pub(in crate::psa) fn examine_now(world: &mut World, id: Hctl) {
     let Some(path) = world.paths.get_mut(&id) else {
         return;
     };
-    if path.exam.is_some() {
-        path.again = true;
+    if path.exams.current().is_some() {
+        path.exams.repeat();
     } else {
-        path.ready_at = Millis(0); // There is a reason to ask it everything.
+        path.exams.ask_ready(); // There is a reason to ask it everything.
         path_due(world, id);
     }
 }
@@ -84,10 +85,10 @@ pub(in crate::psa) fn path_due(world: &mut World, id: Hctl) {
         // The key was set after the path was removed: the schedule keeps a key until it is cancelled.
         return world.schedule.cancel(&Key::Path(id));
     };
-    if path.exam.is_some() {
+    if path.exams.current().is_some() {
         return;
     }
-    let Some(sg) = path.facts.sg else {
+    let Some(sg) = path.facts().sg else {
         // No pass-through device yet. Its uevent will bring new facts, unless the module is missing.
         let at = world.now.after(world.settings.check_interval_ms);
         world.schedule.set(Key::Path(id), at);
@@ -109,15 +110,12 @@ pub(in crate::psa) fn path_due(world: &mut World, id: Hctl) {
     let sent = world.now;
     let measures = commands.contains(&Command::ReadCapacity16);
     if let Some(path) = world.paths.get_mut(&id) {
-        path.exam = Some(Exam {
+        path.exams.begin(Exam {
             ticket,
             sent,
             stage,
             measures,
         });
-        path.again = false;
-        path.measure = false;
-        path.ask_groups = false;
     }
     world.actions.push(Action::Examine {
         path: id,
@@ -135,13 +133,13 @@ fn commands_for(world: &World, id: Hctl, path: &Path) -> (Stage, Commands) {
         return (Stage::Inquiry, Cow::Borrowed(&[Command::Inquiry]));
     };
     let page83 = Command::Vpd(vpd::DEVICE_IDENTIFICATION);
-    let report = if path.short_header {
+    let report = if path.exams.has_short_header() {
         Command::ReportTargetPortGroupsShort
     } else {
         Command::ReportTargetPortGroups
     };
     // Many USB bridges hang on a VPD page that they do not support. Their disks never get a map.
-    let askable = path.facts.transport != Transport::Usb;
+    let askable = path.facts().transport != Transport::Usb;
     let mut commands = Commands::Borrowed(READY);
     let owed = path.proof.is_owed();
     let settled = path.proof.may_carry_io() && !owed;
@@ -150,7 +148,7 @@ fn commands_for(world: &World, id: Hctl, path: &Path) -> (Stage, Commands) {
     let identified = !world.unidentified.contains(&id);
     let returns = identified && path.proof.expected().is_some() && !settled;
     let turn = is_due(world, path.proof.proven_at(), PROVE_AGAIN);
-    let compare = returns || (turn && path.mismatch.is_some());
+    let compare = returns || (turn && path.fit.mismatch().is_some());
     if owed || compare {
         commands.to_mut().push(Command::Inquiry);
     }
@@ -164,7 +162,7 @@ fn commands_for(world: &World, id: Hctl, path: &Path) -> (Stage, Commands) {
         return (Stage::Identify, commands);
     }
     let asked = match path.proof.identity() {
-        Identity::Proven(_) => owed || turn || path.measure || world.is_held(path),
+        Identity::Proven(_) => owed || turn || path.exams.asks_capacity() || world.is_held(path),
         Identity::Nameless(_) => owed,
         _ => true,
     };
@@ -177,19 +175,20 @@ fn commands_for(world: &World, id: Hctl, path: &Path) -> (Stage, Commands) {
         if (turn || !settled) && is_asked_for_writes(world, id, path) {
             commands.to_mut().push(Command::ModeSense6);
         }
-        if path.measure || compare {
+        if path.exams.asks_capacity() || compare {
             commands.to_mut().push(Command::ReadCapacity16);
         }
     }
     // All other commands depend on the device, and a path that works needs none of them.
     let report_due = path
-        .reported_at
+        .access
+        .reported_at()
         .is_none_or(|at| is_due(world, at, REPORT_AGAIN));
-    let well = path.judged
-        && path.link == Link::Up
-        && path.failed_since.is_none()
-        && path.suspect_since.is_none();
-    if well && !report_due && !path.ask_groups && path.ownership.is_none() {
+    let well = path.health.is_current()
+        && path.is_up()
+        && path.failures.down_since().is_none()
+        && path.failures.suspect_since().is_none();
+    if well && !report_due && !path.exams.asks_groups() && path.access.ownership().is_none() {
         let is_proof = matches!(commands, Commands::Borrowed(READY_AND_PROOF));
         if is_proof && !turn && is_proof_enough(world, id, path) {
             commands = Commands::Borrowed(PROOF);
@@ -213,7 +212,7 @@ fn commands_for(world: &World, id: Hctl, path: &Path) -> (Stage, Commands) {
 fn is_proof_enough(world: &World, id: Hctl, path: &Path) -> bool {
     let interval = world.settings.check_interval_ms;
     let next = world.now.after(interval);
-    if !is_well(path) || next > path.ready_at.after(READY_AGAIN).after(SLACK) {
+    if !path.is_well() || next > path.exams.ready_at().after(READY_AGAIN).after(SLACK) {
         return false;
     }
     let Some(device) = world.device_of(path) else {
@@ -229,7 +228,7 @@ fn is_proof_enough(world: &World, id: Hctl, path: &Path) -> bool {
     let round = world.now.0.checked_div(interval.0).unwrap_or(0);
     let (mut is_odd, mut others) = (round % 2 == 1, false);
     for member in &device.paths {
-        if *member != id && world.paths.get(member).is_some_and(is_well) {
+        if *member != id && world.paths.get(member).is_some_and(|path| path.is_well()) {
             others = true;
             is_odd ^= *member < id;
         }
@@ -242,7 +241,7 @@ fn is_proof_enough(world: &World, id: Hctl, path: &Path) -> bool {
 /// device. When one path reports something new, the others are asked immediately.
 fn is_asked_for_writes(world: &World, id: Hctl, path: &Path) -> bool {
     let proven = path.proof.may_carry_io();
-    if !proven || path.proof.is_owed() || path.write_protected != Some(false) {
+    if !proven || path.proof.is_owed() || path.fit.write_protected() != Some(false) {
         return true;
     }
     let members = world.device_of(path).map(|device| device.paths.iter());
@@ -276,23 +275,26 @@ fn is_reporter(world: &World, id: Hctl, path: &Path, device: &Device, due: bool)
         return false;
     }
     // If a port refuses because of the known state of its group, its report has nothing new.
-    let expected = match &path.link {
+    let expected = match path.health.link() {
         Link::Up => true,
         Link::Refused(state, _) => {
-            let group = path.port_group.and_then(|id| device.groups.get(&id));
+            let group = path
+                .access
+                .port_group()
+                .and_then(|id| device.groups.get(&id));
             group.is_some_and(|group| group.access == *state)
         }
         _ => false,
     };
-    if !expected || path.ask_groups || path.suspect_since.is_some() {
+    if !expected || path.exams.asks_groups() || path.failures.suspect_since().is_some() {
         return true;
     }
     due && {
         let first = device.paths.iter().find(|other| {
             world.paths.get(other).is_some_and(|o| {
                 let proven = o.proof.may_carry_io();
-                let answers = matches!(o.link, Link::Up | Link::Refused(..));
-                proven && o.port_group == path.port_group && answers
+                let answers = matches!(o.health.link(), Link::Up | Link::Refused(..));
+                proven && o.access.port_group() == path.access.port_group() && answers
             })
         });
         first == Some(&id)

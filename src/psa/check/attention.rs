@@ -17,14 +17,14 @@ pub(in crate::psa) fn unit_attention(world: &mut World, id: Hctl, kind: UnitAtte
         UnitAttention::ReportedLunsDataHasChanged => return ask::prove_target(world, id),
         UnitAttention::PowerOnResetOccurred => path.proof.owe(),
         UnitAttention::CapacityDataHasChanged => {
-            path.measure = true;
+            path.exams.ask_capacity();
             reread::reread(world, id);
         }
         // Write protection is a mode parameter. It is enough that the kernel reads it again.
         UnitAttention::ModeParametersChanged => {
             return reread::reread(world, id);
         }
-        UnitAttention::AsymmetricAccessStateChanged => path.ask_groups = true,
+        UnitAttention::AsymmetricAccessStateChanged => path.exams.ask_groups(),
         UnitAttention::ThinProvisioningSoftThresholdReached => return,
     }
     ask::examine_now(world, id);

@@ -35,7 +35,7 @@ pub(in crate::psa) fn write_protection_is(world: &mut World, id: Hctl, data: &[u
     let Ok(write_protected) = mode::is_write_protected(data) else {
         return;
     };
-    let before = path.write_protected.replace(write_protected);
+    let before = path.fit.set_write_protected(write_protected);
     let news = before != Some(write_protected);
     // If writes would fail, the kernel is made to read again until it has the right value. In the other direction once
     // is enough: a read-only state that an admin set with `blockdev` does not change when the kernel reads the disk
@@ -58,7 +58,7 @@ fn ask_others_for_writes(world: &mut World, id: Hctl, write_protected: bool) {
 /// Asks a path immediately whether it is write-protected, if its last report contradicts what was learned elsewhere.
 fn ask_for_writes(world: &mut World, id: Hctl, write_protected: bool) {
     if let Some(path) = world.paths.get_mut(&id)
-        && path.write_protected == Some(!write_protected)
+        && path.fit.write_protected() == Some(!write_protected)
     {
         path.proof.owe();
         ask::examine_now(world, id);
@@ -78,17 +78,16 @@ pub(in crate::psa) fn capacity_is(world: &mut World, id: Hctl, reply: &Reply, go
     };
     let capacity = Capacity::parse(&reply.data).ok().filter(|_| good);
     let Some(size) = capacity.and_then(Capacity::sectors_of_512).map(Sectors) else {
-        path.reread_owed |= uneven;
+        if uneven {
+            path.exams.owe_reread();
+        }
         return;
     };
-    let before = path.size();
-    path.measured = Some(size);
-    if before != Some(size) {
-        path.sized_at = now;
+    let changed = path.measured(size, now);
+    if path.kernel_size() != Some(size) {
+        path.exams.owe_reread();
     }
-    let kernel = path.facts.block.as_ref().map(|block| block.size);
-    path.reread_owed |= kernel != Some(size);
-    if before != Some(size) {
+    if changed {
         for member in world.members_with(id) {
             judge::judge(world, member);
         }
@@ -105,7 +104,7 @@ pub(in crate::psa) fn compare_paths(world: &mut World, wwid: &str) {
     let repeated = disks::repeated(world, device);
     let again = repeated != device.repeated;
     let uneven = disks::is_uneven(world, device);
-    let odd = |path: &Path| path.repeats || path.mismatch.is_some();
+    let odd = |path: &Path| path.fit.repeats() || path.fit.mismatch().is_some();
     let odd = world.paths_of(device).any(odd);
     if !(renamed || again || uneven || odd || repeated.is_some()) {
         return;
@@ -120,8 +119,7 @@ pub(in crate::psa) fn compare_paths(world: &mut World, wwid: &str) {
     }
     if let Some((first, second)) = repeated.filter(|_| again) {
         let (first, second) = (first.to_string(), second.to_string());
-        let effect =
-            "only the paths of one LUN are used: those in the table of its map, or those of the lower LUN";
+        let effect = "only the paths of one LUN are used: those in the table of its map, or those of the lower LUN";
         let details = [("first", &*first), ("second", &*second), ("effect", effect)];
         world.notify(Severity::Error, "IDENTITY_REPEATED", id, &details);
     }
@@ -144,9 +142,9 @@ fn measure(world: &mut World, wwid: &str, members: &[Hctl]) {
         let Some(path) = world.paths.get_mut(id) else {
             continue;
         };
-        let asked = path.is_measured(changed) || path.is_being_measured();
+        let asked = path.fit.is_measured(changed) || path.exams.is_measuring();
         if path.proof.may_carry_io() && !asked {
-            path.measure = true;
+            path.exams.ask_capacity();
             ask::examine_now(world, *id);
         }
     }
@@ -161,11 +159,11 @@ fn stand_aside(world: &mut World, wwid: &str, members: &[Hctl]) {
     let held: BTreeSet<u64> = world
         .paths_of(device)
         .filter(|path| world.is_held(path))
-        .map(|path| path.facts.hctl.lun)
+        .map(|path| path.facts().hctl.lun)
         .collect();
     let says = |path: &&Path| is_unit(path) && disks::other_model(path, device).is_none();
     let units = world.paths_of(device).filter(says);
-    let least = units.map(|path| path.facts.hctl.lun).min();
+    let least = units.map(|path| path.facts().hctl.lun).min();
     let repeated = device.repeated.is_some();
     for id in members {
         let Some(path) = world.paths.get_mut(id) else {
@@ -176,7 +174,7 @@ fn stand_aside(world: &mut World, wwid: &str, members: &[Hctl]) {
         } else {
             held.contains(&id.lun)
         };
-        let stays = path.repeats && mapped && !held.contains(&id.lun);
-        path.repeats = stays || (repeated && !first);
+        let stays = path.fit.repeats() && mapped && !held.contains(&id.lun);
+        path.fit.set_repeats(stays || (repeated && !first));
     }
 }

@@ -3,7 +3,7 @@
 use crate::psa::action::{Action, Severity};
 use crate::psa::check::compare;
 use crate::psa::claiming::{mask_path, run};
-use crate::psa::facts::{BlockFacts, PathFacts};
+use crate::psa::facts::PathFacts;
 use crate::psa::identity::LogicalUnit;
 use crate::psa::state::World;
 use crate::psa::state::device::{Device, device_id_of};
@@ -23,7 +23,7 @@ pub(in crate::psa) fn path_seen(world: &mut World, facts: PathFacts) {
     let known = world
         .paths
         .get(&id)
-        .map(|path| (path.dev(), path.facts == facts));
+        .map(|path| (path.dev(), *path.facts() == facts));
     match known {
         // The disk was removed and returned under the same address without this being noticed: it is another path.
         Some((Some(before), _)) if dev.is_some_and(|dev| dev != before) => {
@@ -34,22 +34,10 @@ pub(in crate::psa) fn path_seen(world: &mut World, facts: PathFacts) {
         Some((before, false)) => {
             let mut other_disk = false;
             if let Some(path) = world.paths.get_mut(&id) {
-                // When a disk is being removed its block device goes first. Its device number is kept until the path is
-                // gone.
-                let block = facts.block.clone().or_else(|| path.facts.block.clone());
-                let shape = |block: &Option<BlockFacts>| {
-                    block.as_ref().map(|block| (block.size, block.read_only))
-                };
-                other_disk = shape(&path.facts.block) != shape(&block);
-                let size = path.size();
-                let kernel = |block: &Option<BlockFacts>| block.as_ref().map(|b| b.size);
-                if kernel(&path.facts.block) != kernel(&block) {
-                    path.measured = None; // The kernel has just asked.
-                }
-                path.facts = PathFacts { block, ..facts };
-                if path.size() != size {
-                    path.sized_at = world.now;
-                }
+                let shape = |path: &Path| (path.kernel_size(), path.is_read_only());
+                let before = shape(path);
+                path.set_facts(facts, world.now);
+                other_disk = shape(path) != before;
                 world.index.path(path);
             }
             if before.is_none() {
@@ -88,7 +76,7 @@ fn path_new(world: &mut World, facts: PathFacts) {
 /// The disk of a path is known. It may be in the table of a map that existed before this agent.
 fn disk_bound(world: &mut World, id: Hctl) {
     let path = world.paths.get(&id);
-    let path = path.filter(|path| path.facts.device_type == DIRECT_ACCESS);
+    let path = path.filter(|path| path.facts().device_type == DIRECT_ACCESS);
     let Some(dev) = path.and_then(Path::dev) else {
         return;
     };
@@ -133,9 +121,9 @@ pub(in crate::psa) fn path_gone(world: &mut World, id: Hctl) {
         .and_then(|wwid| world.devices.get(wwid));
     let device_id = device.map(|device| device.id.clone());
     leave(world, id, path.device.as_deref());
-    if path.is_masked() && path.withdrawn_at.is_some() {
-        let name = path.name.to_string();
-        mask_path::withdrawn(world, *path);
+    if path.is_masked() && path.requested.removed_at().is_some() {
+        let name = path.name().to_string();
+        mask_path::withdrawn(world, &path);
         let effect = "its SCSI device was removed from the host";
         return world.notify(
             Severity::Info,
@@ -148,7 +136,7 @@ pub(in crate::psa) fn path_gone(world: &mut World, id: Hctl) {
         world.notify(
             Severity::Warning,
             "PATH_REMOVED",
-            path.name.to_string(),
+            path.name().to_string(),
             &[("device", &device_id), ("hctl", &id.to_string())],
         );
     }
@@ -192,7 +180,7 @@ pub(in crate::psa) fn is_nameless(world: &mut World, id: Hctl, why: &str) {
     let Some(path) = world.paths.get(&id) else {
         return;
     };
-    let device_id = format!("mpx.{}", path.name);
+    let device_id = format!("mpx.{}", path.name());
     world.unidentified.remove(&id);
     join(world, id, &device_id, &device_id, None);
     let details = [("reason", why)];

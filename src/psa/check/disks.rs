@@ -36,14 +36,14 @@ pub(in crate::psa) fn compare_disk(world: &mut World, id: Hctl) {
     };
     let device = world.device_of(path);
     let found = device.and_then(|device| mismatch(world, path, device));
-    if found == path.mismatch {
+    if found.as_deref() == path.fit.mismatch() {
         return;
     }
-    let (name, wwid) = (path.name.to_string(), path.device.clone());
+    let (name, wwid) = (path.name().to_string(), path.device.clone());
     let device_id = device.map(|device| device.id.clone()).unwrap_or_default();
-    let before = path.mismatch.is_some();
+    let before = path.fit.mismatch().is_some();
     if let Some(path) = world.paths.get_mut(&id) {
-        path.mismatch.clone_from(&found);
+        path.fit.compared(found.clone());
     }
     world.dirty.extend(wwid);
     let about = ("device", device_id.as_str());
@@ -87,7 +87,7 @@ fn mismatch(world: &World, path: &Path, device: &Device) -> Option<String> {
 }
 
 fn other_writability(world: &World, path: &Path, device: &Device) -> Option<String> {
-    let block = path.facts.block.as_ref()?;
+    let block = path.facts().block.as_ref()?;
     if !block.read_only || path.proof.unit().is_none() {
         return None;
     }
@@ -97,9 +97,9 @@ fn other_writability(world: &World, path: &Path, device: &Device) -> Option<Stri
         other.is_read_only() == Some(false)
             && other.is_ours()
             && other.proof.unit().is_some()
-            && !matches!(other.link, Link::PermanentLoss(_))
+            && !matches!(other.health.link(), Link::PermanentLoss(_))
     })?;
-    let name = writable.facts.block.as_ref().map(|block| &block.name)?;
+    let name = writable.facts().block.as_ref().map(|block| &block.name)?;
     Some(format!(
         "its disk is read-only, but {name}, of the same unit, is not"
     ))
@@ -113,10 +113,10 @@ fn other_names(world: &World, path: &Path, device: &Device) -> Option<String> {
     if own.len() < 2 {
         return None;
     }
-    let rank = |path: &Path| (!world.is_held(path), path.facts.hctl);
+    let rank = |path: &Path| (!world.is_held(path), path.facts().hctl);
     let others = world
         .paths_of(device)
-        .filter(|other| other.proof.unit().is_some() && other.mismatch.is_none());
+        .filter(|other| other.proof.unit().is_some() && other.fit.mismatch().is_none());
     let first = others.min_by_key(|other| rank(other))?;
     let differs = rank(first) < rank(path) && contradict(own, first.proof.names(), &device.wwid);
     let name = own.iter().find(|(_, name)| *name != device.wwid)?;
@@ -130,18 +130,18 @@ fn other_names(world: &World, path: &Path, device: &Device) -> Option<String> {
 
 fn other_size(world: &World, path: &Path, device: &Device) -> Option<String> {
     let own = path.size()?;
-    let kernel = path.facts.block.as_ref().map(|block| block.size);
+    let kernel = path.kernel_size();
     let least = kernel
         .filter(|size| size.0 != 0)
         .map_or(own, |k| k.min(own));
     let Some(length) = device.length else {
         let says = |other: &&Path| {
-            is_unit(other) && !other.repeats && other_model(other, device).is_none()
+            is_unit(other) && !other.fit.repeats() && other_model(other, device).is_none()
         };
         let first = world.paths_of(device).find(says)?;
         let size = first.size()?;
         let changed = changed_at(world, device);
-        let decided = path.is_measured(changed) && first.is_measured(changed);
+        let decided = path.fit.is_measured(changed) && first.fit.is_measured(changed);
         let differs = is_unit(path) && own != size;
         return (differs && decided).then(|| size_differs(own, size));
     };
@@ -153,9 +153,9 @@ fn other_size(world: &World, path: &Path, device: &Device) -> Option<String> {
     }
     path.proof.unit()?;
     let in_table = |other: &&Path| {
-        other.facts.hctl != path.facts.hctl
+        other.facts().hctl != path.facts().hctl
             && other.proof.unit().is_some()
-            && other.mismatch.is_none()
+            && other.fit.mismatch().is_none()
             && world.is_held(other)
     };
     let mut others = world.paths_of(device).filter(in_table).peekable();
@@ -168,21 +168,22 @@ fn other_size(world: &World, path: &Path, device: &Device) -> Option<String> {
         let contradicts = |other: &&Path| {
             other.proof.may_carry_io()
                 && !silent(other)
-                && other.is_measured(path.sized_at)
+                && other.fit.is_measured(path.fit.sized_at())
                 && other.size() != Some(own)
-                && (other.size() == Some(length) || other.facts.hctl < path.facts.hctl)
+                && (other.size() == Some(length) || other.facts().hctl < path.facts().hctl)
         };
         let other = others.filter(|_| own > length).find(contradicts)?;
         return Some(size_differs(own, other.size()?));
     }
     let changed = changed_at(world, device);
-    if !path.is_measured(changed) {
+    if !path.fit.is_measured(changed) {
         return None; // It does not join before it has been asked.
     }
     if others.peek().is_none() {
         return (own != length).then(|| size_differs(own, length));
     }
-    let known = others.filter(|other| other.is_measured(changed) || !other.proof.may_carry_io());
+    let known =
+        others.filter(|other| other.fit.is_measured(changed) || !other.proof.may_carry_io());
     let sizes: BTreeSet<Sectors> = known.filter_map(Path::size).collect();
     let size = sizes.first().filter(|_| !sizes.contains(&own))?;
     Some(size_differs(own, *size))
@@ -191,8 +192,8 @@ fn other_size(world: &World, path: &Path, device: &Device) -> Option<String> {
 /// Whether a path that is in no table has the identity of its device but leads to another unit.
 pub(in crate::psa) fn is_twin(world: &World, path: &Path, device: &Device) -> bool {
     let larger = || path.size() > device.length && other_size(world, path, device).is_some();
-    let other = || other_model(path, device).is_some() || path.repeats || larger();
-    path.mismatch.is_some() && !world.is_held(path) && other()
+    let other = || other_model(path, device).is_some() || path.fit.repeats() || larger();
+    path.fit.mismatch().is_some() && !world.is_held(path) && other()
 }
 
 /// Whether the sizes of a device's paths differ from each other, from the map, or from the kernel's values.
@@ -202,7 +203,7 @@ pub(in crate::psa) fn is_uneven(world: &World, device: &Device) -> bool {
         let Some(size) = path.size().filter(|_| path.proof.unit().is_some()) else {
             return false;
         };
-        let kernel = path.facts.block.as_ref().map(|block| block.size);
+        let kernel = path.kernel_size();
         *common.get_or_insert(size) != size || kernel != Some(size)
     })
 }
@@ -212,7 +213,10 @@ pub(in crate::psa) fn changed_at(world: &World, device: &Device) -> Millis {
     let units = world
         .paths_of(device)
         .filter(|path| path.proof.unit().is_some());
-    units.map(|path| path.sized_at).max().unwrap_or_default()
+    units
+        .map(|path| path.fit.sized_at())
+        .max()
+        .unwrap_or_default()
 }
 
 /// Whether the sizes of its paths differ, and not every path has answered since; then no path joins.
@@ -223,7 +227,7 @@ pub(in crate::psa) fn is_being_measured(world: &World, device: &Device) -> bool 
     let changed = changed_at(world, device);
     world
         .paths_of(device)
-        .any(|path| path.proof.may_carry_io() && !path.is_measured(changed))
+        .any(|path| path.proof.may_carry_io() && !path.fit.is_measured(changed))
 }
 
 /// The first two LUNs of one target port that belong to a device.
@@ -233,7 +237,7 @@ pub(in crate::psa) fn repeated(world: &World, device: &Device) -> Option<(Hctl, 
         if path.proof.unit().is_none() || !path.is_ours() {
             continue;
         }
-        let id = path.facts.hctl;
+        let id = path.facts().hctl;
         let port = |id: Hctl| (id.host, id.channel, id.target);
         match before {
             Some(other) if port(other) == port(id) => return Some((other, id)),
@@ -300,8 +304,8 @@ pub(in crate::psa) fn other_model(path: &Path, device: &Device) -> Option<String
 }
 
 fn other_lun(path: &Path, device: &Device) -> Option<String> {
-    let lun = path.facts.hctl.lun;
-    path.repeats.then(|| match device.repeated {
+    let lun = path.facts().hctl.lun;
+    path.fit.repeats().then(|| match device.repeated {
         Some((first, second)) => format!(
             "LUN {} and LUN {} of one target port have the same identity: LUN {lun} may be another unit",
             first.lun, second.lun

@@ -135,7 +135,7 @@ fn hint(world: &mut World, id: Hctl) {
     let hints = path.hints.get_or_insert_default();
     hints.pending = true;
     match hints.due(now) {
-        _ if path.exam.is_some() => {}
+        _ if path.exams.current().is_some() => {}
         Some(at) if at > now => world.schedule.no_later_than(Key::Path(id), at),
         _ => ask::path_due(world, id),
     }
@@ -151,12 +151,12 @@ fn may_rest(world: &World, id: Hctl) -> bool {
         return false;
     };
     let as_good = |other: &Path| {
-        other.facts.hctl != id
+        other.facts().hctl != id
             && other.state().serves_io()
             && other.proof.may_carry_io()
-            && other.marginal.is_none()
-            && other.judgement.class.is_some()
-            && other.judgement.class <= path.judgement.class
+            && !other.is_marginal()
+            && other.class().is_some()
+            && other.class() <= path.class()
     };
     world
         .device_of(path)
@@ -178,7 +178,7 @@ fn fails_by_hint(world: &mut World, id: Hctl, kind: IoErrorKind) {
     let shared = device.is_some_and(|device| {
         world
             .paths_of(device)
-            .any(|other| other.facts.hctl != id && recent(other))
+            .any(|other| other.facts().hctl != id && recent(other))
     });
     let counted = path
         .hints
@@ -199,7 +199,7 @@ fn fails_by_hint(world: &mut World, id: Hctl, kind: IoErrorKind) {
 
 /// Notifies users that errors of a kind began on a path, and has more errors reported for a while.
 fn io_error(world: &mut World, id: Hctl, device: &str, kind: IoErrorKind, said: &str, rests: bool) {
-    let Some(name) = world.paths.get(&id).map(|path| path.name.to_string()) else {
+    let Some(name) = world.paths.get(&id).map(|path| path.name().to_string()) else {
         return;
     };
     let effect = if rests {
@@ -255,7 +255,7 @@ fn host_recovers(world: &mut World, host: u32) {
     }
     for id in paths {
         if let Some(path) = world.paths.get_mut(&id) {
-            path.ready_at = Millis(0);
+            path.exams.ask_ready();
         }
         ask::path_due(world, id);
     }

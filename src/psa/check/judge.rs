@@ -35,10 +35,10 @@ pub(in crate::psa) fn judge(world: &mut World, id: Hctl) {
     };
     let device = world.device_of(path);
     let transition_until = transition_until(world, path, device);
-    if transition_until != path.transition_until
+    if transition_until != path.access.transition_until()
         && let Some(path) = world.paths.get_mut(&id)
     {
-        path.transition_until = transition_until;
+        path.access.set_transition(transition_until);
     }
     let Some(path) = world.paths.get(&id) else {
         return;
@@ -47,39 +47,22 @@ pub(in crate::psa) fn judge(world: &mut World, id: Hctl) {
     let mut judgement = judgement(world, path, device);
     let off = &world.memory.paths_off;
     if !off.is_empty()
-        && off.contains(&path.name.to_string())
+        && off.contains(&path.name().to_string())
         && judgement.state != PathState::Masked
     {
         judgement.state = PathState::Off;
         judgement.reason = "turned off by an admin".to_owned();
     }
-    if judgement == path.judgement {
-        if let Some(path) = world.paths.get_mut(&id) {
-            path.judged = true;
-        }
-        return;
-    }
-    let before = path.judgement.clone();
-    let subject = path.name.to_string();
+    let subject = path.name().to_string();
     let device_id = device.map(|device| device.id.clone()).unwrap_or_default();
     let now = world.now;
-    if let Some(path) = world.paths.get_mut(&id) {
-        let serves = judgement.state.serves_io()
-            || matches!(judgement.state, PathState::Standby | PathState::Off);
-        path.failed_since = if serves {
-            None
-        } else {
-            Some(path.failed_since.unwrap_or(now))
-        };
-        if before.state != judgement.state {
-            path.since = now;
-        }
-        path.judgement = judgement.clone();
-        path.judged = true;
-    }
+    let path = world.paths.get_mut(&id);
+    let Some(before) = path.and_then(|path| path.judged(judgement.clone(), now)) else {
+        return;
+    };
     // A refusal is the array's decision, not a failure, and neither is an identity that has yet to be proven.
     let path = world.paths.get(&id);
-    let broken = path.is_some_and(|path| path.link.is_broken());
+    let broken = path.is_some_and(|path| path.health.link().is_broken());
     let stopped =
         before.state.serves_io() && matches!(judgement.state, PathState::Dead | PathState::Unknown);
     if stopped && broken {
@@ -122,16 +105,16 @@ fn taken_over(world: &mut World, id: Hctl) {
         let Some(path) = world.paths.get_mut(&member).filter(|_| member != id) else {
             continue;
         };
-        if path.link == Link::Up {
+        if path.is_up() {
             ask::examine_now(world, member);
-        } else if path.judgement.class == Some(Class::Optimized) {
-            path.judgement.class = Some(Class::Standby);
+        } else if path.class() == Some(Class::Optimized) {
+            path.health.set_class(Some(Class::Standby));
         }
     }
 }
 
 fn judgement(world: &World, path: &Path, device: Option<&Device>) -> Judgement {
-    let class = path.judgement.class;
+    let class = path.class();
     if path.is_masked() {
         let reason = "owned by MASK_PATH".to_owned();
         return Judgement {
@@ -152,7 +135,9 @@ fn judgement(world: &World, path: &Path, device: Option<&Device>) -> Judgement {
         Identity::Quarantined { expected, found } => Some(format!(
             "quarantined: {found} answers where {expected} is expected"
         )),
-        Identity::Absent { qualifier, .. } if !matches!(path.link, Link::PermanentLoss(_)) => {
+        Identity::Absent { qualifier, .. }
+            if !matches!(path.health.link(), Link::PermanentLoss(_)) =>
+        {
             Some(Problem::NoLogicalUnit(*qualifier).to_string())
         }
         _ => None,
@@ -171,7 +156,7 @@ fn judgement(world: &World, path: &Path, device: Option<&Device>) -> Judgement {
         .map(|selection| selection.satp);
     let Some(satp) = satp else {
         // To every SATP, a path that is down is dead. No SATP may have been chosen before a path of the device works.
-        let (state, reason) = match &path.link {
+        let (state, reason) = match path.health.link() {
             Link::Down(why) => (PathState::Dead, why.clone()),
             Link::PermanentLoss(sense) => (PathState::Dead, format!("permanent loss: {sense}")),
             Link::NoAnswer(why) | Link::Unchecked(why) => (PathState::Unknown, why.clone()),
@@ -185,14 +170,14 @@ fn judgement(world: &World, path: &Path, device: Option<&Device>) -> Judgement {
     };
     let mut judgement = satp.judge(&evidence);
     judgement.class = judgement.class.or(class);
-    if let Some(reason) = &path.mismatch {
+    if let Some(reason) = path.fit.mismatch() {
         return Judgement {
             state: PathState::Dead,
             reason: format!("quarantined: {reason}"),
             class: judgement.class,
         };
     }
-    if path.is_transition_overdue(world.now) && judgement.state != PathState::Dead {
+    if path.access.is_transition_overdue(world.now) && judgement.state != PathState::Dead {
         return Judgement {
             state: PathState::Unknown,
             reason: "the transition of its access state does not end".to_owned(),
@@ -240,13 +225,18 @@ pub(in crate::psa) fn transition_until(
     device: Option<&Device>,
 ) -> Option<Millis> {
     let group = path
-        .port_group
+        .access
+        .port_group()
         .and_then(|id| device.and_then(|device| device.groups.get(&id)));
     let changes = group.is_some_and(|group| group.access == AccessState::Transitioning)
-        || matches!(path.link, Link::Refused(AccessState::Transitioning, _));
+        || matches!(
+            path.health.link(),
+            Link::Refused(AccessState::Transitioning, _)
+        );
     let time = device.and_then(|device| device.transition);
     changes.then(|| {
-        path.transition_until
+        path.access
+            .transition_until()
             .unwrap_or_else(|| world.now.after(time.unwrap_or(TRANSITION)))
     })
 }
@@ -260,23 +250,24 @@ pub(in crate::psa) fn next_check(
     retried: &mut BTreeSet<Hctl>,
 ) -> Millis {
     let failed = path
-        .failed_since
+        .failures
+        .down_since()
         .is_some_and(|since| now.since(since) < settings.retry_backoff_after_ms);
     // A marginal path is retried off the regular tick. Otherwise one that always works at the ticks would be found good
     // forever.
-    if failed || path.is_on_trial() {
-        retried.insert(path.facts.hctl);
+    if failed || path.failures.is_on_trial() {
+        retried.insert(path.facts().hctl);
         let count = u64::try_from(retried.len()).unwrap_or(u64::MAX);
         let share = Millis(count.saturating_mul(RETRY_SHARE.0));
         let all_served = share.min(settings.check_interval_ms);
         return now.after(settings.retry_interval_ms.max(all_served));
     }
     if !retried.is_empty() {
-        retried.remove(&path.facts.hctl);
+        retried.remove(&path.facts().hctl);
     }
     let tick = |name: &str| Schedule::tick(now, settings.check_interval_ms, moments, name);
     match &path.device {
         Some(wwid) => tick(wwid),
-        None => tick(&path.name.to_string()),
+        None => tick(&path.name().to_string()),
     }
 }

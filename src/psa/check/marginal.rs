@@ -5,9 +5,8 @@
 //! there were no complaints for that recovery time.
 
 use crate::psa::action::Severity;
-use crate::psa::evidence::Link;
 use crate::psa::state::World;
-use crate::psa::state::path::{Marginal, Path};
+use crate::psa::state::path::Path;
 use crate::psa::state::schedule::Key;
 use crate::psa::units::{Hctl, Millis};
 use std::collections::BTreeSet;
@@ -19,13 +18,9 @@ pub(in crate::psa) fn failed(world: &mut World, id: Hctl) {
     let Some(path) = world.paths.get_mut(&id).filter(|_| most > 0) else {
         return;
     };
-    path.failures.retain(|at| now.since(*at) < window);
-    path.failures.push(now);
-    let count = path.failures.len();
-    if count < usize::try_from(most).unwrap_or(usize::MAX) {
+    let Some(count) = path.failures.counted(now, window, most) else {
         return;
-    }
-    path.failures.remove(0);
+    };
     is_marginal(
         world,
         id,
@@ -50,7 +45,7 @@ pub(in crate::psa) fn fabric_notified(
         .paths
         .iter()
         .filter(|(id, path)| {
-            let facts = &path.facts;
+            let facts = path.facts();
             id.host == host
                 && (is_one(&facts.target.identifier) || is_one(&facts.adapter.identifier))
         })
@@ -67,7 +62,7 @@ pub(in crate::psa) fn review_marginal(world: &mut World, id: Hctl) {
     let Some(path) = world.paths.get(&id) else {
         return;
     };
-    if path.facts.target.port_state.as_deref() == Some("Marginal") {
+    if path.facts().target.port_state.as_deref() == Some("Marginal") {
         is_marginal(world, id, "its remote port is marginal".to_owned());
         return;
     }
@@ -75,21 +70,17 @@ pub(in crate::psa) fn review_marginal(world: &mut World, id: Hctl) {
     let Some(path) = world.paths.get_mut(&id) else {
         return;
     };
-    let Some(marginal) = &mut path.marginal else {
+    if path.health.link().is_broken() {
+        path.failures.still_marginal(now);
+    }
+    let Some(marginal) = path.failures.marginal() else {
         return;
     };
-    if path.link.is_broken() {
-        // It may not have been trusted again since the last failure, and so may not have failed again.
-        marginal.last = now;
-    }
-    if path.link != Link::Up || marginal.last.after(recovery) > now {
+    if !path.is_up() || marginal.last.after(recovery) > now {
         return;
     }
-    let name = path.name.to_string();
-    if let Some(path) = world.paths.get_mut(&id) {
-        path.marginal = None;
-        path.failures.clear();
-    }
+    path.failures.recovered();
+    let name = path.name().to_string();
     let lasted = format!("{} s", recovery.0 / 1000);
     world.notify(
         Severity::Info,
@@ -106,22 +97,21 @@ fn is_marginal(world: &mut World, id: Hctl, reason: String) {
     let better = world.paths.get(&id).and_then(|path| world.device_of(path));
     let better = better.is_some_and(|device| {
         world.paths_of(device).any(|other| {
-            other.facts.hctl != id && other.marginal.is_none() && other.state().serves_io()
+            other.facts().hctl != id && !other.is_marginal() && other.state().serves_io()
         })
     });
     let Some(path) = world.paths.get_mut(&id) else {
         return;
     };
-    if let Some(marginal) = &mut path.marginal {
-        marginal.last = now;
-        return;
+    if path.is_marginal() {
+        return path.failures.still_marginal(now);
     }
     if !better {
         return;
     }
-    let name = path.name.to_string();
+    let name = path.name().to_string();
     let reason_text = reason.clone();
-    path.marginal = Some(Marginal { reason, last: now });
+    path.failures.turn_marginal(reason, now);
     let effect = "it carries I/O only if no other path does";
     world.notify(
         Severity::Warning,
@@ -135,12 +125,12 @@ fn is_marginal(world: &mut World, id: Hctl, reason: String) {
 
 /// Describes a marginal path, as one line.
 pub(in crate::psa) fn marginal_line(world: &World, path: &Path) -> Option<String> {
-    let marginal = path.marginal.as_ref()?;
+    let marginal = path.failures.marginal()?;
     let left = marginal
         .last
         .after(world.settings.marginal_recovery_ms)
         .since(world.now);
-    let held = path.tried_until().since(world.now);
+    let held = path.failures.tried_until().since(world.now);
     let held = match held {
         Millis(0) => String::new(),
         Millis(ms) => format!(", and not reinstated for another {ms} ms while other paths serve"),

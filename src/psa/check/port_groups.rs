@@ -7,7 +7,7 @@
 use crate::psa::action::Severity;
 use crate::psa::check::judge::TRANSITION;
 use crate::psa::check::{ask, judge};
-use crate::psa::evidence::{Link, PortGroup};
+use crate::psa::evidence::PortGroup;
 use crate::psa::state::World;
 use crate::psa::state::path::Path;
 use crate::psa::state::schedule::Key;
@@ -31,7 +31,7 @@ pub(in crate::psa) fn port_groups_are(
     let Some(path) = world.paths.get_mut(&id).filter(proven) else {
         return;
     };
-    path.report_problem = None;
+    path.access.readable();
     let Some(wwid) = path.device.clone() else {
         return;
     };
@@ -43,7 +43,7 @@ pub(in crate::psa) fn port_groups_are(
         Some(seconds) => Millis::from_secs(seconds.into()),
     };
     device.transition = Some(transition);
-    let own = path.port_group;
+    let own = path.access.port_group();
     let withheld = withheld(world, &wwid, own, report);
     let Some(device) = world.devices.get_mut(&wwid) else {
         return;
@@ -83,14 +83,14 @@ pub(in crate::psa) fn port_groups_are(
     let members: Vec<Hctl> = device.paths.iter().copied().collect();
     let device_id = device.id.clone();
     for member in &members {
-        if let Some(path) = world.paths.get_mut(member) {
-            path.judged &= !differs;
+        if let Some(path) = world.paths.get_mut(member).filter(|_| differs) {
+            path.health.expire();
         }
     }
     reported(world, id);
     for member in withheld.into_values() {
         if let Some(path) = world.paths.get_mut(&member) {
-            path.ask_groups = true;
+            path.exams.ask_groups();
         }
         ask::examine_now(world, member);
     }
@@ -102,11 +102,8 @@ pub(in crate::psa) fn port_groups_are(
             &[("changes", &changes.join(" "))],
         );
         for member in members {
-            // The refusal is older than this report.
-            if let Some(path) = world.paths.get_mut(&member)
-                && matches!(path.link, Link::Refused(..))
-            {
-                path.link = Link::Up;
+            if let Some(path) = world.paths.get_mut(&member) {
+                path.health.groups_changed();
             }
             judge::judge(world, member);
         }
@@ -116,7 +113,7 @@ pub(in crate::psa) fn port_groups_are(
         // Where one group has changed, another may be about to. The unit attention for that group comes on its own
         // ports, which may carry no command for seconds.
         if let Some(path) = world.paths.get_mut(&id) {
-            path.ask_groups = true;
+            path.exams.ask_groups();
         }
         let at = world.now.after(FOLLOW_UP);
         world.schedule.no_later_than(Key::Path(id), at);
@@ -144,7 +141,7 @@ fn withheld(
         let mut paths = world.paths_of(device);
         paths.find(|path| {
             let proven = path.proof.may_carry_io();
-            path.port_group == Some(group) && proven && path.link == Link::Up
+            path.access.port_group() == Some(group) && proven && path.is_up()
         })
     };
     let known = |group: u16| device.groups.get(&group).map(|group| group.access);
@@ -154,7 +151,7 @@ fn withheld(
             && known(group.id) != Some(group.access_state)
     });
     doubted
-        .filter_map(|group| Some((group.id, works(group.id)?.facts.hctl)))
+        .filter_map(|group| Some((group.id, works(group.id)?.facts().hctl)))
         .collect()
 }
 
@@ -163,12 +160,12 @@ pub(in crate::psa) fn reported(world: &mut World, id: Hctl) {
     let Some(path) = world.paths.get(&id) else {
         return;
     };
-    let group = path.port_group;
+    let group = path.access.port_group();
     for member in world.members_with(id) {
         if let Some(path) = world.paths.get_mut(&member)
-            && path.port_group == group
+            && path.access.port_group() == group
         {
-            path.reported_at = Some(world.now);
+            path.access.reported(world.now);
         }
     }
 }
@@ -188,17 +185,17 @@ pub(in crate::psa) fn port_groups_unknown(
         .as_deref()
         .and_then(|wwid| world.devices.get(wwid))
         .is_some_and(|device| !device.groups.is_empty());
-    let is_reported = path.report_problem.as_deref() == Some(why);
-    if matches!(outcome, Outcome::Good | Outcome::CheckCondition(_)) && !is_reported {
-        let name = path.name.to_string();
+    let at_fault = matches!(outcome, Outcome::Good | Outcome::CheckCondition(_));
+    if let Some(path) = world.paths.get_mut(&id)
+        && at_fault
+        && path.access.unreadable(why)
+    {
+        let name = path.name().to_string();
         let kept = if known {
             "the last known states are kept"
         } else {
             "no states are known"
         };
-        if let Some(path) = world.paths.get_mut(&id) {
-            path.report_problem = Some(why.to_owned());
-        }
         world.notify(
             Severity::Warning,
             "PORT_GROUPS_UNREADABLE",

@@ -15,7 +15,7 @@ pub(in crate::psa) fn identify(world: &mut World, id: Hctl, page83: Result<&[u8]
     if page83.is_ok_and(|page| path.device.is_some() && path.proof.repeats(page)) {
         return path.proof.repeated(now);
     }
-    match path.proof.answered(page83, path.again, now) {
+    match path.proof.answered(page83, path.exams.is_repeated(), now) {
         Answer::Outdated => {}
         Answer::Proven(proven) => is_proven(world, id, &proven),
         Answer::Different { found, news } => {
@@ -29,7 +29,9 @@ pub(in crate::psa) fn identify(world: &mut World, id: Hctl, page83: Result<&[u8]
             }
         }
         Answer::Unproven { why, news, repeat } => {
-            path.again |= repeat;
+            if repeat {
+                path.exams.repeat();
+            }
             if news {
                 is_unproven(world, id, &why);
             }
@@ -47,9 +49,8 @@ fn is_proven(world: &mut World, id: Hctl, proven: &Proven) {
     let Some(path) = world.paths.get_mut(&id) else {
         return;
     };
-    path.port_group = proven.port_group;
-    path.relative_port = proven.relative_port;
-    let name = path.name.to_string();
+    path.access.proven(proven.port_group, proven.relative_port);
+    let name = path.name().to_string();
     world.unidentified.remove(&id);
     let unit = &proven.unit;
     if proven.was_quarantined {
@@ -88,7 +89,7 @@ fn is_unproven(world: &mut World, id: Hctl, why: &str) {
     let Some(path) = world.paths.get(&id) else {
         return;
     };
-    let name = path.name.to_string();
+    let name = path.name().to_string();
     let effect = "it carries I/O only while no other path serves, until it proves that it is the same logical unit";
     let details = [("reason", why), ("effect", effect)];
     world.notify(Severity::Warning, "PATH_UNPROVEN", name, &details);
@@ -99,7 +100,7 @@ pub(in crate::psa) fn is_absent(world: &mut World, id: Hctl, why: &str) {
     let Some(path) = world.paths.get(&id) else {
         return;
     };
-    let (name, device) = (path.name.to_string(), path.device.clone());
+    let (name, device) = (path.name().to_string(), path.device.clone());
     world.unidentified.remove(&id);
     world.dirty.extend(device);
     let effect = "it carries no I/O until it proves that it is the same logical unit";
@@ -112,7 +113,7 @@ pub(in crate::psa) fn is_different(world: &mut World, id: Hctl, found: &str) {
     let Some(path) = world.paths.get(&id) else {
         return;
     };
-    let (name, device) = (path.name.to_string(), path.device.clone());
+    let (name, device) = (path.name().to_string(), path.device.clone());
     world.unidentified.remove(&id);
     world.dirty.extend(device);
     let action = "map the LUN back; if it belongs to the other unit for good, close the map of this device: the path then joins the other unit";

@@ -2,7 +2,7 @@
 
 use crate::psa::action::Action;
 use crate::psa::check::ask;
-use crate::psa::evidence::{Link, PathState};
+use crate::psa::evidence::PathState;
 use crate::psa::state::World;
 use crate::psa::state::path::Path;
 use crate::psa::units::Hctl;
@@ -33,7 +33,7 @@ pub(in crate::psa) fn reread(world: &mut World, id: Hctl) {
         .and_then(|device| device.selection.as_ref());
     let takes_over = selection.is_none_or(|selection| selection.satp.is_exclusive());
     if let Some(path) = world.paths.get_mut(&id) {
-        path.reread_owed = true;
+        path.exams.owe_reread();
     }
     if takes_over {
         ask::examine_now(world, id);
@@ -45,10 +45,10 @@ pub(in crate::psa) fn reread(world: &mut World, id: Hctl) {
 /// Has the kernel read the disk now, if that is owed and does not move the unit. No other code decides on this.
 pub(in crate::psa) fn pay_reread(world: &mut World, id: Hctl) {
     let due = |path: &&mut Path| {
-        path.reread_owed && path.link == Link::Up && path.state() != PathState::Standby
+        path.exams.owes_reread() && path.is_up() && path.state() != PathState::Standby
     };
     if let Some(path) = world.paths.get_mut(&id).filter(due) {
-        path.reread_owed = false;
+        path.exams.reread();
         world.actions.push(Action::RescanDevice(id));
     }
 }

@@ -4,7 +4,8 @@ use crate::psa::check::judge::LOOK_AGAIN;
 use crate::psa::event::Reply;
 use crate::psa::evidence::{Class, Link, PathState};
 use crate::psa::state::device::Device;
-use crate::psa::state::path::{Exam, Path, Stage, is_well};
+use crate::psa::state::exams::{Exam, Stage};
+use crate::psa::state::path::Path;
 use crate::psa::state::proof::Identity;
 use crate::psa::units::Millis;
 use crate::scsi::cdb::Command;
@@ -26,12 +27,12 @@ pub(in crate::psa) type Standing = (
 
 pub(in crate::psa) fn standing(path: &Path) -> Standing {
     (
-        path.judgement.state,
-        path.judgement.class,
+        path.state(),
+        path.class(),
         discriminant(path.proof.identity()),
-        discriminant(&path.link),
-        path.suspect_since,
-        path.port_group,
+        discriminant(path.health.link()),
+        path.failures.suspect_since(),
+        path.access.port_group(),
     )
 }
 
@@ -39,7 +40,7 @@ pub(in crate::psa) fn standing(path: &Path) -> Standing {
 /// judged since its device was looked at, and nothing has to be found out. This is the case for most checks.
 pub(in crate::psa) fn is_as_before(path: &Path, exam: &Exam, ready: Option<&Reply>) -> bool {
     let is_ready = ready.is_none_or(|ready| ready.outcome == Outcome::Good);
-    exam.stage == Stage::Check && is_ready && is_well(path)
+    exam.stage == Stage::Check && is_ready && path.is_well()
 }
 
 /// Whether the replies of such a path, whose device was looked at recently, are byte for byte those from before: the
@@ -60,10 +61,10 @@ pub(in crate::psa) fn is_repeated(
         Command::ModeSense6 => {
             let write_protected = mode::is_write_protected(&reply.data).ok();
             let known = write_protected == Some(false) || path.is_read_only() == write_protected;
-            write_protected.is_some() && path.write_protected == write_protected && known
+            write_protected.is_some() && path.fit.write_protected() == write_protected && known
         }
         Command::ReportTargetPortGroups | Command::ReportTargetPortGroupsShort => {
-            settled && path.report_problem.is_none() && device.report == reply.data
+            settled && path.access.problem().is_none() && device.report == reply.data
         }
         _ => false,
     };

@@ -55,9 +55,7 @@ pub enum Problem {
     NotFound { class: &'static str, number: u32 },
     #[error("the file list has no rule for plug-in {0} in class {1}")]
     NoneOfPlugin(String, &'static str),
-    #[error(
-        "the rule would mask every path of the host: make it more specific, or add --force"
-    )]
+    #[error("the rule would mask every path of the host: make it more specific, or add --force")]
     MasksAll,
     #[error("no number is free from {FIRST_FREE} to {LAST_FREE}: remove rules that are not needed")]
     Full,

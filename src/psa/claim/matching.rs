@@ -439,7 +439,9 @@ impl std::str::FromStr for Match {
             .iter()
             .all(|key| get(key).is_none())
         {
-            return Err(format!("`{text}` contains no attribute that a rule can match"));
+            return Err(format!(
+                "`{text}` contains no attribute that a rule can match"
+            ));
         }
         Ok(Match::Location {
             adapter: get("adapter").map_or(Ok(None), adapter)?,

@@ -233,7 +233,8 @@ impl RuleSpec {
         if let Some(model) = &self.nvme_controller_model {
             if self.vendor.is_some() || self.model.is_some() {
                 return Err(
-                    "`nvme-controller-model` cannot be combined with `vendor` or `model`".to_owned(),
+                    "`nvme-controller-model` cannot be combined with `vendor` or `model`"
+                        .to_owned(),
                 );
             }
             return Pattern::parse(model).map(Match::NvmeController);
@@ -260,7 +261,9 @@ impl RuleSpec {
         let class = self.class()?;
         let matches = self.matches()?;
         if self.plugin.is_empty() {
-            return Err("`plugin` is missing: use NMP, HPP, MASK_PATH, or another plug-in".to_owned());
+            return Err(
+                "`plugin` is missing: use NMP, HPP, MASK_PATH, or another plug-in".to_owned(),
+            );
         }
         let xcopy = Xcopy {
             use_array_values: self.xcopy_use_array_values,
@@ -279,10 +282,7 @@ impl RuleSpec {
             hpp::config_string(config)?;
         }
         if xcopy.use_multi_segs && !xcopy.use_array_values {
-            return Err(
-                "`xcopy-use-multi-segs` requires `xcopy-use-array-values`"
-                    .to_owned(),
-            );
+            return Err("`xcopy-use-multi-segs` requires `xcopy-use-array-values`".to_owned());
         }
         Ok(Rule {
             class,

@@ -6,7 +6,6 @@
 use crate::psa::action::{Action, Severity};
 use crate::psa::claim::Claim;
 use crate::psa::claiming::run;
-use crate::psa::evidence::{Judgement, Link, PathState};
 use crate::psa::facts::PathFacts;
 use crate::psa::memory::MaskedPath;
 use crate::psa::mpp::Plugin;
@@ -30,44 +29,49 @@ pub(in crate::psa) fn withdraw(world: &mut World, wwid: &str) {
     let table = world.map_of(wwid).and_then(|map| map.table.as_ref().ok());
     let free = |path: &&Path| {
         let held = table.is_some_and(|t| t.paths().any(|one| Some(one.dev) == path.dev()));
-        let used = path.facts.block.iter().any(|block| !block.usage.is_empty());
+        let used = path
+            .facts()
+            .block
+            .iter()
+            .any(|block| !block.usage.is_empty());
         let asked = path
-            .withdrawn_at
+            .requested
+            .removed_at()
             .is_some_and(|at| world.now < at.after(RETRY));
-        path.is_masked() && !path.unclaimed && !held && !used && !asked
+        path.is_masked() && !path.owner.is_unclaimed() && !held && !used && !asked
     };
     // A path whose disk is not known is not removed, because it cannot be known what uses it.
     let free: Vec<(Hctl, DevT)> = world
         .paths_of(device)
         .filter(free)
-        .filter_map(|path| Some((path.facts.hctl, path.dev()?)))
+        .filter_map(|path| Some((path.facts().hctl, path.dev()?)))
         .collect();
     for (id, dev) in free {
         if let Some(path) = world.paths.get_mut(&id) {
-            path.withdrawn_at = Some(world.now);
+            path.requested.remove(world.now);
         }
         world.actions.push(Action::DeleteDevice { path: id, dev });
     }
 }
 
 /// A path that was withdrawn is gone: remembers it.
-pub(in crate::psa) fn withdrawn(world: &mut World, path: Path) {
-    let name = path.name.to_string();
-    let (Some(claim), Some(inquiry)) = (path.claim, &path.inquiry) else {
+pub(in crate::psa) fn withdrawn(world: &mut World, path: &Path) {
+    let name = path.name().to_string();
+    let (Some(claim), Some(inquiry)) = (path.owner.claim(), &path.inquiry) else {
         return;
     };
     let masked = MaskedPath {
         facts: PathFacts {
             block: None,
             sg: None,
-            ..path.facts
+            ..path.facts().clone()
         },
         inquiry: inquiry.raw.clone(),
-        device: path.device,
+        device: path.device().map(str::to_owned),
         rule: claim.rule,
     };
     if let Some(path) = masked_path(world, &masked) {
-        world.withdrawn.insert(path.facts.hctl, Box::new(path));
+        world.withdrawn.insert(path.facts().hctl, Box::new(path));
     }
     world.memory.masked.insert(name, masked);
     world.remember();
@@ -78,33 +82,32 @@ pub(in crate::psa) fn recall_withdrawn(world: &mut World) {
     let masked: Vec<MaskedPath> = world.memory.masked.values().cloned().collect();
     for masked in masked {
         if let Some(path) = masked_path(world, &masked) {
-            world.withdrawn.insert(path.facts.hctl, Box::new(path));
+            world.withdrawn.insert(path.facts().hctl, Box::new(path));
         }
     }
 }
 
 fn masked_path(world: &mut World, masked: &MaskedPath) -> Option<Path> {
     let (name, _) = world.runtime_name(&masked.facts);
-    let mut path = Path::new(masked.facts.clone(), name, world.now);
-    path.inquiry = Some(StandardInquiry::parse(&masked.inquiry).ok()?);
-    path.device.clone_from(&masked.device);
-    path.claim = Some(Claim {
+    let inquiry = StandardInquiry::parse(&masked.inquiry).ok()?;
+    let claim = Claim {
         plugin: Plugin::MaskPath,
         rule: masked.rule,
-    });
-    path.link = Link::Unchecked(String::new());
-    path.judgement = Judgement {
-        state: PathState::Masked,
-        reason: "owned by MASK_PATH: its SCSI device was removed from the host".to_owned(),
-        class: None,
     };
+    let mut path = Path::withdrawn(masked.facts.clone(), name, inquiry, claim, world.now);
+    path.device.clone_from(&masked.device);
     Some(path)
 }
 
 /// A path of this name is present again: it is no longer withdrawn.
 pub(in crate::psa) fn returned(world: &mut World, path: &Path) {
-    world.withdrawn.retain(|other| other.name != path.name);
-    if world.memory.masked.remove(&path.name.to_string()).is_some() {
+    world.withdrawn.retain(|other| other.name() != path.name());
+    if world
+        .memory
+        .masked
+        .remove(&path.name().to_string())
+        .is_some()
+    {
         world.remember();
     }
 }
@@ -116,11 +119,11 @@ pub(in crate::psa) fn release(world: &mut World, id: Hctl) {
     let Some(path) = world.withdrawn.get_mut(&id) else {
         return;
     };
-    path.unclaimed = false;
+    path.owner.run();
     let Some(claim) = decided.filter(|claim| claim.plugin != Plugin::MaskPath) else {
         return;
     };
-    let (name, rule) = (path.name.to_string(), claim.rule.to_string());
+    let (name, rule) = (path.name().to_string(), claim.rule.to_string());
     if let Some(path) = world.withdrawn.remove(&id) {
         returned(world, &path);
     }

@@ -20,8 +20,11 @@ pub(in crate::psa) fn in_scope(world: &World, scope: &Scope) -> Vec<Hctl> {
         Scope::Matching(matches) => world
             .subject(path)
             .is_some_and(|subject| matches.test(&subject).is_ok()),
-        Scope::Plugin(plugin) => path.claim.is_some_and(|claim| claim.plugin == *plugin),
-        Scope::Path(name) => path.name.to_string() == *name,
+        Scope::Plugin(plugin) => path
+            .owner
+            .claim()
+            .is_some_and(|claim| claim.plugin == *plugin),
+        Scope::Path(name) => path.name().to_string() == *name,
         Scope::Device(id) => world.device_of(path).is_some_and(|device| device.id == *id),
     };
     let paths = world.paths().filter(|(_, path)| meant(path));
@@ -32,7 +35,7 @@ pub(in crate::psa) fn in_scope(world: &World, scope: &Scope) -> Vec<Hctl> {
 pub(in crate::psa) fn claim_found(world: &mut World, id: Hctl) {
     let waits = world.memory.autoclaim_off && world.started;
     match world.paths.get_mut(&id) {
-        Some(path) if waits && path.claim.is_none() => path.unclaimed = true,
+        Some(path) if waits && path.owner.claim().is_none() => path.owner.unclaim(),
         _ => claim(world, id),
     }
 }
@@ -47,7 +50,7 @@ pub(in crate::psa) fn claim(world: &mut World, id: Hctl) {
     let Some(subject) = world.subject(path) else {
         return;
     };
-    let (name, before) = (path.name, path.claim);
+    let (name, before) = (path.name(), path.owner.claim());
     let mut claim = world.rules.claim.decide(&subject);
     if claim.plugin == Plugin::MaskPath && is_last_of_users(world, id) {
         let rule = claim.rule.to_string();
@@ -70,7 +73,7 @@ pub(in crate::psa) fn claim(world: &mut World, id: Hctl) {
         );
     }
     if let Some(path) = world.paths.get_mut(&id) {
-        path.claim = Some(claim);
+        path.owner.claimed(claim);
     }
 }
 

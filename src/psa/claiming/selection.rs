@@ -35,8 +35,8 @@ pub(in crate::psa) fn satp_question<'a>(
         vendor: inquiry.vendor_trimmed(),
         model: inquiry.product_trimmed(),
         inquiry: &inquiry.raw,
-        driver: &path.facts.adapter.driver,
-        transport: path.facts.transport,
+        driver: &path.facts().adapter.driver,
+        transport: path.facts().transport,
         paths: device.paths.len(),
     };
     Some((facts, World::evidence(path, &device.groups)))

@@ -93,7 +93,7 @@ fn prospect(
     usable: &BTreeSet<DevT>,
     active: &BTreeSet<DevT>,
 ) -> Prospect {
-    let Some(block) = path.facts.block.as_ref().filter(|_| path.is_ours()) else {
+    let Some(block) = path.facts().block.as_ref().filter(|_| path.is_ours()) else {
         return Prospect::Nothing;
     };
     let is_candidate = view.candidates.iter().any(|c| c.dev == block.dev);
@@ -103,14 +103,14 @@ fn prospect(
     match state {
         PathState::Active | PathState::ActiveUnoptimized | PathState::Standby => {
             // A path that only the array can activate does not serve.
-            if state == PathState::Standby && !view::can_activate(world, path.facts.hctl) {
+            if state == PathState::Standby && !view::can_activate(world, path.facts().hctl) {
                 return Prospect::Nothing;
             }
             if !is_candidate {
                 // It is not in the table yet, but may join.
                 let joins = block.usage.is_empty() && !path.is_quarantined();
                 return if joins {
-                    Prospect::Until(path.since.after(patience))
+                    Prospect::Until(path.health.since().after(patience))
                 } else {
                     Prospect::Nothing
                 };
@@ -120,30 +120,33 @@ fn prospect(
             {
                 return prospect;
             }
-            if may_be_used && path.relapses == 0 {
+            if may_be_used && path.failures.relapses() == 0 {
                 return Prospect::Serves;
             }
-            if may_be_used && path.is_relapsing(world.now) {
-                return Prospect::Until(path.relapsing_until());
+            if may_be_used && path.failures.is_relapsing(world.now) {
+                return Prospect::Until(path.failures.relapsing_until());
             }
             if may_be_used {
                 return Prospect::Serves;
             }
             // The path is held back for a moment after its first failure.
-            if path.relapses == 0 {
-                return Prospect::Until(path.failed_at.after(LAST_PATH_HOLD));
+            if path.failures.relapses() == 0 {
+                return Prospect::Until(path.failures.failed_at().after(LAST_PATH_HOLD));
             }
             Prospect::Nothing
         }
-        PathState::Unknown if path.transition_until.is_some() => {
-            Prospect::Until(path.transition_until.unwrap_or_default())
+        PathState::Unknown if path.access.transition_until().is_some() => {
+            Prospect::Until(path.access.transition_until().unwrap_or_default())
         }
         PathState::Unknown if active.contains(&block.dev) => Prospect::InUse,
         // The kernel failed it, and it does not answer checks.
-        PathState::Unknown if matches!(path.link, Link::NoAnswer(_)) => Prospect::Nothing,
-        PathState::Unknown if block.usage.is_empty() && !path.is_quarantined() => {
-            Prospect::Until(path.since.max(path.failed_at).after(patience))
-        }
+        PathState::Unknown if matches!(path.health.link(), Link::NoAnswer(_)) => Prospect::Nothing,
+        PathState::Unknown if block.usage.is_empty() && !path.is_quarantined() => Prospect::Until(
+            path.health
+                .since()
+                .max(path.failures.failed_at())
+                .after(patience),
+        ),
         PathState::Unknown | PathState::Dead | PathState::Off | PathState::Masked => {
             Prospect::Nothing
         }
@@ -282,7 +285,9 @@ fn outage_ends(world: &mut World, wwid: &str) {
 fn relapses(world: &World, wwid: &str) -> bool {
     let device = world.devices.get(wwid);
     let mut paths = device.iter().flat_map(|device| world.paths_of(device));
-    paths.any(|path| path.relapses > 0 && world.now.since(path.failed_at) < RELAPSE_WINDOW)
+    paths.any(|path| {
+        path.failures.relapses() > 0 && world.now.since(path.failures.failed_at()) < RELAPSE_WINDOW
+    })
 }
 
 fn store_outages(world: &mut World) {

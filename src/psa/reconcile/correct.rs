@@ -121,9 +121,7 @@ fn settles_at(world: &World, device: &Device) -> Option<Millis> {
         .paths
         .iter()
         .filter_map(|id| world.paths.get(id))
-        .any(|path| {
-            path.exam.is_some() && (path.link == Link::Up) && path.judgement.class.is_none()
-        });
+        .any(|path| path.exams.current().is_some() && (path.is_up()) && path.class().is_none());
     // Paths that were present at start were all examined before the start was over.
     if device.last_join <= world.started_at && !undecided {
         return None;
@@ -341,7 +339,7 @@ fn reload_is_due(world: &mut World, wwid: &str, map: &Map, wanted: &Wanted) -> b
 /// that time, so it joins after the proof. (A path that is being checked will have its proof immediately.)
 fn proven_part(world: &World, wanted: &Wanted, view: &View) -> Wanted {
     let unproven = |path: &Path| {
-        let checked = !matches!(path.link, Link::Unchecked(_));
+        let checked = !matches!(path.health.link(), Link::Unchecked(_));
         checked && !path.proof.may_carry_io()
     };
     let out: BTreeSet<DevT> = view

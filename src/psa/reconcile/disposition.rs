@@ -108,7 +108,7 @@ pub(in crate::psa) fn disposition(world: &World, device: &Device) -> Disposition
     }
     let usage = ours
         .iter()
-        .filter_map(|path| path.facts.block.as_ref())
+        .filter_map(|path| path.facts().block.as_ref())
         .flat_map(|block| &block.usage)
         .next();
     if let Some(usage) = usage {
@@ -138,17 +138,16 @@ pub(in crate::psa) fn mark_owners(world: &mut World, wwid: &str) {
         let Some(path) = world.paths.get_mut(&id) else {
             continue;
         };
-        let Some(block) = &path.facts.block else {
+        let Some(block) = &path.facts().block else {
             continue;
         };
         let owned = hidden || path.is_masked();
-        if path.marked != Some(owned) {
-            path.marked = Some(owned);
-            let mark = Action::MarkOwner {
-                dev: block.dev,
-                name: block.name.clone(),
-                owned,
-            };
+        let mark = Action::MarkOwner {
+            dev: block.dev,
+            name: block.name.clone(),
+            owned,
+        };
+        if path.requested.mark(owned) {
             world.actions.push(mark);
         }
     }
@@ -174,7 +173,10 @@ pub(in crate::psa) fn set_port_timers(world: &mut World, wwid: &str) {
         return;
     }
     for id in device.paths.clone() {
-        let set = world.paths.get(&id).and_then(|path| path.port_timers);
+        let set = world
+            .paths
+            .get(&id)
+            .and_then(|path| path.requested.timers());
         // A disk behind the same port that is in use without a map has no other path, and should rather wait.
         if set == Some(timers) || world.index.has_user_behind(id) {
             continue;
@@ -184,11 +186,11 @@ pub(in crate::psa) fn set_port_timers(world: &mut World, wwid: &str) {
         };
         // The kernel accepts the timers only for a port that is online.
         let up = matches!(
-            path.facts.target.port_state.as_deref(),
+            path.facts().target.port_state.as_deref(),
             Some("Online" | "LOGGED_IN")
         );
         if up && path.is_ours() {
-            path.port_timers = Some(timers);
+            path.requested.set_timers(timers);
             world
                 .actions
                 .push(Action::SetPortTimers { path: id, timers });

@@ -53,7 +53,7 @@ fn lone_evidence(world: &World, device: &Device, path: &Path) -> Option<String> 
     if let Some(rule) = satp_rule.filter(|rule| rule.names_array()) {
         return Some(format!("its array is known: {rule}"));
     }
-    let claim_rule = path.claim.and_then(|claim| {
+    let claim_rule = path.owner.claim().and_then(|claim| {
         let mut rules = world.rules.claim.rules().iter();
         rules.find(|rule| rule.number == claim.rule && rule.plugin == claim.plugin.as_str())
     });

@@ -89,7 +89,7 @@ fn named_otherwise(world: &World, wwid: &str) -> Option<String> {
         world.is_held(path) && (path.proof.is_quarantined() || path.proof.problem().is_some())
     };
     let path = world.paths_of(device).find(lists_no_such)?;
-    let disk = path.facts.block.as_ref().map(|block| &block.name)?;
+    let disk = path.facts().block.as_ref().map(|block| &block.name)?;
     Some(format!(
         "{disk}, whose VPD page 83h does not list the name of the map"
     ))

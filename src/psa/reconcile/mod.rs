@@ -41,7 +41,7 @@ pub(in crate::psa) fn look_at(world: &mut World, wwid: &str) {
     device.looked_at = now;
     for id in &device.paths {
         if let Some(path) = world.paths.get_mut(id) {
-            path.judged = false;
+            path.health.expire();
         }
     }
     if !world.started {

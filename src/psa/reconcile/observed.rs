@@ -3,10 +3,9 @@
 use crate::psa::action::{Action, Severity};
 use crate::psa::check::{ask, discovery, judge};
 use crate::psa::event::MapError;
-use crate::psa::evidence::{Link, PathState};
+use crate::psa::evidence::PathState;
 use crate::psa::state::World;
 use crate::psa::state::device::{Device, FailedStep, Failure, Order, device_id_of};
-use crate::psa::state::failures::RELAPSE_WINDOW;
 use crate::psa::table::model::{Map, PathStatus, UUID_PREFIX};
 use crate::psa::units::{DevT, Hctl, Millis};
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,9 +14,6 @@ use std::collections::{BTreeMap, BTreeSet};
 const RETRY_FIRST: Millis = Millis(1000);
 
 const RETRY_LONGEST: Millis = Millis(60_000);
-
-/// The longest time for which a relapsing path is held back.
-const HOLD_LONGEST: Millis = Millis(60_000);
 
 /// A map was found or changed.
 pub(in crate::psa) fn map_seen(world: &mut World, map: Map) {
@@ -231,28 +227,15 @@ fn failed_by_kernel(world: &mut World, id: Hctl) {
         return;
     };
     let ours = matches!(
-        path.judgement.state,
+        path.state(),
         PathState::Dead | PathState::Off | PathState::Masked
     );
     path.statistics.failed(!ours);
     if ours {
         return; // The agent failed it itself, or would have.
     }
-    path.suspect_since = Some(now);
-    path.failed_at = now;
-    path.link = Link::Unchecked("the kernel failed it; a check follows".to_owned());
-    path.proof.doubt("the kernel failed the path");
-    // A path that checks find good while I/O on it fails must not flap: each relapse doubles the wait.
-    if path.last_relapse.0 != 0
-        && now.since(path.last_relapse.max(path.hold_until)) < RELAPSE_WINDOW
-    {
-        path.relapses = path.relapses.saturating_add(1);
-        let pause = Millis(500).0.saturating_mul(1 << path.relapses.min(8));
-        path.hold_until = now.after(Millis(pause.min(HOLD_LONGEST.0)));
-    } else {
-        path.relapses = 0;
-    }
-    let name = path.name.to_string();
+    path.failed_by_kernel(now);
+    let name = path.name().to_string();
     let device = path.device.clone().unwrap_or_default();
     let device = world
         .devices

@@ -43,15 +43,16 @@ pub(in crate::psa) fn remove_lost(world: &mut World, wwid: &str) {
     let free: Vec<(Hctl, DevT)> = world
         .paths_of(device)
         .filter(|path| {
-            path.withdrawn_at
+            path.requested
+                .removed_at()
                 .is_none_or(|at| at.after(RETRY) <= world.now)
         })
         .filter_map(|path| {
-            let block = path.facts.block.as_ref()?;
+            let block = path.facts().block.as_ref()?;
             block
                 .usage
                 .is_empty()
-                .then_some((path.facts.hctl, block.dev))
+                .then_some((path.facts().hctl, block.dev))
         })
         .collect();
     if free.is_empty() {
@@ -62,8 +63,8 @@ pub(in crate::psa) fn remove_lost(world: &mut World, wwid: &str) {
     let gone = device.last_done;
     let unsure: Vec<Hctl> = world
         .paths_of(device)
-        .filter(|path| path.is_ours() && path.lost_at.is_none_or(|at| at <= gone))
-        .map(|path| path.facts.hctl)
+        .filter(|path| path.is_ours() && path.health.lost_at().is_none_or(|at| at <= gone))
+        .map(|path| path.facts().hctl)
         .collect();
     if !unsure.is_empty() {
         unsure
@@ -75,7 +76,7 @@ pub(in crate::psa) fn remove_lost(world: &mut World, wwid: &str) {
     let id = device.id.clone();
     for (path, dev) in free {
         if let Some(path) = world.paths.get_mut(&path) {
-            path.withdrawn_at = Some(world.now);
+            path.requested.remove(world.now);
         }
         world.actions.push(Action::DeleteDevice { path, dev });
     }

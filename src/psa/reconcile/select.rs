@@ -13,7 +13,8 @@ pub(in crate::psa) fn select(world: &mut World, wwid: &str) {
     let Some(device) = world.devices.get(wwid) else {
         return;
     };
-    let Some(selection) = selection::selection(world, &world.rules, device, |path| path.claim)
+    let Some(selection) =
+        selection::selection(world, &world.rules, device, |path| path.owner.claim())
     else {
         return;
     };
@@ -44,12 +45,12 @@ pub(in crate::psa) fn unite(world: &mut World, wwid: &str) {
         let Some(path) = world.paths.get_mut(&id) else {
             continue;
         };
-        let other = |claim: &&mut Claim| ![plugin, Plugin::MaskPath].contains(&claim.plugin);
-        let Some(claim) = path.claim.as_mut().filter(other) else {
+        let other = |claim: &Claim| ![plugin, Plugin::MaskPath].contains(&claim.plugin);
+        let Some(claim) = path.owner.claim().filter(other) else {
             continue;
         };
-        claim.plugin = plugin;
-        let (rule, name) = (claim.rule.to_string(), path.name.to_string());
+        path.owner.claimed(Claim { plugin, ..claim });
+        let (rule, name) = (claim.rule.to_string(), path.name().to_string());
         world.notify(
             Severity::Warning,
             "CLAIM_KEPT",

@@ -25,7 +25,7 @@ pub(in crate::psa) fn release_strays(world: &mut World, wwid: &str) {
     let strays: Vec<Hctl> = world
         .paths_of(device)
         .filter(free)
-        .map(|path| path.facts.hctl)
+        .map(|path| path.facts().hctl)
         .collect();
     for id in strays {
         joins_found(world, id);
@@ -39,12 +39,8 @@ fn joins_found(world: &mut World, id: Hctl) {
     let Some(unit) = path.proof.release() else {
         return;
     };
-    // What was known about the path referred to the previous unit.
-    path.judgement.class = None;
-    path.port_group = None;
-    path.ownership = None;
-    path.reported_at = None;
-    let name = path.name.to_string();
+    path.forget_unit();
+    let name = path.name().to_string();
     let details = [
         ("device", unit.device_id.as_str()),
         (
@@ -68,7 +64,9 @@ pub(in crate::psa) fn has_strays(world: &World, device: &Device) -> bool {
 
 /// Whether the disk of any path of a device does not fit its map, perhaps because of the map itself.
 pub(in crate::psa) fn has_refused(world: &World, device: &Device) -> bool {
-    world.paths_of(device).any(|path| path.mismatch.is_some())
+    world
+        .paths_of(device)
+        .any(|path| path.fit.mismatch().is_some())
 }
 
 /// Whether the device has lost its paths to other units. Two cases: paths lead to other units, and none is proven to

@@ -53,7 +53,7 @@ pub(in crate::psa) fn watch_owner(world: &mut World, wwid: &str, view: &View) {
         .any(|(id, _)| device.takeover.was_served_by(*id));
     let under_way = |id: &Hctl| {
         let path = world.paths.get(id);
-        path.is_some_and(|path| path.exam.is_some() || path.again)
+        path.is_some_and(|path| path.exams.is_busy())
     };
     let unknown = view
         .candidates
@@ -200,7 +200,7 @@ fn longest_hold(world: &World, view: &View) -> Millis {
 fn phase(world: &World, device: &Device) -> u64 {
     let keys = world
         .paths_of(device)
-        .flat_map(|path| path.facts.adapter.key.bytes());
+        .flat_map(|path| path.facts().adapter.key.bytes());
     // FNV-1a, as in the schedule.
     let hash = keys.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
@@ -220,7 +220,7 @@ fn report_loss(world: &mut World, wwid: &str) {
     };
     let reach: BTreeSet<String> = world
         .paths_of(device)
-        .map(|path| path.facts.target.identifier.clone())
+        .map(|path| path.facts().target.identifier.clone())
         .collect();
     let reach: Vec<String> = reach.into_iter().collect();
     let id = device.id.clone();
@@ -291,7 +291,7 @@ pub(in crate::psa) fn note_orders(world: &mut World, wwid: &str, view: &View, st
 /// after a move, so nothing else shows that the move has happened.
 fn ask_for_move(world: &mut World, id: Hctl) {
     if let Some(path) = world.paths.get_mut(&id) {
-        path.ask_groups = true;
+        path.exams.ask_groups();
     }
 }
 

@@ -45,13 +45,13 @@ pub(in crate::psa) fn usable(
             // The kernel may use a standby path that the host can activate, within the budget. A path that only the
             // array can activate is reinstated only while others serve; otherwise the kernel would try it in a loop.
             PathState::Standby if !is_active && !view::can_activate(world, candidate.path) => {
-                if path.held_until() <= world.now {
+                if path.failures.held_until() <= world.now {
                     waiting.insert(candidate.dev);
                 }
                 false
             }
             PathState::Standby if !is_active => {
-                standby.push((candidate.dev, path.held_until()));
+                standby.push((candidate.dev, path.failures.held_until()));
                 false
             }
             PathState::Standby => true,
@@ -65,7 +65,7 @@ pub(in crate::psa) fn usable(
             PathState::Dead | PathState::Off | PathState::Masked => false,
         };
         let serves = candidate.state != PathState::Unknown;
-        let held_until = path.held_until();
+        let held_until = path.failures.held_until();
         if wanted && serves && held_until > world.now && !is_active {
             held.insert((held_until, candidate.dev, candidate.path));
         } else if wanted {
@@ -79,7 +79,10 @@ pub(in crate::psa) fn usable(
             continue;
         };
         let at = if alone {
-            path.failed_at.after(LAST_PATH_HOLD).min(hold_until)
+            path.failures
+                .failed_at()
+                .after(LAST_PATH_HOLD)
+                .min(hold_until)
         } else {
             hold_until
         };

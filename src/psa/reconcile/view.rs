@@ -36,8 +36,8 @@ pub(in crate::psa) fn view(world: &World, device: &Device) -> View {
             .paths
             .iter()
             .filter_map(|id| world.paths.get(id))
-            .filter(|path| path.marginal.is_none())
-            .map(|path| path.name)
+            .filter(|path| !path.is_marginal())
+            .map(|path| path.name())
             .find(|candidate| candidate.to_string() == name)
     };
     let options = Options {
@@ -68,7 +68,7 @@ pub(in crate::psa) fn view(world: &World, device: &Device) -> View {
         .iter()
         .filter_map(|id| Some((*id, world.paths.get(id)?)))
     {
-        let Some(block) = &path.facts.block else {
+        let Some(block) = &path.facts().block else {
             continue;
         };
         let held = in_table.contains(&block.dev);
@@ -86,17 +86,17 @@ pub(in crate::psa) fn view(world: &World, device: &Device) -> View {
         let rank = if settings.ranks.is_empty() {
             0
         } else {
-            let name = path.name.to_string();
+            let name = path.name().to_string();
             settings.ranks.get(&name).copied().unwrap_or(0)
         };
         candidates.push(Candidate {
             path: id,
             dev: block.dev,
-            name: path.name,
+            name: path.name(),
             state: path.state(),
-            class: match &path.marginal {
+            class: match path.failures.marginal() {
                 Some(_) => Class::Last,
-                None => path.judgement.class.unwrap_or(Class::Last),
+                None => path.class().unwrap_or(Class::Last),
             },
             rank,
         });
@@ -118,7 +118,7 @@ pub(in crate::psa) fn view(world: &World, device: &Device) -> View {
             world
                 .paths
                 .get(&id)
-                .is_some_and(|path| path.judgement.class.is_some())
+                .is_some_and(|path| path.class().is_some())
         });
         // No path was proven since the start, so the kernel's table is the only information.
         handler = handler.or_else(|| table.handler.clone());

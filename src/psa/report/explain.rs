@@ -49,11 +49,11 @@ impl World {
         if let Some(device) = self.device_of(path) {
             sections.extend(self.explain_device(device, rules));
         }
-        Some((format!("{} ({})", path.name, path.facts.hctl), sections))
+        Some((format!("{} ({})", path.name(), path.facts().hctl), sections))
     }
 
     fn explain_path(&self, path: &Path, rules: Rules) -> Vec<Section> {
-        let facts = &path.facts;
+        let facts = path.facts();
         let disk = facts.block.as_ref().map_or_else(
             || "no disk".to_owned(),
             |b| format!("{} ({})", b.name, b.dev),
@@ -90,7 +90,7 @@ impl World {
 
     /// Every claim rule that is tried on the path, by the rules that are loaded now.
     fn claim_lines(&self, path: &Path, rules: Rules) -> Vec<String> {
-        let (Some(claim), Some(subject)) = (path.claim, self.subject(path)) else {
+        let (Some(claim), Some(subject)) = (path.owner.claim(), self.subject(path)) else {
             return vec!["not claimed: its INQUIRY data are not known".to_owned()];
         };
         let (now, mut lines) = match rules {
@@ -109,29 +109,29 @@ impl World {
 
     fn state_lines(&self, path: &Path) -> Vec<String> {
         let mut lines = vec![state_line(path, self.now)];
-        match path.facts.device_state.as_str() {
+        match path.facts().device_state.as_str() {
             "running" => {}
             // Only an admin may bring such a device back. If a probe hung again, the error handling would stop every
             // device of the host once more.
             "offline" => lines.push(format!(
                 "the kernel's error handling set it to `offline`; when the fault is fixed: \
                  echo running > /sys/bus/scsi/devices/{}/state",
-                path.facts.hctl
+                path.facts().hctl
             )),
             other => lines.push(format!("its state in the kernel is `{other}`")),
         }
-        if let Some(why) = &path.report_problem {
+        if let Some(why) = path.access.problem() {
             lines.push(format!(
                 "its report of target port groups or owners cannot be read: {why}"
             ));
         }
         lines.extend(hints::hint_line(self, path));
         lines.extend(marginal::marginal_line(self, path));
-        if path.hold_until > self.now {
+        if path.failures.hold_until() > self.now {
             lines.push(format!(
                 "the kernel failed it {} times in a row although checks succeeded: not reinstated for another {} ms",
-                path.relapses.saturating_add(1),
-                path.hold_until.since(self.now).0
+                path.failures.relapses().saturating_add(1),
+                path.failures.hold_until().since(self.now).0
             ));
         }
         lines
@@ -141,9 +141,9 @@ impl World {
         let mut sections = Vec::new();
         let claims: Vec<String> = self
             .paths_of(device)
-            .map(|path| match path.claim {
-                Some(claim) => format!("{}: {}", path.name, self.rules.claim.describe(claim)),
-                None => format!("{}: not claimed yet", path.name),
+            .map(|path| match path.owner.claim() {
+                Some(claim) => format!("{}: {}", path.name(), self.rules.claim.describe(claim)),
+                None => format!("{}: not claimed yet", path.name()),
             })
             .collect();
         sections.push(("Claim rules", claims));
@@ -158,9 +158,7 @@ impl World {
                 }
                 _ => "it gets a map".to_owned(),
             },
-            Disposition::Off => {
-                "turned off by an admin: no map, its disks stay hidden".to_owned()
-            }
+            Disposition::Off => "turned off by an admin: no map, its disks stay hidden".to_owned(),
             Disposition::LeftAlone(why) => format!("left alone: {why}"),
             Disposition::Foreign(what) => {
                 format!("foreign: its map contains {what}; the agent does not change it")
@@ -283,16 +281,17 @@ impl World {
 
     fn member_line(&self, path: &Path) -> String {
         let disk = path
-            .facts
+            .facts()
             .block
             .as_ref()
             .map_or("no disk", |block| block.name.as_str());
         let group = path
-            .port_group
+            .access
+            .port_group()
             .map_or_else(String::new, |id| format!(", port group {id}"));
         let mut line = format!(
             "{} {disk}{group}: {}",
-            path.name,
+            path.name(),
             state_line(path, self.now)
         );
         let identity = path.proof.identity();
@@ -305,7 +304,7 @@ impl World {
 }
 
 fn port_state(path: &Path) -> String {
-    path.facts
+    path.facts()
         .target
         .port_state
         .as_ref()
@@ -313,7 +312,7 @@ fn port_state(path: &Path) -> String {
 }
 
 fn state_line(path: &Path, now: Millis) -> String {
-    let reason = &path.judgement.reason;
+    let reason = &path.judgement().reason;
     let why = if reason.is_empty() {
         String::new()
     } else {
@@ -322,7 +321,10 @@ fn state_line(path: &Path, now: Millis) -> String {
     format!(
         "{}{why} (for {} s)",
         path.state().as_str(),
-        now.since(path.since).0.checked_div(1000).unwrap_or(0)
+        now.since(path.health.since())
+            .0
+            .checked_div(1000)
+            .unwrap_or(0)
     )
 }
 
@@ -339,7 +341,9 @@ fn identity_line(identity: &Identity) -> String {
     match identity {
         Identity::Unknown => "not known yet: no answer to INQUIRY page 83h".to_owned(),
         Identity::Assumed(wwid) => {
-            format!("{wwid}, from the table in which it was found; not proven since the agent started")
+            format!(
+                "{wwid}, from the table in which it was found; not proven since the agent started"
+            )
         }
         Identity::Proven(unit) => format!(
             "{} (WWID {}), proven by VPD page 83h",

@@ -114,7 +114,7 @@ impl World {
 
 fn figures_of(path: &Path) -> PathFigures {
     PathFigures {
-        name: path.name,
+        name: path.name(),
         state: path.state(),
         statistics: path.statistics,
         io_errors: path

@@ -169,7 +169,7 @@ impl World {
     #[must_use]
     pub fn inventory(&self, from: usize, most: usize) -> Inventory {
         let captured = |path: &Path| CapturedPath {
-            facts: path.facts.clone(),
+            facts: path.facts().clone(),
             ready: path.answers.ready.clone(),
             inquiry: Hex(path
                 .inquiry

@@ -84,9 +84,9 @@ impl World {
 
     fn before(&self, device: &Device) -> Before {
         let path = |path: &Path| {
-            let plugin = path.claim.map(|claim| claim.plugin);
-            let decision = describe(self, path.claim);
-            (path.facts.hctl, path.name.to_string(), plugin, decision)
+            let plugin = path.owner.claim().map(|claim| claim.plugin);
+            let decision = describe(self, path.owner.claim());
+            (path.facts().hctl, path.name().to_string(), plugin, decision)
         };
         Before {
             id: device.id.clone(),
@@ -99,7 +99,7 @@ impl World {
     fn changes(&self, before: &Before, then: &Device) -> Vec<String> {
         let mut lines = Vec::new();
         for (id, name, plugin, decision) in &before.paths {
-            let then = self.paths.get(id).and_then(|path| path.claim);
+            let then = self.paths.get(id).and_then(|path| path.owner.claim());
             if *plugin != then.map(|claim| claim.plugin) {
                 lines.push(format!("{name}: {decision} -> {}", describe(self, then)));
             }
@@ -123,14 +123,14 @@ impl World {
         for path in self.withdrawn.values() {
             let claim = run::claim_by(self, rules, path);
             if let Some(claim) =
-                claim.filter(|claim| Some(claim.plugin) != path.claim.map(|c| c.plugin))
+                claim.filter(|claim| Some(claim.plugin) != path.owner.claim().map(|c| c.plugin))
             {
                 let line = format!(
                     "{} -> {}: its HBA is scanned for it",
-                    describe(self, path.claim),
+                    describe(self, path.owner.claim()),
                     claim.plugin
                 );
-                sections.push((path.name.to_string(), vec![line]));
+                sections.push((path.name().to_string(), vec![line]));
             }
         }
         sections

@@ -65,7 +65,7 @@ impl World {
     /// Whether a path of a device serves, or no path waits for activation.
     fn is_served(&self, device: &Device) -> bool {
         let waits = |path: &Path| {
-            path.state() == PathState::Standby && view::can_activate(self, path.facts.hctl)
+            path.state() == PathState::Standby && view::can_activate(self, path.facts().hctl)
         };
         self.paths_of(device).any(|path| path.state().serves_io())
             || !self.paths_of(device).any(waits)

@@ -17,8 +17,8 @@ impl World {
         let mut names = BTreeSet::from([device.id.clone(), device.wwid.clone()]);
         names.extend(self.map_names.get(&device.wwid).cloned());
         for path in self.paths_of(device) {
-            names.extend([path.name.to_string(), path.facts.hctl.to_string()]);
-            names.extend(path.facts.block.as_ref().map(|block| block.name.clone()));
+            names.extend([path.name().to_string(), path.facts().hctl.to_string()]);
+            names.extend(path.facts().block.as_ref().map(|block| block.name.clone()));
         }
         names
     }
@@ -34,9 +34,9 @@ impl World {
             return self.paths.get(self.disks.get(&dev)?);
         }
         self.paths().map(|(_, path)| path).find(|path| {
-            path.name.to_string() == name
+            path.name().to_string() == name
                 || path
-                    .facts
+                    .facts()
                     .block
                     .as_ref()
                     .is_some_and(|block| block.name == name)
@@ -49,8 +49,8 @@ impl World {
     pub fn path_uid(&self, path: &Path) -> String {
         let device = self.device_of(path).map_or("", |device| device.id.as_str());
         let (adapter, target) = (
-            &path.facts.adapter.identifier,
-            &path.facts.target.identifier,
+            &path.facts().adapter.identifier,
+            &path.facts().target.identifier,
         );
         format!("{adapter}-{target}-{device}")
     }
@@ -78,7 +78,7 @@ impl World {
         let vendor = path
             .and_then(|p| p.inquiry.as_ref())
             .map_or("Unknown", |i| i.vendor_trimmed());
-        let kind = match path.map(|p| p.facts.transport) {
+        let kind = match path.map(|p| p.facts().transport) {
             Some(Transport::Fc | Transport::Fcoe) => "Fibre Channel Disk",
             Some(Transport::Iscsi) => "iSCSI Disk",
             Some(Transport::Sas) => "Serial Attached SCSI Disk",
@@ -103,7 +103,7 @@ impl World {
                     path.state().serves_io()
                 }
             })
-            .map(|path| path.name)
+            .map(|path| path.name())
             .collect()
     }
 
@@ -165,21 +165,21 @@ impl World {
             return String::new();
         };
         let settings = self.device_settings(device);
-        let rank = settings.ranks.get(&path.name.to_string());
+        let rank = settings.ranks.get(&path.name().to_string());
         let candidate = Candidate {
             path: id,
             dev: path.dev().unwrap_or(DevT { major: 0, minor: 0 }),
-            name: path.name,
+            name: path.name(),
             state: path.state(),
-            class: path.judgement.class.unwrap_or(Class::Last),
+            class: path.class().unwrap_or(Class::Last),
             rank: rank.copied().unwrap_or(0),
         };
-        let is_current = self.working_paths(device).contains(&path.name);
+        let is_current = self.working_paths(device).contains(&path.name());
         let config =
             self.psp_of(device)
                 .plugin()
                 .path_config(&candidate, &device.options, is_current);
-        match &path.marginal {
+        match path.failures.marginal() {
             Some(marginal) => format!("{config} marginal: {}", marginal.reason),
             None => config,
         }

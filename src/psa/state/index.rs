@@ -51,11 +51,11 @@ impl Index {
     }
 
     pub(in crate::psa) fn path(&mut self, path: &Path) {
-        let block = path.facts.block.as_ref();
+        let block = path.facts().block.as_ref();
         if block.is_some_and(|block| !block.usage.is_empty()) {
-            self.used.insert(path.facts.hctl);
+            self.used.insert(path.facts().hctl);
         } else {
-            self.used.remove(&path.facts.hctl);
+            self.used.remove(&path.facts().hctl);
         }
     }
 

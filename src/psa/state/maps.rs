@@ -19,7 +19,9 @@ pub fn may_end_queueing(map: &Map) -> Result<(), String> {
     }
     let mut paths = map.status.iter().flat_map(|status| &status.groups);
     if paths.any(|group| group.paths.iter().any(|path| path.active)) {
-        return Err("its map has a path that the kernel uses, so no I/O waits for a path".to_owned());
+        return Err(
+            "its map has a path that the kernel uses, so no I/O waits for a path".to_owned(),
+        );
     }
     Ok(())
 }

@@ -1,8 +1,12 @@
 //! Everything that the agent knows. `check`, `reconcile` and `changes` modify it; this module has the data, and
 //! questions that need only the data.
 
+pub mod access;
 pub mod device;
+pub mod exams;
 pub mod failures;
+pub mod fit;
+pub mod health;
 pub mod hints;
 pub(in crate::psa) mod index;
 pub mod lookups;
@@ -167,8 +171,8 @@ impl World {
             vendor: inquiry.vendor_trimmed(),
             model: inquiry.product_trimmed(),
             inquiry: &inquiry.raw,
-            facts: &path.facts,
-            name: path.name,
+            facts: path.facts(),
+            name: path.name(),
             device: self.device_of(path).map(|device| device.id.as_str()),
         })
     }
@@ -190,12 +194,12 @@ impl World {
                 .inquiry
                 .as_ref()
                 .map_or(Tpgs::None, |inquiry| inquiry.tpgs),
-            port_group: path.port_group,
-            relative_port: path.relative_port,
+            port_group: path.access.port_group(),
+            relative_port: path.access.relative_port(),
             groups,
-            link: &path.link,
-            ownership: path.ownership,
-            handler: &path.facts.handler,
+            link: path.health.link(),
+            ownership: path.access.ownership(),
+            handler: &path.facts().handler,
         }
     }
 
@@ -205,7 +209,8 @@ impl World {
             .paths_of(device)
             .filter(|path| path.is_ours())
             .peekable();
-        ours.peek().is_some() && ours.all(|path| matches!(path.link, Link::PermanentLoss(_)))
+        ours.peek().is_some()
+            && ours.all(|path| matches!(path.health.link(), Link::PermanentLoss(_)))
     }
 
     /// Schedules storing the memory. Only for what can be found again. Settings by the admin and masked paths that were

@@ -153,8 +153,8 @@ impl World {
         let named = self.named_targets(adapter);
         let of_adapter = self.paths.values().chain(self.withdrawn.values());
         let present: BTreeSet<u32> = of_adapter
-            .filter(|path| path.name.adapter == adapter)
-            .map(|path| path.name.target)
+            .filter(|path| path.name().adapter == adapter)
+            .map(|path| path.name().target)
             .collect();
         let Some(known) = self.memory.adapters.get_mut(key) else {
             return;
@@ -172,7 +172,7 @@ impl World {
     /// Makes space for another adapter, in the same way.
     fn forget_an_adapter(&mut self) {
         let of_paths = self.paths.values().chain(self.withdrawn.values());
-        let present: BTreeSet<u32> = of_paths.map(|path| path.name.adapter).collect();
+        let present: BTreeSet<u32> = of_paths.map(|path| path.name().adapter).collect();
         let located = |number: u32| {
             let rules = self.rules.claim.rules().iter();
             let mut locations = rules.filter_map(|rule| match &rule.matches {

@@ -1,4 +1,6 @@
 //! A path: one SCSI device of this host, with the facts about it and its states.
+//!
+//! The states are in parts, each with the transitions that are legal for it. What changes two parts together is here.
 
 use crate::psa::action::PortTimers;
 use crate::psa::adapter::RuntimeName;
@@ -6,73 +8,21 @@ use crate::psa::claim::Claim;
 use crate::psa::evidence::{Class, Judgement, Link, PathState};
 use crate::psa::facts::PathFacts;
 use crate::psa::mpp::Plugin;
+use crate::psa::state::access::Access;
+use crate::psa::state::exams::Exams;
+use crate::psa::state::failures::Failures;
+use crate::psa::state::fit::Fit;
+use crate::psa::state::health::Health;
 use crate::psa::state::hints::Hints;
 use crate::psa::state::proof::Proof;
 use crate::psa::state::statistics::PathStatistics;
 use crate::psa::units::{DevT, Millis, Sectors};
 use crate::scsi::inquiry::StandardInquiry;
 use crate::scsi::outcome::Outcome;
-use crate::scsi::ownership::Ownership;
 use serde::{Deserialize, Serialize};
 
-/// Whether everything that is known about a path says that it works, and nothing has to be found out.
-pub(in crate::psa) fn is_well(path: &Path) -> bool {
-    path.judged
-        && path.answers.ready == Some(Outcome::Good)
-        && path.link == Link::Up
-        && path.proof.may_carry_io()
-        && path.suspect_since.is_none()
-        && path.lost_at.is_none()
-        && path.failed_since.is_none()
-        && path.marginal.is_none()
-        && !path.again
-        && !path.reread_owed
-        && is_online(path)
-        && path.facts.device_state == RUNNING
-}
-
-/// Whether the target port is online as far as sysfs says; `true` if the transport does not report it.
-pub(in crate::psa) fn is_online(path: &Path) -> bool {
-    let port = path.facts.target.port_state.as_deref();
-    matches!(port, None | Some("Online" | "LOGGED_IN"))
-}
-
 /// sysfs `state` of a SCSI device that accepts commands.
-pub(in crate::psa) const RUNNING: &str = "running";
-
-/// Why a path is marginal, and since when it has worked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Marginal {
-    /// Why, as text for the user.
-    pub reason: String,
-    /// When it was last seen down; for a port whose state is marginal, when that state was last seen.
-    pub last: Millis,
-}
-
-/// An examination in progress.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Exam {
-    /// Its ticket.
-    pub ticket: u64,
-    /// When it was sent.
-    pub sent: Millis,
-    /// Its purpose.
-    pub stage: Stage,
-    /// READ CAPACITY is among the commands.
-    #[serde(default)]
-    pub measures: bool,
-}
-
-/// The purpose of an examination.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Stage {
-    /// What kind of device is it?
-    Inquiry,
-    /// Which logical unit is it, and in which state?
-    Identify,
-    /// Does it still work?
-    Check,
-}
+const RUNNING: &str = "running";
 
 /// The last answers of a path as they came in, for an inventory.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -83,115 +33,112 @@ pub struct Answers {
     pub owner: Vec<u8>,
 }
 
+/// Which plug-in owns a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Owner {
+    claim: Option<Claim>,
+    is_unclaimed: bool,
+}
+
+impl Owner {
+    /// The plug-in that owns the path, and the rule that decided this. An unclaimed path keeps it until the next run of
+    /// the rules.
+    #[must_use]
+    pub fn claim(&self) -> Option<Claim> {
+        self.claim
+    }
+
+    /// The rules decided.
+    pub(in crate::psa) fn claimed(&mut self, claim: Claim) {
+        self.claim = Some(claim);
+    }
+
+    /// The next run of the rules has to decide again.
+    pub(in crate::psa) fn unclaim(&mut self) {
+        self.is_unclaimed = true;
+    }
+
+    /// The rules are being run.
+    pub(in crate::psa) fn run(&mut self) {
+        self.is_unclaimed = false;
+    }
+
+    /// Whether the next run of the rules has to decide again.
+    #[must_use]
+    pub fn is_unclaimed(&self) -> bool {
+        self.is_unclaimed
+    }
+}
+
+/// What the host was requested to do for a path, so that it is not requested again and again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(in crate::psa) struct Requested {
+    mark: Option<bool>,
+    timers: Option<PortTimers>,
+    removed_at: Option<Millis>,
+}
+
+impl Requested {
+    /// The mark for udev: owned or not. Returns whether it is another one than the last.
+    pub(in crate::psa) fn mark(&mut self, owned: bool) -> bool {
+        self.mark.replace(owned) != Some(owned)
+    }
+
+    /// The timers of its target port, as they were requested last.
+    pub(in crate::psa) fn timers(&self) -> Option<PortTimers> {
+        self.timers
+    }
+
+    /// Timers of its target port are requested.
+    pub(in crate::psa) fn set_timers(&mut self, timers: PortTimers) {
+        self.timers = Some(timers);
+    }
+
+    /// When the host was requested to remove its SCSI device.
+    pub(in crate::psa) fn removed_at(&self) -> Option<Millis> {
+        self.removed_at
+    }
+
+    /// The host is requested to remove its SCSI device.
+    pub(in crate::psa) fn remove(&mut self, now: Millis) {
+        self.removed_at = Some(now);
+    }
+}
+
 /// A path as the world knows it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Path {
     /// What sysfs says.
-    pub facts: PathFacts,
+    facts: PathFacts,
     /// Its runtime name.
-    pub name: RuntimeName,
-    /// Standard INQUIRY data, once read.
-    pub inquiry: Option<StandardInquiry>,
-    /// Which logical unit is behind it, and how certain that is.
-    pub proof: Proof,
+    name: RuntimeName,
     /// WWID of the device that it belongs to.
-    pub device: Option<String>,
-    /// Target port group, from VPD 83.
-    pub port_group: Option<u16>,
-    /// Relative target port, from VPD 83.
-    pub relative_port: Option<u16>,
-    /// The relation of the controller behind it to the logical unit, where the array has a page for that.
-    pub ownership: Option<Ownership>,
-    /// Whether the unit is write-protected through this path, as MODE SENSE reported last.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub write_protected: Option<bool>,
-    /// Why its disk fits in no table of its device.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mismatch: Option<String>,
-    /// While its access state is changing: when the change should have ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub transition_until: Option<Millis>,
-    /// Its LUN reports the same identity as another LUN of the same target port.
-    #[serde(default)]
-    pub repeats: bool,
-    /// What READ CAPACITY through this path returned, if that is newer than the kernel's value.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub measured: Option<Sectors>,
-    /// The next check has to include READ CAPACITY.
-    #[serde(default)]
-    pub measure: bool,
-    /// When the last examination that included READ CAPACITY was sent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub measured_at: Option<Millis>,
-    /// When its size last changed.
-    #[serde(default)]
-    pub sized_at: Millis,
+    pub(in crate::psa) device: Option<String>,
+    /// Standard INQUIRY data, once read.
+    pub(in crate::psa) inquiry: Option<StandardInquiry>,
     /// What it answered last, in bytes.
-    pub answers: Answers,
+    pub(in crate::psa) answers: Answers,
+    /// Which logical unit is behind it, and how certain that is.
+    pub(in crate::psa) proof: Proof,
     /// The plug-in that owns it.
-    pub claim: Option<Claim>,
-    /// The next run of the rules has to claim it again.
-    pub unclaimed: bool,
-    /// The result of the last TEST UNIT READY.
-    pub link: Link,
-    /// The judgement of the SATP.
-    pub judgement: Judgement,
-    /// It was judged since the last look at its device. Any change of what the judgement depends on causes a look at
-    /// the device too, so until then the same answer means the same.
-    #[serde(default)]
-    pub judged: bool,
-    /// The examination in progress.
-    pub exam: Option<Exam>,
-    /// While the logical unit is gone permanently: when the examination was sent that last reported so.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lost_at: Option<Millis>,
-    /// Something happened since the examination was sent: examine the path again when it ends.
-    pub again: bool,
-    /// When it last answered TEST UNIT READY; 0 has the next check include it.
-    #[serde(default)]
-    pub ready_at: Millis,
-    /// The kernel has to read its disk again as soon as that does not move the unit.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub reread_owed: bool,
-    /// It refused the extended header of REPORT TARGET PORT GROUPS, as SPC-3 arrays do. From then on the command is
-    /// sent without.
-    pub short_header: bool,
-    /// Why the states of the port groups could not be read through it; reported once.
-    pub report_problem: Option<String>,
-    /// The next check has to ask for the states of the port groups, no matter which path usually does.
-    pub ask_groups: bool,
-    /// When the kernel failed the path. Only an examination that was sent later clears this.
-    pub suspect_since: Option<Millis>,
-    /// When the kernel failed it last.
-    pub failed_at: Millis,
-    /// Since when it has not served I/O.
-    pub failed_since: Option<Millis>,
-    /// How often the kernel failed it again although checks had found it good.
-    pub relapses: u32,
-    /// When a check last found it good, or able to be activated, after the kernel had failed it; 0 means never. If the
-    /// kernel fails it again soon after that, it has relapsed.
-    pub last_relapse: Millis,
-    /// It is not reinstated before this time, because of its relapses.
-    pub hold_until: Millis,
-    /// The times of its last failures, at most as many as make it marginal.
-    pub failures: Vec<Millis>,
-    /// Set while it is marginal, with the reason.
-    pub marginal: Option<Marginal>,
+    pub(in crate::psa) owner: Owner,
+    /// What the array reports about the access through its port.
+    pub(in crate::psa) access: Access,
+    /// Whether its disk fits the other paths.
+    pub(in crate::psa) fit: Fit,
+    /// What checks found.
+    pub(in crate::psa) health: Health,
+    /// Its examinations.
+    pub(in crate::psa) exams: Exams,
+    /// Its failures.
+    pub(in crate::psa) failures: Failures,
     /// Errors of its ordinary I/O.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hints: Option<Box<Hints>>,
-    /// When it, or another port of its group, last reported the states of the port groups.
-    pub reported_at: Option<Millis>,
-    /// The mark that was stored for udev.
-    pub marked: Option<bool>,
-    /// The timers of its target port, as they were requested.
-    pub port_timers: Option<PortTimers>,
-    /// When the host was asked to remove its SCSI device.
-    pub withdrawn_at: Option<Millis>,
-    /// Since when it has its current state; for users.
-    pub since: Millis,
+    pub(in crate::psa) hints: Option<Box<Hints>>,
+    /// What the host was requested to do for it.
+    pub(in crate::psa) requested: Requested,
     /// Counters.
-    pub statistics: PathStatistics,
+    pub(in crate::psa) statistics: PathStatistics,
 }
 
 impl Path {
@@ -201,54 +148,166 @@ impl Path {
         Path {
             facts,
             name,
-            inquiry: None,
-            proof: Proof::default(),
             device: None,
-            port_group: None,
-            relative_port: None,
-            ownership: None,
-            write_protected: None,
-            mismatch: None,
-            transition_until: None,
-            repeats: false,
-            measured: None,
-            measure: false,
-            measured_at: None,
-            sized_at: now,
+            inquiry: None,
             answers: Answers::default(),
-            claim: None,
-            unclaimed: false,
-            link: Link::Unchecked("not checked yet".to_owned()),
-            judged: false,
-            judgement: Judgement {
-                state: PathState::Unknown,
-                reason: "not checked yet".to_owned(),
-                class: None::<Class>,
-            },
-            exam: None,
-            lost_at: None,
-            again: false,
-            ready_at: Millis(0),
-            reread_owed: false,
-            ask_groups: false,
-            short_header: false,
-            report_problem: None,
-            suspect_since: None,
-            failed_at: Millis(0),
-            failed_since: None,
-            relapses: 0,
-            last_relapse: Millis(0),
-            hold_until: Millis(0),
-            failures: Vec::new(),
-            marginal: None,
+            proof: Proof::default(),
+            owner: Owner::default(),
+            access: Access::default(),
+            fit: Fit::new(now),
+            health: Health::new(now),
+            exams: Exams::default(),
+            failures: Failures::default(),
             hints: None,
-            reported_at: None,
-            marked: None,
-            port_timers: None,
-            withdrawn_at: None,
-            since: now,
+            requested: Requested::default(),
             statistics: PathStatistics::default(),
         }
+    }
+
+    /// A path that MASK_PATH owns, and whose SCSI device was removed from the host.
+    pub(in crate::psa) fn withdrawn(
+        facts: PathFacts,
+        name: RuntimeName,
+        inquiry: StandardInquiry,
+        claim: Claim,
+        now: Millis,
+    ) -> Path {
+        let mut path = Path {
+            inquiry: Some(inquiry),
+            health: Health::withdrawn(now),
+            ..Path::new(facts, name, now)
+        };
+        path.owner.claimed(claim);
+        path
+    }
+
+    /// What sysfs says.
+    #[must_use]
+    pub fn facts(&self) -> &PathFacts {
+        &self.facts
+    }
+
+    /// Its facts were read again. When a disk is being removed its block device goes first; it is kept until the path is
+    /// gone.
+    pub(in crate::psa) fn set_facts(&mut self, facts: PathFacts, now: Millis) {
+        let size = self.size();
+        let block = facts.block.clone().or_else(|| self.facts.block.take());
+        let before = self.facts.block.as_ref().map(|block| block.size);
+        if before != block.as_ref().map(|block| block.size) {
+            self.fit.set_measured(None); // The kernel has just asked.
+        }
+        self.facts = PathFacts { block, ..facts };
+        if self.size() != size {
+            self.fit.size_changed(now);
+        }
+    }
+
+    /// Its runtime name.
+    #[must_use]
+    pub fn name(&self) -> RuntimeName {
+        self.name
+    }
+
+    /// WWID of the device that it belongs to.
+    #[must_use]
+    pub fn device(&self) -> Option<&str> {
+        self.device.as_deref()
+    }
+
+    /// Standard INQUIRY data, once read.
+    #[must_use]
+    pub fn inquiry(&self) -> Option<&StandardInquiry> {
+        self.inquiry.as_ref()
+    }
+
+    /// Which logical unit is behind it, and how certain that is.
+    #[must_use]
+    pub fn proof(&self) -> &Proof {
+        &self.proof
+    }
+
+    /// The plug-in that owns it.
+    #[must_use]
+    pub fn owner(&self) -> Owner {
+        self.owner
+    }
+
+    /// Target port group, from VPD page 83h.
+    #[must_use]
+    pub fn port_group(&self) -> Option<u16> {
+        self.access.port_group()
+    }
+
+    /// Its failures.
+    #[must_use]
+    pub fn failures(&self) -> &Failures {
+        &self.failures
+    }
+
+    /// Errors of its ordinary I/O.
+    #[must_use]
+    pub fn hints(&self) -> Option<&Hints> {
+        self.hints.as_deref()
+    }
+
+    /// Counters.
+    #[must_use]
+    pub fn statistics(&self) -> PathStatistics {
+        self.statistics
+    }
+
+    /// A check had this result. A path that was down may return as another logical unit, so it has to prove its identity
+    /// again.
+    pub(in crate::psa) fn set_link(&mut self, link: Link) {
+        if matches!(
+            link,
+            Link::Down(_) | Link::NoAnswer(_) | Link::PermanentLoss(_)
+        ) {
+            self.proof.doubt("it was down");
+        }
+        self.health.set_link(link);
+    }
+
+    /// The path answers, but not with INQUIRY data.
+    pub(in crate::psa) fn set_inquiry_invalid(&mut self, why: &str) {
+        self.health.set_link(Link::Down(format!("INQUIRY: {why}")));
+    }
+
+    /// The kernel failed the path because I/O on it failed: what was known about the path is out of date.
+    pub(in crate::psa) fn failed_by_kernel(&mut self, now: Millis) {
+        self.failures.failed_by_kernel(now);
+        self.proof.doubt("the kernel failed the path");
+        let why = "the kernel failed it; a check follows";
+        self.health.set_link(Link::Unchecked(why.to_owned()));
+    }
+
+    /// The SATP judged the path. Returns the judgement from before, if it was another one.
+    pub(in crate::psa) fn judged(
+        &mut self,
+        judgement: Judgement,
+        now: Millis,
+    ) -> Option<Judgement> {
+        let state = judgement.state;
+        let before = self.health.judged(judgement, now)?;
+        let is_fine = state.serves_io() || matches!(state, PathState::Standby | PathState::Off);
+        self.failures.judged(is_fine, now);
+        Some(before)
+    }
+
+    /// READ CAPACITY through this path returned this size. Returns whether the size of the path changed.
+    pub(in crate::psa) fn measured(&mut self, size: Sectors, now: Millis) -> bool {
+        let changed = self.size() != Some(size);
+        self.fit.set_measured(Some(size));
+        if changed {
+            self.fit.size_changed(now);
+        }
+        changed
+    }
+
+    /// The path belongs to another logical unit now. What was known about it referred to the previous one.
+    pub(in crate::psa) fn forget_unit(&mut self) {
+        self.health.set_class(None);
+        self.access.forget();
     }
 
     /// Device number of its disk.
@@ -260,45 +319,73 @@ impl Path {
     /// Whether it is masked: it is in no table.
     #[must_use]
     pub fn is_masked(&self) -> bool {
-        self.claim.is_some_and(|c| c.plugin == Plugin::MaskPath)
+        let claim = self.owner.claim();
+        claim.is_some_and(|claim| claim.plugin == Plugin::MaskPath)
     }
 
     /// Whether it may be in a table: not if it is masked, and not before it was claimed.
     #[must_use]
     pub fn is_ours(&self) -> bool {
-        let waits = self.unclaimed && self.claim.is_none();
+        let waits = self.owner.is_unclaimed() && self.owner.claim().is_none();
         !self.is_masked() && !waits
     }
 
     /// Whether no I/O may go to it: another unit answers, or its disk does not match those of the other paths.
     #[must_use]
     pub fn is_quarantined(&self) -> bool {
-        self.proof.is_quarantined() || self.mismatch.is_some()
+        self.proof.is_quarantined() || self.fit.mismatch().is_some()
     }
 
     /// Whether I/O goes to it only if there is no other choice: it does not answer, or its proven identity is in doubt.
     #[must_use]
     pub fn is_doubtful(&self) -> bool {
-        matches!(self.link, Link::NoAnswer(_)) || self.proof.is_stale()
+        matches!(self.health.link(), Link::NoAnswer(_)) || self.proof.is_stale()
+    }
+
+    /// Whether it is marginal: it carries I/O only if no other path does.
+    #[must_use]
+    pub fn is_marginal(&self) -> bool {
+        self.failures.marginal().is_some()
+    }
+
+    /// Whether the last check found that it works.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        *self.health.link() == Link::Up
+    }
+
+    /// Whether everything that is known says that it works, and nothing has to be found out.
+    pub(in crate::psa) fn is_well(&self) -> bool {
+        self.health.is_current()
+            && self.answers.ready == Some(Outcome::Good)
+            && self.is_up()
+            && self.proof.may_carry_io()
+            && self.health.lost_at().is_none()
+            && self.failures.is_clean()
+            && !self.exams.is_repeated()
+            && !self.exams.owes_reread()
+            && self.is_present()
+    }
+
+    /// Whether, as far as sysfs says, the SCSI device accepts commands and its target port is online. Not every transport
+    /// reports the latter.
+    pub(in crate::psa) fn is_present(&self) -> bool {
+        let port = self.facts.target.port_state.as_deref();
+        let is_online = matches!(port, None | Some("Online" | "LOGGED_IN"));
+        is_online && self.facts.device_state == RUNNING
     }
 
     /// The size of its logical unit; `None` while it is not known. A disk that cannot be read yet has size 0.
     #[must_use]
     pub fn size(&self) -> Option<Sectors> {
-        let block = self.facts.block.as_ref().map(|block| block.size);
-        self.measured.or(block).filter(|size| size.0 != 0)
+        let measured = self.fit.measured();
+        measured.or(self.kernel_size()).filter(|size| size.0 != 0)
     }
 
-    /// Whether it was asked for its size at or after this time, with any result.
+    /// The size of its disk in the kernel; `None` without a disk.
     #[must_use]
-    pub fn is_measured(&self, since: Millis) -> bool {
-        self.measured_at.is_some_and(|at| at >= since)
-    }
-
-    /// Whether READ CAPACITY is requested and not answered yet.
-    #[must_use]
-    pub fn is_being_measured(&self) -> bool {
-        self.measure || self.exam.is_some_and(|exam| exam.measures)
+    pub fn kernel_size(&self) -> Option<Sectors> {
+        self.facts.block.as_ref().map(|block| block.size)
     }
 
     /// Whether the kernel treats its disk as read-only; `None` without a disk.
@@ -307,9 +394,21 @@ impl Path {
         self.facts.block.as_ref().map(|block| block.read_only)
     }
 
+    /// The judgement of its SATP.
+    #[must_use]
+    pub fn judgement(&self) -> &Judgement {
+        self.health.judgement()
+    }
+
     /// Its state.
     #[must_use]
     pub fn state(&self) -> PathState {
-        self.judgement.state
+        self.judgement().state
+    }
+
+    /// Its place among the paths of its device; `None` while it is not known.
+    #[must_use]
+    pub fn class(&self) -> Option<Class> {
+        self.judgement().class
     }
 }
