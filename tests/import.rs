@@ -391,7 +391,7 @@ fn a_value_out_of_its_range_is_refused() {
     let screen = psactl_below(root.path(), ["import", "multipath", conf.to_str().unwrap()]);
     assert_eq!(screen.exit, Exit::Partly);
     for part in [
-        "check_interval_ms = 100000000 is out of range: take 100 to 86400000",
+        "check_interval_ms = 100000000 is out of range: use 100 to 86400000",
         "multipath-tools takes a number of seconds and passes over this",
         "[unlisted_device] apd_timeout_ms = 99999000",
     ] {

@@ -434,7 +434,7 @@ fn refusals_name_the_cause_and_the_mend() {
         (
             "core claimrule add -c VAAI -r 200 -t vendor -V A -P X -s",
             Exit::Usage,
-            "only together",
+            "requires `xcopy-use-array-values`",
         ),
         (
             "core claimrule add -c VIA -r 200 -t vendor -V A -P X",
@@ -467,12 +467,12 @@ fn refusals_name_the_cause_and_the_mend() {
         (
             "nmp satp rule add -s VMW_SATP_ALUA -V A -D x",
             Exit::Usage,
-            "make two rules",
+            "write two rules",
         ),
         (
             "nmp satp rule add -s VMW_SATP_ALUA -d naa.1 -V x",
             Exit::Usage,
-            "one device already",
+            "already names one device",
         ),
         (
             "nmp satp rule add -s VMW_SATP_ALUA -V A -O iops=10001",

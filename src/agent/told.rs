@@ -95,7 +95,7 @@ impl Told {
             Some(name) => Severity::by_name(name).ok_or_else(|| ApiError::InvalidParameter {
                 parameter: "severity".to_owned(),
                 value: name.clone(),
-                reason: "it is error, warning or info".to_owned(),
+                reason: "use error, warning or info".to_owned(),
             })?,
         };
         let names = match &asked.device {

@@ -10,7 +10,7 @@ use std::fmt;
 use std::ops::Range;
 use toml::de::{DeTable, DeValue};
 
-/// Maximum number of mistakes; with this many, nothing of the file is used.
+/// Maximum number of mistakes; with this many, the whole file is ignored.
 const MOST_MISTAKES: usize = 100;
 
 /// A part of a file that was not understood.
@@ -57,7 +57,7 @@ impl Document {
         }
     }
 
-    /// Notes a mistake and blanks the part of the text that contains it; `false` if nothing of the file is used any
+    /// Notes a mistake and blanks the part of the text that contains it; `false` if the whole file is ignored any
     /// more.
     pub(super) fn refuse(&mut self, span: &Range<usize>, what: String) -> bool {
         self.mistakes.push(Mistake {
@@ -70,7 +70,7 @@ impl Document {
             self.text.clear();
             self.mistakes.push(Mistake {
                 line: self.line(span.start),
-                what: "nothing of the file is used".to_owned(),
+                what: "the whole file is ignored".to_owned(),
             });
         }
         goes_on

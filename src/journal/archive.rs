@@ -8,7 +8,7 @@ pub const MAGIC: &[u8] = b"dm-psa journal archive 1\n";
 
 /// The description at the start of the file.
 const ABOUT: &str = "\
-What the multipath agent of a host was told and what it did: `psactl replay FILE` shows it.
+The inputs and actions of a host's multipath agent: `psactl replay FILE` shows them.
 It holds: names, addresses and serial numbers of disks, arrays, HBAs and their ports; mount points of disks in use; the
 settings and rules of dm-psa; answers of disks to INQUIRY, TEST UNIT READY and REPORT TARGET PORT GROUPS.
 It does not hold: data of disks, passwords or keys.

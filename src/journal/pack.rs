@@ -72,7 +72,7 @@ pub fn unpack(packed: &[u8], length: usize) -> Result<Vec<u8>, &'static str> {
         let literal = usize::try_from(literal).unwrap_or(usize::MAX);
         let present = rest.len().min(literal);
         if present > length - text.len() {
-            return Err("it unpacks to more than it should");
+            return Err("it unpacks to more bytes than its header says");
         }
         text.extend_from_slice(&rest[..present]);
         rest = &rest[present..];
@@ -87,9 +87,9 @@ pub fn unpack(packed: &[u8], length: usize) -> Result<Vec<u8>, &'static str> {
             .ok()
             .filter(|back| *back > 0)
             .and_then(|back| text.len().checked_sub(back))
-            .ok_or("it copies what is not there")?;
+            .ok_or("it copies bytes that do not exist")?;
         if count > length - text.len() {
-            return Err("it unpacks to more than it should");
+            return Err("it unpacks to more bytes than its header says");
         }
         // The source of a copy may overlap its destination.
         for place in from..from + count {

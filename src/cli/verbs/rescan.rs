@@ -310,7 +310,7 @@ impl Told {
                 (Written::Failed(why), _) => {
                     let mend = match why.kind() {
                         io::ErrorKind::PermissionDenied => "only root may: try with sudo",
-                        _ => "the kernel's log may tell more (dmesg)",
+                        _ => "the kernel's log may say more (dmesg)",
                     };
                     self.failures
                         .push(format!("{label}: {file} cannot be written: {why}; {mend}"));

@@ -335,11 +335,11 @@ impl Client {
                 match self.back_to_the_old_table(name, uuid) {
                     Ok(()) => error
                         .reason
-                        .push_str("; the map goes on with its old table"),
+                        .push_str("; the map continues with its old table"),
                     Err(worse) => {
                         let worse = worse.in_step("resume", reasons::resume);
                         error.reason = format!(
-                            "{}; and the map could not be brought back: {worse}",
+                            "{}; the old table could not be restored either: {worse}",
                             error.reason
                         );
                     }

@@ -101,7 +101,7 @@ impl Cookies {
                 semaphore: Some(semaphore),
             },
             Some(Err(errno)) => {
-                log::warn!(code = "UDEV_NO_COOKIE", errno:% = errno; "no semaphore for udev");
+                log::warn!(code = "UDEV_NO_COOKIE", errno:% = errno; "cannot create a semaphore for udev; links in /dev may be late");
                 Cookie {
                     value: flags,
                     semaphore: None,
@@ -199,12 +199,12 @@ fn look(state: &mut State, now: Instant) {
         Some((age, map)) if age >= SLOW && !state.slow => {
             state.slow = true;
             log::warn!(code = "UDEV_SLOW", map = map, waiting = waiting, seconds = age.as_secs();
-                "udev has not worked off the events of our maps: links in /dev may be late; see whether \
+                "udev has not processed the events of our maps yet: links in /dev may be late; check that \
                  systemd-udevd runs (maps themselves are not affected)");
         }
         None if state.slow => {
             state.slow = false;
-            log::info!(code = "UDEV_OK"; "udev has caught up");
+            log::info!(code = "UDEV_OK"; "udev has processed the events of our maps");
         }
         _ => {}
     }

@@ -39,7 +39,7 @@ pub struct PassThrough {
 pub enum PassThroughError {
     /// Nothing has this name.
     #[error(
-        "{0}: no such SCSI device; `psactl core path list` and `lsscsi -g` show those that there are"
+        "{0}: no such SCSI device; `psactl core path list` and `lsscsi -g` list them"
     )]
     NoSuchDevice(String),
     /// It is a partition.
@@ -51,10 +51,10 @@ pub enum PassThroughError {
         disk: String,
     },
     /// It is something else.
-    #[error("{0} is no SCSI device: name a path of it (sdc, sg3, 2:0:0:1, vmhba2:C0:T0:L1)")]
+    #[error("{0} is not a SCSI device: give a path of it (sdc, sg3, 2:0:0:1, vmhba2:C0:T0:L1)")]
     NotScsi(String),
     /// Neither `sd` nor `sg` has bound to it.
-    #[error("{0} has no device node; `modprobe sg` gives it one")]
+    #[error("{0} has no device node; `modprobe sg` creates one")]
     NoNode(Hctl),
     /// The node cannot be opened.
     #[error("{node} cannot be opened: {source}; {mend}")]
@@ -68,7 +68,7 @@ pub enum PassThroughError {
     },
     /// The node belongs to another device.
     #[error(
-        "{node} does not lead to the device {dev} that the kernel has under this name; `udevadm trigger` makes nodes anew"
+        "{node} does not lead to the device {dev} that the kernel has under this name; `udevadm trigger` creates device nodes again"
     )]
     Stray {
         /// The node.
@@ -261,14 +261,14 @@ fn find_node(sysfs: &Sysfs, name: &str, node: &str) -> Result<Found, PassThrough
 /// What the user can do about an error of a device node.
 fn mend_of(error: &io::Error) -> &'static str {
     match error.raw_os_error() {
-        Some(libc::EACCES | libc::EPERM) => "only root may: try with sudo",
-        Some(libc::ENOENT) => "`udevadm trigger` makes nodes anew",
+        Some(libc::EACCES | libc::EPERM) => "only root can do this: try with sudo",
+        Some(libc::ENOENT) => "`udevadm trigger` creates device nodes again",
         Some(libc::ENXIO | libc::ENODEV) => {
-            "the kernel holds it as offline, or it is gone: `psactl core path list` tells"
+            "it is offline or gone: see `psactl core path list`"
         }
-        Some(libc::ENOTTY) => "it takes no SCSI commands",
-        Some(libc::EBUSY) => "somebody has it to himself: try again",
-        _ => "the kernel's log may tell more (dmesg)",
+        Some(libc::ENOTTY) => "it does not accept SCSI commands",
+        Some(libc::EBUSY) => "another process has exclusive access: try again",
+        _ => "the kernel's log may say more (dmesg)",
     }
 }
 
@@ -355,7 +355,7 @@ mod tests {
         for (name, words) in [
             ("sdc1", "sdc1 is a partition"),
             ("/dev/sdc1", "its disk is sdc"),
-            ("dm-3", "dm-3 is no SCSI device: name a path"),
+            ("dm-3", "dm-3 is not a SCSI device: give a path"),
             ("sdz", "sdz: no such SCSI device; `psactl core path list`"),
             ("9:0:0:0", "no such SCSI device"),
             ("watchdog", "no such SCSI device"),
@@ -395,6 +395,6 @@ mod tests {
             why.contains("/dev/null: TEST UNIT READY was not sent"),
             "{why}"
         );
-        assert!(why.contains("it takes no SCSI commands"), "{why}");
+        assert!(why.contains("it does not accept SCSI commands"), "{why}");
     }
 }

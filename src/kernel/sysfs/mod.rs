@@ -201,7 +201,7 @@ pub struct Survey {
 
 /// What exists cannot be distinguished from what does not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("open files or memory are short")]
+#[error("out of file descriptors or memory")]
 pub struct Shortage;
 
 /// What the paths of one batch have in common.
