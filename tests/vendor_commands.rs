@@ -409,7 +409,7 @@ fn refusals_name_the_cause_and_the_mend() {
         (
             "core claimrule add -r 200 -t location -A vmhba2 -L x -P NMP",
             Exit::Usage,
-            "LUN `x` is no number",
+            "LUN `x` is not a number",
         ),
         (
             "core claimrule add -r 200 -t location -P NMP",

@@ -631,7 +631,7 @@ mod tests {
         }
         assert_eq!(
             identify(&data[..10]).unwrap_err().to_string(),
-            "VPD page 83h cannot be read: Device Identification page, byte 4: truncated: 12 bytes wanted, 6 there"
+            "VPD page 83h cannot be read: Device Identification page, byte 4: truncated: 12 bytes needed, 6 present"
         );
         let mut absent = data.clone();
         absent[0] = 0x20;

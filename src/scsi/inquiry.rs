@@ -370,7 +370,7 @@ mod tests {
         let data = StandardInquiry::build(Tpgs::None, "VENDOR", "PRODUCT", "1");
         assert_eq!(
             StandardInquiry::parse(&data[..20]).unwrap_err().to_string(),
-            "PRODUCT IDENTIFICATION, byte 16: truncated: 16 bytes wanted, 4 there"
+            "PRODUCT IDENTIFICATION, byte 16: truncated: 16 bytes needed, 4 present"
         );
         assert!(StandardInquiry::parse(&[]).is_err());
     }

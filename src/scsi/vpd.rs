@@ -57,7 +57,7 @@ pub fn page_partly(code: u8, data: &[u8]) -> Result<Partly<Page<'_>>, ParseError
         UNIT_SERIAL_NUMBER => ("Unit Serial Number page", "PAGE CODE 80h"),
         DEVICE_IDENTIFICATION => ("Device Identification page", "PAGE CODE 83h"),
         BLOCK_DEVICE_CHARACTERISTICS => ("Block Device Characteristics page", "PAGE CODE B1h"),
-        _ => ("VPD page", "the PAGE CODE that was asked for"),
+        _ => ("VPD page", "the requested PAGE CODE"),
     };
     let mut r = Reader::new(name, data);
     let peripheral = r.u8()?;
@@ -576,7 +576,7 @@ mod tests {
         let data = lio();
         assert_eq!(
             message(&data[..60]),
-            "Device Identification page, byte 4: truncated: 68 bytes wanted, 56 there"
+            "Device Identification page, byte 4: truncated: 68 bytes needed, 56 present"
         );
         let mut wrong = data.clone();
         wrong[1] = 0x80;
@@ -588,14 +588,14 @@ mod tests {
         long[27] = 200;
         assert_eq!(
             message(&long),
-            "DESIGNATOR, byte 28: truncated: 200 bytes wanted, 44 there"
+            "DESIGNATOR, byte 28: truncated: 200 bytes needed, 44 present"
         );
         let mut padded = data.clone();
         padded.extend([0, 0]);
         padded[3] += 2;
         assert_eq!(
             message(&padded),
-            "designation descriptor, byte 72: truncated: 4 bytes wanted, 2 there"
+            "designation descriptor, byte 72: truncated: 4 bytes needed, 2 present"
         );
         assert!(DeviceIdentification::parse(&[]).is_err());
     }

@@ -32,7 +32,7 @@ pub fn read(text: &str) -> Result<Rows, String> {
                         .collect(),
                 });
             } else {
-                let why = "this is no object, and a rule is one";
+                let why = "this is not an object, but a rule must be one";
                 rows.aside(1, &value.to_string(), Outcome::Refused, why);
             }
         }

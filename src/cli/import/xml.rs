@@ -91,7 +91,7 @@ pub fn read(text: &str) -> Result<Rows, String> {
     match open.last() {
         None => Ok(rows),
         Some(name) => Err(format!(
-            "it ends within the element `{name}`: the end of the listing is missing"
+            "it ends within the element `{name}`: the listing is incomplete"
         )),
     }
 }
