@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_stored_is_read_and_damage_is_reported() {
+    fn stored_entries_are_read_and_damage_is_reported() {
         let root = tempfile::tempdir().unwrap();
         let places = Places::below(root.path());
         assert_eq!(load(&places), (BTreeMap::new(), None));

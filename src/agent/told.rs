@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn only_so_many_are_kept_and_a_page_has_only_so_many() {
+    fn kept_events_and_pages_are_bounded() {
         let told = told(KEPT + 10);
         let asked = ListEvents {
             after: Some(0),

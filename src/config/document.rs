@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_costs_itself_and_no_more() {
+    fn a_mistake_affects_nothing_else() {
         let rest = "\nother = 7\n[table]\na = 1\n[[rule]]\nb = 2\n[[rule]]\nc = 3\n";
         for first in [
             "number = = 5",
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_goes_as_a_whole() {
+    fn a_rule_is_dropped_as_a_whole() {
         let text = "[[rule]]\nb = 2\nx = \"new\"\n\n[[rule]]\nc = 3\n[[rule]]\nd = ]\n";
         let (example, mistakes) = read(text);
         let rule = |key: &str, value| BTreeMap::from([(key.to_owned(), value)]);
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn any_text_is_taken() {
+    fn any_text_is_accepted() {
         for text in [
             "[",
             "]",

@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn no_file_is_the_defaults() {
+    fn without_a_file_the_defaults_apply() {
         let root = tempfile::tempdir().unwrap();
         assert_eq!(
             load_settings(&Places::below(root.path())).unwrap(),
@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_taken_and_the_rest_is_default() {
+    fn a_value_is_used_and_the_rest_is_default() {
         let settings =
             with_settings("apd_timeout_ms = 20000\n[device.\"naa.6\"]\npsp = \"VMW_PSP_RR\"\n")
                 .unwrap();
@@ -391,7 +391,7 @@ mod tests {
 
     /// A key of a newer version, a typing mistake or a value out of range is reported; all other settings take effect.
     #[test]
-    fn one_setting_that_is_not_understood_costs_no_other() {
+    fn an_invalid_setting_affects_no_other() {
         let rest = "check_interval_ms = 7000\n[device.\"naa.6\"]\npsp = \"VMW_PSP_RR\"\n";
         for (mistake, line) in [
             ("new_setting = 5\n", 1),

@@ -357,7 +357,7 @@ preferred = \"vmhba1:C0:T0:L0\" # left
     }
 
     #[test]
-    fn what_the_file_says_is_told() {
+    fn settings_are_read_from_the_file() {
         let file = SettingsFile {
             document: "settle_ms = 100 # quick\n[device]\nx = 1".parse().unwrap(),
             ..SettingsFile::default()
@@ -399,7 +399,7 @@ preferred = \"vmhba1:C0:T0:L0\" # left
     }
 
     #[test]
-    fn a_setting_of_a_newer_version_is_in_nobodys_way() {
+    fn a_setting_of_a_newer_version_does_no_harm() {
         let root = tempfile::tempdir().unwrap();
         let places = Places::below(root.path());
         let text = "new_setting = { a = 1.50 } # later\nregroup_ms = 5\n";

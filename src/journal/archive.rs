@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn members_come_back_and_a_cut_one_in_part() {
+    fn members_are_read_back_and_a_truncated_one_in_part() {
         let mut archive = begin();
         for (name, bytes) in [("1.journal", b"one".as_slice()), ("2.journal", b"zwei")] {
             archive.extend_from_slice(head(name, bytes.len()).as_bytes());

@@ -105,7 +105,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn alike_records_pack_well() {
+    fn similar_records_pack_well() {
         let text: String = (0..256)
             .map(|n| format!("{{\"hctl\":\"2:0:{n}:1\",\"state\":\"running\",\"sg\":\"sg{n}\",\"size\":2097152}},"))
             .collect();
@@ -116,7 +116,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_packed_unpacks(text in prop::collection::vec(0_u8..4, 0..2000), cut in 0_usize..2000) {
+        fn packed_data_unpacks(text in prop::collection::vec(0_u8..4, 0..2000), cut in 0_usize..2000) {
             let packed = pack(&text);
             prop_assert_eq!(&unpack(&packed, text.len()).unwrap(), &text);
             let part = unpack(&packed[..cut.min(packed.len())], text.len()).unwrap();
@@ -124,7 +124,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_taken(bytes in prop::collection::vec(any::<u8>(), 0..200), length in 0_usize..5000) {
+        fn any_bytes_are_accepted(bytes in prop::collection::vec(any::<u8>(), 0..200), length in 0_usize..5000) {
             if let Ok(text) = unpack(&bytes, length) {
                 prop_assert!(text.len() <= length);
             }

@@ -199,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_device_is_looked_for() {
+    fn a_device_is_scanned_for() {
         let root = tempfile::tempdir().unwrap();
         let path: Hctl = "2:0:1:7".parse().unwrap();
         let host = root.path().join("sys/class/scsi_host/host2");

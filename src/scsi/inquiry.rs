@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_built_is_parsed() {
+    fn built_data_is_parsed_back() {
         for tpgs in [Tpgs::None, Tpgs::Implicit, Tpgs::Explicit, Tpgs::Both] {
             let data = StandardInquiry::build(tpgs, "COMPELNT", "Compellent Vol", "0704+");
             let parsed = StandardInquiry::parse(&data).unwrap();

@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn ascii_lets_no_control_character_through() {
+    fn ascii_replaces_control_characters() {
         assert_eq!(ascii(b"A b\x1b[2J\0\xc3\xa9"), "A b?[2J???");
     }
 }

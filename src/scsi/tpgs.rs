@@ -562,7 +562,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_that_lie() {
+    fn wrong_lengths_are_refused() {
         let message = |data: &[u8]| TargetPortGroups::parse(data).unwrap_err().to_string();
         assert_eq!(
             message(&[0, 0]),
@@ -585,7 +585,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_array_can_mean() {
+    fn contradictory_reports_are_refused() {
         assert_eq!(
             TargetPortGroups::parse(&[0, 0, 0, 4, 0x20, 0, 0, 0])
                 .unwrap_err()

@@ -571,7 +571,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_that_lie() {
+    fn pages_with_wrong_lengths_are_refused() {
         let message = |data: &[u8]| DeviceIdentification::parse(data).unwrap_err().to_string();
         let data = lio();
         assert_eq!(
@@ -601,7 +601,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_number_of_the_wrong_shape_is_none() {
+    fn a_malformed_port_number_is_ignored() {
         let mut data = lio();
         let at = data.len() - 12 - 8 - 4;
         assert_eq!(data[at - 4..at - 1], [0x61, 0x94, 0]);

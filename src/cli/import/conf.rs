@@ -445,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn what_multipath_tools_warns_of_is_read_as_it_does() {
+    fn lines_that_multipath_tools_warns_about_are_read_like_there() {
         use Outcome::{LeftOut, Refused};
         for (text, wanted, notes) in [
             (

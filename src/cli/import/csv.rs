@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn other_characters_may_stand_between_values() {
+    fn other_delimiters_are_accepted() {
         for text in [
             "#TYPE X\n\"Name\";\"Vendor\";\"Model\";\"RuleGroup\"\r\n\"X\";\"V\";\"M, N\";\"user\"\r\n",
             "Name\tVendor\tModel\tRuleGroup\nX\tV\tM, N\tuser\n",

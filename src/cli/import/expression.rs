@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_spelled_out() {
+    fn expressions_expand_to_names() {
         for (expression, vendors, models) in [
             ("NETAPP", "NETAPP", "^NETAPP*"),
             ("^NETAPP", "^NETAPP*", "^NETAPP*"),
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused() {
+    fn unsupported_expressions_are_refused() {
         for (expression, part) in [
             ("!^sd", "everything else"),
             (".*LUN", "`.*` at the start"),

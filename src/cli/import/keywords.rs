@@ -609,7 +609,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_is_whole() {
+    fn the_table_is_complete() {
         let count = |section: char| -> usize {
             let of = TABLE.iter().filter(|k| k.sections.contains(section));
             of.map(|keywords| keywords.names.len()).sum()
@@ -629,7 +629,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_lost_is_refused() {
+    fn keywords_that_would_be_lost_are_refused() {
         assert_eq!(remark("user_friendly_names", "no").0, Outcome::Same);
         for (name, value) in [
             ("user_friendly_names", "yes"),

@@ -209,7 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_go_by_their_letters() {
+    fn columns_are_matched_by_their_letters() {
         assert!(is_same("Rule Group", "RuleGroup"));
         assert!(is_same("PSP Options", "pspoptions"));
         assert!(!is_same("Rule", "Rule Class"));
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_are_told_from_listings() {
+    fn commands_are_distinguished_from_listings() {
         for line in [
             "[root@esx01:~] esxcli storage nmp satp rule list",
             "~ # esxcli corestorage claimrule list",
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_listing_is_refused() {
+    fn other_texts_are_refused() {
         for text in [
             "",
             "\n\n",

@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn dashes_say_what_is_cut_where() {
+    fn dashes_mark_the_columns() {
         let text = "\
    Name           Device  Vendor  Model    Options
    -------------  ------  ------  -------  -------
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn without_dashes_names_do() {
+    fn without_dashes_names_mark_the_columns() {
         let text = "\
 Rule Class   Rule  Class    Type       Plugin     Matches
 MP              0  runtime  transport  NMP        transport=usb

@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn names_who_is_in_the_way() {
+    fn names_the_users_of_a_busy_device() {
         let root = tempfile::tempdir().unwrap();
         let sys = root.path();
         for (dev, disk) in [("8:0", "sda"), ("8:16", "sdb"), ("8:32", "sdc")] {

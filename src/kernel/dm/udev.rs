@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn what_udev_has_done_is_removed() {
+    fn finished_cookies_are_removed() {
         let mut state = outstanding(&[Duration::ZERO, Duration::ZERO]);
         let (first, second) = (
             state.outstanding[0].semaphore,
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn slowness_is_told_once_and_ends() {
+    fn slowness_is_reported_once_and_ends() {
         let mut state = outstanding(&[SLOW]);
         look(&mut state, Instant::now());
         assert!(state.slow && state.outstanding.len() == 1);
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn what_udev_lost_is_removed_after_all() {
+    fn lost_cookies_are_removed_eventually() {
         let mut state = outstanding(&[LOST]);
         let semaphore = state.outstanding[0].semaphore;
         look(&mut state, Instant::now());

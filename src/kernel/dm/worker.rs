@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_end_when_there_is_nothing_to_do() {
+    fn idle_threads_end() {
         let (workers, results) = workers(4, Arc::new(Barrier::new(1)));
         for round in 0..3 {
             submit(&workers, "a", round);
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_that_are_kept_do_the_work_and_end_with_the_workers() {
+    fn kept_threads_do_the_work_and_end_with_the_workers() {
         let threads = Arc::new(Mutex::new(std::collections::HashSet::new()));
         let (send, results) = channel();
         let (seen, send) = (Arc::clone(&threads), Mutex::new(send));
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bug_is_answered_too() {
+    fn a_panic_is_answered_too() {
         let (workers, results) = workers(1, Arc::new(Barrier::new(1)));
         submit(&workers, "bug", 7);
         let (_, ticket, result) = results.recv_timeout(SOON).unwrap();

@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_path_is_refused_before_it_is_opened() {
+    fn other_names_are_refused_before_anything_is_opened() {
         let (_root, sysfs) = host();
         for (name, words) in [
             ("sdc1", "sdc1 is a partition"),
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_cannot_be_opened_is_told_with_the_mend() {
+    fn a_node_that_cannot_be_opened_is_reported_with_a_remedy() {
         let (root, sysfs) = host();
         let why = PassThrough::open(&sysfs, "sg3").unwrap_err().to_string();
         assert!(why.contains("/dev/sg3 cannot be opened"), "{why}");
@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_takes_no_commands_says_so() {
+    fn a_file_that_accepts_no_commands_is_reported() {
         let device = PassThrough {
             file: File::open("/dev/null").unwrap(),
             node: "/dev/null".to_owned(),

@@ -480,7 +480,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_opened_is_not_what_is_not_there() {
+    fn unreadable_is_distinguished_from_absent() {
         SHORT.set(false);
         assert_eq!(told::<()>(Err(io::ErrorKind::NotFound.into())), None);
         assert!(!SHORT.get());

@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_cannot_be_set_up_is_not_left_behind() {
+    fn a_failed_instance_is_not_left_behind() {
         let root = bare();
         let error = Instance::below(root.path()).unwrap_err().to_string();
         assert!(error.contains("dm-psa/buffer_size_kb"), "{error}");
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_agent_left_is_removed_and_nothing_else() {
+    fn only_leftovers_of_a_killed_agent_are_removed() {
         let root = bare();
         for name in ["dm-psa", "rasdaemon", "dm-psa-2"] {
             fs::create_dir(root.path().join("instances").join(name)).unwrap();

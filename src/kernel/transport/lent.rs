@@ -67,7 +67,7 @@ mod tests {
     use std::sync::Arc;
 
     #[test]
-    fn what_is_lent_is_neither_touched_nor_freed() {
+    fn a_lent_buffer_is_neither_touched_nor_freed() {
         let witness = Arc::new(());
         let mut lent = Lent::new(Arc::clone(&witness));
         assert!(lent.ours().is_some());

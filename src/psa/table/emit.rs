@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn enforces_what_text_can_say() {
+    fn refuses_what_text_cannot_express() {
         let mut uneven = table("0 0 1 1 service-time 0 2 0 8:0 8:16");
         uneven.groups[0].paths[1].args = vec!["1".into()];
         assert!(matches!(check(&uneven), Err(Problem::Uneven(_))));
