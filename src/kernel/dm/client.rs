@@ -396,8 +396,8 @@ impl Client {
         Ok(())
     }
 
-    /// Resumes a map with the table that it has. A table in the inactive slot is cleared: it is not ours, whoever
-    /// suspended the map may have left it.
+    /// Resumes a map with the table that it has. A table in the inactive slot is cleared: it is not ours, and
+    /// may be left from the program that suspended the map.
     fn resume(&self, name: &str, uuid: &str) -> Result<(), MapError> {
         let resumed = || -> Result<(), Refusal> {
             self.dm.table_clear(&id(name, uuid)?)?;
