@@ -192,10 +192,10 @@ pub(super) fn features(value: &str, queue: &Remark) -> Remark {
                 "a device handler of the kernel stays attached".to_owned(),
             ),
             "pg_init_retries" => match words.next() {
-                Some("50") => (Outcome::Same, "pg_init_retries is always 50".to_owned()),
+                Some("50") => (Outcome::Same, "pg_init_retries is 50".to_owned()),
                 _ => (
                     Outcome::NoEquivalent,
-                    "pg_init_retries is always 50, the kernel's maximum".to_owned(),
+                    "pg_init_retries is 50, the kernel's maximum".to_owned(),
                 ),
             },
             "pg_init_delay_msecs" | "queue_mode" => {

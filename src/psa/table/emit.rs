@@ -14,7 +14,7 @@ use std::fmt::{self, Write as _};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
     /// The map has no length.
-    #[error("a map of length 0")]
+    #[error("the map has length 0")]
     NoLength,
     /// A number is out of the range that the kernel accepts.
     #[error("{what} is {value}, but must be {least} to {most}")]
@@ -29,7 +29,7 @@ pub enum Problem {
         most: u64,
     },
     /// Groups without an initial group, no groups but an initial group, or an initial group that does not exist.
-    #[error("initial group {initial} of {groups} groups")]
+    #[error("initial group {initial} is not valid with {groups} groups")]
     InitialGroup {
         /// The initial group.
         initial: u32,
