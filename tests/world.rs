@@ -1006,7 +1006,7 @@ fn a_path_that_cannot_name_its_unit_is_not_stacked() {
         Answer::good(data)
     };
     let cases = [
-        ("missing", Answer::check(5, 0x24, 0), "is refused"),
+        ("missing", Answer::check(5, 0x24, 0), "refuses"),
         ("truncated", truncated, "truncated"),
         ("empty", Answer::good(vec![]), "truncated"),
         (
