@@ -452,7 +452,7 @@ fn status() -> Status {
         tables_loaded: 7,
         queueing_maps: 0,
         transport: "sg".to_owned(),
-        transport_reason: "the settings say so".to_owned(),
+        transport_reason: "transport is set to sg in dm-psa.toml".to_owned(),
         io_errors: "errors".to_owned(),
         io_errors_reason: "tracefs instance dm-psa, 4 of 4 events".to_owned(),
     }

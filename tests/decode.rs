@@ -124,7 +124,7 @@ fn errors_name_the_file_the_line_and_the_mend() {
         ),
         (b"70 00 05\nLength 18\n", "x: line 2: `Length` is no hex"),
         (b"$ sg_inq -H /dev/sdc\n00", "x: line 1: `$` is no hex"),
-        (b"\x00\x83\xff\xfe", "x: no text from byte 1 on"),
+        (b"\x00\x83\xff\xfe", "x: not valid UTF-8 from byte 1 on"),
         (b"70", "x: sense data, byte 1: truncated"),
         (b"71 00", "SENSE KEY, byte 2: truncated"),
         (b"00 00 00", "found 0x0, expected a RESPONSE CODE"),

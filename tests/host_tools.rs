@@ -721,7 +721,7 @@ fn wrong_arguments_are_refused_with_the_mend() {
         ("scsi tur", Exit::Usage, "<DEVICE>"),
         ("scsi tur sdz", Exit::NotFound, "sdz: no such SCSI device"),
         ("scsi tur vmhba7:C0:T0:L0", Exit::NotFound, "core path list"),
-        ("scsi tur dm-3", Exit::Failed, "no SCSI device: name a path"),
+        ("scsi tur dm-3", Exit::Failed, "not a SCSI device: give a path"),
         ("scsi inquiry sda --timeout=never", Exit::Usage, "--timeout"),
         ("scsi vpd sda --page 100", Exit::Usage, "PAGE CODE"),
         (

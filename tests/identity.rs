@@ -459,7 +459,7 @@ fn a_twin_of_another_size_or_product_shares_no_table() {
             product,
             "INQUIRY reports `SIM` `OTHER`, the unit is `SIM` `ARRAY`",
         ),
-        (vendor, "`OTHER` `ARRAY` by INQUIRY"),
+        (vendor, "INQUIRY reports `OTHER` `ARRAY`"),
     ] {
         let mut kernel = four_paths();
         let twin = twin(&mut kernel, change);

@@ -256,12 +256,12 @@ fn what_cannot_be_read_changes_nothing() {
         (
             "esxcli",
             at("binary", b"\x7fELF\xff"),
-            "no text from byte 4 on",
+            "not valid UTF-8 from byte 4 on",
         ),
         (
             "esxcli",
             at("prose", b"hello\n"),
-            "this is no listing of rules",
+            "this is not a listing of rules",
         ),
         (
             "esxcli",
@@ -277,7 +277,7 @@ fn what_cannot_be_read_changes_nothing() {
         (
             "multipath",
             at("conf", &b"\n".repeat(50_001)),
-            "not more than 50000 lines",
+            "at most 50000 lines",
         ),
     ] {
         let screen = psactl_below(root.path(), ["import", kind, &file]);
@@ -319,7 +319,7 @@ VMW_SATP_ALUA = \"VMW_PSP_FIXED\" # on purpose
     assert!(
         screen
             .out
-            .contains("MP rule 109 is another one here (transport=fc, NMP)"),
+            .contains("MP rule 109 already exists here and differs (transport=fc, NMP)"),
         "{}",
         screen.out
     );
@@ -330,13 +330,13 @@ VMW_SATP_ALUA = \"VMW_PSP_FIXED\" # on purpose
         screen.out
     );
     let screen = import(root.path(), "esxcli", "satp-list.txt", &[]);
-    let part = "the default PSP of VMW_SATP_ALUA was set to VMW_PSP_FIXED here, and stays so";
+    let part = "the default PSP of VMW_SATP_ALUA is already set to VMW_PSP_FIXED here, and is not changed";
     assert!(screen.out.contains(part), "{}", screen.out);
     let screen = import(root.path(), "multipath", "pure.conf", &[]);
     assert!(
         screen
             .out
-            .contains("check_interval_ms is 3000 in dm-psa.toml, and stays so"),
+            .contains("check_interval_ms is already 3000 in dm-psa.toml, and is not changed"),
         "{}",
         screen.out
     );
@@ -391,8 +391,8 @@ fn a_value_out_of_its_range_is_refused() {
     let screen = psactl_below(root.path(), ["import", "multipath", conf.to_str().unwrap()]);
     assert_eq!(screen.exit, Exit::Partly);
     for part in [
-        "check_interval_ms = 100000000 is out of range: take 100 to 86400000",
-        "multipath-tools takes a number of seconds and passes over this",
+        "check_interval_ms = 100000000 is out of range: use 100 to 86400000",
+        "multipath-tools accepts a number of seconds and ignores this value",
         "[unlisted_device] apd_timeout_ms = 99999000",
     ] {
         assert!(screen.out.contains(part), "{part}: {}", screen.out);

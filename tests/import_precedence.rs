@@ -599,7 +599,7 @@ fn lines_are_named_with_their_file() {
     assert!(line.trim_start().starts_with("5  left out"), "{line}");
     assert!(line.contains("0.conf: device no_path_retry 12"), "{line}");
     assert!(
-        line.contains("line 3 of") && line.contains("1.conf goes before it"),
+        line.contains("line 3 of") && line.contains("1.conf takes precedence"),
         "{line}"
     );
 }

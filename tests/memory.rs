@@ -209,7 +209,7 @@ fn a_file_that_cannot_be_read_is_set_aside_before_it_is_replaced() {
     let (memory, problems) = load(&places);
     assert_eq!(memory, Memory::default());
     let text = problems[0].to_string();
-    assert!(text.contains("it is kept as"), "{text}");
+    assert!(text.contains("the old file is kept as"), "{text}");
     assert_eq!(copies(root.path()), ["memory.json.damaged"]);
     assert_eq!(load(&places).1.len(), 0);
 }

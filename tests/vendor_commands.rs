@@ -394,7 +394,7 @@ fn refusals_name_the_cause_and_the_mend() {
         (
             "core claimrule add -r 200 -t vendor -V A -D x -P NMP",
             Exit::Usage,
-            "`driver` does not go with type vendor",
+            "`driver` is not valid with type vendor",
         ),
         (
             "core claimrule add -r 200 -t vendr -V A -P NMP",
@@ -409,7 +409,7 @@ fn refusals_name_the_cause_and_the_mend() {
         (
             "core claimrule add -r 200 -t location -A vmhba2 -L x -P NMP",
             Exit::Usage,
-            "LUN `x` is no number",
+            "LUN `x` is not a number",
         ),
         (
             "core claimrule add -r 200 -t location -P NMP",
@@ -434,7 +434,7 @@ fn refusals_name_the_cause_and_the_mend() {
         (
             "core claimrule add -c VAAI -r 200 -t vendor -V A -P X -s",
             Exit::Usage,
-            "only together",
+            "requires `xcopy-use-array-values`",
         ),
         (
             "core claimrule add -c VIA -r 200 -t vendor -V A -P X",
@@ -467,12 +467,12 @@ fn refusals_name_the_cause_and_the_mend() {
         (
             "nmp satp rule add -s VMW_SATP_ALUA -V A -D x",
             Exit::Usage,
-            "make two rules",
+            "write two rules",
         ),
         (
             "nmp satp rule add -s VMW_SATP_ALUA -d naa.1 -V x",
             Exit::Usage,
-            "one device already",
+            "already names one device",
         ),
         (
             "nmp satp rule add -s VMW_SATP_ALUA -V A -O iops=10001",
@@ -524,13 +524,13 @@ fn warnings_do_not_keep_a_rule_from_being_added() {
     for (command, part) in [
         (
             "nmp satp rule add -s VMW_SATP_ALUA -V SolidFire -M 'SSD SAN'",
-            "room for 8",
+            "INQUIRY has only 8",
         ),
         (
             "nmp satp rule add -s VMW_SATP_ALUA -V A -o tpgs_on",
             "write -c tpgs_on",
         ),
-        ("nmp satp rule add -s TestSATP -V B", "is not known"),
+        ("nmp satp rule add -s TestSATP -V B", "unknown SATP"),
         (
             "nmp satp rule add -s VMW_SATP_ALUA -V C -P DELL_PSP_EQL_ROUTED",
             "DELL_PSP_EQL_ROUTED",
@@ -558,7 +558,7 @@ fn warnings_do_not_keep_a_rule_from_being_added() {
         assert!(screen.err.contains(part), "{command}: {}", screen.err);
     }
     let lint = line(root, "lint").out;
-    for part in ["room for 8", "write -c tpgs_on", "not loaded"] {
+    for part in ["INQUIRY has only 8", "write -c tpgs_on", "not loaded"] {
         assert!(lint.contains(part), "{lint}");
     }
 }

@@ -1009,7 +1009,7 @@ fn a_path_that_cannot_name_its_unit_is_not_stacked() {
         Answer::good(data)
     };
     let cases = [
-        ("missing", Answer::check(5, 0x24, 0), "is refused"),
+        ("missing", Answer::check(5, 0x24, 0), "refuses"),
         ("truncated", truncated, "truncated"),
         ("empty", Answer::good(vec![]), "truncated"),
         (
@@ -1296,7 +1296,7 @@ fn a_disk_too_small_for_its_map_is_dead_and_says_why() {
     sim.inject(&Fault::Resize(0, Sectors(1 << 20)));
     sim.run_for(seconds(10));
     let text = explained(&sim, UNIT);
-    assert!(text.contains("less than the 2097152 of the map"), "{text}");
+    assert!(text.contains("fewer than the 2097152 of the map"), "{text}");
     sim.inject(&Fault::Resize(0, Sectors(1 << 21)));
     sim.run_for(seconds(10));
     assert!(maps(&sim)[0].ends_with("| AE AA AA"), "{:?}", maps(&sim));
@@ -1361,7 +1361,7 @@ fn a_map_grows_with_its_unit_and_never_shrinks() {
     sim.inject(&Fault::Resize(0, Sectors(1 << 20)));
     sim.run_for(seconds(20));
     assert_eq!(length(&sim), Sectors(1 << 22));
-    assert!(explained(&sim, UNIT).contains("less than the 4194304 of the map"));
+    assert!(explained(&sim, UNIT).contains("fewer than the 4194304 of the map"));
     // Exception: a closed map that somebody removed is created again with the current size.
     sim.inject(&Fault::RemoveMap(0));
     sim.run_for(seconds(20));
@@ -1862,10 +1862,10 @@ fn a_path_that_flaps_is_the_last_resort_for_as_long_as_it_does() {
             let mut lines = sections.iter().flat_map(|(_, lines)| lines);
             lines.any(|line| line.contains("marginal: ") && line.contains(words))
         };
-        assert!(explained(&sim, "ms more while others serve"));
+        assert!(explained(&sim, "ms while other paths serve"));
         sim.run_for(seconds(6));
         assert!(explained(&sim, " s more"));
-        assert!(!explained(&sim, "while others serve"));
+        assert!(!explained(&sim, "while other paths serve"));
         sim.run_for(seconds(140));
         assert!(says(&sim, "PATH_MARGINAL_ENDED "));
         unharmed(&sim);

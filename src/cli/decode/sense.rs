@@ -199,7 +199,7 @@ pub fn advice(outcome: &Outcome) -> &'static str {
         Outcome::NoConnect(_) => "the path is down",
         Outcome::Busy => "the device has no room now: try again",
         Outcome::ReservationConflict => "another host has it reserved",
-        _ => "the kernel's log may tell more (dmesg)",
+        _ => "the kernel's log may say more (dmesg)",
     }
 }
 

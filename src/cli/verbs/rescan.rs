@@ -312,7 +312,7 @@ impl Report {
                 (Written::Failed(why), _) => {
                     let remedy = match why.kind() {
                         io::ErrorKind::PermissionDenied => "only root may: try with sudo",
-                        _ => "the kernel's log may tell more (dmesg)",
+                        _ => "the kernel's log may say more (dmesg)",
                     };
                     self.failures
                         .push(format!("{label}: {file} cannot be written: {why}; {remedy}"));

@@ -382,7 +382,7 @@ fn set(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
     };
     if PspKind::by_name(&psp).is_none() {
         return Err(Failure::NotFound(format!(
-            "there is no PSP {psp}: take VMW_PSP_FIXED, VMW_PSP_MRU or VMW_PSP_RR"
+            "there is no PSP {psp}: use VMW_PSP_FIXED, VMW_PSP_MRU or VMW_PSP_RR"
         )));
     }
     let group = if given.get_flag("boot") {

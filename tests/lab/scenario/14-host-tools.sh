@@ -49,8 +49,8 @@ said=$(psactl scsi tur "$standby")
 check_eq "a standby path is not, by exit code" 1 $?
 check "and in words" has "$said" "the target port is in standby"
 echo "$said"
-check "another user is told to become root" sh -c "setpriv --reuid 65534 --clear-groups psactl scsi tur $disk 2>&1 | grep -q 'only root may'"
-check "a disk that is no SCSI device is refused" refused 1 "no SCSI device" scsi tur vda
+check "another user is told to become root" sh -c "setpriv --reuid 65534 --clear-groups psactl scsi tur $disk 2>&1 | grep -q 'only root can do this'"
+check "a disk that is no SCSI device is refused" refused 1 "not a SCSI device" scsi tur vda
 check "what is not there is refused" refused 4 "no such SCSI device" scsi tur sdzz
 
 note "STPG"
@@ -78,7 +78,7 @@ name() { json core path list -p "$(path_dev "$1" "${2:-1}")" | jq -r '.[0]."Runt
 path=$(name 1) adapter=$(name 1) && adapter=${adapter%%:*}
 settle_path "$disk"
 check "a command by the runtime name of a path" psactl scsi tur "$path"
-check "a map is refused: it has several paths" refused 1 "name a path of it" scsi tur "$(basename "$(readlink -f "/dev/mapper/$naa")")"
+check "a map is refused: it has several paths" refused 1 "give a path of it" scsi tur "$(basename "$(readlink -f "/dev/mapper/$naa")")"
 
 note "counters"
 # counts WORDS...: prints reads, blocks read, writes, blocks written, commands

@@ -28,6 +28,6 @@ which=$(transports bsg which)
 note "$which"
 case $which in
     bsg:*) conform bsg ;;
-    *) check_eq "the reason is told" "sg: the kernel takes no SCSI commands by io_uring; Linux 7.1 and later do" "$which" ;;
+    *) check_eq "the reason is told" "sg: the kernel does not accept SCSI commands by io_uring; Linux 7.1 and later do" "$which" ;;
 esac
 conform sg

@@ -138,7 +138,7 @@ mount -t tracefs tracefs $TRACEFS
 note "turned off"
 agent_setting 'watch_io = "off"'
 agent_start
-check "by a setting" wait_for 10 explains_status "the setting watch_io says so"
+check "by a setting" wait_for 10 explains_status "watch_io is off in dm-psa.toml"
 check "there is no instance" eval "[ ! -d $INSTANCE ]"
 agent_stop
 rm -f /etc/dm-psa/dm-psa.toml
