@@ -164,7 +164,7 @@ pub struct CoreDevice {
     pub device_type: String,
     /// `NMP`, or `unclaimed`.
     pub multipath_plugin: String,
-    /// `/dev/mapper/naa.6001...`, or the disk of a device that is not stacked.
+    /// `/dev/mapper/naa.6001...`, or the disk of a device that has no map.
     pub devfs_path: String,
     /// INQUIRY vendor, 8 characters with its padding.
     pub vendor: String,
@@ -253,7 +253,8 @@ impl Explanation {
             0 => "The rules in the files change nothing.".to_owned(),
             count => format!(
                 "The rules in the files would change {count} of the devices and paths. To apply them: \
-                 `psactl storage core claimrule load`, and `claiming reclaim -d DEVICE` for each."
+                 `psactl storage core claimrule load`, then \
+                 `psactl storage core claiming reclaim -d DEVICE` for each."
             ),
         };
         let sections = sections
