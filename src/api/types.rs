@@ -25,7 +25,7 @@ pub struct NmpDevice {
     pub working_paths: Vec<String>,
     /// Whether it is a USB device.
     pub is_usb: bool,
-    /// dm name of its map; `None` if the device is not stacked.
+    /// dm name of its map; `None` if the device has no map.
     pub map: Option<String>,
     /// What activates standby paths: `kernel` or `agent`; `none` if no path needs activation.
     pub activation: String,
@@ -75,7 +75,7 @@ pub struct HppDevice {
     pub use_ano: bool,
     /// Which part of the scheme takes effect, human-readable.
     pub in_effect: String,
-    /// dm name of its map; `None` if the device is not stacked.
+    /// dm name of its map; `None` if the device has no map.
     pub map: Option<String>,
 }
 
@@ -361,7 +361,7 @@ pub struct Topology {
     pub satp: String,
     /// `VMW_PSP_RR`, or the scheme of HPP.
     pub psp: String,
-    /// Kernel name of its map, `dm-3`; `None` if the device is not stacked.
+    /// Kernel name of its map, `dm-3`; `None` if the device has no map.
     pub map: Option<String>,
     /// Priority groups in the order of the table.
     pub groups: Vec<TopologyGroup>,
