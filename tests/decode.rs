@@ -65,7 +65,7 @@ fn what_is_cut_is_decoded_up_to_the_cut() {
     ] {
         let screen = decode_file(kind, &format!("{name}.hex"), &[]);
         assert_eq!(screen.exit, Exit::Partly, "{name}: {}", screen.err);
-        assert!(screen.err.contains("not all of it is decoded: "), "{name}");
+        assert!(screen.err.contains("only a part was decoded: "), "{name}");
         golden(&format!("cli/{name}.txt"), &screen.out);
     }
 }
@@ -117,32 +117,29 @@ fn errors_name_the_file_the_line_and_the_mend() {
     let cases: [(&[u8], &str); 17] = [
         (b"", "x: no hex digits: give"),
         (b"# nothing\n\n", "x: no hex digits: give"),
-        (b"70 00 05\nzz", "x: line 2: `zz` is no hex: leave out"),
+        (b"70 00 05\nzz", "x: line 2: `zz` is not hex: leave out"),
         (
             b"70 00 005",
             "x: line 1: `005` has an odd number of digits: write",
         ),
-        (b"70 00 05\nLength 18\n", "x: line 2: `Length` is no hex"),
-        (b"$ sg_inq -H /dev/sdc\n00", "x: line 1: `$` is no hex"),
-        (b"\x00\x83\xff\xfe", "x: not valid UTF-8 from byte 1 on"),
+        (b"70 00 05\nLength 18\n", "x: line 2: `Length` is not hex"),
+        (b"$ sg_inq -H /dev/sdc\n00", "x: line 1: `$` is not hex"),
+        (b"\x00\x83\xff\xfe", "x: not text from byte 1 on"),
         (b"70", "x: sense data, byte 1: truncated"),
         (b"71 00", "SENSE KEY, byte 2: truncated"),
         (b"00 00 00", "found 0x0, expected a RESPONSE CODE"),
         (
             b"00000000  70 00\n00000004  05 00\n",
-            "x: line 1: the next offset leaves 4 bytes for this line",
+            "x: line 1: by the next offset, this line must have 4 bytes",
         ),
-        (b"00000000: 7000\n05 00\n", "x: line 2: `05` is no offset"),
-        (b"00000000: 7000\nxx 00\n", "x: line 2: `xx` is no offset"),
-        (
-            b"00000010: 7000\n",
-            "x: line 1: offset 10h, where 0h follows",
-        ),
+        (b"00000000: 7000\n05 00\n", "x: line 2: `05` is not an offset"),
+        (b"00000000: 7000\nxx 00\n", "x: line 2: `xx` is not an offset"),
+        (b"00000010: 7000\n", "x: line 1: offset 10h instead of 0h"),
         (
             b"0000000 0070 0005\n",
-            "x: line 1: words of two bytes in the order of the host",
+            "x: line 1: two-byte words in the byte order of the host",
         ),
-        (b"*\n70 00", "x: line 1: `*` repeats nothing"),
+        (b"*\n70 00", "x: line 1: `*` has no line to repeat"),
         (b"00000000  70 00\n*\n", "x: `*` at the end"),
     ];
     for (text, wanted) in cases {

@@ -246,12 +246,12 @@ fn every_published_command_does_what_it_says() {
         let screen = psactl_below(root, &words);
         if verdict == "refuse" {
             assert_eq!(screen.exit, Exit::Usage, "{command}: {screen:?}");
-            assert!(!screen.err.is_empty() && !screen.err.contains("asks the agent"));
+            assert!(!screen.err.is_empty() && !screen.err.contains("needs the agent"));
             assert_eq!(json(root, "nmp satp rule list"), before);
             continue;
         }
         if OF_THE_AGENT.iter().any(|start| command.contains(start)) {
-            let understood = screen.exit == Exit::Ok || screen.err.contains("leave --root out");
+            let understood = screen.exit == Exit::Ok || screen.err.contains("without --root");
             assert!(understood, "{command}: {screen:?}");
             continue;
         }
@@ -504,7 +504,7 @@ fn refusals_name_the_cause_and_the_mend() {
             Exit::Usage,
             "curly quote",
         ),
-        ("core path list", Exit::Usage, "--root works on files alone"),
+        ("core path list", Exit::Usage, "--root uses files only"),
     ] {
         let screen = line(root, command);
         assert_eq!(screen.exit, exit, "{command}: {screen:?}");
@@ -549,7 +549,7 @@ fn warnings_do_not_keep_a_rule_from_being_added() {
         ),
         (
             "core claimrule add -u -c VAAI -t vendor -V F -P VMW_VAAIP_T10 -e",
-            "no effect",
+            "without effect",
         ),
     ] {
         let screen = line(root, command);

@@ -403,7 +403,7 @@ fn screens_of_top_are_as_they_were() {
     );
     let lines = draw(&[], &View { trouble, ..view() }, (80, 24), false);
     assert!(
-        lines[1].starts_with("no answer, trying again: the agent dm-psad is not running"),
+        lines[1].starts_with("no answer, retrying: the agent dm-psad is not running"),
         "{lines:?}"
     );
     assert_eq!(
@@ -535,7 +535,7 @@ fn psactl_prints_tables_and_pictures() {
     assert_eq!(run(&["top", "--delay", "0"]).exit, Exit::Usage);
     assert_eq!(run(&["top", "--iterations", "2"]).exit, Exit::Usage);
     // A test has no terminal.
-    assert!(run(&["top"]).err.contains("take --batch"));
+    assert!(run(&["top"]).err.contains("use --batch"));
     for (words, start) in [
         (vec!["graph", "--all"], "<svg "),
         (vec!["graph", "sda", "--format=dot"], "digraph psa {"),

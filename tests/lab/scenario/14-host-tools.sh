@@ -153,7 +153,7 @@ check_eq "after a restart that which was to stay" payroll "$(shown "Display Name
 check_eq "and the flags" "true false" "$(shown "Is Perennially Reserved") $(shown "Is Shared Clusterwide")"
 check "what Linux has no equivalent for is taken with a warning" sh -c "psactl core device set -d $naa -s 32 -q 8 2>&1 | grep -q 'without effect'"
 check "the program of the modules is there" test -x "$(field "$(json core plugin registration list)" "Full Path")"
-check "a plug-in of a third party is refused" refused 1 "not part of this build" core plugin registration add -m x -N MP -P X
+check "a plug-in of a third party is refused" refused 1 "does not support third-party" core plugin registration add -m x -N MP -P X
 
 note "a device is detached"
 other=$(lu_naa 2)
@@ -192,7 +192,7 @@ dead() { [ "$(json core path list -d "$new" | jq '[.[] | select(.State == "dead"
 check "the LU is unmapped: its paths are dead" wait_for 60 dead 4
 said=$(psactl core adapter rescan -A "$adapter" -t delete 2>&1)
 echo "$said"
-check_eq "in use it keeps them" 4 "$(grep -c "is dead and stays: its map $new is in use" <<<"$said")"
+check_eq "in use it keeps them" 4 "$(grep -c "is dead but was not removed: its map $new is in use" <<<"$said")"
 check "they are there" dead 4
 exec 8<&-
 disks() { local b n=0; for b in /sys/class/scsi_device/*:0:0:3; do [ ! -e "$b" ] || n=$((n + 1)); done; [ $n = "$1" ]; }

@@ -86,7 +86,7 @@ check "and that paths died" psactl_has "replay /run/lab/saved -d $naa" "PATH_STA
 psactl replay /run/lab/saved -d "$naa" | cut -c1-160 | tail -25
 size=$(stat -c %s /run/lab/saved)
 head -c $((size - 20)) /run/lab/saved >/run/lab/cut
-check "cut short it replays as far as it goes" psactl_has "replay /run/lab/cut" "is cut in the block"
+check "cut short it replays as far as it goes" psactl_has "replay /run/lab/cut" "is truncated in the block"
 dd if=/dev/zero of=/run/lab/saved bs=1 count=8 seek=$((size - size / 4)) conv=notrunc status=none
 psactl replay /run/lab/saved | tail -2
 check "a damaged one is refused, with the place" psactl_fails_with "replay /run/lab/saved" "cannot be read from byte"
