@@ -546,7 +546,7 @@ proptest! {
 
     /// The same on a working host: afterwards it works again.
     #[test]
-    fn a_host_that_works_recovers_from_any_events(
+    fn a_working_host_recovers_from_any_events(
         seed in any::<u64>(),
         events in prop::collection::vec((0..3000u64, event()), 0..30),
     ) {

@@ -254,7 +254,7 @@ fn room(file: &Path) -> String {
 }
 
 #[test]
-fn rooms_import_as_the_table_says() {
+fn modules_import_as_the_table_says() {
     let allowed = allowed();
     let mut wrong = Vec::new();
     for (file, text) in sources() {
@@ -369,7 +369,7 @@ fn paths<'a, 'b>(
 }
 
 #[test]
-fn files_of_psa_import_downwards_and_in_no_circle() {
+fn files_of_psa_import_downwards_and_without_a_cycle() {
     let order = psa_order();
     let files = psa_files();
     let place = |module: &[String]| order.iter().position(|name| Some(name) == module.first());
@@ -430,7 +430,7 @@ fn files_of_psa_import_downwards_and_in_no_circle() {
 }
 
 #[test]
-fn unsafe_stays_in_the_kernel_room() {
+fn unsafe_stays_in_the_kernel_module() {
     for (file, text) in sources() {
         let here = room(&file);
         if here == "kernel" || here == "lib" {
@@ -473,7 +473,7 @@ fn decisions_and_parsers_are_pure() {
 }
 
 #[test]
-fn a_file_holds_one_idea() {
+fn no_file_is_too_long() {
     for (file, text) in sources() {
         let lines = text.lines().count();
         assert!(
