@@ -84,7 +84,7 @@ fn the_table_has_exactly_the_codes_of_the_source() {
     let idle: Vec<_> = table.difference(&source).collect();
     assert!(
         missing.is_empty() && idle.is_empty(),
-        "not in the table: {missing:?}; told by nobody: {idle:?}"
+        "not in the table: {missing:?}; never reported: {idle:?}"
     );
 }
 

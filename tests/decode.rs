@@ -23,7 +23,7 @@ fn decode_file(kind: &str, name: &str, more: &[&str]) -> Screen {
 // ---- screens ------------------------------------------------------------------------------------------------
 
 #[test]
-fn screens() {
+fn screens_match_the_goldens() {
     for (kind, name) in [
         ("inquiry", "decode-inquiry"),
         ("vpd", "decode-vpd-00"),

@@ -53,7 +53,7 @@ fn build(file: &Path, root: &Path, case: &mut Case) {
             "disk" => case.disk = rest.to_owned(),
             ">" => case.answer += &format!("{rest}\n"),
             "!" => case.error = Some(rest.to_owned()),
-            other => panic!("{}: what is `{other}`?", file.display()),
+            other => panic!("{}: unknown line type `{other}`", file.display()),
         }
     }
 }
@@ -66,7 +66,7 @@ fn each_tree_gets_its_answer() {
         .filter(|path| path.extension().is_some_and(|ext| ext == "tree"))
         .collect();
     files.sort();
-    assert!(files.len() > 10, "the trees are not in {TREES}");
+    assert!(files.len() > 10, "too few trees in {TREES}");
     for file in files {
         let root = tempfile::tempdir().unwrap();
         let mut case = Case::default();

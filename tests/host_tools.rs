@@ -642,7 +642,7 @@ fn worlds_are_the_processes_with_the_device_open() {
     let host = Host::new();
     let open = [("dm-3", 253, 3), ("dm-4", 253, 4), ("sde", 8, 64)];
     if !host.process(1234, "dd", &open) {
-        eprintln!("left out: making device nodes is for root");
+        eprintln!("skipped: only root can create device nodes");
         return;
     }
     host.process(99, "(udev-worker)", &[("sde", 8, 64)]);

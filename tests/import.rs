@@ -48,7 +48,10 @@ fn holds(kind: &str, name: &str, tag: &str, more: &[&str]) -> Exit {
     let places = Places::below(root.path());
     let dry = import(root.path(), kind, name, &[more, &["--dry-run"]].concat());
     assert!(!places.admin_rules().exists() && !places.settings().exists());
-    assert!(!root.path().join("etc").exists(), "{name}: --dry-run wrote");
+    assert!(
+        !root.path().join("etc").exists(),
+        "{name}: --dry-run wrote files"
+    );
     let screen = import(root.path(), kind, name, more);
     assert_eq!((dry.exit, &dry.out), (screen.exit, &screen.out), "{name}");
     // Paths of this machine do not belong in the golden files.
@@ -86,7 +89,7 @@ fn holds(kind: &str, name: &str, tag: &str, more: &[&str]) -> Exit {
 }
 
 #[test]
-fn listings_of_esxi() {
+fn listings_of_esxi_are_imported() {
     for (name, exit) in [
         ("esx-4.1.txt", Exit::Ok),
         ("esx-5.5.txt", Exit::Ok),
@@ -112,7 +115,7 @@ fn listings_of_esxi() {
 }
 
 #[test]
-fn configurations_of_multipath_tools() {
+fn configurations_of_multipath_tools_are_imported() {
     for (name, exit) in [
         ("netapp.conf", Exit::Partly),
         ("pure.conf", Exit::Partly),

@@ -133,7 +133,7 @@ fn allowed() -> BTreeMap<String, BTreeSet<String>> {
             )
         })
         .collect();
-    assert_eq!(table.len(), 9, "the table in src/lib.rs was not understood");
+    assert_eq!(table.len(), 9, "the table in src/lib.rs cannot be parsed");
     for _ in 0..table.len() {
         for (room, uses) in table.clone() {
             let more: Vec<String> = uses.iter().flat_map(|room| table[room].clone()).collect();
@@ -277,7 +277,7 @@ fn modules_import_as_the_table_says() {
     }
     assert!(
         wrong.is_empty(),
-        "against the table in src/lib.rs:\n{}",
+        "imports that the table in src/lib.rs forbids:\n{}",
         wrong.join("\n")
     );
 }
@@ -417,14 +417,14 @@ fn files_of_psa_import_downwards_and_without_a_cycle() {
     }
     for module in &left {
         wrong.push(format!(
-            "{}: in a circle of imports, or above one",
+            "{}: in a cycle of imports, or above one",
             module.join("::")
         ));
     }
-    assert!(imports.len() > 60, "the imports of psa were not understood");
+    assert!(imports.len() > 60, "too few imports of psa were found");
     assert!(
         wrong.is_empty(),
-        "against the table in src/psa/mod.rs:\n{}",
+        "imports that the table in src/psa/mod.rs forbids:\n{}",
         wrong.join("\n")
     );
 }
@@ -446,7 +446,7 @@ fn unsafe_stays_in_the_kernel_module() {
         }
         assert!(
             !words(&code(&text)).contains(&"unsafe"),
-            "{}: unsafe",
+            "{}: contains unsafe code",
             file.display()
         );
     }

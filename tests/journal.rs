@@ -231,7 +231,7 @@ fn changed_decisions_are_found() {
                 .iter()
                 .any(|action| matches!(action, Action::Map { .. }))
         })
-        .expect("a map is made");
+        .expect("a map is created");
     let wanted = std::mem::take(&mut entries[changed].actions);
     let segments = record(world, &entries, usize::MAX);
     let Err(Stop::Differs(Difference::Actions { step, now })) = replay(&segments) else {

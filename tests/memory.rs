@@ -28,7 +28,7 @@ fn files() -> Vec<PathBuf> {
         .filter(|path| path.extension().is_some_and(|ext| ext == "json"))
         .collect();
     files.sort();
-    assert!(files.len() > 15, "the files are not in {FILES}");
+    assert!(files.len() > 15, "too few files in {FILES}");
     files
 }
 

@@ -63,7 +63,7 @@ fn runtime_name(sim: &Simulation, path: dm_psa::psa::units::Hctl) -> String {
 }
 
 #[test]
-fn a_quiet_host() {
+fn a_host_without_faults_has_no_fault_counts() {
     let sim = running(four_paths());
     let out = scrape(&sim, Dialect::OpenMetrics);
     openmetrics::read(&out).unwrap();

@@ -193,7 +193,7 @@ proptest! {
         run.play(&ops);
         run.sim.run_for(REST);
         let san_units: Vec<bool> = plan.units.iter().map(|unit| unit.san).collect();
-        prop_assert!(run.sim.run_until_settled(seconds(60)), "not settled");
+        prop_assert!(run.sim.run_until_settled(seconds(60)), "the world does not settle");
         always(&run)?;
         queueing(&run)?;
         let wrong = oracle(&mut run, &san_units);
@@ -285,7 +285,7 @@ proptest! {
         // The unit of a hung path has other paths, which are asked as often as before.
         let interval = Settings::default().check_interval_ms;
         for (path, pause) in stuck.pauses {
-            prop_assert!(pause <= interval.after(Millis(100)), "{path} was not asked for {pause:?}");
+            prop_assert!(pause <= interval.after(Millis(100)), "{path} was not checked for {pause:?}");
         }
     }
 
@@ -389,7 +389,7 @@ proptest! {
         run.sim.run_for(seconds(30));
         always(&run)?;
         for (name, map) in run.sim.kernel.maps() {
-            prop_assert!(map.dm.open_count > 0, "{name} is nobody's");
+            prop_assert!(map.dm.open_count > 0, "{name} is left although nobody has it open");
         }
     }
 

@@ -212,7 +212,7 @@ fn hosts_with_both_controllers_move_a_unit_once_when_one_loses_its_cable() {
             assert_eq!(all_moves(&cluster, unit), 1, "{what}");
             cut(&mut cluster, 0, A, false);
             cluster.run_for(seconds(600));
-            assert_eq!(all_moves(&cluster, unit), 1, "{what}: nobody moves it back");
+            assert_eq!(all_moves(&cluster, unit), 1, "{what}: moved back");
             // The same with the roles exchanged.
             cut(&mut cluster, 1, B, true);
             cluster.run_for(seconds(600));
@@ -498,7 +498,7 @@ fn explain_says_why_io_waits() {
                 .devices()
                 .any(|d| explained(sim, &d.id).contains("it is not taken over for"))
         })
-        .expect("one of them waits");
+        .expect("one host waits");
     let device = waiting.world.devices().next().unwrap();
     let config = waiting.world.satp_device_config(device);
     assert!(config.starts_with("{takeover=waiting "), "{config}");
@@ -517,7 +517,7 @@ fn explain_says_why_io_waits() {
     let other = cluster
         .hosts()
         .find(|sim| !explained(sim, &device.id).contains("it is not taken over for"))
-        .expect("one of them has it");
+        .expect("one host has the unit");
     assert!(!other.world.figures(other.now()).devices[0].waits_for_takeover);
     for host in cluster.hosts() {
         host.replay().unwrap();

@@ -285,10 +285,10 @@ fn every_published_command_has_its_effect() {
             assert_ne!(decides, Some(false), "{command}");
             decided += u32::from(decides.is_some());
         } else {
-            panic!("nobody looks at what this did: {command}");
+            panic!("the test does not know the effect of this command: {command}");
         }
     }
-    println!("{decided} of their rules decided on a device as they want it");
+    println!("{decided} of their rules decided on a device as intended");
     assert!(decided >= 20, "{decided}");
     println!("{ran} published commands were run");
 }

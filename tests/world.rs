@@ -163,7 +163,7 @@ fn disks_in_use_are_left_alone_and_the_reason_is_reported() {
         add_unit(&mut kernel, 1, &[(1, AO), (2, ANO)]);
         kernel.suffer(Millis(0), &Fault::Use(on, vec![usage]));
         let mut sim = running(kernel);
-        assert_eq!(maps(&sim).len(), 1, "the other unit has its map");
+        assert_eq!(maps(&sim).len(), 1, "only the other unit has a map");
         for (_, disk) in sim.kernel.disks().filter(|(id, _)| id.lun == 0) {
             assert_eq!(sim.kernel.mark(disk.dev()), Some(false));
         }
@@ -935,7 +935,7 @@ fn a_remapped_lun_that_reports_two_attentions_is_found() {
             } => Some((*ticket, commands.clone())),
             _ => None,
         });
-        let (ticket, commands) = asked.expect("it is asked");
+        let (ticket, commands) = asked.expect("the path is checked");
         let asked = commands.iter().filter(|one| **one != Command::Inquiry);
         let replies = asked.map(|command| Reply {
             command: command.clone(),
@@ -1139,7 +1139,7 @@ fn a_table_that_the_kernel_refuses_is_retried_ever_more_slowly() {
     assert_eq!(
         tables(&sim, 0).len(),
         2 + 5,
-        "once for each unit, and five times in vain"
+        "one table for each unit, and five failed attempts"
     );
     assert_eq!(maps(&sim).len(), 2);
     assert!(!explained(&sim, UNIT).contains("the last action failed"));

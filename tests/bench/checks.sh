@@ -45,13 +45,13 @@ for daemon; do
     case $daemon in
         dm-psad)
             agent_start
-            check "its maps are made" wait_for 120 maps_live "$lus"
+            check "all maps appear" wait_for 120 maps_live "$lus"
             tell dm-psad "$AGENT_PID"
             agent_stop
             ;;
         multipathd)
             peer_multipathd_start
-            check "its maps are made" wait_for 240 maps_live "$lus"
+            check "all maps appear" wait_for 240 maps_live "$lus"
             tell multipathd "$PEER_PID"
             peer_multipathd_stop
             ;;

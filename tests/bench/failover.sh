@@ -66,7 +66,7 @@ measure() { # DAEMON ROUND
     local map i
     rival_prepare "$1"
     rival_run "$1"
-    wait_for 60 map_exists || { note "$1 makes no map"; return; }
+    wait_for 60 map_exists || { note "$1 creates no map"; return; }
     map=$(dmsetup ls --target multipath | cut -f1 | head -1)
     wait_for 60 test -b "/dev/mapper/$map"
     udevadm settle -t 60

@@ -13,8 +13,8 @@ scsi_debug_array --hosts 4 --luns "$lus"
 mapfile -t hosts < <(for h in /sys/bus/pseudo/devices/adapter*/host*; do echo "${h##*/host}"; done | sort -n)
 rival_prepare "$daemon"
 rival_run "$daemon"
-check "all maps are made" wait_for 120 maps_live "$lus"
-check "they are listed" wait_for 60 rival_lists "$daemon" "$lus"
+check "all maps appear" wait_for 120 maps_live "$lus"
+check "all maps are listed" wait_for 60 rival_lists "$daemon" "$lus"
 udevadm settle -t 120
 sleep_ms 10000
 

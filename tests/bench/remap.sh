@@ -16,13 +16,13 @@ lab_settle
 map_in_one_group() { map_read "$map" && [ ${#MAP_GROUPS[@]} = 1 ]; }
 rival_prepare "$daemon"
 rival_run "$daemon"
-check "a map is made" wait_for 60 map_exists
+check "a map appears" wait_for 60 map_exists
 map=$(dmsetup ls --target multipath | cut -f1 | head -1)
-check "its node" wait_for 60 test -b "/dev/mapper/$map"
-check "of both paths" wait_for 30 map_path_count "$map" 2
+check "the map has a node" wait_for 60 test -b "/dev/mapper/$map"
+check "the map has both paths" wait_for 30 map_path_count "$map" 2
 udevadm settle -t 60
 # Otherwise it would be the grouping that keeps the data together.
-check "in one group" map_in_one_group
+check "both paths are in one group" map_in_one_group
 sleep_ms 6000
 
 # The LUN of LU 1 on port 2 leads to LU 2, after three seconds without anything there.
