@@ -356,7 +356,7 @@ impl Host {
 // ---- screens ------------------------------------------------------------------------------------------------
 
 #[test]
-fn screens_are_as_they_were() {
+fn screens_match_the_goldens() {
     let host = Host::new();
     for (name, line) in [
         (
@@ -387,7 +387,7 @@ fn screens_are_as_they_were() {
 }
 
 #[test]
-fn readiness_is_told_in_words() {
+fn readiness_is_printed_in_words() {
     let readiness = |outcome| Readiness {
         device: "/dev/sg3".to_owned(),
         address: "2:0:0:1".to_owned(),
@@ -453,7 +453,7 @@ fn the_modules_are_those_of_this_build() {
 // ---- statistics ---------------------------------------------------------------------------------------------
 
 #[test]
-fn what_cannot_be_counted_is_said_to_be_so() {
+fn missing_counters_are_reported() {
     let host = Host::new();
     // The disk disappears while its counters are read.
     fs::remove_file(
@@ -485,13 +485,13 @@ fn what_cannot_be_counted_is_said_to_be_so() {
 
 proptest! {
     #[test]
-    fn any_line_of_counters_is_read_or_refused(line in "\\PC{0,80}") {
+    fn any_line_of_counters_is_parsed_or_refused(line in "\\PC{0,80}") {
         let _ = IoCounters::parse(&line);
         let _ = parse_command_counter(&line);
     }
 
     #[test]
-    fn counters_are_taken_from_their_places(
+    fn counters_are_taken_from_their_columns(
         fields in prop::collection::vec(any::<u64>(), 0..20),
         blanks in prop::collection::vec(1usize..9, 20),
     ) {
@@ -510,7 +510,7 @@ proptest! {
     }
 
     #[test]
-    fn a_counter_of_commands_is_its_lower_half(count: u32) {
+    fn a_command_counter_is_its_lower_32_bits(count: u32) {
         // The kernel prints a signed number.
         let shown = format!("{:#x}\n", i64::from(count.cast_signed()));
         prop_assert_eq!(parse_command_counter(&shown), Some(count));
@@ -520,7 +520,7 @@ proptest! {
 // ---- rescan -------------------------------------------------------------------------------------------------
 
 #[test]
-fn a_rescan_looks_for_new_devices_behind_the_hosts_of_an_adapter() {
+fn a_rescan_scans_the_scsi_hosts_of_an_adapter() {
     let host = Host::new();
     let screen = host.run("core adapter rescan -A vmhba1 -t add");
     assert_eq!(
@@ -541,7 +541,7 @@ fn a_rescan_looks_for_new_devices_behind_the_hosts_of_an_adapter() {
 }
 
 #[test]
-fn a_rescan_removes_what_is_dead_and_used_by_nobody() {
+fn a_rescan_removes_dead_paths_that_are_not_in_use() {
     let host = Host::new();
     let screen = host.run("core adapter rescan -A vmhba1 -t delete -S");
     assert_eq!(screen.exit, Exit::Ok, "{screen:?}");
@@ -585,7 +585,7 @@ fn a_rescan_removes_what_is_dead_and_used_by_nobody() {
 }
 
 #[test]
-fn a_rescan_reads_again_what_is_not_dead_and_claims() {
+fn a_rescan_rereads_live_paths_and_claims() {
     let host = Host::new();
     let screen = host.run("core adapter rescan -A vmhba1 -t update -F");
     assert_eq!(screen.exit, Exit::Ok, "{screen:?}");
@@ -603,7 +603,7 @@ fn a_rescan_reads_again_what_is_not_dead_and_claims() {
 }
 
 #[test]
-fn a_scan_that_does_not_end_is_told_when_time_is_up() {
+fn a_scan_that_does_not_end_is_reported_after_its_timeout() {
     let host = Host::new();
     let scan = host.root.path().join("sys/class/scsi_host/host2/scan");
     fs::remove_file(&scan).unwrap();
@@ -638,11 +638,11 @@ fn a_rescan_that_fails_says_why() {
 }
 
 #[test]
-fn processes_are_users() {
+fn worlds_are_the_processes_with_the_device_open() {
     let host = Host::new();
     let open = [("dm-3", 253, 3), ("dm-4", 253, 4), ("sde", 8, 64)];
     if !host.process(1234, "dd", &open) {
-        eprintln!("left out: making device nodes is for root");
+        eprintln!("skipped: only root can create device nodes");
         return;
     }
     host.process(99, "(udev-worker)", &[("sde", 8, 64)]);
@@ -663,7 +663,7 @@ fn processes_are_users() {
 // ---- wrong arguments ----------------------------------------------------------------------------------------
 
 #[test]
-fn wrong_arguments_are_refused_with_the_mend() {
+fn wrong_arguments_are_refused_with_the_fix() {
     let host = Host::new();
     let cases = [
         (
@@ -754,7 +754,7 @@ fn wrong_arguments_are_refused_with_the_mend() {
 }
 
 #[test]
-fn below_another_root_there_is_no_kernel() {
+fn commands_that_need_the_kernel_refuse_another_root() {
     for line in [
         "core path stats get",
         "scsi tur sda",
@@ -767,7 +767,7 @@ fn below_another_root_there_is_no_kernel() {
 }
 
 #[test]
-fn options_without_effect_say_so() {
+fn options_without_effect_are_reported() {
     let host = Host::new();
     let screen = host.run("core device set -d naa.7 -O 32");
     assert_eq!(screen.exit, Exit::NotFound, "{screen:?}");

@@ -229,7 +229,7 @@ fn rule_decides(root: &Path, words: &[String]) -> Option<bool> {
 }
 
 #[test]
-fn every_published_command_does_what_it_says() {
+fn every_published_command_has_its_effect() {
     let mut decided = 0;
     let mut ran = 0;
     for (verdict, command) in table() {
@@ -285,16 +285,16 @@ fn every_published_command_does_what_it_says() {
             assert_ne!(decides, Some(false), "{command}");
             decided += u32::from(decides.is_some());
         } else {
-            panic!("nobody looks at what this did: {command}");
+            panic!("the test does not know the effect of this command: {command}");
         }
     }
-    println!("{decided} of their rules decided on a device as they want it");
+    println!("{decided} of their rules decided on a device as intended");
     assert!(decided >= 20, "{decided}");
     println!("{ran} published commands were run");
 }
 
 #[test]
-fn quirks_of_scripts_are_understood() {
+fn quirks_of_scripts_are_accepted() {
     let root = tempfile::tempdir().unwrap();
     let root = root.path();
     for (command, matches) in [
@@ -357,7 +357,7 @@ fn quirks_of_scripts_are_understood() {
 }
 
 #[test]
-fn refusals_name_the_cause_and_the_mend() {
+fn refusals_name_the_cause_and_the_fix() {
     let root = tempfile::tempdir().unwrap();
     let root = root.path();
     for (command, exit, part) in [
@@ -518,7 +518,7 @@ fn refusals_name_the_cause_and_the_mend() {
 }
 
 #[test]
-fn warnings_do_not_keep_a_rule_from_being_added() {
+fn a_rule_is_added_despite_warnings() {
     let root = tempfile::tempdir().unwrap();
     let root = root.path();
     for (command, part) in [
@@ -564,7 +564,7 @@ fn warnings_do_not_keep_a_rule_from_being_added() {
 }
 
 #[test]
-fn lint_finds_what_is_never_reached() {
+fn lint_finds_rules_that_are_never_reached() {
     let root = tempfile::tempdir().unwrap();
     let root = root.path();
     for command in [
@@ -604,7 +604,7 @@ fn lint_finds_what_is_never_reached() {
 }
 
 #[test]
-fn the_file_list_is_edited_and_its_comments_stay() {
+fn editing_the_file_list_keeps_its_comments() {
     let root = tempfile::tempdir().unwrap();
     let root = root.path();
     let file = Places::below(root).admin_rules();
@@ -690,7 +690,7 @@ proptest! {
 /// Commands of ESXi and of guides for it, each with its expected result without an agent: understood (3, the agent does
 /// not answer), or carried out. None is a usage error.
 #[test]
-fn commands_of_esxi_are_understood() {
+fn commands_of_esxi_are_accepted() {
     let text = std::fs::read_to_string(
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/esxi_commands.txt"),
     )
@@ -716,7 +716,7 @@ fn commands_of_esxi_are_understood() {
 }
 
 #[test]
-fn a_leading_esxcli_counts_for_nothing() {
+fn a_leading_esxcli_is_ignored() {
     let root = tempfile::tempdir().unwrap();
     for (number, command) in [
         "esxcli storage nmp satp rule add -s VMW_SATP_ALUA -V A1 -P VMW_PSP_RR",
@@ -785,7 +785,7 @@ fn advanced_settings_of_esxi_are_settings_here() {
 }
 
 #[test]
-fn no_io_per_turn_is_one() {
+fn iops_0_means_1() {
     let root = tempfile::tempdir().unwrap();
     let screen = line(
         root.path(),
