@@ -71,24 +71,25 @@ completions := \
 build: ## build the three programs (PROFILE=dev: a quick build, lightly optimised)
 	$(CARGO) build --locked --profile $(PROFILE) --bins $(if $(filter dev,$(PROFILE)),--examples)
 
-help: ## this list
+help: ## print this list
 	@echo "make TARGET [NAME=VALUE...]"
 	sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r t d; do printf '%-13s %s\n' "$$t" "$$d"; done
 	echo "  PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) DESTDIR=$(DESTDIR) PROFILE=$(PROFILE) MAP_RULE_NUMBER=$(MAP_RULE_NUMBER) ZSH_COMPLETIONS=$(ZSH_COMPLETIONS)"
 
-setup: ## install what the build, the tests and the lab need and this machine lacks
+setup: ## install missing packages for the build, the tests and the lab
 	@tests/setup
 
-install: ## install below DESTDIR what `make` has built; builds nothing
+install: ## install what `make` built, below DESTDIR; does not build
 	@for f in dm-psad psactl dm-psa-id; do
 		[ -x "$(out)/$$f" ] || { echo "$(out)/$$f is missing: run \`make\` first (as yourself, not as root)" >&2; exit 1; }
 	done
 	if [ -n "$(live)" ] && systemctl is-active -q multipathd.service && [ -z "$${TAKEOVER:-}" ]; then
 		cat >&2 <<-'T'
-		multipathd is running here and owns the multipath maps. dm-psa would take them
-		over: its udev rules replace those of multipath-tools. If that is what you want:
+		multipathd is running on this host. Nothing was installed, because the udev rules
+		of dm-psa replace those of multipath-tools. To use dm-psa instead, stop multipathd
+		and install again. The maps stay, and their I/O goes on:
 		    systemctl disable --now multipathd.socket multipathd.service
-		(the maps stay, and so does their I/O), then install again. Or TAKEOVER=1.
+		TAKEOVER=1 installs although multipathd is running.
 		T
 		exit 1
 	fi
@@ -126,7 +127,7 @@ install: ## install below DESTDIR what `make` has built; builds nothing
 			# An earlier installation created the link.
 			echo "$$link" >>"$$new"
 		elif [ "$$(readlink "$(DESTDIR)$$link")" != /dev/null ]; then
-			echo "left alone: $$link is not ours; dm-psa needs it to do nothing to its paths and maps" >&2
+			echo "not masked: $$link exists and was not made by dm-psa. Its rules must not act on paths and maps of dm-psa" >&2
 		fi
 	done
 	# Remove the files of an earlier version that this one does not have.
@@ -137,11 +138,11 @@ install: ## install below DESTDIR what `make` has built; builds nothing
 	if [ -n "$(live)" ]; then
 		systemctl daemon-reload
 		udevadm control --reload
-		echo "installed. To start it now and at every boot: systemctl enable --now dm-psa.service"
+		echo "installed. To start the agent now and at every boot: systemctl enable --now dm-psa.service"
 	fi
 
-uninstall: ## remove what `make install` put there; keeps /etc/dm-psa unless PURGE=1
-	@[ -e "$(manifest)" ] || { echo "nothing to do: there is no $(manifest)" >&2; exit 1; }
+uninstall: ## remove what `make install` installed; keeps /etc/dm-psa unless PURGE=1
+	@[ -e "$(manifest)" ] || { echo "nothing to uninstall: $(manifest) does not exist" >&2; exit 1; }
 	if [ -n "$(live)" ]; then
 		systemctl disable -q --now dm-psa.service || true
 		# Reset the kernel's queueing timeout if its value is still the agent's.
@@ -149,7 +150,7 @@ uninstall: ## remove what `make install` put there; keeps /etc/dm-psa unless PUR
 		if [ -s /run/dm-psa/queueing_limit ] && [ "$$(cat /run/dm-psa/queueing_limit)" = "$$(cat "$$limit")" ]; then
 			echo 0 >"$$limit"
 		fi
-		echo "the agent is stopped. Its maps and their I/O stay, but nobody looks after their paths now."
+		echo "the agent is stopped. Its maps stay and their I/O goes on, but failed paths are no longer reinstated."
 	fi
 	while read -r f; do
 		case $$f in
@@ -175,28 +176,28 @@ uninstall: ## remove what `make install` put there; keeps /etc/dm-psa unless PUR
 lab-image: ## build the guest images of the lab: kernels 6.1, 6.12 and 7
 	tests/lab/host/image 6.1 6.12 7
 
-demo: setup ## a controller fails under verified I/O, in a virtual machine
+demo: setup ## show a controller failure under verified I/O, in a virtual machine
 	@tests/lab/run --systemd tests/lab/demo.sh
 
-test: setup ## the tests that every change has to pass: no fuzzing, and only the core of the lab
+test: setup ## run the tests that every change has to pass: no fuzzing, and only the core of the lab
 	@tests/all core
 
 KERNELS ?= 6.12
 FUZZ ?= 10
-test-all: setup ## all tests, with fuzzing and the whole lab (KERNELS="6.12 6.1 7", FUZZ=10 seconds for each target)
+test-all: setup ## run all tests, with fuzzing and the whole lab (KERNELS="6.12 6.1 7", FUZZ=10 seconds for each target)
 	@KERNELS="$(KERNELS)" FUZZ="$(FUZZ)" tests/all
 
 
 SOAK_SECONDS ?= 600
 SOAK_SEED ?=
-soak: setup ## random faults under verified I/O in a virtual machine (SOAK_SECONDS=600, SOAK_SEED=N)
+soak: setup ## run random faults under verified I/O in a virtual machine (SOAK_SECONDS=600, SOAK_SEED=N)
 	@tests/lab/run --timeout $$(($(SOAK_SECONDS) * 2 + 900)) tests/lab/soak.sh $(SOAK_SECONDS) $(SOAK_SEED)
 
-bench: setup ## dm-psad next to multipathd, in virtual machines: table, JSON and plot (ROUNDS=3)
+bench: setup ## compare dm-psad with multipathd, in virtual machines: table, JSON and plot (ROUNDS=3)
 	@tests/bench/run
 
-bench-scale: setup ## dm-psad with 10,000 paths, in a virtual machine of 16 GiB
+bench-scale: setup ## measure dm-psad with 10,000 paths, in a virtual machine of 16 GiB
 	@KEEP=1 tests/bench/run 10000
 
-bench-micro: setup ## the cost of decisions and parsers, in nanoseconds and (with valgrind) instructions
+bench-micro: setup ## measure the cost of decisions and parsers, in nanoseconds and (with valgrind) instructions
 	$(CARGO) bench --locked --bench micro

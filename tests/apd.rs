@@ -72,7 +72,7 @@ fn silent_paths_are_an_outage_when_the_kernel_has_failed_them() {
 
 /// While the kernel holds I/O on a silent path, that I/O may still complete.
 #[test]
-fn a_silent_path_that_the_kernel_uses_is_no_outage() {
+fn a_silent_path_that_the_kernel_uses_is_not_an_outage() {
     let mut sim = running_with(four_paths(), settings());
     sim.io_every = None;
     sim.inject_all(&ALL.map(Fault::Hang));
@@ -92,7 +92,7 @@ fn implicit(states: &[(u16, AccessState)]) -> Simulation {
 }
 
 #[test]
-fn standby_that_only_the_array_can_end_serves_nobody() {
+fn paths_in_standby_that_only_the_array_can_end_are_an_outage() {
     for io in [false, true] {
         let mut sim = implicit(&[(1, AO), (2, STANDBY)]);
         sim.io_every = io.then_some(Millis(100));
@@ -139,7 +139,7 @@ fn a_transition_without_an_end_becomes_an_outage() {
 
 /// A transition that ends in time makes no I/O fail.
 #[test]
-fn a_transition_that_ends_is_no_outage() {
+fn a_transition_that_ends_is_not_an_outage() {
     let transitioning = AccessState::Transitioning;
     let mut sim = running_with(four_paths(), settings());
     for _ in 0..5 {
@@ -157,7 +157,7 @@ fn a_transition_that_ends_is_no_outage() {
 
 /// Checks succeed but I/O fails, either immediately or only after the kernel's timeout.
 #[test]
-fn a_last_path_whose_io_always_fails_ends_no_outage() {
+fn a_last_path_whose_io_always_fails_does_not_end_the_outage() {
     let mut sim = running_with(four_paths(), settings());
     sim.inject_all(&[A2, B1, B2].map(Fault::LinkDown));
     sim.inject(&Fault::Sicken(A1, true));
@@ -195,7 +195,7 @@ fn a_path_that_carries_io_again_ends_the_outage_for_good() {
 
 /// Repeated kills of the agent do not prolong an outage, and a first start does not shorten it.
 #[test]
-fn the_deadline_survives_the_agent() {
+fn the_deadline_survives_a_restart_of_the_agent() {
     let mut sim = running_with(four_paths(), settings());
     sim.inject_all(&ALL.map(Fault::LinkDown));
     for _ in 0..12 {
@@ -244,7 +244,7 @@ fn report(states: &[(u16, AccessState)]) -> Answer {
 
 /// The controller of A reports all groups as unavailable; the ports of B report their own state.
 #[test]
-fn the_word_of_another_port_takes_no_group_out_of_use() {
+fn a_report_by_another_port_takes_no_group_out_of_use() {
     let unavailable = AccessState::Unavailable;
     let mut sim = running_with(four_paths(), settings());
     for path in [A1, A2] {
@@ -343,7 +343,7 @@ fn a_path_that_fails_right_after_a_table_load_proves_itself_first() {
 }
 
 #[test]
-fn partitions_that_nobody_has_open_go_with_their_map() {
+fn partitions_that_are_not_open_are_removed_with_their_map() {
     let mut sim = running_with(four_paths(), settings());
     sim.io_every = None;
     sim.inject(&Fault::Partitions(0, vec![0, 1]));

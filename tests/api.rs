@@ -431,7 +431,7 @@ fn unknown_parameters_are_refused() {
 }
 
 #[test]
-fn errors_travel() {
+fn errors_survive_the_wire() {
     for error in [
         ApiError::NotFound {
             subject: "naa.1".to_owned(),
@@ -542,7 +542,7 @@ fn a_call_is_answered() {
 }
 
 #[test]
-fn calls_in_a_row_are_answered_in_order() {
+fn pipelined_calls_are_answered_in_order() {
     let house = House::new();
     let mut socket = house.raw();
     let mut bytes = Vec::new();
@@ -568,7 +568,7 @@ fn calls_in_a_row_are_answered_in_order() {
 }
 
 #[test]
-fn a_long_reply_arrives_and_one_past_the_limit_says_so() {
+fn a_long_reply_arrives_and_one_past_the_limit_becomes_an_error() {
     let house = House::new();
     let mut client = house.client();
     let ask = |client: &mut Client, length: usize| {
@@ -605,7 +605,7 @@ fn an_upgrade_is_refused() {
 // ---- bad clients --------------------------------------------------------------------------------------------
 
 #[test]
-fn garbage_ends_the_session_and_nothing_else() {
+fn garbage_ends_only_its_session() {
     let house = House::new();
     let deep = "[".repeat(100_000);
     for garbage in [
@@ -639,7 +639,7 @@ fn a_call_past_the_limit_ends_the_session() {
 }
 
 #[test]
-fn half_a_call_ends_at_its_deadline() {
+fn an_incomplete_call_ends_at_its_deadline() {
     let house = House::with(Limits {
         call: Duration::from_millis(200),
         ..Limits::default()
@@ -657,7 +657,7 @@ fn half_a_call_ends_at_its_deadline() {
 }
 
 #[test]
-fn a_client_that_says_nothing_is_let_go() {
+fn a_silent_client_is_disconnected() {
     let house = House::with(Limits {
         idle: Duration::from_millis(100),
         ..Limits::default()
@@ -668,7 +668,7 @@ fn a_client_that_says_nothing_is_let_go() {
 }
 
 #[test]
-fn a_slow_reader_delays_nobody_and_is_let_go() {
+fn a_slow_reader_delays_no_client_and_is_disconnected() {
     let house = House::with(Limits {
         reply: Duration::from_millis(1500),
         ..Limits::default()
@@ -704,7 +704,7 @@ fn a_slow_reader_delays_nobody_and_is_let_go() {
 }
 
 #[test]
-fn one_slow_reader_is_not_noticed() {
+fn one_slow_reader_delays_no_other_client() {
     let house = House::new();
     let mut slow = house.raw();
     slow.write_all(&call(
@@ -728,7 +728,7 @@ fn one_slow_reader_is_not_noticed() {
 }
 
 #[test]
-fn seventy_clients_at_once_are_served() {
+fn seventy_concurrent_clients_are_served() {
     let house = House::new();
     std::thread::scope(|scope| {
         for _ in 0..70 {
@@ -752,7 +752,7 @@ fn seventy_clients_at_once_are_served() {
 }
 
 #[test]
-fn seventy_idle_clients_make_room() {
+fn idle_clients_are_disconnected_when_the_server_is_full() {
     let house = House::with(Limits {
         idle_when_full: Duration::from_millis(200),
         ..Limits::default()
@@ -767,7 +767,7 @@ fn seventy_idle_clients_make_room() {
 // ---- the server comes and goes ------------------------------------------------------------------------------
 
 #[test]
-fn without_an_agent_the_client_says_what_to_do() {
+fn without_an_agent_the_error_says_what_to_do() {
     let mut house = House::new();
     let mut client = house.client();
     client.call(&ListAdapters {}).unwrap();
@@ -784,7 +784,7 @@ fn without_an_agent_the_client_says_what_to_do() {
 }
 
 #[test]
-fn a_client_does_not_wait_for_ever() {
+fn a_client_does_not_wait_forever() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("socket");
     let listener = UnixListener::bind(&path).unwrap();
@@ -801,7 +801,7 @@ fn a_client_does_not_wait_for_ever() {
 }
 
 #[test]
-fn a_client_refuses_what_is_not_the_protocol() {
+fn a_client_refuses_replies_outside_the_protocol() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("socket");
     let listener = UnixListener::bind(&path).unwrap();
@@ -824,7 +824,7 @@ fn start(path: &Path) -> Result<Server, ListenError> {
 }
 
 #[test]
-fn the_socket_is_made_replaced_and_never_stolen() {
+fn a_stale_socket_is_replaced_and_one_in_use_is_kept() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("socket");
     // A socket file that a killed agent left behind: the file exists, but nobody listens.
@@ -844,7 +844,7 @@ fn the_socket_is_made_replaced_and_never_stolen() {
 
 proptest! {
     #[test]
-    fn the_decoder_cuts_at_every_nul(
+    fn the_decoder_splits_at_every_nul(
         bytes in prop::collection::vec(prop_oneof![1 => Just(0u8), 4 => any::<u8>()], 0..600),
         cuts in prop::collection::vec(1usize..50, 1..20),
         limit in 1usize..80,
@@ -880,7 +880,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_encoded_is_decoded(method in any::<String>(), text in any::<String>(), limit in 0usize..300) {
+    fn encoding_and_decoding_round_trip(method in any::<String>(), text in any::<String>(), limit in 0usize..300) {
         let call = Call::new(&method, json!({ "text": text }));
         let full = wire::encode(&call, MAX_CALL).unwrap();
         prop_assert_eq!(full.iter().filter(|byte| **byte == 0).count(), 1);
@@ -893,7 +893,7 @@ proptest! {
     }
 
     #[test]
-    fn any_parameters_are_understood_or_refused(name in 0usize..Request::NAMES.len(), key in "[a-z]{0,8}", text in any::<String>()) {
+    fn any_parameters_are_parsed_or_refused(name in 0usize..Request::NAMES.len(), key in "[a-z]{0,8}", text in any::<String>()) {
         let name = Request::NAMES[name];
         let _ = Request::parse(name, &json!({ key: text }));
         let _ = Request::parse(name, &json!(text));

@@ -76,7 +76,7 @@ fn make(sim: &mut Simulation, change: Change) -> Result<String, Refusal> {
 }
 
 #[test]
-fn a_controller_that_waits_takes_over_and_the_groups_follow() {
+fn a_waiting_controller_takes_over_and_the_groups_follow() {
     use PathState::{Active, Standby};
     for (vendor, product, trespass, name) in [
         ("DGC", "RAID 5", Trespass::Clariion, "VMW_SATP_CX"),
@@ -111,7 +111,7 @@ fn a_controller_that_waits_takes_over_and_the_groups_follow() {
 }
 
 #[test]
-fn a_page_that_cannot_be_read_is_told_and_takes_no_path_away() {
+fn a_page_that_cannot_be_read_is_reported_and_fails_no_path() {
     use dm_psa::scsi::cdb::Command;
     use dm_psa::sim::array::Answer;
     let mut sim = running(older("DGC", "RAID 5", Trespass::Clariion), &[]);
@@ -126,7 +126,7 @@ fn a_page_that_cannot_be_read_is_told_and_takes_no_path_away() {
 }
 
 #[test]
-fn clariions_that_speak_alua_are_alua_cx() {
+fn clariions_with_alua_get_alua_cx() {
     let mut kernel = four_paths();
     let unit = kernel.array.units().next().unwrap().0;
     let unit = kernel.array.unit_mut(unit).unwrap();
@@ -159,7 +159,7 @@ fn hpp(sim: &Simulation, set: DeviceSettings) -> Change {
 }
 
 #[test]
-fn hpp_chooses_by_its_scheme() {
+fn hpp_selects_paths_by_its_scheme() {
     let mut sim = running(implicit(), &[HPP]);
     let wanted = " 1 alua 2 1 round-robin 0 2 1 ";
     assert!(maps(&sim)[0].contains(wanted), "{:?}", maps(&sim));
@@ -241,7 +241,7 @@ fn hpp_takes_its_options_from_the_rule() {
 }
 
 #[test]
-fn hpp_declines_what_only_the_host_switches() {
+fn hpp_declines_arrays_that_only_the_host_can_switch() {
     let mut kernel = four_paths();
     let unit = kernel.array.units().next().unwrap().0;
     kernel.array.unit_mut(unit).unwrap().tpgs = Tpgs::Explicit;
@@ -268,7 +268,7 @@ fn a_device_belongs_to_one_plugin() {
 }
 
 #[test]
-fn a_device_in_use_changes_hands_under_io() {
+fn a_device_in_use_changes_its_plugin_under_io() {
     let mut sim = running(implicit(), &[]);
     assert!(maps(&sim)[0].contains("service-time"), "{:?}", maps(&sim));
     let mut rules: Rules = built_in().in_force();

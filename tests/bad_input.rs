@@ -73,9 +73,10 @@ fn outcome() -> impl Strategy<Value = Outcome> {
 /// The simulation repeats a false answer until it is removed, and the kernel would retry a command with a unit
 /// attention for ever.
 fn final_outcome() -> impl Strategy<Value = Outcome> {
-    outcome().prop_filter("a unit attention is over when it was told", |outcome| {
-        outcome.sense().is_none_or(|sense| sense.key != 6)
-    })
+    outcome().prop_filter(
+        "a unit attention is cleared once it was reported",
+        |outcome| outcome.sense().is_none_or(|sense| sense.key != 6),
+    )
 }
 
 fn command() -> impl Strategy<Value = Command> {
@@ -546,7 +547,7 @@ proptest! {
 
     /// The same on a working host: afterwards it works again.
     #[test]
-    fn a_host_that_works_recovers_from_any_events(
+    fn a_working_host_recovers_from_any_events(
         seed in any::<u64>(),
         events in prop::collection::vec((0..3000u64, event()), 0..30),
     ) {

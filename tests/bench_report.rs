@@ -19,7 +19,7 @@ fn report(results: &Path, out: &Path) -> (String, String, String) {
 }
 
 #[test]
-fn of_fixed_results() {
+fn the_report_of_fixed_results_matches_the_golden() {
     let out = tempfile::tempdir().expect("a directory");
     let (table, json, svg) = report(Path::new("tests/golden/bench/results.tsv"), out.path());
     let golden = Path::new("tests/golden/bench/table.txt");
@@ -46,7 +46,7 @@ fn of_fixed_results() {
 
 /// A run without results gives a table that says so, and does not fail.
 #[test]
-fn of_no_results() {
+fn a_report_without_results_says_not_measured() {
     let out = tempfile::tempdir().expect("a directory");
     let empty = out.path().join("results");
     std::fs::write(&empty, "").expect("written");

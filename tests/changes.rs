@@ -61,7 +61,7 @@ fn the_psp_of_a_device_in_use_changes() {
 }
 
 #[test]
-fn the_preferred_path_is_a_message_away() {
+fn a_change_of_the_preferred_path_is_a_message() {
     let mut sim = running(four_paths());
     psp(&mut sim, Some(PspKind::Fixed));
     let mark = sim.journal.len();
@@ -103,7 +103,7 @@ fn the_preferred_path_is_a_message_away() {
 }
 
 #[test]
-fn a_rank_moves_the_io() {
+fn io_moves_to_the_path_with_the_higher_rank() {
     let mut sim = running(four_paths());
     let path = name(&sim, A2);
     make(&mut sim, Change::Rank { path, rank: 5 });
@@ -115,7 +115,7 @@ fn a_rank_moves_the_io() {
 }
 
 #[test]
-fn round_robin_is_told_what_to_do() {
+fn round_robin_takes_its_settings() {
     let mut sim = running(four_paths());
     psp(&mut sim, Some(PspKind::RoundRobin));
     let set = RoundRobin {
@@ -191,7 +191,7 @@ fn a_path_that_is_off_stays_off_until_it_is_turned_on() {
 }
 
 #[test]
-fn a_device_is_taken_away_and_given_back() {
+fn a_device_is_turned_off_and_on() {
     let mut sim = running(four_paths());
     sim.io_every = None;
     let device = device(&sim);
@@ -227,7 +227,7 @@ fn a_device_is_taken_away_and_given_back() {
 }
 
 #[test]
-fn what_is_not_to_persist_ends_with_the_agent() {
+fn a_change_without_persist_ends_with_the_agent() {
     let mut sim = running(four_paths());
     sim.io_every = None;
     let device = device(&sim);
@@ -257,7 +257,7 @@ fn what_is_not_to_persist_ends_with_the_agent() {
 }
 
 #[test]
-fn what_is_detached_is_listed_until_it_is_taken_from_the_list() {
+fn a_detached_device_is_listed_until_it_is_removed_from_the_list() {
     let mut sim = running(four_paths());
     sim.io_every = None;
     let device = device(&sim);
@@ -283,7 +283,7 @@ fn what_is_detached_is_listed_until_it_is_taken_from_the_list() {
 }
 
 #[test]
-fn a_device_has_the_name_that_the_admin_gave_it() {
+fn a_device_has_the_name_that_the_admin_set() {
     let mut sim = running(four_paths());
     let device = device(&sim);
     let own = |sim: &Simulation| {
@@ -312,7 +312,7 @@ fn a_device_has_the_name_that_the_admin_gave_it() {
 }
 
 #[test]
-fn what_the_admin_says_of_a_device_is_remembered() {
+fn the_flags_of_a_device_are_remembered() {
     let mut sim = running(four_paths());
     let device = device(&sim);
     let flags = |perennially_reserved, shared_clusterwide| Change::DeviceFlags {
@@ -424,7 +424,7 @@ fn a_masked_disk_in_use_stays_on_the_host() {
 }
 
 #[test]
-fn without_autoclaim_new_paths_wait_for_a_run_of_the_rules() {
+fn without_autoclaim_new_paths_wait_for_claimrule_run() {
     let mut sim = running(four_paths());
     make(&mut sim, Change::Autoclaim { on: false });
     sim.inject(&Fault::Delete(A1));
@@ -445,7 +445,7 @@ fn without_autoclaim_new_paths_wait_for_a_run_of_the_rules() {
 }
 
 #[test]
-fn a_device_in_use_keeps_a_path_whatever_the_rules_say() {
+fn a_device_in_use_keeps_a_path_whatever_the_rules_match() {
     let mut sim = running(four_paths());
     sim.inject(&Fault::Open(0, 1));
     sim.inject(&Fault::LinkDown(A1));
@@ -515,7 +515,7 @@ fn a_new_satp_rule_is_applied_by_a_reclaim() {
 
 /// Rules that were loaded but not applied take no disk away from its users when the next agent starts.
 #[test]
-fn rules_that_mask_everything_leave_a_device_in_use_as_it_is_over_a_restart() {
+fn rules_that_mask_everything_leave_a_device_in_use_alone_across_a_restart() {
     let mut sim = running(four_paths());
     sim.inject(&Fault::Open(0, 1));
     sim.deliver(Event::RulesLoaded(rules("vendor=* model=*")));
@@ -535,7 +535,7 @@ fn end_queueing(sim: &Simulation) -> Change {
 }
 
 #[test]
-fn queueing_is_ended_by_hand_until_a_path_serves_again() {
+fn the_admin_ends_queueing_until_a_path_serves_again() {
     let mut sim = running(four_paths());
     let why = sim.world.check(&end_queueing(&sim)).unwrap_err();
     assert!(
@@ -584,7 +584,7 @@ fn queueing_is_ended_by_hand_until_a_path_serves_again() {
 }
 
 #[test]
-fn queueing_is_ended_where_nothing_is_known_of_the_paths() {
+fn the_admin_ends_queueing_where_path_states_are_unknown() {
     let mut sim = running(four_paths());
     // I/O fails, so that the kernel has no path; then commands do not return, so that no state is known.
     sim.inject_all(&[A1, A2, B1, B2].map(|path| Fault::Sicken(path, true)));
@@ -601,7 +601,7 @@ fn queueing_is_ended_where_nothing_is_known_of_the_paths() {
 }
 
 #[test]
-fn the_maps_that_are_kept_are_those_of_devices_with_a_map() {
+fn kept_maps_are_those_of_devices_with_a_map() {
     let mut sim = running(four_paths());
     assert!(sim.world.has_started() && !sim.new_world().has_started());
     let kept = sim.world.kept_maps();

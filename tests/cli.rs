@@ -149,7 +149,7 @@ fn events() -> Vec<Event> {
 }
 
 #[test]
-fn events_are_lines_and_a_number_or_a_time_is_a_begin() {
+fn events_start_at_a_number_or_a_time() {
     let house = House::new();
     golden("cli/events.txt", &house.run("events").out);
     golden("cli/events.json", &house.run("--formatter=json events").out);
@@ -452,7 +452,7 @@ fn status() -> Status {
         tables_loaded: 7,
         queueing_maps: 0,
         transport: "sg".to_owned(),
-        transport_reason: "the settings say so".to_owned(),
+        transport_reason: "transport is set to sg in dm-psa.toml".to_owned(),
         io_errors: "errors".to_owned(),
         io_errors_reason: "tracefs instance dm-psa, 4 of 4 events".to_owned(),
     }
@@ -498,7 +498,7 @@ impl House {
 // ---- settings -----------------------------------------------------------------------------------------------
 
 #[test]
-fn what_is_set_is_what_was_meant() {
+fn each_set_command_sends_the_intended_request() {
     let house = House::new();
     let understood = [
         (
@@ -637,7 +637,7 @@ fn what_is_set_is_what_was_meant() {
 // ---- screens ------------------------------------------------------------------------------------------------
 
 #[test]
-fn screens_are_as_they_were() {
+fn screens_match_the_goldens() {
     let house = House::new();
     let screens = [
         ("nmp-device-list", "storage nmp device list"),
@@ -670,7 +670,7 @@ fn screens_are_as_they_were() {
 }
 
 #[test]
-fn formats_are_as_they_were() {
+fn formats_match_the_goldens() {
     let house = House::new();
     for (name, line) in [
         ("core-adapter-list", "core adapter list"),
@@ -705,7 +705,7 @@ fn options_reach_the_agent() {
 }
 
 #[test]
-fn esxi_admins_find_their_lines() {
+fn lines_that_esxi_scripts_look_for_are_there() {
     // `esxcli storage nmp device list | grep -A7 naa.` and the like, from array vendors' guides.
     let out = House::new().run("storage nmp device list").out;
     let first: Vec<&str> = out.lines().take(9).collect();
@@ -717,7 +717,7 @@ fn esxi_admins_find_their_lines() {
 }
 
 #[test]
-fn our_fields_are_not_taken_for_esxis() {
+fn our_fields_cannot_be_mistaken_for_those_of_esxi() {
     let check = |listing: Listing, ours: usize| {
         let (esxi, ours) = listing.columns.split_at(listing.columns.len() - ours);
         for name in ours {
@@ -729,7 +729,7 @@ fn our_fields_are_not_taken_for_esxis() {
 }
 
 #[test]
-fn an_empty_listing_is_empty() {
+fn an_empty_listing_has_no_records() {
     let none = layout::listing::<NmpDevice>(&[]);
     assert_eq!(render(&none, None, false), "");
     assert_eq!(render(&none, Some(Format::Json), false), "[]\n");
@@ -747,7 +747,7 @@ fn an_empty_listing_is_empty() {
 }
 
 #[test]
-fn numbers_stand_to_the_right_in_a_table() {
+fn numbers_in_a_table_are_right_aligned() {
     let listing = Listing {
         kind: "Row",
         style: Style::Table,
@@ -772,7 +772,7 @@ fn numbers_stand_to_the_right_in_a_table() {
 }
 
 #[test]
-fn only_what_is_dead_is_red() {
+fn only_dead_states_are_red() {
     let house = House::new();
     let plain = house.run("core path list").out;
     let colour = house.run_colour("core path list", true).out;
@@ -835,7 +835,7 @@ fn errors_have_their_exit_codes_and_say_what_to_do() {
 }
 
 #[test]
-fn help_and_version_are_no_errors() {
+fn help_and_version_are_not_errors() {
     let house = House::new();
     for verb in verbs() {
         for flag in ["-h", "--help"] {
@@ -851,14 +851,14 @@ fn help_and_version_are_no_errors() {
 }
 
 #[test]
-fn without_an_agent_it_says_so() {
+fn a_missing_agent_is_reported() {
     let screen = psactl(["--socket=/nonexistent/io.dmpsa", "status"]);
     assert_eq!(screen.exit, Exit::Unreachable);
     golden("cli/not-running.err", &screen.err);
 }
 
 #[test]
-fn the_tree_is_sound() {
+fn the_command_tree_is_consistent() {
     args::command().debug_assert();
     for verb in verbs() {
         for length in 1..verb.words.len() {
@@ -881,7 +881,7 @@ fn the_tree_is_sound() {
 }
 
 #[test]
-fn typography_is_refused_with_the_mend() {
+fn typographic_characters_are_refused_with_the_fix() {
     let cases = [
         ("–d", 1, "-d"),
         ("–device", 1, "--device"),
@@ -932,7 +932,7 @@ impl Write for Full {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_error_but_a_full_disk_is() {
+fn a_closed_pipe_is_not_an_error_and_a_full_disk_is() {
     let house = House::new();
     for (kind, exit) in [
         (io::ErrorKind::BrokenPipe, Exit::Ok),
@@ -954,7 +954,7 @@ fn a_reader_that_goes_away_is_no_error_but_a_full_disk_is() {
 }
 
 #[test]
-fn the_program_itself() {
+fn the_program_prints_and_exits_as_the_library_does() {
     let house = House::new();
     let psactl = || Command::new(env!("CARGO_BIN_EXE_psactl"));
     let done = psactl()
@@ -1149,12 +1149,12 @@ proptest! {
     }
 
     #[test]
-    fn printable_text_stays_as_it_is(text in "[ -~äöü€]{0,40}") {
+    fn printable_text_is_unchanged(text in "[ -~äöü€]{0,40}") {
         prop_assert_eq!(printable(&text), text.as_str());
     }
 
     #[test]
-    fn any_arguments_are_understood_or_refused(words in prop::collection::vec(text(), 0..6)) {
+    fn any_arguments_are_parsed_or_refused(words in prop::collection::vec(text(), 0..6)) {
         let args: Vec<OsString> = words.into_iter().map(OsString::from).collect();
         let _ = typography::check(args.iter());
         let program = std::iter::once(OsString::from("psactl"));
@@ -1163,7 +1163,7 @@ proptest! {
 }
 
 #[test]
-fn queueing_is_ended_without_the_agent_only_where_it_is_known_whose_map_it_is() {
+fn without_the_agent_queueing_is_ended_only_for_maps_of_a_known_owner() {
     // No map of this machine has that name, and no agent has left a list here.
     for (what, exits) in [
         ("-d no-such-map", [Exit::NotFound, Exit::Failed]),

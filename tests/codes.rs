@@ -77,19 +77,19 @@ fn codes() -> BTreeSet<String> {
 }
 
 #[test]
-fn the_table_has_what_the_source_tells_and_nothing_else() {
+fn the_table_has_exactly_the_codes_of_the_source() {
     let table: BTreeSet<String> = CODES.iter().map(|code| code.name.to_owned()).collect();
     let source = codes();
     let missing: Vec<_> = source.difference(&table).collect();
     let idle: Vec<_> = table.difference(&source).collect();
     assert!(
         missing.is_empty() && idle.is_empty(),
-        "not in the table: {missing:?}; told by nobody: {idle:?}"
+        "not in the table: {missing:?}; never reported: {idle:?}"
     );
 }
 
 #[test]
-fn the_table_is_in_order_and_says_something() {
+fn the_table_is_sorted_and_has_texts() {
     assert!(CODES.is_sorted_by(
         |a, b| a.name < b.name || (a.name.replace('_', " ") <= b.name.replace('_', " "))
     ));

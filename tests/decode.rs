@@ -23,7 +23,7 @@ fn decode_file(kind: &str, name: &str, more: &[&str]) -> Screen {
 // ---- screens ------------------------------------------------------------------------------------------------
 
 #[test]
-fn screens() {
+fn screens_match_the_goldens() {
     for (kind, name) in [
         ("inquiry", "decode-inquiry"),
         ("vpd", "decode-vpd-00"),
@@ -56,7 +56,7 @@ fn screens() {
 }
 
 #[test]
-fn what_is_cut_is_decoded_up_to_the_cut() {
+fn truncated_data_is_decoded_up_to_the_cut() {
     for (kind, name) in [
         ("inquiry", "decode-inquiry-cut"),
         ("vpd", "decode-vpd-83-cut"),
@@ -65,13 +65,13 @@ fn what_is_cut_is_decoded_up_to_the_cut() {
     ] {
         let screen = decode_file(kind, &format!("{name}.hex"), &[]);
         assert_eq!(screen.exit, Exit::Partly, "{name}: {}", screen.err);
-        assert!(screen.err.contains("not all of it is decoded: "), "{name}");
+        assert!(screen.err.contains("only a part was decoded: "), "{name}");
         golden(&format!("cli/{name}.txt"), &screen.out);
     }
 }
 
 #[test]
-fn the_page_asked_for_is_the_page_decoded() {
+fn the_requested_page_is_the_page_decoded() {
     for page in ["83", "0x83", "83h"] {
         let screen = decode_file("vpd", "decode-vpd-83.hex", &["--page", page]);
         assert_eq!(screen.exit, Exit::Ok);
@@ -111,38 +111,35 @@ fn standard_input_is_read_unless_a_file_is_named() {
 }
 
 #[test]
-fn errors_name_the_file_the_line_and_the_mend() {
+fn errors_name_the_file_the_line_and_the_fix() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("x");
     let cases: [(&[u8], &str); 17] = [
         (b"", "x: no hex digits: give"),
         (b"# nothing\n\n", "x: no hex digits: give"),
-        (b"70 00 05\nzz", "x: line 2: `zz` is no hex: leave out"),
+        (b"70 00 05\nzz", "x: line 2: `zz` is not hex: leave out"),
         (
             b"70 00 005",
             "x: line 1: `005` has an odd number of digits: write",
         ),
-        (b"70 00 05\nLength 18\n", "x: line 2: `Length` is no hex"),
-        (b"$ sg_inq -H /dev/sdc\n00", "x: line 1: `$` is no hex"),
-        (b"\x00\x83\xff\xfe", "x: no text from byte 1 on"),
+        (b"70 00 05\nLength 18\n", "x: line 2: `Length` is not hex"),
+        (b"$ sg_inq -H /dev/sdc\n00", "x: line 1: `$` is not hex"),
+        (b"\x00\x83\xff\xfe", "x: not text from byte 1 on"),
         (b"70", "x: sense data, byte 1: truncated"),
         (b"71 00", "SENSE KEY, byte 2: truncated"),
         (b"00 00 00", "found 0x0, expected a RESPONSE CODE"),
         (
             b"00000000  70 00\n00000004  05 00\n",
-            "x: line 1: the next offset leaves 4 bytes for this line",
+            "x: line 1: by the next offset, this line must have 4 bytes",
         ),
-        (b"00000000: 7000\n05 00\n", "x: line 2: `05` is no offset"),
-        (b"00000000: 7000\nxx 00\n", "x: line 2: `xx` is no offset"),
-        (
-            b"00000010: 7000\n",
-            "x: line 1: offset 10h, where 0h follows",
-        ),
+        (b"00000000: 7000\n05 00\n", "x: line 2: `05` is not an offset"),
+        (b"00000000: 7000\nxx 00\n", "x: line 2: `xx` is not an offset"),
+        (b"00000010: 7000\n", "x: line 1: offset 10h instead of 0h"),
         (
             b"0000000 0070 0005\n",
-            "x: line 1: words of two bytes in the order of the host",
+            "x: line 1: two-byte words in the byte order of the host",
         ),
-        (b"*\n70 00", "x: line 1: `*` repeats nothing"),
+        (b"*\n70 00", "x: line 1: `*` has no line to repeat"),
         (b"00000000  70 00\n*\n", "x: `*` at the end"),
     ];
     for (text, wanted) in cases {
@@ -169,7 +166,7 @@ fn errors_name_the_file_the_line_and_the_mend() {
 }
 
 #[test]
-fn sense_of_a_log_is_three_numbers() {
+fn sense_in_a_log_is_three_numbers() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("x");
     for text in [
@@ -195,7 +192,7 @@ fn sense_of_a_log_is_three_numbers() {
 }
 
 #[test]
-fn pages_of_a_device_type_are_named_by_it() {
+fn pages_are_named_by_the_device_type() {
     let decoded = |hex: &str| {
         let data = hex::parse(hex).unwrap();
         render(&decode::vpd(&data, None).unwrap().listing(), None, false)
@@ -223,7 +220,7 @@ fn pages_of_a_device_type_are_named_by_it() {
 }
 
 #[test]
-fn a_hostile_vendor_rewrites_no_terminal() {
+fn a_vendor_name_sends_no_control_characters_to_the_terminal() {
     let mut data = StandardInquiry::build(Tpgs::None, "A\x1b[2J", "B", "C");
     data[4] = 91;
     data.resize(96, 0x1b);
@@ -234,7 +231,7 @@ fn a_hostile_vendor_rewrites_no_terminal() {
 // ---- hex ----------------------------------------------------------------------------------------------------
 
 #[test]
-fn bytes_in_any_dress() {
+fn hex_is_read_in_any_format() {
     let wanted: Vec<u8> = vec![0, 0x83, 0x41, 0x42];
     for text in [
         "00834142",
@@ -269,7 +266,7 @@ fn bytes_in_any_dress() {
 }
 
 #[test]
-fn bytes_are_not_lost_without_a_word() {
+fn lost_bytes_are_an_error() {
     for text in [
         "0000: 0083 4142 4344\n0004: 4142\n",
         "0000: 0083\n0000: 4142\n",
@@ -319,26 +316,26 @@ fn dumps(data: &[u8]) -> Vec<String> {
 
 proptest! {
     #[test]
-    fn what_tools_print_is_read_back(data in vec(any::<u8>(), 1..200)) {
+    fn dumps_of_any_tool_are_read_back(data in vec(any::<u8>(), 1..200)) {
         for text in dumps(&data) {
             prop_assert_eq!(hex::parse(&text), Ok(data.clone()), "{}", text);
         }
     }
 
     #[test]
-    fn text_of_the_terminal_is_read_back(data in vec(b' '..=b'~', 1..100)) {
+    fn dumps_of_printable_text_are_read_back(data in vec(b' '..=b'~', 1..100)) {
         for text in dumps(&data) {
             prop_assert_eq!(hex::parse(&text), Ok(data.clone()), "{}", text);
         }
     }
 
     #[test]
-    fn any_text_is_read_or_refused(text in "\\PC*") {
+    fn any_text_is_parsed_or_refused(text in "\\PC*") {
         let _ = hex::parse(&text);
     }
 
     #[test]
-    fn any_lines_are_read_or_refused(lines in vec("(0[0-9a-f]:? ?)?[0-9a-f]{2}( {1,3}[0-9a-f*|.]{1,4}){0,6}|\\*", 0..8)) {
+    fn any_lines_are_parsed_or_refused(lines in vec("(0[0-9a-f]:? ?)?[0-9a-f]{2}( {1,3}[0-9a-f*|.]{1,4}){0,6}|\\*", 0..8)) {
         let _ = hex::parse(&lines.join("\n"));
     }
 

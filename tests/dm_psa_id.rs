@@ -53,20 +53,20 @@ fn build(file: &Path, root: &Path, case: &mut Case) {
             "disk" => case.disk = rest.to_owned(),
             ">" => case.answer += &format!("{rest}\n"),
             "!" => case.error = Some(rest.to_owned()),
-            other => panic!("{}: what is `{other}`?", file.display()),
+            other => panic!("{}: unknown line type `{other}`", file.display()),
         }
     }
 }
 
 #[test]
-fn every_tree_is_answered_as_it_says() {
+fn each_tree_gets_its_answer() {
     let mut files: Vec<PathBuf> = fs::read_dir(TREES)
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|ext| ext == "tree"))
         .collect();
     files.sort();
-    assert!(files.len() > 10, "the trees are not in {TREES}");
+    assert!(files.len() > 10, "too few trees in {TREES}");
     for file in files {
         let root = tempfile::tempdir().unwrap();
         let mut case = Case::default();
@@ -83,7 +83,7 @@ fn every_tree_is_answered_as_it_says() {
 }
 
 #[test]
-fn a_mark_reads_as_it_was_written() {
+fn a_mark_round_trips() {
     for (text, owned, diskseq) in [("1", true, None), ("0 57", false, Some(57))] {
         let mark: id::Mark = text.parse().unwrap();
         assert_eq!((mark.owned, mark.diskseq), (owned, diskseq));
@@ -102,7 +102,7 @@ fn dm_psa_id(args: &[&str]) -> Output {
 }
 
 #[test]
-fn a_map_gives_the_properties_of_its_links() {
+fn a_map_gets_the_properties_for_its_links() {
     let output = dm_psa_id(&["--map", "mpath-3600140500000001aabbccdd000000000"]);
     assert!(output.status.success());
     assert_eq!(
@@ -133,7 +133,7 @@ fn without_an_answer_nothing_is_printed() {
 }
 
 #[test]
-fn without_a_list_of_maps_the_end_of_queueing_touches_none() {
+fn without_a_list_of_maps_end_queueing_changes_no_map() {
     let program = env!("CARGO_BIN_EXE_dm-psa-id");
     let output = Command::new(program)
         .arg("--end-queueing")

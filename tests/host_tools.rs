@@ -356,7 +356,7 @@ impl Host {
 // ---- screens ------------------------------------------------------------------------------------------------
 
 #[test]
-fn screens_are_as_they_were() {
+fn screens_match_the_goldens() {
     let host = Host::new();
     for (name, line) in [
         (
@@ -387,7 +387,7 @@ fn screens_are_as_they_were() {
 }
 
 #[test]
-fn readiness_is_told_in_words() {
+fn readiness_is_printed_in_words() {
     let readiness = |outcome| Readiness {
         device: "/dev/sg3".to_owned(),
         address: "2:0:0:1".to_owned(),
@@ -443,7 +443,7 @@ fn the_modules_are_those_of_this_build() {
             "{line}"
         );
         assert!(
-            screen.err.contains("not part of this build"),
+            screen.err.contains("does not support third-party"),
             "{}",
             screen.err
         );
@@ -453,7 +453,7 @@ fn the_modules_are_those_of_this_build() {
 // ---- statistics ---------------------------------------------------------------------------------------------
 
 #[test]
-fn what_cannot_be_counted_is_said_to_be_so() {
+fn missing_counters_are_reported() {
     let host = Host::new();
     // The disk disappears while its counters are read.
     fs::remove_file(
@@ -485,13 +485,13 @@ fn what_cannot_be_counted_is_said_to_be_so() {
 
 proptest! {
     #[test]
-    fn any_line_of_counters_is_read_or_refused(line in "\\PC{0,80}") {
+    fn any_line_of_counters_is_parsed_or_refused(line in "\\PC{0,80}") {
         let _ = IoCounters::parse(&line);
         let _ = parse_command_counter(&line);
     }
 
     #[test]
-    fn counters_are_taken_from_their_places(
+    fn counters_are_taken_from_their_columns(
         fields in prop::collection::vec(any::<u64>(), 0..20),
         blanks in prop::collection::vec(1usize..9, 20),
     ) {
@@ -510,7 +510,7 @@ proptest! {
     }
 
     #[test]
-    fn a_counter_of_commands_is_its_lower_half(count: u32) {
+    fn a_command_counter_is_its_lower_32_bits(count: u32) {
         // The kernel prints a signed number.
         let shown = format!("{:#x}\n", i64::from(count.cast_signed()));
         prop_assert_eq!(parse_command_counter(&shown), Some(count));
@@ -520,7 +520,7 @@ proptest! {
 // ---- rescan -------------------------------------------------------------------------------------------------
 
 #[test]
-fn a_rescan_looks_for_new_devices_behind_the_hosts_of_an_adapter() {
+fn a_rescan_scans_the_scsi_hosts_of_an_adapter() {
     let host = Host::new();
     let screen = host.run("core adapter rescan -A vmhba1 -t add");
     assert_eq!(
@@ -541,7 +541,7 @@ fn a_rescan_looks_for_new_devices_behind_the_hosts_of_an_adapter() {
 }
 
 #[test]
-fn a_rescan_removes_what_is_dead_and_used_by_nobody() {
+fn a_rescan_removes_dead_paths_that_are_not_in_use() {
     let host = Host::new();
     let screen = host.run("core adapter rescan -A vmhba1 -t delete -S");
     assert_eq!(screen.exit, Exit::Ok, "{screen:?}");
@@ -559,7 +559,7 @@ fn a_rescan_removes_what_is_dead_and_used_by_nobody() {
         "22 1 8:64 / /mnt rw - ext4 /dev/sde rw\n",
     );
     let screen = host.run("core adapter rescan -A vmhba1 -t delete -S");
-    let why = "vmhba1:C0:T0:L9 is dead and stays: sde is mounted at /mnt";
+    let why = "vmhba1:C0:T0:L9 is dead but was not removed: sde is mounted at /mnt";
     assert!(screen.err.contains(why), "{}", screen.err);
     assert_eq!(host.text("sys/devices/2:0:0:9/delete"), "");
     // It is unknown who uses the disk: it stays.
@@ -567,7 +567,7 @@ fn a_rescan_removes_what_is_dead_and_used_by_nobody() {
     fs::remove_file(host.root.path().join("proc/self/mountinfo")).unwrap();
     let screen = host.run("core adapter rescan -A vmhba1 -t delete -S");
     assert!(
-        screen.err.contains("who uses sde cannot be told"),
+        screen.err.contains("the users of sde cannot be determined"),
         "{}",
         screen.err
     );
@@ -585,7 +585,7 @@ fn a_rescan_removes_what_is_dead_and_used_by_nobody() {
 }
 
 #[test]
-fn a_rescan_reads_again_what_is_not_dead_and_claims() {
+fn a_rescan_rereads_live_paths_and_claims() {
     let host = Host::new();
     let screen = host.run("core adapter rescan -A vmhba1 -t update -F");
     assert_eq!(screen.exit, Exit::Ok, "{screen:?}");
@@ -594,7 +594,7 @@ fn a_rescan_reads_again_what_is_not_dead_and_claims() {
         "vmhba1 (host3): 1 paths read again\nnothing to claim\n"
     );
     assert!(
-        screen.err.contains("--skip-fs-scan: Linux"),
+        screen.err.contains("--skip-fs-scan: without effect"),
         "{}",
         screen.err
     );
@@ -603,7 +603,7 @@ fn a_rescan_reads_again_what_is_not_dead_and_claims() {
 }
 
 #[test]
-fn a_scan_that_does_not_end_is_told_when_time_is_up() {
+fn a_scan_that_does_not_end_is_reported_after_its_timeout() {
     let host = Host::new();
     let scan = host.root.path().join("sys/class/scsi_host/host2/scan");
     fs::remove_file(&scan).unwrap();
@@ -614,7 +614,7 @@ fn a_scan_that_does_not_end_is_told_when_time_is_up() {
     assert!(before.elapsed() < Duration::from_secs(30));
     assert_eq!(screen.exit, Exit::Partly, "{screen:?}");
     assert!(
-        screen.err.contains("host2/scan is not done after 1 s"),
+        screen.err.contains("host2/scan was not done after 1 s"),
         "{}",
         screen.err
     );
@@ -638,11 +638,11 @@ fn a_rescan_that_fails_says_why() {
 }
 
 #[test]
-fn processes_are_users() {
+fn worlds_are_the_processes_with_the_device_open() {
     let host = Host::new();
     let open = [("dm-3", 253, 3), ("dm-4", 253, 4), ("sde", 8, 64)];
     if !host.process(1234, "dd", &open) {
-        eprintln!("left out: making device nodes is for root");
+        eprintln!("skipped: only root can create device nodes");
         return;
     }
     host.process(99, "(udev-worker)", &[("sde", 8, 64)]);
@@ -651,7 +651,7 @@ fn processes_are_users() {
     assert!(worlds.contains("      1234           2  dd\n"), "{worlds}");
     let rescan = "core adapter rescan -A vmhba1 -t delete -S";
     let screen = host.run(rescan);
-    let why = "vmhba1:C0:T0:L9 is dead and stays: dd (process 1234) has sde open";
+    let why = "vmhba1:C0:T0:L9 is dead but was not removed: dd (process 1234) has sde open";
     assert!(screen.err.contains(why), "{}", screen.err);
     // udev only looks at devices, and does not count as a user.
     fs::remove_dir_all(host.root.path().join("proc/1234")).unwrap();
@@ -663,7 +663,7 @@ fn processes_are_users() {
 // ---- wrong arguments ----------------------------------------------------------------------------------------
 
 #[test]
-fn wrong_arguments_are_refused_with_the_mend() {
+fn wrong_arguments_are_refused_with_the_fix() {
     let host = Host::new();
     let cases = [
         (
@@ -721,13 +721,13 @@ fn wrong_arguments_are_refused_with_the_mend() {
         ("scsi tur", Exit::Usage, "<DEVICE>"),
         ("scsi tur sdz", Exit::NotFound, "sdz: no such SCSI device"),
         ("scsi tur vmhba7:C0:T0:L0", Exit::NotFound, "core path list"),
-        ("scsi tur dm-3", Exit::Failed, "no SCSI device: name a path"),
+        ("scsi tur dm-3", Exit::Failed, "not a SCSI device: give a path"),
         ("scsi inquiry sda --timeout=never", Exit::Usage, "--timeout"),
         ("scsi vpd sda --page 100", Exit::Usage, "PAGE CODE"),
         (
             "scsi stpg sda --group 1 --state active",
             Exit::Usage,
-            "--force says that this is meant",
+            "use --force to confirm",
         ),
         (
             "scsi stpg sda --group 1 --state ao --force",
@@ -754,7 +754,7 @@ fn wrong_arguments_are_refused_with_the_mend() {
 }
 
 #[test]
-fn below_another_root_there_is_no_kernel() {
+fn commands_that_need_the_kernel_refuse_another_root() {
     for line in [
         "core path stats get",
         "scsi tur sda",
@@ -762,12 +762,12 @@ fn below_another_root_there_is_no_kernel() {
     ] {
         let screen = psactl_below(Path::new("/nonexistent"), line.split(' '));
         assert_eq!(screen.exit, Exit::Usage, "{line}");
-        assert!(screen.err.contains("leave --root out"), "{}", screen.err);
+        assert!(screen.err.contains("run it without --root"), "{}", screen.err);
     }
 }
 
 #[test]
-fn options_without_effect_say_so() {
+fn options_without_effect_are_reported() {
     let host = Host::new();
     let screen = host.run("core device set -d naa.7 -O 32");
     assert_eq!(screen.exit, Exit::NotFound, "{screen:?}");

@@ -57,7 +57,7 @@ fn map(sim: &Simulation) -> String {
 /// LIO's LUN 0: while nothing is mapped to it, its answers are in order except for PERIPHERAL QUALIFIER, and there is
 /// no unit attention.
 #[test]
-fn a_lun_that_leads_to_nothing_carries_nothing_until_it_is_proven_again() {
+fn a_lun_that_leads_nowhere_carries_no_io_until_it_is_proven_again() {
     let (mut kernel, other) = with_other();
     kernel.array.dummies = true;
     let mut sim = running(kernel);
@@ -93,7 +93,7 @@ fn a_lun_that_leads_to_nothing_carries_nothing_until_it_is_proven_again() {
 }
 
 #[test]
-fn nothing_is_there_whatever_qualifier_says_so_and_wherever() {
+fn any_peripheral_qualifier_but_0_means_no_unit() {
     let page = four_paths().array.execute(A1, &PAGE83).data;
     let inquiry = StandardInquiry::build(Tpgs::Both, "SIM", "ARRAY", "1.0");
     for qualifier in 1..8 {
@@ -123,7 +123,7 @@ fn nothing_is_there_whatever_qualifier_says_so_and_wherever() {
 
 /// The last path too: it is known that nothing is there. I/O waits, as whenever all paths are down.
 #[test]
-fn io_waits_while_every_lun_leads_to_nothing() {
+fn io_waits_while_every_lun_leads_nowhere() {
     let mut kernel = four_paths();
     kernel.array.dummies = true;
     let mut sim = running(kernel);
@@ -150,7 +150,7 @@ fn io_waits_while_every_lun_leads_to_nothing() {
 // ---- another unit, and the array does not report it -----------------------------------------------------------
 
 #[test]
-fn no_byte_goes_to_the_wrong_disk_where_a_check_interval_lies_between_swap_and_write() {
+fn no_byte_goes_to_the_wrong_disk_if_a_check_lies_between_swap_and_write() {
     for (gap, dummies, attention) in [
         (0, false, false),
         (100, true, false),
@@ -181,7 +181,7 @@ fn no_byte_goes_to_the_wrong_disk_where_a_check_interval_lies_between_swap_and_w
 
 /// A page without designators does not prove absence: the path is used as a last resort until it identifies its unit.
 #[test]
-fn a_path_that_cannot_prove_itself_is_used_while_no_other_serves() {
+fn a_path_that_cannot_prove_itself_is_used_only_while_no_other_serves() {
     let page = four_paths().array.execute(A1, &PAGE83).data;
     for says_nothing in [
         Answer::check(5, 0x24, 0),
@@ -214,7 +214,7 @@ fn a_path_that_cannot_prove_itself_is_used_while_no_other_serves() {
 }
 
 #[test]
-fn one_page_that_says_nothing_ends_no_use() {
+fn one_empty_page_takes_no_path_out_of_use() {
     let mut sim = running(four_paths());
     let mark = sim.journal.len();
     sim.inject(&Fault::Lie(A1, PAGE83, Some(Answer::good(Vec::new()))));
@@ -237,7 +237,7 @@ fn one_page_that_says_nothing_ends_no_use() {
 
 /// TEST UNIT READY succeeds, but page 83h is not answered: the last proof is accepted for a minute.
 #[test]
-fn a_page_that_is_never_answered_ends_the_use_after_a_minute() {
+fn a_path_without_an_identity_page_is_out_of_use_after_a_minute() {
     for outcome in [Outcome::Busy, Outcome::Timeout, Outcome::Host(7)] {
         let mut sim = running(four_paths());
         let mark = sim.journal.len();
@@ -258,7 +258,7 @@ fn a_page_that_is_never_answered_ends_the_use_after_a_minute() {
 /// The LUNs lead to the other volume permanently: when the old map is closed, the paths join the other unit by
 /// themselves.
 #[test]
-fn the_paths_of_a_map_that_is_closed_join_the_unit_that_they_lead_to() {
+fn the_paths_of_a_closed_map_join_the_unit_that_they_lead_to() {
     let (mut kernel, other) = with_other();
     kernel.array.dummies = true;
     let mut sim = running(kernel);
@@ -290,7 +290,7 @@ fn the_paths_of_a_map_that_is_closed_join_the_unit_that_they_lead_to() {
 
 /// The old volume still has other paths: its map stays, open or not.
 #[test]
-fn one_path_joins_the_other_unit_when_the_map_is_closed_and_the_rest_stay() {
+fn one_path_of_a_closed_map_joins_the_other_unit_and_the_rest_stay() {
     let (mut kernel, other) = with_other();
     kernel.array.dummies = true;
     let settings = Settings {
@@ -323,7 +323,7 @@ fn one_path_joins_the_other_unit_when_the_map_is_closed_and_the_rest_stay() {
 
 /// One path was down when the LUN was given to another volume; it delays nothing.
 #[test]
-fn a_dead_path_does_not_keep_a_closed_map_whose_luns_were_given_away() {
+fn a_dead_path_does_not_keep_a_closed_map_whose_luns_were_remapped() {
     let (mut kernel, other) = with_other();
     kernel.nexus_loss = true;
     let mut sim = running(kernel);
@@ -358,7 +358,7 @@ fn naa(number: u8) -> Designator {
 
 /// New firmware adds a designator that a new device would be named by.
 #[test]
-fn a_designator_that_is_added_while_a_map_runs_changes_nothing() {
+fn a_designator_that_is_added_while_a_map_is_in_use_changes_nothing() {
     let mut sim = running(four_paths());
     let mark = sim.journal.len();
     sim.kernel.array.unit_mut(0).unwrap().designators = vec![naa(9)];
@@ -399,7 +399,7 @@ fn a_new_device_is_named_as_udev_names_its_disks() {
 
 /// Stray bytes after the designators: the kernel, udev and multipath-tools ignore them, and so does the map.
 #[test]
-fn stray_bytes_at_the_end_of_the_page_are_reported_and_harmless() {
+fn trailing_bytes_of_the_page_are_reported_and_ignored() {
     let mut kernel = four_paths();
     for path in ALL {
         let mut page = kernel.array.execute(path, &PAGE83).data;
@@ -460,7 +460,7 @@ fn a_twin_of_another_size_or_product_shares_no_table() {
             product,
             "INQUIRY reports `SIM` `OTHER`, the unit is `SIM` `ARRAY`",
         ),
-        (vendor, "`OTHER` `ARRAY` by INQUIRY"),
+        (vendor, "INQUIRY reports `OTHER` `ARRAY`"),
     ] {
         let mut kernel = four_paths();
         let twin = twin(&mut kernel, change);
@@ -506,7 +506,7 @@ fn a_twin_of_another_size_or_product_shares_no_table() {
 
 /// The members of the map decide which unit is used, not the address.
 #[test]
-fn a_twin_that_comes_later_stays_out_whatever_its_address() {
+fn a_twin_that_appears_later_stays_out_whatever_its_address() {
     let mut kernel = steady();
     let groups = [(1, AO), (2, ANO)];
     let unit = kernel.array.add(Unit::new(1, &groups));
@@ -563,7 +563,7 @@ fn a_second_lun_of_a_port_with_the_same_identity_is_reported_and_not_used() {
 
 /// A path is down, and a clone with another size or product answers when the path returns.
 #[test]
-fn a_twin_that_answers_when_a_path_returns_is_found_out() {
+fn a_twin_that_answers_when_a_path_returns_is_detected() {
     for (change, attention) in [(true, false), (false, false), (true, true)] {
         let mut kernel = four_paths();
         let twin = twin(&mut kernel, |unit| {
@@ -640,7 +640,7 @@ fn a_path_that_is_found_again_shows_that_the_unit_grew() {
 
 /// Old arrays refuse READ CAPACITY (16): the kernel reads the capacity again.
 #[test]
-fn a_unit_that_does_not_know_the_long_command_grows_too() {
+fn a_unit_without_read_capacity_16_grows_too() {
     let mut kernel = four_paths();
     kernel.array.unit_mut(0).unwrap().size = LARGER;
     for path in ALL {
@@ -660,7 +660,7 @@ fn a_unit_that_does_not_know_the_long_command_grows_too() {
 /// An array moves a unit to other disks, and its product name changes while it is in use: every path reports the new
 /// name.
 #[test]
-fn a_product_that_every_path_names_is_the_unit_s() {
+fn a_new_product_that_every_path_reports_is_accepted() {
     let mut sim = running(four_paths());
     sim.inject(&Fault::Open(0, 1));
     sim.kernel.array.unit_mut(0).unwrap().product = "RAID 10".to_owned();
@@ -772,7 +772,7 @@ fn asked(sim: &Simulation, from: usize) -> Vec<(Millis, Hctl, Vec<Command>)> {
 /// Each path proves its identity with each check. The paths of a device take turns to report readiness: each within ten
 /// seconds, and one of them with each check.
 #[test]
-fn readiness_is_asked_in_turns_and_identity_always() {
+fn readiness_is_checked_in_turns_and_identity_always() {
     let mut sim = running(four_paths());
     sim.run_for(seconds(20));
     let mark = sim.journal.len();
@@ -815,7 +815,7 @@ fn a_path_that_is_lost_while_idle_is_found_with_its_next_check() {
 /// An idle path still identifies its unit but is not ready any more, on an array that reports nothing: it is found when
 /// it is its turn, and its device loses no path because of it.
 #[test]
-fn an_idle_path_that_is_not_ready_is_found_when_it_is_its_turn() {
+fn an_idle_path_that_is_not_ready_is_found_in_its_turn() {
     for path in ALL {
         let mut sim = running(four_paths());
         sim.io_every = None;

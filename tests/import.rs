@@ -48,7 +48,10 @@ fn holds(kind: &str, name: &str, tag: &str, more: &[&str]) -> Exit {
     let places = Places::below(root.path());
     let dry = import(root.path(), kind, name, &[more, &["--dry-run"]].concat());
     assert!(!places.admin_rules().exists() && !places.settings().exists());
-    assert!(!root.path().join("etc").exists(), "{name}: --dry-run wrote");
+    assert!(
+        !root.path().join("etc").exists(),
+        "{name}: --dry-run wrote files"
+    );
     let screen = import(root.path(), kind, name, more);
     assert_eq!((dry.exit, &dry.out), (screen.exit, &screen.out), "{name}");
     // Paths of this machine do not belong in the golden files.
@@ -86,7 +89,7 @@ fn holds(kind: &str, name: &str, tag: &str, more: &[&str]) -> Exit {
 }
 
 #[test]
-fn listings_of_esxi() {
+fn listings_of_esxi_are_imported() {
     for (name, exit) in [
         ("esx-4.1.txt", Exit::Ok),
         ("esx-5.5.txt", Exit::Ok),
@@ -112,7 +115,7 @@ fn listings_of_esxi() {
 }
 
 #[test]
-fn configurations_of_multipath_tools() {
+fn configurations_of_multipath_tools_are_imported() {
     for (name, exit) in [
         ("netapp.conf", Exit::Partly),
         ("pure.conf", Exit::Partly),
@@ -224,7 +227,7 @@ fn inputs(ending: &str) -> Vec<String> {
 }
 
 #[test]
-fn standard_input_is_a_file_too() {
+fn standard_input_can_be_imported() {
     let root = tempfile::tempdir().unwrap();
     let mut psactl = Command::new(env!("CARGO_BIN_EXE_psactl"))
         .args(["import", "esxcli", "-", "--root"])
@@ -240,7 +243,7 @@ fn standard_input_is_a_file_too() {
 }
 
 #[test]
-fn what_cannot_be_read_changes_nothing() {
+fn input_that_cannot_be_read_changes_nothing() {
     let root = tempfile::tempdir().unwrap();
     let at = |name: &str, bytes: &[u8]| {
         let path = root.path().join(name);
@@ -256,12 +259,12 @@ fn what_cannot_be_read_changes_nothing() {
         (
             "esxcli",
             at("binary", b"\x7fELF\xff"),
-            "no text from byte 4 on",
+            "not valid UTF-8 from byte 4 on",
         ),
         (
             "esxcli",
             at("prose", b"hello\n"),
-            "this is no listing of rules",
+            "this is not a listing of rules",
         ),
         (
             "esxcli",
@@ -277,7 +280,7 @@ fn what_cannot_be_read_changes_nothing() {
         (
             "multipath",
             at("conf", &b"\n".repeat(50_001)),
-            "not more than 50000 lines",
+            "at most 50000 lines",
         ),
     ] {
         let screen = psactl_below(root.path(), ["import", kind, &file]);
@@ -297,7 +300,7 @@ fn what_cannot_be_read_changes_nothing() {
 }
 
 #[test]
-fn what_is_here_stays() {
+fn existing_rules_and_settings_stay() {
     let root = tempfile::tempdir().unwrap();
     let places = Places::below(root.path());
     let rules = "\
@@ -319,7 +322,7 @@ VMW_SATP_ALUA = \"VMW_PSP_FIXED\" # on purpose
     assert!(
         screen
             .out
-            .contains("MP rule 109 is another one here (transport=fc, NMP)"),
+            .contains("MP rule 109 already exists here and differs (transport=fc, NMP)"),
         "{}",
         screen.out
     );
@@ -330,13 +333,13 @@ VMW_SATP_ALUA = \"VMW_PSP_FIXED\" # on purpose
         screen.out
     );
     let screen = import(root.path(), "esxcli", "satp-list.txt", &[]);
-    let part = "the default PSP of VMW_SATP_ALUA was set to VMW_PSP_FIXED here, and stays so";
+    let part = "the default PSP of VMW_SATP_ALUA is already set to VMW_PSP_FIXED here, and is not changed";
     assert!(screen.out.contains(part), "{}", screen.out);
     let screen = import(root.path(), "multipath", "pure.conf", &[]);
     assert!(
         screen
             .out
-            .contains("check_interval_ms is 3000 in dm-psa.toml, and stays so"),
+            .contains("check_interval_ms is already 3000 in dm-psa.toml, and is not changed"),
         "{}",
         screen.out
     );
@@ -366,7 +369,7 @@ fn a_damaged_file_of_ours_is_not_touched() {
 }
 
 #[test]
-fn the_report_is_for_programs_too() {
+fn the_report_can_be_json() {
     let root = tempfile::tempdir().unwrap();
     let screen = import(
         root.path(),
@@ -391,8 +394,8 @@ fn a_value_out_of_its_range_is_refused() {
     let screen = psactl_below(root.path(), ["import", "multipath", conf.to_str().unwrap()]);
     assert_eq!(screen.exit, Exit::Partly);
     for part in [
-        "check_interval_ms = 100000000 is out of range: take 100 to 86400000",
-        "multipath-tools takes a number of seconds and passes over this",
+        "check_interval_ms = 100000000 is out of range: use 100 to 86400000",
+        "multipath-tools accepts a number of seconds and ignores this value",
         "[unlisted_device] apd_timeout_ms = 99999000",
     ] {
         assert!(screen.out.contains(part), "{part}: {}", screen.out);
@@ -405,7 +408,7 @@ fn a_value_out_of_its_range_is_refused() {
 
 /// More rules than a host has: as many as there are numbers.
 #[test]
-fn many_rules_take_no_time() {
+fn as_many_rules_as_there_are_numbers_are_imported() {
     let row = |number: u32| {
         format!(
             "structure[{number}].X.Rule.integer={number}\nstructure[{number}].X.Class.string=file\nstructure[{number}].X.Type.string=driver\nstructure[{number}].X.Plugin.string=NMP\nstructure[{number}].X.Matches.string=driver=d{number}\n"
@@ -424,7 +427,7 @@ fn many_rules_take_no_time() {
 }
 
 #[test]
-fn import_is_in_the_help() {
+fn both_imports_are_in_the_help() {
     let words = |name: &'static str| vec!["import", name];
     for name in ["esxcli", "multipath"] {
         assert!(verbs::verbs().any(|verb| verb.words == words(name) && !verb.legacy));
@@ -609,7 +612,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn claim_rules_come_back_from_any_format(rules in claim_rules()) {
+    fn claim_rules_round_trip_in_any_format(rules in claim_rules()) {
         let system = BUILT_IN.lists.system.iter().map(|rule| (rule.clone(), true));
         let lines: Vec<ClaimRuleLine> = system
             .chain(rules.iter().map(|rule| (rule.clone(), false)))
@@ -622,7 +625,7 @@ proptest! {
     }
 
     #[test]
-    fn satp_rules_come_back_from_any_format(rules in satp_rules()) {
+    fn satp_rules_round_trip_in_any_format(rules in satp_rules()) {
         let all: Vec<SatpRule> = BUILT_IN.satp.iter().cloned().chain(rules.iter().cloned()).collect();
         for format in FORMATS {
             let text = render(&listing(&all), Some(format), false);
@@ -731,7 +734,7 @@ proptest! {
 
     /// Any entry of a section is reported, known or not, with a value or without.
     #[test]
-    fn each_keyword_is_told_of(
+    fn each_keyword_is_reported(
         outer in prop::sample::select(vec![
             "defaults", "overrides", "devices", "multipaths", "blacklist", "blacklist_exceptions", "other",
         ]),

@@ -133,7 +133,7 @@ fn allowed() -> BTreeMap<String, BTreeSet<String>> {
             )
         })
         .collect();
-    assert_eq!(table.len(), 9, "the table in src/lib.rs was not understood");
+    assert_eq!(table.len(), 9, "the table in src/lib.rs cannot be parsed");
     for _ in 0..table.len() {
         for (room, uses) in table.clone() {
             let more: Vec<String> = uses.iter().flat_map(|room| table[room].clone()).collect();
@@ -254,7 +254,7 @@ fn room(file: &Path) -> String {
 }
 
 #[test]
-fn rooms_import_as_the_table_says() {
+fn modules_import_as_the_table_says() {
     let allowed = allowed();
     let mut wrong = Vec::new();
     for (file, text) in sources() {
@@ -277,7 +277,7 @@ fn rooms_import_as_the_table_says() {
     }
     assert!(
         wrong.is_empty(),
-        "against the table in src/lib.rs:\n{}",
+        "imports that the table in src/lib.rs forbids:\n{}",
         wrong.join("\n")
     );
 }
@@ -369,7 +369,7 @@ fn paths<'a, 'b>(
 }
 
 #[test]
-fn files_of_psa_import_downwards_and_in_no_circle() {
+fn files_of_psa_import_downwards_and_without_a_cycle() {
     let order = psa_order();
     let files = psa_files();
     let place = |module: &[String]| order.iter().position(|name| Some(name) == module.first());
@@ -417,20 +417,20 @@ fn files_of_psa_import_downwards_and_in_no_circle() {
     }
     for module in &left {
         wrong.push(format!(
-            "{}: in a circle of imports, or above one",
+            "{}: in a cycle of imports, or above one",
             module.join("::")
         ));
     }
-    assert!(imports.len() > 60, "the imports of psa were not understood");
+    assert!(imports.len() > 60, "too few imports of psa were found");
     assert!(
         wrong.is_empty(),
-        "against the table in src/psa/mod.rs:\n{}",
+        "imports that the table in src/psa/mod.rs forbids:\n{}",
         wrong.join("\n")
     );
 }
 
 #[test]
-fn unsafe_stays_in_the_kernel_room() {
+fn unsafe_stays_in_the_kernel_module() {
     for (file, text) in sources() {
         let here = room(&file);
         if here == "kernel" || here == "lib" {
@@ -446,7 +446,7 @@ fn unsafe_stays_in_the_kernel_room() {
         }
         assert!(
             !words(&code(&text)).contains(&"unsafe"),
-            "{}: unsafe",
+            "{}: contains unsafe code",
             file.display()
         );
     }
@@ -473,7 +473,7 @@ fn decisions_and_parsers_are_pure() {
 }
 
 #[test]
-fn a_file_holds_one_idea() {
+fn no_file_is_too_long() {
     for (file, text) in sources() {
         let lines = text.lines().count();
         assert!(

@@ -247,7 +247,7 @@ fn built_in(keyword: &str, array: Array) -> Option<&'static str> {
 }
 
 #[test]
-fn each_level_goes_before_those_below_it() {
+fn each_level_overrides_those_below_it() {
     for case in &CASES {
         let said: Vec<usize> = (0..5).filter(|at| case.values[*at].is_some()).collect();
         for subset in 1u32..1 << said.len() {
@@ -281,7 +281,7 @@ fn each_level_goes_before_those_below_it() {
 }
 
 #[test]
-fn without_a_word_of_them_arrays_keep_what_they_have() {
+fn defaults_change_only_unknown_arrays_and_overrides_change_all() {
     let bare = tempfile::tempdir().unwrap();
     for (text, is_same) in [
         ("defaults {\n no_path_retry fail\n}\n", true),
@@ -339,7 +339,7 @@ devices {
 }
 
 #[test]
-fn queue_if_no_path_counts_where_nothing_says_no_path_retry() {
+fn queue_if_no_path_counts_only_without_no_path_retry() {
     let queue = "features \"1 queue_if_no_path\"\n";
     for (text, array, wanted) in [
         (
@@ -380,7 +380,7 @@ fn queue_if_no_path_counts_where_nothing_says_no_path_retry() {
 }
 
 #[test]
-fn the_protocol_is_what_the_section_says() {
+fn a_section_chooses_the_satp() {
     let section = |vendor: &str, product: &str, more: &str| {
         format!(
             "devices {{\ndevice {{\nvendor \"{vendor}\"\nproduct \"{product}\"\n{more}\n}}\n}}\n"
@@ -430,7 +430,7 @@ fn the_protocol_is_what_the_section_says() {
 }
 
 #[test]
-fn a_blacklist_goes_before_everything() {
+fn a_blacklist_overrides_everything() {
     let device = |vendor: &str, product: &str| {
         format!("device {{\nvendor \"{vendor}\"\nproduct \"{product}\"\n}}\n")
     };
@@ -474,7 +474,7 @@ fn a_blacklist_goes_before_everything() {
 }
 
 #[test]
-fn exceptions_take_back_what_is_of_their_kind() {
+fn exceptions_apply_to_blacklist_entries_of_their_kind() {
     let everything = "device {\nvendor \".*\"\nproduct \".*\"\n}\n";
     let netapp = "device {\nvendor NETAPP\nproduct \"LUN.*\"\n}\n";
     let acme = "device {\nvendor ACME\n}\n";
@@ -568,7 +568,7 @@ fn plan_shows_what_an_import_changes() {
 }
 
 #[test]
-fn a_plan_goes_from_the_rules_that_the_host_had() {
+fn a_plan_starts_from_the_rules_of_the_captured_host() {
     // The host has the rule already, so it is not new.
     let text = "blacklist {\n device {\n vendor ACME\n }\n}\n";
     let (root, _) = import(&[text]);
@@ -599,7 +599,7 @@ fn lines_are_named_with_their_file() {
     assert!(line.trim_start().starts_with("5  left out"), "{line}");
     assert!(line.contains("0.conf: device no_path_retry 12"), "{line}");
     assert!(
-        line.contains("line 3 of") && line.contains("1.conf goes before it"),
+        line.contains("line 3 of") && line.contains("1.conf takes precedence"),
         "{line}"
     );
 }

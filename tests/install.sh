@@ -1,6 +1,6 @@
 #!/bin/bash
-# `make install` puts every file where tests/golden/install.list says and `make uninstall` takes away no more: below a
-# DESTDIR, so this machine stays as it is. Needs a build (PROFILE=dev).
+# `make install` installs the files of tests/golden/install.list, and `make uninstall` removes only these. Both run
+# below a DESTDIR, so they do not change this machine. Needs a build (PROFILE=dev).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -9,13 +9,13 @@ trap 'rm -rf "$stage"' EXIT
 failed=0
 fail() { echo "not ok - $*"; failed=1; }
 make_() { make --no-print-directory -s PROFILE=dev MAP_RULE_NUMBER=56 ZSH_COMPLETIONS=vendor-completions DESTDIR="$stage" "$@"; }
-# Modes and paths of files and links, without what the test itself put there.
+# Modes and paths of files and links.
 list() { (cd "$stage" && find . \( -type f -o -type l -o -type d -empty \) -printf '%M %P %l\n' | sed 's/ *$//' | LC_ALL=C sort -k2); }
 
 make_ install
-if diff -u tests/golden/install.list <(list); then echo "ok - everything is where it belongs"; else fail "make install"; fi
+if diff -u tests/golden/install.list <(list); then echo "ok - make install installs every file of the list"; else fail "make install installs every file of the list"; fi
 make_ install
-diff -u tests/golden/install.list <(list) || fail "a second make install changes something"
+diff -u tests/golden/install.list <(list) || fail "a second make install changes nothing"
 
 # The admin's own override, state, and a file of ours that a newer version no longer has.
 rm "$stage/etc/udev/rules.d/60-multipath.rules"
@@ -24,9 +24,9 @@ echo '{}' >"$stage/etc/dm-psa/state/memory.json"
 echo /usr/lib/udev/rules.d/10-old.rules >>"$stage/usr/lib/dm-psa/installed"
 touch "$stage/usr/lib/udev/rules.d/10-old.rules" "$stage/usr/lib/udev/rules.d/10-foreign.rules"
 make_ install 2>/dev/null
-[ ! -e "$stage/usr/lib/udev/rules.d/10-old.rules" ] || fail "a file of an earlier version stays"
+[ ! -e "$stage/usr/lib/udev/rules.d/10-old.rules" ] || fail "make install removes the files of an earlier version"
 make_ uninstall >/dev/null
-if diff -u - <(list) <<'L'; then echo "ok - uninstall takes what install brought"; else fail "make uninstall"; fi
+if diff -u - <(list) <<'L'; then echo "ok - make uninstall removes only what was installed"; else fail "make uninstall removes only what was installed"; fi
 -rw-r--r-- etc/dm-psa/state/memory.json
 -rw-r--r-- etc/udev/rules.d/60-multipath.rules
 drwxr-xr-x usr/lib/modprobe.d
@@ -46,12 +46,12 @@ drwxr-xr-x usr/share/zsh/vendor-completions
 L
 make_ install 2>/dev/null
 make_ uninstall PURGE=1 >/dev/null
-[ ! -e "$stage/etc/dm-psa" ] || fail "PURGE=1 leaves /etc/dm-psa"
+[ ! -e "$stage/etc/dm-psa" ] || fail "PURGE=1 removes /etc/dm-psa"
 
-# Elsewhere than in /usr, the files say where their programs are.
+# With another PREFIX the files name their programs below it.
 make_ install PREFIX=/usr/local 2>/dev/null
-grep -q '^ExecStart=/usr/local/sbin/dm-psad$' "$stage/usr/local/lib/systemd/system/dm-psa.service" || fail "PREFIX in the unit"
-grep -q '^exec /usr/local/lib/udev/dm-psa-id --end-queueing$' "$stage/usr/local/lib/systemd/system-shutdown/dm-psa" || fail "PREFIX in the shutdown hook"
-grep -q '="/usr/local/lib/udev/dm-psa-id ' "$stage/usr/local/lib/udev/rules.d/56-dm-psa-path.rules" || fail "PREFIX in the rules"
-[ $failed = 0 ] && echo "ok - another PREFIX"
+grep -q '^ExecStart=/usr/local/sbin/dm-psad$' "$stage/usr/local/lib/systemd/system/dm-psa.service" || fail "the unit names a program below PREFIX"
+grep -q '^exec /usr/local/lib/udev/dm-psa-id --end-queueing$' "$stage/usr/local/lib/systemd/system-shutdown/dm-psa" || fail "the shutdown hook names a program below PREFIX"
+grep -q '="/usr/local/lib/udev/dm-psa-id ' "$stage/usr/local/lib/udev/rules.d/56-dm-psa-path.rules" || fail "the udev rules name a program below PREFIX"
+[ $failed = 0 ] && echo "ok - with another PREFIX the files name programs below it"
 exit $failed

@@ -231,7 +231,7 @@ fn read(folder: &Path) -> Inventory {
 }
 
 #[test]
-fn hosts_are_decided_on_as_they_were() {
+fn decisions_on_captured_hosts_match_the_goldens() {
     let all = golden_file("inventories");
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         for (vendor, product, kind, transport) in ARRAYS {

@@ -142,7 +142,7 @@ proptest! {
 
     /// A segment with one changed byte is refused or read, and never replays as something else.
     #[test]
-    fn a_damaged_segment_is_found_out(at in any::<prop::sample::Index>(), flip in 1_u8..) {
+    fn a_damaged_segment_never_replays_as_another(at in any::<prop::sample::Index>(), flip in 1_u8..) {
         let mut segment = small();
         let at = at.index(segment.len());
         segment[at] ^= flip;
@@ -172,7 +172,7 @@ fn host(units: u32, time: u64) -> (World, Vec<Entry>) {
 
 /// Checks with repeated answers take few bytes.
 #[test]
-fn a_quiet_host_writes_little() {
+fn an_idle_host_writes_little() {
     let (mut world, entries) = host(100, 60_000);
     let (first, later): (Vec<Entry>, Vec<Entry>) = entries
         .into_iter()
@@ -198,7 +198,7 @@ fn a_quiet_host_writes_little() {
 /// The answers of a path's identification are not stored again when the path proves itself, whatever else is asked with
 /// them.
 #[test]
-fn an_answer_is_written_out_once_whatever_else_is_asked() {
+fn an_unchanged_answer_is_stored_once_whatever_else_is_asked() {
     let (_, entries) = host(100, 330_000);
     let mut encoder = Encoder::default();
     let mut write = |entries: &[Entry]| {
@@ -221,7 +221,7 @@ fn an_answer_is_written_out_once_whatever_else_is_asked() {
 
 /// The differences are shown: the step, and what the world does now.
 #[test]
-fn other_decisions_are_found() {
+fn changed_decisions_are_found() {
     let (world, mut entries) = host(1, 10_000);
     let changed = entries
         .iter()
@@ -231,7 +231,7 @@ fn other_decisions_are_found() {
                 .iter()
                 .any(|action| matches!(action, Action::Map { .. }))
         })
-        .expect("a map is made");
+        .expect("a map is created");
     let wanted = std::mem::take(&mut entries[changed].actions);
     let segments = record(world, &entries, usize::MAX);
     let Err(Stop::Differs(Difference::Actions { step, now })) = replay(&segments) else {
@@ -322,7 +322,7 @@ fn recorded_runs_replay() {
 
 /// `psactl replay` over files: its output and its exit code.
 #[test]
-fn a_replay_is_a_timeline_with_a_verdict() {
+fn a_replay_prints_a_timeline_and_a_verdict() {
     let root = tempfile::tempdir().unwrap();
     let (world, mut entries) = host(1, 10_000);
     let run = |entries: &[Entry], name: &str| {
@@ -359,7 +359,7 @@ fn a_replay_is_a_timeline_with_a_verdict() {
             .contains("TEST UNIT READY: GOOD")
     );
     let nothing = replay(&good, &["--device", "naa.none"]);
-    assert!(nothing.err.contains("knows no naa.none") && !nothing.out.contains("DEVICE_CLAIMED"));
+    assert!(nothing.err.contains("contain naa.none") && !nothing.out.contains("DEVICE_CLAIMED"));
     assert!(
         !replay(&good, &["--from", "2026-01-01"])
             .out
@@ -386,7 +386,7 @@ fn a_replay_is_a_timeline_with_a_verdict() {
         screen.err
     );
     assert!(
-        screen.out.contains("as far as it can be read identical"),
+        screen.out.contains("identical as far as the journal can be read"),
         "{}",
         screen.out
     );

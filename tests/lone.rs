@@ -118,7 +118,7 @@ fn a_lone_path_of_an_unknown_array_stays_as_it_is() {
 }
 
 #[test]
-fn a_rule_that_is_for_anything_is_no_knowledge() {
+fn a_rule_that_matches_any_array_is_not_evidence() {
     use dm_psa::psa::pattern::Pattern;
     let any = || Some(Pattern::parse("*").unwrap());
     for group in [Group::System, Group::User] {
@@ -174,7 +174,7 @@ fn a_rule_that_names_the_array_is_enough() {
 }
 
 #[test]
-fn the_admin_may_want_a_map_for_all() {
+fn lone_paths_all_gives_each_device_a_map() {
     let settings = Settings {
         lone_paths: LonePaths::All,
         ..Settings::default()
@@ -218,7 +218,7 @@ fn a_second_path_may_follow_the_first() {
 }
 
 #[test]
-fn it_is_left_to_the_host_soon() {
+fn a_lone_path_is_left_to_the_host_within_a_second() {
     let mut sim = Simulation::start(host(), Settings::default());
     sim.run_for(seconds(10));
     sim.inject(&Fault::Add(FIRST));
@@ -288,7 +288,7 @@ fn with_a_second_path_a_disk_in_use_is_left_alone_and_reported() {
 }
 
 #[test]
-fn rules_that_are_loaded_later_count() {
+fn rules_that_are_loaded_later_apply() {
     use dm_psa::psa::pattern::Pattern;
     let mut sim = Simulation::start(with_one(), Settings::default());
     sim.run_for(seconds(10));

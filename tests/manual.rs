@@ -36,7 +36,7 @@ fn each_command_is_in_one_page() {
 }
 
 #[test]
-fn pages_are_written_where_asked() {
+fn pages_are_written_to_the_named_directory() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_str().unwrap();
     let screen = psactl(["man", path]);
@@ -53,7 +53,7 @@ fn pages_are_written_where_asked() {
 }
 
 #[test]
-fn completions_know_the_commands() {
+fn completions_have_the_commands() {
     for shell in ["bash", "zsh", "fish"] {
         let screen = psactl(["completion", shell]);
         assert_eq!(
@@ -75,7 +75,7 @@ fn completions_know_the_commands() {
 }
 
 #[test]
-fn bash_takes_its_completion() {
+fn bash_accepts_the_completion() {
     let script = psactl(["completion", "bash"]).out;
     let ask = "\nCOMP_WORDS=(psactl scsi decode ''); COMP_CWORD=3; _psactl psactl '' decode; echo \"${COMPREPLY[*]}\"\n";
     let mut bash = Command::new("bash")
@@ -155,7 +155,7 @@ fn each_setting_is_in_the_manual_with_its_default() {
 }
 
 #[test]
-fn the_example_is_a_file_of_settings() {
+fn the_example_is_a_valid_settings_file() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/man/dm-psa.toml.5");
     let page = std::fs::read_to_string(file).unwrap();
     let (_, example) = page.split_once(".nf\n").unwrap();

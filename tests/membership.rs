@@ -77,7 +77,7 @@ fn a_map_over_foreign_disks_is_left_as_it_is() {
 /// multipath-tools names a map by `uid_attribute`, which may be `ID_WWN`, a serial number of page 80h or a value from a
 /// udev rule. Page 83h neither proves nor disproves such a name.
 #[test]
-fn a_map_that_is_named_by_something_else_than_page_83h_is_left_as_it_is() {
+fn a_map_that_is_not_named_by_page_83h_is_left_as_it_is() {
     for name in [
         "0x6001405a000000000000000000000001",
         "SSIM_ARRAY_1234",

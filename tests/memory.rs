@@ -28,7 +28,7 @@ fn files() -> Vec<PathBuf> {
         .filter(|path| path.extension().is_some_and(|ext| ext == "json"))
         .collect();
     files.sort();
-    assert!(files.len() > 15, "the files are not in {FILES}");
+    assert!(files.len() > 15, "too few files in {FILES}");
     files
 }
 
@@ -67,7 +67,7 @@ fn every_file_is_reported_and_written_back_as_its_report_says() {
 }
 
 #[test]
-fn files_of_released_versions_are_understood_as_a_whole() {
+fn files_of_released_versions_are_read_completely() {
     for file in files() {
         let name = file.file_stem().unwrap().to_string_lossy().into_owned();
         if !name.starts_with(|c: char| c.is_ascii_digit()) {
@@ -124,7 +124,7 @@ fn what_a_newer_version_wrote_survives_a_change_by_this_one() {
 }
 
 #[test]
-fn a_value_that_is_set_takes_the_place_of_one_that_was_not_understood() {
+fn a_value_that_is_set_replaces_an_unreadable_one() {
     let (mut memory, _) = parse(&file("malformed-entries"));
     let device = "naa.600140500000001aabbccdd000000001";
     memory.settings.get_mut(device).unwrap().display_name = Some("mine".to_owned());
@@ -157,7 +157,7 @@ fn copies(root: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_damaged_file_is_kept_aside_and_the_copies_are_bounded() {
+fn a_damaged_file_is_set_aside_and_the_copies_are_bounded() {
     let root = tempfile::tempdir().unwrap();
     for n in 0..6 {
         let mut content = file("truncated");
@@ -185,7 +185,7 @@ fn a_damaged_file_is_kept_aside_and_the_copies_are_bounded() {
 }
 
 #[test]
-fn entries_of_a_newer_version_need_no_copy() {
+fn entries_of_a_newer_version_cause_no_copy() {
     let root = tempfile::tempdir().unwrap();
     let places = places(
         root.path(),
@@ -209,7 +209,7 @@ fn a_file_that_cannot_be_read_is_set_aside_before_it_is_replaced() {
     let (memory, problems) = load(&places);
     assert_eq!(memory, Memory::default());
     let text = problems[0].to_string();
-    assert!(text.contains("it is kept as"), "{text}");
+    assert!(text.contains("the old file is kept as"), "{text}");
     assert_eq!(copies(root.path()), ["memory.json.damaged"]);
     assert_eq!(load(&places).1.len(), 0);
 }
@@ -228,7 +228,7 @@ fn many_problems_are_reported_in_few_lines() {
 
 /// `dm-psa-id` hides a disk that had a map, whatever else is in the file.
 #[test]
-fn the_udev_helper_reads_what_is_whole() {
+fn the_udev_helper_reads_the_intact_entries() {
     for name in [
         "newer-entries",
         "truncated",
@@ -491,7 +491,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_taken(bytes in prop::collection::vec(any::<u8>(), 0..200), memory in memory(), cut in any::<prop::sample::Index>()) {
+    fn any_bytes_are_read_up_to_the_damage(bytes in prop::collection::vec(any::<u8>(), 0..200), memory in memory(), cut in any::<prop::sample::Index>()) {
         let _ = parse(&bytes);
         let _ = known_devices(&bytes);
         // A file that was cut has all entries before the cut.

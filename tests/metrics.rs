@@ -63,7 +63,7 @@ fn runtime_name(sim: &Simulation, path: dm_psa::psa::units::Hctl) -> String {
 }
 
 #[test]
-fn a_quiet_host() {
+fn a_host_without_faults_has_no_fault_counts() {
     let sim = running(four_paths());
     let out = scrape(&sim, Dialect::OpenMetrics);
     openmetrics::read(&out).unwrap();
@@ -164,7 +164,7 @@ fn all_paths_down_is_timed() {
 }
 
 #[test]
-fn a_lost_unit_is_no_apd() {
+fn a_lost_unit_is_not_an_apd() {
     let mut sim = running(four_paths());
     for path in [A1, A2, B1, B2] {
         sim.inject(&Fault::Remap(path, None, true));
@@ -178,7 +178,7 @@ fn a_lost_unit_is_no_apd() {
 }
 
 #[test]
-fn what_the_kernel_refuses_is_counted() {
+fn actions_that_the_kernel_refuses_are_counted() {
     let mut kernel = steady();
     let unit = add_unit(&mut kernel, 0, &[(1, AO), (2, ANO)]);
     kernel.inject(Millis(0), &Fault::RefuseTables(unit, 22, 2));

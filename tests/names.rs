@@ -70,7 +70,7 @@ fn words<'a>(text: &'a str, start: &'a str, more: &'a str) -> impl Iterator<Item
 }
 
 #[test]
-fn units_that_are_spoken_of_are_installed() {
+fn units_that_texts_name_are_installed() {
     let units: BTreeSet<String> = installed()
         .iter()
         .filter(|path| path.contains("/systemd/system/"))
@@ -142,11 +142,14 @@ fn units_that_are_spoken_of_are_installed() {
             );
         }
     }
-    assert!(seen > 5, "the test finds nothing any more: {seen}");
+    assert!(
+        seen > 5,
+        "too few names found, so the test checks nothing: {seen}"
+    );
 }
 
 #[test]
-fn names_of_ours_are_of_what_is_installed() {
+fn names_with_our_prefix_are_installed() {
     let installed = installed();
     let mut names: BTreeSet<&str> = installed.iter().map(|path| base(path)).collect();
     // The package itself, and files that it creates at run time.
@@ -167,7 +170,7 @@ fn names_of_ours_are_of_what_is_installed() {
 }
 
 #[test]
-fn files_that_are_spoken_of_are_installed() {
+fn files_that_texts_name_are_installed() {
     let installed = installed();
     for (file, text) in all_texts() {
         for start in ["/usr/lib/", "/usr/sbin/", "/usr/bin/", "/usr/share/"] {
@@ -191,7 +194,7 @@ fn files_that_are_spoken_of_are_installed() {
 }
 
 #[test]
-fn manual_pages_that_are_spoken_of_are_installed() {
+fn manual_pages_that_texts_name_are_installed() {
     let pages: BTreeSet<String> = installed()
         .iter()
         .filter(|path| path.contains("/share/man/"))
@@ -225,5 +228,8 @@ fn manual_pages_that_are_spoken_of_are_installed() {
             }
         }
     }
-    assert!(seen > 5, "the test finds nothing any more: {seen}");
+    assert!(
+        seen > 5,
+        "too few names found, so the test checks nothing: {seen}"
+    );
 }

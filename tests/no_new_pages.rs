@@ -30,7 +30,7 @@ fn all_paths() -> impl Iterator<Item = Hctl> {
 }
 
 #[test]
-fn paths_come_back_without_a_new_page() {
+fn paths_return_without_a_new_page() {
     let notices = privilege::prepare();
     let locked = !notices
         .iter()

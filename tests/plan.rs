@@ -106,7 +106,7 @@ fn explanation() -> Value {
 }
 
 #[test]
-fn the_caller_of_a_plan_waits_and_nobody_else() {
+fn only_the_caller_of_a_plan_waits() {
     let host = host(Limits::default());
     let mut waits = host.send(&["Plan", "ListAdapters"]);
     let later = host.begun();
@@ -127,7 +127,7 @@ fn the_caller_of_a_plan_waits_and_nobody_else() {
 }
 
 #[test]
-fn errors_and_plans_that_are_given_up_are_answered() {
+fn refused_and_abandoned_plans_end_with_an_error() {
     let host = host(Limits::default());
     let mut waits = host.send(&["Plan"]);
     let busy = ApiError::Unavailable {
@@ -143,7 +143,7 @@ fn errors_and_plans_that_are_given_up_are_answered() {
 }
 
 #[test]
-fn a_caller_who_goes_away_is_forgotten_and_one_who_waits_too_long_is_let_go() {
+fn a_caller_that_disconnects_is_dropped_and_one_that_waits_too_long_is_disconnected() {
     let limits = Limits {
         work: Duration::from_millis(300),
         ..Limits::default()

@@ -188,12 +188,12 @@ proptest! {
     /// Invariants 1, 2, 4, 5, 7, 9, 10: after any faults the host ends up as it should be, stays so, and a new agent
     /// agrees.
     #[test]
-    fn everything_comes_to_rest_as_it_should_be(plan in plan(), ops in prop::collection::vec(op(), 0..40)) {
+    fn every_host_converges(plan in plan(), ops in prop::collection::vec(op(), 0..40)) {
         let mut run = Run::new(&plan);
         run.play(&ops);
         run.sim.run_for(REST);
         let san_units: Vec<bool> = plan.units.iter().map(|unit| unit.san).collect();
-        prop_assert!(run.sim.run_until_settled(seconds(60)), "not settled");
+        prop_assert!(run.sim.run_until_settled(seconds(60)), "the world does not settle");
         always(&run)?;
         queueing(&run)?;
         let wrong = oracle(&mut run, &san_units);
@@ -272,7 +272,7 @@ proptest! {
     /// Invariant 8: paths that hang and maps that block delay only themselves. All others are asked and changed to the
     /// millisecond as when nothing hangs. No path has two examinations at the same time (a violation).
     #[test]
-    fn what_hangs_delays_nothing_else(
+    fn hung_paths_and_maps_delay_no_others(
         plan in plan(),
         hung in prop::collection::vec(0..64usize, 1..6),
         jammed in prop::option::of(0..64usize),
@@ -285,14 +285,14 @@ proptest! {
         // The unit of a hung path has other paths, which are asked as often as before.
         let interval = Settings::default().check_interval_ms;
         for (path, pause) in stuck.pauses {
-            prop_assert!(pause <= interval.after(Millis(100)), "{path} was not asked for {pause:?}");
+            prop_assert!(pause <= interval.after(Millis(100)), "{path} was not checked for {pause:?}");
         }
     }
 
     /// Invariant 3: when an array write-protects LUNs on some ports and not on others, writers use the ports that
     /// accept writes. If none does, the map is read-only, and when all do again it accepts writes again.
     #[test]
-    fn no_write_goes_where_it_is_refused(
+    fn no_write_goes_to_a_port_that_refuses_it(
         mut plan in plan(),
         ops in prop::collection::vec((0usize..64, 0u8..6, 0u64..20_000), 0..20),
     ) {
@@ -389,13 +389,13 @@ proptest! {
         run.sim.run_for(seconds(30));
         always(&run)?;
         for (name, map) in run.sim.kernel.maps() {
-            prop_assert!(map.dm.open_count > 0, "{name} is nobody's");
+            prop_assert!(map.dm.open_count > 0, "{name} is left although nobody has it open");
         }
     }
 
     /// Invariant 6: if the array decides, this host sends no SET TARGET PORT GROUPS while a path serves.
     #[test]
-    fn an_array_that_moves_units_is_followed_and_never_told(
+    fn an_array_that_moves_units_is_followed_and_never_commanded(
         mut plan in plan(),
         ops in prop::collection::vec(moving_op(), 0..30),
     ) {

@@ -244,7 +244,7 @@ fn a_vendors_rule_changes_the_decision() {
 }
 
 #[test]
-fn screens_are_as_they_were() {
+fn screens_match_the_goldens() {
     let root = tempfile::tempdir().unwrap();
     let root = root.path();
     psactl(
@@ -303,7 +303,7 @@ fn states(host: &Simulation) -> Vec<PathState> {
 }
 
 #[test]
-fn a_masked_path_is_in_no_table_and_the_others_are() {
+fn only_a_masked_path_is_in_no_table() {
     use PathState::{Active, ActiveUnoptimized, Masked};
     // vmhba1 and vmhba2 are numbered by their first path, from 0.
     let mut host =
@@ -320,7 +320,7 @@ fn a_masked_path_is_in_no_table_and_the_others_are() {
 }
 
 #[test]
-fn a_rule_for_a_device_masks_it_once_it_is_known() {
+fn a_rule_of_type_device_masks_the_device() {
     let host = host(&[
         "core claimrule add -r 109 -P MASK_PATH -t device -d naa.6001405a000000000000000000000001",
     ]);
@@ -464,7 +464,7 @@ proptest! {
     }
 
     #[test]
-    fn any_match_is_understood_or_refused(text in "[ =*a-z0-9_]{0,40}|\\PC{0,40}") {
+    fn any_match_is_parsed_or_refused(text in "[ =*a-z0-9_]{0,40}|\\PC{0,40}") {
         if let Ok(matches) = text.parse::<Match>() {
             prop_assert_eq!(matches.to_string().parse::<Match>(), Ok(matches));
         }

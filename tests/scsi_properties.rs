@@ -202,7 +202,7 @@ proptest! {
     }
 
     #[test]
-    fn no_control_character_comes_out_of_a_text(data in vec(any::<u8>(), 36..100)) {
+    fn texts_contain_no_control_characters(data in vec(any::<u8>(), 36..100)) {
         let parsed = StandardInquiry::parse(&data).unwrap();
         for (text, length) in [(&parsed.vendor, 8), (&parsed.product, 16), (&parsed.revision, 4)] {
             prop_assert_eq!(text.len(), length);
@@ -215,7 +215,7 @@ proptest! {
     }
 
     #[test]
-    fn port_groups_round_trip_and_never_half(groups in groups(), slack in vec(any::<u8>(), 0..16)) {
+    fn port_groups_round_trip_and_are_never_partial(groups in groups(), slack in vec(any::<u8>(), 0..16)) {
         let mut data = groups.to_bytes();
         for cut in 0..data.len() {
             prop_assert!(TargetPortGroups::parse(&data[..cut]).is_err(), "cut at {}", cut);
@@ -225,7 +225,7 @@ proptest! {
     }
 
     #[test]
-    fn set_target_port_groups_round_trip(groups in vec((any::<u16>(), access_state()), 0..20)) {
+    fn set_target_port_groups_round_trips(groups in vec((any::<u16>(), access_state()), 0..20)) {
         let command = Command::SetTargetPortGroups(groups.clone());
         let list = command.data_out();
         let claimed = command.cdb().as_slice()[6..10].iter().fold(0, |n, &b| n << 8 | usize::from(b));
@@ -239,7 +239,7 @@ proptest! {
     }
 
     #[test]
-    fn device_identification_round_trip_and_never_half(page in page83(), slack in vec(any::<u8>(), 0..16)) {
+    fn device_identification_round_trips_and_is_never_partial(page in page83(), slack in vec(any::<u8>(), 0..16)) {
         let mut data = page.to_bytes();
         for cut in 0..data.len() {
             prop_assert!(DeviceIdentification::parse(&data[..cut]).is_err(), "cut at {}", cut);
@@ -250,7 +250,7 @@ proptest! {
     }
 
     #[test]
-    fn an_identity_is_a_good_name_and_proves_itself_only(one in page83(), other in page83()) {
+    fn an_identity_is_a_valid_name_and_proves_only_itself(one in page83(), other in page83()) {
         let (one, other) = (one.to_bytes(), other.to_bytes());
         if let Ok(unit) = identity::identify(&one) {
             prop_assert!(is_good_name(&unit), "{:?}", unit);
@@ -265,7 +265,7 @@ proptest! {
     }
 
     #[test]
-    fn sense_round_trip_and_never_half(key in 0u8..16, asc: u8, ascq: u8) {
+    fn sense_round_trips_and_is_never_partial(key in 0u8..16, asc: u8, ascq: u8) {
         let sense = Sense { key, asc, ascq };
         let key_only = Sense { key, asc: 0, ascq: 0 };
         for data in [sense.to_fixed(), sense.to_descriptor()] {
@@ -281,7 +281,7 @@ proptest! {
     }
 
     #[test]
-    fn inquiry_round_trip_and_never_half(vendor in "[ -~]{8}", product in "[ -~]{16}", revision in "[ -~]{4}") {
+    fn inquiry_round_trips_and_is_never_partial(vendor in "[ -~]{8}", product in "[ -~]{16}", revision in "[ -~]{4}") {
         let data = StandardInquiry::build(Tpgs::Both, &vendor, &product, &revision);
         for cut in 0..data.len() {
             prop_assert!(StandardInquiry::parse(&data[..cut]).is_err());

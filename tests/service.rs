@@ -35,7 +35,7 @@ fn words(unit: &str, name: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn a_passive_target_orders_only_because_it_is_wanted() {
+fn passive_targets_that_order_the_unit_are_wanted() {
     let unit = fs::read_to_string(UNIT).unwrap();
     let (before, wants) = (words(&unit, "Before"), words(&unit, "Wants"));
     assert!(before.contains("local-fs-pre.target"));
@@ -79,7 +79,7 @@ fn the_agent_outlives_the_mounts() {
 }
 
 #[test]
-fn the_agent_may_do_what_keeps_it_alive() {
+fn the_unit_grants_the_permissions_that_the_agent_needs() {
     let unit = fs::read_to_string(UNIT).unwrap();
     let capabilities = words(&unit, "CapabilityBoundingSet");
     for needed in ["CAP_IPC_LOCK", "CAP_SYS_RESOURCE", "CAP_SYS_ADMIN"] {
@@ -94,7 +94,7 @@ fn the_agent_may_do_what_keeps_it_alive() {
 }
 
 #[test]
-fn systemd_has_nothing_to_say_about_the_unit() {
+fn systemd_analyze_accepts_the_unit() {
     let unit = fs::read_to_string(UNIT).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("dm-psa.service");

@@ -1,6 +1,6 @@
 #!/bin/bash
-# What `make setup` says before it installs or removes a package, and that it removes none unless told to. apt-get is
-# played by a script; nothing is installed.
+# `make setup` names packages before it installs or removes them, and removes none without consent. A script stands in
+# for apt-get; nothing is installed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -18,7 +18,7 @@ esac
 A
 printf '#!/bin/sh\n"$@"\n' >"$play/sudo"
 chmod +x "$play/apt-get" "$play/sudo"
-# packages WORDS...: what it says, in $play/said; its status
+# packages WORDS...: writes its output to $play/said; returns its status
 packages() {
     : >"$play/calls"
     PATH=$play:$PATH tests/lab/host/packages "$@" </dev/null >"$play/said" 2>&1
@@ -35,21 +35,21 @@ check() { # WHAT COMMAND...
 }
 not() { ! "$@"; }
 
-check "where all is there nothing is done" packages sh=dash
-check "... not even asked" not test -s "$play/calls"
+check "if nothing is missing, nothing is done" packages sh=dash
+check "... and apt-get is not called" not test -s "$play/calls"
 printf 'Inst lacking (1)\nInst needed-by-it (2)\nConf lacking (1)\n' >"$play/plan"
-check "what lacks is installed" packages no-such-command=lacking
+check "a missing package is installed" packages no-such-command=lacking
 check "... by apt-get" installs
-check "... and named before, with what it needs" grep -q 'will be installed: lacking needed-by-it$' "$play/said"
+check "... and named before, with its dependencies" grep -q 'will be installed: lacking needed-by-it$' "$play/said"
 printf 'Remv in-the-way [1]\nInst lacking (1)\n' >"$play/plan"
-check "where a package would go, nothing is done unasked" not packages no-such-command=lacking
-check "... by apt-get" not installs
-check "... and it is named" grep -q 'WILL BE REMOVED.*: in-the-way$' "$play/said"
-check "with REMOVE=yes it is done" env REMOVE=yes bash -c "$(declare -f packages); play=$play; packages no-such-command=lacking"
+check "if a package would be removed, nothing is done without consent" not packages no-such-command=lacking
+check "... and apt-get installs nothing" not installs
+check "... and the package is named" grep -q 'WILL BE REMOVED.*: in-the-way$' "$play/said"
+check "with REMOVE=yes the missing package is installed" env REMOVE=yes bash -c "$(declare -f packages); play=$play; packages no-such-command=lacking"
 check "... by apt-get" installs
-check "... and it is named all the same" grep -q 'WILL BE REMOVED.*: in-the-way$' "$play/said"
+check "... and the package that goes is still named" grep -q 'WILL BE REMOVED.*: in-the-way$' "$play/said"
 mv "$play/plan" "$play/later"
 export REMOVE=yes
-check "where the lists are old, they are refreshed" packages no-such-command=lacking
-check "... and then it is installed" installs
+check "if the package lists are old, they are refreshed" packages no-such-command=lacking
+check "... and then the package is installed" installs
 exit $failed

@@ -50,7 +50,7 @@ fn number(name: &str, default: u64) -> u64 {
     let text = std::env::var(name).ok();
     text.map_or(default, |text| {
         text.parse()
-            .unwrap_or_else(|_| panic!("{name} is no number: {text}"))
+            .unwrap_or_else(|_| panic!("{name} is not a number: {text}"))
     })
 }
 
@@ -716,7 +716,7 @@ fn a_day_of_faults_on_thousands_of_paths() {
             "PORT_GROUP_STATE",
             "TABLE_RELOAD",
         ] {
-            assert!(faults.notices.contains_key(code), "nothing led to {code}");
+            assert!(faults.notices.contains_key(code), "{code} was never reported");
         }
     }
 }

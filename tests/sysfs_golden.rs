@@ -61,7 +61,7 @@ fn hctl(text: &str) -> Hctl {
 }
 
 #[test]
-fn a_host_on_a_san() {
+fn facts_of_a_host_on_a_san_are_read() {
     let facts = golden("san");
     // Two sessions to one portal group are one target of one adapter, and two portals.
     let (a, b) = (&facts[&hctl("2:0:0:11")], &facts[&hctl("3:0:0:11")]);
@@ -73,7 +73,7 @@ fn a_host_on_a_san() {
 }
 
 #[test]
-fn controllers_of_a_machine() {
+fn each_controller_is_its_own_adapter() {
     let facts = golden("hardware");
     let keys: BTreeSet<&str> = facts
         .values()
@@ -133,7 +133,7 @@ run/udev/data/b8:32 = E:ID_SERIAL=x\\n
 ";
 
 #[test]
-fn hardware_after_its_drivers() {
+fn facts_are_read_as_the_drivers_expose_them() {
     let root = unpack(DRIVERS);
     let sysfs = Sysfs::new(root.path());
     let listed: Vec<String> = sysfs

@@ -93,7 +93,7 @@ fn said(difference: &Difference) -> String {
 }
 
 #[test]
-fn a_preferred_group_is_a_switch_not_a_table() {
+fn a_preferred_group_is_switched_to_without_a_table() {
     let mut map = map(Series::Linux6, &table(&[vec![1], vec![2]]));
     map.io();
     let wanted = wanted(&[vec![2], vec![1]], &[1, 2], &[]);
@@ -106,7 +106,7 @@ fn a_preferred_group_is_a_switch_not_a_table() {
 }
 
 #[test]
-fn what_the_kernel_does_by_itself_is_left_to_it() {
+fn a_switch_that_the_kernel_makes_by_itself_gets_no_message() {
     let mut map = map(Series::Linux6, &table(&[vec![1], vec![2]]));
     map.io();
     let wanted = wanted(&[vec![1], vec![2]], &[2], &[]);
@@ -120,7 +120,7 @@ fn what_the_kernel_does_by_itself_is_left_to_it() {
 
 /// Standby comes first in the table; when the group in use fails, the kernel must use the third.
 #[test]
-fn a_group_to_be_avoided_is_disabled() {
+fn a_group_to_avoid_is_disabled() {
     let mut map = map(Series::Linux6, &table(&[vec![1], vec![2], vec![3]]));
     map.io();
     let wanted = wanted(&[vec![2], vec![3], vec![1]], &[1, 2, 3], &[3]);
@@ -135,7 +135,7 @@ fn a_group_to_be_avoided_is_disabled() {
 
 /// The kernel uses a disabled group of last resort; its status looks as if no group had been chosen yet.
 #[test]
-fn a_disabled_group_in_use_is_left() {
+fn io_leaves_a_disabled_group() {
     let mut map = map(Series::Linux6, &table(&[vec![1], vec![2]]));
     map.message(&Message::SwitchGroup(2)).unwrap();
     map.io();
@@ -171,7 +171,7 @@ fn queueing_begins_first_and_ends_last() {
 }
 
 #[test]
-fn reasons_for_a_table_are_told() {
+fn reasons_for_a_table_are_named() {
     let map = map(Series::Linux6, &table(&[vec![1, 2], vec![3]]));
     let reason = |change: &dyn Fn(&mut Table)| {
         let mut wanted = wanted(&[vec![1, 2], vec![3]], &[1, 2, 3], &[]);
@@ -220,7 +220,7 @@ fn reasons_for_a_table_are_told() {
 
 /// A handler that the kernel adopted, its lost arguments and the flag that new kernels do not print need no new table.
 #[test]
-fn handlers_are_compared_with_mercy() {
+fn handlers_that_the_kernel_changed_need_no_new_table() {
     for series in [Series::Linux6, Series::Linux7] {
         for asked in [None, Some("alua"), Some("emc")] {
             let mut map = map(series, &table(&[vec![1]]));
@@ -364,7 +364,7 @@ proptest! {
 
     /// While the messages are sent, a usable path that was in use stays in use.
     #[test]
-    fn no_usable_path_is_lost_on_the_way(
+    fn no_step_to_the_wanted_map_loses_a_usable_path(
         (groups, preferred, usable, _) in worlds(),
         history in steps(),
     ) {
@@ -388,7 +388,7 @@ proptest! {
     /// With I/O between all messages, only the wanted group is activated: an activation may be an STPG, and the agent
     /// must not move an array back and forth.
     #[test]
-    fn no_other_group_is_activated_on_the_way(
+    fn no_step_to_the_wanted_map_activates_another_group(
         (groups, preferred, usable, _) in worlds(),
         history in steps(),
         avoid in 0..4usize,

@@ -212,7 +212,7 @@ fn hosts_with_both_controllers_move_a_unit_once_when_one_loses_its_cable() {
             assert_eq!(all_moves(&cluster, unit), 1, "{what}");
             cut(&mut cluster, 0, A, false);
             cluster.run_for(seconds(600));
-            assert_eq!(all_moves(&cluster, unit), 1, "{what}: nobody moves it back");
+            assert_eq!(all_moves(&cluster, unit), 1, "{what}: moved back");
             // The same with the roles exchanged.
             cut(&mut cluster, 1, B, true);
             cluster.run_for(seconds(600));
@@ -247,7 +247,7 @@ fn a_controller_that_all_hosts_lose_takes_one_move() {
 }
 
 #[test]
-fn a_cable_that_comes_and_goes_on_both_sides_moves_the_unit_by_the_budget() {
+fn cables_that_flap_at_both_controllers_move_the_unit_within_the_budget() {
     for family in ACTIVE_PASSIVE {
         let (mut cluster, unit) = array(family);
         add(&mut cluster, unit, &[A, B], true, 0);
@@ -316,7 +316,7 @@ fn making_a_map_moves_nothing() {
 }
 
 #[test]
-fn an_agent_that_restarts_again_and_again_has_no_more_budget_for_it() {
+fn restarts_of_the_agent_do_not_increase_the_budget() {
     for family in [CX, MSA, EXPLICIT] {
         for pause in [3, 25] {
             let (mut cluster, unit) = array(family);
@@ -383,7 +383,7 @@ fn unit_attentions_after_a_move_change_nothing() {
 }
 
 #[test]
-fn a_short_time_of_queueing_is_not_used_up_by_a_hold() {
+fn a_hold_does_not_use_up_a_short_queueing_time() {
     for family in ACTIVE_PASSIVE {
         let (mut cluster, unit) = array(family);
         let mut settings = Settings::default();
@@ -401,7 +401,7 @@ fn a_short_time_of_queueing_is_not_used_up_by_a_hold() {
 }
 
 #[test]
-fn an_array_that_refuses_to_move_a_unit_is_not_waited_for_without_end() {
+fn the_wait_for_an_array_that_refuses_to_move_a_unit_ends() {
     for family in [CX, LSI, MSA] {
         let (mut cluster, unit) = array(family);
         cluster.array.unit_mut(unit).unwrap().trespass_refusals = u32::MAX;
@@ -425,7 +425,7 @@ fn an_array_that_refuses_to_move_a_unit_is_not_waited_for_without_end() {
 }
 
 #[test]
-fn a_rescan_of_a_waiting_path_moves_nothing_and_is_made_up_for() {
+fn a_rescan_of_a_waiting_path_moves_nothing_and_is_repeated_later() {
     for family in [CX, LSI, MSA, EVA] {
         let (mut cluster, unit) = array(family);
         let host = add(&mut cluster, unit, &[A, B], true, 0);
@@ -460,7 +460,7 @@ fn a_rescan_of_a_waiting_path_moves_nothing_and_is_made_up_for() {
 }
 
 #[test]
-fn fixed_paths_to_different_controllers_do_not_pull() {
+fn hosts_with_different_preferred_paths_do_not_fight_over_the_unit() {
     for family in [CX, EVA] {
         let (mut cluster, unit) = array(family);
         let id = cluster.array.unit(unit).unwrap().id();
@@ -486,7 +486,7 @@ fn fixed_paths_to_different_controllers_do_not_pull() {
 }
 
 #[test]
-fn an_administrator_sees_why_io_waits() {
+fn explain_says_why_io_waits() {
     let (mut cluster, unit) = array(CX);
     add(&mut cluster, unit, &[A], true, 0);
     add(&mut cluster, unit, &[B], true, 0);
@@ -498,7 +498,7 @@ fn an_administrator_sees_why_io_waits() {
                 .devices()
                 .any(|d| explained(sim, &d.id).contains("the unit is not taken over for"))
         })
-        .expect("one of them waits");
+        .expect("one host waits");
     let device = waiting.world.devices().next().unwrap();
     let config = waiting.world.satp_device_config(device);
     assert!(config.starts_with("{takeover=waiting "), "{config}");
@@ -517,7 +517,7 @@ fn an_administrator_sees_why_io_waits() {
     let other = cluster
         .hosts()
         .find(|sim| !explained(sim, &device.id).contains("the unit is not taken over for"))
-        .expect("one of them has it");
+        .expect("one host has the unit");
     assert!(!other.world.figures(other.now()).devices[0].waits_for_takeover);
     for host in cluster.hosts() {
         host.replay().unwrap();

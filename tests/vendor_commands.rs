@@ -229,7 +229,7 @@ fn rule_decides(root: &Path, words: &[String]) -> Option<bool> {
 }
 
 #[test]
-fn every_published_command_does_what_it_says() {
+fn every_published_command_has_its_effect() {
     let mut decided = 0;
     let mut ran = 0;
     for (verdict, command) in table() {
@@ -246,12 +246,12 @@ fn every_published_command_does_what_it_says() {
         let screen = psactl_below(root, &words);
         if verdict == "refuse" {
             assert_eq!(screen.exit, Exit::Usage, "{command}: {screen:?}");
-            assert!(!screen.err.is_empty() && !screen.err.contains("asks the agent"));
+            assert!(!screen.err.is_empty() && !screen.err.contains("needs the agent"));
             assert_eq!(json(root, "nmp satp rule list"), before);
             continue;
         }
         if OF_THE_AGENT.iter().any(|start| command.contains(start)) {
-            let understood = screen.exit == Exit::Ok || screen.err.contains("leave --root out");
+            let understood = screen.exit == Exit::Ok || screen.err.contains("without --root");
             assert!(understood, "{command}: {screen:?}");
             continue;
         }
@@ -285,16 +285,16 @@ fn every_published_command_does_what_it_says() {
             assert_ne!(decides, Some(false), "{command}");
             decided += u32::from(decides.is_some());
         } else {
-            panic!("nobody looks at what this did: {command}");
+            panic!("the test does not know the effect of this command: {command}");
         }
     }
-    println!("{decided} of their rules decided on a device as they want it");
+    println!("{decided} of their rules decided on a device as intended");
     assert!(decided >= 20, "{decided}");
     println!("{ran} published commands were run");
 }
 
 #[test]
-fn quirks_of_scripts_are_understood() {
+fn quirks_of_scripts_are_accepted() {
     let root = tempfile::tempdir().unwrap();
     let root = root.path();
     for (command, matches) in [
@@ -357,7 +357,7 @@ fn quirks_of_scripts_are_understood() {
 }
 
 #[test]
-fn refusals_name_the_cause_and_the_mend() {
+fn refusals_name_the_cause_and_the_fix() {
     let root = tempfile::tempdir().unwrap();
     let root = root.path();
     for (command, exit, part) in [
@@ -394,7 +394,7 @@ fn refusals_name_the_cause_and_the_mend() {
         (
             "core claimrule add -r 200 -t vendor -V A -D x -P NMP",
             Exit::Usage,
-            "`driver` does not go with type vendor",
+            "`driver` is not valid with type vendor",
         ),
         (
             "core claimrule add -r 200 -t vendr -V A -P NMP",
@@ -409,7 +409,7 @@ fn refusals_name_the_cause_and_the_mend() {
         (
             "core claimrule add -r 200 -t location -A vmhba2 -L x -P NMP",
             Exit::Usage,
-            "LUN `x` is no number",
+            "LUN `x` is not a number",
         ),
         (
             "core claimrule add -r 200 -t location -P NMP",
@@ -434,7 +434,7 @@ fn refusals_name_the_cause_and_the_mend() {
         (
             "core claimrule add -c VAAI -r 200 -t vendor -V A -P X -s",
             Exit::Usage,
-            "only together",
+            "requires `xcopy-use-array-values`",
         ),
         (
             "core claimrule add -c VIA -r 200 -t vendor -V A -P X",
@@ -467,12 +467,12 @@ fn refusals_name_the_cause_and_the_mend() {
         (
             "nmp satp rule add -s VMW_SATP_ALUA -V A -D x",
             Exit::Usage,
-            "make two rules",
+            "write two rules",
         ),
         (
             "nmp satp rule add -s VMW_SATP_ALUA -d naa.1 -V x",
             Exit::Usage,
-            "one device already",
+            "already names one device",
         ),
         (
             "nmp satp rule add -s VMW_SATP_ALUA -V A -O iops=10001",
@@ -504,7 +504,7 @@ fn refusals_name_the_cause_and_the_mend() {
             Exit::Usage,
             "curly quote",
         ),
-        ("core path list", Exit::Usage, "--root works on files alone"),
+        ("core path list", Exit::Usage, "--root uses files only"),
     ] {
         let screen = line(root, command);
         assert_eq!(screen.exit, exit, "{command}: {screen:?}");
@@ -518,19 +518,19 @@ fn refusals_name_the_cause_and_the_mend() {
 }
 
 #[test]
-fn warnings_do_not_keep_a_rule_from_being_added() {
+fn a_rule_is_added_despite_warnings() {
     let root = tempfile::tempdir().unwrap();
     let root = root.path();
     for (command, part) in [
         (
             "nmp satp rule add -s VMW_SATP_ALUA -V SolidFire -M 'SSD SAN'",
-            "room for 8",
+            "INQUIRY has only 8",
         ),
         (
             "nmp satp rule add -s VMW_SATP_ALUA -V A -o tpgs_on",
             "write -c tpgs_on",
         ),
-        ("nmp satp rule add -s TestSATP -V B", "is not known"),
+        ("nmp satp rule add -s TestSATP -V B", "unknown SATP"),
         (
             "nmp satp rule add -s VMW_SATP_ALUA -V C -P DELL_PSP_EQL_ROUTED",
             "DELL_PSP_EQL_ROUTED",
@@ -549,7 +549,7 @@ fn warnings_do_not_keep_a_rule_from_being_added() {
         ),
         (
             "core claimrule add -u -c VAAI -t vendor -V F -P VMW_VAAIP_T10 -e",
-            "no effect",
+            "without effect",
         ),
     ] {
         let screen = line(root, command);
@@ -558,13 +558,13 @@ fn warnings_do_not_keep_a_rule_from_being_added() {
         assert!(screen.err.contains(part), "{command}: {}", screen.err);
     }
     let lint = line(root, "lint").out;
-    for part in ["room for 8", "write -c tpgs_on", "not loaded"] {
+    for part in ["INQUIRY has only 8", "write -c tpgs_on", "not loaded"] {
         assert!(lint.contains(part), "{lint}");
     }
 }
 
 #[test]
-fn lint_finds_what_is_never_reached() {
+fn lint_finds_rules_that_are_never_reached() {
     let root = tempfile::tempdir().unwrap();
     let root = root.path();
     for command in [
@@ -604,7 +604,7 @@ fn lint_finds_what_is_never_reached() {
 }
 
 #[test]
-fn the_file_list_is_edited_and_its_comments_stay() {
+fn editing_the_file_list_keeps_its_comments() {
     let root = tempfile::tempdir().unwrap();
     let root = root.path();
     let file = Places::below(root).admin_rules();
@@ -690,7 +690,7 @@ proptest! {
 /// Commands of ESXi and of guides for it, each with its expected result without an agent: understood (3, the agent does
 /// not answer), or carried out. None is a usage error.
 #[test]
-fn commands_of_esxi_are_understood() {
+fn commands_of_esxi_are_accepted() {
     let text = std::fs::read_to_string(
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/esxi_commands.txt"),
     )
@@ -716,7 +716,7 @@ fn commands_of_esxi_are_understood() {
 }
 
 #[test]
-fn a_leading_esxcli_counts_for_nothing() {
+fn a_leading_esxcli_is_ignored() {
     let root = tempfile::tempdir().unwrap();
     for (number, command) in [
         "esxcli storage nmp satp rule add -s VMW_SATP_ALUA -V A1 -P VMW_PSP_RR",
@@ -785,7 +785,7 @@ fn advanced_settings_of_esxi_are_settings_here() {
 }
 
 #[test]
-fn no_io_per_turn_is_one() {
+fn iops_0_means_1() {
     let root = tempfile::tempdir().unwrap();
     let screen = line(
         root.path(),

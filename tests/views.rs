@@ -232,7 +232,7 @@ fn hostile() -> Topology {
 }
 
 #[test]
-fn pictures_are_as_they_were() {
+fn graphs_match_the_goldens() {
     let many: Vec<Topology> = (1..=40)
         .map(eight_paths)
         .chain([degraded(41), all_down(), local()])
@@ -261,7 +261,7 @@ fn pictures_are_as_they_were() {
 }
 
 #[test]
-fn a_picture_of_a_host_has_its_failed_path() {
+fn a_graph_shows_the_failed_path() {
     let mut sim = running(four_paths());
     sim.inject(&Fault::LinkDown(A1));
     sim.run_for(seconds(5));
@@ -275,7 +275,7 @@ fn a_picture_of_a_host_has_its_failed_path() {
 
 /// If graphviz is installed, it accepts the text whatever the names are.
 #[test]
-fn graphviz_takes_the_text() {
+fn graphviz_accepts_the_text() {
     use std::io::Write;
     use std::process::{Command, Stdio};
     for device in [eight_paths(1), hostile(), wide()] {
@@ -357,7 +357,7 @@ fn view() -> View {
 }
 
 #[test]
-fn screens_of_top_are_as_they_were() {
+fn screens_of_top_match_the_goldens() {
     let rows = load();
     for (name, view, size, colour) in [
         ("80x24", view(), (80, 24), false),
@@ -403,7 +403,7 @@ fn screens_of_top_are_as_they_were() {
     );
     let lines = draw(&[], &View { trouble, ..view() }, (80, 24), false);
     assert!(
-        lines[1].starts_with("no answer, trying again: the agent dm-psad is not running"),
+        lines[1].starts_with("no answer, retrying: the agent dm-psad is not running"),
         "{lines:?}"
     );
     assert_eq!(
@@ -502,7 +502,7 @@ impl Handler for Agent {
 }
 
 #[test]
-fn psactl_prints_tables_and_pictures() {
+fn psactl_prints_top_and_graphs() {
     let root = tempfile::tempdir().unwrap();
     let socket = root.path().join("socket");
     let device = local();
@@ -535,7 +535,7 @@ fn psactl_prints_tables_and_pictures() {
     assert_eq!(run(&["top", "--delay", "0"]).exit, Exit::Usage);
     assert_eq!(run(&["top", "--iterations", "2"]).exit, Exit::Usage);
     // A test has no terminal.
-    assert!(run(&["top"]).err.contains("take --batch"));
+    assert!(run(&["top"]).err.contains("use --batch"));
     for (words, start) in [
         (vec!["graph", "--all"], "<svg "),
         (vec!["graph", "sda", "--format=dot"], "digraph psa {"),

@@ -97,7 +97,7 @@ fn three_controllers_in_three_states_make_three_groups_for_each_of_eight_units()
 }
 
 #[test]
-fn paths_that_come_one_by_one_make_one_table() {
+fn paths_that_appear_one_by_one_cause_one_table() {
     let mut kernel = four_paths();
     for path in [A1, A2, B1, B2] {
         kernel.inject(Millis(0), &Fault::Delete(path));
@@ -142,7 +142,7 @@ fn a_lone_local_disk_stays_as_it_is() {
 }
 
 #[test]
-fn disks_in_use_are_left_alone_and_the_reason_is_told() {
+fn disks_in_use_are_left_alone_and_the_reason_is_reported() {
     let mounted = Usage::Mounted {
         device: "sdb1".to_owned(),
         at: "/srv".to_owned(),
@@ -163,7 +163,7 @@ fn disks_in_use_are_left_alone_and_the_reason_is_told() {
         add_unit(&mut kernel, 1, &[(1, AO), (2, ANO)]);
         kernel.inject(Millis(0), &Fault::Use(on, vec![usage]));
         let mut sim = running(kernel);
-        assert_eq!(maps(&sim).len(), 1, "the other unit has its map");
+        assert_eq!(maps(&sim).len(), 1, "only the other unit has a map");
         for (_, disk) in sim.kernel.disks().filter(|(id, _)| id.lun == 0) {
             assert_eq!(sim.kernel.mark(disk.dev()), Some(false));
         }
@@ -336,7 +336,7 @@ fn a_hung_path_is_taken_out_of_use_and_delays_no_other() {
 
 /// A bad cable: commands succeed, I/O does not.
 #[test]
-fn a_path_that_only_says_that_it_is_well_does_not_flap() {
+fn a_path_that_passes_checks_and_fails_io_does_not_flap() {
     for alone in [false, true] {
         let mut sim = running(four_paths());
         if alone {
@@ -378,7 +378,7 @@ fn asked_in_ten_seconds(sim: &mut Simulation, host: u32) -> usize {
 }
 
 #[test]
-fn however_many_paths_fail_a_thousand_are_retried_each_second() {
+fn at_most_a_thousand_paths_are_retried_each_second() {
     for (units, least, most) in [(20, 750, 850), (700, 9_000, 10_100)] {
         let mut kernel = steady();
         for lun in 0..units {
@@ -419,7 +419,7 @@ fn a_standby_controller_that_cannot_be_activated_is_not_tried_in_a_loop() {
 
 /// "Unknown" is no reason to fail the last path.
 #[test]
-fn when_every_path_hangs_the_last_is_not_failed() {
+fn when_every_path_hangs_the_last_one_is_not_failed() {
     let mut sim = running(four_paths());
     sim.io_every = None;
     sim.inject_all(&[A1, A2, B1, B2].map(Fault::Hang));
@@ -441,7 +441,7 @@ fn when_every_path_hangs_the_last_is_not_failed() {
 // ---- the array moves the unit ---------------------------------------------------------------------------------
 
 #[test]
-fn the_groups_follow_the_array_by_messages_and_no_stpg() {
+fn the_groups_follow_the_array_by_messages_without_stpg() {
     let mut sim = running(four_paths());
     for _ in 0..5 {
         for (a, b, group) in [(ANO, AO, 2), (AO, ANO, 1)] {
@@ -477,7 +477,7 @@ fn a_transition_fails_no_path() {
 
 /// The host sees only controller B; another host moves the unit to A and back.
 #[test]
-fn followover_the_host_takes_the_array_s_decision_as_it_is() {
+fn the_host_follows_a_move_by_the_array() {
     let mut kernel = four_paths();
     kernel.array.set_access(
         0,
@@ -502,7 +502,7 @@ fn followover_the_host_takes_the_array_s_decision_as_it_is() {
 }
 
 #[test]
-fn a_standby_controller_is_activated_when_nothing_else_is_left() {
+fn a_standby_controller_is_activated_when_no_other_path_is_left() {
     let mut kernel = steady();
     add_unit(&mut kernel, 0, &[(1, AO), (2, STANDBY)]);
     let mut sim = running(kernel);
@@ -628,7 +628,7 @@ fn after_the_apd_timer_a_restart_leaves_io_failing() {
 }
 
 #[test]
-fn all_paths_removed_and_found_again_keep_the_map_of_its_users() {
+fn an_open_map_stays_while_all_its_paths_are_removed_and_found_again() {
     let mut sim = running_with(four_paths(), short_apd());
     sim.inject(&Fault::Open(0, 1));
     sim.inject_all(&[A1, A2, B1, B2].map(Fault::Delete));
@@ -641,7 +641,7 @@ fn all_paths_removed_and_found_again_keep_the_map_of_its_users() {
 }
 
 #[test]
-fn a_map_without_paths_goes_when_its_last_user_has_closed_it() {
+fn a_map_without_paths_is_removed_after_its_last_close() {
     let mut sim = running(four_paths());
     sim.inject(&Fault::Open(0, 1));
     sim.inject_all(&[A1, A2, B1, B2].map(Fault::Delete));
@@ -702,7 +702,7 @@ fn a_restart_with_dead_paths_changes_nothing() {
 }
 
 #[test]
-fn what_happened_while_the_agent_was_away_is_picked_up() {
+fn an_agent_picks_up_what_happened_before_it_started() {
     let mut sim = running(four_paths());
     sim.io_every = None;
     // The kernel does not know of it either, because there was no I/O.
@@ -732,7 +732,7 @@ fn what_happened_while_the_agent_was_away_is_picked_up() {
 
 /// The agent is killed between any two of the steps that create a map.
 #[test]
-fn a_restart_at_any_moment_of_the_first_seconds() {
+fn a_restart_at_any_moment_still_creates_the_map() {
     for moment in 0..400 {
         let mut sim = Simulation::start(four_paths(), Settings::default());
         for _ in 0..moment {
@@ -788,7 +788,7 @@ fn a_path_that_leads_to_another_unit_never_carries_io_again() {
 }
 
 #[test]
-fn a_remapped_lun_that_the_array_tells_of_is_found_at_once() {
+fn a_remapped_lun_that_the_array_reports_is_found_immediately() {
     let mut kernel = four_paths();
     let other = kernel.array.add(Unit::new(77, &[(1, AO), (2, ANO)]));
     let mut sim = running(kernel);
@@ -823,7 +823,7 @@ fn a_remapped_lun_that_the_array_does_not_report_is_found_within_a_check_interva
 
 /// INQUIRY is answered before the LUN is mapped back, and page 83h after it.
 #[test]
-fn a_unit_that_comes_between_two_answers_is_not_what_was_said_of_the_empty_place() {
+fn a_unit_that_is_mapped_between_two_answers_keeps_its_own_facts() {
     let mut sim = running(four_paths());
     let mut nothing = StandardInquiry::build(Tpgs::None, "SIM", "NOTHING", "1.0");
     nothing[0] = 0x7f;
@@ -846,7 +846,7 @@ fn a_unit_that_comes_between_two_answers_is_not_what_was_said_of_the_empty_place
 }
 
 #[test]
-fn other_luns_of_a_target_are_asked_for_by_whichever_path_tells() {
+fn a_report_on_any_path_checks_all_luns_of_its_target() {
     let mut sim = running(with_neighbour());
     let mark = sim.journal.len();
     let neighbour = path(A1.host, A1.target, 1);
@@ -864,7 +864,7 @@ fn other_luns_of_a_target_are_asked_for_by_whichever_path_tells() {
 
 /// The kernel retries the I/O that was refused with the attention, and it would go to whatever unit is there now.
 #[test]
-fn a_path_whose_inquiry_data_changed_serves_on_when_it_has_proven_itself() {
+fn a_path_whose_inquiry_data_changed_serves_again_once_proven() {
     let mut sim = running(four_paths());
     let mark = sim.journal.len();
     let kind = UnitAttention::InquiryDataHasChanged;
@@ -885,7 +885,7 @@ fn a_path_whose_inquiry_data_changed_serves_on_when_it_has_proven_itself() {
 
 /// The array reports a change while the path proves itself: its earlier answer does not count.
 #[test]
-fn a_lun_that_is_remapped_while_it_is_asked_is_asked_once_more() {
+fn a_lun_that_is_remapped_during_a_check_is_checked_again() {
     for late in 0..6 {
         let mut kernel = four_paths();
         let other = kernel.array.add(Unit::new(77, &[(1, AO), (2, ANO)]));
@@ -913,7 +913,7 @@ fn a_lun_that_is_remapped_while_it_is_asked_is_asked_once_more() {
 /// The answer to the first question already has the content of the second. Since it may be older than the second
 /// attention it proves nothing, and the path must not be compared with it.
 #[test]
-fn a_lun_that_is_remapped_under_two_attentions_is_found() {
+fn a_remapped_lun_that_reports_two_attentions_is_found() {
     let page = |unit: u8| {
         let naa = [
             0x60, 0x01, 0x40, 0x5a, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, unit,
@@ -937,7 +937,7 @@ fn a_lun_that_is_remapped_under_two_attentions_is_found() {
             } => Some((*ticket, commands.clone())),
             _ => None,
         });
-        let (ticket, commands) = asked.expect("it is asked");
+        let (ticket, commands) = asked.expect("the path is checked");
         let asked = commands.iter().filter(|one| **one != Command::Inquiry);
         let replies = asked.map(|command| Reply {
             command: command.clone(),
@@ -963,7 +963,7 @@ fn a_lun_that_is_remapped_under_two_attentions_is_found() {
 }
 
 #[test]
-fn a_removed_unit_is_told_from_a_dead_path() {
+fn a_removed_unit_is_distinguished_from_a_dead_path() {
     let mut sim = running(four_paths());
     let mark = sim.journal.len();
     sim.inject(&Fault::Remap(A1, None, false));
@@ -1001,7 +1001,7 @@ fn neighbour_is_well(sim: &Simulation) {
 }
 
 #[test]
-fn a_path_that_cannot_name_its_unit_is_not_stacked() {
+fn a_path_without_an_identity_joins_no_map() {
     let truncated = {
         let mut kernel = four_paths();
         let mut data = kernel.array.execute(A1, &PAGE83).data;
@@ -1009,7 +1009,7 @@ fn a_path_that_cannot_name_its_unit_is_not_stacked() {
         Answer::good(data)
     };
     let cases = [
-        ("missing", Answer::check(5, 0x24, 0), "is refused"),
+        ("missing", Answer::check(5, 0x24, 0), "refuses"),
         ("truncated", truncated, "truncated"),
         ("empty", Answer::good(vec![]), "truncated"),
         (
@@ -1046,7 +1046,7 @@ fn a_path_that_cannot_name_its_unit_is_not_stacked() {
 }
 
 #[test]
-fn a_path_that_lies_about_its_unit_later_is_taken_out() {
+fn a_path_that_changes_its_identity_leaves_its_map() {
     let mut kernel = with_neighbour();
     let of_other = kernel.array.execute(path(1, 0, 1), &PAGE83).data;
     let mut sim = running(kernel);
@@ -1068,7 +1068,7 @@ fn a_path_that_lies_about_its_unit_later_is_taken_out() {
 
 /// The path that was notified of a change refuses the extended header: it is asked immediately without it.
 #[test]
-fn a_refused_header_does_not_put_off_the_news() {
+fn a_refused_header_does_not_delay_a_state_change() {
     let mut sim = running(four_paths());
     sim.io_every = None;
     let refusal = Some(Answer::check(5, 0x24, 0));
@@ -1084,7 +1084,7 @@ fn a_refused_header_does_not_put_off_the_news() {
 }
 
 #[test]
-fn reports_of_the_wrong_length_change_nothing_and_are_told() {
+fn reports_of_the_wrong_length_change_nothing_and_are_reported() {
     let mut kernel = with_neighbour();
     let whole = kernel
         .array
@@ -1132,7 +1132,7 @@ fn an_array_that_knows_only_the_short_header_is_asked_with_it() {
 }
 
 #[test]
-fn a_table_that_the_kernel_refuses_is_tried_again_ever_more_slowly() {
+fn a_table_that_the_kernel_refuses_is_retried_ever_more_slowly() {
     let mut kernel = with_neighbour();
     kernel.inject(Millis(0), &Fault::RefuseTables(0, 22, 5));
     let mut sim = running(kernel);
@@ -1143,7 +1143,7 @@ fn a_table_that_the_kernel_refuses_is_tried_again_ever_more_slowly() {
     assert_eq!(
         tables(&sim, 0).len(),
         2 + 5,
-        "once for each unit, and five times in vain"
+        "one table for each unit, and five failed attempts"
     );
     assert_eq!(maps(&sim).len(), 2);
     assert!(!explained(&sim, UNIT).contains("the last action failed"));
@@ -1152,7 +1152,7 @@ fn a_table_that_the_kernel_refuses_is_tried_again_ever_more_slowly() {
 
 /// Messages do not restart the wait for a new table, or a program that keeps interfering would delay it for ever.
 #[test]
-fn messages_do_not_put_off_a_new_table() {
+fn messages_do_not_delay_a_new_table() {
     let mut sim = running(four_paths());
     let mark = sim.journal.len();
     sim.inject(&Fault::Delete(B2));
@@ -1166,7 +1166,7 @@ fn messages_do_not_put_off_a_new_table() {
 
 /// A path that leads elsewhere has to leave the table, but then the path that would remain is gone.
 #[test]
-fn a_change_that_has_lost_its_ground_is_not_waited_for() {
+fn an_obsolete_change_is_not_waited_for() {
     let mut kernel = four_paths();
     let other = kernel.array.add(Unit::new(77, &[(1, AO), (2, ANO)]));
     let mut sim = running(kernel);
@@ -1210,7 +1210,7 @@ fn a_new_table_leaves_out_the_paths_that_are_down_until_they_are_proven() {
 
 /// Queued I/O would be sent to such a path immediately.
 #[test]
-fn while_no_path_is_of_use_no_table_is_loaded() {
+fn no_table_is_loaded_while_no_path_is_usable() {
     let mut sim = running(four_paths());
     sim.inject_all(&[A1, A2, B1, B2].map(Fault::LinkDown));
     sim.run_for(seconds(10));
@@ -1232,7 +1232,7 @@ fn while_no_path_is_of_use_no_table_is_loaded() {
 
 /// Another program gives one map the name of another map, which gets a third name.
 #[test]
-fn maps_whose_names_change_hands_are_not_mistaken() {
+fn maps_that_swap_their_names_are_not_confused() {
     let mut sim = running(with_neighbour());
     sim.io_every = None;
     let seen: Vec<Map> = sim.kernel.maps().map(|(_, map)| map.dm.observe()).collect();
@@ -1257,7 +1257,7 @@ fn maps_whose_names_change_hands_are_not_mistaken() {
 }
 
 #[test]
-fn a_refused_table_keeps_no_path_from_being_reinstated() {
+fn paths_are_reinstated_although_a_table_was_refused() {
     let mut sim = running(with_neighbour());
     sim.inject_all(&[
         Fault::RefuseTables(0, 22, 1000),
@@ -1276,7 +1276,7 @@ fn a_refused_table_keeps_no_path_from_being_reinstated() {
 }
 
 #[test]
-fn somebody_takes_a_disk_before_us() {
+fn a_disk_that_another_program_opens_first_is_left_alone() {
     let mut kernel = with_neighbour();
     kernel.inject(Millis(0), &Fault::RefuseTables(0, 16, 1000));
     let mut sim = running(kernel);
@@ -1296,7 +1296,7 @@ fn a_disk_too_small_for_its_map_is_dead_and_says_why() {
     sim.inject(&Fault::Resize(0, Sectors(1 << 20)));
     sim.run_for(seconds(10));
     let text = explained(&sim, UNIT);
-    assert!(text.contains("less than the 2097152 of the map"), "{text}");
+    assert!(text.contains("fewer than the 2097152 of the map"), "{text}");
     sim.inject(&Fault::Resize(0, Sectors(1 << 21)));
     sim.run_for(seconds(10));
     assert!(maps(&sim)[0].ends_with("| AE AA AA"), "{:?}", maps(&sim));
@@ -1361,7 +1361,7 @@ fn a_map_grows_with_its_unit_and_never_shrinks() {
     sim.inject(&Fault::Resize(0, Sectors(1 << 20)));
     sim.run_for(seconds(20));
     assert_eq!(length(&sim), Sectors(1 << 22));
-    assert!(explained(&sim, UNIT).contains("less than the 4194304 of the map"));
+    assert!(explained(&sim, UNIT).contains("fewer than the 4194304 of the map"));
     // Exception: a closed map that somebody removed is created again with the current size.
     sim.inject(&Fault::RemoveMap(0));
     sim.run_for(seconds(20));
@@ -1377,7 +1377,7 @@ fn a_map_grows_with_its_unit_and_never_shrinks() {
 /// The array write-protects a LUN on one port without a report: writes fail there although other paths accept them. The
 /// path is detected when it is asked, every four minutes, and carries nothing until it accepts writes again.
 #[test]
-fn a_path_that_takes_no_writes_carries_nothing_while_another_does() {
+fn a_path_that_takes_no_writes_is_not_used_while_another_does() {
     let mut sim = running(with_neighbour());
     let mark = sim.journal.len();
     let disk = sim.kernel.disk(A1).unwrap().dev();
@@ -1419,7 +1419,7 @@ fn a_path_that_takes_no_writes_carries_nothing_while_another_does() {
 /// An admin's rescan makes the kernel find the same before the path is asked: it is then known on all ports, and no
 /// other rescan is needed when the array accepts writes again.
 #[test]
-fn a_path_that_a_rescan_finds_read_only_is_back_by_itself() {
+fn a_path_that_a_rescan_finds_read_only_returns_by_itself() {
     let mut sim = running(with_neighbour());
     let mark = sim.journal.len();
     sim.inject(&Fault::Protect(A1, true));
@@ -1543,7 +1543,7 @@ fn a_device_may_disappear_between_any_two_steps() {
 }
 
 #[test]
-fn a_map_that_somebody_removes_is_made_again() {
+fn a_map_that_another_program_removes_is_created_again() {
     let mut sim = running(with_neighbour());
     sim.inject(&Fault::RemoveMap(0));
     sim.run_for(seconds(10));
@@ -1552,7 +1552,7 @@ fn a_map_that_somebody_removes_is_made_again() {
 }
 
 #[test]
-fn what_somebody_does_to_a_map_is_undone() {
+fn changes_of_a_map_by_another_program_are_undone() {
     let mut sim = running(with_neighbour());
     let dev = sim.kernel.disk(A1).unwrap().dev();
     for meddling in [
@@ -1575,7 +1575,7 @@ fn what_somebody_does_to_a_map_is_undone() {
 
 /// The host lacks a resource (EMFILE): nothing was asked, so nothing is known.
 #[test]
-fn a_command_that_was_not_sent_says_nothing_about_its_path() {
+fn a_command_that_was_not_sent_is_not_evidence_about_its_path() {
     let mut sim = running(with_neighbour());
     let before = maps(&sim);
     let shortage = Some(Answer::from(Outcome::NotSent(24)));
@@ -1695,7 +1695,7 @@ fn fixed_returns_to_the_preferred_path() {
 }
 
 #[test]
-fn fixed_without_a_preference_stays_with_its_choice() {
+fn fixed_without_a_preferred_path_keeps_its_path() {
     let mut sim = running(symmetric());
     assert!(explained(&sim, UNIT).contains("VMW_PSP_FIXED (default of the SATP)"));
     sim.inject(&Fault::LinkDown(A1));
@@ -1759,7 +1759,7 @@ fn mru_prefers_higher_ranks_within_a_state() {
 }
 
 #[test]
-fn round_robin_uses_non_optimized_paths_only_if_told() {
+fn round_robin_uses_non_optimized_paths_only_with_useano() {
     for (use_ano, groups) in [
         (
             false,
@@ -1821,7 +1821,7 @@ fn strict() -> Settings {
 
 /// Its link fails and returns every five seconds, and the unit proves itself each time.
 #[test]
-fn a_path_that_fails_again_and_again_is_the_last_resort_until_it_behaves() {
+fn a_path_that_fails_repeatedly_is_the_last_resort_until_it_is_stable() {
     let mut sim = running_with(four_paths(), strict());
     let is_last = |sim: &Simulation| {
         let map = maps(sim).remove(0);
@@ -1862,10 +1862,10 @@ fn a_path_that_flaps_is_the_last_resort_for_as_long_as_it_does() {
             let mut lines = sections.iter().flat_map(|(_, lines)| lines);
             lines.any(|line| line.contains("marginal: ") && line.contains(words))
         };
-        assert!(explained(&sim, "ms more while others serve"));
+        assert!(explained(&sim, "ms while other paths serve"));
         sim.run_for(seconds(6));
         assert!(explained(&sim, " s more"));
-        assert!(!explained(&sim, "while others serve"));
+        assert!(!explained(&sim, "while other paths serve"));
         sim.run_for(seconds(140));
         assert!(says(&sim, "PATH_MARGINAL_ENDED "));
         unharmed(&sim);
@@ -1887,7 +1887,7 @@ fn the_only_path_is_not_marginal() {
 }
 
 #[test]
-fn a_unit_that_is_gone_for_good_fails_at_once_and_is_removed_when_closed() {
+fn a_permanently_lost_unit_fails_immediately_and_is_removed_when_closed() {
     let mut sim = running(four_paths());
     sim.inject(&Fault::Open(0, 1));
     // I/O that the device itself refuses does not count as a failure of the agent.
@@ -1932,7 +1932,7 @@ fn a_unit_that_is_mapped_again_serves_again() {
 
 /// A rescan may find the unit again before the agent's next check, which is far off after ten minutes.
 #[test]
-fn a_unit_that_is_mapped_again_keeps_its_devices_although_that_was_not_seen_yet() {
+fn an_admins_rescan_keeps_the_devices_of_a_unit_that_is_mapped_again() {
     let settings = Settings {
         check_interval_ms: seconds(60),
         ..Settings::default()

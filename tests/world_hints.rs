@@ -107,11 +107,14 @@ fn a_lun_that_leads_elsewhere_is_found_by_its_first_error() {
     let (wrong, quarantined) = run(true);
     assert_eq!(wrong, 0);
     assert_eq!(quarantined.len(), 1, "{quarantined:?}");
-    assert!(run(false).0 > 0, "the example shows nothing");
+    assert!(
+        run(false).0 > 0,
+        "without reports no write goes wrong, so the example shows nothing"
+    );
 }
 
 #[test]
-fn the_only_path_is_asked_and_goes_on_to_serve() {
+fn the_only_path_is_checked_and_stays_in_use() {
     let mut sim = running(four_paths());
     sim.inject_all(&[A2, B1, B2].map(Fault::LinkDown));
     sim.run_for(seconds(20));
@@ -130,7 +133,7 @@ fn the_only_path_is_asked_and_goes_on_to_serve() {
 
 /// Failing the last optimized path would make the other controller take over, and on many arrays move the unit.
 #[test]
-fn a_hint_does_not_make_another_controller_take_over() {
+fn a_hint_moves_no_unit_to_another_controller() {
     let mut sim = running(four_paths());
     sim.inject(&Fault::LinkDown(A2));
     sim.run_for(seconds(10));
@@ -160,7 +163,7 @@ fn a_hint_does_not_make_another_controller_take_over() {
 }
 
 #[test]
-fn a_storm_of_errors_costs_little_and_makes_no_path_flap() {
+fn a_storm_of_errors_costs_little_and_no_path_flaps() {
     let mut sim = running(four_paths());
     sim.io_every = None;
     let (mark, before) = (sim.journal.len(), sim.kernel.ledger.examinations);
@@ -188,7 +191,7 @@ fn a_storm_of_errors_costs_little_and_makes_no_path_flap() {
 
 /// dm passes such errors to the application and keeps the path, and TEST UNIT READY succeeds.
 #[test]
-fn a_path_that_alone_cannot_reach_the_medium_goes_to_the_last_group() {
+fn a_path_that_alone_has_medium_errors_is_the_last_resort() {
     let errors = |reports| {
         let mut kernel = four_paths();
         kernel.reports_io = reports;
@@ -228,7 +231,7 @@ fn a_path_on_which_a_command_times_out_rests_until_it_answers() {
 }
 
 #[test]
-fn paths_of_a_host_that_recovers_are_checked_and_stay_in_use() {
+fn paths_of_a_recovering_host_are_checked_and_stay_in_use() {
     let mut sim = running(four_paths());
     let mark = sim.journal.len();
     let recovers = || once(IoTrouble::HostRecovers(A1.host));
@@ -245,7 +248,7 @@ fn paths_of_a_host_that_recovers_are_checked_and_stay_in_use() {
 }
 
 #[test]
-fn what_dm_acts_on_itself_is_only_counted() {
+fn errors_that_dm_handles_itself_are_only_counted() {
     let mut sim = running(four_paths());
     let mark = sim.journal.len();
     sim.deliver(given_up(&sim, A1, EIO));
@@ -272,7 +275,7 @@ fn what_dm_acts_on_itself_is_only_counted() {
 }
 
 #[test]
-fn a_medium_error_is_a_reason_to_ask_and_not_to_rest() {
+fn a_medium_error_causes_a_check_and_no_rest() {
     let mut sim = running(four_paths());
     let mark = sim.journal.len();
     sim.deliver(given_up(&sim, A1, ENODATA));
@@ -309,7 +312,7 @@ fn aborted_commands_and_timeouts_count_as_failures_of_a_path() {
 
 /// An error that is reported while the path is being asked may be newer than the answers.
 #[test]
-fn a_path_is_asked_again_when_an_error_came_meanwhile() {
+fn a_path_is_checked_again_after_an_error_during_its_check() {
     let mut sim = running(four_paths());
     let mark = sim.journal.len();
     sim.deliver(given_up(&sim, A1, ENODATA));
@@ -371,7 +374,7 @@ fn unknown_addresses_are_ignored_and_errors_of_disks_left_to_the_host_are_only_c
 }
 
 #[test]
-fn lost_reports_are_notified_once_a_minute() {
+fn lost_reports_are_reported_once_a_minute() {
     let mut sim = running(four_paths());
     let mark = sim.journal.len();
     for _ in 0..100 {

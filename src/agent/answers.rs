@@ -112,7 +112,7 @@ pub fn answer(
         // These are answered elsewhere and do not reach this function.
         Request::Change(_) | Request::Plan(_) | Request::ListEvents(_) | Request::GetMetrics(_) => {
             return Err(ApiError::Failed {
-                reason: "not to be answered from what is known".to_owned(),
+                reason: "this call is not answered here".to_owned(),
             });
         }
     };
@@ -124,7 +124,7 @@ pub fn answer(
 pub(super) fn not_found(subject: &str) -> ApiError {
     ApiError::NotFound {
         subject: subject.to_owned(),
-        hint: "`psactl storage core device list` and `core path list` show what there is"
+        hint: "`psactl storage core device list` and `core path list` show all devices and paths"
             .to_owned(),
     }
 }

@@ -77,7 +77,7 @@ impl Keeper {
                 Ok(()) => self.listed = Some(ours.clone()),
                 Err(error) => {
                     let file = self.list.display().to_string();
-                    let effect = "at shutdown queueing of these maps may not be ended";
+                    let effect = "queueing of these maps may not be ended at shutdown";
                     let details = [
                         ("file", &*file),
                         ("reason", &error.to_string()),
@@ -108,7 +108,7 @@ impl Keeper {
             }
             Ok(_) => {}
             Err(error) => {
-                let effect = "without the agent a map without paths queues for ever";
+                let effect = "while no agent runs, a map without paths queues forever";
                 let details = [("reason", &*error.to_string()), ("effect", effect)];
                 self.notify_once(Notice::new("NO_BACKSTOP", "agent", &details));
             }

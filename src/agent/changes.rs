@@ -77,7 +77,7 @@ pub fn change(world: &World, request: &ChangeRequest) -> Result<(Change, Value),
         ChangeRequest::SetAutoclaim(set) => Ok(Change::Autoclaim { on: set.enabled }),
         // The API thread reads the rule files first and passes the rules to the owner.
         ChangeRequest::LoadRules(_) => Err(ApiError::Failed {
-            reason: "the files of rules were not read".to_owned(),
+            reason: "the rules files were not read".to_owned(),
         }),
         ChangeRequest::Reclaim(asked) => {
             device_named(world, &asked.device).map(|device| Change::Reclaim {
@@ -104,7 +104,7 @@ fn psp(world: &World, device: &str, psp: Option<&str>) -> Result<Change, ApiErro
     let device = device_named(world, device)?.id.clone();
     let kind = |name: &str| {
         PspKind::by_name(name)
-            .ok_or_else(|| invalid("psp", name, "take VMW_PSP_FIXED, VMW_PSP_MRU or VMW_PSP_RR"))
+            .ok_or_else(|| invalid("psp", name, "use VMW_PSP_FIXED, VMW_PSP_MRU or VMW_PSP_RR"))
     };
     let psp = psp.map(kind).transpose()?;
     Ok(Change::Psp { device, psp })
@@ -121,11 +121,11 @@ fn round_robin(world: &World, set: &SetRoundRobin) -> Result<Change, ApiError> {
     let device = device_named(world, &set.device)?.id.clone();
     let limit_type = |name: &str| {
         LimitType::by_name(name)
-            .ok_or_else(|| invalid("limit_type", name, "take default, iops, bytes or latency"))
+            .ok_or_else(|| invalid("limit_type", name, "use default, iops, bytes or latency"))
     };
     let limits = [set.iops, set.bytes, set.latency_eval_ms];
     if limits.contains(&Some(0)) || set.sampling_cycles == Some(0) {
-        return Err(invalid("parameters", "0", "a limit is at least 1"));
+        return Err(invalid("parameters", "0", "a limit must be at least 1"));
     }
     Ok(Change::RoundRobin {
         device,
@@ -144,7 +144,7 @@ fn hpp(world: &World, set: &SetHpp) -> Result<Change, ApiError> {
     let device = device_named(world, &set.device)?.id.clone();
     let all = Scheme::ALL.map(Scheme::name).join(", ");
     let scheme = |name: &str| {
-        Scheme::by_name(name).ok_or_else(|| invalid("scheme", name, &format!("take one of {all}")))
+        Scheme::by_name(name).ok_or_else(|| invalid("scheme", name, &format!("use one of {all}")))
     };
     let preferred = set.path.as_deref().filter(|path| !path.is_empty());
     let preferred = preferred.map(|path| Ok(path_named(world, path)?.name().to_string()));
@@ -174,7 +174,7 @@ fn satp_word(world: &World, device: &str, word: &str) -> Result<Change, ApiError
     let known = |name: &&str| SATP_WORDS.iter().any(|(word, ..)| word == name);
     let Some(name) = on.or(off).filter(known) else {
         let words: Vec<&str> = SATP_WORDS.iter().map(|(word, ..)| *word).collect();
-        let reason = format!("take enable_ or disable_ with {}", words.join(", "));
+        let reason = format!("use enable_ or disable_ followed by one of {}", words.join(", "));
         return Err(invalid("word", word, &reason));
     };
     Ok(Change::Satp {
@@ -198,7 +198,7 @@ fn scope(
         },
         (None, Some(plugin), None, None) => match Plugin::by_name(plugin) {
             Some(plugin) => Ok(Scope::Plugin(plugin)),
-            None => Err(invalid("plugin", plugin, "take NMP, HPP or MASK_PATH")),
+            None => Err(invalid("plugin", plugin, "use NMP, HPP or MASK_PATH")),
         },
         (None, None, Some(path), None) => {
             path_named(world, path).map(|path| Scope::Path(path.name().to_string()))
@@ -209,7 +209,7 @@ fn scope(
         _ => Err(invalid(
             "parameters",
             "",
-            "name one of matches, plugin, path and device",
+            "give exactly one of matches, plugin, path and device",
         )),
     }
 }

@@ -55,7 +55,7 @@ impl Dispatcher {
         inbox: &Inbox,
         notice_sink: &NoticeSink,
     ) -> Result<Dispatcher, AgentError> {
-        let threads = "raise TasksMax of the service";
+        let threads = "raise TasksMax= of the service";
         let modules = "load the module dm-multipath, and run as root";
         // Maps first: a path that is found in the table of a map is known to belong to it.
         let dm = Dm::start(sink(inbox)).map_err(start("device-mapper", modules))?;
@@ -71,14 +71,14 @@ impl Dispatcher {
             marker: Marker::start(places, notice_sink.clone())
                 .map_err(start("the marks for udev", threads))?,
             memory: persist::memory_writer(places.clone(), notice_sink.clone())
-                .map_err(start("the memory's thread", threads))?,
+                .map_err(start("the thread that stores the memory", threads))?,
             outages: outages::writer(places.clone(), notice_sink.clone())
-                .map_err(start("the thread of outages", threads))?,
+                .map_err(start("the thread that stores outages", threads))?,
             takeovers: takeovers::writer(places.clone(), notice_sink.clone())
-                .map_err(start("the thread of takeover budgets", threads))?,
+                .map_err(start("the thread that stores takeover budgets", threads))?,
             sysfs: Sysfs::of_this_host(),
             keeping: Keeping::start(places.root(), notice_sink.clone())
-                .map_err(start("the backstop's thread", threads))?,
+                .map_err(start("the backstop thread", threads))?,
             logger: Logger::default(),
             recent_events: RecentEvents::new(),
             notice_sink: notice_sink.clone(),

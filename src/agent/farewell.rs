@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn all_maps_are_told_and_waited_for() {
+    fn all_maps_get_the_message_and_are_waited_for() {
         let (sender, receiver) = channel();
         let submitted = RefCell::new(Vec::new());
         let left = end_queueing(

@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_waits_is_counted() {
+    fn waiting_inputs_are_counted() {
         let (inbox, inputs) = inbox(2, 1);
         inbox.send(Input::Stop).unwrap();
         inbox.try_send(Input::Stop).unwrap();

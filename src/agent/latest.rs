@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_latest_is_done_and_then_the_end_comes() {
+    fn the_latest_item_is_processed_before_the_end() {
         let latest = Latest::<Option<u32>>::new();
         latest.change(|waiting| *waiting = Some(1));
         latest.change(|waiting| *waiting = Some(2));

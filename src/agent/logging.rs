@@ -251,7 +251,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_storm_is_cut_and_counted() {
+    fn a_burst_of_lines_is_limited_and_counted() {
         let mut logger = Logger::default();
         let notice = Notice {
             severity: Severity::Info,
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn levels_are_of_modules_or_of_all() {
+    fn levels_apply_to_modules_or_to_all() {
         let read = |text| levels(text).collect::<Vec<_>>();
         assert_eq!(read("debug"), [(None, LevelFilter::Debug)]);
         assert_eq!(
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_too_many_is_counted_and_not_waited_for() {
+    fn excess_lines_are_counted_without_waiting() {
         let (lines, queue) = sync_channel(2);
         let mut log = Queue { lines, lost: 0 };
         for line in ["a\n", "b\n", "c\n", "d\n"] {
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_stays_a_line() {
+    fn control_characters_and_quotes_are_replaced() {
         assert_eq!(clean("a\nb\"c\u{1b}"), "a?b?c?");
     }
 }

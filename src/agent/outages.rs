@@ -29,7 +29,7 @@ pub fn writer(
         if let Err(error) = written {
             let (file, reason) = (places.outages().display().to_string(), error.to_string());
             let effect =
-                "if the agent is restarted while all paths are down, I/O is queued for longer";
+                "if the agent is restarted while all paths are down, I/O is queued for longer than the APD timeout";
             let details = [("file", &*file), ("reason", &reason), ("effect", effect)];
             notice_sink.notify(Notice::new("OUTAGES_NOT_STORED", "agent", &details));
         }
@@ -66,7 +66,7 @@ pub fn load(places: &Places) -> (BTreeMap<String, Millis>, Option<Notice>) {
         }
         Err(reason) => {
             let file = file.display().to_string();
-            let effect = "the wait for paths begins again for devices without a usable path";
+            let effect = "the APD timeout begins again for devices without a usable path";
             let details = [("file", &*file), ("reason", &reason), ("effect", effect)];
             let notice = Notice::new("OUTAGES_REFUSED", "agent", &details);
             (BTreeMap::new(), Some(notice))
@@ -80,7 +80,7 @@ mod tests {
     use std::fs;
 
     #[test]
-    fn what_is_stored_is_read_and_damage_is_reported() {
+    fn stored_entries_are_read_and_damage_is_reported() {
         let root = tempfile::tempdir().unwrap();
         let places = Places::below(root.path());
         assert_eq!(load(&places), (BTreeMap::new(), None));

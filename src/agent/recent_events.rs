@@ -95,7 +95,7 @@ impl RecentEvents {
             Some(name) => Severity::by_name(name).ok_or_else(|| ApiError::InvalidParameter {
                 parameter: "severity".to_owned(),
                 value: name.clone(),
-                reason: "it is error, warning or info".to_owned(),
+                reason: "use error, warning or info".to_owned(),
             })?,
         };
         let names = match &asked.device {
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn only_so_many_are_kept_and_a_page_has_only_so_many() {
+    fn kept_events_and_pages_are_bounded() {
         let recent_events = recent_events(KEPT + 10);
         let asked = ListEvents {
             after: Some(0),

@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_recorded_replays_over_a_ring_that_is_bounded() {
+    fn a_recording_in_a_bounded_ring_replays() {
         use std::os::unix::fs::PermissionsExt;
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("journal");
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_is_stuck_costs_events_and_no_time() {
+    fn a_stuck_thread_loses_events_but_no_time() {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("journal");
         let (notice_sink, notices) = collecting_sink();
@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_cannot_be_written_is_told_once() {
+    fn an_unwritable_directory_is_reported_once() {
         let root = tempfile::tempdir().unwrap();
         let file = root.path().join("file");
         std::fs::write(&file, "").unwrap();
@@ -403,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn no_mib_is_no_journal() {
+    fn zero_mib_disables_the_journal() {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("journal");
         let mut recorder = Recorder::start(folder.clone(), 0, collecting_sink().0).unwrap();

@@ -62,10 +62,10 @@ pub struct Options {
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
     /// The socket of the API could not be opened.
-    #[error("the API: {0}")]
+    #[error("cannot start the API: {0}")]
     Listen(#[from] ListenError),
     /// A thread, a signal handler or a device node of the kernel is not available.
-    #[error("{what}: {source}; {remedy}")]
+    #[error("cannot start {what}: {source}; {remedy}")]
     Start {
         /// What failed to start.
         what: &'static str,
@@ -111,9 +111,9 @@ pub fn run(options: &Options) -> Result<(), AgentError> {
     // Before the first thread: every thread but the one that waits for signals must block them, and all threads must
     // share one heap.
     let prepare = || {
-        let stop = Stop::block().map_err(start("signals", "this should not happen"))?;
+        let stop = Stop::block().map_err(start("signal handling", "this should not happen"))?;
         let notices = privilege::prepare();
-        let log = start_logging().map_err(start("the log's thread", "raise TasksMax"))?;
+        let log = start_logging().map_err(start("the log thread", "raise TasksMax= of the service"))?;
         Ok((stop, notices, log))
     };
     let (stop, notices, _log) =
@@ -155,29 +155,29 @@ fn serve(options: &Options, stop: Stop, mut notices: Vec<Notice>) -> Result<(), 
         // If nothing receives this, the owner has already stopped.
         let _ = stopped.send(Input::Stop);
     })
-    .map_err(start("signals", "raise TasksMax of the service"))?;
+    .map_err(start("signal handling", "raise TasksMax= of the service"))?;
     let notice_sink = notice_sink(&inbox);
     let mut dispatcher = Dispatcher::start(&places, &settings, &inbox, &notice_sink)?;
     notices
         .iter()
         .for_each(|notice| dispatcher.notify(Millis(0), notice));
     let recorder = Recorder::start(places.journal(), settings.journal_mib, notice_sink).map_err(
-        start("the journal's thread", "raise TasksMax of the service"),
+        start("the journal thread", "raise TasksMax= of the service"),
     )?;
     let textfile = textfile(&settings, &inbox).map_err(start(
-        "the thread of metrics_textfile",
-        "raise TasksMax of the service",
+        "the thread for metrics_textfile",
+        "raise TasksMax= of the service",
     ))?;
     let listener = Listener::bind(&options.socket)?;
-    let threads = "raise TasksMax of the service";
-    let planner = planner(&inbox, &places).map_err(start("the thread of plans", threads))?;
+    let threads = "raise TasksMax= of the service";
+    let planner = planner(&inbox, &places).map_err(start("the thread for plans", threads))?;
     let caller = Caller {
         rules: RulesReader(places),
         inbox,
         planner,
     };
     let server = Server::start(listener, Box::new(caller), Limits::default())
-        .map_err(start("the API's thread", "raise TasksMax of the service"))?;
+        .map_err(start("the API thread", "raise TasksMax= of the service"))?;
 
     let version = [("version", env!("CARGO_PKG_VERSION"))];
     dispatcher.notify(Millis(0), &Notice::new("AGENT_STARTED", "agent", &version));
@@ -277,7 +277,7 @@ fn planner(inbox: &Inbox, places: &Places) -> std::io::Result<Planner> {
 
 fn busy() -> ApiError {
     ApiError::Unavailable {
-        reason: "it is busy or stopping".to_owned(),
+        reason: "the agent is busy or stopping".to_owned(),
     }
 }
 
@@ -437,9 +437,9 @@ impl Owner {
         }
         let effect = if process::host_ends(&self.root) {
             self.end_queueing(&inputs);
-            "the host shuts down: I/O fails where no path works"
+            "the host shuts down: I/O fails if no path works"
         } else {
-            "maps and their I/O go on"
+            "maps and their I/O continue"
         };
         let stopped = Notice::new("AGENT_STOPPED", "agent", &[("effect", effect)]);
         self.dispatcher.notify(self.now(), &stopped);
@@ -583,7 +583,7 @@ impl Owner {
             farewell::WITHIN,
         );
         for map in left {
-            let effect = [("effect", "what waits for its paths may hang the shutdown")];
+            let effect = [("effect", "I/O that waits for its paths may hang the shutdown")];
             let notice = Notice::new("QUEUEING_NOT_ENDED", map, &effect);
             self.dispatcher.notify(self.now(), &notice);
         }

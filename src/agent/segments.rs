@@ -241,7 +241,7 @@ impl Ring {
         while total(self).saturating_add(bytes.len() as u64) > self.budget {
             if !self.make_room()? {
                 return Err(io::Error::other(
-                    "a segment is as large as the journal may be",
+                    "one segment fills the whole journal: set a larger journal_mib",
                 ));
             }
         }

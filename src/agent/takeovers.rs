@@ -45,7 +45,7 @@ pub fn writer(places: Places, notice_sink: NoticeSink) -> io::Result<Writer<Stor
         if let Err(error) = written {
             let file = places.takeovers().display().to_string();
             let reason = error.to_string();
-            let effect = "an agent that is restarted may have the array move units sooner";
+            let effect = "after a restart the agent may have the array move units sooner";
             let details = [("file", &*file), ("reason", &reason), ("effect", effect)];
             notice_sink.notify(Notice::new("TAKEOVERS_NOT_STORED", "agent", &details));
         }
@@ -81,7 +81,7 @@ pub fn load(places: &Places) -> (BTreeMap<String, StoredTakeover>, Option<Notice
         }
         Err(reason) => {
             let file = file.display().to_string();
-            let effect = "units that another controller serves are taken over after the first hold";
+            let effect = "for each unit the wait before a takeover starts again from the shortest";
             let details = [("file", &*file), ("reason", &reason), ("effect", effect)];
             let notice = Notice::new("TAKEOVERS_REFUSED", "agent", &details);
             (BTreeMap::new(), Some(notice))
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_stored_is_read_and_damage_is_reported() {
+    fn stored_entries_are_read_and_damage_is_reported() {
         let root = tempfile::tempdir().unwrap();
         let places = Places::below(root.path());
         assert_eq!(load(&places), (BTreeMap::new(), None));

@@ -74,7 +74,10 @@ pub enum ClientError {
         source: io::Error,
     },
     /// The peer does not speak the protocol.
-    #[error("what answers on {} is not a dm-psad of this version: {source}", path.display())]
+    #[error(
+        "the answer on {} is not from a dm-psad of this version: {source}\nif dm-psa was updated, restart the agent: `systemctl restart dm-psa.service`",
+        path.display()
+    )]
     Protocol {
         /// The socket.
         path: PathBuf,

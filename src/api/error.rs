@@ -36,7 +36,7 @@ pub enum ApiError {
     },
     /// The method changes something, and the caller is not root.
     #[serde(rename = "io.dmpsa.PermissionDenied")]
-    #[error("{method} changes something: only root may; try with sudo")]
+    #[error("{method}: only root can do this; try with sudo")]
     PermissionDenied {
         /// Full name of the method.
         method: String,
@@ -50,7 +50,7 @@ pub enum ApiError {
     },
     /// The interface has no such method.
     #[serde(rename = "org.varlink.service.MethodNotFound")]
-    #[error("the agent does not know the method {method}: it is older than this psactl; update it")]
+    #[error("the agent is older than this psactl and does not know {method}: update or restart it")]
     MethodNotFound {
         /// Full name of the method.
         method: String,

@@ -56,7 +56,7 @@ impl Listener {
                 .recursive(true)
                 .mode(0o755)
                 .create(parent)
-                .map_err(failed("make the directory of"))?;
+                .map_err(failed("create the directory of"))?;
         }
         let socket = match UnixListener::bind(path) {
             Err(why) if why.kind() == io::ErrorKind::AddrInUse => {

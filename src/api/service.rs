@@ -14,7 +14,7 @@ const SERVICE_DESCRIPTION: &str = "\
 # The interface that every varlink service provides.
 interface org.varlink.service
 
-# Who answers, and the interfaces that it provides.
+# The name and version of the service, and its interfaces.
 method GetInfo() -> (vendor: string, product: string, version: string, url: string, interfaces: []string)
 
 # The text of an interface.

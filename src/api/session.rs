@@ -107,7 +107,7 @@ impl Session {
             Ok(result) => result,
             Err(TryRecvError::Empty) => return Ok(()),
             Err(TryRecvError::Disconnected) => Err(ApiError::Unavailable {
-                reason: "the answer was given up".to_owned(),
+                reason: "it dropped this call".to_owned(),
             }),
         };
         self.awaited = None;

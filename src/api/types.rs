@@ -25,7 +25,7 @@ pub struct NmpDevice {
     pub working_paths: Vec<String>,
     /// Whether it is a USB device.
     pub is_usb: bool,
-    /// dm name of its map; `None` if the device is not stacked.
+    /// dm name of its map; `None` if the device has no map.
     pub map: Option<String>,
     /// What activates standby paths: `kernel` or `agent`; `none` if no path needs activation.
     pub activation: String,
@@ -75,7 +75,7 @@ pub struct HppDevice {
     pub use_ano: bool,
     /// Which part of the scheme takes effect, human-readable.
     pub in_effect: String,
-    /// dm name of its map; `None` if the device is not stacked.
+    /// dm name of its map; `None` if the device has no map.
     pub map: Option<String>,
 }
 
@@ -164,7 +164,7 @@ pub struct CoreDevice {
     pub device_type: String,
     /// `NMP`, or `unclaimed`.
     pub multipath_plugin: String,
-    /// `/dev/mapper/naa.6001...`, or the disk of a device that is not stacked.
+    /// `/dev/mapper/naa.6001...`, or the disk of a device that has no map.
     pub devfs_path: String,
     /// INQUIRY vendor, 8 characters with its padding.
     pub vendor: String,
@@ -253,7 +253,8 @@ impl Explanation {
             0 => "The rules in the files change nothing.".to_owned(),
             count => format!(
                 "The rules in the files would change {count} of the devices and paths. To apply them: \
-                 `psactl storage core claimrule load`, and `claiming reclaim -d DEVICE` for each."
+                 `psactl storage core claimrule load`, then \
+                 `psactl storage core claiming reclaim -d DEVICE` for each."
             ),
         };
         let sections = sections
@@ -360,7 +361,7 @@ pub struct Topology {
     pub satp: String,
     /// `VMW_PSP_RR`, or the scheme of HPP.
     pub psp: String,
-    /// Kernel name of its map, `dm-3`; `None` if the device is not stacked.
+    /// Kernel name of its map, `dm-3`; `None` if the device has no map.
     pub map: Option<String>,
     /// Priority groups in the order of the table.
     pub groups: Vec<TopologyGroup>,

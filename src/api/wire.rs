@@ -79,7 +79,7 @@ pub enum WireError {
         limit: usize,
     },
     /// It is not JSON, or has the wrong form.
-    #[error("a message is not understood: {0}")]
+    #[error("a message is invalid: {0}")]
     Json(#[from] serde_json::Error),
 }
 

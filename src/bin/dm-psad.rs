@@ -11,7 +11,7 @@ struct Args {
     /// Socket of the API.
     #[arg(long, default_value = dm_psa::api::DEFAULT_SOCKET)]
     socket: PathBuf,
-    /// Where etc/dm-psa and run/dm-psa are.
+    /// Directory that contains etc/dm-psa and run/dm-psa.
     #[arg(long, default_value = "/")]
     root: PathBuf,
 }

@@ -148,7 +148,7 @@ pub fn command() -> Command {
                 .value_parser(value_parser!(Format))
                 .global(true)
                 .help_heading("Global options")
-                .help("Print in this format instead of the command's own"),
+                .help("Print in this format instead of the command's default"),
         )
         .arg(
             Arg::new("socket")
@@ -157,7 +157,7 @@ pub fn command() -> Command {
                 .value_parser(value_parser!(PathBuf))
                 .global(true)
                 .help_heading("Global options")
-                .help("Talk to the agent on this socket [default: /run/dm-psa/io.dmpsa]"),
+                .help("Socket of the agent [default: /run/dm-psa/io.dmpsa]"),
         )
         .arg(
             Arg::new("root")
@@ -167,7 +167,7 @@ pub fn command() -> Command {
                 .global(true)
                 .conflicts_with("socket")
                 .help_heading("Global options")
-                .help("Work on the files below this directory, and with no agent"),
+                .help("Use the files below this directory, without an agent"),
         )
         .max_term_width(100)
 }

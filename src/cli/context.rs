@@ -52,7 +52,7 @@ impl Context {
     pub fn ask<M: Method>(&mut self, request: &M) -> Result<M::Reply, Failure> {
         if self.root.is_some() {
             return Err(Failure::Usage(
-                "this command asks the agent, and --root works on files alone: leave --root out"
+                "this command needs the agent, but --root uses files only: run it without --root"
                     .to_owned(),
             ));
         }
@@ -109,7 +109,7 @@ impl Context {
     pub fn host(&self) -> Result<Sysfs, Failure> {
         if self.root.is_some() {
             return Err(Failure::Usage(
-                "this command is about the devices of this host, and --root works on files alone: leave --root out"
+                "this command needs the devices of this host, but --root uses files only: run it without --root"
                     .to_owned(),
             ));
         }

@@ -88,7 +88,7 @@ pub fn parse(text: &str) -> Result<Vec<u8>, HexError> {
         remedy,
     };
     if text.len() > LIMIT {
-        return Err(whole("more than 1 MiB of text", "give one answer alone"));
+        return Err(whole("more than 1 MiB of text", "give one response only"));
     }
     let mut rows = rows(text);
     offsets(&mut rows)?;
@@ -99,7 +99,7 @@ pub fn parse(text: &str) -> Result<Vec<u8>, HexError> {
     for (index, row) in rows.iter().enumerate() {
         if row.is_repeat() {
             if last == 0 {
-                return Err(row.error("`*` repeats nothing", "give the lines before it"));
+                return Err(row.error("`*` has no line to repeat", "give the lines before it"));
             }
             repeat = true;
             continue;
@@ -110,7 +110,7 @@ pub fn parse(text: &str) -> Result<Vec<u8>, HexError> {
             }
             if offset != out.len() {
                 return Err(row.error(
-                    format!("offset {offset:x}h, where {:x}h follows", out.len()),
+                    format!("offset {offset:x}h instead of {:x}h", out.len()),
                     "give every line, in order, with offsets in hex (`od -A x`)",
                 ));
             }
@@ -126,12 +126,12 @@ pub fn parse(text: &str) -> Result<Vec<u8>, HexError> {
     }
     if repeat {
         return Err(whole(
-            "`*` at the end repeats no one knows how often",
+            "`*` at the end: the number of repeats is unknown",
             "give the last line, with its offset",
         ));
     }
     if out.is_empty() {
-        return Err(whole("no hex digits", "give the bytes of an answer in hex"));
+        return Err(whole("no hex digits", "give the bytes of a response in hex"));
     }
     Ok(out)
 }
@@ -256,8 +256,8 @@ fn offsets(rows: &mut [Row<'_>]) -> Result<(), HexError> {
         row.offset = digits.and_then(offset);
         if row.offset.is_none() {
             return Err(row.error(
-                format!("`{word}` is no offset, and the first line has one"),
-                "give every line its offset, or none",
+                format!("`{word}` is not an offset, but the first line has one"),
+                "give every line an offset, or no line",
             ));
         }
     }
@@ -284,7 +284,7 @@ fn has_offset(row: &Row<'_>) -> Result<bool, HexError> {
     if digits.len() >= 6 && digits.bytes().all(|b| b == b'0') && is_long(first) {
         // Only the offset distinguishes these words from bytes in groups of two.
         return Err(row.error(
-            "words of two bytes in the order of the host, as `hexdump` and `od -x` print them",
+            "two-byte words in the byte order of the host, as `hexdump` and `od -x` print them",
             "use `hexdump -C`, `od -A x -t x1` or `xxd`",
         ));
     }
@@ -299,7 +299,7 @@ fn fill(out: &mut Vec<u8>, length: usize, row: &Row<'_>, offset: usize) -> Resul
     let whole = missing.filter(|gap| gap.checked_rem(length) == Some(0));
     let Some(missing) = whole else {
         return Err(row.error(
-            format!("offset {offset:x}h after a `*` that repeats {length} bytes"),
+            format!("offset {offset:x}h does not fit a `*` that repeats {length} bytes"),
             "give the lines that `*` stands for (`hexdump -v`)",
         ));
     };
@@ -330,10 +330,10 @@ fn exactly(row: &Row<'_>, count: Option<usize>) -> Result<Vec<u8>, HexError> {
     if Some(bytes.len()) == count && is_text {
         return Ok(bytes);
     }
-    let wanted = count.map_or("none".to_owned(), |count| format!("{count} bytes"));
+    let wanted = count.map_or("no bytes".to_owned(), |count| format!("{count} bytes"));
     Err(row.error(
-        format!("the next offset leaves {wanted} for this line, which has others"),
-        "give every line, in order and whole",
+        format!("by the next offset, this line must have {wanted}, but it does not"),
+        "give every line, complete and in order",
     ))
 }
 
@@ -363,12 +363,12 @@ fn bytes(row: &Row<'_>) -> Result<Vec<u8>, HexError> {
     if bad.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Err(row.error(
             format!("`{bad}` has an odd number of digits"),
-            "write two for each byte",
+            "write two digits for each byte",
         ));
     }
     Err(row.error(
-        format!("`{bad}` is no hex"),
-        "leave out lines and text that are no bytes",
+        format!("`{bad}` is not hex"),
+        "leave out lines and text that are not bytes",
     ))
 }
 

@@ -8,7 +8,7 @@ use std::ffi::OsString;
 /// An argument with such a character.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "argument {argument}, character {character}: {name} (U+{code:04X}) in `{text}`, as from a formatted document\nwrite: {corrected}"
+    "argument {argument}, character {character}: {name} (U+{code:04X}) in `{text}`, probably copied from a formatted document\nwrite: {corrected}"
 )]
 pub struct Typography {
     /// The argument, counted from 1.
@@ -57,7 +57,7 @@ pub fn found(text: &str) -> Option<String> {
     let (c, name) = found.next()?;
     let code = u32::from(c);
     Some(format!(
-        "{name} (U+{code:04X}), as from a formatted document"
+        "{name} (U+{code:04X}), probably copied from a formatted document"
     ))
 }
 

@@ -37,7 +37,9 @@ pub fn parse(text: &str, now: u64) -> Result<u64, String> {
         .map(|age| now.saturating_sub(age))
         .or_else(|| moment(text))
         .ok_or_else(|| {
-            format!("`{text}` is no time: take one in UTC, 2026-03-01T12:00:00, or an age, 90s, 10m, 2h, 1d")
+            format!(
+                "`{text}` is not a time: use UTC, 2026-03-01T12:00:00, or an age, 90s, 10m, 2h, 1d"
+            )
         })
 }
 
@@ -88,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn moments_come_back() {
+    fn moments_round_trip() {
         for (ms, wanted) in [
             (0, "1970-01-01T00:00:00.000Z"),
             (951_782_400_000, "2000-02-29T00:00:00.000Z"),
@@ -103,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn ages_count_back() {
+    fn ages_are_subtracted_from_now() {
         assert_eq!(parse("90s", 100_000), Ok(10_000));
         assert_eq!(parse("1d", 100_000), Ok(0));
         for wrong in [

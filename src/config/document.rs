@@ -10,7 +10,7 @@ use std::fmt;
 use std::ops::Range;
 use toml::de::{DeTable, DeValue};
 
-/// Maximum number of mistakes; with this many, nothing of the file is used.
+/// Maximum number of mistakes; with this many, the whole file is ignored.
 const MOST_MISTAKES: usize = 100;
 
 /// A part of a file that was not understood.
@@ -57,7 +57,7 @@ impl Document {
         }
     }
 
-    /// Notes a mistake and blanks the part of the text that contains it; `false` if nothing of the file is used any
+    /// Notes a mistake and blanks the part of the text that contains it; `false` if the whole file is ignored any
     /// more.
     pub(super) fn refuse(&mut self, span: &Range<usize>, what: String) -> bool {
         self.mistakes.push(Mistake {
@@ -70,7 +70,7 @@ impl Document {
             self.text.clear();
             self.mistakes.push(Mistake {
                 line: self.line(span.start),
-                what: "nothing of the file is used".to_owned(),
+                what: "the whole file is ignored".to_owned(),
             });
         }
         goes_on
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_costs_itself_and_no_more() {
+    fn a_mistake_affects_nothing_else() {
         let rest = "\nother = 7\n[table]\na = 1\n[[rule]]\nb = 2\n[[rule]]\nc = 3\n";
         for first in [
             "number = = 5",
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_goes_as_a_whole() {
+    fn a_rule_is_dropped_as_a_whole() {
         let text = "[[rule]]\nb = 2\nx = \"new\"\n\n[[rule]]\nc = 3\n[[rule]]\nd = ]\n";
         let (example, mistakes) = read(text);
         let rule = |key: &str, value| BTreeMap::from([(key.to_owned(), value)]);
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn any_text_is_taken() {
+    fn any_text_is_accepted() {
         for text in [
             "[",
             "]",

@@ -125,7 +125,7 @@ pub enum ConfigError {
         source: io::Error,
     },
     /// It could not be written.
-    #[error("{file}: {source}; rules are changed by root, on a file system that can be written")]
+    #[error("{file}: {source}; only root can change it, on a writable file system")]
     Write {
         /// Which.
         file: PathBuf,
@@ -178,7 +178,7 @@ pub fn read_settings(places: &Places) -> (Settings, Vec<ConfigError>) {
     let (settings, mistakes) = parse_settings(&text);
     let invalid = |mistake: Mistake| ConfigError::Invalid {
         file: file.clone(),
-        problem: format!("{mistake}; it has no effect, and the rest of the file counts"),
+        problem: format!("{mistake}; it has no effect, the rest of the file is used"),
     };
     (settings, mistakes.into_iter().map(invalid).collect())
 }
@@ -273,7 +273,7 @@ fn check(settings: &Settings) -> Result<(), (Vec<String>, String)> {
         return refuse(
             "metrics_textfile",
             format!(
-                "metrics_textfile = \"{file}\": take a whole path that ends in .prom, for node_exporter reads no other"
+                "metrics_textfile = \"{file}\": use an absolute path that ends in .prom, because node_exporter reads only such files"
             ),
         );
     }
@@ -281,7 +281,7 @@ fn check(settings: &Settings) -> Result<(), (Vec<String>, String)> {
         return refuse(
             "fast_io_fail_tmo",
             format!(
-                "fast_io_fail_tmo = {} is out of range: take 0 to {MOST_FAST_IO_FAIL}",
+                "fast_io_fail_tmo = {} is out of range: use 0 to {MOST_FAST_IO_FAIL}",
                 settings.fast_io_fail_tmo
             ),
         );
@@ -290,7 +290,7 @@ fn check(settings: &Settings) -> Result<(), (Vec<String>, String)> {
         if value < least || value > most {
             return refuse(
                 name,
-                format!("{name} = {value} is out of range: take {least} to {most}"),
+                format!("{name} = {value} is out of range: use {least} to {most}"),
             );
         }
     }
@@ -308,12 +308,12 @@ fn check(settings: &Settings) -> Result<(), (Vec<String>, String)> {
         ];
         if let Some((name, _)) = of_one.iter().find(|(_, is_set)| *is_set) {
             let why =
-                format!("[{table}] {name}: this is a setting of one device, [device.\"naa...\"]");
+                format!("[{table}] {name}: this setting is only valid for one device, in [device.\"naa...\"]");
             return Err((place(&[table, name]), why));
         }
     }
     if settings.default_device.psp.is_some() {
-        let why = "[default_device] psp: `psactl storage nmp satp set` sets the PSP of the devices whose rule names none";
+        let why = "[default_device] psp is not valid: use `psactl storage nmp satp set` to set the PSP of devices whose rule names none";
         return Err((place(&["default_device", "psp"]), why.to_owned()));
     }
     for (device, settings) in &settings.device {
@@ -341,7 +341,7 @@ fn check_devices(
         && crate::psa::psp::PspKind::by_name(psp).is_none()
     {
         let why = format!(
-            "[{table}] psp = \"{psp}\": there is no such PSP; take VMW_PSP_FIXED, VMW_PSP_MRU or VMW_PSP_RR"
+            "[{table}] psp = \"{psp}\": there is no such PSP; use VMW_PSP_FIXED, VMW_PSP_MRU or VMW_PSP_RR"
         );
         return Err((at("psp"), why));
     }
@@ -349,7 +349,7 @@ fn check_devices(
         && !(LEAST_APD..=MOST_APD).contains(&ms)
     {
         let why = format!(
-            "[{table}] apd_timeout_ms = {ms} is out of range: take {LEAST_APD} to {MOST_APD}"
+            "[{table}] apd_timeout_ms = {ms} is out of range: use {LEAST_APD} to {MOST_APD}"
         );
         return Err((at("apd_timeout_ms"), why));
     }
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn no_file_is_the_defaults() {
+    fn without_a_file_the_defaults_apply() {
         let root = tempfile::tempdir().unwrap();
         assert_eq!(
             load_settings(&Places::below(root.path())).unwrap(),
@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_taken_and_the_rest_is_default() {
+    fn a_value_is_used_and_the_rest_is_default() {
         let settings =
             with_settings("apd_timeout_ms = 20000\n[device.\"naa.6\"]\npsp = \"VMW_PSP_RR\"\n")
                 .unwrap();
@@ -391,7 +391,7 @@ mod tests {
 
     /// A key of a newer version, a typing mistake or a value out of range is reported; all other settings take effect.
     #[test]
-    fn one_setting_that_is_not_understood_costs_no_other() {
+    fn an_invalid_setting_affects_no_other() {
         let rest = "check_interval_ms = 7000\n[device.\"naa.6\"]\npsp = \"VMW_PSP_RR\"\n";
         for (mistake, line) in [
             ("new_setting = 5\n", 1),
@@ -439,11 +439,11 @@ mod tests {
             ("[every_device]\npsp = \"X\"\n", "[every_device] psp"),
             (
                 "[every_device]\npreferred = \"vmhba1:C0:T0:L0\"\n",
-                "a setting of one device",
+                "only valid for one device",
             ),
             ("[default_device]\npsp = \"VMW_PSP_RR\"\n", "nmp satp set"),
             ("apd_timeout_ms = \"x\"\n", "line 1"),
-            ("metrics_textfile = \"dm-psa.prom\"\n", "whole path"),
+            ("metrics_textfile = \"dm-psa.prom\"\n", "absolute path"),
             ("metrics_interval_ms = 10\n", "1000 to 86400000"),
             ("apd_timout_ms = 5000\n", "apd_timout_ms"),
             (

@@ -193,7 +193,7 @@ impl SettingsFile {
     /// # Errors
     /// The file has another type of value where a table should be.
     pub fn set(&mut self, key: &Key, setting: &Setting) -> Result<(), ConfigError> {
-        let wrong = self.invalid(format!("{key} cannot be set: what is above it is no table"));
+        let wrong = self.invalid(format!("{key} cannot be set: the key above it is not a table"));
         // If the file contains only comments, they stay at its top.
         let is_first = self.document.as_table().is_empty();
         let mut before = "\n".to_owned();
@@ -268,7 +268,7 @@ impl SettingsFile {
         let lock = File::open(folder).map_err(failed)?;
         lock.lock().map_err(failed)?;
         if read(&self.file)? != self.text {
-            return Err(self.invalid("it was changed meanwhile: run the command again".to_owned()));
+            return Err(self.invalid("another program changed it in the meantime: run the command again".to_owned()));
         }
         store::replace(&self.file, text.as_bytes()).map_err(failed)
     }
@@ -357,7 +357,7 @@ preferred = \"vmhba1:C0:T0:L0\" # left
     }
 
     #[test]
-    fn what_the_file_says_is_told() {
+    fn settings_are_read_from_the_file() {
         let file = SettingsFile {
             document: "settle_ms = 100 # quick\n[device]\nx = 1".parse().unwrap(),
             ..SettingsFile::default()
@@ -369,7 +369,7 @@ preferred = \"vmhba1:C0:T0:L0\" # left
         assert_eq!(Key::of_device("x", "settle_ms").default(), None);
         let mut file = file;
         let change = file.set(&Key::of_device("x", "psp"), &Setting::Number(1));
-        assert!(change.unwrap_err().to_string().contains("no table"));
+        assert!(change.unwrap_err().to_string().contains("not a table"));
     }
 
     #[test]
@@ -381,7 +381,7 @@ preferred = \"vmhba1:C0:T0:L0\" # left
         file.set(&key, &setting).unwrap();
         store::replace(&places.settings(), b"regroup_ms = 5\n").unwrap();
         let why = file.save().unwrap_err().to_string();
-        assert!(why.contains("changed meanwhile"), "{why}");
+        assert!(why.contains("changed it in the meantime"), "{why}");
     }
 
     #[test]
@@ -399,7 +399,7 @@ preferred = \"vmhba1:C0:T0:L0\" # left
     }
 
     #[test]
-    fn a_setting_of_a_newer_version_is_in_nobodys_way() {
+    fn a_setting_of_a_newer_version_does_no_harm() {
         let root = tempfile::tempdir().unwrap();
         let places = Places::below(root.path());
         let text = "new_setting = { a = 1.50 } # later\nregroup_ms = 5\n";

@@ -8,7 +8,7 @@ pub const MAGIC: &[u8] = b"dm-psa journal archive 1\n";
 
 /// The description at the start of the file.
 const ABOUT: &str = "\
-What the multipath agent of a host was told and what it did: `psactl replay FILE` shows it.
+The inputs and actions of a host's multipath agent: `psactl replay FILE` shows them.
 It holds: names, addresses and serial numbers of disks, arrays, HBAs and their ports; mount points of disks in use; the
 settings and rules of dm-psa; answers of disks to INQUIRY, TEST UNIT READY and REPORT TARGET PORT GROUPS.
 It does not hold: data of disks, passwords or keys.
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn members_come_back_and_a_cut_one_in_part() {
+    fn members_are_read_back_and_a_truncated_one_in_part() {
         let mut archive = begin();
         for (name, bytes) in [("1.journal", b"one".as_slice()), ("2.journal", b"zwei")] {
             archive.extend_from_slice(head(name, bytes.len()).as_bytes());

@@ -72,7 +72,7 @@ pub fn unpack(packed: &[u8], length: usize) -> Result<Vec<u8>, &'static str> {
         let literal = usize::try_from(literal).unwrap_or(usize::MAX);
         let present = rest.len().min(literal);
         if present > length - text.len() {
-            return Err("it unpacks to more than it should");
+            return Err("it unpacks to more bytes than its header says");
         }
         text.extend_from_slice(&rest[..present]);
         rest = &rest[present..];
@@ -87,9 +87,9 @@ pub fn unpack(packed: &[u8], length: usize) -> Result<Vec<u8>, &'static str> {
             .ok()
             .filter(|back| *back > 0)
             .and_then(|back| text.len().checked_sub(back))
-            .ok_or("it copies what is not there")?;
+            .ok_or("it copies bytes that do not exist")?;
         if count > length - text.len() {
-            return Err("it unpacks to more than it should");
+            return Err("it unpacks to more bytes than its header says");
         }
         // The source of a copy may overlap its destination.
         for place in from..from + count {
@@ -105,7 +105,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn alike_records_pack_well() {
+    fn similar_records_pack_well() {
         let text: String = (0..256)
             .map(|n| format!("{{\"hctl\":\"2:0:{n}:1\",\"state\":\"running\",\"sg\":\"sg{n}\",\"size\":2097152}},"))
             .collect();
@@ -116,7 +116,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_packed_unpacks(text in prop::collection::vec(0_u8..4, 0..2000), cut in 0_usize..2000) {
+        fn packed_data_unpacks(text in prop::collection::vec(0_u8..4, 0..2000), cut in 0_usize..2000) {
             let packed = pack(&text);
             prop_assert_eq!(&unpack(&packed, text.len()).unwrap(), &text);
             let part = unpack(&packed[..cut.min(packed.len())], text.len()).unwrap();
@@ -124,7 +124,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_taken(bytes in prop::collection::vec(any::<u8>(), 0..200), length in 0_usize..5000) {
+        fn any_bytes_are_accepted(bytes in prop::collection::vec(any::<u8>(), 0..200), length in 0_usize..5000) {
             if let Ok(text) = unpack(&bytes, length) {
                 prop_assert!(text.len() <= length);
             }

@@ -365,7 +365,7 @@ impl Decoder {
                 };
                 rest = after;
                 serde_json::from_slice(text)
-                    .map_err(|why| format!("it does not say what this build understands: {why}"))?
+                    .map_err(|why| format!("this build cannot read it: {why}"))?
             }};
         }
         let record = match *tag {
@@ -386,7 +386,7 @@ impl Decoder {
                 let seat = self.known.seats.get(seat);
                 let examination = seat
                     .and_then(|seat| self.known.repeated(seat))
-                    .ok_or("it repeats an answer that was not given")?;
+                    .ok_or("it repeats an answer that does not exist")?;
                 self.known.at = at;
                 Record::Event(at, Event::Examined(examination))
             }
@@ -402,7 +402,7 @@ impl Decoder {
                 let known = &mut self.known;
                 let asked = known.questions.get(question);
                 let (Some(seat), Some(asked)) = (known.seats.get_mut(number), asked) else {
-                    return Err("it repeats a question that was not asked".to_owned());
+                    return Err("it repeats a question that does not exist".to_owned());
                 };
                 (seat.ticket, seat.question) = (ticket, question);
                 known.ticket = ticket;
@@ -415,7 +415,7 @@ impl Decoder {
                     deadline: asked.deadline,
                 })
             }
-            other => return Err(format!("there is no record of kind {other}")),
+            other => return Err(format!("unknown record kind {other}")),
         };
         *from = rest;
         Ok(Some(record))
@@ -427,7 +427,7 @@ impl Decoder {
             .ok()
             .filter(|number| *number < self.known.seats.len())
             .ok_or_else(|| {
-                format!("it is about path {number} of the segment, which has not so many")
+                format!("it refers to path {number} of the segment, which does not exist")
             })
     }
 }

@@ -57,7 +57,7 @@ impl Blocks<'_> {
             return Ok(None);
         };
         let kind = Kind::ALL.into_iter().find(|kind| kind.byte() == *byte);
-        let kind = kind.ok_or_else(|| damage("no block of a journal begins here"))?;
+        let kind = kind.ok_or_else(|| damage("this is not the start of a block"))?;
         let number = |from: usize| {
             let bytes = rest.get(from..from + 4)?.try_into().ok()?;
             usize::try_from(u32::from_le_bytes(bytes)).ok()
@@ -73,14 +73,14 @@ impl Blocks<'_> {
             return Ok(Some(cut()));
         };
         if unpacked > MOST_UNPACKED {
-            return Err(damage("the block claims to be larger than any block"));
+            return Err(damage("the size of the block is larger than the maximum"));
         }
         let content = rest.get(BLOCK_HEAD..).unwrap_or_default();
         let whole = content.get(..length);
         if let Some(whole) = whole
             && sum(whole) as usize != wanted
         {
-            return Err(damage("the block is damaged: its check sum is another"));
+            return Err(damage("the block is damaged: wrong checksum"));
         }
         let content = whole.unwrap_or(content);
         let content = match unpacked {
@@ -132,7 +132,7 @@ impl<'a> Segment<'a> {
         let at_begin = |what: String| Damage { offset: 0, what };
         if !bytes.starts_with(MAGIC) {
             return Err(at_begin(
-                "this is no segment of a journal of dm-psa".to_owned(),
+                "this is not a segment of a dm-psa journal".to_owned(),
             ));
         }
         let mut blocks = Blocks {
@@ -159,7 +159,7 @@ impl<'a> Segment<'a> {
             if !block.whole {
                 return Err(Damage {
                     offset: block.offset,
-                    what: "it is cut before the world is whole: nothing of it can be replayed"
+                    what: "it ends before the initial state is complete: it cannot be replayed"
                         .to_owned(),
                 });
             }
@@ -169,12 +169,12 @@ impl<'a> Segment<'a> {
                 (_, None) => {
                     return Err(Damage {
                         offset: block.offset,
-                        what: "a piece of a world, and no world before it".to_owned(),
+                        what: "a part of the initial state without its beginning".to_owned(),
                     });
                 }
             }
         }
-        let world = world.ok_or_else(|| at_begin("it has no world to begin with".to_owned()))?;
+        let world = world.ok_or_else(|| at_begin("it has no initial state".to_owned()))?;
         let decoder = Decoder::new(header.at);
         Ok(Segment {
             header,
@@ -195,7 +195,7 @@ impl<'a> Segment<'a> {
 fn understand<T: DeserializeOwned>(block: &Block) -> Result<T, Damage> {
     serde_json::from_slice(&block.content).map_err(|why| Damage {
         offset: block.offset,
-        what: format!("it does not say what this build understands: {why}"),
+        what: format!("this build cannot read it: {why}"),
     })
 }
 
@@ -257,7 +257,7 @@ impl Steps<'_> {
                 Some(block) => {
                     return Err(Damage {
                         offset: block.offset,
-                        what: "a block that belongs to the begin of a segment".to_owned(),
+                        what: "a block that is only valid at the start of a segment".to_owned(),
                     });
                 }
             }
@@ -286,10 +286,10 @@ impl Steps<'_> {
                 }
                 Some(Record::Action(action)) if event.is_some() => actions.push(action),
                 Some(Record::Action(_)) => {
-                    return Err(damage("an action, and no event before it".to_owned()));
+                    return Err(damage("an action without an event before it".to_owned()));
                 }
                 None if block.whole && !rest.is_empty() => {
-                    return Err(damage("its last record is not whole".to_owned()));
+                    return Err(damage("its last record is incomplete".to_owned()));
                 }
                 None => break block.whole,
             }

@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_come_back() {
+    fn numbers_round_trip() {
         for number in [0, 1, 127, 128, 300, 1 << 32, u64::MAX] {
             let mut out = Vec::new();
             put(&mut out, number);

@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn it_goes_back_to_0_when_a_map_is_somebody_elses() {
+    fn it_returns_to_0_when_there_is_a_foreign_map() {
         let (_root, backstop) = host("0\n");
         backstop.want(APD).unwrap();
         assert_eq!(backstop.want(None).unwrap(), Outcome::Set);
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_of_somebody_else_stays() {
+    fn a_value_set_by_others_stays() {
         let (_root, backstop) = host("30\n");
         for wanted in [APD, None] {
             assert_eq!(backstop.want(wanted).unwrap(), Outcome::Foreign(30));
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_without_it_is_an_error_and_not_more() {
+    fn a_kernel_without_it_is_only_an_error() {
         let root = tempfile::tempdir().unwrap();
         assert!(Backstop::below(root.path()).want(APD).is_err());
         let (_root, backstop) = host("many\n");

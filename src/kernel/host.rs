@@ -83,8 +83,8 @@ impl Hosts {
             }
         };
         thread.try_send(order).map_err(|error| match error {
-            TrySendError::Full(_) => io::Error::other("the host does not keep up"),
-            TrySendError::Disconnected(_) => io::Error::other("the thread of the host has ended"),
+            TrySendError::Full(_) => io::Error::other("the SCSI host does not keep up with the agent's requests"),
+            TrySendError::Disconnected(_) => io::Error::other("the thread for the SCSI host has ended"),
         })
     }
 }
@@ -96,7 +96,7 @@ fn report(notice_sink: &NoticeSink, order: Order, result: io::Result<()>) {
     let (code, effect) = match order {
         Order::Delete(..) => (
             "DELETE_FAILED",
-            "the masked disk stays, hidden from udev's users",
+            "the disk of the masked path stays, but udev hides it",
         ),
         Order::Timers(..) => (
             "PORT_TIMERS_FAILED",
@@ -104,11 +104,11 @@ fn report(notice_sink: &NoticeSink, order: Order, result: io::Result<()>) {
         ),
         Order::Rescan(_) => (
             "RESCAN_FAILED",
-            "a new size is not seen: `psactl storage core adapter rescan -t update`",
+            "a new size may go unnoticed: run `psactl storage core adapter rescan -t update`",
         ),
         Order::Scan(_) => (
             "SCAN_FAILED",
-            "rescan the HBA: `psactl storage core adapter rescan`",
+            "the device is not found until the HBA is rescanned: `psactl storage core adapter rescan`",
         ),
     };
     let (path, reason) = (order.path().to_string(), error.to_string());
@@ -199,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_device_is_looked_for() {
+    fn a_device_is_scanned_for() {
         let root = tempfile::tempdir().unwrap();
         let path: Hctl = "2:0:1:7".parse().unwrap();
         let host = root.path().join("sys/class/scsi_host/host2");

@@ -84,7 +84,7 @@ pub enum IdError {
     #[error("`{0}` is not the name of a block device")]
     Name(String),
     /// The disk does not exist, or was removed.
-    #[error("cannot read the number of {name}: {source}")]
+    #[error("cannot read the device number of {name}: {source}")]
     NoDisk {
         /// The kernel name, such as `sdc`.
         name: String,
@@ -92,7 +92,7 @@ pub enum IdError {
         source: io::Error,
     },
     /// It cannot be found out whether the disk is in use.
-    #[error("cannot tell who uses {0}: the mount table cannot be read")]
+    #[error("cannot find out who uses {0}: the mount table cannot be read")]
     Usage(String),
 }
 

@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_block_device_has_no_number() {
+    fn a_file_that_is_not_a_block_device_has_no_number() {
         assert_eq!(block_number(Path::new("/dev/null")), None);
         assert_eq!(block_number(Path::new("/nonexistent")), None);
     }

@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_is_news_once() {
+    fn a_mark_is_announced_once() {
         let (root, marks, uevent) = tree();
         let file = root.path().join("run/paths/8:32");
         assert!(marks.mark(DEV, "sdc", true).unwrap());
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_disk_that_is_another_now_is_not_marked() {
+    fn a_replaced_disk_is_not_marked() {
         let (root, marks, uevent) = tree();
         let other = DevT {
             major: 8,
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_without_its_uevent_is_taken_back() {
+    fn a_mark_without_its_uevent_is_removed() {
         let (root, marks, uevent) = tree();
         fs::create_dir(&uevent).unwrap();
         assert!(marks.mark(DEV, "sdc", true).is_err());

@@ -224,7 +224,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_part_of_a_program_is_told_from_other_mappings() {
+    fn a_part_of_a_program_is_distinguished_from_other_mappings() {
         let part = |start, length, is_data| {
             Some(Part {
                 start,
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_thread_is_an_io_flusher_as_the_first() {
+    fn a_new_thread_is_an_io_flusher_like_the_first() {
         const PR_GET_IO_FLUSHER: libc::c_int = 58;
         let none: libc::c_ulong = 0;
         let notice = flush_io();
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fails_is_told_and_not_fatal() {
+    fn failures_are_reported_and_not_fatal() {
         let error = io::Error::from_raw_os_error(libc::EPERM);
         let notice = notice("MEMORY_NOT_LOCKED", "mlockall", &error);
         assert_eq!(notice.code, "MEMORY_NOT_LOCKED");

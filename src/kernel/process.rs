@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_the_host_is_known_by_process_1() {
+    fn a_shutdown_is_detected_by_process_1() {
         let root = tempfile::tempdir().unwrap();
         assert!(!host_ends(root.path()));
         fs::create_dir_all(root.path().join("proc/1")).unwrap();

@@ -242,7 +242,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+        fn any_bytes_are_handled(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
             prop_assert!(keys_of(&bytes).len() <= bytes.len());
         }
     }

@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn writes_are_made_in_order_and_failures_are_told() {
+    fn writes_are_made_in_order_and_failures_are_reported() {
         let folder = tempfile::tempdir().unwrap();
         let (good, bad) = (folder.path().join("scan"), folder.path().join("none/scan"));
         fs::write(&good, "").unwrap();
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_does_not_end_delays_no_other_and_is_told() {
+    fn a_hung_write_delays_no_other_and_is_reported() {
         let folder = tempfile::tempdir().unwrap();
         let (good, pipe) = (folder.path().join("scan"), folder.path().join("pipe"));
         fs::write(&good, "").unwrap();

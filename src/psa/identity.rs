@@ -579,7 +579,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_unit_is_passed_over() {
+    fn designators_that_name_no_unit_are_skipped() {
         let usable = (Binary, Naa, NAA3);
         for designator in [
             (Ascii, Naa, b"60014050123456789abcdef012345678".as_slice()),
@@ -631,7 +631,7 @@ mod tests {
         }
         assert_eq!(
             identify(&data[..10]).unwrap_err().to_string(),
-            "VPD page 83h cannot be read: Device Identification page, byte 4: truncated: 12 bytes wanted, 6 there"
+            "VPD page 83h cannot be read: Device Identification page, byte 4: truncated: 12 bytes needed, 6 present"
         );
         let mut absent = data.clone();
         absent[0] = 0x20;
@@ -643,7 +643,7 @@ mod tests {
 
     /// The kernel, udev and multipath-tools do the same: stray bytes after complete designators do no harm.
     #[test]
-    fn a_designator_that_is_whole_counts_whatever_comes_behind_it() {
+    fn a_complete_designator_counts_whatever_follows_it() {
         let whole = page(&[(Binary, Naa, NAA5)]);
         for stray in [&[0][..], &[0; 3], &[0; 4], &[1, 3, 0, 16, 0x60]] {
             let mut data = whole.clone();
@@ -661,7 +661,7 @@ mod tests {
     }
 
     #[test]
-    fn a_weak_name_proves_nothing_where_a_better_one_was_exchanged() {
+    fn a_weak_name_proves_nothing_if_a_better_one_changed() {
         let t10: (CodeSet, DesignatorType, &[u8]) = (Ascii, T10VendorId, b"VENDOR  VOLUME");
         let listing =
             |all: &[(CodeSet, DesignatorType, &[u8])]| Listing::parse(&page(all)).unwrap();
@@ -688,7 +688,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_device_mapper_takes() {
+    fn names_are_valid_for_device_mapper() {
         assert_eq!(safe_name("naa.6001"), "naa.6001");
         assert_eq!(safe_name("mpx.vmhba1:C0:T1:L3"), "mpx.vmhba1:C0:T1:L3");
         assert_eq!(safe_name("iqn.a/b"), "iqn.a_b-6fee19ecd6ea16bf");
@@ -705,7 +705,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_is_the_published_one() {
+    fn the_hash_matches_published_values() {
         assert_eq!(fnv1a(b""), 0xcbf2_9ce4_8422_2325);
         assert_eq!(fnv1a(b"foobar"), 0x8594_4171_f739_67e8);
     }

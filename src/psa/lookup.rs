@@ -111,7 +111,7 @@ mod tests {
 
     /// The hash map takes the slot of a key from the lower bits and a tag from the upper seven.
     #[test]
-    fn addresses_fall_to_different_places() {
+    fn addresses_hash_to_different_places() {
         let addresses = (0..4).flat_map(|host| {
             (0..4).flat_map(move |target| {
                 (0..256).map(move |lun| Hctl {
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_differ_in_every_byte() {
+    fn every_byte_of_a_text_changes_its_hash() {
         let texts = [
             "",
             "a",

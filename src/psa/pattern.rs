@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fits() {
+    fn patterns_match() {
         for (pattern, text) in [
             ("*", "anything"),
             ("*", ""),
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_pattern() {
+    fn invalid_patterns_are_refused() {
         for text in [
             "inq_data[x]={0x70}",
             "inq_data[1]={}",
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn covering() {
+    fn patterns_cover_narrower_ones() {
         let covers = |a: &str, b: &str| {
             Pattern::parse(a)
                 .unwrap()

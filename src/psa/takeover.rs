@@ -445,7 +445,7 @@ mod tests {
 
     /// A file of another version, or one from before the queueing time was made shorter.
     #[test]
-    fn a_hold_that_was_stored_does_not_outlast_the_queueing() {
+    fn a_stored_hold_does_not_outlast_the_queueing() {
         let stored = StoredTakeover {
             level: 3,
             wait: Millis::from_secs(86_400),
@@ -461,7 +461,7 @@ mod tests {
 
     /// All paths were down for a while, then one came back that is waiting.
     #[test]
-    fn a_hold_ends_before_the_io_that_is_queued_fails() {
+    fn a_hold_ends_before_queued_io_fails() {
         for (longest, granted) in [(60, 15), (16, 15), (5, 22)] {
             let stored = StoredTakeover {
                 level: 2,
@@ -511,7 +511,7 @@ mod tests {
     }
 
     #[test]
-    fn an_agent_that_starts_goes_on_with_the_hold_and_notices_a_loss() {
+    fn a_starting_agent_continues_the_hold_and_notices_a_loss() {
         let mut before = Takeover::default();
         look(&mut before, sight(0, true));
         let then = loss(&mut before, 100);
@@ -530,7 +530,7 @@ mod tests {
     }
 
     #[test]
-    fn an_own_path_that_is_down_is_no_loss() {
+    fn an_own_path_that_is_down_is_not_a_loss() {
         let mut budget = Takeover::default();
         look(&mut budget, sight(0, true));
         let mut down = sight(100, false);
@@ -552,7 +552,7 @@ mod tests {
     }
 
     #[test]
-    fn an_order_that_does_not_come_about_is_repeated_ever_more_slowly() {
+    fn an_order_without_effect_is_repeated_ever_more_slowly() {
         let mut budget = Takeover::default();
         look(&mut budget, sight(0, false));
         let mut at = 10;

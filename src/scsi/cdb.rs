@@ -219,7 +219,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_cdb_is_as_the_standard_lays_it_out() {
+    fn every_cdb_follows_the_standard() {
         let cases: &[(Command, &[u8])] = &[
             (Command::TestUnitReady, &[0, 0, 0, 0, 0, 0]),
             (Command::Inquiry, &[0x12, 0, 0, 0, 96, 0]),

@@ -370,13 +370,13 @@ mod tests {
         let data = StandardInquiry::build(Tpgs::None, "VENDOR", "PRODUCT", "1");
         assert_eq!(
             StandardInquiry::parse(&data[..20]).unwrap_err().to_string(),
-            "PRODUCT IDENTIFICATION, byte 16: truncated: 16 bytes wanted, 4 there"
+            "PRODUCT IDENTIFICATION, byte 16: truncated: 16 bytes needed, 4 present"
         );
         assert!(StandardInquiry::parse(&[]).is_err());
     }
 
     #[test]
-    fn what_is_built_is_parsed() {
+    fn built_data_is_parsed_back() {
         for tpgs in [Tpgs::None, Tpgs::Implicit, Tpgs::Explicit, Tpgs::Both] {
             let data = StandardInquiry::build(tpgs, "COMPELNT", "Compellent Vol", "0704+");
             let parsed = StandardInquiry::parse(&data).unwrap();

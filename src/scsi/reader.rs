@@ -50,12 +50,12 @@ impl fmt::Display for ParseProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ParseProblem::Truncated { needed, available } => {
-                write!(f, "truncated: {needed} bytes wanted, {available} there")
+                write!(f, "truncated: {needed} bytes needed, {available} present")
             }
             ParseProblem::Unexpected { found, expected } => {
                 write!(f, "found {found:#x}, expected {expected}")
             }
-            ParseProblem::Duplicate { value } => write!(f, "{value:#x} comes twice"),
+            ParseProblem::Duplicate { value } => write!(f, "{value:#x} appears twice"),
             ParseProblem::TooMany { limit } => write!(f, "more than {limit} entries"),
         }
     }
@@ -284,7 +284,7 @@ mod tests {
         let error = r.u32().unwrap_err();
         assert_eq!(
             error.to_string(),
-            "LENGTH, byte 1: truncated: 4 bytes wanted, 2 there"
+            "LENGTH, byte 1: truncated: 4 bytes needed, 2 present"
         );
         assert_eq!(r.u16(), Ok(0x0203));
     }
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn ascii_lets_no_control_character_through() {
+    fn ascii_replaces_control_characters() {
         assert_eq!(ascii(b"A b\x1b[2J\0\xc3\xa9"), "A b?[2J???");
     }
 }

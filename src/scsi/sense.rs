@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_code_is_no_code() {
+    fn half_a_code_is_not_a_code() {
         let fixed = sense(5, 0x25, 0x01).to_fixed();
         assert_eq!(Sense::parse(&fixed[..13]), Ok(sense(5, 0, 0)));
         let mut short = fixed.clone();

@@ -511,7 +511,7 @@ mod tests {
         data[3] = 36;
         assert_eq!(
             TargetPortGroups::parse(&data).unwrap_err().to_string(),
-            "target port group descriptor, byte 36: truncated: 8 bytes wanted, 4 there"
+            "target port group descriptor, byte 36: truncated: 8 bytes needed, 4 present"
         );
     }
 
@@ -562,30 +562,30 @@ mod tests {
     }
 
     #[test]
-    fn lengths_that_lie() {
+    fn wrong_lengths_are_refused() {
         let message = |data: &[u8]| TargetPortGroups::parse(data).unwrap_err().to_string();
         assert_eq!(
             message(&[0, 0]),
-            "RETURN DATA LENGTH, byte 0: truncated: 4 bytes wanted, 2 there"
+            "RETURN DATA LENGTH, byte 0: truncated: 4 bytes needed, 2 present"
         );
         assert_eq!(
             message(&LIO[..32]),
-            "RETURN DATA LENGTH, byte 4: truncated: 32 bytes wanted, 28 there"
+            "RETURN DATA LENGTH, byte 4: truncated: 32 bytes needed, 28 present"
         );
         let mut ports = LIO;
         ports[15] = 200;
         assert_eq!(
             message(&ports),
-            "target port descriptor, byte 36: truncated: 4 bytes wanted, 0 there"
+            "target port descriptor, byte 36: truncated: 4 bytes needed, 0 present"
         );
         assert_eq!(
             message(&[0xff, 0xff, 0xff, 0xff, 0, 0]),
-            "RETURN DATA LENGTH, byte 4: truncated: 4294967295 bytes wanted, 2 there"
+            "RETURN DATA LENGTH, byte 4: truncated: 4294967295 bytes needed, 2 present"
         );
     }
 
     #[test]
-    fn what_no_array_can_mean() {
+    fn contradictory_reports_are_refused() {
         assert_eq!(
             TargetPortGroups::parse(&[0, 0, 0, 4, 0x20, 0, 0, 0])
                 .unwrap_err()
@@ -598,7 +598,7 @@ mod tests {
             TargetPortGroups::parse(&twice.to_bytes())
                 .unwrap_err()
                 .to_string(),
-            "target port group descriptor, byte 24: 0x1 comes twice"
+            "target port group descriptor, byte 24: 0x1 appears twice"
         );
         let many = TargetPortGroups {
             implicit_transition_time: None,

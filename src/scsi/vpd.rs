@@ -57,7 +57,7 @@ pub fn page_partly(code: u8, data: &[u8]) -> Result<Partly<Page<'_>>, ParseError
         UNIT_SERIAL_NUMBER => ("Unit Serial Number page", "PAGE CODE 80h"),
         DEVICE_IDENTIFICATION => ("Device Identification page", "PAGE CODE 83h"),
         BLOCK_DEVICE_CHARACTERISTICS => ("Block Device Characteristics page", "PAGE CODE B1h"),
-        _ => ("VPD page", "the PAGE CODE that was asked for"),
+        _ => ("VPD page", "the requested PAGE CODE"),
     };
     let mut r = Reader::new(name, data);
     let peripheral = r.u8()?;
@@ -571,12 +571,12 @@ mod tests {
     }
 
     #[test]
-    fn pages_that_lie() {
+    fn pages_with_wrong_lengths_are_refused() {
         let message = |data: &[u8]| DeviceIdentification::parse(data).unwrap_err().to_string();
         let data = lio();
         assert_eq!(
             message(&data[..60]),
-            "Device Identification page, byte 4: truncated: 68 bytes wanted, 56 there"
+            "Device Identification page, byte 4: truncated: 68 bytes needed, 56 present"
         );
         let mut wrong = data.clone();
         wrong[1] = 0x80;
@@ -588,20 +588,20 @@ mod tests {
         long[27] = 200;
         assert_eq!(
             message(&long),
-            "DESIGNATOR, byte 28: truncated: 200 bytes wanted, 44 there"
+            "DESIGNATOR, byte 28: truncated: 200 bytes needed, 44 present"
         );
         let mut padded = data.clone();
         padded.extend([0, 0]);
         padded[3] += 2;
         assert_eq!(
             message(&padded),
-            "designation descriptor, byte 72: truncated: 4 bytes wanted, 2 there"
+            "designation descriptor, byte 72: truncated: 4 bytes needed, 2 present"
         );
         assert!(DeviceIdentification::parse(&[]).is_err());
     }
 
     #[test]
-    fn a_port_number_of_the_wrong_shape_is_none() {
+    fn a_malformed_port_number_is_ignored() {
         let mut data = lio();
         let at = data.len() - 12 - 8 - 4;
         assert_eq!(data[at - 4..at - 1], [0x61, 0x94, 0]);

@@ -664,7 +664,7 @@ mod tests {
     }
 
     #[test]
-    fn a_set_tells_every_nexus_but_the_sender() {
+    fn a_set_notifies_every_nexus_but_the_sender() {
         let (mut array, _, a, b) = two_paths();
         let set = Command::SetTargetPortGroups(vec![(2, AccessState::ActiveOptimized)]);
         assert_eq!(array.execute(b, &set).outcome, Outcome::Good);
@@ -683,7 +683,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_unit_says_is_read_back() {
+    fn answers_of_a_unit_are_parsed_back() {
         let (mut array, unit, a, b) = two_paths();
         array.set_access(
             unit,

@@ -245,7 +245,7 @@ impl Kernel {
             return;
         }
         if self.holder(path).is_some() || !disk.usage().is_empty() {
-            let what = format!("{path} is deleted, and it is in use");
+            let what = format!("{path} is deleted while it is in use");
             return self.ledger.violations.push(what);
         }
         self.delete(now, path);

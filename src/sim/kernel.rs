@@ -614,7 +614,7 @@ impl Kernel {
             Some(disk) if disk.facts.sg == Some(run.sg) => {
                 if let Some(other) = disk.examined.replace(run.ticket) {
                     self.ledger.violations.push(format!(
-                        "path {} was examined while examination {other} was out",
+                        "path {} was examined while examination {other} was outstanding",
                         run.path
                     ));
                 }

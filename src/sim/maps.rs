@@ -198,7 +198,7 @@ impl Kernel {
         {
             let (name, ticket) = (&job.name, job.ticket);
             self.ledger.violations.push(format!(
-                "action {ticket} on map {name} while {other} is under way"
+                "action {ticket} on map {name} while {other} is in progress"
             ));
         }
         let at = now.after(self.some(self.pace.step));
@@ -275,7 +275,7 @@ impl Kernel {
         let found = self.name_of(job);
         if let Act::New = act {
             if found.is_some() || self.maps.contains_key(&job.name) {
-                return Err((errno::EBUSY, "a map of this name or UUID exists".to_owned()));
+                return Err((errno::EBUSY, "a map with this name or UUID already exists".to_owned()));
             }
             let dev = self.new_map_dev();
             let dm = Multipath::new(self.series, &job.name, &job.uuid, dev);
@@ -361,7 +361,7 @@ impl Kernel {
             && *times > 0
         {
             *times -= 1;
-            return Err((*errno, "refused as the script wants it".to_owned()));
+            return Err((*errno, "refused by the fault schedule".to_owned()));
         }
         let asked = table.handler.as_ref();
         let mut devs = BTreeSet::new();

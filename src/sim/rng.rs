@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_keep_their_bounds() {
+    fn numbers_stay_within_their_bounds() {
         let mut rng = Rng::new(1);
         for _ in 0..1000 {
             assert!((3..=5).contains(&rng.between(3, 5)));

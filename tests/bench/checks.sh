@@ -1,8 +1,8 @@
 #!/bin/bash
 # What a path check costs, and where: by thread and, with STRACE=1, by system call.
 # tests/lab/run tests/bench/checks.sh [LUS] [MILLISECONDS] [DAEMON...]   (100 LUs of 4 paths, 20000, dm-psad multipathd)
-# With --count before it, and dm-psad alone, builds are compared on a busy machine too: it counts instructions.
-# What is not there within the seconds that it has is recorded as late.
+# With `tests/lab/run --count` and dm-psad alone, builds can be compared on a busy machine too: it counts instructions.
+# A phase that takes longer than its limit is recorded as late.
 LAB_PATIENCE=1
 . /lab/lib/lab.sh
 lus=${1:-100} window=${2:-20000}
@@ -16,7 +16,7 @@ cost_window 10000
 idle=$((COST_BUSY_US * 100 / COST_MS))
 note "no daemon: the machine is busy for $((idle * 10)) us each second, $COST_COMMANDS commands"
 
-tell() { # NAME PID
+measure() { # NAME PID
     # The events of a hundred new maps keep udev busy for a while.
     udevadm settle -t 300
     sleep_ms 12000
@@ -27,7 +27,7 @@ tell() { # NAME PID
     cost_threads "$2" >/run/lab/before
     cost_window "$window"
     cost_threads "$2" >/run/lab/after
-    # To count commands by kind costs some time with each of them: done before, and of these all were counted.
+    # Counting commands by opcode costs time for each command, so it is done before the measurement.
     local checks
     cost_checks /run/lab/opcodes "$COST_COMMANDS"; checks=$REPLY
     note "$1: $checks checks in $COST_MS ms; $((COST_CPU_US / checks)) us of its own per check, $(((COST_BUSY_US - COST_MS * idle / 100) / checks)) us of the machine's; commands in as long before: $(tr '\n' ';' </run/lab/opcodes)"
@@ -45,14 +45,14 @@ for daemon; do
     case $daemon in
         dm-psad)
             agent_start
-            check "its maps are made" wait_for 120 maps_live "$lus"
-            tell dm-psad "$AGENT_PID"
+            check "all maps appear" wait_for 120 maps_live "$lus"
+            measure dm-psad "$AGENT_PID"
             agent_stop
             ;;
         multipathd)
             peer_multipathd_start
-            check "its maps are made" wait_for 240 maps_live "$lus"
-            tell multipathd "$PEER_PID"
+            check "all maps appear" wait_for 240 maps_live "$lus"
+            measure multipathd "$PEER_PID"
             peer_multipathd_stop
             ;;
     esac

@@ -1,14 +1,14 @@
 #!/bin/bash
 # Controllers fail and return, and the array moves the LU, under verified I/O: the longest stalls, how soon a returned
 # path is in use again, how soon the groups follow. failover.sh ROUNDS CYCLES
-# What is not there within the seconds that it has is recorded as late.
+# A phase that takes longer than its limit is recorded as late.
 LAB_PATIENCE=1
 . /lab/lib/lab.sh
 note "$(dpkg-query -W -f '${Package} ${Version}' multipath-tools)"
 rounds=$1 cycles=$2
 
-# Implicit only, so that both work on the same array: multipathd's activations would make an explicit one's both
-# controllers optimized, and no failover would have to activate anything after that.
+# Implicit only, so that both daemons work on the same array: with explicit ALUA, multipathd's activations would make
+# both controllers optimized, and later failovers would not have to activate anything.
 lio_loop --lus 1 --groups '1:ao:1,2 2:ano:3,4' --alua implicit
 dm_messages_start
 dm_loads_start
@@ -26,10 +26,10 @@ fall() { # MAP DAEMON ROUND NUMBER: both optimized paths go and return
     stall_mark
     path_down 1 2
     wait_for 10 map_uses "$1" 1 3 || note "not switched within 10 s"
-    # Returns fall into all parts of a check interval.
+    # Spreads the returns over the check interval.
     sleep_ms $((700 + 900 * ($4 % 5)))
     stall_mark && record stall_ms 4 "$2" "$3" "$STALL_MS"
-    # The first of them may be in use again before the second is back.
+    # The first path may be in use again before the second returns.
     probe_mark
     path_up 1 2
     if wait_for 30 map_all_active "$1"; then
@@ -39,9 +39,9 @@ fall() { # MAP DAEMON ROUND NUMBER: both optimized paths go and return
         record_late returned_ms 4 "$2" "$3" 30
     fi
     wait_for 10 map_uses "$1" 1 1 || note "not back within 10 s"
-    # More than sixteen failures a minute would make the paths marginal for dm-psad, which is not what is measured.
+    # More than sixteen failures a minute would make the paths marginal for dm-psad and falsify the measurement.
     sleep_ms 3000
-    # To go back to a group has the kernel ask the array about it, and that may take longer than to leave the other.
+    # When I/O returns to a group, the kernel first asks the array about it. That may take longer than leaving the other.
     stall_mark && record stall_back_ms 4 "$2" "$3" "$STALL_MS"
 }
 
@@ -66,7 +66,7 @@ measure() { # DAEMON ROUND
     local map i
     rival_prepare "$1"
     rival_run "$1"
-    wait_for 60 map_exists || { note "$1 makes no map"; return; }
+    wait_for 60 map_exists || { note "$1 creates no map"; return; }
     map=$(dmsetup ls --target multipath | cut -f1 | head -1)
     wait_for 60 test -b "/dev/mapper/$map"
     udevadm settle -t 60

@@ -1,7 +1,8 @@
 #!/bin/bash
-# How the cost of a command and the memory of a path grow with their number, in one guest: an emulated machine may be twice
-# as fast in the next, and what share of one core its checks take. growth.sh LUS...     dm-psad alone, four paths for each LU
-# What is not there within the seconds that it has is recorded as late.
+# How the cost of a command and the memory of a path grow with the number of paths, and the share of one core that the
+# checks take. All in one guest, because another emulated guest may be twice as fast.
+# growth.sh LUS...     dm-psad alone, four paths for each LU
+# A phase that takes longer than its limit is recorded as late.
 LAB_PATIENCE=1
 . /lab/lib/lab.sh
 
@@ -9,10 +10,10 @@ stock_udev_rules_off
 path_rules_off
 rival_prepare dm-psad
 modprobe -a dm_multipath dm_service_time dm_round_robin dm_queue_length scsi_dh_alua
-# Thousands of disks keep udev busy for longer than all the rest takes, and checks do not need it.
+# Thousands of disks keep udev busy for longer than all other steps take, and checks do not need it.
 udev_end
 
-# New maps have the facts of their paths read once more, and that is no part of the checks.
+# For new maps the facts of their paths are read once more, which is not part of the checks.
 at_rest() {
     local before
     before=$(cost_threads "$RIVAL_PID" | grep uevent)
@@ -22,7 +23,7 @@ at_rest() {
 
 RIVAL_PID=''
 for lus; do
-    # Not after the last: thousands of disks take minutes to go, and the guest goes too.
+    # Not after the last number: removing thousands of disks takes minutes, and the guest ends anyway.
     if [ -n "$RIVAL_PID" ]; then
         rival_stop dm-psad
         rival_clear dm-psad
@@ -38,8 +39,8 @@ for lus; do
     note "all maps after $LAB_WAITED ms"
     wait_for 120 agent_quiet || note "not settled within 120 s"
     wait_for 300 at_rest || note "discovery not at rest within 300 s"
-    # A whole minute holds all that dm-psad asks of a healthy path, and twelve rounds of checks. An emulated machine
-    # is a fifth faster in one minute than in the next, so several.
+    # One minute contains every command that dm-psad sends to a healthy path, and twelve rounds of checks. There are
+    # several windows, because the speed of an emulated machine varies by a fifth from minute to minute.
     for window in 1 2 3; do
         cost_threads "$RIVAL_PID" >/run/lab/before
         cost_window 60000

@@ -1,7 +1,7 @@
 #!/bin/bash
-# Every command to one of four HBAs hangs, and so do the aborts and resets: how long does an answer take meanwhile, and are
-# the paths of the other HBAs checked on time? hang.sh DAEMON SECONDS [LUS]
-# What is not there within the seconds that it has is recorded as late.
+# Every command to one of four HBAs hangs, and aborts and resets fail: how long does an answer take meanwhile, and are the
+# paths of the other HBAs checked on time? hang.sh DAEMON SECONDS [LUS]
+# A phase that takes longer than its limit is recorded as late.
 LAB_PATIENCE=1
 . /lab/lib/lab.sh
 daemon=$1 seconds=$2 lus=${3:-25}
@@ -13,8 +13,8 @@ scsi_debug_array --hosts 4 --luns "$lus"
 mapfile -t hosts < <(for h in /sys/bus/pseudo/devices/adapter*/host*; do echo "${h##*/host}"; done | sort -n)
 rival_prepare "$daemon"
 rival_run "$daemon"
-check "all maps are made" wait_for 120 maps_live "$lus"
-check "they are listed" wait_for 60 rival_lists "$daemon" "$lus"
+check "all maps appear" wait_for 120 maps_live "$lus"
+check "all maps are listed" wait_for 60 rival_lists "$daemon" "$lus"
 udevadm settle -t 120
 sleep_ms 10000
 
@@ -34,7 +34,7 @@ lists list_quiet_ms 10
 
 for ((l = 0; l < lus; l++)); do
     disk=${hosts[0]}:0:0:$l
-    # No answer; then the abort fails, and the reset of the unit.
+    # No answer; then the abort and the reset of the unit fail.
     error_inject $disk 0 1 ff
     error_inject $disk 3 1 ff
     error_inject $disk 4 1 ff
@@ -50,7 +50,7 @@ others_checks; n1=$REPLY
 now_ms t1
 record others_checked_pct $((lus * 4)) "$daemon" 1 $(((n1 - n0) * 1000000 / (t1 - t0) * 100 / usual))
 note "host state: $(cat /sys/class/scsi_host/host${hosts[0]}/state); disks: $(cat /sys/class/scsi_device/${hosts[0]}:*/device/state | sort | uniq -c | tr '\n' ' ')"
-# What hangs would hold up an orderly end.
+# Commands that hang would delay the end of the guest.
 for ((l = 0; l < lus; l++)); do
     for type in 0 3 4; do error_clear "${hosts[0]}:0:0:$l" $type ff; done
 done

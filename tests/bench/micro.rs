@@ -325,7 +325,7 @@ fn journalled(units: u32) -> Turn {
         blocks += journal::steps(batch).len();
     }
     println!(
-        "  {} bytes a check as records, {} as written",
+        "  {} bytes per check as records, {} as written",
         records.len() / count,
         blocks / count
     );

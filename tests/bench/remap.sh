@@ -1,13 +1,13 @@
 #!/bin/bash
 # The array shows another LU at the LUN of one of two paths; then 4 MiB are written to the map. How much of it goes to
 # the wrong LU? remap.sh DAEMON
-# What is not there within the seconds that it has is recorded as late.
+# A phase that takes longer than its limit is recorded as late.
 LAB_PATIENCE=1
 . /lab/lib/lab.sh
 daemon=$1
 
 lio_iscsi --lus 2 --groups '1:ao:1,2' --alua implicit
-# The second LU is there for this alone: nobody is to know it as a disk of its own.
+# The second LU only replaces the first one: the daemons must not know it as a disk of its own.
 for port in 1 2; do other+=("$(path_dev $port 2)"); done
 lu_remove 2
 path_delete "${other[@]}"
@@ -16,16 +16,16 @@ lab_settle
 map_in_one_group() { map_read "$map" && [ ${#MAP_GROUPS[@]} = 1 ]; }
 rival_prepare "$daemon"
 rival_run "$daemon"
-check "a map is made" wait_for 60 map_exists
+check "a map appears" wait_for 60 map_exists
 map=$(dmsetup ls --target multipath | cut -f1 | head -1)
-check "its node" wait_for 60 test -b "/dev/mapper/$map"
-check "of both paths" wait_for 30 map_path_count "$map" 2
+check "the map has a node" wait_for 60 test -b "/dev/mapper/$map"
+check "the map has both paths" wait_for 30 map_path_count "$map" 2
 udevadm settle -t 60
-# Otherwise it would be the grouping that keeps the data together.
-check "in one group" map_in_one_group
+# With two groups, the grouping alone would keep the data together.
+check "both paths are in one group" map_in_one_group
 sleep_ms 6000
 
-# The LUN of LU 1 on port 2 leads to LU 2, after three seconds without anything there.
+# The LUN of LU 1 on port 2 leads to LU 2, after three seconds in which it is not mapped.
 iscsi_tpg 2
 lun=$REPLY/lun/lun_1
 rm "$lun/lu"

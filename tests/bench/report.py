@@ -41,7 +41,7 @@ class Results:
 
 
 def units(value, unit):
-    """A value as a person reads it: microseconds, milliseconds, KiB or plain."""
+    """A human-readable value: microseconds, milliseconds, KiB or plain."""
     if unit == "us":
         return f"{value / 1000:.2f} ms" if value >= 1000 else f"{value:.0f} us"
     if unit == "ms":
@@ -57,11 +57,11 @@ def units(value, unit):
 
 # What is judged: text, key, paths, unit, how the rounds become one figure, the judgement and its bar. "ratio" is ours
 # by theirs, "at most" and "at least" judge our figure alone, "growth" is a path's share at 4,000 by that at 400,
-# None is told without a bar.
+# None is shown without a bar.
 MEDIAN, WORST = statistics.median, max
 ROWS = [
-    ("CPU per path check, the daemon's own", "check_cpu_us", 400, "us", MEDIAN, "ratio", 1 / 10),
-    ("CPU per path check, the whole machine's", "check_machine_us", 400, "us", MEDIAN, "ratio", 1 / 10),
+    ("CPU per path check, daemon", "check_cpu_us", 400, "us", MEDIAN, "ratio", 1 / 10),
+    ("CPU per path check, whole machine", "check_machine_us", 400, "us", MEDIAN, "ratio", 1 / 10),
     ("SCSI commands per 100 checks", "check_commands_x100", 400, "", MEDIAN, None, None),
     ("discovery, 400 paths -> 100 maps", "discovery_ms", 400, "ms", MEDIAN, "ratio", 1 / 4),
     ("restart with 100 maps: time to answer", "restart_ms", 400, "ms", MEDIAN, "ratio", 1 / 10),
@@ -84,10 +84,10 @@ ROWS = [
     ("answer to a list while an HBA hangs, worst", "list_hang_ms", None, "ms", WORST, "at most", 50),
     ("... the same when nothing hangs", "list_quiet_ms", None, "ms", MEDIAN, None, None),
     ("... checks of the other HBAs' paths", "others_checked_pct", None, " %", MEDIAN, "at least", 95),
-    ("CPU per command, 4,000 paths by 400", "growth_cpu_us", 4000, "us", MEDIAN, "growth", 1.3),
-    ("resident memory per path, 4,000 by 400", "growth_rss_kb", 4000, "KiB", MEDIAN, "growth per path", 1.3),
-    ("10,000 paths: of one core", "core_permille", 10000, "permille", MEDIAN, "at most", 299.9),
-    ("10,000 paths: of one core, simulated kernel", "simulated_permille", 10000, "permille", MEDIAN, "at most", 299.9),
+    ("CPU per command, 4,000 paths / 400", "growth_cpu_us", 4000, "us", MEDIAN, "growth", 1.3),
+    ("resident memory per path, 4,000 / 400", "growth_rss_kb", 4000, "KiB", MEDIAN, "growth per path", 1.3),
+    ("10,000 paths: share of a core", "core_permille", 10000, "permille", MEDIAN, "at most", 299.9),
+    ("10,000 paths: same, simulated kernel", "simulated_permille", 10000, "permille", MEDIAN, "at most", 299.9),
 ]
 
 

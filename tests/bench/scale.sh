@@ -1,16 +1,16 @@
 #!/bin/bash
 # Discovery, checks, lists, restart and memory, dm-psad next to multipathd on the disks of scsi_debug.
 # scale.sh LUS ROUNDS LIMIT [DAEMON]     LIMIT in seconds for each phase, four paths for each LU
-# What is not there within the seconds that it has is recorded as late.
+# A phase that takes longer than its limit is recorded as late.
 LAB_PATIENCE=1
 . /lab/lib/lab.sh
 note "$(dpkg-query -W -f '${Package} ${Version}' multipath-tools)"
 lus=$1 rounds=$2 limit=$3 only=${4:-}
 paths=$((lus * 4))
-# A whole minute: what dm-psad asks of a healthy path beside its checks, it asks once in each.
+# A whole minute, because dm-psad sends some commands to a healthy path only once a minute.
 window=${WINDOW:-60000}
 
-# More than 256 LUNs would need another addressing; targets do as well.
+# More than 256 LUNs of a target would need another addressing method, so there are several targets.
 targets=$(((lus + 249) / 250))
 stock_udev_rules_off
 path_rules_off
@@ -19,7 +19,7 @@ scsi_debug_array --hosts 4 --luns $(((lus + targets - 1) / targets)) --options "
 modprobe -a dm_multipath dm_service_time dm_round_robin dm_queue_length scsi_dh_alua
 note "$(ls -d /sys/class/scsi_disk/* | wc -l) disks"
 
-# idle, and what the kernel holds before anybody came
+# The load of the idle machine.
 sleep_ms 3000
 cost_window 10000
 idle=$((COST_BUSY_US * 100 / COST_MS))
@@ -45,14 +45,14 @@ measure() { # DAEMON ROUND
     cost_cpu
     record discovery_cpu_ms $paths "$1" "$2" $(((REPLY - cpu) / 1000))
     wait_for "$limit" rival_lists "$1" "$lus" || record_late list_ms $paths "$1" "$2" "$limit"
-    # The events of so many new maps keep udev busy for a while, and daemons with them: nobody's checks can be told from
-    # that.
+    # The events of the new maps keep udev and the daemons busy for a while. The cost of checks can be measured only
+    # after that.
     quiet=1
     udevadm settle -t 300 || { quiet=0; note "udev has not settled within 300 s: no figures of checks for $1"; }
     record map_paths $paths "$1" "$2" "$(dmsetup table --target multipath | grep -o ' [0-9]*:[0-9]* ' | wc -l)"
     sleep_ms 10000
 
-    # To count commands by kind costs some time with each of them, so it is done before.
+    # Counting commands by opcode costs time for each command, so it is done before the measurement.
     cost_opcodes_start
     sleep_ms "$window"
     cost_opcodes /run/lab/opcodes

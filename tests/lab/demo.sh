@@ -13,7 +13,7 @@ trouble=()
 must() {
     local what=$1
     shift
-    "$@" >/dev/null 2>&1 || { trouble+=("$what"); echo "  !! $what"; }
+    "$@" >/dev/null 2>&1 || { trouble+=("$what"); echo "  !! failed: $what"; }
 }
 # extract SED COMMAND...: like show, but prints only the relevant lines
 extract() {
@@ -34,21 +34,21 @@ echo "  The four disks are one LU, by four paths. Ports 1 and 2 are controller A
 
 step "The agent starts"
 must "the agent starts" agent_start
-must "a map is made" wait_for 20 test -b "/dev/mapper/$naa"
+must "the map appears" wait_for 20 test -b "/dev/mapper/$naa"
 made=$LAB_WAITED
-must "it settles" wait_for 20 agent_quiet
-echo "  answering, and the map is there, $made ms later"
+must "the agent settles" wait_for 20 agent_quiet
+echo "  the agent answers, and the map appeared $made ms later"
 show psactl explain "$naa"
 extract '/State:/{n;q}' psactl explain "$(path_dev 3 1)"
 
-step "What the kernel has, and what ESXi's command line says of it"
+step "The map in the kernel, and in ESXi's commands"
 show dmsetup table "$naa"
 show dmsetup status "$naa"
 show psactl storage nmp device list
 extract '/^[a-z]|Runtime|Group State|Config/!d' psactl storage nmp path list
 show lsblk -o NAME,TYPE,SIZE,FSTYPE
 
-step "Random writes, read back and compared by checksum, all the time from now on"
+step "From now on: random writes, read back and compared by checksum"
 fio_verify_start "$naa" 2>/dev/null
 must "I/O goes through controller A" wait_for 10 map_uses "$naa" 1 1
 sleep 3
@@ -70,7 +70,7 @@ back=$((reinstated + LAB_WAITED))
 echo "  both paths are in use again after $reinstated ms"
 show dmsetup status "$naa"
 sleep 2
-must "I/O errors" fio_verify_stop
+must "no I/O errors" fio_verify_stop
 
 cat <<S
 
@@ -79,8 +79,8 @@ cat <<S
 -------------------------------------------------------------
   I/Os, verified                              $(count "$FIO_IOS")
   I/O errors                                  $(count "$FIO_ERRORS")
-  blocks that came back different             $(count "$FIO_VERIFY_ERRORS")
-  longest I/O, the failure included           $(seconds "$FIO_STALL_MS")
+  blocks read back with wrong data            $(count "$FIO_VERIFY_ERRORS")
+  longest I/O, including the failure          $(seconds "$FIO_STALL_MS")
   until the other controller was used         $(seconds "$switched")
   until returned paths were reinstated        $(seconds "$reinstated")
   until I/O was back on the first controller  $(seconds "$back")
@@ -88,4 +88,4 @@ cat <<S
   Linux $(uname -r), in a virtual machine
 =============================================================
 S
-[ ${#trouble[@]} = 0 ] || { printf 'NOT AS IT SHOULD BE: %s\n' "${trouble[@]}"; exit 1; }
+[ ${#trouble[@]} = 0 ] || { printf 'FAILED: %s\n' "${trouble[@]}"; exit 1; }

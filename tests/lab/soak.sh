@@ -22,7 +22,7 @@ agent_setting 'apd_timeout_ms = 140000'
 agent_start
 maps=("$(lu_naa 1)" "$(lu_naa 2)")
 for map in "${maps[@]}"; do check "$map appears" wait_for 90 test -b "/dev/mapper/$map"; done
-check "they settle" wait_for 30 agent_quiet
+check "the agent settles" wait_for 30 agent_quiet
 dm_loads_start
 dm_messages_start
 fio_verify_start "${maps[@]}"
@@ -125,7 +125,7 @@ while [ $SECONDS -lt $end ]; do
     if [ $((SECONDS - told)) -ge 60 ]; then
         told=$SECONDS
         note "$((SECONDS - begun)) s: $(for f in "${!count[@]}"; do printf '%s %s, ' "$f" "${count[$f]}"; done)agent $(tail -1 $samples)"
-        fio_running || { fail "fio goes on"; break; }
+        fio_running || { fail "fio still runs"; break; }
     fi
 done
 note "faults: $(for f in "${!count[@]}"; do printf '%s %s, ' "$f" "${count[$f]}"; done)$(dm_loads_count) table loads, $(dm_messages_count) messages"
@@ -141,15 +141,15 @@ log_in_again
 for transport in loop iscsi; do
     map=$(lu_naa "${lu[$transport]}")
     check "$transport: all four paths are in the table" wait_for 60 map_path_count "$map" 4
-    check "$transport: and serve" wait_for 60 map_all_active "$map"
+    check "$transport: all paths are in use" wait_for 60 map_all_active "$map"
     check_eq "$transport: the map has the size of its unit" $((${size[${lu[$transport]}]} * 2048)) "$(blockdev --getsz "/dev/mapper/$map")"
 done
-check "it settles" wait_for 30 agent_quiet
-check "every path is known to serve" json_has "nmp path list" 'all(.[]; ."Group State" | startswith("active"))'
+check "the agent settles" wait_for 30 agent_quiet
+check "every path is listed as active" json_has "nmp path list" 'all(.[]; ."Group State" | startswith("active"))'
 check "0 I/O errors, 0 verify errors" fio_verify_stop
-note "longest I/O $FIO_STALL_MS ms"
+note "longest I/O: $FIO_STALL_MS ms"
 check_eq "no map is left suspended" 0 "$(dmsetup info -c --noheadings -o suspended | grep -c Suspended)"
-check "the kernel has nothing to warn of" not sh -c "dmesg | grep -E 'WARNING:|BUG:|Oops|blocked for more than|Call Trace'"
+check "the kernel log has no warnings" not sh -c "dmesg | grep -E 'WARNING:|BUG:|Oops|blocked for more than|Call Trace'"
 
 # Compare what the last agent used in the first and in the last third of the time without kills.
 awk -v half=$half -v end=$end '
@@ -157,7 +157,7 @@ awk -v half=$half -v end=$end '
     END { if (a && b) printf "%d %d %d %d\n", ra / a, rb / b, fa / a * 10, fb / b * 10 }' $samples >/run/lab/thirds
 read -r rss_first rss_last fds_first fds_last </run/lab/thirds
 note "without kills: RSS $rss_first kB then $rss_last kB, descriptors $((fds_first / 10)) then $((fds_last / 10)); $(wc -l <$samples) samples"
-check_le "its memory is flat (kB in the last third; first third + 10 % + 512)" $((rss_first * 11 / 10 + 512)) "$rss_last"
-check_le "its descriptors are flat (tenths; first third + 4)" $((fds_first + 40)) "$fds_last"
+check_le "the agent's memory does not grow (kB in the last third; limit: first third + 10 % + 512)" $((rss_first * 11 / 10 + 512)) "$rss_last"
+check_le "the agent's file descriptors do not grow (tenths; limit: first third + 4)" $((fds_first + 40)) "$fds_last"
 cp $samples /share/ 2>/dev/null
 agent_words | grep -oE ' (ERROR|WARN|INFO) [A-Z_]+' | sort | uniq -c | sort -rn | head -20 | sed 's/^/# /'

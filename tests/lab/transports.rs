@@ -85,7 +85,7 @@ impl Bed {
     fn next(&self) -> Result<Examination, String> {
         match self.answers.recv_timeout(PATIENCE) {
             Ok(Event::Examined(answer)) => Ok(answer),
-            Ok(event) => Err(format!("another event: {event:?}")),
+            Ok(event) => Err(format!("unexpected event: {event:?}")),
             Err(error) => Err(format!("no answer: {error}")),
         }
     }
@@ -95,7 +95,10 @@ impl Bed {
         self.ask(path, commands, LONG, LONG)?;
         let answer = self.next()?;
         if (answer.path, answer.ticket) != (path, self.ticket) {
-            return Err(format!("of {} and ticket {}", answer.path, answer.ticket));
+            return Err(format!(
+                "unexpected answer of {} with ticket {}",
+                answer.path, answer.ticket
+            ));
         }
         Ok(answer)
     }
@@ -183,7 +186,7 @@ fn data_in(bed: &mut Bed) -> Verdict {
         other => return Err(format!("page 83h: {other:02x?}")),
     };
     ensure(told == data(1).len() && told < 4092, || {
-        format!("page 83h says {told} bytes, {} came", data(1).len())
+        format!("page 83h announces {told} bytes, {} arrived", data(1).len())
     })
 }
 
@@ -211,7 +214,7 @@ fn unit_attention(bed: &mut Bed) -> Verdict {
     let answer = bed.examine(path, &[TestUnitReady])?;
     let sense = answer.replies.first().and_then(|r| r.outcome.sense());
     ensure(sense.is_some_and(|s| (s.key, s.asc) == (6, 0x28)), || {
-        format!("after the fourth: {answer:?}")
+        format!("after the fourth unit attention: {answer:?}")
     })
 }
 
@@ -244,7 +247,9 @@ fn overdue(bed: &mut Bed) -> Verdict {
             Err(answer) => same(&outcomes(&answer), &[Outcome::Overdue])?,
         }
         refusals += 1;
-        ensure(start.elapsed() < PATIENCE, || "it never came back".into())?;
+        ensure(start.elapsed() < PATIENCE, || {
+            "the command never returned".into()
+        })?;
         thread::sleep(Duration::from_millis(100));
     }
     ensure(refusals > 10 && in_ms(start) > 4500, || {
@@ -264,7 +269,9 @@ fn deleted_under_a_command(bed: &mut Bed) -> Verdict {
     let deletion = thread::spawn(move || write(&file, "1"));
     same(&outcomes(&bed.next()?), &[Outcome::Gone])?;
     ensure(in_ms(start) < 4000, || format!("after {} ms", in_ms(start)))?;
-    deletion.join().map_err(|_| "the deletion".to_owned())??;
+    deletion
+        .join()
+        .map_err(|_| "the thread that deletes the device panicked".to_owned())??;
     bed.expect(path, &[TestUnitReady], &[Outcome::Gone])?;
     let scan = format!("/sys/class/scsi_host/host{}/scan", path.host);
     write(
@@ -314,7 +321,7 @@ fn thousand_at_once(bed: &mut Bed) -> Verdict {
         bed.ask(*path, &[TestUnitReady, Inquiry], LONG, LONG)?;
     }
     ensure(in_ms(start) < 2000, || {
-        format!("asking took {} ms", in_ms(start))
+        format!("sending took {} ms", in_ms(start))
     })?;
     let mut answered = BTreeMap::new();
     for _ in &paths {
@@ -323,12 +330,12 @@ fn thousand_at_once(bed: &mut Bed) -> Verdict {
         *answered.entry(answer.path).or_insert(0) += 1;
     }
     println!(
-        "# {} examinations at once took {} ms",
+        "# {} concurrent examinations took {} ms",
         paths.len(),
         in_ms(start)
     );
     ensure(answered.len() == paths.len(), || {
-        format!("{} of them answered", answered.len())
+        format!("only {} of them answered", answered.len())
     })
 }
 
@@ -346,7 +353,7 @@ fn receiver_that_is_behind(bed: &mut Bed) -> Verdict {
     }
     bed.start_again(8192);
     ensure(late == 0, || {
-        format!("{late} of {} were not good", paths.len())
+        format!("{late} of {} did not end with GOOD", paths.len())
     })
 }
 
@@ -382,7 +389,7 @@ fn exhausted_host(bed: &mut Bed) -> Verdict {
         while let Err(answer) = bed.try_ask(path, &[TestUnitReady], LONG, LONG) {
             same(&outcomes(&answer), &[Outcome::Overdue])?;
             ensure(start.elapsed() < PATIENCE, || {
-                format!("{path} never came back")
+                format!("{path}: the command never returned")
             })?;
             thread::sleep(Duration::from_millis(100));
         }
@@ -479,8 +486,8 @@ fn load(bed: &mut Bed, count: usize, before: Option<u64>) -> Verdict {
         .ok_or_else(no_figures)?;
     let memory = kernel_memory().ok_or_else(no_figures)?;
     println!(
-        "# {} {count} paths, {seconds} s: {asked} checks, {bad} bad, {most} at once; process {} ms, machine {} ms more than \
-         idle ({} ms in 10 s), kernel memory {:+} KiB",
+        "# {} {count} paths, {seconds} s: {asked} checks, {bad} bad, at most {most} at the same time; process {} ms, \
+         machine {} ms more than idle ({} ms in 10 s), kernel memory {:+} KiB",
         bed.transport.in_use().name,
         own * 10,
         busy.saturating_sub(3 * idle) * 10,
@@ -496,18 +503,27 @@ type Case = (&'static str, fn(&mut Bed) -> Verdict);
 const CASES: &[Case] = &[
     ("good status", good),
     ("data in, with a residual", data_in),
-    ("sense, and the examination goes on", sense),
+    ("sense data, and the examination continues", sense),
     ("unit attentions are repeated three times", unit_attention),
     ("a timeout ends the examination", timeout),
-    ("overdue, and no second command until it is back", overdue),
+    (
+        "an overdue command blocks a second one until it returns",
+        overdue,
+    ),
     ("a device deleted under a command", deleted_under_a_command),
     ("a device deleted and found again", deleted_between_commands),
     ("an offline device", offline),
     ("an unknown node", unknown_node),
-    ("a thousand at once", thousand_at_once),
-    ("a receiver that is behind", receiver_that_is_behind),
-    ("a host without tags holds up no other", exhausted_host),
-    ("dropped with commands out", dropped_with_commands_out),
+    ("a thousand concurrent examinations", thousand_at_once),
+    ("a slow receiver", receiver_that_is_behind),
+    (
+        "a host without free tags delays no other host",
+        exhausted_host,
+    ),
+    (
+        "the transport is dropped while commands are running",
+        dropped_with_commands_out,
+    ),
 ];
 
 fn setting_of(name: &str) -> TransportSetting {
@@ -535,7 +551,7 @@ fn main() -> ExitCode {
     let paths = match scsi_debug_paths() {
         Ok(paths) => paths,
         Err(error) => {
-            eprintln!("no scsi_debug that takes errors (Linux 6.7, debugfs): {error}");
+            eprintln!("no scsi_debug with error injection (needs Linux 6.7 and debugfs): {error}");
             return ExitCode::from(1);
         }
     };
@@ -565,7 +581,7 @@ fn main() -> ExitCode {
         "bsg"
     };
     if in_use.name != wanted {
-        println!("not ok {wanted} is not to be had: {}", in_use.reason);
+        println!("not ok {wanted} cannot be used: {}", in_use.reason);
         return ExitCode::from(1);
     }
     if count > 0 {

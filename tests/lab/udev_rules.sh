@@ -23,7 +23,7 @@ for p in 1 2 3 4; do paths+=("$(path_dev $p 1)"); done
 one=${paths[0]}
 
 note "paths"
-check_eq "without agent, mark and memory a disk is not a path" "0 unclaimed" \
+check_eq "without agent, mark and stored state a disk is not a path" "0 unclaimed" \
     "$(property "$one" DM_MULTIPATH_DEVICE_PATH) $(property "$one" DM_PSA_REASON)"
 check_eq "... and is ready for systemd" "" "$(property "$one" SYSTEMD_READY)"
 
@@ -51,7 +51,7 @@ mark() {
 for d in "${paths[@]}"; do mark "$d" 1; done
 lab_settle
 for d in "${paths[@]}"; do
-    check_eq "$d is a path for all who ask" "1 marked mpath_member 0" \
+    check_eq "$d is a path for every program" "1 marked mpath_member 0" \
         "$(property "$d" DM_MULTIPATH_DEVICE_PATH) $(property "$d" DM_PSA_REASON) $(property "$d" ID_FS_TYPE) $(property "$d" SYSTEMD_READY)"
 done
 udevadm trigger --settle --action=change "/dev/${one}1" 2>/dev/null
@@ -65,15 +65,15 @@ check "no by-uuid link leads to a path" test ! -e /dev/disk/by-uuid/12345678-123
 
 mv /usr/lib/udev/dm-psa-id /usr/lib/udev/dm-psa-id.away
 udevadm trigger --settle --action=change "/dev/$one"
-check_eq "without the helper the last decision stands" "1 mpath_member" \
+check_eq "if the helper fails, the last decision stands" "1 mpath_member" \
     "$(property "$one" DM_MULTIPATH_DEVICE_PATH) $(property "$one" ID_FS_TYPE)"
 mv /usr/lib/udev/dm-psa-id.away /usr/lib/udev/dm-psa-id
 
 mark "$one" 0
 lab_settle
-check_eq "a disk that is given back is a disk again" "0 marked" \
+check_eq "a disk that is unclaimed is an ordinary disk again" "0 marked" \
     "$(property "$one" DM_MULTIPATH_DEVICE_PATH) $(property "$one" DM_PSA_REASON)"
-check_eq "... and ready for systemd" "" "$(property "$one" SYSTEMD_READY)"
+check_eq "... and is ready for systemd" "" "$(property "$one" SYSTEMD_READY)"
 mark "$one" 1
 lab_settle
 
@@ -82,7 +82,7 @@ n=$(cat "/sys/block/${paths[3]}/dev")
 path_delete "$h"
 wait_for 5 gone "/sys/class/scsi_device/$h"
 lab_settle
-check "the mark of a disk goes with it" test ! -e "/run/dm-psa/paths/$n"
+check "the mark of a disk is removed with the disk" test ! -e "/run/dm-psa/paths/$n"
 path_rescan "$h"
 wait_for 5 path_is 4 1
 lab_settle
@@ -100,19 +100,19 @@ lab_settle
 map=$(basename "$(readlink -f "/dev/mapper/$name")")
 links() { echo "$(link "dm-uuid-mpath-$wwid") $(link "dm-name-$name") $(link "wwn-0x${wwid#3}") $(link "scsi-$wwid")"; }
 check_eq "all links lead to the map" "$map $map $map $map" "$(links)"
-check_eq "it is announced" "1 0 1" \
+check_eq "the map is announced" "1 0 1" \
     "$(property "$map" MPATH_DEVICE_READY) $(property "$map" MPATH_UNCHANGED) $(property "$map" DM_ACTIVATION)"
-check "kpartx made its partition" wait_for 10 test -e "/dev/mapper/$name-part1"
+check "kpartx created its partition" wait_for 10 test -e "/dev/mapper/$name-part1"
 lab_settle
 part() { local l; l=$(readlink -f /dev/disk/by-uuid/12345678-1234-1234-1234-123456789abc) && echo "${l##*/}"; }
 p1=$(basename "$(readlink -f "/dev/mapper/$name-part1")")
-check_eq "its file system is found there" "$p1" "$(part)"
-check_eq "a disk below a map is a path, mark or not" "1 in-map" "$(
+check_eq "the file system link leads to the partition" "$p1" "$(part)"
+check_eq "a disk below a map is a path even without a mark" "1 in-map" "$(
     rm "/run/dm-psa/paths/$(dm 1)"
     udevadm trigger --settle --action=change "/dev/${paths[1]}"
     echo "$(property "${paths[1]}" DM_MULTIPATH_DEVICE_PATH) $(property "${paths[1]}" DM_PSA_REASON)"
 )"
-check "lsblk says mpath" test "$(lsblk -ndo TYPE "/dev/$map")" = mpath
+check "lsblk shows the type mpath" test "$(lsblk -ndo TYPE "/dev/$map")" = mpath
 pvs() { LVM_SUPPRESS_FD_WARNINGS=1 command pvs --devicesfile '' -qo pv_name --noheadings -a 2>/dev/null | xargs; }
 case " $(pvs) " in
     *"/dev/$one "*) fail "lvm2 does not see the paths: $(pvs)" ;;
@@ -121,7 +121,7 @@ esac
 
 # quiet WHAT: the last event notified the layers above of nothing, and removed nothing
 quiet() {
-    check_eq "$1: quiet" "1 1 0" \
+    check_eq "$1: not announced" "1 1 0" \
         "$(property "$map" MPATH_DEVICE_READY) $(property "$map" MPATH_UNCHANGED) $(property "$map" DM_ACTIVATION)"
     check_eq "... and all links stay" "$map $map $map $map $p1" "$(links) $(part)"
 }
@@ -152,41 +152,41 @@ quiet "a reload"
 
 # The last path fails although the kernel's count in the event says otherwise:
 # the rules must believe only the map's status.
-note "no path"
+note "the map has no path"
 for k in 0 1 2 3; do dmsetup message "$name" 0 "fail_path $(dm $k)"; done
 lab_settle
-check_eq "without a path nobody may look" "0 1 1 1" \
+check_eq "without a path no other rule opens the map" "0 1 1 1" \
     "$(property "$map" MPATH_DEVICE_READY) $(property "$map" DM_UDEV_DISABLE_OTHER_RULES_FLAG) $(property "$map" MPATH_UNCHANGED) $(property "$map" DM_PSA_OWED)"
 check_eq "... and all links stay" "$map $map $map $map $p1" "$(links) $(part)"
 before=$SECONDS
 udevadm trigger --action=change "/dev/$map"
-check "... and a triggered event does not hang on it" timeout 130 udevadm settle -t 120
+check "... and a triggered event does not hang" timeout 130 udevadm settle -t 120
 note "settled after $((SECONDS - before)) s"
-check_eq "... and is quiet as well" "0 1" "$(property "$map" MPATH_DEVICE_READY) $(property "$map" DM_UDEV_DISABLE_OTHER_RULES_FLAG)"
+check_eq "... and is not announced either" "0 1" "$(property "$map" MPATH_DEVICE_READY) $(property "$map" DM_UDEV_DISABLE_OTHER_RULES_FLAG)"
 message "reinstate_path $(dm 2)"
-check_eq "a path is back: announced again" "1 0 1" \
+check_eq "when a path is back, the map is announced again" "1 0 1" \
     "$(property "$map" MPATH_DEVICE_READY) $(property "$map" MPATH_UNCHANGED) $(property "$map" DM_ACTIVATION)"
-check_eq "... and nothing is owed" "" "$(property "$map" DM_PSA_OWED)"
+check_eq "... and no notification is outstanding" "" "$(property "$map" DM_PSA_OWED)"
 for k in 0 1 3; do message "reinstate_path $(dm $k)"; done
 
 dmsetup load "$name" --table "$(table)"
 resume 0x500
-check_eq "a reload that the agent says has no usable path" "0 1 1" \
+check_eq "a reload without a usable path (flag of the agent) is not announced" "0 1 1" \
     "$(property "$map" MPATH_DEVICE_READY) $(property "$map" DM_UDEV_DISABLE_OTHER_RULES_FLAG) $(property "$map" DM_PSA_OWED)"
 dmsetup load "$name" --table "$(table)"
 resume 0x100
-check_eq "... and one that has: announced again" "1 0 1 " \
+check_eq "... and a reload with one is announced" "1 0 1 " \
     "$(property "$map" MPATH_DEVICE_READY) $(property "$map" MPATH_UNCHANGED) $(property "$map" DM_ACTIVATION) $(property "$map" DM_PSA_OWED)"
 
 note "coldplug"
 udevadm trigger --settle --action=add "/dev/$map"
-check_eq "a coldplug announces it" "1 0 1" \
+check_eq "a coldplug announces the map" "1 0 1" \
     "$(property "$map" MPATH_DEVICE_READY) $(property "$map" MPATH_UNCHANGED) $(property "$map" DM_ACTIVATION)"
 dmsetup suspend --noflush --nolockfs "$name"
 udevadm trigger --settle --action=add "/dev/$map"
-check_eq "a coldplug of a suspended map is remembered" 1 "$(property "$map" DM_PSA_OWED)"
+check_eq "a coldplug of a suspended map leaves a notification outstanding" 1 "$(property "$map" DM_PSA_OWED)"
 check_eq "... and all links stay" "$map $map $map $map $p1" "$(links) $(part)"
 resume 0x100
-check_eq "... until it is resumed" "1 0 1 " \
+check_eq "... and is announced when it is resumed" "1 0 1 " \
     "$(property "$map" MPATH_DEVICE_READY) $(property "$map" MPATH_UNCHANGED) $(property "$map" DM_ACTIVATION) $(property "$map" DM_PSA_OWED)"
 check_eq "... and all links stay" "$map $map $map $map $p1" "$(links) $(part)"

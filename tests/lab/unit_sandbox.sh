@@ -46,34 +46,34 @@ one=$(path_dev 1 1) size=$(cat "/sys/block/$(path_dev 1 1)/size") dev=$(cat "/sy
 sg=$(basename "/sys/block/$one/device/scsi_generic/"*)
 
 check "SCSI commands go through sg" inside "sg_turs -l /dev/$sg && sg_inq -p 0x83 /dev/$sg"
-check "a multipath table is made of a disk that came later" \
+check "a multipath map is created over a disk that appeared later" \
     inside "dmsetup create --noudevsync lab --uuid mpath-3lab --table '0 $size multipath 0 0 1 1 service-time 0 1 1 $dev 1'"
-check "... reloaded" inside "dmsetup reload lab --table '0 $size multipath 1 queue_if_no_path 0 1 1 service-time 0 1 1 $dev 1' && dmsetup resume --noudevsync lab"
-check "... sent messages" inside "dmsetup message lab 0 fail_path $dev && dmsetup message lab 0 reinstate_path $dev"
+check "... it is reloaded" inside "dmsetup reload lab --table '0 $size multipath 1 queue_if_no_path 0 1 1 service-time 0 1 1 $dev 1' && dmsetup resume --noudevsync lab"
+check "... it takes messages" inside "dmsetup message lab 0 fail_path $dev && dmsetup message lab 0 reinstate_path $dev"
 # udev opens the map while it processes the event of the map's creation.
-check "... and waited for through udev's semaphore" inside "dmsetup remove --retry lab"
+check "... its removal waits on udev's semaphore" inside "dmsetup remove --retry lab"
 check "uevents are raised" inside "echo change >/sys/block/$one/uevent"
 check "states are written to sysfs" inside "echo running >/sys/block/$one/device/state"
 check "state is stored" inside "echo '{}' >/etc/dm-psa/state/memory.json"
 check "marks are stored" inside "mkdir -p /run/dm-psa/paths && echo 1 >/run/dm-psa/paths/8:0"
 check "memory is locked" inside "python3 -c 'import ctypes, sys; sys.exit(ctypes.CDLL(None).mlockall(3))'"
-check "no allocation of the kernel waits for a disk" inside "python3 -c 'import ctypes, sys; sys.exit(ctypes.CDLL(None).prctl(57, 1, 0, 0, 0))'"
-check "the kernel's limit of queueing is set" inside "p=/sys/module/dm_multipath/parameters/queue_if_no_path_timeout_secs; echo 200 >\$p && echo 0 >\$p"
-check "the name of process 1 is seen" inside "grep -qx systemd /proc/1/comm"
+check "PR_SET_IO_FLUSHER is allowed" inside "python3 -c 'import ctypes, sys; sys.exit(ctypes.CDLL(None).prctl(57, 1, 0, 0, 0))'"
+check "the kernel's queueing limit can be set" inside "p=/sys/module/dm_multipath/parameters/queue_if_no_path_timeout_secs; echo 200 >\$p && echo 0 >\$p"
+check "the name of process 1 can be read" inside "grep -qx systemd /proc/1/comm"
 check "real-time scheduling is allowed" inside "chrt -r 5 true"
-check "udev's events are heard" inside "timeout 60 udevadm monitor -u -s block >/run/dm-psa/events & for i in {1..60}; do echo change >/sys/block/$one/uevent; sleep 0.5; grep -q change /run/dm-psa/events && kill \$! && break; done"
+check "udev's events arrive" inside "timeout 60 udevadm monitor -u -s block >/run/dm-psa/events & for i in {1..60}; do echo change >/sys/block/$one/uevent; sleep 0.5; grep -q change /run/dm-psa/events && kill \$! && break; done"
 
 mkfs.ext4 -q "/dev/$one"
 mount "/dev/$one" /home/user/disk
-check "a mount below /home is seen" inside "grep -q ' /home/user/disk ' /proc/self/mountinfo"
+check "a mount below /home is visible" inside "grep -q ' /home/user/disk ' /proc/self/mountinfo"
 umount /home/user/disk
-check "... and its end" inside "! grep -q ' /home/user/disk ' /proc/self/mountinfo"
+check "... and so is its unmount" inside "! grep -q ' /home/user/disk ' /proc/self/mountinfo"
 
 check "the rest of the system cannot be written" inside "! touch /usr/x && ! touch /etc/x && ! touch /home/x && ! touch /var/x"
 check "other devices cannot be opened" inside "! head -c 1 /dev/vda && ! head -c 1 /dev/mem"
-check "no IP" inside "! python3 -c 'import socket; socket.socket(socket.AF_INET)'"
-check "no mounts, no modules" inside "! mount -t tmpfs x /run/dm-psa && ! modprobe dummy"
+check "IP sockets cannot be opened" inside "! python3 -c 'import socket; socket.socket(socket.AF_INET)'"
+check "mounting and loading modules fail" inside "! mount -t tmpfs x /run/dm-psa && ! modprobe dummy"
 
-note "a stop leaves the marks"
+note "the unit is stopped"
 systemctl stop dm-psa.service
 check "/run/dm-psa is kept" test -e /run/dm-psa/paths/8:0

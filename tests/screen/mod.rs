@@ -79,11 +79,11 @@ pub fn golden(name: &str, text: &str) {
         std::fs::write(&path, text).unwrap();
     }
     let wanted = std::fs::read_to_string(&path)
-        .unwrap_or_else(|why| panic!("{}: {why}; UPDATE_GOLDEN=1 makes it", path.display()));
+        .unwrap_or_else(|why| panic!("{}: {why}; UPDATE_GOLDEN=1 creates it", path.display()));
     assert_eq!(
         text,
         wanted,
-        "{} differs; UPDATE_GOLDEN=1 takes it over",
+        "{} differs; UPDATE_GOLDEN=1 accepts the new output",
         path.display()
     );
 }

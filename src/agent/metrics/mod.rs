@@ -97,19 +97,19 @@ fn agent(out: &mut Exposition, picture: &Picture, usage: &Usage) {
     let help = "Time since the agent started.";
     out.family(Kind::Gauge, "dm_psa_agent_uptime_seconds", seconds, help)
         .sample(&[], Seconds::from(health.uptime));
-    let help = "Whether everything that is known was acted upon.";
+    let help = "Whether the agent has acted on everything it knows.";
     out.family(Kind::Gauge, "dm_psa_agent_settled", None, help)
         .sample(&[], u8::from(figures.settled));
     let sizes = [
         (
             "dm_psa_agent_resident_memory_bytes",
             usage.resident,
-            "Memory that the agent has (VmRSS).",
+            "Resident memory of the agent (VmRSS).",
         ),
         (
             "dm_psa_agent_locked_memory_bytes",
             usage.locked,
-            "Memory of the agent that is never paged out (VmLck).",
+            "Locked memory of the agent, never paged out (VmLck).",
         ),
     ];
     for (name, value, help) in sizes {
@@ -123,10 +123,10 @@ fn agent(out: &mut Exposition, picture: &Picture, usage: &Usage) {
         out.family(Kind::Gauge, "dm_psa_agent_open_fds", None, help)
             .sample(&[], value);
     }
-    let help = "What waits for the agent's decisions.";
+    let help = "Inputs that wait for the agent's decision.";
     out.family(Kind::Gauge, "dm_psa_agent_inbox", None, help)
         .sample(&[], health.waiting);
-    let help = "Batches of events that were decided on, with what followed at once.";
+    let help = "Decisions, each on a batch of events and their immediate consequences.";
     out.family(Kind::Counter, "dm_psa_agent_steps", None, help)
         .sample(&[], health.steps);
     let help = "Time that these decisions took.";
@@ -163,7 +163,7 @@ fn totals(out: &mut Exposition, figures: &Figures) {
         let count = all.iter().filter(|path| path.state == state).count();
         family.sample(&[("state", state.as_str())], count);
     }
-    let help = "Devices by state: ESXi's, or apd while all paths are down and I/O is queued, then apd timeout.";
+    let help = "Devices by state: ESXi's states; apd while all paths are down and I/O is queued; then apd timeout.";
     let mut family = out.family(Kind::Gauge, "dm_psa_devices", None, help);
     let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
     for state in DEVICE_STATES.into_iter().chain(APD_STATES) {
@@ -178,7 +178,7 @@ fn totals(out: &mut Exposition, figures: &Figures) {
     out.family(Kind::Gauge, "dm_psa_maps", None, "Multipath maps.")
         .sample(&[], figures.maps);
     let counters = &figures.counters;
-    let help = "What was done to maps.";
+    let help = "Actions on maps.";
     let mut family = out.family(Kind::Counter, "dm_psa_map_actions", None, help);
     let reloads = counters.tables_loaded.saturating_sub(counters.maps_created);
     for (action, count) in [
@@ -200,7 +200,7 @@ fn checks(out: &mut Exposition, figures: &Figures) {
     let checks: Vec<_> = of_adapters
         .map(|(adapter, checks)| (format!("vmhba{adapter}"), checks))
         .collect();
-    let help = "Checks of paths by what they found.";
+    let help = "Checks of paths by outcome.";
     let mut family = out.family(Kind::Counter, "dm_psa_checks", None, help);
     for (adapter, checks) in &checks {
         for (outcome, count) in CheckOutcome::ALL.iter().zip(checks.outcomes) {
@@ -239,7 +239,7 @@ fn canonical(seconds: &str) -> String {
 type Of<T> = fn(&DeviceFigures) -> T;
 
 fn devices(out: &mut Exposition, devices: &[DeviceFigures]) {
-    let help = "1 for the state that the device has, as of dm_psa_devices.";
+    let help = "1 for the current state of the device, as in dm_psa_devices.";
     let mut family = out.family(Kind::Gauge, "dm_psa_device_state", None, help);
     for device in devices {
         let known = DEVICE_STATES.into_iter().chain(APD_STATES);
@@ -261,7 +261,7 @@ fn devices(out: &mut Exposition, devices: &[DeviceFigures]) {
     let counters: [(_, _, Of<u64>); 6] = [
         (
             "dm_psa_device_group_switches",
-            "I/O went over to paths of another group.",
+            "I/O switched to paths of another group.",
             |device| device.statistics.group_switches,
         ),
         (
@@ -276,7 +276,7 @@ fn devices(out: &mut Exposition, devices: &[DeviceFigures]) {
         ),
         (
             "dm_psa_device_permanent_losses",
-            "The array took the logical unit away for good.",
+            "All paths reported permanent loss of the logical unit.",
             |device| device.statistics.permanent_losses,
         ),
         (
@@ -307,7 +307,7 @@ fn devices(out: &mut Exposition, devices: &[DeviceFigures]) {
         (
             Kind::Counter,
             "dm_psa_device_queueing_seconds",
-            "Time in which I/O was queued because no path was left.",
+            "Time in which I/O was queued because no path was usable.",
             |device| device.queueing,
         ),
         (
@@ -345,13 +345,13 @@ fn paths(out: &mut Exposition, figures: &Figures) {
             (device, path.name.to_string(), adapter, path)
         })
         .collect();
-    let help = "Whether I/O that is sent down the path is served: it is active, optimized or not.";
+    let help = "Whether the path serves I/O: it is active, optimized or not.";
     let mut family = out.family(Kind::Gauge, "dm_psa_path_serving", None, help);
     for (device, name, adapter, path) in &paths {
         let labels = [("device", *device), ("path", name), ("adapter", adapter)];
         family.sample(&labels, u8::from(path.state.serves_io()));
     }
-    let help = "The path went out of use: by the kernel, because I/O failed, or by the agent, because a check did.";
+    let help = "The path went out of use: the kernel failed it after an I/O error, or the agent after a check.";
     let mut family = out.family(Kind::Counter, "dm_psa_path_failures", None, help);
     for (device, name, adapter, path) in &paths {
         let statistics = &path.statistics;

@@ -39,7 +39,7 @@ impl Textfile {
                     if !problem.is_empty() && problem != said {
                         log::warn!(
                             target: "psa",
-                            "METRICS_NOT_WRITTEN file=\"{}\" reason=\"{problem}\" remedy=\"ReadWritePaths= of the service must have the directory\"",
+                            "METRICS_NOT_WRITTEN file=\"{}\" reason=\"{problem}\" remedy=\"add its directory to ReadWritePaths= of the service\"",
                             file.display()
                         );
                     }

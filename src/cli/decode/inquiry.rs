@@ -17,7 +17,7 @@ pub fn inquiry(data: &[u8]) -> Result<Decoded, ParseError> {
     } = StandardInquiry::parse_partly(data)?;
     let flags = value.flags();
     let versions = value.version_descriptors().map(|descriptor| {
-        let name = names::version_descriptor(descriptor).unwrap_or("another standard");
+        let name = names::version_descriptor(descriptor).unwrap_or("unknown standard");
         format!("{descriptor:04X}h ({name})")
     });
     let device_type = value.peripheral_device_type;

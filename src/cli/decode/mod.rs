@@ -45,7 +45,7 @@ impl Decoded {
             structures.push(structure("Not decoded", fields));
         }
         if !after.is_empty() {
-            structures.push(structure("Behind its end", vec![bytes(after)]));
+            structures.push(structure("After the end", vec![bytes(after)]));
         }
         Decoded {
             structures,

@@ -24,7 +24,7 @@ pub fn rtpg(data: &[u8]) -> Result<Decoded, ParseError> {
             (
                 "IMPLICIT TRANSITION TIME",
                 Value::Text(match seconds {
-                    0 => "not given".to_owned(),
+                    0 => "not reported".to_owned(),
                     seconds => format!("{seconds} s"),
                 }),
             ),

@@ -192,14 +192,14 @@ pub fn advice(outcome: &Outcome) -> &'static str {
     match outcome {
         Outcome::Good => "",
         Outcome::CheckCondition(sense) => match meaning(sense.meaning()) {
-            "none" => "the device refuses it",
+            "none" => "the device rejected the command",
             meaning => meaning,
         },
-        Outcome::Timeout => "no answer in time: --timeout gives it more",
+        Outcome::Timeout => "no answer in time: use a longer --timeout",
         Outcome::NoConnect(_) => "the path is down",
-        Outcome::Busy => "the device has no room now: try again",
-        Outcome::ReservationConflict => "another host has it reserved",
-        _ => "the kernel's log may tell more (dmesg)",
+        Outcome::Busy => "the device is busy: try again",
+        Outcome::ReservationConflict => "another host has reserved the device",
+        _ => "see the kernel log (dmesg)",
     }
 }
 
@@ -211,24 +211,28 @@ fn meaning(meaning: SenseMeaning) -> &'static str {
             "access states changed: read them again"
         }
         SenseMeaning::UnitAttention(U::ImplicitTransitionFailed) => {
-            "an access state did not change: read them again"
+            "a change of access states failed: read them again"
         }
         SenseMeaning::UnitAttention(U::InquiryDataHasChanged) => {
-            "the unit may be another: prove its identity again"
+            "this may be another logical unit: prove its identity again"
         }
         SenseMeaning::UnitAttention(_) => "a unit attention: send the command again",
-        SenseMeaning::AccessStateTransition => "between two access states",
+        SenseMeaning::AccessStateTransition => "in transition between two access states",
         SenseMeaning::TargetPortStandby => "the target port is in standby",
         SenseMeaning::TargetPortUnavailable => "the target port is unavailable",
         SenseMeaning::TargetPortOffline => "the target port is offline",
         SenseMeaning::BecomingReady => "becoming ready: wait",
         SenseMeaning::InitializingCommandRequired => {
-            "has to be started: the passive side of some arrays"
+            "must be started: the passive side of some arrays"
         }
-        SenseMeaning::ManualIntervention => "needs a person: the passive side of some arrays",
+        SenseMeaning::ManualIntervention => {
+            "manual intervention required: the passive side of some arrays"
+        }
         SenseMeaning::NotReady => "not ready",
         SenseMeaning::PermanentLoss => "permanent device loss (PDL)",
-        SenseMeaning::InvalidOpcodeOrField => "the device does not know the command or a field",
+        SenseMeaning::InvalidOpcodeOrField => {
+            "the device does not support the command or a field in it"
+        }
         SenseMeaning::OwnershipError => "the other controller owns the logical unit",
         SenseMeaning::Other => "none",
     }

@@ -109,7 +109,7 @@ fn protection(body: &[u8]) -> Vec<Record> {
     }
     if !rest.is_empty() {
         let bytes = Value::Text(hex(rest));
-        records.push(structure("Behind the last method", vec![("Bytes", bytes)]));
+        records.push(structure("After the last method", vec![("Bytes", bytes)]));
     }
     records
 }

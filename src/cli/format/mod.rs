@@ -61,7 +61,7 @@ pub fn render_part(
         None => Ok(render(listing, None, colour)),
         Some(Format::Json) => Ok(json::render_each(listing)),
         Some(_) => Err(Failure::Usage(
-            "what is printed as it comes has no format but --formatter=json".to_owned(),
+            "output that is printed as it arrives supports only --formatter=json".to_owned(),
         )),
     }
 }

@@ -130,12 +130,12 @@ fn group_title(
             let role = match (*current, carries_io(group, paths)) {
                 (true, true) => "carries I/O",
                 (true, false) => "no path left",
-                (false, _) => "waits",
+                (false, _) => "waiting",
             };
             format!("Group {number}: {state}, {role}")
         }
-        None if device.map.is_none() => "No map: the disk itself".to_owned(),
-        None => "In no group".to_owned(),
+        None if device.map.is_none() => "No map: plain disk".to_owned(),
+        None => "Not in a group".to_owned(),
     }
 }
 
@@ -187,7 +187,7 @@ fn others(alike: &Alike<'_>) -> Option<(String, String)> {
         count => {
             let shown = names.get(..3.min(count)).unwrap_or_default().join(", ");
             let rest = if count > 3 { ", …" } else { "" };
-            Some((format!("{count} devices alike"), shown + rest))
+            Some((format!("{count} similar devices"), shown + rest))
         }
     }
 }
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn ports_are_written_as_people_do() {
+    fn fc_port_names_are_written_with_colons() {
         let fc = "fc.20000024ff8af5c1:21000024ff8af5c1";
         assert_eq!(port_name(fc), "21:00:00:24:ff:8a:f5:c1");
         let iscsi = "iqn.2003-01.org.linux-iscsi:a,t,1";

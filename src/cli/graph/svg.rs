@@ -475,7 +475,7 @@ fn device_box(out: &mut String, middle: i32, alike: &Alike<'_>, device: &Topolog
     let map = device.map.as_deref().unwrap_or("no map");
     let about = match alike.devices.len() {
         1 => format!("{size}, {map}"),
-        _ => "each with a map of its own".to_owned(),
+        _ => "each has its own map".to_owned(),
     };
     let faint = format!("fill=\"{FAINT}\" font-size=\"11\"");
     let lines = [about, device.satp.clone(), device.psp.clone()];

@@ -85,7 +85,7 @@ impl Made {
             let why = refused.map_or_else(String::new, |(_, why)| format!("; {why}"));
             let (outcome, _) = together(rest);
             let more =
-                format!("and {count} more rules of the arrays that have rules of their own{why}");
+                format!("and {count} more rules, for arrays that have their own rules{why}");
             remarks.push((outcome, more));
         }
         remarks
@@ -101,7 +101,7 @@ impl Made {
         let (outcome, _) = (count > 0).then(|| together(remarks))?;
         let plural = if count == 1 { "" } else { "s" };
         let what = format!(
-            "{count} SATP rule{plural} for arrays whose rule here, or whose line in the table of multipath-tools, would decide otherwise"
+            "{count} SATP rule{plural} for arrays whose rule here, or whose entry in the hardware table of multipath-tools, differs"
         );
         Some((outcome, what))
     }
@@ -294,7 +294,7 @@ impl<'a> Maker<'a> {
                 let there = self.in_force(region, rule.tpgs().unwrap_or(true));
                 let is_made = self.made.iter().any(|one| there == Some(&one.rule));
                 let whose = match there.map(|there| there.group) {
-                    _ if is_made => "the rule for more arrays says the same",
+                    _ if is_made => "a rule for these and other arrays does the same",
                     Some(Group::System) => "as a system rule",
                     _ => "as a user rule",
                 };

@@ -76,7 +76,7 @@ pub(super) fn translate(
             !matches!(entry.named, Err((Outcome::Same, _))) && blacklist.iter().any(is_excepted)
         });
     for entry in idle {
-        let why = format!("no {} is blacklisted that it would take back", entry.kind);
+        let why = format!("it has no effect: no {} is blacklisted", entry.kind);
         let remark = entry.named.clone().err();
         entry.report(plan, remark.unwrap_or((Outcome::LeftOut, why)));
     }
@@ -159,10 +159,10 @@ pub(super) fn report(plan: &mut Plan, left: Left, made: &Made) {
                 .regions()
                 .all(|region| line_of(&left.exceptions, region).is_some());
             if excepted {
-                let why = "blacklist_exceptions takes all of it back".to_owned();
+                let why = "blacklist_exceptions excepts all of it".to_owned();
                 (Outcome::LeftOut, why)
             } else {
-                let what = "a rule for these and other arrays leaves them as they are".to_owned();
+                let what = "a rule for these and other arrays leaves them as plain disks".to_owned();
                 (Outcome::There, what)
             }
         } else {
@@ -180,24 +180,24 @@ pub(super) fn report(plan: &mut Plan, left: Left, made: &Made) {
         let remark = if !remark.is_empty() {
             together(remark)
         } else if idle {
-            let what = "no device is blacklisted that it would take back, or a part of the blacklisted ones only";
+            let what = "no device that it names is blacklisted, or only some of them are";
             (Outcome::LeftOut, what.to_owned())
         } else {
-            let what = "in the rules of its device section".to_owned();
+            let what = "imported with the rules of its device section".to_owned();
             (Outcome::Imported, what)
         };
         entry.report(plan, remark);
     }
 }
 
-const NOT_ALONE: &str = "it is for every disk, and its exceptions cannot be imported: with it alone no disk would get a map";
+const NOT_ALONE: &str = "it applies to every disk, but its exceptions cannot be imported: without them no disk would get a map";
 
 // ---- without MASK_PATH -----------------------------------------------------------------------------------------
 
 /// Prevents maps for the disks that entries of one kind name, except those that exceptions of this kind take back.
 fn leave(plan: &mut Plan, listed: Vec<Entry>, excepted: Vec<Entry>, wanted: Wanted) {
     if let Some(all) = excepted.iter().find(|entry| entry.is_everything()) {
-        let why = format!("{} takes all of its kind back", plan.at(all.line));
+        let why = format!("{} excepts all entries of this kind", plan.at(all.line));
         for entry in listed {
             let remark = entry.named.clone().err();
             entry.report(
@@ -230,7 +230,7 @@ fn leave(plan: &mut Plan, listed: Vec<Entry>, excepted: Vec<Entry>, wanted: Want
             Ok(named) => {
                 let remark = named.iter().map(|named| {
                     if devices.contains(named) {
-                        let why = "blacklist_exceptions takes it back".to_owned();
+                        let why = "blacklist_exceptions excepts it".to_owned();
                         return (Outcome::LeftOut, why);
                     }
                     one(plan, named, wanted)
@@ -244,10 +244,10 @@ fn leave(plan: &mut Plan, listed: Vec<Entry>, excepted: Vec<Entry>, wanted: Want
         let remark = if let Err(remark) = &entry.named {
             remark.clone()
         } else if !everything {
-            let what = "no map is kept from it".to_owned();
+            let what = "it is not blacklisted here".to_owned();
             (Outcome::Same, what)
         } else if !are_devices {
-            let why = "there is no setting for it: with --mask it becomes a claim rule for NMP"
+            let why = "no setting can express it; with --mask it becomes a claim rule for NMP"
                 .to_owned();
             (Outcome::Refused, why)
         } else {
@@ -267,7 +267,7 @@ fn no_map(plan: &mut Plan, owner: Owner, map: bool) -> Remark {
     let (outcome, what) = plan.set(Key { owner, name: "map" }, Setting::Bool(map));
     if is_for_all {
         let what = format!(
-            "{what}: every disk that is a path fits, so none gets a map but those that are excepted"
+            "{what}: it matches every SCSI disk, so only excepted disks get a map"
         );
         return (outcome, what);
     }
@@ -283,12 +283,12 @@ fn one(plan: &mut Plan, named: &Named, wanted: Wanted) -> Remark {
         Named::Device(device) => device.clone(),
         // Such a disk has only one path.
         Named::Transport(Transport::Sata | Transport::Usb) => {
-            let why = "a local disk that one path leads to gets no map".to_owned();
+            let why = "a local disk with one path gets no map".to_owned();
             return (Outcome::Same, why);
         }
         Named::Transport(transport) => {
             let why = format!(
-                "SATP rules for arrays go before one for transport {}; with --mask it becomes a claim rule for MASK_PATH",
+                "SATP rules for arrays would take precedence over one for transport {}; with --mask it becomes a claim rule for MASK_PATH",
                 transport.as_str()
             );
             return (Outcome::Refused, why);
@@ -331,7 +331,7 @@ fn mask(plan: &mut Plan, blacklist: Vec<Entry>, exceptions: Vec<Entry>, wanted: 
                 let later: Vec<&str> = later.map(String::as_str).collect();
                 if !later.is_empty() {
                     let later = later.join(", ");
-                    detail += &format!("; it is tried before the masks by {later} too");
+                    detail += &format!("; it is also tried before the masks by {later}");
                 }
                 (outcome, detail)
             }

@@ -21,7 +21,7 @@ pub(super) fn satp(plan: &mut Plan, row: &Row) -> (String, Remark) {
         let why = format!("there is no SATP {name} here");
         (Outcome::Refused, why)
     } else if PspKind::by_name(psp).is_none() {
-        let why = format!("there is no PSP {psp} here: {name} keeps its own");
+        let why = format!("there is no PSP {psp} here: {name} keeps its default PSP");
         (Outcome::Refused, why)
     } else {
         plan.set_default_psp(name, psp)
@@ -37,7 +37,7 @@ pub(super) fn device(plan: &mut Plan, row: &Row) -> (String, Remark) {
     let subject = format!("{device}, {satp}, {psp}");
     let named = ["naa.", "eui.", "t10.", "iqn."];
     if !named.iter().any(|kind| device.starts_with(kind)) || device.contains(['"', '\\', ' ']) {
-        let why = "the device has no identifier that it has on every host".to_owned();
+        let why = "the device has no identifier that is the same on every host".to_owned();
         return (subject, (Outcome::LeftOut, why));
     }
     if satp == "VMW_SATP_LOCAL" {
@@ -110,7 +110,7 @@ fn preferred(config: &str) -> Option<Remark> {
     let path = config.split("preferred=").nth(1)?;
     let path = path.split([';', '}', ',']).next()?.trim();
     let why = format!(
-        "the preferred path {path} is left out, as vmhba numbers are those of the ESXi host: `psactl storage nmp psp fixed deviceconfig set` chooses one here"
+        "the preferred path {path} is left out, because vmhba numbers differ on this host: choose one with `psactl storage nmp psp fixed deviceconfig set`"
     );
     (!path.is_empty() && path != "none").then_some((Outcome::LeftOut, why))
 }

@@ -152,7 +152,7 @@ pub fn parse(text: &str, first: usize) -> Result<File, String> {
     for (at, text) in text.lines().enumerate() {
         if at >= LINES {
             return Err(format!(
-                "line {}: a multipath.conf has not more than {LINES} lines",
+                "line {}: a multipath.conf has at most {LINES} lines",
                 at + 1
             ));
         }
@@ -181,12 +181,12 @@ impl Reader {
         // For multipath-tools, a line ends at the first carriage return or line feed.
         let (text, rest) = whole.split_once('\r').unwrap_or((whole, ""));
         if !rest.trim().is_empty() {
-            let what = "multipath-tools reads the line up to a carriage return within it alone";
+            let what = "multipath-tools reads a line only up to a carriage return";
             self.note(line, rest, Outcome::Refused, what);
         }
         let tokens = tokens(text);
         if let Some(character) = separating(text) {
-            let what = format!("{character} outside of quotes separates words");
+            let what = format!("{character} outside quotes separates words");
             self.note(line, text, Outcome::LeftOut, what);
         }
         match tokens.as_slice() {
@@ -196,7 +196,7 @@ impl Reader {
                 self.close(line);
             }
             [Token::Open, rest @ ..] => {
-                let what = "multipath-tools passes over a line that begins with `{`";
+                let what = "multipath-tools ignores a line that begins with `{`";
                 // A section that opens without a brace is open already.
                 let outcome = if rest.is_empty() {
                     Outcome::LeftOut
@@ -207,7 +207,7 @@ impl Reader {
             }
             [Token::Word(name), rest @ ..] => self.named(line, name, rest, text),
             [Token::Quote, ..] => {
-                let what = "the name of a keyword stands in no quotes: multipath-tools passes over the line";
+                let what = "the name of a keyword must not be quoted: multipath-tools ignores the line";
                 self.note(line, text, Outcome::Refused, what);
             }
         }
@@ -223,7 +223,7 @@ impl Reader {
             } else {
                 Outcome::Refused
             };
-            let what = format!("multipath-tools ignores what stands behind {behind} on a line");
+            let what = format!("multipath-tools ignores text after {behind} on a line");
             self.note(line, &words(rest), outcome, what);
         }
     }
@@ -236,7 +236,7 @@ impl Reader {
                 outer.sections.push(closed);
             }
         } else {
-            let what = "no section is open: multipath-tools ignores it and reads on";
+            let what = "no section is open: multipath-tools ignores it";
             self.note(line, "}", Outcome::LeftOut, what);
         }
     }
@@ -250,13 +250,13 @@ impl Reader {
             match rest {
                 [] => {
                     let what =
-                        "`{` is missing behind it: multipath-tools opens the section all the same";
+                        "`{` is missing after it: multipath-tools opens the section anyway";
                     self.note(line, text, Outcome::LeftOut, what);
                 }
                 [Token::Open, rest @ ..] => self.ignored(line, rest, "`{`"),
                 rest => {
                     let what = format!(
-                        "where `{{` is expected stands `{}`: multipath-tools opens the section and ignores it",
+                        "expected `{{`, found `{}`: multipath-tools opens the section and ignores the text",
                         words(rest)
                     );
                     self.note(line, text, Outcome::Refused, what);
@@ -270,15 +270,15 @@ impl Reader {
             return;
         }
         if inner(&outer).contains(&name) {
-            let what = "multipath-tools opens this section only with a `{` on the same line, and reads what stands in it as keywords outside of it";
+            let what = "multipath-tools opens this section only if `{` is on the same line; otherwise it reads the content as keywords of the enclosing section";
             self.note(line, text, Outcome::Refused, what);
             return;
         }
         if anyhow || has_brace {
             let what = match (outer.as_str(), anyhow) {
-                ("", _) => "multipath-tools has no such section: it reads what stands in it as keywords outside of any section, which mean nothing".to_owned(),
-                (outer, true) => format!("it has no place in section {outer}, whose `}}` is missing before it: multipath-tools reads what stands in it as keywords of {outer}"),
-                (outer, false) => format!("section {outer} has no such section in it: multipath-tools reads what stands in it as keywords of {outer}, and its `}}` ends {outer}"),
+                ("", _) => "multipath-tools has no such section: it reads the content as keywords outside any section, which it ignores".to_owned(),
+                (outer, true) => format!("it is not allowed in section {outer}, whose `}}` is missing: multipath-tools reads the content as keywords of {outer}"),
+                (outer, false) => format!("it is not allowed in section {outer}: multipath-tools reads the content as keywords of {outer}, and its `}}` ends {outer}"),
             };
             self.note(line, text, Outcome::Refused, what);
             return;
@@ -287,7 +287,7 @@ impl Reader {
     }
 
     fn keyword(&mut self, line: usize, name: &str, rest: &[Token], text: &str) {
-        let unclosed = "the quote is not closed: its value ends with the line, comments included";
+        let unclosed = "the quote is not closed: the value extends to the end of the line, comments included";
         let (value, extra): (Option<String>, &[Token]) = match rest {
             [] => (None, &[]),
             [Token::Quote] => {
@@ -316,7 +316,7 @@ impl Reader {
     fn finish(mut self) -> File {
         while let [_, .., inner] = self.open.as_slice() {
             let (line, name) = (inner.line, inner.name.clone());
-            let what = "no `}` closes it: it ends with the file";
+            let what = "its `}` is missing: it ends with the file";
             self.note(line, &name, Outcome::LeftOut, what);
             self.close(line);
         }
@@ -445,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn what_multipath_tools_warns_of_is_read_as_it_does() {
+    fn lines_that_multipath_tools_warns_about_are_read_like_there() {
         use Outcome::{LeftOut, Refused};
         for (text, wanted, notes) in [
             (
@@ -462,28 +462,28 @@ mod tests {
                 "defaults { a 1 }\n",
                 "defaults()",
                 &[
-                    (1, Refused, "behind `{`"),
+                    (1, Refused, "after `{`"),
                     (1, LeftOut, "ends with the file"),
                 ],
             ),
             (
                 "defaults { a 1 }\nb 2\n}\nblacklist {\n}\n",
                 "defaults(b 2) blacklist()",
-                &[(1, Refused, "behind `{`")],
+                &[(1, Refused, "after `{`")],
             ),
             ("defaults {\n a 1 }\n b 2\n}\n", "defaults(a 1 b 2)", &[]),
             (
                 "defaults {\n a 1\nblacklist {\n wwid 3\n}\n}\n",
                 "defaults(a 1 wwid 3)",
                 &[
-                    (3, Refused, "`}` is missing before it"),
+                    (3, Refused, "whose `}` is missing"),
                     (6, LeftOut, "no section is open"),
                 ],
             ),
             (
                 "devices {\n device {\n  vendor A\n device {\n  vendor B\n }\n}\n",
                 "devices(device(vendor A vendor B))",
-                &[(4, Refused, "`}` is missing before it")],
+                &[(4, Refused, "whose `}` is missing")],
             ),
             (
                 "defaults {\n foo {\n  x 1\n }\n a 1\n}\n",
@@ -528,7 +528,7 @@ mod tests {
             (
                 "defaults {\n \"a\" b\n} }\n",
                 "defaults()",
-                &[(2, Refused, "in no quotes"), (3, LeftOut, "behind `}`")],
+                &[(2, Refused, "must not be quoted"), (3, LeftOut, "after `}`")],
             ),
             (
                 "defaults = {\n a 1\n}\n",

@@ -52,18 +52,18 @@ pub fn read(text: &str) -> Result<Rows, String> {
             }
             Some(names) => {
                 let why = format!(
-                    "{} values, and {} columns: a value with a comma has to stand in quotes",
+                    "{} values, but {} columns: quote a value that contains a comma",
                     values.len(),
                     names.len()
                 );
                 rows.aside(line, &whole, Outcome::Refused, &why);
             }
             None if whole.starts_with('#') => {
-                let why = "a comment and not a rule";
+                let why = "a comment, not a rule";
                 rows.aside(line, &whole, Outcome::LeftOut, why);
             }
             None => {
-                let why = "no line of column names stands before it";
+                let why = "no line with column names comes before it";
                 rows.aside(line, &whole, Outcome::Refused, why);
             }
         }
@@ -117,7 +117,7 @@ fn records(text: &str, delimiter: char) -> Result<Vec<(usize, Vec<String>)>, Str
     match quoted {
         None => Ok(records),
         Some(line) => Err(format!(
-            "line {line}: the quote that is opened here is never closed"
+            "line {line}: the quote that starts here is never closed"
         )),
     }
 }
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn other_characters_may_stand_between_values() {
+    fn other_delimiters_are_accepted() {
         for text in [
             "#TYPE X\n\"Name\";\"Vendor\";\"Model\";\"RuleGroup\"\r\n\"X\";\"V\";\"M, N\";\"user\"\r\n",
             "Name\tVendor\tModel\tRuleGroup\nX\tV\tM, N\tuser\n",

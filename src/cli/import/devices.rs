@@ -177,10 +177,10 @@ fn passed_over(section: &Section) -> Option<&'static str> {
     };
     match (value("vendor"), value("product")) {
         (Some("NVME"), _) => {
-            Some("NVMe is left to the kernel's own multipathing: only SCSI disks are paths")
+            Some("NVMe is left to the kernel's own multipathing: dm-psa manages only SCSI disks")
         }
         (Some(_), Some(_)) => None,
-        _ => Some("multipath-tools passes over a device without vendor and product"),
+        _ => Some("multipath-tools ignores a device section without vendor and product"),
     }
 }
 
@@ -195,7 +195,7 @@ fn regions(own: &[Said<'_>]) -> Result<Vec<Region>, String> {
     let models = models(value(own, "product"))?;
     let revision = own.iter().find(|said| said.name == "revision");
     if revision.is_some_and(|said| expression::parse(said.value) != Ok(Matches::Any)) {
-        return Err("revision: no rule goes by it, and one would be for all of them".to_owned());
+        return Err("revision: rules cannot match it, and a rule without it would apply to all revisions".to_owned());
     }
     Ok(pairs(&vendors, &models))
 }
@@ -262,7 +262,7 @@ impl Teller<'_> {
             let remark = match said.name {
                 "vendor" => part(format!("vendor={}", texts(vendors(said.value)))),
                 "product" => part(format!("model={}", texts(models(said.value)))),
-                "revision" => (Outcome::Same, "a rule is for any revision".to_owned()),
+                "revision" => (Outcome::Same, "rules apply to any revision".to_owned()),
                 // The blacklist reports it.
                 "product_blacklist" => continue,
                 name if SETTINGS.contains(&name) => self.setting(plan, device, regions, *said),
@@ -286,7 +286,7 @@ impl Teller<'_> {
     /// The remark on a section that decides for no array.
     fn no_rule(&self, plan: &Plan, device: &Device, regions: &[Region]) -> Remark {
         if device.is_for_all() {
-            let what = "it is for every array: what it says becomes settings of every device";
+            let what = "it applies to every array: its keywords become settings for every device";
             return (Outcome::Same, what.to_owned());
         }
         let lines: Vec<Option<usize>> = regions.iter().map(|r| self.left.line_of(r)).collect();
@@ -304,7 +304,7 @@ impl Teller<'_> {
             let what = "merged into the rules of the later sections for the same arrays";
             return (together(fates).0, what.to_owned());
         }
-        let why = "nothing that a SATP rule holds: the array keeps the rule that it has here";
+        let why = "it contains nothing that a SATP rule can express: the array keeps its rule here";
         (Outcome::NoEquivalent, why.to_owned())
     }
 
@@ -335,7 +335,7 @@ impl Teller<'_> {
             "path_grouping_policy" => values::grouping(said.value)
                 .map(|grouping| match grouping {
                     values::Grouping::Together => "VMW_PSP_RR".to_owned(),
-                    values::Grouping::Failover => "the PSP for one path at a time".to_owned(),
+                    values::Grouping::Failover => "a PSP that uses one path at a time".to_owned(),
                 })
                 .map_err(|why| (Outcome::Refused, why)),
             "path_selector" => values::selector(said.value).and_then(|(selector, what)| {
@@ -362,7 +362,7 @@ impl Teller<'_> {
                 fate => (fate.unwrap_or(Outcome::Imported), what),
             },
             Ok(_) if device.is_for_all() => {
-                let why = "every section for arrays says it again".to_owned();
+                let why = "every section for arrays sets it again".to_owned();
                 (Outcome::LeftOut, why)
             }
             Ok(_) => match regions.iter().find_map(|region| self.left.line_of(region)) {
@@ -371,7 +371,7 @@ impl Teller<'_> {
                     (Outcome::LeftOut, why)
                 }
                 None => {
-                    let why = "later sections say it for each of its arrays".to_owned();
+                    let why = "later sections set it for each of its arrays".to_owned();
                     (Outcome::LeftOut, why)
                 }
             },

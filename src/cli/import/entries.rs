@@ -103,7 +103,7 @@ impl Entry {
     pub(super) fn report(self, plan: &mut Plan, remark: Remark) {
         let inner = match remark.0 {
             Outcome::Refused => (Outcome::LeftOut, "its section is refused".to_owned()),
-            outcome => (outcome, "with its section".to_owned()),
+            outcome => (outcome, "imported with its section".to_owned()),
         };
         for (line, subject) in self.within {
             plan.report(line, subject, inner.clone());
@@ -170,7 +170,7 @@ fn device(plan: &mut Plan, outer: &str, section: &Section) -> Entry {
         within.push((keyword.line, subject(&name, keyword)));
     }
     let named = match found {
-        [None, None] => Err("it names neither vendor nor product".to_owned()),
+        [None, None] => Err("it has neither vendor nor product".to_owned()),
         [vendor, product] => vendor.map_or(Ok(vec![None]), vendors).and_then(|vendors| {
             let models = product.map_or(Ok(vec![None]), models)?;
             Ok(arrays(pairs(&vendors, &models)))
@@ -191,7 +191,7 @@ fn wwids(value: &str) -> Result<Vec<Named>, Remark> {
         .iter()
         .any(|scheme| value.starts_with(scheme))
     {
-        let why = "an NVMe namespace: only SCSI disks are paths".to_owned();
+        let why = "an NVMe namespace: dm-psa manages only SCSI disks".to_owned();
         return Err((Outcome::Same, why));
     }
     // In a WWID, a dot is meant literally.
@@ -206,7 +206,7 @@ fn wwids(value: &str) -> Result<Vec<Named>, Remark> {
             .iter()
             .map(|name| {
                 if name.more {
-                    let why = "the beginning of a WWID: a rule names a whole device".to_owned();
+                    let why = "only the start of a WWID: a rule needs the whole WWID".to_owned();
                     return Err(refused(why));
                 }
                 wwid::device(&name.text).map(Named::Device).map_err(refused)
@@ -259,10 +259,10 @@ fn protocols(value: &str) -> Result<Vec<Named>, Remark> {
         return Ok(named);
     }
     Err(if found.is_empty() {
-        let what = "only SCSI disks are paths".to_owned();
+        let what = "dm-psa manages only SCSI disks".to_owned();
         (Outcome::Same, what)
     } else {
-        let why = "no disk that is a path has this protocol".to_owned();
+        let why = "no SCSI disk that dm-psa manages has this protocol".to_owned();
         (Outcome::LeftOut, why)
     })
 }
@@ -270,7 +270,7 @@ fn protocols(value: &str) -> Result<Vec<Named>, Remark> {
 /// Reads a devnode entry: names that the kernel assigns in the order in which it finds disks.
 fn devnode(value: &str, excepting: bool) -> Result<Vec<Named>, Remark> {
     let same = || {
-        let why = "only SCSI disks, sd*, are paths".to_owned();
+        let why = "dm-psa manages only SCSI disks, sd*".to_owned();
         Err((Outcome::Same, why))
     };
     if is_every_disk(value) {
@@ -284,11 +284,11 @@ fn devnode(value: &str, excepting: bool) -> Result<Vec<Named>, Remark> {
         (Some(names), Some(_)) if names.iter().any(|name| name == "sd") => same(),
         _ if excepting => Err((
             Outcome::LeftOut,
-            "the kernel's names of disks decide nothing here".to_owned(),
+            "kernel names of disks have no effect here".to_owned(),
         )),
         _ => Err((
             Outcome::Refused,
-            "the kernel gives sd names as it finds disks, so no rule goes by them, and after a reboot the name may be another disk's: name the device, `psactl storage nmp satp rule add -s VMW_SATP_LOCAL -d naa...`; a local disk that one path leads to gets no map anyway".to_owned(),
+            "rules cannot match sd names, because after a reboot the name may belong to another disk: use the device identifier, `psactl storage nmp satp rule add -s VMW_SATP_LOCAL -d naa...`; a local disk with one path gets no map anyway".to_owned(),
         )),
     }
 }
@@ -372,16 +372,16 @@ fn property(value: &str, excepting: bool) -> Result<Vec<Named>, Remark> {
     Err(match excepting {
         true if names_itself.iter().any(|name| value.contains(name)) => (
             Outcome::Same,
-            "a device has to name itself, in VPD page 83h".to_owned(),
+            "a device must identify itself by VPD page 83h anyway".to_owned(),
         ),
         true => (
             Outcome::Refused,
-            "multipath-tools takes only disks with this property of udev, and no rule goes by it"
+            "multipath-tools accepts only disks with this udev property; rules cannot match it"
                 .to_owned(),
         ),
         false => (
             Outcome::Refused,
-            "no rule goes by a property of udev: name vendor and product, or the device".to_owned(),
+            "rules cannot match a udev property: use vendor and product, or the device identifier".to_owned(),
         ),
     })
 }

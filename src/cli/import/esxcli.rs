@@ -104,7 +104,7 @@ fn typography(row: &Row) -> Option<String> {
     let of = |(name, value): &(String, String)| {
         let found = typography::found(value)?;
         Some(format!(
-            "column {name}: {found}; --force imports it all the same"
+            "column {name}: {found}; --force imports it anyway"
         ))
     };
     let mut cells = row.cells.iter().filter(|(name, _)| name != "Description");
@@ -141,10 +141,10 @@ fn add_claim_rules(plan: &mut Plan, rules: &[(&Row, Listed)], wanted: Wanted) {
         }
         let own = rule.class != RuleClass::MP && rule.number >= FIRST_OF_VAAI;
         let remark = if *runtime && !wanted.system {
-            let why = "in the runtime list alone: a rule of ESXi itself, or one that was removed";
+            let why = "only in the runtime list: a built-in rule of ESXi, or one that was removed";
             (Outcome::LeftOut, format!("{why}; --system imports it"))
         } else if own && !wanted.system {
-            let why = format!("a number of ESXi's own {} rules", rule.class.as_str());
+            let why = format!("its number is in the range of ESXi's built-in {} rules", rule.class.as_str());
             (Outcome::LeftOut, format!("{why}; --system imports it"))
         } else {
             let (outcome, detail) = plan.add_claim_rule(rule.clone(), wanted.may);
@@ -156,7 +156,7 @@ fn add_claim_rules(plan: &mut Plan, rules: &[(&Row, Listed)], wanted: Wanted) {
                 && *there != rule
             {
                 let other = format!("{}, {}", there.matches, there.plugin);
-                let remark = format!("what was loaded there is another one, line {line}: {other}");
+                let remark = format!("on the ESXi host another rule was loaded, line {line}: {other}");
                 remarks.push((outcome, remark));
             }
             together(remarks)
@@ -172,7 +172,7 @@ fn foreign(matches: &Match) -> Option<&'static str> {
         Match::Location {
             adapter: Some(_), ..
         } => Some(
-            "vmhba numbers are those of the ESXi host: compare `psactl storage core adapter list` before it is loaded",
+            "vmhba numbers may differ on this host: compare `psactl storage core adapter list` before you load it",
         ),
         Match::Driver(_) => Some(FOREIGN_DRIVER),
         _ => None,
@@ -180,7 +180,7 @@ fn foreign(matches: &Match) -> Option<&'static str> {
 }
 
 const FOREIGN_DRIVER: &str =
-    "drivers have other names in Linux: compare `psactl storage core adapter list`";
+    "drivers have other names on Linux: compare `psactl storage core adapter list`";
 
 /// The claim rule in a row.
 fn claim_rule(row: &Row) -> Result<Listed, String> {
@@ -193,7 +193,7 @@ fn claim_rule(row: &Row) -> Result<Listed, String> {
     let number = word("Rule");
     let number = number
         .parse()
-        .map_err(|_| format!("column Rule: `{number}` is no number"))?;
+        .map_err(|_| format!("column Rule: `{number}` is not a number"))?;
     let runtime = match word("Class") {
         "runtime" => true,
         "file" => false,
@@ -227,7 +227,7 @@ fn matches(row: &Row) -> Result<Match, String> {
     let kind = row.get("Type").trim();
     if !kind.is_empty() && !kind.eq_ignore_ascii_case(matches.kind()) {
         return Err(format!(
-            "column Matches: `{text}` is of type {}, and column Type says {kind}",
+            "column Matches: `{text}` is of type {}, but column Type says {kind}",
             matches.kind()
         ));
     }
@@ -241,7 +241,7 @@ fn matches(row: &Row) -> Result<Match, String> {
         Ok(matches)
     } else {
         Err(format!(
-            "column Matches: of `{text}` only `{printed}` is understood"
+            "column Matches: of `{text}`, only `{printed}` is supported"
         ))
     }
 }
@@ -267,7 +267,7 @@ fn xcopy(row: &Row) -> Result<Xcopy, String> {
             let number = text.parse::<u32>().ok();
             number
                 .and_then(|number| number.checked_mul(unit))
-                .ok_or_else(|| format!("column {column}: `{text}` is no size"))
+                .ok_or_else(|| format!("column {column}: `{text}` is not a size"))
         }
     };
     let kib = size("XCOPY Max Transfer Size KiB", 1)?;
@@ -291,12 +291,12 @@ fn satp_rule(plan: &mut Plan, row: &Row, wanted: Wanted) -> (String, Remark) {
     let left_out = |why: &str| (Outcome::LeftOut, format!("{why}; --system imports it"));
     let remark = match row.get("Rule Group").trim() {
         "user" => plan.add_satp_rule(rule, wanted.may.force),
-        "system" if !wanted.system => left_out("a rule of ESXi itself (group system)"),
+        "system" if !wanted.system => left_out("a built-in rule of ESXi (group system)"),
         "" if !wanted.system && !row.has("Rule Group") => {
-            left_out("ESXi 4 does not tell its own rules from those of the admin")
+            left_out("ESXi 4 does not distinguish built-in rules from those of the admin")
         }
         "system" | "" if plan.is_system_rule(&rule) => {
-            (Outcome::There, "a system rule here too".to_owned())
+            (Outcome::There, "also a system rule here".to_owned())
         }
         "system" | "" => plan.add_satp_rule(rule, wanted.may.force),
         other => (
@@ -342,7 +342,7 @@ fn build_satp_rule(row: &Row) -> Result<SatpRule, String> {
         group: Group::User,
     };
     if rule.satp.is_empty() {
-        return Err("column Name: there is no SATP".to_owned());
+        return Err("column Name: the SATP is missing".to_owned());
     }
     Ok(rule)
 }

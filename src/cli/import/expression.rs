@@ -50,7 +50,7 @@ enum Piece {
 /// The part of it that no rule can express.
 pub fn parse(expression: &str) -> Result<Matches, String> {
     if expression.starts_with('!') {
-        return Err("`!` asks for everything else, and no rule does".to_owned());
+        return Err("`!` matches everything else, which rules cannot do".to_owned());
     }
     // Not a valid POSIX expression, but widely used, and glibc accepts it with the intended meaning.
     if expression == "*" {
@@ -66,7 +66,7 @@ pub fn parse(expression: &str) -> Result<Matches, String> {
     };
     let spelled = parser.choice(0)?;
     if parser.at < chars.len() {
-        return Err("a `)` closes nothing".to_owned());
+        return Err("a `)` without a `(`".to_owned());
     }
     let mut names = Vec::new();
     for pieces in spelled {
@@ -115,10 +115,10 @@ fn name(pieces: &[Piece]) -> Result<Option<Name>, String> {
         match piece {
             Piece::Char(c) => text.push(*c),
             Piece::Begin | Piece::End => {
-                return Err("`^` and `$` are understood at the ends alone".to_owned());
+                return Err("`^` and `$` are supported only at the ends".to_owned());
             }
             Piece::Anything => {
-                return Err("`.*` is understood at the end alone".to_owned());
+                return Err("`.*` is supported only at the end".to_owned());
             }
         }
     }
@@ -126,10 +126,10 @@ fn name(pieces: &[Piece]) -> Result<Option<Name>, String> {
         let is_any = !(begins && ends) || leading || more;
         return is_any
             .then_some(None)
-            .ok_or_else(|| "only an empty string fits".to_owned());
+            .ok_or_else(|| "it matches only an empty string".to_owned());
     }
     if leading {
-        return Err("`.*` before a text: a rule says what a string is or begins with".to_owned());
+        return Err("`.*` at the start: a rule matches a whole string or its beginning".to_owned());
     }
     Ok(Some(Name {
         text,
@@ -162,7 +162,7 @@ impl Parser<'_> {
     /// `a|b|c`, up to a `)` or the end.
     fn choice(&mut self, depth: usize) -> Result<Spelled, String> {
         if depth > 8 {
-            return Err("parentheses go too deep".to_owned());
+            return Err("parentheses are nested too deeply".to_owned());
         }
         let mut all = self.sequence(depth)?;
         while self.take('|') {
@@ -183,7 +183,7 @@ impl Parser<'_> {
             self.at += 1;
             let next = self.atom(c, depth)?;
             if let Some(repeat) = self.repeat() {
-                return Err(format!("`{repeat}` repeats what stands before it"));
+                return Err(format!("repetition by `{repeat}` is not supported"));
             }
             if all.len() * next.len() > MOST {
                 return Err(too_many());
@@ -211,11 +211,11 @@ impl Parser<'_> {
             '^' => one(Piece::Begin),
             '$' => one(Piece::End),
             '.' if self.take('*') => one(Piece::Anything),
-            '.' => Err("`.` is any character: write `\\.` for a dot".to_owned()),
+            '.' => Err("`.` matches any character: write `\\.` for a dot".to_owned()),
             '*' | '+' | '?' | '{' => Err(format!("`{c}` has nothing to repeat")),
             '\\' => match self.next() {
                 Some(c) if !c.is_alphanumeric() => one(Piece::Char(c)),
-                _ => Err("what is behind `\\` is not understood".to_owned()),
+                _ => Err("the character after `\\` is not supported".to_owned()),
             },
             '(' => {
                 let inner = self.choice(depth + 1)?;
@@ -232,7 +232,7 @@ impl Parser<'_> {
 
     /// Parses the rest of a set of characters: `01]`, `4-6]`.
     fn set(&mut self) -> Result<Spelled, String> {
-        let unclear = || "of `[...]` only plain characters and ranges are understood".to_owned();
+        let unclear = || "in `[...]` only plain characters and ranges are supported".to_owned();
         let mut chars = Vec::new();
         loop {
             let c = self.next().ok_or_else(unclear)?;
@@ -258,7 +258,7 @@ impl Parser<'_> {
 }
 
 fn too_many() -> String {
-    format!("it stands for more than {MOST} names")
+    format!("it expands to more than {MOST} names")
 }
 
 impl Name {
@@ -291,7 +291,7 @@ impl Name {
 
     fn whole(&self) -> Result<Pattern, String> {
         if self.text.ends_with('*') || self.text.starts_with("inq_data[") {
-            return Err(format!("a rule would not take `{}` literally", self.text));
+            return Err(format!("a rule would not match `{}` literally", self.text));
         }
         Pattern::parse(&self.text)
     }
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_spelled_out() {
+    fn expressions_expand_to_names() {
         for (expression, vendors, models) in [
             ("NETAPP", "NETAPP", "^NETAPP*"),
             ("^NETAPP", "^NETAPP*", "^NETAPP*"),
@@ -350,23 +350,23 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused() {
+    fn unsupported_expressions_are_refused() {
         for (expression, part) in [
             ("!^sd", "everything else"),
-            (".*LUN", "`.*` before a text"),
-            ("A.*B", "end alone"),
+            (".*LUN", "`.*` at the start"),
+            ("A.*B", "only at the end"),
             ("A.B", "any character"),
-            ("A+", "repeats"),
-            ("A*", "repeats"),
+            ("A+", "repetition"),
+            ("A*", "repetition"),
             ("(A|B", "not closed"),
-            ("A)", "closes nothing"),
+            ("A)", "without a `(`"),
             ("[^a]", "plain characters"),
             ("[a", "plain characters"),
             ("[[:digit:]]", "plain characters"),
-            ("a^b", "ends alone"),
+            ("a^b", "only at the ends"),
             ("^$", "empty string"),
             ("[0-9][0-9]", "more than 16"),
-            ("\\", "behind `\\`"),
+            ("\\", "after `\\`"),
             ("a\\*", "literally"),
         ] {
             let why = patterns(expression).unwrap_err();

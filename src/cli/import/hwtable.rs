@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_is_whole() {
+    fn the_table_is_complete() {
         let table = table();
         // 137 lines minus 12 for NVMe.
         assert_eq!(table.len(), 125);

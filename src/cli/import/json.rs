@@ -32,7 +32,7 @@ pub fn read(text: &str) -> Result<Rows, String> {
                         .collect(),
                 });
             } else {
-                let why = "this is no object, and a rule is one";
+                let why = "this is not an object, but a rule must be one";
                 rows.aside(1, &value.to_string(), Outcome::Refused, why);
             }
         }
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_json_is_told_with_its_line() {
+    fn invalid_json_is_reported_with_its_line() {
         assert!(read("[\n{\"a\": }\n]").unwrap_err().contains("line 2"));
         assert!(read("[{\"a\": 1}").unwrap_err().contains("line 1"));
         assert_eq!(read("[1]").unwrap().asides.len(), 1);

@@ -34,7 +34,7 @@ pub fn read(text: &str) -> Result<Rows, String> {
             continue;
         }
         let Some((record, column, value)) = parts(line) else {
-            let why = "no line of the form Type[0].Column.string=value";
+            let why = "not a line of the form Type[0].Column.string=value";
             rows.aside(at + 1, line, Outcome::Refused, why);
             continue;
         };

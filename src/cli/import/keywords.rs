@@ -53,21 +53,21 @@ const fn keywords(
     }
 }
 
-const NOT_READ: &str = "multipath-tools reads it and does nothing";
+const NOT_READ: &str = "multipath-tools reads it, but ignores it";
 const NAMES: &str = "maps are named by the device identifier, naa.6001...";
-const OTHER_NAMES: &str = "maps are named by the device identifier, naa.6001...: what names /dev/mapper/mpatha or an alias, as /etc/fstab, has to name that or a link in /dev/disk/by-id";
-const RESERVATIONS: &str = "no key for persistent reservations is kept, nor registered on paths that come back: a cluster that relies on it would lose its reservation";
-const SATP: &str = "the SATP judges the paths: the SATP rules say which";
-const RANKS: &str = "paths are ordered by their states alone; VMW_PSP_MRU takes ranks, `psp generic pathconfig set -c rank=N`";
+const OTHER_NAMES: &str = "maps are named by the device identifier, naa.6001...: replace /dev/mapper/mpatha and aliases, for example in /etc/fstab, by that name or by a link in /dev/disk/by-id";
+const RESERVATIONS: &str = "the agent neither stores keys of persistent reservations nor registers them on returning paths: a cluster that relies on this would lose its reservation";
+const SATP: &str = "the SATP judges the paths; the SATP rules select it";
+const RANKS: &str = "paths are ordered only by their states; VMW_PSP_MRU supports ranks, `psp generic pathconfig set -c rank=N`";
 const PROBES: &str = "checks are TEST UNIT READY and REPORT TARGET PORT GROUPS; no data is read";
 const MARGINAL: &str = "a path that fails often is marginal by the settings marginal_failures, marginal_window_ms and marginal_recovery_ms";
 const BY_STATE: &str = "paths are grouped by the access states that the array reports";
-const NOT_BY_GROUP: &str = "groups go by access state, not by target port group";
-const PAGE_83H: &str = "a device is known by its VPD page 83h and not by another property of udev: the WWID of its map may be another";
-const WWID: &str = "the UUID of a map has the WWID that udev has in ID_SERIAL";
+const NOT_BY_GROUP: &str = "groups follow access states, not target port groups";
+const PAGE_83H: &str = "a device is identified by its VPD page 83h, not by another udev property: the WWID of its map may differ";
+const WWID: &str = "the UUID of a map contains the WWID from udev's ID_SERIAL";
 const LAST_PATH: &str = "a map without paths is removed once nobody has it open";
 const NEVER_OPEN: &str = "queueing ends with the APD timeout, and an open map is never removed";
-const NATIVE_NVME: &str = "native NVMe multipathing is left alone, and not listed";
+const NATIVE_NVME: &str = "native NVMe multipathing is left alone and not listed";
 
 const TABLE: &[Keywords] = &[
     // Keywords that become rules or settings and need no remark.
@@ -145,12 +145,12 @@ const TABLE: &[Keywords] = &[
             (
                 "manual",
                 Lost(
-                    "I/O goes to a better group as soon as there is one; VMW_PSP_MRU never goes back to an equal path",
+                    "I/O goes to a better group as soon as there is one; VMW_PSP_MRU never returns to an equal path",
                 ),
             ),
             (
                 "",
-                Lost("I/O goes to a better group as soon as there is one, not after a time"),
+                Lost("I/O goes to a better group as soon as there is one, without a delay"),
             ),
         ],
     ),
@@ -159,7 +159,7 @@ const TABLE: &[Keywords] = &[
         "dDom",
         &[(
             "",
-            Dead("the kernel changes the path with every I/O whatever this says, since 4.6"),
+            Dead("it has no effect since Linux 4.6: the kernel changes the path with every I/O"),
         )],
     ),
     keywords(&["hardware_handler"], "D", &[("", Same(SATP))]),
@@ -201,7 +201,7 @@ const TABLE: &[Keywords] = &[
     keywords(
         &["strict_timing"],
         "d",
-        &[("", Same("each path has a timer of its own"))],
+        &[("", Same("each path has its own timer"))],
     ),
     keywords(
         &["log_checker_err"],
@@ -246,11 +246,11 @@ const TABLE: &[Keywords] = &[
         &[
             (
                 "no",
-                Same("a map whose paths are all standby is made like any other"),
+                Same("a map is created even if all its paths are standby"),
             ),
             (
                 "",
-                No("a map whose paths are all standby is made like any other"),
+                No("a map is created even if all its paths are standby"),
             ),
         ],
     ),
@@ -261,7 +261,7 @@ const TABLE: &[Keywords] = &[
         &[(
             "",
             Lost(
-                "the deadline of error recovery stays as it is: a udev rule sets eh_deadline of the SCSI host",
+                "the deadline of error recovery is not changed: set eh_deadline of the SCSI host with a udev rule",
             ),
         )],
     ),
@@ -271,7 +271,7 @@ const TABLE: &[Keywords] = &[
         &[(
             "",
             Lost(
-                "retries of the SCSI layer stay as they are: a udev rule sets max_retries of the disk",
+                "retries of the SCSI layer are not changed: set max_retries of the disk with a udev rule",
             ),
         )],
     ),
@@ -281,11 +281,11 @@ const TABLE: &[Keywords] = &[
         &[(
             "",
             Lost(
-                "the size of requests stays as it is: a udev rule sets queue/max_sectors_kb of the paths",
+                "the size of requests is not changed: set queue/max_sectors_kb of the paths with a udev rule",
             ),
         )],
     ),
-    keywords(&["type"], "p", &[("", Same("the section goes by it"))]),
+    keywords(&["type"], "p", &[("", Same("it selects the protocol of the section"))]),
     // Which disks get a map, and how they are identified.
     keywords(
         &["find_multipaths"],
@@ -293,7 +293,7 @@ const TABLE: &[Keywords] = &[
         &[(
             "",
             Lost(
-                "a disk gets a map with its second path, or with its first if a rule names its array or it had a map before: `lone_paths` in dm-psa.toml",
+                "a disk gets a map with its second path, or with its first if a rule names its array or it had a map before: see `lone_paths` in dm-psa.toml",
             ),
         )],
     ),
@@ -303,7 +303,7 @@ const TABLE: &[Keywords] = &[
         &[(
             "",
             No(
-                "what gets a map with its first path follows from the rules and from lone_paths: no further path is waited for",
+                "rules and lone_paths decide whether a disk gets a map with its first path: there is no timeout",
             ),
         )],
     ),
@@ -311,7 +311,7 @@ const TABLE: &[Keywords] = &[
         &["allow_usb_devices"],
         "d",
         &[
-            ("no", Same("a disk that one path leads to gets no map")),
+            ("no", Same("a disk with one path gets no map")),
             (
                 "",
                 Lost("a USB disk gets a map only if several paths lead to it"),
@@ -327,7 +327,7 @@ const TABLE: &[Keywords] = &[
     keywords(
         &["vpd_vendor"],
         "D",
-        &[("", No("VPD pages of vendors are not read"))],
+        &[("", No("vendor-specific VPD pages are not used for identification"))],
     ),
     keywords(
         &["recheck_wwid"],
@@ -335,11 +335,11 @@ const TABLE: &[Keywords] = &[
         &[
             (
                 "yes",
-                Same("each path has to prove its identity when it comes back"),
+                Same("each path must prove its identity when it returns"),
             ),
             (
                 "",
-                No("each path has to prove its identity when it comes back"),
+                No("each path must prove its identity when it returns"),
             ),
         ],
     ),
@@ -361,7 +361,7 @@ const TABLE: &[Keywords] = &[
         "d",
         &[(
             "",
-            No("udev is not waited for: what sysfs says of a disk is read again with each event"),
+            No("the agent does not wait for udev: it reads sysfs again with each event"),
         )],
     ),
     // Maps: names, device nodes, partitions, removal.
@@ -377,7 +377,7 @@ const TABLE: &[Keywords] = &[
         "dm",
         &[(
             "",
-            Lost("owner and mode of a device node: a udev rule for the map"),
+            Lost("owner and mode of a device node are not set: use a udev rule for the map"),
         )],
     ),
     keywords(
@@ -394,11 +394,11 @@ const TABLE: &[Keywords] = &[
         &[
             (
                 "no",
-                Same("partitions of maps are made by kpartx and its udev rules"),
+                Same("partitions of maps are created by kpartx and its udev rules"),
             ),
             (
                 "",
-                Lost("partitions of maps are made by kpartx and its udev rules: mask these"),
+                Lost("partitions of maps are created by kpartx and its udev rules: mask these rules"),
             ),
         ],
     ),
@@ -418,8 +418,8 @@ const TABLE: &[Keywords] = &[
         &["reassign_maps"],
         "d",
         &[
-            ("no", Same("maps of others stay as they are")),
-            ("", No("maps of others stay as they are")),
+            ("no", Same("maps of other programs are not changed")),
+            ("", No("maps of other programs are not changed")),
         ],
     ),
     keywords(
@@ -444,7 +444,7 @@ const TABLE: &[Keywords] = &[
     keywords(
         &["remove_retries"],
         "d",
-        &[("", No("a map that is open is removed when it is closed"))],
+        &[("", No("an open map is removed when it is closed"))],
     ),
     keywords(
         &["purge_disconnected"],
@@ -453,12 +453,12 @@ const TABLE: &[Keywords] = &[
             (
                 "yes",
                 Same(
-                    "the SCSI devices of a unit that is gone for good are removed once nobody uses it",
+                    "the SCSI devices of a permanently lost unit are removed once nobody uses it",
                 ),
             ),
             (
                 "",
-                No("remove_lost = false keeps the SCSI devices of a unit that is gone for good"),
+                No("remove_lost = false keeps the SCSI devices of a permanently lost unit"),
             ),
         ],
     ),
@@ -466,8 +466,8 @@ const TABLE: &[Keywords] = &[
         &["queue_without_daemon"],
         "d",
         &[
-            ("yes", Same("maps stay as they are while the agent is down")),
-            ("", No("maps stay as they are while the agent is down")),
+            ("yes", Same("maps are not changed while the agent is down")),
+            ("", No("maps are not changed while the agent is down")),
         ],
     ),
     keywords(&["reservation_key"], "dm", &[("", Lost(RESERVATIONS))]),
@@ -483,13 +483,13 @@ const TABLE: &[Keywords] = &[
     keywords(
         &["verbosity"],
         "d",
-        &[("", No("RUST_LOG in the unit says what is logged"))],
+        &[("", No("set RUST_LOG in the systemd unit instead"))],
     ),
-    keywords(&["max_fds"], "d", &[("", No("LimitNOFILE= in the unit"))]),
+    keywords(&["max_fds"], "d", &[("", No("set LimitNOFILE= in the systemd unit instead"))]),
     keywords(
         &["uxsock_timeout"],
         "d",
-        &[("", No("psactl is answered from memory"))],
+        &[("", No("the agent answers psactl from memory, without delay"))],
     ),
     keywords(
         &[
@@ -560,7 +560,7 @@ pub(super) fn check(section: char, name: &str) -> Result<(), Remark> {
         Some(_) => Err((
             Outcome::Refused,
             format!(
-                "it does not belong into section {}, and multipath-tools does not read it there",
+                "it is not allowed in section {}: multipath-tools ignores it",
                 section_name(section)
             ),
         )),
@@ -573,11 +573,11 @@ pub(super) fn stranger(name: &str) -> Remark {
     match OLD.iter().find(|(old, _)| *old == name) {
         Some((_, "")) => (
             Outcome::LeftOut,
-            "a keyword of old releases: multipath-tools no longer reads it".to_owned(),
+            "a keyword of old releases that multipath-tools no longer reads".to_owned(),
         ),
         Some((_, new)) => (
             Outcome::LeftOut,
-            format!("a keyword of old releases, {new} today: multipath-tools no longer reads it"),
+            format!("a keyword of old releases that multipath-tools no longer reads; today it is {new}"),
         ),
         None => (
             Outcome::Refused,
@@ -600,7 +600,7 @@ pub(super) fn remark(name: &str, value: &str) -> Remark {
         Some(Lost(why)) => (Outcome::Refused, why.to_owned()),
         Some(No(why)) => (Outcome::NoEquivalent, why.to_owned()),
         Some(Dead(why)) => (Outcome::LeftOut, why.to_owned()),
-        None => (Outcome::NoEquivalent, "nothing here goes by it".to_owned()),
+        None => (Outcome::NoEquivalent, "it has no effect here".to_owned()),
     }
 }
 
@@ -609,7 +609,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_is_whole() {
+    fn the_table_is_complete() {
         let count = |section: char| -> usize {
             let of = TABLE.iter().filter(|k| k.sections.contains(section));
             of.map(|keywords| keywords.names.len()).sum()
@@ -629,7 +629,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_lost_is_refused() {
+    fn keywords_that_would_be_lost_are_refused() {
         assert_eq!(remark("user_friendly_names", "no").0, Outcome::Same);
         for (name, value) in [
             ("user_friendly_names", "yes"),

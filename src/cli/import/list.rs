@@ -52,7 +52,7 @@ pub fn read(text: &str) -> Result<Rows, String> {
             if is_heading {
                 heading = Some(line.trim());
             } else {
-                let why = "no line of the form Column: value";
+                let why = "not a line of the form Column: value";
                 rows.aside(at + 1, line, Outcome::Refused, why);
             }
             continue;

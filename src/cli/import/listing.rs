@@ -123,7 +123,7 @@ pub fn read(text: &str) -> Result<Rows, String> {
     let body = without_commands(text, &mut asides);
     let Some(reader) = reader(&body) else {
         return Err(
-            "this is no listing of rules: give what `esxcli storage core claimrule list`, `esxcli storage nmp satp rule list`, `esxcli storage nmp satp list` or `esxcli storage nmp device list` prints, with the line of column names; with --formatter=csv, xml, json or keyvalue it is read too"
+            "this is not a listing of rules: give what `esxcli storage core claimrule list`, `esxcli storage nmp satp rule list`, `esxcli storage nmp satp list` or `esxcli storage nmp device list` prints, with the line of column names; with --formatter=csv, xml, json or keyvalue it is read too"
                 .to_owned(),
         );
     };
@@ -144,7 +144,7 @@ fn without_commands(text: &str, asides: &mut Rows) -> String {
                 break;
             }
             let line = blanks.len() + 1;
-            let why = "a command and not its output";
+            let why = "a command, not its output";
             asides.aside(line, first, Outcome::LeftOut, why);
         }
         blanks.push('\n');
@@ -198,7 +198,7 @@ fn unknown_columns(rows: &mut Rows) {
                 line: row.line,
                 subject: format!("column {name}"),
                 outcome: Outcome::LeftOut,
-                detail: "no rule has such a value here".to_owned(),
+                detail: "rules here have no such value".to_owned(),
             });
         }
     }
@@ -209,7 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_go_by_their_letters() {
+    fn columns_are_matched_by_their_letters() {
         assert!(is_same("Rule Group", "RuleGroup"));
         assert!(is_same("PSP Options", "pspoptions"));
         assert!(!is_same("Rule", "Rule Class"));
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_are_told_from_listings() {
+    fn commands_are_distinguished_from_listings() {
         for line in [
             "[root@esx01:~] esxcli storage nmp satp rule list",
             "~ # esxcli corestorage claimrule list",
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_listing_is_refused() {
+    fn other_texts_are_refused() {
         for text in [
             "",
             "\n\n",
@@ -239,7 +239,7 @@ mod tests {
             "a,b,c\n1,2,3\n",
             "Name\n----\nx\n",
         ] {
-            assert!(read(text).unwrap_err().contains("no listing"), "{text}");
+            assert!(read(text).unwrap_err().contains("not a listing"), "{text}");
         }
     }
 }

@@ -80,7 +80,7 @@ fn one(
         let mut again = later.iter().copied().flatten();
         let again = again.rfind(|other| other.name == said.name);
         let remark: Remark = if let Some(again) = again {
-            let why = format!("{} says it again, and counts", plan.at(again.line));
+            let why = format!("{} sets it again", plan.at(again.line));
             (Outcome::LeftOut, why)
         } else if said.name == "features" {
             let queue = if has_retry || !queues(said.value) {
@@ -105,7 +105,7 @@ fn one(
     } else if made.contains(&Outcome::There) {
         (Outcome::There, format!("[device.\"{device}\"]"))
     } else {
-        let why = format!("{device} gets no setting by it");
+        let why = format!("it results in no setting for {device}");
         (Outcome::NoEquivalent, why)
     };
     plan.report(section.line, "multipath", remark.clone());

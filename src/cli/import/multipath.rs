@@ -111,7 +111,7 @@ fn below<'a>(outer: &[&'a Section]) -> Vec<&'a Section> {
 /// Reports keywords and sections in the wrong place.
 fn misplaced(plan: &mut Plan, whole: &[&Section]) {
     for keyword in whole.iter().flat_map(|whole| &whole.keywords) {
-        let why = "it stands in no section, and multipath-tools does not read it".to_owned();
+        let why = "it is outside any section: multipath-tools ignores it".to_owned();
         plan.report(keyword.line, keyword.to_string(), (Outcome::Refused, why));
     }
     for section in whole.iter().flat_map(|whole| &whole.sections) {
@@ -120,7 +120,7 @@ fn misplaced(plan: &mut Plan, whole: &[&Section]) {
             "devices" => "device",
             "multipaths" => "multipath",
             "devnode_blacklist" => {
-                let why = "blacklist was called so until 2005: multipath-tools no longer reads it";
+                let why = "the name of blacklist until 2005: multipath-tools no longer reads it";
                 let remark = (Outcome::LeftOut, why.to_owned());
                 plan.report(section.line, section.name.clone(), remark.clone());
                 within(plan, section, &remark);
@@ -129,7 +129,7 @@ fn misplaced(plan: &mut Plan, whole: &[&Section]) {
             _ => continue,
         };
         for keyword in &section.keywords {
-            let why = format!("it stands in no `{inner}`, and multipath-tools does not read it");
+            let why = format!("it is outside any `{inner}`: multipath-tools ignores it");
             let subject = subject(&section.name, keyword);
             plan.report(keyword.line, subject, (Outcome::Refused, why));
         }
@@ -174,7 +174,7 @@ pub(super) fn value<'a>(plan: &mut Plan, name: &str, keyword: &'a Keyword) -> Op
     if !keyword.extra.is_empty() {
         let extra = keyword.extra.join(" ");
         let why = format!(
-            "`{extra}` behind the value counts for nothing: a value with blanks belongs into quotes"
+            "multipath-tools ignores `{extra}` after the value: quote a value that contains blanks"
         );
         // An extra brace is only layout.
         let outcome = if keyword.extra.iter().all(|word| word == "}") {
@@ -192,7 +192,7 @@ pub(super) fn value<'a>(plan: &mut Plan, name: &str, keyword: &'a Keyword) -> Op
             keyword,
         }),
         None => {
-            let why = "it has no value, and multipath-tools does not read it".to_owned();
+            let why = "it has no value: multipath-tools ignores it".to_owned();
             plan.report(
                 keyword.line,
                 subject(name, keyword),
@@ -232,7 +232,7 @@ pub(super) fn counting<'a>(
             }
         }
         if let Some(old) = said.iter_mut().find(|old| old.name == new.name) {
-            let why = format!("{} says it again, and counts", plan.at(new.line));
+            let why = format!("{} sets it again", plan.at(new.line));
             plan.report(old.line, old.subject(name), (Outcome::LeftOut, why));
             *old = new;
         } else {
@@ -244,7 +244,7 @@ pub(super) fn counting<'a>(
 
 /// The remark on a value that another one overrides.
 pub(super) fn goes_before(plan: &Plan, line: usize) -> Remark {
-    let why = format!("{} goes before it", plan.at(line));
+    let why = format!("{} takes precedence", plan.at(line));
     (Outcome::LeftOut, why)
 }
 
@@ -288,7 +288,7 @@ fn of_defaults(plan: &mut Plan, levels: &Levels, said: Said, made: &arrays::Made
         }
         _ => (
             Outcome::Refused,
-            "it takes at least 1 second here".to_owned(),
+            "the minimum here is 1 second".to_owned(),
         ),
     };
     match said.name {
@@ -298,7 +298,7 @@ fn of_defaults(plan: &mut Plan, levels: &Levels, said: Said, made: &arrays::Made
         "find_multipaths" if matches!(said.value, "no" | "off" | "greedy") => {
             let key = Key::of_host("lone_paths");
             let all = plan.set(key, Setting::Text("all".to_owned()));
-            let local = "a local disk gets no map all the same".to_owned();
+            let local = "a local disk still gets no map".to_owned();
             together(vec![all, (Outcome::Refused, local)])
         }
         name => match place_of_defaults(name) {
@@ -357,14 +357,14 @@ fn of_protocol(levels: &Levels, said: Said) -> Option<Remark> {
     let first = said.value.split_whitespace().next().unwrap_or_default();
     match said.name {
         "prio" | "path_checker" if devices::is_protocol_of_arrays(first) => refused(
-            "no rule is made for every array: name those that it is for in a device section",
+            "no rule is created for every array: name the arrays in a device section",
         ),
         "detect_prio" if said.value == "no" => {
             let level = [&levels.overrides, &levels.defaults];
             let prio = level.into_iter().flatten().find(|said| said.name == "prio");
             let is_alua = prio.is_some_and(|said| matches!(said.value, "alua" | "sysfs"));
             let same = || {
-                let what = "`prio` asks for access states anyway".to_owned();
+                let what = "`prio` selects access states anyway".to_owned();
                 (Outcome::Same, what)
             };
             is_alua.then(same)
@@ -377,7 +377,7 @@ fn of_protocol(levels: &Levels, said: Said) -> Option<Remark> {
 fn timers(plan: &mut Plan, section: &Section) {
     let remark = (
         Outcome::Refused,
-        "no setting goes by protocol: set the timers of the arrays in device sections".to_owned(),
+        "no setting depends on the protocol: set the timers of the arrays in device sections".to_owned(),
     );
     plan.report(section.line, section.name.clone(), remark);
     for said in counting(plan, PROTOCOL, &section.name, section.keywords.iter()) {

@@ -48,20 +48,20 @@ pub(super) fn normal<'a>(name: &str, value: &'a str) -> Result<&'a str, String> 
         if is_number {
             Ok(value.trim())
         } else {
-            Err(format!("multipath-tools takes {what} and passes over this"))
+            Err(format!("multipath-tools accepts {what} and ignores this value"))
         }
     };
     match name {
         _ if YES_OR_NO.contains(&name) => match value {
             "yes" | "1" => Ok("yes"),
             "no" | "0" => Ok("no"),
-            _ => Err("multipath-tools takes yes or no and passes over this".to_owned()),
+            _ => Err("multipath-tools accepts yes or no and ignores this value".to_owned()),
         },
         "path_selector" if !counts(1) => Err(
-            "multipath-tools passes over it without the number of arguments, `\"round-robin 0\"`, in quotes".to_owned(),
+            "multipath-tools ignores it without the number of arguments, `\"round-robin 0\"`, in quotes".to_owned(),
         ),
         "features" if !counts(0) => Err(
-            "multipath-tools passes over it if it does not begin with the number of words that follow".to_owned(),
+            "multipath-tools ignores it unless it begins with the number of words that follow".to_owned(),
         ),
         "no_path_retry" => match value {
             "fail" | "queue" => Ok(value),
@@ -73,7 +73,7 @@ pub(super) fn normal<'a>(name: &str, value: &'a str) -> Result<&'a str, String> 
         "fast_io_fail_tmo" => whole("off or a number of seconds"),
         "dev_loss_tmo" => whole("infinity or a number of seconds"),
         "path_grouping_policy" if !POLICIES.contains(&value) => {
-            Err("multipath-tools has no such policy and passes over it".to_owned())
+            Err("multipath-tools has no such policy and ignores it".to_owned())
         }
         _ => Ok(value),
     }

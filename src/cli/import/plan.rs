@@ -218,7 +218,7 @@ impl Plan {
         let mut remarks = rule.remarks();
         if let Err(why) = rule.doubts() {
             if !force {
-                let why = format!("{why}; --force imports it all the same");
+                let why = format!("{why}; --force imports it anyway");
                 return (Outcome::Refused, why);
             }
             remarks.push(why);
@@ -246,7 +246,7 @@ impl Plan {
                 return (Outcome::There, String::new());
             }
             let why = format!(
-                "{word} rule {number} is another one here ({}, {}): give one of them another number",
+                "{word} rule {number} already exists here and differs ({}, {}): change the number of one",
                 here.matches, here.plugin
             );
             return (Outcome::Refused, why);
@@ -259,7 +259,7 @@ impl Plan {
             }
             Err(Problem::Reserved(_)) => {
                 let why = format!(
-                    "{number} is a number of a reserved range (0-100 and 65436-65535): --force-reserved imports it"
+                    "rule {number} is in a reserved range (0-100 and 65436-65535): --force-reserved imports it"
                 );
                 (Outcome::Refused, why)
             }
@@ -315,7 +315,7 @@ impl Plan {
             Some(here) if here == psp => (Outcome::There, what),
             Some(here) => (
                 Outcome::Refused,
-                format!("the default PSP of {name} was set to {here} here, and stays so"),
+                format!("the default PSP of {name} is already set to {here} here, and is not changed"),
             ),
             None if own == Some(psp) => (Outcome::Same, what),
             None => {
@@ -334,7 +334,7 @@ impl Plan {
             Some(here) if here == setting.to_string() => (Outcome::There, what),
             Some(here) => (
                 Outcome::Refused,
-                format!("{key} is {here} in dm-psa.toml, and stays so"),
+                format!("{key} is already {here} in dm-psa.toml, and is not changed"),
             ),
             None if key.default() == Some(setting.to_string()) => (Outcome::Same, what),
             None => match self.settings_here.would_take(&key, &setting) {

@@ -124,7 +124,7 @@ impl Regions {
         }
         if self.by_key.len() > MOST {
             return Err(format!(
-                "its sections come to more than {MOST} combinations of vendor and product"
+                "its sections result in more than {MOST} combinations of vendor and product"
             ));
         }
         Ok(())

@@ -48,9 +48,9 @@ pub fn read(text: &str) -> Result<Rows, String> {
         }
         let Some(columns) = &table else {
             let (outcome, why) = if is_command(line) {
-                (Outcome::LeftOut, "a command and not its output")
+                (Outcome::LeftOut, "a command, not its output")
             } else {
-                (Outcome::Refused, "no line of column names stands before it")
+                (Outcome::Refused, "no line with column names comes before it")
             };
             rows.aside(number, line, outcome, why);
             continue;
@@ -72,14 +72,14 @@ pub fn read(text: &str) -> Result<Rows, String> {
             }
             _ if is_command(line) => {
                 table = None;
-                let why = "a command and not its output";
+                let why = "a command, not its output";
                 rows.aside(number, line, Outcome::LeftOut, why);
             }
             _ => rows.aside(
                 number,
                 line,
                 Outcome::Refused,
-                "its values do not stand below the names of the columns: copy the table with all its blanks, or use esxcli --formatter=csv",
+                "its values are not aligned with the column names: copy the table with all its blanks, or use esxcli --formatter=csv",
             ),
         }
     }
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn dashes_say_what_is_cut_where() {
+    fn dashes_mark_the_columns() {
         let text = "\
    Name           Device  Vendor  Model    Options
    -------------  ------  ------  -------  -------
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn without_dashes_names_do() {
+    fn without_dashes_names_mark_the_columns() {
         let text = "\
 Rule Class   Rule  Class    Type       Plugin     Matches
 MP              0  runtime  transport  NMP        transport=usb
@@ -292,7 +292,7 @@ MP          101    file     vendor     MASK_PATH  vendor=DELL model=Universal Xp
             let rows = read(text).unwrap();
             assert_eq!(rows.rows, [], "{text}");
             assert_eq!(rows.asides[0].outcome, Outcome::Refused);
-            assert!(rows.asides[0].detail.contains("below the names"));
+            assert!(rows.asides[0].detail.contains("not aligned with the column names"));
         }
     }
 

@@ -16,7 +16,7 @@ const LINES: usize = 500_000;
 pub fn of(bytes: Vec<u8>) -> Result<String, String> {
     if bytes.len() > LIMIT {
         return Err(format!(
-            "it has more than {} MiB: that is no listing of rules and no multipath.conf",
+            "it has more than {} MiB: this is not a listing of rules or a multipath.conf",
             LIMIT >> 20
         ));
     }
@@ -34,7 +34,7 @@ pub fn of(bytes: Vec<u8>) -> Result<String, String> {
     };
     if let Some(units) = wide {
         let text = String::from_utf16(&units)
-            .map_err(|_| "it begins like UTF-16 and is not: save it as UTF-8".to_owned());
+            .map_err(|_| "it begins like UTF-16, but is not valid: save it as UTF-8".to_owned());
         return text.and_then(bounded);
     }
     let text = match String::from_utf8(bytes) {
@@ -42,7 +42,7 @@ pub fn of(bytes: Vec<u8>) -> Result<String, String> {
         Err(why) => {
             let valid = why.utf8_error().valid_up_to();
             latin(why.as_bytes())
-                .ok_or_else(|| format!("no text from byte {valid} on: save it as UTF-8"))?
+                .ok_or_else(|| format!("not valid UTF-8 from byte {valid} on: save it as UTF-8"))?
         }
     };
     bounded(match text.strip_prefix('\u{feff}') {
@@ -63,7 +63,7 @@ fn latin(bytes: &[u8]) -> Option<String> {
 fn bounded(text: String) -> Result<String, String> {
     if text.matches('\n').count() > LINES {
         return Err(format!(
-            "it has more than {LINES} lines: give a part of it at a time"
+            "it has more than {LINES} lines: split it"
         ));
     }
     Ok(text)

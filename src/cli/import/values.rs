@@ -53,14 +53,14 @@ impl Selector {
 pub(super) fn selector(value: &str) -> Result<(Selector, &'static str), Remark> {
     match value.split_whitespace().next() {
         Some("round-robin") => Ok((Selector::Turns, "one I/O per path in turn")),
-        Some("service-time") => Ok((Selector::Latency, "the kernel's service-time")),
+        Some("service-time") => Ok((Selector::Latency, "the kernel's service-time selector")),
         Some("queue-length" | "historical-service-time") => Ok((
             Selector::Latency,
-            "the kernel's service-time, which comes nearest",
+            "the kernel's service-time, which is the closest equivalent",
         )),
         _ => Err((
             Outcome::NoEquivalent,
-            "VMW_PSP_RR has no such selector: it takes turns, or goes by latency".to_owned(),
+            "VMW_PSP_RR has no such selector: it selects paths in turn or by latency".to_owned(),
         )),
     }
 }
@@ -72,14 +72,14 @@ const MOST_QUEUEING: u32 = 99_999;
 /// `polling` is the number of seconds between two checks.
 pub(super) fn queueing(value: &str, polling: u32) -> (u32, String) {
     match (value, value.parse::<u32>()) {
-        ("fail", _) | (_, Ok(0)) => (1, "; the least that there is".to_owned()),
+        ("fail", _) | (_, Ok(0)) => (1, "; the minimum".to_owned()),
         (_, Ok(checks)) => {
             let seconds = checks.saturating_mul(polling);
             let remark = format!("; {checks} checks, one every {polling} s");
             (seconds.clamp(1, MOST_QUEUEING), remark)
         }
         // A number that is too large is treated as infinite.
-        _ => (MOST_QUEUEING, "; for ever there, 27 hours here".to_owned()),
+        _ => (MOST_QUEUEING, "; unlimited there, 27 hours here".to_owned()),
     }
 }
 
@@ -92,7 +92,7 @@ pub(super) fn timer(name: &str, value: &str) -> Result<u32, String> {
     match (value, value.parse::<u32>()) {
         ("infinity", _) => Ok(INFINITE),
         (_, Ok(seconds)) if (1..=most).contains(&seconds) => Ok(seconds),
-        _ => Err(format!("it takes 1 to {most} seconds here")),
+        _ => Err(format!("the range here is 1 to {most} seconds")),
     }
 }
 
@@ -195,27 +195,27 @@ pub(super) fn features(value: &str, queue: &Remark) -> Remark {
                 Some("50") => (Outcome::Same, "pg_init_retries is 50".to_owned()),
                 _ => (
                     Outcome::NoEquivalent,
-                    "pg_init_retries is 50, the most that the kernel takes".to_owned(),
+                    "pg_init_retries is 50, the kernel's maximum".to_owned(),
                 ),
             },
             "pg_init_delay_msecs" | "queue_mode" => {
                 words.next();
-                (Outcome::NoEquivalent, format!("{word} stays the kernel's"))
+                (Outcome::NoEquivalent, format!("{word} keeps the kernel's default"))
             }
             _ => (
                 Outcome::Refused,
-                format!("`{word}` is no feature of multipath maps"),
+                format!("`{word}` is not a feature of multipath maps"),
             ),
         });
     }
     if remark.is_empty() {
-        return (Outcome::Same, "no feature is asked for".to_owned());
+        return (Outcome::Same, "no feature is requested".to_owned());
     }
     together(remark)
 }
 
 /// Why `queue_if_no_path` has no effect if `no_path_retry` is set.
 pub(super) fn retry_goes_before() -> Remark {
-    let why = "no_path_retry goes before queue_if_no_path".to_owned();
+    let why = "no_path_retry takes precedence over queue_if_no_path".to_owned();
     (Outcome::LeftOut, why)
 }

@@ -14,7 +14,7 @@ pub fn device(wwid: &str) -> Result<String, String> {
     let small = wwid.to_ascii_lowercase();
     if wwid.starts_with(['2', '3']) && wwid != small && device(&small).is_ok() {
         return Err(format!(
-            "`{wwid}` names no disk, as WWIDs have no capital letters: write {small} if that disk is meant"
+            "`{wwid}` matches no disk, because WWIDs have no capital letters: write {small} if you mean that disk"
         ));
     }
     let is_name = |text: &str| {
@@ -29,7 +29,7 @@ pub fn device(wwid: &str) -> Result<String, String> {
     };
     // The text that udev generates from a T10 designator has lost its blanks.
     device.ok_or_else(|| {
-        format!("`{wwid}` does not tell the device identifier: `psactl storage core device list` shows it")
+        format!("the device identifier cannot be derived from `{wwid}`: `psactl storage core device list` shows it")
     })
 }
 

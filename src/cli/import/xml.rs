@@ -91,7 +91,7 @@ pub fn read(text: &str) -> Result<Rows, String> {
     match open.last() {
         None => Ok(rows),
         Some(name) => Err(format!(
-            "it ends within the element `{name}`: the end of the listing is missing"
+            "it ends within the element `{name}`: the listing is incomplete"
         )),
     }
 }
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_xml_is_told_with_its_line() {
+    fn invalid_xml_is_reported_with_its_line() {
         for (text, part) in [
             ("<a>\n<b></a>", "line 2"),
             ("<a>\n\n&nbsp;</a>", "line 3"),

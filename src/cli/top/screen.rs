@@ -33,16 +33,16 @@ const HEAD: usize = 3;
 const HELP: [&str; 12] = [
     "q            quit",
     "arrows       one line up or down; PgUp, PgDn, Home, End",
-    "s            sort by the next of iops, throughput, latency, inflight, state, name",
-    "p            only devices with a problem, or all",
-    "space        hold the figures, or go on",
-    "?            this help, or the devices",
+    "s            next order: iops, throughput, latency, inflight, state, name",
+    "p            show only devices with a problem, or all devices",
+    "space        pause or continue",
+    "?            show or hide this help",
     "",
     "STATE        of a device: on, degraded, dead, ...; apd: all paths down, I/O queues or fails",
-    "LAT ms       what a read or write took on the average, queueing in the host included",
-    "INFL         reads and writes that are out now",
-    "SHARE        of the I/O of all paths of the device",
-    "MB/s         10^6 bytes in a second",
+    "LAT ms       average time of a read or write, including queueing in the host",
+    "INFL         reads and writes in flight",
+    "SHARE        percentage of the I/O of all paths of the device",
+    "MB/s         10^6 bytes per second",
 ];
 
 /// The appearance of a line.
@@ -89,7 +89,7 @@ pub fn draw(
     let mut lines = vec![
         (Paint::Bold, summary(devices)),
         match &view.trouble {
-            Some(trouble) => (Paint::Red, format!("no answer, trying again: {trouble}")),
+            Some(trouble) => (Paint::Red, format!("no answer, retrying: {trouble}")),
             None => (Paint::Plain, choices(devices, view, height)),
         },
     ];

@@ -13,7 +13,7 @@ use clap::{Arg, ArgAction, ArgMatches};
 
 const LOAD: Verb = Verb {
     words: &["storage", "core", "claimrule", "load"],
-    about: "Make the file list of claim rules the runtime list",
+    about: "Put the file list of claim rules into force: it becomes the runtime list",
     arguments: &[class],
     run: |context, given| {
         let class = text(given, "claimrule-class").unwrap_or_else(|| "MP".to_owned());
@@ -27,7 +27,7 @@ const LOAD: Verb = Verb {
 
 const RUN: Verb = Verb {
     words: &["storage", "core", "claimrule", "run"],
-    about: "Claim unclaimed paths by the runtime list",
+    about: "Claim unclaimed paths with the rules of the runtime list",
     arguments: &[
         class, scope, adapter, channel, target, lun, path, device, wait,
     ],
@@ -50,7 +50,7 @@ const RUN: Verb = Verb {
 
 const RECLAIM: Verb = Verb {
     words: &["storage", "core", "claiming", "reclaim"],
-    about: "Decide anew on the paths, the SATP and the PSP of a device, under I/O",
+    about: "Apply the rules to a claimed device again, under I/O: its paths, SATP and PSP",
     arguments: &[|| device().required(true)],
     run: |context, given| {
         let request = Reclaim {
@@ -63,7 +63,7 @@ const RECLAIM: Verb = Verb {
 
 const UNCLAIM: Verb = Verb {
     words: &["storage", "core", "claiming", "unclaim"],
-    about: "Unclaim paths: the next run of the rules decides on them anew",
+    about: "Unclaim paths: the next `claimrule run` applies the rules to them again",
     arguments: &[
         || scope_type(&["location", "path", "driver", "device", "plugin", "vendor"]).required(true),
         class,
@@ -85,7 +85,7 @@ const UNCLAIM: Verb = Verb {
 
 const AUTOCLAIM: Verb = Verb {
     words: &["storage", "core", "claiming", "autoclaim"],
-    about: "Have paths claimed by themselves, or by `claimrule run` alone",
+    about: "Turn automatic claiming on or off; if off, only `claimrule run` claims paths",
     arguments: &[enabled, class, wait],
     run: |context, given| match text(given, "claimrule-class").as_deref() {
         None | Some("MP" | "all") => context.change(&SetAutoclaim {
@@ -117,7 +117,7 @@ fn unclaim(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure
     let strings = ["vendor", "model"].into_iter();
     let idle = strings.filter(|name| kind != "vendor" && given.contains_id(name));
     for name in idle {
-        context.warn([format!("--{name} counts for nothing with type {kind}")]);
+        context.warn([format!("--{name}: without effect with type {kind}")]);
     }
     context.change(&meant(given)?)
 }
@@ -176,7 +176,7 @@ fn enabled() -> Arg {
         .value_name("BOOL")
         .required(true)
         .value_parser(PossibleValuesParser::new(["true", "false", "1", "0"]))
-        .help("Whether new paths, and every five minutes unclaimed ones, are claimed by themselves")
+        .help("Whether new paths are claimed automatically, and unclaimed paths every five minutes")
 }
 
 fn scope() -> Arg {
@@ -184,7 +184,7 @@ fn scope() -> Arg {
 }
 
 fn scope_type(kinds: &'static [&'static str]) -> Arg {
-    option("type", Some('t'), "TYPE", "Which paths are meant")
+    option("type", Some('t'), "TYPE", "How the paths are selected")
         .ignore_case(true)
         .value_parser(PossibleValuesParser::new(kinds))
 }
@@ -210,5 +210,5 @@ fn wait() -> Arg {
         .short('w')
         .long("wait")
         .action(ArgAction::SetTrue)
-        .help("Taken and without effect: paths are claimed as soon as they are known")
+        .help("Accepted, without effect: paths are claimed as soon as they are known")
 }

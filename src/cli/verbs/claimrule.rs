@@ -16,10 +16,10 @@ const ADD: Verb = Verb {
     about: "Add a claim rule to the file list",
     arguments: &[
         || {
-            number("rule", "Number of the rule; the lower is tried first")
+            number("rule", "Number of the rule; the lowest is tried first")
                 .required_unless_present("autoassign")
         },
-        || flag("autoassign", Some('u'), "Let the system choose the number").conflicts_with("rule"),
+        || flag("autoassign", Some('u'), "Choose a free number").conflicts_with("rule"),
         || {
             option(
                 "type",
@@ -34,18 +34,25 @@ const ADD: Verb = Verb {
                 "plugin",
                 Some('P'),
                 "PLUGIN",
-                "Who gets what matches: NMP, MASK_PATH, HPP, ...",
+                "Plug-in for the paths that match: NMP, MASK_PATH, HPP, ...",
             )
             .required(true)
         },
         class,
-        || option("vendor", Some('V'), "VENDOR", "INQUIRY vendor; * is any"),
+        || {
+            option(
+                "vendor",
+                Some('V'),
+                "VENDOR",
+                "INQUIRY vendor; * matches any",
+            )
+        },
         || {
             option(
                 "model",
                 Some('M'),
                 "MODEL",
-                "INQUIRY product; * is any, Pure* any that begins so",
+                "INQUIRY product; * matches any, Pure* any that begins with Pure",
             )
         },
         || {
@@ -62,7 +69,7 @@ const ADD: Verb = Verb {
                 "adapter",
                 Some('A'),
                 "ADAPTER",
-                "HBA, vmhba2; what is left out is any",
+                "HBA, vmhba2; each of -A, -C, -T, -L that is left out matches any",
             )
         },
         || option("channel", Some('C'), "CHANNEL", "Channel"),
@@ -114,7 +121,7 @@ const ADD: Verb = Verb {
                 "pci-sub-vendor-id",
                 None,
                 "ID",
-                "PCI subsystem vendor, likewise",
+                "PCI subsystem vendor of a local NVMe disk, with type vendor",
             )
         },
         || {
@@ -130,7 +137,7 @@ const ADD: Verb = Verb {
                 "if-unset",
                 None,
                 "VARIABLE",
-                "Run the rule only if this variable is not 1; on Linux none is",
+                "Use the rule only if this variable of ESXi is not 1; on Linux it never is",
             )
         },
         || {
@@ -144,7 +151,7 @@ const ADD: Verb = Verb {
             flag(
                 "xcopy-use-multi-segs",
                 Some('s'),
-                "Copy several segments at once (class VAAI, with -a)",
+                "Copy several segments with one command (class VAAI, with -a)",
             )
         },
         || {
@@ -152,7 +159,7 @@ const ADD: Verb = Verb {
                 "xcopy-max-transfer-size",
                 Some('m'),
                 "MB",
-                "Largest copy (class VAAI)",
+                "Size of the largest copy (class VAAI)",
             )
             .value_parser(value_parser!(u32).range(..=4_194_303))
         },
@@ -161,7 +168,7 @@ const ADD: Verb = Verb {
                 "xcopy-max-transfer-size-kib",
                 Some('k'),
                 "KIB",
-                "Largest copy (class VAAI)",
+                "Size of the largest copy (class VAAI)",
             )
             .value_parser(value_parser!(u32))
             .conflicts_with("xcopy-max-transfer-size")
@@ -188,7 +195,7 @@ const ADD: Verb = Verb {
 
 const REMOVE: Verb = Verb {
     words: &["storage", "core", "claimrule", "remove"],
-    about: "Remove a claim rule, or all of a plug-in, from the file list",
+    about: "Remove a claim rule, or all claim rules of a plug-in, from the file list",
     arguments: &[
         || number("rule", "Number of the rule").required_unless_present("plugin"),
         || {
@@ -203,7 +210,7 @@ const REMOVE: Verb = Verb {
 
 const LIST: Verb = Verb {
     words: &["storage", "core", "claimrule", "list"],
-    about: "List the claim rules: `runtime` decides, `file` is what would be loaded",
+    about: "List the claim rules: `runtime` is in force, `file` is what `claimrule load` would put into force",
     arguments: &[class_or_all],
     run: list,
     legacy: false,
@@ -215,7 +222,7 @@ pub(super) const VERBS: &[Verb] = &[
     REMOVE,
     Verb {
         words: &["storage", "core", "claimrule", "move"],
-        about: "Give a claim rule of the file list another number",
+        about: "Change the number of a claim rule in the file list",
         arguments: &[
             || number("rule", "Number of the rule").required(true),
             || {
@@ -231,12 +238,12 @@ pub(super) const VERBS: &[Verb] = &[
     },
     Verb {
         words: &["storage", "core", "claimrule", "convert"],
-        about: "Make MASK_PATH rules of /adv/Disk/MaskLUNs in /etc/vmware/esx.conf",
+        about: "Create MASK_PATH rules from /adv/Disk/MaskLUNs in /etc/vmware/esx.conf",
         arguments: &[|| {
             flag(
                 "commit",
                 Some('C'),
-                "Add the rules; else they are only shown",
+                "Add the rules; without it they are only shown",
             )
         }],
         run: convert,
@@ -274,7 +281,7 @@ fn force_reserved() -> Arg {
     flag(
         "force-reserved",
         None,
-        "Allow a number of the reserved ranges, 0-100 and 65436-65535",
+        "Allow a number in the reserved ranges, 0-100 and 65436-65535",
     )
 }
 
@@ -357,9 +364,7 @@ fn add(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
     edit.save()?;
     context.warn(rule.remarks());
     if given.get_flag("e") {
-        context.warn([
-            "-e is accepted and has no effect: no public text says what it means".to_owned(),
-        ]);
+        context.warn(["-e: without effect: its meaning is not documented".to_owned()]);
     }
     Ok(Listing::lines(said))
 }

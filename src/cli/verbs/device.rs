@@ -24,7 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) const VERBS: &[Verb] = &[
     Verb {
         words: &["storage", "core", "device", "list"],
-        about: "List the devices that are known",
+        about: "List all known devices",
         arguments: &[device, exclude_offline, pe_only],
         run: |context, given| {
             let mut devices = devices(context, given)?;
@@ -61,7 +61,7 @@ pub(super) const VERBS: &[Verb] = &[
     },
     Verb {
         words: &["storage", "core", "device", "setconfig"],
-        about: "Say of a device what the host cannot know",
+        about: "Set properties of a device that the host cannot detect",
         arguments: &[
             device_required,
             detached,
@@ -73,7 +73,7 @@ pub(super) const VERBS: &[Verb] = &[
     },
     Verb {
         words: &["storage", "core", "device", "detached", "list"],
-        about: "List the devices that are off, those that are not there now included",
+        about: "List the devices that are off, including those that are not present",
         arguments: &[device],
         run: |context, given| {
             let device = text(given, "device");
@@ -84,12 +84,12 @@ pub(super) const VERBS: &[Verb] = &[
     },
     Verb {
         words: &["storage", "core", "device", "detached", "remove"],
-        about: "Take a device from the list of those that are off; one that is there is on then",
+        about: "Remove a device from the list of devices that are off; if it is present, it is turned on",
         arguments: &[device, all],
         run: |context, given| {
             let device = text(given, "device");
             if device.is_some() == given.get_flag("all") {
-                return Err(Failure::Usage("take --device DEVICE or --all".to_owned()));
+                return Err(Failure::Usage("use --device DEVICE or --all".to_owned()));
             }
             context.change(&RemoveDetached { device })
         },
@@ -97,14 +97,14 @@ pub(super) const VERBS: &[Verb] = &[
     },
     Verb {
         words: &["storage", "core", "device", "world", "list"],
-        about: "List who has devices open: processes, and as world 0 what the kernel itself has open",
+        about: "List who has devices open: processes, and the kernel itself as world 0",
         arguments: &[device],
         run: worlds,
         legacy: false,
     },
     Verb {
         words: &["storage", "core", "device", "vaai", "status", "get"],
-        about: "Show which work devices take over from the host",
+        about: "Show which operations devices take over from the host",
         arguments: &[device],
         run: |context, given| {
             let host = context.host()?;
@@ -158,20 +158,20 @@ const WITHOUT_EFFECT: [(&str, &str); 7] = [
     ("queue-full-threshold", QUEUES),
     (
         "max-queue-depth",
-        "the depth is that of each path: queue_depth in /sys/class/scsi_device/H:C:T:L/device",
+        "each path has its own depth: queue_depth in /sys/class/scsi_device/H:C:T:L/device",
     ),
     ("led-state", "`ledctl` of ledmon sets the LEDs of a slot"),
     (
         "write-cache-enabled",
-        "`sdparm --set WCE` or `--clear WCE` sets the cache of a disk",
+        "`sdparm --set WCE` or `--clear WCE` turns the write cache of a disk on or off",
     ),
     (
         "data-integrity-enabled",
-        "the kernel uses DIF and DIX where disk and HBA have them",
+        "the kernel uses DIF and DIX where the disk and the HBA support them",
     ),
 ];
 
-const QUEUES: &str = "Linux shares a device's queue out by its I/O scheduler, and adapts its depth to QUEUE FULL by itself";
+const QUEUES: &str = "the kernel's I/O scheduler shares the queue of a device, and the kernel adapts the queue depth to QUEUE FULL";
 
 fn set(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
     let device = text(given, "device").unwrap_or_default();
@@ -189,7 +189,7 @@ fn set(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
     };
     if state.is_none() && name.is_none() && without_effect.is_empty() {
         return Err(Failure::Usage(
-            "there is nothing to set: take --state, --name or another option".to_owned(),
+            "nothing to set: use --state, --name or another option".to_owned(),
         ));
     }
     let mut effects = Vec::new();
@@ -241,7 +241,7 @@ fn setconfig(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failu
     }
     if effects.is_empty() {
         return Err(Failure::Usage(
-            "there is nothing to set: take --detached, --perennially-reserved or --shared-clusterwide"
+            "nothing to set: use --detached, --perennially-reserved or --shared-clusterwide"
                 .to_owned(),
         ));
     }
@@ -318,7 +318,7 @@ fn worlds(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure>
     let openers = openers(&host, &wanted);
     if openers.hidden > 0 {
         context.partly(format!(
-            "the open files of {} processes are not for this user to see: try with sudo",
+            "only root can see the open files of {} processes: try with sudo",
             openers.hidden
         ));
     }
@@ -346,7 +346,7 @@ fn display_name() -> Arg {
         "name",
         Some('n'),
         "NAME",
-        "What people call it; an empty name goes back to its own",
+        "Display name; an empty one restores the default",
     )
 }
 
@@ -354,7 +354,7 @@ fn no_persist() -> Arg {
     flag(
         "no-persist",
         None,
-        "Until the agent ends; else what is set is remembered",
+        "Keep the setting only until the agent stops",
     )
 }
 
@@ -363,7 +363,7 @@ fn number(name: &'static str, short: char) -> Arg {
         name,
         Some(short),
         "N",
-        "Taken and without effect: Linux has no equivalent",
+        "Accepted, without effect: Linux has no equivalent",
     )
     .value_parser(value_parser!(u32))
 }
@@ -380,7 +380,7 @@ fn pe_only() -> Arg {
     flag(
         "pe-only",
         Some('p'),
-        "Protocol endpoints of vVols alone: there are none on Linux",
+        "Only protocol endpoints of vVols: Linux has none",
     )
 }
 
@@ -388,7 +388,7 @@ fn default_name() -> Arg {
     flag(
         "default-name",
         Some('N'),
-        "Go back to the name that the device has by itself",
+        "Restore the default display name",
     )
     .conflicts_with("name")
 }
@@ -403,7 +403,7 @@ fn idle(name: &'static str, short: char, value: &'static str) -> Arg {
         name,
         Some(short),
         value,
-        "Taken and without effect: Linux has other means",
+        "Accepted, without effect: Linux has other means",
     )
 }
 
@@ -435,7 +435,7 @@ fn detached() -> Arg {
     flag(
         "detached",
         None,
-        "Turn it off for good: as `set --state off`",
+        "Turn the device off permanently, as `set --state off`",
     )
 }
 
@@ -446,17 +446,17 @@ fn truth(name: &'static str, help: &'static str) -> Arg {
 fn perennially_reserved() -> Arg {
     truth(
         "perennially-reserved",
-        "Another host has it reserved for good; stored and shown",
+        "Whether another host keeps it reserved permanently; stored and shown",
     )
 }
 
 fn shared_clusterwide() -> Arg {
     truth(
         "shared-clusterwide",
-        "Other hosts use it too; stored and shown",
+        "Whether other hosts use it too; stored and shown",
     )
 }
 
 fn all() -> Arg {
-    flag("all", None, "All of them")
+    flag("all", None, "All devices")
 }

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 pub(super) const VERBS: &[Verb] = &[
     Verb {
         words: &["esxcfg-mpath"],
-        about: "List paths, as ESXi's program of this name",
+        about: "List paths, like the ESXi program of this name",
         arguments: &[
             || flag("list", Some('l'), "All paths, with details [default]"),
             || {
@@ -26,13 +26,13 @@ pub(super) const VERBS: &[Verb] = &[
                     "The paths of each device, in brief",
                 )
             },
-            || flag("list-compact", Some('L'), "A line for each path"),
+            || flag("list-compact", Some('L'), "One line for each path"),
             || {
                 Arg::new("device")
                     .short('d')
                     .long("device")
                     .value_name("DEVICE")
-                    .help("Those of this device")
+                    .help("Only paths of this device")
             },
         ],
         run: mpath,
@@ -40,12 +40,12 @@ pub(super) const VERBS: &[Verb] = &[
     },
     Verb {
         words: &["esxcfg-scsidevs"],
-        about: "List devices, as ESXi's program of this name",
+        about: "List devices, like the ESXi program of this name",
         arguments: &[|| {
             flag(
                 "compact-list",
                 Some('c'),
-                "A line for each device [default]",
+                "One line for each device [default]",
             )
         }],
         run: |context, _| scsidevs(context),
@@ -53,7 +53,7 @@ pub(super) const VERBS: &[Verb] = &[
     },
     Verb {
         words: &["esxcfg-rescan"],
-        about: "Rescan an adapter, as ESXi's program of this name",
+        about: "Rescan an adapter, like the ESXi program of this name",
         arguments: &[
             || flag("all", Some('A'), "All adapters"),
             || Arg::new("adapter").value_name("ADAPTER").help("vmhba2"),

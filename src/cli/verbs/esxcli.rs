@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 const fn idle(words: &'static [&'static str], run: Run) -> Verb {
     Verb {
         words,
-        about: "Taken and without effect",
+        about: "Accepted, without effect",
         arguments: &[
             device,
             || any("latency-sensitive-threshold", 't'),
@@ -40,13 +40,13 @@ pub(super) const VERBS: &[Verb] = &[
             without_effect(
                 context,
                 given,
-                "I/O goes through the scheduler of the block device whatever its latency: /sys/block/DISK/queue/scheduler",
+                "Linux has no latency thresholds; the I/O scheduler is in /sys/block/DISK/queue/scheduler",
             )
         },
     ),
     idle(
         &["storage", "core", "device", "latencythreshold", "list"],
-        |context, given| without_effect(context, given, "there are no thresholds of latency"),
+        |context, given| without_effect(context, given, "Linux has no latency thresholds"),
     ),
     idle(
         &["storage", "core", "device", "inquirycache", "set"],
@@ -54,13 +54,13 @@ pub(super) const VERBS: &[Verb] = &[
             without_effect(
                 context,
                 given,
-                "INQUIRY data are read again with each rescan: nothing is answered from a cache",
+                "INQUIRY data is not cached: each rescan reads it again",
             )
         },
     ),
     idle(
         &["storage", "core", "device", "inquirycache", "list"],
-        |context, given| without_effect(context, given, "there is no cache of INQUIRY data"),
+        |context, given| without_effect(context, given, "INQUIRY data is not cached"),
     ),
     idle(
         &["storage", "core", "device", "smart", "get"],
@@ -68,18 +68,18 @@ pub(super) const VERBS: &[Verb] = &[
             without_effect(
                 context,
                 given,
-                "`smartctl -a` of smartmontools shows what a disk says of its health",
+                "`smartctl -a` of smartmontools shows the health that a disk reports",
             )
         },
     ),
     idle(
         &["storage", "core", "device", "raid", "list"],
-        |context, given| without_effect(context, given, "the tool of the RAID controller shows it"),
+        |context, given| without_effect(context, given, "use the tool of the RAID controller"),
     ),
     idle(
         &["storage", "core", "device", "physical", "get"],
         |context, given| {
-            without_effect(context, given, "`lsscsi` and `ledctl` show where a disk is")
+            without_effect(context, given, "use `lsscsi` and `ledctl` to locate a disk")
         },
     ),
     Verb {
@@ -98,7 +98,7 @@ pub(super) const VERBS: &[Verb] = &[
     },
     Verb {
         words: &["storage", "core", "device", "capacity", "list"],
-        about: "List the sizes of devices and of their blocks",
+        about: "List the sizes and block sizes of devices",
         arguments: &[device],
         run: |context, given| {
             let host = context.host()?;
@@ -129,7 +129,7 @@ pub(super) const VERBS: &[Verb] = &[
     },
     Verb {
         words: &["storage", "core", "adapter", "device", "list"],
-        about: "List which devices are behind which adapter",
+        about: "List the devices behind each adapter",
         arguments: &[adapter],
         run: |context, given| {
             let adapters = adapters(context, given, "")?;
@@ -150,7 +150,7 @@ pub(super) const VERBS: &[Verb] = &[
     },
     Verb {
         words: &["storage", "core", "adapter", "capabilities", "list"],
-        about: "List what adapters can do",
+        about: "List the capabilities of adapters",
         arguments: &[adapter],
         run: |context, given| {
             let adapters = adapters(context, given, "")?.into_iter();
@@ -176,25 +176,25 @@ pub(super) const VERBS: &[Verb] = &[
     }),
     Verb {
         words: &["storage", "nmp", "boot", "restore"],
-        about: "Taken and without effect",
+        about: "Accepted, without effect",
         arguments: &[],
         run: |_, _| {
             Ok(Listing::lines([
-                "without effect: what is set outlives a restart".to_owned(),
+                "without effect: settings are kept over a restart".to_owned(),
             ]))
         },
         legacy: true,
     },
     Verb {
         words: &["system", "settings", "advanced", "set"],
-        about: "Set what ESXi has as advanced settings of storage",
+        about: "Set an advanced storage setting of ESXi",
         arguments: &[setting, int_value, string_value, default_value],
         run: advanced_set,
         legacy: true,
     },
     Verb {
         words: &["system", "settings", "advanced", "list"],
-        about: "Show what is set for an advanced setting of ESXi",
+        about: "Show an advanced storage setting of ESXi",
         arguments: &[setting],
         run: advanced_list,
         legacy: true,
@@ -212,7 +212,7 @@ const fn san(words: &'static [&'static str], run: Run) -> Verb {
 }
 
 fn any(name: &'static str, short: char) -> Arg {
-    option(name, Some(short), "VALUE", "Taken and without effect")
+    option(name, Some(short), "VALUE", "Accepted, without effect")
 }
 
 fn adapter() -> Arg {
@@ -301,28 +301,30 @@ const ADVANCED: [(&str, Advanced); 9] = [
     ("/Disk/AutoremoveOnPDL", Advanced::Flag("remove_lost")),
     (
         "/Misc/APDHandlingEnable",
-        Advanced::Nothing("the APD timeout is always kept: /Misc/APDTimeout 99999 is 27 hours"),
+        Advanced::Nothing(
+            "APD handling is always on; /Misc/APDTimeout can be up to 99999 s (27 hours)",
+        ),
     ),
     (
         "/Misc/EnablePSPLatencyPolicy",
-        Advanced::Nothing("the latency policy is always there"),
+        Advanced::Nothing("the latency policy is always available"),
     ),
     (
         "/Disk/QFullSampleSize",
-        Advanced::Nothing("the kernel adapts the depth of a queue to QUEUE FULL by itself"),
+        Advanced::Nothing("the kernel adapts the queue depth to QUEUE FULL"),
     ),
     (
         "/Disk/QFullThreshold",
-        Advanced::Nothing("the kernel adapts the depth of a queue to QUEUE FULL by itself"),
+        Advanced::Nothing("the kernel adapts the queue depth to QUEUE FULL"),
     ),
     (
         "/Disk/SchedNumReqOutstanding",
-        Advanced::Nothing("the I/O scheduler of the block device shares its queue out"),
+        Advanced::Nothing("the kernel's I/O scheduler shares the queue of a device"),
     ),
     (
         "/Disk/DiskMaxIOSize",
         Advanced::Nothing(
-            "max_sectors_kb in /sys/block/DISK/queue is the size of the largest request",
+            "set the size of the largest request in /sys/block/DISK/queue/max_sectors_kb",
         ),
     ),
 ];
@@ -332,7 +334,7 @@ fn setting() -> Arg {
         "option",
         Some('o'),
         "OPTION",
-        "/Misc/APDTimeout and the like",
+        "Name of the setting, /Misc/APDTimeout",
     )
     .required(true)
 }
@@ -348,7 +350,7 @@ fn string_value() -> Arg {
 }
 
 fn default_value() -> Arg {
-    flag("default", Some('d'), "Go back to the default")
+    flag("default", Some('d'), "Restore the default")
         .conflicts_with_all(["int-value", "string-value"])
 }
 
@@ -362,7 +364,7 @@ fn advanced(given: &ArgMatches) -> Result<(String, &'static Advanced), Failure> 
         .map(|(known, what)| ((*known).to_owned(), what))
         .ok_or_else(|| {
             Failure::Usage(format!(
-                "--option {name}: this setting of ESXi means nothing here; known are {}",
+                "--option {name}: unknown setting; known settings are {}",
                 known.join(", ")
             ))
         })
@@ -377,7 +379,7 @@ fn advanced_set(context: &mut Context, given: &ArgMatches) -> Result<Listing, Fa
         }
         _ if given.contains_id("string-value") => {
             return Err(Failure::Usage(format!(
-                "{name} is a number: take --int-value"
+                "{name} is a number: use --int-value"
             )));
         }
         Advanced::Seconds(key, least, most) => {
@@ -419,7 +421,10 @@ fn advanced_set(context: &mut Context, given: &ArgMatches) -> Result<Listing, Fa
         }
     };
     file.save()?;
-    context.warn(["settings are in dm-psa.toml: the agent reads them when it starts".to_owned()]);
+    context.warn([
+        "the setting was written to dm-psa.toml: it takes effect when the agent is restarted"
+            .to_owned(),
+    ]);
     Ok(Listing::lines([said]))
 }
 

@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub(super) const VERBS: &[Verb] = &[
     Verb {
         words: &["events"],
-        about: "List what people were told since the agent started",
+        about: "List the events since the agent started",
         arguments: &[follow, host::device, since, severity, limit],
         run: list,
         legacy: false,
@@ -40,7 +40,7 @@ fn follow() -> Arg {
     flag(
         "follow",
         Some('f'),
-        "Go on, and print what comes; also over a restart of the agent. With --formatter=json one object on a line",
+        "Continue and print new events as they arrive, also after a restart of the agent. With --formatter=json, one object per line",
     )
 }
 
@@ -49,7 +49,7 @@ fn since() -> Arg {
         "since",
         None,
         "NUMBER|TIME",
-        "Those after that number, or from a time on: 2026-03-01T12:00:00 (UTC), or an age: 90s, 10m, 2h, 1d",
+        "Events after this number, or since a time: 2026-03-01T12:00:00 (UTC), or an age: 90s, 10m, 2h, 1d",
     )
 }
 
@@ -58,13 +58,13 @@ fn severity() -> Arg {
         "severity",
         None,
         "SEVERITY",
-        "That severity and graver ones",
+        "Events of this severity or higher",
     )
     .value_parser(PossibleValuesParser::new(["error", "warning", "info"]))
 }
 
 fn limit() -> Arg {
-    option("limit", Some('n'), "N", "The last N only").value_parser(value_parser!(usize))
+    option("limit", Some('n'), "N", "Only the last N events").value_parser(value_parser!(usize))
 }
 
 /// The request, and how far it was answered.
@@ -131,7 +131,7 @@ fn list(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
     }
     if given.get_flag("follow") {
         let patience = Patience::new()
-            .map_err(|why| Failure::Refused(format!("signals cannot be taken: {why}")))?;
+            .map_err(|why| Failure::Refused(format!("signals cannot be handled: {why}")))?;
         context.go_on(Box::new(move |context| {
             let waited = patience.wait(PAUSE).map_err(Failure::Write)?;
             if !waited {

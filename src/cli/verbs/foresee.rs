@@ -26,14 +26,14 @@ const LIMIT: u64 = 64 << 20;
 pub(super) const VERBS: &[Verb] = &[
     Verb {
         words: &["explain"],
-        about: "Say why a device or path is as it is",
+        about: "Explain why a device or path is in its state",
         arguments: &[subject, inventory, verbose],
         run: explain,
         legacy: false,
     },
     Verb {
         words: &["plan"],
-        about: "Say what the rules in the files would change, before they are loaded",
+        about: "Show what the rules in the files would change, before they are loaded",
         arguments: &[inventory],
         run: plan,
         legacy: false,
@@ -55,7 +55,7 @@ fn subject() -> Arg {
 }
 
 fn verbose() -> Arg {
-    flag("verbose", None, "A line for each rule that was tried")
+    flag("verbose", None, "One line for each rule that was tried")
 }
 
 fn inventory() -> Arg {
@@ -63,7 +63,7 @@ fn inventory() -> Arg {
         .long("inventory")
         .value_name("FILE")
         .value_parser(value_parser!(PathBuf))
-        .help("Of the host that `psactl inventory capture` was run on, by the files here; needs no agent")
+        .help("Use the output of `psactl inventory capture` and the rules in the files here; needs no agent")
 }
 
 fn explain(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
@@ -81,7 +81,7 @@ fn explain(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure
         false => world.explain(&subject),
     };
     let (subject, sections) = explained
-        .ok_or_else(|| Failure::NotFound(format!("{} knows no {subject}", file.display())))?;
+        .ok_or_else(|| Failure::NotFound(format!("{subject} is not in {}", file.display())))?;
     let sections = sections.into_iter().map(|(title, lines)| Section {
         title: title.to_owned(),
         lines,
@@ -105,7 +105,7 @@ fn plan(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
         None => {
             if files.satp.iter().any(|rule| rule.group == Group::User) {
                 context.warn([format!(
-                    "{} does not say which SATP rules its host has: all of yours count as new",
+                    "{} does not contain the SATP rules of its host: all your rules count as new",
                     file.display()
                 )]);
             }
@@ -155,16 +155,16 @@ fn read(file: &Path) -> Result<Inventory, Failure> {
         .read_to_string(&mut text)
         .map_err(|why| refused(why.to_string()))?;
     if u64::try_from(text.len()).is_ok_and(|length| length > LIMIT) {
-        return Err(refused(format!("is longer than {LIMIT} bytes")));
+        return Err(refused(format!("the file is longer than {LIMIT} bytes")));
     }
     let inventory: Inventory = serde_json::from_str(&text).map_err(|why| {
         refused(format!(
-            "{why}; it is to be the output of `psactl inventory capture`"
+            "{why}; the file must be the output of `psactl inventory capture`"
         ))
     })?;
     if inventory.version != VERSION {
         return Err(refused(format!(
-            "has version {}, and this psactl reads version {VERSION}",
+            "the inventory has version {}, but this psactl reads version {VERSION}",
             inventory.version
         )));
     }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 pub(super) const VERBS: &[Verb] = &[
     Verb {
         words: &["completion"],
-        about: "Print the completion of psactl's commands for a shell",
+        about: "Print the completion script of psactl for a shell",
         arguments: &[shell],
         run: |_, given| Ok(completion(&text(given, "shell").unwrap_or_default())),
         legacy: false,
@@ -44,7 +44,7 @@ fn directory() -> Arg {
         .required(true)
         .value_name("DIR")
         .value_parser(value_parser!(PathBuf))
-        .help("It has to exist")
+        .help("An existing directory")
 }
 
 fn completion(shell: &str) -> Listing {

@@ -31,7 +31,7 @@ fn all() -> Arg {
     flag(
         "all",
         None,
-        "All devices; those that look alike are drawn as one",
+        "All devices; similar devices are drawn only once",
     )
 }
 
@@ -40,7 +40,7 @@ fn format() -> Arg {
         "format",
         None,
         "FORMAT",
-        "A picture, or text for graphviz [default: svg; dot if FILE ends in .dot or .gv]",
+        "svg: a picture; dot: text for graphviz [default: svg; dot if FILE ends in .dot or .gv]",
     )
     .value_parser(PossibleValuesParser::new(["svg", "dot"]))
 }

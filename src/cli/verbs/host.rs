@@ -21,7 +21,7 @@ pub(super) const VERBS: &[Verb] = &[
     },
     Verb {
         words: &["storage", "core", "path", "list"],
-        about: "List the paths that are known, with their state",
+        about: "List all known paths, with their state",
         arguments: &[device, path],
         run: |context, given| {
             let request = ListCorePaths {
@@ -66,14 +66,14 @@ pub(super) const VERBS: &[Verb] = &[
     },
     Verb {
         words: &["status"],
-        about: "Show the agent and what it looks after",
+        about: "Show the agent, and how many paths, devices and maps it manages",
         arguments: &[],
         run: |context, _| Ok(listing(&[context.ask(&GetStatus {})?.status])),
         legacy: false,
     },
     Verb {
         words: &["metrics"],
-        about: "Print what is counted of paths, devices, checks and the agent, as OpenMetrics text",
+        about: "Print metrics of paths, devices, checks and the agent, as OpenMetrics text",
         arguments: &[],
         run: |context, _| {
             let text = context.ask(&GetMetrics {})?.metrics;

@@ -78,7 +78,7 @@ pub(super) const VERBS: &[Verb] = &[
             };
             if request == nothing {
                 return Err(missing(
-                    "what is to be set: --pss, --iops, --bytes, --latency-eval-time, --sampling-ios-per-path, --path, \
+                    "nothing to set: use --pss, --iops, --bytes, --latency-eval-time, --sampling-ios-per-path, --path, \
                      --default, --useano or --mark-device-ssd",
                 ));
             }
@@ -140,5 +140,5 @@ fn mark_ssd() -> Arg {
         .long("mark-device-ssd")
         .value_name("BOOL")
         .value_parser(PossibleValuesParser::new(["true", "false", "1", "0"]))
-        .help("Whether the device counts as a solid state disk, whatever it says of itself")
+        .help("Whether the device counts as a solid state disk, whatever it reports")
 }

@@ -19,7 +19,7 @@ use std::io::{self, Read};
 pub(super) const VERBS: &[Verb] = &[
     Verb {
         words: &["import", "esxcli"],
-        about: "Import rules, default PSPs and PSPs of devices as an ESXi host lists them",
+        about: "Import rules, default PSPs and PSPs of devices from the listings of an ESXi host",
         arguments: &[
             file,
             dry_run,
@@ -27,14 +27,14 @@ pub(super) const VERBS: &[Verb] = &[
                 flag(
                     "system",
                     None,
-                    "Import ESXi's own rules too; without it the admin's alone",
+                    "Import ESXi's own rules too, not only those of the admin",
                 )
             },
             || {
                 flag(
                     "force-reserved",
                     None,
-                    "Import claim rules with a number of the reserved ranges too, 0-100 and 65436-65535",
+                    "Import claim rules with numbers in the reserved ranges too, 0-100 and 65436-65535",
                 )
             },
             force,
@@ -44,7 +44,7 @@ pub(super) const VERBS: &[Verb] = &[
     },
     Verb {
         words: &["import", "multipath"],
-        about: "Import a multipath.conf, and say what each of its keywords becomes",
+        about: "Import a multipath.conf, and report what becomes of each keyword",
         arguments: &[
             files,
             dry_run,
@@ -52,7 +52,7 @@ pub(super) const VERBS: &[Verb] = &[
                 flag(
                     "mask",
                     None,
-                    "Take what is blacklisted away from the host by claim rules for MASK_PATH; without it SATP rules for VMW_SATP_LOCAL leave it as plain disks",
+                    "Hide blacklisted disks from the host with claim rules for MASK_PATH; without it they stay plain disks, by SATP rules for VMW_SATP_LOCAL",
                 )
             },
             force,
@@ -66,17 +66,17 @@ fn file() -> Arg {
     Arg::new("file")
         .required(true)
         .value_name("FILE")
-        .help("What to import; - is standard input")
+        .help("File to import; - is standard input")
 }
 
 fn files() -> Arg {
     file()
         .num_args(1..)
-        .help("What to import; - is standard input. Several files are one configuration, in this order: /etc/multipath.conf, and then those of /etc/multipath/conf.d by name")
+        .help("Files to import; - is standard input. Several files form one configuration, in this order: /etc/multipath.conf, then the files of /etc/multipath/conf.d sorted by name")
 }
 
 fn dry_run() -> Arg {
-    flag("dry-run", None, "Change nothing, and print the same")
+    flag("dry-run", None, "Change nothing; the output is the same")
 }
 
 fn force() -> Arg {
@@ -97,7 +97,7 @@ fn esxcli(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure>
     };
     run(context, given, |files, rules, settings| match files {
         [(_, text)] => import::esxcli::plan_with(text, rules, settings, wanted),
-        _ => Err("one listing at a time is imported".to_owned()),
+        _ => Err("only one listing can be imported at a time".to_owned()),
     })
 }
 
@@ -161,7 +161,7 @@ fn import(context: &mut Context, given: &ArgMatches, plan: &Planner) -> Result<L
     if refused > 0 {
         let all = plan.entries.len();
         context.partly(format!(
-            "{names}: {refused} of {all} lines are about what is refused"
+            "{names}: {refused} of the {all} listed entries were refused"
         ));
     }
     Ok(listing(&plan.entries))
@@ -180,7 +180,7 @@ fn carry_out(context: &mut Context, mut edit: Edit, plan: &Plan) -> Result<Vec<S
     }
     let mut said = Vec::new();
     if !plan.claim_rules.is_empty() {
-        said.push("claim rules are in the file list: `psactl storage core claimrule load` makes it the runtime list".to_owned());
+        said.push("claim rules were added to the file list: `psactl storage core claimrule load` puts them into force".to_owned());
     }
     if plan.claim_rules.is_empty() && plan.satp_rules.is_empty() && plan.default_psps.is_empty() {
         drop(edit);
@@ -194,7 +194,10 @@ fn carry_out(context: &mut Context, mut edit: Edit, plan: &Plan) -> Result<Vec<S
             settings.set(key, setting)?;
         }
         settings.save()?;
-        said.push("settings are in dm-psa.toml: the agent reads them when it starts".to_owned());
+        said.push(
+            "settings were written to dm-psa.toml: they take effect when the agent is restarted"
+                .to_owned(),
+        );
     }
     Ok(said)
 }

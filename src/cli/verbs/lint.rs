@@ -8,7 +8,7 @@ use crate::psa::report::lint::findings;
 /// The commands of this file, as a part of the table.
 pub(super) const VERBS: &[Verb] = &[Verb {
     words: &["lint"],
-    about: "Look for rules that are duplicate, shadowed, unreachable, pending or doubtful",
+    about: "Report rules that are duplicate, shadowed, unreachable, not loaded or doubtful",
     arguments: &[],
     run: |context, _| {
         let files = rules::load(&context.places())?;

@@ -66,7 +66,7 @@ pub const NAMESPACES: &[(&[&str], &str)] = &[
     (&["storage", "core", "adapter"], "Host bus adapters"),
     (
         &["storage", "core", "adapter", "stats"],
-        "What was counted of adapters",
+        "Counters of adapters",
     ),
     (
         &["storage", "core", "claimrule"],
@@ -74,7 +74,7 @@ pub const NAMESPACES: &[(&[&str], &str)] = &[
     ),
     (
         &["storage", "core", "claiming"],
-        "Claim paths anew by the rules",
+        "Unclaim paths, and apply the rules to them again",
     ),
     (&["storage", "core", "device"], "Logical devices"),
     (
@@ -87,25 +87,22 @@ pub const NAMESPACES: &[(&[&str], &str)] = &[
     ),
     (
         &["storage", "core", "device", "stats"],
-        "What was counted of devices",
+        "Counters of devices",
     ),
     (
         &["storage", "core", "device", "vaai"],
-        "What devices do for the host",
+        "VAAI: operations that devices take over from the host",
     ),
     (
         &["storage", "core", "device", "vaai", "status"],
-        "Which work they take over",
+        "Support of each operation",
     ),
     (
         &["storage", "core", "device", "world"],
         "Who has devices open",
     ),
     (&["storage", "core", "path"], "Paths to logical devices"),
-    (
-        &["storage", "core", "path", "stats"],
-        "What was counted of paths",
-    ),
+    (&["storage", "core", "path", "stats"], "Counters of paths"),
     (
         &["storage", "core", "plugin"],
         "Plug-ins: who can own a path",
@@ -122,7 +119,7 @@ pub const NAMESPACES: &[(&[&str], &str)] = &[
     (&["storage", "hpp", "path"], "Paths that HPP owns"),
     (
         &["storage", "core", "plugin", "registration"],
-        "The modules of plug-ins",
+        "Modules of plug-ins",
     ),
     (&["storage", "corestorage"], "ESXi 4's word for `core`"),
     (
@@ -131,7 +128,7 @@ pub const NAMESPACES: &[(&[&str], &str)] = &[
     ),
     (
         &["storage", "corestorage", "claiming"],
-        "Claim paths anew by the rules",
+        "Unclaim paths, and apply the rules to them again",
     ),
     (
         &["storage", "nmp"],
@@ -141,7 +138,7 @@ pub const NAMESPACES: &[(&[&str], &str)] = &[
     (&["storage", "nmp", "path"], "Paths that NMP owns"),
     (
         &["storage", "nmp", "psp"],
-        "Path selection plug-ins and what is set for them",
+        "Path selection plug-ins and their settings",
     ),
     (
         &["storage", "nmp", "psp", "fixed"],
@@ -149,15 +146,15 @@ pub const NAMESPACES: &[(&[&str], &str)] = &[
     ),
     (
         &["storage", "nmp", "psp", "fixed", "deviceconfig"],
-        "What is set on a device",
+        "Settings of a device",
     ),
     (
         &["storage", "nmp", "psp", "roundrobin"],
-        "VMW_PSP_RR: when the next path is taken",
+        "VMW_PSP_RR: when I/O moves to the next path",
     ),
     (
         &["storage", "nmp", "psp", "roundrobin", "deviceconfig"],
-        "What is set on a device",
+        "Settings of a device",
     ),
     (
         &["storage", "nmp", "psp", "generic"],
@@ -165,11 +162,11 @@ pub const NAMESPACES: &[(&[&str], &str)] = &[
     ),
     (
         &["storage", "nmp", "psp", "generic", "deviceconfig"],
-        "What is set on a device",
+        "Settings of a device",
     ),
     (
         &["storage", "nmp", "psp", "generic", "pathconfig"],
-        "What is set on a path",
+        "Settings of a path",
     ),
     (
         &["storage", "nmp", "satp"],
@@ -181,15 +178,15 @@ pub const NAMESPACES: &[(&[&str], &str)] = &[
     ),
     (
         &["storage", "nmp", "satp", "generic", "deviceconfig"],
-        "What is set on a device",
+        "Settings of a device",
     ),
     (
         &["storage", "nmp", "satp", "generic", "pathconfig"],
-        "What is known of a path",
+        "Configuration of a path",
     ),
     (
         &["storage", "nmp", "satp", "rule"],
-        "SATP rules: which SATP takes a device",
+        "SATP rules: which SATP a device gets",
     ),
     (
         &["storage", "nmp", "fixed"],
@@ -205,11 +202,11 @@ pub const NAMESPACES: &[(&[&str], &str)] = &[
     ),
     (
         &["storage", "core", "device", "latencythreshold"],
-        "Thresholds of latency",
+        "Latency thresholds",
     ),
     (
         &["storage", "core", "device", "inquirycache"],
-        "INQUIRY data that are kept",
+        "Cached INQUIRY data",
     ),
     (
         &["storage", "core", "device", "uid"],
@@ -227,7 +224,7 @@ pub const NAMESPACES: &[(&[&str], &str)] = &[
     (&["storage", "core", "device", "raid"], "RAID of disks"),
     (
         &["storage", "core", "device", "physical"],
-        "Where disks are",
+        "Physical location of disks",
     ),
     (
         &["storage", "core", "adapter", "device"],
@@ -235,7 +232,7 @@ pub const NAMESPACES: &[(&[&str], &str)] = &[
     ),
     (
         &["storage", "core", "adapter", "capabilities"],
-        "What adapters can do",
+        "Capabilities of adapters",
     ),
     (&["storage", "san"], "Adapters by transport"),
     (&["storage", "san", "fc"], "Fibre Channel adapters"),
@@ -246,25 +243,25 @@ pub const NAMESPACES: &[(&[&str], &str)] = &[
     (&["system", "settings"], "ESXi's settings of the host"),
     (
         &["system", "settings", "advanced"],
-        "ESXi's advanced settings of storage",
+        "ESXi's advanced storage settings",
     ),
     (
         &["inventory"],
-        "What is known of a host's devices, written down",
+        "Inventory of a host: what is known of its paths",
     ),
-    (&["events"], "What people were told"),
-    (&["journal"], "What the agent was told and did, recorded"),
+    (&["events"], "Events that the agent reported"),
+    (&["journal"], "Recorded input and actions of the agent"),
     (
         &["import"],
-        "Take over the rules of an ESXi host or of multipath-tools: needs no agent",
+        "Import the rules of an ESXi host or of multipath-tools: needs no agent",
     ),
     (
         &["scsi"],
-        "SCSI as devices speak it: commands sent, answers in words",
+        "Send SCSI commands to devices, and decode the responses",
     ),
     (
         &["scsi", "decode"],
-        "Answers of devices, out of hex: needs no agent and no device",
+        "Decode SCSI responses captured elsewhere: needs no agent and no device",
     ),
 ];
 

@@ -49,7 +49,7 @@ pub(super) const VERBS: &[Verb] = &[
     },
     Verb {
         words: &["scsi", "rtpg"],
-        about: "Ask a device for its target port groups and their access states",
+        about: "Read the target port groups of a device and their access states",
         arguments: &[device, timeout],
         run: |context, given| {
             let asked = Asked::open(context, given)?;
@@ -60,7 +60,7 @@ pub(super) const VERBS: &[Verb] = &[
     },
     Verb {
         words: &["scsi", "tur"],
-        about: "Ask a device whether it is ready; exit code 1 if it is not",
+        about: "Check whether a device is ready; exit code 1 if it is not",
         arguments: &[device, timeout],
         run: |context, given| {
             let asked = Asked::open(context, given)?;
@@ -79,7 +79,7 @@ pub(super) const VERBS: &[Verb] = &[
     },
     Verb {
         words: &["scsi", "stpg"],
-        about: "Set the access state of a target port group: it changes the array, for every host that uses it",
+        about: "Set the access state of a target port group: this changes the array for every host that uses it",
         arguments: &[device, group, state, force, timeout],
         run: set_port_group,
         legacy: false,
@@ -159,7 +159,7 @@ impl Asked {
         data: &[u8],
         decode: impl Fn(&[u8]) -> Result<decode::Decoded, crate::scsi::ParseError>,
     ) -> Result<Listing, Failure> {
-        let remedy = "the device did not give a whole answer";
+        let remedy = "the device returned an incomplete response";
         show(context, &self.device.node, data, remedy, decode)
     }
 
@@ -187,11 +187,11 @@ fn set_port_group(context: &mut Context, given: &ArgMatches) -> Result<Listing, 
     let wanted = text(given, "state").unwrap_or_default();
     let state = STATES.iter().find(|(word, _)| *word == wanted);
     let (Some((_, state)), Some(group)) = (state, given.get_one::<u16>("group").copied()) else {
-        return Err(Failure::Usage("--group and --state are needed".to_owned()));
+        return Err(Failure::Usage("--group and --state are required".to_owned()));
     };
     if !given.get_flag("force") {
         return Err(Failure::Usage(format!(
-            "group {group} would become {state} for every host that uses the array, and I/O moves with it: --force says that this is meant"
+            "group {group} would become {state} for every host that uses the array, and I/O would move with it: use --force to confirm"
         )));
     }
     let asked = Asked::open(context, given)?;
@@ -208,13 +208,13 @@ fn set_port_group(context: &mut Context, given: &ArgMatches) -> Result<Listing, 
     let Some(found) = groups.find(group) else {
         let there: Vec<String> = groups.groups.iter().map(|g| g.id.to_string()).collect();
         return Err(asked.refused(format!(
-            "there is no target port group {group}: take one of {}",
+            "there is no target port group {group}: use one of {}",
             there.join(", ")
         )));
     };
     if !supports(found.supported, *state) {
         return Err(asked.refused(format!(
-            "group {group} does not know the state {state}: `psactl scsi rtpg` shows those that it supports (_SUP)"
+            "group {group} does not support the state {state}: `psactl scsi rtpg` shows the supported states (_SUP)"
         )));
     }
     asked.data(&Command::SetTargetPortGroups(descriptors(found, *state)))?;
@@ -257,7 +257,7 @@ fn page() -> Arg {
         "page",
         None,
         "P",
-        "PAGE CODE in hex: 83, 0x83 or 83h [default: 83]; 00 lists the pages that there are",
+        "PAGE CODE in hex: 83, 0x83 or 83h [default: 83]; 00 lists the supported pages",
     )
     .value_parser(page_code)
 }
@@ -279,7 +279,7 @@ fn group() -> Arg {
 }
 
 fn state() -> Arg {
-    option("state", Some('s'), "STATE", "The state that it is to have")
+    option("state", Some('s'), "STATE", "New access state")
         .required(true)
         .value_parser(PossibleValuesParser::new(STATES.map(|(word, _)| word)))
 }
@@ -288,7 +288,7 @@ fn force() -> Arg {
     flag(
         "force",
         None,
-        "Confirm it: all hosts see the state change, and I/O on these paths fails over, or fails where there are no others",
+        "Confirm: the state changes for all hosts, and I/O on these paths fails over, or fails if there are no other paths",
     )
 }
 
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn offline_is_said_of_each_port() {
+    fn offline_has_a_descriptor_for_each_port() {
         let group = group(0xff);
         assert_eq!(
             descriptors(&group, AccessState::Standby),
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_is_asked_for_what_it_supports() {
+    fn only_supported_states_can_be_set() {
         let some = group(0b0000_0011).supported;
         assert!(supports(some, AccessState::ActiveOptimized));
         assert!(supports(some, AccessState::ActiveNonOptimized));

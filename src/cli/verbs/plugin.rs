@@ -28,7 +28,7 @@ pub(super) const VERBS: &[Verb] = &[
     },
     Verb {
         words: &["storage", "core", "plugin", "registration", "list"],
-        about: "List the modules of plug-ins that this build has: all are part of the agent's program",
+        about: "List the plug-in modules of this build: all are part of the agent's program",
         arguments: &[module, || class(CLASSES)],
         run: |_, given| {
             let module = text(given, "module-name");
@@ -43,7 +43,7 @@ pub(super) const VERBS: &[Verb] = &[
     },
     Verb {
         words: &["storage", "core", "plugin", "registration", "add"],
-        about: "Refused: this build takes no plug-ins of third parties",
+        about: "Refused: this build does not support third-party plug-ins",
         arguments: &[
             || module().required(true),
             || class(CLASSES).required(true),
@@ -53,17 +53,17 @@ pub(super) const VERBS: &[Verb] = &[
                     "dependencies",
                     Some('d'),
                     "MODULES",
-                    "Modules that it needs",
+                    "Modules that it depends on",
                 )
             },
-            || option("full-path", Some('p'), "FILE", "Where it is"),
+            || option("full-path", Some('p'), "FILE", "File of the module"),
         ],
         run: refuse,
         legacy: false,
     },
     Verb {
         words: &["storage", "core", "plugin", "registration", "remove"],
-        about: "Refused: what is registered is part of the agent",
+        about: "Refused: all registered modules are part of the agent",
         arguments: &[|| module().required(true)],
         run: refuse,
         legacy: false,
@@ -117,7 +117,7 @@ fn wants(given: &ArgMatches, class: &str) -> bool {
 fn refuse(_: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
     let module = text(given, "module-name").unwrap_or_default();
     Err(Failure::Refused(format!(
-        "{module}: plug-ins of third parties are not part of this build yet, and its own cannot be taken out; `psactl storage core plugin registration list` shows those"
+        "{module}: this build does not support third-party plug-ins, and its own cannot be removed; `psactl storage core plugin registration list` shows them"
     )))
 }
 

@@ -14,9 +14,9 @@ use std::path::Path;
 /// The commands of this file, as a part of the table.
 pub(super) const VERBS: &[Verb] = &[Verb {
     words: &["storage", "core", "device", "queueing", "end"],
-    about: "Let I/O that waits for a path fail now, with the agent or without it",
+    about: "Fail I/O that waits for a path now; works without the agent too",
     arguments: &[device::device, || {
-        flag("all", None, "All devices of which no path works")
+        flag("all", None, "All devices without a working path")
     }],
     run: run_end,
     legacy: false,
@@ -25,7 +25,7 @@ pub(super) const VERBS: &[Verb] = &[Verb {
 fn run_end(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
     let device = text(given, "device");
     if device.is_some() == given.get_flag("all") {
-        return Err(Failure::Usage("take --device DEVICE or --all".to_owned()));
+        return Err(Failure::Usage("use --device DEVICE or --all".to_owned()));
     }
     let answer = match &device {
         Some(device) => by_agent(context, device),
@@ -70,7 +70,7 @@ fn without_agent(context: &mut Context, device: Option<String>) -> Result<Listin
         Some(_) => Default::default(),
         None => ours(Path::new("/")).map_err(|why| {
             refused(format!(
-                "the agent is not running, and which maps are its own is not known: /{LIST}: {why}; name one with --device"
+                "the agent is not running, and the list of its maps cannot be read: /{LIST}: {why}; name a map with --device"
             ))
         })?,
     };
@@ -86,7 +86,7 @@ fn without_agent(context: &mut Context, device: Option<String>) -> Result<Listin
     let ended = end(&client, which).map_err(|why| refused(why.to_string()))?;
     if let Some(name) = device.filter(|_| ended.is_empty()) {
         return Err(Failure::NotFound(format!(
-            "{name} is not a multipath map; the agent is not running, so take the name of the map, as `dmsetup ls --target multipath` shows it"
+            "{name} is not a multipath map; the agent is not running, so use the name of the map as `dmsetup ls --target multipath` shows it"
         )));
     }
     let mut effects = Vec::new();

@@ -37,7 +37,7 @@ pub(super) const VERBS: &[Verb] = &[
     },
     Verb {
         words: &["replay"],
-        about: "Show what an agent was told and did, and hold it against what this build would do",
+        about: "Show the recorded input and actions of an agent, and check whether this build would decide the same",
         arguments: &[source, device, from, to, verbose],
         run: replay,
         legacy: false,
@@ -49,14 +49,14 @@ fn file() -> Arg {
         .required(true)
         .value_name("FILE")
         .value_parser(value_parser!(PathBuf))
-        .help("A new file. It holds names, addresses and serial numbers of disks and arrays, settings and rules; no data, no passwords")
+        .help("A new file. It will contain names, addresses and serial numbers of disks and arrays, settings and rules, but no data and no passwords")
 }
 
 fn source() -> Arg {
     Arg::new("source")
         .value_name("FILE|DIR")
         .value_parser(value_parser!(PathBuf))
-        .help("What `psactl journal save` wrote, one segment of a journal, or a directory of them [default: the journal of this host]")
+        .help("A file of `psactl journal save`, one segment of a journal, or a directory of segments [default: the journal of this host]")
 }
 
 fn device() -> Arg {
@@ -64,7 +64,7 @@ fn device() -> Arg {
         "device",
         Some('d'),
         "DEVICE",
-        "What is about this device and its paths only; all is replayed",
+        "Show only this device and its paths; everything is replayed",
     )
 }
 
@@ -73,19 +73,19 @@ fn from() -> Arg {
         "from",
         None,
         "TIME",
-        "What happened from then on only: as --since of `psactl events`",
+        "Show only what happened since then, as --since of `psactl events`",
     )
 }
 
 fn to() -> Arg {
-    option("to", None, "TIME", "What happened up to then only")
+    option("to", None, "TIME", "Show only what happened up to then")
 }
 
 fn verbose() -> Arg {
     flag(
         "verbose",
         Some('v'),
-        "Every event and every action, checks too",
+        "Show every event and every action, including checks",
     )
 }
 
@@ -102,7 +102,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     if bytes.len() as u64 > LIMIT {
         return Err(refused(
             path,
-            format!("is longer than {LIMIT} bytes: no segment of a journal is"),
+            format!("the file is longer than {LIMIT} bytes, so it is not a journal"),
         ));
     }
     Ok(bytes)
@@ -127,7 +127,7 @@ fn segments(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     // Their names are numbers of ten digits.
     found.sort();
     if found.is_empty() {
-        return Err(refused(folder, "there is no segment of a journal in it"));
+        return Err(refused(folder, "it contains no segment of a journal"));
     }
     Ok(found)
 }
@@ -151,7 +151,10 @@ fn save(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
     for path in &found {
         // The agent may remove the oldest segment meanwhile.
         let Ok(segment) = read(path) else {
-            context.partly(format!("{} went away meanwhile", path.display()));
+            context.partly(format!(
+                "{} was removed while the journal was copied",
+                path.display()
+            ));
             continue;
         };
         let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -164,11 +167,10 @@ fn save(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
     out.sync_all().map_err(failed)?;
     Ok(Listing::lines([
         format!(
-            "{} holds {count} segments of {bytes} bytes: names, addresses and serial numbers of disks and arrays,",
+            "{} contains {count} segments ({bytes} bytes): names, addresses and serial numbers of disks and arrays,",
             target.display()
         ),
-        "settings and rules are in it, data and passwords are not. `psactl replay` shows it."
-            .to_owned(),
+        "settings and rules, but no data and no passwords. `psactl replay` shows it.".to_owned(),
     ]))
 }
 
@@ -194,7 +196,7 @@ fn sources(path: &Path) -> Result<VecDeque<Source>, Failure> {
         )
     })?;
     if members.is_empty() {
-        return Err(refused(path, "there is no segment of a journal in it"));
+        return Err(refused(path, "it contains no segment of a journal"));
     }
     let members = members.into_iter();
     Ok(members
@@ -246,13 +248,13 @@ fn replay(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure>
             ended = true;
             if let Some(device) = view.device.as_ref().filter(|_| !view.found) {
                 context.warn([format!(
-                    "the journal knows no {device}: nothing was shown of it"
+                    "the journal does not contain {device}: nothing was shown for it"
                 )]);
             }
             let verdict = format!(
-                "{}identical: {} events gave the {} actions that were recorded",
+                "identical{}: {} events gave the {} actions that were recorded",
                 if damaged {
-                    "as far as it can be read "
+                    " as far as the journal can be read"
                 } else {
                     ""
                 },
@@ -308,9 +310,9 @@ fn one(replay: &mut Replay, bytes: &[u8], view: &mut View, name: &str) -> Result
     })?;
     let text = match finish {
         Finish::Closed(why) => format!("ends: {why}"),
-        Finish::Open => "ends without an end: the agent was killed, or still writes it".to_owned(),
+        Finish::Open => "has no end record: the agent was killed or is still writing it".to_owned(),
         Finish::Cut(offset) => {
-            format!("is cut in the block at byte {offset}; all up to there was replayed")
+            format!("is truncated in the block at byte {offset}; everything before it was replayed")
         }
     };
     view.line(header.wall(last), "journal", name, text, true);
@@ -330,7 +332,7 @@ fn said(replay: &Replay, stop: Stop) -> Vec<String> {
         ],
         Stop::Differs(Difference::World { at, piece }) => vec![
             format!(
-                "different: the segment begins at {} ms with another world than the segment before ended with (piece {piece})",
+                "different: at {} ms the segment begins with another state than the previous segment ended with (piece {piece})",
                 at.0
             ),
             before,

@@ -26,7 +26,7 @@ use std::time::Duration;
 /// The commands of this file, as a part of the table.
 pub(super) const VERBS: &[Verb] = &[Verb {
     words: &["storage", "core", "adapter", "rescan"],
-    about: "Look for new devices behind adapters, remove dead ones, and read the others again",
+    about: "Scan adapters for new devices, remove dead paths, and read the others again",
     arguments: &[adapter, all, kind, skip_claim, skip_fs_scan, timeout],
     run: rescan,
     legacy: false,
@@ -58,7 +58,7 @@ pub(super) fn rescan(context: &mut Context, given: &ArgMatches) -> Result<Listin
     let host = context.host()?;
     let adapter = text(given, "adapter");
     if adapter.is_some() == given.get_flag("all") {
-        return Err(Failure::Usage("take --adapter ADAPTER or --all".to_owned()));
+        return Err(Failure::Usage("use --adapter ADAPTER or --all".to_owned()));
     }
     let names = adapters(context);
     let hosts = match adapter {
@@ -78,7 +78,10 @@ pub(super) fn rescan(context: &mut Context, given: &ArgMatches) -> Result<Listin
         for (address, path) in paths.iter().filter(|(_, path)| path.state == "dead") {
             match why_kept(&host, *address, path) {
                 Some(why) => {
-                    context.warn([format!("{} is dead and stays: {why}", path.runtime_name)]);
+                    context.warn([format!(
+                        "{} is dead but was not removed: {why}",
+                        path.runtime_name
+                    )]);
                 }
                 None => plans.entry(address.host).or_default().push(
                     Purpose::Delete(path.runtime_name.clone()),
@@ -101,7 +104,7 @@ pub(super) fn rescan(context: &mut Context, given: &ArgMatches) -> Result<Listin
             let satp = device.and_then(|device| satps.get(device));
             if !may_reread(&path.state, satp.map(String::as_str)) {
                 context.warn([format!(
-                    "{} is in standby and is not read again: the kernel would start the unit, and have the array move it",
+                    "{} is in standby and was not read again: the kernel would start the unit, and the array would move it",
                     path.runtime_name
                 )]);
                 continue;
@@ -141,7 +144,10 @@ pub(super) fn rescan(context: &mut Context, given: &ArgMatches) -> Result<Listin
         context.partly(failure);
     }
     if given.get_flag("skip-fs-scan") {
-        context.warn(["--skip-fs-scan: Linux looks for no file systems in a rescan".to_owned()]);
+        context.warn([
+            "--skip-fs-scan: without effect: a rescan on Linux does not look for file systems"
+                .to_owned(),
+        ]);
     }
     let mut lines = report.lines;
     if !given.get_flag("skip-claim") {
@@ -176,7 +182,7 @@ fn hosts_of(context: &mut Context, host: &Sysfs, name: &str) -> Result<BTreeSet<
             Ok([number].into())
         } else {
             Err(Failure::NotFound(format!(
-                "{name}: there is no such SCSI host; /sys/class/scsi_host has those that there are"
+                "{name}: there is no such SCSI host; /sys/class/scsi_host lists all of them"
             )))
         };
     }
@@ -228,7 +234,7 @@ fn why_kept(host: &Sysfs, address: Hctl, path: &CorePath) -> Option<String> {
     // A path without a disk has no users.
     let disk = disk?;
     match host.users_of(&disk) {
-        None => return Some(format!("who uses {disk} cannot be told")),
+        None => return Some(format!("the users of {disk} cannot be determined")),
         Some(users) => {
             if let Some(user) = users.first() {
                 return Some(user.to_string());
@@ -240,7 +246,7 @@ fn why_kept(host: &Sysfs, address: Hctl, path: &CorePath) -> Option<String> {
         match open_count(&name) {
             Ok(0) => {}
             Ok(users) => return Some(format!("its map {name} is in use ({users} users)")),
-            Err(why) => return Some(format!("its map {name} cannot be looked at: {why}")),
+            Err(why) => return Some(format!("its map {name} cannot be read: {why}")),
         }
     }
     let parts = host.partitions_of(&disk).into_iter();
@@ -256,7 +262,7 @@ fn why_kept(host: &Sysfs, address: Hctl, path: &CorePath) -> Option<String> {
         let (name, pid) = (&opener.name, opener.pid);
         return Some(format!("{name} (process {pid}) has {disk} open"));
     }
-    (openers.hidden > 0).then(|| format!("who has {disk} open is for root to see: try with sudo"))
+    (openers.hidden > 0).then(|| format!("only root can see who has {disk} open: try with sudo"))
 }
 
 /// The number of users that have a map open; 0 if the map no longer exists.
@@ -289,7 +295,7 @@ impl Report {
             Ok(done) => done,
             Err(why) => {
                 self.failures.push(format!(
-                    "{label}: no process could be started: {why}; try again"
+                    "{label}: the process for the scan could not be started: {why}; try again"
                 ));
                 return;
             }
@@ -311,14 +317,14 @@ impl Report {
                     if why.kind() == io::ErrorKind::NotFound => {}
                 (Written::Failed(why), _) => {
                     let remedy = match why.kind() {
-                        io::ErrorKind::PermissionDenied => "only root may: try with sudo",
-                        _ => "the kernel's log may tell more (dmesg)",
+                        io::ErrorKind::PermissionDenied => "only root can do this: try with sudo",
+                        _ => "see the kernel log (dmesg)",
                     };
                     self.failures
                         .push(format!("{label}: {file} cannot be written: {why}; {remedy}"));
                 }
                 (Written::Overdue, _) => self.failures.push(format!(
-                    "{label}: {file} is not done after {seconds} s, and the kernel goes on with it; what was to follow on this host is left out"
+                    "{label}: {file} was not done after {seconds} s; the kernel continues with it, and the remaining steps for this host were skipped"
                 )),
                 (Written::NotBegun, _) => {}
             }
@@ -358,7 +364,7 @@ fn all() -> Arg {
     flag(
         "all",
         Some('a'),
-        "All adapters, those without paths included",
+        "All adapters, including those without paths",
     )
 }
 
@@ -367,20 +373,20 @@ pub(super) fn kind() -> Arg {
         "type",
         Some('t'),
         "TYPE",
-        "add: look for new devices; delete: remove dead paths of devices that nobody uses; update: read the others again; all [default]",
+        "add: scan for new devices; delete: remove dead paths that nobody uses; update: read the others again; all [default]",
     )
     .value_parser(PossibleValuesParser::new(["add", "all", "delete", "update"]))
 }
 
 pub(super) fn skip_claim() -> Arg {
-    flag("skip-claim", Some('S'), "Leave the claim rules alone")
+    flag("skip-claim", Some('S'), "Do not run the claim rules")
 }
 
 pub(super) fn skip_fs_scan() -> Arg {
     flag(
         "skip-fs-scan",
         Some('F'),
-        "Taken and without effect: Linux looks for no file systems in a rescan",
+        "Accepted, without effect: a rescan on Linux does not look for file systems",
     )
 }
 
@@ -389,7 +395,7 @@ pub(super) fn timeout() -> Arg {
         "timeout",
         None,
         "S",
-        "Seconds to wait for the kernel [default: 120]; it goes on after that",
+        "Seconds to wait for the kernel [default: 120]; it continues after that",
     )
     .value_parser(value_parser!(u64).range(1..=86400))
 }

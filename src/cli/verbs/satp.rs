@@ -62,7 +62,7 @@ const ADD: Verb = Verb {
 
 const REMOVE: Verb = Verb {
     words: &["storage", "nmp", "satp", "rule", "remove"],
-    about: "Remove the SATP rule that matches by these attributes",
+    about: "Remove the SATP rule with these attributes",
     arguments: &[
         || satp().required(true),
         vendor,
@@ -125,7 +125,7 @@ fn model() -> Arg {
         "model",
         Some('M'),
         "MODEL",
-        "INQUIRY product; ^120* is any that begins so, inq_data[110]={0x70} goes by bytes",
+        "INQUIRY product; ^120*: begins with 120; inq_data[110]={0x70}: compares bytes",
     )
 }
 fn driver() -> Arg {
@@ -152,7 +152,7 @@ fn claim_option() -> Arg {
         "claim-option",
         Some('c'),
         "OPTION",
-        "tpgs_on: only if the array reports target port groups; tpgs_off: only if not",
+        "tpgs_on: only if the array reports target port groups; tpgs_off: only if it does not",
     )
 }
 fn options() -> Arg {
@@ -182,7 +182,7 @@ fn kind() -> Arg {
         "type",
         Some('t'),
         "TYPE",
-        "vendor, driver, transport or device; what the rule names says it too",
+        "vendor, driver, transport or device; optional, because the other options imply it",
     )
     .ignore_case(true)
     .value_parser([
@@ -195,7 +195,7 @@ fn kind() -> Arg {
     ])
 }
 fn boot() -> Arg {
-    flag("boot", Some('b'), "As the system's own, until reboot")
+    flag("boot", Some('b'), "As a system rule, until reboot")
 }
 
 /// The rule that the options describe.
@@ -238,7 +238,7 @@ fn add(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
     if let Err(why) = rule.doubts() {
         if !given.get_flag("force") {
             return Err(Failure::Usage(format!(
-                "{why}; --force adds it all the same"
+                "{why}; use --force to add it anyway"
             )));
         }
         context.warn([why]);
@@ -253,7 +253,7 @@ fn add(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
         };
         if same_but_group(&undescribed, &rule) {
             return Err(Failure::Refused(format!(
-                "there is this {rule} already; to change it, remove it and add it anew"
+                "this {rule} exists already; to change it, remove it and add it again"
             )));
         }
     }
@@ -269,7 +269,7 @@ fn add(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
         .filter(|other| satp::by_name(&other.satp).is_some());
     if let Some(other) = before {
         context.warn([format!(
-            "{other} is tried first and takes everything that this rule matches"
+            "{other} is tried first and matches everything that this rule matches"
         )]);
     }
     Ok(Listing::lines(load_rules(context)))
@@ -298,7 +298,7 @@ fn remove(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure>
         ([], None) => return Err(Failure::NotFound(none_like(&wanted, &files.satp))),
         (several, None) => {
             return Err(Failure::Usage(format!(
-                "{} rules match by these attributes: say -P, -O, -o or -e too, so that one is left",
+                "{} rules have these attributes: add -P, -O, -o or -e to select one of them",
                 several.len()
             )));
         }
@@ -335,7 +335,7 @@ fn none_like(wanted: &SatpRule, rules: &[SatpRule]) -> String {
         lines.concat()
     };
     format!(
-        "there is no such {wanted}: every attribute that a rule matches by is to be said, and --boot for a system rule{more}"
+        "there is no such {wanted}: give every attribute that the rule matches by, and --boot for a system rule{more}"
     )
 }
 
@@ -382,7 +382,7 @@ fn set(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
     };
     if PspKind::by_name(&psp).is_none() {
         return Err(Failure::NotFound(format!(
-            "there is no PSP {psp}: take VMW_PSP_FIXED, VMW_PSP_MRU or VMW_PSP_RR"
+            "there is no PSP {psp}: use VMW_PSP_FIXED, VMW_PSP_MRU or VMW_PSP_RR"
         )));
     }
     let group = if given.get_flag("boot") {

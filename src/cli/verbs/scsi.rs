@@ -32,14 +32,14 @@ pub(super) const VERBS: &[Verb] = &[
     },
     Verb {
         words: &["scsi", "decode", "rtpg"],
-        about: "Decode the answer to REPORT TARGET PORT GROUPS (sg_rtpg -H)",
+        about: "Decode the response to REPORT TARGET PORT GROUPS (sg_rtpg -H)",
         arguments: &[hex_file],
         run: |context, given| run(context, given, decode::rtpg),
         legacy: false,
     },
     Verb {
         words: &["scsi", "decode", "sense"],
-        about: "Decode sense data, or its three numbers as a log has them (0x5 0x25 0x0, 5/25/00)",
+        about: "Decode sense data, or its three numbers as logs show them (0x5 0x25 0x0, 5/25/00)",
         arguments: &[hex_file],
         run: sense,
         legacy: false,
@@ -51,7 +51,7 @@ fn page() -> Arg {
         .long("page")
         .value_name("P")
         .value_parser(page_code)
-        .help("The page that it has to be, in hex: 83, 0x83 or 83h [default: the one that it says]")
+        .help("Expected page in hex: 83, 0x83 or 83h [default: the PAGE CODE of the data]")
 }
 
 fn hex_file() -> Arg {
@@ -109,7 +109,9 @@ fn text_of(given: &ArgMatches) -> Result<(String, String), Failure> {
     let text = read(file.as_deref()).map_err(|why| refused(format!("cannot be read: {why}")))?;
     let text = String::from_utf8(text).map_err(|why| {
         let valid = why.utf8_error().valid_up_to();
-        refused(format!("no text from byte {valid} on: if these are the bytes themselves, `xxd` makes hex of them"))
+        refused(format!(
+            "not text from byte {valid} on: if the data is binary, convert it to hex with `xxd`"
+        ))
     })?;
     Ok((name, text))
 }
@@ -121,7 +123,7 @@ fn decoded(
     decode: impl Fn(&[u8]) -> Result<Decoded, ParseError>,
 ) -> Result<Listing, Failure> {
     let data = hex::parse(text).map_err(|why| Failure::Refused(format!("{name}: {why}")))?;
-    let remedy = "give the whole of this kind of answer";
+    let remedy = "give a complete response of this kind";
     show(context, name, &data, remedy, decode)
 }
 
@@ -135,10 +137,10 @@ pub(super) fn show(
 ) -> Result<Listing, Failure> {
     let decoded = decode(data).map_err(|why| {
         let count = data.len();
-        Failure::Refused(format!("{name}: {why}; of {count} bytes in all: {remedy}"))
+        Failure::Refused(format!("{name}: {why} ({count} bytes in total): {remedy}"))
     })?;
     if let Some(missing) = &decoded.missing {
-        context.partly(format!("{name}: not all of it is decoded: {missing}"));
+        context.partly(format!("{name}: only a part was decoded: {missing}"));
     }
     Ok(decoded.listing())
 }

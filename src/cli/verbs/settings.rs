@@ -33,7 +33,7 @@ const DEVICE_SET: Verb = Verb {
 
 const GENERIC_SET: Verb = Verb {
     words: &["storage", "nmp", "psp", "generic", "deviceconfig", "set"],
-    about: "Set a device's PSP by words: policy=iops;iops=1, preferred=vmhba2:C0:T0:L1",
+    about: "Configure a device's PSP with a string: policy=iops;iops=1, preferred=vmhba2:C0:T0:L1",
     arguments: &[device_required, config, cfgfile],
     run: |context, given| {
         let (device, config) = (required(given, "device"), required(given, "config"));
@@ -47,7 +47,7 @@ const GENERIC_SET: Verb = Verb {
             return Err(refused(
                 &config,
                 &format!(
-                    "`{word}` is not known; take preferred=PATH, or policy, iops, bytes, useANO, samplingCycles, latencyEvalTime with `=` and a value"
+                    "`{word}` is not known; use preferred=PATH, or policy, iops, bytes, useANO, samplingCycles, latencyEvalTime with `=` and a value"
                 ),
             ));
         }
@@ -97,7 +97,7 @@ const FIXED_SET: Verb = Verb {
 
 const ROUND_ROBIN_GET: Verb = Verb {
     words: &["storage", "nmp", "psp", "roundrobin", "deviceconfig", "get"],
-    about: "Show what is set for VMW_PSP_RR on a device, and what of it takes effect",
+    about: "Show the VMW_PSP_RR settings of a device, and which of them take effect",
     arguments: &[device_required],
     run: |context, given| {
         let device = required(given, "device");
@@ -108,7 +108,7 @@ const ROUND_ROBIN_GET: Verb = Verb {
 
 const ROUND_ROBIN_SET: Verb = Verb {
     words: &["storage", "nmp", "psp", "roundrobin", "deviceconfig", "set"],
-    about: "Set when VMW_PSP_RR takes the next path of a device",
+    about: "Set when VMW_PSP_RR moves to the next path of a device",
     arguments: &[
         device_required,
         limit_type,
@@ -173,7 +173,7 @@ const SATP_SET: Verb = Verb {
             let device = Some(device);
             context.ask(&ListNmpDevices { device })?;
             return Ok(Listing::lines([format!(
-                "{word}: without effect: Linux does not register itself with the array, nor hide its address from it"
+                "{word}: without effect: Linux neither registers itself with the array nor hides its address from it"
             )]));
         }
         context.change(&SetSatpWord { device, word })
@@ -219,7 +219,7 @@ pub(super) const VERBS: &[Verb] = &[
             let rank = psp_options(&config).ok().and_then(|options| options.rank);
             let rank = rank.and_then(|rank| i32::try_from(rank).ok());
             let Some(rank) = rank else {
-                return Err(refused(&config, "a path takes `rank=` and a whole number"));
+                return Err(refused(&config, "use `rank=` and a whole number"));
             };
             let request = SetPathRank {
                 path: required(given, "path"),
@@ -325,7 +325,7 @@ fn limit_type() -> Arg {
         .value_parser(PossibleValuesParser::new([
             "default", "iops", "bytes", "latency",
         ]))
-        .help("What ends the turn of a path")
+        .help("What makes I/O move to the next path")
 }
 
 pub(super) fn iops() -> Arg {
@@ -334,7 +334,7 @@ pub(super) fn iops() -> Arg {
         .long("iops")
         .value_name("N")
         .value_parser(value_parser!(u64))
-        .help("I/Os per turn; 0 is 1: each I/O takes the next path")
+        .help("I/Os before the next path; 0 counts as 1: each I/O uses the next path")
 }
 
 /// I/Os per turn. 0 means that the path changes after every I/O, as 1 does.
@@ -348,7 +348,7 @@ pub(super) fn bytes() -> Arg {
         .long("bytes")
         .value_name("N")
         .value_parser(value_parser!(u64))
-        .help("Bytes per turn; 0 is no limit")
+        .help("Bytes before the next path; 0: no limit")
 }
 
 pub(super) fn use_ano() -> Arg {
@@ -383,7 +383,7 @@ pub(super) fn cfgfile() -> Arg {
         .short('g')
         .long("cfgfile")
         .action(ArgAction::SetTrue)
-        .help("Taken and without effect: every setting outlives a restart here")
+        .help("Accepted, without effect: settings are always kept over a restart")
 }
 
 fn config() -> Arg {
@@ -393,7 +393,7 @@ fn config() -> Arg {
         .value_name("WORDS")
         .required(true)
         .allow_hyphen_values(true)
-        .help("name=value, more of them with `;` between")
+        .help("name=value; separate several with `;`")
 }
 
 fn satp_word() -> Arg {
@@ -414,7 +414,7 @@ fn satp_word() -> Arg {
             "ipfilter_on",
             "ipfilter_off",
         ]))
-        .help("What is enabled or disabled")
+        .help("Feature to enable or disable")
 }
 
 fn path_state() -> Arg {

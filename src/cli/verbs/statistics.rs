@@ -18,7 +18,7 @@ use std::time::Duration;
 pub(super) const VERBS: &[Verb] = &[
     Verb {
         words: &["storage", "core", "path", "stats", "get"],
-        about: "Show what was counted of paths since their disks came into being",
+        about: "Show the counters of paths since their disks appeared",
         arguments: &[path, interval],
         run: |context, given| {
             let host = context.host()?;
@@ -68,7 +68,7 @@ pub(super) const VERBS: &[Verb] = &[
     },
     Verb {
         words: &["storage", "core", "device", "stats", "get"],
-        about: "Show what was counted of devices: I/O of the map, SCSI commands of all paths, checks included",
+        about: "Show the counters of devices: I/O of the map, SCSI commands of all paths, including checks",
         arguments: &[device],
         run: |context, given| {
             let host = context.host()?;
@@ -99,7 +99,7 @@ pub(super) const VERBS: &[Verb] = &[
     },
     Verb {
         words: &["storage", "core", "adapter", "stats", "get"],
-        about: "Show what was counted of adapters: the sum of their paths",
+        about: "Show the counters of adapters: the sum of their paths",
         arguments: &[adapter],
         run: |context, given| {
             let host = context.host()?;
@@ -147,12 +147,12 @@ fn sum<'a>(host: &Sysfs, paths: impl Iterator<Item = &'a CorePath>) -> Counters 
 
 pub(super) fn no_adapter(name: &str) -> Failure {
     Failure::NotFound(format!(
-        "{name}: no such adapter has paths; `psactl storage core adapter list` shows those that have"
+        "{name}: there is no such adapter with paths; `psactl storage core adapter list` shows the adapters"
     ))
 }
 
 fn interval() -> Arg {
-    let help = "Average the latency over the I/O of this time only, from now on";
+    let help = "Average the latency over the I/O of the next SECONDS only";
     option("interval", Some('i'), "SECONDS", help).value_parser(value_parser!(u64).range(1..=3600))
 }
 

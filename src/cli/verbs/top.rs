@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 /// The commands of this file, as a part of the table.
 pub(super) const VERBS: &[Verb] = &[Verb {
     words: &["top"],
-    about: "Watch devices and their paths: state, I/O in a second, latency, what is in flight",
+    about: "Watch devices and their paths: state, I/O per second, latency, I/O in flight",
     arguments: &[device, delay, sort, batch, iterations],
     run: top,
     legacy: false,
@@ -37,21 +37,21 @@ fn delay() -> Arg {
         "delay",
         None,
         "SECONDS",
-        "Between two readings, 0.1 to 3600 [default: 2]",
+        "Seconds between two readings, 0.1 to 3600 [default: 2]",
     )
     .value_parser(|text: &str| match text.parse::<f64>() {
         Ok(seconds) if (0.1..=3600.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
-        _ => Err("take seconds from 0.1 to 3600".to_owned()),
+        _ => Err("use 0.1 to 3600 seconds".to_owned()),
     })
 }
 
 fn sort() -> Arg {
-    option("sort", None, "BY", "The order of devices [default: iops]")
+    option("sort", None, "BY", "Sort order of devices [default: iops]")
         .value_parser(value_parser!(Sort))
 }
 
 fn batch() -> Arg {
-    flag("batch", Some('b'), "Print tables, and no live view")
+    flag("batch", Some('b'), "Print tables instead of the live view")
 }
 
 fn iterations() -> Arg {
@@ -59,7 +59,7 @@ fn iterations() -> Arg {
         "iterations",
         Some('n'),
         "N",
-        "With --batch: so many tables [default: 1]",
+        "With --batch: number of tables [default: 1]",
     )
     .requires("batch")
     .value_parser(value_parser!(u64).range(1..))
@@ -79,7 +79,7 @@ fn top(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
     }
     if !std::io::stdout().is_terminal() {
         return Err(Failure::Usage(
-            "standard output is no terminal: take --batch".to_owned(),
+            "standard output is not a terminal: use --batch".to_owned(),
         ));
     }
     let view = View {
@@ -98,7 +98,7 @@ fn top(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
     };
     let terminal = Terminal::open().map_err(|why| {
         Failure::Refused(format!(
-            "there is no terminal to draw on: {why}; take --batch"
+            "standard output cannot be used as a terminal: {why}; use --batch"
         ))
     })?;
     live(context, &host, &request, view, devices, terminal)?;

@@ -13,7 +13,7 @@ pub(super) fn copy(file: &Path, content: &[u8]) -> String {
     if let Some(newest) =
         newest.filter(|copy| std::fs::read(copy).is_ok_and(|text| text == content))
     {
-        return format!("it is kept as {}", newest.display());
+        return format!("the old file is kept as {}", newest.display());
     }
     aside(file, |copy| store::replace(copy, content))
 }
@@ -32,8 +32,8 @@ pub(super) fn aside(file: &Path, put: impl Fn(&Path) -> io::Result<()>) -> Strin
         return String::new();
     };
     match put(copy) {
-        Ok(()) => format!("it is kept as {}", copy.display()),
-        Err(error) => format!("it could not be kept as {}: {error}", copy.display()),
+        Ok(()) => format!("the old file is kept as {}", copy.display()),
+        Err(error) => format!("the old file could not be kept as {}: {error}", copy.display()),
     }
 }
 

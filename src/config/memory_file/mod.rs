@@ -84,12 +84,12 @@ pub fn parse(content: &[u8]) -> (Memory, Vec<Problem>) {
     let whole = match (&understood, damage) {
         (Ok(_), None) => None,
         (Ok(_), Some(damage)) => Some(format!(
-            "it is damaged ({damage}): entries that are whole count"
+            "it is damaged ({damage}): intact entries are used"
         )),
         (Err(_), Some(damage)) => Some(format!(
-            "it is damaged ({damage}): nothing of it can be used"
+            "it is damaged ({damage}): the whole file is ignored"
         )),
-        (Err(why), None) => Some(format!("{why}: nothing of it can be used")),
+        (Err(why), None) => Some(format!("{why}: the whole file is ignored")),
     };
     let whole = whole.map(|why| Problem {
         place: Vec::new(),
@@ -217,13 +217,13 @@ impl Reader {
             let value = match form {
                 _ if again => {
                     self.problem(
-                        "it is there twice, and the first counts".to_owned(),
+                        "it appears twice; the first one is used".to_owned(),
                         Fate::Lost,
                     );
                     None
                 }
                 None => {
-                    let why = "this version does not know it".to_owned();
+                    let why = "this version does not support it".to_owned();
                     self.keep(text, false, why, Fate::Unknown);
                     None
                 }

@@ -209,7 +209,7 @@ impl Edit {
         let together = content.satp_rules.iter().filter(|(t, _)| t == table);
         if together.count() > 1 {
             return Err(self.invalid(
-                "the rule stands in the `arrays` of a [[satprule]] together with others: remove its line by hand",
+                "the rule is in the `arrays` of a [[satprule]] with other rules: remove its line by hand",
             ));
         }
         self.remove("satprule", *table)?;
@@ -229,7 +229,7 @@ impl Edit {
     /// # Errors
     /// `default-psp` is not a table.
     pub fn set_default_psp(&mut self, satp: &str, psp: &str) -> Result<(), ConfigError> {
-        let wrong = self.invalid("`default-psp` is no table: write [default-psp]");
+        let wrong = self.invalid("`default-psp` is not a table: write [default-psp]");
         let mut new = Table::new();
         new.decor_mut().set_prefix(self.prefix());
         let item = self

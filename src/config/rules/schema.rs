@@ -96,7 +96,7 @@ struct Array {
 }
 
 #[derive(Debug, Clone, Deserialize)]
-#[serde(untagged, expecting = "a text or a list of texts")]
+#[serde(untagged, expecting = "a string or a list of strings")]
 enum OneOrMore {
     One(String),
     More(Vec<String>),
@@ -126,7 +126,7 @@ impl SatpSpec {
             return Ok(vec![self.build_one()?]);
         }
         if self.vendor.is_some() || self.model.is_some() {
-            return Err("`arrays` takes the place of `vendor` and `model`".to_owned());
+            return Err("`arrays` cannot be combined with `vendor` or `model`".to_owned());
         }
         let mut rules = Vec::new();
         for array in &self.arrays {
@@ -245,7 +245,7 @@ fn build(raw: &Raw) -> Result<RuleFile, (Range<usize>, String)> {
         let rule = spec.build(number).map_err(wrong)?;
         if number > crate::psa::claim::CATCH_ALL {
             return Err(wrong(format!(
-                "rule {number} is out of range: take 0 to 65535"
+                "rule {number} is out of range: use 0 to 65535"
             )));
         }
         if file
@@ -254,7 +254,7 @@ fn build(raw: &Raw) -> Result<RuleFile, (Range<usize>, String)> {
             .any(|other| other.key() == rule.key())
         {
             return Err(wrong(format!(
-                "there are two rules {number} of class {}: give one another number",
+                "there are two rules {number} of class {}: change the number of one",
                 rule.class.as_str()
             )));
         }
@@ -274,7 +274,7 @@ fn build(raw: &Raw) -> Result<RuleFile, (Range<usize>, String)> {
             return Err((
                 psp.span(),
                 format!(
-                    "there is no PSP {}: take VMW_PSP_FIXED, VMW_PSP_MRU or VMW_PSP_RR",
+                    "there is no PSP {}: use VMW_PSP_FIXED, VMW_PSP_MRU or VMW_PSP_RR",
                     psp.get_ref()
                 ),
             ));
@@ -304,7 +304,7 @@ fn text<T: Serialize>(spec: &T) -> String {
 #[must_use]
 pub fn write_claim_rules<'a>(rules: impl Iterator<Item = &'a Rule>) -> String {
     let mut out =
-        "# The claim rules that are loaded. Written by dm-psa; to change them, use psactl.\n"
+        "# The loaded claim rules. Written by dm-psa; use psactl to change them.\n"
             .to_owned();
     for rule in rules {
         out += &format!("\n[[claimrule]]\n{}", claim_rule_text(rule));

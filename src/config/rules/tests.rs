@@ -13,7 +13,7 @@ fn files(root: &tempfile::TempDir, admin: &str) -> Result<RuleFiles, ConfigError
 }
 
 #[test]
-fn our_own_files_are_sound() {
+fn our_own_files_are_valid() {
     for (name, text) in EMBEDDED {
         schema::parse(text).unwrap_or_else(|why| panic!("rules/{name}: {why}"));
     }
@@ -32,7 +32,7 @@ fn our_own_files_are_sound() {
 }
 
 #[test]
-fn the_admins_rules_are_over_the_systems() {
+fn rules_of_the_admin_precede_system_rules() {
     let root = tempfile::tempdir().unwrap();
     let admin = "\
 [[claimrule]]
@@ -103,7 +103,7 @@ fn the_first_start_loads_and_a_later_one_does_not() {
 
 /// After a reboot no loaded list exists: all rules but the ones with mistakes come into force.
 #[test]
-fn one_rule_that_is_not_understood_costs_no_other() {
+fn an_invalid_rule_affects_no_other() {
     let root = tempfile::tempdir().unwrap();
     let places = Places::below(root.path());
     let admin = "\
@@ -173,7 +173,7 @@ a = 1
 }
 
 #[test]
-fn vendors_bring_files_of_their_own() {
+fn vendors_can_add_files() {
     let root = tempfile::tempdir().unwrap();
     let places = Places::below(root.path());
     let text = "[[satprule]]\nsatp = \"VMW_SATP_ALUA\"\nvendor = \"ACME\"\n";
@@ -187,7 +187,7 @@ fn vendors_bring_files_of_their_own() {
 }
 
 #[test]
-fn a_system_rule_can_be_taken_away_until_reboot() {
+fn a_system_rule_can_be_removed_until_reboot() {
     let root = tempfile::tempdir().unwrap();
     let places = Places::below(root.path());
     let before = load(&places).unwrap().satp;

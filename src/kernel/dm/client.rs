@@ -335,11 +335,11 @@ impl Client {
                 match self.back_to_the_old_table(name, uuid) {
                     Ok(()) => error
                         .reason
-                        .push_str("; the map goes on with its old table"),
+                        .push_str("; the map continues with its old table"),
                     Err(worse) => {
                         let worse = worse.in_step("resume", reasons::resume);
                         error.reason = format!(
-                            "{}; and the map could not be brought back: {worse}",
+                            "{}; the old table could not be restored either: {worse}",
                             error.reason
                         );
                     }
@@ -396,8 +396,8 @@ impl Client {
         Ok(())
     }
 
-    /// Resumes a map with the table that it has. A table in the inactive slot is cleared: it is not ours, whoever
-    /// suspended the map may have left it.
+    /// Resumes a map with the table that it has. A table in the inactive slot is cleared: it is not ours, and
+    /// may be left from the program that suspended the map.
     fn resume(&self, name: &str, uuid: &str) -> Result<(), MapError> {
         let resumed = || -> Result<(), Refusal> {
             self.dm.table_clear(&id(name, uuid)?)?;

@@ -158,7 +158,7 @@ impl Watch {
                 Ok(()) => {}
                 Err(error) => {
                     log::error!(code = "DM_WATCH_FAILED", error:% = error;
-                        "cannot watch the maps; tried again");
+                        "cannot watch the maps; the agent tries again");
                     // The look after the retry finds whatever is missed until then.
                     (due, asked) = (end + RETRY, true);
                 }

@@ -458,7 +458,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn takes_no_count_for_granted() {
+    fn trusts_no_count() {
         let mut data = data(&[(0, 8, "multipath", "x")]);
         assert_eq!(read_targets(&data, u32::MAX), None);
         for next in [0u32, 39, u32::MAX] {
@@ -472,7 +472,7 @@ pub(super) mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_survived(bytes in prop::collection::vec(0u8..50, 0..400), count: u32) {
+        fn any_bytes_are_handled(bytes in prop::collection::vec(0u8..50, 0..400), count: u32) {
             let _ = read_targets(&bytes, count);
             let _ = read_list(&bytes);
         }
@@ -577,7 +577,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn survives_an_empty_and_a_cut_list() {
+    fn handles_an_empty_and_a_truncated_list() {
         assert_eq!(read_list(&[]), []);
         assert_eq!(read_list(&[0; 16]), []);
         let whole = record(0xfd00, b"x", 0, Some(b"mpath-1"), true);

@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn partitions_are_told_from_other_holders() {
+    fn partitions_are_distinguished_from_other_holders() {
         let map = "mpath-36001405a";
         for (uuid, is) in [
             ("part1-mpath-36001405a", true),

@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_map_is_meant_by_any_of_its_names_and_only_if_it_is_multipath() {
+    fn a_multipath_map_is_found_by_any_of_its_names() {
         let (ours, others) = (
             listed("naa.6", "mpath-36", 3),
             listed("vg-root", "LVM-x", 4),
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_queues_gets_a_message() {
+    fn only_queueing_maps_get_a_message() {
         let none = BTreeSet::new();
         let fail = Ok(vec![MapStep::Message(Message::FailIfNoPath)]);
         for which in [
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn the_list_names_multipath_maps_alone() {
+    fn the_list_names_only_multipath_maps() {
         let root = tempfile::tempdir().unwrap();
         assert!(ours(root.path()).is_err());
         let file = root.path().join(LIST);

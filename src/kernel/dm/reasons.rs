@@ -66,7 +66,7 @@ pub(super) fn load(system: &System<'_>, errno: Errno, table: &Table) -> String {
             modules(table).join(" or ")
         ),
         Errno::EROFS | Errno::EACCES => "a path is read-only or may not be opened".to_owned(),
-        Errno::ENOMEM => "the kernel has no memory for it".to_owned(),
+        Errno::ENOMEM => "the kernel is out of memory".to_owned(),
         _ => general(errno),
     }
 }
@@ -74,7 +74,7 @@ pub(super) fn load(system: &System<'_>, errno: Errno, table: &Table) -> String {
 /// Why creating a map failed.
 pub(super) fn create(errno: Errno) -> String {
     match errno {
-        Errno::EBUSY => "a map with this name or this UUID exists already".to_owned(),
+        Errno::EBUSY => "a map with this name or UUID already exists".to_owned(),
         _ => general(errno),
     }
 }
@@ -123,7 +123,7 @@ pub(super) fn general(errno: Errno) -> String {
     match errno {
         Errno::ENXIO => "there is no such map".to_owned(),
         Errno::EPERM | Errno::EACCES => {
-            "not allowed: device-mapper wants CAP_SYS_ADMIN and /dev/mapper/control".to_owned()
+            "permission denied: device-mapper requires CAP_SYS_ADMIN and access to /dev/mapper/control".to_owned()
         }
         Errno::ENOTTY => "the kernel is too old for this call".to_owned(),
         _ => errno.desc().to_owned(),
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn names_who_is_in_the_way() {
+    fn names_the_users_of_a_busy_device() {
         let root = tempfile::tempdir().unwrap();
         let sys = root.path();
         for (dev, disk) in [("8:0", "sda"), ("8:16", "sdb"), ("8:32", "sdc")] {

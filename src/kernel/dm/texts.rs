@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_else_a_map_is() {
+    fn describes_maps_of_other_types() {
         let shell = Texts {
             table: answer(&[], 0),
             status: answer(&[], 0),
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_print_is_of_all_that_is_read() {
+    fn a_fingerprint_covers_everything_that_is_read() {
         let (table, status) = (one("multipath", TABLE), one("multipath", STATUS));
         let first = texts(&table, &status).print();
         assert_eq!(texts(&table, &status).print(), first);
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn io_changes_the_print_and_not_the_map() {
+    fn io_changes_the_fingerprint_but_not_the_map() {
         let (table, status) = (one("multipath", TABLE), one("multipath", STATUS));
         let busy = one("multipath", &STATUS.replace("A 0 0 1", "A 0 4096 1"));
         let (idle, busy) = (texts(&table, &status), texts(&table, &busy));

@@ -101,7 +101,7 @@ impl Cookies {
                 semaphore: Some(semaphore),
             },
             Some(Err(errno)) => {
-                log::warn!(code = "UDEV_NO_COOKIE", errno:% = errno; "no semaphore for udev");
+                log::warn!(code = "UDEV_NO_COOKIE", errno:% = errno; "cannot create a semaphore for udev; links in /dev may be late");
                 Cookie {
                     value: flags,
                     semaphore: None,
@@ -199,12 +199,12 @@ fn look(state: &mut State, now: Instant) {
         Some((age, map)) if age >= SLOW && !state.slow => {
             state.slow = true;
             log::warn!(code = "UDEV_SLOW", map = map, waiting = waiting, seconds = age.as_secs();
-                "udev has not worked off the events of our maps: links in /dev may be late; see whether \
+                "udev has not processed the events of our maps yet: links in /dev may be late; check that \
                  systemd-udevd runs (maps themselves are not affected)");
         }
         None if state.slow => {
             state.slow = false;
-            log::info!(code = "UDEV_OK"; "udev has caught up");
+            log::info!(code = "UDEV_OK"; "udev has processed the events of our maps");
         }
         _ => {}
     }
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn what_udev_has_done_is_removed() {
+    fn finished_cookies_are_removed() {
         let mut state = outstanding(&[Duration::ZERO, Duration::ZERO]);
         let (first, second) = (
             state.outstanding[0].semaphore,
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn slowness_is_told_once_and_ends() {
+    fn slowness_is_reported_once_and_ends() {
         let mut state = outstanding(&[SLOW]);
         look(&mut state, Instant::now());
         assert!(state.slow && state.outstanding.len() == 1);
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn what_udev_lost_is_removed_after_all() {
+    fn lost_cookies_are_removed_eventually() {
         let mut state = outstanding(&[LOST]);
         let semaphore = state.outstanding[0].semaphore;
         look(&mut state, Instant::now());

@@ -123,7 +123,7 @@ impl Workers {
                 Ok(()) => queues.threads += 1,
                 // Another thread will take it.
                 Err(error) if queues.threads > 0 => {
-                    log::warn!(code = "NO_THREAD", error:% = error; "no thread for a map; it waits");
+                    log::warn!(code = "NO_THREAD", error:% = error; "no thread could be started for a map; the map waits");
                 }
                 // No thread would ever take it: the caller is notified by the event that it waits for.
                 Err(error) => {
@@ -184,12 +184,12 @@ impl Shared {
             drop(queues);
             // The caller waits for an answer, which a panic in here must not prevent.
             let result = catch_unwind(AssertUnwindSafe(|| (self.carry_out)(&name, &job)))
-                .unwrap_or_else(|_| Err(internal("internal error, see the log".to_owned())));
+                .unwrap_or_else(|_| Err(internal("internal error; see the agent's log".to_owned())));
             let reported = catch_unwind(AssertUnwindSafe(|| {
                 (self.report)(&name, job.ticket, result);
             }));
             if reported.is_err() {
-                log::error!(code = "INTERNAL", map = name; "the result of a map was lost");
+                log::error!(code = "INTERNAL", map = name; "the result of an action on a map was lost");
             }
             queues = self.lock();
             if queues.jobs.get(&name).is_some_and(|jobs| !jobs.is_empty()) {
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_end_when_there_is_nothing_to_do() {
+    fn idle_threads_end() {
         let (workers, results) = workers(4, Arc::new(Barrier::new(1)));
         for round in 0..3 {
             submit(&workers, "a", round);
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_that_are_kept_do_the_work_and_end_with_the_workers() {
+    fn kept_threads_do_the_work_and_end_with_the_workers() {
         let threads = Arc::new(Mutex::new(std::collections::HashSet::new()));
         let (send, results) = channel();
         let (seen, send) = (Arc::clone(&threads), Mutex::new(send));
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bug_is_answered_too() {
+    fn a_panic_is_answered_too() {
         let (workers, results) = workers(1, Arc::new(Barrier::new(1)));
         submit(&workers, "bug", 7);
         let (_, ticket, result) = results.recv_timeout(SOON).unwrap();

@@ -56,7 +56,7 @@ fn outcomes(examination: &Examination) -> Vec<(Command, Outcome)> {
 }
 
 #[test]
-fn an_answer_that_says_that_it_is_longer_is_asked_for_again() {
+fn a_truncated_answer_is_requested_again() {
     let mut book = Book::default();
     let commands = [Vpd(0x83), ReportTargetPortGroups, TestUnitReady];
     book.accept(order(0, 1, &commands), at(0)).unwrap();
@@ -99,7 +99,7 @@ fn commands_go_one_after_the_other() {
 }
 
 #[test]
-fn an_examination_of_nothing_is_answered_at_once() {
+fn an_empty_examination_is_answered_immediately() {
     let answer = Book::default().accept(order(0, 1, &[]), at(0)).unwrap_err();
     assert!(answer.replies.is_empty());
 }
@@ -158,7 +158,7 @@ fn after_a_transport_failure_nothing_more_is_sent() {
 }
 
 #[test]
-fn a_refused_extended_header_is_asked_for_without() {
+fn after_a_refused_extended_header_the_plain_one_is_requested() {
     let mut book = Book::default();
     book.accept(order(0, 1, &[ReportTargetPortGroups, Vpd(0x83)]), at(0))
         .unwrap();
@@ -173,7 +173,7 @@ fn a_refused_extended_header_is_asked_for_without() {
 }
 
 #[test]
-fn other_refusals_stay_what_they_are() {
+fn other_refusals_are_not_retried() {
     for (key, asc) in [(5, 0x20), (5, 0x25), (2, 0x24)] {
         let mut book = Book::default();
         book.accept(order(0, 1, &[ReportTargetPortGroups]), at(0))
@@ -188,7 +188,7 @@ fn other_refusals_stay_what_they_are() {
 }
 
 #[test]
-fn the_time_that_its_thread_was_held_up_does_not_count_for_a_command_that_waits() {
+fn delays_of_the_thread_do_not_count_for_a_waiting_command() {
     let mut book = Book::new(1);
     for lun in 0..3 {
         book.accept(order(lun, lun, &[TestUnitReady]), at(0))
@@ -248,7 +248,7 @@ fn the_time_of_each_command_counts_from_its_own_sending() {
 }
 
 #[test]
-fn what_never_was_sent_leaves_no_orphan() {
+fn an_unsent_command_leaves_no_orphan() {
     let mut book = Book::default();
     book.accept(order(0, 1, &[TestUnitReady]), at(0)).unwrap();
     book.accept(order(1, 2, &[TestUnitReady]), at(0)).unwrap();
@@ -304,7 +304,7 @@ fn the_window_holds_back_and_hung_commands_leave_it() {
 }
 
 #[test]
-fn the_books_have_an_end() {
+fn the_book_is_bounded() {
     let mut book = Book::default();
     for lun in 0..LINES as u64 {
         book.accept(order(lun, lun, &[TestUnitReady]), at(0))
@@ -323,7 +323,7 @@ fn the_books_have_an_end() {
 }
 
 #[test]
-fn a_path_that_goes_away_under_its_command_is_free_at_once() {
+fn a_path_removed_during_its_command_is_free_immediately() {
     let mut book = Book::default();
     book.accept(order(0, 1, &[TestUnitReady, Inquiry]), at(0))
         .unwrap();

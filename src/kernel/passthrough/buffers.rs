@@ -140,7 +140,7 @@ mod tests {
     };
 
     #[test]
-    fn data_end_where_the_device_ended_them() {
+    fn data_end_where_the_device_stopped() {
         for (residual, length) in [(0, 96), (60, 36), (96, 0), (1000, 0)] {
             let mut buffers = Buffers::new();
             buffers.lay_out(&Command::Inquiry, false).unwrap();
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_carried_out_brings_no_data() {
+    fn a_command_that_was_not_carried_out_returns_no_data() {
         let mut buffers = Buffers::new();
         buffers.lay_out(&Command::Inquiry, false).unwrap();
         let (outcome, data) = buffers.answer(Ending { host: 1, ..GOOD });

@@ -131,8 +131,8 @@ impl Transport {
         let (name, reason) = match (self.given_up.get(), self.choice.get()) {
             (Some(reason), _) | (None, Some(Choice::Sg(reason))) => ("sg", reason.clone()),
             #[cfg(feature = "io-uring")]
-            (None, Some(Choice::Bsg(_))) => ("bsg", "the kernel takes commands by io_uring".into()),
-            (None, None) => ("none", "there was no path yet".into()),
+            (None, Some(Choice::Bsg(_))) => ("bsg", "the kernel accepts SCSI commands by io_uring".into()),
+            (None, None) => ("none", "no path was found yet".into()),
         };
         InUse { name, reason }
     }
@@ -140,16 +140,16 @@ impl Transport {
     /// Chooses a transport, probing with `path`, and logs the choice.
     fn choose(&self, path: Hctl) -> Choice {
         let choice = match (self.setting, AUTO_TAKES_BSG) {
-            (TransportSetting::Sg, _) => Choice::Sg("the settings say so".to_owned()),
+            (TransportSetting::Sg, _) => Choice::Sg("transport is set to sg in dm-psa.toml".to_owned()),
             (TransportSetting::Auto, false) => {
-                Choice::Sg("it is the default; transport = \"bsg\" takes the other".to_owned())
+                Choice::Sg("it is the default; to use bsg, set transport to bsg in dm-psa.toml".to_owned())
             }
             (TransportSetting::Auto, true) | (TransportSetting::Bsg, _) => self.try_bsg(path),
         };
         let (name, reason) = match &choice {
             Choice::Sg(reason) => ("sg", reason.as_str()),
             #[cfg(feature = "io-uring")]
-            Choice::Bsg(_) => ("bsg", "the kernel takes commands by io_uring"),
+            Choice::Bsg(_) => ("bsg", "the kernel accepts SCSI commands by io_uring"),
         };
         log::info!(target: "psa", "TRANSPORT in_use=\"{name}\" reason=\"{reason}\"");
         choice
@@ -165,7 +165,7 @@ impl Transport {
 
     #[cfg(not(feature = "io-uring"))]
     fn try_bsg(&self, _: Hctl) -> Choice {
-        Choice::Sg("this build has no bsg: its feature io-uring is off".to_owned())
+        Choice::Sg("this build has no bsg: it was built without the feature io-uring".to_owned())
     }
 
     #[cfg(feature = "io-uring")]
@@ -183,7 +183,7 @@ impl Transport {
 fn reason_of(error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(libc::EOPNOTSUPP | libc::EINVAL) => {
-            "the kernel takes no SCSI commands by io_uring; Linux 7.1 and later do".to_owned()
+            "the kernel does not accept SCSI commands by io_uring; Linux 7.1 and later do".to_owned()
         }
         Some(libc::ENOSYS) => "the kernel has no io_uring".to_owned(),
         Some(libc::EPERM | libc::EACCES) => {
@@ -236,7 +236,7 @@ mod tests {
     fn the_setting_decides() {
         let (outcome, in_use) = examine_nothing(TransportSetting::Sg);
         assert_eq!((outcome, in_use.name), (Outcome::Gone, "sg"));
-        assert_eq!(in_use.reason, "the settings say so");
+        assert_eq!(in_use.reason, "transport is set to sg in dm-psa.toml");
     }
 
     #[test]

@@ -67,7 +67,7 @@ mod tests {
     use std::sync::Arc;
 
     #[test]
-    fn what_is_lent_is_neither_touched_nor_freed() {
+    fn a_lent_buffer_is_neither_touched_nor_freed() {
         let witness = Arc::new(());
         let mut scratch_buffer = ScratchBuffer::new(Arc::clone(&witness));
         assert!(scratch_buffer.ours().is_some());

@@ -349,7 +349,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pci_addresses_are_told_from_other_names() {
+    fn pci_addresses_are_distinguished_from_other_names() {
         for name in ["0000:3b:00.0", "10000:e1:00.1"] {
             assert!(is_pci(name), "{name}");
         }

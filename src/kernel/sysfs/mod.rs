@@ -201,7 +201,7 @@ pub struct Survey {
 
 /// What exists cannot be distinguished from what does not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("open files or memory are short")]
+#[error("out of file descriptors or memory")]
 pub struct Shortage;
 
 /// What the paths of one batch have in common.
@@ -482,7 +482,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_opened_is_not_what_is_not_there() {
+    fn unreadable_is_distinguished_from_absent() {
         SHORT.set(false);
         assert_eq!(
             noting_shortage::<()>(Err(io::ErrorKind::NotFound.into())),

@@ -36,13 +36,13 @@ const BUFFER: &str = "8";
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TraceError {
     /// tracefs is not mounted (yet).
-    #[error("tracefs is not mounted at {}; systemd does it by sys-kernel-tracing.mount", .0.display())]
+    #[error("tracefs is not mounted at {}; systemd mounts it with sys-kernel-tracing.mount", .0.display())]
     NotMounted(PathBuf),
     /// The kernel allows no tracing.
     #[error("the kernel's lockdown mode `confidentiality` forbids tracing")]
     Lockdown,
     /// An old instance is open.
-    #[error("{}: an earlier agent left it, and another process has it open", .0.display())]
+    #[error("{}: left by a previous agent, and another process has it open", .0.display())]
     Held(PathBuf),
     /// Access to a file of the instance failed.
     #[error("{what} {}: {source}", path.display())]
@@ -98,7 +98,7 @@ impl Instance {
     pub(super) fn below(root: &Path) -> Result<Instance, TraceError> {
         remove_left(root)?;
         let directory = root.join("instances").join(NAME);
-        fs::create_dir(&directory).map_err(failed("cannot make", &directory))?;
+        fs::create_dir(&directory).map_err(failed("cannot create", &directory))?;
         let mut instance = Instance {
             directory,
             pipe: None,
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_cannot_be_set_up_is_not_left_behind() {
+    fn a_failed_instance_is_not_left_behind() {
         let root = bare();
         let error = Instance::below(root.path()).unwrap_err().to_string();
         assert!(error.contains("dm-psa/buffer_size_kb"), "{error}");
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_agent_left_is_removed_and_nothing_else() {
+    fn only_leftovers_of_a_killed_agent_are_removed() {
         let root = bare();
         for name in ["dm-psa", "rasdaemon", "dm-psa-2"] {
             fs::create_dir(root.path().join("instances").join(name)).unwrap();
@@ -253,7 +253,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let error = Instance::below(root.path()).unwrap_err().to_string();
         assert!(
-            error.starts_with("cannot make ") && error.contains("No such file"),
+            error.starts_with("cannot create ") && error.contains("No such file"),
             "{error}"
         );
         assert!(Instance::below(Path::new("/proc/self/status")).is_err());

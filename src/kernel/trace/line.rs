@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn each_ending_of_a_read_is_told_apart() {
+    fn each_ending_of_a_read_is_distinguished() {
         let lines: Vec<Line> = CAPTURED[1].1.lines().map(read).collect();
         let path = hctl("0:0:0:1");
         let ended = |outcome| Line::Trouble(IoTrouble::Ended { path, outcome });
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lacks_a_field_is_not_taken_for_something_else() {
+    fn a_line_without_a_field_is_not_misread() {
         for line in [
             "block_rq_error: 8 RS () 8 + 8 [-5]",
             "block_rq_error: 8,16 RS () 8 + 8 be,0,4",

@@ -192,7 +192,7 @@ impl Watch {
         if self.setting == WatchSetting::Off {
             let left = instance::remove_left_of_this_host().err();
             let left = left.map_or_else(String::new, |error| format!("; {error}"));
-            self.say(off(format!("the setting watch_io says so{left}")));
+            self.say(off(format!("watch_io is off in dm-psa.toml{left}")));
             return None;
         }
         if now >= self.retry_at {
@@ -217,12 +217,12 @@ impl Watch {
         );
         if !instance.missing().is_empty() {
             reason += &format!(
-                "; this kernel does not have {}",
+                "; this kernel lacks {}",
                 instance.missing().join(", ")
             );
         }
         if let Err(error) = every {
-            reason += &format!("; commands that end with an error are not reported: {error}");
+            reason += &format!("; commands that end with an error cannot be reported: {error}");
         }
         let name = if instance.watches_every_command() {
             "all"
@@ -242,7 +242,7 @@ impl Watch {
             Ok(instance) => {
                 self.instance = Some(instance);
                 if self.problem.take().is_some() {
-                    self.notify("IO_WATCH_ON", "it can be set up now");
+                    self.notify("IO_WATCH_ON", "tracing is available now");
                 }
             }
             Err(error) => {
@@ -277,7 +277,7 @@ impl Watch {
         let pipe = pipe.filter(|_| reports);
         descriptors.extend(pipe.map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)));
         if let Err(errno) = poll(&mut descriptors, timeout) {
-            log::warn!(errno:%; "cannot wait for errors of I/O");
+            log::warn!(errno:%; "cannot wait for reports of I/O errors");
             std::thread::sleep(PAUSE);
         }
         let ready = |descriptor: Option<&PollFd<'_>>| {
@@ -299,8 +299,8 @@ impl Watch {
             Err(error) => {
                 // It is created again later.
                 self.instance = None;
-                self.notify("IO_WATCH_OFF", &format!("cannot read its reports: {error}"));
-                self.say(off(format!("cannot read its reports: {error}")));
+                self.notify("IO_WATCH_OFF", &format!("cannot read the kernel's reports: {error}"));
+                self.say(off(format!("cannot read the kernel's reports: {error}")));
                 self.problem = Some(error.to_string());
                 self.retry_at = Instant::now() + RETRY;
                 return Ok(0);
@@ -310,7 +310,7 @@ impl Watch {
             self.unreadable = true;
             self.notify(
                 "IO_REPORT_UNREADABLE",
-                &format!("this line lacks a field: {line}"),
+                &format!("a field is missing in this line: {line}"),
             );
         }
         let events = batch.events();

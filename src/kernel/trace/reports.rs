@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_storm_is_counted_in_bounded_pieces() {
+    fn a_burst_is_counted_in_bounded_pieces() {
         let storm = "block_rq_error: 8,16 RS () 8 + 8 be,0,4 [-121]\n".repeat(20_000)
             + "CPU:1 [LOST 56 EVENTS]\nblock_rq_error: 8,32 RS () 8 + 8 be,0,4 [-5]\n";
         let mut pipe = Pipe(VecDeque::from([storm.clone().into_bytes()]));
@@ -195,7 +195,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_taken(bytes in prop::collection::vec(any::<u8>(), 0..20_000)) {
+        fn any_bytes_are_accepted(bytes in prop::collection::vec(any::<u8>(), 0..20_000)) {
             let mut reports = Reports::default();
             let batch = reports.read(&mut Pipe(VecDeque::from([bytes]))).unwrap();
             prop_assert!(batch.troubles.is_empty());

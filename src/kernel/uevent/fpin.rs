@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ports_behind_a_bad_link_are_told() {
+    fn the_ports_behind_a_bad_link_are_reported() {
         let notifications = parse(&els(&[
             (LINK_INTEGRITY, 2, &[7, 8]),
             (0x0002_0002, 2, &[9]),
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_off_or_absurd_is_left_out() {
+    fn truncated_or_invalid_notifications_are_skipped() {
         let whole = els(&[(LINK_INTEGRITY, 2, &[7, 8])]);
         for length in 0..whole.len() {
             for notifications in parse(&whole[..length]) {

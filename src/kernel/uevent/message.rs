@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_removal_that_somebody_wrote_is_none() {
+    fn a_synthetic_removal_is_ignored() {
         let mut removal = message("remove", "scsi", "scsi_device", "");
         removal.synthetic = true;
         assert_eq!(of_kernel(&removal), None);
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn disks_are_looked_at_after_udev() {
+    fn disks_are_read_after_udev() {
         for (action, by_kernel) in [
             ("add", Some(Meaning::DiskAdded(path()))),
             ("change", None),
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resumed_map_is_looked_at_without_udev() {
+    fn a_resumed_map_is_read_without_udev() {
         let mut map = message("change", "block", "disk", "");
         map.devpath = "/devices/virtual/block/dm-3".into();
         map.name = "dm-3".to_owned();

@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn udev_is_told_when_it_is_idle_and_ever_more_rarely() {
+    fn udev_is_triggered_when_idle_and_ever_more_rarely() {
         let path: Hctl = "7:0:0:1".parse().unwrap();
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);

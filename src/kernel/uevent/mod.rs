@@ -86,7 +86,7 @@ impl Discovery {
                 }
             }
         })?;
-        let ended = || Err(io::Error::other("the thread ended at once"));
+        let ended = || Err(io::Error::other("the thread ended immediately"));
         result.recv().unwrap_or_else(|_| ended())?;
         Ok(Discovery { shared })
     }

@@ -190,7 +190,7 @@ mod tests {
         0000000000000000000000000000000000000000000000000100000000000000fc03000000000000";
 
     #[test]
-    fn messages_tell_their_place() {
+    fn messages_name_their_host_or_session() {
         assert_eq!(place(Kind::Fc, &bytes(LINK)), Some(Place::Host(1)));
         assert_eq!(
             place(Kind::Iscsi, &bytes(CONNECTION)),

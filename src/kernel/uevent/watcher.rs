@@ -307,11 +307,11 @@ impl Watcher {
         for path in self.missed.due(now, busy) {
             match self.survey.sysfs().add_again(path) {
                 Ok(true) => {
-                    log::warn!(target: "psa", "UDEV_MISSED subject=\"{path}\" reason=\"udev does not know its disk\" effect=\"udev is told of it again\"");
+                    log::warn!(target: "psa", "UDEV_MISSED subject=\"{path}\" reason=\"udev does not know its disk\" effect=\"its uevents are triggered again\"");
                 }
                 Ok(false) => self.missed.waits(path, false, now),
                 Err(error) => {
-                    log::warn!(target: "psa", "UDEV_MISSED subject=\"{path}\" reason=\"udev does not know its disk, and cannot be told: {error}\"");
+                    log::warn!(target: "psa", "UDEV_MISSED subject=\"{path}\" reason=\"udev does not know its disk, and its uevents cannot be triggered: {error}\"");
                 }
             }
             self.note(path);
@@ -319,7 +319,7 @@ impl Watcher {
     }
 
     fn removed(&mut self, path: Hctl) -> Result<(), Stopped> {
-        log::debug!(target: "psa", "the kernel tells that {path} was removed");
+        log::debug!(target: "psa", "the kernel reports that {path} was removed");
         self.survey.forget(path);
         self.holders.remove(&path);
         self.missed.waits(path, false, Instant::now());
@@ -438,7 +438,7 @@ impl Watcher {
             let first = !self.doubted.remove(path);
             if !here && first && self.known.contains(path) && self.survey.sysfs().has_device(*path)
             {
-                log::info!(target: "psa", "PATH_DOUBTED subject=\"{path}\" reason=\"its device is there and its link is not\"");
+                log::info!(target: "psa", "PATH_DOUBTED subject=\"{path}\" reason=\"its device exists but its link in sysfs does not\"");
                 self.doubted.insert(*path);
                 self.note(*path);
                 continue;
@@ -460,7 +460,7 @@ impl Watcher {
 
     /// Stops reading for a moment: what cannot be read because files or memory are short may still exist.
     fn pause(&mut self) {
-        log::warn!(target: "psa", "DISCOVERY_PAUSED subject=\"agent\" reason=\"files or memory are short: nothing is known of the paths' facts\"");
+        log::warn!(target: "psa", "DISCOVERY_PAUSED subject=\"agent\" reason=\"this host is out of file descriptors or memory\" effect=\"the known paths are kept\"");
         self.paused_until = Some(Instant::now() + PAUSE);
     }
 

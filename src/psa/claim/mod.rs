@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn matches_are_read_as_they_are_written() {
+    fn matches_round_trip_through_text() {
         for text in [
             "vendor=DELL model=Universal Xport",
             "vendor=* model=*",

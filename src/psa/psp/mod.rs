@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn round_robin_uses_ano_only_when_told() {
+    fn round_robin_uses_ano_only_if_set() {
         let all = paths(&[ANO, AO, STANDBY, AO]);
         let mut options = Options::default();
         assert_eq!(

@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_read_as_they_are_written() {
+    fn names_round_trip_through_text() {
         let name = RuntimeName {
             adapter: 64,
             channel: 1,
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_its_number() {
+    fn targets_without_a_port_keep_the_number_of_the_kernel() {
         for transport in [
             Transport::Sata,
             Transport::Usb,
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_masked_location_meets_no_new_port() {
+    fn a_masked_location_gets_no_new_port() {
         use crate::psa::claim::{Rule, Ruleset};
         use crate::psa::rules::Rules;
         let mut first = world(&Memory::default());
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn ports_that_are_away_are_forgotten_in_the_end() {
+    fn absent_ports_are_forgotten_eventually() {
         let mut memory = Memory::default();
         memory.paths_off.insert("vmhba0:C0:T0:L1".to_owned());
         let mut world = world(&memory);
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn adapters_that_are_away_are_forgotten_in_the_end() {
+    fn absent_adapters_are_forgotten_eventually() {
         let mut world = world(&Memory::default());
         for adapter in 0..3_000 {
             let mut facts = path(Transport::Fc, 1, 0);

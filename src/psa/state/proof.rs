@@ -506,7 +506,7 @@ mod tests {
 
     /// The table in the module documentation, read from this file: every state with every input.
     #[test]
-    fn the_table_is_what_the_transitions_do() {
+    fn the_transitions_follow_the_table() {
         let text = include_str!("proof.rs");
         let rows: Vec<Vec<&str>> = text
             .lines()
@@ -553,7 +553,7 @@ mod tests {
     }
 
     #[test]
-    fn every_qualifier_but_000b_says_that_nothing_is_there() {
+    fn every_qualifier_but_000b_means_no_logical_unit() {
         for qualifier in 1..8 {
             let mut by_page = state("Proven");
             let answer = by_page.answered(Ok(&nothing(qualifier)), false, Millis(9));
@@ -574,7 +574,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_proves_nothing_while_inquiry_says_that_nothing_is_there() {
+    fn a_page_proves_nothing_while_inquiry_reports_no_logical_unit() {
         let mut proof = state("Proven");
         proof.inquired(PeripheralQualifier::NotConnected);
         let page = page(&[1]);
@@ -600,7 +600,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_is_not_answered_is_good_for_a_minute() {
+    fn an_unanswered_page_keeps_the_proof_for_a_minute() {
         let mut proof = state("Stale");
         proof.answered(Ok(&page(&[1])), false, Millis(1_000));
         assert!(!proof.unanswered(Millis(60_999)));
@@ -660,7 +660,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_is_released_proves_itself_before_it_carries_io() {
+    fn a_released_path_proves_itself_before_it_carries_io() {
         let mut proof = state("Quarantined");
         assert_eq!(proof.release(), Some(unit(2)));
         assert!(proof.is_stale() && proof.is_owed());

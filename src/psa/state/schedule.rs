@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn those_of_one_moment_have_their_turn_together() {
+    fn entries_of_one_moment_are_due_together() {
         let (interval, every) = (Millis(5000), Millis(60_000));
         for moments in [1, 2, 32] {
             let mut turns = BTreeMap::new();
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn the_more_paths_the_more_moments() {
+    fn more_paths_have_more_moments() {
         let moments = [0, 1, 399, 400, 799, 800, 4_000, 10_000, 1_000_000].map(Schedule::moments);
         assert_eq!(moments, [1, 1, 1, 2, 2, 4, 16, 32, 64]);
         for count in [1, 2, 8] {

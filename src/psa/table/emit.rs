@@ -14,7 +14,7 @@ use std::fmt::{self, Write as _};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
     /// The map has no length.
-    #[error("a map of length 0")]
+    #[error("the map has length 0")]
     NoLength,
     /// A number is out of the range that the kernel accepts.
     #[error("{what} is {value}, but must be {least} to {most}")]
@@ -29,7 +29,7 @@ pub enum Problem {
         most: u64,
     },
     /// Groups without an initial group, no groups but an initial group, or an initial group that does not exist.
-    #[error("initial group {initial} of {groups} groups")]
+    #[error("initial group {initial} is not valid with {groups} groups")]
     InitialGroup {
         /// The initial group.
         initial: u32,
@@ -295,14 +295,14 @@ mod tests {
             refuses("2 pg_init_delay_msecs 60001 0 0 0"),
             "pg_init_delay_msecs is 60001, but must be 0 to 60000"
         );
-        assert_eq!(refuses("0 0 0 1"), "initial group 1 of 0 groups");
+        assert_eq!(refuses("0 0 0 1"), "initial group 1 is not valid with 0 groups");
         assert_eq!(
             refuses("0 0 1 0 service-time 0 1 0 8:0"),
-            "initial group 0 of 1 groups"
+            "initial group 0 is not valid with 1 groups"
         );
         assert_eq!(
             refuses("0 0 1 2 service-time 0 1 0 8:0"),
-            "initial group 2 of 1 groups"
+            "initial group 2 is not valid with 1 groups"
         );
         assert_eq!(
             refuses("0 0 1 1 service-time 0 2 0 8:0 8:0"),
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn enforces_what_text_can_say() {
+    fn refuses_what_text_cannot_express() {
         let mut uneven = table("0 0 1 1 service-time 0 2 0 8:0 8:16");
         uneven.groups[0].paths[1].args = vec!["1".into()];
         assert!(matches!(check(&uneven), Err(Problem::Uneven(_))));

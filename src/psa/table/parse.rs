@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn says_where_it_stumbled() {
+    fn errors_name_the_position() {
         let say = |text| parse(LENGTH, text).unwrap_err().to_string();
         assert_eq!(
             say("0 0 1 1 service-time 0 1 0 sda"),
@@ -175,13 +175,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_survived(text in ".*") {
+        fn any_text_is_handled(text in ".*") {
             let _ = parse(LENGTH, &text);
         }
 
         /// Words of the grammar in any order reach further into the parser than random text.
         #[test]
-        fn any_words_are_survived(words in prop::collection::vec(
+        fn any_words_are_handled(words in prop::collection::vec(
             prop::sample::select(vec!["0", "1", "2", "3", "4294967295", "-1", "8:16", "queue_if_no_path",
                 "pg_init_retries", "queue_mode", "bio", "alua", "service-time", "x"]), 0..40))
         {

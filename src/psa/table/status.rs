@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn says_where_it_stumbled() {
+    fn errors_name_the_position() {
         assert_eq!(
             parse("2 0 0 0 1 1 X").unwrap_err().to_string(),
             "word 7: expected the state of a group (A, E or D), found `X`"
@@ -127,12 +127,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_survived(text in ".*") {
+        fn any_text_is_handled(text in ".*") {
             let _ = parse(&text);
         }
 
         #[test]
-        fn any_words_are_survived(words in prop::collection::vec(
+        fn any_words_are_handled(words in prop::collection::vec(
             prop::sample::select(vec!["0", "1", "2", "4294967295", "-1", "8:16", "A", "E", "D", "F"]), 0..40))
         {
             let _ = parse(&words.join(" "));

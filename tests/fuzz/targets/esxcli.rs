@@ -27,11 +27,12 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     let file = schema::write_claim_rules(plan.claim_rules.iter());
-    let file = schema::parse(&file).expect("what was written is read");
+    let file = schema::parse(&file).expect("the written file can be read");
     assert_eq!(file.claim_rules, plan.claim_rules);
     let mut then = HERE.clone();
     then.lists.file = RuleList::new(plan.claim_rules);
     then.satp.extend(plan.satp_rules);
-    let again = esxcli::plan(&text, &then, wanted).expect("it is a listing still");
+    let again =
+        esxcli::plan(&text, &then, wanted).expect("the input is a listing the second time too");
     assert!(again.claim_rules.is_empty() && again.satp_rules.is_empty());
 });

@@ -21,19 +21,20 @@ fuzz_target!(|data: &[u8]| {
             return;
         };
         let file = schema::write_claim_rules(plan.claim_rules.iter());
-        let file = schema::parse(&file).expect("what was written is read");
+        let file = schema::parse(&file).expect("the written file can be read");
         assert_eq!(file.claim_rules, plan.claim_rules);
         let mut settings = SettingsFile::default();
         for (key, setting) in &plan.settings {
             settings
                 .set(key, setting)
-                .expect("a new file takes any setting");
+                .expect("a new file accepts any setting");
         }
         let mut then = HERE.clone();
         then.lists.file = RuleList::new(plan.claim_rules);
         then.satp.extend(plan.satp_rules);
         then.default_psps = plan.default_psps;
-        let again = multipath::plan(&text, &then, settings, wanted).expect("it is a file still");
+        let again = multipath::plan(&text, &then, settings, wanted)
+            .expect("the input can be imported the second time too");
         assert!(again.claim_rules.is_empty() && again.satp_rules.is_empty());
         assert!(again.settings.is_empty() && again.default_psps.is_empty());
     }

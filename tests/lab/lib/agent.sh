@@ -31,7 +31,7 @@ agent_run() {
 agent_start() {
     agent_run "$@" || return
     if ! wait_for 60 agent_answers; then
-        note "dm-psad does not answer; its last words:"
+        note "dm-psad does not answer; the end of its log:"
         agent_words | tail -5 | sed 's/^/#   /'
         return 1
     fi
@@ -114,21 +114,21 @@ rules_decide() {
             kind=${kinds[i]}
             note "rule ${rule% *}: -t $kind -P ${rule#* }"
             check "rule ${rule% *} is added" psactl storage core claimrule add -r ${rule% *} -P ${rule#* } -t $kind
-            check "and loaded" psactl storage core claimrule load
+            check "the rules are loaded" psactl storage core claimrule load
             check "the device is reclaimed" psactl storage core claiming reclaim -d "$map"
             left=$paths
             if [ "${rule#* }" = MASK_PATH ]; then
                 left=1
                 [ "$i" != 1 ] || left=$((paths - 1))
             fi
-            check "$left paths are left" wait_for 30 map_path_count "$map" $left
-            check "by rule ${rule% *}" explains "$path" "rule ${rule% *}" "matches: ${rule#* }"
+            check "$left paths stay in the map" wait_for 30 map_path_count "$map" $left
+            check "explain names rule ${rule% *}" explains "$path" "rule ${rule% *}" "matches: ${rule#* }"
         done
         set +f
-        check "they are removed" psactl storage core claimrule remove -r "60$i"
-        check "both" psactl storage core claimrule remove -r "50$i"
-        check "and unloaded" psactl storage core claimrule load
-        check "all paths serve" wait_for 30 map_all_active "$map"
+        check "rule 60$i is removed" psactl storage core claimrule remove -r "60$i"
+        check "rule 50$i is removed" psactl storage core claimrule remove -r "50$i"
+        check "the rules without them are loaded" psactl storage core claimrule load
+        check "all paths are in use" wait_for 30 map_all_active "$map"
     done
 }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """list.py DAEMON SECONDS: how long DAEMON (dm-psad or multipathd) takes to answer a list of its paths.
 
-It is asked at its socket twice a second for so many SECONDS; each answer is a line of milliseconds, or "late SECONDS".
+It is asked at its socket twice a second for SECONDS; each answer is a line of milliseconds, or "late SECONDS".
 What a command line takes to start is in neither's figures.
 """
 import json
@@ -37,7 +37,7 @@ def ask_agent(peer):
 
 
 def ask_rival(peer):
-    """multipathd: a length in the machine's order, then so many bytes, the last of them zero; the reply likewise."""
+    """multipathd: the length in native byte order, then the bytes, the last of them zero; the reply likewise."""
     words = b"show paths\0"
     peer.sendall(struct.pack("@Q", len(words)) + words)
     reply = exactly(peer, struct.unpack("@Q", exactly(peer, 8))[0])

@@ -10,7 +10,7 @@
 #   error_inject HCTL|SDX TYPE COUNT CMD [ARG...]    from 6.7 on
 #   error_clear  HCTL|SDX TYPE CMD
 #
-# Limits: all LUNs share one RAM store (so no test can tell whose data it is),
+# Limits: all LUNs share one RAM store (so no test can verify whose data it is),
 # and ALUA states follow from the host number and never change.
 #
 # error_inject: TYPE 0 no answer (timeout), 1 return value of queuecommand,

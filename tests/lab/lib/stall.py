@@ -14,7 +14,7 @@ import time
 device, result = sys.argv[1:3]
 fd = os.open(device, os.O_RDWR | os.O_DIRECT)
 buffer = mmap.mmap(-1, 4096)
-# The last block, out of the way of whoever tests the beginning.
+# The last block, so that it does not disturb tests that write the beginning.
 offset = (os.lseek(fd, 0, os.SEEK_END) // 4096 - 1) * 4096
 
 count = errors = 0

@@ -6,7 +6,7 @@
 lio_loop --lus 8 --groups '1:ao:1,2 2:ano:3,4 3:standby:5,6'
 agent_start
 check "eight maps appear" wait_for 30 maps_are 8
-check "they settle" wait_for 10 agent_quiet
+check "the agent settles" wait_for 10 agent_quiet
 for lu in 1 2 3 4 5 6 7 8; do
     naa=$(lu_naa $lu)
     wait_for 90 test -b "/dev/mapper/$naa"

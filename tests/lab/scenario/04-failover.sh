@@ -43,9 +43,9 @@ batch() {
 dm_loads_start
 agent_start
 check "a map appears" wait_for 60 test -b "/dev/mapper/$naa"
-check "it settles" wait_for 10 agent_quiet
+check "the agent settles" wait_for 10 agent_quiet
 
-note "$rounds rounds: both optimized paths go and return"
+note "$rounds rounds: both optimized paths fail and return"
 loads=$(dm_loads_count)
 took=() late=0
 for _ in 1 2 3; do batch "$naa"; done
@@ -64,14 +64,14 @@ for port in 1 2 3 4; do
     path_delete "$disk"
     check "port $port: the deleted path leaves the table" wait_for 10 not map_has "$naa" "$number"
     path_rescan "$hctl"
-    check "port $port: it is found" wait_for 10 path_is $port 1
+    check "port $port: its new disk is found" wait_for 10 path_is $port 1
     number=$(<"/sys/block/$(path_dev $port 1)/dev")
-    check "port $port: it joins the table" wait_for 10 map_has "$naa" "$number"
+    check "port $port: the new disk joins the table" wait_for 10 map_has "$naa" "$number"
     check "port $port: the map settles" wait_for 10 agent_quiet
 done
 check "0 errors" fio_verify_stop
-check "all four are in the table" wait_for 10 map_path_count "$naa" 4
-check_eq "grouped as before" "AA AA" "$(map_letters "$naa" | sed 's/.://g')"
+check "all four paths are in the table" wait_for 10 map_path_count "$naa" 4
+check_eq "the groups are as before" "AA AA" "$(map_letters "$naa" | sed 's/.://g')"
 
 # The time from the end of the array's change to the message that switched the groups. -1: the message came earlier,
 # after the first half of the change.
@@ -98,10 +98,10 @@ for ((i = 0; i < 5; i++)); do
 done
 check_eq "the groups followed every time" 0 $late
 summary
-check_le "within 0.5 s, median of ${#took[@]} (ms)" 500 "$typical"
+check_le "the groups follow within 0.5 s, median of ${#took[@]} (ms)" 500 "$typical"
 note "worst $worst ms"
-check_eq "by messages, without a table load" "$loads" "$(dm_loads_count)"
-check_eq "and without a SET TARGET PORT GROUPS" 0 "$(stpg_count)"
+check_eq "messages sufficed: no table was loaded" "$loads" "$(dm_loads_count)"
+check_eq "no SET TARGET PORT GROUPS was sent" 0 "$(stpg_count)"
 check "0 errors" fio_verify_stop
 
 note "the same while nothing reads or writes"
@@ -118,5 +118,5 @@ for ((i = 0; i < 2; i++)); do
 done
 check_eq "the groups followed every time" 0 $late
 summary
-check_le "within one check interval of 5 s and what emulation adds, median of ${#took[@]} (ms)" 6000 "$typical"
+check_le "the groups follow within one check interval of 5 s plus emulation, median of ${#took[@]} (ms)" 6000 "$typical"
 note "worst $worst ms"

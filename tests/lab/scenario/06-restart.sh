@@ -8,9 +8,9 @@ lio_loop --lus 2 --groups '1:ao:1,2 2:ano:3,4'
 naa=$(lu_naa 1)
 agent_start
 check "maps appear" wait_for 10 maps_are 2
-check "they settle" wait_for 10 agent_quiet
+check "the agent settles" wait_for 10 agent_quiet
 
-note "killed while nothing happens"
+note "the agent is killed while nothing happens"
 dm_loads_start
 for ((i = 0; i < 3; i++)); do
     agent_kill
@@ -19,7 +19,7 @@ for ((i = 0; i < 3; i++)); do
 done
 check_eq "restarts load no table" 0 "$(dm_loads_count)"
 
-note "$kills times in the middle of failures"
+note "the agent is killed $kills times while paths fail"
 fio_verify_start "$naa" "$(lu_naa 2)"
 late=0 state=up
 for ((i = 0; i < kills; i++)); do
@@ -37,9 +37,9 @@ done
 path_up all
 wait_for 10 map_all_active "$naa" || late=$((late + 1))
 wait_for 10 map_all_active "$(lu_naa 2)" || late=$((late + 1))
-check_eq "all paths are used in the end" 0 $late
+check_eq "all paths are in use after every round" 0 $late
 check "0 errors" fio_verify_stop
-check_eq "and no table was loaded" 0 "$(dm_loads_count)"
+check_eq "no table was loaded" 0 "$(dm_loads_count)"
 
 note "a path that fails while no agent runs"
 fio_verify_start "$naa"
@@ -48,14 +48,14 @@ path_down 1
 wait_for 10 map_some_failed "$naa"
 path_up 1
 agent_start
-check "is reinstated by the next agent" wait_for 5 map_all_active "$naa"
+check "the next agent reinstates the path" wait_for 5 map_all_active "$naa"
 agent_kill
 path_down 2
 wait_for 10 map_some_failed "$naa"
 agent_start
-check "is known to be dead" wait_for 10 json_has "storage nmp path list -d $naa" 'any(.[]; ."Group State" == "dead")'
+check "the next agent knows that the path is dead" wait_for 10 json_has "storage nmp path list -d $naa" 'any(.[]; ."Group State" == "dead")'
 path_up 2
-check "and reinstated when it is back" wait_for 5 map_all_active "$naa"
+check "it is reinstated when it returns" wait_for 5 map_all_active "$naa"
 
 note "SIGTERM"
 agent_stop
@@ -63,4 +63,4 @@ check "I/O goes on without an agent" wait_for 5 fio_running
 sleep_ms 1000
 check "0 errors" fio_verify_stop
 check_eq "the maps are still there" 2 "$(dmsetup ls --target multipath | grep -c naa)"
-check_eq "no table was loaded at all" 0 "$(dm_loads_count)"
+check_eq "no table was loaded after the start" 0 "$(dm_loads_count)"

@@ -6,8 +6,8 @@ lio_iscsi --lus 2 --groups '1:ao:1,2 2:ano:3,4' --recovery 2
 naa=$(lu_naa 1)
 agent_start
 check "maps appear" wait_for 20 maps_are 2
-check "they settle" wait_for 20 agent_quiet
-check "they have nodes" wait_for 90 test -b "/dev/mapper/$naa"
+check "the agent settles" wait_for 20 agent_quiet
+check "the map has a node" wait_for 90 test -b "/dev/mapper/$naa"
 check_eq "all sessions are paths of one software adapter" 1 "$(psactl core adapter list --formatter=json | jq length)"
 check_eq "the transport is iscsi" iscsi "$(psactl core path list -d "$naa" --formatter=json | jq -r 'map(.Transport) | unique | join(",")')"
 check_eq "four runtime names" 4 "$(psactl core path list -d "$naa" --formatter=json | jq -r '.[]."Runtime Name"' | sort -u | wc -l)"
@@ -30,21 +30,21 @@ logged_in() {
 note "both optimized sessions are lost and log in again"
 for ((i = 0; i < 2; i++)); do
     path_down 1 2
-    check "I/O goes to the other controller" wait_for 30 map_uses "$naa" 1 3
+    check "I/O switches to the other controller" wait_for 30 map_uses "$naa" 1 3
     sleep_ms 4000
     path_up 1 2
     sleep_ms 3000
     logged_in 1 2
-    check "all paths are there" wait_for 30 map_path_count "$naa" 4
+    check "all paths are in the table" wait_for 30 map_path_count "$naa" 4
     check "the paths return" wait_for 60 map_all_active "$naa"
-    check "and are used" wait_for 15 map_uses "$naa" 1 1
+    check "they carry I/O" wait_for 15 map_uses "$naa" 1 1
 done
 check "0 errors" fio_verify_stop
 
-note "a session that is down is told as such"
+note "a session that is down is shown"
 path_down 4
-check "its paths are dead" wait_for 20 json_has "nmp path list -d $naa" 'any(.[]; ."Group State" == "dead")'
-check "with the state of the session" wait_for 20 sh -c "psactl core path list -d $naa | grep -q 'State=FREE\|State=FAILED'"
+check "its path is dead" wait_for 20 json_has "nmp path list -d $naa" 'any(.[]; ."Group State" == "dead")'
+check "the list shows the state of the session" wait_for 20 sh -c "psactl core path list -d $naa | grep -q 'State=FREE\|State=FAILED'"
 path_up 4
 sleep_ms 3000
 logged_in 4
@@ -53,9 +53,9 @@ check "the path returns" wait_for 60 map_all_active "$naa"
 note "LU 1 is unmapped on port 2 while LU 2 stays"
 fio_verify_start "$naa" "$(lu_naa 2)"
 lu_remove 1 2
-check "its path is dead, with the reason" wait_for 20 explains "$naa" "permanent loss: 5/25/00"
+check "its path is dead, and explain names the reason" wait_for 20 explains "$naa" "permanent loss: 5/25/00"
 lu_add 1 2
-check "it is back" wait_for 20 map_all_active "$naa"
+check "the path returns" wait_for 20 map_all_active "$naa"
 check "0 errors" fio_verify_stop
 # A new session brings new disks, and each of them needs a table load.
-[ $given_up != 0 ] || check_eq "no table was loaded for all that" 0 "$(dm_loads_count)"
+[ $given_up != 0 ] || check_eq "no table was loaded after the start" 0 "$(dm_loads_count)"

@@ -17,10 +17,10 @@ now_ms t0
 agent_start
 wait_for 120 maps_are "$lus" || true
 now_ms t1
-check "they settle" wait_for 60 agent_quiet
+check "the agent settles" wait_for 60 agent_quiet
 now_ms t2
 note "dm-psa: all maps after $((t1 - t0)) ms, $(memory "$AGENT_PID"), settled after $((t2 - t0)) ms"
-check_eq "as many maps as LUs" "$lus" "$(dmsetup ls --target multipath | wc -l)"
+check_eq "every LU has a map" "$lus" "$(dmsetup ls --target multipath | wc -l)"
 # The paths of each map in the order of its table, read without a program per map, which would take minutes.
 declare -A disk_of held
 while read -r major minor _ disk; do disk_of[$major:$minor]=$disk; done </proc/partitions
@@ -49,12 +49,12 @@ cpu_ms "$AGENT_PID"; c1=$REPLY
 psactl_ms nmp path list
 note "dm-psa: $((c1 - c0)) ms of CPU in 30 s of checks; nmp path list takes $REPLY ms"
 loads=$(psactl status | sed -n 's/ *Tables Loaded: //p')
-check_eq "each map was loaded once" "$lus" "$loads"
+check_eq "one table was loaded for each map" "$lus" "$loads"
 dm_loads_start
 agent_stop
 now_ms t0
 agent_start
-check "it settles after a restart" wait_for 60 agent_quiet
+check "the agent settles after a restart" wait_for 60 agent_quiet
 now_ms t1
 check_eq "a restart loads no table" 0 "$(dm_loads_count)"
 note "dm-psa: restart until settled $((t1 - t0)) ms"

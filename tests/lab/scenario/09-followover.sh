@@ -41,7 +41,7 @@ note "dm-psa"
 alua_set 1 ano; alua_set 2 ao
 agent_start
 check "a map appears" wait_for 60 test -b "/dev/mapper/$naa"
-check "it settles" wait_for 10 agent_quiet
+check "the agent settles" wait_for 10 agent_quiet
 fio_verify_start "$naa"
 stpg_count_start
 dm_loads_start
@@ -63,7 +63,7 @@ dmsetup remove --retry "$naa"
 agent_start
 check "a map appears" wait_for 60 test -b "/dev/mapper/$naa"
 fio_verify_start "$naa"
-check "it is checked" agent_checks 1
+check "the path is checked" agent_checks 1
 check "0 errors" fio_verify_stop
 check_eq "0 STPG reach the target" 0 "$(stpg_count)"
 

@@ -8,12 +8,12 @@ psactl --root / core claimrule add -r 102 -P HPP -t device -d "$naa" --config-st
 agent_setting 'apd_timeout_ms = 60000'
 agent_start
 check "maps appear" wait_for 20 maps_are 2
-check "they settle" wait_for 20 agent_quiet
-check "they have nodes" wait_for 90 test -b "/dev/mapper/$naa"
+check "the agent settles" wait_for 20 agent_quiet
+check "the map has a node" wait_for 90 test -b "/dev/mapper/$naa"
 table_has() { [[ $(dmsetup table "$1") == *" $2 "* ]]; }
-check "the scheme is the rule's" table_has "$naa" round-robin
-check "the other map is NMP's" table_has "$nmp" service-time
-check_eq "hpp device list has it" "$naa" "$(psactl hpp device list --formatter=json | jq -r '.[].Device')"
+check "the path selection scheme is that of the rule" table_has "$naa" round-robin
+check "the other device is claimed by NMP" table_has "$nmp" service-time
+check_eq "hpp device list has the device" "$naa" "$(psactl hpp device list --formatter=json | jq -r '.[].Device')"
 check_eq "nmp device list has the other" "$nmp" "$(psactl nmp device list --formatter=json | jq -r '.[].Device')"
 check_eq "four paths" 4 "$(psactl hpp path list --formatter=json | jq length)"
 psactl hpp device list
@@ -25,19 +25,19 @@ for scheme in LB-IOPS:queue-length LB-BYTES:service-time LB-Latency:service-time
     check "${scheme%:*} is ${scheme#*:}" wait_for 10 table_has "$naa" "${scheme#*:}"
 done
 has_groups() { [ "$(map_letters "$naa" | sed 's/.://g')" = "$1" ]; }
-check "groups by state" has_groups "AA AA"
+check "the groups are by state" has_groups "AA AA"
 psactl hpp device set -d "$naa" --useano true
-check "one group with useano" wait_for 10 has_groups "AAAA"
+check "all paths are in one group with useano" wait_for 10 has_groups "AAAA"
 psactl hpp device set -d "$naa" --useano false
-check "two without" wait_for 10 has_groups "AA AA"
+check "there are two groups without it" wait_for 10 has_groups "AA AA"
 psactl hpp device set -d "$naa" -P FIXED -p "$(path_dev 2 1)"
 check "FIXED uses the preferred path" wait_for 10 map_uses "$naa" 1 2
 psactl hpp device set -d "$naa" -P LB-RR
-check "LB-RR again" wait_for 10 has_groups "AA AA"
+check "the groups are by state again with LB-RR" wait_for 10 has_groups "AA AA"
 
-note "a controller is lost and comes back, and the array moves the unit"
+note "a controller fails and returns, and the array moves the unit"
 path_down 1 2
-check "I/O goes to the other controller" wait_for 20 map_uses "$naa" 1 3
+check "I/O switches to the other controller" wait_for 20 map_uses "$naa" 1 3
 path_up 1 2
 check "the paths return" wait_for 40 map_all_active "$naa"
 alua_set 1 ano 1
@@ -54,23 +54,23 @@ sleep_ms 1000
 path_up 3
 found() { path_rescan "$hctl" && test -e "/sys/class/scsi_device/$hctl"; }
 check "the path is found again" wait_for 60 found
-check "it serves" wait_for 20 map_some_active "$naa"
+check "it is in use" wait_for 20 map_some_active "$naa"
 path_up all
-check "all return" wait_for 60 map_path_count "$naa" 4
+check "all paths return" wait_for 60 map_path_count "$naa" 4
 check "0 errors" fio_verify_stop
-check "four paths serve" wait_for 40 map_all_active "$naa"
+check "four paths are in use" wait_for 40 map_all_active "$naa"
 
-note "a device in use changes hands"
+note "a device in use changes from NMP to HPP"
 fio_verify_start "$nmp"
 check "a rule is added" psactl core claimrule add -r 103 -P HPP -t device -d "$nmp" --config-string "pss=LB-IOPS"
-check "it is planned" sh -c "psactl plan | grep -q 'HPP (LB-IOPS)'"
-check "it is loaded" psactl core claimrule load
+check "plan shows the change" sh -c "psactl plan | grep -q 'HPP (LB-IOPS)'"
+check "the rule is loaded" psactl core claimrule load
 psactl core claiming reclaim -d "$nmp"
-check "it is HPP's" wait_for 10 table_has "$nmp" queue-length
+check "the device is claimed by HPP" wait_for 10 table_has "$nmp" queue-length
 psactl inventory capture >/run/lab/host.json
-check "the captured host is explained elsewhere" sh -c "psactl explain $nmp --inventory /run/lab/host.json | grep -q 'LB-IOPS'"
+check "explain of the captured host names the plug-in" sh -c "psactl explain $nmp --inventory /run/lab/host.json | grep -q 'LB-IOPS'"
 agent_kill
 agent_start
 wait_for 20 agent_quiet
-check "an agent that starts loads nothing" json_has status '."Tables Loaded" == 0'
+check "an agent that starts loads no table" json_has status '."Tables Loaded" == 0'
 check "0 errors" fio_verify_stop

@@ -7,7 +7,7 @@ lio_loop --lus 2 --groups '1:ao:1,2 2:ano:3,4'
 naa=$(lu_naa 1) other=$(lu_naa 2)
 agent_start
 check "maps appear" wait_for 20 maps_are 2
-check "they settle" wait_for 20 agent_quiet
+check "the agent settles" wait_for 20 agent_quiet
 followed=/run/lab/followed
 psactl events --follow --formatter=json >$followed 2>/run/lab/followed.err &
 follower=$!
@@ -31,62 +31,62 @@ codes_known() {
     for code in $(jq -r .Code $followed | sort -u); do [[ $known == *"$code"* ]] || return; done
 }
 told() { jq -e "select($1)" $followed >/dev/null; }
-check "what was told before is there" wait_for 10 told '.Code == "AGENT_READY"'
+check "events from before the start of the follower are printed" wait_for 10 told '.Code == "AGENT_READY"'
 
 note "a controller fails under I/O"
 fio_verify_start "$naa"
 path_down 1 2
-check "the other controller is used" wait_for 15 map_uses "$naa" 1 3
+check "I/O switches to the other controller" wait_for 15 map_uses "$naa" 1 3
 check "the follower sees the paths die" wait_for 10 told '.Code == "PATH_STATE" and .Severity == "warning"'
 number=$(psactl events --formatter=json | jq '.[-1].Number')
 path_up 1 2
-check "they return" wait_for 15 map_all_active "$naa"
-check "events after a number are later ones" not psactl_has "events --since $number" AGENT_STARTED
-check "and tell of the return" psactl_has "events --since $number" PATH_STATE
+check "the paths return" wait_for 15 map_all_active "$naa"
+check "events after a number leave out earlier ones" not psactl_has "events --since $number" AGENT_STARTED
+check "events after a number include the return" psactl_has "events --since $number" PATH_STATE
 
 note "the agent is killed, and another starts"
 agent_kill
 agent_start
-check "it settles" wait_for 20 agent_quiet
+check "the agent settles" wait_for 20 agent_quiet
 check "the follower sees the new agent" wait_for 10 starts_are 2
 path_down 3
 check "a path dies" wait_for 15 map_some_failed "$naa"
 check "the follower goes on" wait_for 10 told '.Code == "PATH_STATE" and .Number > 2'
 path_up 3
-check "it returns" wait_for 15 map_all_active "$naa"
+check "the path returns" wait_for 15 map_all_active "$naa"
 check "0 errors" fio_verify_stop
 
-note "who is told of what"
+note "filters of events"
 check "events of a device have its paths" json_has "events -d $naa" 'any(.[]; .Code == "PATH_STATE")'
-check "and not those of the other" json_has "events -d $naa" "all(.[]; .Subject != \"$other\")"
-check "a severity leaves the lesser ones out" json_has "events --severity warning" 'all(.[]; .Severity != "info")'
+check "events of a device leave out those of the other" json_has "events -d $naa" "all(.[]; .Subject != \"$other\")"
+check "a severity leaves out lower ones" json_has "events --severity warning" 'all(.[]; .Severity != "info")'
 check "every code has its explanation" codes_known
 
 note "the follower ends"
 kill -INT $follower
 wait $follower
-check_eq "SIGINT ends it with" 0 $?
+check_eq "exit status after SIGINT" 0 $?
 check_eq "one object on each line" 0 "$(jq -c . $followed | grep -vc '^{')"
 psactl events --follow | head -1 >/dev/null
-check_eq "a closed pipe ends it with" 0 "${PIPESTATUS[0]}"
+check_eq "exit status after a closed pipe" 0 "${PIPESTATUS[0]}"
 
 note "the journal"
 ls -l /run/dm-psa/journal
-check_eq "is for root alone" "700 600" "$(stat -c %a /run/dm-psa/journal) $(stat -c %a /run/dm-psa/journal/* | sort -u)"
-check "of a running agent it replays" psactl_has replay identical
+check_eq "only root can read it" "700 600" "$(stat -c %a /run/dm-psa/journal) $(stat -c %a /run/dm-psa/journal/* | sort -u)"
+check "the journal of a running agent replays" psactl_has replay identical
 agent_stop
 cp -r /run/dm-psa/journal /share/journal
-check "after its end it replays" psactl_has replay identical
-check "is saved" psactl journal save /run/lab/saved
-check "once only" not psactl journal save /run/lab/saved
+check "the journal replays after the agent's end" psactl_has replay identical
+check "it is saved" psactl journal save /run/lab/saved
+check "an existing file is not overwritten" not psactl journal save /run/lab/saved
 cp /run/lab/saved /share/saved.journal
-check "what was saved replays" psactl_has "replay /run/lab/saved" identical
-check "says what was done to the map" psactl_has "replay /run/lab/saved -d $naa" "queue_if_no_path"
-check "and that paths died" psactl_has "replay /run/lab/saved -d $naa" "PATH_STATE"
+check "the saved journal replays" psactl_has "replay /run/lab/saved" identical
+check "the replay shows what was done to the map" psactl_has "replay /run/lab/saved -d $naa" "queue_if_no_path"
+check "the replay shows that paths died" psactl_has "replay /run/lab/saved -d $naa" "PATH_STATE"
 psactl replay /run/lab/saved -d "$naa" | cut -c1-160 | tail -25
 size=$(stat -c %s /run/lab/saved)
 head -c $((size - 20)) /run/lab/saved >/run/lab/cut
-check "cut short it replays as far as it goes" psactl_has "replay /run/lab/cut" "is cut in the block"
+check "a truncated journal replays up to the cut" psactl_has "replay /run/lab/cut" "is truncated in the block"
 dd if=/dev/zero of=/run/lab/saved bs=1 count=8 seek=$((size - size / 4)) conv=notrunc status=none
 psactl replay /run/lab/saved | tail -2
-check "a damaged one is refused, with the place" psactl_fails_with "replay /run/lab/saved" "cannot be read from byte"
+check "a damaged journal is refused, with the position" psactl_fails_with "replay /run/lab/saved" "cannot be read from byte"

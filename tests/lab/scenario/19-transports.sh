@@ -7,8 +7,8 @@
 scsi_debug_bare add_host=2 max_luns=500 max_queue=32
 
 if [ ! -d /sys/kernel/debug/scsi_debug ]; then
-    note "this kernel's scsi_debug injects no errors (Linux 6.7 does)"
-    check "without a bsg that takes commands, sg is taken" test "$(transports bsg which 2>&1)" != ""
+    note "this kernel's scsi_debug cannot inject errors (Linux 6.7 and later can)"
+    check "sg is used if bsg takes no commands" test "$(transports bsg which 2>&1)" != ""
     exit
 fi
 
@@ -28,6 +28,6 @@ which=$(transports bsg which)
 note "$which"
 case $which in
     bsg:*) conform bsg ;;
-    *) check_eq "the reason is told" "sg: the kernel takes no SCSI commands by io_uring; Linux 7.1 and later do" "$which" ;;
+    *) check_eq "the reason is printed" "sg: the kernel does not accept SCSI commands by io_uring; Linux 7.1 and later do" "$which" ;;
 esac
 conform sg

@@ -12,7 +12,7 @@ fresh() { dd if=/dev/zero of="$LAB_STORE/lu9" bs=1M count=64 conv=notrunc status
 
 agent_start
 check "a map appears" wait_for 90 test -b "/dev/mapper/$naa"
-check "it settles" wait_for 20 agent_quiet
+check "the agent settles" wait_for 20 agent_quiet
 # Keep the map open: otherwise the agent would move a path that leads elsewhere to the other unit.
 exec 9<"/dev/mapper/$naa"
 
@@ -42,23 +42,23 @@ put_back() {
     lu_remove 1 2
     sleep_ms 1000
     lu_add 1 2
-    check "put back, it proves itself" wait_for 20 map_all_active "$naa"
-    check "and serves again" wait_for 20 json_has "nmp path list -d $naa" 'all(.[]; ."Group State" == "active")'
+    check "put back, the path proves its identity" wait_for 20 map_all_active "$naa"
+    check "it is active again" wait_for 20 json_has "nmp path list -d $naa" 'all(.[]; ."Group State" == "active")'
     wait_for 10 agent_quiet
 }
 
-note "with a gap in which a check finds that the LUN answers 5/25/00; then 4 MiB at once"
+note "with a gap in which a check finds that the LUN answers 5/25/00; then 4 MiB immediately"
 gap() {
     fresh
     attention_start
     lu_behind 1 9 2
     lu_remove 1 2
-    check "the LUN is known to be gone" wait_for 10 explains "$naa" "5/25/00"
+    check "explain says that the LUN is gone" wait_for 10 explains "$naa" "5/25/00"
     lu_add 1 2
     stamp_start "$naa" 4
     check "4 MiB are written" stamp_end 60
     wrong_bytes "round $1"
-    check_eq "none at all" 0 "$FOUND"
+    check_eq "no byte on the wrong disk" 0 "$FOUND"
     check "the path is quarantined" wait_for 10 quarantined
     psactl explain "$naa" | grep -i quarantin
     put_back
@@ -66,7 +66,7 @@ gap() {
 several gap
 agent_words | grep -E "QUARANTINE|PATH_STATE|UNPROVEN" | tail -12
 
-note "swapped in one go under running writes"
+note "swapped without a gap under running writes"
 under_writes() {
     fresh
     attention_start
@@ -79,30 +79,30 @@ under_writes() {
     sleep_ms 1000
     check "the writer goes on" stamp_running
     stamp_stop
-    check_eq "without an error" 0 "$STAMP_ERRORS"
+    check_eq "no write failed" 0 "$STAMP_ERRORS"
     wrong_bytes "round $1"
-    check "the path is quarantined still" quarantined
-    check "that is an event" tells PATH_QUARANTINED $((before + 1))
-    check "explained by both names" explains "$naa" "quarantined: $(lu_naa 9) answers where"
+    check "the path is still quarantined" quarantined
+    check "PATH_QUARANTINED is reported" tells PATH_QUARANTINED $((before + 1))
+    check "explain gives both names" explains "$naa" "quarantined: $(lu_naa 9) answers where"
     put_back
 }
 several under_writes
 
-note "swapped in one go while nothing reads or writes; then 4 MiB at once"
+note "swapped without a gap while idle; then 4 MiB immediately"
 idle() {
     fresh
     attention_start
     lu_swap 1 9 2
     stamp_start "$naa" 4
     check "4 MiB are written" stamp_end 60
-    check_eq "without an error" 0 "$STAMP_ERRORS"
+    check_eq "no write failed" 0 "$STAMP_ERRORS"
     wrong_bytes "round $1"
     check "the path is quarantined" wait_for 10 quarantined
     put_back
 }
 several idle
 
-note "swapped while nothing reads or writes, and the array says nothing"
+note "swapped while idle, and the array reports nothing"
 fresh
 group=${LAB_PORT_GROUP[${LAB_TRANSPORT}2]}
 LAB_PORT_GROUP[${LAB_TRANSPORT}2]=''
@@ -113,12 +113,12 @@ check "the path is quarantined within a minute" wait_for 70 quarantined
 note "after $LAB_WAITED ms; unit attention: $(attention_first && echo yes || echo none)"
 put_back
 
-note "the same unit, but smaller: nothing beyond its end may be asked of it"
+note "the same unit, but smaller: no command may address a block beyond its end"
 lu_other 10 32 1
 lu_swap 1 10 2
 # The INQUIRY data of the unit changed, so the kernel reads its capacity again.
 check "the path is refused, with the reason" wait_for 20 explains "$naa" "fewer than the"
-check "the end of the map is read" sh -c "for i in 1 2 3 4; do dd if=/dev/mapper/$naa of=/dev/null bs=1M skip=60 count=2 iflag=direct status=none || exit 1; done"
+check "the end of the map can be read" sh -c "for i in 1 2 3 4; do dd if=/dev/mapper/$naa of=/dev/null bs=1M skip=60 count=2 iflag=direct status=none || exit 1; done"
 put_back
 
 note "the same unit, write-protected on one path"
@@ -128,5 +128,5 @@ agent_checks 2
 psactl explain "$naa" | grep -i "read" | head -3
 stamp_start "$naa" 4
 stamp_end 60
-check_eq "writes go on without an error" 0 "$STAMP_ERRORS"
+check_eq "no write failed" 0 "$STAMP_ERRORS"
 blockdev --setrw "/dev/$disk"

@@ -9,7 +9,7 @@ lio_loop --groups '1:ao:1,2 2:ano:3,4'
 naa=$(lu_naa 1)
 agent_start
 check "a map appears" wait_for 60 test -b "/dev/mapper/$naa"
-check "it settles" wait_for 20 agent_quiet
+check "the agent settles" wait_for 20 agent_quiet
 dm_loads_start
 dm_messages_start
 fio_verify_start "$naa"
@@ -35,26 +35,26 @@ messages=$(($(dm_messages_count) - messages))
 told PATH_STATE
 note "40 s: $((REPLY - before)) lines PATH_STATE, $(dm_messages_count) messages, $messages of them in the second half"
 # Each accepted return is a message, and the next failure may be another one.
-check_le "no more than a quarter of its 20 returns are believed in the second half (messages)" 10 "$messages"
-check "it is told of" wait_for 5 tells PATH_MARGINAL 1
-check "explain says why" explains "$disk" "marginal: it failed" "group of last resort"
-check "the list of paths too" json_has "nmp path list -p $disk" '.[0]."Path Selection Policy Path Config" | contains("marginal")'
-check "it is in the last group" wait_for 10 in_group 3
-check_eq "one table was loaded for that" 1 "$(dm_loads_count)"
-check "it goes back when it behaves" wait_for 60 in_group 1
+check_le "at most a quarter of its 20 returns lead to a reinstatement in the second half (messages)" 10 "$messages"
+check "PATH_MARGINAL is reported" wait_for 5 tells PATH_MARGINAL 1
+check "explain names the reason" explains "$disk" "marginal: it failed" "group of last resort"
+check "the list of paths shows it" json_has "nmp path list -p $disk" '.[0]."Path Selection Policy Path Config" | contains("marginal")'
+check "the path is in the last group" wait_for 10 in_group 3
+check_eq "one table was loaded" 1 "$(dm_loads_count)"
+check "it returns to its group when it is stable" wait_for 60 in_group 1
 note "after $LAB_WAITED ms"
-check "that is told of" tells PATH_MARGINAL_ENDED 1
-check_eq "by one more table" 2 "$(dm_loads_count)"
-check "and serves" wait_for 20 map_all_active "$naa"
+check "PATH_MARGINAL_ENDED is reported" tells PATH_MARGINAL_ENDED 1
+check_eq "one more table was loaded" 2 "$(dm_loads_count)"
+check "all paths are in use" wait_for 20 map_all_active "$naa"
 check "0 errors" fio_verify_stop
 note "longest I/O $FIO_STALL_MS ms"
 
-note "all paths flap: none of them may be the last resort alone"
+note "all paths flap: no single path may be the last resort"
 for ((i = 0; i < 12; i++)); do
     path_down 1 2 3 4
     sleep_ms 300
     path_up all
     sleep_ms 700
 done
-check "the map serves" wait_for 60 map_all_active "$naa"
-check "and can be read" disk_reads "mapper/$naa"
+check "all paths are in use" wait_for 60 map_all_active "$naa"
+check "the map can be read" disk_reads "mapper/$naa"

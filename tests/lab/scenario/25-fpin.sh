@@ -8,7 +8,7 @@ lio_fc --lus 2 --groups '1:ao:1,2 2:ano:3,4'
 naa=$(lu_naa 1) other=$(lu_naa 2)
 agent_start
 check "maps appear" wait_for 60 maps_are 2
-check "they settle" wait_for 20 agent_quiet
+check "the agent settles" wait_for 20 agent_quiet
 wait_for 60 test -b "/dev/mapper/$naa"
 fio_verify_start "$naa"
 
@@ -39,15 +39,15 @@ wwpn=$(<"/sys/class/fc_remote_ports/$rport/port_name")
 note "$disk is behind host $host and port $wwpn"
 
 fpin "$host" "${wwpn#0x}" 1
-check "the path is the last resort, with the reason" wait_for 10 explains "$disk" "marginal: the fabric reports errors on the link (FPIN)"
-check "told as PATH_MARGINAL, of both units" wait_for 10 tells PATH_MARGINAL 2
-check "it is in use no more" wait_for 20 map_uses "$naa" 1 2
-check "other paths are as before" not explains "$(path_dev 2 1)" "FPIN"
-check "it comes back when the fabric is silent" wait_for 40 tells PATH_MARGINAL_ENDED 2
+check "the path is marginal, and explain names the reason" wait_for 10 explains "$disk" "marginal: the fabric reports errors on the link (FPIN)"
+check "PATH_MARGINAL is reported for both units" wait_for 10 tells PATH_MARGINAL 2
+check "the path is no longer in use" wait_for 20 map_uses "$naa" 1 2
+check "other paths are unchanged" not explains "$(path_dev 2 1)" "FPIN"
+check "PATH_MARGINAL_ENDED is reported when the fabric reports no more errors" wait_for 40 tells PATH_MARGINAL_ENDED 2
 fpin "$host" "${wwpn#0x}" 3
-check "congestion is a reason too" wait_for 10 explains "$disk" "congestion at the port (FPIN)"
+check "congestion makes the path marginal too" wait_for 10 explains "$disk" "congestion at the port (FPIN)"
 fpin "$host" 5 1
 fpin 999 "${wwpn#0x}" 1
-check "no agent ends for a port or host that is not there" agent_alive
+check "the agent survives reports about an unknown port or host" agent_alive
 check "0 errors" fio_verify_stop
-check "the other map serves" map_all_active "$other"
+check "the other map uses all its paths" map_all_active "$other"

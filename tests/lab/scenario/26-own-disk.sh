@@ -8,16 +8,16 @@ lio_loop --lus 1 --size 320 --groups '1:ao:1,2 2:ano:3,4'
 naa=$(lu_naa 1)
 agent_start
 check "a map appears" wait_for 60 test -b "/dev/mapper/$naa"
-check "it settles" wait_for 10 agent_quiet
+check "the agent settles" wait_for 10 agent_quiet
 agent_stop
 
 own=/run/own
 mkdir $own
-check "it takes a filesystem" mkfs.ext4 -q "/dev/mapper/$naa"
+check "a file system can be created on it" mkfs.ext4 -q "/dev/mapper/$naa"
 mount "/dev/mapper/$naa" $own
 program=$(command -v dm-psad)
 mapfile -t libraries < <(ldd "$program" | grep -o '/[^ ]*')
-cp -L "$program" "${libraries[@]}" $own && head -c 4M /dev/urandom >$own/unread || lab_die "they do not fit"
+cp -L "$program" "${libraries[@]}" $own && head -c 4M /dev/urandom >$own/unread || lab_die "the program and its libraries do not fit on the disk"
 loader=$(printf '%s\n' "${libraries[@]##*/}" | grep '^ld-')
 
 # From here on the agent's output goes through a pipe whose reader may stop.
@@ -26,15 +26,15 @@ cat /run/lab/log >>$LAB_AGENT_LOG &
 journal=$!
 RUST_LOG=info $own/"$loader" --library-path $own $own/dm-psad 2>/run/lab/log &
 AGENT_PID=$!
-check "it runs from there" wait_for 30 agent_answers
-check "and settles" wait_for 30 agent_quiet
-check_eq "all that is mapped of program and libraries is in memory (KiB that are not)" 0 "$(
+check "the agent runs from that disk" wait_for 30 agent_answers
+check "the agent settles" wait_for 30 agent_quiet
+check_eq "all mapped pages of the program and its libraries are in memory (KiB that are not)" 0 "$(
     awk '/^[0-9a-f]+-/ { own = $2 ~ /^r-/ && $6 ~ "^/run/own/" } own && /^Size:/ { n += $2 } own && /^Rss:/ { n -= $2 } END { print n }' \
         /proc/$AGENT_PID/smaps
 )"
 
 kill -STOP $journal
-check "its log is stuck" python3 - <<'FILL'
+check "its log is blocked" python3 - <<'FILL'
 import os
 pipe = os.open("/run/lab/log", os.O_WRONLY | os.O_NONBLOCK)
 for size in (4096, 1):
@@ -53,15 +53,15 @@ reader=$!
 echo 1 >/proc/sys/vm/drop_caches
 sleep_ms 15000
 check "nothing can be read from that disk" kill -0 $reader
-check "psactl is answered" json_has "storage core device list -d $naa" '.[0].Status == "dead"'
+check "the agent answers psactl" json_has "storage core device list -d $naa" '.[0].Status == "dead"'
 path_up 3
-check "the first path back is taken" wait_for 10 map_some_active "$naa"
+check "the first path that returns is reinstated" wait_for 10 map_some_active "$naa"
 path_up all
-check "and the others" wait_for 10 map_all_active "$naa"
+check "the other paths are reinstated" wait_for 10 map_all_active "$naa"
 wait $reader
-check "what was to be read is whole" cmp $own/unread /run/lab/unread
-check "it settles" wait_for 20 agent_quiet
+check "the waiting read returned the correct data" cmp $own/unread /run/lab/unread
+check "the agent settles" wait_for 20 agent_quiet
 kill -CONT $journal
-check "the log goes on" wait_for 10 grep -q PATH_STATE $LAB_AGENT_LOG
+check "the log continues" wait_for 10 grep -q PATH_STATE $LAB_AGENT_LOG
 agent_stop
 umount $own

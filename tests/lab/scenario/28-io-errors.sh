@@ -13,21 +13,21 @@ explains_status() { [[ $(psactl status) == *"$1"* ]]; }
 read_fails() { ! timeout 60 dd if="/dev/$1" of=/dev/null bs=4k count=1 skip="${2:-1}" iflag=direct 2>/dev/null; }
 enabled() { [ "$(<"$INSTANCE/events/$1/enable")" = 1 ]; }
 
-note "another program's instance, which is not touched"
+note "a tracefs instance of another program, which has to stay as it is"
 mkdir $TRACEFS/instances/other
 echo 1 >$TRACEFS/instances/other/events/block/block_rq_error/enable
 
 scsi_debug_array --hosts 4 --luns 1
 agent_start
 check "a map appears" wait_for 60 maps_are 1
-check "it settles" wait_for 30 agent_quiet
+check "the agent settles" wait_for 30 agent_quiet
 map=$(psactl core device list --formatter=json | jq -r '[.[] | select(."Multipath Plugin" == "NMP")][0].Device')
 check "errors are reported" wait_for 20 status_is errors
 psactl status | grep -i "errors reported"
 for event in block/block_rq_error scsi/scsi_dispatch_cmd_timeout scsi/scsi_dispatch_cmd_error scsi/scsi_eh_wakeup; do
     check "$event is switched on" enabled $event
 done
-check "and commands that end well cost nothing" not enabled scsi/scsi_dispatch_cmd_done
+check "the event for every completed command is switched off" not enabled scsi/scsi_dispatch_cmd_done
 check_le "its buffers are small (KiB for each processor)" 16 "$(<"$INSTANCE/buffer_size_kb")"
 
 # An error that dm-multipath would pass to the application.
@@ -46,52 +46,52 @@ esac
 # Exactly one read has to fail, and udev reads too.
 udevadm settle -t 60
 check "a read fails" fail_read
-check "that is reported, with the path" wait_for 5 tells IO_ERROR 1
+check "IO_ERROR is reported" wait_for 5 tells IO_ERROR 1
 note "after $LAB_WAITED ms"
 agent_words | grep IO_ERROR | tail -1
-check "it is counted by kind" wait_for 5 reports "$bad" "1 $kind"
-check "explain has it" explains "$bad" "errors of ordinary I/O, reported by the kernel: 1 $kind"
-check "metrics have it" eval "psactl metrics | grep -q 'dm_psa_path_io_errors_total{.*kind=\"$kind\"} 1'"
+check "the error is counted by kind" wait_for 5 reports "$bad" "1 $kind"
+check "explain shows it" explains "$bad" "errors of ordinary I/O, reported by the kernel: 1 $kind"
+check "metrics have the counter" eval "psactl metrics | grep -q 'dm_psa_path_io_errors_total{.*kind=\"$kind\"} 1'"
 check "the path has proven itself and serves" wait_for 10 map_all_active "$map"
-check "more is reported for a while" wait_for 5 status_is all
-check "by the filtered event" enabled scsi/scsi_dispatch_cmd_done
-check "a second one" fail_read
-check "is counted with its command" wait_for 5 reports "$bad" "1 failed command"
+check "more events are read for a while" wait_for 5 status_is all
+check "the filtered event is switched on" enabled scsi/scsi_dispatch_cmd_done
+check "a second read fails" fail_read
+check "it is counted with its command" wait_for 5 reports "$bad" "1 failed command"
 check_eq "our own commands are not among them" 0 "$(psactl explain "$bad" | grep -c 'TEST UNIT READY: ')"
 psactl explain "$bad" | grep "errors of ordinary"
 
-note "a storm"
+note "a storm of errors"
 [ -d "/sys/kernel/debug/scsi_debug/$(path_hctl "$bad")" ] && error_inject "$bad" 2 -400 28 0 0 2 4 44 0
 for ((i = 0; i < 40; i++)); do fail_read || break; done
 check "the agent answers" agent_answers
-check "and the path is in use again, or is marginal" wait_for 20 eval "map_all_active $map || tells PATH_MARGINAL 1"
+check "the path is in use again or marginal" wait_for 20 eval "map_all_active $map || tells PATH_MARGINAL 1"
 case $(uname -r) in
     6.1.*) echo 0 >/sys/bus/pseudo/drivers/scsi_debug/opts ;;
     *)
         error_clear "$bad" 2 28
-        note "a command that is not answered"
+        note "a command without an answer"
         silent=$(scsi_debug_path 2 0)
         echo 2 >"/sys/block/$silent/device/timeout"
         error_inject "$silent" 0 -1 28
         read_fails "$silent"
         check "the timeout is reported" wait_for 10 tells IO_TIMEOUT 1
-        check "and counted" reports "$silent" "1 timeout"
+        check "the timeout is counted" reports "$silent" "1 timeout"
         ;;
 esac
 
-note "killed: the instance stays, with its events switched on"
+note "the agent is killed: the instance stays, with its events switched on"
 agent_kill
-check "it is there" enabled block/block_rq_error
+check "the instance is still there" enabled block/block_rq_error
 echo 'error == -1' >$INSTANCE/events/block/block_rq_error/filter
 agent_start
 check "the next agent takes it over" wait_for 20 status_is errors
-check "as a new one" eval "[ \$(<$INSTANCE/events/block/block_rq_error/filter) = none ]"
+check "with new filters" eval "[ \$(<$INSTANCE/events/block/block_rq_error/filter) = none ]"
 check "errors are reported again" eval "fail_read && wait_for 5 tells IO_ERROR 2"
 case $(uname -r) in 6.1.*) echo 0 >/sys/bus/pseudo/drivers/scsi_debug/opts ;; esac
 
 agent_stop
-check "stopped, it leaves none" eval "[ ! -d $INSTANCE ]"
-check "the other instance is as it was" eval "[ \$(<$TRACEFS/instances/other/events/block/block_rq_error/enable) = 1 ]"
+check "an agent that is stopped removes the instance" eval "[ ! -d $INSTANCE ]"
+check "the instance of the other program is unchanged" eval "[ \$(<$TRACEFS/instances/other/events/block/block_rq_error/enable) = 1 ]"
 
 # The mean of eight, because the kernel's memory use fluctuates.
 sleep_ms 1000
@@ -111,18 +111,18 @@ for i in {1..8}; do rmdir "$INSTANCE-$i"; done
 note "an instance takes $each KiB of the kernel's memory"
 # Linux 6.1 creates files for each event in each instance, later kernels create them when they are looked up.
 case $(uname -r) in
-    6.1.*) check_le "in KiB" 12288 $each ;;
-    *) check_le "in KiB" 1024 $each ;;
+    6.1.*) check_le "kernel memory of an instance (KiB)" 12288 $each ;;
+    *) check_le "kernel memory of an instance (KiB)" 1024 $each ;;
 esac
 mkdir $INSTANCE
 
-note "another process has it open"
+note "another process has the instance open"
 timeout 600 cat $INSTANCE/trace_pipe >/dev/null &
 holder=$!
 agent_start
-check "the agent does without, and says why" wait_for 10 explains_status "another process has it open"
-check "that is reported" wait_for 5 tells IO_WATCH_OFF 1
-check "the map is kept as before" wait_for 30 agent_quiet
+check "status says why errors are not watched" wait_for 10 explains_status "another process has it open"
+check "IO_WATCH_OFF is reported" wait_for 5 tells IO_WATCH_OFF 1
+check "the agent settles nevertheless" wait_for 30 agent_quiet
 agent_stop
 kill $holder
 
@@ -130,15 +130,15 @@ note "no tracefs"
 rmdir $INSTANCE $TRACEFS/instances/other
 umount $TRACEFS
 agent_start
-check "the agent does without, and says why" wait_for 10 explains_status "tracefs is not mounted"
-check "the map is kept as before" wait_for 30 agent_quiet
+check "status says why errors are not watched" wait_for 10 explains_status "tracefs is not mounted"
+check "the agent settles nevertheless" wait_for 30 agent_quiet
 agent_stop
 mount -t tracefs tracefs $TRACEFS
 
-note "turned off"
+note "turned off by a setting"
 agent_setting 'watch_io = "off"'
 agent_start
-check "by a setting" wait_for 10 explains_status "the setting watch_io says so"
+check "status names the setting" wait_for 10 explains_status "watch_io is off in dm-psa.toml"
 check "there is no instance" eval "[ ! -d $INSTANCE ]"
 agent_stop
 rm -f /etc/dm-psa/dm-psa.toml

@@ -15,7 +15,7 @@ lu_other 9 8
 agent_setting 'check_interval_ms = 60000'
 agent_start
 check "a map appears" wait_for 90 test -b "/dev/mapper/$naa"
-check "it settles" wait_for 20 agent_quiet
+check "the agent settles" wait_for 20 agent_quiet
 check "errors are reported" wait_for 20 status_is errors
 # Keep the map open: otherwise the path would leave it for the unit that its LUN leads to.
 exec 8<"/dev/mapper/$naa"
@@ -26,12 +26,12 @@ for round in 1 2 3; do
     for ((i = 0; i < 20; i++)); do read_end 2>/dev/null || break; done
     check "the path is out of use" wait_for 5 out_of_use
     note "after $LAB_WAITED ms"
-    check "reads go on by the other path" reads_go_on
+    check "reads continue on the other path" reads_go_on
     lu_behind 1 1 2
     lu_remove 1 2
     sleep_ms 1000
     lu_add 1 2
-    check "put back, it serves" wait_for 90 json_has "nmp path list -d $naa" 'length == 2 and all(.[]; ."Group State" == "active")'
+    check "put back, the path is active again" wait_for 90 json_has "nmp path list -d $naa" 'length == 2 and all(.[]; ."Group State" == "active")'
     wait_for 10 agent_quiet
 done
 check "the errors were reported" tells IO_ERROR 1

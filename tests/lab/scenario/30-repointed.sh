@@ -97,11 +97,11 @@ repoint() {
     sleep_ms "$wait"
     now_ms wrote
     for lu in "${lus[@]}"; do : >/run/lab/go$lu; done
-    for lu in "${lus[@]}"; do wait "${writer[$lu]}" || fail "the writer of LU $lu ends"; done
-    [ "$io" = idle ] || stamp_read_stop || fail "the readers end"
+    for lu in "${lus[@]}"; do wait "${writer[$lu]}" || fail "the writer of LU $lu ends without a failure"; done
+    [ "$io" = idle ] || stamp_read_stop || fail "the readers end without a failure"
     for lu in "${lus[@]}"; do
         read -r removed added failed </run/lab/moved$lu
-        [ "$daemon" = multipathd ] || check_eq "all was written, without an error" "1024 0" "$(tail -1 /run/lab/wrote$lu)"
+        [ "$daemon" = multipathd ] || check_eq "all blocks were written without an error" "1024 0" "$(tail -1 /run/lab/wrote$lu)"
         stamp_find ${other[$lu]}
         exposure=''
         if [ "$daemon" = dm-psad ]; then
@@ -128,7 +128,7 @@ repoint() {
     for lu in "${lus[@]}"; do lu_add "$lu" ${port[$lu]}; done
     if [ "$daemon" = dm-psad ]; then
         for lu in "${lus[@]}"; do
-            check "put back, the path serves" wait_for 30 all_serve "$lu"
+            check "put back, the path is active again" wait_for 30 all_serve "$lu"
         done
         wait_for 10 agent_quiet
     else
@@ -143,9 +143,9 @@ repoint() {
 for daemon in "${daemons[@]}"; do
     if [ "$daemon" = multipathd ]; then peer_multipathd_start; else agent_start; fi
     check "maps appear" wait_for 60 maps_are 2
-    for lu in "${lus[@]}"; do check "with two paths" wait_for 60 map_path_count "$(map_of $lu)" 2; done
-    for lu in "${lus[@]}"; do check "and a node" wait_for 90 test -b "/dev/mapper/$(map_of $lu)"; done
-    [ "$daemon" = multipathd ] || check "they settle" wait_for 20 agent_quiet
+    for lu in "${lus[@]}"; do check "the map has two paths" wait_for 60 map_path_count "$(map_of $lu)" 2; done
+    for lu in "${lus[@]}"; do check "the map has a node" wait_for 90 test -b "/dev/mapper/$(map_of $lu)"; done
+    [ "$daemon" = multipathd ] || check "the agent settles" wait_for 20 agent_quiet
     # Keep the maps open: otherwise the agent would move a path that leads elsewhere to the other unit.
     exec 8<"/dev/mapper/$(map_of 1)" 9<"/dev/mapper/$(map_of 4)"
     for round in "${rounds[@]}"; do

@@ -8,13 +8,13 @@ outages=${1:-3} long=${2:-8}
 scsi_debug_array --hosts 2 --luns 1 --size 320 --options 'delay=0'
 agent_start
 check "a map appears" wait_for 60 maps_are 1
-check "it settles" wait_for 30 agent_quiet
+check "the agent settles" wait_for 30 agent_quiet
 map=$(psactl core device list --formatter=json | jq -r '[.[] | select(."Multipath Plugin" == "NMP")][0].Device')
 dm=/dev/mapper/$map
-check "it has a node" wait_for 90 test -b "$dm"
+check "the map has a node" wait_for 90 test -b "$dm"
 disks=("$(scsi_debug_path 1 0)" "$(scsi_debug_path 2 0)")
-check "it takes swap" mkswap "$dm"
-check "and is swapped to" swapon "$dm"
+check "a swap area can be created on it" mkswap "$dm"
+check "the swap area can be used" swapon "$dm"
 
 # Take memory away as huge pages that nothing else can use, so that the rest is too small for the hog and all others.
 echo 3 >/proc/sys/vm/drop_caches
@@ -95,7 +95,7 @@ python3 /run/lab/hog.py $((left + 120 < 300 ? left + 120 : 300)) /run/lab/hog &
 hog=$!
 echo 1000 >/proc/$hog/oom_score_adj
 check "memory is short: pages are swapped out" wait_for 30 counted pswpout 5000
-check "and in again" wait_for 30 counted pswpin 2000
+check "pages are swapped in again" wait_for 30 counted pswpin 2000
 major_faults "$agent_pid"
 note "the agent's major faults so far: $REPLY, $faults of them from its start; swapped: $(awk '/^SwapTotal:/ { t = $2 } /^SwapFree:/ { print int((t - $2) / 1024) }' /proc/meminfo) MiB"
 told APD_START
@@ -105,24 +105,24 @@ for ((i = 1; i <= outages; i++)); do
     timeout 300 python3 /run/lab/outage.py "$long" /run/lab/outage "${disks[@]}"
     read -r moving during after </run/lab/outage
     note "outage $i: $moving requests in the second before, $during from one second after the paths went, the first after the paths $after ms"
-    check_ge "outage $i: there was swapping before" 1 "$moving"
-    check_ge "outage $i: it goes on (ms)" 0 "$after"
-    check "outage $i: all paths serve" wait_for 30 map_all_active "$map"
+    check_ge "outage $i: swapping ran before it" 1 "$moving"
+    check_ge "outage $i: swapping continues (ms)" 0 "$after"
+    check "outage $i: all paths are in use" wait_for 30 map_all_active "$map"
     hog_at
-    check "outage $i: the process that was swapped goes on" wait_for 60 hog_moves "$rounds.$page"
+    check "outage $i: the process that was swapped continues" wait_for 60 hog_moves "$rounds.$page"
 done
-check "the agent saw the outages" tells APD_START $((apd + outages))
-check "the agent is the same" agent_alive
+check "APD_START is reported for each outage" tells APD_START $((apd + outages))
+check "the agent was not restarted" agent_alive
 major_faults "$agent_pid"
-check_eq "and waited for no page" "$faults" "$REPLY"
+check_eq "the agent waited for no page (major faults)" "$faults" "$REPLY"
 grep -E '^Vm(Lck|Swap)' /proc/$agent_pid/status
-check_eq "nothing of it is swapped" 0 "$(awk '/^VmSwap:/ { print $2 }' /proc/$agent_pid/status)"
+check_eq "no page of the agent is swapped (kB)" 0 "$(awk '/^VmSwap:/ { print $2 }' /proc/$agent_pid/status)"
 check "psactl answers" wait_for 30 agent_answers
 hog_at
-check_eq "no page came back wrong" 0 "$wrong"
+check_eq "no page was swapped in with wrong data" 0 "$wrong"
 note "$rounds rounds of the hog"
 check "the hog runs" running $hog
 kill -9 $hog
 echo 0 >/proc/sys/vm/nr_hugepages
-check "swapping to it ends" timeout 120 swapoff "$dm"
-check "the agent is quiet" wait_for 30 agent_quiet
+check "swapping to the map can be ended" timeout 120 swapoff "$dm"
+check "the agent settles" wait_for 30 agent_quiet

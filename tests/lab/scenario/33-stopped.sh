@@ -13,9 +13,9 @@ umount_ended() { ! running "$umount"; }
 mounted() { grep -q " /mnt/a " /proc/self/mounts; }
 # outage: creates data that is not on disk yet, takes all paths down, and starts an unmount that has to write the data
 outage() {
-    check "it takes a file system" mkfs.ext4 -qF "/dev/mapper/$naa"
+    check "a file system can be created on the map" mkfs.ext4 -qF "/dev/mapper/$naa"
     # Only the unmount writes, and nothing is read while there is no path.
-    mount -o commit=300 "/dev/mapper/$naa" /mnt/a || lab_die "it does not mount"
+    mount -o commit=300 "/dev/mapper/$naa" /mnt/a || lab_die "the file system cannot be mounted"
     head -c 4M /dev/urandom >/mnt/a/data
     path_down all
     now_ms down
@@ -28,9 +28,9 @@ outage() {
 # stopped: stops the agent while all paths are down
 stopped() {
     check "the unit stops" timeout 60 systemctl stop dm-psa.service
-    check_eq "and is inactive" inactive "$(systemctl is-active dm-psa.service)" ||
+    check_eq "the unit is inactive" inactive "$(systemctl is-active dm-psa.service)" ||
         journalctl -u dm-psa.service -o short-monotonic | tail -15
-    check "the map queues still" map_queues "$naa"
+    check "the map still queues" map_queues "$naa"
 }
 # ended LIMIT WHAT: checks that the unmount has ended
 ended() {
@@ -44,27 +44,27 @@ back() {
     path_up all
     [ "${1:-}" != start ] || check "the agent starts" agent_start
     check "the paths are back" wait_for 40 map_all_active "$naa"
-    check "and the map queues" wait_for 20 map_queues "$naa"
-    check "it settles" wait_for 20 agent_quiet
+    check "the map queues" wait_for 20 map_queues "$naa"
+    check "the agent settles" wait_for 20 agent_quiet
 }
 
 check "the agent starts" agent_start
 check "a map appears" wait_for 60 test -b "/dev/mapper/$naa"
-check "it settles" wait_for 20 agent_quiet
+check "the agent settles" wait_for 20 agent_quiet
 limited() { [ "$(<$LAB_QUEUEING)" -gt $apd ] && [ "$(<$LAB_QUEUEING)" -lt 140 ]; }
-check "the kernel has a limit of its own" wait_for 20 limited
-note "$(<$LAB_QUEUEING) s"
+check "the kernel's limit is set" wait_for 20 limited
+note "the kernel's limit: $(<$LAB_QUEUEING) s"
 
-note "stopped while all paths are down; an admin ends the queueing"
+note "the agent is stopped while all paths are down, and an admin ends the queueing"
 outage
 stopped
 sleep_ms $((apd * 1000))
-check "unmounting waits, with no agent to end it" running $umount
-check "queueing is ended by hand" timeout 60 psactl storage core device queueing end -d "$naa"
+check "unmounting still waits without an agent" running $umount
+check "psactl ends the queueing" timeout 60 psactl storage core device queueing end -d "$naa"
 ended 30 "queueing was ended"
 back start
 
-note "killed again and again while all paths are down: systemd starts it, and the deadline stays"
+note "the agent is killed repeatedly while all paths are down: systemd restarts it, and the deadline stays"
 told APD_TIMEOUT
 before=$REPLY
 outage
@@ -74,25 +74,25 @@ for _ in 1 2 3; do
     sleep_ms 2500
 done
 ended 60 "the APD time is over"
-check_ge "no sooner than that (ms)" $((apd * 1000 - 500)) $((now - down))
-check_le "and not counted again from the last start (ms since the last kill)" $((apd * 1000)) $((now - killed))
-check "that is reported" wait_for 10 tells APD_TIMEOUT $((before + 1))
+check_ge "not before the APD timeout (ms)" $((apd * 1000 - 500)) $((now - down))
+check_le "the APD time does not start again with the agent (ms since the last kill)" $((apd * 1000)) $((now - killed))
+check "APD_TIMEOUT is reported" wait_for 10 tells APD_TIMEOUT $((before + 1))
 check "the agent runs" wait_for 30 agent_answers
 back
 
-note "stopped, and what systemd-shutdown runs last of all"
+note "the agent is stopped, and the shutdown hook runs"
 outage
 stopped
 check "the hook ends" timeout 60 /usr/lib/systemd/system-shutdown/dm-psa poweroff
 ended 30 "the hook ended the queueing"
 back start
 
-note "stopped for good: the kernel's limit"
-check "the kernel has its limit again" wait_for 20 limited
+note "the agent stays stopped: the kernel's limit applies"
+check "the kernel's limit is set again" wait_for 20 limited
 check "the unit stops" timeout 60 systemctl stop dm-psa.service
 check "the limit stays" limited
 outage
 ended 60 "the kernel's limit is over"
-check_ge "no sooner than the APD time (ms)" $((apd * 1000)) $((now - down))
+check_ge "not before the APD time (ms)" $((apd * 1000)) $((now - down))
 back start
 systemctl stop dm-psa.service

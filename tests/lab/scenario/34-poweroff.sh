@@ -14,9 +14,9 @@ naa=$(lu_naa 1)
 mkdir -p /mnt/a
 check "the agent starts" agent_start
 check "a map appears" wait_for 60 test -b "/dev/mapper/$naa"
-check "it settles" wait_for 20 agent_quiet
-check "it takes a file system" mkfs.ext4 -qF "/dev/mapper/$naa"
-mount "/dev/mapper/$naa" /mnt/a || lab_die "it does not mount"
+check "the agent settles" wait_for 20 agent_quiet
+check "a file system can be created on the map" mkfs.ext4 -qF "/dev/mapper/$naa"
+mount "/dev/mapper/$naa" /mnt/a || lab_die "the file system cannot be mounted"
 systemd-run -q --unit=writer sh -c 'while dd if=/dev/urandom of=/mnt/a/data bs=1M count=4 conv=fsync; do :; done'
 check "a file is written" wait_for 20 test -s /mnt/a/data
 if [ "$agent" = stopped ]; then check "the agent is stopped" timeout 60 systemctl stop dm-psa.service; fi
@@ -24,7 +24,7 @@ path_down all
 check "all paths are failed" wait_for 20 map_no_active "$naa"
 sleep_ms 2000
 check "the map queues" map_queues "$naa"
-note "the host shuts down, the agent is $agent"
+note "the host shuts down while the agent is $agent"
 # The lab observes the rest from outside.
 echo "$LAB_PASSED passed, $LAB_FAILED failed"
 trap - EXIT

@@ -19,13 +19,13 @@ case $(uname -r) in
 esac
 error_inject "$a" 2 -1 0 0 0 2 2 4 3
 check "an injected NOT READY is answered once" not tur "$a"
-check "... and then no more" tur "$a"
+check "... and only once" tur "$a"
 error_inject "$a" 2 1 0 0xf 0 0 5 0 0
 check "an injected transport error is answered" not tur "$a"
 check "... by this path only" tur "$b"
 error_clear "$a" 2 0
 check "... until it is cleared" tur "$a"
 error_inject "$a" 0 1 0
-check "an injected hang ends in the command's own timeout" not timeout 20 sg_turs -l -T 2 "/dev/$a"
+check "an injected hang ends with the command's timeout" not timeout 20 sg_turs -l -T 2 "/dev/$a"
 error_clear "$a" 0 0
 check "... and the path answers afterwards" wait_for 10 tur "$a"

@@ -31,7 +31,7 @@ note "after $LAB_WAITED ms"
 check "... and its disk" wait_for 5 file_is "/sys/block/$d/device/state" running
 check "... which takes reads" disk_reads "$d"
 dmsetup message m1 0 "reinstate_path $(cat "/sys/block/$d/dev")"
-note "each link goes down and up three times"
+note "each link fails and returns three times"
 for p in 1 2 1 2 1 2; do
     fc_rport $p
     r=$REPLY
@@ -51,5 +51,5 @@ h=$(path_hctl "$(path_dev 1 1)")
 path_down 1
 check "a link that stays down loses its disk after dev_loss" wait_for 15 gone "/sys/class/scsi_device/$h"
 path_up 1
-check "... and has one again when it is up" wait_for 20 path_is 1 1
+check "... and gets a disk again when the link is up" wait_for 20 path_is 1 1
 dmsetup remove --retry m1

@@ -37,7 +37,7 @@ note "longest by the stall meter $STALL_MS ms"
 check "the stall meter saw no error" stall_stop
 check "fio saw no error" fio_verify_stop
 
-note "an explicit group that is not optimized is asked for by pg_init"
+note "pg_init activates an explicit group that is not optimized"
 alua_set 1 ano
 n=$(dm_loads_count) s=$(stpg_count)
 dmsetup load m1 --table "$(mpath_table '1 queue_if_no_path' '1 alua' "$a $b" "$c $d")"

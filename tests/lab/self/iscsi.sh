@@ -16,7 +16,7 @@ done
 d=$(path_dev 1 1) o=$(path_dev 2 1)
 iscsi_session 1
 s=$REPLY
-check_eq "the session has the recovery time asked for" 2 "$(cat "$s/recovery_tmo")"
+check_eq "the session has the requested recovery time" 2 "$(cat "$s/recovery_tmo")"
 check "LU 1 takes reads" disk_reads "$d"
 
 path_down 1
@@ -58,4 +58,4 @@ iscsi_session 2
 s=$REPLY
 check "a removed port loses its session" wait_for 5 file_is "$s/state" FAILED
 port_add 2
-check "... and has it again once added" wait_for 20 file_is "$s/state" LOGGED_IN
+check "... and logs in again when it is added" wait_for 20 file_is "$s/state" LOGGED_IN

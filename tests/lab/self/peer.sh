@@ -4,7 +4,7 @@
 . /lab/lib/lab.sh
 
 lio_loop --lus 2
-check_eq "no map is built by itself" "No devices found" "$(dmsetup ls --target multipath)"
+check_eq "no map exists before multipathd starts" "No devices found" "$(dmsetup ls --target multipath)"
 check "multipathd does not run" not pidof multipathd
 
 dm_loads_start

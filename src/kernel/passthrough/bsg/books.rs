@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_is_full_holds_up_no_other() {
+    fn a_full_host_delays_no_other() {
         let mut books = Books::default();
         let window = WINDOW as u64;
         for lun in 0..window + 10 {

@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_is_packed_into_a_word() {
+    fn a_completion_is_packed_into_a_word() {
         let end = ending(0x0000_003c_1203_0802);
         assert_eq!((end.status, end.driver, end.host), (0x02, 0x08, 0x03));
         assert_eq!((end.sense_length, end.residual), (0x12, 60));

@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn the_buffer_is_what_the_module_says() {
+    fn the_buffer_size_is_that_of_the_module() {
         let folder = tempfile::tempdir().unwrap();
         let buffer_is = |elements, reserved| {
             fs::write(folder.path().join("scatter_elem_sz"), elements).unwrap();

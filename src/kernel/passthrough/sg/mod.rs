@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_to_send_is_answered_at_once() {
+    fn an_empty_examination_is_answered_immediately() {
         let (transport, _answers) = transport();
         let answer = transport
             .examine(path(), Sg(0), 1, Commands::default(), SECOND, SECOND)

@@ -39,7 +39,7 @@ pub struct PassThrough {
 pub enum PassThroughError {
     /// Nothing has this name.
     #[error(
-        "{0}: no such SCSI device; `psactl core path list` and `lsscsi -g` show those that there are"
+        "{0}: no such SCSI device; `psactl core path list` and `lsscsi -g` list them"
     )]
     NoSuchDevice(String),
     /// It is a partition.
@@ -51,10 +51,10 @@ pub enum PassThroughError {
         disk: String,
     },
     /// It is something else.
-    #[error("{0} is no SCSI device: name a path of it (sdc, sg3, 2:0:0:1, vmhba2:C0:T0:L1)")]
+    #[error("{0} is not a SCSI device: give a path of it (sdc, sg3, 2:0:0:1, vmhba2:C0:T0:L1)")]
     NotScsi(String),
     /// Neither `sd` nor `sg` has bound to it.
-    #[error("{0} has no device node; `modprobe sg` gives it one")]
+    #[error("{0} has no device node; `modprobe sg` creates one")]
     NoNode(Hctl),
     /// The node cannot be opened.
     #[error("{node} cannot be opened: {source}; {remedy}")]
@@ -68,7 +68,7 @@ pub enum PassThroughError {
     },
     /// The node belongs to another device.
     #[error(
-        "{node} does not lead to the device {dev} that the kernel has under this name; `udevadm trigger` makes nodes anew"
+        "{node} does not lead to the device {dev} that the kernel has under this name; `udevadm trigger` creates device nodes again"
     )]
     Stray {
         /// The node.
@@ -261,14 +261,14 @@ fn find_node(sysfs: &Sysfs, name: &str, node: &str) -> Result<Found, PassThrough
 /// What the user can do about an error of a device node.
 fn remedy_for(error: &io::Error) -> &'static str {
     match error.raw_os_error() {
-        Some(libc::EACCES | libc::EPERM) => "only root may: try with sudo",
-        Some(libc::ENOENT) => "`udevadm trigger` makes nodes anew",
+        Some(libc::EACCES | libc::EPERM) => "only root can do this: try with sudo",
+        Some(libc::ENOENT) => "`udevadm trigger` creates device nodes again",
         Some(libc::ENXIO | libc::ENODEV) => {
-            "the kernel holds it as offline, or it is gone: `psactl core path list` tells"
+            "it is offline or gone: see `psactl core path list`"
         }
-        Some(libc::ENOTTY) => "it takes no SCSI commands",
-        Some(libc::EBUSY) => "somebody has it to himself: try again",
-        _ => "the kernel's log may tell more (dmesg)",
+        Some(libc::ENOTTY) => "it does not accept SCSI commands",
+        Some(libc::EBUSY) => "another process has exclusive access: try again",
+        _ => "the kernel's log may say more (dmesg)",
     }
 }
 
@@ -350,12 +350,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_path_is_refused_before_it_is_opened() {
+    fn other_names_are_refused_before_anything_is_opened() {
         let (_root, sysfs) = host();
         for (name, words) in [
             ("sdc1", "sdc1 is a partition"),
             ("/dev/sdc1", "its disk is sdc"),
-            ("dm-3", "dm-3 is no SCSI device: name a path"),
+            ("dm-3", "dm-3 is not a SCSI device: give a path"),
             ("sdz", "sdz: no such SCSI device; `psactl core path list`"),
             ("9:0:0:0", "no such SCSI device"),
             ("watchdog", "no such SCSI device"),
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_cannot_be_opened_is_told_with_the_mend() {
+    fn a_node_that_cannot_be_opened_is_reported_with_a_remedy() {
         let (root, sysfs) = host();
         let why = PassThrough::open(&sysfs, "sg3").unwrap_err().to_string();
         assert!(why.contains("/dev/sg3 cannot be opened"), "{why}");
@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_takes_no_commands_says_so() {
+    fn a_file_that_accepts_no_commands_is_reported() {
         let device = PassThrough {
             file: File::open("/dev/null").unwrap(),
             node: "/dev/null".to_owned(),
@@ -395,6 +395,6 @@ mod tests {
             why.contains("/dev/null: TEST UNIT READY was not sent"),
             "{why}"
         );
-        assert!(why.contains("it takes no SCSI commands"), "{why}");
+        assert!(why.contains("it does not accept SCSI commands"), "{why}");
     }
 }

@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_command_is_not_out() {
+    fn a_refused_command_is_not_outstanding() {
         let read_only = OpenOptions::new().read(true).open("/dev/null").unwrap();
         let mut slot = Slot::new();
         let refused = slot.send(&read_only, &sending(Command::TestUnitReady), 1);
