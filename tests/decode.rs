@@ -132,8 +132,14 @@ fn errors_name_the_file_the_line_and_the_fix() {
             b"00000000  70 00\n00000004  05 00\n",
             "x: line 1: by the next offset, this line must have 4 bytes",
         ),
-        (b"00000000: 7000\n05 00\n", "x: line 2: `05` is not an offset"),
-        (b"00000000: 7000\nxx 00\n", "x: line 2: `xx` is not an offset"),
+        (
+            b"00000000: 7000\n05 00\n",
+            "x: line 2: `05` is not an offset",
+        ),
+        (
+            b"00000000: 7000\nxx 00\n",
+            "x: line 2: `xx` is not an offset",
+        ),
         (b"00000010: 7000\n", "x: line 1: offset 10h instead of 0h"),
         (
             b"0000000 0070 0005\n",

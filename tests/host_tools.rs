@@ -721,7 +721,11 @@ fn wrong_arguments_are_refused_with_the_fix() {
         ("scsi tur", Exit::Usage, "<DEVICE>"),
         ("scsi tur sdz", Exit::NotFound, "sdz: no such SCSI device"),
         ("scsi tur vmhba7:C0:T0:L0", Exit::NotFound, "core path list"),
-        ("scsi tur dm-3", Exit::Failed, "not a SCSI device: give a path"),
+        (
+            "scsi tur dm-3",
+            Exit::Failed,
+            "not a SCSI device: give a path",
+        ),
         ("scsi inquiry sda --timeout=never", Exit::Usage, "--timeout"),
         ("scsi vpd sda --page 100", Exit::Usage, "PAGE CODE"),
         (
@@ -762,7 +766,11 @@ fn commands_that_need_the_kernel_refuse_another_root() {
     ] {
         let screen = psactl_below(Path::new("/nonexistent"), line.split(' '));
         assert_eq!(screen.exit, Exit::Usage, "{line}");
-        assert!(screen.err.contains("run it without --root"), "{}", screen.err);
+        assert!(
+            screen.err.contains("run it without --root"),
+            "{}",
+            screen.err
+        );
     }
 }
 

@@ -333,7 +333,8 @@ VMW_SATP_ALUA = \"VMW_PSP_FIXED\" # on purpose
         screen.out
     );
     let screen = import(root.path(), "esxcli", "satp-list.txt", &[]);
-    let part = "the default PSP of VMW_SATP_ALUA is already set to VMW_PSP_FIXED here, and is not changed";
+    let part =
+        "the default PSP of VMW_SATP_ALUA is already set to VMW_PSP_FIXED here, and is not changed";
     assert!(screen.out.contains(part), "{}", screen.out);
     let screen = import(root.path(), "multipath", "pure.conf", &[]);
     assert!(

@@ -386,7 +386,9 @@ fn a_replay_prints_a_timeline_and_a_verdict() {
         screen.err
     );
     assert!(
-        screen.out.contains("identical as far as the journal can be read"),
+        screen
+            .out
+            .contains("identical as far as the journal can be read"),
         "{}",
         screen.out
     );

@@ -716,7 +716,10 @@ fn a_day_of_faults_on_thousands_of_paths() {
             "PORT_GROUP_STATE",
             "TABLE_RELOAD",
         ] {
-            assert!(faults.notices.contains_key(code), "{code} was never reported");
+            assert!(
+                faults.notices.contains_key(code),
+                "{code} was never reported"
+            );
         }
     }
 }

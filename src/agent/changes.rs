@@ -174,7 +174,10 @@ fn satp_word(world: &World, device: &str, word: &str) -> Result<Change, ApiError
     let known = |name: &&str| SATP_WORDS.iter().any(|(word, ..)| word == name);
     let Some(name) = on.or(off).filter(known) else {
         let words: Vec<&str> = SATP_WORDS.iter().map(|(word, ..)| *word).collect();
-        let reason = format!("use enable_ or disable_ followed by one of {}", words.join(", "));
+        let reason = format!(
+            "use enable_ or disable_ followed by one of {}",
+            words.join(", ")
+        );
         return Err(invalid("word", word, &reason));
     };
     Ok(Change::Satp {

@@ -28,8 +28,7 @@ pub fn writer(
             .and_then(|text| store::replace(&places.outages(), &text));
         if let Err(error) = written {
             let (file, reason) = (places.outages().display().to_string(), error.to_string());
-            let effect =
-                "if the agent is restarted while all paths are down, I/O is queued for longer than the APD timeout";
+            let effect = "if the agent is restarted while all paths are down, I/O is queued for longer than the APD timeout";
             let details = [("file", &*file), ("reason", &reason), ("effect", effect)];
             notice_sink.notify(Notice::new("OUTAGES_NOT_STORED", "agent", &details));
         }

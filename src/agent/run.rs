@@ -113,7 +113,8 @@ pub fn run(options: &Options) -> Result<(), AgentError> {
     let prepare = || {
         let stop = Stop::block().map_err(start("signal handling", "this should not happen"))?;
         let notices = privilege::prepare();
-        let log = start_logging().map_err(start("the log thread", "raise TasksMax= of the service"))?;
+        let log =
+            start_logging().map_err(start("the log thread", "raise TasksMax= of the service"))?;
         Ok((stop, notices, log))
     };
     let (stop, notices, _log) =
@@ -583,7 +584,10 @@ impl Owner {
             farewell::WITHIN,
         );
         for map in left {
-            let effect = [("effect", "I/O that waits for its paths may hang the shutdown")];
+            let effect = [(
+                "effect",
+                "I/O that waits for its paths may hang the shutdown",
+            )];
             let notice = Notice::new("QUEUEING_NOT_ENDED", map, &effect);
             self.dispatcher.notify(self.now(), &notice);
         }

@@ -131,7 +131,10 @@ pub fn parse(text: &str) -> Result<Vec<u8>, HexError> {
         ));
     }
     if out.is_empty() {
-        return Err(whole("no hex digits", "give the bytes of a response in hex"));
+        return Err(whole(
+            "no hex digits",
+            "give the bytes of a response in hex",
+        ));
     }
     Ok(out)
 }

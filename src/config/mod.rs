@@ -307,8 +307,9 @@ fn check(settings: &Settings) -> Result<(), (Vec<String>, String)> {
             ("display_name", of_many.display_name.is_some()),
         ];
         if let Some((name, _)) = of_one.iter().find(|(_, is_set)| *is_set) {
-            let why =
-                format!("[{table}] {name}: this setting is only valid for one device, in [device.\"naa...\"]");
+            let why = format!(
+                "[{table}] {name}: this setting is only valid for one device, in [device.\"naa...\"]"
+            );
             return Err((place(&[table, name]), why));
         }
     }

@@ -193,7 +193,9 @@ impl SettingsFile {
     /// # Errors
     /// The file has another type of value where a table should be.
     pub fn set(&mut self, key: &Key, setting: &Setting) -> Result<(), ConfigError> {
-        let wrong = self.invalid(format!("{key} cannot be set: the key above it is not a table"));
+        let wrong = self.invalid(format!(
+            "{key} cannot be set: the key above it is not a table"
+        ));
         // If the file contains only comments, they stay at its top.
         let is_first = self.document.as_table().is_empty();
         let mut before = "\n".to_owned();
@@ -268,7 +270,9 @@ impl SettingsFile {
         let lock = File::open(folder).map_err(failed)?;
         lock.lock().map_err(failed)?;
         if read(&self.file)? != self.text {
-            return Err(self.invalid("another program changed it in the meantime: run the command again".to_owned()));
+            return Err(self.invalid(
+                "another program changed it in the meantime: run the command again".to_owned(),
+            ));
         }
         store::replace(&self.file, text.as_bytes()).map_err(failed)
     }

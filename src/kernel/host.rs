@@ -83,8 +83,12 @@ impl Hosts {
             }
         };
         thread.try_send(order).map_err(|error| match error {
-            TrySendError::Full(_) => io::Error::other("the SCSI host does not keep up with the agent's requests"),
-            TrySendError::Disconnected(_) => io::Error::other("the thread for the SCSI host has ended"),
+            TrySendError::Full(_) => {
+                io::Error::other("the SCSI host does not keep up with the agent's requests")
+            }
+            TrySendError::Disconnected(_) => {
+                io::Error::other("the thread for the SCSI host has ended")
+            }
         })
     }
 }

@@ -275,7 +275,10 @@ impl Kernel {
         let found = self.name_of(job);
         if let Act::New = act {
             if found.is_some() || self.maps.contains_key(&job.name) {
-                return Err((errno::EBUSY, "a map with this name or UUID already exists".to_owned()));
+                return Err((
+                    errno::EBUSY,
+                    "a map with this name or UUID already exists".to_owned(),
+                ));
             }
             let dev = self.new_map_dev();
             let dm = Multipath::new(self.series, &job.name, &job.uuid, dev);

@@ -84,8 +84,7 @@ impl Made {
                 .find(|(outcome, _)| *outcome == Outcome::Refused);
             let why = refused.map_or_else(String::new, |(_, why)| format!("; {why}"));
             let (outcome, _) = together(rest);
-            let more =
-                format!("and {count} more rules, for arrays that have their own rules{why}");
+            let more = format!("and {count} more rules, for arrays that have their own rules{why}");
             remarks.push((outcome, more));
         }
         remarks

@@ -162,7 +162,8 @@ pub(super) fn report(plan: &mut Plan, left: Left, made: &Made) {
                 let why = "blacklist_exceptions excepts all of it".to_owned();
                 (Outcome::LeftOut, why)
             } else {
-                let what = "a rule for these and other arrays leaves them as plain disks".to_owned();
+                let what =
+                    "a rule for these and other arrays leaves them as plain disks".to_owned();
                 (Outcome::There, what)
             }
         } else {
@@ -247,8 +248,8 @@ fn leave(plan: &mut Plan, listed: Vec<Entry>, excepted: Vec<Entry>, wanted: Want
             let what = "it is not blacklisted here".to_owned();
             (Outcome::Same, what)
         } else if !are_devices {
-            let why = "no setting can express it; with --mask it becomes a claim rule for NMP"
-                .to_owned();
+            let why =
+                "no setting can express it; with --mask it becomes a claim rule for NMP".to_owned();
             (Outcome::Refused, why)
         } else {
             let remark = entry.names().iter().map(|named| match named {
@@ -266,9 +267,7 @@ fn no_map(plan: &mut Plan, owner: Owner, map: bool) -> Remark {
     let is_for_all = owner == Owner::EveryDevice;
     let (outcome, what) = plan.set(Key { owner, name: "map" }, Setting::Bool(map));
     if is_for_all {
-        let what = format!(
-            "{what}: it matches every SCSI disk, so only excepted disks get a map"
-        );
+        let what = format!("{what}: it matches every SCSI disk, so only excepted disks get a map");
         return (outcome, what);
     }
     (outcome, what)

@@ -207,7 +207,8 @@ impl Reader {
             }
             [Token::Word(name), rest @ ..] => self.named(line, name, rest, text),
             [Token::Quote, ..] => {
-                let what = "the name of a keyword must not be quoted: multipath-tools ignores the line";
+                let what =
+                    "the name of a keyword must not be quoted: multipath-tools ignores the line";
                 self.note(line, text, Outcome::Refused, what);
             }
         }
@@ -249,8 +250,7 @@ impl Reader {
         if inner(&outer).contains(&name) && (anyhow || has_brace) {
             match rest {
                 [] => {
-                    let what =
-                        "`{` is missing after it: multipath-tools opens the section anyway";
+                    let what = "`{` is missing after it: multipath-tools opens the section anyway";
                     self.note(line, text, Outcome::LeftOut, what);
                 }
                 [Token::Open, rest @ ..] => self.ignored(line, rest, "`{`"),
@@ -287,7 +287,8 @@ impl Reader {
     }
 
     fn keyword(&mut self, line: usize, name: &str, rest: &[Token], text: &str) {
-        let unclosed = "the quote is not closed: the value extends to the end of the line, comments included";
+        let unclosed =
+            "the quote is not closed: the value extends to the end of the line, comments included";
         let (value, extra): (Option<String>, &[Token]) = match rest {
             [] => (None, &[]),
             [Token::Quote] => {
@@ -528,7 +529,10 @@ mod tests {
             (
                 "defaults {\n \"a\" b\n} }\n",
                 "defaults()",
-                &[(2, Refused, "must not be quoted"), (3, LeftOut, "after `}`")],
+                &[
+                    (2, Refused, "must not be quoted"),
+                    (3, LeftOut, "after `}`"),
+                ],
             ),
             (
                 "defaults = {\n a 1\n}\n",

@@ -195,7 +195,10 @@ fn regions(own: &[Said<'_>]) -> Result<Vec<Region>, String> {
     let models = models(value(own, "product"))?;
     let revision = own.iter().find(|said| said.name == "revision");
     if revision.is_some_and(|said| expression::parse(said.value) != Ok(Matches::Any)) {
-        return Err("revision: rules cannot match it, and a rule without it would apply to all revisions".to_owned());
+        return Err(
+            "revision: rules cannot match it, and a rule without it would apply to all revisions"
+                .to_owned(),
+        );
     }
     Ok(pairs(&vendors, &models))
 }

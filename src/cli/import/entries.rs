@@ -381,7 +381,8 @@ fn property(value: &str, excepting: bool) -> Result<Vec<Named>, Remark> {
         ),
         false => (
             Outcome::Refused,
-            "rules cannot match a udev property: use vendor and product, or the device identifier".to_owned(),
+            "rules cannot match a udev property: use vendor and product, or the device identifier"
+                .to_owned(),
         ),
     })
 }

@@ -103,9 +103,7 @@ fn cut(row: &Row) -> Option<String> {
 fn typography(row: &Row) -> Option<String> {
     let of = |(name, value): &(String, String)| {
         let found = typography::found(value)?;
-        Some(format!(
-            "column {name}: {found}; --force imports it anyway"
-        ))
+        Some(format!("column {name}: {found}; --force imports it anyway"))
     };
     let mut cells = row.cells.iter().filter(|(name, _)| name != "Description");
     cells.find_map(of)
@@ -144,7 +142,10 @@ fn add_claim_rules(plan: &mut Plan, rules: &[(&Row, Listed)], wanted: Wanted) {
             let why = "only in the runtime list: a built-in rule of ESXi, or one that was removed";
             (Outcome::LeftOut, format!("{why}; --system imports it"))
         } else if own && !wanted.system {
-            let why = format!("its number is in the range of ESXi's built-in {} rules", rule.class.as_str());
+            let why = format!(
+                "its number is in the range of ESXi's built-in {} rules",
+                rule.class.as_str()
+            );
             (Outcome::LeftOut, format!("{why}; --system imports it"))
         } else {
             let (outcome, detail) = plan.add_claim_rule(rule.clone(), wanted.may);
@@ -156,7 +157,8 @@ fn add_claim_rules(plan: &mut Plan, rules: &[(&Row, Listed)], wanted: Wanted) {
                 && *there != rule
             {
                 let other = format!("{}, {}", there.matches, there.plugin);
-                let remark = format!("on the ESXi host another rule was loaded, line {line}: {other}");
+                let remark =
+                    format!("on the ESXi host another rule was loaded, line {line}: {other}");
                 remarks.push((outcome, remark));
             }
             together(remarks)

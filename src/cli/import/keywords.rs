@@ -248,10 +248,7 @@ const TABLE: &[Keywords] = &[
                 "no",
                 Same("a map is created even if all its paths are standby"),
             ),
-            (
-                "",
-                No("a map is created even if all its paths are standby"),
-            ),
+            ("", No("a map is created even if all its paths are standby")),
         ],
     ),
     // What the kernel does with a path.
@@ -285,7 +282,11 @@ const TABLE: &[Keywords] = &[
             ),
         )],
     ),
-    keywords(&["type"], "p", &[("", Same("it selects the protocol of the section"))]),
+    keywords(
+        &["type"],
+        "p",
+        &[("", Same("it selects the protocol of the section"))],
+    ),
     // Which disks get a map, and how they are identified.
     keywords(
         &["find_multipaths"],
@@ -327,7 +328,10 @@ const TABLE: &[Keywords] = &[
     keywords(
         &["vpd_vendor"],
         "D",
-        &[("", No("vendor-specific VPD pages are not used for identification"))],
+        &[(
+            "",
+            No("vendor-specific VPD pages are not used for identification"),
+        )],
     ),
     keywords(
         &["recheck_wwid"],
@@ -337,10 +341,7 @@ const TABLE: &[Keywords] = &[
                 "yes",
                 Same("each path must prove its identity when it returns"),
             ),
-            (
-                "",
-                No("each path must prove its identity when it returns"),
-            ),
+            ("", No("each path must prove its identity when it returns")),
         ],
     ),
     keywords(
@@ -398,7 +399,9 @@ const TABLE: &[Keywords] = &[
             ),
             (
                 "",
-                Lost("partitions of maps are created by kpartx and its udev rules: mask these rules"),
+                Lost(
+                    "partitions of maps are created by kpartx and its udev rules: mask these rules",
+                ),
             ),
         ],
     ),
@@ -452,9 +455,7 @@ const TABLE: &[Keywords] = &[
         &[
             (
                 "yes",
-                Same(
-                    "the SCSI devices of a permanently lost unit are removed once nobody uses it",
-                ),
+                Same("the SCSI devices of a permanently lost unit are removed once nobody uses it"),
             ),
             (
                 "",
@@ -485,11 +486,18 @@ const TABLE: &[Keywords] = &[
         "d",
         &[("", No("set RUST_LOG in the systemd unit instead"))],
     ),
-    keywords(&["max_fds"], "d", &[("", No("set LimitNOFILE= in the systemd unit instead"))]),
+    keywords(
+        &["max_fds"],
+        "d",
+        &[("", No("set LimitNOFILE= in the systemd unit instead"))],
+    ),
     keywords(
         &["uxsock_timeout"],
         "d",
-        &[("", No("the agent answers psactl from memory, without delay"))],
+        &[(
+            "",
+            No("the agent answers psactl from memory, without delay"),
+        )],
     ),
     keywords(
         &[
@@ -577,7 +585,9 @@ pub(super) fn stranger(name: &str) -> Remark {
         ),
         Some((_, new)) => (
             Outcome::LeftOut,
-            format!("a keyword of old releases that multipath-tools no longer reads; today it is {new}"),
+            format!(
+                "a keyword of old releases that multipath-tools no longer reads; today it is {new}"
+            ),
         ),
         None => (
             Outcome::Refused,

@@ -286,10 +286,7 @@ fn of_defaults(plan: &mut Plan, levels: &Levels, said: Said, made: &arrays::Made
             let ms = seconds.saturating_mul(1000);
             plan.set(Key::of_host(setting), Setting::Number(ms))
         }
-        _ => (
-            Outcome::Refused,
-            "the minimum here is 1 second".to_owned(),
-        ),
+        _ => (Outcome::Refused, "the minimum here is 1 second".to_owned()),
     };
     match said.name {
         "polling_interval" => seconds(plan, "check_interval_ms"),
@@ -356,9 +353,9 @@ fn of_protocol(levels: &Levels, said: Said) -> Option<Remark> {
     let refused = |why: &str| Some((Outcome::Refused, why.to_owned()));
     let first = said.value.split_whitespace().next().unwrap_or_default();
     match said.name {
-        "prio" | "path_checker" if devices::is_protocol_of_arrays(first) => refused(
-            "no rule is created for every array: name the arrays in a device section",
-        ),
+        "prio" | "path_checker" if devices::is_protocol_of_arrays(first) => {
+            refused("no rule is created for every array: name the arrays in a device section")
+        }
         "detect_prio" if said.value == "no" => {
             let level = [&levels.overrides, &levels.defaults];
             let prio = level.into_iter().flatten().find(|said| said.name == "prio");
@@ -377,7 +374,8 @@ fn of_protocol(levels: &Levels, said: Said) -> Option<Remark> {
 fn timers(plan: &mut Plan, section: &Section) {
     let remark = (
         Outcome::Refused,
-        "no setting depends on the protocol: set the timers of the arrays in device sections".to_owned(),
+        "no setting depends on the protocol: set the timers of the arrays in device sections"
+            .to_owned(),
     );
     plan.report(section.line, section.name.clone(), remark);
     for said in counting(plan, PROTOCOL, &section.name, section.keywords.iter()) {

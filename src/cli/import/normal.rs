@@ -48,7 +48,9 @@ pub(super) fn normal<'a>(name: &str, value: &'a str) -> Result<&'a str, String> 
         if is_number {
             Ok(value.trim())
         } else {
-            Err(format!("multipath-tools accepts {what} and ignores this value"))
+            Err(format!(
+                "multipath-tools accepts {what} and ignores this value"
+            ))
         }
     };
     match name {

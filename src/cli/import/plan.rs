@@ -315,7 +315,9 @@ impl Plan {
             Some(here) if here == psp => (Outcome::There, what),
             Some(here) => (
                 Outcome::Refused,
-                format!("the default PSP of {name} is already set to {here} here, and is not changed"),
+                format!(
+                    "the default PSP of {name} is already set to {here} here, and is not changed"
+                ),
             ),
             None if own == Some(psp) => (Outcome::Same, what),
             None => {

@@ -50,7 +50,10 @@ pub fn read(text: &str) -> Result<Rows, String> {
             let (outcome, why) = if is_command(line) {
                 (Outcome::LeftOut, "a command, not its output")
             } else {
-                (Outcome::Refused, "no line with column names comes before it")
+                (
+                    Outcome::Refused,
+                    "no line with column names comes before it",
+                )
             };
             rows.aside(number, line, outcome, why);
             continue;
@@ -292,7 +295,11 @@ MP          101    file     vendor     MASK_PATH  vendor=DELL model=Universal Xp
             let rows = read(text).unwrap();
             assert_eq!(rows.rows, [], "{text}");
             assert_eq!(rows.asides[0].outcome, Outcome::Refused);
-            assert!(rows.asides[0].detail.contains("not aligned with the column names"));
+            assert!(
+                rows.asides[0]
+                    .detail
+                    .contains("not aligned with the column names")
+            );
         }
     }
 

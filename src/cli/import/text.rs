@@ -62,9 +62,7 @@ fn latin(bytes: &[u8]) -> Option<String> {
 
 fn bounded(text: String) -> Result<String, String> {
     if text.matches('\n').count() > LINES {
-        return Err(format!(
-            "it has more than {LINES} lines: split it"
-        ));
+        return Err(format!("it has more than {LINES} lines: split it"));
     }
     Ok(text)
 }

@@ -200,7 +200,10 @@ pub(super) fn features(value: &str, queue: &Remark) -> Remark {
             },
             "pg_init_delay_msecs" | "queue_mode" => {
                 words.next();
-                (Outcome::NoEquivalent, format!("{word} keeps the kernel's default"))
+                (
+                    Outcome::NoEquivalent,
+                    format!("{word} keeps the kernel's default"),
+                )
             }
             _ => (
                 Outcome::Refused,

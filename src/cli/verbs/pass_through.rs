@@ -187,7 +187,9 @@ fn set_port_group(context: &mut Context, given: &ArgMatches) -> Result<Listing, 
     let wanted = text(given, "state").unwrap_or_default();
     let state = STATES.iter().find(|(word, _)| *word == wanted);
     let (Some((_, state)), Some(group)) = (state, given.get_one::<u16>("group").copied()) else {
-        return Err(Failure::Usage("--group and --state are required".to_owned()));
+        return Err(Failure::Usage(
+            "--group and --state are required".to_owned(),
+        ));
     };
     if !given.get_flag("force") {
         return Err(Failure::Usage(format!(

@@ -33,7 +33,10 @@ pub(super) fn aside(file: &Path, put: impl Fn(&Path) -> io::Result<()>) -> Strin
     };
     match put(copy) {
         Ok(()) => format!("the old file is kept as {}", copy.display()),
-        Err(error) => format!("the old file could not be kept as {}: {error}", copy.display()),
+        Err(error) => format!(
+            "the old file could not be kept as {}: {error}",
+            copy.display()
+        ),
     }
 }
 

@@ -83,9 +83,7 @@ pub fn parse(content: &[u8]) -> (Memory, Vec<Problem>) {
     let understood = reader.read(&MEMORY, content);
     let whole = match (&understood, damage) {
         (Ok(_), None) => None,
-        (Ok(_), Some(damage)) => Some(format!(
-            "it is damaged ({damage}): intact entries are used"
-        )),
+        (Ok(_), Some(damage)) => Some(format!("it is damaged ({damage}): intact entries are used")),
         (Err(_), Some(damage)) => Some(format!(
             "it is damaged ({damage}): the whole file is ignored"
         )),

@@ -304,8 +304,7 @@ fn text<T: Serialize>(spec: &T) -> String {
 #[must_use]
 pub fn write_claim_rules<'a>(rules: impl Iterator<Item = &'a Rule>) -> String {
     let mut out =
-        "# The loaded claim rules. Written by dm-psa; use psactl to change them.\n"
-            .to_owned();
+        "# The loaded claim rules. Written by dm-psa; use psactl to change them.\n".to_owned();
     for rule in rules {
         out += &format!("\n[[claimrule]]\n{}", claim_rule_text(rule));
     }

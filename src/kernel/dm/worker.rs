@@ -184,7 +184,9 @@ impl Shared {
             drop(queues);
             // The caller waits for an answer, which a panic in here must not prevent.
             let result = catch_unwind(AssertUnwindSafe(|| (self.carry_out)(&name, &job)))
-                .unwrap_or_else(|_| Err(internal("internal error; see the agent's log".to_owned())));
+                .unwrap_or_else(|_| {
+                    Err(internal("internal error; see the agent's log".to_owned()))
+                });
             let reported = catch_unwind(AssertUnwindSafe(|| {
                 (self.report)(&name, job.ticket, result);
             }));

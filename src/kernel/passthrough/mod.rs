@@ -131,7 +131,9 @@ impl Transport {
         let (name, reason) = match (self.given_up.get(), self.choice.get()) {
             (Some(reason), _) | (None, Some(Choice::Sg(reason))) => ("sg", reason.clone()),
             #[cfg(feature = "io-uring")]
-            (None, Some(Choice::Bsg(_))) => ("bsg", "the kernel accepts SCSI commands by io_uring".into()),
+            (None, Some(Choice::Bsg(_))) => {
+                ("bsg", "the kernel accepts SCSI commands by io_uring".into())
+            }
             (None, None) => ("none", "no path was found yet".into()),
         };
         InUse { name, reason }
@@ -140,10 +142,12 @@ impl Transport {
     /// Chooses a transport, probing with `path`, and logs the choice.
     fn choose(&self, path: Hctl) -> Choice {
         let choice = match (self.setting, AUTO_TAKES_BSG) {
-            (TransportSetting::Sg, _) => Choice::Sg("transport is set to sg in dm-psa.toml".to_owned()),
-            (TransportSetting::Auto, false) => {
-                Choice::Sg("it is the default; to use bsg, set transport to bsg in dm-psa.toml".to_owned())
+            (TransportSetting::Sg, _) => {
+                Choice::Sg("transport is set to sg in dm-psa.toml".to_owned())
             }
+            (TransportSetting::Auto, false) => Choice::Sg(
+                "it is the default; to use bsg, set transport to bsg in dm-psa.toml".to_owned(),
+            ),
             (TransportSetting::Auto, true) | (TransportSetting::Bsg, _) => self.try_bsg(path),
         };
         let (name, reason) = match &choice {
@@ -183,7 +187,8 @@ impl Transport {
 fn reason_of(error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(libc::EOPNOTSUPP | libc::EINVAL) => {
-            "the kernel does not accept SCSI commands by io_uring; Linux 7.1 and later do".to_owned()
+            "the kernel does not accept SCSI commands by io_uring; Linux 7.1 and later do"
+                .to_owned()
         }
         Some(libc::ENOSYS) => "the kernel has no io_uring".to_owned(),
         Some(libc::EPERM | libc::EACCES) => {

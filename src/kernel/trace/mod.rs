@@ -216,10 +216,7 @@ impl Watch {
             EVENTS.len()
         );
         if !instance.missing().is_empty() {
-            reason += &format!(
-                "; this kernel lacks {}",
-                instance.missing().join(", ")
-            );
+            reason += &format!("; this kernel lacks {}", instance.missing().join(", "));
         }
         if let Err(error) = every {
             reason += &format!("; commands that end with an error cannot be reported: {error}");
@@ -299,7 +296,10 @@ impl Watch {
             Err(error) => {
                 // It is created again later.
                 self.instance = None;
-                self.notify("IO_WATCH_OFF", &format!("cannot read the kernel's reports: {error}"));
+                self.notify(
+                    "IO_WATCH_OFF",
+                    &format!("cannot read the kernel's reports: {error}"),
+                );
                 self.say(off(format!("cannot read the kernel's reports: {error}")));
                 self.problem = Some(error.to_string());
                 self.retry_at = Instant::now() + RETRY;

@@ -295,7 +295,10 @@ mod tests {
             refuses("2 pg_init_delay_msecs 60001 0 0 0"),
             "pg_init_delay_msecs is 60001, but must be 0 to 60000"
         );
-        assert_eq!(refuses("0 0 0 1"), "initial group 1 is not valid with 0 groups");
+        assert_eq!(
+            refuses("0 0 0 1"),
+            "initial group 1 is not valid with 0 groups"
+        );
         assert_eq!(
             refuses("0 0 1 0 service-time 0 1 0 8:0"),
             "initial group 0 is not valid with 1 groups"

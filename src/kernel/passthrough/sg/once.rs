@@ -38,9 +38,7 @@ pub struct PassThrough {
 #[derive(Debug, thiserror::Error)]
 pub enum PassThroughError {
     /// Nothing has this name.
-    #[error(
-        "{0}: no such SCSI device; `psactl core path list` and `lsscsi -g` list them"
-    )]
+    #[error("{0}: no such SCSI device; `psactl core path list` and `lsscsi -g` list them")]
     NoSuchDevice(String),
     /// It is a partition.
     #[error("{name} is a partition, which takes no SCSI commands; its disk is {disk}")]
@@ -263,9 +261,7 @@ fn remedy_for(error: &io::Error) -> &'static str {
     match error.raw_os_error() {
         Some(libc::EACCES | libc::EPERM) => "only root can do this: try with sudo",
         Some(libc::ENOENT) => "`udevadm trigger` creates device nodes again",
-        Some(libc::ENXIO | libc::ENODEV) => {
-            "it is offline or gone: see `psactl core path list`"
-        }
+        Some(libc::ENXIO | libc::ENODEV) => "it is offline or gone: see `psactl core path list`",
         Some(libc::ENOTTY) => "it does not accept SCSI commands",
         Some(libc::EBUSY) => "another process has exclusive access: try again",
         _ => "the kernel's log may say more (dmesg)",
