@@ -222,7 +222,7 @@ fn hpp_takes_its_options_from_the_rule() {
         sim.world
             .find_path(&path.to_string())
             .unwrap()
-            .name
+            .name()
             .to_string()
     };
     let found = sim.world.devices().next().unwrap();
@@ -262,7 +262,7 @@ fn a_device_belongs_to_one_plugin() {
     let owners = sim
         .world
         .paths()
-        .map(|(_, path)| path.claim.unwrap().plugin);
+        .map(|(_, path)| path.owner().claim().unwrap().plugin);
     assert!(owners.into_iter().all(|plugin| plugin == Plugin::Hpp));
     unharmed(&sim);
 }

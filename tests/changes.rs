@@ -19,7 +19,7 @@ fn device(sim: &Simulation) -> String {
 }
 
 fn name(sim: &Simulation, path: Hctl) -> RuntimeName {
-    sim.world.find_path(&path.to_string()).unwrap().name
+    sim.world.find_path(&path.to_string()).unwrap().name()
 }
 
 /// Makes a change that must be accepted, and waits until it has taken effect.
@@ -433,7 +433,11 @@ fn without_autoclaim_new_paths_wait_for_claimrule_run() {
     sim.run_for(seconds(400));
     assert!(maps(&sim)[0].ends_with("| AE A AA"), "{:?}", maps(&sim));
     let path = sim.world.find_path(&A1.to_string()).unwrap();
-    assert!(path.judgement.reason.contains("automatic claiming is off"));
+    assert!(
+        path.judgement()
+            .reason
+            .contains("automatic claiming is off")
+    );
     make(&mut sim, Change::RunRules(None));
     sim.run_for(seconds(5));
     assert!(maps(&sim)[0].ends_with("| AE AA AA"), "{:?}", maps(&sim));

@@ -223,7 +223,7 @@ fn one_empty_page_takes_no_path_out_of_use() {
         .world
         .find_path("sda")
         .unwrap()
-        .proof
+        .proof()
         .problem()
         .is_none()
     {

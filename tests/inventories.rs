@@ -216,9 +216,9 @@ fn decisions(world: &World) -> String {
             device.plugin()
         );
         for path in world.paths_of(device) {
-            let claim = path.claim.unwrap();
+            let claim = path.owner().claim().unwrap();
             let (plugin, rule, state) = (claim.plugin, claim.rule, path.state().as_str());
-            let _ = writeln!(text, "  {}: {plugin} by rule {rule}, {state}", path.name);
+            let _ = writeln!(text, "  {}: {plugin} by rule {rule}, {state}", path.name());
         }
         let _ = writeln!(text, "  map: {}", world.wanted_map(device));
     }

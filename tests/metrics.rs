@@ -59,7 +59,7 @@ fn of_path(sim: &Simulation, name: &str, path: &str, more: &str) -> f64 {
 fn runtime_name(sim: &Simulation, path: dm_psa::psa::units::Hctl) -> String {
     let mut paths = sim.world.paths();
     let (_, path) = paths.find(|(id, _)| **id == path).unwrap();
-    path.name.to_string()
+    path.name().to_string()
 }
 
 #[test]

@@ -219,7 +219,7 @@ proptest! {
         // Totality: every disk that was asked has one claim, with its reasons.
         for (id, path) in run.sim.world.paths() {
             if run.sim.kernel.disk(*id).is_some_and(|disk| disk.link() == Link::Up) {
-                let claim = path.claim.as_ref();
+                let claim = path.owner().claim();
                 prop_assert!(claim.is_some(), "{id} has no claim");
             }
         }

@@ -298,7 +298,7 @@ fn host(commands: &[&str]) -> Simulation {
 
 fn states(host: &Simulation) -> Vec<PathState> {
     let mut paths: Vec<_> = host.world.paths().map(|(_, path)| path).collect();
-    paths.sort_by_key(|path| path.name);
+    paths.sort_by_key(|path| path.name());
     paths.into_iter().map(|path| path.state()).collect()
 }
 

@@ -959,7 +959,7 @@ fn a_remapped_lun_that_reports_two_attentions_is_found() {
     let again = answer(&mut world, &asked);
     answer(&mut world, &again);
     let path = world.find_path(&B1.to_string()).unwrap();
-    assert!(path.proof().is_quarantined(), "{:?}", path.proof);
+    assert!(path.proof().is_quarantined(), "{:?}", path.proof());
 }
 
 #[test]
