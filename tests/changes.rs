@@ -278,7 +278,7 @@ fn a_detached_device_is_listed_until_it_is_removed_from_the_list() {
     assert!(maps(&sim)[0].ends_with("AA AA"), "{:?}", maps(&sim));
     assert_eq!(sim.world.devices_off(), Vec::<&str>::new());
     let effect = make(&mut sim, remove(None));
-    assert_eq!(effect, "no longer detached: none was");
+    assert_eq!(effect, "no device was detached");
     unharmed(&sim);
 }
 

@@ -321,6 +321,8 @@ fn psa_mentions(module: &[String], code: &str) -> Vec<Vec<String>> {
             ["crate", "::", "psa", rest @ ..] => {
                 paths(&[], rest, &mut found);
             }
+            // The visibility `pub(super)` names nothing.
+            ["super", ")", ..] => {}
             ["super", rest @ ..] => {
                 let mut base = module.len().saturating_sub(1);
                 let mut rest = rest;

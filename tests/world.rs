@@ -1398,7 +1398,7 @@ fn a_path_that_takes_no_writes_is_not_used_while_another_does() {
     assert_eq!(state(&sim, A1), PathState::Dead);
     let notices = explained(&sim, UNIT);
     assert!(
-        notices.contains("quarantined: its disk is read-only, and sd"),
+        notices.contains("quarantined: its disk is read-only, but sd"),
         "{notices}"
     );
     assert_eq!(codes(&sim, mark, "PATH_MISMATCHED"), 1);
@@ -1864,7 +1864,7 @@ fn a_path_that_flaps_is_the_last_resort_for_as_long_as_it_does() {
         };
         assert!(explained(&sim, "ms while other paths serve"));
         sim.run_for(seconds(6));
-        assert!(explained(&sim, " s more"));
+        assert!(explained(&sim, "until it has worked for another"));
         assert!(!explained(&sim, "while other paths serve"));
         sim.run_for(seconds(140));
         assert!(says(&sim, "PATH_MARGINAL_ENDED "));

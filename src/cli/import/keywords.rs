@@ -666,7 +666,7 @@ mod tests {
         );
         let (outcome, why) = check(DEFAULTS, "default_selector").unwrap_err();
         assert_eq!(outcome, Outcome::LeftOut);
-        assert!(why.contains("path_selector today"), "{why}");
+        assert!(why.contains("today it is path_selector"), "{why}");
         assert!(OLD.iter().all(|(old, _)| find(old).is_none()));
     }
 }

@@ -187,15 +187,10 @@ impl World {
                     "{id} is not detached; `psactl storage core device detached list` shows detached devices"
                 ))),
                 Some(id) => Ok(format!("{id}: no longer detached")),
-                None => {
-                    let all = self.devices_off();
-                    let named = if all.is_empty() {
-                        "no device was detached".to_owned()
-                    } else {
-                        all.join(", ")
-                    };
-                    Ok(format!("no longer detached: {named}"))
-                }
+                None => Ok(match self.devices_off() {
+                    all if all.is_empty() => "no device was detached".to_owned(),
+                    all => format!("no longer detached: {}", all.join(", ")),
+                }),
             },
             Change::Satp { device, name, on } => {
                 let device = known_device(self, device)?;
