@@ -60,11 +60,11 @@ fn states(sim: &Simulation) -> Vec<PathState> {
 
 fn satp(sim: &Simulation) -> &'static str {
     let device = sim.world.devices().next().unwrap();
-    device.selection.as_ref().unwrap().satp.name()
+    device.selection().unwrap().satp.name()
 }
 
 fn device(sim: &Simulation) -> String {
-    sim.world.devices().next().unwrap().id.clone()
+    sim.world.devices().next().unwrap().id().to_owned()
 }
 
 fn make(sim: &mut Simulation, change: Change) -> Result<String, Refusal> {

@@ -15,7 +15,7 @@ use dm_psa::sim::run::Simulation;
 use san::{A1, A2, B1, B2, four_paths, maps, running, seconds, steps, tables, unharmed};
 
 fn device(sim: &Simulation) -> String {
-    sim.world.devices().next().unwrap().id.clone()
+    sim.world.devices().next().unwrap().id().to_owned()
 }
 
 fn name(sim: &Simulation, path: Hctl) -> RuntimeName {

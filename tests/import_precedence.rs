@@ -68,10 +68,10 @@ fn effect(root: &Path, array: Array) -> Effect {
     host.settings = settings.clone();
     let world = host.revive(rules::load(&places).unwrap().in_force());
     let device = world.devices().next().unwrap();
-    assert_eq!(device.id, DEVICE);
+    assert_eq!(device.id(), DEVICE);
     let set = world.device_settings(device);
     let round_robin = &set.round_robin;
-    let selection = device.selection.as_ref().unwrap();
+    let selection = device.selection().unwrap();
     Effect {
         satp: selection.satp.name().to_owned(),
         psp: device.psp(&set).name().to_owned(),
@@ -83,7 +83,7 @@ fn effect(root: &Path, array: Array) -> Effect {
         apd_ms: set.apd_timeout_ms.map(|ms| ms.0),
         fast_io_fail: set.fast_io_fail_tmo.unwrap_or(settings.fast_io_fail_tmo),
         dev_loss: set.dev_loss_tmo,
-        has_map: device.disposition == Disposition::Stacked,
+        has_map: *device.disposition() == Disposition::Stacked,
     }
 }
 

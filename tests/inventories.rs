@@ -206,7 +206,7 @@ fn capture(vendor: &str, product: &str, kind: Kind, transport: Transport) -> Inv
 fn decisions(world: &World) -> String {
     let mut text = String::new();
     for device in world.devices() {
-        let selection = device.selection.as_ref();
+        let selection = device.selection();
         let satp = selection.map_or("none", |selection| selection.satp.name());
         let psp = world.psp_of(device).name();
         let _ = writeln!(

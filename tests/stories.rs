@@ -242,7 +242,7 @@ fn inject(story: &mut Story, faults: &[Fault]) {
 }
 
 fn device(story: &Story) -> String {
-    story.sim.world.devices().next().unwrap().id.clone()
+    story.sim.world.devices().next().unwrap().id().to_owned()
 }
 
 fn change(story: &mut Story, change: Change) {

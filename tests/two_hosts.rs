@@ -289,8 +289,8 @@ fn making_a_map_moves_nothing() {
                 .devices()
                 .next()
                 .unwrap()
-                .id
-                .clone();
+                .id()
+                .to_owned();
             let text = explained(cluster.host(idle), &id);
             assert!(text.contains("when the map is opened"), "{what}: {text}");
             assert!(!text.contains("all paths down"), "{what}: {text}");
@@ -496,7 +496,7 @@ fn explain_says_why_io_waits() {
         .find(|sim| {
             sim.world
                 .devices()
-                .any(|d| explained(sim, &d.id).contains("the unit is not taken over for"))
+                .any(|d| explained(sim, d.id()).contains("the unit is not taken over for"))
         })
         .expect("one host waits");
     let device = waiting.world.devices().next().unwrap();
@@ -516,7 +516,7 @@ fn explain_says_why_io_waits() {
     // The host that has the unit reports no problem.
     let other = cluster
         .hosts()
-        .find(|sim| !explained(sim, &device.id).contains("the unit is not taken over for"))
+        .find(|sim| !explained(sim, device.id()).contains("the unit is not taken over for"))
         .expect("one host has the unit");
     assert!(!other.world.figures(other.now()).devices[0].waits_for_takeover);
     for host in cluster.hosts() {

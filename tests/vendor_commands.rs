@@ -201,7 +201,7 @@ fn decided_by(root: &Path, host: &Inventory) -> (u32, Option<SatpRule>) {
     let world = host.revive(files.in_force());
     let claim = world.paths().next().unwrap().1.owner().claim().unwrap();
     let device = world.devices().next().unwrap();
-    let rule = device.selection.as_ref().and_then(|s| s.rule.clone());
+    let rule = device.selection().and_then(|s| s.rule.clone());
     (claim.rule, rule)
 }
 

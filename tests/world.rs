@@ -1350,7 +1350,7 @@ fn a_map_grows_with_its_unit_and_never_shrinks() {
     // A path that is down has not grown yet, and the kernel would refuse the table.
     let length = |sim: &Simulation| {
         let device = sim.world.find_device(UNIT).unwrap();
-        let map = sim.world.map_of(&device.wwid).unwrap();
+        let map = sim.world.map_of(device.wwid()).unwrap();
         map.table.as_ref().unwrap().length
     };
     assert_eq!(length(&sim), Sectors(1 << 21));

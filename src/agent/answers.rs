@@ -151,7 +151,7 @@ fn devices<'a>(
         Some(name) => vec![device_named(world, name)?],
         None => world.devices().collect(),
     };
-    found.sort_by(|a, b| a.id.cmp(&b.id));
+    found.sort_by(|a, b| a.id().cmp(b.id()));
     Ok(found.into_iter())
 }
 
@@ -170,7 +170,7 @@ fn paths<'a>(
     };
     let mut found: Vec<(&Hctl, &Path)> = world
         .paths()
-        .filter(|(id, _)| device.is_none_or(|device| device.paths.contains(id)))
+        .filter(|(id, _)| device.is_none_or(|device| device.paths().contains(id)))
         .filter(|(_, path)| one.is_none_or(|one| one.facts().hctl == path.facts().hctl))
         .collect();
     found.sort_by_key(|(id, path)| (path.name(), **id));
@@ -200,7 +200,7 @@ fn hpp_device(world: &World, device: &Device) -> HppDevice {
     let scheme = settings.scheme.unwrap_or_default();
     let names = |names: Vec<RuntimeName>| names.iter().map(ToString::to_string).collect();
     HppDevice {
-        device: device.id.clone(),
+        device: device.id().to_owned(),
         display_name: world.display_name(device),
         scheme: scheme.name().to_owned(),
         scheme_config: scheme.config(&settings),
@@ -210,7 +210,7 @@ fn hpp_device(world: &World, device: &Device) -> HppDevice {
         paths: names(world.paths_of(device).map(|path| path.name()).collect()),
         use_ano: settings.round_robin.use_ano(),
         in_effect: scheme.in_effect().to_owned(),
-        map: world.map_of(&device.wwid).map(|map| map.name.clone()),
+        map: world.map_of(device.wwid()).map(|map| map.name.clone()),
     }
 }
 
@@ -219,7 +219,7 @@ fn hpp_path(world: &World, path: &Path) -> Option<HppPath> {
     (device.plugin() == Plugin::Hpp).then(|| HppPath {
         uid: world.path_uid(path),
         runtime_name: path.name().to_string(),
-        device: device.id.clone(),
+        device: device.id().to_owned(),
         display_name: world.display_name(device),
         path_state: path.state().as_str().to_owned(),
         path_config: world.satp_path_config(path),
@@ -238,17 +238,16 @@ fn is_ssd(world: &World, device: &Device) -> bool {
 }
 
 fn is_local(device: &Device) -> bool {
-    let selection = device.selection.as_ref();
+    let selection = device.selection();
     selection.is_none_or(|s| !s.satp.is_stacked())
 }
 
 fn nmp_device(world: &World, device: &Device) -> NmpDevice {
     NmpDevice {
-        device: device.id.clone(),
+        device: device.id().to_owned(),
         display_name: world.display_name(device),
         satp: device
-            .selection
-            .as_ref()
+            .selection()
             .map_or_else(String::new, |s| s.satp.name().to_owned()),
         satp_device_config: world.satp_device_config(device),
         psp: world.psp_of(device).name().to_owned(),
@@ -262,7 +261,7 @@ fn nmp_device(world: &World, device: &Device) -> NmpDevice {
         is_usb: world
             .paths_of(device)
             .any(|path| path.facts().transport == Transport::Usb),
-        map: world.map_of(&device.wwid).map(|map| map.name.clone()),
+        map: world.map_of(device.wwid()).map(|map| map.name.clone()),
         activation: world.activation(device).to_owned(),
     }
 }
@@ -283,12 +282,12 @@ fn nmp_path(world: &World, id: Hctl, path: &Path) -> Option<NmpPath> {
     }
     let preferred = path
         .port_group()
-        .and_then(|group| device.groups.get(&group))
+        .and_then(|group| device.ports().get(group))
         .is_some_and(|g| g.preferred);
     Some(NmpPath {
         uid: world.path_uid(path),
         runtime_name: path.name().to_string(),
-        device: device.id.clone(),
+        device: device.id().to_owned(),
         display_name: world.display_name(device),
         group_state: path.state().as_str().to_owned(),
         array_priority: u32::from(preferred),
@@ -312,7 +311,7 @@ fn core_path(world: &World, id: Hctl, path: &Path) -> CorePath {
     CorePath {
         uid: world.path_uid(path),
         runtime_name: path.name().to_string(),
-        device: device.map(|device| device.id.clone()),
+        device: device.map(|device| device.id().to_owned()),
         display_name: device.map(|device| world.display_name(device)),
         adapter: format!("vmhba{}", path.name().adapter),
         channel: path.name().channel,
@@ -352,7 +351,7 @@ fn core_device(world: &World, device: &Device) -> CoreDevice {
     let block = world
         .paths_of(device)
         .find_map(|path| path.facts().block.as_ref());
-    let map = world.map_of(&device.wwid);
+    let map = world.map_of(device.wwid());
     let length = map
         .and_then(|map| map.table.as_ref().ok())
         .map(|table| table.length.0);
@@ -360,7 +359,7 @@ fn core_device(world: &World, device: &Device) -> CoreDevice {
     let transport = facts.map_or(Transport::Unknown, |facts| facts.transport);
     let settings = world.device_settings(device);
     CoreDevice {
-        device: device.id.clone(),
+        device: device.id().to_owned(),
         display_name: world.display_name(device),
         size_mib: sectors / 2048,
         device_type: "Direct-Access".to_owned(),
@@ -384,10 +383,10 @@ fn core_device(world: &World, device: &Device) -> CoreDevice {
         marked_ssd: world
             .memory()
             .settings
-            .get(&device.id)
+            .get(device.id())
             .is_some_and(|set| set.is_ssd.is_some()),
-        is_offline: device.disposition == Disposition::Off,
-        other_uids: vec![device.wwid.clone()],
+        is_offline: *device.disposition() == Disposition::Off,
+        other_uids: vec![device.wwid().to_owned()],
         is_sas: transport == Transport::Sas,
         is_usb: transport == Transport::Usb,
         is_boot_device: world
@@ -430,7 +429,7 @@ fn detached_devices(world: &World, wanted: Option<&str>) -> Result<Vec<DetachedD
 
 /// Returns the id of a device. A device that is off may not be present; then its name is taken as its id.
 pub(super) fn detached_id(world: &World, name: &str) -> String {
-    device_named(world, name).map_or_else(|_| name.to_owned(), |device| device.id.clone())
+    device_named(world, name).map_or_else(|_| name.to_owned(), |device| device.id().to_owned())
 }
 
 fn adapters(world: &World) -> Vec<Adapter> {
@@ -457,7 +456,7 @@ fn adapters(world: &World) -> Vec<Adapter> {
 
 fn fixed(world: &World, device: &Device) -> FixedConfig {
     let current = world.working_paths(device);
-    let chosen = device.options.chosen.and_then(|id| {
+    let chosen = device.options().chosen.and_then(|id| {
         let mut paths = world.paths();
         paths
             .find(|(one, _)| **one == id)
@@ -465,16 +464,16 @@ fn fixed(world: &World, device: &Device) -> FixedConfig {
     });
     let name = |name: Option<RuntimeName>| name.map_or_else(String::new, |name| name.to_string());
     FixedConfig {
-        device: device.id.clone(),
+        device: device.id().to_owned(),
         current_path: name(current.first().copied()),
-        preferred_path: name(device.options.preferred.or(chosen)),
+        preferred_path: name(device.options().preferred.or(chosen)),
     }
 }
 
 fn round_robin(world: &World, device: &Device) -> RoundRobinConfig {
     let set = world.device_settings(device).round_robin;
     RoundRobinConfig {
-        device: device.id.clone(),
+        device: device.id().to_owned(),
         byte_limit: set.bytes(),
         iops_limit: set.iops(),
         latency_eval_ms: set.latency_eval_ms().0,
@@ -507,7 +506,7 @@ fn status(world: &World, uptime: Millis, (transport, watching): &(InUse, Watchin
     let mapped = || {
         world
             .devices()
-            .filter(|device| world.map_of(&device.wwid).is_some())
+            .filter(|device| world.map_of(device.wwid()).is_some())
     };
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -526,7 +525,7 @@ fn status(world: &World, uptime: Millis, (transport, watching): &(InUse, Watchin
         tables_loaded: world.counters().tables_loaded,
         queueing_maps: count(
             mapped()
-                .filter(|device| matches!(device.apd, Apd::Waiting { .. }))
+                .filter(|device| matches!(device.apd(), Apd::Waiting { .. }))
                 .count(),
         ),
         transport: transport.name.to_owned(),

@@ -36,21 +36,21 @@ pub fn change(world: &World, request: &ChangeRequest) -> Result<(Change, Value),
         }
         ChangeRequest::SetDeviceState(set) => {
             device_named(world, &set.device).map(|device| Change::DeviceState {
-                device: device.id.clone(),
+                device: device.id().to_owned(),
                 off: set.off,
                 persist: set.persist.unwrap_or(true),
             })
         }
         ChangeRequest::SetDeviceName(set) => {
             device_named(world, &set.device).map(|device| Change::DeviceName {
-                device: device.id.clone(),
+                device: device.id().to_owned(),
                 name: set.name.clone(),
                 persist: set.persist.unwrap_or(true),
             })
         }
         ChangeRequest::SetDeviceFlags(set) => {
             device_named(world, &set.device).map(|device| Change::DeviceFlags {
-                device: device.id.clone(),
+                device: device.id().to_owned(),
                 perennially_reserved: set.perennially_reserved,
                 shared_clusterwide: set.shared_clusterwide,
             })
@@ -81,12 +81,12 @@ pub fn change(world: &World, request: &ChangeRequest) -> Result<(Change, Value),
         }),
         ChangeRequest::Reclaim(asked) => {
             device_named(world, &asked.device).map(|device| Change::Reclaim {
-                device: device.id.clone(),
+                device: device.id().to_owned(),
             })
         }
         ChangeRequest::EndQueueing(asked) => {
             device_named(world, &asked.device).map(|device| Change::EndQueueing {
-                device: device.id.clone(),
+                device: device.id().to_owned(),
             })
         }
     };
@@ -101,7 +101,7 @@ pub fn change(world: &World, request: &ChangeRequest) -> Result<(Change, Value),
 }
 
 fn psp(world: &World, device: &str, psp: Option<&str>) -> Result<Change, ApiError> {
-    let device = device_named(world, device)?.id.clone();
+    let device = device_named(world, device)?.id().to_owned();
     let kind = |name: &str| {
         PspKind::by_name(name)
             .ok_or_else(|| invalid("psp", name, "use VMW_PSP_FIXED, VMW_PSP_MRU or VMW_PSP_RR"))
@@ -111,14 +111,14 @@ fn psp(world: &World, device: &str, psp: Option<&str>) -> Result<Change, ApiErro
 }
 
 fn preferred(world: &World, device: &str, path: Option<&str>) -> Result<Change, ApiError> {
-    let device = device_named(world, device)?.id.clone();
+    let device = device_named(world, device)?.id().to_owned();
     let path = path.map(|path| path_named(world, path).map(|path| path.name()));
     let path = path.transpose()?;
     Ok(Change::Preferred { device, path })
 }
 
 fn round_robin(world: &World, set: &SetRoundRobin) -> Result<Change, ApiError> {
-    let device = device_named(world, &set.device)?.id.clone();
+    let device = device_named(world, &set.device)?.id().to_owned();
     let limit_type = |name: &str| {
         LimitType::by_name(name)
             .ok_or_else(|| invalid("limit_type", name, "use default, iops, bytes or latency"))
@@ -141,7 +141,7 @@ fn round_robin(world: &World, set: &SetRoundRobin) -> Result<Change, ApiError> {
 }
 
 fn hpp(world: &World, set: &SetHpp) -> Result<Change, ApiError> {
-    let device = device_named(world, &set.device)?.id.clone();
+    let device = device_named(world, &set.device)?.id().to_owned();
     let all = Scheme::ALL.map(Scheme::name).join(", ");
     let scheme = |name: &str| {
         Scheme::by_name(name).ok_or_else(|| invalid("scheme", name, &format!("use one of {all}")))
@@ -169,7 +169,7 @@ fn hpp(world: &World, set: &SetHpp) -> Result<Change, ApiError> {
 }
 
 fn satp_word(world: &World, device: &str, word: &str) -> Result<Change, ApiError> {
-    let device = device_named(world, device)?.id.clone();
+    let device = device_named(world, device)?.id().to_owned();
     let (on, off) = (word.strip_prefix("enable_"), word.strip_prefix("disable_"));
     let known = |name: &&str| SATP_WORDS.iter().any(|(word, ..)| word == name);
     let Some(name) = on.or(off).filter(known) else {
@@ -207,7 +207,7 @@ fn scope(
             path_named(world, path).map(|path| Scope::Path(path.name().to_string()))
         }
         (None, None, None, Some(device)) => {
-            device_named(world, device).map(|device| Scope::Device(device.id.clone()))
+            device_named(world, device).map(|device| Scope::Device(device.id().to_owned()))
         }
         _ => Err(invalid(
             "parameters",

@@ -599,7 +599,7 @@ impl Owner {
         if !self.ready || Instant::now() < self.reserve_at {
             return;
         }
-        let all_serve = self.world.devices().all(|device| device.apd == Apd::No);
+        let all_serve = self.world.devices().all(|device| device.apd() == Apd::No);
         if !all_serve || !self.world.is_settled() {
             self.reserve_at = Instant::now() + RESERVE_LATER;
             return;
@@ -617,7 +617,7 @@ impl Owner {
             let maps = self
                 .world
                 .devices()
-                .filter(|d| self.world.map_of(&d.wwid).is_some())
+                .filter(|d| self.world.map_of(d.wwid()).is_some())
                 .count();
             let took = self.now();
             let loaded = self.world.counters().tables_loaded.to_string();

@@ -14,14 +14,14 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Returns the topology of a device; `now` is the time of the agent.
 #[must_use]
 pub fn topology(world: &World, now: Millis, device: &Device) -> Topology {
-    let map = world.map_of(&device.wwid);
+    let map = world.map_of(device.wwid());
     let table = map.and_then(|map| map.table.as_ref().ok());
     let settings = world.device_settings(device);
     let in_use = map.is_some().then(|| world.in_use(device));
     let groups = table.map(places).unwrap_or_default();
     let mut paths: Vec<(&Hctl, &Path)> = world
         .paths()
-        .filter(|(id, _)| device.paths.contains(id))
+        .filter(|(id, _)| device.paths().contains(id))
         .collect();
     paths.sort_by_key(|(id, path)| (path.name(), **id));
     let block = paths
@@ -31,20 +31,19 @@ pub fn topology(world: &World, now: Millis, device: &Device) -> Topology {
         .map(|table| table.length)
         .or(block.map(|block| block.size));
     Topology {
-        device: device.id.clone(),
+        device: device.id().to_owned(),
         display_name: world.display_name(device),
         size_mib: sectors.map_or(0, |sectors| sectors.0 / 2048),
         status: world.device_status(device).to_owned(),
-        apd_seconds: match device.apd {
+        apd_seconds: match device.apd() {
             // A lost device is shown as not connected; its paths are not waited for.
             Apd::No | Apd::Lost { .. } => None,
             Apd::Waiting { since, .. } | Apd::TimedOut { since } => Some(now.since(since).0 / 1000),
         },
-        queueing: matches!(device.apd, Apd::Waiting { .. }),
+        queueing: matches!(device.apd(), Apd::Waiting { .. }),
         plugin: device.plugin().to_string(),
         satp: device
-            .selection
-            .as_ref()
+            .selection()
             .map_or_else(String::new, |s| s.satp.name().to_owned()),
         psp: match device.plugin() {
             Plugin::Hpp => settings.scheme.unwrap_or_default().name().to_owned(),

@@ -143,8 +143,8 @@ impl World {
             asked && matches!(path.health.link(), Link::Unchecked(_) | Link::Up)
         };
         let busy = |device: &Device| {
-            device.in_flight.is_some()
-                || device.pending.is_some()
+            device.work.in_flight().is_some()
+                || device.work.pending().is_some()
                 || correct::awaits_creation(self, device)
         };
         let identifying = self.paths.values().any(waits);

@@ -54,7 +54,7 @@ pub(in crate::psa) fn rules_loaded(world: &mut World, rules: Rules) {
         .devices
         .values()
         .filter(|device| matches!(device.disposition, Disposition::LeftAlone(_)))
-        .map(|device| device.wwid.clone());
+        .map(|device| device.wwid().to_owned());
     world.dirty.extend(left_alone);
     world.notify(
         Severity::Info,
@@ -117,8 +117,8 @@ pub(in crate::psa) fn check_reclaim(world: &World, device: &Device) -> String {
         run::claim_by(world, &world.rules, path)
     });
     match decided {
-        Some(selection) => format!("{}: reclaimed with {}", device.id, in_words(&selection)),
-        None => format!("{}: reclaimed", device.id),
+        Some(selection) => format!("{}: reclaimed with {}", device.id(), in_words(&selection)),
+        None => format!("{}: reclaimed", device.id()),
     }
 }
 
@@ -130,10 +130,10 @@ pub(in crate::psa) fn reclaim(world: &mut World, device_id: &str) {
     let found = world
         .devices
         .values_mut()
-        .find(|device| device.id == device_id);
+        .find(|device| device.id() == device_id);
     if let Some(device) = found {
         device.selection = None;
-        world.dirty.insert(device.wwid.clone());
+        world.dirty.insert(device.wwid().to_owned());
     }
 }
 

@@ -42,14 +42,14 @@ impl World {
                     _ if device.plugin() == Plugin::Hpp => {
                         return Err(Refusal::Refused(format!(
                             "{} belongs to HPP, which has no PSPs: use `psactl hpp device set --pss SCHEME`",
-                            device.id
+                            device.id()
                         )));
                     }
                     _ => String::new(),
                 };
                 Ok(format!(
                     "{}: the PSP is now {name}{origin}{alone}",
-                    device.id
+                    device.id()
                 ))
             }
             Change::Preferred { device, path } => {
@@ -62,7 +62,7 @@ impl World {
                 let effect = only_with(self, device, PspKind::Fixed);
                 Ok(format!(
                     "{}: the preferred path is now {preferred}{effect}",
-                    device.id
+                    device.id()
                 ))
             }
             Change::RoundRobin { device, set } => {
@@ -71,7 +71,7 @@ impl World {
                 let effect = only_with(self, device, PspKind::RoundRobin);
                 Ok(format!(
                     "{}: in effect: {}{effect}",
-                    device.id,
+                    device.id(),
                     merged.in_effect()
                 ))
             }
@@ -90,7 +90,7 @@ impl World {
                 if *off && !others {
                     return Err(Refusal::Refused(format!(
                         "no other path of {} serves I/O: turning {path} off would take the device away",
-                        device.id
+                        device.id()
                     )));
                 }
                 Ok(format!(
@@ -111,20 +111,20 @@ impl World {
                 if let Disposition::Foreign(what) = &device.disposition {
                     return Err(Refusal::Refused(format!(
                         "the map of {} contains {what}: the agent does not change such a map",
-                        device.id
+                        device.id()
                     )));
                 }
-                let users = self.map_of(&device.wwid).map_or(0, |map| map.open_count);
+                let users = self.map_of(device.wwid()).map_or(0, |map| map.open_count);
                 if *off && users > 0 {
                     return Err(Refusal::Refused(format!(
                         "{} is in use ({users} users): unmount it, stop what uses it, and try again",
-                        device.id
+                        device.id()
                     )));
                 }
                 if *off && let Disposition::LeftAlone(why) = &device.disposition {
                     return Err(Refusal::Refused(format!(
                         "{} has no map that could be removed: {why}",
-                        device.id
+                        device.id()
                     )));
                 }
                 let state = if *off {
@@ -132,7 +132,7 @@ impl World {
                 } else {
                     "on"
                 };
-                Ok(format!("{}: {state}{}", device.id, lasting(*persist)))
+                Ok(format!("{}: {state}{}", device.id(), lasting(*persist)))
             }
             Change::DeviceName {
                 device,
@@ -154,11 +154,11 @@ impl World {
                     )),
                     Some(name) => Ok(format!(
                         "{}: the display name is now {name}{lasts}",
-                        device.id
+                        device.id()
                     )),
                     None => Ok(format!(
                         "{}: the display name is the default again{lasts}",
-                        device.id
+                        device.id()
                     )),
                 }
             }
@@ -178,7 +178,7 @@ impl World {
                     .collect();
                 Ok(format!(
                     "{}: {}; stored and shown, without effect on Linux",
-                    device.id,
+                    device.id(),
                     set.join(", ")
                 ))
             }
@@ -203,12 +203,12 @@ impl World {
                     let satp = device.selection.as_ref().map_or("", |s| s.satp.name());
                     return Err(Refusal::Refused(format!(
                         "SATP {satp} of {} has no option {name}",
-                        device.id
+                        device.id()
                     )));
                 }
                 Ok(format!(
                     "{}: {shown}={}: {effect}",
-                    device.id,
+                    device.id(),
                     if *on { "on" } else { "off" }
                 ))
             }
@@ -274,7 +274,7 @@ pub(in crate::psa) fn change(world: &mut World, change: Change) {
             device
         }
         Change::Rank { path, rank } => {
-            let Ok(device) = device_with(world, path).map(|device| device.id.clone()) else {
+            let Ok(device) = device_with(world, path).map(|device| device.id().to_owned()) else {
                 return;
             };
             let set = world.memory.settings.entry(device.clone()).or_default();
@@ -391,7 +391,7 @@ fn check_hpp(world: &World, device: &Device, set: &DeviceSettings) -> Result<Str
     if device.plugin() != Plugin::Hpp && (*set != only_mark || set.is_ssd.is_none()) {
         return Err(Refusal::Refused(format!(
             "{} belongs to {}: use `psactl storage nmp device set`, or give it to HPP with a claim rule",
-            device.id,
+            device.id(),
             device.plugin()
         )));
     }
@@ -404,13 +404,13 @@ fn check_hpp(world: &World, device: &Device, set: &DeviceSettings) -> Result<Str
         } else {
             "a device that is not an SSD"
         };
-        return Ok(format!("{}: counts as {word}", device.id));
+        return Ok(format!("{}: counts as {word}", device.id()));
     }
     let settings = set.over(&world.device_settings(device));
     let scheme = settings.scheme.unwrap_or_default();
     Ok(format!(
         "{}: {} {}, in effect: {}",
-        device.id,
+        device.id(),
         scheme.name(),
         scheme.config(&settings),
         scheme.in_effect()
@@ -426,7 +426,8 @@ fn is_path_of(world: &World, device: &Device, path: &str) -> Result<(), Refusal>
     }
     Err(Refusal::Refused(format!(
         "{path} is not a path of {}; `psactl core path list -d {}` shows its paths",
-        device.id, device.id
+        device.id(),
+        device.id()
     )))
 }
 

@@ -12,8 +12,8 @@ pub(in crate::psa) fn check_end_queueing(
     world: &World,
     device: &Device,
 ) -> Result<String, Refusal> {
-    let id = &device.id;
-    let Some(map) = world.map_of(&device.wwid) else {
+    let id = device.id();
+    let Some(map) = world.map_of(device.wwid()) else {
         return Err(Refusal::Refused(format!(
             "{id} has no map, so no I/O is queued"
         )));
@@ -29,11 +29,11 @@ pub(in crate::psa) fn check_end_queueing(
 
 /// Makes I/O of a device fail from now on, until a path serves it again.
 pub(in crate::psa) fn end_queueing(world: &mut World, id: &str) {
-    let Ok(wwid) = changes::known_device(world, id).map(|device| device.wwid.clone()) else {
+    let Ok(wwid) = changes::known_device(world, id).map(|device| device.wwid().to_owned()) else {
         return;
     };
     if let Some(device) = world.devices.get_mut(&wwid) {
-        device.queueing_ended = true;
+        device.queueing.end();
     }
     let effect = [("effect", "I/O fails until a path serves it again")];
     world.notify(Severity::Warning, "QUEUEING_ENDED", id, &effect);

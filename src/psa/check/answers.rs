@@ -144,7 +144,7 @@ fn mark_dirty_if_changed(world: &mut World, id: Hctl, before: Standing) {
     let Some(path) = world.paths.get(&id) else {
         return;
     };
-    let looked_at = world.device_of(path).map(|device| device.looked_at);
+    let looked_at = world.device_of(path).map(|device| device.looked_at());
     let recent = looked_at.is_some_and(|at| world.now.since(at) < LOOK_AGAIN);
     if standing(path) != before || !recent {
         world.mark_dirty(id);

@@ -227,7 +227,7 @@ fn is_proof_enough(world: &World, id: Hctl, path: &Path) -> bool {
     // path.
     let round = world.now.0.checked_div(interval.0).unwrap_or(0);
     let (mut is_odd, mut others) = (round % 2 == 1, false);
-    for member in &device.paths {
+    for member in device.paths() {
         if *member != id && world.paths.get(member).is_some_and(|path| path.is_well()) {
             others = true;
             is_odd ^= *member < id;
@@ -244,7 +244,7 @@ fn is_asked_for_writes(world: &World, id: Hctl, path: &Path) -> bool {
     if !proven || path.proof.is_owed() || path.fit.write_protected() != Some(false) {
         return true;
     }
-    let members = world.device_of(path).map(|device| device.paths.iter());
+    let members = world.device_of(path).map(|device| device.paths().iter());
     let place = members.and_then(|mut members| members.position(|member| *member == id));
     let place = place.and_then(|place| u64::try_from(place).ok());
     place.is_none_or(|place| place % TURNS == turn(world, world.now, PROVE_AGAIN) % TURNS)
@@ -278,10 +278,7 @@ fn is_reporter(world: &World, id: Hctl, path: &Path, device: &Device, due: bool)
     let expected = match path.health.link() {
         Link::Up => true,
         Link::Refused(state, _) => {
-            let group = path
-                .access
-                .port_group()
-                .and_then(|id| device.groups.get(&id));
+            let group = path.access.port_group().and_then(|id| device.ports.get(id));
             group.is_some_and(|group| group.access == *state)
         }
         _ => false,
@@ -290,7 +287,7 @@ fn is_reporter(world: &World, id: Hctl, path: &Path, device: &Device, due: bool)
         return true;
     }
     due && {
-        let first = device.paths.iter().find(|other| {
+        let first = device.paths().iter().find(|other| {
             world.paths.get(other).is_some_and(|o| {
                 let proven = o.proof.may_carry_io();
                 let answers = matches!(o.health.link(), Link::Up | Link::Refused(..));

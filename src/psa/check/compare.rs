@@ -102,19 +102,19 @@ pub(in crate::psa) fn compare_paths(world: &mut World, wwid: &str) {
     let model = disks::common_model(world, device);
     let renamed = model.is_some();
     let repeated = disks::repeated(world, device);
-    let again = repeated != device.repeated;
+    let again = repeated != device.repeated();
     let uneven = disks::is_uneven(world, device);
     let odd = |path: &Path| path.fit.repeats() || path.fit.mismatch().is_some();
     let odd = world.paths_of(device).any(odd);
     if !(renamed || again || uneven || odd || repeated.is_some()) {
         return;
     }
-    let id = device.id.clone();
-    let members: Vec<Hctl> = device.paths.iter().copied().collect();
+    let id = device.id().to_owned();
+    let members: Vec<Hctl> = device.paths().iter().copied().collect();
     if let Some(device) = world.devices.get_mut(wwid) {
-        device.repeated = repeated;
-        if renamed {
-            device.model = model;
+        device.set_repeated(repeated);
+        if let Some(model) = model {
+            device.set_model(model);
         }
     }
     if let Some((first, second)) = repeated.filter(|_| again) {
@@ -164,7 +164,7 @@ fn stand_aside(world: &mut World, wwid: &str, members: &[Hctl]) {
     let says = |path: &&Path| is_unit(path) && disks::other_model(path, device).is_none();
     let units = world.paths_of(device).filter(says);
     let least = units.map(|path| path.facts().hctl.lun).min();
-    let repeated = device.repeated.is_some();
+    let repeated = device.repeated().is_some();
     for id in members {
         let Some(path) = world.paths.get_mut(id) else {
             continue;

@@ -119,7 +119,7 @@ pub(in crate::psa) fn path_gone(world: &mut World, id: Hctl) {
         .device
         .as_ref()
         .and_then(|wwid| world.devices.get(wwid));
-    let device_id = device.map(|device| device.id.clone());
+    let device_id = device.map(|device| device.id().to_owned());
     leave(world, id, path.device.as_deref());
     if path.is_masked() && path.requested.removed_at().is_some() {
         let name = path.name().to_string();
@@ -146,9 +146,8 @@ fn leave(world: &mut World, id: Hctl, wwid: Option<&str>) {
     let Some(device) = wwid.and_then(|wwid| world.devices.get_mut(wwid)) else {
         return;
     };
-    device.paths.remove(&id);
-    device.last_join = world.now;
-    world.dirty.insert(device.wwid.clone());
+    device.leave(id, world.now);
+    world.dirty.insert(device.wwid().to_owned());
 }
 
 /// A full enumeration ended.
@@ -207,12 +206,9 @@ pub(in crate::psa) fn join(
         .devices
         .entry(wwid.to_owned())
         .or_insert_with(|| Device::new(wwid, device_id, now));
-    if device.paths.insert(id) {
-        device.last_join = now;
-    }
+    device.join(id, now);
     if let Some(unit) = unit {
-        device.id.clone_from(&unit.device_id);
-        device.unit = Some(unit);
+        device.prove(unit);
     }
     world.dirty.insert(wwid.to_owned());
     // A rule that names a device could not match before the device was known.

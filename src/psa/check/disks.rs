@@ -40,7 +40,9 @@ pub(in crate::psa) fn compare_disk(world: &mut World, id: Hctl) {
         return;
     }
     let (name, wwid) = (path.name().to_string(), path.device.clone());
-    let device_id = device.map(|device| device.id.clone()).unwrap_or_default();
+    let device_id = device
+        .map(|device| device.id().to_owned())
+        .unwrap_or_default();
     let before = path.fit.mismatch().is_some();
     if let Some(path) = world.paths.get_mut(&id) {
         path.fit.compared(found.clone());
@@ -118,8 +120,8 @@ fn other_names(world: &World, path: &Path, device: &Device) -> Option<String> {
         .paths_of(device)
         .filter(|other| other.proof.unit().is_some() && other.fit.mismatch().is_none());
     let first = others.min_by_key(|other| rank(other))?;
-    let differs = rank(first) < rank(path) && contradict(own, first.proof.names(), &device.wwid);
-    let name = own.iter().find(|(_, name)| *name != device.wwid)?;
+    let differs = rank(first) < rank(path) && contradict(own, first.proof.names(), device.wwid());
+    let name = own.iter().find(|(_, name)| *name != device.wwid())?;
     differs.then(|| {
         format!(
             "it shares one identity with the unit, but is another unit: VPD page 83h also names {}",
@@ -134,7 +136,7 @@ fn other_size(world: &World, path: &Path, device: &Device) -> Option<String> {
     let least = kernel
         .filter(|size| size.0 != 0)
         .map_or(own, |k| k.min(own));
-    let Some(length) = device.length else {
+    let Some(length) = device.length() else {
         let says = |other: &&Path| {
             is_unit(other) && !other.fit.repeats() && other_model(other, device).is_none()
         };
@@ -191,14 +193,14 @@ fn other_size(world: &World, path: &Path, device: &Device) -> Option<String> {
 
 /// Whether a path that is in no table has the identity of its device but leads to another unit.
 pub(in crate::psa) fn is_twin(world: &World, path: &Path, device: &Device) -> bool {
-    let larger = || path.size() > device.length && other_size(world, path, device).is_some();
+    let larger = || path.size() > device.length() && other_size(world, path, device).is_some();
     let other = || other_model(path, device).is_some() || path.fit.repeats() || larger();
     path.fit.mismatch().is_some() && !world.is_held(path) && other()
 }
 
 /// Whether the sizes of a device's paths differ from each other, from the map, or from the kernel's values.
 pub(in crate::psa) fn is_uneven(world: &World, device: &Device) -> bool {
-    let mut common = device.length;
+    let mut common = device.length();
     world.paths_of(device).any(|path| {
         let Some(size) = path.size().filter(|_| path.proof.unit().is_some()) else {
             return false;
@@ -255,14 +257,14 @@ pub(in crate::psa) fn is_mapped(world: &World, wwid: &str) -> bool {
 /// Vendor and product of the unit, if they differ from the stored ones.
 pub(in crate::psa) fn common_model(world: &World, device: &Device) -> Option<(String, String)> {
     let held = world.paths_of(device).any(|path| world.is_held(path));
-    let mapped = is_mapped(world, &device.wwid);
+    let mapped = is_mapped(world, device.wwid());
     let mut said = world
         .paths_of(device)
         .filter(|path| is_unit(path) && (!held || world.is_held(path)))
         .filter_map(model)
         .peekable();
     let (vendor, product) = said.peek().copied()?;
-    if let Some((noted_vendor, noted_product)) = &device.model {
+    if let Some((noted_vendor, noted_product)) = device.model() {
         let noted = |said: (&str, &str)| said == (noted_vendor, noted_product);
         // If a map has none of its paths, the I/O that waits in it may be for another unit than the one that appears.
         if said.any(noted) || (mapped && !held) {
@@ -292,7 +294,7 @@ fn size_differs(own: Sectors, other: Sectors) -> String {
 
 pub(in crate::psa) fn other_model(path: &Path, device: &Device) -> Option<String> {
     path.proof.unit()?;
-    let (vendor, product) = device.model.as_ref()?;
+    let (vendor, product) = device.model()?;
     let (own_vendor, own_product) = model(path)?;
     let same = own_vendor == vendor && own_product == product;
     (!same).then(|| {
@@ -305,7 +307,7 @@ pub(in crate::psa) fn other_model(path: &Path, device: &Device) -> Option<String
 
 fn other_lun(path: &Path, device: &Device) -> Option<String> {
     let lun = path.facts().hctl.lun;
-    path.fit.repeats().then(|| match device.repeated {
+    path.fit.repeats().then(|| match device.repeated() {
         Some((first, second)) => format!(
             "LUN {} and LUN {} of one target port have the same identity: LUN {lun} may be another unit",
             first.lun, second.lun

@@ -70,7 +70,7 @@ pub(in crate::psa) fn io_trouble(world: &mut World, what: &IoTrouble, count: u64
     let Some(device) = device.filter(|device| device.disposition == Disposition::Stacked) else {
         return;
     };
-    let device_id = device.id.clone();
+    let device_id = device.id().to_owned();
     let doubts = is_new && matches!(answer, Answer::Doubt | Answer::DoubtAll);
     let rests = doubts && may_rest(world, id);
     // Before the path rests, because only a path that serves can fail.

@@ -8,6 +8,7 @@ use crate::psa::settings::Settings;
 use crate::psa::state::World;
 use crate::psa::state::device::Device;
 use crate::psa::state::path::Path;
+use crate::psa::state::port_groups::TRANSITION;
 use crate::psa::state::proof::Identity;
 use crate::psa::state::schedule::{Key, Schedule};
 use crate::psa::units::{Hctl, Millis};
@@ -22,10 +23,6 @@ pub(in crate::psa) const LOOK_AGAIN: Millis = Millis::from_secs(300);
 /// thousands of paths fails, the agent would only be busy finding them still failed: a retry also reads sysfs, and
 /// costs ten times as much as a check. Most returns are announced, and those paths are examined immediately.
 const RETRY_SHARE: Millis = Millis(1);
-
-/// A group that changes its state is given this much time, if the array does not report a time of its own. It is as
-/// long as the kernel's handler waits (`ALUA_FAILOVER_TIMEOUT`).
-pub(in crate::psa) const TRANSITION: Millis = Millis::from_secs(60);
 
 /// Has the SATP of its device judge a path.
 pub(in crate::psa) fn judge(world: &mut World, id: Hctl) {
@@ -54,7 +51,9 @@ pub(in crate::psa) fn judge(world: &mut World, id: Hctl) {
         judgement.reason = "turned off by an admin".to_owned();
     }
     let subject = path.name().to_string();
-    let device_id = device.map(|device| device.id.clone()).unwrap_or_default();
+    let device_id = device
+        .map(|device| device.id().to_owned())
+        .unwrap_or_default();
     let now = world.now;
     let path = world.paths.get_mut(&id);
     let Some(before) = path.and_then(|path| path.judged(judgement.clone(), now)) else {
@@ -101,7 +100,7 @@ fn taken_over(world: &mut World, id: Hctl) {
     }) else {
         return;
     };
-    for member in device.paths.clone() {
+    for member in device.paths().clone() {
         let Some(path) = world.paths.get_mut(&member).filter(|_| member != id) else {
             continue;
         };
@@ -150,7 +149,7 @@ fn judgement(world: &World, path: &Path, device: Option<&Device>) -> Judgement {
         };
     }
     let groups = BTreeMap::new();
-    let evidence = World::evidence(path, device.map_or(&groups, |device| &device.groups));
+    let evidence = World::evidence(path, device.map_or(&groups, |device| device.ports.groups()));
     let satp = device
         .and_then(|device| device.selection.as_ref())
         .map(|selection| selection.satp);
@@ -227,13 +226,13 @@ pub(in crate::psa) fn transition_until(
     let group = path
         .access
         .port_group()
-        .and_then(|id| device.and_then(|device| device.groups.get(&id)));
+        .and_then(|id| device.and_then(|device| device.ports.get(id)));
     let changes = group.is_some_and(|group| group.access == AccessState::Transitioning)
         || matches!(
             path.health.link(),
             Link::Refused(AccessState::Transitioning, _)
         );
-    let time = device.and_then(|device| device.transition);
+    let time = device.and_then(|device| device.ports.transition());
     changes.then(|| {
         path.access
             .transition_until()

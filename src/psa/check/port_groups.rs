@@ -5,15 +5,13 @@
 //! unavailable. In that case a port of that group is asked.
 
 use crate::psa::action::Severity;
-use crate::psa::check::judge::TRANSITION;
 use crate::psa::check::{ask, judge};
-use crate::psa::evidence::PortGroup;
 use crate::psa::state::World;
 use crate::psa::state::path::Path;
 use crate::psa::state::schedule::Key;
 use crate::psa::units::{Hctl, Millis};
 use crate::scsi::outcome::Outcome;
-use crate::scsi::tpgs::{AccessState, TargetPortGroup, TargetPortGroups};
+use crate::scsi::tpgs::{AccessState, TargetPortGroups};
 use std::collections::BTreeMap;
 
 /// Groups that are changing are asked about again after this time (the kernel's handler asks every 2 s).
@@ -35,55 +33,18 @@ pub(in crate::psa) fn port_groups_are(
     let Some(wwid) = path.device.clone() else {
         return;
     };
-    let Some(device) = world.devices.get_mut(&wwid) else {
-        return;
-    };
-    let transition = match report.implicit_transition_time {
-        None | Some(0) => TRANSITION,
-        Some(seconds) => Millis::from_secs(seconds.into()),
-    };
-    device.transition = Some(transition);
     let own = path.access.port_group();
     let withheld = withheld(world, &wwid, own, report);
     let Some(device) = world.devices.get_mut(&wwid) else {
         return;
     };
-    if withheld.is_empty() {
-        data.clone_into(&mut device.report);
-    } else {
-        device.report.clear();
-    }
-    let mut changes = Vec::new();
-    let (mut transitioning, mut differs) = (false, false);
-    let taken = |group: &&TargetPortGroup| !withheld.contains_key(&group.id);
-    for group in report.groups.iter().filter(taken) {
-        let before = device.groups.get(&group.id);
-        let settled = match group.access_state {
-            AccessState::Transitioning => before.and_then(|b| b.settled),
-            access => Some(access),
-        };
-        transitioning |= group.access_state == AccessState::Transitioning;
-        if before.map(|b| b.access) != Some(group.access_state) {
-            let from = before.map_or("unknown", |b| b.access.short());
-            changes.push(format!(
-                "{}:{from}->{}",
-                group.id,
-                group.access_state.short()
-            ));
-        }
-        let now = PortGroup {
-            access: group.access_state,
-            settled,
-            preferred: group.preferred,
-            status_code: group.status_code,
-        };
-        differs |= before != Some(&now);
-        device.groups.insert(group.id, now);
-    }
-    let members: Vec<Hctl> = device.paths.iter().copied().collect();
-    let device_id = device.id.clone();
+    let changes = device
+        .ports
+        .take(report, data, |group| withheld.contains_key(&group));
+    let members: Vec<Hctl> = device.paths().iter().copied().collect();
+    let device_id = device.id().to_owned();
     for member in &members {
-        if let Some(path) = world.paths.get_mut(member).filter(|_| differs) {
+        if let Some(path) = world.paths.get_mut(member).filter(|_| changes.differs) {
             path.health.expire();
         }
     }
@@ -94,12 +55,12 @@ pub(in crate::psa) fn port_groups_are(
         }
         ask::examine_now(world, member);
     }
-    if !changes.is_empty() {
+    if !changes.states.is_empty() {
         world.notify(
             Severity::Info,
             "PORT_GROUP_STATE",
             device_id,
-            &[("changes", &changes.join(" "))],
+            &[("changes", &changes.states.join(" "))],
         );
         for member in members {
             if let Some(path) = world.paths.get_mut(&member) {
@@ -109,7 +70,7 @@ pub(in crate::psa) fn port_groups_are(
         }
         world.dirty.insert(wwid);
     }
-    if transitioning || !changes.is_empty() {
+    if changes.transitioning || !changes.states.is_empty() {
         // Where one group has changed, another may be about to. The unit attention for that group comes on its own
         // ports, which may carry no command for seconds.
         if let Some(path) = world.paths.get_mut(&id) {
@@ -144,7 +105,7 @@ fn withheld(
             path.access.port_group() == Some(group) && proven && path.is_up()
         })
     };
-    let known = |group: u16| device.groups.get(&group).map(|group| group.access);
+    let known = |group: u16| device.ports.get(group).map(|group| group.access);
     let doubted = report.groups.iter().filter(|group| {
         Some(group.id) != own
             && out_of_use(group.access_state)
@@ -184,7 +145,7 @@ pub(in crate::psa) fn port_groups_unknown(
         .device
         .as_deref()
         .and_then(|wwid| world.devices.get(wwid))
-        .is_some_and(|device| !device.groups.is_empty());
+        .is_some_and(|device| !device.ports.is_empty());
     let at_fault = matches!(outcome, Outcome::Good | Outcome::CheckCondition(_));
     if let Some(path) = world.paths.get_mut(&id)
         && at_fault

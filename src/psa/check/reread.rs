@@ -14,7 +14,7 @@ pub(in crate::psa) fn is_activatable(world: &World, id: Hctl) -> bool {
     let (Some(path), Some(device)) = (path, device) else {
         return false;
     };
-    let evidence = World::evidence(path, &device.groups);
+    let evidence = World::evidence(path, device.ports.groups());
     device.selection.as_ref().is_some_and(|selection| {
         let satp = selection.satp;
         satp.judge(&evidence).state == PathState::Standby && satp.can_activate(&evidence)

@@ -10,7 +10,6 @@ use crate::psa::state::proof::Identity;
 use crate::psa::units::Millis;
 use crate::scsi::cdb::Command;
 use crate::scsi::outcome::Outcome;
-use crate::scsi::tpgs::AccessState;
 use crate::scsi::{mode, vpd};
 use std::collections::BTreeMap;
 use std::mem::{Discriminant, discriminant};
@@ -54,8 +53,6 @@ pub(in crate::psa) fn is_repeated(
     let Some(device) = path.device.as_ref().and_then(|wwid| devices.get(wwid)) else {
         return false;
     };
-    let mut states = device.groups.values().map(|group| group.access);
-    let settled = !states.any(|access| access == AccessState::Transitioning);
     let repeated = |reply: &Reply| match &reply.command {
         Command::Vpd(vpd::DEVICE_IDENTIFICATION) => path.proof.repeats(&reply.data),
         Command::ModeSense6 => {
@@ -64,11 +61,11 @@ pub(in crate::psa) fn is_repeated(
             write_protected.is_some() && path.fit.write_protected() == write_protected && known
         }
         Command::ReportTargetPortGroups | Command::ReportTargetPortGroupsShort => {
-            settled && path.access.problem().is_none() && device.report == reply.data
+            path.access.problem().is_none() && device.ports.repeats(&reply.data)
         }
         _ => false,
     };
-    now.since(device.looked_at) < LOOK_AGAIN
+    now.since(device.looked_at()) < LOOK_AGAIN
         && replies
             .iter()
             .all(|reply| reply.outcome == Outcome::Good && repeated(reply))

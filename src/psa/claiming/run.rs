@@ -25,7 +25,9 @@ pub(in crate::psa) fn in_scope(world: &World, scope: &Scope) -> Vec<Hctl> {
             .claim()
             .is_some_and(|claim| claim.plugin == *plugin),
         Scope::Path(name) => path.name().to_string() == *name,
-        Scope::Device(id) => world.device_of(path).is_some_and(|device| device.id == *id),
+        Scope::Device(id) => world
+            .device_of(path)
+            .is_some_and(|device| device.id() == *id),
     };
     let paths = world.paths().filter(|(_, path)| meant(path));
     paths.map(|(id, _)| *id).collect()
@@ -83,12 +85,12 @@ fn is_last_of_users(world: &World, id: Hctl) -> bool {
         return false;
     };
     let device = world.device_of(path);
-    let Some((device, map)) = device.and_then(|d| Some((d, world.map_of(&d.wwid)?))) else {
+    let Some((device, map)) = device.and_then(|d| Some((d, world.map_of(d.wwid())?))) else {
         return false;
     };
     let table = map.table.as_ref().ok();
     let held = table.is_some_and(|table| table.paths().any(|held| Some(held.dev) == path.dev()));
-    let others = device.paths.iter().filter(|other| **other != id);
+    let others = device.paths().iter().filter(|other| **other != id);
     let serves = |other: &Hctl| {
         world
             .paths

@@ -31,15 +31,15 @@ pub(in crate::psa) fn satp_question<'a>(
         .filter_map(|path| Some((path, path.inquiry.as_ref()?)))
         .min_by_key(|(path, _)| path.is_masked())?;
     let facts = DeviceFacts {
-        device: &device.id,
+        device: device.id(),
         vendor: inquiry.vendor_trimmed(),
         model: inquiry.product_trimmed(),
         inquiry: &inquiry.raw,
         driver: &path.facts().adapter.driver,
         transport: path.facts().transport,
-        paths: device.paths.len(),
+        paths: device.paths().len(),
     };
-    Some((facts, World::evidence(path, &device.groups)))
+    Some((facts, World::evidence(path, device.ports.groups())))
 }
 
 /// The selection by these rules for a device whose paths are claimed like this; `None` while none of them can be

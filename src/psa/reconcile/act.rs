@@ -2,7 +2,6 @@
 
 use crate::psa::action::{Action, MapStep, Severity};
 use crate::psa::state::World;
-use crate::psa::state::device::Order;
 use crate::psa::state::schedule::Key;
 use crate::psa::table::model::{Table, UUID_PREFIX};
 
@@ -12,21 +11,14 @@ pub(in crate::psa) fn act(world: &mut World, wwid: &str, steps: Vec<MapStep>) {
     let Some(device) = world.devices.get_mut(wwid) else {
         return;
     };
-    device.in_flight = Some(ticket);
-    device.order = Order::of(&steps);
+    device.work.begin(ticket, &steps);
+    let subject = device.id().to_owned();
     world.index.tickets.insert(ticket, wwid.to_owned());
-    // Messages do not reset the delay of a change of the table. Otherwise paths that come and go would postpone it
-    // forever.
-    let loads = |step: &MapStep| matches!(step, MapStep::Create { .. } | MapStep::Reload { .. });
-    if steps.iter().any(loads) {
-        device.pending = None;
-    }
     let name = world
         .map_names
         .get(wwid)
         .cloned()
-        .unwrap_or_else(|| device.id.clone());
-    let subject = device.id.clone();
+        .unwrap_or_else(|| subject.clone());
     for step in &steps {
         let counters = &mut world.counters;
         let (count, first) = match step {

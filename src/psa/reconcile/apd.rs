@@ -184,10 +184,10 @@ pub(in crate::psa) fn watch_apd(
         .settings
         .apd_timeout_ms
         .unwrap_or(world.settings.apd_timeout_ms);
-    let (id, now) = (device.id.clone(), world.now);
+    let (id, now) = (device.id().to_owned(), world.now);
     let lost = world.is_lost(device);
-    let ended = device.queueing_ended && !matches!(service, None | Some(Service::Serves));
-    let before = device.apd;
+    let ended = device.queueing.is_ended() && !matches!(service, None | Some(Service::Serves));
+    let before = device.apd();
     let next = match (before, service) {
         (Apd::Lost { .. }, _) if lost => before,
         _ if lost => Apd::Lost { since: now },
@@ -221,9 +221,8 @@ pub(in crate::psa) fn watch_apd(
     }
     let relapsed = relapses(world, wwid);
     if let Some(device) = world.devices.get_mut(wwid) {
-        device.served |= service == Some(Service::Serves);
-        device.queueing_ended = ended;
-        device.apd = next;
+        let serves = service == Some(Service::Serves);
+        device.queueing.update(next, serves, ended);
         device.statistics.apd(before, next, now);
     }
     match next {
@@ -247,7 +246,10 @@ pub(in crate::psa) fn watch_apd(
 /// No path of a map is usable: determines since when, and until when I/O is queued.
 fn outage_begins(world: &mut World, wwid: &str, timeout: Millis, queues: bool) -> Apd {
     let now = world.now;
-    let served = world.devices.get(wwid).is_some_and(|device| device.served);
+    let served = world
+        .devices
+        .get(wwid)
+        .is_some_and(|device| device.queueing.has_served());
     let known = world.outages.of(wwid);
     // An outage that only checks have ended continues if I/O fails again. So does an outage of the previous agent.
     let goes_on = known.filter(|_| !served || relapses(world, wwid));

@@ -8,7 +8,7 @@ use crate::psa::reconcile::view::View;
 use crate::psa::reconcile::wanted::{avoided, table_of, within};
 use crate::psa::reconcile::{strays, takeover};
 use crate::psa::state::World;
-use crate::psa::state::device::{Device, Disposition, Pending};
+use crate::psa::state::device::{Device, Disposition};
 use crate::psa::state::outages::Apd;
 use crate::psa::state::path::Path;
 use crate::psa::state::schedule::Key;
@@ -109,25 +109,25 @@ fn fill(
 pub(in crate::psa) fn awaits_creation(world: &World, device: &Device) -> bool {
     let serves = |path: &Path| path.state().serves_io() && path.proof.may_carry_io();
     device.disposition == Disposition::Stacked
-        && device.failure.is_none()
-        && world.map_of(&device.wwid).is_none()
+        && device.work.failure().is_none()
+        && world.map_of(device.wwid()).is_none()
         && world.paths_of(device).any(serves)
 }
 
 /// When the set of paths of a new device may be considered complete; `None` if it may be now.
 fn settles_at(world: &World, device: &Device) -> Option<Millis> {
     let settle = world.settings.settle_ms;
-    let undecided = device
-        .paths
-        .iter()
-        .filter_map(|id| world.paths.get(id))
-        .any(|path| path.exams.current().is_some() && (path.is_up()) && path.class().is_none());
+    let undecided =
+        |path: &Path| path.exams.current().is_some() && path.is_up() && path.class().is_none();
+    let undecided = world.paths_of(device).any(undecided);
     // Paths that were present at start were all examined before the start was over.
-    if device.last_join <= world.started_at && !undecided {
+    if device.last_join() <= world.started_at && !undecided {
         return None;
     }
-    let quiet = device.last_join.after(settle);
-    let patience = device.first_join.after(Millis(settle.0.saturating_mul(4)));
+    let quiet = device.last_join().after(settle);
+    let patience = device
+        .first_join()
+        .after(Millis(settle.0.saturating_mul(4)));
     let at = quiet.min(patience);
     (at > world.now).then_some(at)
 }
@@ -156,10 +156,10 @@ pub(in crate::psa) fn correction(
         return observe_after(world, wwid, UNREADABLE_POLL);
     };
     let all_known = unseen.is_empty();
-    let orphaned = all_known && device.paths.is_empty();
+    let orphaned = all_known && device.paths().is_empty();
     let masked = world.paths_of(device).all(|path| path.is_masked());
-    let off = world.is_off(&device.id);
-    let lost = matches!(device.apd, Apd::Lost { .. });
+    let off = world.is_off(device.id());
+    let lost = matches!(device.apd(), Apd::Lost { .. });
     let given_away = strays::is_given_away(world, device);
     let strays =
         given_away || strays::has_strays(world, device) || strays::has_refused(world, device);
@@ -167,8 +167,8 @@ pub(in crate::psa) fn correction(
         return vec![MapStep::Remove];
     }
     // After a restart, queueing stays as it was until a path is known to serve.
-    let queue = !matches!(device.apd, Apd::TimedOut { .. } | Apd::Lost { .. })
-        && (device.served || table.features.queue_if_no_path);
+    let queue = !device.queueing.fails()
+        && (device.queueing.has_served() || table.features.queue_if_no_path);
     // A map in use is not changed between read-only and writable. The kernel announces such a change by an event
     // (DISK_RO). On this event lvm2's udev rules remove the links of the map until its next event, and systemd may
     // unmount what was mounted through one of them.
@@ -230,7 +230,7 @@ pub(in crate::psa) fn correction(
                     let id = world
                         .devices
                         .get(wwid)
-                        .map(|d| d.id.clone())
+                        .map(|d| d.id().to_owned())
                         .unwrap_or_default();
                     world.notify(Severity::Info, "TABLE_RELOAD", id, &[("reason", &reason)]);
                     let reload = MapStep::Reload {
@@ -239,7 +239,7 @@ pub(in crate::psa) fn correction(
                         read_only,
                     };
                     if let Some(device) = world.devices.get_mut(wwid) {
-                        device.loaded_read_only = Some(read_only);
+                        device.work.reloads(read_only);
                     }
                     let after = load.messages_after_load().into_iter().map(MapStep::Message);
                     return std::iter::once(reload).chain(after).collect();
@@ -265,14 +265,14 @@ pub(in crate::psa) fn correction(
 /// does not change, something else set it so.
 fn turns(world: &World, wwid: &str, map: &Map, read_only: bool) -> bool {
     let device = world.devices.get(wwid);
-    let tried = device.and_then(|device| device.loaded_read_only);
+    let tried = device.and_then(|device| device.work.loaded_read_only());
     map.read_only != read_only && tried != Some(read_only)
 }
 
 /// Whether an action on the map, which ends with an observation, ended just now.
 fn was_seen_lately(world: &World, wwid: &str) -> bool {
     let device = world.devices.get(wwid);
-    device.is_some_and(|device| world.now.since(device.last_done) < JUST_SEEN)
+    device.is_some_and(|device| world.now.since(device.work.last_done()) < JUST_SEEN)
 }
 
 /// Observes the map again this long after the last action on it.
@@ -280,7 +280,7 @@ pub(in crate::psa) fn observe_after(world: &mut World, wwid: &str, pause: Millis
     let Some(device) = world.devices.get(wwid) else {
         return Vec::new();
     };
-    let at = device.last_done.after(pause);
+    let at = device.work.last_done().after(pause);
     if at <= world.now {
         return vec![MapStep::Observe];
     }
@@ -297,16 +297,7 @@ fn reload_is_due(world: &mut World, wwid: &str, map: &Map, wanted: &Wanted) -> b
     let Some(device) = world.devices.get_mut(wwid) else {
         return false;
     };
-    let since = match &device.pending {
-        Some(pending) if pending.table == *ideal => pending.since,
-        _ => {
-            device.pending = Some(Pending {
-                table: ideal.clone(),
-                since: now,
-            });
-            now
-        }
-    };
+    let since = device.work.wants(ideal, now);
     let (Ok(table), Ok(status)) = (&map.table, &map.status) else {
         return false;
     };
@@ -325,7 +316,7 @@ fn reload_is_due(world: &mut World, wwid: &str, map: &Map, wanted: &Wanted) -> b
         settings.settle_ms
     };
     // After a failure, corrections by message come first, as if the change were not due yet.
-    let retry_at = device.failure.as_ref().map(|failure| failure.retry_at);
+    let retry_at = device.work.failure().map(|failure| failure.retry_at);
     let at = since.after(wait).max(retry_at.unwrap_or_default());
     if at > now {
         world
@@ -363,7 +354,7 @@ fn proven_part(world: &World, wanted: &Wanted, view: &View) -> Wanted {
 
 fn settled(world: &mut World, wwid: &str) {
     if let Some(device) = world.devices.get_mut(wwid) {
-        device.pending = None;
+        device.work.settled();
     }
 }
 

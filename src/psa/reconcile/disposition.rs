@@ -29,7 +29,7 @@ pub(in crate::psa) fn dispose(world: &mut World, wwid: &str) {
     if device.disposition == disposition {
         return;
     }
-    let id = device.id.clone();
+    let id = device.id().to_owned();
     match &disposition {
         Disposition::Stacked => {
             let satp = device.selection.as_ref().map_or("", |s| s.satp.name());
@@ -62,24 +62,24 @@ pub(in crate::psa) fn dispose(world: &mut World, wwid: &str) {
 }
 
 pub(in crate::psa) fn disposition(world: &World, device: &Device) -> Disposition {
-    if let Some(what) = membership::members(world, &device.wwid).foreign {
+    if let Some(what) = membership::members(world, device.wwid()).foreign {
         return Disposition::Foreign(what);
     }
     // A device that has a map keeps it: its users would lose their disk.
     if world
-        .map_of(&device.wwid)
+        .map_of(device.wwid())
         .is_some_and(|map| !map.is_shell())
     {
         return Disposition::Stacked;
     }
-    let members = || device.paths.iter().filter_map(|id| world.paths.get(id));
+    let members = || device.paths().iter().filter_map(|id| world.paths.get(id));
     if let Some(why) = members().find_map(|path| match path.proof.identity() {
         Identity::Nameless(why) => Some(why),
         _ => None,
     }) {
         return Disposition::LeftAlone(format!("the logical unit reports no identity: {why}"));
     }
-    if world.is_off(&device.id) {
+    if world.is_off(device.id()) {
         return Disposition::Off;
     }
     let Some(selection) = &device.selection else {
@@ -133,7 +133,7 @@ pub(in crate::psa) fn mark_owners(world: &mut World, wwid: &str) {
         Disposition::Stacked | Disposition::Off => true,
         Disposition::LeftAlone(_) => false,
     };
-    let members: Vec<Hctl> = device.paths.iter().copied().collect();
+    let members: Vec<Hctl> = device.paths().iter().copied().collect();
     for id in members {
         let Some(path) = world.paths.get_mut(&id) else {
             continue;
@@ -172,7 +172,7 @@ pub(in crate::psa) fn set_port_timers(world: &mut World, wwid: &str) {
     if timers.fast_io_fail == 0 {
         return;
     }
-    for id in device.paths.clone() {
+    for id in device.paths().clone() {
         let set = world
             .paths
             .get(&id)

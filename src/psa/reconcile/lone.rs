@@ -33,8 +33,8 @@ pub(in crate::psa) fn lone(world: &World, device: &Device) -> Option<Lone> {
         return Some(Lone::Mapped(why));
     }
     // Paths that were present at start were all found before the start was over.
-    let due = device.last_join.after(world.settings.settle_ms);
-    if device.last_join > world.started_at && due > world.now {
+    let due = device.last_join().after(world.settings.settle_ms);
+    if device.last_join() > world.started_at && due > world.now {
         return Some(Lone::Waits(due));
     }
     let array = path.inquiry.as_ref().map_or_else(String::new, |inquiry| {
@@ -63,11 +63,11 @@ fn lone_evidence(world: &World, device: &Device, path: &Path) -> Option<String> 
     if world.settings.lone_paths == LonePaths::All {
         return Some("lone_paths = \"all\" is set".to_owned());
     }
-    if world.memory.devices.contains(&device.wwid) {
+    if world.memory.devices.contains(device.wwid()) {
         return Some("it had a map before".to_owned());
     }
     world
-        .map_of(&device.wwid)
+        .map_of(device.wwid())
         .map(|_| "it has a map".to_owned())
 }
 

@@ -82,7 +82,7 @@ pub(in crate::psa) fn members(world: &World, wwid: &str) -> Members {
 /// Describes a disk of a map whose name its page 83h does not list, if no path ever proved the name.
 fn named_otherwise(world: &World, wwid: &str) -> Option<String> {
     let device = world.devices.get(wwid)?;
-    if is_of_page83(wwid) || device.unit.is_some() {
+    if is_of_page83(wwid) || device.is_proven() {
         return None;
     }
     let lists_no_such = |path: &&Path| {

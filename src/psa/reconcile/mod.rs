@@ -38,8 +38,8 @@ pub(in crate::psa) fn look_at(world: &mut World, wwid: &str) {
         // The key was set after the device was forgotten.
         return world.schedule.cancel(&Key::Device(wwid.to_owned()));
     };
-    device.looked_at = now;
-    for id in &device.paths {
+    device.look(now);
+    for id in device.paths() {
         if let Some(path) = world.paths.get_mut(id) {
             path.health.expire();
         }
@@ -65,7 +65,7 @@ pub(in crate::psa) fn look_at(world: &mut World, wwid: &str) {
     let Some(device) = world.devices.get(wwid) else {
         return;
     };
-    if device.in_flight.is_some() {
+    if device.work.in_flight().is_some() {
         return; // MapDone leads back here.
     }
     if matches!(device.disposition, Disposition::Foreign(_)) {
@@ -89,9 +89,10 @@ pub(in crate::psa) fn look_at(world: &mut World, wwid: &str) {
         return;
     };
     let failure = device
-        .failure
-        .clone()
-        .filter(|failure| failure.retry_at > world.now);
+        .work
+        .failure()
+        .filter(|failure| failure.retry_at > world.now)
+        .cloned();
     let arrangement = wanted::arrangement(device, &view);
     if let Some(device) = world.devices.get_mut(wwid) {
         device.options = Options {
@@ -129,7 +130,7 @@ fn forget_if_empty(world: &mut World, wwid: &str) {
     let empty = world
         .devices
         .get(wwid)
-        .is_some_and(|d| d.paths.is_empty() && d.in_flight.is_none());
+        .is_some_and(|d| d.paths().is_empty() && d.work.in_flight().is_none());
     if empty && world.map_of(wwid).is_none() {
         world.devices.remove(wwid);
         world.schedule.cancel(&Key::Device(wwid.to_owned()));

@@ -5,22 +5,18 @@ use crate::psa::check::{ask, discovery, judge};
 use crate::psa::event::MapError;
 use crate::psa::evidence::PathState;
 use crate::psa::state::World;
-use crate::psa::state::device::{Device, FailedStep, Failure, Order, device_id_of};
+use crate::psa::state::device::{Device, device_id_of};
+use crate::psa::state::work::{FailedStep, Order};
 use crate::psa::table::model::{Map, PathStatus, UUID_PREFIX};
-use crate::psa::units::{DevT, Hctl, Millis};
+use crate::psa::units::{DevT, Hctl};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// First pause after a failed action on a map; [`RETRY_LONGEST`] is the longest.
-const RETRY_FIRST: Millis = Millis(1000);
-
-const RETRY_LONGEST: Millis = Millis(60_000);
 
 /// A map was found or changed.
 pub(in crate::psa) fn map_seen(world: &mut World, map: Map) {
     if let Some(wwid) = map.uuid.strip_prefix(UUID_PREFIX).map(str::to_owned) {
         let device = world.devices.get(&wwid);
         // While an action is in progress, its effect on paths may already be visible.
-        let failed = device.map_or_else(BTreeSet::new, |device| device.order.failed.clone());
+        let failed = device.map_or_else(BTreeSet::new, |device| device.work.order().failed.clone());
         let order = Order {
             failed,
             ..Order::default()
@@ -42,7 +38,7 @@ pub(in crate::psa) fn map_gone(world: &mut World, name: &str) {
     if world
         .devices
         .get(&wwid)
-        .is_some_and(|device| device.in_flight.is_some())
+        .is_some_and(|device| device.work.in_flight().is_some())
     {
         return; // MapDone will say what there is.
     }
@@ -84,36 +80,19 @@ pub(in crate::psa) fn map_done(
     let mut problem = None;
     let mut order = Order::default();
     if let Some(device) = world.devices.get_mut(&wwid) {
-        device.in_flight = None;
-        device.last_done = now;
-        order = std::mem::take(&mut device.order);
         match &result {
-            Ok(()) => device.failure = None,
+            Ok(()) => order = device.work.succeeded(now),
             Err(error) => {
-                let count = device
-                    .failure
-                    .as_ref()
-                    .map_or(0, |f| f.count)
-                    .saturating_add(1);
-                let doubled = RETRY_FIRST
-                    .0
-                    .saturating_mul(1 << count.saturating_sub(1).min(10));
-                let retry_at = now.after(Millis(doubled.min(RETRY_LONGEST.0)));
                 let step = match error.step.split(' ').next() {
                     Some("message") => FailedStep::Message,
                     // The resume after a table load is part of the load.
-                    Some("resume") if order.resumes => FailedStep::Resume,
+                    Some("resume") if device.work.order().resumes => FailedStep::Resume,
                     _ => FailedStep::Other,
                 };
-                device.failure = Some(Failure {
-                    text: error.to_string(),
-                    count,
-                    retry_at,
-                    at: now,
-                    step,
-                });
+                let pause;
+                (order, pause) = device.work.failed(error.to_string(), step, now);
                 world.counters.map_failures = world.counters.map_failures.saturating_add(1);
-                problem = Some((error.to_string(), retry_at.since(now)));
+                problem = Some((error.to_string(), pause));
             }
         }
     }
@@ -122,7 +101,7 @@ pub(in crate::psa) fn map_done(
         let members = world
             .devices
             .get(&wwid)
-            .map(|device| device.paths.clone())
+            .map(|device| device.paths().clone())
             .unwrap_or_default();
         world
             .actions
@@ -157,7 +136,7 @@ fn forget_map(world: &mut World, wwid: &str, name: &str) {
     }
     // The map that was about to be changed is gone.
     if let Some(device) = world.devices.get_mut(wwid) {
-        device.pending = None;
+        device.work.settled();
     }
     world.dirty.insert(wwid.to_owned());
 }
@@ -240,7 +219,7 @@ fn failed_by_kernel(world: &mut World, id: Hctl) {
     let device = world
         .devices
         .get(&device)
-        .map(|device| device.id.clone())
+        .map(|device| device.id().to_owned())
         .unwrap_or_default();
     world.notify(
         Severity::Warning,

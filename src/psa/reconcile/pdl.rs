@@ -25,11 +25,11 @@ pub(in crate::psa) fn remove_lost(world: &mut World, wwid: &str) {
     let Some(device) = world.devices.get(wwid) else {
         return;
     };
-    let Apd::Lost { since } = device.apd else {
+    let Apd::Lost { since } = device.apd() else {
         return;
     };
     // A placeholder that never was a disk, or a disk that is left to the host, must not be removed.
-    let ours = device.served && device.disposition == Disposition::Stacked;
+    let ours = device.queueing.has_served() && device.disposition == Disposition::Stacked;
     if !ours || !world.settings.remove_lost || world.map_of(wwid).is_some() {
         return;
     }
@@ -60,7 +60,7 @@ pub(in crate::psa) fn remove_lost(world: &mut World, wwid: &str) {
     }
     // What is known may be older than the end of the loss. A unit that is mapped again can be found by a rescan, and
     // must not be removed after that. So its paths are asked once more after its map is gone.
-    let gone = device.last_done;
+    let gone = device.work.last_done();
     let unsure: Vec<Hctl> = world
         .paths_of(device)
         .filter(|path| path.is_ours() && path.health.lost_at().is_none_or(|at| at <= gone))
@@ -73,7 +73,7 @@ pub(in crate::psa) fn remove_lost(world: &mut World, wwid: &str) {
         world.schedule.no_later_than(key, world.now.after(ASKED));
         return;
     }
-    let id = device.id.clone();
+    let id = device.id().to_owned();
     for (path, dev) in free {
         if let Some(path) = world.paths.get_mut(&path) {
             path.requested.remove(world.now);

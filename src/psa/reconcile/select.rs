@@ -20,7 +20,7 @@ pub(in crate::psa) fn select(world: &mut World, wwid: &str) {
     };
     let before = device.selection.as_ref().map(|s| s.satp.name());
     let changed = before != Some(selection.satp.name());
-    let members: Vec<Hctl> = device.paths.iter().copied().collect();
+    let members: Vec<Hctl> = device.paths().iter().copied().collect();
     if let Some(device) = world.devices.get_mut(wwid) {
         device.selection = Some(selection);
     }
@@ -41,7 +41,7 @@ pub(in crate::psa) fn unite(world: &mut World, wwid: &str) {
     let Some(plugin) = device.selection.as_ref().map(|s| s.plugin) else {
         return;
     };
-    for id in device.paths.clone() {
+    for id in device.paths().clone() {
         let Some(path) = world.paths.get_mut(&id) else {
             continue;
         };

@@ -18,7 +18,7 @@ pub(in crate::psa) fn release_strays(world: &mut World, wwid: &str) {
         return;
     };
     let in_use = world.map_of(wwid).is_some_and(|map| map.open_count > 0);
-    if in_use || device.in_flight.is_some() {
+    if in_use || device.work.in_flight().is_some() {
         return;
     }
     let free = |path: &&Path| path.proof.is_quarantined() && !world.is_held(path);

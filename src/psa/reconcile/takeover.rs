@@ -77,7 +77,7 @@ pub(in crate::psa) fn watch_owner(world: &mut World, wwid: &str, view: &View) {
         open: map.is_some_and(|map| map.open_count > 0),
         longest: longest_hold(world, view),
         phase: phase(world, device),
-        deadline: match device.apd {
+        deadline: match device.apd() {
             Apd::Waiting { deadline, .. } => Some(deadline),
             _ => None,
         },
@@ -223,7 +223,7 @@ fn report_loss(world: &mut World, wwid: &str) {
         .map(|path| path.facts().target.identifier.clone())
         .collect();
     let reach: Vec<String> = reach.into_iter().collect();
-    let id = device.id.clone();
+    let id = device.id().to_owned();
     let losses = takeover.losses().to_string();
     let wait = format!("{} ms", takeover.wait(world.now).0);
     world.notify(
@@ -270,7 +270,7 @@ pub(in crate::psa) fn note_orders(world: &mut World, wwid: &str, view: &View, st
         return;
     };
     device.takeover.order(now, longest, phase);
-    let id = device.id.clone();
+    let id = device.id().to_owned();
     let next = format!("{} ms", device.takeover.wait(now).0);
     world.notify(
         Severity::Info,

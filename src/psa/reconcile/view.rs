@@ -32,10 +32,8 @@ pub(in crate::psa) fn view(world: &World, device: &Device) -> View {
     let psp = device.psp(&settings);
     let is_hpp = device.plugin() == Plugin::Hpp;
     let named = |name: &str| {
-        device
-            .paths
-            .iter()
-            .filter_map(|id| world.paths.get(id))
+        world
+            .paths_of(device)
             .filter(|path| !path.is_marginal())
             .map(|path| path.name())
             .find(|candidate| candidate.to_string() == name)
@@ -45,12 +43,12 @@ pub(in crate::psa) fn view(world: &World, device: &Device) -> View {
         chosen: device
             .options
             .chosen
-            .or_else(|| chosen_before(world, &device.wwid)),
+            .or_else(|| chosen_before(world, device.wwid())),
         round_robin: settings.round_robin.clone(),
         selector: is_hpp.then(|| settings.scheme.unwrap_or_default().selector()),
     };
     let table = world
-        .map_of(&device.wwid)
+        .map_of(device.wwid())
         .and_then(|map| map.table.as_ref().ok());
     let in_table: BTreeSet<DevT> = table
         .map(|t| t.paths().map(|p| p.dev).collect())
@@ -64,7 +62,7 @@ pub(in crate::psa) fn view(world: &World, device: &Device) -> View {
     let mut handler = None;
     let mut read_only = None;
     for (id, path) in device
-        .paths
+        .paths()
         .iter()
         .filter_map(|id| Some((*id, world.paths.get(id)?)))
     {
@@ -106,7 +104,7 @@ pub(in crate::psa) fn view(world: &World, device: &Device) -> View {
             least = Some(least.map_or(block.size, |least| least.min(block.size)));
         }
         if handler.is_none() && proven {
-            let evidence = World::evidence(path, &device.groups);
+            let evidence = World::evidence(path, device.ports.groups());
             handler = device
                 .selection
                 .as_ref()
@@ -169,7 +167,7 @@ pub(in crate::psa) fn can_activate(world: &World, id: Hctl) -> bool {
     else {
         return false;
     };
-    let evidence = World::evidence(path, &device.groups);
+    let evidence = World::evidence(path, device.ports.groups());
     device
         .selection
         .as_ref()

@@ -42,7 +42,7 @@ impl World {
 
     fn explain_with(&self, subject: &str, rules: Rules) -> Option<(String, Vec<Section>)> {
         if let Some(device) = self.find_device(subject) {
-            return Some((device.id.clone(), self.explain_device(device, rules)));
+            return Some((device.id().to_owned(), self.explain_device(device, rules)));
         }
         let path = self.find_path(subject)?;
         let mut sections = self.explain_path(path, rules);
@@ -165,7 +165,7 @@ impl World {
             }
             Disposition::Undecided(why) => format!("not decided yet: {why}"),
         });
-        if let Some((first, second)) = device.repeated {
+        if let Some((first, second)) = device.repeated() {
             lines.push(format!(
                 "{first} and {second} are two LUNs of one target port with the same identity: they may be two units"
             ));
@@ -180,11 +180,11 @@ impl World {
                 .map(|path| self.member_line(path))
                 .collect(),
         ));
-        let mut table = match self.map_of(&device.wwid) {
+        let mut table = match self.map_of(device.wwid()) {
             Some(map) => map_lines(map),
             None => vec!["no map".to_owned()],
         };
-        if let Some(map) = self.map_of(&device.wwid).filter(|map| map.read_only) {
+        if let Some(map) = self.map_of(device.wwid()).filter(|map| map.read_only) {
             let writable = self
                 .paths_of(device)
                 .any(|path| path.is_read_only() == Some(false));
@@ -197,7 +197,7 @@ impl World {
             });
         }
         table.extend(self.takeover_lines(device));
-        match device.apd {
+        match device.apd() {
             Apd::No | Apd::Lost { .. } => {}
             Apd::Waiting { deadline, .. } => {
                 table.push(format!(
@@ -212,19 +212,19 @@ impl World {
                 ));
             }
         }
-        if let Apd::Lost { since } = device.apd {
+        if let Apd::Lost { since } = device.apd() {
             table.push(format!(
                 "permanently lost for {} ms: every path reports that the unit is gone; I/O fails",
                 self.now.since(since).0
             ));
         }
-        if let Some(failure) = &device.failure {
+        if let Some(failure) = device.work.failure() {
             table.push(format!(
                 "the last action failed ({} times in a row): {}",
                 failure.count, failure.text
             ));
         }
-        if device.pending.is_some() {
+        if device.work.pending().is_some() {
             table.push("a new grouping is planned, and waits until the states settle".to_owned());
         }
         sections.push(("Map", table));

@@ -78,7 +78,7 @@ impl World {
             .map(|device| self.device_figures(device, now))
             .collect();
         devices.sort_by(|a, b| a.id.cmp(&b.id));
-        let of_device = |id, path| self.device_of(path).is_some_and(|d| d.paths.contains(id));
+        let of_device = |id, path| self.device_of(path).is_some_and(|d| d.paths().contains(id));
         let alone = self.paths().filter(|(id, path)| !of_device(id, path));
         Figures {
             counters: self.counters,
@@ -92,10 +92,10 @@ impl World {
 
     fn device_figures(&self, device: &Device, now: Millis) -> DeviceFigures {
         let [queued, timed_out] = APD_STATES;
-        let (queueing, without_path) = device.statistics.spans(device.apd, now);
+        let (queueing, without_path) = device.statistics.spans(device.apd(), now);
         DeviceFigures {
-            id: device.id.clone(),
-            state: match device.apd {
+            id: device.id().to_owned(),
+            state: match device.apd() {
                 Apd::No | Apd::Lost { .. } => self.device_status(device),
                 Apd::Waiting { .. } => queued,
                 Apd::TimedOut { .. } => timed_out,

@@ -178,7 +178,7 @@ impl World {
             identification: Hex(path.proof.page().to_vec()),
             port_groups: Hex(self
                 .device_of(path)
-                .map_or_else(Vec::new, |device| device.report.clone())),
+                .map_or_else(Vec::new, |device| device.ports.report().to_vec())),
             owner: Hex(path.answers.owner.clone()),
         };
         Inventory {

@@ -89,7 +89,7 @@ impl World {
             (path.facts().hctl, path.name().to_string(), plugin, decision)
         };
         Before {
-            id: device.id.clone(),
+            id: device.id().to_owned(),
             paths: self.paths_of(device).map(path).collect(),
             selection: device.selection.as_ref().map(in_words),
             map: self.wanted_map(device),

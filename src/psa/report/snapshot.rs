@@ -76,7 +76,7 @@ impl World {
             Piece::Withdrawn(paths) => self.withdrawn.extend(paths),
             Piece::Devices(devices) => {
                 for (wwid, device) in &devices {
-                    let ticket = device.in_flight;
+                    let ticket = device.work.in_flight();
                     self.index.tickets.extend(ticket.map(|t| (t, wwid.clone())));
                 }
                 self.devices.extend(devices);

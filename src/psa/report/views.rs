@@ -14,8 +14,8 @@ impl World {
     /// All names that refer to a device, its map and its paths.
     #[must_use]
     pub fn names_of(&self, device: &Device) -> BTreeSet<String> {
-        let mut names = BTreeSet::from([device.id.clone(), device.wwid.clone()]);
-        names.extend(self.map_names.get(&device.wwid).cloned());
+        let mut names = BTreeSet::from([device.id().to_owned(), device.wwid().to_owned()]);
+        names.extend(self.map_names.get(device.wwid()).cloned());
         for path in self.paths_of(device) {
             names.extend([path.name().to_string(), path.facts().hctl.to_string()]);
             names.extend(path.facts().block.as_ref().map(|block| block.name.clone()));
@@ -47,7 +47,7 @@ impl World {
     /// ESXi's UID of a path: adapter, target and device.
     #[must_use]
     pub fn path_uid(&self, path: &Path) -> String {
-        let device = self.device_of(path).map_or("", |device| device.id.as_str());
+        let device = self.device_of(path).map_or("", |device| device.id());
         let (adapter, target) = (
             &path.facts().adapter.identifier,
             &path.facts().target.identifier,
@@ -70,7 +70,7 @@ impl World {
     /// The display name of a device: the admin's, or the name that ESXi would give it.
     #[must_use]
     pub fn display_name(&self, device: &Device) -> String {
-        let unstored = self.unstored.names.get(&device.id).cloned();
+        let unstored = self.unstored.names.get(device.id()).cloned();
         if let Some(name) = unstored.or_else(|| self.device_settings(device).display_name) {
             return name;
         }
@@ -86,14 +86,14 @@ impl World {
             Some(Transport::Usb) => "USB Disk",
             _ => "Disk",
         };
-        format!("{vendor} {kind} ({})", device.id)
+        format!("{vendor} {kind} ({})", device.id())
     }
 
     /// Runtime names of the paths that carry I/O now. For a device without a map: of the paths that serve.
     #[must_use]
     pub fn working_paths(&self, device: &Device) -> Vec<RuntimeName> {
         let in_use = self.in_use(device);
-        let stacked = self.map_of(&device.wwid).is_some();
+        let stacked = self.map_of(device.wwid()).is_some();
         self.paths_of(device)
             .filter(|path| path.state() != PathState::Dead)
             .filter(|path| {
@@ -117,7 +117,7 @@ impl World {
             (Some(selection), Some(path)) => {
                 let mut config = selection
                     .satp
-                    .device_config(&Self::evidence(path, &device.groups));
+                    .device_config(&Self::evidence(path, device.ports.groups()));
                 let set = self.device_settings(device).satp;
                 for (word, shown, _) in SATP_WORDS {
                     let (on, off) = (format!("{shown}=on"), format!("{shown}=off"));
@@ -146,7 +146,7 @@ impl World {
         selection.map_or_else(String::new, |(device, selection)| {
             selection
                 .satp
-                .path_config(&Self::evidence(path, &device.groups))
+                .path_config(&Self::evidence(path, device.ports.groups()))
         })
     }
 
@@ -189,7 +189,7 @@ impl World {
     #[must_use]
     pub fn activation(&self, device: &Device) -> &'static str {
         let table = self
-            .map_of(&device.wwid)
+            .map_of(device.wwid())
             .and_then(|map| map.table.as_ref().ok());
         if table.is_some_and(|table| table.handler.is_some()) {
             "kernel"

@@ -59,7 +59,7 @@ impl World {
     fn set_length(&mut self, map: &Map, length: Option<Sectors>) {
         let wwid = map.uuid.strip_prefix(UUID_PREFIX);
         if let Some(device) = wwid.and_then(|wwid| self.devices.get_mut(wwid)) {
-            device.length = length;
+            device.set_length(length);
         }
     }
 }

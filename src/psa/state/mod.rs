@@ -15,10 +15,12 @@ pub(in crate::psa) mod naming;
 pub mod outages;
 pub mod path;
 pub(in crate::psa) mod paths;
+pub mod port_groups;
 pub mod proof;
 pub mod schedule;
 pub mod statistics;
 pub(in crate::psa) mod takeovers;
+pub(in crate::psa) mod work;
 
 use crate::psa::action::{Action, Notice, Severity};
 use crate::psa::evidence::{Link, PortGroup};
@@ -131,7 +133,7 @@ impl World {
     #[must_use]
     pub fn device_settings(&self, device: &Device) -> DeviceSettings {
         let below = self.settings_of(device);
-        match self.memory.settings.get(&device.id) {
+        match self.memory.settings.get(device.id()) {
             Some(set) => set.over(&below),
             None => below,
         }
@@ -152,7 +154,7 @@ impl World {
         };
         let below = below.over(&self.settings.default_device);
         let every = self.settings.every_device.over(&below);
-        match self.settings.device.get(&device.id) {
+        match self.settings.device.get(device.id()) {
             Some(own) => own.over(&every),
             None => every,
         }
@@ -173,7 +175,7 @@ impl World {
             inquiry: &inquiry.raw,
             facts: path.facts(),
             name: path.name(),
-            device: self.device_of(path).map(|device| device.id.as_str()),
+            device: self.device_of(path).map(|device| device.id()),
         })
     }
 
@@ -239,7 +241,7 @@ impl World {
 
     /// The paths of a device.
     pub fn paths_of<'a>(&'a self, device: &'a Device) -> impl Iterator<Item = &'a Path> + 'a {
-        device.paths.iter().filter_map(|id| self.paths.get(id))
+        device.paths().iter().filter_map(|id| self.paths.get(id))
     }
 
     /// The device of a path.
@@ -253,7 +255,7 @@ impl World {
     pub(in crate::psa) fn members_with(&self, id: Hctl) -> BTreeSet<Hctl> {
         let device = self.paths.get(&id).and_then(|path| self.device_of(path));
         device
-            .map(|device| device.paths.clone())
+            .map(|device| device.paths().clone())
             .unwrap_or_default()
     }
 
@@ -275,7 +277,7 @@ impl World {
         };
         self.devices
             .get(name)
-            .or_else(|| self.devices.values().find(|device| device.id == name))
+            .or_else(|| self.devices.values().find(|device| device.id() == name))
             .or_else(|| self.devices.get(by_map()?))
     }
 
@@ -296,7 +298,7 @@ impl World {
     #[must_use]
     pub fn in_use(&self, device: &Device) -> BTreeSet<DevT> {
         let Some(status) = self
-            .map_of(&device.wwid)
+            .map_of(device.wwid())
             .and_then(|map| map.status.as_ref().ok())
         else {
             return BTreeSet::new();
@@ -313,7 +315,7 @@ impl World {
         let mut used: BTreeSet<DevT> = active.filter(|p| p.active).map(|p| p.dev).collect();
         // Paths that the selector uses only when no other path is left.
         let table = self
-            .map_of(&device.wwid)
+            .map_of(device.wwid())
             .and_then(|map| map.table.as_ref().ok());
         let paths = table.into_iter().flat_map(|table| &table.groups);
         let spare: BTreeSet<DevT> = paths

@@ -49,6 +49,59 @@ pub enum Apd {
     },
 }
 
+/// How the map of a device treats I/O while no path serves it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::psa) struct Queueing {
+    apd: Apd,
+    ended: bool,
+    served: bool,
+}
+
+impl Default for Queueing {
+    fn default() -> Queueing {
+        Queueing {
+            apd: Apd::No,
+            ended: false,
+            served: false,
+        }
+    }
+}
+
+impl Queueing {
+    /// Whether all paths are down.
+    pub(in crate::psa) fn apd(&self) -> Apd {
+        self.apd
+    }
+
+    /// An admin ended queueing. It is in effect until a path serves I/O again.
+    pub(in crate::psa) fn end(&mut self) {
+        self.ended = true;
+    }
+
+    /// Whether an admin ended queueing.
+    pub(in crate::psa) fn is_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Whether a path served I/O since the agent started.
+    pub(in crate::psa) fn has_served(&self) -> bool {
+        self.served
+    }
+
+    /// Whether I/O that finds no path fails.
+    pub(in crate::psa) fn fails(&self) -> bool {
+        matches!(self.apd, Apd::TimedOut { .. } | Apd::Lost { .. })
+    }
+
+    /// The paths were looked at: the state of the outage, whether a path serves, and whether the admin's end of queueing
+    /// is still in effect.
+    pub(in crate::psa) fn update(&mut self, apd: Apd, serves: bool, ended: bool) {
+        self.apd = apd;
+        self.served |= serves;
+        self.ended = ended;
+    }
+}
+
 impl Outages {
     /// The outage of a device.
     pub(in crate::psa) fn of(&self, wwid: &str) -> Option<Outage> {
