@@ -259,7 +259,7 @@ fn a_lun_appears() {
         kernel,
         settings(),
     );
-    story.say("Each path is asked who it is. When all have answered the map is made with one group for each access state.");
+    story.say("Each path is asked for its identity. When all have answered, the map is created with one group for each access state.");
     story.run(seconds(3));
     story.end("lun-appears");
 }
@@ -270,7 +270,7 @@ fn a_controller_fails_and_returns() {
     story.say("Both paths to it fail: the kernel reports each with its first failed I/O. Nothing is loaded.");
     inject(&mut story, &[Fault::LinkDown(A1), Fault::LinkDown(A2)]);
     story.run(seconds(6));
-    story.say("It is back. A path proves who it is before it carries I/O, and I/O returns to the better group by itself.");
+    story.say("The controller is back. A path proves its identity before it carries I/O, and I/O returns to the better group by itself.");
     inject(&mut story, &[Fault::LinkUp(A1), Fault::LinkUp(A2)]);
     story.run(seconds(8));
     story.end("controller-fails");
@@ -279,7 +279,7 @@ fn a_controller_fails_and_returns() {
 #[test]
 fn the_array_moves_the_lu() {
     let mut story = in_use("The array moves the logical unit to its other controller.");
-    story.say("A unit attention announces it. The groups change places by a message; the array is sent no command.");
+    story.say("A unit attention announces it. The groups change places by a message. No command that moves the unit is sent to the array.");
     inject(&mut story, &[Fault::Access(0, vec![(1, ANO), (2, AO)])]);
     story.run(seconds(6));
     story.end("array-moves-lu");
@@ -313,11 +313,13 @@ fn another_lun_is_behind_a_path() {
 #[test]
 fn all_paths_down() {
     let mut story = in_use("All paths go down, the time is over, and one returns.");
-    story.say("The kernel has no path that it can use: I/O waits. Here the APD time is 20 s.");
+    story.say(
+        "The kernel has no path that it can use, so I/O is queued. Here the APD timeout is 20 s.",
+    );
     let all = [A1, A2, B1, B2];
     inject(&mut story, &all.map(Fault::LinkDown));
     story.run(seconds(15));
-    story.say("The time is over: I/O fails until a path returns.");
+    story.say("The timeout is over: I/O fails until a path returns.");
     story.run(seconds(10));
     story.say("A path of the other controller returns.");
     inject(&mut story, &[Fault::LinkUp(B1)]);
@@ -330,11 +332,11 @@ fn all_paths_down() {
 #[test]
 fn permanent_loss() {
     let mut story = in_use("The array takes the logical unit away for good.");
-    story.say("Every path answers that no logical unit is there: waiting for one has no sense, and I/O fails immediately.");
+    story.say("Every path reports that there is no logical unit. Waiting would be useless, so I/O fails immediately.");
     let gone = [A1, A2, B1, B2].map(|path| Fault::Remap(path, None, false));
     inject(&mut story, &gone);
     story.run(seconds(8));
-    story.say("Nobody has the map open any more: it is removed.");
+    story.say("The last user has closed the map, so it is removed.");
     story.sim.io_every = None;
     story.run(seconds(10));
     story.sim.kernel.ledger.io_errors.clear();
@@ -356,7 +358,7 @@ fn a_foreign_map() {
         kernel,
         settings(),
     );
-    story.say("The kernel is asked what the disk is. After that the map is foreign, and nothing is done to it.");
+    story.say("The kernel is asked what the disk is. From then on the map is foreign, and the agent does not change it.");
     story.run(seconds(40));
     story.end("foreign-map");
 }
@@ -389,7 +391,7 @@ fn an_agent_before_udev() {
 #[test]
 fn a_rule_is_loaded() {
     let mut story = in_use("A claim rule is loaded, and applied to a path in use.");
-    story.say("Loaded rules change nothing that is claimed.");
+    story.say("Loading rules changes nothing for claimed paths.");
     let mut rules = built_in().in_force();
     let basic = rules.claim.rules().to_vec();
     let target = "adapter=vmhba0 channel=0 target=0 lun=0".parse().unwrap();
@@ -397,7 +399,7 @@ fn a_rule_is_loaded() {
     rules.claim = Ruleset::new(basic.into_iter().chain([mask]));
     story.sim.deliver(Event::RulesLoaded(Box::new(rules)));
     story.run(seconds(3));
-    story.say("The device is reclaimed: the path leaves the table, and its SCSI device is taken away from the host.");
+    story.say("The device is reclaimed: the path leaves the table, and its SCSI device is removed from the host.");
     let device = device(&story);
     change(&mut story, Change::Reclaim { device });
     story.run(seconds(6));
@@ -407,7 +409,7 @@ fn a_rule_is_loaded() {
 #[test]
 fn a_psp_is_changed() {
     let mut story = in_use("An admin changes the PSP of a device under I/O.");
-    story.say("FIXED has a group for each path: the table is loaded once.");
+    story.say("FIXED uses one group per path, so the table is loaded again, once.");
     let psp = Some(PspKind::Fixed);
     let device = device(&story);
     change(&mut story, Change::Psp { device, psp });

@@ -41,7 +41,7 @@ use serde::{Deserialize, Serialize};
 pub const MAGIC: &[u8] = b"dm-psa journal 1\n";
 
 /// The version of the format.
-pub const FORMAT: u32 = 4;
+pub const FORMAT: u32 = 5;
 
 /// The file name suffix of segments.
 pub const SUFFIX: &str = ".journal";
