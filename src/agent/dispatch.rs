@@ -18,6 +18,7 @@ use crate::kernel::sysfs::Sysfs;
 use crate::kernel::trace::{Trace, Watching};
 use crate::kernel::uevent::Discovery;
 use crate::psa::action::{Action, MapStep, Notice};
+use crate::psa::codes;
 use crate::psa::event::Event;
 use crate::psa::memory::Memory;
 use crate::psa::report::queueing::{KeptMaps, QueueingMap};
@@ -168,7 +169,7 @@ impl Dispatcher {
             );
             let details = [("order", order.as_str()), ("reason", &reason)];
             self.notice_sink
-                .notify(Notice::new("HOST_ORDER_LOST", path, &details));
+                .notify(Notice::new(codes::HOST_ORDER_LOST, path, &details));
         }
     }
 }

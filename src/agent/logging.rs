@@ -249,16 +249,12 @@ fn clean(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::psa::codes;
 
     #[test]
     fn a_burst_of_lines_is_limited_and_counted() {
         let mut logger = Logger::default();
-        let notice = Notice {
-            severity: Severity::Info,
-            code: "X".to_owned(),
-            subject: "p".to_owned(),
-            details: Vec::new(),
-        };
+        let notice = Notice::new(codes::PATH_STATE, "p", &[]);
         let written = (0..100)
             .filter(|_| logger.admit(Millis(0), &notice).is_some())
             .count();

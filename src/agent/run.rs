@@ -23,6 +23,7 @@ use crate::kernel::signal::Stop;
 use crate::kernel::{NoticeSink, Sink, privilege};
 use crate::psa::action::Notice;
 use crate::psa::claim::RuleClass;
+use crate::psa::codes::{self, Code};
 use crate::psa::event::Event;
 use crate::psa::rules::Rules;
 use crate::psa::settings::Settings;
@@ -124,7 +125,7 @@ pub fn run(options: &Options) -> Result<(), AgentError> {
 }
 
 fn serve(options: &Options, stop: Stop, mut notices: Vec<Notice>) -> Result<(), AgentError> {
-    let mut refused = |code: &str, reason: &dyn std::fmt::Display| {
+    let mut refused = |code: Code, reason: &dyn std::fmt::Display| {
         notices.push(Notice::new(
             code,
             "agent",
@@ -134,16 +135,16 @@ fn serve(options: &Options, stop: Stop, mut notices: Vec<Notice>) -> Result<(), 
     let places = Places::below(&options.root);
     let (settings, problems) = config::read_settings(&places);
     for problem in problems {
-        refused("SETTINGS_REFUSED", &problem);
+        refused(codes::SETTINGS_REFUSED, &problem);
     }
     let (memory, problems) = config::memory_file::load(&places);
     for problem in problems {
-        refused("MEMORY_REFUSED", &problem);
+        refused(codes::MEMORY_REFUSED, &problem);
     }
 
     let (rules, problems) = config::rules::start(&places);
     for problem in problems {
-        refused("RULES_REFUSED", &problem);
+        refused(codes::RULES_REFUSED, &problem);
     }
 
     let (recalled, problem) = outages::load(&places);
@@ -181,7 +182,10 @@ fn serve(options: &Options, stop: Stop, mut notices: Vec<Notice>) -> Result<(), 
         .map_err(start("the API thread", "raise TasksMax= of the service"))?;
 
     let version = [("version", env!("CARGO_PKG_VERSION"))];
-    dispatcher.notify(Millis(0), &Notice::new("AGENT_STARTED", "agent", &version));
+    dispatcher.notify(
+        Millis(0),
+        &Notice::new(codes::AGENT_STARTED, "agent", &version),
+    );
     Owner {
         world: World::with_rules(settings, memory, rules.in_force()),
         dispatcher,
@@ -442,7 +446,7 @@ impl Owner {
         } else {
             "maps and their I/O continue"
         };
-        let stopped = Notice::new("AGENT_STOPPED", "agent", &[("effect", effect)]);
+        let stopped = Notice::new(codes::AGENT_STOPPED, "agent", &[("effect", effect)]);
         self.dispatcher.notify(self.now(), &stopped);
         // Before `dispatcher` is dropped, so that a thread of it that waits for space in the inbox sees that it is closed.
         drop(inputs);
@@ -588,7 +592,7 @@ impl Owner {
                 "effect",
                 "I/O that waits for its paths may hang the shutdown",
             )];
-            let notice = Notice::new("QUEUEING_NOT_ENDED", map, &effect);
+            let notice = Notice::new(codes::QUEUEING_NOT_ENDED, map, &effect);
             self.dispatcher.notify(self.now(), &notice);
         }
     }
@@ -627,8 +631,10 @@ impl Owner {
                 ("tables_loaded", &loaded),
                 ("after_ms", &took),
             ];
-            self.dispatcher
-                .notify(self.now(), &Notice::new("AGENT_READY", "agent", &details));
+            self.dispatcher.notify(
+                self.now(),
+                &Notice::new(codes::AGENT_READY, "agent", &details),
+            );
             // Fails without systemd, which is not an error.
             let _ = sd_notify::notify(&[NotifyState::Ready]);
         }

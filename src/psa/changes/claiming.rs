@@ -4,12 +4,12 @@
 //! on ESXi, an unclaimed path continues to serve until rules are run, and a device in use keeps at least one path:
 //! nothing in this module ends the I/O of a map.
 
-use crate::psa::action::Severity;
 use crate::psa::change::{Refusal, Scope};
 use crate::psa::check::{ask, judge};
 use crate::psa::claim::Claim;
 use crate::psa::claiming::selection::in_words;
 use crate::psa::claiming::{mask_path, run, selection};
+use crate::psa::codes;
 use crate::psa::rules::Rules;
 use crate::psa::state::World;
 use crate::psa::state::device::{Device, Disposition};
@@ -56,12 +56,7 @@ pub(in crate::psa) fn rules_loaded(world: &mut World, rules: Rules) {
         .filter(|device| matches!(device.disposition, Disposition::LeftAlone(_)))
         .map(|device| device.wwid.clone());
     world.dirty.extend(left_alone);
-    world.notify(
-        Severity::Info,
-        "RULES_LOADED",
-        "agent",
-        &[("effect", &effect)],
-    );
+    world.notify(codes::RULES_LOADED, "agent", &[("effect", &effect)]);
 }
 
 pub(in crate::psa) fn check_unclaim(world: &World, scope: &Scope) -> Result<String, Refusal> {
@@ -159,8 +154,7 @@ fn decide_again(world: &mut World, id: Hctl) {
     };
     let (from, to) = (plugin(before), plugin(after));
     world.notify(
-        Severity::Info,
-        "PATH_CLAIMED",
+        codes::PATH_CLAIMED,
         name.to_string(),
         &[("from", &from), ("to", &to)],
     );
