@@ -27,7 +27,7 @@ impl Keeping {
     /// The kernel has no more threads, or device-mapper cannot be opened.
     pub fn start(root: &Path, notice_sink: NoticeSink) -> std::io::Result<Keeping> {
         let latest = Latest::<Option<KeptMaps>>::new();
-        let (theirs, client) = (latest.clone(), Client::open()?);
+        let (theirs, client) = (latest.clone(), Client::open(notice_sink.clone())?);
         let mut keeper = Keeper {
             list: root.join(LIST),
             backstop: Backstop::below(root),

@@ -5,7 +5,7 @@ use super::changes::change;
 use super::dispatch::Dispatcher;
 use super::farewell;
 use super::inbox::{self, Inbox, Inputs};
-use super::logging::start_logging;
+use super::logging::{self, start_logging};
 use super::metrics::textfile::Textfile;
 use super::metrics::{self, Dialect, Health, Picture};
 use super::outages;
@@ -119,9 +119,15 @@ pub fn run(options: &Options) -> Result<(), AgentError> {
         Ok((stop, notices, log))
     };
     let (stop, notices, _log) =
-        prepare().inspect_err(|error: &AgentError| eprintln!("AGENT_FAILED reason=\"{error}\""))?;
-    serve(options, stop, notices)
-        .inspect_err(|error| log::error!(target: "psa", "AGENT_FAILED reason=\"{error}\""))
+        // Logging has not started.
+        prepare().inspect_err(|error: &AgentError| eprintln!("{}", logging::line(&failed(error))))?;
+    // The owner that keeps the events for `psactl` has ended, or was never started.
+    serve(options, stop, notices).inspect_err(|error| logging::write_now(&failed(error)))
+}
+
+fn failed(error: &AgentError) -> Notice {
+    let details = [("reason", &*error.to_string())];
+    Notice::new(codes::AGENT_FAILED, "agent", &details)
 }
 
 fn serve(options: &Options, stop: Stop, mut notices: Vec<Notice>) -> Result<(), AgentError> {
@@ -163,10 +169,11 @@ fn serve(options: &Options, stop: Stop, mut notices: Vec<Notice>) -> Result<(), 
     notices
         .iter()
         .for_each(|notice| dispatcher.notify(Millis(0), notice));
-    let recorder = Recorder::start(places.journal(), settings.journal_mib, notice_sink).map_err(
-        start("the journal thread", "raise TasksMax= of the service"),
-    )?;
-    let textfile = textfile(&settings, &inbox).map_err(start(
+    let recorder =
+        Recorder::start(places.journal(), settings.journal_mib, notice_sink.clone()).map_err(
+            start("the journal thread", "raise TasksMax= of the service"),
+        )?;
+    let textfile = textfile(&settings, &inbox, notice_sink).map_err(start(
         "the thread for metrics_textfile",
         "raise TasksMax= of the service",
     ))?;
@@ -230,7 +237,7 @@ fn notice_sink(inbox: &Inbox) -> NoticeSink {
             .try_send(Input::Notice(Box::new(notice.clone())))
             .is_err()
         {
-            super::logging::write_now(&notice);
+            logging::write_now(&notice);
         }
     })
 }
@@ -243,13 +250,17 @@ fn picture(inbox: &Inbox) -> Option<Picture> {
 }
 
 /// Starts writing metrics to the file that the admin configured, if any.
-fn textfile(settings: &Settings, inbox: &Inbox) -> std::io::Result<Option<Textfile>> {
+fn textfile(
+    settings: &Settings,
+    inbox: &Inbox,
+    notice_sink: NoticeSink,
+) -> std::io::Result<Option<Textfile>> {
     if settings.metrics_textfile.is_empty() {
         return Ok(None);
     }
     let every = Duration::from_millis(settings.metrics_interval_ms.0);
     let (file, inbox) = (PathBuf::from(&settings.metrics_textfile), inbox.clone());
-    Textfile::start(file, every, move || picture(&inbox)).map(Some)
+    Textfile::start(file, every, notice_sink, move || picture(&inbox)).map(Some)
 }
 
 /// Passes API calls to the owner and to the planner.
