@@ -1,6 +1,7 @@
 //! The table of event codes: each is raised somewhere, and has texts. That a raised code is in the table, the compiler
 //! checks.
 
+use dm_psa::psa::action::Notice;
 use dm_psa::psa::codes::CODES;
 use std::collections::BTreeSet;
 use std::fs;
@@ -53,4 +54,11 @@ fn the_table_is_sorted_and_has_texts() {
             code.name
         );
     }
+}
+
+#[test]
+fn a_notice_of_another_version_can_be_read() {
+    let text = r#"{"severity":"Info","code":"NOT_IN_THE_TABLE","subject":"p","details":[]}"#;
+    let notice: Notice = serde_json::from_str(text).unwrap();
+    assert_eq!(notice.code, "NOT_IN_THE_TABLE");
 }

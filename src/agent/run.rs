@@ -14,7 +14,7 @@ use super::record::Recorder;
 use super::takeovers;
 use crate::api::error::ApiError;
 use crate::api::listener::{ListenError, Listener};
-use crate::api::requests::{ChangeRequest, LoadRules, MetricsReply, Request};
+use crate::api::requests::{ChangeRequest, LoadRules, MetricsReply, Request, RulesLoaded};
 use crate::api::server::{Handler, Limits, Peer, Pending, Server};
 use crate::api::types::Explanation;
 use crate::config::{self, ConfigError, Places};
@@ -490,9 +490,9 @@ impl Owner {
                 let _ = reply.try_send(answer);
             }
             Question::Rules(rules, reply) => {
-                let effect = self.world.check_rules(&rules);
+                let loaded = RulesLoaded::from(self.world.check_rules(&rules));
                 self.step(Event::RulesLoaded(rules));
-                let _ = reply.try_send(Ok(serde_json::json!({ "effect": effect })));
+                let _ = reply.try_send(Ok(serde_json::json!(loaded)));
             }
             Question::Snapshot(reply) => {
                 let began = Instant::now();
