@@ -573,7 +573,8 @@ pub struct RulesLoaded {
     /// The number of claimed paths that the rules would give to another plug-in. Since version 6; before, 0.
     #[serde(default)]
     pub differing_paths: u64,
-    /// The number of claimed devices that the rules would give another SATP, PSP or options. Since version 6; before, 0.
+    /// The number of claimed devices that the rules would give another SATP, PSP or options. Since version 6; before,
+    /// 0.
     #[serde(default)]
     pub differing_devices: u64,
 }
