@@ -361,7 +361,8 @@ fn mask_and_unmask(run: bool) {
         name.adapter, name.channel, name.target, name.lun
     );
     let mask = rules(&mask);
-    assert!(sim.world.check_rules(&mask).contains("1 claimed paths"));
+    let effect = sim.world.check_rules(&mask);
+    assert_eq!((effect.paths, effect.devices), (1, 0));
     let mark = sim.journal.len();
     sim.deliver(Event::RulesLoaded(mask));
     sim.run_for(seconds(20));
@@ -502,7 +503,8 @@ fn a_new_satp_rule_is_applied_by_a_reclaim() {
         ..SatpRule::default()
     };
     new.satp = SatpRules::new(vec![rule], std::collections::BTreeMap::new());
-    assert!(sim.world.check_rules(&new).contains("1 claimed devices"));
+    let effect = sim.world.check_rules(&new);
+    assert_eq!((effect.paths, effect.devices), (0, 1));
     sim.deliver(Event::RulesLoaded(new));
     sim.run_for(seconds(10));
     assert!(maps(&sim)[0].contains("service-time"), "{:?}", maps(&sim));

@@ -4,8 +4,13 @@
 mod san;
 mod screen;
 
-use dm_psa::cli::Exit;
+use dm_psa::api::listener::Listener;
+use dm_psa::api::requests::{Request, RulesLoaded};
+use dm_psa::api::server::Limits;
+use dm_psa::api::{self, ApiError, Peer, Server};
+use dm_psa::cli::{Context, Exit};
 use dm_psa::config::{Places, rules, store};
+use dm_psa::kernel::sysfs::Sysfs;
 use dm_psa::psa::adapter::{AdapterFacts, RuntimeName, TargetFacts, Transport};
 use dm_psa::psa::claim::{Claim, Match, Rule, Ruleset};
 use dm_psa::psa::evidence::{Link, PathState};
@@ -21,6 +26,7 @@ use dm_psa::scsi::inquiry::{StandardInquiry, Tpgs};
 use dm_psa::sim::run::Simulation;
 use proptest::prelude::*;
 use screen::{golden, psactl_below};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
@@ -342,6 +348,49 @@ fn a_satp_rule_chooses_satp_psp_and_its_options() {
     assert!(
         map[0].contains(" 1 1 service-time 0 4 ") || map[0].contains(" 1 1 round-robin 0 4 "),
         "{map:?}"
+    );
+}
+
+/// An agent that answers every call with this.
+struct Agent(Value);
+
+impl api::Handler for Agent {
+    fn call(&self, method: &str, parameters: &Value, _: Peer) -> Result<Value, ApiError> {
+        Request::parse(method, parameters).map(|_| self.0.clone())
+    }
+}
+
+#[test]
+fn a_satp_rule_that_differs_from_what_is_claimed_is_reported() {
+    // What `satp rule add` prints after it changed the file.
+    let printed = |answer: Value| {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("io.dmpsa");
+        let listener = Listener::bind(&socket).unwrap();
+        let _server = Server::start(listener, Box::new(Agent(answer)), Limits::default()).unwrap();
+        Context::new(Some(&socket), None, Sysfs::of_this_host()).load_rules()
+    };
+    let world = host(&[]).world;
+    let effect = |command| {
+        let root = tempfile::tempdir().unwrap();
+        psactl(root.path(), command);
+        let rules = rules::start(&Places::below(root.path())).0.in_force();
+        json!(RulesLoaded::from(world.check_rules(&rules)))
+    };
+    let differs = printed(effect(
+        "nmp satp rule add -s VMW_SATP_ALUA -V SIM -P VMW_PSP_RR -O useANO=1 -c tpgs_on",
+    ));
+    let text = differs.unwrap();
+    assert!(
+        text.contains("would change 0 claimed paths and 1 claimed devices"),
+        "{text}"
+    );
+    assert!(text.contains("claiming reclaim -d DEVICE"), "{text}");
+    let same = effect("nmp satp rule add -s VMW_SATP_ALUA -V OTHER -P VMW_PSP_RR -c tpgs_on");
+    assert_eq!(printed(same), None);
+    assert_eq!(
+        printed(json!({ "effect": "from an agent before version 6" })),
+        None
     );
 }
 

@@ -11,6 +11,7 @@ use crate::kernel::backstop::{Backstop, Outcome};
 use crate::kernel::dm::client::Client;
 use crate::kernel::dm::queueing::{LIST, has_others};
 use crate::psa::action::Notice;
+use crate::psa::codes;
 use crate::psa::report::queueing::KeptMaps;
 use crate::psa::units::Millis;
 use std::collections::BTreeSet;
@@ -26,7 +27,7 @@ impl Keeping {
     /// The kernel has no more threads, or device-mapper cannot be opened.
     pub fn start(root: &Path, notice_sink: NoticeSink) -> std::io::Result<Keeping> {
         let latest = Latest::<Option<KeptMaps>>::new();
-        let (theirs, client) = (latest.clone(), Client::open()?);
+        let (theirs, client) = (latest.clone(), Client::open(notice_sink.clone())?);
         let mut keeper = Keeper {
             list: root.join(LIST),
             backstop: Backstop::below(root),
@@ -83,7 +84,7 @@ impl Keeper {
                         ("reason", &error.to_string()),
                         ("effect", effect),
                     ];
-                    self.notify_once(Notice::new("MAPS_NOT_LISTED", "agent", &details));
+                    self.notify_once(Notice::new(codes::MAPS_NOT_LISTED, "agent", &details));
                 }
             }
         }
@@ -104,13 +105,13 @@ impl Keeper {
                     ("queue_if_no_path_timeout_secs", &*seconds),
                     ("effect", effect),
                 ];
-                self.notify_once(Notice::new("QUEUEING_LIMITED", "agent", &details));
+                self.notify_once(Notice::new(codes::QUEUEING_LIMITED, "agent", &details));
             }
             Ok(_) => {}
             Err(error) => {
                 let effect = "while no agent runs, a map without paths queues forever";
                 let details = [("reason", &*error.to_string()), ("effect", effect)];
-                self.notify_once(Notice::new("NO_BACKSTOP", "agent", &details));
+                self.notify_once(Notice::new(codes::NO_BACKSTOP, "agent", &details));
             }
         }
     }

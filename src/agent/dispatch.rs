@@ -18,6 +18,7 @@ use crate::kernel::sysfs::Sysfs;
 use crate::kernel::trace::{Trace, Watching};
 use crate::kernel::uevent::Discovery;
 use crate::psa::action::{Action, MapStep, Notice};
+use crate::psa::codes;
 use crate::psa::event::Event;
 use crate::psa::memory::Memory;
 use crate::psa::report::queueing::{KeptMaps, QueueingMap};
@@ -58,11 +59,17 @@ impl Dispatcher {
         let threads = "raise TasksMax= of the service";
         let modules = "load the module dm-multipath, and run as root";
         // Maps first: a path that is found in the table of a map is known to belong to it.
-        let dm = Dm::start(sink(inbox)).map_err(start("device-mapper", modules))?;
-        let discovery = Discovery::start(Sysfs::of_this_host(), sink(inbox), dm.looker())
-            .map_err(start("discovery through udev", threads))?;
+        let dm =
+            Dm::start(sink(inbox), notice_sink.clone()).map_err(start("device-mapper", modules))?;
+        let discovery = Discovery::start(
+            Sysfs::of_this_host(),
+            sink(inbox),
+            notice_sink.clone(),
+            dm.looker(),
+        )
+        .map_err(start("discovery through udev", threads))?;
         Ok(Dispatcher {
-            transport: Transport::new(settings.transport, sink(inbox)),
+            transport: Transport::new(settings.transport, sink(inbox), notice_sink.clone()),
             dm,
             trace: Trace::start(settings.watch_io, sink(inbox), notice_sink.clone())
                 .map_err(start("the watcher of I/O errors", threads))?,
@@ -168,7 +175,7 @@ impl Dispatcher {
             );
             let details = [("order", order.as_str()), ("reason", &reason)];
             self.notice_sink
-                .notify(Notice::new("HOST_ORDER_LOST", path, &details));
+                .notify(Notice::new(codes::HOST_ORDER_LOST, path, &details));
         }
     }
 }

@@ -4,6 +4,7 @@
 //! After the agent stops, no path is reinstated: a map that still queued would hang the last unmounts and the last sync
 //! forever. So queueing ends for all maps of the agent, including those that have a usable path now.
 
+use super::logging::write_now;
 use super::run::Input;
 use crate::psa::action::MapStep;
 use crate::psa::event::Event;
@@ -58,7 +59,8 @@ pub fn end_queueing(
                     }
                 }
             }
-            Ok(_) => {}
+            Ok(Input::Notice(notice)) => write_now(&notice),
+            Ok(Input::Asked | Input::Stop) => {}
             Err(_) => break,
         }
     }

@@ -5,6 +5,7 @@
 //! the one that revives these paths. Lines go through a queue to a thread that writes them.
 
 use crate::psa::action::{Notice, Severity};
+use crate::psa::codes;
 use crate::psa::units::Millis;
 use log::LevelFilter;
 use std::collections::HashMap;
@@ -66,14 +67,14 @@ pub fn start_logging() -> io::Result<Log> {
                     log::Level::Info => 6,
                     log::Level::Debug | log::Level::Trace => 7,
                 };
-                writeln!(out, "<{priority}>{}", text(record))
+                writeln!(out, "<{priority}>{}", record.args())
             } else {
                 writeln!(
                     out,
                     "{} {} {}",
                     out.timestamp_millis(),
                     record.level(),
-                    text(record)
+                    record.args()
                 )
             }
         })
@@ -103,7 +104,9 @@ struct Queue {
 impl Write for Queue {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if self.lost > 0 {
-            let lost = format!("LOG_LINES_LOST count={}\n", self.lost);
+            // Not through the owner, whose line about it would be one more for the full queue.
+            let count = [("count", &*self.lost.to_string())];
+            let lost = self::line(&Notice::new(codes::LOG_LINES_LOST, "agent", &count)) + "\n";
             if self.lines.try_send(Line::Text(lost.into())).is_ok() {
                 self.lost = 0;
             }
@@ -137,32 +140,6 @@ impl Drop for Log {
             let _ = wait.recv_timeout(LAST_WORDS);
         }
     }
-}
-
-/// Formats a record as a line. A record that has its code next to its text, such as those of the device-mapper threads,
-/// gets the form of a notice.
-fn text(record: &log::Record) -> String {
-    struct Details(String);
-    impl<'kv> log::kv::VisitSource<'kv> for Details {
-        fn visit_pair(
-            &mut self,
-            key: log::kv::Key<'kv>,
-            value: log::kv::Value<'kv>,
-        ) -> Result<(), log::kv::Error> {
-            if key.as_str() != "code" {
-                self.0 += &format!(" {key}=\"{}\"", clean(&value.to_string()));
-            }
-            Ok(())
-        }
-    }
-    let text = record.args().to_string();
-    let Some(code) = record.key_values().get("code".into()) else {
-        return text;
-    };
-    let mut details = Details(String::new());
-    // A visitor that accepts everything does not fail.
-    let _ = record.key_values().visit(&mut details);
-    format!("{code}{} reason=\"{}\"", details.0, clean(&text))
 }
 
 struct Bucket {
@@ -231,7 +208,8 @@ fn level(notice: &Notice) -> log::Level {
     }
 }
 
-fn line(notice: &Notice) -> String {
+/// The notice as a line: code, subject, details.
+pub(super) fn line(notice: &Notice) -> String {
     let mut line = format!("{} subject=\"{}\"", notice.code, clean(&notice.subject));
     for (key, value) in &notice.details {
         line.push_str(&format!(" {key}=\"{}\"", clean(value)));
@@ -253,12 +231,7 @@ mod tests {
     #[test]
     fn a_burst_of_lines_is_limited_and_counted() {
         let mut logger = Logger::default();
-        let notice = Notice {
-            severity: Severity::Info,
-            code: "X".to_owned(),
-            subject: "p".to_owned(),
-            details: Vec::new(),
-        };
+        let notice = Notice::new(codes::PATH_STATE, "p", &[]);
         let written = (0..100)
             .filter(|_| logger.admit(Millis(0), &notice).is_some())
             .count();
@@ -294,17 +267,8 @@ mod tests {
         };
         assert_eq!((next(), next()), ("a\n".to_owned(), "b\n".to_owned()));
         assert_eq!(log.write(b"e\n").unwrap(), 2);
-        assert_eq!(next(), "LOG_LINES_LOST count=2\n");
+        assert_eq!(next(), "LOG_LINES_LOST subject=\"agent\" count=\"2\"\n");
         assert_eq!(next(), "e\n");
-    }
-
-    #[test]
-    fn a_code_next_to_the_text_is_in_the_line() {
-        let pairs = [("code", "UDEV_SLOW"), ("map", "naa.6")];
-        let mut record = log::Record::builder();
-        record.key_values(&pairs);
-        let line = text(&record.args(format_args!("udev is \"slow\"")).build());
-        assert_eq!(line, "UDEV_SLOW map=\"naa.6\" reason=\"udev is ?slow?\"");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use crate::config::Places;
 use crate::kernel::NoticeSink;
 use crate::kernel::owner::Marks;
 use crate::psa::action::Notice;
+use crate::psa::codes;
 use crate::psa::units::DevT;
 use std::collections::BTreeMap;
 use std::io;
@@ -61,7 +62,7 @@ fn serve(marks: &Marks, orders: &Latest<Orders>, notice_sink: &NoticeSink) {
             && !matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENOENT))
         {
             notice_sink.notify(Notice::new(
-                "MARK_FAILED",
+                codes::MARK_FAILED,
                 what,
                 &[("reason", &error.to_string())],
             ));

@@ -7,6 +7,7 @@ use super::persist::Writer;
 use crate::config::{Places, store};
 use crate::kernel::{NoticeSink, process};
 use crate::psa::action::Notice;
+use crate::psa::codes;
 use crate::psa::units::Millis;
 use std::collections::BTreeMap;
 use std::io;
@@ -30,7 +31,7 @@ pub fn writer(
             let (file, reason) = (places.outages().display().to_string(), error.to_string());
             let effect = "if the agent is restarted while all paths are down, I/O is queued for longer than the APD timeout";
             let details = [("file", &*file), ("reason", &reason), ("effect", effect)];
-            notice_sink.notify(Notice::new("OUTAGES_NOT_STORED", "agent", &details));
+            notice_sink.notify(Notice::new(codes::OUTAGES_NOT_STORED, "agent", &details));
         }
     })
 }
@@ -67,7 +68,7 @@ pub fn load(places: &Places) -> (BTreeMap<String, Millis>, Option<Notice>) {
             let file = file.display().to_string();
             let effect = "the APD timeout begins again for devices without a usable path";
             let details = [("file", &*file), ("reason", &reason), ("effect", effect)];
-            let notice = Notice::new("OUTAGES_REFUSED", "agent", &details);
+            let notice = Notice::new(codes::OUTAGES_REFUSED, "agent", &details);
             (BTreeMap::new(), Some(notice))
         }
     }

@@ -4,6 +4,7 @@ use super::latest::Latest;
 use crate::config::{Places, memory_file, store};
 use crate::kernel::NoticeSink;
 use crate::psa::action::Notice;
+use crate::psa::codes;
 use crate::psa::memory::Memory;
 use std::thread::JoinHandle;
 
@@ -65,6 +66,6 @@ fn write(places: &Places, memory: &Memory, notice_sink: &NoticeSink) {
             ("reason", &reason),
             ("effect", effect),
         ];
-        notice_sink.notify(Notice::new("MEMORY_NOT_STORED", "agent", &details));
+        notice_sink.notify(Notice::new(codes::MEMORY_NOT_STORED, "agent", &details));
     }
 }

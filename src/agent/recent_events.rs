@@ -169,6 +169,7 @@ fn is_about(event: &Event, names: &BTreeSet<String>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::psa::codes;
     use crate::psa::memory::Memory;
     use crate::psa::settings::Settings;
 
@@ -179,9 +180,9 @@ mod tests {
             let details = [("device", if n % 2 == 0 { "naa.6a" } else { "naa.6b" })];
             recent_events.keep(&Notice::new(
                 if n % 3 == 0 {
-                    "PATH_CLAIMED"
+                    codes::PATH_CLAIMED
                 } else {
-                    "PATH_REMOVED"
+                    codes::PATH_REMOVED
                 },
                 path,
                 &details,
@@ -259,7 +260,7 @@ mod tests {
             let reply = recent_events.list(&world, &asked).unwrap();
             after = reply.last;
             seen.extend(reply.events.iter().map(|event| event.number));
-            recent_events.keep(&Notice::new("PATH_CLAIMED", "p", &[]));
+            recent_events.keep(&Notice::new(codes::PATH_CLAIMED, "p", &[]));
         }
         assert_eq!(seen, [2, 3, 5]);
         assert_eq!(after, 8);

@@ -10,6 +10,7 @@ use crate::journal::records::Encoder;
 use crate::journal::{FORMAT, Header};
 use crate::kernel::NoticeSink;
 use crate::psa::action::{Action, Notice};
+use crate::psa::codes;
 use crate::psa::event::Event;
 use crate::psa::units::Millis;
 use crate::psa::world::World;
@@ -237,7 +238,7 @@ impl Recorder {
         if lost > 0 && self.state == State::Writing {
             let count = lost.to_string();
             self.notice_sink.notify(Notice::new(
-                "JOURNAL_GAP",
+                codes::JOURNAL_GAP,
                 "agent",
                 &[("events_lost", &count)],
             ));

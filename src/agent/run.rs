@@ -5,7 +5,7 @@ use super::changes::change;
 use super::dispatch::Dispatcher;
 use super::farewell;
 use super::inbox::{self, Inbox, Inputs};
-use super::logging::start_logging;
+use super::logging::{self, start_logging};
 use super::metrics::textfile::Textfile;
 use super::metrics::{self, Dialect, Health, Picture};
 use super::outages;
@@ -14,7 +14,7 @@ use super::record::Recorder;
 use super::takeovers;
 use crate::api::error::ApiError;
 use crate::api::listener::{ListenError, Listener};
-use crate::api::requests::{ChangeRequest, LoadRules, MetricsReply, Request};
+use crate::api::requests::{ChangeRequest, LoadRules, MetricsReply, Request, RulesLoaded};
 use crate::api::server::{Handler, Limits, Peer, Pending, Server};
 use crate::api::types::Explanation;
 use crate::config::{self, ConfigError, Places};
@@ -23,6 +23,7 @@ use crate::kernel::signal::Stop;
 use crate::kernel::{NoticeSink, Sink, privilege};
 use crate::psa::action::Notice;
 use crate::psa::claim::RuleClass;
+use crate::psa::codes::{self, Code};
 use crate::psa::event::Event;
 use crate::psa::rules::Rules;
 use crate::psa::settings::Settings;
@@ -118,13 +119,19 @@ pub fn run(options: &Options) -> Result<(), AgentError> {
         Ok((stop, notices, log))
     };
     let (stop, notices, _log) =
-        prepare().inspect_err(|error: &AgentError| eprintln!("AGENT_FAILED reason=\"{error}\""))?;
-    serve(options, stop, notices)
-        .inspect_err(|error| log::error!(target: "psa", "AGENT_FAILED reason=\"{error}\""))
+        // Logging has not started.
+        prepare().inspect_err(|error: &AgentError| eprintln!("{}", logging::line(&failed(error))))?;
+    // The owner that keeps the events for `psactl` has ended, or was never started.
+    serve(options, stop, notices).inspect_err(|error| logging::write_now(&failed(error)))
+}
+
+fn failed(error: &AgentError) -> Notice {
+    let details = [("reason", &*error.to_string())];
+    Notice::new(codes::AGENT_FAILED, "agent", &details)
 }
 
 fn serve(options: &Options, stop: Stop, mut notices: Vec<Notice>) -> Result<(), AgentError> {
-    let mut refused = |code: &str, reason: &dyn std::fmt::Display| {
+    let mut refused = |code: Code, reason: &dyn std::fmt::Display| {
         notices.push(Notice::new(
             code,
             "agent",
@@ -134,16 +141,16 @@ fn serve(options: &Options, stop: Stop, mut notices: Vec<Notice>) -> Result<(), 
     let places = Places::below(&options.root);
     let (settings, problems) = config::read_settings(&places);
     for problem in problems {
-        refused("SETTINGS_REFUSED", &problem);
+        refused(codes::SETTINGS_REFUSED, &problem);
     }
     let (memory, problems) = config::memory_file::load(&places);
     for problem in problems {
-        refused("MEMORY_REFUSED", &problem);
+        refused(codes::MEMORY_REFUSED, &problem);
     }
 
     let (rules, problems) = config::rules::start(&places);
     for problem in problems {
-        refused("RULES_REFUSED", &problem);
+        refused(codes::RULES_REFUSED, &problem);
     }
 
     let (recalled, problem) = outages::load(&places);
@@ -162,10 +169,11 @@ fn serve(options: &Options, stop: Stop, mut notices: Vec<Notice>) -> Result<(), 
     notices
         .iter()
         .for_each(|notice| dispatcher.notify(Millis(0), notice));
-    let recorder = Recorder::start(places.journal(), settings.journal_mib, notice_sink).map_err(
-        start("the journal thread", "raise TasksMax= of the service"),
-    )?;
-    let textfile = textfile(&settings, &inbox).map_err(start(
+    let recorder =
+        Recorder::start(places.journal(), settings.journal_mib, notice_sink.clone()).map_err(
+            start("the journal thread", "raise TasksMax= of the service"),
+        )?;
+    let textfile = textfile(&settings, &inbox, notice_sink).map_err(start(
         "the thread for metrics_textfile",
         "raise TasksMax= of the service",
     ))?;
@@ -181,7 +189,10 @@ fn serve(options: &Options, stop: Stop, mut notices: Vec<Notice>) -> Result<(), 
         .map_err(start("the API thread", "raise TasksMax= of the service"))?;
 
     let version = [("version", env!("CARGO_PKG_VERSION"))];
-    dispatcher.notify(Millis(0), &Notice::new("AGENT_STARTED", "agent", &version));
+    dispatcher.notify(
+        Millis(0),
+        &Notice::new(codes::AGENT_STARTED, "agent", &version),
+    );
     Owner {
         world: World::with_rules(settings, memory, rules.in_force()),
         dispatcher,
@@ -226,7 +237,7 @@ fn notice_sink(inbox: &Inbox) -> NoticeSink {
             .try_send(Input::Notice(Box::new(notice.clone())))
             .is_err()
         {
-            super::logging::write_now(&notice);
+            logging::write_now(&notice);
         }
     })
 }
@@ -239,13 +250,17 @@ fn picture(inbox: &Inbox) -> Option<Picture> {
 }
 
 /// Starts writing metrics to the file that the admin configured, if any.
-fn textfile(settings: &Settings, inbox: &Inbox) -> std::io::Result<Option<Textfile>> {
+fn textfile(
+    settings: &Settings,
+    inbox: &Inbox,
+    notice_sink: NoticeSink,
+) -> std::io::Result<Option<Textfile>> {
     if settings.metrics_textfile.is_empty() {
         return Ok(None);
     }
     let every = Duration::from_millis(settings.metrics_interval_ms.0);
     let (file, inbox) = (PathBuf::from(&settings.metrics_textfile), inbox.clone());
-    Textfile::start(file, every, move || picture(&inbox)).map(Some)
+    Textfile::start(file, every, notice_sink, move || picture(&inbox)).map(Some)
 }
 
 /// Passes API calls to the owner and to the planner.
@@ -442,7 +457,7 @@ impl Owner {
         } else {
             "maps and their I/O continue"
         };
-        let stopped = Notice::new("AGENT_STOPPED", "agent", &[("effect", effect)]);
+        let stopped = Notice::new(codes::AGENT_STOPPED, "agent", &[("effect", effect)]);
         self.dispatcher.notify(self.now(), &stopped);
         // Before `dispatcher` is dropped, so that a thread of it that waits for space in the inbox sees that it is closed.
         drop(inputs);
@@ -475,9 +490,9 @@ impl Owner {
                 let _ = reply.try_send(answer);
             }
             Question::Rules(rules, reply) => {
-                let effect = self.world.check_rules(&rules);
+                let loaded = RulesLoaded::from(self.world.check_rules(&rules));
                 self.step(Event::RulesLoaded(rules));
-                let _ = reply.try_send(Ok(serde_json::json!({ "effect": effect })));
+                let _ = reply.try_send(Ok(serde_json::json!(loaded)));
             }
             Question::Snapshot(reply) => {
                 let began = Instant::now();
@@ -588,7 +603,7 @@ impl Owner {
                 "effect",
                 "I/O that waits for its paths may hang the shutdown",
             )];
-            let notice = Notice::new("QUEUEING_NOT_ENDED", map, &effect);
+            let notice = Notice::new(codes::QUEUEING_NOT_ENDED, map, &effect);
             self.dispatcher.notify(self.now(), &notice);
         }
     }
@@ -627,8 +642,10 @@ impl Owner {
                 ("tables_loaded", &loaded),
                 ("after_ms", &took),
             ];
-            self.dispatcher
-                .notify(self.now(), &Notice::new("AGENT_READY", "agent", &details));
+            self.dispatcher.notify(
+                self.now(),
+                &Notice::new(codes::AGENT_READY, "agent", &details),
+            );
             // Fails without systemd, which is not an error.
             let _ = sd_notify::notify(&[NotifyState::Ready]);
         }

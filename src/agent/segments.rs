@@ -3,6 +3,7 @@
 use crate::journal::{Header, SUFFIX, begin, end, snapshot, steps};
 use crate::kernel::NoticeSink;
 use crate::psa::action::Notice;
+use crate::psa::codes;
 use crate::psa::report::snapshot::Pieces;
 use crate::psa::world::World;
 use std::collections::VecDeque;
@@ -113,7 +114,7 @@ impl Ring {
             let (folder, reason) = (self.folder.display().to_string(), error.to_string());
             let details = [("folder", folder.as_str()), ("reason", &reason)];
             self.notice_sink
-                .notify(Notice::new("JOURNAL_WRITE_FAILED", "agent", &details));
+                .notify(Notice::new(codes::JOURNAL_WRITE_FAILED, "agent", &details));
         }
     }
 
@@ -188,7 +189,7 @@ impl Ring {
         let (has, need) = ((self.budget >> 20).to_string(), mib.to_string());
         let details = [("journal_mib", has.as_str()), ("set_it_to", &need)];
         self.notice_sink
-            .notify(Notice::new("JOURNAL_TOO_SMALL", "agent", &details));
+            .notify(Notice::new(codes::JOURNAL_TOO_SMALL, "agent", &details));
         Ok(())
     }
 

@@ -6,6 +6,7 @@ use super::persist::Writer;
 use crate::config::{Places, store};
 use crate::kernel::{NoticeSink, process};
 use crate::psa::action::Notice;
+use crate::psa::codes;
 use crate::psa::takeover::StoredTakeover;
 use crate::psa::units::Millis;
 use serde::{Deserialize, Serialize};
@@ -47,7 +48,7 @@ pub fn writer(places: Places, notice_sink: NoticeSink) -> io::Result<Writer<Stor
             let reason = error.to_string();
             let effect = "after a restart the agent may have the array move units sooner";
             let details = [("file", &*file), ("reason", &reason), ("effect", effect)];
-            notice_sink.notify(Notice::new("TAKEOVERS_NOT_STORED", "agent", &details));
+            notice_sink.notify(Notice::new(codes::TAKEOVERS_NOT_STORED, "agent", &details));
         }
     })
 }
@@ -83,7 +84,7 @@ pub fn load(places: &Places) -> (BTreeMap<String, StoredTakeover>, Option<Notice
             let file = file.display().to_string();
             let effect = "for each unit the wait before a takeover starts again from the shortest";
             let details = [("file", &*file), ("reason", &reason), ("effect", effect)];
-            let notice = Notice::new("TAKEOVERS_REFUSED", "agent", &details);
+            let notice = Notice::new(codes::TAKEOVERS_REFUSED, "agent", &details);
             (BTreeMap::new(), Some(notice))
         }
     }

@@ -27,7 +27,7 @@ pub use server::{Handler, Peer, Server};
 pub const INTERFACE: &str = "io.dmpsa";
 
 /// Version of the interface; increases with each addition.
-pub const INTERFACE_VERSION: u32 = 5;
+pub const INTERFACE_VERSION: u32 = 6;
 
 /// The interface definition, which `GetInterfaceDescription` returns.
 pub const DESCRIPTION: &str = include_str!("io.dmpsa.varlink");

@@ -5,6 +5,7 @@ use super::types::{
     Adapter, CoreDevice, CorePath, DetachedDevice, Event, Explanation, FixedConfig, HppDevice,
     HppPath, NmpDevice, NmpPath, RoundRobinConfig, Status, Topology,
 };
+use crate::psa::change::RulesEffect;
 use crate::psa::report::inventory::Inventory;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -22,7 +23,7 @@ pub trait Method: Serialize + DeserializeOwned {
 macro_rules! methods {
     (
         read { $($(#[$doc:meta])* $name:ident -> $reply:ident;)* }
-        change { $($(#[$change_doc:meta])* $change:ident;)* }
+        change { $($(#[$change_doc:meta])* $change:ident -> $changed:ident;)* }
     ) => {
         /// A parsed call: a request to the agent's owner thread.
         #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +66,7 @@ macro_rules! methods {
 
         $(impl Method for $change {
             const NAME: &'static str = concat!("io.dmpsa.", stringify!($change));
-            type Reply = Changed;
+            type Reply = $changed;
         })*
     };
 }
@@ -109,39 +110,39 @@ methods! {
     }
     change {
         /// Sets the PSP of a device.
-        SetPsp;
+        SetPsp -> Changed;
         /// Sets the preferred path of a device.
-        SetPreferredPath;
+        SetPreferredPath -> Changed;
         /// Sets the options of VMW_PSP_RR for a device.
-        SetRoundRobin;
+        SetRoundRobin -> Changed;
         /// Sets the path selection of HPP for a device.
-        SetHpp;
+        SetHpp -> Changed;
         /// Sets the rank of a path.
-        SetPathRank;
+        SetPathRank -> Changed;
         /// Turns a path off and on.
-        SetPathState;
+        SetPathState -> Changed;
         /// Turns a device off and on.
-        SetDeviceState;
+        SetDeviceState -> Changed;
         /// Sets the display name of a device.
-        SetDeviceName;
+        SetDeviceName -> Changed;
         /// Sets facts about a device that the agent cannot detect.
-        SetDeviceFlags;
+        SetDeviceFlags -> Changed;
         /// Removes devices from the list of those that are off.
-        RemoveDetached;
+        RemoveDetached -> Changed;
         /// Sets one option of the SATP configuration of a device.
-        SetSatpWord;
+        SetSatpWord -> Changed;
         /// Puts the rules in the files into force.
-        LoadRules;
+        LoadRules -> RulesLoaded;
         /// Claims unclaimed paths.
-        RunRules;
+        RunRules -> Changed;
         /// Turns automatic claiming of paths on or off.
-        SetAutoclaim;
+        SetAutoclaim -> Changed;
         /// Unclaims paths.
-        Unclaim;
+        Unclaim -> Changed;
         /// Unclaims the paths of a device and claims them again.
-        Reclaim;
+        Reclaim -> Changed;
         /// Ends the queueing of a device without paths.
-        EndQueueing;
+        EndQueueing -> Changed;
     }
 }
 
@@ -409,7 +410,7 @@ pub struct RoundRobinReply {
     pub config: RoundRobinConfig,
 }
 
-/// Reply of all methods that change something.
+/// Reply of the methods that change something.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Changed {
     /// The effect, as one human-readable line.
@@ -562,6 +563,30 @@ pub struct SetSatpWord {
 pub struct LoadRules {
     /// Load the claim rules of this class too (`MP`, `Filter`, `VAAI`, `all`); `None` loads only SATP rules.
     pub claim_rules: Option<String>,
+}
+
+/// Reply of `LoadRules`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RulesLoaded {
+    /// The effect, as one human-readable line.
+    pub effect: String,
+    /// The number of claimed paths that the rules would give to another plug-in. Since version 6; before, 0.
+    #[serde(default)]
+    pub differing_paths: u64,
+    /// The number of claimed devices that the rules would give another SATP, PSP or options. Since version 6; before,
+    /// 0.
+    #[serde(default)]
+    pub differing_devices: u64,
+}
+
+impl From<RulesEffect> for RulesLoaded {
+    fn from(effect: RulesEffect) -> RulesLoaded {
+        RulesLoaded {
+            effect: effect.to_string(),
+            differing_paths: effect.paths as u64,
+            differing_devices: effect.devices as u64,
+        }
+    }
 }
 
 /// Parameters of `RunRules`: one of the three, or none of them for all unclaimed paths.

@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+use dm_psa::kernel::NoticeSink;
 use dm_psa::kernel::dm::client::Client;
 use dm_psa::kernel::dm::queueing::{Which, end, ours};
 use dm_psa::kernel::id;
@@ -51,7 +52,7 @@ fn end_queueing(root: &Path) -> Result<(), String> {
     if ours.is_empty() {
         return Ok(());
     }
-    let client = Client::open().map_err(|error| error.to_string())?;
+    let client = Client::open(NoticeSink::discard()).map_err(|error| error.to_string())?;
     let ended = end(&client, Which::Last(&ours)).map_err(|error| error.to_string())?;
     let failed: Vec<String> = ended
         .into_iter()

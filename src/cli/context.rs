@@ -4,7 +4,7 @@ use super::exit::{Exit, Failure};
 use super::format::{Format, render};
 use super::record::Listing;
 use crate::api::client::{self, Client, ClientError, TIMEOUT};
-use crate::api::requests::{Changed, Method};
+use crate::api::requests::{Changed, LoadRules, Method};
 use crate::config::Places;
 use crate::kernel::sysfs::Sysfs;
 use std::io::Write;
@@ -100,6 +100,14 @@ impl Context {
     /// Sends a request to the agent; `None` if there is no agent or it does not answer.
     pub fn ask_if_running<M: Method>(&mut self, request: &M) -> Option<M::Reply> {
         self.ask(request).ok()
+    }
+
+    /// Makes the agent read the rules, because ESXi's commands for SATP rules take effect immediately. Returns the
+    /// effect if the rules differ from what is claimed; `None` also without an agent, which reads them when it starts.
+    pub fn load_rules(&mut self) -> Option<String> {
+        let loaded = self.ask_if_running(&LoadRules { claim_rules: None })?;
+        let differs = loaded.differing_paths > 0 || loaded.differing_devices > 0;
+        differs.then_some(loaded.effect)
     }
 
     /// The kernel of this host, read through sysfs and procfs.

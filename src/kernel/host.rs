@@ -6,6 +6,7 @@
 use super::NoticeSink;
 use super::sysfs::{Port, Sysfs, number_of_node};
 use crate::psa::action::{Notice, PortTimers};
+use crate::psa::codes;
 use crate::psa::units::{DevT, Hctl};
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
@@ -99,19 +100,19 @@ fn report(notice_sink: &NoticeSink, order: Order, result: io::Result<()>) {
     };
     let (code, effect) = match order {
         Order::Delete(..) => (
-            "DELETE_FAILED",
+            codes::DELETE_FAILED,
             "the disk of the masked path stays, but udev hides it",
         ),
         Order::Timers(..) => (
-            "PORT_TIMERS_FAILED",
+            codes::PORT_TIMERS_FAILED,
             "I/O may wait long when the port is lost: set fast_io_fail_tmo or recovery_tmo by hand",
         ),
         Order::Rescan(_) => (
-            "RESCAN_FAILED",
+            codes::RESCAN_FAILED,
             "a new size may go unnoticed: run `psactl storage core adapter rescan -t update`",
         ),
         Order::Scan(_) => (
-            "SCAN_FAILED",
+            codes::SCAN_FAILED,
             "the device is not found until the HBA is rescanned: `psactl storage core adapter rescan`",
         ),
     };

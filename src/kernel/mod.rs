@@ -28,6 +28,7 @@ use crate::psa::action::Notice;
 use crate::psa::event::Event;
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Prepares a thread of the agent. All threads have small stacks, because the agent locks its memory including the
 /// stacks, and the kernel counts each stack in full.
@@ -105,9 +106,35 @@ impl NoticeSink {
         NoticeSink(Arc::new(put))
     }
 
+    /// Creates a sink that drops notices, for programs other than the agent: they have neither log nor events, and
+    /// report failures to their caller.
+    #[must_use]
+    pub fn discard() -> NoticeSink {
+        NoticeSink::new(drop)
+    }
+
     /// Passes on a notice.
     pub fn notify(&self, notice: Notice) {
         (self.0)(notice);
+    }
+}
+
+/// Limits the notices about a problem that persists, or comes and goes: one a minute.
+#[derive(Debug, Default)]
+pub(crate) struct NoticeLimit(Option<Instant>);
+
+impl NoticeLimit {
+    const PAUSE: Duration = Duration::from_secs(60);
+
+    /// Whether a notice may be raised now. If so, it counts as raised.
+    pub(crate) fn admits(&mut self, now: Instant) -> bool {
+        let due = self
+            .0
+            .is_none_or(|last| now.saturating_duration_since(last) >= Self::PAUSE);
+        if due {
+            self.0 = Some(now);
+        }
+        due
     }
 }
 
@@ -120,5 +147,18 @@ impl fmt::Debug for NoticeSink {
 impl fmt::Debug for Sink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Sink")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_persistent_problem_is_reported_once_a_minute() {
+        let start = Instant::now();
+        let mut limit = NoticeLimit::default();
+        let admitted = (0..120).filter(|s| limit.admits(start + Duration::from_secs(*s)));
+        assert_eq!(admitted.collect::<Vec<_>>(), [0, 60]);
     }
 }

@@ -4,6 +4,7 @@
 //! a file whose opener had other credentials (`sg_check_file_access`), and even dropping a capability changes them.
 
 use crate::psa::action::Notice;
+use crate::psa::codes::{self, Code};
 use nix::sys::mman::MmapAdvise::{MADV_POPULATE_READ, MADV_POPULATE_WRITE};
 use nix::sys::mman::{MlockAllFlags, madvise, mlockall};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -68,13 +69,13 @@ pub fn prepare() -> Vec<Notice> {
     notices.extend(flush_io());
     one_heap();
     if let Err(errno) = lock_memory() {
-        notices.push(notice("MEMORY_NOT_LOCKED", "mlockall", &errno.into()));
+        notices.push(notice(codes::MEMORY_NOT_LOCKED, "mlockall", &errno.into()));
     }
     touch_stack::<{ 256 << 10 }>();
     notices.extend(reserve(0));
     notices.extend(files_allowed());
     if let Err(error) = fs::write("/proc/self/oom_score_adj", NEVER) {
-        notices.push(notice("MAY_BE_KILLED", "oom_score_adj", &error));
+        notices.push(notice(codes::MAY_BE_KILLED, "oom_score_adj", &error));
     }
     notices
 }
@@ -92,7 +93,7 @@ pub fn reserve(paths: usize) -> Option<Notice> {
     drop(black_box(pieces));
     // Memory that was allocated and freed without a write to it still has no pages.
     let error = populate().err()?;
-    Some(notice("MEMORY_NOT_LOCKED", "madvise", &error))
+    Some(notice(codes::MEMORY_NOT_LOCKED, "madvise", &error))
 }
 
 /// Touches `BYTES` bytes of the stack of the calling thread.
@@ -109,7 +110,7 @@ fn flush_io() -> Option<Notice> {
     // SAFETY: takes only integers, and changes only how the kernel allocates memory for this thread.
     // JUSTIFICATION: no crate wraps it.
     let done = unsafe { libc::prctl(PR_SET_IO_FLUSHER, on, none, none, none) };
-    let failed = || notice("NOT_IO_FLUSHER", "prctl", &io::Error::last_os_error());
+    let failed = || notice(codes::NOT_IO_FLUSHER, "prctl", &io::Error::last_os_error());
     (done != 0).then(failed)
 }
 
@@ -131,7 +132,7 @@ fn files_allowed() -> Option<Notice> {
     // The notice has the limit that results, whether this succeeds or not.
     let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     let limit = [("limit", &*open_files().to_string())];
-    Some(Notice::new("FEW_OPEN_FILES", "agent", &limit))
+    Some(Notice::new(codes::FEW_OPEN_FILES, "agent", &limit))
 }
 
 #[cfg(target_env = "gnu")]
@@ -214,7 +215,7 @@ fn program_part(line: &str, before: Option<Part>) -> Option<Part> {
     })
 }
 
-fn notice(code: &str, call: &str, error: &io::Error) -> Notice {
+fn notice(code: Code, call: &str, error: &io::Error) -> Notice {
     let reason = error.to_string();
     Notice::new(code, "agent", &[("call", call), ("reason", &reason)])
 }
@@ -318,7 +319,7 @@ mod tests {
     #[test]
     fn failures_are_reported_and_not_fatal() {
         let error = io::Error::from_raw_os_error(libc::EPERM);
-        let notice = notice("MEMORY_NOT_LOCKED", "mlockall", &error);
+        let notice = notice(codes::MEMORY_NOT_LOCKED, "mlockall", &error);
         assert_eq!(notice.code, "MEMORY_NOT_LOCKED");
         assert_eq!(notice.details[0].1, "mlockall");
         assert!(notice.details[1].1.contains("not permitted"));

@@ -143,7 +143,7 @@ fn yes() -> bool {
 pub struct Notice {
     /// How much it matters.
     pub severity: Severity,
-    /// Stable code, `PATH_STATE`: one of [`super::codes::CODES`].
+    /// Stable code, `PATH_STATE`: one of [`super::codes::CODES`]. A journal of another version may have others.
     pub code: String,
     /// The device, path or map that it is about; also the key for rate limiting.
     pub subject: String,

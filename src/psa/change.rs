@@ -8,6 +8,32 @@ use crate::psa::mpp::Plugin;
 use crate::psa::psp::PspKind;
 use crate::psa::settings::{DeviceSettings, RoundRobin};
 use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What rules that are now in force would decide differently, if what is claimed were claimed by them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RulesEffect {
+    /// The number of claimed paths that would get another plug-in.
+    pub paths: usize,
+    /// The number of claimed devices that would get another SATP, PSP or options.
+    pub devices: usize,
+}
+
+impl fmt::Display for RulesEffect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let RulesEffect { paths, devices } = self;
+        if (*paths, *devices) == (0, 0) {
+            return f.write_str(
+                "the rules are in force; they change nothing for claimed paths and devices",
+            );
+        }
+        write!(
+            f,
+            "the rules are in force; they would change {paths} claimed paths and {devices} claimed devices: \
+             `psactl storage core claiming reclaim -d DEVICE` applies them, or `claiming unclaim` and `claimrule run`"
+        )
+    }
+}
 
 /// A change. Devices are named by their device id, paths by their runtime name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

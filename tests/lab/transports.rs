@@ -5,8 +5,8 @@
 //!     transports sg|bsg which      which transport is used, and why
 //!     transports sg|bsg load N     the cost of checks of N paths every 5 s, measured over 30 s
 
-use dm_psa::kernel::Sink;
 use dm_psa::kernel::passthrough::Transport;
+use dm_psa::kernel::{NoticeSink, Sink};
 use dm_psa::psa::event::{Event, Examination};
 use dm_psa::psa::settings::TransportSetting;
 use dm_psa::psa::units::{Hctl, Millis, Sg};
@@ -44,7 +44,10 @@ fn start(setting: TransportSetting) -> (Transport, Receiver<Event>) {
 fn start_with_room_for(answers: usize, setting: TransportSetting) -> (Transport, Receiver<Event>) {
     let (results, answers) = sync_channel(answers);
     let sink = Sink::new(move |events| events.into_iter().all(|e| results.send(e).is_ok()));
-    (Transport::new(setting, sink), answers)
+    (
+        Transport::new(setting, sink, NoticeSink::discard()),
+        answers,
+    )
 }
 
 impl Bed {

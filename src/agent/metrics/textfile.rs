@@ -2,7 +2,10 @@
 
 use super::{Dialect, Picture, text};
 use crate::config::store;
+use crate::kernel::NoticeSink;
 use crate::kernel::process::Usage;
+use crate::psa::action::Notice;
+use crate::psa::codes;
 use std::path::PathBuf;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
@@ -23,6 +26,7 @@ impl Textfile {
     pub fn start(
         file: PathBuf,
         every: Duration,
+        notice_sink: NoticeSink,
         picture: impl Fn() -> Option<Picture> + Send + 'static,
     ) -> std::io::Result<Textfile> {
         let (stop, stopped) = sync_channel::<()>(0);
@@ -35,13 +39,21 @@ impl Textfile {
                     let problem = store::replace(&file, text.as_bytes())
                         .err()
                         .map_or_else(String::new, |why| why.to_string());
-                    // The same reason is logged once.
+                    // The same reason is reported once.
                     if !problem.is_empty() && problem != said {
-                        log::warn!(
-                            target: "psa",
-                            "METRICS_NOT_WRITTEN file=\"{}\" reason=\"{problem}\" remedy=\"add its directory to ReadWritePaths= of the service\"",
-                            file.display()
-                        );
+                        let details = [
+                            ("file", &*file.display().to_string()),
+                            ("reason", &problem),
+                            (
+                                "remedy",
+                                "add its directory to ReadWritePaths= of the service",
+                            ),
+                        ];
+                        notice_sink.notify(Notice::new(
+                            codes::METRICS_NOT_WRITTEN,
+                            "agent",
+                            &details,
+                        ));
                     }
                     said = problem;
                 }

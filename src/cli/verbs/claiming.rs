@@ -20,7 +20,7 @@ const LOAD: Verb = Verb {
         let request = LoadRules {
             claim_rules: Some(class),
         };
-        context.change(&request)
+        Ok(Listing::lines([context.ask(&request)?.effect]))
     },
     legacy: false,
 };

@@ -1,7 +1,6 @@
 //! `psactl import`: converts rules of an ESXi host, or the configuration of multipath-tools, into rules and settings of
 //! this host. It needs no agent; a running agent loads new SATP rules immediately, as after `satp rule add`.
 
-use super::satp::load_rules;
 use super::{Verb, flag};
 use crate::cli::context::Context;
 use crate::cli::exit::Failure;
@@ -186,7 +185,7 @@ fn carry_out(context: &mut Context, mut edit: Edit, plan: &Plan) -> Result<Vec<S
         drop(edit);
     } else {
         edit.save()?;
-        said.extend(load_rules(context));
+        said.extend(context.load_rules());
     }
     if !plan.settings.is_empty() {
         let mut settings = SettingsFile::open(&context.places())?;

@@ -6,6 +6,7 @@ use crate::api::requests::{EndQueueing, GetTopology};
 use crate::cli::context::Context;
 use crate::cli::exit::Failure;
 use crate::cli::record::Listing;
+use crate::kernel::NoticeSink;
 use crate::kernel::dm::client::Client;
 use crate::kernel::dm::queueing::{LIST, Which, end, ours};
 use clap::ArgMatches;
@@ -78,7 +79,7 @@ fn without_agent(context: &mut Context, device: Option<String>) -> Result<Listin
         Some(name) => Which::Named(name),
         None => Which::Ours(&known),
     };
-    let client = Client::open().map_err(|why| {
+    let client = Client::open(NoticeSink::discard()).map_err(|why| {
         refused(format!(
             "the agent is not running, and {why}: run this as root"
         ))

@@ -11,6 +11,7 @@ use crate::api::types::CorePath;
 use crate::cli::context::Context;
 use crate::cli::exit::Failure;
 use crate::cli::record::Listing;
+use crate::kernel::NoticeSink;
 use crate::kernel::dm::client::Client;
 use crate::kernel::openers::openers;
 use crate::kernel::sysfs::Sysfs;
@@ -267,7 +268,7 @@ fn why_kept(host: &Sysfs, address: Hctl, path: &CorePath) -> Option<String> {
 
 /// The number of users that have a map open; 0 if the map no longer exists.
 fn open_count(map: &str) -> Result<u32, String> {
-    let client = Client::open().map_err(|why| why.to_string())?;
+    let client = Client::open(NoticeSink::discard()).map_err(|why| why.to_string())?;
     let map = client.observe(map).map_err(|why| why.to_string())?;
     Ok(map.map_or(0, |map| map.open_count))
 }

@@ -1,7 +1,6 @@
 //! `storage nmp satp`: SATPs, their default PSPs, and their rules. These commands change files and need no agent.
 
 use super::{Verb, flag, option, text};
-use crate::api::requests::LoadRules;
 use crate::cli::context::Context;
 use crate::cli::exit::Failure;
 use crate::cli::layout::listing;
@@ -272,7 +271,7 @@ fn add(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
             "{other} is tried first and matches everything that this rule matches"
         )]);
     }
-    Ok(Listing::lines(load_rules(context)))
+    Ok(Listing::lines(context.load_rules()))
 }
 
 fn remove(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
@@ -309,17 +308,7 @@ fn remove(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure>
         edit.note_removed_satp_rule(&gone)?;
     }
     edit.save()?;
-    Ok(Listing::lines(load_rules(context)))
-}
-
-/// Makes the agent read the rules, because ESXi's commands for SATP rules take effect immediately; returns the message
-/// for the user. Without an agent, the rules are read when it starts.
-pub(super) fn load_rules(context: &mut Context) -> Option<String> {
-    let effect = context.ask_if_running(&LoadRules { claim_rules: None })?;
-    effect
-        .effect
-        .contains("otherwise:")
-        .then_some(effect.effect)
+    Ok(Listing::lines(context.load_rules()))
 }
 
 /// Why no rule was found, with the rules that are similar.
@@ -400,6 +389,6 @@ fn set(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
     }
     let said = format!("Default PSP for {name} is now {psp}");
     Ok(Listing::lines(
-        std::iter::once(said).chain(load_rules(context)),
+        std::iter::once(said).chain(context.load_rules()),
     ))
 }

@@ -11,7 +11,9 @@ use super::partitions;
 use super::reasons::{self, System};
 use super::texts::{Room, Texts};
 use super::udev::{self, Cookies};
-use crate::psa::action::MapStep;
+use crate::kernel::NoticeSink;
+use crate::psa::action::{MapStep, Notice};
+use crate::psa::codes;
 use crate::psa::event::MapError;
 use crate::psa::table::emit::emit;
 use crate::psa::table::model::{Map, Message, Table};
@@ -33,6 +35,7 @@ const OBSERVE_TRIES: u32 = 3;
 pub struct Client {
     dm: DM,
     cookies: Cookies,
+    notice_sink: NoticeSink,
 }
 
 /// The result of a look at a map.
@@ -100,11 +103,12 @@ fn id<'a>(name: &'a str, uuid: &'a str) -> Result<DevId<'a>, Refusal> {
 }
 
 impl Client {
-    /// Opens `/dev/mapper/control`, which loads the module if need be.
+    /// Opens `/dev/mapper/control`, which loads the module if need be. Problems that are no error of a call go to
+    /// `notice_sink`; only calls that change a map have such.
     ///
     /// # Errors
     /// It does not exist, or may not be opened.
-    pub fn open() -> io::Result<Self> {
+    pub fn open(notice_sink: NoticeSink) -> io::Result<Self> {
         let dm = DM::new().map_err(|error| {
             io::Error::other(format!(
                 "cannot open device-mapper (/dev/mapper/control): {error}"
@@ -112,7 +116,8 @@ impl Client {
         })?;
         Ok(Client {
             dm,
-            cookies: Cookies::new(),
+            cookies: Cookies::new(notice_sink.clone()),
+            notice_sink,
         })
     }
 
@@ -301,9 +306,11 @@ impl Client {
             });
         filled.inspect_err(|_| {
             if let Err(left) = self.try_remove(name, uuid) {
-                let why = left.in_step("remove", reasons::general);
-                log::error!(code = "MAP_SHELL_LEFT", map = name, error:% = why;
-                    "an empty map is left behind; remove it with `dmsetup remove`");
+                let why = left.in_step("remove", reasons::general).to_string();
+                let effect = "an empty map is left behind; remove it with `dmsetup remove`";
+                let details = [("reason", &*why), ("effect", effect)];
+                self.notice_sink
+                    .notify(Notice::new(codes::MAP_SHELL_LEFT, name, &details));
             }
         })
     }

@@ -12,6 +12,9 @@ use super::client::Client;
 use super::ioctl::Buffer;
 use super::observer::Observer;
 use super::texts::Room;
+use crate::kernel::{NoticeLimit, NoticeSink};
+use crate::psa::action::Notice;
+use crate::psa::codes;
 use crate::psa::event::{Event, MapError};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -55,9 +58,9 @@ impl Watcher {
     ///
     /// # Errors
     /// `/dev/mapper/control` cannot be opened, or no eventfd or thread can be created.
-    pub fn spawn(observer: Arc<Observer>) -> io::Result<Self> {
+    pub fn spawn(observer: Arc<Observer>, notice_sink: NoticeSink) -> io::Result<Self> {
         // Arming belongs to the descriptor, so the watcher has its own.
-        let client = Client::open()?;
+        let client = Client::open(notice_sink.clone())?;
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         let wake = Arc::new(EventFd::from_flags(flags)?);
         let shared = Arc::new(Orders::default());
@@ -69,6 +72,8 @@ impl Watcher {
             names: BTreeSet::new(),
             list: Buffer::default(),
             room: Room::default(),
+            notice_sink,
+            failures: NoticeLimit::default(),
         };
         crate::kernel::thread("dm-events").spawn(move || watch.run())?;
         Ok(Watcher { wake, shared })
@@ -126,6 +131,8 @@ struct Watch {
     list: Buffer,
     /// Reused for the texts of a map.
     room: Room,
+    notice_sink: NoticeSink,
+    failures: NoticeLimit,
 }
 
 impl Watch {
@@ -157,8 +164,7 @@ impl Watch {
                 }
                 Ok(()) => {}
                 Err(error) => {
-                    log::error!(code = "DM_WATCH_FAILED", error:% = error;
-                        "cannot watch the maps; the agent tries again");
+                    self.failed(&error.to_string());
                     // The look after the retry finds whatever is missed until then.
                     (due, asked) = (end + RETRY, true);
                 }
@@ -232,7 +238,7 @@ impl Watch {
     }
 
     /// Waits for an order, the time `until`, or an event if `armed`. Returns whether there was an event.
-    fn wait(&self, until: Instant, armed: bool) -> bool {
+    fn wait(&mut self, until: Instant, armed: bool) -> bool {
         let left = until.saturating_duration_since(Instant::now());
         // Rounded up, or the last millisecond would be a busy loop.
         let timeout = PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX);
@@ -241,18 +247,26 @@ impl Watch {
             PollFd::new(self.client.control().as_fd(), PollFlags::POLLIN),
         ];
         let watched = if armed { 2 } else { 1 };
-        match poll(&mut descriptors[..watched], timeout) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(errno) => {
-                log::error!(code = "DM_WATCH_FAILED", errno:% = errno; "cannot wait for dm events");
-                thread::sleep(RETRY);
-            }
+        let polled = poll(&mut descriptors[..watched], timeout);
+        let ready = |descriptor: &PollFd<'_>| descriptor.any().unwrap_or(false);
+        let [wake, control] = descriptors.each_ref().map(ready);
+        if let Err(errno) = polled
+            && errno != Errno::EINTR
+        {
+            self.failed(&format!("cannot wait for dm events: {errno}"));
+            thread::sleep(RETRY);
         }
-        let [wake, control] = descriptors;
-        let ready = |descriptor: PollFd<'_>| descriptor.any().unwrap_or(false);
-        if ready(wake) {
+        if wake {
             let _ = self.wake.read();
         }
-        armed && ready(control)
+        armed && control
+    }
+
+    fn failed(&mut self, reason: &str) {
+        if self.failures.admits(Instant::now()) {
+            let details = [("reason", reason), ("effect", "the agent tries again")];
+            self.notice_sink
+                .notify(Notice::new(codes::DM_WATCH_FAILED, "agent", &details));
+        }
     }
 }

@@ -16,7 +16,7 @@
 //!
 //! Tests: in each file those that need no kernel; the rest runs in the lab.
 
-use super::Sink;
+use super::{NoticeSink, Sink};
 use crate::psa::action::MapStep;
 use std::io;
 use std::sync::Arc;
@@ -48,13 +48,13 @@ impl Dm {
     ///
     /// # Errors
     /// `/dev/mapper/control` cannot be opened, or a thread cannot be started.
-    pub fn start(sink: Sink) -> io::Result<Self> {
-        let client = Arc::new(client::Client::open()?);
+    pub fn start(sink: Sink, notice_sink: NoticeSink) -> io::Result<Self> {
+        let client = Arc::new(client::Client::open(notice_sink.clone())?);
         let observer = Arc::new(observer::Observer::new(Arc::clone(&client), sink));
         Ok(Dm {
             client,
-            workers: worker::Workers::new(Arc::clone(&observer))?,
-            watcher: events::Watcher::spawn(observer)?,
+            workers: worker::Workers::new(Arc::clone(&observer), notice_sink.clone())?,
+            watcher: events::Watcher::spawn(observer, notice_sink)?,
         })
     }
 

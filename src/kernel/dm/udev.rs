@@ -10,6 +10,9 @@
 //! counted down after [`SLOW`], and removes it anyway after [`LOST`], when udev itself has given up. The semaphore must
 //! be in the host's IPC namespace (no `PrivateIPC=`).
 
+use crate::kernel::{NoticeLimit, NoticeSink};
+use crate::psa::action::Notice;
+use crate::psa::codes;
 use nix::errno::Errno;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -53,11 +56,14 @@ struct State {
     running: bool,
     closing: bool,
     slow: bool,
+    /// Limits notices that there is no semaphore.
+    no_cookie: NoticeLimit,
 }
 
 /// Creates cookies, and watches them until udev is done with them.
 pub struct Cookies {
     shared: Arc<(Mutex<State>, Condvar)>,
+    notice_sink: NoticeSink,
 }
 
 /// A cookie for one ioctl.
@@ -70,9 +76,10 @@ pub(super) struct Cookie {
 impl Cookies {
     /// Creates the set without any cookies.
     #[must_use]
-    pub fn new() -> Self {
+    pub fn new(notice_sink: NoticeSink) -> Self {
         Cookies {
             shared: Arc::default(),
+            notice_sink,
         }
     }
 
@@ -101,7 +108,13 @@ impl Cookies {
                 semaphore: Some(semaphore),
             },
             Some(Err(errno)) => {
-                log::warn!(code = "UDEV_NO_COOKIE", errno:% = errno; "cannot create a semaphore for udev; links in /dev may be late");
+                if lock(&self.shared.0).no_cookie.admits(Instant::now()) {
+                    let reason = format!("cannot create a semaphore: {errno}");
+                    let effect = "links in /dev may be late";
+                    let details = [("reason", &*reason), ("effect", effect)];
+                    self.notice_sink
+                        .notify(Notice::new(codes::UDEV_NO_COOKIE, "agent", &details));
+                }
                 Cookie {
                     value: flags,
                     semaphore: None,
@@ -130,19 +143,14 @@ impl Cookies {
             since: Instant::now(),
         });
         if !state.running {
-            let shared = Arc::clone(&self.shared);
-            let started = crate::kernel::thread("dm-udev").spawn(move || look_after(&shared));
+            let (shared, notice_sink) = (Arc::clone(&self.shared), self.notice_sink.clone());
+            let started =
+                crate::kernel::thread("dm-udev").spawn(move || look_after(&shared, &notice_sink));
             // The start is tried again with the next cookie. Until then the semaphores only accumulate, up to their
             // limit.
             state.running = started.is_ok();
         }
         self.shared.1.notify_one();
-    }
-}
-
-impl Default for Cookies {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -158,20 +166,23 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn look_after(shared: &(Mutex<State>, Condvar)) {
+fn look_after(shared: &(Mutex<State>, Condvar), notice_sink: &NoticeSink) {
     let mut state = lock(&shared.0);
     while !state.closing {
         if state.outstanding.is_empty() {
             state = shared.1.wait(state).unwrap_or_else(PoisonError::into_inner);
             continue;
         }
-        look(&mut state, Instant::now());
+        if let Some(notice) = look(&mut state, Instant::now()) {
+            notice_sink.notify(notice);
+        }
         let waited = shared.1.wait_timeout(state, LOOK);
         state = waited.unwrap_or_else(PoisonError::into_inner).0;
     }
 }
 
-fn look(state: &mut State, now: Instant) {
+/// Removes the semaphores that are done with. Returns a notice if udev has become slow, or is no longer.
+fn look(state: &mut State, now: Instant) -> Option<Notice> {
     let mut slowest: Option<(Duration, String)> = None;
     state.outstanding.retain(|cookie| {
         let age = now.duration_since(cookie.since);
@@ -198,15 +209,19 @@ fn look(state: &mut State, now: Instant) {
     match slowest {
         Some((age, map)) if age >= SLOW && !state.slow => {
             state.slow = true;
-            log::warn!(code = "UDEV_SLOW", map = map, waiting = waiting, seconds = age.as_secs();
-                "udev has not processed the events of our maps yet: links in /dev may be late; check that \
-                 systemd-udevd runs (maps themselves are not affected)");
+            let details = [
+                ("map", &*map),
+                ("waiting", &waiting.to_string()),
+                ("seconds", &age.as_secs().to_string()),
+                ("effect", "links in /dev may be late; maps are not affected"),
+            ];
+            Some(Notice::new(codes::UDEV_SLOW, "agent", &details))
         }
         None if state.slow => {
             state.slow = false;
-            log::info!(code = "UDEV_OK"; "udev has processed the events of our maps");
+            Some(Notice::new(codes::UDEV_OK, "agent", &[]))
         }
-        _ => {}
+        _ => None,
     }
 }
 
@@ -298,11 +313,12 @@ mod tests {
     #[test]
     fn slowness_is_reported_once_and_ends() {
         let mut state = outstanding(&[SLOW]);
-        look(&mut state, Instant::now());
-        assert!(state.slow && state.outstanding.len() == 1);
+        let look = |state: &mut State| look(state, Instant::now()).map(|notice| notice.code);
+        assert_eq!(look(&mut state).as_deref(), Some("UDEV_SLOW"));
+        assert_eq!((look(&mut state), state.outstanding.len()), (None, 1));
         count_down(state.outstanding[0].semaphore);
-        look(&mut state, Instant::now());
-        assert!(!state.slow);
+        assert_eq!(look(&mut state).as_deref(), Some("UDEV_OK"));
+        assert_eq!(look(&mut state), None);
     }
 
     #[test]
@@ -315,7 +331,7 @@ mod tests {
 
     #[test]
     fn a_cookie_carries_its_flags() {
-        let cookies = Cookies::new();
+        let cookies = Cookies::new(NoticeSink::discard());
         let cookie = cookies.make(RELOAD | NO_PATHS);
         assert_eq!(cookie.value >> FLAGS_SHIFT, 0x0560);
         cookies.sent(cookie, "naa.6", false);

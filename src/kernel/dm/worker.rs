@@ -7,12 +7,15 @@
 
 use super::observer::Observer;
 use super::texts::Room;
-use crate::psa::action::MapStep;
+use crate::kernel::{NoticeLimit, NoticeSink};
+use crate::psa::action::{MapStep, Notice};
+use crate::psa::codes;
 use crate::psa::event::{Event, MapError};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 /// The most maps that are worked on at the same time.
 pub const MOST_THREADS: usize = 64;
@@ -38,6 +41,8 @@ struct Queues {
     idle: usize,
     /// Set when nothing will be submitted any more.
     ended: bool,
+    /// Limits notices that no thread could be started.
+    no_thread: NoticeLimit,
 }
 
 type Carry = dyn Fn(&str, &Job) -> Result<(), MapError> + Send + Sync;
@@ -50,6 +55,7 @@ struct Shared {
     kept: usize,
     carry_out: Box<Carry>,
     report: Box<Report>,
+    notice_sink: NoticeSink,
 }
 
 /// The workers. Jobs submitted before this is dropped are still carried out.
@@ -62,7 +68,7 @@ impl Workers {
     ///
     /// # Errors
     /// A thread cannot be started.
-    pub fn new(observer: Arc<Observer>) -> io::Result<Self> {
+    pub fn new(observer: Arc<Observer>, notice_sink: NoticeSink) -> io::Result<Self> {
         let reporter = Arc::clone(&observer);
         let workers = Workers::of(
             (KEPT_THREADS, MOST_THREADS),
@@ -77,6 +83,7 @@ impl Workers {
                     })
                 });
             }),
+            notice_sink,
         );
         for _ in 0..KEPT_THREADS {
             let mut queues = workers.shared.lock();
@@ -87,7 +94,12 @@ impl Workers {
     }
 
     /// Creates the workers without starting a thread.
-    fn of((kept, most): (usize, usize), carry_out: Box<Carry>, report: Box<Report>) -> Self {
+    fn of(
+        (kept, most): (usize, usize),
+        carry_out: Box<Carry>,
+        report: Box<Report>,
+        notice_sink: NoticeSink,
+    ) -> Self {
         let queues = Mutex::default();
         Workers {
             shared: Arc::new(Shared {
@@ -97,6 +109,7 @@ impl Workers {
                 kept,
                 carry_out,
                 report,
+                notice_sink,
             }),
         }
     }
@@ -123,7 +136,13 @@ impl Workers {
                 Ok(()) => queues.threads += 1,
                 // Another thread will take it.
                 Err(error) if queues.threads > 0 => {
-                    log::warn!(code = "NO_THREAD", error:% = error; "no thread could be started for a map; the map waits");
+                    if queues.no_thread.admits(Instant::now()) {
+                        let name = queues.waiting.back().cloned().unwrap_or_default();
+                        let reason = error.to_string();
+                        let details = [("reason", &*reason), ("effect", "the map waits")];
+                        let notice = Notice::new(codes::NO_THREAD, name, &details);
+                        self.shared.notice_sink.notify(notice);
+                    }
                 }
                 // No thread would ever take it: the caller is notified by the event that it waits for.
                 Err(error) => {
@@ -191,7 +210,9 @@ impl Shared {
                 (self.report)(&name, job.ticket, result);
             }));
             if reported.is_err() {
-                log::error!(code = "INTERNAL", map = name; "the result of an action on a map was lost");
+                let details = [("reason", "the result of an action on a map was lost")];
+                self.notice_sink
+                    .notify(Notice::new(codes::INTERNAL, &*name, &details));
             }
             queues = self.lock();
             if queues.jobs.get(&name).is_some_and(|jobs| !jobs.is_empty()) {
@@ -242,7 +263,12 @@ mod tests {
             let _ = send.lock().unwrap().send((map.to_owned(), ticket, result));
         };
         (
-            Workers::of((0, most), Box::new(carry_out), Box::new(report)),
+            Workers::of(
+                (0, most),
+                Box::new(carry_out),
+                Box::new(report),
+                NoticeSink::discard(),
+            ),
             receive,
         )
     }
@@ -310,6 +336,7 @@ mod tests {
                 Ok(())
             }),
             Box::new(move |_, ticket, _| send.lock().unwrap().send(ticket).unwrap_or(())),
+            NoticeSink::discard(),
         );
         for _ in 0..2 {
             workers.shared.start().unwrap();

@@ -14,7 +14,9 @@ mod clock;
 mod scratch_buffer;
 pub mod sg;
 
-use super::Sink;
+use super::{NoticeSink, Sink};
+use crate::psa::action::{Notice, Severity};
+use crate::psa::codes;
 use crate::psa::event::Examination;
 use crate::psa::settings::TransportSetting;
 use crate::psa::units::{Hctl, Millis, Sg};
@@ -45,6 +47,7 @@ pub struct Transport {
     choice: OnceLock<Choice>,
     /// Why bsg was given up.
     given_up: OnceLock<String>,
+    notice_sink: NoticeSink,
 }
 
 /// The transport that was chosen with the first path.
@@ -67,9 +70,9 @@ pub struct InUse {
 
 impl Transport {
     /// Creates a transport that puts its answers into `results`. Its threads wait while that queue is full, so the
-    /// receiver must not wait for the transport while it does not receive.
+    /// receiver must not wait for the transport while it does not receive. The choice goes to `notice_sink`.
     #[must_use]
-    pub fn new(setting: TransportSetting, results: Sink) -> Transport {
+    pub fn new(setting: TransportSetting, results: Sink, notice_sink: NoticeSink) -> Transport {
         Transport {
             setting,
             #[cfg(feature = "io-uring")]
@@ -77,6 +80,7 @@ impl Transport {
             sg: sg::Transport::new(results),
             choice: OnceLock::new(),
             given_up: OnceLock::new(),
+            notice_sink,
         }
     }
 
@@ -139,7 +143,7 @@ impl Transport {
         InUse { name, reason }
     }
 
-    /// Chooses a transport, probing with `path`, and logs the choice.
+    /// Chooses a transport, probing with `path`, and reports the choice.
     fn choose(&self, path: Hctl) -> Choice {
         let choice = match (self.setting, AUTO_TAKES_BSG) {
             (TransportSetting::Sg, _) => {
@@ -155,7 +159,8 @@ impl Transport {
             #[cfg(feature = "io-uring")]
             Choice::Bsg(_) => ("bsg", "the kernel accepts SCSI commands by io_uring"),
         };
-        log::info!(target: "psa", "TRANSPORT in_use=\"{name}\" reason=\"{reason}\"");
+        let chosen = transport_notice(name, reason).with_severity(Severity::Info);
+        self.notice_sink.notify(chosen);
         choice
     }
 
@@ -176,10 +181,15 @@ impl Transport {
     fn give_up(&self, error: &io::Error) {
         self.given_up.get_or_init(|| {
             let reason = format!("bsg failed: {}", reason_of(error));
-            log::warn!(target: "psa", "TRANSPORT in_use=\"sg\" reason=\"{reason}\"");
+            self.notice_sink.notify(transport_notice("sg", &reason));
             reason
         });
     }
+}
+
+fn transport_notice(in_use: &str, reason: &str) -> Notice {
+    let details = [("in_use", in_use), ("reason", reason)];
+    Notice::new(codes::TRANSPORT, "agent", &details)
 }
 
 /// The human-readable reason why bsg by io_uring is not available.
@@ -211,7 +221,10 @@ mod tests {
     fn transport(setting: TransportSetting) -> (Transport, Receiver<Event>) {
         let (results, answers) = sync_channel(16);
         let sink = Sink::new(move |events| events.into_iter().all(|e| results.send(e).is_ok()));
-        (Transport::new(setting, sink), answers)
+        (
+            Transport::new(setting, sink, NoticeSink::discard()),
+            answers,
+        )
     }
 
     /// No machine has this host, so only the choice is tested: there is an answer whatever is in /dev/bsg.

@@ -184,7 +184,8 @@ impl Drop for Instance {
     fn drop(&mut self) {
         self.pipe = None;
         if let Err(error) = fs::remove_dir(&self.directory) {
-            log::warn!(path:% = self.directory.display(), error:%; "cannot remove the tracefs instance");
+            let directory = self.directory.display();
+            log::warn!("cannot remove the tracefs instance {directory}: {error}");
         }
     }
 }

@@ -16,6 +16,7 @@ mod reports;
 
 use super::{Ended, NoticeSink, Sink};
 use crate::psa::action::Notice;
+use crate::psa::codes::{self, Code};
 use crate::psa::settings::WatchSetting;
 use crate::psa::units::Millis;
 use instance::{EVENTS, Instance};
@@ -239,13 +240,13 @@ impl Watch {
             Ok(instance) => {
                 self.instance = Some(instance);
                 if self.problem.take().is_some() {
-                    self.notify("IO_WATCH_ON", "tracing is available now");
+                    self.notify(codes::IO_WATCH_ON, "tracing is available now");
                 }
             }
             Err(error) => {
                 let why = error.to_string();
                 if self.problem.as_ref() != Some(&why) {
-                    self.notify("IO_WATCH_OFF", &why);
+                    self.notify(codes::IO_WATCH_OFF, &why);
                 }
                 self.say(off(&why));
                 self.problem = Some(why);
@@ -257,7 +258,7 @@ impl Watch {
         *lock(&self.shared.watching) = watching;
     }
 
-    fn notify(&self, code: &str, reason: &str) {
+    fn notify(&self, code: Code, reason: &str) {
         self.notice_sink
             .notify(Notice::new(code, "agent", &[("reason", reason)]));
     }
@@ -274,7 +275,7 @@ impl Watch {
         let pipe = pipe.filter(|_| reports);
         descriptors.extend(pipe.map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)));
         if let Err(errno) = poll(&mut descriptors, timeout) {
-            log::warn!(errno:%; "cannot wait for reports of I/O errors");
+            log::warn!("cannot wait for reports of I/O errors: {errno}");
             std::thread::sleep(PAUSE);
         }
         let ready = |descriptor: Option<&PollFd<'_>>| {
@@ -297,7 +298,7 @@ impl Watch {
                 // It is created again later.
                 self.instance = None;
                 self.notify(
-                    "IO_WATCH_OFF",
+                    codes::IO_WATCH_OFF,
                     &format!("cannot read the kernel's reports: {error}"),
                 );
                 self.say(off(format!("cannot read the kernel's reports: {error}")));
@@ -309,7 +310,7 @@ impl Watch {
         if let Some(line) = batch.unreadable.as_deref().filter(|_| !self.unreadable) {
             self.unreadable = true;
             self.notify(
-                "IO_REPORT_UNREADABLE",
+                codes::IO_REPORT_UNREADABLE,
                 &format!("a field is missing in this line: {line}"),
             );
         }

@@ -45,18 +45,18 @@ impl Missed {
         self.waiting.values().map(|wait| wait.due).min()
     }
 
-    /// The paths whose uevent is to be raised again now. None while udev is busy; the paths are then checked again
-    /// later.
-    pub(super) fn due(&mut self, now: Instant, busy: bool) -> Vec<Hctl> {
+    /// The paths whose uevent is to be raised again now, each with whether that is the first time. None while udev is
+    /// busy; the paths are then checked again later.
+    pub(super) fn due(&mut self, now: Instant, busy: bool) -> Vec<(Hctl, bool)> {
         let mut due = Vec::new();
         for (path, wait) in self.waiting.iter_mut().filter(|(_, wait)| wait.due <= now) {
             if busy {
                 wait.due = now + PATIENCE;
                 continue;
             }
+            due.push((*path, wait.pause == PAUSE));
             wait.due = now + wait.pause;
             wait.pause = (wait.pause * 2).min(LONGEST);
-            due.push(*path);
         }
         due
     }
@@ -77,9 +77,9 @@ mod tests {
         assert!(missed.due(at(2), false).is_empty());
         assert!(missed.due(at(3), true).is_empty());
         assert_eq!(missed.next(), Some(at(6)));
-        assert_eq!(missed.due(at(6), false), [path]);
+        assert_eq!(missed.due(at(6), false), [(path, true)]);
         assert!(missed.due(at(15), false).is_empty());
-        assert_eq!(missed.due(at(16), false), [path]);
+        assert_eq!(missed.due(at(16), false), [(path, false)]);
         assert_eq!(missed.next(), Some(at(36)));
         missed.waits(path, false, at(17));
         assert_eq!(missed.next(), None);

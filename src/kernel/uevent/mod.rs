@@ -19,8 +19,8 @@ mod socket;
 mod transport;
 mod watcher;
 
-use super::Sink;
 use super::sysfs::Sysfs;
+use super::{NoticeSink, Sink};
 use crate::psa::units::Hctl;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::collections::BTreeSet;
@@ -67,6 +67,7 @@ impl Discovery {
     pub fn start(
         sysfs: Sysfs,
         events: Sink,
+        notice_sink: NoticeSink,
         map_changed: impl Fn() + Send + 'static,
     ) -> io::Result<Discovery> {
         let shared = Arc::new(Shared {
@@ -76,7 +77,7 @@ impl Discovery {
         let (started, result) = sync_channel(1);
         let theirs = Arc::clone(&shared);
         super::thread("uevent").spawn(move || {
-            match Watcher::new(sysfs, events, Box::new(map_changed), theirs) {
+            match Watcher::new(sysfs, events, notice_sink, Box::new(map_changed), theirs) {
                 Ok(mut watcher) => {
                     let _ = started.send(Ok(()));
                     watcher.run();

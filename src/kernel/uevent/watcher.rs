@@ -5,9 +5,11 @@ use super::missed::Missed;
 use super::socket::{Group, Socket};
 use super::transport::{Kind, Listener, Place, Received};
 use super::{Inbox, QUIET, Shared};
-use crate::kernel::Sink;
 use crate::kernel::sysfs::{Survey, Sysfs};
+use crate::kernel::{NoticeLimit, NoticeSink, Sink};
+use crate::psa::action::Notice;
 use crate::psa::adapter::Transport;
+use crate::psa::codes::{self, Code};
 use crate::psa::event::{Event, UnitAttention};
 use crate::psa::facts::{PathFacts, Usage};
 use crate::psa::units::Hctl;
@@ -38,6 +40,7 @@ pub(super) struct Stopped;
 
 pub(super) struct Watcher {
     events: Sink,
+    notice_sink: NoticeSink,
     /// Called when a map may have another table.
     map_changed: Box<dyn Fn() + Send>,
     shared: Arc<Shared>,
@@ -70,18 +73,22 @@ pub(super) struct Watcher {
     enumerate_due: Option<Instant>,
     /// Set when files or memory are short: nothing is read until then.
     paused_until: Option<Instant>,
+    /// Limits notices about that.
+    pauses: NoticeLimit,
 }
 
 impl Watcher {
     pub(super) fn new(
         sysfs: Sysfs,
         events: Sink,
+        notice_sink: NoticeSink,
         map_changed: Box<dyn Fn() + Send>,
         shared: Arc<Shared>,
     ) -> io::Result<Watcher> {
         let tables = sysfs.usage_tables();
         Ok(Watcher {
             events,
+            notice_sink,
             map_changed,
             shared,
             survey: Survey::new(sysfs),
@@ -102,6 +109,7 @@ impl Watcher {
             // The first thing to do, now that no message can be missed.
             enumerate_due: Some(Instant::now()),
             paused_until: None,
+            pauses: NoticeLimit::default(),
         })
     }
 
@@ -304,17 +312,28 @@ impl Watcher {
             return;
         }
         let busy = self.survey.sysfs().udev_is_busy();
-        for path in self.missed.due(now, busy) {
-            match self.survey.sysfs().add_again(path) {
-                Ok(true) => {
-                    log::warn!(target: "psa", "UDEV_MISSED subject=\"{path}\" reason=\"udev does not know its disk\" effect=\"its uevents are triggered again\"");
-                }
-                Ok(false) => self.missed.waits(path, false, now),
-                Err(error) => {
-                    log::warn!(target: "psa", "UDEV_MISSED subject=\"{path}\" reason=\"udev does not know its disk, and its uevents cannot be triggered: {error}\"");
-                }
-            }
+        for (path, is_first) in self.missed.due(now, busy) {
             self.note(path);
+            let (reason, effect) = match self.survey.sysfs().add_again(path) {
+                Ok(true) => (
+                    "udev does not know its disk".to_owned(),
+                    "its uevents are triggered again",
+                ),
+                Ok(false) => {
+                    self.missed.waits(path, false, now);
+                    continue;
+                }
+                Err(error) => (
+                    format!(
+                        "udev does not know its disk, and its uevents cannot be triggered: {error}"
+                    ),
+                    "the agent tries again",
+                ),
+            };
+            if is_first {
+                let details = [("reason", &*reason), ("effect", effect)];
+                self.notify(codes::UDEV_MISSED, path, &details);
+            }
         }
     }
 
@@ -438,7 +457,8 @@ impl Watcher {
             let first = !self.doubted.remove(path);
             if !here && first && self.known.contains(path) && self.survey.sysfs().has_device(*path)
             {
-                log::info!(target: "psa", "PATH_DOUBTED subject=\"{path}\" reason=\"its device exists but its link in sysfs does not\"");
+                let reason = "its device exists but its link in sysfs does not";
+                self.notify(codes::PATH_DOUBTED, path, &[("reason", reason)]);
                 self.doubted.insert(*path);
                 self.note(*path);
                 continue;
@@ -460,8 +480,13 @@ impl Watcher {
 
     /// Stops reading for a moment: what cannot be read because files or memory are short may still exist.
     fn pause(&mut self) {
-        log::warn!(target: "psa", "DISCOVERY_PAUSED subject=\"agent\" reason=\"this host is out of file descriptors or memory\" effect=\"the known paths are kept\"");
-        self.paused_until = Some(Instant::now() + PAUSE);
+        let now = Instant::now();
+        if self.pauses.admits(now) {
+            let reason = "this host is out of file descriptors or memory";
+            let details = [("reason", reason), ("effect", "the known paths are kept")];
+            self.notify(codes::DISCOVERY_PAUSED, "agent", &details);
+        }
+        self.paused_until = Some(now + PAUSE);
     }
 
     /// Listens to the messages of a transport once a path of that transport was seen.
@@ -505,6 +530,11 @@ impl Watcher {
     /// Hands over an event; waits while the receiver's queue is full.
     fn report(&self, event: Event) -> Result<(), Stopped> {
         self.events.put(event).map_err(|_| Stopped)
+    }
+
+    fn notify(&self, code: Code, subject: impl ToString, details: &[(&str, &str)]) {
+        self.notice_sink
+            .notify(Notice::new(code, subject.to_string(), details));
     }
 
     fn stop_if_asked(&self) -> Result<(), Stopped> {

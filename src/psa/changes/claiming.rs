@@ -4,12 +4,12 @@
 //! on ESXi, an unclaimed path continues to serve until rules are run, and a device in use keeps at least one path:
 //! nothing in this module ends the I/O of a map.
 
-use crate::psa::action::Severity;
-use crate::psa::change::{Refusal, Scope};
+use crate::psa::change::{Refusal, RulesEffect, Scope};
 use crate::psa::check::{ask, judge};
 use crate::psa::claim::Claim;
 use crate::psa::claiming::selection::in_words;
 use crate::psa::claiming::{mask_path, run, selection};
+use crate::psa::codes;
 use crate::psa::rules::Rules;
 use crate::psa::state::World;
 use crate::psa::state::device::{Device, Disposition};
@@ -17,9 +17,9 @@ use crate::psa::state::schedule::Key;
 use crate::psa::units::Hctl;
 
 impl World {
-    /// The effect of new rules, as one line for the admin.
+    /// What new rules would decide differently.
     #[must_use]
-    pub fn check_rules(&self, rules: &Rules) -> String {
+    pub fn check_rules(&self, rules: &Rules) -> RulesEffect {
         let paths = self.paths.values().filter(|path| {
             let decided = run::claim_by(self, rules, path).map(|claim| claim.plugin);
             path.owner
@@ -33,22 +33,17 @@ impl World {
             now.zip(decided)
                 .is_some_and(|(now, new)| in_words(now) != in_words(&new))
         });
-        let (paths, devices) = (paths.count(), devices.count());
-        if paths == 0 && devices == 0 {
-            return "the rules are in force; they change nothing for claimed paths and devices"
-                .to_owned();
+        RulesEffect {
+            paths: paths.count(),
+            devices: devices.count(),
         }
-        format!(
-            "the rules are in force; they would change {paths} claimed paths and {devices} claimed devices: \
-             `psactl storage core claiming reclaim -d DEVICE` applies them, or `claiming unclaim` and `claimrule run`"
-        )
     }
 }
 
 /// New rules take effect. A device without a map gets its SATP from them at its next look. A device that was left alone
 /// is looked at now, because the rules may name its array.
 pub(in crate::psa) fn rules_loaded(world: &mut World, rules: Rules) {
-    let effect = world.check_rules(&rules);
+    let effect = world.check_rules(&rules).to_string();
     world.rules = rules;
     let left_alone = world
         .devices
@@ -56,12 +51,7 @@ pub(in crate::psa) fn rules_loaded(world: &mut World, rules: Rules) {
         .filter(|device| matches!(device.disposition, Disposition::LeftAlone(_)))
         .map(|device| device.wwid().to_owned());
     world.dirty.extend(left_alone);
-    world.notify(
-        Severity::Info,
-        "RULES_LOADED",
-        "agent",
-        &[("effect", &effect)],
-    );
+    world.notify(codes::RULES_LOADED, "agent", &[("effect", &effect)]);
 }
 
 pub(in crate::psa) fn check_unclaim(world: &World, scope: &Scope) -> Result<String, Refusal> {
@@ -159,8 +149,7 @@ fn decide_again(world: &mut World, id: Hctl) {
     };
     let (from, to) = (plugin(before), plugin(after));
     world.notify(
-        Severity::Info,
-        "PATH_CLAIMED",
+        codes::PATH_CLAIMED,
         name.to_string(),
         &[("from", &from), ("to", &to)],
     );

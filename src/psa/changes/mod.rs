@@ -7,10 +7,10 @@
 pub(in crate::psa) mod claiming;
 pub(in crate::psa) mod queueing;
 
-use crate::psa::action::Severity;
 use crate::psa::adapter::RuntimeName;
 use crate::psa::change::{Change, Refusal, SATP_WORDS};
 use crate::psa::check::{ask, judge};
+use crate::psa::codes;
 use crate::psa::evidence::PathState;
 use crate::psa::mpp::Plugin;
 use crate::psa::psp::PspKind;
@@ -369,12 +369,7 @@ pub(in crate::psa) fn change(world: &mut World, change: Change) {
         .settings
         .retain(|_, set| *set != DeviceSettings::default());
     world.remember();
-    world.notify(
-        Severity::Info,
-        "SETTING_CHANGED",
-        subject,
-        &[("effect", &effect)],
-    );
+    world.notify(codes::SETTING_CHANGED, subject, &[("effect", &effect)]);
     world.dirty.extend(world.devices.keys().cloned());
 }
 

@@ -1,8 +1,8 @@
 //! An admin ends the queueing of a map ([`crate::psa::change::Change::EndQueueing`]).
 
-use crate::psa::action::Severity;
 use crate::psa::change::Refusal;
 use crate::psa::changes;
+use crate::psa::codes;
 use crate::psa::state::World;
 use crate::psa::state::device::{Device, Disposition};
 use crate::psa::state::maps::may_end_queueing;
@@ -36,6 +36,6 @@ pub(in crate::psa) fn end_queueing(world: &mut World, id: &str) {
         device.queueing.end();
     }
     let effect = [("effect", "I/O fails until a path serves it again")];
-    world.notify(Severity::Warning, "QUEUEING_ENDED", id, &effect);
+    world.notify(codes::QUEUEING_ENDED, id, &effect);
     world.dirty.insert(wwid);
 }

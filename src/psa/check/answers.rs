@@ -1,11 +1,12 @@
 //! Turns the answers of a path into its state.
 
-use crate::psa::action::{Action, Severity};
+use crate::psa::action::Action;
 use crate::psa::adapter::Transport;
 use crate::psa::check::judge::{LOOK_AGAIN, next_check};
 use crate::psa::check::unchanged::{Standing, is_as_before, is_repeated, is_report, standing};
 use crate::psa::check::{ask, compare, discovery, judge, marginal, port_groups, prove, reread};
 use crate::psa::claiming::run;
+use crate::psa::codes;
 use crate::psa::event::{Examination, Reply};
 use crate::psa::evidence::{Link, link_from};
 use crate::psa::state::World;
@@ -269,7 +270,7 @@ fn not_sent(world: &mut World, id: Hctl, outcome: &Outcome) {
         ("reason", &*outcome.to_string()),
         ("effect", "the path keeps its state"),
     ];
-    world.notify(Severity::Warning, "CHECK_NOT_SENT", name, &kept);
+    world.notify(codes::CHECK_NOT_SENT, name, &kept);
 }
 
 fn inquiry_is(world: &mut World, id: Hctl, data: &[u8]) {
@@ -299,8 +300,7 @@ fn inquiry_is(world: &mut World, id: Hctl, data: &[u8]) {
             let name = path.name().to_string();
             path.set_inquiry_invalid(&error.to_string());
             world.notify(
-                Severity::Warning,
-                "INQUIRY_UNREADABLE",
+                codes::INQUIRY_UNREADABLE,
                 name,
                 &[("reason", &error.to_string())],
             );
@@ -321,8 +321,7 @@ fn ownership_is(world: &mut World, id: Hctl, page: u8, found: Result<Ownership, 
             let name = path.name().to_string();
             let page = format!("{page:02X}h");
             world.notify(
-                Severity::Warning,
-                "OWNER_UNREADABLE",
+                codes::OWNER_UNREADABLE,
                 name,
                 &[("page", &page), ("reason", &why)],
             );

@@ -1,9 +1,9 @@
 //! Compares the paths of a device with each other, and has them asked where they differ. [`super::disks`] decides which
 //! of them is the odd one.
 
-use crate::psa::action::Severity;
 use crate::psa::check::disks::is_unit;
 use crate::psa::check::{ask, disks, judge, reread};
+use crate::psa::codes;
 use crate::psa::event::Reply;
 use crate::psa::state::World;
 use crate::psa::state::path::Path;
@@ -121,7 +121,7 @@ pub(in crate::psa) fn compare_paths(world: &mut World, wwid: &str) {
         let (first, second) = (first.to_string(), second.to_string());
         let effect = "only the paths of one LUN are used: those in the table of its map, or those of the lower LUN";
         let details = [("first", &*first), ("second", &*second), ("effect", effect)];
-        world.notify(Severity::Error, "IDENTITY_REPEATED", id, &details);
+        world.notify(codes::IDENTITY_REPEATED, id, &details);
     }
     stand_aside(world, wwid, &members);
     if uneven {

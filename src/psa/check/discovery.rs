@@ -1,8 +1,9 @@
 //! From a path that was discovered to a path with a known logical unit, owner and device.
 
-use crate::psa::action::{Action, Severity};
+use crate::psa::action::Action;
 use crate::psa::check::compare;
 use crate::psa::claiming::{mask_path, run};
+use crate::psa::codes;
 use crate::psa::facts::PathFacts;
 use crate::psa::identity::LogicalUnit;
 use crate::psa::state::World;
@@ -125,17 +126,11 @@ pub(in crate::psa) fn path_gone(world: &mut World, id: Hctl) {
         let name = path.name().to_string();
         mask_path::withdrawn(world, &path);
         let effect = "its SCSI device was removed from the host";
-        return world.notify(
-            Severity::Info,
-            "PATH_WITHDRAWN",
-            name,
-            &[("effect", effect)],
-        );
+        return world.notify(codes::PATH_WITHDRAWN, name, &[("effect", effect)]);
     }
     if let Some(device_id) = device_id {
         world.notify(
-            Severity::Warning,
-            "PATH_REMOVED",
+            codes::PATH_REMOVED,
             path.name().to_string(),
             &[("device", &device_id), ("hctl", &id.to_string())],
         );
@@ -183,7 +178,7 @@ pub(in crate::psa) fn is_nameless(world: &mut World, id: Hctl, why: &str) {
     world.unidentified.remove(&id);
     join(world, id, &device_id, &device_id, None);
     let details = [("reason", why)];
-    world.notify(Severity::Warning, "DEVICE_NAMELESS", device_id, &details);
+    world.notify(codes::DEVICE_NAMELESS, device_id, &details);
 }
 
 /// Adds the path to this device.

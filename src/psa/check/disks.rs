@@ -18,8 +18,8 @@
 //! The sizes that the kernel knows may be old. When sizes differ, each path is sent READ CAPACITY, and no map is
 //! created before the answers. Where an answer differs from the kernel's value, the kernel has to read the disk again.
 
-use crate::psa::action::Severity;
 use crate::psa::check::ask;
+use crate::psa::codes;
 use crate::psa::evidence::{Link, PathState};
 use crate::psa::identity::contradict;
 use crate::psa::state::World;
@@ -52,10 +52,10 @@ pub(in crate::psa) fn compare_disk(world: &mut World, id: Hctl) {
     match found {
         Some(reason) if !before => {
             let details = [about, ("reason", &reason)];
-            world.notify(Severity::Error, "PATH_MISMATCHED", name, &details);
+            world.notify(codes::PATH_MISMATCHED, name, &details);
             ask_others_for_model(world, id);
         }
-        None => world.notify(Severity::Info, "PATH_MISMATCH_ENDED", name, &[about]),
+        None => world.notify(codes::PATH_MISMATCH_ENDED, name, &[about]),
         Some(_) => {}
     }
 }

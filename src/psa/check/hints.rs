@@ -15,8 +15,9 @@
 //! other path of the device has count as failures of the path (`marginal`). The commands of checks do not produce
 //! hints, so a check cannot cause the next one. Tests: `tests/world_hints.rs`.
 
-use crate::psa::action::{Action, Severity};
+use crate::psa::action::Action;
 use crate::psa::check::{ask, marginal, prove};
+use crate::psa::codes;
 use crate::psa::event::IoTrouble;
 use crate::psa::state::World;
 use crate::psa::state::device::Disposition;
@@ -118,8 +119,7 @@ pub(in crate::psa) fn io_trouble_lost(world: &mut World, count: u64) {
     let count = count.to_string();
     let effect = "errors on other paths are found by the next checks";
     world.notify(
-        Severity::Info,
-        "IO_REPORTS_LOST",
+        codes::IO_REPORTS_LOST,
         "agent",
         &[("count", &count), ("effect", effect)],
     );
@@ -209,8 +209,8 @@ fn io_error(world: &mut World, id: Hctl, device: &str, kind: IoErrorKind, said: 
     };
     let details = [("device", device), ("error", said), ("effect", effect)];
     match kind {
-        IoErrorKind::Timeout => world.notify(Severity::Warning, "IO_TIMEOUT", name, &details),
-        _ => world.notify(Severity::Warning, "IO_ERROR", name, &details),
+        IoErrorKind::Timeout => world.notify(codes::IO_TIMEOUT, name, &details),
+        _ => world.notify(codes::IO_ERROR, name, &details),
     }
     let (now, until) = (world.now, world.now.after(CLOSELY));
     if now.after(SERIES) > world.io_reports.closely_until {
@@ -247,8 +247,7 @@ fn host_recovers(world: &mut World, host: u32) {
         let count = paths.len().to_string();
         let effect = "I/O through this host waits until error handling ends; its paths are checked";
         world.notify(
-            Severity::Warning,
-            "HOST_RECOVERY",
+            codes::HOST_RECOVERY,
             format!("host{host}"),
             &[("paths", &count), ("effect", effect)],
         );

@@ -1,7 +1,8 @@
 //! Determines the state of a path: its SATP judges the evidence, and a new state is acted upon.
 
-use crate::psa::action::Severity;
+use crate::psa::action::{Notice, Severity};
 use crate::psa::check::{ask, disks, marginal};
+use crate::psa::codes;
 use crate::psa::evidence::{Class, Judgement, Link, PathState};
 use crate::psa::identity::Problem;
 use crate::psa::settings::Settings;
@@ -76,17 +77,14 @@ pub(in crate::psa) fn judge(world: &mut World, id: Hctl) {
         } else {
             Severity::Info
         };
-        world.notify(
-            severity,
-            "PATH_STATE",
-            subject,
-            &[
-                ("device", &device_id),
-                ("from", before.state.as_str()),
-                ("to", judgement.state.as_str()),
-                ("reason", &judgement.reason),
-            ],
-        );
+        let details = [
+            ("device", &*device_id),
+            ("from", before.state.as_str()),
+            ("to", judgement.state.as_str()),
+            ("reason", &judgement.reason),
+        ];
+        let notice = Notice::new(codes::PATH_STATE, subject, &details);
+        world.raise(notice.with_severity(severity));
     }
 }
 

@@ -4,7 +4,7 @@
 //! is treated the same way as long as it is in this state. So is a port about which the fabric complains by FPIN, until
 //! there were no complaints for that recovery time.
 
-use crate::psa::action::Severity;
+use crate::psa::codes;
 use crate::psa::state::World;
 use crate::psa::state::path::Path;
 use crate::psa::state::schedule::Key;
@@ -82,12 +82,7 @@ pub(in crate::psa) fn review_marginal(world: &mut World, id: Hctl) {
     path.failures.recovered();
     let name = path.name().to_string();
     let lasted = format!("{} s", recovery.0 / 1000);
-    world.notify(
-        Severity::Info,
-        "PATH_MARGINAL_ENDED",
-        name,
-        &[("worked_for", &lasted)],
-    );
+    world.notify(codes::PATH_MARGINAL_ENDED, name, &[("worked_for", &lasted)]);
     world.mark_dirty(id);
 }
 
@@ -114,8 +109,7 @@ fn is_marginal(world: &mut World, id: Hctl, reason: String) {
     path.failures.turn_marginal(reason, now);
     let effect = "it carries I/O only if no other path does";
     world.notify(
-        Severity::Warning,
-        "PATH_MARGINAL",
+        codes::PATH_MARGINAL,
         name,
         &[("reason", &reason_text), ("effect", effect)],
     );

@@ -4,8 +4,8 @@
 //! not take a group out of use whose own ports answer, because a controller that fails may report all groups as
 //! unavailable. In that case a port of that group is asked.
 
-use crate::psa::action::Severity;
 use crate::psa::check::{ask, judge};
+use crate::psa::codes;
 use crate::psa::state::World;
 use crate::psa::state::path::Path;
 use crate::psa::state::schedule::Key;
@@ -57,8 +57,7 @@ pub(in crate::psa) fn port_groups_are(
     }
     if !changes.states.is_empty() {
         world.notify(
-            Severity::Info,
-            "PORT_GROUP_STATE",
+            codes::PORT_GROUP_STATE,
             device_id,
             &[("changes", &changes.states.join(" "))],
         );
@@ -158,8 +157,7 @@ pub(in crate::psa) fn port_groups_unknown(
             "no states are known"
         };
         world.notify(
-            Severity::Warning,
-            "PORT_GROUPS_UNREADABLE",
+            codes::PORT_GROUPS_UNREADABLE,
             name,
             &[("reason", why), ("effect", kept)],
         );

@@ -1,7 +1,7 @@
 //! Carries out the transitions of [`crate::psa::state::proof::Proof`]: what an answer to VPD page 83h means for a path.
 
-use crate::psa::action::Severity;
 use crate::psa::check::{ask, discovery, judge};
+use crate::psa::codes;
 use crate::psa::state::World;
 use crate::psa::state::proof::{Answer, Proven};
 use crate::psa::units::Hctl;
@@ -55,12 +55,7 @@ fn is_proven(world: &mut World, id: Hctl, proven: &Proven) {
     let unit = &proven.unit;
     if proven.was_quarantined {
         let details = [("device", unit.device_id.as_str())];
-        world.notify(
-            Severity::Info,
-            "PATH_QUARANTINE_ENDED",
-            name.clone(),
-            &details,
-        );
+        world.notify(codes::PATH_QUARANTINE_ENDED, name.clone(), &details);
     }
     if let Some(remark) = &proven.remark {
         let details = [
@@ -68,12 +63,7 @@ fn is_proven(world: &mut World, id: Hctl, proven: &Proven) {
             ("reason", remark),
             ("effect", "the designators before it are used"),
         ];
-        world.notify(
-            Severity::Warning,
-            "IDENTIFICATION_MALFORMED",
-            name,
-            &details,
-        );
+        world.notify(codes::IDENTIFICATION_MALFORMED, name, &details);
     }
     discovery::join(world, id, &unit.wwid, &unit.device_id, Some(unit.clone()));
     if proven.lists_others {
@@ -92,7 +82,7 @@ fn is_unproven(world: &mut World, id: Hctl, why: &str) {
     let name = path.name().to_string();
     let effect = "it carries I/O only while no other path serves, until it proves that it is the same logical unit";
     let details = [("reason", why), ("effect", effect)];
-    world.notify(Severity::Warning, "PATH_UNPROVEN", name, &details);
+    world.notify(codes::PATH_UNPROVEN, name, &details);
 }
 
 /// Nothing is behind the LUN of a path that belongs to a device: the path gets no I/O until it has proven itself again.
@@ -105,7 +95,7 @@ pub(in crate::psa) fn is_absent(world: &mut World, id: Hctl, why: &str) {
     world.dirty.extend(device);
     let effect = "it carries no I/O until it proves that it is the same logical unit";
     let details = [("reason", why), ("effect", effect)];
-    world.notify(Severity::Warning, "PATH_ABSENT", name, &details);
+    world.notify(codes::PATH_ABSENT, name, &details);
 }
 
 /// Another logical unit answers than the one for which the path is in use: the path gets no I/O.
@@ -118,7 +108,7 @@ pub(in crate::psa) fn is_different(world: &mut World, id: Hctl, found: &str) {
     world.dirty.extend(device);
     let action = "map the LUN back; if it belongs to the other unit for good, close the map of this device: the path then joins the other unit";
     let details = [("reason", found), ("action", action)];
-    world.notify(Severity::Error, "PATH_QUARANTINED", name, &details);
+    world.notify(codes::PATH_QUARANTINED, name, &details);
 }
 
 /// Another logical unit may be behind the path. It is asked now, and until it has proven itself I/O goes to other

@@ -3,9 +3,10 @@
 //! The path is remembered, so that it is listed as masked although the host no longer has the device. It returns after
 //! a rescan of its HBA, or by this module: when rules are run after it was unclaimed, and they no longer mask it.
 
-use crate::psa::action::{Action, Severity};
+use crate::psa::action::Action;
 use crate::psa::claim::Claim;
 use crate::psa::claiming::run;
+use crate::psa::codes;
 use crate::psa::facts::PathFacts;
 use crate::psa::memory::MaskedPath;
 use crate::psa::mpp::Plugin;
@@ -130,8 +131,7 @@ pub(in crate::psa) fn release(world: &mut World, id: Hctl) {
     world.actions.push(Action::ScanFor(id));
     let effect = "its HBA is scanned for it";
     world.notify(
-        Severity::Info,
-        "PATH_UNMASKED",
+        codes::PATH_UNMASKED,
         name,
         &[("rule", &rule), ("effect", effect)],
     );

@@ -1,8 +1,8 @@
 //! Applies the claim rules to one path: which plug-in owns it.
 
-use crate::psa::action::Severity;
 use crate::psa::change::Scope;
 use crate::psa::claim::{CATCH_ALL, Claim};
+use crate::psa::codes;
 use crate::psa::mpp::Plugin;
 use crate::psa::rules::Rules;
 use crate::psa::state::World;
@@ -64,8 +64,7 @@ pub(in crate::psa) fn claim(world: &mut World, id: Hctl) {
             });
         let why = "it is the last path of a device in use";
         world.notify(
-            Severity::Warning,
-            "CLAIM_KEPT",
+            codes::CLAIM_KEPT,
             name.to_string(),
             &[
                 ("plugin", claim.plugin.as_str()),

@@ -1,6 +1,7 @@
 //! Sends steps on a map to the map's worker.
 
-use crate::psa::action::{Action, MapStep, Severity};
+use crate::psa::action::{Action, MapStep};
+use crate::psa::codes;
 use crate::psa::state::World;
 use crate::psa::state::schedule::Key;
 use crate::psa::table::model::{Table, UUID_PREFIX};
@@ -35,8 +36,7 @@ pub(in crate::psa) fn act(world: &mut World, wwid: &str, steps: Vec<MapStep>) {
     let said: Vec<String> = steps.iter().filter_map(describe).collect();
     if !said.is_empty() {
         world.notify(
-            Severity::Info,
-            "MAP_ACTION",
+            codes::MAP_ACTION,
             subject,
             &[("map", &name), ("steps", &said.join("; "))],
         );

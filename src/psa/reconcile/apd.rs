@@ -9,7 +9,8 @@
 //! Invariants: queueing never ends before the deadline, and never lasts past it. Tests: `tests/apd.rs`,
 //! `tests/world.rs`.
 
-use crate::psa::action::{Action, Severity};
+use crate::psa::action::Action;
+use crate::psa::codes;
 use crate::psa::evidence::{Link, PathState};
 use crate::psa::reconcile::view;
 use crate::psa::reconcile::view::View;
@@ -317,30 +318,28 @@ fn report_apd(world: &mut World, id: &str, before: Apd, next: Apd) {
         (_, Apd::Waiting { deadline, .. }) => {
             let left = format!("{} ms", deadline.since(now).0);
             world.notify(
-                Severity::Error,
-                "APD_START",
+                codes::APD_START,
                 id,
                 &[("effect", "I/O is queued"), ("for", &left)],
             );
         }
         (_, Apd::Lost { .. }) => {
             let effect = "I/O fails; its map is removed when the last user closes it";
-            world.notify(Severity::Error, "PDL_START", id, &[("effect", effect)]);
+            world.notify(codes::PDL_START, id, &[("effect", effect)]);
         }
         (Apd::Lost { since }, Apd::No | Apd::TimedOut { .. }) => {
-            world.notify(Severity::Info, "PDL_EXIT", id, &[("after", &lasted(since))]);
+            world.notify(codes::PDL_EXIT, id, &[("after", &lasted(since))]);
         }
         (_, Apd::TimedOut { since }) => {
             let (lasted, effect) = (lasted(since), "I/O fails until a path returns");
             world.notify(
-                Severity::Error,
-                "APD_TIMEOUT",
+                codes::APD_TIMEOUT,
                 id,
                 &[("effect", effect), ("after", &lasted)],
             );
         }
         (Apd::Waiting { since, .. } | Apd::TimedOut { since }, Apd::No) => {
-            world.notify(Severity::Info, "APD_EXIT", id, &[("after", &lasted(since))]);
+            world.notify(codes::APD_EXIT, id, &[("after", &lasted(since))]);
         }
         (Apd::No, Apd::No) => {}
     }

@@ -1,7 +1,8 @@
 //! From the states of the paths to the wanted table, and to the steps that correct the kernel's table.
 
-use crate::psa::action::{MapStep, Severity};
+use crate::psa::action::MapStep;
 use crate::psa::check::disks;
+use crate::psa::codes;
 use crate::psa::evidence::Link;
 use crate::psa::psp::Arrangement;
 use crate::psa::reconcile::view::View;
@@ -232,7 +233,7 @@ pub(in crate::psa) fn correction(
                         .get(wwid)
                         .map(|d| d.id().to_owned())
                         .unwrap_or_default();
-                    world.notify(Severity::Info, "TABLE_RELOAD", id, &[("reason", &reason)]);
+                    world.notify(codes::TABLE_RELOAD, id, &[("reason", &reason)]);
                     let reload = MapStep::Reload {
                         table: load.table_to_load(),
                         usable: load.usable.iter().any(|dev| !waiting.contains(dev)),

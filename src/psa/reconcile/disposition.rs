@@ -1,6 +1,7 @@
 //! Decides whether a device gets a map, and configures udev and the kernel for its disks and ports.
 
-use crate::psa::action::{Action, PortTimers, Severity};
+use crate::psa::action::{Action, PortTimers};
+use crate::psa::codes;
 use crate::psa::reconcile::lone::Lone;
 use crate::psa::reconcile::{lone, membership};
 use crate::psa::state::World;
@@ -35,8 +36,7 @@ pub(in crate::psa) fn dispose(world: &mut World, wwid: &str) {
             let satp = device.selection.as_ref().map_or("", |s| s.satp.name());
             let plugin = device.plugin().as_str();
             world.notify(
-                Severity::Info,
-                "DEVICE_CLAIMED",
+                codes::DEVICE_CLAIMED,
                 id,
                 &[("plugin", plugin), ("satp", satp)],
             );
@@ -46,13 +46,13 @@ pub(in crate::psa) fn dispose(world: &mut World, wwid: &str) {
         }
         Disposition::LeftAlone(why) => {
             let why = why.clone();
-            world.notify(Severity::Info, "DEVICE_LEFT_ALONE", id, &[("reason", &why)]);
+            world.notify(codes::DEVICE_LEFT_ALONE, id, &[("reason", &why)]);
         }
         Disposition::Foreign(what) => {
             let what = what.clone();
             let effect = "the agent changes neither the map nor its disks";
             let found = [("member", &*what), ("effect", effect)];
-            world.notify(Severity::Warning, "MAP_FOREIGN", id, &found);
+            world.notify(codes::MAP_FOREIGN, id, &found);
         }
         Disposition::Off | Disposition::Undecided(_) => {}
     }

@@ -1,7 +1,8 @@
 //! Takes in what the kernel has: maps as they are observed, and actions on them as they end.
 
-use crate::psa::action::{Action, Severity};
+use crate::psa::action::Action;
 use crate::psa::check::{ask, discovery, judge};
+use crate::psa::codes;
 use crate::psa::event::MapError;
 use crate::psa::evidence::PathState;
 use crate::psa::state::World;
@@ -44,8 +45,7 @@ pub(in crate::psa) fn map_gone(world: &mut World, name: &str) {
     }
     forget_map(world, &wwid, name);
     world.notify(
-        Severity::Warning,
-        "MAP_GONE",
+        codes::MAP_GONE,
         name,
         &[("uuid", &format!("{UUID_PREFIX}{wwid}"))],
     );
@@ -110,8 +110,7 @@ pub(in crate::psa) fn map_done(
     if let Some((text, pause)) = problem {
         let retry = format!("{} ms", pause.0);
         world.notify(
-            Severity::Error,
-            "MAP_ACTION_FAILED",
+            codes::MAP_ACTION_FAILED,
             name,
             &[("reason", &text), ("retry_in", &retry)],
         );
@@ -221,12 +220,7 @@ fn failed_by_kernel(world: &mut World, id: Hctl) {
         .get(&device)
         .map(|device| device.id().to_owned())
         .unwrap_or_default();
-    world.notify(
-        Severity::Warning,
-        "PATH_FAILED_BY_KERNEL",
-        name,
-        &[("device", &device)],
-    );
+    world.notify(codes::PATH_FAILED_BY_KERNEL, name, &[("device", &device)]);
     judge::judge(world, id);
     ask::examine_now(world, id);
 }

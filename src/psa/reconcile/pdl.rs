@@ -3,8 +3,9 @@
 //! and then the SCSI devices, as ESXi does. A unit that is mapped again is found by a rescan, or by the next check
 //! while its devices are still present.
 
-use crate::psa::action::{Action, Severity};
+use crate::psa::action::Action;
 use crate::psa::check::ask;
+use crate::psa::codes;
 use crate::psa::state::World;
 use crate::psa::state::device::Disposition;
 use crate::psa::state::outages::Apd;
@@ -81,6 +82,6 @@ pub(in crate::psa) fn remove_lost(world: &mut World, wwid: &str) {
         world.actions.push(Action::DeleteDevice { path, dev });
     }
     let effect = "its SCSI devices are removed; a rescan finds them if it is mapped again";
-    world.notify(Severity::Info, "PDL_REMOVED", id, &[("effect", effect)]);
+    world.notify(codes::PDL_REMOVED, id, &[("effect", effect)]);
     world.schedule.no_later_than(key, world.now.after(RETRY));
 }

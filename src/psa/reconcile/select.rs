@@ -1,9 +1,9 @@
 //! Applies the selection of plug-in, SATP and PSP to a device.
 
-use crate::psa::action::Severity;
 use crate::psa::check::{ask, judge};
 use crate::psa::claim::Claim;
 use crate::psa::claiming::selection;
+use crate::psa::codes;
 use crate::psa::mpp::Plugin;
 use crate::psa::state::World;
 use crate::psa::units::Hctl;
@@ -52,8 +52,7 @@ pub(in crate::psa) fn unite(world: &mut World, wwid: &str) {
         path.owner.claimed(Claim { plugin, ..claim });
         let (rule, name) = (claim.rule.to_string(), path.name().to_string());
         world.notify(
-            Severity::Warning,
-            "CLAIM_KEPT",
+            codes::CLAIM_KEPT,
             name,
             &[
                 ("plugin", plugin.as_str()),

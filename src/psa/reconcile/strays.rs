@@ -5,8 +5,8 @@
 //! unit. When the map is gone, or nothing has it open and its table does not contain the disk, the LUN belongs to the
 //! other unit for good. The path then joins that unit, and proves itself there before it carries I/O.
 
-use crate::psa::action::Severity;
 use crate::psa::check::{ask, discovery, disks, judge};
+use crate::psa::codes;
 use crate::psa::state::World;
 use crate::psa::state::device::Device;
 use crate::psa::state::path::Path;
@@ -48,7 +48,7 @@ fn joins_found(world: &mut World, id: Hctl) {
             "its LUN belongs to this unit now, and the map of the previous unit is not in use",
         ),
     ];
-    world.notify(Severity::Info, "PATH_QUARANTINE_ENDED", name, &details);
+    world.notify(codes::PATH_QUARANTINE_ENDED, name, &details);
     let (wwid, device_id) = (unit.wwid.clone(), unit.device_id.clone());
     discovery::join(world, id, &wwid, &device_id, Some(unit));
     judge::judge(world, id);

@@ -18,8 +18,9 @@
 //! Input: what a look at a device sees. Output: [`Grant`], on which `usable` and `correct` depend, and lines for
 //! reports. Tests: `psa/takeover.rs`, and `tests/two_hosts.rs`.
 
-use crate::psa::action::{Action, MapStep, Severity};
+use crate::psa::action::{Action, MapStep, Notice, Severity};
 use crate::psa::check::ask;
+use crate::psa::codes;
 use crate::psa::evidence::PathState;
 use crate::psa::reconcile::view;
 use crate::psa::reconcile::view::View;
@@ -226,17 +227,14 @@ fn report_loss(world: &mut World, wwid: &str) {
     let id = device.id().to_owned();
     let losses = takeover.losses().to_string();
     let wait = format!("{} ms", takeover.wait(world.now).0);
-    world.notify(
-        severity,
-        "OWNERSHIP_CONTESTED",
-        id,
-        &[
-            ("losses", &losses),
-            ("reaches", &reach.join(" ")),
-            ("effect", "I/O is queued"),
-            ("not_taken_back_for", &wait),
-        ],
-    );
+    let details = [
+        ("losses", &*losses),
+        ("reaches", &reach.join(" ")),
+        ("effect", "I/O is queued"),
+        ("not_taken_back_for", &wait),
+    ];
+    let notice = Notice::new(codes::OWNERSHIP_CONTESTED, id, &details);
+    world.raise(notice.with_severity(severity));
 }
 
 /// Counts an order if the steps make the kernel use a waiting path while no path serves.
@@ -272,12 +270,7 @@ pub(in crate::psa) fn note_orders(world: &mut World, wwid: &str, view: &View, st
     device.takeover.order(now, longest, phase);
     let id = device.id().to_owned();
     let next = format!("{} ms", device.takeover.wait(now).0);
-    world.notify(
-        Severity::Info,
-        "TAKEOVER_ORDERED",
-        id,
-        &[("next_not_before", &next)],
-    );
+    world.notify(codes::TAKEOVER_ORDERED, id, &[("next_not_before", &next)]);
     world.takeovers.changed = true;
     for (id, _) in waiting {
         ask_for_move(world, id);

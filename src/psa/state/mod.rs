@@ -22,7 +22,8 @@ pub mod statistics;
 pub(in crate::psa) mod takeovers;
 pub(in crate::psa) mod work;
 
-use crate::psa::action::{Action, Notice, Severity};
+use crate::psa::action::{Action, Notice};
+use crate::psa::codes::Code;
 use crate::psa::evidence::{Link, PortGroup};
 use crate::psa::facts::Subject;
 use crate::psa::memory::{Memory, Unstored};
@@ -366,22 +367,19 @@ impl World {
         ticket
     }
 
+    /// Raises a notice with the severity of its code.
     pub(in crate::psa) fn notify(
         &mut self,
-        severity: Severity,
-        code: &str,
+        code: Code,
         subject: impl Into<String>,
         details: &[(&str, &str)],
     ) {
-        self.statistics.notice(code);
-        self.actions.push(Action::Notify(Notice {
-            severity,
-            code: code.to_owned(),
-            subject: subject.into(),
-            details: details
-                .iter()
-                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-                .collect(),
-        }));
+        self.raise(Notice::new(code, subject, details));
+    }
+
+    /// Raises a notice whose severity may differ from that of its code.
+    pub(in crate::psa) fn raise(&mut self, notice: Notice) {
+        self.statistics.notice(&notice.code);
+        self.actions.push(Action::Notify(notice));
     }
 }
