@@ -8,7 +8,7 @@
 use super::observer::Observer;
 use super::texts::Room;
 use crate::psa::action::MapStep;
-use crate::psa::event::{Event, MapError};
+use crate::psa::event::{DmStep, Event, MapError};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -206,7 +206,7 @@ impl Shared {
 
 fn internal(reason: String) -> MapError {
     MapError {
-        step: "start".to_owned(),
+        step: DmStep::Start,
         errno: None,
         reason,
     }

@@ -2,7 +2,7 @@
 
 use crate::psa::action::{Action, Severity};
 use crate::psa::check::{ask, discovery, judge};
-use crate::psa::event::MapError;
+use crate::psa::event::{DmStep, MapError};
 use crate::psa::evidence::PathState;
 use crate::psa::state::World;
 use crate::psa::state::device::{Device, FailedStep, Failure, Order, device_id_of};
@@ -99,10 +99,10 @@ pub(in crate::psa) fn map_done(
                     .0
                     .saturating_mul(1 << count.saturating_sub(1).min(10));
                 let retry_at = now.after(Millis(doubled.min(RETRY_LONGEST.0)));
-                let step = match error.step.split(' ').next() {
-                    Some("message") => FailedStep::Message,
+                let step = match error.step {
+                    DmStep::Message(_) => FailedStep::Message,
                     // The resume after a table load is part of the load.
-                    Some("resume") if order.resumes => FailedStep::Resume,
+                    DmStep::Resume if order.resumes => FailedStep::Resume,
                     _ => FailedStep::Other,
                 };
                 device.failure = Some(Failure {
