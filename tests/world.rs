@@ -46,7 +46,7 @@ fn codes(sim: &Simulation, from: usize, code: &str) -> usize {
 /// Whether a path was sent this command since this entry of the journal.
 fn asked(sim: &Simulation, from: usize, whom: Hctl, command: &Command) -> bool {
     let mut actions = sim.journal[from..].iter().flat_map(|entry| &entry.actions);
-    actions.any(|action| matches!(action, Action::Examine { path, commands, .. } if *path == whom && commands.contains(command)))
+    actions.any(|action| matches!(action, Action::Examine(asked) if asked.path == whom && asked.commands.contains(command)))
 }
 
 // ---- the first table ------------------------------------------------------------------------------------------
@@ -373,7 +373,7 @@ fn asked_in_ten_seconds(sim: &mut Simulation, host: u32) -> usize {
     sim.run_for(seconds(10));
     let actions = sim.journal[mark..].iter().flat_map(|entry| &entry.actions);
     let of_host =
-        |action: &&Action| matches!(action, Action::Examine { path, .. } if path.host == host);
+        |action: &&Action| matches!(action, Action::Examine(asked) if asked.path.host == host);
     actions.filter(of_host).count()
 }
 
@@ -929,12 +929,9 @@ fn a_remapped_lun_that_reports_two_attentions_is_found() {
     // Every answer of the path is that of another unit.
     let answer = |world: &mut World, actions: &[Action]| {
         let asked = actions.iter().find_map(|action| match action {
-            Action::Examine {
-                path: B1,
-                ticket,
-                commands,
-                ..
-            } => Some((*ticket, commands.clone())),
+            Action::Examine(asked) if asked.path == B1 => {
+                Some((asked.ticket, asked.commands.clone()))
+            }
             _ => None,
         });
         let (ticket, commands) = asked.expect("the path is checked");
