@@ -11,7 +11,7 @@ use dm_psa::psa::adapter::Transport;
 use dm_psa::psa::event::{Event, Examination, Reply, UnitAttention};
 use dm_psa::psa::evidence::PathState;
 use dm_psa::psa::facts::Usage;
-use dm_psa::psa::settings::{DeviceSettings, LonePaths, RoundRobin, Settings};
+use dm_psa::psa::settings::{DeviceSettings, LonePaths, PspKind, RoundRobin, Settings};
 use dm_psa::psa::table::model::{Map, Message};
 use dm_psa::psa::units::{Hctl, Millis, Sectors};
 use dm_psa::psa::world::World;
@@ -1650,8 +1650,8 @@ fn symmetric() -> Kernel {
 #[test]
 fn fixed_returns_to_the_preferred_path() {
     let wanted = settings(DeviceSettings {
-        psp: Some("VMW_PSP_FIXED".to_owned()),
-        preferred: Some("vmhba1:C0:T0:L0".to_owned()),
+        psp: Some(PspKind::Fixed),
+        preferred: Some("vmhba1:C0:T0:L0".parse().unwrap()),
         ..DeviceSettings::default()
     });
     let mut sim = running_with(symmetric(), wanted);
@@ -1722,8 +1722,8 @@ fn fixed_without_a_preferred_path_keeps_its_path() {
 fn mru_prefers_higher_ranks_within_a_state() {
     let wanted = settings(DeviceSettings {
         ranks: [
-            ("vmhba1:C0:T0:L0".to_owned(), 5),
-            ("vmhba0:C0:T1:L0".to_owned(), 9),
+            ("vmhba1:C0:T0:L0".parse().unwrap(), 5),
+            ("vmhba0:C0:T1:L0".parse().unwrap(), 9),
         ]
         .into(),
         ..DeviceSettings::default()
@@ -1765,7 +1765,7 @@ fn round_robin_uses_non_optimized_paths_only_with_useano() {
         (true, "1 1 round-robin 0 4 1 8:0 1 8:16 1 8:32 1 8:48 1"),
     ] {
         let wanted = settings(DeviceSettings {
-            psp: Some("VMW_PSP_RR".to_owned()),
+            psp: Some(PspKind::RoundRobin),
             round_robin: RoundRobin {
                 use_ano: Some(use_ano),
                 ..RoundRobin::default()
