@@ -228,7 +228,7 @@ fn hpp_takes_its_options_from_the_rule() {
     let found = sim.world.devices().next().unwrap();
     let settings = sim.world.device_settings(found);
     assert_eq!(settings.scheme, Some(Scheme::Fixed));
-    assert_eq!(settings.preferred, Some("vmhba1:C0:T0:L0".to_owned()));
+    assert_eq!(settings.preferred, "vmhba1:C0:T0:L0".parse().ok());
     assert_eq!(name(A2), "vmhba1:C0:T0:L0");
     assert_eq!(sim.world.working_paths(found).len(), 1);
     assert_eq!(sim.world.working_paths(found)[0].to_string(), name(A2));

@@ -6,7 +6,7 @@
 mod san;
 
 use dm_psa::psa::adapter::{AdapterFacts, TargetFacts, Transport};
-use dm_psa::psa::event::{Event, Examination, MapError, Reply, UnitAttention};
+use dm_psa::psa::event::{DmStep, Event, Examination, MapError, Reply, UnitAttention};
 use dm_psa::psa::facts::{BlockFacts, Handler, PathFacts, Usage};
 use dm_psa::psa::settings::Settings;
 use dm_psa::psa::table::model::{
@@ -487,13 +487,19 @@ fn event() -> impl Strategy<Value = Event> {
             replies,
         },
     );
+    let step = prop_oneof![
+        Just(DmStep::Start),
+        Just(DmStep::Create),
+        Just(DmStep::Load),
+        Just(DmStep::Resume),
+        text().prop_map(DmStep::Message),
+        Just(DmStep::Remove),
+    ];
     let error =
-        (text(), prop::option::of(any::<i32>()), text()).prop_map(|(step, errno, reason)| {
-            MapError {
-                step,
-                errno,
-                reason,
-            }
+        (step, prop::option::of(any::<i32>()), text()).prop_map(|(step, errno, reason)| MapError {
+            step,
+            errno,
+            reason,
         });
     let result = prop_oneof![Just(Ok(())), error.prop_map(Err)];
     let name = prop::sample::select(NAMES).prop_map(str::to_owned);

@@ -762,7 +762,7 @@ fn asked(sim: &Simulation, from: usize) -> Vec<(Millis, Hctl, Vec<Command>)> {
     let entries = sim.journal.iter().skip(from);
     let examined = entries.flat_map(|entry| {
         entry.actions.iter().filter_map(|action| match action {
-            Action::Examine { path, commands, .. } => Some((entry.at, *path, commands.to_vec())),
+            Action::Examine(asked) => Some((entry.at, asked.path, asked.commands.to_vec())),
             _ => None,
         })
     });

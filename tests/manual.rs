@@ -6,8 +6,7 @@ mod screen;
 use dm_psa::cli::printable::is_unsafe;
 use dm_psa::cli::verbs::verbs;
 use dm_psa::cli::{Exit, man};
-use dm_psa::psa::settings::Scheme;
-use dm_psa::psa::settings::{DeviceSettings, LimitType, RoundRobin, Settings};
+use dm_psa::psa::settings::{DeviceSettings, LimitType, PspKind, RoundRobin, Scheme, Settings};
 use dm_psa::psa::units::Millis;
 use screen::psactl;
 use std::collections::BTreeMap;
@@ -110,9 +109,9 @@ fn each_setting_is_in_the_manual_with_its_default() {
     };
     let device = DeviceSettings {
         map: Some(true),
-        psp: Some(String::new()),
+        psp: Some(PspKind::Fixed),
         scheme: Some(Scheme::Fixed),
-        preferred: Some(String::new()),
+        preferred: Some("vmhba1:C0:T0:L0".parse().unwrap()),
         round_robin: full,
         ranks: BTreeMap::new(),
         satp: BTreeMap::new(),

@@ -7,11 +7,10 @@
 use dm_psa::config::memory_file::{Fate, known_devices, load, parse, write};
 use dm_psa::config::{Places, store};
 use dm_psa::kernel::id;
-use dm_psa::psa::adapter::{AdapterFacts, TargetFacts, Transport};
+use dm_psa::psa::adapter::{AdapterFacts, RuntimeName, TargetFacts, Transport};
 use dm_psa::psa::facts::{Handler, PathFacts};
 use dm_psa::psa::memory::{MaskedPath, Memory, RememberedAdapter};
-use dm_psa::psa::settings::Scheme;
-use dm_psa::psa::settings::{DeviceSettings, LimitType, RoundRobin};
+use dm_psa::psa::settings::{DeviceSettings, LimitType, PspKind, RoundRobin, Scheme};
 use dm_psa::psa::units::{Hctl, Millis};
 use proptest::prelude::*;
 use serde_json::Value;
@@ -141,6 +140,39 @@ fn a_value_that_is_set_replaces_an_unreadable_one() {
     assert_eq!(problems.iter().filter(masked).count(), 1, "{problems:?}");
 }
 
+#[test]
+fn names_that_this_version_does_not_know_stay_in_the_file() {
+    let names = [
+        r#""psp": "VMW_PSP_NEW""#,
+        r#""preferred": "nvme1:P0""#,
+        r#""nvme1:P0": 3"#,
+        r#""vmhba1:C0:T0:L0": 5"#,
+    ];
+    let [psp, preferred, ranks @ ..] = names;
+    let settings = format!(
+        r#"{{{psp}, {preferred}, "ranks": {{{}}}}}"#,
+        ranks.join(", ")
+    );
+    let content = format!(r#"{{"settings": {{"naa.6": {settings}}}, "devices_off": ["naa.6"]}}"#);
+    let (mut memory, problems) = parse(content.as_bytes());
+    assert_eq!(problems.len(), 3, "{problems:?}");
+    assert_eq!(memory.devices_off.len(), 1);
+    let set = memory.settings.get_mut("naa.6").unwrap();
+    assert_eq!((set.psp, set.preferred, set.ranks.len()), (None, None, 1));
+    set.display_name = Some("mine".to_owned());
+    let text = String::from_utf8(write(&memory)).unwrap();
+    for name in names {
+        assert!(text.contains(name), "{name}: {text}");
+    }
+    // A value that is set replaces an unknown one.
+    memory.settings.get_mut("naa.6").unwrap().psp = Some(PspKind::Fixed);
+    let text = String::from_utf8(write(&memory)).unwrap();
+    assert!(
+        !text.contains("VMW_PSP_NEW") && text.contains("VMW_PSP_FIXED"),
+        "{text}"
+    );
+}
+
 fn places(root: &Path, content: &[u8]) -> Places {
     let places = Places::below(root);
     store::replace(&places.memory(), content).unwrap();
@@ -267,6 +299,15 @@ fn text() -> impl Strategy<Value = String> {
     "[a-z0-9.:\"\\\\{}, é]{1,12}"
 }
 
+fn runtime_name() -> impl Strategy<Value = RuntimeName> {
+    (0..20_u32, 0..20_u32, 0..20_u64).prop_map(|(adapter, target, lun)| RuntimeName {
+        adapter,
+        channel: 0,
+        target,
+        lun,
+    })
+}
+
 fn device_settings() -> impl Strategy<Value = DeviceSettings> {
     let round_robin = (some(0_u64..9), some(any::<bool>()), some(0_u32..9)).prop_map(
         |(iops, use_ano, sampling_cycles)| RoundRobin {
@@ -279,23 +320,23 @@ fn device_settings() -> impl Strategy<Value = DeviceSettings> {
         },
     );
     let maps = (
-        prop::collection::btree_map(text(), any::<i32>(), 0..3),
+        prop::collection::btree_map(runtime_name(), any::<i32>(), 0..3),
         prop::collection::btree_map(text(), any::<bool>(), 0..3),
     );
     (
-        some(text()),
+        (some(text()), some(runtime_name())),
         some(0_u32..9),
         some(any::<bool>()),
         round_robin,
         maps,
     )
         .prop_map(
-            |(text, number, flag, round_robin, (ranks, satp))| DeviceSettings {
+            |((text, preferred), number, flag, round_robin, (ranks, satp))| DeviceSettings {
                 map: flag,
                 // Every field is named, so that the compiler rejects a new field until this test covers it.
-                psp: text.clone(),
+                psp: number.map(|n| PspKind::ALL[n as usize % 3]),
                 scheme: flag.map(|_| Scheme::Latency),
-                preferred: text.clone(),
+                preferred,
                 round_robin,
                 ranks,
                 satp,

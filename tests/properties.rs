@@ -144,9 +144,9 @@ fn hang(
     for entry in sim.journal.iter().skip(mark) {
         for action in &entry.actions {
             let (subject, what) = match action {
-                Action::Examine { path, commands, .. } => {
-                    asked.entry(*path).or_default().push(entry.at);
-                    (*path, format!("{commands:?}"))
+                Action::Examine(order) => {
+                    asked.entry(order.path).or_default().push(entry.at);
+                    (order.path, format!("{:?}", order.commands))
                 }
                 Action::Map { uuid, steps, .. } => {
                     let units = sim.kernel.array.units();
@@ -207,7 +207,7 @@ proptest! {
         for entry in run.sim.journal.iter().skip(mark) {
             for action in &entry.actions {
                 let idle = match action {
-                    Action::Examine { .. } | Action::RefreshFacts(_) => true,
+                    Action::Examine(_) | Action::RefreshFacts(_) => true,
                     Action::Map { steps, .. } => steps.iter().all(|step| *step == MapStep::Observe),
                     _ => false,
                 };

@@ -91,7 +91,7 @@ impl Story {
 /// The lines for an entry of the journal; empty if it is not relevant.
 fn lines(entry: &Entry) -> String {
     let actions: Vec<String> = entry.actions.iter().filter_map(action).collect();
-    let checks = |action: &Action| matches!(action, Action::Examine { .. });
+    let checks = |action: &Action| matches!(action, Action::Examine(_));
     let routine = matches!(entry.event, Event::Timer) && entry.actions.iter().all(checks);
     if actions.is_empty() || routine {
         return String::new();
@@ -175,9 +175,9 @@ fn state(map: &Map) -> String {
 
 fn action(action: &Action) -> Option<String> {
     Some(match action {
-        Action::Examine { path, commands, .. } => {
-            let commands: Vec<String> = commands.iter().map(Command::to_string).collect();
-            format!("ask {path}: {}", commands.join(", "))
+        Action::Examine(asked) => {
+            let commands: Vec<String> = asked.commands.iter().map(Command::to_string).collect();
+            format!("ask {}: {}", asked.path, commands.join(", "))
         }
         Action::Map { name, steps, .. } => {
             let steps: Vec<String> = steps.iter().map(step).collect();

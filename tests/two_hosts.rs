@@ -5,7 +5,7 @@ mod san;
 
 use dm_psa::config::rules::built_in;
 use dm_psa::psa::rules::Rules;
-use dm_psa::psa::settings::{DeviceSettings, Settings};
+use dm_psa::psa::settings::{DeviceSettings, PspKind, Settings};
 use dm_psa::psa::units::{Hctl, Millis, Sectors};
 use dm_psa::scsi::inquiry::Tpgs;
 use dm_psa::scsi::tpgs::AccessState;
@@ -467,8 +467,8 @@ fn hosts_with_different_preferred_paths_do_not_fight_over_the_unit() {
         for preferred in ["vmhba0:C0:T1:L0", "vmhba0:C0:T2:L0"] {
             let mut settings = Settings::default();
             let own = DeviceSettings {
-                psp: Some("VMW_PSP_FIXED".to_owned()),
-                preferred: Some(preferred.to_owned()),
+                psp: Some(PspKind::Fixed),
+                preferred: Some(preferred.parse().unwrap()),
                 ..DeviceSettings::default()
             };
             settings.device.insert(id.clone(), own);

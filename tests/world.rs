@@ -11,7 +11,7 @@ use dm_psa::psa::adapter::Transport;
 use dm_psa::psa::event::{Event, Examination, Reply, UnitAttention};
 use dm_psa::psa::evidence::PathState;
 use dm_psa::psa::facts::Usage;
-use dm_psa::psa::settings::{DeviceSettings, LonePaths, RoundRobin, Settings};
+use dm_psa::psa::settings::{DeviceSettings, LonePaths, PspKind, RoundRobin, Settings};
 use dm_psa::psa::table::model::{Map, Message};
 use dm_psa::psa::units::{Hctl, Millis, Sectors};
 use dm_psa::psa::world::World;
@@ -46,7 +46,7 @@ fn codes(sim: &Simulation, from: usize, code: &str) -> usize {
 /// Whether a path was sent this command since this entry of the journal.
 fn asked(sim: &Simulation, from: usize, whom: Hctl, command: &Command) -> bool {
     let mut actions = sim.journal[from..].iter().flat_map(|entry| &entry.actions);
-    actions.any(|action| matches!(action, Action::Examine { path, commands, .. } if *path == whom && commands.contains(command)))
+    actions.any(|action| matches!(action, Action::Examine(asked) if asked.path == whom && asked.commands.contains(command)))
 }
 
 // ---- the first table ------------------------------------------------------------------------------------------
@@ -373,7 +373,7 @@ fn asked_in_ten_seconds(sim: &mut Simulation, host: u32) -> usize {
     sim.run_for(seconds(10));
     let actions = sim.journal[mark..].iter().flat_map(|entry| &entry.actions);
     let of_host =
-        |action: &&Action| matches!(action, Action::Examine { path, .. } if path.host == host);
+        |action: &&Action| matches!(action, Action::Examine(asked) if asked.path.host == host);
     actions.filter(of_host).count()
 }
 
@@ -929,12 +929,9 @@ fn a_remapped_lun_that_reports_two_attentions_is_found() {
     // Every answer of the path is that of another unit.
     let answer = |world: &mut World, actions: &[Action]| {
         let asked = actions.iter().find_map(|action| match action {
-            Action::Examine {
-                path: B1,
-                ticket,
-                commands,
-                ..
-            } => Some((*ticket, commands.clone())),
+            Action::Examine(asked) if asked.path == B1 => {
+                Some((asked.ticket, asked.commands.clone()))
+            }
             _ => None,
         });
         let (ticket, commands) = asked.expect("the path is checked");
@@ -1653,8 +1650,8 @@ fn symmetric() -> Kernel {
 #[test]
 fn fixed_returns_to_the_preferred_path() {
     let wanted = settings(DeviceSettings {
-        psp: Some("VMW_PSP_FIXED".to_owned()),
-        preferred: Some("vmhba1:C0:T0:L0".to_owned()),
+        psp: Some(PspKind::Fixed),
+        preferred: Some("vmhba1:C0:T0:L0".parse().unwrap()),
         ..DeviceSettings::default()
     });
     let mut sim = running_with(symmetric(), wanted);
@@ -1725,8 +1722,8 @@ fn fixed_without_a_preferred_path_keeps_its_path() {
 fn mru_prefers_higher_ranks_within_a_state() {
     let wanted = settings(DeviceSettings {
         ranks: [
-            ("vmhba1:C0:T0:L0".to_owned(), 5),
-            ("vmhba0:C0:T1:L0".to_owned(), 9),
+            ("vmhba1:C0:T0:L0".parse().unwrap(), 5),
+            ("vmhba0:C0:T1:L0".parse().unwrap(), 9),
         ]
         .into(),
         ..DeviceSettings::default()
@@ -1768,7 +1765,7 @@ fn round_robin_uses_non_optimized_paths_only_with_useano() {
         (true, "1 1 round-robin 0 4 1 8:0 1 8:16 1 8:32 1 8:48 1"),
     ] {
         let wanted = settings(DeviceSettings {
-            psp: Some("VMW_PSP_RR".to_owned()),
+            psp: Some(PspKind::RoundRobin),
             round_robin: RoundRobin {
                 use_ano: Some(use_ano),
                 ..RoundRobin::default()

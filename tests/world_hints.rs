@@ -52,7 +52,7 @@ fn once(what: IoTrouble) -> Event {
 fn asked(sim: &Simulation, from: usize, command: &Command) -> Vec<Hctl> {
     let actions = sim.journal[from..].iter().flat_map(|entry| &entry.actions);
     let asked = actions.filter_map(|action| match action {
-        Action::Examine { path, commands, .. } if commands.contains(command) => Some(*path),
+        Action::Examine(asked) if asked.commands.contains(command) => Some(asked.path),
         _ => None,
     });
     asked.collect()

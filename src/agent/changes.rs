@@ -147,7 +147,7 @@ fn hpp(world: &World, set: &SetHpp) -> Result<Change, ApiError> {
         Scheme::by_name(name).ok_or_else(|| invalid("scheme", name, &format!("use one of {all}")))
     };
     let preferred = set.path.as_deref().filter(|path| !path.is_empty());
-    let preferred = preferred.map(|path| Ok(path_named(world, path)?.name().to_string()));
+    let preferred = preferred.map(|path| Ok(path_named(world, path)?.name()));
     Ok(Change::Hpp {
         device,
         no_preferred: set.path.as_deref() == Some(""),

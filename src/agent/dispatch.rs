@@ -111,17 +111,8 @@ impl Dispatcher {
     /// Carries out an action. Never waits. Returns the answer if it is known immediately.
     pub fn carry_out(&mut self, now: Millis, action: Action) -> Option<Event> {
         match action {
-            Action::Examine {
-                path,
-                sg,
-                ticket,
-                commands,
-                timeout,
-                deadline,
-            } => {
-                let sent = self
-                    .transport
-                    .examine(path, sg, ticket, commands, timeout, deadline);
+            Action::Examine(order) => {
+                let sent = self.transport.examine(order);
                 return sent.err().map(Event::Examined);
             }
             Action::Map {

@@ -70,7 +70,7 @@ pub fn end_queueing(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::psa::event::MapError;
+    use crate::psa::event::{DmStep, MapError};
     use std::cell::RefCell;
     use std::sync::mpsc::channel;
 
@@ -121,7 +121,7 @@ mod tests {
     fn a_map_that_hangs_or_refuses_is_named_in_time() {
         let (sender, receiver) = channel();
         let refused = MapError {
-            step: "message fail_if_no_path".to_owned(),
+            step: DmStep::Message("fail_if_no_path".to_owned()),
             errno: None,
             reason: "suspended".to_owned(),
         };

@@ -126,7 +126,7 @@ impl Recorder {
             self.encoder.actions(actions);
             self.urgent |= actions
                 .iter()
-                .any(|action| !matches!(action, Action::Examine { .. }));
+                .any(|action| !matches!(action, Action::Examine(_)));
         }
     }
 

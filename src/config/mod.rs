@@ -338,14 +338,6 @@ fn check_devices(
     settings: &DeviceSettings,
 ) -> Result<(), (Vec<String>, String)> {
     let at = |name: &str| place(&[keys, &[name]].concat());
-    if let Some(psp) = &settings.psp
-        && crate::psa::psp::PspKind::by_name(psp).is_none()
-    {
-        let why = format!(
-            "[{table}] psp = \"{psp}\": there is no such PSP; use VMW_PSP_FIXED, VMW_PSP_MRU or VMW_PSP_RR"
-        );
-        return Err((at("psp"), why));
-    }
     if let Some(Millis(ms)) = settings.apd_timeout_ms
         && !(LEAST_APD..=MOST_APD).contains(&ms)
     {
@@ -360,6 +352,7 @@ fn check_devices(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::psa::settings::PspKind;
     use crate::psa::units::Millis;
 
     fn with_settings(text: &str) -> Result<Settings, ConfigError> {
@@ -402,6 +395,8 @@ mod tests {
             ("[device.\"naa.6\"]\nnew = 1\n", 5),
             ("[device.\"naa.6\".round_robin]\nlimit_type = \"new\"\n", 5),
             ("[device.\"naa.7\"]\npsp = \"VMW_PSP_XX\"\n", 5),
+            ("[device.\"naa.7\"]\npreferred = \"sda\"\n", 5),
+            ("[device.\"naa.6\".ranks]\nsda = 5\n", 5),
             ("[new_section]\na = 1\nb = 2\n", 4),
         ] {
             let text = match mistake.starts_with('[') {
@@ -414,11 +409,8 @@ mod tests {
             let (settings, problems) = read_settings(&places);
             assert_eq!(settings.check_interval_ms, Millis(7_000), "{mistake}");
             assert_eq!(settings.apd_timeout_ms, Settings::default().apd_timeout_ms);
-            assert_eq!(
-                settings.device["naa.6"].psp.as_deref(),
-                Some("VMW_PSP_RR"),
-                "{mistake}"
-            );
+            let psp = settings.device["naa.6"].psp;
+            assert_eq!(psp, Some(PspKind::RoundRobin), "{mistake}");
             assert_eq!(problems.len(), 1, "{mistake}: {problems:?}");
             let text = problems[0].to_string();
             let start = format!("dm-psa.toml: line {line}: ");
@@ -437,7 +429,7 @@ mod tests {
                 "[unlisted_device]\napd_timeout_ms = 1\n",
                 "[unlisted_device] apd_timeout_ms = 1 is out of range",
             ),
-            ("[every_device]\npsp = \"X\"\n", "[every_device] psp"),
+            ("[every_device]\npsp = \"X\"\n", "line 2: there is no PSP X"),
             (
                 "[every_device]\npreferred = \"vmhba1:C0:T0:L0\"\n",
                 "only valid for one device",

@@ -281,6 +281,7 @@ impl SettingsFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::psa::settings::PspKind;
 
     fn edited(before: Option<&str>, changes: &[(Key, Setting)]) -> String {
         let root = tempfile::tempdir().unwrap();
@@ -357,7 +358,7 @@ preferred = \"vmhba1:C0:T0:L0\" # left
         }
         let settings: Settings = toml::from_str(&text).unwrap();
         assert_eq!(settings.device.len(), 2);
-        assert_eq!(settings.device["naa.6"].psp.as_deref(), Some("VMW_PSP_RR"));
+        assert_eq!(settings.device["naa.6"].psp, Some(PspKind::RoundRobin));
     }
 
     #[test]

@@ -17,7 +17,7 @@
 //! counting from 0, when it is first written in full; after the last number, numbering restarts at 0.
 
 use super::varint;
-use crate::psa::action::Action;
+use crate::psa::action::{Action, Examine};
 use crate::psa::event::{Event, Examination, Reply};
 use crate::psa::lookup::Lookup;
 use crate::psa::units::{Hctl, Millis, Sg};
@@ -154,14 +154,14 @@ impl Known {
     /// Learns from an action that was written in full.
     fn wanted(&mut self, action: &Action) {
         match action {
-            Action::Examine {
+            Action::Examine(Examine {
                 path,
                 sg,
                 ticket,
                 commands,
                 timeout,
                 deadline,
-            } => {
+            }) => {
                 self.ticket = *ticket;
                 let asked = Question {
                     commands: commands.clone(),
@@ -285,14 +285,14 @@ impl Encoder {
 
     /// Returns seat, question and ticket if the path has a seat and the question is known.
     fn same_question(&self, action: &Action) -> Option<(usize, usize, u64)> {
-        let Action::Examine {
+        let Action::Examine(Examine {
             path,
             sg,
             ticket,
             commands,
             timeout,
             deadline,
-        } = action
+        }) = action
         else {
             return None;
         };
@@ -406,14 +406,14 @@ impl Decoder {
                 };
                 (seat.ticket, seat.question) = (ticket, question);
                 known.ticket = ticket;
-                Record::Action(Action::Examine {
+                Record::Action(Action::Examine(Examine {
                     path: seat.path,
                     sg: seat.sg,
                     ticket,
                     commands: asked.commands.clone(),
                     timeout: asked.timeout,
                     deadline: asked.deadline,
-                })
+                }))
             }
             other => return Err(format!("unknown record kind {other}")),
         };

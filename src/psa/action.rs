@@ -12,21 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub enum Action {
     /// Send commands down a path, one after the other; answered by `Examined`. The world has at most one
     /// examination per path outstanding.
-    Examine {
-        /// The path.
-        path: Hctl,
-        /// Its pass-through device, `sg3`.
-        sg: Sg,
-        /// Comes back in the answer.
-        ticket: u64,
-        /// The commands, in order.
-        commands: Commands,
-        /// The kernel's timeout for each command, from its dispatch on; then the command is aborted.
-        timeout: Millis,
-        /// The agent's timeout for each command, from sending on. Then the examination ends with
-        /// [`crate::scsi::outcome::Outcome::Overdue`], and the command stays outstanding.
-        deadline: Millis,
-    },
+    Examine(Examine),
     /// Change a map; answered by `MapDone`. The world has at most one such action per map outstanding.
     Map {
         /// dm name.
@@ -85,6 +71,24 @@ pub enum Action {
     WatchClosely(Millis),
     /// Notify users.
     Notify(Notice),
+}
+
+/// The order for an examination. It passes from the world to the queue of the SCSI host as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Examine {
+    /// The path.
+    pub path: Hctl,
+    /// Its pass-through device, `sg3`.
+    pub sg: Sg,
+    /// Comes back in the answer.
+    pub ticket: u64,
+    /// The commands, in order.
+    pub commands: Commands,
+    /// The kernel's timeout for each command, from its dispatch on; then the command is aborted.
+    pub timeout: Millis,
+    /// The agent's timeout for each command, from sending on. Then the examination ends with
+    /// [`crate::scsi::outcome::Outcome::Overdue`], and the command stays outstanding.
+    pub deadline: Millis,
 }
 
 /// Timers of a remote port or session of the kernel, in seconds.

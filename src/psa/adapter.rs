@@ -1,5 +1,6 @@
 //! Host bus adapters and target ports, as the adapters of the agent report them.
 
+use crate::psa::units::FormError;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -150,20 +151,26 @@ impl fmt::Display for RuntimeName {
 }
 
 impl FromStr for RuntimeName {
-    type Err = ();
+    type Err = FormError;
 
-    fn from_str(text: &str) -> Result<RuntimeName, ()> {
-        let mut parts = text.strip_prefix("vmhba").ok_or(())?.split(':');
-        let mut part = |prefix: &str| parts.next().and_then(|part| part.strip_prefix(prefix));
-        fn number<T: FromStr>(part: Option<&str>) -> Result<T, ()> {
-            part.and_then(|part| part.parse().ok()).ok_or(())
+    fn from_str(text: &str) -> Result<RuntimeName, FormError> {
+        fn number<T: FromStr>(part: Option<&str>) -> Option<T> {
+            part.and_then(|part| part.parse().ok())
         }
-        let name = RuntimeName {
-            adapter: number(part(""))?,
-            channel: number(part("C"))?,
-            target: number(part("T"))?,
-            lun: number(part("L"))?,
+        let name = || {
+            let mut parts = text.strip_prefix("vmhba")?.split(':');
+            let mut part = |prefix: &str| parts.next().and_then(|part| part.strip_prefix(prefix));
+            let name = RuntimeName {
+                adapter: number(part(""))?,
+                channel: number(part("C"))?,
+                target: number(part("T"))?,
+                lun: number(part("L"))?,
+            };
+            parts.next().is_none().then_some(name)
         };
-        parts.next().is_none().then_some(name).ok_or(())
+        name().ok_or_else(|| FormError {
+            text: text.to_owned(),
+            form: "vmhbaN:C:T:L",
+        })
     }
 }

@@ -6,13 +6,14 @@
 use super::change::Change;
 use super::table::model::Map;
 use super::takeover::StoredTakeover;
-use super::units::{DevT, Hctl, Millis};
+use super::units::{DevT, FormError, Hctl, Millis};
 use crate::psa::facts::{DiskKind, PathFacts};
 use crate::psa::rules::Rules;
 use crate::scsi::cdb::Command;
 use crate::scsi::outcome::Outcome;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -181,10 +182,111 @@ pub struct Reply {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{step}: {reason}")]
 pub struct MapError {
-    /// The step: `create`, `load`, `resume`, `message fail_path 8:16`, `remove`.
-    pub step: String,
+    /// The step.
+    pub step: DmStep,
     /// `errno` of the kernel, if the kernel refused the step.
     pub errno: Option<i32>,
     /// The reason, as text for the user.
     pub reason: String,
+}
+
+/// A step on device-mapper that can fail by itself: creating or reloading a map takes several. Its text is the same in
+/// messages and in the journal: `load`, `message fail_path 8:16`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum DmStep {
+    /// Read the version of the interface.
+    Version,
+    /// List all devices.
+    List,
+    /// Ask to be notified of the next event.
+    Arm,
+    /// Read table and status of a map.
+    Observe,
+    /// Start the steps on a map.
+    Start,
+    /// Create a map without a table.
+    Create,
+    /// Load a table.
+    Load,
+    /// Resume a map, which makes a loaded table live.
+    Resume,
+    /// Send this message, as text.
+    Message(String),
+    /// Remove a map.
+    Remove,
+}
+
+impl fmt::Display for DmStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            DmStep::Version => "version",
+            DmStep::List => "list",
+            DmStep::Arm => "arm",
+            DmStep::Observe => "observe",
+            DmStep::Start => "start",
+            DmStep::Create => "create",
+            DmStep::Load => "load",
+            DmStep::Resume => "resume",
+            DmStep::Message(message) => return write!(f, "message {message}"),
+            DmStep::Remove => "remove",
+        })
+    }
+}
+
+impl TryFrom<String> for DmStep {
+    type Error = FormError;
+    fn try_from(text: String) -> Result<DmStep, FormError> {
+        Ok(match text.as_str() {
+            "version" => DmStep::Version,
+            "list" => DmStep::List,
+            "arm" => DmStep::Arm,
+            "observe" => DmStep::Observe,
+            "start" => DmStep::Start,
+            "create" => DmStep::Create,
+            "load" => DmStep::Load,
+            "resume" => DmStep::Resume,
+            "remove" => DmStep::Remove,
+            other => match other.strip_prefix("message ") {
+                Some(message) => DmStep::Message(message.to_owned()),
+                None => {
+                    let form = "create, load, resume, message ..., remove";
+                    return Err(FormError { text, form });
+                }
+            },
+        })
+    }
+}
+
+impl From<DmStep> for String {
+    fn from(step: DmStep) -> String {
+        step.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_is_its_text() {
+        let steps = [
+            DmStep::Version,
+            DmStep::List,
+            DmStep::Arm,
+            DmStep::Observe,
+            DmStep::Start,
+            DmStep::Create,
+            DmStep::Load,
+            DmStep::Resume,
+            DmStep::Message("fail_path 8:16".to_owned()),
+            DmStep::Remove,
+        ];
+        for step in steps {
+            let json = serde_json::to_string(&step).unwrap();
+            assert_eq!(json, format!("\"{step}\""));
+            assert_eq!(serde_json::from_str::<DmStep>(&json).unwrap(), step);
+        }
+        assert!(serde_json::from_str::<DmStep>("\"messages\"").is_err());
+    }
 }

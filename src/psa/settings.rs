@@ -1,8 +1,118 @@
 //! The settings of the admin, with their defaults and the reasons for these. `config/` reads them from TOML.
 
+use crate::psa::adapter::RuntimeName;
 use crate::psa::units::Millis;
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+/// The PSPs of this build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum PspKind {
+    /// VMW_PSP_FIXED
+    Fixed,
+    /// VMW_PSP_MRU
+    Mru,
+    /// VMW_PSP_RR
+    RoundRobin,
+}
+
+impl PspKind {
+    /// All PSPs, in the order of `psp list`.
+    pub const ALL: [PspKind; 3] = [PspKind::Mru, PspKind::RoundRobin, PspKind::Fixed];
+
+    /// The PSP of this name.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<PspKind> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            PspKind::Fixed => "VMW_PSP_FIXED",
+            PspKind::Mru => "VMW_PSP_MRU",
+            PspKind::RoundRobin => "VMW_PSP_RR",
+        }
+    }
+}
+
+impl fmt::Display for PspKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The name of a PSP that this build does not have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no PSP {0}: use VMW_PSP_FIXED, VMW_PSP_MRU or VMW_PSP_RR")]
+pub struct NoSuchPsp(String);
+
+impl FromStr for PspKind {
+    type Err = NoSuchPsp;
+    fn from_str(name: &str) -> Result<PspKind, NoSuchPsp> {
+        PspKind::by_name(name).ok_or_else(|| NoSuchPsp(name.to_owned()))
+    }
+}
+
+/// A value that files hold by its name: the text that it displays as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Named<T>(pub T);
+
+impl<T: fmt::Display> Serialize for Named<T> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&self.0)
+    }
+}
+
+impl<'de, T: FromStr<Err: fmt::Display>> Deserialize<'de> for Named<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(from)?;
+        name.parse().map(Named).map_err(D::Error::custom)
+    }
+}
+
+/// Serializes an optional value by its name.
+mod by_name {
+    use super::*;
+
+    pub(super) fn serialize<T: fmt::Display, S: Serializer>(
+        value: &Option<T>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        value.as_ref().map(Named).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, T: FromStr<Err: fmt::Display>, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<T>, D::Error> {
+        let value = Option::<Named<T>>::deserialize(from)?;
+        Ok(value.map(|Named(value)| value))
+    }
+}
+
+/// Serializes ranks by the names of the paths.
+mod ranks {
+    use super::*;
+
+    pub(super) fn serialize<S: Serializer>(
+        ranks: &BTreeMap<RuntimeName, i32>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        to.collect_map(ranks.iter().map(|(path, rank)| (Named(path), rank)))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<BTreeMap<RuntimeName, i32>, D::Error> {
+        let ranks = BTreeMap::<Named<RuntimeName>, i32>::deserialize(from)?;
+        let plain = |(Named(path), rank)| (path, rank);
+        Ok(ranks.into_iter().map(plain).collect())
+    }
+}
 
 /// How HPP chooses among the paths of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -204,16 +314,19 @@ pub struct DeviceSettings {
     /// `false`: the device gets no map, and its disks stay as they are.
     pub map: Option<bool>,
     /// `VMW_PSP_FIXED`, `VMW_PSP_MRU`, `VMW_PSP_RR`.
-    pub psp: Option<String>,
+    #[serde(with = "by_name")]
+    pub psp: Option<PspKind>,
     /// HPP: path selection scheme.
     pub scheme: Option<Scheme>,
     /// FIXED: runtime name of the preferred path, `vmhba2:C0:T0:L1`.
-    pub preferred: Option<String>,
+    #[serde(with = "by_name")]
+    pub preferred: Option<RuntimeName>,
     /// RR: `psp roundrobin deviceconfig`.
     pub round_robin: RoundRobin,
     /// MRU: rank by runtime name; higher is better, 0 is the default.
-    pub ranks: BTreeMap<String, i32>,
-    /// `satp generic deviceconfig`: `alua_followover = false`, ...
+    #[serde(with = "ranks")]
+    pub ranks: BTreeMap<RuntimeName, i32>,
+    /// `satp generic deviceconfig`: `alua_followover = false`, ... Options of other versions are kept.
     pub satp: BTreeMap<String, bool>,
     /// APD timeout of this device.
     pub apd_timeout_ms: Option<Millis>,
@@ -295,14 +408,14 @@ impl DeviceSettings {
     #[must_use]
     pub fn over(&self, below: &DeviceSettings) -> DeviceSettings {
         let mut ranks = below.ranks.clone();
-        ranks.extend(self.ranks.clone());
+        ranks.extend(&self.ranks);
         let mut satp = below.satp.clone();
         satp.extend(self.satp.clone());
         DeviceSettings {
             map: self.map.or(below.map),
-            psp: self.psp.clone().or_else(|| below.psp.clone()),
+            psp: self.psp.or(below.psp),
             scheme: self.scheme.or(below.scheme),
-            preferred: self.preferred.clone().or_else(|| below.preferred.clone()),
+            preferred: self.preferred.or(below.preferred),
             round_robin: self.round_robin.over(&below.round_robin),
             ranks,
             satp,

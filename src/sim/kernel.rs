@@ -16,7 +16,7 @@ use super::fault::Fault;
 use super::maps::{Job, SimMap};
 use super::rng::Rng;
 use super::udev::MapEvent;
-use crate::psa::action::{Action, Notice};
+use crate::psa::action::{Action, Examine, Notice};
 use crate::psa::adapter::{AdapterFacts, TargetFacts, Transport};
 use crate::psa::event::{Event, Examination, IoTrouble, Reply, UnitAttention};
 use crate::psa::facts::{BlockFacts, DiskKind, Handler, PathFacts, Usage};
@@ -452,14 +452,14 @@ impl Kernel {
     /// Carries out an action; its answer comes through [`Kernel::pop`]. Notices are returned.
     pub fn carry_out(&mut self, now: Millis, action: Action) -> Option<Notice> {
         match action {
-            Action::Examine {
+            Action::Examine(Examine {
                 path,
                 sg,
                 ticket,
                 commands,
                 deadline,
                 ..
-            } => {
+            }) => {
                 let run = Run {
                     path,
                     sg,

@@ -12,7 +12,7 @@ use super::dm::{Io, Multipath, errno};
 use super::kernel::{Disk, Kernel, Link, Pending, attention};
 use super::udev::{Cookie, Knowledge};
 use crate::psa::action::MapStep;
-use crate::psa::event::{Event, IoTrouble, MapError};
+use crate::psa::event::{DmStep, Event, IoTrouble, MapError};
 use crate::psa::facts::Handler;
 use crate::psa::table::model::{Map, Message, Table};
 use crate::psa::units::{DevT, Hctl, Millis};
@@ -92,7 +92,7 @@ pub(super) struct Job {
     name: String,
     uuid: String,
     ticket: u64,
-    todo: VecDeque<(String, Act)>,
+    todo: VecDeque<Act>,
     /// This action created the map.
     made: bool,
 }
@@ -104,6 +104,18 @@ enum Act {
     Resume(Option<Cookie>),
     Message(Message),
     Remove,
+}
+
+impl Act {
+    fn step(&self) -> DmStep {
+        match self {
+            Act::New => DmStep::Create,
+            Act::Load(..) => DmStep::Load,
+            Act::Resume(_) => DmStep::Resume,
+            Act::Message(message) => DmStep::Message(message.to_string()),
+            Act::Remove => DmStep::Remove,
+        }
+    }
 }
 
 impl Job {
@@ -121,9 +133,9 @@ impl Job {
                         usable,
                     };
                     todo.extend([
-                        ("create".to_owned(), Act::New),
-                        ("load".to_owned(), Act::Load(Box::new(table), read_only)),
-                        ("resume".to_owned(), Act::Resume(Some(cookie))),
+                        Act::New,
+                        Act::Load(Box::new(table), read_only),
+                        Act::Resume(Some(cookie)),
                     ]);
                 }
                 MapStep::Reload {
@@ -136,15 +148,13 @@ impl Job {
                         usable,
                     };
                     todo.extend([
-                        ("load".to_owned(), Act::Load(Box::new(table), read_only)),
-                        ("resume".to_owned(), Act::Resume(Some(cookie))),
+                        Act::Load(Box::new(table), read_only),
+                        Act::Resume(Some(cookie)),
                     ]);
                 }
-                MapStep::Resume => todo.push_back(("resume".to_owned(), Act::Resume(None))),
-                MapStep::Message(message) => {
-                    todo.push_back((format!("message {message}"), Act::Message(message)));
-                }
-                MapStep::Remove => todo.push_back(("remove".to_owned(), Act::Remove)),
+                MapStep::Resume => todo.push_back(Act::Resume(None)),
+                MapStep::Message(message) => todo.push_back(Act::Message(message)),
+                MapStep::Remove => todo.push_back(Act::Remove),
                 MapStep::Observe => {}
             }
         }
@@ -220,12 +230,13 @@ impl Kernel {
             waiting.push(*job);
             return;
         }
-        let Some((what, act)) = job.todo.pop_front() else {
+        let Some(act) = job.todo.pop_front() else {
             return self.job_ends(now, job, Ok(()));
         };
+        let step = act.step();
         if let Err((errno, reason)) = self.act(now, &job, act) {
             let error = MapError {
-                step: what,
+                step,
                 errno: Some(errno),
                 reason,
             };
@@ -236,7 +247,7 @@ impl Kernel {
             }
             return self.job_ends(now, job, Err(error));
         }
-        job.made |= what == "create";
+        job.made |= step == DmStep::Create;
         if job.todo.is_empty() {
             return self.job_ends(now, job, Ok(()));
         }

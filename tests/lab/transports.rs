@@ -7,6 +7,7 @@
 
 use dm_psa::kernel::passthrough::Transport;
 use dm_psa::kernel::{NoticeSink, Sink};
+use dm_psa::psa::action::Examine;
 use dm_psa::psa::event::{Event, Examination};
 use dm_psa::psa::settings::TransportSetting;
 use dm_psa::psa::units::{Hctl, Millis, Sg};
@@ -78,9 +79,14 @@ impl Bed {
         self.ticket += 1;
         let sg = generic(path).unwrap_or(Sg(u32::MAX));
         let commands = commands.to_vec().into();
-        let asked = self
-            .transport
-            .examine(path, sg, self.ticket, commands, timeout, deadline);
+        let asked = self.transport.examine(Examine {
+            path,
+            sg,
+            ticket: self.ticket,
+            commands,
+            timeout,
+            deadline,
+        });
         self.transport.flush();
         asked
     }

@@ -179,8 +179,8 @@ impl Audit {
 
     fn judge(&mut self, action: &Action, why: &Event) {
         match action {
-            Action::Examine { path, ticket, .. } => {
-                self.sent.insert(*path, (*ticket, self.now));
+            Action::Examine(asked) => {
+                self.sent.insert(asked.path, (asked.ticket, self.now));
             }
             Action::Map {
                 name,

@@ -423,7 +423,7 @@ impl View {
 
     fn step(&mut self, header: &Header, world: &World, step: &Step) {
         self.now_ms = header.wall(step.at);
-        let quiet = |action: &Action| matches!(action, Action::Examine { .. });
+        let quiet = |action: &Action| matches!(action, Action::Examine(_));
         let is_quiet = step.actions.iter().all(quiet)
             && matches!(step.event, Event::Examined(_) | Event::Timer);
         if !is_quiet {
@@ -552,16 +552,11 @@ fn place(what: &IoTrouble) -> String {
 /// The subject and text of an action that is neither a notice nor a change of a map.
 fn quiet_action(action: &Action) -> (String, String) {
     match action {
-        Action::Examine {
-            path,
-            ticket,
-            commands,
-            ..
-        } => {
-            let commands: Vec<String> = commands.iter().map(ToString::to_string).collect();
+        Action::Examine(asked) => {
+            let commands: Vec<String> = asked.commands.iter().map(ToString::to_string).collect();
             (
-                path.to_string(),
-                format!("ask {ticket}: {}", commands.join("; ")),
+                asked.path.to_string(),
+                format!("ask {}: {}", asked.ticket, commands.join("; ")),
             )
         }
         Action::RefreshFacts(path)

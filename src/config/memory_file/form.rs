@@ -1,9 +1,9 @@
 //! The entries of the memory file that this version knows, and the form of each.
 
 use super::parts::reason;
-use crate::psa::adapter::Transport;
+use crate::psa::adapter::{RuntimeName, Transport};
 use crate::psa::facts::{BlockFacts, Handler};
-use crate::psa::settings::{LimitType, Scheme};
+use crate::psa::settings::{LimitType, Named, PspKind, Scheme};
 use crate::psa::units::{Hctl, Sg};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -16,6 +16,8 @@ pub(super) enum Form {
     Texts,
     /// An object with any keys.
     Table(&'static Form),
+    /// An object whose keys are runtime names of paths.
+    Paths(&'static Form),
     /// An object with these keys.
     Fields {
         known: &'static [(&'static str, Form)],
@@ -55,11 +57,11 @@ pub(super) const DEVICES: &str = "devices";
 
 static DEVICE_SETTINGS: Form = fields(
     &[
-        ("psp", one::<Option<String>>()),
+        ("psp", one::<Option<Named<PspKind>>>()),
         ("scheme", one::<Option<Scheme>>()),
-        ("preferred", one::<Option<String>>()),
+        ("preferred", one::<Option<Named<RuntimeName>>>()),
         ("round_robin", ROUND_ROBIN),
-        ("ranks", Form::Table(&RANK)),
+        ("ranks", Form::Paths(&RANK)),
         ("satp", Form::Table(&FLAG)),
         ("apd_timeout_ms", one::<Option<u64>>()),
         ("is_ssd", one::<Option<bool>>()),

@@ -21,6 +21,7 @@ mod write;
 pub use write::write;
 
 use super::{ConfigError, Places};
+use crate::psa::adapter::RuntimeName;
 use crate::psa::memory::{Memory, Unread};
 use form::{DEVICES, Form, MEMORY};
 use parts::{begin_of, elements, members, reason};
@@ -173,6 +174,11 @@ impl Reader {
                 Ok(Value::Array(list))
             }
             Form::Table(each) => self.object(text, |_| Some(*each)).map(Value::Object),
+            Form::Paths(each) => {
+                let is_path = |key: &str| key.parse::<RuntimeName>().is_ok();
+                let object = self.object(text, |key| is_path(key).then_some(*each))?;
+                Ok(Value::Object(object))
+            }
             Form::Fields { known, required } => {
                 let (kept, problems) = (self.kept.len(), self.problems.len());
                 let form = |key: &str| known.iter().find(|(name, _)| *name == key);

@@ -26,6 +26,7 @@ use crate::config::document::{Document, Mistake};
 use crate::psa::adapter::Transport;
 use crate::psa::claim::{Rule, RuleSpec};
 use crate::psa::pattern::Pattern;
+use crate::psa::psp::PspKind;
 use crate::psa::satp::rules::{Group, SatpRule};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -270,14 +271,8 @@ fn build(raw: &Raw) -> Result<RuleFile, (Range<usize>, String)> {
         file.removed_satp_rules.extend(rules);
     }
     for (satp, psp) in &raw.default_psp {
-        if crate::psa::psp::PspKind::by_name(psp.get_ref()).is_none() {
-            return Err((
-                psp.span(),
-                format!(
-                    "there is no PSP {}: use VMW_PSP_FIXED, VMW_PSP_MRU or VMW_PSP_RR",
-                    psp.get_ref()
-                ),
-            ));
+        if let Err(unknown) = psp.get_ref().parse::<PspKind>() {
+            return Err((psp.span(), unknown.to_string()));
         }
         file.default_psps
             .insert(satp.clone(), psp.get_ref().clone());

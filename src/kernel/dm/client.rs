@@ -14,7 +14,7 @@ use super::udev::{self, Cookies};
 use crate::kernel::NoticeSink;
 use crate::psa::action::{MapStep, Notice};
 use crate::psa::codes;
-use crate::psa::event::MapError;
+use crate::psa::event::{DmStep, MapError};
 use crate::psa::table::emit::emit;
 use crate::psa::table::model::{Map, Message, Table};
 use devicemapper::errors::Error as CoreError;
@@ -69,13 +69,13 @@ impl From<Errno> for Refusal {
 }
 
 impl Refusal {
-    fn in_step(self, step: &str, reason: impl FnOnce(Errno) -> String) -> MapError {
+    fn in_step(self, step: DmStep, reason: impl FnOnce(Errno) -> String) -> MapError {
         let (errno, reason) = match self {
             Refusal::Kernel(errno) => (Some(errno as i32), reason(errno)),
             Refusal::Other(text) => (None, text),
         };
         MapError {
-            step: step.to_owned(),
+            step,
             errno,
             reason,
         }
@@ -128,7 +128,7 @@ impl Client {
     pub fn version(&self) -> Result<(u32, u32, u32), MapError> {
         self.dm
             .version()
-            .map_err(|error| Refusal::from(error).in_step("version", reasons::general))
+            .map_err(|error| Refusal::from(error).in_step(DmStep::Version, reasons::general))
     }
 
     /// All dm devices, multipath or not (`DM_LIST_DEVICES`).
@@ -138,7 +138,7 @@ impl Client {
     pub(super) fn list<'a>(&self, buffer: &'a mut Buffer) -> Result<Vec<Listed<'a>>, MapError> {
         buffer
             .list(self.dm.file())
-            .map_err(|errno| Refusal::from(errno).in_step("list", reasons::general))
+            .map_err(|errno| Refusal::from(errno).in_step(DmStep::List, reasons::general))
     }
 
     /// Makes the descriptor readable at the next event of any map (`DM_DEV_ARM_POLL`). Arm before listing the devices,
@@ -148,7 +148,7 @@ impl Client {
     /// No `CAP_SYS_ADMIN`, or a kernel older than dm 4.37.
     pub fn arm(&self) -> Result<(), MapError> {
         ioctl::arm(self.dm.file())
-            .map_err(|errno| Refusal::from(errno).in_step("arm", reasons::general))
+            .map_err(|errno| Refusal::from(errno).in_step(DmStep::Arm, reasons::general))
     }
 
     /// The descriptor to poll after [`Client::arm`].
@@ -202,7 +202,7 @@ impl Client {
                 }
                 Ok(None) => return Ok(None),
                 Err(refusal) if refusal.is(Errno::ENXIO) => return Ok(Some(Seen::default())),
-                Err(refusal) => return Err(refusal.in_step("observe", reasons::general)),
+                Err(refusal) => return Err(refusal.in_step(DmStep::Observe, reasons::general)),
             }
         }
     }
@@ -272,13 +272,13 @@ impl Client {
         read_only: bool,
     ) -> Result<(), MapError> {
         // Before anything is created.
-        let params = emit(table).map_err(|problem| impossible("create", &problem))?;
+        let params = emit(table).map_err(|problem| impossible(DmStep::Create, &problem))?;
         // dm opens all its devices under one claim, so LVM or another map on a path would not cause EBUSY, and both
         // would write. The paths of a new map must not be held by anyone.
         let users = reasons::users(&System::here(), table);
         if !users.is_empty() {
             return Err(MapError {
-                step: "create".to_owned(),
+                step: DmStep::Create,
                 errno: Some(Errno::EBUSY as i32),
                 reason: users.join("; "),
             });
@@ -292,7 +292,7 @@ impl Client {
                 .device_create(DmName::new(name)?, uuid, DmOptions::default())?;
             Ok(())
         };
-        made().map_err(|refusal| refusal.in_step("create", reasons::create))?;
+        made().map_err(|refusal| refusal.in_step(DmStep::Create, reasons::create))?;
         let no_paths = if table.groups.is_empty() || !usable {
             udev::NO_PATHS
         } else {
@@ -302,11 +302,11 @@ impl Client {
             .load(name, uuid, table, params, read_only)
             .and_then(|()| {
                 self.swap(name, uuid, no_paths)
-                    .map_err(|refusal| refusal.in_step("resume", reasons::resume))
+                    .map_err(|refusal| refusal.in_step(DmStep::Resume, reasons::resume))
             });
         filled.inspect_err(|_| {
             if let Err(left) = self.try_remove(name, uuid) {
-                let why = left.in_step("remove", reasons::general).to_string();
+                let why = left.in_step(DmStep::Remove, reasons::general).to_string();
                 let effect = "an empty map is left behind; remove it with `dmsetup remove`";
                 let details = [("reason", &*why), ("effect", effect)];
                 self.notice_sink
@@ -332,19 +332,19 @@ impl Client {
         usable: bool,
         read_only: bool,
     ) -> Result<(), MapError> {
-        let params = emit(table).map_err(|problem| impossible("load", &problem))?;
+        let params = emit(table).map_err(|problem| impossible(DmStep::Load, &problem))?;
         self.load(name, uuid, table, params, read_only)?;
         let no_paths = if usable { 0 } else { udev::NO_PATHS };
         self.swap(name, uuid, udev::RELOAD | no_paths)
             .inspect(|()| self.start_backstop(name, uuid, table))
             .map_err(|refusal| {
-                let mut error = refusal.in_step("resume", reasons::resume);
+                let mut error = refusal.in_step(DmStep::Resume, reasons::resume);
                 match self.back_to_the_old_table(name, uuid) {
                     Ok(()) => error
                         .reason
                         .push_str("; the map continues with its old table"),
                     Err(worse) => {
-                        let worse = worse.in_step("resume", reasons::resume);
+                        let worse = worse.in_step(DmStep::Resume, reasons::resume);
                         error.reason = format!(
                             "{}; the old table could not be restored either: {worse}",
                             error.reason
@@ -378,7 +378,9 @@ impl Client {
             Ok(())
         };
         loaded().map_err(|refusal| {
-            refusal.in_step("load", |errno| reasons::load(&System::here(), errno, table))
+            refusal.in_step(DmStep::Load, |errno| {
+                reasons::load(&System::here(), errno, table)
+            })
         })
     }
 
@@ -410,7 +412,7 @@ impl Client {
             self.dm.table_clear(&id(name, uuid)?)?;
             self.swap(name, uuid, udev::RELOAD)
         };
-        resumed().map_err(|refusal| refusal.in_step("resume", reasons::resume))
+        resumed().map_err(|refusal| refusal.in_step(DmStep::Resume, reasons::resume))
     }
 
     fn message(&self, name: &str, uuid: &str, message: &Message) -> Result<(), MapError> {
@@ -419,14 +421,16 @@ impl Client {
             self.dm.target_msg(&id(name, uuid)?, Some(0), &text)?;
             Ok(())
         };
-        sent().map_err(|refusal| refusal.in_step(&format!("message {message}"), reasons::message))
+        sent().map_err(|refusal| {
+            refusal.in_step(DmStep::Message(message.to_string()), reasons::message)
+        })
     }
 
     fn remove(&self, name: &str, uuid: &str) -> Result<(), MapError> {
         self.try_remove(name, uuid).map_err(|refusal| {
             let status = ioctl::status(self.dm.file(), which(name, uuid));
             let dev = status.ok().map(|status| status.dev());
-            refusal.in_step("remove", |errno| {
+            refusal.in_step(DmStep::Remove, |errno| {
                 reasons::remove(&System::here(), errno, dev)
             })
         })
@@ -463,9 +467,9 @@ impl Client {
     }
 }
 
-fn impossible(step: &str, problem: &dyn std::error::Error) -> MapError {
+fn impossible(step: DmStep, problem: &dyn std::error::Error) -> MapError {
     MapError {
-        step: step.to_owned(),
+        step,
         errno: None,
         reason: format!("the kernel would refuse this table: {problem}"),
     }

@@ -10,7 +10,7 @@ use super::texts::Room;
 use crate::kernel::{NoticeLimit, NoticeSink};
 use crate::psa::action::{MapStep, Notice};
 use crate::psa::codes;
-use crate::psa::event::{Event, MapError};
+use crate::psa::event::{DmStep, Event, MapError};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -227,7 +227,7 @@ impl Shared {
 
 fn internal(reason: String) -> MapError {
     MapError {
-        step: "start".to_owned(),
+        step: DmStep::Start,
         errno: None,
         reason,
     }

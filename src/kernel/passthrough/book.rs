@@ -5,10 +5,11 @@
 //! kernel, or an orphan, which is a command whose examination has ended without it. A path with an orphan takes no
 //! other command.
 
+use crate::psa::action::Examine;
 use crate::psa::event::{Examination, Reply};
 use crate::psa::lookup::Lookup;
 use crate::psa::units::{Hctl, Millis, Sg};
-use crate::scsi::cdb::{Command, Commands};
+use crate::scsi::cdb::Command;
 use crate::scsi::outcome::Outcome;
 use std::collections::VecDeque;
 
@@ -36,19 +37,7 @@ const ATTENTIONS: u32 = 3;
 /// The most repetitions per command because of transient failures.
 const RETRIES: u32 = 2;
 
-/// The order for an examination.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::kernel) struct Order {
-    pub(in crate::kernel) path: Hctl,
-    pub(in crate::kernel) sg: Sg,
-    pub(in crate::kernel) ticket: u64,
-    pub(in crate::kernel) commands: Commands,
-    pub(in crate::kernel) timeout: Millis,
-    /// The deadline of each command, counted from its sending.
-    pub(in crate::kernel) deadline: Millis,
-}
-
-impl Order {
+impl Examine {
     /// The answer to an order of which nothing was sent: `outcome` for its first command.
     pub(in crate::kernel) fn answer(self, outcome: Outcome) -> Examination {
         let first = self.commands.first().cloned();
@@ -119,7 +108,7 @@ struct Line {
 
 #[derive(Debug)]
 struct Exam {
-    order: Order,
+    order: Examine,
     /// The command that is next or out: the one at `place` in the order, or its substitute.
     current: Command,
     place: usize,
@@ -157,7 +146,7 @@ impl Book {
     /// examination on the path (EBUSY), or too many examinations (EAGAIN).
     pub(in crate::kernel) fn accept(
         &mut self,
-        order: Order,
+        order: Examine,
         now: Millis,
     ) -> Result<bool, Examination> {
         let path = order.path;

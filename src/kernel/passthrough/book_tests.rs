@@ -13,8 +13,8 @@ fn path(lun: u64) -> Hctl {
     }
 }
 
-fn order(lun: u64, ticket: u64, commands: &[Command]) -> Order {
-    Order {
+fn order(lun: u64, ticket: u64, commands: &[Command]) -> Examine {
+    Examine {
         path: path(lun),
         sg: Sg(lun as u32),
         ticket,

@@ -15,12 +15,11 @@ mod scratch_buffer;
 pub mod sg;
 
 use super::{NoticeSink, Sink};
-use crate::psa::action::{Notice, Severity};
+use crate::psa::action::{Examine, Notice, Severity};
 use crate::psa::codes;
 use crate::psa::event::Examination;
 use crate::psa::settings::TransportSetting;
-use crate::psa::units::{Hctl, Millis, Sg};
-use crate::scsi::cdb::Commands;
+use crate::psa::units::Hctl;
 use crate::scsi::outcome::Outcome;
 use std::io;
 use std::sync::OnceLock;
@@ -84,31 +83,16 @@ impl Transport {
         }
     }
 
-    /// Like [`sg::Transport::examine`]; `sg` is the path's sg device.
+    /// Like [`sg::Transport::examine`].
     ///
     /// # Errors
     /// As for [`sg::Transport::examine`].
-    pub fn examine(
-        &self,
-        path: Hctl,
-        sg: Sg,
-        ticket: u64,
-        commands: Commands,
-        timeout: Millis,
-        deadline: Millis,
-    ) -> Result<(), Examination> {
+    pub fn examine(&self, order: Examine) -> Result<(), Examination> {
+        let path = order.path;
         match self.choice.get_or_init(|| self.choose(path)) {
             Choice::Sg(_) => {}
             #[cfg(feature = "io-uring")]
             Choice::Bsg(bsg) => {
-                let order = book::Order {
-                    path,
-                    sg,
-                    ticket,
-                    commands: commands.clone(),
-                    timeout,
-                    deadline,
-                };
                 let Some(failure) = bsg.failure() else {
                     return bsg.examine(order);
                 };
@@ -119,8 +103,7 @@ impl Transport {
                 }
             }
         }
-        self.sg
-            .examine(path, sg, ticket, commands, timeout, deadline)
+        self.sg.examine(order)
     }
 
     /// Has all commands sent that were ordered before.
@@ -214,7 +197,8 @@ fn reason_of(error: &io::Error) -> String {
 mod tests {
     use super::*;
     use crate::psa::event::Event;
-    use crate::scsi::cdb::Command;
+    use crate::psa::units::{Millis, Sg};
+    use crate::scsi::cdb::{Command, Commands};
     use std::sync::mpsc::{Receiver, sync_channel};
     use std::time::Duration;
 
@@ -234,14 +218,14 @@ mod tests {
         assert_eq!(transport.in_use().name, "none");
         let second = Millis::from_secs(1);
         transport
-            .examine(
+            .examine(Examine {
                 path,
-                Sg(u32::MAX),
-                7,
-                Commands::Borrowed(&[Command::TestUnitReady]),
-                second,
-                second,
-            )
+                sg: Sg(u32::MAX),
+                ticket: 7,
+                commands: Commands::Borrowed(&[Command::TestUnitReady]),
+                timeout: second,
+                deadline: second,
+            })
             .unwrap();
         transport.flush();
         let Event::Examined(answer) = answers.recv_timeout(Duration::from_secs(10)).unwrap() else {

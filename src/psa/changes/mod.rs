@@ -55,7 +55,7 @@ impl World {
             Change::Preferred { device, path } => {
                 let device = known_device(self, device)?;
                 if let Some(path) = path {
-                    is_path_of(self, device, &path.to_string())?;
+                    is_path_of(self, device, *path)?;
                 }
                 let preferred =
                     path.map_or_else(|| "the PSP's choice".to_owned(), |p| p.to_string());
@@ -248,12 +248,12 @@ pub(in crate::psa) fn change(world: &mut World, change: Change) {
         }
         Change::Psp { device, psp } => {
             let set = memory.settings.entry(device.clone()).or_default();
-            set.psp = psp.map(|psp| psp.name().to_owned());
+            set.psp = psp;
             device
         }
         Change::Preferred { device, path } => {
             let set = memory.settings.entry(device.clone()).or_default();
-            set.preferred = path.map(|path| path.to_string());
+            set.preferred = path;
             device
         }
         Change::RoundRobin { device, set } => {
@@ -278,7 +278,7 @@ pub(in crate::psa) fn change(world: &mut World, change: Change) {
                 return;
             };
             let set = world.memory.settings.entry(device.clone()).or_default();
-            set.ranks.insert(path.to_string(), rank);
+            set.ranks.insert(path, rank);
             device
         }
         Change::PathState { path, off } => {
@@ -390,7 +390,7 @@ fn check_hpp(world: &World, device: &Device, set: &DeviceSettings) -> Result<Str
             device.plugin()
         )));
     }
-    if let Some(path) = &set.preferred {
+    if let Some(path) = set.preferred {
         is_path_of(world, device, path)?;
     }
     if let Some(is_ssd) = set.is_ssd.filter(|_| *set == only_mark) {
@@ -412,11 +412,8 @@ fn check_hpp(world: &World, device: &Device, set: &DeviceSettings) -> Result<Str
     ))
 }
 
-fn is_path_of(world: &World, device: &Device, path: &str) -> Result<(), Refusal> {
-    if world
-        .paths_of(device)
-        .any(|one| one.name().to_string() == path)
-    {
+fn is_path_of(world: &World, device: &Device, path: RuntimeName) -> Result<(), Refusal> {
+    if world.paths_of(device).any(|one| one.name() == path) {
         return Ok(());
     }
     Err(Refusal::Refused(format!(

@@ -3,7 +3,7 @@
 //! Every check of a path that is in a table reads its identity (VPD page 83h). TEST UNIT READY, target port groups,
 //! write protection and capacity are asked for less often, in turns, and immediately where something is in doubt.
 
-use crate::psa::action::Action;
+use crate::psa::action::{Action, Examine};
 use crate::psa::adapter::Transport;
 use crate::psa::evidence::Link;
 use crate::psa::state::World;
@@ -117,14 +117,14 @@ pub(in crate::psa) fn path_due(world: &mut World, id: Hctl) {
             measures,
         });
     }
-    world.actions.push(Action::Examine {
+    world.actions.push(Action::Examine(Examine {
         path: id,
         sg,
         ticket,
         commands,
         timeout,
         deadline,
-    });
+    }));
 }
 
 /// The purpose and the commands of the next examination of a path.

@@ -55,7 +55,8 @@ impl Scheme {
         let useano = u8::from(set.use_ano());
         match self {
             Scheme::Fixed => {
-                let preferred = settings.preferred.as_deref().unwrap_or("none");
+                let preferred = settings.preferred.map(|path| path.to_string());
+                let preferred = preferred.as_deref().unwrap_or("none");
                 format!("{{preferred={preferred};}}")
             }
             Scheme::RoundRobin => format!(
@@ -133,7 +134,8 @@ pub fn config_string(text: &str) -> Result<DeviceSettings, String> {
             "sampling-ios-per-path" => {
                 set.sampling_cycles = u32::try_from(number(16, 160)?).ok();
             }
-            "path" | "preferred" => settings.preferred = Some(value.to_owned()),
+            // Another text names no path.
+            "path" | "preferred" => settings.preferred = value.parse().ok(),
             "useano" | "useANO" => set.use_ano = Some(number(0, 1)? == 1),
             _ => {
                 return Err(format!(

@@ -9,9 +9,6 @@ use crate::psa::adapter::RuntimeName;
 pub struct Fixed;
 
 impl Psp for Fixed {
-    fn name(&self) -> &'static str {
-        "VMW_PSP_FIXED"
-    }
     fn description(&self) -> &'static str {
         "Fixed Path Selection"
     }

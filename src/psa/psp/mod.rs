@@ -9,39 +9,14 @@ mod mru;
 mod round_robin;
 
 use super::adapter::RuntimeName;
+pub use super::settings::PspKind;
 use super::settings::RoundRobin;
 use super::units::{DevT, Hctl};
 use crate::psa::evidence::{Class, PathState};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// The PSPs of this build.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum PspKind {
-    /// VMW_PSP_FIXED
-    Fixed,
-    /// VMW_PSP_MRU
-    Mru,
-    /// VMW_PSP_RR
-    RoundRobin,
-}
-
 impl PspKind {
-    /// All PSPs, in the order of `psp list`.
-    pub const ALL: [PspKind; 3] = [PspKind::Mru, PspKind::RoundRobin, PspKind::Fixed];
-
-    /// The PSP of this name.
-    #[must_use]
-    pub fn by_name(name: &str) -> Option<PspKind> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name)
-    }
-
-    /// Its name.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        self.plugin().name()
-    }
-
     /// The plug-in itself.
     #[must_use]
     pub fn plugin(self) -> &'static dyn Psp {
@@ -126,8 +101,6 @@ pub struct Arrangement {
 
 /// A path selection plug-in.
 pub trait Psp: Sync {
-    /// `VMW_PSP_MRU`
-    fn name(&self) -> &'static str;
     /// The text of `psp list`.
     fn description(&self) -> &'static str;
     /// Arranges the paths.

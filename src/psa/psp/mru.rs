@@ -11,9 +11,6 @@ use std::cmp::Reverse;
 pub struct Mru;
 
 impl Psp for Mru {
-    fn name(&self) -> &'static str {
-        "VMW_PSP_MRU"
-    }
     fn description(&self) -> &'static str {
         "Most Recently Used Path Selection"
     }

@@ -12,9 +12,6 @@ use crate::psa::settings::{self, LimitType};
 pub struct RoundRobin;
 
 impl Psp for RoundRobin {
-    fn name(&self) -> &'static str {
-        "VMW_PSP_RR"
-    }
     fn description(&self) -> &'static str {
         "Round Robin Path Selection"
     }

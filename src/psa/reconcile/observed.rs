@@ -3,7 +3,7 @@
 use crate::psa::action::Action;
 use crate::psa::check::{ask, discovery, judge};
 use crate::psa::codes;
-use crate::psa::event::MapError;
+use crate::psa::event::{DmStep, MapError};
 use crate::psa::evidence::PathState;
 use crate::psa::state::World;
 use crate::psa::state::device::{Device, device_id_of};
@@ -83,10 +83,10 @@ pub(in crate::psa) fn map_done(
         match &result {
             Ok(()) => order = device.work.succeeded(now),
             Err(error) => {
-                let step = match error.step.split(' ').next() {
-                    Some("message") => FailedStep::Message,
+                let step = match error.step {
+                    DmStep::Message(_) => FailedStep::Message,
                     // The resume after a table load is part of the load.
-                    Some("resume") if device.work.order().resumes => FailedStep::Resume,
+                    DmStep::Resume if device.work.order().resumes => FailedStep::Resume,
                     _ => FailedStep::Other,
                 };
                 let pause;

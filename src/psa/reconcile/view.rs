@@ -1,5 +1,6 @@
 //! What a look at a device sees: the paths that a table may contain, with what PSP and table need to know about each.
 
+use crate::psa::adapter::RuntimeName;
 use crate::psa::check::disks;
 use crate::psa::evidence::{Class, PathState};
 use crate::psa::mpp::Plugin;
@@ -31,15 +32,15 @@ pub(in crate::psa) fn view(world: &World, device: &Device) -> View {
     let settings = world.device_settings(device);
     let psp = device.psp(&settings);
     let is_hpp = device.plugin() == Plugin::Hpp;
-    let named = |name: &str| {
+    let named = |name: RuntimeName| {
         world
             .paths_of(device)
             .filter(|path| !path.is_marginal())
             .map(|path| path.name())
-            .find(|candidate| candidate.to_string() == name)
+            .find(|candidate| *candidate == name)
     };
     let options = Options {
-        preferred: settings.preferred.as_deref().and_then(named),
+        preferred: settings.preferred.and_then(named),
         chosen: device
             .options
             .chosen
@@ -80,13 +81,7 @@ pub(in crate::psa) fn view(world: &World, device: &Device) -> View {
         if out || !(held || joins) {
             continue;
         }
-        // Few devices have ranks. Without ranks, no text for the key is made for each path.
-        let rank = if settings.ranks.is_empty() {
-            0
-        } else {
-            let name = path.name().to_string();
-            settings.ranks.get(&name).copied().unwrap_or(0)
-        };
+        let rank = settings.ranks.get(&path.name()).copied().unwrap_or(0);
         candidates.push(Candidate {
             path: id,
             dev: block.dev,

@@ -266,7 +266,7 @@ impl World {
 
     fn psp_line(&self, device: &Device) -> String {
         let settings = self.device_settings(device);
-        let origin = match (settings.psp.as_deref(), &device.selection) {
+        let origin = match (settings.psp, &device.selection) {
             (Some(_), _) => "set by the admin",
             (None, Some(s)) if s.psp == s.satp.default_psp() => "default of the SATP",
             (None, Some(_)) => "set by the SATP rule",

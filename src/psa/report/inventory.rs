@@ -138,18 +138,13 @@ impl Inventory {
         loop {
             while let Some(event) = events.pop_front() {
                 for action in world.step(now, event) {
-                    if let Action::Examine {
-                        path,
-                        ticket,
-                        commands,
-                        ..
-                    } = action
-                        && let Some(captured) = paths.get(&path)
+                    if let Action::Examine(asked) = action
+                        && let Some(captured) = paths.get(&asked.path)
                     {
-                        let replies = commands.iter().map(|c| captured.answer(c)).collect();
+                        let replies = asked.commands.iter().map(|c| captured.answer(c)).collect();
                         events.push_back(Event::Examined(Examination {
-                            path,
-                            ticket,
+                            path: asked.path,
+                            ticket: asked.ticket,
                             replies,
                         }));
                     }

@@ -165,7 +165,7 @@ impl World {
             return String::new();
         };
         let settings = self.device_settings(device);
-        let rank = settings.ranks.get(&path.name().to_string());
+        let rank = settings.ranks.get(&path.name());
         let candidate = Candidate {
             path: id,
             dev: path.dev().unwrap_or(DevT { major: 0, minor: 0 }),

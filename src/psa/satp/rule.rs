@@ -60,7 +60,8 @@ pub struct SatpRule {
     pub claim_options: String,
     /// Options for the SATP and the PSA, as written: `reset_on_attempted_reserve`.
     pub options: String,
-    /// PSP for the devices that it matches, unless the admin sets another.
+    /// PSP for the devices that it matches, unless the admin sets another; also names of PSPs that this build does not
+    /// have.
     pub psp: Option<String>,
     /// Options for that PSP, as written: `iops=1;policy=latency`.
     pub psp_options: String,

@@ -228,9 +228,8 @@ impl Device {
         if self.plugin() == Plugin::Hpp {
             return settings.scheme.unwrap_or_default().psp();
         }
-        let set = settings.psp.as_deref().and_then(PspKind::by_name);
-        set.or_else(|| self.selection.as_ref().map(|s| s.psp))
-            .unwrap_or(PspKind::Mru)
+        let selected = || self.selection.as_ref().map(|s| s.psp);
+        settings.psp.or_else(selected).unwrap_or(PspKind::Mru)
     }
 }
 

@@ -122,21 +122,19 @@ impl World {
             .values()
             .chain(self.settings.device.values());
         let of_device = |set: &DeviceSettings| {
-            let ranks = set.ranks.keys().cloned();
-            ranks.chain(set.preferred.clone()).collect::<Vec<String>>()
+            let ranks = set.ranks.keys().copied();
+            ranks.chain(set.preferred).collect::<Vec<RuntimeName>>()
         };
         let rules = self.rules.claim.rules();
         // Invalid options were already refused when the rule was made.
         let options = rules
             .iter()
             .filter_map(|rule| hpp::config_string(&rule.config).ok());
-        let names = memory.paths_off.iter().chain(memory.masked.keys()).cloned();
+        let names = memory.paths_off.iter().chain(memory.masked.keys());
+        let names = names.filter_map(|name| name.parse::<RuntimeName>().ok());
         let names = names.chain(settings.flat_map(of_device));
         let names = names.chain(options.filter_map(|set| set.preferred));
-        let named = names.filter_map(|name| {
-            let name: RuntimeName = name.parse().ok()?;
-            (name.adapter == adapter).then_some(name.target)
-        });
+        let named = names.filter_map(|name| (name.adapter == adapter).then_some(name.target));
         let located = rules.iter().filter_map(|rule| match &rule.matches {
             Match::Location {
                 adapter: of,
@@ -240,7 +238,7 @@ mod tests {
             "vmhba1:T0:C0:L0",
             "vmhbax:C0:T0:L0",
         ] {
-            assert_eq!(wrong.parse::<RuntimeName>(), Err(()), "{wrong}");
+            assert!(wrong.parse::<RuntimeName>().is_err(), "{wrong}");
         }
     }
 
@@ -288,9 +286,10 @@ mod tests {
         memory.adapters.insert(key, adapter);
         memory.paths_off.insert("vmhba0:C0:T1:L1".to_owned());
         let settings = memory.settings.entry("naa.6".to_owned()).or_default();
-        settings.preferred = Some("vmhba0:C0:T2:L1".to_owned());
-        settings.ranks.insert("vmhba0:C0:T3:L1".to_owned(), 5);
-        settings.ranks.insert("vmhba1:C0:T9:L1".to_owned(), 5);
+        settings.preferred = Some("vmhba0:C0:T2:L1".parse().unwrap());
+        for path in ["vmhba0:C0:T3:L1", "vmhba1:C0:T9:L1"] {
+            settings.ranks.insert(path.parse().unwrap(), 5);
+        }
         memory
     }
 

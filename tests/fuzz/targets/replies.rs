@@ -30,16 +30,11 @@ fuzz_target!(|data: &[u8]| {
     for now in 1..64 {
         let mut next = Vec::new();
         for action in queue {
-            let Action::Examine {
-                path,
-                ticket,
-                commands,
-                ..
-            } = action
-            else {
+            let Action::Examine(asked) = action else {
                 continue;
             };
-            let replies = commands
+            let replies = asked
+                .commands
                 .iter()
                 .cloned()
                 .map(|command| {
@@ -58,8 +53,8 @@ fuzz_target!(|data: &[u8]| {
                 })
                 .collect();
             let examination = Examination {
-                path,
-                ticket,
+                path: asked.path,
+                ticket: asked.ticket,
                 replies,
             };
             next.extend(world.step(Millis(now * 100), Event::Examined(examination)));

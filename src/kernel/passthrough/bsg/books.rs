@@ -1,6 +1,7 @@
 //! The books of all SCSI hosts, for the one thread that serves them. Like [`Book`], they do no I/O.
 
-use crate::kernel::passthrough::book::{Book, Next, Order, Sending};
+use crate::kernel::passthrough::book::{Book, Next, Sending};
+use crate::psa::action::Examine;
 use crate::psa::event::Examination;
 use crate::psa::units::{Hctl, Millis};
 use crate::scsi::outcome::Outcome;
@@ -25,7 +26,7 @@ impl Books {
     ///
     /// # Errors
     /// See [`Book::accept`].
-    pub(super) fn accept(&mut self, order: Order, now: Millis) -> Result<bool, Examination> {
+    pub(super) fn accept(&mut self, order: Examine, now: Millis) -> Result<bool, Examination> {
         let host = order.path.host;
         self.book(host).accept(order, now)?;
         Ok(!std::mem::replace(&mut self.woken, true))
@@ -130,8 +131,8 @@ mod tests {
         }
     }
 
-    fn order(path: Hctl) -> Order {
-        Order {
+    fn order(path: Hctl) -> Examine {
+        Examine {
             path,
             sg: Sg(0),
             ticket: 1,

@@ -25,8 +25,8 @@ mod slot;
 mod worker;
 
 use super::Sink;
-use super::book::Order;
 use super::clock::Clock;
+use crate::psa::action::Examine;
 use crate::psa::event::Examination;
 use crate::psa::units::Hctl;
 use crate::scsi::outcome::Outcome;
@@ -117,7 +117,7 @@ impl Transport {
     ///
     /// # Errors
     /// See [`super::sg::Transport::examine`].
-    pub(super) fn examine(&self, order: Order) -> Result<(), Examination> {
+    pub(super) fn examine(&self, order: Examine) -> Result<(), Examination> {
         let mut books = self.shared.books();
         if books.closed {
             return Err(order.answer(Outcome::from_errno(libc::EAGAIN)));

@@ -28,11 +28,10 @@ mod slot;
 mod submitter;
 
 use super::Sink;
-use super::book::Order;
 use super::clock::Clock;
+use crate::psa::action::Examine;
 use crate::psa::event::{Event, Examination};
-use crate::psa::units::{Hctl, Millis, Sg};
-use crate::scsi::cdb::Commands;
+use crate::psa::units::Millis;
 use crate::scsi::outcome::Outcome;
 use std::collections::BTreeMap;
 use std::io;
@@ -87,8 +86,8 @@ impl Transport {
         }
     }
 
-    /// Accepts the order to send `commands` down `path` through its device `sg`, each after the previous one has come
-    /// back. Never blocks. The commands are sent at the next [`Transport::flush`], or sooner.
+    /// Accepts an order to send commands down a path, each after the previous one has come back. Never blocks. The
+    /// commands are sent at the next [`Transport::flush`], or sooner.
     ///
     /// After a UNIT ATTENTION the command is sent again, up to three times; after a transient failure
     /// ([`Outcome::Retry`]) up to twice; a REPORT TARGET PORT GROUPS whose extended header is refused is sent without
@@ -100,31 +99,16 @@ impl Transport {
     /// The answer, where it is known immediately and will not come through the queue: a command of an earlier
     /// examination is still out (`Overdue`), another examination is under way (`NotSent(EBUSY)`), too many are
     /// (`NotSent(EAGAIN)`), a thread could not be started, or there are no commands (no replies).
-    pub fn examine(
-        &self,
-        path: Hctl,
-        sg: Sg,
-        ticket: u64,
-        commands: Commands,
-        timeout: Millis,
-        deadline: Millis,
-    ) -> Result<(), Examination> {
-        let order = Order {
-            path,
-            sg,
-            ticket,
-            commands,
-            timeout,
-            deadline,
-        };
+    pub fn examine(&self, order: Examine) -> Result<(), Examination> {
+        let host = order.path.host;
         self.shared
             .shortest
-            .fetch_min(deadline.0, Ordering::Relaxed);
+            .fetch_min(order.deadline.0, Ordering::Relaxed);
         // Lock order: hosts, then books. A thread closes its books under their lock alone.
         let mut hosts = self.shared.hosts();
-        let host_queue = match hosts.host_queues.get(&path.host) {
+        let host_queue = match hosts.host_queues.get(&host) {
             Some(host_queue) if !host_queue.book().closed => Arc::clone(host_queue),
-            _ => match self.open_desk(&mut hosts, path.host) {
+            _ => match self.open_desk(&mut hosts, host) {
                 Ok(host_queue) => host_queue,
                 Err(error) => return Err(refusal(order, errno_of(&error))),
             },
@@ -221,7 +205,7 @@ fn watch(shared: &Weak<Shared>) {
     }
 }
 
-fn refusal(order: Order, errno: i32) -> Examination {
+fn refusal(order: Examine, errno: i32) -> Examination {
     order.answer(Outcome::from_errno(errno))
 }
 
@@ -232,7 +216,8 @@ fn errno_of(error: &io::Error) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scsi::cdb::Command;
+    use crate::psa::units::{Hctl, Sg};
+    use crate::scsi::cdb::{Command, Commands};
     use std::sync::mpsc::{Receiver, sync_channel};
 
     const SECOND: Millis = Millis::from_secs(1);
@@ -247,13 +232,22 @@ mod tests {
         "4000000000:0:0:1".parse().unwrap()
     }
 
+    fn order(ticket: u64, commands: Commands) -> Examine {
+        Examine {
+            path: path(),
+            sg: Sg(u32::MAX),
+            ticket,
+            commands,
+            timeout: SECOND,
+            deadline: SECOND,
+        }
+    }
+
     #[test]
     fn a_missing_device_is_gone() {
         let (transport, answers) = transport();
         let commands = Commands::Borrowed(&[Command::TestUnitReady]);
-        transport
-            .examine(path(), Sg(u32::MAX), 7, commands, SECOND, SECOND)
-            .unwrap();
+        transport.examine(order(7, commands)).unwrap();
         transport.flush();
         let Event::Examined(answer) = answers.recv_timeout(Duration::from_secs(10)).unwrap() else {
             panic!("another event");
@@ -266,7 +260,7 @@ mod tests {
     fn an_empty_examination_is_answered_immediately() {
         let (transport, _answers) = transport();
         let answer = transport
-            .examine(path(), Sg(0), 1, Commands::default(), SECOND, SECOND)
+            .examine(order(1, Commands::default()))
             .unwrap_err();
         assert!(answer.replies.is_empty());
     }
