@@ -2,7 +2,9 @@
 # What a path check costs, and where: by thread and, with STRACE=1, by system call.
 # tests/lab/run tests/bench/checks.sh [LUS] [MILLISECONDS] [DAEMON...]   (100 LUs of 4 paths, 20000, dm-psad multipathd)
 # With `tests/lab/run --count` and dm-psad alone, builds can be compared on a busy machine too: it counts instructions.
+# The daemon "floor" sends the same commands by bare sg from one thread (floor.rs): the least that checks can cost.
 # A phase that takes longer than its limit is recorded as late.
+# Programs: floor
 LAB_PATIENCE=1
 . /lab/lib/lab.sh
 lus=${1:-100} window=${2:-20000}
@@ -30,6 +32,7 @@ measure() { # NAME PID
     # Counting commands by opcode costs time for each command, so it is done before the measurement.
     local checks
     cost_checks /run/lab/opcodes "$COST_COMMANDS"; checks=$REPLY
+    [ ! -d "${RIVAL_RESULTS%/*}" ] || record counted_us $((lus * 4)) "$1" 1 $((COST_CPU_US / checks))
     note "$1: $checks checks in $COST_MS ms; $((COST_CPU_US / checks)) us of its own per check, $(((COST_BUSY_US - COST_MS * idle / 100) / checks)) us of the machine's; commands in as long before: $(tr '\n' ';' </run/lab/opcodes)"
     paste /run/lab/before /run/lab/after | awk -v c="$checks" '$4 == $2 { printf "#   %-14s %6.1f us per check\n", $4, ($3 - $1) / c }'
     cost_memory "$2"
@@ -54,6 +57,13 @@ for daemon; do
             check "all maps appear" wait_for 240 maps_live "$lus"
             measure multipathd "$PEER_PID"
             peer_multipathd_stop
+            ;;
+        floor)
+            floor 5000 &
+            floor_pid=$!
+            measure floor $floor_pid
+            kill $floor_pid
+            wait $floor_pid 2>/dev/null
             ;;
     esac
     dmsetup remove_all --force >/dev/null 2>&1

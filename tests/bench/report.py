@@ -10,7 +10,7 @@ import statistics
 import sys
 from xml.sax.saxutils import escape
 
-OURS, THEIRS = "dm-psad", "multipathd"
+OURS, THEIRS, FLOOR = "dm-psad", "multipathd", "floor"
 LATE = math.inf
 
 
@@ -56,11 +56,13 @@ def units(value, unit):
 
 
 # What is judged: text, key, paths, unit, how the rounds become one figure, the judgement and its bar. "ratio" is ours
-# by theirs, "at most" and "at least" judge our figure alone, "growth" is a path's share at 4,000 by that at 400,
+# by theirs, "floor" is ours by that of bare sg (floor.rs), "at most" and "at least" judge our figure alone, "growth" is a path's share at 4,000 by that at 400,
 # None is shown without a bar.
 MEDIAN, WORST = statistics.median, max
 ROWS = [
     ("CPU per path check, daemon", "check_cpu_us", 400, "us", MEDIAN, "ratio", 1 / 10),
+    ("... by instructions, 4 ns each", "counted_us", 400, "us", MEDIAN, None, None),
+    ("... of that, bare sg: the rest is dm-psad's", "counted_us", 400, "us", MEDIAN, "floor", 1.5),
     ("CPU per path check, whole machine", "check_machine_us", 400, "us", MEDIAN, "ratio", 1 / 10),
     ("SCSI commands per 100 checks", "check_commands_x100", 400, "", MEDIAN, None, None),
     ("discovery, 400 paths -> 100 maps", "discovery_ms", 400, "ms", MEDIAN, "ratio", 1 / 4),
@@ -107,7 +109,13 @@ def judge(results, row):
         cells.append("-" if value is None else f"not in {limit:.0f} s" if value == LATE else units(value, unit))
     ours, theirs = (results.get(key, paths, d, how) for d in (OURS, THEIRS))
     ratio = None
-    if kind in ("growth", "growth per path"):
+    if kind == "floor":
+        floor = results.get(key, paths, FLOOR, how)
+        cells = ["-" if floor is None else units(floor, unit), "-"]
+        ratio = ours / floor if ours is not None and floor else None
+        met = None if ratio is None else ratio <= bar
+        wanted = f"<= {bar} x"
+    elif kind in ("growth", "growth per path"):
         small = results.get(key, 400, OURS, how)
         if ours is not None and small:
             ratio = ours / small / (10 if kind == "growth per path" else 1)
