@@ -122,7 +122,10 @@ fn queueing_of_a_foreign_map_is_not_ended() {
     let kept = sim.world.kept_maps();
     assert!(kept.others && kept.ours.iter().all(|uuid| uuid == UUID));
     let queueing = sim.world.queueing_maps();
-    assert!(queueing.iter().all(|map| map.uuid == UUID), "{queueing:?}");
+    assert!(
+        queueing.iter().all(|map| map.id.uuid == UUID),
+        "{queueing:?}"
+    );
 }
 
 #[test]

@@ -148,9 +148,9 @@ fn hang(
                     asked.entry(order.path).or_default().push(entry.at);
                     (order.path, format!("{:?}", order.commands))
                 }
-                Action::Map { uuid, steps, .. } => {
+                Action::Map { map, steps, .. } => {
                     let units = sim.kernel.array.units();
-                    let of = |(id, unit): (UnitId, &Unit)| unit.is_behind(uuid).then_some(id);
+                    let of = |(id, unit): (UnitId, &Unit)| unit.is_behind(&map.uuid).then_some(id);
                     let Some(unit) = units.into_iter().find_map(of) else {
                         continue;
                     };

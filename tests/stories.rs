@@ -179,9 +179,9 @@ fn action(action: &Action) -> Option<String> {
             let commands: Vec<String> = asked.commands.iter().map(Command::to_string).collect();
             format!("ask {}: {}", asked.path, commands.join(", "))
         }
-        Action::Map { name, steps, .. } => {
+        Action::Map { map, steps, .. } => {
             let steps: Vec<String> = steps.iter().map(step).collect();
-            format!("map {name}: {}", steps.join("; "))
+            format!("map {}: {}", map.name, steps.join("; "))
         }
         Action::Notify(one) if one.code == "MAP_ACTION" => return None,
         Action::Notify(one) => format!("notify {:?} {}", one.severity, notice(one)),

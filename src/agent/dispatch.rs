@@ -21,8 +21,9 @@ use crate::psa::action::{Action, MapStep, Notice};
 use crate::psa::codes;
 use crate::psa::event::Event;
 use crate::psa::memory::Memory;
-use crate::psa::report::queueing::{KeptMaps, QueueingMap};
+use crate::psa::report::queueing::KeptMaps;
 use crate::psa::settings::Settings;
+use crate::psa::table::model::MapId;
 use crate::psa::units::Millis;
 use std::collections::BTreeMap;
 
@@ -115,12 +116,7 @@ impl Dispatcher {
                 let sent = self.transport.examine(order);
                 return sent.err().map(Event::Examined);
             }
-            Action::Map {
-                name,
-                uuid,
-                ticket,
-                steps,
-            } => self.dm.submit(name, uuid, ticket, steps),
+            Action::Map { map, ticket, steps } => self.dm.submit(map, ticket, steps),
             Action::DeleteDevice { path, dev } => self.send_order(Order::Delete(path, dev)),
             Action::SetPortTimers { path, timers } => self.send_order(Order::Timers(path, timers)),
             Action::RescanDevice(path) => self.send_order(Order::Rescan(path)),
@@ -148,8 +144,8 @@ impl Dispatcher {
     }
 
     /// Submits steps for a map that did not come from the world: at shutdown.
-    pub fn submit(&self, map: QueueingMap, ticket: u64, steps: Vec<MapStep>) {
-        self.dm.submit(map.name, map.uuid, ticket, steps);
+    pub fn submit(&self, map: MapId, ticket: u64, steps: Vec<MapStep>) {
+        self.dm.submit(map, ticket, steps);
     }
 
     /// Sends the commands that were queued since the last call.

@@ -9,7 +9,7 @@ use super::run::Input;
 use crate::psa::action::MapStep;
 use crate::psa::event::Event;
 use crate::psa::report::queueing::QueueingMap;
-use crate::psa::table::model::Message;
+use crate::psa::table::model::{MapId, Message};
 use std::collections::BTreeSet;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
@@ -25,19 +25,19 @@ pub const WITHIN: Duration = Duration::from_secs(5);
 /// the names of the maps that were not confirmed.
 pub fn end_queueing(
     maps: Vec<QueueingMap>,
-    submit: impl Fn(QueueingMap, u64, Vec<MapStep>),
+    submit: impl Fn(MapId, u64, Vec<MapStep>),
     next: impl Fn(Duration) -> Result<Input, RecvTimeoutError>,
     within: Duration,
 ) -> BTreeSet<String> {
     let mut waiting = BTreeSet::new();
-    for map in maps {
-        waiting.insert(map.name.clone());
+    for QueueingMap { id, suspended } in maps {
+        waiting.insert(id.name.clone());
         let mut steps = vec![MapStep::Message(Message::FailIfNoPath)];
-        if map.suspended {
+        if suspended {
             // A suspended map accepts no messages, and also holds I/O back.
             steps.insert(0, MapStep::Resume);
         }
-        submit(map, TICKET, steps);
+        submit(id, TICKET, steps);
     }
     let deadline = Instant::now() + within;
     while !waiting.is_empty() {
@@ -76,8 +76,10 @@ mod tests {
 
     fn map(name: &str, suspended: bool) -> QueueingMap {
         QueueingMap {
-            name: name.to_owned(),
-            uuid: format!("mpath-{name}"),
+            id: MapId {
+                name: name.to_owned(),
+                uuid: format!("mpath-{name}"),
+            },
             suspended,
         }
     }

@@ -1,6 +1,6 @@
 //! What to do: the whole output vocabulary of [`super::world::World`].
 
-use super::table::model::{Message, Table};
+use super::table::model::{MapId, Message, Table};
 use super::takeover::StoredTakeover;
 use super::units::{DevT, Hctl, Millis, Sg};
 use crate::scsi::cdb::Commands;
@@ -15,10 +15,9 @@ pub enum Action {
     Examine(Examine),
     /// Change a map; answered by `MapDone`. The world has at most one such action per map outstanding.
     Map {
-        /// dm name.
-        name: String,
-        /// dm UUID.
-        uuid: String,
+        /// The map.
+        #[serde(flatten)]
+        map: MapId,
         /// Comes back in the answer.
         ticket: u64,
         /// The steps, in order; the first failure ends the list.

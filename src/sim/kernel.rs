@@ -471,12 +471,9 @@ impl Kernel {
                 };
                 self.examine(now, Box::new(run));
             }
-            Action::Map {
-                name,
-                uuid,
-                ticket,
-                steps,
-            } => self.submit(now, Box::new(Job::new(name, uuid, ticket, steps))),
+            Action::Map { map, ticket, steps } => {
+                self.submit(now, Box::new(Job::new(map, ticket, steps)));
+            }
             Action::DeleteDevice { path, dev } => self.give_up(now, path, dev),
             Action::SetPortTimers { .. } | Action::WatchClosely(_) => {}
             Action::RescanDevice(path) => self.reread_capacity(now, path),

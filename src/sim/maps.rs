@@ -14,7 +14,7 @@ use super::udev::{Cookie, Knowledge};
 use crate::psa::action::MapStep;
 use crate::psa::event::{DmStep, Event, IoTrouble, MapError};
 use crate::psa::facts::Handler;
-use crate::psa::table::model::{Map, Message, Table};
+use crate::psa::table::model::{Map, MapId, Message, Table};
 use crate::psa::units::{DevT, Hctl, Millis};
 use crate::scsi::sense::{DATA_PROTECT, HARDWARE_ERROR, ILLEGAL_REQUEST, MEDIUM_ERROR, Sense};
 use crate::scsi::tpgs::AccessState;
@@ -89,8 +89,7 @@ impl SimMap {
 /// The steps of an action, split where time passes between them.
 #[derive(Debug, Clone)]
 pub(super) struct Job {
-    name: String,
-    uuid: String,
+    map: MapId,
     ticket: u64,
     todo: VecDeque<Act>,
     /// This action created the map.
@@ -119,7 +118,7 @@ impl Act {
 }
 
 impl Job {
-    pub(super) fn new(name: String, uuid: String, ticket: u64, steps: Vec<MapStep>) -> Job {
+    pub(super) fn new(map: MapId, ticket: u64, steps: Vec<MapStep>) -> Job {
         let mut todo = VecDeque::new();
         for step in steps {
             match step {
@@ -159,8 +158,7 @@ impl Job {
             }
         }
         Job {
-            name,
-            uuid,
+            map,
             ticket,
             todo,
             made: false,
@@ -206,7 +204,7 @@ impl Kernel {
         if let Some(map) = name.and_then(|name| self.maps.get_mut(&name))
             && let Some(other) = map.busy.replace(job.ticket)
         {
-            let (name, ticket) = (&job.name, job.ticket);
+            let (name, ticket) = (&job.map.name, job.ticket);
             self.ledger.violations.push(format!(
                 "action {ticket} on map {name} while {other} is in progress"
             ));
@@ -217,16 +215,16 @@ impl Kernel {
 
     /// The current name of the map. Maps are addressed by UUID, because another map may have taken the name.
     fn name_of(&self, job: &Job) -> Option<String> {
-        let named = self.maps.get(&job.name);
-        if named.is_some_and(|map| map.dm.uuid() == job.uuid) {
-            return Some(job.name.clone());
+        let named = self.maps.get(&job.map.name);
+        if named.is_some_and(|map| map.dm.uuid() == job.map.uuid) {
+            return Some(job.map.name.clone());
         }
-        self.names.get(&job.uuid).cloned()
+        self.names.get(&job.map.uuid).cloned()
     }
 
     /// Takes the next step of an action.
     pub(super) fn step(&mut self, now: Millis, mut job: Box<Job>) {
-        if let Some(waiting) = self.jams.get_mut(&job.uuid) {
+        if let Some(waiting) = self.jams.get_mut(&job.map.uuid) {
             waiting.push(*job);
             return;
         }
@@ -264,7 +262,7 @@ impl Kernel {
         }
         let observed = name.as_deref().and_then(|name| self.map(name));
         let event = Event::MapDone {
-            map: job.name,
+            map: job.map.name,
             ticket: job.ticket,
             result,
             observed: observed.map(Box::new),
@@ -285,18 +283,19 @@ impl Kernel {
     fn act(&mut self, now: Millis, job: &Job, act: Act) -> Result<(), (i32, String)> {
         let found = self.name_of(job);
         if let Act::New = act {
-            if found.is_some() || self.maps.contains_key(&job.name) {
+            if found.is_some() || self.maps.contains_key(&job.map.name) {
                 return Err((
                     errno::EBUSY,
                     "a map with this name or UUID already exists".to_owned(),
                 ));
             }
             let dev = self.new_map_dev();
-            let dm = Multipath::new(self.series, &job.name, &job.uuid, dev);
+            let dm = Multipath::new(self.series, &job.map.name, &job.map.uuid, dev);
             let mut map = SimMap::new(dm);
             map.busy = Some(job.ticket);
-            self.names.insert(job.uuid.clone(), job.name.clone());
-            self.maps.insert(job.name.clone(), map);
+            self.names
+                .insert(job.map.uuid.clone(), job.map.name.clone());
+            self.maps.insert(job.map.name.clone(), map);
             return Ok(());
         }
         let name = found.ok_or((errno::ENXIO, "no such map".to_owned()))?;

@@ -7,7 +7,7 @@ use dm_psa::psa::action::{Action, MapStep};
 use dm_psa::psa::event::{Event, Examination};
 use dm_psa::psa::evidence::{Link, link_from};
 use dm_psa::psa::identity::{Listing, Problem};
-use dm_psa::psa::table::model::{Map, Message, PathStatus, Table};
+use dm_psa::psa::table::model::{Map, MapId, Message, PathStatus, Table};
 use dm_psa::psa::units::{DevT, Hctl, Millis};
 use dm_psa::scsi::cdb::Command;
 use dm_psa::scsi::vpd::DEVICE_IDENTIFICATION;
@@ -182,12 +182,8 @@ impl Audit {
             Action::Examine(asked) => {
                 self.sent.insert(asked.path, (asked.ticket, self.now));
             }
-            Action::Map {
-                name,
-                uuid,
-                ticket,
-                steps,
-            } => {
+            Action::Map { map, ticket, steps } => {
+                let MapId { name, uuid } = map;
                 if let Some(other) = self.under_way.insert(uuid.clone(), *ticket) {
                     let text = format!("{name}: {ticket} while {other} is under way, for {why:?}");
                     self.verdict.order.push(text);

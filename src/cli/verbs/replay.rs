@@ -460,7 +460,8 @@ impl View {
                     let wanted = self.is_about(&subjects);
                     self.line(time_ms, "notice", &notice.subject, text, wanted);
                 }
-                Action::Map { name, steps, .. } => {
+                Action::Map { map, steps, .. } => {
+                    let name = map.name.as_str();
                     let wanted = self.is_about(&[name])
                         && (self.verbose || steps.iter().any(|step| *step != MapStep::Observe));
                     let text = steps.iter().map(map_step).collect::<Vec<_>>().join("; ");

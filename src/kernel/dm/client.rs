@@ -16,7 +16,7 @@ use crate::psa::action::{MapStep, Notice};
 use crate::psa::codes;
 use crate::psa::event::{DmStep, MapError};
 use crate::psa::table::emit::emit;
-use crate::psa::table::model::{Map, Message, Table};
+use crate::psa::table::model::{Map, MapId, Message, Table};
 use devicemapper::errors::Error as CoreError;
 use devicemapper::{DM, DevId, DmError, DmFlags, DmName, DmOptions, DmUuid};
 use nix::errno::Errno;
@@ -87,16 +87,16 @@ impl Refusal {
 }
 
 /// How a map is addressed.
-fn which<'a>(name: &'a str, uuid: &'a str) -> Which<'a> {
-    if uuid.is_empty() {
-        Which::Name(name)
+fn which(map: &MapId) -> Which<'_> {
+    if map.uuid.is_empty() {
+        Which::Name(&map.name)
     } else {
-        Which::Uuid(uuid)
+        Which::Uuid(&map.uuid)
     }
 }
 
-fn id<'a>(name: &'a str, uuid: &'a str) -> Result<DevId<'a>, Refusal> {
-    Ok(match which(name, uuid) {
+fn id(map: &MapId) -> Result<DevId<'_>, Refusal> {
+    Ok(match which(map) {
         Which::Name(name) => DevId::Name(DmName::new(name)?),
         Which::Uuid(uuid) => DevId::Uuid(DmUuid::new(uuid)?),
     })
@@ -244,29 +244,28 @@ impl Client {
     /// # Errors
     /// Which step failed, and why. A failed [`MapStep::Create`] leaves no map, a failed [`MapStep::Reload`] leaves
     /// the old table in use.
-    pub fn execute(&self, name: &str, uuid: &str, steps: &[MapStep]) -> Result<(), MapError> {
+    pub fn execute(&self, map: &MapId, steps: &[MapStep]) -> Result<(), MapError> {
         steps.iter().try_for_each(|step| match step {
             MapStep::Create {
                 table,
                 usable,
                 read_only,
-            } => self.create(name, uuid, table, *usable, *read_only),
+            } => self.create(map, table, *usable, *read_only),
             MapStep::Reload {
                 table,
                 usable,
                 read_only,
-            } => self.reload(name, uuid, table, *usable, *read_only),
-            MapStep::Resume => self.resume(name, uuid),
-            MapStep::Message(message) => self.message(name, uuid, message),
-            MapStep::Remove => self.remove(name, uuid),
+            } => self.reload(map, table, *usable, *read_only),
+            MapStep::Resume => self.resume(map),
+            MapStep::Message(message) => self.message(map, message),
+            MapStep::Remove => self.remove(map),
             MapStep::Observe => Ok(()),
         })
     }
 
     fn create(
         &self,
-        name: &str,
-        uuid: &str,
+        map: &MapId,
         table: &Table,
         usable: bool,
         read_only: bool,
@@ -284,12 +283,12 @@ impl Client {
             });
         }
         let made = || -> Result<(), Refusal> {
-            let uuid = match uuid {
+            let uuid = match map.uuid.as_str() {
                 "" => None,
                 uuid => Some(DmUuid::new(uuid)?),
             };
             self.dm
-                .device_create(DmName::new(name)?, uuid, DmOptions::default())?;
+                .device_create(DmName::new(&map.name)?, uuid, DmOptions::default())?;
             Ok(())
         };
         made().map_err(|refusal| refusal.in_step(DmStep::Create, reasons::create))?;
@@ -298,19 +297,17 @@ impl Client {
         } else {
             0
         };
-        let filled = self
-            .load(name, uuid, table, params, read_only)
-            .and_then(|()| {
-                self.swap(name, uuid, no_paths)
-                    .map_err(|refusal| refusal.in_step(DmStep::Resume, reasons::resume))
-            });
+        let filled = self.load(map, table, params, read_only).and_then(|()| {
+            self.swap(map, no_paths)
+                .map_err(|refusal| refusal.in_step(DmStep::Resume, reasons::resume))
+        });
         filled.inspect_err(|_| {
-            if let Err(left) = self.try_remove(name, uuid) {
+            if let Err(left) = self.try_remove(map) {
                 let why = left.in_step(DmStep::Remove, reasons::general).to_string();
                 let effect = "an empty map is left behind; remove it with `dmsetup remove`";
                 let details = [("reason", &*why), ("effect", effect)];
                 self.notice_sink
-                    .notify(Notice::new(codes::MAP_SHELL_LEFT, name, &details));
+                    .notify(Notice::new(codes::MAP_SHELL_LEFT, map.name.as_str(), &details));
             }
         })
     }
@@ -318,28 +315,27 @@ impl Client {
     /// Starts the kernel's own limit on queueing ([`crate::kernel::backstop`]). The kernel starts it when a path fails,
     /// and on this message; a table without paths has none that could fail. The message changes nothing else, and
     /// nothing depends on it.
-    fn start_backstop(&self, name: &str, uuid: &str, table: &Table) {
+    fn start_backstop(&self, map: &MapId, table: &Table) {
         if table.groups.is_empty() && table.features.queue_if_no_path {
-            let _ = self.message(name, uuid, &Message::QueueIfNoPath);
+            let _ = self.message(map, &Message::QueueIfNoPath);
         }
     }
 
     fn reload(
         &self,
-        name: &str,
-        uuid: &str,
+        map: &MapId,
         table: &Table,
         usable: bool,
         read_only: bool,
     ) -> Result<(), MapError> {
         let params = emit(table).map_err(|problem| impossible(DmStep::Load, &problem))?;
-        self.load(name, uuid, table, params, read_only)?;
+        self.load(map, table, params, read_only)?;
         let no_paths = if usable { 0 } else { udev::NO_PATHS };
-        self.swap(name, uuid, udev::RELOAD | no_paths)
-            .inspect(|()| self.start_backstop(name, uuid, table))
+        self.swap(map, udev::RELOAD | no_paths)
+            .inspect(|()| self.start_backstop(map, table))
             .map_err(|refusal| {
                 let mut error = refusal.in_step(DmStep::Resume, reasons::resume);
-                match self.back_to_the_old_table(name, uuid) {
+                match self.back_to_the_old_table(map) {
                     Ok(()) => error
                         .reason
                         .push_str("; the map continues with its old table"),
@@ -360,8 +356,7 @@ impl Client {
     /// table leaves that disk out, or is read-only on purpose.
     fn load(
         &self,
-        name: &str,
-        uuid: &str,
+        map: &MapId,
         table: &Table,
         params: String,
         read_only: bool,
@@ -374,7 +369,7 @@ impl Client {
         };
         let loaded = || -> Result<(), Refusal> {
             let options = DmOptions::default().set_flags(flags);
-            self.dm.table_load(&id(name, uuid)?, &targets, options)?;
+            self.dm.table_load(&id(map)?, &targets, options)?;
             Ok(())
         };
         loaded().map_err(|refusal| {
@@ -386,39 +381,39 @@ impl Client {
 
     /// Makes the loaded table live with one resume, which suspends only for the moment of the swap: I/O in flight
     /// continues, and I/O that waits for a path is kept.
-    fn swap(&self, name: &str, uuid: &str, udev_flags: u32) -> Result<(), Refusal> {
+    fn swap(&self, map: &MapId, udev_flags: u32) -> Result<(), Refusal> {
         let cookie = self.cookies.make(udev_flags);
         let flags = ioctl::NOFLUSH | ioctl::SKIP_LOCKFS;
-        let resumed = ioctl::resume(self.dm.file(), which(name, uuid), flags, cookie.value);
+        let resumed = ioctl::resume(self.dm.file(), which(map), flags, cookie.value);
         let uevent = matches!(resumed, Ok(flags) if flags & ioctl::UEVENT_GENERATED != 0);
-        self.cookies.sent(cookie, name, uevent);
+        self.cookies.sent(cookie, &map.name, uevent);
         resumed.map(drop).map_err(Refusal::from)
     }
 
     /// Recovers from a failed resume: the new table may still be in the inactive slot, and the map may be suspended.
-    fn back_to_the_old_table(&self, name: &str, uuid: &str) -> Result<(), Refusal> {
-        let id = id(name, uuid)?;
+    fn back_to_the_old_table(&self, map: &MapId) -> Result<(), Refusal> {
+        let id = id(map)?;
         let info = self.dm.table_clear(&id)?;
         if info.flags().contains(DmFlags::DM_SUSPEND) {
-            self.swap(name, uuid, udev::RELOAD)?;
+            self.swap(map, udev::RELOAD)?;
         }
         Ok(())
     }
 
     /// Resumes a map with the table that it has. A table in the inactive slot is cleared: it is not ours, and
     /// may be left from the program that suspended the map.
-    fn resume(&self, name: &str, uuid: &str) -> Result<(), MapError> {
+    fn resume(&self, map: &MapId) -> Result<(), MapError> {
         let resumed = || -> Result<(), Refusal> {
-            self.dm.table_clear(&id(name, uuid)?)?;
-            self.swap(name, uuid, udev::RELOAD)
+            self.dm.table_clear(&id(map)?)?;
+            self.swap(map, udev::RELOAD)
         };
         resumed().map_err(|refusal| refusal.in_step(DmStep::Resume, reasons::resume))
     }
 
-    fn message(&self, name: &str, uuid: &str, message: &Message) -> Result<(), MapError> {
+    fn message(&self, map: &MapId, message: &Message) -> Result<(), MapError> {
         let sent = || -> Result<(), Refusal> {
             let text = message.to_string();
-            self.dm.target_msg(&id(name, uuid)?, Some(0), &text)?;
+            self.dm.target_msg(&id(map)?, Some(0), &text)?;
             Ok(())
         };
         sent().map_err(|refusal| {
@@ -426,9 +421,9 @@ impl Client {
         })
     }
 
-    fn remove(&self, name: &str, uuid: &str) -> Result<(), MapError> {
-        self.try_remove(name, uuid).map_err(|refusal| {
-            let status = ioctl::status(self.dm.file(), which(name, uuid));
+    fn remove(&self, map: &MapId) -> Result<(), MapError> {
+        self.try_remove(map).map_err(|refusal| {
+            let status = ioctl::status(self.dm.file(), which(map));
             let dev = status.ok().map(|status| status.dev());
             refusal.in_step(DmStep::Remove, |errno| {
                 reasons::remove(&System::here(), errno, dev)
@@ -437,24 +432,24 @@ impl Client {
     }
 
     /// Removes a map, after the partitions on it that nobody has open.
-    fn try_remove(&self, name: &str, uuid: &str) -> Result<(), Refusal> {
+    fn try_remove(&self, map: &MapId) -> Result<(), Refusal> {
         let control = self.dm.file();
-        if let Ok(status) = ioctl::status(control, which(name, uuid))
+        if let Ok(status) = ioctl::status(control, which(map))
             && partitions::users(control, &status) == 0
         {
             for partition in partitions::idle(control, &status) {
-                self.try_remove_alone(name, &partition)?;
+                self.try_remove_alone(&map.name, Which::Uuid(&partition))?;
             }
         }
-        self.try_remove_alone(name, uuid)
+        self.try_remove_alone(&map.name, which(map))
     }
 
-    fn try_remove_alone(&self, name: &str, uuid: &str) -> Result<(), Refusal> {
+    fn try_remove_alone(&self, name: &str, which: Which<'_>) -> Result<(), Refusal> {
         let mut tries = 0;
         loop {
             tries += 1;
             let cookie = self.cookies.make(0);
-            let removed = ioctl::remove(self.dm.file(), which(name, uuid), cookie.value);
+            let removed = ioctl::remove(self.dm.file(), which, cookie.value);
             let uevent = matches!(removed, Ok(flags) if flags & ioctl::UEVENT_GENERATED != 0);
             self.cookies.sent(cookie, name, uevent);
             match removed {

@@ -18,6 +18,7 @@
 
 use super::{NoticeSink, Sink};
 use crate::psa::action::MapStep;
+use crate::psa::table::model::MapId;
 use std::io;
 use std::sync::Arc;
 
@@ -59,8 +60,8 @@ impl Dm {
     }
 
     /// Carries out [`crate::psa::action::Action::Map`], and answers with `MapDone`. Never blocks.
-    pub fn submit(&self, name: String, uuid: String, ticket: u64, steps: Vec<MapStep>) {
-        self.workers.submit(name, uuid, ticket, steps);
+    pub fn submit(&self, map: MapId, ticket: u64, steps: Vec<MapStep>) {
+        self.workers.submit(map, ticket, steps);
     }
 
     /// Has all maps observed and listed again, for example after uevents were lost.

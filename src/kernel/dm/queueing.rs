@@ -10,7 +10,7 @@ use super::ioctl::{self, Buffer, Listed};
 use crate::psa::action::MapStep;
 use crate::psa::event::MapError;
 use crate::psa::state::maps::may_end_queueing;
-use crate::psa::table::model::{Map, Message};
+use crate::psa::table::model::{Map, MapId, Message};
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
@@ -131,7 +131,11 @@ fn end_one(client: &Client, listed: &Listed<'_>, which: Which<'_>) -> Option<Res
     };
     match steps(&map, which) {
         Ok(steps) => {
-            let done = client.execute(&map.name, &map.uuid, &steps);
+            let map = MapId {
+                name: map.name,
+                uuid: map.uuid,
+            };
+            let done = client.execute(&map, &steps);
             Some(done.map_err(|error| error.to_string()))
         }
         Err(why) => why.map(Err),

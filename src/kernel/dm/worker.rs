@@ -11,6 +11,7 @@ use crate::kernel::{NoticeLimit, NoticeSink};
 use crate::psa::action::{MapStep, Notice};
 use crate::psa::codes;
 use crate::psa::event::{DmStep, Event, MapError};
+use crate::psa::table::model::MapId;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -25,7 +26,7 @@ pub const KEPT_THREADS: usize = 4;
 
 /// A list of steps to carry out on a map.
 struct Job {
-    uuid: String,
+    map: MapId,
     ticket: u64,
     steps: Vec<MapStep>,
 }
@@ -45,7 +46,7 @@ struct Queues {
     no_thread: NoticeLimit,
 }
 
-type Carry = dyn Fn(&str, &Job) -> Result<(), MapError> + Send + Sync;
+type Carry = dyn Fn(&Job) -> Result<(), MapError> + Send + Sync;
 type Report = dyn Fn(&str, u64, Result<(), MapError>) + Send + Sync;
 
 struct Shared {
@@ -72,7 +73,7 @@ impl Workers {
         let reporter = Arc::clone(&observer);
         let workers = Workers::of(
             (KEPT_THREADS, MOST_THREADS),
-            Box::new(move |map, job| observer.client().execute(map, &job.uuid, &job.steps)),
+            Box::new(move |job| observer.client().execute(&job.map, &job.steps)),
             Box::new(move |map, ticket, result| {
                 reporter.report(map, &mut Room::default(), true, |_, observed| {
                     Some(Event::MapDone {
@@ -116,12 +117,9 @@ impl Workers {
 
     /// Carries out the steps after everything submitted for the map before. The answer is `MapDone`, with the map as it
     /// is then, whether the steps succeeded or not. Never blocks.
-    pub fn submit(&self, name: String, uuid: String, ticket: u64, steps: Vec<MapStep>) {
-        let job = Job {
-            uuid,
-            ticket,
-            steps,
-        };
+    pub fn submit(&self, map: MapId, ticket: u64, steps: Vec<MapStep>) {
+        let name = map.name.clone();
+        let job = Job { map, ticket, steps };
         let mut queues = self.shared.lock();
         if let Some(jobs) = queues.jobs.get_mut(&name) {
             jobs.push_back(job);
@@ -202,8 +200,8 @@ impl Shared {
             };
             drop(queues);
             // The caller waits for an answer, which a panic in here must not prevent.
-            let result = catch_unwind(AssertUnwindSafe(|| (self.carry_out)(&name, &job)))
-                .unwrap_or_else(|_| {
+            let result =
+                catch_unwind(AssertUnwindSafe(|| (self.carry_out)(&job))).unwrap_or_else(|_| {
                     Err(internal("internal error; see the agent's log".to_owned()))
                 });
             let reported = catch_unwind(AssertUnwindSafe(|| {
@@ -249,8 +247,8 @@ mod tests {
     fn workers(most: usize, barrier: Arc<Barrier>) -> (Workers, Receiver<Answer>) {
         let (send, receive) = channel();
         let send = Mutex::new(send);
-        let carry_out = move |map: &str, _: &Job| {
-            match map {
+        let carry_out = move |job: &Job| {
+            match job.map.name.as_str() {
                 "hung" => {
                     barrier.wait();
                 }
@@ -274,7 +272,11 @@ mod tests {
     }
 
     fn submit(workers: &Workers, map: &str, ticket: u64) {
-        workers.submit(map.into(), String::new(), ticket, vec![]);
+        let map = MapId {
+            name: map.to_owned(),
+            uuid: String::new(),
+        };
+        workers.submit(map, ticket, vec![]);
     }
 
     #[test]
@@ -331,7 +333,7 @@ mod tests {
         let (seen, send) = (Arc::clone(&threads), Mutex::new(send));
         let workers = Workers::of(
             (2, 2),
-            Box::new(move |_, _| {
+            Box::new(move |_| {
                 seen.lock().unwrap().insert(std::thread::current().id());
                 Ok(())
             }),

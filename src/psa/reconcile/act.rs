@@ -4,7 +4,7 @@ use crate::psa::action::{Action, MapStep};
 use crate::psa::codes;
 use crate::psa::state::World;
 use crate::psa::state::schedule::Key;
-use crate::psa::table::model::{Table, UUID_PREFIX};
+use crate::psa::table::model::{MapId, Table, UUID_PREFIX};
 
 /// Starts an action on a map with these steps.
 pub(in crate::psa) fn act(world: &mut World, wwid: &str, steps: Vec<MapStep>) {
@@ -44,8 +44,7 @@ pub(in crate::psa) fn act(world: &mut World, wwid: &str, steps: Vec<MapStep>) {
     let uuid = format!("{UUID_PREFIX}{wwid}");
     world.schedule.cancel(&Key::Device(wwid.to_owned()));
     world.actions.push(Action::Map {
-        name,
-        uuid,
+        map: MapId { name, uuid },
         ticket,
         steps,
     });

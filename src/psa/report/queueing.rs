@@ -6,7 +6,7 @@
 
 use crate::psa::state::World;
 use crate::psa::state::device::Disposition;
-use crate::psa::table::model::{Map, UUID_PREFIX};
+use crate::psa::table::model::{Map, MapId, UUID_PREFIX};
 use crate::psa::units::Millis;
 use std::collections::BTreeSet;
 
@@ -24,10 +24,8 @@ pub struct KeptMaps {
 /// A map that queues I/O, or may queue it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueingMap {
-    /// dm name.
-    pub name: String,
-    /// dm UUID.
-    pub uuid: String,
+    /// Which map.
+    pub id: MapId,
     /// Whether it is suspended, and therefore holds back I/O too.
     pub suspended: bool,
 }
@@ -65,8 +63,10 @@ impl World {
         };
         let maps = self.maps.values().filter(queues);
         maps.map(|map| QueueingMap {
-            name: map.name.clone(),
-            uuid: map.uuid.clone(),
+            id: MapId {
+                name: map.name.clone(),
+                uuid: map.uuid.clone(),
+            },
             suspended: map.suspended,
         })
         .collect()

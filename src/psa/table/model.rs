@@ -156,6 +156,15 @@ pub struct PathStatus {
     pub fail_count: u32,
 }
 
+/// Which map: one with this name and this UUID.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MapId {
+    /// dm name.
+    pub name: String,
+    /// dm UUID, `mpath-3600...`; empty if the map has none.
+    pub uuid: String,
+}
+
 /// The error in [`Map::table`] for a map that never had a table.
 pub const NO_TABLE: &str = "it has no live table";
 
