@@ -1,13 +1,13 @@
 //! Carries out actions: passes each to the thread that is responsible for it.
 
 use super::backstop::Keeping;
-use super::inbox::Inbox;
+use super::error::{AgentError, start};
+use super::inbox::{Inbox, sink};
 use super::logging::Logger;
 use super::marks::Marker;
 use super::outages;
 use super::persist::{self, Writer};
 use super::recent_events::RecentEvents;
-use super::run::{AgentError, sink, start};
 use super::takeovers::{self, Stored};
 use crate::config::Places;
 use crate::kernel::NoticeSink;

@@ -4,7 +4,7 @@
 //! After the agent stops, no path is reinstated: a map that still queued would hang the last unmounts and the last sync
 //! forever. So queueing ends for all maps of the agent, including those that have a usable path now.
 
-use super::run::Input;
+use super::inbox::Input;
 use crate::psa::action::MapStep;
 use crate::psa::event::Event;
 use crate::psa::report::queueing::QueueingMap;

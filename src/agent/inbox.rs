@@ -2,11 +2,45 @@
 //! owner answers questions between two events, so a caller waits for one event and not for all the events of a host
 //! with many paths.
 
-use super::run::{Input, Question};
+use super::metrics::Picture;
+use super::planner::Snapshot;
+use crate::api::error::ApiError;
+use crate::api::requests::Request;
+use crate::kernel::Sink;
+use crate::psa::action::Notice;
+use crate::psa::event::Event;
+use crate::psa::rules::Rules;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
+
+/// An input of the owner. The inbox reserves space for many of these, so large values are boxed.
+pub enum Input {
+    /// Events for the world, in order.
+    Events(Vec<Event>),
+    /// A notice from another thread.
+    Notice(Box<Notice>),
+    /// A question was asked: wakes the owner.
+    Asked,
+    /// SIGTERM or SIGINT.
+    Stop,
+}
+
+/// Receives the answer of an API call.
+type Reply = SyncSender<Result<serde_json::Value, ApiError>>;
+
+/// A question to the owner, whose sender waits for the answer.
+pub enum Question {
+    /// A call of the API.
+    Call(Box<Request>, Reply),
+    /// New rules to put into force.
+    Rules(Box<Rules>, Reply),
+    /// A copy of the world.
+    Snapshot(SyncSender<Snapshot>),
+    /// The current metrics.
+    Metrics(SyncSender<Picture>),
+}
 
 /// The sending end.
 #[derive(Clone)]
@@ -107,6 +141,12 @@ impl Inputs {
     pub fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
     }
+}
+
+/// Returns a sink that puts kernel events into the owner's inbox.
+pub(super) fn sink(inbox: &Inbox) -> Sink {
+    let inbox = inbox.clone();
+    Sink::new(move |events| inbox.send(Input::Events(events)).is_ok())
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! and goes first.
 
 use crate::api::error::ApiError;
-use crate::api::server::Pending;
+use crate::api::handler::Pending;
 use crate::psa::world::World;
 use serde_json::Value;
 use std::collections::VecDeque;

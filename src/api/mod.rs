@@ -12,6 +12,7 @@
 
 pub mod client;
 pub mod error;
+pub mod handler;
 pub mod listener;
 pub mod requests;
 pub mod server;
@@ -21,7 +22,8 @@ pub mod types;
 pub mod wire;
 
 pub use error::ApiError;
-pub use server::{Handler, Peer, Server};
+pub use handler::{Handler, Peer};
+pub use server::Server;
 
 /// Name of the interface.
 pub const INTERFACE: &str = "io.dmpsa";
