@@ -2,8 +2,8 @@
 //! PowerShell quotes every value and begins with a line `#TYPE ...`; its delimiter is a semicolon in locales where
 //! numbers contain a comma, or any other that the user chose. There can be several listings, one after the other.
 
-use super::listing::{Row, Rows, are_columns, is_column};
 use super::report::Outcome;
+use super::rows::{Row, Rows, are_columns, is_column};
 
 /// The accepted delimiters.
 const DELIMITERS: [char; 3] = [',', ';', '\t'];

@@ -6,9 +6,10 @@
 //! unless they are requested, because this host has its own.
 
 use super::choices;
-use super::listing::{self, Row, TRANSFER_SIZE_MB};
+use super::listing;
 use super::plan::{Plan, Remark, in_words, together};
 use super::report::Outcome;
+use super::rows::{Row, TRANSFER_SIZE_MB};
 use crate::cli::typography;
 use crate::config::rules::RuleFiles;
 use crate::config::settings_file::SettingsFile;

@@ -1,8 +1,8 @@
 //! Reads `--formatter=json`, and objects converted by `ConvertTo-Json` of PowerCLI: an array of objects, or a single
 //! object. There can be several, one after the other.
 
-use super::listing::{Row, Rows};
 use super::report::Outcome;
+use super::rows::{Row, Rows};
 use serde_json::{Deserializer, Value};
 
 /// Reads the objects in a text.

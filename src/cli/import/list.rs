@@ -1,8 +1,8 @@
 //! Reads `Name: value` lines: `nmp device list`, psactl's `--formatter=list`, and `Format-List` of PowerCLI. A blank
 //! line ends a record. The heading above a record names it; for a device, the name is given only there.
 
-use super::listing::{Row, Rows, is_column, is_same};
 use super::report::Outcome;
+use super::rows::{Row, Rows, is_column, is_same};
 
 /// Whether a line contains a value of a rule.
 pub(super) fn is_line(line: &str) -> bool {

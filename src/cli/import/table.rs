@@ -12,8 +12,8 @@
 //! if its values are not aligned with the names, because a truncated value would give a rule for something else. There
 //! can be several tables, one after the other.
 
-use super::listing::{Row, Rows, are_columns, columns, is_command};
 use super::report::Outcome;
+use super::rows::{Row, Rows, are_columns, columns, is_command};
 
 /// A column: its name, where it begins and, if there are dashes, where it ends.
 #[derive(Debug, PartialEq, Eq)]

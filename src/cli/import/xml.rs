@@ -7,7 +7,7 @@
 //!     <field name="RuleGroup"><string>user</string></field>
 //! ```
 
-use super::listing::{Row, Rows};
+use super::rows::{Row, Rows};
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
