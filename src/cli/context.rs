@@ -2,6 +2,7 @@
 
 use super::exit::{Exit, Failure};
 use super::format::{Format, render};
+use super::generated::Generators;
 use super::record::Listing;
 use crate::api::client::{self, Client, ClientError, TIMEOUT};
 use crate::api::requests::{Changed, Method};
@@ -20,6 +21,7 @@ pub struct Context {
     client: Option<Client>,
     root: Option<PathBuf>,
     host: Sysfs,
+    generators: Generators,
     warnings: Vec<String>,
     exit: Exit,
     rest: Option<Rest>,
@@ -31,12 +33,18 @@ impl Context {
     /// Creates a context that uses `socket` if one is given. With a `root` it uses the files below that directory and
     /// no agent.
     #[must_use]
-    pub fn new(socket: Option<&Path>, root: Option<PathBuf>, host: Sysfs) -> Context {
+    pub fn new(
+        socket: Option<&Path>,
+        root: Option<PathBuf>,
+        host: Sysfs,
+        generators: Generators,
+    ) -> Context {
         Context {
             socket: client::socket_path(socket),
             client: None,
             root,
             host,
+            generators,
             warnings: Vec::new(),
             exit: Exit::Ok,
             rest: None,
@@ -114,6 +122,12 @@ impl Context {
             ));
         }
         Ok(self.host.clone())
+    }
+
+    /// What is generated from the table of all commands.
+    #[must_use]
+    pub fn generators(&self) -> Generators {
+        self.generators
     }
 
     /// The files of the host, or those below the requested root directory.

@@ -17,6 +17,7 @@ mod context;
 pub mod decode;
 mod exit;
 pub mod format;
+mod generated;
 pub mod graph;
 pub mod hex;
 pub mod import;
@@ -37,6 +38,7 @@ pub use exit::{Exit, Failure};
 
 use crate::kernel::sysfs::Sysfs;
 use args::Parsed;
+use generated::Generators;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 
@@ -104,7 +106,12 @@ fn try_run(
     let text = match args::parse(args, console.colour_out, console.colour_err)? {
         Parsed::Help(text) => text,
         Parsed::Run(invocation) => {
-            let mut context = Context::new(invocation.socket.as_deref(), invocation.root, host);
+            let generators = Generators {
+                command: args::command,
+                pages: man::pages,
+            };
+            let socket = invocation.socket.as_deref();
+            let mut context = Context::new(socket, invocation.root, host, generators);
             context.print_as(invocation.format);
             let mut listing = (invocation.verb.run)(&mut context, &invocation.given)?;
             let colour = console.colour_out;

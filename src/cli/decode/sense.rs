@@ -1,6 +1,6 @@
 //! Decodes sense data (SPC-5, "Sense data").
 
-use super::{Decoded, code, count, hex, structure};
+use super::decoded::{Decoded, code, count, hex, structure};
 use crate::cli::record::{Record, Value};
 use crate::scsi::outcome::Outcome;
 use crate::scsi::sense::{self, Sense, SenseMeaning, UnitAttentionKind};
