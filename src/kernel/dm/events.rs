@@ -7,12 +7,12 @@
 //! queueing). So some time after each event, and at intervals without one, all maps are read, and those that differ
 //! from the last look are reported. At shorter intervals the watcher only checks whether they are suspended or open.
 
-use super::UUID_PREFIX;
 use super::client::Client;
 use super::ioctl::Buffer;
 use super::observer::Observer;
 use super::texts::Room;
 use crate::psa::event::{Event, MapError};
+use crate::psa::table::model::UUID_PREFIX;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};

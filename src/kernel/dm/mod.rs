@@ -32,9 +32,6 @@ mod texts;
 pub mod udev;
 pub mod worker;
 
-/// The UUID prefix of multipath maps, regardless of who made them.
-pub const UUID_PREFIX: &str = "mpath-";
-
 /// The started module: one client, the workers and the watcher.
 pub struct Dm {
     client: Arc<client::Client>,

@@ -4,13 +4,12 @@
 //! its UUID begins with `mpath-`, its table is one multipath target, and it queues; no other map is touched. Only
 //! device-mapper and, for [`ours`], one file in memory are read, because every disk may be behind a map that hangs.
 
-use super::UUID_PREFIX;
 use super::client::Client;
 use super::ioctl::{self, Buffer, Listed};
 use crate::psa::action::MapStep;
 use crate::psa::event::MapError;
 use crate::psa::state::maps::may_end_queueing;
-use crate::psa::table::model::{Map, Message};
+use crate::psa::table::model::{Map, Message, UUID_PREFIX};
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;

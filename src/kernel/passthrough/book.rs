@@ -456,5 +456,4 @@ fn ends_examination(outcome: &Outcome) -> bool {
 }
 
 #[cfg(test)]
-#[path = "book_tests.rs"]
 mod tests;

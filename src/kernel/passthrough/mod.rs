@@ -11,6 +11,7 @@ mod book;
 mod bsg;
 mod buffers;
 mod clock;
+mod errno;
 mod scratch_buffer;
 pub mod sg;
 
@@ -29,11 +30,6 @@ use std::sync::OnceLock;
 /// The worker still uses the page tables of some other process, so memory of that process at this address is
 /// overwritten.
 const AUTO_TAKES_BSG: bool = false;
-
-/// The outcome of a command that was not sent.
-fn outcome_of(error: &io::Error) -> Outcome {
-    Outcome::from_errno(error.raw_os_error().unwrap_or(libc::EIO))
-}
 
 /// Sends commands down paths.
 #[derive(Debug)]

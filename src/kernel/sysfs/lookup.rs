@@ -1,6 +1,6 @@
 //! Looks up which names belong together: SCSI addresses, disks, sg devices, maps, partitions and SCSI hosts.
 
-use super::{Sysfs, address_in, attribute, names_in, numbered};
+use super::tree::{Sysfs, address_in, attribute, names_in, numbered};
 use crate::psa::facts::DiskKind;
 use crate::psa::units::{DevT, Hctl};
 use std::collections::{BTreeMap, BTreeSet};

@@ -7,7 +7,7 @@
 //!
 //! All of them count from the creation of the device. Property tests are in `tests/host_tools.rs`.
 
-use super::{Sysfs, attribute};
+use super::tree::{Sysfs, attribute};
 use crate::psa::units::Hctl;
 
 /// The fields of `stat` since Linux 2.6; later kernels append more.

@@ -15,6 +15,7 @@
 mod fpin;
 mod message;
 mod missed;
+mod shared;
 mod socket;
 mod transport;
 mod watcher;
@@ -23,15 +24,12 @@ use super::Sink;
 use super::sysfs::Sysfs;
 use crate::psa::units::Hctl;
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use std::collections::BTreeSet;
+pub use shared::QUIET;
+use shared::Shared;
 use std::io;
 use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
 use watcher::Watcher;
-
-/// How long uevents of paths are collected before facts are read.
-pub const QUIET: Duration = Duration::from_millis(20);
 
 /// If more requests than this are pending, an enumeration answers them.
 const ASKED: usize = 65_536;
@@ -41,21 +39,6 @@ const ASKED: usize = 65_536;
 #[derive(Debug)]
 pub struct Discovery {
     shared: Arc<Shared>,
-}
-
-/// Shared with the thread: requests, and the means to wake it.
-#[derive(Debug)]
-struct Shared {
-    inbox: Mutex<Inbox>,
-    wake: EventFd,
-}
-
-#[derive(Debug, Default)]
-struct Inbox {
-    /// Bounded by [`ASKED`].
-    asked: BTreeSet<Hctl>,
-    enumerate: bool,
-    stop: bool,
 }
 
 impl Discovery {
@@ -114,16 +97,5 @@ impl Drop for Discovery {
     fn drop(&mut self) {
         self.shared.inbox().stop = true;
         self.shared.wake();
-    }
-}
-
-impl Shared {
-    fn inbox(&self) -> MutexGuard<'_, Inbox> {
-        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wake(&self) {
-        // The only possible failure is a full counter, and that wakes the thread too.
-        let _ = self.wake.write(1);
     }
 }

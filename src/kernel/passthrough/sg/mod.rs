@@ -30,6 +30,7 @@ mod submitter;
 use super::Sink;
 use super::book::Order;
 use super::clock::Clock;
+use super::errno::errno_of;
 use crate::psa::event::{Event, Examination};
 use crate::psa::units::{Hctl, Millis, Sg};
 use crate::scsi::cdb::Commands;
@@ -223,10 +224,6 @@ fn watch(shared: &Weak<Shared>) {
 
 fn refusal(order: Order, errno: i32) -> Examination {
     order.answer(Outcome::from_errno(errno))
-}
-
-fn errno_of(error: &io::Error) -> i32 {
-    error.raw_os_error().unwrap_or(libc::EIO)
 }
 
 #[cfg(test)]
