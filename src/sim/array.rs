@@ -5,8 +5,8 @@
 //! that the parsers under test read real bytes. Every nexus has its own queue of unit attentions (SAM-6 5.14). A change
 //! of access states reports 2A/06 to all nexuses except the one that requested it (SPC-5 5.18.2.6).
 
-use super::trespass::Move;
-pub use super::trespass::Trespass;
+use super::moves::Move;
+pub use super::moves::{Trespass, UnitId};
 use crate::psa::units::{Hctl, Millis, Sectors};
 use crate::scsi::cdb::Command;
 use crate::scsi::inquiry::{PeripheralQualifier, StandardInquiry, Tpgs};
@@ -21,9 +21,6 @@ use crate::scsi::vpd::{
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
-
-/// Number of a logical unit in the array. This is not its LUN, which belongs to a nexus.
-pub type UnitId = u32;
 
 /// How a command ended, and the data that it returned.
 #[derive(Debug, Clone, PartialEq, Eq)]
