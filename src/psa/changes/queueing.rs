@@ -2,7 +2,6 @@
 
 use crate::psa::action::Severity;
 use crate::psa::change::Refusal;
-use crate::psa::changes;
 use crate::psa::state::World;
 use crate::psa::state::device::{Device, Disposition};
 use crate::psa::state::maps::may_end_queueing;
@@ -29,7 +28,7 @@ pub(in crate::psa) fn check_end_queueing(
 
 /// Makes I/O of a device fail from now on, until a path serves it again.
 pub(in crate::psa) fn end_queueing(world: &mut World, id: &str) {
-    let Ok(wwid) = changes::known_device(world, id).map(|device| device.wwid.clone()) else {
+    let Some(wwid) = world.find_device(id).map(|device| device.wwid.clone()) else {
         return;
     };
     if let Some(device) = world.devices.get_mut(&wwid) {

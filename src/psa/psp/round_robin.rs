@@ -3,7 +3,7 @@
 //!
 //! ESXi's limits of I/Os and bytes per path have no equivalent: the kernel clamps the repeat count to 1.
 
-use super::{Arrangement, Candidate, Options, Psp, group_by, in_words};
+use super::interface::{Arrangement, Candidate, Options, Psp, group_by, in_words};
 use crate::psa::adapter::RuntimeName;
 use crate::psa::evidence::Class;
 use crate::psa::settings::{self, LimitType};

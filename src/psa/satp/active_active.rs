@@ -1,7 +1,6 @@
 //! Arrays whose ports are all equivalent: VMW_SATP_DEFAULT_AA, and the arrays for which ESXi has separate SATPs.
 
-use super::Evidence;
-use super::{Satp, judge_link};
+use super::interface::{Evidence, Satp, judge_link};
 use crate::psa::evidence::Judgement;
 use crate::psa::psp::PspKind;
 

@@ -4,7 +4,7 @@
 //! MODE SELECT) activates a group of paths when dm-multipath switches to it. This module judges the paths: by the sense
 //! data of TEST UNIT READY, and by the vendor's page that tells the owning controller, if the array has one.
 
-use super::{Evidence, Satp, judge_link, kernel_handler};
+use super::interface::{Evidence, Satp, judge_link, kernel_handler};
 use crate::psa::evidence::{Class, Judgement, Link, PathState};
 use crate::psa::psp::PspKind;
 use crate::psa::table::model::HardwareHandler;
