@@ -18,11 +18,11 @@ const TICKET: u64 = u64::MAX;
 
 /// How long the kernel may take for all maps. systemd kills what is left after 90 s. Waiting longer does not help a map
 /// that hangs in an earlier step.
-pub const WITHIN: Duration = Duration::from_secs(5);
+pub(super) const WITHIN: Duration = Duration::from_secs(5);
 
 /// Ends the queueing of these maps with `submit`, and waits up to `within` for the answers that `next` returns. Returns
 /// the names of the maps that were not confirmed.
-pub fn end_queueing(
+pub(super) fn end_queueing(
     maps: Vec<QueueingMap>,
     submit: impl Fn(QueueingMap, u64, Vec<MapStep>),
     next: impl Fn(Duration) -> Result<Input, RecvTimeoutError>,

@@ -1,8 +1,8 @@
 //! The varlink interface `io.dmpsa` between the agent and `psactl`.
 //!
 //! The contract is `io.dmpsa.varlink`, next to this file; the agent serves it as well. [`types`] are its records,
-//! [`requests`] its methods, [`error`] its errors; both ends use the same structs. [`wire`] is the pure codec.
-//! [`server`] is one thread that serves up to 64 sessions on [`listener`]'s socket and passes calls to a [`Handler`].
+//! [`requests`] its methods, `error` its errors; both ends use the same structs. [`wire`] is the pure codec.
+//! `server` is one thread that serves up to 64 sessions on [`listener`]'s socket and passes calls to a [`Handler`].
 //! [`client`] makes blocking calls with a deadline.
 //!
 //! Invariants: no input of a peer can grow a buffer past a fixed limit, hold a session past its deadline or delay
@@ -11,11 +11,11 @@
 #![forbid(unsafe_code)]
 
 pub mod client;
-pub mod error;
+pub(crate) mod error;
 pub mod handler;
 pub mod listener;
 pub mod requests;
-pub mod server;
+pub(crate) mod server;
 mod service;
 mod session;
 pub mod types;

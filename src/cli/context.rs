@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Returns the next part of the output of a command; `None` at the end.
-pub type Rest = Box<dyn FnMut(&mut Context) -> Result<Option<Listing>, Failure>>;
+pub(super) type Rest = Box<dyn FnMut(&mut Context) -> Result<Option<Listing>, Failure>>;
 
 /// What a command works with: the agent (connected on first use), and the files and the kernel of the host.
 pub struct Context {

@@ -22,7 +22,7 @@ pub mod graph;
 pub mod hex;
 pub mod import;
 pub mod layout;
-pub mod layout_events;
+mod layout_events;
 pub mod layout_host;
 pub mod layout_rules;
 pub mod man;
@@ -31,7 +31,7 @@ pub mod record;
 pub mod top;
 pub mod typography;
 pub mod verbs;
-pub mod when;
+mod when;
 
 pub use context::Context;
 pub use exit::{Exit, Failure};

@@ -10,10 +10,10 @@ use super::vpd;
 use serde::{Deserialize, Serialize};
 
 /// CLARiiON and VNX: state of the logical unit and of the storage processors.
-pub const CLARIION_PAGE: u8 = 0xc0;
+pub(crate) const CLARIION_PAGE: u8 = 0xc0;
 
 /// Arrays with RDAC controllers: volume access control.
-pub const RDAC_PAGE: u8 = 0xc9;
+pub(crate) const RDAC_PAGE: u8 = 0xc9;
 
 /// The role of the controller behind a path for a logical unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -251,7 +251,7 @@ impl<'a> Reader<'a> {
 /// The text of an ASCII data field (SPC-5), safe to log and to compare: bytes outside of 20h..7Eh become `?`, so that
 /// no control characters and no invalid UTF-8 pass. The text is as long as the field.
 #[must_use]
-pub fn ascii(field: &[u8]) -> String {
+pub(crate) fn ascii(field: &[u8]) -> String {
     field
         .iter()
         .map(|&b| match b {

@@ -9,7 +9,7 @@
 
 use super::dm::{Io, Multipath, errno};
 use super::kernel::attention;
-pub use super::state::SimMap;
+pub(super) use super::state::SimMap;
 use super::state::{Act, Disk, Job, Kernel, Link, Pending};
 use crate::psa::event::{Event, IoTrouble, MapError};
 use crate::psa::facts::Handler;

@@ -31,7 +31,7 @@ fn is_names<'a>(names: impl Iterator<Item = &'a str>) -> bool {
 ///
 /// # Errors
 /// A quote that is not closed, with its line.
-pub fn read(text: &str) -> Result<Rows, String> {
+pub(super) fn read(text: &str) -> Result<Rows, String> {
     let mut rows = Rows::default();
     let mut names: Option<Vec<String>> = None;
     let delimiter = text.lines().find_map(delimiter).unwrap_or(',');

@@ -9,7 +9,7 @@ use serde_json::{Deserializer, Value};
 ///
 /// # Errors
 /// The text is not JSON; the error has line and column.
-pub fn read(text: &str) -> Result<Rows, String> {
+pub(super) fn read(text: &str) -> Result<Rows, String> {
     let mut rows = Rows::default();
     let mut begin = 0;
     let mut documents = Deserializer::from_str(text).into_iter::<Value>();

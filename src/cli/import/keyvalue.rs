@@ -26,7 +26,7 @@ fn parts(line: &str) -> Option<(&str, &str, &str)> {
 ///
 /// # Errors
 /// None: lines in another format are reported.
-pub fn read(text: &str) -> Result<Rows, String> {
+pub(super) fn read(text: &str) -> Result<Rows, String> {
     let mut rows = Rows::default();
     let mut current = "";
     for (at, line) in text.lines().enumerate() {

@@ -25,7 +25,7 @@ fn parts(line: &str) -> Option<(&str, &str)> {
 ///
 /// # Errors
 /// None: lines in another format are reported.
-pub fn read(text: &str) -> Result<Rows, String> {
+pub(super) fn read(text: &str) -> Result<Rows, String> {
     let mut rows = Rows::default();
     let mut is_open = false;
     let mut heading: Option<&str> = None;

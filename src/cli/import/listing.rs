@@ -8,7 +8,7 @@ use super::{csv, json, keyvalue, list, table, xml};
 ///
 /// # Errors
 /// No format fits, or the text is malformed as a whole: line, reason and remedy.
-pub fn read(text: &str) -> Result<Rows, String> {
+pub(super) fn read(text: &str) -> Result<Rows, String> {
     let mut asides = Rows::default();
     let body = without_commands(text, &mut asides);
     let Some(reader) = reader(&body) else {

@@ -10,7 +10,7 @@ use crate::cli::layout_rules::ClaimRuleLine;
 use crate::psa::satp::rules::SatpRule;
 
 /// ESXi 6 has the maximum copy size in MB, under this name. ESXi 7 has it in KiB, under the name that psactl uses.
-pub const TRANSFER_SIZE_MB: &str = "XCOPY Max Transfer Size";
+pub(super) const TRANSFER_SIZE_MB: &str = "XCOPY Max Transfer Size";
 
 /// The columns of `nmp device list`, of all releases.
 const DEVICE_COLUMNS: [&str; 10] = [
@@ -31,7 +31,7 @@ const OUR_COLUMNS: [&str; 2] = ["Device Mapper Name", "Path Activation"];
 
 /// A rule, a SATP or a device of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row {
+pub(super) struct Row {
     /// The line where it begins, from 1.
     pub line: usize,
     /// Column names and values.
@@ -41,21 +41,21 @@ pub struct Row {
 impl Row {
     /// The value of a column; empty if the listing does not have it.
     #[must_use]
-    pub fn get(&self, column: &str) -> &str {
+    pub(super) fn get(&self, column: &str) -> &str {
         let cell = self.cells.iter().find(|(name, _)| is_same(name, column));
         cell.map_or("", |(_, value)| value)
     }
 
     /// Whether the listing has the column.
     #[must_use]
-    pub fn has(&self, column: &str) -> bool {
+    pub(super) fn has(&self, column: &str) -> bool {
         self.cells.iter().any(|(name, _)| is_same(name, column))
     }
 }
 
 /// The rows of a listing, and the text that belongs to none.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Rows {
+pub(super) struct Rows {
     /// Its rows in order.
     pub rows: Vec<Row>,
     /// Remarks on other text in the listing.

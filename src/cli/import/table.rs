@@ -33,7 +33,7 @@ pub(super) fn has_header(text: &str) -> bool {
 ///
 /// # Errors
 /// None: text outside of tables is reported line by line.
-pub fn read(text: &str) -> Result<Rows, String> {
+pub(super) fn read(text: &str) -> Result<Rows, String> {
     let lines: Vec<&str> = text.lines().collect();
     let mut rows = Rows::default();
     let mut table: Option<Vec<Column>> = None;

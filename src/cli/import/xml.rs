@@ -15,7 +15,7 @@ use quick_xml::events::{BytesStart, Event};
 ///
 /// # Errors
 /// The text is not well-formed: the line, and what is wrong.
-pub fn read(text: &str) -> Result<Rows, String> {
+pub(super) fn read(text: &str) -> Result<Rows, String> {
     let mut rows = Rows::default();
     let mut reader = Reader::from_str(text);
     reader.config_mut().check_end_names = true;

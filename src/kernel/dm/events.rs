@@ -38,7 +38,7 @@ const SHARE: u32 = 20;
 const RETRY: Duration = Duration::from_secs(5);
 
 /// The watcher's handle. Dropping it stops the thread.
-pub struct Watcher {
+pub(super) struct Watcher {
     wake: Arc<EventFd>,
     shared: Arc<Orders>,
 }
@@ -55,7 +55,7 @@ impl Watcher {
     ///
     /// # Errors
     /// `/dev/mapper/control` cannot be opened, or no eventfd or thread can be created.
-    pub fn spawn(observer: Arc<Observer>) -> io::Result<Self> {
+    pub(super) fn spawn(observer: Arc<Observer>) -> io::Result<Self> {
         // Arming belongs to the descriptor, so the watcher has its own.
         let client = Client::open()?;
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
@@ -75,7 +75,7 @@ impl Watcher {
     }
 
     /// Has every map observed and reported again, whether it changed or not, followed by `MapsListed`.
-    pub fn kick(&self) {
+    pub(super) fn kick(&self) {
         self.shared.list.store(true, Ordering::SeqCst);
         self.wake();
     }

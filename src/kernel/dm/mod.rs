@@ -3,10 +3,10 @@
 //! Input: [`crate::psa::action::MapStep`]s. Output: [`crate::psa::event::Event`]s into a [`Sink`]: `MapDone` for every
 //! list of steps; `MapSeen`, `MapGone` and `MapsListed` for what others do. Invariants:
 //!
-//! - Steps of one map are executed in the order submitted; one hung map delays no other ([`worker`]).
-//! - Events about one map reach the sink in the order in which the map was observed ([`observer`]), so the last event
+//! - Steps of one map are executed in the order submitted; one hung map delays no other (`worker`).
+//! - Events about one map reach the sink in the order in which the map was observed (`observer`), so the last event
 //!   is the latest state.
-//! - Nothing waits for udev ([`udev`]): a hung udev hangs no map.
+//! - Nothing waits for udev (`udev`): a hung udev hangs no map.
 //! - A failed reload never leaves a map suspended ([`client`]).
 //!
 //! Which ioctl is made where: the `devicemapper` crate creates, loads, clears and sends messages. It cannot resume or
@@ -22,15 +22,15 @@ use std::io;
 use std::sync::Arc;
 
 pub mod client;
-pub mod events;
+mod events;
 mod ioctl;
-pub mod observer;
+mod observer;
 mod partitions;
 pub mod queueing;
 mod reasons;
 mod texts;
-pub mod udev;
-pub mod worker;
+mod udev;
+mod worker;
 
 /// The started module: one client, the workers and the watcher.
 pub struct Dm {

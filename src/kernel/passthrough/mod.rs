@@ -1,7 +1,7 @@
 //! Sends SCSI commands to paths, over the transport that was chosen with the first path.
 //!
-//! There are two transports: [`sg`], which every kernel has, and bsg by io_uring, which needs Linux 7.1 or
-//! later. Both keep the contract of [`sg`]. If bsg fails later, it is given up permanently.
+//! There are two transports: `sg`, which every kernel has, and bsg by io_uring, which needs Linux 7.1 or
+//! later. Both keep the contract of `sg`. If bsg fails later, it is given up permanently.
 //!
 //! The submodules are shared by both: `book` decides what is sent when and what an answer means, the others are memory
 //! and time.
@@ -13,7 +13,7 @@ mod buffers;
 mod clock;
 mod errno;
 mod scratch_buffer;
-pub mod sg;
+pub(crate) mod sg;
 
 use super::Sink;
 use crate::psa::event::Examination;

@@ -7,7 +7,7 @@
 //! Invariants:
 //! - Lost messages (a full socket) are made up for by a new enumeration.
 //! - Facts that were read before a removal are not reported after it.
-//! - Any number of uevents of one path within [`QUIET`] cause one read of its facts.
+//! - Any number of uevents of one path within `QUIET` cause one read of its facts.
 //! - Requests never block and are never lost; the thread waits while the receiver of the events is slow.
 //!
 //! Tests: `message.rs` for the meaning of messages; the rest needs a kernel (`tests/lab`).
@@ -24,7 +24,6 @@ use super::Sink;
 use super::sysfs::Sysfs;
 use crate::psa::units::Hctl;
 use nix::sys::eventfd::{EfdFlags, EventFd};
-pub use shared::QUIET;
 use shared::Shared;
 use std::io;
 use std::sync::mpsc::sync_channel;
@@ -37,7 +36,7 @@ const ASKED: usize = 65_536;
 /// The handle of the discovery thread. The thread ends when this is dropped, but the drop does not wait for it, because
 /// an attribute that it reads may take long.
 #[derive(Debug)]
-pub struct Discovery {
+pub(crate) struct Discovery {
     shared: Arc<Shared>,
 }
 
@@ -47,7 +46,7 @@ impl Discovery {
     ///
     /// # Errors
     /// The kernel's error for the sockets, files or the thread.
-    pub fn start(
+    pub(crate) fn start(
         sysfs: Sysfs,
         events: Sink,
         map_changed: impl Fn() + Send + 'static,
@@ -75,7 +74,7 @@ impl Discovery {
     }
 
     /// Reads the facts of a path again, and answers with `PathSeen` or `PathGone`. Never blocks.
-    pub fn refresh(&self, path: Hctl) {
+    pub(crate) fn refresh(&self, path: Hctl) {
         let mut inbox = self.shared.inbox();
         if inbox.asked.len() < ASKED {
             inbox.asked.insert(path);
@@ -83,12 +82,6 @@ impl Discovery {
             inbox.enumerate = true;
         }
         drop(inbox);
-        self.shared.wake();
-    }
-
-    /// Reads the facts of all paths, and answers with a `PathSeen` for each, followed by `PathsListed`. Never blocks.
-    pub fn enumerate(&self) {
-        self.shared.inbox().enumerate = true;
         self.shared.wake();
     }
 }

@@ -6,7 +6,7 @@ use super::interface::{Arrangement, Candidate, Options, Psp, WantedGroup};
 use crate::psa::adapter::RuntimeName;
 
 /// VMW_PSP_FIXED.
-pub struct Fixed;
+pub(super) struct Fixed;
 
 impl Psp for Fixed {
     fn name(&self) -> &'static str {

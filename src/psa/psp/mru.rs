@@ -8,7 +8,7 @@ use crate::psa::adapter::RuntimeName;
 use std::cmp::Reverse;
 
 /// VMW_PSP_MRU.
-pub struct Mru;
+pub(super) struct Mru;
 
 impl Psp for Mru {
     fn name(&self) -> &'static str {

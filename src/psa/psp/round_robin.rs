@@ -9,7 +9,7 @@ use crate::psa::evidence::Class;
 use crate::psa::settings::{self, LimitType};
 
 /// VMW_PSP_RR.
-pub struct RoundRobin;
+pub(super) struct RoundRobin;
 
 impl Psp for RoundRobin {
     fn name(&self) -> &'static str {

@@ -15,7 +15,7 @@ use crate::psa::table::model::{GroupState, Map};
 use crate::psa::units::Millis;
 
 /// A titled list of lines.
-pub type Section = (&'static str, Vec<String>);
+pub(super) type Section = (&'static str, Vec<String>);
 
 /// How rules that do not match are shown.
 #[derive(Clone, Copy)]

@@ -13,7 +13,7 @@ use crate::scsi::inquiry::Tpgs;
 use crate::scsi::tpgs::AccessState;
 
 /// VMW_SATP_ALUA.
-pub struct Alua;
+pub(crate) struct Alua;
 
 /// The class of paths through a group in this state; `None` for transitioning, which has no class of its own.
 fn class_of(access: AccessState) -> Option<Class> {

@@ -10,7 +10,7 @@ use crate::psa::psp::PspKind;
 use crate::psa::table::model::HardwareHandler;
 
 /// VMW_SATP_ALUA_CX.
-pub struct AluaCx;
+pub(super) struct AluaCx;
 
 impl Satp for AluaCx {
     fn name(&self) -> &'static str {

@@ -6,7 +6,7 @@ use crate::psa::evidence::Judgement;
 use crate::psa::psp::PspKind;
 
 /// VMW_SATP_LOCAL.
-pub struct Local;
+pub(super) struct Local;
 
 impl Satp for Local {
     fn name(&self) -> &'static str {

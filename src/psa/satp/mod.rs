@@ -5,7 +5,7 @@
 
 mod active_active;
 mod active_passive;
-pub mod alua;
+pub(crate) mod alua;
 mod alua_cx;
 mod interface;
 mod local;
@@ -51,13 +51,18 @@ pub(super) mod in_text {
 
     /// # Errors
     /// The errors of the serializer.
-    pub fn serialize<S: Serializer>(satp: &&'static dyn Satp, to: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(
+        satp: &&'static dyn Satp,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
         to.serialize_str(satp.name())
     }
 
     /// # Errors
     /// If this build has no SATP of this name.
-    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<&'static dyn Satp, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<&'static dyn Satp, D::Error> {
         let name = String::deserialize(from)?;
         by_name(&name).ok_or_else(|| D::Error::custom(format!("there is no SATP {name}")))
     }

@@ -1,23 +1,23 @@
 //! Everything that the agent knows. `check`, `reconcile` and `changes` modify it; this module has the data, and
 //! questions that need only the data.
 
-pub mod access;
+mod access;
 pub mod device;
-pub mod exams;
-pub mod failures;
-pub mod fit;
-pub mod health;
-pub mod hints;
+pub(crate) mod exams;
+pub(crate) mod failures;
+mod fit;
+mod health;
+pub(crate) mod hints;
 pub(in crate::psa) mod index;
-pub mod lookups;
-pub mod maps;
+pub(crate) mod lookups;
+pub(crate) mod maps;
 pub(in crate::psa) mod naming;
-pub mod outages;
-pub mod path;
+pub(crate) mod outages;
+pub(crate) mod path;
 pub(in crate::psa) mod paths;
 pub mod proof;
-pub mod schedule;
-pub mod statistics;
+pub(crate) mod schedule;
+pub(crate) mod statistics;
 pub(in crate::psa) mod takeovers;
 
 use crate::psa::action::{Action, Notice, Severity};

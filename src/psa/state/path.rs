@@ -26,7 +26,7 @@ const RUNNING: &str = "running";
 
 /// The last answers of a path as they came in, for an inventory.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Answers {
+pub(crate) struct Answers {
     /// How TEST UNIT READY ended.
     pub ready: Option<Outcome>,
     /// The vendor's page that tells which controller owns the unit.

@@ -23,7 +23,7 @@ mod header;
 mod limits;
 mod memory;
 mod node;
-pub mod once;
+pub(crate) mod once;
 mod slot;
 mod submitter;
 
@@ -49,7 +49,7 @@ const WATCH: Millis = Millis(500);
 
 /// Sends commands down paths.
 #[derive(Debug)]
-pub struct Transport {
+pub(crate) struct Transport {
     shared: Arc<Shared>,
 }
 
@@ -76,7 +76,7 @@ impl Transport {
     /// Creates a transport that puts its answers into `results`. Its threads wait while that queue is full, so the
     /// receiver must not wait for the transport while it does not receive.
     #[must_use]
-    pub fn new(results: Sink) -> Transport {
+    pub(crate) fn new(results: Sink) -> Transport {
         Transport {
             shared: Arc::new(Shared {
                 results,
@@ -101,7 +101,7 @@ impl Transport {
     /// The answer, where it is known immediately and will not come through the queue: a command of an earlier
     /// examination is still out (`Overdue`), another examination is under way (`NotSent(EBUSY)`), too many are
     /// (`NotSent(EAGAIN)`), a thread could not be started, or there are no commands (no replies).
-    pub fn examine(
+    pub(crate) fn examine(
         &self,
         path: Hctl,
         sg: Sg,
@@ -143,7 +143,7 @@ impl Transport {
     }
 
     /// Has all commands sent that were ordered before.
-    pub fn flush(&self) {
+    pub(crate) fn flush(&self) {
         let waiting = std::mem::take(&mut self.shared.hosts().waiting);
         for host_queue in waiting {
             host_queue.wake();
