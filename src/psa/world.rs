@@ -152,16 +152,6 @@ impl World {
         self.started && !identifying && !missed && !self.devices.values().any(busy)
     }
 
-    /// Whether nothing at all is in progress, checks included.
-    #[must_use]
-    pub fn is_quiet(&self) -> bool {
-        self.is_settled()
-            && self
-                .paths
-                .values()
-                .all(|path| path.exams.current().is_none())
-    }
-
     /// Notes the first moment at which both listings were seen, and every path that was found is identified or has had
     /// its time. Maps are touched from here on.
     fn note_started(&mut self) {

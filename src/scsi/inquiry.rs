@@ -248,8 +248,8 @@ impl StandardInquiry {
     }
 
     /// Whether this is a disk: a connected logical unit of type 00h.
-    #[must_use]
-    pub fn is_disk(&self) -> bool {
+    #[cfg(test)]
+    pub(crate) fn is_disk(&self) -> bool {
         self.peripheral_qualifier == PeripheralQualifier::Connected
             && self.peripheral_device_type == 0
     }

@@ -327,11 +327,6 @@ impl Array {
         self.luns.get(&nexus)
     }
 
-    /// Every nexus with the unit and port behind it.
-    pub fn luns(&self) -> impl Iterator<Item = (&Hctl, &Lun)> {
-        self.luns.iter()
-    }
-
     /// The unit behind a nexus.
     #[must_use]
     pub fn unit_at(&self, nexus: Hctl) -> Option<&Unit> {

@@ -152,12 +152,6 @@ impl Client {
         self.dm.file()
     }
 
-    /// How many uevents of our own changes udev has not yet processed.
-    #[must_use]
-    pub fn udev_backlog(&self) -> usize {
-        self.cookies.outstanding()
-    }
-
     /// To be called before the process ends: removes the semaphores that udev would otherwise leave behind.
     pub(super) fn forget_cookies(&self) {
         self.cookies.forget();

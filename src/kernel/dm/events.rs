@@ -46,7 +46,6 @@ pub(super) struct Watcher {
 #[derive(Default)]
 struct Orders {
     stop: AtomicBool,
-    list: AtomicBool,
     look: AtomicBool,
 }
 
@@ -72,12 +71,6 @@ impl Watcher {
         };
         crate::kernel::thread("dm-events").spawn(move || watch.run())?;
         Ok(Watcher { wake, shared })
-    }
-
-    /// Has every map observed and reported again, whether it changed or not, followed by `MapsListed`.
-    pub(super) fn kick(&self) {
-        self.shared.list.store(true, Ordering::SeqCst);
-        self.wake();
     }
 
     /// See [`super::Dm::looker`].
@@ -136,7 +129,6 @@ impl Watch {
         let mut pause = SETTLE;
         let mut last = Instant::now();
         loop {
-            all |= self.orders.list.swap(false, Ordering::SeqCst);
             let begin = Instant::now();
             let is_due = all || due <= begin;
             let look = match is_due {

@@ -60,11 +60,6 @@ impl Dm {
         self.workers.submit(name, uuid, ticket, steps);
     }
 
-    /// Has all maps observed and listed again, for example after uevents were lost.
-    pub fn kick(&self) {
-        self.watcher.kick();
-    }
-
     /// Returns a function to call when a map may have changed without a dm event: all maps are examined soon after. The
     /// function never blocks.
     pub fn looker(&self) -> impl Fn() + Send + use<> {

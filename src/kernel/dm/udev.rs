@@ -78,7 +78,7 @@ impl Cookies {
 
     /// How many of our events udev has not yet processed.
     #[must_use]
-    pub(super) fn outstanding(&self) -> usize {
+    fn outstanding(&self) -> usize {
         lock(&self.shared.0).outstanding.len()
     }
 

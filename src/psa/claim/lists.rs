@@ -78,15 +78,6 @@ impl RuleList {
     pub fn get(&self, class: RuleClass, number: u32) -> Option<&Rule> {
         self.0.get(&(class, number))
     }
-
-    /// The rule of this list, if any, that is tried before `rule` and takes everything that `rule` matches.
-    #[must_use]
-    pub fn shadowing(&self, rule: &Rule) -> Option<&Rule> {
-        self.0
-            .range((rule.class, 0)..(rule.class, rule.number))
-            .map(|(_, earlier)| earlier)
-            .find(|earlier| earlier.matches.covers(&rule.matches))
-    }
 }
 
 /// All lists.

@@ -29,7 +29,7 @@ use crate::psa::rules::Rules;
 use crate::psa::satp::Evidence;
 use crate::psa::satp::rules::Selection;
 use crate::psa::settings::{DeviceSettings, Settings};
-use crate::psa::state::device::{Device, Disposition};
+use crate::psa::state::device::Device;
 use crate::psa::state::hints::IoReports;
 use crate::psa::state::index::Index;
 use crate::psa::state::lookups::Lookups;
@@ -326,12 +326,6 @@ impl World {
             used.retain(|dev| !spare.contains(dev));
         }
         used
-    }
-
-    /// Whether the device has a map or will get one.
-    #[must_use]
-    pub fn is_stacked(device: &Device) -> bool {
-        device.disposition == Disposition::Stacked
     }
 
     /// When to send [`crate::psa::event::Event::Timer`] if no other event happens before.
