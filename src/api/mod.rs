@@ -26,7 +26,7 @@ pub use handler::{Handler, Peer};
 pub use server::Server;
 
 /// Name of the interface.
-pub const INTERFACE: &str = "io.dmpsa";
+pub(crate) const INTERFACE: &str = "io.dmpsa";
 
 /// Version of the interface; increases with each addition.
 pub const INTERFACE_VERSION: u32 = 5;
@@ -38,4 +38,4 @@ pub const DESCRIPTION: &str = include_str!("io.dmpsa.varlink");
 pub const DEFAULT_SOCKET: &str = "/run/dm-psa/io.dmpsa";
 
 /// Environment variable with the path of another socket.
-pub const SOCKET_VARIABLE: &str = "DM_PSA_SOCKET";
+pub(crate) const SOCKET_VARIABLE: &str = "DM_PSA_SOCKET";

@@ -76,13 +76,13 @@ impl Context {
     }
 
     /// Limits the time to wait for the agent, from the next connection on.
-    pub fn wait_no_longer_than(&mut self, patience: Duration) {
+    pub(crate) fn wait_no_longer_than(&mut self, patience: Duration) {
         self.client = None;
         self.patience = patience;
     }
 
     /// Sets the requested format.
-    pub fn print_as(&mut self, format: Option<Format>) {
+    pub(crate) fn print_as(&mut self, format: Option<Format>) {
         self.format = format;
     }
 
@@ -106,7 +106,7 @@ impl Context {
     }
 
     /// Sends a request to the agent; `None` if there is no agent or it does not answer.
-    pub fn ask_if_running<M: Method>(&mut self, request: &M) -> Option<M::Reply> {
+    pub(crate) fn ask_if_running<M: Method>(&mut self, request: &M) -> Option<M::Reply> {
         self.ask(request).ok()
     }
 
@@ -126,7 +126,7 @@ impl Context {
 
     /// What is generated from the table of all commands.
     #[must_use]
-    pub fn generators(&self) -> Generators {
+    pub(crate) fn generators(&self) -> Generators {
         self.generators
     }
 
@@ -137,23 +137,23 @@ impl Context {
     }
 
     /// Reports problems that do not prevent the command from succeeding.
-    pub fn warn(&mut self, warnings: impl IntoIterator<Item = String>) {
+    pub(crate) fn warn(&mut self, warnings: impl IntoIterator<Item = String>) {
         self.warnings.extend(warnings);
     }
 
     /// Reports why the command succeeded only in part, and sets [`Exit::Partly`].
-    pub fn partly(&mut self, why: String) {
+    pub(crate) fn partly(&mut self, why: String) {
         self.exit = Exit::Partly;
         self.warnings.push(why);
     }
 
     /// Sets [`Exit::Failed`]: the printed answer is negative, and a script must be able to see that.
-    pub fn says_no(&mut self) {
+    pub(crate) fn says_no(&mut self) {
         self.exit = Exit::Failed;
     }
 
     /// Makes `rest` return further parts of the output, after the listing that the command returns.
-    pub fn go_on(&mut self, rest: Rest) {
+    pub(crate) fn go_on(&mut self, rest: Rest) {
         self.rest = Some(rest);
     }
 
@@ -163,7 +163,7 @@ impl Context {
     }
 
     /// Closes the connection; the next request to the agent opens another one.
-    pub fn hang_up(&mut self) {
+    pub(crate) fn hang_up(&mut self) {
         self.client = None;
     }
 
@@ -175,7 +175,7 @@ impl Context {
 
     /// The collected warnings.
     #[must_use]
-    pub fn warnings(&self) -> &[String] {
+    pub(crate) fn warnings(&self) -> &[String] {
         &self.warnings
     }
 }

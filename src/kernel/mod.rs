@@ -86,7 +86,7 @@ impl Sink {
     ///
     /// # Errors
     /// The agent is stopping.
-    pub fn put_all(&self, events: Vec<Event>) -> Result<(), Ended> {
+    pub(crate) fn put_all(&self, events: Vec<Event>) -> Result<(), Ended> {
         if events.is_empty() || (self.0)(events) {
             Ok(())
         } else {

@@ -44,7 +44,7 @@ impl World {
 
     /// A world that has seen no events yet.
     #[must_use]
-    pub fn with_rules(settings: Settings, memory: Memory, rules: Rules) -> World {
+    pub(crate) fn with_rules(settings: Settings, memory: Memory, rules: Rules) -> World {
         let mut world = World {
             settings,
             rules,

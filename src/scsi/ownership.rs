@@ -33,7 +33,7 @@ impl Ownership {
     ///
     /// # Errors
     /// The page is truncated, is another page, or has an unknown state.
-    pub fn parse_clariion(data: &[u8]) -> Result<Ownership, ParseError> {
+    pub(crate) fn parse_clariion(data: &[u8]) -> Result<Ownership, ParseError> {
         let mut r = vpd::page_partly(CLARIION_PAGE, data)?.value.body;
         r.entering("LUN STATE");
         let at = r.clone();
@@ -53,7 +53,7 @@ impl Ownership {
     ///
     /// # Errors
     /// The page is truncated, is another page, or lacks its identifier.
-    pub fn parse_rdac(data: &[u8]) -> Result<Ownership, ParseError> {
+    pub(crate) fn parse_rdac(data: &[u8]) -> Result<Ownership, ParseError> {
         let mut r = vpd::page_partly(RDAC_PAGE, data)?.value.body;
         r.entering("PAGE IDENTIFIER");
         let at = r.clone();

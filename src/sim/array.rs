@@ -370,7 +370,7 @@ impl Array {
     }
 
     /// Sets or clears write protection of a LUN for an initiator port. As on LIO, this raises no unit attention.
-    pub fn protect(&mut self, nexus: Hctl, write_protected: bool) {
+    pub(crate) fn protect(&mut self, nexus: Hctl, write_protected: bool) {
         if let Some(lun) = self.luns.get_mut(&nexus) {
             lun.write_protected = write_protected;
         }
@@ -437,7 +437,7 @@ impl Array {
     }
 
     /// Queues a unit attention, unless the same one is already queued.
-    pub fn attend(&mut self, nexus: Hctl, asc: u8, ascq: u8) {
+    pub(crate) fn attend(&mut self, nexus: Hctl, asc: u8, ascq: u8) {
         let sense = Sense {
             key: UNIT_ATTENTION,
             asc,

@@ -164,7 +164,7 @@ impl Kernel {
 
     /// What sysfs shows for a block device number.
     #[must_use]
-    pub fn disk_kind(&self, dev: DevT) -> DiskKind {
+    pub(crate) fn disk_kind(&self, dev: DevT) -> DiskKind {
         if let Some(what) = self.others.get(&dev) {
             return DiskKind::Other(what.clone());
         }
@@ -223,7 +223,7 @@ impl Kernel {
 
     /// The time of the next scheduled event.
     #[must_use]
-    pub fn next_time(&self) -> Option<Millis> {
+    pub(crate) fn next_time(&self) -> Option<Millis> {
         self.queue.first_key_value().map(|((at, _), _)| *at)
     }
 

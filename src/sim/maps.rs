@@ -371,7 +371,7 @@ impl Kernel {
     }
 
     /// One write by a user of each map.
-    pub fn io_on_all(&mut self, now: Millis) {
+    pub(crate) fn io_on_all(&mut self, now: Millis) {
         let mut maps = std::mem::take(&mut self.maps);
         for (name, map) in &mut maps {
             self.io_on(now, name, map);

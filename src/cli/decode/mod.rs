@@ -13,5 +13,6 @@ mod vpd;
 pub use decoded::Decoded;
 pub use inquiry::inquiry;
 pub use rtpg::rtpg;
-pub use sense::{advice, sense, sense_numbers};
+pub use sense::sense;
+pub(crate) use sense::{advice, sense_numbers};
 pub use vpd::vpd;

@@ -53,7 +53,7 @@ pub fn render(listing: &Listing, format: Option<Format>, colour: bool) -> String
 ///
 /// # Errors
 /// The format needs to know the end of the output.
-pub fn render_part(
+pub(crate) fn render_part(
     listing: &Listing,
     format: Option<Format>,
     colour: bool,

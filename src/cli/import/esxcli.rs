@@ -44,7 +44,7 @@ pub fn plan(text: &str, rules: &RuleFiles, wanted: Wanted) -> Result<Plan, Strin
 ///
 /// # Errors
 /// Same as [`plan`].
-pub fn plan_with(
+pub(crate) fn plan_with(
     text: &str,
     rules: &RuleFiles,
     settings: SettingsFile,

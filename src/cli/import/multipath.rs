@@ -42,7 +42,7 @@ pub fn plan(
 ///
 /// # Errors
 /// One of them is not a configuration: which one, and why.
-pub fn plan_files(
+pub(crate) fn plan_files(
     files: &[(&str, &str)],
     rules: &RuleFiles,
     settings: SettingsFile,

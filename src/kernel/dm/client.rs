@@ -141,7 +141,7 @@ impl Client {
     ///
     /// # Errors
     /// No `CAP_SYS_ADMIN`, or a kernel older than dm 4.37.
-    pub fn arm(&self) -> Result<(), MapError> {
+    pub(crate) fn arm(&self) -> Result<(), MapError> {
         ioctl::arm(self.dm.file())
             .map_err(|errno| Refusal::from(errno).in_step("arm", reasons::general))
     }
@@ -222,7 +222,7 @@ impl Client {
     /// Whether a map is suspended, and how many users it has, by one short ioctl (`DM_DEV_STATUS`); `None` if the ioctl
     /// fails. No event reports a change of either.
     #[must_use]
-    pub fn glance(&self, name: &str) -> Option<(bool, u32)> {
+    pub(crate) fn glance(&self, name: &str) -> Option<(bool, u32)> {
         let status = ioctl::status(self.dm.file(), Which::Name(name)).ok()?;
         let users = partitions::users(self.dm.file(), &status);
         Some((status.suspended(), users))

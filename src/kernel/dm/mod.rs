@@ -56,13 +56,13 @@ impl Dm {
     }
 
     /// Carries out [`crate::psa::action::Action::Map`], and answers with `MapDone`. Never blocks.
-    pub fn submit(&self, name: String, uuid: String, ticket: u64, steps: Vec<MapStep>) {
+    pub(crate) fn submit(&self, name: String, uuid: String, ticket: u64, steps: Vec<MapStep>) {
         self.workers.submit(name, uuid, ticket, steps);
     }
 
     /// Returns a function to call when a map may have changed without a dm event: all maps are examined soon after. The
     /// function never blocks.
-    pub fn looker(&self) -> impl Fn() + Send + use<> {
+    pub(crate) fn looker(&self) -> impl Fn() + Send + use<> {
         self.watcher.looker()
     }
 

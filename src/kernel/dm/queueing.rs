@@ -15,7 +15,7 @@ use std::io;
 use std::path::Path;
 
 /// Where the agent lists the UUIDs of its maps, one per line, relative to the root directory.
-pub const LIST: &str = "run/dm-psa/maps";
+pub(crate) const LIST: &str = "run/dm-psa/maps";
 
 /// The name of a map, and the result for it.
 pub type Ended = (String, Result<(), String>);
@@ -102,7 +102,7 @@ pub fn end(client: &Client, which: Which<'_>) -> Result<Vec<Ended>, MapError> {
 /// Whether there is a multipath map that was not made for a SCSI disk: its UUID does not begin with `mpath-`, so the
 /// agent does not see it. Returns true where this cannot be found out.
 #[must_use]
-pub fn has_others(client: &Client) -> bool {
+pub(crate) fn has_others(client: &Client) -> bool {
     let (mut room, mut table) = (Buffer::default(), Buffer::default());
     let Ok(listed) = client.list(&mut room) else {
         return true;

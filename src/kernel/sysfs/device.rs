@@ -72,7 +72,7 @@ impl Sysfs {
     /// The directory with the timers of a path's target port: a Fibre Channel remote port or an iSCSI session; `None`
     /// for other transports.
     #[must_use]
-    pub fn port_of(&self, path: Hctl) -> Option<Port> {
+    pub(crate) fn port_of(&self, path: Hctl) -> Option<Port> {
         let device = Device::find(self, path)?;
         let class = |class: &str, name: &str| self.sys(&format!("class/{class}/{name}"));
         let rport = device

@@ -20,9 +20,10 @@ mod tree;
 mod usage;
 
 pub use device::Port;
-pub use lookup::number_of_node;
+pub(crate) use lookup::number_of_node;
 pub use survey::Survey;
-pub use tree::{Shortage, Sysfs, address_in, host_in};
+pub use tree::{Shortage, Sysfs};
+pub(crate) use tree::{address_in, host_in};
 
 #[cfg(test)]
 mod tests {

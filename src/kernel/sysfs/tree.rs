@@ -51,20 +51,20 @@ impl Sysfs {
 
     /// Whether there is a SCSI device at this address, including a device that is being removed.
     #[must_use]
-    pub fn has_device(&self, path: Hctl) -> bool {
+    pub(crate) fn has_device(&self, path: Hctl) -> bool {
         let device = self.sys(&format!("bus/scsi/devices/{path}"));
         fs::symlink_metadata(device).is_ok()
     }
 
     /// Like [`Sysfs::path_of`], by the kernel name of a disk or partition.
     #[must_use]
-    pub fn path_named(&self, block: &str) -> Option<Hctl> {
+    pub(crate) fn path_named(&self, block: &str) -> Option<Hctl> {
         address_in(&fs::read_link(self.sys(&format!("class/block/{block}"))).ok()?)
     }
 
     /// The SCSI devices below a block device (dm, md), used directly or by their partitions: `slaves`.
     #[must_use]
-    pub fn paths_below(&self, block: &str) -> Vec<Hctl> {
+    pub(crate) fn paths_below(&self, block: &str) -> Vec<Hctl> {
         names_in(&self.sys(&format!("class/block/{block}/slaves")))
             .iter()
             .filter_map(|slave| self.path_named(slave))
@@ -73,21 +73,21 @@ impl Sysfs {
 
     /// The SCSI host of an iSCSI session.
     #[must_use]
-    pub fn host_of_session(&self, session: u32) -> Option<u32> {
+    pub(crate) fn host_of_session(&self, session: u32) -> Option<u32> {
         let class = self.sys(&format!("class/iscsi_session/session{session}"));
         host_in(&fs::read_link(class).ok()?)
     }
 
     /// Whether a device class exists, which means that its module is loaded.
     #[must_use]
-    pub fn has_class(&self, class: &str) -> bool {
+    pub(crate) fn has_class(&self, class: &str) -> bool {
         self.sys("class").join(class).exists()
     }
 
     /// The mount table and the swap table, to be polled for POLLPRI: the kernel then reports that they have changed
     /// since the last poll (`mounts_poll`, `swaps_poll`). Tables that cannot be opened are left out.
     #[must_use]
-    pub fn usage_tables(&self) -> Vec<File> {
+    pub(crate) fn usage_tables(&self) -> Vec<File> {
         let names = ["self/mountinfo", "swaps"];
         let open = |name| File::open(self.proc(name)).ok();
         names.into_iter().filter_map(open).collect()
@@ -95,13 +95,13 @@ impl Sysfs {
 
     /// Whether a udev daemon is running, by its control socket.
     #[must_use]
-    pub fn udev_runs(&self) -> bool {
+    pub(crate) fn udev_runs(&self) -> bool {
         self.root.join("run/udev/control").exists()
     }
 
     /// Whether udev has uevents to process (`/run/udev/queue` exists from the first to the last).
     #[must_use]
-    pub fn udev_is_busy(&self) -> bool {
+    pub(crate) fn udev_is_busy(&self) -> bool {
         self.root.join("run/udev/queue").exists()
     }
 
@@ -109,7 +109,7 @@ impl Sysfs {
     ///
     /// # Errors
     /// The kernel's error for the write to its `uevent`.
-    pub fn add_again(&self, path: Hctl) -> std::io::Result<bool> {
+    pub(crate) fn add_again(&self, path: Hctl) -> std::io::Result<bool> {
         let Some(name) = self.disk_of(path) else {
             return Ok(false);
         };
@@ -155,7 +155,7 @@ pub(super) fn names_of(link: &str) -> Vec<String> {
 
 /// The SCSI address in a path of the device tree: the last component that is an address.
 #[must_use]
-pub fn address_in(path: &Path) -> Option<Hctl> {
+pub(crate) fn address_in(path: &Path) -> Option<Hctl> {
     path.iter()
         .rev()
         .filter_map(OsStr::to_str)
@@ -164,7 +164,7 @@ pub fn address_in(path: &Path) -> Option<Hctl> {
 
 /// The host number in a path of the device tree: that of the first `hostN`.
 #[must_use]
-pub fn host_in(path: &Path) -> Option<u32> {
+pub(crate) fn host_in(path: &Path) -> Option<u32> {
     path.iter()
         .filter_map(OsStr::to_str)
         .find_map(|name| numbered(name, "host"))

@@ -28,7 +28,7 @@ impl Sysfs {
     /// The users of the disk with this kernel name, other than a multipath map over it. `None` if there is no such
     /// disk, or if its users are unknown because the mount table cannot be read.
     #[must_use]
-    pub fn users_of(&self, disk: &str) -> Option<Vec<Usage>> {
+    pub(crate) fn users_of(&self, disk: &str) -> Option<Vec<Usage>> {
         let dir = self.sys("block").join(disk);
         let dev = text_of(&dir.join("dev"))?.trim_end().parse().ok()?;
         File::open(self.proc("self/mountinfo")).ok()?;

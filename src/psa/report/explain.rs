@@ -36,7 +36,7 @@ impl World {
 
     /// As [`World::explain`], with a line for each rule that was tried.
     #[must_use]
-    pub fn explain_in_full(&self, subject: &str) -> Option<(String, Vec<Section>)> {
+    pub(crate) fn explain_in_full(&self, subject: &str) -> Option<(String, Vec<Section>)> {
         self.explain_with(subject, Rules::Each)
     }
 

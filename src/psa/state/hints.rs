@@ -96,7 +96,7 @@ pub(crate) type IoErrors = [u64; IoErrorKind::ALL.len()];
 
 /// The errors of ordinary I/O on a path. A path without errors has no such record.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Hints {
+pub(crate) struct Hints {
     /// The number of errors of each kind in [`IoErrorKind::ALL`].
     pub counts: IoErrors,
     /// Time of the last error of each kind; 0 means never.
@@ -151,14 +151,14 @@ pub(in crate::psa) struct IoReports {
 
 impl Hints {
     /// The kinds with at least one error: name and count.
-    pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+    pub(crate) fn named(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         let all = IoErrorKind::ALL.iter().map(|kind| kind.as_str());
         all.zip(self.counts).filter(|(_, count)| *count > 0)
     }
 
     /// Time of the last error.
     #[must_use]
-    pub fn last_error(&self) -> Option<Millis> {
+    pub(crate) fn last_error(&self) -> Option<Millis> {
         self.last
             .iter()
             .max()

@@ -244,7 +244,7 @@ impl World {
 
     /// The device of a path.
     #[must_use]
-    pub fn device_of(&self, path: &Path) -> Option<&Device> {
+    pub(crate) fn device_of(&self, path: &Path) -> Option<&Device> {
         self.devices.get(path.device.as_deref()?)
     }
 
@@ -281,7 +281,7 @@ impl World {
 
     /// Whether the admin turned a device off; `device` is its id.
     #[must_use]
-    pub fn is_off(&self, device: &str) -> bool {
+    pub(crate) fn is_off(&self, device: &str) -> bool {
         let unstored = self.unstored.off.get(device).copied();
         unstored.unwrap_or_else(|| self.memory.devices_off.contains(device))
     }
