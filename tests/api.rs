@@ -1,11 +1,11 @@
 //! The interface `io.dmpsa`: it meets its contract, and no client can harm the agent or another client.
 
 use dm_psa::api::client::{Client, ClientError};
+use dm_psa::api::handler::Limits;
 use dm_psa::api::listener::{ListenError, Listener};
 use dm_psa::api::requests::{
     Explain, GetStatus, ListAdapters, ListNmpDevices, ListNmpPaths, Method, Request,
 };
-use dm_psa::api::server::Limits;
 use dm_psa::api::types::{
     Adapter, CoreDevice, CorePath, DetachedDevice, Detail, Event, Explanation, FixedConfig,
     HppDevice, HppPath, IoErrors, NmpDevice, NmpPath, RoundRobinConfig, Section, Status, Topology,

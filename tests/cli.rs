@@ -3,9 +3,9 @@
 
 mod screen;
 
+use dm_psa::api::handler::Limits;
 use dm_psa::api::listener::Listener;
 use dm_psa::api::requests::Request;
-use dm_psa::api::server::Limits;
 use dm_psa::api::types::{
     Adapter, CoreDevice, CorePath, Detail, Event, Explanation, FixedConfig, HppDevice, HppPath,
     NmpDevice, NmpPath, RoundRobinConfig, Section, Status,

@@ -9,16 +9,16 @@ use std::path::Path;
 #[allow(unused_attributes)]
 #[path = "fuzz/targets"]
 mod targets {
-    pub mod esxcli;
-    pub mod inquiry;
-    pub mod journal;
-    pub mod multipath_conf;
-    pub mod replies;
-    pub mod rtpg;
-    pub mod sense;
-    pub mod table;
-    pub mod vpd83;
-    pub mod wire;
+    pub(crate) mod esxcli;
+    pub(crate) mod inquiry;
+    pub(crate) mod journal;
+    pub(crate) mod multipath_conf;
+    pub(crate) mod replies;
+    pub(crate) mod rtpg;
+    pub(crate) mod sense;
+    pub(crate) mod table;
+    pub(crate) mod vpd83;
+    pub(crate) mod wire;
 }
 
 // A target is a crate that defines libFuzzer's entry point. Here the same file is a module, and a macro of the same
@@ -27,13 +27,13 @@ extern crate self as libfuzzer_sys;
 
 macro_rules! fuzz_target {
     (|$data:ident: &[u8]| $body:block) => {
-        pub fn run($data: &[u8]) {
+        pub(crate) fn run($data: &[u8]) {
             $body
         }
     };
     // libFuzzer skips input that is not UTF-8, too.
     (|$text:ident: &str| $body:block) => {
-        pub fn run(data: &[u8]) {
+        pub(crate) fn run(data: &[u8]) {
             if let Ok($text) = std::str::from_utf8(data) {
                 $body
             }

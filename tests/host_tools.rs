@@ -4,9 +4,9 @@
 
 mod screen;
 
+use dm_psa::api::handler::Limits;
 use dm_psa::api::listener::Listener;
 use dm_psa::api::requests::{ChangeRequest, Request};
-use dm_psa::api::server::Limits;
 use dm_psa::api::types::{Adapter, CoreDevice, CorePath, DetachedDevice, IoErrors};
 use dm_psa::api::{ApiError, Handler, Peer, Server};
 use dm_psa::cli::Exit;

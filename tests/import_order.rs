@@ -143,90 +143,166 @@ fn allowed() -> BTreeMap<String, BTreeSet<String>> {
     table
 }
 
-/// The modules that the code of a file names, with the words that name them: `crate::name`, `dm_psa::name`, `super::`
-/// up to the root, and the members of `crate::{...}`.
-fn mentions(file: &Path, code: &str) -> Vec<(String, String)> {
-    let mut modules: Vec<String> = file
-        .with_extension("")
+/// A path that the code of a file names: `use crate::psa::units::{Hctl as H}`, or `super::run::start` in an expression.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Mention {
+    /// From the root of the crate.
+    path: Vec<String>,
+    /// What the path is called in the file.
+    name: String,
+    /// By a `use` of the file itself, not of a module inside it.
+    is_use: bool,
+    is_public: bool,
+}
+
+/// The module of a file by its path below `src`; empty for `lib.rs` and programs.
+fn module_of(file: &Path) -> Vec<String> {
+    let parts = file.with_extension("");
+    let parts = parts
         .components()
-        .map(|part| part.as_os_str().to_string_lossy().into_owned())
+        .map(|part| part.as_os_str().to_string_lossy().into_owned());
+    let module: Vec<String> = parts
         .filter(|part| part != "mod" && part != "lib")
         .collect();
-    if modules.first().is_some_and(|part| part == "bin") {
-        modules.clear();
+    match module.first() {
+        Some(first) if first == "bin" => Vec::new(),
+        _ => module,
     }
-    let words = words(code);
+}
+
+/// The paths into this crate that the words of the file of `module` name. They begin with `crate`, `dm_psa`, `super`,
+/// `self`, or a module that the file declares.
+fn mentions(module: &[String], words: &[&str]) -> Vec<Mention> {
+    let children = declared(words);
     let mut found = Vec::new();
     let mut depth = 0_usize;
-    // The depths at which modules inside the file were opened.
+    // The module that the code is in, and the depths at which modules inside the file were opened.
+    let mut here = module.to_vec();
     let mut inner: Vec<usize> = Vec::new();
     for at in 0..words.len() {
-        let word = words[at];
-        match word {
-            "{" => depth += 1,
-            "}" => {
+        match &words[at..] {
+            ["{", ..] => depth += 1,
+            ["}", ..] => {
                 depth = depth.saturating_sub(1);
                 if inner.last() == Some(&depth) {
                     inner.pop();
+                    here.pop();
                 }
             }
-            "mod" if words.get(at + 2) == Some(&"{") => inner.push(depth),
+            ["mod", name, "{", ..] => {
+                inner.push(depth);
+                here.push((*name).to_owned());
+            }
             _ => {}
         }
-        let starts_a_path = at == 0 || words[at - 1] != "::";
-        if !starts_a_path {
+        if at > 0 && words[at - 1] == "::" {
             continue;
         }
-        let path = match word {
-            "crate" | "dm_psa" => &words[at + 1..],
-            "super" => {
-                let mut ups = 1;
-                let mut rest = &words[at + 1..];
+        let (base, rest) = match &words[at..] {
+            ["crate" | "dm_psa", rest @ ..] => (Vec::new(), rest),
+            ["self", rest @ ..] => (here.clone(), rest),
+            ["super", rest @ ..] => {
+                let mut base = here.clone();
+                base.pop();
+                let mut rest = rest;
                 while let ["::", "super", tail @ ..] = rest {
-                    ups += 1;
+                    base.pop();
                     rest = tail;
                 }
-                if ups < modules.len() + inner.len() {
-                    continue;
-                }
-                rest
+                (base, rest)
+            }
+            [name, rest @ ..] if inner.is_empty() && children.contains(name) => {
+                ([module, &[(*name).to_owned()]].concat(), rest)
             }
             _ => continue,
         };
-        for room in first_names(path) {
-            found.push((room.to_owned(), format!("{word}::{room}")));
+        // Not a path: `self.field`, the visibility `pub(super)`, the declaration of a module.
+        if rest.first() != Some(&"::") {
+            continue;
         }
+        let is_use = inner.is_empty() && at > 0 && words[at - 1] == "use";
+        let is_public = is_use && at > 1 && matches!(words[at - 2], "pub" | ")");
+        let mut paths = Vec::new();
+        follow(&base, rest, &mut paths);
+        found.extend(paths.into_iter().map(|(path, name)| Mention {
+            path,
+            name,
+            is_use,
+            is_public,
+        }));
     }
     found
 }
 
-/// The names that a path with these words after its root can begin with.
-fn first_names<'a>(path: &[&'a str]) -> Vec<&'a str> {
-    match path {
-        ["::", "{", group @ ..] => {
-            let mut names = Vec::new();
-            let mut depth = 1;
-            let mut first = true;
-            for word in group {
-                match *word {
-                    "{" => depth += 1,
-                    "}" => depth -= 1,
-                    "," if depth == 1 => first = true,
-                    name if first => {
-                        names.push(name);
-                        first = false;
+/// The modules in files of their own that a file declares.
+fn declared<'a>(words: &[&'a str]) -> BTreeSet<&'a str> {
+    let declarations = words.windows(3).filter_map(|three| match three {
+        ["mod", name, ";"] => Some(*name),
+        _ => None,
+    });
+    declarations.collect()
+}
+
+/// The paths that continue after `base` with `:: name :: {a, b::c as d}`, each with its name. Returns what follows them.
+fn follow<'a, 'b>(
+    base: &[String],
+    mut words: &'b [&'a str],
+    found: &mut Vec<(Vec<String>, String)>,
+) -> &'b [&'a str] {
+    let mut path = base.to_vec();
+    while let ["::", next, rest @ ..] = words {
+        words = rest;
+        if *next != "{" {
+            path.push((*next).to_owned());
+            continue;
+        }
+        while let [word, rest @ ..] = words {
+            words = rest;
+            match *word {
+                "}" => return words,
+                "," => {}
+                name => {
+                    let mut member = path.clone();
+                    if name != "self" {
+                        member.push(name.to_owned());
                     }
-                    _ => {}
-                }
-                if depth == 0 {
-                    break;
+                    words = follow(&member, words, found);
                 }
             }
-            names
         }
-        ["::", name, ..] => vec![name],
-        _ => Vec::new(),
     }
+    let mut name = path.last().cloned().unwrap_or_default();
+    if let ["as", alias, rest @ ..] = words {
+        name = (*alias).to_owned();
+        words = rest;
+    }
+    found.push((path, name));
+    words
+}
+
+/// The words without the items, fields and statements below `#[cfg(test)]`.
+fn without_tests<'a>(words: &[&'a str]) -> Vec<&'a str> {
+    let mut kept = Vec::new();
+    let mut rest = words;
+    while let Some((word, tail)) = rest.split_first() {
+        let ["#", "[", "cfg", "(", "test", ")", "]", item @ ..] = rest else {
+            kept.push(*word);
+            rest = tail;
+            continue;
+        };
+        let mut depth = 0_usize;
+        let end = item.iter().enumerate().position(|(at, word)| {
+            match *word {
+                "{" | "(" | "[" => depth += 1,
+                "}" | ")" | "]" => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            // The comma after a field; the one behind a body belongs to it too.
+            depth == 0 && matches!(*word, "}" | ";" | ",") && item.get(at + 1) != Some(&",")
+        });
+        rest = &item[end.map_or(item.len(), |end| end + 1)..];
+    }
+    kept
 }
 
 /// Identifiers, `::` and single punctuation marks.
@@ -269,9 +345,12 @@ fn modules_import_as_the_table_says() {
             ));
             continue;
         };
-        for (room, words) in mentions(&file, &code(&text)) {
-            if room != here && !may_use.contains(&room) {
-                wrong.push(format!("{}: {words}", file.display()));
+        for mention in mentions(&module_of(&file), &words(&code(&text))) {
+            let Some(room) = mention.path.first() else {
+                continue;
+            };
+            if *room != here && !may_use.contains(room) {
+                wrong.push(format!("{}: {}", file.display(), mention.path.join("::")));
             }
         }
     }
@@ -290,145 +369,171 @@ fn psa_order() -> Vec<String> {
     names.collect()
 }
 
-/// The files of `psa` without their tests, by the module path below `psa`, `state::path`; the root has an empty one.
-fn psa_files() -> BTreeMap<Vec<String>, (PathBuf, String)> {
-    let mut files = BTreeMap::new();
-    for (file, text) in sources() {
-        let Ok(below) = file.strip_prefix("psa") else {
-            continue;
-        };
-        let code = code(&text);
-        let code = code.split("#[cfg(test)]").next().unwrap().to_owned();
-        let parts = below.with_extension("");
-        let parts = parts
-            .components()
-            .map(|part| part.as_os_str().to_string_lossy().into_owned());
-        let module = parts.filter(|part| part != "mod").collect();
-        files.insert(module, (file, code));
+/// A module, by its path from the root of the crate.
+type Module = Vec<String>;
+
+/// The files of the library except its root, by module, and which of these each imports; tests do not count.
+///
+/// A file imports the file in which a path ends, also when the path goes through a `use` of a third file: with
+/// `use super::Sink` in `kernel/dm/mod.rs`, a `super::Sink` in `kernel/dm/worker.rs` imports `kernel/mod.rs`. A `mod.rs`
+/// does not import a child by declaring it, nor by re-exporting names of it that it does not use itself.
+fn imports() -> BTreeMap<Module, BTreeSet<Module>> {
+    let texts: BTreeMap<Module, String> = sources()
+        .into_iter()
+        .map(|(file, text)| (module_of(&file), code(&text)))
+        .filter(|(module, _)| !module.is_empty())
+        .collect();
+    let mut files: BTreeMap<Module, Vec<&str>> = BTreeMap::new();
+    let mut tests: BTreeSet<Module> = BTreeSet::new();
+    for (module, text) in &texts {
+        let all = words(text);
+        let kept = without_tests(&all);
+        for child in declared(&all).difference(&declared(&kept)) {
+            tests.insert([module.clone(), vec![(*child).to_owned()]].concat());
+        }
+        files.insert(module.clone(), kept);
     }
+    files.retain(|module, _| !tests.contains(module));
+    let mentions: BTreeMap<&Module, Vec<Mention>> = files
+        .iter()
+        .map(|(module, words)| (module, mentions(module, words)))
+        .collect();
+    let imported = |module: &Module| -> BTreeSet<Module> {
+        let words = &files[module];
+        let is_used = |name: &str| words.iter().filter(|word| **word == name).count() > 1;
+        let targets = mentions[module].iter().filter_map(|mention| {
+            let target = file_of(&mention.path, &mentions)?;
+            let is_reexport =
+                mention.is_public && target.starts_with(module) && !is_used(&mention.name);
+            (target != *module && !is_reexport).then_some(target)
+        });
+        targets.collect()
+    };
     files
+        .keys()
+        .map(|module| (module.clone(), imported(module)))
+        .collect()
 }
 
-/// Every path into `psa` that the code of a module names, by the names below `psa`.
-fn psa_mentions(module: &[String], code: &str) -> Vec<Vec<String>> {
-    let words = words(code);
-    let mut found = Vec::new();
-    for at in 0..words.len() {
-        if at > 0 && words[at - 1] == "::" {
-            continue;
+/// The file in which a path ends: the longest prefix that is a file, or the file from which that one has the next name.
+fn file_of(path: &[String], mentions: &BTreeMap<&Module, Vec<Mention>>) -> Option<Module> {
+    let length = (1..=path.len())
+        .rev()
+        .find(|&length| mentions.contains_key(&path[..length].to_vec()))?;
+    let module = path[..length].to_vec();
+    let from = path.get(length).and_then(|name| {
+        let mut uses = mentions[&module].iter().filter(|mention| mention.is_use);
+        uses.find(|mention| mention.name == *name)
+    });
+    match from {
+        Some(mention) => {
+            let path = [&mention.path, &path[length + 1..]].concat();
+            file_of(&path, mentions)
         }
-        match &words[at..] {
-            ["crate", "::", "psa", rest @ ..] => {
-                paths(&[], rest, &mut found);
-            }
-            // The visibility `pub(super)` names nothing.
-            ["super", ")", ..] => {}
-            ["super", rest @ ..] => {
-                let mut base = module.len().saturating_sub(1);
-                let mut rest = rest;
-                while let ["::", "super", tail @ ..] = rest {
-                    base = base.saturating_sub(1);
-                    rest = tail;
-                }
-                paths(&module[..base], rest, &mut found);
-            }
-            _ => {}
-        }
+        None => Some(module),
     }
-    found
 }
 
-/// The paths that continue after `base` with `:: name :: {a, b::c}`. Returns what follows them.
-fn paths<'a, 'b>(
-    base: &[String],
-    mut words: &'b [&'a str],
-    found: &mut Vec<Vec<String>>,
-) -> &'b [&'a str] {
-    let mut path = base.to_vec();
-    while let ["::", next, rest @ ..] = words {
-        words = rest;
-        if *next != "{" {
-            path.push((*next).to_owned());
-            continue;
-        }
-        while let [word, rest @ ..] = words {
-            words = rest;
-            match *word {
-                "}" => return words,
-                "," => {}
-                name => {
-                    let mut member = path.clone();
-                    if name != "self" {
-                        member.push(name.to_owned());
-                    }
-                    words = paths(&member, words, found);
-                }
+/// The cycles of imports: sets of modules each of which imports every other, directly or through others.
+fn cycles(imports: &BTreeMap<Module, BTreeSet<Module>>) -> BTreeSet<BTreeSet<&Module>> {
+    let mut reached: BTreeMap<&Module, BTreeSet<&Module>> = BTreeMap::new();
+    for module in imports.keys() {
+        let mut seen = BTreeSet::new();
+        let mut next: Vec<&Module> = imports[module].iter().collect();
+        while let Some(other) = next.pop() {
+            if seen.insert(other) {
+                next.extend(imports.get(other).into_iter().flatten());
             }
         }
+        reached.insert(module, seen);
     }
-    found.push(path);
-    words
+    let cycle_of = |module: &&Module| -> BTreeSet<&Module> {
+        let others = reached[module].iter().copied();
+        let back = |other: &&Module| reached.get(other).is_some_and(|seen| seen.contains(module));
+        others.filter(back).collect()
+    };
+    let cycles = reached.keys().map(cycle_of);
+    cycles.filter(|cycle| !cycle.is_empty()).collect()
 }
 
 #[test]
-fn files_of_psa_import_downwards_and_without_a_cycle() {
+fn files_import_without_a_cycle() {
+    let imports = imports();
+    let edges: usize = imports.values().map(BTreeSet::len).sum();
+    assert!(edges > 500, "too few imports were found: {edges}");
+    let mut wrong = String::new();
+    for cycle in cycles(&imports) {
+        wrong.push_str("a cycle:\n");
+        for module in &cycle {
+            let others = imports[*module]
+                .iter()
+                .filter(|other| cycle.contains(other));
+            let others: Vec<String> = others.map(|other| other.join("::")).collect();
+            wrong.push_str(&format!(
+                "  {} imports {}\n",
+                module.join("::"),
+                others.join(", ")
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "files import each other:\n{wrong}");
+}
+
+/// Prints the numbers of the layout too: `cargo test --test import_order -- --nocapture`.
+#[test]
+fn files_of_psa_import_downwards() {
     let order = psa_order();
-    let files = psa_files();
-    let place = |module: &[String]| order.iter().position(|name| Some(name) == module.first());
+    let mut imports = imports();
+    imports.retain(|module, _| module.len() > 1 && module[0] == "psa");
+    for others in imports.values_mut() {
+        others.retain(|other| other.len() > 1 && other[0] == "psa");
+    }
+    let place = |module: &Module| order.iter().position(|name| *name == module[1]);
     let mut wrong = Vec::new();
-    let mut imports: BTreeMap<&Vec<String>, BTreeSet<&Vec<String>>> = BTreeMap::new();
-    for (module, (file, code)) in &files {
-        if module.is_empty() || module[0] == "test_support" {
-            continue;
-        }
+    let mut upward = 0;
+    for (module, others) in &imports {
         if place(module).is_none() {
-            wrong.push(format!("{}: not in the table", file.display()));
+            wrong.push(format!("{}: not in the table", module.join("::")));
         }
-        for path in psa_mentions(module, code) {
-            // The longest prefix that is a file; the rest are names in it.
-            let lengths = (1..=path.len()).rev();
-            let mut known = lengths.filter_map(|length| files.get_key_value(&path[..length]));
-            let Some((other, _)) = known.next() else {
-                continue;
-            };
-            if other == module {
-                continue;
-            }
-            if place(other) > place(module) {
-                wrong.push(format!(
-                    "{} imports {}, which is above it",
-                    file.display(),
-                    other.join("::")
-                ));
-            }
-            imports.entry(module).or_default().insert(other);
+        for other in others.iter().filter(|other| place(other) > place(module)) {
+            upward += 1;
+            wrong.push(format!(
+                "{} imports {}, which is above it",
+                module.join("::"),
+                other.join("::")
+            ));
         }
     }
-    // Repeatedly remove modules that import nothing that is left: only cycles remain.
-    let mut left: BTreeSet<&Vec<String>> = imports.keys().copied().collect();
-    loop {
-        let free =
-            |module: &&&Vec<String>| imports[**module].iter().all(|other| !left.contains(other));
-        let done: Vec<&Vec<String>> = left.iter().filter(free).copied().collect();
-        if done.is_empty() {
-            break;
-        }
-        for module in done {
-            left.remove(module);
-        }
-    }
-    for module in &left {
-        wrong.push(format!(
-            "{}: in a cycle of imports, or above one",
-            module.join("::")
-        ));
-    }
-    assert!(imports.len() > 60, "too few imports of psa were found");
+    let edges: usize = imports.values().map(BTreeSet::len).sum();
+    let sources = sources();
+    let in_psa = sources.iter().filter(|(file, _)| room(file) == "psa");
+    let lengths = in_psa.map(|(file, text)| (text.lines().count(), file));
+    let (lines, largest) = lengths.max().unwrap();
+    let public: usize = sources.values().map(|text| public_items(text)).sum();
+    println!("imports inside psa: {edges}");
+    println!("upward imports inside psa: {upward}");
+    println!("cycles inside psa: {}", cycles(&imports).len());
+    println!("largest file of psa: {}, {lines} lines", largest.display());
+    println!("pub items in src: {public}");
+    assert!(edges > 200, "too few imports of psa were found: {edges}");
     assert!(
         wrong.is_empty(),
         "imports that the table in src/psa/mod.rs forbids:\n{}",
         wrong.join("\n")
     );
+}
+
+/// The number of lines that begin a `pub` item.
+fn public_items(text: &str) -> usize {
+    let items = [
+        "fn", "struct", "enum", "const", "static", "type", "trait", "mod", "use",
+    ];
+    let words = text
+        .lines()
+        .filter_map(|line| line.trim_start().strip_prefix("pub "));
+    words
+        .filter(|rest| items.iter().any(|item| rest.starts_with(item)))
+        .count()
 }
 
 #[test]
@@ -489,54 +594,72 @@ fn no_file_is_too_long() {
 /// Tests the check itself: what it must find, and what it must not take for an import.
 #[test]
 fn mentions_are_found() {
-    let rooms = |file: &str, text: &str| -> Vec<String> {
-        mentions(Path::new(file), &code(text))
+    let found = |module: &str, text: &str| -> Vec<String> {
+        let module: Module = module.split("::").map(str::to_owned).collect();
+        let code = code(text);
+        let found = mentions(&module, &without_tests(&words(&code)));
+        found
             .into_iter()
-            .map(|(room, _)| room)
+            .map(|mention| mention.path.join("::"))
             .collect()
     };
-    let deep = "psa/table/model.rs";
+    let deep = "psa::table::model";
     assert_eq!(
-        rooms(deep, "use crate::agent::run; fn f() { crate::cli::x() }"),
-        ["agent", "cli"]
+        found(deep, "use crate::agent::run; fn f() { crate::cli::x() }"),
+        ["agent::run", "cli::x"]
     );
     assert_eq!(
-        rooms(deep, "use crate::{psa::units::{A, B}, kernel};"),
-        ["psa", "kernel"]
-    );
-    assert_eq!(rooms(deep, "use super::super::super::agent;"), ["agent"]);
-    assert_eq!(rooms("psa/mod.rs", "use super::agent;"), ["agent"]);
-    assert_eq!(rooms("bin/psactl.rs", "dm_psa::cli::main()"), ["cli"]);
-    assert_eq!(
-        rooms(
+        found(
             deep,
-            "mod tests { use super::super::super::x; } use super::super::units;"
+            "use crate::{psa::units::{self, A as B, C}, kernel}; dm_psa::sim"
         ),
-        Vec::<String>::new()
+        [
+            "psa::units",
+            "psa::units::A",
+            "psa::units::C",
+            "kernel",
+            "sim"
+        ]
+    );
+    assert_eq!(found(deep, "use super::super::super::agent;"), ["agent"]);
+    assert_eq!(found("psa", "use super::agent;"), ["agent"]);
+    assert_eq!(
+        found(
+            deep,
+            "mod inside { use super::super::a; pub(super) fn f() {} } use super::b; self.c"
+        ),
+        ["psa::table::a", "psa::table::b"]
     );
     assert_eq!(
-        rooms(
+        found("agent", "mod run; pub use run::{Options, start}; other::x"),
+        ["agent::run::Options", "agent::run::start"]
+    );
+    assert_eq!(
+        found(
             deep,
             "// crate::a\n/* crate::b */ \"crate::c\" r#\"\"crate::d\"# '\"' 'x' &'a str"
         ),
         Vec::<String>::new()
     );
-    assert_eq!(rooms(deep, "'\\'' crate::e"), ["e"]);
-    let inside = |module: &[&str], text: &str| -> Vec<String> {
-        let module: Vec<String> = module.iter().map(|&part| part.to_owned()).collect();
-        let found = psa_mentions(&module, &code(text));
-        found.into_iter().map(|path| path.join("::")).collect()
-    };
+    assert_eq!(found(deep, "'\\'' crate::e"), ["e"]);
     assert_eq!(
-        inside(
-            &["check", "ask"],
+        found(
+            deep,
+            "#[cfg(test)] mod a; #[cfg(test)] mod tests { crate::b(); } crate::c::d"
+        ),
+        ["c::d"]
+    );
+    assert_eq!(
+        found(
+            "psa::check::ask",
             "use crate::psa::{state::{self, path::Path}, units::Hctl}; super::judge::judge(); crate::scsi::x"
         ),
         [
-            "state",
-            "state::path::Path",
-            "units::Hctl",
-            "check::judge::judge"
+            "psa::state",
+            "psa::state::path::Path",
+            "psa::units::Hctl",
+            "psa::check::judge::judge",
+            "scsi::x"
         ]
     );
 }

@@ -255,7 +255,7 @@ mod openmetrics {
     }
 
     /// Returns the samples by name and labels.
-    pub fn read(text: &str) -> Result<BTreeMap<String, f64>, String> {
+    pub(crate) fn read(text: &str) -> Result<BTreeMap<String, f64>, String> {
         let mut samples = BTreeMap::new();
         let mut families = BTreeSet::new();
         let mut family: Option<Family> = None;

@@ -3,9 +3,9 @@
 mod san;
 
 use dm_psa::api::client::Client;
+use dm_psa::api::handler::{Limits, Pending};
 use dm_psa::api::listener::Listener;
 use dm_psa::api::requests::{GetStatus, ListAdapters, Method, Plan, Request};
-use dm_psa::api::server::{Limits, Pending};
 use dm_psa::api::wire::{self, Call, MAX_CALL, Reply};
 use dm_psa::api::{ApiError, Handler, Peer, Server};
 use dm_psa::psa::claim::Ruleset;

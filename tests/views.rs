@@ -6,9 +6,9 @@ mod san;
 mod screen;
 
 use dm_psa::agent::topology::topology;
+use dm_psa::api::handler::Limits;
 use dm_psa::api::listener::Listener;
 use dm_psa::api::requests::Request;
-use dm_psa::api::server::Limits;
 use dm_psa::api::types::{Topology, TopologyGroup, TopologyPath};
 use dm_psa::api::{ApiError, Handler, Peer, Server};
 use dm_psa::cli::Exit;

@@ -34,7 +34,7 @@ const INVENTORY_PATHS: usize = 2_000;
 ///
 /// # Errors
 /// The requested device or path does not exist.
-pub fn answer(
+pub(super) fn answer(
     world: &World,
     uptime: Millis,
     sources: &(InUse, Watching),

@@ -18,14 +18,14 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// The owner's side of the thread.
-pub struct Keeping(Latest<Option<KeptMaps>>);
+pub(super) struct Keeping(Latest<Option<KeptMaps>>);
 
 impl Keeping {
     /// Starts the thread, for the host below `root`.
     ///
     /// # Errors
     /// The kernel has no more threads, or device-mapper cannot be opened.
-    pub fn start(root: &Path, notice_sink: NoticeSink) -> std::io::Result<Keeping> {
+    pub(super) fn start(root: &Path, notice_sink: NoticeSink) -> std::io::Result<Keeping> {
         let latest = Latest::<Option<KeptMaps>>::new();
         let (theirs, client) = (latest.clone(), Client::open(notice_sink.clone())?);
         let mut keeper = Keeper {
@@ -47,7 +47,7 @@ impl Keeping {
     }
 
     /// Replaces what is kept. Never waits.
-    pub fn keep(&self, kept: KeptMaps) {
+    pub(super) fn keep(&self, kept: KeptMaps) {
         self.0.change(|latest| *latest = Some(kept));
     }
 }

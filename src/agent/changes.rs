@@ -18,7 +18,7 @@ use super::answers::{detached_id, device_named, path_named};
 ///
 /// # Errors
 /// The request is refused; nothing must be changed.
-pub fn change(world: &World, request: &ChangeRequest) -> Result<(Change, Value), ApiError> {
+pub(super) fn change(world: &World, request: &ChangeRequest) -> Result<(Change, Value), ApiError> {
     let change = match request {
         ChangeRequest::SetPsp(set) => psp(world, &set.device, set.psp.as_deref()),
         ChangeRequest::SetPreferredPath(set) => preferred(world, &set.device, set.path.as_deref()),

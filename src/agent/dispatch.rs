@@ -1,13 +1,13 @@
 //! Carries out actions: passes each to the thread that is responsible for it.
 
 use super::backstop::Keeping;
-use super::inbox::Inbox;
+use super::error::{AgentError, start};
+use super::inbox::{Inbox, sink};
 use super::logging::Logger;
 use super::marks::Marker;
 use super::outages;
 use super::persist::{self, Writer};
 use super::recent_events::RecentEvents;
-use super::run::{AgentError, sink, start};
 use super::takeovers::{self, Stored};
 use crate::config::Places;
 use crate::kernel::NoticeSink;
@@ -28,7 +28,7 @@ use crate::psa::units::Millis;
 use std::collections::BTreeMap;
 
 /// Everything that carries out actions.
-pub struct Dispatcher {
+pub(super) struct Dispatcher {
     transport: Transport,
     dm: Dm,
     trace: Trace,
@@ -51,7 +51,7 @@ impl Dispatcher {
     ///
     /// # Errors
     /// One of them could not be started.
-    pub fn start(
+    pub(super) fn start(
         places: &Places,
         settings: &Settings,
         inbox: &Inbox,
@@ -94,23 +94,23 @@ impl Dispatcher {
     }
 
     /// How SCSI commands are sent.
-    pub fn transport(&self) -> InUse {
+    pub(super) fn transport(&self) -> InUse {
         self.transport.in_use()
     }
 
     /// How errors of ordinary I/O are watched.
-    pub fn watching(&self) -> Watching {
+    pub(super) fn watching(&self) -> Watching {
         self.trace.watching()
     }
 
     /// Logs a notice and keeps it for `psactl events`.
-    pub fn notify(&mut self, now: Millis, notice: &Notice) {
+    pub(super) fn notify(&mut self, now: Millis, notice: &Notice) {
         self.logger.write(now, notice);
         self.recent_events.keep(notice);
     }
 
     /// Carries out an action. Never waits. Returns the answer if it is known immediately.
-    pub fn carry_out(&mut self, now: Millis, action: Action) -> Option<Event> {
+    pub(super) fn carry_out(&mut self, now: Millis, action: Action) -> Option<Event> {
         match action {
             Action::Examine(order) => {
                 let sent = self.transport.examine(order);
@@ -139,17 +139,17 @@ impl Dispatcher {
     }
 
     /// Hands over what is needed once the agent no longer runs. Never waits.
-    pub fn keep(&self, kept: KeptMaps) {
+    pub(super) fn keep(&self, kept: KeptMaps) {
         self.keeping.keep(kept);
     }
 
     /// Submits steps for a map that did not come from the world: at shutdown.
-    pub fn submit(&self, map: MapId, ticket: u64, steps: Vec<MapStep>) {
+    pub(super) fn submit(&self, map: MapId, ticket: u64, steps: Vec<MapStep>) {
         self.dm.submit(map, ticket, steps);
     }
 
     /// Sends the commands that were queued since the last call.
-    pub fn flush(&mut self) {
+    pub(super) fn flush(&mut self) {
         self.transport.flush();
     }
 

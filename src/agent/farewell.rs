@@ -4,8 +4,8 @@
 //! After the agent stops, no path is reinstated: a map that still queued would hang the last unmounts and the last sync
 //! forever. So queueing ends for all maps of the agent, including those that have a usable path now.
 
+use super::inbox::Input;
 use super::logging::write_now;
-use super::run::Input;
 use crate::psa::action::MapStep;
 use crate::psa::event::Event;
 use crate::psa::report::queueing::QueueingMap;
@@ -19,11 +19,11 @@ const TICKET: u64 = u64::MAX;
 
 /// How long the kernel may take for all maps. systemd kills what is left after 90 s. Waiting longer does not help a map
 /// that hangs in an earlier step.
-pub const WITHIN: Duration = Duration::from_secs(5);
+pub(super) const WITHIN: Duration = Duration::from_secs(5);
 
 /// Ends the queueing of these maps with `submit`, and waits up to `within` for the answers that `next` returns. Returns
 /// the names of the maps that were not confirmed.
-pub fn end_queueing(
+pub(super) fn end_queueing(
     maps: Vec<QueueingMap>,
     submit: impl Fn(MapId, u64, Vec<MapStep>),
     next: impl Fn(Duration) -> Result<Input, RecvTimeoutError>,

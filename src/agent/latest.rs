@@ -6,7 +6,7 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// The waiting work, shared by the senders and the thread that does it.
-pub struct Latest<T>(Arc<Shared<T>>);
+pub(super) struct Latest<T>(Arc<Shared<T>>);
 
 struct Shared<T> {
     state: Mutex<State<T>>,
@@ -20,7 +20,7 @@ struct State<T> {
 
 impl<T: Default> Latest<T> {
     /// Creates an empty queue.
-    pub fn new() -> Latest<T> {
+    pub(super) fn new() -> Latest<T> {
         let state = Mutex::new(State {
             waiting: T::default(),
             stop: false,
@@ -43,19 +43,19 @@ impl<T> Latest<T> {
     }
 
     /// Changes the waiting work and wakes the thread.
-    pub fn change(&self, change: impl FnOnce(&mut T)) {
+    pub(super) fn change(&self, change: impl FnOnce(&mut T)) {
         change(&mut self.lock().waiting);
         self.0.wake.notify_one();
     }
 
     /// Makes the thread end once no work waits.
-    pub fn stop(&self) {
+    pub(super) fn stop(&self) {
         self.lock().stop = true;
         self.0.wake.notify_one();
     }
 
     /// Called by the thread: waits until `take` returns work. Returns `None` when all work is done and the agent stops.
-    pub fn next<R>(&self, take: impl Fn(&mut T) -> Option<R>) -> Option<R> {
+    pub(super) fn next<R>(&self, take: impl Fn(&mut T) -> Option<R>) -> Option<R> {
         let mut state = self.lock();
         loop {
             if let Some(work) = take(&mut state.waiting) {

@@ -33,7 +33,7 @@ enum Line {
 
 /// Keeps the log open; dropping it waits briefly for lines that are not written yet.
 #[derive(Debug)]
-pub struct Log {
+pub(super) struct Log {
     lines: SyncSender<Line>,
 }
 
@@ -42,7 +42,7 @@ pub struct Log {
 ///
 /// # Errors
 /// The kernel has no more threads.
-pub fn start_logging() -> io::Result<Log> {
+pub(super) fn start_logging() -> io::Result<Log> {
     let journal = std::env::var_os("JOURNAL_STREAM").is_some();
     let (lines, queue) = sync_channel(QUEUE);
     crate::kernel::thread("log").spawn(move || write_lines(queue))?;
@@ -150,13 +150,13 @@ struct Bucket {
 
 /// Writes notices through `log`.
 #[derive(Default)]
-pub struct Logger {
+pub(super) struct Logger {
     buckets: HashMap<(String, String), Bucket>,
 }
 
 impl Logger {
     /// Writes a notice, unless its code and subject exceeded the rate limit.
-    pub fn write(&mut self, now: Millis, notice: &Notice) {
+    pub(super) fn write(&mut self, now: Millis, notice: &Notice) {
         let Some(dropped) = self.admit(now, notice) else {
             return;
         };

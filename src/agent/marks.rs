@@ -14,14 +14,14 @@ use std::io;
 type Orders = BTreeMap<DevT, Option<(String, bool)>>;
 
 /// Writes marks.
-pub struct Marker(Latest<Orders>);
+pub(super) struct Marker(Latest<Orders>);
 
 impl Marker {
     /// Starts the thread; it ends with the marker.
     ///
     /// # Errors
     /// The kernel has no more threads.
-    pub fn start(places: &Places, notice_sink: NoticeSink) -> io::Result<Marker> {
+    pub(super) fn start(places: &Places, notice_sink: NoticeSink) -> io::Result<Marker> {
         let marks = Marks::new(places.run().join("paths"), "/sys");
         let orders = Latest::new();
         let theirs = orders.clone();
@@ -30,13 +30,13 @@ impl Marker {
     }
 
     /// Marks a disk. Never waits.
-    pub fn mark(&self, dev: DevT, name: String, owned: bool) {
+    pub(super) fn mark(&self, dev: DevT, name: String, owned: bool) {
         self.0
             .change(|orders| drop(orders.insert(dev, Some((name, owned)))));
     }
 
     /// Removes the mark of a disk that is gone. Never waits.
-    pub fn forget(&self, dev: DevT) {
+    pub(super) fn forget(&self, dev: DevT) {
         self.0.change(|orders| drop(orders.insert(dev, None)));
     }
 }

@@ -10,6 +10,7 @@ mod answers;
 mod backstop;
 mod changes;
 mod dispatch;
+mod error;
 mod farewell;
 mod inbox;
 mod latest;

@@ -19,7 +19,7 @@ const MOST: usize = 65_536;
 ///
 /// # Errors
 /// The kernel has no more threads.
-pub fn writer(
+pub(super) fn writer(
     places: Places,
     notice_sink: NoticeSink,
 ) -> io::Result<Writer<BTreeMap<String, Millis>>> {
@@ -37,14 +37,14 @@ pub fn writer(
 }
 
 /// Converts durations of outages to their start times since the boot of the host.
-pub fn began(lasted: BTreeMap<String, Millis>) -> BTreeMap<String, Millis> {
+pub(super) fn began(lasted: BTreeMap<String, Millis>) -> BTreeMap<String, Millis> {
     let now = process::since_boot();
     lasted.into_iter().map(|(w, t)| (w, now.since(t))).collect()
 }
 
 /// Returns how long the outages that a previous agent stored have lasted. Unreadable entries are left out; their wait
 /// starts again.
-pub fn load(places: &Places) -> (BTreeMap<String, Millis>, Option<Notice>) {
+pub(super) fn load(places: &Places) -> (BTreeMap<String, Millis>, Option<Notice>) {
     let file = places.outages();
     let read = match std::fs::read(&file) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Default::default(),

@@ -9,7 +9,7 @@ use crate::psa::memory::Memory;
 use std::thread::JoinHandle;
 
 /// Writes the latest version of something; a version that is superseded before it is written is never written.
-pub struct Writer<T> {
+pub(super) struct Writer<T> {
     latest: Latest<Option<T>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -19,7 +19,10 @@ impl<T: Send + 'static> Writer<T> {
     ///
     /// # Errors
     /// The kernel has no more threads.
-    pub fn start(name: &str, write: impl Fn(&T) + Send + 'static) -> std::io::Result<Writer<T>> {
+    pub(super) fn start(
+        name: &str,
+        write: impl Fn(&T) + Send + 'static,
+    ) -> std::io::Result<Writer<T>> {
         let latest = Latest::<Option<T>>::new();
         let theirs = latest.clone();
         let thread = crate::kernel::thread(name).spawn(move || {
@@ -34,7 +37,7 @@ impl<T: Send + 'static> Writer<T> {
     }
 
     /// Stores this version.
-    pub fn store(&self, one: T) {
+    pub(super) fn store(&self, one: T) {
         self.latest.change(|latest| *latest = Some(one));
     }
 }
@@ -52,7 +55,10 @@ impl<T> Drop for Writer<T> {
 ///
 /// # Errors
 /// The kernel has no more threads.
-pub fn memory_writer(places: Places, notice_sink: NoticeSink) -> std::io::Result<Writer<Memory>> {
+pub(super) fn memory_writer(
+    places: Places,
+    notice_sink: NoticeSink,
+) -> std::io::Result<Writer<Memory>> {
     Writer::start("memory", move |memory| write(&places, memory, &notice_sink))
 }
 

@@ -5,7 +5,7 @@
 //! and goes first.
 
 use crate::api::error::ApiError;
-use crate::api::server::Pending;
+use crate::api::handler::Pending;
 use crate::psa::world::World;
 use serde_json::Value;
 use std::collections::VecDeque;
@@ -25,7 +25,7 @@ const SHARE: u32 = 50;
 const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 
 /// A copy of the world, and what it cost the owner to make it.
-pub struct Snapshot {
+pub(super) struct Snapshot {
     /// The world when the snapshot was taken.
     pub world: Box<World>,
     /// How long the owner was busy making it.
@@ -36,7 +36,7 @@ pub struct Snapshot {
 const STACK: usize = 512 << 10;
 
 /// Makes plans.
-pub struct Planner(Arc<Shared>);
+pub(super) struct Planner(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
@@ -69,7 +69,7 @@ impl Planner {
     ///
     /// # Errors
     /// The kernel has no more threads.
-    pub fn start(
+    pub(super) fn start(
         make: impl Fn() -> (Result<Value, ApiError>, Duration) + Send + 'static,
     ) -> io::Result<Planner> {
         let shared = Arc::new(Shared::default());
@@ -84,7 +84,7 @@ impl Planner {
     ///
     /// # Errors
     /// Too many plans are waiting.
-    pub fn ask(&self, is_root: bool) -> Result<Pending, ApiError> {
+    pub(super) fn ask(&self, is_root: bool) -> Result<Pending, ApiError> {
         let (reply, answer) = sync_channel(1);
         let mut queue = self.0.lock();
         let place = if is_root {

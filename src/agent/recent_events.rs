@@ -17,7 +17,7 @@ const PAGE: usize = 512;
 const DETAIL: usize = 2048;
 
 /// Returns the time of day, in ms since 1970.
-pub fn wall_ms() -> u64 {
+pub(super) fn wall_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| {
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
@@ -25,7 +25,7 @@ pub fn wall_ms() -> u64 {
 }
 
 /// Recent events, numbered from 1.
-pub struct RecentEvents {
+pub(super) struct RecentEvents {
     started_ms: u64,
     events: VecDeque<Kept>,
     last: u64,
@@ -55,7 +55,7 @@ impl Kept {
 
 impl RecentEvents {
     /// Creates an empty list for an agent that starts now.
-    pub fn new() -> RecentEvents {
+    pub(super) fn new() -> RecentEvents {
         RecentEvents {
             started_ms: wall_ms(),
             events: VecDeque::new(),
@@ -64,7 +64,7 @@ impl RecentEvents {
     }
 
     /// Keeps a notice; drops the oldest event if there are too many.
-    pub fn keep(&mut self, notice: &Notice) {
+    pub(super) fn keep(&mut self, notice: &Notice) {
         self.last = self.last.saturating_add(1);
         let cut = |text: &str| text.chars().take(DETAIL).collect();
         let details = notice.details.iter().map(|(name, value)| Detail {
@@ -89,7 +89,7 @@ impl RecentEvents {
     ///
     /// # Errors
     /// The severity is invalid, or the device is unknown and there are no events about it.
-    pub fn list(&self, world: &World, asked: &ListEvents) -> Result<Events, ApiError> {
+    pub(super) fn list(&self, world: &World, asked: &ListEvents) -> Result<Events, ApiError> {
         let least = match &asked.severity {
             None => Severity::Info,
             Some(name) => Severity::by_name(name).ok_or_else(|| ApiError::InvalidParameter {

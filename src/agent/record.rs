@@ -50,7 +50,7 @@ enum State {
 }
 
 /// The owner's side of the journal.
-pub struct Recorder {
+pub(super) struct Recorder {
     state: State,
     encoder: Encoder,
     shared: Arc<Shared>,
@@ -71,7 +71,11 @@ impl Recorder {
     ///
     /// # Errors
     /// The kernel has no more threads.
-    pub fn start(folder: PathBuf, mib: u32, notice_sink: NoticeSink) -> std::io::Result<Recorder> {
+    pub(super) fn start(
+        folder: PathBuf,
+        mib: u32,
+        notice_sink: NoticeSink,
+    ) -> std::io::Result<Recorder> {
         let shared = Arc::new(Shared::default());
         let (work, parts) = sync_channel(MOST_PARTS);
         let (finished, done) = sync_channel(1);
@@ -101,14 +105,14 @@ impl Recorder {
     }
 
     /// Starts the journal with the world that the first event applies to.
-    pub fn begin(&mut self, now: Millis, world: &World) {
+    pub(super) fn begin(&mut self, now: Millis, world: &World) {
         if self.work.is_some() {
             self.begin_segment(now, world, false);
         }
     }
 
     /// Records an event before the world receives it.
-    pub fn event(&mut self, now: Millis, event: &Event) {
+    pub(super) fn event(&mut self, now: Millis, event: &Event) {
         match self.state {
             State::Off => {}
             State::Losing { .. } => self.lost = self.lost.saturating_add(1),
@@ -121,7 +125,7 @@ impl Recorder {
     }
 
     /// Records the actions that the world returned.
-    pub fn actions(&mut self, actions: &[Action]) {
+    pub(super) fn actions(&mut self, actions: &[Action]) {
         if self.state == State::Writing {
             self.encoder.actions(actions);
             self.urgent |= actions
@@ -132,7 +136,7 @@ impl Recorder {
 
     /// The time until [`Recorder::settle`] must be called if nothing happens before; `None` if there is no need.
     #[must_use]
-    pub fn due(&self) -> Option<Duration> {
+    pub(super) fn due(&self) -> Option<Duration> {
         let waits = self
             .since
             .map(|since| LINGER.saturating_sub(since.elapsed()));
@@ -149,7 +153,7 @@ impl Recorder {
 
     /// Hands over records that are due, and begins a segment if one is due. Must be called after everything that
     /// followed from an event was recorded.
-    pub fn settle(&mut self, now: Millis, world: &World) {
+    pub(super) fn settle(&mut self, now: Millis, world: &World) {
         if self.shared.off.load(Ordering::Relaxed) {
             self.state = State::Off;
         }

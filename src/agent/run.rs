@@ -3,8 +3,9 @@
 use super::answers::answer;
 use super::changes::change;
 use super::dispatch::Dispatcher;
+use super::error::{AgentError, start};
 use super::farewell;
-use super::inbox::{self, Inbox, Inputs};
+use super::inbox::{self, Inbox, Input, Inputs, Question};
 use super::logging::{self, start_logging};
 use super::metrics::textfile::Textfile;
 use super::metrics::{self, Dialect, Health, Picture};
@@ -13,14 +14,15 @@ use super::planner::{Planner, Snapshot};
 use super::record::Recorder;
 use super::takeovers;
 use crate::api::error::ApiError;
-use crate::api::listener::{ListenError, Listener};
+use crate::api::handler::{Handler, Limits, Peer, Pending};
+use crate::api::listener::Listener;
 use crate::api::requests::{ChangeRequest, LoadRules, MetricsReply, Request, RulesLoaded};
-use crate::api::server::{Handler, Limits, Peer, Pending, Server};
+use crate::api::server::Server;
 use crate::api::types::Explanation;
 use crate::config::{self, ConfigError, Places};
 use crate::kernel::process::{self, Usage};
 use crate::kernel::signal::Stop;
-use crate::kernel::{NoticeSink, Sink, privilege};
+use crate::kernel::{NoticeSink, privilege};
 use crate::psa::action::Notice;
 use crate::psa::claim::RuleClass;
 use crate::psa::codes::{self, Code};
@@ -33,7 +35,7 @@ use crate::psa::units::Millis;
 use crate::psa::world::World;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
-use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 /// Size of the owner's inbox; a sender waits while it is full. Answers come in batches, so it is large enough for those
@@ -57,51 +59,6 @@ pub struct Options {
     pub root: PathBuf,
     /// Socket of the API.
     pub socket: PathBuf,
-}
-
-/// Why the daemon could not start.
-#[derive(Debug, thiserror::Error)]
-pub enum AgentError {
-    /// The socket of the API could not be opened.
-    #[error("cannot start the API: {0}")]
-    Listen(#[from] ListenError),
-    /// A thread, a signal handler or a device node of the kernel is not available.
-    #[error("cannot start {what}: {source}; {remedy}")]
-    Start {
-        /// What failed to start.
-        what: &'static str,
-        /// Why it failed.
-        source: std::io::Error,
-        /// How to fix it.
-        remedy: &'static str,
-    },
-}
-
-/// An input of the owner. The inbox reserves space for many of these, so large values are boxed.
-pub enum Input {
-    /// Events for the world, in order.
-    Events(Vec<Event>),
-    /// A notice from another thread.
-    Notice(Box<Notice>),
-    /// A question was asked: wakes the owner.
-    Asked,
-    /// SIGTERM or SIGINT.
-    Stop,
-}
-
-/// Receives the answer of an API call.
-type Reply = SyncSender<Result<serde_json::Value, ApiError>>;
-
-/// A question to the owner, whose sender waits for the answer.
-pub enum Question {
-    /// A call of the API.
-    Call(Box<Request>, Reply),
-    /// New rules to put into force.
-    Rules(Box<Rules>, Reply),
-    /// A copy of the world.
-    Snapshot(SyncSender<Snapshot>),
-    /// The current metrics.
-    Metrics(SyncSender<Picture>),
 }
 
 /// Runs the agent until a signal stops it. Maps and their I/O are not disturbed.
@@ -208,24 +165,6 @@ fn serve(options: &Options, stop: Stop, mut notices: Vec<Notice>) -> Result<(), 
     .serve(inputs, recalled, budgets);
     drop((server, textfile));
     Ok(())
-}
-
-/// Converts an I/O error to an error that names what failed to start.
-pub(super) fn start(
-    what: &'static str,
-    remedy: &'static str,
-) -> impl Fn(std::io::Error) -> AgentError {
-    move |source| AgentError::Start {
-        what,
-        source,
-        remedy,
-    }
-}
-
-/// Returns a sink that puts kernel events into the owner's inbox.
-pub(super) fn sink(inbox: &Inbox) -> Sink {
-    let inbox = inbox.clone();
-    Sink::new(move |events| inbox.send(Input::Events(events)).is_ok())
 }
 
 /// Returns a sink that puts notices of threads into the owner's inbox; if the inbox is full, it writes them only to the

@@ -18,7 +18,7 @@ const MOST: usize = 65_536;
 
 /// Content of the file.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Stored {
+pub(super) struct Stored {
     /// When it was written: time since the boot of the host.
     at: Millis,
     budgets: BTreeMap<String, StoredTakeover>,
@@ -26,7 +26,7 @@ pub struct Stored {
 
 impl Stored {
     /// Stamps budgets with the current time.
-    pub fn now(budgets: BTreeMap<String, StoredTakeover>) -> Stored {
+    pub(super) fn now(budgets: BTreeMap<String, StoredTakeover>) -> Stored {
         Stored {
             at: process::since_boot(),
             budgets,
@@ -38,7 +38,7 @@ impl Stored {
 ///
 /// # Errors
 /// The kernel has no more threads.
-pub fn writer(places: Places, notice_sink: NoticeSink) -> io::Result<Writer<Stored>> {
+pub(super) fn writer(places: Places, notice_sink: NoticeSink) -> io::Result<Writer<Stored>> {
     Writer::start("takeovers", move |stored: &Stored| {
         let written = serde_json::to_vec_pretty(stored)
             .map_err(io::Error::other)
@@ -56,7 +56,7 @@ pub fn writer(places: Places, notice_sink: NoticeSink) -> io::Result<Writer<Stor
 /// Returns the budgets that a previous agent stored, with the remaining waits. Unreadable entries are left out, and so
 /// is a file from another boot; a device without an entry waits for the first hold. A file that cannot be read at all
 /// is reported.
-pub fn load(places: &Places) -> (BTreeMap<String, StoredTakeover>, Option<Notice>) {
+pub(super) fn load(places: &Places) -> (BTreeMap<String, StoredTakeover>, Option<Notice>) {
     #[derive(Deserialize)]
     struct Entries {
         at: Millis,

@@ -17,11 +17,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How long a client waits for the agent.
-pub const TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Returns the socket to use: the requested one, else the one in the environment, else the default.
 #[must_use]
-pub fn socket_path(asked: Option<&Path>) -> PathBuf {
+pub(crate) fn socket_path(asked: Option<&Path>) -> PathBuf {
     match asked {
         Some(path) => path.to_owned(),
         None => std::env::var_os(SOCKET_VARIABLE)
@@ -92,7 +92,7 @@ pub enum ClientError {
 impl ClientError {
     /// Whether there was no reply at all; the connection is not usable any more then.
     #[must_use]
-    pub fn is_unreachable(&self) -> bool {
+    pub(crate) fn is_unreachable(&self) -> bool {
         !matches!(self, ClientError::Refused(_))
     }
 }

@@ -1,8 +1,8 @@
 //! The varlink interface `io.dmpsa` between the agent and `psactl`.
 //!
 //! The contract is `io.dmpsa.varlink`, next to this file; the agent serves it as well. [`types`] are its records,
-//! [`requests`] its methods, [`error`] its errors; both ends use the same structs. [`wire`] is the pure codec.
-//! [`server`] is one thread that serves up to 64 sessions on [`listener`]'s socket and passes calls to a [`Handler`].
+//! [`requests`] its methods, `error` its errors; both ends use the same structs. [`wire`] is the pure codec.
+//! `server` is one thread that serves up to 64 sessions on [`listener`]'s socket and passes calls to a [`Handler`].
 //! [`client`] makes blocking calls with a deadline.
 //!
 //! Invariants: no input of a peer can grow a buffer past a fixed limit, hold a session past its deadline or delay
@@ -11,20 +11,22 @@
 #![forbid(unsafe_code)]
 
 pub mod client;
-pub mod error;
+pub(crate) mod error;
+pub mod handler;
 pub mod listener;
 pub mod requests;
-pub mod server;
+pub(crate) mod server;
 mod service;
 mod session;
 pub mod types;
 pub mod wire;
 
 pub use error::ApiError;
-pub use server::{Handler, Peer, Server};
+pub use handler::{Handler, Peer};
+pub use server::Server;
 
 /// Name of the interface.
-pub const INTERFACE: &str = "io.dmpsa";
+pub(crate) const INTERFACE: &str = "io.dmpsa";
 
 /// Version of the interface; increases with each addition.
 pub const INTERFACE_VERSION: u32 = 6;
@@ -36,4 +38,4 @@ pub const DESCRIPTION: &str = include_str!("io.dmpsa.varlink");
 pub const DEFAULT_SOCKET: &str = "/run/dm-psa/io.dmpsa";
 
 /// Environment variable with the path of another socket.
-pub const SOCKET_VARIABLE: &str = "DM_PSA_SOCKET";
+pub(crate) const SOCKET_VARIABLE: &str = "DM_PSA_SOCKET";

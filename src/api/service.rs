@@ -1,7 +1,7 @@
 //! Dispatches calls: varlink's own interface is answered here, `io.dmpsa` by the handler.
 
 use super::error::ApiError;
-use super::server::{Handler, Peer, Pending};
+use super::handler::{Handler, Peer, Pending};
 use super::wire::{self, Call, WireError};
 use super::{DESCRIPTION, INTERFACE};
 use serde::Serialize;

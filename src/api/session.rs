@@ -1,7 +1,7 @@
 //! One session: a socket, an incoming call, an outgoing reply, and a deadline for each.
 
 use super::error::ApiError;
-use super::server::{Limits, Peer, Pending};
+use super::handler::{Limits, Peer, Pending};
 use super::service;
 use super::wire::{Decoder, MAX_CALL, WireError};
 use nix::poll::PollFlags;

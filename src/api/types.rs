@@ -248,7 +248,7 @@ pub struct Explanation {
 impl Explanation {
     /// Describes what other rules would change, from [`crate::psa::world::World::plan`].
     #[must_use]
-    pub fn of_plan(sections: Vec<(String, Vec<String>)>) -> Explanation {
+    pub(crate) fn of_plan(sections: Vec<(String, Vec<String>)>) -> Explanation {
         let subject = match sections.len() {
             0 => "The rules in the files change nothing.".to_owned(),
             count => format!(

@@ -2,6 +2,7 @@
 
 use super::exit::{Exit, Failure};
 use super::format::{Format, render};
+use super::generated::Generators;
 use super::record::Listing;
 use crate::api::client::{self, Client, ClientError, TIMEOUT};
 use crate::api::requests::{Changed, LoadRules, Method};
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Returns the next part of the output of a command; `None` at the end.
-pub type Rest = Box<dyn FnMut(&mut Context) -> Result<Option<Listing>, Failure>>;
+pub(super) type Rest = Box<dyn FnMut(&mut Context) -> Result<Option<Listing>, Failure>>;
 
 /// What a command works with: the agent (connected on first use), and the files and the kernel of the host.
 pub struct Context {
@@ -20,6 +21,7 @@ pub struct Context {
     client: Option<Client>,
     root: Option<PathBuf>,
     host: Sysfs,
+    generators: Generators,
     warnings: Vec<String>,
     exit: Exit,
     rest: Option<Rest>,
@@ -31,12 +33,18 @@ impl Context {
     /// Creates a context that uses `socket` if one is given. With a `root` it uses the files below that directory and
     /// no agent.
     #[must_use]
-    pub fn new(socket: Option<&Path>, root: Option<PathBuf>, host: Sysfs) -> Context {
+    pub fn new(
+        socket: Option<&Path>,
+        root: Option<PathBuf>,
+        host: Sysfs,
+        generators: Generators,
+    ) -> Context {
         Context {
             socket: client::socket_path(socket),
             client: None,
             root,
             host,
+            generators,
             warnings: Vec::new(),
             exit: Exit::Ok,
             rest: None,
@@ -68,13 +76,13 @@ impl Context {
     }
 
     /// Limits the time to wait for the agent, from the next connection on.
-    pub fn wait_no_longer_than(&mut self, patience: Duration) {
+    pub(crate) fn wait_no_longer_than(&mut self, patience: Duration) {
         self.client = None;
         self.patience = patience;
     }
 
     /// Sets the requested format.
-    pub fn print_as(&mut self, format: Option<Format>) {
+    pub(crate) fn print_as(&mut self, format: Option<Format>) {
         self.format = format;
     }
 
@@ -98,7 +106,7 @@ impl Context {
     }
 
     /// Sends a request to the agent; `None` if there is no agent or it does not answer.
-    pub fn ask_if_running<M: Method>(&mut self, request: &M) -> Option<M::Reply> {
+    pub(crate) fn ask_if_running<M: Method>(&mut self, request: &M) -> Option<M::Reply> {
         self.ask(request).ok()
     }
 
@@ -124,6 +132,12 @@ impl Context {
         Ok(self.host.clone())
     }
 
+    /// What is generated from the table of all commands.
+    #[must_use]
+    pub(crate) fn generators(&self) -> Generators {
+        self.generators
+    }
+
     /// The files of the host, or those below the requested root directory.
     #[must_use]
     pub fn places(&self) -> Places {
@@ -131,23 +145,23 @@ impl Context {
     }
 
     /// Reports problems that do not prevent the command from succeeding.
-    pub fn warn(&mut self, warnings: impl IntoIterator<Item = String>) {
+    pub(crate) fn warn(&mut self, warnings: impl IntoIterator<Item = String>) {
         self.warnings.extend(warnings);
     }
 
     /// Reports why the command succeeded only in part, and sets [`Exit::Partly`].
-    pub fn partly(&mut self, why: String) {
+    pub(crate) fn partly(&mut self, why: String) {
         self.exit = Exit::Partly;
         self.warnings.push(why);
     }
 
     /// Sets [`Exit::Failed`]: the printed answer is negative, and a script must be able to see that.
-    pub fn says_no(&mut self) {
+    pub(crate) fn says_no(&mut self) {
         self.exit = Exit::Failed;
     }
 
     /// Makes `rest` return further parts of the output, after the listing that the command returns.
-    pub fn go_on(&mut self, rest: Rest) {
+    pub(crate) fn go_on(&mut self, rest: Rest) {
         self.rest = Some(rest);
     }
 
@@ -157,7 +171,7 @@ impl Context {
     }
 
     /// Closes the connection; the next request to the agent opens another one.
-    pub fn hang_up(&mut self) {
+    pub(crate) fn hang_up(&mut self) {
         self.client = None;
     }
 
@@ -169,7 +183,7 @@ impl Context {
 
     /// The collected warnings.
     #[must_use]
-    pub fn warnings(&self) -> &[String] {
+    pub(crate) fn warnings(&self) -> &[String] {
         &self.warnings
     }
 }

@@ -38,7 +38,7 @@ impl Layout for Code {
 
 /// A line of a replay.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReplayLine {
+pub(super) struct ReplayLine {
     /// The time, in ms since 1970.
     pub time_ms: u64,
     /// `event`, `notice`, `map`, `state`, `journal`.

@@ -2,19 +2,11 @@
 //! of commands. `make install` writes them with `psactl man`.
 
 use super::args;
+use super::generated::Page;
 use super::verbs::{NAMESPACES, Verb, verbs};
 use crate::psa::codes::CODES;
 use clap::Arg;
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
-
-/// A manual page.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Page {
-    /// The name of its file: `psactl-scsi.1`.
-    pub file: String,
-    /// Its text, in roff.
-    pub text: String,
-}
 
 /// A group of commands with a page of its own: the commands below a word of `storage`, or below a word at the top
 /// level.

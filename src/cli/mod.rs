@@ -17,11 +17,12 @@ mod context;
 pub mod decode;
 mod exit;
 pub mod format;
+mod generated;
 pub mod graph;
 pub mod hex;
 pub mod import;
 pub mod layout;
-pub mod layout_events;
+mod layout_events;
 pub mod layout_host;
 pub mod layout_rules;
 pub mod man;
@@ -30,13 +31,14 @@ pub mod record;
 pub mod top;
 pub mod typography;
 pub mod verbs;
-pub mod when;
+mod when;
 
 pub use context::Context;
 pub use exit::{Exit, Failure};
 
 use crate::kernel::sysfs::Sysfs;
 use args::Parsed;
+use generated::Generators;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 
@@ -104,7 +106,12 @@ fn try_run(
     let text = match args::parse(args, console.colour_out, console.colour_err)? {
         Parsed::Help(text) => text,
         Parsed::Run(invocation) => {
-            let mut context = Context::new(invocation.socket.as_deref(), invocation.root, host);
+            let generators = Generators {
+                command: args::command,
+                pages: man::pages,
+            };
+            let socket = invocation.socket.as_deref();
+            let mut context = Context::new(socket, invocation.root, host, generators);
             context.print_as(invocation.format);
             let mut listing = (invocation.verb.run)(&mut context, &invocation.given)?;
             let colour = console.colour_out;

@@ -39,7 +39,7 @@ pub fn printable(text: &str) -> Cow<'_, str> {
 
 /// Like [`printable`], but keeps line breaks.
 #[must_use]
-pub fn printable_lines(text: &str) -> String {
+pub(crate) fn printable_lines(text: &str) -> String {
     let lines: Vec<_> = text.split('\n').map(printable).collect();
     lines.join("\n")
 }

@@ -2,7 +2,7 @@
 
 /// The time as `2026-03-01T12:00:00.123Z`, from ms since 1970.
 #[must_use]
-pub fn text(ms: u64) -> String {
+pub(super) fn text(ms: u64) -> String {
     let (days, of_day) = (ms / 86_400_000, ms % 86_400_000);
     let (year, month, day) = date(days);
     let (seconds, ms) = (of_day / 1000, of_day % 1000);
@@ -32,7 +32,7 @@ fn date(days: u64) -> (u64, u64, u64) {
 ///
 /// # Errors
 /// A description of the accepted formats.
-pub fn parse(text: &str, now: u64) -> Result<u64, String> {
+pub(super) fn parse(text: &str, now: u64) -> Result<u64, String> {
     age(text)
         .map(|age| now.saturating_sub(age))
         .or_else(|| moment(text))

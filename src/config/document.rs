@@ -15,7 +15,7 @@ const MOST_MISTAKES: usize = 100;
 
 /// A part of a file that was not understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mistake {
+pub(super) struct Mistake {
     /// Its line in the file, from 1.
     pub line: usize,
     /// What is wrong.

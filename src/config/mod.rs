@@ -60,7 +60,7 @@ impl Places {
 
     /// The directory of rule files from dm-psa and from array vendors.
     #[must_use]
-    pub fn system_rules(&self) -> PathBuf {
+    pub(crate) fn system_rules(&self) -> PathBuf {
         self.root.join("usr/lib/dm-psa")
     }
 
@@ -72,13 +72,13 @@ impl Places {
 
     /// The admin's rules that last until reboot.
     #[must_use]
-    pub fn boot_rules(&self) -> PathBuf {
+    pub(crate) fn boot_rules(&self) -> PathBuf {
         self.run().join("rules.toml")
     }
 
     /// The loaded claim rules of the admin.
     #[must_use]
-    pub fn loaded_rules(&self) -> PathBuf {
+    pub(crate) fn loaded_rules(&self) -> PathBuf {
         self.run().join("claimrules.toml")
     }
 
@@ -102,7 +102,7 @@ impl Places {
 
     /// The takeover budgets of devices.
     #[must_use]
-    pub fn takeovers(&self) -> PathBuf {
+    pub(crate) fn takeovers(&self) -> PathBuf {
         self.run().join("takeovers.json")
     }
 
@@ -169,7 +169,7 @@ pub fn load_settings(places: &Places) -> Result<Settings, ConfigError> {
 /// Reads the admin's settings leniently: a setting with a mistake has its default. Also returns the mistakes, with line
 /// and reason.
 #[must_use]
-pub fn read_settings(places: &Places) -> (Settings, Vec<ConfigError>) {
+pub(crate) fn read_settings(places: &Places) -> (Settings, Vec<ConfigError>) {
     let file = places.settings();
     let text = match read(&file) {
         Ok(text) => text.unwrap_or_default(),

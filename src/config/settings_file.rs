@@ -235,7 +235,7 @@ impl SettingsFile {
     }
 
     /// Removes a setting of the host from the file, so that the default applies.
-    pub fn unset(&mut self, key: &Key) {
+    pub(crate) fn unset(&mut self, key: &Key) {
         if key.owner == Owner::Host {
             self.document.as_table_mut().remove(key.name);
         }
@@ -245,7 +245,7 @@ impl SettingsFile {
     ///
     /// # Errors
     /// The reason why not: for example, the value is out of range.
-    pub fn would_take(&self, key: &Key, setting: &Setting) -> Result<(), String> {
+    pub(crate) fn would_take(&self, key: &Key, setting: &Setting) -> Result<(), String> {
         let mut trial = self.clone();
         let taken = trial.set(key, setting).and_then(|()| trial.checked());
         match taken {

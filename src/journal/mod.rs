@@ -44,10 +44,10 @@ pub const MAGIC: &[u8] = b"dm-psa journal 1\n";
 pub const FORMAT: u32 = 5;
 
 /// The file name suffix of segments.
-pub const SUFFIX: &str = ".journal";
+pub(crate) const SUFFIX: &str = ".journal";
 
 /// The maximum unpacked size of a block, in bytes.
-pub const MOST_UNPACKED: usize = 256 << 20;
+pub(crate) const MOST_UNPACKED: usize = 256 << 20;
 
 /// Shorter content is not packed.
 const WORTH_PACKING: usize = 1024;
@@ -79,7 +79,7 @@ pub struct Header {
 impl Header {
     /// Converts a time of the world to a time of day, in ms since 1970.
     #[must_use]
-    pub fn wall(&self, at: Millis) -> u64 {
+    pub(crate) fn wall(&self, at: Millis) -> u64 {
         self.wall_ms.saturating_add(at.since(self.at).0)
     }
 }

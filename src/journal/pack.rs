@@ -23,7 +23,7 @@ fn slot(four: [u8; 4], log2: u32) -> usize {
 
 /// Packs a text.
 #[must_use]
-pub fn pack(text: &[u8]) -> Vec<u8> {
+pub(super) fn pack(text: &[u8]) -> Vec<u8> {
     let mut packed = Vec::with_capacity(text.len() / 4);
     let log2 = text.len().checked_ilog2().unwrap_or(0);
     let log2 = log2.clamp(SLOTS_LEAST, SLOTS_MOST);
@@ -61,7 +61,7 @@ fn alike(text: &[u8], before: usize, at: usize) -> usize {
 ///
 /// # Errors
 /// These bytes are not packed text.
-pub fn unpack(packed: &[u8], length: usize) -> Result<Vec<u8>, &'static str> {
+pub(super) fn unpack(packed: &[u8], length: usize) -> Result<Vec<u8>, &'static str> {
     // The claimed length is not trusted: reserve at most 1 MiB first, and grow as data arrives.
     let mut text = Vec::with_capacity(length.min(1 << 20));
     let mut rest = packed;

@@ -1,7 +1,7 @@
 //! Variable-length numbers: seven bits per byte, least significant first; the top bit says that another byte follows.
 
 /// Writes a number.
-pub fn put(out: &mut Vec<u8>, mut number: u64) {
+pub(super) fn put(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         out.push((number as u8) | 0x80);
         number >>= 7;
@@ -13,7 +13,7 @@ pub fn put(out: &mut Vec<u8>, mut number: u64) {
 ///
 /// # Errors
 /// The number is longer than 64 bits.
-pub fn take(from: &mut &[u8]) -> Result<Option<u64>, &'static str> {
+pub(super) fn take(from: &mut &[u8]) -> Result<Option<u64>, &'static str> {
     let mut number = 0_u64;
     for (n, byte) in from.iter().enumerate() {
         if n > 9 || (n == 9 && *byte > 1) {

@@ -23,11 +23,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// What is added to the longest APD timeout to get the kernel's limit.
-pub const MARGIN: Millis = Millis(60_000);
+pub(crate) const MARGIN: Millis = Millis(60_000);
 
 /// The result of [`Backstop::want`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// The kernel has the wanted value.
     Set,
     /// Somebody else set the parameter to this value, in seconds (0 is off), and it stays.
@@ -36,7 +36,7 @@ pub enum Outcome {
 
 /// The kernel's parameter and our record of it.
 #[derive(Debug, Clone)]
-pub struct Backstop {
+pub(crate) struct Backstop {
     parameter: PathBuf,
     record: PathBuf,
 }
@@ -44,7 +44,7 @@ pub struct Backstop {
 impl Backstop {
     /// The backstop of the host whose file trees are below `root`.
     #[must_use]
-    pub fn below(root: &Path) -> Backstop {
+    pub(crate) fn below(root: &Path) -> Backstop {
         Backstop {
             parameter: root
                 .join("sys/module/dm_multipath/parameters/queue_if_no_path_timeout_secs"),
@@ -58,7 +58,7 @@ impl Backstop {
     /// # Errors
     /// The kernel has no such parameter (it is too old, or dm-multipath is not loaded), or the parameter or the record
     /// cannot be written.
-    pub fn want(&self, longest: Option<Millis>) -> io::Result<Outcome> {
+    pub(crate) fn want(&self, longest: Option<Millis>) -> io::Result<Outcome> {
         let wanted = longest.map_or(0, |longest| longest.after(MARGIN).0.div_ceil(1000));
         let (now, ours) = (read(&self.parameter)?, read(&self.record).ok());
         let is_ours = ours.map_or(now == 0, |ours| now == ours);

@@ -20,7 +20,7 @@ const WAITING: usize = 4096;
 
 /// An order to a SCSI host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
+pub(crate) enum Order {
     /// Delete the device, if its disk is this one and nobody uses it.
     Delete(Hctl, DevT),
     /// Read the capacity of a device again.
@@ -34,7 +34,7 @@ pub enum Order {
 impl Order {
     /// The path that the order is about.
     #[must_use]
-    pub fn path(self) -> Hctl {
+    pub(crate) fn path(self) -> Hctl {
         match self {
             Order::Delete(path, _)
             | Order::Rescan(path)
@@ -46,7 +46,7 @@ impl Order {
 
 /// The hosts, each with its own thread.
 #[derive(Debug)]
-pub struct Hosts {
+pub(crate) struct Hosts {
     sysfs: Sysfs,
     notice_sink: NoticeSink,
     threads: BTreeMap<u32, SyncSender<Order>>,
@@ -55,7 +55,7 @@ pub struct Hosts {
 impl Hosts {
     /// Starts without threads: a host gets its thread with its first order.
     #[must_use]
-    pub fn new(sysfs: Sysfs, notice_sink: NoticeSink) -> Hosts {
+    pub(crate) fn new(sysfs: Sysfs, notice_sink: NoticeSink) -> Hosts {
         Hosts {
             sysfs,
             notice_sink,
@@ -67,7 +67,7 @@ impl Hosts {
     ///
     /// # Errors
     /// Too many orders wait for that host, or its thread could not be started.
-    pub fn order(&mut self, order: Order) -> io::Result<()> {
+    pub(crate) fn order(&mut self, order: Order) -> io::Result<()> {
         let host = order.path().host;
         let thread = match self.threads.get(&host) {
             Some(thread) => thread.clone(),

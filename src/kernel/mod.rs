@@ -3,26 +3,26 @@
 //! Input: uevents, sysfs and procfs, completions of SCSI commands, dm events. Output: [`crate::psa::event::Event`]s; in
 //! the other direction it carries out [`crate::psa::action::Action`]s. Invariants: nothing here decides anything; no
 //! thread that serves many paths ever waits for one device; every queue has a bound. The parts that only `psactl` uses
-//! may wait, and the agent does not use them: [`passthrough::sg::once`], [`writes`], [`openers`], [`wait`].
+//! may wait, and the agent does not use them: [`passthrough::sg::once`], `writes`, `openers`, `wait`.
 //! Tests: in each file those that need no kernel, golden trees in `tests/sysfs_golden.rs`, the rest in the lab
 //! (`tests/lab`).
 
-pub mod backstop;
+pub(crate) mod backstop;
 pub mod dm;
-pub mod host;
+pub(crate) mod host;
 pub mod id;
-pub mod openers;
-pub mod owner;
+pub(crate) mod openers;
+pub(crate) mod owner;
 pub mod passthrough;
 pub mod privilege;
 pub mod process;
-pub mod signal;
+pub(crate) mod signal;
 pub mod sysfs;
-pub mod terminal;
-pub mod trace;
-pub mod uevent;
-pub mod wait;
-pub mod writes;
+pub(crate) mod terminal;
+pub(crate) mod trace;
+pub(crate) mod uevent;
+pub(crate) mod wait;
+pub(crate) mod writes;
 
 use crate::psa::action::Notice;
 use crate::psa::event::Event;
@@ -87,7 +87,7 @@ impl Sink {
     ///
     /// # Errors
     /// The agent is stopping.
-    pub fn put_all(&self, events: Vec<Event>) -> Result<(), Ended> {
+    pub(crate) fn put_all(&self, events: Vec<Event>) -> Result<(), Ended> {
         if events.is_empty() || (self.0)(events) {
             Ok(())
         } else {

@@ -15,7 +15,7 @@ use std::path::Path;
 
 /// A process that has a device open.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Opener {
+pub(crate) struct Opener {
     /// The device.
     pub dev: DevT,
     /// Its process id.
@@ -28,7 +28,7 @@ pub struct Opener {
 
 /// The result of [`openers`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Openers {
+pub(crate) struct Openers {
     /// Ordered by process id.
     pub found: Vec<Opener>,
     /// Processes whose open files this process may not see.
@@ -37,7 +37,7 @@ pub struct Openers {
 
 /// The processes that have one of these devices open.
 #[must_use]
-pub fn openers(sysfs: &Sysfs, wanted: &BTreeSet<DevT>) -> Openers {
+pub(crate) fn openers(sysfs: &Sysfs, wanted: &BTreeSet<DevT>) -> Openers {
     openers_by(sysfs, wanted, &block_number)
 }
 

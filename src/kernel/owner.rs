@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 /// The marks in one directory.
 #[derive(Debug, Clone)]
-pub struct Marks {
+pub(crate) struct Marks {
     dir: PathBuf,
     sys: PathBuf,
 }
@@ -20,7 +20,7 @@ pub struct Marks {
 impl Marks {
     /// Marks in `dir` (`/run/dm-psa/paths`, created if missing), for disks below `sys` (`/sys`).
     #[must_use]
-    pub fn new(dir: impl Into<PathBuf>, sys: impl Into<PathBuf>) -> Marks {
+    pub(crate) fn new(dir: impl Into<PathBuf>, sys: impl Into<PathBuf>) -> Marks {
         Marks {
             dir: dir.into(),
             sys: sys.into(),
@@ -32,7 +32,7 @@ impl Marks {
     /// # Errors
     /// ENODEV if the disk with that name has another number by now; then nothing is marked. Otherwise the file system's
     /// error. If the uevent cannot be raised, the mark is removed, so that it is tried again.
-    pub fn mark(&self, dev: DevT, name: &str, owned: bool) -> io::Result<bool> {
+    pub(crate) fn mark(&self, dev: DevT, name: &str, owned: bool) -> io::Result<bool> {
         let disk = self.disk(name)?;
         if fs::read_to_string(disk.join("dev"))?.trim() != dev.to_string() {
             return Err(io::Error::from_raw_os_error(libc::ENODEV));
@@ -60,7 +60,7 @@ impl Marks {
     ///
     /// # Errors
     /// The file system's error; a missing mark is not an error.
-    pub fn forget(&self, dev: DevT) -> io::Result<()> {
+    pub(crate) fn forget(&self, dev: DevT) -> io::Result<()> {
         match fs::remove_file(self.file(dev)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),

@@ -21,7 +21,7 @@ pub struct Usage {
 impl Usage {
     /// The usage of this process, from `/proc/self`.
     #[must_use]
-    pub fn of_self() -> Usage {
+    pub(crate) fn of_self() -> Usage {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         Usage {
             resident: field(&status, "VmRSS"),
@@ -42,7 +42,7 @@ fn field(status: &str, name: &str) -> Option<u64> {
 /// Whether the host is shutting down and all processes are ending. Process 1 shows this: after all units were stopped,
 /// `systemd-shutdown` replaces systemd's manager. False if it cannot be found out.
 #[must_use]
-pub fn host_ends(root: &Path) -> bool {
+pub(crate) fn host_ends(root: &Path) -> bool {
     // The kernel keeps 15 bytes of a name.
     fs::read_to_string(root.join("proc/1/comm"))
         .is_ok_and(|name| name.trim_end() == "systemd-shutdow")
@@ -57,7 +57,7 @@ fn open_files() -> io::Result<u64> {
 /// The time since the host booted, not counting suspend. This is the clock of the agent's timers, and a restarted agent
 /// continues with the same one.
 #[must_use]
-pub fn since_boot() -> Millis {
+pub(crate) fn since_boot() -> Millis {
     let time = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
     Millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }

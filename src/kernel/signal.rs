@@ -5,7 +5,7 @@ use std::io;
 
 /// SIGTERM and SIGINT, blocked in this thread and in every thread that it starts from now on.
 #[derive(Debug)]
-pub struct Stop(SigSet);
+pub(crate) struct Stop(SigSet);
 
 impl Stop {
     /// Blocks the signals. Call this before the first thread is started, because a signal is delivered to any thread
@@ -13,7 +13,7 @@ impl Stop {
     ///
     /// # Errors
     /// Those of `pthread_sigmask`.
-    pub fn block() -> io::Result<Stop> {
+    pub(crate) fn block() -> io::Result<Stop> {
         let mut set = SigSet::empty();
         set.add(Signal::SIGTERM);
         set.add(Signal::SIGINT);
@@ -25,7 +25,7 @@ impl Stop {
     ///
     /// # Errors
     /// The thread cannot be started.
-    pub fn on_arrival(self, then: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    pub(crate) fn on_arrival(self, then: impl FnOnce() + Send + 'static) -> io::Result<()> {
         let thread = super::thread("signals");
         thread.spawn(move || {
             if self.0.wait().is_ok() {

@@ -23,7 +23,7 @@ static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
 
 /// A key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Key {
+pub(crate) enum Key {
     /// A character.
     Char(char),
     /// One line up.
@@ -44,7 +44,7 @@ pub enum Key {
 
 /// What arrived while the view waited.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Input {
+pub(crate) enum Input {
     /// Keys were pressed.
     Keys(Vec<Key>),
     /// The window was resized.
@@ -57,7 +57,7 @@ pub enum Input {
 
 /// The terminal, while the view uses it.
 #[derive(Debug)]
-pub struct Terminal {
+pub(crate) struct Terminal {
     tty: File,
     signals: SignalFd,
 }
@@ -67,7 +67,7 @@ impl Terminal {
     ///
     /// # Errors
     /// There is no terminal.
-    pub fn open() -> io::Result<Terminal> {
+    pub(crate) fn open() -> io::Result<Terminal> {
         let tty = File::options().read(true).write(true).open("/dev/tty")?;
         let mut signals = SigSet::empty();
         for signal in [
@@ -98,7 +98,7 @@ impl Terminal {
 
     /// Columns and rows; 80 and 24 if the terminal does not report them.
     #[must_use]
-    pub fn size(&self) -> (usize, usize) {
+    pub(crate) fn size(&self) -> (usize, usize) {
         let mut size = libc::winsize {
             ws_row: 0,
             ws_col: 0,
@@ -117,7 +117,7 @@ impl Terminal {
     ///
     /// # Errors
     /// The terminal is gone.
-    pub fn show(&mut self, lines: &[String]) -> io::Result<()> {
+    pub(crate) fn show(&mut self, lines: &[String]) -> io::Result<()> {
         // Each line is drawn over the old one, so nothing flickers.
         let lines: Vec<String> = lines.iter().map(|line| format!("{line}\x1b[K")).collect();
         let screen = format!("\x1b[H{}\x1b[J", lines.join("\r\n"));
@@ -125,7 +125,7 @@ impl Terminal {
     }
 
     /// Waits at most `most` for input.
-    pub fn wait(&mut self, most: Duration) -> Input {
+    pub(crate) fn wait(&mut self, most: Duration) -> Input {
         let millis = u16::try_from(most.as_millis()).unwrap_or(u16::MAX);
         let mut waits = [
             PollFd::new(self.tty.as_fd(), PollFlags::POLLIN),

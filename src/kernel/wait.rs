@@ -10,14 +10,14 @@ use std::time::Duration;
 
 /// Receives SIGINT and SIGTERM, which then no longer kill the process.
 #[derive(Debug)]
-pub struct Patience(SignalFd);
+pub(crate) struct Patience(SignalFd);
 
 impl Patience {
     /// From now on these signals only end [`Patience::wait`].
     ///
     /// # Errors
     /// Those of `pthread_sigmask` and `signalfd`.
-    pub fn new() -> io::Result<Patience> {
+    pub(crate) fn new() -> io::Result<Patience> {
         let mut set = SigSet::empty();
         set.add(Signal::SIGINT);
         set.add(Signal::SIGTERM);
@@ -30,7 +30,7 @@ impl Patience {
     ///
     /// # Errors
     /// Those of `poll`.
-    pub fn wait(&self, time: Duration) -> io::Result<bool> {
+    pub(crate) fn wait(&self, time: Duration) -> io::Result<bool> {
         let out = io::stdout();
         let mut watched = [
             PollFd::new(self.0.as_fd(), PollFlags::POLLIN),

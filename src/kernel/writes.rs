@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 /// One write.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Write {
+pub(crate) struct Write {
     /// The attribute's file.
     pub file: PathBuf,
     /// The text to write.
@@ -34,7 +34,7 @@ pub struct Write {
 
 /// The result of a write.
 #[derive(Debug)]
-pub enum Written {
+pub(crate) enum Written {
     /// It succeeded.
     Done,
     /// The kernel refused it.
@@ -58,7 +58,7 @@ struct Begun {
 ///
 /// # Errors
 /// The process of this job could not be created. The other jobs are not affected.
-pub fn carry_out(jobs: &[Vec<Write>], within: Duration) -> Vec<io::Result<Vec<Written>>> {
+pub(crate) fn carry_out(jobs: &[Vec<Write>], within: Duration) -> Vec<io::Result<Vec<Written>>> {
     let deadline = Instant::now() + within;
     let mut begun: Vec<io::Result<Begun>> = jobs.iter().map(|job| begin(job)).collect();
     listen(&mut begun, deadline);

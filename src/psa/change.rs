@@ -147,7 +147,7 @@ pub enum Change {
 
 /// What `satp generic deviceconfig set` can enable and disable: the name of the option (as in
 /// `enable_alua_followover`), its name in the device config, and what it means here.
-pub const SATP_WORDS: [(&str, &str, &str); 3] = [
+pub(crate) const SATP_WORDS: [(&str, &str, &str); 3] = [
     (
         "explicit_alua",
         "explicit_allow",

@@ -68,7 +68,7 @@ pub enum Link {
 impl Link {
     /// Whether no command gets through, other than by a decision of the array.
     #[must_use]
-    pub fn is_broken(&self) -> bool {
+    pub(crate) fn is_broken(&self) -> bool {
         matches!(self, Link::Down(_) | Link::NoAnswer(_) | Link::Unchecked(_))
     }
 }

@@ -60,10 +60,10 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// The longest dm name, in bytes.
-pub const NAME_LIMIT: usize = 127;
+pub(crate) const NAME_LIMIT: usize = 127;
 
 /// The longest WWID, in bytes: with `mpath-` before it, it is a dm UUID of 128 bytes.
-pub const WWID_LIMIT: usize = 122;
+pub(crate) const WWID_LIMIT: usize = 122;
 
 /// The names of a logical unit.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -193,7 +193,7 @@ impl Listing {
 
     /// The part that is compared with other pages.
     #[must_use]
-    pub fn ranked(&self) -> Names {
+    pub(crate) fn ranked(&self) -> Names {
         let names = self.names.iter();
         names
             .map(|(rank, unit)| (*rank, unit.wwid.clone()))
@@ -208,7 +208,7 @@ pub type Names = Vec<(u8, String)>;
 /// a better kind differs. In that case the units share this name (a T10 text without a serial number, a name of the
 /// enclosure), and it proves nothing.
 #[must_use]
-pub fn contradict(one: &[(u8, String)], other: &[(u8, String)], wwid: &str) -> bool {
+pub(crate) fn contradict(one: &[(u8, String)], other: &[(u8, String)], wwid: &str) -> bool {
     let of = |names: &[(u8, String)], rank: u8| -> Vec<String> {
         let others = names.iter();
         let others = others.filter(|(other, name)| *other == rank && name != wwid);
@@ -227,7 +227,7 @@ pub fn contradict(one: &[(u8, String)], other: &[(u8, String)], wwid: &str) -> b
 /// serial number of page 80h, a name from an admin's udev rule, the name of a SATA disk. A page that does not list such
 /// a name does not indicate another unit.
 #[must_use]
-pub fn is_of_page83(wwid: &str) -> bool {
+pub(crate) fn is_of_page83(wwid: &str) -> bool {
     let hex = |text: &str| text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     match wwid.split_at_checked(1) {
         Some(("1", text)) => !text.is_empty(),

@@ -16,14 +16,14 @@
 //! | [`adapter`] | HBAs, target ports, transports, runtime names |
 //! | [`mpp`] | the multipathing plug-ins by name |
 //! | [`identity`] | which logical unit a VPD page 83h names |
-//! | [`takeover`] | limits how often this host may have an array move one logical unit |
+//! | `takeover` | limits how often this host may have an array move one logical unit |
 //! | [`table`] | the dm-multipath grammar: tables, status, the differences between two tables |
 //! | [`evidence`] | what checks find out about a path, and how a SATP judges it |
 //! | [`facts`] | what the adapters report about this host |
 //! | [`settings`] | the agent's settings, and those of a device |
 //! | [`psp`] | path selection plug-ins |
 //! | [`satp`] | storage array type plug-ins, and the rules that choose among them |
-//! | [`plugin`] | what NMP and HPP do with a device |
+//! | `plugin` | what NMP and HPP do with a device |
 //! | [`claim`] | claim rules: their syntax, their order, what they match |
 //! | [`rules`] | the rules in force |
 //! | [`memory`] | what is stored across restarts |
@@ -74,7 +74,7 @@ pub(crate) mod lookup;
 pub mod memory;
 pub mod mpp;
 pub mod pattern;
-pub mod plugin;
+mod plugin;
 pub mod psp;
 mod reconcile;
 pub mod report;
@@ -83,7 +83,7 @@ pub mod satp;
 pub mod settings;
 pub mod state;
 pub mod table;
-pub mod takeover;
+pub(crate) mod takeover;
 #[cfg(test)]
 mod test_support;
 mod tried;

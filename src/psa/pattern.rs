@@ -17,7 +17,7 @@ use std::fmt;
 const LENGTHS: [(&str, usize); 2] = [("vendor", 8), ("model", 16)];
 
 /// Remarks on patterns that no INQUIRY field can match because they are too long.
-pub fn length_remarks(vendor: Option<&Pattern>, model: Option<&Pattern>) -> Vec<String> {
+pub(crate) fn length_remarks(vendor: Option<&Pattern>, model: Option<&Pattern>) -> Vec<String> {
     LENGTHS
         .iter()
         .zip([vendor, model])
@@ -62,7 +62,7 @@ impl Pattern {
 
     /// Matches only this text.
     #[must_use]
-    pub fn literally(text: &str) -> Pattern {
+    pub(crate) fn literally(text: &str) -> Pattern {
         Pattern {
             text: text.to_owned(),
             kind: Kind::Equal,

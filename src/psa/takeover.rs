@@ -47,7 +47,7 @@ enum Owner {
 
 /// Whether the kernel may use waiting paths. If it uses them, the array moves the unit to them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub enum Grant {
+pub(crate) enum Grant {
     /// It may.
     #[default]
     Now,

@@ -5,7 +5,7 @@ use super::units::{DevT, Sectors, Sg};
 use crate::psa::facts::{BlockFacts, Handler, PathFacts};
 
 /// A path over Fibre Channel with a disk `name` of 1 GiB.
-pub fn facts(hctl: &str, name: &str) -> PathFacts {
+pub(super) fn facts(hctl: &str, name: &str) -> PathFacts {
     let hctl: super::units::Hctl = hctl.parse().unwrap();
     let minor = name.bytes().fold(0, |n, b| n * 16 + u32::from(b));
     PathFacts {

@@ -44,7 +44,7 @@ impl World {
 
     /// A world that has seen no events yet.
     #[must_use]
-    pub fn with_rules(settings: Settings, memory: Memory, rules: Rules) -> World {
+    pub(crate) fn with_rules(settings: Settings, memory: Memory, rules: Rules) -> World {
         let mut world = World {
             settings,
             rules,
@@ -150,16 +150,6 @@ impl World {
         let identifying = self.paths.values().any(waits);
         let missed = self.lookups.waits(self.now);
         self.started && !identifying && !missed && !self.devices.values().any(busy)
-    }
-
-    /// Whether nothing at all is in progress, checks included.
-    #[must_use]
-    pub fn is_quiet(&self) -> bool {
-        self.is_settled()
-            && self
-                .paths
-                .values()
-                .all(|path| path.exams.current().is_none())
     }
 
     /// Notes the first moment at which both listings were seen, and every path that was found is identified or has had

@@ -11,7 +11,7 @@ use std::fmt;
 /// 96 covers everything that SPC-5 defines for standard INQUIRY data (bytes 0 to 95, version descriptors included) and
 /// ends just before the vendor specific parameters. Devices that implement SPC-2 or later send what they have, which
 /// may be less.
-pub const INQUIRY_LENGTH: u16 = 96;
+pub(crate) const INQUIRY_LENGTH: u16 = 96;
 
 /// Allocation length of INQUIRY for a VPD page, in bytes.
 ///
@@ -19,24 +19,24 @@ pub const INQUIRY_LENGTH: u16 = 96;
 /// ALLOCATION LENGTH of SPC-3 and later is needed. SCSI-2 and SPC-2 devices read only its low byte (byte 3 was reserved
 /// then): FCh asks them for 252 bytes, whereas 1000h would ask for none. 0FFCh and FCh are both multiples of four,
 /// which some host adapters require of a transfer.
-pub const VPD_LENGTH: u16 = 0x0ffc;
+pub(crate) const VPD_LENGTH: u16 = 0x0ffc;
 
 /// Allocation length of the first attempt, in bytes, for commands whose answer can be long.
 ///
 /// Most answers fit. A short allocation length is cheaper, because the kernel allocates a buffer of that size and
 /// copies all of it, however little the device fills. A longer answer reports its length and is requested again
 /// ([`Command::is_cut`]). Like [`VPD_LENGTH`], a multiple of four with FCh as its low byte.
-pub const USUAL_LENGTH: u16 = 0x03fc;
+pub(crate) const USUAL_LENGTH: u16 = 0x03fc;
 
 /// Length of READ CAPACITY (16) parameter data (SBC-4), in bytes.
-pub const READ_CAPACITY_16_LENGTH: u32 = 32;
+pub(crate) const READ_CAPACITY_16_LENGTH: u32 = 32;
 
 /// Allocation length of REPORT TARGET PORT GROUPS, in bytes.
 ///
 /// A group takes 8 bytes, plus 4 for each port. This is enough for 64 groups of 30 ports, well above any array in the
 /// field, and fits in the 32 KiB buffer that each `sg` file descriptor reserves anyway. A longer answer is rejected as
 /// truncated; no part of it is used.
-pub const RTPG_LENGTH: u32 = 8192;
+pub(crate) const RTPG_LENGTH: u32 = 8192;
 
 /// A command to a logical unit.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -100,7 +100,7 @@ impl Command {
 
     /// The command descriptor block with an allocation length of [`Command::usual_length`].
     #[must_use]
-    pub fn usual_cdb(&self) -> Cdb {
+    pub(crate) fn usual_cdb(&self) -> Cdb {
         self.cdb_for(USUAL_LENGTH, u32::from(USUAL_LENGTH))
     }
 
@@ -128,7 +128,7 @@ impl Command {
 
     /// The maximum number of bytes that the device may send: the size of its buffer.
     #[must_use]
-    pub fn data_in_length(&self) -> usize {
+    pub(crate) fn data_in_length(&self) -> usize {
         match self {
             Command::TestUnitReady | Command::SetTargetPortGroups(_) => 0,
             Command::Inquiry => usize::from(INQUIRY_LENGTH),
@@ -143,14 +143,14 @@ impl Command {
 
     /// The length that is enough for most answers, in bytes: [`Command::data_in_length`], but at most [`USUAL_LENGTH`].
     #[must_use]
-    pub fn usual_length(&self) -> usize {
+    pub(crate) fn usual_length(&self) -> usize {
         self.data_in_length().min(usize::from(USUAL_LENGTH))
     }
 
     /// Whether an answer to [`Command::usual_cdb`] says that it was truncated: PAGE LENGTH of a VPD page (SPC-5 7.7.1)
     /// and RETURN DATA LENGTH of REPORT TARGET PORT GROUPS (SPC-5 6.36) count the bytes that follow the field.
     #[must_use]
-    pub fn is_cut(&self, data: &[u8]) -> bool {
+    pub(crate) fn is_cut(&self, data: &[u8]) -> bool {
         let told = match (self, data) {
             (Command::Vpd(_), [_, _, a, b, ..]) => 4 + usize::from(u16::from_be_bytes([*a, *b])),
             (

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// Maximum number of bytes kept for claim rules that look at single bytes, equal to [`super::cdb::INQUIRY_LENGTH`].
 /// `inq_data[128]` and the like never match, because no more bytes are requested.
-pub const KEPT: usize = super::cdb::INQUIRY_LENGTH as usize;
+pub(crate) const KEPT: usize = super::cdb::INQUIRY_LENGTH as usize;
 
 /// PERIPHERAL QUALIFIER (SPC-5 6.7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -34,7 +34,7 @@ impl PeripheralQualifier {
 
     /// The three bits of the field.
     #[must_use]
-    pub fn bits(self) -> u8 {
+    pub(crate) fn bits(self) -> u8 {
         match self {
             PeripheralQualifier::Connected => 0b000,
             PeripheralQualifier::NotConnected => 0b001,
@@ -147,7 +147,7 @@ impl StandardInquiry {
     ///
     /// # Errors
     /// Fewer than 8 bytes.
-    pub fn parse_partly(data: &[u8]) -> Result<Partly<StandardInquiry>, ParseError> {
+    pub(crate) fn parse_partly(data: &[u8]) -> Result<Partly<StandardInquiry>, ParseError> {
         let mut r = Reader::new("standard INQUIRY data", data);
         let [
             peripheral,
@@ -187,7 +187,7 @@ impl StandardInquiry {
 
     /// ADDITIONAL LENGTH (byte 4): the number of bytes after byte 4, as the device reports it.
     #[must_use]
-    pub fn additional_length(&self) -> u8 {
+    pub(crate) fn additional_length(&self) -> u8 {
         self.byte(4)
     }
 
@@ -217,7 +217,7 @@ impl StandardInquiry {
 
     /// The VERSION DESCRIPTORs (bytes 58 to 73) that are complete. Zeros are skipped: they mean that no standard is
     /// given.
-    pub fn version_descriptors(&self) -> impl Iterator<Item = u16> {
+    pub(crate) fn version_descriptors(&self) -> impl Iterator<Item = u16> {
         let end = self.raw.len().min(74);
         let field = self.raw.get(58..end).unwrap_or_default();
         let (codes, _) = field.as_chunks::<2>();
@@ -243,13 +243,13 @@ impl StandardInquiry {
 
     /// [`StandardInquiry::revision`] without padding.
     #[must_use]
-    pub fn revision_trimmed(&self) -> &str {
+    pub(crate) fn revision_trimmed(&self) -> &str {
         self.revision.trim_end_matches([' ', '?'])
     }
 
     /// Whether this is a disk: a connected logical unit of type 00h.
-    #[must_use]
-    pub fn is_disk(&self) -> bool {
+    #[cfg(test)]
+    pub(crate) fn is_disk(&self) -> bool {
         self.peripheral_qualifier == PeripheralQualifier::Connected
             && self.peripheral_device_type == 0
     }

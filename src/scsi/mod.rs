@@ -30,15 +30,15 @@
 pub mod capacity;
 pub mod cdb;
 pub mod inquiry;
-pub mod mode;
-pub mod names;
+pub(crate) mod mode;
+pub(crate) mod names;
 pub mod outcome;
-pub mod ownership;
-pub mod reader;
+pub(crate) mod ownership;
+pub(crate) mod reader;
 pub mod sense;
-pub mod sense_data;
+pub(crate) mod sense_data;
 pub mod tpgs;
 pub mod vpd;
-pub mod vpd_block;
+pub(crate) mod vpd_block;
 
 pub use reader::{ParseError, ParseProblem, Partly};

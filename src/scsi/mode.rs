@@ -4,14 +4,14 @@
 use super::reader::{ParseError, Reader};
 
 /// Length of the header, in bytes.
-pub const HEADER_LENGTH: u8 = 4;
+pub(crate) const HEADER_LENGTH: u8 = 4;
 
 /// WP: whether the logical unit rejects writes through this path. An array can answer differently for each initiator
 /// port and target port, so paths to one unit may differ.
 ///
 /// # Errors
 /// Fewer than the four bytes of a header.
-pub fn is_write_protected(data: &[u8]) -> Result<bool, ParseError> {
+pub(crate) fn is_write_protected(data: &[u8]) -> Result<bool, ParseError> {
     let mut r = Reader::new("MODE DATA LENGTH", data);
     r.u8()?;
     r.entering("MEDIUM TYPE");

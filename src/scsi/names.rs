@@ -88,7 +88,7 @@ impl fmt::Display for StatusCode {
 
 /// The name of a PERIPHERAL DEVICE TYPE (SPC-5 6.7).
 #[must_use]
-pub fn peripheral_device_type(code: u8) -> &'static str {
+pub(crate) fn peripheral_device_type(code: u8) -> &'static str {
     match code {
         0x00 => "direct access block device",
         0x01 => "sequential access device",
@@ -113,7 +113,7 @@ pub fn peripheral_device_type(code: u8) -> &'static str {
 
 /// The name of a VERSION of standard INQUIRY data (SPC-5 6.7).
 #[must_use]
-pub fn version(code: u8) -> &'static str {
+pub(crate) fn version(code: u8) -> &'static str {
     match code {
         0x00 => "no conformance claimed",
         0x02 => "SCSI-2",
@@ -130,7 +130,7 @@ pub fn version(code: u8) -> &'static str {
 /// The standard that a VERSION DESCRIPTOR names, whatever its revision (SPC-5, "Version descriptor values"; T10
 /// reserves 32 codes for each standard). `None` for standards that arrays do not claim.
 #[must_use]
-pub fn version_descriptor(code: u16) -> Option<&'static str> {
+pub(crate) fn version_descriptor(code: u16) -> Option<&'static str> {
     Some(match code & 0xffe0 {
         0x0020 => "SAM",
         0x0040 => "SAM-2",
@@ -162,7 +162,7 @@ pub fn version_descriptor(code: u16) -> Option<&'static str> {
 
 /// The name of a PROTOCOL IDENTIFIER (SPC-5, "Protocol identifier").
 #[must_use]
-pub fn protocol_identifier(code: u8) -> &'static str {
+pub(crate) fn protocol_identifier(code: u8) -> &'static str {
     match code {
         0x0 => "Fibre Channel",
         0x1 => "SPI",
@@ -184,7 +184,7 @@ pub fn protocol_identifier(code: u8) -> &'static str {
 /// The name of a VPD page (SPC-5, "Vital product data parameters"). The PERIPHERAL DEVICE TYPE is needed because the
 /// meaning of pages B0h to BFh depends on it (SBC-4, SSC-5, ADC-4, OSD-2).
 #[must_use]
-pub fn vpd_page(code: u8, device_type: u8) -> &'static str {
+pub(crate) fn vpd_page(code: u8, device_type: u8) -> &'static str {
     match (code, device_type) {
         (0x00, _) => "Supported VPD Pages",
         (0x80, _) => "Unit Serial Number",
@@ -228,7 +228,7 @@ pub fn vpd_page(code: u8, device_type: u8) -> &'static str {
 
 /// The name of a sense data descriptor (SPC-5, "Descriptor format sense data").
 #[must_use]
-pub fn sense_descriptor(code: u8) -> &'static str {
+pub(crate) fn sense_descriptor(code: u8) -> &'static str {
     match code {
         0x00 => "information",
         0x01 => "command specific information",

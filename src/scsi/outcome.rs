@@ -78,7 +78,7 @@ impl Outcome {
     /// that Rust's standard library supports: ENXIO is 6, EAGAIN 11, ENOMEM 12, EBUSY 16, ENODEV 19, ENFILE 23, EMFILE
     /// 24.
     #[must_use]
-    pub fn from_errno(errno: i32) -> Outcome {
+    pub(crate) fn from_errno(errno: i32) -> Outcome {
         match errno {
             6 | 19 => Outcome::Gone,
             11 | 12 | 16 | 23 | 24 => Outcome::NotSent(errno),
@@ -174,7 +174,7 @@ fn host_name(host: u8) -> &'static str {
 
 /// The host byte with this name, spelled as the kernel prints it: `DID_NO_CONNECT`.
 #[must_use]
-pub fn host_byte(name: &str) -> Option<u8> {
+pub(crate) fn host_byte(name: &str) -> Option<u8> {
     (0..=u8::MAX).find(|host| host_name(*host) == name)
 }
 

@@ -10,10 +10,10 @@ use super::vpd;
 use serde::{Deserialize, Serialize};
 
 /// CLARiiON and VNX: state of the logical unit and of the storage processors.
-pub const CLARIION_PAGE: u8 = 0xc0;
+pub(crate) const CLARIION_PAGE: u8 = 0xc0;
 
 /// Arrays with RDAC controllers: volume access control.
-pub const RDAC_PAGE: u8 = 0xc9;
+pub(crate) const RDAC_PAGE: u8 = 0xc9;
 
 /// The role of the controller behind a path for a logical unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,7 +33,7 @@ impl Ownership {
     ///
     /// # Errors
     /// The page is truncated, is another page, or has an unknown state.
-    pub fn parse_clariion(data: &[u8]) -> Result<Ownership, ParseError> {
+    pub(crate) fn parse_clariion(data: &[u8]) -> Result<Ownership, ParseError> {
         let mut r = vpd::page_partly(CLARIION_PAGE, data)?.value.body;
         r.entering("LUN STATE");
         let at = r.clone();
@@ -53,7 +53,7 @@ impl Ownership {
     ///
     /// # Errors
     /// The page is truncated, is another page, or lacks its identifier.
-    pub fn parse_rdac(data: &[u8]) -> Result<Ownership, ParseError> {
+    pub(crate) fn parse_rdac(data: &[u8]) -> Result<Ownership, ParseError> {
         let mut r = vpd::page_partly(RDAC_PAGE, data)?.value.body;
         r.entering("PAGE IDENTIFIER");
         let at = r.clone();

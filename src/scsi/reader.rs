@@ -124,7 +124,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Sets the name that errors carry from now on.
-    pub fn entering(&mut self, what: &'static str) {
+    pub(crate) fn entering(&mut self, what: &'static str) {
         self.what = what;
     }
 
@@ -170,7 +170,7 @@ impl<'a> Reader<'a> {
 
     /// Reads the next `n` bytes, or all that are left if there are fewer. In that case the error is stored in
     /// `missing`, unless it already holds an earlier one.
-    pub fn up_to(&mut self, n: usize, missing: &mut Option<ParseError>) -> &'a [u8] {
+    pub(crate) fn up_to(&mut self, n: usize, missing: &mut Option<ParseError>) -> &'a [u8] {
         match self.bytes(n) {
             Ok(bytes) => bytes,
             Err(error) => {
@@ -184,7 +184,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Like [`Reader::part`], but takes all bytes that are left if there are fewer than `n`, as [`Reader::up_to`] does.
-    pub fn part_up_to(&mut self, n: usize, missing: &mut Option<ParseError>) -> Reader<'a> {
+    pub(crate) fn part_up_to(&mut self, n: usize, missing: &mut Option<ParseError>) -> Reader<'a> {
         let offset = self.offset;
         Reader {
             what: self.what,
@@ -251,7 +251,7 @@ impl<'a> Reader<'a> {
 /// The text of an ASCII data field (SPC-5), safe to log and to compare: bytes outside of 20h..7Eh become `?`, so that
 /// no control characters and no invalid UTF-8 pass. The text is as long as the field.
 #[must_use]
-pub fn ascii(field: &[u8]) -> String {
+pub(crate) fn ascii(field: &[u8]) -> String {
     field
         .iter()
         .map(|&b| match b {

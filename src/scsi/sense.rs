@@ -5,21 +5,21 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// NO SENSE.
-pub const NO_SENSE: u8 = 0x0;
+pub(crate) const NO_SENSE: u8 = 0x0;
 /// RECOVERED ERROR: the command was carried out.
-pub const RECOVERED_ERROR: u8 = 0x1;
+pub(crate) const RECOVERED_ERROR: u8 = 0x1;
 /// NOT READY.
-pub const NOT_READY: u8 = 0x2;
+pub(crate) const NOT_READY: u8 = 0x2;
 /// MEDIUM ERROR.
-pub const MEDIUM_ERROR: u8 = 0x3;
+pub(crate) const MEDIUM_ERROR: u8 = 0x3;
 /// HARDWARE ERROR.
 pub const HARDWARE_ERROR: u8 = 0x4;
 /// ILLEGAL REQUEST.
 pub const ILLEGAL_REQUEST: u8 = 0x5;
 /// UNIT ATTENTION.
-pub const UNIT_ATTENTION: u8 = 0x6;
+pub(crate) const UNIT_ATTENTION: u8 = 0x6;
 /// DATA PROTECT: writes are rejected.
-pub const DATA_PROTECT: u8 = 0x7;
+pub(crate) const DATA_PROTECT: u8 = 0x7;
 /// ABORTED COMMAND.
 pub const ABORTED_COMMAND: u8 = 0xb;
 
@@ -246,7 +246,7 @@ impl UnitAttentionKind {
 
 /// Names of sense keys (SPC-5, "Sense key descriptions").
 #[must_use]
-pub fn key_text(key: u8) -> &'static str {
+pub(crate) fn key_text(key: u8) -> &'static str {
     match key {
         0x0 => "no sense",
         0x1 => "recovered error",

@@ -5,7 +5,7 @@ use super::sense::{self, Sense};
 
 /// Sense data in either format.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SenseData {
+pub(crate) struct SenseData {
     /// RESPONSE CODE: 70h, 72h for current errors; 71h, 73h for deferred errors, which belong to an earlier command.
     pub response_code: u8,
     /// SENSE KEY, ADDITIONAL SENSE CODE and its qualifier.
@@ -20,7 +20,7 @@ pub struct SenseData {
 
 /// The part of sense data that depends on the format.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SenseFormat {
+pub(crate) enum SenseFormat {
     /// 70h, 71h.
     Fixed(FixedFormat),
     /// 72h, 73h.
@@ -34,7 +34,7 @@ pub enum SenseFormat {
 
 /// Fixed format sense data (SPC-5, "Fixed format sense data"). Fields beyond the end of the data are `None`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FixedFormat {
+pub(crate) struct FixedFormat {
     /// VALID: INFORMATION is defined.
     pub valid: bool,
     /// FILEMARK.
@@ -59,7 +59,7 @@ pub struct FixedFormat {
 
 /// SENSE KEY SPECIFIC with the bit that says whether it is valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SenseKeySpecific {
+pub(crate) struct SenseKeySpecific {
     /// SKSV.
     pub valid: bool,
     /// The three bytes, SKSV included.
@@ -78,7 +78,7 @@ impl SenseKeySpecific {
 
 /// The meaning of SENSE KEY SPECIFIC, which depends on the sense key (SPC-5, "Sense key specific sense data").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SenseKeyContent {
+pub(crate) enum SenseKeyContent {
     /// ILLEGAL REQUEST: which field is in error.
     FieldPointer {
         /// C/D: the field is in the CDB, otherwise in the parameter data.
@@ -97,7 +97,7 @@ pub enum SenseKeyContent {
 impl SenseKeySpecific {
     /// The decoded content. `None` if SKSV is not set or if the sense key defines no meaning.
     #[must_use]
-    pub fn content(self, key: u8) -> Option<SenseKeyContent> {
+    pub(crate) fn content(self, key: u8) -> Option<SenseKeyContent> {
         let [flags, high, low] = self.bytes;
         let number = u16::from_be_bytes([high, low]);
         match key {
@@ -118,7 +118,7 @@ impl SenseKeySpecific {
 
 /// A sense data descriptor (SPC-5, "Descriptor format sense data").
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SenseDescriptor {
+pub(crate) struct SenseDescriptor {
     /// DESCRIPTOR TYPE.
     pub descriptor_type: u8,
     /// The bytes that follow ADDITIONAL LENGTH.
@@ -129,7 +129,7 @@ pub struct SenseDescriptor {
 
 /// The content of a sense data descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SenseContent {
+pub(crate) enum SenseContent {
     /// 00h: INFORMATION, and VALID.
     Information {
         /// VALID.
@@ -178,7 +178,7 @@ impl SenseData {
     ///
     /// # Errors
     /// Same as [`Sense::parse`].
-    pub fn parse_partly(data: &[u8]) -> Result<Partly<SenseData>, ParseError> {
+    pub(crate) fn parse_partly(data: &[u8]) -> Result<Partly<SenseData>, ParseError> {
         let sense = Sense::parse(data)?;
         let mut missing = None;
         let mut r = Reader::new("sense data", data);
@@ -225,7 +225,7 @@ impl SenseData {
 
     /// Whether the error belongs to an earlier command.
     #[must_use]
-    pub fn deferred(&self) -> bool {
+    pub(crate) fn deferred(&self) -> bool {
         self.response_code & 1 != 0
     }
 }

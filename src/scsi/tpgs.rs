@@ -27,7 +27,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 /// Maximum number of groups accepted in one answer: [`super::cdb::RTPG_LENGTH`] has space for no more.
-pub const MAX_GROUPS: usize = 1024;
+pub(crate) const MAX_GROUPS: usize = 1024;
 
 /// ASYMMETRIC ACCESS STATE (SPC-5 table 180).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -68,7 +68,7 @@ impl AccessState {
 
     /// The code, 0h to Fh.
     #[must_use]
-    pub fn nibble(self) -> u8 {
+    pub(crate) fn nibble(self) -> u8 {
         match self {
             AccessState::ActiveOptimized => 0x0,
             AccessState::ActiveNonOptimized => 0x1,
@@ -148,7 +148,7 @@ impl SupportedStates {
 
     /// Byte 1 of a descriptor.
     #[must_use]
-    pub fn to_byte(self) -> u8 {
+    pub(crate) fn to_byte(self) -> u8 {
         [
             (self.transitioning, 0x80),
             (self.offline, 0x40),
@@ -191,7 +191,7 @@ impl StatusCode {
 
     /// Byte 5 of a descriptor.
     #[must_use]
-    pub fn to_byte(self) -> u8 {
+    pub(crate) fn to_byte(self) -> u8 {
         match self {
             StatusCode::None => 0,
             StatusCode::ByStpg => 1,
@@ -251,7 +251,7 @@ impl TargetPortGroups {
     ///
     /// # Errors
     /// No RETURN DATA LENGTH, another FORMAT TYPE, or a truncated extended header.
-    pub fn parse_partly(data: &[u8]) -> Result<Partly<TargetPortGroups>, ParseError> {
+    pub(crate) fn parse_partly(data: &[u8]) -> Result<Partly<TargetPortGroups>, ParseError> {
         let (groups, left_out) = TargetPortGroups::parse_all(data)?;
         Ok(Partly {
             value: groups.value,
@@ -305,7 +305,7 @@ impl TargetPortGroups {
 
     /// RETURN DATA LENGTH of parameter data: the number of bytes that follow it, as the device reports it.
     #[must_use]
-    pub fn return_data_length(data: &[u8]) -> Option<u32> {
+    pub(crate) fn return_data_length(data: &[u8]) -> Option<u32> {
         data.first_chunk().map(|field| u32::from_be_bytes(*field))
     }
 
@@ -420,7 +420,7 @@ fn parse_group(
 
 /// Length of [`set_parameter_list`] for this number of groups, in bytes.
 #[must_use]
-pub fn set_parameter_list_length(groups: usize) -> u32 {
+pub(crate) fn set_parameter_list_length(groups: usize) -> u32 {
     u32::try_from(groups)
         .unwrap_or(u32::MAX)
         .saturating_add(1)

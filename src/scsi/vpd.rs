@@ -13,15 +13,15 @@ use super::reader::{ParseError, ParseProblem, Partly, Reader, ascii};
 use serde::{Deserialize, Serialize};
 
 /// Supported VPD Pages.
-pub const SUPPORTED_PAGES: u8 = 0x00;
+pub(crate) const SUPPORTED_PAGES: u8 = 0x00;
 /// Unit Serial Number.
-pub const UNIT_SERIAL_NUMBER: u8 = 0x80;
+pub(crate) const UNIT_SERIAL_NUMBER: u8 = 0x80;
 /// Device Identification.
 pub const DEVICE_IDENTIFICATION: u8 = 0x83;
 /// Block Device Characteristics.
-pub const BLOCK_DEVICE_CHARACTERISTICS: u8 = 0xb1;
+pub(crate) const BLOCK_DEVICE_CHARACTERISTICS: u8 = 0xb1;
 /// Block Limits (SBC-4): the limits of a device for single commands, such as transfer lengths.
-pub const BLOCK_LIMITS: u8 = 0xb0;
+pub(crate) const BLOCK_LIMITS: u8 = 0xb0;
 
 /// A VPD page with a header that was checked.
 #[derive(Debug, Clone)]
@@ -51,7 +51,7 @@ pub fn page(code: u8, data: &[u8]) -> Result<Page<'_>, ParseError> {
 ///
 /// # Errors
 /// PAGE CODE is not `code`, or the header itself is truncated.
-pub fn page_partly(code: u8, data: &[u8]) -> Result<Partly<Page<'_>>, ParseError> {
+pub(crate) fn page_partly(code: u8, data: &[u8]) -> Result<Partly<Page<'_>>, ParseError> {
     let (name, expected) = match code {
         SUPPORTED_PAGES => ("Supported VPD Pages page", "PAGE CODE 00h"),
         UNIT_SERIAL_NUMBER => ("Unit Serial Number page", "PAGE CODE 80h"),
@@ -87,7 +87,7 @@ pub fn page_partly(code: u8, data: &[u8]) -> Result<Partly<Page<'_>>, ParseError
 
 /// The PAGE CODE of a page; `None` if the data are too short to have one.
 #[must_use]
-pub fn page_code(data: &[u8]) -> Option<u8> {
+pub(crate) fn page_code(data: &[u8]) -> Option<u8> {
     data.get(1).copied()
 }
 
@@ -110,7 +110,7 @@ pub fn unit_serial_number(data: &[u8]) -> Result<String, ParseError> {
 
 /// Like [`unit_serial_number`], for a page with a header that was checked.
 #[must_use]
-pub fn serial_number(page: &Page<'_>) -> String {
+pub(crate) fn serial_number(page: &Page<'_>) -> String {
     let field = page.body.rest();
     let end = field
         .iter()
@@ -172,7 +172,7 @@ impl CodeSet {
 
     /// The code, 0h to Fh.
     #[must_use]
-    pub fn nibble(self) -> u8 {
+    pub(crate) fn nibble(self) -> u8 {
         match self {
             CodeSet::Binary => 1,
             CodeSet::Ascii => 2,
@@ -207,7 +207,7 @@ impl Association {
 
     /// The code, 00b to 11b.
     #[must_use]
-    pub fn bits(self) -> u8 {
+    pub(crate) fn bits(self) -> u8 {
         match self {
             Association::LogicalUnit => 0b00,
             Association::TargetPort => 0b01,
@@ -266,7 +266,7 @@ impl DesignatorType {
 
     /// The code, 0h to Fh.
     #[must_use]
-    pub fn nibble(self) -> u8 {
+    pub(crate) fn nibble(self) -> u8 {
         match self {
             DesignatorType::VendorSpecific => 0x0,
             DesignatorType::T10VendorId => 0x1,
@@ -371,7 +371,7 @@ impl DeviceIdentification {
 
     /// The designators of a page with a header that was checked, up to the first incomplete one.
     #[must_use]
-    pub fn of_page(mut page: Page<'_>) -> Partly<DeviceIdentification> {
+    pub(crate) fn of_page(mut page: Page<'_>) -> Partly<DeviceIdentification> {
         let mut designators = Vec::new();
         let mut missing = None;
         let mut end = page.body.offset();
@@ -435,12 +435,12 @@ impl DeviceIdentification {
     }
 
     /// The designators that identify the logical unit.
-    pub fn logical_unit(&self) -> impl Iterator<Item = &Designator> {
+    pub(crate) fn logical_unit(&self) -> impl Iterator<Item = &Designator> {
         self.with(Association::LogicalUnit)
     }
 
     /// The designators that identify the target port of the path.
-    pub fn target_port(&self) -> impl Iterator<Item = &Designator> {
+    pub(crate) fn target_port(&self) -> impl Iterator<Item = &Designator> {
         self.with(Association::TargetPort)
     }
 

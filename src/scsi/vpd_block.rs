@@ -76,13 +76,13 @@ const BLOCK_DEVICE_CHARACTERISTICS: &[Field] = &[
 
 /// Decodes the fields of the Block Limits page from its body.
 #[must_use]
-pub fn block_limits(body: &[u8]) -> Vec<(&'static str, u64)> {
+pub(crate) fn block_limits(body: &[u8]) -> Vec<(&'static str, u64)> {
     read(BLOCK_LIMITS, body)
 }
 
 /// Decodes the fields of the Block Device Characteristics page from its body.
 #[must_use]
-pub fn block_device_characteristics(body: &[u8]) -> Vec<(&'static str, u64)> {
+pub(crate) fn block_device_characteristics(body: &[u8]) -> Vec<(&'static str, u64)> {
     read(BLOCK_DEVICE_CHARACTERISTICS, body)
 }
 

@@ -5,8 +5,8 @@
 //! that the parsers under test read real bytes. Every nexus has its own queue of unit attentions (SAM-6 5.14). A change
 //! of access states reports 2A/06 to all nexuses except the one that requested it (SPC-5 5.18.2.6).
 
-use super::trespass::Move;
-pub use super::trespass::Trespass;
+use super::moves::Move;
+pub use super::moves::{Trespass, UnitId};
 use crate::psa::units::{Hctl, Millis, Sectors};
 use crate::scsi::cdb::Command;
 use crate::scsi::inquiry::{PeripheralQualifier, StandardInquiry, Tpgs};
@@ -21,9 +21,6 @@ use crate::scsi::vpd::{
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
-
-/// Number of a logical unit in the array. This is not its LUN, which belongs to a nexus.
-pub type UnitId = u32;
 
 /// How a command ended, and the data that it returned.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -330,11 +327,6 @@ impl Array {
         self.luns.get(&nexus)
     }
 
-    /// Every nexus with the unit and port behind it.
-    pub fn luns(&self) -> impl Iterator<Item = (&Hctl, &Lun)> {
-        self.luns.iter()
-    }
-
     /// The unit behind a nexus.
     #[must_use]
     pub fn unit_at(&self, nexus: Hctl) -> Option<&Unit> {
@@ -378,7 +370,7 @@ impl Array {
     }
 
     /// Sets or clears write protection of a LUN for an initiator port. As on LIO, this raises no unit attention.
-    pub fn protect(&mut self, nexus: Hctl, write_protected: bool) {
+    pub(crate) fn protect(&mut self, nexus: Hctl, write_protected: bool) {
         if let Some(lun) = self.luns.get_mut(&nexus) {
             lun.write_protected = write_protected;
         }
@@ -445,7 +437,7 @@ impl Array {
     }
 
     /// Queues a unit attention, unless the same one is already queued.
-    pub fn attend(&mut self, nexus: Hctl, asc: u8, ascq: u8) {
+    pub(crate) fn attend(&mut self, nexus: Hctl, asc: u8, ascq: u8) {
         let sense = Sense {
             key: UNIT_ATTENTION,
             asc,

@@ -22,11 +22,11 @@ use std::fmt::Write as _;
 /// `errno` values that the model returns.
 pub mod errno {
     /// No such device.
-    pub const ENXIO: i32 = 6;
+    pub(crate) const ENXIO: i32 = 6;
     /// Suspended.
-    pub const EBUSY: i32 = 16;
+    pub(crate) const EBUSY: i32 = 16;
     /// Invalid argument.
-    pub const EINVAL: i32 = 22;
+    pub(crate) const EINVAL: i32 = 22;
 }
 
 /// The kernel series that is modelled.
@@ -267,7 +267,7 @@ impl Multipath {
 
     /// Whether a table is loaded but not live yet.
     #[must_use]
-    pub fn has_inactive(&self) -> bool {
+    pub(crate) fn has_inactive(&self) -> bool {
         self.inactive.is_some()
     }
 

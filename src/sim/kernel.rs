@@ -13,225 +13,21 @@
 use super::array::{Array, Trespass, UnitId};
 use super::dm::{Multipath, Series};
 use super::fault::Fault;
-use super::maps::{Job, SimMap};
 use super::rng::Rng;
-use super::udev::MapEvent;
+pub use super::state::{Disk, Kernel, Ledger, Link, Pace};
+use super::state::{Job, Pending, Run, SimMap};
 use crate::psa::action::{Action, Examine, Notice};
 use crate::psa::adapter::{AdapterFacts, TargetFacts, Transport};
 use crate::psa::event::{Event, Examination, IoTrouble, Reply, UnitAttention};
-use crate::psa::facts::{BlockFacts, DiskKind, Handler, PathFacts, Usage};
+use crate::psa::facts::{BlockFacts, DiskKind, Handler, PathFacts};
 use crate::psa::memory::Memory;
 use crate::psa::table::model::Table;
-use crate::psa::takeover::StoredTakeover;
 use crate::psa::units::{DevT, Hctl, Millis, Sectors, Sg};
-use crate::scsi::cdb::Command;
 use crate::scsi::inquiry::Tpgs;
 use crate::scsi::outcome::Outcome;
 use crate::scsi::sense::{Sense, SenseMeaning, UnitAttentionKind};
 use crate::scsi::tpgs::AccessState;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-
-/// Range of the duration of each operation, in milliseconds: minimum, maximum.
-#[derive(Debug, Clone, Copy)]
-pub struct Pace {
-    /// A SCSI command.
-    pub command: (u64, u64),
-    /// A step on a map.
-    pub step: (u64, u64),
-    /// The delivery of an event to the world. Events about one map stay in order.
-    pub event: (u64, u64),
-}
-
-impl Pace {
-    /// Every operation takes one millisecond: for examples that are meant to be read.
-    pub const STEADY: Pace = Pace {
-        command: (1, 1),
-        step: (1, 1),
-        event: (1, 1),
-    };
-    /// Operations vary in duration, so that they overtake each other.
-    pub const VARIED: Pace = Pace {
-        command: (1, 40),
-        step: (1, 60),
-        event: (0, 300),
-    };
-}
-
-/// The state of the connection to the target port.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Link {
-    /// Commands get through.
-    Up,
-    /// Commands return immediately: the rport is gone, the session lost.
-    Down,
-    /// Commands do not return.
-    Hung,
-}
-
-/// A SCSI disk of the host.
-#[derive(Debug, Clone)]
-pub struct Disk {
-    pub(super) facts: PathFacts,
-    pub(super) link: Link,
-    /// I/O fails although commands are answered.
-    pub(super) sick: bool,
-    /// A command is still in flight although its examination has ended.
-    pub(super) orphan: bool,
-    /// Its handler considered it passive when it was found, and no activation has found it active since.
-    pub(super) passive: bool,
-    /// The examination with a command in flight while the path hangs.
-    pub(super) waiting: Option<Box<Run>>,
-    /// Ticket of the examination in progress.
-    examined: Option<u64>,
-}
-
-impl Disk {
-    /// Its device number.
-    #[must_use]
-    pub fn dev(&self) -> DevT {
-        self.facts
-            .block
-            .as_ref()
-            .map_or(DevT { major: 0, minor: 0 }, |block| block.dev)
-    }
-
-    /// Its facts, as sysfs shows them.
-    #[must_use]
-    pub fn facts(&self) -> &PathFacts {
-        &self.facts
-    }
-
-    /// The state of the connection to the target port.
-    #[must_use]
-    pub fn link(&self) -> Link {
-        self.link
-    }
-
-    /// Whether I/O fails although commands are answered.
-    #[must_use]
-    pub fn is_sick(&self) -> bool {
-        self.sick
-    }
-
-    /// The users of the disk other than dm-multipath.
-    #[must_use]
-    pub fn usage(&self) -> &[Usage] {
-        self.facts
-            .block
-            .as_ref()
-            .map_or(&[], |block| block.usage.as_slice())
-    }
-}
-
-/// An examination in progress.
-#[derive(Debug, Clone)]
-pub(super) struct Run {
-    path: Hctl,
-    sg: Sg,
-    ticket: u64,
-    /// The first one is in flight.
-    commands: VecDeque<Command>,
-    replies: Vec<Reply>,
-    deadline: Millis,
-    sent: Millis,
-}
-
-/// An event that is scheduled.
-#[derive(Debug, Clone)]
-pub(super) enum Pending {
-    Deliver(Event),
-    Command(Box<Run>),
-    /// The agent stops waiting for the command that it sent at this time (the last field).
-    Deadline(Hctl, u64, Millis),
-    Step(Box<Job>),
-    /// The agent reads a map because of a dm event.
-    Observe(String),
-    /// udev's rules run for an event on a map.
-    Udev(String, MapEvent),
-}
-
-/// Record of what happened, for the assertions of a test.
-#[derive(Debug, Clone, Default)]
-pub struct Ledger {
-    /// Writes that reached their logical unit.
-    pub writes: u64,
-    /// I/O errors that a user of a map got: time and map.
-    pub io_errors: Vec<(Millis, String)>,
-    /// Writes that the array rejected because the LUN is write-protected on the path that was used.
-    pub refused_writes: u64,
-    /// Writes that reached a logical unit other than that of the map: time, map and path.
-    pub wrong_writes: Vec<(Millis, String, Hctl)>,
-    /// The longest time between the remapping of a LUN and a write that reached the wrong unit through it.
-    pub longest_exposure: Millis,
-    /// The longest time that I/O to a map was stalled.
-    pub longest_stall: Millis,
-    /// Number of tables that became live.
-    pub tables: u64,
-    /// Number of messages sent to maps.
-    pub messages: u64,
-    /// When a map was switched to failing I/O without a path, by message or by table.
-    pub queueing_ended: Vec<(Millis, String)>,
-    /// Examinations carried out.
-    pub examinations: u64,
-    /// Rules of the interface that the world violated.
-    pub violations: Vec<String>,
-}
-
-/// A host and the array behind it.
-#[derive(Debug, Clone)]
-pub struct Kernel {
-    /// The array.
-    pub array: Array,
-    /// Durations of operations.
-    pub pace: Pace,
-    /// A path that recovers reports the loss of its nexus (29/07), as FC and iSCSI do.
-    pub nexus_loss: bool,
-    /// Device handlers are loaded: a disk with TPGS gets `alua`.
-    pub handlers: bool,
-    /// A disk appears and disappears in two steps: the SCSI device without its disk, and the complete device.
-    pub staged: bool,
-    /// I/O errors are reported. This is `false` for a host without tracing.
-    pub reports_io: bool,
-    /// udev reads from a map as soon as it considers the map usable.
-    pub udev_reads: bool,
-    /// Record of what happened.
-    pub ledger: Ledger,
-    /// When the LUN of a path was last remapped.
-    pub repointed: BTreeMap<Hctl, Millis>,
-    /// The memory that the agent has stored.
-    pub memory: Memory,
-    /// The time since which maps have had no usable path, as the agent has stored it.
-    pub(super) outages: BTreeMap<String, Millis>,
-    /// Disks that are not SCSI disks, with their kind.
-    pub(super) others: BTreeMap<DevT, String>,
-    /// Paths whose disks udev has not processed yet.
-    pub(super) unprocessed: BTreeSet<Hctl>,
-    /// The takeover budgets that the agent has stored, with the time of storing.
-    pub(super) takeovers: (Millis, BTreeMap<String, StoredTakeover>),
-    pub(super) series: Series,
-    pub(super) disks: BTreeMap<Hctl, Disk>,
-    /// The facts that a path gets when it is found again, by address.
-    pub(super) templates: BTreeMap<Hctl, PathFacts>,
-    pub(super) devs: BTreeMap<DevT, Hctl>,
-    pub(super) maps: BTreeMap<String, SimMap>,
-    /// The name of a map by its UUID.
-    pub(super) names: BTreeMap<String, String>,
-    /// The map that has a disk open.
-    pub(super) holders: BTreeMap<DevT, String>,
-    /// Groups of units whose handler is configured to avoid STPGs.
-    pub(super) optimize: BTreeSet<(UnitId, u16)>,
-    /// Table loads to be rejected: by map UUID, the errno and the number of loads.
-    pub(super) refusals: BTreeMap<String, (i32, u32)>,
-    /// Maps on which no steps are taken, by UUID, with the jobs that wait for them.
-    pub(super) jams: BTreeMap<String, Vec<Job>>,
-    marks: BTreeMap<DevT, bool>,
-    queue: BTreeMap<(Millis, u64), Pending>,
-    asked: u64,
-    last_uevent: Millis,
-    next_disk: u32,
-    next_map: u32,
-    pub(super) rng: Rng,
-}
+use std::collections::{BTreeMap, BTreeSet};
 
 impl Kernel {
     /// Creates a host without disks.
@@ -368,7 +164,7 @@ impl Kernel {
 
     /// What sysfs shows for a block device number.
     #[must_use]
-    pub fn disk_kind(&self, dev: DevT) -> DiskKind {
+    pub(crate) fn disk_kind(&self, dev: DevT) -> DiskKind {
         if let Some(what) = self.others.get(&dev) {
             return DiskKind::Other(what.clone());
         }
@@ -427,7 +223,7 @@ impl Kernel {
 
     /// The time of the next scheduled event.
     #[must_use]
-    pub fn next_time(&self) -> Option<Millis> {
+    pub(crate) fn next_time(&self) -> Option<Millis> {
         self.queue.first_key_value().map(|((at, _), _)| *at)
     }
 

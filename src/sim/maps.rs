@@ -7,18 +7,17 @@
 //! Left out: activation takes no time, and a group in transition holds I/O back without another activation; the
 //! handler's cache of access states is always current; a reload does not wait for I/O in flight.
 
-use super::array::UnitId;
 use super::dm::{Io, Multipath, errno};
-use super::kernel::{Disk, Kernel, Link, Pending, attention};
-use super::udev::{Cookie, Knowledge};
-use crate::psa::action::MapStep;
+use super::kernel::attention;
+pub(super) use super::state::SimMap;
+use super::state::{Act, Disk, Job, Kernel, Link, Pending};
 use crate::psa::event::{DmStep, Event, IoTrouble, MapError};
 use crate::psa::facts::Handler;
 use crate::psa::table::model::{Map, MapId, Message, Table};
 use crate::psa::units::{DevT, Hctl, Millis};
 use crate::scsi::sense::{DATA_PROTECT, HARDWARE_ERROR, ILLEGAL_REQUEST, MEDIUM_ERROR, Sense};
 use crate::scsi::tpgs::AccessState;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 
 /// `EIO` and `ENODEV` do not come from dm, so they are not among the values of the model.
 const EIO: i32 = 5;
@@ -29,142 +28,6 @@ const EREMOTEIO: i32 = 121;
 
 /// Timeout of an I/O on a disk (`queue/io_timeout`).
 const IO_TIMEOUT: Millis = Millis(30_000);
-
-/// A map with its state.
-#[derive(Debug, Clone)]
-pub struct SimMap {
-    /// The map itself.
-    pub dm: Multipath,
-    /// Ticket of the action in progress.
-    pub(super) busy: Option<u64>,
-    /// The disks that it has open: those in its tables.
-    held: BTreeSet<DevT>,
-    pub(super) observation_due: bool,
-    /// When the last event about the map is delivered: later ones must not overtake it.
-    last_event: Millis,
-    /// The time since which I/O is stalled.
-    pub stalled_since: Option<Millis>,
-    /// The path that an I/O hangs on, and since when.
-    stuck: Option<(DevT, Millis)>,
-    /// The logical unit that the first write went to. Two units may have the same identity.
-    unit: Option<UnitId>,
-    /// What udev knows about it.
-    pub(super) udev: Knowledge,
-}
-
-impl SimMap {
-    /// The map as the ioctls show it. A user that waits for I/O has it open.
-    #[must_use]
-    pub fn observe(&self) -> Map {
-        let mut map = self.dm.observe();
-        map.open_count = self.users();
-        map
-    }
-
-    /// The number of users that have it open.
-    pub(super) fn users(&self) -> u32 {
-        self.dm.users().max(self.stalled_since.is_some().into())
-    }
-
-    /// Records that an event was raised; returns whether it is the first that the agent has not read.
-    fn becomes_due(&mut self) -> bool {
-        !std::mem::replace(&mut self.observation_due, true)
-    }
-
-    pub(super) fn new(dm: Multipath) -> SimMap {
-        SimMap {
-            dm,
-            busy: None,
-            held: BTreeSet::new(),
-            observation_due: false,
-            last_event: Millis(0),
-            stalled_since: None,
-            stuck: None,
-            unit: None,
-            udev: Knowledge::default(),
-        }
-    }
-}
-
-/// The steps of an action, split where time passes between them.
-#[derive(Debug, Clone)]
-pub(super) struct Job {
-    map: MapId,
-    ticket: u64,
-    todo: VecDeque<Act>,
-    /// This action created the map.
-    made: bool,
-}
-
-#[derive(Debug, Clone)]
-enum Act {
-    New,
-    Load(Box<Table>, bool),
-    Resume(Option<Cookie>),
-    Message(Message),
-    Remove,
-}
-
-impl Act {
-    fn step(&self) -> DmStep {
-        match self {
-            Act::New => DmStep::Create,
-            Act::Load(..) => DmStep::Load,
-            Act::Resume(_) => DmStep::Resume,
-            Act::Message(message) => DmStep::Message(message.to_string()),
-            Act::Remove => DmStep::Remove,
-        }
-    }
-}
-
-impl Job {
-    pub(super) fn new(map: MapId, ticket: u64, steps: Vec<MapStep>) -> Job {
-        let mut todo = VecDeque::new();
-        for step in steps {
-            match step {
-                MapStep::Create {
-                    table,
-                    usable,
-                    read_only,
-                } => {
-                    let cookie = Cookie {
-                        reload: false,
-                        usable,
-                    };
-                    todo.extend([
-                        Act::New,
-                        Act::Load(Box::new(table), read_only),
-                        Act::Resume(Some(cookie)),
-                    ]);
-                }
-                MapStep::Reload {
-                    table,
-                    usable,
-                    read_only,
-                } => {
-                    let cookie = Cookie {
-                        reload: true,
-                        usable,
-                    };
-                    todo.extend([
-                        Act::Load(Box::new(table), read_only),
-                        Act::Resume(Some(cookie)),
-                    ]);
-                }
-                MapStep::Resume => todo.push_back(Act::Resume(None)),
-                MapStep::Message(message) => todo.push_back(Act::Message(message)),
-                MapStep::Remove => todo.push_back(Act::Remove),
-                MapStep::Observe => {}
-            }
-        }
-        Job {
-            map,
-            ticket,
-            todo,
-            made: false,
-        }
-    }
-}
 
 /// The result of a write to a path.
 pub(super) enum Write {
@@ -510,7 +373,7 @@ impl Kernel {
     }
 
     /// One write by a user of each map.
-    pub fn io_on_all(&mut self, now: Millis) {
+    pub(crate) fn io_on_all(&mut self, now: Millis) {
         let mut maps = std::mem::take(&mut self.maps);
         for (name, map) in &mut maps {
             self.io_on(now, name, map);

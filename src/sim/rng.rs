@@ -19,7 +19,7 @@ impl Rng {
     }
 
     /// The next 64 random bits.
-    pub fn bits(&mut self) -> u64 {
+    pub(crate) fn bits(&mut self) -> u64 {
         let mut x = self.0;
         x ^= x >> 12;
         x ^= x << 25;
@@ -41,12 +41,6 @@ impl Rng {
     /// `true` with a probability of `percent` in 100.
     pub fn chance(&mut self, percent: u64) -> bool {
         self.below(100) < percent
-    }
-
-    /// A random element; `None` if `of` is empty.
-    pub fn pick<'a, T>(&mut self, of: &'a [T]) -> Option<&'a T> {
-        let index = self.below(of.len() as u64);
-        of.get(index as usize)
     }
 }
 
@@ -72,6 +66,5 @@ mod tests {
             assert!((3..=5).contains(&rng.between(3, 5)));
         }
         assert_eq!(rng.below(0), 0);
-        assert!(rng.pick::<u8>(&[]).is_none());
     }
 }

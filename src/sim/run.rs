@@ -166,7 +166,7 @@ impl Simulation {
 
     /// The next time at which something is due.
     #[must_use]
-    pub fn next_time(&self) -> Option<Millis> {
+    pub(crate) fn next_time(&self) -> Option<Millis> {
         let world = self
             .world
             .next_deadline()

@@ -2,47 +2,11 @@
 //!
 //! A trespass takes no time here. Moves of real arrays take seconds, in which I/O waits in the host.
 
-use super::array::{Array, Lun, Unit, UnitId};
-use crate::psa::units::{Hctl, Millis};
+use super::array::{Array, Lun, Unit};
+use super::moves::{Move, UnitId};
+use crate::psa::units::Hctl;
 use crate::scsi::tpgs::AccessState;
 use std::collections::BTreeSet;
-
-/// How an array that predates target port groups moves a unit to another controller. A group that serves the unit is
-/// active/optimized, a passive one is in standby.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trespass {
-    /// START STOP UNIT; a passive controller asks for it (handler `hp_sw`).
-    StartUnit,
-    /// MODE SELECT of page 22h; VPD page C0h reports the owner (handler `emc`).
-    Clariion,
-    /// MODE SELECT of page 2Ch; VPD page C9h reports the owner, TEST UNIT READY does not show it (handler `rdac`).
-    Rdac,
-}
-
-impl Trespass {
-    /// The kernel's device handler for such arrays.
-    #[must_use]
-    pub fn handler(self) -> &'static str {
-        match self {
-            Trespass::StartUnit => "hp_sw",
-            Trespass::Clariion => "emc",
-            Trespass::Rdac => "rdac",
-        }
-    }
-}
-
-/// A move of a unit from one controller to another at the request of a host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Move {
-    /// The time of the move.
-    pub at: Millis,
-    /// The path of the request.
-    pub nexus: Hctl,
-    /// The unit.
-    pub unit: UnitId,
-    /// The port groups that serve it now.
-    pub to: BTreeSet<u16>,
-}
 
 impl Unit {
     /// The port groups in the state active/optimized.

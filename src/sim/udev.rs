@@ -4,41 +4,11 @@
 //! the group that the kernel chooses. Active only if [`Kernel::udev_reads`] is set.
 
 use super::dm::Io;
-use super::kernel::{Kernel, Pending};
-use super::maps::{SimMap, Write};
+use super::maps::Write;
+use super::state::{Cookie, Kernel, Knowledge, MapEvent, Pending, SimMap};
 use crate::psa::units::Millis;
 use crate::scsi::cdb::Command;
 use crate::scsi::outcome::Outcome;
-
-/// What a resume passes to the rules.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Cookie {
-    /// FLAG0: the map existed before.
-    pub(super) reload: bool,
-    /// FLAG2 is not set: there is a path to read through.
-    pub(super) usable: bool,
-}
-
-/// What the rules store about a map.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Knowledge {
-    /// Its device node exists: users may open it.
-    pub(super) known: bool,
-    /// MPATH_DEVICE_READY.
-    ready: bool,
-    /// DM_PSA_OWED.
-    owed: bool,
-}
-
-/// An event on a map, as the rules see it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct MapEvent {
-    news: bool,
-    unusable: bool,
-    ask: bool,
-    /// DM_ACTION=PATH_FAILED: must not make a map usable that was not usable before.
-    failed: bool,
-}
 
 impl Kernel {
     /// Handles the event of a table that became live.

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// What an agent had no right to do.
 #[derive(Debug, Clone, Default)]
-pub struct Verdict {
+pub(crate) struct Verdict {
     /// A path was given I/O although it had not proven its unit since it was last in doubt. (If port groups take paths
     /// out of use this is too strict: such a path is not in doubt.)
     pub identity: Vec<String>,
@@ -44,7 +44,7 @@ struct Audit {
 }
 
 /// Audits the journal of an agent.
-pub fn audit(journal: &[Entry]) -> Verdict {
+pub(crate) fn audit(journal: &[Entry]) -> Verdict {
     let mut audit = Audit::default();
     for entry in journal {
         audit.now = entry.at;

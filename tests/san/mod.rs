@@ -4,9 +4,9 @@
     reason = "every test file is a crate of its own and uses a part of this"
 )]
 
-pub mod audit;
-pub mod oracle;
-pub mod script;
+pub(crate) mod audit;
+pub(crate) mod oracle;
+pub(crate) mod script;
 
 use dm_psa::psa::action::{Action, MapStep, Notice};
 use dm_psa::psa::adapter::Transport;
@@ -21,12 +21,12 @@ use dm_psa::sim::kernel::{Kernel, Pace};
 use dm_psa::sim::run::Simulation;
 use proptest::test_runner::{Config as ProptestConfig, RngSeed};
 
-pub const AO: AccessState = AccessState::ActiveOptimized;
-pub const ANO: AccessState = AccessState::ActiveNonOptimized;
-pub const STANDBY: AccessState = AccessState::Standby;
+pub(crate) const AO: AccessState = AccessState::ActiveOptimized;
+pub(crate) const ANO: AccessState = AccessState::ActiveNonOptimized;
+pub(crate) const STANDBY: AccessState = AccessState::Standby;
 
 /// A path by host, target and LUN.
-pub fn path(host: u32, target: u32, lun: u64) -> Hctl {
+pub(crate) fn path(host: u32, target: u32, lun: u64) -> Hctl {
     Hctl {
         host,
         channel: 0,
@@ -35,20 +35,20 @@ pub fn path(host: u32, target: u32, lun: u64) -> Hctl {
     }
 }
 
-pub fn seconds(n: u64) -> Millis {
+pub(crate) fn seconds(n: u64) -> Millis {
     Millis::from_secs(n)
 }
 
 /// A host on which everything takes a millisecond.
-pub fn steady() -> Kernel {
+pub(crate) fn steady() -> Kernel {
     Kernel::new(Series::Linux6, Pace::STEADY, 1)
 }
 
 /// The four paths of [`four_paths`]: controller A through both HBAs, then controller B.
-pub const A1: Hctl = hctl(1, 0);
-pub const A2: Hctl = hctl(2, 0);
-pub const B1: Hctl = hctl(1, 1);
-pub const B2: Hctl = hctl(2, 1);
+pub(crate) const A1: Hctl = hctl(1, 0);
+pub(crate) const A2: Hctl = hctl(2, 0);
+pub(crate) const B1: Hctl = hctl(1, 1);
+pub(crate) const B2: Hctl = hctl(2, 1);
 
 const fn hctl(host: u32, target: u32) -> Hctl {
     Hctl {
@@ -61,24 +61,29 @@ const fn hctl(host: u32, target: u32) -> Hctl {
 
 /// An array with two controllers, A (port group 1, optimized) and B (port group 2), and a host with two HBAs: sda and
 /// sdc lead to A, sdb and sdd to B.
-pub fn four_paths() -> Kernel {
+pub(crate) fn four_paths() -> Kernel {
     let mut kernel = steady();
     add_unit(&mut kernel, 0, &[(1, AO), (2, ANO)]);
     kernel
 }
 
 /// A unit with two paths (one for each HBA) to each of its port groups, at this LUN.
-pub fn add_unit(kernel: &mut Kernel, lun: u32, groups: &[(u16, AccessState)]) -> UnitId {
+pub(crate) fn add_unit(kernel: &mut Kernel, lun: u32, groups: &[(u16, AccessState)]) -> UnitId {
     cable_unit(kernel, lun, Unit::new(lun + 1, groups))
 }
 
 /// Adds a given unit in the same way.
-pub fn cable_unit(kernel: &mut Kernel, lun: u32, unit: Unit) -> UnitId {
+pub(crate) fn cable_unit(kernel: &mut Kernel, lun: u32, unit: Unit) -> UnitId {
     cable_unit_by(kernel, lun, unit, Transport::Fc)
 }
 
 /// The same over another transport.
-pub fn cable_unit_by(kernel: &mut Kernel, lun: u32, unit: Unit, transport: Transport) -> UnitId {
+pub(crate) fn cable_unit_by(
+    kernel: &mut Kernel,
+    lun: u32,
+    unit: Unit,
+    transport: Transport,
+) -> UnitId {
     let groups: Vec<u16> = unit.groups.keys().copied().collect();
     let unit = kernel.array.add(unit);
     for host in [1, 2] {
@@ -92,7 +97,7 @@ pub fn cable_unit_by(kernel: &mut Kernel, lun: u32, unit: Unit, transport: Trans
 }
 
 /// A map in one line: its table, and the letters of groups and paths as in `dmsetup status`.
-pub fn line(map: &Map) -> String {
+pub(crate) fn line(map: &Map) -> String {
     let table = match &map.table {
         Ok(table) => emit(table).unwrap_or_else(|problem| format!("{problem:?}")),
         Err(why) => why.clone(),
@@ -112,13 +117,13 @@ pub fn line(map: &Map) -> String {
 }
 
 /// All maps of the host.
-pub fn maps(sim: &Simulation) -> Vec<String> {
+pub(crate) fn maps(sim: &Simulation) -> Vec<String> {
     let maps = sim.kernel.maps();
     maps.map(|(_, map)| line(&map.dm.observe())).collect()
 }
 
 /// The steps on maps that the agent asked for since this entry of its journal.
-pub fn steps(sim: &Simulation, from: usize) -> Vec<String> {
+pub(crate) fn steps(sim: &Simulation, from: usize) -> Vec<String> {
     let entries = sim.journal.iter().skip(from);
     let actions = entries.flat_map(|entry| &entry.actions);
     actions
@@ -143,14 +148,14 @@ fn step(step: &MapStep) -> Option<String> {
 }
 
 /// The tables that the agent asked for since this entry of its journal.
-pub fn tables(sim: &Simulation, from: usize) -> Vec<String> {
+pub(crate) fn tables(sim: &Simulation, from: usize) -> Vec<String> {
     let mut steps = steps(sim, from);
     steps.retain(|step| step.starts_with("create ") || step.starts_with("reload "));
     steps
 }
 
 /// A notice in one line.
-pub fn notice(notice: &Notice) -> String {
+pub(crate) fn notice(notice: &Notice) -> String {
     let details: Vec<String> = notice
         .details
         .iter()
@@ -162,7 +167,7 @@ pub fn notice(notice: &Notice) -> String {
 }
 
 /// The notices of the agent since this entry of its journal, except those for steps on maps.
-pub fn notices(sim: &Simulation, from: usize) -> Vec<String> {
+pub(crate) fn notices(sim: &Simulation, from: usize) -> Vec<String> {
     let entries = sim.journal.iter().skip(from);
     let actions = entries.flat_map(|entry| &entry.actions);
     actions
@@ -174,7 +179,7 @@ pub fn notices(sim: &Simulation, from: usize) -> Vec<String> {
 }
 
 /// The marks that the current agent gave udev for a path's disk, in order.
-pub fn marks(sim: &Simulation, path: Hctl) -> Vec<bool> {
+pub(crate) fn marks(sim: &Simulation, path: Hctl) -> Vec<bool> {
     let dev = sim.kernel.disk(path).map(|disk| disk.dev());
     let actions = sim.journal.iter().flat_map(|entry| &entry.actions);
     actions
@@ -186,7 +191,7 @@ pub fn marks(sim: &Simulation, path: Hctl) -> Vec<bool> {
 }
 
 /// The lines of `explain` for a subject.
-pub fn explained(sim: &Simulation, subject: &str) -> String {
+pub(crate) fn explained(sim: &Simulation, subject: &str) -> String {
     let (name, sections) = sim.world.explain(subject).unwrap_or_default();
     let sections = sections
         .iter()
@@ -198,12 +203,12 @@ pub fn explained(sim: &Simulation, subject: &str) -> String {
 }
 
 /// An agent with default settings on a host, after the first ten seconds, with user I/O running.
-pub fn running(kernel: Kernel) -> Simulation {
+pub(crate) fn running(kernel: Kernel) -> Simulation {
     running_with(kernel, Settings::default())
 }
 
 /// The same with other settings.
-pub fn running_with(kernel: Kernel, settings: Settings) -> Simulation {
+pub(crate) fn running_with(kernel: Kernel, settings: Settings) -> Simulation {
     let mut sim = Simulation::start(kernel, settings);
     sim.io_every = Some(Millis(100));
     sim.run_for(seconds(10));
@@ -211,7 +216,7 @@ pub fn running_with(kernel: Kernel, settings: Settings) -> Simulation {
 }
 
 /// Asserts that nothing happened that must never happen.
-pub fn unharmed(sim: &Simulation) {
+pub(crate) fn unharmed(sim: &Simulation) {
     let ledger = &sim.kernel.ledger;
     assert_eq!(ledger.violations, Vec::<String>::new());
     assert_eq!(ledger.wrong_writes, vec![]);
@@ -221,7 +226,7 @@ pub fn unharmed(sim: &Simulation) {
 /// A configuration with this many cases, unless `PROPTEST_CASES` is set. The cases are always the same, so that a
 /// commit passes or fails alike everywhere, unless `PROPTEST_RNG_SEED` is set. With both, a failure can be reproduced,
 /// so none is stored.
-pub fn config(cases: u32) -> ProptestConfig {
+pub(crate) fn config(cases: u32) -> ProptestConfig {
     let default = ProptestConfig::default();
     let given = |variable| std::env::var_os(variable).is_some();
     ProptestConfig {

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 /// What follows for a path from its cable and the array alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fate {
+pub(crate) enum Fate {
     /// Serves; the lower the number, the better.
     Serves(u8),
     /// Standby, and only the array can change that.
@@ -21,7 +21,7 @@ pub enum Fate {
     Unknown,
 }
 
-pub fn fate(kernel: &Kernel, path: Hctl, disk: &Disk) -> Fate {
+pub(crate) fn fate(kernel: &Kernel, path: Hctl, disk: &Disk) -> Fate {
     match disk.link() {
         Link::Hung => return Fate::Unknown,
         Link::Down => return Fate::Dead,
@@ -45,7 +45,7 @@ pub fn fate(kernel: &Kernel, path: Hctl, disk: &Disk) -> Fate {
 }
 
 /// Returns everything that is wrong with the maps, now that everything is at rest.
-pub fn oracle(run: &mut Run, san_units: &[bool]) -> Vec<String> {
+pub(crate) fn oracle(run: &mut Run, san_units: &[bool]) -> Vec<String> {
     let mut wrong = Vec::new();
     let kernel = &run.sim.kernel;
     let mut holders: BTreeMap<DevT, Vec<String>> = BTreeMap::new();
@@ -105,7 +105,7 @@ pub fn oracle(run: &mut Run, san_units: &[bool]) -> Vec<String> {
 }
 
 /// Whether two LUNs of one port lead to one unit: one of them is used; which one depends on the order of events.
-pub fn is_repeated(kernel: &Kernel, unit: UnitId) -> bool {
+pub(crate) fn is_repeated(kernel: &Kernel, unit: UnitId) -> bool {
     let port = |path: Hctl| (path.host, path.channel, path.target);
     let own = |path: Hctl| unit_of(kernel, path) == Some(unit);
     kernel.disks().any(|(path, _)| {
@@ -114,7 +114,7 @@ pub fn is_repeated(kernel: &Kernel, unit: UnitId) -> bool {
     })
 }
 
-pub fn of_unit(
+pub(crate) fn of_unit(
     run: &Run,
     unit: UnitId,
     is_san: bool,

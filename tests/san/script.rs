@@ -20,15 +20,15 @@ use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The APD timeout in these runs.
-pub const APD: Millis = Millis(30_000);
+pub(crate) const APD: Millis = Millis(30_000);
 /// The time after the last fault in which everything comes to rest: the longest pauses of the agent are one minute.
-pub const REST: Millis = Millis(200_000);
+pub(crate) const REST: Millis = Millis(200_000);
 /// The agent knows of a change after at most a check interval plus the deadline of a check.
-pub const LAG: Millis = Millis(12_000);
+pub(crate) const LAG: Millis = Millis(12_000);
 
 /// A unit: the states of its port groups, who may change them, and the group that each path leads to.
 #[derive(Debug, Clone)]
-pub struct UnitPlan {
+pub(crate) struct UnitPlan {
     pub states: Vec<AccessState>,
     pub tpgs: Tpgs,
     pub paths: Vec<usize>,
@@ -38,7 +38,7 @@ pub struct UnitPlan {
 }
 
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub(crate) struct Plan {
     pub units: Vec<UnitPlan>,
     pub series: Series,
     pub nexus_loss: bool,
@@ -46,7 +46,7 @@ pub struct Plan {
     pub seed: u64,
 }
 
-pub fn state() -> impl Strategy<Value = AccessState> {
+pub(crate) fn state() -> impl Strategy<Value = AccessState> {
     prop_oneof![
         4 => Just(AccessState::ActiveOptimized),
         4 => Just(AccessState::ActiveNonOptimized),
@@ -57,7 +57,7 @@ pub fn state() -> impl Strategy<Value = AccessState> {
     ]
 }
 
-pub fn unit_plan() -> impl Strategy<Value = UnitPlan> {
+pub(crate) fn unit_plan() -> impl Strategy<Value = UnitPlan> {
     let tpgs = prop_oneof![
         2 => Just(Tpgs::None),
         2 => Just(Tpgs::Implicit),
@@ -79,7 +79,7 @@ pub fn unit_plan() -> impl Strategy<Value = UnitPlan> {
     })
 }
 
-pub fn plan() -> impl Strategy<Value = Plan> {
+pub(crate) fn plan() -> impl Strategy<Value = Plan> {
     let units = prop::collection::vec(unit_plan(), 1..7);
     let series = prop::sample::select(vec![Series::Linux6, Series::Linux7]);
     (units, series, any::<bool>(), any::<bool>(), any::<u64>()).prop_map(
@@ -94,7 +94,7 @@ pub fn plan() -> impl Strategy<Value = Plan> {
 }
 
 /// Builds the host of a plan; returns its paths in order.
-pub fn build(plan: &Plan) -> (Kernel, Vec<Hctl>) {
+pub(crate) fn build(plan: &Plan) -> (Kernel, Vec<Hctl>) {
     let mut kernel = Kernel::new(plan.series, Pace::VARIED, plan.seed);
     // Half of the hosts have no tracing.
     kernel.reports_io = plan.seed.is_multiple_of(2);
@@ -128,7 +128,7 @@ pub fn build(plan: &Plan) -> (Kernel, Vec<Hctl>) {
 
 /// A line of a script; numbers are taken modulo the number of existing items.
 #[derive(Debug, Clone)]
-pub enum Op {
+pub(crate) enum Op {
     Down(usize),
     Up(usize),
     Hang(usize),
@@ -166,12 +166,12 @@ pub enum Op {
     Wait(u64),
 }
 
-pub fn wait() -> impl Strategy<Value = Op> {
+pub(crate) fn wait() -> impl Strategy<Value = Op> {
     prop_oneof![0..100u64, 100..3000u64, 3000..50_000u64].prop_map(Op::Wait)
 }
 
 /// Operations on links.
-pub fn link_op() -> impl Strategy<Value = Op> {
+pub(crate) fn link_op() -> impl Strategy<Value = Op> {
     prop_oneof![
         4 => (0..64usize).prop_map(Op::Down),
         4 => (0..64usize).prop_map(Op::Up),
@@ -191,7 +191,7 @@ fn trouble() -> impl Strategy<Value = Sense> {
     prop::sample::select(senses.to_vec()).prop_map(|(key, asc)| Sense { key, asc, ascq: 0 })
 }
 
-pub fn op() -> impl Strategy<Value = Op> {
+pub(crate) fn op() -> impl Strategy<Value = Op> {
     let n = 0..64usize;
     prop_oneof![
         12 => link_op(),
@@ -213,7 +213,7 @@ pub fn op() -> impl Strategy<Value = Op> {
 }
 
 /// Links that fail and return, and LUNs that lead elsewhere when they return.
-pub fn gap_op() -> impl Strategy<Value = Op> {
+pub(crate) fn gap_op() -> impl Strategy<Value = Op> {
     let n = 0..64usize;
     prop_oneof![
         6 => link_op(),
@@ -226,7 +226,7 @@ pub fn gap_op() -> impl Strategy<Value = Op> {
 }
 
 /// Maps that are opened and closed while their paths and units disappear.
-pub fn closing_op() -> impl Strategy<Value = Op> {
+pub(crate) fn closing_op() -> impl Strategy<Value = Op> {
     let n = 0..64usize;
     prop_oneof![
         3 => (n.clone(), 0..3u32).prop_map(|(u, users)| Op::Open(u, users)),
@@ -240,7 +240,7 @@ pub fn closing_op() -> impl Strategy<Value = Op> {
 }
 
 /// Paths that do not answer, and groups that are between two states: their state is not known.
-pub fn doubt_op() -> impl Strategy<Value = Op> {
+pub(crate) fn doubt_op() -> impl Strategy<Value = Op> {
     let n = 0..64usize;
     let state = prop::sample::select(vec![
         AccessState::ActiveOptimized,
@@ -258,7 +258,7 @@ pub fn doubt_op() -> impl Strategy<Value = Op> {
 
 /// An array that moves units between its controllers, also on request of other hosts, and links that fail while at
 /// least one path of each unit remains.
-pub fn moving_op() -> impl Strategy<Value = Op> {
+pub(crate) fn moving_op() -> impl Strategy<Value = Op> {
     let n = 0..64usize;
     let state = prop::sample::select(vec![
         AccessState::ActiveOptimized,
@@ -274,7 +274,7 @@ pub fn moving_op() -> impl Strategy<Value = Op> {
 }
 
 /// A simulation, with what the oracle must know of its history.
-pub struct Run {
+pub(crate) struct Run {
     pub sim: Simulation,
     pub paths: Vec<Hctl>,
     pub units: usize,
@@ -289,7 +289,7 @@ pub struct Run {
 }
 
 impl Run {
-    pub fn new(plan: &Plan) -> Run {
+    pub(crate) fn new(plan: &Plan) -> Run {
         let (kernel, paths) = build(plan);
         let settings = Settings {
             apd_timeout_ms: APD,
@@ -311,16 +311,16 @@ impl Run {
         run
     }
 
-    pub fn path(&self, n: usize) -> Hctl {
+    pub(crate) fn path(&self, n: usize) -> Hctl {
         self.paths[n % self.paths.len()]
     }
 
-    pub fn unit(&self, n: usize) -> UnitId {
+    pub(crate) fn unit(&self, n: usize) -> UnitId {
         (n % self.units) as UnitId
     }
 
     /// What all agents had no right to do.
-    pub fn verdict(&self) -> Verdict {
+    pub(crate) fn verdict(&self) -> Verdict {
         let Verdict {
             mut identity,
             mut harm,
@@ -337,7 +337,7 @@ impl Run {
         }
     }
 
-    pub fn inject(&mut self, fault: Fault) {
+    pub(crate) fn inject(&mut self, fault: Fault) {
         if fault == Fault::RestartAgent {
             // A new agent begins a new journal.
             self.verdict = self.verdict();
@@ -378,7 +378,7 @@ impl Run {
         }
     }
 
-    pub fn play(&mut self, ops: &[Op]) {
+    pub(crate) fn play(&mut self, ops: &[Op]) {
         for op in ops {
             self.op(op);
         }
@@ -399,7 +399,7 @@ impl Run {
         }
     }
 
-    pub fn op(&mut self, op: &Op) {
+    pub(crate) fn op(&mut self, op: &Op) {
         match op {
             Op::Down(n) => self.inject(Fault::LinkDown(self.path(*n))),
             Op::Up(n) => self.inject(Fault::LinkUp(self.path(*n))),
@@ -508,7 +508,7 @@ impl Run {
     }
 
     /// The unit of the map with this UUID.
-    pub fn unit_of_map(&self, uuid: &str) -> Option<UnitId> {
+    pub(crate) fn unit_of_map(&self, uuid: &str) -> Option<UnitId> {
         let mut units = self.sim.kernel.array.units();
         units
             .find(|(_, unit)| uuid == format!("mpath-{}", unit.wwid()))
@@ -516,6 +516,6 @@ impl Run {
     }
 }
 
-pub fn unit_of(kernel: &Kernel, path: Hctl) -> Option<UnitId> {
+pub(crate) fn unit_of(kernel: &Kernel, path: Hctl) -> Option<UnitId> {
     kernel.array.lun(path).and_then(|lun| lun.unit)
 }

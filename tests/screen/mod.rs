@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// The result of a command.
 #[derive(Debug)]
-pub struct Screen {
+pub(crate) struct Screen {
     /// Its exit code.
     pub exit: Exit,
     /// Standard output.
@@ -20,12 +20,12 @@ pub struct Screen {
 }
 
 /// Runs `psactl` with these words.
-pub fn psactl<T: Into<OsString>>(words: impl IntoIterator<Item = T>) -> Screen {
+pub(crate) fn psactl<T: Into<OsString>>(words: impl IntoIterator<Item = T>) -> Screen {
     psactl_coloured(words, false)
 }
 
 /// Runs `psactl` with these words, on a terminal that takes colours if `colour`.
-pub fn psactl_coloured<T: Into<OsString>>(
+pub(crate) fn psactl_coloured<T: Into<OsString>>(
     words: impl IntoIterator<Item = T>,
     colour: bool,
 ) -> Screen {
@@ -33,7 +33,7 @@ pub fn psactl_coloured<T: Into<OsString>>(
 }
 
 /// Runs `psactl` on a host with sysfs and procfs at another place.
-pub fn psactl_on<T: Into<OsString>>(
+pub(crate) fn psactl_on<T: Into<OsString>>(
     host: Sysfs,
     words: impl IntoIterator<Item = T>,
     colour: bool,
@@ -59,20 +59,23 @@ pub fn psactl_on<T: Into<OsString>>(
 }
 
 /// Runs `psactl` on the files below a directory.
-pub fn psactl_below<T: Into<OsString>>(root: &Path, words: impl IntoIterator<Item = T>) -> Screen {
+pub(crate) fn psactl_below<T: Into<OsString>>(
+    root: &Path,
+    words: impl IntoIterator<Item = T>,
+) -> Screen {
     let root: [OsString; 2] = ["--root".into(), root.into()];
     psactl(root.into_iter().chain(words.into_iter().map(Into::into)))
 }
 
 /// A file of `tests/golden/`.
-pub fn golden_file(name: &str) -> PathBuf {
+pub(crate) fn golden_file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/golden")
         .join(name)
 }
 
 /// Compares a text with a file of `tests/golden/`.
-pub fn golden(name: &str, text: &str) {
+pub(crate) fn golden(name: &str, text: &str) {
     let path = golden_file(name);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();

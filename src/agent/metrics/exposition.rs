@@ -21,7 +21,7 @@ pub enum Dialect {
 
 /// Type of a family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(super) enum Kind {
     /// Only increases, or starts again from 0.
     Counter,
     /// Increases and decreases.
@@ -33,16 +33,16 @@ pub enum Kind {
 }
 
 /// A label and its value.
-pub type Label<'a> = (&'a str, &'a str);
+pub(super) type Label<'a> = (&'a str, &'a str);
 
 /// The exposition text, built family by family.
-pub struct Exposition {
+pub(super) struct Exposition {
     dialect: Dialect,
     text: String,
 }
 
 /// A family, to which samples are added.
-pub struct Family<'a> {
+pub(super) struct Family<'a> {
     text: &'a mut String,
     name: &'static str,
     suffix: &'static str,
@@ -51,13 +51,13 @@ pub struct Family<'a> {
 impl Exposition {
     /// Creates an exposition without families.
     #[must_use]
-    pub fn new(dialect: Dialect) -> Exposition {
+    pub(super) fn new(dialect: Dialect) -> Exposition {
         let text = String::new();
         Exposition { dialect, text }
     }
 
     /// Begins a family. If it has a unit, `name` ends in it.
-    pub fn family(
+    pub(super) fn family(
         &mut self,
         kind: Kind,
         name: &'static str,
@@ -89,7 +89,7 @@ impl Exposition {
 
     /// Returns the complete text.
     #[must_use]
-    pub fn end(mut self) -> String {
+    pub(super) fn end(mut self) -> String {
         if self.dialect == Dialect::OpenMetrics {
             self.text.push_str("# EOF\n");
         }
@@ -99,13 +99,13 @@ impl Exposition {
 
 impl Family<'_> {
     /// Adds a sample.
-    pub fn sample(&mut self, labels: &[Label<'_>], value: impl Display) {
+    pub(super) fn sample(&mut self, labels: &[Label<'_>], value: impl Display) {
         let suffix = self.suffix;
         self.write(suffix, labels, value);
     }
 
     /// Adds a sample of a histogram; `part` is `_bucket`, `_count` or `_sum`.
-    pub fn part(&mut self, part: &'static str, labels: &[Label<'_>], value: impl Display) {
+    pub(super) fn part(&mut self, part: &'static str, labels: &[Label<'_>], value: impl Display) {
         self.write(part, labels, value);
     }
 

@@ -5,7 +5,7 @@
 //! of others. Tests: `tests/metrics.rs`, with the text in `tests/golden/metrics/`.
 
 mod exposition;
-pub mod textfile;
+pub(crate) mod textfile;
 
 pub use exposition::Dialect;
 

@@ -11,7 +11,7 @@ use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 /// Writes the file periodically until it is dropped.
-pub struct Textfile {
+pub(crate) struct Textfile {
     /// Dropping this sender stops the thread.
     _stop: SyncSender<()>,
 }
@@ -23,7 +23,7 @@ impl Textfile {
     ///
     /// # Errors
     /// The kernel has no more threads.
-    pub fn start(
+    pub(crate) fn start(
         file: PathBuf,
         every: Duration,
         notice_sink: NoticeSink,

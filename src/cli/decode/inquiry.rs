@@ -1,6 +1,6 @@
 //! Decodes standard INQUIRY data (SPC-5 6.7).
 
-use super::{Decoded, code, hex, said, structure};
+use super::decoded::{Decoded, code, hex, said, structure};
 use crate::cli::record::Value;
 use crate::scsi::inquiry::StandardInquiry;
 use crate::scsi::{ParseError, Partly, names};

@@ -1,6 +1,6 @@
 //! Decodes REPORT TARGET PORT GROUPS parameter data (SPC-5 6.36).
 
-use super::{Decoded, said, structure};
+use super::decoded::{Decoded, said, structure};
 use crate::cli::record::{Record, Value};
 use crate::scsi::tpgs::{TargetPortGroup, TargetPortGroups};
 use crate::scsi::{ParseError, Partly};

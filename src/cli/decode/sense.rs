@@ -1,6 +1,6 @@
 //! Decodes sense data (SPC-5, "Sense data").
 
-use super::{Decoded, code, count, hex, structure};
+use super::decoded::{Decoded, code, count, hex, structure};
 use crate::cli::record::{Record, Value};
 use crate::scsi::outcome::Outcome;
 use crate::scsi::sense::{self, Sense, SenseMeaning, UnitAttentionKind};
@@ -45,7 +45,7 @@ pub fn sense(data: &[u8]) -> Result<Decoded, ParseError> {
 ///
 /// # Errors
 /// There are not exactly three, or the first is not a SENSE KEY.
-pub fn sense_numbers(data: &[u8]) -> Result<Decoded, ParseError> {
+pub(crate) fn sense_numbers(data: &[u8]) -> Result<Decoded, ParseError> {
     match data {
         [key @ 0..=15, asc, ascq] => {
             let sense = Sense {
@@ -188,7 +188,7 @@ fn of_specific(specific: SenseKeySpecific, key: u8) -> Fields {
 
 /// What the outcome of a command means for the user who sent it.
 #[must_use]
-pub fn advice(outcome: &Outcome) -> &'static str {
+pub(crate) fn advice(outcome: &Outcome) -> &'static str {
     match outcome {
         Outcome::Good => "",
         Outcome::CheckCondition(sense) => match meaning(sense.meaning()) {

@@ -1,6 +1,6 @@
 //! Decodes vital product data pages (SPC-5, "Vital product data parameters").
 
-use super::{Decoded, code, count, hex, said, structure};
+use super::decoded::{Decoded, code, count, hex, said, structure};
 use crate::cli::record::{Record, Value};
 use crate::psa::identity;
 use crate::scsi::vpd::{self, Designator, DesignatorType, DeviceIdentification, Page};

@@ -1,6 +1,6 @@
 //! `keyvalue`: a `Type[n].Name.type=value` line for each value, for `grep` and `cut`; absent values have no line.
 
-use super::{identifier, type_name};
+use super::value::{identifier, type_name};
 use crate::cli::printable::printable;
 use crate::cli::record::{Listing, Value};
 

@@ -1,6 +1,6 @@
 //! `list`: the heading, then `Key: value` lines indented by three blanks, with a blank line between records.
 
-use super::Paint;
+use super::value::Paint;
 use crate::cli::printable::printable;
 use crate::cli::record::{Listing, Style};
 

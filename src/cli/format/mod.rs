@@ -6,11 +6,12 @@ mod keyvalue;
 mod list;
 mod prose;
 mod table;
+mod value;
 mod xml;
 
 use super::exit::Failure;
-use super::printable::printable;
-use super::record::{Listing, Style, Value};
+use super::record::{Listing, Style};
+use value::Paint;
 
 /// An output format that the user can request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -52,7 +53,7 @@ pub fn render(listing: &Listing, format: Option<Format>, colour: bool) -> String
 ///
 /// # Errors
 /// The format needs to know the end of the output.
-pub fn render_part(
+pub(crate) fn render_part(
     listing: &Listing,
     format: Option<Format>,
     colour: bool,
@@ -63,41 +64,5 @@ pub fn render_part(
         Some(_) => Err(Failure::Usage(
             "output that is printed as it arrives supports only --formatter=json".to_owned(),
         )),
-    }
-}
-
-/// Colours that highlight values.
-#[derive(Debug, Clone, Copy)]
-struct Paint {
-    colour: bool,
-}
-
-impl Paint {
-    /// The printable text of a value, padded by `pad`, and red if it is a state that needs attention.
-    fn value(self, value: &Value, pad: impl Fn(&str) -> String) -> String {
-        let text = value.text();
-        let padded = pad(&printable(&text));
-        match value {
-            Value::State(state)
-                if self.colour && matches!(state.as_str(), "dead" | "link-down") =>
-            {
-                format!("\x1b[31m{padded}\x1b[0m")
-            }
-            _ => padded,
-        }
-    }
-}
-
-/// A column name as an identifier: without blanks and punctuation.
-fn identifier(column: &str) -> String {
-    column.chars().filter(|c| c.is_alphanumeric()).collect()
-}
-
-/// The name of the type of a value.
-fn type_name(value: &Value) -> &'static str {
-    match value {
-        Value::Number(_) => "integer",
-        Value::Flag(_) => "boolean",
-        Value::Text(_) | Value::State(_) | Value::List(_) | Value::Absent(_) => "string",
     }
 }

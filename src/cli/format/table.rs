@@ -3,7 +3,7 @@
 //!
 //! As in esxcli, the dashes of a last column of text are as long as its name, and its values are not padded.
 
-use super::Paint;
+use super::value::Paint;
 use crate::cli::printable::printable;
 use crate::cli::record::{Listing, Value, cells};
 

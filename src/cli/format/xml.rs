@@ -1,6 +1,6 @@
 //! `xml`: the elements of esxcli: a list of structures, with fields that contain a typed value.
 
-use super::{identifier, type_name};
+use super::value::{identifier, type_name};
 use crate::cli::printable::printable;
 use crate::cli::record::{Listing, Value};
 

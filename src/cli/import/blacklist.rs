@@ -13,10 +13,9 @@
 //! LUNs, LUNs of other hosts), the same entries become claim rules. A SATP rule for a transport is looked up after
 //! those for arrays, so a protocol can be expressed only by a claim rule.
 
-use super::arrays::{Made, Why};
 use super::conf::Section;
 use super::entries::{DEVICE, Entry, Named, entries};
-use super::multipath::Wanted;
+use super::made::{Made, Wanted, Why};
 use super::plan::{Plan, Remark, in_words, together};
 use super::region::Region;
 use super::report::Outcome;

@@ -4,9 +4,9 @@
 //! Neither listing shows whether a PSP was chosen by an admin. If dm-psa uses the same one without a setting, no
 //! setting is created.
 
-use super::listing::Row;
 use super::plan::{Plan, Remark, together};
 use super::report::Outcome;
+use super::rows::Row;
 use crate::config::settings_file::{Key, Setting};
 use crate::psa::psp::PspKind;
 use crate::psa::satp;

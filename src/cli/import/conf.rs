@@ -27,7 +27,7 @@ const LINES: usize = 50_000;
 
 /// A keyword with its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Keyword {
+pub(super) struct Keyword {
     /// Its line, from 1.
     pub line: usize,
     /// Its name.
@@ -51,7 +51,7 @@ impl fmt::Display for Keyword {
 
 /// A section.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Section {
+pub(super) struct Section {
     /// The line that opens it, from 1.
     pub line: usize,
     /// Its name; empty for the whole file.
@@ -64,7 +64,7 @@ pub struct Section {
 
 /// A warning of multipath-tools.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Note {
+pub(super) struct Note {
     /// Its line, from 1.
     pub line: usize,
     /// The text in the file.
@@ -77,7 +77,7 @@ pub struct Note {
 
 /// The content of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct File {
+pub(super) struct File {
     /// The whole file as a section without a name.
     pub whole: Section,
     /// The warnings, in order.
@@ -144,7 +144,7 @@ fn words(tokens: &[Token]) -> String {
 ///
 /// # Errors
 /// The file has more lines than any host needs.
-pub fn parse(text: &str, first: usize) -> Result<File, String> {
+pub(super) fn parse(text: &str, first: usize) -> Result<File, String> {
     let mut reader = Reader {
         open: vec![Section::default()],
         notes: Vec::new(),

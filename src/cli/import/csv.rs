@@ -2,8 +2,8 @@
 //! PowerShell quotes every value and begins with a line `#TYPE ...`; its delimiter is a semicolon in locales where
 //! numbers contain a comma, or any other that the user chose. There can be several listings, one after the other.
 
-use super::listing::{Row, Rows, are_columns, is_column};
 use super::report::Outcome;
+use super::rows::{Row, Rows, are_columns, is_column};
 
 /// The accepted delimiters.
 const DELIMITERS: [char; 3] = [',', ';', '\t'];
@@ -31,7 +31,7 @@ fn is_names<'a>(names: impl Iterator<Item = &'a str>) -> bool {
 ///
 /// # Errors
 /// A quote that is not closed, with its line.
-pub fn read(text: &str) -> Result<Rows, String> {
+pub(super) fn read(text: &str) -> Result<Rows, String> {
     let mut rows = Rows::default();
     let mut names: Option<Vec<String>> = None;
     let delimiter = text.lines().find_map(delimiter).unwrap_or(',');

@@ -5,150 +5,21 @@
 //! protocol of the arrays, which determines the SATP. `path_grouping_policy` and `path_selector` determine the PSP, the
 //! timers its options.
 
-use super::arrays::{HINTS, Made, Why};
 use super::blacklist::Left;
 use super::conf::Section;
 use super::entries::Entry;
 use super::expression::{self, Matches};
-use super::keywords;
-use super::levels::{Device, Levels, SETTINGS, Value};
-use super::multipath::{Said, features, goes_before, of_device, within};
+use super::keywords::{self, DEVICE};
+use super::levels::{Device, Levels, Place, SETTINGS, Value};
+use super::made::{Made, Why};
 use super::plan::{Plan, Remark, together};
+use super::products::{models, pairs, texts, vendors};
+use super::protocol::{HINTS, names_protocol};
 use super::region::Region;
 use super::report::Outcome;
+use super::said::{Said, counting, goes_before, within};
 use super::values;
 use crate::config::settings_file::Owner;
-use crate::psa::pattern::Pattern;
-
-/// A protocol of arrays that a section requests.
-#[derive(Debug)]
-pub(super) struct Protocol {
-    /// The values of `hardware_handler`, `prio` and `path_checker` for it.
-    words: &'static [&'static str],
-    /// The SATPs for such arrays. The first one is used if none of them is known for the array.
-    satps: &'static [&'static str],
-}
-
-impl Protocol {
-    pub(super) fn is_alua(&self) -> bool {
-        self.satps
-            .iter()
-            .any(|satp| satp.starts_with("VMW_SATP_ALUA"))
-    }
-
-    pub(super) fn first(&self) -> &'static str {
-        self.satps.first().copied().unwrap_or_default()
-    }
-
-    pub(super) fn has(&self, satp: &str) -> bool {
-        self.satps.contains(&satp)
-    }
-}
-
-const ALUA: Protocol = Protocol {
-    words: &["alua", "sysfs"],
-    satps: &["VMW_SATP_ALUA", "VMW_SATP_ALUA_CX"],
-};
-
-/// A CLARiiON that speaks ALUA: `prio alua` with `path_checker emc_clariion`.
-const ALUA_CX: Protocol = Protocol {
-    words: &[],
-    satps: &["VMW_SATP_ALUA_CX"],
-};
-
-const PROTOCOLS: &[Protocol] = &[
-    ALUA,
-    Protocol {
-        words: &["emc", "emc_clariion"],
-        satps: &["VMW_SATP_CX"],
-    },
-    Protocol {
-        words: &["rdac"],
-        satps: &["VMW_SATP_LSI"],
-    },
-    Protocol {
-        words: &["hp_sw"],
-        satps: &["VMW_SATP_DEFAULT_AP", "VMW_SATP_EVA", "VMW_SATP_MSA"],
-    },
-];
-
-/// The word in the value of a keyword that can name a protocol: `1 alua` gives `alua`.
-fn protocol_word<'a>(name: &str, value: &'a str) -> &'a str {
-    let mut words = value.split_whitespace();
-    match name {
-        "hardware_handler" => words.nth(1),
-        _ => words.next(),
-    }
-    .unwrap_or_default()
-}
-
-/// Whether a word names the protocol of some type of arrays, other than ALUA.
-pub(super) fn is_protocol_of_arrays(word: &str) -> bool {
-    let mut protocols = PROTOCOLS.iter().filter(|protocol| !protocol.is_alua());
-    protocols.any(|protocol| protocol.words.contains(&word))
-}
-
-/// The protocol that keywords request, by name and value.
-pub(super) fn protocol(hints: &[(&str, &str)]) -> Option<&'static Protocol> {
-    let of = |(name, value): &(&str, &str)| {
-        let word = protocol_word(name, value);
-        PROTOCOLS.iter().find(|p| p.words.contains(&word))
-    };
-    let mut named = hints.iter().filter_map(of);
-    let first = named.next()?;
-    let is_cx = |protocol: &Protocol| protocol.words.contains(&"emc");
-    let both =
-        named.any(|other| (first.is_alua() && is_cx(other)) || (is_cx(first) && other.is_alua()));
-    Some(if both { &ALUA_CX } else { first })
-}
-
-/// Patterns for an INQUIRY string; `None` matches any.
-pub(super) type Patterns = Vec<Option<Pattern>>;
-
-/// The patterns of a `vendor`.
-///
-/// # Errors
-/// The part of it that no rule can express.
-pub(super) fn vendors(value: &str) -> Result<Patterns, String> {
-    patterns(value, expression::Name::vendor).map_err(|why| format!("vendor: {why}"))
-}
-
-/// The patterns of a `product`.
-///
-/// # Errors
-/// The part of it that no rule can express.
-pub(super) fn models(value: &str) -> Result<Patterns, String> {
-    patterns(value, expression::Name::model).map_err(|why| format!("product: {why}"))
-}
-
-fn patterns(
-    value: &str,
-    pattern: fn(&expression::Name) -> Result<Pattern, String>,
-) -> Result<Patterns, String> {
-    match expression::parse(value)? {
-        Matches::Any => Ok(vec![None]),
-        Matches::Names(names) => names.iter().map(|name| pattern(name).map(Some)).collect(),
-    }
-}
-
-/// The patterns as the report shows them.
-fn shown(patterns: &Patterns) -> String {
-    let text = |pattern: &Option<Pattern>| {
-        let pattern = pattern.as_ref();
-        pattern.map_or_else(|| "any".to_owned(), ToString::to_string)
-    };
-    let texts: Vec<String> = patterns.iter().map(text).collect();
-    texts.join(", ")
-}
-
-/// All combinations of a vendor and a product.
-pub(super) fn pairs(vendors: &Patterns, models: &Patterns) -> Vec<Region> {
-    let with = |vendor: &Option<Pattern>| {
-        let region = |model: &Option<Pattern>| Region::new(vendor.clone(), model.clone());
-        models.iter().map(region).collect::<Vec<_>>()
-    };
-    vendors.iter().flat_map(with).collect()
-}
 
 // ---- reading ------------------------------------------------------------------------------------------------
 
@@ -160,7 +31,7 @@ pub(super) fn read<'a>(plan: &mut Plan, section: &'a Section) -> Option<Device<'
         within(plan, section, &remark);
         return None;
     }
-    let own = of_device(plan, section);
+    let own = counting(plan, DEVICE, "device", section.keywords.iter());
     let regions = regions(&own);
     Some(Device {
         section,
@@ -396,8 +267,7 @@ impl Teller<'_> {
         let mut satps: Vec<&str> = of().map(|one| one.rule.satp.as_str()).collect();
         satps.sort_unstable();
         satps.dedup();
-        let word = protocol_word(said.name, said.value);
-        let is_protocol = PROTOCOLS.iter().any(|p| p.words.contains(&word));
+        let is_protocol = names_protocol(said.name, said.value);
         let is_fixed = said.name == "detect_prio" && said.value == "no";
         if satps.is_empty() || !(is_protocol || is_fixed) {
             return keywords::remark(said.name, said.value);
@@ -429,6 +299,29 @@ impl Teller<'_> {
     }
 }
 
-fn texts(patterns: Result<Patterns, String>) -> String {
-    patterns.map_or_else(|why| why, |patterns| shown(&patterns))
+/// `features` of all devices: `queue_if_no_path` is effective if `no_path_retry` is not set.
+pub(super) fn features(
+    plan: &mut Plan,
+    levels: &Levels,
+    said: Said,
+    made: Option<&Made>,
+) -> Remark {
+    let name = "no_path_retry";
+    let goes_before = levels.everywhere(name).or_else(|| levels.default(name));
+    let counts = levels.otherwise(name).is_some_and(|v| v.line == said.line);
+    let queue = if !values::queues(said.value) {
+        values::retry_goes_before()
+    } else if let Some(value) = goes_before.filter(|_| !counts) {
+        let (outcome, why) = values::retry_goes_before();
+        (outcome, format!("{why}: {}", plan.at(value.line)))
+    } else if counts {
+        let owner = Place::Unlisted.owner();
+        let set = values::set(plan, &owner, name, "queue", levels.polling);
+        let mut all: Vec<Remark> = set.into_iter().collect();
+        all.extend(made.and_then(|made| made.of_defaults(name)));
+        together(all)
+    } else {
+        values::retry_goes_before()
+    };
+    values::features(said.value, &queue)
 }

@@ -1,12 +1,12 @@
 //! Reads the entries of `blacklist` and `blacklist_exceptions`: the disks that each of them names.
 
 use super::conf::Section;
-use super::devices::{models, pairs, vendors};
 use super::expression::{self, Matches, Name};
-use super::multipath::{subject, value};
 use super::plan::{Plan, Remark};
+use super::products::{models, pairs, vendors};
 use super::region::Region;
 use super::report::Outcome;
+use super::said::{subject, value};
 use super::wwid;
 use crate::psa::adapter::Transport;
 use crate::psa::claim::Match;

@@ -6,9 +6,10 @@
 //! unless they are requested, because this host has its own.
 
 use super::choices;
-use super::listing::{self, Row, TRANSFER_SIZE_MB};
+use super::listing;
 use super::plan::{Plan, Remark, in_words, together};
 use super::report::Outcome;
+use super::rows::{Row, TRANSFER_SIZE_MB};
 use crate::cli::typography;
 use crate::config::rules::RuleFiles;
 use crate::config::settings_file::SettingsFile;
@@ -43,7 +44,7 @@ pub fn plan(text: &str, rules: &RuleFiles, wanted: Wanted) -> Result<Plan, Strin
 ///
 /// # Errors
 /// Same as [`plan`].
-pub fn plan_with(
+pub(crate) fn plan_with(
     text: &str,
     rules: &RuleFiles,
     settings: SettingsFile,

@@ -15,7 +15,7 @@ const LONGEST: usize = 1024;
 
 /// What a regular expression matches.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Matches {
+pub(super) enum Matches {
     /// Any string.
     Any,
     /// One of these names.
@@ -24,7 +24,7 @@ pub enum Matches {
 
 /// A name, or the beginning or a part of one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Name {
+pub(super) struct Name {
     /// The text itself.
     pub text: String,
     /// Whether the string has to begin with it.
@@ -48,7 +48,7 @@ enum Piece {
 ///
 /// # Errors
 /// The part of it that no rule can express.
-pub fn parse(expression: &str) -> Result<Matches, String> {
+pub(super) fn parse(expression: &str) -> Result<Matches, String> {
     if expression.starts_with('!') {
         return Err("`!` matches everything else, which rules cannot do".to_owned());
     }
@@ -267,7 +267,7 @@ impl Name {
     ///
     /// # Errors
     /// The text would have a different meaning as a pattern.
-    pub fn vendor(&self) -> Result<Pattern, String> {
+    pub(super) fn vendor(&self) -> Result<Pattern, String> {
         if self.more || (self.begins && !self.ends) {
             self.beginning()
         } else {
@@ -280,7 +280,7 @@ impl Name {
     ///
     /// # Errors
     /// The text would have a different meaning as a pattern.
-    pub fn model(&self) -> Result<Pattern, String> {
+    pub(super) fn model(&self) -> Result<Pattern, String> {
         // The INQUIRY field has 16 characters, so nothing can follow.
         if self.ends || self.text.len() >= 16 {
             self.whole()

@@ -1,15 +1,15 @@
 //! Reads `--formatter=json`, and objects converted by `ConvertTo-Json` of PowerCLI: an array of objects, or a single
 //! object. There can be several, one after the other.
 
-use super::listing::{Row, Rows};
 use super::report::Outcome;
+use super::rows::{Row, Rows};
 use serde_json::{Deserializer, Value};
 
 /// Reads the objects in a text.
 ///
 /// # Errors
 /// The text is not JSON; the error has line and column.
-pub fn read(text: &str) -> Result<Rows, String> {
+pub(super) fn read(text: &str) -> Result<Rows, String> {
     let mut rows = Rows::default();
     let mut begin = 0;
     let mut documents = Deserializer::from_str(text).into_iter::<Value>();

@@ -1,8 +1,8 @@
 //! Reads `--formatter=keyvalue`: one line for each value. ESXi writes `structure[0].NMPSATPRule.RuleGroup.string=user`,
 //! psactl writes `SATPRule[0].RuleGroup.string=user`.
 
-use super::listing::{Row, Rows};
 use super::report::Outcome;
+use super::rows::{Row, Rows};
 
 /// Whether a line has this format.
 pub(super) fn is_line(line: &str) -> bool {
@@ -26,7 +26,7 @@ fn parts(line: &str) -> Option<(&str, &str, &str)> {
 ///
 /// # Errors
 /// None: lines in another format are reported.
-pub fn read(text: &str) -> Result<Rows, String> {
+pub(super) fn read(text: &str) -> Result<Rows, String> {
     let mut rows = Rows::default();
     let mut current = "";
     for (at, line) in text.lines().enumerate() {

@@ -10,8 +10,8 @@
 
 use super::conf::Section;
 use super::hwtable::{self, Row};
-use super::multipath::Said;
 use super::region::Region;
+use super::said::Said;
 use super::values::queues;
 use crate::config::settings_file::Owner;
 

@@ -1,8 +1,8 @@
 //! Reads `Name: value` lines: `nmp device list`, psactl's `--formatter=list`, and `Format-List` of PowerCLI. A blank
 //! line ends a record. The heading above a record names it; for a device, the name is given only there.
 
-use super::listing::{Row, Rows, is_column, is_same};
 use super::report::Outcome;
+use super::rows::{Row, Rows, is_column, is_same};
 
 /// Whether a line contains a value of a rule.
 pub(super) fn is_line(line: &str) -> bool {
@@ -25,7 +25,7 @@ fn parts(line: &str) -> Option<(&str, &str)> {
 ///
 /// # Errors
 /// None: lines in another format are reported.
-pub fn read(text: &str) -> Result<Rows, String> {
+pub(super) fn read(text: &str) -> Result<Rows, String> {
     let mut rows = Rows::default();
     let mut is_open = false;
     let mut heading: Option<&str> = None;

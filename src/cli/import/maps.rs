@@ -4,9 +4,9 @@
 use super::conf::Section;
 use super::keywords::{self, MULTIPATH};
 use super::levels::Levels;
-use super::multipath::{Said, counting};
 use super::plan::{Plan, Remark};
 use super::report::Outcome;
+use super::said::{Said, counting};
 use super::values::{self, queues};
 use super::wwid;
 use crate::config::settings_file::Owner;

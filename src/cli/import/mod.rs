@@ -6,8 +6,8 @@
 //!
 //! | from | steps |
 //! |---|---|
-//! | esxcli | [`listing`] detects the format; [`table`], [`csv`], [`xml`], [`json`], [`keyvalue`] or [`list`] reads rows; [`esxcli`] builds rules from them, and settings with `choices` |
-//! | multipath.conf | [`conf`] parses sections and keywords; [`multipath`] processes them, with `devices`, `blacklist` and `maps` for the sections, `levels` for precedence, `arrays` for the rules, `values` for the translation of values and `keywords` for keywords that need no translation |
+//! | esxcli | `listing` detects the format; `table`, `csv`, `xml`, `json`, `keyvalue` or `list` reads `rows`; [`esxcli`] builds rules from them, and settings with `choices` |
+//! | multipath.conf | `conf` parses sections and keywords; [`multipath`] processes them, with `said` for the keywords that count, `devices`, `blacklist` and `maps` for the sections, `levels` for precedence, `arrays` for the rules (`made`), `values` for the translation of values and `keywords` for keywords that need no translation |
 //!
 //! Invariants: these are functions on text, and no text makes them panic; everything in the text is either imported or
 //! reported; existing configuration is never changed, so a second import changes nothing. Tests: `tests/import.rs`,
@@ -16,30 +16,35 @@
 mod arrays;
 mod blacklist;
 mod choices;
-pub mod conf;
-pub mod csv;
+mod conf;
+mod csv;
 mod devices;
 mod entries;
 pub mod esxcli;
 mod expression;
 mod hwtable;
-pub mod json;
-pub mod keyvalue;
+mod json;
+mod keyvalue;
 mod keywords;
 mod levels;
-pub mod list;
-pub mod listing;
+mod list;
+mod listing;
+mod made;
 mod maps;
 pub mod multipath;
 mod normal;
 mod plan;
+mod products;
+mod protocol;
 mod region;
 mod report;
-pub mod table;
+mod rows;
+mod said;
+mod table;
 pub mod text;
 mod values;
-pub mod wwid;
-pub mod xml;
+mod wwid;
+mod xml;
 
 pub use plan::Plan;
 pub use report::{Entry, Outcome};

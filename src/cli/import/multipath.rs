@@ -11,23 +11,19 @@
 //! Several files form one configuration, like `/etc/multipath.conf` and the files in `conf.d`: they are read in order,
 //! and later values count. `levels` determines which of several values is effective.
 
-use super::conf::{self, Keyword, Section};
-use super::keywords::{self, DEFAULTS, DEVICE, OVERRIDES, PROTOCOL};
+use super::conf::{self, Section};
+use super::devices::features;
+use super::keywords::{self, DEFAULTS, OVERRIDES, PROTOCOL};
 use super::levels::{Device, Levels, Place, place_of_defaults};
+use super::made::Made;
+pub use super::made::Wanted;
 use super::plan::{Plan, Remark, together};
+use super::protocol::is_protocol_of_arrays;
 use super::report::Outcome;
-use super::{arrays, blacklist, devices, maps, normal, values};
+use super::said::{Said, counting, goes_before, subject, within};
+use super::{arrays, blacklist, devices, maps, values};
 use crate::config::rules::RuleFiles;
 use crate::config::settings_file::{Key, Owner, Setting, SettingsFile};
-
-/// Options of an import.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Wanted {
-    /// Remove blacklisted disks from the host, instead of leaving them unchanged.
-    pub mask: bool,
-    /// Accept rules that look like a mistake.
-    pub force: bool,
-}
 
 /// Plans the import of a file.
 ///
@@ -46,7 +42,7 @@ pub fn plan(
 ///
 /// # Errors
 /// One of them is not a configuration: which one, and why.
-pub fn plan_files(
+pub(crate) fn plan_files(
     files: &[(&str, &str)],
     rules: &RuleFiles,
     settings: SettingsFile,
@@ -136,120 +132,8 @@ fn misplaced(plan: &mut Plan, whole: &[&Section]) {
     }
 }
 
-/// The name of a keyword in the report.
-pub(super) fn subject(section: &str, keyword: &Keyword) -> String {
-    format!("{section} {keyword}")
-}
-
-/// Reports the same remark for everything in a section.
-pub(super) fn within(plan: &mut Plan, section: &Section, remark: &Remark) {
-    for keyword in &section.keywords {
-        plan.report(
-            keyword.line,
-            subject(&section.name, keyword),
-            remark.clone(),
-        );
-    }
-}
-
-/// A keyword with its value.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Said<'a> {
-    pub(super) line: usize,
-    /// Its canonical name, if it has two.
-    pub(super) name: &'a str,
-    /// The value, as [`normal::normal`] returns it.
-    pub(super) value: &'a str,
-    keyword: &'a Keyword,
-}
-
-impl Said<'_> {
-    pub(super) fn subject(&self, section: &str) -> String {
-        subject(section, self.keyword)
-    }
-}
-
-/// The value of a keyword. A missing value, and words after the value, are reported.
-pub(super) fn value<'a>(plan: &mut Plan, name: &str, keyword: &'a Keyword) -> Option<Said<'a>> {
-    if !keyword.extra.is_empty() {
-        let extra = keyword.extra.join(" ");
-        let why = format!(
-            "multipath-tools ignores `{extra}` after the value: quote a value that contains blanks"
-        );
-        // An extra brace is only layout.
-        let outcome = if keyword.extra.iter().all(|word| word == "}") {
-            Outcome::LeftOut
-        } else {
-            Outcome::Refused
-        };
-        plan.report(keyword.line, subject(name, keyword), (outcome, why));
-    }
-    match &keyword.value {
-        Some(value) => Some(Said {
-            line: keyword.line,
-            name: normal::canonical(&keyword.name),
-            value,
-            keyword,
-        }),
-        None => {
-            let why = "it has no value: multipath-tools ignores it".to_owned();
-            plan.report(
-                keyword.line,
-                subject(name, keyword),
-                (Outcome::Refused, why),
-            );
-            None
-        }
-    }
-}
-
-/// The effective keywords: those that are allowed in the section, have a value that multipath-tools accepts and are not
-/// set again later. The others are reported.
-pub(super) fn counting<'a>(
-    plan: &mut Plan,
-    section: char,
-    name: &str,
-    keywords: impl Iterator<Item = &'a Keyword>,
-) -> Vec<Said<'a>> {
-    let mut said: Vec<Said<'a>> = Vec::new();
-    for keyword in keywords {
-        let Some(mut new) = value(plan, name, keyword) else {
-            continue;
-        };
-        if let Err(remark) = keywords::check(section, &keyword.name) {
-            plan.report(keyword.line, subject(name, keyword), remark);
-            continue;
-        }
-        match normal::normal(new.name, new.value) {
-            Ok(value) => new.value = value,
-            Err(why) => {
-                plan.report(
-                    keyword.line,
-                    subject(name, keyword),
-                    (Outcome::Refused, why),
-                );
-                continue;
-            }
-        }
-        if let Some(old) = said.iter_mut().find(|old| old.name == new.name) {
-            let why = format!("{} sets it again", plan.at(new.line));
-            plan.report(old.line, old.subject(name), (Outcome::LeftOut, why));
-            *old = new;
-        } else {
-            said.push(new);
-        }
-    }
-    said
-}
-
-/// The remark on a value that another one overrides.
-pub(super) fn goes_before(plan: &Plan, line: usize) -> Remark {
-    let why = format!("{} takes precedence", plan.at(line));
-    (Outcome::LeftOut, why)
-}
-
 /// Translates `overrides` and `defaults`.
-fn of_all_devices(plan: &mut Plan, levels: &Levels, made: &arrays::Made) {
+fn of_all_devices(plan: &mut Plan, levels: &Levels, made: &Made) {
     for said in &levels.overrides {
         let remark = of_overrides(plan, levels, *said);
         plan.report(said.line, said.subject("overrides"), remark);
@@ -280,7 +164,7 @@ fn of_overrides(plan: &mut Plan, levels: &Levels, said: Said) -> Remark {
     }
 }
 
-fn of_defaults(plan: &mut Plan, levels: &Levels, said: Said, made: &arrays::Made) -> Remark {
+fn of_defaults(plan: &mut Plan, levels: &Levels, said: Said, made: &Made) -> Remark {
     let seconds = |plan: &mut Plan, setting| match said.value.parse::<u32>() {
         Ok(seconds) if seconds > 0 => {
             let ms = seconds.saturating_mul(1000);
@@ -306,45 +190,12 @@ fn of_defaults(plan: &mut Plan, levels: &Levels, said: Said, made: &arrays::Made
 }
 
 /// Translates a keyword of `defaults` that becomes a setting and may also be part of rules.
-fn placed(
-    plan: &mut Plan,
-    levels: &Levels,
-    said: Said,
-    place: Place,
-    made: &arrays::Made,
-) -> Remark {
+fn placed(plan: &mut Plan, levels: &Levels, said: Said, place: Place, made: &Made) -> Remark {
     let owner = place.owner();
     let remark = values::set(plan, &owner, said.name, said.value, levels.polling);
     let mut all: Vec<Remark> = remark.into_iter().collect();
     all.extend(made.of_defaults(said.name));
     together(all)
-}
-
-/// `features` of all devices: `queue_if_no_path` is effective if `no_path_retry` is not set.
-pub(super) fn features(
-    plan: &mut Plan,
-    levels: &Levels,
-    said: Said,
-    made: Option<&arrays::Made>,
-) -> Remark {
-    let name = "no_path_retry";
-    let goes_before = levels.everywhere(name).or_else(|| levels.default(name));
-    let counts = levels.otherwise(name).is_some_and(|v| v.line == said.line);
-    let queue = if !values::queues(said.value) {
-        values::retry_goes_before()
-    } else if let Some(value) = goes_before.filter(|_| !counts) {
-        let (outcome, why) = values::retry_goes_before();
-        (outcome, format!("{why}: {}", plan.at(value.line)))
-    } else if counts {
-        let owner = Place::Unlisted.owner();
-        let set = values::set(plan, &owner, name, "queue", levels.polling);
-        let mut all: Vec<Remark> = set.into_iter().collect();
-        all.extend(made.and_then(|made| made.of_defaults(name)));
-        together(all)
-    } else {
-        values::retry_goes_before()
-    };
-    values::features(said.value, &queue)
 }
 
 /// The remark on `prio`, `path_checker` and `detect_prio` for all devices. No rule is created, because a SATP rule for
@@ -353,7 +204,7 @@ fn of_protocol(levels: &Levels, said: Said) -> Option<Remark> {
     let refused = |why: &str| Some((Outcome::Refused, why.to_owned()));
     let first = said.value.split_whitespace().next().unwrap_or_default();
     match said.name {
-        "prio" | "path_checker" if devices::is_protocol_of_arrays(first) => {
+        "prio" | "path_checker" if is_protocol_of_arrays(first) => {
             refused("no rule is created for every array: name the arrays in a device section")
         }
         "detect_prio" if said.value == "no" => {
@@ -382,9 +233,4 @@ fn timers(plan: &mut Plan, section: &Section) {
         let remark = (Outcome::LeftOut, "its section is refused".to_owned());
         plan.report(said.line, said.subject(&section.name), remark);
     }
-}
-
-/// The effective keywords of a `device` section.
-pub(super) fn of_device<'a>(plan: &mut Plan, section: &'a Section) -> Vec<Said<'a>> {
-    counting(plan, DEVICE, "device", section.keywords.iter())
 }

@@ -12,8 +12,8 @@
 //! if its values are not aligned with the names, because a truncated value would give a rule for something else. There
 //! can be several tables, one after the other.
 
-use super::listing::{Row, Rows, are_columns, columns, is_command};
 use super::report::Outcome;
+use super::rows::{Row, Rows, are_columns, columns, is_command};
 
 /// A column: its name, where it begins and, if there are dashes, where it ends.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub(super) fn has_header(text: &str) -> bool {
 ///
 /// # Errors
 /// None: text outside of tables is reported line by line.
-pub fn read(text: &str) -> Result<Rows, String> {
+pub(super) fn read(text: &str) -> Result<Rows, String> {
     let lines: Vec<&str> = text.lines().collect();
     let mut rows = Rows::default();
     let mut table: Option<Vec<Column>> = None;

@@ -5,7 +5,7 @@
 ///
 /// # Errors
 /// What it is instead, and what to do.
-pub fn device(wwid: &str) -> Result<String, String> {
+pub(super) fn device(wwid: &str) -> Result<String, String> {
     let hex = |scheme: &str, digits: &str, lengths: &[usize]| {
         let is_hex = digits.bytes().all(|b| b.is_ascii_hexdigit());
         (is_hex && lengths.contains(&digits.len())).then(|| format!("{scheme}.{digits}"))

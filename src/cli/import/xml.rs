@@ -7,7 +7,7 @@
 //!     <field name="RuleGroup"><string>user</string></field>
 //! ```
 
-use super::listing::{Row, Rows};
+use super::rows::{Row, Rows};
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
@@ -15,7 +15,7 @@ use quick_xml::events::{BytesStart, Event};
 ///
 /// # Errors
 /// The text is not well-formed: the line, and what is wrong.
-pub fn read(text: &str) -> Result<Rows, String> {
+pub(super) fn read(text: &str) -> Result<Rows, String> {
     let mut rows = Rows::default();
     let mut reader = Reader::from_str(text);
     reader.config_mut().check_end_names = true;

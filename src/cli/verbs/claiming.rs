@@ -1,8 +1,9 @@
 //! `storage core claimrule load|run` and `storage core claiming`: loads claim rules and applies them to paths.
 
+use super::arguments::{option, text};
 use super::host::{device, path};
 use super::settings::yes;
-use super::{Verb, option, text};
+use super::verb::Verb;
 use crate::api::requests::{LoadRules, Reclaim, RunRules, SetAutoclaim, Unclaim};
 use crate::cli::context::Context;
 use crate::cli::exit::Failure;

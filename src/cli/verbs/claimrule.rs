@@ -1,6 +1,7 @@
 //! `storage core claimrule`: edits the file list of claim rules. These commands change files and need no agent.
 
-use super::{Verb, flag, option, text};
+use super::arguments::{flag, option, text};
+use super::verb::Verb;
 use crate::cli::context::Context;
 use crate::cli::exit::Failure;
 use crate::cli::layout::listing;

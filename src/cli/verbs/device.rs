@@ -1,7 +1,8 @@
 //! `storage core device`: listing, settings, detached devices, processes that have a device open, offloads.
 
+use super::arguments::{flag, option, text};
 use super::host;
-use super::{Verb, flag, option, text};
+use super::verb::Verb;
 use crate::api::requests::{
     ListCoreDevices, ListDetachedDevices, RemoveDetached, SetDeviceFlags, SetDeviceName,
     SetDeviceState,

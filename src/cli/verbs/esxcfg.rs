@@ -1,8 +1,9 @@
 //! ESXi's older programs `esxcfg-mpath`, `esxcfg-scsidevs` and `esxcfg-rescan`, as commands of psactl, because scripts
 //! and guides still use them. The output is that of these programs, as far as public texts show it.
 
+use super::arguments::{flag, text};
 use super::rescan::{kind, rescan, skip_claim, skip_fs_scan, timeout};
-use super::{Verb, flag, text};
+use super::verb::Verb;
 use crate::api::requests::{ListCoreDevices, ListCorePaths};
 use crate::api::types::CorePath;
 use crate::cli::context::Context;

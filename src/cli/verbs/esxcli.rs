@@ -1,8 +1,9 @@
 //! Commands of esxcli for which Linux has other means. They are accepted, so that a script or a guide for ESXi
 //! continues to work, and report the situation on Linux. Help does not list them.
 
+use super::arguments::{flag, option, text};
 use super::device::{Blocks, device, devices};
-use super::{Verb, flag, option, text};
+use super::verb::Verb;
 use crate::api::requests::{ListAdapters, ListCorePaths};
 use crate::cli::context::Context;
 use crate::cli::exit::Failure;

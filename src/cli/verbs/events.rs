@@ -1,6 +1,8 @@
 //! `events`: lists events or follows them, and explains their codes.
 
-use super::{Verb, flag, host, option, text};
+use super::arguments::{flag, option, text};
+use super::host;
+use super::verb::Verb;
 use crate::api::client::ClientError;
 use crate::api::requests::{Events, ListEvents};
 use crate::api::types::Event;

@@ -1,7 +1,8 @@
 //! `explain`, `plan` and `inventory`: why devices are as they are, and the effect of other rules, on this host or on
 //! data captured from another one.
 
-use super::{Verb, flag, text};
+use super::arguments::{flag, text};
+use super::verb::Verb;
 use crate::api::requests::{Explain, GetInventory, Plan};
 use crate::api::types::{Explanation, Section};
 use crate::cli::context::Context;

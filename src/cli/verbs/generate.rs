@@ -1,11 +1,12 @@
 //! Generates shell completions and the manual pages that `make install` installs.
 
-use super::{Verb, text};
+use super::arguments::text;
+use super::verb::Verb;
 use crate::cli::exit::Failure;
+use crate::cli::generated::Page;
 use crate::cli::record::Listing;
-use crate::cli::{args, man};
 use clap::builder::PossibleValuesParser;
-use clap::{Arg, value_parser};
+use clap::{Arg, Command, value_parser};
 use clap_complete::Shell;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,15 +17,21 @@ pub(super) const VERBS: &[Verb] = &[
         words: &["completion"],
         about: "Print the completion script of psactl for a shell",
         arguments: &[shell],
-        run: |_, given| Ok(completion(&text(given, "shell").unwrap_or_default())),
+        run: |context, given| {
+            let command = (context.generators().command)();
+            Ok(completion(
+                command,
+                &text(given, "shell").unwrap_or_default(),
+            ))
+        },
         legacy: false,
     },
     Verb {
         words: &["man"],
         about: "Write the manual pages of psactl into a directory",
         arguments: &[directory],
-        run: |_, given| match given.get_one::<PathBuf>("directory") {
-            Some(directory) => write_pages(directory),
+        run: |context, given| match given.get_one::<PathBuf>("directory") {
+            Some(directory) => write_pages((context.generators().pages)(), directory),
             None => Ok(Listing::lines([])),
         },
         legacy: true,
@@ -47,7 +54,7 @@ fn directory() -> Arg {
         .help("An existing directory")
 }
 
-fn completion(shell: &str) -> Listing {
+fn completion(mut command: Command, shell: &str) -> Listing {
     // The parser accepts these three only.
     let shell = match shell {
         "zsh" => Shell::Zsh,
@@ -55,13 +62,13 @@ fn completion(shell: &str) -> Listing {
         _ => Shell::Bash,
     };
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut args::command(), "psactl", &mut script);
+    clap_complete::generate(shell, &mut command, "psactl", &mut script);
     let script = String::from_utf8_lossy(&script);
     Listing::lines(script.lines().map(str::to_owned))
 }
 
-fn write_pages(directory: &Path) -> Result<Listing, Failure> {
-    for page in man::pages() {
+fn write_pages(pages: Vec<Page>, directory: &Path) -> Result<Listing, Failure> {
+    for page in pages {
         let file = directory.join(&page.file);
         fs::write(&file, page.text).map_err(|why| {
             Failure::Refused(format!("{} cannot be written: {why}", file.display()))

@@ -1,6 +1,7 @@
 //! `psactl graph`: draws a device and what leads to it.
 
-use super::{Verb, flag, option, text};
+use super::arguments::{flag, option, text};
+use super::verb::Verb;
 use crate::api::requests::GetTopology;
 use crate::cli::context::Context;
 use crate::cli::exit::Failure;

@@ -1,6 +1,7 @@
 //! Lists adapters, paths, and the devices and paths of NMP, as the agent reports them.
 
-use super::{Verb, text};
+use super::arguments::text;
+use super::verb::Verb;
 use crate::api::requests::{
     GetMetrics, GetStatus, ListAdapters, ListCorePaths, ListNmpDevices, ListNmpPaths,
 };

@@ -1,11 +1,12 @@
 //! `storage hpp`: the devices and paths of the high performance plug-in.
 
+use super::arguments::{flag, option, text};
 use super::host::{device, path};
 use super::settings::{
     bytes, cfgfile, device_required, iops, latency_eval_time, missing, per_turn, required, use_ano,
     yes,
 };
-use super::{Verb, flag, option, text};
+use super::verb::Verb;
 use crate::api::requests::{ListCoreDevices, ListHppDevices, ListHppPaths, SetHpp};
 use crate::cli::layout::listing;
 use crate::cli::layout_rules::MarkedDevice;

@@ -1,7 +1,8 @@
 //! `psactl import`: converts rules of an ESXi host, or the configuration of multipath-tools, into rules and settings of
 //! this host. It needs no agent; a running agent loads new SATP rules immediately, as after `satp rule add`.
 
-use super::{Verb, flag};
+use super::arguments::flag;
+use super::verb::Verb;
 use crate::cli::context::Context;
 use crate::cli::exit::Failure;
 use crate::cli::import::{self, Plan};

@@ -1,6 +1,6 @@
 //! `psactl lint`: reports problems in the rules of this host.
 
-use super::Verb;
+use super::verb::Verb;
 use crate::cli::layout::listing;
 use crate::config::rules;
 use crate::psa::report::lint::findings;

@@ -1,8 +1,9 @@
 //! `psactl scsi inquiry|vpd|rtpg|tur|stpg`: sends a command to a device and decodes its answer. The agent is needed
 //! only for the runtime name of a path.
 
+use super::arguments::{flag, option, text};
 use super::scsi::{page_code, show};
-use super::{Verb, flag, option, text};
+use super::verb::Verb;
 use crate::api::requests::ListCorePaths;
 use crate::cli::context::Context;
 use crate::cli::decode;

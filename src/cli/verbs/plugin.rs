@@ -1,6 +1,7 @@
 //! `storage core plugin`: lists the plug-ins of this build.
 
-use super::{Verb, option, text};
+use super::arguments::{option, text};
+use super::verb::Verb;
 use crate::cli::context::Context;
 use crate::cli::exit::Failure;
 use crate::cli::layout::listing;

@@ -1,6 +1,8 @@
 //! `storage core device queueing end`: makes I/O that waits for a path fail now, with or without the agent.
 
-use super::{Verb, device, flag, text};
+use super::arguments::{flag, text};
+use super::device;
+use super::verb::Verb;
 use crate::api::client::ClientError;
 use crate::api::requests::{EndQueueing, GetTopology};
 use crate::cli::context::Context;

@@ -1,7 +1,9 @@
 //! `replay` and `journal save`: show or save what the agent of a host received and did, from its journal. No agent is
 //! needed.
 
-use super::{Verb, events, flag, option, text};
+use super::arguments::{flag, option, text};
+use super::events;
+use super::verb::Verb;
 use crate::cli::context::Context;
 use crate::cli::exit::Failure;
 use crate::cli::layout::listing;

@@ -4,8 +4,9 @@
 //! adapter has and which paths are dead. Immediately before a dead path is removed, the kernel is queried for users of
 //! it; in doubt the path stays.
 
+use super::arguments::{flag, option, text};
 use super::statistics::no_adapter;
-use super::{Verb, flag, option, text};
+use super::verb::Verb;
 use crate::api::requests::{ListAdapters, ListCorePaths, ListNmpDevices, RunRules};
 use crate::api::types::CorePath;
 use crate::cli::context::Context;

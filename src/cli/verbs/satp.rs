@@ -1,6 +1,7 @@
 //! `storage nmp satp`: SATPs, their default PSPs, and their rules. These commands change files and need no agent.
 
-use super::{Verb, flag, option, text};
+use super::arguments::{flag, option, text};
+use super::verb::Verb;
 use crate::cli::context::Context;
 use crate::cli::exit::Failure;
 use crate::cli::layout::listing;

@@ -1,6 +1,7 @@
 //! `psactl scsi decode`: decodes an answer that is given as hex.
 
-use super::{Verb, text};
+use super::arguments::text;
+use super::verb::Verb;
 use crate::cli::context::Context;
 use crate::cli::decode::{self, Decoded};
 use crate::cli::exit::Failure;

@@ -1,7 +1,8 @@
 //! `storage nmp ... set|get`, `storage core path set`: changes settings of devices and paths.
 
+use super::arguments::text;
 use super::host::{device, path};
-use super::{Verb, text};
+use super::verb::Verb;
 use crate::api::requests::{
     GetFixed, GetRoundRobin, ListNmpDevices, ListNmpPaths, SetPathRank, SetPathState,
     SetPreferredPath, SetPsp, SetRoundRobin, SetSatpWord,

@@ -1,9 +1,10 @@
 //! `storage core path|device|adapter stats get`: the counters of the kernel, read from sysfs. The agent only maps disks
 //! to paths.
 
+use super::arguments::{option, text};
 use super::device::{Blocks, device};
 use super::host::path;
-use super::{Verb, option, text};
+use super::verb::Verb;
 use crate::api::requests::{ListAdapters, ListCoreDevices, ListCorePaths};
 use crate::api::types::CorePath;
 use crate::cli::exit::Failure;

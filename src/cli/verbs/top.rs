@@ -1,7 +1,8 @@
 //! `psactl top`: a live view of devices and their paths, or tables of the same data for scripts.
 
+use super::arguments::{flag, option, text};
 use super::host::device;
-use super::{Verb, flag, option, text};
+use super::verb::Verb;
 use crate::api::requests::GetTopology;
 use crate::api::types::Topology;
 use crate::cli::context::Context;

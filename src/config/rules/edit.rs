@@ -159,7 +159,11 @@ impl Edit {
     ///
     /// # Errors
     /// The rules in the file are not written as tables.
-    pub fn remove_claim_rule(&mut self, class: RuleClass, number: u32) -> Result<(), ConfigError> {
+    pub(crate) fn remove_claim_rule(
+        &mut self,
+        class: RuleClass,
+        number: u32,
+    ) -> Result<(), ConfigError> {
         match position(self.tables("claimrule")?, class, number) {
             Some(at) => self.remove("claimrule", at),
             None => Ok(()),
@@ -171,7 +175,7 @@ impl Edit {
     /// # Errors
     /// The rules in the file are not written as tables.
     /// The rules in the file are not written as tables.
-    pub fn renumber_claim_rule(
+    pub(crate) fn renumber_claim_rule(
         &mut self,
         class: RuleClass,
         from: u32,
@@ -197,7 +201,7 @@ impl Edit {
     ///
     /// # Errors
     /// The rules in the file are not written as tables, or one table stands for several rules.
-    pub fn remove_satp_rule(&mut self, rule: &SatpRule) -> Result<bool, ConfigError> {
+    pub(crate) fn remove_satp_rule(&mut self, rule: &SatpRule) -> Result<bool, ConfigError> {
         let content = self.content()?;
         let found = content
             .satp_rules
@@ -220,7 +224,7 @@ impl Edit {
     ///
     /// # Errors
     /// The rules in the file are not written as tables.
-    pub fn note_removed_satp_rule(&mut self, rule: &SatpRule) -> Result<(), ConfigError> {
+    pub(crate) fn note_removed_satp_rule(&mut self, rule: &SatpRule) -> Result<(), ConfigError> {
         self.append("removed-satprule", &satp_rule_text(rule))
     }
 
@@ -228,7 +232,7 @@ impl Edit {
     ///
     /// # Errors
     /// `default-psp` is not a table.
-    pub fn set_default_psp(&mut self, satp: &str, psp: &str) -> Result<(), ConfigError> {
+    pub(crate) fn set_default_psp(&mut self, satp: &str, psp: &str) -> Result<(), ConfigError> {
         let wrong = self.invalid("`default-psp` is not a table: write [default-psp]");
         let mut new = Table::new();
         new.decor_mut().set_prefix(self.prefix());

@@ -196,7 +196,7 @@ impl SatpSpec {
 
 /// Whether two rules are the same apart from their groups.
 #[must_use]
-pub fn same_but_group(one: &SatpRule, other: &SatpRule) -> bool {
+pub(crate) fn same_but_group(one: &SatpRule, other: &SatpRule) -> bool {
     let group = Group::System;
     let plain = |rule: &SatpRule| SatpRule {
         group,

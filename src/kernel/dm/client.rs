@@ -146,7 +146,7 @@ impl Client {
     ///
     /// # Errors
     /// No `CAP_SYS_ADMIN`, or a kernel older than dm 4.37.
-    pub fn arm(&self) -> Result<(), MapError> {
+    pub(crate) fn arm(&self) -> Result<(), MapError> {
         ioctl::arm(self.dm.file())
             .map_err(|errno| Refusal::from(errno).in_step(DmStep::Arm, reasons::general))
     }
@@ -155,12 +155,6 @@ impl Client {
     #[must_use]
     pub fn control(&self) -> &std::fs::File {
         self.dm.file()
-    }
-
-    /// How many uevents of our own changes udev has not yet processed.
-    #[must_use]
-    pub fn udev_backlog(&self) -> usize {
-        self.cookies.outstanding()
     }
 
     /// To be called before the process ends: removes the semaphores that udev would otherwise leave behind.
@@ -233,7 +227,7 @@ impl Client {
     /// Whether a map is suspended, and how many users it has, by one short ioctl (`DM_DEV_STATUS`); `None` if the ioctl
     /// fails. No event reports a change of either.
     #[must_use]
-    pub fn glance(&self, name: &str) -> Option<(bool, u32)> {
+    pub(crate) fn glance(&self, name: &str) -> Option<(bool, u32)> {
         let status = ioctl::status(self.dm.file(), Which::Name(name)).ok()?;
         let users = partitions::users(self.dm.file(), &status);
         Some((status.suspended(), users))

@@ -7,7 +7,6 @@
 //! queueing). So some time after each event, and at intervals without one, all maps are read, and those that differ
 //! from the last look are reported. At shorter intervals the watcher only checks whether they are suspended or open.
 
-use super::UUID_PREFIX;
 use super::client::Client;
 use super::ioctl::Buffer;
 use super::observer::Observer;
@@ -16,6 +15,7 @@ use crate::kernel::{NoticeLimit, NoticeSink};
 use crate::psa::action::Notice;
 use crate::psa::codes;
 use crate::psa::event::{Event, MapError};
+use crate::psa::table::model::UUID_PREFIX;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -41,7 +41,7 @@ const SHARE: u32 = 20;
 const RETRY: Duration = Duration::from_secs(5);
 
 /// The watcher's handle. Dropping it stops the thread.
-pub struct Watcher {
+pub(super) struct Watcher {
     wake: Arc<EventFd>,
     shared: Arc<Orders>,
 }
@@ -49,7 +49,6 @@ pub struct Watcher {
 #[derive(Default)]
 struct Orders {
     stop: AtomicBool,
-    list: AtomicBool,
     look: AtomicBool,
 }
 
@@ -58,7 +57,7 @@ impl Watcher {
     ///
     /// # Errors
     /// `/dev/mapper/control` cannot be opened, or no eventfd or thread can be created.
-    pub fn spawn(observer: Arc<Observer>, notice_sink: NoticeSink) -> io::Result<Self> {
+    pub(super) fn spawn(observer: Arc<Observer>, notice_sink: NoticeSink) -> io::Result<Self> {
         // Arming belongs to the descriptor, so the watcher has its own.
         let client = Client::open(notice_sink.clone())?;
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
@@ -77,12 +76,6 @@ impl Watcher {
         };
         crate::kernel::thread("dm-events").spawn(move || watch.run())?;
         Ok(Watcher { wake, shared })
-    }
-
-    /// Has every map observed and reported again, whether it changed or not, followed by `MapsListed`.
-    pub fn kick(&self) {
-        self.shared.list.store(true, Ordering::SeqCst);
-        self.wake();
     }
 
     /// See [`super::Dm::looker`].
@@ -143,7 +136,6 @@ impl Watch {
         let mut pause = SETTLE;
         let mut last = Instant::now();
         loop {
-            all |= self.orders.list.swap(false, Ordering::SeqCst);
             let begin = Instant::now();
             let is_due = all || due <= begin;
             let look = match is_due {

@@ -3,10 +3,10 @@
 //! Input: [`crate::psa::action::MapStep`]s. Output: [`crate::psa::event::Event`]s into a [`Sink`]: `MapDone` for every
 //! list of steps; `MapSeen`, `MapGone` and `MapsListed` for what others do. Invariants:
 //!
-//! - Steps of one map are executed in the order submitted; one hung map delays no other ([`worker`]).
-//! - Events about one map reach the sink in the order in which the map was observed ([`observer`]), so the last event
+//! - Steps of one map are executed in the order submitted; one hung map delays no other (`worker`).
+//! - Events about one map reach the sink in the order in which the map was observed (`observer`), so the last event
 //!   is the latest state.
-//! - Nothing waits for udev ([`udev`]): a hung udev hangs no map.
+//! - Nothing waits for udev (`udev`): a hung udev hangs no map.
 //! - A failed reload never leaves a map suspended ([`client`]).
 //!
 //! Which ioctl is made where: the `devicemapper` crate creates, loads, clears and sends messages. It cannot resume or
@@ -23,18 +23,15 @@ use std::io;
 use std::sync::Arc;
 
 pub mod client;
-pub mod events;
+mod events;
 mod ioctl;
-pub mod observer;
+mod observer;
 mod partitions;
 pub mod queueing;
 mod reasons;
 mod texts;
-pub mod udev;
-pub mod worker;
-
-/// The UUID prefix of multipath maps, regardless of who made them.
-pub const UUID_PREFIX: &str = "mpath-";
+mod udev;
+mod worker;
 
 /// The started module: one client, the workers and the watcher.
 pub struct Dm {
@@ -60,18 +57,13 @@ impl Dm {
     }
 
     /// Carries out [`crate::psa::action::Action::Map`], and answers with `MapDone`. Never blocks.
-    pub fn submit(&self, map: MapId, ticket: u64, steps: Vec<MapStep>) {
+    pub(crate) fn submit(&self, map: MapId, ticket: u64, steps: Vec<MapStep>) {
         self.workers.submit(map, ticket, steps);
-    }
-
-    /// Has all maps observed and listed again, for example after uevents were lost.
-    pub fn kick(&self) {
-        self.watcher.kick();
     }
 
     /// Returns a function to call when a map may have changed without a dm event: all maps are examined soon after. The
     /// function never blocks.
-    pub fn looker(&self) -> impl Fn() + Send + use<> {
+    pub(crate) fn looker(&self) -> impl Fn() + Send + use<> {
         self.watcher.looker()
     }
 

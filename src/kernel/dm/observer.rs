@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 const LOCKS: usize = 64;
 
 /// Observes maps and reports them.
-pub struct Observer {
+pub(super) struct Observer {
     client: Arc<Client>,
     sink: Sink,
     /// The last observation of each map, by name.
@@ -38,7 +38,7 @@ struct Shelved {
 impl Observer {
     /// Creates an observer that reports to `sink`.
     #[must_use]
-    pub fn new(client: Arc<Client>, sink: Sink) -> Self {
+    pub(super) fn new(client: Arc<Client>, sink: Sink) -> Self {
         Observer {
             client,
             sink,

@@ -4,19 +4,18 @@
 //! its UUID begins with `mpath-`, its table is one multipath target, and it queues; no other map is touched. Only
 //! device-mapper and, for [`ours`], one file in memory are read, because every disk may be behind a map that hangs.
 
-use super::UUID_PREFIX;
 use super::client::Client;
 use super::ioctl::{self, Buffer, Listed};
 use crate::psa::action::MapStep;
 use crate::psa::event::MapError;
 use crate::psa::state::maps::may_end_queueing;
-use crate::psa::table::model::{Map, MapId, Message};
+use crate::psa::table::model::{Map, MapId, Message, UUID_PREFIX};
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
 /// Where the agent lists the UUIDs of its maps, one per line, relative to the root directory.
-pub const LIST: &str = "run/dm-psa/maps";
+pub(crate) const LIST: &str = "run/dm-psa/maps";
 
 /// The name of a map, and the result for it.
 pub type Ended = (String, Result<(), String>);
@@ -103,7 +102,7 @@ pub fn end(client: &Client, which: Which<'_>) -> Result<Vec<Ended>, MapError> {
 /// Whether there is a multipath map that was not made for a SCSI disk: its UUID does not begin with `mpath-`, so the
 /// agent does not see it. Returns true where this cannot be found out.
 #[must_use]
-pub fn has_others(client: &Client) -> bool {
+pub(crate) fn has_others(client: &Client) -> bool {
     let (mut room, mut table) = (Buffer::default(), Buffer::default());
     let Ok(listed) = client.list(&mut room) else {
         return true;

@@ -21,9 +21,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// After this time udev is reported as slow.
-pub const SLOW: Duration = Duration::from_secs(10);
+pub(super) const SLOW: Duration = Duration::from_secs(10);
 /// After this time udev will no longer answer: it kills its own workers after 180 s.
-pub const LOST: Duration = Duration::from_secs(190);
+pub(super) const LOST: Duration = Duration::from_secs(190);
 /// How often the semaphores are checked. Nothing waits for the result.
 const LOOK: Duration = Duration::from_millis(200);
 /// The most semaphores at a time; the kernel's own limit is 32000 for the whole system.
@@ -61,7 +61,7 @@ struct State {
 }
 
 /// Creates cookies, and watches them until udev is done with them.
-pub struct Cookies {
+pub(super) struct Cookies {
     shared: Arc<(Mutex<State>, Condvar)>,
     notice_sink: NoticeSink,
 }
@@ -76,7 +76,7 @@ pub(super) struct Cookie {
 impl Cookies {
     /// Creates the set without any cookies.
     #[must_use]
-    pub fn new(notice_sink: NoticeSink) -> Self {
+    pub(super) fn new(notice_sink: NoticeSink) -> Self {
         Cookies {
             shared: Arc::default(),
             notice_sink,
@@ -85,7 +85,7 @@ impl Cookies {
 
     /// How many of our events udev has not yet processed.
     #[must_use]
-    pub fn outstanding(&self) -> usize {
+    fn outstanding(&self) -> usize {
         lock(&self.shared.0).outstanding.len()
     }
 

@@ -19,10 +19,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// The most maps that are worked on at the same time.
-pub const MOST_THREADS: usize = 64;
+pub(super) const MOST_THREADS: usize = 64;
 
 /// How many threads are kept waiting for work: enough to go on while some maps hang.
-pub const KEPT_THREADS: usize = 4;
+pub(super) const KEPT_THREADS: usize = 4;
 
 /// A list of steps to carry out on a map.
 struct Job {
@@ -60,7 +60,7 @@ struct Shared {
 }
 
 /// The workers. Jobs submitted before this is dropped are still carried out.
-pub struct Workers {
+pub(super) struct Workers {
     shared: Arc<Shared>,
 }
 
@@ -69,7 +69,7 @@ impl Workers {
     ///
     /// # Errors
     /// A thread cannot be started.
-    pub fn new(observer: Arc<Observer>, notice_sink: NoticeSink) -> io::Result<Self> {
+    pub(super) fn new(observer: Arc<Observer>, notice_sink: NoticeSink) -> io::Result<Self> {
         let reporter = Arc::clone(&observer);
         let workers = Workers::of(
             (KEPT_THREADS, MOST_THREADS),
@@ -117,7 +117,7 @@ impl Workers {
 
     /// Carries out the steps after everything submitted for the map before. The answer is `MapDone`, with the map as it
     /// is then, whether the steps succeeded or not. Never blocks.
-    pub fn submit(&self, map: MapId, ticket: u64, steps: Vec<MapStep>) {
+    pub(super) fn submit(&self, map: MapId, ticket: u64, steps: Vec<MapStep>) {
         let name = map.name.clone();
         let job = Job { map, ticket, steps };
         let mut queues = self.shared.lock();

@@ -445,5 +445,4 @@ fn ends_examination(outcome: &Outcome) -> bool {
 }
 
 #[cfg(test)]
-#[path = "book_tests.rs"]
 mod tests;

@@ -1,7 +1,7 @@
 //! Sends SCSI commands to paths, over the transport that was chosen with the first path.
 //!
-//! There are two transports: [`sg`], which every kernel has, and bsg by io_uring, which needs Linux 7.1 or
-//! later. Both keep the contract of [`sg`]. If bsg fails later, it is given up permanently.
+//! There are two transports: `sg`, which every kernel has, and bsg by io_uring, which needs Linux 7.1 or
+//! later. Both keep the contract of `sg`. If bsg fails later, it is given up permanently.
 //!
 //! The submodules are shared by both: `book` decides what is sent when and what an answer means, the others are memory
 //! and time.
@@ -11,8 +11,9 @@ mod book;
 mod bsg;
 mod buffers;
 mod clock;
+mod errno;
 mod scratch_buffer;
-pub mod sg;
+pub(crate) mod sg;
 
 use super::{NoticeSink, Sink};
 use crate::psa::action::{Examine, Notice, Severity};
@@ -30,11 +31,6 @@ use std::sync::OnceLock;
 /// The worker still uses the page tables of some other process, so memory of that process at this address is
 /// overwritten.
 const AUTO_TAKES_BSG: bool = false;
-
-/// The outcome of a command that was not sent.
-fn outcome_of(error: &io::Error) -> Outcome {
-    Outcome::from_errno(error.raw_os_error().unwrap_or(libc::EIO))
-}
 
 /// Sends commands down paths.
 #[derive(Debug)]

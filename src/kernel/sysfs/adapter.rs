@@ -12,19 +12,14 @@
 //! Only attributes that the transport class or the driver answers from memory are read: never `statistics`, and no
 //! attribute whose read sends a frame.
 
-use super::target::tcm_loop_port;
-use super::{Device, Survey, Sysfs, attribute, given, hex, names_in, names_of, numbered};
+use super::device::Device;
+use super::survey::{Host, Survey};
+use super::tcm_loop::tcm_loop_port;
+use super::tree::{Sysfs, attribute, given, hex, names_in, names_of, numbered};
 use crate::psa::adapter::{AdapterFacts, Transport};
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
-
-/// What all paths below one SCSI host have in common.
-#[derive(Debug, Clone)]
-pub(super) struct Host {
-    transport: Transport,
-    adapter: AdapterFacts,
-}
 
 /// The names of an adapter.
 struct Names {

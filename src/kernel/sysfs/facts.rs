@@ -1,25 +1,38 @@
 //! Reads the facts of a SCSI device and its disk.
 
-use super::{Device, Survey, adapter, attribute, names_in, target};
+use super::device::Device;
+use super::survey::{Limits, Survey};
+use super::tree::{SHORT, Shortage, attribute, names_in};
+use super::{adapter, target};
 use crate::psa::facts::{BlockFacts, Handler, PathFacts};
-use crate::psa::units::{DevT, Sectors, Sg};
+use crate::psa::units::{DevT, Hctl, Sectors, Sg};
 use std::fs;
 use std::path::Path;
 use std::str::FromStr;
 
-/// The limits of a disk's request queue that do not change while the disk exists.
-///
-/// They are read only once: showing `queue/*` takes the `sysfs_lock` of the queue. Up to Linux 6.10 a change of the I/O
-/// scheduler holds this lock while it waits for all I/O to end (`elv_iosched_store`), on a hung path forever.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
-    dev: DevT,
-    max_io_bytes: u64,
-    rotational: bool,
+impl Survey {
+    /// The facts of one path; `None` if there is no such SCSI device.
+    ///
+    /// `block` is set only after udev's rules have run for the disk, or if no udev daemon is running: before that,
+    /// neither its links nor the mark that hides it from other users exist.
+    ///
+    /// # Errors
+    /// The process is short of files or memory, so what exists cannot be distinguished from what does not exist. What
+    /// was read in this batch is discarded.
+    pub fn read(&mut self, path: Hctl) -> Result<Option<PathFacts>, Shortage> {
+        SHORT.set(false);
+        let facts = Device::find(&self.sysfs, path).map(|device| facts_of(self, &device));
+        if SHORT.get() {
+            self.begin();
+            self.forget(path);
+            return Err(Shortage);
+        }
+        Ok(facts)
+    }
 }
 
 /// Reads the facts of a device.
-pub(super) fn read(survey: &mut Survey, device: &Device) -> PathFacts {
+fn facts_of(survey: &mut Survey, device: &Device) -> PathFacts {
     let (transport, adapter) = adapter::adapter(survey, device);
     PathFacts {
         hctl: device.hctl,
@@ -64,7 +77,7 @@ fn block(survey: &mut Survey, device: &Device) -> Option<BlockFacts> {
     let limits = match survey.limits.get(&device.hctl) {
         Some(known) if known.dev == dev => *known,
         _ => {
-            let limits = Limits::read(dev, &dir);
+            let limits = limits_of(dev, &dir);
             survey.limits.insert(device.hctl, limits);
             limits
         }
@@ -82,16 +95,14 @@ fn block(survey: &mut Survey, device: &Device) -> Option<BlockFacts> {
     })
 }
 
-impl Limits {
-    fn read(dev: DevT, disk: &Path) -> Limits {
-        let queue = disk.join("queue");
-        Limits {
-            dev,
-            max_io_bytes: number::<u64>(attribute(&queue.join("max_hw_sectors_kb")))
-                .unwrap_or(0)
-                .saturating_mul(1024),
-            rotational: attribute(&queue.join("rotational")).as_deref() == Some("1"),
-        }
+fn limits_of(dev: DevT, disk: &Path) -> Limits {
+    let queue = disk.join("queue");
+    Limits {
+        dev,
+        max_io_bytes: number::<u64>(attribute(&queue.join("max_hw_sectors_kb")))
+            .unwrap_or(0)
+            .saturating_mul(1024),
+        rotational: attribute(&queue.join("rotational")).as_deref() == Some("1"),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Looks up which names belong together: SCSI addresses, disks, sg devices, maps, partitions and SCSI hosts.
 
-use super::{Sysfs, address_in, attribute, names_in, numbered};
+use super::tree::{Sysfs, address_in, attribute, names_in, numbered};
 use crate::psa::facts::DiskKind;
 use crate::psa::units::{DevT, Hctl};
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +18,7 @@ impl Sysfs {
 
     /// The sg device of a SCSI device, `sg3`; needs the module `sg`.
     #[must_use]
-    pub fn generic_of(&self, path: Hctl) -> Option<String> {
+    pub(crate) fn generic_of(&self, path: Hctl) -> Option<String> {
         let link = self.sys(&format!("bus/scsi/devices/{path}/generic"));
         let target = fs::read_link(link).ok()?;
         target.file_name()?.to_str().map(str::to_owned)
@@ -26,20 +26,20 @@ impl Sysfs {
 
     /// The disk of a SCSI device, `sdc`, if `sd` has bound to it.
     #[must_use]
-    pub fn disk_of(&self, path: Hctl) -> Option<String> {
+    pub(crate) fn disk_of(&self, path: Hctl) -> Option<String> {
         names_in(&self.sys(&format!("bus/scsi/devices/{path}/block"))).pop_first()
     }
 
     /// The SCSI device behind an sg device.
     #[must_use]
-    pub fn path_of_generic(&self, sg: &str) -> Option<Hctl> {
+    pub(crate) fn path_of_generic(&self, sg: &str) -> Option<Hctl> {
         address_in(&fs::read_link(self.sys(&format!("class/scsi_generic/{sg}"))).ok()?)
     }
 
     /// The kind of the block device with this number; `None` if it cannot be found out, for example without sysfs. This
     /// reads links and a number that the kernel keeps, so it waits for no device.
     #[must_use]
-    pub fn disk_kind(&self, dev: DevT) -> Option<DiskKind> {
+    pub(crate) fn disk_kind(&self, dev: DevT) -> Option<DiskKind> {
         let numbers = self.sys("dev/block");
         let link = match fs::read_link(numbers.join(dev.to_string())) {
             Ok(link) => link,
@@ -68,13 +68,13 @@ impl Sysfs {
 
     /// Whether there is a block device with this kernel name.
     #[must_use]
-    pub fn has_block(&self, name: &str) -> bool {
+    pub(crate) fn has_block(&self, name: &str) -> bool {
         self.sys("class/block").join(name).exists()
     }
 
     /// The number of a block device or, if `generic`, of an sg device.
     #[must_use]
-    pub fn number_of(&self, name: &str, generic: bool) -> Option<DevT> {
+    pub(crate) fn number_of(&self, name: &str, generic: bool) -> Option<DevT> {
         let class = if generic { "scsi_generic" } else { "block" };
         let file = self.sys("class").join(class).join(name).join("dev");
         attribute(&file)?.parse().ok()
@@ -82,7 +82,7 @@ impl Sysfs {
 
     /// The disk of a partition; `None` if `name` is not a partition.
     #[must_use]
-    pub fn disk_of_partition(&self, name: &str) -> Option<String> {
+    pub(crate) fn disk_of_partition(&self, name: &str) -> Option<String> {
         let entry = self.sys("class/block").join(name);
         attribute(&entry.join("partition"))?;
         let link = fs::read_link(entry).ok()?;
@@ -99,19 +99,19 @@ impl Sysfs {
 
     /// The dm name of a map by its kernel name; empty if it is not a map.
     #[must_use]
-    pub fn map_name(&self, block: &str) -> String {
+    pub(crate) fn map_name(&self, block: &str) -> String {
         attribute(&self.sys(&format!("class/block/{block}/dm/name"))).unwrap_or_default()
     }
 
     /// The multipath maps over a disk, by their kernel names.
     #[must_use]
-    pub fn maps_over(&self, disk: &str) -> Vec<String> {
+    pub(crate) fn maps_over(&self, disk: &str) -> Vec<String> {
         self.holders_with_uuid(disk, |uuid| uuid.starts_with("mpath-"))
     }
 
     /// The partitions of a disk, or of a map (`kpartx` makes them as maps, with `partN-` before the map's UUID).
     #[must_use]
-    pub fn partitions_of(&self, block: &str) -> Vec<String> {
+    pub(crate) fn partitions_of(&self, block: &str) -> Vec<String> {
         let dir = self.sys("class/block").join(block);
         let is_partition = |name: &String| dir.join(name).join("partition").exists();
         let mut found: Vec<String> = names_in(&dir).into_iter().filter(is_partition).collect();
@@ -148,13 +148,13 @@ impl Sysfs {
 
     /// The name of a process; empty if it has ended.
     #[must_use]
-    pub fn process_name(&self, pid: u32) -> String {
+    pub(crate) fn process_name(&self, pid: u32) -> String {
         attribute(&self.process(pid).join("comm")).unwrap_or_default()
     }
 
     /// The numbers of all SCSI hosts, with or without devices.
     #[must_use]
-    pub fn scsi_hosts(&self) -> BTreeSet<u32> {
+    pub(crate) fn scsi_hosts(&self) -> BTreeSet<u32> {
         let names = names_in(&self.sys("class/scsi_host"));
         names
             .iter()
@@ -164,20 +164,20 @@ impl Sysfs {
 
     /// The file of a SCSI host that starts a scan (`store_scan`).
     #[must_use]
-    pub fn scan_file(&self, host: u32) -> PathBuf {
+    pub(crate) fn scan_file(&self, host: u32) -> PathBuf {
         self.sys(&format!("class/scsi_host/host{host}/scan"))
     }
 
     /// The file of an attribute of a SCSI device: `rescan`, `delete`.
     #[must_use]
-    pub fn device_file(&self, path: Hctl, name: &str) -> PathBuf {
+    pub(crate) fn device_file(&self, path: Hctl, name: &str) -> PathBuf {
         self.sys(&format!("class/scsi_device/{path}/device/{name}"))
     }
 
     /// Start and length of a partition, in sectors of 512 bytes. The start is `None` for a partition that is a map of
     /// its own.
     #[must_use]
-    pub fn extent_of(&self, block: &str) -> Option<(Option<u64>, u64)> {
+    pub(crate) fn extent_of(&self, block: &str) -> Option<(Option<u64>, u64)> {
         let number = |name: &str| {
             let text = attribute(&self.sys(&format!("class/block/{block}/{name}")))?;
             text.parse::<u64>().ok()
@@ -187,7 +187,7 @@ impl Sysfs {
 
     /// A numeric attribute of a block device's request queue, such as `discard_max_bytes`.
     #[must_use]
-    pub fn queue_limit(&self, block: &str, name: &str) -> Option<u64> {
+    pub(crate) fn queue_limit(&self, block: &str, name: &str) -> Option<u64> {
         attribute(&self.sys(&format!("class/block/{block}/queue/{name}")))?
             .parse()
             .ok()
@@ -196,7 +196,7 @@ impl Sysfs {
 
 /// The device number of a device node.
 #[must_use]
-pub fn number_of_node(node: &fs::Metadata) -> DevT {
+pub(crate) fn number_of_node(node: &fs::Metadata) -> DevT {
     let dev = node.rdev();
     DevT {
         major: libc::major(dev),

@@ -7,7 +7,7 @@
 //!
 //! All of them count from the creation of the device. Property tests are in `tests/host_tools.rs`.
 
-use super::{Sysfs, attribute};
+use super::tree::{Sysfs, attribute};
 use crate::psa::units::Hctl;
 
 /// The fields of `stat` since Linux 2.6; later kernels append more.
@@ -84,7 +84,7 @@ impl IoCounters {
 
     /// The average time of a read or write in microseconds; `None` if none was completed.
     #[must_use]
-    pub fn latency_us(self) -> Option<u64> {
+    pub(crate) fn latency_us(self) -> Option<u64> {
         let ended = self.reads.saturating_add(self.writes);
         let took = self.read_ms.saturating_add(self.write_ms);
         took.saturating_mul(1000).checked_div(ended)
@@ -155,21 +155,21 @@ pub fn parse_command_counter(text: &str) -> Option<u32> {
 impl Sysfs {
     /// The I/O counters of a block device, by its kernel name.
     #[must_use]
-    pub fn io_counters(&self, block: &str) -> Option<IoCounters> {
+    pub(crate) fn io_counters(&self, block: &str) -> Option<IoCounters> {
         IoCounters::parse(&attribute(&self.sys(&format!("class/block/{block}/stat")))?)
     }
 
     /// The I/O counters of a path's disk. The file is found by the address, because the name of a removed disk is
     /// reused.
     #[must_use]
-    pub fn io_counters_of(&self, path: Hctl, disk: &str) -> Option<IoCounters> {
+    pub(crate) fn io_counters_of(&self, path: Hctl, disk: &str) -> Option<IoCounters> {
         let file = self.device_file(path, &format!("block/{disk}/stat"));
         IoCounters::parse(&attribute(&file)?)
     }
 
     /// The command counters of a SCSI device.
     #[must_use]
-    pub fn command_counters(&self, path: Hctl) -> Option<CommandCounters> {
+    pub(crate) fn command_counters(&self, path: Hctl) -> Option<CommandCounters> {
         let counter =
             |name: &str| parse_command_counter(&attribute(&self.device_file(path, name))?);
         Some(CommandCounters::of(

@@ -9,17 +9,11 @@
 //! | others | none: `DRIVER.C:T` |
 
 use super::adapter::{adapter, emulated_identifier, port_identifier};
-use super::{Device, Survey, Sysfs, attribute, given, hex, names_in, numbered};
+use super::device::Device;
+use super::survey::Survey;
+use super::tcm_loop::tcm_loop_port;
+use super::tree::{Sysfs, attribute, given, hex, numbered};
 use crate::psa::adapter::TargetFacts;
-use std::collections::BTreeMap;
-
-/// Host, channel and target number.
-pub(super) type TargetKey = (u32, u32, u32);
-
-/// WWN and target portal group of tcm_loop's ports, by host and target number.
-pub(super) type TcmLoop = BTreeMap<(u32, u32), (String, u32)>;
-
-const TCM_LOOP: &str = "tcm_loopback";
 
 /// The target port of a path.
 pub(super) fn target(survey: &mut Survey, device: &Device) -> TargetFacts {
@@ -119,51 +113,4 @@ fn iscsi_target(sysfs: &Sysfs, session: &str) -> Option<TargetFacts> {
         portal,
         port_state: get("state"),
     })
-}
-
-/// A port of tcm_loop by host and target number, from the configuration of the target: sysfs has only the ordinal of
-/// the adapter since the module was loaded.
-pub(super) fn tcm_loop_port(
-    survey: &mut Survey,
-    device: &Device,
-    driver: &str,
-) -> Option<(String, u32)> {
-    if driver != TCM_LOOP {
-        return None;
-    }
-    let sysfs = &survey.sysfs;
-    let ports = survey
-        .batch
-        .tcm_loop
-        .get_or_insert_with(|| read_tcm_loop(sysfs));
-    let key = (device.hctl.host, device.hctl.target);
-    let any_of_host = || ports.range((key.0, 0)..=(key.0, u32::MAX)).next();
-    match ports.get(&key) {
-        Some(port) => Some(port.clone()),
-        None => any_of_host().map(|(_, port)| port.clone()),
-    }
-}
-
-/// `address` (`tcm_loop_wwn_address_show`) is `host:channel:target`.
-fn read_tcm_loop(sysfs: &Sysfs) -> TcmLoop {
-    let mut ports = TcmLoop::new();
-    let fabric = sysfs.sys("kernel/config/target/loopback");
-    for wwn in names_in(&fabric) {
-        let groups = names_in(&fabric.join(&wwn));
-        for (name, group) in groups
-            .iter()
-            .filter_map(|name| Some((name, numbered(name, "tpgt_")?)))
-        {
-            let address = attribute(&fabric.join(&wwn).join(name).join("address"));
-            let numbers: Vec<u32> = address
-                .iter()
-                .flat_map(|text| text.split(':'))
-                .filter_map(|text| text.parse().ok())
-                .collect();
-            if let [host, _channel, target] = numbers[..] {
-                ports.insert((host, target), (wwn.clone(), group));
-            }
-        }
-    }
-    ports
 }

@@ -1,9 +1,10 @@
 //! Finds the users of a disk: mounts, swap, and block devices that hold it.
 
-use super::{Sysfs, attribute, names_in, text_of};
+use super::tree::{SHORT, Sysfs, attribute, names_in, text_of};
 use crate::psa::facts::Usage;
 use crate::psa::units::{DevT, Hctl};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::path::Path;
 
 /// A disk may be mounted any number of times (containers); at most this many mount points of a device are reported.
@@ -21,6 +22,20 @@ pub(super) struct Users {
     /// Members of btrfs by kernel name: the mount table names only one of several members, and none of them has
     /// holders.
     btrfs: BTreeMap<String, String>,
+}
+
+impl Sysfs {
+    /// The users of the disk with this kernel name, other than a multipath map over it. `None` if there is no such
+    /// disk, or if its users are unknown because the mount table cannot be read.
+    #[must_use]
+    pub(crate) fn users_of(&self, disk: &str) -> Option<Vec<Usage>> {
+        let dir = self.sys("block").join(disk);
+        let dev = text_of(&dir.join("dev"))?.trim_end().parse().ok()?;
+        File::open(self.proc("self/mountinfo")).ok()?;
+        SHORT.set(false);
+        let users = Users::read(self).of_disk(self, &dir, disk, dev);
+        (!SHORT.get()).then_some(users)
+    }
 }
 
 impl Users {

@@ -43,7 +43,7 @@ const REMOVED_WITHIN: Duration = Duration::from_secs(2);
 
 /// Whether and how errors of ordinary I/O are watched.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Watching {
+pub(crate) struct Watching {
     /// `errors`, or `all` while every command that ends with an error is reported, or `off`.
     pub name: &'static str,
     /// The source of the reports, or why there is none.
@@ -51,7 +51,7 @@ pub struct Watching {
 }
 
 /// The watcher's handle. Dropping it stops the thread, and waits a moment until the instance is removed.
-pub struct Trace {
+pub(crate) struct Trace {
     wake: Arc<EventFd>,
     shared: Arc<Shared>,
     ended: Receiver<()>,
@@ -74,7 +74,11 @@ impl Trace {
     ///
     /// # Errors
     /// No eventfd or thread can be created. Missing tracing is not an error.
-    pub fn start(setting: WatchSetting, sink: Sink, notice_sink: NoticeSink) -> io::Result<Trace> {
+    pub(crate) fn start(
+        setting: WatchSetting,
+        sink: Sink,
+        notice_sink: NoticeSink,
+    ) -> io::Result<Trace> {
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         let wake = Arc::new(EventFd::from_flags(flags)?);
         let shared = Arc::new(Shared {
@@ -104,7 +108,7 @@ impl Trace {
 
     /// For the time `span`, has every command reported that ends with an error, including those that the kernel repeats
     /// with success.
-    pub fn watch_closely(&self, span: Millis) {
+    pub(crate) fn watch_closely(&self, span: Millis) {
         let until = Instant::now() + Duration::from_millis(span.0);
         lock(&self.shared.orders).closely_until = Some(until);
         self.wake();
@@ -112,7 +116,7 @@ impl Trace {
 
     /// How errors are watched.
     #[must_use]
-    pub fn watching(&self) -> Watching {
+    pub(crate) fn watching(&self) -> Watching {
         lock(&self.shared.watching).clone()
     }
 

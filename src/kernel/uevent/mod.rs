@@ -7,7 +7,7 @@
 //! Invariants:
 //! - Lost messages (a full socket) are made up for by a new enumeration.
 //! - Facts that were read before a removal are not reported after it.
-//! - Any number of uevents of one path within [`QUIET`] cause one read of its facts.
+//! - Any number of uevents of one path within `QUIET` cause one read of its facts.
 //! - Requests never block and are never lost; the thread waits while the receiver of the events is slow.
 //!
 //! Tests: `message.rs` for the meaning of messages; the rest needs a kernel (`tests/lab`).
@@ -15,6 +15,7 @@
 mod fpin;
 mod message;
 mod missed;
+mod shared;
 mod socket;
 mod transport;
 mod watcher;
@@ -23,15 +24,11 @@ use super::sysfs::Sysfs;
 use super::{NoticeSink, Sink};
 use crate::psa::units::Hctl;
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use std::collections::BTreeSet;
+use shared::Shared;
 use std::io;
 use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
 use watcher::Watcher;
-
-/// How long uevents of paths are collected before facts are read.
-pub const QUIET: Duration = Duration::from_millis(20);
 
 /// If more requests than this are pending, an enumeration answers them.
 const ASKED: usize = 65_536;
@@ -39,23 +36,8 @@ const ASKED: usize = 65_536;
 /// The handle of the discovery thread. The thread ends when this is dropped, but the drop does not wait for it, because
 /// an attribute that it reads may take long.
 #[derive(Debug)]
-pub struct Discovery {
+pub(crate) struct Discovery {
     shared: Arc<Shared>,
-}
-
-/// Shared with the thread: requests, and the means to wake it.
-#[derive(Debug)]
-struct Shared {
-    inbox: Mutex<Inbox>,
-    wake: EventFd,
-}
-
-#[derive(Debug, Default)]
-struct Inbox {
-    /// Bounded by [`ASKED`].
-    asked: BTreeSet<Hctl>,
-    enumerate: bool,
-    stop: bool,
 }
 
 impl Discovery {
@@ -64,7 +46,7 @@ impl Discovery {
     ///
     /// # Errors
     /// The kernel's error for the sockets, files or the thread.
-    pub fn start(
+    pub(crate) fn start(
         sysfs: Sysfs,
         events: Sink,
         notice_sink: NoticeSink,
@@ -93,7 +75,7 @@ impl Discovery {
     }
 
     /// Reads the facts of a path again, and answers with `PathSeen` or `PathGone`. Never blocks.
-    pub fn refresh(&self, path: Hctl) {
+    pub(crate) fn refresh(&self, path: Hctl) {
         let mut inbox = self.shared.inbox();
         if inbox.asked.len() < ASKED {
             inbox.asked.insert(path);
@@ -103,28 +85,11 @@ impl Discovery {
         drop(inbox);
         self.shared.wake();
     }
-
-    /// Reads the facts of all paths, and answers with a `PathSeen` for each, followed by `PathsListed`. Never blocks.
-    pub fn enumerate(&self) {
-        self.shared.inbox().enumerate = true;
-        self.shared.wake();
-    }
 }
 
 impl Drop for Discovery {
     fn drop(&mut self) {
         self.shared.inbox().stop = true;
         self.shared.wake();
-    }
-}
-
-impl Shared {
-    fn inbox(&self) -> MutexGuard<'_, Inbox> {
-        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wake(&self) {
-        // The only possible failure is a full counter, and that wakes the thread too.
-        let _ = self.wake.write(1);
     }
 }

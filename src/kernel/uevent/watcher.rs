@@ -2,9 +2,10 @@
 
 use super::message::{self, KERNEL_SUBSYSTEMS, Meaning, UDEV_SUBSYSTEMS};
 use super::missed::Missed;
+use super::shared::{Inbox, QUIET, Shared};
 use super::socket::{Group, Socket};
 use super::transport::{Kind, Listener, Place, Received};
-use super::{Inbox, QUIET, Shared};
+use super::shared::{Inbox, QUIET, Shared};
 use crate::kernel::sysfs::{Survey, Sysfs};
 use crate::kernel::{NoticeLimit, NoticeSink, Sink};
 use crate::psa::action::Notice;

@@ -423,7 +423,7 @@ fn is_path_of(world: &World, device: &Device, path: RuntimeName) -> Result<(), R
     )))
 }
 
-pub(in crate::psa) fn known_device<'a>(world: &'a World, id: &str) -> Result<&'a Device, Refusal> {
+fn known_device<'a>(world: &'a World, id: &str) -> Result<&'a Device, Refusal> {
     world
         .find_device(id)
         .ok_or_else(|| Refusal::NotFound(id.to_owned()))

@@ -1,7 +1,6 @@
 //! An admin ends the queueing of a map ([`crate::psa::change::Change::EndQueueing`]).
 
 use crate::psa::change::Refusal;
-use crate::psa::changes;
 use crate::psa::codes;
 use crate::psa::state::World;
 use crate::psa::state::device::{Device, Disposition};
@@ -29,7 +28,7 @@ pub(in crate::psa) fn check_end_queueing(
 
 /// Makes I/O of a device fail from now on, until a path serves it again.
 pub(in crate::psa) fn end_queueing(world: &mut World, id: &str) {
-    let Ok(wwid) = changes::known_device(world, id).map(|device| device.wwid().to_owned()) else {
+    let Some(wwid) = world.find_device(id).map(|device| device.wwid().to_owned()) else {
         return;
     };
     if let Some(device) = world.devices.get_mut(&wwid) {

@@ -78,15 +78,6 @@ impl RuleList {
     pub fn get(&self, class: RuleClass, number: u32) -> Option<&Rule> {
         self.0.get(&(class, number))
     }
-
-    /// The rule of this list, if any, that is tried before `rule` and takes everything that `rule` matches.
-    #[must_use]
-    pub fn shadowing(&self, rule: &Rule) -> Option<&Rule> {
-        self.0
-            .range((rule.class, 0)..(rule.class, rule.number))
-            .map(|(_, earlier)| earlier)
-            .find(|earlier| earlier.matches.covers(&rule.matches))
-    }
 }
 
 /// All lists.
@@ -172,7 +163,11 @@ impl RuleLists {
     ///
     /// # Errors
     /// If there is no such rule.
-    pub fn remove_plugin(&mut self, class: RuleClass, plugin: &str) -> Result<Vec<Rule>, Problem> {
+    pub(crate) fn remove_plugin(
+        &mut self,
+        class: RuleClass,
+        plugin: &str,
+    ) -> Result<Vec<Rule>, Problem> {
         let found = |rule: &Rule| rule.class == class && rule.plugin == plugin;
         let removed: Vec<Rule> = self.file.iter().filter(|r| found(r)).cloned().collect();
         if removed.is_empty() {
@@ -186,7 +181,7 @@ impl RuleLists {
     ///
     /// # Errors
     /// [`Problem`]; nothing was changed.
-    pub fn renumber(
+    pub(crate) fn renumber(
         &mut self,
         class: RuleClass,
         from: u32,
@@ -218,7 +213,7 @@ impl RuleLists {
     ///
     /// # Errors
     /// [`Problem::Full`].
-    pub fn autoassign(&self, class: RuleClass, matches: &Match) -> Result<u32, Problem> {
+    pub(crate) fn autoassign(&self, class: RuleClass, matches: &Match) -> Result<u32, Problem> {
         let start = match matches {
             Match::Location { .. } | Match::Device(_) | Match::Target { .. } => 5_001,
             _ if matches.is_any() => 60_001,
@@ -263,7 +258,7 @@ impl RuleLists {
 ///
 /// # Errors
 /// The part that cannot be parsed.
-pub fn convert_mask_luns(lists: &RuleLists, value: &str) -> Result<Vec<Rule>, String> {
+pub(crate) fn convert_mask_luns(lists: &RuleLists, value: &str) -> Result<Vec<Rule>, String> {
     let mut rules: Vec<Rule> = Vec::new();
     let mut numbers = (FIRST_FREE..=LAST_FREE).filter(|n| {
         lists.file.get(RuleClass::MP, *n).is_none() && lists.system.get(RuleClass::MP, *n).is_none()

@@ -97,7 +97,7 @@ impl fmt::Display for Mismatch<'_> {
 ///
 /// # Errors
 /// The form of a name, as text for the user.
-pub fn fc_name(text: &str) -> Result<String, String> {
+pub(crate) fn fc_name(text: &str) -> Result<String, String> {
     let bare: String = text
         .trim_start_matches("0x")
         .chars()
@@ -248,7 +248,7 @@ impl Match {
     /// Whether there may be a path that both match. `true` only for rules of the same type, and only where it can be
     /// decided.
     #[must_use]
-    pub fn overlaps(&self, other: &Match) -> bool {
+    pub(crate) fn overlaps(&self, other: &Match) -> bool {
         fn number<T: PartialEq>(mine: Option<T>, theirs: Option<T>) -> bool {
             mine.is_none() || theirs.is_none() || mine == theirs
         }

@@ -20,7 +20,8 @@ use std::fmt;
 
 pub use lists::{RuleList, RuleLists};
 pub use matching::Match;
-pub use rule::{CATCH_ALL, FIRST_FREE, LAST_FREE, Rule, RuleClass, Xcopy};
+pub(crate) use rule::{CATCH_ALL, FIRST_FREE, LAST_FREE};
+pub use rule::{Rule, RuleClass, Xcopy};
 pub use spec::{RuleSpec, Word};
 
 /// The decision on one path.
@@ -105,7 +106,7 @@ impl Ruleset {
     /// As [`Ruleset::trace`], but successive rules that fail for the same reason share a line, except those with numbers that
     /// an admin can choose.
     #[must_use]
-    pub fn summarize(&self, subject: &Subject<'_>) -> (Claim, Vec<String>) {
+    pub(crate) fn summarize(&self, subject: &Subject<'_>) -> (Claim, Vec<String>) {
         let mut lines = Vec::new();
         let mut row: Option<Row> = None;
         let claim = self.walk(subject, |tried| {
@@ -188,14 +189,14 @@ impl Ruleset {
 
     /// The options for the plug-in in the rule of a decision; `None` if the rule is no longer loaded.
     #[must_use]
-    pub fn config_of(&self, claim: Claim) -> Option<&str> {
+    pub(crate) fn config_of(&self, claim: Claim) -> Option<&str> {
         let rule = self.0.iter().find(|rule| rule.number == claim.rule)?;
         Some(&rule.config)
     }
 
     /// Whether any rule matches by device, which is known later than the rest of a path.
     #[must_use]
-    pub fn asks_for_device(&self) -> bool {
+    pub(crate) fn asks_for_device(&self) -> bool {
         self.0
             .iter()
             .any(|rule| matches!(rule.matches, Match::Device(_)))

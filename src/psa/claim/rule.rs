@@ -5,13 +5,13 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Numbers below this are reserved, for rules that are tried before any of the admin's.
-pub const FIRST_FREE: u32 = 101;
+pub(crate) const FIRST_FREE: u32 = 101;
 
 /// Numbers above this are reserved, for rules that take what the admin's rules leave.
-pub const LAST_FREE: u32 = 65435;
+pub(crate) const LAST_FREE: u32 = 65435;
 
 /// The rule that assigns to NMP what no other rule took. The number is ESXi's, and the highest.
-pub const CATCH_ALL: u32 = 65535;
+pub(crate) const CATCH_ALL: u32 = 65535;
 
 /// What a rule decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]

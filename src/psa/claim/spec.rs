@@ -360,7 +360,7 @@ impl RuleSpec {
 impl Rule {
     /// Remarks on the rule, although it is accepted.
     #[must_use]
-    pub fn remarks(&self) -> Vec<String> {
+    pub(crate) fn remarks(&self) -> Vec<String> {
         let mut remarks = match &self.matches {
             Match::Vendor { vendor, model, .. } => length_remarks(Some(vendor), Some(model)),
             _ => Vec::new(),

@@ -91,7 +91,11 @@ pub(super) fn accepts(subject: &Subject<'_>) -> Result<(), &'static str> {
 
 /// Selects how the paths of a device are judged: by the target port groups if they are reported, otherwise as its
 /// transport suggests. A lone local disk stays as it is, as with NMP. `config` is the config string of the claim rule.
-pub fn selection(facts: &DeviceFacts<'_>, evidence: &Evidence<'_>, config: &str) -> Selection {
+pub(crate) fn selection(
+    facts: &DeviceFacts<'_>,
+    evidence: &Evidence<'_>,
+    config: &str,
+) -> Selection {
     let satp = match Alua.accepts(evidence) {
         Ok(()) => &Alua,
         Err(_) => by_transport(facts).0,
@@ -110,7 +114,7 @@ pub fn selection(facts: &DeviceFacts<'_>, evidence: &Evidence<'_>, config: &str)
 ///
 /// # Errors
 /// Which word is wrong, and what is valid.
-pub fn config_string(text: &str) -> Result<DeviceSettings, String> {
+pub(crate) fn config_string(text: &str) -> Result<DeviceSettings, String> {
     let mut settings = DeviceSettings::default();
     for word in options::words(text) {
         let (key, value) = word.split_once('=').unwrap_or((word, ""));

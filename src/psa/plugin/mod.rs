@@ -3,7 +3,7 @@
 //! NMP and HPP both make one dm-multipath map for a device; a device belongs to one of them. A path of MASK_PATH is in
 //! no table.
 
-pub mod hpp;
+pub(crate) mod hpp;
 
 use crate::psa::facts::Subject;
 use crate::psa::mpp::Plugin;

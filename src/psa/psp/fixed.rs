@@ -2,11 +2,11 @@
 //!
 //! Every path has its own group, so that a change of the preferred path only switches groups and needs no reload.
 
-use super::{Arrangement, Candidate, Options, Psp, WantedGroup};
+use super::interface::{Arrangement, Candidate, Options, Psp, WantedGroup};
 use crate::psa::adapter::RuntimeName;
 
 /// VMW_PSP_FIXED.
-pub struct Fixed;
+pub(super) struct Fixed;
 
 impl Psp for Fixed {
     fn description(&self) -> &'static str {

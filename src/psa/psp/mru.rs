@@ -3,12 +3,12 @@
 //! Two groups are never equal, so the rule "no failback to an equal path" needs no memory: within a group the kernel
 //! continues with the paths that work.
 
-use super::{Arrangement, Candidate, Options, Psp, group_by};
+use super::interface::{Arrangement, Candidate, Options, Psp, group_by};
 use crate::psa::adapter::RuntimeName;
 use std::cmp::Reverse;
 
 /// VMW_PSP_MRU.
-pub struct Mru;
+pub(super) struct Mru;
 
 impl Psp for Mru {
     fn description(&self) -> &'static str {

@@ -3,13 +3,13 @@
 //!
 //! ESXi's limits of I/Os and bytes per path have no equivalent: the kernel clamps the repeat count to 1.
 
-use super::{Arrangement, Candidate, Options, Psp, group_by, in_words};
+use super::interface::{Arrangement, Candidate, Options, Psp, group_by, in_words};
 use crate::psa::adapter::RuntimeName;
 use crate::psa::evidence::Class;
 use crate::psa::settings::{self, LimitType};
 
 /// VMW_PSP_RR.
-pub struct RoundRobin;
+pub(super) struct RoundRobin;
 
 impl Psp for RoundRobin {
     fn description(&self) -> &'static str {

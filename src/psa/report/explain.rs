@@ -15,7 +15,7 @@ use crate::psa::table::model::{GroupState, Map};
 use crate::psa::units::Millis;
 
 /// A titled list of lines.
-pub type Section = (&'static str, Vec<String>);
+pub(super) type Section = (&'static str, Vec<String>);
 
 /// How rules that do not match are shown.
 #[derive(Clone, Copy)]
@@ -36,7 +36,7 @@ impl World {
 
     /// As [`World::explain`], with a line for each rule that was tried.
     #[must_use]
-    pub fn explain_in_full(&self, subject: &str) -> Option<(String, Vec<Section>)> {
+    pub(crate) fn explain_in_full(&self, subject: &str) -> Option<(String, Vec<Section>)> {
         self.explain_with(subject, Rules::Each)
     }
 

@@ -66,7 +66,7 @@ pub struct PathFigures {
 }
 
 /// The states while all paths are down: I/O is queued, or I/O fails.
-pub const APD_STATES: [&str; 2] = ["apd", "apd timeout"];
+pub(crate) const APD_STATES: [&str; 2] = ["apd", "apd timeout"];
 
 impl World {
     /// All counters. `now` is the agent's time, for periods that have not ended yet.

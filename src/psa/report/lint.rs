@@ -10,7 +10,7 @@ use crate::psa::satp::rules::{Group, SatpRule, SatpRules};
 
 /// Something that the admin should check.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
+pub(crate) struct Finding {
     /// `duplicate`, `shadowed`, `unreachable`, `overlap`, `pending`, `remark`.
     pub kind: &'static str,
     /// The rule.
@@ -21,7 +21,7 @@ pub struct Finding {
 
 /// Checks all rules.
 #[must_use]
-pub fn findings(lists: &RuleLists, satp: &SatpRules) -> Vec<Finding> {
+pub(crate) fn findings(lists: &RuleLists, satp: &SatpRules) -> Vec<Finding> {
     let mut findings = claim_findings(lists);
     findings.extend(satp_findings(satp));
     findings

@@ -1,11 +1,11 @@
 //! Output for users: lists, explanations, figures, inventories, and previews of other rules.
 
-pub mod explain;
-pub mod figures;
+mod explain;
+pub(crate) mod figures;
 pub mod inventory;
-pub mod lint;
-pub mod preview;
-pub mod queueing;
+pub(crate) mod lint;
+mod preview;
+pub(crate) mod queueing;
 pub mod snapshot;
-pub mod takeover;
-pub mod views;
+pub(crate) mod takeover;
+mod views;

@@ -41,7 +41,11 @@ impl World {
 
     /// As [`World::plan`], with other settings as well.
     #[must_use]
-    pub fn plan_with(&self, rules: &Rules, settings: &Settings) -> Vec<(String, Vec<String>)> {
+    pub(crate) fn plan_with(
+        &self,
+        rules: &Rules,
+        settings: &Settings,
+    ) -> Vec<(String, Vec<String>)> {
         self.clone().into_plan_with(rules, settings)
     }
 

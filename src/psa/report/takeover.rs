@@ -74,7 +74,7 @@ impl World {
 
 /// Whether an admin's rescan may make the kernel read the disk of a path again, given the state and SATP from listings.
 #[must_use]
-pub fn may_reread(state: &str, satp: Option<&str>) -> bool {
+pub(crate) fn may_reread(state: &str, satp: Option<&str>) -> bool {
     let exclusive = satp
         .and_then(by_name)
         .is_none_or(|satp| satp.is_exclusive());

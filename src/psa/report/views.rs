@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 impl World {
     /// All names that refer to a device, its map and its paths.
     #[must_use]
-    pub fn names_of(&self, device: &Device) -> BTreeSet<String> {
+    pub(crate) fn names_of(&self, device: &Device) -> BTreeSet<String> {
         let mut names = BTreeSet::from([device.id().to_owned(), device.wwid().to_owned()]);
         names.extend(self.map_names.get(device.wwid()).cloned());
         for path in self.paths_of(device) {
@@ -46,7 +46,7 @@ impl World {
 
     /// ESXi's UID of a path: adapter, target and device.
     #[must_use]
-    pub fn path_uid(&self, path: &Path) -> String {
+    pub(crate) fn path_uid(&self, path: &Path) -> String {
         let device = self.device_of(path).map_or("", |device| device.id());
         let (adapter, target) = (
             &path.facts().adapter.identifier,

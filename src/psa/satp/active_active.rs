@@ -1,12 +1,11 @@
 //! Arrays whose ports are all equivalent: VMW_SATP_DEFAULT_AA, and the arrays for which ESXi has separate SATPs.
 
-use super::Evidence;
-use super::{Satp, judge_link};
+use super::interface::{Evidence, Satp, judge_link};
 use crate::psa::evidence::Judgement;
 use crate::psa::psp::PspKind;
 
 /// A SATP for arrays whose ports are all equivalent.
-pub struct ActiveActive {
+pub(super) struct ActiveActive {
     name: &'static str,
     description: &'static str,
     default_psp: PspKind,
@@ -15,7 +14,7 @@ pub struct ActiveActive {
 }
 
 /// VMW_SATP_DEFAULT_AA.
-pub static DEFAULT_AA: ActiveActive = ActiveActive {
+pub(super) static DEFAULT_AA: ActiveActive = ActiveActive {
     name: "VMW_SATP_DEFAULT_AA",
     description: "Supports non-specific active/active arrays",
     default_psp: PspKind::Fixed,
@@ -23,7 +22,7 @@ pub static DEFAULT_AA: ActiveActive = ActiveActive {
 };
 
 /// VMW_SATP_SVC.
-pub static SVC: ActiveActive = ActiveActive {
+pub(super) static SVC: ActiveActive = ActiveActive {
     name: "VMW_SATP_SVC",
     description: "Supports IBM SVC",
     default_psp: PspKind::Fixed,
@@ -31,7 +30,7 @@ pub static SVC: ActiveActive = ActiveActive {
 };
 
 /// VMW_SATP_EQL.
-pub static EQL: ActiveActive = ActiveActive {
+pub(super) static EQL: ActiveActive = ActiveActive {
     name: "VMW_SATP_EQL",
     description: "Supports EqualLogic arrays",
     default_psp: PspKind::Fixed,
@@ -39,7 +38,7 @@ pub static EQL: ActiveActive = ActiveActive {
 };
 
 /// VMW_SATP_INV.
-pub static INV: ActiveActive = ActiveActive {
+pub(super) static INV: ActiveActive = ActiveActive {
     name: "VMW_SATP_INV",
     description: "Supports EMC Invista and VPLEX",
     default_psp: PspKind::Fixed,
@@ -47,7 +46,7 @@ pub static INV: ActiveActive = ActiveActive {
 };
 
 /// VMW_SATP_SYMM.
-pub static SYMM: ActiveActive = ActiveActive {
+pub(super) static SYMM: ActiveActive = ActiveActive {
     name: "VMW_SATP_SYMM",
     description: "Supports EMC Symmetrix",
     default_psp: PspKind::RoundRobin,

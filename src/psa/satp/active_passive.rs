@@ -4,7 +4,7 @@
 //! MODE SELECT) activates a group of paths when dm-multipath switches to it. This module judges the paths: by the sense
 //! data of TEST UNIT READY, and by the vendor's page that tells the owning controller, if the array has one.
 
-use super::{Evidence, Satp, judge_link, kernel_handler};
+use super::interface::{Evidence, Satp, judge_link, kernel_handler};
 use crate::psa::evidence::{Class, Judgement, Link, PathState};
 use crate::psa::psp::PspKind;
 use crate::psa::table::model::HardwareHandler;
@@ -12,7 +12,7 @@ use crate::scsi::ownership::{CLARIION_PAGE, Ownership, RDAC_PAGE};
 use crate::scsi::sense::SenseMeaning;
 
 /// A SATP for arrays whose passive controller has to be activated.
-pub struct ActivePassive {
+pub(super) struct ActivePassive {
     name: &'static str,
     description: &'static str,
     default_psp: PspKind,
@@ -23,7 +23,7 @@ pub struct ActivePassive {
 }
 
 /// VMW_SATP_DEFAULT_AP.
-pub static DEFAULT_AP: ActivePassive = ActivePassive {
+pub(super) static DEFAULT_AP: ActivePassive = ActivePassive {
     name: "VMW_SATP_DEFAULT_AP",
     description: "Supports non-specific active/passive arrays",
     default_psp: PspKind::Mru,
@@ -32,7 +32,7 @@ pub static DEFAULT_AP: ActivePassive = ActivePassive {
 };
 
 /// VMW_SATP_MSA.
-pub static MSA: ActivePassive = ActivePassive {
+pub(super) static MSA: ActivePassive = ActivePassive {
     name: "VMW_SATP_MSA",
     description: "Supports HP MSA",
     default_psp: PspKind::Mru,
@@ -41,7 +41,7 @@ pub static MSA: ActivePassive = ActivePassive {
 };
 
 /// VMW_SATP_EVA.
-pub static EVA: ActivePassive = ActivePassive {
+pub(super) static EVA: ActivePassive = ActivePassive {
     name: "VMW_SATP_EVA",
     description: "Supports HP EVA",
     default_psp: PspKind::Fixed,
@@ -50,7 +50,7 @@ pub static EVA: ActivePassive = ActivePassive {
 };
 
 /// VMW_SATP_CX.
-pub static CX: ActivePassive = ActivePassive {
+pub(super) static CX: ActivePassive = ActivePassive {
     name: "VMW_SATP_CX",
     description: "Supports EMC CX that do not use the ALUA protocol",
     default_psp: PspKind::Mru,
@@ -59,7 +59,7 @@ pub static CX: ActivePassive = ActivePassive {
 };
 
 /// VMW_SATP_LSI.
-pub static LSI: ActivePassive = ActivePassive {
+pub(super) static LSI: ActivePassive = ActivePassive {
     name: "VMW_SATP_LSI",
     description: "Supports LSI and other arrays with RDAC controllers",
     default_psp: PspKind::Mru,

@@ -5,7 +5,7 @@
 //! GROUPS to a group that is active/non-optimized and whose array also moves logical units by itself. Such a group
 //! serves I/O, and another host may have had a reason to move the logical unit. This is ESXi's follow-over.
 
-use super::{Evidence, Satp, kernel_handler};
+use super::interface::{Evidence, Satp, kernel_handler};
 use crate::psa::evidence::{Class, Judgement, Link, PathState, PortGroup};
 use crate::psa::psp::PspKind;
 use crate::psa::table::model::HardwareHandler;
@@ -13,7 +13,7 @@ use crate::scsi::inquiry::Tpgs;
 use crate::scsi::tpgs::AccessState;
 
 /// VMW_SATP_ALUA.
-pub struct Alua;
+pub(crate) struct Alua;
 
 /// The class of paths through a group in this state; `None` for transitioning, which has no class of its own.
 fn class_of(access: AccessState) -> Option<Class> {

@@ -3,15 +3,14 @@
 //! ESXi's plug-in also registers the host with the array (`navireg`) and hides its IP address (`ipfilter`). These have
 //! no equivalent: on Linux, the array's own agent registers the host.
 
-use super::Evidence;
-use super::Satp;
 use super::alua::Alua;
+use super::interface::{Evidence, Satp};
 use crate::psa::evidence::Judgement;
 use crate::psa::psp::PspKind;
 use crate::psa::table::model::HardwareHandler;
 
 /// VMW_SATP_ALUA_CX.
-pub struct AluaCx;
+pub(super) struct AluaCx;
 
 impl Satp for AluaCx {
     fn name(&self) -> &'static str {

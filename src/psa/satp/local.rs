@@ -1,13 +1,12 @@
 //! VMW_SATP_LOCAL: direct attached disks. They are claimed, listed and checked, but get no map: a local disk stays
 //! `/dev/sdX`.
 
-use super::Evidence;
-use super::{Satp, judge_link};
+use super::interface::{Evidence, Satp, judge_link};
 use crate::psa::evidence::Judgement;
 use crate::psa::psp::PspKind;
 
 /// VMW_SATP_LOCAL.
-pub struct Local;
+pub(super) struct Local;
 
 impl Satp for Local {
     fn name(&self) -> &'static str {

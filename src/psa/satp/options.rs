@@ -15,7 +15,7 @@ pub fn words(text: &str) -> impl Iterator<Item = &str> {
 ///
 /// # Errors
 /// If the value is not a number, or not in the range.
-pub fn in_range(key: &str, value: &str, least: u64, most: u64) -> Result<u64, String> {
+pub(crate) fn in_range(key: &str, value: &str, least: u64, most: u64) -> Result<u64, String> {
     match value.parse() {
         Ok(n) if (least..=most).contains(&n) => Ok(n),
         _ => Err(format!(
@@ -56,7 +56,7 @@ const OPTIONS: &[&str] = &[
 ///
 /// # Errors
 /// Which value is wrong, and what is valid.
-pub fn device_options(text: &str) -> Result<DeviceSettings, String> {
+pub(crate) fn device_options(text: &str) -> Result<DeviceSettings, String> {
     let mut settings = DeviceSettings::default();
     for word in words(text) {
         let (key, value) = word.split_once('=').unwrap_or((word, ""));
@@ -78,14 +78,14 @@ pub fn device_options(text: &str) -> Result<DeviceSettings, String> {
 }
 
 /// The largest value that the kernel accepts (`SCSI_DEVICE_BLOCK_MAX_TIMEOUT`), in seconds.
-pub const MOST_FAST_IO_FAIL: u64 = 600;
+pub(crate) const MOST_FAST_IO_FAIL: u64 = 600;
 
 /// The value that means "never" to the kernel, in seconds.
 const INFINITE: u32 = 0x7fff_ffff;
 
 /// Remarks on a claim option string.
 #[must_use]
-pub fn claim_option_remarks(text: &str) -> Vec<String> {
+pub(crate) fn claim_option_remarks(text: &str) -> Vec<String> {
     let known = |word: &&str| matches!(*word, "tpgs_on" | "tpgs_off");
     words(text)
         .filter(|word| !known(word))
@@ -101,7 +101,7 @@ pub fn claim_option_remarks(text: &str) -> Vec<String> {
 
 /// Remarks on an option string.
 #[must_use]
-pub fn option_remarks(text: &str) -> Vec<String> {
+pub(crate) fn option_remarks(text: &str) -> Vec<String> {
     words(text)
         .filter_map(|word| match word {
             "tpgs_on" | "tpgs_off" => Some(format!(
@@ -170,7 +170,7 @@ pub fn psp_options(text: &str) -> Result<PspOptions, String> {
 
 /// Remarks on the parts of a PSP option string that have no effect on Linux.
 #[must_use]
-pub fn psp_option_remarks(options: &PspOptions) -> Vec<String> {
+pub(crate) fn psp_option_remarks(options: &PspOptions) -> Vec<String> {
     let unknown = options.unknown.iter();
     let mut remarks: Vec<String> = unknown
         .map(|word| {

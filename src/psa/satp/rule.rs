@@ -88,7 +88,7 @@ impl SatpRule {
 
     /// Whether it matches by more than a claim option.
     #[must_use]
-    pub fn names_something(&self) -> bool {
+    pub(crate) fn names_something(&self) -> bool {
         self.vendor.is_some()
             || self.model.is_some()
             || self.device.is_some()
@@ -108,7 +108,7 @@ impl SatpRule {
     /// Whether it is about a certain array or device, not about everything with a certain transport or driver, or
     /// everything that reports target port groups.
     #[must_use]
-    pub fn names_array(&self) -> bool {
+    pub(crate) fn names_array(&self) -> bool {
         let says = |pattern: &Option<Pattern>| pattern.as_ref().is_some_and(|p| !p.is_any());
         self.device.is_some() || says(&self.vendor) || says(&self.model)
     }
@@ -126,7 +126,7 @@ impl SatpRule {
     /// Whether its matching attributes are the same as those of `other`. Of two such rules only the first has an
     /// effect.
     #[must_use]
-    pub fn matches_like(&self, other: &SatpRule) -> bool {
+    pub(crate) fn matches_like(&self, other: &SatpRule) -> bool {
         self.device == other.device
             && self.vendor == other.vendor
             && self.model == other.model

@@ -34,7 +34,7 @@ impl SatpRule {
     ///
     /// # Errors
     /// What is doubtful, and the remedy, as text for the user.
-    pub fn doubts(&self) -> Result<(), String> {
+    pub(crate) fn doubts(&self) -> Result<(), String> {
         let strings = self.vendor.is_some() || self.model.is_some();
         let words: Vec<&str> = options::words(&self.claim_options).collect();
         if words.contains(&"tpgs_on") && words.contains(&"tpgs_off") {
@@ -66,7 +66,7 @@ impl SatpRule {
 
     /// Remarks on the rule, although it is accepted.
     #[must_use]
-    pub fn remarks(&self) -> Vec<String> {
+    pub(crate) fn remarks(&self) -> Vec<String> {
         let mut remarks = length_remarks(self.vendor.as_ref(), self.model.as_ref());
         if by_name(&self.satp).is_none() {
             remarks.push(format!(

@@ -37,7 +37,7 @@ impl Selection {
     /// Whether the deciding rule matches by more than a claim option, so not only by the report of target port groups.
     /// Always `true` for HPP.
     #[must_use]
-    pub fn is_listed(&self) -> bool {
+    pub(crate) fn is_listed(&self) -> bool {
         self.plugin == Plugin::Hpp || self.rule.as_ref().is_some_and(SatpRule::names_something)
     }
 }
@@ -90,7 +90,7 @@ impl SatpRules {
 
     /// The PSP for devices of a SATP when their rule names none; `None` for an unknown SATP.
     #[must_use]
-    pub fn default_psp(&self, satp: &str) -> Option<&str> {
+    pub(crate) fn default_psp(&self, satp: &str) -> Option<&str> {
         let set = self.default_psps.get(satp).map(String::as_str);
         set.or_else(|| Some(by_name(satp)?.default_psp().name()))
     }
@@ -116,7 +116,7 @@ impl SatpRules {
     /// As [`SatpRules::trace`], but successive system rules for arrays of other vendors share a line, because there are
     /// a hundred of them.
     #[must_use]
-    pub fn summarize(
+    pub(crate) fn summarize(
         &self,
         device: &DeviceFacts<'_>,
         evidence: &Evidence<'_>,
@@ -206,7 +206,7 @@ impl SatpRules {
 
 /// ESXi's defaults by transport, with the reason. A local device with two paths is not treated as a plain local disk:
 /// without a map, the host would be offered two disks.
-pub fn by_transport(device: &DeviceFacts<'_>) -> (&'static dyn Satp, String) {
+pub(crate) fn by_transport(device: &DeviceFacts<'_>) -> (&'static dyn Satp, String) {
     let (transport, paths) = (device.transport.as_str(), device.paths);
     if device.transport.is_san() {
         let why = format!("default of transport {transport}");

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// The port of a path, and the relation of its controller to the logical unit.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Access {
+pub(crate) struct Access {
     /// Target port group, from VPD page 83h.
     port_group: Option<u16>,
     /// Relative target port, from VPD page 83h.
@@ -72,7 +72,7 @@ impl Access {
 
     /// Why its last report could not be read.
     #[must_use]
-    pub fn problem(&self) -> Option<&str> {
+    pub(crate) fn problem(&self) -> Option<&str> {
         self.problem.as_deref()
     }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// An examination in progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Exam {
+pub(crate) struct Exam {
     /// Its ticket.
     pub ticket: u64,
     /// When it was sent.
@@ -18,7 +18,7 @@ pub struct Exam {
 
 /// The purpose of an examination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Stage {
+pub(crate) enum Stage {
     /// What kind of device is it?
     Inquiry,
     /// Which logical unit is it, and in which state?
@@ -29,7 +29,7 @@ pub enum Stage {
 
 /// The examinations of a path. At most one is in progress.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Exams {
+pub(crate) struct Exams {
     current: Option<Exam>,
     /// Another one has to follow immediately.
     again: bool,

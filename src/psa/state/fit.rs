@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// What the comparison of a path with the others depends on, and its result.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Fit {
+pub(crate) struct Fit {
     /// Why the disk fits in no table of its device.
     mismatch: Option<String>,
     /// Its LUN reports the same identity as another LUN of the same target port.
@@ -30,7 +30,7 @@ impl Fit {
 
     /// Why the disk fits in no table of its device.
     #[must_use]
-    pub fn mismatch(&self) -> Option<&str> {
+    pub(crate) fn mismatch(&self) -> Option<&str> {
         self.mismatch.as_deref()
     }
 

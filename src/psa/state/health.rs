@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// The health of a path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Health {
+pub(crate) struct Health {
     /// The result of the last check.
     link: Link,
     /// The judgement of the SATP.
@@ -53,7 +53,7 @@ impl Health {
 
     /// The result of the last check.
     #[must_use]
-    pub fn link(&self) -> &Link {
+    pub(crate) fn link(&self) -> &Link {
         &self.link
     }
 
@@ -80,7 +80,7 @@ impl Health {
 
     /// The judgement of the SATP.
     #[must_use]
-    pub fn judgement(&self) -> &Judgement {
+    pub(crate) fn judgement(&self) -> &Judgement {
         &self.judgement
     }
 
@@ -113,7 +113,7 @@ impl Health {
 
     /// Since when it has its current state.
     #[must_use]
-    pub fn since(&self) -> Millis {
+    pub(crate) fn since(&self) -> Millis {
         self.since
     }
 }

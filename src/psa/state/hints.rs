@@ -28,7 +28,7 @@ const EREMOTEIO: i32 = 121;
 
 /// Kinds of errors of ordinary I/O, in the order of [`Hints::counts`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum IoErrorKind {
+pub(crate) enum IoErrorKind {
     /// The target refuses the request or cannot carry it out (EREMOTEIO).
     Target,
     /// Another initiator holds a reservation (EBADE).
@@ -49,7 +49,7 @@ pub enum IoErrorKind {
 
 impl IoErrorKind {
     /// All kinds, in order.
-    pub const ALL: [IoErrorKind; 8] = [
+    pub(crate) const ALL: [IoErrorKind; 8] = [
         IoErrorKind::Target,
         IoErrorKind::Reservation,
         IoErrorKind::Medium,
@@ -62,7 +62,7 @@ impl IoErrorKind {
 
     /// The name of the kind.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             IoErrorKind::Target => "target error",
             IoErrorKind::Reservation => "reservation conflict",
@@ -92,11 +92,11 @@ impl IoErrorKind {
 }
 
 /// The number of errors of each kind in [`IoErrorKind::ALL`].
-pub type IoErrors = [u64; IoErrorKind::ALL.len()];
+pub(crate) type IoErrors = [u64; IoErrorKind::ALL.len()];
 
 /// The errors of ordinary I/O on a path. A path without errors has no such record.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Hints {
+pub(crate) struct Hints {
     /// The number of errors of each kind in [`IoErrorKind::ALL`].
     pub counts: IoErrors,
     /// Time of the last error of each kind; 0 means never.
@@ -151,14 +151,14 @@ pub(in crate::psa) struct IoReports {
 
 impl Hints {
     /// The kinds with at least one error: name and count.
-    pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+    pub(crate) fn named(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         let all = IoErrorKind::ALL.iter().map(|kind| kind.as_str());
         all.zip(self.counts).filter(|(_, count)| *count > 0)
     }
 
     /// Time of the last error.
     #[must_use]
-    pub fn last_error(&self) -> Option<Millis> {
+    pub(crate) fn last_error(&self) -> Option<Millis> {
         self.last
             .iter()
             .max()

@@ -9,7 +9,7 @@ use crate::psa::units::Sectors;
 ///
 /// # Errors
 /// Why it cannot.
-pub fn may_end_queueing(map: &Map) -> Result<(), String> {
+pub(crate) fn may_end_queueing(map: &Map) -> Result<(), String> {
     let table = match &map.table {
         Ok(table) => table,
         Err(why) => return Err(format!("its map cannot be read: {why}")),

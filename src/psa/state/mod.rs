@@ -1,24 +1,24 @@
 //! Everything that the agent knows. `check`, `reconcile` and `changes` modify it; this module has the data, and
 //! questions that need only the data.
 
-pub mod access;
+mod access;
 pub mod device;
-pub mod exams;
-pub mod failures;
-pub mod fit;
-pub mod health;
-pub mod hints;
+pub(crate) mod exams;
+pub(crate) mod failures;
+mod fit;
+mod health;
+pub(crate) mod hints;
 pub(in crate::psa) mod index;
-pub mod lookups;
-pub mod maps;
+pub(crate) mod lookups;
+pub(crate) mod maps;
 pub(in crate::psa) mod naming;
-pub mod outages;
-pub mod path;
+pub(crate) mod outages;
+pub(crate) mod path;
 pub(in crate::psa) mod paths;
 pub mod port_groups;
 pub mod proof;
-pub mod schedule;
-pub mod statistics;
+pub(crate) mod schedule;
+pub(crate) mod statistics;
 pub(in crate::psa) mod takeovers;
 pub(in crate::psa) mod work;
 
@@ -32,7 +32,7 @@ use crate::psa::rules::Rules;
 use crate::psa::satp::Evidence;
 use crate::psa::satp::rules::Selection;
 use crate::psa::settings::{DeviceSettings, Settings};
-use crate::psa::state::device::{Device, Disposition};
+use crate::psa::state::device::Device;
 use crate::psa::state::hints::IoReports;
 use crate::psa::state::index::Index;
 use crate::psa::state::lookups::Lookups;
@@ -247,7 +247,7 @@ impl World {
 
     /// The device of a path.
     #[must_use]
-    pub fn device_of(&self, path: &Path) -> Option<&Device> {
+    pub(crate) fn device_of(&self, path: &Path) -> Option<&Device> {
         self.devices.get(path.device.as_deref()?)
     }
 
@@ -284,7 +284,7 @@ impl World {
 
     /// Whether the admin turned a device off; `device` is its id.
     #[must_use]
-    pub fn is_off(&self, device: &str) -> bool {
+    pub(crate) fn is_off(&self, device: &str) -> bool {
         let unstored = self.unstored.off.get(device).copied();
         unstored.unwrap_or_else(|| self.memory.devices_off.contains(device))
     }
@@ -329,12 +329,6 @@ impl World {
             used.retain(|dev| !spare.contains(dev));
         }
         used
-    }
-
-    /// Whether the device has a map or will get one.
-    #[must_use]
-    pub fn is_stacked(device: &Device) -> bool {
-        device.disposition == Disposition::Stacked
     }
 
     /// When to send [`crate::psa::event::Event::Timer`] if no other event happens before.

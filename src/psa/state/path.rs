@@ -26,7 +26,7 @@ const RUNNING: &str = "running";
 
 /// The last answers of a path as they came in, for an inventory.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Answers {
+pub(crate) struct Answers {
     /// How TEST UNIT READY ended.
     pub ready: Option<Outcome>,
     /// The vendor's page that tells which controller owns the unit.
@@ -65,7 +65,7 @@ impl Owner {
 
     /// Whether the next run of the rules has to decide again.
     #[must_use]
-    pub fn is_unclaimed(&self) -> bool {
+    pub(crate) fn is_unclaimed(&self) -> bool {
         self.is_unclaimed
     }
 }
@@ -246,7 +246,7 @@ impl Path {
 
     /// Errors of its ordinary I/O.
     #[must_use]
-    pub fn hints(&self) -> Option<&Hints> {
+    pub(crate) fn hints(&self) -> Option<&Hints> {
         self.hints.as_deref()
     }
 
@@ -318,14 +318,14 @@ impl Path {
 
     /// Whether it is masked: it is in no table.
     #[must_use]
-    pub fn is_masked(&self) -> bool {
+    pub(crate) fn is_masked(&self) -> bool {
         let claim = self.owner.claim();
         claim.is_some_and(|claim| claim.plugin == Plugin::MaskPath)
     }
 
     /// Whether it may be in a table: not if it is masked, and not before it was claimed.
     #[must_use]
-    pub fn is_ours(&self) -> bool {
+    pub(crate) fn is_ours(&self) -> bool {
         let waits = self.owner.is_unclaimed() && self.owner.claim().is_none();
         !self.is_masked() && !waits
     }
@@ -338,19 +338,19 @@ impl Path {
 
     /// Whether I/O goes to it only if there is no other choice: it does not answer, or its proven identity is in doubt.
     #[must_use]
-    pub fn is_doubtful(&self) -> bool {
+    pub(crate) fn is_doubtful(&self) -> bool {
         matches!(self.health.link(), Link::NoAnswer(_)) || self.proof.is_stale()
     }
 
     /// Whether it is marginal: it carries I/O only if no other path does.
     #[must_use]
-    pub fn is_marginal(&self) -> bool {
+    pub(crate) fn is_marginal(&self) -> bool {
         self.failures.marginal().is_some()
     }
 
     /// Whether the last check found that it works.
     #[must_use]
-    pub fn is_up(&self) -> bool {
+    pub(crate) fn is_up(&self) -> bool {
         *self.health.link() == Link::Up
     }
 
@@ -384,7 +384,7 @@ impl Path {
 
     /// The size of its disk in the kernel; `None` without a disk.
     #[must_use]
-    pub fn kernel_size(&self) -> Option<Sectors> {
+    pub(crate) fn kernel_size(&self) -> Option<Sectors> {
         self.facts.block.as_ref().map(|block| block.size)
     }
 

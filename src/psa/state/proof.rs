@@ -191,31 +191,31 @@ impl Proof {
 
     /// Whether nothing is behind the LUN.
     #[must_use]
-    pub fn is_absent(&self) -> bool {
+    pub(crate) fn is_absent(&self) -> bool {
         matches!(self.identity, Identity::Absent { .. })
     }
 
     /// Whether it was proven, but has to be proven again before the path carries I/O.
     #[must_use]
-    pub fn is_stale(&self) -> bool {
+    pub(crate) fn is_stale(&self) -> bool {
         matches!(self.identity, Identity::Stale(_))
     }
 
     /// Whether the next check has to read page 83h even if nothing else requires it.
     #[must_use]
-    pub fn is_owed(&self) -> bool {
+    pub(crate) fn is_owed(&self) -> bool {
         self.owed
     }
 
     /// Whether the last INQUIRY reported that nothing is there.
     #[must_use]
-    pub fn is_vacant(&self) -> bool {
+    pub(crate) fn is_vacant(&self) -> bool {
         self.vacant
     }
 
     /// When it was last proven.
     #[must_use]
-    pub fn proven_at(&self) -> Millis {
+    pub(crate) fn proven_at(&self) -> Millis {
         self.proven_at
     }
 
@@ -271,13 +271,13 @@ impl Proof {
     }
 
     /// Has the next check read INQUIRY data and page 83h, whatever its purpose.
-    pub fn owe(&mut self) {
+    pub(crate) fn owe(&mut self) {
         self.owed = true;
     }
 
     /// INQUIRY was answered. If the path belongs to a device, and PERIPHERAL QUALIFIER is not "connected", no logical
     /// unit is behind it. Returns the text for the log, if that is news.
-    pub fn inquired(&mut self, qualifier: PeripheralQualifier) -> Option<String> {
+    pub(crate) fn inquired(&mut self, qualifier: PeripheralQualifier) -> Option<String> {
         self.vacant = qualifier != PeripheralQualifier::Connected && self.expected().is_some();
         if !self.vacant {
             return None;
@@ -314,7 +314,7 @@ impl Proof {
     }
 
     /// Page 83h was asked for and not answered. Returns whether the proof is now too old and therefore in doubt.
-    pub fn unanswered(&mut self, now: Millis) -> bool {
+    pub(crate) fn unanswered(&mut self, now: Millis) -> bool {
         let late = now.since(self.proven_at) >= VALID;
         late && self.doubt("VPD page 83h was not answered for a minute")
     }
@@ -405,7 +405,7 @@ impl Proof {
     }
 
     /// The path does not name its unit, or must not be asked for the name.
-    pub fn nameless(&mut self, why: String) -> Answer {
+    pub(crate) fn nameless(&mut self, why: String) -> Answer {
         let news = !matches!(self.identity, Identity::Nameless(_));
         if news && self.expected().is_none() {
             self.identity = Identity::Nameless(why.clone());
@@ -415,7 +415,7 @@ impl Proof {
 
     /// The device that the path belonged to no longer needs the path; it belongs to the unit that answers. Returns that
     /// unit.
-    pub fn release(&mut self) -> Option<LogicalUnit> {
+    pub(crate) fn release(&mut self) -> Option<LogicalUnit> {
         let Identity::Quarantined { found, .. } = &self.identity else {
             return None;
         };

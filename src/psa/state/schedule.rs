@@ -66,7 +66,7 @@ impl Schedule {
     }
 
     /// Sets the deadline of a key unless it is already due earlier.
-    pub fn no_later_than(&mut self, key: Key, at: Millis) {
+    pub(crate) fn no_later_than(&mut self, key: Key, at: Millis) {
         match self.by_key.get_mut(&key) {
             Some(Some(present)) if *present <= at => {}
             Some(none @ None) => {
@@ -78,7 +78,7 @@ impl Schedule {
     }
 
     /// Forgets a key.
-    pub fn cancel(&mut self, key: &Key) {
+    pub(crate) fn cancel(&mut self, key: &Key) {
         if let Some(at) = self.by_key.remove(key).flatten() {
             self.take_back(key, at);
         }
@@ -97,7 +97,7 @@ impl Schedule {
     }
 
     /// Removes and returns a key that is due at `now`, the earliest first.
-    pub fn pop_due(&mut self, now: Millis) -> Option<Key> {
+    pub(crate) fn pop_due(&mut self, now: Millis) -> Option<Key> {
         let mut first = self
             .by_time
             .first_entry()
@@ -121,7 +121,7 @@ impl Schedule {
     /// The number of moments in an interval at which this many paths are checked: a power of two, so that it seldom
     /// changes.
     #[must_use]
-    pub fn moments(paths: usize) -> u64 {
+    pub(crate) fn moments(paths: usize) -> u64 {
         1 << (paths / AT_ONCE).max(1).ilog2().min(MOMENTS_LOG2)
     }
 
@@ -129,7 +129,7 @@ impl Schedule {
     /// `name`. Checks of one device coincide, and those of different devices are spread over the `moments` of the
     /// interval. The checks of one moment are sent, and answered, together.
     #[must_use]
-    pub fn tick(now: Millis, interval: Millis, moments: u64, name: &str) -> Millis {
+    pub(crate) fn tick(now: Millis, interval: Millis, moments: u64, name: &str) -> Millis {
         // FNV-1a. Any fixed function would do, as long as it is the same in every run.
         let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The result of a check, in the order of [`Checks::outcomes`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CheckOutcome {
+pub(crate) enum CheckOutcome {
     /// The logical unit answers through the path.
     Up,
     /// The target port refuses: standby, unavailable, in transition.
@@ -32,7 +32,7 @@ pub enum CheckOutcome {
 
 impl CheckOutcome {
     /// All outcomes, in order.
-    pub const ALL: [CheckOutcome; 6] = [
+    pub(crate) const ALL: [CheckOutcome; 6] = [
         CheckOutcome::Up,
         CheckOutcome::Refused,
         CheckOutcome::NotReady,
@@ -43,7 +43,7 @@ impl CheckOutcome {
 
     /// The name of the outcome.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             CheckOutcome::Up => "up",
             CheckOutcome::Refused => "refused",
@@ -70,7 +70,7 @@ impl CheckOutcome {
 }
 
 /// Upper bounds of the buckets of a [`Histogram`]. A longer duration is in no bucket, only in its `count`.
-pub const LATENCY_BOUNDS: [Millis; 13] = [
+pub(crate) const LATENCY_BOUNDS: [Millis; 13] = [
     Millis(1),
     Millis(2),
     Millis(5),

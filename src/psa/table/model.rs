@@ -4,7 +4,7 @@ use crate::psa::units::{DevT, Sectors};
 use serde::{Deserialize, Serialize};
 
 /// The prefix of the dm UUID of every multipath map; the rest is the WWID.
-pub const UUID_PREFIX: &str = "mpath-";
+pub(crate) const UUID_PREFIX: &str = "mpath-";
 
 /// One multipath target that spans a whole map (start sector 0).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,7 +112,7 @@ impl Status {
     /// Whether the status belongs to this table: the same groups with the same paths, in the same order. Table and
     /// status are read one after the other, and the table may be replaced in between.
     #[must_use]
-    pub fn belongs_to(&self, table: &Table) -> bool {
+    pub(crate) fn belongs_to(&self, table: &Table) -> bool {
         let mine = self
             .groups
             .iter()
@@ -195,7 +195,7 @@ pub struct Map {
 impl Map {
     /// Whether the map never had a table: its creator was stopped before it loaded one.
     #[must_use]
-    pub fn is_shell(&self) -> bool {
+    pub(crate) fn is_shell(&self) -> bool {
         self.table.as_ref().is_err_and(|why| why == NO_TABLE)
     }
 }

@@ -21,6 +21,7 @@ mod books;
 mod command;
 mod files;
 mod ring;
+mod shared;
 mod slot;
 mod worker;
 
@@ -30,11 +31,11 @@ use crate::psa::action::Examine;
 use crate::psa::event::Examination;
 use crate::psa::units::Hctl;
 use crate::scsi::outcome::Outcome;
-use books::Books;
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use shared::Shared;
 use std::io;
 use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use worker::Worker;
 
 /// Sends commands down paths.
@@ -42,31 +43,6 @@ use worker::Worker;
 pub(super) struct Transport {
     shared: Arc<Shared>,
     clock: Clock,
-}
-
-/// What the thread shares with its callers.
-#[derive(Debug)]
-struct Shared {
-    books: Mutex<Books>,
-    wake: EventFd,
-    /// Why no command can be sent this way any more, as an errno.
-    failure: OnceLock<i32>,
-}
-
-impl Shared {
-    fn books(&self) -> MutexGuard<'_, Books> {
-        self.books.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wake(&self) {
-        // The only possible failure is a full counter, and that wakes the thread too.
-        let _ = self.wake.write(1);
-    }
-
-    fn give_up(&self, error: &io::Error) {
-        // The first reason is kept.
-        let _ = self.failure.set(error.raw_os_error().unwrap_or(libc::EIO));
-    }
 }
 
 impl Transport {

@@ -1,13 +1,13 @@
 //! The thread of the ring: opens bsg devices, sends commands, fetches completions.
 
-use super::Shared;
 use super::files::{self, Files};
 use super::ring::{COMPLETIONS, Completion, Ring, WAKE};
+use super::shared::Shared;
 use super::slot::{Errand, Slot};
 use crate::kernel::Sink;
 use crate::kernel::passthrough::book::{HELD_UP, Next, Sending};
 use crate::kernel::passthrough::clock::Clock;
-use crate::kernel::passthrough::outcome_of;
+use crate::kernel::passthrough::errno::outcome_of;
 use crate::psa::event::{Event, Examination};
 use crate::psa::units::{Hctl, Millis};
 use crate::scsi::outcome::Outcome;

@@ -23,12 +23,13 @@ mod header;
 mod limits;
 mod memory;
 mod node;
-pub mod once;
+pub(crate) mod once;
 mod slot;
 mod submitter;
 
 use super::Sink;
 use super::clock::Clock;
+use super::errno::errno_of;
 use crate::psa::action::Examine;
 use crate::psa::event::{Event, Examination};
 use crate::psa::units::Millis;
@@ -47,7 +48,7 @@ const WATCH: Millis = Millis(500);
 
 /// Sends commands down paths.
 #[derive(Debug)]
-pub struct Transport {
+pub(crate) struct Transport {
     shared: Arc<Shared>,
 }
 
@@ -74,7 +75,7 @@ impl Transport {
     /// Creates a transport that puts its answers into `results`. Its threads wait while that queue is full, so the
     /// receiver must not wait for the transport while it does not receive.
     #[must_use]
-    pub fn new(results: Sink) -> Transport {
+    pub(crate) fn new(results: Sink) -> Transport {
         Transport {
             shared: Arc::new(Shared {
                 results,
@@ -99,7 +100,7 @@ impl Transport {
     /// The answer, where it is known immediately and will not come through the queue: a command of an earlier
     /// examination is still out (`Overdue`), another examination is under way (`NotSent(EBUSY)`), too many are
     /// (`NotSent(EAGAIN)`), a thread could not be started, or there are no commands (no replies).
-    pub fn examine(&self, order: Examine) -> Result<(), Examination> {
+    pub(crate) fn examine(&self, order: Examine) -> Result<(), Examination> {
         let host = order.path.host;
         self.shared
             .shortest
@@ -126,7 +127,7 @@ impl Transport {
     }
 
     /// Has all commands sent that were ordered before.
-    pub fn flush(&self) {
+    pub(crate) fn flush(&self) {
         let waiting = std::mem::take(&mut self.shared.hosts().waiting);
         for host_queue in waiting {
             host_queue.wake();
@@ -207,10 +208,6 @@ fn watch(shared: &Weak<Shared>) {
 
 fn refusal(order: Examine, errno: i32) -> Examination {
     order.answer(Outcome::from_errno(errno))
-}
-
-fn errno_of(error: &io::Error) -> i32 {
-    error.raw_os_error().unwrap_or(libc::EIO)
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ const RETRIES: u32 = 2;
 
 /// An open SCSI device.
 #[derive(Debug)]
-pub struct PassThrough {
+pub(crate) struct PassThrough {
     file: File,
     /// Its device node, such as `/dev/sg3`.
     pub node: String,
@@ -105,7 +105,7 @@ impl PassThrough {
     ///
     /// # Errors
     /// The device does not exist, is not a SCSI device, or may not be opened.
-    pub fn open(sysfs: &Sysfs, name: &str) -> Result<PassThrough, PassThroughError> {
+    pub(crate) fn open(sysfs: &Sysfs, name: &str) -> Result<PassThrough, PassThroughError> {
         let found = find(sysfs, name)?;
         let node = sysfs.dev(&found.name);
         let shown = node.display().to_string();
@@ -148,7 +148,7 @@ impl PassThrough {
     ///
     /// # Errors
     /// The command was not sent.
-    pub fn send(
+    pub(crate) fn send(
         &self,
         command: &Command,
         timeout: Millis,
@@ -179,7 +179,7 @@ impl PassThrough {
     ///
     /// # Errors
     /// As for [`PassThrough::send`].
-    pub fn send_patiently(
+    pub(crate) fn send_patiently(
         &self,
         command: &Command,
         timeout: Millis,

@@ -7,7 +7,7 @@
 use super::header::Header;
 use super::memory::Memory;
 use crate::kernel::passthrough::book::Sending;
-use crate::kernel::passthrough::outcome_of;
+use crate::kernel::passthrough::errno::outcome_of;
 use crate::kernel::passthrough::scratch_buffer::ScratchBuffer;
 use crate::scsi::outcome::Outcome;
 use std::ffi::c_int;

@@ -5,7 +5,7 @@ use super::node::Node;
 use crate::kernel::Sink;
 use crate::kernel::passthrough::book::{Book, HELD_UP, Next, Sending};
 use crate::kernel::passthrough::clock::Clock;
-use crate::kernel::passthrough::outcome_of;
+use crate::kernel::passthrough::errno::outcome_of;
 use crate::psa::event::{Event, Examination};
 use crate::psa::lookup::Lookup;
 use crate::psa::units::{Hctl, Millis};
