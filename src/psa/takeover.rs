@@ -127,7 +127,7 @@ pub(in crate::psa) enum Finding {
 
 /// The budget of a device.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Takeover {
+pub(in crate::psa) struct Takeover {
     begun: bool,
     owner: Owner,
     /// The previous agent had a path that served the unit, and this agent has not seen one yet.
@@ -152,13 +152,13 @@ pub struct Takeover {
 impl Takeover {
     /// Number of moves that this host had the array make since the agent started.
     #[must_use]
-    pub fn ordered(&self) -> u64 {
+    pub(in crate::psa) fn ordered(&self) -> u64 {
         self.ordered
     }
 
     /// Number of moves by other hosts or by the array that were seen since the agent started.
     #[must_use]
-    pub fn seen(&self) -> u64 {
+    pub(in crate::psa) fn seen(&self) -> u64 {
         self.seen
     }
 

@@ -13,7 +13,7 @@ pub(super) use super::state::SimMap;
 use super::state::{Act, Disk, Job, Kernel, Link, Pending};
 use crate::psa::event::{DmStep, Event, IoTrouble, MapError};
 use crate::psa::facts::Handler;
-use crate::psa::table::model::{Map, MapId, Message, Table};
+use crate::psa::table::model::{Map, Message, Table};
 use crate::psa::units::{DevT, Hctl, Millis};
 use crate::scsi::sense::{DATA_PROTECT, HARDWARE_ERROR, ILLEGAL_REQUEST, MEDIUM_ERROR, Sense};
 use crate::scsi::tpgs::AccessState;

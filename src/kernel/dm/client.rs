@@ -300,8 +300,11 @@ impl Client {
                 let why = left.in_step(DmStep::Remove, reasons::general).to_string();
                 let effect = "an empty map is left behind; remove it with `dmsetup remove`";
                 let details = [("reason", &*why), ("effect", effect)];
-                self.notice_sink
-                    .notify(Notice::new(codes::MAP_SHELL_LEFT, map.name.as_str(), &details));
+                self.notice_sink.notify(Notice::new(
+                    codes::MAP_SHELL_LEFT,
+                    map.name.as_str(),
+                    &details,
+                ));
             }
         })
     }

@@ -5,7 +5,6 @@ use super::missed::Missed;
 use super::shared::{Inbox, QUIET, Shared};
 use super::socket::{Group, Socket};
 use super::transport::{Kind, Listener, Place, Received};
-use super::shared::{Inbox, QUIET, Shared};
 use crate::kernel::sysfs::{Survey, Sysfs};
 use crate::kernel::{NoticeLimit, NoticeSink, Sink};
 use crate::psa::action::Notice;
