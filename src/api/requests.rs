@@ -579,6 +579,15 @@ pub struct RulesLoaded {
     pub differing_devices: u64,
 }
 
+impl RulesLoaded {
+    /// The effect, if the rules differ from what is claimed.
+    #[must_use]
+    pub fn difference(self) -> Option<String> {
+        let differs = self.differing_paths > 0 || self.differing_devices > 0;
+        differs.then_some(self.effect)
+    }
+}
+
 impl From<RulesEffect> for RulesLoaded {
     fn from(effect: RulesEffect) -> RulesLoaded {
         RulesLoaded {

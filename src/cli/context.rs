@@ -112,10 +112,9 @@ impl Context {
 
     /// Makes the agent read the rules, because ESXi's commands for SATP rules take effect immediately. Returns the
     /// effect if the rules differ from what is claimed; `None` also without an agent, which reads them when it starts.
-    pub fn load_rules(&mut self) -> Option<String> {
-        let loaded = self.ask_if_running(&LoadRules { claim_rules: None })?;
-        let differs = loaded.differing_paths > 0 || loaded.differing_devices > 0;
-        differs.then_some(loaded.effect)
+    pub(crate) fn load_rules(&mut self) -> Option<String> {
+        self.ask_if_running(&LoadRules { claim_rules: None })?
+            .difference()
     }
 
     /// The kernel of this host, read through sysfs and procfs.
