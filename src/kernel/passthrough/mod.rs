@@ -20,7 +20,9 @@ use crate::psa::event::Examination;
 use crate::psa::settings::TransportSetting;
 use crate::psa::units::{Hctl, Millis, Sg};
 use crate::scsi::cdb::Commands;
+#[cfg(feature = "io-uring")]
 use crate::scsi::outcome::Outcome;
+#[cfg(feature = "io-uring")]
 use std::io;
 use std::sync::OnceLock;
 
@@ -201,6 +203,7 @@ mod tests {
     use super::*;
     use crate::psa::event::Event;
     use crate::scsi::cdb::Command;
+    use crate::scsi::outcome::Outcome;
     use std::sync::mpsc::{Receiver, sync_channel};
     use std::time::Duration;
 
