@@ -21,7 +21,9 @@ use crate::psa::codes;
 use crate::psa::event::Examination;
 use crate::psa::settings::TransportSetting;
 use crate::psa::units::Hctl;
+#[cfg(feature = "io-uring")]
 use crate::scsi::outcome::Outcome;
+#[cfg(feature = "io-uring")]
 use std::io;
 use std::sync::OnceLock;
 
@@ -195,6 +197,7 @@ mod tests {
     use crate::psa::event::Event;
     use crate::psa::units::{Millis, Sg};
     use crate::scsi::cdb::{Command, Commands};
+    use crate::scsi::outcome::Outcome;
     use std::sync::mpsc::{Receiver, sync_channel};
     use std::time::Duration;
 
