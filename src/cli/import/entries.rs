@@ -103,7 +103,7 @@ impl Entry {
     pub(super) fn report(self, plan: &mut Plan, remark: Remark) {
         let inner = match remark.0 {
             Outcome::Refused => (Outcome::LeftOut, "its section is refused".to_owned()),
-            outcome => (outcome, "imported with its section".to_owned()),
+            outcome => (outcome, "part of its section".to_owned()),
         };
         for (line, subject) in self.within {
             plan.report(line, subject, inner.clone());
