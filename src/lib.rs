@@ -10,10 +10,10 @@
 //! | [`journal`] | a recording of an agent's events and actions: its format, reader and replay | `psa` |
 //! | [`config`] | the admin's files: schema, load, validate, store | `psa` |
 //! | [`api`] | the varlink interface between agent and `psactl` | `psa` |
-//! | [`kernel`] | the only module with file descriptors, ioctls and `unsafe`: udev, sysfs, sg, bsg, device-mapper | `config`, `api` and below |
-//! | [`sim`] | a simulated kernel and array for the same decisions, with a virtual clock | `config`, `api` and below |
-//! | [`agent`] | the daemon: feeds events to the world and carries out its actions | `kernel`, `journal` and below |
-//! | [`cli`] | `psactl`: arguments, requests, output layouts; what an admin can do on this host without the agent | `kernel`, `journal` and below |
+//! | [`kernel`] | the only module with file descriptors, ioctls and `unsafe`: udev, sysfs, sg, bsg, device-mapper | `config`, `api` and what they use |
+//! | [`sim`] | a simulated kernel and array for the same decisions, with a virtual clock | `config`, `api` and what they use |
+//! | [`agent`] | the daemon: feeds events to the world and carries out its actions | `kernel`, `journal` and what they use |
+//! | [`cli`] | `psactl`: arguments, requests, output layouts; what an admin can do on this host without the agent | `kernel`, `journal` and what they use |
 //!
 //! Start reading at [`psa::world`], the loop on one screen, then [`psa::event`] and [`psa::action`], the vocabulary.
 

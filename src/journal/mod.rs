@@ -18,7 +18,7 @@
 //! A file that was cut anywhere is readable up to its last complete record. An [`archive`] is one file that holds
 //! several segments.
 //! Writer: the thread of `agent/record.rs`. Readers: `psactl replay`, `tests/journal.rs`, `tests/fuzz`.
-//! Invariants: on any input, the reader neither panics nor loops, and allocates at most [`MOST_UNPACKED`] bytes at a
+//! Invariants: on any input, the reader neither panics nor loops, and allocates at most `MOST_UNPACKED` bytes at a
 //! time for the content of a block. Tests: here, and `tests/journal.rs`.
 
 #![forbid(unsafe_code)]

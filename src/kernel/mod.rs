@@ -3,7 +3,7 @@
 //! Input: uevents, sysfs and procfs, completions of SCSI commands, dm events. Output: [`crate::psa::event::Event`]s; in
 //! the other direction it carries out [`crate::psa::action::Action`]s. Invariants: nothing here decides anything; no
 //! thread that serves many paths ever waits for one device; every queue has a bound. The parts that only `psactl` uses
-//! may wait, and the agent does not use them: [`passthrough::sg::once`], `writes`, `openers`, `wait`.
+//! may wait, and the agent does not use them: `passthrough::sg::once`, `writes`, `openers`, `wait`.
 //! Tests: in each file those that need no kernel, golden trees in `tests/sysfs_golden.rs`, the rest in the lab
 //! (`tests/lab`).
 

@@ -118,7 +118,7 @@ pub enum Change {
     Satp {
         /// The device.
         device: String,
-        /// One of [`SATP_WORDS`].
+        /// One of `SATP_WORDS`.
         name: String,
         /// Whether it is enabled.
         on: bool,

@@ -4,7 +4,7 @@
 //! has no access to clock, environment, threads or files, iterates only over ordered maps, and cannot panic. Everything
 //! here can therefore be replayed: the same events give the same actions, byte for byte.
 //!
-//! The modules, bottom to top. Each may use those above it in this list and none below. Files never import each other
+//! The modules in order: each may use those that come before it in this list, and none that come after it. Files never import each other
 //! in a cycle. `tests/import_order.rs` reads this table and checks both by the `use` lines:
 //!
 //! | module | what it holds |

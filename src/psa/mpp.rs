@@ -1,4 +1,4 @@
-//! The names of the multipathing plug-ins (MPP). [`crate::psa::plugin`] has what each does.
+//! The names of the multipathing plug-ins (MPP). `psa::plugin` has what each does.
 
 use serde::Deserialize;
 use serde::Serialize;
@@ -10,7 +10,7 @@ pub enum Plugin {
     /// The native plug-in: uses a SATP and a PSP.
     #[serde(rename = "NMP")]
     Nmp,
-    /// The high performance plug-in: decides without SATP and PSP, see [`crate::psa::plugin::hpp`].
+    /// The high performance plug-in: decides without SATP and PSP, see `psa::plugin::hpp`.
     #[serde(rename = "HPP")]
     Hpp,
     /// The path is masked: it is in no table.

@@ -126,7 +126,7 @@ pub struct StandardInquiry {
     pub product: String,
     /// PRODUCT REVISION LEVEL, 4 characters, in the same form.
     pub revision: String,
-    /// The bytes of the answer, at most [`KEPT`].
+    /// The bytes of the answer, at most `KEPT`.
     pub raw: Vec<u8>,
 }
 

@@ -5,7 +5,7 @@
 //! and `scsi_dh_rdac` (page C9h) read. The handlers read single bytes and ignore the length, so a page that ends early,
 //! or has a wrong PAGE LENGTH, is accepted here too if those bytes are present.
 
-use super::reader::{ParseError, ParseProblem};
+use super::reader::{ParseError, ParseProblem, Reader};
 use super::vpd;
 use serde::{Deserialize, Serialize};
 
@@ -78,11 +78,17 @@ impl Ownership {
     /// Parses the page with this code.
     ///
     /// # Errors
-    /// Those of the parser of that page; [`ParseProblem::Unexpected`] if `page` is neither of the two.
+    /// Those of the parser of that page; [`ParseProblem::Unexpected`] if there is none.
     pub fn parse(page: u8, data: &[u8]) -> Result<Ownership, ParseError> {
         match page {
+            CLARIION_PAGE => Ownership::parse_clariion(data),
             RDAC_PAGE => Ownership::parse_rdac(data),
-            _ => Ownership::parse_clariion(data),
+            other => Err(
+                Reader::new("VPD page", data).error(ParseProblem::Unexpected {
+                    found: other.into(),
+                    expected: "a page that names the owning controller",
+                }),
+            ),
         }
     }
 }

@@ -240,7 +240,7 @@ impl TargetPortGroups {
     /// # Errors
     /// - RETURN DATA LENGTH beyond the data: the answer was truncated by the allocation length or the transport;
     /// - another FORMAT TYPE, or a descriptor beyond RETURN DATA LENGTH;
-    /// - a duplicate group number, or more than [`MAX_GROUPS`] groups.
+    /// - a duplicate group number, or more than `MAX_GROUPS` groups.
     pub fn parse(data: &[u8]) -> Result<TargetPortGroups, ParseError> {
         let (groups, _) = TargetPortGroups::parse_all(data)?;
         groups.whole()

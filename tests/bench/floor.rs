@@ -173,7 +173,7 @@ fn check_all(interval: Duration) -> io::Result<()> {
             let mut turn: Vec<&mut Disk> = part
                 .iter_mut()
                 .enumerate()
-                .filter_map(|(n, disk)| ((n + round) % 2 == 0).then_some(disk))
+                .filter_map(|(n, disk)| (n + round).is_multiple_of(2).then_some(disk))
                 .collect();
             run(&mut turn, READY)?;
             run(&mut part.iter_mut().collect::<Vec<_>>(), IDENTITY)?;

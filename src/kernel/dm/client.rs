@@ -1,7 +1,7 @@
 //! The device-mapper client: observes or changes one map, in the caller's thread.
 //!
 //! Every call may block: a table load waits while a SCSI host recovers from errors, a resume waits for I/O in flight.
-//! [`super::worker`] runs the maps side by side for that reason.
+//! `worker` runs the maps side by side for that reason.
 //!
 //! Maps are addressed by UUID where they have one, so that a message never reaches another map that has taken over the
 //! name.
@@ -30,7 +30,7 @@ const REMOVE_PAUSE: Duration = Duration::from_millis(100);
 /// Table and status are two calls; both are repeated if the table was swapped in between.
 const OBSERVE_TRIES: u32 = 3;
 
-/// An open `/dev/mapper/control`. Many threads may make calls at the same time. But the arming of [`Client::arm`]
+/// An open `/dev/mapper/control`. Many threads may make calls at the same time. But the arming of `Client::arm`
 /// belongs to the descriptor, so a thread that polls needs a client of its own.
 pub struct Client {
     dm: DM,
@@ -151,7 +151,7 @@ impl Client {
             .map_err(|errno| Refusal::from(errno).in_step(DmStep::Arm, reasons::general))
     }
 
-    /// The descriptor to poll after [`Client::arm`].
+    /// The descriptor to poll after `Client::arm`.
     #[must_use]
     pub fn control(&self) -> &std::fs::File {
         self.dm.file()

@@ -81,10 +81,10 @@ impl Transport {
         }
     }
 
-    /// Like [`sg::Transport::examine`].
+    /// Like `sg::Transport::examine`.
     ///
     /// # Errors
-    /// As for [`sg::Transport::examine`].
+    /// As for `sg::Transport::examine`.
     pub fn examine(&self, order: Examine) -> Result<(), Examination> {
         let path = order.path;
         match self.choice.get_or_init(|| self.choose(path)) {

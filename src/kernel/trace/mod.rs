@@ -1,6 +1,6 @@
 //! Watches ordinary I/O: one thread that reads from the kernel's tracing which reads and writes failed.
 //!
-//! Input: `trace_pipe` of the agent's own tracefs instance (`instance`), as text ([`line`]). It is one file for all
+//! Input: `trace_pipe` of the agent's own tracefs instance (`instance`), as text (`line`). It is one file for all
 //! processors, and becomes readable at the first event. The binary buffers would be one file per processor, in a format
 //! of pages and events that differs between kernels; errors are too rare to make that worthwhile. Output:
 //! [`crate::psa::event::Event::IoTrouble`]; equal errors are counted (`reports`). Reports are read at most once per

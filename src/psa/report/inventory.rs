@@ -56,7 +56,7 @@ impl<'de> Deserialize<'de> for Hex {
 /// The devices of a host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inventory {
-    /// [`VERSION`].
+    /// `VERSION`.
     pub version: u32,
     /// What was stored, including settings of devices and names of adapters.
     pub memory: Memory,

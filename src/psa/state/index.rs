@@ -1,7 +1,7 @@
 //! Derived indexes, so that the cost of a step depends on what it changes, not on the number of paths, devices and
 //! maps.
 //!
-//! The index follows from the rest of the world, so it is not serialized: [`World::put`] rebuilds it. Tests:
+//! The index follows from the rest of the world, so it is not serialized: `World::put` rebuilds it. Tests:
 //! `tests/journal.rs`, where worlds that were put together from pieces continue.
 
 use crate::psa::lookup::Lookup;
