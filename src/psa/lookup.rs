@@ -3,6 +3,7 @@
 //! A check looks its path up a dozen times, and searching trees for it took a sixth of the owner's time. A hash map is
 //! faster, but its order differs between runs. It is therefore wrapped here so that no caller can observe the order.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
@@ -24,12 +25,23 @@ impl<K, V> fmt::Debug for Lookup<K, V> {
 }
 
 impl<K: Eq + Hash, V> Lookup<K, V> {
-    pub(crate) fn get(&self, key: &K) -> Option<&V> {
+    pub(crate) fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<&V>
+    where
+        K: Borrow<Q>,
+    {
         self.0.get(key)
     }
 
-    pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+    pub(crate) fn get_mut<Q: Eq + Hash + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
+    where
+        K: Borrow<Q>,
+    {
         self.0.get_mut(key)
+    }
+
+    /// The value of a key, which is made if it is not there.
+    pub(crate) fn get_or_insert_with(&mut self, key: K, make: impl FnOnce() -> V) -> &mut V {
+        self.0.entry(key).or_insert_with(make)
     }
 
     pub(crate) fn contains_key(&self, key: &K) -> bool {
@@ -41,7 +53,10 @@ impl<K: Eq + Hash, V> Lookup<K, V> {
         self.0.insert(key, value)
     }
 
-    pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
+    pub(crate) fn remove<Q: Eq + Hash + ?Sized>(&mut self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+    {
         self.0.remove(key)
     }
 

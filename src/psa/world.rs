@@ -22,6 +22,7 @@ use crate::psa::settings::Settings;
 use crate::psa::state::Counters;
 pub use crate::psa::state::World;
 use crate::psa::state::device::Device;
+use crate::psa::state::devices::Devices;
 use crate::psa::state::hints::IoReports;
 use crate::psa::state::index::Index;
 use crate::psa::state::lookups::Lookups;
@@ -55,7 +56,7 @@ impl World {
             withdrawn: Paths::default(),
             disks: BTreeMap::new(),
             lookups: Lookups::default(),
-            devices: BTreeMap::new(),
+            devices: Devices::default(),
             maps: BTreeMap::new(),
             map_names: BTreeMap::new(),
             outages: Outages::default(),

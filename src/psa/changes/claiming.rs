@@ -119,11 +119,14 @@ pub(in crate::psa) fn reclaim(world: &mut World, device_id: &str) {
     }
     let found = world
         .devices
-        .values_mut()
+        .values()
         .find(|device| device.id() == device_id);
-    if let Some(device) = found {
+    let wwid = found.map(|device| device.wwid().to_owned());
+    if let Some(wwid) = wwid
+        && let Some(device) = world.devices.get_mut(&wwid)
+    {
         device.selection = None;
-        world.dirty.insert(device.wwid().to_owned());
+        world.dirty.insert(wwid);
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::psa::check::judge::LOOK_AGAIN;
 use crate::psa::event::Reply;
 use crate::psa::evidence::{Class, Link, PathState};
-use crate::psa::state::device::Device;
+use crate::psa::state::devices::Devices;
 use crate::psa::state::exams::{Exam, Stage};
 use crate::psa::state::path::Path;
 use crate::psa::state::proof::Identity;
@@ -11,7 +11,6 @@ use crate::psa::units::Millis;
 use crate::scsi::cdb::Command;
 use crate::scsi::outcome::Outcome;
 use crate::scsi::{mode, vpd};
-use std::collections::BTreeMap;
 use std::mem::{Discriminant, discriminant};
 
 /// The properties of a path on which its place in a table depends.
@@ -46,11 +45,11 @@ pub(in crate::psa) fn is_as_before(path: &Path, exam: &Exam, ready: Option<&Repl
 /// identity and the states of the port groups.
 pub(in crate::psa) fn is_repeated(
     path: &Path,
-    devices: &BTreeMap<String, Device>,
+    devices: &Devices,
     now: Millis,
     replies: &[Reply],
 ) -> bool {
-    let Some(device) = path.device.as_ref().and_then(|wwid| devices.get(wwid)) else {
+    let Some(device) = path.device().and_then(|wwid| devices.get(wwid)) else {
         return false;
     };
     let repeated = |reply: &Reply| match &reply.command {

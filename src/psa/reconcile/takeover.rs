@@ -303,9 +303,9 @@ pub(in crate::psa) fn store_takeovers(world: &mut World) {
         return;
     }
     let now = world.now;
-    let budgets = world.devices.iter();
+    let budgets = world.devices.values();
     let budgets: BTreeMap<String, StoredTakeover> = budgets
-        .filter_map(|(wwid, device)| Some((wwid.clone(), device.takeover.to_store(now)?)))
+        .filter_map(|device| Some((device.wwid().to_owned(), device.takeover.to_store(now)?)))
         .collect();
     world.actions.push(Action::StoreTakeovers(budgets));
 }

@@ -59,8 +59,8 @@ impl World {
     fn into_plan_with(mut self, rules: &Rules, settings: &Settings) -> Vec<(String, Vec<String>)> {
         let before: Vec<(String, Before)> = self
             .devices
-            .iter()
-            .map(|(wwid, device)| (wwid.clone(), self.before(device)))
+            .values()
+            .map(|device| (device.wwid().to_owned(), self.before(device)))
             .collect();
         let unmasked = self.plan_withdrawn(rules);
         self.rules = rules.clone();

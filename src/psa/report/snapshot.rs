@@ -22,7 +22,7 @@ pub enum Piece {
     /// Some of the masked paths whose SCSI devices were removed.
     Withdrawn(BTreeMap<Hctl, Box<Path>>),
     /// Some of the devices, by WWID.
-    Devices(BTreeMap<String, Device>),
+    Devices(BTreeMap<String, Box<Device>>),
     /// Some of the maps, by dm name.
     Maps(BTreeMap<String, Map>),
 }
@@ -32,7 +32,7 @@ pub struct Pieces {
     rest: Option<Box<World>>,
     paths: BTreeMap<Hctl, Box<Path>>,
     withdrawn: BTreeMap<Hctl, Box<Path>>,
-    devices: BTreeMap<String, Device>,
+    devices: BTreeMap<String, Box<Device>>,
     maps: BTreeMap<String, Map>,
 }
 
@@ -43,7 +43,7 @@ impl Pieces {
         Pieces {
             paths: std::mem::take(&mut world.paths).into(),
             withdrawn: std::mem::take(&mut world.withdrawn).into(),
-            devices: std::mem::take(&mut world.devices),
+            devices: std::mem::take(&mut world.devices).into(),
             maps: std::mem::take(&mut world.maps),
             rest: Some(Box::new(world)),
         }

@@ -212,3 +212,61 @@ impl Failures {
         self.suspect_since.is_none() && self.down_since.is_none() && self.marginal.is_none()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_relapse_doubles_the_hold() {
+        let mut failures = Failures::default();
+        let mut now = Millis(1_000);
+        failures.failed_by_kernel(now);
+        assert_eq!((failures.relapses(), failures.hold_until()), (0, Millis(0)));
+        let mut holds = Vec::new();
+        for _ in 0..9 {
+            failures.rechecked(Recheck::Passed, now);
+            now = now.max(failures.hold_until()).after(Millis(100));
+            failures.failed_by_kernel(now);
+            holds.push(failures.hold_until().since(now).0);
+        }
+        assert_eq!(
+            holds,
+            [
+                1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000, 60_000
+            ]
+        );
+        // It worked for longer than the window: the next failure is the first again.
+        failures.rechecked(Recheck::Passed, now);
+        failures.failed_by_kernel(failures.hold_until().after(RELAPSE_WINDOW));
+        assert_eq!(failures.relapses(), 0);
+    }
+
+    #[test]
+    fn only_a_path_that_passed_its_check_relapses() {
+        let after = |recheck| {
+            let mut failures = Failures::default();
+            failures.failed_by_kernel(Millis(1_000));
+            failures.rechecked(recheck, Millis(2_000));
+            assert_eq!(failures.suspect_since(), None);
+            failures.failed_by_kernel(Millis(3_000));
+            failures.relapses()
+        };
+        assert_eq!(after(Recheck::Passed), 1);
+        assert_eq!(after(Recheck::AwaitsActivation), 0);
+        assert_eq!(after(Recheck::Failed), 0);
+        // Without a failure by the kernel, checks say nothing here.
+        let mut failures = Failures::default();
+        failures.rechecked(Recheck::Passed, Millis(2_000));
+        assert_eq!(failures, Failures::default());
+    }
+
+    #[test]
+    fn as_many_failures_as_set_make_a_path_marginal_within_the_window() {
+        let window = Millis(10_000);
+        let mut failures = Failures::default();
+        let mut count = |at| failures.counted(Millis(at), window, 3);
+        assert_eq!([count(0), count(4_000), count(11_000)], [None, None, None]);
+        assert_eq!([count(12_000), count(12_500)], [Some(3), Some(3)]);
+    }
+}

@@ -3,6 +3,7 @@
 
 mod access;
 pub mod device;
+pub(in crate::psa) mod devices;
 pub(crate) mod exams;
 pub(crate) mod failures;
 mod fit;
@@ -33,6 +34,7 @@ use crate::psa::satp::Evidence;
 use crate::psa::satp::rules::Selection;
 use crate::psa::settings::{DeviceSettings, Settings};
 use crate::psa::state::device::Device;
+use crate::psa::state::devices::Devices;
 use crate::psa::state::hints::IoReports;
 use crate::psa::state::index::Index;
 use crate::psa::state::lookups::Lookups;
@@ -73,7 +75,7 @@ pub struct World {
     #[serde(default)]
     pub(in crate::psa) lookups: Lookups,
     /// Devices by WWID.
-    pub(in crate::psa) devices: BTreeMap<String, Device>,
+    pub(in crate::psa) devices: Devices,
     /// dm-multipath maps by dm name.
     pub(in crate::psa) maps: BTreeMap<String, Map>,
     /// dm name by WWID.

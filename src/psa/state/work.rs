@@ -228,3 +228,53 @@ impl Work {
         self.loaded_read_only
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::psa::table::model::Features;
+    use crate::psa::units::Sectors;
+
+    #[test]
+    fn each_failure_in_a_row_doubles_the_pause() {
+        let mut work = Work::default();
+        let mut pauses = Vec::new();
+        for n in 0..8 {
+            work.begin(n, &[MapStep::Resume]);
+            assert_eq!(work.in_flight(), Some(n));
+            let (order, pause) = work.failed("no".to_owned(), FailedStep::Resume, Millis(9));
+            assert!(order.resumes && work.in_flight().is_none());
+            pauses.push(pause.0 / 1000);
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
+        work.begin(9, &[MapStep::Observe]);
+        work.succeeded(Millis(10));
+        assert_eq!((work.failure(), work.last_done()), (None, Millis(10)));
+    }
+
+    #[test]
+    fn another_wanted_table_starts_the_delay_again() {
+        let table = |length| Table {
+            length: Sectors(length),
+            features: Features::default(),
+            handler: None,
+            groups: Vec::new(),
+            initial_group: 0,
+        };
+        let mut work = Work::default();
+        assert_eq!(work.wants(&table(1), Millis(5)), Millis(5));
+        assert_eq!(work.wants(&table(1), Millis(8)), Millis(5));
+        assert_eq!(work.wants(&table(2), Millis(9)), Millis(9));
+        // Messages leave the delay as it is; a table ends it.
+        let message = MapStep::Message(Message::FailIfNoPath);
+        work.begin(1, &[message]);
+        assert!(work.pending().is_some());
+        let reload = MapStep::Reload {
+            table: table(2),
+            usable: true,
+            read_only: false,
+        };
+        work.begin(2, &[reload]);
+        assert!(work.pending().is_none());
+    }
+}
