@@ -52,7 +52,7 @@ pub enum Action {
     RescanDevice(Hctl),
     /// Have an HBA scan for a device at this address; `PathSeen` follows if there is one.
     ScanFor(Hctl),
-    /// Tell udev who owns this disk: store the mark that `dm-psa-id` reads, and raise a `change` uevent.
+    /// Record for udev who owns this disk: store the mark that `dm-psa-id` reads, and raise a `change` uevent.
     MarkOwner {
         /// The disk.
         dev: DevT,

@@ -1,12 +1,14 @@
-//! A hash map that cannot be iterated.
+//! A hash map that cannot be iterated, and one that is iterated in the order of its keys.
 //!
 //! A check looks its path up a dozen times, and searching trees for it took a sixth of the owner's time. A hash map is
 //! faster, but its order differs between runs. It is therefore wrapped here so that no caller can observe the order.
 
+use serde::{Deserialize, Serialize};
 use std::borrow::Borrow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::ops::RangeInclusive;
 
 /// Values by key, without iteration.
 #[derive(Clone)]
@@ -71,6 +73,134 @@ impl<K: Eq + Hash, V> Lookup<K, V> {
     /// Frees memory, but keeps space for this many entries, and for those present.
     pub(crate) fn shrink_to(&mut self, entries: usize) {
         self.0.shrink_to(entries);
+    }
+}
+
+/// Values that are found by hash and iterated in the order of their keys.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(
+    from = "BTreeMap<K, Box<V>>",
+    into = "BTreeMap<K, Box<V>>",
+    bound(
+        serialize = "K: Ord + Hash + Clone + Serialize, V: Clone + Serialize",
+        deserialize = "K: Ord + Hash + Clone + Deserialize<'de>, V: Deserialize<'de>"
+    )
+)]
+pub(crate) struct OrderedLookup<K, V> {
+    /// Boxed, because up to half of the slots of a hash map are empty.
+    found: Lookup<K, Box<V>>,
+    /// The keys of `found`.
+    order: BTreeSet<K>,
+}
+
+impl<K, V> Default for OrderedLookup<K, V> {
+    fn default() -> Self {
+        OrderedLookup {
+            found: Lookup::default(),
+            order: BTreeSet::new(),
+        }
+    }
+}
+
+impl<K: Ord + Hash + Clone, V> OrderedLookup<K, V> {
+    pub(crate) fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<&V>
+    where
+        K: Borrow<Q>,
+    {
+        self.found.get(key).map(|value| &**value)
+    }
+
+    pub(crate) fn get_mut<Q: Eq + Hash + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
+    where
+        K: Borrow<Q>,
+    {
+        self.found.get_mut(key).map(|value| &mut **value)
+    }
+
+    /// The value of a key, which is made if it is not there.
+    pub(crate) fn get_or_insert_with(&mut self, key: K, make: impl FnOnce() -> V) -> &mut V {
+        let (order, added) = (&mut self.order, key.clone());
+        self.found.get_or_insert_with(key, || {
+            order.insert(added);
+            Box::new(make())
+        })
+    }
+
+    pub(crate) fn insert(&mut self, key: K, value: Box<V>) {
+        self.order.insert(key.clone());
+        self.found.insert(key, value);
+    }
+
+    pub(crate) fn remove<Q: Ord + Hash + ?Sized>(&mut self, key: &Q) -> Option<Box<V>>
+    where
+        K: Borrow<Q>,
+    {
+        self.order.remove(key);
+        self.found.remove(key)
+    }
+
+    pub(crate) fn retain(&mut self, keep: impl Fn(&V) -> bool) {
+        let found = &mut self.found;
+        self.order.retain(|key| {
+            let kept = found.get(key).is_some_and(|value| keep(value));
+            if !kept {
+                found.remove(key);
+            }
+            kept
+        });
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.found.len()
+    }
+
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &K> {
+        self.order.iter()
+    }
+
+    pub(crate) fn values(&self) -> impl Iterator<Item = &V> {
+        self.iter().map(|(_, value)| value)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.among(self.order.iter())
+    }
+
+    /// The entries whose keys are in a range.
+    pub(crate) fn range(&self, keys: RangeInclusive<K>) -> impl Iterator<Item = (&K, &V)> {
+        self.among(self.order.range(keys))
+    }
+
+    fn among<'a>(
+        &'a self,
+        keys: impl Iterator<Item = &'a K>,
+    ) -> impl Iterator<Item = (&'a K, &'a V)> {
+        keys.filter_map(|key| Some((key, self.get(key)?)))
+    }
+}
+
+impl<K: Ord + Hash + Clone, V> Extend<(K, Box<V>)> for OrderedLookup<K, V> {
+    fn extend<I: IntoIterator<Item = (K, Box<V>)>>(&mut self, entries: I) {
+        for (key, value) in entries {
+            self.insert(key, value);
+        }
+    }
+}
+
+impl<K: Ord + Hash + Clone, V> From<BTreeMap<K, Box<V>>> for OrderedLookup<K, V> {
+    fn from(entries: BTreeMap<K, Box<V>>) -> Self {
+        let mut all = OrderedLookup::default();
+        all.extend(entries);
+        all
+    }
+}
+
+impl<K: Ord + Hash + Clone, V> From<OrderedLookup<K, V>> for BTreeMap<K, Box<V>> {
+    fn from(all: OrderedLookup<K, V>) -> Self {
+        let OrderedLookup { mut found, order } = all;
+        let each = order.into_iter();
+        each.filter_map(|key| found.remove(&key).map(|value| (key, value)))
+            .collect()
     }
 }
 

@@ -15,6 +15,7 @@ use crate::psa::check::{answers, ask, attention, discovery, hints, marginal};
 use crate::psa::claiming::mask_path;
 use crate::psa::event::Event;
 use crate::psa::evidence::Link;
+use crate::psa::lookup::OrderedLookup;
 use crate::psa::memory::{Memory, Unstored};
 use crate::psa::reconcile::{apd, correct, membership, observed, takeover};
 use crate::psa::rules::Rules;
@@ -22,13 +23,11 @@ use crate::psa::settings::Settings;
 use crate::psa::state::Counters;
 pub use crate::psa::state::World;
 use crate::psa::state::device::Device;
-use crate::psa::state::devices::Devices;
 use crate::psa::state::hints::IoReports;
 use crate::psa::state::index::Index;
 use crate::psa::state::lookups::Lookups;
 use crate::psa::state::outages::Outages;
 use crate::psa::state::path::Path;
-use crate::psa::state::paths::Paths;
 use crate::psa::state::schedule::{Key, Schedule};
 use crate::psa::state::statistics::Statistics;
 use crate::psa::state::takeovers::Recalled;
@@ -52,11 +51,11 @@ impl World {
             memory,
             unstored: Unstored::default(),
             newly_numbered: BTreeSet::new(),
-            paths: Paths::default(),
-            withdrawn: Paths::default(),
+            paths: OrderedLookup::default(),
+            withdrawn: OrderedLookup::default(),
             disks: BTreeMap::new(),
             lookups: Lookups::default(),
-            devices: Devices::default(),
+            devices: OrderedLookup::default(),
             maps: BTreeMap::new(),
             map_names: BTreeMap::new(),
             outages: Outages::default(),

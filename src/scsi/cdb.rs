@@ -151,7 +151,7 @@ impl Command {
     /// and RETURN DATA LENGTH of REPORT TARGET PORT GROUPS (SPC-5 6.36) count the bytes that follow the field.
     #[must_use]
     pub(crate) fn is_cut(&self, data: &[u8]) -> bool {
-        let told = match (self, data) {
+        let announced = match (self, data) {
             (Command::Vpd(_), [_, _, a, b, ..]) => 4 + usize::from(u16::from_be_bytes([*a, *b])),
             (
                 Command::ReportTargetPortGroups | Command::ReportTargetPortGroupsShort,
@@ -161,7 +161,7 @@ impl Command {
                 .saturating_add(4),
             _ => 0,
         };
-        told > self.usual_length()
+        announced > self.usual_length()
     }
 
     /// The data that the host sends with the command; empty except for SET TARGET PORT GROUPS.

@@ -232,7 +232,7 @@ pub struct TargetPortGroups {
 impl TargetPortGroups {
     /// Parses parameter data with either header; bytes after RETURN DATA LENGTH are ignored.
     ///
-    /// Bits 6..4 of byte 4 tell the headers apart: they are FORMAT TYPE 001b in the extended header, and reserved and
+    /// Bits 6..4 of byte 4 distinguish the headers: they are FORMAT TYPE 001b in the extended header, and reserved and
     /// zero in the first descriptor, which starts there otherwise. A target may answer a request for the extended
     /// header with the length only header (SPC-3 targets ignore the bits), so the header is taken from the answer, not
     /// from the request.

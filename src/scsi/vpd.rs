@@ -353,7 +353,7 @@ impl DeviceIdentification {
     /// Parses the page.
     ///
     /// The format of older EMC Symmetrix models is accepted, too. Before SPC-2 the 16 bytes of an NAA identifier
-    /// followed the header without a descriptor around them. Byte 6 tells the formats apart: it is reserved and zero in
+    /// followed the header without a descriptor around them. Byte 6 distinguishes the formats: it is reserved and zero in
     /// a descriptor, and part of the identifier in the old format. The identifier becomes one NAA designator.
     /// (`scsi_id`, `sg_inq` and multipath-tools use the same heuristic. Here the first nibble must also be a known NAA
     /// and the length must be that of its identifier.)

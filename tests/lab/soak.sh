@@ -114,7 +114,7 @@ sample() {
     [ -z "$rss" ] || echo "$SECONDS $pid $rss ${#fds[@]}" >>$samples
 }
 
-begun=$SECONDS half=$((SECONDS + length / 2)) end=$((SECONDS + length)) told=$SECONDS
+begun=$SECONDS half=$((SECONDS + length / 2)) end=$((SECONDS + length)) shown_at=$SECONDS
 faults=(path path path alua alua suspend grow delete)
 while [ $SECONDS -lt $end ]; do
     if [ $SECONDS -lt $half ]; then pick "${faults[@]}" kill; else pick "${faults[@]}"; fi
@@ -122,8 +122,8 @@ while [ $SECONDS -lt $end ]; do
     sample
     sleep_ms $((RANDOM % 1500))
     log_in_again
-    if [ $((SECONDS - told)) -ge 60 ]; then
-        told=$SECONDS
+    if [ $((SECONDS - shown_at)) -ge 60 ]; then
+        shown_at=$SECONDS
         note "$((SECONDS - begun)) s: $(for f in "${!count[@]}"; do printf '%s %s, ' "$f" "${count[$f]}"; done)agent $(tail -1 $samples)"
         fio_running || { fail "fio still runs"; break; }
     fi

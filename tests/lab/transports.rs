@@ -190,12 +190,15 @@ fn data_in(bed: &mut Bed) -> Verdict {
         format!("INQUIRY: {:02x?}", data(0))
     })?;
     // The page contains its length, and the residual is the part of 4092 bytes that was not transferred.
-    let told = match data(1) {
+    let announced = match data(1) {
         [_, 0x83, high, low, ..] => 4 + usize::from(u16::from_be_bytes([*high, *low])),
         other => return Err(format!("page 83h: {other:02x?}")),
     };
-    ensure(told == data(1).len() && told < 4092, || {
-        format!("page 83h announces {told} bytes, {} arrived", data(1).len())
+    ensure(announced == data(1).len() && announced < 4092, || {
+        format!(
+            "by its PAGE LENGTH, page 83h has {announced} bytes; {} bytes were received",
+            data(1).len()
+        )
     })
 }
 

@@ -7,7 +7,7 @@ use crate::psa::codes;
 use crate::psa::facts::PathFacts;
 use crate::psa::identity::LogicalUnit;
 use crate::psa::state::World;
-use crate::psa::state::device::device_id_of;
+use crate::psa::state::device::{Device, device_id_of};
 use crate::psa::state::path::Path;
 use crate::psa::state::proof::Answer;
 use crate::psa::state::schedule::Key;
@@ -197,7 +197,9 @@ pub(in crate::psa) fn join(
     if before.as_deref() != Some(wwid) {
         leave(world, id, before.as_deref());
     }
-    let device = world.devices.get_or_add(wwid, device_id, now);
+    let device = world
+        .devices
+        .get_or_insert_with(wwid.to_owned(), || Device::new(wwid, device_id, now));
     device.join(id, now);
     if let Some(unit) = unit {
         device.prove(unit);

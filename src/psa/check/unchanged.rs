@@ -3,7 +3,8 @@
 use crate::psa::check::judge::LOOK_AGAIN;
 use crate::psa::event::Reply;
 use crate::psa::evidence::{Class, Link, PathState};
-use crate::psa::state::devices::Devices;
+use crate::psa::lookup::OrderedLookup;
+use crate::psa::state::device::Device;
 use crate::psa::state::exams::{Exam, Stage};
 use crate::psa::state::path::Path;
 use crate::psa::state::proof::Identity;
@@ -45,7 +46,7 @@ pub(in crate::psa) fn is_as_before(path: &Path, exam: &Exam, ready: Option<&Repl
 /// identity and the states of the port groups.
 pub(in crate::psa) fn is_repeated(
     path: &Path,
-    devices: &Devices,
+    devices: &OrderedLookup<String, Device>,
     now: Millis,
     replies: &[Reply],
 ) -> bool {

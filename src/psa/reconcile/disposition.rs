@@ -123,7 +123,7 @@ pub(in crate::psa) fn disposition(world: &World, device: &Device) -> Disposition
     }
 }
 
-/// Tells udev who owns these disks, where that is decided.
+/// Marks for udev who owns these disks, where that is decided.
 pub(in crate::psa) fn mark_owners(world: &mut World, wwid: &str) {
     let Some(device) = world.devices.get(wwid) else {
         return;

@@ -6,7 +6,7 @@ use crate::psa::codes;
 use crate::psa::event::{DmStep, MapError};
 use crate::psa::evidence::PathState;
 use crate::psa::state::World;
-use crate::psa::state::device::device_id_of;
+use crate::psa::state::device::{Device, device_id_of};
 use crate::psa::state::work::{FailedStep, Order};
 use crate::psa::table::model::{Map, PathStatus, UUID_PREFIX};
 use crate::psa::units::{DevT, Hctl};
@@ -164,7 +164,9 @@ fn take_in(world: &mut World, wwid: &str, map: Map, order: &Order) {
     let after = paths_of(Some(&map));
     world
         .devices
-        .get_or_add(wwid, &device_id_of(wwid), now)
+        .get_or_insert_with(wwid.to_owned(), || {
+            Device::new(wwid, &device_id_of(wwid), now)
+        })
         .statistics
         .carried_by(&map);
     world.keep_map(map);

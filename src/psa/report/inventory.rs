@@ -84,7 +84,7 @@ pub struct CapturedPath {
     /// REPORT TARGET PORT GROUPS.
     #[serde(default)]
     pub port_groups: Hex,
-    /// The vendor's page that tells which controller owns the unit.
+    /// The vendor's page that names the controller that owns the unit.
     #[serde(default)]
     pub owner: Hex,
 }

@@ -2,7 +2,7 @@
 //!
 //! The kernel sends that command: its device handler for the array (`hp_sw` by START STOP UNIT, `emc` and `rdac` by
 //! MODE SELECT) activates a group of paths when dm-multipath switches to it. This module judges the paths: by the sense
-//! data of TEST UNIT READY, and by the vendor's page that tells the owning controller, if the array has one.
+//! data of TEST UNIT READY, and by the vendor's page that names the owning controller, if the array has one.
 
 use super::interface::{Evidence, Satp, judge_link, kernel_handler};
 use crate::psa::evidence::{Class, Judgement, Link, PathState};
@@ -16,7 +16,7 @@ pub(super) struct ActivePassive {
     name: &'static str,
     description: &'static str,
     default_psp: PspKind,
-    /// The VPD page that tells which controller owns the unit.
+    /// The VPD page that names the controller that owns the unit.
     page: Option<u8>,
     /// The kernel's handler that activates a controller.
     handler: &'static str,

@@ -48,7 +48,7 @@ pub trait Satp: Sync {
     fn reports_port_groups(&self) -> bool {
         false
     }
-    /// The array's VPD page that is part of a check: it tells which controller serves the logical unit.
+    /// The array's VPD page that is part of a check: it names the controller that serves the logical unit.
     fn ownership_page(&self) -> Option<u8> {
         None
     }

@@ -3,7 +3,6 @@
 
 mod access;
 pub mod device;
-pub(in crate::psa) mod devices;
 pub(crate) mod exams;
 pub(crate) mod failures;
 mod fit;
@@ -15,7 +14,6 @@ pub(crate) mod maps;
 pub(in crate::psa) mod naming;
 pub(crate) mod outages;
 pub(crate) mod path;
-pub(in crate::psa) mod paths;
 pub mod port_groups;
 pub mod proof;
 pub(crate) mod schedule;
@@ -27,6 +25,7 @@ use crate::psa::action::{Action, Notice};
 use crate::psa::codes::Code;
 use crate::psa::evidence::{Link, PortGroup};
 use crate::psa::facts::Subject;
+use crate::psa::lookup::OrderedLookup;
 use crate::psa::memory::{Memory, Unstored};
 use crate::psa::psp::PspKind;
 use crate::psa::rules::Rules;
@@ -34,13 +33,11 @@ use crate::psa::satp::Evidence;
 use crate::psa::satp::rules::Selection;
 use crate::psa::settings::{DeviceSettings, Settings};
 use crate::psa::state::device::Device;
-use crate::psa::state::devices::Devices;
 use crate::psa::state::hints::IoReports;
 use crate::psa::state::index::Index;
 use crate::psa::state::lookups::Lookups;
 use crate::psa::state::outages::Outages;
 use crate::psa::state::path::Path;
-use crate::psa::state::paths::Paths;
 use crate::psa::state::schedule::{Key, Schedule};
 use crate::psa::state::statistics::Statistics;
 use crate::psa::state::takeovers::Recalled;
@@ -66,16 +63,16 @@ pub struct World {
     #[serde(default)]
     pub(in crate::psa) newly_numbered: BTreeSet<String>,
     /// The paths present on the host.
-    pub(in crate::psa) paths: Paths,
+    pub(in crate::psa) paths: OrderedLookup<Hctl, Path>,
     /// Masked paths whose SCSI devices were removed from the host.
-    pub(in crate::psa) withdrawn: Paths,
+    pub(in crate::psa) withdrawn: OrderedLookup<Hctl, Path>,
     /// The path of each disk.
     pub(in crate::psa) disks: BTreeMap<DevT, Hctl>,
     /// The kernel's answers about members of maps that are not paths.
     #[serde(default)]
     pub(in crate::psa) lookups: Lookups,
     /// Devices by WWID.
-    pub(in crate::psa) devices: Devices,
+    pub(in crate::psa) devices: OrderedLookup<String, Device>,
     /// dm-multipath maps by dm name.
     pub(in crate::psa) maps: BTreeMap<String, Map>,
     /// dm name by WWID.

@@ -29,7 +29,7 @@ const RUNNING: &str = "running";
 pub(crate) struct Answers {
     /// How TEST UNIT READY ended.
     pub ready: Option<Outcome>,
-    /// The vendor's page that tells which controller owns the unit.
+    /// The vendor's page that names the controller that owns the unit.
     pub owner: Vec<u8>,
 }
 

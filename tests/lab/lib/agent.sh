@@ -62,7 +62,8 @@ agent_kill() {
 #   psactl_ms WORDS...        sets REPLY to the time psactl takes: the least of three, since other load only adds time
 #   ask_start, ask_stop       asks for lists over one connection all the time; sets ASKED, ASK_FAILED, and in ms
 #                             ASK_MEDIAN and ASK_LONGEST (ask.py)
-#   tells CODE N              whether its log has at least N lines with this code (told CODE: sets REPLY to the count)
+#   has_events CODE N         whether its log has at least N lines with this code (count_events CODE: sets REPLY to
+#                             their number)
 #   checks_start DISK...      starts to record when these disks are sent commands
 #   checks_stop               sets CHECK_GAP_MS, the longest time that a disk was sent none, and CHECK_GAP_DISK to it
 
@@ -163,8 +164,8 @@ ask_stop() {
 }
 
 # In systemd's journal a line begins with the code, in the agent's own log with the time.
-told() { REPLY=$(agent_words | grep -c -E "(^| )$1 "); }
-tells() { told "$1"; [ "$REPLY" -ge "$2" ]; }
+count_events() { REPLY=$(agent_words | grep -c -E "(^| )$1 "); }
+has_events() { count_events "$1"; [ "$REPLY" -ge "$2" ]; }
 
 checks_start() {
     python3 - /run/lab/checks "$@" <<'WATCH' &

@@ -46,13 +46,13 @@ note "$REPLY of 10 writes fail before the agent knows"
 # Without a rescan the agent asks one of four paths each minute, and so each path every four minutes, as tested below.
 echo 1 >"/sys/block/$disk/device/rescan"
 check "the mismatch is found when the disk is rescanned" wait_for 10 explains "$naa" "its disk is read-only, but"
-check "PATH_MISMATCHED is reported" wait_for 5 tells PATH_MISMATCHED 1
+check "PATH_MISMATCHED is reported" wait_for 5 has_events PATH_MISMATCHED 1
 check "the path leaves the table" wait_for 10 not map_has "$naa" "$(cat "/sys/block/$disk/dev")"
 writes
 check_eq "every write succeeds" 0 "$REPLY"
 lun_protect 1 1 0
 check "the path returns by itself" wait_for 80 map_path_count "$naa" 4
-check "PATH_MISMATCH_ENDED is reported" tells PATH_MISMATCH_ENDED 1
+check "PATH_MISMATCH_ENDED is reported" has_events PATH_MISMATCH_ENDED 1
 check_eq "two tables were loaded" 2 "$(dm_loads_count)"
 check_eq "the map was never read-only" 0 "$(cat "/sys/block/$(basename "$(readlink -f "$map")")/ro")"
 

@@ -41,7 +41,7 @@ check "the agent settles" wait_for 20 agent_quiet
 check "it is not in the map" map_path_count "$naa" 3
 check "it is listed as masked" json_has "core path list -p $path" '.[0].State == "masked"'
 host_rescan
-check "a rescan finds its disk, and the agent withdraws it again" wait_for 20 tells PATH_WITHDRAWN 2
+check "a rescan finds its disk, and the agent withdraws it again" wait_for 20 has_events PATH_WITHDRAWN 2
 check "the agent settles" wait_for 20 agent_quiet
 check "it is not in the map" map_path_count "$naa" 3
 check_eq "the rescan caused one withdrawal" 2 "$(agent_words | grep -c PATH_WITHDRAWN)"

@@ -30,14 +30,14 @@ codes_known() {
     known=$(psactl events codes)
     for code in $(jq -r .Code $followed | sort -u); do [[ $known == *"$code"* ]] || return; done
 }
-told() { jq -e "select($1)" $followed >/dev/null; }
-check "events from before the start of the follower are printed" wait_for 10 told '.Code == "AGENT_READY"'
+follower_printed() { jq -e "select($1)" $followed >/dev/null; }
+check "the follower prints events that are older than itself" wait_for 10 follower_printed '.Code == "AGENT_READY"'
 
 note "a controller fails under I/O"
 fio_verify_start "$naa"
 path_down 1 2
 check "I/O switches to the other controller" wait_for 15 map_uses "$naa" 1 3
-check "the follower sees the paths die" wait_for 10 told '.Code == "PATH_STATE" and .Severity == "warning"'
+check "the follower sees the paths die" wait_for 10 follower_printed '.Code == "PATH_STATE" and .Severity == "warning"'
 number=$(psactl events --formatter=json | jq '.[-1].Number')
 path_up 1 2
 check "the paths return" wait_for 15 map_all_active "$naa"
@@ -51,7 +51,7 @@ check "the agent settles" wait_for 20 agent_quiet
 check "the follower sees the new agent" wait_for 10 starts_are 2
 path_down 3
 check "a path dies" wait_for 15 map_some_failed "$naa"
-check "the follower goes on" wait_for 10 told '.Code == "PATH_STATE" and .Number > 2'
+check "the follower goes on" wait_for 10 follower_printed '.Code == "PATH_STATE" and .Number > 2'
 path_up 3
 check "the path returns" wait_for 15 map_all_active "$naa"
 check "0 errors" fio_verify_stop

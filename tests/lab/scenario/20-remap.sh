@@ -72,7 +72,7 @@ under_writes() {
     attention_start
     stamp_start "$naa" 0
     sleep_ms 1000
-    told PATH_QUARANTINED
+    count_events PATH_QUARANTINED
     before=$REPLY
     lu_swap 1 9 2
     check "the path is quarantined" wait_for 10 quarantined
@@ -82,7 +82,7 @@ under_writes() {
     check_eq "no write failed" 0 "$STAMP_ERRORS"
     wrong_bytes "round $1"
     check "the path is still quarantined" quarantined
-    check "PATH_QUARANTINED is reported" tells PATH_QUARANTINED $((before + 1))
+    check "PATH_QUARANTINED is reported" has_events PATH_QUARANTINED $((before + 1))
     check "explain gives both names" explains "$naa" "quarantined: $(lu_naa 9) answers where"
     put_back
 }

@@ -27,10 +27,10 @@ well() { wait_for 20 is_live "$1" && wait_for 70 map_path_count "$1" 4 && wait_f
 short_table() { mpath_table '1 queue_if_no_path' '1 alua' "$(path_dev 1 1)" "$(path_dev 3 1) $(path_dev 4 1)"; }
 event() { # CODE WHAT...: the command makes the agent report it
     local before
-    told "$1"
+    count_events "$1"
     before=$REPLY
     "${@:3}"
-    check "$2: $1 is reported" wait_for 20 tells "$1" $((before + 1))
+    check "$2: $1 is reported" wait_for 20 has_events "$1" $((before + 1))
 }
 fio_verify_start "$naa" "$other"
 
@@ -76,10 +76,10 @@ holder=$!
 wait_for 20 test -s /run/lab/holds
 agent_start
 check "explain names the reason" wait_for 30 explains "$other" "in use"
-told MAP_ACTION_FAILED
+count_events MAP_ACTION_FAILED
 sleep_ms 10000
 first=$REPLY
-told MAP_ACTION_FAILED
+count_events MAP_ACTION_FAILED
 note "$((REPLY - first)) attempts in 10 s, $REPLY in all"
 check_le "the attempts become less frequent (attempts)" 6 "$REPLY"
 kill $holder
@@ -212,12 +212,12 @@ check "all paths are in use" well "$naa"
 note "another program suspends the map, or replaces its table, once a second for 15 s"
 loads
 before=$REPLY messages=$(dm_messages_count)
-told MAP_ACTION
+count_events MAP_ACTION
 actions=$REPLY
 for ((i = 0; i < 15; i++)); do dmsetup suspend --noflush "$naa"; sleep_ms 900; done
 check "all paths are in use in the end" well "$naa"
 loads
-told MAP_ACTION
+count_events MAP_ACTION
 note "15 suspends: $((REPLY - actions)) actions, $(($(dm_loads_count) - before)) loads, $(($(dm_messages_count) - messages)) messages"
 check_le "no more actions than suspends" 16 $((REPLY - actions))
 short=$(short_table)

@@ -30,29 +30,29 @@ check "before: the status is on" device_status "$naa" on
 
 note "all paths fail, and return before the APD timeout"
 fio_verify_start "$third"
-started() { told APD_START; }
+started() { count_events APD_START; }
 started
 before=$REPLY
 path_down all
-check "APD_START is reported" wait_for 20 tells APD_START $((before + 3))
+check "APD_START is reported" wait_for 20 has_events APD_START $((before + 3))
 check "the status is dead" device_status "$naa" dead
 check "the map queues" map_queues "$naa"
 path_up all
 log_in_again
 check "the paths are back" wait_for 40 map_all_active "$third"
-told APD_TIMEOUT
+count_events APD_TIMEOUT
 if [ "$REPLY" = 0 ]; then
     check "0 errors" fio_verify_stop
 else
     note "iSCSI took longer than 8 s to log in: $REPLY times out"
     fio_verify_stop
 fi
-check "APD_EXIT is reported" tells APD_EXIT 3
+check "APD_EXIT is reported" has_events APD_EXIT 3
 check "the first map has its paths back" wait_for 30 map_all_active "$naa"
 check "the patient map has its paths back" wait_for 30 map_all_active "$patient"
 
 note "the paths do not return before the APD timeout"
-told APD_TIMEOUT
+count_events APD_TIMEOUT
 before=$REPLY
 now_ms down
 path_down all
@@ -62,7 +62,7 @@ reader "$naa"
 reader "$patient"
 check "a read fails" wait_for 12 ended "$naa" 1
 check_ge "it does not fail before its 8 s (ms since the paths failed)" 8000 "$(after "$naa")"
-check "APD_TIMEOUT is reported" wait_for 2 tells APD_TIMEOUT $((before + 1))
+check "APD_TIMEOUT is reported" wait_for 2 has_events APD_TIMEOUT $((before + 1))
 check "explain says that I/O fails" explains "$naa" "I/O fails until a path returns"
 check "I/O no longer waits" sh -c "timeout 60 dd if=/dev/mapper/$naa of=/dev/null bs=4k count=1 iflag=direct; [ \$? = 1 ]"
 check "a read fails on the device with its own 20 s" wait_for 25 ended "$patient" 1
@@ -80,7 +80,7 @@ check "the status is on" wait_for 10 device_status "$naa" on
 note "the unit is unmapped on the array, on all paths: 5/25/00"
 exec 7<"/dev/mapper/$naa"
 lu_remove 1 1 2
-check "PDL_START is reported" wait_for 20 tells PDL_START 1
+check "PDL_START is reported" wait_for 20 has_events PDL_START 1
 check "the status is not connected" wait_for 5 device_status "$naa" "not connected"
 check "explain names the reason" explains "$naa" "5/25/00"
 now_ms since

@@ -26,24 +26,24 @@ disk=$(path_dev 1 1)
 # in_group N: whether the flapping path is in that group
 in_group() { [[ " $(map_group "$naa" "$1") " == *" $dev "* ]]; }
 dev=$(<"/sys/block/$disk/dev")
-told PATH_STATE
+count_events PATH_STATE
 before=$REPLY
 flap 20
 messages=$(dm_messages_count)
 flap 20
 messages=$(($(dm_messages_count) - messages))
-told PATH_STATE
+count_events PATH_STATE
 note "40 s: $((REPLY - before)) lines PATH_STATE, $(dm_messages_count) messages, $messages of them in the second half"
 # Each accepted return is a message, and the next failure may be another one.
 check_le "at most a quarter of its 20 returns lead to a reinstatement in the second half (messages)" 10 "$messages"
-check "PATH_MARGINAL is reported" wait_for 5 tells PATH_MARGINAL 1
+check "PATH_MARGINAL is reported" wait_for 5 has_events PATH_MARGINAL 1
 check "explain names the reason" explains "$disk" "marginal: it failed" "group of last resort"
 check "the list of paths shows it" json_has "nmp path list -p $disk" '.[0]."Path Selection Policy Path Config" | contains("marginal")'
 check "the path is in the last group" wait_for 10 in_group 3
 check_eq "one table was loaded" 1 "$(dm_loads_count)"
 check "it returns to its group when it is stable" wait_for 60 in_group 1
 note "after $LAB_WAITED ms"
-check "PATH_MARGINAL_ENDED is reported" tells PATH_MARGINAL_ENDED 1
+check "PATH_MARGINAL_ENDED is reported" has_events PATH_MARGINAL_ENDED 1
 check_eq "one more table was loaded" 2 "$(dm_loads_count)"
 check "all paths are in use" wait_for 20 map_all_active "$naa"
 check "0 errors" fio_verify_stop

@@ -40,10 +40,10 @@ note "$disk is behind host $host and port $wwpn"
 
 fpin "$host" "${wwpn#0x}" 1
 check "the path is marginal, and explain names the reason" wait_for 10 explains "$disk" "marginal: the fabric reports errors on the link (FPIN)"
-check "PATH_MARGINAL is reported for both units" wait_for 10 tells PATH_MARGINAL 2
+check "PATH_MARGINAL is reported for both units" wait_for 10 has_events PATH_MARGINAL 2
 check "the path is no longer in use" wait_for 20 map_uses "$naa" 1 2
 check "other paths are unchanged" not explains "$(path_dev 2 1)" "FPIN"
-check "PATH_MARGINAL_ENDED is reported when the fabric reports no more errors" wait_for 40 tells PATH_MARGINAL_ENDED 2
+check "PATH_MARGINAL_ENDED is reported when the fabric reports no more errors" wait_for 40 has_events PATH_MARGINAL_ENDED 2
 fpin "$host" "${wwpn#0x}" 3
 check "congestion makes the path marginal too" wait_for 10 explains "$disk" "congestion at the port (FPIN)"
 fpin "$host" 5 1

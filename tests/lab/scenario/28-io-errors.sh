@@ -46,7 +46,7 @@ esac
 # Exactly one read has to fail, and udev reads too.
 udevadm settle -t 60
 check "a read fails" fail_read
-check "IO_ERROR is reported" wait_for 5 tells IO_ERROR 1
+check "IO_ERROR is reported" wait_for 5 has_events IO_ERROR 1
 note "after $LAB_WAITED ms"
 agent_words | grep IO_ERROR | tail -1
 check "the error is counted by kind" wait_for 5 reports "$bad" "1 $kind"
@@ -64,7 +64,7 @@ note "a storm of errors"
 [ -d "/sys/kernel/debug/scsi_debug/$(path_hctl "$bad")" ] && error_inject "$bad" 2 -400 28 0 0 2 4 44 0
 for ((i = 0; i < 40; i++)); do fail_read || break; done
 check "the agent answers" agent_answers
-check "the path is in use again or marginal" wait_for 20 eval "map_all_active $map || tells PATH_MARGINAL 1"
+check "the path is in use again or marginal" wait_for 20 eval "map_all_active $map || has_events PATH_MARGINAL 1"
 case $(uname -r) in
     6.1.*) echo 0 >/sys/bus/pseudo/drivers/scsi_debug/opts ;;
     *)
@@ -74,7 +74,7 @@ case $(uname -r) in
         echo 2 >"/sys/block/$silent/device/timeout"
         error_inject "$silent" 0 -1 28
         read_fails "$silent"
-        check "the timeout is reported" wait_for 10 tells IO_TIMEOUT 1
+        check "the timeout is reported" wait_for 10 has_events IO_TIMEOUT 1
         check "the timeout is counted" reports "$silent" "1 timeout"
         ;;
 esac
@@ -86,7 +86,7 @@ echo 'error == -1' >$INSTANCE/events/block/block_rq_error/filter
 agent_start
 check "the next agent takes it over" wait_for 20 status_is errors
 check "with new filters" eval "[ \$(<$INSTANCE/events/block/block_rq_error/filter) = none ]"
-check "errors are reported again" eval "fail_read && wait_for 5 tells IO_ERROR 2"
+check "errors are reported again" eval "fail_read && wait_for 5 has_events IO_ERROR 2"
 case $(uname -r) in 6.1.*) echo 0 >/sys/bus/pseudo/drivers/scsi_debug/opts ;; esac
 
 agent_stop
@@ -121,7 +121,7 @@ timeout 600 cat $INSTANCE/trace_pipe >/dev/null &
 holder=$!
 agent_start
 check "status says why errors are not watched" wait_for 10 explains_status "another process has it open"
-check "IO_WATCH_OFF is reported" wait_for 5 tells IO_WATCH_OFF 1
+check "IO_WATCH_OFF is reported" wait_for 5 has_events IO_WATCH_OFF 1
 check "the agent settles nevertheless" wait_for 30 agent_quiet
 agent_stop
 kill $holder

@@ -34,5 +34,5 @@ for round in 1 2 3; do
     check "put back, the path is active again" wait_for 90 json_has "nmp path list -d $naa" 'length == 2 and all(.[]; ."Group State" == "active")'
     wait_for 10 agent_quiet
 done
-check "the errors were reported" tells IO_ERROR 1
+check "the errors were reported" has_events IO_ERROR 1
 agent_words | grep -E "IO_ERROR|QUARANTINE|INQUIRY data" | tail -9

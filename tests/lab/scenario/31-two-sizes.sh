@@ -59,7 +59,7 @@ check "the map has a node" wait_for 90 test -b "/dev/mapper/$naa"
 check "the map holds the unit of the first path" only 1 2
 check "its disks have its size" one_size
 for p in 3 4; do check "the path of port $p is left out, and explain names the reason" wait_for 20 refused $p "65536 sectors" "131072"; done
-check "PATH_MISMATCHED is reported" tells PATH_MISMATCHED 2
+check "PATH_MISMATCHED is reported" has_events PATH_MISMATCHED 2
 psactl explain "$(path_dev 3 1)" | grep -m1 sectors
 fio_verify_start "$naa"
 failover
@@ -107,7 +107,7 @@ fio_verify_start "$naa"
 for p in 1 2; do lu_behind 2 10 $p; done
 lu_add 2 1 2
 for p in 1 2; do check "a disk appears" wait_for 30 path_is $p 2; done
-check "the repeated identity is reported" wait_for 30 tells IDENTITY_REPEATED 1
+check "the repeated identity is reported" wait_for 30 has_events IDENTITY_REPEATED 1
 for p in 1 2; do check "the second LUN of port $p is left out" wait_for 20 explains "$(path_dev $p 2)" "the same identity"; done
 check "the table is unchanged" only 1 2
 failover

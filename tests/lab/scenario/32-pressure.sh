@@ -98,7 +98,7 @@ check "memory is short: pages are swapped out" wait_for 30 counted pswpout 5000
 check "pages are swapped in again" wait_for 30 counted pswpin 2000
 major_faults "$agent_pid"
 note "the agent's major faults so far: $REPLY, $faults of them from its start; swapped: $(awk '/^SwapTotal:/ { t = $2 } /^SwapFree:/ { print int((t - $2) / 1024) }' /proc/meminfo) MiB"
-told APD_START
+count_events APD_START
 apd=$REPLY
 for ((i = 1; i <= outages; i++)); do
     : >/run/lab/outage
@@ -111,7 +111,7 @@ for ((i = 1; i <= outages; i++)); do
     hog_at
     check "outage $i: the process that was swapped continues" wait_for 60 hog_moves "$rounds.$page"
 done
-check "APD_START is reported for each outage" tells APD_START $((apd + outages))
+check "APD_START is reported for each outage" has_events APD_START $((apd + outages))
 check "the agent was not restarted" agent_alive
 major_faults "$agent_pid"
 check_eq "the agent waited for no page (major faults)" "$faults" "$REPLY"

@@ -65,7 +65,7 @@ ended 30 "queueing was ended"
 back start
 
 note "the agent is killed repeatedly while all paths are down: systemd restarts it, and the deadline stays"
-told APD_TIMEOUT
+count_events APD_TIMEOUT
 before=$REPLY
 outage
 for _ in 1 2 3; do
@@ -76,7 +76,7 @@ done
 ended 60 "the APD time is over"
 check_ge "not before the APD timeout (ms)" $((apd * 1000 - 500)) $((now - down))
 check_le "the APD time does not start again with the agent (ms since the last kill)" $((apd * 1000)) $((now - killed))
-check "APD_TIMEOUT is reported" wait_for 10 tells APD_TIMEOUT $((before + 1))
+check "APD_TIMEOUT is reported" wait_for 10 has_events APD_TIMEOUT $((before + 1))
 check "the agent runs" wait_for 30 agent_answers
 back
 

@@ -60,7 +60,7 @@ fn a_truncated_answer_is_requested_again() {
     let mut book = Book::default();
     let commands = [Vpd(0x83), ReportTargetPortGroups, TestUnitReady];
     book.accept(order(0, 1, &commands), at(0)).unwrap();
-    let long = |told: &[u8]| [told, &[0; 1016]].concat();
+    let long = |head: &[u8]| [head, &[0; 1016]].concat();
     let mut take = |answer: Vec<u8>, longest| {
         let sending = book.take(at(1)).unwrap();
         assert_eq!(sending.longest, longest, "{}", sending.command);

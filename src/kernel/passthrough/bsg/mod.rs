@@ -60,17 +60,17 @@ impl Transport {
             failure: OnceLock::new(),
         });
         let clock = Clock::start();
-        let (told, result) = sync_channel(1);
+        let (started, result) = sync_channel(1);
         let its_desk = Arc::clone(&shared);
         crate::kernel::thread("bsg").spawn(move || {
             match Worker::new(its_desk, results, clock, &device) {
                 Ok(worker) => {
                     // The receiver cannot be gone: it waits below.
-                    let _ = told.send(Ok(()));
+                    let _ = started.send(Ok(()));
                     drop(device);
                     worker.run();
                 }
-                Err(error) => drop(told.send(Err(error))),
+                Err(error) => drop(started.send(Err(error))),
             }
         })?;
         let gone = |_| io::Error::from_raw_os_error(libc::EIO);

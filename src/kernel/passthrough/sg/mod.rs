@@ -134,7 +134,7 @@ impl Transport {
         }
     }
 
-    /// Creates the desk of a host, and starts its thread.
+    /// Creates the queue of a host, and starts its thread.
     fn open_desk(&self, hosts: &mut Hosts, host: u32) -> io::Result<Arc<HostQueue>> {
         let shared = &self.shared;
         let host_queue = Arc::new(HostQueue::new(host)?);

@@ -68,7 +68,7 @@ fn is_path(file: &File, path: Hctl) -> io::Result<bool> {
     // SAFETY: SG_GET_SCSI_ID writes a `struct sg_scsi_id` of 32 bytes, which is ScsiId; any bytes are valid for it.
     // JUSTIFICATION: no wrapper has this ioctl.
     unsafe { sg_get_scsi_id(file.as_raw_fd(), &raw mut id) }?;
-    let same = |told: i32, wanted: u32| u32::try_from(told) == Ok(wanted);
+    let same = |reported: i32, wanted: u32| u32::try_from(reported) == Ok(wanted);
     // The driver truncates the logical unit number to an int; the sign has no meaning.
     let lun = u64::from(id.lun.cast_unsigned());
     Ok(same(id.host_no, path.host)
