@@ -190,13 +190,12 @@ impl Path {
     /// Its facts were read again. When a disk is being removed its block device goes first; it is kept until the path is
     /// gone.
     pub(in crate::psa) fn set_facts(&mut self, facts: PathFacts, now: Millis) {
-        let size = self.size();
+        let (size, kernel_size) = (self.size(), self.kernel_size());
         let block = facts.block.clone().or_else(|| self.facts.block.take());
-        let before = self.facts.block.as_ref().map(|block| block.size);
-        if before != block.as_ref().map(|block| block.size) {
+        self.facts = PathFacts { block, ..facts };
+        if self.kernel_size() != kernel_size {
             self.fit.set_measured(None); // The kernel has just asked.
         }
-        self.facts = PathFacts { block, ..facts };
         if self.size() != size {
             self.fit.size_changed(now);
         }
@@ -410,5 +409,41 @@ impl Path {
     #[must_use]
     pub fn class(&self) -> Option<Class> {
         self.judgement().class
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::psa::test_support::facts;
+
+    #[test]
+    fn a_disk_that_is_being_removed_keeps_its_measured_size() {
+        let disk = facts("1:0:0:1", "sdb");
+        let kernel_size = disk.block.as_ref().unwrap().size;
+        let mut path = Path::new(disk.clone(), "vmhba1:C0:T0:L1".parse().unwrap(), Millis(1));
+        let grown = Sectors(kernel_size.0 * 2);
+        assert!(path.measured(grown, Millis(2)) && !path.measured(grown, Millis(3)));
+        // The block device goes before the SCSI device.
+        let bare = PathFacts {
+            block: None,
+            ..disk.clone()
+        };
+        path.set_facts(bare, Millis(4));
+        assert_eq!(
+            (path.size(), path.kernel_size()),
+            (Some(grown), Some(kernel_size))
+        );
+        assert_eq!(path.fit.sized_at(), Millis(2));
+        // The same facts again are no news; another size in the kernel is newer than the measured one.
+        path.set_facts(disk.clone(), Millis(5));
+        assert_eq!((path.size(), path.fit.sized_at()), (Some(grown), Millis(2)));
+        let mut shrunk = disk;
+        shrunk.block.as_mut().unwrap().size = Sectors(8);
+        path.set_facts(shrunk, Millis(6));
+        assert_eq!(
+            (path.size(), path.fit.sized_at()),
+            (Some(Sectors(8)), Millis(6))
+        );
     }
 }
