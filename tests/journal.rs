@@ -411,4 +411,17 @@ fn a_replay_prints_a_timeline_and_a_verdict() {
     let screen = replay(&root.path().join("none"), &[]);
     assert_eq!(screen.exit, Exit::Failed);
     assert!(screen.err.contains("none"), "{}", screen.err);
+
+    // A journal of another format: nothing was compared, so nothing is identical.
+    let older = root.path().join("older.journal");
+    let header = Header {
+        format: journal::FORMAT - 1,
+        ..header(0, Millis(0))
+    };
+    std::fs::write(&older, journal::begin(&header)).unwrap();
+    let screen = replay(&older, &[]);
+    assert_eq!(screen.exit, Exit::Failed);
+    let reason = "no event of the journal can be read, so nothing was compared";
+    assert!(screen.err.contains(reason), "{}", screen.err);
+    assert!(!screen.out.contains("identical"), "{}", screen.out);
 }

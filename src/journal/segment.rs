@@ -145,7 +145,7 @@ impl<'a> Segment<'a> {
         let header: Header = understand(&first)?;
         if header.format != FORMAT {
             return Err(at_begin(format!(
-                "it has format {}, and this build reads format {FORMAT}: use the psactl of dm-psa {}",
+                "it has format {}, and this build reads format {FORMAT}: use the psactl that was installed with the agent that wrote it (dm-psa {})",
                 header.format, header.program
             )));
         }

@@ -253,6 +253,11 @@ fn replay(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure>
                     "the journal does not contain {device}: nothing was shown for it"
                 )]);
             }
+            if damaged && replay.events == 0 {
+                return Err(Failure::Refused(
+                    "no event of the journal can be read, so nothing was compared".to_owned(),
+                ));
+            }
             let verdict = format!(
                 "identical{}: {} events gave the {} actions that were recorded",
                 if damaged {

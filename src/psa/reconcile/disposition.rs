@@ -138,18 +138,16 @@ pub(in crate::psa) fn mark_owners(world: &mut World, wwid: &str) {
         let Some(path) = world.paths.get_mut(&id) else {
             continue;
         };
-        let Some(block) = &path.facts().block else {
-            continue;
-        };
         let owned = hidden || path.is_masked();
-        let mark = Action::MarkOwner {
+        if path.facts().block.is_none() || !path.requested.mark(owned) {
+            continue;
+        }
+        let block = path.facts().block.as_ref();
+        world.actions.extend(block.map(|block| Action::MarkOwner {
             dev: block.dev,
             name: block.name.clone(),
             owned,
-        };
-        if path.requested.mark(owned) {
-            world.actions.push(mark);
-        }
+        }));
     }
 }
 
