@@ -21,12 +21,42 @@ pub(crate) const INQUIRY_LENGTH: u16 = 96;
 /// which some host adapters require of a transfer.
 pub(crate) const VPD_LENGTH: u16 = 0x0ffc;
 
-/// Allocation length of the first attempt, in bytes, for commands whose answer can be long.
-///
-/// Most answers fit. A short allocation length is cheaper, because the kernel allocates a buffer of that size and
-/// copies all of it, however little the device fills. A longer answer reports its length and is requested again
-/// ([`Command::is_cut`]). Like [`VPD_LENGTH`], a multiple of four with FCh as its low byte.
-pub(crate) const USUAL_LENGTH: u16 = 0x03fc;
+/// How much space an answer gets whose length varies. A short allocation length is cheaper, because the kernel
+/// allocates a buffer of that size and copies all of it, however little the device fills. A longer answer reports its
+/// length and is requested again ([`is_cut`]). Like [`VPD_LENGTH`], all are multiples of four with FCh as the low byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Space {
+    /// 252 bytes, for a page that was not longer the last time.
+    Short,
+    /// 1,020 bytes: most answers fit.
+    Usual,
+    /// As much as the agent accepts.
+    Longest,
+}
+
+/// Allocation lengths of [`Space::Short`] and [`Space::Usual`], in bytes.
+pub(crate) const SHORT_LENGTH: u16 = 0x00fc;
+const USUAL_LENGTH: u16 = 0x03fc;
+
+/// Whether an answer fills the space that it got, and says that it is longer: PAGE LENGTH of a VPD page (SPC-5 7.7.1)
+/// and RETURN DATA LENGTH of REPORT TARGET PORT GROUPS (SPC-5 6.36) count the bytes that follow the field.
+#[must_use]
+pub(crate) fn is_cut(command: &Command, data: &[u8]) -> bool {
+    let announced = match (command, data) {
+        (Command::Vpd(_), [_, _, a, b, ..]) => 4 + usize::from(u16::from_be_bytes([*a, *b])),
+        (
+            Command::ReportTargetPortGroups | Command::ReportTargetPortGroupsShort,
+            [a, b, c, d, ..],
+        ) => usize::try_from(u32::from_be_bytes([*a, *b, *c, *d]))
+            .unwrap_or(usize::MAX)
+            .saturating_add(4),
+        _ => 0,
+    };
+    let is_full = [SHORT_LENGTH, USUAL_LENGTH]
+        .map(usize::from)
+        .contains(&data.len());
+    is_full && announced > data.len()
+}
 
 /// Length of READ CAPACITY (16) parameter data (SBC-4), in bytes.
 pub(crate) const READ_CAPACITY_16_LENGTH: u32 = 32;
@@ -98,10 +128,14 @@ impl Command {
         self.cdb_for(VPD_LENGTH, RTPG_LENGTH)
     }
 
-    /// The command descriptor block with an allocation length of [`Command::usual_length`].
+    /// The command descriptor block that gives the answer this much space.
     #[must_use]
-    pub(crate) fn usual_cdb(&self) -> Cdb {
-        self.cdb_for(USUAL_LENGTH, u32::from(USUAL_LENGTH))
+    pub(crate) fn cdb_with(&self, space: Space) -> Cdb {
+        match space {
+            Space::Short => self.cdb_for(SHORT_LENGTH, u32::from(SHORT_LENGTH)),
+            Space::Usual => self.cdb_for(USUAL_LENGTH, u32::from(USUAL_LENGTH)),
+            Space::Longest => self.cdb(),
+        }
     }
 
     fn cdb_for(&self, vpd_length: u16, rtpg_length: u32) -> Cdb {
@@ -141,27 +175,15 @@ impl Command {
         }
     }
 
-    /// The length that is enough for most answers, in bytes: [`Command::data_in_length`], but at most [`USUAL_LENGTH`].
+    /// The length of the buffer for the answer to [`Command::cdb_with`], in bytes.
     #[must_use]
-    pub(crate) fn usual_length(&self) -> usize {
-        self.data_in_length().min(usize::from(USUAL_LENGTH))
-    }
-
-    /// Whether an answer to [`Command::usual_cdb`] says that it was truncated: PAGE LENGTH of a VPD page (SPC-5 7.7.1)
-    /// and RETURN DATA LENGTH of REPORT TARGET PORT GROUPS (SPC-5 6.36) count the bytes that follow the field.
-    #[must_use]
-    pub(crate) fn is_cut(&self, data: &[u8]) -> bool {
-        let announced = match (self, data) {
-            (Command::Vpd(_), [_, _, a, b, ..]) => 4 + usize::from(u16::from_be_bytes([*a, *b])),
-            (
-                Command::ReportTargetPortGroups | Command::ReportTargetPortGroupsShort,
-                [a, b, c, d, ..],
-            ) => usize::try_from(u32::from_be_bytes([*a, *b, *c, *d]))
-                .unwrap_or(usize::MAX)
-                .saturating_add(4),
-            _ => 0,
+    pub(crate) fn length_with(&self, space: Space) -> usize {
+        let most = match space {
+            Space::Short => usize::from(SHORT_LENGTH),
+            Space::Usual => usize::from(USUAL_LENGTH),
+            Space::Longest => usize::MAX,
         };
-        announced > self.usual_length()
+        self.data_in_length().min(most)
     }
 
     /// The data that the host sends with the command; empty except for SET TARGET PORT GROUPS.
@@ -253,10 +275,16 @@ mod tests {
     #[test]
     fn the_allocation_length_is_the_size_of_the_buffer() {
         let at = |command: Command, from: usize, to: usize| {
-            let field = command.cdb().as_slice()[from..to]
-                .iter()
-                .fold(0usize, |n, &b| n << 8 | usize::from(b));
-            assert_eq!(field, command.data_in_length(), "{command}");
+            for space in [Space::Short, Space::Usual, Space::Longest] {
+                let field = command.cdb_with(space).as_slice()[from..to]
+                    .iter()
+                    .fold(0usize, |n, &b| n << 8 | usize::from(b));
+                assert_eq!(field, command.length_with(space), "{command} {space:?}");
+            }
+            assert_eq!(
+                command.length_with(Space::Longest),
+                command.data_in_length()
+            );
         };
         at(Command::Inquiry, 3, 5);
         at(Command::Vpd(0x80), 3, 5);

@@ -9,7 +9,7 @@ use crate::psa::action::Examine;
 use crate::psa::event::{Examination, Reply};
 use crate::psa::lookup::Lookup;
 use crate::psa::units::{Hctl, Millis, Sg};
-use crate::scsi::cdb::Command;
+use crate::scsi::cdb::{Command, Space, is_cut};
 use crate::scsi::outcome::Outcome;
 use std::collections::VecDeque;
 
@@ -62,8 +62,8 @@ pub(in crate::kernel) struct Sending {
     pub(in crate::kernel) path: Hctl,
     pub(in crate::kernel) sg: Sg,
     pub(in crate::kernel) command: Command,
-    /// Provide space for the longest answer instead of a usual one.
-    pub(in crate::kernel) longest: bool,
+    /// [`Space::Usual`], or [`Space::Longest`] if the answer did not fit.
+    pub(in crate::kernel) space: Space,
     pub(in crate::kernel) timeout: Millis,
 }
 
@@ -112,8 +112,8 @@ struct Exam {
     /// The command that is next or out: the one at `place` in the order, or its substitute.
     current: Command,
     place: usize,
-    /// The command asks for its longest answer.
-    longest: bool,
+    /// The space that the current command asks for.
+    space: Space,
     attentions: u32,
     retries: u32,
     replies: Vec<Reply>,
@@ -169,7 +169,7 @@ impl Book {
         let exam = Exam {
             current,
             place: 0,
-            longest: false,
+            space: Space::Usual,
             attentions: 0,
             retries: 0,
             replies: Vec::with_capacity(order.commands.len()),
@@ -226,7 +226,7 @@ impl Book {
                 path,
                 sg: exam.order.sg,
                 command: exam.current.clone(),
-                longest: exam.longest,
+                space: exam.space,
                 timeout: exam.order.timeout,
             });
         }
@@ -252,23 +252,27 @@ impl Book {
         data: Vec<u8>,
         now: Millis,
     ) -> Next {
-        let Some(line) = self.close_line(path) else {
-            return Next::Reaped;
-        };
-        let Some(mut exam) = line.exam else {
-            return Next::Reaped;
-        };
-        if !exam.goes_on(outcome, data) {
-            return Next::Ended(Examination {
+        let line = self.lines.get_mut(&path);
+        let exam =
+            line.and_then(|line| Some((&mut line.since, &mut line.queued, line.exam.as_mut()?)));
+        if let Some((since, queued, exam)) = exam
+            && exam.goes_on(outcome, data)
+        {
+            // Its entry in `deadlines` stays: it comes earlier than this command is overdue, and is entered again then.
+            (*since, *queued) = (now, true);
+            self.leave_window(path);
+            // An examination under way has its file open, so it ends before others begin.
+            self.queue.push_front(path);
+            return Next::GoesOn;
+        }
+        let exam = self.close_line(path).and_then(|line| line.exam);
+        exam.map_or(Next::Reaped, |exam| {
+            Next::Ended(Examination {
                 path,
                 ticket: exam.order.ticket,
                 replies: exam.replies,
-            });
-        }
-        self.open_line(path, exam, now);
-        // An examination under way has its file open, so it ends before others begin.
-        self.queue.push_front(path);
-        Next::GoesOn
+            })
+        })
     }
 
     /// Ends the overdue examinations. A command of theirs that is with the kernel becomes an orphan.
@@ -350,10 +354,15 @@ impl Book {
         if self.lines.is_empty() {
             self.lines.shrink_to(ROOM);
         }
+        self.leave_window(path);
+        Some(line)
+    }
+
+    /// The command of a path is not out any more, so it does not count for the window.
+    fn leave_window(&mut self, path: Hctl) {
         if let Some(place) = self.young.iter().position(|(_, young)| *young == path) {
             self.young.remove(place);
         }
-        Some(line)
     }
 }
 
@@ -378,8 +387,8 @@ impl Exam {
             self.current = Command::ReportTargetPortGroupsShort;
             return true;
         }
-        if !self.longest && outcome.carried_out() && self.current.is_cut(&data) {
-            self.longest = true;
+        if self.space != Space::Longest && outcome.carried_out() && is_cut(&self.current, &data) {
+            self.space = Space::Longest;
             return true;
         }
         self.place += 1;
@@ -389,7 +398,7 @@ impl Exam {
             Some(next) => std::mem::replace(&mut self.current, next),
             None => self.current.clone(),
         };
-        self.longest = false;
+        self.space = Space::Usual;
         self.replies.push(Reply {
             command,
             outcome,

@@ -61,20 +61,32 @@ fn a_truncated_answer_is_requested_again() {
     let commands = [Vpd(0x83), ReportTargetPortGroups, TestUnitReady];
     book.accept(order(0, 1, &commands), at(0)).unwrap();
     let long = |head: &[u8]| [head, &[0; 1016]].concat();
-    let mut take = |answer: Vec<u8>, longest| {
+    let mut take = |answer: Vec<u8>, space| {
         let sending = book.take(at(1)).unwrap();
-        assert_eq!(sending.longest, longest, "{}", sending.command);
+        assert_eq!(sending.space, space, "{}", sending.command);
         book.returned(path(0), Outcome::Good, answer, at(1))
     };
     // PAGE LENGTH 1017 and four bytes are one more than the usual 1020.
-    assert_eq!(take(long(&[0, 0x83, 3, 0xf9]), false), Next::GoesOn);
+    assert_eq!(take(long(&[0, 0x83, 3, 0xf9]), Space::Usual), Next::GoesOn);
     // A device that claims more than any answer may have is asked again only once.
-    assert_eq!(take(long(&[0, 0x83, 0xff, 0xff]), true), Next::GoesOn);
+    assert_eq!(
+        take(long(&[0, 0x83, 0xff, 0xff]), Space::Longest),
+        Next::GoesOn
+    );
     // An answer that just fits.
-    assert_eq!(take(long(&[0, 0, 3, 0xf8]), false), Next::GoesOn);
-    let answer = ended(take(Vec::new(), false));
+    assert_eq!(take(long(&[0, 0, 3, 0xf8]), Space::Usual), Next::GoesOn);
+    let answer = ended(take(Vec::new(), Space::Usual));
     assert_eq!(answer.replies.len(), 3);
     assert_eq!(answer.replies[0].data[..4], [0, 0x83, 0xff, 0xff]);
+
+    // The transport gave less space than the usual, and the page has grown.
+    let mut book = Book::default();
+    book.accept(order(0, 2, &[Vpd(0x83)]), at(0)).unwrap();
+    book.take(at(1)).unwrap();
+    let grown = [&[0, 0x83, 0, 249][..], &[0; 248]].concat();
+    let next = book.returned(path(0), Outcome::Good, grown, at(1));
+    assert_eq!(next, Next::GoesOn);
+    assert_eq!(book.take(at(1)).unwrap().space, Space::Longest);
 }
 
 #[test]

@@ -86,7 +86,7 @@ pub(super) fn ending(res2: u64) -> Ending {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scsi::cdb::Command;
+    use crate::scsi::cdb::{Command, Space};
     use crate::scsi::tpgs::AccessState;
 
     fn u32_at(bytes: &[u8], at: usize) -> u32 {
@@ -99,7 +99,7 @@ mod tests {
 
     fn encoded(command: &Command) -> (Box<Buffers>, [u8; LENGTH]) {
         let mut buffers = Box::new(Buffers::new());
-        buffers.lay_out(command, true).unwrap();
+        buffers.lay_out(command, Space::Longest).unwrap();
         let bytes = encode(&mut buffers, Millis(1500));
         (buffers, bytes)
     }

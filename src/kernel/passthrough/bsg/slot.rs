@@ -45,7 +45,7 @@ impl Slot {
     pub(super) fn lay_out(&mut self, sending: &Sending) -> io::Result<[u8; command::LENGTH]> {
         let busy = || io::Error::from_raw_os_error(libc::EBUSY);
         let buffers = self.buffers.ours().ok_or_else(busy)?;
-        buffers.lay_out(&sending.command, sending.longest)?;
+        buffers.lay_out(&sending.command, sending.space)?;
         Ok(command::encode(buffers, sending.timeout))
     }
 

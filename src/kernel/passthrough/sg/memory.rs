@@ -3,7 +3,7 @@
 use super::header::{Direction, Header};
 use crate::kernel::passthrough::buffers::{Buffers, Ending, Transfer};
 use crate::psa::units::Millis;
-use crate::scsi::cdb::Command;
+use crate::scsi::cdb::{Command, Space};
 use crate::scsi::outcome::Outcome;
 use std::ffi::c_int;
 use std::io;
@@ -27,7 +27,7 @@ impl Memory {
         }
     }
 
-    /// Lays a command out, with space for its longest answer or for a usual one. The pointers of the header then lead
+    /// Lays a command out, with this much space for its answer. The pointers of the header then lead
     /// to this memory, so it must not move until the kernel has returned the command.
     ///
     /// # Errors
@@ -35,11 +35,11 @@ impl Memory {
     pub(super) fn lay_out(
         &mut self,
         command: &Command,
-        longest: bool,
+        space: Space,
         timeout: Millis,
         pack_id: c_int,
     ) -> io::Result<()> {
-        self.buffers.lay_out(command, longest)?;
+        self.buffers.lay_out(command, space)?;
         let direction = match self.buffers.transfer() {
             Transfer::None => Direction::None,
             Transfer::Out => Direction::ToDevice,

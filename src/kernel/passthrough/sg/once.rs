@@ -10,7 +10,7 @@ use super::header::sg_io;
 use super::memory::Memory;
 use crate::kernel::sysfs::{Sysfs, number_of_node};
 use crate::psa::units::{DevT, Hctl, Millis};
-use crate::scsi::cdb::Command;
+use crate::scsi::cdb::{Command, Space};
 use crate::scsi::outcome::Outcome;
 use crate::scsi::sense::SenseMeaning;
 use std::fs::{self, File, OpenOptions};
@@ -162,7 +162,7 @@ impl PassThrough {
         // Boxed for a stable address: the header points to the fields beside it.
         let mut memory = Box::new(Memory::new());
         memory
-            .lay_out(command, true, timeout, 0)
+            .lay_out(command, Space::Longest, timeout, 0)
             .map_err(not_sent)?;
         // SAFETY: the header is initialised, and its pointers lead to `memory`, which stays in place until the call
         // returns. The kernel writes to it only during the call: if a signal ends the call early, the data of the

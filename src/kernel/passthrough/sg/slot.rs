@@ -9,6 +9,7 @@ use super::memory::Memory;
 use crate::kernel::passthrough::book::Sending;
 use crate::kernel::passthrough::errno::outcome_of;
 use crate::kernel::passthrough::scratch_buffer::ScratchBuffer;
+use crate::scsi::cdb::{Command, SHORT_LENGTH, Space};
 use crate::scsi::outcome::Outcome;
 use std::ffi::c_int;
 use std::fs::File;
@@ -20,12 +21,18 @@ use std::os::fd::AsRawFd;
 #[derive(Debug)]
 pub(super) struct Slot {
     memory: ScratchBuffer<Memory>,
+    /// The page that the command asked for last.
+    page: Option<u8>,
+    /// A page that was shorter than [`SHORT_LENGTH`] the last time. It is the one that is asked for most.
+    short_page: Option<u8>,
 }
 
 impl Slot {
     pub(super) fn new() -> Slot {
         Slot {
             memory: ScratchBuffer::new(Memory::new()),
+            page: None,
+            short_page: None,
         }
     }
 
@@ -43,7 +50,15 @@ impl Slot {
         let Some(memory) = self.memory.ours() else {
             return Err(io::Error::from_raw_os_error(libc::EBUSY));
         };
-        memory.lay_out(&sending.command, sending.longest, sending.timeout, pack_id)?;
+        self.page = match sending.command {
+            Command::Vpd(page) => Some(page),
+            _ => None,
+        };
+        let space = match sending.space {
+            Space::Usual if self.page.is_some() && self.page == self.short_page => Space::Short,
+            space => space,
+        };
+        memory.lay_out(&sending.command, space, sending.timeout, pack_id)?;
         let header: *const Header = &raw const memory.header;
         // SAFETY: `header` points to an initialised Header of that size. Its pointers lead to memory of this slot that
         // stays in place while it is lent: the box is not moved or freed, and the vector is not touched.
@@ -94,7 +109,17 @@ impl Slot {
         }
         // SAFETY: the command is back: its reply was read.
         unsafe { self.memory.take_back() };
-        Ok(self.memory.ours().map(|memory| memory.answer(&header)))
+        let answer = self.memory.ours().map(|memory| memory.answer(&header));
+        if let (Some(page), Some((outcome, data))) = (self.page, &answer)
+            && outcome.carried_out()
+        {
+            if data.len() < usize::from(SHORT_LENGTH) {
+                self.short_page = Some(page);
+            } else if self.short_page == Some(page) {
+                self.short_page = None;
+            }
+        }
+        Ok(answer)
     }
 }
 
@@ -102,16 +127,16 @@ impl Slot {
 mod tests {
     use super::*;
     use crate::psa::units::{Millis, Sg};
-    use crate::scsi::cdb::Command;
     use std::fs::OpenOptions;
     use std::io::{Read, Seek};
+    use std::os::unix::fs::FileExt;
 
     fn sending(command: Command) -> Sending {
         Sending {
             path: "0:0:0:0".parse().unwrap(),
             sg: Sg(0),
             command,
-            longest: false,
+            space: Space::Usual,
             timeout: Millis(1500),
         }
     }
@@ -144,6 +169,41 @@ mod tests {
         assert_eq!(data, vec![0; 96]);
         assert!(!slot.is_out());
         assert_eq!(slot.receive(&file).unwrap(), None);
+    }
+
+    /// Sends a command, plays a reply with this residual, and returns the length of the header's buffer.
+    fn exchange(slot: &mut Slot, command: Command, residual: i32) -> usize {
+        let mut file = tempfile::tempfile().unwrap();
+        slot.send(&file, &sending(command), 1).unwrap();
+        let mut header = Vec::new();
+        file.rewind().unwrap();
+        file.read_to_end(&mut header).unwrap();
+        let int = |at: usize| i32::from_ne_bytes(header[at..at + 4].try_into().unwrap());
+        let length = usize::try_from(int(12)).unwrap();
+        let at = std::mem::offset_of!(Header, resid) as u64;
+        file.write_all_at(&residual.to_ne_bytes(), at).unwrap();
+        file.rewind().unwrap();
+        let (outcome, data) = slot.receive(&file).unwrap().unwrap();
+        assert_eq!(outcome, Outcome::Good);
+        assert_eq!(data.len(), length - usize::try_from(residual).unwrap());
+        length
+    }
+
+    #[test]
+    fn a_page_that_was_short_gets_a_short_buffer() {
+        let mut slot = Slot::new();
+        let page = || Command::Vpd(0x83);
+        assert_eq!(exchange(&mut slot, page(), 1020 - 84), 1020);
+        assert_eq!(exchange(&mut slot, Command::TestUnitReady, 0), 0);
+        assert_eq!(exchange(&mut slot, page(), 252 - 84), 252);
+        // It has grown and fills the buffer, so the buffer is a larger one from now on.
+        assert_eq!(exchange(&mut slot, page(), 0), 252);
+        assert_eq!(exchange(&mut slot, page(), 1020 - 300), 1020);
+        assert_eq!(exchange(&mut slot, page(), 1020 - 252), 1020);
+        // Another page is not known to be short.
+        assert_eq!(exchange(&mut slot, page(), 1020 - 251), 1020);
+        assert_eq!(exchange(&mut slot, Command::Vpd(0xc9), 0), 1020);
+        assert_eq!(exchange(&mut slot, page(), 0), 252);
     }
 
     #[test]

@@ -196,10 +196,12 @@ impl Submitter {
 
     /// Hands over the collected answers. This waits while the owner is behind.
     fn hand_over(&mut self) -> Result<(), Ended> {
-        let answers = std::mem::take(&mut self.answers);
-        if answers.is_empty() {
+        if self.answers.is_empty() {
             return Ok(());
         }
+        // The next batch will probably be as large as this one.
+        let next = Vec::with_capacity(self.answers.len().min(MOST_AT_ONCE));
+        let answers = std::mem::replace(&mut self.answers, next);
         let before = self.clock.now();
         self.results.put_all(answers).map_err(|_| Ended)?;
         let now = self.clock.now();
