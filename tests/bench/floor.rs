@@ -51,26 +51,47 @@ const BATCH_TIME: Duration = Duration::from_millis(5);
 /// As `AT_ONCE` of the agent's schedule: from 400 disks on, so many are checked at the same moment.
 const AT_ONCE: usize = 200;
 
+/// Of so many rounds, one asks each disk for its port groups, and another every fourth disk for its write protection: the
+/// agent does both once a minute.
+const ROUNDS_PER_MINUTE: usize = 12;
+
+#[derive(Clone, Copy)]
+struct Command {
+    cdb: [u8; 12],
+    length: u8,
+}
+
+impl Command {
+    fn six(cdb: [u8; 6]) -> Command {
+        let mut command = Command {
+            cdb: [0; 12],
+            length: 6,
+        };
+        command.cdb[..6].copy_from_slice(&cdb);
+        command
+    }
+}
+
 struct Disk {
     sg: File,
-    cdb: [u8; 6],
+    command: Command,
     data: Box<[u8; PAGE]>,
     sense: Box<[u8; 64]>,
 }
 
 impl Disk {
-    fn header(&mut self, cdb: [u8; 6]) -> Header {
-        self.cdb = cdb;
-        let reads = cdb[0] != 0;
+    fn header(&mut self, command: Command) -> Header {
+        self.command = command;
+        let reads = command.cdb[0] != 0;
         Header {
             interface_id: c_int::from(b'S'),
             dxfer_direction: if reads { FROM_DEVICE } else { NO_DATA },
-            cmd_len: 6,
+            cmd_len: command.length,
             mx_sb_len: 64,
             iovec_count: 0,
             dxfer_len: if reads { PAGE as c_uint } else { 0 },
             dxferp: self.data.as_mut_ptr().cast(),
-            cmdp: self.cdb.as_mut_ptr(),
+            cmdp: self.command.cdb.as_mut_ptr(),
             sbp: self.sense.as_mut_ptr(),
             timeout: 30_000,
             flags: 0,
@@ -88,8 +109,8 @@ impl Disk {
         }
     }
 
-    fn send(&mut self, cdb: [u8; 6]) -> io::Result<()> {
-        let header = self.header(cdb);
+    fn send(&mut self, command: Command) -> io::Result<()> {
+        let header = self.header(command);
         // SAFETY: `header` is a whole sg_io_hdr; its pointers lead to memory of `self`, which lives until the program
         // ends and is not touched before the reply was read.
         let written = unsafe {
@@ -107,7 +128,7 @@ impl Disk {
 
     /// Whether the reply was there.
     fn receive(&mut self) -> io::Result<bool> {
-        let mut header = self.header(self.cdb);
+        let mut header = self.header(self.command);
         // SAFETY: `header` is valid for writes of its size; the kernel copies data and sense to the memory of `self`.
         let read = unsafe {
             libc::read(
@@ -136,7 +157,7 @@ fn open_all() -> io::Result<Vec<Disk>> {
             .open(format!("/dev/{}", entry?.file_name().display()))?;
         disks.push(Disk {
             sg,
-            cdb: [0; 6],
+            command: Command::six([0; 6]),
             data: Box::new([0; PAGE]),
             sense: Box::new([0; 64]),
         });
@@ -145,9 +166,9 @@ fn open_all() -> io::Result<Vec<Disk>> {
 }
 
 /// Sends the command to all, and reads all replies.
-fn run(disks: &mut [&mut Disk], cdb: [u8; 6]) -> io::Result<()> {
+fn run(disks: &mut [&mut Disk], command: Command) -> io::Result<()> {
     for disk in disks.iter_mut() {
-        disk.send(cdb)?;
+        disk.send(command)?;
     }
     for disk in disks {
         while !disk.receive()? {
@@ -157,9 +178,22 @@ fn run(disks: &mut [&mut Disk], cdb: [u8; 6]) -> io::Result<()> {
     Ok(())
 }
 
+fn part_of(disks: &mut [Disk], is_asked: impl Fn(usize) -> bool) -> Vec<&mut Disk> {
+    let numbered = disks.iter_mut().enumerate();
+    numbered
+        .filter_map(|(n, disk)| is_asked(n).then_some(disk))
+        .collect()
+}
+
 fn check_all(interval: Duration) -> io::Result<()> {
-    const READY: [u8; 6] = [0; 6];
-    const IDENTITY: [u8; 6] = [0x12, 1, 0x83, 0, PAGE as u8, 0];
+    let ready = Command::six([0; 6]);
+    let identity = Command::six([0x12, 1, 0x83, 0, PAGE as u8, 0]);
+    // MODE SENSE (6) of all pages, for the header; REPORT TARGET PORT GROUPS with extended header.
+    let write_protection = Command::six([0x1a, 0, 0x3f, 0, 4, 0]);
+    let port_groups = Command {
+        cdb: [0xa3, 0x2a, 0, 0, 0, 0, 0, 0, 0, PAGE as u8, 0, 0],
+        length: 12,
+    };
     let mut disks = open_all()?;
     let moments = 1_usize << (disks.len() / AT_ONCE).max(1).ilog2();
     let batch = disks.len().div_ceil(moments).max(1);
@@ -168,15 +202,20 @@ fn check_all(interval: Duration) -> io::Result<()> {
     loop {
         for part in disks.chunks_mut(batch) {
             let round = usize::try_from(moment).unwrap_or(0) / moments;
-            // As the agent does: half of the paths are asked whether they are ready, in turns; all are asked who they
-            // are.
-            let mut turn: Vec<&mut Disk> = part
-                .iter_mut()
-                .enumerate()
-                .filter_map(|(n, disk)| (n + round).is_multiple_of(2).then_some(disk))
-                .collect();
-            run(&mut turn, READY)?;
-            run(&mut part.iter_mut().collect::<Vec<_>>(), IDENTITY)?;
+            // As the agent does: half of the disks are asked whether they are ready, in turns, and all of them in the
+            // rounds that ask for more; all are asked who they are.
+            let special = round % ROUNDS_PER_MINUTE;
+            let is_asked = |n: usize| special == 0 || special == 6 || (n + round).is_multiple_of(2);
+            run(&mut part_of(part, is_asked), ready)?;
+            run(&mut part_of(part, |_| true), identity)?;
+            match special {
+                0 => run(
+                    &mut part_of(part, |n| n.is_multiple_of(4)),
+                    write_protection,
+                )?,
+                6 => run(&mut part_of(part, |_| true), port_groups)?,
+                _ => {}
+            }
             moment += 1;
             let next = interval * moment / u32::try_from(moments).unwrap_or(1);
             std::thread::sleep(next.saturating_sub(start.elapsed()));
