@@ -701,6 +701,36 @@ fn a_restart_with_dead_paths_changes_nothing() {
     }
 }
 
+/// Either may be first to notice a dead path, and each failure is counted once.
+#[test]
+fn failures_are_counted_by_who_failed_the_path() {
+    let counts = |sim: &Simulation| {
+        let figures = sim.world.figures(sim.now());
+        let paths = figures.devices.iter().flat_map(|device| &device.paths);
+        paths.fold((0, 0), |(kernel, agent), path| {
+            let statistics = &path.statistics;
+            (
+                kernel + statistics.failed_by_kernel,
+                agent + statistics.failed_by_agent,
+            )
+        })
+    };
+    // Without I/O, the next check finds it.
+    let mut sim = running(four_paths());
+    sim.io_every = None;
+    sim.inject(&Fault::LinkDown(A2));
+    sim.run_for(seconds(6));
+    assert_eq!(steps(&sim, 0).last().unwrap(), "fail_path 8:32");
+    assert_eq!(counts(&sim), (0, 1));
+    sim.inject(&Fault::LinkUp(A2));
+    sim.run_for(seconds(6));
+    // Another program fails a path: for the agent this is the kernel.
+    let dev = sim.kernel.disk(A1).unwrap().dev();
+    sim.inject(&Fault::Message(0, Message::FailPath(dev)));
+    sim.run_for(seconds(6));
+    assert_eq!(counts(&sim), (1, 1));
+}
+
 #[test]
 fn an_agent_picks_up_what_happened_before_it_started() {
     let mut sim = running(four_paths());

@@ -171,7 +171,7 @@ fn take_in(world: &mut World, wwid: &str, map: Map, order: &Order) {
         .carried_by(&map);
     world.keep_map(map);
     world.forget_lookups();
-    let (mut failed, mut back) = (Vec::new(), Vec::new());
+    let (mut failed, mut failed_by_us, mut back) = (Vec::new(), Vec::new(), Vec::new());
     for (dev, status) in &after {
         let Some(id) = world.disks.get(dev).copied() else {
             continue;
@@ -181,8 +181,9 @@ fn take_in(world: &mut World, wwid: &str, map: Map, order: &Order) {
         }
         // The kernel's failure counts restart at 0 with each table, so they say nothing.
         let before = before.get(dev).map(|before| before.active);
-        let was_active = before == Some(true) && !order.failed.contains(dev);
-        if !status.active && (was_active || order.activated.contains(dev)) {
+        if !status.active && order.failed.contains(dev) {
+            failed_by_us.extend((before == Some(true)).then_some(id));
+        } else if !status.active && (before == Some(true) || order.activated.contains(dev)) {
             failed.push(id);
         } else if status.active && before == Some(false) {
             back.push(id);
@@ -191,6 +192,11 @@ fn take_in(world: &mut World, wwid: &str, map: Map, order: &Order) {
     for id in back {
         if let Some(path) = world.paths.get_mut(&id) {
             path.statistics.reinstated();
+        }
+    }
+    for id in failed_by_us {
+        if let Some(path) = world.paths.get_mut(&id) {
+            path.statistics.failed(false);
         }
     }
     for id in failed {
