@@ -9,6 +9,7 @@ use dm_psa::psa::claim::{Rule, Ruleset};
 use dm_psa::psa::event::Event;
 use dm_psa::psa::evidence::PathState;
 use dm_psa::psa::mpp::Plugin;
+use dm_psa::psa::names::DeviceId;
 use dm_psa::psa::psp::PspKind;
 use dm_psa::psa::rules::Rules;
 use dm_psa::psa::settings::Scheme;
@@ -63,7 +64,7 @@ fn satp(sim: &Simulation) -> &'static str {
     device.selection().unwrap().satp.name()
 }
 
-fn device(sim: &Simulation) -> String {
+fn device(sim: &Simulation) -> DeviceId {
     sim.world.devices().next().unwrap().id().to_owned()
 }
 
@@ -232,7 +233,7 @@ fn hpp_takes_its_options_from_the_rule() {
     assert_eq!(name(A2), "vmhba1:C0:T0:L0");
     assert_eq!(sim.world.working_paths(found).len(), 1);
     assert_eq!(sim.world.working_paths(found)[0].to_string(), name(A2));
-    let text = explained(&sim, &device(&sim));
+    let text = explained(&sim, device(&sim).as_str());
     assert!(
         text.contains("FIXED {preferred=vmhba1:C0:T0:L0;}"),
         "{text}"

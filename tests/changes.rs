@@ -7,6 +7,7 @@ use dm_psa::psa::change::Scope;
 use dm_psa::psa::change::{Change, Refusal};
 use dm_psa::psa::event::Event;
 use dm_psa::psa::evidence::PathState;
+use dm_psa::psa::names::DeviceId;
 use dm_psa::psa::psp::PspKind;
 use dm_psa::psa::settings::{LimitType, RoundRobin};
 use dm_psa::psa::units::{Hctl, Millis};
@@ -14,7 +15,7 @@ use dm_psa::sim::fault::Fault;
 use dm_psa::sim::run::Simulation;
 use san::{A1, A2, B1, B2, four_paths, maps, running, seconds, steps, tables, unharmed};
 
-fn device(sim: &Simulation) -> String {
+fn device(sim: &Simulation) -> DeviceId {
     sim.world.devices().next().unwrap().id().to_owned()
 }
 
@@ -75,7 +76,9 @@ fn a_change_of_the_preferred_path_is_a_message() {
     );
     assert_eq!(tables(&sim, mark), Vec::<String>::new());
     let dev = sim.world.find_path(&B2.to_string()).unwrap().dev().unwrap();
-    let in_use = sim.world.in_use(sim.world.find_device(&device).unwrap());
+    let in_use = sim
+        .world
+        .in_use(sim.world.find_device(device.as_str()).unwrap());
     assert_eq!(in_use, [dev].into());
     // The preferred path is used again as soon as it returns, also after a restart.
     sim.inject(&Fault::RestartAgent);
@@ -83,7 +86,9 @@ fn a_change_of_the_preferred_path_is_a_message() {
     sim.run_for(seconds(10));
     sim.inject(&Fault::LinkUp(B2));
     sim.run_for(seconds(2));
-    let in_use = sim.world.in_use(sim.world.find_device(&device).unwrap());
+    let in_use = sim
+        .world
+        .in_use(sim.world.find_device(device.as_str()).unwrap());
     assert_eq!(in_use, [dev].into());
     unharmed(&sim);
     let foreign = RuntimeName {
@@ -145,7 +150,7 @@ fn round_robin_takes_its_settings() {
     assert!(effect.contains("service-time"), "{effect}");
     assert!(maps(&sim)[0].contains("service-time"), "{:?}", maps(&sim));
     // Earlier settings stay.
-    let found = sim.world.find_device(&device).unwrap();
+    let found = sim.world.find_device(device.as_str()).unwrap();
     assert!(sim.world.device_settings(found).round_robin.use_ano());
     unharmed(&sim);
 }
@@ -219,7 +224,7 @@ fn a_device_is_turned_off_and_on() {
     sim.inject(&Fault::RestartAgent);
     sim.run_for(seconds(30));
     assert_eq!(maps(&sim), Vec::<String>::new());
-    let found = sim.world.find_device(&device).unwrap();
+    let found = sim.world.find_device(device.as_str()).unwrap();
     assert_eq!(sim.world.device_status(found), "off");
     make(&mut sim, off(false));
     assert!(maps(&sim)[0].ends_with("AA AA"), "{:?}", maps(&sim));
@@ -268,13 +273,13 @@ fn a_detached_device_is_listed_until_it_is_removed_from_the_list() {
     };
     make(&mut sim, off);
     let remove = |device: Option<&str>| Change::RemoveDetached {
-        device: device.map(str::to_owned),
+        device: device.map(DeviceId::from),
     };
     assert!(matches!(
         sim.world.check(&remove(Some("naa.9"))),
         Err(Refusal::Refused(_))
     ));
-    make(&mut sim, remove(Some(&device)));
+    make(&mut sim, remove(Some(device.as_str())));
     assert!(maps(&sim)[0].ends_with("AA AA"), "{:?}", maps(&sim));
     assert_eq!(sim.world.devices_off(), Vec::<&str>::new());
     let effect = make(&mut sim, remove(None));
@@ -287,7 +292,7 @@ fn a_device_has_the_name_that_the_admin_set() {
     let mut sim = running(four_paths());
     let device = device(&sim);
     let own = |sim: &Simulation| {
-        let found = sim.world.find_device(&device).unwrap();
+        let found = sim.world.find_device(device.as_str()).unwrap();
         sim.world.display_name(found)
     };
     let before = own(&sim);
@@ -325,7 +330,7 @@ fn the_flags_of_a_device_are_remembered() {
     assert!(effect.contains("shared clusterwide: false"), "{effect}");
     sim.inject(&Fault::RestartAgent);
     sim.run_for(seconds(5));
-    let found = sim.world.find_device(&device).unwrap();
+    let found = sim.world.find_device(device.as_str()).unwrap();
     let settings = sim.world.device_settings(found);
     assert_eq!(settings.perennially_reserved, Some(true));
     assert_eq!(settings.shared_clusterwide, Some(false));

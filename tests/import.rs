@@ -492,7 +492,7 @@ fn matches() -> impl Strategy<Value = Match> {
         }),
         prop::sample::select(Transport::ALL).prop_map(Match::Transport),
         words().prop_map(Match::Driver),
-        words().prop_map(Match::Device),
+        words().prop_map(|id| Match::Device(id.into())),
         ("[0-9a-f]{16}", "[0-9a-f]{16}", lun()).prop_map(|(wwnn, wwpn, lun)| Match::Target {
             port: TargetPort::Fc { wwnn, wwpn },
             lun,
@@ -557,7 +557,7 @@ prop_compose! {
         let (vendor, model) = if what < 2 { strings } else { (None, None) };
         SatpRule {
             satp,
-            device: (what == 2).then(|| one.clone()),
+            device: (what == 2).then(|| one.as_str().into()),
             driver: (what == 3).then_some(one),
             vendor,
             model,

@@ -68,7 +68,7 @@ fn effect(root: &Path, array: Array) -> Effect {
     host.settings = settings.clone();
     let world = host.revive(rules::load(&places).unwrap().in_force());
     let device = world.devices().next().unwrap();
-    assert_eq!(device.id(), DEVICE);
+    assert_eq!(device.id().as_str(), DEVICE);
     let set = world.device_settings(device);
     let round_robin = &set.round_robin;
     let selection = device.selection().unwrap();

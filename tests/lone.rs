@@ -152,7 +152,7 @@ fn a_rule_that_names_the_array_is_enough() {
     for rules in [
         satp_rule(Group::System, |rule| rule.vendor = pattern("SIM")),
         satp_rule(Group::User, |rule| rule.model = pattern("^ARR*")),
-        satp_rule(Group::User, |rule| rule.device = Some(UNIT.to_owned())),
+        satp_rule(Group::User, |rule| rule.device = Some(UNIT.into())),
     ] {
         let (mapped, text) = gets_map(&rules, &Settings::default());
         assert!(mapped, "{text}");

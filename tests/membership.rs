@@ -108,7 +108,10 @@ fn a_map_that_is_not_named_by_page_83h_is_left_as_it_is() {
 fn queueing_of_a_foreign_map_is_not_ended() {
     let mut sim = foreign(&[("259:0", "nvme0n1, which is not a SCSI disk")], 1);
     sim.run_for(seconds(10));
-    let found = sim.world.devices().find(|d| d.wwid() == "nvme.0001-aa");
+    let found = sim
+        .world
+        .devices()
+        .find(|d| d.wwid().as_str() == "nvme.0001-aa");
     let device = found.unwrap().id().to_owned();
     let why = sim
         .world

@@ -10,6 +10,7 @@ use dm_psa::kernel::id;
 use dm_psa::psa::adapter::{AdapterFacts, RuntimeName, TargetFacts, Transport};
 use dm_psa::psa::facts::{Handler, PathFacts};
 use dm_psa::psa::memory::{MaskedPath, Memory, RememberedAdapter};
+use dm_psa::psa::names::{DeviceId, Wwid};
 use dm_psa::psa::settings::{DeviceSettings, LimitType, PspKind, RoundRobin, Scheme};
 use dm_psa::psa::units::{Hctl, Millis};
 use proptest::prelude::*;
@@ -104,7 +105,7 @@ fn what_a_newer_version_wrote_survives_a_change_by_this_one() {
         }
         memory
             .settings
-            .entry("naa.new".to_owned())
+            .entry("naa.new".into())
             .or_default()
             .display_name = Some("new".to_owned());
         let written = write(&memory);
@@ -381,21 +382,28 @@ fn masked_path() -> impl Strategy<Value = MaskedPath> {
             },
         },
         inquiry: vec![0, 1, 2],
-        device,
+        device: device.map(Wwid::from),
         rule,
     })
 }
 
 fn memory() -> impl Strategy<Value = Memory> {
     let texts = || prop::collection::btree_set(text(), 0..4);
+    let wwids = prop::collection::btree_set(text().prop_map(Wwid::from), 0..4);
+    let id = || text().prop_map(DeviceId::from);
     let adapter = (
         any::<u32>(),
         prop::collection::btree_map(text(), any::<u32>(), 0..3),
     )
         .prop_map(|(number, targets)| RememberedAdapter { number, targets });
     (
-        (texts(), texts(), texts(), any::<bool>()),
-        prop::collection::btree_map(text(), device_settings(), 0..3),
+        (
+            wwids,
+            texts(),
+            prop::collection::btree_set(id(), 0..4),
+            any::<bool>(),
+        ),
+        prop::collection::btree_map(id(), device_settings(), 0..3),
         prop::collection::btree_map(text(), masked_path(), 0..3),
         prop::collection::btree_map(text(), adapter, 0..3),
     )

@@ -71,7 +71,7 @@ fn decide(rules: &Rules, vendor: &str, model: &str, tpgs: Tpgs) -> [String; 4] {
         inquiry: &inquiry.raw,
         facts: &facts,
         name: NAME,
-        device: Some("naa.6001"),
+        device: Some(&"naa.6001".into()),
     });
     if claim.plugin != Plugin::Nmp {
         return [
@@ -92,7 +92,7 @@ fn decide(rules: &Rules, vendor: &str, model: &str, tpgs: Tpgs) -> [String; 4] {
         handler: &Handler::Unsupported,
     };
     let device = DeviceFacts {
-        device: "naa.6001",
+        device: &"naa.6001".into(),
         vendor: inquiry.vendor_trimmed(),
         model: inquiry.product_trimmed(),
         inquiry: &inquiry.raw,
@@ -408,7 +408,7 @@ fn claim(rules: &Ruleset) -> (Claim, Vec<String>) {
         inquiry: &[],
         facts: &facts,
         name: NAME,
-        device: Some("naa.6001"),
+        device: Some(&"naa.6001".into()),
     };
     let traced = rules.trace(&subject);
     assert_eq!(traced.0, rules.decide(&subject));
@@ -439,7 +439,7 @@ fn some_satp_rules() -> impl Strategy<Value = Vec<SatpRule>> {
             satp: satp.to_owned(),
             vendor: pattern(vendor),
             model: pattern(model),
-            device: (kind == 1).then(|| "naa.6001".to_owned()),
+            device: (kind == 1).then(|| "naa.6001".into()),
             driver: (kind == 2).then(|| "qla2xxx".to_owned()),
             transport: (kind == 3).then_some(Transport::Fc),
             claim_options: claim_options.to_owned(),
@@ -538,7 +538,7 @@ fn ten_thousand_rules_and_ten_thousand_paths() {
                     lun: (*n).into(),
                     ..NAME
                 },
-                device: Some("naa.60014050000000000000000000000"),
+                device: Some(&"naa.60014050000000000000000000000".into()),
             };
             ruleset.decide(&subject).plugin == Plugin::MaskPath
         })

@@ -168,8 +168,8 @@ fn proves(unit: &LogicalUnit, first: &[u8], then: &[u8]) -> bool {
 /// Whether device-mapper, libdm and udev use the name unchanged.
 fn is_good_name(unit: &LogicalUnit) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"#+-.:=@_".contains(&b);
-    let id = unit.device_id.as_bytes();
-    let wwid = unit.wwid.as_bytes();
+    let id = unit.device_id.as_str().as_bytes();
+    let wwid = unit.wwid.as_str().as_bytes();
     (1..=127).contains(&id.len())
         && id.iter().all(|&b| plain(b))
         && (2..=122).contains(&wwid.len())

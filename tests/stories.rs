@@ -14,6 +14,7 @@ use dm_psa::psa::change::Change;
 use dm_psa::psa::claim::{Rule, Ruleset};
 use dm_psa::psa::event::Event;
 use dm_psa::psa::facts::PathFacts;
+use dm_psa::psa::names::DeviceId;
 use dm_psa::psa::psp::PspKind;
 use dm_psa::psa::settings::Settings;
 use dm_psa::psa::table::model::Map;
@@ -241,7 +242,7 @@ fn inject(story: &mut Story, faults: &[Fault]) {
     story.sim.inject_all(faults);
 }
 
-fn device(story: &Story) -> String {
+fn device(story: &Story) -> DeviceId {
     story.sim.world.devices().next().unwrap().id().to_owned()
 }
 

@@ -291,7 +291,7 @@ fn making_a_map_moves_nothing() {
                 .unwrap()
                 .id()
                 .to_owned();
-            let text = explained(cluster.host(idle), &id);
+            let text = explained(cluster.host(idle), id.as_str());
             assert!(text.contains("when the map is opened"), "{what}: {text}");
             assert!(!text.contains("all paths down"), "{what}: {text}");
             // A restarted agent moves nothing either.
@@ -392,7 +392,7 @@ fn a_hold_does_not_use_up_a_short_queueing_time() {
             apd_timeout_ms: Some(seconds(20)),
             ..DeviceSettings::default()
         };
-        settings.device.insert(id, own);
+        settings.device.insert(id.into(), own);
         add_with(&mut cluster, unit, &[A], true, 0, settings.clone());
         add_with(&mut cluster, unit, &[B], true, 0, settings);
         run_fairly(&mut cluster, 6);
@@ -471,7 +471,7 @@ fn hosts_with_different_preferred_paths_do_not_fight_over_the_unit() {
                 preferred: Some(preferred.parse().unwrap()),
                 ..DeviceSettings::default()
             };
-            settings.device.insert(id.clone(), own);
+            settings.device.insert(id.as_str().into(), own);
             add_with(&mut cluster, unit, &[A, B], true, 0, settings);
         }
         cluster.run_for(seconds(300));
@@ -496,7 +496,7 @@ fn explain_says_why_io_waits() {
         .find(|sim| {
             sim.world
                 .devices()
-                .any(|d| explained(sim, d.id()).contains("the unit is not taken over for"))
+                .any(|d| explained(sim, d.id().as_str()).contains("the unit is not taken over for"))
         })
         .expect("one host waits");
     let device = waiting.world.devices().next().unwrap();
@@ -516,7 +516,9 @@ fn explain_says_why_io_waits() {
     // The host that has the unit reports no problem.
     let other = cluster
         .hosts()
-        .find(|sim| !explained(sim, device.id()).contains("the unit is not taken over for"))
+        .find(|sim| {
+            !explained(sim, device.id().as_str()).contains("the unit is not taken over for")
+        })
         .expect("one host has the unit");
     assert!(!other.world.figures(other.now()).devices[0].waits_for_takeover);
     for host in cluster.hosts() {

@@ -11,6 +11,7 @@ use dm_psa::psa::adapter::Transport;
 use dm_psa::psa::event::{Event, Examination, Reply, UnitAttention};
 use dm_psa::psa::evidence::PathState;
 use dm_psa::psa::facts::Usage;
+use dm_psa::psa::names::Wwid;
 use dm_psa::psa::settings::{DeviceSettings, LonePaths, PspKind, RoundRobin, Settings};
 use dm_psa::psa::table::model::{Map, Message};
 use dm_psa::psa::units::{Hctl, Millis, Sectors};
@@ -1266,7 +1267,7 @@ fn maps_that_swap_their_names_are_not_confused() {
     let [first, second] = &seen[..] else {
         panic!("{seen:?}")
     };
-    let wwid = |map: &Map| map.uuid.strip_prefix("mpath-").unwrap().to_owned();
+    let wwid = |map: &Map| Wwid::from(map.uuid.strip_prefix("mpath-").unwrap());
     let renamed = |map: &Map, name: &str| {
         let name = name.to_owned();
         Event::MapSeen(Box::new(Map {
@@ -1658,7 +1659,7 @@ fn errors_of_the_transport_name_no_unit_and_prove_nothing() {
 
 fn settings(device: DeviceSettings) -> Settings {
     Settings {
-        device: [(UNIT.to_owned(), device)].into(),
+        device: [(UNIT.into(), device)].into(),
         ..Settings::default()
     }
 }

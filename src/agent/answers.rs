@@ -16,6 +16,7 @@ use crate::kernel::trace::Watching;
 use crate::psa::adapter::{RuntimeName, Transport};
 use crate::psa::evidence::PathState;
 use crate::psa::mpp::Plugin;
+use crate::psa::names::DeviceId;
 use crate::psa::psp::PspKind;
 use crate::psa::settings::RoundRobin;
 use crate::psa::state::device::{Device, Disposition};
@@ -200,7 +201,7 @@ fn hpp_device(world: &World, device: &Device) -> HppDevice {
     let scheme = settings.scheme.unwrap_or_default();
     let names = |names: Vec<RuntimeName>| names.iter().map(ToString::to_string).collect();
     HppDevice {
-        device: device.id().to_owned(),
+        device: device.id().to_string(),
         display_name: world.display_name(device),
         scheme: scheme.name().to_owned(),
         scheme_config: scheme.config(&settings),
@@ -219,7 +220,7 @@ fn hpp_path(world: &World, path: &Path) -> Option<HppPath> {
     (device.plugin() == Plugin::Hpp).then(|| HppPath {
         uid: world.path_uid(path),
         runtime_name: path.name().to_string(),
-        device: device.id().to_owned(),
+        device: device.id().to_string(),
         display_name: world.display_name(device),
         path_state: path.state().as_str().to_owned(),
         path_config: world.satp_path_config(path),
@@ -244,7 +245,7 @@ fn is_local(device: &Device) -> bool {
 
 fn nmp_device(world: &World, device: &Device) -> NmpDevice {
     NmpDevice {
-        device: device.id().to_owned(),
+        device: device.id().to_string(),
         display_name: world.display_name(device),
         satp: device
             .selection()
@@ -287,7 +288,7 @@ fn nmp_path(world: &World, id: Hctl, path: &Path) -> Option<NmpPath> {
     Some(NmpPath {
         uid: world.path_uid(path),
         runtime_name: path.name().to_string(),
-        device: device.id().to_owned(),
+        device: device.id().to_string(),
         display_name: world.display_name(device),
         group_state: path.state().as_str().to_owned(),
         array_priority: u32::from(preferred),
@@ -311,7 +312,7 @@ fn core_path(world: &World, id: Hctl, path: &Path) -> CorePath {
     CorePath {
         uid: world.path_uid(path),
         runtime_name: path.name().to_string(),
-        device: device.map(|device| device.id().to_owned()),
+        device: device.map(|device| device.id().to_string()),
         display_name: device.map(|device| world.display_name(device)),
         adapter: format!("vmhba{}", path.name().adapter),
         channel: path.name().channel,
@@ -359,7 +360,7 @@ fn core_device(world: &World, device: &Device) -> CoreDevice {
     let transport = facts.map_or(Transport::Unknown, |facts| facts.transport);
     let settings = world.device_settings(device);
     CoreDevice {
-        device: device.id().to_owned(),
+        device: device.id().to_string(),
         display_name: world.display_name(device),
         size_mib: sectors / 2048,
         device_type: "Direct-Access".to_owned(),
@@ -386,7 +387,7 @@ fn core_device(world: &World, device: &Device) -> CoreDevice {
             .get(device.id())
             .is_some_and(|set| set.is_ssd.is_some()),
         is_offline: *device.disposition() == Disposition::Off,
-        other_uids: vec![device.wwid().to_owned()],
+        other_uids: vec![device.wwid().to_string()],
         is_sas: transport == Transport::Sas,
         is_usb: transport == Transport::Usb,
         is_boot_device: world
@@ -414,7 +415,7 @@ fn detached_devices(world: &World, wanted: Option<&str>) -> Result<Vec<DetachedD
     let wanted = wanted.map(|name| detached_id(world, name));
     let ids = world.devices_off().into_iter();
     let devices: Vec<DetachedDevice> = ids
-        .filter(|id| wanted.as_ref().is_none_or(|wanted| wanted == id))
+        .filter(|id| wanted.as_ref().is_none_or(|wanted| wanted.as_str() == *id))
         .map(|id| DetachedDevice {
             device: id.to_owned(),
             state: "off".to_owned(),
@@ -422,14 +423,14 @@ fn detached_devices(world: &World, wanted: Option<&str>) -> Result<Vec<DetachedD
         .collect();
     match wanted {
         // A device that exists and is on is not an error: the list is empty.
-        Some(id) if devices.is_empty() => device_named(world, &id).map(|_| devices),
+        Some(id) if devices.is_empty() => device_named(world, id.as_str()).map(|_| devices),
         _ => Ok(devices),
     }
 }
 
 /// Returns the id of a device. A device that is off may not be present; then its name is taken as its id.
-pub(super) fn detached_id(world: &World, name: &str) -> String {
-    device_named(world, name).map_or_else(|_| name.to_owned(), |device| device.id().to_owned())
+pub(super) fn detached_id(world: &World, name: &str) -> DeviceId {
+    device_named(world, name).map_or_else(|_| DeviceId::from(name), |device| device.id().clone())
 }
 
 fn adapters(world: &World) -> Vec<Adapter> {
@@ -464,7 +465,7 @@ fn fixed(world: &World, device: &Device) -> FixedConfig {
     });
     let name = |name: Option<RuntimeName>| name.map_or_else(String::new, |name| name.to_string());
     FixedConfig {
-        device: device.id().to_owned(),
+        device: device.id().to_string(),
         current_path: name(current.first().copied()),
         preferred_path: name(device.options().preferred.or(chosen)),
     }
@@ -473,7 +474,7 @@ fn fixed(world: &World, device: &Device) -> FixedConfig {
 fn round_robin(world: &World, device: &Device) -> RoundRobinConfig {
     let set = world.device_settings(device).round_robin;
     RoundRobinConfig {
-        device: device.id().to_owned(),
+        device: device.id().to_string(),
         byte_limit: set.bytes(),
         iops_limit: set.iops(),
         latency_eval_ms: set.latency_eval_ms().0,

@@ -21,6 +21,7 @@ use crate::psa::action::{Action, MapStep, Notice};
 use crate::psa::codes;
 use crate::psa::event::Event;
 use crate::psa::memory::Memory;
+use crate::psa::names::Wwid;
 use crate::psa::report::queueing::KeptMaps;
 use crate::psa::settings::Settings;
 use crate::psa::table::model::MapId;
@@ -36,7 +37,7 @@ pub(super) struct Dispatcher {
     hosts: Hosts,
     marker: Marker,
     memory: Writer<Memory>,
-    outages: Writer<BTreeMap<String, Millis>>,
+    outages: Writer<BTreeMap<Wwid, Millis>>,
     takeovers: Writer<Stored>,
     sysfs: Sysfs,
     keeping: Keeping,

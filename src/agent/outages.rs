@@ -8,6 +8,7 @@ use crate::config::{Places, store};
 use crate::kernel::{NoticeSink, process};
 use crate::psa::action::Notice;
 use crate::psa::codes;
+use crate::psa::names::Wwid;
 use crate::psa::units::Millis;
 use std::collections::BTreeMap;
 use std::io;
@@ -22,8 +23,8 @@ const MOST: usize = 65_536;
 pub(super) fn writer(
     places: Places,
     notice_sink: NoticeSink,
-) -> io::Result<Writer<BTreeMap<String, Millis>>> {
-    Writer::start("outages", move |outages: &BTreeMap<String, Millis>| {
+) -> io::Result<Writer<BTreeMap<Wwid, Millis>>> {
+    Writer::start("outages", move |outages: &BTreeMap<Wwid, Millis>| {
         let written = serde_json::to_vec_pretty(outages)
             .map_err(io::Error::other)
             .and_then(|text| store::replace(&places.outages(), &text));
@@ -37,14 +38,14 @@ pub(super) fn writer(
 }
 
 /// Converts durations of outages to their start times since the boot of the host.
-pub(super) fn began(lasted: BTreeMap<String, Millis>) -> BTreeMap<String, Millis> {
+pub(super) fn began(lasted: BTreeMap<Wwid, Millis>) -> BTreeMap<Wwid, Millis> {
     let now = process::since_boot();
     lasted.into_iter().map(|(w, t)| (w, now.since(t))).collect()
 }
 
 /// Returns how long the outages that a previous agent stored have lasted. Unreadable entries are left out; their wait
 /// starts again.
-pub(super) fn load(places: &Places) -> (BTreeMap<String, Millis>, Option<Notice>) {
+pub(super) fn load(places: &Places) -> (BTreeMap<Wwid, Millis>, Option<Notice>) {
     let file = places.outages();
     let read = match std::fs::read(&file) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Default::default(),
@@ -60,7 +61,7 @@ pub(super) fn load(places: &Places) -> (BTreeMap<String, Millis>, Option<Notice>
             let lasted = found.into_iter().filter_map(|(wwid, since)| {
                 // A start time in the future is from another boot.
                 let since = Millis(since.as_u64()?);
-                (since <= now).then(|| (wwid, now.since(since)))
+                (since <= now).then(|| (Wwid::from(wwid), now.since(since)))
             });
             (lasted.take(MOST).collect(), None)
         }
@@ -84,7 +85,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let places = Places::below(root.path());
         assert_eq!(load(&places), (BTreeMap::new(), None));
-        let lasted = BTreeMap::from([("3600".to_owned(), Millis(5))]);
+        let lasted = BTreeMap::from([("3600".into(), Millis(5))]);
         let notice_sink = NoticeSink::new(|notice| panic!("{notice:?}"));
         let writer = writer(places.clone(), notice_sink).unwrap();
         writer.store(began(lasted));
@@ -97,7 +98,10 @@ mod tests {
             r#"{"a": 1, "b": "x", "c": 99999999999999}"#,
         )
         .unwrap();
-        assert_eq!(load(&places).0.keys().collect::<Vec<_>>(), ["a"]);
+        assert_eq!(
+            load(&places).0.into_keys().collect::<Vec<_>>(),
+            ["a".into()]
+        );
         fs::write(places.outages(), "{").unwrap();
         let (found, notice) = load(&places);
         assert_eq!(

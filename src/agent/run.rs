@@ -27,6 +27,7 @@ use crate::psa::action::Notice;
 use crate::psa::claim::RuleClass;
 use crate::psa::codes::{self, Code};
 use crate::psa::event::Event;
+use crate::psa::names::Wwid;
 use crate::psa::rules::Rules;
 use crate::psa::settings::Settings;
 use crate::psa::state::outages::Apd;
@@ -341,8 +342,8 @@ impl Owner {
     fn serve(
         mut self,
         inputs: Inputs,
-        recalled: BTreeMap<String, Millis>,
-        budgets: BTreeMap<String, StoredTakeover>,
+        recalled: BTreeMap<Wwid, Millis>,
+        budgets: BTreeMap<Wwid, StoredTakeover>,
     ) {
         let watchdog = sd_notify::watchdog_enabled().map(|interval| interval / 3);
         let mut pinged = Instant::now();

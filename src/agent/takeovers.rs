@@ -7,6 +7,7 @@ use crate::config::{Places, store};
 use crate::kernel::{NoticeSink, process};
 use crate::psa::action::Notice;
 use crate::psa::codes;
+use crate::psa::names::Wwid;
 use crate::psa::takeover::StoredTakeover;
 use crate::psa::units::Millis;
 use serde::{Deserialize, Serialize};
@@ -21,12 +22,12 @@ const MOST: usize = 65_536;
 pub(super) struct Stored {
     /// When it was written: time since the boot of the host.
     at: Millis,
-    budgets: BTreeMap<String, StoredTakeover>,
+    budgets: BTreeMap<Wwid, StoredTakeover>,
 }
 
 impl Stored {
     /// Stamps budgets with the current time.
-    pub(super) fn now(budgets: BTreeMap<String, StoredTakeover>) -> Stored {
+    pub(super) fn now(budgets: BTreeMap<Wwid, StoredTakeover>) -> Stored {
         Stored {
             at: process::since_boot(),
             budgets,
@@ -56,7 +57,7 @@ pub(super) fn writer(places: Places, notice_sink: NoticeSink) -> io::Result<Writ
 /// Returns the budgets that a previous agent stored, with the remaining waits. Unreadable entries are left out, and so
 /// is a file from another boot; a device without an entry waits for the first hold. A file that cannot be read at all
 /// is reported.
-pub(super) fn load(places: &Places) -> (BTreeMap<String, StoredTakeover>, Option<Notice>) {
+pub(super) fn load(places: &Places) -> (BTreeMap<Wwid, StoredTakeover>, Option<Notice>) {
     #[derive(Deserialize)]
     struct Entries {
         at: Millis,
@@ -76,7 +77,7 @@ pub(super) fn load(places: &Places) -> (BTreeMap<String, StoredTakeover>, Option
             let whole = budgets.into_iter().filter_map(|(wwid, budget)| {
                 let mut budget: StoredTakeover = serde_json::from_value(budget).ok()?;
                 budget.wait = budget.wait.since(now.since(at));
-                Some((wwid, budget))
+                Some((Wwid::from(wwid), budget))
             });
             (whole.take(MOST).collect(), None)
         }
@@ -106,7 +107,7 @@ mod tests {
         };
         let notice_sink = NoticeSink::new(|notice| panic!("{notice:?}"));
         let writer = writer(places.clone(), notice_sink).unwrap();
-        writer.store(Stored::now(BTreeMap::from([("3600".to_owned(), budget)])));
+        writer.store(Stored::now(BTreeMap::from([("3600".into(), budget)])));
         drop(writer);
         let (found, _) = load(&places);
         assert_eq!(found["3600"].level, 3);
@@ -115,7 +116,7 @@ mod tests {
         let mixed = r#"{"at": 1, "new": 1, "budgets": {"a": {"level": 2, "new": 1}, "b": "x", "c": {"level": "x"}}}"#;
         std::fs::write(places.takeovers(), mixed).unwrap();
         let (found, notice) = load(&places);
-        assert_eq!(found.keys().collect::<Vec<_>>(), ["a"]);
+        assert_eq!(found.into_keys().collect::<Vec<_>>(), ["a".into()]);
         assert_eq!(notice, None);
         let other_boot = r#"{"at": 99999999999999, "budgets": {"a": {}}}"#;
         std::fs::write(places.takeovers(), other_boot).unwrap();

@@ -31,7 +31,7 @@ pub fn topology(world: &World, now: Millis, device: &Device) -> Topology {
         .map(|table| table.length)
         .or(block.map(|block| block.size));
     Topology {
-        device: device.id().to_owned(),
+        device: device.id().to_string(),
         display_name: world.display_name(device),
         size_mib: sectors.map_or(0, |sectors| sectors.0 / 2048),
         status: world.device_status(device).to_owned(),

@@ -69,7 +69,9 @@ impl Layout for SatpRule {
     const STYLE: Style = Style::Table;
     const COLUMNS: &'static [Column<Self>] = &[
         ("Name", |r| (&r.satp).into()),
-        ("Device", |r| r.device.as_deref().unwrap_or("").into()),
+        ("Device", |r| {
+            r.device.as_ref().map_or("", |d| d.as_str()).into()
+        }),
         ("Vendor", |r| {
             r.vendor.as_ref().map_or("", |v| v.as_str()).into()
         }),

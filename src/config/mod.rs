@@ -320,7 +320,7 @@ fn check(settings: &Settings) -> Result<(), (Vec<String>, String)> {
     for (device, settings) in &settings.device {
         check_devices(
             &format!("device.\"{device}\""),
-            &["device", device],
+            &["device", device.as_str()],
             settings,
         )?;
     }

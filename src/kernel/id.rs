@@ -18,6 +18,7 @@ use super::sysfs::Sysfs;
 use crate::config::memory_file;
 use crate::psa::facts::Usage;
 use crate::psa::identity::Listing;
+use crate::psa::names::Wwid;
 use crate::psa::units::DevT;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -43,7 +44,7 @@ pub enum Reason {
     /// It is in use by something other than a multipath map.
     InUse(Usage),
     /// Its WWID had a map before.
-    Remembered(String),
+    Remembered(Wwid),
     /// An agent is running, and the disk is attached by a transport that is shared by design.
     San,
     /// An agent is running, and the disk reports target port groups.
@@ -212,7 +213,7 @@ fn mark(root: &Path, dev: DevT, dir: &Path) -> Option<Mark> {
 }
 
 /// The WWID of the disk, if it is among those that have had a map.
-fn remembered(root: &Path, dir: &Path) -> Option<String> {
+fn remembered(root: &Path, dir: &Path) -> Option<Wwid> {
     let file = root.join("etc/dm-psa/state/memory.json");
     let content = match fs::read(&file) {
         Ok(content) => content,

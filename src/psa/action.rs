@@ -1,5 +1,6 @@
 //! What to do: the whole output vocabulary of [`super::world::World`].
 
+use super::names::Wwid;
 use super::table::model::{MapId, Message, Table};
 use super::takeover::StoredTakeover;
 use super::units::{DevT, Hctl, Millis, Sg};
@@ -35,10 +36,10 @@ pub enum Action {
     },
     /// Store for which devices (by WWID) no path is usable, and for how long. Until the next boot, an agent that starts
     /// later gets this back with `OutagesRecalled`.
-    StoreOutages(BTreeMap<String, Millis>),
+    StoreOutages(BTreeMap<Wwid, Millis>),
     /// Store the takeover budgets of devices (by WWID). Until the next boot, an agent that starts later gets them back
     /// with `TakeoversRecalled`.
-    StoreTakeovers(BTreeMap<String, StoredTakeover>),
+    StoreTakeovers(BTreeMap<Wwid, StoredTakeover>),
     /// Ask the kernel what these disks in tables of maps are; answered by `DisksFound`.
     LookUpDisks(BTreeSet<DevT>),
     /// Set how long the kernel holds back I/O when the target port of a path is lost.

@@ -5,6 +5,7 @@
 use crate::psa::adapter::RuntimeName;
 use crate::psa::claim::Match;
 use crate::psa::mpp::Plugin;
+use crate::psa::names::DeviceId;
 use crate::psa::psp::PspKind;
 use crate::psa::settings::{DeviceSettings, RoundRobin};
 use serde::{Deserialize, Serialize};
@@ -41,28 +42,28 @@ pub enum Change {
     /// `nmp device set --psp`; `None` returns to the PSP of the rule or SATP.
     Psp {
         /// The device.
-        device: String,
+        device: DeviceId,
         /// Its PSP.
         psp: Option<PspKind>,
     },
     /// `nmp psp fixed deviceconfig set`; `None` lets the PSP choose again.
     Preferred {
         /// The device.
-        device: String,
+        device: DeviceId,
         /// The preferred path.
         path: Option<RuntimeName>,
     },
     /// `nmp psp roundrobin deviceconfig set`: fields that are given replace the settings so far.
     RoundRobin {
         /// The device.
-        device: String,
+        device: DeviceId,
         /// What is set.
         set: RoundRobin,
     },
     /// `hpp device set`: fields that are given replace the settings so far.
     Hpp {
         /// The device.
-        device: String,
+        device: DeviceId,
         /// What is set.
         set: Box<DeviceSettings>,
         /// Let HPP choose the path again.
@@ -85,7 +86,7 @@ pub enum Change {
     /// `core device set --state`
     DeviceState {
         /// The device.
-        device: String,
+        device: DeviceId,
         /// `true` is `off`, `false` is `on`.
         off: bool,
         /// Whether the state is stored; otherwise it is forgotten when the agent ends.
@@ -94,7 +95,7 @@ pub enum Change {
     /// `core device set --name`
     DeviceName {
         /// The device.
-        device: String,
+        device: DeviceId,
         /// The display name; `None` returns to the default name.
         name: Option<String>,
         /// Whether the name is stored; otherwise it is forgotten when the agent ends.
@@ -103,7 +104,7 @@ pub enum Change {
     /// `core device setconfig`: fields that are given replace the settings so far.
     DeviceFlags {
         /// The device.
-        device: String,
+        device: DeviceId,
         /// Another host holds a reservation permanently.
         perennially_reserved: Option<bool>,
         /// Other hosts use it too.
@@ -112,12 +113,12 @@ pub enum Change {
     /// `core device detached remove`
     RemoveDetached {
         /// Its id; the device need not be present. `None` means all devices that are off.
-        device: Option<String>,
+        device: Option<DeviceId>,
     },
     /// `nmp satp generic deviceconfig set`
     Satp {
         /// The device.
-        device: String,
+        device: DeviceId,
         /// One of `SATP_WORDS`.
         name: String,
         /// Whether it is enabled.
@@ -136,12 +137,12 @@ pub enum Change {
     /// `core claiming reclaim`
     Reclaim {
         /// The device.
-        device: String,
+        device: DeviceId,
     },
     /// `core device queueing end`: I/O that waits for a path fails now.
     EndQueueing {
         /// The device.
-        device: String,
+        device: DeviceId,
     },
 }
 
@@ -184,5 +185,5 @@ pub enum Scope {
     /// One, by its runtime name.
     Path(String),
     /// Those of a device, by its id.
-    Device(String),
+    Device(DeviceId),
 }

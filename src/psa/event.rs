@@ -4,6 +4,7 @@
 //! bytes, because parsing is a decision too: the replay of a recorded run goes through the same parser.
 
 use super::change::Change;
+use super::names::Wwid;
 use super::table::model::Map;
 use super::takeover::StoredTakeover;
 use super::units::{DevT, FormError, Hctl, Millis};
@@ -74,9 +75,9 @@ pub enum Event {
     DisksFound(BTreeMap<DevT, DiskKind>),
     /// At the start of the agent: for which devices (by WWID) no path was usable when the previous agent ended, and for
     /// how long.
-    OutagesRecalled(BTreeMap<String, Millis>),
+    OutagesRecalled(BTreeMap<Wwid, Millis>),
     /// The takeover budgets that a previous agent stored, by WWID, with the remaining waiting times.
-    TakeoversRecalled(BTreeMap<String, StoredTakeover>),
+    TakeoversRecalled(BTreeMap<Wwid, StoredTakeover>),
     /// New rules take effect.
     RulesLoaded(Box<Rules>),
     /// The admin changed something.

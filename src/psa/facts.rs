@@ -1,6 +1,7 @@
 //! What the adapters report about this host: facts about paths, and about disks that are not paths.
 
 use crate::psa::adapter::{AdapterFacts, RuntimeName, TargetFacts, Transport};
+use crate::psa::names::DeviceId;
 use crate::psa::units::{DevT, Hctl, Sectors, Sg};
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +19,7 @@ pub struct Subject<'a> {
     /// Its runtime name.
     pub name: RuntimeName,
     /// The device id, once it is known.
-    pub device: Option<&'a str>,
+    pub device: Option<&'a DeviceId>,
 }
 
 /// What the kernel says of a block device number.

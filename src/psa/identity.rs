@@ -53,6 +53,7 @@
 //! letters, digits and `#+-.:=@_`, so that tools would print a name that differs from the kernel's. [`safe_name`] keeps
 //! device ids within these limits.
 
+use crate::psa::names::{DeviceId, Wwid};
 use crate::scsi::inquiry::PeripheralQualifier;
 use crate::scsi::reader::{ParseError, Partly};
 use crate::scsi::vpd::{self, CodeSet, Designator, DesignatorType, DeviceIdentification};
@@ -69,9 +70,9 @@ pub(crate) const WWID_LIMIT: usize = 122;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LogicalUnit {
     /// ESXi's device identifier: `naa.6001...`, `eui....`, `t10....`. Always a valid dm name.
-    pub device_id: String,
+    pub device_id: DeviceId,
     /// udev's `ID_SERIAL`: `36001...`.
-    pub wwid: String,
+    pub wwid: Wwid,
 }
 
 impl LogicalUnit {
@@ -84,7 +85,7 @@ impl LogicalUnit {
 
 impl fmt::Display for LogicalUnit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.device_id)
+        f.write_str(self.device_id.as_str())
     }
 }
 
@@ -187,8 +188,8 @@ impl Listing {
 
     /// The name with this WWID, if the page lists it.
     #[must_use]
-    pub fn find(&self, wwid: &str) -> Option<&LogicalUnit> {
-        self.names().find(|unit| unit.wwid == wwid)
+    pub fn find(&self, wwid: &Wwid) -> Option<&LogicalUnit> {
+        self.names().find(|unit| unit.wwid == *wwid)
     }
 
     /// The part that is compared with other pages.
@@ -202,14 +203,14 @@ impl Listing {
 }
 
 /// The names of a page by WWID, each with its rank; the best rank comes first.
-pub type Names = Vec<(u8, String)>;
+pub type Names = Vec<(u8, Wwid)>;
 
 /// Whether two pages that both list this WWID belong to different units nevertheless. They do if a name of the same or
 /// a better kind differs. In that case the units share this name (a T10 text without a serial number, a name of the
 /// enclosure), and it proves nothing.
 #[must_use]
-pub(crate) fn contradict(one: &[(u8, String)], other: &[(u8, String)], wwid: &str) -> bool {
-    let of = |names: &[(u8, String)], rank: u8| -> Vec<String> {
+pub(crate) fn contradict(one: &[(u8, Wwid)], other: &[(u8, Wwid)], wwid: &Wwid) -> bool {
+    let of = |names: &[(u8, Wwid)], rank: u8| -> Vec<Wwid> {
         let others = names.iter();
         let others = others.filter(|(other, name)| *other == rank && name != wwid);
         others.map(|(_, name)| name.clone()).collect()
@@ -227,9 +228,9 @@ pub(crate) fn contradict(one: &[(u8, String)], other: &[(u8, String)], wwid: &st
 /// serial number of page 80h, a name from an admin's udev rule, the name of a SATA disk. A page that does not list such
 /// a name does not indicate another unit.
 #[must_use]
-pub(crate) fn is_of_page83(wwid: &str) -> bool {
+pub(crate) fn is_of_page83(wwid: &Wwid) -> bool {
     let hex = |text: &str| text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    match wwid.split_at_checked(1) {
+    match wwid.as_str().split_at_checked(1) {
         Some(("1", text)) => !text.is_empty(),
         Some(("2" | "3", text)) => matches!(text.len(), 16 | 24 | 32) && hex(text),
         Some(("8", text)) => ["iqn.", "naa.", "eui."].iter().any(|s| text.starts_with(s)),
@@ -303,21 +304,21 @@ fn name(designator: &Designator) -> Option<(u8, LogicalUnit)> {
         _ => return None,
     };
     let unit = LogicalUnit {
-        device_id: safe_name(&device_id),
-        wwid: bounded(wwid, WWID_LIMIT),
+        device_id: DeviceId::from(safe_name(&device_id)),
+        wwid: Wwid::from(bounded(wwid, WWID_LIMIT)),
     };
     Some((rank, unit))
 }
 
 /// `ID_SERIAL` of a SATA disk; see the module documentation.
-fn ata_wwid(designator: &Designator) -> Option<String> {
+fn ata_wwid(designator: &Designator) -> Option<Wwid> {
     let text = matches!(designator.code_set, CodeSet::Ascii | CodeSet::Utf8);
     if designator.designator_type != DesignatorType::T10VendorId || !text {
         return None;
     }
     let encoded = udev_text(&designator.bytes);
     let own = encoded.strip_prefix("ATA_")?;
-    (!own.is_empty()).then(|| bounded(own.to_owned(), WWID_LIMIT))
+    (!own.is_empty()).then(|| Wwid::from(bounded(own.to_owned(), WWID_LIMIT)))
 }
 
 /// Text as `sg_inq --export` prints it for udev.
@@ -435,8 +436,8 @@ mod tests {
 
     fn unit(device_id: &str, wwid: &str) -> LogicalUnit {
         LogicalUnit {
-            device_id: device_id.to_owned(),
-            wwid: wwid.to_owned(),
+            device_id: device_id.into(),
+            wwid: wwid.into(),
         }
     }
 
@@ -606,7 +607,7 @@ mod tests {
             );
             assert_eq!(
                 identify(&page(&[designator, usable])).unwrap().wwid,
-                "33333333000000fa0"
+                "33333333000000fa0".into()
             );
         }
     }
@@ -669,7 +670,7 @@ mod tests {
         let other = listing(&[t10, (Binary, Naa, NAA2), (Binary, Naa, NAA6)]);
         let exchanged = listing(&[t10, (Binary, Naa, NAA6)]);
         let two = listing(&[t10, (Binary, Naa, NAA6), (Binary, Naa, NAA6_EMC)]);
-        let weak = "1VENDOR_VOLUME";
+        let weak = &Wwid::from("1VENDOR_VOLUME");
         for (now, earlier, contradicts) in [
             (&one, &alone, false),
             (&alone, &one, false),
@@ -715,7 +716,7 @@ mod tests {
         let mut text = b"VENDOR  ".to_vec();
         text.extend([b'~'; 200]);
         let found = identify(&page(&[(Ascii, T10VendorId, &text)])).unwrap();
-        assert_eq!(found.device_id.len(), NAME_LIMIT);
+        assert_eq!(found.device_id.as_str().len(), NAME_LIMIT);
         assert_eq!(found.dm_uuid().len(), 128);
     }
 }

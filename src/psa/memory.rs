@@ -1,6 +1,7 @@
 //! What the agent stores across restarts, and what early boot needs: `/etc/dm-psa/state/`.
 
 use crate::psa::facts::PathFacts;
+use crate::psa::names::{DeviceId, Wwid};
 use crate::psa::settings::DeviceSettings;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,13 +11,13 @@ use std::collections::{BTreeMap, BTreeSet};
 #[serde(default)]
 pub struct Memory {
     /// WWIDs (`3600...`) of devices that had a map. Their paths are hidden from other users as soon as udev sees them.
-    pub devices: BTreeSet<String>,
+    pub devices: BTreeSet<Wwid>,
     /// What `psactl` set for devices, by device id; it takes precedence over the admin's file.
-    pub settings: BTreeMap<String, DeviceSettings>,
+    pub settings: BTreeMap<DeviceId, DeviceSettings>,
     /// Runtime names of the paths that the admin turned off.
     pub paths_off: BTreeSet<String>,
     /// Ids of the devices that the admin turned off.
-    pub devices_off: BTreeSet<String>,
+    pub devices_off: BTreeSet<DeviceId>,
     /// Unclaimed paths are not claimed automatically.
     pub autoclaim_off: bool,
     /// Masked paths whose SCSI devices were removed from the host, by runtime name.
@@ -47,7 +48,7 @@ pub struct MaskedPath {
     /// Its standard INQUIRY data.
     pub inquiry: Vec<u8>,
     /// WWID of its device.
-    pub device: Option<String>,
+    pub device: Option<Wwid>,
     /// The rule that masked it.
     pub rule: u32,
 }
@@ -56,9 +57,9 @@ pub struct MaskedPath {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Unstored {
     /// Whether a device is off, by device id.
-    pub off: BTreeMap<String, bool>,
+    pub off: BTreeMap<DeviceId, bool>,
     /// The display name of a device, by device id.
-    pub names: BTreeMap<String, String>,
+    pub names: BTreeMap<DeviceId, String>,
 }
 
 /// The stable names of an adapter and of its target ports.

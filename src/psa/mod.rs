@@ -10,6 +10,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`units`] | addresses, numbers and times, each a type of its own |
+//! | [`names`] | the two names of a logical unit: WWID and device id |
 //! | [`pattern`] | patterns of vendor and model |
 //! | `lookup` | a hash map that cannot be iterated |
 //! | `tried` | the result of trying a rule, for traces |
@@ -73,6 +74,7 @@ pub mod identity;
 pub(crate) mod lookup;
 pub mod memory;
 pub mod mpp;
+pub mod names;
 pub mod pattern;
 mod plugin;
 pub mod psp;

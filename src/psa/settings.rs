@@ -1,6 +1,7 @@
 //! The settings of the admin, with their defaults and the reasons for these. `config/` reads them from TOML.
 
 use crate::psa::adapter::RuntimeName;
+use crate::psa::names::DeviceId;
 use crate::psa::units::Millis;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -226,7 +227,7 @@ pub struct Settings {
     /// Interval at which that file is written. Prometheus scrapes every 15 s to 60 s.
     pub metrics_interval_ms: Millis,
     /// Settings of single devices, by device id (`naa.6001...`).
-    pub device: BTreeMap<String, DeviceSettings>,
+    pub device: BTreeMap<DeviceId, DeviceSettings>,
     /// Settings of every device. They take precedence over SATP rules, but not over the settings of the device itself.
     pub every_device: DeviceSettings,
     /// Settings of the devices of arrays that no SATP rule names.

@@ -10,6 +10,7 @@ use super::kernel::Kernel;
 use crate::psa::action::{Action, Notice};
 use crate::psa::event::Event;
 use crate::psa::memory::Memory;
+use crate::psa::names::Wwid;
 use crate::psa::rules::Rules;
 use crate::psa::settings::Settings;
 use crate::psa::units::Millis;
@@ -111,7 +112,7 @@ impl Simulation {
         self.journal.clear();
         let began = self.kernel.outages.iter();
         let lasted = began.map(|(wwid, since)| (wwid.clone(), self.now.since(*since)));
-        let outages: BTreeMap<String, Millis> = lasted.collect();
+        let outages: BTreeMap<Wwid, Millis> = lasted.collect();
         if !outages.is_empty() {
             self.deliver(Event::OutagesRecalled(outages));
         }

@@ -7,6 +7,7 @@ use crate::psa::action::MapStep;
 use crate::psa::event::{DmStep, Event, Reply};
 use crate::psa::facts::{PathFacts, Usage};
 use crate::psa::memory::Memory;
+use crate::psa::names::Wwid;
 use crate::psa::table::model::{Map, MapId, Message, Table};
 use crate::psa::takeover::StoredTakeover;
 use crate::psa::units::{DevT, Hctl, Millis, Sg};
@@ -183,13 +184,13 @@ pub struct Kernel {
     /// The memory that the agent has stored.
     pub memory: Memory,
     /// The time since which maps have had no usable path, as the agent has stored it.
-    pub(super) outages: BTreeMap<String, Millis>,
+    pub(super) outages: BTreeMap<Wwid, Millis>,
     /// Disks that are not SCSI disks, with their kind.
     pub(super) others: BTreeMap<DevT, String>,
     /// Paths whose disks udev has not processed yet.
     pub(super) unprocessed: BTreeSet<Hctl>,
     /// The takeover budgets that the agent has stored, with the time of storing.
-    pub(super) takeovers: (Millis, BTreeMap<String, StoredTakeover>),
+    pub(super) takeovers: (Millis, BTreeMap<Wwid, StoredTakeover>),
     pub(super) series: Series,
     pub(super) disks: BTreeMap<Hctl, Disk>,
     /// The facts that a path gets when it is found again, by address.

@@ -421,6 +421,7 @@ fn claim() -> Turn {
         target: 0,
         lun: 3,
     };
+    let device = "naa.60014050000000000000000000000".into();
     once(move || {
         black_box(rules.decide(&Subject {
             vendor: "VENDOR1",
@@ -428,7 +429,7 @@ fn claim() -> Turn {
             inquiry: &[],
             facts: &facts,
             name,
-            device: Some("naa.60014050000000000000000000000"),
+            device: Some(&device),
         }));
     })
 }

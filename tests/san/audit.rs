@@ -7,6 +7,7 @@ use dm_psa::psa::action::{Action, MapStep};
 use dm_psa::psa::event::{Event, Examination};
 use dm_psa::psa::evidence::{Link, link_from};
 use dm_psa::psa::identity::{Listing, Problem};
+use dm_psa::psa::names::Wwid;
 use dm_psa::psa::table::model::{Map, MapId, Message, PathStatus, Table};
 use dm_psa::psa::units::{DevT, Hctl, Millis};
 use dm_psa::scsi::cdb::Command;
@@ -234,8 +235,8 @@ impl Audit {
             for dev in devs {
                 let path = self.devs.iter().find(|(_, known)| **known == dev);
                 let listing = path.and_then(|(path, _)| self.proven.get(path));
-                let wwid = uuid.strip_prefix("mpath-").unwrap_or_default();
-                if listing.is_none_or(|listing| listing.find(wwid).is_none()) {
+                let wwid = Wwid::from(uuid.strip_prefix("mpath-").unwrap_or_default());
+                if listing.is_none_or(|listing| listing.find(&wwid).is_none()) {
                     let text = format!("{:?} {name}: {dev} has listed {listing:?}", self.now);
                     self.verdict.identity.push(text);
                 }

@@ -149,8 +149,8 @@ fn header(page_code: u8, page: &Page<'_>) -> Vec<(&'static str, Value)> {
 fn identity(data: &[u8]) -> Vec<(&'static str, Value)> {
     match identity::identify(data) {
         Ok(unit) => vec![
-            ("Device", Value::Text(unit.device_id)),
-            ("WWID", Value::Text(unit.wwid)),
+            ("Device", Value::Text(unit.device_id.into())),
+            ("WWID", Value::Text(unit.wwid.into())),
         ],
         Err(problem) => vec![("Device", Value::Text(format!("none: {problem}")))],
     }

@@ -295,7 +295,7 @@ fn one(plan: &mut Plan, named: &Named, wanted: Wanted) -> Remark {
     };
     let rule = SatpRule {
         satp: "VMW_SATP_LOCAL".to_owned(),
-        device: Some(device),
+        device: Some(device.into()),
         description: "blacklisted in multipath.conf".to_owned(),
         group: Group::User,
         ..SatpRule::default()

@@ -10,6 +10,7 @@ use super::said::{subject, value};
 use super::wwid;
 use crate::psa::adapter::Transport;
 use crate::psa::claim::Match;
+use crate::psa::names::DeviceId;
 use crate::psa::pattern::Pattern;
 
 /// What an entry names.
@@ -47,7 +48,7 @@ impl Named {
         };
         match self {
             Named::Everything => vendor(&Region::default()),
-            Named::Device(device) => Match::Device(device.clone()),
+            Named::Device(device) => Match::Device(DeviceId::from(device.as_str())),
             Named::Transport(transport) => Match::Transport(*transport),
             Named::Arrays(region) => vendor(region),
         }

@@ -16,6 +16,7 @@ use crate::config::settings_file::SettingsFile;
 use crate::psa::adapter::Transport;
 use crate::psa::claim::lists::Permission;
 use crate::psa::claim::{Match, Rule, RuleClass, RuleSpec, Xcopy};
+use crate::psa::names::DeviceId;
 use crate::psa::pattern::Pattern;
 use crate::psa::satp::rules::{Group, SatpRule};
 use std::collections::BTreeMap;
@@ -329,7 +330,7 @@ fn build_satp_rule(row: &Row) -> Result<SatpRule, String> {
     let transport = some(row, "Transport").map(|name| Transport::by_name(name.trim()));
     let rule = SatpRule {
         satp: row.get("Name").trim().to_owned(),
-        device: owned("Device"),
+        device: owned("Device").map(DeviceId::from),
         vendor: pattern("Vendor")?,
         model: pattern("Model")?,
         driver: owned("Driver"),

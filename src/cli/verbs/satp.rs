@@ -9,6 +9,7 @@ use crate::cli::layout_rules::SatpLine;
 use crate::cli::record::Listing;
 use crate::config::rules::{self, edit::Edit, schema::same_but_group};
 use crate::psa::adapter::Transport;
+use crate::psa::names::DeviceId;
 use crate::psa::pattern::Pattern;
 use crate::psa::psp::PspKind;
 use crate::psa::satp;
@@ -205,7 +206,7 @@ fn rule(given: &ArgMatches) -> Result<SatpRule, Failure> {
     let transport = some("transport").map(|name| Transport::by_name(&name));
     Ok(SatpRule {
         satp: some("satp").unwrap_or_default(),
-        device: some("device"),
+        device: some("device").map(DeviceId::from),
         vendor: pattern("vendor").map_err(Failure::Usage)?,
         model: pattern("model").map_err(Failure::Usage)?,
         driver: some("driver"),

@@ -23,6 +23,7 @@ pub use write::write;
 use super::{ConfigError, Places};
 use crate::psa::adapter::RuntimeName;
 use crate::psa::memory::{Memory, Unread};
+use crate::psa::names::Wwid;
 use form::{DEVICES, Form, MEMORY};
 use parts::{begin_of, elements, members, reason};
 use serde_json::value::RawValue;
@@ -107,7 +108,7 @@ pub fn parse(content: &[u8]) -> (Memory, Vec<Problem>) {
 
 /// Returns only the WWIDs of devices that had a map: for `dm-psa-id`, which runs on every event of every disk.
 #[must_use]
-pub fn known_devices(content: &[u8]) -> BTreeSet<String> {
+pub fn known_devices(content: &[u8]) -> BTreeSet<Wwid> {
     let members = members(without_mark(content), 0).unwrap_or_default();
     let devices = members
         .into_iter()

@@ -25,6 +25,7 @@
 use crate::config::document::{Document, Mistake};
 use crate::psa::adapter::Transport;
 use crate::psa::claim::{Rule, RuleSpec};
+use crate::psa::names::DeviceId;
 use crate::psa::pattern::Pattern;
 use crate::psa::psp::PspKind;
 use crate::psa::satp::rules::{Group, SatpRule};
@@ -159,7 +160,7 @@ impl SatpSpec {
         let transport = self.transport.as_deref().map(Transport::by_name);
         let rule = SatpRule {
             satp: self.satp.clone(),
-            device: self.device.clone(),
+            device: self.device.as_deref().map(DeviceId::from),
             vendor: pattern(&self.vendor)?,
             model: pattern(&self.model)?,
             driver: self.driver.clone(),
@@ -179,7 +180,7 @@ impl SatpSpec {
         let text = |text: &String| (!text.is_empty()).then(|| text.clone());
         SatpSpec {
             satp: rule.satp.clone(),
-            device: rule.device.clone(),
+            device: rule.device.as_ref().map(ToString::to_string),
             vendor: rule.vendor.as_ref().map(ToString::to_string),
             model: rule.model.as_ref().map(ToString::to_string),
             driver: rule.driver.clone(),

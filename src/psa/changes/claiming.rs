@@ -10,6 +10,7 @@ use crate::psa::claim::Claim;
 use crate::psa::claiming::selection::in_words;
 use crate::psa::claiming::{mask_path, run, selection};
 use crate::psa::codes;
+use crate::psa::names::DeviceId;
 use crate::psa::rules::Rules;
 use crate::psa::state::World;
 use crate::psa::state::device::{Device, Disposition};
@@ -113,7 +114,7 @@ pub(in crate::psa) fn check_reclaim(world: &World, device: &Device) -> String {
 }
 
 /// Claims all paths of a device again, and selects its SATP and PSP again.
-pub(in crate::psa) fn reclaim(world: &mut World, device_id: &str) {
+pub(in crate::psa) fn reclaim(world: &mut World, device_id: &DeviceId) {
     for id in run::in_scope(world, &Scope::Device(device_id.to_owned())) {
         decide_again(world, id);
     }

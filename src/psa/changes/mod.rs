@@ -13,6 +13,7 @@ use crate::psa::check::{ask, judge};
 use crate::psa::codes;
 use crate::psa::evidence::PathState;
 use crate::psa::mpp::Plugin;
+use crate::psa::names::DeviceId;
 use crate::psa::psp::PspKind;
 use crate::psa::settings::DeviceSettings;
 use crate::psa::state::World;
@@ -244,22 +245,22 @@ pub(in crate::psa) fn change(world: &mut World, change: Change) {
         Change::Satp { device, name, on } => {
             let set = memory.settings.entry(device.clone()).or_default();
             set.satp.insert(name, on);
-            device
+            device.into()
         }
         Change::Psp { device, psp } => {
             let set = memory.settings.entry(device.clone()).or_default();
             set.psp = psp;
-            device
+            device.into()
         }
         Change::Preferred { device, path } => {
             let set = memory.settings.entry(device.clone()).or_default();
             set.preferred = path;
-            device
+            device.into()
         }
         Change::RoundRobin { device, set } => {
             let before = memory.settings.entry(device.clone()).or_default();
             before.round_robin = set.over(&before.round_robin);
-            device
+            device.into()
         }
         Change::Hpp {
             device,
@@ -271,7 +272,7 @@ pub(in crate::psa) fn change(world: &mut World, change: Change) {
                 before.preferred = None;
             }
             *before = set.over(before);
-            device
+            device.into()
         }
         Change::Rank { path, rank } => {
             let Ok(device) = device_with(world, path).map(|device| device.id().to_owned()) else {
@@ -279,7 +280,7 @@ pub(in crate::psa) fn change(world: &mut World, change: Change) {
             };
             let set = world.memory.settings.entry(device.clone()).or_default();
             set.ranks.insert(path, rank);
-            device
+            device.into()
         }
         Change::PathState { path, off } => {
             let name = path.to_string();
@@ -319,7 +320,7 @@ pub(in crate::psa) fn change(world: &mut World, change: Change) {
             } else {
                 world.unstored.off.insert(device.clone(), off);
             }
-            device
+            device.into()
         }
         Change::DeviceName {
             device,
@@ -338,7 +339,7 @@ pub(in crate::psa) fn change(world: &mut World, change: Change) {
                     }
                 }
             }
-            device
+            device.into()
         }
         Change::DeviceFlags {
             device,
@@ -348,7 +349,7 @@ pub(in crate::psa) fn change(world: &mut World, change: Change) {
             let set = memory.settings.entry(device.clone()).or_default();
             set.perennially_reserved = perennially_reserved.or(set.perennially_reserved);
             set.shared_clusterwide = shared_clusterwide.or(set.shared_clusterwide);
-            device
+            device.into()
         }
         Change::RemoveDetached { device } => {
             match &device {
@@ -361,7 +362,7 @@ pub(in crate::psa) fn change(world: &mut World, change: Change) {
                     memory.devices_off.clear();
                 }
             }
-            device.unwrap_or_else(|| "all".to_owned())
+            device.map_or_else(|| "all".to_owned(), String::from)
         }
     };
     world
@@ -423,10 +424,10 @@ fn is_path_of(world: &World, device: &Device, path: RuntimeName) -> Result<(), R
     )))
 }
 
-fn known_device<'a>(world: &'a World, id: &str) -> Result<&'a Device, Refusal> {
+fn known_device<'a>(world: &'a World, id: &DeviceId) -> Result<&'a Device, Refusal> {
     world
-        .find_device(id)
-        .ok_or_else(|| Refusal::NotFound(id.to_owned()))
+        .find_device(id.as_str())
+        .ok_or_else(|| Refusal::NotFound(id.to_string()))
 }
 
 fn device_with(world: &World, name: RuntimeName) -> Result<&Device, Refusal> {

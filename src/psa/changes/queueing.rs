@@ -2,6 +2,7 @@
 
 use crate::psa::change::Refusal;
 use crate::psa::codes;
+use crate::psa::names::DeviceId;
 use crate::psa::state::World;
 use crate::psa::state::device::{Device, Disposition};
 use crate::psa::state::maps::may_end_queueing;
@@ -27,14 +28,17 @@ pub(in crate::psa) fn check_end_queueing(
 }
 
 /// Makes I/O of a device fail from now on, until a path serves it again.
-pub(in crate::psa) fn end_queueing(world: &mut World, id: &str) {
-    let Some(wwid) = world.find_device(id).map(|device| device.wwid().to_owned()) else {
+pub(in crate::psa) fn end_queueing(world: &mut World, id: &DeviceId) {
+    let Some(wwid) = world
+        .find_device(id.as_str())
+        .map(|device| device.wwid().to_owned())
+    else {
         return;
     };
     if let Some(device) = world.devices.get_mut(&wwid) {
         device.queueing.end();
     }
     let effect = [("effect", "I/O fails until a path serves it again")];
-    world.notify(codes::QUEUEING_ENDED, id, &effect);
+    world.notify(codes::QUEUEING_ENDED, id.as_str(), &effect);
     world.dirty.insert(wwid);
 }

@@ -5,6 +5,7 @@ use crate::psa::check::disks::is_unit;
 use crate::psa::check::{ask, disks, judge, reread};
 use crate::psa::codes;
 use crate::psa::event::Reply;
+use crate::psa::names::Wwid;
 use crate::psa::state::World;
 use crate::psa::state::path::Path;
 use crate::psa::units::{Hctl, Sectors};
@@ -95,7 +96,7 @@ pub(in crate::psa) fn capacity_is(world: &mut World, id: Hctl, reply: &Reply, go
 }
 
 /// Compares the paths of a device with each other, and asks them where they differ.
-pub(in crate::psa) fn compare_paths(world: &mut World, wwid: &str) {
+pub(in crate::psa) fn compare_paths(world: &mut World, wwid: &Wwid) {
     let Some(device) = world.devices.get(wwid) else {
         return;
     };
@@ -133,7 +134,7 @@ pub(in crate::psa) fn compare_paths(world: &mut World, wwid: &str) {
 }
 
 /// Asks each path for its size, unless it was asked since one of the sizes last changed.
-fn measure(world: &mut World, wwid: &str, members: &[Hctl]) {
+fn measure(world: &mut World, wwid: &Wwid, members: &[Hctl]) {
     let Some(device) = world.devices.get(wwid) else {
         return;
     };
@@ -151,7 +152,7 @@ fn measure(world: &mut World, wwid: &str, members: &[Hctl]) {
 }
 
 /// Marks the paths whose LUN reports the same identity as another LUN.
-fn stand_aside(world: &mut World, wwid: &str, members: &[Hctl]) {
+fn stand_aside(world: &mut World, wwid: &Wwid, members: &[Hctl]) {
     let Some(device) = world.devices.get(wwid) else {
         return;
     };

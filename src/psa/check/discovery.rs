@@ -6,6 +6,7 @@ use crate::psa::claiming::{mask_path, run};
 use crate::psa::codes;
 use crate::psa::facts::PathFacts;
 use crate::psa::identity::LogicalUnit;
+use crate::psa::names::{DeviceId, Wwid};
 use crate::psa::state::World;
 use crate::psa::state::device::{Device, device_id_of};
 use crate::psa::state::path::Path;
@@ -83,13 +84,13 @@ fn disk_bound(world: &mut World, id: Hctl) {
     };
     world.disks.insert(dev, id);
     world.lookups.bound(dev);
-    if let Some(wwid) = world.index.holder(dev).map(str::to_owned) {
+    if let Some(wwid) = world.index.holder(dev).cloned() {
         assume(world, id, &wwid);
     }
 }
 
 /// The path is in the table of this device's map: it belongs to the device unless a proof says otherwise.
-pub(in crate::psa) fn assume(world: &mut World, id: Hctl, wwid: &str) {
+pub(in crate::psa) fn assume(world: &mut World, id: Hctl, wwid: &Wwid) {
     let Some(path) = world.paths.get_mut(&id) else {
         return;
     };
@@ -121,7 +122,7 @@ pub(in crate::psa) fn path_gone(world: &mut World, id: Hctl) {
         .as_ref()
         .and_then(|wwid| world.devices.get(wwid));
     let device_id = device.map(|device| device.id().to_owned());
-    leave(world, id, path.device.as_deref());
+    leave(world, id, path.device.as_ref());
     if path.is_masked() && path.requested.removed_at().is_some() {
         let name = path.name().to_string();
         mask_path::withdrawn(world, &path);
@@ -132,12 +133,12 @@ pub(in crate::psa) fn path_gone(world: &mut World, id: Hctl) {
         world.notify(
             codes::PATH_REMOVED,
             path.name().to_string(),
-            &[("device", &device_id), ("hctl", &id.to_string())],
+            &[("device", device_id.as_str()), ("hctl", &id.to_string())],
         );
     }
 }
 
-fn leave(world: &mut World, id: Hctl, wwid: Option<&str>) {
+fn leave(world: &mut World, id: Hctl, wwid: Option<&Wwid>) {
     let Some(device) = wwid.and_then(|wwid| world.devices.get_mut(wwid)) else {
         return;
     };
@@ -174,9 +175,11 @@ pub(in crate::psa) fn is_nameless(world: &mut World, id: Hctl, why: &str) {
     let Some(path) = world.paths.get(&id) else {
         return;
     };
-    let device_id = format!("mpx.{}", path.name());
+    let device_id = DeviceId::from(format!("mpx.{}", path.name()));
+    // There is no WWID, but a device needs a key.
+    let wwid = Wwid::from(device_id.as_str());
     world.unidentified.remove(&id);
-    join(world, id, &device_id, &device_id, None);
+    join(world, id, &wwid, &device_id, None);
     let details = [("reason", why)];
     world.notify(codes::DEVICE_NAMELESS, device_id, &details);
 }
@@ -185,8 +188,8 @@ pub(in crate::psa) fn is_nameless(world: &mut World, id: Hctl, why: &str) {
 pub(in crate::psa) fn join(
     world: &mut World,
     id: Hctl,
-    wwid: &str,
-    device_id: &str,
+    wwid: &Wwid,
+    device_id: &DeviceId,
     unit: Option<LogicalUnit>,
 ) {
     let now = world.now;
@@ -194,8 +197,8 @@ pub(in crate::psa) fn join(
         return;
     };
     let before = path.device.replace(wwid.to_owned());
-    if before.as_deref() != Some(wwid) {
-        leave(world, id, before.as_deref());
+    if before.as_ref() != Some(wwid) {
+        leave(world, id, before.as_ref());
     }
     let device = world
         .devices
@@ -206,7 +209,7 @@ pub(in crate::psa) fn join(
     }
     world.dirty.insert(wwid.to_owned());
     // A rule that names a device could not match before the device was known.
-    if before.as_deref() != Some(wwid) && world.rules.claim.asks_for_device() {
+    if before.as_ref() != Some(wwid) && world.rules.claim.asks_for_device() {
         run::claim_found(world, id);
     }
 }

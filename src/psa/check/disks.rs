@@ -22,6 +22,7 @@ use crate::psa::check::ask;
 use crate::psa::codes;
 use crate::psa::evidence::{Link, PathState};
 use crate::psa::identity::contradict;
+use crate::psa::names::Wwid;
 use crate::psa::state::World;
 use crate::psa::state::device::Device;
 use crate::psa::state::path::Path;
@@ -41,7 +42,7 @@ pub(in crate::psa) fn compare_disk(world: &mut World, id: Hctl) {
     }
     let (name, wwid) = (path.name().to_string(), path.device.clone());
     let device_id = device
-        .map(|device| device.id().to_owned())
+        .map(|device| device.id().to_string())
         .unwrap_or_default();
     let before = path.fit.mismatch().is_some();
     if let Some(path) = world.paths.get_mut(&id) {
@@ -121,7 +122,7 @@ fn other_names(world: &World, path: &Path, device: &Device) -> Option<String> {
         .filter(|other| other.proof.unit().is_some() && other.fit.mismatch().is_none());
     let first = others.min_by_key(|other| rank(other))?;
     let differs = rank(first) < rank(path) && contradict(own, first.proof.names(), device.wwid());
-    let name = own.iter().find(|(_, name)| *name != device.wwid())?;
+    let name = own.iter().find(|(_, name)| name != device.wwid())?;
     differs.then(|| {
         format!(
             "it shares one identity with the unit, but is another unit: VPD page 83h also names {}",
@@ -250,7 +251,7 @@ pub(in crate::psa) fn repeated(world: &World, device: &Device) -> Option<(Hctl, 
 }
 
 /// Whether a device has a map with a table. Whether the map is open may not be known, because that is not announced.
-pub(in crate::psa) fn is_mapped(world: &World, wwid: &str) -> bool {
+pub(in crate::psa) fn is_mapped(world: &World, wwid: &Wwid) -> bool {
     world.map_of(wwid).is_some_and(|map| !map.is_shell())
 }
 

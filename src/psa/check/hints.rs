@@ -19,6 +19,7 @@ use crate::psa::action::Action;
 use crate::psa::check::{ask, marginal, prove};
 use crate::psa::codes;
 use crate::psa::event::IoTrouble;
+use crate::psa::names::DeviceId;
 use crate::psa::state::World;
 use crate::psa::state::device::Disposition;
 use crate::psa::state::hints::{IoErrorKind, PAUSE, SERIES};
@@ -198,7 +199,14 @@ fn fails_by_hint(world: &mut World, id: Hctl, kind: IoErrorKind) {
 }
 
 /// Notifies users that errors of a kind began on a path, and has more errors reported for a while.
-fn io_error(world: &mut World, id: Hctl, device: &str, kind: IoErrorKind, said: &str, rests: bool) {
+fn io_error(
+    world: &mut World,
+    id: Hctl,
+    device: &DeviceId,
+    kind: IoErrorKind,
+    said: &str,
+    rests: bool,
+) {
     let Some(name) = world.paths.get(&id).map(|path| path.name().to_string()) else {
         return;
     };
@@ -207,7 +215,11 @@ fn io_error(world: &mut World, id: Hctl, device: &str, kind: IoErrorKind, said: 
     } else {
         "its identity is checked"
     };
-    let details = [("device", device), ("error", said), ("effect", effect)];
+    let details = [
+        ("device", device.as_str()),
+        ("error", said),
+        ("effect", effect),
+    ];
     match kind {
         IoErrorKind::Timeout => world.notify(codes::IO_TIMEOUT, name, &details),
         _ => world.notify(codes::IO_ERROR, name, &details),

@@ -52,9 +52,7 @@ pub(in crate::psa) fn judge(world: &mut World, id: Hctl) {
         judgement.reason = "turned off by an admin".to_owned();
     }
     let subject = path.name().to_string();
-    let device_id = device
-        .map(|device| device.id().to_owned())
-        .unwrap_or_default();
+    let device_id = device.map(|device| device.id().clone());
     let now = world.now;
     let path = world.paths.get_mut(&id);
     let Some(before) = path.and_then(|path| path.judged(judgement.clone(), now)) else {
@@ -71,14 +69,14 @@ pub(in crate::psa) fn judge(world: &mut World, id: Hctl) {
     if before.class == Some(Class::Standby) && judgement.class == Some(Class::Optimized) {
         taken_over(world, id);
     }
-    if before.state != judgement.state && !device_id.is_empty() {
+    if let Some(device_id) = device_id.filter(|_| before.state != judgement.state) {
         let severity = if judgement.state == PathState::Dead {
             Severity::Warning
         } else {
             Severity::Info
         };
         let details = [
-            ("device", &*device_id),
+            ("device", device_id.as_str()),
             ("from", before.state.as_str()),
             ("to", judgement.state.as_str()),
             ("reason", &judgement.reason),
@@ -264,7 +262,7 @@ pub(in crate::psa) fn next_check(
     }
     let tick = |name: &str| Schedule::tick(now, settings.check_interval_ms, moments, name);
     match &path.device {
-        Some(wwid) => tick(wwid),
+        Some(wwid) => tick(wwid.as_str()),
         None => tick(&path.name().to_string()),
     }
 }

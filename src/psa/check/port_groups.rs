@@ -6,6 +6,7 @@
 
 use crate::psa::check::{ask, judge};
 use crate::psa::codes;
+use crate::psa::names::Wwid;
 use crate::psa::state::World;
 use crate::psa::state::path::Path;
 use crate::psa::state::schedule::Key;
@@ -84,7 +85,7 @@ pub(in crate::psa) fn port_groups_are(
 /// controller that fails may report this of all groups. The report of the group's own ports counts, and they are asked.
 fn withheld(
     world: &World,
-    wwid: &str,
+    wwid: &Wwid,
     own: Option<u16>,
     report: &TargetPortGroups,
 ) -> BTreeMap<u16, Hctl> {
@@ -142,7 +143,7 @@ pub(in crate::psa) fn port_groups_unknown(
     };
     let known = path
         .device
-        .as_deref()
+        .as_ref()
         .and_then(|wwid| world.devices.get(wwid))
         .is_some_and(|device| !device.ports.is_empty());
     let at_fault = matches!(outcome, Outcome::Good | Outcome::CheckCondition(_));

@@ -4,6 +4,7 @@ use crate::psa::check::judge::LOOK_AGAIN;
 use crate::psa::event::Reply;
 use crate::psa::evidence::{Class, Link, PathState};
 use crate::psa::lookup::OrderedLookup;
+use crate::psa::names::Wwid;
 use crate::psa::state::device::Device;
 use crate::psa::state::exams::{Exam, Stage};
 use crate::psa::state::path::Path;
@@ -46,7 +47,7 @@ pub(in crate::psa) fn is_as_before(path: &Path, exam: &Exam, ready: Option<&Repl
 /// identity and the states of the port groups.
 pub(in crate::psa) fn is_repeated(
     path: &Path,
-    devices: &OrderedLookup<String, Device>,
+    devices: &OrderedLookup<Wwid, Device>,
     now: Millis,
     replies: &[Reply],
 ) -> bool {

@@ -2,6 +2,7 @@
 
 use crate::psa::adapter::Transport;
 use crate::psa::facts::Subject;
+use crate::psa::names::DeviceId;
 use crate::psa::pattern::Pattern;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -36,7 +37,7 @@ pub enum Match {
     /// Driver of the HBA.
     Driver(String),
     /// The device id, `naa.6001...`.
-    Device(String),
+    Device(DeviceId),
     /// A target port, and a LUN behind it.
     Target {
         /// The port.
@@ -187,7 +188,7 @@ impl Match {
             Match::Driver(_) => Err(Mismatch::Is("driver", &subject.facts.adapter.driver)),
             Match::Device(device) => match subject.device {
                 Some(is) if is == device => Ok(()),
-                Some(is) => Err(Mismatch::Is("device", is)),
+                Some(is) => Err(Mismatch::Is("device", is.as_str())),
                 None => Err(Mismatch::Unknown("the device is not known yet")),
             },
             Match::Target { port, lun } => {
@@ -430,7 +431,7 @@ impl std::str::FromStr for Match {
             return Ok(Match::Target { port, lun });
         }
         match (get("device"), get("driver"), get("transport")) {
-            (Some(device), _, _) => return Ok(Match::Device(device.to_owned())),
+            (Some(device), _, _) => return Ok(Match::Device(DeviceId::from(device))),
             (_, Some(driver), _) => return Ok(Match::Driver(driver.to_owned())),
             (_, _, Some(word)) => return Transport::by_name(word).map(Match::Transport),
             _ => {}

@@ -238,7 +238,7 @@ mod tests {
             inquiry: &[],
             facts: &facts,
             name,
-            device: Some("naa.6001"),
+            device: Some(&"naa.6001".into()),
         };
         let (claim, lines) = rules.trace(&subject);
         assert_eq!(claim, rules.decide(&subject));

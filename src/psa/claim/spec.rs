@@ -4,6 +4,7 @@ use crate::psa::adapter::Transport;
 use crate::psa::claim::matching::{self, Match, PciIds, TargetPort, fc_name};
 use crate::psa::claim::rule::{Rule, RuleClass, Xcopy};
 use crate::psa::mpp::Plugin;
+use crate::psa::names::DeviceId;
 use crate::psa::pattern::{Pattern, length_remarks};
 use crate::psa::plugin::hpp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -202,7 +203,7 @@ impl RuleSpec {
             }),
             "driver" => Ok(Match::Driver(need("driver")?.to_owned())),
             "transport" => Transport::by_name(need("transport")?).map(Match::Transport),
-            "device" => Ok(Match::Device(need("device")?.to_owned())),
+            "device" => Ok(Match::Device(DeviceId::from(need("device")?))),
             _ => {
                 let port = match Transport::by_name(need("transport")?)? {
                     Transport::Fc | Transport::Fcoe => TargetPort::Fc {
@@ -337,7 +338,7 @@ impl RuleSpec {
             }
             Match::Transport(transport) => spec.transport = Some(transport.as_str().to_owned()),
             Match::Driver(driver) => spec.driver = Some(driver.clone()),
-            Match::Device(device) => spec.device = Some(device.clone()),
+            Match::Device(device) => spec.device = Some(device.to_string()),
             Match::Target { port, lun } => {
                 match port {
                     TargetPort::Fc { wwnn, wwpn } => {

@@ -10,6 +10,7 @@ use crate::psa::codes;
 use crate::psa::facts::PathFacts;
 use crate::psa::memory::MaskedPath;
 use crate::psa::mpp::Plugin;
+use crate::psa::names::Wwid;
 use crate::psa::state::World;
 use crate::psa::state::path::Path;
 use crate::psa::units::{DevT, Hctl, Millis};
@@ -19,7 +20,7 @@ use crate::scsi::inquiry::StandardInquiry;
 const RETRY: Millis = Millis(60_000);
 
 /// Removes the masked paths of a device from the host, except for those in a map and those whose disks are in use.
-pub(in crate::psa) fn withdraw(world: &mut World, wwid: &str) {
+pub(in crate::psa) fn withdraw(world: &mut World, wwid: &Wwid) {
     let Some(device) = world
         .devices
         .get(wwid)
@@ -68,7 +69,7 @@ pub(in crate::psa) fn withdrawn(world: &mut World, path: &Path) {
             ..path.facts().clone()
         },
         inquiry: inquiry.raw.clone(),
-        device: path.device().map(str::to_owned),
+        device: path.device().cloned(),
         rule: claim.rule,
     };
     if let Some(path) = masked_path(world, &masked) {

@@ -27,7 +27,7 @@ pub(in crate::psa) fn in_scope(world: &World, scope: &Scope) -> Vec<Hctl> {
         Scope::Path(name) => path.name().to_string() == *name,
         Scope::Device(id) => world
             .device_of(path)
-            .is_some_and(|device| device.id() == *id),
+            .is_some_and(|device| device.id() == id),
     };
     let paths = world.paths().filter(|(_, path)| meant(path));
     paths.map(|(id, _)| *id).collect()

@@ -2,12 +2,13 @@
 
 use crate::psa::action::{Action, MapStep};
 use crate::psa::codes;
+use crate::psa::names::Wwid;
 use crate::psa::state::World;
 use crate::psa::state::schedule::Key;
 use crate::psa::table::model::{MapId, Table, UUID_PREFIX};
 
 /// Starts an action on a map with these steps.
-pub(in crate::psa) fn act(world: &mut World, wwid: &str, steps: Vec<MapStep>) {
+pub(in crate::psa) fn act(world: &mut World, wwid: &Wwid, steps: Vec<MapStep>) {
     let ticket = world.ticket();
     let Some(device) = world.devices.get_mut(wwid) else {
         return;
@@ -19,7 +20,7 @@ pub(in crate::psa) fn act(world: &mut World, wwid: &str, steps: Vec<MapStep>) {
         .map_names
         .get(wwid)
         .cloned()
-        .unwrap_or_else(|| subject.clone());
+        .unwrap_or_else(|| subject.to_string());
     for step in &steps {
         let counters = &mut world.counters;
         let (count, first) = match step {

@@ -12,6 +12,7 @@
 use crate::psa::action::Action;
 use crate::psa::codes;
 use crate::psa::evidence::{Link, PathState};
+use crate::psa::names::{DeviceId, Wwid};
 use crate::psa::reconcile::view;
 use crate::psa::reconcile::view::View;
 use crate::psa::state::World;
@@ -48,7 +49,7 @@ enum Prospect {
 /// What the paths of a map mean for its I/O. `usable` has the paths that device-mapper is to use.
 fn service(
     world: &mut World,
-    wwid: &str,
+    wwid: &Wwid,
     view: &View,
     map: &Map,
     usable: &BTreeSet<DevT>,
@@ -169,7 +170,7 @@ fn waiting_prospect(world: &World, path: &Path) -> Option<Prospect> {
 /// Starts, ends and times out the state "all paths down".
 pub(in crate::psa) fn watch_apd(
     world: &mut World,
-    wwid: &str,
+    wwid: &Wwid,
     view: &View,
     map: Option<&Map>,
     usable: &BTreeSet<DevT>,
@@ -245,7 +246,7 @@ pub(in crate::psa) fn watch_apd(
 }
 
 /// No path of a map is usable: determines since when, and until when I/O is queued.
-fn outage_begins(world: &mut World, wwid: &str, timeout: Millis, queues: bool) -> Apd {
+fn outage_begins(world: &mut World, wwid: &Wwid, timeout: Millis, queues: bool) -> Apd {
     let now = world.now;
     let served = world
         .devices
@@ -278,14 +279,14 @@ fn outage_begins(world: &mut World, wwid: &str, timeout: Millis, queues: bool) -
     }
 }
 
-fn outage_ends(world: &mut World, wwid: &str) {
+fn outage_ends(world: &mut World, wwid: &Wwid) {
     if world.outages.remove(wwid) {
         store_outages(world);
     }
 }
 
 /// Whether I/O fails repeatedly on a path of the device although checks find the path good.
-fn relapses(world: &World, wwid: &str) -> bool {
+fn relapses(world: &World, wwid: &Wwid) -> bool {
     let device = world.devices.get(wwid);
     let mut paths = device.iter().flat_map(|device| world.paths_of(device));
     paths.any(|path| {
@@ -299,7 +300,7 @@ fn store_outages(world: &mut World) {
 }
 
 /// Records the outages that a previous agent had in progress, with the time each had lasted when this agent started.
-pub(in crate::psa) fn outages_recalled(world: &mut World, outages: &BTreeMap<String, Millis>) {
+pub(in crate::psa) fn outages_recalled(world: &mut World, outages: &BTreeMap<Wwid, Millis>) {
     world.outages.recall(outages, world.now);
 }
 
@@ -311,7 +312,7 @@ pub(in crate::psa) fn forget_outages(world: &mut World) {
     }
 }
 
-fn report_apd(world: &mut World, id: &str, before: Apd, next: Apd) {
+fn report_apd(world: &mut World, id: &DeviceId, before: Apd, next: Apd) {
     let now = world.now;
     let lasted = |since: Millis| format!("{} ms", now.since(since).0);
     match (before, next) {
@@ -319,27 +320,27 @@ fn report_apd(world: &mut World, id: &str, before: Apd, next: Apd) {
             let left = format!("{} ms", deadline.since(now).0);
             world.notify(
                 codes::APD_START,
-                id,
+                id.as_str(),
                 &[("effect", "I/O is queued"), ("for", &left)],
             );
         }
         (_, Apd::Lost { .. }) => {
             let effect = "I/O fails; its map is removed when the last user closes it";
-            world.notify(codes::PDL_START, id, &[("effect", effect)]);
+            world.notify(codes::PDL_START, id.as_str(), &[("effect", effect)]);
         }
         (Apd::Lost { since }, Apd::No | Apd::TimedOut { .. }) => {
-            world.notify(codes::PDL_EXIT, id, &[("after", &lasted(since))]);
+            world.notify(codes::PDL_EXIT, id.as_str(), &[("after", &lasted(since))]);
         }
         (_, Apd::TimedOut { since }) => {
             let (lasted, effect) = (lasted(since), "I/O fails until a path returns");
             world.notify(
                 codes::APD_TIMEOUT,
-                id,
+                id.as_str(),
                 &[("effect", effect), ("after", &lasted)],
             );
         }
         (Apd::Waiting { since, .. } | Apd::TimedOut { since }, Apd::No) => {
-            world.notify(codes::APD_EXIT, id, &[("after", &lasted(since))]);
+            world.notify(codes::APD_EXIT, id.as_str(), &[("after", &lasted(since))]);
         }
         (Apd::No, Apd::No) => {}
     }

@@ -4,6 +4,7 @@ use crate::psa::action::MapStep;
 use crate::psa::check::disks;
 use crate::psa::codes;
 use crate::psa::evidence::Link;
+use crate::psa::names::Wwid;
 use crate::psa::psp::Arrangement;
 use crate::psa::reconcile::view::View;
 use crate::psa::reconcile::wanted::{avoided, table_of, within};
@@ -32,7 +33,7 @@ const UNREADABLE_POLL: Millis = Millis(1_000);
 /// The steps that create the map of a device, once its paths have settled.
 pub(in crate::psa) fn creation(
     world: &mut World,
-    wwid: &str,
+    wwid: &Wwid,
     view: &View,
     arrangement: &Arrangement,
 ) -> Vec<MapStep> {
@@ -72,7 +73,7 @@ pub(in crate::psa) fn creation(
 /// The steps for a map without a table, left behind by an agent that was killed while it created the map.
 fn fill(
     world: &mut World,
-    wwid: &str,
+    wwid: &Wwid,
     map: &Map,
     view: &View,
     arrangement: &Arrangement,
@@ -137,7 +138,7 @@ fn settles_at(world: &World, device: &Device) -> Option<Millis> {
 /// as they are.
 pub(in crate::psa) fn correction(
     world: &mut World,
-    wwid: &str,
+    wwid: &Wwid,
     map: &Map,
     view: &View,
     arrangement: &Arrangement,
@@ -231,7 +232,7 @@ pub(in crate::psa) fn correction(
                     let id = world
                         .devices
                         .get(wwid)
-                        .map(|d| d.id().to_owned())
+                        .map(|d| d.id().to_string())
                         .unwrap_or_default();
                     world.notify(codes::TABLE_RELOAD, id, &[("reason", &reason)]);
                     let reload = MapStep::Reload {
@@ -264,20 +265,20 @@ pub(in crate::psa) fn correction(
 
 /// Whether the map and its disks differ in whether they are writable. A table is loaded only once for that: if the map
 /// does not change, something else set it so.
-fn turns(world: &World, wwid: &str, map: &Map, read_only: bool) -> bool {
+fn turns(world: &World, wwid: &Wwid, map: &Map, read_only: bool) -> bool {
     let device = world.devices.get(wwid);
     let tried = device.and_then(|device| device.work.loaded_read_only());
     map.read_only != read_only && tried != Some(read_only)
 }
 
 /// Whether an action on the map, which ends with an observation, ended just now.
-fn was_seen_lately(world: &World, wwid: &str) -> bool {
+fn was_seen_lately(world: &World, wwid: &Wwid) -> bool {
     let device = world.devices.get(wwid);
     device.is_some_and(|device| world.now.since(device.work.last_done()) < JUST_SEEN)
 }
 
 /// Observes the map again this long after the last action on it.
-pub(in crate::psa) fn observe_after(world: &mut World, wwid: &str, pause: Millis) -> Vec<MapStep> {
+pub(in crate::psa) fn observe_after(world: &mut World, wwid: &Wwid, pause: Millis) -> Vec<MapStep> {
     let Some(device) = world.devices.get(wwid) else {
         return Vec::new();
     };
@@ -292,7 +293,7 @@ pub(in crate::psa) fn observe_after(world: &mut World, wwid: &str, pause: Millis
 }
 
 /// Whether a wanted reload has been delayed for long enough.
-fn reload_is_due(world: &mut World, wwid: &str, map: &Map, wanted: &Wanted) -> bool {
+fn reload_is_due(world: &mut World, wwid: &Wwid, map: &Map, wanted: &Wanted) -> bool {
     let (ideal, usable) = (&wanted.table, &wanted.usable);
     let (now, settings) = (world.now, &world.settings);
     let Some(device) = world.devices.get_mut(wwid) else {
@@ -353,7 +354,7 @@ fn proven_part(world: &World, wanted: &Wanted, view: &View) -> Wanted {
     }
 }
 
-fn settled(world: &mut World, wwid: &str) {
+fn settled(world: &mut World, wwid: &Wwid) {
     if let Some(device) = world.devices.get_mut(wwid) {
         device.work.settled();
     }

@@ -2,6 +2,7 @@
 
 use crate::psa::action::{Action, PortTimers};
 use crate::psa::codes;
+use crate::psa::names::Wwid;
 use crate::psa::reconcile::lone::Lone;
 use crate::psa::reconcile::{lone, membership};
 use crate::psa::state::World;
@@ -12,7 +13,7 @@ use crate::psa::state::schedule::Key;
 use crate::psa::units::Hctl;
 
 /// Decides whether the device gets a map.
-pub(in crate::psa) fn dispose(world: &mut World, wwid: &str) {
+pub(in crate::psa) fn dispose(world: &mut World, wwid: &Wwid) {
     let Some(device) = world.devices.get(wwid) else {
         return;
     };
@@ -124,7 +125,7 @@ pub(in crate::psa) fn disposition(world: &World, device: &Device) -> Disposition
 }
 
 /// Marks for udev who owns these disks, where that is decided.
-pub(in crate::psa) fn mark_owners(world: &mut World, wwid: &str) {
+pub(in crate::psa) fn mark_owners(world: &mut World, wwid: &Wwid) {
     let Some(device) = world.devices.get(wwid) else {
         return;
     };
@@ -152,7 +153,7 @@ pub(in crate::psa) fn mark_owners(world: &mut World, wwid: &str) {
 }
 
 /// If a device has several paths, makes the kernel fail I/O on their ports soon enough when a port is lost.
-pub(in crate::psa) fn set_port_timers(world: &mut World, wwid: &str) {
+pub(in crate::psa) fn set_port_timers(world: &mut World, wwid: &Wwid) {
     let Some(device) = world.devices.get(wwid) else {
         return;
     };

@@ -13,6 +13,7 @@
 use crate::psa::action::Action;
 use crate::psa::facts::DiskKind;
 use crate::psa::identity::is_of_page83;
+use crate::psa::names::Wwid;
 use crate::psa::state::World;
 use crate::psa::state::lookups::ASK_AGAIN;
 use crate::psa::state::path::Path;
@@ -55,7 +56,7 @@ pub(in crate::psa) fn member(world: &World, dev: DevT) -> Member {
 }
 
 /// What is known about the members of a device's map.
-pub(in crate::psa) fn members(world: &World, wwid: &str) -> Members {
+pub(in crate::psa) fn members(world: &World, wwid: &Wwid) -> Members {
     let mut members = Members::default();
     let map = world.map_of(wwid);
     for path in map
@@ -80,7 +81,7 @@ pub(in crate::psa) fn members(world: &World, wwid: &str) -> Members {
 }
 
 /// Describes a disk of a map whose name its page 83h does not list, if no path ever proved the name.
-fn named_otherwise(world: &World, wwid: &str) -> Option<String> {
+fn named_otherwise(world: &World, wwid: &Wwid) -> Option<String> {
     let device = world.devices.get(wwid)?;
     if is_of_page83(wwid) || device.is_proven() {
         return None;
@@ -96,7 +97,7 @@ fn named_otherwise(world: &World, wwid: &str) -> Option<String> {
 }
 
 /// Asks the kernel about members that discovery has not reported. Returns whether the time to wait for udev is over.
-pub(in crate::psa) fn look_up(world: &mut World, wwid: &str, unseen: &BTreeSet<DevT>) -> bool {
+pub(in crate::psa) fn look_up(world: &mut World, wwid: &Wwid, unseen: &BTreeSet<DevT>) -> bool {
     let now = world.now;
     let mut waited = true;
     let mut ask = BTreeSet::new();
@@ -125,7 +126,7 @@ pub(in crate::psa) fn disks_found(world: &mut World, disks: BTreeMap<DevT, DiskK
         if world.disks.contains_key(&dev) || world.lookups.is_settled(dev) {
             continue;
         }
-        let Some(wwid) = world.index.holder(dev).map(str::to_owned) else {
+        let Some(wwid) = world.index.holder(dev).cloned() else {
             continue;
         };
         if world.lookups.answered(dev, kind) {

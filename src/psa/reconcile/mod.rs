@@ -23,6 +23,7 @@ pub(in crate::psa) mod wanted;
 use crate::psa::action::MapStep;
 use crate::psa::check::compare;
 use crate::psa::claiming::mask_path;
+use crate::psa::names::Wwid;
 use crate::psa::psp::Options;
 use crate::psa::reconcile::correct::CLOSE_POLL;
 use crate::psa::state::World;
@@ -31,7 +32,7 @@ use crate::psa::state::schedule::Key;
 use std::collections::BTreeSet;
 
 /// Looks at a device: decides again on everything that may have changed, and acts on the difference.
-pub(in crate::psa) fn look_at(world: &mut World, wwid: &str) {
+pub(in crate::psa) fn look_at(world: &mut World, wwid: &Wwid) {
     forget_if_empty(world, wwid);
     let now = world.now;
     let Some(device) = world.devices.get_mut(wwid) else {
@@ -126,7 +127,7 @@ pub(in crate::psa) fn look_at(world: &mut World, wwid: &str) {
 }
 
 /// Forgets a device without paths and without a map.
-fn forget_if_empty(world: &mut World, wwid: &str) {
+fn forget_if_empty(world: &mut World, wwid: &Wwid) {
     let empty = world
         .devices
         .get(wwid)

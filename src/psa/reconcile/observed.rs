@@ -5,6 +5,7 @@ use crate::psa::check::{ask, discovery, judge};
 use crate::psa::codes;
 use crate::psa::event::{DmStep, MapError};
 use crate::psa::evidence::PathState;
+use crate::psa::names::Wwid;
 use crate::psa::state::World;
 use crate::psa::state::device::{Device, device_id_of};
 use crate::psa::state::work::{FailedStep, Order};
@@ -14,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// A map was found or changed.
 pub(in crate::psa) fn map_seen(world: &mut World, map: Map) {
-    if let Some(wwid) = map.uuid.strip_prefix(UUID_PREFIX).map(str::to_owned) {
+    if let Some(wwid) = map.uuid.strip_prefix(UUID_PREFIX).map(Wwid::from) {
         let device = world.devices.get(&wwid);
         // While an action is in progress, its effect on paths may already be visible.
         let failed = device.map_or_else(BTreeSet::new, |device| device.work.order().failed.clone());
@@ -31,11 +32,7 @@ pub(in crate::psa) fn map_gone(world: &mut World, name: &str) {
     let Some(map) = world.maps.get(name) else {
         return;
     };
-    let wwid = map
-        .uuid
-        .strip_prefix(UUID_PREFIX)
-        .unwrap_or_default()
-        .to_owned();
+    let wwid = Wwid::from(map.uuid.strip_prefix(UUID_PREFIX).unwrap_or_default());
     if world
         .devices
         .get(&wwid)
@@ -127,7 +124,7 @@ pub(in crate::psa) fn map_done(
     }
 }
 
-fn forget_map(world: &mut World, wwid: &str, name: &str) {
+fn forget_map(world: &mut World, wwid: &Wwid, name: &str) {
     world.drop_map(name);
     world.forget_lookups();
     if world.map_names.get(wwid).is_some_and(|n| n == name) {
@@ -141,7 +138,7 @@ fn forget_map(world: &mut World, wwid: &str, name: &str) {
 }
 
 /// Records the observed state of a map. `order` is what the agent did to its paths since the last observation.
-fn take_in(world: &mut World, wwid: &str, map: Map, order: &Order) {
+fn take_in(world: &mut World, wwid: &Wwid, map: Map, order: &Order) {
     let first = !world.maps.contains_key(&map.name);
     let before = paths_of(world.map_of(wwid));
     let (name, now) = (map.name.clone(), world.now);
@@ -150,9 +147,9 @@ fn take_in(world: &mut World, wwid: &str, map: Map, order: &Order) {
         .maps
         .get(&name)
         .and_then(|other| other.uuid.strip_prefix(UUID_PREFIX))
-        && other != wwid
+        && other != wwid.as_str()
     {
-        let other = other.to_owned();
+        let other = Wwid::from(other);
         forget_map(world, &other, &name);
     }
     // Renamed by another program: the UUID is what counts.
@@ -221,11 +218,12 @@ fn failed_by_kernel(world: &mut World, id: Hctl) {
     }
     path.failed_by_kernel(now);
     let name = path.name().to_string();
-    let device = path.device.clone().unwrap_or_default();
-    let device = world
-        .devices
-        .get(&device)
-        .map(|device| device.id().to_owned())
+    let device = path
+        .device
+        .as_ref()
+        .and_then(|wwid| world.devices.get(wwid));
+    let device = device
+        .map(|device| device.id().to_string())
         .unwrap_or_default();
     world.notify(codes::PATH_FAILED_BY_KERNEL, name, &[("device", &device)]);
     judge::judge(world, id);

@@ -6,6 +6,7 @@
 use crate::psa::action::Action;
 use crate::psa::check::ask;
 use crate::psa::codes;
+use crate::psa::names::Wwid;
 use crate::psa::state::World;
 use crate::psa::state::device::Disposition;
 use crate::psa::state::outages::Apd;
@@ -22,7 +23,7 @@ const ASKED: Millis = Millis(1_000);
 const RETRY: Millis = Millis(60_000);
 
 /// Removes the SCSI devices of a lost unit from the host, once it has no map and nothing uses them.
-pub(in crate::psa) fn remove_lost(world: &mut World, wwid: &str) {
+pub(in crate::psa) fn remove_lost(world: &mut World, wwid: &Wwid) {
     let Some(device) = world.devices.get(wwid) else {
         return;
     };

@@ -5,11 +5,12 @@ use crate::psa::claim::Claim;
 use crate::psa::claiming::selection;
 use crate::psa::codes;
 use crate::psa::mpp::Plugin;
+use crate::psa::names::Wwid;
 use crate::psa::state::World;
 use crate::psa::units::Hctl;
 
 /// Selects plug-in, SATP and PSP of a device by the rules in force.
-pub(in crate::psa) fn select(world: &mut World, wwid: &str) {
+pub(in crate::psa) fn select(world: &mut World, wwid: &Wwid) {
     let Some(device) = world.devices.get(wwid) else {
         return;
     };
@@ -34,7 +35,7 @@ pub(in crate::psa) fn select(world: &mut World, wwid: &str) {
 }
 
 /// Assigns to the device's plug-in those of its paths that rules assigned to another plug-in.
-pub(in crate::psa) fn unite(world: &mut World, wwid: &str) {
+pub(in crate::psa) fn unite(world: &mut World, wwid: &Wwid) {
     let Some(device) = world.devices.get(wwid) else {
         return;
     };

@@ -7,13 +7,14 @@
 
 use crate::psa::check::{ask, discovery, disks, judge};
 use crate::psa::codes;
+use crate::psa::names::Wwid;
 use crate::psa::state::World;
 use crate::psa::state::device::Device;
 use crate::psa::state::path::Path;
 use crate::psa::units::Hctl;
 
 /// Moves the paths of a device that lead to other units to these units, if the device does not need them.
-pub(in crate::psa) fn release_strays(world: &mut World, wwid: &str) {
+pub(in crate::psa) fn release_strays(world: &mut World, wwid: &Wwid) {
     let Some(device) = world.devices.get(wwid) else {
         return;
     };

@@ -22,6 +22,7 @@ use crate::psa::action::{Action, MapStep, Notice, Severity};
 use crate::psa::check::ask;
 use crate::psa::codes;
 use crate::psa::evidence::PathState;
+use crate::psa::names::Wwid;
 use crate::psa::reconcile::view;
 use crate::psa::reconcile::view::View;
 use crate::psa::state::World;
@@ -36,7 +37,7 @@ use crate::psa::units::{DevT, Hctl, Millis};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Records what a look at a device shows about its controllers, before any decision depends on it.
-pub(in crate::psa) fn watch_owner(world: &mut World, wwid: &str, view: &View) {
+pub(in crate::psa) fn watch_owner(world: &mut World, wwid: &Wwid, view: &View) {
     let Some(device) = world.devices.get(wwid) else {
         return;
     };
@@ -133,20 +134,20 @@ pub(in crate::psa) fn waiting_alone(world: &World, view: &View) -> BTreeSet<DevT
 }
 
 /// Whether nothing has the map of a device open, so that nothing is moved for it.
-pub(in crate::psa) fn is_unused(world: &World, wwid: &str) -> bool {
+pub(in crate::psa) fn is_unused(world: &World, wwid: &Wwid) -> bool {
     let device = world.devices.get(wwid);
     device.is_some_and(|device| device.takeover.grant() == Grant::Unused)
 }
 
 /// Whether a move was ordered that has not been seen yet. An additional path for the same move is not another order.
-pub(in crate::psa) fn is_ordered(world: &World, wwid: &str) -> bool {
+pub(in crate::psa) fn is_ordered(world: &World, wwid: &Wwid) -> bool {
     let device = world.devices.get(wwid);
     device.is_some_and(|device| device.takeover.grant() == Grant::Ordered)
 }
 
 /// Whether a table must not be loaded now because its first I/O would make the array move the unit. After an order it
 /// may be loaded, however long there is no I/O.
-pub(in crate::psa) fn reload_must_wait(world: &World, wwid: &str, view: &View) -> bool {
+pub(in crate::psa) fn reload_must_wait(world: &World, wwid: &Wwid, view: &View) -> bool {
     let grant = world
         .devices
         .get(wwid)
@@ -159,7 +160,7 @@ pub(in crate::psa) fn reload_must_wait(world: &World, wwid: &str, view: &View) -
 /// until which it is held back for another reason.
 pub(in crate::psa) fn granted(
     world: &mut World,
-    wwid: &str,
+    wwid: &Wwid,
     standby: &[(DevT, Millis)],
     served: bool,
 ) -> Vec<DevT> {
@@ -209,7 +210,7 @@ fn phase(world: &World, device: &Device) -> u64 {
     (hash ^ (hash >> 29)) % 1024
 }
 
-fn report_loss(world: &mut World, wwid: &str) {
+fn report_loss(world: &mut World, wwid: &Wwid) {
     let Some(device) = world.devices.get(wwid) else {
         return;
     };
@@ -238,7 +239,7 @@ fn report_loss(world: &mut World, wwid: &str) {
 }
 
 /// Counts an order if the steps make the kernel use a waiting path while no path serves.
-pub(in crate::psa) fn note_orders(world: &mut World, wwid: &str, view: &View, steps: &[MapStep]) {
+pub(in crate::psa) fn note_orders(world: &mut World, wwid: &Wwid, view: &View, steps: &[MapStep]) {
     if view.candidates.iter().any(|c| c.state.serves_io()) {
         return;
     }
@@ -291,7 +292,7 @@ fn ask_for_move(world: &mut World, id: Hctl) {
 /// Keeps the budgets of the previous agent, and the current time.
 pub(in crate::psa) fn takeovers_recalled(
     world: &mut World,
-    budgets: BTreeMap<String, StoredTakeover>,
+    budgets: BTreeMap<Wwid, StoredTakeover>,
 ) {
     world.takeovers.at = world.now;
     world.takeovers.budgets = budgets;
@@ -304,7 +305,7 @@ pub(in crate::psa) fn store_takeovers(world: &mut World) {
     }
     let now = world.now;
     let budgets = world.devices.values();
-    let budgets: BTreeMap<String, StoredTakeover> = budgets
+    let budgets: BTreeMap<Wwid, StoredTakeover> = budgets
         .filter_map(|device| Some((device.wwid().to_owned(), device.takeover.to_store(now)?)))
         .collect();
     world.actions.push(Action::StoreTakeovers(budgets));

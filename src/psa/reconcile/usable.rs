@@ -1,6 +1,7 @@
 //! Which paths of a map may carry I/O now. The others are failed, or not reinstated yet.
 
 use crate::psa::evidence::PathState;
+use crate::psa::names::Wwid;
 use crate::psa::psp::Candidate;
 use crate::psa::reconcile::view::View;
 use crate::psa::reconcile::{takeover, view};
@@ -17,7 +18,7 @@ use std::collections::BTreeSet;
 /// not reported.
 pub(in crate::psa) fn usable(
     world: &mut World,
-    wwid: &str,
+    wwid: &Wwid,
     map: &Map,
     view: &View,
     unseen: &BTreeSet<DevT>,

@@ -4,6 +4,7 @@ use crate::psa::adapter::RuntimeName;
 use crate::psa::check::disks;
 use crate::psa::evidence::{Class, PathState};
 use crate::psa::mpp::Plugin;
+use crate::psa::names::Wwid;
 use crate::psa::psp::{Candidate, Options, PspKind};
 use crate::psa::settings::DeviceSettings;
 use crate::psa::state::World;
@@ -137,7 +138,7 @@ pub(in crate::psa) fn view(world: &World, device: &Device) -> View {
 }
 
 /// The path of a FIXED table that the kernel uses: the choice from before a restart.
-fn chosen_before(world: &World, wwid: &str) -> Option<Hctl> {
+fn chosen_before(world: &World, wwid: &Wwid) -> Option<Hctl> {
     let map = world.map_of(wwid)?;
     let (table, status) = (map.table.as_ref().ok()?, map.status.as_ref().ok()?);
     let in_use = status
@@ -157,7 +158,7 @@ pub(in crate::psa) fn can_activate(world: &World, id: Hctl) -> bool {
     };
     let Some(device) = path
         .device
-        .as_deref()
+        .as_ref()
         .and_then(|wwid| world.devices.get(wwid))
     else {
         return false;

@@ -42,7 +42,7 @@ impl World {
 
     fn explain_with(&self, subject: &str, rules: Rules) -> Option<(String, Vec<Section>)> {
         if let Some(device) = self.find_device(subject) {
-            return Some((device.id().to_owned(), self.explain_device(device, rules)));
+            return Some((device.id().to_string(), self.explain_device(device, rules)));
         }
         let path = self.find_path(subject)?;
         let mut sections = self.explain_path(path, rules);

@@ -94,7 +94,7 @@ impl World {
         let [queued, timed_out] = APD_STATES;
         let (queueing, without_path) = device.statistics.spans(device.apd(), now);
         DeviceFigures {
-            id: device.id().to_owned(),
+            id: device.id().to_string(),
             state: match device.apd() {
                 Apd::No | Apd::Lost { .. } => self.device_status(device),
                 Apd::Waiting { .. } => queued,

@@ -5,6 +5,7 @@ use crate::psa::claim::Claim;
 use crate::psa::claiming::run;
 use crate::psa::claiming::selection::in_words;
 use crate::psa::mpp::Plugin;
+use crate::psa::names::Wwid;
 use crate::psa::reconcile::wanted::table_of;
 use crate::psa::reconcile::{disposition, select, view, wanted};
 use crate::psa::rules::Rules;
@@ -57,7 +58,7 @@ impl World {
     }
 
     fn into_plan_with(mut self, rules: &Rules, settings: &Settings) -> Vec<(String, Vec<String>)> {
-        let before: Vec<(String, Before)> = self
+        let before: Vec<(Wwid, Before)> = self
             .devices
             .values()
             .map(|device| (device.wwid().to_owned(), self.before(device)))
@@ -93,7 +94,7 @@ impl World {
             (path.facts().hctl, path.name().to_string(), plugin, decision)
         };
         Before {
-            id: device.id().to_owned(),
+            id: device.id().to_string(),
             paths: self.paths_of(device).map(path).collect(),
             selection: device.selection.as_ref().map(in_words),
             map: self.wanted_map(device),

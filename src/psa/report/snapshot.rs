@@ -1,6 +1,7 @@
 //! Divides a world into pieces that are small enough to be written one at a time, and puts a world together from
 //! pieces.
 
+use crate::psa::names::Wwid;
 use crate::psa::state::World;
 use crate::psa::state::device::Device;
 use crate::psa::state::path::Path;
@@ -22,7 +23,7 @@ pub enum Piece {
     /// Some of the masked paths whose SCSI devices were removed.
     Withdrawn(BTreeMap<Hctl, Box<Path>>),
     /// Some of the devices, by WWID.
-    Devices(BTreeMap<String, Box<Device>>),
+    Devices(BTreeMap<Wwid, Box<Device>>),
     /// Some of the maps, by dm name.
     Maps(BTreeMap<String, Map>),
 }
@@ -32,7 +33,7 @@ pub struct Pieces {
     rest: Option<Box<World>>,
     paths: BTreeMap<Hctl, Box<Path>>,
     withdrawn: BTreeMap<Hctl, Box<Path>>,
-    devices: BTreeMap<String, Box<Device>>,
+    devices: BTreeMap<Wwid, Box<Device>>,
     maps: BTreeMap<String, Map>,
 }
 

@@ -14,7 +14,7 @@ impl World {
     /// All names that refer to a device, its map and its paths.
     #[must_use]
     pub(crate) fn names_of(&self, device: &Device) -> BTreeSet<String> {
-        let mut names = BTreeSet::from([device.id().to_owned(), device.wwid().to_owned()]);
+        let mut names = BTreeSet::from([device.id().to_string(), device.wwid().to_string()]);
         names.extend(self.map_names.get(device.wwid()).cloned());
         for path in self.paths_of(device) {
             names.extend([path.name().to_string(), path.facts().hctl.to_string()]);
@@ -47,7 +47,9 @@ impl World {
     /// ESXi's UID of a path: adapter, target and device.
     #[must_use]
     pub(crate) fn path_uid(&self, path: &Path) -> String {
-        let device = self.device_of(path).map_or("", |device| device.id());
+        let device = self
+            .device_of(path)
+            .map_or("", |device| device.id().as_str());
         let (adapter, target) = (
             &path.facts().adapter.identifier,
             &path.facts().target.identifier,
@@ -63,8 +65,11 @@ impl World {
             .devices_off
             .iter()
             .chain(self.unstored.off.keys());
-        let known: BTreeSet<&str> = known.map(String::as_str).collect();
-        known.into_iter().filter(|id| self.is_off(id)).collect()
+        let off: BTreeSet<&str> = known
+            .filter(|id| self.is_off(id))
+            .map(|id| id.as_str())
+            .collect();
+        off.into_iter().collect()
     }
 
     /// The display name of a device: the admin's, or the name that ESXi would give it.

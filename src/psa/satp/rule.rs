@@ -1,6 +1,7 @@
 //! One SATP rule.
 
 use crate::psa::adapter::Transport;
+use crate::psa::names::DeviceId;
 use crate::psa::pattern::Pattern;
 use crate::psa::satp::Evidence;
 use serde::{Deserialize, Serialize};
@@ -47,7 +48,7 @@ pub struct SatpRule {
     /// `VMW_SATP_ALUA`; also names of SATPs that this build does not have.
     pub satp: String,
     /// Device id.
-    pub device: Option<String>,
+    pub device: Option<DeviceId>,
     /// INQUIRY vendor.
     pub vendor: Option<Pattern>,
     /// INQUIRY product.
@@ -167,10 +168,9 @@ impl SatpRule {
             let pattern = pattern.as_ref();
             pattern.is_none_or(|pattern| pattern.fits(text, device.inquiry))
         };
-        let is = |wanted: &Option<String>, text| wanted.as_ref().is_none_or(|w| w == text);
-        if !is(&self.device, device.device) {
-            Err(Mismatch::Is("device", device.device))
-        } else if !is(&self.driver, device.driver) {
+        if self.device.as_ref().is_some_and(|id| id != device.device) {
+            Err(Mismatch::Is("device", device.device.as_str()))
+        } else if self.driver.as_ref().is_some_and(|d| d != device.driver) {
             Err(Mismatch::Is("driver", device.driver))
         } else if !fits(&self.vendor, device.vendor) {
             Err(Mismatch::Is("vendor", device.vendor))
@@ -213,9 +213,9 @@ impl fmt::Display for SatpRule {
             gap = " ";
             written
         };
-        let texts = [("device=", &self.device), ("driver=", &self.driver)];
-        for (key, value) in texts {
-            value.as_ref().map_or(Ok(()), |value| word(key, value))?;
+        let device = self.device.as_ref().map(DeviceId::as_str);
+        for (key, value) in [("device=", device), ("driver=", self.driver.as_deref())] {
+            value.map_or(Ok(()), |value| word(key, &value))?;
         }
         for (key, value) in [("vendor=", &self.vendor), ("model=", &self.model)] {
             value.as_ref().map_or(Ok(()), |value| word(key, value))?;
@@ -234,7 +234,7 @@ impl fmt::Display for SatpRule {
 #[derive(Debug, Clone, Copy)]
 pub struct DeviceFacts<'a> {
     /// Device id.
-    pub device: &'a str,
+    pub device: &'a DeviceId,
     /// INQUIRY vendor, trimmed.
     pub vendor: &'a str,
     /// INQUIRY product, trimmed.

@@ -258,7 +258,7 @@ mod tests {
             handler: &Handler::Unsupported,
         };
         let facts = DeviceFacts {
-            device: "naa.6001",
+            device: &"naa.6001".into(),
             vendor,
             model,
             inquiry: &[],
@@ -273,7 +273,7 @@ mod tests {
     fn the_order_of_lookup() {
         use Group::{System, User};
         let device = SatpRule {
-            device: Some("naa.6001".to_owned()),
+            device: Some("naa.6001".into()),
             ..rule("LOCAL", "", "", "", System)
         };
         let driver = SatpRule {

@@ -3,6 +3,7 @@
 use crate::psa::identity;
 use crate::psa::identity::LogicalUnit;
 use crate::psa::mpp::Plugin;
+use crate::psa::names::{DeviceId, Wwid};
 use crate::psa::psp::{Options, PspKind};
 use crate::psa::satp::rules::Selection;
 use crate::psa::settings::DeviceSettings;
@@ -33,8 +34,8 @@ pub enum Disposition {
 /// A device as the world knows it.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Device {
-    wwid: String,
-    id: String,
+    wwid: Wwid,
+    id: DeviceId,
     /// Its identity, once a path proved it.
     unit: Option<LogicalUnit>,
     paths: BTreeSet<Hctl>,
@@ -72,10 +73,10 @@ pub struct Device {
 impl Device {
     /// A device of which only the name is known.
     #[must_use]
-    pub fn new(wwid: &str, id: &str, now: Millis) -> Device {
+    pub fn new(wwid: &Wwid, id: &DeviceId, now: Millis) -> Device {
         Device {
-            wwid: wwid.to_owned(),
-            id: id.to_owned(),
+            wwid: wwid.clone(),
+            id: id.clone(),
             unit: None,
             paths: BTreeSet::new(),
             first_join: now,
@@ -97,13 +98,13 @@ impl Device {
 
     /// WWID: the key of the device, and its dm UUID without `mpath-`.
     #[must_use]
-    pub fn wwid(&self) -> &str {
+    pub fn wwid(&self) -> &Wwid {
         &self.wwid
     }
 
     /// `naa.6001...`
     #[must_use]
-    pub fn id(&self) -> &str {
+    pub fn id(&self) -> &DeviceId {
         &self.id
     }
 
@@ -235,11 +236,11 @@ impl Device {
 
 /// The device id that corresponds to a WWID, as far as it can be derived. A device has this id until a path proves
 /// more.
-pub(in crate::psa) fn device_id_of(wwid: &str) -> String {
+pub(in crate::psa) fn device_id_of(wwid: &Wwid) -> DeviceId {
     let hex = |rest: &str| rest.bytes().all(|b| b.is_ascii_hexdigit());
-    match wwid.split_at_checked(1) {
+    DeviceId::from(match wwid.as_str().split_at_checked(1) {
         Some(("3", rest)) if hex(rest) => format!("naa.{rest}"),
         Some(("2", rest)) if hex(rest) => format!("eui.{rest}"),
-        _ => identity::safe_name(wwid),
-    }
+        _ => identity::safe_name(wwid.as_str()),
+    })
 }

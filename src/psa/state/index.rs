@@ -5,6 +5,7 @@
 //! `tests/journal.rs`, where worlds that were put together from pieces continue.
 
 use crate::psa::lookup::Lookup;
+use crate::psa::names::Wwid;
 use crate::psa::state::path::Path;
 use crate::psa::table::model::{Map, UUID_PREFIX};
 use crate::psa::units::{DevT, Hctl};
@@ -14,21 +15,21 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Debug, Clone, Default)]
 pub(in crate::psa) struct Index {
     /// The WWIDs of the maps that have a disk in their tables: usually one, never an empty set.
-    held: Lookup<DevT, BTreeSet<String>>,
+    held: Lookup<DevT, BTreeSet<Wwid>>,
     /// Paths whose disks are in use, other than by a map over the whole disk.
     used: BTreeSet<Hctl>,
     /// The device for which an action on a map is done, by the ticket of the action.
-    pub(in crate::psa) tickets: BTreeMap<u64, String>,
+    pub(in crate::psa) tickets: BTreeMap<u64, Wwid>,
 }
 
 impl Index {
     /// The WWID of the map whose table has this disk.
-    pub(in crate::psa) fn holder(&self, dev: DevT) -> Option<&str> {
-        self.held.get(&dev)?.first().map(String::as_str)
+    pub(in crate::psa) fn holder(&self, dev: DevT) -> Option<&Wwid> {
+        self.held.get(&dev)?.first()
     }
 
     /// Records that the map of this WWID has the disk in its table.
-    pub(in crate::psa) fn hold(&mut self, dev: DevT, wwid: String) {
+    pub(in crate::psa) fn hold(&mut self, dev: DevT, wwid: Wwid) {
         if let Some(wwids) = self.held.get_mut(&dev) {
             wwids.insert(wwid);
         } else {
@@ -36,7 +37,7 @@ impl Index {
         }
     }
 
-    pub(in crate::psa) fn release(&mut self, dev: DevT, wwid: &str) {
+    pub(in crate::psa) fn release(&mut self, dev: DevT, wwid: &Wwid) {
         if let Some(wwids) = self.held.get_mut(&dev) {
             wwids.remove(wwid);
             if wwids.is_empty() {
@@ -64,10 +65,10 @@ impl Index {
     }
 
     /// The entries of [`Index::held`] for a map.
-    pub(in crate::psa) fn disks_of(map: &Map) -> impl Iterator<Item = (DevT, String)> + '_ {
+    pub(in crate::psa) fn disks_of(map: &Map) -> impl Iterator<Item = (DevT, Wwid)> + '_ {
         let wwid = map.uuid.strip_prefix(UUID_PREFIX).unwrap_or_default();
         let tables = map.table.iter();
-        tables.flat_map(move |table| table.paths().map(move |path| (path.dev, wwid.to_owned())))
+        tables.flat_map(move |table| table.paths().map(move |path| (path.dev, Wwid::from(wwid))))
     }
 }
 
@@ -84,14 +85,15 @@ mod tests {
                 minor: 16,
             },
         );
-        index.hold(disk, "36002".to_owned());
-        index.hold(disk, "36001".to_owned());
-        assert_eq!(index.holder(disk), Some("36001"));
-        index.release(disk, "36001");
-        assert_eq!(index.holder(disk), Some("36002"));
-        index.release(disk, "36001");
-        assert_eq!(index.holder(disk), Some("36002"));
-        index.release(disk, "36002");
+        let (one, two) = (Wwid::from("36001"), Wwid::from("36002"));
+        index.hold(disk, two.clone());
+        index.hold(disk, one.clone());
+        assert_eq!(index.holder(disk), Some(&one));
+        index.release(disk, &one);
+        assert_eq!(index.holder(disk), Some(&two));
+        index.release(disk, &one);
+        assert_eq!(index.holder(disk), Some(&two));
+        index.release(disk, &two);
         assert_eq!(index.holder(disk), None);
     }
 }

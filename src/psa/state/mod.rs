@@ -27,6 +27,7 @@ use crate::psa::evidence::{Link, PortGroup};
 use crate::psa::facts::Subject;
 use crate::psa::lookup::OrderedLookup;
 use crate::psa::memory::{Memory, Unstored};
+use crate::psa::names::{DeviceId, Wwid};
 use crate::psa::psp::PspKind;
 use crate::psa::rules::Rules;
 use crate::psa::satp::Evidence;
@@ -72,11 +73,11 @@ pub struct World {
     #[serde(default)]
     pub(in crate::psa) lookups: Lookups,
     /// Devices by WWID.
-    pub(in crate::psa) devices: OrderedLookup<String, Device>,
+    pub(in crate::psa) devices: OrderedLookup<Wwid, Device>,
     /// dm-multipath maps by dm name.
     pub(in crate::psa) maps: BTreeMap<String, Map>,
     /// dm name by WWID.
-    pub(in crate::psa) map_names: BTreeMap<String, String>,
+    pub(in crate::psa) map_names: BTreeMap<Wwid, String>,
     /// Outages of maps: all paths down.
     #[serde(default)]
     pub(in crate::psa) outages: Outages,
@@ -85,7 +86,7 @@ pub struct World {
     pub(in crate::psa) takeovers: Recalled,
     pub(in crate::psa) schedule: Schedule,
     /// Devices to look at before the step ends.
-    pub(in crate::psa) dirty: BTreeSet<String>,
+    pub(in crate::psa) dirty: BTreeSet<Wwid>,
     /// Whether both first listings were seen; no map is touched before that.
     pub(in crate::psa) paths_listed: bool,
     pub(in crate::psa) maps_listed: bool,
@@ -247,7 +248,7 @@ impl World {
     /// The device of a path.
     #[must_use]
     pub(crate) fn device_of(&self, path: &Path) -> Option<&Device> {
-        self.devices.get(path.device.as_deref()?)
+        self.devices.get(path.device.as_ref()?)
     }
 
     /// The addresses of all paths of a path's device, including the path itself. A copy, so that the paths can be
@@ -273,17 +274,21 @@ impl World {
             self.map_names
                 .iter()
                 .find(|(_, map)| *map == name)
-                .map(|(wwid, _)| wwid.as_str())
+                .map(|(wwid, _)| wwid)
         };
         self.devices
             .get(name)
-            .or_else(|| self.devices.values().find(|device| device.id() == name))
+            .or_else(|| {
+                self.devices
+                    .values()
+                    .find(|device| device.id().as_str() == name)
+            })
             .or_else(|| self.devices.get(by_map()?))
     }
 
-    /// Whether the admin turned a device off; `device` is its id.
+    /// Whether the admin turned a device off.
     #[must_use]
-    pub(crate) fn is_off(&self, device: &str) -> bool {
+    pub(crate) fn is_off(&self, device: &DeviceId) -> bool {
         let unstored = self.unstored.off.get(device).copied();
         unstored.unwrap_or_else(|| self.memory.devices_off.contains(device))
     }
@@ -344,7 +349,7 @@ impl World {
 
     /// The map of a device.
     #[must_use]
-    pub fn map_of(&self, wwid: &str) -> Option<&Map> {
+    pub fn map_of(&self, wwid: &Wwid) -> Option<&Map> {
         self.maps.get(self.map_names.get(wwid)?)
     }
 

@@ -285,7 +285,7 @@ mod tests {
         let key = path(Transport::Fc, 0, 0).adapter.key;
         memory.adapters.insert(key, adapter);
         memory.paths_off.insert("vmhba0:C0:T1:L1".to_owned());
-        let settings = memory.settings.entry("naa.6".to_owned()).or_default();
+        let settings = memory.settings.entry("naa.6".into()).or_default();
         settings.preferred = Some("vmhba0:C0:T2:L1".parse().unwrap());
         for path in ["vmhba0:C0:T3:L1", "vmhba1:C0:T9:L1"] {
             settings.ranks.insert(path.parse().unwrap(), 5);

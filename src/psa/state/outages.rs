@@ -2,13 +2,14 @@
 //!
 //! `psa/reconcile/apd.rs` decides what follows from an outage.
 
+use crate::psa::names::Wwid;
 use crate::psa::units::Millis;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Outages of devices by WWID: those in progress, and those of the previous agent that were not acted upon yet.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(in crate::psa) struct Outages(BTreeMap<String, Outage>);
+pub(in crate::psa) struct Outages(BTreeMap<Wwid, Outage>);
 
 /// An outage: no usable path since a point in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,22 +105,22 @@ impl Queueing {
 
 impl Outages {
     /// The outage of a device.
-    pub(in crate::psa) fn of(&self, wwid: &str) -> Option<Outage> {
+    pub(in crate::psa) fn of(&self, wwid: &Wwid) -> Option<Outage> {
         self.0.get(wwid).copied()
     }
 
-    pub(in crate::psa) fn insert(&mut self, wwid: &str, outage: Outage) {
+    pub(in crate::psa) fn insert(&mut self, wwid: &Wwid, outage: Outage) {
         self.0.insert(wwid.to_owned(), outage);
     }
 
     /// Ends the outage of a device. Returns whether there was one.
-    pub(in crate::psa) fn remove(&mut self, wwid: &str) -> bool {
+    pub(in crate::psa) fn remove(&mut self, wwid: &Wwid) -> bool {
         self.0.remove(wwid).is_some()
     }
 
     /// Records the outages that a previous agent had in progress, with the time each had lasted when this agent
     /// started.
-    pub(in crate::psa) fn recall(&mut self, lasted: &BTreeMap<String, Millis>, now: Millis) {
+    pub(in crate::psa) fn recall(&mut self, lasted: &BTreeMap<Wwid, Millis>, now: Millis) {
         let outages = lasted.iter().map(|(wwid, before)| {
             let (since, before) = (now, *before);
             (wwid.clone(), Outage { since, before })
@@ -128,14 +129,14 @@ impl Outages {
     }
 
     /// Forgets the outages of devices for which `keep` returns `false`. Returns whether there were any.
-    pub(in crate::psa) fn retain(&mut self, keep: impl Fn(&str) -> bool) -> bool {
+    pub(in crate::psa) fn retain(&mut self, keep: impl Fn(&Wwid) -> bool) -> bool {
         let before = self.0.len();
         self.0.retain(|wwid, _| keep(wwid));
         self.0.len() != before
     }
 
     /// How long each outage has lasted.
-    pub(in crate::psa) fn lasted(&self, now: Millis) -> BTreeMap<String, Millis> {
+    pub(in crate::psa) fn lasted(&self, now: Millis) -> BTreeMap<Wwid, Millis> {
         let each = self.0.iter();
         each.map(|(wwid, outage)| (wwid.clone(), outage.lasted(now)))
             .collect()

@@ -8,6 +8,7 @@ use crate::psa::claim::Claim;
 use crate::psa::evidence::{Class, Judgement, Link, PathState};
 use crate::psa::facts::PathFacts;
 use crate::psa::mpp::Plugin;
+use crate::psa::names::Wwid;
 use crate::psa::state::access::Access;
 use crate::psa::state::exams::Exams;
 use crate::psa::state::failures::Failures;
@@ -113,7 +114,7 @@ pub struct Path {
     /// Its runtime name.
     name: RuntimeName,
     /// WWID of the device that it belongs to.
-    pub(in crate::psa) device: Option<String>,
+    pub(in crate::psa) device: Option<Wwid>,
     /// Standard INQUIRY data, once read.
     pub(in crate::psa) inquiry: Option<StandardInquiry>,
     /// What it answered last, in bytes.
@@ -209,8 +210,8 @@ impl Path {
 
     /// WWID of the device that it belongs to.
     #[must_use]
-    pub fn device(&self) -> Option<&str> {
-        self.device.as_deref()
+    pub fn device(&self) -> Option<&Wwid> {
+        self.device.as_ref()
     }
 
     /// Standard INQUIRY data, once read.

@@ -23,6 +23,7 @@
 //! Tests: the table in this file; `tests/world.rs`, identity; `tests/scsi_properties.rs`.
 
 use crate::psa::identity::{Listing, LogicalUnit, Names, Problem, contradict};
+use crate::psa::names::Wwid;
 use crate::psa::units::Millis;
 use crate::scsi::inquiry::PeripheralQualifier;
 use serde::{Deserialize, Serialize};
@@ -36,7 +37,7 @@ pub enum Identity {
     /// Not asked yet, or no answer yet.
     Unknown,
     /// The path is in the table of this device's map, found at start; nothing has been proven yet.
-    Assumed(String),
+    Assumed(Wwid),
     /// Proven by VPD page 83h, and valid.
     Proven(LogicalUnit),
     /// Proven once, but in doubt since. It has to be proven again before the path carries I/O.
@@ -44,7 +45,7 @@ pub enum Identity {
     /// INQUIRY or page 83h reports that there is no longer a logical unit behind the LUN.
     Absent {
         /// WWID of the device that the path belongs to.
-        expected: String,
+        expected: Wwid,
         /// PERIPHERAL QUALIFIER, as received.
         qualifier: PeripheralQualifier,
     },
@@ -53,7 +54,7 @@ pub enum Identity {
     /// A logical unit answers that is not the one that the path was in use for.
     Quarantined {
         /// WWID of the device that the path belongs to.
-        expected: String,
+        expected: Wwid,
         /// The unit that answers.
         found: LogicalUnit,
     },
@@ -179,7 +180,7 @@ impl Proof {
 
     /// The names of the page that last proved it.
     #[must_use]
-    pub fn names(&self) -> &[(u8, String)] {
+    pub fn names(&self) -> &[(u8, Wwid)] {
         &self.names
     }
 
@@ -239,7 +240,7 @@ impl Proof {
 
     /// WWID of the device that the path belongs to, if it has to be that device.
     #[must_use]
-    pub fn expected(&self) -> Option<&str> {
+    pub fn expected(&self) -> Option<&Wwid> {
         match &self.identity {
             Identity::Proven(unit) | Identity::Stale(unit) => Some(&unit.wwid),
             Identity::Assumed(wwid) => Some(wwid),
@@ -252,7 +253,7 @@ impl Proof {
 
     /// The path is in the table of this device's map, so it belongs to the device unless an answer says otherwise.
     /// Returns whether that is news.
-    pub fn assume(&mut self, wwid: &str) -> bool {
+    pub fn assume(&mut self, wwid: &Wwid) -> bool {
         if self.identity != Identity::Unknown {
             return false;
         }
@@ -288,7 +289,7 @@ impl Proof {
 
     /// Nothing is behind the LUN of a path that belongs to a device. Returns whether that is news.
     fn vacated(&mut self, qualifier: PeripheralQualifier) -> bool {
-        let Some(expected) = self.expected().map(str::to_owned) else {
+        let Some(expected) = self.expected().cloned() else {
             return false;
         };
         let news = !self.is_absent();
@@ -347,25 +348,28 @@ impl Proof {
 
     fn listed(&mut self, listing: &Listing, page83: &[u8], now: Millis) -> Answer {
         let unit = match self.expected() {
-            None => Some(&listing.best),
+            None => Ok(&listing.best),
             Some(wwid) => {
                 let contradicted = contradict(&listing.ranked(), &self.names, wwid);
-                listing.find(wwid).filter(|_| !contradicted)
+                let found = listing.find(wwid).filter(|_| !contradicted);
+                found.ok_or_else(|| wwid.clone())
             }
         };
         self.owed = false;
         self.problem = None;
-        let Some(unit) = unit else {
-            let expected = self.expected().unwrap_or_default().to_owned();
-            // A name that it shares with the expected unit does not distinguish the two.
-            let own = listing.names().find(|unit| unit.wwid != expected);
-            let found = own.unwrap_or(&listing.best).clone();
-            let text = format!("{found} answers where {expected} is expected");
-            let quarantined = Identity::Quarantined { expected, found };
-            let news = self.identity != quarantined;
-            self.identity = quarantined;
-            page83.clone_into(&mut self.page);
-            return Answer::Different { found: text, news };
+        let unit = match unit {
+            Ok(unit) => unit,
+            Err(expected) => {
+                // A name that it shares with the expected unit does not distinguish the two.
+                let own = listing.names().find(|unit| unit.wwid != expected);
+                let found = own.unwrap_or(&listing.best).clone();
+                let text = format!("{found} answers where {expected} is expected");
+                let quarantined = Identity::Quarantined { expected, found };
+                let news = self.identity != quarantined;
+                self.identity = quarantined;
+                page83.clone_into(&mut self.page);
+                return Answer::Different { found: text, news };
+            }
         };
         let remark = listing.remark.clone();
         let unit = match &self.identity {
@@ -515,7 +519,7 @@ mod tests {
             .collect();
         let inputs: [&dyn Fn(&mut Proof); 6] = [
             &|proof| {
-                proof.assume("3123");
+                proof.assume(&"3123".into());
             },
             &|proof| {
                 proof.doubt("a test");
@@ -567,7 +571,7 @@ mod tests {
             assert!(said.unwrap().contains(&text));
             for mut proof in [by_page, by_inquiry] {
                 assert!(proof.is_absent() && proof.is_owed() && !proof.may_carry_io());
-                assert_eq!(proof.expected(), Some(unit(1).wwid.as_str()));
+                assert_eq!(proof.expected(), Some(&unit(1).wwid));
                 assert_eq!(proof.inquired(PeripheralQualifier::NotCapable), None);
             }
         }
@@ -640,9 +644,12 @@ mod tests {
         };
         let both = |own: u8| page(&[own, 9]);
         let pages: [&dyn Fn(u8) -> Vec<u8>; 2] = [&text, &both];
-        for (page, shared) in pages.into_iter().zip(["1VENDOR_PRODUCT", &*unit(9).wwid]) {
+        for (page, shared) in pages
+            .into_iter()
+            .zip(["1VENDOR_PRODUCT".into(), unit(9).wwid])
+        {
             let mut proof = Proof::default();
-            assert!(proof.assume(shared));
+            assert!(proof.assume(&shared));
             proof.answered(Ok(&page(1)), false, Millis(1));
             assert!(proof.may_carry_io(), "{shared}");
             for now in 2..5 {

@@ -1,6 +1,7 @@
 //! Deadlines: one per path, one per device, and a few for the agent itself.
 
 use crate::psa::lookup::Lookup;
+use crate::psa::names::Wwid;
 use crate::psa::units::{Hctl, Millis};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
@@ -11,7 +12,7 @@ pub enum Key {
     /// The next examination of a path.
     Path(Hctl),
     /// The next look at a device: settling, regrouping, APD, a retry.
-    Device(String),
+    Device(Wwid),
     /// The next run of the claim rules over unclaimed paths.
     ClaimRules,
     /// The next time that the memory is stored.
@@ -171,7 +172,7 @@ mod tests {
     #[test]
     fn deadlines_come_in_order_and_once() {
         let mut schedule = Schedule::default();
-        let (a, b) = (Key::Device("a".to_owned()), Key::Device("b".to_owned()));
+        let (a, b) = (Key::Device("a".into()), Key::Device("b".into()));
         schedule.set(a.clone(), Millis(5));
         schedule.set(b.clone(), Millis(3));
         schedule.no_later_than(b.clone(), Millis(9));

@@ -25,10 +25,16 @@ fuzz_target!(|data: &[u8]| {
             assert_eq!(proof.unit(), Some(&listing.best));
         }
         for unit in listing.names() {
-            assert!((1..=127).contains(&unit.device_id.len()));
-            assert_eq!(identity::safe_name(&unit.device_id), unit.device_id);
+            let id = unit.device_id.as_str();
+            assert!((1..=127).contains(&id.len()));
+            assert_eq!(identity::safe_name(id), id);
             assert!(unit.dm_uuid().len() <= 128);
-            assert!(unit.wwid.bytes().all(|b| b.is_ascii_graphic() && b != b'/'));
+            assert!(
+                unit.wwid
+                    .as_str()
+                    .bytes()
+                    .all(|b| b.is_ascii_graphic() && b != b'/')
+            );
         }
     }
 });
