@@ -37,6 +37,36 @@ fn psp(sim: &mut Simulation, psp: Option<PspKind>) -> String {
     make(sim, Change::Psp { device, psp })
 }
 
+/// What is set is stored by device id: under any other name of the device it would have no effect.
+#[test]
+fn a_change_that_names_the_device_by_its_wwid_is_refused() {
+    let mut sim = running(four_paths());
+    let wwid = sim.world.devices().next().unwrap().wwid().to_string();
+    let device = DeviceId::from(wwid.clone());
+    let changes = [
+        Change::Psp {
+            device: device.clone(),
+            psp: Some(PspKind::Fixed),
+        },
+        Change::DeviceState {
+            device: device.clone(),
+            off: true,
+            persist: true,
+        },
+        Change::EndQueueing { device },
+    ];
+    for change in changes {
+        assert_eq!(
+            sim.world.check(&change),
+            Err(Refusal::NotFound(wwid.clone())),
+            "{change:?}"
+        );
+        sim.deliver(Event::Change(Box::new(change)));
+    }
+    assert!(sim.world.memory().settings.is_empty());
+    assert!(sim.world.memory().devices_off.is_empty());
+}
+
 #[test]
 fn the_psp_of_a_device_in_use_changes() {
     let mut sim = running(four_paths());

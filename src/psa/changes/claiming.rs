@@ -118,10 +118,7 @@ pub(in crate::psa) fn reclaim(world: &mut World, device_id: &DeviceId) {
     for id in run::in_scope(world, &Scope::Device(device_id.to_owned())) {
         decide_again(world, id);
     }
-    let found = world
-        .devices
-        .values()
-        .find(|device| device.id() == device_id);
+    let found = world.device_with_id(device_id);
     let wwid = found.map(|device| device.wwid().to_owned());
     if let Some(wwid) = wwid
         && let Some(device) = world.devices.get_mut(&wwid)

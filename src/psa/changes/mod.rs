@@ -426,7 +426,7 @@ fn is_path_of(world: &World, device: &Device, path: RuntimeName) -> Result<(), R
 
 fn known_device<'a>(world: &'a World, id: &DeviceId) -> Result<&'a Device, Refusal> {
     world
-        .find_device(id.as_str())
+        .device_with_id(id)
         .ok_or_else(|| Refusal::NotFound(id.to_string()))
 }
 

@@ -30,7 +30,7 @@ pub(in crate::psa) fn check_end_queueing(
 /// Makes I/O of a device fail from now on, until a path serves it again.
 pub(in crate::psa) fn end_queueing(world: &mut World, id: &DeviceId) {
     let Some(wwid) = world
-        .find_device(id.as_str())
+        .device_with_id(id)
         .map(|device| device.wwid().to_owned())
     else {
         return;

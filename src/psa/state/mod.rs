@@ -286,6 +286,12 @@ impl World {
             .or_else(|| self.devices.get(by_map()?))
     }
 
+    /// The device with this id.
+    #[must_use]
+    pub(in crate::psa) fn device_with_id(&self, id: &DeviceId) -> Option<&Device> {
+        self.devices.values().find(|device| device.id() == id)
+    }
+
     /// Whether the admin turned a device off.
     #[must_use]
     pub(crate) fn is_off(&self, device: &DeviceId) -> bool {
