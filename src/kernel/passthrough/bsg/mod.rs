@@ -61,9 +61,9 @@ impl Transport {
         });
         let clock = Clock::start();
         let (started, result) = sync_channel(1);
-        let its_desk = Arc::clone(&shared);
+        let its_shared = Arc::clone(&shared);
         crate::kernel::thread("bsg").spawn(move || {
-            match Worker::new(its_desk, results, clock, &device) {
+            match Worker::new(its_shared, results, clock, &device) {
                 Ok(worker) => {
                     // The receiver cannot be gone: it waits below.
                     let _ = started.send(Ok(()));

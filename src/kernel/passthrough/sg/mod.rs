@@ -66,7 +66,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Hosts {
     host_queues: BTreeMap<u32, Arc<HostQueue>>,
-    /// Desks with new orders whose threads have not been woken yet.
+    /// Queues with new orders whose threads have not been woken yet.
     waiting: Vec<Arc<HostQueue>>,
     watched: bool,
 }
@@ -109,7 +109,7 @@ impl Transport {
         let mut hosts = self.shared.hosts();
         let host_queue = match hosts.host_queues.get(&host) {
             Some(host_queue) if !host_queue.book().closed => Arc::clone(host_queue),
-            _ => match self.open_desk(&mut hosts, host) {
+            _ => match self.open_queue(&mut hosts, host) {
                 Ok(host_queue) => host_queue,
                 Err(error) => return Err(refusal(order, errno_of(&error))),
             },
@@ -135,7 +135,7 @@ impl Transport {
     }
 
     /// Creates the queue of a host, and starts its thread.
-    fn open_desk(&self, hosts: &mut Hosts, host: u32) -> io::Result<Arc<HostQueue>> {
+    fn open_queue(&self, hosts: &mut Hosts, host: u32) -> io::Result<Arc<HostQueue>> {
         let shared = &self.shared;
         let host_queue = Arc::new(HostQueue::new(host)?);
         let open = Arc::clone(&shared.open);
