@@ -20,11 +20,11 @@ pub(super) fn satp(plan: &mut Plan, row: &Row) -> (String, Remark) {
     let remark = if satp::by_name(name).is_none() {
         let why = format!("there is no SATP {name} here");
         (Outcome::Refused, why)
-    } else if PspKind::by_name(psp).is_none() {
+    } else if let Some(psp) = PspKind::by_name(psp) {
+        plan.set_default_psp(name, psp)
+    } else {
         let why = format!("there is no PSP {psp} here: {name} keeps its default PSP");
         (Outcome::Refused, why)
-    } else {
-        plan.set_default_psp(name, psp)
     };
     (subject, remark)
 }
@@ -49,7 +49,7 @@ pub(super) fn device(plan: &mut Plan, row: &Row) -> (String, Remark) {
         return (subject, (Outcome::Refused, why));
     };
     let mut remark: Vec<Remark> = Vec::new();
-    if plan.default_psp(satp).as_deref() == Some(psp) {
+    if plan.default_psp(satp) == Some(kind) {
         remark.push((Outcome::Same, format!("{psp} is the default PSP of {satp}")));
     } else {
         let key = Key::of_device(device, "psp");

@@ -8,6 +8,7 @@ use crate::config::rules::RuleFiles;
 use crate::config::settings_file::{Key, Setting, SettingsFile};
 use crate::psa::claim::lists::{Permission, Problem};
 use crate::psa::claim::{FIRST_FREE, LAST_FREE, Match, Rule, RuleClass, RuleLists};
+use crate::psa::psp::PspKind;
 use crate::psa::satp;
 use crate::psa::satp::rules::{Group, SatpRule};
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,7 +44,7 @@ pub struct Plan {
     /// User SATP rules.
     pub satp_rules: Vec<SatpRule>,
     /// Default PSPs by SATP.
-    pub default_psps: BTreeMap<String, String>,
+    pub default_psps: BTreeMap<String, PspKind>,
     /// Settings of the agent.
     pub settings: BTreeMap<Key, Setting>,
     /// A line for every item in the text.
@@ -58,7 +59,7 @@ pub struct Plan {
     system: BTreeSet<String>,
     /// The criteria of user rules, with the first rule that has them.
     matched: BTreeMap<String, String>,
-    psps_here: BTreeMap<String, String>,
+    psps_here: BTreeMap<String, PspKind>,
     settings_here: SettingsFile,
     /// The source files by name, with the number of their first line: lines are numbered through all files.
     sources: Vec<(String, usize)>,
@@ -302,17 +303,17 @@ impl Plan {
     }
 
     /// The default PSP of a SATP after the import.
-    pub(super) fn default_psp(&self, name: &str) -> Option<String> {
-        let own = || Some(satp::by_name(name)?.default_psp().name().to_owned());
-        self.psps_here.get(name).cloned().or_else(own)
+    pub(super) fn default_psp(&self, name: &str) -> Option<PspKind> {
+        let own = || Some(satp::by_name(name)?.default_psp());
+        self.psps_here.get(name).copied().or_else(own)
     }
 
     /// Sets the default PSP of a SATP.
-    pub(super) fn set_default_psp(&mut self, name: &str, psp: &str) -> Remark {
+    pub(super) fn set_default_psp(&mut self, name: &str, psp: PspKind) -> Remark {
         let what = format!("default PSP of {name}: {psp}");
-        let own = satp::by_name(name).map(|satp| satp.default_psp().name());
+        let own = satp::by_name(name).map(|satp| satp.default_psp());
         match self.psps_here.get(name) {
-            Some(here) if here == psp => (Outcome::There, what),
+            Some(here) if *here == psp => (Outcome::There, what),
             Some(here) => (
                 Outcome::Refused,
                 format!(
@@ -321,8 +322,8 @@ impl Plan {
             ),
             None if own == Some(psp) => (Outcome::Same, what),
             None => {
-                self.default_psps.insert(name.to_owned(), psp.to_owned());
-                self.psps_here.insert(name.to_owned(), psp.to_owned());
+                self.default_psps.insert(name.to_owned(), psp);
+                self.psps_here.insert(name.to_owned(), psp);
                 (Outcome::Imported, what)
             }
         }

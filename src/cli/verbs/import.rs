@@ -176,7 +176,7 @@ fn carry_out(context: &mut Context, mut edit: Edit, plan: &Plan) -> Result<Vec<S
         edit.add_satp_rule(rule)?;
     }
     for (satp, psp) in &plan.default_psps {
-        edit.set_default_psp(satp, psp)?;
+        edit.set_default_psp(satp, *psp)?;
     }
     let mut said = Vec::new();
     if !plan.claim_rules.is_empty() {

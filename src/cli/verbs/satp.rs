@@ -358,8 +358,7 @@ fn list(context: &mut Context, _: &ArgMatches) -> Result<Listing, Failure> {
         name: satp.name().to_owned(),
         default_psp: rules
             .default_psp(satp.name())
-            .unwrap_or_default()
-            .to_owned(),
+            .map_or_else(String::new, |psp| psp.name().to_owned()),
         description: satp.description().to_owned(),
     });
     Ok(listing(&lines.collect::<Vec<_>>()))
@@ -371,20 +370,17 @@ fn set(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
     let Some(satp) = satp::by_name(&name) else {
         return Err(no_such_satp(&name));
     };
-    if PspKind::by_name(&psp).is_none() {
-        return Err(Failure::NotFound(format!(
-            "there is no PSP {psp}: use VMW_PSP_FIXED, VMW_PSP_MRU or VMW_PSP_RR"
-        )));
-    }
+    let psp = psp.parse::<PspKind>();
+    let psp = psp.map_err(|unknown| Failure::NotFound(unknown.to_string()))?;
     let group = if given.get_flag("boot") {
         Group::System
     } else {
         Group::User
     };
     let mut edit = open(context, group)?;
-    edit.set_default_psp(&name, &psp)?;
+    edit.set_default_psp(&name, psp)?;
     edit.save()?;
-    if psp == "VMW_PSP_FIXED" && satp.default_psp() == PspKind::Mru {
+    if psp == PspKind::Fixed && satp.default_psp() == PspKind::Mru {
         context.warn([format!(
             "{name} is for arrays whose controllers differ: hosts that prefer different controllers may move a LUN back and forth"
         )]);

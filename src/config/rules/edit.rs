@@ -3,6 +3,7 @@
 use super::schema::{self, RuleFile, claim_rule_text, satp_rule_text};
 use crate::config::{ConfigError, store};
 use crate::psa::claim::{Rule, RuleClass, RuleSpec};
+use crate::psa::psp::PspKind;
 use crate::psa::satp::rules::SatpRule;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -232,7 +233,7 @@ impl Edit {
     ///
     /// # Errors
     /// `default-psp` is not a table.
-    pub(crate) fn set_default_psp(&mut self, satp: &str, psp: &str) -> Result<(), ConfigError> {
+    pub(crate) fn set_default_psp(&mut self, satp: &str, psp: PspKind) -> Result<(), ConfigError> {
         let wrong = self.invalid("`default-psp` is not a table: write [default-psp]");
         let mut new = Table::new();
         new.decor_mut().set_prefix(self.prefix());
@@ -245,11 +246,11 @@ impl Edit {
             Some(old) => {
                 // Keep a comment behind the value.
                 let decor = old.decor().clone();
-                *old = psp.into();
+                *old = psp.name().into();
                 *old.decor_mut() = decor;
             }
             None => {
-                table.insert(satp, value(psp));
+                table.insert(satp, value(psp.name()));
             }
         }
         Ok(())
@@ -314,7 +315,8 @@ VMW_SATP_ALUA = \"VMW_PSP_MRU\" # for now
         store::replace(&file, FILE.as_bytes()).unwrap();
         let mut edit = Edit::open(&file).unwrap();
         edit.renumber_claim_rule(RuleClass::MP, 109, 209).unwrap();
-        edit.set_default_psp("VMW_SATP_ALUA", "VMW_PSP_RR").unwrap();
+        edit.set_default_psp("VMW_SATP_ALUA", PspKind::RoundRobin)
+            .unwrap();
         edit.save().unwrap();
         let wanted = FILE
             .replace("rule = 109", "rule = 209")
@@ -354,13 +356,13 @@ VMW_SATP_ALUA = \"VMW_PSP_MRU\" # for now
             edit.remove_claim_rule(RuleClass::MP, 301).unwrap();
         });
         assert_eq!(text(), HEADER);
-        change(&|edit| edit.set_default_psp("VMW_SATP_ALUA", "VMW_PSP_RR").unwrap());
-        starts();
-        change(&|edit| edit.add_claim_rule(&rule(302)).unwrap());
         change(&|edit| {
-            edit.set_default_psp("VMW_SATP_ALUA", "VMW_PSP_MRU")
+            edit.set_default_psp("VMW_SATP_ALUA", PspKind::RoundRobin)
                 .unwrap()
         });
+        starts();
+        change(&|edit| edit.add_claim_rule(&rule(302)).unwrap());
+        change(&|edit| edit.set_default_psp("VMW_SATP_ALUA", PspKind::Mru).unwrap());
         starts();
         assert_eq!(text().matches("# Rules of this host").count(), 1);
         assert_eq!(

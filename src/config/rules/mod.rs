@@ -18,6 +18,7 @@ mod tests;
 
 use super::{ConfigError, Places, read, store};
 use crate::psa::claim::{RuleList, RuleLists, Ruleset};
+use crate::psa::psp::PspKind;
 use crate::psa::rules::Rules;
 use crate::psa::satp::rules::{Group, SatpRule, SatpRules};
 use schema::RuleFile;
@@ -44,7 +45,7 @@ pub struct RuleFiles {
     /// SATP rules in the order of their files, system files first.
     pub satp: Vec<SatpRule>,
     /// Default PSPs that the admin set, by SATP.
-    pub default_psps: BTreeMap<String, String>,
+    pub default_psps: BTreeMap<String, PspKind>,
 }
 
 impl RuleFiles {

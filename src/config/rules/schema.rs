@@ -44,7 +44,7 @@ pub struct RuleFile {
     /// SATP rules of other files that have no effect.
     pub removed_satp_rules: Vec<SatpRule>,
     /// Default PSPs by SATP.
-    pub default_psps: BTreeMap<String, String>,
+    pub default_psps: BTreeMap<String, PspKind>,
 }
 
 #[derive(Default, Deserialize)]
@@ -272,11 +272,9 @@ fn build(raw: &Raw) -> Result<RuleFile, (Range<usize>, String)> {
         file.removed_satp_rules.extend(rules);
     }
     for (satp, psp) in &raw.default_psp {
-        if let Err(unknown) = psp.get_ref().parse::<PspKind>() {
-            return Err((psp.span(), unknown.to_string()));
-        }
-        file.default_psps
-            .insert(satp.clone(), psp.get_ref().clone());
+        let known: Result<PspKind, _> = psp.get_ref().parse();
+        let known = known.map_err(|unknown| (psp.span(), unknown.to_string()))?;
+        file.default_psps.insert(satp.clone(), known);
     }
     Ok(file)
 }

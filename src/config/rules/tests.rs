@@ -4,6 +4,7 @@ use super::edit::Edit;
 use super::*;
 use crate::psa::claim::lists::Permission;
 use crate::psa::claim::{Rule, RuleClass};
+use crate::psa::psp::PspKind;
 use proptest::prelude::*;
 
 fn files(root: &tempfile::TempDir, admin: &str) -> Result<RuleFiles, ConfigError> {
@@ -58,7 +59,10 @@ VMW_SATP_ALUA = \"VMW_PSP_RR\"
         rules.rules().iter().find(pure).unwrap().satp.clone()
     };
     assert_eq!(first(&rules), "VMW_SATP_DEFAULT_AA");
-    assert_eq!(rules.default_psp("VMW_SATP_ALUA"), Some("VMW_PSP_RR"));
+    assert_eq!(
+        rules.default_psp("VMW_SATP_ALUA"),
+        Some(PspKind::RoundRobin)
+    );
     files.lists.load(None);
     assert!(
         files
@@ -149,7 +153,7 @@ a = 1
         files.satp.iter().any(named)
     };
     assert!(has("ACME") && has("BRAND") && !has("NEWER"));
-    assert_eq!(files.default_psps["VMW_SATP_SYMM"], "VMW_PSP_RR");
+    assert_eq!(files.default_psps["VMW_SATP_SYMM"], PspKind::RoundRobin);
     assert!(!files.default_psps.contains_key("VMW_SATP_ALUA"));
     let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
     for part in [

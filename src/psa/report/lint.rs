@@ -148,7 +148,7 @@ fn satp_findings(rules: &SatpRules) -> Vec<Finding> {
     }
     for satp in satp::all() {
         let controllers_differ = satp.default_psp() == PspKind::Mru;
-        if controllers_differ && rules.default_psp(satp.name()) == Some("VMW_PSP_FIXED") {
+        if controllers_differ && rules.default_psp(satp.name()) == Some(PspKind::Fixed) {
             findings.push(Finding {
                 kind: "remark",
                 rule: satp.name().to_owned(),

@@ -10,7 +10,7 @@ use crate::psa::psp::PspKind;
 use crate::psa::satp::options::{device_options, psp_options};
 use crate::psa::satp::rule::{DeviceFacts, Mismatch};
 use crate::psa::satp::{Evidence, Satp, by_name};
-use crate::psa::settings::DeviceSettings;
+use crate::psa::settings::{DeviceSettings, Named};
 use crate::psa::tried::Tried;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -55,18 +55,21 @@ fn settings_of(rule: &SatpRule) -> DeviceSettings {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct SatpRules {
     rules: Vec<SatpRule>,
-    default_psps: BTreeMap<String, String>,
+    default_psps: BTreeMap<String, Named<PspKind>>,
 }
 
 impl SatpRules {
     /// Sorts the rules. `default_psps` has the PSPs that the admin set, by SATP.
     #[must_use]
-    pub fn new(mut rules: Vec<SatpRule>, default_psps: BTreeMap<String, String>) -> SatpRules {
+    pub fn new(mut rules: Vec<SatpRule>, default_psps: BTreeMap<String, PspKind>) -> SatpRules {
         // A stable sort: equal rules keep the order of their list.
         rules.sort_by_key(SatpRule::order);
         SatpRules {
             rules,
-            default_psps,
+            default_psps: default_psps
+                .into_iter()
+                .map(|(satp, psp)| (satp, Named(psp)))
+                .collect(),
         }
     }
 
@@ -90,9 +93,9 @@ impl SatpRules {
 
     /// The PSP for devices of a SATP when their rule names none; `None` for an unknown SATP.
     #[must_use]
-    pub(crate) fn default_psp(&self, satp: &str) -> Option<&str> {
-        let set = self.default_psps.get(satp).map(String::as_str);
-        set.or_else(|| Some(by_name(satp)?.default_psp().name()))
+    pub(crate) fn default_psp(&self, satp: &str) -> Option<PspKind> {
+        let set = self.default_psps.get(satp).map(|Named(psp)| *psp);
+        set.or_else(|| Some(by_name(satp)?.default_psp()))
     }
 
     /// Chooses the SATP of a device.
@@ -199,8 +202,7 @@ impl SatpRules {
     fn psp_of(&self, satp: &dyn Satp) -> PspKind {
         self.default_psps
             .get(satp.name())
-            .and_then(|name| PspKind::by_name(name))
-            .unwrap_or_else(|| satp.default_psp())
+            .map_or_else(|| satp.default_psp(), |Named(psp)| *psp)
     }
 }
 
@@ -341,7 +343,7 @@ mod tests {
                 },
                 rule("ACME", "IBM", "1814", "", Group::System),
             ],
-            BTreeMap::from([("VMW_SATP_ALUA".to_owned(), "VMW_PSP_RR".to_owned())]),
+            BTreeMap::from([("VMW_SATP_ALUA".to_owned(), PspKind::RoundRobin)]),
         );
         let (alua, lines) = select(&rules, "3PARdata", "VV", Tpgs::Implicit);
         assert_eq!(
