@@ -64,7 +64,7 @@ completions := \
 	zsh:share/zsh/$(ZSH_COMPLETIONS)/_psactl \
 	fish:share/fish/vendor_completions.d/psactl.fish
 
-.PHONY: build help setup install uninstall lab-image demo test test-all soak bench bench-micro bench-scale
+.PHONY: build help setup install uninstall deb lab-image demo test test-all soak bench bench-micro bench-scale
 
 # The tests are built with the examples, which gives dependencies the features that tests need. Without the examples
 # here, the library would be built once for the tests and once for the lab.
@@ -74,7 +74,7 @@ build: ## build the three programs (PROFILE=dev: a quick build, lightly optimise
 help: ## print this list
 	@echo "make TARGET [NAME=VALUE...]"
 	sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r t d; do printf '%-13s %s\n' "$$t" "$$d"; done
-	echo "  PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) DESTDIR=$(DESTDIR) PROFILE=$(PROFILE) MAP_RULE_NUMBER=$(MAP_RULE_NUMBER) ZSH_COMPLETIONS=$(ZSH_COMPLETIONS)"
+	echo "  PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) DESTDIR=$(DESTDIR) PROFILE=$(PROFILE) MAP_RULE_NUMBER=$(MAP_RULE_NUMBER) ZSH_COMPLETIONS=$(ZSH_COMPLETIONS) DEB_DIR=$(DEB_DIR)"
 
 setup: ## install missing packages for the build, the tests and the lab
 	@tests/setup
@@ -172,6 +172,11 @@ uninstall: ## remove what `make install` installed; keeps /etc/dm-psa unless PUR
 		[ ! -d "$(etc)/dm-psa" ] || echo "kept: $(etc)/dm-psa (PURGE=1 removes it)"
 	fi
 	if [ -n "$(live)" ]; then systemctl daemon-reload; udevadm control --reload; fi
+
+DEB_VERSION ?=
+DEB_DIR ?= target/deb
+deb: build ## build the Debian package, into DEB_DIR (DEB_VERSION=V: with another version than that of Cargo.toml)
+	@PROFILE="$(PROFILE)" MASKED_RULES="$(MASKED_RULES)" packaging/deb "$(DEB_DIR)" $(DEB_VERSION)
 
 lab-image: ## build the guest images of the lab: kernels 6.1, 6.12 and 7
 	tests/lab/host/image 6.1 6.12 7
