@@ -152,8 +152,12 @@ fn units_that_texts_name_are_installed() {
 fn names_with_our_prefix_are_installed() {
     let installed = installed();
     let mut names: BTreeSet<&str> = installed.iter().map(|path| base(path)).collect();
-    // The package itself, and files that it creates at run time.
-    names.extend(["dm-psa", "dm-psa.toml"]);
+    // The package itself, its Debian package of this version, and files that it creates at run time.
+    names.extend([
+        "dm-psa",
+        concat!("dm-psa_", env!("CARGO_PKG_VERSION"), "_amd64.deb"),
+        "dm-psa.toml",
+    ]);
     for (file, text) in all_texts() {
         for word in words(&text, "dm-psa", "-._") {
             let whole = format!("/{word}");
