@@ -145,11 +145,13 @@ uninstall: ## remove what `make install` installed; keeps /etc/dm-psa unless PUR
 	@[ -e "$(manifest)" ] || { echo "nothing to uninstall: $(manifest) does not exist" >&2; exit 1; }
 	if [ -n "$(live)" ]; then
 		systemctl disable -q --now dm-psa.service || true
-		# Reset the kernel's queueing timeout if its value is still the agent's.
+		# Reset the kernel's queueing timeout if its value is still the agent's, and forget that it was: a later agent
+		# would take the 0 for an admin's.
 		limit=/sys/module/dm_multipath/parameters/queue_if_no_path_timeout_secs
 		if [ -s /run/dm-psa/queueing_limit ] && [ "$$(cat /run/dm-psa/queueing_limit)" = "$$(cat "$$limit")" ]; then
 			echo 0 >"$$limit"
 		fi
+		rm -f /run/dm-psa/queueing_limit
 		echo "the agent is stopped. Its maps stay and their I/O goes on, but failed paths are no longer reinstated."
 	fi
 	while read -r f; do
