@@ -1,7 +1,6 @@
 #!/bin/bash
 # Errors of ordinary I/O that the kernel reports: the agent checks the path immediately, whether dm-multipath acts on
 # the error or not. The agent's tracefs instance is private, small, and does not outlive it.
-# Guest: single
 . /lab/lib/lab.sh
 
 TRACEFS=/sys/kernel/tracing
