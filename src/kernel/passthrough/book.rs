@@ -252,14 +252,12 @@ impl Book {
         data: Vec<u8>,
         now: Millis,
     ) -> Next {
-        let line = self.lines.get_mut(&path);
-        let exam =
-            line.and_then(|line| Some((&mut line.since, &mut line.queued, line.exam.as_mut()?)));
-        if let Some((since, queued, exam)) = exam
+        if let Some(line) = self.lines.get_mut(&path)
+            && let Some(exam) = &mut line.exam
             && exam.goes_on(outcome, data)
         {
             // Its entry in `deadlines` stays: it comes earlier than this command is overdue, and is entered again then.
-            (*since, *queued) = (now, true);
+            (line.since, line.queued) = (now, true);
             self.leave_window(path);
             // An examination under way has its file open, so it ends before others begin.
             self.queue.push_front(path);

@@ -178,12 +178,12 @@ fn take_in(world: &mut World, wwid: &Wwid, map: Map, order: &Order) {
         }
         // The kernel's failure counts restart at 0 with each table, so they say nothing.
         let before = before.get(dev).map(|before| before.active);
-        if !status.active && order.failed.contains(dev) {
-            failed_by_us.extend((before == Some(true)).then_some(id));
-        } else if !status.active && (before == Some(true) || order.activated.contains(dev)) {
-            failed.push(id);
-        } else if status.active && before == Some(false) {
-            back.push(id);
+        let was_active = before == Some(true);
+        match status.active {
+            true if before == Some(false) => back.push(id),
+            false if was_active && order.failed.contains(dev) => failed_by_us.push(id),
+            false if was_active || order.activated.contains(dev) => failed.push(id),
+            _ => {}
         }
     }
     for id in back {
