@@ -83,9 +83,10 @@ install: ## install what `make` built, below DESTDIR; does not build
 	@for f in dm-psad psactl dm-psa-id; do
 		[ -x "$(out)/$$f" ] || { echo "$(out)/$$f is missing: run \`make\` first (as yourself, not as root)" >&2; exit 1; }
 	done
-	if [ -n "$(live)" ] && systemctl is-active -q multipathd.service && [ -z "$${TAKEOVER:-}" ]; then
+	# While the socket is active, any call of `multipath` starts multipathd. is-active succeeds if one of them is.
+	if [ -n "$(live)" ] && systemctl is-active -q multipathd.service multipathd.socket && [ -z "$${TAKEOVER:-}" ]; then
 		cat >&2 <<-'T'
-		multipathd is running on this host. Nothing was installed, because the udev rules
+		multipathd is running on this host, or its socket can start it. Nothing was installed, because the udev rules
 		of dm-psa replace those of multipath-tools. To use dm-psa instead, stop multipathd
 		and install again. The maps stay, and their I/O goes on:
 		    systemctl disable --now multipathd.socket multipathd.service

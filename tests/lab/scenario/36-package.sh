@@ -40,6 +40,11 @@ check "a message says what to do" said 'dpkg-reconfigure dm-psa'
 check_eq "no rules are masked" "" "$(masks)"
 check_eq "the agent is neither enabled nor started" "inactive disabled" "$(state dm-psa.service)"
 check_eq "multipathd still runs" active "$(systemctl is-active multipathd.service)"
+check "multipathd stops, but its socket does not" systemctl stop multipathd.service
+check_eq "the socket can start multipathd" active "$(systemctl is-active multipathd.socket)"
+dpkg-reconfigure dm-psa >/run/lab/dpkg 2>&1
+check "the message says to stop the socket too" said 'multipathd.socket'
+check_eq "no rules are masked" "" "$(masks)"
 check "multipathd stops" systemctl disable --now multipathd.socket multipathd.service
 dpkg-reconfigure dm-psa >/run/lab/dpkg 2>&1
 check_eq "then dpkg-reconfigure masks the rules, except the admin's file" "${all/60-multipath /}" "$(masks)"
