@@ -34,7 +34,7 @@ naa=$(lu_naa 1)
 note "multipathd runs, and the admin has a rules file that the package would mask"
 mine=/etc/udev/rules.d/60-multipath.rules
 echo '# mine' >$mine
-check "multipathd starts" systemctl start multipathd.service
+check "multipathd starts" systemctl start multipathd.socket multipathd.service
 check "the package is installed" dpkg_ -i /packages/old.deb
 check "a message says what to do" said 'dpkg-reconfigure dm-psa'
 check_eq "no rules are masked" "" "$(masks)"
