@@ -402,3 +402,30 @@ fn a_waiting_path_that_returns_near_the_deadline_is_tried_before_io_fails() {
         );
     }
 }
+
+/// The id of a unit that is named by text does not follow from the UUID of its map. The agent stores it, so that it
+/// finds what is set for the device if it starts while no path answers.
+#[test]
+fn an_agent_that_starts_during_an_outage_knows_the_apd_timeout_of_the_device() {
+    for named_by_text in [false, true] {
+        let mut kernel = four_paths();
+        kernel.array.unit_mut(0).unwrap().named_by_text = named_by_text;
+        let mut settings = settings();
+        let device = settings.device.entry(UNIT.into()).or_default();
+        device.apd_timeout_ms = Some(seconds(20));
+        let mut sim = running_with(kernel, settings);
+        sim.run_for(seconds(60));
+        sim.inject_all(&ALL.map(Fault::LinkDown));
+        sim.inject(&Fault::RestartAgent);
+        sim.run_for(seconds(90));
+        let began = sim.notices.iter().find(|(_, n)| n.code == "APD_START");
+        let (began, notice) = began.unwrap();
+        assert_eq!(notice.subject, UNIT);
+        let first = sim.kernel.ledger.io_errors.first().unwrap().0;
+        assert!(
+            first >= began.after(seconds(20)) && first <= began.after(seconds(23)),
+            "{named_by_text}: {first:?} {began:?}"
+        );
+        assert!(sim.world.find_device(UNIT).is_some());
+    }
+}

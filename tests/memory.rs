@@ -399,6 +399,7 @@ fn memory() -> impl Strategy<Value = Memory> {
     (
         (
             wwids,
+            prop::collection::btree_map(text().prop_map(Wwid::from), id(), 0..3),
             texts(),
             prop::collection::btree_set(id(), 0..4),
             any::<bool>(),
@@ -408,9 +409,15 @@ fn memory() -> impl Strategy<Value = Memory> {
         prop::collection::btree_map(text(), adapter, 0..3),
     )
         .prop_map(
-            |((devices, paths_off, devices_off, autoclaim_off), settings, masked, adapters)| {
+            |(
+                (devices, ids, paths_off, devices_off, autoclaim_off),
+                settings,
+                masked,
+                adapters,
+            )| {
                 Memory {
                     devices,
+                    ids,
                     settings,
                     paths_off,
                     devices_off,
@@ -437,7 +444,10 @@ fn entries(memory: &Memory) -> BTreeMap<String, String> {
             }
             Value::Object(table) => {
                 for (key, value) in table {
-                    let fields = value.as_object().unwrap();
+                    let Some(fields) = value.as_object() else {
+                        entries.insert(format!("{field} {key}"), value.to_string());
+                        continue;
+                    };
                     for (name, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
                         // A masked path and the number of an adapter are kept or lost as a whole.
                         let name = if field == "masked" { "" } else { name };

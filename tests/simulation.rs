@@ -66,6 +66,7 @@ fn host(seed: u64) -> Kernel {
             1 => Tpgs::Implicit,
             _ => Tpgs::Both,
         };
+        unit.named_by_text = lun % 7 == 3;
         let id = kernel.array.add(unit);
         for path in paths_of(id) {
             let group = if path.target < TARGETS / 2 { 1 } else { 2 };

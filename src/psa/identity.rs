@@ -238,6 +238,16 @@ pub(crate) fn is_of_page83(wwid: &Wwid) -> bool {
     }
 }
 
+/// The device id that corresponds to a WWID, as far as it can be derived.
+pub(in crate::psa) fn device_id_of(wwid: &Wwid) -> DeviceId {
+    let hex = |rest: &str| rest.bytes().all(|b| b.is_ascii_hexdigit());
+    DeviceId::from(match wwid.as_str().split_at_checked(1) {
+        Some(("3", rest)) if hex(rest) => format!("naa.{rest}"),
+        Some(("2", rest)) if hex(rest) => format!("eui.{rest}"),
+        _ => safe_name(wwid.as_str()),
+    })
+}
+
 /// The logical unit that a Device Identification page names.
 ///
 /// # Errors

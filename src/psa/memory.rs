@@ -12,6 +12,9 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Memory {
     /// WWIDs (`3600...`) of devices that had a map. Their paths are hidden from other users as soon as udev sees them.
     pub devices: BTreeSet<Wwid>,
+    /// Ids of those of them whose id does not follow from the WWID. An agent that starts while all paths are down finds
+    /// by them what was set for a device.
+    pub ids: BTreeMap<Wwid, DeviceId>,
     /// What `psactl` set for devices, by device id; it takes precedence over the admin's file.
     pub settings: BTreeMap<DeviceId, DeviceSettings>,
     /// Runtime names of the paths that the admin turned off.

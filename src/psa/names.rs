@@ -76,7 +76,7 @@ name! {
     /// The device id of a logical unit: its name on ESXi, `naa.60014050123456789abcdef012345678`. It is the name that an
     /// admin uses, the key of what is set for a device, and by default the dm name of its map.
     ///
-    /// It comes from VPD page 83h ([`crate::psa::identity`]), until then from the WWID
-    /// (`device_id_of` in [`crate::psa::state::device`]), or from a request, a rule or a file of the admin.
+    /// It comes from VPD page 83h ([`crate::psa::identity`]), until then from the
+    /// memory of the agent or from the WWID (`assumed_id` of the world), or from a request, a rule or a file of the admin.
     DeviceId
 }

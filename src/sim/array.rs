@@ -95,6 +95,8 @@ pub struct Unit {
     pub trespass_attention: Option<(u8, u8)>,
     /// Number of further requests to take the unit over that are rejected.
     pub trespass_refusals: u32,
+    /// Page 83h has the NAA identifier only as a SCSI name string. The device id is the same then; the WWID is not.
+    pub named_by_text: bool,
     /// Designators that page 83h lists for the unit after its NAA identifier.
     pub designators: Vec<Designator>,
 }
@@ -122,6 +124,7 @@ impl Unit {
             demotes: true,
             short_header_only: false,
             trespasses: None,
+            named_by_text: false,
             designators: Vec::new(),
             trespass_attention: None,
             trespass_refusals: 0,
@@ -131,19 +134,27 @@ impl Unit {
     /// The WWID in the UUID of its map.
     #[must_use]
     pub fn wwid(&self) -> String {
-        let mut wwid = String::with_capacity(33);
-        wwid.push('3');
+        format!("{}{}", self.wwid_prefix(), self.hex())
+    }
+
+    fn wwid_prefix(&self) -> &'static str {
+        if self.named_by_text { "8naa." } else { "3" }
+    }
+
+    fn hex(&self) -> String {
+        let mut hex = String::with_capacity(32);
         for byte in self.naa {
             // Writing to a `String` cannot fail.
-            let _ = write!(wwid, "{byte:02x}");
+            let _ = write!(hex, "{byte:02x}");
         }
-        wwid
+        hex
     }
 
     /// Whether a map with this UUID is the map of this unit.
     #[must_use]
     pub fn is_behind(&self, uuid: &str) -> bool {
-        let Some(hex) = uuid.strip_prefix("mpath-3") else {
+        let wwid = uuid.strip_prefix("mpath-");
+        let Some(hex) = wwid.and_then(|wwid| wwid.strip_prefix(self.wwid_prefix())) else {
             return false;
         };
         let digits = hex.as_bytes().chunks(2);
@@ -158,7 +169,7 @@ impl Unit {
     /// Its device id.
     #[must_use]
     pub fn id(&self) -> String {
-        format!("naa.{}", &self.wwid()[1..])
+        format!("naa.{}", self.hex())
     }
 
     /// Its access state through a port group; active/optimized if it has no groups.
@@ -199,11 +210,15 @@ impl Unit {
             vec![0, 0, high, low]
         };
         let port = Association::TargetPort;
-        let mut designators = vec![designator(
-            Association::LogicalUnit,
-            DesignatorType::Naa,
-            self.naa.to_vec(),
-        )];
+        let unit = Association::LogicalUnit;
+        let mut designators = vec![if self.named_by_text {
+            Designator {
+                code_set: CodeSet::Utf8,
+                ..designator(unit, DesignatorType::ScsiNameString, self.id().into_bytes())
+            }
+        } else {
+            designator(unit, DesignatorType::Naa, self.naa.to_vec())
+        }];
         designators.extend(self.designators.iter().cloned());
         designators.push(designator(
             port,

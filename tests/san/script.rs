@@ -106,6 +106,7 @@ pub(crate) fn build(plan: &Plan) -> (Kernel, Vec<Hctl>) {
         let groups: Vec<(u16, AccessState)> = (1..).zip(unit_plan.states.iter().copied()).collect();
         let mut unit = Unit::new(lun + 1, &groups);
         unit.tpgs = unit_plan.tpgs;
+        unit.named_by_text = lun % 3 == 2;
         if unit_plan.masked {
             unit.vendor = "DELL".to_owned();
             unit.product = "Universal Xport".to_owned();

@@ -43,6 +43,7 @@ const fn fields(known: &'static [(&'static str, Form)], required: &'static [&'st
 pub(super) static MEMORY: Form = fields(
     &[
         (DEVICES, Form::Texts),
+        ("ids", Form::Table(&TEXT_ENTRY)),
         ("settings", Form::Table(&DEVICE_SETTINGS)),
         ("paths_off", Form::Texts),
         ("devices_off", Form::Texts),
@@ -144,6 +145,8 @@ const TARGET_FACTS: Form = fields(
     ],
     &["identifier", "details"],
 );
+
+static TEXT_ENTRY: Form = one::<String>();
 
 const TEXT: Form = one::<String>();
 

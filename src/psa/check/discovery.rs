@@ -8,7 +8,7 @@ use crate::psa::facts::PathFacts;
 use crate::psa::identity::LogicalUnit;
 use crate::psa::names::{DeviceId, Wwid};
 use crate::psa::state::World;
-use crate::psa::state::device::{Device, device_id_of};
+use crate::psa::state::device::Device;
 use crate::psa::state::path::Path;
 use crate::psa::state::proof::Answer;
 use crate::psa::state::schedule::Key;
@@ -95,7 +95,8 @@ pub(in crate::psa) fn assume(world: &mut World, id: Hctl, wwid: &Wwid) {
         return;
     };
     if path.proof.assume(wwid) {
-        join(world, id, wwid, &device_id_of(wwid), None);
+        let device_id = world.assumed_id(wwid);
+        join(world, id, wwid, &device_id, None);
     }
 }
 
@@ -206,6 +207,10 @@ pub(in crate::psa) fn join(
     device.join(id, now);
     if let Some(unit) = unit {
         device.prove(unit);
+        // Its map may have been there before the proof.
+        if world.memory.devices.contains(wwid) {
+            world.remember_device(wwid);
+        }
     }
     world.dirty.insert(wwid.to_owned());
     // A rule that names a device could not match before the device was known.

@@ -41,9 +41,7 @@ pub(in crate::psa) fn dispose(world: &mut World, wwid: &Wwid) {
                 id,
                 &[("plugin", plugin), ("satp", satp)],
             );
-            if world.memory.devices.insert(wwid.to_owned()) {
-                world.remember_soon();
-            }
+            world.remember_device(wwid);
         }
         Disposition::LeftAlone(why) => {
             let why = why.clone();

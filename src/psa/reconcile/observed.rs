@@ -7,7 +7,7 @@ use crate::psa::event::{DmStep, MapError};
 use crate::psa::evidence::PathState;
 use crate::psa::names::Wwid;
 use crate::psa::state::World;
-use crate::psa::state::device::{Device, device_id_of};
+use crate::psa::state::device::Device;
 use crate::psa::state::work::{FailedStep, Order};
 use crate::psa::table::model::{Map, PathStatus, UUID_PREFIX};
 use crate::psa::units::{DevT, Hctl};
@@ -159,11 +159,10 @@ fn take_in(world: &mut World, wwid: &Wwid, map: Map, order: &Order) {
         world.drop_map(&old);
     }
     let after = paths_of(Some(&map));
+    let id = world.assumed_id(wwid);
     world
         .devices
-        .get_or_insert_with(wwid.to_owned(), || {
-            Device::new(wwid, &device_id_of(wwid), now)
-        })
+        .get_or_insert_with(wwid.to_owned(), || Device::new(wwid, &id, now))
         .statistics
         .carried_by(&map);
     world.keep_map(map);

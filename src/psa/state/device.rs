@@ -1,6 +1,5 @@
 //! A device: one logical unit, and what was decided about it.
 
-use crate::psa::identity;
 use crate::psa::identity::LogicalUnit;
 use crate::psa::mpp::Plugin;
 use crate::psa::names::{DeviceId, Wwid};
@@ -232,15 +231,4 @@ impl Device {
         let selected = || self.selection.as_ref().map(|s| s.psp);
         settings.psp.or_else(selected).unwrap_or(PspKind::Mru)
     }
-}
-
-/// The device id that corresponds to a WWID, as far as it can be derived. A device has this id until a path proves
-/// more.
-pub(in crate::psa) fn device_id_of(wwid: &Wwid) -> DeviceId {
-    let hex = |rest: &str| rest.bytes().all(|b| b.is_ascii_hexdigit());
-    DeviceId::from(match wwid.as_str().split_at_checked(1) {
-        Some(("3", rest)) if hex(rest) => format!("naa.{rest}"),
-        Some(("2", rest)) if hex(rest) => format!("eui.{rest}"),
-        _ => identity::safe_name(wwid.as_str()),
-    })
 }

@@ -25,6 +25,7 @@ use crate::psa::action::{Action, Notice};
 use crate::psa::codes::Code;
 use crate::psa::evidence::{Link, PortGroup};
 use crate::psa::facts::Subject;
+use crate::psa::identity;
 use crate::psa::lookup::OrderedLookup;
 use crate::psa::memory::{Memory, Unstored};
 use crate::psa::names::{DeviceId, Wwid};
@@ -221,6 +222,27 @@ impl World {
     pub(in crate::psa) fn remember_soon(&mut self) {
         self.schedule
             .no_later_than(Key::Memory, self.now.after(SOON));
+    }
+
+    /// Stores that the device has a map, and its id if a path proved it and it does not follow from the WWID.
+    pub(in crate::psa) fn remember_device(&mut self, wwid: &Wwid) {
+        let mut is_new = self.memory.devices.insert(wwid.to_owned());
+        let device = self.devices.get(wwid).filter(|device| device.is_proven());
+        if let Some(id) = device.map(Device::id)
+            && *id != self.assumed_id(wwid)
+        {
+            self.memory.ids.insert(wwid.to_owned(), id.to_owned());
+            is_new = true;
+        }
+        if is_new {
+            self.remember_soon();
+        }
+    }
+
+    /// The id of a device until a path proves it: the one that was proven last, or what the WWID says.
+    pub(in crate::psa) fn assumed_id(&self, wwid: &Wwid) -> DeviceId {
+        let proven = self.memory.ids.get(wwid).cloned();
+        proven.unwrap_or_else(|| identity::device_id_of(wwid))
     }
 
     /// Whether it is decided which maps of the host belong to the agent; before that [`World::kept_maps`] is
