@@ -8,8 +8,8 @@ use dm_psa::api::requests::{
 };
 use dm_psa::api::types::{
     Adapter, CoreDevice, CorePath, DetachedDevice, Detail, Event, Explanation, FixedConfig,
-    HppDevice, HppPath, IoErrors, NmpDevice, NmpPath, RoundRobinConfig, Section, Status, Topology,
-    TopologyGroup, TopologyPath,
+    HppDevice, HppPath, IoErrors, MultipathGroup, MultipathMap, MultipathPath, NmpDevice, NmpPath,
+    RoundRobinConfig, Section, Status, Topology, TopologyGroup, TopologyPath,
 };
 use dm_psa::api::wire::{self, Call, Decoder, MAX_CALL, MAX_REPLY, Reply};
 use dm_psa::api::{ApiError, DESCRIPTION, Handler, Peer, Server};
@@ -367,6 +367,9 @@ fn the_interface_file_describes_the_records() {
                 carries_io: false,
             }),
         ),
+        ("MultipathMap", members(&MultipathMap::default())),
+        ("MultipathGroup", members(&MultipathGroup::default())),
+        ("MultipathPath", members(&MultipathPath::default())),
         (
             "Event",
             members(&Event {

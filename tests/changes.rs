@@ -292,6 +292,55 @@ fn a_change_without_persist_ends_with_the_agent() {
 }
 
 #[test]
+fn a_flushed_device_gets_a_map_when_its_paths_have_returned() {
+    let mut sim = running(four_paths());
+    sim.io_every = None;
+    let device = device(&sim);
+    let flush = Change::Flush {
+        device: device.clone(),
+    };
+    // A map that is open stays.
+    sim.inject(&Fault::Open(0, 1));
+    sim.inject(&Fault::LinkDown(A1));
+    sim.run_for(seconds(10));
+    assert!(matches!(sim.world.check(&flush), Err(Refusal::Refused(_))));
+    sim.inject(&Fault::Open(0, 0));
+    sim.inject(&Fault::LinkUp(A1));
+    sim.run_for(seconds(10));
+    make(&mut sim, flush.clone());
+    assert_eq!(maps(&sim), Vec::<String>::new());
+    // As long as a path is there, there is no map; not even when others come back.
+    let all = [A1, A2, B1, B2];
+    for path in &all[..3] {
+        sim.inject(&Fault::Delete(*path));
+    }
+    sim.inject(&Fault::Add(A1));
+    sim.run_for(seconds(30));
+    assert_eq!(maps(&sim), Vec::<String>::new());
+    for path in all {
+        sim.inject(&Fault::Delete(path));
+    }
+    sim.run_for(seconds(10));
+    assert_eq!(sim.world.devices_off(), Vec::<&str>::new());
+    for path in all {
+        sim.inject(&Fault::Add(path));
+    }
+    sim.run_for(seconds(30));
+    assert!(maps(&sim)[0].ends_with("AA AA"), "{:?}", maps(&sim));
+    // Turning it on ends it too.
+    make(&mut sim, flush);
+    let on = Change::DeviceState {
+        device,
+        off: false,
+        persist: false,
+    };
+    make(&mut sim, on);
+    assert!(maps(&sim)[0].ends_with("AA AA"), "{:?}", maps(&sim));
+    unharmed(&sim);
+    sim.replay().unwrap();
+}
+
+#[test]
 fn a_detached_device_is_listed_until_it_is_removed_from_the_list() {
     let mut sim = running(four_paths());
     sim.io_every = None;

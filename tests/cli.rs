@@ -103,6 +103,7 @@ impl Handler for Host {
                 json!({ "events": page, "last": 2, "started_ms": 1 })
             }
             Request::GetTopology(_) => json!({ "devices": [] }),
+            Request::ListMaps(_) => json!({ "maps": [], "paths": [] }),
             Request::GetMetrics(_) => json!({ "metrics": "# TYPE a gauge\na{b=\"c\"} 1\n# EOF\n" }),
             Request::GetFixed(_) => json!({ "config": fixed_config() }),
             Request::GetRoundRobin(_) => json!({ "config": round_robin_config() }),

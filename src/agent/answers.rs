@@ -1,5 +1,6 @@
 //! Answers the read-only calls of the API from the current state of the world.
 
+use super::maps;
 use super::topology::topology;
 use crate::api::error::ApiError;
 use crate::api::requests::{
@@ -104,6 +105,7 @@ pub(super) fn answer(
             let devices = devices.map(|d| topology(world, uptime, d)).collect();
             serde_json::to_value(TopologyReply { devices })
         }
+        Request::ListMaps(_) => serde_json::to_value(maps::maps(world, uptime)),
         Request::GetFixed(of) => serde_json::to_value(FixedReply {
             config: fixed(world, device_named(world, &of.device)?),
         }),
@@ -418,7 +420,12 @@ fn detached_devices(world: &World, wanted: Option<&str>) -> Result<Vec<DetachedD
         .filter(|id| wanted.as_ref().is_none_or(|wanted| wanted.as_str() == *id))
         .map(|id| DetachedDevice {
             device: id.to_owned(),
-            state: "off".to_owned(),
+            state: if world.is_flushed(id) {
+                "flushed"
+            } else {
+                "off"
+            }
+            .to_owned(),
         })
         .collect();
     match wanted {

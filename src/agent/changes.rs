@@ -41,6 +41,11 @@ pub(super) fn change(world: &World, request: &ChangeRequest) -> Result<(Change, 
                 persist: set.persist.unwrap_or(true),
             })
         }
+        ChangeRequest::FlushMap(asked) => {
+            device_named(world, &asked.device).map(|device| Change::Flush {
+                device: device.id().to_owned(),
+            })
+        }
         ChangeRequest::SetDeviceName(set) => {
             device_named(world, &set.device).map(|device| Change::DeviceName {
                 device: device.id().to_owned(),

@@ -15,6 +15,7 @@ mod farewell;
 mod inbox;
 mod latest;
 mod logging;
+mod maps;
 mod marks;
 pub mod metrics;
 mod outages;

@@ -3,7 +3,7 @@
 use super::error::ApiError;
 use super::types::{
     Adapter, CoreDevice, CorePath, DetachedDevice, Event, Explanation, FixedConfig, HppDevice,
-    HppPath, NmpDevice, NmpPath, RoundRobinConfig, Status, Topology,
+    HppPath, MultipathMap, MultipathPath, NmpDevice, NmpPath, RoundRobinConfig, Status, Topology,
 };
 use crate::psa::change::RulesEffect;
 use crate::psa::report::inventory::Inventory;
@@ -101,6 +101,8 @@ methods! {
         ListEvents -> Events;
         /// Devices with their groups, paths and adapters.
         GetTopology -> TopologyReply;
+        /// Multipath maps and all paths, as the kernel and the agent see them.
+        ListMaps -> Maps;
         /// Metrics.
         GetMetrics -> MetricsReply;
         /// The settings of VMW_PSP_FIXED.
@@ -123,6 +125,8 @@ methods! {
         SetPathState -> Changed;
         /// Turns a device off and on.
         SetDeviceState -> Changed;
+        /// Removes the map of a device.
+        FlushMap -> Changed;
         /// Sets the display name of a device.
         SetDeviceName -> Changed;
         /// Sets facts about a device that the agent cannot detect.
@@ -368,6 +372,20 @@ pub struct TopologyReply {
     pub devices: Vec<Topology>,
 }
 
+/// Parameters of `ListMaps`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListMaps {}
+
+/// Reply of `ListMaps`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Maps {
+    /// Ordered by name.
+    pub maps: Vec<MultipathMap>,
+    /// The paths of this host, and disks of maps that are not such paths. In the order of their addresses.
+    pub paths: Vec<MultipathPath>,
+}
+
 /// Parameters of `GetMetrics`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -513,6 +531,14 @@ pub struct SetDeviceState {
     /// it is not needed, so that an older agent understands the call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub persist: Option<bool>,
+}
+
+/// Parameters of `FlushMap`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FlushMap {
+    /// The device, by any of its names.
+    pub device: String,
 }
 
 /// Parameters of `SetDeviceName`.

@@ -211,7 +211,7 @@ pub struct CoreDevice {
 pub struct DetachedDevice {
     /// `naa.6001...`
     pub device: String,
-    /// `off`
+    /// `off`; `flushed` if it is on again when all its paths are gone.
     pub state: String,
 }
 
@@ -405,6 +405,111 @@ pub struct TopologyPath {
     pub group: Option<u32>,
     /// Whether it may carry I/O now.
     pub carries_io: bool,
+}
+
+/// A multipath map of the kernel.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct MultipathMap {
+    /// dm name.
+    pub name: String,
+    /// Its dm UUID without `mpath-`.
+    pub wwid: String,
+    /// `naa.6001...`
+    pub device: String,
+    /// Kernel name, `dm-3`.
+    pub kernel_name: String,
+    /// Length in sectors of 512 bytes.
+    pub sectors: u64,
+    /// Whether its table is read-only.
+    pub read_only: bool,
+    /// Whether it is suspended: no I/O runs.
+    pub suspended: bool,
+    /// Open count, without partitions that are not open.
+    pub users: u32,
+    /// The features of the table as the kernel prints them: `1 queue_if_no_path`.
+    pub features: String,
+    /// The hardware handler of the table as the kernel prints it: `1 alua`.
+    pub handler: String,
+    /// Whether the kernel queues I/O while no path works.
+    pub queues: bool,
+    /// For how many more seconds I/O is queued; `None` while a path works, and when it has ended.
+    pub queues_for: Option<u64>,
+    /// Why the agent does not change the map; `None` if it manages the map.
+    pub foreign: Option<String>,
+    /// Priority groups in the order of the table.
+    pub groups: Vec<MultipathGroup>,
+    /// Tables that the agent loaded.
+    pub tables_loaded: u64,
+    /// How often I/O switched to another group.
+    pub group_switches: u64,
+    /// How often it had no path.
+    pub outages: u64,
+    /// How often it had no path for longer than I/O is queued.
+    pub timeouts: u64,
+    /// For how many seconds it queued I/O, in total.
+    pub queued_seconds: u64,
+}
+
+/// A priority group of a [`MultipathMap`].
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct MultipathGroup {
+    /// The path selector with its arguments as the kernel prints them: `service-time 0`.
+    pub selector: String,
+    /// The dm state: `active`, `enabled`, `disabled`.
+    pub state: String,
+}
+
+/// A path, or another disk in the table of a map.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct MultipathPath {
+    /// Kernel's address, `2:0:0:1`; `None` for a disk that is not a path.
+    pub hctl: Option<String>,
+    /// Kernel name of its disk, `sdc`.
+    pub disk: Option<String>,
+    /// Device number of its disk, `8:32`.
+    pub device_number: Option<String>,
+    /// The WWID of its device.
+    pub wwid: Option<String>,
+    /// dm name of the map whose table contains it.
+    pub map: Option<String>,
+    /// The number of its group in the table, from 1.
+    pub group: Option<u32>,
+    /// Whether device-mapper uses it; `None` if it is in no table.
+    pub in_use: Option<bool>,
+    /// `active`, `active unoptimized`, `standby`, `dead`, `off`, `unknown`, `masked`.
+    pub state: String,
+    /// SCSI device state: `running`, `offline`, ...
+    pub device_state: String,
+    /// `VMW_SATP_ALUA`; empty if none is selected.
+    pub satp: String,
+    /// Whether it is marginal.
+    pub is_marginal: bool,
+    /// `fc`
+    pub transport: String,
+    /// INQUIRY vendor.
+    pub vendor: String,
+    /// INQUIRY product.
+    pub model: String,
+    /// INQUIRY revision.
+    pub revision: String,
+    /// Size in sectors of 512 bytes.
+    pub sectors: u64,
+    /// Largest transfer in bytes; 0 if unknown.
+    pub maximum_io_size: u64,
+    /// `fc.WWNN:WWPN`
+    pub adapter_identifier: String,
+    /// PCI address and name of the adapter.
+    pub adapter_description: String,
+    /// `fc.WWNN:WWPN`
+    pub target_identifier: String,
+    /// TARGET PORT GROUP.
+    pub port_group: Option<u16>,
+    /// PREF bit of the target port group.
+    pub is_preferred: bool,
+    /// How often it failed.
+    pub failures: u64,
+    /// Milliseconds until its next check.
+    pub next_check_ms: Option<u64>,
 }
 
 /// The reply of `storage nmp psp fixed deviceconfig get`.

@@ -92,6 +92,12 @@ pub enum Change {
         /// Whether the state is stored; otherwise it is forgotten when the agent ends.
         persist: bool,
     },
+    /// Removes the map of a device that nobody has open. The device gets no map until all its paths are gone, or until
+    /// it is turned on.
+    Flush {
+        /// The device.
+        device: DeviceId,
+    },
     /// `core device set --name`
     DeviceName {
         /// The device.

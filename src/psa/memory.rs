@@ -61,6 +61,9 @@ pub struct MaskedPath {
 pub struct Unstored {
     /// Whether a device is off, by device id.
     pub off: BTreeMap<DeviceId, bool>,
+    /// Devices in `off` that are on again when all their paths are gone.
+    #[serde(default)]
+    pub flushed: BTreeSet<DeviceId>,
     /// The display name of a device, by device id.
     pub names: BTreeMap<DeviceId, String>,
 }

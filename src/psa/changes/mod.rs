@@ -109,31 +109,21 @@ impl World {
                 persist,
             } => {
                 let device = known_device(self, device)?;
-                if let Disposition::Foreign(what) = &device.disposition {
-                    return Err(Refusal::Refused(format!(
-                        "the map of {} contains {what}: the agent does not change such a map",
-                        device.id()
-                    )));
-                }
-                let users = self.map_of(device.wwid()).map_or(0, |map| map.open_count);
-                if *off && users > 0 {
-                    return Err(Refusal::Refused(format!(
-                        "{} is in use ({users} users): unmount it, stop what uses it, and try again",
-                        device.id()
-                    )));
-                }
-                if *off && let Disposition::LeftAlone(why) = &device.disposition {
-                    return Err(Refusal::Refused(format!(
-                        "{} has no map that could be removed: {why}",
-                        device.id()
-                    )));
-                }
+                check_state(self, device, *off)?;
                 let state = if *off {
                     "off; its map is removed as soon as nobody has it open"
                 } else {
                     "on"
                 };
                 Ok(format!("{}: {state}{}", device.id(), lasting(*persist)))
+            }
+            Change::Flush { device } => {
+                let device = known_device(self, device)?;
+                check_state(self, device, true)?;
+                Ok(format!(
+                    "{}: its map is removed; it gets no map until all its paths are gone",
+                    device.id()
+                ))
             }
             Change::DeviceName {
                 device,
@@ -231,6 +221,30 @@ impl World {
     }
 }
 
+/// Whether the device can be turned on or off.
+fn check_state(world: &World, device: &Device, off: bool) -> Result<(), Refusal> {
+    if let Disposition::Foreign(what) = &device.disposition {
+        return Err(Refusal::Refused(format!(
+            "the map of {} contains {what}: the agent does not change such a map",
+            device.id()
+        )));
+    }
+    let users = world.map_of(device.wwid()).map_or(0, |map| map.open_count);
+    if off && users > 0 {
+        return Err(Refusal::Refused(format!(
+            "{} is in use ({users} users): unmount it, stop what uses it, and try again",
+            device.id()
+        )));
+    }
+    if off && let Disposition::LeftAlone(why) = &device.disposition {
+        return Err(Refusal::Refused(format!(
+            "{} has no map that could be removed: {why}",
+            device.id()
+        )));
+    }
+    Ok(())
+}
+
 /// Applies a change. A change that [`World::check`] would refuse changes nothing.
 pub(in crate::psa) fn change(world: &mut World, change: Change) {
     let Ok(effect) = world.check(&change) else {
@@ -310,6 +324,7 @@ pub(in crate::psa) fn change(world: &mut World, change: Change) {
             off,
             persist,
         } => {
+            world.unstored.flushed.remove(&device);
             if persist {
                 world.unstored.off.remove(&device);
                 if off {
@@ -320,6 +335,11 @@ pub(in crate::psa) fn change(world: &mut World, change: Change) {
             } else {
                 world.unstored.off.insert(device.clone(), off);
             }
+            device.into()
+        }
+        Change::Flush { device } => {
+            world.unstored.off.insert(device.clone(), true);
+            world.unstored.flushed.insert(device.clone());
             device.into()
         }
         Change::DeviceName {
@@ -355,10 +375,12 @@ pub(in crate::psa) fn change(world: &mut World, change: Change) {
             match &device {
                 Some(id) => {
                     world.unstored.off.remove(id);
+                    world.unstored.flushed.remove(id);
                     memory.devices_off.remove(id);
                 }
                 None => {
                     world.unstored.off.clear();
+                    world.unstored.flushed.clear();
                     memory.devices_off.clear();
                 }
             }

@@ -14,6 +14,10 @@ pub(in crate::psa) fn act(world: &mut World, wwid: &Wwid, steps: Vec<MapStep>) {
         return;
     };
     device.work.begin(ticket, &steps);
+    let loads = |step: &&MapStep| matches!(step, MapStep::Create { .. } | MapStep::Reload { .. });
+    for _ in steps.iter().filter(loads) {
+        device.statistics.table_loaded();
+    }
     let subject = device.id().to_owned();
     world.index.tickets.insert(ticket, wwid.to_owned());
     let name = world

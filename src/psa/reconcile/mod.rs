@@ -133,7 +133,11 @@ fn forget_if_empty(world: &mut World, wwid: &Wwid) {
         .get(wwid)
         .is_some_and(|d| d.paths().is_empty() && d.work.in_flight().is_none());
     if empty && world.map_of(wwid).is_none() {
-        world.devices.remove(wwid);
+        if let Some(device) = world.devices.remove(wwid)
+            && world.unstored.flushed.remove(device.id())
+        {
+            world.unstored.off.remove(device.id());
+        }
         world.schedule.cancel(&Key::Device(wwid.to_owned()));
     }
 }

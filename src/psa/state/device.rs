@@ -186,6 +186,12 @@ impl Device {
         self.looked_at
     }
 
+    /// Its counters.
+    #[must_use]
+    pub(crate) fn statistics(&self) -> &DeviceStatistics {
+        &self.statistics
+    }
+
     /// Plug-in, SATP and PSP; `None` until a path is identified.
     #[must_use]
     pub fn selection(&self) -> Option<&Selection> {

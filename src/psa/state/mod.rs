@@ -321,6 +321,18 @@ impl World {
         unstored.unwrap_or_else(|| self.memory.devices_off.contains(device))
     }
 
+    /// When the path is checked next.
+    #[must_use]
+    pub(crate) fn next_check(&self, path: &Path) -> Option<Millis> {
+        self.schedule.at(&Key::Path(path.facts().hctl))
+    }
+
+    /// Whether a device is off until all its paths are gone.
+    #[must_use]
+    pub(crate) fn is_flushed(&self, device: &str) -> bool {
+        self.unstored.flushed.contains(device)
+    }
+
     /// The PSP of a device.
     #[must_use]
     pub fn psp_of(&self, device: &Device) -> PspKind {

@@ -113,6 +113,11 @@ impl Schedule {
         key
     }
 
+    /// The deadline of a key.
+    pub(crate) fn at(&self, key: &Key) -> Option<Millis> {
+        self.by_key.get(key).copied().flatten()
+    }
+
     /// The earliest deadline.
     #[must_use]
     pub fn next(&self) -> Option<Millis> {

@@ -188,6 +188,9 @@ impl PathStatistics {
 /// Counters of a device.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct DeviceStatistics {
+    /// Tables that the agent loaded.
+    #[serde(default)]
+    pub tables_loaded: u64,
     /// I/O switched to paths of another group.
     pub group_switches: u64,
     /// All paths went down.
@@ -236,7 +239,7 @@ impl DeviceStatistics {
     }
 
     /// How long I/O was queued, and how long there was no path, up to now.
-    pub(in crate::psa) fn spans(&self, apd: Apd, now: Millis) -> (Millis, Millis) {
+    pub(crate) fn spans(&self, apd: Apd, now: Millis) -> (Millis, Millis) {
         let queued = match apd {
             Apd::Waiting { since, .. } => now.since(since),
             Apd::No | Apd::TimedOut { .. } | Apd::Lost { .. } => Millis(0),
@@ -252,6 +255,10 @@ impl DeviceStatistics {
     /// How long there has been no path; 0 if there is one.
     fn down(&self, now: Millis) -> Millis {
         self.down_since.map_or(Millis(0), |since| now.since(since))
+    }
+
+    pub(in crate::psa) fn table_loaded(&mut self) {
+        self.tables_loaded = self.tables_loaded.saturating_add(1);
     }
 
     /// Counts a switch of the group that carries I/O, or will carry the next I/O, as the map shows it.

@@ -4,7 +4,7 @@
 //! [`check`] rejects in advance what `multipath_ctr` and the constructors of the path selectors would refuse. The
 //! kernel would give the reason only in its log; `ioctl` returns just `EINVAL`.
 
-use super::model::{Group, Message, QueueMode, Table};
+use super::model::{Group, Message, QueueMode, Selector, Table};
 use super::normal;
 use crate::psa::units::DevT;
 use std::collections::BTreeSet;
@@ -208,10 +208,19 @@ pub fn emit(table: &Table) -> Result<String, Problem> {
     Ok(text(table))
 }
 
-fn text(table: &Table) -> String {
+/// The features of a table as the kernel prints them: their number, then the words.
+#[must_use]
+pub fn features(table: &Table) -> String {
+    let words = feature_words(table);
     let mut line = Line::default();
-    let features = feature_words(table);
-    line.add(features.len()).all(&features);
+    line.add(words.len()).all(&words);
+    line.0
+}
+
+/// The hardware handler of a table as the kernel prints it.
+#[must_use]
+pub fn handler(table: &Table) -> String {
+    let mut line = Line::default();
     match &table.handler {
         None => line.add(0),
         Some(handler) => line
@@ -219,12 +228,25 @@ fn text(table: &Table) -> String {
             .add(&handler.name)
             .all(&handler.args),
     };
+    line.0
+}
+
+/// A path selector as the kernel prints it: its name, the number of its arguments, and these.
+#[must_use]
+pub fn selector(selector: &Selector) -> String {
+    let mut line = Line::default();
+    line.add(&selector.name)
+        .add(selector.args.len())
+        .all(&selector.args);
+    line.0
+}
+
+fn text(table: &Table) -> String {
+    let mut line = Line::default();
+    line.add(features(table)).add(handler(table));
     line.add(table.groups.len()).add(table.initial_group);
     for group in &table.groups {
-        let selector = &group.selector;
-        line.add(&selector.name)
-            .add(selector.args.len())
-            .all(&selector.args);
+        line.add(selector(&group.selector));
         line.add(group.paths.len())
             .add(group.paths.first().map_or(0, |path| path.args.len()));
         for path in &group.paths {
