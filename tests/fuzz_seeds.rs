@@ -13,6 +13,7 @@ mod targets {
     pub(crate) mod inquiry;
     pub(crate) mod journal;
     pub(crate) mod multipath_conf;
+    pub(crate) mod multipathd;
     pub(crate) mod replies;
     pub(crate) mod rtpg;
     pub(crate) mod sense;
@@ -53,7 +54,7 @@ macro_rules! replays {
         )*
     };
 }
-replays! { esxcli inquiry journal multipath_conf replies rtpg sense table vpd83 wire }
+replays! { esxcli inquiry journal multipath_conf multipathd replies rtpg sense table vpd83 wire }
 
 /// Every stored input of a target: the lines of `seeds/NAME.txt`, and the files of `seeds/NAME`. Each is also tested
 /// cut short, because parsers tend to fail where input ends early.

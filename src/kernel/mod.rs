@@ -7,6 +7,7 @@
 //! Tests: in each file those that need no kernel, golden trees in `tests/sysfs_golden.rs`, the rest in the lab
 //! (`tests/lab`).
 
+pub mod activation;
 pub(crate) mod backstop;
 pub mod dm;
 pub(crate) mod host;
