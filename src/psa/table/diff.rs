@@ -189,11 +189,8 @@ fn reload_reasons(is: &Table, wanted: &Table) -> Vec<String> {
         }
     };
     differ("length", &is.length.0, &wanted.length.0);
-    // The kernel prints neither 0 retries nor its default delay.
-    let retries = |table: &Table| table.features.pg_init_retries.unwrap_or(0);
-    differ("pg_init_retries", &retries(is), &retries(wanted));
-    let delay = |table: &Table| table.features.pg_init_delay_msecs.unwrap_or(2000);
-    differ("pg_init_delay_msecs", &delay(is), &delay(wanted));
+    // How often and how soon an activation is repeated (`pg_init_retries`, `pg_init_delay_msecs`) is not worth a new
+    // table. A map that multipathd made is taken over as it is, and the next table has what is wanted.
     // The kernel prints the attached handler, whatever was requested, and kernels from 7.0 on use it without being
     // asked. No handler can be detached, so a new table would read back the same. Bio-based maps have no handler.
     if let (None, Some(handler), "request") = (&is.handler, &wanted.handler, queue_mode(wanted)) {
