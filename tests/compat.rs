@@ -123,7 +123,10 @@ impl Handler for Pretended {
                 state.changes.push(format!("{change:?}"));
                 match &change {
                     ChangeRequest::FlushMap(asked) => {
-                        state.flushed.insert(asked.device.clone());
+                        let map = state.maps.iter().find(|map| is(map, &asked.device));
+                        if map.is_some_and(|map| map.users == 0) {
+                            state.flushed.insert(asked.device.clone());
+                        }
                     }
                     ChangeRequest::SetDeviceState(asked) if !asked.off => {
                         let map = state.maps.iter().find(|map| is(map, &asked.device));

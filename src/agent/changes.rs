@@ -46,6 +46,11 @@ pub(super) fn change(world: &World, request: &ChangeRequest) -> Result<(Change, 
                 device: device.id().to_owned(),
             })
         }
+        ChangeRequest::RefreshDevice(asked) => {
+            device_named(world, &asked.device).map(|device| Change::Refresh {
+                device: device.id().to_owned(),
+            })
+        }
         ChangeRequest::SetDeviceName(set) => {
             device_named(world, &set.device).map(|device| Change::DeviceName {
                 device: device.id().to_owned(),

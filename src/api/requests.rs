@@ -127,6 +127,8 @@ methods! {
         SetDeviceState -> Changed;
         /// Removes the map of a device.
         FlushMap -> Changed;
+        /// Reads the facts of the paths of a device again.
+        RefreshDevice -> Changed;
         /// Sets the display name of a device.
         SetDeviceName -> Changed;
         /// Sets facts about a device that the agent cannot detect.
@@ -537,6 +539,14 @@ pub struct SetDeviceState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FlushMap {
+    /// The device, by any of its names.
+    pub device: String,
+}
+
+/// Parameters of `RefreshDevice`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefreshDevice {
     /// The device, by any of its names.
     pub device: String,
 }

@@ -8,7 +8,8 @@ use super::topology::{Detail, topology};
 use super::{json, status};
 use crate::api::client::ClientError;
 use crate::api::requests::{
-    EndQueueing, FlushMap, GetStatus, ListDetachedDevices, LoadRules, SetDeviceState, SetPathState,
+    EndQueueing, FlushMap, GetStatus, ListDetachedDevices, LoadRules, RefreshDevice,
+    SetDeviceState, SetPathState,
 };
 use crate::api::types::{MultipathMap, MultipathPath};
 use crate::kernel::writes::{Write, Written, carry_out};
@@ -18,6 +19,9 @@ use std::time::{Duration, Instant};
 
 /// How long a command may wait for its effect. Callers give up after ten seconds and more.
 const EFFECT: Duration = Duration::from_secs(8);
+
+/// How often to ask for the removal of a map, half a second apart. udev opens each map for a moment after it was made.
+const CLOSES: u32 = 6;
 
 /// The state of a device in `ListDetachedDevices` whose map was flushed.
 const FLUSHED: &str = "flushed";
@@ -298,15 +302,23 @@ fn resize(agent: &Agent, name: &str) -> Result<(), Failure> {
     let Some(wanted) = disks.iter().filter_map(size).min() else {
         return Err("the size of no path can be read".into());
     };
+    // The kernel has the new sizes; udev may tell the agent later.
+    agent.call(&RefreshDevice {
+        device: map.device.clone(),
+    })?;
     let wwid = map.wwid.clone();
-    wait_for(agent, |host| {
+    wait_for(agent, EFFECT, |host| {
         host.map(&wwid).is_some_and(|map| map.sectors == wanted)
     })
 }
 
 /// Waits until something is true of the host.
-fn wait_for(agent: &Agent, is_true: impl Fn(&Host) -> bool) -> Result<(), Failure> {
-    let until = Instant::now() + EFFECT;
+fn wait_for(
+    agent: &Agent,
+    within: Duration,
+    is_true: impl Fn(&Host) -> bool,
+) -> Result<(), Failure> {
+    let until = Instant::now() + within;
     loop {
         if is_true(&agent.host()?) {
             return Ok(());
@@ -322,21 +334,20 @@ fn wait_for(agent: &Agent, is_true: impl Fn(&Host) -> bool) -> Result<(), Failur
 pub(super) fn flush(agent: &Agent, name: &str) -> Result<(), Failure> {
     let host = agent.host()?;
     let map = found(host.map(&agent.spelled(name)))?;
-    if map.users > 0 {
-        return Err("map or partition in use".into());
-    }
     let wwid = map.wwid.clone();
     let request = FlushMap {
         device: map.device.clone(),
     };
-    agent.call(&request)?;
-    let gone = wait_for(agent, |host| host.map(&wwid).is_none());
-    if gone.is_err() {
-        // It was opened meanwhile. The agent must not remove it later, when nobody expects it.
-        turn_on(agent, &request.device)?;
-        return Err("map or partition in use".into());
+    // Each request has the agent look again whether the map is open.
+    for _ in 0..CLOSES {
+        agent.call(&request)?;
+        if wait_for(agent, LOOK * 5, |host| host.map(&wwid).is_none()).is_ok() {
+            return Ok(());
+        }
     }
-    Ok(())
+    // The agent must not remove the map later, when nobody expects it.
+    turn_on(agent, &request.device)?;
+    Err("map or partition in use".into())
 }
 
 /// Removes all maps that are not open.
@@ -387,7 +398,7 @@ pub(super) fn make_map(agent: &Agent, name: &str) -> Result<bool, Failure> {
 fn add_path(agent: &Agent, name: &str) -> Answer {
     let name = agent.spelled(name);
     let is_known = |host: &Host| host.path(&name).is_some_and(|path| path.wwid.is_some());
-    wait_for(agent, is_known).map_err(|_| Failure::from("device not found"))?;
+    wait_for(agent, EFFECT, is_known).map_err(|_| Failure::from("device not found"))?;
     Ok(match make_map(agent, &name)? {
         true => String::new(),
         false => "blacklisted\n".to_owned(),

@@ -134,7 +134,14 @@ impl Command {
     /// # Errors
     /// The complaint for the caller.
     pub fn parse(text: &str) -> Result<Command, String> {
-        let mut tokens = tokens(text)?.into_iter();
+        let mut all = tokens(text)?;
+        // Clients put an argument with blanks in quotes, also if it is the whole command.
+        if let [one] = all.as_slice()
+            && one.contains(char::is_whitespace)
+        {
+            all = tokens(one)?;
+        }
+        let mut tokens = all.into_iter();
         let first = tokens.next().ok_or("no command")?;
         let verb = find(VERBS, &first)?;
         let mut words = Vec::new();
@@ -290,5 +297,7 @@ mod tests {
         assert_eq!(command.format(), Some("%i %d"));
         assert!(command.has(&Word::Raw));
         assert!(Command::parse("show paths format \"%i").is_err());
+        let whole = Command::parse("\"show maps json\"").unwrap();
+        assert_eq!(whole.words, [Word::Maps, Word::Json]);
     }
 }

@@ -4,6 +4,7 @@ use crate::api::ApiError;
 use crate::api::client::{Client, ClientError};
 use crate::api::requests::{ListMaps, Maps, Method};
 use crate::api::types::{MultipathMap, MultipathPath};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -51,7 +52,7 @@ impl Agent {
             }
             path.map.iter_mut().for_each(make_printable);
         }
-        Ok(Host { maps, paths })
+        Ok(Host::new(maps, paths))
     }
 
     /// A name without the directories of `/dev`: callers pass `sdc`, `/dev/sdc`, `/dev/mapper/NAME`, `/dev/dm-3`, or
@@ -90,9 +91,30 @@ pub struct Host {
     pub maps: Vec<MultipathMap>,
     /// In the order of their addresses.
     pub paths: Vec<MultipathPath>,
+    /// Indices of the paths in the table of each map, in the order of their groups.
+    by_map: BTreeMap<String, Vec<usize>>,
 }
 
 impl Host {
+    /// All maps and paths.
+    #[must_use]
+    pub fn new(maps: Vec<MultipathMap>, paths: Vec<MultipathPath>) -> Host {
+        let mut by_map: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for (index, path) in paths.iter().enumerate() {
+            if let Some(map) = &path.map {
+                by_map.entry(map.clone()).or_default().push(index);
+            }
+        }
+        for members in by_map.values_mut() {
+            members.sort_by_key(|index| paths.get(*index).map(|path| path.group));
+        }
+        Host {
+            maps,
+            paths,
+            by_map,
+        }
+    }
+
     /// The map with this dm name, kernel name, or WWID.
     #[must_use]
     pub(crate) fn map(&self, name: &str) -> Option<&MultipathMap> {
@@ -113,13 +135,8 @@ impl Host {
     /// The paths in the table of a map, with the number of their group, in the order of the table.
     #[must_use]
     pub(crate) fn paths_of(&self, map: &MultipathMap) -> Vec<&MultipathPath> {
-        let mut paths: Vec<&MultipathPath> = self
-            .paths
-            .iter()
-            .filter(|path| path.map.as_ref() == Some(&map.name))
-            .collect();
-        paths.sort_by_key(|path| path.group);
-        paths
+        let members = self.by_map.get(&map.name).into_iter().flatten();
+        members.filter_map(|index| self.paths.get(*index)).collect()
     }
 
     /// The paths of a group, which is numbered from 1.

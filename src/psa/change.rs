@@ -92,9 +92,14 @@ pub enum Change {
         /// Whether the state is stored; otherwise it is forgotten when the agent ends.
         persist: bool,
     },
-    /// Removes the map of a device that nobody has open. The device gets no map until all its paths are gone, or until
-    /// it is turned on.
+    /// Removes the map of a device as soon as nobody has it open. The device gets no map until all its paths are gone, or
+    /// until it is turned on.
     Flush {
+        /// The device.
+        device: DeviceId,
+    },
+    /// Reads the facts of the paths of a device again: their sizes have changed, and udev may be late to report it.
+    Refresh {
         /// The device.
         device: DeviceId,
     },

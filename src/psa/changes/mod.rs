@@ -7,6 +7,7 @@
 pub(in crate::psa) mod claiming;
 pub(in crate::psa) mod queueing;
 
+use crate::psa::action::{Action, MapStep};
 use crate::psa::adapter::RuntimeName;
 use crate::psa::change::{Change, Refusal, SATP_WORDS};
 use crate::psa::check::{ask, judge};
@@ -15,6 +16,7 @@ use crate::psa::evidence::PathState;
 use crate::psa::mpp::Plugin;
 use crate::psa::names::DeviceId;
 use crate::psa::psp::PspKind;
+use crate::psa::reconcile::act;
 use crate::psa::settings::DeviceSettings;
 use crate::psa::state::World;
 use crate::psa::state::device::{Device, Disposition};
@@ -109,7 +111,14 @@ impl World {
                 persist,
             } => {
                 let device = known_device(self, device)?;
-                check_state(self, device, *off)?;
+                check_state(device, *off)?;
+                let users = self.map_of(device.wwid()).map_or(0, |map| map.open_count);
+                if *off && users > 0 {
+                    return Err(Refusal::Refused(format!(
+                        "{} is in use ({users} users): unmount it, stop what uses it, and try again",
+                        device.id()
+                    )));
+                }
                 let state = if *off {
                     "off; its map is removed as soon as nobody has it open"
                 } else {
@@ -119,12 +128,16 @@ impl World {
             }
             Change::Flush { device } => {
                 let device = known_device(self, device)?;
-                check_state(self, device, true)?;
+                check_state(device, true)?;
                 Ok(format!(
-                    "{}: its map is removed; it gets no map until all its paths are gone",
+                    "{}: its map is removed unless it is open; it gets no map until all its paths are gone",
                     device.id()
                 ))
             }
+            Change::Refresh { device } => Ok(format!(
+                "{}: its paths are read again",
+                known_device(self, device)?.id()
+            )),
             Change::DeviceName {
                 device,
                 name,
@@ -221,18 +234,22 @@ impl World {
     }
 }
 
+/// Observes the map of a device: how often it is open may have changed since the last observation.
+fn observe(world: &mut World, device: &DeviceId) {
+    let Some(device) = world.device_with_id(device) else {
+        return;
+    };
+    let wwid = device.wwid().clone();
+    if device.work.in_flight().is_none() && world.map_of(&wwid).is_some() {
+        act::act(world, &wwid, vec![MapStep::Observe]);
+    }
+}
+
 /// Whether the device can be turned on or off.
-fn check_state(world: &World, device: &Device, off: bool) -> Result<(), Refusal> {
+fn check_state(device: &Device, off: bool) -> Result<(), Refusal> {
     if let Disposition::Foreign(what) = &device.disposition {
         return Err(Refusal::Refused(format!(
             "the map of {} contains {what}: the agent does not change such a map",
-            device.id()
-        )));
-    }
-    let users = world.map_of(device.wwid()).map_or(0, |map| map.open_count);
-    if off && users > 0 {
-        return Err(Refusal::Refused(format!(
-            "{} is in use ({users} users): unmount it, stop what uses it, and try again",
             device.id()
         )));
     }
@@ -256,6 +273,11 @@ pub(in crate::psa) fn change(world: &mut World, change: Change) {
         Change::RunRules(scope) => return claiming::run_rules(world, scope.as_ref()),
         Change::Reclaim { device } => return claiming::reclaim(world, &device),
         Change::EndQueueing { device } => return queueing::end_queueing(world, &device),
+        Change::Refresh { device } => {
+            let members = world.device_with_id(&device).map(Device::paths).into_iter();
+            let orders = members.flatten().copied().map(Action::RefreshFacts);
+            return world.actions.extend(orders.collect::<Vec<Action>>());
+        }
         Change::Satp { device, name, on } => {
             let set = memory.settings.entry(device.clone()).or_default();
             set.satp.insert(name, on);
@@ -340,6 +362,7 @@ pub(in crate::psa) fn change(world: &mut World, change: Change) {
         Change::Flush { device } => {
             world.unstored.off.insert(device.clone(), true);
             world.unstored.flushed.insert(device.clone());
+            observe(world, &device);
             device.into()
         }
         Change::DeviceName {
