@@ -45,6 +45,7 @@ installed := \
 	$(out)/dm-psad:sbin/dm-psad:755 \
 	$(out)/psactl:sbin/psactl:755 \
 	$(out)/dm-psa-id:lib/udev/dm-psa-id:755 \
+	$(out)/dm-psa-multipath:sbin/dm-psa-multipath:755 \
 	udev-rules/56-dm-psa-path.rules:lib/udev/rules.d/56-dm-psa-path.rules:644 \
 	udev-rules/56-dm-psa-map.rules:lib/udev/rules.d/$(MAP_RULE_NUMBER)-dm-psa-map.rules:644 \
 	$(call below,rules/*.toml,lib/dm-psa) \
@@ -58,6 +59,10 @@ installed := \
 	$(call below,README.md LICENSE-MIT LICENSE-APACHE,share/doc/dm-psa) \
 	$(call below,docs/*.md,share/doc/dm-psa/docs)
 
+# The names of multipath-tools under which dm-psa-multipath is installed with MULTIPATH=1.
+multipath_names := multipath multipathd mpathpersist mpathconf
+MULTIPATH ?=
+
 # Each completion as SHELL:TARGET, the target below PREFIX.
 completions := \
 	bash:share/bash-completion/completions/psactl \
@@ -68,7 +73,7 @@ completions := \
 
 # The tests are built with the examples, which gives dependencies the features that tests need. Without the examples
 # here, the library would be built once for the tests and once for the lab.
-build: ## build the three programs (PROFILE=dev: a quick build, lightly optimised)
+build: ## build the programs (PROFILE=dev: a quick build, lightly optimised)
 	$(CARGO) build --locked --profile $(PROFILE) --bins $(if $(filter dev,$(PROFILE)),--examples)
 
 help: ## print this list
@@ -79,8 +84,8 @@ help: ## print this list
 setup: ## install missing packages for the build, the tests and the lab
 	@tests/setup
 
-install: ## install what `make` built, below DESTDIR; does not build
-	@for f in dm-psad psactl dm-psa-id; do
+install: ## install what `make` built, below DESTDIR; does not build (MULTIPATH=1: with the programs of multipath-tools)
+	@for f in dm-psad psactl dm-psa-id dm-psa-multipath; do
 		[ -x "$(out)/$$f" ] || { echo "$(out)/$$f is missing: run \`make\` first (as yourself, not as root)" >&2; exit 1; }
 	done
 	# While the socket is active, any call of `multipath` starts multipathd. is-active succeeds if one of them is.
@@ -94,6 +99,12 @@ install: ## install what `make` built, below DESTDIR; does not build
 		T
 		exit 1
 	fi
+	for f in $(if $(MULTIPATH),$(multipath_names)); do
+		if [ -e "$(root)/sbin/$$f" ] && [ "$$(readlink "$(root)/sbin/$$f")" != dm-psa-multipath ]; then
+			echo "$(PREFIX)/sbin/$$f belongs to another package, multipath-tools. Remove that first, or install without MULTIPATH=1. Nothing was installed" >&2
+			exit 1
+		fi
+	done
 	new=$$(mktemp); pages=$$(mktemp -d); trap 'rm -rf "$$new" "$$pages"' EXIT
 	# The files contain paths below /usr. For another PREFIX they are rewritten.
 	for f in $(installed); do
@@ -105,6 +116,10 @@ install: ## install what `make` built, below DESTDIR; does not build
 			*.rules) [ "$(PREFIX)" = /usr ] || sed -i 's|="dm-psa-id |="$(PREFIX)/lib/udev/dm-psa-id |' "$(root)/$$to" ;;
 		esac
 		echo "$(PREFIX)/$$to" >>"$$new"
+	done
+	for f in $(if $(MULTIPATH),$(multipath_names)); do
+		ln -sf dm-psa-multipath "$(root)/sbin/$$f"
+		echo "$(PREFIX)/sbin/$$f" >>"$$new"
 	done
 	# psactl generates its own manual pages and completions, so that they match this version.
 	$(out)/psactl man "$$pages"
@@ -145,7 +160,7 @@ install: ## install what `make` built, below DESTDIR; does not build
 uninstall: ## remove what `make install` installed; keeps /etc/dm-psa unless PURGE=1
 	@[ -e "$(manifest)" ] || { echo "nothing to uninstall: $(manifest) does not exist" >&2; exit 1; }
 	if [ -n "$(live)" ]; then
-		systemctl disable -q --now dm-psa.service || true
+		systemctl disable -q --now dm-psa-multipath.socket dm-psa.service || true
 		# Reset the kernel's queueing timeout if its value is still the agent's, and forget that it was: a later agent
 		# would take the 0 for an admin's.
 		limit=/sys/module/dm_multipath/parameters/queue_if_no_path_timeout_secs

@@ -48,6 +48,19 @@ make_ install 2>/dev/null
 make_ uninstall PURGE=1 >/dev/null
 [ ! -e "$stage/etc/dm-psa" ] || fail "PURGE=1 removes /etc/dm-psa"
 
+# The names of multipath-tools: only where they are asked for, and never in place of another program.
+names() { (cd "$stage/usr/sbin" && find . -lname dm-psa-multipath -printf '%f\n' | sort | xargs); }
+make_ install 2>/dev/null
+[ -z "$(names)" ] || fail "the names of multipath-tools are installed without being asked for"
+echo theirs >"$stage/usr/sbin/multipath"
+if make_ install MULTIPATH=1 >/dev/null 2>&1; then fail "a program of multipath-tools is replaced"; fi
+[ "$(cat "$stage/usr/sbin/multipath")" = theirs ] || fail "a program of multipath-tools is changed"
+rm "$stage/usr/sbin/multipath"
+make_ install MULTIPATH=1 2>/dev/null
+if [ "$(names)" = 'mpathconf mpathpersist multipath multipathd' ]; then echo "ok - MULTIPATH=1 installs the names of multipath-tools"; else fail "MULTIPATH=1 installs the names of multipath-tools"; fi
+make_ uninstall PURGE=1 >/dev/null
+[ -z "$(names)" ] || fail "make uninstall removes the names of multipath-tools"
+
 # With another PREFIX the files name their programs below it.
 make_ install PREFIX=/usr/local 2>/dev/null
 grep -q '^ExecStart=/usr/local/sbin/dm-psad$' "$stage/usr/local/lib/systemd/system/dm-psa.service" || fail "the unit names a program below PREFIX"
