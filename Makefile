@@ -21,6 +21,8 @@ ZSH_COMPLETIONS ?= $(if $(and $(filter /usr,$(PREFIX)),$(wildcard /etc/debian_ve
 # The udev rules of multipath-tools, under all names that distributions use.
 # They act on every disk and every multipath map, whether multipathd runs or
 # not: they mark disks by its configuration, and fail paths by message.
+# 99-z-dm-mpath-late is not in the list: it only restores a property that
+# 11-dm-mpath has set.
 MASKED_RULES := 11-dm-mpath 56-dm-mpath 56-multipath 60-multipath 62-multipath
 
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -69,7 +71,7 @@ completions := \
 	zsh:share/zsh/$(ZSH_COMPLETIONS)/_psactl \
 	fish:share/fish/vendor_completions.d/psactl.fish
 
-.PHONY: build help setup install uninstall deb lab-image demo test test-all soak bench bench-micro bench-scale
+.PHONY: build help setup install uninstall deb rpm lab-image demo test test-all soak bench bench-micro bench-scale
 
 # The tests are built with the examples, which gives dependencies the features that tests need. Without the examples
 # here, the library would be built once for the tests and once for the lab.
@@ -79,7 +81,7 @@ build: ## build the programs (PROFILE=dev: a quick build, lightly optimised)
 help: ## print this list
 	@echo "make TARGET [NAME=VALUE...]"
 	sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r t d; do printf '%-13s %s\n' "$$t" "$$d"; done
-	echo "  PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) DESTDIR=$(DESTDIR) PROFILE=$(PROFILE) MAP_RULE_NUMBER=$(MAP_RULE_NUMBER) ZSH_COMPLETIONS=$(ZSH_COMPLETIONS) DEB_DIR=$(DEB_DIR)"
+	echo "  PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) DESTDIR=$(DESTDIR) PROFILE=$(PROFILE) MAP_RULE_NUMBER=$(MAP_RULE_NUMBER) ZSH_COMPLETIONS=$(ZSH_COMPLETIONS) DEB_DIR=$(DEB_DIR) RPM_DIR=$(RPM_DIR)"
 
 setup: ## install missing packages for the build, the tests and the lab
 	@tests/setup
@@ -195,6 +197,11 @@ DEB_VERSION ?=
 DEB_DIR ?= target/deb
 deb: build ## build the Debian package, into DEB_DIR (DEB_VERSION=V: with another version than that of Cargo.toml)
 	@PROFILE="$(PROFILE)" MASKED_RULES="$(MASKED_RULES)" packaging/deb "$(DEB_DIR)" $(DEB_VERSION)
+
+RPM_VERSION ?=
+RPM_DIR ?= target/rpm
+rpm: build ## build the RPM packages, into RPM_DIR (RPM_VERSION=V: with another version than that of Cargo.toml)
+	@PROFILE="$(PROFILE)" MASKED_RULES="$(MASKED_RULES)" packaging/rpm-package "$(RPM_DIR)" $(RPM_VERSION)
 
 lab-image: ## build the guest images of the lab: kernels 6.1, 6.12 and 7
 	tests/lab/host/image 6.1 6.12 7
