@@ -13,7 +13,7 @@
 //! | [`kernel`] | the only module with file descriptors, ioctls and `unsafe`: udev, sysfs, sg, bsg, device-mapper | `config`, `api` and what they use |
 //! | [`sim`] | a simulated kernel and array for the same decisions, with a virtual clock | `config`, `api` and what they use |
 //! | [`agent`] | the daemon: feeds events to the world and carries out its actions | `kernel`, `journal` and what they use |
-//! | [`cli`] | `psactl`: arguments, requests, output layouts; what an admin can do on this host without the agent | `kernel`, `journal` and what they use |
+//! | [`cli`] | `psactl`: arguments, requests, output layouts; what an admin can do on this host without the agent | `compat`, `journal` and what they use |
 //! | [`compat`] | `multipath`, `multipathd` and `mpathpersist` for the programs that call them | `kernel` and what it uses |
 //!
 //! Start reading at [`psa::world`], the loop on one screen, then [`psa::event`] and [`psa::action`], the vocabulary.

@@ -19,6 +19,7 @@ mod exit;
 pub mod format;
 mod generated;
 pub mod graph;
+mod handover;
 pub mod hex;
 pub mod import;
 pub mod layout;

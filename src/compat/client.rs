@@ -47,6 +47,14 @@ pub fn run(args: &[String], out: &mut impl Write) -> ExitCode {
     }
 }
 
+/// Asks multipathd's socket one command.
+///
+/// # Errors
+/// Nobody serves the socket, or there is no answer in time.
+pub fn ask_once(command: &str) -> io::Result<String> {
+    ask(&mut open()?, command)
+}
+
 /// One command from several words. Those with blanks are quoted, unless the whole command is one word.
 fn joined(words: &[String]) -> String {
     match words {

@@ -11,6 +11,7 @@ mod events;
 mod foresee;
 mod generate;
 mod graph;
+mod handover;
 mod host;
 mod hpp;
 mod import;
@@ -50,6 +51,7 @@ const PARTS: &[&[Verb]] = &[
     graph::VERBS,
     top::VERBS,
     lint::VERBS,
+    handover::VERBS,
     import::VERBS,
     pass_through::VERBS,
     esxcfg::VERBS,

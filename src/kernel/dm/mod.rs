@@ -18,7 +18,8 @@
 
 use super::{NoticeSink, Sink};
 use crate::psa::action::MapStep;
-use crate::psa::table::model::MapId;
+use crate::psa::event::MapError;
+use crate::psa::table::model::{Map, MapId, UUID_PREFIX};
 use std::io;
 use std::sync::Arc;
 
@@ -32,6 +33,22 @@ mod reasons;
 mod texts;
 mod udev;
 mod worker;
+
+/// The multipath maps of this host whose UUID has a WWID, as both multipathd and the agent make them.
+///
+/// # Errors
+/// device-mapper does not list or show them.
+pub(crate) fn multipath_maps(client: &client::Client) -> Result<Vec<Map>, MapError> {
+    let mut room = ioctl::Buffer::default();
+    let listed = client.list(&mut room)?.into_iter();
+    let ours = listed.filter(|map| map.uuid.starts_with(UUID_PREFIX));
+    let names: Vec<String> = ours.map(|map| map.name.to_owned()).collect();
+    let mut maps = Vec::new();
+    for name in names {
+        maps.extend(client.observe(&name)?);
+    }
+    Ok(maps)
+}
 
 /// The started module: one client, the workers and the watcher.
 pub struct Dm {

@@ -1,0 +1,278 @@
+//! `psactl adopt` and `psactl release`: hand the multipath maps of a running host from multipathd to the agent, and
+//! back.
+//!
+//! A map belongs to neither daemon: it is an object of the kernel, which both recognize by its UUID. So a handover stops
+//! one daemon, exchanges the udev rules, and starts the other, while I/O goes on. Invariants: the two never run at the
+//! same time; no map loses its queueing, its name or a path; a step that fails is undone together with those before it.
+//! Test: `tests/lab/scenario/38-handover.sh`.
+
+pub(crate) mod adopt;
+mod files;
+pub(crate) mod release;
+
+use crate::cli::context::Context;
+use crate::cli::exit::Failure;
+use crate::cli::record::Listing;
+use crate::kernel::NoticeSink;
+use crate::kernel::dm::client::Client;
+use crate::kernel::dm::multipath_maps;
+use crate::psa::action::MapStep;
+use crate::psa::table::model::{Map, MapId, Message, Table};
+use crate::psa::units::DevT;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// The units of multipathd. The socket comes first: while it is active, any call of `multipath` starts the service.
+const MULTIPATHD: [&str; 2] = ["multipathd.socket", "multipathd.service"];
+
+/// The unit of the agent.
+const AGENT: &str = "dm-psa.service";
+
+/// How long a daemon may take until it is ready, and udev until it has processed its events.
+const READY: Duration = Duration::from_secs(120);
+
+/// Runs a program without a shell. Its output is shown only if it fails.
+fn run(program: &str, arguments: &[&str]) -> Result<String, String> {
+    let output = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output();
+    let said = |what: String| format!("`{program} {}`: {what}", arguments.join(" "));
+    match output {
+        Ok(output) if output.status.success() => {
+            Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        }
+        Ok(output) => {
+            let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            Err(said(if why.is_empty() {
+                output.status.to_string()
+            } else {
+                why
+            }))
+        }
+        Err(why) => Err(said(why.to_string())),
+    }
+}
+
+fn systemctl(arguments: &[&str]) -> Result<String, String> {
+    run("systemctl", arguments)
+}
+
+fn is_active(unit: &str) -> bool {
+    systemctl(&["is-active", "--quiet", unit]).is_ok()
+}
+
+/// What must be true of every host on which a handover is made.
+fn check_host() -> Result<(), Failure> {
+    let refused = |why: &str| Err(Failure::Refused(why.to_owned()));
+    if !nix::unistd::geteuid().is_root() {
+        return refused("only root can hand maps over: run this as root");
+    }
+    if !Path::new("/run/systemd/system").is_dir() {
+        return refused(
+            "this host does not run systemd, by whose units the daemons are stopped and started",
+        );
+    }
+    Ok(())
+}
+
+/// device-mapper, for what both daemons share.
+fn device_mapper() -> Result<Client, Failure> {
+    Client::open(NoticeSink::discard()).map_err(|why| Failure::Refused(why.to_string()))
+}
+
+fn maps(client: &Client) -> Result<Vec<Map>, Failure> {
+    multipath_maps(client).map_err(|why| Failure::Refused(why.to_string()))
+}
+
+fn table(map: &Map) -> Option<&Table> {
+    map.table.as_ref().ok()
+}
+
+fn queues(map: &Map) -> bool {
+    table(map).is_some_and(|table| table.features.queue_if_no_path)
+}
+
+fn disks(map: &Map) -> BTreeSet<DevT> {
+    let paths = table(map).into_iter().flat_map(Table::paths);
+    paths.map(|path| path.dev).collect()
+}
+
+/// Has every map queue that queued before. Returns the names of those that did not.
+fn keep_queueing(client: &Client, before: &[Map]) -> Result<Vec<String>, Failure> {
+    let mut lost = Vec::new();
+    for map in maps(client)? {
+        let queued = before.iter().any(|old| old.uuid == map.uuid && queues(old));
+        if !queued || queues(&map) {
+            continue;
+        }
+        let id = MapId {
+            name: map.name.clone(),
+            uuid: map.uuid,
+        };
+        let steps = [MapStep::Message(Message::QueueIfNoPath)];
+        client
+            .execute(&id, &steps)
+            .map_err(|why| Failure::Refused(format!("{}: {why}", map.name)))?;
+        lost.push(map.name);
+    }
+    Ok(lost)
+}
+
+/// What became worse for a map: it is gone, was renamed, or has lost a path.
+fn harmed(before: &[Map], after: &[Map]) -> Vec<String> {
+    let each = before.iter().filter_map(|old| {
+        let Some(new) = after.iter().find(|new| new.uuid == old.uuid) else {
+            return Some(format!("{} is gone", old.name));
+        };
+        if new.name != old.name {
+            return Some(format!("{} was renamed to {}", old.name, new.name));
+        }
+        let (had, has) = (disks(old), disks(new));
+        let lost: Vec<String> = had.difference(&has).map(DevT::to_string).collect();
+        (!lost.is_empty()).then(|| format!("{} has lost {}", old.name, lost.join(", ")))
+    });
+    each.collect()
+}
+
+/// Has udev process the disks again, because other rules give them other properties.
+fn retrigger(disks: &BTreeSet<DevT>) -> Result<(), String> {
+    let names = disks.iter().filter_map(|dev| {
+        let link = std::fs::read_link(format!("/sys/dev/block/{dev}")).ok()?;
+        Some(link.file_name()?.to_str()?.to_owned())
+    });
+    let names: Vec<String> = names
+        .map(|name| format!("--sysname-match={name}"))
+        .collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let mut arguments = vec!["trigger", "--action=change", "--subsystem-match=block"];
+    arguments.extend(names.iter().map(String::as_str));
+    run("udevadm", &arguments)?;
+    run("udevadm", &["settle", "--timeout=120"]).map(drop)
+}
+
+/// Waits until something is true.
+fn wait_until(mut is_true: impl FnMut() -> bool) -> bool {
+    let until = Instant::now() + READY;
+    while !is_true() {
+        if Instant::now() >= until {
+            return false;
+        }
+        sleep(Duration::from_millis(200));
+    }
+    true
+}
+
+/// Undoes a step.
+type Undo = Box<dyn Fn() -> Result<(), String>>;
+
+/// The steps of a handover, with what undoes each of them.
+#[derive(Default)]
+struct Handover {
+    undo: Vec<(&'static str, Undo)>,
+}
+
+impl Handover {
+    /// Makes a step, and says so. If it fails, all steps are undone, this one too, as far as it was made.
+    fn step(
+        &mut self,
+        context: &Context,
+        what: &'static str,
+        make: impl FnOnce() -> Result<(), String>,
+        undo: impl Fn() -> Result<(), String> + 'static,
+    ) -> Result<(), Failure> {
+        context.print(&Listing::lines([what.to_owned()]))?;
+        self.undo.push((what, Box::new(undo)));
+        make().map_err(|why| self.fail(&why))
+    }
+
+    /// Undoes everything, last step first. Returns the failure for the admin.
+    fn fail(&mut self, why: &str) -> Failure {
+        let mut text = format!("{why}\nThe steps before were undone");
+        while let Some((what, undo)) = self.undo.pop() {
+            if let Err(why) = undo() {
+                text += &format!("; this was not undone: {what}: {why}");
+            }
+        }
+        Failure::Refused(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::psa::table::parse::parse;
+    use crate::psa::units::Sectors;
+
+    fn map(name: &str, uuid: &str, params: &str) -> Map {
+        Map {
+            name: name.to_owned(),
+            uuid: uuid.to_owned(),
+            dev: DevT {
+                major: 253,
+                minor: 0,
+            },
+            event_nr: 0,
+            open_count: 1,
+            suspended: false,
+            read_only: false,
+            table: parse(Sectors(8), params).map_err(|why| why.to_string()),
+            status: Err("not read".to_owned()),
+        }
+    }
+
+    #[test]
+    fn harm_to_a_map_is_named() {
+        let two = "0 0 1 1 service-time 0 2 0 8:0 8:16";
+        let before = [
+            map("a", "mpath-1", two),
+            map("b", "mpath-2", two),
+            map("c", "mpath-3", two),
+        ];
+        assert_eq!(harmed(&before, &before), Vec::<String>::new());
+        let more = "0 0 1 1 service-time 0 3 0 8:16 8:0 8:32";
+        let after = [
+            map("a", "mpath-1", more),
+            map("z", "mpath-2", two),
+            map("new", "mpath-9", two),
+        ];
+        assert_eq!(harmed(&before, &after), ["b was renamed to z", "c is gone"]);
+        let less = map("a", "mpath-1", "0 0 1 1 service-time 0 1 0 8:0");
+        assert_eq!(harmed(&before[..1], &[less]), ["a has lost 8:16"]);
+    }
+
+    #[test]
+    fn a_failed_step_undoes_those_before_it() {
+        use std::cell::RefCell;
+        use std::rc::Rc;
+        let undone = Rc::new(RefCell::new(Vec::new()));
+        let mut handover = Handover::default();
+        for n in [1, 2] {
+            let undone = Rc::clone(&undone);
+            handover.undo.push((
+                "a step",
+                Box::new(move || {
+                    undone.borrow_mut().push(n);
+                    if n == 1 {
+                        Err("why".to_owned())
+                    } else {
+                        Ok(())
+                    }
+                }),
+            ));
+        }
+        let Failure::Refused(text) = handover.fail("it broke") else {
+            panic!("another failure");
+        };
+        assert_eq!(*undone.borrow(), [2, 1]);
+        assert!(
+            text.starts_with("it broke") && text.ends_with("not undone: a step: why"),
+            "{text}"
+        );
+    }
+}
