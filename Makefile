@@ -121,7 +121,8 @@ install: ## install what `make` built, below DESTDIR; does not build (MULTIPATH=
 	done
 	for f in $(if $(MULTIPATH),$(multipath_names)); do
 		ln -sf dm-psa-multipath "$(root)/sbin/$$f"
-		echo "$(PREFIX)/sbin/$$f" >>"$$new"
+		ln -sf dm-psa-multipath.8 "$(root)/share/man/man8/$$f.8"
+		printf '%s\n' "$(PREFIX)/sbin/$$f" "$(PREFIX)/share/man/man8/$$f.8" >>"$$new"
 	done
 	# psactl generates its own manual pages and completions, so that they match this version.
 	$(out)/psactl man "$$pages"

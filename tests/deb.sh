@@ -19,7 +19,7 @@ agent=$(ls "$work"/dm-psa_*.deb) programs=$(ls "$work"/dm-psa-multipath_*.deb)
 of_list() { sed -E -e '/ etc\/udev\//d' -e '/ usr\/lib\/dm-psa\/installed$/d' -e 's/(usr\/share\/man\/.*)/\1.gz/' tests/golden/install.list; }
 docs() { printf -- '-rw-r--r-- %s\n' "usr/share/doc/$1/changelog.gz" "usr/share/doc/$1/copyright"; }
 # Directories are listed with a slash at the end; of these, only the empty one is in the list.
-packed() { dpkg-deb -c "$1" | awk '{ print $1, substr($6, 3), ($1 ~ /^l/ ? $8 : "") }' | sed -E -e 's/ *$//' -e 's/^(.* etc\/dm-psa\/state)\/$/\1/' -e '/\/$/d' | LC_ALL=C sort -k 2; }
+packed() { dpkg-deb -c "$1" | awk '{ print $1, substr($6, 3), ($1 ~ /^l/ ? $8 : "") }' | sed -E -e 's/ *$//' -e 's/^(.* etc\/dm-psa\/state)\/$/\1/' -e '/\/$/d' -e '/^[^ ]+$/d' | LC_ALL=C sort -k 2; }
 compare() { # PACKAGE: with the list on standard input
     if diff -u <(LC_ALL=C sort -k 2) <(packed "$1"); then echo "ok - ${1##*/} has every file of its list"; else fail "${1##*/} has every file of its list"; fi
 }
@@ -31,8 +31,9 @@ compare() { # PACKAGE: with the list on standard input
 {
     of_list | grep 'dm-psa-multipath'
     docs dm-psa-multipath
-    printf 'lrwxrwxrwx usr/sbin/%s dm-psa-multipath\n' mpathconf mpathpersist multipath multipathd
-    echo '-rw-r--r-- usr/share/lintian/overrides/dm-psa-multipath'
+    for name in mpathconf mpathpersist multipath multipathd; do
+        printf 'lrwxrwxrwx %s\n' "usr/sbin/$name dm-psa-multipath" "usr/share/man/man8/$name.8.gz dm-psa-multipath.8.gz"
+    done
 } | compare "$programs"
 
 for package in "$agent" "$programs"; do

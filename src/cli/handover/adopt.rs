@@ -2,7 +2,7 @@
 
 use super::files::{self, OUR_RULES, THEIR_RULES};
 use super::{
-    AGENT, Handover, MULTIPATHD, check_host, device_mapper, disks, harmed, is_active,
+    AGENT, Handover, MULTIPATHD, check_host, device_mapper, disks, harmed, hold_signals, is_active,
     keep_queueing, maps, retrigger, run, systemctl, table, wait_until,
 };
 use crate::api::requests::{GetStatus, ListEvents};
@@ -36,9 +36,11 @@ pub(crate) fn adopt(context: &mut Context, dry_run: bool) -> Result<Listing, Fai
     let root = Path::new("/");
     let failed = |why: std::io::Error| why.to_string();
     let start_multipathd = || {
+        unmask_queueing_unit()?;
         let units = [["start"].as_slice(), &MULTIPATHD].concat();
         systemctl(&units).map(drop)
     };
+    hold_signals();
     let mut handover = Handover::default();
     handover.step(
         context,
@@ -115,12 +117,28 @@ pub(crate) fn adopt(context: &mut Context, dry_run: bool) -> Result<Listing, Fai
     if let Err(why) = systemctl(&units).and_then(|_| systemctl(&["enable", AGENT])) {
         context.partly(format!("at the next boot, multipathd may start: {why}"));
     }
-    lines.extend(loads(context)?);
+    match loads(context) {
+        Ok(loads) => lines.extend(loads),
+        Err(why) => context.partly(format!(
+            "the agent does not say which tables it loaded: {why}"
+        )),
+    }
     lines.push(
         "at boot, dm-psa.service starts instead of multipathd; `psactl release` is the way back"
             .to_owned(),
     );
     Ok(Listing::lines(lines))
+}
+
+/// Takes back the mask of multipathd's unit, if there is one.
+pub(super) fn unmask_queueing_unit() -> Result<(), String> {
+    match Path::new("/run/systemd/system")
+        .join(QUEUEING_UNIT)
+        .is_symlink()
+    {
+        true => systemctl(&["unmask", "--runtime", QUEUEING_UNIT]).map(drop),
+        false => Ok(()),
+    }
 }
 
 /// What would be done.

@@ -19,6 +19,7 @@ use crate::kernel::dm::multipath_maps;
 use crate::psa::action::MapStep;
 use crate::psa::table::model::{Map, MapId, Message, Table};
 use crate::psa::units::DevT;
+use nix::sys::signal::{SigSet, Signal};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -77,6 +78,17 @@ fn check_host() -> Result<(), Failure> {
         );
     }
     Ok(())
+}
+
+/// Holds signals back. A handover must not end in the middle, where no daemon runs: not by Ctrl-C, and not because the
+/// connection of the terminal is lost. Programs that are started do not inherit this.
+fn hold_signals() {
+    let mut held = SigSet::empty();
+    for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM] {
+        held.add(signal);
+    }
+    // It fails only if the operation is invalid.
+    let _ = held.thread_block();
 }
 
 /// device-mapper, for what both daemons share.
@@ -186,7 +198,8 @@ impl Handover {
         make: impl FnOnce() -> Result<(), String>,
         undo: impl Fn() -> Result<(), String> + 'static,
     ) -> Result<(), Failure> {
-        context.print(&Listing::lines([what.to_owned()]))?;
+        // The terminal may be gone, which must not stop the handover.
+        let _ = context.print(&Listing::lines([what.to_owned()]));
         self.undo.push((what, Box::new(undo)));
         make().map_err(|why| self.fail(&why))
     }

@@ -1,8 +1,9 @@
 //! From the agent to multipathd.
 
+use super::adopt::unmask_queueing_unit;
 use super::files::{self, DROP_IN, OUR_RULES, THEIR_RULES};
 use super::{
-    AGENT, Handover, MULTIPATHD, check_host, device_mapper, disks, harmed, is_active,
+    AGENT, Handover, MULTIPATHD, check_host, device_mapper, disks, harmed, hold_signals, is_active,
     keep_queueing, maps, retrigger, run, systemctl, wait_until,
 };
 use crate::api::requests::ListMaps;
@@ -39,6 +40,7 @@ pub(crate) fn release(context: &mut Context, dry_run: bool) -> Result<Listing, F
         return Ok(Listing::lines(lines));
     }
     let before = maps(&client)?;
+    hold_signals();
     let root = Path::new("/");
     let failed = |why: std::io::Error| why.to_string();
     let mut handover = Handover::default();
@@ -91,6 +93,7 @@ pub(crate) fn release(context: &mut Context, dry_run: bool) -> Result<Listing, F
         context,
         "multipathd is started",
         || {
+            unmask_queueing_unit()?;
             let units = [["start"].as_slice(), &MULTIPATHD].concat();
             systemctl(&units)?;
             let is_ready = || {
