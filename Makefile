@@ -121,7 +121,7 @@ install: ## install what `make` built, below DESTDIR; does not build (MULTIPATH=
 	done
 	for f in $(if $(MULTIPATH),$(multipath_names)); do
 		ln -sf dm-psa-multipath "$(root)/sbin/$$f"
-		ln -sf dm-psa-multipath.8 "$(root)/share/man/man8/$$f.8"
+		echo '.so man8/dm-psa-multipath.8' >"$(root)/share/man/man8/$$f.8"
 		printf '%s\n' "$(PREFIX)/sbin/$$f" "$(PREFIX)/share/man/man8/$$f.8" >>"$$new"
 	done
 	# psactl generates its own manual pages and completions, so that they match this version.
@@ -137,7 +137,18 @@ install: ## install what `make` built, below DESTDIR; does not build (MULTIPATH=
 		echo "$(PREFIX)/$$to" >>"$$new"
 	done
 	install -d -m 755 "$(etc)/dm-psa" "$(etc)/dm-psa/state" "$(etc)/udev/rules.d"
-	for r in $(MASKED_RULES); do
+	# Masks that psactl made: those of the rules of dm-psa end here.
+	record="$(DESTDIR)/var/lib/dm-psa/masked-rules"
+	if [ -e "$$record" ]; then
+		grep 'dm-psa-' "$$record" | while read -r f; do
+			[ "$$(readlink "$(DESTDIR)$$f")" != /dev/null ] || rm -f "$(DESTDIR)$$f"
+		done || true
+		sed -i '/dm-psa-/d' "$$record"
+	fi
+	# Beside a running multipathd (TAKEOVER=1), its rules stay in force; `psactl adopt` masks them.
+	masked='$(MASKED_RULES)'
+	if [ -n "$(live)" ] && systemctl is-active -q multipathd.service multipathd.socket; then masked=; fi
+	for r in $$masked; do
 		link=$(SYSCONFDIR)/udev/rules.d/$$r.rules
 		if [ ! -e "$(DESTDIR)$$link" ] && [ ! -L "$(DESTDIR)$$link" ]; then
 			ln -s /dev/null "$(DESTDIR)$$link"
@@ -163,7 +174,8 @@ install: ## install what `make` built, below DESTDIR; does not build (MULTIPATH=
 uninstall: ## remove what `make install` installed; keeps /etc/dm-psa unless PURGE=1
 	@[ -e "$(manifest)" ] || { echo "nothing to uninstall: $(manifest) does not exist" >&2; exit 1; }
 	if [ -n "$(live)" ]; then
-		systemctl disable -q --now dm-psa-multipath.socket dm-psa.service || true
+		systemctl disable -q --now dm-psa.service || true
+		systemctl stop -q dm-psa-multipath.socket dm-psa-multipath.service || true
 		# Reset the kernel's queueing timeout if its value is still the agent's, and forget that it was: a later agent
 		# would take the 0 for an admin's.
 		limit=/sys/module/dm_multipath/parameters/queue_if_no_path_timeout_secs
@@ -181,6 +193,12 @@ uninstall: ## remove what `make install` installed; keeps /etc/dm-psa unless PUR
 		rm -f "$(DESTDIR)$$f"
 	done <"$(manifest)"
 	rm -f "$(manifest)"
+	if [ -e "$(DESTDIR)/var/lib/dm-psa/masked-rules" ]; then
+		while read -r f; do
+			[ "$$(readlink "$(DESTDIR)$$f")" != /dev/null ] || rm -f "$(DESTDIR)$$f"
+		done <"$(DESTDIR)/var/lib/dm-psa/masked-rules"
+		rm -rf "$(DESTDIR)/var/lib/dm-psa"
+	fi
 	for d in lib/dm-psa share/doc/dm-psa/docs share/doc/dm-psa; do
 		[ ! -d "$(root)/$$d" ] || rmdir --ignore-fail-on-non-empty "$(root)/$$d"
 	done

@@ -88,9 +88,11 @@ check "a policy accepts them" compile
 same "each has the type of multipathd's file" "\
 /etc/dm-psa(/.*)? lvm_metadata_t
 /run/dm-psa(/.*)? lvm_var_run_t
+/usr/bin/dm-psa-multipath lvm_exec_t
 /usr/bin/dm-psad lvm_exec_t
 /usr/bin/psactl lvm_exec_t
 /usr/lib/udev/dm-psa-id lvm_exec_t
+/usr/sbin/dm-psa-multipath lvm_exec_t
 /usr/sbin/dm-psad lvm_exec_t
 /usr/sbin/psactl lvm_exec_t
 /var/run/dm-psa(/.*)? lvm_var_run_t" "$(sed -E 's/[[:space:]].*object_r:([a-z_]*):.*/ \1/' "$work/contexts" | LC_ALL=C sort)"
@@ -192,7 +194,7 @@ mkdir -p "$root/run/dm-psa"
 echo 170 | tee "$root/run/dm-psa/queueing_limit" >"$root$limit"
 check "the package is removed" rpm_ -e dm-psa
 same "the agent is disabled and stopped" "systemctl --no-reload disable -q dm-psa.service
-systemctl stop dm-psa.service
+systemctl stop dm-psa-multipath.socket dm-psa-multipath.service dm-psa.service
 $reloaded" "$(calls)"
 check "a message says that the maps stay" said 'Its maps stay'
 same "no rules are masked" "" "$(masks)"
@@ -263,7 +265,7 @@ same "no rules are masked" "" "$(masks)"
 
 echo "# the SELinux package"
 new_root booted
-relabelled='restorecon -R -i /usr/sbin/dm-psad /usr/sbin/psactl /usr/lib/udev/dm-psa-id /etc/dm-psa /run/dm-psa'
+relabelled='restorecon -R -i /usr/sbin/dm-psad /usr/sbin/psactl /usr/sbin/dm-psa-multipath /usr/lib/udev/dm-psa-id /etc/dm-psa /run/dm-psa'
 loaded="semodule -X 200 -i /usr/share/selinux/packages/dm-psa.cil
 $relabelled"
 check "both packages are installed" rpm_ -i "${old[0]}" "${old_selinux[0]}"

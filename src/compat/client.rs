@@ -80,7 +80,6 @@ fn interactive(out: &mut impl Write) -> ExitCode {
     loop {
         let _ = write!(out, "multipathd> ").and_then(|()| out.flush());
         let Some(Ok(line)) = lines.next() else {
-            let _ = writeln!(out);
             return ExitCode::SUCCESS;
         };
         match line.trim() {

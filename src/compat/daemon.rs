@@ -8,8 +8,7 @@ use super::topology::{Detail, topology};
 use super::{json, status};
 use crate::api::client::ClientError;
 use crate::api::requests::{
-    EndQueueing, FlushMap, GetStatus, ListDetachedDevices, LoadRules, RefreshDevice,
-    SetDeviceState, SetPathState,
+    EndQueueing, FlushMap, GetStatus, ListDetachedDevices, LoadRules, RefreshDevice, SetDeviceState,
 };
 use crate::api::types::{MultipathMap, MultipathPath};
 use crate::kernel::writes::{Write, Written, carry_out};
@@ -207,14 +206,11 @@ fn change(agent: &Agent, command: &Command) -> Answer {
             found(host.path(&agent.spelled(path)))?;
             Ok(String::new())
         }
-        (Verb::Fail | Verb::Reinstate, None, Some(path)) => {
-            let request = SetPathState {
-                path: agent.spelled(path),
-                off: command.verb == Verb::Fail,
-            };
-            agent.call(&request)?;
-            Ok(String::new())
-        }
+        // The agent stores what an admin turns off, by the address of the path: a later LUN at this address would be off.
+        (Verb::Fail, None, Some(_)) => Err(
+            "use `psactl storage core path set --state off`, which lasts until it is taken back"
+                .into(),
+        ),
         (Verb::Reconfigure, None, None) => {
             agent.call(&LoadRules { claim_rules: None })?;
             turn_on_flushed(agent).map(done)
@@ -353,11 +349,20 @@ pub(super) fn flush(agent: &Agent, name: &str) -> Result<(), Failure> {
 /// Removes all maps that are not open.
 pub(super) fn flush_all(agent: &Agent) -> Result<(), Failure> {
     let host = agent.host()?;
-    let managed = host.maps.iter().filter(|map| map.foreign.is_none());
-    let failed: Vec<Failure> = managed
+    let (unused, used): (Vec<&MultipathMap>, Vec<&MultipathMap>) = host
+        .maps
+        .iter()
+        .filter(|map| map.foreign.is_none())
+        .partition(|map| map.users == 0);
+    let failed: Vec<Failure> = unused
+        .into_iter()
         .filter_map(|map| flush(agent, &map.name).err())
         .collect();
-    failed.into_iter().next().map_or(Ok(()), Err)
+    match failed.into_iter().next() {
+        Some(failure) => Err(failure),
+        None if used.is_empty() => Ok(()),
+        None => Err("map or partition in use".into()),
+    }
 }
 
 /// Has the agent make the map of a device, or of the device of a path, if it was flushed. Waits until the map is there,
@@ -387,8 +392,11 @@ pub(super) fn make_map(agent: &Agent, name: &str) -> Result<bool, Failure> {
     loop {
         let settled = agent.call(&GetStatus {})?.status.settled;
         let is_there = agent.host()?.map(&wwid).is_some();
-        if is_there || settled || Instant::now() >= until {
+        if is_there || settled {
             return Ok(is_there);
+        }
+        if Instant::now() >= until {
+            return Err("timeout".into());
         }
         sleep(LOOK);
     }
@@ -398,7 +406,7 @@ pub(super) fn make_map(agent: &Agent, name: &str) -> Result<bool, Failure> {
 fn add_path(agent: &Agent, name: &str) -> Answer {
     let name = agent.spelled(name);
     let is_known = |host: &Host| host.path(&name).is_some_and(|path| path.wwid.is_some());
-    wait_for(agent, EFFECT, is_known).map_err(|_| Failure::from("device not found"))?;
+    wait_for(agent, EFFECT, is_known)?;
     Ok(match make_map(agent, &name)? {
         true => String::new(),
         false => "blacklisted\n".to_owned(),

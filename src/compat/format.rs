@@ -8,6 +8,9 @@ use super::host::{
 };
 use crate::api::types::{MultipathMap, MultipathPath};
 
+/// The most letters of a format that are replaced. All fields of a path are half of that.
+const MOST_FIELDS: usize = 64;
+
 /// The widest column.
 const WIDEST: usize = 255;
 
@@ -78,7 +81,10 @@ pub(super) const PATH_FIELDS: &[Field<MultipathPath>] = &[
     }),
     path('c', "checker", |_, path| checker(path).to_owned()),
     path('C', "next_check", |_, path| next_check(path)),
-    path('p', "pri", |_, path| priority(path).to_string()),
+    path('p', "pri", |_, path| match path.state.as_str() {
+        "unknown" => "-1".to_owned(),
+        _ => priority(path).to_string(),
+    }),
     path('S', "size", |_, path| size(path.sectors)),
     path('z', "serial", |_, _| String::new()),
     path('M', "marginal_st", |_, path| marginal(path).to_owned()),
@@ -193,6 +199,9 @@ fn parts<'a, T>(format: &str, fields: &'a [Field<T>]) -> Vec<Part<'a, T>> {
             continue;
         }
         let wanted = letters.next();
+        if parts.len() / 2 >= MOST_FIELDS {
+            continue;
+        }
         if let Some(field) = fields.iter().find(|field| Some(field.letter) == wanted) {
             parts.push(Part::Text(std::mem::take(&mut text)));
             parts.push(Part::Field(field));

@@ -1,7 +1,7 @@
 //! The server on multipathd's sockets.
 //!
-//! Each connection has a thread, and at most [`MOST`] of them run. Half of the places are kept for root, so that no
-//! user can shut out what runs OpenStack or a backup. A peer that sends nothing or takes nothing for a while is dropped.
+//! Each connection has a thread, and at most [`MOST`] of them run. Few of the places are for users other than root,
+//! because a reply may take megabytes, and no user may shut out what runs OpenStack or a backup. A peer that sends nothing or takes nothing for a while is dropped.
 
 use super::daemon::reply;
 use super::host::Agent;
@@ -17,14 +17,14 @@ use std::time::Duration;
 
 /// Most connections at a time, and most of users other than root.
 const MOST: usize = 64;
-const MOST_OF_USERS: usize = 32;
+const MOST_OF_USERS: usize = 8;
 
 /// How long a peer may be silent, as an open `multipathd -k` is, and how long it may take to accept a reply.
 const IDLE: Duration = Duration::from_secs(300);
 const IDLE_OF_USERS: Duration = Duration::from_secs(30);
 const SLOW: Duration = Duration::from_secs(10);
 
-/// The server ends when there was no connection for so long. The socket starts it again.
+/// The server ends after this time without a connection. The socket starts it again.
 const UNUSED: Duration = Duration::from_secs(60);
 
 /// How many connections there are.

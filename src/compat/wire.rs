@@ -1,4 +1,5 @@
-//! The messages on multipathd's socket: a length in native byte order, then so many bytes with a NUL at the end.
+//! The messages on multipathd's socket: a length in native byte order, then that number of bytes, the last of
+//! them NUL.
 
 use std::io::{self, ErrorKind, Read, Write};
 

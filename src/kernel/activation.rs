@@ -51,7 +51,7 @@ impl Sockets {
         self.0.is_empty()
     }
 
-    /// Waits for connections, at most so long, and accepts them; empty if there was none.
+    /// Waits at most this long for connections, and accepts them. Empty if there was none.
     ///
     /// # Errors
     /// The sockets cannot be polled.

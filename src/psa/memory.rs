@@ -3,6 +3,7 @@
 use crate::psa::facts::PathFacts;
 use crate::psa::names::{DeviceId, Wwid};
 use crate::psa::settings::DeviceSettings;
+use crate::psa::units::Millis;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -61,9 +62,10 @@ pub struct MaskedPath {
 pub struct Unstored {
     /// Whether a device is off, by device id.
     pub off: BTreeMap<DeviceId, bool>,
-    /// Devices in `off` that are on again when all their paths are gone.
+    /// Devices in `off` that are on again when all their paths are gone, and when each was last asked for. A device
+    /// whose map is still open some time later is on again too.
     #[serde(default)]
-    pub flushed: BTreeSet<DeviceId>,
+    pub flushed: BTreeMap<DeviceId, Millis>,
     /// The display name of a device, by device id.
     pub names: BTreeMap<DeviceId, String>,
 }

@@ -3,16 +3,17 @@
 use super::files::{self, OUR_RULES, THEIR_RULES};
 use super::{
     AGENT, Handover, MULTIPATHD, check_host, device_mapper, disks, harmed, hold_signals, is_active,
-    keep_queueing, maps, retrigger, run, systemctl, table, wait_until,
+    keep_queueing, maps, retrigger, run, stop_agent, stop_multipathd, systemctl, table, wait_until,
 };
-use crate::api::requests::{GetStatus, ListEvents};
+use crate::api::requests::{GetStatus, ListEvents, ListMaps};
+use crate::api::types::MultipathMap;
 use crate::cli::context::Context;
 use crate::cli::exit::Failure;
 use crate::cli::record::Listing;
 use crate::compat::client::ask_once;
 use crate::kernel::sysfs::Sysfs;
 use crate::psa::facts::DiskKind;
-use crate::psa::table::model::Map;
+use crate::psa::table::model::{Map, UUID_PREFIX};
 use crate::psa::units::DevT;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -35,40 +36,29 @@ pub(crate) fn adopt(context: &mut Context, dry_run: bool) -> Result<Listing, Fai
     }
     let root = Path::new("/");
     let failed = |why: std::io::Error| why.to_string();
-    let start_multipathd = || {
-        unmask_queueing_unit()?;
-        let units = [["start"].as_slice(), &MULTIPATHD].concat();
-        systemctl(&units).map(drop)
-    };
     hold_signals();
     let mut handover = Handover::default();
-    handover.step(
-        context,
-        "multipathd is stopped; maps and I/O go on, and I/O without a path stays queued",
-        || {
-            // Otherwise multipathd ends the queueing of all maps when it stops. It forgets this when it starts.
-            match ask_once("forcequeueing daemon") {
-                Ok(reply) if reply.trim() == "ok" => {}
-                Ok(reply) => {
-                    return Err(format!(
-                        "multipathd refuses to keep queueing: {}",
-                        reply.trim()
-                    ));
+    // After a handover that was cut off, for example by a loss of power, neither daemon runs.
+    if is_active("multipathd.service") {
+        handover.step(
+            context,
+            "multipathd is stopped; maps and I/O go on, and I/O without a path stays queued",
+            || {
+                if is_active(QUEUEING_UNIT) {
+                    systemctl(&["mask", "--runtime", QUEUEING_UNIT])?;
                 }
-                Err(why) => return Err(format!("multipathd does not answer: {why}")),
-            }
-            if is_active(QUEUEING_UNIT) {
-                systemctl(&["mask", "--runtime", QUEUEING_UNIT])?;
-            }
-            let units = [["stop"].as_slice(), &MULTIPATHD].concat();
-            systemctl(&units)?;
-            match MULTIPATHD.iter().find(|unit| is_active(unit)) {
-                Some(unit) => Err(format!("{unit} is still active")),
-                None => Ok(()),
-            }
-        },
-        start_multipathd,
-    )?;
+                stop_multipathd()
+            },
+            || {
+                unmask_queueing_unit()?;
+                let units = [["start"].as_slice(), &MULTIPATHD].concat();
+                systemctl(&units)?;
+                // If it was not stopped, it still has the order.
+                ask_once("restorequeueing daemon").map_err(|why| why.to_string())?;
+                Ok(())
+            },
+        )?;
+    }
     match keep_queueing(&client, &before) {
         Ok(lost) if lost.is_empty() => {}
         Ok(lost) => context.warn([format!(
@@ -77,16 +67,27 @@ pub(crate) fn adopt(context: &mut Context, dry_run: bool) -> Result<Listing, Fai
         )]),
         Err(why) => return Err(handover.fail(&why.to_string())),
     }
+    let were_masked = files::is_masked(root, OUR_RULES);
     handover.step(
         context,
-        "the udev rules of multipath-tools are masked",
+        "multipathd and its udev rules are masked, now and at the next boot",
         || {
             files::unmask(root, OUR_RULES).map_err(failed)?;
             files::mask(root, THEIR_RULES).map_err(failed)?;
-            run("udevadm", &["control", "--reload"]).map(drop)
+            run("udevadm", &["control", "--reload"])?;
+            systemctl(&["enable", AGENT])?;
+            // A call of `systemctl start multipathd` would stop the agent.
+            let units = [["mask"].as_slice(), &MULTIPATHD].concat();
+            systemctl(&units).map(drop)
         },
         move || {
+            let units = [["unmask"].as_slice(), &MULTIPATHD].concat();
+            systemctl(&units)?;
+            systemctl(&["disable", AGENT])?;
             files::unmask(root, THEIR_RULES).map_err(failed)?;
+            if were_masked {
+                files::mask(root, OUR_RULES).map_err(failed)?;
+            }
             run("udevadm", &["control", "--reload"]).map(drop)
         },
     )?;
@@ -94,7 +95,7 @@ pub(crate) fn adopt(context: &mut Context, dry_run: bool) -> Result<Listing, Fai
         context,
         "the agent is started",
         || systemctl(&["start", AGENT]).map(drop),
-        || systemctl(&["stop", AGENT]).map(drop),
+        stop_agent,
     )?;
     let is_settled = |context: &mut Context| {
         let status = context.ask(&GetStatus {}).map(|reply| reply.status);
@@ -104,7 +105,11 @@ pub(crate) fn adopt(context: &mut Context, dry_run: bool) -> Result<Listing, Fai
         return Err(handover.fail("the agent has not judged all paths in time: `psactl status`"));
     }
     let after = maps(&client).map_err(|why| handover.fail(&why.to_string()))?;
-    let harm = harmed(&before, &after);
+    let mut harm = harmed(&before, &after);
+    match context.ask(&ListMaps {}) {
+        Ok(known) => harm.extend(unmanaged(&before, &known.maps)),
+        Err(why) => harm.push(why.to_string()),
+    }
     if !harm.is_empty() {
         return Err(handover.fail(&harm.join("; ")));
     }
@@ -113,20 +118,13 @@ pub(crate) fn adopt(context: &mut Context, dry_run: bool) -> Result<Listing, Fai
     if let Err(why) = retrigger(&members) {
         context.partly(format!("udev has not processed all disks: {why}"));
     }
-    let units = [["disable"].as_slice(), &MULTIPATHD].concat();
-    if let Err(why) = systemctl(&units).and_then(|_| systemctl(&["enable", AGENT])) {
-        context.partly(format!("at the next boot, multipathd may start: {why}"));
-    }
     match loads(context) {
         Ok(loads) => lines.extend(loads),
         Err(why) => context.partly(format!(
             "the agent does not say which tables it loaded: {why}"
         )),
     }
-    lines.push(
-        "at boot, dm-psa.service starts instead of multipathd; `psactl release` is the way back"
-            .to_owned(),
-    );
+    lines.push("`psactl release` is the way back".to_owned());
     Ok(Listing::lines(lines))
 }
 
@@ -156,7 +154,7 @@ fn foreseen(maps: &[Map], problems: Vec<String>) -> Vec<String> {
         .collect();
     if problems.is_empty() {
         lines.push(
-            "`psactl adopt` would stop multipathd, mask its udev rules, start dm-psa.service, and have it start at boot"
+            "`psactl adopt` would stop and mask multipathd and its udev rules, start dm-psa.service, and have it start at boot"
                 .to_owned(),
         );
         lines.push("a table is loaded only where groups, paths or path selector differ from what the rules of dm-psa say".to_owned());
@@ -174,20 +172,19 @@ fn foreseen(maps: &[Map], problems: Vec<String>) -> Vec<String> {
 /// Why the maps cannot be handed over.
 fn problems(host: &Sysfs, maps: &[Map]) -> Vec<String> {
     let mut problems = Vec::new();
-    if !is_active("multipathd.service") {
-        problems.push(
-            "multipathd does not run: `systemctl enable --now dm-psa.service` starts the agent, which takes the maps as they are"
-                .to_owned(),
-        );
+    if is_active(AGENT) {
+        problems.push("the agent runs already: `psactl status`".to_owned());
     }
     if systemctl(&["cat", AGENT]).is_err() {
         problems.push(format!("{AGENT} is not installed"));
     }
-    if files::has_reservation_keys(Path::new("/")) {
-        problems.push(
-            "/etc/multipath/prkeys has keys of persistent reservations, which the agent does not handle yet"
-                .to_owned(),
-        );
+    if let Some(why) = reservations() {
+        problems.push(why);
+    }
+    for file in files::in_the_way(Path::new("/"), THEIR_RULES) {
+        problems.push(format!(
+            "{file} is a file of your own: its rules must not act beside those of dm-psa; move it away"
+        ));
     }
     for map in maps {
         let name = &map.name;
@@ -209,6 +206,45 @@ fn problems(host: &Sysfs, maps: &[Map]) -> Vec<String> {
         }
     }
     problems
+}
+
+/// Why persistent reservations may be in use. The agent would not register their keys on paths that return.
+fn reservations() -> Option<String> {
+    let not_yet = "which the agent does not handle yet";
+    match files::has_reservation_keys(Path::new("/")) {
+        Ok(true) => {
+            return Some(format!(
+                "/etc/multipath/prkeys has keys of persistent reservations, {not_yet}"
+            ));
+        }
+        Ok(false) => {}
+        Err(why) => return Some(format!("/etc/multipath/prkeys: {why}")),
+    }
+    if !is_active("multipathd.service") {
+        return None;
+    }
+    match ask_once("show config") {
+        Ok(config) if config.contains("reservation_key") => Some(format!(
+            "multipathd is configured with a reservation_key for persistent reservations, {not_yet}"
+        )),
+        Ok(_) => None,
+        Err(why) => Some(format!("multipathd does not show its configuration: {why}")),
+    }
+}
+
+/// The maps that the agent does not manage.
+fn unmanaged(before: &[Map], known: &[MultipathMap]) -> Vec<String> {
+    let each = before.iter().filter_map(|map| {
+        let wwid = map.uuid.strip_prefix(UUID_PREFIX).unwrap_or_default();
+        match known.iter().find(|known| known.wwid == wwid) {
+            None => Some(format!("the agent does not know {}", map.name)),
+            Some(known) => {
+                let why = known.foreign.as_ref()?;
+                Some(format!("the agent leaves {} alone: {why}", map.name))
+            }
+        }
+    });
+    each.collect()
 }
 
 /// Which tables the agent loaded, and why.

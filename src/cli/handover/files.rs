@@ -1,6 +1,7 @@
 //! The files of a handover: links that mask udev rules, and what multipathd has to know about maps that the agent made.
 
-use crate::api::types::MultipathMap;
+use crate::psa::table::emit;
+use crate::psa::table::model::{Map, Table, UUID_PREFIX};
 use std::fs;
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::symlink;
@@ -103,45 +104,74 @@ pub(super) fn unmask(root: &Path, rules: &[&str]) -> io::Result<()> {
     record(root, &lines)
 }
 
-/// The configuration by which multipathd takes these maps as they are: their names, their features, and queueing.
+/// The configuration by which multipathd takes these maps as they are: their names, their queueing, and their features.
 #[must_use]
-pub(super) fn drop_in(maps: &[MultipathMap]) -> String {
+pub(super) fn drop_in(maps: &[Map]) -> String {
     let mut out =
         "# Written by `psactl release`: multipathd keeps the maps that dm-psa made as they are.\n"
             .to_owned();
+    let tables = || maps.iter().filter_map(|map| map.table.as_ref().ok());
     // The words of the table except for queueing, which has a keyword of its own.
-    let words = |map: &MultipathMap| {
-        let words = map.features.split(' ').skip(1);
+    let words = |table: &Table| {
+        let features = emit::features(table);
+        let words = features.split(' ').skip(1);
         let others: Vec<&str> = words.filter(|word| *word != "queue_if_no_path").collect();
         format!("{} {}", others.len(), others.join(" "))
-            .trim_end()
-            .to_owned()
     };
-    out += "overrides {\n\tno_path_retry queue\n";
-    let mut features = maps.iter().map(words);
+    let mut features = tables().map(words);
     // There is one setting for all maps. If they differ, multipathd loads the tables of some.
     if let Some(first) = features.next()
-        && first != "0"
+        && !first.starts_with("0 ")
         && features.all(|other| other == first)
     {
-        out += &format!("\tfeatures \"{first}\"\n");
+        out += &format!("overrides {{\n\tfeatures \"{first}\"\n}}\n");
     }
-    out += "}\nmultipaths {\n";
-    for map in maps.iter().filter(|map| map.name != map.wwid) {
-        out += &format!(
-            "\tmultipath {{\n\t\twwid \"{}\"\n\t\talias \"{}\"\n\t}}\n",
-            map.wwid, map.name
-        );
+    out += "multipaths {\n";
+    for map in maps {
+        let wwid = map.uuid.strip_prefix(UUID_PREFIX).unwrap_or_default();
+        out += &format!("\tmultipath {{\n\t\twwid \"{wwid}\"\n");
+        if map.name != wwid {
+            out += &format!("\t\talias \"{}\"\n", map.name);
+        }
+        // What the admin configured counts where the map does not queue.
+        if map
+            .table
+            .as_ref()
+            .is_ok_and(|table| table.features.queue_if_no_path)
+        {
+            out += "\t\tno_path_retry queue\n";
+        }
+        out += "\t}\n";
     }
     out + "}\n"
 }
 
-/// Whether multipathd keeps keys of persistent reservations. The agent does not have them.
+/// Whether multipathd keeps keys of persistent reservations in its file. The agent does not have them.
+///
+/// # Errors
+/// The file is there and cannot be read.
+pub(super) fn has_reservation_keys(root: &Path) -> io::Result<bool> {
+    let text = match fs::read_to_string(root.join("etc/multipath/prkeys")) {
+        Ok(text) => text,
+        Err(why) if why.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(why) => return Err(why),
+    };
+    let mut lines = text.lines();
+    Ok(lines.any(|line| !line.trim().is_empty() && !line.starts_with('#')))
+}
+
+/// The files of an admin that are in the place of masks.
 #[must_use]
-pub(super) fn has_reservation_keys(root: &Path) -> bool {
-    let text = fs::read_to_string(root.join("etc/multipath/prkeys")).unwrap_or_default();
-    text.lines()
-        .any(|line| !line.trim().is_empty() && !line.starts_with('#'))
+pub(super) fn in_the_way(root: &Path, rules: &[&str]) -> Vec<String> {
+    let files = rules.iter().map(|name| link(root, name));
+    let files = files.filter(|(link, _)| fs::symlink_metadata(link).is_ok() && !is_mask(link));
+    files.map(|(_, line)| line).collect()
+}
+
+/// Whether any of these rules is masked.
+#[must_use]
+pub(super) fn is_masked(root: &Path, rules: &[&str]) -> bool {
+    rules.iter().any(|name| is_mask(&link(root, name).0))
 }
 
 #[cfg(test)]
@@ -183,41 +213,56 @@ mod tests {
         assert_eq!(line.split(' ').collect::<Vec<_>>(), THEIR_RULES);
     }
 
-    #[test]
-    fn multipathd_is_told_names_and_features() {
-        let map = |name: &str, features: &str| MultipathMap {
+    fn map(name: &str, params: &str) -> Map {
+        use crate::psa::table::parse::parse;
+        use crate::psa::units::{DevT, Sectors};
+        Map {
             name: name.to_owned(),
-            wwid: "36001".to_owned(),
-            features: features.to_owned(),
-            ..MultipathMap::default()
-        };
-        let text = drop_in(&[map("naa.6001", "3 queue_if_no_path pg_init_retries 50")]);
+            uuid: "mpath-36001".to_owned(),
+            dev: DevT {
+                major: 253,
+                minor: 0,
+            },
+            event_nr: 0,
+            open_count: 1,
+            suspended: false,
+            read_only: false,
+            table: parse(Sectors(8), params).map_err(|why| why.to_string()),
+            status: Err("not read".to_owned()),
+        }
+    }
+
+    #[test]
+    fn multipathd_gets_names_queueing_and_features() {
+        let ours = "3 queue_if_no_path pg_init_retries 50 1 alua 1 1 service-time 0 1 0 8:0";
+        let text = drop_in(&[map("naa.6001", ours)]);
         assert!(
             text.contains("\tfeatures \"2 pg_init_retries 50\"\n"),
             "{text}"
         );
-        assert!(
-            text.contains("\t\twwid \"36001\"\n\t\talias \"naa.6001\"\n"),
-            "{text}"
-        );
-        let plain = drop_in(&[map("36001", "1 queue_if_no_path")]);
-        assert!(
-            !plain.contains("features") && !plain.contains("alias"),
-            "{plain}"
-        );
-        let mixed = drop_in(&[map("a", "2 pg_init_retries 50"), map("b", "0")]);
+        let entry = "\t\twwid \"36001\"\n\t\talias \"naa.6001\"\n\t\tno_path_retry queue\n";
+        assert!(text.contains(entry), "{text}");
+        let plain = drop_in(&[map("36001", "0 0 1 1 service-time 0 1 0 8:0")]);
+        for word in ["features", "alias", "no_path_retry"] {
+            assert!(!plain.contains(word), "{plain}");
+        }
+        let other = "2 pg_init_retries 20 0 1 1 service-time 0 1 0 8:16";
+        let mixed = drop_in(&[map("a", ours), map("b", other)]);
         assert!(!mixed.contains("features"), "{mixed}");
     }
 
     #[test]
     fn reservation_keys_are_noticed() {
         let root = tempfile::tempdir().unwrap();
-        assert!(!has_reservation_keys(root.path()));
+        assert!(!has_reservation_keys(root.path()).unwrap());
         fs::create_dir_all(root.path().join("etc/multipath")).unwrap();
         let file = root.path().join("etc/multipath/prkeys");
         fs::write(&file, "# comment\n\n").unwrap();
-        assert!(!has_reservation_keys(root.path()));
+        assert!(!has_reservation_keys(root.path()).unwrap());
         fs::write(&file, "0x1234 36001\n").unwrap();
-        assert!(has_reservation_keys(root.path()));
+        assert!(has_reservation_keys(root.path()).unwrap());
+        fs::remove_file(&file).unwrap();
+        fs::create_dir(&file).unwrap();
+        assert!(has_reservation_keys(root.path()).is_err());
     }
 }

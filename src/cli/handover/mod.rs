@@ -13,7 +13,9 @@ pub(crate) mod release;
 use crate::cli::context::Context;
 use crate::cli::exit::Failure;
 use crate::cli::record::Listing;
+use crate::compat::client::ask_once;
 use crate::kernel::NoticeSink;
+use crate::kernel::backstop::Backstop;
 use crate::kernel::dm::client::Client;
 use crate::kernel::dm::multipath_maps;
 use crate::psa::action::MapStep;
@@ -21,6 +23,7 @@ use crate::psa::table::model::{Map, MapId, Message, Table};
 use crate::psa::units::DevT;
 use nix::sys::signal::{SigSet, Signal};
 use std::collections::BTreeSet;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
@@ -40,6 +43,8 @@ fn run(program: &str, arguments: &[&str]) -> Result<String, String> {
     let output = Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())
+        // Ctrl-C must not end it.
+        .process_group(0)
         .output();
     let said = |what: String| format!("`{program} {}`: {what}", arguments.join(" "));
     match output {
@@ -111,6 +116,39 @@ fn queues(map: &Map) -> bool {
 fn disks(map: &Map) -> BTreeSet<DevT> {
     let paths = table(map).into_iter().flat_map(Table::paths);
     paths.map(|path| path.dev).collect()
+}
+
+/// Stops multipathd. Maps keep queueing: without this order, multipathd ends the queueing of all maps when it stops. It
+/// forgets the order when it starts.
+fn stop_multipathd() -> Result<(), String> {
+    match ask_once("forcequeueing daemon") {
+        Ok(reply) if reply.trim() == "ok" => {}
+        Ok(reply) => {
+            return Err(format!(
+                "multipathd refuses to keep queueing: {}",
+                reply.trim()
+            ));
+        }
+        Err(why) => return Err(format!("multipathd does not answer: {why}")),
+    }
+    let units = [["stop"].as_slice(), &MULTIPATHD].concat();
+    systemctl(&units)?;
+    match MULTIPATHD.iter().find(|unit| is_active(unit)) {
+        Some(unit) => Err(format!("{unit} is still active")),
+        None => Ok(()),
+    }
+}
+
+/// Stops the agent. The kernel's limit of queueing was for maps that the agent handles.
+fn stop_agent() -> Result<(), String> {
+    systemctl(&["stop", AGENT])?;
+    let limit = Backstop::below(Path::new("/"));
+    match limit.want(None) {
+        Err(why) if why.kind() != std::io::ErrorKind::NotFound => Err(format!(
+            "the kernel's limit of queueing was not reset: {why}"
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Has every map queue that queued before. Returns the names of those that did not.
@@ -206,13 +244,17 @@ impl Handover {
 
     /// Undoes everything, last step first. Returns the failure for the admin.
     fn fail(&mut self, why: &str) -> Failure {
-        let mut text = format!("{why}\nThe steps before were undone");
+        let mut left = String::new();
         while let Some((what, undo)) = self.undo.pop() {
             if let Err(why) = undo() {
-                text += &format!("; this was not undone: {what}: {why}");
+                left += &format!("\nnot undone: {what}: {why}");
             }
         }
-        Failure::Refused(text)
+        Failure::Refused(if left.is_empty() {
+            format!("{why}\nthe steps before were undone")
+        } else {
+            format!("{why}{left}\nmake sure that one of multipathd.service and dm-psa.service runs")
+        })
     }
 }
 
@@ -284,7 +326,7 @@ mod tests {
         };
         assert_eq!(*undone.borrow(), [2, 1]);
         assert!(
-            text.starts_with("it broke") && text.ends_with("not undone: a step: why"),
+            text.starts_with("it broke\nnot undone: a step: why\n"),
             "{text}"
         );
     }

@@ -4,15 +4,14 @@ use super::adopt::unmask_queueing_unit;
 use super::files::{self, DROP_IN, OUR_RULES, THEIR_RULES};
 use super::{
     AGENT, Handover, MULTIPATHD, check_host, device_mapper, disks, harmed, hold_signals, is_active,
-    keep_queueing, maps, retrigger, run, systemctl, wait_until,
+    keep_queueing, maps, retrigger, run, stop_agent, stop_multipathd, systemctl, wait_until,
 };
-use crate::api::requests::ListMaps;
-use crate::api::types::MultipathMap;
 use crate::cli::context::Context;
 use crate::cli::exit::Failure;
 use crate::cli::record::Listing;
 use crate::compat::client::ask_once;
 use crate::compat::wwids;
+use crate::psa::table::model::{Map, UUID_PREFIX};
 use crate::psa::units::DevT;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -25,11 +24,9 @@ pub(crate) fn release(context: &mut Context, dry_run: bool) -> Result<Listing, F
     context.host()?;
     check_host()?;
     let client = device_mapper()?;
-    let known = context.ask(&ListMaps {})?.maps;
-    if let Some(why) = problem(&known) {
-        return Err(Failure::Refused(why));
-    }
-    let text = files::drop_in(&known);
+    let before = maps(&client)?;
+    let problems = problems(&before);
+    let text = files::drop_in(&before);
     if dry_run {
         let mut lines = vec![format!("`psactl release` would write /{DROP_IN}:")];
         lines.extend(text.lines().map(str::to_owned));
@@ -37,21 +34,24 @@ pub(crate) fn release(context: &mut Context, dry_run: bool) -> Result<Listing, F
             "then add the WWIDs to /etc/multipath/wwids, stop the agent, mask its udev rules, start multipathd, and have it start at boot"
                 .to_owned(),
         );
+        lines.extend(problems.into_iter().map(|why| format!("problem: {why}")));
         return Ok(Listing::lines(lines));
     }
-    let before = maps(&client)?;
+    if !problems.is_empty() {
+        return Err(Failure::Refused(problems.join("\n")));
+    }
     hold_signals();
     let root = Path::new("/");
     let failed = |why: std::io::Error| why.to_string();
     let mut handover = Handover::default();
     handover.step(
         context,
-        "multipathd is told the names and the features of the maps",
+        "the names, the queueing and the features of the maps are written for multipathd",
         || {
             // First: multipathd flushes a map that it does not know, and ends its queueing.
-            for map in &known {
-                wwids::add(root, &map.wwid)
-                    .map_err(|why| format!("/etc/multipath/wwids: {why}"))?;
+            for map in &before {
+                let wwid = map.uuid.strip_prefix(UUID_PREFIX).unwrap_or_default();
+                wwids::add(root, wwid).map_err(|why| format!("/etc/multipath/wwids: {why}"))?;
             }
             let file = root.join(DROP_IN);
             if let Some(folder) = file.parent() {
@@ -68,22 +68,29 @@ pub(crate) fn release(context: &mut Context, dry_run: bool) -> Result<Listing, F
         context,
         "the agent is stopped; maps and I/O go on",
         || {
-            if is_active(PROGRAMS) {
-                systemctl(&["stop", PROGRAMS, "dm-psa-multipath.service"])?;
-            }
-            systemctl(&["stop", AGENT]).map(drop)
+            systemctl(&["stop", PROGRAMS, "dm-psa-multipath.service"])?;
+            stop_agent()
         },
         || systemctl(&["start", AGENT]).map(drop),
     )?;
     handover.step(
         context,
-        "the udev rules of dm-psa are masked, and those of multipath-tools are in force",
+        "the udev rules of dm-psa are masked, and multipathd starts at the next boot",
         || {
             files::unmask(root, THEIR_RULES).map_err(failed)?;
             files::mask(root, OUR_RULES).map_err(failed)?;
-            run("udevadm", &["control", "--reload"]).map(drop)
+            run("udevadm", &["control", "--reload"])?;
+            systemctl(&["disable", AGENT])?;
+            for verb in ["unmask", "enable"] {
+                let units = [[verb].as_slice(), &MULTIPATHD].concat();
+                systemctl(&units)?;
+            }
+            unmask_queueing_unit()
         },
         move || {
+            let units = [["mask"].as_slice(), &MULTIPATHD].concat();
+            systemctl(&units)?;
+            systemctl(&["enable", AGENT])?;
             files::unmask(root, OUR_RULES).map_err(failed)?;
             files::mask(root, THEIR_RULES).map_err(failed)?;
             run("udevadm", &["control", "--reload"]).map(drop)
@@ -93,7 +100,6 @@ pub(crate) fn release(context: &mut Context, dry_run: bool) -> Result<Listing, F
         context,
         "multipathd is started",
         || {
-            unmask_queueing_unit()?;
             let units = [["start"].as_slice(), &MULTIPATHD].concat();
             systemctl(&units)?;
             let is_ready = || {
@@ -105,13 +111,11 @@ pub(crate) fn release(context: &mut Context, dry_run: bool) -> Result<Listing, F
                 false => Err("multipathd does not answer".to_owned()),
             }
         },
-        || {
-            let units = [["stop"].as_slice(), &MULTIPATHD].concat();
-            systemctl(&units).map(drop)
-        },
+        stop_multipathd,
     )?;
     let after = maps(&client).map_err(|why| handover.fail(&why.to_string()))?;
-    let harm = harmed(&before, &after);
+    let mut harm = harmed(&before, &after);
+    harm.extend(unmanaged(&before));
     if !harm.is_empty() {
         return Err(handover.fail(&harm.join("; ")));
     }
@@ -129,11 +133,6 @@ pub(crate) fn release(context: &mut Context, dry_run: bool) -> Result<Listing, F
     if let Err(why) = retrigger(&members) {
         context.partly(format!("udev has not processed all disks: {why}"));
     }
-    let units = [["enable"].as_slice(), &MULTIPATHD].concat();
-    let at_boot = systemctl(&["disable", AGENT, PROGRAMS]).and_then(|_| systemctl(&units));
-    if let Err(why) = at_boot {
-        context.partly(format!("at the next boot, dm-psa may start: {why}"));
-    }
     Ok(Listing::lines([
         format!("{} maps are multipathd's now", before.len()),
         format!("/{DROP_IN} keeps their names: remove it only together with them"),
@@ -141,10 +140,45 @@ pub(crate) fn release(context: &mut Context, dry_run: bool) -> Result<Listing, F
 }
 
 /// Why multipathd cannot take the maps.
-fn problem(maps: &[MultipathMap]) -> Option<String> {
+fn problems(maps: &[Map]) -> Vec<String> {
+    let mut problems = Vec::new();
     if systemctl(&["cat", "multipathd.service"]).is_err() {
-        return Some("multipathd is not installed".to_owned());
+        problems.push("multipathd is not installed".to_owned());
     }
-    let suspended = maps.iter().find(|map| map.suspended)?;
-    Some(format!("{} is suspended", suspended.name))
+    if is_active("multipathd.service") {
+        problems.push("multipathd runs already".to_owned());
+    }
+    for file in files::in_the_way(Path::new("/"), OUR_RULES) {
+        problems.push(format!(
+            "{file} is a file of your own: its rules must not act beside those of multipath-tools; move it away"
+        ));
+    }
+    for map in maps {
+        if map.suspended {
+            problems.push(format!("{} is suspended", map.name));
+        }
+        if let Err(why) = &map.table {
+            problems.push(format!("the table of {} cannot be read: {why}", map.name));
+        }
+    }
+    problems
+}
+
+/// The maps that multipathd does not manage, because its configuration excludes them.
+fn unmanaged(before: &[Map]) -> Vec<String> {
+    let known = match ask_once("show maps raw format %w") {
+        Ok(known) => known,
+        Err(why) => return vec![format!("multipathd does not list its maps: {why}")],
+    };
+    let each = before.iter().filter_map(|map| {
+        let wwid = map.uuid.strip_prefix(UUID_PREFIX).unwrap_or_default();
+        let is_known = known.lines().any(|line| line.trim() == wwid);
+        (!is_known).then(|| {
+            format!(
+                "multipathd does not take {}: see its configuration",
+                map.name
+            )
+        })
+    });
+    each.collect()
 }

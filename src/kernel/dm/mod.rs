@@ -39,8 +39,8 @@ mod worker;
 /// # Errors
 /// device-mapper does not list or show them.
 pub(crate) fn multipath_maps(client: &client::Client) -> Result<Vec<Map>, MapError> {
-    let mut room = ioctl::Buffer::default();
-    let listed = client.list(&mut room)?.into_iter();
+    let mut list = ioctl::Buffer::default();
+    let listed = client.list(&mut list)?.into_iter();
     let ours = listed.filter(|map| map.uuid.starts_with(UUID_PREFIX));
     let names: Vec<String> = ours.map(|map| map.name.to_owned()).collect();
     let mut maps = Vec::new();

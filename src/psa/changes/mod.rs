@@ -360,8 +360,12 @@ pub(in crate::psa) fn change(world: &mut World, change: Change) {
             device.into()
         }
         Change::Flush { device } => {
-            world.unstored.off.insert(device.clone(), true);
-            world.unstored.flushed.insert(device.clone());
+            let now = world.now;
+            // What an admin turned off stays off.
+            if !world.is_off(&device) || world.is_flushed(device.as_str()) {
+                world.unstored.off.insert(device.clone(), true);
+                world.unstored.flushed.insert(device.clone(), now);
+            }
             observe(world, &device);
             device.into()
         }

@@ -27,13 +27,15 @@ use crate::psa::names::Wwid;
 use crate::psa::psp::Options;
 use crate::psa::reconcile::correct::CLOSE_POLL;
 use crate::psa::state::World;
-use crate::psa::state::device::Disposition;
+use crate::psa::state::device::{Device, Disposition};
 use crate::psa::state::schedule::Key;
+use crate::psa::units::Millis;
 use std::collections::BTreeSet;
 
 /// Looks at a device: decides again on everything that may have changed, and acts on the difference.
 pub(in crate::psa) fn look_at(world: &mut World, wwid: &Wwid) {
     forget_if_empty(world, wwid);
+    expire_flush(world, wwid);
     let now = world.now;
     let Some(device) = world.devices.get_mut(wwid) else {
         // The key was set after the device was forgotten.
@@ -126,6 +128,26 @@ pub(in crate::psa) fn look_at(world: &mut World, wwid: &Wwid) {
     }
 }
 
+/// How long a flush may wait until its map is closed. Later, nobody expects the map to be removed.
+const FLUSH_PATIENCE: Millis = Millis::from_secs(10);
+
+/// Takes a flush back whose map is still open.
+fn expire_flush(world: &mut World, wwid: &Wwid) {
+    let id = world.devices.get(wwid).map(Device::id);
+    let asked = id.and_then(|id| world.unstored.flushed.get_key_value(id));
+    let Some((id, asked)) = asked.filter(|_| world.map_of(wwid).is_some()) else {
+        return;
+    };
+    let (id, until) = (id.clone(), asked.after(FLUSH_PATIENCE));
+    if world.now < until {
+        return world
+            .schedule
+            .no_later_than(Key::Device(wwid.to_owned()), until);
+    }
+    world.unstored.flushed.remove(&id);
+    world.unstored.off.remove(&id);
+}
+
 /// Forgets a device without paths and without a map.
 fn forget_if_empty(world: &mut World, wwid: &Wwid) {
     let empty = world
@@ -134,7 +156,7 @@ fn forget_if_empty(world: &mut World, wwid: &Wwid) {
         .is_some_and(|d| d.paths().is_empty() && d.work.in_flight().is_none());
     if empty && world.map_of(wwid).is_none() {
         if let Some(device) = world.devices.remove(wwid)
-            && world.unstored.flushed.remove(device.id())
+            && world.unstored.flushed.remove(device.id()).is_some()
         {
             world.unstored.off.remove(device.id());
         }

@@ -330,7 +330,7 @@ impl World {
     /// Whether a device is off until all its paths are gone.
     #[must_use]
     pub(crate) fn is_flushed(&self, device: &str) -> bool {
-        self.unstored.flushed.contains(device)
+        self.unstored.flushed.contains_key(device)
     }
 
     /// The PSP of a device.

@@ -12,6 +12,7 @@ members() { dmsetup deps -o devno "$1" | sed 's/.*: //' | tr -d '() ' ; }
 properties() { udevadm info -q property "/dev/mapper/$1" | grep -E '^(DM_NAME|DM_UUID|MPATH_DEVICE_READY|ID_FS_TYPE|ID_FS_UUID|DM_WWN|DM_SERIAL|SYSTEMD_READY)=' | sort; }
 links() { find /dev/disk /dev/mapper -lname '*dm-*' | sort; }
 mounted() { findmnt -n -o SOURCE /mnt/fs; }
+masks() { find /etc/udev/rules.d -lname /dev/null -printf '%f\n' | sed 's/\.rules$//' | sort | xargs; }
 # Sets REPLY to the milliseconds that a command took.
 timed() { local from till; now_ms from; "$@" >/run/lab/said 2>&1; local result=$?; now_ms till; REPLY=$((till - from)); cat /run/lab/said; return $result; }
 said() { grep -qF "$1" /run/lab/said; }
@@ -60,7 +61,8 @@ note "from multipathd to dm-psa"
 check "psactl adopt" timed psactl adopt
 took=$REPLY
 check_eq "the agent runs, and will at the next boot" 'active enabled' "$(units dm-psa.service)"
-check_eq "multipathd does not" 'inactive disabled' "$(units multipathd.service)"
+check_eq "multipathd does not, and cannot" 'inactive masked' "$(units multipathd.service)"
+check "dm-psa serves its socket" test "$(multipathd show maps raw format '%n' | sort | xargs)" = "$names_before"
 check "its socket does not start it" not systemctl -q is-active multipathd.socket
 loads=$(dm_loads_count)
 check_eq "no table was loaded" 0 "$loads"
@@ -77,7 +79,7 @@ check "the agent fails over" wait_for 20 map_uses mpatha 1 3
 path_up 1 2
 check "the paths return" wait_for 20 map_all_active mpatha
 check "a second adopt is refused, and says why" not timed psactl adopt
-check "... multipathd does not run" said 'multipathd does not run'
+check "... the agent runs" said 'the agent runs already'
 
 note "and back"
 dm_loads_start
@@ -95,14 +97,19 @@ check "multipathd knows the maps" test "$(multipathd show maps raw format '%n' |
 check "a path is hidden from others" wait_for 60 udev_property "$(path_dev 1 1)" DM_MULTIPATH_DEVICE_PATH 1
 check "I/O runs" running $fio
 
+check_eq "only the rules of dm-psa are masked" '11-dm-psa-map 56-dm-psa-map 56-dm-psa-path' "$(masks)"
+check_eq "the kernel's limit of queueing is reset" 0 "$(cat $LAB_QUEUEING)"
+
 note "an adoption that fails is undone"
+masks=$(masks)
 mkdir -p /run/systemd/system/dm-psa.service.d
 printf '[Service]\nExecStart=\nExecStart=/bin/false\nRestart=no\n' >/run/systemd/system/dm-psa.service.d/broken.conf
 systemctl daemon-reload
 check "psactl adopt fails" not timed psactl adopt
 check "it says that it was undone" said 'were undone'
 check_eq "multipathd runs" active "$(systemctl is-active multipathd.service)"
-check_eq "no rules are masked but those of dm-psa" '' "$(find /etc/udev/rules.d -lname /dev/null -name '*multipath*' -printf '%f ')"
+check_eq "the same rules are masked as before" "$masks" "$(masks)"
+check_eq "multipathd starts at the next boot" 'active enabled' "$(units multipathd.service)"
 check_eq "names are the same" "$names_before" "$(names)"
 for map in mpatha mpathb mpathc; do check "$map queues" map_queues $map; done
 
