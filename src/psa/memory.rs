@@ -15,6 +15,7 @@ pub struct Memory {
     pub devices: BTreeSet<Wwid>,
     /// Ids of those of them whose id does not follow from the WWID. An agent that starts while all paths are down finds
     /// by them what was set for a device.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub ids: BTreeMap<Wwid, DeviceId>,
     /// What `psactl` set for devices, by device id; it takes precedence over the admin's file.
     pub settings: BTreeMap<DeviceId, DeviceSettings>,
@@ -64,7 +65,7 @@ pub struct Unstored {
     pub off: BTreeMap<DeviceId, bool>,
     /// Devices in `off` that are on again when all their paths are gone, and when each was last asked for. A device
     /// whose map is still open some time later is on again too.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub flushed: BTreeMap<DeviceId, Millis>,
     /// The display name of a device, by device id.
     pub names: BTreeMap<DeviceId, String>,

@@ -188,8 +188,8 @@ impl PathStatistics {
 /// Counters of a device.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct DeviceStatistics {
-    /// Tables that the agent loaded.
-    #[serde(default)]
+    /// Tables that the agent loaded. Not in a journal: journals of this format were written without it.
+    #[serde(skip)]
     pub tables_loaded: u64,
     /// I/O switched to paths of another group.
     pub group_switches: u64,
