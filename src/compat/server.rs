@@ -1,6 +1,6 @@
 //! The server on multipathd's sockets.
 //!
-//! Each connection has a thread, and at most [`MOST`] of them run. Few of the places are for users other than root,
+//! Each connection has a thread, and at most `MOST` of them run. Few of the places are for users other than root,
 //! because a reply may take megabytes, and no user may shut out what runs OpenStack or a backup. A peer that sends nothing or takes nothing for a while is dropped.
 
 use super::daemon::reply;
