@@ -366,7 +366,7 @@ fn a_map_is_flushed_and_made_again() {
         success && text.starts_with(&format!("create: {ID} ({WWID}) dm-3 ACME,FLASH-9\n")),
         "{text}"
     );
-    // Whoever asks again gets no second creation.
+    // The second request for the same map creates nothing.
     assert_eq!(host.runs(&["8:32"]), (String::new(), true));
     assert_eq!(host.asks("del map nothing"), "fail\ndevice not found\n");
     // A map in use stays.

@@ -3,7 +3,7 @@
 use super::VERSION;
 use super::format::{MAP_FIELDS, PATH_FIELDS, Style, lines, wildcards};
 use super::grammar::{Command, HELP, Verb, Word};
-use super::host::{Agent, Host, is_unknown, rescan_file};
+use super::host::{Agent, Host, is_unknown};
 use super::topology::{Detail, topology};
 use super::{json, status};
 use crate::api::client::ClientError;
@@ -13,6 +13,7 @@ use crate::api::requests::{
 use crate::api::types::{MultipathMap, MultipathPath};
 use crate::kernel::writes::{Write, Written, carry_out};
 use crate::psa::report::takeover::may_reread;
+use crate::psa::units::Hctl;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -264,17 +265,22 @@ fn resize(agent: &Agent, name: &str) -> Result<(), Failure> {
     let rereadable = paths
         .iter()
         .filter(|path| may_reread(&path.state, Some(&path.satp)));
+    let sysfs = agent.sysfs();
     let (mut disks, mut addresses, mut jobs) = (Vec::new(), Vec::new(), Vec::new());
     for path in rereadable.filter(|path| path.state != "dead") {
-        let (Some(hctl), Some(disk)) = (&path.hctl, &path.disk) else {
+        let address = path
+            .hctl
+            .as_ref()
+            .and_then(|hctl| hctl.parse::<Hctl>().ok());
+        let (Some(address), Some(disk)) = (address, &path.disk) else {
             continue;
         };
         disks.push(disk.clone());
         let write = Write {
-            file: rescan_file(&agent.root, hctl),
+            file: sysfs.device_file(address, "rescan"),
             text: "1",
         };
-        addresses.push(hctl.clone());
+        addresses.push(address);
         jobs.push(vec![write]);
     }
     for (hctl, written) in addresses.iter().zip(carry_out(&jobs, EFFECT)) {
@@ -287,14 +293,7 @@ fn resize(agent: &Agent, name: &str) -> Result<(), Failure> {
             }
         }
     }
-    let size = |disk: &String| {
-        let file = agent.root.join("sys/class/block").join(disk).join("size");
-        std::fs::read_to_string(file)
-            .ok()?
-            .trim()
-            .parse::<u64>()
-            .ok()
-    };
+    let size = |disk: &String| sysfs.extent_of(disk).map(|(_, sectors)| sectors);
     let Some(wanted) = disks.iter().filter_map(size).min() else {
         return Err("the size of no path can be read".into());
     };

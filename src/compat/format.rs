@@ -23,92 +23,93 @@ pub(super) struct Field<T: ?Sized> {
 
 /// The fields of a map.
 pub(super) const MAP_FIELDS: &[Field<MultipathMap>] = &[
-    map('n', "name", |_, map| map.name.clone()),
-    map('w', "uuid", |_, map| map.wwid.clone()),
-    map('d', "sysfs", |_, map| map.kernel_name.clone()),
-    map('F', "failback", |_, map| failback(map).to_owned()),
-    map('Q', "queueing", |_, map| queueing(map)),
-    map('N', "paths", |host, map| host.active_paths(map).to_string()),
-    map('r', "write_prot", |_, map| write_protection(map).to_owned()),
-    map('t', "dm-st", |_, map| state(map).to_owned()),
-    map('S', "size", |_, map| size(map.sectors)),
-    map('f', "features", |_, map| map.features.clone()),
-    map('x', "failures", |_, map| map.outages.to_string()),
-    map('h', "hwhandler", |_, map| map.handler.clone()),
-    map('A', "action", |_, _| String::new()),
-    map('0', "path_faults", |host, map| {
+    field('n', "name", |_, map| map.name.clone()),
+    field('w', "uuid", |_, map| map.wwid.clone()),
+    field('d', "sysfs", |_, map| map.kernel_name.clone()),
+    // The PSPs return to a better group as soon as it is usable.
+    field('F', "failback", |_, _| "immediate".to_owned()),
+    field('Q', "queueing", |_, map| queueing(map)),
+    field('N', "paths", |host, map| host.active_paths(map).to_string()),
+    field('r', "write_prot", |_, map| write_protection(map).to_owned()),
+    field('t', "dm-st", |_, map| state(map).to_owned()),
+    field('S', "size", |_, map| size(map.sectors)),
+    field('f', "features", |_, map| map.features.clone()),
+    field('x', "failures", |_, map| map.outages.to_string()),
+    field('h', "hwhandler", |_, map| map.handler.clone()),
+    field('A', "action", |_, _| String::new()),
+    field('0', "path_faults", |host, map| {
         faults(host, map).to_string()
     }),
-    map('1', "switch_grp", |_, map| map.group_switches.to_string()),
-    map('2', "map_loads", |_, map| map.tables_loaded.to_string()),
-    map('3', "total_q_time", |_, map| map.queued_seconds.to_string()),
-    map('4', "q_timeouts", |_, map| map.timeouts.to_string()),
-    map('s', "vend/prod/rev", |host, map| {
+    field('1', "switch_grp", |_, map| map.group_switches.to_string()),
+    field('2', "map_loads", |_, map| map.tables_loaded.to_string()),
+    field('3', "total_q_time", |_, map| map.queued_seconds.to_string()),
+    field('4', "q_timeouts", |_, map| map.timeouts.to_string()),
+    field('s', "vend/prod/rev", |host, map| {
         let model = host.model(map);
         let text = |of: fn(&MultipathPath) -> &String| or_hashes(model.map(of));
         format!("{},{}", text(|path| &path.vendor), text(|path| &path.model))
     }),
-    map('v', "vend", |host, map| {
+    field('v', "vend", |host, map| {
         or_hashes(host.model(map).map(|path| &path.vendor))
     }),
-    map('p', "prod", |host, map| {
+    field('p', "prod", |host, map| {
         or_hashes(host.model(map).map(|path| &path.model))
     }),
-    map('e', "rev", |host, map| {
+    field('e', "rev", |host, map| {
         or_hashes(host.model(map).map(|path| &path.revision))
     }),
-    map('G', "foreign", |_, _| "--".to_owned()),
-    map('g', "vpd page data", |_, _| "[undef]".to_owned()),
+    field('G', "foreign", |_, _| "--".to_owned()),
+    field('g', "vpd page data", |_, _| "[undef]".to_owned()),
 ];
 
 /// The fields of a path.
 pub(super) const PATH_FIELDS: &[Field<MultipathPath>] = &[
-    path('w', "uuid", |_, path| path.wwid.clone().unwrap_or_default()),
-    path('i', "hcil", |_, path| address(path)),
-    path('d', "dev", |_, path| disk(path)),
-    path('D', "dev_t", |_, path| number(path)),
-    path('t', "dm_st", |_, path| dm_state(path).to_owned()),
-    path('o', "dev_st", |_, path| {
+    field('w', "uuid", |_, path| path.wwid.clone().unwrap_or_default()),
+    field('i', "hcil", |_, path| address(path)),
+    field('d', "dev", |_, path| disk(path)),
+    field('D', "dev_t", |_, path| number(path)),
+    field('t', "dm_st", |_, path| dm_state(path).to_owned()),
+    field('o', "dev_st", |_, path| {
         in_map(path, device_state, "unknown")
     }),
-    path('T', "chk_st", |_, path| {
+    field('T', "chk_st", |_, path| {
         in_map(path, checker_state, "undef")
     }),
-    path('s', "vend/prod/rev", |_, path| {
+    field('s', "vend/prod/rev", |_, path| {
         let [vendor, model, revision] =
             [&path.vendor, &path.model, &path.revision].map(|text| or_hashes(Some(text)));
         format!("{vendor},{model},{revision}")
     }),
-    path('c', "checker", |_, path| checker(path).to_owned()),
-    path('C', "next_check", |_, path| next_check(path)),
-    path('p', "pri", |_, path| match path.state.as_str() {
+    field('c', "checker", |_, path| checker(path).to_owned()),
+    field('C', "next_check", |_, path| next_check(path)),
+    field('p', "pri", |_, path| match path.state.as_str() {
         "unknown" => "-1".to_owned(),
         _ => priority(path).to_string(),
     }),
-    path('S', "size", |_, path| size(path.sectors)),
-    path('z', "serial", |_, _| String::new()),
-    path('M', "marginal_st", |_, path| marginal(path).to_owned()),
-    path('m', "multipath", |_, path| {
+    field('S', "size", |_, path| size(path.sectors)),
+    field('z', "serial", |_, _| String::new()),
+    field('M', "marginal_st", |_, path| marginal(path).to_owned()),
+    field('m', "multipath", |_, path| {
         path.map.clone().unwrap_or_else(|| "[orphan]".to_owned())
     }),
-    path('N', "host WWNN", |_, path| wwn(&path.adapter_identifier, 0)),
-    path('n', "target WWNN", |_, path| target_name(path)),
-    path('R', "host WWPN", |_, path| wwn(&path.adapter_identifier, 1)),
-    path('r', "target WWPN", |_, path| {
+    field('N', "host WWNN", |_, path| wwn(&path.adapter_identifier, 0)),
+    field('n', "target WWNN", |_, path| target_name(path)),
+    field('R', "host WWPN", |_, path| wwn(&path.adapter_identifier, 1)),
+    field('r', "target WWPN", |_, path| {
         wwn(&path.target_identifier, 1)
     }),
-    path('a', "host adapter", |_, path| adapter(path)),
-    path('G', "foreign", |_, _| "--".to_owned()),
-    path('g', "vpd page data", |_, _| "[undef]".to_owned()),
-    path('0', "failures", |_, path| path.failures.to_string()),
-    path('P', "protocol", |_, path| protocol(path).to_owned()),
-    path('I', "init_st", |_, _| "ok".to_owned()),
-    path('L', "LUN hex", |_, path| lun_hex(path)),
-    path('A', "TPG", |_, path| {
+    field('a', "host adapter", |_, path| adapter(path)),
+    field('G', "foreign", |_, _| "--".to_owned()),
+    field('g', "vpd page data", |_, _| "[undef]".to_owned()),
+    field('0', "failures", |_, path| path.failures.to_string()),
+    field('P', "protocol", |_, path| protocol(path).to_owned()),
+    field('I', "init_st", |_, _| "ok".to_owned()),
+    field('L', "LUN hex", |_, path| lun_hex(path)),
+    field('A', "TPG", |_, path| {
         let group = path.port_group.map(|group| format!("{group:#06x}"));
         group.unwrap_or_else(|| "[undef]".to_owned())
     }),
-    path('k', "max_sectors_kb", |_, path| {
+    field('k', "max_sectors_kb", |_, path| {
         match path.maximum_io_size / 1024 {
             0 => "n/a".to_owned(),
             kib => kib.to_string(),
@@ -116,23 +117,7 @@ pub(super) const PATH_FIELDS: &[Field<MultipathPath>] = &[
     }),
 ];
 
-const fn map(
-    letter: char,
-    header: &'static str,
-    value: fn(&Host, &MultipathMap) -> String,
-) -> Field<MultipathMap> {
-    Field {
-        letter,
-        header,
-        value,
-    }
-}
-
-const fn path(
-    letter: char,
-    header: &'static str,
-    value: fn(&Host, &MultipathPath) -> String,
-) -> Field<MultipathPath> {
+const fn field<T>(letter: char, header: &'static str, value: fn(&Host, &T) -> String) -> Field<T> {
     Field {
         letter,
         header,
@@ -257,11 +242,6 @@ fn or_hashes(text: Option<&String>) -> String {
         None | Some("") => "##".to_owned(),
         Some(text) => text.to_owned(),
     }
-}
-
-/// When I/O returns to a better group. The PSPs return as soon as it is usable.
-fn failback(_: &MultipathMap) -> &'static str {
-    "immediate"
 }
 
 /// What happens to I/O while no path works.

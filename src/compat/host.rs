@@ -4,8 +4,9 @@ use crate::api::ApiError;
 use crate::api::client::{Client, ClientError};
 use crate::api::requests::{ListMaps, Maps, Method};
 use crate::api::types::{MultipathMap, MultipathPath};
+use crate::kernel::sysfs::Sysfs;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How long the agent may take to answer. Callers give up after ten seconds and more.
@@ -53,6 +54,11 @@ impl Agent {
             path.map.iter_mut().for_each(make_printable);
         }
         Ok(Host::new(maps, paths))
+    }
+
+    /// The kernel's files about devices.
+    pub(crate) fn sysfs(&self) -> Sysfs {
+        Sysfs::new(&self.root)
     }
 
     /// A name without the directories of `/dev`: callers pass `sdc`, `/dev/sdc`, `/dev/mapper/NAME`, `/dev/dm-3`, or
@@ -248,12 +254,4 @@ pub(crate) fn size(sectors: u64) -> String {
     } else {
         format!("{size:.0}{unit}")
     }
-}
-
-/// The file of sysfs that rereads the size of a path.
-#[must_use]
-pub(crate) fn rescan_file(root: &Path, hctl: &str) -> PathBuf {
-    root.join("sys/class/scsi_device")
-        .join(hctl)
-        .join("device/rescan")
 }

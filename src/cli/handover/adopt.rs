@@ -2,8 +2,9 @@
 
 use super::files::{self, OUR_RULES, THEIR_RULES};
 use super::{
-    AGENT, Handover, MULTIPATHD, check_host, device_mapper, disks, harmed, hold_signals, is_active,
-    keep_queueing, maps, retrigger, run, stop_agent, stop_multipathd, systemctl, table, wait_until,
+    AGENT, Handover, check_host, device_mapper, disks, exchange_rules, harmed, hold_signals,
+    is_active, keep_queueing, maps, multipathd, retrigger, stop_agent, stop_multipathd, systemctl,
+    table, wait_until,
 };
 use crate::api::requests::{GetStatus, ListEvents, ListMaps};
 use crate::api::types::MultipathMap;
@@ -34,8 +35,6 @@ pub(crate) fn adopt(context: &mut Context, dry_run: bool) -> Result<Listing, Fai
     if !problems.is_empty() {
         return Err(Failure::Refused(problems.join("\n")));
     }
-    let root = Path::new("/");
-    let failed = |why: std::io::Error| why.to_string();
     hold_signals();
     let mut handover = Handover::default();
     // After a handover that was cut off, for example by a loss of power, neither daemon runs.
@@ -51,44 +50,28 @@ pub(crate) fn adopt(context: &mut Context, dry_run: bool) -> Result<Listing, Fai
             },
             || {
                 unmask_queueing_unit()?;
-                let units = [["start"].as_slice(), &MULTIPATHD].concat();
-                systemctl(&units)?;
+                multipathd("start")?;
                 // If it was not stopped, it still has the order.
                 ask_once("restorequeueing daemon").map_err(|why| why.to_string())?;
                 Ok(())
             },
         )?;
     }
-    match keep_queueing(&client, &before) {
-        Ok(lost) if lost.is_empty() => {}
-        Ok(lost) => context.warn([format!(
-            "queueing was off for a moment: {}",
-            lost.join(", ")
-        )]),
-        Err(why) => return Err(handover.fail(&why.to_string())),
-    }
-    let were_masked = files::is_masked(root, OUR_RULES);
+    keep_queueing(context, &client, &before).map_err(|why| handover.fail(&why.to_string()))?;
+    let were_masked = files::is_masked(Path::new("/"), OUR_RULES);
     handover.step(
         context,
         "multipathd and its udev rules are masked, now and at the next boot",
         || {
-            files::unmask(root, OUR_RULES).map_err(failed)?;
-            files::mask(root, THEIR_RULES).map_err(failed)?;
-            run("udevadm", &["control", "--reload"])?;
+            exchange_rules(OUR_RULES, THEIR_RULES)?;
             systemctl(&["enable", AGENT])?;
             // A call of `systemctl start multipathd` would stop the agent.
-            let units = [["mask"].as_slice(), &MULTIPATHD].concat();
-            systemctl(&units).map(drop)
+            multipathd("mask")
         },
         move || {
-            let units = [["unmask"].as_slice(), &MULTIPATHD].concat();
-            systemctl(&units)?;
+            multipathd("unmask")?;
             systemctl(&["disable", AGENT])?;
-            files::unmask(root, THEIR_RULES).map_err(failed)?;
-            if were_masked {
-                files::mask(root, OUR_RULES).map_err(failed)?;
-            }
-            run("udevadm", &["control", "--reload"]).map(drop)
+            exchange_rules(THEIR_RULES, if were_masked { OUR_RULES } else { &[] })
         },
     )?;
     handover.step(

@@ -214,22 +214,7 @@ mod tests {
     }
 
     fn map(name: &str, params: &str) -> Map {
-        use crate::psa::table::parse::parse;
-        use crate::psa::units::{DevT, Sectors};
-        Map {
-            name: name.to_owned(),
-            uuid: "mpath-36001".to_owned(),
-            dev: DevT {
-                major: 253,
-                minor: 0,
-            },
-            event_nr: 0,
-            open_count: 1,
-            suspended: false,
-            read_only: false,
-            table: parse(Sectors(8), params).map_err(|why| why.to_string()),
-            status: Err("not read".to_owned()),
-        }
+        crate::cli::handover::map(name, "mpath-36001", params)
     }
 
     #[test]

@@ -67,6 +67,20 @@ fn systemctl(arguments: &[&str]) -> Result<String, String> {
     run("systemctl", arguments)
 }
 
+/// Does this with both units of multipathd.
+fn multipathd(verb: &str) -> Result<(), String> {
+    systemctl(&[[verb].as_slice(), &MULTIPATHD].concat()).map(drop)
+}
+
+/// Puts the udev rules of one side into force and masks those of the other.
+fn exchange_rules(in_force: &[&str], masked: &[&str]) -> Result<(), String> {
+    let root = Path::new("/");
+    files::unmask(root, in_force)
+        .and_then(|()| files::mask(root, masked))
+        .map_err(|why| why.to_string())?;
+    run("udevadm", &["control", "--reload"]).map(drop)
+}
+
 fn is_active(unit: &str) -> bool {
     systemctl(&["is-active", "--quiet", unit]).is_ok()
 }
@@ -131,8 +145,7 @@ fn stop_multipathd() -> Result<(), String> {
         }
         Err(why) => return Err(format!("multipathd does not answer: {why}")),
     }
-    let units = [["stop"].as_slice(), &MULTIPATHD].concat();
-    systemctl(&units)?;
+    multipathd("stop")?;
     match MULTIPATHD.iter().find(|unit| is_active(unit)) {
         Some(unit) => Err(format!("{unit} is still active")),
         None => Ok(()),
@@ -151,9 +164,8 @@ fn stop_agent() -> Result<(), String> {
     }
 }
 
-/// Has every map queue that queued before. Returns the names of those that did not.
-fn keep_queueing(client: &Client, before: &[Map]) -> Result<Vec<String>, Failure> {
-    let mut lost = Vec::new();
+/// Has every map queue that queued before, and warns of those that did not.
+fn keep_queueing(context: &mut Context, client: &Client, before: &[Map]) -> Result<(), Failure> {
     for map in maps(client)? {
         let queued = before.iter().any(|old| old.uuid == map.uuid && queues(old));
         if !queued || queues(&map) {
@@ -167,9 +179,9 @@ fn keep_queueing(client: &Client, before: &[Map]) -> Result<Vec<String>, Failure
         client
             .execute(&id, &steps)
             .map_err(|why| Failure::Refused(format!("{}: {why}", map.name)))?;
-        lost.push(map.name);
+        context.warn([format!("{}: queueing was off for a moment", map.name)]);
     }
-    Ok(lost)
+    Ok(())
 }
 
 /// What became worse for a map: it is gone, was renamed, or has lost a path.
@@ -258,29 +270,29 @@ impl Handover {
     }
 }
 
+/// A map with this table, for tests.
+#[cfg(test)]
+fn map(name: &str, uuid: &str, params: &str) -> Map {
+    let length = crate::psa::units::Sectors(8);
+    Map {
+        name: name.to_owned(),
+        uuid: uuid.to_owned(),
+        dev: DevT {
+            major: 253,
+            minor: 0,
+        },
+        event_nr: 0,
+        open_count: 1,
+        suspended: false,
+        read_only: false,
+        table: crate::psa::table::parse::parse(length, params).map_err(|why| why.to_string()),
+        status: Err("not read".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::psa::table::parse::parse;
-    use crate::psa::units::Sectors;
-
-    fn map(name: &str, uuid: &str, params: &str) -> Map {
-        Map {
-            name: name.to_owned(),
-            uuid: uuid.to_owned(),
-            dev: DevT {
-                major: 253,
-                minor: 0,
-            },
-            event_nr: 0,
-            open_count: 1,
-            suspended: false,
-            read_only: false,
-            table: parse(Sectors(8), params).map_err(|why| why.to_string()),
-            status: Err("not read".to_owned()),
-        }
-    }
-
     #[test]
     fn harm_to_a_map_is_named() {
         let two = "0 0 1 1 service-time 0 2 0 8:0 8:16";

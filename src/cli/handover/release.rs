@@ -3,8 +3,9 @@
 use super::adopt::unmask_queueing_unit;
 use super::files::{self, DROP_IN, OUR_RULES, THEIR_RULES};
 use super::{
-    AGENT, Handover, MULTIPATHD, check_host, device_mapper, disks, harmed, hold_signals, is_active,
-    keep_queueing, maps, retrigger, run, stop_agent, stop_multipathd, systemctl, wait_until,
+    AGENT, Handover, check_host, device_mapper, disks, exchange_rules, harmed, hold_signals,
+    is_active, keep_queueing, maps, multipathd, retrigger, stop_agent, stop_multipathd, systemctl,
+    wait_until,
 };
 use crate::cli::context::Context;
 use crate::cli::exit::Failure;
@@ -77,31 +78,23 @@ pub(crate) fn release(context: &mut Context, dry_run: bool) -> Result<Listing, F
         context,
         "the udev rules of dm-psa are masked, and multipathd starts at the next boot",
         || {
-            files::unmask(root, THEIR_RULES).map_err(failed)?;
-            files::mask(root, OUR_RULES).map_err(failed)?;
-            run("udevadm", &["control", "--reload"])?;
+            exchange_rules(THEIR_RULES, OUR_RULES)?;
             systemctl(&["disable", AGENT])?;
-            for verb in ["unmask", "enable"] {
-                let units = [[verb].as_slice(), &MULTIPATHD].concat();
-                systemctl(&units)?;
-            }
+            multipathd("unmask")?;
+            multipathd("enable")?;
             unmask_queueing_unit()
         },
         move || {
-            let units = [["mask"].as_slice(), &MULTIPATHD].concat();
-            systemctl(&units)?;
+            multipathd("mask")?;
             systemctl(&["enable", AGENT])?;
-            files::unmask(root, OUR_RULES).map_err(failed)?;
-            files::mask(root, THEIR_RULES).map_err(failed)?;
-            run("udevadm", &["control", "--reload"]).map(drop)
+            exchange_rules(OUR_RULES, THEIR_RULES)
         },
     )?;
     handover.step(
         context,
         "multipathd is started",
         || {
-            let units = [["start"].as_slice(), &MULTIPATHD].concat();
-            systemctl(&units)?;
+            multipathd("start")?;
             let is_ready = || {
                 let reply = ask_once("show daemon").unwrap_or_default();
                 reply.contains(" idle") || reply.contains(" running")
@@ -119,13 +112,8 @@ pub(crate) fn release(context: &mut Context, dry_run: bool) -> Result<Listing, F
     if !harm.is_empty() {
         return Err(handover.fail(&harm.join("; ")));
     }
-    match keep_queueing(&client, &before) {
-        Ok(lost) if lost.is_empty() => {}
-        Ok(lost) => context.warn([format!(
-            "queueing was off for a moment: {}",
-            lost.join(", ")
-        )]),
-        Err(why) => context.partly(why.to_string()),
+    if let Err(why) = keep_queueing(context, &client, &before) {
+        context.partly(why.to_string());
     }
     // Only now: until multipathd's rules are in force, the agent's marks hide the disks from LVM and others.
     let _ = std::fs::remove_dir_all(root.join("run/dm-psa/paths"));
