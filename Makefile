@@ -51,7 +51,7 @@ installed := \
 	udev-rules/56-dm-psa-path.rules:lib/udev/rules.d/56-dm-psa-path.rules:644 \
 	udev-rules/56-dm-psa-map.rules:lib/udev/rules.d/$(MAP_RULE_NUMBER)-dm-psa-map.rules:644 \
 	$(call below,rules/*.toml,lib/dm-psa) \
-	$(call below,systemd/*.service systemd/*.socket,lib/systemd/system) \
+	$(call below,systemd/*.service systemd/*.socket systemd/*.timer,lib/systemd/system) \
 	systemd/system-shutdown/dm-psa:lib/systemd/system-shutdown/dm-psa:755 \
 	$(call below,systemd/tmpfiles.d/*.conf,lib/tmpfiles.d) \
 	$(call below,systemd/modules-load.d/*.conf,lib/modules-load.d) \
@@ -64,6 +64,16 @@ installed := \
 # The names of multipath-tools under which dm-psa-multipath is installed with MULTIPATH=1.
 multipath_names := multipath multipathd mpathpersist mpathconf
 MULTIPATH ?=
+
+# With BOOT=1, what puts the agent into an initramfs, of initramfs-tools or dracut. It has absolute paths below /usr.
+BOOT ?=
+initramfs := systemd/initramfs-tools
+boot_files := \
+	$(initramfs)/hooks/dm-psa:share/initramfs-tools/hooks/dm-psa:755 \
+	$(initramfs)/scripts/local-top/dm-psa:share/initramfs-tools/scripts/local-top/dm-psa:755 \
+	$(initramfs)/scripts/local-block/dm-psa:share/initramfs-tools/scripts/local-block/dm-psa:755 \
+	systemd/dracut/70dm-psa/module-setup.sh:lib/dracut/modules.d/70dm-psa/module-setup.sh:755 \
+	systemd/dracut/50-dm-psa.conf:lib/dracut/dracut.conf.d/50-dm-psa.conf:644
 
 # Each completion as SHELL:TARGET, the target below PREFIX.
 completions := \
@@ -86,7 +96,7 @@ help: ## print this list
 setup: ## install missing packages for the build, the tests and the lab
 	@tests/setup
 
-install: ## install what `make` built, below DESTDIR; does not build (MULTIPATH=1: with the programs of multipath-tools)
+install: ## install what `make` built, below DESTDIR; does not build (MULTIPATH=1: with the programs of multipath-tools; BOOT=1: with the initramfs)
 	@for f in dm-psad psactl dm-psa-id dm-psa-multipath; do
 		[ -x "$(out)/$$f" ] || { echo "$(out)/$$f is missing: run \`make\` first (as yourself, not as root)" >&2; exit 1; }
 	done
@@ -107,13 +117,17 @@ install: ## install what `make` built, below DESTDIR; does not build (MULTIPATH=
 			exit 1
 		fi
 	done
+	if [ -n "$(BOOT)" ] && [ "$(PREFIX)" != /usr ]; then
+		echo "BOOT=1 needs PREFIX=/usr, where initramfs-tools and dracut look for their modules. Nothing was installed" >&2
+		exit 1
+	fi
 	new=$$(mktemp); pages=$$(mktemp -d); trap 'rm -rf "$$new" "$$pages"' EXIT
 	# The files contain paths below /usr. For another PREFIX they are rewritten.
-	for f in $(installed); do
+	for f in $(installed) $(if $(BOOT),$(boot_files)); do
 		IFS=: read -r from to mode <<<"$$f"
 		install -D -m "$$mode" "$$from" "$(root)/$$to"
 		case $$to in
-			*.service) sed -i 's|^\(Exec[A-Za-z]*=[-@:+!]*\)/usr/sbin/|\1$(PREFIX)/sbin/|' "$(root)/$$to" ;;
+			*.service) sed -i 's|^\(Exec[A-Za-z]*=[-@:+!]*\)/usr/|\1$(PREFIX)/|' "$(root)/$$to" ;;
 			*/system-shutdown/*) sed -i 's|^exec /usr/lib/udev/|exec $(PREFIX)/lib/udev/|' "$(root)/$$to" ;;
 			*.rules) [ "$(PREFIX)" = /usr ] || sed -i 's|="dm-psa-id |="$(PREFIX)/lib/udev/dm-psa-id |' "$(root)/$$to" ;;
 		esac
@@ -197,8 +211,8 @@ uninstall: ## remove what `make install` installed; keeps /etc/dm-psa unless PUR
 		while read -r f; do
 			[ "$$(readlink "$(DESTDIR)$$f")" != /dev/null ] || rm -f "$(DESTDIR)$$f"
 		done <"$(DESTDIR)/var/lib/dm-psa/masked-rules"
-		rm -rf "$(DESTDIR)/var/lib/dm-psa"
 	fi
+	rm -rf "$(DESTDIR)/var/lib/dm-psa"
 	for d in lib/dm-psa share/doc/dm-psa/docs share/doc/dm-psa; do
 		[ ! -d "$(root)/$$d" ] || rmdir --ignore-fail-on-non-empty "$(root)/$$d"
 	done

@@ -117,6 +117,33 @@ fn a_lone_path_of_an_unknown_array_stays_as_it_is() {
     assert!(text.contains("lone_paths = \"all\""), "{text}");
 }
 
+/// A disk behind two controllers of a virtual machine, or on two ports of a SAS expander, that lost one of them while the
+/// host was off: the host boots from it by the name of its map.
+#[test]
+fn a_local_disk_that_had_a_map_gets_it_by_one_path() {
+    for transport in [Transport::Block, Transport::Sas, Transport::Sata] {
+        for remembered in [true, false] {
+            let mut kernel = steady();
+            let unit = kernel.array.add(Unit::new(1, &[]));
+            kernel.cable(FIRST, transport, unit, 1, 1);
+            if remembered {
+                let wwid = UNIT.replace("naa.", "3");
+                kernel.memory.devices.insert(wwid.as_str().into());
+            }
+            let mut sim = Simulation::start(kernel, Settings::default());
+            sim.run_for(seconds(10));
+            let text = explained(&sim, UNIT);
+            assert_eq!(
+                sim.kernel.maps().count() == 1,
+                remembered,
+                "{transport:?} {text}"
+            );
+            assert_eq!(mark(&sim, FIRST), Some(remembered), "{transport:?} {text}");
+            unharmed(&sim);
+        }
+    }
+}
+
 #[test]
 fn a_rule_that_matches_any_array_is_not_evidence() {
     use dm_psa::psa::pattern::Pattern;

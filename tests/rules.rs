@@ -99,6 +99,7 @@ fn decide(rules: &Rules, vendor: &str, model: &str, tpgs: Tpgs) -> [String; 4] {
         driver: "qla2xxx",
         transport: Transport::Fc,
         paths: 4,
+        had_map: true,
     };
     let selection = rules.satp.select(&device, &evidence);
     let options = selection

@@ -16,9 +16,13 @@ use crate::psa::report::queueing::KeptMaps;
 use crate::psa::units::Millis;
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::thread::JoinHandle;
 
 /// The owner's side of the thread.
-pub(super) struct Keeping(Latest<Option<KeptMaps>>);
+pub(super) struct Keeping {
+    latest: Latest<Option<KeptMaps>>,
+    thread: Option<JoinHandle<()>>,
+}
 
 impl Keeping {
     /// Starts the thread, for the host below `root`.
@@ -35,7 +39,7 @@ impl Keeping {
             last_notice: String::new(),
             notice_sink,
         };
-        crate::kernel::thread("backstop").spawn(move || {
+        let thread = crate::kernel::thread("backstop").spawn(move || {
             while let Some(kept) = theirs.next(Option::take) {
                 // First, because the query of device-mapper may take long.
                 keeper.list(&kept.ours);
@@ -43,19 +47,29 @@ impl Keeping {
                 keeper.limit((!others).then_some(kept.longest));
             }
         })?;
-        Ok(Keeping(latest))
+        Ok(Keeping {
+            latest,
+            thread: Some(thread),
+        })
     }
 
     /// Replaces what is kept. Never waits.
     pub(super) fn keep(&self, kept: KeptMaps) {
-        self.0.change(|latest| *latest = Some(kept));
+        self.latest.change(|latest| *latest = Some(kept));
+    }
+
+    /// Waits until what was handed over last is kept.
+    pub(super) fn finish(mut self) {
+        self.latest.stop();
+        // A panic of the thread was reported when it happened.
+        let _ = self.thread.take().map(JoinHandle::join);
     }
 }
 
 impl Drop for Keeping {
     /// Does not wait for the thread.
     fn drop(&mut self) {
-        self.0.stop();
+        self.latest.stop();
     }
 }
 

@@ -139,9 +139,21 @@ impl Dispatcher {
         None
     }
 
+    /// Notes that the disks of this boot were decided upon. Never waits.
+    pub(super) fn decided(&self) {
+        self.marker.decided();
+    }
+
     /// Hands over what is needed once the agent no longer runs. Never waits.
     pub(super) fn keep(&self, kept: KeptMaps) {
         self.keeping.keep(kept);
+    }
+
+    /// Ends everything, after the marks, the files and the kernel's limit on queueing are written. Waits for that.
+    pub(super) fn finish(self, kept: KeptMaps) {
+        self.keep(kept);
+        self.marker.finish();
+        self.keeping.finish();
     }
 
     /// Submits steps for a map that did not come from the world: at shutdown.

@@ -8,13 +8,37 @@ use crate::psa::action::Notice;
 use crate::psa::codes;
 use crate::psa::units::DevT;
 use std::collections::BTreeMap;
+use std::fs;
 use std::io;
+use std::path::Path;
+use std::thread::JoinHandle;
 
-/// The wanted mark of each disk: its name and whether dm-psa owns it, or no mark.
-type Orders = BTreeMap<DevT, Option<(String, bool)>>;
+/// The marks to write, and whether the end of the boot is to be noted after them.
+#[derive(Default)]
+struct Orders {
+    /// The wanted mark of each disk: its name and whether dm-psa owns it, or no mark.
+    marks: BTreeMap<DevT, Option<(String, bool)>>,
+    decided: bool,
+}
+
+enum Order {
+    Mark(DevT, Option<(String, bool)>),
+    Decided,
+}
+
+impl Orders {
+    fn next(&mut self) -> Option<Order> {
+        let mark = self.marks.pop_first();
+        mark.map(|(dev, mark)| Order::Mark(dev, mark))
+            .or_else(|| std::mem::take(&mut self.decided).then_some(Order::Decided))
+    }
+}
 
 /// Writes marks.
-pub(super) struct Marker(Latest<Orders>);
+pub(super) struct Marker {
+    orders: Latest<Orders>,
+    thread: Option<JoinHandle<()>>,
+}
 
 impl Marker {
     /// Starts the thread; it ends with the marker.
@@ -25,37 +49,56 @@ impl Marker {
         let marks = Marks::new(places.run().join("paths"), "/sys");
         let orders = Latest::new();
         let theirs = orders.clone();
-        crate::kernel::thread("marks").spawn(move || serve(&marks, &theirs, &notice_sink))?;
-        Ok(Marker(orders))
+        let decided = places.decided();
+        let thread = crate::kernel::thread("marks")
+            .spawn(move || serve(&marks, &decided, &theirs, &notice_sink))?;
+        Ok(Marker {
+            orders,
+            thread: Some(thread),
+        })
     }
 
     /// Marks a disk. Never waits.
     pub(super) fn mark(&self, dev: DevT, name: String, owned: bool) {
-        self.0
-            .change(|orders| drop(orders.insert(dev, Some((name, owned)))));
+        self.orders
+            .change(|orders| drop(orders.marks.insert(dev, Some((name, owned)))));
     }
 
     /// Removes the mark of a disk that is gone. Never waits.
     pub(super) fn forget(&self, dev: DevT) {
-        self.0.change(|orders| drop(orders.insert(dev, None)));
+        self.orders
+            .change(|orders| drop(orders.marks.insert(dev, None)));
+    }
+
+    /// Notes, after the marks, that the disks of this boot were decided upon ([`Places::decided`]). Never waits.
+    pub(super) fn decided(&self) {
+        self.orders.change(|orders| orders.decided = true);
+    }
+
+    /// Waits until all marks are written.
+    pub(super) fn finish(mut self) {
+        self.orders.stop();
+        // A panic of the thread was reported when it happened.
+        let _ = self.thread.take().map(JoinHandle::join);
     }
 }
 
 impl Drop for Marker {
     /// Does not wait for the thread, which may be in the middle of a uevent.
     fn drop(&mut self) {
-        self.0.stop();
+        self.orders.stop();
     }
 }
 
-fn serve(marks: &Marks, orders: &Latest<Orders>, notice_sink: &NoticeSink) {
-    while let Some((dev, order)) = orders.next(Orders::pop_first) {
+fn serve(marks: &Marks, decided: &Path, orders: &Latest<Orders>, notice_sink: &NoticeSink) {
+    while let Some(order) = orders.next(Orders::next) {
         let (what, result) = match order {
-            Some((name, owned)) => (
+            Order::Mark(dev, Some((name, owned))) => (
                 format!("{name} ({dev})"),
                 marks.mark(dev, &name, owned).map(drop),
             ),
-            None => (dev.to_string(), marks.forget(dev)),
+            Order::Mark(dev, None) => (dev.to_string(), marks.forget(dev)),
+            Order::Decided => (decided.display().to_string(), fs::write(decided, "")),
         };
         // A disk that disappeared in the meantime needs no mark.
         if let Err(error) = result

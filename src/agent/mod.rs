@@ -8,6 +8,7 @@
 
 mod answers;
 mod backstop;
+mod boot;
 mod changes;
 mod dispatch;
 mod error;
@@ -28,4 +29,5 @@ mod segments;
 mod takeovers;
 pub mod topology;
 
-pub use run::{Options, run};
+pub use error::AgentError;
+pub use run::{Once, Options, run, run_once};

@@ -1,5 +1,9 @@
 //! The owner's loop: takes inputs from the inbox, steps the world, and carries out its actions.
 
+mod once;
+
+pub use once::{Once, run_once};
+
 use super::answers::answer;
 use super::changes::change;
 use super::dispatch::Dispatcher;
@@ -27,14 +31,12 @@ use crate::psa::action::Notice;
 use crate::psa::claim::RuleClass;
 use crate::psa::codes::{self, Code};
 use crate::psa::event::Event;
-use crate::psa::names::Wwid;
 use crate::psa::rules::Rules;
 use crate::psa::settings::Settings;
 use crate::psa::state::outages::Apd;
-use crate::psa::takeover::StoredTakeover;
 use crate::psa::units::Millis;
 use crate::psa::world::World;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
@@ -67,11 +69,21 @@ pub struct Options {
 /// # Errors
 /// A part that the agent needs could not be started.
 pub fn run(options: &Options) -> Result<(), AgentError> {
+    prepared(privilege::prepare, |stop, notices| {
+        serve(options, stop, notices)
+    })
+}
+
+/// Prepares the process and starts the log, then runs `body`. Logs the error, if there is one.
+fn prepared<T>(
+    prepare: impl FnOnce() -> Vec<Notice>,
+    body: impl FnOnce(Stop, Vec<Notice>) -> Result<T, AgentError>,
+) -> Result<T, AgentError> {
     // Before the first thread: every thread but the one that waits for signals must block them, and all threads must
     // share one heap.
     let prepare = || {
         let stop = Stop::block().map_err(start("signal handling", "this should not happen"))?;
-        let notices = privilege::prepare();
+        let notices = prepare();
         let log =
             start_logging().map_err(start("the log thread", "raise TasksMax= of the service"))?;
         Ok((stop, notices, log))
@@ -80,7 +92,7 @@ pub fn run(options: &Options) -> Result<(), AgentError> {
         // Logging has not started.
         prepare().inspect_err(|error: &AgentError| eprintln!("{}", logging::line(&failed(error))))?;
     // The owner that keeps the events for `psactl` has ended, or was never started.
-    serve(options, stop, notices).inspect_err(|error| logging::write_now(&failed(error)))
+    body(stop, notices).inspect_err(|error| logging::write_now(&failed(error)))
 }
 
 fn failed(error: &AgentError) -> Notice {
@@ -88,55 +100,16 @@ fn failed(error: &AgentError) -> Notice {
     Notice::new(codes::AGENT_FAILED, "agent", &details)
 }
 
-fn serve(options: &Options, stop: Stop, mut notices: Vec<Notice>) -> Result<(), AgentError> {
-    let mut refused = |code: Code, reason: &dyn std::fmt::Display| {
-        notices.push(Notice::new(
-            code,
-            "agent",
-            &[("reason", &reason.to_string())],
-        ));
-    };
+fn serve(options: &Options, stop: Stop, notices: Vec<Notice>) -> Result<(), AgentError> {
     let places = Places::below(&options.root);
     let (settings, problems) = config::read_settings(&places);
-    for problem in problems {
-        refused(codes::SETTINGS_REFUSED, &problem);
-    }
-    let (memory, problems) = config::memory_file::load(&places);
-    for problem in problems {
-        refused(codes::MEMORY_REFUSED, &problem);
-    }
-
-    let (rules, problems) = config::rules::start(&places);
-    for problem in problems {
-        refused(codes::RULES_REFUSED, &problem);
-    }
-
-    let (recalled, problem) = outages::load(&places);
-    notices.extend(problem);
-    let (budgets, problem) = takeovers::load(&places);
-    notices.extend(problem);
-    let (inbox, inputs) = inbox::inbox(INBOX, QUESTIONS);
-    let stopped = inbox.clone();
-    stop.on_arrival(move || {
-        // If nothing receives this, the owner has already stopped.
-        let _ = stopped.send(Input::Stop);
-    })
-    .map_err(start("signal handling", "raise TasksMax= of the service"))?;
-    let notice_sink = notice_sink(&inbox);
-    let mut dispatcher = Dispatcher::start(&places, &settings, &inbox, &notice_sink)?;
-    notices
-        .iter()
-        .for_each(|notice| dispatcher.notify(Millis(0), notice));
-    let recorder =
-        Recorder::start(places.journal(), settings.journal_mib, notice_sink.clone()).map_err(
-            start("the journal thread", "raise TasksMax= of the service"),
-        )?;
-    let textfile = textfile(&settings, &inbox, notice_sink).map_err(start(
-        "the thread for metrics_textfile",
-        "raise TasksMax= of the service",
-    ))?;
-    let listener = Listener::bind(&options.socket)?;
+    let mut begun = begin(&places, &settings, problems, stop, notices)?;
+    let stale = super::boot::compare(&places);
+    let (inbox, notice_sink) = (begun.inbox, begun.notice_sink);
     let threads = "raise TasksMax= of the service";
+    let textfile = textfile(&settings, &inbox, notice_sink)
+        .map_err(start("the thread for metrics_textfile", threads))?;
+    let listener = Listener::bind(&options.socket)?;
     let planner = planner(&inbox, &places).map_err(start("the thread for plans", threads))?;
     let caller = Caller {
         rules: RulesReader(places),
@@ -144,15 +117,73 @@ fn serve(options: &Options, stop: Stop, mut notices: Vec<Notice>) -> Result<(), 
         planner,
     };
     let server = Server::start(listener, Box::new(caller), Limits::default())
-        .map_err(start("the API thread", "raise TasksMax= of the service"))?;
+        .map_err(start("the API thread", threads))?;
 
     let version = [("version", env!("CARGO_PKG_VERSION"))];
-    dispatcher.notify(
-        Millis(0),
-        &Notice::new(codes::AGENT_STARTED, "agent", &version),
-    );
-    Owner {
-        world: World::with_rules(settings, memory, rules.in_force()),
+    let started = Notice::new(codes::AGENT_STARTED, "agent", &version);
+    for notice in std::iter::once(started).chain(stale) {
+        begun.owner.dispatcher.notify(Millis(0), &notice);
+    }
+    begun.owner.recall(begun.recalled);
+    begun.owner.serve(begun.inputs);
+    drop((server, textfile));
+    Ok(())
+}
+
+/// The owner before its first input, and what belongs to it.
+struct Begun {
+    owner: Owner,
+    inputs: Inputs,
+    inbox: Inbox,
+    notice_sink: NoticeSink,
+    recalled: Vec<Event>,
+}
+
+/// Reads the files, and starts everything that carries out actions.
+fn begin(
+    places: &Places,
+    settings: &Settings,
+    problems: Vec<ConfigError>,
+    stop: Stop,
+    mut notices: Vec<Notice>,
+) -> Result<Begun, AgentError> {
+    let mut refused = |code: Code, problems: Vec<ConfigError>| {
+        notices.extend(
+            problems
+                .into_iter()
+                .map(|problem| Notice::new(code, "agent", &[("reason", &problem.to_string())])),
+        );
+    };
+    refused(codes::SETTINGS_REFUSED, problems);
+    let (memory, problems) = config::memory_file::load(places);
+    refused(codes::MEMORY_REFUSED, problems);
+    let (rules, problems) = config::rules::start(places);
+    refused(codes::RULES_REFUSED, problems);
+
+    let (outages, problem) = outages::load(places);
+    notices.extend(problem);
+    let (budgets, problem) = takeovers::load(places);
+    notices.extend(problem);
+    let outages = (!outages.is_empty()).then_some(Event::OutagesRecalled(outages));
+    let budgets = (!budgets.is_empty()).then_some(Event::TakeoversRecalled(budgets));
+
+    let threads = "raise TasksMax= of the service";
+    let (inbox, inputs) = inbox::inbox(INBOX, QUESTIONS);
+    let stopped = inbox.clone();
+    stop.on_arrival(move || {
+        // If nothing receives this, the owner has already stopped.
+        let _ = stopped.send(Input::Stop);
+    })
+    .map_err(start("signal handling", threads))?;
+    let notice_sink = notice_sink(&inbox);
+    let mut dispatcher = Dispatcher::start(places, settings, &inbox, &notice_sink)?;
+    notices
+        .iter()
+        .for_each(|notice| dispatcher.notify(Millis(0), notice));
+    let recorder = Recorder::start(places.journal(), settings.journal_mib, notice_sink.clone())
+        .map_err(start("the journal thread", threads))?;
+    let owner = Owner {
+        world: World::with_rules(settings.clone(), memory, rules.in_force()),
         dispatcher,
         recorder,
         origin: Instant::now(),
@@ -160,12 +191,16 @@ fn serve(options: &Options, stop: Stop, mut notices: Vec<Notice>) -> Result<(), 
         reserve_at: Instant::now(),
         maps_changed: true,
         kept_at: None,
-        root: options.root.clone(),
+        root: places.root().to_owned(),
         health: Health::default(),
-    }
-    .serve(inputs, recalled, budgets);
-    drop((server, textfile));
-    Ok(())
+    };
+    Ok(Begun {
+        owner,
+        inputs,
+        inbox,
+        notice_sink,
+        recalled: outages.into_iter().chain(budgets).collect(),
+    })
 }
 
 /// Returns a sink that puts notices of threads into the owner's inbox; if the inbox is full, it writes them only to the
@@ -318,6 +353,14 @@ const RESERVE_LATER: Duration = Duration::from_secs(10);
 const KEEP_AGAIN: Duration = Duration::from_secs(1);
 const KEEP_ANYWAY: Duration = Duration::from_secs(60);
 
+/// Whether the loop goes on.
+#[derive(PartialEq, Eq)]
+enum Turn {
+    Handled,
+    /// The agent was asked to stop.
+    Last,
+}
+
 struct Owner {
     world: World,
     dispatcher: Dispatcher,
@@ -339,54 +382,31 @@ impl Owner {
         Millis(u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 
-    fn serve(
-        mut self,
-        inputs: Inputs,
-        recalled: BTreeMap<Wwid, Millis>,
-        budgets: BTreeMap<Wwid, StoredTakeover>,
-    ) {
+    /// Starts the journal, and tells the world what was stored for it.
+    fn recall(&mut self, recalled: Vec<Event>) {
+        self.recorder.begin(self.now(), &self.world);
+        for event in recalled {
+            self.step(event);
+        }
+    }
+
+    fn serve(mut self, inputs: Inputs) {
         let watchdog = sd_notify::watchdog_enabled().map(|interval| interval / 3);
         let mut pinged = Instant::now();
-        self.recorder.begin(self.now(), &self.world);
-        if !recalled.is_empty() {
-            self.step(Event::OutagesRecalled(recalled));
-        }
-        if !budgets.is_empty() {
-            self.step(Event::TakeoversRecalled(budgets));
-        }
         loop {
-            let due = self
-                .world
-                .next_deadline()
-                .map(|at| Duration::from_millis(at.since(self.now()).0));
-            let wait = [
-                due,
-                self.recorder.due(),
+            let longest = [
                 watchdog,
                 self.maps_changed.then_some(KEEP_AGAIN),
                 (!self.ready).then_some(Duration::from_millis(100)),
-            ]
-            .into_iter()
-            .flatten()
-            .min()
-            .unwrap_or(Duration::from_secs(3600));
-            match inputs.recv_timeout(wait) {
-                Ok(Input::Events(events)) => self.take_in(events, &inputs),
-                Ok(Input::Notice(notice)) => self.dispatcher.notify(self.now(), &notice),
-                Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => break,
-                Ok(Input::Asked) | Err(RecvTimeoutError::Timeout) => {}
+            ];
+            let longest = longest.into_iter().flatten().min();
+            if self.turn(&inputs, longest.unwrap_or(Duration::from_secs(3600))) == Turn::Last {
+                break;
             }
             if let Some(question) = inputs.question() {
                 self.reply_to(question, inputs.waiting());
             }
-            if self
-                .world
-                .next_deadline()
-                .is_some_and(|at| at <= self.now())
-            {
-                self.step(Event::Timer);
-            }
-            self.recorder.settle(self.now(), &self.world);
+            self.run_timers();
             self.notify_systemd(watchdog, &mut pinged);
             self.reserve_memory();
             self.keep_maps();
@@ -401,6 +421,29 @@ impl Owner {
         self.dispatcher.notify(self.now(), &stopped);
         // Before `dispatcher` is dropped, so that a thread of it that waits for space in the inbox sees that it is closed.
         drop(inputs);
+    }
+
+    /// Waits for an input, until a timer of the world or of the journal is due, but not longer than `longest`, and
+    /// handles the input.
+    fn turn(&mut self, inputs: &Inputs, longest: Duration) -> Turn {
+        let due = self.world.next_deadline();
+        let due = due.map(|at| Duration::from_millis(at.since(self.now()).0));
+        let wait = [due, self.recorder.due(), Some(longest)];
+        match inputs.recv_timeout(wait.into_iter().flatten().min().unwrap_or(longest)) {
+            Ok(Input::Events(events)) => self.take_in(events, inputs),
+            Ok(Input::Notice(notice)) => self.dispatcher.notify(self.now(), &notice),
+            Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => return Turn::Last,
+            Ok(Input::Asked) | Err(RecvTimeoutError::Timeout) => {}
+        }
+        Turn::Handled
+    }
+
+    fn run_timers(&mut self) {
+        let due = self.world.next_deadline();
+        if due.is_some_and(|at| at <= self.now()) {
+            self.step(Event::Timer);
+        }
+        self.recorder.settle(self.now(), &self.world);
     }
 
     /// Handles events that arrived together. Answers a question after each of them: the paths of a whole host may have
@@ -569,6 +612,7 @@ impl Owner {
         use sd_notify::NotifyState;
         if !self.ready && (self.world.is_settled() || self.origin.elapsed() > READY_WITHIN) {
             self.ready = true;
+            self.dispatcher.decided();
             let maps = self
                 .world
                 .devices()

@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod activation;
 pub mod client;
 pub(crate) mod error;
 pub mod handler;

@@ -3,6 +3,8 @@
 //! Prints KEY=VALUE lines and exits with 0, or prints nothing and exits with 1 (2: wrong arguments), so that udev never
 //! imports half an answer.
 //!
+//! `dm-psa-id --show-undecided`: run when no agent has decided on the disks of this boot within its time.
+//!
 //! `dm-psa-id --end-queueing`: run by the shutdown hook when the agent is gone. The last step before the host stops
 //! should be a small program that udev has run before, so that it is already in memory: its disk may hang.
 
@@ -29,9 +31,10 @@ fn main() -> ExitCode {
         [name] if !name.starts_with('-') => id::decide(Path::new("/"), name)
             .map(|decision| decision.to_string())
             .map_err(|error| error.to_string()),
+        ["--show-undecided"] => id::show_undecided(Path::new("/")),
         ["--end-queueing"] => end_queueing(Path::new("/")).map(|()| String::new()),
         _ => {
-            eprintln!("usage: dm-psa-id NAME | --map UUID | --end-queueing");
+            eprintln!("usage: dm-psa-id NAME | --map UUID | --show-undecided | --end-queueing");
             return ExitCode::from(2);
         }
     };

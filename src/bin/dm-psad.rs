@@ -1,8 +1,15 @@
 //! The agent: `dm-psad [--socket PATH] [--root DIR]`, started by systemd; stays in the foreground.
+//!
+//! `dm-psad --once` makes the maps of this host, prints an [`Activation`] as JSON and exits. `psactl activate` runs it.
 
 use clap::Parser;
+use dm_psa::agent::{self, AgentError, Once, Options};
+use dm_psa::api::activation::Activation;
+use dm_psa::psa::names::Wwid;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Multipath agent: ESXi's Pluggable Storage Architecture over dm-multipath.
 #[derive(Parser)]
@@ -14,16 +21,47 @@ struct Args {
     /// Directory that contains etc/dm-psa and run/dm-psa.
     #[arg(long, default_value = "/")]
     root: PathBuf,
+    /// Make the maps of this host, print the result as JSON, and exit. `psactl activate` uses this.
+    #[arg(long)]
+    once: bool,
+    /// With --once: do not end before the device with this WWID has its map.
+    #[arg(long, value_name = "WWID", requires = "once")]
+    wait_for: Vec<String>,
+    /// With --once: the longest time to wait.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, requires = "once")]
+    within: u64,
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    match dm_psa::agent::run(&dm_psa::agent::Options {
-        root: args.root,
-        socket: args.socket,
-    }) {
+    let ended = if args.once {
+        once(args)
+    } else {
+        agent::run(&Options {
+            root: args.root,
+            socket: args.socket,
+        })
+    };
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         // The error was already logged.
         Err(_) => ExitCode::FAILURE,
     }
+}
+
+fn once(args: Args) -> Result<(), AgentError> {
+    let once = Once {
+        root: args.root,
+        wait_for: args
+            .wait_for
+            .iter()
+            .map(|wwid| Wwid::from(wwid.as_str()))
+            .collect(),
+        within: Duration::from_secs(args.within),
+    };
+    agent::run_once(&once, |activation: &Activation| {
+        // Without a reader nobody needs the result.
+        let _ = serde_json::to_writer(std::io::stdout(), activation);
+        let _ = writeln!(std::io::stdout());
+    })
 }

@@ -12,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+mod activate;
 pub mod args;
 mod context;
 pub mod decode;
@@ -23,6 +24,7 @@ mod handover;
 pub mod hex;
 pub mod import;
 pub mod layout;
+pub mod layout_boot;
 mod layout_events;
 pub mod layout_host;
 pub mod layout_rules;

@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod boot;
 mod document;
 pub mod memory_file;
 pub mod rules;
@@ -104,6 +105,30 @@ impl Places {
     #[must_use]
     pub(crate) fn takeovers(&self) -> PathBuf {
         self.run().join("takeovers.json")
+    }
+
+    /// In an initramfs: what it holds ([`boot::BootImage`]).
+    #[must_use]
+    pub fn boot_image(&self) -> PathBuf {
+        self.root.join("etc/dm-psa/boot.json")
+    }
+
+    /// Exists once the disks of this boot were decided upon, or nobody will do that any more.
+    #[must_use]
+    pub fn decided(&self) -> PathBuf {
+        self.run().join("decided")
+    }
+
+    /// What the initramfs of this boot held, if it made the maps.
+    #[must_use]
+    pub fn booted_image(&self) -> PathBuf {
+        self.run().join("boot.json")
+    }
+
+    /// The directory with what each initramfs of this host holds.
+    #[must_use]
+    pub(crate) fn boot_images(&self) -> PathBuf {
+        self.root.join("var/lib/dm-psa/boot")
     }
 
     /// The directory of runtime files, which are gone after a reboot.

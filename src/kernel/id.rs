@@ -7,15 +7,18 @@
 //! 2. A disk below a multipath map is a path, regardless of who made the map.
 //! 3. A disk in use is not a path: udev properties that hide it would make systemd unmount it.
 //! 4. A disk whose WWID had a map before is a path, even while no agent is running: at boot udev comes first.
-//! 5. With an agent running, a disk behind a SAN transport, or of an array that reports target port groups, is hidden
-//!    until the agent has judged it and set the mark.
+//! 5. While an agent runs, or is about to run because the host is booting, a disk behind a SAN transport, or of an array
+//!    that reports target port groups, is hidden until the agent has judged it and set the mark.
+//!
+//! A host is booting until [`Places::decided`] exists: the agent makes that file when it is ready. If no agent becomes
+//! ready, a timer makes it (`systemd/dm-psa-undecided.timer`), and `psactl activate` in an initramfs.
 //!
 //! Invariants: no device is opened, and no other process is waited for; the kernel answers reads of its files from its
 //! caches. This runs for each event of each disk, so everything is read at most once, and only if it is needed.
 //! Tests: `tests/dm_psa_id.rs` with the trees in `tests/golden/id`.
 
 use super::sysfs::Sysfs;
-use crate::config::memory_file;
+use crate::config::{Places, memory_file, store};
 use crate::psa::facts::Usage;
 use crate::psa::identity::Listing;
 use crate::psa::names::Wwid;
@@ -172,7 +175,7 @@ pub fn decide(root: &Path, name: &str) -> Result<Decision, IdError> {
     if let Some(wwid) = remembered(root, &dir) {
         return answer(true, Reason::Remembered(wwid));
     }
-    if root.join("run/dm-psa/io.dmpsa").exists() && attribute(&dir, "device/type") == "0" {
+    if agent_decides(root) && attribute(&dir, "device/type") == "0" {
         if on_san(&dir) {
             return answer(true, Reason::San);
         }
@@ -182,6 +185,50 @@ pub fn decide(root: &Path, name: &str) -> Result<Decision, IdError> {
     }
     answer(false, Reason::Unclaimed)
 }
+
+/// Whether an agent runs, or is about to run.
+fn agent_decides(root: &Path) -> bool {
+    let is_expected = || {
+        let is_initramfs = Places::below(root).boot_image().exists();
+        let is_enabled = root.join("run/systemd/system").exists()
+            // The link may lead to a file that is not in this tree.
+            && fs::symlink_metadata(root.join(ENABLED)).is_ok();
+        (is_initramfs || is_enabled) && !Places::below(root).decided().exists()
+    };
+    root.join("run/dm-psa/io.dmpsa").exists() || is_expected()
+}
+
+/// Ends the time in which disks are hidden because an agent is expected, and has udev judge again those that are. Returns
+/// a sentence for the console that names them.
+///
+/// # Errors
+/// The end cannot be noted.
+pub fn show_undecided(root: &Path) -> Result<String, String> {
+    let file = Places::below(root).decided();
+    store::replace(&file, b"").map_err(|why| format!("cannot write {}: {why}", file.display()))?;
+    let blocks = fs::read_dir(root.join("sys/block")).into_iter().flatten();
+    let names = blocks.filter_map(|block| block.ok()?.file_name().into_string().ok());
+    let mut shown: Vec<String> = names
+        .filter(|name| name.starts_with("sd"))
+        .filter(|name| decide(root, name).is_ok_and(|now| now.reason == Reason::Unclaimed))
+        // A disk that is gone has no rule to run.
+        .filter(|name| {
+            fs::write(root.join("sys/block").join(name).join("uevent"), "change").is_ok()
+        })
+        .collect();
+    shown.sort();
+    Ok(if shown.is_empty() {
+        "dm-psa: no agent has decided on the disks of this host. None is hidden\n".to_owned()
+    } else {
+        format!(
+            "dm-psa: no agent has decided on the disks of this host. Others may use them now: {}\n",
+            shown.join(" ")
+        )
+    })
+}
+
+/// What `systemctl enable dm-psa.service` makes.
+const ENABLED: &str = "etc/systemd/system/sysinit.target.wants/dm-psa.service";
 
 /// The device number of the disk whose sysfs directory is `dir`.
 fn device_number(dir: &Path) -> io::Result<DevT> {

@@ -80,6 +80,14 @@ pub fn prepare() -> Vec<Notice> {
     notices
 }
 
+/// Prepares a process that makes the maps once and exits: allows it the open files, and makes what it creates writable
+/// by the owner only. It leaves before a disk of its own can be lost, so it locks no memory.
+#[must_use]
+pub fn prepare_once() -> Vec<Notice> {
+    umask(Mode::S_IWGRP | Mode::S_IWOTH);
+    files_allowed().into_iter().collect()
+}
+
 /// Makes sure that the heap has the free memory that `paths` paths may need, and that all of the heap is in memory.
 /// Memory that is already free counts. Call this at the start, and again later while there are no problems, because
 /// long-lived allocations use up the reserve. Returns a notice if it failed.

@@ -71,6 +71,7 @@ codes! {
     APD_EXIT: info("all paths of a device were down, and one works again");
     APD_START: error("all paths of a device are down: its I/O is queued; the event says for how long", "look for what the paths have in common: array, fabric, switch, HBA; see `psactl explain DEVICE`");
     APD_TIMEOUT: error("all paths are still down after the APD timeout: I/O fails until a path returns", "as for APD_START; then check whether file systems became read-only");
+    BOOT_FILES_DIFFER: warning("the initramfs of this boot made maps by other settings, rules or devices than this system has", "make a new initramfs: `update-initramfs -u` or `dracut -f`; `psactl boot status` shows all of them");
     CHECK_NOT_SENT: warning("a check command could not be sent to a path: this host is out of file descriptors or memory; the path keeps its state", "raise LimitNOFILE= of the service, or free memory; `psactl metrics` shows what the agent uses");
     CLAIM_KEPT: warning("a path stays with its plug-in although a rule gives it to another one", "to apply the rule, stop using the device, then `psactl storage core claiming reclaim -d DEVICE`");
     DELETE_FAILED: warning("the SCSI device of a masked path could not be removed; its disk stays, but hidden", "find out what holds it: `psactl storage core device world list`");

@@ -152,6 +152,13 @@ impl World {
         self.started && !identifying && !missed && !self.devices.values().any(busy)
     }
 
+    /// Whether device-mapper is working on a map. The map may be suspended.
+    #[must_use]
+    pub fn is_changing_maps(&self) -> bool {
+        let works = |device: &Device| device.work.in_flight().is_some();
+        self.devices.values().any(works)
+    }
+
     /// Notes the first moment at which both listings were seen, and every path that was found is identified or has had
     /// its time. Maps are touched from here on.
     fn note_started(&mut self) {

@@ -2,6 +2,7 @@
 //! file with its part of the table.
 
 mod arguments;
+mod boot;
 mod claiming;
 mod claimrule;
 mod device;
@@ -51,6 +52,7 @@ const PARTS: &[&[Verb]] = &[
     graph::VERBS,
     top::VERBS,
     lint::VERBS,
+    boot::VERBS,
     handover::VERBS,
     import::VERBS,
     pass_through::VERBS,

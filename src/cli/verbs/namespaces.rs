@@ -3,6 +3,7 @@
 /// Descriptions of the words that are not commands themselves.
 pub const NAMESPACES: &[(&[&str], &str)] = &[
     (&["storage"], "esxcli's leading word; it may be left out"),
+    (&["boot"], "Maps in the initramfs"),
     (
         &["storage", "core"],
         "Adapters, paths and devices, whichever plug-in owns them",

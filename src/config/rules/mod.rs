@@ -22,7 +22,7 @@ use crate::psa::psp::PspKind;
 use crate::psa::rules::Rules;
 use crate::psa::satp::rules::{Group, SatpRule, SatpRules};
 use schema::RuleFile;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 /// The files of dm-psa itself: installed to `/usr/lib/dm-psa`, and built in as a fallback.
@@ -125,19 +125,31 @@ fn read_file(file: PathBuf, problems: &mut Problems) -> RuleFile {
     }
 }
 
+/// The names of the system files that are installed, in order.
+fn system_names(places: &Places) -> BTreeSet<String> {
+    let entries = std::fs::read_dir(places.system_rules())
+        .into_iter()
+        .flatten();
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| name.ends_with(".toml"))
+        .collect()
+}
+
+/// The system files that are installed, in order.
+pub(super) fn system_files(places: &Places) -> impl Iterator<Item = PathBuf> {
+    let folder = places.system_rules();
+    system_names(places)
+        .into_iter()
+        .map(move |name| folder.join(name))
+}
+
 /// Reads the system files. First the files of dm-psa itself: from `/usr/lib/dm-psa` or, if not installed there, the
 /// built-in ones. Then those of array vendors, by name.
 fn read_system(places: &Places, problems: &mut Problems) -> RuleFiles {
     let folder = places.system_rules();
-    let mut names: Vec<String> = match std::fs::read_dir(&folder) {
-        Ok(entries) => entries
-            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-            .filter(|name| name.ends_with(".toml"))
-            .filter(|name| !EMBEDDED.iter().any(|(ours, _)| ours == name))
-            .collect(),
-        Err(_) => Vec::new(),
-    };
-    names.sort();
+    let mut names = system_names(places);
+    names.retain(|name| !EMBEDDED.iter().any(|(ours, _)| ours == name));
     let mut files = RuleFiles::default();
     for (name, built_in) in EMBEDDED {
         let file = folder.join(name);

@@ -1,6 +1,6 @@
 //! Looks up which names belong together: SCSI addresses, disks, sg devices, maps, partitions and SCSI hosts.
 
-use super::tree::{Sysfs, address_in, attribute, names_in, numbered};
+use super::tree::{Sysfs, address_in, attribute, names_in, numbered, text_of};
 use crate::psa::facts::DiskKind;
 use crate::psa::units::{DevT, Hctl};
 use std::collections::{BTreeMap, BTreeSet};
@@ -150,6 +150,12 @@ impl Sysfs {
     #[must_use]
     pub(crate) fn process_name(&self, pid: u32) -> String {
         attribute(&self.process(pid).join("comm")).unwrap_or_default()
+    }
+
+    /// The kernel's command line; empty if it cannot be read.
+    #[must_use]
+    pub(crate) fn command_line(&self) -> String {
+        text_of(&self.proc("cmdline")).unwrap_or_default()
     }
 
     /// The numbers of all SCSI hosts, with or without devices.

@@ -2,9 +2,11 @@
 
 use super::tree::{SHORT, Sysfs, attribute, names_in, text_of};
 use crate::psa::facts::Usage;
+use crate::psa::names::Wwid;
+use crate::psa::table::model::UUID_PREFIX;
 use crate::psa::units::{DevT, Hctl};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
+use std::fs::{self, File};
 use std::path::Path;
 
 /// A disk may be mounted any number of times (containers); at most this many mount points of a device are reported.
@@ -35,6 +37,46 @@ impl Sysfs {
         SHORT.set(false);
         let users = Users::read(self).of_disk(self, &dir, disk, dev);
         (!SHORT.get()).then_some(users)
+    }
+}
+
+impl Sysfs {
+    /// The WWIDs of the multipath maps below what is mounted at these places: directly, or below partitions, LVM, LUKS
+    /// and other devices that have slaves.
+    #[must_use]
+    pub fn maps_below(&self, mount_points: &[&str]) -> BTreeSet<Wwid> {
+        let users = Users::read(self);
+        let is_one = |at: &BTreeSet<String>| mount_points.iter().any(|point| at.contains(*point));
+        let numbers = users.mounts.iter().filter(|(_, at)| is_one(at));
+        let numbered = numbers.filter_map(|(dev, _)| {
+            let link = fs::read_link(self.sys(&format!("dev/block/{dev}"))).ok()?;
+            Some(link.file_name()?.to_str()?.to_owned())
+        });
+        let named = users.mounts_by_name.iter().filter(|(_, at)| is_one(at));
+        // `/dev/mapper/vg-root` is a link.
+        let named = named.map(|(name, _)| {
+            let map = name.strip_prefix("mapper!").unwrap_or(name);
+            self.maps().remove(map).unwrap_or_else(|| name.clone())
+        });
+        let mut left: Vec<String> = numbered.chain(named).collect();
+        let systems: BTreeSet<&String> = left.iter().filter_map(|n| users.btrfs.get(n)).collect();
+        let members = users.btrfs.iter().filter(|(_, id)| systems.contains(id));
+        left.extend(members.map(|(name, _)| name.clone()).collect::<Vec<_>>());
+        let (mut seen, mut found) = (BTreeSet::new(), BTreeSet::new());
+        while let Some(name) = left.pop() {
+            if !seen.insert(name.clone()) {
+                continue;
+            }
+            let dir = self.sys("class/block").join(&name);
+            let uuid = attribute(&dir.join("dm/uuid")).unwrap_or_default();
+            if let Some(wwid) = uuid.strip_prefix(UUID_PREFIX) {
+                found.insert(Wwid::from(wwid));
+                continue;
+            }
+            left.extend(self.disk_of_partition(&name));
+            left.extend(names_in(&dir.join("slaves")));
+        }
+        found
     }
 }
 
@@ -229,6 +271,54 @@ mod tests {
         assert_eq!(points, ["/", "/srv"]);
         assert!(users.mounts_by_name["sdb1"].contains("/data"));
         assert_eq!(users.mounts_by_name.len(), 1);
+    }
+
+    #[test]
+    fn the_maps_below_a_mount_are_found_through_partitions_volumes_and_btrfs() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |path: &str| root.path().join(path);
+        let block = |name: &str, number: &str, uuid: &str, slaves: &[&str]| {
+            let dir = at(&format!("sys/class/block/{name}"));
+            fs::create_dir_all(dir.join("slaves")).unwrap();
+            for slave in slaves {
+                fs::create_dir(dir.join("slaves").join(slave)).unwrap();
+            }
+            if !uuid.is_empty() {
+                fs::create_dir(dir.join("dm")).unwrap();
+                fs::write(dir.join("dm/uuid"), uuid).unwrap();
+                fs::write(dir.join("dm/name"), format!("name-of-{name}")).unwrap();
+            }
+            fs::create_dir_all(at("sys/dev/block")).unwrap();
+            let link = at(&format!("sys/dev/block/{number}"));
+            std::os::unix::fs::symlink(format!("../../class/block/{name}"), link).unwrap();
+        };
+        block("sda", "8:0", "", &[]);
+        block("dm-0", "253:0", "mpath-36001", &["sda"]);
+        block("dm-1", "253:1", "part1-mpath-36001", &["dm-0"]);
+        block("dm-2", "253:2", "mpath-36002", &["sda"]);
+        block("dm-3", "253:3", "LVM-abc", &["dm-2", "dm-1"]);
+        block("dm-4", "253:4", "mpath-36003", &["sda"]);
+        block("dm-5", "253:5", "mpath-36004", &["sda"]);
+        for member in ["dm-4", "dm-5"] {
+            fs::create_dir_all(at("sys/fs/btrfs/one/devices").join(member)).unwrap();
+        }
+        fs::create_dir_all(at("proc/self")).unwrap();
+        fs::write(
+            at("proc/self/mountinfo"),
+            "22 1 253:1 / / rw - ext4 /dev/mapper/a rw\n\
+             23 22 253:3 / /usr rw - xfs /dev/mapper/vg-usr rw\n\
+             24 22 0:40 / /data rw - btrfs /dev/mapper/name-of-dm-4 rw\n\
+             25 22 8:0 / /boot rw - ext4 /dev/sda rw\n",
+        )
+        .unwrap();
+        let below = |points: &[&str]| -> Vec<String> {
+            let found = Sysfs::new(root.path()).maps_below(points);
+            found.iter().map(Wwid::to_string).collect()
+        };
+        assert_eq!(below(&["/"]), ["36001"]);
+        assert_eq!(below(&["/", "/usr"]), ["36001", "36002"]);
+        assert_eq!(below(&["/data"]), ["36003", "36004"]);
+        assert!(below(&["/boot", "/srv"]).is_empty());
     }
 
     #[test]

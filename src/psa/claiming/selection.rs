@@ -38,6 +38,7 @@ pub(in crate::psa) fn satp_question<'a>(
         driver: &path.facts().adapter.driver,
         transport: path.facts().transport,
         paths: device.paths().len(),
+        had_map: world.memory.devices.contains(device.wwid()),
     };
     Some((facts, World::evidence(path, device.ports.groups())))
 }

@@ -247,4 +247,6 @@ pub struct DeviceFacts<'a> {
     pub transport: Transport,
     /// The number of its paths.
     pub paths: usize,
+    /// It had a map before.
+    pub had_map: bool,
 }

@@ -207,7 +207,8 @@ impl SatpRules {
 }
 
 /// ESXi's defaults by transport, with the reason. A local device with two paths is not treated as a plain local disk:
-/// without a map, the host would be offered two disks.
+/// without a map, the host would be offered two disks. Nor is one that had a map before: it lost a path, and the host may
+/// have to boot from it by the name of its map.
 pub(crate) fn by_transport(device: &DeviceFacts<'_>) -> (&'static dyn Satp, String) {
     let (transport, paths) = (device.transport.as_str(), device.paths);
     if device.transport.is_san() {
@@ -215,6 +216,9 @@ pub(crate) fn by_transport(device: &DeviceFacts<'_>) -> (&'static dyn Satp, Stri
         (&super::active_active::DEFAULT_AA, why)
     } else if paths > 1 {
         let why = format!("{paths} paths lead to it");
+        (&super::active_active::DEFAULT_AA, why)
+    } else if device.had_map {
+        let why = format!("transport {transport} with one path, but it had a map before");
         (&super::active_active::DEFAULT_AA, why)
     } else {
         let why = format!("default of transport {transport} with one path");
@@ -267,6 +271,7 @@ mod tests {
             driver: "qla2xxx",
             transport: Transport::Fc,
             paths: 4,
+            had_map: true,
         };
         rules.summarize(&facts, &evidence)
     }

@@ -1,0 +1,26 @@
+//! Compares what the initramfs of this boot held with the files of the root file system.
+
+use crate::config::Places;
+use crate::config::boot::BootImage;
+use crate::kernel::sysfs::Sysfs;
+use crate::psa::action::Notice;
+use crate::psa::codes;
+
+/// The mount points that an initramfs mounts.
+pub(super) const BOOTED_FROM: &[&str] = &["/", "/usr"];
+
+/// A notice if the initramfs made the maps by other files than this system has; `None` also if no initramfs made maps.
+pub(super) fn compare(places: &Places) -> Option<Notice> {
+    let differences = || {
+        let Some(then) = BootImage::load(&places.booted_image())? else {
+            return Ok(Vec::new());
+        };
+        let disks = Sysfs::new(places.root()).maps_below(BOOTED_FROM);
+        Ok(then.differences(&BootImage::of_now(places, &then.kernel, disks)?))
+    };
+    let found =
+        differences().unwrap_or_else(|why: crate::config::ConfigError| vec![why.to_string()]);
+    let reason = found.join("; ");
+    (!found.is_empty())
+        .then(|| Notice::new(codes::BOOT_FILES_DIFFER, "agent", &[("reason", &*reason)]))
+}

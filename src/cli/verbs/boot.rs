@@ -1,0 +1,194 @@
+//! `activate`, `boot`: maps in the initramfs and on rescue systems, where no agent stays.
+
+use super::arguments::{flag, option, text};
+use super::verb::Verb;
+use crate::cli::context::Context;
+use crate::cli::exit::Failure;
+use crate::cli::layout::listing;
+use crate::cli::layout_boot::BootImageLine;
+use crate::cli::record::Listing;
+use crate::config::Places;
+use crate::config::boot::{self, BootImage};
+use crate::kernel::sysfs::Sysfs;
+use crate::psa::names::Wwid;
+use clap::{Arg, ArgMatches, value_parser};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The commands of this file, as a part of the table.
+pub(super) const VERBS: &[Verb] = &[
+    Verb {
+        words: &["activate"],
+        about: "Make the maps of this host once, without a daemon: in an initramfs or on a rescue system",
+        arguments: &[wait_for, within, initrd],
+        run: activate,
+        legacy: false,
+    },
+    Verb {
+        words: &["boot", "status"],
+        about: "Show what the initramfs images of this host hold, and whether they are stale",
+        arguments: &[],
+        run: |context, _| {
+            let (places, host) = (context.places(), context.host()?);
+            Ok(listing(&images(context, &places, &host)?))
+        },
+        legacy: false,
+    },
+    Verb {
+        words: &["boot", "record"],
+        about: "Record what an initramfs holds (its hook runs this)",
+        arguments: &[kernel, image],
+        run: |context, given| {
+            let kernel = text(given, "kernel").unwrap_or_default();
+            let image: &PathBuf = given.get_one("image").ok_or_else(no_image)?;
+            let wait_for = context.host()?.maps_below(BOOTED_FROM);
+            boot::record(&context.places(), &kernel, image, wait_for).map_err(Failure::File)?;
+            Ok(Listing::lines([]))
+        },
+        // Only scripts need it.
+        legacy: true,
+    },
+];
+
+/// The mount points that an initramfs mounts.
+const BOOTED_FROM: &[&str] = &["/", "/usr"];
+
+fn no_image() -> Failure {
+    Failure::Usage(
+        "--image is missing: the directory of the initramfs that is being made".to_owned(),
+    )
+}
+
+fn wait_for() -> Arg {
+    let help = "Do not end before the device with this WWID has its map; may be repeated";
+    option("wait-for", None, "WWID", help).action(clap::ArgAction::Append)
+}
+
+fn within() -> Arg {
+    let help = "The longest time to wait, 1 to 3600";
+    option("within", None, "SECONDS", help)
+        .value_parser(value_parser!(u64).range(1..=3600))
+        .default_value("30")
+}
+
+fn initrd() -> Arg {
+    let help = "Wait for the devices that the system runs from, as the initramfs has recorded them";
+    flag("initrd", None, help)
+}
+
+fn kernel() -> Arg {
+    option(
+        "kernel",
+        None,
+        "VERSION",
+        "The kernel that the initramfs is for",
+    )
+    .required(true)
+}
+
+fn image() -> Arg {
+    option(
+        "image",
+        None,
+        "DIR",
+        "The directory of the initramfs that is being made",
+    )
+    .value_parser(value_parser!(PathBuf))
+    .required(true)
+}
+
+fn activate(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
+    let places = context.places();
+    let mut wait_for: BTreeSet<Wwid> = given
+        .get_many::<String>("wait-for")
+        .into_iter()
+        .flatten()
+        .map(|wwid| Wwid::from(wwid.as_str()))
+        .collect();
+    let initrd = given.get_flag("initrd");
+    if initrd {
+        match BootImage::load(&places.boot_image()) {
+            Ok(Some(image)) => {
+                wait_for.extend(image.wait_for.iter().cloned());
+                // For the agent of the root file system.
+                if let Err(why) = image.save(&places.booted_image()) {
+                    context.warn([why.to_string()]);
+                }
+            }
+            Ok(None) => context.warn([format!(
+                "{} does not exist: this is no initramfs that has dm-psa. No device is waited for",
+                places.boot_image().display()
+            )]),
+            // Without the list the maps are still made.
+            Err(why) => context.warn([why.to_string()]),
+        }
+    }
+    let within = given.get_one("within").copied().unwrap_or(30);
+    // The console of a boot shows what is waited for, and not each event.
+    let log = initrd.then(|| places.run().join("boot.log"));
+    let within = Duration::from_secs(within);
+    crate::cli::activate::activate(context, &wait_for, within, log.as_deref())
+}
+
+/// The images of this host, and that of this boot.
+fn images(
+    context: &mut Context,
+    places: &Places,
+    host: &Sysfs,
+) -> Result<Vec<BootImageLine>, Failure> {
+    let disks = host.maps_below(BOOTED_FROM);
+    let mut lines = Vec::new();
+    let files = boot::recorded(places).into_iter();
+    for (file, booted) in files
+        .map(|file| (file, false))
+        .chain([(places.booted_image(), true)])
+    {
+        let image = match BootImage::load(&file) {
+            Ok(Some(image)) => image,
+            Ok(None) => continue,
+            Err(why) => {
+                context.partly(why.to_string());
+                continue;
+            }
+        };
+        let now = BootImage::of_now(places, &image.kernel, disks.clone()).map_err(Failure::File)?;
+        let mut differences = image.differences(&now);
+        if !booted {
+            differences.extend(not_written(places.root(), &file, &image.kernel));
+        }
+        lines.push(BootImageLine {
+            kernel: image.kernel,
+            booted,
+            version: image.version,
+            wait_for: image.wait_for.iter().map(Wwid::to_string).collect(),
+            differences,
+        });
+    }
+    if lines.is_empty() {
+        context.warn([
+            "no initramfs of this host has dm-psa: install dm-psa-boot, or run `make install BOOT=1`"
+                .to_owned(),
+        ]);
+    }
+    if lines.iter().any(|line| !line.differences.is_empty()) {
+        context.says_no();
+    }
+    Ok(lines)
+}
+
+/// The image files of a kernel on Debian and Ubuntu, on Fedora and RHEL, and on openSUSE.
+const IMAGES: &[&str] = &["boot/initrd.img-", "boot/initramfs-", "boot/initrd-"];
+
+/// The reason why an image is not what was recorded: it does not exist, or it was not written after the record.
+fn not_written(root: &Path, record: &Path, kernel: &str) -> Option<String> {
+    let time = |file: &Path| file.metadata().and_then(|of| of.modified()).ok();
+    let images = IMAGES
+        .iter()
+        .flat_map(|begin| ["", ".img"].map(|end| root.join(format!("{begin}{kernel}{end}"))));
+    let Some(written) = images.filter_map(|image| time(&image)).max() else {
+        return Some("its file is not in /boot".to_owned());
+    };
+    (time(record)? > written)
+        .then(|| "its file is older than this record: it was not made to the end".to_owned())
+}

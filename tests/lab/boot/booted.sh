@@ -1,0 +1,64 @@
+#!/bin/bash
+# In a guest that booted from a multipath map: booted.sh CASE. Called by scenario/40-boot.sh.
+# shellcheck source=../lib/lab.sh
+. /lab/lib/lab.sh
+case=$1 paths=${2:-2}
+wwid=35000c50015ea7100
+
+root_device() { readlink -f "$(findmnt -n -o SOURCE /)"; }
+# The dm UUID of a device; nothing if it is none of device-mapper.
+uuid_of() { cat "/sys/class/block/${1##*/}/dm/uuid" 2>/dev/null; }
+root_is_on_map() { [[ $(uuid_of "$(root_device)") = part1-mpath-$wwid ]]; }
+active_paths() { dmsetup status --target multipath | grep -o ' [0-9]*:[0-9]* A ' | wc -l; }
+loads() { psactl metrics | awk '/^dm_psa_map_actions_total\{action="(create|reload)"\}/ { loads += $2 } END { print loads }'; }
+mounted_from_disk() { dmesg | grep -E '(EXT4|XFS)-fs \(sd'; }
+
+note "$(uptime -p), $(findmnt -n -o SOURCE /), $(cat /proc/cmdline)"
+note "$(sed 's/^/boot.log: /' /run/dm-psa/boot.log 2>/dev/null | tail -5)"
+if [ "$case" = nompath ]; then
+    check_eq "the root file system is on a disk" '' "$(uuid_of "$(root_device)")"
+    check_eq "there is no map" '' "$(dmsetup ls --target multipath | grep -v '^No devices')"
+    check "the agent does not run" not systemctl -q is-active dm-psa.service
+    exit
+fi
+check "the agent runs" wait_for 60 systemctl -q is-active dm-psa.service
+check "the agent settles" wait_for 60 agent_quiet
+check "the root file system is on the partition of a map" root_is_on_map
+check_eq "no file system was mounted from a single path" '' "$(mounted_from_disk)"
+check_eq "the map has its active paths" "$paths" "$(active_paths)"
+check "the map queues" sh -c 'dmsetup table --target multipath | grep -q queue_if_no_path'
+case $case in
+    again | one) check_eq "the agent loaded no table" 0 "$(loads)" ;;
+esac
+failed_units() { systemctl list-units --failed --no-legend --plain | awk '{ print $1 }' | xargs; }
+check_eq "no unit failed" '' "$(failed_units)"
+case $case in
+    first)
+        check "its initramfs waited for no device" sh -c "psactl boot status --formatter=json | jq -e '.[] | select(.\"This Boot\") | .\"Waits For\" == []'"
+        check "the initramfs is made again" update-initramfs -u -k "$(uname -r)"
+        check_eq "it will wait for the device" "$wwid" \
+            "$(psactl boot status --formatter=json | jq -r ".[] | select(.Kernel == \"$(uname -r)\" and (.\"This Boot\" | not)) | .\"Waits For\"[]")"
+        cp "/boot/initrd.img-$(uname -r)" /share/initrd
+        ;;
+    again)
+        check "the initramfs is up to date" psactl boot status
+        echo '# changed' >>/etc/dm-psa/rules.toml
+        check "it is stale after a change of the rules" not psactl boot status
+        psactl boot status | grep -q 'rules.toml is not in it' && ok "the reason is shown" || fail "the reason is shown"
+        systemctl restart dm-psa.service
+        check "the agent reports it" wait_for 30 sh -c 'journalctl -u dm-psa.service | grep -q BOOT_FILES_DIFFER'
+        rm /etc/dm-psa/rules.toml
+        ;;
+    lost)
+        note "all paths are lost, then the host shuts down"
+        sync
+        for disk in $(dmsetup deps -o devname "$(dmsetup ls --target multipath | cut -f1)" | grep -o '(sd[a-z]*)' | tr -d '()'); do
+            echo offline >"/sys/block/$disk/device/state"
+        done
+        echo "$LAB_PASSED passed, $LAB_FAILED failed"
+        trap - EXIT
+        [ $LAB_FAILED = 0 ] || exit 1
+        systemctl poweroff --no-block
+        exec sleep 1d
+        ;;
+esac

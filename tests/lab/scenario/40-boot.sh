@@ -1,0 +1,55 @@
+#!/bin/bash
+# A Debian system boots from a multipath map, by the initramfs that initramfs-tools makes with dm-psa-boot.
+# 40-boot.sh [--kernel 6.1|6.12|7] [CASE...]
+#
+#   first     the first boot after the installation: the initramfs knows no device yet
+#   again     by the initramfs that was made on the map; it gets stale by a change of the rules
+#   one       one path is missing
+#   dead      every read on the first path fails
+#   nompath   multipathing is turned off on the kernel command line
+#   lost      the host shuts down while all paths are lost
+# Guest: host
+set -u
+cd "$(dirname "$0")/../../.." || exit 1
+PATH=$PATH:/usr/sbin:/sbin
+kernel=6.12
+[ "${1:-}" != --kernel ] || { kernel=$2; shift 2; }
+[ $# -gt 0 ] || set -- first again one dead nompath lost
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+passed=0 failed=0
+tally() { # LOG STATUS: adds the results of a guest
+    local line
+    line=$(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$1" | tail -1)
+    line=${line:-0 passed, 0 failed}
+    passed=$((passed + ${line%% *}))
+    line=${line#*, }
+    line=${line%% *}
+    [ "$2" = 0 ] || [ "$line" != 0 ] || line=1
+    failed=$((failed + line))
+    grep -v -E '^[0-9]+ passed, [0-9]+ failed$' "$1"
+}
+
+if ! tests/lab/host/boot-disk "$kernel" "$work" >"$work/log" 2>&1; then
+    cat "$work/log"
+    echo "not ok - a disk with dm-psa is made"
+    echo "0 passed, 1 failed"
+    exit 1
+fi
+cp "$work/initrd" "$work/initrd.first"
+for case; do
+    options=() arguments=("$case") wanted=0
+    case $case in
+        one) options=(--paths one) arguments+=(1) ;;
+        dead) options=(--paths dead) arguments+=(1) ;;
+        nompath) options=(--append nompath) ;;
+        lost) wanted=123 ;;
+    esac
+    echo "# $case"
+    tests/lab/run --kernel "$kernel" --boot "$work" --share "$work" "${options[@]}" tests/lab/boot/booted.sh "${arguments[@]}" >"$work/log" 2>&1
+    status=$?
+    if [ $status = $wanted ]; then status=0; elif [ $status = 0 ]; then status=1; fi
+    tally "$work/log" $status
+done
+echo "$passed passed, $failed failed"
+[ $failed = 0 ]
