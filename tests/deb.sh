@@ -1,6 +1,6 @@
 #!/bin/bash
 # `make deb` packs the files of tests/golden/install.list, and lintian finds no error and no warning. The package
-# dm-psa-multipath has the names of multipath-tools. Needs a build
+# dm-psa-multipath has the names of multipath-tools, dm-psa-boot what an initramfs needs. Needs a build
 # (PROFILE=dev). tests/lab/scenario/36-package.sh installs the package.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -13,7 +13,7 @@ log=$work/log
 trap 'rm -rf "$work"' EXIT
 
 make --no-print-directory -s PROFILE=dev DEB_DIR="$work" deb >"$log"
-agent=$(ls "$work"/dm-psa_*.deb) programs=$(ls "$work"/dm-psa-multipath_*.deb)
+agent=$(ls "$work"/dm-psa_*.deb) programs=$(ls "$work"/dm-psa-multipath_*.deb) boot=$(ls "$work"/dm-psa-boot_*.deb)
 # What `make install` installs, as it is in a package: manual pages are compressed, dpkg has the list of files, and
 # postinst creates the links in /etc.
 of_list() { sed -E -e '/ etc\/udev\//d' -e '/ usr\/lib\/dm-psa\/installed$/d' -e 's/(usr\/share\/man\/.*)/\1.gz/' tests/golden/install.list; }
@@ -35,7 +35,18 @@ compare() { # PACKAGE: with the list on standard input
     done
 } | compare "$programs"
 
-for package in "$agent" "$programs"; do
+{
+    docs dm-psa-boot
+    sed 's/^/-rwxr-xr-x /' <<'L'
+usr/lib/dracut/modules.d/70dm-psa/module-setup.sh
+usr/share/initramfs-tools/hooks/dm-psa
+usr/share/initramfs-tools/scripts/local-block/dm-psa
+usr/share/initramfs-tools/scripts/local-top/dm-psa
+L
+    echo '-rw-r--r-- usr/lib/dracut/dracut.conf.d/50-dm-psa.conf'
+} | compare "$boot"
+
+for package in "$agent" "$programs" "$boot"; do
     name=${package##*/}
     if dpkg-deb -I "$package" conffiles >"$log" 2>/dev/null; then
         cat "$log"

@@ -48,6 +48,16 @@ make_ install 2>/dev/null
 make_ uninstall PURGE=1 >/dev/null
 [ ! -e "$stage/etc/dm-psa" ] || fail "PURGE=1 removes /etc/dm-psa"
 
+# The initramfs: only where it is asked for, and only where its programs look.
+boot() { (cd "$stage" && find usr/share/initramfs-tools usr/lib/dracut -type f 2>/dev/null | wc -l); }
+make_ install 2>/dev/null
+[ "$(boot)" = 0 ] || fail "files for the initramfs are installed without being asked for"
+if make_ install BOOT=1 PREFIX=/usr/local >/dev/null 2>&1; then fail "BOOT=1 with another PREFIX is refused"; fi
+make_ install BOOT=1 2>/dev/null
+if [ "$(boot)" = 5 ]; then echo "ok - BOOT=1 installs what an initramfs needs"; else fail "BOOT=1 installs what an initramfs needs"; fi
+make_ install 2>/dev/null
+[ "$(boot)" = 0 ] || fail "an installation without BOOT=1 removes the files of one with it"
+
 # The names of multipath-tools: only where they are asked for, and never in place of another program.
 names() { (cd "$stage/usr/sbin" && find . -lname dm-psa-multipath -printf '%f\n' | sort | xargs); }
 make_ install 2>/dev/null
@@ -64,6 +74,7 @@ make_ uninstall PURGE=1 >/dev/null
 # With another PREFIX the files name their programs below it.
 make_ install PREFIX=/usr/local 2>/dev/null
 grep -q '^ExecStart=/usr/local/sbin/dm-psad$' "$stage/usr/local/lib/systemd/system/dm-psa.service" || fail "the unit names a program below PREFIX"
+grep -q '^ExecStart=/usr/local/lib/udev/dm-psa-id --show-undecided$' "$stage/usr/local/lib/systemd/system/dm-psa-undecided.service" || fail "the unit of the time limit names a program below PREFIX"
 grep -q '^exec /usr/local/lib/udev/dm-psa-id --end-queueing$' "$stage/usr/local/lib/systemd/system-shutdown/dm-psa" || fail "the shutdown hook names a program below PREFIX"
 grep -q '="/usr/local/lib/udev/dm-psa-id ' "$stage/usr/local/lib/udev/rules.d/56-dm-psa-path.rules" || fail "the udev rules name a program below PREFIX"
 [ $failed = 0 ] && echo "ok - with another PREFIX the files name programs below it"

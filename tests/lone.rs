@@ -117,6 +117,31 @@ fn a_lone_path_of_an_unknown_array_stays_as_it_is() {
     assert!(text.contains("lone_paths = \"all\""), "{text}");
 }
 
+/// A copy of the LUN with the root volume group appears before a boot: a second map would offer the same volumes.
+#[test]
+fn in_an_initramfs_only_devices_that_had_a_map_get_one() {
+    let mut kernel = four_paths();
+    add_unit(&mut kernel, 1, &[(1, AO), (2, ANO)]);
+    let mut known = running(kernel.clone());
+    known.inject(&Fault::RestartAgent);
+    let wwid = known.kernel.memory.devices.first().cloned().unwrap();
+    kernel.memory.devices.insert(wwid.clone());
+    let mut sim = Simulation::start_in_initramfs(kernel, Settings::default());
+    sim.run_for(seconds(20));
+    let names: Vec<&String> = sim.kernel.maps().map(|(name, _)| name).collect();
+    assert_eq!(names, [&wwid.to_string().replacen('3', "naa.", 1)]);
+    // No mark: whatever hides the other paths stays in force.
+    let marks = sim
+        .kernel
+        .disks()
+        .map(|(_, disk)| sim.kernel.mark(disk.dev()));
+    let mut marks: Vec<Option<bool>> = marks.collect();
+    marks.sort();
+    assert_eq!(marks.iter().filter(|mark| mark.is_none()).count(), 4);
+    assert_eq!(marks.iter().filter(|mark| **mark == Some(true)).count(), 4);
+    unharmed(&sim);
+}
+
 /// A disk behind two controllers of a virtual machine, or on two ports of a SAS expander, that lost one of them while the
 /// host was off: the host boots from it by the name of its map.
 #[test]

@@ -39,10 +39,15 @@ wanted=$(sed -E -e '/ etc\/udev\//d' -e '/ usr\/lib\/dm-psa\/installed$/d' -e 's
 # Of the directories, only the empty one is in the list.
 packed=$(rpm -qp --qf '[%{FILEMODES:perms} %{FILENAMES}\n]' "${old[0]}" | sed -e 's| /| |' -e '/^d.* etc\/dm-psa\/state$/!{/^d/d}' | LC_ALL=C sort -k 2)
 same "the package has every file of the list" "$wanted" "$packed"
+same "the package of the programs has their names" "$(for name in mpathconf mpathpersist multipath multipathd; do echo /usr/sbin/$name; done; for name in mpathconf mpathpersist multipath multipathd; do echo /usr/share/man/man8/$name.8.gz; done)" \
+    "$(rpm -qpl "$work"/old/dm-psa-multipath-*.rpm)"
+same "the package for the initramfs has the module of dracut" \
+    $'/usr/lib/dracut/dracut.conf.d/50-dm-psa.conf\n/usr/lib/dracut/modules.d/70dm-psa\n/usr/lib/dracut/modules.d/70dm-psa/module-setup.sh' \
+    "$(rpm -qpl "$work"/old/dm-psa-boot-*.rpm | LC_ALL=C sort)"
 same "the SELinux package has the file contexts" /usr/share/selinux/packages/dm-psa.cil "$(rpm -qpl "${old_selinux[0]}")"
 same "the package has only directories in /etc" $'/etc/dm-psa\n/etc/dm-psa/state' \
     "$(rpm -qpl "${old[0]}" | grep ^/etc/)"
-if rpmlint --strict -c packaging/rpm/rpmlint.toml "${old[0]}" "${old_selinux[0]}" packaging/rpm/dm-psa.spec >"$log" 2>&1; then
+if rpmlint --strict -c packaging/rpm/rpmlint.toml "${old[0]}" "${old_selinux[0]}" "$work"/old/dm-psa-multipath-*.rpm "$work"/old/dm-psa-boot-*.rpm packaging/rpm/dm-psa.spec >"$log" 2>&1; then
     echo "ok - rpmlint has no complaint"
 else
     fail "rpmlint has no complaint"

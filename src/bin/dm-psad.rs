@@ -27,6 +27,9 @@ struct Args {
     /// With --once: do not end before the device with this WWID has its map.
     #[arg(long, value_name = "WWID", requires = "once")]
     wait_for: Vec<String>,
+    /// With --once: leave devices that never had a map undecided.
+    #[arg(long, requires = "once")]
+    known_devices_only: bool,
     /// With --once: the longest time to wait.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, requires = "once")]
     within: u64,
@@ -57,6 +60,7 @@ fn once(args: Args) -> Result<(), AgentError> {
             .iter()
             .map(|wwid| Wwid::from(wwid.as_str()))
             .collect(),
+        known_devices_only: args.known_devices_only,
         within: Duration::from_secs(args.within),
     };
     agent::run_once(&once, |activation: &Activation| {

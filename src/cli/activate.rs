@@ -43,14 +43,20 @@ const ENDS: Duration = Duration::from_secs(5);
 /// When the console is told what the boot waits for.
 const TELL_AFTER: Duration = Duration::from_secs(3);
 
-/// Makes the maps of this host and waits for those of `wait_for`. The messages of the agent go to the file `log`, or to
-/// standard error.
-pub(super) fn activate(
-    context: &mut Context,
-    wait_for: &BTreeSet<Wwid>,
-    within: Duration,
-    log: Option<&Path>,
-) -> Result<Listing, Failure> {
+/// What is to be activated.
+pub(super) struct Request {
+    /// The devices to wait for.
+    pub wait_for: BTreeSet<Wwid>,
+    /// Whether devices that never had a map are left to the agent of the root file system.
+    pub known_devices_only: bool,
+    /// The longest time to wait.
+    pub within: Duration,
+    /// Where the messages of the agent go, instead of standard error.
+    pub log: Option<PathBuf>,
+}
+
+/// Makes the maps of this host.
+pub(super) fn activate(context: &mut Context, request: &Request) -> Result<Listing, Failure> {
     let host = context.host()?;
     if !nix::unistd::geteuid().is_root() {
         return Err(Failure::Refused(
@@ -80,7 +86,7 @@ pub(super) fn activate(
         .stdin(Stdio::null())
         .stderr(Stdio::null())
         .status();
-    let activation = run(wait_for, within, log).inspect_err(|_| {
+    let activation = run(request).inspect_err(|_| {
         // No agent decides on the disks of this boot, so they must not stay hidden.
         match id::show_undecided(Path::new("/")) {
             Ok(what) => eprint!("{what}"),
@@ -91,13 +97,13 @@ pub(super) fn activate(
         context.partly(format!(
             "{wwid} has no map: none of its paths was found within {} s, or no rule lets the agent have it. \
              `psactl explain` says more once the agent runs",
-            within.as_secs()
+            request.within.as_secs()
         ));
     }
     if !activation.settled {
         context.warn([format!(
             "not everything was decided within {} s: a disk does not answer, or the host is slow",
-            within.as_secs()
+            request.within.as_secs()
         )]);
     }
     if activation.maps.is_empty() {
@@ -133,13 +139,12 @@ fn program() -> PathBuf {
 }
 
 /// Runs the agent once.
-fn run(
-    wait_for: &BTreeSet<Wwid>,
-    within: Duration,
-    log: Option<&Path>,
-) -> Result<Activation, Failure> {
+fn run(request: &Request) -> Result<Activation, Failure> {
     let program = program();
-    let messages = log.map_or("above".to_owned(), |log| format!("in {}", log.display()));
+    let (wait_for, within, log) = (&request.wait_for, request.within, &request.log);
+    let messages = log
+        .as_ref()
+        .map_or("above".to_owned(), |log| format!("in {}", log.display()));
     let failed = |what: &str| {
         Failure::Refused(format!(
             "`{} --once` {what}: see its messages {messages}",
@@ -148,10 +153,13 @@ fn run(
     };
     let mut command = Command::new(&program);
     command.args(["--once", "--within", &within.as_secs().to_string()]);
+    if request.known_devices_only {
+        command.arg("--known-devices-only");
+    }
     for wwid in wait_for {
         command.args(["--wait-for", wwid.as_str()]);
     }
-    let opened = log.map(|log| {
+    let opened = log.as_ref().map(|log| {
         fs::create_dir_all(log.parent().unwrap_or(Path::new("/")))?;
         OpenOptions::new().create(true).append(true).open(log)
     });

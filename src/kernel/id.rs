@@ -17,7 +17,7 @@
 //! caches. This runs for each event of each disk, so everything is read at most once, and only if it is needed.
 //! Tests: `tests/dm_psa_id.rs` with the trees in `tests/golden/id`.
 
-use super::sysfs::Sysfs;
+use super::sysfs::{Sysfs, raise_change};
 use crate::config::{Places, memory_file, store};
 use crate::psa::facts::Usage;
 use crate::psa::identity::Listing;
@@ -212,9 +212,7 @@ pub fn show_undecided(root: &Path) -> Result<String, String> {
         .filter(|name| name.starts_with("sd"))
         .filter(|name| decide(root, name).is_ok_and(|now| now.reason == Reason::Unclaimed))
         // A disk that is gone has no rule to run.
-        .filter(|name| {
-            fs::write(root.join("sys/block").join(name).join("uevent"), "change").is_ok()
-        })
+        .filter(|name| raise_change(&root.join("sys/block").join(name)).is_ok())
         .collect();
     shown.sort();
     Ok(if shown.is_empty() {

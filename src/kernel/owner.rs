@@ -1,10 +1,11 @@
 //! Marks the disks that the agent owns or leaves alone, for udev's helper `dm-psa-id`.
 //!
 //! A mark is a file `MAJOR:MINOR` that holds a [`Mark`]. Its existence means that the agent has decided. A changed mark
-//! raises a `change` uevent of the disk, so that udev's rules run again. An unchanged mark raises none, because the
+//! raises a `change` uevent of the disk and of its partitions, so that udev's rules run again. An unchanged mark raises none, because the
 //! uevent would lead to the same mark again without end.
 
 use super::id::Mark;
+use super::sysfs::raise_change;
 use crate::psa::units::DevT;
 use std::fs;
 use std::io;
@@ -49,10 +50,7 @@ impl Marks {
         let new = self.dir.join(format!(".{dev}"));
         fs::write(&new, text)?;
         fs::rename(&new, &file)?;
-        if let Err(error) = fs::write(disk.join("uevent"), "change") {
-            let _ = fs::remove_file(&file);
-            return Err(error);
-        }
+        raise_change(&disk).inspect_err(|_| drop(fs::remove_file(&file)))?;
         Ok(true)
     }
 
@@ -117,6 +115,20 @@ mod tests {
             .unwrap()
             .collect();
         assert_eq!(left.len(), 1);
+    }
+
+    #[test]
+    fn a_changed_mark_is_announced_to_the_partitions_too() {
+        let (root, marks, _) = tree();
+        let partition = root.path().join("sys/class/block/sdc/sdc1");
+        let holders = root.path().join("sys/class/block/sdc/holders");
+        fs::create_dir_all(&partition).unwrap();
+        fs::create_dir_all(&holders).unwrap();
+        fs::write(partition.join("partition"), "1\n").unwrap();
+        assert!(marks.mark(DEV, "sdc", false).unwrap());
+        let raised = fs::read_to_string(partition.join("uevent")).unwrap();
+        assert_eq!(raised, "change");
+        assert!(!holders.join("uevent").exists());
     }
 
     #[test]

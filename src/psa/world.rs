@@ -49,6 +49,7 @@ impl World {
             settings,
             rules,
             memory,
+            known_devices_only: false,
             unstored: Unstored::default(),
             newly_numbered: BTreeSet::new(),
             paths: OrderedLookup::default(),
@@ -130,6 +131,12 @@ impl World {
         }
         takeover::store_takeovers(self);
         std::mem::take(&mut self.actions)
+    }
+
+    /// Leaves devices that never had a map undecided, until another agent decides on them: an initramfs makes the maps that
+    /// the system runs from, and must not offer a copy of their volumes beside them.
+    pub(crate) fn decide_on_known_devices_only(&mut self) {
+        self.known_devices_only = true;
     }
 
     /// Whether everything that is known has been acted upon: no path waits to be identified, and no map to be created

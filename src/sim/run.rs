@@ -58,6 +58,7 @@ pub struct Simulation {
     origin: Millis,
     next_io: Millis,
     steps_at_once: u32,
+    known_devices_only: bool,
 }
 
 impl Simulation {
@@ -70,7 +71,14 @@ impl Simulation {
     /// Starts an agent on a host.
     #[must_use]
     pub fn start_with_rules(kernel: Kernel, settings: Settings, rules: Rules) -> Simulation {
-        let mut simulation = Simulation {
+        let mut simulation = Simulation::before_start(kernel, settings, rules);
+        simulation.restart_agent();
+        simulation
+    }
+
+    fn before_start(kernel: Kernel, settings: Settings, rules: Rules) -> Simulation {
+        Simulation {
+            known_devices_only: false,
             world: World::new(settings.clone(), kernel.memory.clone()),
             kernel,
             settings,
@@ -85,7 +93,14 @@ impl Simulation {
             origin: Millis(0),
             next_io: Millis(0),
             steps_at_once: 0,
-        };
+        }
+    }
+
+    /// Starts an agent that decides on devices only that had a map before, as in an initramfs.
+    #[must_use]
+    pub fn start_in_initramfs(kernel: Kernel, settings: Settings) -> Simulation {
+        let mut simulation = Simulation::before_start(kernel, settings, Rules::default());
+        simulation.known_devices_only = true;
         simulation.restart_agent();
         simulation
     }
@@ -94,7 +109,11 @@ impl Simulation {
     #[must_use]
     pub fn new_world(&self) -> World {
         let (settings, memory) = (self.settings.clone(), self.remembered.clone());
-        World::with_rules(settings, memory, self.rules_at_start.clone())
+        let mut world = World::with_rules(settings, memory, self.rules_at_start.clone());
+        if self.known_devices_only {
+            world.decide_on_known_devices_only();
+        }
+        world
     }
 
     /// The time since the start of the simulation.

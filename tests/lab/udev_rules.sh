@@ -42,6 +42,22 @@ mkfs.ext4 -q -U 12345678-1234-1234-1234-123456789abc "/dev/${one}1"
 lab_settle
 check_eq "a partition of an unclaimed disk is found by its file system" ext4 "$(property "${one}1" ID_FS_TYPE)"
 
+note "the host boots: an agent is enabled, but has not decided"
+enabled=/etc/systemd/system/sysinit.target.wants/dm-psa.service
+mkdir -p "${enabled%/*}"
+ln -s /usr/lib/systemd/system/dm-psa.service $enabled
+rm -f /run/dm-psa/decided
+all() { for name in DM_MULTIPATH_DEVICE_PATH DM_PSA_REASON ID_FS_TYPE SYSTEMD_READY; do printf '%s ' "$(property "$1" $name)"; done; }
+udevadm trigger --settle --action=change "/dev/$one"
+udevadm trigger --settle --action=change "/dev/${one}1"
+check_eq "a disk of a storage network is hidden" '1 target-port-groups mpath_member 0 ' "$(all "$one")"
+check_eq "its partitions stay, and are hidden" '1  none 0 ' "$(all "${one}1")"
+check "without an agent the disks become visible" sh -c "/usr/lib/udev/dm-psa-id --show-undecided | grep -q '$one'"
+lab_settle
+check_eq "the disk is an ordinary disk" '0 unclaimed  ' "$(all "$one")"
+check_eq "its partition is found by its file system" ext4 "$(property "${one}1" ID_FS_TYPE)"
+rm -f $enabled
+
 mkdir -p /run/dm-psa/paths
 # mark DISK 0|1: marks the disk as the agent does
 mark() {
@@ -74,6 +90,9 @@ lab_settle
 check_eq "a disk that is unclaimed is an ordinary disk again" "0 marked" \
     "$(property "$one" DM_MULTIPATH_DEVICE_PATH) $(property "$one" DM_PSA_REASON)"
 check_eq "... and is ready for systemd" "" "$(property "$one" SYSTEMD_READY)"
+check "... and has its partitions again" wait_for 10 test -b "/dev/${one}1"
+lab_settle
+check_eq "... which are found by their file systems" ext4 "$(property "${one}1" ID_FS_TYPE)"
 mark "$one" 1
 lab_settle
 

@@ -23,6 +23,8 @@ pub struct Once {
     pub root: PathBuf,
     /// The devices whose maps must exist before the run ends early.
     pub wait_for: BTreeSet<Wwid>,
+    /// Whether devices that never had a map are left undecided.
+    pub known_devices_only: bool,
     /// The longest time that the run may take until it stops to wait.
     pub within: Duration,
 }
@@ -50,6 +52,9 @@ pub fn run_once(once: &Once, report: impl FnOnce(&Activation)) -> Result<(), Age
             recalled,
             ..
         } = begin(&places, &settings, problems, stop, notices)?;
+        if once.known_devices_only {
+            owner.world.decide_on_known_devices_only();
+        }
         owner.recall(recalled);
         let within = Millis(u64::try_from(once.within.as_millis()).unwrap_or(u64::MAX));
         while owner.turn(&inputs, LOOK) == Turn::Handled {

@@ -2,6 +2,7 @@
 
 use super::arguments::{flag, option, text};
 use super::verb::Verb;
+use crate::cli::activate::{self, Request};
 use crate::cli::context::Context;
 use crate::cli::exit::Failure;
 use crate::cli::layout::listing;
@@ -12,7 +13,6 @@ use crate::config::boot::{self, BootImage};
 use crate::kernel::sysfs::Sysfs;
 use crate::psa::names::Wwid;
 use clap::{Arg, ArgMatches, value_parser};
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -73,7 +73,7 @@ fn within() -> Arg {
 }
 
 fn initrd() -> Arg {
-    let help = "Wait for the devices that the system runs from, as the initramfs has recorded them";
+    let help = "Wait for the devices that the system runs from, by the record of the initramfs, and make maps of known devices only";
     flag("initrd", None, help)
 }
 
@@ -99,36 +99,44 @@ fn image() -> Arg {
 }
 
 fn activate(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
-    let places = context.places();
-    let mut wait_for: BTreeSet<Wwid> = given
-        .get_many::<String>("wait-for")
-        .into_iter()
-        .flatten()
-        .map(|wwid| Wwid::from(wwid.as_str()))
-        .collect();
-    let initrd = given.get_flag("initrd");
-    if initrd {
-        match BootImage::load(&places.boot_image()) {
-            Ok(Some(image)) => {
-                wait_for.extend(image.wait_for.iter().cloned());
-                // For the agent of the root file system.
-                if let Err(why) = image.save(&places.booted_image()) {
-                    context.warn([why.to_string()]);
-                }
-            }
-            Ok(None) => context.warn([format!(
-                "{} does not exist: this is no initramfs that has dm-psa. No device is waited for",
-                places.boot_image().display()
-            )]),
-            // Without the list the maps are still made.
-            Err(why) => context.warn([why.to_string()]),
-        }
+    let wwids = given.get_many::<String>("wait-for").into_iter().flatten();
+    let seconds = given.get_one("within").copied();
+    let mut request = Request {
+        wait_for: wwids.map(|wwid| Wwid::from(wwid.as_str())).collect(),
+        known_devices_only: false,
+        within: Duration::from_secs(seconds.unwrap_or(30)),
+        log: None,
+    };
+    if given.get_flag("initrd") {
+        as_recorded(context, &mut request);
     }
-    let within = given.get_one("within").copied().unwrap_or(30);
+    activate::activate(context, &request)
+}
+
+/// Does what the record of this initramfs says, and leaves it to the agent of the root file system.
+fn as_recorded(context: &mut Context, request: &mut Request) {
+    let places = context.places();
     // The console of a boot shows what is waited for, and not each event.
-    let log = initrd.then(|| places.run().join("boot.log"));
-    let within = Duration::from_secs(within);
-    crate::cli::activate::activate(context, &wait_for, within, log.as_deref())
+    request.log = Some(places.run().join("boot.log"));
+    match BootImage::load(&places.boot_image()) {
+        Ok(Some(image)) => {
+            // The first initramfs after the installation does not know any device.
+            request.known_devices_only = !image.wait_for.is_empty();
+            request.wait_for.extend(image.wait_for.iter().cloned());
+            context.warn(
+                image
+                    .save(&places.booted_image())
+                    .err()
+                    .map(|why| why.to_string()),
+            );
+        }
+        Ok(None) => context.warn([format!(
+            "{} does not exist: this is no initramfs that has dm-psa. No device is waited for",
+            places.boot_image().display()
+        )]),
+        // Without the record the maps are still made.
+        Err(why) => context.warn([why.to_string()]),
+    }
 }
 
 /// The images of this host, and that of this boot.

@@ -23,7 +23,7 @@ pub use device::Port;
 pub(crate) use lookup::number_of_node;
 pub use survey::Survey;
 pub use tree::{Shortage, Sysfs};
-pub(crate) use tree::{address_in, host_in};
+pub(crate) use tree::{address_in, host_in, raise_change};
 
 #[cfg(test)]
 mod tests {

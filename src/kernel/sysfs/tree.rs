@@ -233,6 +233,22 @@ pub(super) fn text_of(path: &Path) -> Option<String> {
 /// A limit that no sane file exceeds: 16 MiB is a mount table of 100,000 lines.
 const LONGEST_FILE: u64 = 16 << 20;
 
+/// Raises a `change` uevent of a disk, whose sysfs directory this is, and of its partitions: their properties follow
+/// from those of the disk. udev processes the events of a partition after those of its disk.
+///
+/// # Errors
+/// The event of the disk cannot be raised. A partition may disappear at any time.
+pub(crate) fn raise_change(disk: &Path) -> io::Result<()> {
+    fs::write(disk.join("uevent"), "change")?;
+    for entry in fs::read_dir(disk)?.flatten() {
+        let partition = entry.path();
+        if partition.join("partition").exists() {
+            let _ = fs::write(partition.join("uevent"), "change");
+        }
+    }
+    Ok(())
+}
+
 /// The names in a directory, in order; empty if it cannot be read.
 pub(super) fn names_in(dir: &Path) -> BTreeSet<String> {
     noting_shortage(fs::read_dir(dir))

@@ -71,6 +71,10 @@ pub(in crate::psa) fn disposition(world: &World, device: &Device) -> Disposition
     {
         return Disposition::Stacked;
     }
+    if world.known_devices_only && !world.memory.devices.contains(device.wwid()) {
+        let why = "it never had a map: the agent of the root file system decides";
+        return Disposition::Undecided(why.to_owned());
+    }
     let members = || device.paths().iter().filter_map(|id| world.paths.get(id));
     if let Some(why) = members().find_map(|path| match path.proof.identity() {
         Identity::Nameless(why) => Some(why),

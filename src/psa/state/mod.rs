@@ -59,6 +59,9 @@ pub struct World {
     pub(in crate::psa) settings: Settings,
     pub(in crate::psa) rules: Rules,
     pub(in crate::psa) memory: Memory,
+    /// Nothing is decided about devices that never had a map. Only a run that records no journal sets this.
+    #[serde(skip)]
+    pub(in crate::psa) known_devices_only: bool,
     /// What the admin set until the agent ends.
     pub(in crate::psa) unstored: Unstored,
     /// Adapters for which no target port was stored when their first port was seen.

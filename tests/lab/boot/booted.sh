@@ -8,7 +8,13 @@ wwid=35000c50015ea7100
 root_device() { readlink -f "$(findmnt -n -o SOURCE /)"; }
 # The dm UUID of a device; nothing if it is none of device-mapper.
 uuid_of() { cat "/sys/class/block/${1##*/}/dm/uuid" 2>/dev/null; }
-root_is_on_map() { [[ $(uuid_of "$(root_device)") = part1-mpath-$wwid ]]; }
+# The dm UUIDs of a device and of those below it, from the top.
+uuids_below() {
+    local slave
+    uuid_of "$1"
+    for slave in "/sys/class/block/${1##*/}/slaves/"*; do [ ! -e "$slave" ] || uuids_below "$slave"; done
+}
+root_is_on_map() { uuids_below "$(root_device)" | grep -qx "part1-mpath-$wwid"; }
 active_paths() { dmsetup status --target multipath | grep -o ' [0-9]*:[0-9]* A ' | wc -l; }
 loads() { psactl metrics | awk '/^dm_psa_map_actions_total\{action="(create|reload)"\}/ { loads += $2 } END { print loads }'; }
 mounted_from_disk() { dmesg | grep -E '(EXT4|XFS)-fs \(sd'; }

@@ -1,32 +1,54 @@
 #!/bin/bash
-# In a guest of the lab: installs dm-psa on the system of /dev/vdb1, and makes its initramfs. The packages are in
-# /share/deb; the initramfs is put into /share. Called by host/boot-disk.
+# prepare.sh ext4|lvm initramfs-tools|dracut
+#
+# In a guest of the lab: installs dm-psa on the system of /dev/vdb1, and makes its initramfs. With lvm, the root file system
+# is moved to a logical volume first. The packages are in /share/deb; the initramfs, and the word for root= on the kernel
+# command line, are put into /share. Called by host/boot-disk.
 set -e
+system=$1 maker=$2
 disk=/dev/vdb1 root=/mnt kernel=$(uname -r)
-# The guests of the lab end without a shutdown.
-tune2fs -l $disk | grep -q has_journal || tune2fs -j $disk >/dev/null
-mount $disk $root
+if [ "$system" = lvm ]; then
+    pvcreate -q -ff -y $disk
+    vgcreate -q psa $disk
+    lvcreate -q -y -l 100%FREE -n root psa
+    disk=/dev/psa/root
+    mkfs.ext4 -q $disk
+    mount $disk $root
+    cp -ax / $root
+    mkdir -p $root/lab $root/share
+    echo /dev/mapper/psa-root >/share/root
+else
+    # The guests of the lab end without a shutdown.
+    tune2fs -j $disk >/dev/null
+    mount $disk $root
+    echo "UUID=$(blkid -s UUID -o value $disk)" >/share/root
+fi
 cp /share/deb/*.deb $root/tmp/
 for each in proc sys dev; do mount --rbind /$each $root/$each; done
 mount -t tmpfs run $root/run
+mkdir $root/run/udev
+mount --bind /run/udev $root/run/udev
 
 # Only what this guest boots from; the modules of all drivers would take minutes to pack.
-cat >$root/etc/initramfs-tools/conf.d/lab <<C
-MODULES=list
-COMPRESS=gzip
-COMPRESSLEVEL=1
-C
-printf '%s\n' virtio_pci virtio_scsi sd_mod ext4 >$root/etc/initramfs-tools/modules
+drivers=(virtio_pci virtio_scsi sd_mod ext4)
+printf 'MODULES=list\nCOMPRESS=gzip\nCOMPRESSLEVEL=1\n' >$root/etc/initramfs-tools/conf.d/lab
+printf '%s\n' "${drivers[@]}" >$root/etc/initramfs-tools/modules
 # multipath-tools is only a peer to be measured. Its place is taken.
 rm -f $root/etc/udev/rules.d/*.rules
 chroot $root sh -c "dpkg --unpack /tmp/dm-psa_*.deb /tmp/dm-psa-boot_*.deb"
 chroot $root dpkg --configure dm-psa dm-psa-boot
 chroot $root systemctl enable dm-psa.service
-chroot $root update-initramfs -c -k "$kernel"
+if [ "$maker" = dracut ]; then
+    mkdir -p $root/etc/dracut.conf.d
+    # A generic image: this guest has other disks than the one that it prepares.
+    printf 'hostonly=no\ncompress="gzip -1"\nadd_drivers+=" %s "\n' "${drivers[*]}" >$root/etc/dracut.conf.d/lab.conf
+    chroot $root dracut --force "/boot/initrd.img-$kernel" "$kernel"
+else
+    chroot $root update-initramfs -c -k "$kernel"
+fi
 
-uuid=$(blkid -s UUID -o value $disk)
 cat >$root/etc/fstab <<F
-UUID=$uuid / ext4 rw 0 0
+$(cat /share/root) / ext4 rw 0 0
 lab /lab 9p trans=virtio,version=9p2000.L,msize=262144,ro 0 0
 share /share 9p trans=virtio,version=9p2000.L,msize=262144 0 0
 F

@@ -57,7 +57,7 @@ note "STPG"
 stpg_count_start
 check "it is refused without --force, and the error names the consequence" refused 2 "for every host that uses the array" scsi stpg "$disk" --group 3 --state nonoptimized
 check "it is refused for an array without explicit ALUA" refused 1 "INQUIRY TPGS" scsi stpg "$debug" --group 1 --state active --force
-check "a group that does not exist is refused" refused 1 "take one of 1, 2, 3" scsi stpg "$disk" --group 9 --state active --force
+check "a group that does not exist is refused" refused 1 "use one of 1, 2, 3" scsi stpg "$disk" --group 9 --state active --force
 check_eq "none of these reached the array" 0 "$(stpg_count)"
 said=$(json scsi stpg "$disk" --group 3 --state nonoptimized --force)
 check_eq "with --force the group changes, and the groups are printed" "1h (active/non-optimized)" \
