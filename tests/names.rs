@@ -1,5 +1,5 @@
 //! Units, programs, files and pages that messages, help, manual pages and units name do exist: in the list of what
-//! `make install` puts on a host (`tests/golden/install.list`).
+//! `make install` puts on a host (`tests/golden/install.list`, and `install-boot.list` with BOOT=1).
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -49,9 +49,13 @@ fn all_texts() -> Vec<(String, String)> {
 
 /// The path of each installed file on a host.
 fn installed() -> BTreeSet<String> {
-    let list = fs::read_to_string(Path::new(ROOT).join("tests/golden/install.list")).unwrap();
     let path = |line: &str| format!("/{}", line.split(' ').nth(1).unwrap());
-    list.lines().map(path).collect()
+    let mut installed = BTreeSet::new();
+    for list in ["install.list", "install-boot.list"] {
+        let list = Path::new(ROOT).join("tests/golden").join(list);
+        installed.extend(fs::read_to_string(list).unwrap().lines().map(path));
+    }
+    installed
 }
 
 fn base(path: &str) -> &str {
@@ -152,9 +156,10 @@ fn units_that_texts_name_are_installed() {
 fn names_with_our_prefix_are_installed() {
     let installed = installed();
     let mut names: BTreeSet<&str> = installed.iter().map(|path| base(path)).collect();
-    // The package itself, its Debian package of this version, and files that it creates at run time.
+    // The package itself, its Debian packages, and files that it creates at run time.
     names.extend([
         "dm-psa",
+        "dm-psa-boot",
         concat!("dm-psa_", env!("CARGO_PKG_VERSION"), "_amd64.deb"),
         "dm-psa.toml",
     ]);

@@ -36,26 +36,46 @@ use std::time::{Duration, Instant};
 pub(crate) fn thread(name: impl Into<String>) -> Thread {
     const STACK: usize = 256 << 10;
     let builder = std::thread::Builder::new().name(name.into());
-    Thread(builder.stack_size(STACK))
+    Thread {
+        builder: builder.stack_size(STACK),
+        is_essential: true,
+    }
 }
 
 /// A thread that is not spawned yet.
-pub(crate) struct Thread(std::thread::Builder);
+pub(crate) struct Thread {
+    builder: std::thread::Builder,
+    is_essential: bool,
+}
 
 impl Thread {
     /// Gives the thread a stack of another size than the default, in bytes.
     pub(crate) fn stack_size(self, bytes: usize) -> Thread {
-        Thread(self.0.stack_size(bytes))
+        Thread {
+            builder: self.builder.stack_size(bytes),
+            ..self
+        }
     }
 
-    /// Starts the thread. It first touches a quarter of its stack, because later there may be no free page for it
-    /// ([`privilege`]).
+    /// The agent can go on without this thread while memory is short, so it keeps no memory for its stack. The C library
+    /// keeps the stacks of threads that have ended, with the pages that they touched.
+    pub(crate) fn not_essential(self) -> Thread {
+        Thread {
+            is_essential: false,
+            ..self
+        }
+    }
+
+    /// Starts the thread. If it is essential, it first touches a quarter of its stack, because later there may be no free
+    /// page for it ([`privilege`]).
     pub(crate) fn spawn<T: Send + 'static>(
         self,
         run: impl FnOnce() -> T + Send + 'static,
     ) -> std::io::Result<std::thread::JoinHandle<T>> {
-        self.0.spawn(move || {
-            privilege::touch_stack::<{ 64 << 10 }>();
+        self.builder.spawn(move || {
+            if self.is_essential {
+                privilege::touch_stack::<{ 64 << 10 }>();
+            }
             run()
         })
     }

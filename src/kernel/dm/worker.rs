@@ -1,8 +1,8 @@
 //! Workers: carry out the steps of each map in order, and of different maps in parallel.
 //!
 //! A map with work gets a thread, up to [`MOST_THREADS`]; further maps wait for one. [`KEPT_THREADS`] are started in
-//! advance and wait for work, so that a path can be reinstated even if no thread can be started; other threads end when
-//! there is no work. So a table load that waits for a SCSI host to recover delays only its own map, until as many maps
+//! advance, have memory for their stacks and stay, so that a path can be reinstated even if no thread can be started;
+//! other threads end when there is no work. So a table load that waits for a SCSI host to recover delays only its own map, until as many maps
 //! hang as there are threads.
 
 use super::observer::Observer;
@@ -53,7 +53,6 @@ struct Shared {
     queues: Mutex<Queues>,
     wake: Condvar,
     most: usize,
-    kept: usize,
     carry_out: Box<Carry>,
     report: Box<Report>,
     notice_sink: NoticeSink,
@@ -72,7 +71,7 @@ impl Workers {
     pub(super) fn new(observer: Arc<Observer>, notice_sink: NoticeSink) -> io::Result<Self> {
         let reporter = Arc::clone(&observer);
         let workers = Workers::of(
-            (KEPT_THREADS, MOST_THREADS),
+            MOST_THREADS,
             Box::new(move |job| observer.client().execute(&job.map, &job.steps)),
             Box::new(move |map, ticket, result| {
                 reporter.report(map, &mut Room::default(), true, |_, observed| {
@@ -88,7 +87,7 @@ impl Workers {
         );
         for _ in 0..KEPT_THREADS {
             let mut queues = workers.shared.lock();
-            workers.shared.start()?;
+            workers.shared.start(true)?;
             queues.threads += 1;
         }
         Ok(workers)
@@ -96,7 +95,7 @@ impl Workers {
 
     /// Creates the workers without starting a thread.
     fn of(
-        (kept, most): (usize, usize),
+        most: usize,
         carry_out: Box<Carry>,
         report: Box<Report>,
         notice_sink: NoticeSink,
@@ -107,7 +106,6 @@ impl Workers {
                 queues,
                 wake: Condvar::new(),
                 most: most.max(1),
-                kept,
                 carry_out,
                 report,
                 notice_sink,
@@ -130,7 +128,7 @@ impl Workers {
         if queues.idle >= queues.waiting.len() {
             self.shared.wake.notify_one();
         } else if queues.threads < self.shared.most {
-            match self.shared.start() {
+            match self.shared.start(false) {
                 Ok(()) => queues.threads += 1,
                 // Another thread will take it.
                 Err(error) if queues.threads > 0 => {
@@ -170,10 +168,16 @@ impl Drop for Workers {
 }
 
 impl Shared {
-    /// Starts a thread. The caller counts it.
-    fn start(self: &Arc<Self>) -> io::Result<()> {
+    /// Starts a thread, which stays or ends when there is no work. The caller counts it.
+    fn start(self: &Arc<Self>, stays: bool) -> io::Result<()> {
         let shared = Arc::clone(self);
-        crate::kernel::thread("dm-worker").spawn(move || shared.work())?;
+        let thread = crate::kernel::thread("dm-worker");
+        let thread = if stays {
+            thread
+        } else {
+            thread.not_essential()
+        };
+        thread.spawn(move || shared.work(stays))?;
         Ok(())
     }
 
@@ -182,11 +186,11 @@ impl Shared {
     }
 
     /// The loop of a thread: carries out one job at a time, of the map that has waited longest.
-    fn work(&self) {
+    fn work(&self, stays: bool) {
         let mut queues = self.lock();
         loop {
             let Some(name) = queues.waiting.pop_front() else {
-                if queues.ended || queues.threads > self.kept {
+                if queues.ended || !stays {
                     break;
                 }
                 queues.idle += 1;
@@ -262,7 +266,7 @@ mod tests {
         };
         (
             Workers::of(
-                (0, most),
+                most,
                 Box::new(carry_out),
                 Box::new(report),
                 NoticeSink::discard(),
@@ -332,7 +336,7 @@ mod tests {
         let (send, results) = channel();
         let (seen, send) = (Arc::clone(&threads), Mutex::new(send));
         let workers = Workers::of(
-            (2, 2),
+            2,
             Box::new(move |_| {
                 seen.lock().unwrap().insert(std::thread::current().id());
                 Ok(())
@@ -341,7 +345,7 @@ mod tests {
             NoticeSink::discard(),
         );
         for _ in 0..2 {
-            workers.shared.start().unwrap();
+            workers.shared.start(true).unwrap();
             workers.shared.lock().threads += 1;
         }
         for ticket in 0..100 {
