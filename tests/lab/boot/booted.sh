@@ -2,7 +2,7 @@
 # In a guest that booted from a multipath map: booted.sh CASE. Called by scenario/40-boot.sh.
 # shellcheck source=../lib/lab.sh
 . /lab/lib/lab.sh
-case=$1 paths=${2:-2}
+case=$1 paths=${2:-2} MAKER=${MAKER:-initramfs-tools}
 wwid=35000c50015ea7100
 
 root_device() { readlink -f "$(findmnt -n -o SOURCE /)"; }
@@ -40,8 +40,12 @@ failed_units() { systemctl list-units --failed --no-legend --plain | awk '{ prin
 check_eq "no unit failed" '' "$(failed_units)"
 case $case in
     first)
-        check "its initramfs waited for no device" sh -c "psactl boot status --formatter=json | jq -e '.[] | select(.\"This Boot\") | .\"Waits For\" == []'"
-        check "the initramfs is made again" update-initramfs -u -k "$(uname -r)"
+        check "its initramfs knew no device" sh -c "psactl boot status --formatter=json | jq -e '.[] | select(.\"This Boot\") | .\"Waits For\" == []'"
+        case $MAKER in
+            dracut) remake=(dracut --force "/boot/initrd.img-$(uname -r)" "$(uname -r)") ;;
+            *) remake=(update-initramfs -u -k "$(uname -r)") ;;
+        esac
+        check "the initramfs is made again" "${remake[@]}"
         check_eq "it will wait for the device" "$wwid" \
             "$(psactl boot status --formatter=json | jq -r ".[] | select(.Kernel == \"$(uname -r)\" and (.\"This Boot\" | not)) | .\"Waits For\"[]")"
         cp "/boot/initrd.img-$(uname -r)" /share/initrd

@@ -1,6 +1,8 @@
 #!/bin/bash
-# A Debian system boots from a multipath map, by the initramfs that initramfs-tools makes with dm-psa-boot.
-# 40-boot.sh [--kernel 6.1|6.12|7] [CASE...]
+# A Debian system boots from a multipath map, by an initramfs with dm-psa-boot.
+# 40-boot.sh [--kernel 6.1|6.12|7] [--system ext4|lvm] [--maker initramfs-tools|dracut] [CASE...]
+#
+# The root file system is on a partition of the map, or on a logical volume on that partition.
 #
 #   first     the first boot after the installation: the initramfs knows no device yet
 #   again     by the initramfs that was made on the map; it gets stale by a change of the rules
@@ -12,8 +14,15 @@
 set -u
 cd "$(dirname "$0")/../../.." || exit 1
 PATH=$PATH:/usr/sbin:/sbin
-kernel=6.12
-[ "${1:-}" != --kernel ] || { kernel=$2; shift 2; }
+kernel=6.12 system=ext4 maker=initramfs-tools
+while [ $# -gt 0 ]; do
+    case $1 in
+        --kernel) kernel=$2; shift 2 ;;
+        --system) system=$2; shift 2 ;;
+        --maker) maker=$2; shift 2 ;;
+        *) break ;;
+    esac
+done
 [ $# -gt 0 ] || set -- first again one dead nompath lost
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -30,13 +39,12 @@ tally() { # LOG STATUS: adds the results of a guest
     grep -v -E '^[0-9]+ passed, [0-9]+ failed$' "$1"
 }
 
-if ! tests/lab/host/boot-disk "$kernel" "$work" >"$work/log" 2>&1; then
+if ! tests/lab/host/boot-disk "$kernel" "$work" "$system" "$maker" >"$work/log" 2>&1; then
     cat "$work/log"
     echo "not ok - a disk with dm-psa is made"
     echo "0 passed, 1 failed"
     exit 1
 fi
-cp "$work/initrd" "$work/initrd.first"
 for case; do
     options=() arguments=("$case") wanted=0
     case $case in
@@ -45,8 +53,8 @@ for case; do
         nompath) options=(--append nompath) ;;
         lost) wanted=123 ;;
     esac
-    echo "# $case"
-    tests/lab/run --kernel "$kernel" --boot "$work" --share "$work" "${options[@]}" tests/lab/boot/booted.sh "${arguments[@]}" >"$work/log" 2>&1
+    echo "# $case, $system, $maker"
+    tests/lab/run --kernel "$kernel" --boot "$work" --share "$work" --env "MAKER=$maker" "${options[@]}" tests/lab/boot/booted.sh "${arguments[@]}" >"$work/log" 2>&1
     status=$?
     if [ $status = $wanted ]; then status=0; elif [ $status = 0 ]; then status=1; fi
     tally "$work/log" $status
