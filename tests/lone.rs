@@ -8,6 +8,7 @@ use dm_psa::psa::adapter::Transport;
 use dm_psa::psa::claim::{Rule, Ruleset};
 use dm_psa::psa::event::Event;
 use dm_psa::psa::facts::Usage;
+use dm_psa::psa::names::Wwid;
 use dm_psa::psa::rules::Rules;
 use dm_psa::psa::satp::rules::{Group, SatpRule, SatpRules};
 use dm_psa::psa::settings::{LonePaths, Settings};
@@ -17,7 +18,7 @@ use dm_psa::sim::fault::Fault;
 use dm_psa::sim::kernel::Kernel;
 use dm_psa::sim::run::Simulation;
 use san::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const UNIT: &str = "naa.6001405a000000000000000000000001";
 
@@ -122,23 +123,46 @@ fn a_lone_path_of_an_unknown_array_stays_as_it_is() {
 fn in_an_initramfs_only_devices_that_had_a_map_get_one() {
     let mut kernel = four_paths();
     add_unit(&mut kernel, 1, &[(1, AO), (2, ANO)]);
-    let mut known = running(kernel.clone());
-    known.inject(&Fault::RestartAgent);
-    let wwid = known.kernel.memory.devices.first().cloned().unwrap();
-    kernel.memory.devices.insert(wwid.clone());
-    let mut sim = Simulation::start_in_initramfs(kernel, Settings::default());
-    sim.run_for(seconds(20));
-    let names: Vec<&String> = sim.kernel.maps().map(|(name, _)| name).collect();
-    assert_eq!(names, [&wwid.to_string().replacen('3', "naa.", 1)]);
-    // No mark: whatever hides the other paths stays in force.
-    let marks = sim
+    let wwid = running(kernel.clone())
         .kernel
-        .disks()
-        .map(|(_, disk)| sim.kernel.mark(disk.dev()));
-    let mut marks: Vec<Option<bool>> = marks.collect();
-    marks.sort();
-    assert_eq!(marks.iter().filter(|mark| mark.is_none()).count(), 4);
-    assert_eq!(marks.iter().filter(|mark| **mark == Some(true)).count(), 4);
+        .memory
+        .devices
+        .first()
+        .cloned()
+        .unwrap();
+    // Known by the memory, or only because the system runs from it: the initramfs was made before an agent ever ran.
+    for is_remembered in [true, false] {
+        let mut kernel = kernel.clone();
+        let mut expected = BTreeSet::new();
+        if is_remembered {
+            kernel.memory.devices.insert(wwid.clone());
+        } else {
+            expected.insert(wwid.clone());
+        }
+        let mut sim = Simulation::start_in_initramfs(kernel, Settings::default(), expected);
+        sim.run_for(seconds(20));
+        let names: Vec<&String> = sim.kernel.maps().map(|(name, _)| name).collect();
+        assert_eq!(names, [&wwid.to_string().replacen('3', "naa.", 1)]);
+        // No mark: whatever hides the other paths stays in force.
+        let marks = sim
+            .kernel
+            .disks()
+            .map(|(_, disk)| sim.kernel.mark(disk.dev()));
+        let marks: Vec<Option<bool>> = marks.collect();
+        assert_eq!(marks.iter().filter(|mark| mark.is_none()).count(), 4);
+        assert_eq!(marks.iter().filter(|mark| **mark == Some(true)).count(), 4);
+        unharmed(&sim);
+    }
+}
+
+/// What the rules leave alone is decided there too: a volume group may need it besides the map.
+#[test]
+fn in_an_initramfs_a_disk_that_gets_no_map_is_released() {
+    let other = BTreeSet::from([Wwid::from("36001405a0000000000000000000000ff")]);
+    let mut sim = Simulation::start_in_initramfs(with_one(), Settings::default(), other);
+    sim.run_for(seconds(10));
+    assert_eq!(sim.kernel.maps().count(), 0);
+    assert_eq!(mark(&sim, FIRST), Some(false));
     unharmed(&sim);
 }
 

@@ -400,6 +400,7 @@ fn memory() -> impl Strategy<Value = Memory> {
         (
             wwids,
             prop::collection::btree_map(text().prop_map(Wwid::from), id(), 0..3),
+            prop::collection::btree_map(text().prop_map(Wwid::from), text(), 0..3),
             texts(),
             prop::collection::btree_set(id(), 0..4),
             any::<bool>(),
@@ -410,7 +411,7 @@ fn memory() -> impl Strategy<Value = Memory> {
     )
         .prop_map(
             |(
-                (devices, ids, paths_off, devices_off, autoclaim_off),
+                (devices, ids, names, paths_off, devices_off, autoclaim_off),
                 settings,
                 masked,
                 adapters,
@@ -418,6 +419,7 @@ fn memory() -> impl Strategy<Value = Memory> {
                 Memory {
                     devices,
                     ids,
+                    names,
                     settings,
                     paths_off,
                     devices_off,

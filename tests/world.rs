@@ -1984,3 +1984,31 @@ fn an_admins_rescan_keeps_the_devices_of_a_unit_that_is_mapped_again() {
 fn says(sim: &Simulation, begin: &str) -> bool {
     notices(sim, 0).iter().any(|line| line.starts_with(begin))
 }
+
+#[test]
+fn a_map_that_another_program_named_has_its_name_after_a_reboot() {
+    let mut sim = running(four_paths());
+    let id = sim.kernel.maps().next().unwrap().0.clone();
+    sim.kernel.rename_map(&id, "mpatha");
+    sim.inject(&Fault::RestartAgent);
+    sim.run_for(seconds(10));
+    let wwid = sim.kernel.memory.devices.first().cloned().unwrap();
+    assert_eq!(
+        sim.kernel.memory.names.get(&wwid).map(String::as_str),
+        Some("mpatha")
+    );
+
+    let mut kernel = four_paths();
+    kernel.memory = sim.kernel.memory.clone();
+    let rebooted = running(kernel.clone());
+    let names: Vec<&String> = rebooted.kernel.maps().map(|(name, _)| name).collect();
+    assert_eq!(names, ["mpatha"]);
+    unharmed(&rebooted);
+
+    // The admin gives the map its own name again: that is stored too.
+    let mut sim = rebooted;
+    sim.kernel.rename_map("mpatha", &id);
+    sim.inject(&Fault::RestartAgent);
+    sim.run_for(seconds(10));
+    assert!(sim.kernel.memory.names.is_empty());
+}

@@ -9,14 +9,23 @@ use crate::psa::codes;
 /// The mount points that an initramfs mounts.
 pub(super) const BOOTED_FROM: &[&str] = &["/", "/usr"];
 
-/// A notice if the initramfs made the maps by other files than this system has; `None` also if no initramfs made maps.
+/// A notice if the initramfs made the maps by other files than this system has, and no new one was made since. `None` also
+/// if no initramfs made maps, and in an initramfs.
 pub(super) fn compare(places: &Places) -> Option<Notice> {
+    if places.boot_image().exists() {
+        return None;
+    }
     let differences = || {
         let Some(then) = BootImage::load(&places.booted_image())? else {
             return Ok(Vec::new());
         };
         let disks = Sysfs::new(places.root()).maps_below(BOOTED_FROM);
-        Ok(then.differences(&BootImage::of_now(places, &then.kernel, disks)?))
+        let now = BootImage::of_now(places, &then.kernel, disks)?;
+        let is_remade = BootImage::recorded_for(places, &then.kernel)?.as_ref() == Some(&now);
+        Ok(match is_remade {
+            true => Vec::new(),
+            false => then.differences(&now),
+        })
     };
     let found =
         differences().unwrap_or_else(|why: crate::config::ConfigError| vec![why.to_string()]);

@@ -23,6 +23,7 @@ use crate::api::listener::Listener;
 use crate::api::requests::{ChangeRequest, LoadRules, MetricsReply, Request, RulesLoaded};
 use crate::api::server::Server;
 use crate::api::types::Explanation;
+use crate::config::boot::BootImage;
 use crate::config::{self, ConfigError, Places};
 use crate::kernel::process::{self, Usage};
 use crate::kernel::signal::Stop;
@@ -62,6 +63,9 @@ pub struct Options {
     pub root: PathBuf,
     /// Socket of the API.
     pub socket: PathBuf,
+    /// The agent runs in an initramfs: it decides only on devices that had a map, and those that the record of the
+    /// initramfs expects.
+    pub known_devices_only: bool,
 }
 
 /// Runs the agent until a signal stops it. Maps and their I/O are not disturbed.
@@ -112,7 +116,7 @@ fn serve(options: &Options, stop: Stop, notices: Vec<Notice>) -> Result<(), Agen
     let listener = Listener::bind(&options.socket)?;
     let planner = planner(&inbox, &places).map_err(start("the thread for plans", threads))?;
     let caller = Caller {
-        rules: RulesReader(places),
+        rules: RulesReader(places.clone()),
         inbox,
         planner,
     };
@@ -123,6 +127,14 @@ fn serve(options: &Options, stop: Stop, notices: Vec<Notice>) -> Result<(), Agen
     let started = Notice::new(codes::AGENT_STARTED, "agent", &version);
     for notice in std::iter::once(started).chain(stale) {
         begun.owner.dispatcher.notify(Millis(0), &notice);
+    }
+    if options.known_devices_only {
+        // Without a record nothing is known.
+        let image = BootImage::load(&places.boot_image()).ok().flatten();
+        let expected = image.map(|image| image.wait_for).unwrap_or_default();
+        if !expected.is_empty() {
+            begun.owner.world.decide_on_known_devices_only(expected);
+        }
     }
     begun.owner.recall(begun.recalled);
     begun.owner.serve(begun.inputs);

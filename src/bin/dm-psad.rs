@@ -27,8 +27,8 @@ struct Args {
     /// With --once: do not end before the device with this WWID has its map.
     #[arg(long, value_name = "WWID", requires = "once")]
     wait_for: Vec<String>,
-    /// With --once: leave devices that never had a map undecided.
-    #[arg(long, requires = "once")]
+    /// In an initramfs: leave devices that never had a map undecided.
+    #[arg(long)]
     known_devices_only: bool,
     /// With --once: the longest time to wait.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, requires = "once")]
@@ -43,6 +43,7 @@ fn main() -> ExitCode {
         agent::run(&Options {
             root: args.root,
             socket: args.socket,
+            known_devices_only: args.known_devices_only,
         })
     };
     match ended {

@@ -37,8 +37,14 @@ const MODULES: &[&str] = &[
 /// How long after its time the agent may take to finish the map that it is changing, and to start on a slow machine.
 const GRACE: Duration = Duration::from_secs(15);
 
-/// How long it may take to end after it printed its result.
+/// How long modprobe may take. A module that is being loaded may wait for a disk.
+const MODPROBE: Duration = Duration::from_secs(20);
+
+/// How long the agent may take to end after it printed its result.
 const ENDS: Duration = Duration::from_secs(5);
+
+/// How long the second run may take, if the first did not find what it was to find.
+const AGAIN: Duration = Duration::from_secs(10);
 
 /// When the console is told what the boot waits for.
 const TELL_AFTER: Duration = Duration::from_secs(3);
@@ -80,19 +86,37 @@ pub(super) fn activate(context: &mut Context, request: &Request) -> Result<Listi
     }
     // A module that is built in, or that this kernel does not have, is not an error. If a required one is missing, the
     // agent says so.
-    let _ = Command::new("modprobe")
+    let modprobe = Command::new("modprobe")
         .args(["-q", "-a"])
         .args(MODULES)
         .stdin(Stdio::null())
         .stderr(Stdio::null())
-        .status();
-    let activation = run(request).inspect_err(|_| {
+        .spawn();
+    // Without the program the modules may be there.
+    if let Ok(mut modprobe) = modprobe {
+        ends(&mut modprobe, MODPROBE);
+    }
+    let mut activation = run(request).inspect_err(|_| {
         // No agent decides on the disks of this boot, so they must not stay hidden.
         match id::show_undecided(Path::new("/")) {
             Ok(what) => eprint!("{what}"),
             Err(why) => eprintln!("psactl: {why}"),
         }
     })?;
+    if request.known_devices_only && activation.missing.len() == request.wait_for.len() {
+        context.warn([
+            "none of the devices that the initramfs expects is there: the root file system may be on another one now, so all \
+             devices get their maps. Make a new initramfs afterwards"
+                .to_owned(),
+        ]);
+        let all = Request {
+            wait_for: BTreeSet::new(),
+            known_devices_only: false,
+            within: AGAIN,
+            log: request.log.clone(),
+        };
+        activation.maps = run(&all)?.maps;
+    }
     for wwid in &activation.missing {
         context.partly(format!(
             "{wwid} has no map: none of its paths was found within {} s, or no rule lets the agent have it. \
@@ -119,7 +143,7 @@ fn nothing(why: &str) -> Listing {
 /// The word on the kernel command line that turns multipathing off, as for the incumbent.
 fn turned_off(host: &Sysfs) -> Option<&'static str> {
     let line = host.command_line();
-    let off = ["nompath", "multipath=off"];
+    let off = ["nompath", "multipath=off", "rd.multipath=0"];
     off.into_iter()
         .find(|off| line.split_whitespace().any(|word| word == *off))
 }
@@ -185,7 +209,7 @@ fn run(request: &Request) -> Result<Activation, Failure> {
         eprintln!("psactl: waiting up to {} s for {what}", within.as_secs());
         line = lines.recv_timeout(within.saturating_sub(told).saturating_add(GRACE));
     }
-    let ended = ends(&mut child);
+    let ended = ends(&mut child, ENDS);
     let line = line.map_err(|why| {
         failed(match why {
             RecvTimeoutError::Timeout => "does not end, and was given up",
@@ -216,9 +240,9 @@ fn first_line(stdout: ChildStdout) -> Receiver<String> {
     receiver
 }
 
-/// Waits for the end of the agent, and kills it if that takes too long. Whether it has ended.
-fn ends(child: &mut Child) -> bool {
-    let deadline = Instant::now() + ENDS;
+/// Waits for the end of a process, and kills it if that takes too long. Whether it has ended.
+fn ends(child: &mut Child, within: Duration) -> bool {
+    let deadline = Instant::now() + within;
     while Instant::now() < deadline {
         if !matches!(child.try_wait(), Ok(None)) {
             return true;

@@ -76,6 +76,14 @@ impl BootImage {
         Ok(Some(image))
     }
 
+    /// What the initramfs of this kernel holds, if one was made.
+    ///
+    /// # Errors
+    /// As for [`BootImage::load`].
+    pub fn recorded_for(places: &Places, kernel: &str) -> Result<Option<BootImage>, ConfigError> {
+        BootImage::load(&file_of(places, kernel))
+    }
+
     /// Writes it.
     ///
     /// # Errors
@@ -135,7 +143,11 @@ pub fn record(
 ) -> Result<(), ConfigError> {
     let now = BootImage::of_now(places, kernel, wait_for)?;
     now.save(&Places::below(image).boot_image())?;
-    now.save(&places.boot_images().join(format!("{kernel}.json")))
+    now.save(&file_of(places, kernel))
+}
+
+fn file_of(places: &Places, kernel: &str) -> PathBuf {
+    places.boot_images().join(format!("{kernel}.json"))
 }
 
 /// The initramfs images that are recorded: their files, in order of their names.

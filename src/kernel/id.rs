@@ -23,6 +23,7 @@ use crate::psa::facts::Usage;
 use crate::psa::identity::Listing;
 use crate::psa::names::Wwid;
 use crate::psa::units::DevT;
+use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -192,7 +193,8 @@ fn agent_decides(root: &Path) -> bool {
         let is_initramfs = Places::below(root).boot_image().exists();
         let is_enabled = root.join("run/systemd/system").exists()
             // The link may lead to a file that is not in this tree.
-            && fs::symlink_metadata(root.join(ENABLED)).is_ok();
+            && fs::symlink_metadata(root.join(ENABLED)).is_ok()
+            && fs::read_link(root.join(MASKED)).map_or(true, |to| to != Path::new("/dev/null"));
         (is_initramfs || is_enabled) && !Places::below(root).decided().exists()
     };
     root.join("run/dm-psa/io.dmpsa").exists() || is_expected()
@@ -204,29 +206,42 @@ fn agent_decides(root: &Path) -> bool {
 /// # Errors
 /// The end cannot be noted.
 pub fn show_undecided(root: &Path) -> Result<String, String> {
-    let file = Places::below(root).decided();
-    store::replace(&file, b"").map_err(|why| format!("cannot write {}: {why}", file.display()))?;
     let blocks = fs::read_dir(root.join("sys/block")).into_iter().flatten();
     let names = blocks.filter_map(|block| block.ok()?.file_name().into_string().ok());
-    let mut shown: Vec<String> = names
-        .filter(|name| name.starts_with("sd"))
-        .filter(|name| decide(root, name).is_ok_and(|now| now.reason == Reason::Unclaimed))
+    let disks: BTreeSet<String> = names.filter(|name| name.starts_with("sd")).collect();
+    let hidden = |disks: &BTreeSet<String>| -> BTreeSet<String> {
+        let is_hidden = |name: &&String| decide(root, name).is_ok_and(|now| now.path);
+        disks.iter().filter(is_hidden).cloned().collect()
+    };
+    let before = hidden(&disks);
+    let file = Places::below(root).decided();
+    store::replace(&file, b"").map_err(|why| format!("cannot write {}: {why}", file.display()))?;
+    let after = hidden(&before);
+    let shown: Vec<&str> = before.difference(&after).map(String::as_str).collect();
+    for name in &shown {
         // A disk that is gone has no rule to run.
-        .filter(|name| raise_change(&root.join("sys/block").join(name)).is_ok())
-        .collect();
-    shown.sort();
-    Ok(if shown.is_empty() {
-        "dm-psa: no agent has decided on the disks of this host. None is hidden\n".to_owned()
-    } else {
-        format!(
-            "dm-psa: no agent has decided on the disks of this host. Others may use them now: {}\n",
-            shown.join(" ")
-        )
-    })
+        let _ = raise_change(&root.join("sys/block").join(name));
+    }
+    let mut said = "dm-psa: no agent has decided on the disks of this host".to_owned();
+    if !shown.is_empty() {
+        said.push_str(&format!(". Others may use them now: {}", shown.join(" ")));
+    }
+    if !after.is_empty() {
+        let after: Vec<&str> = after.iter().map(String::as_str).collect();
+        let after = after.join(" ");
+        said.push_str(&format!(
+            ". Still hidden, because they have or had a map: {after}"
+        ));
+        said.push_str(" (`nompath` on the kernel command line shows them)");
+    }
+    Ok(said + "\n")
 }
 
 /// What `systemctl enable dm-psa.service` makes.
 const ENABLED: &str = "etc/systemd/system/sysinit.target.wants/dm-psa.service";
+
+/// What `systemctl mask dm-psa.service` links to `/dev/null`.
+const MASKED: &str = "etc/systemd/system/dm-psa.service";
 
 /// The device number of the disk whose sysfs directory is `dir`.
 fn device_number(dir: &Path) -> io::Result<DevT> {

@@ -17,6 +17,7 @@ use crate::psa::event::Event;
 use crate::psa::evidence::Link;
 use crate::psa::lookup::OrderedLookup;
 use crate::psa::memory::{Memory, Unstored};
+use crate::psa::names::Wwid;
 use crate::psa::reconcile::{apd, correct, membership, observed, takeover};
 use crate::psa::rules::Rules;
 use crate::psa::settings::Settings;
@@ -135,8 +136,14 @@ impl World {
 
     /// Leaves devices that never had a map undecided, until another agent decides on them: an initramfs makes the maps that
     /// the system runs from, and must not offer a copy of their volumes beside them.
-    pub(crate) fn decide_on_known_devices_only(&mut self) {
+    ///
+    /// Those of `expected` count as known: the system runs from them.
+    pub(crate) fn decide_on_known_devices_only(
+        &mut self,
+        expected: impl IntoIterator<Item = Wwid>,
+    ) {
         self.known_devices_only = true;
+        self.memory.devices.extend(expected);
     }
 
     /// Whether everything that is known has been acted upon: no path waits to be identified, and no map to be created

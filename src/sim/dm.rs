@@ -104,6 +104,11 @@ struct LivePath {
 }
 
 impl Multipath {
+    /// Gives it another name (`DM_DEV_RENAME`).
+    pub(super) fn rename(&mut self, name: &str) {
+        name.clone_into(&mut self.name);
+    }
+
     /// Creates a map as `DM_DEV_CREATE` does: without a table.
     #[must_use]
     pub fn new(series: Series, name: &str, uuid: &str, dev: DevT) -> Self {

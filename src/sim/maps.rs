@@ -56,6 +56,14 @@ impl Kernel {
         self.maps.iter()
     }
 
+    /// Renames a map, as `dmsetup rename` does while no agent watches.
+    pub fn rename_map(&mut self, from: &str, to: &str) {
+        if let Some(mut map) = self.maps.remove(from) {
+            map.dm.rename(to);
+            self.maps.insert(to.to_owned(), map);
+        }
+    }
+
     /// A map as it is now, by name.
     #[must_use]
     pub fn map(&self, name: &str) -> Option<Map> {

@@ -15,7 +15,7 @@ use crate::psa::rules::Rules;
 use crate::psa::settings::Settings;
 use crate::psa::units::Millis;
 use crate::psa::world::World;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// An event that the world got, with the actions that it returned.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +59,7 @@ pub struct Simulation {
     next_io: Millis,
     steps_at_once: u32,
     known_devices_only: bool,
+    expected: BTreeSet<Wwid>,
 }
 
 impl Simulation {
@@ -79,6 +80,7 @@ impl Simulation {
     fn before_start(kernel: Kernel, settings: Settings, rules: Rules) -> Simulation {
         Simulation {
             known_devices_only: false,
+            expected: BTreeSet::new(),
             world: World::new(settings.clone(), kernel.memory.clone()),
             kernel,
             settings,
@@ -96,11 +98,16 @@ impl Simulation {
         }
     }
 
-    /// Starts an agent that decides on devices only that had a map before, as in an initramfs.
+    /// Starts an agent that decides only on devices that are expected or had a map before, as in an initramfs.
     #[must_use]
-    pub fn start_in_initramfs(kernel: Kernel, settings: Settings) -> Simulation {
+    pub fn start_in_initramfs(
+        kernel: Kernel,
+        settings: Settings,
+        expected: BTreeSet<Wwid>,
+    ) -> Simulation {
         let mut simulation = Simulation::before_start(kernel, settings, Rules::default());
         simulation.known_devices_only = true;
+        simulation.expected = expected;
         simulation.restart_agent();
         simulation
     }
@@ -111,7 +118,7 @@ impl Simulation {
         let (settings, memory) = (self.settings.clone(), self.remembered.clone());
         let mut world = World::with_rules(settings, memory, self.rules_at_start.clone());
         if self.known_devices_only {
-            world.decide_on_known_devices_only();
+            world.decide_on_known_devices_only(self.expected.clone());
         }
         world
     }

@@ -53,7 +53,8 @@ pub fn run_once(once: &Once, report: impl FnOnce(&Activation)) -> Result<(), Age
             ..
         } = begin(&places, &settings, problems, stop, notices)?;
         if once.known_devices_only {
-            owner.world.decide_on_known_devices_only();
+            let expected = once.wait_for.iter().cloned();
+            owner.world.decide_on_known_devices_only(expected);
         }
         owner.recall(recalled);
         let within = Millis(u64::try_from(once.within.as_millis()).unwrap_or(u64::MAX));

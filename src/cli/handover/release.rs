@@ -12,6 +12,7 @@ use crate::cli::exit::Failure;
 use crate::cli::record::Listing;
 use crate::compat::client::ask_once;
 use crate::compat::wwids;
+use crate::config::boot::recorded;
 use crate::psa::table::model::{Map, UUID_PREFIX};
 use crate::psa::units::DevT;
 use std::collections::BTreeSet;
@@ -121,10 +122,17 @@ pub(crate) fn release(context: &mut Context, dry_run: bool) -> Result<Listing, F
     if let Err(why) = retrigger(&members) {
         context.partly(format!("udev has not processed all disks: {why}"));
     }
-    Ok(Listing::lines([
+    let mut lines = vec![
         format!("{} maps are multipathd's now", before.len()),
         format!("/{DROP_IN} keeps their names: remove it only together with them"),
-    ]))
+    ];
+    if !recorded(&context.places()).is_empty() {
+        lines.push(
+            "the initramfs has dm-psa: replace dm-psa-boot by multipath-tools-boot, and make it again before the next boot"
+                .to_owned(),
+        );
+    }
+    Ok(Listing::lines(lines))
 }
 
 /// Why multipathd cannot take the maps.

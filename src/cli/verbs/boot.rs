@@ -66,9 +66,9 @@ fn wait_for() -> Arg {
 }
 
 fn within() -> Arg {
-    let help = "The longest time to wait, 1 to 3600";
+    let help = "The longest time to wait, at most 3600";
     option("within", None, "SECONDS", help)
-        .value_parser(value_parser!(u64).range(1..=3600))
+        .value_parser(value_parser!(u64).range(1..))
         .default_value("30")
 }
 
@@ -104,7 +104,7 @@ fn activate(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failur
     let mut request = Request {
         wait_for: wwids.map(|wwid| Wwid::from(wwid.as_str())).collect(),
         known_devices_only: false,
-        within: Duration::from_secs(seconds.unwrap_or(30)),
+        within: Duration::from_secs(seconds.unwrap_or(30).min(3600)),
         log: None,
     };
     if given.get_flag("initrd") {
@@ -146,7 +146,7 @@ fn images(
     host: &Sysfs,
 ) -> Result<Vec<BootImageLine>, Failure> {
     let disks = host.maps_below(BOOTED_FROM);
-    let mut lines = Vec::new();
+    let (mut lines, mut is_stale) = (Vec::new(), false);
     let files = boot::recorded(places).into_iter();
     for (file, booted) in files
         .map(|file| (file, false))
@@ -160,11 +160,21 @@ fn images(
                 continue;
             }
         };
+        let root = places.root();
+        if !booted && !root.join("lib/modules").join(&image.kernel).exists() {
+            // The kernel was removed.
+            continue;
+        }
         let now = BootImage::of_now(places, &image.kernel, disks.clone()).map_err(Failure::File)?;
         let mut differences = image.differences(&now);
+        let is_remade = BootImage::recorded_for(places, &image.kernel)
+            .is_ok_and(|of| of.as_ref() == Some(&now));
         if !booted {
-            differences.extend(not_written(places.root(), &file, &image.kernel));
+            differences.extend(not_written(root, &file, &image.kernel));
+        } else if is_remade && !differences.is_empty() {
+            differences = vec!["a new initramfs was made since; the next boot uses it".to_owned()];
         }
+        is_stale |= !differences.is_empty() && !(booted && is_remade);
         lines.push(BootImageLine {
             kernel: image.kernel,
             booted,
@@ -175,11 +185,11 @@ fn images(
     }
     if lines.is_empty() {
         context.warn([
-            "no initramfs of this host has dm-psa: install dm-psa-boot, or run `make install BOOT=1`"
+            "no initramfs of this host has dm-psa: install dm-psa-boot and make one. On a host that runs from a single disk so far, dracut needs `dracut -f --add dm-psa`"
                 .to_owned(),
         ]);
     }
-    if lines.iter().any(|line| !line.differences.is_empty()) {
+    if is_stale {
         context.says_no();
     }
     Ok(lines)

@@ -44,6 +44,7 @@ pub(super) static MEMORY: Form = fields(
     &[
         (DEVICES, Form::Texts),
         ("ids", Form::Table(&TEXT_ENTRY)),
+        ("names", Form::Table(&TEXT_ENTRY)),
         ("settings", Form::Table(&DEVICE_SETTINGS)),
         ("paths_off", Form::Texts),
         ("devices_off", Form::Texts),

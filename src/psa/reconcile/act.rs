@@ -10,6 +10,9 @@ use crate::psa::table::model::{MapId, Table, UUID_PREFIX};
 /// Starts an action on a map with these steps.
 pub(in crate::psa) fn act(world: &mut World, wwid: &Wwid, steps: Vec<MapStep>) {
     let ticket = world.ticket();
+    let Some(name) = world.devices.get(wwid).map(|device| world.map_name(device)) else {
+        return;
+    };
     let Some(device) = world.devices.get_mut(wwid) else {
         return;
     };
@@ -20,11 +23,6 @@ pub(in crate::psa) fn act(world: &mut World, wwid: &Wwid, steps: Vec<MapStep>) {
     }
     let subject = device.id().to_owned();
     world.index.tickets.insert(ticket, wwid.to_owned());
-    let name = world
-        .map_names
-        .get(wwid)
-        .cloned()
-        .unwrap_or_else(|| subject.to_string());
     for step in &steps {
         let counters = &mut world.counters;
         let (count, first) = match step {

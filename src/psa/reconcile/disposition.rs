@@ -71,10 +71,6 @@ pub(in crate::psa) fn disposition(world: &World, device: &Device) -> Disposition
     {
         return Disposition::Stacked;
     }
-    if world.known_devices_only && !world.memory.devices.contains(device.wwid()) {
-        let why = "it never had a map: the agent of the root file system decides";
-        return Disposition::Undecided(why.to_owned());
-    }
     let members = || device.paths().iter().filter_map(|id| world.paths.get(id));
     if let Some(why) = members().find_map(|path| match path.proof.identity() {
         Identity::Nameless(why) => Some(why),
@@ -117,7 +113,12 @@ pub(in crate::psa) fn disposition(world: &World, device: &Device) -> Disposition
     if let Some(usage) = usage {
         return Disposition::LeftAlone(format!("in use: {usage}"));
     }
+    let is_new = !world.memory.devices.contains(device.wwid());
     match lone::lone(world, device) {
+        None | Some(Lone::Mapped(_)) if world.known_devices_only && is_new => {
+            let why = "it never had a map: the agent of the root file system decides";
+            Disposition::Undecided(why.to_owned())
+        }
         None | Some(Lone::Mapped(_)) => Disposition::Stacked,
         Some(Lone::LeftAlone(why)) => Disposition::LeftAlone(why),
         Some(Lone::Waits(_)) => Disposition::Undecided(

@@ -157,6 +157,7 @@ fn take_in(world: &mut World, wwid: &Wwid, map: Map, order: &Order) {
         && old != name
     {
         world.drop_map(&old);
+        world.remember_device(wwid);
     }
     let after = paths_of(Some(&map));
     let id = world.assumed_id(wwid);

@@ -227,7 +227,8 @@ impl World {
             .no_later_than(Key::Memory, self.now.after(SOON));
     }
 
-    /// Stores that the device has a map, and its id if a path proved it and it does not follow from the WWID.
+    /// Stores that the device has a map, its id if a path proved it and it does not follow from the WWID, and the name of
+    /// its map if that is not the id.
     pub(in crate::psa) fn remember_device(&mut self, wwid: &Wwid) {
         let mut is_new = self.memory.devices.insert(wwid.to_owned());
         let device = self.devices.get(wwid).filter(|device| device.is_proven());
@@ -236,6 +237,13 @@ impl World {
         {
             self.memory.ids.insert(wwid.to_owned(), id.to_owned());
             is_new = true;
+        }
+        if let (Some(device), Some(name)) = (device, self.map_names.get(wwid)) {
+            let names = &mut self.memory.names;
+            is_new |= match device.id().as_str() == name {
+                true => names.remove(wwid).is_some(),
+                false => names.insert(wwid.to_owned(), name.clone()).as_ref() != Some(name),
+            };
         }
         if is_new {
             self.remember_soon();
@@ -246,6 +254,18 @@ impl World {
     pub(in crate::psa) fn assumed_id(&self, wwid: &Wwid) -> DeviceId {
         let proven = self.memory.ids.get(wwid).cloned();
         proven.unwrap_or_else(|| identity::device_id_of(wwid))
+    }
+
+    /// The name of the device's map, or the one that it gets: the stored one, unless another map has that name by now, or
+    /// the id of the device.
+    pub(in crate::psa) fn map_name(&self, device: &Device) -> String {
+        let wwid = device.wwid();
+        let stored = || {
+            let stored = self.memory.names.get(wwid);
+            stored.filter(|name| !self.maps.contains_key(*name))
+        };
+        let name = self.map_names.get(wwid).or_else(stored).cloned();
+        name.unwrap_or_else(|| device.id().to_string())
     }
 
     /// Whether it is decided which maps of the host belong to the agent; before that [`World::kept_maps`] is

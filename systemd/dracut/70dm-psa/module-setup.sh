@@ -7,7 +7,8 @@
 
 check() {
     require_binaries dm-psad psactl dmsetup kpartx || return 1
-    # For a host-only image: only if a file system that it mounts is on a multipath map.
+    # For a host-only image: only if a file system that it mounts is on a multipath map. The first image of a host that runs
+    # from a single disk needs `dracut -f --add dm-psa`.
     [[ $hostonly ]] || [[ $mount_needs ]] || return 0
     dm_psa_is_map() {
         local uuid=
@@ -39,7 +40,9 @@ install() {
     # shellcheck disable=SC2154
     psactl boot record --kernel "$kernel" --image "$initdir"
 
-    inst_simple "$unit"
+    # The agent, and the timer that ends the time in which disks are hidden.
+    inst_multiple "$unit" "$systemdsystemunitdir/dm-psa-undecided.service" "$systemdsystemunitdir/dm-psa-undecided.timer"
+    inst_multiple cp rm
     mkdir -p "$initdir$unit.d"
     cat >"$initdir$unit.d/initrd.conf" <<U
 [Unit]
@@ -47,9 +50,14 @@ ConditionKernelCommandLine=!rd.multipath=0
 Before=cryptsetup-pre.target dracut-initqueue.service
 
 [Service]
+# Maps of what the system runs from; a copy of its volumes must not be offered beside them.
+ExecStart=
+ExecStart=$(command -v dm-psad) --known-devices-only
 # For the agent of the root file system, which compares it with its own files.
 ExecStartPre=-$(command -v cp) /etc/dm-psa/boot.json /run/dm-psa/boot.json
+# That agent has not decided yet.
+ExecStopPost=-$(command -v rm) -f /run/dm-psa/decided
 U
-    inst_multiple cp
+    # shellcheck disable=SC2154
     $SYSTEMCTL -q --root "$initdir" add-wants sysinit.target dm-psa.service
 }

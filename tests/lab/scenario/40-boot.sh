@@ -49,7 +49,7 @@ for case; do
     options=() arguments=("$case") wanted=0
     case $case in
         one) options=(--paths one) arguments+=(1) ;;
-        dead) options=(--paths dead) arguments+=(1) ;;
+        dead) options=(--paths dead) ;;
         nompath) options=(--append nompath) ;;
         lost) wanted=123 ;;
     esac
