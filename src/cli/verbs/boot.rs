@@ -174,7 +174,8 @@ fn images(
         } else if is_remade && !differences.is_empty() {
             differences = vec!["a new initramfs was made since; the next boot uses it".to_owned()];
         }
-        is_stale |= !differences.is_empty() && !(booted && is_remade);
+        let is_past = booted && is_remade;
+        is_stale |= !is_past && !differences.is_empty();
         lines.push(BootImageLine {
             kernel: image.kernel,
             booted,
