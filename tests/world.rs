@@ -2012,3 +2012,20 @@ fn a_map_that_another_program_named_has_its_name_after_a_reboot() {
     sim.run_for(seconds(10));
     assert!(sim.kernel.memory.names.is_empty());
 }
+
+#[test]
+fn a_map_that_has_the_id_of_another_device_as_its_name_does_not_keep_it() {
+    let mut kernel = four_paths();
+    add_unit(&mut kernel, 1, &[(1, AO), (2, ANO)]);
+    let mut sim = running(kernel.clone());
+    let ids: Vec<String> = sim.kernel.maps().map(|(name, _)| name.clone()).collect();
+    sim.kernel.rename_map(&ids[0], "mpatha");
+    sim.kernel.rename_map(&ids[1], &ids[0]);
+    sim.inject(&Fault::RestartAgent);
+    sim.run_for(seconds(10));
+    kernel.memory = sim.kernel.memory.clone();
+    let rebooted = running(kernel);
+    let names: Vec<&String> = rebooted.kernel.maps().map(|(name, _)| name).collect();
+    assert_eq!(names, ["mpatha", &ids[1]]);
+    unharmed(&rebooted);
+}

@@ -248,6 +248,15 @@ pub(in crate::psa) fn device_id_of(wwid: &Wwid) -> DeviceId {
     })
 }
 
+/// Whether a map may have this name again that another program gave it: device-mapper accepts it, and it is not the id
+/// of a device, whose own map could not be made then.
+pub(in crate::psa) fn is_usable_name(name: &str) -> bool {
+    let is_id = ["naa.", "eui.", "t10.", "iqn."]
+        .iter()
+        .any(|begin| name.starts_with(begin));
+    !is_id && !name.is_empty() && safe_name(name) == name
+}
+
 /// The logical unit that a Device Identification page names.
 ///
 /// # Errors
@@ -414,8 +423,9 @@ fn with_hash(text: &str, whole: &str, limit: usize) -> String {
     out
 }
 
-/// FNV-1a, 64 bits: small and, unlike the hasher of the standard library, guaranteed never to change.
-fn fnv1a(bytes: &[u8]) -> u64 {
+/// FNV-1a, 64 bits: small and, unlike the hasher of the standard library, guaranteed never to change. It protects from
+/// nothing.
+pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &b| {
         (hash ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3)
     })

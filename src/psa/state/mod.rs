@@ -238,11 +238,11 @@ impl World {
             self.memory.ids.insert(wwid.to_owned(), id.to_owned());
             is_new = true;
         }
-        if let (Some(device), Some(name)) = (device, self.map_names.get(wwid)) {
+        if let Some(name) = self.map_names.get(wwid) {
             let names = &mut self.memory.names;
-            is_new |= match device.id().as_str() == name {
-                true => names.remove(wwid).is_some(),
-                false => names.insert(wwid.to_owned(), name.clone()).as_ref() != Some(name),
+            is_new |= match identity::is_usable_name(name) {
+                true => names.insert(wwid.to_owned(), name.clone()).as_ref() != Some(name),
+                false => names.remove(wwid).is_some(),
             };
         }
         if is_new {
@@ -262,7 +262,7 @@ impl World {
         let wwid = device.wwid();
         let stored = || {
             let stored = self.memory.names.get(wwid);
-            stored.filter(|name| !self.maps.contains_key(*name))
+            stored.filter(|name| identity::is_usable_name(name) && !self.maps.contains_key(*name))
         };
         let name = self.map_names.get(wwid).or_else(stored).cloned();
         name.unwrap_or_else(|| device.id().to_string())
