@@ -1,13 +1,10 @@
 //! Compares what the initramfs of this boot held with the files of the root file system.
 
-use crate::config::Places;
-use crate::config::boot::BootImage;
+use crate::config::boot::{BootImage, MOUNTED};
+use crate::config::{ConfigError, Places};
 use crate::kernel::sysfs::Sysfs;
 use crate::psa::action::Notice;
 use crate::psa::codes;
-
-/// The mount points that an initramfs mounts.
-pub(super) const BOOTED_FROM: &[&str] = &["/", "/usr"];
 
 /// A notice if the initramfs made the maps by other files than this system has, and no new one was made since. `None` also
 /// if no initramfs made maps, and in an initramfs.
@@ -19,7 +16,7 @@ pub(super) fn compare(places: &Places) -> Option<Notice> {
         let Some(then) = BootImage::load(&places.booted_image())? else {
             return Ok(Vec::new());
         };
-        let disks = Sysfs::new(places.root()).maps_below(BOOTED_FROM);
+        let disks = Sysfs::new(places.root()).maps_below(MOUNTED);
         let now = BootImage::of_now(places, &then.kernel, disks)?;
         let is_remade = BootImage::recorded_for(places, &then.kernel)?.as_ref() == Some(&now);
         Ok(match is_remade {
@@ -27,8 +24,7 @@ pub(super) fn compare(places: &Places) -> Option<Notice> {
             false => then.differences(&now),
         })
     };
-    let found =
-        differences().unwrap_or_else(|why: crate::config::ConfigError| vec![why.to_string()]);
+    let found = differences().unwrap_or_else(|why: ConfigError| vec![why.to_string()]);
     let reason = found.join("; ");
     (!found.is_empty())
         .then(|| Notice::new(codes::BOOT_FILES_DIFFER, "agent", &[("reason", &*reason)]))

@@ -25,6 +25,9 @@ pub struct BootImage {
     pub wait_for: BTreeSet<Wwid>,
 }
 
+/// The mount points that an initramfs mounts.
+pub(crate) const MOUNTED: &[&str] = &["/", "/usr"];
+
 /// What is hashed of `memory.json`: it also lists each device that ever had a map, which changes with every new one.
 const CHOICES: &str = "what psactl set, in /etc/dm-psa/state/memory.json";
 

@@ -9,7 +9,7 @@ use crate::cli::layout::listing;
 use crate::cli::layout_boot::BootImageLine;
 use crate::cli::record::Listing;
 use crate::config::Places;
-use crate::config::boot::{self, BootImage};
+use crate::config::boot::{self, BootImage, MOUNTED};
 use crate::kernel::sysfs::Sysfs;
 use crate::psa::names::Wwid;
 use clap::{Arg, ArgMatches, value_parser};
@@ -42,7 +42,7 @@ pub(super) const VERBS: &[Verb] = &[
         run: |context, given| {
             let kernel = text(given, "kernel").unwrap_or_default();
             let image: &PathBuf = given.get_one("image").ok_or_else(no_image)?;
-            let wait_for = context.host()?.maps_below(BOOTED_FROM);
+            let wait_for = context.host()?.maps_below(MOUNTED);
             boot::record(&context.places(), &kernel, image, wait_for).map_err(Failure::File)?;
             Ok(Listing::lines([]))
         },
@@ -50,9 +50,6 @@ pub(super) const VERBS: &[Verb] = &[
         legacy: true,
     },
 ];
-
-/// The mount points that an initramfs mounts.
-const BOOTED_FROM: &[&str] = &["/", "/usr"];
 
 fn no_image() -> Failure {
     Failure::Usage(
@@ -145,7 +142,7 @@ fn images(
     places: &Places,
     host: &Sysfs,
 ) -> Result<Vec<BootImageLine>, Failure> {
-    let disks = host.maps_below(BOOTED_FROM);
+    let disks = host.maps_below(MOUNTED);
     let (mut lines, mut is_stale) = (Vec::new(), false);
     let files = boot::recorded(places).into_iter();
     for (file, booted) in files
