@@ -54,7 +54,7 @@ check_eq "a disk of a storage network is hidden" '1 target-port-groups mpath_mem
 check_eq "its partitions stay, and are hidden" '1  none 0 ' "$(all "${one}1")"
 check "without an agent the disks become visible" sh -c "/usr/lib/udev/dm-psa-id --show-undecided | grep -q '$one'"
 lab_settle
-check_eq "the disk is an ordinary disk" '0 unclaimed  ' "$(all "$one")"
+check_eq "the disk is an ordinary disk" '0 unclaimed   ' "$(all "$one")"
 check_eq "its partition is found by its file system" ext4 "$(property "${one}1" ID_FS_TYPE)"
 rm -f $enabled
 
