@@ -29,6 +29,9 @@ mount -t tmpfs run $root/run
 mkdir $root/run/udev
 mount --bind /run/udev $root/run/udev
 
+# These disks are on no storage network, so they are hidden from LVM only if they had a map before.
+[ "$system" != lvm ] || { mkdir -p $root/etc/dm-psa/state; echo '{ "devices": ["35000c50015ea7100"] }' >$root/etc/dm-psa/state/memory.json; }
+
 # Only what this guest boots from; the modules of all drivers would take minutes to pack.
 drivers=(virtio_pci virtio_scsi sd_mod ext4)
 printf 'MODULES=list\nCOMPRESS=gzip\nCOMPRESSLEVEL=1\n' >$root/etc/initramfs-tools/conf.d/lab
