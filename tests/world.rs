@@ -2029,3 +2029,39 @@ fn a_map_that_has_the_id_of_another_device_as_its_name_does_not_keep_it() {
     assert_eq!(names, ["mpatha", &ids[1]]);
     unharmed(&rebooted);
 }
+
+/// An admin edits memory.json, or two hosts' files were merged.
+#[test]
+fn a_stored_name_that_cannot_be_used_is_ignored() {
+    let mut kernel = four_paths();
+    add_unit(&mut kernel, 1, &[(1, AO), (2, ANO)]);
+    let known = running(kernel.clone());
+    let ids: Vec<String> = known.kernel.maps().map(|(name, _)| name.clone()).collect();
+    let wwids: Vec<_> = known.kernel.memory.devices.iter().cloned().collect();
+    let long = "x".repeat(200);
+    for (first, second, expected) in [
+        ("a/b", "control", [ids[0].as_str(), ids[1].as_str()]),
+        ("", &*long, [ids[0].as_str(), ids[1].as_str()]),
+        (&*ids[1], &*ids[0], [ids[0].as_str(), ids[1].as_str()]),
+        ("mpatha", "mpathb", ["mpatha", "mpathb"]),
+    ] {
+        let mut kernel = kernel.clone();
+        for (wwid, name) in wwids.iter().zip([first, second]) {
+            kernel.memory.names.insert(wwid.clone(), name.to_owned());
+        }
+        let sim = running(kernel);
+        let names: Vec<&str> = sim.kernel.maps().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, expected, "{first:?} {second:?}");
+        unharmed(&sim);
+    }
+    // Both have the same name: one device gets it, and the other one its id.
+    for wwid in &wwids {
+        kernel.memory.names.insert(wwid.clone(), "data".to_owned());
+    }
+    let mut sim = running(kernel);
+    sim.run_for(seconds(60));
+    let names: Vec<&str> = sim.kernel.maps().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+    assert!(names.contains(&"data"), "{names:?}");
+    unharmed(&sim);
+}

@@ -4,7 +4,7 @@
 //! It has its own thread, because it asks device-mapper whether there are other multipath maps. The owner hands over
 //! what it knows; only the latest state counts.
 
-use super::latest::Latest;
+use super::latest::{Latest, Worker};
 use crate::config::store;
 use crate::kernel::NoticeSink;
 use crate::kernel::backstop::{Backstop, Outcome};
@@ -16,13 +16,9 @@ use crate::psa::report::queueing::KeptMaps;
 use crate::psa::units::Millis;
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::thread::JoinHandle;
 
 /// The owner's side of the thread.
-pub(super) struct Keeping {
-    latest: Latest<Option<KeptMaps>>,
-    thread: Option<JoinHandle<()>>,
-}
+pub(super) struct Keeping(Worker<Option<KeptMaps>>);
 
 impl Keeping {
     /// Starts the thread, for the host below `root`.
@@ -30,8 +26,7 @@ impl Keeping {
     /// # Errors
     /// The kernel has no more threads, or device-mapper cannot be opened.
     pub(super) fn start(root: &Path, notice_sink: NoticeSink) -> std::io::Result<Keeping> {
-        let latest = Latest::<Option<KeptMaps>>::new();
-        let (theirs, client) = (latest.clone(), Client::open(notice_sink.clone())?);
+        let client = Client::open(notice_sink.clone())?;
         let mut keeper = Keeper {
             list: root.join(LIST),
             backstop: Backstop::below(root),
@@ -39,37 +34,25 @@ impl Keeping {
             last_notice: String::new(),
             notice_sink,
         };
-        let thread = crate::kernel::thread("backstop").spawn(move || {
-            while let Some(kept) = theirs.next(Option::take) {
+        Worker::start("backstop", move |latest: &Latest<Option<KeptMaps>>| {
+            while let Some(kept) = latest.next(Option::take) {
                 // First, because the query of device-mapper may take long.
                 keeper.list(&kept.ours);
                 let others = kept.others || has_others(&client);
                 keeper.limit((!others).then_some(kept.longest));
             }
-        })?;
-        Ok(Keeping {
-            latest,
-            thread: Some(thread),
         })
+        .map(Keeping)
     }
 
     /// Replaces what is kept. Never waits.
     pub(super) fn keep(&self, kept: KeptMaps) {
-        self.latest.change(|latest| *latest = Some(kept));
+        self.0.change(|latest| *latest = Some(kept));
     }
 
     /// Waits until what was handed over last is kept.
     pub(super) fn finish(mut self) {
-        self.latest.stop();
-        // A panic of the thread was reported when it happened.
-        let _ = self.thread.take().map(JoinHandle::join);
-    }
-}
-
-impl Drop for Keeping {
-    /// Does not wait for the thread.
-    fn drop(&mut self) {
-        self.latest.stop();
+        self.0.finish();
     }
 }
 

@@ -3,7 +3,9 @@
 //!
 //! The sender never waits. The queue is bounded because it has one entry for each subject.
 
+use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 
 /// The waiting work, shared by the senders and the thread that does it.
 pub(super) struct Latest<T>(Arc<Shared<T>>);
@@ -67,6 +69,52 @@ impl<T> Latest<T> {
             let woken = self.0.wake.wait(state);
             state = woken.unwrap_or_else(PoisonError::into_inner);
         }
+    }
+}
+
+/// A queue and the thread that works on it. The thread ends when this is dropped and no work waits.
+pub(super) struct Worker<T> {
+    queue: Latest<T>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl<T: Default + Send + 'static> Worker<T> {
+    /// Starts the thread, which works until [`Latest::next`] returns `None`.
+    ///
+    /// # Errors
+    /// The kernel has no more threads.
+    pub(super) fn start(
+        name: &str,
+        work: impl FnOnce(&Latest<T>) + Send + 'static,
+    ) -> io::Result<Worker<T>> {
+        let queue = Latest::new();
+        let theirs = queue.clone();
+        let thread = crate::kernel::thread(name).spawn(move || work(&theirs))?;
+        Ok(Worker {
+            queue,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl<T> Worker<T> {
+    /// Changes the waiting work. Never waits.
+    pub(super) fn change(&self, change: impl FnOnce(&mut T)) {
+        self.queue.change(change);
+    }
+
+    /// Waits until all work is done and the thread has ended.
+    pub(super) fn finish(&mut self) {
+        self.queue.stop();
+        // A panic of the thread was reported when it happened.
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+impl<T> Drop for Worker<T> {
+    /// Does not wait for the thread, which may hang in the kernel.
+    fn drop(&mut self) {
+        self.queue.stop();
     }
 }
 

@@ -1,6 +1,6 @@
 //! Writes the marks for udev on a separate thread, because raising a uevent takes locks in the kernel.
 
-use super::latest::Latest;
+use super::latest::{Latest, Worker};
 use crate::config::Places;
 use crate::kernel::NoticeSink;
 use crate::kernel::owner::Marks;
@@ -11,7 +11,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::thread::JoinHandle;
 
 /// The marks to write, and whether the end of the boot is to be noted after them.
 #[derive(Default)]
@@ -35,58 +34,41 @@ impl Orders {
 }
 
 /// Writes marks.
-pub(super) struct Marker {
-    orders: Latest<Orders>,
-    thread: Option<JoinHandle<()>>,
-}
+pub(super) struct Marker(Worker<Orders>);
 
 impl Marker {
-    /// Starts the thread; it ends with the marker.
+    /// Starts the thread.
     ///
     /// # Errors
     /// The kernel has no more threads.
     pub(super) fn start(places: &Places, notice_sink: NoticeSink) -> io::Result<Marker> {
         let marks = Marks::new(places.run().join("paths"), "/sys");
-        let orders = Latest::new();
-        let theirs = orders.clone();
         let decided = places.decided();
-        let thread = crate::kernel::thread("marks")
-            .spawn(move || serve(&marks, &decided, &theirs, &notice_sink))?;
-        Ok(Marker {
-            orders,
-            thread: Some(thread),
+        Worker::start("marks", move |orders| {
+            serve(&marks, &decided, orders, &notice_sink);
         })
+        .map(Marker)
     }
 
     /// Marks a disk. Never waits.
     pub(super) fn mark(&self, dev: DevT, name: String, owned: bool) {
-        self.orders
+        self.0
             .change(|orders| drop(orders.marks.insert(dev, Some((name, owned)))));
     }
 
     /// Removes the mark of a disk that is gone. Never waits.
     pub(super) fn forget(&self, dev: DevT) {
-        self.orders
-            .change(|orders| drop(orders.marks.insert(dev, None)));
+        self.0.change(|orders| drop(orders.marks.insert(dev, None)));
     }
 
     /// Notes, after the marks, that the disks of this boot were decided upon ([`Places::decided`]). Never waits.
     pub(super) fn decided(&self) {
-        self.orders.change(|orders| orders.decided = true);
+        self.0.change(|orders| orders.decided = true);
     }
 
     /// Waits until all marks are written.
     pub(super) fn finish(mut self) {
-        self.orders.stop();
-        // A panic of the thread was reported when it happened.
-        let _ = self.thread.take().map(JoinHandle::join);
-    }
-}
-
-impl Drop for Marker {
-    /// Does not wait for the thread, which may be in the middle of a uevent.
-    fn drop(&mut self) {
-        self.orders.stop();
+        self.0.finish();
     }
 }
 

@@ -1,18 +1,15 @@
 //! Stores what the agent remembers on a separate thread, so that a slow disk does not delay the owner.
 
-use super::latest::Latest;
+use super::latest::{Latest, Worker};
 use crate::config::{Places, memory_file, store};
 use crate::kernel::NoticeSink;
 use crate::psa::action::Notice;
 use crate::psa::codes;
 use crate::psa::memory::Memory;
-use std::thread::JoinHandle;
 
-/// Writes the latest version of something; a version that is superseded before it is written is never written.
-pub(super) struct Writer<T> {
-    latest: Latest<Option<T>>,
-    thread: Option<JoinHandle<()>>,
-}
+/// Writes the latest version of something; a version that is superseded before it is written is never written. When this
+/// is dropped, it waits until the last version is written.
+pub(super) struct Writer<T>(Worker<Option<T>>);
 
 impl<T: Send + 'static> Writer<T> {
     /// Starts the thread, which calls `write` for each version.
@@ -23,31 +20,23 @@ impl<T: Send + 'static> Writer<T> {
         name: &str,
         write: impl Fn(&T) + Send + 'static,
     ) -> std::io::Result<Writer<T>> {
-        let latest = Latest::<Option<T>>::new();
-        let theirs = latest.clone();
-        let thread = crate::kernel::thread(name).spawn(move || {
-            while let Some(one) = theirs.next(Option::take) {
+        Worker::start(name, move |latest: &Latest<Option<T>>| {
+            while let Some(one) = latest.next(Option::take) {
                 write(&one);
             }
-        })?;
-        Ok(Writer {
-            latest,
-            thread: Some(thread),
         })
+        .map(Writer)
     }
 
     /// Stores this version.
     pub(super) fn store(&self, one: T) {
-        self.latest.change(|latest| *latest = Some(one));
+        self.0.change(|latest| *latest = Some(one));
     }
 }
 
 impl<T> Drop for Writer<T> {
     fn drop(&mut self) {
-        self.latest.stop();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join(); // A panic of the thread was reported when it happened.
-        }
+        self.0.finish();
     }
 }
 

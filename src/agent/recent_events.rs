@@ -5,6 +5,7 @@ use crate::api::error::ApiError;
 use crate::api::requests::{Events, ListEvents};
 use crate::api::types::{Detail, Event};
 use crate::psa::action::{Notice, Severity};
+use crate::psa::units::Millis;
 use crate::psa::world::World;
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -19,9 +20,7 @@ const DETAIL: usize = 2048;
 /// Returns the time of day, in ms since 1970.
 pub(super) fn wall_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| {
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-    })
+    since.map_or(0, |since| Millis::from(since).0)
 }
 
 /// Recent events, numbered from 1.

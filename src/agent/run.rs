@@ -391,7 +391,7 @@ struct Owner {
 
 impl Owner {
     fn now(&self) -> Millis {
-        Millis(u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX))
+        Millis::from(self.origin.elapsed())
     }
 
     /// Starts the journal, and tells the world what was stored for it.

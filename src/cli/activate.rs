@@ -46,8 +46,8 @@ const ENDS: Duration = Duration::from_secs(5);
 /// How long the second run may take, if the first did not find what it was to find.
 const AGAIN: Duration = Duration::from_secs(10);
 
-/// When the console is told what the boot waits for.
-const TELL_AFTER: Duration = Duration::from_secs(3);
+/// How long to wait in silence, before the console shows what the boot waits for.
+const SILENT: Duration = Duration::from_secs(3);
 
 /// What is to be activated.
 pub(super) struct Request {
@@ -198,8 +198,8 @@ fn run(request: &Request) -> Result<Activation, Failure> {
         .map_err(|why| Failure::Refused(format!("cannot run {}: {why}", program.display())))?;
     let lines = child.stdout.take().map(first_line);
     let lines = lines.ok_or_else(|| failed("has no output"))?;
-    let told = TELL_AFTER.min(within);
-    let mut line = lines.recv_timeout(told);
+    let silent = SILENT.min(within);
+    let mut line = lines.recv_timeout(silent);
     if line == Err(RecvTimeoutError::Timeout) {
         let names: Vec<&str> = wait_for.iter().map(Wwid::as_str).collect();
         let what = match &*names {
@@ -207,7 +207,7 @@ fn run(request: &Request) -> Result<Activation, Failure> {
             names => format!("the paths of {}", names.join(", ")),
         };
         eprintln!("psactl: waiting up to {} s for {what}", within.as_secs());
-        line = lines.recv_timeout(within.saturating_sub(told).saturating_add(GRACE));
+        line = lines.recv_timeout(within.saturating_sub(silent).saturating_add(GRACE));
     }
     let ended = ends(&mut child, ENDS);
     let line = line.map_err(|why| {

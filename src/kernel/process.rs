@@ -59,7 +59,7 @@ fn open_files() -> io::Result<u64> {
 #[must_use]
 pub(crate) fn since_boot() -> Millis {
     let time = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
-    Millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+    Millis::from(time)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// Milliseconds: a duration, or a time on a monotonic clock whose origin the agent chooses.
 #[derive(
@@ -30,6 +31,13 @@ impl Millis {
     #[must_use]
     pub const fn from_secs(secs: u64) -> Millis {
         Millis(secs.saturating_mul(1000))
+    }
+}
+
+impl From<Duration> for Millis {
+    /// Saturates.
+    fn from(span: Duration) -> Millis {
+        Millis(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
     }
 }
 

@@ -57,13 +57,13 @@ pub fn run_once(once: &Once, report: impl FnOnce(&Activation)) -> Result<(), Age
             owner.world.decide_on_known_devices_only(expected);
         }
         owner.recall(recalled);
-        let within = Millis(u64::try_from(once.within.as_millis()).unwrap_or(u64::MAX));
+        let within = Millis::from(once.within);
         while owner.turn(&inputs, LOOK) == Turn::Handled {
             owner.run_timers();
             let late = owner.now().since(within);
             let changes = owner.world.is_changing_maps();
             let done = owner.world.is_settled() && owner.missing(once).is_empty();
-            if done || owner.now() >= within && (!changes || late.0 >= ms(CHANGES_END)) {
+            if done || owner.now() >= within && (!changes || late >= Millis::from(CHANGES_END)) {
                 break;
             }
         }
@@ -72,10 +72,6 @@ pub fn run_once(once: &Once, report: impl FnOnce(&Activation)) -> Result<(), Age
         owner.dispatcher.finish(owner.world.kept_maps());
         Ok(())
     })
-}
-
-fn ms(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Owner {

@@ -274,20 +274,8 @@ impl Handover {
 #[cfg(test)]
 fn map(name: &str, uuid: &str, params: &str) -> Map {
     let length = crate::psa::units::Sectors(8);
-    Map {
-        name: name.to_owned(),
-        uuid: uuid.to_owned(),
-        dev: DevT {
-            major: 253,
-            minor: 0,
-        },
-        event_nr: 0,
-        open_count: 1,
-        suspended: false,
-        read_only: false,
-        table: crate::psa::table::parse::parse(length, params).map_err(|why| why.to_string()),
-        status: Err("not read".to_owned()),
-    }
+    let table = crate::psa::table::parse::parse(length, params);
+    Map::sample(name, uuid, table.map_err(|why| why.to_string()))
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use crate::cli::record::Listing;
 use crate::cli::when;
 use crate::kernel::wait::Patience;
 use crate::psa::codes::CODES;
+use crate::psa::units::Millis;
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches, value_parser};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -159,6 +160,6 @@ fn list(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
 /// Parses the value of an option into ms since 1970.
 pub(super) fn time(text: &str) -> Result<u64, Failure> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
+    let now = now.map_or(0, |now| Millis::from(now).0);
     when::parse(text, now).map_err(Failure::Usage)
 }

@@ -162,36 +162,28 @@ mod tests {
             active: *active,
             fail_count: 1,
         });
-        Map {
-            name: "naa.6".to_owned(),
-            uuid: "mpath-36".to_owned(),
-            dev: DevT {
-                major: 253,
-                minor: 0,
+        let table = Table {
+            length: Sectors(8),
+            features: Features {
+                queue_if_no_path: queues,
+                ..Features::default()
             },
-            event_nr: 0,
-            open_count: 1,
-            suspended: false,
-            read_only: false,
-            table: Ok(Table {
-                length: Sectors(8),
-                features: Features {
-                    queue_if_no_path: queues,
-                    ..Features::default()
-                },
-                handler: None,
-                initial_group: 1,
-                groups: Vec::new(),
-            }),
-            status: Ok(Status {
-                queue_io: false,
-                pg_init_count: 0,
-                group_now: 1,
-                groups: vec![GroupStatus {
-                    state: GroupState::Enabled,
-                    paths: paths.collect(),
-                }],
-            }),
+            handler: None,
+            initial_group: 1,
+            groups: Vec::new(),
+        };
+        let status = Status {
+            queue_io: false,
+            pg_init_count: 0,
+            group_now: 1,
+            groups: vec![GroupStatus {
+                state: GroupState::Enabled,
+                paths: paths.collect(),
+            }],
+        };
+        Map {
+            status: Ok(status),
+            ..Map::sample("naa.6", "mpath-36", Ok(table))
         }
     }
 

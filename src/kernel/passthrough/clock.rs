@@ -13,6 +13,6 @@ impl Clock {
     }
 
     pub(in crate::kernel) fn now(self) -> Millis {
-        Millis(u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX))
+        Millis::from(self.0.elapsed())
     }
 }

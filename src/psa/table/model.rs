@@ -192,6 +192,27 @@ pub struct Map {
     pub status: Result<Status, String>,
 }
 
+#[cfg(test)]
+impl Map {
+    /// A map that is open and has this table, for tests.
+    pub(crate) fn sample(name: &str, uuid: &str, table: Result<Table, String>) -> Map {
+        Map {
+            name: name.to_owned(),
+            uuid: uuid.to_owned(),
+            dev: DevT {
+                major: 253,
+                minor: 0,
+            },
+            event_nr: 0,
+            open_count: 1,
+            suspended: false,
+            read_only: false,
+            table,
+            status: Err("not read".to_owned()),
+        }
+    }
+}
+
 impl Map {
     /// Whether the map never had a table: its creator was stopped before it loaded one.
     #[must_use]
