@@ -43,20 +43,28 @@ lab_settle
 check_eq "a partition of an unclaimed disk is found by its file system" ext4 "$(property "${one}1" ID_FS_TYPE)"
 
 note "the host boots: an agent is enabled, but has not decided"
-enabled=/etc/systemd/system/sysinit.target.wants/dm-psa.service
-mkdir -p "${enabled%/*}"
-ln -s /usr/lib/systemd/system/dm-psa.service $enabled
+systemctl enable -q dm-psa.service
 rm -f /run/dm-psa/decided
+# drop_in UNIT LINE...: a section and its lines
+drop_in() { mkdir -p "/run/systemd/system/$1.d"; printf '%s\n' "${@:2}" >"/run/systemd/system/$1.d/test.conf"; }
+drop_in dm-psa.service '[Service]' ExecStart= ExecStart=/bin/false
+drop_in dm-psa-undecided.timer '[Timer]' OnActiveSec= OnActiveSec=4
+systemctl daemon-reload
 all() { for name in DM_MULTIPATH_DEVICE_PATH DM_PSA_REASON ID_FS_TYPE SYSTEMD_READY; do printf '%s ' "$(property "$1" $name)"; done; }
 udevadm trigger --settle --action=change "/dev/$one"
 udevadm trigger --settle --action=change "/dev/${one}1"
 check_eq "a disk of a storage network is hidden" '1 target-port-groups mpath_member 0 ' "$(all "$one")"
 check_eq "its partitions stay, and are hidden" '1  none 0 ' "$(all "${one}1")"
-check "without an agent the disks become visible" sh -c "/usr/lib/udev/dm-psa-id --show-undecided | grep -q '$one'"
+check "the agent cannot start" not systemctl start dm-psa.service
+check "when the time is over, the end of the boot is noted" wait_for 60 test -e /run/dm-psa/decided
 lab_settle
+check "the console names the disk" wait_for 10 sh -c "journalctl -u dm-psa-undecided.service | grep -q 'Others may use them now:.* $one'"
 check_eq "the disk is an ordinary disk" '0 unclaimed   ' "$(all "$one")"
 check_eq "its partition is found by its file system" ext4 "$(property "${one}1" ID_FS_TYPE)"
-rm -f $enabled
+systemctl disable -q dm-psa.service
+systemctl stop dm-psa.service dm-psa-undecided.timer
+rm -r /run/systemd/system/dm-psa.service.d /run/systemd/system/dm-psa-undecided.timer.d
+systemctl daemon-reload
 
 mkdir -p /run/dm-psa/paths
 # mark DISK 0|1: marks the disk as the agent does
