@@ -11,6 +11,9 @@ activates() {
 }
 said() { grep -qF -- "$1" /run/lab/said; }
 shown() { sed 's/^/# /' /run/lab/said; }
+# udev has a map open while it handles its event, so that the removal may have to be repeated.
+removed() { dmsetup remove_all --retry; maps_are 0; }
+remove_maps() { wait_for 60 removed || fail "the maps can be removed"; }
 uninterrupted() { [ "$(dmsetup info -c --noheadings -o suspended | sort -u)" = Active ]; }
 
 scsi_debug_array --hosts 4 --luns 3
@@ -28,7 +31,7 @@ check_eq "a second run changes nothing" "0 3" "$REPLY $(dm_loads_count)"
 check "no map is suspended" uninterrupted
 
 note "two at once"
-dmsetup remove_all --retry
+remove_maps
 psactl activate >/run/lab/one 2>&1 &
 activates
 wait $!
@@ -47,7 +50,7 @@ mkdir -p /etc/dm-psa/state
 echo '{ "devices": [ 7, "36' >/etc/dm-psa/state/memory.json
 echo 'apd_timeout_ms = "soon"' >/etc/dm-psa/dm-psa.toml
 echo '{' >/etc/dm-psa/boot.json
-dmsetup remove_all --retry
+remove_maps
 activates --initrd --within 20
 check_eq "the maps are made nevertheless" 0 "$REPLY"
 check "there are three maps with all paths" maps_live 3
@@ -56,7 +59,7 @@ check "the agent names the other files in its log" grep -q dm-psa.toml /run/dm-p
 rm -rf /etc/dm-psa/boot.json /etc/dm-psa/dm-psa.toml /etc/dm-psa/state
 
 note "another LUN than the initramfs expects"
-dmsetup remove_all --retry
+remove_maps
 wwid=$(scsi_debug_wwid 1)
 record() { echo "{\"kernel\":\"x\",\"version\":\"0\",\"files\":{},\"wait_for\":[\"$1\"]}" >/etc/dm-psa/boot.json; }
 mkdir -p /etc/dm-psa
@@ -64,7 +67,7 @@ record "$wwid"
 activates --initrd --within 20
 check_eq "of three devices, the expected one gets its map" "0 mpath-$wwid" "$REPLY $(dmsetup info -c --noheadings -o uuid)"
 rm -rf /etc/dm-psa/state
-dmsetup remove_all --retry
+remove_maps
 record 36001405000000000000000000000dead
 activates --initrd --within 4
 check_eq "if it is not there, that is reported" 5 "$REPLY"
@@ -75,7 +78,7 @@ case $(uname -r) in
     6.1.*) note "scsi_debug has no error injection before 6.7" ;;
     *)
         note "a path that never answers"
-        dmsetup remove_all --retry
+        remove_maps
         hung=$(scsi_debug_path 1 0)
         error_inject "$hung" 3 1 ff
         error_inject "$hung" 4 1 ff
