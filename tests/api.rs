@@ -12,7 +12,7 @@ use dm_psa::api::types::{
     RoundRobinConfig, Section, Status, Topology, TopologyGroup, TopologyPath,
 };
 use dm_psa::api::wire::{self, Call, Decoder, MAX_CALL, MAX_REPLY, Reply};
-use dm_psa::api::{ApiError, DESCRIPTION, Handler, Peer, Server};
+use dm_psa::api::{ApiError, DESCRIPTION, Handler, INTERFACE_VERSION, Peer, Server};
 use proptest::prelude::*;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -405,6 +405,7 @@ fn the_interface_file_describes_the_records() {
                 transport_reason: text(),
                 io_errors: text(),
                 io_errors_reason: text(),
+                map_names: text(),
             }),
         ),
     ];
@@ -478,6 +479,8 @@ fn the_service_describes_itself() {
             text.contains(&format!("\ninterface {interface}\n")),
             "{text}"
         );
+        let version = format!("# Interface version {INTERFACE_VERSION}.");
+        assert!(interface != "io.dmpsa" || text.contains(&version), "{text}");
     }
     let refused = |client: &mut Client, method: &str, parameters| match client
         .call_by_name(method, parameters)

@@ -456,6 +456,7 @@ fn status() -> Status {
         transport_reason: "transport is set to sg in dm-psa.toml".to_owned(),
         io_errors: "errors".to_owned(),
         io_errors_reason: "tracefs instance dm-psa, 4 of 4 events".to_owned(),
+        map_names: "naa".to_owned(),
     }
 }
 

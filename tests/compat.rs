@@ -117,7 +117,7 @@ impl Handler for Pretended {
                 json!({ "devices": devices })
             }
             Request::GetStatus(_) => json!({ "status": {
-                "version": "", "interface_version": 7, "uptime_seconds": 1, "settled": true, "paths": 4,
+                "version": "", "interface_version": 8, "uptime_seconds": 1, "settled": true, "paths": 4,
                 "dead_paths": 0, "devices": 1, "maps": 1, "tables_loaded": 0, "queueing_maps": 0 } }),
             Request::Change(change) => {
                 state.changes.push(format!("{change:?}"));

@@ -18,6 +18,7 @@ use dm_psa::psa::claim::matching::{PciIds, TargetPort};
 use dm_psa::psa::claim::{Match, Rule, RuleClass, Xcopy};
 use dm_psa::psa::pattern::Pattern;
 use dm_psa::psa::satp::rules::{Group, SatpRule};
+use dm_psa::psa::settings::MapNames;
 use proptest::prelude::*;
 use screen::{Screen, golden, golden_file, psactl_below};
 use std::collections::BTreeSet;
@@ -161,6 +162,90 @@ fn configurations_of_multipath_tools_are_imported() {
         holds("multipath", "allow-list.conf", ".force", &all),
         Exit::Partly
     );
+}
+
+/// The names that multipath-tools gave to devices are the names of their maps here, too.
+#[test]
+fn aliases_and_bindings_are_imported() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let file = folder.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        file.to_str().unwrap().to_owned()
+    };
+    let naa = |n: u32| format!("600a098038304437415d4b6a5968{n:04}");
+    let (a, b, c, d) = (naa(1), naa(2), naa(3), naa(4));
+    let multipaths = format!(
+        "multipaths {{
+            multipath {{\n wwid 3{a}\n alias data\n }}
+            multipath {{\n wwid 3{b}\n alias data\n }}
+            multipath {{\n wwid 3{c}\n alias a/b\n }}
+        }}"
+    );
+    let bindings = write(
+        "bindings",
+        &format!(
+            "# Multipath bindings, Version : 1.0\n\nmpatha 3{a}\nmpathb 3{d}\nmpathb 3{b}\nmpathc\nmpathd 1ATA_X_1\n"
+        ),
+    );
+    let conf = |friendly: &str| {
+        let text = format!("defaults {{\n user_friendly_names {friendly}\n}}\n{multipaths}\n");
+        write(&format!("{friendly}.conf"), &text)
+    };
+    let outcomes = |screen: &Screen| -> Vec<String> {
+        let lines = screen.out.lines().filter(|line| line.contains("bind"));
+        let outcome = |line: &str| {
+            line.get(6..)
+                .unwrap()
+                .split("  ")
+                .next()
+                .unwrap()
+                .to_owned()
+        };
+        lines.map(outcome).collect()
+    };
+
+    // Without user_friendly_names, multipath-tools does not read the bindings.
+    let no = conf("no");
+    let words = ["import", "multipath", &no, "--bindings", &bindings];
+    let screen = psactl_below(root.path(), [&words[..], &["--dry-run"]].concat());
+    assert_eq!(screen.exit, Exit::Partly, "{}", screen.err);
+    assert!(
+        screen.out.contains("map_names = \"wwid\""),
+        "{}",
+        screen.out
+    );
+    assert_eq!(outcomes(&screen), ["left out"; 5], "{}", screen.out);
+
+    let yes = conf("yes");
+    let words = ["import", "multipath", &yes, "--bindings", &bindings];
+    let screen = psactl_below(root.path(), words.to_vec());
+    assert_eq!(screen.exit, Exit::Partly, "{}", screen.err);
+    assert_eq!(
+        outcomes(&screen),
+        ["left out", "imported", "left out", "left out", "refused"],
+        "{}",
+        screen.out
+    );
+    let settings = load_settings(&Places::below(root.path())).unwrap();
+    assert_eq!(settings.map_names, MapNames::Mpath);
+    let named: Vec<(String, Option<&str>)> = settings
+        .device
+        .iter()
+        .map(|(id, device)| (id.to_string(), device.map_name.as_deref()))
+        .collect();
+    assert_eq!(
+        named,
+        [
+            (format!("naa.{a}"), Some("data")),
+            (format!("naa.{d}"), Some("mpathb"))
+        ]
+    );
+    // A second import changes nothing.
+    let file = file(&Places::below(root.path()).settings());
+    psactl_below(root.path(), words.to_vec());
+    assert_eq!(self::file(&Places::below(root.path()).settings()), file);
 }
 
 /// The line numbers that a plan reports.

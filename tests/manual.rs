@@ -120,6 +120,7 @@ fn each_setting_is_in_the_manual_with_its_default() {
         fast_io_fail_tmo: Some(1),
         dev_loss_tmo: Some(1),
         display_name: Some(String::new()),
+        map_name: Some(String::new()),
         perennially_reserved: Some(true),
         shared_clusterwide: Some(true),
     };

@@ -12,7 +12,7 @@ use dm_psa::psa::event::{Event, Examination, Reply, UnitAttention};
 use dm_psa::psa::evidence::PathState;
 use dm_psa::psa::facts::Usage;
 use dm_psa::psa::names::Wwid;
-use dm_psa::psa::settings::{DeviceSettings, LonePaths, PspKind, RoundRobin, Settings};
+use dm_psa::psa::settings::{DeviceSettings, LonePaths, MapNames, PspKind, RoundRobin, Settings};
 use dm_psa::psa::table::model::{Map, Message};
 use dm_psa::psa::units::{Hctl, Millis, Sectors};
 use dm_psa::psa::world::World;
@@ -2063,5 +2063,101 @@ fn a_stored_name_that_cannot_be_used_is_ignored() {
     let names: Vec<&str> = sim.kernel.maps().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names.len(), 2, "{names:?}");
     assert!(names.contains(&"data"), "{names:?}");
+    unharmed(&sim);
+}
+
+fn names_by(settings: Settings, kernel: Kernel) -> (Vec<String>, Simulation) {
+    let sim = running_with(kernel, settings);
+    let names = sim.kernel.maps().map(|(name, _)| name.clone());
+    (names.collect(), sim)
+}
+
+#[test]
+fn new_maps_are_named_by_the_setting_and_known_ones_keep_their_names() {
+    let by = |map_names| Settings {
+        map_names,
+        ..Settings::default()
+    };
+    let mut two = four_paths();
+    add_unit(&mut two, 1, &[(1, AO), (2, ANO)]);
+    let (ids, known) = names_by(by(MapNames::Naa), two.clone());
+    let wwids = known.kernel.memory.devices.iter();
+    let wwids: Vec<String> = wwids.map(ToString::to_string).collect();
+    assert!(known.kernel.memory.names.is_empty());
+    for (map_names, expected) in [
+        (MapNames::Naa, ids.clone()),
+        (MapNames::Wwid, wwids.clone()),
+        (
+            MapNames::Mpath,
+            vec!["mpatha".to_owned(), "mpathb".to_owned()],
+        ),
+    ] {
+        let (names, sim) = names_by(by(map_names), two.clone());
+        assert_eq!(names, expected, "{map_names:?}");
+        unharmed(&sim);
+        // Whatever the setting says at the next boot, each device has the name that it had.
+        for other in [MapNames::Naa, MapNames::Wwid, MapNames::Mpath] {
+            let mut kernel = two.clone();
+            kernel.memory = sim.kernel.memory.clone();
+            let (again, rebooted) = names_by(by(other), kernel);
+            assert_eq!(again, expected, "{map_names:?}, then {other:?}");
+            unharmed(&rebooted);
+        }
+    }
+
+    // A name goes to no other device, although the device that had it is not there.
+    let (_, sim) = names_by(by(MapNames::Mpath), four_paths());
+    let mut other = steady();
+    add_unit(&mut other, 1, &[(1, AO), (2, ANO)]);
+    other.memory = sim.kernel.memory.clone();
+    let (names, _) = names_by(by(MapNames::Mpath), other);
+    assert_eq!(names, ["mpathb"]);
+}
+
+#[test]
+fn a_map_gets_the_name_in_the_file_unless_another_map_has_it() {
+    let mut two = four_paths();
+    add_unit(&mut two, 1, &[(1, AO), (2, ANO)]);
+    let (ids, _) = names_by(Settings::default(), two.clone());
+    let named = |names: &[(&String, &str)]| {
+        let mut settings = Settings {
+            map_names: MapNames::Mpath,
+            ..Settings::default()
+        };
+        for (id, name) in names {
+            let device = settings.device.entry(id.as_str().into()).or_default();
+            device.map_name = Some((*name).to_owned());
+        }
+        settings
+    };
+    let (names, sim) = names_by(named(&[(&ids[1], "mpatha")]), two.clone());
+    assert_eq!(names, ["mpatha", "mpathb"]);
+    unharmed(&sim);
+    let map = sim.kernel.map("mpatha").unwrap();
+    let wwid = sim.kernel.memory.devices.last().cloned().unwrap();
+    assert_eq!(map.uuid, format!("mpath-{wwid}"));
+    // The file changes: the map in use keeps its name, the next one gets the new one.
+    let mut sim = sim;
+    sim.kernel
+        .memory
+        .names
+        .insert(wwid.clone(), "old".to_owned());
+    let memory = sim.kernel.memory.clone();
+    let mut kernel = two.clone();
+    kernel.memory = memory;
+    let (names, _) = names_by(named(&[(&ids[1], "data")]), kernel);
+    assert_eq!(names, ["data", "mpathb"]);
+    // Names that device-mapper does not accept, or that are the id of another device, do not stop a map.
+    for wrong in ["a/b", "", "control", &*ids[0]] {
+        let (names, sim) = names_by(named(&[(&ids[1], wrong)]), two.clone());
+        assert_eq!(names, ["mpatha", "mpathb"], "{wrong}");
+        unharmed(&sim);
+    }
+    // Only one of two devices gets a name that the file gives to both.
+    let (names, sim) = names_by(named(&[(&ids[0], "x"), (&ids[1], "x")]), two);
+    assert!(
+        names.contains(&"x".to_owned()) && names.len() == 2,
+        "{names:?}"
+    );
     unharmed(&sim);
 }

@@ -540,5 +540,6 @@ fn status(world: &World, uptime: Millis, (transport, watching): &(InUse, Watchin
         transport_reason: transport.reason.clone(),
         io_errors: watching.name.to_owned(),
         io_errors_reason: watching.reason.clone(),
+        map_names: world.names_of_new_maps().name().to_owned(),
     }
 }

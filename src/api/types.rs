@@ -312,6 +312,9 @@ pub struct Status {
     /// The source of these reports, or why there is none.
     #[serde(default)]
     pub io_errors_reason: String,
+    /// How the maps of new devices are named: `naa`, `wwid`, `mpath`. Since version 8.
+    #[serde(default)]
+    pub map_names: String,
 }
 
 /// A record of `events`.

@@ -336,5 +336,6 @@ impl Layout for Status {
         ("I/O Errors Reported Reason", |s| {
             (&s.io_errors_reason).into()
         }),
+        ("Names of New Maps", |s| (&s.map_names).into()),
     ];
 }

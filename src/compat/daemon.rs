@@ -80,7 +80,7 @@ pub fn answer(agent: &Agent, text: &str, is_root: bool) -> Answer {
 
 fn show(agent: &Agent, command: &Command) -> Answer {
     if command.has(&Word::Config) {
-        return Ok(status::CONFIG.to_owned());
+        return Ok(status::config(agent));
     }
     if command.has(&Word::Wildcards) {
         return Ok(format!(

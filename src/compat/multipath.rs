@@ -227,7 +227,7 @@ fn act(
             Ok(ExitCode::FAILURE)
         }
         Mode::Config => {
-            say(status::CONFIG);
+            say(&status::config(agent));
             done
         }
         // The agent acts by itself, so there is nothing that would be done.

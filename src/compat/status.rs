@@ -1,6 +1,8 @@
 //! `show status` and `show config`.
 
-use super::host::{Host, checker_state};
+use super::host::{Agent, Host, checker_state};
+use crate::api::requests::GetStatus;
+use crate::psa::settings::MapNames;
 use std::collections::BTreeMap;
 
 /// The number of paths in each state, in the words of the checkers.
@@ -25,10 +27,16 @@ pub(super) fn status(host: &Host) -> String {
 
 /// What is true of this host in the keywords of multipath.conf. The agent is configured by `/etc/dm-psa`, and reads no
 /// multipath.conf.
-pub(super) const CONFIG: &str = "\
+pub(super) fn config(agent: &Agent) -> String {
+    let status = agent.call(&GetStatus {}).map(|reply| reply.status);
+    let friendly = status.is_ok_and(|status| status.map_names == MapNames::Mpath.name());
+    CONFIG.replace("USER_FRIENDLY", if friendly { "yes" } else { "no" })
+}
+
+const CONFIG: &str = "\
 defaults {
 \tfind_multipaths \"off\"
-\tuser_friendly_names \"no\"
+\tuser_friendly_names \"USER_FRIENDLY\"
 \tpath_checker \"tur\"
 }
 blacklist {

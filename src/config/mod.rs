@@ -15,10 +15,12 @@ pub mod rules;
 pub mod settings_file;
 pub mod store;
 
+use crate::psa::identity::is_usable_name;
 use crate::psa::satp::options::MOST_FAST_IO_FAIL;
 use crate::psa::settings::{DeviceSettings, Settings};
 use crate::psa::units::Millis;
 use document::{Document, Mistake};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -330,6 +332,7 @@ fn check(settings: &Settings) -> Result<(), (Vec<String>, String)> {
             ("preferred", of_many.preferred.is_some()),
             ("ranks", !of_many.ranks.is_empty()),
             ("display_name", of_many.display_name.is_some()),
+            ("map_name", of_many.map_name.is_some()),
         ];
         if let Some((name, _)) = of_one.iter().find(|(_, is_set)| *is_set) {
             let why = format!(
@@ -342,12 +345,22 @@ fn check(settings: &Settings) -> Result<(), (Vec<String>, String)> {
         let why = "[default_device] psp is not valid: use `psactl storage nmp satp set` to set the PSP of devices whose rule names none";
         return Err((place(&["default_device", "psp"]), why.to_owned()));
     }
+    let mut named = BTreeMap::new();
     for (device, settings) in &settings.device {
-        check_devices(
-            &format!("device.\"{device}\""),
-            &["device", device.as_str()],
-            settings,
-        )?;
+        let table = format!("device.\"{device}\"");
+        check_devices(&table, &["device", device.as_str()], settings)?;
+        let Some(name) = &settings.map_name else {
+            continue;
+        };
+        let why = if !is_usable_name(name) {
+            "a map cannot have this name: use up to 127 letters, digits and the characters #+-.:=@_, and not the id of a device".to_owned()
+        } else if let Some(other) = named.insert(name, device) {
+            format!("{other} has this name already")
+        } else {
+            continue;
+        };
+        let why = format!("[{table}] map_name = \"{name}\": {why}");
+        return Err((place(&["device", device.as_str(), "map_name"]), why));
     }
     Ok(())
 }
@@ -460,6 +473,23 @@ mod tests {
                 "only valid for one device",
             ),
             ("[default_device]\npsp = \"VMW_PSP_RR\"\n", "nmp satp set"),
+            ("map_names = \"alias\"\n", "line 1"),
+            (
+                "[every_device]\nmap_name = \"data\"\n",
+                "only valid for one device",
+            ),
+            (
+                "[device.\"naa.6\"]\nmap_name = \"a/b\"\n",
+                "[device.\"naa.6\"] map_name = \"a/b\": a map cannot have this name",
+            ),
+            (
+                "[device.\"naa.6\"]\nmap_name = \"naa.7\"\n",
+                "not the id of a device",
+            ),
+            (
+                "[device.\"naa.6\"]\nmap_name = \"x\"\n[device.\"naa.7\"]\nmap_name = \"x\"\n",
+                "line 4: [device.\"naa.7\"] map_name = \"x\": naa.6 has this name already",
+            ),
             ("apd_timeout_ms = \"x\"\n", "line 1"),
             ("metrics_textfile = \"dm-psa.prom\"\n", "absolute path"),
             ("metrics_interval_ms = 10\n", "1000 to 86400000"),

@@ -248,9 +248,9 @@ pub(in crate::psa) fn device_id_of(wwid: &Wwid) -> DeviceId {
     })
 }
 
-/// Whether a map may have this name again that another program gave it: device-mapper accepts it, and it is not the id
-/// of a device, whose own map could not be made then.
-pub(in crate::psa) fn is_usable_name(name: &str) -> bool {
+/// Whether a map may have this name, which is not the id of its device: device-mapper accepts it, and it is not the id of
+/// another device, whose own map could not be made then.
+pub(crate) fn is_usable_name(name: &str) -> bool {
     let is_id = ["naa.", "eui.", "t10.", "iqn."]
         .iter()
         .any(|begin| name.starts_with(begin));

@@ -17,8 +17,9 @@ pub struct Memory {
     /// by them what was set for a device.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub ids: BTreeMap<Wwid, DeviceId>,
-    /// dm names of those of them whose map has another name than the id of the device, because another program made it.
-    /// A map that is made again, at the next boot, has the same name: files of the host refer to it.
+    /// dm names of those of them whose map has another name than the id of the device: because another program made it,
+    /// or by the settings `map_names` and `map_name`. A map that is made again, at the next boot, has the same name: files
+    /// of the host refer to it.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub names: BTreeMap<Wwid, String>,
     /// What `psactl` set for devices, by device id; it takes precedence over the admin's file.

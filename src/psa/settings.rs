@@ -216,6 +216,8 @@ pub struct Settings {
     pub fast_io_fail_tmo: u32,
     /// Which devices get a map while only one path leads to them.
     pub lone_paths: LonePaths,
+    /// How the maps of new devices are named.
+    pub map_names: MapNames,
     /// How SCSI commands are sent.
     pub transport: TransportSetting,
     /// Which errors of ordinary I/O the kernel reports to the agent through tracing.
@@ -255,6 +257,7 @@ impl Default for Settings {
             marginal_recovery_ms: Millis::from_secs(120),
             fast_io_fail_tmo: 5,
             lone_paths: LonePaths::Known,
+            map_names: MapNames::Naa,
             transport: TransportSetting::Auto,
             watch_io: WatchSetting::Errors,
             journal_mib: 16,
@@ -278,6 +281,31 @@ pub enum LonePaths {
     Known,
     /// All devices to which more than one path could lead.
     All,
+}
+
+/// How the maps of new devices are named. A map keeps its name: while it exists, and when it is made again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MapNames {
+    /// By the device id, as on ESXi: `naa.6001...`.
+    #[default]
+    Naa,
+    /// By the WWID, as multipath-tools does without `user_friendly_names`: `36001...`.
+    Wwid,
+    /// `mpatha`, `mpathb`, ..., as multipath-tools does with `user_friendly_names`.
+    Mpath,
+}
+
+impl MapNames {
+    /// The name of the setting's value.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            MapNames::Naa => "naa",
+            MapNames::Wwid => "wwid",
+            MapNames::Mpath => "mpath",
+        }
+    }
 }
 
 /// How SCSI commands are sent to paths.
@@ -339,6 +367,9 @@ pub struct DeviceSettings {
     pub dev_loss_tmo: Option<u32>,
     /// The display name.
     pub display_name: Option<String>,
+    /// The dm name that its map gets when it is made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub map_name: Option<String>,
     /// `core device setconfig`: another host holds a reservation permanently. Stored and shown.
     pub perennially_reserved: Option<bool>,
     /// `core device setconfig`: other hosts use it too. Stored and shown.
@@ -428,6 +459,7 @@ impl DeviceSettings {
                 .display_name
                 .clone()
                 .or_else(|| below.display_name.clone()),
+            map_name: self.map_name.clone().or_else(|| below.map_name.clone()),
             perennially_reserved: self.perennially_reserved.or(below.perennially_reserved),
             shared_clusterwide: self.shared_clusterwide.or(below.shared_clusterwide),
         }

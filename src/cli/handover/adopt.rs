@@ -10,7 +10,6 @@ use crate::api::requests::{GetStatus, ListEvents, ListMaps};
 use crate::api::types::MultipathMap;
 use crate::cli::context::Context;
 use crate::cli::exit::Failure;
-use crate::cli::record::Listing;
 use crate::compat::client::ask_once;
 use crate::kernel::sysfs::Sysfs;
 use crate::psa::facts::DiskKind;
@@ -23,14 +22,14 @@ use std::path::Path;
 const QUEUEING_UNIT: &str = "multipathd-queueing.service";
 
 /// Runs `psactl adopt`.
-pub(crate) fn adopt(context: &mut Context, dry_run: bool) -> Result<Listing, Failure> {
+pub(crate) fn adopt(context: &mut Context, dry_run: bool) -> Result<Vec<String>, Failure> {
     let host = context.host()?;
     check_host()?;
     let client = device_mapper()?;
     let before = maps(&client)?;
     let problems = problems(&host, &before);
     if dry_run {
-        return Ok(Listing::lines(foreseen(&before, problems)));
+        return Ok(foreseen(&before, problems));
     }
     if !problems.is_empty() {
         return Err(Failure::Refused(problems.join("\n")));
@@ -108,7 +107,7 @@ pub(crate) fn adopt(context: &mut Context, dry_run: bool) -> Result<Listing, Fai
         )),
     }
     lines.push("`psactl release` is the way back".to_owned());
-    Ok(Listing::lines(lines))
+    Ok(lines)
 }
 
 /// Takes back the mask of multipathd's unit, if there is one.
@@ -141,12 +140,6 @@ fn foreseen(maps: &[Map], problems: Vec<String>) -> Vec<String> {
                 .to_owned(),
         );
         lines.push("a table is loaded only where groups, paths or path selector differ from what the rules of dm-psa say".to_owned());
-        if Path::new("/etc/multipath.conf").exists() {
-            lines.push(
-                "the agent does not read /etc/multipath.conf: `psactl import multipath` shows and takes over what is set there"
-                    .to_owned(),
-            );
-        }
     }
     lines.extend(problems.into_iter().map(|why| format!("problem: {why}")));
     lines

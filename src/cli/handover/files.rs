@@ -23,7 +23,7 @@ pub(super) const OUR_RULES: &[&str] = &["56-dm-psa-path", "11-dm-psa-map", "56-d
 const RECORD: &str = "var/lib/dm-psa/masked-rules";
 
 /// What `psactl release` writes for multipathd.
-pub(super) const DROP_IN: &str = "etc/multipath/conf.d/90-dm-psa-release.conf";
+pub(crate) const DROP_IN: &str = "etc/multipath/conf.d/90-dm-psa-release.conf";
 
 fn link(root: &Path, rules: &str) -> (PathBuf, String) {
     let name = format!("etc/udev/rules.d/{rules}.rules");

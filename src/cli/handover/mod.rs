@@ -10,6 +10,8 @@ pub(crate) mod adopt;
 mod files;
 pub(crate) mod release;
 
+pub(crate) use files::DROP_IN;
+
 use crate::cli::context::Context;
 use crate::cli::exit::Failure;
 use crate::cli::record::Listing;

@@ -54,8 +54,8 @@ const fn keywords(
 }
 
 const NOT_READ: &str = "multipath-tools reads it, but ignores it";
-const NAMES: &str = "maps are named by the device identifier, naa.6001...";
-const OTHER_NAMES: &str = "maps are named by the device identifier, naa.6001...: replace /dev/mapper/mpatha and aliases, for example in /etc/fstab, by that name or by a link in /dev/disk/by-id";
+const PREFIX: &str = "a name that is chosen by the agent begins with mpath: give the device a name with `map_name` in dm-psa.toml";
+const NAMES_OF_SOME: &str = "how new maps are named is a setting of the host, `map_names` in dm-psa.toml: give the device a name with `map_name`";
 const RESERVATIONS: &str = "the agent neither stores keys of persistent reservations nor registers them on returning paths: a cluster that relies on this would lose its reservation";
 const SATP: &str = "the SATP judges the paths; the SATP rules select it";
 const RANKS: &str = "paths are ordered only by their states; VMW_PSP_MRU supports ranks, `psp generic pathconfig set -c rank=N`";
@@ -366,12 +366,20 @@ const TABLE: &[Keywords] = &[
         )],
     ),
     // Maps: names, device nodes, partitions, removal.
-    keywords(&["alias_prefix"], "dDo", &[("", No(NAMES))]),
-    keywords(&["alias"], "m", &[("", Lost(OTHER_NAMES))]),
+    // `user_friendly_names` of all devices and `alias` become settings (`multipath`, `maps`).
+    keywords(
+        &["alias_prefix"],
+        "dDo",
+        &[
+            ("mpath", Same("it is the prefix here too")),
+            ("", Lost(PREFIX)),
+        ],
+    ),
+    keywords(&["alias"], "m", &[("", Lost(NAMES_OF_SOME))]),
     keywords(
         &["user_friendly_names"],
         "dDom",
-        &[("no", Same(NAMES)), ("", Lost(OTHER_NAMES))],
+        &[("no", No(NAMES_OF_SOME)), ("", Lost(NAMES_OF_SOME))],
     ),
     keywords(
         &["mode", "uid", "gid"],
@@ -640,7 +648,6 @@ mod tests {
 
     #[test]
     fn keywords_that_would_be_lost_are_refused() {
-        assert_eq!(remark("user_friendly_names", "no").0, Outcome::Same);
         for (name, value) in [
             ("user_friendly_names", "yes"),
             ("reservation_key", "0x1"),

@@ -9,7 +9,7 @@ use super::report::Outcome;
 use super::said::{Said, counting};
 use super::values::{self, queues};
 use super::wwid;
-use crate::config::settings_file::Owner;
+use crate::config::settings_file::{Key, Owner, Setting};
 
 /// Translates the sections.
 pub(super) fn translate(plan: &mut Plan, sections: &[&Section], levels: &Levels) {
@@ -44,6 +44,29 @@ pub(super) fn translate(plan: &mut Plan, sections: &[&Section], levels: &Levels)
                 .any(|said| said.name == "no_path_retry");
         one(plan, section, own, &later, has_retry, polling);
     }
+}
+
+/// Gives the map of a device a name. Of two devices with one name multipath-tools names only the first one so.
+pub(super) fn named(plan: &mut Plan, device: &str, name: &str) -> Remark {
+    let key = Key::of_device(device, "map_name");
+    let name = Setting::Text(name.to_owned());
+    let mut others = plan.settings.iter();
+    match others.find(|(other, set)| other.name == key.name && **other != key && **set == name) {
+        Some((other, _)) => (Outcome::Refused, format!("{other} is {name} already")),
+        None => plan.set(key, name),
+    }
+}
+
+/// The WWID of a section that has an `alias`.
+pub(super) fn aliased(section: &Section) -> Option<&str> {
+    let value = |name: &str| {
+        let mut keywords = section.keywords.iter().rev();
+        keywords
+            .find(|keyword| keyword.name == name)?
+            .value
+            .as_deref()
+    };
+    value("alias").and_then(|_| value("wwid"))
 }
 
 fn wwid_of<'a>(own: &[Said<'a>]) -> Option<&'a str> {
@@ -92,6 +115,10 @@ fn one(
                 remark
             };
             values::features(said.value, &queue)
+        } else if said.name == "alias" {
+            let remark = named(plan, &device, said.value);
+            made.push(remark.0);
+            remark
         } else if let Some(remark) = values::set(plan, &owner, said.name, said.value, polling) {
             made.push(remark.0);
             remark

@@ -7,13 +7,14 @@
 //! | from | steps |
 //! |---|---|
 //! | esxcli | `listing` detects the format; `table`, `csv`, `xml`, `json`, `keyvalue` or `list` reads `rows`; [`esxcli`] builds rules from them, and settings with `choices` |
-//! | multipath.conf | `conf` parses sections and keywords; [`multipath`] processes them, with `said` for the keywords that count, `devices`, `blacklist` and `maps` for the sections, `levels` for precedence, `arrays` for the rules (`made`), `values` for the translation of values and `keywords` for keywords that need no translation |
+//! | multipath.conf | `conf` parses sections and keywords; [`multipath`] processes them, with `said` for the keywords that count, `devices`, `blacklist`, `maps` and `bindings` for the sections, `levels` for precedence, `arrays` for the rules (`made`), `values` for the translation of values and `keywords` for keywords that need no translation |
 //!
 //! Invariants: these are functions on text, and no text makes them panic; everything in the text is either imported or
 //! reported; existing configuration is never changed, so a second import changes nothing. Tests: `tests/import.rs`,
 //! with the inputs and results in `tests/golden/import/`.
 
 mod arrays;
+mod bindings;
 mod blacklist;
 mod choices;
 mod conf;

@@ -21,7 +21,7 @@ use super::plan::{Plan, Remark, together};
 use super::protocol::is_protocol_of_arrays;
 use super::report::Outcome;
 use super::said::{Said, counting, goes_before, subject, within};
-use super::{arrays, blacklist, devices, maps, values};
+use super::{arrays, bindings, blacklist, devices, maps, values};
 use crate::config::rules::RuleFiles;
 use crate::config::settings_file::{Key, Owner, Setting, SettingsFile};
 
@@ -35,15 +35,16 @@ pub fn plan(
     settings: SettingsFile,
     wanted: Wanted,
 ) -> Result<Plan, String> {
-    plan_files(&[("", text)], rules, settings, wanted)
+    plan_files(&[("", text)], None, rules, settings, wanted)
 }
 
-/// Plans the import of several files, given by name and text.
+/// Plans the import of several files, given by name and text, and of a bindings file.
 ///
 /// # Errors
 /// One of them is not a configuration: which one, and why.
 pub(crate) fn plan_files(
     files: &[(&str, &str)],
+    bindings: Option<(&str, &str)>,
     rules: &RuleFiles,
     settings: SettingsFile,
     wanted: Wanted,
@@ -82,7 +83,15 @@ pub(crate) fn plan_files(
         .filter_map(|section| devices::read(&mut plan, section))
         .collect();
     let levels = Levels::new(overrides, read, defaults);
-    maps::translate(&mut plan, &below(&named("multipaths")), &levels);
+    let multipaths = below(&named("multipaths"));
+    maps::translate(&mut plan, &multipaths, &levels);
+    if let Some((name, text)) = bindings {
+        let aliased: Vec<&str> = multipaths
+            .iter()
+            .filter_map(|section| maps::aliased(section))
+            .collect();
+        bindings::translate(&mut plan, name, text, &levels, &aliased);
+    }
     let listed = devices::products(&levels);
     let left = blacklist::translate(
         &mut plan,
@@ -176,6 +185,10 @@ fn of_defaults(plan: &mut Plan, levels: &Levels, said: Said, made: &Made) -> Rem
         "polling_interval" => seconds(plan, "check_interval_ms"),
         "checker_timeout" => seconds(plan, "check_timeout_ms"),
         "features" => features(plan, levels, said, Some(made)),
+        "user_friendly_names" => {
+            let set = values::set(plan, &Owner::Host, said.name, said.value, levels.polling);
+            set.unwrap_or_else(|| keywords::remark(said.name, said.value))
+        }
         "find_multipaths" if matches!(said.value, "no" | "off" | "greedy") => {
             let key = Key::of_host("lone_paths");
             let all = plan.set(key, Setting::Text("all".to_owned()));

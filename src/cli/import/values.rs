@@ -7,6 +7,7 @@ use super::plan::{Plan, Remark, together};
 use super::report::Outcome;
 use crate::config::settings_file::{Key, Owner, Setting};
 use crate::psa::satp::options::MOST_FAST_IO_FAIL;
+use crate::psa::settings::MapNames;
 
 /// How paths are grouped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +64,11 @@ pub(super) fn selector(value: &str) -> Result<(Selector, &'static str), Remark> 
             "VMW_PSP_RR has no such selector: it selects paths in turn or by latency".to_owned(),
         )),
     }
+}
+
+/// Whether a value means yes for multipath-tools.
+pub(super) fn is_yes(value: &str) -> bool {
+    matches!(value, "yes" | "on" | "1")
 }
 
 /// The maximum time that I/O can be queued, in seconds; it also stands for "queue", which has no limit.
@@ -124,6 +130,16 @@ pub(super) fn set(
         name,
     };
     Some(match name {
+        "user_friendly_names" if !matches!(owner, Owner::Device(_)) => {
+            let names = match is_yes(value) {
+                true => MapNames::Mpath,
+                false => MapNames::Wwid,
+            };
+            plan.set(
+                Key::of_host("map_names"),
+                Setting::Text(names.name().to_owned()),
+            )
+        }
         "path_grouping_policy" => match grouping(value) {
             Err(why) => (Outcome::Refused, why),
             Ok(grouping) => {

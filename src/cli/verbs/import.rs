@@ -47,6 +47,12 @@ pub(super) const VERBS: &[Verb] = &[
         about: "Import a multipath.conf, and report what becomes of each keyword",
         arguments: &[
             files,
+            || {
+                Arg::new("bindings")
+                    .long("bindings")
+                    .value_name("FILE")
+                    .help("The names that multipath-tools gave to devices: /etc/multipath/bindings")
+            },
             dry_run,
             || {
                 flag(
@@ -95,10 +101,16 @@ fn esxcli(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure>
             force: given.get_flag("force"),
         },
     };
-    run(context, given, |files, rules, settings| match files {
+    let asked = Asked {
+        files: files_of(given),
+        bindings: None,
+        dry_run: given.get_flag("dry-run"),
+    };
+    let imported = import(context, &asked, &|files, _, rules, settings| match files {
         [(_, text)] => import::esxcli::plan_with(text, rules, settings, wanted),
         _ => Err("only one listing can be imported at a time".to_owned()),
-    })
+    })?;
+    Ok(imported.report(context))
 }
 
 fn multipath(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
@@ -106,26 +118,78 @@ fn multipath(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failu
         mask: given.get_flag("mask"),
         force: given.get_flag("force"),
     };
-    run(context, given, |files, rules, settings| {
-        import::multipath::plan_files(files, rules, settings, wanted)
+    let asked = Asked {
+        files: files_of(given),
+        bindings: given.get_one::<String>("bindings").cloned(),
+        dry_run: given.get_flag("dry-run"),
+    };
+    Ok(multipath_files(context, &asked, wanted)?.report(context))
+}
+
+/// Imports a configuration of multipath-tools, unless this is a dry run.
+///
+/// # Errors
+/// A file cannot be read, is not a configuration, or cannot be written.
+pub(super) fn multipath_files(
+    context: &mut Context,
+    asked: &Asked,
+    wanted: import::multipath::Wanted,
+) -> Result<Imported, Failure> {
+    import(context, asked, &|files, bindings, rules, settings| {
+        import::multipath::plan_files(files, bindings, rules, settings, wanted)
     })
 }
 
-/// A function that makes a plan from the texts of files, given by their names.
-type Planner<'a> = dyn Fn(&[(&str, &str)], &RuleFiles, SettingsFile) -> Result<Plan, String> + 'a;
-
-fn run(
-    context: &mut Context,
-    given: &ArgMatches,
-    plan: impl Fn(&[(&str, &str)], &RuleFiles, SettingsFile) -> Result<Plan, String>,
-) -> Result<Listing, Failure> {
-    import(context, given, &plan)
+/// What is imported.
+pub(super) struct Asked {
+    /// Names of files; `-` is standard input.
+    pub files: Vec<String>,
+    /// Name of a bindings file.
+    pub bindings: Option<String>,
+    pub dry_run: bool,
 }
 
-fn import(context: &mut Context, given: &ArgMatches, plan: &Planner) -> Result<Listing, Failure> {
-    let files: Vec<&String> = given.get_many("file").into_iter().flatten().collect();
-    let mut texts: Vec<(&str, String)> = Vec::new();
-    for file in files {
+/// What was imported, or would be.
+pub(super) struct Imported {
+    /// Names of the files.
+    names: String,
+    pub plan: Plan,
+    /// What to do now.
+    said: Vec<String>,
+}
+
+impl Imported {
+    fn report(self, context: &mut Context) -> Listing {
+        context.warn(self.said);
+        let (refused, all) = (self.plan.refused(), self.plan.entries.len());
+        if refused > 0 {
+            let names = self.names;
+            context.partly(format!(
+                "{names}: {refused} of the {all} listed entries were refused"
+            ));
+        }
+        listing(&self.plan.entries)
+    }
+}
+
+fn files_of(given: &ArgMatches) -> Vec<String> {
+    given
+        .get_many("file")
+        .into_iter()
+        .flatten()
+        .cloned()
+        .collect()
+}
+
+/// The name of a file and its text.
+type Named<'a> = (&'a str, &'a str);
+
+/// A function that makes a plan from files and a bindings file.
+type Planner<'a> =
+    dyn Fn(&[Named], Option<Named>, &RuleFiles, SettingsFile) -> Result<Plan, String> + 'a;
+
+fn import(context: &mut Context, asked: &Asked, plan: &Planner) -> Result<Imported, Failure> {
+    let text = |file: &String| {
         let name = match file.as_str() {
             "-" => "standard input",
             file => file,
@@ -133,38 +197,38 @@ fn import(context: &mut Context, given: &ArgMatches, plan: &Planner) -> Result<L
         let refused =
             |why: String| Failure::Refused(format!("{name}: {why}; nothing was imported"));
         let bytes = read(file).map_err(|why| refused(format!("it cannot be read: {why}")))?;
-        texts.push((name, import::text::of(bytes).map_err(refused)?));
-    }
-    let names: Vec<&str> = texts.iter().map(|(name, _)| *name).collect();
-    let names = names.join(", ");
-    let texts: Vec<(&str, &str)> = texts
+        let text = import::text::of(bytes).map_err(refused)?;
+        Ok::<_, Failure>((name.to_owned(), text))
+    };
+    let files: Vec<(String, String)> = asked.files.iter().map(text).collect::<Result<_, _>>()?;
+    let bindings = asked.bindings.as_ref().map(text).transpose()?;
+    let texts: Vec<Named> = files
         .iter()
-        .map(|(name, text)| (*name, text.as_str()))
+        .map(|(name, text)| (&**name, &**text))
         .collect();
+    let bindings: Option<Named> = bindings.as_ref().map(|(name, text)| (&**name, &**text));
+    let names: Vec<&str> = texts
+        .iter()
+        .chain(&bindings)
+        .map(|(name, _)| *name)
+        .collect();
+    let names = names.join(", ");
     let places = context.places();
     // The lock is held until the rules are saved, so that the rules that the plan is based on do not change.
-    let edit = if given.get_flag("dry-run") {
+    let edit = if asked.dry_run {
         None
     } else {
         Some(Edit::open(&places.admin_rules())?)
     };
     let settings = SettingsFile::open(&places)?;
-    let plan = plan(&texts, &rules::load(&places)?, settings);
+    let plan = plan(&texts, bindings, &rules::load(&places)?, settings);
     let plan =
         plan.map_err(|why| Failure::Refused(format!("{names}: {why}; nothing was imported")))?;
     let said = match edit {
         Some(edit) => carry_out(context, edit, &plan)?,
         None => Vec::new(),
     };
-    context.warn(said);
-    let refused = plan.refused();
-    if refused > 0 {
-        let all = plan.entries.len();
-        context.partly(format!(
-            "{names}: {refused} of the {all} listed entries were refused"
-        ));
-    }
-    Ok(listing(&plan.entries))
+    Ok(Imported { names, plan, said })
 }
 
 /// Writes what is planned. Returns the messages for the user.

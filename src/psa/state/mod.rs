@@ -33,7 +33,7 @@ use crate::psa::psp::PspKind;
 use crate::psa::rules::Rules;
 use crate::psa::satp::Evidence;
 use crate::psa::satp::rules::Selection;
-use crate::psa::settings::{DeviceSettings, Settings};
+use crate::psa::settings::{DeviceSettings, MapNames, Settings};
 use crate::psa::state::device::Device;
 use crate::psa::state::hints::IoReports;
 use crate::psa::state::index::Index;
@@ -228,9 +228,12 @@ impl World {
     }
 
     /// Stores that the device has a map, its id if a path proved it and it does not follow from the WWID, and the name of
-    /// its map if that is not the id.
+    /// its map if that is not the id. A device that is new here gets the name of its map now.
     pub(in crate::psa) fn remember_device(&mut self, wwid: &Wwid) {
         let mut is_new = self.memory.devices.insert(wwid.to_owned());
+        if is_new {
+            self.name_new_map(wwid);
+        }
         let device = self.devices.get(wwid).filter(|device| device.is_proven());
         if let Some(id) = device.map(Device::id)
             && *id != self.assumed_id(wwid)
@@ -256,16 +259,28 @@ impl World {
         proven.unwrap_or_else(|| identity::device_id_of(wwid))
     }
 
-    /// The name of the device's map, or the one that it gets: the stored one, unless another map has that name by now, or
-    /// the id of the device.
+    /// The name of the device's map. If it has no map: the name in the admin's file or the stored one, unless it cannot be
+    /// used or another map has it, or the id of the device.
     pub(in crate::psa) fn map_name(&self, device: &Device) -> String {
         let wwid = device.wwid();
-        let stored = || {
-            let stored = self.memory.names.get(wwid);
-            stored.filter(|name| identity::is_usable_name(name) && !self.maps.contains_key(*name))
-        };
-        let name = self.map_names.get(wwid).or_else(stored).cloned();
-        name.unwrap_or_else(|| device.id().to_string())
+        if let Some(name) = self.map_names.get(wwid) {
+            return name.clone();
+        }
+        let set = self.settings.device.get(device.id());
+        let names = [
+            set.and_then(|settings| settings.map_name.as_ref()),
+            self.memory.names.get(wwid),
+        ];
+        let is_free =
+            |name: &&String| identity::is_usable_name(name) && !self.maps.contains_key(*name);
+        let name = names.into_iter().flatten().find(is_free);
+        name.map_or_else(|| device.id().to_string(), String::clone)
+    }
+
+    /// How the maps of new devices are named.
+    #[must_use]
+    pub(crate) fn names_of_new_maps(&self) -> MapNames {
+        self.settings.map_names
     }
 
     /// Whether it is decided which maps of the host belong to the agent; before that [`World::kept_maps`] is

@@ -1,4 +1,4 @@
-//! Runtime names: `vmhbaN:C:T:L`, unchanged by restarts.
+//! Names that a restart does not change: runtime names, `vmhbaN:C:T:L`, and the names of new maps.
 //!
 //! Adapters and target ports are remembered by what identifies them, not by the kernel's numbers, which depend on the
 //! order of discovery. What an admin stored by runtime name (paths turned off, preferred paths, ranks, masked
@@ -8,10 +8,13 @@
 use crate::psa::adapter::{RuntimeName, Transport};
 use crate::psa::claim::matching::Match;
 use crate::psa::facts::PathFacts;
+use crate::psa::identity;
 use crate::psa::memory::RememberedAdapter;
+use crate::psa::names::Wwid;
 use crate::psa::plugin::hpp;
-use crate::psa::settings::DeviceSettings;
+use crate::psa::settings::{DeviceSettings, MapNames};
 use crate::psa::state::World;
+use crate::psa::state::schedule::Key;
 use std::collections::BTreeSet;
 
 /// The most adapters, and target ports of one adapter, that are remembered while they are absent.
@@ -38,12 +41,55 @@ fn port_key(facts: &PathFacts) -> Option<String> {
     }
 }
 
+/// The suffixes of `mpatha`, `mpathb`, ... in order: `a` to `z`, `aa`, `ab`, ... (numbers in base 26 without a zero).
+fn suffix(number: usize) -> String {
+    let (mut letters, mut rest) = (Vec::new(), number.saturating_add(1));
+    while rest > 0 {
+        let letter = u8::try_from(rest.saturating_sub(1) % 26).unwrap_or(0);
+        letters.push(char::from(b'a'.saturating_add(letter)));
+        rest = rest.saturating_sub(1) / 26;
+    }
+    letters.iter().rev().collect()
+}
+
 /// The first number from 0 that is not in `taken`.
 fn first_free(taken: &BTreeSet<u32>) -> u32 {
     (0..).find(|n| !taken.contains(n)).unwrap_or(u32::MAX)
 }
 
 impl World {
+    /// Stores the name for the map of a device that never had one, by the setting `map_names`. Nothing is stored for
+    /// the id, which is the name where none is stored.
+    pub(in crate::psa) fn name_new_map(&mut self, wwid: &Wwid) {
+        if self.map_names.contains_key(wwid) || self.memory.names.contains_key(wwid) {
+            return;
+        }
+        let name = match self.settings.map_names {
+            MapNames::Naa => return,
+            MapNames::Wwid => wwid.to_string(),
+            MapNames::Mpath => self.first_free_map_name(),
+        };
+        if identity::is_usable_name(&name) {
+            self.memory.names.insert(wwid.to_owned(), name);
+            // Before the map is made: after a loss of power the name must not go to another device.
+            self.schedule.no_later_than(Key::Memory, self.now);
+        }
+    }
+
+    /// The first of `mpatha`, `mpathb`, ... that no map has, no stored name is, and the admin's file gives to no device.
+    fn first_free_map_name(&self) -> String {
+        let of_file = self.settings.device.values();
+        let taken: BTreeSet<&str> = of_file
+            .filter_map(|settings| settings.map_name.as_deref())
+            .chain(self.memory.names.values().map(String::as_str))
+            .chain(self.maps.keys().map(String::as_str))
+            .collect();
+        let mut names = (0..).map(|number| format!("mpath{}", suffix(number)));
+        names
+            .find(|name| !taken.contains(name.as_str()))
+            .unwrap_or_default()
+    }
+
     /// Determines the runtime name of a path. Returns the name, and whether something new has to be stored.
     pub(in crate::psa) fn runtime_name(&mut self, facts: &PathFacts) -> (RuntimeName, bool) {
         let (adapter, new_adapter) = self.adapter_number(&facts.adapter.key);
