@@ -13,6 +13,7 @@ properties() { udevadm info -q property "/dev/mapper/$1" | grep -E '^(DM_NAME|DM
 links() { find /dev/disk /dev/mapper -lname '*dm-*' | sort; }
 mounted() { findmnt -n -o SOURCE /mnt/fs; }
 masks() { find /etc/udev/rules.d -lname /dev/null -printf '%f\n' | sed 's/\.rules$//' | sort | xargs; }
+settings() { cat /etc/dm-psa/dm-psa.toml 2>/dev/null; }
 # Sets REPLY to the milliseconds that a command took.
 timed() { local from till; now_ms from; "$@" >/run/lab/said 2>&1; local result=$?; now_ms till; REPLY=$((till - from)); cat /run/lab/said; return $result; }
 said() { grep -qF "$1" /run/lab/said; }
@@ -48,14 +49,18 @@ note "LVM: ${have_lvm:-not in this guest}"
 fio --name=verify --filename=/mnt/fs/data --size=24m --rw=randwrite --bs=4k --direct=1 --verify=crc32c --verify_backlog=64 \
     --time_based --runtime=600 --rate_iops=60 --output-format=json --output=/run/lab/fio.json >/dev/null 2>&1 &
 fio=$!
-names_before=$(names) links_before=$(links)
+# A device that is not there now.
+echo 'mpathz 36001405000000000000000000000dead' >>/etc/multipath/bindings
+names_before=$(names) links_before=$(links) settings_before=$(settings)
 for map in mpatha mpathb mpathc; do properties $map >"/run/lab/$map"; done
 dm_loads_start
 
 note "what would be done"
 check "a dry run succeeds" timed psactl adopt --dry-run
 check "it names the maps" said 'mpatha (36001405'
+check "it says what is not imported" said 'find_multipaths greedy'
 check "it changes nothing" test "$(units multipathd.service)" = 'active disabled'
+check_eq "it writes nothing" "$settings_before" "$(settings)"
 
 note "from multipathd to dm-psa"
 check "psactl adopt" timed psactl adopt
@@ -71,6 +76,10 @@ check_eq "names are the same" "$names_before" "$(names)"
 check_eq "links are the same" "$links_before" "$(links)"
 for map in mpatha mpathb mpathc; do check_eq "udev says the same about $map" "$(cat "/run/lab/$map")" "$(properties $map)"; done
 for map in mpatha mpathb mpathc; do check "$map queues" map_queues $map; done
+check "names are a setting now" grep -qx 'map_names = "mpath"' /etc/dm-psa/dm-psa.toml
+check "... also of devices that are not there" grep -qx 'map_name = "mpathz"' /etc/dm-psa/dm-psa.toml
+multipathd show config >/run/lab/said
+check "... and callers see it" said 'user_friendly_names "yes"'
 check "I/O runs" running $fio
 check "a path is hidden from others" udev_property "$(path_dev 1 1)" DM_MULTIPATH_DEVICE_PATH 1
 note "handed over in $took ms"
@@ -102,11 +111,13 @@ check_eq "the kernel's limit of queueing is reset" 0 "$(cat $LAB_QUEUEING)"
 
 note "an adoption that fails is undone"
 masks=$(masks)
+rm /etc/dm-psa/dm-psa.toml
 mkdir -p /run/systemd/system/dm-psa.service.d
 printf '[Service]\nExecStart=\nExecStart=/bin/false\nRestart=no\n' >/run/systemd/system/dm-psa.service.d/broken.conf
 systemctl daemon-reload
 check "psactl adopt fails" not timed psactl adopt
 check "it says that it was undone" said 'were undone'
+check_eq "nothing was imported" '' "$(settings)"
 check_eq "multipathd runs" active "$(systemctl is-active multipathd.service)"
 check_eq "the same rules are masked as before" "$masks" "$(masks)"
 check_eq "multipathd starts at the next boot" 'active enabled' "$(units multipathd.service)"
