@@ -5,6 +5,7 @@ use crate::api::client::{Client, ClientError};
 use crate::api::requests::{ListMaps, Maps, Method};
 use crate::api::types::{MultipathMap, MultipathPath};
 use crate::kernel::sysfs::Sysfs;
+use crate::psa::satp;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -226,10 +227,11 @@ pub(crate) fn group_priority(paths: &[&MultipathPath]) -> u32 {
 /// The checker of multipath-tools that asks what the SATP of the path asks.
 #[must_use]
 pub(crate) fn checker(path: &MultipathPath) -> &'static str {
-    match path.satp.as_str() {
-        "VMW_SATP_LSI" => "rdac",
-        "VMW_SATP_CX" => "emc_clariion",
-        "VMW_SATP_MSA" | "VMW_SATP_EVA" => "hp_sw",
+    let satp = satp::by_name(&path.satp);
+    match satp.and_then(|satp| satp.device_handler()) {
+        Some("rdac") => "rdac",
+        Some("emc") => "emc_clariion",
+        Some("hp_sw") => "hp_sw",
         _ => "tur",
     }
 }

@@ -431,7 +431,7 @@ impl<'a> Maker<'a> {
             ..SatpRule::default()
         };
         if !detects && !asks_for_alua && protocol.is_none_or(|protocol| !protocol.is_alua()) {
-            let satp = other.map_or("VMW_SATP_DEFAULT_AA", Protocol::first);
+            let satp = other.map_or("VMW_SATP_DEFAULT_AA", |protocol| protocol.first);
             let like = [off, on]
                 .into_iter()
                 .flatten()
@@ -446,12 +446,16 @@ impl<'a> Maker<'a> {
         };
         let alua = protocol.filter(|protocol| protocol.is_alua());
         let on = on.filter(|rule| fits(rule, alua)).cloned();
-        let on =
-            on.unwrap_or_else(|| make(alua.map_or("VMW_SATP_ALUA", Protocol::first), "tpgs_on"));
+        let on = on.unwrap_or_else(|| {
+            make(
+                alua.map_or("VMW_SATP_ALUA", |protocol| protocol.first),
+                "tpgs_on",
+            )
+        });
         let off = off.filter(|rule| fits(rule, other)).cloned();
         let off = off.unwrap_or_else(|| {
             make(
-                other.map_or("VMW_SATP_DEFAULT_AA", Protocol::first),
+                other.map_or("VMW_SATP_DEFAULT_AA", |protocol| protocol.first),
                 "tpgs_off",
             )
         });

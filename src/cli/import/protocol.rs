@@ -1,5 +1,7 @@
 //! The protocol of arrays that keywords request.
 
+use crate::psa::satp;
+
 /// The keywords that can name the protocol of an array.
 pub(super) const HINTS: [&str; 3] = ["hardware_handler", "prio", "path_checker"];
 
@@ -8,50 +10,53 @@ pub(super) const HINTS: [&str; 3] = ["hardware_handler", "prio", "path_checker"]
 pub(super) struct Protocol {
     /// The values of `hardware_handler`, `prio` and `path_checker` for it.
     words: &'static [&'static str],
-    /// The SATPs for such arrays. The first one is used if none of them is known for the array.
-    satps: &'static [&'static str],
+    /// The SATP that is used if the array is not known.
+    pub(super) first: &'static str,
+    /// The kernel's device handler: all SATPs that need it are for such arrays. `None`: only the first SATP is.
+    handler: Option<&'static str>,
 }
 
 impl Protocol {
     pub(super) fn is_alua(&self) -> bool {
-        self.satps
-            .iter()
-            .any(|satp| satp.starts_with("VMW_SATP_ALUA"))
-    }
-
-    pub(super) fn first(&self) -> &'static str {
-        self.satps.first().copied().unwrap_or_default()
+        self.first.starts_with("VMW_SATP_ALUA")
     }
 
     pub(super) fn has(&self, satp: &str) -> bool {
-        self.satps.contains(&satp)
+        let needs_it =
+            || satp::by_name(satp).is_some_and(|satp| satp.device_handler() == self.handler);
+        satp == self.first || (self.handler.is_some() && needs_it())
     }
 }
 
 const ALUA: Protocol = Protocol {
     words: &["alua", "sysfs"],
-    satps: &["VMW_SATP_ALUA", "VMW_SATP_ALUA_CX"],
+    first: "VMW_SATP_ALUA",
+    handler: Some("alua"),
 };
 
 /// A CLARiiON that speaks ALUA: `prio alua` with `path_checker emc_clariion`.
 const ALUA_CX: Protocol = Protocol {
     words: &[],
-    satps: &["VMW_SATP_ALUA_CX"],
+    first: "VMW_SATP_ALUA_CX",
+    handler: None,
 };
 
 const PROTOCOLS: &[Protocol] = &[
     ALUA,
     Protocol {
         words: &["emc", "emc_clariion"],
-        satps: &["VMW_SATP_CX"],
+        first: "VMW_SATP_CX",
+        handler: Some("emc"),
     },
     Protocol {
         words: &["rdac"],
-        satps: &["VMW_SATP_LSI"],
+        first: "VMW_SATP_LSI",
+        handler: Some("rdac"),
     },
     Protocol {
         words: &["hp_sw"],
-        satps: &["VMW_SATP_DEFAULT_AP", "VMW_SATP_EVA", "VMW_SATP_MSA"],
+        first: "VMW_SATP_DEFAULT_AP",
+        handler: Some("hp_sw"),
     },
 ];
 

@@ -136,6 +136,10 @@ impl Satp for ActivePassive {
     fn can_activate(&self, evidence: &Evidence<'_>) -> bool {
         self.handler(evidence).is_some()
     }
+    fn device_handler(&self) -> Option<&'static str> {
+        Some(self.handler)
+    }
+
     fn handler(&self, evidence: &Evidence<'_>) -> Option<HardwareHandler> {
         kernel_handler(evidence, self.handler, &[])
     }

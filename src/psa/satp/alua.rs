@@ -117,6 +117,10 @@ impl Satp for Alua {
     fn can_activate(&self, evidence: &Evidence<'_>) -> bool {
         evidence.tpgs.explicit()
     }
+    fn device_handler(&self) -> Option<&'static str> {
+        Some("alua")
+    }
+
     fn handler(&self, evidence: &Evidence<'_>) -> Option<HardwareHandler> {
         kernel_handler(evidence, "alua", &["1"])
     }

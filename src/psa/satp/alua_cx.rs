@@ -34,6 +34,10 @@ impl Satp for AluaCx {
     fn can_activate(&self, evidence: &Evidence<'_>) -> bool {
         Alua.can_activate(evidence)
     }
+    fn device_handler(&self) -> Option<&'static str> {
+        Alua.device_handler()
+    }
+
     fn handler(&self, evidence: &Evidence<'_>) -> Option<HardwareHandler> {
         Alua.handler(evidence)
     }

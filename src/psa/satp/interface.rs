@@ -63,6 +63,11 @@ pub trait Satp: Sync {
     fn can_activate(&self, _evidence: &Evidence<'_>) -> bool {
         false
     }
+    /// The kernel's device handler for these arrays, if they need one.
+    fn device_handler(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Hardware handler for the table.
     fn handler(&self, _evidence: &Evidence<'_>) -> Option<HardwareHandler> {
         None
