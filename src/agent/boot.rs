@@ -1,10 +1,52 @@
-//! Compares what the initramfs of this boot held with the files of the root file system.
+//! What the agent does for the boot and the shutdown of its host: compares what the initramfs of this boot held with the
+//! files of the root file system, and keeps in memory what ends the host.
 
 use crate::config::boot::{BootImage, MOUNTED};
 use crate::config::{ConfigError, Places};
+use crate::kernel::hold::Held;
 use crate::kernel::sysfs::Sysfs;
+use crate::kernel::{NoticeSink, thread};
 use crate::psa::action::Notice;
 use crate::psa::codes;
+use std::io;
+use std::time::Duration;
+
+/// The program that PID 1 turns into at the end of a shutdown. If it cannot be read, the host neither shuts down nor
+/// reboots.
+const LAST_PROGRAM: &str = "usr/lib/systemd/systemd-shutdown";
+
+/// How often it is read again: an upgrade replaces it.
+const HOLD_AGAIN: Duration = Duration::from_secs(600);
+
+/// If the root file system is on a multipath map, keeps [`LAST_PROGRAM`] in memory, so that the host can end when all paths
+/// to it are lost. It is some 10 MiB with its libraries.
+///
+/// # Errors
+/// The thread cannot be started.
+pub(super) fn hold_last_program(places: &Places, notice_sink: NoticeSink) -> io::Result<()> {
+    let program = places.root().join(LAST_PROGRAM);
+    if !program.exists() || Sysfs::new(places.root()).maps_below(MOUNTED).is_empty() {
+        return Ok(());
+    }
+    thread("shutdown").not_essential().spawn(move || {
+        let (mut held, mut is_reported) = (None, false);
+        loop {
+            match Held::program(&program) {
+                Ok(now) => held = Some(now),
+                // What was read before stays.
+                Err(error) if held.is_none() && !is_reported => {
+                    is_reported = true;
+                    let (file, reason) = (program.to_string_lossy(), error.to_string());
+                    let details = [("file", &*file), ("reason", &*reason)];
+                    notice_sink.notify(Notice::new(codes::SHUTDOWN_NOT_HELD, "agent", &details));
+                }
+                Err(_) => {}
+            }
+            std::thread::sleep(HOLD_AGAIN);
+        }
+    })?;
+    Ok(())
+}
 
 /// A notice if the initramfs made the maps by other files than this system has, and no new one was made since. `None` also
 /// if no initramfs made maps, and in an initramfs.

@@ -10,6 +10,7 @@
 pub mod activation;
 pub(crate) mod backstop;
 pub mod dm;
+pub(crate) mod hold;
 pub(crate) mod host;
 pub mod id;
 pub(crate) mod openers;

@@ -64,4 +64,33 @@ case $case in
         check "the agent reports it" wait_for 30 sh -c 'journalctl -u dm-psa.service | grep -q BOOT_FILES_DIFFER'
         rm /etc/dm-psa/rules.toml
         ;;
+    lost | late)
+        # Without the disk no program can be loaded that is not in memory: from there on, only what bash does by itself.
+        echo 'apd_timeout_ms = 20000' >/etc/dm-psa/dm-psa.toml
+        systemctl restart dm-psa.service
+        check "the agent settles" wait_for 60 agent_quiet
+        held() { grep -q systemd-shutdown "/proc/$(pgrep -x dm-psad)/maps"; }
+        check "what ends the host is in memory" wait_for 60 held
+        states=()
+        for disk in $(dmsetup deps -o devname "$(dmsetup ls --target multipath | cut -f1)" | grep -o '(sd[a-z]*)' | tr -d '()'); do
+            states+=("/sys/block/$disk/device/state")
+        done
+        sync
+        echo 3 >/proc/sys/vm/drop_caches
+        trap - EXIT
+        echo "$LAB_PASSED passed, $LAB_FAILED failed"
+        [ $LAB_FAILED = 0 ] || exit 1
+        if [ "$case" = late ]; then
+            systemctl poweroff --no-block
+            read -rt 1 <> <(:)
+        fi
+        for state in "${states[@]}"; do echo offline >"$state"; done
+        if [ "$case" = lost ]; then
+            read -rt 5 <> <(:)
+            # As the power button does: systemd(1), SIGRTMIN+4.
+            kill -s RTMIN+4 1
+        fi
+        exec 0<> <(:)
+        while :; do read -rt 60; done
+        ;;
 esac

@@ -9,6 +9,8 @@
 #   one       one path is missing
 #   dead      every read on the first path fails
 #   nompath   multipathing is turned off on the kernel command line
+#   lost      all paths are lost, and then the host is shut down
+#   late      all paths are lost while the host shuts down
 # Guest: host
 set -u
 cd "$(dirname "$0")/../../.." || exit 1
@@ -22,7 +24,7 @@ while [ $# -gt 0 ]; do
         *) break ;;
     esac
 done
-[ $# -gt 0 ] || set -- first again one dead nompath
+[ $# -gt 0 ] || set -- first again one dead nompath lost late
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 passed=0 failed=0
@@ -45,15 +47,18 @@ if ! tests/lab/host/boot-disk "$kernel" "$work" "$system" "$maker" >"$work/log" 
     exit 1
 fi
 for case; do
-    options=() arguments=("$case")
+    options=() arguments=("$case") wanted=0
     case $case in
         one) options=(--paths one) arguments+=(1) ;;
         dead) options=(--paths dead) ;;
         nompath) options=(--append nompath) ;;
+        # The guest ends before the script.
+        lost | late) wanted=123 ;;
     esac
     echo "# $case, $system, $maker"
     tests/lab/run --kernel "$kernel" --boot "$work" --share "$work" --env "MAKER=$maker" "${options[@]}" tests/lab/boot/booted.sh "${arguments[@]}" >"$work/log" 2>&1
     status=$?
+    if [ $status = $wanted ]; then status=0; elif [ $status = 0 ]; then status=1; fi
     tally "$work/log" $status
 done
 echo "$passed passed, $failed failed"
