@@ -26,7 +26,7 @@ use crate::psa::report::queueing::KeptMaps;
 use crate::psa::settings::Settings;
 use crate::psa::table::model::MapId;
 use crate::psa::units::Millis;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything that carries out actions.
 pub(super) struct Dispatcher {
@@ -48,13 +48,14 @@ pub(super) struct Dispatcher {
 }
 
 impl Dispatcher {
-    /// Starts the threads; their events go to `inbox`.
+    /// Starts the threads; their events go to `inbox`. `known` are the devices that had a map.
     ///
     /// # Errors
     /// One of them could not be started.
     pub(super) fn start(
         places: &Places,
         settings: &Settings,
+        known: BTreeSet<Wwid>,
         inbox: &Inbox,
         notice_sink: &NoticeSink,
     ) -> Result<Dispatcher, AgentError> {
@@ -79,7 +80,7 @@ impl Dispatcher {
             hosts: Hosts::new(Sysfs::of_this_host(), notice_sink.clone()),
             marker: Marker::start(places, notice_sink.clone())
                 .map_err(start("the marks for udev", threads))?,
-            memory: persist::memory_writer(places.clone(), notice_sink.clone())
+            memory: persist::memory_writer(places.clone(), known, notice_sink.clone())
                 .map_err(start("the thread that stores the memory", threads))?,
             outages: outages::writer(places.clone(), notice_sink.clone())
                 .map_err(start("the thread that stores outages", threads))?,

@@ -194,7 +194,13 @@ fn begin(
     })
     .map_err(start("signal handling", threads))?;
     let notice_sink = notice_sink(&inbox);
-    let mut dispatcher = Dispatcher::start(places, settings, &inbox, &notice_sink)?;
+    let mut dispatcher = Dispatcher::start(
+        places,
+        settings,
+        memory.devices.clone(),
+        &inbox,
+        &notice_sink,
+    )?;
     notices
         .iter()
         .for_each(|notice| dispatcher.notify(Millis(0), notice));

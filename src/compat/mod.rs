@@ -29,7 +29,6 @@ pub mod server;
 mod status;
 mod topology;
 pub mod wire;
-pub mod wwids;
 
 /// The version of multipath-tools whose formats are printed, as programs compare it.
 pub(crate) const VERSION: &str = "multipath-tools v0.11.1 (01/28, 2025)";

@@ -3,10 +3,11 @@
 use super::VERSION;
 use super::daemon::{Failure, flush, flush_all, make_map, turn_on_flushed};
 use super::host::{Agent, Host, is_up};
+use super::status;
 use super::topology::{Detail, topology};
-use super::{status, wwids};
 use crate::api::requests::LoadRules;
 use crate::api::types::MultipathMap;
+use crate::config::wwids;
 use crate::kernel::id;
 use std::io::Write;
 use std::process::ExitCode;

@@ -14,6 +14,7 @@ pub mod memory_file;
 pub mod rules;
 pub mod settings_file;
 pub mod store;
+pub mod wwids;
 
 use crate::psa::identity::is_usable_name;
 use crate::psa::satp::options::MOST_FAST_IO_FAIL;

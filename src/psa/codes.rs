@@ -156,6 +156,7 @@ codes! {
     UDEV_NO_COOKIE: warning("no semaphore is available to wait for udev: links in /dev may be late", "raise kernel.sem, or remove semaphores that nobody uses: `ipcs -s`");
     UDEV_OK: info("udev has processed the events of maps");
     UDEV_SLOW: warning("udev has not processed the events of maps yet: links in /dev may be late; maps are not affected", "check that systemd-udevd runs");
+    WWIDS_NOT_STORED: warning("the WWIDs of multipath devices could not be added to a file that LVM reads: before the map of a device is there, LVM may take one of its disks", "see the reason in the event");
 }
 
 impl Code {

@@ -33,6 +33,8 @@ systemctl start dm-psa.service
 check "maps appear" wait_for 30 maps_are 2
 check "the agent settles" wait_for 60 agent_quiet
 check "the map has a node" wait_for 90 test -b "/dev/mapper/$naa"
+kept() { [ "$(wwids "$wwid")" = 1 ]; }
+check "LVM can know the WWID" wait_for 30 kept
 fio_verify_start "$naa"
 dm_loads_start
 

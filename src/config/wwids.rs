@@ -7,6 +7,7 @@
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
+use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -31,9 +32,19 @@ const HEAD: &str = "\
 /// # Errors
 /// The file cannot be read or written, or another program keeps it locked.
 pub fn add(root: &Path, wwid: &str) -> io::Result<bool> {
+    add_all(root, [wwid])
+}
+
+/// Adds WWIDs. Returns whether one was missing.
+///
+/// # Errors
+/// As for [`add`].
+pub fn add_all<'a>(root: &Path, wwids: impl IntoIterator<Item = &'a str>) -> io::Result<bool> {
     change(root, |text| {
-        let line = format!("/{wwid}/");
-        if text.lines().any(|present| present.trim_end() == line) {
+        let present: BTreeSet<&str> = text.lines().map(str::trim_end).collect();
+        let lines = wwids.into_iter().map(|wwid| format!("/{wwid}/"));
+        let missing: Vec<String> = lines.filter(|line| !present.contains(&**line)).collect();
+        if missing.is_empty() {
             return None;
         }
         let gap = if text.is_empty() || text.ends_with('\n') {
@@ -41,7 +52,7 @@ pub fn add(root: &Path, wwid: &str) -> io::Result<bool> {
         } else {
             "\n"
         };
-        Some(format!("{text}{gap}{line}\n"))
+        Some(format!("{text}{gap}{}\n", missing.join("\n")))
     })
 }
 
@@ -160,6 +171,12 @@ mod tests {
         assert_eq!(
             fs::read_to_string(&file).unwrap(),
             "# theirs\n/3777/\n/36001/\n"
+        );
+        assert!(add_all(root.path(), ["36003", "36001", "36004"]).unwrap());
+        assert!(!add_all(root.path(), ["36003", "36004"]).unwrap());
+        assert_eq!(
+            fs::read_to_string(&file).unwrap(),
+            "# theirs\n/3777/\n/36001/\n/36003/\n/36004/\n"
         );
         reset(root.path(), &["3888"]).unwrap();
         assert_eq!(
