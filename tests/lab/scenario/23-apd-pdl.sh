@@ -36,7 +36,11 @@ before=$REPLY
 path_down all
 check "APD_START is reported" wait_for 20 has_events APD_START $((before + 3))
 check "the status is dead" device_status "$naa" dead
-check "the map queues" map_queues "$naa"
+# On a loaded machine the 8 s may be over by now.
+queues_or_timed_out() {
+    map_queues "$naa" || { count_events APD_TIMEOUT; [ "$REPLY" != 0 ]; }
+}
+check "the map queues" queues_or_timed_out
 path_up all
 log_in_again
 check "the paths are back" wait_for 40 map_all_active "$third"
