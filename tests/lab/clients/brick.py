@@ -9,14 +9,14 @@ import sys
 import time
 
 from os_brick.initiator import linuxscsi
-from oslo_concurrency import processutils
+from os_brick.privileged import rootwrap
 
 
 def execute(*words, **options):
     """Without privilege separation, which needs a daemon of its own: this runs as root."""
     for name in ("run_as_root", "root_helper"):
         options.pop(name, None)
-    return processutils.execute(*words, **options)
+    return rootwrap.custom_execute(*words, **options)
 
 
 scsi = linuxscsi.LinuxSCSI("", execute=execute)
