@@ -192,6 +192,7 @@ fn a_path_that_is_off_stays_off_until_it_is_turned_on() {
     let off = |sim: &Simulation, path, off| Change::PathState {
         path: name(sim, path),
         off,
+        persist: true,
     };
     let change = off(&sim, A1, true);
     make(&mut sim, change);
@@ -223,6 +224,44 @@ fn a_path_that_is_off_stays_off_until_it_is_turned_on() {
         make(&mut sim, change);
     }
     assert!(maps(&sim)[0].ends_with("| AE AA AA"), "{:?}", maps(&sim));
+    unharmed(&sim);
+}
+
+/// What `multipathd fail path` asks for before a program removes the disk.
+#[test]
+fn a_path_is_off_until_it_is_removed() {
+    let mut sim = running(four_paths());
+    let turn = |sim: &mut Simulation, off, persist| {
+        let path = name(sim, A1);
+        make(sim, Change::PathState { path, off, persist });
+        sim.run_for(seconds(10));
+        maps(sim)[0].clone()
+    };
+    let is_off = |map: String| map.ends_with("| AE FA AA");
+    assert!(is_off(turn(&mut sim, true, false)));
+    assert!(sim.world.memory().paths_off.is_empty());
+    // It is turned on again by either.
+    assert!(!is_off(turn(&mut sim, false, false)));
+    assert!(is_off(turn(&mut sim, true, false)));
+    assert!(!is_off(turn(&mut sim, false, true)));
+    // Checks and outages do not end it; the removal does.
+    assert!(is_off(turn(&mut sim, true, false)));
+    sim.inject_all(&[Fault::LinkDown(A1), Fault::LinkUp(A1)]);
+    sim.run_for(seconds(30));
+    assert!(is_off(maps(&sim)[0].clone()));
+    assert!(san::explained(&sim, &A1.to_string()).contains("until it is removed"));
+    sim.inject(&Fault::Delete(A1));
+    sim.run_for(seconds(10));
+    sim.inject(&Fault::Add(A1));
+    sim.run_for(seconds(30));
+    let path = sim.world.find_path(&A1.to_string()).unwrap();
+    assert_eq!(path.state(), PathState::Active);
+    // So does the end of the agent.
+    turn(&mut sim, true, false);
+    sim.inject(&Fault::RestartAgent);
+    sim.run_for(seconds(30));
+    let path = sim.world.find_path(&A1.to_string()).unwrap();
+    assert_eq!(path.state(), PathState::Active);
     unharmed(&sim);
 }
 

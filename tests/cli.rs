@@ -529,7 +529,7 @@ fn each_set_command_sends_the_intended_request() {
         ),
         (
             "storage core path set --state off -p vmhba2:C0:T1:L1",
-            r#"SetPathState(SetPathState { path: "vmhba2:C0:T1:L1", off: true })"#,
+            r#"SetPathState(SetPathState { path: "vmhba2:C0:T1:L1", off: true, persist: None })"#,
         ),
         (
             "nmp device setpolicy --psp VMW_PSP_MRU -d naa.x",

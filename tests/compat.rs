@@ -377,6 +377,20 @@ fn a_map_is_flushed_and_made_again() {
 }
 
 #[test]
+fn a_path_is_failed_until_it_is_removed() {
+    let host = Host::usual();
+    assert_eq!(host.asks("fail path sdc"), "ok\n");
+    assert_eq!(host.asks("reinstate path 8:32"), "ok\n");
+    assert_eq!(host.asks("fail path sdzz"), "fail\ndevice not found\n");
+    let wanted = |off| {
+        format!(
+            r#"SetPathState(SetPathState {{ path: "2:0:0:1", off: {off}, persist: Some(false) }})"#
+        )
+    };
+    assert_eq!(host.changes(), [wanted(true), wanted(false)]);
+}
+
+#[test]
 fn a_map_has_its_new_size_when_the_command_returns() {
     let host = Host::usual();
     let sys = host.folder.path().join("sys/class");

@@ -32,6 +32,7 @@ pub(super) fn change(world: &World, request: &ChangeRequest) -> Result<(Change, 
             path_named(world, &set.path).map(|path| Change::PathState {
                 path: path.name(),
                 off: set.off,
+                persist: set.persist.unwrap_or(true),
             })
         }
         ChangeRequest::SetDeviceState(set) => {

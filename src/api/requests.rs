@@ -519,6 +519,8 @@ pub struct SetPathState {
     pub path: String,
     /// `true` turns it off, `false` on.
     pub off: bool,
+    /// `false`: only until the path is removed from the host, or until the agent ends. Since version 8.
+    pub persist: Option<bool>,
 }
 
 /// Parameters of `SetDeviceState`.

@@ -8,7 +8,8 @@ use super::topology::{Detail, topology};
 use super::{json, status};
 use crate::api::client::ClientError;
 use crate::api::requests::{
-    EndQueueing, FlushMap, GetStatus, ListDetachedDevices, LoadRules, RefreshDevice, SetDeviceState,
+    EndQueueing, FlushMap, GetStatus, ListDetachedDevices, LoadRules, RefreshDevice,
+    SetDeviceState, SetPathState,
 };
 use crate::api::types::{MultipathMap, MultipathPath};
 use crate::kernel::writes::{Write, Written, carry_out};
@@ -207,11 +208,18 @@ fn change(agent: &Agent, command: &Command) -> Answer {
             found(host.path(&agent.spelled(path)))?;
             Ok(String::new())
         }
-        // The agent stores what an admin turns off, by the address of the path: a later LUN at this address would be off.
-        (Verb::Fail, None, Some(_)) => Err(
-            "use `psactl storage core path set --state off`, which lasts until it is taken back"
-                .into(),
-        ),
+        // A later LUN at the address of the path must not be off.
+        (Verb::Fail | Verb::Reinstate, None, Some(path)) => {
+            let host = agent.host()?;
+            let path = found(host.path(&agent.spelled(path)))?;
+            let request = SetPathState {
+                path: path.hctl.clone().ok_or("it is no path of the agent")?,
+                off: command.verb == Verb::Fail,
+                persist: Some(false),
+            };
+            agent.call(&request)?;
+            Ok(String::new())
+        }
         (Verb::Reconfigure, None, None) => {
             agent.call(&LoadRules { claim_rules: None })?;
             turn_on_flushed(agent).map(done)

@@ -82,6 +82,9 @@ pub enum Change {
         path: RuntimeName,
         /// `true` is `off`, `false` is `active`.
         off: bool,
+        /// Whether the state is stored; otherwise it is forgotten when the path is removed, or when the agent ends.
+        #[serde(default = "yes")]
+        persist: bool,
     },
     /// `core device set --state`
     DeviceState {
@@ -197,4 +200,9 @@ pub enum Scope {
     Path(String),
     /// Those of a device, by its id.
     Device(DeviceId),
+}
+
+/// For journals of before: everything that an admin turned off was stored.
+fn yes() -> bool {
+    true
 }

@@ -1,6 +1,6 @@
 //! `storage nmp ... set|get`, `storage core path set`: changes settings of devices and paths.
 
-use super::arguments::text;
+use super::arguments::{flag, text};
 use super::host::{device, path};
 use super::verb::Verb;
 use crate::api::requests::{
@@ -250,11 +250,18 @@ pub(super) const VERBS: &[Verb] = &[
     Verb {
         words: &["storage", "core", "path", "set"],
         about: "Turn a path off, or on again (active)",
-        arguments: &[path_required, path_state],
+        arguments: &[path_required, path_state, || {
+            flag(
+                "no-persist",
+                None,
+                "Forget the state when the path is removed from the host, or when the agent ends",
+            )
+        }],
         run: |context, given| {
             let request = SetPathState {
                 path: required(given, "path"),
                 off: required(given, "state") == "off",
+                persist: given.get_flag("no-persist").then_some(false),
             };
             context.change(&request)
         },

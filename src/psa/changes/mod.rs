@@ -84,7 +84,7 @@ impl World {
                 let effect = only_with(self, device, PspKind::Mru);
                 Ok(format!("{path}: the rank is now {rank}{effect}"))
             }
-            Change::PathState { path, off } => {
+            Change::PathState { path, off, persist } => {
                 let device = device_with(self, *path)?;
                 let others = self.paths_of(device).any(|other| {
                     other.name() != *path
@@ -96,14 +96,12 @@ impl World {
                         device.id()
                     )));
                 }
-                Ok(format!(
-                    "{path}: {}",
-                    if *off {
-                        "off"
-                    } else {
-                        "on; the next check determines its state"
-                    }
-                ))
+                let state = match (*off, *persist) {
+                    (true, true) => "off",
+                    (true, false) => "off until it is removed from the host, or the agent ends",
+                    (false, _) => "on; the next check determines its state",
+                };
+                Ok(format!("{path}: {state}"))
             }
             Change::DeviceState {
                 device,
@@ -318,12 +316,12 @@ pub(in crate::psa) fn change(world: &mut World, change: Change) {
             set.ranks.insert(path, rank);
             device.into()
         }
-        Change::PathState { path, off } => {
+        Change::PathState { path, off, persist } => {
             let name = path.to_string();
-            if off {
-                memory.paths_off.insert(name);
-            } else {
-                memory.paths_off.remove(&name);
+            match off {
+                true if persist => drop(memory.paths_off.insert(name)),
+                true => {}
+                false => drop(memory.paths_off.remove(&name)),
             }
             let members: Vec<_> = world
                 .paths
@@ -332,6 +330,9 @@ pub(in crate::psa) fn change(world: &mut World, change: Change) {
                 .map(|(id, _)| *id)
                 .collect();
             for id in members {
+                if let Some(path) = world.paths.get_mut(&id) {
+                    path.turned_off = off && !persist;
+                }
                 judge::judge(world, id);
                 ask::examine_now(world, id);
             }

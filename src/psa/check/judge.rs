@@ -44,12 +44,13 @@ pub(in crate::psa) fn judge(world: &mut World, id: Hctl) {
     let device = world.device_of(path);
     let mut judgement = judgement(world, path, device);
     let off = &world.memory.paths_off;
-    if !off.is_empty()
-        && off.contains(&path.name().to_string())
-        && judgement.state != PathState::Masked
-    {
+    let is_stored = !off.is_empty() && off.contains(&path.name().to_string());
+    if (path.turned_off || is_stored) && judgement.state != PathState::Masked {
         judgement.state = PathState::Off;
-        judgement.reason = "turned off by an admin".to_owned();
+        judgement.reason = match is_stored {
+            true => "turned off by an admin".to_owned(),
+            false => "turned off by an admin until it is removed".to_owned(),
+        };
     }
     let subject = path.name().to_string();
     let device_id = device.map(|device| device.id().clone());

@@ -138,6 +138,9 @@ pub struct Path {
     pub(in crate::psa) hints: Option<Box<Hints>>,
     /// What the host was requested to do for it.
     pub(in crate::psa) requested: Requested,
+    /// An admin turned it off until it is removed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(in crate::psa) turned_off: bool,
     /// Counters.
     pub(in crate::psa) statistics: PathStatistics,
 }
@@ -161,6 +164,7 @@ impl Path {
             failures: Failures::default(),
             hints: None,
             requested: Requested::default(),
+            turned_off: false,
             statistics: PathStatistics::default(),
         }
     }

@@ -65,7 +65,6 @@ case $case in
         rm /etc/dm-psa/rules.toml
         ;;
     lost | late)
-        # Without the disk no program can be loaded that is not in memory: from there on, only what bash does by itself.
         echo 'apd_timeout_ms = 20000' >/etc/dm-psa/dm-psa.toml
         systemctl restart dm-psa.service
         check "the agent settles" wait_for 60 agent_quiet
@@ -75,22 +74,23 @@ case $case in
         for disk in $(dmsetup deps -o devname "$(dmsetup ls --target multipath | cut -f1)" | grep -o '(sd[a-z]*)' | tr -d '()'); do
             states+=("/sys/block/$disk/device/state")
         done
-        sync
-        echo 3 >/proc/sys/vm/drop_caches
+        # From there on, bash may be killed because a page of its own cannot be read: a program on a tmpfs goes on.
+        cp "$(command -v busybox)" /run/busybox
+        cat >/run/last.sh <<'L'
+case=$1; shift
+/run/busybox sync
+echo 3 >/proc/sys/vm/drop_caches
+[ "$case" = lost ] || /usr/bin/systemctl poweroff --no-block
+[ "$case" = lost ] || /run/busybox sleep 1
+for state; do echo offline >"$state"; done
+/run/busybox sleep 5
+# As the power button does: systemd(1), SIGRTMIN+4.
+[ "$case" != lost ] || kill -38 1
+while :; do /run/busybox sleep 60; done
+L
         trap - EXIT
         echo "$LAB_PASSED passed, $LAB_FAILED failed"
         [ $LAB_FAILED = 0 ] || exit 1
-        if [ "$case" = late ]; then
-            systemctl poweroff --no-block
-            read -rt 1 <> <(:)
-        fi
-        for state in "${states[@]}"; do echo offline >"$state"; done
-        if [ "$case" = lost ]; then
-            read -rt 5 <> <(:)
-            # As the power button does: systemd(1), SIGRTMIN+4.
-            kill -s RTMIN+4 1
-        fi
-        exec 0<> <(:)
-        while :; do read -rt 60; done
+        exec /run/busybox sh /run/last.sh "$case" "${states[@]}"
         ;;
 esac
