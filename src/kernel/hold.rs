@@ -7,6 +7,7 @@
 use nix::fcntl::{OFlag, open};
 use nix::sys::mman::{MapFlags, ProtFlags, mlock, mmap, munmap};
 use nix::sys::stat::Mode;
+use std::collections::BTreeMap;
 use std::ffi::c_void;
 use std::fs::{self, File};
 use std::io;
@@ -25,8 +26,8 @@ const MOST_LINKS: usize = 40;
 /// A program that is kept in memory as long as this exists.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
-    /// Of directories, links and files.
-    names: Vec<OwnedFd>,
+    /// Directories, links and files.
+    names: BTreeMap<PathBuf, OwnedFd>,
     contents: Vec<Content>,
 }
 
@@ -95,10 +96,7 @@ impl Held {
     fn keep(&mut self, file: &Path) -> io::Result<()> {
         let mut name = file.to_owned();
         for _ in 0..MOST_LINKS {
-            for part in name.ancestors() {
-                let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-                self.names.push(open(part, flags, Mode::empty())?);
-            }
+            self.keep_name(&name)?;
             let Ok(target) = fs::read_link(&name) else {
                 break;
             };
@@ -106,11 +104,20 @@ impl Held {
         }
         // Directories on the way may be links too.
         let real = fs::canonicalize(file)?;
-        for part in real.ancestors() {
-            let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-            self.names.push(open(part, flags, Mode::empty())?);
-        }
+        self.keep_name(&real)?;
         self.contents.extend(Content::map(&real)?);
+        Ok(())
+    }
+
+    /// Keeps a name and the directories that lead to it; links as links.
+    fn keep_name(&mut self, name: &Path) -> io::Result<()> {
+        for part in name.ancestors() {
+            if !self.names.contains_key(part) {
+                let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+                let kept = open(part, flags, Mode::empty())?;
+                self.names.insert(part.to_owned(), kept);
+            }
+        }
         Ok(())
     }
 }
