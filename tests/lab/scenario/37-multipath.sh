@@ -65,6 +65,14 @@ $own/multipath -ll "$naa"
 path_up 1 2
 check "the paths return" wait_for 20 map_all_active "$naa"
 
+note "an admin fails a path"
+check "a path is failed" prints ok theirs fail path "$(path_dev 1 1)"
+check "the map has a failed path" wait_for 20 map_some_failed "$naa"
+sleep_ms 6000
+check "checks do not bring it back" map_some_failed "$naa"
+check "it is reinstated" prints ok theirs reinstate path "$(path_dev 1 1)"
+check "the paths return" wait_for 20 map_all_active "$naa"
+
 note "a user other than root"
 as_nobody() { setpriv --reuid 65534 --regid 65534 --clear-groups "$@"; }
 check "may look" test "$(as_nobody $own/multipathd show maps | grep -c "$naa")" = 1
