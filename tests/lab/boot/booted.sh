@@ -75,22 +75,22 @@ case $case in
             states+=("/sys/block/$disk/device/state")
         done
         # From there on, bash may be killed because a page of its own cannot be read: a program on a tmpfs goes on.
-        cp "$(command -v busybox)" /run/busybox
-        cat >/run/last.sh <<'L'
+        cp "$(command -v busybox)" /dev/shm/busybox
+        cat >/dev/shm/last.sh <<'L'
 case=$1; shift
-/run/busybox sync
+/dev/shm/busybox sync
 echo 3 >/proc/sys/vm/drop_caches
 [ "$case" = lost ] || /usr/bin/systemctl poweroff --no-block
-[ "$case" = lost ] || /run/busybox sleep 1
+[ "$case" = lost ] || /dev/shm/busybox sleep 1
 for state; do echo offline >"$state"; done
-/run/busybox sleep 5
+/dev/shm/busybox sleep 5
 # As the power button does: systemd(1), SIGRTMIN+4.
 [ "$case" != lost ] || kill -38 1
-while :; do /run/busybox sleep 60; done
+while :; do /dev/shm/busybox sleep 60; done
 L
         trap - EXIT
         echo "$LAB_PASSED passed, $LAB_FAILED failed"
         [ $LAB_FAILED = 0 ] || exit 1
-        exec /run/busybox sh /run/last.sh "$case" "${states[@]}"
+        exec /dev/shm/busybox sh /dev/shm/last.sh "$case" "${states[@]}"
         ;;
 esac
