@@ -29,6 +29,8 @@ check "the socket listens" systemctl start dm-psa-multipath.socket
 check "a query fails, and says why" test "$($own/multipathd show status | sed -n 2p | grep -c 'not running')" = 1
 check "multipathd is not started by it" not systemctl -q is-active multipathd.service
 
+# As on a host that had multipathd.
+mkdir -p /etc/multipath
 systemctl start dm-psa.service
 check "maps appear" wait_for 30 maps_are 2
 check "the agent settles" wait_for 60 agent_quiet
