@@ -11,33 +11,36 @@ use crate::psa::codes;
 use std::io;
 use std::time::Duration;
 
-/// The program that PID 1 turns into at the end of a shutdown. If it cannot be read, the host neither shuts down nor
-/// reboots.
-const LAST_PROGRAM: &str = "usr/lib/systemd/systemd-shutdown";
+/// PID 1, and the program that it turns into at the end of a shutdown. If a page of them cannot be read, the host neither
+/// shuts down nor reboots.
+const LAST_PROGRAMS: [&str; 2] = [
+    "usr/lib/systemd/systemd",
+    "usr/lib/systemd/systemd-shutdown",
+];
 
-/// How often it is read again: an upgrade replaces it.
+/// How often they are read again: an upgrade replaces them.
 const HOLD_AGAIN: Duration = Duration::from_secs(600);
 
-/// If the root file system is on a multipath map, keeps [`LAST_PROGRAM`] in memory, so that the host can end when all paths
-/// to it are lost. It is some 10 MiB with its libraries.
+/// If the root file system is on a multipath map, keeps [`LAST_PROGRAMS`] in memory, so that the host can end when all paths
+/// to it are lost. They are some 15 MiB with their libraries.
 ///
 /// # Errors
 /// The thread cannot be started.
-pub(super) fn hold_last_program(places: &Places, notice_sink: NoticeSink) -> io::Result<()> {
-    let program = places.root().join(LAST_PROGRAM);
-    if !program.exists() || Sysfs::new(places.root()).maps_below(MOUNTED).is_empty() {
+pub(super) fn hold_last_programs(places: &Places, notice_sink: NoticeSink) -> io::Result<()> {
+    let programs = LAST_PROGRAMS.map(|program| places.root().join(program));
+    let are_there = programs.iter().all(|program| program.exists());
+    if !are_there || Sysfs::new(places.root()).maps_below(MOUNTED).is_empty() {
         return Ok(());
     }
     thread("shutdown").not_essential().spawn(move || {
         let (mut held, mut is_reported) = (None, false);
         loop {
-            match Held::program(&program) {
+            match Held::programs(&programs) {
                 Ok(now) => held = Some(now),
                 // What was read before stays.
                 Err(error) if held.is_none() && !is_reported => {
                     is_reported = true;
-                    let (file, reason) = (program.to_string_lossy(), error.to_string());
-                    let details = [("file", &*file), ("reason", &*reason)];
+                    let details = [("reason", &*error.to_string())];
                     notice_sink.notify(Notice::new(codes::SHUTDOWN_NOT_HELD, "agent", &details));
                 }
                 Err(_) => {}

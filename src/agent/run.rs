@@ -112,10 +112,8 @@ fn serve(options: &Options, stop: Stop, notices: Vec<Notice>) -> Result<(), Agen
     let (inbox, notice_sink) = (begun.inbox, begun.notice_sink);
     let threads = "raise TasksMax= of the service";
     if !options.known_devices_only {
-        super::boot::hold_last_program(&places, notice_sink.clone()).map_err(start(
-            "the thread that keeps systemd-shutdown in memory",
-            threads,
-        ))?;
+        super::boot::hold_last_programs(&places, notice_sink.clone())
+            .map_err(start("the thread that keeps systemd in memory", threads))?;
     }
     let textfile = textfile(&settings, &inbox, notice_sink)
         .map_err(start("the thread for metrics_textfile", threads))?;

@@ -1,4 +1,4 @@
-//! Keeps a program in memory, so that it can be run while the disk that it is on answers nothing.
+//! Keeps programs in memory, so that they can run while the disk that they are on answers nothing.
 //!
 //! A process that is started needs the file of the program, the dynamic loader, the libraries, and the directories and
 //! links that lead to them. The kernel has all of these in its caches once they were read, and gives them up when memory
@@ -7,7 +7,7 @@
 use nix::fcntl::{OFlag, open};
 use nix::sys::mman::{MapFlags, ProtFlags, mlock, mmap, munmap};
 use nix::sys::stat::Mode;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::c_void;
 use std::fs::{self, File};
 use std::io;
@@ -23,7 +23,7 @@ const LOADER_CACHE: &str = "/etc/ld.so.cache";
 /// The most links that are followed for one name, as in the kernel (`MAXSYMLINKS`).
 const MOST_LINKS: usize = 40;
 
-/// A program that is kept in memory as long as this exists.
+/// Programs that are kept in memory as long as this exists.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
     /// Directories, links and files.
@@ -77,19 +77,20 @@ impl Content {
 }
 
 impl Held {
-    /// Reads a program and all that it needs to start. This waits for the disk.
+    /// Reads programs and all that they need to start. This waits for the disk.
     ///
     /// # Errors
     /// A file cannot be read, or memory cannot be locked.
-    pub(crate) fn program(program: &Path) -> io::Result<Held> {
-        let mut held = Held::default();
-        held.keep(program)?;
-        for file in needed_by(program)? {
-            held.keep(&file)?;
+    pub(crate) fn programs(programs: &[PathBuf]) -> io::Result<Held> {
+        let mut files: BTreeSet<PathBuf> = programs.iter().cloned().collect();
+        for program in programs {
+            files.extend(needed_by(program)?);
         }
         if Path::new(LOADER_CACHE).exists() {
-            held.keep(Path::new(LOADER_CACHE))?;
+            files.insert(PathBuf::from(LOADER_CACHE));
         }
+        let mut held = Held::default();
+        files.iter().try_for_each(|file| held.keep(file))?;
         Ok(held)
     }
 
@@ -197,10 +198,10 @@ mod tests {
     #[test]
     fn a_program_is_held_with_its_libraries() {
         let needed = needed_by(Path::new("/bin/true")).unwrap();
-        let held = Held::program(Path::new("/bin/true")).unwrap();
+        let held = Held::programs(&[PathBuf::from("/bin/true")]).unwrap();
         assert!(held.contents.len() > needed.len());
         assert!(held.names.len() > held.contents.len());
-        let missing = Held::program(Path::new("/bin/no such program"));
-        assert_eq!(missing.unwrap_err().kind(), io::ErrorKind::NotFound);
+        let missing = Held::programs(&[PathBuf::from("/bin/no such program")]);
+        assert!(missing.unwrap_err().to_string().contains("no such program"));
     }
 }
