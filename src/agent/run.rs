@@ -111,10 +111,6 @@ fn serve(options: &Options, stop: Stop, notices: Vec<Notice>) -> Result<(), Agen
     let stale = super::boot::compare(&places);
     let (inbox, notice_sink) = (begun.inbox, begun.notice_sink);
     let threads = "raise TasksMax= of the service";
-    if !options.known_devices_only {
-        super::boot::hold_last_programs(&places, notice_sink.clone())
-            .map_err(start("the thread that keeps systemd in memory", threads))?;
-    }
     let textfile = textfile(&settings, &inbox, notice_sink)
         .map_err(start("the thread for metrics_textfile", threads))?;
     let listener = Listener::bind(&options.socket)?;

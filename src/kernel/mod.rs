@@ -10,7 +10,6 @@
 pub mod activation;
 pub(crate) mod backstop;
 pub mod dm;
-pub(crate) mod hold;
 pub(crate) mod host;
 pub mod id;
 pub(crate) mod openers;

@@ -146,7 +146,6 @@ codes! {
     SCAN_FAILED: warning("an HBA could not be made to scan for a device", "`psactl storage core adapter rescan`");
     SETTING_CHANGED: info("an admin changed something with psactl");
     SETTINGS_REFUSED: error("a setting could not be used: its default is in force, and the rest of the file is used", "correct /etc/dm-psa/dm-psa.toml as the reason says; then restart the agent");
-    SHUTDOWN_NOT_HELD: warning("the programs that end the host could not be kept in memory: if all paths to the root file system are lost, the host does not shut down by itself", "see the reason in the event; the agent tries again every ten minutes");
     TABLE_RELOAD: info("the table of a map has to be loaded again; the event says why");
     TAKEOVERS_NOT_STORED: warning("the waits before units may be moved between controllers could not be stored", "check /run/dm-psa; after a restart the agent may have the array move units sooner");
     TAKEOVERS_REFUSED: warning("what the previous agent stored about units moved between controllers cannot be read", "nothing: for each unit the wait starts again from the shortest");

@@ -68,8 +68,6 @@ case $case in
         echo 'apd_timeout_ms = 20000' >/etc/dm-psa/dm-psa.toml
         systemctl restart dm-psa.service
         check "the agent settles" wait_for 60 agent_quiet
-        held() { grep -q systemd-shutdown "/proc/$(pgrep -x dm-psad)/maps"; }
-        check "what ends the host is in memory" wait_for 60 held
         states=()
         for disk in $(dmsetup deps -o devname "$(dmsetup ls --target multipath | cut -f1)" | grep -o '(sd[a-z]*)' | tr -d '()'); do
             states+=("/sys/block/$disk/device/state")

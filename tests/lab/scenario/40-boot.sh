@@ -9,6 +9,9 @@
 #   one       one path is missing
 #   dead      every read on the first path fails
 #   nompath   multipathing is turned off on the kernel command line
+#
+# On request only, because such a host does not end (docs/boot.md):
+#
 #   lost      all paths are lost, and then the host is shut down
 #   late      all paths are lost while the host shuts down
 # Guest: host
@@ -24,7 +27,7 @@ while [ $# -gt 0 ]; do
         *) break ;;
     esac
 done
-[ $# -gt 0 ] || set -- first again one dead nompath lost late
+[ $# -gt 0 ] || set -- first again one dead nompath
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 passed=0 failed=0
