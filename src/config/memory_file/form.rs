@@ -71,6 +71,7 @@ static DEVICE_SETTINGS: Form = fields(
         ("map", one::<Option<bool>>()),
         ("dev_loss_tmo", one::<Option<u32>>()),
         ("display_name", one::<Option<String>>()),
+        ("map_name", one::<Option<String>>()),
         ("perennially_reserved", one::<Option<bool>>()),
         ("shared_clusterwide", one::<Option<bool>>()),
     ],
