@@ -2114,6 +2114,29 @@ fn new_maps_are_named_by_the_setting_and_known_ones_keep_their_names() {
     assert_eq!(names, ["mpathb"]);
 }
 
+/// An admin named a device-mapper device of another kind `mpatha`: a linear map, a volume, an encrypted disk. The agent
+/// does not see it, and the kernel refuses the name.
+#[test]
+fn a_name_that_a_device_of_another_kind_has_does_not_stop_a_map() {
+    let settings = || Settings {
+        map_names: MapNames::Mpath,
+        ..Settings::default()
+    };
+    let (ids, known) = names_by(Settings::default(), four_paths());
+    let mut kernel = four_paths();
+    kernel.take_name("mpatha");
+    let (names, sim) = names_by(settings(), kernel.clone());
+    assert_eq!(names, ids);
+    unharmed(&sim);
+    // So it is with a stored name.
+    kernel.memory = known.kernel.memory.clone();
+    let wwid = kernel.memory.devices.first().cloned().unwrap();
+    kernel.memory.names.insert(wwid, "mpatha".to_owned());
+    let (names, sim) = names_by(settings(), kernel);
+    assert_eq!(names, ids);
+    unharmed(&sim);
+}
+
 #[test]
 fn a_map_gets_the_name_in_the_file_unless_another_map_has_it() {
     let mut two = four_paths();

@@ -191,6 +191,11 @@ pub struct MapError {
     pub reason: String,
 }
 
+impl MapError {
+    /// `EEXIST`: of [`DmStep::Create`], a device-mapper device with this name or UUID exists.
+    pub const EXISTS: i32 = 17;
+}
+
 /// A step on device-mapper that can fail by itself: creating or reloading a map takes several. Its text is the same in
 /// messages and in the journal: `load`, `message fail_path 8:16`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -53,6 +53,7 @@ impl Kernel {
             templates: BTreeMap::new(),
             devs: BTreeMap::new(),
             maps: BTreeMap::new(),
+            taken_names: BTreeSet::new(),
             names: BTreeMap::new(),
             holders: BTreeMap::new(),
             optimize: BTreeSet::new(),
@@ -189,6 +190,11 @@ impl Kernel {
         if let Some(map) = self.maps.get_mut(name) {
             map.dm.open_count = users;
         }
+    }
+
+    /// Another program has a device-mapper device of another kind with this name.
+    pub fn take_name(&mut self, name: &str) {
+        self.taken_names.insert(name.to_owned());
     }
 
     /// Creates a map that exists before the agent starts, as an initramfs or another program does.

@@ -154,9 +154,11 @@ impl Kernel {
     fn act(&mut self, now: Millis, job: &Job, act: Act) -> Result<(), (i32, String)> {
         let found = self.name_of(job);
         if let Act::New = act {
-            if found.is_some() || self.maps.contains_key(&job.map.name) {
+            let name = &job.map.name;
+            let is_taken = self.maps.contains_key(name) || self.taken_names.contains(name);
+            if found.is_some() || is_taken {
                 return Err((
-                    errno::EBUSY,
+                    MapError::EXISTS,
                     "a map with this name or UUID already exists".to_owned(),
                 ));
             }

@@ -197,6 +197,8 @@ pub struct Kernel {
     pub(super) templates: BTreeMap<Hctl, PathFacts>,
     pub(super) devs: BTreeMap<DevT, Hctl>,
     pub(super) maps: BTreeMap<String, SimMap>,
+    /// Names of device-mapper devices that are no multipath maps.
+    pub(super) taken_names: BTreeSet<String>,
     /// The name of a map by its UUID.
     pub(super) names: BTreeMap<String, String>,
     /// The map that has a disk open.

@@ -285,7 +285,18 @@ impl Client {
                 .device_create(DmName::new(&map.name)?, uuid, DmOptions::default())?;
             Ok(())
         };
-        made().map_err(|refusal| refusal.in_step(DmStep::Create, reasons::create))?;
+        made().map_err(|refusal| {
+            let error = refusal.in_step(DmStep::Create, reasons::create);
+            match error.errno {
+                // Only a name or UUID that exists is refused with EBUSY here (`dm_hash_insert`); paths in use have their
+                // own error above.
+                Some(libc::EBUSY) => MapError {
+                    errno: Some(MapError::EXISTS),
+                    ..error
+                },
+                _ => error,
+            }
+        })?;
         let no_paths = if table.groups.is_empty() || !usable {
             udev::NO_PATHS
         } else {

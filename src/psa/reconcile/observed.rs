@@ -80,6 +80,8 @@ pub(in crate::psa) fn map_done(
         match &result {
             Ok(()) => order = device.work.succeeded(now),
             Err(error) => {
+                device.is_name_taken |=
+                    error.step == DmStep::Create && error.errno == Some(MapError::EXISTS);
                 let step = match error.step {
                     DmStep::Message(_) => FailedStep::Message,
                     // The resume after a table load is part of the load.

@@ -63,6 +63,9 @@ pub struct Device {
     pub(in crate::psa) queueing: Queueing,
     /// Limits how often this host may have the array move the device to another controller.
     pub(in crate::psa) takeover: Takeover,
+    /// The kernel refused the name for its map, because a device of another kind has it: its map is named by its id.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(in crate::psa) is_name_taken: bool,
     /// The work on its map.
     pub(in crate::psa) work: Work,
     /// Counters.
@@ -90,6 +93,7 @@ impl Device {
             options: Options::default(),
             queueing: Queueing::default(),
             takeover: Takeover::default(),
+            is_name_taken: false,
             work: Work::default(),
             statistics: DeviceStatistics::default(),
         }

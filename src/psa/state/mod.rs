@@ -266,6 +266,9 @@ impl World {
         if let Some(name) = self.map_names.get(wwid) {
             return name.clone();
         }
+        if device.is_name_taken {
+            return device.id().to_string();
+        }
         let set = self.settings.device.get(device.id());
         let names = [
             set.and_then(|settings| settings.map_name.as_ref()),
