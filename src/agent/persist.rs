@@ -51,8 +51,8 @@ pub(super) fn memory_writer(
     known: BTreeSet<Wwid>,
     notice_sink: NoticeSink,
 ) -> std::io::Result<Writer<Memory>> {
-    let mut kept = BTreeSet::new();
     Worker::start("memory", move |latest: &Latest<Option<Memory>>| {
+        let mut kept = BTreeSet::new();
         keep_wwids(&places, &known, &mut kept, &notice_sink);
         while let Some(memory) = latest.next(Option::take) {
             write(&places, &memory, &notice_sink);

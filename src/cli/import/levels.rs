@@ -187,7 +187,7 @@ pub(super) fn place_of_defaults(name: &str) -> Option<Place> {
     Some(match name {
         "path_grouping_policy" | "no_path_retry" => Place::Unlisted,
         "path_selector" | "dev_loss_tmo" => Place::Behind,
-        "fast_io_fail_tmo" => Place::Host,
+        "fast_io_fail_tmo" | "user_friendly_names" => Place::Host,
         _ => return None,
     })
 }

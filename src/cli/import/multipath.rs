@@ -185,10 +185,6 @@ fn of_defaults(plan: &mut Plan, levels: &Levels, said: Said, made: &Made) -> Rem
         "polling_interval" => seconds(plan, "check_interval_ms"),
         "checker_timeout" => seconds(plan, "check_timeout_ms"),
         "features" => features(plan, levels, said, Some(made)),
-        "user_friendly_names" => {
-            let set = values::set(plan, &Owner::Host, said.name, said.value, levels.polling);
-            set.unwrap_or_else(|| keywords::remark(said.name, said.value))
-        }
         "find_multipaths" if matches!(said.value, "no" | "off" | "greedy") => {
             let key = Key::of_host("lone_paths");
             let all = plan.set(key, Setting::Text("all".to_owned()));

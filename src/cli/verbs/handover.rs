@@ -11,8 +11,8 @@ use crate::cli::import::{Outcome, Plan};
 use crate::cli::record::Listing;
 use crate::config::store;
 use clap::{Arg, ArgMatches};
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::{fmt, fs, io};
 
 /// The commands of this file, as a part of the table.
 pub(super) const VERBS: &[Verb] = &[
@@ -46,50 +46,93 @@ fn dry_run() -> Arg {
 /// files are as they were.
 fn adopt(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
     let dry_run = given.get_flag("dry-run");
+    let left_out = |why: &dyn fmt::Display| {
+        Failure::Refused(format!("{why}; --no-import leaves the configuration out"))
+    };
     let mut lines = Vec::new();
-    let mut before = Vec::new();
+    let mut files = Vec::new();
     if !given.get_flag("no-import")
-        && let Some(asked) = configuration(dry_run)
+        && let Some(asked) = configuration(dry_run).map_err(|why| left_out(&why))?
     {
         let places = context.places();
-        let files = [places.settings(), places.admin_rules()];
-        before.extend(files.map(|file| (fs::read(&file).ok(), file)));
-        let imported = multipath_files(context, &asked, Wanted::default())
-            .map_err(|why| Failure::Refused(format!("{why} (--no-import leaves it out)")))?;
+        for file in [places.settings(), places.admin_rules()] {
+            let before = content(&file).map_err(|why| left_out(&why))?;
+            files.push((file, before));
+        }
+        let imported =
+            multipath_files(context, &asked, Wanted::default()).map_err(|why| left_out(&why))?;
         lines.extend(summary(&imported.plan, dry_run));
     }
-    let adopted = adopt::adopt(context, dry_run);
-    if adopted.is_err() && !dry_run {
-        before.into_iter().try_for_each(put_back)?;
+    match adopt::adopt(context, dry_run) {
+        Ok(adopted) => {
+            lines.extend(adopted);
+            Ok(Listing::lines(lines))
+        }
+        Err(failure) if dry_run => Err(failure),
+        Err(failure) => {
+            let kept = files.iter().filter_map(|(file, before)| {
+                let why = put_back(file, before.as_deref()).err()?;
+                Some(format!("{} keeps what was imported: {why}", file.display()))
+            });
+            let kept: Vec<String> = kept.collect();
+            Err(match kept.as_slice() {
+                [] => failure,
+                kept => Failure::Refused(format!("{failure}; {}", kept.join("; "))),
+            })
+        }
     }
-    lines.extend(adopted?);
-    Ok(Listing::lines(lines))
+}
+
+/// The content of a file; `None` if it does not exist.
+fn content(file: &Path) -> Result<Option<Vec<u8>>, String> {
+    match fs::read(file) {
+        Ok(content) => Ok(Some(content)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!("{}: {error}", file.display())),
+    }
+}
+
+/// Gives a file the content that it had, or removes it if there was none.
+fn put_back(file: &Path, before: Option<&[u8]>) -> io::Result<()> {
+    match before {
+        Some(before) => store::replace(file, before),
+        None => match fs::remove_file(file) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        },
+    }
 }
 
 /// The files of multipath-tools, if it is configured.
-fn configuration(dry_run: bool) -> Option<Asked> {
-    let whole = Path::new("/etc/multipath.conf");
-    let mut parts: Vec<PathBuf> = fs::read_dir("/etc/multipath/conf.d")
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|file| file.extension().is_some_and(|end| end == "conf"))
-        // It has names and settings that the agent had.
-        .filter(|file| *file != Path::new("/").join(DROP_IN))
-        .collect();
-    parts.sort();
-    if whole.exists() {
-        parts.insert(0, whole.to_owned());
+fn configuration(dry_run: bool) -> Result<Option<Asked>, String> {
+    let is_there = |file: &str| {
+        let is_there = Path::new(file).try_exists();
+        is_there.map_err(|why| format!("{file}: {why}"))
+    };
+    let folder = "/etc/multipath/conf.d";
+    let mut files = Vec::new();
+    if is_there(folder)? {
+        for entry in fs::read_dir(folder).map_err(|why| format!("{folder}: {why}"))? {
+            let file = entry.map_err(|why| format!("{folder}: {why}"))?.path();
+            let is_read = file.extension().is_some_and(|end| end == "conf");
+            // DROP_IN has names and settings that the agent had.
+            if is_read && file != Path::new("/").join(DROP_IN) {
+                files.push(file.to_string_lossy().into_owned());
+            }
+        }
+    }
+    files.sort();
+    let whole = "/etc/multipath.conf";
+    if is_there(whole)? {
+        files.insert(0, whole.to_owned());
     }
     let bindings = "/etc/multipath/bindings";
-    (!parts.is_empty()).then(|| Asked {
-        files: parts
-            .into_iter()
-            .map(|file| file.to_string_lossy().into_owned())
-            .collect(),
-        bindings: Path::new(bindings).exists().then(|| bindings.to_owned()),
+    let bindings = is_there(bindings)?.then(|| bindings.to_owned());
+    Ok((!files.is_empty()).then_some(Asked {
+        files,
+        bindings,
         dry_run,
-    })
+    }))
 }
 
 /// What was imported, and each entry that was not, although it means something.
@@ -111,21 +154,4 @@ fn summary(plan: &Plan, dry_run: bool) -> Vec<String> {
         format!("  line {line}: {subject}: {why}")
     }));
     lines
-}
-
-/// Gives a file the content that it had, or removes it if there was none.
-fn put_back((content, file): (Option<Vec<u8>>, PathBuf)) -> Result<(), Failure> {
-    let done = match content {
-        Some(content) => store::replace(&file, &content),
-        None => match fs::remove_file(&file) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        },
-    };
-    done.map_err(|why| {
-        let file = file.display();
-        Failure::Refused(format!(
-            "the maps were not taken over, and {file} keeps what was imported: {why}"
-        ))
-    })
 }

@@ -331,7 +331,7 @@ pub(in crate::psa) fn change(world: &mut World, change: Change) {
                 .collect();
             for id in members {
                 if let Some(path) = world.paths.get_mut(&id) {
-                    path.turned_off = off && !persist;
+                    path.turn(off && !persist);
                 }
                 judge::judge(world, id);
                 ask::examine_now(world, id);

@@ -45,7 +45,7 @@ pub(in crate::psa) fn judge(world: &mut World, id: Hctl) {
     let mut judgement = judgement(world, path, device);
     let off = &world.memory.paths_off;
     let is_stored = !off.is_empty() && off.contains(&path.name().to_string());
-    if (path.turned_off || is_stored) && judgement.state != PathState::Masked {
+    if (path.is_turned_off() || is_stored) && judgement.state != PathState::Masked {
         judgement.state = PathState::Off;
         judgement.reason = match is_stored {
             true => "turned off by an admin".to_owned(),

@@ -140,7 +140,7 @@ pub struct Path {
     pub(in crate::psa) requested: Requested,
     /// An admin turned it off until it is removed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(in crate::psa) turned_off: bool,
+    turned_off: bool,
     /// Counters.
     pub(in crate::psa) statistics: PathStatistics,
 }
@@ -184,6 +184,16 @@ impl Path {
         };
         path.owner.claimed(claim);
         path
+    }
+
+    /// An admin turns it off until it is removed, or on.
+    pub(in crate::psa) fn turn(&mut self, off: bool) {
+        self.turned_off = off;
+    }
+
+    /// Whether an admin turned it off until it is removed.
+    pub(in crate::psa) fn is_turned_off(&self) -> bool {
+        self.turned_off
     }
 
     /// What sysfs says.

@@ -3,7 +3,6 @@
 
 The arguments are WWIDs. Prints a line "ok NAME" or "not-ok NAME: why" for each method. The second unit has grown on the
 array, and the third one is detached."""
-import glob
 import os
 import sys
 import time
