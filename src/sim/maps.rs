@@ -131,7 +131,24 @@ impl Kernel {
         {
             map.busy = None;
         }
-        let observed = name.as_deref().and_then(|name| self.map(name));
+        // What has the name is observed, whatever it is.
+        let observed = match self.taken_names.contains(&job.map.name) {
+            true => Some(Map {
+                name: job.map.name.clone(),
+                uuid: String::new(),
+                dev: DevT {
+                    major: 253,
+                    minor: 9_999,
+                },
+                event_nr: 0,
+                open_count: 0,
+                suspended: false,
+                read_only: false,
+                table: Err("it is not a multipath target".to_owned()),
+                status: Err("it is not a multipath target".to_owned()),
+            }),
+            false => name.as_deref().and_then(|name| self.map(name)),
+        };
         let event = Event::MapDone {
             map: job.map.name,
             ticket: job.ticket,

@@ -115,6 +115,14 @@ pub(in crate::psa) fn map_done(
         );
     }
     match observed {
+        // What has the name is not the map: the agent knows its maps by their UUIDs. A map that could not be read has
+        // neither number nor UUID, and is not gone.
+        Some(other) if other.dev.major != 0 && other.uuid != format!("{UUID_PREFIX}{wwid}") => {
+            if world.map_names.get(&wwid).is_some_and(|own| own == name) {
+                forget_map(world, &wwid, name);
+            }
+            world.dirty.insert(wwid);
+        }
         Some(map) => {
             if result.is_err() {
                 // How many of the steps were done is not known.
