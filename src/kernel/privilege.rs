@@ -29,7 +29,7 @@ const RESERVE: usize = 1 << 20;
 const RESERVE_PER_PATH: usize = 1 << 10;
 const MOST_RESERVE: usize = 12 << 20;
 
-/// Free memory at the end of the heap that is never given back, and the extra amount by which the heap grows.
+/// Free memory at the end of the heap that only [`reserve`] gives back, and the extra amount by which the heap grows.
 const KEPT: usize = 16 << 20;
 const GROWTH: usize = 1 << 20;
 
@@ -51,8 +51,8 @@ const ALONE: usize = 4 << 20;
 ///   out, could not be read. `MCL_ONFAULT` is set because the rest of the mappings is only address space: locking all
 ///   of it would take a multiple of the memory in use.
 /// - Memory is touched in advance: a part of the stack of each thread when it starts ([`touch_stack`]), and free memory
-///   in the heap ([`reserve`]). The heap never gives it back (`M_TRIM_THRESHOLD`, `M_TOP_PAD`), because it could not
-///   grow again while memory is short.
+///   in the heap ([`reserve`]). `free` never gives it back (`M_TRIM_THRESHOLD`, `M_TOP_PAD`), because the heap could
+///   not grow again while memory is short.
 /// - One heap serves all threads (`M_ARENA_MAX`), so one reserve does too; glibc would otherwise reserve 64 MiB for
 ///   each thread.
 /// - When the kernel allocates memory for the agent, for an ioctl or a SCSI command, it never waits for a write to a
@@ -89,19 +89,42 @@ pub fn prepare_once() -> Vec<Notice> {
 }
 
 /// Makes sure that the heap has the free memory that `paths` paths may need, and that all of the heap is in memory.
-/// Memory that is already free counts. Call this at the start, and again later while there are no problems, because
-/// long-lived allocations use up the reserve. Returns a notice if it failed.
+/// Memory that is already free counts, and what is free at the end of the heap beyond that is given back. Call this at
+/// the start, and again later while there are no problems, because long-lived allocations use up the reserve. Returns a
+/// notice if it failed.
 #[must_use]
 pub fn reserve(paths: usize) -> Option<Notice> {
     let bytes = RESERVE.saturating_add(paths.saturating_mul(RESERVE_PER_PATH));
-    // Written to, for kernels without `MADV_POPULATE_WRITE`.
-    let pieces: Vec<Vec<u8>> = (0..bytes.min(MOST_RESERVE) / PIECE)
-        .map(|_| vec![1; PIECE])
-        .collect();
-    drop(black_box(pieces));
+    let bytes = bytes.min(MOST_RESERVE);
+    if !free_memory_is(bytes) {
+        // Written to, for kernels without `MADV_POPULATE_WRITE`.
+        let pieces: Vec<Vec<u8>> = (0..bytes / PIECE).map(|_| vec![1; PIECE]).collect();
+        drop(black_box(pieces));
+    }
     // Memory that was allocated and freed without a write to it still has no pages.
     let error = populate().err()?;
     Some(notice(codes::MEMORY_NOT_LOCKED, "madvise", &error))
+}
+
+/// Whether the heap has this much free memory, in pieces of all sizes. If it has more, the rest is given back as far as
+/// it is at the end of the heap: the start of the agent, which examines all paths at the same time, leaves a lot.
+#[cfg(target_env = "gnu")]
+fn free_memory_is(bytes: usize) -> bool {
+    // SAFETY: reads the allocator's counters.
+    // JUSTIFICATION: the allocator's own function, which no crate wraps.
+    let heap = unsafe { libc::mallinfo2() };
+    let Some(more) = heap.fordblks.checked_sub(bytes) else {
+        return false;
+    };
+    // SAFETY: changes no memory that is in use.
+    // JUSTIFICATION: as above.
+    unsafe { libc::malloc_trim(heap.keepcost.saturating_sub(more)) };
+    true
+}
+
+#[cfg(not(target_env = "gnu"))]
+fn free_memory_is(_: usize) -> bool {
+    false
 }
 
 /// Touches `BYTES` bytes of the stack of the calling thread.
