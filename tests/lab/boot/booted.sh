@@ -3,7 +3,7 @@
 # shellcheck source=../lib/lab.sh
 . /lab/lib/lab.sh
 case=$1 paths=${2:-2} MAKER=${MAKER:-initramfs-tools}
-wwid=35000c50015ea7100
+wwid=35000c50015ea7100 twin=35000c50015ea7200
 
 root_device() { readlink -f "$(findmnt -n -o SOURCE /)"; }
 # The dm UUID of a device; nothing if it is none of device-mapper.
@@ -54,6 +54,14 @@ case $case in
     dead)
         check_eq "no I/O failed on the map" 0 "$(dmesg | grep -c 'error.* dev dm-')"
         check_ge "reads failed by the first path" 1 "$(dmesg | grep -c 'I/O error, dev sd')"
+        ;;
+    goes)
+        check_eq "no I/O failed on the map" 0 "$(dmesg | grep -c 'error.* dev dm-')"
+        check "the path is gone from the host" sh -c "[ \"\$(lsblk -dno WWN /dev/sd? | grep -c 0x${wwid#3})\" = 1 ]"
+        ;;
+    twin)
+        check "the copy has a map of its own" grep -qx "mpath-$twin" /sys/block/dm-*/dm/uuid
+        check_eq "nothing is mounted from it" '' "$(findmnt -n -o SOURCE --raw | while read -r each; do uuids_below "$(readlink -f "$each")"; done | grep -F "$twin")"
         ;;
     again)
         check "the initramfs is up to date" psactl boot status

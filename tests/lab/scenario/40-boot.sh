@@ -8,6 +8,8 @@
 #   again     by the initramfs that was made on the map; it gets stale by a change of the rules
 #   one       one path is missing
 #   dead      every read on the first path fails
+#   goes      the first path goes when the root file system has been mounted
+#   twin      a LUN that the host never saw holds a copy of the system
 #   nompath   multipathing is turned off on the kernel command line
 #
 # On request only, because such a host does not end (docs/boot.md):
@@ -27,7 +29,7 @@ while [ $# -gt 0 ]; do
         *) break ;;
     esac
 done
-[ $# -gt 0 ] || set -- first again one dead nompath
+[ $# -gt 0 ] || set -- first again one dead goes twin nompath
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 passed=0 failed=0
@@ -54,6 +56,12 @@ for case; do
     case $case in
         one) options=(--paths one) arguments+=(1) ;;
         dead) options=(--paths dead) ;;
+        goes) options=(--append loglevel=7 --fail 'EXT4-fs (dm-'); arguments+=(1) ;;
+        twin)
+            cp --sparse=always "$work/disk.raw" "$work/twin.raw"
+            options=(--extra "$work/twin.raw")
+            arguments+=(4)
+            ;;
         nompath) options=(--append nompath) ;;
         # The guest ends before the script.
         lost | late) wanted=123 ;;
@@ -62,6 +70,7 @@ for case; do
     tests/lab/run --kernel "$kernel" --boot "$work" --share "$work" --env "MAKER=$maker" "${options[@]}" tests/lab/boot/booted.sh "${arguments[@]}" >"$work/log" 2>&1
     status=$?
     if [ $status = $wanted ]; then status=0; elif [ $status = 0 ]; then status=1; fi
+    rm -f "$work/twin.raw"
     tally "$work/log" $status
 done
 echo "$passed passed, $failed failed"
