@@ -9,6 +9,8 @@
 //! 4. A disk whose WWID had a map before is a path, even while no agent is running: at boot udev comes first.
 //! 5. While an agent runs, or is about to run because the host is booting, a disk behind a SAN transport, or of an array
 //!    that reports target port groups, is hidden until the agent has judged it and set the mark.
+//! 6. In an initramfs that waits for a multipath device, this holds for every disk that is not known to be local: it may
+//!    be a path to a copy of the system, such as a snapshot of its LUN, and LVM or a mount would take the copy.
 //!
 //! A host is booting until [`Places::decided`] exists: the agent makes that file when it is ready. If no agent becomes
 //! ready, a timer makes it (`systemd/dm-psa-undecided.timer`), and `psactl activate` in an initramfs.
@@ -18,6 +20,7 @@
 //! Tests: `tests/dm_psa_id.rs` with the trees in `tests/golden/id`.
 
 use super::sysfs::{Sysfs, raise_change};
+use crate::config::boot::BootImage;
 use crate::config::{Places, memory_file, store};
 use crate::psa::facts::Usage;
 use crate::psa::identity::Listing;
@@ -53,6 +56,8 @@ pub enum Reason {
     San,
     /// An agent is running, and the disk reports target port groups.
     TargetPortGroups,
+    /// The system boots from a multipath device, and the disk is not known to be local.
+    Boot,
     /// Nothing indicates that it is a path.
     Unclaimed,
 }
@@ -69,6 +74,7 @@ impl fmt::Display for Reason {
             Reason::Remembered(_) => "remembered",
             Reason::San => "san",
             Reason::TargetPortGroups => "target-port-groups",
+            Reason::Boot => "boot",
             Reason::Unclaimed => "unclaimed",
         })
     }
@@ -183,6 +189,9 @@ pub fn decide(root: &Path, name: &str) -> Result<Decision, IdError> {
         if reports_target_port_groups(&dir) {
             return answer(true, Reason::TargetPortGroups);
         }
+        if boots_from_map(root) && !is_local(&dir) {
+            return answer(true, Reason::Boot);
+        }
     }
     answer(false, Reason::Unclaimed)
 }
@@ -198,6 +207,17 @@ fn agent_decides(root: &Path) -> bool {
         (is_initramfs || is_enabled) && !Places::below(root).decided().exists()
     };
     root.join("run/dm-psa/io.dmpsa").exists() || is_expected()
+}
+
+/// Whether this is an initramfs that waits for a multipath device, and the agent has not decided yet.
+fn boots_from_map(root: &Path) -> bool {
+    let places = Places::below(root);
+    let waits = match BootImage::load(&places.boot_image()) {
+        Ok(image) => image.is_some_and(|image| !image.wait_for.is_empty()),
+        // Damaged: it may wait for one.
+        Err(_) => true,
+    };
+    waits && !places.decided().exists()
 }
 
 /// Ends the time in which disks are hidden because an agent is expected, and has udev judge again those that are. Returns
@@ -298,16 +318,25 @@ fn remembered(root: &Path, dir: &Path) -> Option<Wwid> {
 /// Whether the disk is attached through a port of a storage network, by the kernel's name for the remote end (FC and
 /// FCoE `rport-H:C-N`, iSCSI `sessionN`).
 fn on_san(dir: &Path) -> bool {
+    is_below(dir, &["rport-", "session"])
+}
+
+/// Whether the disk is attached by ATA (`ataN`) or USB (`usbN`), which one host alone uses.
+fn is_local(dir: &Path) -> bool {
+    is_below(dir, &["ata", "usb"])
+}
+
+/// Whether the disk is below a device whose name is one of these words and a number.
+fn is_below(dir: &Path, words: &[&str]) -> bool {
     let Ok(device) = fs::canonicalize(dir.join("device")) else {
         return false;
     };
     device.components().any(|component| {
         let name = component.as_os_str().to_string_lossy();
-        let number = |prefix| {
-            name.strip_prefix(prefix)
-                .is_some_and(|rest: &str| rest.starts_with(|c: char| c.is_ascii_digit()))
-        };
-        number("rport-") || number("session")
+        words.iter().any(|word| {
+            name.strip_prefix(word)
+                .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+        })
     })
 }
 

@@ -9,7 +9,8 @@
 #   one       one path is missing
 #   dead      every read on the first path fails
 #   goes      the first path goes when the root file system has been mounted
-#   twin      a LUN that the host never saw holds a copy of the system
+#   twin      a LUN that the host never saw holds a copy of the system; for lvm only, because initramfs-tools looks for the
+#             UUID of a file system on hidden disks, too (docs/boot.md)
 #   nompath   multipathing is turned off on the kernel command line
 #
 # On request only, because such a host does not end (docs/boot.md):
@@ -29,7 +30,7 @@ while [ $# -gt 0 ]; do
         *) break ;;
     esac
 done
-[ $# -gt 0 ] || set -- first again one dead goes twin nompath
+[ $# -gt 0 ] || set -- first again one dead goes nompath
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 passed=0 failed=0
