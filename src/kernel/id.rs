@@ -9,7 +9,7 @@
 //! 4. A disk whose WWID had a map before is a path, even while no agent is running: at boot udev comes first.
 //! 5. While an agent runs, or is about to run because the host is booting, a disk behind a SAN transport, or of an array
 //!    that reports target port groups, is hidden until the agent has judged it and set the mark.
-//! 6. In an initramfs that waits for a multipath device, this holds for every disk that is not known to be local: it may
+//!    In an initramfs that waits for a multipath device, every disk is hidden so unless it is known to be local: it may
 //!    be a path to a copy of the system, such as a snapshot of its LUN, and LVM or a mount would take the copy.
 //!
 //! A host is booting until [`Places::decided`] exists: the agent makes that file when it is ready. If no agent becomes
@@ -209,15 +209,13 @@ fn agent_decides(root: &Path) -> bool {
     root.join("run/dm-psa/io.dmpsa").exists() || is_expected()
 }
 
-/// Whether this is an initramfs that waits for a multipath device, and the agent has not decided yet.
+/// Whether this is an initramfs that waits for a multipath device.
 fn boots_from_map(root: &Path) -> bool {
-    let places = Places::below(root);
-    let waits = match BootImage::load(&places.boot_image()) {
+    match BootImage::load(&Places::below(root).boot_image()) {
         Ok(image) => image.is_some_and(|image| !image.wait_for.is_empty()),
         // Damaged: it may wait for one.
         Err(_) => true,
-    };
-    waits && !places.decided().exists()
+    }
 }
 
 /// Ends the time in which disks are hidden because an agent is expected, and has udev judge again those that are. Returns

@@ -55,12 +55,20 @@ udevadm trigger --settle --action=change "/dev/$one"
 udevadm trigger --settle --action=change "/dev/${one}1"
 check_eq "a disk of a storage network is hidden" '1 target-port-groups mpath_member 0 ' "$(all "$one")"
 check_eq "its partitions stay, and are hidden" '1  none 0 ' "$(all "${one}1")"
+udevadm monitor --udev --subsystem-match=block >/run/lab/shown &
+monitor=$!
 check "the agent cannot start" not systemctl start dm-psa.service
 check "when the time is over, the end of the boot is noted" wait_for 60 test -e /run/dm-psa/decided
 lab_settle
 check "the console names the disk" wait_for 10 sh -c "journalctl -u dm-psa-undecided.service | grep -q 'Others may use them now:.* $one'"
 check_eq "the disk is an ordinary disk" '0 unclaimed   ' "$(all "$one")"
 check_eq "its partition is found by its file system" ext4 "$(property "${one}1" ID_FS_TYPE)"
+for d in "$one" "${one}1"; do
+    check "an add event of $d follows, by which lvm2 activates a volume group" wait_for 10 grep -q "add .*/$d " /run/lab/shown
+done
+lab_settle
+check_eq "it is the only one" 2 "$(grep -c "add .*/$one" /run/lab/shown)"
+kill $monitor
 systemctl disable -q dm-psa.service
 systemctl stop dm-psa.service dm-psa-undecided.timer
 rm -r /run/systemd/system/dm-psa.service.d /run/systemd/system/dm-psa-undecided.timer.d

@@ -29,6 +29,11 @@ if [ "$case" = nompath ]; then
 fi
 check "the agent runs" wait_for 60 systemctl -q is-active dm-psa.service
 check "the agent settles" wait_for 60 agent_quiet
+if [ "$case" = moved ]; then
+    check_eq "the root file system is on a disk" '' "$(uuids_below "$(root_device)" | grep mpath)"
+    check_eq "there is no map" '' "$(dmsetup ls --target multipath | grep -v '^No devices')"
+    exit
+fi
 check "the root file system is on the partition of a map" root_is_on_map
 check_eq "no file system was mounted from a single path" '' "$(mounted_from_disk)"
 # A path whose reads fail is ready, so it is tried again and again.

@@ -11,6 +11,7 @@
 #   goes      the first path goes when the root file system has been mounted
 #   twin      a LUN that the host never saw holds a copy of the system; for lvm only, because initramfs-tools looks for the
 #             UUID of a file system on hidden disks, too (docs/boot.md)
+#   moved     the system was restored to a disk with one path, but the initramfs waits for the map
 #   nompath   multipathing is turned off on the kernel command line
 #
 # On request only, because such a host does not end (docs/boot.md):
@@ -63,6 +64,7 @@ for case; do
             options=(--extra "$work/twin.raw")
             arguments+=(4)
             ;;
+        moved) options=(--paths moved --append dm_psa.wait=5) ;;
         nompath) options=(--append nompath) ;;
         # The guest ends before the script.
         lost | late) wanted=123 ;;

@@ -4,5 +4,5 @@
 # Guest: host
 kernel=6.12
 [ "${1:-}" != --kernel ] || { kernel=$2; shift 2; }
-[ $# -gt 0 ] || set -- first again one twin nompath
+[ $# -gt 0 ] || set -- first again one twin moved nompath
 exec "${0%/*}/40-boot.sh" --kernel "$kernel" --system lvm "$@"
