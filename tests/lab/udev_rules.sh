@@ -67,7 +67,7 @@ for d in "$one" "${one}1"; do
     check "an add event of $d follows, by which lvm2 activates a volume group" wait_for 10 grep -q "add .*/$d " /run/lab/shown
 done
 lab_settle
-check_eq "it is the only one" 2 "$(grep -c "add .*/$one" /run/lab/shown)"
+check_eq "each has one" 2 "$(grep -c "add .*/$one" /run/lab/shown)"
 kill $monitor
 systemctl disable -q dm-psa.service
 systemctl stop dm-psa.service dm-psa-undecided.timer
