@@ -96,36 +96,46 @@ pub fn prepare_once() -> Vec<Notice> {
 pub fn reserve(paths: usize) -> Option<Notice> {
     let bytes = RESERVE.saturating_add(paths.saturating_mul(RESERVE_PER_PATH));
     let bytes = bytes.min(MOST_RESERVE);
-    if !free_memory_is(bytes) {
-        // Written to, for kernels without `MADV_POPULATE_WRITE`.
-        let pieces: Vec<Vec<u8>> = (0..bytes / PIECE).map(|_| vec![1; PIECE]).collect();
-        drop(black_box(pieces));
+    let (free, at_end) = free_memory();
+    match free.checked_sub(bytes) {
+        Some(more) => give_back(at_end.saturating_sub(more)),
+        None => {
+            // Written to, for kernels without `MADV_POPULATE_WRITE`.
+            let pieces: Vec<Vec<u8>> = (0..bytes / PIECE).map(|_| vec![1; PIECE]).collect();
+            drop(black_box(pieces));
+        }
     }
     // Memory that was allocated and freed without a write to it still has no pages.
     let error = populate().err()?;
     Some(notice(codes::MEMORY_NOT_LOCKED, "madvise", &error))
 }
 
-/// Whether the heap has this much free memory, in pieces of all sizes. If it has more, the rest is given back as far as
-/// it is at the end of the heap: the start of the agent, which examines all paths at the same time, leaves a lot.
+/// The free memory of the heap in bytes: in pieces of all sizes, and of this what is at its end.
 #[cfg(target_env = "gnu")]
-fn free_memory_is(bytes: usize) -> bool {
+fn free_memory() -> (usize, usize) {
     // SAFETY: reads the allocator's counters.
     // JUSTIFICATION: the allocator's own function, which no crate wraps.
     let heap = unsafe { libc::mallinfo2() };
-    let Some(more) = heap.fordblks.checked_sub(bytes) else {
-        return false;
-    };
+    (heap.fordblks, heap.keepcost)
+}
+
+/// Gives back the free memory at the end of the heap, except for `kept` bytes. The start of the agent, which examines all
+/// paths at the same time, leaves a lot.
+#[cfg(target_env = "gnu")]
+fn give_back(kept: usize) {
     // SAFETY: changes no memory that is in use.
-    // JUSTIFICATION: as above.
-    unsafe { libc::malloc_trim(heap.keepcost.saturating_sub(more)) };
-    true
+    // JUSTIFICATION: the allocator's own function, which no crate wraps.
+    unsafe { libc::malloc_trim(kept) };
+}
+
+/// Not known.
+#[cfg(not(target_env = "gnu"))]
+fn free_memory() -> (usize, usize) {
+    (0, 0)
 }
 
 #[cfg(not(target_env = "gnu"))]
-fn free_memory_is(_: usize) -> bool {
-    false
-}
+fn give_back(_: usize) {}
 
 /// Touches `BYTES` bytes of the stack of the calling thread.
 #[inline(never)]
