@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod alone;
 mod answers;
 mod backstop;
 mod boot;

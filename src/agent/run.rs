@@ -4,6 +4,7 @@ mod once;
 
 pub use once::{Once, run_once};
 
+use super::alone::{self, Role};
 use super::answers::answer;
 use super::changes::change;
 use super::dispatch::Dispatcher;
@@ -106,6 +107,10 @@ fn failed(error: &AgentError) -> Notice {
 
 fn serve(options: &Options, stop: Stop, notices: Vec<Notice>) -> Result<(), AgentError> {
     let places = Places::below(&options.root);
+    // Refuses at once if another daemon has the socket.
+    let listener = Listener::bind(&options.socket)?;
+    // Before anything is read that the other agent may still write.
+    let (_alone, other) = alone::take(&places, Role::Daemon)?;
     let (settings, problems) = config::read_settings(&places);
     let mut begun = begin(&places, &settings, problems, stop, notices)?;
     let stale = super::boot::compare(&places);
@@ -113,7 +118,6 @@ fn serve(options: &Options, stop: Stop, notices: Vec<Notice>) -> Result<(), Agen
     let threads = "raise TasksMax= of the service";
     let textfile = textfile(&settings, &inbox, notice_sink)
         .map_err(start("the thread for metrics_textfile", threads))?;
-    let listener = Listener::bind(&options.socket)?;
     let planner = planner(&inbox, &places).map_err(start("the thread for plans", threads))?;
     let caller = Caller {
         rules: RulesReader(places.clone()),
@@ -125,7 +129,7 @@ fn serve(options: &Options, stop: Stop, notices: Vec<Notice>) -> Result<(), Agen
 
     let version = [("version", env!("CARGO_PKG_VERSION"))];
     let started = Notice::new(codes::AGENT_STARTED, "agent", &version);
-    for notice in std::iter::once(started).chain(stale) {
+    for notice in std::iter::once(started).chain(stale).chain(other) {
         begun.owner.dispatcher.notify(Millis(0), &notice);
     }
     if options.known_devices_only {

@@ -134,6 +134,12 @@ impl Places {
         self.root.join("var/lib/dm-psa/boot")
     }
 
+    /// Locked by the agent that works on the maps.
+    #[must_use]
+    pub(crate) fn lock(&self) -> PathBuf {
+        self.run().join("lock")
+    }
+
     /// The directory of runtime files, which are gone after a reboot.
     #[must_use]
     pub fn run(&self) -> PathBuf {

@@ -65,6 +65,7 @@ macro_rules! codes {
 
 codes! {
     AGENT_FAILED: error("the agent could not start, or ended with an error", "see the reason in the event");
+    AGENT_NOT_ALONE: warning("another agent on this host does not end, or it is unknown whether there is one: both may change the same maps", "see which processes `dm-psad` there are; one that hangs in the kernel waits for a disk that does not answer");
     AGENT_READY: info("every device found at start has its map, or 10 s have passed");
     AGENT_STARTED: info("the agent started");
     AGENT_STOPPED: info("the agent was stopped; maps and their I/O continue");

@@ -5,6 +5,7 @@
 //! would have made them. There is no API, no journal and no locked memory.
 
 use super::{Begun, Owner, Turn, begin, prepared};
+use crate::agent::alone::{self, Role};
 use crate::agent::error::AgentError;
 use crate::api::activation::{ActivatedMap, Activation};
 use crate::config::{self, Places};
@@ -43,6 +44,7 @@ const CHANGES_END: Duration = Duration::from_secs(5);
 pub fn run_once(once: &Once, report: impl FnOnce(&Activation)) -> Result<(), AgentError> {
     prepared(privilege::prepare_once, |stop, notices| {
         let places = Places::below(&once.root);
+        let (_alone, other) = alone::take(&places, Role::Once)?;
         let (mut settings, problems) = config::read_settings(&places);
         settings.journal_mib = 0;
         settings.watch_io = WatchSetting::Off;
@@ -52,6 +54,9 @@ pub fn run_once(once: &Once, report: impl FnOnce(&Activation)) -> Result<(), Age
             recalled,
             ..
         } = begin(&places, &settings, problems, stop, notices)?;
+        if let Some(notice) = other {
+            owner.dispatcher.notify(Millis(0), &notice);
+        }
         if once.known_devices_only {
             let expected = once.wait_for.iter().cloned();
             owner.world.decide_on_known_devices_only(expected);
