@@ -71,7 +71,8 @@ initramfs := systemd/initramfs-tools
 boot_files := \
 	$(initramfs)/hooks/dm-psa:share/initramfs-tools/hooks/dm-psa:755 \
 	$(initramfs)/scripts/local-top/dm-psa:share/initramfs-tools/scripts/local-top/dm-psa:755 \
-	$(initramfs)/scripts/local-block/dm-psa:share/initramfs-tools/scripts/local-block/dm-psa:755 \
+	$(initramfs)/scripts/local-block/00-dm-psa:share/initramfs-tools/scripts/local-block/00-dm-psa:755 \
+	$(initramfs)/scripts/init-bottom/dm-psa:share/initramfs-tools/scripts/init-bottom/dm-psa:755 \
 	systemd/dracut/70dm-psa/module-setup.sh:lib/dracut/modules.d/70dm-psa/module-setup.sh:755 \
 	systemd/dracut/50-dm-psa.conf:lib/dracut/dracut.conf.d/50-dm-psa.conf:644
 

@@ -139,7 +139,7 @@ fn in_an_initramfs_only_devices_that_had_a_map_get_one() {
         } else {
             expected.insert(wwid.clone());
         }
-        let mut sim = Simulation::start_in_initramfs(kernel, Settings::default(), expected);
+        let mut sim = Simulation::start_in_initramfs(kernel, Settings::default(), expected, None);
         sim.run_for(seconds(20));
         let names: Vec<&String> = sim.kernel.maps().map(|(name, _)| name).collect();
         assert_eq!(names, [&wwid.to_string().replacen('3', "naa.", 1)]);
@@ -155,14 +155,56 @@ fn in_an_initramfs_only_devices_that_had_a_map_get_one() {
     }
 }
 
-/// What the rules leave alone is decided there too: a volume group may need it besides the map.
+/// A single path to a copy of the system, or a disk that the system needs besides the map: neither is offered at once.
 #[test]
-fn in_an_initramfs_a_disk_that_gets_no_map_is_released() {
-    let other = BTreeSet::from([Wwid::from("36001405a0000000000000000000000ff")]);
-    let mut sim = Simulation::start_in_initramfs(with_one(), Settings::default(), other);
-    sim.run_for(seconds(10));
-    assert_eq!(sim.kernel.maps().count(), 0);
+fn in_an_initramfs_a_disk_that_gets_no_map_is_released_last() {
+    let missing = || BTreeSet::from([Wwid::from("36001405a0000000000000000000000ff")]);
+    // What is expected does not come. The system may have been moved to this disk.
+    let until = Some(seconds(30));
+    let mut sim = Simulation::start_in_initramfs(with_one(), Settings::default(), missing(), until);
+    sim.run_for(seconds(29));
+    assert_eq!(mark(&sim, FIRST), None);
+    sim.run_for(seconds(2));
     assert_eq!(mark(&sim, FIRST), Some(false));
+    assert_eq!(sim.kernel.maps().count(), 0);
+    unharmed(&sim);
+
+    // A run that ends by itself leaves it to whoever started it.
+    let mut sim = Simulation::start_in_initramfs(with_one(), Settings::default(), missing(), None);
+    sim.run_for(seconds(60));
+    assert_eq!(mark(&sim, FIRST), None);
+
+    // What is expected is there: after a while, nothing takes the disk for it any more.
+    let mut kernel = four_paths();
+    let found = running(kernel.clone()).kernel.memory.devices.clone();
+    let unit = kernel.array.add(Unit::new(7, &[]));
+    let alone = Hctl { host: 9, ..FIRST };
+    kernel.cable(alone, Transport::Sas, unit, 7, 1);
+    let mut sim =
+        Simulation::start_in_initramfs(kernel, Settings::default(), found, Some(seconds(30)));
+    sim.run_for(seconds(4));
+    assert_eq!(sim.kernel.maps().count(), 1);
+    assert_eq!(mark(&sim, alone), None);
+    sim.run_for(seconds(8));
+    assert_eq!(mark(&sim, alone), Some(false));
+    unharmed(&sim);
+}
+
+/// The system was restored to another LUN.
+#[test]
+fn in_an_initramfs_all_devices_get_maps_if_no_expected_one_is_found() {
+    let missing = BTreeSet::from([Wwid::from("36001405a0000000000000000000000ff")]);
+    let until = Some(seconds(30));
+    let mut sim = Simulation::start_in_initramfs(four_paths(), Settings::default(), missing, until);
+    sim.run_for(seconds(29));
+    assert_eq!(sim.kernel.maps().count(), 0);
+    sim.run_for(seconds(3));
+    assert_eq!(sim.kernel.maps().count(), 1);
+    assert!(
+        sim.notices
+            .iter()
+            .any(|(_, notice)| notice.code == "BOOT_DEVICES_MISSING")
+    );
     unharmed(&sim);
 }
 

@@ -24,10 +24,11 @@ use crate::api::listener::Listener;
 use crate::api::requests::{ChangeRequest, LoadRules, MetricsReply, Request, RulesLoaded};
 use crate::api::server::Server;
 use crate::api::types::Explanation;
-use crate::config::boot::BootImage;
+use crate::config::boot::{self, BootImage};
 use crate::config::{self, ConfigError, Places};
 use crate::kernel::process::{self, Usage};
 use crate::kernel::signal::Stop;
+use crate::kernel::sysfs::Sysfs;
 use crate::kernel::{NoticeSink, privilege};
 use crate::psa::action::Notice;
 use crate::psa::claim::RuleClass;
@@ -35,6 +36,7 @@ use crate::psa::codes::{self, Code};
 use crate::psa::event::Event;
 use crate::psa::rules::Rules;
 use crate::psa::settings::Settings;
+use crate::psa::state::initramfs::Scope;
 use crate::psa::state::outages::Apd;
 use crate::psa::units::Millis;
 use crate::psa::world::World;
@@ -64,9 +66,9 @@ pub struct Options {
     pub root: PathBuf,
     /// Socket of the API.
     pub socket: PathBuf,
-    /// The agent runs in an initramfs: it decides only on devices that had a map, and those that the record of the
-    /// initramfs expects.
-    pub known_devices_only: bool,
+    /// The agent runs in an initramfs: at first it decides only on devices that had a map, and those that the record of
+    /// the initramfs expects.
+    pub known_devices_first: bool,
 }
 
 /// Runs the agent until a signal stops it. Maps and their I/O are not disturbed.
@@ -132,12 +134,15 @@ fn serve(options: &Options, stop: Stop, notices: Vec<Notice>) -> Result<(), Agen
     for notice in std::iter::once(started).chain(stale).chain(other) {
         begun.owner.dispatcher.notify(Millis(0), &notice);
     }
-    if options.known_devices_only {
+    if options.known_devices_first {
         // Without a record nothing is known.
         let image = BootImage::load(&places.boot_image()).ok().flatten();
         let expected = image.map(|image| image.wait_for).unwrap_or_default();
         if !expected.is_empty() {
-            begun.owner.world.decide_on_known_devices_only(expected);
+            let (wait, _) = boot::wait(&Sysfs::new(&options.root).command_line());
+            let until = begun.owner.now().after(Millis::from(wait));
+            let world = &mut begun.owner.world;
+            world.decide_on(Scope::Known, expected, Some(until));
         }
     }
     begun.owner.recall(begun.recalled);

@@ -6,6 +6,7 @@ use clap::Parser;
 use dm_psa::agent::{self, AgentError, Once, Options};
 use dm_psa::api::activation::Activation;
 use dm_psa::psa::names::Wwid;
+use dm_psa::psa::state::initramfs::Scope;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -27,12 +28,24 @@ struct Args {
     /// With --once: do not end before the device with this WWID has its map.
     #[arg(long, value_name = "WWID", requires = "once")]
     wait_for: Vec<String>,
-    /// In an initramfs: leave devices that never had a map undecided.
-    #[arg(long)]
-    known_devices_only: bool,
+    /// In an initramfs: leave devices that never had a map undecided, while the devices that it expects may still come.
+    #[arg(long, conflicts_with = "once")]
+    known_devices_first: bool,
+    /// With --once: the devices to decide on: known, known-and-unmapped, or all.
+    #[arg(long, value_name = "WHAT", default_value = "all", value_parser = scope, requires = "once")]
+    decide_on: Scope,
     /// With --once: the longest time to wait.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, requires = "once")]
     within: u64,
+}
+
+fn scope(word: &str) -> Result<Scope, String> {
+    let mut words = Scope::WORDS.iter();
+    let found = words.find(|(known, _)| *known == word);
+    found.map(|(_, scope)| *scope).ok_or_else(|| {
+        let words: Vec<&str> = Scope::WORDS.iter().map(|(word, _)| *word).collect();
+        format!("this takes {}", words.join(", "))
+    })
 }
 
 fn main() -> ExitCode {
@@ -43,7 +56,7 @@ fn main() -> ExitCode {
         agent::run(&Options {
             root: args.root,
             socket: args.socket,
-            known_devices_only: args.known_devices_only,
+            known_devices_first: args.known_devices_first,
         })
     };
     match ended {
@@ -61,7 +74,7 @@ fn once(args: Args) -> Result<(), AgentError> {
             .iter()
             .map(|wwid| Wwid::from(wwid.as_str()))
             .collect(),
-        known_devices_only: args.known_devices_only,
+        scope: args.decide_on,
         within: Duration::from_secs(args.within),
     };
     agent::run_once(&once, |activation: &Activation| {

@@ -12,6 +12,7 @@ use crate::api::client::{Client, socket_path};
 use crate::kernel::id;
 use crate::kernel::sysfs::Sysfs;
 use crate::psa::names::Wwid;
+use crate::psa::state::initramfs::Scope;
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::io::{BufRead, BufReader};
@@ -53,12 +54,27 @@ const SILENT: Duration = Duration::from_secs(3);
 pub(super) struct Request {
     /// The devices to wait for.
     pub wait_for: BTreeSet<Wwid>,
-    /// Whether devices that never had a map are left to the agent of the root file system.
-    pub known_devices_only: bool,
+    /// What is decided on; the agent of the root file system decides on other devices.
+    pub scope: Scope,
+    /// The root file system was looked for and not found.
+    pub root_is_missing: bool,
     /// The longest time to wait.
     pub within: Duration,
     /// Where the messages of the agent go, instead of standard error.
     pub log: Option<PathBuf>,
+}
+
+impl Request {
+    /// A second run, which waits for nothing.
+    fn again(&self, scope: Scope) -> Request {
+        Request {
+            wait_for: BTreeSet::new(),
+            scope,
+            root_is_missing: false,
+            within: AGAIN,
+            log: self.log.clone(),
+        }
+    }
 }
 
 /// Makes the maps of this host.
@@ -103,19 +119,17 @@ pub(super) fn activate(context: &mut Context, request: &Request) -> Result<Listi
             Err(why) => eprintln!("psactl: {why}"),
         }
     })?;
-    if request.known_devices_only && activation.missing.len() == request.wait_for.len() {
+    let is_known_only = request.scope == Scope::Known;
+    if is_known_only && activation.missing.len() == request.wait_for.len() {
         context.warn([
             "none of the devices that the initramfs expects is there: the root file system may be on another one now, so all \
              devices get their maps. Make a new initramfs afterwards"
                 .to_owned(),
         ]);
-        let all = Request {
-            wait_for: BTreeSet::new(),
-            known_devices_only: false,
-            within: AGAIN,
-            log: request.log.clone(),
-        };
-        activation.maps = run(&all)?.maps;
+        activation.maps = run(&request.again(Scope::All))?.maps;
+    } else if is_known_only && request.root_is_missing && activation.missing.is_empty() {
+        // A disk without a map may be a part of it: of its volume group, or of an array.
+        run(&request.again(Scope::KnownAndUnmapped))?;
     }
     for wwid in &activation.missing {
         context.partly(format!(
@@ -140,12 +154,18 @@ fn nothing(why: &str) -> Listing {
     Listing::lines([why.to_owned()])
 }
 
-/// The word on the kernel command line that turns multipathing off, as for the incumbent.
-fn turned_off(host: &Sysfs) -> Option<&'static str> {
+/// The word on the kernel command line that turns multipathing off, as for the incumbent. The udev rule and the units heed the
+/// same words.
+fn turned_off(host: &Sysfs) -> Option<String> {
     let line = host.command_line();
-    let off = ["nompath", "multipath=off", "rd.multipath=0"];
-    off.into_iter()
-        .find(|off| line.split_whitespace().any(|word| word == *off))
+    let is_dracut = host.is_initramfs_of_dracut();
+    let is_off = |word: &&str| {
+        *word == "nompath"
+            || word.starts_with("nompath=")
+            || *word == "multipath=off"
+            || is_dracut && *word == "rd.multipath=0"
+    };
+    line.split_whitespace().find(is_off).map(str::to_owned)
 }
 
 fn is_running(host: &Sysfs, program: &str) -> bool {
@@ -177,8 +197,9 @@ fn run(request: &Request) -> Result<Activation, Failure> {
     };
     let mut command = Command::new(&program);
     command.args(["--once", "--within", &within.as_secs().to_string()]);
-    if request.known_devices_only {
-        command.arg("--known-devices-only");
+    let mut words = Scope::WORDS.iter();
+    if let Some((word, _)) = words.find(|(_, scope)| *scope == request.scope) {
+        command.args(["--decide-on", word]);
     }
     for wwid in wait_for {
         command.args(["--wait-for", wwid.as_str()]);

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// What an initramfs holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +28,12 @@ pub struct BootImage {
 
 /// The mount points that an initramfs mounts.
 pub(crate) const MOUNTED: &[&str] = &["/", "/usr"];
+
+/// How long a boot waits for the devices that it expects, unless the kernel command line says otherwise.
+const WAIT: u64 = 30;
+
+/// What `dm_psa.wait=SECONDS` on the kernel command line may say.
+const WAITS: std::ops::RangeInclusive<u64> = 1..=3600;
 
 /// What is hashed of `memory.json`: it also lists each device that ever had a map, which changes with every new one.
 const CHOICES: &str = "what psactl set, in /etc/dm-psa/state/memory.json";
@@ -135,7 +142,29 @@ impl BootImage {
     }
 }
 
-/// Writes what an initramfs for this kernel holds: into its directory `image`, and for `psactl boot status`.
+/// How long a boot waits for the devices that it expects, by the kernel command line; and what is wrong with that.
+#[must_use]
+pub fn wait(command_line: &str) -> (Duration, Option<String>) {
+    let (mut seconds, mut wrong) = (WAIT, None);
+    for word in command_line.split_whitespace() {
+        let Some(value) = word.strip_prefix("dm_psa.wait=") else {
+            continue;
+        };
+        match value.parse() {
+            Ok(value) if WAITS.contains(&value) => seconds = value,
+            _ => {
+                let (least, most) = (WAITS.start(), WAITS.end());
+                wrong = Some(format!(
+                    "`{word}` on the kernel command line has no effect: it takes {least} to {most} seconds"
+                ));
+            }
+        }
+    }
+    (Duration::from_secs(seconds), wrong)
+}
+
+/// Writes what an initramfs for this kernel holds: into its directory `image`, and for `psactl boot status` if the host boots
+/// from it.
 ///
 /// # Errors
 /// A file cannot be read or written.
@@ -144,10 +173,14 @@ pub fn record(
     kernel: &str,
     image: &Path,
     wait_for: BTreeSet<Wwid>,
+    is_booted: bool,
 ) -> Result<(), ConfigError> {
     let now = BootImage::of_now(places, kernel, wait_for)?;
     now.save(&Places::below(image).boot_image())?;
-    now.save(&file_of(places, kernel))
+    if is_booted {
+        now.save(&file_of(places, kernel))?;
+    }
+    Ok(())
 }
 
 fn file_of(places: &Places, kernel: &str) -> PathBuf {
@@ -201,6 +234,7 @@ mod tests {
             "6.12",
             &image,
             BTreeSet::from([Wwid::from("36001")]),
+            true,
         )
         .unwrap();
         let [file] = &*recorded(&places) else {
@@ -222,6 +256,27 @@ mod tests {
                 "it waits for 36001, which the system does not run from",
             ]
         );
+    }
+
+    /// kdump and a rescue system have images of the same kernel.
+    #[test]
+    fn an_image_that_the_host_does_not_boot_from_leaves_the_record_alone() {
+        let (root, places) = host();
+        let image = root.path().join("image");
+        record(&places, "6.12", &image, BTreeSet::new(), false).unwrap();
+        assert!(Places::below(&image).boot_image().exists());
+        assert!(recorded(&places).is_empty());
+    }
+
+    #[test]
+    fn the_kernel_command_line_says_how_long_a_boot_waits() {
+        let seconds = |line: &str| (wait(line).0.as_secs(), wait(line).1.is_some());
+        assert_eq!(seconds("quiet root=/dev/sda"), (30, false));
+        assert_eq!(seconds("dm_psa.wait=5 quiet"), (5, false));
+        assert_eq!(seconds("dm_psa.wait=5 dm_psa.wait=7"), (7, false));
+        for wrong in ["0", "", "x", "-1", "3601", "99999999999999999999"] {
+            assert_eq!(seconds(&format!("dm_psa.wait={wrong}")), (30, true));
+        }
     }
 
     #[test]

@@ -72,6 +72,7 @@ codes! {
     APD_EXIT: info("all paths of a device were down, and one works again");
     APD_START: error("all paths of a device are down: its I/O is queued; the event says for how long", "look for what the paths have in common: array, fabric, switch, HBA; see `psactl explain DEVICE`");
     APD_TIMEOUT: error("all paths are still down after the APD timeout: I/O fails until a path returns", "as for APD_START; then check whether file systems became read-only");
+    BOOT_DEVICES_MISSING: warning("none of the devices that the initramfs expects was found: the root file system may be on another one now, so all devices get their maps", "if the system runs from other devices now, make a new initramfs: `update-initramfs -u` or `dracut -f`; otherwise see why the paths of these devices were missing");
     BOOT_FILES_DIFFER: warning("the initramfs of this boot made maps by other settings, rules or devices than this system has", "make a new initramfs: `update-initramfs -u` or `dracut -f`; `psactl boot status` shows all of them");
     CHECK_NOT_SENT: warning("a check command could not be sent to a path: this host is out of file descriptors or memory; the path keeps its state", "raise LimitNOFILE= of the service, or free memory; `psactl metrics` shows what the agent uses");
     CLAIM_KEPT: warning("a path stays with its plug-in although a rule gives it to another one", "to apply the rule, stop using the device, then `psactl storage core claiming reclaim -d DEVICE`");
@@ -79,6 +80,7 @@ codes! {
     DEVICE_CLAIMED: info("a device gets a map");
     DEVICE_LEFT_ALONE: info("a device gets no map; the event says why");
     DEVICE_NAMELESS: warning("a logical unit does not report an identity, so its paths cannot be grouped", "configure the array to report VPD page 83h with an NAA, EUI-64 or T10 designator");
+    DEVICE_ON_ONE_PATH: warning("a device that had a map is used by a single path: somebody took its disk before the agent could make the map, and if this path fails, its users get I/O errors", "find out who uses it (the event says); on Debian and Ubuntu install dm-psa-boot, which hides the disks in the initramfs; then reboot, or end the use");
     DISCOVERY_PAUSED: warning("sysfs cannot be read: this host is out of file descriptors or memory; the known paths are kept", "raise LimitNOFILE= of the service, or free memory");
     DM_WATCH_FAILED: error("changes of maps cannot be watched; the agent tries again", "check that dm-multipath is loaded and /dev/mapper/control can be opened");
     FEW_OPEN_FILES: warning("the limit of open files is too low for thousands of paths: devices are opened for each check", "run it with LimitNOFILE=65536, or as root");

@@ -18,7 +18,7 @@ use crate::psa::evidence::Link;
 use crate::psa::lookup::OrderedLookup;
 use crate::psa::memory::{Memory, Unstored};
 use crate::psa::names::Wwid;
-use crate::psa::reconcile::{apd, correct, membership, observed, takeover};
+use crate::psa::reconcile::{apd, correct, initramfs, membership, observed, takeover};
 use crate::psa::rules::Rules;
 use crate::psa::settings::Settings;
 use crate::psa::state::Counters;
@@ -26,6 +26,7 @@ pub use crate::psa::state::World;
 use crate::psa::state::device::Device;
 use crate::psa::state::hints::IoReports;
 use crate::psa::state::index::Index;
+use crate::psa::state::initramfs::{Initramfs, Scope};
 use crate::psa::state::lookups::Lookups;
 use crate::psa::state::outages::Outages;
 use crate::psa::state::path::Path;
@@ -50,7 +51,7 @@ impl World {
             settings,
             rules,
             memory,
-            known_devices_only: false,
+            initramfs: Initramfs::default(),
             unstored: Unstored::default(),
             newly_numbered: BTreeSet::new(),
             paths: OrderedLookup::default(),
@@ -124,6 +125,7 @@ impl World {
                 Key::ClaimRules if self.memory.autoclaim_off => {}
                 Key::ClaimRules => claiming::run_rules(self, None),
                 Key::Memory => self.remember(),
+                Key::Initramfs => initramfs::look_again(self),
             }
         }
         self.note_started();
@@ -134,16 +136,16 @@ impl World {
         std::mem::take(&mut self.actions)
     }
 
-    /// Leaves devices that never had a map undecided, until another agent decides on them: an initramfs makes the maps that
-    /// the system runs from, and must not offer a copy of their volumes beside them.
-    ///
-    /// Those of `expected` count as known: the system runs from them.
-    pub(crate) fn decide_on_known_devices_only(
+    /// In an initramfs: decides only on devices of this scope, because another one may hold a copy of the system. The system
+    /// runs from `expected`. If none of them is found until the time `until`, the agent decides on all devices.
+    /// To be called before the first event.
+    pub(crate) fn decide_on(
         &mut self,
-        expected: impl IntoIterator<Item = Wwid>,
+        scope: Scope,
+        expected: BTreeSet<Wwid>,
+        until: Option<Millis>,
     ) {
-        self.known_devices_only = true;
-        self.memory.devices.extend(expected);
+        initramfs::begin(self, scope, expected, until);
     }
 
     /// Whether everything that is known has been acted upon: no path waits to be identified, and no map to be created

@@ -13,6 +13,7 @@ use crate::psa::memory::Memory;
 use crate::psa::names::Wwid;
 use crate::psa::rules::Rules;
 use crate::psa::settings::Settings;
+use crate::psa::state::initramfs::Scope;
 use crate::psa::units::Millis;
 use crate::psa::world::World;
 use std::collections::{BTreeMap, BTreeSet};
@@ -58,8 +59,8 @@ pub struct Simulation {
     origin: Millis,
     next_io: Millis,
     steps_at_once: u32,
-    known_devices_only: bool,
-    expected: BTreeSet<Wwid>,
+    /// In an initramfs: what is expected, and until when.
+    initramfs: Option<(BTreeSet<Wwid>, Option<Millis>)>,
 }
 
 impl Simulation {
@@ -79,8 +80,7 @@ impl Simulation {
 
     fn before_start(kernel: Kernel, settings: Settings, rules: Rules) -> Simulation {
         Simulation {
-            known_devices_only: false,
-            expected: BTreeSet::new(),
+            initramfs: None,
             world: World::new(settings.clone(), kernel.memory.clone()),
             kernel,
             settings,
@@ -104,10 +104,10 @@ impl Simulation {
         kernel: Kernel,
         settings: Settings,
         expected: BTreeSet<Wwid>,
+        until: Option<Millis>,
     ) -> Simulation {
         let mut simulation = Simulation::before_start(kernel, settings, Rules::default());
-        simulation.known_devices_only = true;
-        simulation.expected = expected;
+        simulation.initramfs = Some((expected, until));
         simulation.restart_agent();
         simulation
     }
@@ -117,8 +117,8 @@ impl Simulation {
     pub fn new_world(&self) -> World {
         let (settings, memory) = (self.settings.clone(), self.remembered.clone());
         let mut world = World::with_rules(settings, memory, self.rules_at_start.clone());
-        if self.known_devices_only {
-            world.decide_on_known_devices_only(self.expected.clone());
+        if let Some((expected, until)) = &self.initramfs {
+            world.decide_on(Scope::Known, expected.clone(), *until);
         }
         world
     }

@@ -12,6 +12,7 @@ use crate::config::{self, Places};
 use crate::kernel::privilege;
 use crate::psa::names::Wwid;
 use crate::psa::settings::WatchSetting;
+use crate::psa::state::initramfs::Scope;
 use crate::psa::units::Millis;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -24,8 +25,8 @@ pub struct Once {
     pub root: PathBuf,
     /// The devices whose maps must exist before the run ends early.
     pub wait_for: BTreeSet<Wwid>,
-    /// Whether devices that never had a map are left undecided.
-    pub known_devices_only: bool,
+    /// The devices that it decides on.
+    pub scope: Scope,
     /// The longest time that the run may take until it stops to wait.
     pub within: Duration,
 }
@@ -57,10 +58,8 @@ pub fn run_once(once: &Once, report: impl FnOnce(&Activation)) -> Result<(), Age
         if let Some(notice) = other {
             owner.dispatcher.notify(Millis(0), &notice);
         }
-        if once.known_devices_only {
-            let expected = once.wait_for.iter().cloned();
-            owner.world.decide_on_known_devices_only(expected);
-        }
+        let expected = once.wait_for.clone();
+        owner.world.decide_on(once.scope, expected, None);
         owner.recall(recalled);
         let within = Millis::from(once.within);
         while owner.turn(&inputs, LOOK) == Turn::Handled {

@@ -12,6 +12,7 @@ use crate::config::Places;
 use crate::config::boot::{self, BootImage, MOUNTED};
 use crate::kernel::sysfs::Sysfs;
 use crate::psa::names::Wwid;
+use crate::psa::state::initramfs::Scope;
 use clap::{Arg, ArgMatches, value_parser};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,7 +22,7 @@ pub(super) const VERBS: &[Verb] = &[
     Verb {
         words: &["activate"],
         about: "Make the maps of this host once, without a daemon: in an initramfs or on a rescue system",
-        arguments: &[wait_for, within, initrd],
+        arguments: &[wait_for, within, initrd, root_is_missing],
         run: activate,
         legacy: false,
     },
@@ -38,12 +39,14 @@ pub(super) const VERBS: &[Verb] = &[
     Verb {
         words: &["boot", "record"],
         about: "Record what an initramfs holds (its hook runs this)",
-        arguments: &[kernel, image],
+        arguments: &[kernel, image, not_booted],
         run: |context, given| {
             let kernel = text(given, "kernel").unwrap_or_default();
             let image: &PathBuf = given.get_one("image").ok_or_else(no_image)?;
             let wait_for = context.host()?.maps_below(MOUNTED);
-            boot::record(&context.places(), &kernel, image, wait_for).map_err(Failure::File)?;
+            let is_booted = !given.get_flag("not-booted");
+            boot::record(&context.places(), &kernel, image, wait_for, is_booted)
+                .map_err(Failure::File)?;
             Ok(Listing::lines([]))
         },
         // Only scripts need it.
@@ -63,15 +66,23 @@ fn wait_for() -> Arg {
 }
 
 fn within() -> Arg {
-    let help = "The longest time to wait, at most 3600";
-    option("within", None, "SECONDS", help)
-        .value_parser(value_parser!(u64).range(1..))
-        .default_value("30")
+    let help = "The longest time to wait, at most 3600; by default what dm_psa.wait= on the kernel command line says, or 30";
+    option("within", None, "SECONDS", help).value_parser(value_parser!(u64).range(1..))
 }
 
 fn initrd() -> Arg {
     let help = "Wait for the devices that the system runs from, by the record of the initramfs, and make maps of known devices only";
     flag("initrd", None, help)
+}
+
+fn root_is_missing() -> Arg {
+    let help = "With --initrd: the root file system was looked for and not found. If the expected devices are there, other disks may be a part of it, and those that get no map are released";
+    flag("root-is-missing", None, help).requires("initrd")
+}
+
+fn not_booted() -> Arg {
+    let help = "The host does not boot from this image: it is for kdump or a rescue system. `boot status` does not show it";
+    flag("not-booted", None, help)
 }
 
 fn kernel() -> Arg {
@@ -97,11 +108,14 @@ fn image() -> Arg {
 
 fn activate(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> {
     let wwids = given.get_many::<String>("wait-for").into_iter().flatten();
-    let seconds = given.get_one("within").copied();
+    let (wait, wrong) = boot::wait(&context.host()?.command_line());
+    context.warn(wrong);
+    let within = given.get_one("within").copied();
     let mut request = Request {
         wait_for: wwids.map(|wwid| Wwid::from(wwid.as_str())).collect(),
-        known_devices_only: false,
-        within: Duration::from_secs(seconds.unwrap_or(30).min(3600)),
+        scope: Scope::All,
+        root_is_missing: given.get_flag("root-is-missing"),
+        within: within.map_or(wait, |seconds: u64| Duration::from_secs(seconds.min(3600))),
         log: None,
     };
     if given.get_flag("initrd") {
@@ -118,7 +132,9 @@ fn as_recorded(context: &mut Context, request: &mut Request) {
     match BootImage::load(&places.boot_image()) {
         Ok(Some(image)) => {
             // The first initramfs after the installation does not know any device.
-            request.known_devices_only = !image.wait_for.is_empty();
+            if !image.wait_for.is_empty() {
+                request.scope = Scope::Known;
+            }
             request.wait_for.extend(image.wait_for.iter().cloned());
             context.warn(
                 image

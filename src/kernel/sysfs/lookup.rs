@@ -158,6 +158,12 @@ impl Sysfs {
         text_of(&self.proc("cmdline")).unwrap_or_default()
     }
 
+    /// Whether this is an initramfs of dracut or another one with systemd.
+    #[must_use]
+    pub(crate) fn is_initramfs_of_dracut(&self) -> bool {
+        self.root.join("etc/initrd-release").exists()
+    }
+
     /// The numbers of all SCSI hosts, with or without devices.
     #[must_use]
     pub(crate) fn scsi_hosts(&self) -> BTreeSet<u32> {

@@ -2,11 +2,13 @@
 
 use crate::psa::action::{Action, PortTimers};
 use crate::psa::codes;
+use crate::psa::facts::Usage;
 use crate::psa::names::Wwid;
 use crate::psa::reconcile::lone::Lone;
 use crate::psa::reconcile::{lone, membership};
 use crate::psa::state::World;
 use crate::psa::state::device::{Device, Disposition};
+use crate::psa::state::initramfs::Scope;
 use crate::psa::state::path::Path;
 use crate::psa::state::proof::Identity;
 use crate::psa::state::schedule::Key;
@@ -45,7 +47,13 @@ pub(in crate::psa) fn dispose(world: &mut World, wwid: &Wwid) {
         }
         Disposition::LeftAlone(why) => {
             let why = why.clone();
-            world.notify(codes::DEVICE_LEFT_ALONE, id, &[("reason", &why)]);
+            // It had a map, and now its users have lost every path but one.
+            let is_taken = world.memory.devices.contains(wwid) && usage(world, device).is_some();
+            let code = match is_taken {
+                true => codes::DEVICE_ON_ONE_PATH,
+                false => codes::DEVICE_LEFT_ALONE,
+            };
+            world.notify(code, id, &[("reason", &why)]);
         }
         Disposition::Foreign(what) => {
             let what = what.clone();
@@ -94,6 +102,15 @@ pub(in crate::psa) fn disposition(world: &World, device: &Device) -> Disposition
             "all its paths are masked".to_owned()
         });
     }
+    let is_new = !world.memory.devices.contains(device.wwid());
+    let scope = world.initramfs.scope;
+    let undecided = || {
+        let why = "it never had a map: the agent of the root file system decides";
+        Disposition::Undecided(why.to_owned())
+    };
+    if is_new && scope == Scope::Known {
+        return undecided();
+    }
     if !selection.satp.is_stacked() {
         let satp = selection.satp.name();
         return Disposition::LeftAlone(match &selection.rule {
@@ -105,26 +122,24 @@ pub(in crate::psa) fn disposition(world: &World, device: &Device) -> Disposition
         let why = "`map = false` in dm-psa.toml leaves it as it is";
         return Disposition::LeftAlone(why.to_owned());
     }
-    let usage = ours
-        .iter()
-        .filter_map(|path| path.facts().block.as_ref())
-        .flat_map(|block| &block.usage)
-        .next();
-    if let Some(usage) = usage {
+    if let Some(usage) = usage(world, device) {
         return Disposition::LeftAlone(format!("in use: {usage}"));
     }
-    let is_new = !world.memory.devices.contains(device.wwid());
     match lone::lone(world, device) {
-        None | Some(Lone::Mapped(_)) if world.known_devices_only && is_new => {
-            let why = "it never had a map: the agent of the root file system decides";
-            Disposition::Undecided(why.to_owned())
-        }
+        None | Some(Lone::Mapped(_)) if is_new && scope != Scope::All => undecided(),
         None | Some(Lone::Mapped(_)) => Disposition::Stacked,
         Some(Lone::LeftAlone(why)) => Disposition::LeftAlone(why),
         Some(Lone::Waits(_)) => Disposition::Undecided(
             "only one path leads to it so far: another one may follow".to_owned(),
         ),
     }
+}
+
+/// Who uses a disk of the device, other than a map.
+fn usage<'a>(world: &'a World, device: &'a Device) -> Option<&'a Usage> {
+    let ours = world.paths_of(device).filter(|path| path.is_ours());
+    let blocks = ours.filter_map(|path| path.facts().block.as_ref());
+    blocks.flat_map(|block| &block.usage).next()
 }
 
 /// Marks for udev who owns these disks, where that is decided.

@@ -9,6 +9,7 @@ pub(in crate::psa) mod act;
 pub(in crate::psa) mod apd;
 pub(in crate::psa) mod correct;
 pub(in crate::psa) mod disposition;
+pub(in crate::psa) mod initramfs;
 pub(in crate::psa) mod lone;
 pub(in crate::psa) mod membership;
 pub(in crate::psa) mod observed;

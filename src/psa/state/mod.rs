@@ -9,6 +9,7 @@ mod fit;
 mod health;
 pub(crate) mod hints;
 pub(in crate::psa) mod index;
+pub mod initramfs;
 pub(crate) mod lookups;
 pub(crate) mod maps;
 pub(in crate::psa) mod naming;
@@ -37,6 +38,7 @@ use crate::psa::settings::{DeviceSettings, MapNames, Settings};
 use crate::psa::state::device::Device;
 use crate::psa::state::hints::IoReports;
 use crate::psa::state::index::Index;
+use crate::psa::state::initramfs::Initramfs;
 use crate::psa::state::lookups::Lookups;
 use crate::psa::state::outages::Outages;
 use crate::psa::state::path::Path;
@@ -59,9 +61,9 @@ pub struct World {
     pub(in crate::psa) settings: Settings,
     pub(in crate::psa) rules: Rules,
     pub(in crate::psa) memory: Memory,
-    /// Nothing is decided about devices that never had a map. Only a run that records no journal sets this.
-    #[serde(skip)]
-    pub(in crate::psa) known_devices_only: bool,
+    /// What is decided on, if the agent runs in an initramfs.
+    #[serde(default, skip_serializing_if = "Initramfs::is_none")]
+    pub(in crate::psa) initramfs: Initramfs,
     /// What the admin set until the agent ends.
     pub(in crate::psa) unstored: Unstored,
     /// Adapters for which no target port was stored when their first port was seen.

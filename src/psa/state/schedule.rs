@@ -17,6 +17,8 @@ pub enum Key {
     ClaimRules,
     /// The next time that the memory is stored.
     Memory,
+    /// In an initramfs: the next look at what is expected.
+    Initramfs,
 }
 
 /// From 400 paths on, at least this many and at most twice as many checks are due at the same moment. Waking a thread

@@ -37,8 +37,12 @@ install() {
     for file in /etc/dm-psa/dm-psa.toml /etc/dm-psa/rules.toml /etc/dm-psa/state/memory.json /usr/lib/dm-psa/*.toml; do
         [[ ! -e $dracutsysrootdir$file ]] || inst_simple "$file"
     done
+    # kdump and a rescue system have images of the same kernel, under other names. The host does not boot from them.
+    local not_booted=
     # shellcheck disable=SC2154
-    psactl boot record --kernel "$kernel" --image "$initdir"
+    [[ ! ${IN_KDUMP-} && ${outfile##*/} != *kdump* && ${outfile##*/} != *rescue* ]] || not_booted=--not-booted
+    # shellcheck disable=SC2086,SC2154
+    psactl boot record --kernel "$kernel" --image "$initdir" $not_booted
 
     # The agent, and the timer that ends the time in which disks are hidden.
     inst_multiple "$unit" "$systemdsystemunitdir/dm-psa-undecided.service" "$systemdsystemunitdir/dm-psa-undecided.timer"
@@ -52,12 +56,12 @@ Before=cryptsetup-pre.target dracut-initqueue.service
 [Service]
 # Maps of what the system runs from; a copy of its volumes must not be offered beside them.
 ExecStart=
-ExecStart=$(command -v dm-psad) --known-devices-only
+ExecStart=$(command -v dm-psad) --known-devices-first
 # For the agent of the root file system, which compares it with its own files.
 ExecStartPre=-$(command -v cp) /etc/dm-psa/boot.json /run/dm-psa/boot.json
 # That agent has not decided yet.
 ExecStopPost=-$(command -v rm) -f /run/dm-psa/decided
 U
     # shellcheck disable=SC2154
-    $SYSTEMCTL -q --root "$initdir" add-wants sysinit.target dm-psa.service
+    $SYSTEMCTL -q --root "$initdir" add-wants sysinit.target dm-psa.service dm-psa-undecided.timer
 }

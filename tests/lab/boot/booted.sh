@@ -22,7 +22,7 @@ mounted_from_disk() { dmesg | grep -E '(EXT4|XFS)-fs \(sd'; }
 note "$(uptime -p), $(findmnt -n -o SOURCE /), $(cat /proc/cmdline)"
 note "$(sed 's/^/boot.log: /' /run/dm-psa/boot.log 2>/dev/null | tail -5)"
 if [ "$case" = nompath ]; then
-    check_eq "the root file system is on a disk" '' "$(uuid_of "$(root_device)")"
+    check_eq "the root file system is on a disk" '' "$(uuids_below "$(root_device)" | grep mpath)"
     check_eq "there is no map" '' "$(dmsetup ls --target multipath | grep -v '^No devices')"
     check "the agent does not run" not systemctl -q is-active dm-psa.service
     exit

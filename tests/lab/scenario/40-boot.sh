@@ -14,10 +14,8 @@
 #   moved     the system was restored to a disk with one path, but the initramfs waits for the map
 #   nompath   multipathing is turned off on the kernel command line
 #
-# On request only, because such a host does not end (docs/boot.md):
-#
-#   lost      all paths are lost, and then the host is shut down
-#   late      all paths are lost while the host shuts down
+#   late      all paths are lost while the host shuts down: its watchdog ends it (docs/boot.md)
+#   lost      all paths are lost, and then the host is shut down: the same
 # Guest: host
 set -u
 cd "$(dirname "$0")/../../.." || exit 1
@@ -67,7 +65,7 @@ for case; do
         moved) options=(--paths moved --append dm_psa.wait=5) ;;
         nompath) options=(--append nompath) ;;
         # The guest ends before the script.
-        lost | late) wanted=123 ;;
+        lost | late) options=(--watchdog) wanted=126 ;;
     esac
     echo "# $case, $system, $maker"
     tests/lab/run --kernel "$kernel" --boot "$work" --share "$work" --env "MAKER=$maker" "${options[@]}" tests/lab/boot/booted.sh "${arguments[@]}" >"$work/log" 2>&1
