@@ -188,6 +188,30 @@ fn read(file: &Path) -> Result<Option<String>, ConfigError> {
     }
 }
 
+/// Reads a file whose mistakes affect only themselves; empty if there is none. So a byte that is not UTF-8, in a comment for
+/// instance, is replaced and reported, and the rest of the file counts.
+fn read_leniently(file: &Path) -> Result<(String, Option<ConfigError>), ConfigError> {
+    let bytes = match std::fs::read(file) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(source) => {
+            let file = file.to_owned();
+            return Err(ConfigError::Read { file, source });
+        }
+    };
+    let mistake = std::str::from_utf8(&bytes).err().map(|error| {
+        let before = bytes.iter().take(error.valid_up_to());
+        let line = 1 + before.filter(|byte| **byte == b'\n').count();
+        ConfigError::Invalid {
+            file: file.to_owned(),
+            problem: format!(
+                "line {line}: a byte is not UTF-8, and is replaced by U+FFFD: save the file as UTF-8"
+            ),
+        }
+    });
+    Ok((String::from_utf8_lossy(&bytes).into_owned(), mistake))
+}
+
 /// Reads the admin's settings; the defaults if there is no file.
 ///
 /// # Errors
@@ -205,8 +229,8 @@ pub fn load_settings(places: &Places) -> Result<Settings, ConfigError> {
 #[must_use]
 pub(crate) fn read_settings(places: &Places) -> (Settings, Vec<ConfigError>) {
     let file = places.settings();
-    let text = match read(&file) {
-        Ok(text) => text.unwrap_or_default(),
+    let (text, replaced) = match read_leniently(&file) {
+        Ok(read) => read,
         Err(problem) => return (Settings::default(), vec![problem]),
     };
     let (settings, mistakes) = parse_settings(&text);
@@ -214,7 +238,8 @@ pub(crate) fn read_settings(places: &Places) -> (Settings, Vec<ConfigError>) {
         file: file.clone(),
         problem: format!("{mistake}; it has no effect, the rest of the file is used"),
     };
-    (settings, mistakes.into_iter().map(invalid).collect())
+    let mistakes = mistakes.into_iter().map(invalid);
+    (settings, replaced.into_iter().chain(mistakes).collect())
 }
 
 /// Returns the settings in a text, and its mistakes.
@@ -425,6 +450,38 @@ mod tests {
         assert_eq!(
             settings.check_interval_ms,
             Settings::default().check_interval_ms
+        );
+    }
+
+    /// A comment in Latin-1.
+    #[test]
+    fn a_byte_that_is_not_utf_8_affects_nothing_else() {
+        let root = tempfile::tempdir().unwrap();
+        let places = Places::below(root.path());
+        let text = b"lone_paths = \"all\"\n# f\xfcr die Datenbank\napd_timeout_ms = 20000\n";
+        store::replace(&places.settings(), text).unwrap();
+        let (settings, problems) = read_settings(&places);
+        assert_eq!(settings.apd_timeout_ms, Millis(20_000));
+        assert_eq!(settings.lone_paths, crate::psa::settings::LonePaths::All);
+        let [problem] = &*problems else {
+            panic!("{problems:?}");
+        };
+        assert!(
+            problem.to_string().contains("line 2: a byte is not UTF-8"),
+            "{problem}"
+        );
+        // The same in a file of rules.
+        let rules = b"# \xe9\n[[claimrule]]\nrule = 200\ntype = \"vendor\"\nvendor = \"X\"\nplugin = \"MASK_PATH\"\n";
+        store::replace(&places.admin_rules(), rules).unwrap();
+        let (rules, problems) = rules::start(&places);
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(
+            rules
+                .in_force()
+                .claim
+                .rules()
+                .iter()
+                .any(|rule| rule.number == 200)
         );
     }
 

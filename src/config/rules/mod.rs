@@ -16,7 +16,7 @@ pub mod schema;
 #[cfg(test)]
 mod tests;
 
-use super::{ConfigError, Places, read, store};
+use super::{ConfigError, Places, read, read_leniently, store};
 use crate::psa::claim::{RuleList, RuleLists, Ruleset};
 use crate::psa::psp::PspKind;
 use crate::psa::rules::Rules;
@@ -116,8 +116,11 @@ fn understood(file: PathBuf, text: &str, problems: &mut Problems) -> RuleFile {
 
 /// Reads one file leniently; empty if there is none.
 fn read_file(file: PathBuf, problems: &mut Problems) -> RuleFile {
-    match read(&file) {
-        Ok(text) => understood(file, &text.unwrap_or_default(), problems),
+    match read_leniently(&file) {
+        Ok((text, replaced)) => {
+            problems.extend(replaced);
+            understood(file, &text, problems)
+        }
         Err(problem) => {
             problems.push(problem);
             RuleFile::default()
