@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 /// The file trees that facts are read from.
@@ -31,16 +31,20 @@ impl Sysfs {
     /// A device that is being removed is no longer in it.
     ///
     /// # Errors
-    /// The list is unknown because files or memory are short.
+    /// The list is unknown because the directory cannot be read: files or memory are short, say. A part of the list would mean
+    /// that the other paths are gone.
     pub fn list_paths(&self) -> Result<BTreeSet<Hctl>, Shortage> {
-        SHORT.set(false);
-        let names = names_in(&self.sys("class/scsi_device"));
-        let paths = names.iter().filter_map(|name| name.parse().ok());
-        if SHORT.get() {
-            Err(Shortage)
-        } else {
-            Ok(paths.collect())
+        let entries = match fs::read_dir(self.sys("class/scsi_device")) {
+            // The host has no SCSI.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(BTreeSet::new()),
+            other => other.map_err(|_| Shortage)?,
+        };
+        let mut paths = BTreeSet::new();
+        for entry in entries {
+            let name = entry.map_err(|_| Shortage)?.file_name();
+            paths.extend(name.to_str().and_then(|name| name.parse::<Hctl>().ok()));
         }
+        Ok(paths)
     }
 
     /// The SCSI device below a disk or partition; `None` for any other block device (dm, md, nvme).
@@ -271,6 +275,20 @@ mod tests {
         assert_eq!(host_in(path), Some(7));
         assert_eq!(host_in(Path::new("/devices/pci0000:00/hostile")), None);
         assert_eq!(address_in(Path::new("/devices/virtual/block/dm-3")), None);
+    }
+
+    #[test]
+    fn a_list_that_cannot_be_read_is_not_an_empty_one() {
+        let root = tempfile::tempdir().unwrap();
+        let sysfs = Sysfs::new(root.path());
+        assert_eq!(sysfs.list_paths(), Ok(BTreeSet::new()));
+        let class = root.path().join("sys/class");
+        fs::create_dir_all(&class).unwrap();
+        fs::write(class.join("scsi_device"), "").unwrap();
+        assert!(sysfs.list_paths().is_err());
+        fs::remove_file(class.join("scsi_device")).unwrap();
+        fs::create_dir_all(class.join("scsi_device/1:0:0:0")).unwrap();
+        assert_eq!(sysfs.list_paths().unwrap().len(), 1);
     }
 
     #[test]
