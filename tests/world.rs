@@ -1620,6 +1620,32 @@ fn a_command_that_was_not_sent_is_not_evidence_about_its_path() {
     neighbour_is_well(&sim);
 }
 
+/// The module sg was loaded after the service had begun, or SELinux does not allow the device.
+#[test]
+fn a_host_that_does_not_permit_commands_keeps_its_paths() {
+    let denied = |errno: i32| Some(Answer::from(Outcome::of_errno(errno)));
+    for errno in [1, 13] {
+        for restart in [false, true] {
+            let mut sim = running(four_paths());
+            sim.inject(&Fault::Open(0, 1));
+            let before = maps(&sim);
+            for path in [A1, A2, B1, B2] {
+                for command in [Command::Inquiry, Command::TestUnitReady, PAGE83] {
+                    sim.inject(&Fault::Lie(path, command, denied(errno)));
+                }
+            }
+            if restart {
+                sim.inject(&Fault::RestartAgent);
+            }
+            let mark = sim.journal.len();
+            sim.run_for(seconds(200));
+            assert_eq!(steps(&sim, mark), Vec::<String>::new(), "{errno} {restart}");
+            assert_eq!(maps(&sim), before, "{errno} {restart}");
+            unharmed(&sim);
+        }
+    }
+}
+
 #[test]
 fn errors_of_the_transport_name_no_unit_and_prove_nothing() {
     for outcome in [

@@ -75,13 +75,13 @@ impl Outcome {
     }
 
     /// Classifies an `errno` from sending or fetching a command. The numbers are the same on every Linux architecture
-    /// that Rust's standard library supports: ENXIO is 6, EAGAIN 11, ENOMEM 12, EBUSY 16, ENODEV 19, ENFILE 23, EMFILE
-    /// 24.
+    /// that Rust's standard library supports: EPERM is 1, ENXIO 6, EAGAIN 11, ENOMEM 12, EACCES 13, EBUSY 16, ENODEV 19,
+    /// ENFILE 23, EMFILE 24. What this host does not permit or cannot do says nothing about the path.
     #[must_use]
-    pub(crate) fn from_errno(errno: i32) -> Outcome {
+    pub fn of_errno(errno: i32) -> Outcome {
         match errno {
             6 | 19 => Outcome::Gone,
-            11 | 12 | 16 | 23 | 24 => Outcome::NotSent(errno),
+            1 | 11 | 12 | 13 | 16 | 23 | 24 => Outcome::NotSent(errno),
             other => Outcome::Errno(other),
         }
     }
@@ -259,9 +259,9 @@ mod tests {
 
     #[test]
     fn errnos() {
-        assert_eq!(Outcome::from_errno(19), Outcome::Gone);
-        assert_eq!(Outcome::from_errno(6), Outcome::Gone);
-        assert_eq!(Outcome::from_errno(5), Outcome::Errno(5));
+        assert_eq!(Outcome::of_errno(19), Outcome::Gone);
+        assert_eq!(Outcome::of_errno(6), Outcome::Gone);
+        assert_eq!(Outcome::of_errno(5), Outcome::Errno(5));
     }
 
     #[test]

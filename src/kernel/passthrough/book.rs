@@ -152,8 +152,8 @@ impl Book {
         let path = order.path;
         let refusal = match self.lines.get(&path) {
             Some(Line { exam: None, .. }) => Some(Outcome::Overdue),
-            Some(_) => Some(Outcome::from_errno(libc::EBUSY)),
-            None if self.lines.len() >= LINES => Some(Outcome::from_errno(libc::EAGAIN)),
+            Some(_) => Some(Outcome::of_errno(libc::EBUSY)),
+            None if self.lines.len() >= LINES => Some(Outcome::of_errno(libc::EAGAIN)),
             None => None,
         };
         if let Some(outcome) = refusal {

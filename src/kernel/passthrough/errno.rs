@@ -10,5 +10,5 @@ pub(in crate::kernel) fn errno_of(error: &io::Error) -> i32 {
 
 /// The outcome of a command that was not sent.
 pub(in crate::kernel) fn outcome_of(error: &io::Error) -> Outcome {
-    Outcome::from_errno(errno_of(error))
+    Outcome::of_errno(errno_of(error))
 }

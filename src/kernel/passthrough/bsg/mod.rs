@@ -96,7 +96,7 @@ impl Transport {
     pub(super) fn examine(&self, order: Examine) -> Result<(), Examination> {
         let mut books = self.shared.books();
         if books.closed {
-            return Err(order.answer(Outcome::from_errno(libc::EAGAIN)));
+            return Err(order.answer(Outcome::of_errno(libc::EAGAIN)));
         }
         let wake = books.accept(order, self.clock.now())?;
         drop(books);

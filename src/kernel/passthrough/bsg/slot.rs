@@ -69,7 +69,7 @@ impl Slot {
     pub(super) fn answer(&mut self, res2: u64) -> (Outcome, Vec<u8>) {
         match self.buffers.ours() {
             Some(buffers) => buffers.answer(command::ending(res2)),
-            None => (Outcome::from_errno(libc::EBUSY), Vec::new()),
+            None => (Outcome::of_errno(libc::EBUSY), Vec::new()),
         }
     }
 

@@ -281,7 +281,7 @@ impl Worker {
         let errand = unsafe { slot.take_back() }?;
         let (outcome, data) = match completion.result {
             0 => slot.answer(completion.res2),
-            result => (Outcome::from_errno(result.saturating_neg()), Vec::new()),
+            result => (Outcome::of_errno(result.saturating_neg()), Vec::new()),
         };
         self.free.push(index);
         if errand.zombie {

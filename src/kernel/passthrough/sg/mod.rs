@@ -207,7 +207,7 @@ fn watch(shared: &Weak<Shared>) {
 }
 
 fn refusal(order: Examine, errno: i32) -> Examination {
-    order.answer(Outcome::from_errno(errno))
+    order.answer(Outcome::of_errno(errno))
 }
 
 #[cfg(test)]
