@@ -26,6 +26,7 @@ use crate::psa::names::Wwid;
 use crate::psa::state::World;
 use crate::psa::state::device::Device;
 use crate::psa::state::path::Path;
+use crate::psa::state::proof::Identity;
 use crate::psa::units::{Hctl, Millis, Sectors};
 use std::collections::BTreeSet;
 
@@ -237,7 +238,9 @@ pub(in crate::psa) fn is_being_measured(world: &World, device: &Device) -> bool 
 pub(in crate::psa) fn repeated(world: &World, device: &Device) -> Option<(Hctl, Hctl)> {
     let mut before: Option<Hctl> = None;
     for path in world.paths_of(device) {
-        if path.proof.unit().is_none() || !path.is_ours() {
+        // The disk of a map that has not answered since the agent started is not less the unit than one that has.
+        let is_assumed = matches!(path.proof.identity(), Identity::Assumed(_));
+        if path.proof.unit().is_none() && !is_assumed || !path.is_ours() {
             continue;
         }
         let id = path.facts().hctl;
