@@ -10,6 +10,7 @@ use dm_psa::psa::event::Event;
 use dm_psa::psa::evidence::PathState;
 use dm_psa::psa::names::DeviceId;
 use dm_psa::psa::psp::PspKind;
+use dm_psa::psa::settings::Settings;
 use dm_psa::psa::settings::{LimitType, RoundRobin};
 use dm_psa::psa::units::{Hctl, Millis};
 use dm_psa::sim::fault::Fault;
@@ -586,11 +587,22 @@ fn without_autoclaim_new_paths_wait_for_claimrule_run() {
     make(&mut sim, Change::RunRules(None));
     sim.run_for(seconds(5));
     assert!(maps(&sim)[0].ends_with("| AE AA AA"), "{:?}", maps(&sim));
-    // Autoclaim stays off over a restart, and existing paths keep their claims.
-    sim.inject(&Fault::RestartAgent);
-    sim.run_for(seconds(20));
-    assert!(maps(&sim)[0].ends_with("| AE AA AA"), "{:?}", maps(&sim));
-    unharmed(&sim);
+    // Autoclaim stays off over a restart, and existing paths keep their claims: also those that were down.
+    for down in [&[][..], &[A1], &[A1, A2, B1, B2]] {
+        sim.inject(&Fault::Open(0, 1));
+        for path in down {
+            sim.inject(&Fault::LinkDown(*path));
+        }
+        sim.run_for(seconds(10));
+        sim.inject(&Fault::RestartAgent);
+        sim.run_for(seconds(20));
+        for path in down {
+            sim.inject(&Fault::LinkUp(*path));
+        }
+        sim.run_for(seconds(20));
+        assert!(maps(&sim)[0].ends_with("| AE AA AA"), "{:?}", maps(&sim));
+        unharmed(&sim);
+    }
 }
 
 #[test]
@@ -677,6 +689,29 @@ fn rules_that_mask_everything_leave_a_device_in_use_alone_across_a_restart() {
     sim.run_for(seconds(10));
     assert!(maps(&sim)[0].ends_with("| A A"), "{:?}", maps(&sim));
     unharmed(&sim);
+}
+
+/// The same if udev has not processed the disks when the rules run: then it is not known yet that a map has them.
+#[test]
+fn rules_that_mask_everything_leave_a_device_in_use_alone_before_udev() {
+    let all = [A1, A2, B1, B2];
+    for late in [&all[..], &[A1]] {
+        let mut sim = running(four_paths());
+        sim.inject(&Fault::Open(0, 1));
+        for path in late {
+            sim.kernel
+                .inject(Millis(0), &Fault::Unprocessed(*path, true));
+        }
+        let rules = rules("vendor=* model=*");
+        let mut sim = Simulation::start_with_rules(sim.kernel, Settings::default(), *rules);
+        sim.run_for(seconds(5));
+        for path in late {
+            sim.inject(&Fault::Unprocessed(*path, false));
+        }
+        sim.run_for(seconds(60));
+        assert_eq!(steps(&sim, 0), Vec::<String>::new(), "{late:?}");
+        unharmed(&sim);
+    }
 }
 
 fn end_queueing(sim: &Simulation) -> Change {

@@ -384,6 +384,28 @@ fn a_designator_that_is_added_while_a_map_is_in_use_changes_nothing() {
     unharmed(&sim);
 }
 
+/// The same while a controller restarts with the firmware, so that its paths are deleted and come back.
+#[test]
+fn paths_that_come_back_with_an_added_designator_join_their_device() {
+    let mut sim = running(four_paths());
+    sim.inject(&Fault::Open(0, 1));
+    for paths in [[A1, A2], [B1, B2]] {
+        for path in paths {
+            sim.inject(&Fault::Delete(path));
+        }
+        sim.run_for(seconds(30));
+        sim.kernel.array.unit_mut(0).unwrap().designators = vec![naa(9)];
+        for path in paths {
+            sim.inject(&Fault::Add(path));
+        }
+        sim.run_for(seconds(30));
+        assert_eq!(maps(&sim).len(), 1, "{:?}", maps(&sim));
+        assert_eq!(held(&sim).len(), 4);
+    }
+    assert!(maps(&sim)[0].starts_with(UNIT), "{:?}", maps(&sim));
+    unharmed(&sim);
+}
+
 /// A new device is named by the last of two designators, as udev does by the rules of sg3-utils.
 #[test]
 fn a_new_device_is_named_as_udev_names_its_disks() {
@@ -557,6 +579,30 @@ fn a_second_lun_of_a_port_with_the_same_identity_is_reported_and_not_used() {
         sim.inject(&Fault::Add(path));
     }
     sim.run_for(seconds(10));
+    assert_eq!(held(&sim), [A1, B1, A2, B2]);
+    unharmed(&sim);
+}
+
+/// The agent starts while the first LUN is down. Nothing of it has answered, but its disks are those of the map.
+#[test]
+fn a_second_lun_of_a_port_gets_no_queued_write_after_a_restart() {
+    let mut kernel = four_paths();
+    let twin = twin(&mut kernel, |_| ());
+    for (n, one) in ALL.iter().enumerate() {
+        let group = if one.target == 0 { 1 } else { 2 };
+        let second = Hctl { lun: 1, ..*one };
+        kernel.cable(second, Transport::Fc, twin, group, n as u16);
+    }
+    let mut sim = running(kernel);
+    sim.inject(&Fault::Open(0, 1));
+    sim.inject_all(&ALL.map(Fault::LinkDown));
+    sim.io_every = Some(Millis(100));
+    sim.run_for(seconds(10));
+    sim.inject(&Fault::RestartAgent);
+    sim.run_for(seconds(30));
+    assert_eq!(held(&sim), [A1, B1, A2, B2]);
+    sim.inject_all(&ALL.map(Fault::LinkUp));
+    sim.run_for(seconds(20));
     assert_eq!(held(&sim), [A1, B1, A2, B2]);
     unharmed(&sim);
 }

@@ -6,12 +6,16 @@
 mod san;
 
 use dm_psa::psa::action::Action;
+use dm_psa::psa::adapter::Transport;
 use dm_psa::psa::change::{Change, Refusal};
+use dm_psa::psa::event::Event;
 use dm_psa::psa::facts::Usage;
 use dm_psa::psa::settings::Settings;
 use dm_psa::psa::table::model::Table;
 use dm_psa::psa::table::parse::parse;
 use dm_psa::psa::units::{DevT, Millis, Sectors};
+use dm_psa::scsi::vpd::{Association, CodeSet, Designator, DesignatorType};
+use dm_psa::sim::array::Unit;
 use dm_psa::sim::fault::Fault;
 use dm_psa::sim::kernel::Kernel;
 use dm_psa::sim::run::Simulation;
@@ -185,6 +189,104 @@ fn an_agent_that_starts_before_udev_touches_no_map() {
             unharmed(&sim);
         }
     }
+}
+
+/// The map is named by another name of the unit than a new device would be: by an older designator, or by a name that page
+/// 83h does not list. The answers come before udev has processed the disks, or before the map is known.
+#[test]
+fn a_map_of_another_name_is_the_same_map_whatever_is_known_first() {
+    let all = [A1, A2, B1, B2];
+    for listed in [true, false] {
+        for users in [0, 1] {
+            for late in [&all[..], &[A1], &[]] {
+                let mut kernel = before_udev(late);
+                if listed {
+                    let unit = kernel.array.unit_mut(0).unwrap();
+                    unit.designators = vec![newer_designator()];
+                } else {
+                    kernel = four_paths();
+                    for path in late {
+                        kernel.inject(Millis(0), &Fault::Unprocessed(*path, true));
+                    }
+                    let all = table(&["8:0", "8:16", "8:32", "8:48"]);
+                    kernel.make_map(UNIT, "mpath-db-1", &all).unwrap();
+                }
+                kernel.open_map(UNIT, users);
+                let mut sim = Simulation::start(kernel, Settings::default());
+                // The simulation knows the units of maps by names of page 83h only.
+                sim.io_every = listed.then_some(Millis(100));
+                sim.run_for(seconds(5));
+                for path in late {
+                    sim.inject(&Fault::Unprocessed(*path, false));
+                }
+                sim.run_for(seconds(300));
+                let what = format!("{listed} {users} {late:?}: {:?}", maps(&sim));
+                assert_eq!(steps(&sim, 0), Vec::<String>::new(), "{what}");
+                assert_eq!(maps(&sim).len(), 1, "{what}");
+                unharmed(&sim);
+            }
+        }
+    }
+}
+
+/// A map that appears over disks which the agent has identified and left alone.
+#[test]
+fn a_map_that_appears_over_identified_disks_is_left_as_it_is() {
+    for name in ["db-1", "3600140500000000000000000000000ff"] {
+        {
+            let mut settings = Settings::default();
+            settings.default_device.map = Some(false);
+            let mut sim = Simulation::start(four_paths(), settings);
+            sim.run_for(seconds(20));
+            let mark = sim.journal.len();
+            let all = table(&["8:0", "8:16", "8:32", "8:48"]);
+            sim.kernel
+                .make_map("other", &format!("mpath-{name}"), &all)
+                .unwrap();
+            sim.kernel.open_map("other", 1);
+            let seen = sim.kernel.map("other").unwrap();
+            sim.deliver(Event::MapSeen(Box::new(seen)));
+            sim.run_for(seconds(300));
+            assert_eq!(steps(&sim, mark), Vec::<String>::new(), "{name}");
+            assert_eq!(maps(&sim).len(), 1);
+            let text = explained(&sim, "other");
+            assert!(
+                text.contains("foreign: its map contains sda, which is a path of naa."),
+                "{text}"
+            );
+            unharmed(&sim);
+        }
+    }
+}
+
+fn newer_designator() -> Designator {
+    let mut bytes = vec![0x60; 16];
+    bytes[15] = 9;
+    Designator {
+        protocol_identifier: None,
+        code_set: CodeSet::Binary,
+        association: Association::LogicalUnit,
+        designator_type: DesignatorType::Naa,
+        bytes,
+    }
+}
+
+/// multipath-tools with `allow_usb_devices`: the path is proven like any other, because the map was named by its page.
+#[test]
+fn a_path_by_usb_that_is_in_a_map_is_proven() {
+    let mut kernel = steady();
+    let unit = kernel.array.add(Unit::new(1, &[]));
+    kernel.cable(A1, Transport::Usb, unit, 1, 1);
+    kernel.make_map(UNIT, UUID, &table(&["8:0"])).unwrap();
+    kernel.open_map(UNIT, 1);
+    let mut sim = Simulation::start(kernel, Settings::default());
+    sim.run_for(seconds(20));
+    sim.inject(&Fault::LinkDown(A1));
+    sim.run_for(seconds(20));
+    sim.inject(&Fault::LinkUp(A1));
+    sim.run_for(seconds(20));
+    assert!(maps(&sim)[0].ends_with(" A"), "{:?}", maps(&sim));
+    unharmed(&sim);
 }
 
 /// A disk that udev never processes keeps its place for ever; the known members next to it are kept up to date.

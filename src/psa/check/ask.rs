@@ -138,8 +138,9 @@ fn commands_for(world: &World, id: Hctl, path: &Path) -> (Stage, Commands) {
     } else {
         Command::ReportTargetPortGroups
     };
-    // Many USB bridges hang on a VPD page that they do not support. Their disks never get a map.
-    let askable = path.facts().transport != Transport::Usb;
+    // Many USB bridges hang on a VPD page that they do not support. Their disks never get a map. If one has a map, made by
+    // another program, it has answered that program.
+    let askable = path.facts().transport != Transport::Usb || world.is_held(path);
     let mut commands = Commands::Borrowed(READY);
     let owed = path.proof.is_owed();
     let settled = path.proof.may_carry_io() && !owed;

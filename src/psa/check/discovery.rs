@@ -1,7 +1,7 @@
 //! From a path that was discovered to a path with a known logical unit, owner and device.
 
 use crate::psa::action::Action;
-use crate::psa::check::compare;
+use crate::psa::check::{ask, compare};
 use crate::psa::claiming::{mask_path, run};
 use crate::psa::codes;
 use crate::psa::facts::PathFacts;
@@ -85,18 +85,45 @@ fn disk_bound(world: &mut World, id: Hctl) {
     world.disks.insert(dev, id);
     world.lookups.bound(dev);
     if let Some(wwid) = world.index.holder(dev).cloned() {
-        assume(world, id, &wwid);
+        is_member(world, id, &wwid, true);
+        run::keep_member(world, id, &wwid);
     }
 }
 
-/// The path is in the table of this device's map: it belongs to the device unless a proof says otherwise.
-pub(in crate::psa) fn assume(world: &mut World, id: Hctl, wwid: &Wwid) {
+/// The disk of the path turns out to be in the table of this device's map: the path belongs to the device unless a proof
+/// says otherwise. Disks, maps and answers become known in any order. So the path may have been identified before, by
+/// the best of its names, which need not be that of the map.
+///
+/// If the map may have existed before the path was identified, a path that does not list its name leads to another unit now.
+/// If the map was made later, its maker named it so: then the path stays where it is, and the map is foreign (`membership`).
+pub(in crate::psa) fn is_member(world: &mut World, id: Hctl, wwid: &Wwid, existed: bool) {
+    let Some(path) = world.paths.get(&id) else {
+        return;
+    };
+    if path.device.as_ref() == Some(wwid) {
+        return;
+    }
+    // The disk is in two tables: `membership` leaves the other map as it is.
+    let own = path.device.as_ref().and_then(|own| world.map_of(own));
+    let tables = own.and_then(|map| map.table.as_ref().ok());
+    let is_in_own =
+        tables.is_some_and(|table| table.paths().any(|held| Some(held.dev) == path.dev()));
+    let is_listed = path.proof.names().iter().any(|(_, name)| name == wwid);
+    let was_identified = path.proof.unit().is_some();
+    if is_in_own || (!existed && was_identified && !is_listed) {
+        return;
+    }
+    let device_id = world.assumed_id(wwid);
     let Some(path) = world.paths.get_mut(&id) else {
         return;
     };
-    if path.proof.assume(wwid) {
-        let device_id = world.assumed_id(wwid);
-        join(world, id, wwid, &device_id, None);
+    let was_unknown = path.proof.assume(wwid);
+    if !was_unknown {
+        path.proof.reassign(wwid);
+    }
+    join(world, id, wwid, &device_id, None);
+    if !was_unknown {
+        ask::examine_now(world, id);
     }
 }
 

@@ -1,7 +1,9 @@
 //! Carries out the transitions of [`crate::psa::state::proof::Proof`]: what an answer to VPD page 83h means for a path.
 
-use crate::psa::check::{ask, discovery, judge};
+use crate::psa::check::{ask, discovery, disks, judge};
 use crate::psa::codes;
+use crate::psa::identity::{Listing, contradict};
+use crate::psa::names::Wwid;
 use crate::psa::state::World;
 use crate::psa::state::proof::{Answer, Proven};
 use crate::psa::units::Hctl;
@@ -15,6 +17,15 @@ pub(in crate::psa) fn identify(world: &mut World, id: Hctl, page83: Result<&[u8]
     if page83.is_ok_and(|page| path.device.is_some() && path.proof.repeats(page)) {
         return path.proof.repeated(now);
     }
+    if path.proof.expected().is_none()
+        && let Some(wwid) = page83.ok().and_then(|page| listed_map(world, page))
+        && let Some(path) = world.paths.get_mut(&id)
+    {
+        path.proof.assume(&wwid);
+    }
+    let Some(path) = world.paths.get_mut(&id) else {
+        return;
+    };
     match path.proof.answered(page83, path.exams.is_repeated(), now) {
         Answer::Outdated => {}
         Answer::Proven(proven) => is_proven(world, id, &proven),
@@ -42,6 +53,26 @@ pub(in crate::psa) fn identify(world: &mut World, id: Hctl, page83: Result<&[u8]
             }
         }
     }
+}
+
+/// The device to which a new path belongs by another name than the best one of its page: it has a map, the page lists its
+/// name, and does not contradict the pages of its paths. Firmware adds designators, and the paths of one controller come
+/// back with the new page while the map is in use.
+fn listed_map(world: &World, page: &[u8]) -> Option<Wwid> {
+    let names = Listing::parse(page).ok()?.ranked();
+    let others = names.iter().skip(1).map(|(_, wwid)| wwid);
+    let is_same = |wwid: &&Wwid| {
+        let device = world.devices.get(*wwid);
+        let paths = device.into_iter().flat_map(|device| world.paths_of(device));
+        let mut proven = paths.filter(|path| path.proof.may_carry_io()).peekable();
+        disks::is_mapped(world, wwid)
+            && proven.peek().is_some()
+            && proven.all(|path| !contradict(&names, path.proof.names(), wwid))
+    };
+    let best = names
+        .first()
+        .filter(|(_, best)| !disks::is_mapped(world, best));
+    best.and(others.into_iter().find(is_same)).cloned()
 }
 
 /// The path leads to the expected logical unit, or to the first one that it named.

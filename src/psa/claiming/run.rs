@@ -4,6 +4,7 @@ use crate::psa::change::Scope;
 use crate::psa::claim::{CATCH_ALL, Claim};
 use crate::psa::codes;
 use crate::psa::mpp::Plugin;
+use crate::psa::names::Wwid;
 use crate::psa::rules::Rules;
 use crate::psa::state::World;
 use crate::psa::state::path::Path;
@@ -35,7 +36,9 @@ pub(in crate::psa) fn in_scope(world: &World, scope: &Scope) -> Vec<Hctl> {
 
 /// Claims a path that was discovered, unless that is left to a run of the rules.
 pub(in crate::psa) fn claim_found(world: &mut World, id: Hctl) {
-    let waits = world.memory.autoclaim_off && world.started;
+    // A member of a map is not new, even if it answers for the first time: it was down when the agent started.
+    let is_held = world.paths.get(&id).is_some_and(|path| world.is_held(path));
+    let waits = world.memory.autoclaim_off && world.started && !is_held;
     match world.paths.get_mut(&id) {
         Some(path) if waits && path.owner.claim().is_none() => path.owner.unclaim(),
         _ => claim(world, id),
@@ -55,26 +58,59 @@ pub(in crate::psa) fn claim(world: &mut World, id: Hctl) {
     let (name, before) = (path.name(), path.owner.claim());
     let mut claim = world.rules.claim.decide(&subject);
     if claim.plugin == Plugin::MaskPath && is_last_of_users(world, id) {
-        let rule = claim.rule.to_string();
-        claim = before
-            .filter(|claim| claim.plugin != Plugin::MaskPath)
-            .unwrap_or(Claim {
-                plugin: Plugin::Nmp,
-                rule: CATCH_ALL,
-            });
-        let why = "it is the last path of a device in use";
-        world.notify(
-            codes::CLAIM_KEPT,
+        let kept = before.filter(|claim| claim.plugin != Plugin::MaskPath);
+        let against = claim.rule;
+        claim = kept.unwrap_or(UNMASKED);
+        kept_against(
+            world,
             name.to_string(),
-            &[
-                ("plugin", claim.plugin.as_str()),
-                ("against_rule", &rule),
-                ("reason", why),
-            ],
+            claim,
+            against,
+            "it is the last path of a device in use",
         );
     }
     if let Some(path) = world.paths.get_mut(&id) {
         path.owner.claimed(claim);
+    }
+}
+
+/// The owner of a path that is not masked although a rule says so.
+const UNMASKED: Claim = Claim {
+    plugin: Plugin::Nmp,
+    rule: CATCH_ALL,
+};
+
+fn kept_against(world: &mut World, name: String, claim: Claim, rule: u32, why: &str) {
+    let rule = rule.to_string();
+    let details = [
+        ("plugin", claim.plugin.as_str()),
+        ("against_rule", &*rule),
+        ("reason", why),
+    ];
+    world.notify(codes::CLAIM_KEPT, name, &details);
+}
+
+/// A path turned out to be in the table of a map after the rules had decided on it. As at the start of the agent, it is not
+/// masked while the map is open.
+pub(in crate::psa) fn keep_member(world: &mut World, id: Hctl, wwid: &Wwid) {
+    let is_open = world.map_of(wwid).is_some_and(|map| map.open_count > 0);
+    let Some(path) = world.paths.get_mut(&id).filter(|_| is_open) else {
+        return;
+    };
+    let masked = path
+        .owner
+        .claim()
+        .filter(|claim| claim.plugin == Plugin::MaskPath);
+    if let Some(claim) = masked {
+        path.owner.claimed(UNMASKED);
+        let name = path.name().to_string();
+        kept_against(
+            world,
+            name,
+            UNMASKED,
+            claim.rule,
+            "its disk is in a map that is in use",
+        );
     }
 }
 

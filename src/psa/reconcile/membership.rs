@@ -71,13 +71,31 @@ pub(in crate::psa) fn members(world: &World, wwid: &Wwid) -> Members {
             Member::NotSeenYet => {
                 members.unseen.insert(path.dev);
             }
-            Member::Ours(_) | Member::Gone => {}
+            Member::Ours(id) => {
+                let other = world
+                    .paths
+                    .get(&id)
+                    .filter(|path| path.device.as_ref() != Some(wwid));
+                if let Some(what) = other.and_then(|path| elsewhere(world, path)) {
+                    members.foreign.get_or_insert(what);
+                }
+            }
+            Member::Gone => {}
         }
     }
     if members.foreign.is_none() && map.is_some() {
         members.foreign = named_otherwise(world, wwid);
     }
     members
+}
+
+/// Describes a disk of a map that is a path of another device: its disk is in the map of that one, too.
+fn elsewhere(world: &World, path: &Path) -> Option<String> {
+    let disk = path.facts().block.as_ref().map(|block| &block.name)?;
+    Some(match world.device_of(path) {
+        Some(device) => format!("{disk}, which is a path of {}", device.id()),
+        None => format!("{disk}, which belongs to no device"),
+    })
 }
 
 /// Describes a disk of a map whose name its page 83h does not list, if no path ever proved the name.

@@ -2,6 +2,7 @@
 
 use crate::psa::action::Action;
 use crate::psa::check::{ask, discovery, judge};
+use crate::psa::claiming::run;
 use crate::psa::codes;
 use crate::psa::event::{DmStep, MapError};
 use crate::psa::evidence::PathState;
@@ -183,8 +184,9 @@ fn take_in(world: &mut World, wwid: &Wwid, map: Map, order: &Order) {
         let Some(id) = world.disks.get(dev).copied() else {
             continue;
         };
+        discovery::is_member(world, id, wwid, !world.maps_listed);
         if first {
-            discovery::assume(world, id, wwid);
+            run::keep_member(world, id, wwid);
         }
         // The kernel's failure counts restart at 0 with each table, so they say nothing.
         let before = before.get(dev).map(|before| before.active);

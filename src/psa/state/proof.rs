@@ -2,18 +2,18 @@
 //!
 //! Input: answers to INQUIRY and to VPD page 83h, and reasons to doubt what was proven. Output: an [`Answer`] for each
 //! page. No other code changes an [`Identity`]. Invariants: a path may carry I/O only while it is [`Identity::Proven`];
-//! only [`Proof::doubt`], or an answer that contradicts it, ends what was proven. Every name that page 83h lists
+//! only [`Proof::doubt`], [`Proof::reassign`], or an answer that contradicts it, ends what was proven. Every name that page 83h lists
 //! identifies the unit, not only the one that dm-psa would prefer.
 //!
-//! | | assume | doubt | lists the expected | lists another | no logical unit | says nothing |
-//! |---|---|---|---|---|---|---|
-//! | Unknown | Assumed | Unknown | Proven | Proven | Nameless | Nameless |
-//! | Assumed | Assumed | Assumed | Proven | Quarantined | Absent | Assumed |
-//! | Proven | Proven | Stale | Proven | Quarantined | Absent | Proven, then Stale |
-//! | Stale | Stale | Stale | Proven | Quarantined | Absent | Stale |
-//! | Absent | Absent | Absent | Proven | Quarantined | Absent | Absent |
-//! | Nameless | Nameless | Nameless | Proven | Proven | Nameless | Nameless |
-//! | Quarantined | Quarantined | Quarantined | Proven | Quarantined | Absent | Quarantined |
+//! | | assume | reassign | doubt | lists the expected | lists another | no logical unit | says nothing |
+//! |---|---|---|---|---|---|---|---|
+//! | Unknown | Assumed | Assumed | Unknown | Proven | Proven | Nameless | Nameless |
+//! | Assumed | Assumed | Assumed | Assumed | Proven | Quarantined | Absent | Assumed |
+//! | Proven | Proven | Assumed | Stale | Proven | Quarantined | Absent | Proven, then Stale |
+//! | Stale | Stale | Assumed | Stale | Proven | Quarantined | Absent | Stale |
+//! | Absent | Absent | Assumed | Absent | Proven | Quarantined | Absent | Absent |
+//! | Nameless | Nameless | Assumed | Nameless | Proven | Proven | Nameless | Nameless |
+//! | Quarantined | Quarantined | Assumed | Quarantined | Proven | Quarantined | Absent | Quarantined |
 //!
 //! "Says nothing" is a page that is refused, truncated, or lists no name; that does not prove absence. A proven path is
 //! asked once more. If the second answer says nothing either, what was proven is in doubt ([`Identity::Stale`]): the
@@ -252,13 +252,21 @@ impl Proof {
     }
 
     /// The path is in the table of this device's map, so it belongs to the device unless an answer says otherwise.
-    /// Returns whether that is news.
+    /// Returns whether nothing was known about it.
     pub fn assume(&mut self, wwid: &Wwid) -> bool {
         if self.identity != Identity::Unknown {
             return false;
         }
         self.identity = Identity::Assumed(wwid.to_owned());
         true
+    }
+
+    /// The path turned out to be in the table of this device's map, and belonged to another one, by the best of its names.
+    /// The next check reads its page again.
+    pub(crate) fn reassign(&mut self, wwid: &Wwid) {
+        self.identity = Identity::Assumed(wwid.to_owned());
+        self.problem = None;
+        self.owed = true;
     }
 
     /// What was proven may no longer be true. This is the only way from Proven to Stale. Returns whether that is news.
@@ -517,9 +525,12 @@ mod tests {
             .filter_map(|line| line.strip_prefix("//! | "))
             .map(|row| row.trim_end_matches(" |").split(" | ").collect())
             .collect();
-        let inputs: [&dyn Fn(&mut Proof); 6] = [
+        let inputs: [&dyn Fn(&mut Proof); 7] = [
             &|proof| {
                 proof.assume(&"3123".into());
+            },
+            &|proof| {
+                proof.reassign(&"3123".into());
             },
             &|proof| {
                 proof.doubt("a test");
@@ -540,7 +551,7 @@ mod tests {
         let mut walked = 0;
         for from in STATES {
             let row = rows.iter().find(|row| row[0] == from).unwrap();
-            assert_eq!(row.len(), 7, "{row:?}");
+            assert_eq!(row.len(), 8, "{row:?}");
             for (input, wanted) in inputs.iter().zip(&row[1..]) {
                 let mut proof = state(from);
                 let mut found = Vec::new();
@@ -553,7 +564,7 @@ mod tests {
                 walked += 1;
             }
         }
-        assert_eq!(walked, 42);
+        assert_eq!(walked, 49);
     }
 
     #[test]
