@@ -18,6 +18,7 @@ use dm_psa::sim::array::Unit;
 use dm_psa::sim::fault::Fault;
 use dm_psa::sim::run::Simulation;
 use san::*;
+use std::collections::BTreeSet;
 
 const PAGE83: Command = Command::Vpd(DEVICE_IDENTIFICATION);
 
@@ -384,6 +385,20 @@ fn lost_reports_are_reported_once_a_minute() {
     let notices = notices_of(&sim, mark, "IO_REPORTS_LOST");
     assert_eq!(notices.len(), 1, "{notices:?}");
     assert_eq!(sim.world.figures(Millis(0)).statistics.lost_io_reports, 700);
+}
+
+/// One of the lost reports may say that a LUN leads to another unit, while I/O writes to it.
+#[test]
+fn after_lost_reports_each_path_proves_itself() {
+    let mut sim = running(four_paths());
+    sim.inject(&Fault::Open(0, 1));
+    sim.run_for(seconds(20));
+    let mark = sim.journal.len();
+    sim.deliver(Event::IoTroubleLost(1));
+    sim.run_for(Millis(200));
+    let asked: BTreeSet<Hctl> = asked(&sim, mark, &PAGE83).into_iter().collect();
+    assert_eq!(asked, BTreeSet::from([A1, A2, B1, B2]));
+    unharmed(&sim);
 }
 
 #[test]

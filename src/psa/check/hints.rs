@@ -16,12 +16,12 @@
 //! hints, so a check cannot cause the next one. Tests: `tests/world_hints.rs`.
 
 use crate::psa::action::Action;
-use crate::psa::check::{ask, marginal, prove};
+use crate::psa::check::{ask, disks, marginal, prove};
 use crate::psa::codes;
 use crate::psa::event::IoTrouble;
 use crate::psa::names::DeviceId;
 use crate::psa::state::World;
-use crate::psa::state::device::Disposition;
+use crate::psa::state::device::{Device, Disposition};
 use crate::psa::state::hints::{IoErrorKind, PAUSE, SERIES};
 use crate::psa::state::path::Path;
 use crate::psa::state::schedule::Key;
@@ -108,7 +108,7 @@ pub(in crate::psa) fn io_trouble(world: &mut World, what: &IoTrouble, count: u64
     }
 }
 
-/// The kernel overwrote reports. The next checks will find what they were about.
+/// The kernel overwrote reports. Any path of a map may be the one that they were about, so each proves itself.
 pub(in crate::psa) fn io_trouble_lost(world: &mut World, count: u64) {
     world.statistics.lost_io_reports = world.statistics.lost_io_reports.saturating_add(count);
     let now = world.now;
@@ -118,12 +118,21 @@ pub(in crate::psa) fn io_trouble_lost(world: &mut World, count: u64) {
     }
     *lost_at = Some(now);
     let count = count.to_string();
-    let effect = "errors on other paths are found by the next checks";
+    let effect = "the paths of all maps prove themselves now";
     world.notify(
         codes::IO_REPORTS_LOST,
         "agent",
         &[("count", &count), ("effect", effect)],
     );
+    // Whether a map is open may not be known.
+    let mapped = |device: &&Device| disks::is_mapped(world, device.wwid());
+    let devices = world.devices.values().filter(mapped);
+    let paths: Vec<Hctl> = devices
+        .flat_map(|device| device.paths().iter().copied())
+        .collect();
+    for id in paths {
+        hint(world, id);
+    }
 }
 
 /// Has a path prove its identity: now, or as soon as `PAUSE` permits. An examination in progress may be older than the
