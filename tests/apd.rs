@@ -342,6 +342,26 @@ fn a_path_that_fails_right_after_a_table_load_proves_itself_first() {
     unharmed(&sim);
 }
 
+/// Memory is short when the map is read after a load: its disks are still in use.
+#[test]
+fn a_map_that_could_not_be_read_keeps_its_disks() {
+    let mut sim = running_with(four_paths(), settings());
+    sim.inject(&Fault::Open(0, 1));
+    sim.run_for(seconds(20));
+    sim.inject(&Fault::Access(0, vec![(1, AO), (2, AO)]));
+    sim.kernel.unreadable_maps = 1;
+    while sim.kernel.unreadable_maps > 0 {
+        sim.run_for(Millis(1));
+    }
+    sim.run_for(Millis(50));
+    let device = sim.world.devices().next().unwrap();
+    let map = sim.world.map_of(device.wwid()).unwrap();
+    assert!(map.status.is_err() && map.table.is_ok(), "{map:?}");
+    sim.run_for(seconds(10));
+    assert!(maps(&sim)[0].ends_with(" AAAA"), "{:?}", maps(&sim));
+    unharmed(&sim);
+}
+
 #[test]
 fn partitions_that_are_not_open_are_removed_with_their_map() {
     let mut sim = running_with(four_paths(), settings());

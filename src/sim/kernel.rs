@@ -40,6 +40,7 @@ impl Kernel {
             handlers: true,
             staged: false,
             reports_io: true,
+            unreadable_maps: 0,
             udev_reads: false,
             ledger: Ledger::default(),
             repointed: BTreeMap::new(),

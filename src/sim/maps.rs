@@ -149,6 +149,13 @@ impl Kernel {
             }),
             false => name.as_deref().and_then(|name| self.map(name)),
         };
+        let observed = match self.unreadable_maps.checked_sub(1) {
+            Some(left) => {
+                self.unreadable_maps = left;
+                observed.map(unreadable)
+            }
+            None => observed,
+        };
         let event = Event::MapDone {
             map: job.map.name,
             ticket: job.ticket,
@@ -561,5 +568,21 @@ impl Kernel {
     pub fn holder(&self, path: Hctl) -> Option<&str> {
         let dev = self.disks.get(&path)?.dev();
         self.holders.get(&dev).map(String::as_str)
+    }
+}
+
+/// What the agent sees of a map that it cannot read, because memory is short: the name.
+fn unreadable(map: Map) -> Map {
+    let why = "cannot read it: errno 12".to_owned();
+    Map {
+        uuid: String::new(),
+        dev: DevT { major: 0, minor: 0 },
+        event_nr: 0,
+        open_count: 0,
+        suspended: false,
+        read_only: false,
+        table: Err(why.clone()),
+        status: Err(why),
+        ..map
     }
 }

@@ -177,6 +177,8 @@ pub struct Kernel {
     pub reports_io: bool,
     /// udev reads from a map as soon as it considers the map usable.
     pub udev_reads: bool,
+    /// How many of the next observations of maps, after steps on them, fail because memory is short.
+    pub unreadable_maps: u32,
     /// Record of what happened.
     pub ledger: Ledger,
     /// When the LUN of a path was last remapped.

@@ -129,6 +129,14 @@ pub(in crate::psa) fn map_done(
                 // How many of the steps were done is not known.
                 order.activated.clear();
             }
+            // Of a map that could not be read everything else is as far as it is known: it keeps its disks and its users.
+            let map = match world.map_of(&wwid) {
+                Some(known) if map.dev.major == 0 => Map {
+                    status: map.status,
+                    ..known.clone()
+                },
+                _ => map,
+            };
             take_in(world, &wwid, map, &order);
         }
         None => forget_map(world, &wwid, name),
@@ -151,7 +159,8 @@ fn forget_map(world: &mut World, wwid: &Wwid, name: &str) {
 /// Records the observed state of a map. `order` is what the agent did to its paths since the last observation.
 fn take_in(world: &mut World, wwid: &Wwid, map: Map, order: &Order) {
     let first = !world.maps.contains_key(&map.name);
-    let before = paths_of(world.map_of(wwid));
+    let before = paths_of(world.map_of(wwid)).into_iter();
+    let before = before.map(|(dev, path)| (dev, path.active)).collect();
     let (name, now) = (map.name.clone(), world.now);
     // The name belonged to another map, which was renamed or removed; that map's own event follows.
     if let Some(other) = world
@@ -172,11 +181,11 @@ fn take_in(world: &mut World, wwid: &Wwid, map: Map, order: &Order) {
     }
     let after = paths_of(Some(&map));
     let id = world.assumed_id(wwid);
-    world
+    let device = world
         .devices
-        .get_or_insert_with(wwid.to_owned(), || Device::new(wwid, &id, now))
-        .statistics
-        .carried_by(&map);
+        .get_or_insert_with(wwid.to_owned(), || Device::new(wwid, &id, now));
+    device.statistics.carried_by(&map);
+    let before = device.work.observed(before, map.status.is_ok());
     world.keep_map(map);
     world.forget_lookups();
     let (mut failed, mut failed_by_us, mut back) = (Vec::new(), Vec::new(), Vec::new());
@@ -189,7 +198,7 @@ fn take_in(world: &mut World, wwid: &Wwid, map: Map, order: &Order) {
             run::keep_member(world, id, wwid);
         }
         // The kernel's failure counts restart at 0 with each table, so they say nothing.
-        let before = before.get(dev).map(|before| before.active);
+        let before = before.get(dev).copied();
         let was_active = before == Some(true);
         match status.active {
             true if before == Some(false) => back.push(id),

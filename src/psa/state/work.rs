@@ -4,7 +4,7 @@ use crate::psa::action::MapStep;
 use crate::psa::table::model::{Message, Table};
 use crate::psa::units::{DevT, Millis};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// First pause after a failed action on a map; [`RETRY_LONGEST`] is the longest.
 const RETRY_FIRST: Millis = Millis(1000);
@@ -128,6 +128,9 @@ pub(in crate::psa) struct Work {
     failure: Option<Failure>,
     /// Whether the last table that was loaded again was read-only.
     loaded_read_only: Option<bool>,
+    /// Which paths were active when the map was read last, while it cannot be read.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    before_unread: BTreeMap<DevT, bool>,
 }
 
 impl Work {
@@ -163,6 +166,21 @@ impl Work {
         if steps.iter().any(loads) {
             self.pending = None;
         }
+    }
+
+    /// The map was observed; these paths were active `before`, and `is_read` says whether it could be read now. Returns what
+    /// to compare it with: the last state that could be read.
+    pub(in crate::psa) fn observed(
+        &mut self,
+        before: BTreeMap<DevT, bool>,
+        is_read: bool,
+    ) -> BTreeMap<DevT, bool> {
+        let unread = std::mem::take(&mut self.before_unread);
+        let before = if unread.is_empty() { before } else { unread };
+        if !is_read {
+            self.before_unread.clone_from(&before);
+        }
+        before
     }
 
     /// The table of the map is loaded again, read-only or not.
@@ -232,6 +250,16 @@ impl Work {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_map_is_compared_with_the_last_state_that_could_be_read() {
+        let at = |minor: u32, active: bool| BTreeMap::from([(DevT { major: 8, minor }, active)]);
+        let mut work = Work::default();
+        assert_eq!(work.observed(at(0, true), false), at(0, true));
+        assert_eq!(work.observed(BTreeMap::new(), false), at(0, true));
+        assert_eq!(work.observed(BTreeMap::new(), true), at(0, true));
+        assert_eq!(work.observed(at(1, false), true), at(1, false));
+    }
     use crate::psa::table::model::Features;
     use crate::psa::units::Sectors;
 
