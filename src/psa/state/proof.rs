@@ -263,7 +263,7 @@ impl Proof {
 
     /// The path turned out to be in the table of this device's map, and belonged to another one, by the best of its names.
     /// The next check reads its page again.
-    pub(crate) fn reassign(&mut self, wwid: &Wwid) {
+    pub fn reassign(&mut self, wwid: &Wwid) {
         self.identity = Identity::Assumed(wwid.to_owned());
         self.problem = None;
         self.owed = true;
