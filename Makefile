@@ -134,6 +134,8 @@ install: ## install what `make` built, below DESTDIR; does not build (MULTIPATH=
 		esac
 		echo "$(PREFIX)/$$to" >>"$$new"
 	done
+	# The agent keeps the file wwids, which LVM reads, if its directory exists.
+	[ -z "$(MULTIPATH)" ] || install -d -m 755 "$(etc)/multipath"
 	for f in $(if $(MULTIPATH),$(multipath_names)); do
 		ln -sf dm-psa-multipath "$(root)/sbin/$$f"
 		echo '.so man8/dm-psa-multipath.8' >"$(root)/share/man/man8/$$f.8"

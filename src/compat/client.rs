@@ -55,10 +55,11 @@ pub fn ask_once(command: &str) -> io::Result<String> {
     ask(&mut open()?, command)
 }
 
-/// One command from several words. Those with blanks are quoted, unless the whole command is one word.
+/// One command from several words. Those with blanks are quoted, unless the whole command is one word: that is sent as it is,
+/// because it may have quotes of its own.
 fn joined(words: &[String]) -> String {
     match words {
-        [one] => one.trim_matches('"').to_owned(),
+        [one] => one.clone(),
         words => {
             let quoted = words
                 .iter()
@@ -158,5 +159,7 @@ mod tests {
         assert_eq!(joined(&list), "show paths raw format \"%i %d\"");
         // `-kCMD` and a command in one argument are taken as they are.
         assert_eq!(joined(&words(&["show maps"])), "show maps");
+        let quoted = "show paths format \"%w|%a\"";
+        assert_eq!(joined(&words(&[quoted])), quoted);
     }
 }

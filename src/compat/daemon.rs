@@ -96,7 +96,10 @@ fn show(agent: &Agent, command: &Command) -> Answer {
         );
     }
     // Without the agent, nothing that could be shown would be true: nothing judges the paths.
-    let host = agent.host()?;
+    let mut host = agent.host()?;
+    if command.has(&Word::Status) {
+        host.is_busy = !agent.call(&GetStatus {})?.status.settled;
+    }
     let mut command = command.clone();
     for word in &mut command.words {
         if let Word::Map(name) | Word::Path(name) = word {

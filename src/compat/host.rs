@@ -100,6 +100,8 @@ pub struct Host {
     pub paths: Vec<MultipathPath>,
     /// Indices of the paths in the table of each map, in the order of their groups.
     by_map: BTreeMap<String, Vec<usize>>,
+    /// The agent has not identified all paths, or made all maps, that it found.
+    pub is_busy: bool,
 }
 
 impl Host {
@@ -116,6 +118,7 @@ impl Host {
             members.sort_by_key(|index| paths.get(*index).map(|path| path.group));
         }
         Host {
+            is_busy: false,
             maps,
             paths,
             by_map,

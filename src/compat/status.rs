@@ -22,7 +22,8 @@ pub(super) fn status(host: &Host) -> String {
     for (word, count) in counts {
         out += &format!("{word:<20}{count}\n");
     }
-    out + &format!("\npaths: {total}\nbusy: False\n")
+    let busy = if host.is_busy { "True" } else { "False" };
+    out + &format!("\npaths: {total}\nbusy: {busy}\n")
 }
 
 /// What is true of this host in the keywords of multipath.conf. The agent is configured by `/etc/dm-psa`, and reads no
