@@ -91,8 +91,7 @@ case $case in
 case=$1; shift
 /dev/shm/busybox sync
 echo 3 >/proc/sys/vm/drop_caches
-# Only for a reboot, systemd sets the watchdog before it runs its shutdown program.
-[ "$case" = lost ] || /usr/bin/systemctl reboot --no-block
+[ "$case" = lost ] || /usr/bin/systemctl poweroff --no-block
 [ "$case" = lost ] || /dev/shm/busybox sleep 1
 for state; do echo offline >"$state"; done
 /dev/shm/busybox sleep 5

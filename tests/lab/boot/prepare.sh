@@ -55,9 +55,7 @@ $(cat /share/root) / ext4 rw 0 0
 lab /lab 9p trans=virtio,version=9p2000.L,msize=262144,ro 0 0
 share /share 9p trans=virtio,version=9p2000.L,msize=262144 0 0
 F
-printf '%s\n' 9pnet_virtio 9p virtio_console i6300esb >$root/etc/modules-load.d/lab.conf
-mkdir -p $root/etc/systemd/system.conf.d
-printf '[Manager]\nRebootWatchdogSec=30\n' >$root/etc/systemd/system.conf.d/lab.conf
+printf '%s\n' 9pnet_virtio 9p virtio_console >$root/etc/modules-load.d/lab.conf
 mkdir -p $root/etc/systemd/system/lab-script.service.d
 cat >$root/etc/systemd/system/lab-script.service.d/boot.conf <<U
 [Unit]

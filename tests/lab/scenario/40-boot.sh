@@ -14,11 +14,10 @@
 #   moved     the system was restored to a disk with one path, but the initramfs waits for the map
 #   nompath   multipathing is turned off on the kernel command line; not for lvm with dracut (docs/boot.md)
 #
-#   late      all paths are lost while the host reboots: its watchdog ends it (docs/boot.md)
-#
 # On request only, because such a host does not end (docs/boot.md):
 #
 #   lost      all paths are lost, and then the host is shut down
+#   late      all paths are lost while the host shuts down
 # Guest: host
 set -u
 cd "$(dirname "$0")/../../.." || exit 1
@@ -32,7 +31,7 @@ while [ $# -gt 0 ]; do
         *) break ;;
     esac
 done
-[ $# -gt 0 ] || set -- first again one dead goes nompath late
+[ $# -gt 0 ] || set -- first again one dead goes nompath
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 passed=0 failed=0
@@ -68,8 +67,7 @@ for case; do
         moved) options=(--paths moved --append dm_psa.wait=5) ;;
         nompath) options=(--append nompath) ;;
         # The guest ends before the script.
-        late) options=(--watchdog) wanted=126 ;;
-        lost) wanted=123 ;;
+        lost | late) wanted=123 ;;
     esac
     echo "# $case, $system, $maker"
     tests/lab/run --kernel "$kernel" --boot "$work" --share "$work" --env "MAKER=$maker" "${options[@]}" tests/lab/boot/booted.sh "${arguments[@]}" >"$work/log" 2>&1
