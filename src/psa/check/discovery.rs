@@ -85,8 +85,8 @@ fn disk_bound(world: &mut World, id: Hctl) {
     world.disks.insert(dev, id);
     world.lookups.bound(dev);
     if let Some(wwid) = world.index.holder(dev).cloned() {
-        is_member(world, id, &wwid, true);
-        run::keep_member(world, id, &wwid);
+        found_in_map(world, id, &wwid, true);
+        run::leave_unmasked(world, id, &wwid);
     }
 }
 
@@ -96,7 +96,7 @@ fn disk_bound(world: &mut World, id: Hctl) {
 ///
 /// If the map may have existed before the path was identified, a path that does not list its name leads to another unit now.
 /// If the map was made later, its maker named it so: then the path stays where it is, and the map is foreign (`membership`).
-pub(in crate::psa) fn is_member(world: &mut World, id: Hctl, wwid: &Wwid, existed: bool) {
+pub(in crate::psa) fn found_in_map(world: &mut World, id: Hctl, wwid: &Wwid, existed: bool) {
     let Some(path) = world.paths.get(&id) else {
         return;
     };

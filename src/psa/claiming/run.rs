@@ -92,7 +92,7 @@ fn kept_against(world: &mut World, name: String, claim: Claim, rule: u32, why: &
 
 /// A path turned out to be in the table of a map after the rules had decided on it. As at the start of the agent, it is not
 /// masked while the map is open.
-pub(in crate::psa) fn keep_member(world: &mut World, id: Hctl, wwid: &Wwid) {
+pub(in crate::psa) fn leave_unmasked(world: &mut World, id: Hctl, wwid: &Wwid) {
     let is_open = world.map_of(wwid).is_some_and(|map| map.open_count > 0);
     let Some(path) = world.paths.get_mut(&id).filter(|_| is_open) else {
         return;

@@ -193,9 +193,9 @@ fn take_in(world: &mut World, wwid: &Wwid, map: Map, order: &Order) {
         let Some(id) = world.disks.get(dev).copied() else {
             continue;
         };
-        discovery::is_member(world, id, wwid, !world.maps_listed);
+        discovery::found_in_map(world, id, wwid, !world.maps_listed);
         if first {
-            run::keep_member(world, id, wwid);
+            run::leave_unmasked(world, id, wwid);
         }
         // The kernel's failure counts restart at 0 with each table, so they say nothing.
         let before = before.get(dev).copied();
