@@ -344,18 +344,6 @@ fn a_dead_path_does_not_keep_a_closed_map_whose_luns_were_remapped() {
 
 // ---- an identity is what page 83h lists -----------------------------------------------------------------------
 
-fn naa(number: u8) -> Designator {
-    let mut bytes = vec![0x60; 16];
-    bytes[15] = number;
-    Designator {
-        protocol_identifier: None,
-        code_set: CodeSet::Binary,
-        association: Association::LogicalUnit,
-        designator_type: DesignatorType::Naa,
-        bytes,
-    }
-}
-
 /// New firmware adds a designator that a new device would be named by.
 #[test]
 fn a_designator_that_is_added_while_a_map_is_in_use_changes_nothing() {
@@ -547,10 +535,8 @@ fn a_twin_that_appears_later_stays_out_whatever_its_address() {
     unharmed(&sim);
 }
 
-/// Two LUNs of one port that are equal in everything that can be asked: that is reported, and one LUN is used. The
-/// other adds nothing if it is the same unit, and it may be another one.
-#[test]
-fn a_second_lun_of_a_port_with_the_same_identity_is_reported_and_not_used() {
+/// Behind each port a second LUN with the identity of the first.
+fn with_second_luns() -> Kernel {
     let mut kernel = four_paths();
     let twin = twin(&mut kernel, |_| ());
     for (n, one) in ALL.iter().enumerate() {
@@ -558,6 +544,14 @@ fn a_second_lun_of_a_port_with_the_same_identity_is_reported_and_not_used() {
         let second = Hctl { lun: 1, ..*one };
         kernel.cable(second, Transport::Fc, twin, group, n as u16);
     }
+    kernel
+}
+
+/// Two LUNs of one port that are equal in everything that can be asked: that is reported, and one LUN is used. The
+/// other adds nothing if it is the same unit, and it may be another one.
+#[test]
+fn a_second_lun_of_a_port_with_the_same_identity_is_reported_and_not_used() {
+    let kernel = with_second_luns();
     let mut sim = running(kernel);
     assert_eq!(held(&sim), [A1, B1, A2, B2]);
     assert_eq!(codes(&sim, 0, "IDENTITY_REPEATED"), 1);
@@ -586,13 +580,7 @@ fn a_second_lun_of_a_port_with_the_same_identity_is_reported_and_not_used() {
 /// The agent starts while the first LUN is down. Nothing of it has answered, but its disks are those of the map.
 #[test]
 fn a_second_lun_of_a_port_gets_no_queued_write_after_a_restart() {
-    let mut kernel = four_paths();
-    let twin = twin(&mut kernel, |_| ());
-    for (n, one) in ALL.iter().enumerate() {
-        let group = if one.target == 0 { 1 } else { 2 };
-        let second = Hctl { lun: 1, ..*one };
-        kernel.cable(second, Transport::Fc, twin, group, n as u16);
-    }
+    let kernel = with_second_luns();
     let mut sim = running(kernel);
     sim.inject(&Fault::Open(0, 1));
     sim.inject_all(&ALL.map(Fault::LinkDown));

@@ -169,7 +169,7 @@ fn in_an_initramfs_a_disk_that_gets_no_map_is_released_last() {
     assert_eq!(sim.kernel.maps().count(), 0);
     unharmed(&sim);
 
-    // A run that ends by itself leaves it to whoever started it.
+    // A single run shows no disk, however long it takes: after it, `psactl activate` decides whether another run does.
     let mut sim = Simulation::start_in_initramfs(with_one(), Settings::default(), missing(), None);
     sim.run_for(seconds(60));
     assert_eq!(mark(&sim, FIRST), None);
@@ -187,6 +187,23 @@ fn in_an_initramfs_a_disk_that_gets_no_map_is_released_last() {
     assert_eq!(mark(&sim, alone), None);
     sim.run_for(seconds(8));
     assert_eq!(mark(&sim, alone), Some(false));
+    unharmed(&sim);
+}
+
+/// One of two devices that the system runs from is lost. The other one shows that the system was not moved, so a device that
+/// may hold a copy still gets no map.
+#[test]
+fn in_an_initramfs_a_copy_gets_no_map_beside_an_expected_device() {
+    let mut kernel = four_paths();
+    let mut expected = running(kernel.clone()).kernel.memory.devices.clone();
+    expected.insert(Wwid::from("36001405a0000000000000000000000ff"));
+    add_unit(&mut kernel, 1, &[(1, AO), (2, ANO)]);
+    let until = Some(seconds(30));
+    let mut sim = Simulation::start_in_initramfs(kernel, Settings::default(), expected, until);
+    sim.run_for(seconds(300));
+    assert_eq!(sim.kernel.maps().count(), 1);
+    let missing = |code: &str| sim.notices.iter().any(|(_, notice)| notice.code == code);
+    assert!(!missing("BOOT_DEVICES_MISSING"));
     unharmed(&sim);
 }
 

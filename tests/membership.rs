@@ -14,7 +14,6 @@ use dm_psa::psa::settings::Settings;
 use dm_psa::psa::table::model::Table;
 use dm_psa::psa::table::parse::parse;
 use dm_psa::psa::units::{DevT, Millis, Sectors};
-use dm_psa::scsi::vpd::{Association, CodeSet, Designator, DesignatorType};
 use dm_psa::sim::array::Unit;
 use dm_psa::sim::fault::Fault;
 use dm_psa::sim::kernel::Kernel;
@@ -202,7 +201,7 @@ fn a_map_of_another_name_is_the_same_map_whatever_is_known_first() {
                 let mut kernel = before_udev(late);
                 if listed {
                     let unit = kernel.array.unit_mut(0).unwrap();
-                    unit.designators = vec![newer_designator()];
+                    unit.designators = vec![naa(9)];
                 } else {
                     kernel = four_paths();
                     for path in late {
@@ -226,6 +225,28 @@ fn a_map_of_another_name_is_the_same_map_whatever_is_known_first() {
                 unharmed(&sim);
             }
         }
+    }
+}
+
+/// The map of another name is removed: its disks are those of a device like any other.
+#[test]
+fn the_disks_of_a_map_of_another_name_are_free_when_it_is_gone() {
+    for name in ["db-1", "3600140500000000000000000000000ff"] {
+        let mut kernel = four_paths();
+        let all = table(&["8:0", "8:16", "8:32", "8:48"]);
+        let uuid = format!("mpath-{name}");
+        kernel.make_map("other", &uuid, &all).unwrap();
+        kernel.open_map("other", 1);
+        let mut sim = Simulation::start(kernel, Settings::default());
+        sim.run_for(seconds(30));
+        sim.kernel.open_map("other", 0);
+        sim.kernel.remove("other");
+        sim.deliver(Event::MapGone("other".to_owned()));
+        sim.run_for(seconds(60));
+        let what = format!("{name}: {:?}", maps(&sim));
+        assert!(maps(&sim)[0].starts_with(UNIT), "{what}");
+        assert!(maps(&sim)[0].ends_with("AA AA"), "{what}");
+        unharmed(&sim);
     }
 }
 
@@ -256,18 +277,6 @@ fn a_map_that_appears_over_identified_disks_is_left_as_it_is() {
             );
             unharmed(&sim);
         }
-    }
-}
-
-fn newer_designator() -> Designator {
-    let mut bytes = vec![0x60; 16];
-    bytes[15] = 9;
-    Designator {
-        protocol_identifier: None,
-        code_set: CodeSet::Binary,
-        association: Association::LogicalUnit,
-        designator_type: DesignatorType::Naa,
-        bytes,
     }
 }
 

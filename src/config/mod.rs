@@ -178,8 +178,13 @@ pub enum ConfigError {
 
 /// Reads a file; `None` if it does not exist.
 fn read(file: &Path) -> Result<Option<String>, ConfigError> {
-    match std::fs::read_to_string(file) {
-        Ok(text) => Ok(Some(text)),
+    present(file, std::fs::read_to_string(file))
+}
+
+/// What was read; `None` if the file does not exist.
+fn present<T>(file: &Path, read: io::Result<T>) -> Result<Option<T>, ConfigError> {
+    match read {
+        Ok(content) => Ok(Some(content)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(ConfigError::Read {
             file: file.to_owned(),
@@ -191,14 +196,7 @@ fn read(file: &Path) -> Result<Option<String>, ConfigError> {
 /// Reads a file whose mistakes affect only themselves; empty if there is none. So a byte that is not UTF-8, in a comment for
 /// instance, is replaced and reported, and the rest of the file counts.
 fn read_leniently(file: &Path) -> Result<(String, Option<ConfigError>), ConfigError> {
-    let bytes = match std::fs::read(file) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        Err(source) => {
-            let file = file.to_owned();
-            return Err(ConfigError::Read { file, source });
-        }
-    };
+    let bytes = present(file, std::fs::read(file))?.unwrap_or_default();
     let mistake = std::str::from_utf8(&bytes).err().map(|error| {
         let before = bytes.iter().take(error.valid_up_to());
         let line = 1 + before.filter(|byte| **byte == b'\n').count();

@@ -250,7 +250,7 @@ impl Kernel {
     }
 
     /// Removes a map and releases its disks.
-    pub(super) fn remove(&mut self, name: &str) {
+    pub fn remove(&mut self, name: &str) {
         let Some(map) = self.maps.remove(name) else {
             return;
         };

@@ -15,6 +15,7 @@ use dm_psa::psa::table::emit::emit;
 use dm_psa::psa::table::model::Map;
 use dm_psa::psa::units::{Hctl, Millis};
 use dm_psa::scsi::tpgs::AccessState;
+use dm_psa::scsi::vpd::{Association, CodeSet, Designator, DesignatorType};
 use dm_psa::sim::array::{Unit, UnitId};
 use dm_psa::sim::dm::{Series, letters};
 use dm_psa::sim::kernel::{Kernel, Pace};
@@ -243,5 +244,18 @@ pub(crate) fn config(cases: u32) -> ProptestConfig {
         failure_persistence: None,
         max_shrink_iters: 500,
         ..default
+    }
+}
+
+/// A designator of the logical unit, of the same kind as the one that it has.
+pub(crate) fn naa(number: u8) -> Designator {
+    let mut bytes = vec![0x60; 16];
+    bytes[15] = number;
+    Designator {
+        protocol_identifier: None,
+        code_set: CodeSet::Binary,
+        association: Association::LogicalUnit,
+        designator_type: DesignatorType::Naa,
+        bytes,
     }
 }
