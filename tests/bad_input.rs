@@ -315,6 +315,8 @@ fn facts() -> impl Strategy<Value = PathFacts> {
                 block,
                 sg,
                 device_type,
+                vendor: word.clone(),
+                model: word.clone(),
                 device_state: word.clone(),
                 handler,
                 transport,

@@ -595,6 +595,41 @@ fn a_second_lun_of_a_port_gets_no_queued_write_after_a_restart() {
     unharmed(&sim);
 }
 
+/// The agent starts while the unit is down, and a clone on another target answers. The kernel knows what the disks of the
+/// map reported when it found them.
+#[test]
+fn a_twin_of_another_product_gets_no_queued_write_after_a_restart() {
+    let product: fn(&mut Unit) = |unit| unit.product = "OTHER".to_owned();
+    let vendor: fn(&mut Unit) = |unit| unit.vendor = "OTHER".to_owned();
+    for change in [product, vendor] {
+        for appears_later in [false, true] {
+            let mut kernel = four_paths();
+            let twin = twin(&mut kernel, change);
+            let other = path(1, 2, 0);
+            kernel.cable(other, Transport::Fc, twin, 1, 30);
+            if appears_later {
+                kernel.inject(Millis(0), &Fault::Delete(other));
+            }
+            let mut sim = running(kernel);
+            sim.inject(&Fault::Open(0, 1));
+            sim.inject_all(&ALL.map(Fault::LinkDown));
+            sim.io_every = Some(Millis(100));
+            sim.run_for(seconds(10));
+            sim.inject(&Fault::RestartAgent);
+            if appears_later {
+                sim.run_for(seconds(10));
+                sim.inject(&Fault::Add(other));
+            }
+            sim.run_for(seconds(30));
+            assert_eq!(held(&sim), [A1, B1, A2, B2]);
+            sim.inject_all(&ALL.map(Fault::LinkUp));
+            sim.run_for(seconds(20));
+            assert_eq!(held(&sim), [A1, B1, A2, B2]);
+            unharmed(&sim);
+        }
+    }
+}
+
 /// A path is down, and a clone with another size or product answers when the path returns.
 #[test]
 fn a_twin_that_answers_when_a_path_returns_is_detected() {

@@ -365,6 +365,8 @@ fn masked_path() -> impl Strategy<Value = MaskedPath> {
             block: None,
             sg: None,
             device_type: 0,
+            vendor: text.clone(),
+            model: text.clone(),
             device_state: "running".to_owned(),
             handler: Handler::Attached("alua".to_owned()),
             transport: Transport::Fc,

@@ -34,6 +34,8 @@ fn facts(transport: Transport, driver: &str) -> PathFacts {
         block: None,
         sg: None,
         device_type: 0,
+        vendor: String::new(),
+        model: String::new(),
         device_state: "running".to_owned(),
         handler: Handler::Unsupported,
         transport,

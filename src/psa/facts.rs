@@ -44,6 +44,12 @@ pub struct PathFacts {
     pub sg: Option<Sg>,
     /// SCSI peripheral device type, sysfs `type`: 0 is a direct access block device.
     pub device_type: u8,
+    /// sysfs `vendor`: INQUIRY vendor as it was when the kernel found the device, trimmed; empty if unknown.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub vendor: String,
+    /// sysfs `model`: INQUIRY product, likewise.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub model: String,
     /// sysfs `state`: `running`, `offline`, `transport-offline`, `blocked`, ...
     pub device_state: String,
     /// Device handler of the kernel, sysfs `dh_state`.

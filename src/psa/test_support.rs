@@ -22,6 +22,8 @@ pub(super) fn facts(hctl: &str, name: &str) -> PathFacts {
         }),
         sg: Some(Sg(minor)),
         device_type: 0,
+        vendor: "SIM".to_owned(),
+        model: "ARRAY".to_owned(),
         device_state: "running".to_owned(),
         handler: Handler::Attached("alua".to_owned()),
         transport: Transport::Fc,

@@ -79,6 +79,8 @@ impl Kernel {
             block: None,
             sg: None,
             device_type: 0,
+            vendor: String::new(),
+            model: String::new(),
             device_state: "running".to_owned(),
             handler: Handler::Detached,
             transport,
@@ -129,6 +131,8 @@ impl Kernel {
                 usage: Vec::new(),
             }),
             sg: Some(Sg(n)),
+            vendor: unit.map_or_else(String::new, |unit| unit.vendor.clone()),
+            model: unit.map_or_else(String::new, |unit| unit.product.clone()),
             handler: handler.map_or(Handler::Detached, |name| Handler::Attached(name.to_owned())),
             ..template.clone()
         };

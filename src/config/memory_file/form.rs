@@ -110,6 +110,8 @@ const PATH_FACTS: Form = fields(
         ("block", one::<Option<BlockFacts>>()),
         ("sg", one::<Option<Sg>>()),
         ("device_type", one::<u8>()),
+        ("vendor", TEXT),
+        ("model", TEXT),
         ("device_state", one::<String>()),
         ("handler", one::<Handler>()),
         ("transport", one::<Transport>()),

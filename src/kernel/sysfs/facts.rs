@@ -39,6 +39,8 @@ fn facts_of(survey: &mut Survey, device: &Device) -> PathFacts {
         block: block(survey, device),
         sg: sg(device),
         device_type: number(device.attribute("type")).unwrap_or(NO_DEVICE_TYPE),
+        vendor: device.attribute("vendor").unwrap_or_default(),
+        model: device.attribute("model").unwrap_or_default(),
         device_state: device.attribute("state").unwrap_or_default(),
         handler: handler(device),
         transport,

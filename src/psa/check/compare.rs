@@ -162,7 +162,7 @@ fn stand_aside(world: &mut World, wwid: &Wwid, members: &[Hctl]) {
         .filter(|path| world.is_held(path))
         .map(|path| path.facts().hctl.lun)
         .collect();
-    let says = |path: &&Path| is_unit(path) && disks::other_model(path, device).is_none();
+    let says = |path: &&Path| is_unit(path) && disks::other_model(world, path, device).is_none();
     let units = world.paths_of(device).filter(says);
     let least = units.map(|path| path.facts().hctl.lun).min();
     let repeated = device.repeated().is_some();

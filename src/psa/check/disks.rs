@@ -69,7 +69,7 @@ fn ask_others_for_model(world: &mut World, id: Hctl) {
         return;
     };
     let device = world.device_of(path);
-    if device.is_none_or(|device| other_model(path, device).is_none()) {
+    if device.is_none_or(|device| other_model(world, path, device).is_none()) {
         return;
     }
     for member in world.members_with(id) {
@@ -83,7 +83,7 @@ fn ask_others_for_model(world: &mut World, id: Hctl) {
 
 /// Why the disk of a path fits in no table of its device; `None` if it fits.
 fn mismatch(world: &World, path: &Path, device: &Device) -> Option<String> {
-    other_model(path, device)
+    other_model(world, path, device)
         .or_else(|| other_names(world, path, device))
         .or_else(|| other_lun(path, device))
         .or_else(|| other_size(world, path, device))
@@ -140,7 +140,7 @@ fn other_size(world: &World, path: &Path, device: &Device) -> Option<String> {
         .map_or(own, |k| k.min(own));
     let Some(length) = device.length() else {
         let says = |other: &&Path| {
-            is_unit(other) && !other.fit.repeats() && other_model(other, device).is_none()
+            is_unit(other) && !other.fit.repeats() && other_model(world, other, device).is_none()
         };
         let first = world.paths_of(device).find(says)?;
         let size = first.size()?;
@@ -196,7 +196,7 @@ fn other_size(world: &World, path: &Path, device: &Device) -> Option<String> {
 /// Whether a path that is in no table has the identity of its device but leads to another unit.
 pub(in crate::psa) fn is_twin(world: &World, path: &Path, device: &Device) -> bool {
     let larger = || path.size() > device.length() && other_size(world, path, device).is_some();
-    let other = || other_model(path, device).is_some() || path.fit.repeats() || larger();
+    let other = || other_model(world, path, device).is_some() || path.fit.repeats() || larger();
     path.fit.mismatch().is_some() && !world.is_held(path) && other()
 }
 
@@ -296,11 +296,25 @@ fn size_differs(own: Sectors, other: Sectors) -> String {
     )
 }
 
-pub(in crate::psa) fn other_model(path: &Path, device: &Device) -> Option<String> {
+/// What the kernel read as INQUIRY vendor and product when it found the disk of a path.
+fn scanned_model(path: &Path) -> Option<(&str, &str)> {
+    let facts = path.facts();
+    let scanned = (facts.vendor.as_str(), facts.model.as_str());
+    (scanned != ("", "")).then_some(scanned)
+}
+
+pub(in crate::psa) fn other_model(world: &World, path: &Path, device: &Device) -> Option<String> {
     path.proof.unit()?;
-    let (vendor, product) = device.model()?;
-    let (own_vendor, own_product) = model(path)?;
-    let same = own_vendor == vendor && own_product == product;
+    let ((own_vendor, own_product), (vendor, product)) = match device.model() {
+        Some((vendor, product)) => (model(path)?, (vendor.as_str(), product.as_str())),
+        // No path of the table has reported it since the agent started: the kernel's values of both are compared.
+        None if !world.is_held(path) => {
+            let mut held = world.paths_of(device).filter(|other| world.is_held(other));
+            (scanned_model(path)?, held.find_map(scanned_model)?)
+        }
+        None => return None,
+    };
+    let same = (own_vendor, own_product) == (vendor, product);
     (!same).then(|| {
         format!(
             "it has the identity of the unit, but is another unit: INQUIRY reports `{own_vendor}` `{own_product}`, the \
