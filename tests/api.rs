@@ -406,6 +406,9 @@ fn the_interface_file_describes_the_records() {
                 io_errors: text(),
                 io_errors_reason: text(),
                 map_names: text(),
+                check_interval_ms: 0,
+                apd_timeout_ms: 0,
+                fast_io_fail_tmo: 0,
             }),
         ),
     ];

@@ -457,6 +457,9 @@ fn status() -> Status {
         io_errors: "errors".to_owned(),
         io_errors_reason: "tracefs instance dm-psa, 4 of 4 events".to_owned(),
         map_names: "naa".to_owned(),
+        check_interval_ms: 5_000,
+        apd_timeout_ms: 140_000,
+        fast_io_fail_tmo: 5,
     }
 }
 

@@ -11,7 +11,7 @@ use dm_psa::api::{ApiError, Handler, Peer, Server};
 use dm_psa::compat::daemon::reply;
 use dm_psa::compat::host::Agent;
 use dm_psa::compat::wire::{receive, send};
-use dm_psa::compat::{multipath, server};
+use dm_psa::compat::{multipath, persist, server};
 use dm_psa::kernel::activation::Sockets;
 use proptest::prelude::*;
 use screen::golden;
@@ -117,7 +117,7 @@ impl Handler for Pretended {
                 json!({ "devices": devices })
             }
             Request::GetStatus(_) => json!({ "status": {
-                "version": "", "interface_version": 8, "uptime_seconds": 1, "settled": true, "paths": 4,
+                "version": "", "interface_version": 9, "check_interval_ms": 5000, "apd_timeout_ms": 142000, "fast_io_fail_tmo": 5, "uptime_seconds": 1, "settled": true, "paths": 4,
                 "dead_paths": 0, "devices": 1, "maps": 1, "tables_loaded": 0, "queueing_maps": 0 } }),
             Request::Change(change) => {
                 state.changes.push(format!("{change:?}"));
@@ -248,6 +248,8 @@ fn every_listing_has_the_format_that_programs_parse() {
         ("map-topology", "show map dm-3 topology"),
         ("status", "show status"),
         ("config", "show config local"),
+        ("devices", "show devices"),
+        ("help", "help"),
         ("wildcards", "show wildcards"),
     ] {
         golden(&format!("compat/{name}.txt"), &host.asks(command));
@@ -256,11 +258,42 @@ fn every_listing_has_the_format_that_programs_parse() {
         ("multipath-ll", vec!["-ll"]),
         ("multipath-l", vec!["-l"]),
         ("multipath-v1-l", vec!["-v1", "-l"]),
+        ("multipath-v3-ll", vec!["-v3", "-ll"]),
     ] {
         let (text, success) = host.runs(&args);
         assert!(success, "{args:?}");
         golden(&format!("compat/{name}.txt"), &text);
     }
+}
+
+/// curtin and probert read it. A device's bytes cannot forge lines.
+#[test]
+fn the_serial_number_is_that_which_the_kernel_read() {
+    let host = Host::usual();
+    let ask = || host.asks("show paths raw format \"%d,%z\"");
+    assert!(ask().contains("\nsdc,\n"));
+    for (hctl, page) in [
+        ("2:0:0:1", &b"\0\x80\0\x08 S1\n2  \0"[..]),
+        ("3:0:0:1", b"\0\x80"),
+    ] {
+        let device = host.folder.path().join("sys/class/scsi_device");
+        let device = device.join(hctl).join("device");
+        std::fs::create_dir_all(&device).unwrap();
+        std::fs::write(device.join("vpd_pg80"), page).unwrap();
+    }
+    let answer = ask();
+    assert!(answer.contains("\nsdc,S1?2\n"), "{answer}");
+    assert!(answer.contains("\nsde,\n"), "{answer}");
+}
+
+#[test]
+fn mpathconf_prints_what_is_in_force() {
+    let host = Host::usual();
+    let mut out = Vec::new();
+    let _ = persist::mpathconf(&host.agent, &[], &mut out);
+    let text = String::from_utf8(out).unwrap();
+    assert!(text.contains("find_multipaths is off\n"), "{text}");
+    assert!(text.ends_with("multipathd is running\n"), "{text}");
 }
 
 #[test]
@@ -505,7 +538,7 @@ fn served(host: &Host) -> std::path::PathBuf {
     let socket = host.folder.path().join("multipathd");
     let sockets = Sockets::bind(&socket).unwrap();
     let agent = host.agent.clone();
-    std::thread::spawn(move || server::serve(&agent, &sockets));
+    std::thread::spawn(move || server::serve(&agent, &sockets, server::Until::Unused));
     socket
 }
 

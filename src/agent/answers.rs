@@ -511,6 +511,7 @@ fn explanation(world: &World, of: &Explain) -> Result<Explanation, ApiError> {
 
 fn status(world: &World, uptime: Millis, (transport, watching): &(InUse, Watching)) -> Status {
     let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+    let settings = world.settings();
     let mapped = || {
         world
             .devices()
@@ -540,6 +541,9 @@ fn status(world: &World, uptime: Millis, (transport, watching): &(InUse, Watchin
         transport_reason: transport.reason.clone(),
         io_errors: watching.name.to_owned(),
         io_errors_reason: watching.reason.clone(),
-        map_names: world.names_of_new_maps().name().to_owned(),
+        map_names: settings.map_names.name().to_owned(),
+        check_interval_ms: settings.check_interval_ms.0,
+        apd_timeout_ms: settings.apd_timeout_ms.0,
+        fast_io_fail_tmo: settings.fast_io_fail_tmo,
     }
 }

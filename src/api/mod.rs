@@ -30,7 +30,7 @@ pub use server::Server;
 pub(crate) const INTERFACE: &str = "io.dmpsa";
 
 /// Version of the interface; increases with each addition.
-pub const INTERFACE_VERSION: u32 = 8;
+pub const INTERFACE_VERSION: u32 = 9;
 
 /// The interface definition, which `GetInterfaceDescription` returns.
 pub const DESCRIPTION: &str = include_str!("io.dmpsa.varlink");

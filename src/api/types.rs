@@ -315,6 +315,15 @@ pub struct Status {
     /// How the maps of new devices are named: `naa`, `wwid`, `mpath`. Since version 8.
     #[serde(default)]
     pub map_names: String,
+    /// Milliseconds between two checks of a healthy path. Since version 9, like the next two.
+    #[serde(default)]
+    pub check_interval_ms: u64,
+    /// Milliseconds for which an open map queues I/O with all paths down.
+    #[serde(default)]
+    pub apd_timeout_ms: u64,
+    /// Seconds until the transport fails the I/O of a lost port; 0: the values of the ports stay as they are.
+    #[serde(default)]
+    pub fast_io_fail_tmo: u32,
 }
 
 /// A record of `events`.

@@ -337,5 +337,10 @@ impl Layout for Status {
             (&s.io_errors_reason).into()
         }),
         ("Names of New Maps", |s| (&s.map_names).into()),
+        ("Check Interval (ms)", |s| s.check_interval_ms.into()),
+        ("APD Timeout (ms)", |s| s.apd_timeout_ms.into()),
+        ("Fast I/O Fail Timeout (seconds)", |s| {
+            s.fast_io_fail_tmo.into()
+        }),
     ];
 }

@@ -90,10 +90,8 @@ fn show(agent: &Agent, command: &Command) -> Answer {
             wildcards(PATH_FIELDS)
         ));
     }
-    if command.has(&Word::Blacklist) || command.has(&Word::Devices) {
-        return Err(
-            "use `psactl storage core claimrule list` and `psactl storage core path list`".into(),
-        );
+    if command.has(&Word::Blacklist) {
+        return Ok("no rules: see `psactl storage core claimrule list`\n".to_owned());
     }
     // Without the agent, nothing that could be shown would be true: nothing judges the paths.
     let mut host = agent.host()?;
@@ -145,6 +143,9 @@ impl Host {
         }
         if command.has(&Word::Topology) {
             return Ok(topology(self, &maps, Detail::Full, None));
+        }
+        if command.has(&Word::Devices) {
+            return Ok(status::devices(self));
         }
         if command.has(&Word::Status) {
             return Ok(status::status(self));

@@ -87,7 +87,7 @@ pub(super) const PATH_FIELDS: &[Field<MultipathPath>] = &[
         _ => priority(path).to_string(),
     }),
     field('S', "size", |_, path| size(path.sectors)),
-    field('z', "serial", |_, _| String::new()),
+    field('z', "serial", |host, path| host.serial(path)),
     field('M', "marginal_st", |_, path| marginal(path).to_owned()),
     field('m', "multipath", |_, path| {
         path.map.clone().unwrap_or_else(|| "[orphan]".to_owned())

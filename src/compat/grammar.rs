@@ -246,6 +246,7 @@ CLI commands reference:
  resize map|multipath $map
  reconfigure [all]
  reload map|multipath $map
+ switch|switchgroup map|multipath $map group $group
  fail path $path
  reinstate path $path
  disablequeueing map|multipath $map

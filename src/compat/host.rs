@@ -6,6 +6,7 @@ use crate::api::requests::{ListMaps, Maps, Method};
 use crate::api::types::{MultipathMap, MultipathPath};
 use crate::kernel::sysfs::Sysfs;
 use crate::psa::satp;
+use crate::scsi::reader::ascii;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -54,7 +55,10 @@ impl Agent {
             }
             path.map.iter_mut().for_each(make_printable);
         }
-        Ok(Host::new(maps, paths))
+        Ok(Host {
+            sysfs: Some(self.sysfs()),
+            ..Host::new(maps, paths)
+        })
     }
 
     /// The kernel's files about devices.
@@ -102,6 +106,8 @@ pub struct Host {
     by_map: BTreeMap<String, Vec<usize>>,
     /// The agent has not identified all paths, or made all maps, that it found.
     pub is_busy: bool,
+    /// The kernel's files about devices; `None` if they are not to be read.
+    pub sysfs: Option<Sysfs>,
 }
 
 impl Host {
@@ -119,10 +125,25 @@ impl Host {
         }
         Host {
             is_busy: false,
+            sysfs: None,
             maps,
             paths,
             by_map,
         }
+    }
+
+    /// PRODUCT SERIAL NUMBER of the unit serial number VPD page (SPC-5 7.7.18), which the kernel read when it found the
+    /// disk; empty if there is none.
+    #[must_use]
+    pub(crate) fn serial(&self, path: &MultipathPath) -> String {
+        let hctl = path.hctl.as_ref().and_then(|hctl| hctl.parse().ok());
+        let (Some(sysfs), Some(hctl)) = (&self.sysfs, hctl) else {
+            return String::new();
+        };
+        // sysfs has at most one page of memory for it.
+        let page = std::fs::read(sysfs.device_file(hctl, "vpd_pg80")).unwrap_or_default();
+        let text = page.get(4..).map_or_else(String::new, ascii);
+        text.trim_matches([' ', '?']).to_owned()
     }
 
     /// The map with this dm name, kernel name, or WWID.

@@ -2,11 +2,12 @@
 
 use super::VERSION;
 use super::daemon::{Failure, flush, flush_all, make_map, turn_on_flushed};
+use super::format::{PATH_FIELDS, Style, lines};
 use super::host::{Agent, Host, is_up};
 use super::status;
 use super::topology::{Detail, topology};
 use crate::api::requests::LoadRules;
-use crate::api::types::MultipathMap;
+use crate::api::types::{MultipathMap, MultipathPath};
 use crate::config::wwids;
 use crate::kernel::id;
 use std::io::Write;
@@ -271,8 +272,17 @@ fn listing(
     match asked.verbosity {
         0 => String::new(),
         1 => maps.iter().map(|map| format!("{}\n", map.name)).collect(),
-        _ => topology(host, maps, detail, action),
+        2 => topology(host, maps, detail, action),
+        _ => paths_list(host) + &topology(host, maps, detail, action),
     }
+}
+
+/// What multipath prints first if it is to say much (`-v3`).
+fn paths_list(host: &Host) -> String {
+    let paths: Vec<&MultipathPath> = host.paths.iter().collect();
+    let format = "%w %i %d %D %p %t %T %s %o";
+    let lines = lines(host, &paths, PATH_FIELDS, format, Style::Columns);
+    format!("===== paths list =====\n{lines}")
 }
 
 /// Has the agent make the maps that were flushed, and prints those that are new.

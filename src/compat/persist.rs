@@ -1,6 +1,10 @@
 //! `mpathpersist` and `mpathconf`: what they answer as long as the agent has no persistent reservations, and nothing to
 //! configure in multipath.conf.
 
+use super::host::Agent;
+use crate::api::requests::GetStatus;
+use crate::psa::settings::MapNames;
+use std::io::Write;
 use std::process::ExitCode;
 
 /// `MPATH_PR_OTHER`: callers take it as a failure that a repetition does not change.
@@ -23,9 +27,22 @@ pub fn mpathpersist(args: &[String]) -> ExitCode {
     ExitCode::from(OTHER)
 }
 
-/// Runs `mpathconf`. What it would write to multipath.conf has no effect on the agent.
+/// Runs `mpathconf`. Without an option it prints what is in force. What it would write to multipath.conf has no effect on
+/// the agent.
 #[must_use]
-pub fn mpathconf(_: &[String]) -> ExitCode {
+pub fn mpathconf(agent: &Agent, args: &[String], out: &mut impl Write) -> ExitCode {
+    if args.is_empty() {
+        let status = agent.call(&GetStatus {}).map(|reply| reply.status);
+        let running = if status.is_ok() { "" } else { "not " };
+        let friendly = status.is_ok_and(|status| status.map_names == MapNames::Mpath.name());
+        let friendly = if friendly { "enabled" } else { "disabled" };
+        // A reader that closed the pipe has what it wanted.
+        let _ = writeln!(
+            out,
+            "multipath is enabled\nfind_multipaths is off\nuser_friendly_names is {friendly}\nmultipathd is {running}running"
+        );
+        return ExitCode::SUCCESS;
+    }
     eprintln!(
         "mpathconf: nothing was changed: dm-psa is configured by /etc/dm-psa, see dm-psa.toml(5)"
     );

@@ -2,6 +2,7 @@
 
 use super::host::{Agent, Host, checker_state};
 use crate::api::requests::GetStatus;
+use crate::api::types::MultipathPath;
 use crate::psa::settings::MapNames;
 use std::collections::BTreeMap;
 
@@ -26,20 +27,53 @@ pub(super) fn status(host: &Host) -> String {
     out + &format!("\npaths: {total}\nbusy: {busy}\n")
 }
 
+/// The disks, and whether the agent checks them.
+pub(super) fn devices(host: &Host) -> String {
+    let line = |path: &MultipathPath| {
+        let disk = path.disk.as_ref()?;
+        let word = match path.state.as_str() {
+            "masked" => "blacklisted, unmonitored",
+            _ => "whitelisted, monitored",
+        };
+        Some(format!("    {disk} devnode {word}\n"))
+    };
+    let lines: String = host.paths.iter().filter_map(line).collect();
+    format!("available block devices:\n{lines}")
+}
+
 /// What is true of this host in the keywords of multipath.conf. The agent is configured by `/etc/dm-psa`, and reads no
 /// multipath.conf.
 pub(super) fn config(agent: &Agent) -> String {
-    let status = agent.call(&GetStatus {}).map(|reply| reply.status);
-    let friendly = status.is_ok_and(|status| status.map_names == MapNames::Mpath.name());
-    CONFIG.replace("USER_FRIENDLY", if friendly { "yes" } else { "no" })
+    let status = agent.call(&GetStatus {}).map(|reply| reply.status).ok();
+    let friendly = status
+        .as_ref()
+        .is_some_and(|status| status.map_names == MapNames::Mpath.name());
+    let mut defaults = vec![
+        ("find_multipaths", "\"off\"".to_owned()),
+        (
+            "user_friendly_names",
+            if friendly { "\"yes\"" } else { "\"no\"" }.to_owned(),
+        ),
+        ("path_checker", "\"tur\"".to_owned()),
+    ];
+    if let Some(status) = status {
+        let interval = status.check_interval_ms.div_ceil(1000).max(1);
+        // In checks, as multipathd counts.
+        let retries = status.apd_timeout_ms.div_ceil(1000).div_ceil(interval);
+        defaults.push(("polling_interval", interval.to_string()));
+        defaults.push(("max_polling_interval", interval.to_string()));
+        defaults.push(("no_path_retry", retries.to_string()));
+        if status.fast_io_fail_tmo != 0 {
+            defaults.push(("fast_io_fail_tmo", status.fast_io_fail_tmo.to_string()));
+        }
+    }
+    let lines = defaults
+        .iter()
+        .map(|(name, value)| format!("\t{name} {value}\n"));
+    format!("defaults {{\n{}}}\n{SECTIONS}", lines.collect::<String>())
 }
 
-const CONFIG: &str = "\
-defaults {
-\tfind_multipaths \"off\"
-\tuser_friendly_names \"USER_FRIENDLY\"
-\tpath_checker \"tur\"
-}
+const SECTIONS: &str = "\
 blacklist {
 }
 blacklist_exceptions {

@@ -34,7 +34,7 @@ use crate::psa::psp::PspKind;
 use crate::psa::rules::Rules;
 use crate::psa::satp::Evidence;
 use crate::psa::satp::rules::Selection;
-use crate::psa::settings::{DeviceSettings, MapNames, Settings};
+use crate::psa::settings::{DeviceSettings, Settings};
 use crate::psa::state::device::Device;
 use crate::psa::state::hints::IoReports;
 use crate::psa::state::index::Index;
@@ -282,10 +282,10 @@ impl World {
         name.map_or_else(|| device.id().to_string(), String::clone)
     }
 
-    /// How the maps of new devices are named.
+    /// The settings of the host.
     #[must_use]
-    pub(crate) fn names_of_new_maps(&self) -> MapNames {
-        self.settings.map_names
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// Whether it is decided which maps of the host belong to the agent; before that [`World::kept_maps`] is
