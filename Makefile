@@ -53,6 +53,7 @@ installed := \
 	$(call below,rules/*.toml,lib/dm-psa) \
 	$(call below,systemd/*.service systemd/*.socket systemd/*.timer,lib/systemd/system) \
 	systemd/system-shutdown/dm-psa:lib/systemd/system-shutdown/dm-psa:755 \
+	systemd/generators/dm-psa:lib/systemd/system-generators/dm-psa:755 \
 	$(call below,systemd/tmpfiles.d/*.conf,lib/tmpfiles.d) \
 	$(call below,systemd/modules-load.d/*.conf,lib/modules-load.d) \
 	$(call below,systemd/modprobe.d/*.conf,lib/modprobe.d) \
@@ -61,9 +62,21 @@ installed := \
 	$(call below,README.md LICENSE-MIT LICENSE-APACHE,share/doc/dm-psa) \
 	$(call below,docs/*.md,share/doc/dm-psa/docs)
 
-# The names of multipath-tools under which dm-psa-multipath is installed with MULTIPATH=1.
-multipath_names := multipath multipathd mpathpersist mpathconf
+# With MULTIPATH=1, the names of multipath-tools. Each link as LINK:TARGET, the link below PREFIX: programs, and the unit,
+# which starts with the agent.
+multipath_names := multipath multipathd multipathc mpathpersist mpathconf
+units := lib/systemd/system
+multipath_links := \
+	$(foreach f,$(multipath_names),sbin/$(f):dm-psa-multipath) \
+	$(units)/multipathd.service:dm-psa-multipath.service \
+	$(units)/dm-psa.service.wants/dm-psa-multipath.service:../dm-psa-multipath.service
+multipath_files := systemd/multipathd/part.conf:$(units)/dm-psa-multipath.service.d/multipathd.conf:644
 MULTIPATH ?=
+
+# Whether multipathd of multipath-tools runs, or its socket can start it: while that is active, any call of `multipath` does.
+# The unit may also be another name of dm-psa-multipath.service.
+multipathd_runs := { systemctl is-active -q multipathd.socket || { systemctl is-active -q multipathd.service && \
+	[ "$$(systemctl show -p Id --value multipathd.service)" = multipathd.service ]; }; }
 
 # With BOOT=1, what puts the agent into an initramfs, of initramfs-tools or dracut. It has absolute paths below /usr.
 BOOT ?=
@@ -101,8 +114,7 @@ install: ## install what `make` built, below DESTDIR; does not build (MULTIPATH=
 	@for f in dm-psad psactl dm-psa-id dm-psa-multipath; do
 		[ -x "$(out)/$$f" ] || { echo "$(out)/$$f is missing: run \`make\` first (as yourself, not as root)" >&2; exit 1; }
 	done
-	# While the socket is active, any call of `multipath` starts multipathd. is-active succeeds if one of them is.
-	if [ -n "$(live)" ] && systemctl is-active -q multipathd.service multipathd.socket && [ -z "$${TAKEOVER:-}" ]; then
+	if [ -n "$(live)" ] && $(multipathd_runs) && [ -z "$${TAKEOVER:-}" ]; then
 		cat >&2 <<-'T'
 		multipathd is running on this host, or its socket can start it. Nothing was installed, because the udev rules
 		of dm-psa replace those of multipath-tools. To use dm-psa instead, stop multipathd
@@ -112,9 +124,10 @@ install: ## install what `make` built, below DESTDIR; does not build (MULTIPATH=
 		T
 		exit 1
 	fi
-	for f in $(if $(MULTIPATH),$(multipath_names)); do
-		if [ -e "$(root)/sbin/$$f" ] && [ "$$(readlink "$(root)/sbin/$$f")" != dm-psa-multipath ]; then
-			echo "$(PREFIX)/sbin/$$f belongs to another package, multipath-tools. Remove that first, or install without MULTIPATH=1. Nothing was installed" >&2
+	for f in $(if $(MULTIPATH),$(multipath_links)); do
+		IFS=: read -r f target <<<"$$f"
+		if [ -e "$(root)/$$f" ] && [ "$$(readlink "$(root)/$$f")" != "$$target" ]; then
+			echo "$(PREFIX)/$$f belongs to another package, multipath-tools. Remove that first, or install without MULTIPATH=1. Nothing was installed" >&2
 			exit 1
 		fi
 	done
@@ -124,11 +137,11 @@ install: ## install what `make` built, below DESTDIR; does not build (MULTIPATH=
 	fi
 	new=$$(mktemp); pages=$$(mktemp -d); trap 'rm -rf "$$new" "$$pages"' EXIT
 	# The files contain paths below /usr. For another PREFIX they are rewritten.
-	for f in $(installed) $(if $(BOOT),$(boot_files)); do
+	for f in $(installed) $(if $(MULTIPATH),$(multipath_files)) $(if $(BOOT),$(boot_files)); do
 		IFS=: read -r from to mode <<<"$$f"
 		install -D -m "$$mode" "$$from" "$(root)/$$to"
 		case $$to in
-			*.service) sed -i 's|^\(Exec[A-Za-z]*=[-@:+!]*\)/usr/|\1$(PREFIX)/|' "$(root)/$$to" ;;
+			*.service | *.service.d/*) sed -i 's|^\(Exec[A-Za-z]*=[-@:+!]*\)/usr/|\1$(PREFIX)/|' "$(root)/$$to" ;;
 			*/system-shutdown/*) sed -i 's|^exec /usr/lib/udev/|exec $(PREFIX)/lib/udev/|' "$(root)/$$to" ;;
 			*.rules) [ "$(PREFIX)" = /usr ] || sed -i 's|="dm-psa-id |="$(PREFIX)/lib/udev/dm-psa-id |' "$(root)/$$to" ;;
 		esac
@@ -136,10 +149,15 @@ install: ## install what `make` built, below DESTDIR; does not build (MULTIPATH=
 	done
 	# The agent keeps the file wwids, which LVM reads, if its directory exists.
 	[ -z "$(MULTIPATH)" ] || install -d -m 755 "$(etc)/multipath"
+	for f in $(if $(MULTIPATH),$(multipath_links)); do
+		IFS=: read -r f target <<<"$$f"
+		mkdir -p "$(root)/$${f%/*}"
+		ln -sf "$$target" "$(root)/$$f"
+		echo "$(PREFIX)/$$f" >>"$$new"
+	done
 	for f in $(if $(MULTIPATH),$(multipath_names)); do
-		ln -sf dm-psa-multipath "$(root)/sbin/$$f"
 		echo '.so man8/dm-psa-multipath.8' >"$(root)/share/man/man8/$$f.8"
-		printf '%s\n' "$(PREFIX)/sbin/$$f" "$(PREFIX)/share/man/man8/$$f.8" >>"$$new"
+		echo "$(PREFIX)/share/man/man8/$$f.8" >>"$$new"
 	done
 	# psactl generates its own manual pages and completions, so that they match this version.
 	$(out)/psactl man "$$pages"
@@ -164,7 +182,7 @@ install: ## install what `make` built, below DESTDIR; does not build (MULTIPATH=
 	fi
 	# Beside a running multipathd (TAKEOVER=1), its rules stay in force; `psactl adopt` masks them.
 	masked='$(MASKED_RULES)'
-	if [ -n "$(live)" ] && systemctl is-active -q multipathd.service multipathd.socket; then masked=; fi
+	if [ -n "$(live)" ] && $(multipathd_runs); then masked=; fi
 	for r in $$masked; do
 		link=$(SYSCONFDIR)/udev/rules.d/$$r.rules
 		if [ ! -e "$(DESTDIR)$$link" ] && [ ! -L "$(DESTDIR)$$link" ]; then
@@ -182,6 +200,10 @@ install: ## install what `make` built, below DESTDIR; does not build (MULTIPATH=
 		grep -vxFf "$$new" "$(manifest)" | while read -r f; do rm -f "$(DESTDIR)$$f"; done || true
 	fi
 	install -D -m 644 "$$new" "$(manifest)"
+	# `psactl adopt` masked the name while it was multipath-tools'.
+	if [ -n "$(MULTIPATH)" ] && [ "$$(readlink "$(etc)/systemd/system/multipathd.service")" = /dev/null ]; then
+		rm -f "$(etc)/systemd/system/multipathd.service"
+	fi
 	if [ -n "$(live)" ]; then
 		systemctl daemon-reload
 		udevadm control --reload
@@ -216,7 +238,7 @@ uninstall: ## remove what `make install` installed; keeps /etc/dm-psa unless PUR
 		done <"$(DESTDIR)/var/lib/dm-psa/masked-rules"
 	fi
 	rm -rf "$(DESTDIR)/var/lib/dm-psa"
-	for d in lib/dm-psa share/doc/dm-psa/docs share/doc/dm-psa; do
+	for d in lib/dm-psa share/doc/dm-psa/docs share/doc/dm-psa $(units)/dm-psa-multipath.service.d $(units)/dm-psa.service.wants; do
 		[ ! -d "$(root)/$$d" ] || rmdir --ignore-fail-on-non-empty "$(root)/$$d"
 	done
 	if [ -n "$${PURGE:-$(PURGE)}" ]; then

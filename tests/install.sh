@@ -32,6 +32,7 @@ if diff -u - <(list) <<'L'; then echo "ok - make uninstall removes only what was
 drwxr-xr-x usr/lib/modprobe.d
 drwxr-xr-x usr/lib/modules-load.d
 drwxr-xr-x usr/lib/systemd/system
+drwxr-xr-x usr/lib/systemd/system-generators
 drwxr-xr-x usr/lib/systemd/system-shutdown
 drwxr-xr-x usr/lib/tmpfiles.d
 -rw-r--r-- usr/lib/udev/rules.d/10-foreign.rules
@@ -59,15 +60,21 @@ make_ install 2>/dev/null
 [ -z "$(find "$stage/usr/lib/dracut" "$stage/usr/share/initramfs-tools" -type f)" ] || fail "an installation without BOOT=1 removes the files of one with it"
 
 # The names of multipath-tools: only where they are asked for, and never in place of another program.
-names() { (cd "$stage/usr/sbin" && find . -lname dm-psa-multipath -printf '%f\n' | sort | xargs); }
+names() { list | grep -E ' usr/((sbin|share/man/man8)/m|lib/systemd/system/(multipathd|dm-psa[^/]*/))'; }
 make_ install 2>/dev/null
 [ -z "$(names)" ] || fail "the names of multipath-tools are installed without being asked for"
 echo theirs >"$stage/usr/sbin/multipath"
 if make_ install MULTIPATH=1 >/dev/null 2>&1; then fail "a program of multipath-tools is replaced"; fi
 [ "$(cat "$stage/usr/sbin/multipath")" = theirs ] || fail "a program of multipath-tools is changed"
 rm "$stage/usr/sbin/multipath"
+echo theirs >"$stage/usr/lib/systemd/system/multipathd.service"
+if make_ install MULTIPATH=1 >/dev/null 2>&1; then fail "the unit of multipath-tools is replaced"; fi
+rm "$stage/usr/lib/systemd/system/multipathd.service"
+mkdir -p "$stage/etc/systemd/system"
+ln -s /dev/null "$stage/etc/systemd/system/multipathd.service"
 make_ install MULTIPATH=1 2>/dev/null
-if [ "$(names)" = 'mpathconf mpathpersist multipath multipathd' ]; then echo "ok - MULTIPATH=1 installs the names of multipath-tools"; else fail "MULTIPATH=1 installs the names of multipath-tools"; fi
+if diff -u tests/golden/install-multipath.list <(names); then echo "ok - MULTIPATH=1 installs the names of multipath-tools"; else fail "MULTIPATH=1 installs the names of multipath-tools"; fi
+[ ! -L "$stage/etc/systemd/system/multipathd.service" ] || fail "the mask of the unit multipathd.service is removed"
 make_ uninstall PURGE=1 >/dev/null
 [ -z "$(names)" ] || fail "make uninstall removes the names of multipath-tools"
 

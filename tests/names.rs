@@ -1,5 +1,6 @@
 //! Units, programs, files and pages that messages, help, manual pages and units name do exist: in the list of what
-//! `make install` puts on a host (`tests/golden/install.list`, and `install-boot.list` with BOOT=1).
+//! `make install` puts on a host (`tests/golden/install.list`, `install-boot.list` with BOOT=1, `install-multipath.list` with
+//! MULTIPATH=1).
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -51,7 +52,11 @@ fn all_texts() -> Vec<(String, String)> {
 fn installed() -> BTreeSet<String> {
     let path = |line: &str| format!("/{}", line.split(' ').nth(1).unwrap());
     let mut installed = BTreeSet::new();
-    for list in ["install.list", "install-boot.list"] {
+    for list in [
+        "install.list",
+        "install-boot.list",
+        "install-multipath.list",
+    ] {
         let list = Path::new(ROOT).join("tests/golden").join(list);
         installed.extend(fs::read_to_string(list).unwrap().lines().map(path));
     }
@@ -156,6 +161,9 @@ fn units_that_texts_name_are_installed() {
 fn names_with_our_prefix_are_installed() {
     let installed = installed();
     let mut names: BTreeSet<&str> = installed.iter().map(|path| base(path)).collect();
+    let directory = |path: &'_ String| Some(path.rsplit('/').nth(1)?.to_owned());
+    let directories: BTreeSet<String> = installed.iter().filter_map(directory).collect();
+    names.extend(directories.iter().map(String::as_str));
     // The package itself, its Debian packages, and files that it creates at run time.
     names.extend([
         "dm-psa",

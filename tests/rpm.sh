@@ -39,8 +39,8 @@ wanted=$(sed -E -e '/ etc\/udev\//d' -e '/ usr\/lib\/dm-psa\/installed$/d' -e 's
 # Of the directories, only the empty one is in the list.
 packed=$(rpm -qp --qf '[%{FILEMODES:perms} %{FILENAMES}\n]' "${old[0]}" | sed -e 's| /| |' -e '/^d.* etc\/dm-psa\/state$/!{/^d/d}' | LC_ALL=C sort -k 2)
 same "the package has every file of the list" "$wanted" "$packed"
-same "the package of the programs has their names" "$(for name in mpathconf mpathpersist multipath multipathd; do echo /usr/sbin/$name; done; for name in mpathconf mpathpersist multipath multipathd; do echo /usr/share/man/man8/$name.8.gz; done)" \
-    "$(rpm -qpl "$work"/old/dm-psa-multipath-*.rpm)"
+packed=$(rpm -qp --qf '[%{FILEMODES:perms} %{FILENAMES} %{FILELINKTOS}\n]' "$work"/old/dm-psa-multipath-*.rpm | sed -e '/^d/d' -e 's| /| |' -e 's/ *$//' | LC_ALL=C sort -k 2)
+same "the package of the programs has their names" "$(sed -E 's/(usr\/share\/man\/.*)/\1.gz/' tests/golden/install-multipath.list)" "$packed"
 same "the package for the initramfs has the module of dracut" \
     $'/usr/lib/dracut/dracut.conf.d/50-dm-psa.conf\n/usr/lib/dracut/modules.d/70dm-psa\n/usr/lib/dracut/modules.d/70dm-psa/module-setup.sh' \
     "$(rpm -qpl "$work"/old/dm-psa-boot-*.rpm | LC_ALL=C sort)"
@@ -54,7 +54,7 @@ else
 fi
 grep -E ': [EW]: |badness' "$log" || cat "$log"
 for script in PREIN POSTIN POSTTRANS PREUN POSTUN; do
-    for package in "${old[0]}" "${old_selinux[0]}"; do
+    for package in "${old[0]}" "${old_selinux[0]}" "$work"/old/dm-psa-multipath-*.rpm; do
         rpm -qp --qf "%{$script}\n" "$package" | grep -vxF '(none)' >"$work/script" || continue
         check "shellcheck has no complaint about $script of ${package##*/}" shellcheck -s sh -S warning "$work/script"
     done
@@ -129,13 +129,18 @@ new_root() {
 #!/bin/sh
 case $1 in
     is-active)
-        state=$(cat "/units/$2" 2>/dev/null) || state=inactive
+        for unit; do :; done
+        state=$(cat "/units/$unit" 2>/dev/null) || state=inactive
         echo "$state"
         [ "$state" = active ]
         exit
         ;;
     is-enabled)
-        [ -e "/units/$3" ]
+        [ -e "/units/$2" ] && echo enabled
+        exit
+        ;;
+    show)
+        readlink "/usr/lib/systemd/system/$5" || echo "$5"
         exit
         ;;
 esac
@@ -246,6 +251,26 @@ for unit in multipathd.service multipathd.socket; do
     check "after multipathd has stopped, the package is installed again" rpm_ -U --replacepkgs "${new[0]}"
     same "then the rules are masked" "$all" "$(masks)"
 done
+
+echo "# the programs of multipath-tools"
+new_root booted
+check "the package is installed" rpm_ -i "${old[0]}"
+mkdir -p "$root/etc/systemd/system"
+ln -s /dev/null "$root/etc/systemd/system/multipathd.service"
+echo active >"$root/units/dm-psa.service"
+check "the package of the programs is installed" rpm_ -i "$work"/old/dm-psa-multipath-*.rpm
+same "the unit has its second name, and runs because the agent does" \
+    $'systemctl daemon-reload\nsystemctl restart dm-psa-multipath.service' "$(calls)"
+check "the mask that psactl adopt made is gone" not test -L "$root/etc/systemd/system/multipathd.service"
+echo active >"$root/units/multipathd.service"
+check "the agent's package is installed again" rpm_ -U --replacepkgs "${old[0]}"
+check "the unit's second name is not taken for multipathd" not said 'multipathd is in use'
+check "the package of the programs is removed" rpm_ -e dm-psa-multipath
+same "the process that has the name multipathd ends" \
+    $'systemctl daemon-reload\nsystemctl stop dm-psa-multipath.service' "$(calls)"
+same "the name is masked again" /dev/null "$(readlink "$root/etc/systemd/system/multipathd.service")"
+check "the agent's package is removed" rpm_ -e dm-psa
+same "no record is left" "" "$(find "$root/var/lib" -name '*dm-psa*')"
 
 echo "# the image of a host"
 new_root

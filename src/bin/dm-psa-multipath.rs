@@ -1,9 +1,10 @@
 //! `dm-psa-multipath`: the server on multipathd's sockets, started by systemd when a program connects. Under the names
-//! `multipath`, `multipathd`, `mpathpersist` and `mpathconf` it is these programs.
+//! `multipath`, `multipathd`, `multipathc`, `mpathpersist` and `mpathconf` it is these programs.
 
 #![forbid(unsafe_code)]
 
 use dm_psa::compat::host::Agent;
+use dm_psa::compat::server::Until;
 use dm_psa::compat::{client, multipath, persist, server};
 use dm_psa::kernel::activation::Sockets;
 use std::io::stdout;
@@ -25,28 +26,37 @@ fn main() -> ExitCode {
             let is_root = nix::unistd::geteuid().is_root();
             multipath::run(&agent, &args, is_root, &mut stdout())
         }
+        // By dm-psa-multipath.service, where it also has the name multipathd.service. By hand there are no sockets.
+        "multipathd" if args == ["-d"] && std::env::var_os("LISTEN_FDS").is_some() => {
+            serve(&agent, Until::AgentEnds)
+        }
         "multipathd" => client::run(&args, &mut stdout()),
         "mpathpersist" => persist::mpathpersist(&args),
-        "mpathconf" => persist::mpathconf(&args),
-        _ => serve(&agent, &args),
+        "mpathconf" => persist::mpathconf(&agent, &args, &mut stdout()),
+        "multipathc" if args.is_empty() => client::run(&["-k".to_owned()], &mut stdout()),
+        "multipathc" => client::run(&args, &mut stdout()),
+        _ if args.is_empty() => serve(&agent, Until::Unused),
+        _ => usage(),
     }
 }
 
-fn serve(agent: &Agent, args: &[String]) -> ExitCode {
+fn usage() -> ExitCode {
+    eprintln!(
+        "usage: dm-psa-multipath is started by dm-psa-multipath.socket; under the names multipath, multipathd, multipathc, mpathpersist and mpathconf it is these programs"
+    );
+    ExitCode::from(2)
+}
+
+fn serve(agent: &Agent, until: Until) -> ExitCode {
     let sockets = match Sockets::from_systemd() {
-        Ok(sockets) if args.is_empty() && !sockets.is_empty() => sockets,
-        Ok(_) => {
-            eprintln!(
-                "usage: dm-psa-multipath is started by dm-psa-multipath.socket; under the names multipath, multipathd, mpathpersist and mpathconf it is these programs"
-            );
-            return ExitCode::from(2);
-        }
+        Ok(sockets) if !sockets.is_empty() => sockets,
+        Ok(_) => return usage(),
         Err(error) => {
             eprintln!("dm-psa-multipath: the sockets of systemd cannot be taken over: {error}");
             return ExitCode::FAILURE;
         }
     };
-    match server::serve(agent, &sockets) {
+    match server::serve(agent, &sockets, until) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("dm-psa-multipath: {error}");

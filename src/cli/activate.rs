@@ -93,7 +93,7 @@ pub(super) fn activate(context: &mut Context, request: &Request) -> Result<Listi
     if Client::connect(&socket_path(None), Duration::from_secs(5)).is_ok() {
         return Ok(nothing("dm-psad is running and makes the maps"));
     }
-    if is_running(&host, "multipathd") {
+    if is_multipathd_running(&host) {
         return Err(Failure::Refused(
             "multipathd is running, and both must not manage the same maps: stop it first, or take its maps over with \
              `psactl adopt`"
@@ -168,9 +168,13 @@ fn turned_off(host: &Sysfs) -> Option<String> {
     line.split_whitespace().find(is_off).map(str::to_owned)
 }
 
-fn is_running(host: &Sysfs, program: &str) -> bool {
+fn is_multipathd_running(host: &Sysfs) -> bool {
     let mut processes = host.processes().into_iter();
-    processes.any(|pid| host.process_name(pid) == program)
+    processes.any(|pid| {
+        // The process of dm-psa-multipath has the same name.
+        let program = fs::read_link(host.process(pid).join("exe")).unwrap_or_default();
+        host.process_name(pid) == "multipathd" && !program.ends_with("dm-psa-multipath")
+    })
 }
 
 /// The agent's program, next to this one.

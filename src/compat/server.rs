@@ -6,6 +6,7 @@
 use super::daemon::reply;
 use super::host::Agent;
 use super::wire::{LONGEST_COMMAND, LONGEST_REPLY, receive, send};
+use crate::api::requests::GetStatus;
 use crate::kernel::activation::Sockets;
 use nix::sys::socket::{getsockopt, sockopt};
 use std::io;
@@ -24,7 +25,8 @@ const IDLE: Duration = Duration::from_secs(300);
 const IDLE_OF_USERS: Duration = Duration::from_secs(30);
 const SLOW: Duration = Duration::from_secs(10);
 
-/// The server ends after this time without a connection. The socket starts it again.
+/// The server ends after this time without a connection, unless it is to be there as long as the agent. The socket starts it
+/// again.
 const UNUSED: Duration = Duration::from_secs(60);
 
 /// How many connections there are.
@@ -57,16 +59,28 @@ impl Drop for Place {
     }
 }
 
-/// Serves the sockets until there was no connection for a while.
+/// How long the server serves its sockets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// Until there was no connection for a while.
+    Unused,
+    /// Likewise, but not while the agent runs: callers that look for a process or a unit `multipathd` find it.
+    AgentEnds,
+}
+
+/// Serves the sockets.
 ///
 /// # Errors
 /// The sockets cannot be polled.
-pub fn serve(agent: &Agent, sockets: &Sockets) -> io::Result<()> {
+pub fn serve(agent: &Agent, sockets: &Sockets, until: Until) -> io::Result<()> {
     let places = Arc::new(Places::default());
     loop {
         let accepted = sockets.accept(UNUSED)?;
         if accepted.is_empty() && places.all.load(Ordering::SeqCst) == 0 {
-            return Ok(());
+            let stays = until == Until::AgentEnds && agent.call(&GetStatus {}).is_ok();
+            if !stays {
+                return Ok(());
+            }
         }
         for peer in accepted {
             admit(agent, &places, peer);

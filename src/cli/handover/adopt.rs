@@ -3,8 +3,8 @@
 use super::files::{self, OUR_RULES, THEIR_RULES};
 use super::{
     AGENT, Handover, check_host, device_mapper, disks, exchange_rules, harmed, hold_signals,
-    is_active, keep_queueing, maps, multipathd, retrigger, stop_agent, stop_multipathd, systemctl,
-    table, wait_until,
+    is_active, is_multipathd_active, keep_queueing, maps, multipathd, retrigger, stop_agent,
+    stop_multipathd, systemctl, table, wait_until,
 };
 use crate::api::requests::{GetStatus, ListEvents, ListMaps};
 use crate::api::types::MultipathMap;
@@ -37,7 +37,7 @@ pub(crate) fn adopt(context: &mut Context, dry_run: bool) -> Result<Vec<String>,
     hold_signals();
     let mut handover = Handover::default();
     // After a handover that was cut off, for example by a loss of power, neither daemon runs.
-    if is_active("multipathd.service") {
+    if is_multipathd_active() {
         handover.step(
             context,
             "multipathd is stopped; maps and I/O go on, and I/O without a path stays queued",
@@ -196,7 +196,7 @@ fn reservations() -> Option<String> {
         Ok(false) => {}
         Err(why) => return Some(format!("/etc/multipath/prkeys: {why}")),
     }
-    if !is_active("multipathd.service") {
+    if !is_multipathd_active() {
         return None;
     }
     match ask_once("show config") {

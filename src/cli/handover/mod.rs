@@ -69,9 +69,14 @@ fn systemctl(arguments: &[&str]) -> Result<String, String> {
     run("systemctl", arguments)
 }
 
-/// Does this with both units of multipathd.
+/// Does this with both units of multipathd. A name that is ours is left out.
 fn multipathd(verb: &str) -> Result<(), String> {
-    systemctl(&[[verb].as_slice(), &MULTIPATHD].concat()).map(drop)
+    let units = if is_name_ours() {
+        &MULTIPATHD[..1]
+    } else {
+        &MULTIPATHD
+    };
+    systemctl(&[[verb].as_slice(), units].concat()).map(drop)
 }
 
 /// Puts the udev rules of one side into force and masks those of the other.
@@ -85,6 +90,22 @@ fn exchange_rules(in_force: &[&str], masked: &[&str]) -> Result<(), String> {
 
 fn is_active(unit: &str) -> bool {
     systemctl(&["is-active", "--quiet", unit]).is_ok()
+}
+
+/// Whether `multipathd.service` is another name of the unit of the package dm-psa-multipath.
+fn is_name_ours() -> bool {
+    let name = systemctl(&["show", "-p", "Id", "--value", "multipathd.service"]);
+    name.as_deref() == Ok("dm-psa-multipath.service")
+}
+
+/// Whether there is a unit of multipathd of multipath-tools.
+fn is_multipathd_installed() -> bool {
+    !is_name_ours() && systemctl(&["cat", "multipathd.service"]).is_ok()
+}
+
+/// Whether multipathd of multipath-tools runs.
+fn is_multipathd_active() -> bool {
+    is_multipathd_installed() && is_active("multipathd.service")
 }
 
 /// What must be true of every host on which a handover is made.

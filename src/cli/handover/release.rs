@@ -4,8 +4,8 @@ use super::adopt::unmask_queueing_unit;
 use super::files::{self, DROP_IN, OUR_RULES, THEIR_RULES};
 use super::{
     AGENT, Handover, check_host, device_mapper, disks, exchange_rules, harmed, hold_signals,
-    is_active, keep_queueing, maps, multipathd, retrigger, stop_agent, stop_multipathd, systemctl,
-    wait_until,
+    is_multipathd_active, is_multipathd_installed, keep_queueing, maps, multipathd, retrigger,
+    stop_agent, stop_multipathd, systemctl, wait_until,
 };
 use crate::cli::context::Context;
 use crate::cli::exit::Failure;
@@ -138,10 +138,10 @@ pub(crate) fn release(context: &mut Context, dry_run: bool) -> Result<Listing, F
 /// Why multipathd cannot take the maps.
 fn problems(maps: &[Map]) -> Vec<String> {
     let mut problems = Vec::new();
-    if systemctl(&["cat", "multipathd.service"]).is_err() {
+    if !is_multipathd_installed() {
         problems.push("multipathd is not installed".to_owned());
     }
-    if is_active("multipathd.service") {
+    if is_multipathd_active() {
         problems.push("multipathd runs already".to_owned());
     }
     for file in files::in_the_way(Path::new("/"), OUR_RULES) {

@@ -1,6 +1,6 @@
 #!/bin/bash
-# The Debian package: beside a running multipathd; installed, upgraded, removed and purged under verified I/O. dpkg
-# checks the dependencies against the packages of the guest.
+# The Debian package: beside a running multipathd; installed, upgraded, removed and purged under verified I/O; with the
+# package that has multipathd's names. dpkg checks the dependencies against the packages of the guest.
 # Guest: systemd
 # Packages: yes
 # shellcheck source=../lib/lab.sh
@@ -123,4 +123,38 @@ check "the agent starts" agent_start
 check "the agent settles" wait_for 60 agent_quiet
 check_eq "it finds its maps: no table was loaded" 0 "$(dm_loads_count)"
 check "the kernel's queueing limit is set" wait_for 20 not file_is $limit 0
+
+note "dm-psa-multipath replaces multipath-tools"
+named() { systemctl is-active multipathd.service; }
+programs=(/packages/dm-psa-multipath_*+1_all.deb)
+systemctl mask multipathd.service multipathd.socket >/run/lab/dpkg 2>&1 # as psactl adopt does
+agent=$(pidof -s dm-psad)
+check "it is refused beside multipath-tools" not dpkg_ -i "${programs[0]}"
+check "multipath-tools is removed" dpkg_ -r multipath-tools
+check "the package is installed" dpkg_ -i "${programs[0]}"
+check_eq "multipathd.service is active" active "$(named)"
+check_eq "the agent was not stopped" "$agent" "$(pidof -s dm-psad)"
+daemon=$(pidof -s multipathd)
+check_eq "pgrep finds the process" "$daemon" "$(pgrep -x multipathd)"
+check_eq "... and clients have its number" "pid $daemon idle" "$(multipathd show daemon)"
+check_eq "no unit failed" "" "$(systemctl --failed --plain --no-legend)"
+sleep_ms 70000
+check_eq "it stays although nobody asks it anything" "$daemon" "$(pidof -s multipathd)"
+systemctl restart dm-psa.service
+check "the agent settles" wait_for 60 agent_quiet
+check_eq "both run after a restart of the agent" "active active" "$(systemctl is-active dm-psa.service) $(named)"
+systemctl restart multipathd.service
+check_eq "both run after a restart of multipathd.service" "active active" "$(systemctl is-active dm-psa.service) $(named)"
+check "the agent's package is installed again" dpkg_ -i /packages/new.deb
+check "it does not take its own unit for multipathd" not said 'multipathd is in use'
+systemctl stop dm-psa.service
+check "the name is not active without the agent" not systemctl -q is-active multipathd.service
+check "no process has it" not pidof -s multipathd
+check "the agent starts" agent_start
+check_eq "... and multipathd.service with it" active "$(named)"
+check "the package is removed" dpkg_ -r dm-psa-multipath
+check "no process multipathd is left" not pidof -s multipathd
+check_eq "the name is masked again" masked "$(systemctl is-enabled multipathd.service)"
+check_eq "the agent runs" active "$(systemctl is-active dm-psa.service)"
+check "the sockets are still served" test -S /run/multipathd.socket
 check "0 errors" fio_verify_stop

@@ -107,5 +107,14 @@ check_eq "the WWID is no longer in the file" 0 "$(wwids "$wwid")"
 note "what is not there"
 check_eq "persistent reservations are refused" 15 "$($own/mpathpersist --in -k "/dev/mapper/$naa" 2>/dev/null; echo $?)"
 check_eq "no table was loaded but for the maps made again and the new size" 3 "$(dm_loads_count)"
+
+note "a driver removes a map by itself, then its disks (HPE's)"
+disks=$(for path in 1 2 3 4; do path_dev $path 2; done)
+dmsetup message "$second" 0 fail_if_no_path
+check "the map is removed" dmsetup remove --force "$second"
+for disk in $disks; do echo 1 >"/sys/block/$disk/device/delete"; done
+check "no map is left" wait_for 30 map_gone "$second"
+sleep_ms 3000
+check "... and none comes back" map_gone "$second"
 check "0 errors" fio_verify_stop
 check "multipathd was never started" not pidof -s multipathd
