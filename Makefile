@@ -87,7 +87,8 @@ boot_files := \
 	$(initramfs)/scripts/local-block/00-dm-psa:share/initramfs-tools/scripts/local-block/00-dm-psa:755 \
 	$(initramfs)/scripts/init-bottom/dm-psa:share/initramfs-tools/scripts/init-bottom/dm-psa:755 \
 	systemd/dracut/70dm-psa/module-setup.sh:lib/dracut/modules.d/70dm-psa/module-setup.sh:755 \
-	systemd/dracut/50-dm-psa.conf:lib/dracut/dracut.conf.d/50-dm-psa.conf:644
+	systemd/dracut/50-dm-psa.conf:lib/dracut/dracut.conf.d/50-dm-psa.conf:644 \
+	systemd/system.conf.d/50-dm-psa.conf:lib/systemd/system.conf.d/50-dm-psa.conf:644
 
 # Each completion as SHELL:TARGET, the target below PREFIX.
 completions := \

@@ -50,14 +50,14 @@ make_ uninstall PURGE=1 >/dev/null
 [ ! -e "$stage/etc/dm-psa" ] || fail "PURGE=1 removes /etc/dm-psa"
 
 # The initramfs: only where it is asked for, and only where its programs look.
-boot() { list | grep -E ' usr/(lib/dracut|share/initramfs-tools)/'; }
+boot() { list | grep -E ' usr/(lib/dracut|share/initramfs-tools|lib/systemd/system.conf.d)/'; }
 make_ install 2>/dev/null
 [ -z "$(boot)" ] || fail "files for the initramfs are installed without being asked for"
 if make_ install BOOT=1 PREFIX=/usr/local >/dev/null 2>&1; then fail "BOOT=1 with another PREFIX is refused"; fi
 make_ install BOOT=1 2>/dev/null
 if diff -u tests/golden/install-boot.list <(boot); then echo "ok - BOOT=1 installs what an initramfs needs"; else fail "BOOT=1 installs what an initramfs needs"; fi
 make_ install 2>/dev/null
-[ -z "$(find "$stage/usr/lib/dracut" "$stage/usr/share/initramfs-tools" -type f)" ] || fail "an installation without BOOT=1 removes the files of one with it"
+[ -z "$(find "$stage/usr/lib/dracut" "$stage/usr/share/initramfs-tools" "$stage/usr/lib/systemd/system.conf.d" -type f)" ] || fail "an installation without BOOT=1 removes the files of one with it"
 
 # The names of multipath-tools: only where they are asked for, and never in place of another program.
 names() { list | grep -E ' usr/((sbin|share/man/man8)/m|lib/systemd/system/(multipathd|dm-psa[^/]*/))'; }

@@ -42,7 +42,7 @@ same "the package has every file of the list" "$wanted" "$packed"
 packed=$(rpm -qp --qf '[%{FILEMODES:perms} %{FILENAMES} %{FILELINKTOS}\n]' "$work"/old/dm-psa-multipath-*.rpm | sed -e '/^d/d' -e 's| /| |' -e 's/ *$//' | LC_ALL=C sort -k 2)
 same "the package of the programs has their names" "$(sed -E 's/(usr\/share\/man\/.*)/\1.gz/' tests/golden/install-multipath.list)" "$packed"
 same "the package for the initramfs has the module of dracut" \
-    $'/usr/lib/dracut/dracut.conf.d/50-dm-psa.conf\n/usr/lib/dracut/modules.d/70dm-psa\n/usr/lib/dracut/modules.d/70dm-psa/module-setup.sh' \
+    $'/usr/lib/dracut/dracut.conf.d/50-dm-psa.conf\n/usr/lib/dracut/modules.d/70dm-psa\n/usr/lib/dracut/modules.d/70dm-psa/module-setup.sh\n/usr/lib/systemd/system.conf.d\n/usr/lib/systemd/system.conf.d/50-dm-psa.conf' \
     "$(rpm -qpl "$work"/old/dm-psa-boot-*.rpm | LC_ALL=C sort)"
 same "the SELinux package has the file contexts" /usr/share/selinux/packages/dm-psa.cil "$(rpm -qpl "${old_selinux[0]}")"
 same "the package has only directories in /etc" $'/etc/dm-psa\n/etc/dm-psa/state' \

@@ -14,8 +14,6 @@
 #   moved     the system was restored to a disk with one path, but the initramfs waits for the map
 #   nompath   multipathing is turned off on the kernel command line; not for lvm with dracut (docs/boot.md)
 #
-# On request only, because such a host does not end (docs/boot.md):
-#
 #   lost      all paths are lost, and then the host is shut down
 #   late      all paths are lost while the host shuts down
 # Guest: host
