@@ -175,6 +175,11 @@ impl SettingsFile {
         }
     }
 
+    /// The settings as the agent would read them.
+    pub(crate) fn settings(&self) -> Settings {
+        parse_settings(&self.document.to_string()).0
+    }
+
     /// Returns the value of a setting in the file as TOML; `None` if it is not set there.
     #[must_use]
     pub fn get(&self, key: &Key) -> Option<String> {

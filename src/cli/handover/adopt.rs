@@ -1,10 +1,11 @@
 //! From multipathd to the agent.
 
 use super::files::{self, OUR_RULES, THEIR_RULES};
+use super::foresee;
 use super::{
-    AGENT, Handover, check_host, device_mapper, disks, exchange_rules, harmed, hold_signals,
-    is_active, is_multipathd_active, keep_queueing, maps, multipathd, retrigger, stop_agent,
-    stop_multipathd, systemctl, table, wait_until,
+    AGENT, Decisions, Handover, check_host, device_mapper, disks, exchange_rules, harmed,
+    hold_signals, is_active, is_multipathd_active, keep_queueing, maps, multipathd, retrigger,
+    stop_agent, stop_multipathd, systemctl, table, wait_until,
 };
 use crate::api::requests::{GetStatus, ListEvents, ListMaps};
 use crate::api::types::MultipathMap;
@@ -21,16 +22,43 @@ use std::path::Path;
 /// A unit of multipath-tools since 0.12. When it stops, it ends the queueing of all maps.
 const QUEUEING_UNIT: &str = "multipathd-queueing.service";
 
+/// Runs `psactl adopt --dry-run`.
+pub(crate) fn dry_run(context: &mut Context, decisions: Decisions) -> Result<Vec<String>, Failure> {
+    let host = context.host()?;
+    check_host()?;
+    let client = device_mapper()?;
+    let before = maps(&client)?;
+    let mut lines: Vec<String> = before.iter().map(described).collect();
+    let tables = foresee::tables(&host, &before, decisions);
+    lines.extend(foresee::lines(&before, &tables));
+    let problems = problems(&host, &before);
+    if problems.is_empty() {
+        lines.push(
+            "`psactl adopt` would stop and mask multipathd and its udev rules, start dm-psa.service, and have it start at boot"
+                .to_owned(),
+        );
+    }
+    lines.extend(problems.into_iter().map(|why| format!("problem: {why}")));
+    Ok(lines)
+}
+
+/// A map that would be taken over.
+fn described(map: &Map) -> String {
+    let wwid = map.uuid.strip_prefix(UUID_PREFIX).unwrap_or(&map.uuid);
+    format!(
+        "{} ({wwid}): {} paths; keeps its name",
+        map.name,
+        disks(map).len()
+    )
+}
+
 /// Runs `psactl adopt`.
-pub(crate) fn adopt(context: &mut Context, dry_run: bool) -> Result<Vec<String>, Failure> {
+pub(crate) fn adopt(context: &mut Context) -> Result<Vec<String>, Failure> {
     let host = context.host()?;
     check_host()?;
     let client = device_mapper()?;
     let before = maps(&client)?;
     let problems = problems(&host, &before);
-    if dry_run {
-        return Ok(foreseen(&before, problems));
-    }
     if !problems.is_empty() {
         return Err(Failure::Refused(problems.join("\n")));
     }
@@ -119,30 +147,6 @@ pub(super) fn unmask_queueing_unit() -> Result<(), String> {
         true => systemctl(&["unmask", "--runtime", QUEUEING_UNIT]).map(drop),
         false => Ok(()),
     }
-}
-
-/// What would be done.
-fn foreseen(maps: &[Map], problems: Vec<String>) -> Vec<String> {
-    let mut lines: Vec<String> = maps
-        .iter()
-        .map(|map| {
-            let wwid = map.uuid.strip_prefix("mpath-").unwrap_or(&map.uuid);
-            format!(
-                "{} ({wwid}): {} paths; keeps its name",
-                map.name,
-                disks(map).len()
-            )
-        })
-        .collect();
-    if problems.is_empty() {
-        lines.push(
-            "`psactl adopt` would stop and mask multipathd and its udev rules, start dm-psa.service, and have it start at boot"
-                .to_owned(),
-        );
-        lines.push("a table is loaded only where groups, paths or path selector differ from what the rules of dm-psa say".to_owned());
-    }
-    lines.extend(problems.into_iter().map(|why| format!("problem: {why}")));
-    lines
 }
 
 /// Why the maps cannot be handed over.

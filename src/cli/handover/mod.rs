@@ -8,6 +8,7 @@
 
 pub(crate) mod adopt;
 mod files;
+mod foresee;
 pub(crate) mod release;
 
 pub(crate) use files::DROP_IN;
@@ -21,6 +22,9 @@ use crate::kernel::backstop::Backstop;
 use crate::kernel::dm::client::Client;
 use crate::kernel::dm::multipath_maps;
 use crate::psa::action::MapStep;
+use crate::psa::memory::Memory;
+use crate::psa::rules::Rules;
+use crate::psa::settings::Settings;
 use crate::psa::table::model::{Map, MapId, Message, Table};
 use crate::psa::units::DevT;
 use nix::sys::signal::{SigSet, Signal};
@@ -33,6 +37,13 @@ use std::time::{Duration, Instant};
 
 /// The units of multipathd. The socket comes first: while it is active, any call of `multipath` starts the service.
 const MULTIPATHD: [&str; 2] = ["multipathd.socket", "multipathd.service"];
+
+/// By what an agent that starts decides.
+pub(crate) struct Decisions {
+    pub(crate) rules: Rules,
+    pub(crate) settings: Settings,
+    pub(crate) memory: Memory,
+}
 
 /// The unit of the agent.
 const AGENT: &str = "dm-psa.service";

@@ -4,6 +4,7 @@
 //! one stays. The import reports both.
 
 use super::report::{Entry, Outcome};
+use crate::config::ConfigError;
 use crate::config::rules::RuleFiles;
 use crate::config::settings_file::{Key, Setting, SettingsFile};
 use crate::psa::claim::lists::{Permission, Problem};
@@ -11,6 +12,7 @@ use crate::psa::claim::{FIRST_FREE, LAST_FREE, Match, Rule, RuleClass, RuleLists
 use crate::psa::psp::PspKind;
 use crate::psa::satp;
 use crate::psa::satp::rules::{Group, SatpRule};
+use crate::psa::settings::Settings;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The outcome for an item, and the explanation.
@@ -100,6 +102,23 @@ fn matched(rule: &SatpRule) -> String {
 }
 
 impl Plan {
+    /// The rule files and the settings as they will be after the import.
+    ///
+    /// # Errors
+    /// A setting cannot be written to the file.
+    pub(crate) fn after(&self, mut files: RuleFiles) -> Result<(RuleFiles, Settings), ConfigError> {
+        files.lists = self.lists.clone();
+        files.satp.extend(self.satp_rules.iter().cloned());
+        let psps = self.default_psps.iter();
+        let psps = psps.map(|(satp, psp)| (satp.clone(), *psp));
+        files.default_psps.extend(psps);
+        let mut settings = self.settings_here.clone();
+        for (key, setting) in &self.settings {
+            settings.set(key, setting)?;
+        }
+        Ok((files, settings.settings()))
+    }
+
     /// Creates a plan that adds nothing yet to the existing configuration.
     #[must_use]
     pub fn new(rules: &RuleFiles, settings: SettingsFile) -> Plan {

@@ -5,11 +5,11 @@ use super::import::{Asked, multipath_files};
 use super::verb::Verb;
 use crate::cli::context::Context;
 use crate::cli::exit::Failure;
-use crate::cli::handover::{DROP_IN, adopt, release};
+use crate::cli::handover::{DROP_IN, Decisions, adopt, release};
 use crate::cli::import::multipath::Wanted;
 use crate::cli::import::{Outcome, Plan};
 use crate::cli::record::Listing;
-use crate::config::store;
+use crate::config::{Places, memory_file, read_settings, rules, store};
 use clap::{Arg, ArgMatches};
 use std::path::Path;
 use std::{fmt, fs, io};
@@ -49,12 +49,13 @@ fn adopt(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> 
     let left_out = |why: &dyn fmt::Display| {
         Failure::Refused(format!("{why}; --no-import leaves the configuration out"))
     };
+    let places = context.places();
     let mut lines = Vec::new();
     let mut files = Vec::new();
+    let mut plan = None;
     if !given.get_flag("no-import")
         && let Some(asked) = configuration(dry_run).map_err(|why| left_out(&why))?
     {
-        let places = context.places();
         for file in [places.settings(), places.admin_rules()] {
             let before = content(&file).map_err(|why| left_out(&why))?;
             files.push((file, before));
@@ -62,13 +63,18 @@ fn adopt(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> 
         let imported =
             multipath_files(context, &asked, Wanted::default()).map_err(|why| left_out(&why))?;
         lines.extend(summary(&imported.plan, dry_run));
+        plan = Some(imported.plan);
     }
-    match adopt::adopt(context, dry_run) {
+    if dry_run {
+        let decisions = decisions(&places, plan.as_ref())?;
+        lines.extend(adopt::dry_run(context, decisions)?);
+        return Ok(Listing::lines(lines));
+    }
+    match adopt::adopt(context) {
         Ok(adopted) => {
             lines.extend(adopted);
             Ok(Listing::lines(lines))
         }
-        Err(failure) if dry_run => Err(failure),
         Err(failure) => {
             let kept = files.iter().filter_map(|(file, before)| {
                 let why = put_back(file, before.as_deref()).err()?;
@@ -81,6 +87,20 @@ fn adopt(context: &mut Context, given: &ArgMatches) -> Result<Listing, Failure> 
             })
         }
     }
+}
+
+/// By what the agent would decide after the import.
+fn decisions(places: &Places, plan: Option<&Plan>) -> Result<Decisions, Failure> {
+    let files = rules::load(places)?;
+    let (files, settings) = match plan {
+        Some(plan) => plan.after(files)?,
+        None => (files, read_settings(places).0),
+    };
+    Ok(Decisions {
+        rules: files.in_force_at_start(),
+        settings,
+        memory: memory_file::load(places).0,
+    })
 }
 
 /// The content of a file; `None` if it does not exist.

@@ -58,6 +58,13 @@ impl RuleFiles {
         }
     }
 
+    /// The rules that are in force when the agent starts: claim rules of the files are loaded then.
+    #[must_use]
+    pub(crate) fn in_force_at_start(mut self) -> Rules {
+        self.lists.load(None);
+        self.in_force()
+    }
+
     /// The SATP rules in the order in which they are tried.
     #[must_use]
     pub fn satp_rules(&self) -> SatpRules {

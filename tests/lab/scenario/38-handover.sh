@@ -59,8 +59,15 @@ note "what would be done"
 check "a dry run succeeds" timed psactl adopt --dry-run
 check "it names the maps" said 'mpatha (36001405'
 check "it says what is not imported" said 'find_multipaths greedy'
+foreseen() { grep -c "$1" /run/lab/said; }
+check_eq "it foresees that no table is loaded" "3 0" "$(foreseen 'no table would be loaded') $(foreseen 'then: ')"
 check "it changes nothing" test "$(units multipathd.service)" = 'active disabled'
 check_eq "it writes nothing" "$settings_before" "$(settings)"
+check "a rule that asks for other tables" psactl storage nmp satp set --satp VMW_SATP_ALUA --default-psp VMW_PSP_RR
+timed psactl adopt --dry-run
+check_eq "... is seen in what would be loaded" "3 3" "$(foreseen 'a table would be loaded') $(foreseen 'then: .* round-robin ')"
+rm /etc/dm-psa/rules.toml
+check_eq "no table was loaded" 0 "$(dm_loads_count)"
 
 note "from multipathd to dm-psa"
 check "psactl adopt" timed psactl adopt
