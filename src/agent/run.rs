@@ -52,8 +52,9 @@ const INBOX: usize = 1024;
 /// Maximum number of questions that wait for the owner; further ones are refused. The API has fewer connections.
 const QUESTIONS: usize = 256;
 
-/// How long an API call waits for the owner.
-const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+/// How long an API call waits for the owner. Clients wait 5 s. On a host that is short of processors, the owner may not run
+/// for more than a second.
+const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 
 /// The latest time for the "ready" notification to systemd. It is sent when every device found at start has its map,
 /// but no later than this: a disk that does not answer must not delay the boot.
