@@ -29,7 +29,7 @@ while [ $# -gt 0 ]; do
         *) break ;;
     esac
 done
-[ $# -gt 0 ] || set -- first again one dead goes nompath
+[ $# -gt 0 ] || set -- first again one dead goes nompath lost late
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 passed=0 failed=0
