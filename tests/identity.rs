@@ -577,22 +577,28 @@ fn a_second_lun_of_a_port_with_the_same_identity_is_reported_and_not_used() {
     unharmed(&sim);
 }
 
-/// The agent starts while the first LUN is down. Nothing of it has answered, but its disks are those of the map.
-#[test]
-fn a_second_lun_of_a_port_gets_no_queued_write_after_a_restart() {
-    let kernel = with_second_luns();
+/// The unit fails while I/O runs, and the agent starts again. After `meanwhile` it gets time, and the unit returns. The table
+/// has the paths of the unit throughout.
+fn restart_during_an_outage(kernel: Kernel, meanwhile: impl FnOnce(&mut Simulation)) {
     let mut sim = running(kernel);
     sim.inject(&Fault::Open(0, 1));
     sim.inject_all(&ALL.map(Fault::LinkDown));
     sim.io_every = Some(Millis(100));
     sim.run_for(seconds(10));
     sim.inject(&Fault::RestartAgent);
+    meanwhile(&mut sim);
     sim.run_for(seconds(30));
     assert_eq!(held(&sim), [A1, B1, A2, B2]);
     sim.inject_all(&ALL.map(Fault::LinkUp));
     sim.run_for(seconds(20));
     assert_eq!(held(&sim), [A1, B1, A2, B2]);
     unharmed(&sim);
+}
+
+/// The agent starts while the first LUN is down. Nothing of it has answered, but its disks are those of the map.
+#[test]
+fn a_second_lun_of_a_port_gets_no_queued_write_after_a_restart() {
+    restart_during_an_outage(with_second_luns(), |_| ());
 }
 
 /// The agent starts while the unit is down, and a clone on another target answers. The kernel knows what the disks of the
@@ -610,22 +616,12 @@ fn a_twin_of_another_product_gets_no_queued_write_after_a_restart() {
             if appears_later {
                 kernel.inject(Millis(0), &Fault::Delete(other));
             }
-            let mut sim = running(kernel);
-            sim.inject(&Fault::Open(0, 1));
-            sim.inject_all(&ALL.map(Fault::LinkDown));
-            sim.io_every = Some(Millis(100));
-            sim.run_for(seconds(10));
-            sim.inject(&Fault::RestartAgent);
-            if appears_later {
-                sim.run_for(seconds(10));
-                sim.inject(&Fault::Add(other));
-            }
-            sim.run_for(seconds(30));
-            assert_eq!(held(&sim), [A1, B1, A2, B2]);
-            sim.inject_all(&ALL.map(Fault::LinkUp));
-            sim.run_for(seconds(20));
-            assert_eq!(held(&sim), [A1, B1, A2, B2]);
-            unharmed(&sim);
+            restart_during_an_outage(kernel, |sim| {
+                if appears_later {
+                    sim.run_for(seconds(10));
+                    sim.inject(&Fault::Add(other));
+                }
+            });
         }
     }
 }

@@ -2,8 +2,8 @@
 //! configure in multipath.conf.
 
 use super::host::Agent;
+use super::status::has_friendly_names;
 use crate::api::requests::GetStatus;
-use crate::psa::settings::MapNames;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -34,7 +34,7 @@ pub fn mpathconf(agent: &Agent, args: &[String], out: &mut impl Write) -> ExitCo
     if args.is_empty() {
         let status = agent.call(&GetStatus {}).map(|reply| reply.status);
         let running = if status.is_ok() { "" } else { "not " };
-        let friendly = status.is_ok_and(|status| status.map_names == MapNames::Mpath.name());
+        let friendly = status.is_ok_and(|status| has_friendly_names(&status));
         let friendly = if friendly { "enabled" } else { "disabled" };
         // A reader that closed the pipe has what it wanted.
         let _ = writeln!(

@@ -2,7 +2,7 @@
 
 use super::host::{Agent, Host, checker_state};
 use crate::api::requests::GetStatus;
-use crate::api::types::MultipathPath;
+use crate::api::types::{MultipathPath, Status};
 use crate::psa::settings::MapNames;
 use std::collections::BTreeMap;
 
@@ -41,13 +41,16 @@ pub(super) fn devices(host: &Host) -> String {
     format!("available block devices:\n{lines}")
 }
 
+/// Whether new maps have names as `user_friendly_names` makes them.
+pub(super) fn has_friendly_names(status: &Status) -> bool {
+    status.map_names == MapNames::Mpath.name()
+}
+
 /// What is true of this host in the keywords of multipath.conf. The agent is configured by `/etc/dm-psa`, and reads no
 /// multipath.conf.
 pub(super) fn config(agent: &Agent) -> String {
     let status = agent.call(&GetStatus {}).map(|reply| reply.status).ok();
-    let friendly = status
-        .as_ref()
-        .is_some_and(|status| status.map_names == MapNames::Mpath.name());
+    let friendly = status.as_ref().is_some_and(has_friendly_names);
     let mut defaults = vec![
         ("find_multipaths", "\"off\"".to_owned()),
         (

@@ -6,6 +6,7 @@ use crate::kernel::passthrough::sg::once::PassThrough;
 use crate::kernel::sysfs::{Survey, Sysfs};
 use crate::psa::action::{Action, Examine, MapStep};
 use crate::psa::event::{Event, Examination, Reply};
+use crate::psa::report::offline;
 use crate::psa::state::World;
 use crate::psa::table::emit::emit;
 use crate::psa::table::model::{Map, Table};
@@ -36,34 +37,24 @@ pub(super) fn tables(host: &Sysfs, maps: &[Map], decisions: Decisions) -> BTreeM
         until: Instant::now() + WITHIN,
     };
     let mut survey = Survey::new(host.clone());
-    let mut events = found(host, &mut survey, maps);
+    let events = found(host, &mut survey, maps);
     let mut tables = BTreeMap::new();
-    let mut now = Millis(0);
-    loop {
-        while let Some(event) = events.pop_front() {
-            for action in world.step(now, event) {
-                match action {
-                    Action::Examine(asked) => events.extend(commands.answer(asked)),
-                    Action::LookUpDisks(devs) => {
-                        let kinds = devs.into_iter();
-                        let kinds = kinds.filter_map(|dev| Some((dev, host.disk_kind(dev)?)));
-                        events.push_back(Event::DisksFound(kinds.collect()));
-                    }
-                    // It is never answered, so the agent does nothing more to this map.
-                    Action::Map { map, steps, .. } => {
-                        let table = steps.into_iter().find_map(table_of);
-                        tables.extend(table.map(|table| (map.name, table)));
-                    }
-                    _ => {}
-                }
-            }
+    offline::run(&mut world, events, LIFE, |action| match action {
+        Action::Examine(asked) => commands.answer(asked),
+        Action::LookUpDisks(devs) => {
+            let kinds = devs.into_iter();
+            let kinds = kinds.filter_map(|dev| Some((dev, host.disk_kind(dev)?)));
+            Some(Event::DisksFound(kinds.collect()))
         }
-        match world.next_deadline() {
-            Some(at) if at <= LIFE => now = at.max(now.after(Millis(1))),
-            _ => return tables,
+        // It is never answered, so the agent does nothing more to this map.
+        Action::Map { map, steps, .. } => {
+            let table = steps.into_iter().find_map(table_of);
+            tables.extend(table.map(|table| (map.name, table)));
+            None
         }
-        events.push_back(Event::Timer);
-    }
+        _ => None,
+    });
+    tables
 }
 
 /// What an agent finds when it starts.

@@ -8,6 +8,7 @@ use crate::psa::action::Action;
 use crate::psa::event::{Event, Examination, Reply};
 use crate::psa::facts::PathFacts;
 use crate::psa::memory::Memory;
+use crate::psa::report::offline;
 use crate::psa::rules::Rules;
 use crate::psa::settings::Settings;
 use crate::psa::state::World;
@@ -134,28 +135,19 @@ impl Inventory {
             .collect();
         events.push_back(Event::PathsListed(paths.keys().copied().collect()));
         events.push_back(Event::MapsListed(BTreeSet::new()));
-        let mut now = Millis(0);
-        loop {
-            while let Some(event) = events.pop_front() {
-                for action in world.step(now, event) {
-                    if let Action::Examine(asked) = action
-                        && let Some(captured) = paths.get(&asked.path)
-                    {
-                        let replies = asked.commands.iter().map(|c| captured.answer(c)).collect();
-                        events.push_back(Event::Examined(Examination {
-                            path: asked.path,
-                            ticket: asked.ticket,
-                            replies,
-                        }));
-                    }
-                }
-            }
-            match world.next_deadline() {
-                Some(at) if at <= LIFE => now = at.max(Millis(now.0.saturating_add(1))),
-                _ => return world,
-            }
-            events.push_back(Event::Timer);
-        }
+        offline::run(&mut world, events, LIFE, |action| {
+            let Action::Examine(asked) = action else {
+                return None;
+            };
+            let captured = paths.get(&asked.path)?;
+            let replies = asked.commands.iter().map(|c| captured.answer(c)).collect();
+            Some(Event::Examined(Examination {
+                path: asked.path,
+                ticket: asked.ticket,
+                replies,
+            }))
+        });
+        world
     }
 }
 

@@ -4,6 +4,7 @@ mod explain;
 pub(crate) mod figures;
 pub mod inventory;
 pub(crate) mod lint;
+pub(crate) mod offline;
 mod preview;
 pub(crate) mod queueing;
 pub mod snapshot;
