@@ -6,6 +6,7 @@
 use super::daemon::reply;
 use super::host::Agent;
 use super::wire::{LONGEST_COMMAND, LONGEST_REPLY, receive, send};
+use crate::api::client::ClientError;
 use crate::api::requests::GetStatus;
 use crate::kernel::activation::Sockets;
 use nix::sys::socket::{getsockopt, sockopt};
@@ -77,8 +78,12 @@ pub fn serve(agent: &Agent, sockets: &Sockets, until: Until) -> io::Result<()> {
     loop {
         let accepted = sockets.accept(UNUSED)?;
         if accepted.is_empty() && places.all.load(Ordering::SeqCst) == 0 {
-            let stays = until == Until::AgentEnds && agent.call(&GetStatus {}).is_ok();
-            if !stays {
+            // An agent that is slow to answer runs.
+            let ended = || {
+                let answer = agent.call(&GetStatus {});
+                matches!(answer, Err(ClientError::NotRunning { .. }))
+            };
+            if until == Until::Unused || ended() {
                 return Ok(());
             }
         }

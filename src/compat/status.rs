@@ -59,7 +59,8 @@ pub(super) fn config(agent: &Agent) -> String {
         ),
         ("path_checker", "\"tur\"".to_owned()),
     ];
-    if let Some(status) = status {
+    // An agent of an earlier version does not say it.
+    if let Some(status) = status.filter(|status| status.check_interval_ms != 0) {
         let interval = status.check_interval_ms.div_ceil(1000).max(1);
         // In checks, as multipathd counts.
         let retries = status.apd_timeout_ms.div_ceil(1000).div_ceil(interval);

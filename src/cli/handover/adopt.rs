@@ -29,8 +29,8 @@ pub(crate) fn dry_run(context: &mut Context, decisions: Decisions) -> Result<Vec
     let client = device_mapper()?;
     let before = maps(&client)?;
     let mut lines: Vec<String> = before.iter().map(described).collect();
-    let tables = foresee::tables(&host, &before, decisions);
-    lines.extend(foresee::lines(&before, &tables));
+    let foreseen = foresee::foresee(&host, &before, decisions)?;
+    lines.extend(foresee::lines(&before, &foreseen));
     let problems = problems(&host, &before);
     if problems.is_empty() {
         lines.push(

@@ -61,6 +61,8 @@ check "it names the maps" said 'mpatha (36001405'
 check "it says what is not imported" said 'find_multipaths greedy'
 foreseen() { grep -c "$1" /run/lab/said; }
 check_eq "it foresees that no table is loaded" "3 0" "$(foreseen 'no table would be loaded') $(foreseen 'then: ')"
+( ulimit -n 12; psactl adopt --dry-run >/run/lab/said 2>&1 )
+check_eq "also with few files, fewer than there are paths" "3 0" "$(foreseen 'no table would be loaded') $(foreseen 'not known')"
 check "it changes nothing" test "$(units multipathd.service)" = 'active disabled'
 check_eq "it writes nothing" "$settings_before" "$(settings)"
 check "a rule that asks for other tables" psactl storage nmp satp set --satp VMW_SATP_ALUA --default-psp VMW_PSP_RR
